@@ -1,0 +1,234 @@
+"""The one module a task plugin imports.
+
+A plugin is a distribution with an entry point in the group `hub.tasks.v1`. The module behind the
+entry point implements `hub_tasks`, which yields a frozen `TaskSpec` for each task. A spec names the
+request model, the response model and the task class by string, so that listing tasks imports none
+of them.
+
+Examples (training rows) are plain mappings whose keys are the task's `fields`.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Generic, Protocol, TypeVar
+
+import pluggy
+from pydantic import BaseModel, ConfigDict, StringConstraints
+
+from hub.errors import BadData, BadRecipe, BadRequest, HubError, InvalidText, TooLarge
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+__all__ = [
+    "ENTRY_POINT_GROUP",
+    "AdapterInfo",
+    "BadData",
+    "BadRecipe",
+    "BadRequest",
+    "Example",
+    "Features",
+    "Field",
+    "FieldKind",
+    "HeadKind",
+    "HubError",
+    "InvalidText",
+    "Model",
+    "NoOptions",
+    "Output",
+    "Row",
+    "Task",
+    "TaskHooks",
+    "TaskSpec",
+    "Text",
+    "Tokenizer",
+    "TooLarge",
+    "hookimpl",
+]
+
+ENTRY_POINT_GROUP = "hub.tasks.v1"
+MAX_TEXT = 200_000  # characters in one text field; a request over it is refused before tokenizing
+
+hookspec = pluggy.HookspecMarker("hub")
+hookimpl = pluggy.HookimplMarker("hub")
+
+Example = Mapping[str, Any]
+Features = dict[str, Any]
+Text = Annotated[str, StringConstraints(min_length=1, max_length=MAX_TEXT)]
+
+
+class Model(BaseModel):
+    """Base of request, response and options models: unknown keys are refused, values are frozen."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class NoOptions(Model):
+    """Options of a task that has none."""
+
+
+class HeadKind(StrEnum):
+    """What the engine computes for a row, and so the shape of `Output.values`."""
+
+    SEQUENCE = "sequence"  # [C]     one score per label
+    TOKEN = "token"  # [T, C]  one score per token and label
+    SPAN = "span"  # [T, 2]  start and end score per token
+    EMBEDDING = "embedding"  # [H]     the pooled vector
+    GENERATE = "generate"  # text    no values: `Output.text`
+
+
+class FieldKind(StrEnum):
+    """What a training column holds; the loader converts and checks accordingly."""
+
+    TEXT = "text"  # str, not empty
+    LABEL = "label"  # str
+    LABELS = "labels"  # tuple[str, ...]; a string is split at commas
+    ANSWERS = "answers"  # tuple[{"text", "answer_start"}, ...]; empty: no answer
+    NUMBER = "number"  # float
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One column that a task's training data has; an optional one that is absent is None."""
+
+    name: str
+    kind: FieldKind
+    summary: str
+    required: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class TaskSpec:
+    """One task a plugin provides; `request`, `response` and `factory` are "package.module:Name"."""
+
+    name: str
+    summary: str
+    head: HeadKind
+    request: str
+    response: str
+    factory: str
+
+
+@dataclass(frozen=True, slots=True)
+class AdapterInfo:
+    """What training stored with an adapter and a task may read.
+
+    `settings` is the task's own options as plain JSON values. `max_length` is the token limit of
+    one row, special tokens included.
+    """
+
+    name: str
+    version: int
+    labels: tuple[str, ...] = ()
+    settings: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+    max_length: int = 128
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One tokenized sequence.
+
+    `input_ids` and `token_type_ids` are [T]. `max_new_tokens` is read for GENERATE only. `meta` is
+    carried to `decode` untouched; the engine never reads it.
+    """
+
+    input_ids: Sequence[int]
+    token_type_ids: Sequence[int] | None = None
+    max_new_tokens: int = 0
+    meta: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """What the model said about one row: raw scores (float32, see HeadKind), or generated text."""
+
+    row: Row
+    values: npt.NDArray[np.float32] | None = None
+    text: str = ""
+
+
+class Tokenizer(Protocol):
+    """The part of a Hugging Face fast tokenizer that tasks use."""
+
+    is_fast: bool
+    pad_token_id: int | None
+    eos_token_id: int | None
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
+    def decode(self, *args: Any, **kwargs: Any) -> Any: ...
+    def apply_chat_template(self, *args: Any, **kwargs: Any) -> Any: ...
+
+
+RequestT = TypeVar("RequestT", bound=BaseModel)
+ResponseT = TypeVar("ResponseT", bound=BaseModel)
+
+
+class Task(ABC, Generic[RequestT, ResponseT]):
+    """How a request becomes model rows and how model outputs become an answer.
+
+    A task is pure: it holds no state between calls and never sees a device, a batch, another
+    request or an HTTP object. Its methods run in threads, several at once.
+    """
+
+    fields: ClassVar[tuple[Field, ...]]
+    """The columns of its training data."""
+
+    options: ClassVar[type[BaseModel]] = NoOptions
+    """Model of the recipe's `options` section; dumped to JSON it becomes `AdapterInfo.settings`."""
+
+    metric: ClassVar[str]
+    """The key of `metrics` that early stopping and the deploy gate read; higher is better."""
+
+    max_length: ClassVar[int] = 128
+    """Default token limit of one row, unless the recipe sets `max_length`."""
+
+    def labels(self, examples: Iterable[Example]) -> tuple[str, ...]:
+        """Return the label names found in training examples, in a fixed order; () if none are used.
+
+        The head has one output per label; a SPAN head has two and ignores this.
+        """
+        return ()
+
+    @abstractmethod
+    def request(self, example: Example) -> RequestT:
+        """Turn a held-out example into the request a client would send, without its answer."""
+
+    @abstractmethod
+    def encode(self, request: RequestT, tokenizer: Tokenizer, adapter: AdapterInfo) -> list[Row]:
+        """Turn a request into one or more rows of at most `adapter.max_length` tokens."""
+
+    @abstractmethod
+    def decode(self, request: RequestT, outputs: Sequence[Output], adapter: AdapterInfo) -> ResponseT:
+        """Turn the outputs of the request's rows, in order, into the answer."""
+
+    @abstractmethod
+    def features(self, example: Example, tokenizer: Tokenizer, adapter: AdapterInfo) -> list[Features]:
+        """Turn a training example into model inputs: `input_ids` (and `token_type_ids`), plus
+
+        - SEQUENCE: `labels`, an int, or a list of C floats for multi-label
+        - TOKEN: `labels`, [T] ints, -100 where not scored
+        - SPAN: `start_positions` and `end_positions`, ints
+        - GENERATE: `labels`, [T] ints equal to `input_ids`, -100 where not learned
+
+        Raises:
+            BadData: the example cannot be used (the message becomes the row's reason).
+        """
+
+    @abstractmethod
+    def metrics(self, predictions: Sequence[ResponseT], references: Sequence[Example]) -> dict[str, float]:
+        """Score answers against the examples they were asked for; must contain `metric`."""
+
+
+class TaskHooks:
+    """Hook specifications of the group `hub.tasks.v1`."""
+
+    @hookspec
+    def hub_tasks(self) -> Iterable[TaskSpec]:
+        """Yield a TaskSpec for each task this plugin provides."""
+        raise AssertionError("a hook specification is never called")

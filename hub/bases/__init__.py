@@ -1,0 +1,1 @@
+"""Base models: where they come from, their fingerprints, the local cache."""

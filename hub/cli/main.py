@@ -1,0 +1,31 @@
+"""Entry point of the `hub` command: one file per command, nothing heavy imported until one runs."""
+
+from __future__ import annotations
+
+import typer
+
+from hub.cli import adapters, base, deploy, init, plugins, predict, quickstart, serve, status, train
+from hub.cli.output import fail
+from hub.errors import HubError
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    name="hub",
+    help="Train small adapters, put them live on one resident base model, swap them under load.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+
+for module in (init, base, plugins, train, adapters, serve, deploy, predict, status, quickstart):
+    module.register(app)
+
+
+def main() -> None:
+    """Run the command line; an expected error is one line and exit status 1."""
+    try:
+        app()
+    except HubError as error:
+        fail(error)

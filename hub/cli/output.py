@@ -1,0 +1,76 @@
+"""How commands speak: tables and JSON on stdout, progress and errors on stderr."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import typer
+
+from hub.errors import HubError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress
+
+__all__ = ["JSON_FLAG", "error_console", "fail", "print_json", "progress", "say", "table"]
+
+JSON_FLAG = typer.Option("--json", help="Print one JSON document instead of text.")
+
+
+def say(text: str) -> None:
+    """Print a line for people on stdout; rich markup is honoured."""
+    from rich.console import Console
+
+    Console(highlight=False, soft_wrap=True).print(text)
+
+
+def print_json(value: Any) -> None:
+    """Print one JSON document on stdout."""
+    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False, default=str) + "\n")
+
+
+def table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """Print rows under headers on stdout."""
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    view = Table(box=None, pad_edge=False, header_style="bold")
+    for header in headers:
+        view.add_column(header, overflow="fold")
+    for row in rows:
+        view.add_row(*(escape("" if cell is None else str(cell)) for cell in row))
+    console = Console(highlight=False)
+    console.print(view, soft_wrap=not console.is_terminal)
+
+
+def error_console() -> Console:
+    """Return a console on stderr, for progress bars and messages that are not the result."""
+    from rich.console import Console
+
+    return Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+@contextmanager
+def progress(quiet: bool = False) -> Iterator[Progress]:
+    """Show progress bars on stderr while the block runs; nothing when `quiet`."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=error_console(), disable=quiet, transient=False) as bars:
+        yield bars
+
+
+def fail(error: HubError) -> NoReturn:
+    """Print the error and leave with status 1; with --json on the command line, as JSON on stdout."""
+    if "--json" in sys.argv:
+        print_json(error.to_json())
+    else:
+        from rich.markup import escape
+
+        error_console().print(f"[bold red]error[/] [dim]({error.code})[/] {escape(str(error))}")
+    raise SystemExit(1)

@@ -1,0 +1,136 @@
+"""Frozen settings: `hub.toml`, then `HUB_*` variables, then flags; and where state lives."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from hub.api import Model
+from hub.errors import BadConfig
+
+__all__ = ["Limits", "Plugins", "Serve", "Settings", "find_home", "find_workspace", "load_settings"]
+
+CONFIG_FILE = "hub.toml"
+
+
+class Limits(Model):
+    """What one request may ask for."""
+
+    body_bytes: int = Field(2_000_000, gt=0, description="Largest request body, in bytes.")
+    items: int = Field(256, gt=0, description="Most items in one predict call.")
+    rows: int = Field(512, gt=0, description="Most model rows that one request may need.")
+    queued_rows: int = Field(4096, gt=0, description="Rows waiting for the engine before 429.")
+    timeout_s: float = Field(60.0, gt=0, description="Longest time one request may take, in seconds.")
+
+
+class Serve(Model):
+    """The server."""
+
+    host: str = Field("127.0.0.1", description="Address to bind; beyond loopback, keys are required.")
+    port: int = Field(3000, ge=0, le=65535)
+    engine: Literal["auto", "onnx", "torch", "fake"] = "auto"
+    device: str = Field("auto", description="auto, cpu, cuda, cuda:N or mps.")
+    slots: int = Field(32, ge=1, le=100_000, description="Adapters resident at once on each base.")
+    threads: int = Field(0, ge=0, description="Threads of one forward; 0: all cores.")
+    batch_rows: int = Field(64, gt=0, description="Most rows in one forward.")
+    poll_ms: int = Field(250, gt=0, description="How often the catalog is asked for changes.")
+    admin_key: str = Field("", repr=False, description="Key for /admin; empty: a local one is made.")
+    api_keys: tuple[str, ...] = Field((), repr=False, description="Keys for inference; empty: open.")
+
+
+class Plugins(Model):
+    """The plugin host."""
+
+    disabled: tuple[str, ...] = Field((), description="Plugins that are never imported.")
+
+
+class Settings(BaseSettings):
+    """All settings; read with `load_settings`."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="HUB_",
+        env_nested_delimiter="__",
+        extra="forbid",
+        frozen=True,
+        nested_model_default_partial_update=True,
+    )
+
+    home: Path
+    serve: Serve = Serve()
+    limits: Limits = Limits()
+    plugins: Plugins = Plugins()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return env_settings, init_settings
+
+
+def find_workspace(start: Path | None = None) -> Path | None:
+    """Return the nearest folder at or above `start` (default: here) that holds hub.toml."""
+    here = (start or Path.cwd()).resolve()
+    return next((folder for folder in (here, *here.parents) if (folder / CONFIG_FILE).is_file()), None)
+
+
+def find_home(start: Path | None = None) -> Path:
+    """Return the state folder: HUB_HOME, else `.hub` beside hub.toml, else the user's data folder."""
+    if explicit := os.environ.get("HUB_HOME"):
+        return Path(explicit).expanduser().resolve()
+    if workspace := find_workspace(start):
+        return workspace / ".hub"
+    return _user_data() / "grafthub"
+
+
+def load_settings(start: Path | None = None, flags: dict[str, Any] | None = None) -> Settings:
+    """Read hub.toml, then HUB_* variables, then `flags` (nested like the file).
+
+    Raises:
+        BadConfig: the file is not TOML, or a key or value is wrong; the message names it.
+    """
+    workspace = find_workspace(start)
+    from_file = _read_toml(workspace / CONFIG_FILE) if workspace else {}
+    from_file["home"] = find_home(start)
+    try:
+        settings = Settings(**from_file)
+        return Settings.model_validate(_merge(settings.model_dump(), flags)) if flags else settings
+    except ValidationError as error:
+        raise BadConfig(_explain(error, workspace)) from None
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise BadConfig(f"{path} is not valid TOML: {error}.") from None
+
+
+def _merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    nested = {key: _merge(base.get(key, {}), value) for key, value in over.items() if isinstance(value, dict)}
+    return {**base, **over, **nested}
+
+
+def _explain(error: ValidationError, workspace: Path | None) -> str:
+    first = error.errors(include_input=False, include_url=False)[0]
+    key = ".".join(str(part) for part in first["loc"])
+    where = f"{workspace / CONFIG_FILE} or a HUB_* variable" if workspace else "a HUB_* variable"
+    return f"Setting {key!r} in {where}: {first['msg']}."
+
+
+def _user_data() -> Path:
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Application Support"
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA", str(Path.home() / "AppData" / "Local")))
+    return Path(os.environ.get("XDG_DATA_HOME", str(Path.home() / ".local" / "share")))

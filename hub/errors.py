@@ -1,0 +1,194 @@
+"""Every error GraftHub raises on purpose, as one tree.
+
+    HubError
+    ├── BadRequest            400  what a caller sent is wrong
+    │   ├── InvalidName       400
+    │   ├── InvalidText       400
+    │   └── TooLarge          413
+    ├── Unauthorized          401
+    ├── Forbidden             403
+    ├── NotFound              404  names what exists
+    ├── Conflict              409
+    │   ├── AmbiguousDeployment
+    │   └── PluginConflict
+    ├── BadRecipe             422  a recipe or data file is wrong
+    │   └── BadData
+    ├── BadAdapter            422  weights are malformed or unsafe
+    │   ├── UnsafeWeights
+    │   ├── UnsupportedAdapter
+    │   └── BaseMismatch
+    ├── BadPlugin             422
+    ├── BadConfig             422
+    ├── MissingExtra          501  an optional dependency is absent
+    ├── Overloaded            429
+    ├── NotReady              503
+    ├── SourceUnavailable     502  a download failed
+    └── EngineFailed          500
+
+`code` is stable: clients may match on it. `str(error)` says what happened, to what, and what to do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import ClassVar
+
+__all__ = [
+    "AmbiguousDeployment",
+    "BadAdapter",
+    "BadConfig",
+    "BadData",
+    "BadPlugin",
+    "BadRecipe",
+    "BadRequest",
+    "BaseMismatch",
+    "Conflict",
+    "EngineFailed",
+    "Forbidden",
+    "HubError",
+    "InvalidName",
+    "InvalidText",
+    "MissingExtra",
+    "NotFound",
+    "NotReady",
+    "Overloaded",
+    "PluginConflict",
+    "SourceUnavailable",
+    "TooLarge",
+    "Unauthorized",
+    "UnsafeWeights",
+    "UnsupportedAdapter",
+]
+
+
+class HubError(Exception):
+    """Root of the tree; carries a stable code and the HTTP status it maps to."""
+
+    code: ClassVar[str] = "internal"
+    status: ClassVar[int] = 500
+
+    def to_json(self) -> dict[str, dict[str, str]]:
+        """Return the wire form: `{"error": {"code", "message"}}`."""
+        return {"error": {"code": self.code, "message": str(self)}}
+
+
+class BadRequest(HubError):
+    code = "bad_request"
+    status = 400
+
+
+class InvalidName(BadRequest):
+    code = "invalid_name"
+
+
+class InvalidText(BadRequest):
+    code = "invalid_text"
+
+
+class TooLarge(BadRequest):
+    code = "too_large"
+    status = 413
+
+
+class Unauthorized(HubError):
+    code = "unauthorized"
+    status = 401
+
+
+class Forbidden(HubError):
+    code = "forbidden"
+    status = 403
+
+
+class NotFound(HubError):
+    """A name that nothing answers to; the message lists what does exist."""
+
+    code = "not_found"
+    status = 404
+
+    @classmethod
+    def of(cls, kind: str, name: str, known: Iterable[str], hint: str = "") -> NotFound:
+        """Build the message from the kind of thing, the name asked for, and the names there are."""
+        names = sorted(known)
+        listed = f"There is: {', '.join(names[:20])}" if names else f"There is no {kind} yet"
+        more = f" and {len(names) - 20} more" if len(names) > 20 else ""
+        return cls(f"No {kind} named {name!r}. {listed}{more}.{' ' + hint if hint else ''}")
+
+
+class Conflict(HubError):
+    code = "conflict"
+    status = 409
+
+
+class AmbiguousDeployment(Conflict):
+    code = "ambiguous_deployment"
+
+
+class PluginConflict(Conflict):
+    code = "plugin_conflict"
+
+
+class BadRecipe(HubError):
+    code = "bad_recipe"
+    status = 422
+
+
+class BadData(BadRecipe):
+    code = "bad_data"
+
+
+class BadAdapter(HubError):
+    code = "bad_adapter"
+    status = 422
+
+
+class UnsafeWeights(BadAdapter):
+    code = "unsafe_weights"
+
+
+class UnsupportedAdapter(BadAdapter):
+    code = "unsupported_adapter"
+
+
+class BaseMismatch(BadAdapter):
+    code = "base_mismatch"
+
+
+class BadPlugin(HubError):
+    code = "bad_plugin"
+    status = 422
+
+
+class BadConfig(HubError):
+    code = "bad_config"
+    status = 422
+
+
+class MissingExtra(HubError):
+    code = "missing_extra"
+    status = 501
+
+    @classmethod
+    def of(cls, feature: str, extra: str) -> MissingExtra:
+        """Name the feature and the extra that brings it."""
+        return cls(f"{feature} needs an optional package. Run: pip install 'grafthub[{extra}]'")
+
+
+class Overloaded(HubError):
+    code = "overloaded"
+    status = 429
+
+
+class NotReady(HubError):
+    code = "not_ready"
+    status = 503
+
+
+class SourceUnavailable(HubError):
+    code = "source_unavailable"
+    status = 502
+
+
+class EngineFailed(HubError):
+    code = "engine_failed"
+    status = 500

@@ -1,0 +1,1 @@
+"""The plugin host: finds task plugins from metadata and loads each in isolation."""

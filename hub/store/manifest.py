@@ -1,0 +1,58 @@
+"""The manifest: what a version is, beside its weights in `manifest.json`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import Field
+
+from hub.api import HeadKind, Model
+
+__all__ = ["BaseRef", "DataRef", "Manifest", "Serving"]
+
+MANIFEST_FILE = "manifest.json"
+
+
+class BaseRef(Model):
+    """The base an adapter was trained on."""
+
+    name: str
+    source: str
+    fingerprint: str
+
+
+class DataRef(Model):
+    """The training data, by content; counts are rows after cleaning."""
+
+    source: str
+    sha256: str
+    train_rows: int
+    eval_rows: int
+    rejected_rows: int = 0
+    licence: str = ""
+
+
+class Serving(Model):
+    """All that changes an answer besides the weights; part of the content hash."""
+
+    task: str
+    head: HeadKind
+    base: BaseRef
+    labels: tuple[str, ...] = ()
+    settings: dict[str, Any] = Field(default_factory=dict)
+    max_length: int = Field(128, gt=0)
+
+
+class Manifest(Model):
+    """One version's manifest; `sha256` of a version covers the weights, their config and `serving`."""
+
+    schema_version: int = 1
+    serving: Serving
+    created: str = Field(description="UTC, ISO 8601.")
+    origin: str = Field(description="trained or imported.")
+    metrics: dict[str, float] = Field(default_factory=dict)
+    metric: str = Field("", description="Key of `metrics` that the deploy gate reads.")
+    data: DataRef | None = None
+    recipe: dict[str, Any] | None = None
+    libraries: dict[str, str] = Field(default_factory=dict)
+    train_seconds: float | None = None

@@ -1,0 +1,39 @@
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/.installed
+PLUGINS := $(wildcard plugins/*/pyproject.toml)
+EDITABLE := $(patsubst %/pyproject.toml,-e ./%,$(PLUGINS))
+
+.PHONY: install quickstart test lint bench docs clean
+
+install: $(STAMP)
+
+$(STAMP): pyproject.toml constraints.txt Makefile $(PLUGINS)
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@echo "Installing into .venv (about 2.5 GB, a few minutes the first time)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt setuptools wheel
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt \
+		--no-build-isolation -e '.[dev]' $(EDITABLE)
+	@touch $(STAMP)
+
+quickstart: install
+	@$(BIN)/hub quickstart $(ARGS)
+
+lint: install
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+test: lint
+	@$(BIN)/python -m pytest $(ARGS)
+
+bench: install
+	@$(BIN)/python -m benchmarks.serve
+	@$(BIN)/python -m benchmarks.train --quick
+
+docs: install
+	@$(BIN)/python -m pytest -q tests/docs
+
+clean:
+	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,33 @@
+"""The command line as a whole: light to start, complete, honest about errors."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+HEAVY = ("torch", "transformers", "peft", "onnxruntime", "bentoml", "datasets", "sklearn", "pandas", "numpy")
+
+
+def loaded_by(code: str) -> set[str]:
+    probe = f"{code}\nimport sys; print(' '.join(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", probe], check=True, capture_output=True, text=True)
+    return set(done.stdout.split())
+
+
+def test_importing_hub_loads_no_heavy_library() -> None:
+    assert loaded_by("import hub").isdisjoint(HEAVY)
+
+
+def test_the_command_line_loads_no_heavy_library() -> None:
+    assert loaded_by("import hub.cli.main").isdisjoint({*HEAVY, "pydantic", "sqlalchemy", "rich"})
+
+
+def test_help_lists_every_command() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", "from hub.cli.main import main; main()", "--help"],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    commands = "init base plugins train adapters serve deploy rollback predict status quickstart".split()
+    assert [command for command in commands if command not in done.stdout] == []

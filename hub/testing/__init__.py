@@ -1,1 +1,1 @@
-"""To be written."""
+"""What plugin authors and our own tests use; product code imports none of it."""

@@ -17,6 +17,7 @@
     │   ├── UnsafeWeights
     │   ├── UnsupportedAdapter
     │   └── BaseMismatch
+    ├── BadBase               422  a base is incomplete, altered or of no known kind
     ├── BadPlugin             422
     ├── BadConfig             422
     ├── MissingExtra          501  an optional dependency is absent
@@ -36,6 +37,7 @@ from typing import ClassVar
 __all__ = [
     "AmbiguousDeployment",
     "BadAdapter",
+    "BadBase",
     "BadConfig",
     "BadData",
     "BadPlugin",
@@ -152,6 +154,11 @@ class UnsupportedAdapter(BadAdapter):
 
 class BaseMismatch(BadAdapter):
     code = "base_mismatch"
+
+
+class BadBase(HubError):
+    code = "bad_base"
+    status = 422
 
 
 class BadPlugin(HubError):

@@ -1,0 +1,169 @@
+"""The bases on this machine: pulled once, found by name or fingerprint."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from hub.bases.base import Base, BaseKind
+from hub.bases.fingerprint import fingerprint, read_json
+from hub.bases.inspect import check_model_folder, inspect_folder
+from hub.bases.packages import Progress
+from hub.bases.sources import FolderSource, Source, parse_source
+from hub.errors import BadBase, BaseMismatch, Conflict, NotFound
+from hub.names import check_name
+
+__all__ = ["Bases"]
+
+RECORD = "base.json"
+_PULL_HINT = "Get one with `hub base pull minilm`."
+
+
+class Bases:
+    """The folder `<home>/bases`: one sub-folder for each base, named as the base is."""
+
+    def __init__(self, home: Path) -> None:
+        self.folder = home / "bases"
+
+    def list(self) -> list[Base]:
+        """Return every base, by name."""
+        if not self.folder.is_dir():
+            return []
+        return [_load(path.parent) for path in sorted(self.folder.glob(f"[a-z0-9]*/{RECORD}"))]
+
+    def get(self, name: str) -> Base:
+        """Return the base of that name.
+
+        Raises:
+            NotFound: lists the bases there are, and how to pull one.
+        """
+        path = self.folder / check_name(name, "base")
+        if not (path / RECORD).is_file():
+            raise NotFound.of("base", name, (base.name for base in self.list()), _PULL_HINT)
+        return _load(path)
+
+    def by_fingerprint(self, fingerprint: str) -> Base:
+        """Return a base with that fingerprint.
+
+        Raises:
+            BaseMismatch: lists the bases there are.
+        """
+        bases = self.list()
+        for base in bases:
+            if base.fingerprint == fingerprint:
+                return base
+        known = ", ".join(f"{base.name} ({base.fingerprint[:12]})" for base in bases) or "none"
+        raise BaseMismatch(f"No base here has the fingerprint {fingerprint[:12]}. There is: {known}.")
+
+    def pull(self, source: str, name: str | None = None, on_progress: Progress | None = None) -> Base:
+        """Get a base from `source` (see `parse_source`) under `name`; one already here is returned.
+
+        The files are gathered aside and renamed into place when complete and checked, so a pull that
+        is interrupted leaves nothing; what a killed process left is removed by the next pull.
+
+        Raises:
+            Conflict: the name is taken by a base from another source.
+            SourceUnavailable: the download failed, or a pinned sha256 did not match.
+            BadBase, UnsafeWeights: what came is not a usable base.
+        """
+        origin = parse_source(source)
+        name = check_name(name or origin.name, "base")
+        if here := self._pulled(name, origin):
+            return here
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(self._lock(name)):
+            self._sweep()
+            if here := self._pulled(name, origin):
+                return here
+            with _staged(self.folder / f".{name}.partial") as staging:
+                origin.fetch(staging, on_progress or _silent)
+                _seal(staging, name, origin.spec)
+                staging.rename(self.folder / name)
+                _sync(self.folder)
+        return self.get(name)
+
+    def _pulled(self, name: str, origin: Source) -> Base | None:
+        path = self.folder / name
+        if not path.exists():
+            return None
+        if not (path / RECORD).is_file():
+            raise BadBase(f"{path} is not a base that was pulled here. Move it away and pull again.")
+        base = _load(path)
+        if base.source != origin.spec:
+            raise Conflict(
+                f"The base {name!r} was pulled from {base.source}. "
+                f"Choose another name: hub base pull {origin.spec} --name NAME."
+            )
+        if isinstance(origin, FolderSource) and origin.differs_from(base.fingerprint):
+            raise Conflict(
+                f"{origin.path} has changed since it was pulled as {name!r}, and a base never changes. "
+                "Pull it under another name with --name."
+            )
+        return base
+
+    def _lock(self, name: str) -> Path:
+        return self.folder / f".{name}.lock"
+
+    def _sweep(self) -> None:
+        for left in self.folder.glob(".*.partial"):
+            lock = FileLock(self._lock(left.name[1:].removesuffix(".partial")), timeout=0)
+            try:
+                with lock:
+                    shutil.rmtree(left)
+            except Timeout:
+                continue  # another process is pulling that base right now
+
+
+def _load(path: Path) -> Base:
+    record = read_json(path / RECORD)
+    try:
+        return Base(
+            name=path.name,
+            source=record["source"],
+            fingerprint=record["fingerprint"],
+            kind=BaseKind(record["kind"]),
+            model_type=record["model_type"],
+            max_length=record["max_length"],
+            path=path,
+        )
+    except (KeyError, ValueError) as error:
+        raise BadBase(
+            f"{path / RECORD} is damaged ({error}). Remove {path} and pull the base again."
+        ) from None
+
+
+def _seal(folder: Path, name: str, source: str) -> None:
+    check_model_folder(folder)
+    facts = inspect_folder(folder)
+    record = {"name": name, "source": source, "fingerprint": fingerprint(folder), **asdict(facts)}
+    (folder / RECORD).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    for path in folder.iterdir():
+        _sync(path)
+
+
+@contextmanager
+def _staged(folder: Path) -> Iterator[Path]:
+    folder.mkdir()
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _silent(what: str, done: int, total: int) -> None:
+    """Report nothing."""

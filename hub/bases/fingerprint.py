@@ -1,0 +1,89 @@
+"""Which files make up a base, and the one sha256 that stands for them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from hub.errors import BadBase
+
+__all__ = ["fingerprint", "is_model_file", "model_files", "read_json", "sha256_file"]
+
+_NAMES = frozenset(
+    {
+        "config.json",
+        "generation_config.json",
+        "model.safetensors",
+        "model.safetensors.index.json",
+        "tokenizer.json",
+        "tokenizer_config.json",
+        "special_tokens_map.json",
+        "added_tokens.json",
+        "chat_template.jinja",
+        "chat_template.json",
+        "vocab.txt",
+        "vocab.json",
+        "merges.txt",
+        "spiece.model",
+        "sentencepiece.bpe.model",
+        "tokenizer.model",
+        "source.spm",
+        "target.spm",
+    }
+)
+_SHARD = re.compile(r"model-\d{5}-of-\d{5}\.safetensors")
+# Written by whichever library version saved the file; they say nothing about what the model computes.
+_IGNORED_KEYS = frozenset({"_name_or_path", "name_or_path", "transformers_version"})
+_CHUNK = 1 << 20
+
+
+def is_model_file(name: str) -> bool:
+    """Tell whether a file of this name belongs to a base: safetensors, config or tokenizer."""
+    return name in _NAMES or _SHARD.fullmatch(name) is not None
+
+
+def model_files(folder: Path) -> list[Path]:
+    """Return the files of `folder` that make up a base, by name."""
+    return sorted(path for path in folder.iterdir() if is_model_file(path.name) and path.is_file())
+
+
+def sha256_file(path: Path) -> str:
+    """Return the sha256 of a file's bytes, in hex."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def fingerprint(folder: Path) -> str:
+    """Return the sha256 over weights, config and tokenizer.
+
+    JSON files count by content: layout, and the keys that name the library that saved them, do not
+    change the fingerprint, so one base from two sources is one base.
+    """
+    digest = hashlib.sha256()
+    for path in model_files(folder):
+        digest.update(f"{path.name}\0{_digest(path)}\n".encode())
+    return digest.hexdigest()
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object, or raise BadBase naming the file."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise BadBase(f"{path} cannot be read as JSON: {error}.") from None
+    if not isinstance(value, dict):
+        raise BadBase(f"{path} holds {type(value).__name__}, not a JSON object.")
+    return value
+
+
+def _digest(path: Path) -> str:
+    if path.suffix != ".json":
+        return sha256_file(path)
+    value = {key: item for key, item in read_json(path).items() if key not in _IGNORED_KEYS}
+    return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()

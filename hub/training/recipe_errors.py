@@ -1,0 +1,113 @@
+"""Validation errors of a recipe, said with file, line and key."""
+
+from __future__ import annotations
+
+import difflib
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from hub.errors import BadRecipe
+from hub.training.yaml_file import KeyPath
+
+__all__ = ["Origin", "explain", "sections"]
+
+MOST = 10  # problems shown at once
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a recipe came from: its file, the line of each key, the keys given on the command line."""
+
+    path: Path | None = None
+    lines: Mapping[KeyPath, int] = field(default_factory=dict)
+    overridden: frozenset[str] = frozenset()
+
+    def say(self, key: KeyPath, problem: str) -> str:
+        """Return "file:line: key: problem", with what is known of it."""
+        dotted = ".".join(str(part) for part in key)
+        if any(dotted == given or dotted.startswith(f"{given}.") for given in self.overridden):
+            return f"--set {dotted}: {problem}."
+        place = f"{self.path}:{self._line(key)}: " if self.path else ""
+        return f"{place}{dotted}: {problem}." if dotted else f"{place}{problem}."
+
+    def _line(self, key: KeyPath) -> int:
+        while key and key not in self.lines:
+            key = key[:-1]
+        return self.lines.get(key, 1)
+
+
+def explain(
+    error: ValidationError, model: type[BaseModel], values: Any, origin: Origin, prefix: KeyPath = ()
+) -> BadRecipe:
+    """Turn pydantic's errors about `values` into one BadRecipe.
+
+    `model` is what they were checked against; `prefix` is where they stand in the recipe.
+    """
+    said: list[str] = []
+    for detail in error.errors(include_url=False):
+        key, problem = _problem(detail, model, values)
+        line = origin.say((*prefix, *key), problem)
+        if line not in said:
+            said.append(line)
+    rest = [f"... and {len(said) - MOST} more problems."] if len(said) > MOST else []
+    return BadRecipe("\n".join([*said[:MOST], *rest]))
+
+
+def sections(model: type[BaseModel], at: str = "") -> dict[str, type[BaseModel]]:
+    """Return every model inside `model` by dotted key; those in lists stand at the list's key."""
+    found = {at: model}
+    for name, info in model.model_fields.items():
+        inner = _model_in(info.annotation)
+        if inner is not None:
+            found |= sections(inner, f"{at}.{info.alias or name}".lstrip("."))
+    return found
+
+
+def _model_in(annotation: Any) -> type[BaseModel] | None:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next(filter(None, map(_model_in, typing.get_args(annotation))), None)
+
+
+def _problem(detail: ErrorDetails, model: type[BaseModel], values: Any) -> tuple[KeyPath, str]:
+    key, given, kind = _key(detail["loc"], values), detail["input"], detail["type"]
+    if kind == "missing":
+        return (*key, detail["loc"][-1]), "is required"
+    if kind == "extra_forbidden":
+        section = ".".join(part for part in key[:-1] if isinstance(part, str))
+        return key, _unknown(str(key[-1]), sections(model)[section])
+    if kind == "value_error":
+        return key, str(detail["ctx"]["error"])
+    message = detail["msg"].replace("Input should be", "must be").replace("a valid tuple", "a list")
+    message = message[0].lower() + message[1:]
+    if isinstance(given, bool) and kind == "string_type":
+        return key, f"{message}: YAML reads yes, no, on and off as true or false; put the word in quotes"
+    shown = repr(given)
+    return key, f"{message}, not {shown if len(shown) <= 60 else f'{shown[:60]}...'}"
+
+
+def _unknown(key: str, section: type[BaseModel]) -> str:
+    allowed = [info.alias or name for name, info in section.model_fields.items()]
+    near = difflib.get_close_matches(key, allowed, n=1)
+    hint = f", did you mean {near[0]}?" if near else "."
+    return f"unknown key{hint} Allowed: {', '.join(allowed) or 'none'}"
+
+
+def _key(loc: KeyPath, values: Any) -> KeyPath:
+    """Return the part of pydantic's location that the file has; the rest names branches of unions."""
+    key: list[str | int] = []
+    for part in loc:
+        known: Any = (
+            values if isinstance(values, dict) else range(len(values)) if isinstance(values, list) else ()
+        )
+        if part not in known:
+            break
+        values = values[part]
+        key.append(part)
+    return tuple(key)

@@ -1,0 +1,108 @@
+"""YAML with line numbers: what `yaml.safe_load` would build, and where each key stands in the file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from hub.errors import BadRecipe
+
+__all__ = ["Document", "KeyPath", "parse_scalar", "read_yaml"]
+
+MAX_BYTES = 256_000
+MAX_NODES = 20_000  # after aliases are expanded, so that a few of them cannot grow without end
+
+KeyPath = tuple[str | int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """Plain values, and the line (from 1) of every key path in them."""
+
+    value: Any
+    lines: Mapping[KeyPath, int] = field(default_factory=dict)
+
+
+def read_yaml(path: Path) -> Document:
+    """Read one YAML document of plain values.
+
+    Raises:
+        BadRecipe: not UTF-8, not YAML, a key given twice, or too large; the message has the line.
+    """
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise BadRecipe(f"{path}: cannot be read: {error.strerror}.") from None
+    if len(raw) > MAX_BYTES:
+        raise BadRecipe(f"{path}: {len(raw):,} bytes is too large for a recipe (at most {MAX_BYTES:,}).")
+    try:
+        text = raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = raw[: error.start].count(b"\n") + 1
+        raise BadRecipe(f"{path}:{line}: is not UTF-8 text.") from None
+    try:
+        return _Builder(path).build(text)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line = mark.line + 1 if mark else 1
+        raise BadRecipe(f"{path}:{line}: is not valid YAML: {error.problem or error.context}.") from None
+    except yaml.YAMLError as error:
+        raise BadRecipe(f"{path}: is not valid YAML: {error}.") from None
+    except RecursionError:
+        raise BadRecipe(f"{path}: is nested too deeply.") from None
+
+
+def parse_scalar(text: str) -> Any:
+    """Type a value from the command line as YAML would: `2`, `true`, `[a, b]`, else the text itself.
+
+    Raises:
+        ValueError: the text opens a YAML structure that it does not close.
+    """
+    try:
+        return yaml.safe_load(text)
+    except (yaml.YAMLError, RecursionError) as error:
+        raise ValueError(f"{text!r} is not a YAML value: put it in quotes") from error
+
+
+class _Builder:
+    """Builds values from the node tree, so that each key's line is still known."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.lines: dict[KeyPath, int] = {}
+        self.count = 0
+        self.scalars = yaml.constructor.SafeConstructor()
+
+    def build(self, text: str) -> Document:
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        return Document(None if node is None else self.value(node, ()), self.lines)
+
+    def value(self, node: yaml.Node, at: KeyPath) -> Any:
+        self.count += 1
+        if self.count > MAX_NODES:
+            raise BadRecipe(f"{self.path}:{node.start_mark.line + 1}: has more than {MAX_NODES:,} values.")
+        self.lines.setdefault(at, node.start_mark.line + 1)
+        if isinstance(node, yaml.MappingNode):
+            return self.mapping(node, at)
+        if isinstance(node, yaml.SequenceNode):
+            return [self.value(item, (*at, index)) for index, item in enumerate(node.value)]
+        return self.scalars.construct_object(node)
+
+    def mapping(self, node: yaml.MappingNode, at: KeyPath) -> dict[Any, Any]:
+        result: dict[Any, Any] = {}
+        for key_node, value_node in node.value:
+            line = key_node.start_mark.line + 1
+            if not isinstance(key_node, yaml.ScalarNode):
+                raise BadRecipe(f"{self.path}:{line}: a key must be a plain word.")
+            key = self.scalars.construct_object(key_node)
+            here = (*at, key if isinstance(key, int) and not isinstance(key, bool) else str(key))
+            if key in result:
+                first = self.lines[here]
+                raise BadRecipe(f"{self.path}:{line}: {key}: is given twice (first on line {first}).")
+            self.lines[here] = line
+            result[key] = self.value(value_node, here)
+        return result

@@ -1,0 +1,84 @@
+"""Which plugins are installed: read from metadata, so that nothing of a plugin is imported."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+from dataclasses import dataclass
+from importlib.metadata import Distribution, EntryPoint, entry_points
+from typing import Literal
+
+from hub.api import ENTRY_POINT_GROUP
+
+__all__ = ["FoundPlugin", "PluginState", "PluginStatus", "find_plugins", "normalize_distribution"]
+
+PluginState = Literal["ok", "broken", "disabled", "conflict"]
+
+
+@dataclass(frozen=True, slots=True)
+class PluginStatus:
+    """One installed plugin as `hub plugins list` shows it.
+
+    `name` is its entry point's name, `entry_point` the "module" or "module:object" behind it. Tasks
+    are unknown, so empty, for a plugin that is disabled or failed to load.
+    """
+
+    name: str
+    distribution: str
+    version: str
+    entry_point: str
+    state: PluginState
+    reason: str = ""
+    tasks: tuple[str, ...] = ()
+
+    @property
+    def id(self) -> str:
+        """`distribution:name`, which no other plugin has."""
+        return f"{self.distribution}:{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class FoundPlugin:
+    """An entry point and the distribution that declares it; not imported."""
+
+    distribution: str
+    version: str
+    entry_point: EntryPoint
+
+    @property
+    def name(self) -> str:
+        return self.entry_point.name
+
+    @property
+    def id(self) -> str:
+        return f"{self.distribution}:{self.name}"
+
+    def goes_by(self, names: Collection[str]) -> bool:
+        """Tell whether `names` holds this plugin's name, its id or its distribution's name."""
+        distributions = {normalize_distribution(name) for name in names}
+        return self.name in names or self.id in names or self.distribution in distributions
+
+    def status(self, state: PluginState, reason: str = "", tasks: tuple[str, ...] = ()) -> PluginStatus:
+        return PluginStatus(
+            self.name, self.distribution, self.version, self.entry_point.value, state, reason, tasks
+        )
+
+
+def find_plugins() -> list[FoundPlugin]:
+    """List the entry points of the group `hub.tasks.v1`, in a fixed order, importing none."""
+    found = {_found(entry_point) for entry_point in entry_points(group=ENTRY_POINT_GROUP)}
+    return sorted(found, key=lambda plugin: (plugin.name, plugin.distribution, plugin.entry_point.value))
+
+
+def normalize_distribution(name: str) -> str:
+    """Return a distribution's name in its one canonical spelling (PyPA name normalization)."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def _found(entry_point: EntryPoint) -> FoundPlugin:
+    distribution: Distribution | None = entry_point.dist
+    if distribution is None:
+        return FoundPlugin("unknown", "", entry_point)
+    return FoundPlugin(
+        normalize_distribution(distribution.name or "unknown"), distribution.version or "", entry_point
+    )

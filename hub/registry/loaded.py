@@ -1,0 +1,150 @@
+"""From the strings of a TaskSpec to the task itself, checked against what the hub relies on."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from hub.api import Field, FieldKind, HeadKind, Task, TaskSpec
+from hub.errors import BadPlugin, InvalidName
+from hub.names import check_name
+
+__all__ = ["LoadedTask", "check_spec", "describe_failure", "load_task"]
+
+_OBJECT = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedTask:
+    """A task ready for use, with the models of its requests and responses."""
+
+    spec: TaskSpec
+    task: Task[Any, Any]
+    request: type[BaseModel]
+    response: type[BaseModel]
+
+
+def check_spec(spec: object) -> TaskSpec:
+    """Return `spec` if it is a well-formed TaskSpec; imports nothing.
+
+    Raises:
+        BadPlugin: the message names what is wrong.
+    """
+    if not isinstance(spec, TaskSpec):
+        raise BadPlugin(f"hub_tasks yields {spec!r:.80}, which is not a TaskSpec.")
+    try:
+        check_name(spec.name, "task")
+    except InvalidName as error:
+        raise BadPlugin(str(error)) from None
+    if not isinstance(spec.summary, str) or not spec.summary.strip():
+        raise BadPlugin(f"Task {spec.name!r} has no summary: say in one sentence what it does.")
+    head: object = spec.head
+    if not isinstance(head, HeadKind):
+        kinds = ", ".join(f"HeadKind.{kind.name}" for kind in HeadKind)
+        raise BadPlugin(f"Task {spec.name!r} has head {head!r:.80}; use one of {kinds}.")
+    for key in ("request", "response", "factory"):
+        value = getattr(spec, key)
+        if not isinstance(value, str) or not _OBJECT.fullmatch(value):
+            raise BadPlugin(
+                f"Task {spec.name!r} has {key} {value!r:.80}; write it as 'package.module:Name', a string."
+            )
+    return spec
+
+
+def load_task(spec: TaskSpec) -> LoadedTask:
+    """Import what a spec names, check it and build the task.
+
+    Raises:
+        BadPlugin: an import fails, or a class is not what it has to be; the message says which.
+    """
+    try:
+        request = _model(check_spec(spec).request)
+        response = _model(spec.response)
+        return LoadedTask(spec, _task(spec.factory), request, response)
+    except BadPlugin as error:
+        raise BadPlugin(f"Task {spec.name!r}: {error}") from error.__cause__
+
+
+def describe_failure(error: BaseException) -> str:
+    """Say in one line what was raised."""
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0][:300]}" if lines else type(error).__name__
+
+
+def _resolve(where: str) -> object:
+    module, _, name = where.partition(":")
+    try:
+        return getattr(import_module(module), name)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # a plugin may even call sys.exit() when imported
+        raise BadPlugin(f"{where} cannot be loaded: {describe_failure(error)}") from error
+
+
+def _model(where: str) -> type[BaseModel]:
+    model = _resolve(where)
+    if not inspect.isclass(model) or not issubclass(model, BaseModel):
+        raise BadPlugin(f"{where} is not a pydantic model: subclass hub.api.Model.")
+    try:
+        examples = model.model_json_schema().get("examples")
+    except Exception as error:
+        raise BadPlugin(f"{where} has no JSON schema: {describe_failure(error)}") from error
+    if not isinstance(examples, list) or not examples:
+        raise BadPlugin(
+            f"{where} has no example: set model_config = ConfigDict(json_schema_extra={{'examples': [...]}})."
+        )
+    for example in examples:
+        try:
+            model.model_validate(example)
+        except ValidationError as error:
+            raise BadPlugin(f"An example of {where} does not fit it: {_first(error)}.") from None
+    return model
+
+
+def _first(error: ValidationError) -> str:
+    first = error.errors(include_url=False, include_input=False)[0]
+    return f"{'.'.join(str(part) for part in first['loc']) or 'value'}: {first['msg']}"
+
+
+def _task(where: str) -> Task[Any, Any]:
+    factory = _resolve(where)
+    if not inspect.isclass(factory) or not issubclass(factory, Task):
+        raise BadPlugin(f"{where} is not a subclass of hub.api.Task.")
+    if missing := sorted(factory.__abstractmethods__):
+        raise BadPlugin(f"{where} does not define {', '.join(missing)}.")
+    _check_attributes(where, factory)
+    try:
+        return factory()
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        raise BadPlugin(f"{where}() fails: {describe_failure(error)}") from error
+
+
+def _check_attributes(where: str, factory: type[Task[Any, Any]]) -> None:
+    for key in ("fields", "metric"):
+        if not hasattr(factory, key):
+            raise BadPlugin(f"{where} has no class attribute {key!r}.")
+    fields: object = factory.fields
+    if not isinstance(fields, tuple) or not fields or not all(_is_field(item) for item in fields):
+        raise BadPlugin(f"{where}.fields is not a tuple of at least one hub.api.Field.")
+    if len({item.name for item in fields}) != len(fields):
+        raise BadPlugin(f"{where}.fields names a column twice.")
+    metric: object = factory.metric
+    if not isinstance(metric, str) or not metric:
+        raise BadPlugin(f"{where}.metric is not the name of a metric.")
+    options: object = factory.options
+    if not inspect.isclass(options) or not issubclass(options, BaseModel):
+        raise BadPlugin(f"{where}.options is not a pydantic model class.")
+    length: object = factory.max_length
+    if not isinstance(length, int) or length < 1:
+        raise BadPlugin(f"{where}.max_length is not a positive number of tokens.")
+
+
+def _is_field(item: object) -> bool:
+    return isinstance(item, Field) and isinstance(item.kind, FieldKind) and item.name.isidentifier()

@@ -1,0 +1,101 @@
+"""A real server in a process of its own, and the command line as a person runs it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from hub.bases.base import Base
+
+START_LIMIT_S = 120
+
+
+@dataclass(frozen=True)
+class Hub:
+    """One workspace: its state folder and the interpreter whose `hub` is used."""
+
+    home: Path
+    python: str = sys.executable
+
+    @property
+    def env(self) -> dict[str, str]:
+        return {**os.environ, "HUB_HOME": str(self.home), "HF_HUB_OFFLINE": "1", "COLUMNS": "200"}
+
+    def command(self, *args: str) -> list[str]:
+        return [self.python, "-c", "from hub.cli.main import main; main()", *args]
+
+    def run(self, *args: str, status: int = 0, cwd: Path | None = None) -> str:
+        """Run `hub ARGS`, insist on the exit status, return stdout."""
+        done = subprocess.run(self.command(*args), env=self.env, cwd=cwd, capture_output=True, text=True)
+        assert done.returncode == status, f"hub {args}: {done.returncode}\n{done.stdout}\n{done.stderr}"
+        return done.stdout
+
+    def json(self, *args: str, cwd: Path | None = None) -> Any:
+        return json.loads(self.run(*args, "--json", cwd=cwd))
+
+    @contextmanager
+    def serving(self, *args: str) -> Iterator[httpx.Client]:
+        """Start `hub serve` on a free port; yield a client; stop it as an operator would."""
+        log = self.home.parent / "server.log"
+        with log.open("w") as out:
+            process = subprocess.Popen(
+                self.command("serve", "--port", "0", *args), env=self.env, stdout=out, stderr=out
+            )
+        try:
+            yield httpx.Client(base_url=self._wait(process, log), timeout=60)
+        finally:
+            process.send_signal(signal.SIGTERM)
+            try:
+                process.wait(30)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                raise AssertionError(f"the server ignored SIGTERM:\n{log.read_text()}") from None
+
+    def _wait(self, process: subprocess.Popen[bytes], log: Path) -> str:
+        record = self.home / "server.json"
+        deadline = time.monotonic() + START_LIMIT_S
+        while time.monotonic() < deadline:
+            assert process.poll() is None, f"the server ended:\n{log.read_text()}"
+            if record.exists():
+                url = str(json.loads(record.read_text())["url"])
+                if _ready(url):
+                    return url
+            time.sleep(0.1)
+        raise AssertionError(f"the server was not ready in {START_LIMIT_S} s:\n{log.read_text()}")
+
+
+def _ready(url: str) -> bool:
+    try:
+        return httpx.get(f"{url}/readyz", timeout=5).status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+@pytest.fixture
+def hub(tmp_path: Path) -> Hub:
+    return Hub(tmp_path / "hub-home")
+
+
+@pytest.fixture
+def hub_with_minilm(hub: Hub, minilm: Base) -> Hub:
+    """A fresh workspace that has the MiniLM base already."""
+    return with_base(hub, minilm)
+
+
+def with_base(hub: Hub, base: Base) -> Hub:
+    """Give a workspace a base that was pulled before."""
+    (hub.home / "bases").mkdir(parents=True, exist_ok=True)
+    (hub.home / "bases" / base.name).symlink_to(base.path, target_is_directory=True)
+    return hub

@@ -10,6 +10,7 @@ Examples (training rows) are plain mappings whose keys are the task's `fields`.
 
 from __future__ import annotations
 
+import unicodedata
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,7 +19,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Generic, Protocol, TypeVar
 
 import pluggy
-from pydantic import BaseModel, ConfigDict, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationInfo, WithJsonSchema
 
 from hub.errors import BadData, BadRecipe, BadRequest, HubError, InvalidText, TooLarge
 
@@ -53,6 +54,7 @@ __all__ = [
 ]
 
 ENTRY_POINT_GROUP = "hub.tasks.v1"
+_INVISIBLE = frozenset({"Zs", "Zl", "Zp", "Cc", "Cf"})  # Unicode categories: spaces, controls, joiners
 MAX_TEXT = 200_000  # characters in one text field; a request over it is refused before tokenizing
 
 hookspec = pluggy.HookspecMarker("hub")
@@ -60,7 +62,30 @@ hookimpl = pluggy.HookimplMarker("hub")
 
 Example = Mapping[str, Any]
 Features = dict[str, Any]
-Text = Annotated[str, StringConstraints(min_length=1, max_length=MAX_TEXT)]
+
+
+def _check_text(text: str, info: ValidationInfo) -> str:
+    name = info.field_name or "text"
+    if len(text) > MAX_TEXT:
+        raise TooLarge(f"`{name}` has {len(text):,} characters; the limit is {MAX_TEXT:,}. Send it in parts.")
+    if all(unicodedata.category(character) in _INVISIBLE for character in text):
+        raise InvalidText(f"`{name}` is empty: send text with at least one visible character.")
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise InvalidText(
+            f"`{name}` is not valid Unicode: half a surrogate pair at character {error.start}."
+        ) from None
+    return text
+
+
+Text = Annotated[
+    str,
+    AfterValidator(_check_text),
+    WithJsonSchema({"type": "string", "minLength": 1, "maxLength": MAX_TEXT}),
+]
+"""A text field of a request: InvalidText if nothing in it is visible or it is not valid Unicode,
+TooLarge past MAX_TEXT. These are raised as they are, not wrapped in a ValidationError."""
 
 
 class Model(BaseModel):

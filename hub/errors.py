@@ -4,7 +4,9 @@
     ├── BadRequest            400  what a caller sent is wrong
     │   ├── InvalidName       400
     │   ├── InvalidText       400
-    │   └── TooLarge          413
+    │   ├── MethodNotAllowed  405
+    │   ├── TooLarge          413
+    │   └── BadMediaType      415
     ├── Unauthorized          401
     ├── Forbidden             403
     ├── NotFound              404  names what exists
@@ -23,6 +25,7 @@
     ├── MissingExtra          501  an optional dependency is absent
     ├── Overloaded            429
     ├── NotReady              503
+    ├── DeadlineExceeded      504  a request took longer than limits.timeout_s
     ├── SourceUnavailable     502  a download failed
     └── EngineFailed          500
 
@@ -40,16 +43,19 @@ __all__ = [
     "BadBase",
     "BadConfig",
     "BadData",
+    "BadMediaType",
     "BadPlugin",
     "BadRecipe",
     "BadRequest",
     "BaseMismatch",
     "Conflict",
+    "DeadlineExceeded",
     "EngineFailed",
     "Forbidden",
     "HubError",
     "InvalidName",
     "InvalidText",
+    "MethodNotAllowed",
     "MissingExtra",
     "NotFound",
     "NotReady",
@@ -87,9 +93,19 @@ class InvalidText(BadRequest):
     code = "invalid_text"
 
 
+class MethodNotAllowed(BadRequest):
+    code = "method_not_allowed"
+    status = 405
+
+
 class TooLarge(BadRequest):
     code = "too_large"
     status = 413
+
+
+class BadMediaType(BadRequest):
+    code = "bad_media_type"
+    status = 415
 
 
 class Unauthorized(HubError):
@@ -189,6 +205,11 @@ class Overloaded(HubError):
 class NotReady(HubError):
     code = "not_ready"
     status = 503
+
+
+class DeadlineExceeded(HubError):
+    code = "deadline_exceeded"
+    status = 504
 
 
 class SourceUnavailable(HubError):

@@ -1,1 +1,1 @@
-"""To be written."""
+"""From a request to its answer: deployments, residency, batching; free of any wire protocol."""

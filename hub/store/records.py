@@ -10,7 +10,7 @@ from hub.api import AdapterInfo
 from hub.names import VersionRef
 from hub.store.manifest import Manifest
 
-__all__ = ["Deployment", "Version"]
+__all__ = ["Deployment", "Move", "Version"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,3 +45,16 @@ class Deployment:
     previous: Version | None
     generation: int
     updated: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """One change of a deployment, as it was made; `before` or `after` is None where there was nothing."""
+
+    generation: int
+    deployment: str
+    when: datetime
+    who: str
+    before: VersionRef | None
+    after: VersionRef | None
+    why: str

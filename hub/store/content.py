@@ -1,0 +1,147 @@
+"""Adapter folders by content: `<home>/adapters/<sha256>/`, each written once and never changed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from hub.bases.sources import upstream
+from hub.errors import BadAdapter
+from hub.store.manifest import MANIFEST_FILE, Manifest, Serving
+from hub.store.weights import CONFIG_FILE, WEIGHTS_FILE, find_weights, read_config
+
+__all__ = ["Contents", "content_hash"]
+
+_INCOMING = ".incoming-"
+_ORPHAN_AGE = 3600.0  # seconds that something without a catalog row is left alone
+
+
+class Contents:
+    """The folder that holds adapter contents; the catalog says which of them are in use."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+        self.lock = FileLock(folder / ".lock")
+
+    def path(self, sha256: str) -> Path:
+        """Return where a content lies."""
+        return self.folder / sha256
+
+    @contextmanager
+    def incoming(self, source: Path, serving: Serving) -> Iterator[Path]:
+        """Copy the two adapter files of `source` into a private folder, removed at the end.
+
+        Nothing else in `source` is read, and no symbolic link is followed, so what is checked in
+        the copy is what gets stored.
+        """
+        if not source.is_dir():
+            raise BadAdapter(f"{source} is not a folder: an adapter is a PEFT folder.")
+        private = Path(tempfile.mkdtemp(prefix=_INCOMING, dir=self.folder))
+        try:
+            find_weights(source)
+            for name in (CONFIG_FILE, WEIGHTS_FILE):
+                _copy(source / name, private / name)
+            _name_base(private, serving)
+            yield private
+        finally:
+            shutil.rmtree(private, ignore_errors=True)
+
+    def place(self, private: Path, sha256: str, manifest: Manifest) -> Path:
+        """Rename a checked folder into place; call with `lock` held, before the catalog row is written."""
+        final = self.path(sha256)
+        if final.is_dir():
+            if content_hash(final, manifest.serving) == sha256:
+                return final
+            shutil.rmtree(final)  # altered since it was stored: the checked copy takes its place
+        (private / MANIFEST_FILE).write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        private.chmod(0o755)
+        for path in (*private.iterdir(), private):
+            sync(path)
+        private.rename(final)
+        sync(self.folder)
+        return final
+
+    def discard(self, sha256: str) -> None:
+        """Remove a content that no catalog row uses any more; call with `lock` held."""
+        aside = Path(tempfile.mkdtemp(prefix=_INCOMING, dir=self.folder))
+        if self.path(sha256).is_dir():
+            self.path(sha256).rename(aside / sha256)
+        shutil.rmtree(aside)
+
+    def sweep(self, used: Collection[str], now: float | None = None) -> list[str]:
+        """Remove what a crash left: old private copies, and old contents that no row names.
+
+        Called with the contents that are in use. An add holds the lock from renaming to its row, so
+        while this holds it no content is between the two; if another process holds it, nothing is swept.
+        """
+        oldest = (time.time() if now is None else now) - _ORPHAN_AGE
+        removed = []
+        for path in self.folder.iterdir():
+            stray = path.name.startswith(_INCOMING) or (len(path.name) == 64 and path.name not in used)
+            if stray and path.is_dir() and path.stat().st_mtime < oldest:
+                shutil.rmtree(path, ignore_errors=True)
+                removed.append(path.name)
+        return removed
+
+    @contextmanager
+    def try_lock(self) -> Iterator[bool]:
+        """Hold the lock if it is free right now; yields whether it is."""
+        try:
+            self.lock.acquire(timeout=0)
+        except Timeout:
+            yield False
+            return
+        try:
+            yield True
+        finally:
+            self.lock.release()
+
+
+def content_hash(folder: Path, serving: Serving) -> str:
+    """Return the sha256 over config bytes, weight bytes and the canonical JSON of `serving`."""
+    digest = hashlib.sha256()
+    for name in (CONFIG_FILE, WEIGHTS_FILE):
+        if not (folder / name).is_file():
+            return ""
+        part = (folder / name).read_bytes()
+        digest.update(len(part).to_bytes(8, "little"))
+        digest.update(part)
+    canonical = json.dumps(serving.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+    digest.update(canonical.encode())
+    return digest.hexdigest()
+
+
+def sync(path: Path) -> None:
+    """Flush a file or folder to disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _copy(source: Path, target: Path) -> None:
+    if source.is_symlink():
+        raise BadAdapter(f"{source} is a symbolic link; copy the file itself there (cp -L) and try again.")
+    if not source.is_file():
+        raise BadAdapter(f"{source.parent} has no {source.name}: it is not a PEFT adapter folder.")
+    shutil.copyfile(source, target, follow_symlinks=False)
+
+
+def _name_base(folder: Path, serving: Serving) -> None:
+    """Make the PEFT config name the base as others know it, not as a path on the trainer's machine."""
+    config = read_config(folder)
+    name = upstream(serving.base.source) or serving.base.name
+    if config.get("base_model_name_or_path") != name:
+        config["base_model_name_or_path"] = name
+        (folder / CONFIG_FILE).write_text(json.dumps(config, indent=2, sort_keys=True), encoding="utf-8")

@@ -1,0 +1,57 @@
+"""A version as a folder for others: plain PEFT files, the manifest, and a model card."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from hub.errors import BadAdapter
+from hub.store.card import card
+from hub.store.manifest import MANIFEST_FILE, Manifest
+from hub.store.records import Version
+from hub.store.weights import CONFIG_FILE, WEIGHTS_FILE
+
+__all__ = ["read_manifest", "write_folder"]
+
+CARD_FILE = "README.md"
+
+
+def write_folder(version: Version, folder: Path) -> Path:
+    """Write the version into `folder`, which is absent or empty; complete or not there at all."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    aside = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    try:
+        for name in (CONFIG_FILE, WEIGHTS_FILE):
+            shutil.copyfile(version.path / name, aside / name)
+        (aside / MANIFEST_FILE).write_text(
+            version.manifest.model_dump_json(indent=2) + "\n", encoding="utf-8"
+        )
+        (aside / CARD_FILE).write_text(card(version), encoding="utf-8")
+        aside.chmod(0o755)
+        aside.replace(folder)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+    return folder
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Read the manifest in a folder.
+
+    Raises:
+        BadAdapter: there is none, or a key of it is wrong.
+    """
+    path = folder / MANIFEST_FILE
+    if not path.is_file():
+        raise BadAdapter(
+            f"{folder} has no {MANIFEST_FILE}. For an adapter made with plain PEFT, say what it is: "
+            "hub adapters import FOLDER NAME --task TASK --base BASE."
+        )
+    try:
+        return Manifest.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        key = ".".join(str(part) for part in first["loc"]) or "the file"
+        raise BadAdapter(f"{path}: {key}: {first['msg']}.") from None

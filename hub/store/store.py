@@ -1,0 +1,220 @@
+"""The store: immutable adapter versions on disk, and the catalog that names and deploys them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TypedDict, Unpack
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from hub.api import HeadKind
+from hub.bases.base import Base
+from hub.bases.cache import Bases
+from hub.errors import BaseMismatch, Conflict, NotFound
+from hub.names import VersionRef, check_name
+from hub.store.catalog import AdapterRow, Catalog, DeploymentRow, VersionRow
+from hub.store.content import Contents, content_hash
+from hub.store.deployments import Deployments
+from hub.store.export import read_manifest, write_folder
+from hub.store.manifest import BaseRef, DataRef, Manifest, Serving
+from hub.store.peft_folder import head_of, labels_of
+from hub.store.records import Version
+from hub.store.weights import AdapterFiles, read_adapter
+
+__all__ = ["Check", "Store", "Training"]
+
+Check = Callable[[AdapterFiles, Serving], None]
+"""Raises BadAdapter when the files cannot be served as stated; called before anything is stored."""
+
+
+class Training(TypedDict, total=False):
+    """What a manifest may say of how the version came about."""
+
+    metrics: Mapping[str, float]
+    metric: str
+    data: DataRef | None
+    recipe: Mapping[str, Any] | None
+    libraries: Mapping[str, str]
+    train_seconds: float | None
+
+
+class Store(Deployments):
+    """Versions and deployments under one home folder; any number of processes may have it open."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self.bases = Bases(home)
+        self.contents = Contents(home / "adapters")
+        super().__init__(Catalog(home / "catalog.db"), self.contents)
+        self._sweep()
+
+    def add(
+        self,
+        name: str,
+        folder: Path,
+        serving: Serving,
+        *,
+        origin: str,
+        check: Check | None = None,
+        **training: Unpack[Training],
+    ) -> Version:
+        """Store the PEFT files in `folder` as the next version of `name`.
+
+        The files are copied to a private folder, checked there, hashed, flushed to disk and renamed
+        into place before the catalog names them. The same content under the same name is not stored
+        twice: the version there is is returned.
+
+        Raises:
+            BadAdapter, UnsafeWeights: the files are not a sound adapter; nothing is stored.
+        """
+        check_name(name, "adapter")
+        created = datetime.now(UTC).isoformat(timespec="microseconds")
+        manifest = Manifest(serving=serving, created=created, origin=origin, **training)
+        with self.contents.incoming(folder, serving) as private:
+            files = read_adapter(private)
+            if check:
+                check(files, serving)
+            sha256 = content_hash(private, serving)
+            with self.contents.lock:
+                self.contents.place(private, sha256, manifest)
+                return self._record(name, sha256, manifest)
+
+    def versions(self, name: str | None = None) -> list[Version]:
+        """Return the versions of one adapter or of all, by name and number."""
+        query = select(VersionRow).order_by(VersionRow.name, VersionRow.number)
+        if name is not None:
+            query = query.where(VersionRow.name == name)
+        with self.catalog.read() as session:
+            return [self.version_of(row) for row in session.scalars(query)]
+
+    def get(self, ref: VersionRef | str) -> Version:
+        """Return a version; without a number, the newest.
+
+        Raises:
+            NotFound: lists the versions of that name, or the names there are.
+        """
+        with self.catalog.read() as session:
+            return self.version_of(self.find(session, ref))
+
+    def remove(self, ref: VersionRef | str) -> Version:
+        """Forget a version, and delete its files when no other version has the same content.
+
+        Raises:
+            Conflict: a deployment serves it, or would roll back to it.
+        """
+        with self.contents.lock:
+            with self.catalog.write() as session:
+                row = self.find(session, ref)
+                version = self.version_of(row)
+                _refuse_if_deployed(session, row)
+                session.delete(row)
+                session.flush()
+                shared = session.scalar(select(VersionRow.id).where(VersionRow.sha256 == row.sha256).limit(1))
+            if shared is None:
+                self.contents.discard(version.sha256)
+        return version
+
+    def import_peft(  # noqa: PLR0913 - what a PEFT folder does not say, the caller has to
+        self,
+        folder: Path,
+        name: str,
+        *,
+        task: str,
+        head: HeadKind | None,
+        base: Base,
+        labels: Sequence[str] = (),
+        settings: Mapping[str, Any] | None = None,
+        max_length: int = 128,
+        check: Check | None = None,
+    ) -> Version:
+        """Store an adapter that plain PEFT saved.
+
+        `head` None is told from PEFT's task_type; without `labels` they are `label_0`, `label_1`...
+        as many as the head has rows.
+
+        Raises:
+            BadAdapter: the folder is unsound, or `labels` are not as many as the head has rows.
+        """
+        files = read_adapter(folder)
+        kind = head or head_of(files)
+        serving = Serving(
+            task=check_name(task, "task"),
+            head=kind,
+            base=BaseRef(name=base.name, source=base.source, fingerprint=base.fingerprint),
+            labels=labels_of(files, kind, tuple(labels)),
+            settings=dict(settings or {}),
+            max_length=min(max_length, base.max_length),
+        )
+        return self.add(name, folder, serving, origin="imported", check=check)
+
+    def import_version(self, folder: Path, name: str, *, check: Check | None = None) -> Version:
+        """Store a folder that carries our manifest, such as an exported or a shipped one.
+
+        Raises:
+            BaseMismatch: its base is not on this machine; says how to pull it.
+        """
+        manifest = read_manifest(folder)
+        base = manifest.serving.base
+        try:
+            self.bases.by_fingerprint(base.fingerprint)
+        except NotFound as error:
+            raise BaseMismatch(
+                f"{folder} was trained on the base {base.name!r}, which is not here. "
+                f"Run: hub base pull {base.source}. {error}"
+            ) from None
+        about = manifest.model_dump(exclude={"schema_version", "serving", "created", "origin", "data"})
+        return self.add(
+            name, folder, manifest.serving, origin=manifest.origin, check=check, data=manifest.data, **about
+        )
+
+    def export(self, ref: VersionRef | str, folder: Path) -> Path:
+        """Write a version as a plain PEFT folder with its manifest and a model card.
+
+        Raises:
+            Conflict: `folder` exists and is not empty.
+        """
+        version = self.get(ref)
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            raise Conflict(f"{folder} exists and is not empty. Choose another folder.")
+        return write_folder(version, folder)
+
+    def _record(self, name: str, sha256: str, manifest: Manifest) -> Version:
+        with self.catalog.write() as session:
+            same = session.scalar(select(VersionRow).filter_by(name=name, sha256=sha256))
+            if same is not None:
+                return self.version_of(same)
+            adapter = session.get(AdapterRow, name) or AdapterRow(name=name, last_number=0)
+            adapter.last_number += 1
+            session.add(adapter)
+            session.flush()
+            row = VersionRow(
+                name=name,
+                number=adapter.last_number,
+                sha256=sha256,
+                manifest=manifest.model_dump_json(),
+                created=manifest.created,
+            )
+            session.add(row)
+            session.flush()
+            return self.version_of(row)
+
+    def _sweep(self) -> None:
+        with self.contents.try_lock() as held:
+            if held:
+                with self.catalog.read() as session:
+                    used = set(session.scalars(select(VersionRow.sha256)))
+                self.contents.sweep(used)
+
+
+def _refuse_if_deployed(session: Session, row: VersionRow) -> None:
+    for deployment in session.scalars(select(DeploymentRow)):
+        ref = f"{row.name}@{row.number}"
+        if deployment.stable_id == row.id:
+            raise Conflict(f"{ref} is live in {deployment.name!r}. Deploy another version there first.")
+        if deployment.previous_id == row.id:
+            raise Conflict(
+                f"{ref} is what {deployment.name!r} would roll back to. Deploy there once more first."
+            )

@@ -1,0 +1,117 @@
+"""Read adapter files into numpy arrays: safetensors only, every number finite."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hub.bases.weights_file import read_header
+from hub.errors import BadAdapter, UnsafeWeights, UnsupportedAdapter
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    Array = npt.NDArray[np.float32]
+
+__all__ = ["CONFIG_FILE", "WEIGHTS_FILE", "AdapterFiles", "read_adapter", "read_config", "read_tensors"]
+
+CONFIG_FILE = "adapter_config.json"
+WEIGHTS_FILE = "adapter_model.safetensors"
+_PICKLES = ("adapter_model.bin", "adapter_model.pt", "pytorch_model.bin")
+_MAX_CONFIG = 1_000_000  # bytes
+
+
+@dataclass(frozen=True, slots=True)
+class AdapterFiles:
+    """A PEFT folder, read: its config and its tensors by their PEFT names."""
+
+    config: Mapping[str, Any]
+    tensors: Mapping[str, Array]
+
+
+def read_adapter(folder: Path) -> AdapterFiles:
+    """Read a PEFT folder.
+
+    Raises:
+        BadAdapter: a file is missing, cut off or malformed, or a number is not finite.
+        UnsafeWeights: the weights are a pickle, a zip, or anything else but safetensors.
+    """
+    return AdapterFiles(read_config(folder), read_tensors(find_weights(folder)))
+
+
+def find_weights(folder: Path) -> Path:
+    """Return the weights file of a PEFT folder, or say why there is none."""
+    path = folder / WEIGHTS_FILE
+    if path.is_file():
+        return path
+    if pickled := [name for name in _PICKLES if (folder / name).exists()]:
+        raise UnsafeWeights(
+            f"{folder} has its weights as {pickled[0]}, a pickle that can run code; it was not opened. "
+            "Where you trust it, load the model with PEFT and call save_pretrained(): that writes "
+            f"{WEIGHTS_FILE}."
+        )
+    raise BadAdapter(f"{folder} has no {WEIGHTS_FILE}: it is not a PEFT adapter folder.")
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """Read adapter_config.json, or raise BadAdapter."""
+    path = folder / CONFIG_FILE
+    if not path.is_file():
+        raise BadAdapter(f"{folder} has no {CONFIG_FILE}: it is not a PEFT adapter folder.")
+    if path.stat().st_size > _MAX_CONFIG:
+        raise BadAdapter(f"{path} has more than {_MAX_CONFIG:,} bytes: it is not a PEFT config.")
+    try:
+        config = json.loads(path.read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise BadAdapter(f"{path} is not JSON: {error}.") from None
+    if not isinstance(config, dict) or not isinstance(config.get("peft_type"), str):
+        raise BadAdapter(f"{path} names no peft_type: it is not a PEFT config.")
+    return config
+
+
+def read_tensors(path: Path) -> dict[str, Array]:
+    """Return the tensors of a safetensors file as float32, whatever float type it stores.
+
+    Raises:
+        BadAdapter: the file is cut off or malformed, or a number is not finite.
+        UnsafeWeights: it is another format.
+        UnsupportedAdapter: a tensor holds something else than fp32, fp16 or bf16.
+    """
+    import numpy as np
+    from safetensors import SafetensorError, deserialize
+
+    if not path.is_file():
+        raise BadAdapter(f"{path} does not exist.")
+    read_header(path, BadAdapter)
+    try:
+        entries = deserialize(path.read_bytes())  # type: ignore[no-untyped-call]
+    except SafetensorError as error:
+        raise BadAdapter(f"{path.name} is not valid safetensors: {error}.") from None
+    tensors = {}
+    for name, entry in entries:
+        array = _decode(name, entry)
+        if not np.isfinite(array).all():
+            raise BadAdapter(
+                f"{path.name}: tensor {name!r} holds NaN or infinity. Train again with a lower learning rate."
+            )
+        tensors[name] = array
+    if not tensors:
+        raise BadAdapter(f"{path.name} holds no tensors.")
+    return tensors
+
+
+def _decode(name: str, entry: Mapping[str, Any]) -> Array:
+    import numpy as np
+
+    data, dtype, shape = entry["data"], entry["dtype"], entry["shape"]
+    if dtype == "BF16":  # the upper half of a float32
+        array = (np.frombuffer(data, "<u2").astype(np.uint32) << 16).view(np.float32)
+    elif dtype in ("F16", "F32"):
+        array = np.frombuffer(data, {"F16": "<f2", "F32": "<f4"}[dtype]).astype(np.float32)
+    else:
+        raise UnsupportedAdapter(f"Tensor {name!r} has type {dtype}; adapters are F32, F16 or BF16.")
+    return array.reshape(shape)

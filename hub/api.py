@@ -16,10 +16,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Generic, NotRequired, Protocol, TypedDict, TypeVar
 
 import pluggy
-from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationInfo, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    ValidationError,
+    ValidationInfo,
+    WithJsonSchema,
+)
 
 from hub.errors import BadData, BadRecipe, BadRequest, HubError, InvalidText, TooLarge
 
@@ -49,8 +56,11 @@ __all__ = [
     "TaskSpec",
     "Text",
     "Tokenizer",
+    "Tokens",
     "TooLarge",
     "hookimpl",
+    "read_options",
+    "truncate",
 ]
 
 ENTRY_POINT_GROUP = "hub.tasks.v1"
@@ -192,6 +202,52 @@ class Tokenizer(Protocol):
 
 RequestT = TypeVar("RequestT", bound=BaseModel)
 ResponseT = TypeVar("ResponseT", bound=BaseModel)
+OptionsT = TypeVar("OptionsT", bound=BaseModel)
+
+
+def read_options(model: type[OptionsT], adapter: AdapterInfo) -> OptionsT:
+    """Return the adapter's settings as the task's options; settings that `model` lacks are left out.
+
+    Raises:
+        BadRecipe: a setting does not fit; the message names the option.
+    """
+    try:
+        return model(**{key: adapter.settings[key] for key in model.model_fields if key in adapter.settings})
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        option = ".".join(str(part) for part in first["loc"]) or "options"
+        raise BadRecipe(f"Option {option!r} of adapter {adapter.name!r}: {first['msg']}.") from None
+
+
+class Tokens(TypedDict):
+    """The token lists of a row, each [T]; spread them into `Row` or into features."""
+
+    input_ids: list[int]
+    token_type_ids: NotRequired[list[int]]
+
+
+def truncate(encoding: Any, limit: int) -> Tokens:
+    """Cut what a tokenizer returned to at most `limit` tokens.
+
+    `encoding` is what a fast tokenizer makes of a text or a pair of texts when it is not asked to
+    truncate. The end of the longer text is dropped, special tokens are kept. A tokenizer's own
+    `truncation` must not be used: it sets state that all threads share, and one request would be cut
+    to another one's length.
+    """
+    size = len(encoding["input_ids"])
+    keep: Sequence[int] = range(size)
+    if size > limit:
+        texts = encoding.sequence_ids(0)  # [T]: None at special tokens, else 0 or 1
+        first = [index for index in range(size) if texts[index] == 0]
+        second = [index for index in range(size) if texts[index] == 1]
+        room = max(0, limit - (size - len(first) - len(second)))
+        share = min(len(second), max(room - len(first), room // 2))  # of the second text
+        dropped = {*first[room - share :], *second[share:]}
+        keep = [index for index in range(size) if index not in dropped]
+    tokens = Tokens(input_ids=[encoding["input_ids"][index] for index in keep])
+    if "token_type_ids" in encoding:
+        tokens["token_type_ids"] = [encoding["token_type_ids"][index] for index in keep]
+    return tokens
 
 
 class Task(ABC, Generic[RequestT, ResponseT]):

@@ -1,0 +1,146 @@
+"""The task `classification`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from grafthub_classification.metrics import multi_label, single_label
+from grafthub_classification.models import (
+    ClassificationLabel,
+    ClassificationOptions,
+    ClassificationRequest,
+    ClassificationResponse,
+)
+from hub.api import (
+    AdapterInfo,
+    BadData,
+    BadRecipe,
+    BadRequest,
+    Example,
+    Features,
+    Field,
+    FieldKind,
+    Output,
+    Row,
+    Task,
+    Tokenizer,
+    read_options,
+    truncate,
+)
+
+__all__ = ["ClassificationTask"]
+
+
+class ClassificationTask(Task[ClassificationRequest, ClassificationResponse]):
+    """Label a text or a pair of texts, with one label (softmax) or several (a sigmoid each)."""
+
+    fields: ClassVar[tuple[Field, ...]] = (
+        Field("text", FieldKind.TEXT, "The text to label."),
+        Field("text_pair", FieldKind.TEXT, "The second text of a pair.", required=False),
+        Field("label", FieldKind.LABEL, "The one right label.", required=False),
+        Field("labels", FieldKind.LABELS, "Multi-label: all right labels.", required=False),
+    )
+    options: ClassVar[type[ClassificationOptions]] = ClassificationOptions
+    metric: ClassVar[str] = "f1_macro"
+
+    def labels(self, examples: Iterable[Example]) -> tuple[str, ...]:
+        """Return the labels in use, numbers in numeric order and before words."""
+        return tuple(sorted({label for example in examples for label in _right(example)}, key=_label_order))
+
+    def request(self, example: Example) -> ClassificationRequest:
+        return ClassificationRequest(text=example["text"], text_pair=example.get("text_pair"))
+
+    def encode(self, request: ClassificationRequest, tokenizer: Tokenizer, adapter: AdapterInfo) -> list[Row]:
+        encoding = tokenizer(request.text, request.text_pair, verbose=False)
+        return [Row(**truncate(encoding, adapter.max_length))]
+
+    def decode(
+        self, request: ClassificationRequest, outputs: Sequence[Output], adapter: AdapterInfo
+    ) -> ClassificationResponse:
+        options = read_options(ClassificationOptions, adapter)
+        scores = _probabilities(outputs[0].values, options)
+        ranked = [
+            (adapter.labels[index], float(scores[index])) for index in np.argsort(-scores, kind="stable")
+        ]
+        if options.multi_label:
+            cut = options.thresholds
+            chosen = [pair for pair in ranked if pair[1] >= cut.get(pair[0], options.threshold)]
+        else:
+            chosen = ranked[:1]
+        label, score = chosen[0] if chosen else (None, None)
+        return ClassificationResponse(
+            label=label,
+            score=score,
+            labels=[ClassificationLabel(label=name, score=value) for name, value in chosen],
+            scores=dict(ranked[: request.top_k]),
+        )
+
+    def features(self, example: Example, tokenizer: Tokenizer, adapter: AdapterInfo) -> list[Features]:
+        target = _target(example, adapter)
+        try:
+            request = self.request(example)
+        except BadRequest as error:
+            raise BadData(str(error)) from None
+        encoding = tokenizer(request.text, request.text_pair, verbose=False)
+        return [{**truncate(encoding, adapter.max_length), "labels": target}]
+
+    def metrics(
+        self, predictions: Sequence[ClassificationResponse], references: Sequence[Example]
+    ) -> dict[str, float]:
+        """Score as multi-label if the examples have `labels`, else as single-label."""
+        gold = [_right(example) for example in references]
+        if any(example.get("labels") is not None for example in references):
+            return multi_label([[item.label for item in answer.labels] for answer in predictions], gold)
+        return single_label([str(answer.label) for answer in predictions], [right[0] for right in gold])
+
+
+def _right(example: Example) -> tuple[str, ...]:
+    if example.get("labels") is not None:
+        return tuple(example["labels"])
+    return () if example.get("label") is None else (example["label"],)
+
+
+def _label_order(label: str) -> tuple[bool, int, str]:
+    number = label.isascii() and label.removeprefix("-").isdigit()
+    return not number, int(label) if number else 0, label
+
+
+def _target(example: Example, adapter: AdapterInfo) -> int | list[float]:
+    """Return the index of the right label, or one 0.0 or 1.0 per label."""
+    options = read_options(ClassificationOptions, adapter)
+    column, other = ("labels", "label") if options.multi_label else ("label", "labels")
+    if example.get(column) is None or example.get(other) is not None:
+        mode = "options.multi_label is on" if options.multi_label else "options.multi_label is off"
+        raise BadData(
+            f"{mode}, so an example has `{column}` and not `{other}`. Map that column or change the option."
+        )
+    if len(adapter.labels) < 2 and not options.multi_label:
+        raise BadRecipe("Classification needs at least two different labels in the column `label`.")
+    if strangers := sorted(set(options.thresholds).difference(adapter.labels)):
+        raise BadRecipe(f"Option 'thresholds' names {strangers[0]!r}. The labels are: {_listed(adapter)}.")
+    right = _right(example)
+    if strangers := [label for label in right if label not in adapter.labels]:
+        raise BadData(f"Label {strangers[0]!r} is not one of: {_listed(adapter)}.")
+    if options.multi_label:
+        return [float(label in right) for label in adapter.labels]
+    return adapter.labels.index(right[0])
+
+
+def _listed(adapter: AdapterInfo) -> str:
+    shown = ", ".join(adapter.labels[:20])
+    return shown if len(adapter.labels) <= 20 else f"{shown} and {len(adapter.labels) - 20} more"
+
+
+def _probabilities(
+    scores: npt.NDArray[np.float32] | None, options: ClassificationOptions
+) -> npt.NDArray[np.float64]:
+    """Turn scores [C] into probabilities [C]."""
+    scaled = np.asarray(scores, dtype=np.float64) / options.temperature
+    if options.multi_label:
+        return np.asarray(np.exp(-np.logaddexp(0.0, -scaled)))
+    exponents = np.exp(scaled - scaled.max())
+    return np.asarray(exponents / exponents.sum())

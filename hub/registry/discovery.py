@@ -9,8 +9,16 @@ from importlib.metadata import Distribution, EntryPoint, entry_points
 from typing import Literal
 
 from hub.api import ENTRY_POINT_GROUP
+from hub.errors import NotFound, PluginConflict
 
-__all__ = ["FoundPlugin", "PluginState", "PluginStatus", "find_plugins", "normalize_distribution"]
+__all__ = [
+    "FoundPlugin",
+    "PluginState",
+    "PluginStatus",
+    "find_plugins",
+    "normalize_distribution",
+    "pick_plugins",
+]
 
 PluginState = Literal["ok", "broken", "disabled", "conflict"]
 
@@ -68,6 +76,27 @@ def find_plugins() -> list[FoundPlugin]:
     """List the entry points of the group `hub.tasks.v1`, in a fixed order, importing none."""
     found = {_found(entry_point) for entry_point in entry_points(group=ENTRY_POINT_GROUP)}
     return sorted(found, key=lambda plugin: (plugin.name, plugin.distribution, plugin.entry_point.value))
+
+
+def pick_plugins(name: str) -> list[FoundPlugin]:
+    """Return the installed plugins that a person means by `name`, importing none.
+
+    That is the one with this name or id, or all plugins of the distribution with this name.
+
+    Raises:
+        NotFound: there is none.
+        PluginConflict: plugins of several distributions have this name.
+    """
+    found = find_plugins()
+    named = [plugin for plugin in found if name in (plugin.id, plugin.name)]
+    if len({plugin.distribution for plugin in named}) > 1:
+        ids = " or ".join(plugin.id for plugin in named)
+        raise PluginConflict(f"Several distributions have a plugin named {name!r}. Write {ids}.")
+    if not named:
+        named = [plugin for plugin in found if plugin.goes_by({name})]
+    if not named:
+        raise NotFound.of("plugin", name, {plugin.name for plugin in found})
+    return named
 
 
 def normalize_distribution(name: str) -> str:

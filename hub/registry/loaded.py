@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from hub.api import Field, FieldKind, HeadKind, Task, TaskSpec
-from hub.errors import BadPlugin, InvalidName
+from hub.errors import BadPlugin, HubError, InvalidName
 from hub.names import check_name
 
 __all__ = ["LoadedTask", "check_spec", "describe_failure", "load_task"]
@@ -103,6 +103,8 @@ def _model(where: str) -> type[BaseModel]:
             model.model_validate(example)
         except ValidationError as error:
             raise BadPlugin(f"An example of {where} does not fit it: {_first(error)}.") from None
+        except HubError as error:  # hub.api.Text raises its own
+            raise BadPlugin(f"An example of {where} does not fit it: {error}") from None
     return model
 
 

@@ -1,1 +1,1 @@
-"""To be written."""
+"""What `hub plugins new` writes."""

@@ -1,0 +1,164 @@
+"""Install and uninstall plugin distributions."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import re
+import tempfile
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import distributions
+from pathlib import Path
+from typing import Any
+
+from hub.api import ENTRY_POINT_GROUP
+from hub.errors import BadPlugin, BadRequest, Conflict, NotFound, PluginConflict
+from hub.registry.discovery import PluginStatus, normalize_distribution
+from hub.registry.pip import failure, reason, run_pip
+from hub.registry.probe import probe
+
+__all__ = ["Installed", "install", "uninstall"]
+
+_VERSIONS = r"(?:==|!=|~=|<=|>=|<|>)[A-Za-z0-9.!+*_-]+"
+_REQUIREMENT = re.compile(
+    r"(?P<name>[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)(?:\[[A-Za-z0-9._,-]+\])?"
+    rf"(?:{_VERSIONS}(?:,{_VERSIONS})*)?"
+)
+_ARCHIVES = (".whl", ".tar.gz", ".zip")
+
+
+@dataclass(frozen=True, slots=True)
+class Installed:
+    """A distribution that `install` brought, or found there already, and its plugins."""
+
+    distribution: str
+    version: str
+    changed: bool
+    plugins: tuple[PluginStatus, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Target:
+    """What to install: pip's argument, whether it is a file or folder, its name where that is known."""
+
+    argument: str
+    local: bool
+    distribution: str = ""
+
+
+def install(what: str, *, disabled: Collection[str] = (), build_isolation: bool = True) -> Installed:
+    """Install a plugin from the package index, a folder, a wheel or an sdist, and try its tasks.
+
+    Libraries that are installed already keep their versions. A distribution that turns out to be no
+    task plugin is uninstalled again, with whatever came along with it.
+
+    Raises:
+        BadRequest, NotFound: `what` is neither a requirement nor a path to something installable.
+        SourceUnavailable: it, or what it needs, cannot be downloaded; with pip's reason.
+        Conflict: it needs other versions of libraries than those installed.
+        BadPlugin: it does not build, is no task plugin, or is broken.
+        PluginConflict: one of its tasks is provided by another plugin too.
+    """
+    target = _target(what)
+    before = _versions()
+    report = _run(target, before, build_isolation)["install"]
+    brought = {
+        normalize_distribution(item["metadata"]["name"]): item["metadata"]["version"] for item in report
+    }
+    asked = next((item["metadata"]["name"] for item in report if item.get("requested")), target.distribution)
+    distribution = normalize_distribution(asked)
+    version = brought.get(distribution) or before.get(distribution, "")
+    try:
+        plugins = tuple(plugin for plugin in probe(disabled) if plugin.distribution == distribution)
+    except BadPlugin as error:
+        raise BadPlugin(f"{distribution} {version} is installed, but {error}") from None
+    if not plugins:
+        raise _no_plugin(distribution, version, sorted(brought.keys() - before.keys()))
+    _refuse_unusable(distribution, version, plugins)
+    return Installed(distribution, version, bool(brought), plugins)
+
+
+def uninstall(distribution: str) -> None:
+    """Uninstall a plugin's distribution.
+
+    Raises:
+        Conflict: pip could not remove it, or it is still there afterwards.
+    """
+    done, output = run_pip("uninstall", "--yes", distribution)
+    if not done or any(plugin.distribution == distribution for plugin in probe(None)):
+        raise Conflict(f"pip did not uninstall {distribution}: {reason(output)}")
+
+
+def _target(what: str) -> _Target:
+    path = Path(what).expanduser()
+    looks_local = "/" in what or "\\" in what or what.startswith((".", "~")) or what.endswith(_ARCHIVES)
+    if not looks_local and not (path / "pyproject.toml").is_file():
+        if not (match := _REQUIREMENT.fullmatch(what)):
+            raise BadRequest(
+                f"{what[:120]!r} is neither a path nor a package such as acme-plugin or acme-plugin==1.2."
+            )
+        return _Target(what, local=False, distribution=match["name"])
+    path = path.resolve()
+    if not path.exists():
+        raise NotFound(f"There is no {path}. Name a folder, a wheel, or a package of the package index.")
+    if path.is_dir() and not any((path / name).is_file() for name in ("pyproject.toml", "setup.py")):
+        raise BadRequest(f"{path} is not a Python distribution: it has no pyproject.toml.")
+    if path.is_file() and not path.name.endswith(_ARCHIVES):
+        raise BadRequest(f"{path.name} is not installable: name a folder, or a file that ends in .whl.")
+    return _Target(str(path), local=True, distribution=path.name.split("-")[0])
+
+
+def _versions() -> dict[str, str]:
+    """Return the version of every distribution installed, by normalized name."""
+    importlib.invalidate_caches()
+    return {
+        normalize_distribution(item.name): item.version
+        for item in distributions()
+        if item.name and item.version
+    }
+
+
+def _run(target: _Target, before: Mapping[str, str], build_isolation: bool) -> dict[str, Any]:
+    """Install, all installed libraries but the plugins pinned, and return pip's report."""
+    plugins = {
+        normalize_distribution(item.name)
+        for item in distributions()
+        if item.name and item.entry_points.select(group=ENTRY_POINT_GROUP)
+    }
+    with tempfile.TemporaryDirectory() as scratch:
+        constraints, report = Path(scratch, "constraints.txt"), Path(scratch, "report.json")
+        pinned = sorted(before.keys() - plugins)
+        constraints.write_text("".join(f"{name}=={before[name]}\n" for name in pinned), encoding="utf-8")
+        options = ["--quiet", "--constraint", str(constraints), "--report", str(report)]
+        if not build_isolation:
+            options.append("--no-build-isolation")
+        done, output = run_pip("install", *options, target.argument)
+        if not done:
+            hint = " Offline, add --no-build-isolation." if target.local and build_isolation else ""
+            raise failure(target.argument, output, hint)
+        answer: dict[str, Any] = json.loads(report.read_text(encoding="utf-8"))
+        return answer
+
+
+def _no_plugin(distribution: str, version: str, new: Sequence[str]) -> BadPlugin:
+    """Undo the installation of something that is no plugin, and return the error that says so."""
+    told = f"{distribution} {version} is no task plugin: it has no entry point in {ENTRY_POINT_GROUP!r}."
+    if not new:
+        return BadPlugin(f"{told} It was there before and is left as it was.")
+    done, output = run_pip("uninstall", "--yes", *new)
+    undone = f"Uninstalled again: {', '.join(new)}." if done else f"It stays installed: {reason(output)}"
+    return BadPlugin(f"{told} {undone}")
+
+
+def _refuse_unusable(distribution: str, version: str, plugins: Sequence[PluginStatus]) -> None:
+    for plugin in plugins:
+        if plugin.state == "broken":
+            raise BadPlugin(
+                f"{distribution} {version} is installed, but its plugin {plugin.name!r} is broken: "
+                f"{plugin.reason} Mend it and install again, or run: hub plugins uninstall {distribution}"
+            )
+        if plugin.state == "conflict":
+            raise PluginConflict(
+                f"{distribution} {version} is installed, but not usable yet. {plugin.reason}"
+            )

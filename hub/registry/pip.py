@@ -1,0 +1,54 @@
+"""The pip of the running Python, and what its output means."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+
+from hub.errors import BadConfig, BadPlugin, Conflict, HubError, SourceUnavailable
+
+__all__ = ["failure", "reason", "run_pip"]
+
+_CAUSE = re.compile(r"^ {4}(\S.*(?:depends on|requested).*)$", re.MULTILINE)
+_UNREACHED = ("Retrying (", "No matching distribution found", "Could not find a version", "ConnectionError")
+
+
+def run_pip(command: str, *arguments: str) -> tuple[bool, str]:
+    """Run one pip command; return whether it succeeded and all that it printed.
+
+    Raises:
+        BadConfig: this Python has no pip.
+    """
+    process = subprocess.run(
+        [sys.executable, "-m", "pip", command, "--no-input", "--disable-pip-version-check", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        stdin=subprocess.DEVNULL,
+        text=True,
+        errors="replace",
+        check=False,
+    )
+    if process.returncode and "No module named pip" in process.stdout:
+        raise BadConfig(f"{sys.executable} has no pip, which installs plugins. Run: python -m ensurepip")
+    return process.returncode == 0, process.stdout
+
+
+def failure(what: str, output: str, hint: str = "") -> HubError:
+    """Turn the output of a failed installation of `what` into the error that fits."""
+    if "ResolutionImpossible" in output:
+        causes = "; ".join(_CAUSE.findall(output)) or reason(output)
+        return Conflict(f"{what} needs other versions of libraries than those installed: {causes}.")
+    if any(sign in output for sign in _UNREACHED):
+        return SourceUnavailable(
+            f"pip could not get {what}: {reason(output)} Check the name and the package index.{hint}"
+        )
+    return BadPlugin(f"pip could not install {what}: {reason(output)}")
+
+
+def reason(output: str) -> str:
+    """Return the line of pip's output that says most, as a sentence: its last error, else the last line."""
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
+    errors = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR: ")]
+    found = (errors or lines or ["pip said nothing"])[-1]
+    return found if found.endswith(".") else f"{found}."

@@ -1,0 +1,67 @@
+"""What plugins a fresh Python process finds, so that installing or removing one shows at once.
+
+The process is `python -m hub.registry.probe DISABLED ANSWER`: DISABLED is a JSON list of names, or
+null to import nothing; ANSWER is the file to write.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Collection
+from dataclasses import asdict
+from pathlib import Path
+
+from hub.errors import BadPlugin
+from hub.registry.discovery import PluginStatus, find_plugins
+from hub.registry.host import Registry
+
+__all__ = ["main", "probe"]
+
+
+def probe(disabled: Collection[str] | None) -> list[PluginStatus]:
+    """List the plugins that a fresh process finds; their tasks are tried there too.
+
+    With `disabled` None nothing is imported, so every plugin is reported as disabled.
+
+    Raises:
+        BadPlugin: the process does not survive the plugins.
+    """
+    with tempfile.TemporaryDirectory() as scratch:
+        answer = Path(scratch, "plugins.json")
+        names = json.dumps(None if disabled is None else sorted(disabled))
+        process = subprocess.run(
+            [sys.executable, "-P", "-m", "hub.registry.probe", names, str(answer)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
+            check=False,
+        )
+        if process.returncode or not answer.is_file():
+            last = process.stdout.decode(errors="replace").strip().splitlines()[-1:]
+            raise BadPlugin(
+                "a plugin ends the Python process that imports it "
+                f"(status {process.returncode}): {''.join(last)[:300] or 'nothing was printed'}"
+            )
+        return [
+            PluginStatus(**{**item, "tasks": tuple(item["tasks"])})
+            for item in json.loads(answer.read_text(encoding="utf-8"))
+        ]
+
+
+def main() -> None:
+    """Answer `probe` from inside the fresh process."""
+    disabled, answer = json.loads(sys.argv[1]), Path(sys.argv[2])
+    if disabled is None:
+        plugins = [plugin.status("disabled") for plugin in find_plugins()]
+    else:
+        registry = Registry.load(disabled)
+        registry.check()
+        plugins = registry.plugins()
+    answer.write_text(json.dumps([asdict(plugin) for plugin in plugins]), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

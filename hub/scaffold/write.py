@@ -1,0 +1,78 @@
+"""Write a new plugin from the templates beside this module."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import tempfile
+from collections.abc import Mapping
+from importlib.resources import as_file, files
+from pathlib import Path
+from string import Template
+
+from hub import __version__
+from hub.errors import BadRequest, Conflict, InvalidName
+from hub.names import check_name
+
+__all__ = ["write_plugin"]
+
+_TEMPLATE = ".tmpl"
+_IN_PATHS = {"__package__": "package", "__name__": "identifier"}  # placeholders in paths of templates
+
+
+def write_plugin(name: str, parent: Path) -> Path:
+    """Write a working plugin for a task called `name` to `parent/name` and return that folder.
+
+    Raises:
+        InvalidName: `name` cannot name a task and a distribution.
+        BadRequest: `parent` is not a folder that can be written to.
+        Conflict: there is something at `parent/name` already.
+    """
+    words = _words(name)
+    folder = parent / name
+    if folder.exists():
+        raise Conflict(f"{folder} exists already. Choose another name, or another folder with --dir.")
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+        aside = Path(tempfile.mkdtemp(dir=parent, prefix=f".{name}-"))
+    except OSError as error:
+        raise BadRequest(f"{parent} cannot hold the new plugin: {error.strerror}.") from None
+    try:
+        with as_file(files("hub.scaffold") / "templates" / "plugin") as templates:
+            _fill(templates, aside / name, words)
+        (aside / name).rename(folder)
+    finally:
+        shutil.rmtree(aside)
+    return folder
+
+
+def _words(name: str) -> dict[str, str]:
+    """Return what the templates' placeholders stand for."""
+    check_name(name, "plugin")
+    if not name[-1].isalnum():
+        raise InvalidName(f"{name!r} is not a valid plugin name: it has to end in a letter or digit.")
+    identifier = re.sub("[-.]", "_", name)
+    camel = "".join(part.capitalize() for part in re.split(r"[-._]+", name))
+    return {
+        "name": name,
+        "distribution": f"grafthub-{name}",
+        "identifier": identifier,
+        "package": f"grafthub_{identifier}",
+        "camel": camel if camel[0].isalpha() else f"Task{camel}",
+        "hub_version": __version__,
+    }
+
+
+def _fill(templates: Path, folder: Path, words: Mapping[str, str]) -> None:
+    for source in sorted(templates.rglob("*")):
+        if not source.is_file():
+            continue
+        path = str(source.relative_to(templates)).removesuffix(_TEMPLATE)
+        for placeholder, word in _IN_PATHS.items():
+            path = path.replace(placeholder, words[word])
+        target = folder / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        text = source.read_text(encoding="utf-8")
+        if source.name.endswith(_TEMPLATE):
+            text = Template(text).substitute(words)
+        target.write_text(text, encoding="utf-8", newline="\n")

@@ -1,0 +1,325 @@
+"""The suite a plugin author runs on a task, with real tokenizers and the fake engine.
+
+    class TestTickets(TaskConformance):
+        spec = next(hub_tasks())
+        examples = ({"text": "It burns!", "label": "urgent"}, {"text": "Thanks.", "label": "can-wait"})
+
+Every test says in its name what the hub relies on.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+import tempfile
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+from pydantic import BaseModel
+
+from hub.api import (
+    AdapterInfo,
+    BadData,
+    BadRequest,
+    Example,
+    FieldKind,
+    HeadKind,
+    Output,
+    Row,
+    TaskSpec,
+    Tokenizer,
+)
+from hub.engine.fake import FakeEngine
+from hub.engine.protocol import AdapterWeights, EngineRow
+from hub.registry.loaded import LoadedTask, load_task
+from hub.testing.oracle import oracle_outputs
+
+__all__ = ["TaskConformance"]
+
+THREADS = 8
+ROOMY = 512  # tokens, enough for an example to fit whole
+_KINDS: Mapping[FieldKind, type | tuple[type, ...]] = {
+    FieldKind.TEXT: str,
+    FieldKind.LABEL: str,
+    FieldKind.LABELS: tuple,
+    FieldKind.ANSWERS: tuple,
+    FieldKind.NUMBER: (int, float),
+}
+
+
+class TaskConformance:
+    """Subclass it as `Test…` and set `spec` and `examples`; give every label an example."""
+
+    spec: ClassVar[TaskSpec]
+    """What the plugin's hook yields."""
+
+    examples: ClassVar[Sequence[Example]]
+    """Training rows, as the loader would hand them to the task; at least two."""
+
+    options: ClassVar[Mapping[str, Any]] = MappingProxyType({})
+    """The recipe's `options` to test with."""
+
+    best: ClassVar[float] = 1.0
+    """What the task's metric is for answers that are all right."""
+
+    @pytest.fixture
+    def loaded(self) -> LoadedTask:
+        return load_task(self.spec)
+
+    @pytest.fixture
+    def tokenizer(self) -> Tokenizer:
+        return _tokenizer(self.spec.head)
+
+    @pytest.fixture
+    def adapter(self, loaded: LoadedTask) -> AdapterInfo:
+        """An adapter as training would store it."""
+        settings = loaded.task.options.model_validate(dict(self.options)).model_dump(mode="json")
+        labels = loaded.task.labels(self.examples)
+        return AdapterInfo(
+            "conformance", 1, labels, MappingProxyType(settings), max_length=loaded.task.max_length
+        )
+
+    def test_examples_have_the_fields_that_the_task_declares(self, loaded: LoadedTask) -> None:
+        assert len(self.examples) >= 2, "give at least two examples"
+        for example in self.examples:
+            for field in loaded.task.fields:
+                value = example.get(field.name)
+                assert value is not None or not field.required, f"{field.name} is required"
+                assert value is None or isinstance(value, _KINDS[field.kind]), f"{field.name}: {value!r}"
+        declared = {field.name for field in loaded.task.fields}
+        assert {key for example in self.examples for key in example} <= declared
+
+    def test_labels_are_names_in_an_order_that_the_examples_do_not_decide(self, loaded: LoadedTask) -> None:
+        labels = loaded.task.labels(self.examples)
+        assert isinstance(labels, tuple)
+        assert all(isinstance(label, str) and label for label in labels)
+        assert len(set(labels)) == len(labels)
+        assert loaded.task.labels(self.examples[::-1]) == labels
+        assert loaded.task.labels(iter(self.examples)) == labels, "examples may be any iterable"
+        if self.spec.head in (HeadKind.SEQUENCE, HeadKind.TOKEN):
+            assert labels, f"a {self.spec.head} head needs labels"
+
+    def test_options_survive_json(self, loaded: LoadedTask) -> None:
+        options = loaded.task.options.model_validate(dict(self.options))
+        _assert_survives_json(options)
+
+    def test_requests_survive_json(self, loaded: LoadedTask) -> None:
+        for request in self._requests(loaded):
+            assert isinstance(request, loaded.request)
+            _assert_survives_json(request)
+
+    def test_encode_gives_the_same_rows_each_time_and_changes_nothing(
+        self, loaded: LoadedTask, tokenizer: Tokenizer, adapter: AdapterInfo
+    ) -> None:
+        for request in self._requests(loaded):
+            before = copy.deepcopy(request), copy.deepcopy(dict(adapter.settings))
+            first = [_key(row) for row in loaded.task.encode(request, tokenizer, adapter)]
+            second = [_key(row) for row in loaded.task.encode(request, tokenizer, adapter)]
+            assert first == second
+            assert (request, dict(adapter.settings)) == before
+
+    def test_rows_are_well_formed(
+        self, loaded: LoadedTask, tokenizer: Tokenizer, adapter: AdapterInfo
+    ) -> None:
+        for request in self._requests(loaded):
+            rows = loaded.task.encode(request, tokenizer, adapter)
+            assert isinstance(rows, list)
+            assert rows, "a request needs at least one row"
+            for row in rows:
+                _assert_row(row, adapter, self.spec.head)
+
+    @pytest.mark.parametrize("share", [1.0, 0.5])
+    def test_rows_of_a_long_request_fit_the_limit(
+        self, loaded: LoadedTask, tokenizer: Tokenizer, adapter: AdapterInfo, share: float
+    ) -> None:
+        short = _with_length(adapter, int(adapter.max_length * share))
+        for example in self.examples:
+            try:
+                request = loaded.task.request(_lengthened(example, loaded))
+                rows = loaded.task.encode(request, tokenizer, short)
+            except BadRequest:
+                continue  # refusing what cannot fit is as good as cutting it
+            for row in rows:
+                _assert_row(row, short, self.spec.head)
+
+    def test_decode_answers_any_output_the_same_each_time_and_changes_nothing(
+        self, loaded: LoadedTask, tokenizer: Tokenizer, adapter: AdapterInfo
+    ) -> None:
+        for request in self._requests(loaded):
+            outputs = _fake_outputs(self.spec, loaded.task.encode(request, tokenizer, adapter), adapter)
+            answer = loaded.task.decode(request, outputs, adapter)
+            assert isinstance(answer, loaded.response)
+            assert loaded.task.decode(request, outputs, adapter) == answer
+            _assert_survives_json(answer)
+
+    def test_features_suit_the_head(
+        self, loaded: LoadedTask, tokenizer: Tokenizer, adapter: AdapterInfo
+    ) -> None:
+        for example in self.examples:
+            features = loaded.task.features(example, tokenizer, adapter)
+            assert features, "an example that is accepted has features"
+            for item in features:
+                length = len(item["input_ids"])
+                assert 0 < length <= adapter.max_length
+                assert "token_type_ids" not in item or len(item["token_type_ids"]) == length
+                _assert_target(item, self.spec.head, len(adapter.labels))
+
+    def test_training_sees_the_rows_that_serving_will_send(
+        self, loaded: LoadedTask, tokenizer: Tokenizer, adapter: AdapterInfo
+    ) -> None:
+        for example in self.examples:
+            rows = loaded.task.encode(loaded.task.request(example), tokenizer, adapter)
+            served = [list(row.input_ids) for row in rows]
+            for item in loaded.task.features(example, tokenizer, adapter):
+                ids = list(item["input_ids"])
+                if self.spec.head is HeadKind.GENERATE:
+                    assert any(ids[: len(prompt)] == prompt for prompt in served)
+                else:
+                    assert ids in served
+
+    def test_an_unknown_label_is_bad_data(
+        self, loaded: LoadedTask, tokenizer: Tokenizer, adapter: AdapterInfo
+    ) -> None:
+        for field in loaded.task.fields:
+            strange = {FieldKind.LABEL: "no such label", FieldKind.LABELS: ("no such label",)}.get(field.kind)
+            if strange is None or self.examples[0].get(field.name) is None:
+                continue
+            with pytest.raises(BadData):
+                loaded.task.features({**self.examples[0], field.name: strange}, tokenizer, adapter)
+
+    def test_right_answers_get_the_best_metric(
+        self, loaded: LoadedTask, tokenizer: Tokenizer, adapter: AdapterInfo
+    ) -> None:
+        if self.spec.head is HeadKind.EMBEDDING:
+            pytest.skip("an embedding has no right answer")
+        roomy, answers = _with_length(adapter, max(ROOMY, adapter.max_length)), []
+        for example in self.examples:
+            request = loaded.task.request(example)
+            rows = loaded.task.encode(request, tokenizer, roomy)
+            features = loaded.task.features(example, tokenizer, roomy)
+            outputs = oracle_outputs(self.spec.head, rows, features, tokenizer, roomy)
+            answers.append(loaded.task.decode(request, outputs, roomy))
+        figures = loaded.task.metrics(answers, list(self.examples))
+        assert figures[loaded.task.metric] == pytest.approx(self.best), f"{answers} gave {figures}"
+
+    def test_metrics_are_numbers_and_not_above_the_best(
+        self, loaded: LoadedTask, tokenizer: Tokenizer, adapter: AdapterInfo
+    ) -> None:
+        answers = []
+        for example in self.examples:
+            request = loaded.task.request(example)
+            rows = loaded.task.encode(request, tokenizer, adapter)
+            answers.append(loaded.task.decode(request, _fake_outputs(self.spec, rows, adapter), adapter))
+        figures = loaded.task.metrics(answers, list(self.examples))
+        assert loaded.task.metric in figures
+        assert all(isinstance(value, float) and math.isfinite(value) for value in figures.values()), figures
+        assert figures[loaded.task.metric] <= self.best + 1e-9
+
+    def test_threads_with_different_limits_get_the_answers_one_thread_gets(
+        self, loaded: LoadedTask, tokenizer: Tokenizer, adapter: AdapterInfo
+    ) -> None:
+        adapters = [adapter, _with_length(adapter, adapter.max_length // 2)]
+        requests = [loaded.task.request(_lengthened(example, loaded, times=8)) for example in self.examples]
+        jobs = [(request, info) for request in requests for info in adapters] * THREADS
+
+        def answer(job: tuple[BaseModel, AdapterInfo]) -> Any:
+            request, info = job
+            try:
+                rows = loaded.task.encode(request, tokenizer, info)
+            except BadRequest as error:
+                return str(error)
+            return [_key(row) for row in rows], loaded.task.decode(
+                request, _fake_outputs(self.spec, rows, info), info
+            )
+
+        alone = [answer(job) for job in jobs]
+        with ThreadPoolExecutor(THREADS) as pool:
+            assert list(pool.map(answer, jobs)) == alone
+
+    def _requests(self, loaded: LoadedTask) -> list[BaseModel]:
+        """The requests of the examples."""
+        return [loaded.task.request(example) for example in self.examples]
+
+
+@cache
+def _tokenizer(head: HeadKind) -> Tokenizer:
+    """A real fast tokenizer: bytes with a chat template for GENERATE, word pieces for the rest."""
+    from transformers import AutoTokenizer
+
+    from hub.testing.tiny import tiny_decoder, tiny_encoder
+
+    make = tiny_decoder if head is HeadKind.GENERATE else tiny_encoder
+    with tempfile.TemporaryDirectory() as folder:
+        tokenizer: Tokenizer = AutoTokenizer.from_pretrained(make(Path(folder, "base")).path)
+        return tokenizer
+
+
+def _fake_outputs(spec: TaskSpec, rows: Sequence[Row], adapter: AdapterInfo) -> list[Output]:
+    """What the fake engine says; the arrays refuse to be written to."""
+    engine = FakeEngine(slots=1)
+    labels = 2 if spec.head is HeadKind.SPAN else len(adapter.labels)
+    engine.write(1, AdapterWeights(spec.head, {}, {}, labels, sha256=adapter.name))
+    outputs = engine.run([EngineRow(row, 1, spec.head) for row in rows])
+    for output in outputs:
+        if output.values is not None:
+            output.values.setflags(write=False)
+    return outputs
+
+
+def _with_length(adapter: AdapterInfo, length: int) -> AdapterInfo:
+    return AdapterInfo(adapter.name, adapter.version, adapter.labels, adapter.settings, length)
+
+
+def _lengthened(example: Example, loaded: LoadedTask, times: int = 200) -> dict[str, Any]:
+    """The example with its longest text many times over."""
+    texts = [field.name for field in loaded.task.fields if field.kind is FieldKind.TEXT]
+    texts = [name for name in texts if example.get(name)]
+    if not texts:
+        return dict(example)
+    longest = max(texts, key=lambda name: len(example[name]))
+    return {**example, longest: " ".join([example[longest]] * times)}
+
+
+def _key(row: Row) -> tuple[list[int], list[int] | None, int]:
+    """What the engine sees of a row."""
+    types = None if row.token_type_ids is None else list(row.token_type_ids)
+    return list(row.input_ids), types, row.max_new_tokens
+
+
+def _assert_survives_json(value: BaseModel) -> None:
+    text = value.model_dump_json()
+    assert type(value).model_validate_json(text) == value
+    assert "NaN" not in json.dumps(value.model_dump(mode="json"))
+
+
+def _assert_row(row: Row, adapter: AdapterInfo, head: HeadKind) -> None:
+    assert isinstance(row, Row)
+    assert 0 < len(row.input_ids) <= adapter.max_length
+    assert all(isinstance(token, int | np.integer) for token in row.input_ids)
+    assert row.token_type_ids is None or len(row.token_type_ids) == len(row.input_ids)
+    assert row.max_new_tokens > 0 or head is not HeadKind.GENERATE, "say how much to generate at most"
+
+
+def _assert_target(item: Mapping[str, Any], head: HeadKind, labels: int) -> None:
+    length = len(item["input_ids"])
+    if head is HeadKind.SPAN:
+        assert 0 <= item["start_positions"] <= item["end_positions"] < length
+    elif head is HeadKind.SEQUENCE and np.ndim(item["labels"]) == 0:
+        assert 0 <= item["labels"] < labels
+    elif head is HeadKind.SEQUENCE:
+        assert len(item["labels"]) == labels
+        assert all(isinstance(value, float) and 0 <= value <= 1 for value in item["labels"])
+    elif head is HeadKind.TOKEN:
+        assert len(item["labels"]) == length
+        assert all(label == -100 or 0 <= label < labels for label in item["labels"])
+    elif head is HeadKind.GENERATE:
+        pairs = list(zip(item["labels"], item["input_ids"], strict=True))
+        assert all(label in (-100, token) for label, token in pairs)
+        assert any(label != -100 for label, _ in pairs), "nothing is learned from this example"

@@ -46,11 +46,8 @@ def build_engine(
     if base.kind is BaseKind.ENCODER_DECODER:
         raise BadConfig(f"No engine runs encoder-decoder bases yet, so {base.name!r} cannot be served.")
 
-    from hub.engine.torch_engine import TorchEngine, pick_device
+    from hub.engine.loading import pick_device
+    from hub.engine.torch_engine import TorchEngine
 
     where = pick_device(device)
-    if kind == "onnx" or (kind == "auto" and base.kind is BaseKind.ENCODER and where == "cpu"):
-        from hub.engine.onnx_engine import OnnxEngine
-
-        return OnnxEngine(base, slots=slots, threads=threads, cache=cache)
     return TorchEngine(base, slots=slots, device=where, threads=threads)

@@ -1,0 +1,85 @@
+# ruff: noqa: TID253 - imported by the torch engine only
+"""Greedy generation for rows of several adapters in one call of the model's own `generate`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import (
+    GenerationConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    StoppingCriteriaList,
+)
+
+from hub.api import Output
+from hub.engine.protocol import EngineRow
+from hub.errors import BadRequest
+
+__all__ = ["Generator"]
+
+
+class Generator:
+    """Continues prompts; a row ends at its own `max_new_tokens`, at an end token, or at `max_length`."""
+
+    def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, max_length: int) -> None:
+        self._model = model
+        self._tokenizer = tokenizer
+        self._max_length = max_length
+        model.generation_config = _greedy(model, tokenizer)
+
+    def run(self, rows: Sequence[EngineRow], input_ids: Tensor, mask: Tensor) -> list[Output]:
+        """Continue the rows, padded on the left in input_ids [B, T].
+
+        Raises:
+            BadRequest: a row asks for no tokens, or its prompt leaves no room for one.
+        """
+        limits = [self._limit(row) for row in rows]
+        tokens = self._model.generate(
+            input_ids=input_ids,
+            attention_mask=mask,
+            max_new_tokens=max(limits),
+            stopping_criteria=StoppingCriteriaList([_RowLimits(limits, input_ids)]),
+        )
+        continued = tokens[:, input_ids.shape[1] :].tolist()
+        return [
+            Output(row.row, text=self._tokenizer.decode(ids[:limit], skip_special_tokens=True))
+            for row, ids, limit in zip(rows, continued, limits, strict=True)
+        ]
+
+    def _limit(self, row: EngineRow) -> int:
+        wanted, length = row.row.max_new_tokens, len(row.row.input_ids)
+        if wanted < 1:
+            raise BadRequest(f"max_new_tokens must be 1 or more, not {wanted}.")
+        if length >= self._max_length:
+            raise BadRequest(
+                f"A prompt of {length} tokens leaves no room to answer: this base holds {self._max_length}."
+            )
+        return min(wanted, self._max_length - length)
+
+
+class _RowLimits:
+    """Ends each row at its own count of new tokens; `generate` pads what follows."""
+
+    def __init__(self, limits: Sequence[int], input_ids: Tensor) -> None:
+        self._limits = torch.tensor(limits, device=input_ids.device)
+        self._prompt = input_ids.shape[1]
+
+    def __call__(self, input_ids: Tensor, scores: Any, **kwargs: Any) -> Tensor:
+        return self._limits <= input_ids.shape[1] - self._prompt
+
+
+def _greedy(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> GenerationConfig:
+    """Keep only the end tokens of the settings saved with the base; answers must not depend on chance."""
+    saved = model.generation_config.eos_token_id
+    ends = {*(saved if isinstance(saved, list) else [saved]), tokenizer.eos_token_id} - {None}
+    pads = (tokenizer.pad_token_id, tokenizer.eos_token_id, 0)
+    return GenerationConfig(
+        do_sample=False,
+        num_beams=1,
+        eos_token_id=sorted(ends) or None,
+        pad_token_id=next(token for token in pads if token is not None),
+    )

@@ -1,0 +1,95 @@
+# ruff: noqa: TID253 - imported when an engine is built, and by nothing else
+"""From a base's folder to a model on a device."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    PreTrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+from transformers.utils import logging as transformers_logging
+
+from hub.bases.base import Base, BaseKind
+from hub.errors import BadConfig, EngineFailed
+
+__all__ = ["load_model", "load_tokenizer", "pick_device"]
+
+_POOLER = "pooler."
+
+
+def pick_device(name: str) -> str:
+    """Resolve "auto" to CUDA, then MPS, then the CPU, and check any other name.
+
+    Raises:
+        BadConfig: the device does not exist here.
+    """
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    if name.partition(":")[0] not in ("cpu", "cuda", "mps"):
+        raise BadConfig(f"No device named {name!r}. There is: auto, cpu, cuda, cuda:N, mps.")
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError) as error:
+        raise BadConfig(f"Device {name!r} cannot be used here: {str(error).splitlines()[0]}") from None
+    return name
+
+
+def load_tokenizer(base: Base) -> PreTrainedTokenizerBase:
+    """Load the base's fast tokenizer."""
+    return AutoTokenizer.from_pretrained(base.path, local_files_only=True)
+
+
+def load_model(base: Base, device: torch.device, **settings: Any) -> PreTrainedModel:
+    """Load the base for inference: the backbone of an encoder, the whole of a decoder.
+
+    An encoder whose weights come without a pooler gets none.
+
+    Raises:
+        EngineFailed: the folder does not hold all the weights of the model.
+    """
+    config = AutoConfig.from_pretrained(base.path, local_files_only=True)
+    settings |= {"config": config, "dtype": _dtype(config, device), "local_files_only": True}
+    factory = AutoModel if base.kind is BaseKind.ENCODER else AutoModelForCausalLM
+    with _quiet():
+        try:
+            model, report = factory.from_pretrained(base.path, output_loading_info=True, **settings)
+        except (OSError, ValueError, RuntimeError) as error:
+            raise EngineFailed(f"Base {base.name!r} cannot be loaded from {base.path}: {error}") from error
+    missing = sorted(report["missing_keys"])
+    if any(not name.startswith(_POOLER) for name in missing):
+        raise EngineFailed(f"Base {base.name!r} lacks weights: {', '.join(missing[:5])}. Pull it again.")
+    if missing:
+        model.pooler = None
+    return model.requires_grad_(False).eval().to(device)
+
+
+def _dtype(config: PreTrainedConfig, device: torch.device) -> torch.dtype:
+    """Return the dtype the base was saved in, or float32 where a CPU has no instructions for it."""
+    saved = config.dtype or torch.float32
+    if device.type != "cpu" or (saved is torch.bfloat16 and torch.cpu._is_avx512_bf16_supported()):
+        return saved
+    return torch.float32
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep progress bars and notes about unused weights from a server's log."""
+    verbosity, bars = transformers_logging.get_verbosity(), transformers_logging.is_progress_bar_enabled()
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        transformers_logging.set_verbosity(verbosity)
+        if bars:
+            transformers_logging.enable_progress_bar()

@@ -1,0 +1,203 @@
+"""From the rows of a recipe's sources to training examples, with an account of every row that is not one."""
+
+from __future__ import annotations
+
+import difflib
+import random
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ValidationError
+
+from hub.api import BadData, BadRequest, Example, Field, FieldKind, Task
+from hub.training.fields import LeftOut, Unusable, convert
+from hub.training.progress import Progress, silent
+from hub.training.recipe import Part, Recipe
+from hub.training.sources import is_hub, open_hub, open_source
+from hub.training.tables import BadRow, RawRow, Table, open_table
+
+__all__ = ["Item", "Loaded", "Rejected", "load_examples"]
+
+AnyTask = Task[Any, Any]
+_REPORT_EVERY = 500  # rows
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """A row that cannot be used; the reason quotes none of its text."""
+
+    source: str
+    line: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """An example, the JSON of the request it makes, and where it stands."""
+
+    example: Example
+    request: str
+    source: str
+    line: int
+
+    def rejected(self, reason: object) -> Rejected:
+        return Rejected(self.source, self.line, str(reason))
+
+
+@dataclass(slots=True)
+class Loaded:
+    """What became of the rows of some sources; `left_out` are those the recipe excludes."""
+
+    items: list[Item] = field(default_factory=list)
+    rejected: list[Rejected] = field(default_factory=list)
+    left_out: int = 0
+
+
+def load_examples(
+    recipe: Recipe, which: Literal["source", "eval"], task: AnyTask, cache: Path, progress: Progress = silent
+) -> Loaded:
+    """Read all sources of one kind; packages are kept in `cache`.
+
+    Raises:
+        BadRecipe: a column or field that the recipe names does not exist.
+        BadData: a file is missing or is not of its format.
+        SourceUnavailable: a download failed.
+    """
+    _check_fields(recipe, which, task)
+    loaded = Loaded()
+    parts: Sequence[Part] = getattr(recipe.data, which)
+    for number, part in enumerate(parts):
+        before = len(loaded.items)
+        with _opened(part, recipe, cache, progress) as table:
+            _read_part(loaded, _Reader(recipe, part, table, task), progress)
+        if part.limit is not None:
+            drawn = _drawn(len(loaded.items) - before, part.limit, recipe.train.seed + number)
+            loaded.items[before:] = [loaded.items[before + index] for index in drawn]
+    return loaded
+
+
+def _drawn(count: int, limit: int, seed: int) -> list[int]:
+    return sorted(random.Random(seed).sample(range(count), limit)) if count > limit else list(range(count))
+
+
+@contextmanager
+def _opened(part: Part, recipe: Recipe, cache: Path, progress: Progress) -> Iterator[Table]:
+    if is_hub(part.source):
+        with open_hub(part.source) as found:
+            numbered = (RawRow(line, row) for line, row in enumerate(found.rows, 1))
+            yield Table(found.name, found.columns, numbered)
+        return
+    with open_source(part.source, recipe.folder, cache, progress) as file:
+        yield open_table(file.name, file.stream, recipe.data)
+
+
+def _read_part(loaded: Loaded, reader: _Reader, progress: Progress) -> None:
+    name = reader.table.name
+    for count, row in enumerate(reader.table.rows, 1):
+        if count % _REPORT_EVERY == 0:
+            progress(f"read {name}", count, 0)
+        if isinstance(row, BadRow):
+            loaded.rejected.append(Rejected(name, row.line, row.reason))
+            continue
+        try:
+            loaded.items.append(reader.item(row))
+        except Unusable as error:
+            loaded.rejected.append(Rejected(name, row.line, str(error)))
+        except LeftOut:
+            loaded.left_out += 1
+
+
+class _Reader:
+    """Turns the rows of one table into examples of one task."""
+
+    def __init__(self, recipe: Recipe, part: Part, table: Table, task: AnyTask) -> None:
+        self.recipe = recipe
+        self.part = part
+        self.table = table
+        self.task = task
+        self.columns = {field.name: self._column_of(field) for field in task.fields}
+        self.where = [
+            (self._named(column, f"data.where.{column}"), frozenset(values))
+            for column, values in recipe.data.where.items()
+        ]
+
+    def item(self, row: RawRow) -> Item:
+        """Return the row's example.
+
+        Raises:
+            Unusable, LeftOut: it has none.
+        """
+        for column, values in self.where:
+            if str(row.values.get(column, "")) not in values:
+                raise LeftOut
+        rules = self.recipe.data.labels
+        example = {field.name: convert(field, self._cell(field, row), rules) for field in self.task.fields}
+        try:
+            request: BaseModel = self.task.request(example)
+        except (BadRequest, BadData) as error:
+            raise Unusable(str(error)) from None
+        except ValidationError as error:
+            first = error.errors(include_input=False, include_url=False)[0]
+            raise Unusable(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+        return Item(example, request.model_dump_json(), self.table.name, row.line)
+
+    def _cell(self, field: Field, row: RawRow) -> Any:
+        if field.name in self.part.set:
+            return self.part.set[field.name]
+        column = self.columns[field.name]
+        if column is None:
+            return None
+        if column not in row.values and field.required:
+            raise Unusable(f"has no column {column!r}")
+        return row.values.get(column)
+
+    def _column_of(self, field: Field) -> str | int | None:
+        if field.name in self.part.set:
+            return None
+        given = self.recipe.data.columns.get(field.name)
+        if given is not None:
+            return self._named(given, f"data.columns.{field.name}")
+        known = self.table.columns
+        if known is None or field.name in known:
+            return field.name
+        if not field.required:
+            return None
+        raise self.recipe.error(
+            "data.columns",
+            f"{self.table.name} has no column {field.name!r}: say which one holds it "
+            f"({field.summary.rstrip('.')}), such as {{{field.name}: NAME}}. {self._there_is()}",
+        )
+
+    def _named(self, column: str | int, key: str) -> str | int:
+        """Return a column of the recipe as the rows have it, checked where the columns are known."""
+        known = self.table.columns
+        if known is None:
+            return column
+        if isinstance(column, int) and 0 <= column < len(known):
+            return known[column]
+        if column not in known:
+            raise self.recipe.error(key, f"{self.table.name} has no column {column!r}. {self._there_is()}")
+        return column
+
+    def _there_is(self) -> str:
+        return f"There is: {', '.join(map(str, self.table.columns or ())) or 'none'}"
+
+
+def _check_fields(recipe: Recipe, which: str, task: AnyTask) -> None:
+    """Refuse fields the task does not have, and label rules where it has no labels."""
+    names = [field.name for field in task.fields]
+    given = [(f"data.columns.{name}", name) for name in recipe.data.columns]
+    for number, part in enumerate(getattr(recipe.data, which)):
+        given += [(f"data.{which}.{number}.set.{name}", name) for name in part.set]
+    for key, name in given:
+        if name not in names:
+            near = difflib.get_close_matches(name, names, n=1)
+            hint = f", did you mean {near[0]}?" if near else "."
+            raise recipe.error(key, f"task {recipe.task} has no such field{hint} It has: {', '.join(names)}")
+    rules = recipe.data.labels
+    labelled = any(field.kind in (FieldKind.LABEL, FieldKind.LABELS) for field in task.fields)
+    if (rules.rename or rules.bins or rules.only) and not labelled:
+        raise recipe.error("data.labels", f"task {recipe.task} has no labels")

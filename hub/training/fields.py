@@ -1,0 +1,143 @@
+"""From a cell to the value a task's field needs; what cannot become one is said in a few words."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from hub.api import MAX_TEXT, Field, FieldKind
+from hub.training.recipe import LabelRules
+
+__all__ = ["LeftOut", "Unusable", "convert"]
+
+
+class Unusable(Exception):
+    """The row is bad; the message is the reason and quotes none of its text."""
+
+
+class LeftOut(Exception):
+    """The recipe leaves the row out on purpose."""
+
+
+def convert(field: Field, value: Any, rules: LabelRules) -> Any:
+    """Return the cell's value as `field` needs it; None for an optional one that is empty.
+
+    Raises:
+        Unusable: it cannot be.
+        LeftOut: it lies in none of the recipe's bins.
+    """
+    empty = value is None or (isinstance(value, str) and not value.strip())
+    if empty and not field.required:
+        return None
+    if empty and field.kind not in (FieldKind.LABELS, FieldKind.ANSWERS):
+        raise Unusable(f"{field.name} is empty")
+    try:
+        return _CONVERTERS[field.kind](value, rules)
+    except Unusable as error:
+        raise Unusable(f"{field.name} {error}") from None
+
+
+def _text(value: Any, rules: LabelRules) -> str:
+    if not isinstance(value, str):
+        raise Unusable(f"is {_kind_of(value)}, not text")
+    if len(value) > MAX_TEXT:
+        raise Unusable(f"has {len(value):,} characters; at most {MAX_TEXT:,} are read")
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise Unusable("is not UTF-8 text") from None
+    return value
+
+
+def _label(value: Any, rules: LabelRules) -> str:
+    if rules.bins:
+        return _binned(_number(value, rules), rules)
+    return _known(_word(value), rules)
+
+
+def _labels(value: Any, rules: LabelRules) -> tuple[str, ...]:
+    if value is None:
+        return ()
+    items = value.split(",") if isinstance(value, str) else value
+    if not isinstance(items, list | tuple):
+        raise Unusable(f"is {_kind_of(value)}, not a list of labels")
+    words = [_word(item) for item in items if not isinstance(item, str) or item.strip()]
+    return tuple(dict.fromkeys(_known(word, rules) for word in words))
+
+
+def _number(value: Any, rules: LabelRules) -> float:
+    try:
+        number = float(value) if isinstance(value, str | int | float) else math.nan
+    except (ValueError, OverflowError):
+        number = math.nan
+    if not math.isfinite(number) or isinstance(value, bool):
+        raise Unusable("is not a number")
+    return number
+
+
+def _answers(value: Any, rules: LabelRules) -> tuple[dict[str, Any], ...]:
+    """Accept a list of objects, an object of two lists (as Parquet has it), or either as JSON text."""
+    if isinstance(value, str):
+        try:
+            value = json.loads(value) if value.strip() else []
+        except (ValueError, RecursionError):
+            raise Unusable("is not JSON") from None
+    if isinstance(value, Mapping):
+        texts, starts = value.get("text"), value.get("answer_start")
+        if not isinstance(texts, list) or not isinstance(starts, list) or len(texts) != len(starts):
+            raise Unusable("needs the lists text and answer_start, of one length")
+        value = [{"text": text, "answer_start": start} for text, start in zip(texts, starts, strict=True)]
+    if value is not None and not isinstance(value, list):
+        raise Unusable(f"is {_kind_of(value)}, not a list of answers")
+    return tuple(_answer(item, rules) for item in value or ())
+
+
+def _answer(item: Any, rules: LabelRules) -> dict[str, Any]:
+    text = item.get("text") if isinstance(item, Mapping) else None
+    start = item.get("answer_start") if isinstance(item, Mapping) else None
+    if not isinstance(text, str) or not text or type(start) is not int or start < 0:
+        raise Unusable("needs a text and an answer_start from 0 in each answer")
+    return {"text": _text(text, rules), "answer_start": start}
+
+
+_CONVERTERS: dict[FieldKind, Callable[[Any, LabelRules], Any]] = {
+    FieldKind.TEXT: _text,
+    FieldKind.LABEL: _label,
+    FieldKind.LABELS: _labels,
+    FieldKind.ANSWERS: _answers,
+    FieldKind.NUMBER: _number,
+}
+
+
+def _word(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if not isinstance(value, str | int | float):
+        raise Unusable(f"is {_kind_of(value)}, not a label")
+    word = _text(str(value), LabelRules()).strip()
+    if not word:
+        raise Unusable("is empty")
+    return word
+
+
+def _known(word: str, rules: LabelRules) -> str:
+    label = rules.rename.get(word, word)
+    if rules.only and label not in rules.only:
+        raise Unusable(f"is {label[:40]!r}, which is not one of {', '.join(rules.only)}")
+    return label
+
+
+def _binned(number: float, rules: LabelRules) -> str:
+    for bin in rules.bins:
+        above = bin.min is None or number >= bin.min
+        below = bin.max is None or number <= bin.max
+        if above and below:
+            return bin.label
+    raise LeftOut
+
+
+def _kind_of(value: Any) -> str:
+    names = {bool: "true or false", int: "a number", float: "a number", list: "a list", dict: "an object"}
+    return names.get(type(value), f"a {type(value).__name__}" if value is not None else "nothing")

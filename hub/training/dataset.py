@@ -1,0 +1,158 @@
+"""The rows of a recipe, cleaned and divided: what is trained on, what is held out, what was refused."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from hub.api import BadData, FieldKind
+from hub.training.examples import AnyTask, Item, Rejected, draw, load_examples
+from hub.training.progress import Progress, silent
+from hub.training.recipe import Recipe
+from hub.training.split import deduplicate, split, without_leaks
+
+__all__ = ["Dataset", "Refused", "prepare"]
+
+FEWEST_VALIDATION = 10  # rows; a metric over fewer says too little to choose a checkpoint by
+SHOWN = 5  # reasons in a message
+
+
+class Refused:
+    """The rows that cannot be used, gathered over all stages of a run."""
+
+    def __init__(self, recipe: Recipe) -> None:
+        self._recipe = recipe
+        self.rows: list[Rejected] = []
+
+    def add(self, rows: Iterable[Rejected]) -> None:
+        self.rows += rows
+
+    def write(self, path: Path) -> None:
+        """Write one JSON object a line: source, line, reason."""
+        with path.open("w", encoding="utf-8") as file:
+            for row in self.rows:
+                value = {"source": row.source, "line": row.line, "reason": row.reason}
+                file.write(json.dumps(value, ensure_ascii=False) + "\n")
+
+    def check(self, usable: int) -> None:
+        """Raise BadData when no row is usable, or more rows are refused than the recipe allows."""
+        allowed = self._recipe.data.max_rejected
+        refused = len(self.rows)
+        if usable and refused <= allowed * (usable + refused):
+            return
+        first = "; ".join(f"{row.source}:{row.line}: {row.reason}" for row in self.rows[:SHOWN])
+        more = f"; and {refused - SHOWN} more" if refused > SHOWN else ""
+        if not usable:
+            why = f"{first}{more}" if refused else "the sources hold no rows that the recipe keeps"
+            raise BadData(f"No usable rows: {why}.")
+        raise BadData(
+            f"{refused} of {usable + refused} rows cannot be used, and data.max_rejected allows a share of "
+            f"{allowed:g}: {first}{more}."
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Dataset:
+    """Examples by use; `sha256` covers all of them in the order read."""
+
+    train: tuple[Item, ...]
+    validation: tuple[Item, ...]
+    held_out: tuple[Item, ...]
+    labels: tuple[str, ...]
+    sha256: str
+    left_out: int = 0
+    duplicates: int = 0
+    leaked: int = 0
+
+
+def prepare(
+    recipe: Recipe, task: AnyTask, cache: Path, refused: Refused, progress: Progress = silent
+) -> Dataset:
+    """Load, clean, deduplicate and divide the rows of a recipe; refused rows are added to `refused`.
+
+    Raises:
+        BadRecipe, BadData, SourceUnavailable: as `load_examples`, and when too few rows are left.
+    """
+    data, seed = recipe.data, recipe.train.seed
+    if data.group_by and data.group_by not in (field.name for field in task.fields):
+        known = ", ".join(field.name for field in task.fields)
+        raise recipe.error("data.group_by", f"task {recipe.task} has no such field. It has: {known}")
+    source = load_examples(recipe, "source", task, cache, progress)
+    separate = load_examples(recipe, "eval", task, cache, progress)
+    refused.add((*source.rejected, *separate.rejected))
+    refused.check(len(source.items))
+    unique = deduplicate(source.items)
+    items = draw(unique, data.limit, seed)
+    labels = tuple(task.labels(item.example for item in items))
+    if data.eval:
+        train, held_out = items, _with_known_labels(separate.items, items, task, refused)
+    else:
+        train, held_out = split(
+            items, max(1, round(data.eval_fraction * len(items))), seed, task, data.group_by
+        )
+    clean = without_leaks(held_out, train)
+    train, validation = _validation(recipe, train, task)
+    if not train or not clean:
+        raise BadData(_too_few(len(train), len(held_out), len(clean)))
+    return Dataset(
+        train=tuple(train),
+        validation=tuple(validation),
+        held_out=tuple(draw(clean, data.eval_limit, seed)),
+        labels=labels,
+        sha256=_digest((*items, *separate.items)),
+        left_out=source.left_out + separate.left_out,
+        duplicates=len(source.items) - len(unique),
+        leaked=len(held_out) - len(clean),
+    )
+
+
+def _validation(recipe: Recipe, train: list[Item], task: AnyTask) -> tuple[list[Item], list[Item]]:
+    """Keep apart what early stopping looks at, so that the held-out rows stay unseen until the end."""
+    settings = recipe.train
+    once = settings.epochs <= 1 and settings.checkpoint_steps is None
+    size = min(settings.validation_rows, round(settings.validation_fraction * len(train)))
+    if settings.patience == 0 or once or size < FEWEST_VALIDATION:
+        return train, []
+    kept, taken = split(train, size, settings.seed, task, recipe.data.group_by)
+    return kept, without_leaks(taken, kept)
+
+
+def _with_known_labels(
+    held_out: Sequence[Item], train: Sequence[Item], task: AnyTask, refused: Refused
+) -> list[Item]:
+    known = {label for item in train for label in _labels_of(item, task)}
+    good = []
+    for item in held_out:
+        strange = [label for label in _labels_of(item, task) if label not in known]
+        if strange:
+            refused.add([item.rejected(f"label {strange[0]!r} is not among the training rows")])
+        else:
+            good.append(item)
+    return good
+
+
+def _labels_of(item: Item, task: AnyTask) -> tuple[str, ...]:
+    found: list[str] = []
+    for field in task.fields:
+        value = item.example[field.name]
+        if field.kind is FieldKind.LABEL and value is not None:
+            found.append(value)
+        elif field.kind is FieldKind.LABELS:
+            found += value or ()
+    return tuple(found)
+
+
+def _digest(items: Iterable[Item]) -> str:
+    digest = hashlib.sha256()
+    for item in items:
+        digest.update(json.dumps(item.example, ensure_ascii=False, sort_keys=True).encode() + b"\n")
+    return digest.hexdigest()
+
+
+def _too_few(train: int, held_out: int, clean: int) -> str:
+    if held_out and not clean:
+        return "Every held-out row is also a training row. Give data.eval rows that are not trained on."
+    return f"Too few rows: {train} to train on and {clean} held out. Give more rows, or data.eval."

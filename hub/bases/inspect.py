@@ -11,7 +11,7 @@ from hub.bases.fingerprint import read_json
 from hub.bases.weights_file import read_header
 from hub.errors import BadBase, UnsafeWeights
 
-__all__ = ["Facts", "check_model_folder", "inspect_folder", "refuse_pickles"]
+__all__ = ["Facts", "check_model_folder", "inspect_folder", "refuse_pickles", "weight_shapes"]
 
 # fmt: off
 _DECODERS = frozenset({
@@ -70,8 +70,17 @@ def check_model_folder(folder: Path) -> None:
     for name in ("config.json", "tokenizer.json"):
         if name not in names:
             raise BadBase(f"{folder} has no {name}: a base is a transformers model with a fast tokenizer.")
-    for path in _weight_files(folder):
-        read_header(path, BadBase)
+    weight_shapes(folder)
+
+
+def weight_shapes(folder: Path) -> dict[str, tuple[int, ...]]:
+    """Return the shape of every weight of a base, read from the headers alone.
+
+    Raises:
+        BadBase, UnsafeWeights: as `check_model_folder`.
+    """
+    headers = [read_header(path, BadBase) for path in _weight_files(folder)]
+    return {name: tuple(entry["shape"]) for header in headers for name, entry in header.items()}
 
 
 def refuse_pickles(names: set[str], where: str) -> None:

@@ -47,6 +47,7 @@ def read_header(path: Path, malformed: type[HubError]) -> dict[str, Any]:
     header.pop("__metadata__", None)
     try:
         end = max((int(entry["data_offsets"][1]) for entry in header.values()), default=0)
+        all(int(size) for entry in header.values() for size in entry["shape"])
     except (TypeError, KeyError, IndexError, ValueError, AttributeError):
         raise malformed(f"{path.name} has a safetensors header with a malformed entry.") from None
     if end != size - 8 - length:

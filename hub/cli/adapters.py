@@ -1,11 +1,267 @@
-"""`hub adapters`."""
+"""`hub adapters`: the versions in the store, in and out as PEFT folders."""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
 import typer
 
+from hub.cli.output import JSON_FLAG, print_json, say, table
+
+if TYPE_CHECKING:
+    from hub.registry.host import Registry
+    from hub.store.manifest import Serving
+    from hub.store.records import Version
+    from hub.store.store import Store
+    from hub.store.weights import AdapterFiles
+
 __all__ = ["register"]
+
+commands = typer.Typer(help="List, show, import, export and remove adapter versions.", no_args_is_help=True)
+
+Ref = Annotated[str, typer.Argument(metavar="NAME[@N]", help="A version; without @N, the newest.")]
 
 
 def register(app: typer.Typer) -> None:
     """Add the command to `app`."""
+    app.add_typer(commands, name="adapters")
+
+
+@commands.command("list")
+def list_(
+    name: Annotated[str | None, typer.Argument(help="Only the versions of this adapter.")] = None,
+    as_json: Annotated[bool, JSON_FLAG] = False,
+) -> None:
+    """List versions: task, base, metric, and where each is live."""
+    store = _store()
+    versions = store.versions(name) if name is None else store.versions(store.get(name).name)
+    live = _live(store)
+    if as_json:
+        print_json([_summary(version, live) for version in versions])
+    elif versions:
+        rows = [_row(version, live) for version in versions]
+        table(("VERSION", "TASK", "BASE", "METRIC", "LIVE AS", "CREATED"), rows)
+    else:
+        say("No adapter is stored yet. Train one with `hub train`, or bring one with `hub adapters import`.")
+
+
+@commands.command()
+def show(ref: Ref, as_json: Annotated[bool, JSON_FLAG] = False) -> None:
+    """Show all that is known of one version."""
+    store = _store()
+    version = store.get(ref)
+    live = _live(store)
+    if as_json:
+        print_json({**_summary(version, live), "manifest": version.manifest.model_dump(mode="json")})
+        return
+    say(f"[bold]{version.ref}[/]  [dim]{version.sha256}[/]")
+    table(("", ""), [(key, value) for key, value in _facts(version, live) if value])
+
+
+@commands.command("import")
+def import_(
+    folder: Annotated[Path, typer.Argument(help="A PEFT folder: adapter_config.json and its safetensors.")],
+    name: Annotated[str | None, typer.Argument(help="Name to store it under; default: the folder's.")] = None,
+    task: Annotated[str | None, typer.Option(help="Task it is for; not needed with a manifest.json.")] = None,
+    base: Annotated[
+        str | None, typer.Option(help="Base it was trained on, as `hub base list` shows.")
+    ] = None,
+    labels: Annotated[str, typer.Option(help="Labels in the order of the outputs: a,b,c.")] = "",
+    option: Annotated[list[str] | None, typer.Option(help="An option of the task, key=value.")] = None,
+    max_length: Annotated[int | None, typer.Option(min=8, help="Longest row, in tokens.")] = None,
+    as_json: Annotated[bool, JSON_FLAG] = False,
+) -> None:
+    """Store an adapter folder: one of ours with its manifest, or one that plain PEFT saved."""
+    from hub.config import load_settings
+    from hub.errors import BadRequest
+    from hub.registry.host import Registry
+    from hub.store.manifest import MANIFEST_FILE
+    from hub.store.store import Store
+    from hub.store.weights import read_config
+
+    settings = load_settings()
+    store, registry = Store(settings.home), Registry.of(settings)
+    name = name or folder.resolve().name
+    if (folder / MANIFEST_FILE).is_file() and not task:
+        version = store.import_version(folder, name, check=_engine_check(registry))
+    elif not task or not base:
+        raise BadRequest(
+            f"{folder} carries no {MANIFEST_FILE}, so say what it is: --task (see `hub plugins list`) and "
+            "--base (see `hub base list`)."
+        )
+    else:
+        loaded = registry.task(task)
+        version = store.import_peft(
+            folder,
+            name,
+            task=task,
+            head=None if read_config(folder).get("task_type") else loaded.spec.head,
+            base=store.bases.get(base),
+            labels=[label.strip() for label in labels.split(",") if label.strip()],
+            settings=_options(loaded.task.options, option or []),
+            max_length=max_length or loaded.task.max_length,
+            check=_engine_check(registry),
+        )
+    if as_json:
+        print_json(_summary(version, _live(store)))
+        return
+    say(f"Stored [bold]{version.ref}[/] for the task {version.manifest.serving.task}.")
+    say(f"Next: hub deploy {version.ref} --as {version.name}")
+
+
+@commands.command()
+def export(
+    ref: Ref,
+    folder: Annotated[Path, typer.Argument(help="A folder that is absent or empty.")],
+    as_json: Annotated[bool, JSON_FLAG] = False,
+) -> None:
+    """Write a version as a plain PEFT folder with a model card."""
+    from rich.markup import escape
+
+    store = _store()
+    version = store.get(ref)
+    written = store.export(version.ref, folder)
+    if as_json:
+        print_json({"version": str(version.ref), "folder": str(written)})
+        return
+    say(f"Wrote [bold]{version.ref}[/] to {escape(str(written))}; its README.md says how to load it.")
+
+
+@commands.command()
+def rm(
+    ref: Annotated[str, typer.Argument(metavar="NAME@N", help="The version to remove.")],
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    as_json: Annotated[bool, JSON_FLAG] = False,
+) -> None:
+    """Remove one version for good; refused while a deployment needs it."""
+    from hub.errors import InvalidName
+    from hub.names import parse_version_ref
+
+    store = _store()
+    if parse_version_ref(ref).number is None:
+        known = ", ".join(str(version.ref) for version in store.versions(store.get(ref).name))
+        raise InvalidName(f"Say which version of {ref} to remove. There is: {known}.")
+    version = store.get(ref)
+    if not yes:
+        typer.confirm(f"Remove {version.ref} ({version.sha256[:12]}) for good?", abort=True, err=True)
+    store.remove(version.ref)
+    if as_json:
+        print_json({"removed": str(version.ref), "sha256": version.sha256})
+        return
+    say(f"Removed {version.ref}.")
+
+
+def _store() -> Store:
+    from hub.config import load_settings
+    from hub.store.store import Store
+
+    return Store(load_settings().home)
+
+
+def _live(store: Store) -> dict[str, list[str]]:
+    """Return the deployments that serve each version."""
+    live: dict[str, list[str]] = {}
+    for deployment in store.deployments():
+        live.setdefault(str(deployment.stable.ref), []).append(deployment.name)
+    return live
+
+
+def _engine_check(registry: Registry) -> Any:
+    """Return the check that a task can be served by these files at all."""
+    from hub.engine.peft_format import parse
+    from hub.errors import BadAdapter
+
+    def check(files: AdapterFiles, serving: Serving) -> None:
+        expected = registry.spec(serving.task).head
+        if serving.head is not expected:
+            raise BadAdapter(
+                f"The task {serving.task!r} needs a {expected} head, and this adapter has a {serving.head} "
+                "one. Choose another --task."
+            )
+        parse(files.config, files.tensors, kind=serving.head, num_labels=len(serving.labels), sha256="")
+
+    return check
+
+
+def _options(model: Any, pairs: Iterable[str]) -> dict[str, Any]:
+    """Check key=value pairs against the task's options; values are JSON where they can be."""
+    from pydantic import ValidationError
+
+    from hub.errors import BadRequest
+
+    values = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not equals:
+            raise BadRequest(f"--option {pair}: write key=value.")
+        try:
+            values[key] = json.loads(value)
+        except ValueError:
+            values[key] = value
+    try:
+        options: dict[str, Any] = model.model_validate(values).model_dump(mode="json")
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        key = ".".join(str(part) for part in first["loc"])
+        known = ", ".join(model.model_fields) or "none"
+        raise BadRequest(f"--option {key}: {first['msg']}. The task's options: {known}.") from None
+    return options
+
+
+def _metric(version: Version) -> str:
+    manifest = version.manifest
+    value = manifest.metrics.get(manifest.metric)
+    return f"{manifest.metric} {value:.4f}" if value is not None else ""
+
+
+def _row(version: Version, live: dict[str, list[str]]) -> tuple[object, ...]:
+    serving = version.manifest.serving
+    where = ", ".join(live.get(str(version.ref), ()))
+    created = f"{version.created:%Y-%m-%d %H:%M}"
+    return (version.ref, serving.task, serving.base.name, _metric(version), where, created)
+
+
+def _facts(version: Version, live: dict[str, list[str]]) -> list[tuple[str, str]]:
+    manifest, serving = version.manifest, version.manifest.serving
+    data = manifest.data
+    rows = (
+        f"{data.train_rows} to train, {data.eval_rows} held out, {data.rejected_rows} unusable"
+        if data
+        else ""
+    )
+    return [
+        ("task", f"{serving.task} ({serving.head} head, rows of at most {serving.max_length} tokens)"),
+        ("live as", ", ".join(live.get(str(version.ref), ()))),
+        ("base", f"{serving.base.name}  {serving.base.fingerprint[:12]}  from {serving.base.source}"),
+        ("labels", ", ".join(serving.labels)),
+        ("options", json.dumps(serving.settings) if serving.settings else ""),
+        ("metrics", ", ".join(f"{name} {value:.4f}" for name, value in manifest.metrics.items())),
+        ("data", f"{data.source} ({rows})" if data else ""),
+        ("licence", data.licence if data else ""),
+        ("origin", f"{manifest.origin} at {version.created:%Y-%m-%d %H:%M:%S} UTC"),
+        ("training", f"{manifest.train_seconds:.1f} s" if manifest.train_seconds else ""),
+        ("made with", ", ".join(f"{name} {number}" for name, number in manifest.libraries.items())),
+        ("folder", str(version.path)),
+    ]
+
+
+def _summary(version: Version, live: dict[str, list[str]]) -> dict[str, Any]:
+    manifest, serving = version.manifest, version.manifest.serving
+    return {
+        "version": str(version.ref),
+        "name": version.name,
+        "number": version.number,
+        "sha256": version.sha256,
+        "task": serving.task,
+        "head": serving.head.value,
+        "base": serving.base.name,
+        "labels": list(serving.labels),
+        "metric": manifest.metric,
+        "metrics": dict(manifest.metrics),
+        "live_as": live.get(str(version.ref), []),
+        "created": version.created.isoformat(),
+        "path": str(version.path),
+    }

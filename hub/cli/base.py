@@ -33,6 +33,8 @@ def pull(
     as_json: Annotated[bool, JSON_FLAG] = False,
 ) -> None:
     """Get a base model and check it; one that is here already is left as it is."""
+    from rich.markup import escape
+
     from hub.bases.cache import Bases
     from hub.config import find_home
 
@@ -42,7 +44,7 @@ def pull(
         print_json(_as_json(base))
         return
     say(f"Base [bold]{base.name}[/]: {base.model_type} {base.kind}, up to {base.max_length} tokens.")
-    say(f"[dim]{base.path}  {base.fingerprint[:12]}[/]")
+    say(f"[dim]{escape(str(base.path))}  {base.fingerprint[:12]}[/]")
     say(f"Next: write a recipe with `base: {base.name}` (`hub init` makes one) and run `hub train` on it.")
 
 

@@ -1,11 +1,92 @@
-"""`hub init`."""
+"""`hub init`: a new workspace with a commented hub.toml and a recipe that trains."""
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal, get_args, get_origin
+
 import typer
 
-__all__ = ["register"]
+from hub.cli.output import JSON_FLAG, print_json, say
+
+if TYPE_CHECKING:
+    from pydantic.fields import FieldInfo
+
+__all__ = ["config_text", "register"]
+
+_TEMPLATES = Path(__file__).parent / "templates"
+_HEAD = """\
+# Settings of this GraftHub workspace. Every line that starts with "# name =" shows a default: take
+# the "# " away to change it. A variable such as HUB_SERVE__PORT=8080 goes before this file, and a flag
+# of a command before both. State (bases, adapters, the catalog) lives in .hub beside this file, or
+# where HUB_HOME says.
+"""
+_GITIGNORE = ".hub/\n"
 
 
 def register(app: typer.Typer) -> None:
     """Add the command to `app`."""
+    app.command()(init)
+
+
+def init(
+    folder: Annotated[Path, typer.Argument(help="Where to put the workspace; made if absent.")] = Path("."),
+    as_json: Annotated[bool, JSON_FLAG] = False,
+) -> None:
+    """Start a workspace: hub.toml, and an example recipe with its data."""
+    from rich.markup import escape
+
+    from hub.config import CONFIG_FILE
+    from hub.errors import Conflict
+
+    config = folder / CONFIG_FILE
+    if config.exists():
+        raise Conflict(f"{config} exists: {folder.resolve()} is a workspace already.")
+    templates = [path for path in sorted(_TEMPLATES.rglob("*")) if path.is_file()]
+    files = {
+        folder / "adapters" / path.relative_to(_TEMPLATES): path.read_text("utf-8") for path in templates
+    }
+    files |= {folder / ".gitignore": _GITIGNORE, config: config_text()}
+    written = [path for path, text in files.items() if _write(path, text)]
+    if as_json:
+        print_json({"workspace": str(folder.resolve()), "files": [str(path) for path in written]})
+        return
+    for path in written:
+        say(f"wrote {escape(str(path))}")
+    enter = "" if folder.resolve() == Path.cwd() else f"cd {folder} && "
+    say(f"Next: {escape(enter)}hub train adapters/example --deploy")
+
+
+def config_text() -> str:
+    """Return hub.toml with every setting of every section, commented out at its default."""
+    from pydantic import BaseModel
+
+    from hub.config import Settings
+
+    parts = [_HEAD]
+    for name, info in Settings.model_fields.items():
+        section = info.annotation
+        if isinstance(section, type) and issubclass(section, BaseModel):
+            lines = (line for key, field in section.model_fields.items() for line in _setting(key, field))
+            parts.append("\n".join([f"[{name}]", *lines]) + "\n")
+    return "\n".join(parts)
+
+
+def _setting(key: str, field: FieldInfo) -> list[str]:
+    choices = get_args(field.annotation) if get_origin(field.annotation) is Literal else ()
+    about = field.description or (f"One of: {', '.join(map(str, choices))}." if choices else "")
+    default = list(field.default) if isinstance(field.default, tuple) else field.default
+    shown = f"# {key} = {json.dumps(default)}"  # JSON values of these kinds are TOML values too
+    return [f"# {about}", shown] if about else [shown]
+
+
+def _write(path: Path, text: str) -> bool:
+    """Write a file that is not there yet; tell whether it was written."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with path.open("x", encoding="utf-8") as file:
+            file.write(text)
+    except FileExistsError:
+        return False
+    return True

@@ -25,13 +25,13 @@ def head_of(files: AdapterFiles) -> HeadKind:
     """Tell the head's kind from PEFT's task_type.
 
     Raises:
-        BadAdapter: the config states none that we know; says to give --head.
+        BadAdapter: the config states none that we know.
     """
     stated = files.config.get("task_type")
     if stated not in _HEADS:
         raise BadAdapter(
             f"The adapter's task_type is {stated!r}, which does not tell what it computes. "
-            f"Give --head, one of: {', '.join(HeadKind)}."
+            f"Save it with one of PEFT's task types: {', '.join(_HEADS)}."
         )
     return _HEADS[stated]
 

@@ -19,6 +19,7 @@ from hub.store.catalog import AdapterRow, Catalog, DeploymentRow, VersionRow
 from hub.store.content import Contents, content_hash
 from hub.store.deployments import Deployments
 from hub.store.export import read_manifest, write_folder
+from hub.store.fit import check_fit
 from hub.store.manifest import BaseRef, DataRef, Manifest, Serving
 from hub.store.peft_folder import head_of, labels_of
 from hub.store.records import Version
@@ -137,8 +138,10 @@ class Store(Deployments):
 
         Raises:
             BadAdapter: the folder is unsound, or `labels` are not as many as the head has rows.
+            BaseMismatch: its layers are not those of `base`.
         """
         files = read_adapter(folder)
+        check_fit(files, base)
         kind = head or head_of(files)
         serving = Serving(
             task=check_name(task, "task"),
@@ -154,17 +157,18 @@ class Store(Deployments):
         """Store a folder that carries our manifest, such as an exported or a shipped one.
 
         Raises:
-            BaseMismatch: its base is not on this machine; says how to pull it.
+            BaseMismatch: its base is not on this machine (says how to pull it), or is not the one stated.
         """
         manifest = read_manifest(folder)
         base = manifest.serving.base
         try:
-            self.bases.by_fingerprint(base.fingerprint)
+            here = self.bases.by_fingerprint(base.fingerprint)
         except NotFound as error:
             raise BaseMismatch(
                 f"{folder} was trained on the base {base.name!r}, which is not here. "
                 f"Run: hub base pull {base.source}. {error}"
             ) from None
+        check_fit(read_adapter(folder), here)
         about = manifest.model_dump(exclude={"schema_version", "serving", "created", "origin", "data"})
         return self.add(
             name, folder, manifest.serving, origin=manifest.origin, check=check, data=manifest.data, **about

@@ -1,0 +1,113 @@
+"""Clients that keep asking one deployment while it changes, and a judge of every answer they got."""
+
+from __future__ import annotations
+
+import statistics
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import cycle
+from typing import Any
+
+import httpx
+
+__all__ = ["Answer", "Verdict", "Watch", "reference"]
+
+TOLERANCE = 1e-3  # two forwards of one version differ by far less; two versions by far more
+Scores = Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One answer: what was asked, which version says it answered, its scores; times in seconds."""
+
+    text: str
+    asked: float
+    seconds: float
+    version: str = ""
+    scores: Scores | None = None  # None: the request failed
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What came of a swap under load."""
+
+    sent: int
+    failed: int
+    wrong: int
+    by_version: Mapping[str, int]
+    median_ms: float
+    slowest_ms: float
+
+
+def ask(client: httpx.Client, deployment: str, text: str) -> Answer:
+    """Ask once; a failure is an answer without scores."""
+    asked = time.monotonic()
+    try:
+        reply = client.post(f"/v1/deployments/{deployment}/predict", json={"text": text})
+        reply.raise_for_status()
+        scores: dict[str, float] = reply.json()["scores"]
+    except (httpx.HTTPError, KeyError, ValueError):
+        return Answer(text, asked, time.monotonic() - asked)
+    return Answer(text, asked, time.monotonic() - asked, reply.headers["x-hub-version"], scores)
+
+
+def reference(client: httpx.Client, deployment: str, texts: Sequence[str]) -> dict[str, Scores | None]:
+    """Return what the deployment answers to each text now, with nothing else going on."""
+    return {text: ask(client, deployment, text).scores for text in texts}
+
+
+@dataclass
+class Watch:
+    """A few clients in threads that ask without a pause from `running` until it ends."""
+
+    url: str
+    deployment: str
+    texts: Sequence[str]
+    clients: int = 4
+    answers: list[Answer] = field(default_factory=list)
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        stop = threading.Event()
+        threads = [threading.Thread(target=self._keep_asking, args=(stop, n)) for n in range(self.clients)]
+        for thread in threads:
+            thread.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            for thread in threads:
+                thread.join()
+
+    def _keep_asking(self, stop: threading.Event, offset: int) -> None:
+        texts = cycle([*self.texts[offset:], *self.texts[:offset]])
+        with httpx.Client(base_url=self.url, timeout=30) as client:
+            while not stop.is_set():
+                self.answers.append(ask(client, self.deployment, next(texts)))
+
+    def judge(self, truth: Mapping[str, Mapping[str, Scores | None]], live: str, since: float) -> Verdict:
+        """Count failures and wrong answers.
+
+        An answer is wrong if its scores are not those of the version it names (`truth`: version ->
+        text -> scores), or if it was asked after `since`, when `live` was the only version, and
+        another one answered.
+        """
+        good = [answer for answer in self.answers if answer.scores is not None]
+        wrong = sum(
+            not _same(answer.scores, truth.get(answer.version, {}).get(answer.text))
+            or (answer.asked > since and answer.version != live)
+            for answer in good
+        )
+        times = [answer.seconds * 1000 for answer in good] or [0.0]
+        counts = {name: sum(answer.version == name for answer in good) for name in truth}
+        failed = len(self.answers) - len(good)
+        return Verdict(len(self.answers), failed, wrong, counts, statistics.median(times), max(times))
+
+
+def _same(got: Scores | None, want: Any) -> bool:
+    if got is None or want is None or got.keys() != want.keys():
+        return False
+    return all(abs(got[label] - want[label]) <= TOLERANCE for label in want)

@@ -1,1 +1,1 @@
-"""To be written."""
+"""The BentoML service: HTTP in, HTTP out; nothing here knows how an answer is computed."""

@@ -1,0 +1,121 @@
+"""Routes for operators, behind the admin key: deployments and status."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from typing import Any
+
+from fastapi import FastAPI
+from starlette.requests import Request
+from starlette.responses import Response
+
+import hub
+from hub.http.hub import hub_of
+from hub.http.route import AdminRoute
+from hub.http.schemas import ERRORS, Deploy, MovedInfo, Rollback
+from hub.http.wire import json_response
+from hub.serving.runtime import Moved
+from hub.store.records import Deployment, Move
+
+__all__ = ["add_routes"]
+
+ONE = "/admin/deployments/{name}"
+
+
+def add_routes(app: FastAPI) -> None:
+    """Add the admin routes."""
+    for path, method, endpoint, answer, summary in (
+        ("/admin/status", "GET", _status, dict[str, Any], "Engines, slots, queues, plugins and failures"),
+        ("/admin/deployments", "GET", _list, dict[str, Any], "Every deployment, as the catalog has it"),
+        (ONE, "GET", _show, dict[str, Any], "One deployment and its history"),
+        (ONE, "PUT", _deploy, MovedInfo, "Load a version, check it, and put it live"),
+        (ONE, "DELETE", _undeploy, dict[str, Any], "Take a deployment away; its versions stay"),
+        (f"{ONE}/rollback", "POST", _rollback, MovedInfo, "Go back to the version that was live before"),
+    ):
+        app.router.add_api_route(
+            path,
+            endpoint,
+            methods=[method],
+            response_model=answer,
+            tags=["admin"],
+            summary=summary,
+            responses=ERRORS,
+            route_class_override=AdminRoute,
+        )
+
+
+async def _status(request: Request) -> Response:
+    runtime = hub_of(request).runtime
+    status = await asyncio.to_thread(runtime.status)
+    plugins = [
+        {"name": plugin.name, "state": plugin.state, "reason": plugin.reason, "tasks": list(plugin.tasks)}
+        for plugin in runtime.registry.plugins()
+    ]
+    return json_response({"version": hub.__version__, "pid": os.getpid(), **status, "plugins": plugins})
+
+
+async def _list(request: Request) -> Response:
+    deployments = await asyncio.to_thread(hub_of(request).runtime.store.deployments)
+    return json_response({"deployments": [_deployment(deployment) for deployment in deployments]})
+
+
+async def _show(request: Request, name: str) -> Response:
+    store = hub_of(request).runtime.store
+    deployment = await asyncio.to_thread(store.deployment, name)
+    history = await asyncio.to_thread(store.history, name)
+    return json_response({**_deployment(deployment), "history": [_past(move) for move in history]})
+
+
+async def _deploy(request: Request, name: str, body: Deploy) -> Response:
+    runtime = hub_of(request).runtime
+    moved = await asyncio.to_thread(runtime.deploy, name, body.version, by=body.by, why=body.why)
+    return json_response(_moved(moved))
+
+
+async def _rollback(request: Request, name: str, body: Rollback = Rollback()) -> Response:  # noqa: B008
+    runtime = hub_of(request).runtime
+    moved = await asyncio.to_thread(runtime.rollback, name, by=body.by, why=body.why)
+    return json_response(_moved(moved))
+
+
+async def _undeploy(request: Request, name: str) -> Response:
+    await asyncio.to_thread(hub_of(request).runtime.undeploy, name, by="admin")
+    return json_response({"name": name, "removed": True})
+
+
+def _deployment(deployment: Deployment) -> dict[str, Any]:
+    previous = deployment.previous
+    return {
+        "name": deployment.name,
+        "task": deployment.task,
+        "version": str(deployment.stable.ref),
+        "sha256": deployment.stable.sha256,
+        "previous": str(previous.ref) if previous else None,
+        "generation": deployment.generation,
+        "updated": deployment.updated.isoformat(),
+    }
+
+
+def _moved(moved: Moved) -> dict[str, Any]:
+    deployment = moved.deployment
+    return {
+        "name": deployment.name,
+        "task": deployment.task,
+        "version": str(deployment.stable.ref),
+        "previous": str(deployment.previous.ref) if deployment.previous else None,
+        "generation": deployment.generation,
+        "prepare_ms": round(moved.prepare_s * 1000, 3),
+        "swap_ms": round(moved.swap_s * 1000, 3),
+    }
+
+
+def _past(move: Move) -> dict[str, Any]:
+    return {
+        "generation": move.generation,
+        "when": move.when.isoformat(),
+        "who": move.who,
+        "before": str(move.before) if move.before else None,
+        "after": str(move.after) if move.after else None,
+        "why": move.why,
+    }

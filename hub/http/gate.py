@@ -1,0 +1,106 @@
+"""The outermost ASGI layer: knows every path, numbers every request, refuses what no route takes.
+
+It stands before the metrics, whose labels are paths: what it lets through is counted under the
+route's template, so that nobody can make labels up.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from starlette.routing import BaseRoute, Mount, Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from hub.errors import HubError, MethodNotAllowed, NotFound, TooLarge
+from hub.http.wire import error_response
+
+__all__ = ["TEMPLATE", "Gate", "Paths"]
+
+TEMPLATE = "hub.template"  # scope key: the path with its parameters unfilled
+REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
+
+
+@dataclass(frozen=True, slots=True)
+class _Leaf:
+    template: str
+    pattern: re.Pattern[str]
+    methods: set[str]
+
+
+class Paths:
+    """Every path that some route answers, with its methods."""
+
+    def __init__(self, routes: Iterable[BaseRoute]) -> None:
+        self._fixed: dict[str, _Leaf] = {}
+        self._open: dict[str, _Leaf] = {}
+        for template, pattern, methods in _leaves(routes):
+            table = self._open if "{" in template else self._fixed
+            leaf = table.setdefault(template, _Leaf(template, pattern, set()))
+            leaf.methods.update(methods)
+
+    def match(self, path: str, method: str) -> str:
+        """Return the template of the route that answers.
+
+        Raises:
+            NotFound: no route has that path.
+            MethodNotAllowed: one has, with other methods.
+        """
+        leaf = self._fixed.get(path) or next(
+            (leaf for leaf in self._open.values() if leaf.pattern.match(path)), None
+        )
+        if leaf is None:
+            raise NotFound("No such path. GET / is the page of all there are.")
+        if leaf.methods and method not in leaf.methods:
+            raise MethodNotAllowed(f"{leaf.template} takes {', '.join(sorted(leaf.methods))}.")
+        return leaf.template
+
+
+class Gate:
+    """Wraps the whole application."""
+
+    def __init__(self, app: ASGIApp, paths: Paths, *, body_bytes: int) -> None:
+        self.app = app
+        self._paths = paths
+        self._body_bytes = body_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        headers = dict(scope["headers"])
+        sent = headers.get(b"x-hub-request-id", b"")
+        number = sent if REQUEST_ID.fullmatch(sent) else secrets.token_hex(8).encode()
+
+        async def numbered(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message["headers"], (b"x-hub-request-id", number)]
+            await send(message)
+
+        try:
+            scope[TEMPLATE] = self._paths.match(scope["path"], scope["method"])
+            self._check_length(headers)
+        except HubError as error:
+            await error_response(error)(scope, receive, numbered)
+            return
+        await self.app(scope, receive, numbered)
+
+    def _check_length(self, headers: Mapping[bytes, bytes]) -> None:
+        length = headers.get(b"content-length", b"0")
+        if length.isdigit() and int(length) > self._body_bytes:
+            raise TooLarge(
+                f"The body has {int(length):,} bytes and the limit is {self._body_bytes:,} "
+                "(limits.body_bytes). Send less at a time."
+            )
+
+
+def _leaves(routes: Iterable[BaseRoute]) -> Iterator[tuple[str, re.Pattern[str], set[str]]]:
+    for route in routes:
+        if isinstance(route, Mount) and route.path:
+            yield f"{route.path}/{{path}}", route.path_regex, {"GET", "HEAD"}
+        elif isinstance(route, Mount):
+            yield from _leaves(route.routes)
+        elif isinstance(route, Route):
+            yield route.path_format, route.path_regex, set(route.methods or ())

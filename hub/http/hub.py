@@ -1,0 +1,32 @@
+"""What every route reaches through `request.app.state.hub`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from starlette.requests import Request
+
+from hub.config import Limits
+from hub.http.auth import Keys
+from hub.http.metrics import Metrics
+from hub.registry.host import LoadedTask
+from hub.serving.runtime import Runtime
+
+__all__ = ["Hub", "hub_of"]
+
+
+@dataclass(frozen=True, slots=True)
+class Hub:
+    """One server: what answers, who may ask, what one request may ask for."""
+
+    runtime: Runtime
+    tasks: tuple[LoadedTask, ...]
+    keys: Keys
+    limits: Limits
+    metrics: Metrics
+
+
+def hub_of(request: Request) -> Hub:
+    """Return the hub behind a request."""
+    hub: Hub = request.app.state.hub
+    return hub

@@ -1,0 +1,91 @@
+"""Our own Prometheus metrics, beside BentoML's; labels are tasks and bases, never ids or texts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING
+
+from hub.serving.meter import Outcome
+
+if TYPE_CHECKING:
+    from prometheus_client import Counter, Gauge, Histogram
+
+__all__ = ["Metrics"]
+
+_SECONDS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
+_ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+
+
+@dataclass(frozen=True, slots=True)
+class _Instruments:
+    calls: Counter
+    call_seconds: Histogram
+    batch_rows: Histogram
+    forward_seconds: Histogram
+    retries: Counter
+    waiting: Gauge
+    resident: Gauge
+    capacity: Gauge
+    load_seconds: Histogram
+    swaps: Counter
+
+
+@cache
+def _instruments() -> _Instruments:
+    """Register every metric, once a process.
+
+    Not before BentoML has said where its values are kept: prometheus_client looks when it is imported.
+    """
+    from bentoml._internal.configuration.containers import BentoMLContainer
+
+    client = BentoMLContainer.metrics_client.get()
+    live = {"multiprocess_mode": "livesum"}
+    return _Instruments(
+        calls=client.Counter("hub_calls", "Calls of a task, by result.", ["task", "code"]),
+        call_seconds=client.Histogram(
+            "hub_call_seconds", "Seconds from body to answer.", ["task"], buckets=_SECONDS
+        ),
+        batch_rows=client.Histogram("hub_batch_rows", "Rows in one forward.", ["base"], buckets=_ROWS),
+        forward_seconds=client.Histogram(
+            "hub_forward_seconds", "Seconds of one forward.", ["base"], buckets=_SECONDS
+        ),
+        retries=client.Counter("hub_forward_retries", "Forwards that failed and ran in halves.", ["base"]),
+        waiting=client.Gauge("hub_waiting_rows", "Rows waiting when a forward ended.", ["base"], **live),
+        resident=client.Gauge("hub_resident_adapters", "Adapters in slots.", ["base"], **live),
+        capacity=client.Gauge("hub_slots", "Adapter slots.", ["base"], **live),
+        load_seconds=client.Histogram(
+            "hub_load_seconds", "Seconds to load one version.", ["outcome"], buckets=_SECONDS
+        ),
+        swaps=client.Counter("hub_swaps", "Deployments that went to another version.", ["outcome"]),
+    )
+
+
+class Metrics:
+    """Counts what serving and the routes report; a `Meter`."""
+
+    def __init__(self) -> None:
+        self._to = _instruments()
+
+    def call(self, task: str, code: str, seconds: float) -> None:
+        """A call of `task` ended with an error's code, or "ok"."""
+        self._to.calls.labels(task, code).inc()
+        self._to.call_seconds.labels(task).observe(seconds)
+
+    def batch(self, base: str, rows: int, seconds: float, waiting: int) -> None:
+        self._to.batch_rows.labels(base).observe(rows)
+        self._to.forward_seconds.labels(base).observe(seconds)
+        self._to.waiting.labels(base).set(waiting)
+
+    def retry(self, base: str) -> None:
+        self._to.retries.labels(base).inc()
+
+    def load(self, outcome: Outcome, seconds: float) -> None:
+        self._to.load_seconds.labels(outcome).observe(seconds)
+
+    def swap(self, outcome: Outcome) -> None:
+        self._to.swaps.labels(outcome).inc()
+
+    def slots(self, base: str, resident: int, capacity: int) -> None:
+        self._to.resident.labels(base).set(resident)
+        self._to.capacity.labels(base).set(capacity)

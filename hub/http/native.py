@@ -1,0 +1,238 @@
+"""Our own wire format: one typed route per task, one route per deployment, and what there is to ask."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Callable, Sequence
+from functools import reduce
+from operator import or_
+from types import GenericAlias
+from typing import Any
+
+from fastapi import FastAPI
+from pydantic import BaseModel, Field, create_model
+from pydantic_core import to_json
+from starlette.requests import Request
+from starlette.responses import Response
+
+from hub.api import Model
+from hub.config import Limits
+from hub.errors import BadPlugin, HubError, TooLarge
+from hub.http.hub import Hub, hub_of
+from hub.http.route import InferRoute, RawInferRoute
+from hub.http.schemas import DESCRIBED, ERRORS, DeploymentList, ItemError, TaskList
+from hub.http.wire import BadField, check_json, json_response, parse
+from hub.registry.host import LoadedTask
+from hub.serving.pipeline import Answers
+from hub.serving.router import Resolve, Route, by_name, by_task
+
+__all__ = ["add_routes"]
+
+Requests = tuple[list[BaseModel | HubError], bool]  # with whether they came as a list
+
+
+def add_routes(app: FastAPI, tasks: Sequence[LoadedTask]) -> None:
+    """Add the native routes for `tasks`."""
+    for task in tasks:
+        _add_task(app, task)
+    _add_deployments(app, tasks)
+    app.router.add_api_route(
+        "/v1/tasks",
+        _list_tasks,
+        response_model=TaskList,
+        tags=["tasks"],
+        summary="List the tasks and the deployments that answer for each",
+        responses=ERRORS,
+        route_class_override=InferRoute,
+    )
+    app.router.add_api_route(
+        "/v1/deployments",
+        _list_deployments,
+        response_model=DeploymentList,
+        tags=["deployments"],
+        summary="List the deployments and the version live behind each",
+        responses=ERRORS,
+        route_class_override=InferRoute,
+    )
+
+
+def call_model(task: LoadedTask) -> type[BaseModel]:
+    """Return the task's request model with the field `deployment` added.
+
+    Raises:
+        BadPlugin: the request has a field of that name already.
+    """
+    if "deployment" in task.request.model_fields:
+        raise BadPlugin(
+            f"The request of task {task.spec.name!r} has a field 'deployment', a name the hub needs."
+        )
+    about = "Which deployment answers; by default the task's only one, or the one named like the task."
+    name = re.sub(r"\W", "_", task.spec.name).title().replace("_", "") + "Call"
+    model: type[BaseModel] = create_model(
+        name, __base__=task.request, deployment=(str | None, Field(None, description=about))
+    )
+    return model
+
+
+def _add_task(app: FastAPI, task: LoadedTask) -> None:
+    model, name = call_model(task), task.spec.name
+
+    async def ask(request: Request, body: Any) -> Response:
+        given = {key: getattr(body, key) for key in task.request.model_fields}
+        exact = task.request.model_construct(body.model_fields_set - {"deployment"}, **given)
+        resolve = by_name(body.deployment, name) if body.deployment else by_task(name)
+        return await _answer(request, resolve, lambda route: ([exact], False))
+
+    ask.__annotations__ = {"request": Request, "body": model, "return": Response}
+    app.router.add_api_route(
+        f"/v1/tasks/{name}",
+        ask,
+        methods=["POST"],
+        response_model=task.response,
+        name=f"ask_{name}",
+        tags=["tasks"],
+        summary=task.spec.summary,
+        responses=DESCRIBED,
+        route_class_override=InferRoute,
+    )
+
+
+def _add_deployments(app: FastAPI, tasks: Sequence[LoadedTask]) -> None:
+    asked: Any = _any_of([task.request for task in tasks])
+    answered: Any = _any_of([task.response for task in tasks])
+    many: Any = create_model("Items", __base__=Model, items=(_list_of(asked), ...))
+    result = create_model("ItemResult", __base__=Model, result=(answered, ...))
+    outcome = _any_of([result, ItemError])
+    results: Any = create_model("ItemResults", __base__=Model, items=(_list_of(outcome), ...))
+
+    async def predict(request: Request, name: str, body: Any) -> Response:
+        limits = hub_of(request).limits
+        return await _answer(request, by_name(name), lambda route: _read(body, route.task.request, limits))
+
+    body = _any_of([asked, many])
+    predict.__annotations__ = {"request": Request, "name": str, "body": body, "return": Response}
+    app.router.add_api_route(
+        "/v1/deployments/{name}/predict",
+        predict,
+        methods=["POST"],
+        response_model=_any_of([answered, results]),
+        tags=["deployments"],
+        summary="Ask one deployment: a request of its task, or a list of them as `items`",
+        responses=DESCRIBED,
+        route_class_override=RawInferRoute,
+    )
+
+
+def _any_of(types: Sequence[Any]) -> Any:
+    return reduce(or_, types) if types else dict[str, Any]
+
+
+def _list_of(kind: Any) -> Any:
+    return GenericAlias(list, (kind,))
+
+
+async def _answer(request: Request, resolve: Resolve, read: Callable[[Route], Requests]) -> Response:
+    hub, began = hub_of(request), time.perf_counter()
+    task, code = "", "internal"
+    try:
+        with await hub.runtime.router.admit(resolve) as admission:
+            route = admission.route
+            task = route.task.spec.name
+            requests, many = read(route)
+            answers = await hub.runtime.pipeline.run(admission, requests)
+        body = _many(answers) if many else answers.only().model_dump_json().encode()
+        code = "ok"
+    except HubError as error:
+        code = error.code
+        raise
+    finally:
+        took = time.perf_counter() - began
+        hub.metrics.call(task, code, took)
+    return Response(body, headers=_headers(route, answers, took), media_type="application/json")
+
+
+def _headers(route: Route, answers: Answers, took: float) -> dict[str, str]:
+    return {
+        "x-hub-deployment": route.deployment,
+        "x-hub-version": str(route.version.ref),
+        "x-hub-sha256": route.version.sha256,
+        "server-timing": f"queue;dur={answers.queue_s * 1000:.3f}, engine;dur={answers.engine_s * 1000:.3f}, "
+        f"total;dur={took * 1000:.3f}",
+    }
+
+
+def _read(body: bytes, model: type[BaseModel], limits: Limits) -> Requests:
+    """Parse a body as one request, or as `items`; a bad item becomes an error in its place."""
+    if b'"items"' not in body or "items" in model.model_fields:
+        return [parse(body, model)], False
+    value = check_json(body)
+    if not isinstance(value, dict) or "items" not in value:
+        return [parse(body, model)], False
+    items = value["items"]
+    if extra := sorted(value.keys() - {"items"}):
+        raise BadField(f"{extra[0][:80]}: not known beside 'items'.", extra[0])
+    if not isinstance(items, list) or not items:
+        raise BadField("items: must be a list of at least one request.", "items")
+    if len(items) > limits.items:
+        raise TooLarge(
+            f"items holds {len(items):,} requests and the limit is {limits.items} (limits.items). Send fewer "
+            "at a time."
+        )
+    return [_item(index, item, model) for index, item in enumerate(items)], True
+
+
+def _item(index: int, item: object, model: type[BaseModel]) -> BaseModel | HubError:
+    try:
+        return parse(to_json(item), model)
+    except BadField as error:
+        return BadField(str(error), f"items.{index}.{error.field}".rstrip("."))
+    except HubError as error:
+        return error
+
+
+def _many(answers: Answers) -> bytes:
+    parts = (
+        json.dumps(item.to_json(), ensure_ascii=False).encode()
+        if isinstance(item, HubError)
+        else b'{"result":' + item.model_dump_json().encode() + b"}"
+        for item in answers.items
+    )
+    return b'{"items":[' + b",".join(parts) + b"]}"
+
+
+async def _list_tasks(request: Request) -> Response:
+    hub = hub_of(request)
+    return json_response({"tasks": [_task(hub, task) for task in hub.tasks]})
+
+
+async def _list_deployments(request: Request) -> Response:
+    routes = hub_of(request).runtime.router.routes
+    return json_response(
+        {
+            "deployments": [
+                {
+                    "name": route.deployment,
+                    "task": route.task.spec.name,
+                    "version": str(route.version.ref),
+                    "sha256": route.version.sha256,
+                    "labels": list(route.info.labels),
+                    "updated": route.updated.isoformat(),
+                }
+                for _, route in sorted(routes.by_name.items())
+            ]
+        }
+    )
+
+
+def _task(hub: Hub, task: LoadedTask) -> dict[str, Any]:
+    schema = task.request.model_json_schema()
+    return {
+        "name": task.spec.name,
+        "summary": task.spec.summary,
+        "head": str(task.spec.head),
+        "request": schema,
+        "response": task.response.model_json_schema(mode="serialization"),
+        "deployments": [route.deployment for route in hub.runtime.router.routes.of_task(task.spec.name)],
+    }

@@ -1,0 +1,123 @@
+"""Models of what the hub itself says over HTTP; the tasks bring their own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import ConfigDict, Field
+
+from hub.api import Model
+
+__all__ = [
+    "DESCRIBED",
+    "ERRORS",
+    "Deploy",
+    "DeploymentInfo",
+    "DeploymentList",
+    "ErrorBody",
+    "ItemError",
+    "MovedInfo",
+    "Rollback",
+    "TaskList",
+]
+
+
+class ErrorDetail(Model):
+    """What went wrong and what to do."""
+
+    code: str = Field(description="Stable: a program may match on it.")
+    message: str
+    field: str | None = Field(None, description="Path of the wrong value in the body, such as items.0.text.")
+
+
+class ErrorBody(Model):
+    """The one shape of every error."""
+
+    error: ErrorDetail
+
+
+class ItemError(ErrorBody):
+    """An item that could not be answered; the others were."""
+
+
+class DeploymentInfo(Model):
+    """A deployment and the version live behind it."""
+
+    name: str
+    task: str
+    version: str = Field(examples=["movie-sentiment@2"])
+    sha256: str
+    labels: list[str]
+    updated: str
+
+
+class DeploymentList(Model):
+    deployments: list[DeploymentInfo]
+
+
+class TaskInfo(Model):
+    """A task, the JSON schemas of its request and response, and the deployments that answer for it."""
+
+    name: str
+    summary: str
+    head: str
+    request: dict[str, Any]
+    response: dict[str, Any]
+    deployments: list[str]
+
+
+class TaskList(Model):
+    tasks: list[TaskInfo]
+
+
+class Rollback(Model):
+    """Why a deployment goes back, for its history."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"why": "v2 mistakes irony"}]})
+
+    why: str = Field("", max_length=1000)
+    by: str = Field("admin", min_length=1, max_length=200)
+
+
+class Deploy(Rollback):
+    """The version a deployment is to serve."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"version": "movie-sentiment@2"}]})
+
+    version: str = Field(description="name@N, or a name alone for its newest version.")
+
+
+class MovedInfo(Model):
+    """A deployment after a move."""
+
+    name: str
+    task: str
+    version: str
+    previous: str | None
+    generation: int
+    prepare_ms: float = Field(
+        description="Time to load and check the version; the old one answered meanwhile."
+    )
+    swap_ms: float = Field(description="Time from moving the pointer until the version was live.")
+
+
+ERRORS: dict[int | str, dict[str, Any]] = {
+    "4XX": {"model": ErrorBody, "description": "The request cannot be served as it is"},
+    "5XX": {"model": ErrorBody, "description": "The server cannot serve it now"},
+}
+_HEADERS = {
+    "x-hub-deployment": "The deployment that answered",
+    "x-hub-version": "Its version, name@N",
+    "x-hub-sha256": "The content hash of that version",
+    "x-hub-request-id": "What was sent under this name, or a new one",
+    "server-timing": "Milliseconds in the queue, in the engine and in all",
+}
+DESCRIBED: dict[int | str, dict[str, Any]] = {
+    **ERRORS,
+    200: {
+        "description": "The answer",
+        "headers": {
+            name: {"description": about, "schema": {"type": "string"}} for name, about in _HEADERS.items()
+        },
+    },
+}

@@ -1,0 +1,44 @@
+# ruff: noqa: TID253 - this is the BentoML service; light all the same, since the supervisor imports it too
+"""The service that `hub serve`, `bentoml serve` and bentofile.yaml name: `hub.http.service:svc`."""
+
+from __future__ import annotations
+
+import asyncio
+
+import bentoml
+
+from hub.http.bento import HubService
+
+__all__ = ["svc"]
+
+
+@bentoml.service(
+    name="grafthub",
+    service_class=HubService,
+    workers=1,
+    http={"host": "127.0.0.1"},
+    logging={"access": {"enabled": False}},
+)
+class GraftHub:
+    """Task-specific NLP endpoints, each an adapter on one resident base model.
+
+    Every deployment has its own endpoint; deploying a new version changes what answers there without a
+    restart and without a failed request.
+    """
+
+    bento_service: HubService  # set by BentoML
+
+    @bentoml.on_startup  # type: ignore[untyped-decorator]
+    async def load(self) -> None:
+        """Load in the background, so that /livez answers meanwhile."""
+        self.bento_service.hub.runtime.start(asyncio.get_running_loop())
+
+    @bentoml.on_shutdown  # type: ignore[untyped-decorator]
+    async def unload(self) -> None:
+        await asyncio.to_thread(self.bento_service.hub.runtime.close)
+
+    async def __is_ready__(self) -> bool:
+        return self.bento_service.hub.runtime.ready
+
+
+svc = GraftHub

@@ -1,0 +1,17 @@
+"""How an unexpected exception is logged: where it was raised, not what it says."""
+
+from __future__ import annotations
+
+import logging
+import traceback
+
+__all__ = ["log_fault"]
+
+FRAMES = 4
+
+
+def log_fault(log: logging.Logger, what: str, error: BaseException) -> None:
+    """Log the type and the innermost frames of `error`; its message may quote somebody's text."""
+    frames = traceback.extract_tb(error.__traceback__)[-FRAMES:]
+    where = " < ".join(f"{frame.filename}:{frame.lineno}" for frame in reversed(frames))
+    log.error("%s: %s at %s", what, type(error).__name__, where)

@@ -1,0 +1,146 @@
+"""Resident bases: each with its engine, its slots and its batcher, opened when first needed."""
+
+from __future__ import annotations
+
+import copy
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hub.api import Row, Tokenizer
+from hub.bases.base import Base
+from hub.bases.cache import Bases
+from hub.config import Settings
+from hub.engine.build import build_engine
+from hub.engine.protocol import Engine
+from hub.engine.slots import SlotTable
+from hub.serving.batcher import Batcher
+from hub.serving.meter import Meter
+from hub.serving.queue import Job
+
+__all__ = ["Lane", "Lanes"]
+
+log = logging.getLogger(__name__)
+
+PROBE_TEXT = "The probe reads this sentence."
+ENGINE_CACHE = Path("cache") / "engines"
+
+
+class Tokenizers:
+    """One base's tokenizer, a copy for each thread: a fast tokenizer is not safe to share."""
+
+    def __init__(self, base: Base) -> None:
+        from hub.engine.loading import load_tokenizer
+
+        self._original: Tokenizer = load_tokenizer(base)
+        self._lock = threading.Lock()
+        self._local = threading.local()
+
+    def mine(self) -> Tokenizer:
+        """Return the calling thread's copy."""
+        tokenizer: Tokenizer | None = getattr(self._local, "tokenizer", None)
+        if tokenizer is None:
+            with self._lock:
+                tokenizer = copy.deepcopy(self._original)
+            self._local.tokenizer = tokenizer
+        return tokenizer
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Lane:
+    """A resident base and all that runs rows on it. `probe` is a row that any base can take."""
+
+    base: Base
+    engine: Engine
+    slots: SlotTable
+    batcher: Batcher
+    tokenizers: Tokenizers
+    probe: Row
+    opened_s: float = field(default=0.0, compare=False)
+
+    def close(self) -> None:
+        """End the engine's thread and free the device."""
+        self.batcher.close()
+        self.engine.close()
+
+
+class Lanes:
+    """The lanes of this process, by base fingerprint."""
+
+    def __init__(
+        self,
+        bases: Bases,
+        settings: Settings,
+        *,
+        deliver: Callable[[Sequence[Job]], None],
+        meter: Meter,
+    ) -> None:
+        self._bases = bases
+        self._settings = settings
+        self._deliver = deliver
+        self._meter = meter
+        self._lanes: dict[str, Lane] = {}
+        self._opening = threading.Lock()
+
+    def get(self, fingerprint: str) -> Lane | None:
+        """Return the lane of a base if it is open; never blocks."""
+        return self._lanes.get(fingerprint)
+
+    def all(self) -> list[Lane]:
+        """Return the open lanes."""
+        return list(self._lanes.values())
+
+    def open(self, fingerprint: str) -> Lane:
+        """Return the lane of a base, building its engine the first time; blocks.
+
+        Raises:
+            NotFound: the base is not on this machine.
+            EngineFailed, BadConfig: the engine cannot be built.
+        """
+        with self._opening:
+            if lane := self._lanes.get(fingerprint):
+                return lane
+            lane = self._build(self._bases.by_fingerprint(fingerprint))
+            self._lanes[fingerprint] = lane
+            return lane
+
+    def close(self) -> None:
+        """Close every lane."""
+        with self._opening:
+            lanes, self._lanes = list(self._lanes.values()), {}
+        for lane in lanes:
+            lane.close()
+
+    def _build(self, base: Base) -> Lane:
+        began = time.perf_counter()
+        serve, limits = self._settings.serve, self._settings.limits
+        tokenizers = Tokenizers(base)
+        engine = build_engine(
+            base,
+            kind=serve.engine,
+            slots=serve.slots,
+            device=serve.device,
+            threads=serve.threads,
+            cache=self._settings.home / ENGINE_CACHE,
+        )
+        batcher = Batcher(
+            engine,
+            name=base.name,
+            batch_rows=serve.batch_rows,
+            queued_rows=limits.queued_rows,
+            deliver=self._deliver,
+            meter=self._meter,
+        )
+        took = time.perf_counter() - began
+        log.info("Opened base %s on the %s engine in %.1f s.", base.name, engine.info().name, took)
+        probe = _probe(tokenizers.mine())
+        return Lane(base, engine, SlotTable(serve.slots), batcher, tokenizers, probe, took)
+
+
+def _probe(tokenizer: Tokenizer) -> Row:
+    encoded: dict[str, Any] = tokenizer(PROBE_TEXT)
+    return Row(encoded["input_ids"], encoded.get("token_type_ids"), max_new_tokens=1)

@@ -1,0 +1,177 @@
+"""Which versions are in slots, and how one gets there: copied, hashed, checked, written, probed."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import tempfile
+import threading
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from hub.api import HeadKind
+from hub.engine.peft_format import parse
+from hub.engine.protocol import BARE_SLOT, AdapterWeights, EngineRow
+from hub.engine.slots import Lease, SlotState
+from hub.errors import BadAdapter, EngineFailed, HubError, Overloaded
+from hub.serving.lanes import Lane, Lanes
+from hub.serving.meter import Meter
+from hub.store.content import content_hash
+from hub.store.records import Version
+from hub.store.weights import CONFIG_FILE, WEIGHTS_FILE, read_adapter
+
+__all__ = ["Residency", "read_weights"]
+
+log = logging.getLogger(__name__)
+
+RETRY_AFTER_S = 30.0  # how long a version that failed to load is not tried again by mere requests
+
+
+@dataclass(frozen=True, slots=True)
+class _Failure:
+    error: HubError
+    until: float  # monotonic
+
+
+class Residency:
+    """Loads versions into slots, each once however many ask for it, and leases the slots out."""
+
+    def __init__(self, lanes: Lanes, meter: Meter, scratch: Path) -> None:
+        self._lanes = lanes
+        self._meter = meter
+        self._scratch = scratch
+        self._threads = ThreadPoolExecutor(max_workers=2, thread_name_prefix="load")
+        self._lock = threading.Lock()
+        self._loading: dict[str, Future[None]] = {}
+        self._failures: dict[str, _Failure] = {}
+
+    def lease(self, version: Version) -> tuple[Lane, Lease] | None:
+        """Claim the slot of a resident version; None if it is not resident. Never blocks."""
+        lane = self._lanes.get(version.manifest.serving.base.fingerprint)
+        lease = lane.slots.lease(version.sha256) if lane else None
+        return (lane, lease) if lane and lease else None
+
+    def ensure(self, version: Version, *, again: bool = False) -> Future[None]:
+        """Make a version resident; the future holds the HubError if it cannot be.
+
+        A recent failure is repeated without another try, unless `again`.
+        """
+        with self._lock:
+            if running := self._loading.get(version.sha256):
+                return running
+            failure = self._failures.get(version.sha256)
+            if failure and not again and failure.until > time.monotonic():
+                refused: Future[None] = Future()
+                refused.set_exception(type(failure.error)(str(failure.error)))
+                return refused
+            future = self._threads.submit(self._load, version)
+            self._loading[version.sha256] = future
+        future.add_done_callback(lambda done: self._done(version.sha256, done))
+        return future
+
+    def drain(self, version: Version) -> None:
+        """Lease a version to nobody new, and free its slot when the last lease ends."""
+        if lane := self._lanes.get(version.manifest.serving.base.fingerprint):
+            lane.slots.drain(version.sha256)
+            self._report(lane)
+
+    def close(self) -> None:
+        """Let running loads end and take no more."""
+        self._threads.shutdown(wait=True, cancel_futures=True)
+
+    def _done(self, sha256: str, future: Future[None]) -> None:
+        with self._lock:
+            self._loading.pop(sha256, None)
+            error = None if future.cancelled() else future.exception()
+            if isinstance(error, HubError) and not isinstance(error, Overloaded):
+                self._failures[sha256] = _Failure(error, time.monotonic() + RETRY_AFTER_S)
+            else:
+                self._failures.pop(sha256, None)
+
+    def _load(self, version: Version) -> None:
+        began = time.perf_counter()
+        try:
+            lane = self._lanes.open(version.manifest.serving.base.fingerprint)
+            fresh = self._write(lane, version)
+        except HubError as error:
+            self._meter.load("failed", time.perf_counter() - began)
+            log.warning("%s cannot be loaded: %s", version.ref, error)
+            raise
+        except Exception as error:
+            self._meter.load("failed", time.perf_counter() - began)
+            log.exception("%s cannot be loaded.", version.ref)
+            raise EngineFailed(f"{version.ref} cannot be loaded ({type(error).__name__}).") from error
+        if fresh:
+            took = time.perf_counter() - began
+            self._meter.load("ok", took)
+            log.info("Loaded %s in %.0f ms.", version.ref, took * 1000)
+
+    def _write(self, lane: Lane, version: Version) -> bool:
+        """Put a version into a slot; False if it is there already."""
+        if lane.slots.state(version.sha256) is SlotState.RESIDENT:
+            return False
+        weights = read_weights(version, self._scratch)
+        lane.engine.check(weights)
+        reservation = lane.slots.reserve(version.sha256)
+        if reservation is None:  # it was draining, and is resident again
+            return False
+        try:
+            lane.engine.write(reservation.slot, weights)
+            _probe(lane, reservation.slot, weights, version)
+        except BaseException:
+            lane.engine.clear(reservation.slot)
+            lane.slots.abort(version.sha256)
+            raise
+        lane.slots.commit(version.sha256)
+        self._report(lane)
+        return True
+
+    def _report(self, lane: Lane) -> None:
+        self._meter.slots(lane.base.name, len(lane.slots.view()), lane.slots.capacity)
+
+
+def read_weights(version: Version, scratch: Path) -> AdapterWeights:
+    """Copy a version's files aside, check the copy against the version's hash, and parse it.
+
+    Raises:
+        BadAdapter: the files are gone, were altered, or are not a sound adapter.
+    """
+    serving = version.manifest.serving
+    scratch.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=scratch, prefix="load-") as private:
+        folder = Path(private)
+        for name in (CONFIG_FILE, WEIGHTS_FILE):
+            try:
+                shutil.copyfile(version.path / name, folder / name)
+            except OSError as error:
+                raise BadAdapter(f"{version.ref}: {name} cannot be read ({error.strerror}).") from None
+        if content_hash(folder, serving) != version.sha256:
+            raise BadAdapter(
+                f"{version.ref} was altered after it was stored: its files do not have the hash in the "
+                "catalog. Import or train it again."
+            )
+        files = read_adapter(folder)
+    return parse(
+        files.config,
+        files.tensors,
+        kind=serving.head,
+        num_labels=len(serving.labels),
+        sha256=version.sha256,
+    )
+
+
+def _probe(lane: Lane, slot: int, weights: AdapterWeights, version: Version) -> None:
+    """Run one row at the slot; the adapter has to change what the bare base says, to finite numbers."""
+    kinds = [HeadKind.GENERATE] if weights.kind is HeadKind.GENERATE else [weights.kind, HeadKind.EMBEDDING]
+    rows = [EngineRow(lane.probe, slot, kind) for kind in kinds]
+    outputs = lane.batcher.run([*rows, EngineRow(lane.probe, BARE_SLOT, kinds[-1])])
+    if any(output.values is not None and not np.isfinite(output.values).all() for output in outputs):
+        raise BadAdapter(f"{version.ref} answers a probe with NaN or infinity. Train it again.")
+    adapted, bare = outputs[-2].values, outputs[-1].values
+    same = adapted is not None and bare is not None and np.array_equal(adapted, bare)
+    if same or not any(pair.b.any() for pair in weights.lora.values()):
+        raise BadAdapter(f"{version.ref} changes nothing: it answers as the bare base does. Train it first.")

@@ -61,20 +61,20 @@ def install(what: str, *, disabled: Collection[str] = (), build_isolation: bool 
         PluginConflict: one of its tasks is provided by another plugin too.
     """
     target = _target(what)
-    before = _versions()
-    report = _run(target, before, build_isolation)["install"]
+    before, plugins_before = _versions(), _plugin_distributions()
+    report = _run(target, before, plugins_before, build_isolation)["install"]
     brought = {
         normalize_distribution(item["metadata"]["name"]): item["metadata"]["version"] for item in report
     }
     asked = next((item["metadata"]["name"] for item in report if item.get("requested")), target.distribution)
     distribution = normalize_distribution(asked)
     version = brought.get(distribution) or before.get(distribution, "")
+    if not any(plugin.distribution == distribution for plugin in probe(None)):
+        raise _no_plugin(distribution, version, sorted(brought.keys() - (before.keys() - plugins_before)))
     try:
         plugins = tuple(plugin for plugin in probe(disabled) if plugin.distribution == distribution)
     except BadPlugin as error:
         raise BadPlugin(f"{distribution} {version} is installed, but {error}") from None
-    if not plugins:
-        raise _no_plugin(distribution, version, sorted(brought.keys() - before.keys()))
     _refuse_unusable(distribution, version, plugins)
     return Installed(distribution, version, bool(brought), plugins)
 
@@ -93,7 +93,7 @@ def uninstall(distribution: str) -> None:
 def _target(what: str) -> _Target:
     path = Path(what).expanduser()
     looks_local = "/" in what or "\\" in what or what.startswith((".", "~")) or what.endswith(_ARCHIVES)
-    if not looks_local and not (path / "pyproject.toml").is_file():
+    if not what or (not looks_local and not (path / "pyproject.toml").is_file()):
         if not (match := _REQUIREMENT.fullmatch(what)):
             raise BadRequest(
                 f"{what[:120]!r} is neither a path nor a package such as acme-plugin or acme-plugin==1.2."
@@ -119,18 +119,23 @@ def _versions() -> dict[str, str]:
     }
 
 
-def _run(target: _Target, before: Mapping[str, str], build_isolation: bool) -> dict[str, Any]:
-    """Install, all installed libraries but the plugins pinned, and return pip's report."""
-    plugins = {
+def _plugin_distributions() -> set[str]:
+    return {
         normalize_distribution(item.name)
         for item in distributions()
         if item.name and item.entry_points.select(group=ENTRY_POINT_GROUP)
     }
+
+
+def _run(
+    target: _Target, before: Mapping[str, str], plugins: Collection[str], build_isolation: bool
+) -> dict[str, Any]:
+    """Install, all installed libraries but the plugins pinned, and return pip's report."""
     with tempfile.TemporaryDirectory() as scratch:
         constraints, report = Path(scratch, "constraints.txt"), Path(scratch, "report.json")
-        pinned = sorted(before.keys() - plugins)
+        pinned = sorted(before.keys() - set(plugins))
         constraints.write_text("".join(f"{name}=={before[name]}\n" for name in pinned), encoding="utf-8")
-        options = ["--quiet", "--constraint", str(constraints), "--report", str(report)]
+        options = ["--constraint", str(constraints), "--report", str(report)]
         if not build_isolation:
             options.append("--no-build-isolation")
         done, output = run_pip("install", *options, target.argument)
@@ -145,7 +150,7 @@ def _no_plugin(distribution: str, version: str, new: Sequence[str]) -> BadPlugin
     """Undo the installation of something that is no plugin, and return the error that says so."""
     told = f"{distribution} {version} is no task plugin: it has no entry point in {ENTRY_POINT_GROUP!r}."
     if not new:
-        return BadPlugin(f"{told} It was there before and is left as it was.")
+        return BadPlugin(f"{told} It is a library that was there before; nothing was uninstalled.")
     done, output = run_pip("uninstall", "--yes", *new)
     undone = f"Uninstalled again: {', '.join(new)}." if done else f"It stays installed: {reason(output)}"
     return BadPlugin(f"{told} {undone}")

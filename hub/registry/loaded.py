@@ -71,9 +71,10 @@ def load_task(spec: TaskSpec) -> LoadedTask:
 
 
 def describe_failure(error: BaseException) -> str:
-    """Say in one line what was raised."""
+    """Say in one sentence what was raised."""
     lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0][:300]}" if lines else type(error).__name__
+    said = f"{type(error).__name__}: {lines[0][:300]}" if lines else type(error).__name__
+    return said if said.endswith((".", "!", "?")) else f"{said}."
 
 
 def _resolve(where: str) -> object:

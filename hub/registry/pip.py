@@ -11,6 +11,7 @@ from hub.errors import BadConfig, BadPlugin, Conflict, HubError, SourceUnavailab
 __all__ = ["failure", "reason", "run_pip"]
 
 _CAUSE = re.compile(r"^ {4}(\S.*(?:depends on|requested).*)$", re.MULTILINE)
+_EXCEPTION = re.compile(r"[A-Za-z_][\w.]*(?:Error|Exception): ")
 _UNREACHED = ("Retrying (", "No matching distribution found", "Could not find a version", "ConnectionError")
 
 
@@ -40,15 +41,19 @@ def failure(what: str, output: str, hint: str = "") -> HubError:
         causes = "; ".join(_CAUSE.findall(output)) or reason(output)
         return Conflict(f"{what} needs other versions of libraries than those installed: {causes}.")
     if any(sign in output for sign in _UNREACHED):
-        return SourceUnavailable(
-            f"pip could not get {what}: {reason(output)} Check the name and the package index.{hint}"
-        )
+        unreached = "The package index could not be reached." if "Retrying (" in output else ""
+        advice = unreached or "Check the name and the package index."
+        return SourceUnavailable(f"pip could not get {what}: {reason(output)} {advice}{hint}")
     return BadPlugin(f"pip could not install {what}: {reason(output)}")
 
 
 def reason(output: str) -> str:
-    """Return the line of pip's output that says most, as a sentence: its last error, else the last line."""
+    """Return the line of pip's output that says most, as a sentence.
+
+    That is the exception a build ended with, else pip's last error, else the last line.
+    """
     lines = [line.strip() for line in output.splitlines() if line.strip()]
+    raised = [line for line in lines if _EXCEPTION.match(line)]
     errors = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR: ")]
-    found = (errors or lines or ["pip said nothing"])[-1]
+    found = (raised or errors or lines or ["pip said nothing"])[-1]
     return found if found.endswith(".") else f"{found}."

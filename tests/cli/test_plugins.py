@@ -1,0 +1,165 @@
+"""`hub plugins` in this process, on plugins put on sys.path for the test."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+from typer.testing import CliRunner, Result
+
+from hub.api import HeadKind
+from hub.cli.main import app
+from hub.config import load_settings
+from hub.errors import Conflict, HubError, NotFound
+from hub.registry.state import disable, disabled_plugins
+from hub.store.manifest import BaseRef, Serving
+from hub.store.store import Store
+from hub.testing.environment import install_into
+
+FIXTURES = Path(__file__).parents[1] / "fixtures" / "plugins"
+
+
+@pytest.fixture
+def plugged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
+    """Install fixture plugins by name, for this process and those it starts."""
+    packages = tmp_path / "packages"
+    packages.mkdir()
+    before = set(sys.modules)
+    monkeypatch.syspath_prepend(packages)
+    monkeypatch.setenv("PYTHONPATH", str(packages))
+
+    def plug(*names: str) -> None:
+        for name in names:
+            install_into(packages, FIXTURES / name)
+        importlib.invalidate_caches()
+
+    yield plug
+    for name in set(sys.modules) - before:
+        if str(packages) in str(getattr(sys.modules[name], "__file__", None)):
+            del sys.modules[name]
+
+
+def hub(*arguments: str) -> Result:
+    return CliRunner().invoke(app, ["plugins", *arguments])
+
+
+def refused(kind: type[HubError], *arguments: str) -> str:
+    """Run a command that must raise `kind`; return the message."""
+    error = hub(*arguments).exception
+    assert isinstance(error, kind), error
+    return str(error)
+
+
+def listed(*arguments: str) -> dict[str, dict[str, object]]:
+    result = hub("list", "--json", *arguments)
+    assert result.exit_code == 0, result.exception
+    return {plugin["distribution"]: plugin for plugin in json.loads(result.stdout)}
+
+
+def test_list_shows_every_plugin_with_its_state_and_reason(plugged: Callable[..., None]) -> None:
+    plugged("acme-tickets", "broken-import")
+    result = hub("list")
+    assert result.exit_code == 0
+    assert "acme-tickets 1.0" in result.output
+    assert "No module named 'a_module_that_is_not_there'" in result.output
+
+
+def test_list_as_json_is_one_document(plugged: Callable[..., None]) -> None:
+    plugged("acme-tickets", "rival-tickets")
+    plugins = listed()
+    assert plugins["acme-tickets"] == {
+        "name": "tickets",
+        "distribution": "acme-tickets",
+        "version": "1.0",
+        "entry_point": "acme_tickets.spec",
+        "state": "conflict",
+        "reason": plugins["rival-tickets"]["reason"],
+        "tasks": ["ticket-urgency", "ticket-route"],
+    }
+
+
+def test_list_with_check_finds_what_fails_later(plugged: Callable[..., None]) -> None:
+    plugged("broken-example")
+    assert listed()["broken-example"]["state"] == "ok"
+    assert listed("--check")["broken-example"]["state"] == "broken"
+
+
+def test_disable_and_enable_switch_a_plugin_without_importing_it(plugged: Callable[..., None]) -> None:
+    plugged("acme-tickets", "broken-interrupt")
+    assert hub("disable", "broken-interrupt").exit_code == 0
+    assert hub("disable", "acme-tickets").exit_code == 0
+    assert listed()["broken-interrupt"]["state"] == "disabled"
+    assert listed()["acme-tickets"]["state"] == "disabled"
+    assert "acme_tickets.spec" not in sys.modules
+    enabled = hub("enable", "tickets")
+    assert "ticket-urgency" in enabled.output
+    assert listed()["acme-tickets"]["state"] == "ok"
+
+
+def test_disabling_one_of_two_rivals_resolves_the_conflict(plugged: Callable[..., None]) -> None:
+    plugged("acme-tickets", "rival-tickets")
+    hub("disable", "rival")
+    assert listed()["acme-tickets"]["state"] == "ok"
+
+
+def test_enable_says_when_hub_toml_disables_the_plugin(
+    plugged: Callable[..., None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plugged("acme-tickets")
+    (tmp_path / "hub.toml").write_text('[plugins]\ndisabled = ["tickets"]\n')
+    monkeypatch.chdir(tmp_path)
+    assert "hub.toml" in refused(Conflict, "enable", "tickets")
+
+
+@pytest.mark.parametrize("command", ["disable", "enable", "uninstall"])
+def test_an_unknown_plugin_lists_the_known_ones(plugged: Callable[..., None], command: str) -> None:
+    plugged("acme-tickets")
+    assert "tickets" in refused(NotFound, command, "nothing")
+    assert disabled_plugins(load_settings().home) == frozenset()
+
+
+def deploy(task: str) -> None:
+    """Put an adapter of `task` live in the catalog."""
+    home = load_settings().home
+    folder = home / "made"
+    folder.mkdir(parents=True)
+    config = {
+        "peft_type": "LORA",
+        "task_type": "SEQ_CLS",
+        "r": 1,
+        "lora_alpha": 1,
+        "target_modules": ["query"],
+    }
+    (folder / "adapter_config.json").write_text(json.dumps(config))
+    layer = "base_model.model.bert.encoder.layer.0.attention.self.query"
+    weights = {f"{layer}.lora_A.weight": np.ones((1, 4)), f"{layer}.lora_B.weight": np.ones((4, 1))}
+    save_file(
+        {name: array.astype(np.float32) for name, array in weights.items()},
+        folder / "adapter_model.safetensors",
+    )
+    base = BaseRef(name="tiny", source="tiny", fingerprint="0" * 64)
+    serving = Serving(task=task, head=HeadKind.SEQUENCE, base=base, labels=("a", "b"))
+    store = Store(home)
+    store.add("urgency", folder, serving, origin="imported")
+    store.deploy("front-desk", "urgency@1", by="test")
+
+
+def test_uninstall_refuses_while_a_deployment_needs_the_plugin(plugged: Callable[..., None]) -> None:
+    plugged("acme-tickets")
+    deploy("ticket-urgency")
+    message = refused(Conflict, "uninstall", "tickets")
+    assert "front-desk" in message
+    assert "--force" in message
+
+
+def test_uninstall_cannot_remove_what_pip_did_not_install(plugged: Callable[..., None]) -> None:
+    plugged("acme-tickets")
+    disable(load_settings().home, "acme-tickets:tickets")
+    assert "pip did not uninstall acme-tickets" in refused(Conflict, "uninstall", "tickets")
+    assert disabled_plugins(load_settings().home) == {"acme-tickets:tickets"}

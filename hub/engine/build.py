@@ -31,7 +31,7 @@ def build_engine(
     """Build an engine with `slots` adapter slots on `base`.
 
     `auto` is onnx for an encoder on the CPU and torch for everything else. `threads` is per
-    forward, 0 meaning all cores. `cache` keeps exported graphs between runs.
+    forward, 0 meaning all cores. `cache` keeps exported graphs between runs; None: until `close`.
 
     Raises:
         BadConfig: no such engine or device, or the engine cannot run this base.
@@ -49,5 +49,15 @@ def build_engine(
     from hub.engine.loading import pick_device
     from hub.engine.torch_engine import TorchEngine
 
-    where = pick_device(device)
+    where = pick_device("cpu" if kind == "onnx" and device == "auto" else device)
+    can_onnx = base.kind is BaseKind.ENCODER and where == "cpu"
+    if kind == "onnx" and not can_onnx:
+        raise BadConfig(
+            f"The onnx engine runs encoders on the CPU; {base.name!r} is of kind {base.kind}, on {where}. "
+            "Use auto or torch."
+        )
+    if can_onnx and kind in ("auto", "onnx"):
+        from hub.engine.onnx_engine import OnnxEngine
+
+        return OnnxEngine(base, slots=slots, threads=threads, cache=cache)
     return TorchEngine(base, slots=slots, device=where, threads=threads)

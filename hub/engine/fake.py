@@ -46,6 +46,9 @@ class FakeEngine:
     def run(self, rows: Sequence[EngineRow]) -> list[Output]:
         return [self._answer(row) for row in rows]
 
+    def settle(self, timeout: float) -> bool:
+        return True
+
     def info(self) -> EngineInfo:
         return EngineInfo("fake", "none", "float32", self._slots, base_bytes=0, slot_bytes=0)
 

@@ -52,13 +52,13 @@ def load_tokenizer(base: Base) -> PreTrainedTokenizerBase:
 def load_model(base: Base, device: torch.device, **settings: Any) -> PreTrainedModel:
     """Load the base for inference: the backbone of an encoder, the whole of a decoder.
 
-    An encoder whose weights come without a pooler gets none.
+    An encoder whose weights come without a pooler gets none. `settings` go to `from_pretrained`.
 
     Raises:
         EngineFailed: the folder does not hold all the weights of the model.
     """
     config = AutoConfig.from_pretrained(base.path, local_files_only=True)
-    settings |= {"config": config, "dtype": _dtype(config, device), "local_files_only": True}
+    settings = {"config": config, "dtype": _dtype(config, device), "local_files_only": True} | settings
     factory = AutoModel if base.kind is BaseKind.ENCODER else AutoModelForCausalLM
     with _quiet():
         try:

@@ -18,7 +18,7 @@ from torch.nn import functional
 from hub.engine.protocol import LoraPair
 from hub.errors import BadAdapter
 
-__all__ = ["LoraLayers", "SlotContext", "SlottedLinear", "Stack", "low_rank"]
+__all__ = ["LoraLayers", "SlotContext", "SlottedLinear", "Stack", "low_rank", "slot_linear"]
 
 
 class SlotContext:
@@ -54,7 +54,7 @@ def low_rank(x: Tensor, a: Tensor, b: Tensor) -> Tensor:
     """Return each row's b (a x); x is [B, T, in] or [B, in], a [B, r, in], b [B, out, r]."""
     if x.dim() == 2:
         return low_rank(x.unsqueeze(1), a, b).squeeze(1)
-    return torch.bmm(torch.bmm(x, a.mT), b.mT)
+    return torch.bmm(torch.bmm(x, a.transpose(1, 2)), b.transpose(1, 2))
 
 
 class SlottedLinear(nn.Linear):
@@ -71,6 +71,16 @@ class SlottedLinear(nn.Linear):
         slots, (a, b) = self.context.slots, self.stack
         update = low_rank(input, a.index_select(0, slots), b.index_select(0, slots))
         return functional.linear(input, self.weight, self.bias) + update
+
+
+def slot_linear(backbone: nn.Module, path: str, context: SlotContext, stack: Stack) -> SlottedLinear:
+    """Put a slotted layer in the place of the linear one at `path`."""
+    linear = backbone.get_submodule(path)
+    assert isinstance(linear, nn.Linear)
+    slotted = SlottedLinear(linear, context, stack)
+    parent, _, leaf = path.rpartition(".")
+    setattr(backbone.get_submodule(parent), leaf, slotted)
+    return slotted
 
 
 class LoraLayers:
@@ -142,10 +152,8 @@ class LoraLayers:
         linear = self._linears[path]
         if isinstance(linear, SlottedLinear):
             linear.stack = stack
-            return
-        self._linears[path] = SlottedLinear(linear, self._context, stack)
-        parent, _, leaf = path.rpartition(".")
-        setattr(self._backbone.get_submodule(parent), leaf, self._linears[path])
+        else:
+            self._linears[path] = slot_linear(self._backbone, path, self._context, stack)
 
 
 def _nbytes(tensors: Iterable[Tensor]) -> int:

@@ -72,6 +72,7 @@ class EngineInfo:
     slots: int
     base_bytes: int
     slot_bytes: int
+    note: str = ""  # what is unusual now: something still being prepared, or a fallback and why
 
 
 class Engine(Protocol):
@@ -95,6 +96,12 @@ class Engine(Protocol):
 
         Raises:
             EngineFailed: the forward failed; no row has an answer.
+        """
+
+    def settle(self, timeout: float) -> bool:
+        """Wait for preparation that goes on in the background; False if it is not over after `timeout` s.
+
+        Rows run correctly before; they may run slower.
         """
 
     def info(self) -> EngineInfo:

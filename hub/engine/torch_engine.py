@@ -6,7 +6,7 @@ from __future__ import annotations
 import inspect
 import threading
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -51,13 +51,15 @@ class BatchTensors(NamedTuple):
 class TorchEngine:
     """Runs rows on one base; see `Engine` for what each method promises."""
 
-    def __init__(self, base: Base, *, slots: int, device: str = "cpu", threads: int = 0) -> None:
+    def __init__(
+        self, base: Base, *, slots: int, device: str = "cpu", threads: int = 0, **loading: Any
+    ) -> None:
         if threads:
             torch.set_num_threads(threads)
         self._base = base
         self._slots = slots
         self._device = torch.device(device)
-        self._model: PreTrainedModel = load_model(base, self._device)
+        self._model: PreTrainedModel = load_model(base, self._device, **loading)
         self._backbone: PreTrainedModel = self._model.base_model
         config, tokenizer = self._model.config, load_tokenizer(base)
         self._limits = Limits(base.max_length, config.vocab_size, getattr(config, "type_vocab_size", 0))
@@ -120,6 +122,9 @@ class TorchEngine:
                 f"A forward of {len(rows)} rows on {self._base.name!r} failed: {error}"
             ) from error
         return [outputs[index] for index in range(len(rows))]
+
+    def settle(self, timeout: float) -> bool:
+        return True
 
     def info(self) -> EngineInfo:
         parameters = list(self._model.parameters())

@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+import csv
+import subprocess
+import sys
+import tomllib
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from hub.errors import BadRequest, Conflict, InvalidName
+from hub.scaffold.write import write_plugin
+from hub.training.recipe import load_recipe
+
+
+def test_the_files_are_named_after_the_plugin(tmp_path: Path) -> None:
+    folder = write_plugin("ticket-urgency", tmp_path)
+    assert folder == tmp_path / "ticket-urgency"
+    assert sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()) == [
+        "README.md",
+        "data/messages.csv",
+        "pyproject.toml",
+        "recipe.yaml",
+        "src/grafthub_ticket_urgency/__init__.py",
+        "src/grafthub_ticket_urgency/spec.py",
+        "src/grafthub_ticket_urgency/task.py",
+        "tests/test_ticket_urgency.py",
+    ]
+    assert [path.name for path in tmp_path.iterdir()] == ["ticket-urgency"]
+
+
+@pytest.mark.parametrize("name", ["a", "3way", "my.task_2", "x--y"])
+def test_every_legal_name_gives_a_legal_distribution(tmp_path: Path, name: str) -> None:
+    folder = write_plugin(name, tmp_path)
+    project = tomllib.loads((folder / "pyproject.toml").read_text())["project"]
+    [(entry_point, module)] = project["entry-points"]["hub.tasks.v1"].items()
+    assert entry_point == name
+    assert project["name"] == f"grafthub-{name}"
+    assert (folder / "src" / module.replace(".", "/")).with_suffix(".py").is_file()
+    for source in folder.rglob("*.py"):
+        compile(source.read_text(), source.name, "exec")
+
+
+@pytest.mark.parametrize("name", ["", "Upper", "../up", "a/b", "with space", "-x", "x-", "x.", "ü", "a" * 64])
+def test_an_illegal_name_writes_nothing(tmp_path: Path, name: str) -> None:
+    with pytest.raises(InvalidName):
+        write_plugin(name, tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_is_there_is_never_overwritten(tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    with pytest.raises(Conflict, match=r"mine exists already"):
+        write_plugin("mine", tmp_path)
+    assert not list((tmp_path / "mine").iterdir())
+
+
+def test_a_parent_that_is_a_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(BadRequest, match=r"cannot hold the new plugin"):
+        write_plugin("mine", tmp_path / "file")
+
+
+def test_the_recipe_and_its_data_fit(tmp_path: Path) -> None:
+    folder = write_plugin("mine", tmp_path)
+    recipe = load_recipe(folder)
+    assert (recipe.task, recipe.name) == ("mine", "mine")
+    with (folder / recipe.data.source[0].source).open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert Counter(row["label"] for row in rows) == {"urgent": 40, "can-wait": 40}
+    assert len({row["text"] for row in rows}) == len(rows)
+
+
+def test_the_plugin_passes_its_own_tests_and_a_linter(tmp_path: Path) -> None:
+    folder = write_plugin("mine", tmp_path)
+    lint = [
+        sys.executable,
+        "-m",
+        "ruff",
+        "check",
+        "--isolated",
+        "--line-length=110",
+        "--select=E,F,I,UP,B,PL",
+    ]
+    linted = subprocess.run([*lint, "."], capture_output=True, text=True, check=False, cwd=folder)
+    assert linted.returncode == 0, linted.stdout
+    tested = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-W", "error", "-p", "no:cacheprovider", str(folder)],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path,
+    )
+    assert tested.returncode == 0, tested.stdout
+    assert "17 passed" in tested.stdout

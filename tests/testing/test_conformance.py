@@ -1,0 +1,380 @@
+"""The suite passes for sound tasks of every head kind, and each of its tests fails for the flaw it names."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Iterable, Sequence
+from typing import Any, ClassVar
+
+import pytest
+from pydantic import ConfigDict
+from pydantic import Field as Setting
+
+from hub.api import (
+    AdapterInfo,
+    BadData,
+    Example,
+    Features,
+    Field,
+    FieldKind,
+    HeadKind,
+    Model,
+    Output,
+    Row,
+    Task,
+    TaskSpec,
+    Text,
+    Tokenizer,
+    truncate,
+)
+from hub.registry.loaded import LoadedTask
+from hub.testing import conformance
+from hub.testing.conformance import TaskConformance
+
+
+class Request(Model):
+    model_config = ConfigDict(json_schema_extra={"examples": [{"text": "fine food"}]})
+
+    text: Text
+
+
+class Response(Model):
+    model_config = ConfigDict(json_schema_extra={"examples": [{"said": "good"}]})
+
+    said: str
+    score: float = 0.0
+
+
+class Sound(Task[Request, Response]):
+    """One label for one text."""
+
+    fields: ClassVar[tuple[Field, ...]] = (
+        Field("text", FieldKind.TEXT, "A text."),
+        Field("label", FieldKind.LABEL, "Its label."),
+    )
+    metric = "accuracy"
+    max_length = 32
+
+    def labels(self, examples: Iterable[Example]) -> tuple[str, ...]:
+        return tuple(sorted({example["label"] for example in examples}))
+
+    def request(self, example: Example) -> Request:
+        return Request(text=example["text"])
+
+    def encode(self, request: Request, tokenizer: Tokenizer, adapter: AdapterInfo) -> list[Row]:
+        return [Row(**truncate(tokenizer(request.text, verbose=False), adapter.max_length))]
+
+    def decode(self, request: Request, outputs: Sequence[Output], adapter: AdapterInfo) -> Response:
+        values = outputs[0].values
+        return Response(said=adapter.labels[int(values.argmax())], score=float(values.max()))
+
+    def features(self, example: Example, tokenizer: Tokenizer, adapter: AdapterInfo) -> list[Features]:
+        if example["label"] not in adapter.labels:
+            raise BadData("unknown label")
+        tokens = truncate(tokenizer(example["text"], verbose=False), adapter.max_length)
+        return [{**tokens, "labels": adapter.labels.index(example["label"])}]
+
+    def metrics(self, predictions: Sequence[Response], references: Sequence[Example]) -> dict[str, float]:
+        pairs = zip(predictions, references, strict=True)
+        return {"accuracy": sum(answer.said == e["label"] for answer, e in pairs) / len(references)}
+
+
+class Tokens(Sound):
+    """The label of every token; the answer is that of the second one, as the first is special."""
+
+    def decode(self, request: Request, outputs: Sequence[Output], adapter: AdapterInfo) -> Response:
+        return Response(said=adapter.labels[int(outputs[0].values[1].argmax())])
+
+    def features(self, example: Example, tokenizer: Tokenizer, adapter: AdapterInfo) -> list[Features]:
+        [item] = super().features(example, tokenizer, adapter)
+        length = len(item["input_ids"])
+        return [{**item, "labels": [-100, *[item["labels"]] * (length - 2), -100]}]
+
+
+class Spans(Sound):
+    """The place of the label in the text."""
+
+    def labels(self, examples: Iterable[Example]) -> tuple[str, ...]:
+        return ()
+
+    def decode(self, request: Request, outputs: Sequence[Output], adapter: AdapterInfo) -> Response:
+        start, end = (int(index) for index in outputs[0].values.argmax(axis=0))
+        offsets = outputs[0].row.meta["offsets"]
+        return Response(said=request.text[offsets[start][0] : offsets[end][1]])
+
+    def encode(self, request: Request, tokenizer: Tokenizer, adapter: AdapterInfo) -> list[Row]:
+        encoding = tokenizer(request.text, return_offsets_mapping=True, verbose=False)
+        ids = encoding["input_ids"][: adapter.max_length]
+        return [Row(ids, meta={"offsets": encoding["offset_mapping"]})]
+
+    def features(self, example: Example, tokenizer: Tokenizer, adapter: AdapterInfo) -> list[Features]:
+        place = example["text"].find(example["label"])
+        if place < 0:
+            raise BadData("the label is not in the text")
+        encoding = tokenizer(example["text"], verbose=False)
+        ids = encoding["input_ids"][: adapter.max_length]
+        end = place + len(example["label"]) - 1
+        return [
+            {
+                "input_ids": ids,
+                "start_positions": encoding.char_to_token(place),
+                "end_positions": encoding.char_to_token(end),
+            }
+        ]
+
+
+class Words(Sound):
+    """Writes the label."""
+
+    max_length = 64
+
+    def labels(self, examples: Iterable[Example]) -> tuple[str, ...]:
+        return ()
+
+    def encode(self, request: Request, tokenizer: Tokenizer, adapter: AdapterInfo) -> list[Row]:
+        return [Row(tokenizer(request.text, verbose=False)["input_ids"][: adapter.max_length], None, 8)]
+
+    def decode(self, request: Request, outputs: Sequence[Output], adapter: AdapterInfo) -> Response:
+        return Response(said=outputs[0].text)
+
+    def features(self, example: Example, tokenizer: Tokenizer, adapter: AdapterInfo) -> list[Features]:
+        if example["label"] == "no such label":
+            raise BadData("unknown label")
+        prompt, answer = (tokenizer(example[key], verbose=False)["input_ids"] for key in ("text", "label"))
+        return [{"input_ids": prompt + answer, "labels": [-100] * len(prompt) + answer}]
+
+
+class Vectors(Sound):
+    """Says how long the vector is."""
+
+    def labels(self, examples: Iterable[Example]) -> tuple[str, ...]:
+        return ()
+
+    def decode(self, request: Request, outputs: Sequence[Output], adapter: AdapterInfo) -> Response:
+        return Response(said=str(len(outputs[0].values)))
+
+    def features(self, example: Example, tokenizer: Tokenizer, adapter: AdapterInfo) -> list[Features]:
+        if example["label"] == "no such label":
+            raise BadData("unknown label")
+        return [dict(truncate(tokenizer(example["text"], verbose=False), adapter.max_length))]
+
+
+class Several(Sound):
+    """Any number of labels."""
+
+    fields: ClassVar[tuple[Field, ...]] = (
+        Field("text", FieldKind.TEXT, "A text."),
+        Field("labels", FieldKind.LABELS, "Its labels."),
+    )
+
+    def labels(self, examples: Iterable[Example]) -> tuple[str, ...]:
+        return tuple(sorted({label for example in examples for label in example["labels"]}))
+
+    def decode(self, request: Request, outputs: Sequence[Output], adapter: AdapterInfo) -> Response:
+        chosen = [label for label, score in zip(adapter.labels, outputs[0].values, strict=True) if score > 0]
+        return Response(said=",".join(chosen))
+
+    def features(self, example: Example, tokenizer: Tokenizer, adapter: AdapterInfo) -> list[Features]:
+        if not set(example["labels"]) <= set(adapter.labels):
+            raise BadData("unknown label")
+        tokens = truncate(tokenizer(example["text"], verbose=False), adapter.max_length)
+        return [{**tokens, "labels": [float(label in example["labels"]) for label in adapter.labels]}]
+
+    def metrics(self, predictions: Sequence[Response], references: Sequence[Example]) -> dict[str, float]:
+        pairs = zip(predictions, references, strict=True)
+        right = sum(answer.said == ",".join(sorted(e["labels"])) for answer, e in pairs)
+        return {"accuracy": right / len(references)}
+
+
+def spec(head: HeadKind) -> TaskSpec:
+    return TaskSpec("demo", "A demonstration.", head, "m:Request", "m:Response", "m:Task")
+
+
+class Suite(TaskConformance):
+    """The suite on a class of this module, which has no import path of its own."""
+
+    task: ClassVar[type[Task[Any, Any]]] = Sound
+    spec = spec(HeadKind.SEQUENCE)
+    examples = ({"text": "good good food", "label": "good"}, {"text": "bad rain bad", "label": "bad"})
+
+    @pytest.fixture
+    def loaded(self) -> LoadedTask:
+        return LoadedTask(self.spec, self.task(), Request, Response)
+
+
+class TestSequence(Suite):
+    pass
+
+
+class TestSeveralLabels(Suite):
+    task = Several
+    examples = ({"text": "good food", "labels": ("good", "food")}, {"text": "bad", "labels": ()})
+
+
+class TestToken(Suite):
+    task = Tokens
+    spec = spec(HeadKind.TOKEN)
+
+
+class TestSpan(Suite):
+    task = Spans
+    spec = spec(HeadKind.SPAN)
+
+
+class TestGenerate(Suite):
+    task = Words
+    spec = spec(HeadKind.GENERATE)
+
+
+class TestEmbedding(Suite):
+    task = Vectors
+    spec = spec(HeadKind.EMBEDDING)
+
+    @pytest.fixture
+    def loaded(self) -> LoadedTask:
+        class Shaped(Vectors):
+            def metrics(
+                self, predictions: Sequence[Response], references: Sequence[Example]
+            ) -> dict[str, float]:
+                return {"accuracy": 0.5}
+
+        return LoadedTask(self.spec, Shaped(), Request, Response)
+
+
+class OrderOfExamples(Sound):
+    def labels(self, examples: Iterable[Example]) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(example["label"] for example in examples))
+
+
+class Annotated(Request):
+    note: str = Setting("", exclude=True)
+
+
+class Forgets(Sound):
+    def request(self, example: Example) -> Request:
+        return Annotated(text=example["text"], note="not in the JSON")
+
+
+class Random(Sound):
+    def encode(self, request: Request, tokenizer: Tokenizer, adapter: AdapterInfo) -> list[Row]:
+        ids = list(tokenizer(request.text)["input_ids"])
+        return [Row([*ids, random.randrange(10**9)])]
+
+
+class Endless(Sound):
+    def encode(self, request: Request, tokenizer: Tokenizer, adapter: AdapterInfo) -> list[Row]:
+        return [Row(tokenizer(request.text, verbose=False)["input_ids"])]
+
+
+class Silent(Sound):
+    def encode(self, request: Request, tokenizer: Tokenizer, adapter: AdapterInfo) -> list[Row]:
+        return []
+
+
+class Overwrites(Sound):
+    def decode(self, request: Request, outputs: Sequence[Output], adapter: AdapterInfo) -> Response:
+        values = outputs[0].values
+        values -= values.max()
+        return super().decode(request, outputs, adapter)
+
+
+class NotANumber(Sound):
+    def decode(self, request: Request, outputs: Sequence[Output], adapter: AdapterInfo) -> Response:
+        return Response(said="good", score=float("nan"))
+
+
+class WrongTarget(Sound):
+    def features(self, example: Example, tokenizer: Tokenizer, adapter: AdapterInfo) -> list[Features]:
+        [item] = super().features(example, tokenizer, adapter)
+        return [{**item, "labels": len(adapter.labels)}]
+
+
+class Skewed(Sound):
+    def features(self, example: Example, tokenizer: Tokenizer, adapter: AdapterInfo) -> list[Features]:
+        return super().features({**example, "text": example["text"].upper() + "!"}, tokenizer, adapter)
+
+
+class AcceptsAll(Sound):
+    def features(self, example: Example, tokenizer: Tokenizer, adapter: AdapterInfo) -> list[Features]:
+        return [{"input_ids": [1], "labels": 0}]
+
+
+class Reversed(Sound):
+    def decode(self, request: Request, outputs: Sequence[Output], adapter: AdapterInfo) -> Response:
+        return Response(said=adapter.labels[int(outputs[0].values.argmin())])
+
+
+class Infinite(Sound):
+    def metrics(self, predictions: Sequence[Response], references: Sequence[Example]) -> dict[str, float]:
+        return {"accuracy": float("inf")}
+
+
+class Remembers(Sound):
+    """Keeps the request between encode and decode."""
+
+    last = ""
+
+    def encode(self, request: Request, tokenizer: Tokenizer, adapter: AdapterInfo) -> list[Row]:
+        self.last = request.text
+        time.sleep(0.002)
+        return super().encode(request, tokenizer, adapter)
+
+    def decode(self, request: Request, outputs: Sequence[Output], adapter: AdapterInfo) -> Response:
+        return Response(said=self.last)
+
+
+class Undeclared(Sound):
+    fields: ClassVar[tuple[Field, ...]] = (Field("text", FieldKind.TEXT, "A text."),)
+
+
+class Lossy(Sound):
+    class Options(Model):
+        limit: float = float("nan")
+
+    options = Options
+
+
+FLAWS = [
+    (Undeclared, TaskConformance.test_examples_have_the_fields_that_the_task_declares),
+    (OrderOfExamples, TaskConformance.test_labels_are_names_in_an_order_that_the_examples_do_not_decide),
+    (Lossy, TaskConformance.test_options_survive_json),
+    (Forgets, TaskConformance.test_requests_survive_json),
+    (Random, TaskConformance.test_encode_gives_the_same_rows_each_time_and_changes_nothing),
+    (Silent, TaskConformance.test_rows_are_well_formed),
+    (Endless, TaskConformance.test_rows_of_a_long_request_fit_the_limit),
+    (Overwrites, TaskConformance.test_decode_answers_any_output_the_same_each_time_and_changes_nothing),
+    (NotANumber, TaskConformance.test_decode_answers_any_output_the_same_each_time_and_changes_nothing),
+    (WrongTarget, TaskConformance.test_features_suit_the_head),
+    (Skewed, TaskConformance.test_training_sees_the_rows_that_serving_will_send),
+    (AcceptsAll, TaskConformance.test_an_unknown_label_is_bad_data),
+    (Reversed, TaskConformance.test_right_answers_get_the_best_metric),
+    (Infinite, TaskConformance.test_metrics_are_numbers_and_not_above_the_best),
+    (Remembers, TaskConformance.test_threads_with_different_limits_get_the_answers_one_thread_gets),
+]
+
+
+@pytest.mark.parametrize(("flawed", "test"), FLAWS, ids=lambda value: value.__name__)
+def test_a_flaw_fails_the_test_that_names_it(flawed: type[Sound], test: Any) -> None:
+    assert _run(Sound, test) is None
+    assert isinstance(_run(flawed, test), AssertionError | ValueError | pytest.fail.Exception)
+
+
+def _run(task: type[Sound], test: Any) -> BaseException | None:
+    """Run one test of the suite on a task; return what it raised."""
+    suite = Suite()
+    loaded = LoadedTask(suite.spec, task(), Request, Response)
+    labels = ("bad", "good")
+    settings = task.options().model_dump(mode="json")
+    known = {
+        "loaded": loaded,
+        "tokenizer": conformance._tokenizer(HeadKind.SEQUENCE),
+        "adapter": AdapterInfo("demo", 1, labels, settings, max_length=task.max_length),
+        "share": 0.5,
+    }
+    wanted = test.__code__.co_varnames[1 : test.__code__.co_argcount]
+    try:
+        test(suite, **{name: known[name] for name in wanted})
+    except (Exception, pytest.fail.Exception) as error:
+        return error
+    return None

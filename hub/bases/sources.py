@@ -198,7 +198,7 @@ def parse_source(text: str) -> Source:
             requirement, inner, text, _slug(requirement.partition("==")[0]), _PINS.get(requirement, {})
         )
     path = Path(text).expanduser()
-    if path.is_dir() or "/" in text or text.startswith("."):
+    if text and (path.is_dir() or "/" in text or text.startswith(".")):
         return FolderSource(path.resolve())
     raise BadRequest(f"{text[:200]!r} is not a base source. Give {_FORMS}.")
 

@@ -37,7 +37,7 @@ def read_header(path: Path, malformed: type[HubError]) -> dict[str, Any]:
             )
             raise UnsafeWeights(f"{path.name} is {what}, not safetensors. Nothing of it was loaded.")
         file.seek(8)
-        raw = file.read(length)
+        raw = file.read(min(length, size))
     if len(start) < 9 or len(raw) < length:
         raise malformed(f"{path.name} is cut off inside its safetensors header. Copy or download it again.")
     try:
@@ -48,7 +48,7 @@ def read_header(path: Path, malformed: type[HubError]) -> dict[str, Any]:
     try:
         end = max((int(entry["data_offsets"][1]) for entry in header.values()), default=0)
         all(int(size) for entry in header.values() for size in entry["shape"])
-    except (TypeError, KeyError, IndexError, ValueError, AttributeError):
+    except (TypeError, KeyError, IndexError, ValueError, OverflowError, AttributeError):
         raise malformed(f"{path.name} has a safetensors header with a malformed entry.") from None
     if end != size - 8 - length:
         raise malformed(

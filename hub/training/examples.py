@@ -88,7 +88,7 @@ def draw(items: Sequence[Item], limit: int | None, seed: int) -> list[Item]:
 def _opened(part: Part, recipe: Recipe, cache: Path, progress: Progress) -> Iterator[Table]:
     if is_hub(part.source):
         with open_hub(part.source) as found:
-            numbered = (RawRow(line, {**row}) for line, row in enumerate(found.rows, 1))
+            numbered = (RawRow(line, row) for line, row in enumerate(found.rows, 1))
             yield Table(found.name, found.columns, numbered)
         return
     with open_source(part.source, recipe.folder, cache, progress) as file:

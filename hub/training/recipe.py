@@ -6,7 +6,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, PrivateAttr, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    Field,
+    PrivateAttr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from hub.api import Model
 from hub.errors import BadRecipe, HubError
@@ -145,7 +153,7 @@ class Train(Model):
     batch_size: int = Field(32, gt=0, le=4096, description="Rows in one step.")
     learning_rate: float = Field(1e-3, gt=0, le=1, description="Peak learning rate.")
     weight_decay: float = Field(0.01, ge=0, le=1, description="AdamW weight decay.")
-    warmup: Share = Field(0.06, description="Share of the steps over which the rate rises.")
+    warmup: Share = Field(0.06, lt=1, description="Share of the steps over which the rate rises.")
     schedule: Literal["linear", "cosine", "constant"] = Field(
         "linear", description="How the rate falls after."
     )
@@ -211,6 +219,10 @@ class Recipe(Model):
     def error(self, key: str, problem: str) -> BadRecipe:
         """Return the error that says `problem` of the dotted `key`, with file and line if known."""
         return BadRecipe(self._origin.say(tuple(key.split(".")), problem))
+
+    def explain(self, error: ValidationError, model: type[BaseModel], key: str) -> BadRecipe:
+        """Return the error for a section, at `key`, that a plugin's own model refuses."""
+        return explain(error, model, getattr(self, key), self._origin, (key,))
 
     def resolved(self) -> dict[str, Any]:
         """Return the recipe with every default filled in, as plain JSON values."""

@@ -33,7 +33,7 @@ class RawRow:
     """One row as the file has it; `line` counts from 1, in rows where the format has no lines."""
 
     line: int
-    values: Mapping[str | int, Any]
+    values: Mapping[Any, Any]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,74 @@
+# ruff: noqa: TID253 - imported when a training run starts, and by nothing else
+"""Batches of like length, in an order that depends on seed and epoch alone."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import Sampler
+
+from hub.api import Features
+
+__all__ = ["LengthGroups", "collator"]
+
+IGNORED = -100
+POOL = 64  # batches that are sorted by length together: more pads less, fewer mixes better
+
+
+class LengthGroups(Sampler[int]):
+    """Yields indices so that each run of `batch_size` of them has rows of about one length.
+
+    Every epoch has its own order, which can be had again after an interruption: set `epoch`.
+    """
+
+    def __init__(self, lengths: Sequence[int], batch_size: int, seed: int) -> None:
+        self.lengths = lengths
+        self.batch_size = batch_size
+        self.seed = seed
+        self.epoch = 0
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def __iter__(self) -> Iterator[int]:
+        chance = random.Random(f"{self.seed}-{self.epoch}")
+        order = list(range(len(self.lengths)))
+        chance.shuffle(order)
+        batches: list[list[int]] = []
+        for start in range(0, len(order), POOL * self.batch_size):
+            pool = sorted(order[start : start + POOL * self.batch_size], key=self.lengths.__getitem__)
+            batches += [pool[at : at + self.batch_size] for at in range(0, len(pool), self.batch_size)]
+        # Only the very last batch is short; it stays last, so that the others keep their boundaries.
+        short = batches.pop() if len(batches[-1]) < self.batch_size else []
+        chance.shuffle(batches)
+        for batch in (*batches, short):
+            yield from batch
+
+
+def collator(pad: int) -> Callable[[Sequence[Features]], dict[str, Tensor]]:
+    """Return a function that pads features to the longest of a batch and makes tensors of them."""
+
+    def collate(batch: Sequence[Features]) -> dict[str, Tensor]:
+        longest = max(len(row["input_ids"]) for row in batch)
+        padding = {"input_ids": pad, "token_type_ids": 0, "labels": IGNORED}
+        tensors = {
+            key: torch.tensor([_padded(row, key, longest, padding) for row in batch]) for key in batch[0]
+        }
+        lengths = torch.tensor([len(row["input_ids"]) for row in batch])
+        tensors["attention_mask"] = (torch.arange(longest) < lengths[:, None]).long()
+        return tensors
+
+    return collate
+
+
+def _padded(row: Features, key: str, longest: int, padding: dict[str, int]) -> Any:
+    """Lengthen what has one value per token; a class, a position or a list of classes stays as it is."""
+    value = row[key]
+    per_token = key in ("input_ids", "token_type_ids") or (
+        key == "labels" and isinstance(value, list) and not (value and isinstance(value[0], float))
+    )
+    return [*value, *[padding[key]] * (longest - len(value))] if per_token else value

@@ -1,0 +1,142 @@
+"""All that is settled before a model is loaded: task, options, base, data, and how it will be served."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from hub.api import AdapterInfo, HeadKind
+from hub.bases.base import Base, BaseKind
+from hub.bases.cache import Bases
+from hub.bases.sources import parse_source
+from hub.errors import BadRequest, InvalidName, NotFound
+from hub.registry.host import Registry
+from hub.registry.loaded import LoadedTask
+from hub.store.manifest import BaseRef, DataRef, Serving
+from hub.training.dataset import Dataset, Refused, prepare
+from hub.training.progress import Progress, silent
+from hub.training.recipe import Recipe
+
+__all__ = ["Plan", "make_plan"]
+
+_LABELLED = (HeadKind.SEQUENCE, HeadKind.TOKEN)
+_TRAINABLE = (*_LABELLED, HeadKind.SPAN, HeadKind.GENERATE)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A run that can start."""
+
+    recipe: Recipe
+    loaded: LoadedTask
+    base: Base
+    dataset: Dataset
+    serving: Serving
+
+    @property
+    def head(self) -> HeadKind:
+        return self.loaded.spec.head
+
+    @property
+    def info(self) -> AdapterInfo:
+        """What the task may read; the version has no number yet."""
+        serving = self.serving
+        return AdapterInfo(self.recipe.name, 0, serving.labels, serving.settings, serving.max_length)
+
+    @property
+    def sha256(self) -> str:
+        """Hash of all that decides the weights: a run may only be resumed by an equal plan."""
+        recipe = {
+            key: value for key, value in self.recipe.resolved().items() if key not in ("summary", "deploy")
+        }
+        parts = (recipe, self.dataset.sha256, self.serving.model_dump(mode="json"))
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+    def data_ref(self, rejected: int) -> DataRef:
+        """Describe the data for the manifest."""
+        data, dataset = self.recipe.data, self.dataset
+        return DataRef(
+            source=", ".join(part.source for part in data.source),
+            sha256=dataset.sha256,
+            train_rows=len(dataset.train) + len(dataset.validation),
+            eval_rows=len(dataset.held_out),
+            rejected_rows=rejected,
+            licence=data.licence,
+        )
+
+
+def make_plan(
+    recipe: Recipe,
+    *,
+    registry: Registry,
+    bases: Bases,
+    cache: Path,
+    refused: Refused,
+    progress: Progress = silent,
+) -> Plan:
+    """Check a recipe against the task, the base and the data it names; pulls the base if need be.
+
+    Raises:
+        BadRecipe, BadData: the message says where.
+        NotFound, SourceUnavailable: there is no such task or base, or a download failed.
+    """
+    loaded = registry.task(recipe.task)
+    if loaded.spec.head not in _TRAINABLE:
+        raise recipe.error("task", f"tasks with the head {loaded.spec.head.value} cannot be trained")
+    settings = _settings(recipe, loaded)
+    base = _base(recipe, bases, progress)
+    _check_kind(recipe, base, loaded.spec.head)
+    max_length = _max_length(recipe, base, loaded)
+    dataset = prepare(recipe, loaded.task, cache, refused, progress)
+    if loaded.spec.head in _LABELLED and not dataset.labels:
+        raise recipe.error("data", f"the rows hold no labels, and task {recipe.task} learns from them")
+    serving = Serving(
+        task=recipe.task,
+        head=loaded.spec.head,
+        base=BaseRef(name=base.name, source=base.source, fingerprint=base.fingerprint),
+        labels=dataset.labels if loaded.spec.head in _LABELLED else (),
+        settings=settings,
+        max_length=max_length,
+    )
+    return Plan(recipe, loaded, base, dataset, serving)
+
+
+def _settings(recipe: Recipe, loaded: LoadedTask) -> dict[str, Any]:
+    model = loaded.task.options
+    try:
+        return model.model_validate(recipe.options).model_dump(mode="json")
+    except ValidationError as error:
+        raise recipe.explain(error, model, "options") from None
+
+
+def _base(recipe: Recipe, bases: Bases, progress: Progress) -> Base:
+    """Find the base by name, or pull it if the recipe names a source."""
+    try:
+        return bases.get(recipe.base)
+    except (NotFound, InvalidName) as unknown:
+        try:
+            parse_source(recipe.base)
+        except BadRequest:
+            raise recipe.error("base", str(unknown).rstrip(".")) from None
+        return bases.pull(recipe.base, on_progress=progress)
+
+
+def _check_kind(recipe: Recipe, base: Base, head: HeadKind) -> None:
+    wanted = BaseKind.DECODER if head is HeadKind.GENERATE else BaseKind.ENCODER
+    if base.kind is not wanted:
+        example = "smollm2-135m" if wanted is BaseKind.DECODER else "minilm"
+        needs = f"task {recipe.task} needs a base of kind {wanted}, such as {example}"
+        raise recipe.error("base", f"{needs}; {base.name} is of kind {base.kind}")
+
+
+def _max_length(recipe: Recipe, base: Base, loaded: LoadedTask) -> int:
+    if recipe.max_length is None:
+        return min(loaded.task.max_length, base.max_length)
+    if recipe.max_length > base.max_length:
+        raise recipe.error("max_length", f"base {base.name} reads at most {base.max_length} tokens")
+    return recipe.max_length

@@ -1,0 +1,141 @@
+# ruff: noqa: TID253 - imported when a training run starts, and by nothing else
+"""The heavy part of a run: tokenize, train, write what will be stored, and measure exactly that."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import PeftModel
+from transformers import set_seed
+
+from hub.api import Features, HeadKind, Row, Tokenizer
+from hub.errors import BadAdapter, BadData, Conflict
+from hub.training.dataset import Refused
+from hub.training.evaluate import Evaluator, forward_rows, majority_metrics
+from hub.training.examples import Item
+from hub.training.features import encodable, make_features
+from hub.training.model import add_adapter, load_base, load_tokenizer, reload, round_weights, save_adapter
+from hub.training.plan import Plan
+from hub.training.progress import Progress
+from hub.training.trainer import Fitted, fit, pick_dtype
+
+__all__ = ["ADAPTER", "CHECKPOINTS", "Outcome", "run"]
+
+ADAPTER = "adapter"
+CHECKPOINTS = "checkpoints"
+PLAN_FILE = "plan.json"
+PARITY = 1e-4  # largest difference of a score between the model in memory and the stored one
+PROBES = 8  # rows compared for it
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a run measured; the PEFT folder lies in `work/adapter`."""
+
+    metrics: Mapping[str, float]
+    baseline: Mapping[str, float]
+    fitted: Fitted
+    dtype: str
+
+
+def run(plan: Plan, refused: Refused, work: Path, progress: Progress, resume: bool) -> Outcome:
+    """Train a plan; rows that the task refuses are added to `refused`.
+
+    Raises:
+        BadData: too few rows are left.
+        BadRecipe: training diverged, or `method.target` fits no layer.
+        Conflict: `resume`, and the checkpoints in `work` are of another plan.
+        BadAdapter: the stored weights do not give the scores of the trained model.
+    """
+    tokenizer = load_tokenizer(plan.base)
+    features, rejected = make_features(plan.loaded, tokenizer, plan.info, plan.dataset.train, progress)
+    refused.add(rejected)
+    validation = _evaluator(plan, tokenizer, plan.dataset.validation, refused)
+    held_out = _evaluator(plan, tokenizer, plan.dataset.held_out, refused)
+    refused.check(len(features))
+    if held_out is None:
+        raise BadData("No held-out row can be used, so nothing could be measured. See the rejected rows.")
+    _begin(plan, work, resume)
+    model = _new_model(plan, features)
+    fitted = fit(
+        model,
+        features,
+        plan.recipe.train,
+        folder=work / CHECKPOINTS,
+        pad=tokenizer.pad_token_id or 0,
+        validation=validation,
+        progress=progress,
+        resume=resume,
+    )
+    stored = _stored(plan, model, tokenizer, held_out.rows[:PROBES], work / ADAPTER)
+    targets = [row.get("labels") for row in features]
+    return Outcome(
+        metrics=held_out.run(stored, progress).metrics,
+        baseline=majority_metrics(held_out, plan.head, targets, len(plan.serving.labels)),
+        fitted=fitted,
+        dtype=pick_dtype(plan.recipe.train.dtype),
+    )
+
+
+def _evaluator(plan: Plan, tokenizer: Tokenizer, items: Sequence[Item], refused: Refused) -> Evaluator | None:
+    good, rejected = encodable(plan.loaded, tokenizer, plan.info, items)
+    refused.add(rejected)
+    return Evaluator(plan.loaded, tokenizer, plan.info, [item.example for item in good]) if good else None
+
+
+def _begin(plan: Plan, work: Path, resume: bool) -> None:
+    """Empty the work folder, or check that what is in it belongs to this plan."""
+    record = work / PLAN_FILE
+    if not resume:
+        for folder in (work / CHECKPOINTS, work / ADAPTER):
+            shutil.rmtree(folder, ignore_errors=True)
+    elif record.is_file() and json.loads(record.read_text(encoding="utf-8")) != plan.sha256:
+        raise Conflict(
+            f"The run in {work} was started from another recipe, other data or another base, so it cannot "
+            "go on from there. Undo the change, or train from the start without --resume."
+        )
+    record.write_text(json.dumps(plan.sha256), encoding="utf-8")
+
+
+def _new_model(plan: Plan, features: Sequence[Features]) -> PeftModel:
+    set_seed(plan.recipe.train.seed)
+    model = load_base(plan.base, plan.head, len(plan.serving.labels), plan.recipe.train.dropout)
+    if plan.head is HeadKind.SEQUENCE:
+        several = isinstance(features[0]["labels"], list)
+        model.config.problem_type = f"{'multi' if several else 'single'}_label_classification"
+    return add_adapter(model, plan.recipe, plan.head)
+
+
+def _stored(
+    plan: Plan, model: PeftModel, tokenizer: Tokenizer, probes: Sequence[Row], folder: Path
+) -> PeftModel:
+    """Write the adapter, load it again on a fresh base, and check that both give the same scores."""
+    dtype = torch.float16 if plan.recipe.method.stored == "fp16" else torch.float32
+    round_weights(model, dtype)
+    save_adapter(model, folder, dtype)
+    stored = reload(folder, plan.base, plan.head, len(plan.serving.labels), model.device)
+    difference = _largest_difference(model, stored, tokenizer, probes)
+    if not difference <= PARITY:
+        raise BadAdapter(
+            f"The stored weights give scores that differ by {difference:.2g} from those of the trained model "
+            f"(at most {PARITY:g} is allowed), so nothing was stored. If method.stored is fp16, try fp32."
+        )
+    return stored
+
+
+def _largest_difference(model: Any, other: Any, tokenizer: Tokenizer, rows: Sequence[Row]) -> float:
+    """Compare raw scores row by row, for generation those of every next token of the prompt."""
+    largest = 0.0
+    for row in rows:
+        first, second = (
+            forward_rows(each, tokenizer, HeadKind.TOKEN, [row])[0].values for each in (model, other)
+        )
+        assert first is not None and second is not None
+        largest = max(largest, float(abs(first - second).max()))
+    return largest

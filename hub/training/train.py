@@ -1,0 +1,107 @@
+"""One training run, from a recipe to a stored version; a step that fails stores nothing."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import version as version_of
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from hub.bases.cache import Bases
+from hub.errors import Conflict
+from hub.registry.host import Registry
+from hub.store.records import Version
+from hub.store.store import Check, Store
+from hub.training.dataset import Refused
+from hub.training.examples import Rejected
+from hub.training.plan import Plan, make_plan
+from hub.training.progress import Progress, silent
+from hub.training.recipe import Recipe
+from hub.training.run import ADAPTER, CHECKPOINTS, Outcome, run
+
+__all__ = ["TrainResult", "train"]
+
+REJECTED_FILE = "rejected.jsonl"
+_LIBRARIES = ("grafthub", "torch", "transformers", "peft")
+
+
+@dataclass(frozen=True, slots=True)
+class TrainResult:
+    """A finished run; `rejected_file` lists the rejected rows, one JSON object a line."""
+
+    version: Version
+    plan: Plan
+    outcome: Outcome
+    seconds: float
+    rejected: tuple[Rejected, ...]
+    rejected_file: Path
+
+
+def train(
+    recipe: Recipe,
+    *,
+    registry: Registry,
+    store: Store,
+    bases: Bases,
+    work: Path,
+    progress: Progress = silent,
+    resume: bool = False,
+    check: Check | None = None,
+) -> TrainResult:
+    """Train, evaluate and store an adapter.
+
+    `work` keeps the checkpoints of a run that does not finish; `resume` goes on from there. `check` is
+    what the store asks before it takes the files.
+
+    Raises:
+        BadRecipe, BadData: the recipe or its data cannot be used.
+        Conflict: another run uses `work`, or it holds a run of another recipe.
+        NotFound, SourceUnavailable: there is no such task, base or download.
+    """
+    started = time.perf_counter()
+    with _only_run(work):
+        refused = Refused(recipe)
+        cache = store.home / "cache" / "packages"
+        try:
+            plan = make_plan(
+                recipe, registry=registry, bases=bases, cache=cache, refused=refused, progress=progress
+            )
+            outcome = run(plan, refused, work, progress, resume)
+        finally:
+            refused.write(work / REJECTED_FILE)
+        seconds = time.perf_counter() - started
+        version = store.add(
+            recipe.name,
+            work / ADAPTER,
+            plan.serving,
+            origin="trained",
+            check=check,
+            metrics=outcome.metrics,
+            metric=plan.loaded.task.metric,
+            data=plan.data_ref(len(refused.rows)),
+            recipe=recipe.resolved(),
+            libraries={name: version_of(name) for name in _LIBRARIES},
+            train_seconds=round(seconds, 1),
+        )
+        for name in (CHECKPOINTS, ADAPTER):
+            shutil.rmtree(work / name)
+    return TrainResult(version, plan, outcome, seconds, tuple(refused.rows), work / REJECTED_FILE)
+
+
+@contextmanager
+def _only_run(work: Path) -> Iterator[None]:
+    work.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(work / ".lock", timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise Conflict(f"Another run is training in {work}. Wait for it, or give one another name.") from None
+    try:
+        yield
+    finally:
+        lock.release()

@@ -1,0 +1,202 @@
+# ruff: noqa: TID253 - imported when a training run starts, and by nothing else
+"""Hugging Face Trainer with batches of like length, the task's own metric, and nothing it does not need."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import PeftModel
+from torch.utils.data import Sampler
+from transformers import (
+    EarlyStoppingCallback,
+    Trainer,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+)
+from transformers.trainer_utils import get_last_checkpoint
+
+from hub.api import BadRecipe, Features
+from hub.training.batches import LengthGroups, collator
+from hub.training.evaluate import Evaluator
+from hub.training.model import quiet
+from hub.training.progress import Progress
+from hub.training.recipe import Train
+
+__all__ = ["Fitted", "fit", "last_checkpoint", "pick_dtype"]
+
+LOG_EVERY = 10  # steps
+
+
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """What the loop did; `best_step` is the checkpoint kept, None when there was no validation."""
+
+    steps: int
+    epochs: float
+    best_step: int | None
+    best_metric: float | None
+    resumed_from: int | None
+    stopped_early: bool
+
+
+def pick_dtype(wanted: str) -> str:
+    """Resolve "auto": bf16 where the processor or GPU computes in it, else fp32."""
+    if wanted != "auto":
+        return wanted
+    if torch.cuda.is_available():
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
+    fast = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    return "bf16" if fast and not torch.backends.mps.is_available() else "fp32"
+
+
+def last_checkpoint(folder: Path) -> Path | None:
+    """Return the newest checkpoint in `folder`, if there is one."""
+    found = get_last_checkpoint(str(folder)) if folder.is_dir() else None
+    return Path(found) if found else None
+
+
+def fit(
+    model: PeftModel,
+    features: Sequence[Features],
+    train: Train,
+    *,
+    folder: Path,
+    pad: int,
+    validation: Evaluator | None,
+    progress: Progress,
+    resume: bool,
+) -> Fitted:
+    """Train the adapter in place; with `validation`, the best checkpoint's weights are in it at the end.
+
+    Raises:
+        BadRecipe: the loss became infinite or not a number.
+    """
+    lengths = [len(row["input_ids"]) for row in features]
+    batches = LengthGroups(lengths, train.batch_size, train.seed)
+    callbacks: list[TrainerCallback] = [_Watch(progress, batches)]
+    if validation:
+        callbacks.append(EarlyStoppingCallback(early_stopping_patience=train.patience))
+    with quiet():
+        trainer = _Trainer(
+            batches,
+            validation,
+            progress,
+            model=model,
+            args=_arguments(train, folder, validation.metric if validation else None),
+            train_dataset=features,
+            eval_dataset=features[:1] if validation else None,
+            data_collator=collator(pad),
+            callbacks=callbacks,
+        )
+        checkpoint = last_checkpoint(folder) if resume else None
+        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    state = trainer.state
+    return Fitted(
+        steps=state.global_step,
+        epochs=round(state.epoch or 0.0, 3),
+        best_step=state.best_global_step if validation else None,
+        best_metric=state.best_metric if validation else None,
+        resumed_from=int(checkpoint.name.rpartition("-")[2]) if checkpoint else None,
+        stopped_early=state.global_step < state.max_steps,
+    )
+
+
+def _arguments(train: Train, folder: Path, metric: str | None) -> TrainingArguments:
+    every = {"save_steps": train.checkpoint_steps, "eval_steps": train.checkpoint_steps}
+    strategy = "steps" if train.checkpoint_steps else "epoch"
+    return TrainingArguments(
+        output_dir=str(folder),
+        num_train_epochs=train.epochs,
+        max_steps=train.max_steps or -1,
+        per_device_train_batch_size=train.batch_size,
+        learning_rate=train.learning_rate,
+        weight_decay=train.weight_decay,
+        warmup_steps=train.warmup,
+        lr_scheduler_type=train.schedule if train.schedule != "constant" else "constant_with_warmup",
+        max_grad_norm=train.max_grad_norm,
+        optim="adamw_torch_fused",
+        seed=train.seed,
+        bf16=pick_dtype(train.dtype) == "bf16",
+        save_strategy=strategy,
+        eval_strategy=strategy if metric else "no",
+        **(every if train.checkpoint_steps else {}),
+        load_best_model_at_end=metric is not None,
+        metric_for_best_model=metric,
+        greater_is_better=True if metric else None,
+        save_total_limit=2,
+        logging_steps=LOG_EVERY,
+        logging_nan_inf_filter=False,
+        report_to="none",
+        disable_tqdm=True,
+        dataloader_pin_memory=False,
+        remove_unused_columns=False,
+    )
+
+
+class _Trainer(Trainer):  # type: ignore[misc]
+    """Trainer whose order and evaluation are ours."""
+
+    control: TrainerControl
+
+    def __init__(
+        self, batches: LengthGroups, validation: Evaluator | None, progress: Progress, **settings: Any
+    ) -> None:
+        super().__init__(**settings)
+        self._batches = batches
+        self._validation = validation
+        self._progress = progress
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int]:
+        return self._batches
+
+    def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
+        assert self._validation is not None, "evaluated only when there is something to evaluate on"
+        metrics = self._validation.run(self.model, self._progress).metrics
+        named = {f"eval_{name}": value for name, value in metrics.items()}
+        self.log(named)
+        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, named)
+        return named
+
+
+class _Watch(TrainerCallback):  # type: ignore[misc]
+    """Reports steps and loss, gives each epoch its order, and stops a run that diverges."""
+
+    def __init__(self, progress: Progress, batches: LengthGroups) -> None:
+        self._progress = progress
+        self._batches = batches
+        self._note = ""
+
+    def on_epoch_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        self._batches.epoch = math.floor((state.epoch or 0.0) + 1e-6)
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        self._progress("train", state.global_step, state.max_steps, self._note)
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, float] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        loss = (logs or {}).get("loss")
+        if loss is None:
+            return
+        if not math.isfinite(loss):
+            raise BadRecipe(
+                f"train.learning_rate: training diverged at step {state.global_step} (the loss is {loss}). "
+                f"Lower it; it is {args.learning_rate:g}."
+            )
+        self._note = f"loss {loss:.3f}"

@@ -50,6 +50,7 @@ def test_several_labels():
 
 def test_to_choose_nothing_where_nothing_is_right_is_right():
     assert TASK.metrics([said()], [{"labels": ()}])["accuracy"] == 1.0
+    assert TASK.metrics([said()], [{"label": None, "labels": None}])["accuracy"] == 1.0
 
 
 @pytest.mark.parametrize(

@@ -198,6 +198,12 @@ def test_training_and_serving_see_the_same_tokens(word_tokenizer):
     assert (features["input_ids"], features["token_type_ids"]) == (row.input_ids, row.token_type_ids)
 
 
+def test_an_empty_cell_of_a_multi_label_column_means_no_label(word_tokenizer):
+    example = {"text": "nothing special", "label": None, "labels": None}
+    (features,) = TASK.features(example, word_tokenizer, adapter(multi_label=True))
+    assert features["labels"] == [0.0, 0.0, 0.0]
+
+
 @pytest.mark.parametrize(
     ("example", "options", "reason"),
     [
@@ -206,6 +212,7 @@ def test_training_and_serving_see_the_same_tokens(word_tokenizer):
         ({"text": "x", "labels": ("sport",)}, {}, "multi_label is off"),
         ({"text": "x", "label": "sport"}, {"multi_label": True}, "multi_label is on"),
         ({"text": "x", "label": "sport", "labels": ("sport",)}, {}, "multi_label is off"),
+        ({"text": "x", "labels": None}, {}, "multi_label is off"),
         ({"text": " ", "label": "sport"}, {}, "`text` is empty"),
     ],
 )
@@ -217,6 +224,12 @@ def test_an_example_that_cannot_be_used_says_why(word_tokenizer, example, option
 def test_one_label_is_too_few_to_learn_from(word_tokenizer):
     with pytest.raises(BadRecipe, match="at least two"):
         TASK.features(ONE, word_tokenizer, adapter(labels=("sport",)))
+
+
+@pytest.mark.parametrize("options", [{}, {"multi_label": True}])
+def test_no_label_at_all_names_the_columns(word_tokenizer, options):
+    with pytest.raises(BadRecipe, match="map the column `label`"):
+        TASK.features({"text": "x"}, word_tokenizer, adapter(labels=(), **options))
 
 
 def test_a_threshold_for_a_label_that_is_not_there_is_refused(word_tokenizer):

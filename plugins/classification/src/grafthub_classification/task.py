@@ -91,11 +91,11 @@ class ClassificationTask(Task[ClassificationRequest, ClassificationResponse]):
     def metrics(
         self, predictions: Sequence[ClassificationResponse], references: Sequence[Example]
     ) -> dict[str, float]:
-        """Score as multi-label if the examples have `labels`, else as single-label."""
+        """Score as single-label if every example has a `label`, else as multi-label."""
         gold = [_right(example) for example in references]
-        if any(example.get("labels") is not None for example in references):
-            return multi_label([[item.label for item in answer.labels] for answer in predictions], gold)
-        return single_label([str(answer.label) for answer in predictions], [right[0] for right in gold])
+        if all(example.get("label") is not None for example in references):
+            return single_label([str(answer.label) for answer in predictions], [right[0] for right in gold])
+        return multi_label([[item.label for item in answer.labels] for answer in predictions], gold)
 
 
 def _right(example: Example) -> tuple[str, ...]:
@@ -112,22 +112,27 @@ def _label_order(label: str) -> tuple[bool, int, str]:
 def _target(example: Example, adapter: AdapterInfo) -> int | list[float]:
     """Return the index of the right label, or one 0.0 or 1.0 per label."""
     options = read_options(ClassificationOptions, adapter)
-    column, other = ("labels", "label") if options.multi_label else ("label", "labels")
-    if example.get(column) is None or example.get(other) is not None:
-        mode = "options.multi_label is on" if options.multi_label else "options.multi_label is off"
-        raise BadData(
-            f"{mode}, so an example has `{column}` and not `{other}`. Map that column or change the option."
-        )
-    if len(adapter.labels) < 2 and not options.multi_label:
-        raise BadRecipe("Classification needs at least two different labels in the column `label`.")
-    if strangers := sorted(set(options.thresholds).difference(adapter.labels)):
-        raise BadRecipe(f"Option 'thresholds' names {strangers[0]!r}. The labels are: {_listed(adapter)}.")
+    _check_labels(adapter, options)
+    single = example.get("label") is not None
+    if single is options.multi_label or (single and example.get("labels") is not None):
+        column, other = ("labels", "label") if options.multi_label else ("label", "labels")
+        mode = "on" if options.multi_label else "off"
+        raise BadData(f"options.multi_label is {mode}: an example needs `{column}` and no `{other}`.")
     right = _right(example)
     if strangers := [label for label in right if label not in adapter.labels]:
         raise BadData(f"Label {strangers[0]!r} is not one of: {_listed(adapter)}.")
     if options.multi_label:
         return [float(label in right) for label in adapter.labels]
     return adapter.labels.index(right[0])
+
+
+def _check_labels(adapter: AdapterInfo, options: ClassificationOptions) -> None:
+    if not adapter.labels:
+        raise BadRecipe("No example has a label: map the column `label`, or `labels` for multi-label.")
+    if len(adapter.labels) == 1 and not options.multi_label:
+        raise BadRecipe(f"Every example has the label {adapter.labels[0]!r}; at least two are needed.")
+    if strangers := sorted(set(options.thresholds).difference(adapter.labels)):
+        raise BadRecipe(f"Option 'thresholds' names {strangers[0]!r}. The labels are: {_listed(adapter)}.")
 
 
 def _listed(adapter: AdapterInfo) -> str:

@@ -1,0 +1,336 @@
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import shutil
+import time
+from pathlib import Path
+
+import pytest
+
+from hub.errors import BadAdapter, BaseMismatch, Conflict, HubError, InvalidName, NotFound
+from hub.store.content import content_hash
+from hub.store.manifest import DataRef, Manifest, Serving
+from hub.store.store import Store
+from hub.store.weights import read_adapter
+
+
+def kept(store: Store) -> set[str]:
+    return {path.name for path in store.contents.folder.iterdir()} - {".lock"}
+
+
+def test_a_version_carries_what_it_was_stored_with(store: Store, peft_folder, serving: Serving) -> None:
+    data = DataRef(source="rows.csv", sha256="d" * 64, train_rows=90, eval_rows=10, licence="CC0-1.0")
+    version = store.add(
+        "x",
+        peft_folder(),
+        serving,
+        origin="trained",
+        metrics={"accuracy": 0.9},
+        metric="accuracy",
+        data=data,
+        recipe={"task": "classification"},
+        libraries={"torch": "2.13"},
+        train_seconds=1.5,
+    )
+    assert (version.name, version.number, str(version.ref)) == ("x", 1, "x@1")
+    assert version == store.get("x@1") == Store(store.home).get("x")
+    assert version.manifest.serving == serving
+    assert (version.manifest.data, version.manifest.train_seconds) == (data, 1.5)
+    assert version.info.labels == ("a", "b", "c")
+    assert Manifest.model_validate_json((version.path / "manifest.json").read_bytes()) == version.manifest
+    assert version.created.tzinfo is not None
+
+
+def test_only_the_two_adapter_files_are_taken(store: Store, peft_folder, serving: Serving) -> None:
+    folder = peft_folder()
+    (folder / "notes.txt").write_text("private")
+    (folder / "adapter_model.bin").write_bytes(b"\x80\x04.")
+    version = store.add("x", folder, serving, origin="imported")
+    assert {path.name for path in version.path.iterdir()} == {
+        "adapter_config.json",
+        "adapter_model.safetensors",
+        "manifest.json",
+    }
+
+
+def test_the_config_names_the_base_and_not_a_path_of_the_trainers(store: Store, peft_folder, serving) -> None:
+    config = read_adapter(store.add("x", peft_folder(), serving, origin="trained").path).config
+    assert config["base_model_name_or_path"] == "sentence-transformers/all-MiniLM-L6-v2"
+    assert config["r"] == 2
+
+
+def test_numbers_count_up_and_none_is_used_twice(store: Store, peft_folder, serving: Serving) -> None:
+    assert [store.add("x", peft_folder(seed), serving, origin="trained").number for seed in (1, 2, 3)] == [
+        1,
+        2,
+        3,
+    ]
+    store.remove("x@3")
+    assert store.add("x", peft_folder(4), serving, origin="trained").number == 4
+    assert [str(version.ref) for version in store.versions("x")] == ["x@1", "x@2", "x@4"]
+
+
+def test_the_same_content_under_one_name_is_one_version(store: Store, peft_folder, serving: Serving) -> None:
+    first = store.add("x", peft_folder(1), serving, origin="trained")
+    assert store.add("x", peft_folder(1), serving, origin="trained") == first
+    assert len(store.versions()) == 1
+
+
+def test_the_same_content_under_two_names_is_stored_once(store: Store, peft_folder, serving: Serving) -> None:
+    one = store.add("x", peft_folder(1), serving, origin="trained", metrics={"accuracy": 0.5})
+    two = store.add("y", peft_folder(1), serving, origin="trained", metrics={"accuracy": 0.6})
+    assert one.path == two.path
+    assert store.get("y").manifest.metrics == {"accuracy": 0.6}
+    store.remove("x@1")
+    assert two.path.is_dir()
+    store.remove("y@1")
+    assert kept(store) == set()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"labels": ("a", "c", "b")},
+        {"task": "sentiment"},
+        {"settings": {"threshold": 0.3}},
+        {"max_length": 64},
+    ],
+)
+def test_what_changes_an_answer_changes_the_content(store: Store, peft_folder, serving, change) -> None:
+    one = store.add("x", peft_folder(), serving, origin="trained")
+    two = store.add("x", peft_folder(), serving.model_copy(update=change), origin="trained")
+    assert (two.number, two.sha256 == one.sha256) == (2, False)
+
+
+def test_what_does_not_exist_is_answered_with_what_does(stocked: Store) -> None:
+    with pytest.raises(NotFound, match="x@1, x@2, x@3"):
+        stocked.get("x@9")
+    with pytest.raises(NotFound, match="There is: x, y"):
+        stocked.get("z")
+    assert stocked.versions("z") == []
+
+
+@pytest.mark.parametrize("name", ["../x", "a/b", "X", "", ".x", "x@1", "x" * 64, "a..b"])
+def test_a_name_that_is_not_legal_stores_nothing(store: Store, peft_folder, serving, name: str) -> None:
+    with pytest.raises(InvalidName):
+        store.add(name, peft_folder(), serving, origin="trained")
+    assert kept(store) == set()
+
+
+@pytest.mark.parametrize("linked", ["adapter_model.safetensors", "adapter_config.json"])
+def test_a_symbolic_link_is_not_followed(store: Store, peft_folder, serving, tmp_path, linked: str) -> None:
+    folder = peft_folder()
+    (folder / linked).rename(tmp_path / linked)
+    (folder / linked).symlink_to(tmp_path / linked)
+    with pytest.raises(BadAdapter, match="symbolic link"):
+        store.add("x", folder, serving, origin="imported")
+    assert kept(store) == set()
+
+
+def test_a_file_or_nothing_at_all_is_no_folder(store: Store, serving: Serving, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    for path in (tmp_path / "file", tmp_path / "none"):
+        with pytest.raises(BadAdapter, match="is not a folder"):
+            store.add("x", path, serving, origin="imported")
+
+
+def test_a_check_that_fails_stores_nothing(store: Store, peft_folder, serving: Serving) -> None:
+    def refuse(files, about) -> None:
+        assert about == serving and "base_model.model.classifier.bias" in files.tensors
+        raise BadAdapter("not served here")
+
+    with pytest.raises(BadAdapter, match="not served here"):
+        store.add("x", peft_folder(), serving, origin="imported", check=refuse)
+    assert (store.versions(), kept(store)) == ([], set())
+
+
+def test_a_content_that_was_altered_on_disk_is_replaced(store: Store, peft_folder, serving: Serving) -> None:
+    version = store.add("x", peft_folder(1), serving, origin="trained")
+    (version.path / "adapter_model.safetensors").write_bytes(b"altered")
+    again = store.add("x", peft_folder(1), serving, origin="trained")
+    assert again == version
+    assert content_hash(version.path, serving) == version.sha256
+
+
+def test_a_deployed_version_is_not_removed_nor_the_one_before(stocked: Store) -> None:
+    stocked.deploy("live", "x@1", by="test")
+    stocked.deploy("live", "x@2", by="test")
+    with pytest.raises(Conflict, match="x@2 is live in 'live'"):
+        stocked.remove("x@2")
+    with pytest.raises(Conflict, match="would roll back to"):
+        stocked.remove("x@1")
+    assert stocked.remove("x@3").number == 3
+    assert len(kept(stocked)) == 3
+
+
+def test_what_a_crash_left_is_swept_when_it_is_old(stocked: Store, peft_folder) -> None:
+    long_ago = time.time() - 7200
+    orphan = stocked.contents.folder / ("0" * 64)
+    half = stocked.contents.folder / ".incoming-dead"
+    fresh = stocked.contents.folder / ".incoming-busy"
+    for folder in (orphan, half, fresh):
+        folder.mkdir()
+    used = {version.sha256 for version in stocked.versions()}
+    for folder in (orphan, half, *(stocked.contents.path(sha256) for sha256 in used)):
+        os.utime(folder, (long_ago, long_ago))
+    Store(stocked.home)
+    assert kept(stocked) == used | {".incoming-busy"}
+
+
+def test_nothing_is_swept_while_another_process_stores(store: Store) -> None:
+    orphan = store.contents.folder / ("0" * 64)
+    orphan.mkdir()
+    os.utime(orphan, (0, 0))
+    with store.contents.lock:
+        Store(store.home)
+        assert orphan.is_dir()
+    Store(store.home)
+    assert not orphan.exists()
+
+
+def _add_many(home: Path, folders: list[Path], serving_json: str, results) -> None:
+    store = Store(home)
+    serving = Serving.model_validate_json(serving_json)
+    results.put([store.add("shared", folder, serving, origin="trained").number for folder in folders])
+
+
+def test_processes_that_add_at_once_get_numbers_of_their_own(
+    store: Store, peft_folder, serving: Serving
+) -> None:
+    context = multiprocessing.get_context("spawn")
+    results = context.Queue()
+    folders = [[peft_folder(10 * worker + seed) for seed in range(6)] for worker in range(3)]
+    workers = [
+        context.Process(target=_add_many, args=(store.home, part, serving.model_dump_json(), results))
+        for part in folders
+    ]
+    for worker in workers:
+        worker.start()
+    numbers = [number for _ in workers for number in results.get(timeout=60)]
+    for worker in workers:
+        worker.join()
+    assert sorted(numbers) == list(range(1, 19))
+    assert len(kept(store)) == 18
+
+
+def test_a_plain_peft_folder_is_imported(store: Store, peft_folder, small_base) -> None:
+    version = store.import_peft(
+        peft_folder(),
+        "x",
+        task="classification",
+        head=None,
+        base=small_base(),
+        labels=("billing", "bug", "howto"),
+        settings={"multi_label": False},
+        max_length=512,
+    )
+    serving = version.manifest.serving
+    assert (serving.head.value, serving.labels) == ("sequence", ("billing", "bug", "howto"))
+    assert serving.base.fingerprint == store.bases.get("small").fingerprint
+    assert serving.max_length == 64, "no longer than the base allows"
+    assert version.manifest.origin == "imported"
+
+
+def test_labels_that_nobody_names_are_numbered(store: Store, peft_folder, small_base) -> None:
+    folder = peft_folder(labels=2)
+    version = store.import_peft(folder, "x", task="classification", head=None, base=small_base())
+    assert version.manifest.serving.labels == ("label_0", "label_1")
+
+
+@pytest.mark.parametrize(
+    ("made", "given", "says"),
+    [
+        ({}, {"labels": ("a", "b")}, "3 outputs and 2 labels"),
+        ({}, {"labels": ("a", "b", "a")}, "not all different"),
+        ({"config": {"task_type": None}}, {}, "task_type is None"),
+        ({"config": {"task_type": "QUESTION_ANS"}}, {"labels": ("a",)}, "span adapter has no labels"),
+    ],
+)
+def test_an_import_that_does_not_add_up_says_so(
+    store: Store, peft_folder, small_base, made, given, says
+) -> None:
+    with pytest.raises(BadAdapter, match=says):
+        store.import_peft(
+            peft_folder(**made), "x", task="classification", head=None, base=small_base(), **given
+        )
+    assert store.versions() == []
+
+
+def test_an_adapter_for_another_base_is_refused(store: Store, peft_folder, small_base) -> None:
+    with pytest.raises(BaseMismatch, match=r"is 16 wide where the base 'small' has 8.*/home/somebody"):
+        store.import_peft(
+            peft_folder(width=16), "x", task="classification", head=None, base=small_base(), labels=()
+        )
+    assert (store.versions(), kept(store)) == ([], set())
+
+
+def test_an_exported_version_comes_back_as_the_same_content(
+    store: Store, peft_folder, small_base, tmp_path: Path
+) -> None:
+    base = small_base()
+    made = store.import_peft(peft_folder(), "x", task="classification", head=None, base=base)
+    folder = store.export("x", tmp_path / "out" / "exported")
+    assert {path.name for path in folder.iterdir()} == {
+        "README.md",
+        "adapter_config.json",
+        "adapter_model.safetensors",
+        "manifest.json",
+    }
+    assert [path.name for path in folder.parent.iterdir()] == ["exported"]
+    other = Store(tmp_path / "elsewhere")
+    other.bases.pull(str(base.path), "called-otherwise")
+    back = other.import_version(folder, "y")
+    assert (back.sha256, back.manifest.serving) == (made.sha256, made.manifest.serving)
+    assert (str(back.ref), back.manifest.metrics) == ("y@1", made.manifest.metrics)
+
+
+def test_a_version_whose_base_is_not_here_says_what_to_pull(stocked: Store, tmp_path: Path) -> None:
+    folder = stocked.export("x@2", tmp_path / "out")
+    with pytest.raises(BaseMismatch, match="Run: hub base pull minilm"):
+        stocked.import_version(folder, "z")
+
+
+def test_a_manifest_that_names_another_base_than_the_weights_need_is_refused(
+    store: Store, peft_folder, small_base, tmp_path: Path
+) -> None:
+    base = small_base()
+    store.import_peft(peft_folder(), "x", task="classification", head=None, base=base)
+    folder = store.export("x", tmp_path / "out")
+    shutil.copy(peft_folder(width=16) / "adapter_model.safetensors", folder)
+    with pytest.raises(BaseMismatch, match="16 wide"):
+        store.import_version(folder, "y")
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (None, "has no manifest.json"),
+        ("{", "manifest.json"),
+        ("[]", "the file"),
+        ('{"serving": {"task": "x"}}', r"serving\.head: Field required"),
+    ],
+)
+def test_a_manifest_that_is_wrong_is_named_with_its_key(store: Store, peft_folder, text, says: str) -> None:
+    folder = peft_folder()
+    if text is not None:
+        (folder / "manifest.json").write_text(text)
+    with pytest.raises(BadAdapter, match=says):
+        store.import_version(folder, "x")
+
+
+def test_an_export_overwrites_nothing(stocked: Store, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    assert stocked.export("x@1", tmp_path / "empty").is_dir()
+    (tmp_path / "file").write_text("mine")
+    for path in (tmp_path / "empty", tmp_path / "file"):
+        with pytest.raises(Conflict, match="not empty"):
+            stocked.export("x@2", path)
+    assert json.loads((tmp_path / "empty" / "manifest.json").read_text())["origin"] == "trained"
+
+
+def test_every_error_has_a_code_of_its_own_family(store: Store, peft_folder, serving: Serving) -> None:
+    with pytest.raises(HubError) as caught:
+        store.get("nothing")
+    assert caught.value.to_json()["error"]["code"] == "not_found"

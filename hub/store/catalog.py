@@ -116,6 +116,7 @@ class Catalog:
     def write(self) -> Iterator[Session]:
         """Open a transaction that excludes other writers from its start; all of it happens, or nothing."""
         with self._translated(), Session(self._writer) as session, session.begin():
+            session.connection()  # begins now, not at the first statement
             yield session
 
     def _prepare(self) -> None:

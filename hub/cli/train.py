@@ -1,11 +1,241 @@
-"""`hub train`."""
+"""`hub train`: a recipe in, a stored version out, live if asked for."""
 
 from __future__ import annotations
 
-import typer
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
-__all__ = ["register"]
+import typer
+from typer.core import TyperCommand
+
+from hub.cli.output import JSON_FLAG, error_console, print_json, progress, say, table
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+    from hub.config import Settings
+    from hub.store.manifest import Serving
+    from hub.store.records import Version
+    from hub.store.weights import AdapterFiles
+    from hub.training.recipe import Recipe
+    from hub.training.train import TrainResult
+
+__all__ = ["register", "run_training"]
+
+Json = dict[str, Any]
+_RECIPE_NAME = "@recipe"  # no legal deployment name
+_TAKES_VALUE = ("--set",)
+SHOWN = 5  # rejected rows
+
+
+class _Command(TyperCommand):
+    """Lets `--deploy` stand alone or take a NAME after it, which typer's options cannot."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if "--deploy" in args:
+            at = args.index("--deploy")
+            named = at + 1 < len(args) and not args[at + 1].startswith("-") and _has_recipe(args[:at])
+            if not named:
+                args = [*args[:at], f"--deploy={_RECIPE_NAME}", *args[at + 1 :]]
+        return super().parse_args(ctx, args)
 
 
 def register(app: typer.Typer) -> None:
     """Add the command to `app`."""
+    app.command(cls=_Command)(train)
+
+
+def train(
+    recipe: Annotated[Path, typer.Argument(help="A recipe, or a folder with recipe.yaml.")],
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override one key of the recipe.")
+    ] = None,
+    deploy: Annotated[
+        str | None,
+        typer.Option(metavar="[NAME]", help="Put the version live, as NAME or under the recipe's name."),
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with a run that was interrupted.")] = False,
+    as_json: Annotated[bool, JSON_FLAG] = False,
+) -> None:
+    """Train an adapter, measure it on held-out rows, and store it as a new version."""
+    from hub.config import load_settings
+    from hub.names import check_name
+    from hub.training.recipe import load_recipe
+
+    settings = load_settings()
+    parsed = load_recipe(recipe, set_ or ())
+    target = None
+    if deploy is not None:
+        target = check_name(parsed.name if deploy == _RECIPE_NAME else deploy, "deployment")
+    try:
+        result = run_training(parsed, settings, quiet=as_json, resume=resume)
+    except KeyboardInterrupt:
+        error_console().print("Interrupted. The same command with --resume goes on from the last checkpoint.")
+        raise SystemExit(130) from None
+    moved = _deploy(result, target, settings) if target else None
+    if as_json:
+        print_json(_summary(result) | ({"deploy": moved} if moved else {}))
+    else:
+        _print(result, moved)
+    if moved and not moved["passed"]:
+        raise SystemExit(1)
+
+
+def run_training(
+    recipe: Recipe, settings: Settings, *, quiet: bool = False, resume: bool = False
+) -> TrainResult:
+    """Train with progress bars on stderr, in the state folder of `settings`."""
+    with progress(quiet) as bars:
+        show = _Bars(bars)
+        show("load libraries", 0, 1)
+        from hub.bases.cache import Bases
+        from hub.registry.host import Registry
+        from hub.store.store import Store
+        from hub.training.train import train as train_recipe
+
+        show("load libraries", 1, 1)
+        return train_recipe(
+            recipe,
+            registry=Registry.of(settings),
+            store=Store(settings.home),
+            bases=Bases(settings.home),
+            work=settings.home / "runs" / recipe.name,
+            progress=show,
+            resume=resume,
+            check=_servable,
+        )
+
+
+class _Bars:
+    """One progress bar for each stage of a run."""
+
+    def __init__(self, bars: Progress) -> None:
+        self._bars = bars
+        self._tasks: dict[str, Any] = {}
+
+    def __call__(self, stage: str, done: int, total: int, note: str = "") -> None:
+        if stage not in self._tasks:
+            self._tasks[stage] = self._bars.add_task(stage, total=None)
+        label = f"{stage}  {note}" if note else stage
+        self._bars.update(self._tasks[stage], description=label, completed=done, total=total or None)
+
+
+def _has_recipe(args: list[str]) -> bool:
+    """Tell whether a positional argument is among these."""
+    return any(
+        not arg.startswith("-") and (index == 0 or args[index - 1] not in _TAKES_VALUE)
+        for index, arg in enumerate(args)
+    )
+
+
+def _servable(files: AdapterFiles, serving: Serving) -> None:
+    """Raise BadAdapter if no engine could load what is about to be stored."""
+    from hub.engine.peft_format import parse
+
+    parse(files.config, files.tensors, kind=serving.head, num_labels=len(serving.labels), sha256="")
+
+
+def _deploy(result: TrainResult, name: str, settings: Settings) -> Json:
+    from hub.serving.client import connect
+    from hub.store.store import Store
+    from hub.training.gate import judge
+
+    live = {deployment.name: deployment.stable for deployment in Store(settings.home).deployments()}.get(name)
+    judgement = judge(result.version, live, result.plan.recipe.deploy.max_drop)
+    answer: Json = {"deployment": name, "passed": judgement.passed, "reason": judgement.reason}
+    if judgement.passed and (live is None or live.ref != result.version.ref):
+        with connect(settings) as client:
+            answer |= {
+                "answer": client.deploy(name, str(result.version.ref), "hub train"),
+                "server": client.url,
+            }
+    return answer
+
+
+def _summary(result: TrainResult) -> Json:
+    outcome, data = result.outcome, result.plan.dataset
+    return {
+        "version": str(result.version.ref),
+        "sha256": result.version.sha256,
+        "metric": result.version.manifest.metric,
+        "metrics": dict(outcome.metrics),
+        "baseline": dict(outcome.baseline),
+        "seconds": round(result.seconds, 1),
+        "fit_seconds": round(outcome.fitted.seconds, 1),
+        "steps": outcome.fitted.steps,
+        "epochs": outcome.fitted.epochs,
+        "best_step": outcome.fitted.best_step,
+        "stopped_early": outcome.fitted.stopped_early,
+        "resumed_from": outcome.fitted.resumed_from,
+        "dtype": outcome.dtype,
+        "rows": {
+            "train": len(data.train),
+            "validation": len(data.validation),
+            "held_out": len(data.held_out),
+            "left_out": data.left_out,
+            "duplicates": data.duplicates,
+            "leaked": data.leaked,
+            "rejected": len(result.rejected),
+        },
+        "rejected_file": str(result.rejected_file),
+    }
+
+
+def _print(result: TrainResult, moved: Json | None) -> None:
+    version, fitted = result.version, result.outcome.fitted
+    say(f"Stored [bold]{version.ref}[/], trained in {result.seconds:.0f} s ({_course(result)}).")
+    baseline = result.outcome.baseline
+    rows = [
+        (name, f"{value:.4f}", f"{baseline[name]:.4f}" if name in baseline else "")
+        for name, value in result.outcome.metrics.items()
+    ]
+    table(("HELD OUT", "METRIC", "MAJORITY" if baseline else ""), rows)
+    _print_rows(result)
+    if fitted.resumed_from:
+        say(f"The run went on from step {fitted.resumed_from}.")
+    if moved is None:
+        say(f"Next: hub deploy {version.ref} --as {version.name}")
+    else:
+        _print_move(version, moved)
+
+
+def _course(result: TrainResult) -> str:
+    fitted = result.outcome.fitted
+    course = f"{fitted.steps} steps, {fitted.epochs:.3g} epochs, {result.outcome.dtype}"
+    if fitted.best_step is None:
+        return course
+    early = "stopped early, " if fitted.stopped_early else ""
+    return f"{course}, {early}best at step {fitted.best_step}"
+
+
+def _print_rows(result: TrainResult) -> None:
+    from rich.markup import escape
+
+    data = result.plan.dataset
+    parts = [
+        f"{len(data.train):,} to train",
+        f"{len(data.validation):,} to choose the checkpoint",
+        f"{len(data.held_out):,} held out",
+        f"{data.left_out:,} left out by the recipe",
+        f"{data.duplicates:,} duplicates",
+        f"{data.leaked:,} held-out ones that were also trained on",
+        f"{len(result.rejected):,} rejected",
+    ]
+    say(f"Rows: {', '.join(part for part in parts if not part.startswith('0 '))}.")
+    for row in result.rejected[:SHOWN]:
+        say(f"  [dim]{escape(f'{row.source}:{row.line}: {row.reason}')}[/]")
+    if len(result.rejected) > SHOWN:
+        say(f"  [dim]all in {escape(str(result.rejected_file))}[/]")
+
+
+def _print_move(version: Version, moved: Json) -> None:
+    if not moved["passed"]:
+        say(f"[bold yellow]Not deployed[/]: {moved['reason']}, and deploy.max_drop does not allow that.")
+        say(f"To put it live all the same: hub deploy {version.ref} --as {moved['deployment']}")
+        return
+    if "answer" not in moved:
+        say(f"{version.ref} is live as {moved['deployment']} already.")
+        return
+    where = f"at {moved['server']}" if moved["server"] else "once a server runs: hub serve"
+    say(f"[bold green]Live[/] as {moved['deployment']} ({moved['reason']}), {where}.")
+    say(f"Next: hub predict {moved['deployment']} TEXT")

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import warnings
 from collections.abc import Iterator
@@ -46,6 +47,7 @@ _HEADS = {
     HeadKind.SPAN: (AutoModelForQuestionAnswering, TaskType.QUESTION_ANS),
     HeadKind.GENERATE: (AutoModelForCausalLM, TaskType.CAUSAL_LM),
 }
+_CONFIG = "adapter_config.json"
 _WEIGHTS = "adapter_model.safetensors"
 
 
@@ -126,8 +128,13 @@ def round_weights(model: PeftModel, dtype: torch.dtype) -> None:
 
 
 def save_adapter(model: PeftModel, folder: Path, dtype: torch.dtype) -> None:
-    """Write a PEFT folder whose tensors are of `dtype`."""
+    """Write a PEFT folder whose tensors are of `dtype`; equal weights make equal files."""
     model.save_pretrained(folder, save_embedding_layers=False)
+    config = json.loads((folder / _CONFIG).read_text(encoding="utf-8"))
+    for key in ("target_modules", "modules_to_save"):  # PEFT writes sets, in any order
+        if isinstance(config[key], list):
+            config[key] = sorted(set(config[key]))
+    (folder / _CONFIG).write_text(json.dumps(config, indent=2, sort_keys=True), encoding="utf-8")
     tensors = {name: tensor.to(dtype).contiguous() for name, tensor in load_file(folder / _WEIGHTS).items()}
     save_file(tensors, folder / _WEIGHTS, metadata={"format": "pt"})
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from peft import PeftModel
 from torch.utils.data import Sampler
 from transformers import (
     EarlyStoppingCallback,
+    PrinterCallback,
     Trainer,
     TrainerCallback,
     TrainerControl,
@@ -38,6 +40,7 @@ LOG_EVERY = 10  # steps
 class Fitted:
     """What the loop did; `best_step` is the checkpoint kept, None when there was no validation."""
 
+    seconds: float
     steps: int
     epochs: float
     best_step: int | None
@@ -95,10 +98,13 @@ def fit(
             data_collator=collator(pad),
             callbacks=callbacks,
         )
+        trainer.remove_callback(PrinterCallback)
         checkpoint = last_checkpoint(folder) if resume else None
+        started = time.perf_counter()
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     state = trainer.state
     return Fitted(
+        seconds=time.perf_counter() - started,
         steps=state.global_step,
         epochs=round(state.epoch or 0.0, 3),
         best_step=state.best_global_step if validation else None,

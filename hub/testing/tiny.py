@@ -11,11 +11,12 @@ from __future__ import annotations
 import hashlib
 import string
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
-from peft import LoraConfig, TaskType, get_peft_model
+from peft import LoraConfig, PeftModel, TaskType, get_peft_model
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 from transformers import (
     AutoModel,
@@ -32,7 +33,7 @@ from transformers import (
 from hub.api import HeadKind
 from hub.bases.base import Base, BaseKind
 
-__all__ = ["head_model", "tiny_adapter", "tiny_decoder", "tiny_encoder"]
+__all__ = ["head_model", "peft_model", "tiny_adapter", "tiny_decoder", "tiny_encoder"]
 
 _WORDS = """
     the a an is was of to and in it that this good bad great poor fine awful movie film book phone food
@@ -103,29 +104,36 @@ def tiny_adapter(
     rank: int = 4,
     targets: str | Sequence[str] = "all-linear",
     seed: int = 0,
+    spread: float = 0.1,
     **lora: object,
 ) -> Path:
-    """Save in `folder` what plain PEFT saves, with random B and head; `lora` goes to LoraConfig."""
+    """Save in `folder` what plain PEFT saves, with random A, B and head.
+
+    `spread` is the standard deviation of A and B; `lora` goes to LoraConfig.
+    """
+    settings: dict[str, object] = {
+        "task_type": _HEADS[kind][1],
+        "r": rank,
+        "lora_alpha": 2 * rank,
+        "target_modules": targets if isinstance(targets, str) else list(targets),
+    }
+    if targets == "all-linear" and kind in _HEAD_LINEAR:
+        settings["exclude_modules"] = [_HEAD_LINEAR[kind]]
     model = head_model(base, kind, num_labels=len(labels))
-    with warnings.catch_warnings():
-        # PEFT 0.21 reads an attribute that transformers 5.23 deprecates.
-        warnings.filterwarnings("ignore", message="`is_gradient_checkpointing`", category=FutureWarning)
-        with torch.random.fork_rng():
-            torch.manual_seed(seed)
-            settings: dict[str, object] = {
-                "task_type": _HEADS[kind][1],
-                "r": rank,
-                "lora_alpha": 2 * rank,
-                "target_modules": targets if isinstance(targets, str) else list(targets),
-            }
-            if targets == "all-linear" and kind in _HEAD_LINEAR:
-                settings["exclude_modules"] = [_HEAD_LINEAR[kind]]
-            peft_model = get_peft_model(model, LoraConfig(**(settings | lora)))
-            for name, parameter in peft_model.named_parameters():
-                if parameter.requires_grad:
-                    torch.nn.init.normal_(parameter, std=0.3 if "lora_" in name else 0.5)
-    peft_model.save_pretrained(folder)
+    with torch.random.fork_rng(), _known_warnings():
+        torch.manual_seed(seed)
+        adapted = get_peft_model(model, LoraConfig(**(settings | lora)))
+        for name, parameter in adapted.named_parameters():
+            if parameter.requires_grad:
+                torch.nn.init.normal_(parameter, std=spread if "lora_" in name else 0.3)
+    adapted.save_pretrained(folder)
     return folder
+
+
+def peft_model(base: Base, folder: Path, kind: HeadKind, num_labels: int = 0) -> PeftModel:
+    """Load the base with one adapter as plain PEFT does: what every engine is compared with."""
+    with _known_warnings():
+        return PeftModel.from_pretrained(head_model(base, kind, num_labels), folder).eval()
 
 
 def head_model(base: Base, kind: HeadKind, num_labels: int = 0) -> PreTrainedModel:
@@ -135,6 +143,14 @@ def head_model(base: Base, kind: HeadKind, num_labels: int = 0) -> PreTrainedMod
         torch.manual_seed(0)
         model = _HEADS[kind][0].from_pretrained(base.path, dtype=torch.float32, **extra)  # type: ignore[attr-defined]
     return model.eval()
+
+
+@contextmanager
+def _known_warnings() -> Iterator[None]:
+    """PEFT 0.21 reads an attribute that transformers 5.23 deprecates."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="`is_gradient_checkpointing`", category=FutureWarning)
+        yield
 
 
 def _save(

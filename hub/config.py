@@ -78,6 +78,20 @@ class Settings(BaseSettings):
         return env_settings, init_settings
 
 
+class _Given(Settings):
+    """Settings made of what is given alone, so that a flag goes before a variable."""
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        *others: PydanticBaseSettingsSource,
+        **named: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return (init_settings,)
+
+
 def find_workspace(start: Path | None = None) -> Path | None:
     """Return the nearest folder at or above `start` (default: here) that holds hub.toml."""
     here = (start or Path.cwd()).resolve()
@@ -102,11 +116,13 @@ def load_settings(start: Path | None = None, flags: dict[str, Any] | None = None
     workspace = find_workspace(start)
     from_file = _read_toml(workspace / CONFIG_FILE) if workspace else {}
     from_file["home"] = find_home(start)
+    where = f"{workspace / CONFIG_FILE} or a HUB_* variable" if workspace else "a HUB_* variable"
     try:
         settings = Settings(**from_file)
-        return Settings.model_validate(_merge(settings.model_dump(), flags)) if flags else settings
+        where = "a flag"
+        return _Given(**_merge(settings.model_dump(), flags)) if flags else settings
     except ValidationError as error:
-        raise BadConfig(_explain(error, workspace)) from None
+        raise BadConfig(_explain(error, where)) from None
 
 
 def _read_toml(path: Path) -> dict[str, Any]:
@@ -121,10 +137,9 @@ def _merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
     return {**base, **over, **nested}
 
 
-def _explain(error: ValidationError, workspace: Path | None) -> str:
+def _explain(error: ValidationError, where: str) -> str:
     first = error.errors(include_input=False, include_url=False)[0]
     key = ".".join(str(part) for part in first["loc"])
-    where = f"{workspace / CONFIG_FILE} or a HUB_* variable" if workspace else "a HUB_* variable"
     return f"Setting {key!r} in {where}: {first['msg']}."
 
 

@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from hub.config import Limits, Plugins, Serve, find_home, find_workspace, load_settings
+from hub.errors import BadConfig
+
+
+@pytest.fixture
+def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.delenv("HUB_HOME")
+    folder = tmp_path / "workspace"
+    (folder / "deep" / "er").mkdir(parents=True)
+    (folder / "hub.toml").write_text("")
+    monkeypatch.chdir(folder)
+    return folder
+
+
+def test_without_file_or_variable_everything_has_its_default(workspace: Path) -> None:
+    settings = load_settings()
+    assert (settings.serve, settings.limits, settings.plugins) == (Serve(), Limits(), Plugins())
+    assert settings.home == workspace / ".hub"
+
+
+def test_the_file_the_variables_and_the_flags_win_in_this_order(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (workspace / "hub.toml").write_text("[serve]\nport = 1001\nslots = 5\nthreads = 3\n")
+    assert load_settings().serve == Serve(port=1001, slots=5, threads=3)
+    monkeypatch.setenv("HUB_SERVE__PORT", "1002")
+    monkeypatch.setenv("HUB_SERVE__SLOTS", "6")
+    assert load_settings().serve == Serve(port=1002, slots=6, threads=3)
+    assert load_settings(flags={"serve": {"port": 1003}}).serve == Serve(port=1003, slots=6, threads=3)
+
+
+def test_state_lies_beside_the_nearest_workspace_file(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(workspace / "deep" / "er")
+    assert find_workspace() == workspace
+    assert find_home() == workspace / ".hub"
+    (workspace / "deep" / "hub.toml").write_text("")
+    assert find_home() == workspace / "deep" / ".hub"
+
+
+def test_a_variable_says_where_state_lies_before_any_file(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HUB_HOME", str(workspace / "elsewhere"))
+    assert find_home() == load_settings().home == workspace / "elsewhere"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the folder is another on other systems")
+def test_outside_a_workspace_state_lies_in_the_users_data_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("HUB_HOME")
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    monkeypatch.chdir(tmp_path)
+    assert find_workspace() is None
+    assert find_home() == tmp_path / "data" / "grafthub"
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("[serve]\nport = 'x'", "serve.port"),
+        ("[serve]\nport = 70000", "serve.port"),
+        ("[serve]\nprot = 3000", "serve.prot"),
+        ("[server]\nport = 3000", "server"),
+        ("[serve]\nengine = 'tensorflow'", "serve.engine"),
+        ("[serve", "not valid TOML"),
+    ],
+)
+def test_what_is_wrong_in_the_file_is_named(workspace: Path, text: str, says: str) -> None:
+    (workspace / "hub.toml").write_text(text)
+    with pytest.raises(BadConfig, match=says) as caught:
+        load_settings()
+    assert "hub.toml" in str(caught.value)
+
+
+def test_a_file_that_is_not_utf8_is_named(workspace: Path) -> None:
+    (workspace / "hub.toml").write_bytes(b"# \xff")
+    with pytest.raises(BadConfig, match=r"hub\.toml"):
+        load_settings()
+
+
+def test_a_wrong_variable_is_named(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HUB_LIMITS__ROWS", "-1")
+    with pytest.raises(BadConfig, match=r"'limits\.rows' in .*HUB_\* variable"):
+        load_settings()
+
+
+def test_a_wrong_flag_is_named(workspace: Path) -> None:
+    with pytest.raises(BadConfig, match=r"'serve\.port' in a flag"):
+        load_settings(flags={"serve": {"port": 0.5}})
+
+
+def test_settings_do_not_change_and_do_not_print_keys(workspace: Path) -> None:
+    settings = load_settings(flags={"serve": {"admin_key": "secret", "api_keys": ["secret"]}})
+    assert "secret" not in repr(settings)
+    with pytest.raises(ValueError, match="frozen"):
+        settings.serve = Serve()

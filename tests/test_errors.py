@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+import inspect
+import re
+
+import pytest
+
+from hub import errors
+from hub.errors import HubError, MissingExtra, NotFound
+
+TREE = [value for value in vars(errors).values() if isinstance(value, type) and issubclass(value, HubError)]
+
+
+def test_every_error_is_exported_and_nothing_else() -> None:
+    assert sorted(errors.__all__) == sorted(error.__name__ for error in TREE)
+
+
+def test_the_tree_in_the_docstring_is_the_tree_there_is() -> None:
+    drawn = re.findall(r"[├└]── (\w+)", inspect.getdoc(errors) or "")
+    assert sorted(drawn) == sorted(error.__name__ for error in TREE if error is not HubError)
+
+
+def test_the_statuses_in_the_docstring_are_those_there_are() -> None:
+    for name, status in re.findall(r"[├└]── (\w+) +(\d{3})", inspect.getdoc(errors) or ""):
+        assert getattr(errors, name).status == int(status), name
+
+
+def test_no_two_errors_share_a_code() -> None:
+    codes = [error.code for error in TREE]
+    assert len(set(codes)) == len(codes)
+    assert all(re.fullmatch(r"[a-z_]+", code) for code in codes)
+
+
+@pytest.mark.parametrize("error", TREE, ids=lambda error: error.__name__)
+def test_an_error_is_one_json_object_and_an_http_status(error: type[HubError]) -> None:
+    assert error("what to do").to_json() == {"error": {"code": error.code, "message": "what to do"}}
+    assert 400 <= error.status <= 599
+
+
+def test_what_is_not_found_is_answered_with_what_there_is() -> None:
+    assert str(NotFound.of("base", "x", ["b", "a"], "Pull one.")) == (
+        "No base named 'x'. There is: a, b. Pull one."
+    )
+    assert str(NotFound.of("base", "x", [])) == "No base named 'x'. There is no base yet."
+    many = str(NotFound.of("base", "x", [f"n{number:02}" for number in range(23)]))
+    assert "n19 and 3 more." in many and "n20" not in many
+
+
+def test_a_missing_extra_is_named_with_the_command_that_brings_it() -> None:
+    assert "pip install 'grafthub[pg]'" in str(MissingExtra.of("PostgreSQL", "pg"))

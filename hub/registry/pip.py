@@ -54,6 +54,6 @@ def reason(output: str) -> str:
     """
     lines = [line.strip() for line in output.splitlines() if line.strip()]
     raised = [line for line in lines if _EXCEPTION.match(line)]
-    errors = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR: ")]
+    errors = [line[len("ERROR: ") :] for line in lines if line.startswith(("ERROR: ", "error: "))]
     found = (raised or errors or lines or ["pip said nothing"])[-1]
     return found if found.endswith(".") else f"{found}."

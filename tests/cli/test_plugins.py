@@ -8,18 +8,13 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
-from safetensors.numpy import save_file
 from typer.testing import CliRunner, Result
 
-from hub.api import HeadKind
 from hub.cli.main import app
 from hub.config import load_settings
 from hub.errors import Conflict, HubError, NotFound
 from hub.registry.state import disable, disabled_plugins
-from hub.store.manifest import BaseRef, Serving
-from hub.store.store import Store
 from hub.testing.environment import install_into
 
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "plugins"
@@ -124,35 +119,11 @@ def test_an_unknown_plugin_lists_the_known_ones(plugged: Callable[..., None], co
     assert disabled_plugins(load_settings().home) == frozenset()
 
 
-def deploy(task: str) -> None:
-    """Put an adapter of `task` live in the catalog."""
-    home = load_settings().home
-    folder = home / "made"
-    folder.mkdir(parents=True)
-    config = {
-        "peft_type": "LORA",
-        "task_type": "SEQ_CLS",
-        "r": 1,
-        "lora_alpha": 1,
-        "target_modules": ["query"],
-    }
-    (folder / "adapter_config.json").write_text(json.dumps(config))
-    layer = "base_model.model.bert.encoder.layer.0.attention.self.query"
-    weights = {f"{layer}.lora_A.weight": np.ones((1, 4)), f"{layer}.lora_B.weight": np.ones((4, 1))}
-    save_file(
-        {name: array.astype(np.float32) for name, array in weights.items()},
-        folder / "adapter_model.safetensors",
-    )
-    base = BaseRef(name="tiny", source="tiny", fingerprint="0" * 64)
-    serving = Serving(task=task, head=HeadKind.SEQUENCE, base=base, labels=("a", "b"))
-    store = Store(home)
-    store.add("urgency", folder, serving, origin="imported")
-    store.deploy("front-desk", "urgency@1", by="test")
-
-
-def test_uninstall_refuses_while_a_deployment_needs_the_plugin(plugged: Callable[..., None]) -> None:
+def test_uninstall_refuses_while_a_deployment_needs_the_plugin(
+    plugged: Callable[..., None], deploy_task: Callable[[str, str], None]
+) -> None:
     plugged("acme-tickets")
-    deploy("ticket-urgency")
+    deploy_task("ticket-urgency", "front-desk")
     message = refused(Conflict, "uninstall", "tickets")
     assert "front-desk" in message
     assert "--force" in message

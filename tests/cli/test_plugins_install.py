@@ -6,12 +6,13 @@ import os
 import shutil
 import subprocess
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from hub.config import load_settings
-from hub.registry.state import disabled_plugins
+from hub.registry.state import disable, disabled_plugins
 from hub.testing.environment import fresh_environment
 
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "plugins"
@@ -70,14 +71,18 @@ def environment(tmp_path: Path) -> Environment:
 
 
 @pytest.mark.slow
-def test_a_folder_is_installed_tried_and_uninstalled_by_its_plugins_name(environment: Environment) -> None:
+def test_a_folder_is_installed_tried_and_uninstalled_by_its_plugins_name(
+    environment: Environment, deploy_task: Callable[[str, str], None]
+) -> None:
     done = environment.hub("install", environment.source("acme-tickets"), "--no-build-isolation")
     assert done.returncode == 0, done.stderr
     assert "acme-tickets 1.0 is installed." in done.stdout
     assert "ticket-urgency, ticket-route" in done.stdout
-    assert environment.hub("disable", "tickets").returncode == 0
-    assert disabled_plugins(load_settings().home) == {"acme-tickets:tickets"}
-    assert environment.hub("uninstall", "tickets").returncode == 0
+    deploy_task("ticket-urgency", "front-desk")
+    assert "front-desk" in environment.hub("uninstall", "tickets").stderr
+    assert environment.installed("acme-tickets")
+    disable(load_settings().home, "acme-tickets:tickets")
+    assert environment.hub("uninstall", "tickets", "--force").returncode == 0
     assert not environment.installed("acme-tickets")
     assert disabled_plugins(load_settings().home) == frozenset(), "a new start when it comes back"
 

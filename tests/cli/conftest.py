@@ -1,0 +1,26 @@
+"""What several command tests need in the state folder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from hub.bases.base import Base, BaseKind
+from hub.config import load_settings
+from hub.store.store import Store
+from hub.testing.homes import add_version, plain_adapter
+
+
+@pytest.fixture
+def deploy_task(tmp_path: Path) -> Callable[[str, str], None]:
+    """Put an adapter of a task live in the catalog, under a deployment's name."""
+
+    def deploy(task: str, deployment: str) -> None:
+        base = Base("tiny", "tiny", "0" * 64, BaseKind.ENCODER, "bert", 64, tmp_path / "base")
+        store = Store(load_settings().home)
+        add_version(store, base, "made", plain_adapter(tmp_path / "made"), task=task)
+        store.deploy(deployment, "made@1", by="test")
+
+    return deploy

@@ -1,0 +1,52 @@
+"""The page on plugins: its files are written where their first line says, its commands are run in order."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from hub.bases.base import Base
+from hub.config import load_settings
+from hub.testing.environment import fresh_environment
+
+PAGE = Path(__file__).parents[2] / "docs" / "plugins.md"
+BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+@pytest.mark.slow
+def test_every_block_of_the_page_works(tmp_path: Path, minilm: Base) -> None:
+    home = load_settings().home
+    (home / "bases").mkdir(parents=True)
+    (home / "bases" / minilm.name).symlink_to(minilm.path)
+    python = fresh_environment(tmp_path / "env")
+    scripts = {
+        "hub": "from hub.cli.main import main; main()",
+        "pytest": "import pytest, sys; sys.exit(pytest.main())",
+    }
+    for name, code in scripts.items():
+        script = python.parent / name
+        script.write_text(f"#!{python}\n{code}\n")
+        script.chmod(0o755)
+    environment = {
+        **os.environ,
+        "PATH": f"{python.parent}{os.pathsep}{os.environ['PATH']}",
+        "PIP_NO_BUILD_ISOLATION": "1",  # the test needs no network
+    }
+    blocks = BLOCK.findall(PAGE.read_text(encoding="utf-8"))
+    assert {language for language, _ in blocks} == {"sh", "toml", "python"}
+    for language, block in blocks:
+        if language == "sh":
+            command = ["bash", "-euo", "pipefail", "-c", block]
+            done = subprocess.run(
+                command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+            )
+            assert done.returncode == 0, f"{block}\n{done.stdout}\n{done.stderr}"
+        else:
+            first, _, text = block.partition("\n")
+            file = tmp_path / first.removeprefix("# ")
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(text, encoding="utf-8")

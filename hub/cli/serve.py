@@ -2,10 +2,42 @@
 
 from __future__ import annotations
 
+from typing import Annotated, Any
+
 import typer
+
+from hub.cli.output import say
 
 __all__ = ["register"]
 
 
 def register(app: typer.Typer) -> None:
     """Add the command to `app`."""
+    app.command()(serve)
+
+
+def serve(
+    host: Annotated[str | None, typer.Option(help="Address to bind; beyond loopback, set keys.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port; 0 takes a free one.", min=0, max=65535)] = None,
+    engine: Annotated[str | None, typer.Option(help="auto, onnx, torch or fake.")] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = None,
+    slots: Annotated[int | None, typer.Option(help="Adapters resident at once on each base.", min=1)] = None,
+    threads: Annotated[int | None, typer.Option(help="Threads of one forward; 0: all cores.", min=0)] = None,
+) -> None:
+    """Serve all deployments over HTTP, until Ctrl-C; deploys go live without a restart."""
+    from hub.config import load_settings
+
+    flags: dict[str, Any] = {
+        "host": host, "port": port, "engine": engine, "device": device, "slots": slots, "threads": threads
+    }  # fmt: skip
+    settings = load_settings(
+        flags={"serve": {key: value for key, value in flags.items() if value is not None}}
+    )
+
+    from hub.http.launch import serve as run
+
+    run(settings, _announce)
+
+
+def _announce(url: str) -> None:
+    say(f"[bold green]Serving[/] at [bold]{url}[/]   API page: {url}/   stop: Ctrl-C")

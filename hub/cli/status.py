@@ -2,10 +2,61 @@
 
 from __future__ import annotations
 
+from typing import Annotated, Any
+
 import typer
+
+from hub.cli.deploy import SERVER
+from hub.cli.output import JSON_FLAG, print_json, say, table
 
 __all__ = ["register"]
 
 
 def register(app: typer.Typer) -> None:
     """Add the command to `app`."""
+    app.command()(status)
+
+
+def status(server: Annotated[str | None, SERVER] = None, as_json: Annotated[bool, JSON_FLAG] = False) -> None:
+    """Show the server, its engines and slots, what is live, and what could not go live and why."""
+    from hub.config import load_settings
+    from hub.serving.client import connect
+
+    with connect(load_settings(), server) as client:
+        found = client.status()
+    if as_json:
+        print_json(found)
+    else:
+        _show(found)
+
+
+def _show(found: dict[str, Any]) -> None:
+    from rich.markup import escape
+
+    if found["server"]:
+        behind = found["catalog_generation"] - found["generation"]
+        state = f"generation {found['generation']}" + (f", {behind} behind the catalog" if behind else "")
+        say(f"Server: [bold]{found['server']}[/] ({state})")
+    else:
+        say("Server: none runs here. Start one with `hub serve`.")
+    for engine in found["engines"]:
+        slots, info = engine["slots"], engine["engine"]
+        runs = f"{info['name']} ({info['device']}, {info['dtype']})"
+        use = f"{len(slots['resident'])} of {slots['capacity']} slots in use"
+        say(f"Base:   [bold]{engine['base']}[/] on {runs}, {use}, {engine['queued_rows']} rows waiting")
+    if found["deployments"]:
+        rows = [
+            [one["name"], one["task"], one["version"], one["updated"][:19]] for one in found["deployments"]
+        ]
+        table(("DEPLOYMENT", "TASK", "VERSION", "SINCE"), rows)
+    else:
+        say("Nothing is deployed. Put a version live with `hub deploy NAME@N --as DEPLOYMENT`.")
+    for failure in found["failures"]:
+        stays = f"{failure['serving']} stays live" if failure["serving"] else "nothing answers there"
+        what = f"{failure['deployment']} wants {failure['wanted']}, {stays}"
+        say(f"[bold red]failed[/] {what}: {escape(failure['reason'])}")
+    for plugin in found["plugins"]:
+        if plugin["state"] not in ("ok", "disabled"):
+            say(f"[bold red]{plugin['state']}[/] plugin {plugin['name']}: {escape(plugin['reason'])}")
+    if found["catalog_error"]:
+        say(f"[bold red]error[/] the catalog cannot be followed: {escape(found['catalog_error'])}")

@@ -6,77 +6,141 @@ What this leans on inside BentoML 1.4.39 is guarded by tests/http/test_bento_con
 
 from __future__ import annotations
 
+import logging
+import time
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from _bentoml_impl.server.app import ContextMiddleware, ServiceAppFactory
 from _bentoml_sdk.service import Service
 from bentoml._internal.configuration.containers import BentoMLContainer
+from bentoml._internal.context import server_context
 from bentoml._internal.server.http.access import AccessLogMiddleware
 from bentoml._internal.server.http.instruments import RunnerTrafficMetricsMiddleware
 from bentoml._internal.server.http.traffic import TimeoutMiddleware
 from fastapi import FastAPI
 from opentelemetry.instrumentation.asgi import OpenTelemetryMiddleware
 from starlette.middleware import Middleware
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from hub.config import Settings, load_settings
-from hub.http.deadline import Deadline
+from hub.errors import BadConfig, HubError, NotReady
+from hub.http.auth import check_exposure
 from hub.http.gate import TEMPLATE, Gate, Paths
+from hub.http.route import InferRoute
+from hub.http.wire import error_response
 
 if TYPE_CHECKING:
     from hub.http.hub import Hub
 
 __all__ = ["HubService"]
 
-REAL_PATH = "hub.path"
-FOR_API_METHODS = {AccessLogMiddleware, ContextMiddleware, TimeoutMiddleware}  # we have none
+log = logging.getLogger(__name__)
+
+REPLACED = frozenset(
+    {AccessLogMiddleware, ContextMiddleware, RunnerTrafficMetricsMiddleware, TimeoutMiddleware}
+)
 
 
-class _RestorePath:
-    """Gives the request its own path back, behind the metrics."""
+class RouteMetrics(RunnerTrafficMetricsMiddleware):  # type: ignore[misc]
+    """BentoML's request metrics, counted under the route's template instead of the path, at less cost."""
 
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if REAL_PATH in scope:
-            scope["path"] = scope[REAL_PATH]
-        await self.app(scope, receive, send)
-
-
-class TemplateMetrics(RunnerTrafficMetricsMiddleware):  # type: ignore[misc]
-    """BentoML's request metrics, counted under the route's template instead of the path."""
-
-    def __init__(self, app: ASGIApp, **options: Any) -> None:
-        super().__init__(_RestorePath(app), **options)
+    def __init__(self, app: ASGIApp, namespace: str) -> None:
+        super().__init__(app, namespace)
+        self._setup()
+        self._of_route: dict[str, Any] = {}
+        self._of_status: dict[tuple[str, int], tuple[Any, Any]] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if TEMPLATE in scope:
-            scope[REAL_PATH], scope["path"] = scope["path"], scope[TEMPLATE]
-        await super().__call__(scope, receive, send)
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        route, began, status = scope[TEMPLATE], time.perf_counter(), 500
 
+        async def noting(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
 
-def _metrics(app: ASGIApp, /, **options: Any) -> ASGIApp:
-    return TemplateMetrics(app, **options)
+        running = self._of_route.get(route) or self._begin(route)
+        running.inc()
+        try:
+            await self.app(scope, receive, noting)
+        finally:
+            running.dec()
+            total, duration = self._of_status.get((route, status)) or self._end(route, status)
+            total.inc()
+            duration.observe(time.perf_counter() - began)
+
+    def _begin(self, route: str) -> Any:
+        running = self._of_route[route] = self.metrics_request_in_progress.labels(**self._labels(route))
+        return running
+
+    def _end(self, route: str, status: int) -> tuple[Any, Any]:
+        labels = {**self._labels(route), "http_response_code": status}
+        counted = self.metrics_request_total.labels(**labels), self.metrics_request_duration.labels(**labels)
+        self._of_status[route, status] = counted
+        return counted
+
+    def _labels(self, route: str) -> dict[str, str]:
+        return {
+            "endpoint": route,
+            "service_name": server_context.bento_name,
+            "service_version": server_context.bento_version,
+            "runner_name": server_context.service_name,
+        }
 
 
 class HubAppFactory(ServiceAppFactory):  # type: ignore[misc]
-    """Builds BentoML's Starlette application with the middleware exchanged."""
-
-    timeout_s: float
+    """Builds BentoML's Starlette application bare; the middleware that is kept goes around all routes."""
 
     @property
     def middlewares(self) -> list[Middleware]:
-        kept: list[Middleware] = []
+        return []
+
+    def kept(self) -> list[Middleware]:
+        """Return BentoML's middleware less what is replaced, serves API methods, or traces to nowhere."""
         traced = BentoMLContainer.tracing.exporter_type.get() is not None
-        for middleware in super().middlewares:
-            if middleware.cls is RunnerTrafficMetricsMiddleware:
-                kept.append(Middleware(_metrics, **middleware.kwargs))
-            elif middleware.cls is OpenTelemetryMiddleware and not traced:
-                continue
-            elif middleware.cls not in FOR_API_METHODS:
-                kept.append(middleware)
-        return [*kept, Middleware(Deadline, seconds=self.timeout_s)]
+        dropped = REPLACED if traced else REPLACED | {OpenTelemetryMiddleware}
+        return [middleware for middleware in super().middlewares if middleware.cls not in dropped]
+
+
+class Dispatch:
+    """Runs our routes directly; all else goes the long way through BentoML's routers."""
+
+    def __init__(self, app: FastAPI, others: ASGIApp) -> None:
+        self._app = app
+        self._others = others
+        self._direct = {
+            (route.path_format, method): route.direct
+            for route in app.routes
+            if isinstance(route, InferRoute)
+            for method in route.methods or ()
+        }
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        direct = self._direct.get((scope[TEMPLATE], scope["method"])) if scope["type"] == "http" else None
+        if direct is None:
+            await self._others(scope, receive, send)
+        else:
+            scope["app"] = self._app
+            await direct(scope, receive, send)
+
+
+class Closed:
+    """Answers everything with one error: for a server that must not serve as it was started."""
+
+    def __init__(self, error: HubError) -> None:
+        self._error = NotReady(str(error))
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            while (await receive())["type"] != "lifespan.shutdown":
+                await send({"type": "lifespan.startup.complete"})
+            await send({"type": "lifespan.shutdown.complete"})
+        else:
+            await error_response(self._error)(scope, receive, send)
 
 
 class HubService(Service[Any]):  # type: ignore[misc]
@@ -90,12 +154,20 @@ class HubService(Service[Any]):  # type: ignore[misc]
 
     def to_asgi(self, is_main: bool = True) -> ASGIApp:
         settings = self._mount()
+        try:
+            check_exposure(_bound(self.url), settings)
+        except BadConfig as error:
+            log.error("%s", error)
+            return Closed(error)
         self.inject_config()
         factory = HubAppFactory(self, is_main=is_main)
-        factory.timeout_s = settings.limits.timeout_s
         app = factory()
         paths = Paths([*app.routes, *self._app().routes])
-        return Gate(app, paths, body_bytes=settings.limits.body_bytes)
+        around: ASGIApp = Dispatch(self._app(), app)
+        for middleware in reversed(factory.kept()):
+            around = middleware.cls(around, *middleware.args, **middleware.kwargs)
+        namespace = BentoMLContainer.api_server_config.metrics.namespace.get()
+        return Gate(RouteMetrics(around, namespace), paths, body_bytes=settings.limits.body_bytes)
 
     @property
     def openapi_spec(self) -> Any:
@@ -115,3 +187,9 @@ class HubService(Service[Any]):  # type: ignore[misc]
         self.mount_apps: list[tuple[ASGIApp, str, str]] = []
         self.mount_asgi_app(build_app(settings), name="hub")
         return settings
+
+
+def _bound(url: str | None) -> str:
+    """Return the address BentoML bound; it writes "localhost" for every wildcard."""
+    host = urlsplit(url or "").hostname or "127.0.0.1"
+    return "0.0.0.0" if host == "localhost" else host

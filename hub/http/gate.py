@@ -41,21 +41,24 @@ class Paths:
             leaf = table.setdefault(template, _Leaf(template, pattern, set()))
             leaf.methods.update(methods)
 
-    def match(self, path: str, method: str) -> str:
-        """Return the template of the route that answers.
+    def match(self, path: str, method: str) -> tuple[str, dict[str, str]]:
+        """Return the template of the route that answers, and the path's parameters.
 
         Raises:
             NotFound: no route has that path.
             MethodNotAllowed: one has, with other methods.
         """
-        leaf = self._fixed.get(path) or next(
-            (leaf for leaf in self._open.values() if leaf.pattern.match(path)), None
-        )
-        if leaf is None:
-            raise NotFound("No such path. GET / is the page of all there are.")
+        found = self._fixed.get(path)
+        leaf, given = (found, {}) if found else self._search(path)
         if leaf.methods and method not in leaf.methods:
             raise MethodNotAllowed(f"{leaf.template} takes {', '.join(sorted(leaf.methods))}.")
-        return leaf.template
+        return leaf.template, given
+
+    def _search(self, path: str) -> tuple[_Leaf, dict[str, str]]:
+        for leaf in self._open.values():
+            if match := leaf.pattern.match(path):
+                return leaf, match.groupdict()
+        raise NotFound("No such path. GET / is the page of all there are.")
 
 
 class Gate:
@@ -80,7 +83,7 @@ class Gate:
             await send(message)
 
         try:
-            scope[TEMPLATE] = self._paths.match(scope["path"], scope["method"])
+            scope[TEMPLATE], scope["path_params"] = self._paths.match(scope["path"], scope["method"])
             self._check_length(headers)
         except HubError as error:
             await error_response(error)(scope, receive, numbered)

@@ -13,18 +13,17 @@ from typing import Any
 
 from fastapi import FastAPI
 from pydantic import BaseModel, Field, create_model
-from pydantic_core import to_json
 from starlette.requests import Request
 from starlette.responses import Response
 
 from hub.api import Model
-from hub.config import Limits
-from hub.errors import BadPlugin, HubError, TooLarge
+from hub.errors import BadPlugin, HubError
 from hub.http.hub import Hub, hub_of
 from hub.http.route import InferRoute, RawInferRoute
 from hub.http.schemas import DESCRIBED, ERRORS, DeploymentList, ItemError, TaskList
-from hub.http.wire import BadField, check_json, json_response, parse
+from hub.http.wire import json_response
 from hub.registry.host import LoadedTask
+from hub.serving.parsing import parse_call
 from hub.serving.pipeline import Answers
 from hub.serving.router import Resolve, Route, by_name, by_task
 
@@ -108,8 +107,8 @@ def _add_deployments(app: FastAPI, tasks: Sequence[LoadedTask]) -> None:
     results: Any = create_model("ItemResults", __base__=Model, items=(_list_of(outcome), ...))
 
     async def predict(request: Request, name: str, body: Any) -> Response:
-        limits = hub_of(request).limits
-        return await _answer(request, by_name(name), lambda route: _read(body, route.task.request, limits))
+        most = hub_of(request).limits.items
+        return await _answer(request, by_name(name), lambda route: parse_call(body, route.task.request, most))
 
     body = _any_of([asked, many])
     predict.__annotations__ = {"request": Request, "name": str, "body": body, "return": Response}
@@ -163,38 +162,9 @@ def _headers(route: Route, answers: Answers, took: float) -> dict[str, str]:
     }
 
 
-def _read(body: bytes, model: type[BaseModel], limits: Limits) -> Requests:
-    """Parse a body as one request, or as `items`; a bad item becomes an error in its place."""
-    if b'"items"' not in body or "items" in model.model_fields:
-        return [parse(body, model)], False
-    value = check_json(body)
-    if not isinstance(value, dict) or "items" not in value:
-        return [parse(body, model)], False
-    items = value["items"]
-    if extra := sorted(value.keys() - {"items"}):
-        raise BadField(f"{extra[0][:80]}: not known beside 'items'.", extra[0])
-    if not isinstance(items, list) or not items:
-        raise BadField("items: must be a list of at least one request.", "items")
-    if len(items) > limits.items:
-        raise TooLarge(
-            f"items holds {len(items):,} requests and the limit is {limits.items} (limits.items). Send fewer "
-            "at a time."
-        )
-    return [_item(index, item, model) for index, item in enumerate(items)], True
-
-
-def _item(index: int, item: object, model: type[BaseModel]) -> BaseModel | HubError:
-    try:
-        return parse(to_json(item), model)
-    except BadField as error:
-        return BadField(str(error), f"items.{index}.{error.field}".rstrip("."))
-    except HubError as error:
-        return error
-
-
 def _many(answers: Answers) -> bytes:
     parts = (
-        json.dumps(item.to_json(), ensure_ascii=False).encode()
+        json.dumps(item.to_json(), ensure_ascii=False, separators=(",", ":")).encode()
         if isinstance(item, HubError)
         else b'{"result":' + item.model_dump_json().encode() + b"}"
         for item in answers.items

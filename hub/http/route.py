@@ -1,30 +1,31 @@
-"""Routes that FastAPI describes and we run: its OpenAPI page, our reading, checking and errors."""
+"""Routes that FastAPI describes and we run: its OpenAPI page, our dispatch, reading, checking and errors."""
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 import logging
-from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 from fastapi.routing import APIRoute
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 
+from hub.config import Limits
 from hub.errors import HubError
 from hub.http.auth import Right
 from hub.http.hub import hub_of
-from hub.http.wire import error_response, parse, read_body
+from hub.http.patience import ClientLeft, Patience
+from hub.http.wire import error_response, read_body
 from hub.serving.faults import log_fault
+from hub.serving.parsing import parse
 
 __all__ = ["AdminRoute", "InferRoute", "RawInferRoute"]
 
 log = logging.getLogger(__name__)
 
-WATCH_AFTER_S = 0.1  # calls that are answered sooner are not worth asking whether the client has left
-CLIENT_GONE = Response(status_code=499)  # nobody reads it
+CLIENT_LEFT = Response(status_code=499)  # nobody reads it
 
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
@@ -38,33 +39,45 @@ class InferRoute(APIRoute):
     right = Right.INFER
     parses = True
 
+    async def direct(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer as an ASGI application of its own, for a scope that has `app` and `path_params`."""
+        request = Request(scope, receive, send)
+        response = await self._handler(request)
+        await response(scope, receive, send)
+
     def get_route_handler(self) -> Handler:
-        parameters = inspect.signature(self.endpoint, eval_str=True).parameters
-        body = parameters.get("body")
+        body = inspect.signature(self.endpoint, eval_str=True).parameters.get("body")
 
         async def handle(request: Request) -> Response:
             try:
                 return await self._answer(request, body)
             except HubError as error:
                 return error_response(error)
+            except ClientLeft:
+                return CLIENT_LEFT
             except Exception as error:
                 log_fault(log, f"{self.path_format} failed", error)
                 kind = type(error).__name__
                 return error_response(HubError(f"The server failed on this request ({kind}): see its log."))
 
+        self._handler = handle
         return handle
 
     async def _answer(self, request: Request, parameter: inspect.Parameter | None) -> Response:
         hub = hub_of(request)
         hub.keys.check(request.headers.get("authorization"), self.right)
         given: dict[str, Any] = dict(request.path_params)
-        if parameter is not None:
-            body = await read_body(request, hub.limits.body_bytes)
-            if body or parameter.default is parameter.empty:
-                given["body"] = parse(body, parameter.annotation) if self.parses else body
-        async with _until_client_leaves(request) as left:
+        async with Patience(self._seconds(hub.limits)) as patience:
+            if parameter is not None:
+                body = await read_body(request, hub.limits.body_bytes)
+                if body or parameter.default is parameter.empty:
+                    given["body"] = parse(body, parameter.annotation) if self.parses else body
+            patience.watch(request.receive)
             response: Response = await self.endpoint(request, **given)
-        return CLIENT_GONE if left else response
+        return response
+
+    def _seconds(self, limits: Limits) -> float:
+        return limits.timeout_s
 
 
 class RawInferRoute(InferRoute):
@@ -74,31 +87,9 @@ class RawInferRoute(InferRoute):
 
 
 class AdminRoute(InferRoute):
-    """Asks for the admin key."""
+    """Asks for the admin key, and sets no deadline: a deploy may have to load a base first."""
 
     right = Right.ADMIN
 
-
-@asynccontextmanager
-async def _until_client_leaves(request: Request) -> AsyncIterator[list[bool]]:
-    """Cancel the block when the client goes away; the list it yields is then not empty."""
-    loop, caller = asyncio.get_running_loop(), asyncio.current_task()
-    left: list[bool] = []
-    watchers: list[asyncio.Task[None]] = []
-
-    async def watch() -> None:
-        message = await request.receive()
-        if message["type"] == "http.disconnect" and caller is not None:
-            left.append(True)
-            caller.cancel()
-
-    timer = loop.call_later(WATCH_AFTER_S, lambda: watchers.append(loop.create_task(watch())))
-    try:
-        yield left
-    except asyncio.CancelledError:
-        if not left or caller is None or caller.uncancel():
-            raise
-    finally:
-        timer.cancel()
-        for watcher in watchers:
-            watcher.cancel()
+    def _seconds(self, limits: Limits) -> float:
+        return 0.0

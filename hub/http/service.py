@@ -4,10 +4,15 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import os
+from datetime import UTC, datetime
+from typing import cast
 
 import bentoml
 
 from hub.http.bento import HubService
+from hub.serving import record
 
 __all__ = ["svc"]
 
@@ -31,14 +36,22 @@ class GraftHub:
     @bentoml.on_startup  # type: ignore[untyped-decorator]
     async def load(self) -> None:
         """Load in the background, so that /livez answers meanwhile."""
-        self.bento_service.hub.runtime.start(asyncio.get_running_loop())
+        logging.getLogger("hub").setLevel(logging.INFO)  # BentoML leaves the root at WARNING
+        runtime = self.bento_service.hub.runtime
+        runtime.start(asyncio.get_running_loop())
+        if self.bento_service.url:  # known where BentoML's supervisor started this process
+            started = datetime.now(UTC).isoformat(timespec="seconds")
+            entry = record.ServerRecord(self.bento_service.url, os.getppid(), started)
+            record.write(runtime.settings.home, entry)
 
     @bentoml.on_shutdown  # type: ignore[untyped-decorator]
     async def unload(self) -> None:
-        await asyncio.to_thread(self.bento_service.hub.runtime.close)
+        runtime = self.bento_service.hub.runtime
+        await asyncio.to_thread(runtime.close)
+        record.erase(runtime.settings.home, os.getppid())
 
     async def __is_ready__(self) -> bool:
         return self.bento_service.hub.runtime.ready
 
 
-svc = GraftHub
+svc = cast(HubService, GraftHub)

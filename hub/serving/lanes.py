@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import copy
 import logging
+import os
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 from hub.api import Row, Tokenizer
@@ -22,7 +25,7 @@ from hub.serving.batcher import Batcher
 from hub.serving.meter import Meter
 from hub.serving.queue import Job
 
-__all__ = ["Lane", "Lanes"]
+__all__ = ["Lane", "Lanes", "encode_threads"]
 
 log = logging.getLogger(__name__)
 
@@ -31,23 +34,25 @@ ENGINE_CACHE = Path("cache") / "engines"
 
 
 class Tokenizers:
-    """One base's tokenizer, a copy for each thread: a fast tokenizer is not safe to share."""
+    """Copies of one base's tokenizer, lent to one thread each: a fast tokenizer is not safe to share."""
 
-    def __init__(self, base: Base) -> None:
+    def __init__(self, base: Base, copies: int) -> None:
         from hub.engine.loading import load_tokenizer
 
-        self._original: Tokenizer = load_tokenizer(base)
-        self._lock = threading.Lock()
-        self._local = threading.local()
+        original: Tokenizer = load_tokenizer(base)
+        self._free: SimpleQueue[Tokenizer] = SimpleQueue()
+        for _ in range(copies - 1):
+            self._free.put(copy.deepcopy(original))
+        self._free.put(original)
 
-    def mine(self) -> Tokenizer:
-        """Return the calling thread's copy."""
-        tokenizer: Tokenizer | None = getattr(self._local, "tokenizer", None)
-        if tokenizer is None:
-            with self._lock:
-                tokenizer = copy.deepcopy(self._original)
-            self._local.tokenizer = tokenizer
-        return tokenizer
+    @contextmanager
+    def borrow(self) -> Iterator[Tokenizer]:
+        """Lend a copy; waits while all are lent."""
+        tokenizer = self._free.get()
+        try:
+            yield tokenizer
+        finally:
+            self._free.put(tokenizer)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -118,7 +123,7 @@ class Lanes:
     def _build(self, base: Base) -> Lane:
         began = time.perf_counter()
         serve, limits = self._settings.serve, self._settings.limits
-        tokenizers = Tokenizers(base)
+        tokenizers = Tokenizers(base, encode_threads())
         engine = build_engine(
             base,
             kind=serve.engine,
@@ -137,8 +142,14 @@ class Lanes:
         )
         took = time.perf_counter() - began
         log.info("Opened base %s on the %s engine in %.1f s.", base.name, engine.info().name, took)
-        probe = _probe(tokenizers.mine())
+        with tokenizers.borrow() as tokenizer:
+            probe = _probe(tokenizer)
         return Lane(base, engine, SlotTable(serve.slots), batcher, tokenizers, probe, took)
+
+
+def encode_threads() -> int:
+    """How many threads turn text into rows, and rows into answers."""
+    return min(max(os.cpu_count() or 1, 2), 8)
 
 
 def _probe(tokenizer: Tokenizer) -> Row:

@@ -35,7 +35,10 @@ class Failure:
 
 
 class Reconciler:
-    """Converges on the catalog: on demand, and whenever its generation is seen to have moved."""
+    """Converges on the catalog: on demand, and whenever its generation is seen to have moved.
+
+    The first time it loads `preload` versions of each base, and leaves the rest to be loaded when asked.
+    """
 
     def __init__(
         self,
@@ -45,7 +48,7 @@ class Reconciler:
         router: Router,
         *,
         poll_s: float,
-        slots: int,
+        preload: int,
         meter: Meter,
     ) -> None:
         self._store = store
@@ -53,7 +56,7 @@ class Reconciler:
         self._residency = residency
         self._router = router
         self._poll_s = poll_s
-        self._slots = slots
+        self._preload = preload
         self._meter = meter
         self._moving = threading.RLock()
         self._stop = threading.Event()
@@ -103,8 +106,7 @@ class Reconciler:
                 base = deployment.stable.manifest.serving.base.fingerprint
                 loaded[base] += 1
                 try:
-                    # A fresh server fills its slots and leaves the rest to be loaded when asked for.
-                    if before.generation >= 0 or loaded[base] <= self._slots:
+                    if before.generation >= 0 or loaded[base] <= self._preload:
                         self.prepare(deployment.stable)
                     self._put(deployment)
                 except HubError as error:
@@ -121,7 +123,8 @@ class Reconciler:
         by_name = MappingProxyType({**routes.by_name, deployment.name: route})
         self._router.publish(Routes(routes.generation, by_name, routes.broken))
         self._meter.swap("ok")
-        log.info("Deployment %s now serves %s.", deployment.name, version.ref)
+        level = logging.INFO if routes.generation >= 0 else logging.DEBUG
+        log.log(level, "Deployment %s now serves %s.", deployment.name, version.ref)
 
     def _failed(self, deployment: Deployment, error: HubError) -> Failure:
         live = self._router.routes.by_name.get(deployment.name)

@@ -108,7 +108,7 @@ class Residency:
         if fresh:
             took = time.perf_counter() - began
             self._meter.load("ok", took)
-            log.info("Loaded %s in %.0f ms.", version.ref, took * 1000)
+            log.debug("Loaded %s in %.0f ms.", version.ref, took * 1000)
 
     def _write(self, lane: Lane, version: Version) -> bool:
         """Put a version into a slot; False if it is there already."""

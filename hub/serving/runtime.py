@@ -16,7 +16,7 @@ from hub.errors import HubError, NotReady
 from hub.registry.host import Registry
 from hub.serving.lanes import Lane, Lanes
 from hub.serving.meter import Meter, NoMeter
-from hub.serving.pipeline import Pipeline, deliver_to
+from hub.serving.pipeline import Pipeline
 from hub.serving.reconciler import Reconciler
 from hub.serving.residency import Residency
 from hub.serving.router import Router
@@ -52,12 +52,19 @@ class _Parts:
 
 
 class Runtime:
-    """One process's serving side. Constructing it is cheap; `start` loads, in a thread of its own."""
+    """One process's serving side. Constructing it is cheap; `start` loads, in a thread of its own.
 
-    def __init__(self, settings: Settings, registry: Registry, meter: Meter | None = None) -> None:
+    With `preload`, deployed versions are loaded before it is ready, as many as there are slots; the
+    others, or all without it, when first asked.
+    """
+
+    def __init__(
+        self, settings: Settings, registry: Registry, meter: Meter | None = None, *, preload: bool = True
+    ) -> None:
         self.settings = settings
         self.registry = registry
         self._meter = meter or NoMeter()
+        self._preload = settings.serve.slots if preload else 0
         self._parts: _Parts | None = None
         self._failed: HubError | None = None
         self._starter: threading.Thread | None = None
@@ -163,12 +170,14 @@ class Runtime:
         gc.collect()
         gc.freeze()  # what is loaded stays: keep the collector from walking over it again and again
         self._parts = parts
-        log.info("Ready after %.1f s.", time.perf_counter() - began)
+        live = len(parts.router.routes.by_name)
+        log.info("Ready after %.1f s with %d deployments.", time.perf_counter() - began, live)
 
     def _build(self, loop: asyncio.AbstractEventLoop) -> _Parts:
         settings, meter = self.settings, self._meter
         store = Store(settings.home)
-        lanes = Lanes(store.bases, settings, deliver=deliver_to(loop), meter=meter)
+        pipeline = Pipeline(settings.limits, loop)
+        lanes = Lanes(store.bases, settings, deliver=pipeline.forwarded, meter=meter)
         residency = Residency(lanes, meter, settings.home / SCRATCH)
         router = Router(residency)
         reconciler = Reconciler(
@@ -177,10 +186,10 @@ class Runtime:
             residency,
             router,
             poll_s=settings.serve.poll_ms / 1000,
-            slots=settings.serve.slots,
+            preload=self._preload,
             meter=meter,
         )
-        return _Parts(store, lanes, residency, router, reconciler, Pipeline(settings.limits))
+        return _Parts(store, lanes, residency, router, reconciler, pipeline)
 
     def _ready(self) -> _Parts:
         if self._failed:

@@ -1,0 +1,108 @@
+"""Closed-loop load over HTTP/1.1, run as a process of its own: `python -m benchmarks.load PLAN.json`.
+
+The plan names the host, the port, how many clients ask, for how long, and the requests they cycle
+through. Prints one JSON object of figures; times are in milliseconds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import statistics
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+__all__ = ["main"]
+
+ENGINE = re.compile(rb"engine;dur=([0-9.]+)")
+TOTAL = re.compile(rb"total;dur=([0-9.]+)")
+LENGTH = re.compile(rb"content-length: *(\d+)", re.IGNORECASE)
+WARM_S = 1.0
+
+
+@dataclass
+class Tally:
+    """What all clients saw after the warm-up."""
+
+    since: float
+    latency: list[float] = field(default_factory=list)
+    overhead: list[float] = field(default_factory=list)  # seen by the client, less the engine's time
+    inside: list[float] = field(default_factory=list)  # measured in the server, less the engine's time
+    failed: int = 0
+
+
+def main(plan_file: str) -> None:
+    """Run a plan and print its figures."""
+    plan = json.loads(Path(plan_file).read_text(encoding="utf-8"))
+    print(json.dumps(asyncio.run(run(plan))))
+
+
+async def run(plan: dict[str, Any]) -> dict[str, float]:
+    requests = [_encode(plan, path, body) for path, body in plan["requests"]]
+    tally = Tally(time.perf_counter() + WARM_S)
+    until = tally.since + plan["seconds"]
+    clients = (
+        client(plan["host"], plan["port"], requests[number:] + requests[:number], until, tally)
+        for number in range(plan["clients"])
+    )
+    await asyncio.gather(*clients)
+    return _figures(tally, plan["seconds"])
+
+
+async def client(host: str, port: int, requests: list[bytes], until: float, tally: Tally) -> None:
+    """Ask one request after another on one connection until the time is up."""
+    reader, writer = await asyncio.open_connection(host, port)
+    turn = 0
+    while (asked := time.perf_counter()) < until:
+        writer.write(requests[turn % len(requests)])
+        turn += 1
+        head = await reader.readuntil(b"\r\n\r\n")
+        length = LENGTH.search(head)
+        assert length, head
+        await reader.readexactly(int(length[1]))
+        answered = time.perf_counter()
+        if asked > tally.since and answered < until:
+            _note(tally, head, (answered - asked) * 1000)
+    writer.close()
+
+
+def _note(tally: Tally, head: bytes, latency: float) -> None:
+    if not head.startswith(b"HTTP/1.1 200"):
+        tally.failed += 1
+        return
+    tally.latency.append(latency)
+    engine, total = ENGINE.search(head), TOTAL.search(head)
+    if engine and total:
+        tally.overhead.append(latency - float(engine[1]))
+        tally.inside.append(float(total[1]) - float(engine[1]))
+
+
+def _encode(plan: dict[str, Any], path: str, body: Any) -> bytes:
+    payload = json.dumps(body).encode()
+    head = (
+        f"POST {path} HTTP/1.1\r\nhost: {plan['host']}:{plan['port']}\r\n"
+        f"content-type: application/json\r\ncontent-length: {len(payload)}\r\n\r\n"
+    )
+    return head.encode() + payload
+
+
+def _figures(tally: Tally, seconds: float) -> dict[str, float]:
+    latency = sorted(tally.latency) or [0.0]
+    figures = {
+        "rps": len(tally.latency) / seconds,
+        "p50_ms": statistics.median(latency),
+        "p99_ms": latency[min(int(len(latency) * 0.99), len(latency) - 1)],
+        "failed": tally.failed,
+    }
+    if tally.overhead:
+        figures["overhead_ms"] = statistics.median(tally.overhead)
+        figures["inside_ms"] = statistics.median(tally.inside)
+    return figures
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -1,0 +1,145 @@
+"""The same questions, asked of the catalog and of a runtime in this process: no server runs."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic_core import to_json
+
+from hub.config import Settings
+from hub.errors import HubError
+from hub.registry.host import Registry
+from hub.serving.client import Json, whoami
+from hub.serving.parsing import parse_call
+from hub.serving.residency import read_weights
+from hub.serving.router import by_name
+from hub.serving.runtime import SCRATCH, Runtime
+from hub.store.records import Deployment, Version
+from hub.store.store import Store
+
+__all__ = ["CatalogClient"]
+
+
+class CatalogClient:
+    """A client without a server; a running base is loaded only if something is predicted."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.url: str | None = None
+        self._settings = settings
+        self._store = Store(settings.home)
+        self._registry = Registry.of(settings)
+        self._local: _LocalRuntime | None = None
+
+    def __enter__(self) -> CatalogClient:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._local:
+            self._local.close()
+
+    def deploy(self, deployment: str, ref: str, why: str = "") -> Json:
+        version = self._store.get(ref)
+        self._check(version)
+        return _moved(self._store.deploy(deployment, version.ref, by=whoami(), why=why))
+
+    def rollback(self, deployment: str, why: str = "") -> Json:
+        current = self._store.deployment(deployment)
+        if current.previous:
+            self._check(current.previous)
+        return _moved(self._store.rollback(deployment, by=whoami(), why=why))
+
+    def deployment(self, name: str) -> Json:
+        deployment = self._store.deployment(name)
+        task = self._registry.task(deployment.task)
+        return {
+            **_summary(deployment),
+            "request": task.request.model_json_schema(),
+            "response": task.response.model_json_schema(mode="serialization"),
+        }
+
+    def predict(self, deployment: str, items: Sequence[Mapping[str, Any]]) -> list[Json]:
+        if self._local is None:
+            self._local = _LocalRuntime(self._settings, self._registry)
+        return self._local.predict(deployment, items)
+
+    def status(self) -> Json:
+        deployments = [_summary(deployment) for deployment in self._store.deployments()]
+        plugins = [
+            {"name": plugin.name, "state": plugin.state, "reason": plugin.reason, "tasks": list(plugin.tasks)}
+            for plugin in self._registry.plugins()
+        ]
+        return {
+            "server": None,
+            "generation": None,
+            "catalog_generation": self._store.generation(),
+            "catalog_error": "",
+            "deployments": deployments,
+            "failures": [],
+            "engines": [],
+            "plugins": plugins,
+        }
+
+    def _check(self, version: Version) -> None:
+        """Refuse what a server could not serve, as far as that can be told without loading the base."""
+        serving = version.manifest.serving
+        self._registry.spec(serving.task)
+        self._store.bases.by_fingerprint(serving.base.fingerprint)
+        read_weights(version, self._settings.home / SCRATCH)
+
+
+class _LocalRuntime:
+    """A runtime and the event loop it answers on, in a thread of their own."""
+
+    def __init__(self, settings: Settings, registry: Registry) -> None:
+        self._limits = settings.limits
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="local-hub", daemon=True)
+        self._thread.start()
+        self._runtime = Runtime(settings, registry, preload=False)
+        self._runtime.start(self._loop).join()
+
+    def predict(self, deployment: str, items: Sequence[Mapping[str, Any]]) -> list[Json]:
+        return asyncio.run_coroutine_threadsafe(self._predict(deployment, items), self._loop).result()
+
+    def close(self) -> None:
+        self._runtime.close()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    async def _predict(self, deployment: str, items: Sequence[Mapping[str, Any]]) -> list[Json]:
+        with await self._runtime.router.admit(by_name(deployment)) as admission:
+            body = to_json({"items": list(items)})
+            requests, _ = parse_call(body, admission.route.task.request, self._limits.items)
+            answers = await self._runtime.pipeline.run(admission, requests)
+        return [_outcome(item) for item in answers.items]
+
+
+def _outcome(item: BaseModel | HubError) -> Json:
+    return dict(item.to_json()) if isinstance(item, HubError) else {"result": item.model_dump(mode="json")}
+
+
+def _summary(deployment: Deployment) -> Json:
+    version = deployment.stable
+    return {
+        "name": deployment.name,
+        "task": deployment.task,
+        "version": str(version.ref),
+        "sha256": version.sha256,
+        "labels": list(version.manifest.serving.labels),
+        "updated": deployment.updated.isoformat(),
+    }
+
+
+def _moved(deployment: Deployment) -> Json:
+    return {
+        **{key: value for key, value in _summary(deployment).items() if key in ("name", "task", "version")},
+        "previous": str(deployment.previous.ref) if deployment.previous else None,
+        "generation": deployment.generation,
+        "prepare_ms": None,
+        "swap_ms": None,
+    }

@@ -1,0 +1,177 @@
+"""How a program beside the server talks to it: over HTTP, or to the catalog when no server runs."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import socket
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, NoReturn, Protocol
+from urllib.parse import quote
+
+import httpx
+
+from hub.config import Settings
+from hub.errors import BadRequest, HubError, NotFound, NotReady, Unauthorized
+from hub.serving import record
+
+__all__ = ["Client", "ServerClient", "connect", "find_server", "whoami"]
+
+KEY_FILE = "admin.key"
+PROBE_S = 2.0
+PATIENCE_S = 600.0  # a first deploy may load a base
+Json = dict[str, Any]
+
+
+class Client(Protocol):
+    """What can be asked of a hub; answers are the JSON objects that docs/http.md describes."""
+
+    url: str | None
+
+    def deploy(self, deployment: str, ref: str, why: str = "") -> Json:
+        """Put a version live under a name; `swap_ms` is null where no server runs."""
+
+    def rollback(self, deployment: str, why: str = "") -> Json:
+        """Go back to the version that was live before."""
+
+    def deployment(self, name: str) -> Json:
+        """Return a deployment with `task`, `version`, and the JSON schemas `request` and `response`."""
+
+    def predict(self, deployment: str, items: Sequence[Mapping[str, Any]]) -> list[Json]:
+        """Answer requests; each becomes {"result": ...} or {"error": ...}, in order."""
+
+    def status(self) -> Json:
+        """Describe the server, its engines, deployments and failures."""
+
+
+@contextmanager
+def connect(settings: Settings, server: str | None = None) -> Iterator[Client]:
+    """Open a client to `server`, else to HUB_SERVER, else to this home's server, else to its catalog.
+
+    Raises:
+        NotReady: a server was named and does not answer.
+    """
+    named = server or os.environ.get("HUB_SERVER")
+    url = named or find_server(settings)
+    if url is None:
+        from hub.serving.catalog_client import CatalogClient
+
+        with CatalogClient(settings) as local:
+            yield local
+        return
+    with ServerClient(url, key=_key(settings, local=not named)) as remote:
+        yield remote
+
+
+def find_server(settings: Settings) -> str | None:
+    """Return the address of the server of this home if it runs and answers."""
+    found = record.read(settings.home)
+    if found is None:
+        return None
+    try:
+        reply = httpx.get(f"{found.url}/livez", timeout=PROBE_S)
+    except httpx.HTTPError:
+        return None
+    return found.url if "x-hub-request-id" in reply.headers else None
+
+
+def whoami() -> str:
+    """Return user@machine, for the history of a deployment."""
+    try:
+        return f"{getpass.getuser()}@{socket.gethostname()}"[:200]
+    except (OSError, KeyError):  # a user id without a name
+        return f"{os.getuid()}@{socket.gethostname()}"[:200]
+
+
+class ServerClient:
+    """A client over HTTP; a server's error is raised as the class that has its code."""
+
+    def __init__(self, url: str, key: str = "") -> None:
+        self.url: str | None = url.rstrip("/")
+        headers = {"authorization": f"Bearer {key}"} if key else {}
+        self._http = httpx.Client(
+            base_url=url, headers=headers, timeout=httpx.Timeout(PATIENCE_S, connect=10)
+        )
+
+    def __enter__(self) -> ServerClient:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._http.close()
+
+    def deploy(self, deployment: str, ref: str, why: str = "") -> Json:
+        body = {"version": ref, "why": why, "by": whoami()}
+        return self._ask("PUT", f"/admin/deployments/{_part(deployment)}", body)
+
+    def rollback(self, deployment: str, why: str = "") -> Json:
+        body = {"why": why, "by": whoami()}
+        return self._ask("POST", f"/admin/deployments/{_part(deployment)}/rollback", body)
+
+    def deployment(self, name: str) -> Json:
+        found = self._ask("GET", "/v1/deployments")["deployments"]
+        for deployment in found:
+            if deployment["name"] == name:
+                tasks = {task["name"]: task for task in self._ask("GET", "/v1/tasks")["tasks"]}
+                task = tasks[deployment["task"]]
+                return {**deployment, "request": task["request"], "response": task["response"]}
+        raise NotFound.of("deployment", name, (deployment["name"] for deployment in found))
+
+    def predict(self, deployment: str, items: Sequence[Mapping[str, Any]]) -> list[Json]:
+        path = f"/v1/deployments/{_part(deployment)}/predict"
+        answers: list[Json] = self._ask("POST", path, {"items": list(items)})["items"]
+        return answers
+
+    def status(self) -> Json:
+        return {"server": self.url, **self._ask("GET", "/admin/status")}
+
+    def _ask(self, method: str, path: str, body: Json | None = None) -> Json:
+        try:
+            reply = self._http.request(method, path, json=body)
+        except httpx.TimeoutException:
+            raise NotReady(f"The server at {self.url} did not answer in time.") from None
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise NotReady(
+                f"The server at {self.url} cannot be reached: {error}. Is `hub serve` running there?"
+            ) from None
+        try:
+            answer = reply.json()
+        except ValueError:
+            answer = None
+        if reply.is_success and isinstance(answer, dict):
+            return answer
+        _raise(answer, reply.status_code, self.url)
+
+
+def _raise(answer: Any, status: int, url: str | None) -> NoReturn:
+    try:
+        code, message = str(answer["error"]["code"]), str(answer["error"]["message"])
+    except (TypeError, KeyError):
+        raise BadRequest(f"{url} answered {status}, and not as a GraftHub server does.") from None
+    if code == Unauthorized.code:
+        message += " Put the key in HUB_KEY."
+    raise next((kind for kind in _tree(HubError) if kind.code == code), HubError)(message)
+
+
+def _tree(kind: type[HubError]) -> Iterator[type[HubError]]:
+    yield kind
+    for child in kind.__subclasses__():
+        yield from _tree(child)
+
+
+def _part(name: str) -> str:
+    return quote(name, safe="")
+
+
+def _key(settings: Settings, *, local: bool) -> str:
+    """Return the key to show; one that is kept here is never sent to a server that was named."""
+    if key := os.environ.get("HUB_KEY"):
+        return key
+    if not local:
+        return ""
+    if (key := settings.serve.admin_key) and not key.startswith("sha256:"):
+        return key
+    try:
+        return (settings.home / KEY_FILE).read_text(encoding="ascii").strip()
+    except OSError:
+        return ""

@@ -1,0 +1,110 @@
+"""Strict JSON into request models; errors name the field and repeat nothing of the input."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import from_json, to_json
+
+from hub.errors import BadRequest, HubError, InvalidText, TooLarge
+
+__all__ = ["BadField", "check_json", "parse", "parse_call"]
+
+ModelT = TypeVar("ModelT", bound=BaseModel)
+
+MAX_PATH = 120  # characters of a field's path in an error: its parts may be keys that the caller chose
+
+
+class BadField(BadRequest):
+    """A value in a body is wrong; `field` is its path, "items.0.text"."""
+
+    def __init__(self, message: str, field: str = "") -> None:
+        super().__init__(message)
+        self.field = field[:MAX_PATH]
+
+    def to_json(self) -> dict[str, dict[str, str]]:
+        return {"error": {"code": self.code, "message": str(self), "field": self.field}}
+
+
+def parse(body: bytes, model: type[ModelT]) -> ModelT:
+    """Parse and validate a JSON body.
+
+    Raises:
+        BadField: a value is missing, of a wrong type or out of range.
+        BadRequest, InvalidText, TooLarge: it is not JSON, or a text in it cannot be used.
+    """
+    try:
+        value = model.model_validate_json(body)
+    except ValidationError as error:
+        raise _explain(body, error) from None
+    if b"NaN" in body or b"Infinity" in body:  # pydantic takes both; JSON has neither
+        check_json(body)
+    return value
+
+
+def parse_call(body: bytes, model: type[BaseModel], most: int) -> tuple[list[BaseModel | HubError], bool]:
+    """Parse a body that is one request, or `{"items": [request, ...]}`; tells whether it was a list.
+
+    A request in a list that is wrong becomes an error in its place.
+
+    Raises:
+        TooLarge: the list has more than `most` requests.
+        BadRequest: as `parse`, for a body that is one request.
+    """
+    value = check_json(body) if b'"items"' in body and "items" not in model.model_fields else None
+    if not isinstance(value, dict) or "items" not in value:
+        return [parse(body, model)], False
+    items = value["items"]
+    if extra := sorted(value.keys() - {"items"}):
+        raise BadField(f"{extra[0][:MAX_PATH]}: not known beside 'items'.", extra[0])
+    if not isinstance(items, list) or not items:
+        raise BadField("items: must be a list of at least one request.", "items")
+    if len(items) > most:
+        raise TooLarge(
+            f"items holds {len(items):,} requests and the limit is {most} (limits.items). Send fewer."
+        )
+    return [_item(f"items.{index}", item, model) for index, item in enumerate(items)], True
+
+
+def check_json(body: bytes) -> Any:
+    """Parse JSON of any shape, strictly: UTF-8, no NaN, no half surrogates, no endless nesting.
+
+    Raises:
+        BadRequest, InvalidText: it is not such JSON.
+    """
+    try:
+        return from_json(body, allow_inf_nan=False)
+    except ValueError as error:
+        raise _not_json(body, str(error)) from None
+
+
+def _item(path: str, item: object, model: type[BaseModel]) -> BaseModel | HubError:
+    try:
+        return parse(to_json(item), model)
+    except BadField as error:
+        return BadField(str(error), f"{path}.{error.field}".rstrip("."))
+    except HubError as error:
+        return error
+
+
+def _explain(body: bytes, error: ValidationError) -> HubError:
+    details = error.errors(include_url=False, include_input=False, include_context=False)
+    first = details[0]
+    if first["type"] == "json_invalid":
+        return _not_json(body, first["msg"].removeprefix("Invalid JSON: "))
+    path = ".".join(str(part) for part in first["loc"])[:MAX_PATH]
+    more = f" ({len(details) - 1} more wrong)" if len(details) > 1 else ""
+    return BadField(f"{path or 'The body'}: {first['msg']}{more}.", path)
+
+
+def _not_json(body: bytes, reason: str) -> HubError:
+    if not body.strip():
+        return BadRequest("The body is empty. Send a JSON object.")
+    try:
+        body.decode()
+    except UnicodeDecodeError as error:
+        return InvalidText(f"The body is not valid UTF-8: byte {error.start} fits no character.")
+    if "surrogate" in reason or "hex escape" in reason:
+        return InvalidText(f"The body holds half a surrogate pair or a broken \\u escape: {reason}.")
+    return BadRequest(f"The body is not valid JSON: {reason}.")

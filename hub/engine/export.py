@@ -49,7 +49,7 @@ def main() -> None:
     wanted = json.load(sys.stdin)
     path, layers = Path(wanted["path"]), tuple(wanted["layers"])
     if hasattr(os, "nice"):
-        os.nice(10)
+        os.nice(5)
     torch.manual_seed(0)
     graph = _Graph(_base(wanted["base"]), layers).eval()
     part = path.with_name(f"{path.name}.{os.getpid()}.part")

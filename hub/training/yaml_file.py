@@ -87,10 +87,17 @@ class _Builder:
             raise BadRecipe(f"{self.path}:{node.start_mark.line + 1}: has more than {MAX_NODES:,} values.")
         self.lines.setdefault(at, node.start_mark.line + 1)
         if isinstance(node, yaml.MappingNode):
+            self.refuse_tag(node, "map")
             return self.mapping(node, at)
         if isinstance(node, yaml.SequenceNode):
+            self.refuse_tag(node, "seq")
             return [self.value(item, (*at, index)) for index, item in enumerate(node.value)]
         return self.scalars.construct_object(node)
+
+    def refuse_tag(self, node: yaml.Node, plain: str) -> None:
+        if node.tag != f"tag:yaml.org,2002:{plain}":
+            line = node.start_mark.line + 1
+            raise BadRecipe(f"{self.path}:{line}: is not valid YAML: the tag {node.tag} is not known here.")
 
     def mapping(self, node: yaml.MappingNode, at: KeyPath) -> dict[Any, Any]:
         result: dict[Any, Any] = {}

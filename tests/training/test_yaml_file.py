@@ -1,0 +1,69 @@
+"""YAML files are bounded, and agree with yaml.safe_load where they are sound."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hub.errors import BadRecipe
+from hub.training.yaml_file import parse_scalar, read_yaml
+
+plain = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@given(plain)
+def test_values_are_those_of_safe_load(tmp_path_factory: pytest.TempPathFactory, value: object) -> None:
+    path = tmp_path_factory.getbasetemp() / "value.yaml"
+    path.write_text(yaml.safe_dump(value, allow_unicode=True), encoding="utf-8")
+    assert read_yaml(path).value == value
+
+
+def test_each_key_has_its_line(tmp_path: Path) -> None:
+    path = tmp_path / "a.yaml"
+    path.write_text("a: 1\nb:\n  - c: 2\n  - d:\n      e: 3\n", encoding="utf-8")
+    lines = read_yaml(path).lines
+    assert (lines["a",], lines["b", 0, "c"], lines["b", 1, "d", "e"]) == (1, 3, 5)
+
+
+def test_aliases_work_but_cannot_grow_without_end(tmp_path: Path) -> None:
+    path = tmp_path / "a.yaml"
+    path.write_text("a: &x [1, 2]\nb: *x\n", encoding="utf-8")
+    assert read_yaml(path).value == {"a": [1, 2], "b": [1, 2]}
+    bomb = "\n".join([f"a{n}: &x{n} [{', '.join([f'*x{n - 1}'] * 9) if n else 1}]" for n in range(9)])
+    path.write_text(bomb, encoding="utf-8")
+    with pytest.raises(BadRecipe, match="more than 20,000 values"):
+        read_yaml(path)
+    path.write_text("a: &x [*x]\n", encoding="utf-8")
+    with pytest.raises(BadRecipe, match=r"nested too deeply|more than"):
+        read_yaml(path)
+
+
+@pytest.mark.parametrize("text", ["[" * 5000, "a: " * 3000, "? [a]\n: b\n", "\x00", "{{a: 1}: 2}"])
+def test_hostile_text_is_refused(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "a.yaml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(BadRecipe, match=str(path)):
+        read_yaml(path)
+
+
+def test_a_huge_file_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.yaml"
+    path.write_text("# " + "x" * 300_000, encoding="utf-8")
+    with pytest.raises(BadRecipe, match="too large"):
+        read_yaml(path)
+
+
+def test_scalars_are_typed() -> None:
+    assert [parse_scalar(text) for text in ("2", "0.5", "true", "null", "[a, 1]", "word", "")] == [
+        2, 0.5, True, None, ["a", 1], "word", None,
+    ]  # fmt: skip
+    with pytest.raises(ValueError, match="put it in quotes"):
+        parse_scalar("[a")

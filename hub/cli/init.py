@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["config_text", "register"]
 
-_TEMPLATES = Path(__file__).parent / "templates"
+_EXAMPLE = Path(__file__).parent / "templates" / "example"
 _HEAD = """\
 # Settings of this GraftHub workspace. Every line that starts with "# name =" shows a default: take
 # the "# " away to change it. A variable such as HUB_SERVE__PORT=8080 goes before this file, and a flag
@@ -43,10 +43,8 @@ def init(
     config = folder / CONFIG_FILE
     if config.exists():
         raise Conflict(f"{config} exists: {folder.resolve()} is a workspace already.")
-    templates = [path for path in sorted(_TEMPLATES.rglob("*")) if path.is_file()]
-    files = {
-        folder / "adapters" / path.relative_to(_TEMPLATES): path.read_text("utf-8") for path in templates
-    }
+    target = folder / "adapters" / _EXAMPLE.name
+    files = {target / path.name: path.read_text("utf-8") for path in sorted(_EXAMPLE.iterdir())}
     files |= {folder / ".gitignore": _GITIGNORE, config: config_text()}
     written = [path for path, text in files.items() if _write(path, text)]
     if as_json:

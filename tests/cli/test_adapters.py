@@ -1,0 +1,163 @@
+"""`hub adapters` in this process, on adapters that plain PEFT made."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from hub.api import HeadKind
+from hub.bases.base import Base
+from hub.bases.cache import Bases
+from hub.cli.main import app
+from hub.config import find_home
+from hub.errors import BadAdapter, BadRequest, Conflict, HubError, InvalidName, NotFound, UnsupportedAdapter
+from hub.store.store import Store
+
+LABELS = "billing,bug,howto"
+
+
+def hub(*arguments: object, answer: str | None = None) -> Result:
+    return CliRunner().invoke(app, ["adapters", *map(str, arguments)], input=answer)
+
+
+def refused(kind: type[HubError], *arguments: object) -> str:
+    """Run a command that must raise `kind`; return the message."""
+    error = hub(*arguments).exception
+    assert isinstance(error, kind), error
+    return str(error)
+
+
+def stored() -> list[str]:
+    return [str(version.ref) for version in Store(find_home()).versions()]
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Base, Path]:
+    """A base, and a classifier with three labels that plain PEFT saved."""
+    from hub.testing.tiny import tiny_adapter, tiny_encoder
+
+    folder = tmp_path_factory.mktemp("made")
+    base = tiny_encoder(folder / "tiny")
+    adapter = tiny_adapter(base, folder / "tickets", kind=HeadKind.SEQUENCE, labels=LABELS.split(","))
+    return base, adapter
+
+
+@pytest.fixture
+def tickets(made: tuple[Base, Path]) -> Path:
+    """The adapter's folder, with its base pulled as `tiny`."""
+    base, adapter = made
+    Bases(find_home()).pull(str(base.path))
+    return adapter
+
+
+@pytest.fixture
+def imported(tickets: Path) -> str:
+    result = hub("import", tickets, "--task", "classification", "--base", "tiny", "--labels", LABELS)
+    assert result.exit_code == 0, result.exception
+    return "tickets@1"
+
+
+def test_a_plain_peft_folder_is_imported_under_its_own_name(tickets: Path) -> None:
+    result = hub("import", tickets, "--task", "classification", "--base", "tiny", "--labels", LABELS)
+    assert "Stored tickets@1 for the task classification." in result.stdout
+    assert "hub deploy tickets@1 --as tickets" in result.stdout
+    serving = Store(find_home()).get("tickets").manifest.serving
+    assert serving.labels == tuple(LABELS.split(","))
+    assert serving.settings["multi_label"] is False
+
+
+def test_options_of_the_task_are_checked_and_kept(tickets: Path) -> None:
+    common = ("import", tickets, "x", "--task", "classification", "--base", "tiny")
+    assert hub(*common, "--option", "multi_label=true", "--option", "threshold=0.25").exit_code == 0
+    settings = Store(find_home()).get("x").manifest.serving.settings
+    assert (settings["multi_label"], settings["threshold"]) == (True, 0.25)
+    assert "threshold" in refused(BadRequest, *common, "--option", "threshold=high")
+    assert "multi_label" in refused(BadRequest, *common, "--option", "thresold=1")
+    assert "key=value" in refused(BadRequest, *common, "--option", "multi_label")
+
+
+def test_a_folder_without_a_manifest_needs_task_and_base(tickets: Path) -> None:
+    for given in ((), ("--task", "classification"), ("--base", "tiny")):
+        assert "--task (see `hub plugins list`)" in refused(BadRequest, "import", tickets, *given)
+    assert "There is: tiny" in refused(
+        NotFound, "import", tickets, "--task", "classification", "--base", "huge"
+    )
+    assert "classification" in refused(NotFound, "import", tickets, "--task", "cooking", "--base", "tiny")
+    assert stored() == []
+
+
+def test_an_adapter_whose_head_the_task_does_not_have_is_refused(tickets: Path) -> None:
+    message = refused(BadAdapter, "import", tickets, "--task", "qa", "--base", "tiny")
+    assert "needs a span head, and this adapter has a sequence one" in message
+    assert stored() == []
+
+
+def test_a_method_that_cannot_be_served_is_refused(
+    made: tuple[Base, Path], tickets: Path, tmp_path: Path
+) -> None:
+    from hub.testing.tiny import tiny_adapter
+
+    dora = tiny_adapter(made[0], tmp_path / "dora", kind=HeadKind.SEQUENCE, labels=("a", "b"), use_dora=True)
+    message = refused(UnsupportedAdapter, "import", dora, "--task", "classification", "--base", "tiny")
+    assert "DoRA" in message
+    assert stored() == []
+
+
+def test_an_exported_version_is_imported_by_its_manifest(imported: str, tmp_path: Path) -> None:
+    exported = hub("export", imported, tmp_path / "out")
+    assert str(tmp_path / "out") in exported.stdout.replace("\n", "")
+    assert hub("import", tmp_path / "out", "again").exit_code == 0
+    store = Store(find_home())
+    assert store.get("again").sha256 == store.get("tickets").sha256
+    assert "not empty" in refused(Conflict, "export", imported, tmp_path / "out")
+
+
+def test_the_list_tells_what_is_live_where(imported: str) -> None:
+    Store(find_home()).deploy("live", imported, by="test")
+    line = hub("list").stdout.splitlines()[1].split()
+    assert line[:4] == ["tickets@1", "classification", "tiny", "live"]
+    found = json.loads(hub("list", "tickets", "--json").stdout)
+    assert [(each["version"], each["live_as"], each["labels"]) for each in found] == [
+        ("tickets@1", ["live"], LABELS.split(","))
+    ]
+    assert "There is: tickets" in refused(NotFound, "list", "other")
+
+
+def test_an_empty_store_says_what_to_do() -> None:
+    assert "hub train" in hub("list").stdout
+    assert json.loads(hub("list", "--json").stdout) == []
+
+
+def test_show_tells_all_of_one_version(imported: str) -> None:
+    told = hub("show", "tickets").stdout
+    for part in ("tickets@1", "sequence head", "billing, bug, howto", "multi_label", "imported at"):
+        assert part in told
+    found = json.loads(hub("show", imported, "--json").stdout)
+    assert found["manifest"]["serving"]["labels"] == LABELS.split(",")
+    assert found["sha256"] == Store(find_home()).get(imported).sha256
+
+
+def test_removing_asks_first(imported: str) -> None:
+    assert hub("rm", imported, answer="n\n").exit_code == 1
+    assert stored() == [imported]
+    result = hub("rm", imported, answer="y\n")
+    assert "Removed tickets@1." in result.stdout
+    assert stored() == []
+
+
+def test_yes_removes_without_asking_and_json_says_what(imported: str) -> None:
+    sha256 = Store(find_home()).get(imported).sha256
+    assert json.loads(hub("rm", imported, "--yes", "--json").stdout) == {
+        "removed": imported,
+        "sha256": sha256,
+    }
+
+
+def test_a_removal_must_name_a_version_that_nobody_needs(imported: str) -> None:
+    assert "There is: tickets@1" in refused(InvalidName, "rm", "tickets", "--yes")
+    Store(find_home()).deploy("live", imported, by="test")
+    assert "is live in 'live'" in refused(Conflict, "rm", imported, "--yes")
+    assert stored() == [imported]

@@ -18,6 +18,7 @@ BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_every_block_of_the_page_works(tmp_path: Path, minilm: Base) -> None:
     home = load_settings().home
     (home / "bases").mkdir(parents=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from typing import ClassVar
 
@@ -105,8 +106,8 @@ def _right(example: Example) -> tuple[str, ...]:
 
 
 def _label_order(label: str) -> tuple[bool, int, str]:
-    number = label.isascii() and label.removeprefix("-").isdigit()
-    return not number, int(label) if number else 0, label
+    number = re.fullmatch(r"-?[0-9]{1,18}", label)
+    return number is None, int(label) if number else 0, label
 
 
 def _target(example: Example, adapter: AdapterInfo) -> int | list[float]:

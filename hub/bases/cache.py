@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from hub.bases.base import Base, BaseKind
+from hub.bases.disk import sync
 from hub.bases.fingerprint import fingerprint, read_json
 from hub.bases.inspect import check_model_folder, inspect_folder
 from hub.bases.packages import Progress
@@ -80,15 +80,15 @@ class Bases:
         if here := self._pulled(name, origin):
             return here
         (self.folder / _LOCKS).mkdir(parents=True, exist_ok=True)
+        self._sweep()
         with FileLock(self._lock(name)):
-            self._sweep()
             if here := self._pulled(name, origin):
                 return here
             with _staged(self.folder / f".{name}{_PARTIAL}") as staging:
                 origin.fetch(staging, on_progress or _silent)
                 _seal(staging, name, origin.spec)
                 staging.rename(self.folder / name)
-                _sync(self.folder)
+                sync(self.folder)
         return self.get(name)
 
     def _pulled(self, name: str, origin: Source) -> Base | None:
@@ -118,7 +118,7 @@ class Bases:
             lock = FileLock(self._lock(left.name[1:].removesuffix(_PARTIAL)), timeout=0)
             try:
                 with lock:
-                    shutil.rmtree(left)
+                    shutil.rmtree(left, ignore_errors=True)
             except Timeout:
                 continue  # another process is pulling that base right now
 
@@ -148,24 +148,17 @@ def _seal(folder: Path, name: str, source: str) -> None:
     (folder / RECORD).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
     for path in folder.iterdir():
         path.chmod(0o644)
-        _sync(path)
+        sync(path)
 
 
 @contextmanager
 def _staged(folder: Path) -> Iterator[Path]:
+    shutil.rmtree(folder, ignore_errors=True)  # of a pull that was killed: the caller holds the lock
     folder.mkdir()
     try:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _silent(what: str, done: int, total: int) -> None:

@@ -187,5 +187,7 @@ def _reason(log: Path) -> str:
     lines = [line.strip() for line in log.read_text(encoding="utf-8", errors="replace").splitlines()]
     errors = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR: ")]
     reason = (errors or [line for line in lines if line] or ["pip said nothing"])[-1]
+    if "No module named pip" in reason:
+        return f"{reason}. Run: {sys.executable} -m ensurepip"
     unreached = any("Retrying (" in line for line in lines)
     return f"{reason} (the package index could not be reached)" if unreached else reason

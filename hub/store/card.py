@@ -54,9 +54,11 @@ def _front_matter(version: Version) -> dict[str, Any]:
 
 def _about(version: Version) -> str:
     serving = version.manifest.serving
+    summary = str((version.manifest.recipe or {}).get("summary") or "")
     lines = [
         f"# {version.name}",
         "",
+        *((summary, "") if summary else ()),
         f"Version {version.number} of an adapter for the task `{serving.task}`, {version.manifest.origin}.",
         "",
         f"- Base: {serving.base.name} (pull it with `hub base pull {serving.base.source}`), "

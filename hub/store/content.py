@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 import tempfile
 import time
@@ -14,6 +13,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from hub.bases.disk import sync
 from hub.bases.sources import upstream
 from hub.errors import BadAdapter
 from hub.store.manifest import MANIFEST_FILE, Manifest, Serving
@@ -78,20 +78,17 @@ class Contents:
             self.path(sha256).rename(aside / sha256)
         shutil.rmtree(aside)
 
-    def sweep(self, used: Collection[str], now: float | None = None) -> list[str]:
+    def sweep(self, used: Collection[str]) -> None:
         """Remove what a crash left: old private copies, and old contents that no row names.
 
         Called with the contents that are in use. An add holds the lock from renaming to its row, so
         while this holds it no content is between the two; if another process holds it, nothing is swept.
         """
-        oldest = (time.time() if now is None else now) - _ORPHAN_AGE
-        removed = []
+        oldest = time.time() - _ORPHAN_AGE
         for path in self.folder.iterdir():
             stray = path.name.startswith(_INCOMING) or (len(path.name) == 64 and path.name not in used)
             if stray and path.is_dir() and path.stat().st_mtime < oldest:
                 shutil.rmtree(path, ignore_errors=True)
-                removed.append(path.name)
-        return removed
 
     @contextmanager
     def try_lock(self) -> Iterator[bool]:
@@ -119,15 +116,6 @@ def content_hash(folder: Path, serving: Serving) -> str:
     canonical = json.dumps(serving.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
     digest.update(canonical.encode())
     return digest.hexdigest()
-
-
-def sync(path: Path) -> None:
-    """Flush a file or folder to disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _copy(source: Path, target: Path) -> None:

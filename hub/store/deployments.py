@@ -54,8 +54,8 @@ class Deployments:
         """
         check_name(name, "deployment")
         with self.catalog.write() as session:
-            version = self.find(session, ref)
-            task = self.version_of(version).manifest.serving.task
+            version = self._find(session, ref)
+            task = self._version_of(version).manifest.serving.task
             row = session.get(DeploymentRow, name)
             if row is None:
                 row = DeploymentRow(name=name, task=task, previous_id=None)
@@ -102,7 +102,7 @@ class Deployments:
                 _deployment_row(session, name)
             return moves
 
-    def find(self, session: Session, ref: VersionRef | str) -> VersionRow:
+    def _find(self, session: Session, ref: VersionRef | str) -> VersionRow:
         """Return the row a reference names, or raise NotFound listing what there is."""
         ref = parse_version_ref(ref) if isinstance(ref, str) else ref
         query = select(VersionRow).where(VersionRow.name == ref.name).order_by(VersionRow.number.desc())
@@ -116,7 +116,7 @@ class Deployments:
         names = session.scalars(select(VersionRow.name).distinct())
         raise NotFound.of("adapter", ref.name, names, "See `hub adapters list`.")
 
-    def version_of(self, row: VersionRow) -> Version:
+    def _version_of(self, row: VersionRow) -> Version:
         """Turn a catalog row into the value that travels."""
         return Version(
             name=row.name,
@@ -131,8 +131,8 @@ class Deployments:
         return Deployment(
             name=row.name,
             task=row.task,
-            stable=self.version_of(row.stable),
-            previous=self.version_of(row.previous) if row.previous else None,
+            stable=self._version_of(row.stable),
+            previous=self._version_of(row.previous) if row.previous else None,
             generation=row.generation,
             updated=datetime.fromisoformat(row.updated),
         )

@@ -89,7 +89,7 @@ class Store(Deployments):
         if name is not None:
             query = query.where(VersionRow.name == name)
         with self.catalog.read() as session:
-            return [self.version_of(row) for row in session.scalars(query)]
+            return [self._version_of(row) for row in session.scalars(query)]
 
     def get(self, ref: VersionRef | str) -> Version:
         """Return a version; without a number, the newest.
@@ -98,7 +98,7 @@ class Store(Deployments):
             NotFound: lists the versions of that name, or the names there are.
         """
         with self.catalog.read() as session:
-            return self.version_of(self.find(session, ref))
+            return self._version_of(self._find(session, ref))
 
     def remove(self, ref: VersionRef | str) -> Version:
         """Forget a version, and delete its files when no other version has the same content.
@@ -108,8 +108,8 @@ class Store(Deployments):
         """
         with self.contents.lock:
             with self.catalog.write() as session:
-                row = self.find(session, ref)
-                version = self.version_of(row)
+                row = self._find(session, ref)
+                version = self._version_of(row)
                 _refuse_if_deployed(session, row)
                 session.delete(row)
                 session.flush()
@@ -189,7 +189,7 @@ class Store(Deployments):
         with self.catalog.write() as session:
             same = session.scalar(select(VersionRow).filter_by(name=name, sha256=sha256))
             if same is not None:
-                return self.version_of(same)
+                return self._version_of(same)
             adapter = session.get(AdapterRow, name) or AdapterRow(name=name, last_number=0)
             adapter.last_number += 1
             session.add(adapter)
@@ -203,7 +203,7 @@ class Store(Deployments):
             )
             session.add(row)
             session.flush()
-            return self.version_of(row)
+            return self._version_of(row)
 
     def _sweep(self) -> None:
         with self.contents.try_lock() as held:

@@ -119,7 +119,8 @@ def test_a_pull_that_fails_half_way_leaves_nothing(bases: Bases, model_folder) -
     assert entries(bases) == set()
 
 
-def test_what_a_killed_pull_left_is_removed_by_the_next(bases: Bases, model_folder) -> None:
+@pytest.mark.parametrize("another", [True, False], ids=["of another base", "of the same base"])
+def test_what_a_killed_pull_left_is_removed_by_the_next(bases: Bases, model_folder, another: bool) -> None:
     folder = model_folder()
     killed = subprocess.run(
         [sys.executable, "-c", KILLED_HALF_WAY, str(bases.folder.parent), str(folder)], check=False
@@ -127,8 +128,8 @@ def test_what_a_killed_pull_left_is_removed_by_the_next(bases: Bases, model_fold
     assert killed.returncode == -signal.SIGKILL
     assert entries(bases) == {".model.partial"}
     assert bases.list() == []
-    other = bases.pull(str(model_folder("other", seed=3)))
-    assert entries(bases) == {"other"}
+    other = bases.pull(str(model_folder("other", seed=3) if another else folder))
+    assert entries(bases) == {other.name}
     assert bases.list() == [other]
 
 

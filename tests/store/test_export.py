@@ -77,6 +77,7 @@ def carded(store: Store, peft_folder):
             rejected_rows=4,
             licence="CC0-1.0",
         ),
+        recipe={"summary": "Sorts tickets."},
         libraries={"torch": "2.13.0", "peft": "0.21.2"},
     )
 
@@ -105,6 +106,7 @@ def test_the_front_matter_is_what_a_model_hub_reads(carded) -> None:
 def test_the_card_says_labels_figures_data_licence_and_how_to_load(carded) -> None:
     _, body = front_and_body(card(carded))
     for part in (
+        "# tickets\n\nSorts tickets.\n",
         "`yes: or`, `no # not`",
         "| accuracy | 0.9123 |",
         "1,200 rows of `rows: [1].csv`",

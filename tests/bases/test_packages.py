@@ -46,6 +46,25 @@ def test_a_wheel_is_downloaded_and_nothing_else_is_left(package_index, tmp_path:
     assert {what for what, _, _ in seen} == {"download carrier==1.2"}
 
 
+def test_an_sdist_is_downloaded_and_its_files_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shelf = tmp_path / "shelf"
+    shelf.mkdir()
+    files = {
+        "carrier-1.2/setup.py": b"from setuptools import setup\nsetup(name='carrier', version='1.2')\n",
+        "carrier-1.2/PKG-INFO": b"Metadata-Version: 2.1\nName: carrier\nVersion: 1.2\n",
+        "carrier-1.2/data/rows.txt": b"one\n",
+    }
+    (shelf / "carrier-1.2.tar.gz").write_bytes(tar_bytes(files))
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(shelf))
+    got = fetch_package("carrier==1.2", "sdist", tmp_path / "into")
+    assert list(got.parent.iterdir()) == [got]
+    with open_member(got, "data/rows.txt") as rows:
+        assert rows.read() == b"one\n"
+
+
 def test_a_wheel_with_another_sha256_than_stated_is_refused(package_index, tmp_path: Path) -> None:
     package_index("carrier", "1.2", {"carrier/x.txt": b"hello"})
     with pytest.raises(SourceUnavailable, match=r"(?i)hash"):

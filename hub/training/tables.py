@@ -143,8 +143,10 @@ def _json_lines(stream: IO[bytes]) -> Iterator[RawRow | BadRow]:
             value = json.loads(raw.removeprefix(b"\xef\xbb\xbf") if line == 1 else raw)
         except UnicodeDecodeError:
             yield BadRow(line, "is not UTF-8 text")
-        except (ValueError, RecursionError) as error:
-            yield BadRow(line, f"is not JSON: {str(error).split(':')[0]}")
+        except RecursionError:
+            yield BadRow(line, "is nested too deeply")
+        except ValueError as error:
+            yield BadRow(line, f"is not JSON: {getattr(error, 'msg', error)}")
         else:
             yield RawRow(line, value) if isinstance(value, dict) else BadRow(line, "is not a JSON object")
 

@@ -1,0 +1,146 @@
+"""Every format gives its rows with the line they stand on; what is no row is told, not dropped."""
+
+from __future__ import annotations
+
+import io
+import json
+from typing import Any
+
+import pytest
+
+from hub.errors import BadData
+from hub.training.recipe import Data
+from hub.training.tables import BadRow, RawRow, Table, open_table
+
+
+def opened(name: str, content: bytes, **settings: Any) -> Table:
+    return open_table(name, io.BytesIO(content), Data.model_validate({"source": name, **settings}))
+
+
+def rows(name: str, content: bytes, **settings: Any) -> list[RawRow | BadRow]:
+    return list(opened(name, content, **settings).rows)
+
+
+def test_csv_rows_carry_the_line_they_start_on() -> None:
+    content = b'text,label\r\n"two\r\nlines",a\r\n\r\nlast,b\r\n'
+    assert rows("a.csv", content) == [
+        RawRow(2, {"text": "two\r\nlines", "label": "a"}),
+        RawRow(5, {"text": "last", "label": "b"}),
+    ]
+
+
+def test_a_byte_order_mark_is_not_part_of_the_first_column() -> None:
+    assert opened("a.csv", b"\xef\xbb\xbftext,label\n").columns == ("text", "label")
+
+
+def test_rows_with_too_few_or_many_cells_are_bad() -> None:
+    assert rows("a.csv", b"text,label\none\none,two,three\ngood,a\n") == [
+        BadRow(2, "has 1 cells where the header has 2"),
+        BadRow(3, "has 3 cells where the header has 2"),
+        RawRow(4, {"text": "good", "label": "a"}),
+    ]
+
+
+def test_quotes_mean_nothing_in_tsv_unless_asked_for() -> None:
+    content = b'text\tlabel\n"so said" he\ta\n"x\ty"\n'
+    first, second = rows("a.tsv", content)
+    assert first == RawRow(2, {"text": '"so said" he', "label": "a"})
+    assert second == RawRow(3, {"text": '"x', "label": 'y"'})
+    assert rows("a.tsv", b'text\tlabel\n"x\ty"\ta\n', quotes=True) == [
+        RawRow(2, {"text": "x\ty", "label": "a"})
+    ]
+
+
+def test_a_file_without_a_header_has_numbered_columns() -> None:
+    table = opened("a.txt", b"1;good\n2;bad\n3\n", format="csv", delimiter=";", header=False)
+    assert table.columns == (0, 1)
+    assert list(table.rows) == [
+        RawRow(1, {0: "1", 1: "good"}),
+        RawRow(2, {0: "2", 1: "bad"}),
+        BadRow(3, "has 1 cells where the first row has 2"),
+    ]
+
+
+@pytest.mark.parametrize("content", [b"\n\n", b",\n1,2\n"])
+def test_a_header_of_nothing_is_told(content: bytes) -> None:
+    if content.strip():
+        with pytest.raises(BadData, match="has no header line"):
+            opened("a.csv", content)
+    else:
+        assert rows("a.csv", content) == []
+
+
+def test_a_column_named_twice_is_told() -> None:
+    with pytest.raises(BadData, match="column 'text' occurs twice"):
+        opened("a.csv", b"text,text\n")
+
+
+def test_a_field_past_all_bounds_is_bad_and_the_next_row_is_read() -> None:
+    content = b'text,label\n"' + b"x" * 500_000 + b'",a\ngood,b\n'
+    bad, good = rows("a.csv", content)
+    assert isinstance(bad, BadRow)
+    assert "field larger than" in bad.reason
+    assert good == RawRow(3, {"text": "good", "label": "b"})
+
+
+def test_json_lines_tell_what_is_no_object() -> None:
+    content = b'\xef\xbb\xbf{"text": "a"}\n\n[1]\n{"text"\n{"text": "\xff"}\n' + b"[" * 100_000
+    assert rows("a.jsonl", content) == [
+        RawRow(1, {"text": "a"}),
+        BadRow(3, "is not a JSON object"),
+        BadRow(4, "is not JSON: Expecting ':' delimiter"),
+        BadRow(5, "is not UTF-8 text"),
+        BadRow(6, "is nested too deeply"),
+    ]
+
+
+def test_squad_json_gives_a_row_for_each_question() -> None:
+    answer = {"text": "Rollo", "answer_start": 7}
+    questions = [
+        {"id": "1", "question": "Who?", "answers": [answer]},
+        {"id": "2", "question": "When?", "is_impossible": True, "answers": [answer]},
+        "odd",
+    ]
+    content = {"data": [{"title": "T", "paragraphs": [{"context": "Before Rollo", "qas": questions}]}]}
+    first, second, third = rows("a.json", json.dumps(content).encode())
+    assert isinstance(first, RawRow)
+    assert first.values == {
+        "id": "1", "title": "T", "context": "Before Rollo", "question": "Who?", "answers": [answer],
+    }  # fmt: skip
+    assert isinstance(second, RawRow)
+    assert second.values["answers"] == []
+    assert third == BadRow(3, "the question is not an object")
+
+
+def test_a_json_list_gives_its_objects() -> None:
+    assert rows("a.json", b'[{"text": "a"}, 3]') == [RawRow(1, {"text": "a"}), BadRow(2, "is not an object")]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "settings", "expected"),
+    [
+        ("a.json", b"{", {}, "is not JSON"),
+        ("a.json", b'"\xff"', {}, "is not UTF-8 text"),
+        ("a.json", b"{}", {}, "is not SQuAD JSON or a list of objects"),
+        ("a.json", b"[]", {"format": "squad"}, "is not SQuAD JSON ("),
+        ("a.parquet", b"PAR1 no", {}, "is not a Parquet file"),
+        ("a.doc", b"", {}, "say data.format"),
+    ],
+)
+def test_a_file_of_no_known_form_is_refused(
+    name: str, content: bytes, settings: dict[str, Any], expected: str
+) -> None:
+    with pytest.raises(BadData) as raised:
+        opened(name, content, **settings)
+    assert str(raised.value).startswith(f"{name}: {expected}")
+
+
+def test_parquet_rows_are_counted_from_one() -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    sink = io.BytesIO()
+    pq.write_table(pa.table({"text": ["a", None], "label": [1, 2]}), sink)
+    table = opened("a.parquet", sink.getvalue())
+    assert table.columns == ("text", "label")
+    assert list(table.rows) == [RawRow(1, {"text": "a", "label": 1}), RawRow(2, {"text": None, "label": 2})]

@@ -27,7 +27,8 @@
     ├── NotReady              503
     ├── DeadlineExceeded      504  a request took longer than limits.timeout_s
     ├── SourceUnavailable     502  a download failed
-    └── EngineFailed          500
+    ├── EngineFailed          500
+    └── HostFault             507  the disk or the operating system refused
 
 `code` is stable: clients may match on it. `str(error)` says what happened, to what, and what to do.
 """
@@ -52,6 +53,7 @@ __all__ = [
     "DeadlineExceeded",
     "EngineFailed",
     "Forbidden",
+    "HostFault",
     "HubError",
     "InvalidName",
     "InvalidText",
@@ -220,3 +222,16 @@ class SourceUnavailable(HubError):
 class EngineFailed(HubError):
     code = "engine_failed"
     status = 500
+
+
+class HostFault(HubError):
+    code = "host_fault"
+    status = 507
+
+    @classmethod
+    def of(cls, error: OSError) -> HostFault:
+        """Say what the operating system refused, and for which file."""
+        where = f" ({error.filename})" if error.filename else ""
+        return cls(
+            f"{error.strerror or error}{where}. Check permissions and free space; HUB_HOME says where state lives."
+        )

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 HEAVY = ("torch", "transformers", "peft", "onnxruntime", "bentoml", "datasets", "sklearn", "pandas", "numpy")
 
@@ -31,3 +34,17 @@ def test_help_lists_every_command() -> None:
     )
     commands = "init base plugins train adapters serve deploy rollback predict status quickstart".split()
     assert [command for command in commands if command not in done.stdout] == []
+
+
+def test_a_home_that_cannot_be_written_is_one_line_not_a_traceback(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    done = subprocess.run(
+        [sys.executable, "-m", "hub", "adapters", "list", "--json"],
+        check=False,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "HUB_HOME": str(tmp_path / "file" / "home")},
+    )
+    assert done.returncode == 1
+    assert json.loads(done.stdout)["error"]["code"] == "host_fault"
+    assert "Traceback" not in done.stderr

@@ -6,7 +6,7 @@ import typer
 
 from hub.cli import adapters, base, deploy, init, plugins, predict, quickstart, serve, status, train
 from hub.cli.output import fail
-from hub.errors import HubError
+from hub.errors import HostFault, HubError
 
 __all__ = ["app", "main"]
 
@@ -29,3 +29,5 @@ def main() -> None:
         app()
     except HubError as error:
         fail(error)
+    except OSError as error:
+        fail(HostFault.of(error))

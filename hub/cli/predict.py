@@ -2,10 +2,113 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
 import typer
+
+from hub.cli.deploy import SERVER
+from hub.cli.output import JSON_FLAG, print_json, say
+from hub.errors import BadRequest
+
+if TYPE_CHECKING:
+    from hub.serving.client import Client
 
 __all__ = ["register"]
 
 
 def register(app: typer.Typer) -> None:
     """Add the command to `app`."""
+    app.command()(predict)
+
+
+def predict(
+    deployment: Annotated[str, typer.Argument(help="A deployment.")],
+    text: Annotated[str | None, typer.Argument(help="What to ask: the task's first text field.")] = None,
+    body: Annotated[
+        str | None,
+        typer.Option("--input", help='All fields as JSON: \'{"question": "...", "context": "..."}\'.'),
+    ] = None,
+    file: Annotated[
+        Path | None, typer.Option(help="Ask every row of a CSV, TSV, JSONL or Parquet file.")
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="With --file: where answers go (csv, jsonl, parquet)."),
+    ] = None,
+    columns: Annotated[
+        list[str] | None, typer.Option("--map", help="With --file: field=column, where their names differ.")
+    ] = None,
+    server: Annotated[str | None, SERVER] = None,
+    as_json: Annotated[bool, JSON_FLAG] = False,
+) -> None:
+    """Ask a deployment one thing, or every row of a file; without a server, a base is loaded here."""
+    from hub.config import load_settings
+    from hub.serving.client import connect
+
+    if sum(given is not None for given in (text, body, file)) != 1:
+        raise BadRequest("Give one of: a TEXT, --input JSON, or --file FILE with -o OUTPUT.")
+    if (file is None) != (out is None):
+        raise BadRequest("--file and -o go together: the rows to ask, and the file that the answers go to.")
+    with connect(load_settings(), server) as client:
+        if file is None or out is None:
+            request = _from_json(body) if body is not None else _from_text(client, deployment, text or "")
+            _one(client, deployment, request, as_json)
+        else:
+            from hub.cli.predict_file import predict_file
+
+            predict_file(client, deployment, file, out, _mapping(columns or []), as_json)
+
+
+def _one(client: Client, deployment: str, request: dict[str, Any], as_json: bool) -> None:
+    from hub.serving.client import error_of
+
+    (answer,) = client.predict(deployment, [request])
+    if "error" in answer:
+        raise error_of(answer)
+    if as_json:
+        print_json(answer["result"])
+    else:
+        for key, value in answer["result"].items():
+            say_plain(key, value)
+
+
+def say_plain(key: str, value: object) -> None:
+    """Print one field of an answer."""
+    from rich.markup import escape
+
+    shown = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    say(f"[dim]{escape(key)}:[/] {escape(shown)}")
+
+
+def _from_text(client: Client, deployment: str, text: str) -> dict[str, Any]:
+    """Put the text into the request's first text field, if that is all the request needs."""
+    described = client.deployment(deployment)
+    schema = described["request"]
+    fields = [name for name, about in schema["properties"].items() if about.get("type") == "string"]
+    needed = schema.get("required", [])
+    if not fields or set(needed) - {fields[0]}:
+        example = json.dumps(schema.get("examples", [{}])[0], ensure_ascii=False)
+        raise BadRequest(
+            f"The task {described['task']!r} needs more than one text: {', '.join(needed)}. "
+            f"Use --input, such as --input '{example}'."
+        )
+    return {fields[0]: text}
+
+
+def _from_json(body: str) -> dict[str, Any]:
+    try:
+        value = json.loads(body)
+    except ValueError as error:
+        raise BadRequest(f"--input is not JSON: {error}.") from None
+    if not isinstance(value, dict):
+        raise BadRequest("--input must be a JSON object with the request's fields.")
+    return value
+
+
+def _mapping(pairs: list[str]) -> dict[str, str]:
+    mapping = dict(pair.partition("=")[::2] for pair in pairs)
+    if bad := [field for field, column in mapping.items() if not field or not column]:
+        raise BadRequest(f"--map takes field=column, not {bad[0]!r}.")
+    return mapping

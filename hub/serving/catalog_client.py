@@ -33,6 +33,7 @@ class CatalogClient:
         self._store = Store(settings.home)
         self._registry = Registry.of(settings)
         self._local: _LocalRuntime | None = None
+        self._starting = threading.Lock()
 
     def __enter__(self) -> CatalogClient:
         return self
@@ -62,8 +63,9 @@ class CatalogClient:
         }
 
     def predict(self, deployment: str, items: Sequence[Mapping[str, Any]]) -> list[Json]:
-        if self._local is None:
-            self._local = _LocalRuntime(self._settings, self._registry)
+        with self._starting:
+            if self._local is None:
+                self._local = _LocalRuntime(self._settings, self._registry)
         return self._local.predict(deployment, items)
 
     def status(self) -> Json:

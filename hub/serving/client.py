@@ -7,7 +7,7 @@ import os
 import socket
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, NoReturn, Protocol
+from typing import Any, Protocol
 from urllib.parse import quote
 
 import httpx
@@ -16,7 +16,7 @@ from hub.config import Settings
 from hub.errors import BadRequest, HubError, NotFound, NotReady, Unauthorized
 from hub.serving import record
 
-__all__ = ["Client", "ServerClient", "connect", "find_server", "whoami"]
+__all__ = ["Client", "ServerClient", "connect", "error_of", "find_server", "whoami"]
 
 KEY_FILE = "admin.key"
 PROBE_S = 2.0
@@ -140,17 +140,22 @@ class ServerClient:
             answer = None
         if reply.is_success and isinstance(answer, dict):
             return answer
-        _raise(answer, reply.status_code, self.url)
+        raise error_of(answer)
 
 
-def _raise(answer: Any, status: int, url: str | None) -> NoReturn:
+def error_of(answer: Any) -> HubError:
+    """Turn an error object from the wire into the error it tells of.
+
+    Raises:
+        BadRequest: it is no such object.
+    """
     try:
         code, message = str(answer["error"]["code"]), str(answer["error"]["message"])
     except (TypeError, KeyError):
-        raise BadRequest(f"{url} answered {status}, and not as a GraftHub server does.") from None
+        raise BadRequest("The answer is not one that a GraftHub server gives.") from None
     if code == Unauthorized.code:
         message += " Put the key in HUB_KEY."
-    raise next((kind for kind in _tree(HubError) if kind.code == code), HubError)(message)
+    return next((kind for kind in _tree(HubError) if kind.code == code), HubError)(message)
 
 
 def _tree(kind: type[HubError]) -> Iterator[type[HubError]]:

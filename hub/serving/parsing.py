@@ -13,6 +13,7 @@ __all__ = ["BadField", "check_json", "parse", "parse_call"]
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
+TOLD = 3  # wrong fields that a message names
 MAX_PATH = 120  # characters of a field's path in an error: its parts may be keys that the caller chose
 
 
@@ -93,9 +94,13 @@ def _explain(body: bytes, error: ValidationError) -> HubError:
     first = details[0]
     if first["type"] == "json_invalid":
         return _not_json(body, first["msg"].removeprefix("Invalid JSON: "))
-    path = ".".join(str(part) for part in first["loc"])[:MAX_PATH]
-    more = f" ({len(details) - 1} more wrong)" if len(details) > 1 else ""
-    return BadField(f"{path or 'The body'}: {first['msg']}{more}.", path)
+    told = "; ".join(f"{_path(detail['loc'])}: {detail['msg']}" for detail in details[:TOLD])
+    more = f"; and {len(details) - TOLD} more" if len(details) > TOLD else ""
+    return BadField(f"{told}{more}.", _path(first["loc"]) if first["loc"] else "")
+
+
+def _path(parts: tuple[int | str, ...]) -> str:
+    return ".".join(str(part) for part in parts)[:MAX_PATH] or "body"
 
 
 def _not_json(body: bytes, reason: str) -> HubError:

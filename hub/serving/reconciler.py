@@ -62,6 +62,7 @@ class Reconciler:
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._poll, name="reconciler", daemon=True)
         self._retry_at = 0.0  # monotonic
+        self._served: dict[str, Version] = {}  # routed at some time, and not drained since
         self.failures: dict[str, Failure] = {}
         self.catalog_error = ""
 
@@ -112,7 +113,7 @@ class Reconciler:
                 except HubError as error:
                     failures[deployment.name] = self._failed(deployment, error)
             self._finish(generation, wanted, failures)
-            self._drain(before, wanted)
+            self._drain(wanted)
 
     def _put(self, deployment: Deployment) -> None:
         routes = self._router.routes
@@ -122,6 +123,7 @@ class Reconciler:
         )
         by_name = MappingProxyType({**routes.by_name, deployment.name: route})
         self._router.publish(Routes(routes.generation, by_name, routes.broken))
+        self._served[version.sha256] = version
         self._meter.swap("ok")
         level = logging.INFO if routes.generation >= 0 else logging.DEBUG
         log.log(level, "Deployment %s now serves %s.", deployment.name, version.ref)
@@ -144,13 +146,12 @@ class Reconciler:
         self.failures = failures
         self._retry_at = time.monotonic() + RETRY_AFTER_S
 
-    def _drain(self, before: Routes, wanted: dict[str, Deployment]) -> None:
-        """Free what neither answers nor could be rolled back to."""
+    def _drain(self, wanted: dict[str, Deployment]) -> None:
+        """Free what neither answers any more nor could be rolled back to."""
         kept = {route.version.sha256 for route in self._router.routes.by_name.values()}
         kept |= {deployment.previous.sha256 for deployment in wanted.values() if deployment.previous}
-        for route in before.by_name.values():
-            if route.version.sha256 not in kept:
-                self._residency.drain(route.version)
+        for sha256 in self._served.keys() - kept:
+            self._residency.drain(self._served.pop(sha256))
 
     def _poll(self) -> None:
         while not self._stop.wait(self._poll_s):

@@ -16,7 +16,7 @@ import numpy as np
 from hub.api import HeadKind
 from hub.engine.peft_format import parse
 from hub.engine.protocol import BARE_SLOT, AdapterWeights, EngineRow
-from hub.engine.slots import Lease, SlotState
+from hub.engine.slots import Lease, Reservation, SlotState, SlotTable, SlotView
 from hub.errors import BadAdapter, EngineFailed, HubError, Overloaded
 from hub.serving.lanes import Lane, Lanes
 from hub.serving.meter import Meter
@@ -28,6 +28,9 @@ __all__ = ["Residency", "read_weights"]
 
 log = logging.getLogger(__name__)
 
+SLOT_POLL_S = 0.002
+DRAIN_AFTER_S = 0.05  # leases are short: mostly a slot is idle before that
+SLOT_WAIT_S = 10.0
 RETRY_AFTER_S = 30.0  # how long a version that failed to load is not tried again by mere requests
 
 
@@ -116,7 +119,7 @@ class Residency:
             return False
         weights = read_weights(version, self._scratch)
         lane.engine.check(weights)
-        reservation = lane.slots.reserve(version.sha256)
+        reservation = _reserve(lane.slots, version.sha256)
         if reservation is None:  # it was draining, and is resident again
             return False
         try:
@@ -132,6 +135,32 @@ class Residency:
 
     def _report(self, lane: Lane) -> None:
         self._meter.slots(lane.base.name, len(lane.slots.view()), lane.slots.capacity)
+
+
+def _reserve(slots: SlotTable, sha256: str) -> Reservation | None:
+    """Reserve a slot; while none is idle, wait, and soon take the longest unused one out of use.
+
+    Raises:
+        Overloaded: no slot came free in time.
+    """
+    began = time.monotonic()
+    drained = False
+    while True:
+        try:
+            return slots.reserve(sha256)
+        except Overloaded:
+            waited = time.monotonic() - began
+            if waited > SLOT_WAIT_S:
+                raise
+        if not drained and waited > DRAIN_AFTER_S and (busy := _busy(slots)):
+            slots.drain(busy[0].key)
+            drained = True
+        time.sleep(SLOT_POLL_S)
+
+
+def _busy(slots: SlotTable) -> list[SlotView]:
+    """Return the leased versions that may be drained, least recently used first."""
+    return [view for view in slots.view() if view.state is SlotState.RESIDENT and not view.pinned]
 
 
 def read_weights(version: Version, scratch: Path) -> AdapterWeights:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from safetensors.numpy import load_file, save_file
 from starlette.testclient import TestClient
 
 from hub.bases.base import Base
@@ -20,6 +21,7 @@ from hub.store.store import Store
 from hub.testing.homes import add_version, plain_adapter
 
 AddVersion = Callable[..., Version]
+Edit = Callable[[str, Any], Any]
 ADMIN_KEY = "an-admin-key-for-tests"
 
 
@@ -49,10 +51,13 @@ def tiny_base(fake_settings: Settings, tiny_base_folder: Path) -> Base:
 
 @pytest.fixture
 def add(store: Store, tiny_base: Base, tmp_path: Path) -> AddVersion:
-    """Store a fake sentiment adapter whose answers depend on `seed`."""
+    """Store a fake sentiment adapter whose answers depend on `seed`; `edit` changes its tensors first."""
 
-    def build(name: str = "mood", seed: int = 0, **more: object) -> Version:
+    def build(name: str = "mood", seed: int = 0, edit: Edit | None = None, **more: object) -> Version:
         folder = plain_adapter(tmp_path / f"adapter-{name}-{seed}", seed=seed)
+        if edit:
+            weights = folder / "adapter_model.safetensors"
+            save_file({key: edit(key, value) for key, value in load_file(weights).items()}, weights)
         return add_version(store, tiny_base, name, folder, **more)
 
     return build

@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
+from safetensors.numpy import load_file, save_file
 
 from hub.bases.base import Base
 from hub.bases.cache import Bases
 from hub.config import Settings, load_settings
+from hub.registry.host import Registry
+from hub.serving.lanes import Lane
+from hub.serving.router import by_name
+from hub.serving.runtime import Runtime
 from hub.store.records import Version
 from hub.store.store import Store
 from hub.testing.homes import add_version, plain_adapter
 
 AddVersion = Callable[..., Version]
+Edit = Callable[[str, Any], Any]
 
 
 @pytest.fixture(scope="session")
@@ -43,10 +55,97 @@ def tiny_base(fake_settings: Settings, tiny_base_folder: Path) -> Base:
 
 @pytest.fixture
 def add(store: Store, tiny_base: Base, tmp_path: Path) -> AddVersion:
-    """Store a fake sentiment adapter whose answers depend on `seed`."""
+    """Store a fake sentiment adapter whose answers depend on `seed`; `edit` changes its tensors first."""
 
-    def build(name: str = "mood", seed: int = 0, **more: object) -> Version:
+    def build(name: str = "mood", seed: int = 0, edit: Edit | None = None, **more: object) -> Version:
         folder = plain_adapter(tmp_path / f"adapter-{name}-{seed}", seed=seed)
+        if edit:
+            weights = folder / "adapter_model.safetensors"
+            save_file({key: edit(key, value) for key, value in load_file(weights).items()}, weights)
         return add_version(store, tiny_base, name, folder, **more)
 
     return build
+
+
+class Harness:
+    """A started runtime, asked from ordinary threads."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.loop = asyncio.new_event_loop()
+        self.thread = threading.Thread(target=self.loop.run_forever, daemon=True)
+        self.thread.start()
+        self.runtime = Runtime(settings, Registry.of(settings))
+        self.runtime.start(self.loop).join()
+
+    def ask(self, name: str, *texts: str) -> Answered:
+        return self.submit(name, *texts).result(30)
+
+    def submit(self, name: str, *texts: str) -> Future[Answered]:
+        return asyncio.run_coroutine_threadsafe(self._ask(name, texts), self.loop)
+
+    async def _ask(self, name: str, texts: Sequence[str]) -> Answered:
+        with await self.runtime.router.admit(by_name(name)) as admission:
+            model = admission.route.task.request
+            requests = [model.model_construct(text=text) for text in texts]
+            answers = await self.runtime.pipeline.run(admission, requests)
+            return Answered(str(admission.route.version.ref), answers.items)
+
+    @property
+    def lane(self) -> Lane:
+        (lane,) = self.runtime._ready().lanes.all()
+        return lane
+
+    def leases(self) -> int:
+        return sum(view.leases for view in self.lane.slots.view())
+
+    def live(self) -> dict[str, str]:
+        return {name: str(route.version.ref) for name, route in self.runtime.router.routes.by_name.items()}
+
+    def close(self) -> None:
+        self.runtime.close()
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        self.thread.join()
+        self.loop.close()
+
+
+@dataclass(frozen=True)
+class Answered:
+    version: str
+    items: Sequence[Any]
+
+    @property
+    def scores(self) -> dict[str, float]:
+        (item,) = self.items
+        if isinstance(item, Exception):
+            raise item
+        return item.scores
+
+
+@pytest.fixture
+def start(fake_settings: Settings) -> Iterator[Callable[..., Harness]]:
+    """Start a runtime on the fake engine; flags are those of `serve`, or limits given as a mapping."""
+    started: list[Harness] = []
+
+    def build(limits: dict[str, Any] | None = None, **serve: Any) -> Harness:
+        flags = {"serve": {"engine": "fake", "slots": 4, "poll_ms": 20} | serve, "limits": limits or {}}
+        started.append(Harness(load_settings(flags=flags)))
+        return started[-1]
+
+    yield build
+    for harness in started:
+        harness.close()
+
+
+def until(holds: Callable[[], bool], seconds: float = 20) -> bool:
+    """Wait for something that another thread is about to do."""
+    deadline = time.monotonic() + seconds
+    while not holds():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.005)
+    return True
+
+
+@pytest.fixture(name="until")
+def _until() -> Callable[..., bool]:
+    return until

@@ -1,0 +1,210 @@
+"""`hub predict --file`: every row of a data file asked, a few calls at a time, answers in order."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+import time
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any, TypeVar
+
+from hub.cli.answer_files import open_answers
+from hub.cli.output import error_console, print_json, progress, say
+from hub.errors import BadData, BadRequest, Overloaded
+from hub.serving.client import Client
+from hub.training.recipe import Data
+from hub.training.sources import open_source
+from hub.training.tables import BadRow, RawRow, open_table
+
+__all__ = ["predict_file"]
+
+ROWS_AT_ONCE = 64  # in one call
+CALLS_AT_ONCE = 4
+PAUSES_S = (0.2, 0.5, 1.0, 2.0, 5.0)  # before a call that a busy server refused is made again
+SHOWN = 5  # bad rows that are named on the screen
+ERROR = "error"
+
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A row of the input, and its request or the reason there is none."""
+
+    line: int
+    row: Mapping[str, Any]
+    request: Mapping[str, Any] | None
+    reason: str = ""
+
+
+def predict_file(
+    client: Client, deployment: str, source: Path, out: Path, columns: Mapping[str, str], as_json: bool
+) -> None:
+    """Write the input's columns with the answer's, and the reason for a row that has none, to `out`.
+
+    Raises:
+        BadData: the file cannot be read, has none of the fields, or not one row could be answered.
+    """
+    described = client.deployment(deployment)
+    answer_columns = list(described["response"].get("properties", {}))
+    answered, bad = 0, []
+    data = Data(source=str(source))
+    with (
+        open_source(str(source), Path.cwd(), Path.cwd()) as opened,
+        _atomically(out) as partial,
+        open_answers(partial, out.suffix) as answers,
+        progress(quiet=as_json) as bars,
+    ):
+        table = open_table(opened.name, opened.stream, data)
+        rows = (_asked(row, described["request"], columns) for row in table.rows)
+        bar = bars.add_task(f"Asking {deployment}", total=_about_how_many(source))
+        for asked, answer in _answered(client, deployment, rows):
+            fields, reason = _fields(asked, answer, answer_columns)
+            answers.add(fields)
+            answered += not reason
+            if reason:
+                bad.append((asked.line, reason))
+            bars.advance(bar)
+        bars.update(bar, total=answered + len(bad))
+        if not answered and bad:
+            raise BadData(f"Not one of {len(bad)} rows could be answered. Line {bad[0][0]}: {bad[0][1]}")
+    _report(answered, bad, out, as_json)
+
+
+def _report(answered: int, bad: Sequence[tuple[int, str]], out: Path, as_json: bool) -> None:
+    if as_json:
+        failures = [{"line": line, "reason": reason} for line, reason in bad]
+        print_json({"answered": answered, "failed": len(bad), "output": str(out), "failures": failures})
+        return
+    from rich.markup import escape
+
+    say(f"{answered:,} rows answered, {len(bad):,} not; written to [bold]{escape(str(out))}[/].")
+    for line, reason in bad[:SHOWN]:
+        error_console().print(f"[yellow]line {line}[/]: {escape(reason)}")
+    if len(bad) > SHOWN:
+        error_console().print(f"... and {len(bad) - SHOWN:,} more; the column {ERROR!r} has every reason.")
+
+
+def _asked(row: RawRow | BadRow, schema: Mapping[str, Any], columns: Mapping[str, str]) -> Asked:
+    if isinstance(row, BadRow):
+        return Asked(row.line, {}, None, row.reason)
+    values = {str(key): value for key, value in row.values.items()}
+    request = {}
+    for field, about in schema["properties"].items():
+        value = values.get(columns.get(field, field))
+        if value is not None and (value != "" or field in schema.get("required", [])):
+            request[field] = _typed(value, about)
+    try:
+        json.dumps(request, ensure_ascii=False).encode()
+    except (UnicodeEncodeError, TypeError, ValueError):
+        return Asked(row.line, values, None, "is not UTF-8 text, or no JSON value")
+    return Asked(row.line, values, request)
+
+
+def _typed(value: Any, about: Mapping[str, Any]) -> Any:
+    """Turn a cell of text into the number or truth value that the field takes."""
+    kinds = {about.get("type"), *(option.get("type") for option in about.get("anyOf", []))}
+    if isinstance(value, str) and "string" not in kinds:
+        try:
+            return json.loads(value)
+        except ValueError:
+            return value
+    return value
+
+
+def _answered(client: Client, deployment: str, rows: Iterator[Asked]) -> Iterator[tuple[Asked, Any]]:
+    """Yield every row with its answer (None if it had no request), in order, a few calls ahead."""
+    with ThreadPoolExecutor(CALLS_AT_ONCE) as threads:
+        ahead: deque[tuple[list[Asked], Future[list[dict[str, Any]]]]] = deque()
+        for batch in _batches(rows, ROWS_AT_ONCE):
+            ahead.append((batch, threads.submit(_call, client, deployment, batch)))
+            if len(ahead) >= CALLS_AT_ONCE:
+                yield from _matched(*ahead.popleft())
+        while ahead:
+            yield from _matched(*ahead.popleft())
+
+
+def _matched(batch: Sequence[Asked], call: Future[list[dict[str, Any]]]) -> Iterator[tuple[Asked, Any]]:
+    answers = iter(call.result())
+    for asked in batch:
+        yield asked, None if asked.request is None else next(answers)
+
+
+def _call(client: Client, deployment: str, batch: Sequence[Asked]) -> list[dict[str, Any]]:
+    requests = [asked.request for asked in batch if asked.request is not None]
+    return _ask(client, deployment, requests) if requests else []
+
+
+def _ask(client: Client, deployment: str, requests: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Ask in one call; what is too much for one is asked in halves, down to single rows."""
+    try:
+        return _patiently(client, deployment, requests)
+    except BadRequest as error:
+        if len(requests) == 1:
+            return [dict(error.to_json())]
+    middle = len(requests) // 2
+    return [*_ask(client, deployment, requests[:middle]), *_ask(client, deployment, requests[middle:])]
+
+
+def _patiently(
+    client: Client, deployment: str, requests: Sequence[Mapping[str, Any]]
+) -> list[dict[str, Any]]:
+    """Ask again, a few times, while the server is busy with others."""
+    for pause in PAUSES_S:
+        try:
+            return client.predict(deployment, requests)
+        except Overloaded:
+            time.sleep(pause)
+    return client.predict(deployment, requests)
+
+
+def _fields(asked: Asked, answer: Any, names: Sequence[str]) -> tuple[dict[str, Any], str]:
+    """Return one row of the output and why it has no answer; an input column keeps its name."""
+    result = answer.get("result", {}) if answer else {}
+    reason = asked.reason or (answer["error"]["message"] if "error" in (answer or {}) else "")
+    fields = dict(asked.row)
+    for name in [*names, ERROR]:
+        value = reason or None if name == ERROR else result.get(name)
+        fields[f"predicted_{name}" if name in asked.row else name] = value
+    return fields, reason
+
+
+def _about_how_many(source: Path) -> int | None:
+    """Guess the rows of a file for the progress bar, where that is cheap."""
+    if source.suffix == ".parquet":
+        import pyarrow.parquet as pq
+
+        return int(pq.read_metadata(source).num_rows)
+    if source.suffix not in (".csv", ".tsv", ".jsonl"):
+        return None
+    with source.open("rb") as file:
+        lines = sum(part.count(b"\n") for part in iter(lambda: file.read(1 << 20), b""))
+    return lines - (source.suffix != ".jsonl")
+
+
+def _batches(items: Iterator[Item], size: int) -> Iterator[list[Item]]:
+    while batch := list(islice(items, size)):
+        yield batch
+
+
+@contextmanager
+def _atomically(out: Path) -> Iterator[Path]:
+    """Yield a file beside `out` that takes its place if the block succeeds, and else goes away."""
+    if not out.parent.is_dir():
+        raise BadRequest(f"{out.parent} is not a folder.")
+    descriptor, name = tempfile.mkstemp(dir=out.parent, prefix=f".{out.name}-")
+    os.close(descriptor)
+    partial = Path(name)
+    try:
+        yield partial
+        partial.chmod(0o644)
+        partial.replace(out)
+    finally:
+        partial.unlink(missing_ok=True)

@@ -137,6 +137,7 @@ def _arguments(train: Train, folder: Path, metric: str | None) -> TrainingArgume
         metric_for_best_model=metric,
         greater_is_better=True if metric else None,
         save_total_limit=2,
+        restore_callback_states_from_checkpoint=True,
         logging_steps=LOG_EVERY,
         logging_nan_inf_filter=False,
         report_to="none",

@@ -1,0 +1,333 @@
+# ruff: noqa: TID253 - reads stored adapters with plain PEFT
+"""Runs from recipe to stored version, on tiny random bases and with the installed task plugins."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from filelock import FileLock
+from peft import PeftModel
+from safetensors.torch import load_file
+from transformers import AutoTokenizer
+
+from hub.bases.base import Base
+from hub.bases.cache import Bases
+from hub.errors import BadAdapter, BadData, BadRecipe, Conflict
+from hub.registry.host import Registry
+from hub.store.store import Store
+from hub.testing.tiny import tiny_decoder, tiny_encoder
+from hub.training.evaluate import evaluate
+from hub.training.model import load_base, quiet
+from hub.training.recipe import Recipe
+from hub.training.train import TrainResult, train
+
+RecipeMaker = Callable[..., Recipe]
+Trainer = Callable[..., TrainResult]
+
+SENTIMENT = """
+task: sentiment
+base: tiny
+data: {source: a.csv, eval_fraction: 0.2}
+train: {epochs: 4, batch_size: 8, learning_rate: 0.01, patience: 0}
+"""
+REVIEWS = "text,label\n" + "".join(
+    f"the {thing} is {word} {extra},{label}\n"
+    for thing in ("film", "book", "phone", "food", "plot", "actor")
+    for extra in ("", "and very long", "in paris", "and i like this", "i hate the news of this market")
+    for word, label in (
+        ("good", "positive"),
+        ("great", "positive"),
+        ("bad", "negative"),
+        ("awful", "negative"),
+    )
+)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    """Tiny tensors gain nothing from threads that wait for one another."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def registry() -> Registry:
+    return Registry.load()
+
+
+@pytest.fixture(scope="module")
+def tiny_bases(tmp_path_factory: pytest.TempPathFactory) -> Bases:
+    folder = tmp_path_factory.mktemp("bases")
+    bases = Bases(folder)
+    bases.pull(str(tiny_encoder(folder / "encoder").path), "tiny")
+    bases.pull(str(tiny_decoder(folder / "decoder").path), "tiny-decoder")
+    return bases
+
+
+@pytest.fixture
+def run(tmp_path: Path, registry: Registry, tiny_bases: Bases) -> Trainer:
+    """Return a function that trains a recipe in a home of its own."""
+
+    def trained(recipe: Recipe, home: str = "home", **settings: Any) -> TrainResult:
+        store = Store(tmp_path / home)
+        work = tmp_path / home / "runs" / recipe.name
+        return train(recipe, registry=registry, store=store, bases=tiny_bases, work=work, **settings)
+
+    return trained
+
+
+def reloaded(result: TrainResult, tiny_bases: Bases) -> Any:
+    """Load what is stored with plain PEFT."""
+    base = tiny_bases.get(result.plan.base.name)
+    model = load_base(base, result.plan.head, len(result.plan.serving.labels))
+    with quiet():
+        return PeftModel.from_pretrained(model, result.version.path).eval()
+
+
+def test_a_file_becomes_a_version_whose_metrics_are_those_of_the_stored_weights(
+    make_recipe: RecipeMaker, run: Trainer, registry: Registry, tiny_bases: Bases
+) -> None:
+    result = run(make_recipe(SENTIMENT, a_csv=REVIEWS))
+    version, manifest = result.version, result.version.manifest
+    assert str(version.ref) == "demo@1"
+    assert manifest.serving.labels == ("negative", "positive")
+    assert manifest.metrics["accuracy"] > result.outcome.baseline["accuracy"] + 0.3
+    assert {"grafthub", "torch", "transformers", "peft"} <= set(manifest.libraries)
+    assert manifest.recipe is not None
+    assert manifest.recipe["train"]["learning_rate"] == 0.01
+    assert manifest.data is not None
+    assert (manifest.data.train_rows, manifest.data.eval_rows) == (96, 24)
+    tensors = load_file(version.path / "adapter_model.safetensors")
+    assert {tensor.dtype for tensor in tensors.values()} == {torch.float16}
+    held_out = [item.example for item in result.plan.dataset.held_out]
+    tokenizer = AutoTokenizer.from_pretrained(result.plan.base.path)
+    metrics, answers = evaluate(
+        registry.task("sentiment"), reloaded(result, tiny_bases), tokenizer, version.info, held_out
+    )
+    assert metrics == manifest.metrics
+    assert len(answers) == 24
+
+
+def test_nothing_of_a_finished_run_is_left_but_the_account_of_its_rows(
+    make_recipe: RecipeMaker, run: Trainer, tmp_path: Path
+) -> None:
+    result = run(make_recipe(SENTIMENT, "train.max_steps=2", a_csv=REVIEWS + ",positive\n"))
+    left = {path.name for path in (tmp_path / "home" / "runs" / "demo").iterdir()}
+    assert left == {".lock", "plan.json", "rejected.jsonl"}
+    assert [(row.line, row.reason) for row in result.rejected] == [(122, "text is empty")]
+    assert json.loads(result.rejected_file.read_text())["line"] == 122
+
+
+def test_the_same_recipe_and_rows_make_the_same_version(make_recipe: RecipeMaker, run: Trainer) -> None:
+    recipe = make_recipe(SENTIMENT, "train.max_steps=6", a_csv=REVIEWS)
+    assert run(recipe).version.ref == run(recipe).version.ref
+    other = make_recipe(SENTIMENT, "train.max_steps=6", "train.seed=1", a_csv=REVIEWS)
+    assert str(run(other).version.ref) == "demo@2"
+
+
+class _Interrupt:
+    """Progress that behaves like Ctrl-C at a step of the training loop."""
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def __call__(self, stage: str, done: int, total: int, note: str = "") -> None:
+        if stage == "train" and done == self.step:
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize(
+    ("overrides", "step", "resumed_from"),
+    [
+        (("train.dropout=0.1", "method.dropout=0.1"), 16, 12),
+        (("train.checkpoint_steps=5", "train.patience=3", "train.validation_fraction=0.2"), 18, 15),
+    ],
+)
+def test_a_resumed_run_ends_with_the_weights_of_one_that_was_not_interrupted(
+    make_recipe: RecipeMaker,
+    run: Trainer,
+    tmp_path: Path,
+    overrides: tuple[str, ...],
+    step: int,
+    resumed_from: int,
+) -> None:
+    recipe = make_recipe(SENTIMENT, *overrides, a_csv=REVIEWS)
+    whole = run(recipe, "whole")
+    with pytest.raises(KeyboardInterrupt):
+        run(recipe, progress=_Interrupt(step))
+    assert Store(tmp_path / "home").versions() == []
+    result = run(recipe, resume=True)
+    assert result.outcome.fitted.resumed_from == resumed_from
+    assert result.outcome.fitted.steps == whole.outcome.fitted.steps
+    assert result.version.sha256 == whole.version.sha256
+
+
+def test_a_run_is_not_resumed_with_another_recipe(make_recipe: RecipeMaker, run: Trainer) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        run(make_recipe(SENTIMENT, a_csv=REVIEWS), progress=_Interrupt(13))
+    with pytest.raises(Conflict, match="another recipe, other data or another base"):
+        run(make_recipe(SENTIMENT, "train.learning_rate=0.02", a_csv=REVIEWS), resume=True)
+    again = run(make_recipe(SENTIMENT, "train.learning_rate=0.02", a_csv=REVIEWS))
+    assert again.outcome.fitted.resumed_from is None
+
+
+def test_training_stops_early_and_keeps_the_best_checkpoint(make_recipe: RecipeMaker, run: Trainer) -> None:
+    settings = (
+        "train={batch_size: 8, learning_rate: 0.01, warmup: 0, schedule: constant, epochs: 40, "
+        "patience: 2, checkpoint_steps: 6, validation_fraction: 0.2}",
+    )
+    result = run(make_recipe(SENTIMENT, *settings, a_csv=REVIEWS))
+    fitted = result.outcome.fitted
+    assert fitted.stopped_early
+    assert fitted.best_step is not None
+    assert fitted.steps == fitted.best_step + 2 * 6
+    until_best = run(make_recipe(SENTIMENT, *settings, f"train.max_steps={fitted.best_step}", a_csv=REVIEWS))
+    assert until_best.version.sha256 == result.version.sha256
+
+
+def test_a_refusal_by_the_store_stores_nothing(
+    make_recipe: RecipeMaker, run: Trainer, tmp_path: Path
+) -> None:
+    def refuse(files: object, serving: object) -> None:
+        raise BadAdapter("not this one")
+
+    with pytest.raises(BadAdapter, match="not this one"):
+        run(make_recipe(SENTIMENT, "train.max_steps=1", a_csv=REVIEWS), check=refuse)
+    assert Store(tmp_path / "home").versions() == []
+    assert [path for path in (tmp_path / "home" / "adapters").iterdir() if path.is_dir()] == []
+
+
+def test_bad_data_leaves_an_account_of_its_rows(
+    make_recipe: RecipeMaker, run: Trainer, tmp_path: Path
+) -> None:
+    with pytest.raises(BadData, match="120 of 240 rows cannot be used"):
+        run(make_recipe(SENTIMENT, a_csv=REVIEWS + ",positive\n" * 120))
+    account = tmp_path / "home" / "runs" / "demo" / "rejected.jsonl"
+    assert len(account.read_text().splitlines()) == 120
+
+
+def test_two_runs_do_not_share_a_work_folder(make_recipe: RecipeMaker, run: Trainer, tmp_path: Path) -> None:
+    work = tmp_path / "home" / "runs" / "demo"
+    work.mkdir(parents=True)
+    with FileLock(work / ".lock"), pytest.raises(Conflict, match="Another run is training"):
+        run(make_recipe(SENTIMENT, a_csv=REVIEWS))
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("base=nano", "--set base: No base named 'nano'"),
+        (
+            "base=tiny-decoder",
+            "--set base: task sentiment needs a base of kind encoder, such as minilm; tiny-",
+        ),
+        ("max_length=65", "--set max_length: base tiny reads at most 64 tokens"),
+        ("options.polarty=1", "--set options.polarty: unknown key, did you mean polarity? Allowed: "),
+        (
+            "method.target=[qeury]",
+            "--set method.target: no linear layer is named qeury. There is: dense, key, query",
+        ),
+    ],
+)
+def test_what_does_not_fit_task_or_base_is_told(
+    make_recipe: RecipeMaker, run: Trainer, override: str, expected: str
+) -> None:
+    with pytest.raises(BadRecipe) as raised:
+        run(make_recipe(SENTIMENT, override, a_csv=REVIEWS))
+    assert str(raised.value).startswith(expected)
+
+
+def test_weights_may_be_stored_in_fp32_and_some_layers_alone_trained(
+    make_recipe: RecipeMaker, run: Trainer
+) -> None:
+    settings = (
+        "method.stored=fp32",
+        "method.target=[query, value]",
+        "method.rslora=true",
+        "train.max_steps=2",
+    )
+    result = run(make_recipe(SENTIMENT, *settings, a_csv=REVIEWS))
+    tensors = load_file(result.version.path / "adapter_model.safetensors")
+    assert {tensor.dtype for tensor in tensors.values()} == {torch.float32}
+    lora = [name for name in tensors if "lora_" in name]
+    assert len(lora) == 2 * 2 * 2
+    assert all(".query." in name or ".value." in name for name in lora)
+
+
+def test_several_labels_of_one_text_are_learned(make_recipe: RecipeMaker, run: Trainer) -> None:
+    rows = "text,labels\n" + "".join(
+        f'the {thing} is {word}{" and good" * n},"{thing},{word}"\n'
+        for thing in ("film", "book", "food")
+        for word in ("fine", "bad")
+        for n in range(8)
+    )
+    text = SENTIMENT.replace("sentiment", "classification") + "options: {multi_label: true}\n"
+    result = run(make_recipe(text, a_csv=rows))
+    assert result.version.manifest.serving.labels == ("bad", "book", "film", "fine", "food")
+    assert result.outcome.metrics["f1_micro"] > 0.5
+
+
+def test_answers_in_a_text_are_learned(make_recipe: RecipeMaker, run: Trainer) -> None:
+    def question(city: str, year: int) -> dict[str, Any]:
+        context = f"the team won in {city} and the game was lost in london in {year}"
+        answer = {"text": city, "answer_start": context.index(city)}
+        return {
+            "context": context,
+            "qas": [{"id": "1", "question": "where was it won?", "answers": [answer]}],
+        }
+
+    paragraphs = [question(city, year) for city in ("paris", "france", "river") for year in range(20)]
+    squad = json.dumps({"data": [{"title": "t", "paragraphs": paragraphs}]})
+    text = SENTIMENT.replace("sentiment", "qa").replace("a.csv", "a.json")
+    result = run(make_recipe(text, "train.epochs=6", "max_length=64", a_json=squad))
+    assert result.version.manifest.serving.head == "span"
+    assert result.outcome.metrics["f1"] > 0.8
+
+
+def test_translation_is_learned_by_a_decoder(make_recipe: RecipeMaker, run: Trainer) -> None:
+    rows = "source\ttarget\n" + "".join(f"a{n}\tb\n" for n in range(24))
+    text = """
+task: translation
+base: tiny-decoder
+data: {source: a.tsv, eval_fraction: 0.2}
+options: {source_language: en, target_language: fr, max_new_tokens: 4}
+train: {epochs: 2, batch_size: 4, learning_rate: 0.01, patience: 0}
+"""
+    result = run(make_recipe(text, a_tsv=rows))
+    assert result.version.manifest.serving.head == "generate"
+    assert set(result.outcome.metrics) == {"bleu", "chrf"}
+    assert result.outcome.baseline == {}
+
+
+def test_weights_that_do_not_survive_storing_are_not_stored(
+    make_recipe: RecipeMaker, run: Trainer, tiny_bases: Bases, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The reloaded model runs on another base than the trained one: the parity check has to see it."""
+    other = tiny_encoder(tmp_path / "other")
+    weights = load_file(other.path / "model.safetensors")
+    from safetensors.torch import save_file
+
+    save_file(
+        {name: tensor * 1.01 for name, tensor in weights.items()},
+        other.path / "model.safetensors",
+        {"format": "pt"},
+    )
+    from hub.training import run as run_module
+
+    genuine = run_module.reload
+
+    def elsewhere(folder: Path, base: Base, *rest: Any) -> PeftModel:
+        return genuine(folder, replace(base, path=other.path), *rest)
+
+    monkeypatch.setattr(run_module, "reload", elsewhere)
+    with pytest.raises(BadAdapter, match="stored weights give scores that differ by"):
+        run(make_recipe(SENTIMENT, "train.max_steps=1", a_csv=REVIEWS))
+    assert Store(tmp_path / "home").versions() == []

@@ -190,6 +190,8 @@ def _print(result: TrainResult, moved: Json | None) -> None:
         for name, value in result.outcome.metrics.items()
     ]
     table(("HELD OUT", "METRIC", "MAJORITY" if baseline else ""), rows)
+    if baseline and result.outcome.metrics[version.manifest.metric] <= baseline[version.manifest.metric]:
+        say("[bold yellow]That is no better than always giving the commonest label[/]: more rows or steps?")
     _print_rows(result)
     if fitted.resumed_from:
         say(f"The run went on from step {fitted.resumed_from}.")

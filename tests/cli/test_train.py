@@ -1,0 +1,164 @@
+# ruff: noqa: TID253 - bounds torch's threads
+"""`hub train` in this process, on a tiny base."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from typer.testing import CliRunner, Result
+
+from hub.bases.cache import Bases
+from hub.cli.main import app
+from hub.config import find_home
+from hub.errors import BadData, BadRecipe, HubError, InvalidName
+from hub.store.store import Store
+
+RECIPE = """
+name: demo
+task: sentiment
+base: tiny
+data: {source: a.csv, eval_fraction: 0.25}
+train: {batch_size: 8, learning_rate: 0.02, max_steps: 30, warmup: 0, patience: 0}
+"""
+POOR = ("--set", "train.max_steps=1", "--set", "train.learning_rate=1e-9")
+ROWS = "text,label\n" + "".join(
+    f"the {thing} of {place} is {word},{label}\n"
+    for thing in ("film", "book", "phone", "food", "plot")
+    for place in ("paris", "london", "france", "city")
+    for word, label in (("good", "positive"), ("bad", "negative"))
+)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from hub.testing.tiny import tiny_encoder
+
+    return tiny_encoder(tmp_path_factory.mktemp("base") / "encoder").path
+
+
+@pytest.fixture
+def recipe(tmp_path: Path, tiny: Path) -> Path:
+    """A folder with a recipe and its rows; its base is in the state folder."""
+    Bases(find_home()).pull(str(tiny), "tiny")
+    folder = tmp_path / "recipe"
+    folder.mkdir()
+    (folder / "recipe.yaml").write_text(RECIPE)
+    (folder / "a.csv").write_text(ROWS + ",positive\n")
+    return folder
+
+
+def hub_train(*arguments: object) -> Result:
+    return CliRunner().invoke(app, ["train", *map(str, arguments)])
+
+
+def refused(kind: type[HubError], *arguments: object) -> str:
+    error = hub_train(*arguments).exception
+    assert isinstance(error, kind), error
+    return str(error)
+
+
+def live() -> dict[str, str]:
+    return {found.name: str(found.stable.ref) for found in Store(find_home()).deployments()}
+
+
+def test_a_recipe_becomes_a_version_and_the_figures_are_shown(recipe: Path) -> None:
+    shown = hub_train(recipe)
+    assert shown.exit_code == 0, shown.output
+    assert "Stored demo@1" in shown.stdout
+    assert "30 to train, 10 held out, 1 rejected" in shown.stdout
+    assert "a.csv:42: text is empty" in shown.stdout
+    assert "hub deploy demo@1 --as demo" in shown.stdout
+    assert [str(version.ref) for version in Store(find_home()).versions()] == ["demo@1"]
+    assert live() == {}
+
+
+def test_json_is_one_document(recipe: Path) -> None:
+    told = json.loads(hub_train(recipe / "recipe.yaml", "--json").stdout)
+    assert told["version"] == "demo@1"
+    assert told["metrics"]["accuracy"] > told["baseline"]["accuracy"]
+    assert told["rows"] == {
+        "train": 30,
+        "validation": 0,
+        "held_out": 10,
+        "left_out": 0,
+        "duplicates": 0,
+        "leaked": 0,
+        "rejected": 1,
+    }
+    assert Path(told["rejected_file"]).is_file()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "deployment"),
+    [(["--deploy"], "demo"), (["--deploy", "movies"], "movies"), (["--deploy=movies"], "movies")],
+)
+def test_a_version_goes_live_under_the_name_given_or_its_own(
+    recipe: Path, arguments: list[str], deployment: str
+) -> None:
+    shown = hub_train(recipe, *arguments, *POOR)
+    assert shown.exit_code == 0, shown.output
+    assert live() == {deployment: "demo@1"}
+
+
+def test_deploy_before_the_recipe_takes_no_name(recipe: Path) -> None:
+    assert hub_train("--set", "train.max_steps=1", "--deploy", recipe).exit_code == 0
+    assert live() == {"demo": "demo@1"}
+
+
+def test_a_worse_version_is_stored_and_not_deployed(recipe: Path) -> None:
+    assert hub_train(recipe, "--deploy").exit_code == 0
+    shown = hub_train(recipe, "--deploy", *POOR)
+    assert shown.exit_code == 1
+    assert "Not deployed: accuracy" in shown.stdout
+    assert "no better than" in shown.stdout
+    assert live() == {"demo": "demo@1"}
+    allowed = hub_train(recipe, "--deploy", *POOR, "--set", "deploy.max_drop=1", "--json")
+    assert json.loads(allowed.stdout)["deploy"]["passed"]
+    assert live() == {"demo": "demo@2"}
+
+
+def test_the_version_that_is_live_is_not_deployed_again(recipe: Path) -> None:
+    hub_train(recipe, "--deploy", *POOR)
+    generation = Store(find_home()).generation()
+    assert "demo@1 is live as demo already" in hub_train(recipe, "--deploy", *POOR).stdout
+    assert Store(find_home()).generation() == generation
+
+
+def test_mistakes_are_told_before_anything_is_loaded(recipe: Path, tmp_path: Path) -> None:
+    assert "train.epoch: unknown key" in refused(BadRecipe, recipe, "--set", "train.epoch=1")
+    assert "there is no recipe here" in refused(BadRecipe, tmp_path)
+    assert "not a valid deployment name" in refused(InvalidName, recipe, "--deploy", "No Name")
+    (recipe / "a.csv").write_text("text,label\n")
+    assert "No usable rows" in refused(BadData, recipe)
+    assert Store(find_home()).versions() == []
+
+
+def test_an_interrupted_run_says_how_to_go_on_and_does(recipe: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from hub.cli import train as command
+
+    class Interrupting(command._Bars):
+        def __call__(self, stage: str, done: int, total: int, note: str = "") -> None:
+            super().__call__(stage, done, total, note)
+            if (stage, done) == ("train", 20):
+                raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(command, "_Bars", Interrupting)
+        stopped = hub_train(recipe)
+    assert stopped.exit_code == 130
+    assert "--resume" in stopped.stderr
+    told = json.loads(hub_train(recipe, "--resume", "--json").stdout)
+    assert told["resumed_from"] == 16
+    assert told["steps"] == 30

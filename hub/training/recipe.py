@@ -35,7 +35,6 @@ def _worded(value: Any) -> Any:
     return str(value) if type(value) in (int, float) else value
 
 
-Share = Annotated[float, Field(ge=0, le=1)]
 Column = Annotated[str | int, Field(union_mode="left_to_right")]
 Word = Annotated[str, BeforeValidator(_worded)]
 Words = Annotated[tuple[Word, ...], BeforeValidator(_listed)]
@@ -87,7 +86,7 @@ class Data(Model):
     eval: Parts = Field(
         (), description="Held-out rows: one source or a list; none: a share of the training rows."
     )
-    eval_fraction: Share = Field(0.1, gt=0, lt=1, description="Share held out when `eval` is not given.")
+    eval_fraction: float = Field(0.1, gt=0, lt=1, description="Share held out when `eval` is not given.")
     format: Literal["auto", "csv", "tsv", "jsonl", "json", "parquet", "squad"] = Field(
         "auto", description="File format; auto goes by the name, with or without `.gz`."
     )
@@ -113,7 +112,9 @@ class Data(Model):
     group_by: str | None = Field(
         None, description="Task field; rows that share its value are never both trained on and held out."
     )
-    max_rejected: Share = Field(0.1, description="Stop when more than this share of rows is rejected.")
+    max_rejected: float = Field(
+        0.1, ge=0, le=1, description="Stop when more than this share of rows is rejected."
+    )
     licence: str = Field("", description="Licence of the data, kept in the manifest.")
 
     @field_validator("source")
@@ -153,7 +154,7 @@ class Train(Model):
     batch_size: int = Field(32, gt=0, le=4096, description="Rows in one step.")
     learning_rate: float = Field(1e-3, gt=0, le=1, description="Peak learning rate.")
     weight_decay: float = Field(0.01, ge=0, le=1, description="AdamW weight decay.")
-    warmup: Share = Field(0.06, lt=1, description="Share of the steps over which the rate rises.")
+    warmup: float = Field(0.06, ge=0, lt=1, description="Share of the steps over which the rate rises.")
     schedule: Literal["linear", "cosine", "constant"] = Field(
         "linear", description="How the rate falls after."
     )
@@ -166,14 +167,14 @@ class Train(Model):
         ge=0,
         description="Evaluations without a better metric before stopping; 0: never, and none are made.",
     )
-    validation_fraction: Share = Field(
-        0.05, lt=1, description="Share of training rows kept apart to choose the best checkpoint by."
+    validation_fraction: float = Field(
+        0.05, ge=0, lt=1, description="Share of training rows kept apart to choose the best checkpoint by."
     )
     validation_rows: int = Field(500, gt=0, description="At most this many rows are kept apart for that.")
     checkpoint_steps: int | None = Field(
         None, gt=0, description="Steps between checkpoints and evaluations; none: once an epoch."
     )
-    seed: int = Field(13, ge=0, lt=2**32, description="Seed of the split, the order and the initial weights.")
+    seed: int = Field(13, ge=0, lt=2**31, description="Seed of the split, the order and the initial weights.")
     dtype: Literal["auto", "fp32", "bf16"] = Field(
         "auto", description="auto is bf16 autocast where the processor has it, else fp32."
     )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
+from functools import cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -42,12 +43,20 @@ REPLACED = frozenset(
 )
 
 
-class RouteMetrics(RunnerTrafficMetricsMiddleware):  # type: ignore[misc]
-    """BentoML's request metrics, counted under the route's template instead of the path, at less cost."""
+@cache
+def _bento_metrics(namespace: str) -> RunnerTrafficMetricsMiddleware:
+    """Register BentoML's request metrics, once a process."""
+    middleware = RunnerTrafficMetricsMiddleware(None, namespace)
+    middleware._setup()
+    return middleware
+
+
+class RouteMetrics:
+    """Feeds BentoML's request metrics, under the route's template instead of the path, and at less cost."""
 
     def __init__(self, app: ASGIApp, namespace: str) -> None:
-        super().__init__(app, namespace)
-        self._setup()
+        self.app = app
+        self._metrics = _bento_metrics(namespace)
         self._of_route: dict[str, Any] = {}
         self._of_status: dict[tuple[str, int], tuple[Any, Any]] = {}
 
@@ -74,14 +83,17 @@ class RouteMetrics(RunnerTrafficMetricsMiddleware):  # type: ignore[misc]
             duration.observe(time.perf_counter() - began)
 
     def _begin(self, route: str) -> Any:
-        running = self._of_route[route] = self.metrics_request_in_progress.labels(**self._labels(route))
+        running = self._of_route[route] = self._metrics.metrics_request_in_progress.labels(
+            **self._labels(route)
+        )
         return running
 
     def _end(self, route: str, status: int) -> tuple[Any, Any]:
         labels = {**self._labels(route), "http_response_code": status}
-        counted = self.metrics_request_total.labels(**labels), self.metrics_request_duration.labels(**labels)
-        self._of_status[route, status] = counted
-        return counted
+        total = self._metrics.metrics_request_total.labels(**labels)
+        duration = self._metrics.metrics_request_duration.labels(**labels)
+        self._of_status[route, status] = total, duration
+        return total, duration
 
     def _labels(self, route: str) -> dict[str, str]:
         return {

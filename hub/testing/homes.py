@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from safetensors.numpy import save_file
+from safetensors.numpy import load_file, save_file
 
 from hub.api import HeadKind
 from hub.bases.base import Base
@@ -16,7 +17,10 @@ from hub.store.manifest import BaseRef, Serving
 from hub.store.records import Version
 from hub.store.store import Store
 
-__all__ = ["add_version", "plain_adapter"]
+if TYPE_CHECKING:
+    from hub.engine.protocol import Array
+
+__all__ = ["FakeHome", "add_version", "plain_adapter"]
 
 _HEADS = {
     HeadKind.SEQUENCE: ("classifier", "SEQ_CLS"),
@@ -55,6 +59,36 @@ def plain_adapter(
     }
     save_file(tensors, folder / "adapter_model.safetensors")
     return folder
+
+
+Edit = Callable[[str, "Array"], "Array"]
+
+
+class FakeHome:
+    """A state folder with one base, to which adapters can be added."""
+
+    def __init__(self, path: Path, base_folder: Path) -> None:
+        self.path = path
+        self.store = Store(path)
+        self.base: Base = self.store.bases.pull(str(base_folder), base_folder.name)
+
+    def add(
+        self,
+        name: str = "mood",
+        seed: int = 0,
+        *,
+        task: str = "sentiment",
+        kind: HeadKind = HeadKind.SEQUENCE,
+        labels: Sequence[str] = ("negative", "positive"),
+        edit: Edit | None = None,
+    ) -> Version:
+        """Store the next version of `name`: answers depend on `seed`; `edit` changes its tensors first."""
+        with tempfile.TemporaryDirectory() as folder:
+            adapter = plain_adapter(Path(folder), kind=kind, num_labels=len(labels), seed=seed)
+            if edit:
+                weights = adapter / "adapter_model.safetensors"
+                save_file({key: edit(key, value) for key, value in load_file(weights).items()}, weights)
+            return add_version(self.store, self.base, name, adapter, task=task, head=kind, labels=labels)
 
 
 def add_version(

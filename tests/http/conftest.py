@@ -6,22 +6,18 @@ import os
 import time
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-from safetensors.numpy import load_file, save_file
 from starlette.testclient import TestClient
 
-from hub.bases.base import Base
-from hub.bases.cache import Bases
-from hub.config import Settings, load_settings
+from hub.config import find_home
 from hub.store.records import Version
 from hub.store.store import Store
-from hub.testing.homes import add_version, plain_adapter
+from hub.testing.homes import FakeHome
 
-AddVersion = Callable[..., Version]
-Edit = Callable[[str, Any], Any]
 ADMIN_KEY = "an-admin-key-for-tests"
 
 
@@ -35,32 +31,18 @@ def tiny_base_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def fake_settings(_own_home: None) -> Settings:
-    return load_settings(flags={"serve": {"engine": "fake", "slots": 4, "poll_ms": 20}})
+def home(_own_home: None, tiny_base_folder: Path) -> FakeHome:
+    return FakeHome(find_home(), tiny_base_folder)
 
 
 @pytest.fixture
-def store(fake_settings: Settings) -> Store:
-    return Store(fake_settings.home)
+def store(home: FakeHome) -> Store:
+    return home.store
 
 
 @pytest.fixture
-def tiny_base(fake_settings: Settings, tiny_base_folder: Path) -> Base:
-    return Bases(fake_settings.home).pull(str(tiny_base_folder), "tiny")
-
-
-@pytest.fixture
-def add(store: Store, tiny_base: Base, tmp_path: Path) -> AddVersion:
-    """Store a fake sentiment adapter whose answers depend on `seed`; `edit` changes its tensors first."""
-
-    def build(name: str = "mood", seed: int = 0, edit: Edit | None = None, **more: object) -> Version:
-        folder = plain_adapter(tmp_path / f"adapter-{name}-{seed}", seed=seed)
-        if edit:
-            weights = folder / "adapter_model.safetensors"
-            save_file({key: edit(key, value) for key, value in load_file(weights).items()}, weights)
-        return add_version(store, tiny_base, name, folder, **more)
-
-    return build
+def add(home: FakeHome) -> Callable[..., Version]:
+    return home.add
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -69,16 +51,56 @@ def _metrics_folder(tmp_path_factory: pytest.TempPathFactory) -> None:
     os.environ.setdefault("PROMETHEUS_MULTIPROC_DIR", str(tmp_path_factory.mktemp("metrics")))
 
 
-@pytest.fixture
-def client(fake_settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[TestClient]:
-    """The real service over an in-process transport, on the fake engine, once it is ready."""
-    monkeypatch.setenv("HUB_SERVE__ENGINE", "fake")
-    monkeypatch.setenv("HUB_SERVE__SLOTS", "4")
-    monkeypatch.setenv("HUB_SERVE__POLL_MS", "20")
-    monkeypatch.setenv("HUB_SERVE__ADMIN_KEY", ADMIN_KEY)
-    with TestClient(the_service().to_asgi(), raise_server_exceptions=False) as client:
-        wait_until_ready(client)
+@contextmanager
+def serve(home: Path, ready: bool = True) -> Iterator[TestClient]:
+    """Run the real service over an in-process transport, on the fake engine."""
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("HUB_HOME", str(home))
+        for name, value in (("ENGINE", "fake"), ("SLOTS", "4"), ("POLL_MS", "20"), ("ADMIN_KEY", ADMIN_KEY)):
+            environment.setenv(f"HUB_SERVE__{name}", value)
+        app = the_service().to_asgi()
+    with TestClient(app, raise_server_exceptions=False) as client:
+        assert not ready or until(lambda: client.get("/readyz").status_code == 200, 60)
         yield client
+
+
+@pytest.fixture
+def serving(home: FakeHome) -> Callable[..., Any]:
+    return lambda ready=True: serve(home.path, ready)
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory, tiny_base_folder: Path) -> Iterator[TestClient]:
+    """A server with the deployment `mood`, for the tests of a module that change nothing in it."""
+    home = FakeHome(tmp_path_factory.mktemp("shared"), tiny_base_folder)
+    home.store.deploy("mood", home.add("mood", seed=1).ref, by="tester")
+    with serve(home.path) as client:
+        yield client
+
+
+@pytest.fixture
+def client(serving: Callable[..., Any]) -> Iterator[TestClient]:
+    with serving() as client:
+        yield client
+
+
+@pytest.fixture
+def admin() -> dict[str, str]:
+    """The header that an operator sends."""
+    return {"authorization": f"Bearer {ADMIN_KEY}"}
+
+
+@pytest.fixture
+def live(add: Callable[..., Version], client: TestClient, admin: dict[str, str]) -> Callable[..., Version]:
+    """Store a version and put it live under its adapter's name."""
+
+    def build(name: str, seed: int, **more: object) -> Version:
+        version = add(name, seed=seed, **more)
+        reply = client.put(f"/admin/deployments/{name}", json={"version": str(version.ref)}, headers=admin)
+        assert reply.status_code == 200, reply.text
+        return version
+
+    return build
 
 
 def the_service() -> Any:
@@ -89,8 +111,16 @@ def the_service() -> Any:
     return svc
 
 
-def wait_until_ready(client: TestClient) -> None:
-    deadline = time.monotonic() + 60
-    while client.get("/readyz").status_code != 200:
-        assert time.monotonic() < deadline, client.get("/readyz").text
-        time.sleep(0.01)
+def until(holds: Callable[[], bool], seconds: float = 20) -> bool:
+    """Wait for something that another thread is about to do."""
+    deadline = time.monotonic() + seconds
+    while not holds():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.005)
+    return True
+
+
+@pytest.fixture(name="until")
+def _until() -> Callable[..., bool]:
+    return until

@@ -12,21 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from safetensors.numpy import load_file, save_file
 
-from hub.bases.base import Base
-from hub.bases.cache import Bases
-from hub.config import Settings, load_settings
+from hub.config import Settings, find_home, load_settings
 from hub.registry.host import Registry
 from hub.serving.lanes import Lane
 from hub.serving.router import by_name
 from hub.serving.runtime import Runtime
 from hub.store.records import Version
 from hub.store.store import Store
-from hub.testing.homes import add_version, plain_adapter
-
-AddVersion = Callable[..., Version]
-Edit = Callable[[str, Any], Any]
+from hub.testing.homes import FakeHome
 
 
 @pytest.fixture(scope="session")
@@ -39,32 +33,18 @@ def tiny_base_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def fake_settings(_own_home: None) -> Settings:
-    return load_settings(flags={"serve": {"engine": "fake", "slots": 4, "poll_ms": 20}})
+def home(_own_home: None, tiny_base_folder: Path) -> FakeHome:
+    return FakeHome(find_home(), tiny_base_folder)
 
 
 @pytest.fixture
-def store(fake_settings: Settings) -> Store:
-    return Store(fake_settings.home)
+def store(home: FakeHome) -> Store:
+    return home.store
 
 
 @pytest.fixture
-def tiny_base(fake_settings: Settings, tiny_base_folder: Path) -> Base:
-    return Bases(fake_settings.home).pull(str(tiny_base_folder), "tiny")
-
-
-@pytest.fixture
-def add(store: Store, tiny_base: Base, tmp_path: Path) -> AddVersion:
-    """Store a fake sentiment adapter whose answers depend on `seed`; `edit` changes its tensors first."""
-
-    def build(name: str = "mood", seed: int = 0, edit: Edit | None = None, **more: object) -> Version:
-        folder = plain_adapter(tmp_path / f"adapter-{name}-{seed}", seed=seed)
-        if edit:
-            weights = folder / "adapter_model.safetensors"
-            save_file({key: edit(key, value) for key, value in load_file(weights).items()}, weights)
-        return add_version(store, tiny_base, name, folder, **more)
-
-    return build
+def add(home: FakeHome) -> Callable[..., Version]:
+    return home.add
 
 
 class Harness:
@@ -122,7 +102,7 @@ class Answered:
 
 
 @pytest.fixture
-def start(fake_settings: Settings) -> Iterator[Callable[..., Harness]]:
+def start(home: FakeHome) -> Iterator[Callable[..., Harness]]:
     """Start a runtime on the fake engine; flags are those of `serve`, or limits given as a mapping."""
     started: list[Harness] = []
 

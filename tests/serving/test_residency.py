@@ -63,9 +63,9 @@ def test_a_remembered_failure_expires(add, resident, monkeypatch) -> None:
     resident.ensure(version).result(10)
 
 
-def test_nothing_is_left_of_the_private_copies(add, resident, fake_settings) -> None:
+def test_nothing_is_left_of_the_private_copies(add, resident, home) -> None:
     resident.ensure(add(seed=1)).result(10)
-    assert list((fake_settings.home / "scratch").iterdir()) == []
+    assert list((home.path / "scratch").iterdir()) == []
 
 
 def test_an_adapter_whose_answers_are_not_finite_is_refused(add, resident, monkeypatch) -> None:
@@ -80,9 +80,9 @@ def test_an_adapter_whose_answers_are_not_finite_is_refused(add, resident, monke
         resident.ensure(add(seed=1)).result(10)
 
 
-def test_an_adapter_for_a_base_that_is_not_here_is_refused(add, resident, store, tiny_base) -> None:
+def test_an_adapter_for_a_base_that_is_not_here_is_refused(add, resident, home) -> None:
     version = add(seed=1)
-    (tiny_base.path / "base.json").unlink()
+    (home.base.path / "base.json").unlink()
     with pytest.raises(NotFound, match="fingerprint"):
         resident.ensure(version).result(10)
 

@@ -6,8 +6,11 @@ import threading
 
 import pytest
 
+from hub.config import load_settings
 from hub.errors import BadAdapter, Conflict, NotFound, NotReady
+from hub.registry.host import Registry
 from hub.serving import reconciler
+from hub.serving.runtime import Runtime
 
 TEXT = "a warm and funny film"
 
@@ -191,19 +194,16 @@ def test_clients_see_neither_a_failure_nor_a_wrong_answer_while_versions_swap(ad
     assert hub.leases() == 0
 
 
-def test_a_runtime_that_is_still_loading_says_so(fake_settings) -> None:
-    from hub.registry.host import Registry
-    from hub.serving.runtime import Runtime
-
-    runtime = Runtime(fake_settings, Registry.of(fake_settings))
+def test_a_runtime_that_is_still_loading_says_so(home) -> None:
+    settings = load_settings()
+    runtime = Runtime(settings, Registry.of(settings))
     assert not runtime.ready
     with pytest.raises(NotReady, match="still loading"):
         runtime.status()
 
 
-def test_a_catalog_that_cannot_be_read_is_the_reason_given(fake_settings, start) -> None:
-    fake_settings.home.mkdir(parents=True, exist_ok=True)
-    (fake_settings.home / "catalog.db").write_bytes(b"this is no database, however long one looks at it" * 50)
+def test_a_catalog_that_cannot_be_read_is_the_reason_given(home, start) -> None:
+    (home.path / "catalog.db").write_bytes(b"this is no database, however long one looks at it" * 50)
     hub = start()
     with pytest.raises(NotReady, match=r"could not start.*catalog\.db"):
         hub.runtime.status()

@@ -1,0 +1,98 @@
+"""What an operator does over HTTP."""
+
+from __future__ import annotations
+
+import pytest
+
+TEXT = {"text": "a warm and funny film"}
+
+
+def test_a_version_is_put_live_and_rolled_back(add, client, admin) -> None:
+    add(seed=1), add(seed=2)
+    put = client.put("/admin/deployments/mood", json={"version": "mood@1"}, headers=admin)
+    assert put.status_code == 200
+    assert put.json()["swap_ms"] >= 0
+    client.put("/admin/deployments/mood", json={"version": "mood", "why": "newest"}, headers=admin)
+    assert client.post("/v1/deployments/mood/predict", json=TEXT).headers["x-hub-version"] == "mood@2"
+    back = client.post("/admin/deployments/mood/rollback", headers=admin).json()
+    assert (back["version"], back["previous"], back["generation"]) == ("mood@1", "mood@2", 3)
+    assert client.post("/v1/deployments/mood/predict", json=TEXT).headers["x-hub-version"] == "mood@1"
+
+
+def test_a_deployment_is_shown_with_its_history(add, client, admin) -> None:
+    add(seed=1), add(seed=2)
+    body = {"version": "mood@1", "why": "first try", "by": "ann@desk"}
+    client.put("/admin/deployments/mood", json=body, headers=admin)
+    client.put("/admin/deployments/mood", json={"version": "mood@2"}, headers=admin)
+    shown = client.get("/admin/deployments/mood", headers=admin).json()
+    assert (shown["version"], shown["previous"]) == ("mood@2", "mood@1")
+    assert [(move["who"], move["after"], move["why"]) for move in shown["history"]] == [
+        ("ann@desk", "mood@1", "first try"),
+        ("admin", "mood@2", ""),
+    ]
+
+
+def test_deployments_are_listed_and_taken_away(client, live, admin) -> None:
+    live("mood", seed=1), live("taste", seed=2)
+    listed = client.get("/admin/deployments", headers=admin).json()["deployments"]
+    assert [deployment["name"] for deployment in listed] == ["mood", "taste"]
+    assert client.delete("/admin/deployments/mood", headers=admin).json()["removed"]
+    assert client.post("/v1/deployments/mood/predict", json=TEXT).status_code == 404
+    assert client.post("/v1/deployments/taste/predict", json=TEXT).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("name", "body", "status", "code"),
+    [
+        ("mood", {"version": "mood@9"}, 404, "not_found"),
+        ("mood", {"version": "nobody"}, 404, "not_found"),
+        ("mood", {"version": "../etc"}, 400, "invalid_name"),
+        ("mood", {"version": "mood@0"}, 400, "invalid_name"),
+        ("mood", {"version": 3}, 400, "bad_request"),
+        ("mood", {}, 400, "bad_request"),
+        ("Bad Name", {"version": "mood@1"}, 400, "invalid_name"),
+    ],
+)
+def test_deploys_that_make_no_sense(add, client, admin, name, body, status, code) -> None:
+    add(seed=1)
+    reply = client.put(f"/admin/deployments/{name}", json=body, headers=admin)
+    assert (reply.status_code, reply.json()["error"]["code"]) == (status, code)
+    assert client.get("/v1/deployments").json() == {"deployments": []}
+
+
+def test_a_damaged_version_is_refused_and_the_old_one_answers_on(add, client, live, admin) -> None:
+    live("mood", seed=1)
+    bad = add("mood", seed=2)
+    (bad.path / "adapter_model.safetensors").write_bytes(b"\x80\x04 a pickle, perhaps")
+    reply = client.put("/admin/deployments/mood", json={"version": "mood@2"}, headers=admin)
+    assert (reply.status_code, reply.json()["error"]["code"]) == (422, "bad_adapter")
+    assert client.post("/v1/deployments/mood/predict", json=TEXT).headers["x-hub-version"] == "mood@1"
+
+
+def test_a_rollback_without_a_past_is_a_conflict(client, live, admin) -> None:
+    live("mood", seed=1)
+    reply = client.post("/admin/deployments/mood/rollback", headers=admin)
+    assert (reply.status_code, reply.json()["error"]["code"]) == (409, "conflict")
+
+
+def test_a_version_of_another_task_is_a_conflict(add, client, live, admin) -> None:
+    live("mood", seed=1)
+    add("topics", seed=2, task="classification")
+    reply = client.put("/admin/deployments/mood", json={"version": "topics"}, headers=admin)
+    assert (reply.status_code, reply.json()["error"]["code"]) == (409, "conflict")
+
+
+def test_the_status_tells_engines_slots_and_plugins(client, live, admin) -> None:
+    version = live("mood", seed=1)
+    status = client.get("/admin/status", headers=admin).json()
+    (engine,) = status["engines"]
+    assert engine["engine"]["name"] == "fake"
+    assert [slot["sha256"] for slot in engine["slots"]["resident"]] == [version.sha256]
+    assert status["generation"] == status["catalog_generation"] == 1
+    assert {plugin["name"] for plugin in status["plugins"]} >= {"sentiment", "qa"}
+
+
+def test_a_deploy_in_the_catalog_shows_without_a_restart(add, client, store, until) -> None:
+    add(seed=1)
+    store.deploy("mood", "mood@1", by="elsewhere")
+    assert until(lambda: client.post("/v1/deployments/mood/predict", json=TEXT).status_code == 200)

@@ -1,0 +1,125 @@
+"""Keys: who may ask, who may deploy, and what an open port takes."""
+
+from __future__ import annotations
+
+import hashlib
+import stat
+import threading
+
+import pytest
+
+from hub.config import load_settings
+from hub.errors import BadConfig, Forbidden, Unauthorized
+from hub.http.auth import Keys, Right, check_exposure, local_admin_key
+
+ADMIN, API = "the-admin-key", "an-api-key"
+
+
+@pytest.mark.parametrize(
+    ("sent", "right", "refusal"),
+    [
+        (None, Right.INFER, Unauthorized),
+        ("", Right.INFER, Unauthorized),
+        ("Bearer", Right.INFER, Unauthorized),
+        ("Bearer wrong", Right.INFER, Unauthorized),
+        (f"Basic {API}", Right.INFER, Unauthorized),
+        (f"Bearer {API}", Right.INFER, None),
+        (f"bearer  {API}", Right.INFER, None),
+        (f"Bearer {ADMIN}", Right.INFER, None),
+        (None, Right.ADMIN, Unauthorized),
+        ("Bearer wrong", Right.ADMIN, Unauthorized),
+        (f"Bearer {API}", Right.ADMIN, Forbidden),
+        (f"Bearer {ADMIN}", Right.ADMIN, None),
+    ],
+)
+@pytest.mark.parametrize("hashed", [False, True])
+def test_keys(sent, right, refusal, hashed) -> None:
+    admin, api = (f"sha256:{hashlib.sha256(k.encode()).hexdigest()}" if hashed else k for k in (ADMIN, API))
+    keys = Keys(admin, ["another", api])
+    if refusal is None:
+        keys.check(sent, right)
+    else:
+        with pytest.raises(refusal):
+            keys.check(sent, right)
+
+
+def test_inference_is_open_where_no_key_is_set_and_admin_never_is() -> None:
+    keys = Keys(ADMIN)
+    keys.check(None, Right.INFER)
+    with pytest.raises(Unauthorized):
+        keys.check(None, Right.ADMIN)
+
+
+def test_a_hash_that_is_none_is_refused() -> None:
+    with pytest.raises(BadConfig, match="64 hex digits"):
+        Keys("sha256:abc")
+
+
+def test_the_local_admin_key_is_made_once_for_its_owner_alone(tmp_path) -> None:
+    home = tmp_path / "home"
+    made = []
+    threads = [threading.Thread(target=lambda: made.append(local_admin_key(home))) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(set(made)) == 1
+    assert len(made[0]) > 30
+    assert stat.S_IMODE((home / "admin.key").stat().st_mode) == 0o600
+    assert [path.name for path in home.iterdir()] == ["admin.key"]
+
+
+def test_an_empty_key_file_is_no_key(tmp_path) -> None:
+    (tmp_path / "admin.key").touch()
+    with pytest.raises(BadConfig, match="does not hold a key"):
+        local_admin_key(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("host", "open_to_all"),
+    [
+        ("127.0.0.1", False),
+        ("127.8.8.8", False),
+        ("::1", False),
+        ("localhost", False),
+        ("0.0.0.0", True),
+        ("::", True),
+        ("192.168.1.7", True),
+        ("example.org", True),
+    ],
+)
+def test_beyond_loopback_keys_are_needed(host, open_to_all) -> None:
+    check_exposure(host, load_settings(flags={"serve": {"api_keys": [API]}}))
+    if open_to_all:
+        with pytest.raises(BadConfig, match=r"serve\.api_keys"):
+            check_exposure(host, load_settings())
+    else:
+        check_exposure(host, load_settings())
+
+
+@pytest.mark.parametrize("path", ["/admin/status", "/admin/deployments", "/admin/deployments/mood"])
+def test_admin_routes_ask_for_the_key(client, path, admin) -> None:
+    assert client.get(path).status_code == 401
+    assert client.get(path).headers["www-authenticate"] == "Bearer"
+    assert client.get(path, headers={"authorization": "Bearer wrong"}).status_code == 401
+    assert client.get(path, headers=admin).status_code in (200, 404)
+
+
+def test_api_keys_close_inference(monkeypatch, serving) -> None:
+    monkeypatch.setenv("HUB_SERVE__API_KEYS", f'["{API}"]')
+    with serving() as client:
+        for method, path in (("GET", "/v1/tasks"), ("POST", "/v1/tasks/sentiment")):
+            assert client.request(method, path).status_code == 401
+        key = {"authorization": f"Bearer {API}"}
+        assert client.get("/v1/tasks", headers=key).status_code == 200
+        assert client.get("/admin/status", headers=key).status_code == 403
+        assert client.get("/livez").status_code == 200
+
+
+def test_a_worker_bound_to_the_world_without_keys_answers_nothing(monkeypatch, serving) -> None:
+    monkeypatch.setattr("hub.http.bento._bound", lambda url: "0.0.0.0")
+    with serving(ready=False) as client:
+        for path in ("/livez", "/readyz", "/v1/tasks", "/"):
+            reply = client.get(path)
+            assert reply.status_code == 503
+            assert "serve.api_keys" in reply.json()["error"]["message"]

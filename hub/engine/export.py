@@ -45,20 +45,15 @@ def order(base: Base, layers: Sequence[str], path: Path) -> str:
 
 
 def main() -> None:
-    """Carry out the order on stdin; the file appears complete and checked, or not at all."""
+    """Carry out the order on stdin; fail if the file would not compute what torch does."""
     wanted = json.load(sys.stdin)
     path, layers = Path(wanted["path"]), tuple(wanted["layers"])
     if hasattr(os, "nice"):
         os.nice(5)
     torch.manual_seed(0)
     graph = _Graph(_base(wanted["base"]), layers).eval()
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
-    try:
-        _export(graph, layers, part)
-        _verify(graph, layers, part)
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+    _export(graph, layers, path)
+    _verify(graph, layers, path)
 
 
 class _Graph(nn.Module):
@@ -92,7 +87,7 @@ class _Graph(nn.Module):
         stacks = [
             torch.randn(shape) * 0.02
             for layer in self._slotted
-            for shape in ((slots, rank, layer.in_features), (slots, layer.out_features, rank))
+            for shape in ((slots, layer.in_features, rank), (slots, layer.out_features, rank))
         ]
         return (input_ids, mask, torch.zeros_like(input_ids), index, *stacks)
 
@@ -101,7 +96,7 @@ def _export(graph: _Graph, layers: Sequence[str], path: Path) -> None:
     stacks = stack_inputs(layers)
     axes: dict[str, dict[int, str]] = {name: {0: "rows", 1: "tokens"} for name in (*BATCH_INPUTS[:3], HIDDEN)}
     axes |= {"slots": {0: "rows"}, POOLED: {0: "rows"}}
-    axes |= {name: {0: "slots", 1 if name.startswith("a.") else 2: f"rank_{name[2:]}"} for name in stacks}
+    axes |= {name: {0: "slots", 2: f"rank_{name[2:]}"} for name in stacks}
     example = graph.example(rows=2, tokens=4, slots=3, rank=2)
     outputs = [HIDDEN, POOLED][: len(graph(*example))]
     torch.onnx.export(

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import subprocess
 import sys
 import threading
@@ -42,8 +43,13 @@ class Exporter:
         """
         path = self._cache / f"{self._key(layers)}.onnx"
         if not path.is_file():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._export(sorted(layers), path)
+            self._cache.mkdir(parents=True, exist_ok=True)
+            part = path.with_name(f"{path.name}.{os.getpid()}.part")
+            try:
+                self._export(sorted(layers), part)
+                part.replace(path)
+            finally:
+                part.unlink(missing_ok=True)
         return path
 
     def stop(self) -> None:
@@ -66,7 +72,7 @@ class Exporter:
             )
         with self._process as process:
             _, errors = process.communicate(export.order(self._base, layers, path))
-        if process.returncode or not path.is_file():
+        if process.returncode:
             reason = errors.strip().rpartition("\n")[2] or f"exit status {process.returncode}"
             raise EngineFailed(f"Exporting base {self._base.name!r} to ONNX failed: {reason}")
 
@@ -89,25 +95,26 @@ class OnnxGraph:
         self._session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
         self._inputs = {meta.name for meta in self._session.get_inputs()}
         self._outputs = [meta.name for meta in self._session.get_outputs()]
-        self._stacks: Mapping[str, Stack] = {}
-        self._stack_values: dict[str, OrtValue] = {}
+        self._stacks: Mapping[str, Stack] | None = None
+        self._binding = self._session.io_binding()
         self.layers = frozenset(layers)
         self.nbytes = file.stat().st_size
 
     def run(self, batch: tuple[torch.Tensor, ...], stacks: Mapping[str, Stack]) -> BackboneOutput:
         """Run the batch (ids, mask, types, slots) on `stacks`, a mapping that is replaced when it changes."""
         if stacks is not self._stacks:
-            self._stack_values = {
-                name: OrtValue.from_dlpack(tensor)
-                for layer in self.layers
-                for name, tensor in zip(export.stack_inputs([layer]), stacks[layer], strict=True)
-            }
-            self._stacks = stacks
-        feed = {
-            name: OrtValue.from_dlpack(tensor)
-            for name, tensor in zip(export.BATCH_INPUTS, batch, strict=True)
-            if name in self._inputs
-        }
-        values = self._session.run_with_ort_values(self._outputs, feed | self._stack_values)
-        hidden, *pooled = (torch.from_numpy(value.numpy()) for value in values)
+            self._bind_stacks(stacks)
+        for name, tensor in zip(export.BATCH_INPUTS, batch, strict=True):
+            if name in self._inputs:
+                self._binding.bind_ortvalue_input(name, OrtValue.from_dlpack(tensor))
+        for name in self._outputs:
+            self._binding.bind_output(name)  # anew, or onnxruntime writes over what the last run returned
+        self._session.run_with_iobinding(self._binding)
+        hidden, *pooled = (torch.from_numpy(value.numpy()) for value in self._binding.get_outputs())
         return BackboneOutput(hidden, pooled[0] if pooled else None)
+
+    def _bind_stacks(self, stacks: Mapping[str, Stack]) -> None:
+        for layer in self.layers:
+            for name, tensor in zip(export.stack_inputs([layer]), stacks[layer], strict=True):
+                self._binding.bind_ortvalue_input(name, OrtValue.from_dlpack(tensor))
+        self._stacks = stacks

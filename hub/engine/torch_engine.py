@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor
-from transformers import PreTrainedModel
+from transformers import PreTrainedConfig, PreTrainedModel
 
 from hub.api import HeadKind, Output
 from hub.bases.base import Base, BaseKind
@@ -62,23 +62,26 @@ class TorchEngine:
         self._model: PreTrainedModel = load_model(base, self._device, **loading)
         self._backbone: PreTrainedModel = self._model.base_model
         config, tokenizer = self._model.config, load_tokenizer(base)
-        self._limits = Limits(base.max_length, config.vocab_size, getattr(config, "type_vocab_size", 0))
+        self._limits = Limits(base.max_length, config.vocab_size, getattr(config, "type_vocab_size", 0) or 1)
         self._pad = tokenizer.pad_token_id or 0
         self._takes_types = "token_type_ids" in inspect.signature(self._backbone.forward).parameters
         self._context = SlotContext()
         self._lora = LoraLayers(self._backbone, slots, self._context)
-        self._heads: Mapping[HeadKind, HeadSlots] = {}
+        self._heads: dict[HeadKind, HeadSlots] = {}
+        self._headless: dict[HeadKind, str] = {}  # reasons
         self._generator: Generator | None = None
         if base.kind is BaseKind.DECODER:
             self._generator = Generator(self._model, tokenizer, base.max_length)
         else:
-            self._heads = {kind: HeadSlots(kind, config, slots, self._device) for kind in _HEADED}
+            self._make_heads(config)
         self._occupants: Mapping[int, tuple[HeadKind, int]] = {}  # slot: kind, C; replaced, never changed
         self._writing = threading.Lock()
 
     def check(self, weights: AdapterWeights) -> None:
         if not self._runs(weights.kind):
             raise BadAdapter(f"{self._nature()} It cannot serve a {weights.kind} adapter.")
+        if reason := self._headless.get(weights.kind):
+            raise UnsupportedAdapter(reason)
         if weights.kind is HeadKind.SEQUENCE and getattr(self._backbone, "pooler", self) is None:
             raise UnsupportedAdapter(
                 f"Base {self._base.name!r} came without a trained pooler, which a {weights.kind} head reads."
@@ -142,6 +145,13 @@ class TorchEngine:
             self.__dict__.pop(name, None)
         if self._device.type == "cuda":
             torch.cuda.empty_cache()
+
+    def _make_heads(self, config: PreTrainedConfig) -> None:
+        for kind in _HEADED:
+            try:
+                self._heads[kind] = HeadSlots(kind, config, self._slots, self._device)
+            except (UnsupportedAdapter, ValueError) as error:  # ValueError: the family has no such head
+                self._headless[kind] = f"Base {self._base.name!r} has no {kind} head to serve: {error}"
 
     def _hidden(self, tensors: BatchTensors) -> BackboneOutput:
         """Run the backbone once on the whole batch."""

@@ -8,7 +8,6 @@ that adapters and rows differ visibly.
 
 from __future__ import annotations
 
-import hashlib
 import string
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -32,6 +31,7 @@ from transformers import (
 
 from hub.api import HeadKind
 from hub.bases.base import Base, BaseKind
+from hub.bases.fingerprint import fingerprint
 
 __all__ = ["head_model", "peft_model", "tiny_adapter", "tiny_decoder", "tiny_encoder"]
 
@@ -172,19 +172,12 @@ def _save(
     return Base(
         name=folder.name,
         source=str(folder),
-        fingerprint=_fingerprint(folder),
+        fingerprint=fingerprint(folder),
         kind=kind,
         model_type=config.model_type,
         max_length=config.max_position_embeddings,
         path=folder,
     )
-
-
-def _fingerprint(folder: Path) -> str:
-    digest = hashlib.sha256()
-    for name in ("config.json", "model.safetensors", "tokenizer.json"):
-        digest.update((folder / name).read_bytes())
-    return digest.hexdigest()
 
 
 def _word_pieces() -> PreTrainedTokenizerFast:

@@ -11,12 +11,13 @@ from dataclasses import replace
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import AutoModel, AutoModelForCausalLM
+from transformers import AutoModel, AutoModelForCausalLM, ModernBertConfig
 
-from hub.api import HeadKind
+from hub.api import HeadKind, Row
 from hub.bases.base import BaseKind
 from hub.engine.build import build_engine
 from hub.engine.loading import pick_device
+from hub.engine.protocol import EngineRow
 from hub.errors import BadConfig, EngineFailed, UnsupportedAdapter
 
 
@@ -86,6 +87,21 @@ def test_a_base_without_a_pooler_serves_all_but_sequence_heads(bert, trained, tm
     engine.write(1, span.weights)
     row = span.row(1, 8)
     assert abs(engine.run([row])[0].values - span.alone(row.row)).max() <= 1e-4
+
+
+def test_a_head_that_cannot_be_slotted_is_refused_and_the_rest_served(bert, trained, tmp_path):
+    base = copied(bert, tmp_path)
+    AutoModel.from_config(
+        ModernBertConfig(
+            vocab_size=200, hidden_size=32, num_hidden_layers=2, num_attention_heads=4, intermediate_size=48,
+            pad_token_id=0, bos_token_id=2, eos_token_id=3, cls_token_id=2, sep_token_id=3,
+        )
+    ).save_pretrained(base.path)  # fmt: skip
+    engine = build_engine(base, kind="torch", slots=1)
+    with pytest.raises(UnsupportedAdapter, match=r"no sequence head to serve.*head\.norm\.weight"):
+        engine.check(trained(bert, HeadKind.SEQUENCE, labels=2, seed=51, targets=["query"]).weights)
+    [output] = engine.run([EngineRow(Row([5, 6]), 0, HeadKind.EMBEDDING)])
+    assert output.values.shape == (32,)
 
 
 @pytest.mark.skipif(torch.cpu._is_avx512_bf16_supported(), reason="this CPU computes in bf16")

@@ -1,4 +1,3 @@
-# ruff: noqa: TID253 - reads the engine's tensors
 """The onnx engine: torch's own stacks, graphs made apart from the requests, torch when there is none."""
 
 from __future__ import annotations
@@ -8,7 +7,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import torch
 
 from hub.api import HeadKind
 from hub.engine.onnx_engine import OnnxEngine
@@ -78,12 +76,9 @@ def test_the_session_reads_the_stacks_where_torch_keeps_them(bert, wide, engine_
     row = replace(wide.row(1, 9), head=HeadKind.EMBEDDING)
     bare = engine.run([replace(row, slot=0)])[0].values
     adapted = engine.run([row])[0].values
-    values = engine._live.graph._stack_values
-    for layer, stack in engine._lora.stacks.items():
-        assert values[f"a.{layer}"].data_ptr() == stack.a.data_ptr()
-        assert values[f"b.{layer}"].data_ptr() == stack.b.data_ptr()
-        stack.b[1].zero_()
     assert np.abs(adapted - bare).max() > 0.01
+    for stack in engine._lora.stacks.values():
+        stack.b[1].zero_()
     np.testing.assert_allclose(engine.run([row])[0].values, bare, atol=1e-6)
 
 
@@ -136,4 +131,3 @@ def test_outputs_do_not_share_memory_with_the_next_run(bert, wide, engine_of, fi
     for seed in range(5):
         engine.run([wide.row(1, 6, seed=seed)])
     np.testing.assert_array_equal(first, kept)
-    assert not torch.is_inference_mode_enabled()

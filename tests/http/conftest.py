@@ -91,16 +91,21 @@ def admin() -> dict[str, str]:
 
 
 @pytest.fixture
-def live(add: Callable[..., Version], client: TestClient, admin: dict[str, str]) -> Callable[..., Version]:
-    """Store a version and put it live under its adapter's name."""
+def live_in(add: Callable[..., Version], admin: dict[str, str]) -> Callable[..., Version]:
+    """Store a version and put it live in a server under its adapter's name."""
 
-    def build(name: str, seed: int, **more: object) -> Version:
-        version = add(name, seed=seed, **more)
+    def build(client: TestClient, name: str, seed: int) -> Version:
+        version = add(name, seed=seed)
         reply = client.put(f"/admin/deployments/{name}", json={"version": str(version.ref)}, headers=admin)
         assert reply.status_code == 200, reply.text
         return version
 
     return build
+
+
+@pytest.fixture
+def live(live_in: Callable[..., Version], client: TestClient) -> Callable[..., Version]:
+    return lambda name, seed: live_in(client, name, seed)
 
 
 def the_service() -> Any:
@@ -109,6 +114,11 @@ def the_service() -> Any:
         warnings.simplefilter("ignore", DeprecationWarning)
         from hub.http.service import svc
     return svc
+
+
+@pytest.fixture(scope="session")
+def service() -> Any:
+    return the_service()
 
 
 def until(holds: Callable[[], bool], seconds: float = 20) -> bool:

@@ -1,0 +1,74 @@
+"""What we lean on inside BentoML 1.4.39, and what its middleware must not do to our requests."""
+
+from __future__ import annotations
+
+import gc
+import inspect
+import subprocess
+import sys
+
+import pytest
+
+
+@pytest.fixture(scope="module")
+def bento(service):
+    import hub.http.bento
+
+    return hub.http.bento
+
+
+def test_the_names_we_replace_are_still_in_its_stack(bento, serving, monkeypatch) -> None:
+    """A renamed middleware would slip past the filter and come back."""
+    seen = {}
+    parent = bento.ServiceAppFactory.middlewares.fget
+    monkeypatch.setattr(
+        bento.ServiceAppFactory, "middlewares", property(lambda self: seen.setdefault("all", parent(self)))
+    )
+    with serving():
+        stack = {middleware.cls for middleware in seen["all"]}
+    assert {bento.ContextMiddleware, bento.RunnerTrafficMetricsMiddleware, bento.TimeoutMiddleware} <= stack
+    assert bento.OpenTelemetryMiddleware in stack
+    assert bento.AccessLogMiddleware not in stack, "switched off in the service's settings"
+
+
+def test_none_of_them_is_left(bento, service, serving) -> None:
+    """Neither in the application BentoML builds, nor around ours."""
+    with serving():
+        factory = bento.HubAppFactory(service, is_main=True)
+        assert factory.middlewares == []
+        assert factory.kept() == []
+
+
+def test_the_request_metrics_have_the_names_and_labels_we_feed(bento) -> None:
+    metrics = bento._bento_metrics("bentoml_service")
+    labels = {"endpoint", "service_name", "service_version", "runner_name"}
+    assert set(metrics.metrics_request_in_progress._labelnames) == labels
+    assert set(metrics.metrics_request_total._labelnames) == labels | {"http_response_code"}
+    assert set(metrics.metrics_request_duration._labelnames) == labels | {"http_response_code"}
+
+
+def test_the_hooks_we_use_are_called(bento) -> None:
+    source = inspect.getsource(bento.ServiceAppFactory)
+    for name in ("__is_ready__", "__bentoml_startup_hook__", "__bentoml_shutdown_hook__", "to_asgi"):
+        assert name in source or hasattr(bento.Service, name), name
+    assert {"is_main"} <= set(inspect.signature(bento.Service.to_asgi).parameters)
+    assert hasattr(bento.Service, "mount_asgi_app")
+    assert isinstance(inspect.getattr_static(bento.Service, "openapi_spec"), property)
+
+
+def test_answered_requests_are_not_kept_in_memory(shared) -> None:
+    """BentoML's own timer holds every request for the whole timeout."""
+    from starlette.requests import Request
+
+    for _ in range(20):
+        shared.post("/v1/deployments/mood/predict", json={"text": "a film"})
+    gc.collect()
+    assert sum(isinstance(thing, Request) for thing in gc.get_objects()) < 5
+
+
+def test_the_supervisor_stays_light() -> None:
+    """It imports the service as well, and has no use for a model library."""
+    code = "import hub.http.service, sys; print(*sorted(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    heavy = {"torch", "transformers", "peft", "onnxruntime", "datasets", "sklearn", "pandas"}
+    assert heavy.isdisjoint(done.stdout.split())

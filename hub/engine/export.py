@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from hub.bases.base import Base, BaseKind
-from hub.engine.loading import load_model
+from hub.engine.loading import load_model, takes_token_types
 from hub.engine.lora import SlotContext, Stack, slot_linear
 from hub.errors import EngineFailed
 
@@ -74,7 +74,8 @@ class _Graph(nn.Module):
         self._context.slots = slots
         for layer, a, b in zip(self._slotted, stacks[::2], stacks[1::2], strict=True):
             layer.stack = Stack(a, b)
-        output = self._model(input_ids=input_ids, attention_mask=mask, token_type_ids=token_types)
+        types = {"token_type_ids": token_types} if takes_token_types(self._model) else {}
+        output = self._model(input_ids=input_ids, attention_mask=mask, **types)
         pooled = output.get("pooler_output")
         return (output.last_hidden_state,) if pooled is None else (output.last_hidden_state, pooled)
 

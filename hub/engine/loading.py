@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -23,7 +24,7 @@ from transformers.utils import logging as transformers_logging
 from hub.bases.base import Base, BaseKind
 from hub.errors import BadConfig, EngineFailed
 
-__all__ = ["load_model", "load_tokenizer", "pick_device"]
+__all__ = ["load_model", "load_tokenizer", "pick_device", "takes_token_types"]
 
 _POOLER = "pooler."
 
@@ -72,6 +73,11 @@ def load_model(base: Base, device: torch.device, **settings: Any) -> PreTrainedM
     if missing:
         model.pooler = None
     return model.requires_grad_(False).eval().to(device)
+
+
+def takes_token_types(model: PreTrainedModel) -> bool:
+    """Tell whether the model reads `token_type_ids`; some families have none."""
+    return "token_type_ids" in inspect.signature(model.forward).parameters
 
 
 def _dtype(config: PreTrainedConfig, device: torch.device) -> torch.dtype:

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import inspect
 import threading
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -17,7 +16,7 @@ from hub.bases.base import Base, BaseKind
 from hub.engine.batch import Batch, Limits, collate
 from hub.engine.generate import Generator
 from hub.engine.heads import BackboneOutput, HeadSlots, mean_pool
-from hub.engine.loading import load_model, load_tokenizer
+from hub.engine.loading import load_model, load_tokenizer, takes_token_types
 from hub.engine.lora import LoraLayers, SlotContext
 from hub.engine.protocol import BARE_SLOT, AdapterWeights, EngineInfo, EngineRow
 from hub.errors import BadAdapter, EngineFailed, HubError, UnsupportedAdapter
@@ -64,7 +63,7 @@ class TorchEngine:
         config, tokenizer = self._model.config, load_tokenizer(base)
         self._limits = Limits(base.max_length, config.vocab_size, getattr(config, "type_vocab_size", 0) or 1)
         self._pad = tokenizer.pad_token_id or 0
-        self._takes_types = "token_type_ids" in inspect.signature(self._backbone.forward).parameters
+        self._takes_types = takes_token_types(self._backbone)
         self._context = SlotContext()
         self._lora = LoraLayers(self._backbone, slots, self._context)
         self._heads: dict[HeadKind, HeadSlots] = {}

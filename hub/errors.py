@@ -232,6 +232,5 @@ class HostFault(HubError):
     def of(cls, error: OSError) -> HostFault:
         """Say what the operating system refused, and for which file."""
         where = f" ({error.filename})" if error.filename else ""
-        return cls(
-            f"{error.strerror or error}{where}. Check permissions and free space; HUB_HOME says where state lives."
-        )
+        what = f"{error.strerror or error}{where}"
+        return cls(f"{what}. Check permissions and free space; HUB_HOME says where state lives.")

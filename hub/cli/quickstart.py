@@ -103,7 +103,7 @@ def quickstart(
 
 def _pull(settings: Settings, quiet: bool) -> None:
     from hub.bases.cache import Bases
-    from hub.cli.base import Bars
+    from hub.cli.bars import Bars
     from hub.cli.output import progress
 
     with progress(quiet) as bars:

@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperCommand
 
+from hub.cli.bars import Bars
 from hub.cli.output import JSON_FLAG, error_console, print_json, progress, say, table
 
 if TYPE_CHECKING:
-    from rich.progress import Progress
-
     from hub.config import Settings
     from hub.store.manifest import Serving
     from hub.store.records import Version
@@ -86,7 +85,7 @@ def run_training(
 ) -> TrainResult:
     """Train with progress bars on stderr, in the state folder of `settings`."""
     with progress(quiet) as bars:
-        show = _Bars(bars)
+        show = Bars(bars)
         show("load libraries", 0, 1)
         from hub.bases.cache import Bases
         from hub.registry.host import Registry
@@ -104,20 +103,6 @@ def run_training(
             resume=resume,
             check=_servable,
         )
-
-
-class _Bars:
-    """One progress bar for each stage of a run."""
-
-    def __init__(self, bars: Progress) -> None:
-        self._bars = bars
-        self._tasks: dict[str, Any] = {}
-
-    def __call__(self, stage: str, done: int, total: int, note: str = "") -> None:
-        if stage not in self._tasks:
-            self._tasks[stage] = self._bars.add_task(stage, total=None)
-        label = f"{stage}  {note}" if note else stage
-        self._bars.update(self._tasks[stage], description=label, completed=done, total=total or None)
 
 
 def _has_recipe(args: list[str]) -> bool:

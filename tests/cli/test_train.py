@@ -148,14 +148,14 @@ def test_mistakes_are_told_before_anything_is_loaded(recipe: Path, tmp_path: Pat
 def test_an_interrupted_run_says_how_to_go_on_and_does(recipe: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from hub.cli import train as command
 
-    class Interrupting(command._Bars):
+    class Interrupting(command.Bars):
         def __call__(self, stage: str, done: int, total: int, note: str = "") -> None:
             super().__call__(stage, done, total, note)
             if (stage, done) == ("train", 20):
                 raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(command, "_Bars", Interrupting)
+        patched.setattr(command, "Bars", Interrupting)
         stopped = hub_train(recipe)
     assert stopped.exit_code == 130
     assert "--resume" in stopped.stderr

@@ -39,8 +39,11 @@ def open_answers(path: Path, suffix: str) -> Iterator[AnswerFile]:
     if suffix not in kinds:
         raise BadRequest(f"The output's name must end in one of {', '.join(kinds)}, not {suffix!r}.")
     file = kinds[suffix](path, suffix)
-    yield file
-    file.finish()
+    try:
+        yield file
+        file.finish()
+    finally:
+        file.close()
 
 
 class _JsonLines:
@@ -51,6 +54,9 @@ class _JsonLines:
         self._file.write(json.dumps(row, ensure_ascii=False, default=str) + "\n")
 
     def finish(self) -> None:
+        self._file.flush()
+
+    def close(self) -> None:
         self._file.close()
 
 
@@ -64,6 +70,9 @@ class _Gathered:
 
     def add(self, row: Row) -> None:
         self.rows.append({key: _flat(value) for key, value in row.items()})
+
+    def close(self) -> None:
+        self.rows = []
 
     def columns(self) -> Sequence[str]:
         return list(dict.fromkeys(key for row in self.rows for key in row))

@@ -57,9 +57,9 @@ def predict_file(
     answered, bad = 0, []
     data = Data(source=str(source))
     with (
-        open_source(str(source), Path.cwd(), Path.cwd()) as opened,
         _atomically(out) as partial,
         open_answers(partial, out.suffix) as answers,
+        open_source(str(source), Path.cwd(), Path.cwd()) as opened,
         progress(quiet=as_json) as bars,
     ):
         table = open_table(opened.name, opened.stream, data)

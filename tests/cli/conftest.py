@@ -10,7 +10,7 @@ import pytest
 from hub.bases.base import Base, BaseKind
 from hub.config import load_settings
 from hub.store.store import Store
-from hub.testing.homes import add_version, plain_adapter
+from hub.testing.homes import FakeHome, add_version, plain_adapter
 
 
 @pytest.fixture
@@ -24,3 +24,19 @@ def deploy_task(tmp_path: Path) -> Callable[[str, str], None]:
         store.deploy(deployment, "made@1", by="test")
 
     return deploy
+
+
+@pytest.fixture(scope="session")
+def tiny_base_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from hub.testing.tiny import tiny_encoder
+
+    folder = tmp_path_factory.mktemp("bases") / "tiny"
+    tiny_encoder(folder)
+    return folder
+
+
+@pytest.fixture
+def fake_home(tiny_base_folder: Path, monkeypatch: pytest.MonkeyPatch) -> FakeHome:
+    """A state folder with a tiny base, served by the fake engine."""
+    monkeypatch.setenv("HUB_SERVE__ENGINE", "fake")
+    return FakeHome(load_settings().home, tiny_base_folder)

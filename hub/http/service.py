@@ -17,8 +17,17 @@ from hub.serving import record
 __all__ = ["svc"]
 
 
+IMAGE = (
+    bentoml.images.Image(lock_python_packages=False)  # locking asks the network at every build
+    .python_packages("setuptools>=77")
+    .build_include("pyproject.toml", "constraints.txt", "README.md", "LICENSE", "hub", "plugins")
+    .run("uv pip install --constraint src/constraints.txt ./src ./src/plugins/*")
+)
+
+
 @bentoml.service(
     name="grafthub",
+    image=IMAGE,
     service_class=HubService,
     workers=1,
     http={"host": "127.0.0.1"},

@@ -130,7 +130,7 @@ class ServerClient:
             reply = self._http.request(method, path, json=body)
         except httpx.TimeoutException:
             raise NotReady(f"The server at {self.url} did not answer in time.") from None
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
+        except httpx.HTTPError as error:
             raise NotReady(
                 f"The server at {self.url} cannot be reached: {error}. Is `hub serve` running there?"
             ) from None

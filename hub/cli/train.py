@@ -66,6 +66,7 @@ def train(
     target = None
     if deploy is not None:
         target = check_name(parsed.name if deploy == _RECIPE_NAME else deploy, "deployment")
+        _check_task(target, parsed.task, settings)
     try:
         result = run_training(parsed, settings, quiet=as_json, resume=resume)
     except KeyboardInterrupt:
@@ -120,12 +121,29 @@ def _servable(files: AdapterFiles, serving: Serving) -> None:
     parse(files.config, files.tensors, kind=serving.head, num_labels=len(serving.labels), sha256="")
 
 
+def _live(name: str, settings: Settings) -> Version | None:
+    from hub.store.store import Store
+
+    return {found.name: found.stable for found in Store(settings.home).deployments()}.get(name)
+
+
+def _check_task(name: str, task: str, settings: Settings) -> None:
+    """Refuse before training what the catalog would refuse after it."""
+    from hub.errors import Conflict
+
+    live = _live(name, settings)
+    if live and live.manifest.serving.task != task:
+        raise Conflict(
+            f"Deployment {name!r} serves the task {live.manifest.serving.task!r}, and the recipe trains for "
+            f"{task!r}. Give another name: --deploy NAME."
+        )
+
+
 def _deploy(result: TrainResult, name: str, settings: Settings) -> Json:
     from hub.serving.client import connect
-    from hub.store.store import Store
     from hub.training.gate import judge
 
-    live = {deployment.name: deployment.stable for deployment in Store(settings.home).deployments()}.get(name)
+    live = _live(name, settings)
     judgement = judge(result.version, live, result.plan.recipe.deploy.max_drop)
     answer: Json = {"deployment": name, "passed": judgement.passed, "reason": judgement.reason}
     if judgement.passed and (live is None or live.ref != result.version.ref):
@@ -141,6 +159,7 @@ def _summary(result: TrainResult) -> Json:
     outcome, data = result.outcome, result.plan.dataset
     return {
         "version": str(result.version.ref),
+        "new": result.new,
         "sha256": result.version.sha256,
         "metric": result.version.manifest.metric,
         "metrics": dict(outcome.metrics),
@@ -168,7 +187,8 @@ def _summary(result: TrainResult) -> Json:
 
 def _print(result: TrainResult, moved: Json | None) -> None:
     version, fitted = result.version, result.outcome.fitted
-    say(f"Stored [bold]{version.ref}[/], trained in {result.seconds:.0f} s ({_course(result)}).")
+    stored = "Stored" if result.new else "The same weights as before, which are"
+    say(f"{stored} [bold]{version.ref}[/], trained in {result.seconds:.0f} s ({_course(result)}).")
     baseline = result.outcome.baseline
     rows = [
         (name, f"{value:.4f}", f"{baseline[name]:.4f}" if name in baseline else "")

@@ -67,6 +67,11 @@ class Dataset:
     duplicates: int = 0
     leaked: int = 0
 
+    @property
+    def size(self) -> int:
+        """Number of examples in use."""
+        return len(self.train) + len(self.validation) + len(self.held_out)
+
 
 def prepare(
     recipe: Recipe, task: AnyTask, cache: Path, refused: Refused, progress: Progress = silent

@@ -16,6 +16,7 @@ from torch import Tensor
 from hub.api import AdapterInfo, Example, HeadKind, Output, Row, Tokenizer
 from hub.errors import BadPlugin
 from hub.registry.loaded import LoadedTask
+from hub.training.guard import plugin_call
 from hub.training.progress import Progress, silent
 
 __all__ = ["Evaluator", "Scored", "evaluate", "forward_rows", "majority_metrics"]
@@ -67,11 +68,14 @@ class Evaluator:
             BadPlugin: the task's metrics lack the one it names, or it is not a finite number.
         """
         task, remaining = self._loaded.task, iter(outputs)
-        predictions = [
-            task.decode(request, [next(remaining) for _ in rows], self._info)
-            for request, rows in zip(self._requests, self._rows, strict=True)
-        ]
-        metrics = {name: float(value) for name, value in task.metrics(predictions, self._examples).items()}
+        with plugin_call(self._loaded.spec.name, "decode()"):
+            predictions = [
+                task.decode(request, [next(remaining) for _ in rows], self._info)
+                for request, rows in zip(self._requests, self._rows, strict=True)
+            ]
+        with plugin_call(self._loaded.spec.name, "metrics()"):
+            figures = task.metrics(predictions, self._examples)
+            metrics = {name: float(value) for name, value in figures.items()}
         if not math.isfinite(metrics.get(task.metric, math.nan)):
             raise BadPlugin(
                 f"Task {self._loaded.spec.name!r} names the metric {task.metric!r} and returns {metrics}."

@@ -10,12 +10,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
 from hub.api import BadData, BadRequest, Example, Field, FieldKind, Task
 from hub.training.fields import LeftOut, Unusable, convert
+from hub.training.guard import plugin_call
 from hub.training.progress import Progress, silent
-from hub.training.recipe import Part, Recipe
+from hub.training.recipe import LabelRules, Part, Recipe
 from hub.training.sources import is_hub, open_hub, open_source
 from hub.training.tables import BadRow, RawRow, Table, open_table
 
@@ -42,6 +43,10 @@ class Item:
     request: str
     source: str
     line: int
+
+    @property
+    def place(self) -> str:
+        return f"{self.source}:{self.line}"
 
     def rejected(self, reason: object) -> Rejected:
         return Rejected(self.source, self.line, str(reason))
@@ -132,28 +137,25 @@ class _Reader:
             Unusable, LeftOut: it has none.
         """
         for column, values in self.where:
-            if str(row.values.get(column, "")) not in values:
+            if _word(row.values.get(column)) not in values:
                 raise LeftOut
-        rules = self.recipe.data.labels
-        example = {field.name: convert(field, self._cell(field, row), rules) for field in self.task.fields}
+        example = {field.name: self._value(field, row) for field in self.task.fields}
         try:
-            request: BaseModel = self.task.request(example)
+            with plugin_call(self.recipe.task, f"request() on {self.table.name}:{row.line}"):
+                request: BaseModel = self.task.request(example)
         except (BadRequest, BadData) as error:
             raise Unusable(str(error)) from None
-        except ValidationError as error:
-            first = error.errors(include_input=False, include_url=False)[0]
-            raise Unusable(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
         return Item(example, request.model_dump_json(), self.table.name, row.line)
 
-    def _cell(self, field: Field, row: RawRow) -> Any:
+    def _value(self, field: Field, row: RawRow) -> Any:
         if field.name in self.part.set:
-            return self.part.set[field.name]
+            return convert(field, self.part.set[field.name], LabelRules())
         column = self.columns[field.name]
         if column is None:
             return None
         if column not in row.values and field.required:
             raise Unusable(f"has no column {column!r}")
-        return row.values.get(column)
+        return convert(field, row.values.get(column), self.recipe.data.labels)
 
     def _column_of(self, field: Field) -> str | int | None:
         if field.name in self.part.set:
@@ -185,6 +187,10 @@ class _Reader:
 
     def _there_is(self) -> str:
         return f"There is: {', '.join(map(str, self.table.columns or ())) or 'none'}"
+
+
+def _word(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else "" if value is None else str(value)
 
 
 def _check_fields(recipe: Recipe, which: str, task: AnyTask) -> None:

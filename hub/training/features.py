@@ -8,6 +8,7 @@ from hub.api import AdapterInfo, BadData, Features, HeadKind, Tokenizer
 from hub.errors import BadPlugin, BadRequest
 from hub.registry.loaded import LoadedTask
 from hub.training.examples import Item, Rejected
+from hub.training.guard import plugin_call
 from hub.training.progress import Progress, silent
 
 __all__ = ["encodable", "make_features"]
@@ -37,7 +38,8 @@ def make_features(
     rejected: list[Rejected] = []
     for number, item in enumerate(items, 1):
         try:
-            made = loaded.task.features(item.example, tokenizer, info)
+            with plugin_call(loaded.spec.name, f"features() on {item.place}"):
+                made = loaded.task.features(item.example, tokenizer, info)
         except (BadData, BadRequest) as error:
             rejected.append(item.rejected(error))
             continue
@@ -57,7 +59,8 @@ def encodable(
     rejected: list[Rejected] = []
     for item in items:
         try:
-            loaded.task.encode(loaded.task.request(item.example), tokenizer, info)
+            with plugin_call(loaded.spec.name, f"encode() on {item.place}"):
+                loaded.task.encode(loaded.task.request(item.example), tokenizer, info)
         except (BadData, BadRequest) as error:
             rejected.append(item.rejected(error))
         else:

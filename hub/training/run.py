@@ -54,13 +54,15 @@ def run(plan: Plan, refused: Refused, work: Path, progress: Progress, resume: bo
         BadAdapter: the stored weights do not give the scores of the trained model.
     """
     tokenizer = load_tokenizer(plan.base)
+    before = len(refused.rows)
     features, rejected = make_features(plan.loaded, tokenizer, plan.info, plan.dataset.train, progress)
     refused.add(rejected)
     validation = _evaluator(plan, tokenizer, plan.dataset.validation, refused)
     held_out = _evaluator(plan, tokenizer, plan.dataset.held_out, refused)
-    refused.check(len(features))
-    if held_out is None:
-        raise BadData("No held-out row can be used, so nothing could be measured. See the rejected rows.")
+    refused.check(plan.dataset.size - (len(refused.rows) - before))
+    if not features or held_out is None:
+        which = "held-out" if features else "training"
+        raise BadData(f"No {which} row can be used: {refused.rows[-1].reason}")
     _begin(plan, work, resume)
     model = _new_model(plan, features)
     fitted = fit(

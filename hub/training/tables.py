@@ -93,6 +93,8 @@ def _delimited(name: str, stream: IO[bytes], kind: str, data: Data) -> Table:
         width = len(first[1]) if isinstance(first, tuple) else 0
         return Table(name, tuple(range(width)), _rows(rest, range(width), "the first row"))
     header = [cell.strip() for cell in next(rest)[1]] if isinstance(first, tuple) else []
+    if any(_is_surrogate(character) for cell in header for character in cell):
+        raise BadData(f"{name}: is not UTF-8 text. Save it as UTF-8.")
     if not any(header):
         raise BadData(f"{name}: has no header line. If its first line is a row, say data.header: false.")
     if twice := sorted({cell for cell in header if header.count(cell) > 1}):
@@ -116,6 +118,10 @@ def _cells(reader: Any) -> Iterator[Cells]:
             continue
         if cells:
             yield line, cells
+
+
+def _is_surrogate(character: str) -> bool:
+    return "\ud800" <= character <= "\udfff"
 
 
 def _peek(items: Iterator[Cells]) -> tuple[Cells | None, Iterator[Any]]:

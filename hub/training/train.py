@@ -32,9 +32,13 @@ _LIBRARIES = ("grafthub", "torch", "transformers", "peft")
 
 @dataclass(frozen=True, slots=True)
 class TrainResult:
-    """A finished run; `rejected_file` lists the rejected rows, one JSON object a line."""
+    """A finished run; `rejected_file` lists the rejected rows, one JSON object a line.
+
+    `new` is false when the store had these very weights under this name before.
+    """
 
     version: Version
+    new: bool
     plan: Plan
     outcome: Outcome
     seconds: float
@@ -75,6 +79,7 @@ def train(
         finally:
             refused.write(work / REJECTED_FILE)
         seconds = time.perf_counter() - started
+        before = {version.ref for version in store.versions(recipe.name)}
         version = store.add(
             recipe.name,
             work / ADAPTER,
@@ -90,7 +95,15 @@ def train(
         )
         for name in (CHECKPOINTS, ADAPTER):
             shutil.rmtree(work / name)
-    return TrainResult(version, plan, outcome, seconds, tuple(refused.rows), work / REJECTED_FILE)
+    return TrainResult(
+        version=version,
+        new=version.ref not in before,
+        plan=plan,
+        outcome=outcome,
+        seconds=seconds,
+        rejected=tuple(refused.rows),
+        rejected_file=work / REJECTED_FILE,
+    )
 
 
 @contextmanager

@@ -22,7 +22,7 @@ from transformers import (
     TrainerState,
     TrainingArguments,
 )
-from transformers.trainer_utils import get_last_checkpoint
+from transformers.trainer import TRAINER_STATE_NAME
 
 from hub.api import BadRecipe, Features
 from hub.training.batches import LengthGroups, collator
@@ -60,9 +60,14 @@ def pick_dtype(wanted: str) -> str:
 
 
 def last_checkpoint(folder: Path) -> Path | None:
-    """Return the newest checkpoint in `folder`, if there is one."""
-    found = get_last_checkpoint(str(folder)) if folder.is_dir() else None
-    return Path(found) if found else None
+    """Return the newest checkpoint in `folder` that was written to its end, if there is one."""
+    # The state is written last, so a checkpoint that has it has everything.
+    whole = [path.parent for path in folder.glob(f"checkpoint-*/{TRAINER_STATE_NAME}")]
+    return max(whole, key=_step_of, default=None)
+
+
+def _step_of(checkpoint: Path) -> int:
+    return int(checkpoint.name.rpartition("-")[2])
 
 
 def fit(
@@ -102,6 +107,8 @@ def fit(
         checkpoint = last_checkpoint(folder) if resume else None
         started = time.perf_counter()
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        # Under bf16 the forward was wrapped in autocast, and what is stored is measured in fp32.
+        trainer.accelerator.unwrap_model(trainer.model_wrapped, keep_fp32_wrapper=False)
     state = trainer.state
     return Fitted(
         seconds=time.perf_counter() - started,
@@ -109,7 +116,7 @@ def fit(
         epochs=round(state.epoch or 0.0, 3),
         best_step=state.best_global_step if validation else None,
         best_metric=state.best_metric if validation else None,
-        resumed_from=int(checkpoint.name.rpartition("-")[2]) if checkpoint else None,
+        resumed_from=_step_of(checkpoint) if checkpoint else None,
         stopped_early=state.global_step < state.max_steps,
     )
 
@@ -117,7 +124,7 @@ def fit(
 def _arguments(train: Train, folder: Path, metric: str | None) -> TrainingArguments:
     every = {"save_steps": train.checkpoint_steps, "eval_steps": train.checkpoint_steps}
     strategy = "steps" if train.checkpoint_steps else "epoch"
-    return TrainingArguments(
+    arguments = TrainingArguments(
         output_dir=str(folder),
         num_train_epochs=train.epochs,
         max_steps=train.max_steps or -1,
@@ -129,6 +136,7 @@ def _arguments(train: Train, folder: Path, metric: str | None) -> TrainingArgume
         max_grad_norm=train.max_grad_norm,
         optim="adamw_torch_fused",
         seed=train.seed,
+        use_cpu=not (torch.cuda.is_available() or torch.backends.mps.is_available()),
         bf16=pick_dtype(train.dtype) == "bf16",
         save_strategy=strategy,
         eval_strategy=strategy if metric else "no",
@@ -145,6 +153,8 @@ def _arguments(train: Train, folder: Path, metric: str | None) -> TrainingArgume
         dataloader_pin_memory=False,
         remove_unused_columns=False,
     )
+    arguments._n_gpu = min(arguments.n_gpu, 1)  # one process, one device: no DataParallel
+    return arguments
 
 
 class _Trainer(Trainer):  # type: ignore[misc]

@@ -14,7 +14,7 @@ from typer.testing import CliRunner, Result
 from hub.bases.cache import Bases
 from hub.cli.main import app
 from hub.config import find_home
-from hub.errors import BadData, BadRecipe, HubError, InvalidName
+from hub.errors import BadData, BadRecipe, Conflict, HubError, InvalidName
 from hub.store.store import Store
 
 RECIPE = """
@@ -127,6 +127,13 @@ def test_a_worse_version_is_stored_and_not_deployed(recipe: Path) -> None:
     allowed = hub_train(recipe, "--deploy", *POOR, "--set", "deploy.max_drop=1", "--json")
     assert json.loads(allowed.stdout)["deploy"]["passed"]
     assert live() == {"demo": "demo@2"}
+
+
+def test_another_task_is_refused_before_training(recipe: Path) -> None:
+    hub_train(recipe, "--deploy", *POOR)
+    told = refused(Conflict, recipe, "--deploy", "--set", "task=classification")
+    assert told.startswith("Deployment 'demo' serves the task 'sentiment'")
+    assert len(Store(find_home()).versions()) == 1
 
 
 def test_the_version_that_is_live_is_not_deployed_again(recipe: Path) -> None:

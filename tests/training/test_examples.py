@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from hub.errors import BadRecipe
+from hub.errors import BadPlugin, BadRecipe
 from hub.training.examples import Loaded, Rejected, load_examples
 from hub.training.recipe import Recipe
 
@@ -79,6 +79,12 @@ data:
     assert [item.example["text"] for item in loaded.items] == ["a", "d"]
     assert loaded.left_out == 2
     assert loaded.rejected == [Rejected("a.csv", 6, "label is not a number")]
+
+
+def test_what_a_task_gets_wrong_is_told_as_its_plugins_fault(load, labelling) -> None:
+    labelling.request = lambda example: example["nothing"]
+    with pytest.raises(BadPlugin, match=r"Task 't' failed in request\(\) on a.csv:2: KeyError: 'nothing'"):
+        load("task: t\ndata: a.csv\n", a_csv="text,label\na,x\n")
 
 
 def test_sources_carry_constants_and_limits(load) -> None:

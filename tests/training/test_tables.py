@@ -125,6 +125,7 @@ def test_a_json_list_gives_its_objects() -> None:
         ("a.json", b"[]", {"format": "squad"}, "is not SQuAD JSON ("),
         ("a.parquet", b"PAR1 no", {}, "is not a Parquet file"),
         ("a.doc", b"", {}, "say data.format"),
+        ("a.csv", "text,label\n".encode("utf-16"), {}, "is not UTF-8 text. Save it as UTF-8."),
     ],
 )
 def test_a_file_of_no_known_form_is_refused(

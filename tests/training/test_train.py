@@ -128,7 +128,9 @@ def test_nothing_of_a_finished_run_is_left_but_the_account_of_its_rows(
 
 def test_the_same_recipe_and_rows_make_the_same_version(make_recipe: RecipeMaker, run: Trainer) -> None:
     recipe = make_recipe(SENTIMENT, "train.max_steps=6", a_csv=REVIEWS)
-    assert run(recipe).version.ref == run(recipe).version.ref
+    first, second = run(recipe), run(recipe)
+    assert first.version.ref == second.version.ref
+    assert (first.new, second.new) == (True, False)
     other = make_recipe(SENTIMENT, "train.max_steps=6", "train.seed=1", a_csv=REVIEWS)
     assert str(run(other).version.ref) == "demo@2"
 
@@ -260,6 +262,24 @@ def test_weights_may_be_stored_in_fp32_and_some_layers_alone_trained(
     lora = [name for name in tensors if "lora_" in name]
     assert len(lora) == 2 * 2 * 2
     assert all(".query." in name or ".value." in name for name in lora)
+
+
+def test_a_run_in_bf16_is_measured_in_the_precision_it_is_served_in(
+    make_recipe: RecipeMaker, run: Trainer
+) -> None:
+    result = run(make_recipe(SENTIMENT, "train.dtype=bf16", a_csv=REVIEWS))
+    assert result.outcome.dtype == "bf16"
+    assert result.outcome.metrics["accuracy"] > 0.9
+
+
+def test_a_checkpoint_that_was_not_written_to_its_end_is_passed_over(
+    make_recipe: RecipeMaker, run: Trainer, tmp_path: Path
+) -> None:
+    recipe = make_recipe(SENTIMENT, a_csv=REVIEWS)
+    with pytest.raises(KeyboardInterrupt):
+        run(recipe, progress=_Interrupt(30))
+    (tmp_path / "home" / "runs" / "demo" / "checkpoints" / "checkpoint-24" / "trainer_state.json").unlink()
+    assert run(recipe, resume=True).outcome.fitted.resumed_from == 12
 
 
 def test_several_labels_of_one_text_are_learned(make_recipe: RecipeMaker, run: Trainer) -> None:

@@ -40,4 +40,4 @@ def serve(
 
 
 def _announce(url: str) -> None:
-    say(f"[bold green]Serving[/] at [bold]{url}[/]   API page: {url}/   stop: Ctrl-C")
+    say(f"[bold green]Serving[/] at [bold]{url}[/]   API page: {url}/docs   stop: Ctrl-C")

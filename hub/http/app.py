@@ -6,6 +6,7 @@ import logging
 
 from fastapi import FastAPI, Security
 from fastapi.security import HTTPBearer
+from starlette.responses import HTMLResponse
 
 import hub
 from hub.config import Settings
@@ -21,6 +22,22 @@ __all__ = ["build_app"]
 
 log = logging.getLogger(__name__)
 
+# BentoML ships Swagger UI and the whole OpenAPI document; its own page at / also loads a tracker.
+DOCS = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<title>GraftHub API</title>
+<link rel="stylesheet" href="static_content/swagger-ui.css">
+</head>
+<body>
+<div id="swagger-ui"></div>
+<script src="static_content/swagger-ui-bundle.js"></script>
+<script>SwaggerUIBundle({url: "docs.json", dom_id: "#swagger-ui", deepLinking: true})</script>
+</body>
+</html>
+"""
+
 
 def build_app(settings: Settings) -> FastAPI:
     """Build the application around a runtime that has yet to be started (`app.state.hub.runtime`)."""
@@ -32,7 +49,7 @@ def build_app(settings: Settings) -> FastAPI:
     app = FastAPI(
         title="GraftHub",
         version=hub.__version__,
-        docs_url=None,  # BentoML's page at / shows these routes too, and needs no other server
+        docs_url=None,  # FastAPI's pages load their scripts from elsewhere
         redoc_url=None,
         # Only told: InferRoute and AdminRoute do the asking.
         dependencies=[Security(HTTPBearer(auto_error=False, description="An API key, or the admin key."))],
@@ -40,7 +57,12 @@ def build_app(settings: Settings) -> FastAPI:
     app.state.hub = Hub(Runtime(settings, registry, metrics), tasks, keys, settings.limits, metrics)
     native.add_routes(app, tasks)
     admin.add_routes(app)
+    app.add_api_route("/docs", _docs, include_in_schema=False, response_class=HTMLResponse)
     return app
+
+
+async def _docs() -> str:
+    return DOCS
 
 
 def _usable(registry: Registry) -> list[LoadedTask]:

@@ -58,7 +58,7 @@ class Paths:
         for leaf in self._open.values():
             if match := leaf.pattern.match(path):
                 return leaf, match.groupdict()
-        raise NotFound("No such path. GET / is the page of all there are.")
+        raise NotFound("No such path. GET /docs shows all there are.")
 
 
 class Gate:

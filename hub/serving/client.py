@@ -90,9 +90,11 @@ class ServerClient:
     def __init__(self, url: str, key: str = "") -> None:
         self.url: str | None = url.rstrip("/")
         headers = {"authorization": f"Bearer {key}"} if key else {}
-        self._http = httpx.Client(
-            base_url=url, headers=headers, timeout=httpx.Timeout(PATIENCE_S, connect=10)
-        )
+        patience = httpx.Timeout(PATIENCE_S, connect=10)
+        try:
+            self._http = httpx.Client(base_url=url, headers=headers, timeout=patience)
+        except httpx.InvalidURL as error:
+            raise BadRequest(f"{url!r} is not the URL of a server: {error}.") from None
 
     def __enter__(self) -> ServerClient:
         return self

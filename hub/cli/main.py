@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import typer
 
 from hub.cli import adapters, base, deploy, init, plugins, predict, quickstart, serve, status, train
@@ -25,6 +27,8 @@ for module in (init, base, plugins, train, adapters, serve, deploy, predict, sta
 
 def main() -> None:
     """Run the command line; an expected error is one line and exit status 1."""
+    # Threads of torch that wait by spinning slow training several times over once anything else runs.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         app()
     except HubError as error:

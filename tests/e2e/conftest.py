@@ -56,7 +56,8 @@ class Hub:
                 self.command("serve", "--port", "0", *args), env=self.env, stdout=out, stderr=out
             )
         try:
-            yield httpx.Client(base_url=self._wait(process, log), timeout=60)
+            with httpx.Client(base_url=self._wait(process, log), timeout=60) as client:
+                yield client
         finally:
             process.send_signal(signal.SIGTERM)
             try:

@@ -39,7 +39,7 @@ def recipe(tmp_path: Path) -> Path:
         "  source: tickets.csv\n"
         "  columns: {text: message, label: kind}\n"
         "  eval_fraction: 0.2\n"
-        "train: {epochs: 4}\n"
+        "train: {epochs: 4, batch_size: 8}\n"
     )
     return folder
 
@@ -77,12 +77,12 @@ def test_from_a_labelled_file_to_a_live_endpoint_and_back(hub_with_minilm, recip
 
 def _predicts_a_file(hub, recipe: Path, tmp_path: Path) -> None:
     rows = tmp_path / "in.jsonl"
-    rows.write_text("".join(json.dumps({"text": f"{thing} crashes"}) + "\n" for thing in THINGS))
+    rows.write_text("".join(json.dumps({"text": f"{thing} crashes when I click save"}) + "\n" for thing in THINGS))
     out = tmp_path / "out.csv"
     hub.run("predict", "tickets", "--file", str(rows), "-o", str(out))
     with out.open(newline="") as file:
         answers = list(csv.DictReader(file))
-    assert [row["text"] for row in answers] == [f"{thing} crashes" for thing in THINGS]
+    assert [row["text"] for row in answers] == [f"{thing} crashes when I click save" for thing in THINGS]
     assert {row["label"] for row in answers} == {"bug"}
 
 

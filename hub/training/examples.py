@@ -101,7 +101,7 @@ def _opened(part: Part, recipe: Recipe, cache: Path, progress: Progress) -> Iter
 
 
 def _read_part(loaded: Loaded, reader: _Reader, progress: Progress) -> None:
-    name = reader.table.name
+    name, count = reader.table.name, 0
     for count, row in enumerate(reader.table.rows, 1):
         if count % _REPORT_EVERY == 0:
             progress(f"read {name}", count, 0)
@@ -114,6 +114,7 @@ def _read_part(loaded: Loaded, reader: _Reader, progress: Progress) -> None:
             loaded.rejected.append(Rejected(name, row.line, str(error)))
         except LeftOut:
             loaded.left_out += 1
+    progress(f"read {name}", count, count)
 
 
 class _Reader:

@@ -106,7 +106,11 @@ def fit(
         trainer.remove_callback(PrinterCallback)
         checkpoint = last_checkpoint(folder) if resume else None
         started = time.perf_counter()
-        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        if checkpoint and (ended := _ended_early(checkpoint, train.patience)):
+            trainer.state = ended
+            model.load_adapter(ended.best_model_checkpoint, model.active_adapter)
+        else:
+            trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
         # Under bf16 the forward was wrapped in autocast, and what is stored is measured in fp32.
         trainer.accelerator.unwrap_model(trainer.model_wrapped, keep_fp32_wrapper=False)
     state = trainer.state
@@ -119,6 +123,14 @@ def fit(
         resumed_from=_step_of(checkpoint) if checkpoint else None,
         stopped_early=state.global_step < state.max_steps,
     )
+
+
+def _ended_early(checkpoint: Path, patience: int) -> TrainerState | None:
+    """Return the state of a run that early stopping had ended; Trainer would train on."""
+    state = TrainerState.load_from_json(str(checkpoint / TRAINER_STATE_NAME))
+    stopping = state.stateful_callbacks.get("EarlyStoppingCallback")
+    waited = stopping["attributes"]["early_stopping_patience_counter"] if stopping else -1
+    return state if waited >= patience else None
 
 
 def _arguments(train: Train, folder: Path, metric: str | None) -> TrainingArguments:

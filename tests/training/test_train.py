@@ -264,6 +264,23 @@ def test_weights_may_be_stored_in_fp32_and_some_layers_alone_trained(
     assert all(".query." in name or ".value." in name for name in lora)
 
 
+def test_a_run_that_failed_after_training_is_resumed_without_training_again(
+    make_recipe: RecipeMaker, run: Trainer
+) -> None:
+    def refuse(files: object, serving: object) -> None:
+        raise BadAdapter("not now")
+
+    settings = ("train.patience=1", "train.validation_fraction=0.2")
+    recipe = make_recipe(SENTIMENT, *settings, a_csv=REVIEWS)
+    whole = run(recipe, "whole")
+    with pytest.raises(BadAdapter, match="not now"):
+        run(recipe, check=refuse)
+    stages: list[str] = []
+    again = run(recipe, resume=True, progress=lambda stage, *rest: stages.append(stage))
+    assert "train" not in stages
+    assert again.version.sha256 == whole.version.sha256
+
+
 def test_a_run_in_bf16_is_measured_in_the_precision_it_is_served_in(
     make_recipe: RecipeMaker, run: Trainer
 ) -> None:

@@ -90,8 +90,8 @@ class OnnxGraph:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.log_severity_level = 3
-        # Threads that spin between forwards would take the cores that parse and tokenize.
-        options.add_session_config_entry("session.force_spinning_stop", "1")
+        # Threads that spin while they wait take the cores that parse requests and tokenize.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         self._session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
         self._inputs = {meta.name for meta in self._session.get_inputs()}
         self._outputs = [meta.name for meta in self._session.get_outputs()]

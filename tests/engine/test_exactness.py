@@ -82,6 +82,7 @@ def test_more_rows_than_slots_of_one_adapter(engine, bert, trained, fill):
     assert_exact(engine, adapters, [adapters[0].row(1, 5 + n % 4, seed=n) for n in range(40)])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["torch", "onnx"])
 def test_real_weights(kind, minilm, trained, fill, engine_of):
     """Adapters as far from zero as trained ones are, on all linear layers of MiniLM."""

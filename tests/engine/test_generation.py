@@ -109,6 +109,7 @@ def test_a_decoder_scores_nothing(bert, trained, decoder):
         decoder.check(trained(bert, HeadKind.SEQUENCE, labels=2, seed=21, rank=2).weights)
 
 
+@pytest.mark.slow
 def test_real_weights(smollm2: Base, trained, engine_of, fill):
     """Two adapters on SmolLM2, prompts of different lengths in one batch."""
     adapters = [

@@ -37,6 +37,7 @@ def runs_on_torch(engine, row, monkeypatch):
     return bool(asked)
 
 
+@pytest.mark.slow
 def test_rows_run_on_torch_until_the_graph_is_there(bert, wide, monkeypatch):
     engine = OnnxEngine(bert, slots=2, threads=1)
     try:
@@ -53,6 +54,7 @@ def test_rows_run_on_torch_until_the_graph_is_there(bert, wide, monkeypatch):
         engine.close()
 
 
+@pytest.mark.slow
 def test_a_new_set_of_layers_sends_only_its_own_rows_to_torch(
     bert, narrow, wide, engine_of, fill, monkeypatch
 ):
@@ -91,6 +93,7 @@ def test_a_graph_is_exported_once(bert, wide, graphs, engine_of, fill):
     assert_exact(again, wide, 1)
 
 
+@pytest.mark.slow
 def test_a_failed_export_leaves_torch_and_says_why(bert, wide, tmp_path):
     base = replace(bert, path=shutil.copytree(bert.path, tmp_path / "base"), fingerprint="gone")
     engine = OnnxEngine(base, slots=2, threads=1, cache=tmp_path / "cache")

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from hub.api import BadData, FieldKind
 from hub.training.examples import AnyTask, Item, Rejected, draw, load_examples
+from hub.training.guard import plugin_call
 from hub.training.progress import Progress, silent
 from hub.training.recipe import Recipe
 from hub.training.split import deduplicate, split, without_leaks
@@ -91,7 +92,8 @@ def prepare(
     refused.check(len(source.items))
     unique = deduplicate(source.items)
     items = draw(unique, data.limit, seed)
-    labels = tuple(task.labels(item.example for item in items))
+    with plugin_call(recipe.task, "labels()"):
+        labels = tuple(task.labels(item.example for item in items))
     if data.eval:
         train, held_out = items, _with_known_labels(separate.items, items, task, refused)
     else:

@@ -187,7 +187,10 @@ class _Reader:
         return column
 
     def _there_is(self) -> str:
-        return f"There is: {', '.join(map(str, self.table.columns or ())) or 'none'}"
+        columns = [str(column) for column in self.table.columns or ()]
+        likely = next((mark for mark in ";\t|," if len(columns) == 1 and mark in columns[0]), None)
+        hint = f" (is data.delimiter {likely!r}?)" if likely else ""
+        return f"There is: {', '.join(columns) or 'none'}{hint}"
 
 
 def _word(value: Any) -> str:

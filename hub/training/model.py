@@ -44,7 +44,8 @@ __all__ = [
 _HEADS = {
     HeadKind.SEQUENCE: (AutoModelForSequenceClassification, TaskType.SEQ_CLS),
     HeadKind.TOKEN: (AutoModelForTokenClassification, TaskType.TOKEN_CLS),
-    HeadKind.SPAN: (AutoModelForQuestionAnswering, TaskType.QUESTION_ANS),
+    # No task type: PEFT 0.21's class for question answering drops the token types on their way.
+    HeadKind.SPAN: (AutoModelForQuestionAnswering, None),
     HeadKind.GENERATE: (AutoModelForCausalLM, TaskType.CAUSAL_LM),
 }
 _CONFIG = "adapter_config.json"

@@ -88,7 +88,7 @@ def _delimited(name: str, stream: IO[bytes], kind: str, data: Data) -> Table:
     )
     first, rest = _peek(_cells(reader))
     if first is None:
-        return Table(name, (), rest)
+        raise BadData(f"{name}: is empty.")
     if not data.header:
         width = len(first[1]) if isinstance(first, tuple) else 0
         return Table(name, tuple(range(width)), _rows(rest, range(width), "the first row"))

@@ -81,6 +81,11 @@ data:
     assert loaded.rejected == [Rejected("a.csv", 6, "label is not a number")]
 
 
+def test_a_wrong_delimiter_is_guessed(load) -> None:
+    with pytest.raises(BadRecipe, match=r"There is: text;label \(is data\.delimiter ';'\?\)"):
+        load("task: t\ndata: a.csv\n", a_csv="text;label\na;b\n")
+
+
 def test_what_a_task_gets_wrong_is_told_as_its_plugins_fault(load, labelling) -> None:
     labelling.request = lambda example: example["nothing"]
     with pytest.raises(BadPlugin, match=r"Task 't' failed in request\(\) on a.csv:2: KeyError: 'nothing'"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import torch
+import torch  # noqa: TID253
 
 from hub.api import HeadKind
 from hub.testing.tiny import tiny_encoder

@@ -219,7 +219,8 @@ class Recipe(Model):
 
     def error(self, key: str, problem: str) -> BadRecipe:
         """Return the error that says `problem` of the dotted `key`, with file and line if known."""
-        return BadRecipe(self._origin.say(tuple(key.split(".")), problem))
+        path = tuple(int(part) if part.isdigit() else part for part in key.split("."))
+        return BadRecipe(self._origin.say(path, problem))
 
     def explain(self, error: ValidationError, model: type[BaseModel], key: str) -> BadRecipe:
         """Return the error for a section, at `key`, that a plugin's own model refuses."""

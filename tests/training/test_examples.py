@@ -128,8 +128,8 @@ data:
             "It has: text, label, tags.",
         ),
         (
-            "task: t\ndata: {source: [{from: a.csv, set: {lable: x}}]}\n",
-            "recipe.yaml:3: data.source.0.set.lable: task t has no such field, did you mean label? "
+            "task: t\ndata:\n  source:\n    - {from: a.csv, set: {lable: x}}\n",
+            "recipe.yaml:5: data.source.0.set.lable: task t has no such field, did you mean label? "
             "It has: text, label, tags.",
         ),
         (

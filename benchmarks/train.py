@@ -86,7 +86,7 @@ def _ours(data: Path, home: Path, quick: bool) -> dict[str, Any]:
         extra = ["--set", f"train.max_steps={QUICK_STEPS}"] if quick else []
         command = [sys.executable, "-c", _HUB, "train", str(recipe), "--json", *extra]
         started = perf_counter()
-        answer = _answer(command, {"HUB_HOME": str(fresh)})
+        answer = json.loads(_output(command, HUB_HOME=str(fresh)))
     return {
         "accuracy": answer["metrics"]["accuracy"],
         "steps": answer["steps"],
@@ -98,16 +98,15 @@ def _ours(data: Path, home: Path, quick: bool) -> dict[str, Any]:
 def _plain_process(data: Path, base: Path, quick: bool) -> dict[str, Any]:
     command = [sys.executable, "-m", "benchmarks.train", "--data", str(data), "--plain", str(base)]
     started = perf_counter()
-    answer = _answer([*command, "--quick"] if quick else command, {})
+    answer = json.loads(_output([*command, "--quick"] if quick else command).splitlines()[-1])
     return {**answer, "total_seconds": perf_counter() - started}
 
 
-def _answer(command: list[str], environment: dict[str, str]) -> dict[str, Any]:
+def _output(command: list[str], **environment: str) -> str:
     done = subprocess.run(
         command, env={**os.environ, **environment}, stdout=subprocess.PIPE, text=True, check=True
     )
-    answer: dict[str, Any] = json.loads(done.stdout[done.stdout.index("{") :])
-    return answer
+    return done.stdout
 
 
 def _plain(data: Path, base: Path, max_steps: int | None) -> dict[str, Any]:

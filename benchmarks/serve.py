@@ -1,0 +1,251 @@
+"""Requests a second and latency over HTTP, ours beside a minimal BentoML service on plain PEFT.
+
+`python -m benchmarks.serve`. Both servers run at once and are asked in turns by a load generator in a
+process of its own, so that a busy machine is busy for both. Adapters are random, rank 8 on every linear
+layer of MiniLM: what is measured does not depend on what they learned.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import random
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from benchmarks.report import Target, report
+from hub.api import HeadKind
+from hub.bases.base import Base
+from hub.bases.cache import Bases
+from hub.cli.local_server import free_port
+from hub.cli.output import error_console
+from hub.config import find_home
+from hub.serving import record
+from hub.store.store import Store
+
+ROOT = Path(__file__).parents[1]
+DEPLOYMENTS = 16
+RANK = 8
+START_LIMIT_S = 300.0
+LOADS = ((1, 1), (1, 16), (32, 1), (32, 16))  # clients, deployments
+TARGETS: dict[str, Target] = {"rps_ratio_32x16": (">=", 3), "p50_overhead_ms": ("<=", 3)}
+WORDS = ("the", "film", "story", "cast", "music", "ending", "is", "great", "dull", "funny", "slow", "not")
+Requests = list[tuple[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Contender:
+    """A way to be asked: where, and with what for a text and a deployment."""
+
+    name: str
+    port: int
+    request: Callable[[str, str], tuple[str, Any]]
+
+
+def main() -> bool:
+    """Measure every load on every contender and report."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seconds", type=float, default=5.0, help="length of one measurement")
+    parser.add_argument("--rounds", type=int, default=3, help="measurements of each; their median counts")
+    options = parser.parse_args()
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-serve-")))
+        base = Bases(find_home()).pull("minilm")
+        _prepare(folder, base)
+        ours = stack.enter_context(_hub(folder / "home"))
+        plain = stack.enter_context(_plain(base, folder / "adapters"))
+        contenders = _contenders(ours, plain)
+        measured = _measure(contenders, folder, options.seconds, options.rounds)
+    return _report(measured)
+
+
+def _contenders(ours: int, plain: int) -> list[Contender]:
+    return [
+        Contender("ours", ours, lambda text, name: (f"/v1/deployments/{name}/predict", {"text": text})),
+        Contender(
+            "PEFT, set_adapter", plain, lambda text, name: ("/locked", {"text": text, "adapter": name})
+        ),
+        Contender(
+            "PEFT, adapter_names",
+            plain,
+            lambda text, name: ("/mixed", {"asks": [{"text": text, "adapter": name}]}),
+        ),
+    ]
+
+
+def _measure(
+    contenders: Sequence[Contender], folder: Path, seconds: float, rounds: int
+) -> dict[tuple[str, int, int], dict[str, float]]:
+    found: dict[tuple[str, int, int], list[dict[str, float]]] = {}
+    for turn in range(rounds):
+        for clients, deployments in LOADS:
+            for contender in contenders:
+                _say(f"round {turn + 1}: {contender.name}, {clients} clients, {deployments} deployments")
+                figures = _load(contender, clients, deployments, folder, seconds)
+                found.setdefault((contender.name, clients, deployments), []).append(figures)
+    return {
+        key: {name: statistics.median(one[name] for one in figures) for name in figures[0]}
+        for key, figures in found.items()
+    }
+
+
+def _load(
+    contender: Contender, clients: int, deployments: int, folder: Path, seconds: float
+) -> dict[str, float]:
+    chance = random.Random(clients * 100 + deployments)
+    requests = [contender.request(_text(chance), f"mood-{number % deployments}") for number in range(320)]
+    plan = {
+        "host": "127.0.0.1",
+        "port": contender.port,
+        "clients": clients,
+        "seconds": seconds,
+        "requests": requests,
+    }
+    (folder / "plan.json").write_text(json.dumps(plan), encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.load", str(folder / "plan.json")],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=seconds + 120,
+    )
+    figures: dict[str, float] = json.loads(done.stdout)
+    if figures["failed"]:
+        raise SystemExit(f"{contender.name} failed {figures['failed']:.0f} requests: no fair comparison.")
+    return figures
+
+
+def _report(measured: dict[tuple[str, int, int], dict[str, float]]) -> bool:
+    rows = [
+        [name, clients, deployments, *(f"{one[key]:.1f}" for key in ("rps", "p50_ms", "p99_ms"))]
+        for (name, clients, deployments), one in sorted(measured.items(), key=lambda item: item[0][1:])
+    ]
+    figures: dict[str, float] = {}
+    for clients, deployments in LOADS:
+        rps = {name: one["rps"] for (name, *load), one in measured.items() if load == [clients, deployments]}
+        best = max(value for name, value in rps.items() if name != "ours")
+        figures[f"rps_{clients}x{deployments}"] = rps["ours"]
+        figures[f"rps_ratio_{clients}x{deployments}"] = rps["ours"] / best if best else math.inf
+    alone = measured["ours", 1, 1]
+    figures |= {f"p{q}_ms_{c}x{d}": measured["ours", c, d][f"p{q}_ms"] for c, d in LOADS for q in (50, 99)}
+    figures["p50_overhead_ms"] = alone["overhead_ms"]
+    return report(
+        "serve", ("SERVER", "CLIENTS", "DEPLOYMENTS", "RPS", "P50 MS", "P99 MS"), rows, figures, TARGETS
+    )
+
+
+def _prepare(folder: Path, base: Base) -> None:
+    """Make the adapters, and a home of ours that has them deployed."""
+    from transformers.utils import logging
+
+    from hub.testing.tiny import tiny_adapter
+
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    store = Store(folder / "home")
+    own = Bases(folder / "home").pull(str(base.path), base.name)
+    for seed in range(DEPLOYMENTS):
+        name = f"mood-{seed}"
+        _say(f"adapter {name}")
+        adapter = tiny_adapter(
+            own, folder / "adapters" / name, kind=HeadKind.SEQUENCE, labels=("n", "p"), rank=RANK, seed=seed
+        )
+        version = store.import_peft(
+            adapter, name, task="sentiment", head=HeadKind.SEQUENCE, base=own,
+            labels=("negative", "positive"), max_length=64,
+        )  # fmt: skip
+        store.deploy(name, version.ref, by="benchmark")
+
+
+@contextmanager
+def _hub(home: Path) -> Iterator[int]:
+    """Run our server as it comes, until its engine has settled."""
+    command = [sys.executable, "-m", "hub", "serve", "--port", "0", "--slots", "32"]
+    with _process(command, {"HUB_HOME": str(home)}, home.parent / "ours.log") as alive:
+        _wait(alive, lambda: (found := record.read(home)) is not None and _ready(found.url))
+        found = record.read(home)
+        assert found
+        key = (home / "admin.key").read_text(encoding="ascii").strip()
+        _wait(alive, lambda: _settled(found.url, key))
+        yield httpx.URL(found.url).port or 80
+
+
+@contextmanager
+def _plain(base: Base, adapters: Path) -> Iterator[int]:
+    port = free_port(0)
+    bentoml = str(Path(sys.executable).with_name("bentoml"))
+    command = [bentoml, "serve", "benchmarks.plain_service:Plain", "--port", str(port)]
+    extra = {
+        "BENCH_BASE": str(base.path),
+        "BENCH_ADAPTERS": str(adapters),
+        "BENTOML_HOME": str(adapters.parent / "bentoml"),
+        "BENTOML_DO_NOT_TRACK": "True",
+    }
+    with _process(command, extra, adapters.parent / "plain.log") as alive:
+        _wait(alive, lambda: _ready(f"http://127.0.0.1:{port}"))
+        yield port
+
+
+@contextmanager
+def _process(command: Sequence[str], extra: dict[str, str], log: Path) -> Iterator[Callable[[], None]]:
+    """Run a server; yields a check that it still lives, which shows its log when it does not."""
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1", **extra}
+    with log.open("wb") as out:
+        process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=out, stderr=out)
+
+    def alive() -> None:
+        if process.poll() is not None:
+            raise SystemExit(f"{command[:4]} ended:\n{log.read_text(encoding='utf-8')[-4000:]}")
+
+    try:
+        yield alive
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(60)
+
+
+def _wait(alive: Callable[[], None], holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + START_LIMIT_S
+    while not holds():
+        alive()
+        if time.monotonic() > deadline:
+            raise SystemExit("A server was not ready in time.")
+        time.sleep(0.2)
+
+
+def _ready(url: str) -> bool:
+    try:
+        return httpx.get(f"{url}/readyz", timeout=10).is_success
+    except httpx.HTTPError:
+        return False
+
+
+def _settled(url: str, key: str) -> bool:
+    status = httpx.get(f"{url}/admin/status", headers={"authorization": f"Bearer {key}"}, timeout=60).json()
+    return not any(engine["engine"]["note"] for engine in status["engines"])
+
+
+def _text(chance: random.Random) -> str:
+    return " ".join(chance.choices(WORDS, k=chance.randint(5, 30)))
+
+
+def _say(text: str) -> None:
+    error_console().print(f"[dim]{text}[/]")
+
+
+if __name__ == "__main__":
+    sys.exit(0 if main() else 1)

@@ -1,0 +1,73 @@
+"""docs/http.md: its requests are sent, and answered with the fields it shows; its tables are complete."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from hub import errors
+from hub.api import HeadKind
+from hub.http.metrics import _Instruments
+
+PAGE = (Path(__file__).parents[2] / "docs" / "http.md").read_text(encoding="utf-8")
+SENT = re.compile(r"```http\n(\w+) (\S+)\n(.*?)```(?:\n\n```json\n(.*?)```)?", re.DOTALL)
+
+
+def shape(value: object) -> object:
+    """What an answer has, whatever the numbers and words in it are."""
+    if isinstance(value, dict):
+        return {key: shape(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [shape(inner) for inner in value]
+    return "number" if isinstance(value, int | float) else "text"
+
+
+@pytest.fixture
+def page_server(add, store, client, admin):
+    """The deployments of the page: `mood`, moved once before, with a second version to come, and `reader`."""
+    add("mood", seed=1), add("mood", seed=2)
+    add("reader", seed=3, task="qa", kind=HeadKind.SPAN, labels=())
+    for name in ("mood", "reader"):
+        reply = client.put(f"/admin/deployments/{name}", json={"version": f"{name}@1"}, headers=admin)
+        assert reply.status_code == 200
+    return client
+
+
+def test_the_requests_of_the_page_are_answered_as_it_says(page_server, admin) -> None:
+    blocks = SENT.findall(PAGE)
+    assert len(blocks) >= 5
+    for method, path, body, shown in blocks:
+        reply = page_server.request(method, path, json=json.loads(body), headers=admin)
+        assert reply.is_success or "error" in shown, f"{method} {path}: {reply.text}"
+        if shown:
+            assert shape(reply.json()) == shape(json.loads(shown)), path
+
+
+def test_every_error_it_names_exists_with_that_status() -> None:
+    kinds = [
+        kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, errors.HubError)
+    ]
+    statuses = {kind.code: kind.status for kind in kinds}
+    rows = re.findall(r"^\| (\d{3}(?:, \d{3})*) \| (.*?) \|", PAGE, re.MULTILINE)
+    assert len(rows) >= 12
+    for status, codes in rows:
+        for code in re.findall(r"`(\w+)`", codes):
+            assert str(statuses[code]) in status, code
+
+
+def test_every_metric_it_names_is_there(page_server) -> None:
+    page_server.post("/v1/deployments/mood/predict", json={"text": "a"})
+    exposed = page_server.get("/metrics").text
+    named = re.findall(r"`(hub_\w+)`", PAGE)
+    assert len(named) == len(_Instruments.__dataclass_fields__)
+    assert [name for name in named if name not in exposed and name != "hub_forward_retries_total"] == []
+
+
+def test_every_admin_route_is_in_its_table(page_server) -> None:
+    paths = page_server.get("/openapi.json").json()["paths"]
+    routes = {f"{method.upper()} {path}" for path, by in paths.items() for method in by}
+    named = set(re.findall(r"`((?:GET|PUT|POST|DELETE) /admin\S*)`", PAGE))
+    assert named == {route for route in routes if "/admin" in route}

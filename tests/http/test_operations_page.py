@@ -1,0 +1,26 @@
+"""docs/operations.md: its table of settings is complete."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from hub.config import Limits, Serve
+
+PAGE = (Path(__file__).parents[2] / "docs" / "operations.md").read_text(encoding="utf-8")
+
+
+def test_every_setting_is_in_the_table_and_nothing_else() -> None:
+    table = PAGE.partition("## Settings")[2].partition("\n## ")[0]
+    rows = "\n".join(row.split("|")[1] for row in table.splitlines() if row.startswith("| `"))
+    named = set(re.findall(r"`(\w+\.\w+)`", rows))
+    assert named == {f"serve.{key}" for key in Serve.model_fields} | {
+        f"limits.{key}" for key in Limits.model_fields
+    }
+
+
+def test_the_defaults_it_gives_are_the_defaults() -> None:
+    assert re.search(r"`serve\.slots` \| (\d+)", PAGE)[1] == str(Serve().slots)
+    assert re.search(r"`serve\.batch_rows` \| (\d+)", PAGE)[1] == str(Serve().batch_rows)
+    assert re.search(r"`limits\.body_bytes` \| ([\d,]+)", PAGE)[1] == f"{Limits().body_bytes:,}"
+    assert re.search(r"`limits\.queued_rows` \| (\d+)", PAGE)[1] == str(Limits().queued_rows)

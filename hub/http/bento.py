@@ -9,8 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from functools import cache
-from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, Any, cast
 
 from _bentoml_impl.server.app import ContextMiddleware, ServiceAppFactory
 from _bentoml_sdk.service import Service
@@ -19,25 +18,25 @@ from bentoml._internal.context import server_context
 from bentoml._internal.server.http.access import AccessLogMiddleware
 from bentoml._internal.server.http.instruments import RunnerTrafficMetricsMiddleware
 from bentoml._internal.server.http.traffic import TimeoutMiddleware
-from fastapi import FastAPI
 from opentelemetry.instrumentation.asgi import OpenTelemetryMiddleware
 from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from hub.config import Settings, load_settings
-from hub.errors import BadConfig, HubError, NotReady
+from hub.errors import BadConfig
 from hub.http.auth import check_exposure
 from hub.http.gate import TEMPLATE, Gate, Paths
-from hub.http.route import InferRoute
-from hub.http.wire import error_response
 
 if TYPE_CHECKING:
+    from fastapi import FastAPI
+
     from hub.http.hub import Hub
 
 __all__ = ["HubService"]
 
 log = logging.getLogger(__name__)
 
+WILDCARD = "localhost"  # what BentoML writes for 0.0.0.0 and ::; it takes no names itself
 REPLACED = frozenset(
     {AccessLogMiddleware, ContextMiddleware, RunnerTrafficMetricsMiddleware, TimeoutMiddleware}
 )
@@ -105,7 +104,7 @@ class RouteMetrics:
 
 
 class HubAppFactory(ServiceAppFactory):  # type: ignore[misc]
-    """Builds BentoML's Starlette application bare; the middleware that is kept goes around all routes."""
+    """Builds BentoML's Starlette application bare; the middleware that is kept goes around the whole."""
 
     @property
     def middlewares(self) -> list[Middleware]:
@@ -118,43 +117,6 @@ class HubAppFactory(ServiceAppFactory):  # type: ignore[misc]
         return [middleware for middleware in super().middlewares if middleware.cls not in dropped]
 
 
-class Dispatch:
-    """Runs our routes directly; all else goes the long way through BentoML's routers."""
-
-    def __init__(self, app: FastAPI, others: ASGIApp) -> None:
-        self._app = app
-        self._others = others
-        self._direct = {
-            (route.path_format, method): route.direct
-            for route in app.routes
-            if isinstance(route, InferRoute)
-            for method in route.methods or ()
-        }
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        direct = self._direct.get((scope[TEMPLATE], scope["method"])) if scope["type"] == "http" else None
-        if direct is None:
-            await self._others(scope, receive, send)
-        else:
-            scope["app"] = self._app
-            await direct(scope, receive, send)
-
-
-class Closed:
-    """Answers everything with one error: for a server that must not serve as it was started."""
-
-    def __init__(self, error: HubError) -> None:
-        self._error = NotReady(str(error))
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "lifespan":
-            while (await receive())["type"] != "lifespan.shutdown":
-                await send({"type": "lifespan.startup.complete"})
-            await send({"type": "lifespan.shutdown.complete"})
-        else:
-            await error_response(self._error)(scope, receive, send)
-
-
 class HubService(Service[Any]):  # type: ignore[misc]
     """A BentoML service whose routes are made from the installed plugins when a worker builds its app."""
 
@@ -164,22 +126,31 @@ class HubService(Service[Any]):  # type: ignore[misc]
         hub: Hub = self._app().state.hub
         return hub
 
+    @property
+    def address(self) -> str | None:
+        """The URL that BentoML's supervisor bound, or None where it did not start this process."""
+        host, port = _bound(self.url)
+        return f"http://{f'[{host}]' if ':' in host else host}:{port}" if port else None
+
     def to_asgi(self, is_main: bool = True) -> ASGIApp:
+        from hub.http.dispatch import Closed, Dispatch
+
         settings = self._mount()
         try:
-            check_exposure(_bound(self.url), settings)
+            host, _ = _bound(self.url)
+            check_exposure("0.0.0.0" if host == WILDCARD else host, settings)
         except BadConfig as error:
             log.error("%s", error)
             return Closed(error)
         self.inject_config()
         factory = HubAppFactory(self, is_main=is_main)
-        app = factory()
-        paths = Paths([*app.routes, *self._app().routes])
-        around: ASGIApp = Dispatch(self._app(), app)
-        for middleware in reversed(factory.kept()):
-            around = middleware.cls(around, *middleware.args, **middleware.kwargs)
+        others = factory()
         namespace = BentoMLContainer.api_server_config.metrics.namespace.get()
-        return Gate(RouteMetrics(around, namespace), paths, body_bytes=settings.limits.body_bytes)
+        counted = RouteMetrics(Dispatch(self._app(), others), namespace)
+        app: ASGIApp = Gate(counted, Paths(others.routes), body_bytes=settings.limits.body_bytes)
+        for middleware in reversed(factory.kept()):
+            app = middleware.cls(app, *middleware.args, **middleware.kwargs)
+        return app
 
     @property
     def openapi_spec(self) -> Any:
@@ -189,8 +160,7 @@ class HubService(Service[Any]):  # type: ignore[misc]
 
     def _app(self) -> FastAPI:
         (app, _, _) = self.mount_apps[-1]
-        assert isinstance(app, FastAPI)
-        return app
+        return cast("FastAPI", app)
 
     def _mount(self) -> Settings:
         from hub.http.app import build_app  # not at the top: the supervisor has no use for it
@@ -201,7 +171,7 @@ class HubService(Service[Any]):  # type: ignore[misc]
         return settings
 
 
-def _bound(url: str | None) -> str:
-    """Return the address BentoML bound; it writes "localhost" for every wildcard."""
-    host = urlsplit(url or "").hostname or "127.0.0.1"
-    return "0.0.0.0" if host == "localhost" else host
+def _bound(url: str | None) -> tuple[str, int]:
+    """Take a URL of BentoML's apart; it puts no brackets around an IPv6 address."""
+    host, _, port = (url or "").partition("://")[2].rpartition(":")
+    return host or "127.0.0.1", int(port or 0)

@@ -14,6 +14,7 @@ from hub.config import Settings
 from hub.errors import BadConfig, Conflict
 from hub.http.auth import check_exposure
 from hub.serving.client import find_server
+from hub.store.store import Store
 
 __all__ = ["serve"]
 
@@ -24,7 +25,7 @@ def serve(settings: Settings, on_ready: Callable[[str], None]) -> None:
     """Serve until SIGINT or SIGTERM; `on_ready` is called with the URL once requests are taken.
 
     Raises:
-        BadConfig: the address may not be bound without keys.
+        BadConfig: the address may not be bound without keys, or the catalog is damaged.
         Conflict: a server of this home runs already, or the port is taken.
     """
     host = "127.0.0.1" if settings.serve.host == "localhost" else settings.serve.host
@@ -32,6 +33,7 @@ def serve(settings: Settings, on_ready: Callable[[str], None]) -> None:
     if running := find_server(settings):
         raise Conflict(f"The server of {settings.home} runs already, at {running}.")
     port = _free_port(host, settings.serve.port)
+    Store(settings.home)  # a catalog that cannot be opened is told here, not by a worker in its log
     _pass_on(settings)
 
     # Only now: BentoML reads its environment when it is imported.

@@ -48,10 +48,9 @@ class GraftHub:
         logging.getLogger("hub").setLevel(logging.INFO)  # BentoML leaves the root at WARNING
         runtime = self.bento_service.hub.runtime
         runtime.start(asyncio.get_running_loop())
-        if self.bento_service.url:  # known where BentoML's supervisor started this process
+        if address := self.bento_service.address:
             started = datetime.now(UTC).isoformat(timespec="seconds")
-            entry = record.ServerRecord(self.bento_service.url, os.getppid(), started)
-            record.write(runtime.settings.home, entry)
+            record.write(runtime.settings.home, record.ServerRecord(address, os.getppid(), started))
 
     @bentoml.on_shutdown  # type: ignore[untyped-decorator]
     async def unload(self) -> None:

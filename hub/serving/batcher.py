@@ -133,7 +133,7 @@ class Batcher:
                 job.running += 1
             return picks
 
-    def _run(self, picks: Sequence[Pick]) -> None:
+    def _run(self, picks: Sequence[Pick], *, again: bool = False) -> None:
         began = time.perf_counter()
         jobs = dict.fromkeys(job for job, _ in picks)
         for job in jobs:
@@ -143,6 +143,8 @@ class Batcher:
             if len(outputs) != len(picks):
                 raise EngineFailed(f"The engine gave {len(outputs)} answers to {len(picks)} rows.")
         except Exception as error:
+            if not again:  # once a forward: all its rows may fail alike
+                log.error("A forward of %d rows on %s failed.", len(picks), self._name, exc_info=error)
             self._failed(picks, error)
             return
         took = time.perf_counter() - began
@@ -154,17 +156,15 @@ class Batcher:
 
     def _failed(self, picks: Sequence[Pick], error: Exception) -> None:
         if len(picks) > 1:
-            log.warning("A forward of %d rows failed (%s); running halves.", len(picks), _kind(error))
             self._meter.retry(self._name)
             middle = len(picks) // 2
-            self._run(picks[:middle])
-            self._run(picks[middle:])
+            self._run(picks[:middle], again=True)
+            self._run(picks[middle:], again=True)
             return
-        log.error("The engine could not run a row.", exc_info=error)
         job, index = picks[0]
-        job.outcomes[index] = (
-            error if isinstance(error, HubError) else EngineFailed(f"The engine failed ({_kind(error)}).")
-        )
+        if not isinstance(error, HubError):
+            error = EngineFailed(f"The engine failed ({type(error).__name__}).")
+        job.outcomes[index] = error
 
     def _finish(self, settled: Sequence[Job]) -> None:
         for job in settled:
@@ -179,7 +179,3 @@ def _settle(job: Job) -> bool:
         return False
     job.settled = True
     return True
-
-
-def _kind(error: Exception) -> str:
-    return type(error).__name__

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import gc
 import logging
 import os
 import threading
@@ -110,6 +111,8 @@ class Lanes:
             if lane := self._lanes.get(fingerprint):
                 return lane
             lane = self._build(self._bases.by_fingerprint(fingerprint))
+            gc.collect()
+            gc.freeze()  # what was loaded stays: keep the collector from walking over it again and again
             self._lanes[fingerprint] = lane
             return lane
 

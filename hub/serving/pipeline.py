@@ -17,7 +17,7 @@ from hub.api import Output, Tokenizer
 from hub.config import Limits
 from hub.engine.protocol import EngineRow
 from hub.engine.slots import Lease
-from hub.errors import HubError, NotReady, TooLarge
+from hub.errors import HubError, NotReady, Overloaded, TooLarge
 from hub.serving.faults import log_fault
 from hub.serving.lanes import Lane, encode_threads
 from hub.serving.queue import Job
@@ -78,6 +78,7 @@ class Pipeline:
     def __init__(self, limits: Limits, loop: asyncio.AbstractEventLoop) -> None:
         self._limits = limits
         self._loop = loop
+        self._running = 0
         self._threads = ThreadPoolExecutor(max_workers=encode_threads(), thread_name_prefix="task")
 
     async def run(self, admission: Admission, requests: Sequence[Request]) -> Answers:
@@ -87,20 +88,25 @@ class Pipeline:
 
         Raises:
             TooLarge: together they need more rows than one call may.
-            Overloaded: the engine's queue is full.
+            Overloaded: too many calls or rows are under way.
             NotReady: the server is shutting down.
         """
+        if self._running >= self._limits.queued_rows:
+            raise Overloaded(f"{self._running} calls are under way already. Send the request again later.")
         call = _Call(admission, requests, self._loop.create_future())
         try:
             self._threads.submit(self._encode, call)
         except RuntimeError:
             call.lease.release()
             raise NotReady("The server is shutting down. Send the request again.") from None
+        self._running += 1
         try:
             return await call.waiter
         except asyncio.CancelledError:
             call.cancel()
             raise
+        finally:
+            self._running -= 1
 
     def forwarded(self, jobs: Sequence[Job]) -> None:
         """Take the jobs of a forward from a batcher, in its thread."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
 import threading
 import time
@@ -167,8 +166,6 @@ class Runtime:
             self._failed = HubError(f"The hub cannot start ({type(error).__name__}); the log says why.")
             log.exception("The hub cannot start.")
             return
-        gc.collect()
-        gc.freeze()  # what is loaded stays: keep the collector from walking over it again and again
         self._parts = parts
         live = len(parts.router.routes.by_name)
         log.info("Ready after %.1f s with %d deployments.", time.perf_counter() - began, live)

@@ -185,6 +185,11 @@ def test_beyond_loopback_without_keys_is_refused(tmp_path) -> None:
     assert "serve.api_keys" in hub(tmp_path, "serve", "--host", "0.0.0.0", status=1)
 
 
+def test_a_damaged_catalog_is_told_at_once(tmp_path) -> None:
+    (tmp_path / "catalog.db").write_bytes(b"no database, whatever it is called" * 100)
+    assert "catalog.db is damaged" in hub(tmp_path, "serve", "--port", "0", status=1)
+
+
 def test_a_stop_waits_for_requests_and_erases_the_record(tmp_path, base_folder) -> None:
     home = FakeHome(tmp_path / "home", base_folder)
     home.store.deploy("mood", home.add("mood", seed=1).ref, by="tester")

@@ -117,9 +117,26 @@ def test_api_keys_close_inference(monkeypatch, serving) -> None:
 
 
 def test_a_worker_bound_to_the_world_without_keys_answers_nothing(monkeypatch, serving) -> None:
-    monkeypatch.setattr("hub.http.bento._bound", lambda url: "0.0.0.0")
+    monkeypatch.setattr("hub.http.bento._bound", lambda url: ("localhost", 3000))
     with serving(ready=False) as client:
         for path in ("/livez", "/readyz", "/v1/tasks", "/"):
             reply = client.get(path)
             assert reply.status_code == 503
             assert "serve.api_keys" in reply.json()["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("url", "address", "taken"),
+    [
+        ("http://127.0.0.1:3000", "http://127.0.0.1:3000", True),
+        ("http://::1:3000", "http://[::1]:3000", True),
+        ("http://192.168.1.7:3000", "http://192.168.1.7:3000", False),
+        ("http://localhost:3000", "http://localhost:3000", False),  # what BentoML writes for 0.0.0.0
+        (None, None, True),
+    ],
+)
+def test_what_bentoml_bound_is_understood(service, monkeypatch, home, url, address, taken) -> None:
+    monkeypatch.setattr(type(service), "url", property(lambda self: url))
+    assert service.address == address
+    app = service.to_asgi()
+    assert (type(app).__name__ == "Closed") is not taken

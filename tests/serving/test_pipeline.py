@@ -8,7 +8,7 @@ import threading
 import pytest
 from grafthub_sentiment.task import SentimentTask
 
-from hub.errors import EngineFailed, HubError, InvalidText, TooLarge
+from hub.errors import EngineFailed, HubError, InvalidText, Overloaded, TooLarge
 from hub.serving.router import by_name
 
 SECRET = "the words of a customer"
@@ -96,6 +96,21 @@ def test_a_call_over_the_row_limit_is_refused(add, start) -> None:
     assert len(hub.ask("mood", "a", "b", "c").items) == 3
     with pytest.raises(TooLarge, match=r"limits\.rows"):
         hub.ask("mood", "a", "b", "c", "d")
+    assert hub.leases() == 0
+
+
+def test_calls_beyond_the_queue_are_refused_before_they_cost_anything(add, start, monkeypatch) -> None:
+    hub = start(limits={"queued_rows": 2})
+    add(seed=1)
+    hub.runtime.deploy("mood", "mood@1", by="t")
+    inside, gate = hold(hub, monkeypatch)
+    calls = [hub.submit("mood", "a film") for _ in range(2)]
+    assert inside.wait(10)
+    with pytest.raises(Overloaded):
+        hub.ask("mood", "one more")
+    gate.set()
+    assert all(call.result(10).scores for call in calls)
+    assert hub.ask("mood", "and now?").scores
     assert hub.leases() == 0
 
 

@@ -1,0 +1,50 @@
+"""Who answers: our routes at once, BentoML's through its routers, or nobody at all."""
+
+from __future__ import annotations
+
+from fastapi import FastAPI
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from hub.errors import HubError, NotReady
+from hub.http.gate import TEMPLATE
+from hub.http.route import InferRoute
+from hub.http.wire import error_response
+
+__all__ = ["Closed", "Dispatch"]
+
+
+class Dispatch:
+    """Runs our routes directly; all else goes the long way through BentoML's routers."""
+
+    def __init__(self, app: FastAPI, others: ASGIApp) -> None:
+        self._app = app
+        self._others = others
+        self._direct = {
+            (route.path_format, method): route.direct
+            for route in app.routes
+            if isinstance(route, InferRoute)
+            for method in route.methods or ()
+        }
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        direct = self._direct.get((scope[TEMPLATE], scope["method"])) if scope["type"] == "http" else None
+        if direct is None:
+            await self._others(scope, receive, send)
+        else:
+            scope["app"] = self._app
+            await direct(scope, receive, send)
+
+
+class Closed:
+    """Answers everything with one error: for a server that must not serve as it was started."""
+
+    def __init__(self, error: HubError) -> None:
+        self._error = NotReady(str(error))
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            while (await receive())["type"] != "lifespan.shutdown":
+                await send({"type": "lifespan.startup.complete"})
+            await send({"type": "lifespan.shutdown.complete"})
+        else:
+            await error_response(self._error)(scope, receive, send)

@@ -77,7 +77,9 @@ def test_from_a_labelled_file_to_a_live_endpoint_and_back(hub_with_minilm, recip
 
 def _predicts_a_file(hub, recipe: Path, tmp_path: Path) -> None:
     rows = tmp_path / "in.jsonl"
-    rows.write_text("".join(json.dumps({"text": f"{thing} crashes when I click save"}) + "\n" for thing in THINGS))
+    rows.write_text(
+        "".join(json.dumps({"text": f"{thing} crashes when I click save"}) + "\n" for thing in THINGS)
+    )
     out = tmp_path / "out.csv"
     hub.run("predict", "tickets", "--file", str(rows), "-o", str(out))
     with out.open(newline="") as file:

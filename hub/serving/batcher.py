@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from hub.api import Output
 from hub.engine.protocol import Engine, EngineRow
 from hub.errors import EngineFailed, HubError, NotReady, Overloaded
+from hub.serving.cost import ForwardCost
 from hub.serving.meter import Meter, NoMeter
 from hub.serving.queue import FairQueue, Job, Pick
 
@@ -50,6 +51,7 @@ class Batcher:
         self._deliver = deliver
         self._meter = meter or NoMeter()
         self._queue = FairQueue()
+        self._cost = ForwardCost()
         self._changed = threading.Condition()
         self._closed = False
         self._thread = threading.Thread(target=self._loop, name=f"engine-{name}", daemon=True)
@@ -128,7 +130,7 @@ class Batcher:
         with self._changed:
             while not self._queue and not self._closed:
                 self._changed.wait()
-            picks = self._queue.take(self._batch_rows) if self._queue else []
+            picks = self._queue.take(self._batch_rows, self._cost.fixed_tokens) if self._queue else []
             for job, _ in picks:
                 job.running += 1
             return picks
@@ -148,6 +150,7 @@ class Batcher:
             self._failed(picks, error)
             return
         took = time.perf_counter() - began
+        self._cost.note(_padded(picks), took)
         for job in jobs:
             job.engine_s += took
         for (job, index), output in zip(picks, outputs, strict=True):
@@ -171,6 +174,11 @@ class Batcher:
             job.on_settled()
         if heard := [job for job in settled if not job.cancelled and job.waiter is not None]:
             self._deliver(heard)
+
+
+def _padded(picks: Sequence[Pick]) -> int:
+    """Return the tokens of a forward, padding included."""
+    return len(picks) * max(len(job.rows[index].row.input_ids) for job, index in picks)
 
 
 def _settle(job: Job) -> bool:

@@ -2,7 +2,8 @@
 
 Callers take turns: each is given a row before any is given its second, so a call with hundreds of
 rows does not stand in the way of one with a single row. Around the row whose turn it is, rows of
-like length are preferred, since a forward costs (rows x longest row), not the sum of the lengths.
+like length are taken, since a forward costs its rows times its longest row: as many as pad each
+other with fewer tokens than it would pay to run in two forwards.
 """
 
 from __future__ import annotations
@@ -18,8 +19,6 @@ from hub.errors import HubError
 __all__ = ["FairQueue", "Job", "Pick"]
 
 WINDOW = 4  # how many batches' worth of rows are looked at
-WASTE = 1.25  # padded tokens per real token beyond which a row waits for a better fitting batch
-SLACK_TOKENS = 512  # padding that costs less than one more forward would
 TOKENS_PER_ROW = 128  # a forward takes at most batch_rows times this many padded tokens
 
 
@@ -99,10 +98,13 @@ class FairQueue:
         self._rows -= len(job.pending)
         job.pending = []
 
-    def take(self, limit: int) -> list[Pick]:
-        """Remove and return the rows of the next forward: at least the one whose turn it is."""
+    def take(self, limit: int, fixed_tokens: float) -> list[Pick]:
+        """Remove and return the rows of the next forward: at least the one whose turn it is.
+
+        `fixed_tokens` is what one more forward costs, in tokens.
+        """
         window = list(islice(self._in_turn(), limit * WINDOW))
-        picks = _alike(window, limit) if len(window) > 1 else window
+        picks = _alike(window, limit, fixed_tokens) if len(window) > 1 else window
         taken: dict[Job, set[int]] = {}
         for job, index in picks:
             taken.setdefault(job, set()).add(index)
@@ -131,7 +133,7 @@ class FairQueue:
             yield from ((job, job.pending[turn]) for job in jobs)
 
 
-def _alike(window: Sequence[Pick], limit: int) -> list[Pick]:
+def _alike(window: Sequence[Pick], limit: int, fixed_tokens: float) -> list[Pick]:
     """Choose up to `limit` rows around the length of the first, which is always among them."""
     lengths = [len(job.rows[index].row.input_ids) for job, index in window]
     order = sorted(range(1, len(window)), key=lambda place: abs(lengths[place] - lengths[0]))
@@ -140,7 +142,9 @@ def _alike(window: Sequence[Pick], limit: int) -> list[Pick]:
         if len(chosen) == limit:
             break
         padded = (len(chosen) + 1) * max(longest, lengths[place])
-        if padded > limit * TOKENS_PER_ROW or padded > WASTE * (tokens + lengths[place]) + SLACK_TOKENS:
+        # Two forwards would have about half the padding of one.
+        wasted = (padded - tokens - lengths[place]) / 2
+        if padded > limit * TOKENS_PER_ROW or wasted > fixed_tokens:
             continue
         chosen.append(place)
         longest = max(longest, lengths[place])

@@ -14,6 +14,7 @@ from hub.api import HeadKind, Output, Row
 from hub.engine.protocol import AdapterWeights, EngineInfo, EngineRow
 from hub.errors import EngineFailed, NotReady, Overloaded
 from hub.serving.batcher import Batcher
+from hub.serving.cost import AT_FIRST, LEAST, MOST, ForwardCost
 from hub.serving.queue import TOKENS_PER_ROW, FairQueue, Job
 
 POISON = 13
@@ -254,8 +255,7 @@ def queued(*lengths_of_jobs: Sequence[int]) -> tuple[FairQueue, list[Job]]:
 
 def test_a_bulk_call_leaves_room_for_single_rows() -> None:
     queue, (bulk, one, two) = queued([5] * 100, [5], [5])
-    picks = queue.take(4)
-    assert {(bulk, 0), (bulk, 1), (one, 0), (two, 0)} == set(picks)
+    assert {(bulk, 0), (bulk, 1), (one, 0), (two, 0)} == set(queue.take(4, fixed_tokens=32))
 
 
 def test_a_bulk_call_moves_on_although_single_rows_keep_coming() -> None:
@@ -263,33 +263,76 @@ def test_a_bulk_call_moves_on_although_single_rows_keep_coming() -> None:
     for _ in range(4):
         for _ in range(3):
             queue.add(Job([row(1, 2, 3, 4, 5)], lambda: None))
-        queue.take(2)
-        queue.take(2)
+        queue.take(2, fixed_tokens=32)
+        queue.take(2, fixed_tokens=32)
     assert bulk.pending == []
 
 
 def test_short_rows_do_not_ride_with_a_long_one() -> None:
     queue, (long, *_) = queued([500], *([12] for _ in range(31)))
-    first, second = queue.take(64), queue.take(64)
-    assert (long, 0) in first
-    assert len(first) <= 3
-    assert {len(job.rows[index].row.input_ids) for job, index in second} == {12}
-    assert len(first) + len(second) == 32
+    assert queue.take(64, fixed_tokens=32) == [(long, 0)]
+    rest = queue.take(64, fixed_tokens=32)
+    assert {len(job.rows[index].row.input_ids) for job, index in rest} == {12}
+    assert len(rest) == 31
+
+
+def test_where_a_forward_costs_more_than_padding_they_do() -> None:
+    queue, _ = queued([100], *([12] for _ in range(31)))
+    assert len(queue.take(64, fixed_tokens=5000)) == 32
+
+
+def test_rows_of_like_length_go_together() -> None:
+    lengths = [20, 8, 21, 60, 19, 22, 9, 58, 20]
+    queue, _ = queued(*([length] for length in lengths))
+    forwards = []
+    while queue:
+        picks = queue.take(64, fixed_tokens=8)
+        forwards.append(sorted(len(job.rows[index].row.input_ids) for job, index in picks))
+    assert forwards == [[19, 20, 20, 21, 22], [8, 9], [58, 60]]
 
 
 @given(
     lengths=st.lists(st.lists(st.integers(1, 512), min_size=1, max_size=20), min_size=1, max_size=20),
     limit=st.integers(1, 16),
+    fixed=st.floats(8, 8192),
 )
-def test_the_queue_hands_out_every_row_once_oldest_turn_first(lengths, limit) -> None:
+def test_the_queue_hands_out_every_row_once_oldest_turn_first(lengths, limit, fixed) -> None:
     queue, jobs = queued(*lengths)
     seen: list[tuple[int, int]] = []
     while queue:
         turn = next(iter(queue._in_turn()))
-        picks = queue.take(limit)
+        picks = queue.take(limit, fixed)
         assert turn in picks, "whoever's turn it is never waits for a better fit"
         longest = max(len(job.rows[index].row.input_ids) for job, index in picks)
         assert len(picks) == 1 or len(picks) * longest <= limit * TOKENS_PER_ROW
         assert len(picks) <= limit
         seen += [(jobs.index(job), index) for job, index in picks]
     assert sorted(seen) == [(i, j) for i, job in enumerate(lengths) for j in range(len(job))]
+
+
+@given(
+    fixed=st.floats(1e-4, 0.05),
+    per_token=st.floats(1e-6, 1e-3),
+    sizes=st.lists(st.integers(1, 4000), min_size=20, max_size=60, unique=True),
+)
+def test_the_cost_of_a_forward_is_learned(fixed, per_token, sizes) -> None:
+    cost = ForwardCost()
+    for size in sizes:
+        cost.note(size, fixed + per_token * size)
+    expected = min(max(fixed / per_token, LEAST), MOST)
+    assert cost.fixed_tokens == pytest.approx(expected, rel=0.05)
+
+
+def test_little_knowledge_of_the_cost_is_not_believed() -> None:
+    cost = ForwardCost()
+    assert cost.fixed_tokens == AT_FIRST
+    for _ in range(50):
+        cost.note(40, 0.01)  # one size says nothing of the slope
+    assert cost.fixed_tokens == AT_FIRST
+
+
+def test_a_cost_that_does_not_grow_with_the_tokens_asks_for_full_batches() -> None:
+    cost = ForwardCost()
+    for size in range(10, 500, 10):
+        cost.note(size, 0.02 - size * 1e-6)
+    assert cost.fixed_tokens == MOST

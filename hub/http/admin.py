@@ -15,8 +15,8 @@ from hub.http.hub import hub_of
 from hub.http.route import AdminRoute
 from hub.http.schemas import ERRORS, Deploy, MovedInfo, Rollback
 from hub.http.wire import json_response
-from hub.serving.runtime import Moved
-from hub.store.records import Deployment, Move
+from hub.serving.describe import describe_deployment, describe_move
+from hub.store.records import Move
 
 __all__ = ["add_routes"]
 
@@ -48,66 +48,36 @@ def add_routes(app: FastAPI) -> None:
 async def _status(request: Request) -> Response:
     runtime = hub_of(request).runtime
     status = await asyncio.to_thread(runtime.status)
-    plugins = [
-        {"name": plugin.name, "state": plugin.state, "reason": plugin.reason, "tasks": list(plugin.tasks)}
-        for plugin in runtime.registry.plugins()
-    ]
-    return json_response({"version": hub.__version__, "pid": os.getpid(), **status, "plugins": plugins})
+    return json_response({"version": hub.__version__, "pid": os.getpid(), **status})
 
 
 async def _list(request: Request) -> Response:
     deployments = await asyncio.to_thread(hub_of(request).runtime.store.deployments)
-    return json_response({"deployments": [_deployment(deployment) for deployment in deployments]})
+    return json_response({"deployments": [describe_deployment(deployment) for deployment in deployments]})
 
 
 async def _show(request: Request, name: str) -> Response:
     store = hub_of(request).runtime.store
     deployment = await asyncio.to_thread(store.deployment, name)
     history = await asyncio.to_thread(store.history, name)
-    return json_response({**_deployment(deployment), "history": [_past(move) for move in history]})
+    return json_response({**describe_deployment(deployment), "history": [_past(move) for move in history]})
 
 
 async def _deploy(request: Request, name: str, body: Deploy) -> Response:
     runtime = hub_of(request).runtime
     moved = await asyncio.to_thread(runtime.deploy, name, body.version, by=body.by, why=body.why)
-    return json_response(_moved(moved))
+    return json_response(describe_move(moved.deployment, moved.prepare_s, moved.swap_s))
 
 
 async def _rollback(request: Request, name: str, body: Rollback = Rollback()) -> Response:  # noqa: B008
     runtime = hub_of(request).runtime
     moved = await asyncio.to_thread(runtime.rollback, name, by=body.by, why=body.why)
-    return json_response(_moved(moved))
+    return json_response(describe_move(moved.deployment, moved.prepare_s, moved.swap_s))
 
 
 async def _undeploy(request: Request, name: str) -> Response:
     await asyncio.to_thread(hub_of(request).runtime.undeploy, name, by="admin")
     return json_response({"name": name, "removed": True})
-
-
-def _deployment(deployment: Deployment) -> dict[str, Any]:
-    previous = deployment.previous
-    return {
-        "name": deployment.name,
-        "task": deployment.task,
-        "version": str(deployment.stable.ref),
-        "sha256": deployment.stable.sha256,
-        "previous": str(previous.ref) if previous else None,
-        "generation": deployment.generation,
-        "updated": deployment.updated.isoformat(),
-    }
-
-
-def _moved(moved: Moved) -> dict[str, Any]:
-    deployment = moved.deployment
-    return {
-        "name": deployment.name,
-        "task": deployment.task,
-        "version": str(deployment.stable.ref),
-        "previous": str(deployment.previous.ref) if deployment.previous else None,
-        "generation": deployment.generation,
-        "prepare_ms": round(moved.prepare_s * 1000, 3),
-        "swap_ms": round(moved.swap_s * 1000, 3),
-    }
 
 
 def _past(move: Move) -> dict[str, Any]:

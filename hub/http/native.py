@@ -23,6 +23,7 @@ from hub.http.route import InferRoute, RawInferRoute
 from hub.http.schemas import DESCRIBED, ERRORS, DeploymentList, ItemError, TaskList
 from hub.http.wire import json_response
 from hub.registry.host import LoadedTask
+from hub.serving.describe import describe_task
 from hub.serving.parsing import parse_call
 from hub.serving.pipeline import Answers
 from hub.serving.router import Resolve, Route, by_name, by_task
@@ -178,31 +179,14 @@ async def _list_tasks(request: Request) -> Response:
 
 
 async def _list_deployments(request: Request) -> Response:
-    routes = hub_of(request).runtime.router.routes
-    return json_response(
-        {
-            "deployments": [
-                {
-                    "name": route.deployment,
-                    "task": route.task.spec.name,
-                    "version": str(route.version.ref),
-                    "sha256": route.version.sha256,
-                    "labels": list(route.info.labels),
-                    "updated": route.updated.isoformat(),
-                }
-                for _, route in sorted(routes.by_name.items())
-            ]
-        }
-    )
+    return json_response({"deployments": hub_of(request).runtime.router.routes.describe()})
 
 
 def _task(hub: Hub, task: LoadedTask) -> dict[str, Any]:
-    schema = task.request.model_json_schema()
     return {
         "name": task.spec.name,
         "summary": task.spec.summary,
         "head": str(task.spec.head),
-        "request": schema,
-        "response": task.response.model_json_schema(mode="serialization"),
+        **describe_task(task),
         "deployments": [route.deployment for route in hub.runtime.router.routes.of_task(task.spec.name)],
     }

@@ -14,11 +14,12 @@ from hub.config import Settings
 from hub.errors import HubError
 from hub.registry.host import Registry
 from hub.serving.client import Json, whoami
+from hub.serving.describe import describe_deployment, describe_move, describe_plugins, describe_task
 from hub.serving.parsing import parse_call
 from hub.serving.residency import read_weights
 from hub.serving.router import by_name
 from hub.serving.runtime import SCRATCH, Runtime
-from hub.store.records import Deployment, Version
+from hub.store.records import Version
 from hub.store.store import Store
 
 __all__ = ["CatalogClient"]
@@ -45,22 +46,17 @@ class CatalogClient:
     def deploy(self, deployment: str, ref: str, why: str = "") -> Json:
         version = self._store.get(ref)
         self._check(version)
-        return _moved(self._store.deploy(deployment, version.ref, by=whoami(), why=why))
+        return describe_move(self._store.deploy(deployment, version.ref, by=whoami(), why=why))
 
     def rollback(self, deployment: str, why: str = "") -> Json:
         current = self._store.deployment(deployment)
         if current.previous:
             self._check(current.previous)
-        return _moved(self._store.rollback(deployment, by=whoami(), why=why))
+        return describe_move(self._store.rollback(deployment, by=whoami(), why=why))
 
     def deployment(self, name: str) -> Json:
         deployment = self._store.deployment(name)
-        task = self._registry.task(deployment.task)
-        return {
-            **_summary(deployment),
-            "request": task.request.model_json_schema(),
-            "response": task.response.model_json_schema(mode="serialization"),
-        }
+        return {**describe_deployment(deployment), **describe_task(self._registry.task(deployment.task))}
 
     def predict(self, deployment: str, items: Sequence[Mapping[str, Any]]) -> list[Json]:
         with self._starting:
@@ -69,20 +65,15 @@ class CatalogClient:
         return self._local.predict(deployment, items)
 
     def status(self) -> Json:
-        deployments = [_summary(deployment) for deployment in self._store.deployments()]
-        plugins = [
-            {"name": plugin.name, "state": plugin.state, "reason": plugin.reason, "tasks": list(plugin.tasks)}
-            for plugin in self._registry.plugins()
-        ]
         return {
             "server": None,
             "generation": None,
             "catalog_generation": self._store.generation(),
             "catalog_error": "",
-            "deployments": deployments,
+            "deployments": [describe_deployment(deployment) for deployment in self._store.deployments()],
             "failures": [],
             "engines": [],
-            "plugins": plugins,
+            "plugins": describe_plugins(self._registry),
         }
 
     def _check(self, version: Version) -> None:
@@ -123,25 +114,3 @@ class _LocalRuntime:
 
 def _outcome(item: BaseModel | HubError) -> Json:
     return dict(item.to_json()) if isinstance(item, HubError) else {"result": item.model_dump(mode="json")}
-
-
-def _summary(deployment: Deployment) -> Json:
-    version = deployment.stable
-    return {
-        "name": deployment.name,
-        "task": deployment.task,
-        "version": str(version.ref),
-        "sha256": version.sha256,
-        "labels": list(version.manifest.serving.labels),
-        "updated": deployment.updated.isoformat(),
-    }
-
-
-def _moved(deployment: Deployment) -> Json:
-    return {
-        **{key: value for key, value in _summary(deployment).items() if key in ("name", "task", "version")},
-        "previous": str(deployment.previous.ref) if deployment.previous else None,
-        "generation": deployment.generation,
-        "prepare_ms": None,
-        "swap_ms": None,
-    }

@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
@@ -66,7 +66,6 @@ class Lane:
     batcher: Batcher
     tokenizers: Tokenizers
     probe: Row
-    opened_s: float = field(default=0.0, compare=False)
 
     def close(self) -> None:
         """End the engine's thread and free the device."""
@@ -147,7 +146,7 @@ class Lanes:
         log.info("Opened base %s on the %s engine in %.1f s.", base.name, engine.info().name, took)
         with tokenizers.borrow() as tokenizer:
             probe = _probe(tokenizer)
-        return Lane(base, engine, SlotTable(serve.slots), batcher, tokenizers, probe, took)
+        return Lane(base, engine, SlotTable(serve.slots), batcher, tokenizers, probe)
 
 
 def encode_threads() -> int:

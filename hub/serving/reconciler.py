@@ -124,9 +124,9 @@ class Reconciler:
         by_name = MappingProxyType({**routes.by_name, deployment.name: route})
         self._router.publish(Routes(routes.generation, by_name, routes.broken))
         self._served[version.sha256] = version
-        self._meter.swap("ok")
-        level = logging.INFO if routes.generation >= 0 else logging.DEBUG
-        log.log(level, "Deployment %s now serves %s.", deployment.name, version.ref)
+        if routes.generation >= 0:  # not when a fresh server takes up what was live before
+            self._meter.swap("ok")
+            log.info("Deployment %s now serves %s.", deployment.name, version.ref)
 
     def _failed(self, deployment: Deployment, error: HubError) -> Failure:
         live = self._router.routes.by_name.get(deployment.name)

@@ -73,8 +73,7 @@ class Residency:
                 return refused
             future = self._threads.submit(self._load, version)
             self._loading[version.sha256] = future
-        future.add_done_callback(lambda done: self._done(version.sha256, done))
-        return future
+            return future
 
     def drain(self, version: Version) -> None:
         """Lease a version to nobody new, and free its slot when the last lease ends."""
@@ -86,32 +85,34 @@ class Residency:
         """Let running loads end and take no more."""
         self._threads.shutdown(wait=True, cancel_futures=True)
 
-    def _done(self, sha256: str, future: Future[None]) -> None:
-        with self._lock:
-            self._loading.pop(sha256, None)
-            error = None if future.cancelled() else future.exception()
-            if isinstance(error, HubError) and not isinstance(error, Overloaded):
-                self._failures[sha256] = _Failure(error, time.monotonic() + RETRY_AFTER_S)
-            else:
-                self._failures.pop(sha256, None)
-
     def _load(self, version: Version) -> None:
-        began = time.perf_counter()
+        began, failure = time.perf_counter(), None
         try:
             lane = self._lanes.open(version.manifest.serving.base.fingerprint)
             fresh = self._write(lane, version)
         except HubError as error:
-            self._meter.load("failed", time.perf_counter() - began)
-            log.warning("%s cannot be loaded: %s", version.ref, error)
-            raise
+            failure = error
         except Exception as error:
-            self._meter.load("failed", time.perf_counter() - began)
             log.exception("%s cannot be loaded.", version.ref)
-            raise EngineFailed(f"{version.ref} cannot be loaded ({type(error).__name__}).") from error
+            failure = EngineFailed(f"{version.ref} cannot be loaded ({type(error).__name__}).")
+        self._forget(version, failure)
+        took = time.perf_counter() - began
+        if failure:
+            self._meter.load("failed", took)
+            log.warning("%s cannot be loaded: %s", version.ref, failure)
+            raise failure
         if fresh:
-            took = time.perf_counter() - began
             self._meter.load("ok", took)
             log.debug("Loaded %s in %.0f ms.", version.ref, took * 1000)
+
+    def _forget(self, version: Version, failure: HubError | None) -> None:
+        """End the load of a version, before those that wait for it hear of it; remember why it failed."""
+        with self._lock:
+            self._loading.pop(version.sha256, None)
+            if failure is None or isinstance(failure, Overloaded):
+                self._failures.pop(version.sha256, None)
+            else:
+                self._failures[version.sha256] = _Failure(failure, time.monotonic() + RETRY_AFTER_S)
 
     def _write(self, lane: Lane, version: Version) -> bool:
         """Put a version into a slot; False if it is there already."""
@@ -144,17 +145,17 @@ def _reserve(slots: SlotTable, sha256: str) -> Reservation | None:
         Overloaded: no slot came free in time.
     """
     began = time.monotonic()
-    drained = False
+    drain_at = began + DRAIN_AFTER_S
     while True:
         try:
             return slots.reserve(sha256)
         except Overloaded:
-            waited = time.monotonic() - began
-            if waited > SLOT_WAIT_S:
+            now = time.monotonic()
+            if now - began > SLOT_WAIT_S:
                 raise
-        if not drained and waited > DRAIN_AFTER_S and (busy := _busy(slots)):
+        if now > drain_at and (busy := _busy(slots)):
             slots.drain(busy[0].key)
-            drained = True
+            drain_at = now + DRAIN_AFTER_S
         time.sleep(SLOT_POLL_S)
 
 

@@ -8,12 +8,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from types import MappingProxyType, TracebackType
-from typing import Self
+from typing import Any, Self
 
 from hub.api import AdapterInfo
 from hub.engine.slots import Lease
 from hub.errors import AmbiguousDeployment, Conflict, HubError, NotFound, NotReady, Overloaded
 from hub.registry.host import LoadedTask
+from hub.serving.describe import describe_live
 from hub.serving.lanes import Lane
 from hub.serving.residency import Residency
 from hub.store.records import Version
@@ -45,6 +46,13 @@ class Routes:
     def of_task(self, task: str) -> list[Route]:
         """Return the routes of one task, by deployment name."""
         return [route for _, route in sorted(self.by_name.items()) if route.task.spec.name == task]
+
+    def describe(self) -> list[dict[str, Any]]:
+        """Describe the deployments that have a route as plain JSON values, by name."""
+        return [
+            describe_live(name, route.task.spec.name, route.version, route.updated.isoformat())
+            for name, route in sorted(self.by_name.items())
+        ]
 
 
 Resolve = Callable[[Routes], Route]
@@ -106,12 +114,11 @@ class Admission:
     Leaving the `with` block gives the lease up, unless `take` has handed it to a forward.
     """
 
-    __slots__ = ("_lease", "lane", "route", "slot")
+    __slots__ = ("_lease", "lane", "route")
 
     def __init__(self, route: Route, lane: Lane, lease: Lease) -> None:
         self.route = route
         self.lane = lane
-        self.slot = lease.slot
         self._lease: Lease | None = lease
 
     def take(self) -> Lease:

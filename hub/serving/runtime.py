@@ -13,6 +13,7 @@ from typing import Any
 from hub.config import Settings
 from hub.errors import HubError, NotReady
 from hub.registry.host import Registry
+from hub.serving.describe import describe_plugins
 from hub.serving.lanes import Lane, Lanes
 from hub.serving.meter import Meter, NoMeter
 from hub.serving.pipeline import Pipeline
@@ -132,25 +133,17 @@ class Runtime:
             parts.reconciler.converge()
 
     def status(self) -> dict[str, Any]:
-        """Describe engines, slots, queues, deployments and failures as plain JSON values."""
+        """Describe engines, slots, queues, deployments, failures and plugins as plain JSON values."""
         parts = self._ready()
         routes = parts.router.routes
         return {
             "generation": routes.generation,
             "catalog_generation": parts.store.generation(),
             "catalog_error": parts.reconciler.catalog_error,
-            "deployments": [
-                {
-                    "name": route.deployment,
-                    "task": route.task.spec.name,
-                    "version": str(route.version.ref),
-                    "sha256": route.version.sha256,
-                    "updated": route.updated.isoformat(),
-                }
-                for _, route in sorted(routes.by_name.items())
-            ],
+            "deployments": routes.describe(),
             "failures": [asdict(failure) for _, failure in sorted(parts.reconciler.failures.items())],
             "engines": [_lane_status(lane) for lane in parts.lanes.all()],
+            "plugins": describe_plugins(self.registry),
         }
 
     def _start(self, loop: asyncio.AbstractEventLoop) -> None:

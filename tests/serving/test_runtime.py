@@ -132,6 +132,32 @@ def test_more_deployments_than_slots_are_all_answered_rightly(add, start) -> Non
     assert hub.leases() == 0
 
 
+def test_versions_in_constant_use_take_turns_on_too_few_slots(add, start) -> None:
+    hub = start(slots=2)
+    names = [f"mood-{seed}" for seed in range(4)]
+    for seed, name in enumerate(names):
+        add(name, seed=seed)
+        hub.runtime.deploy(name, name, by="t")
+    truth = {name: hub.ask(name, TEXT).scores for name in names}
+    answers: dict[str, list[bool]] = {name: [] for name in names}
+    failures: list[Exception] = []
+
+    def keep_asking(name: str) -> None:
+        try:
+            for _ in range(20):
+                answers[name].append(hub.ask(name, TEXT).scores == truth[name])
+        except Exception as error:
+            failures.append(error)
+
+    clients = [threading.Thread(target=keep_asking, args=(name,)) for name in names * 2]
+    for client in clients:
+        client.start()
+    for client in clients:
+        client.join()
+    assert failures == []
+    assert answers == {name: [True] * 40 for name in names}
+
+
 def test_a_restart_serves_what_the_catalog_says(add, start, store) -> None:
     add(seed=1), add("other", seed=2)
     store.deploy("mood", "mood@1", by="t")

@@ -1,0 +1,62 @@
+"""Deployments, moves and plugins as plain JSON values: the same whoever is asked."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hub.registry.host import LoadedTask, Registry
+from hub.store.records import Deployment, Version
+
+__all__ = ["describe_deployment", "describe_live", "describe_move", "describe_plugins", "describe_task"]
+
+Json = dict[str, Any]
+
+
+def describe_live(name: str, task: str, version: Version, updated: str) -> Json:
+    """Describe a deployment by the version that answers there."""
+    return {
+        "name": name,
+        "task": task,
+        "version": str(version.ref),
+        "sha256": version.sha256,
+        "labels": list(version.info.labels),
+        "updated": updated,
+    }
+
+
+def describe_deployment(deployment: Deployment) -> Json:
+    """Describe a deployment as the catalog has it."""
+    previous = deployment.previous
+    return {
+        **describe_live(deployment.name, deployment.task, deployment.stable, deployment.updated.isoformat()),
+        "previous": str(previous.ref) if previous else None,
+        "generation": deployment.generation,
+    }
+
+
+def describe_move(
+    deployment: Deployment, prepare_s: float | None = None, swap_s: float | None = None
+) -> Json:
+    """Describe a deployment after a move; without times where no server took part."""
+    described = describe_deployment(deployment)
+    return {
+        **{key: described[key] for key in ("name", "task", "version", "previous", "generation")},
+        "prepare_ms": None if prepare_s is None else round(prepare_s * 1000, 3),
+        "swap_ms": None if swap_s is None else round(swap_s * 1000, 3),
+    }
+
+
+def describe_plugins(registry: Registry) -> list[Json]:
+    """Describe every installed plugin."""
+    return [
+        {"name": plugin.name, "state": plugin.state, "reason": plugin.reason, "tasks": list(plugin.tasks)}
+        for plugin in registry.plugins()
+    ]
+
+
+def describe_task(task: LoadedTask) -> Json:
+    """Return the JSON schemas of a task's requests and responses."""
+    return {
+        "request": task.request.model_json_schema(),
+        "response": task.response.model_json_schema(mode="serialization"),
+    }

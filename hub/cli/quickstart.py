@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["register"]
 
 NAME = "quickstart"
-FIRST_LIMIT = 2500  # rows that version 1 learns from; version 2 learns from all
+FIRST_ROWS, SECOND_ROWS = 2000, 5000  # what the two versions learn from, of 9,000 there are
 BEFORE_S, AFTER_S = 2.0, 2.0  # how long the clients ask before and after the swap
 TEXTS = (
     "A warm and funny film that I will watch again.",
@@ -79,15 +79,15 @@ def quickstart(
     tell = _Teller(quiet=as_json)
     tell.step(1, "Base model and version 1")
     _pull(settings, as_json)
-    first = _train(settings, as_json, f"data.limit={FIRST_LIMIT}")
+    first = _train(settings, as_json, f"data.limit={FIRST_ROWS}")
     tell.trained(first)
     tell.step(2, "A server, and version 1 live")
     with local_server(settings, port) as server, _clients(settings, server.url) as (admin, http):
         admin.deploy(NAME, first.version, "quickstart")
         p50 = _latency(http)
         tell.live(server.url, http, p50)
-        tell.step(3, "Version 2, from all the rows")
-        second = _train(settings, as_json)
+        tell.step(3, "Version 2, from more rows")
+        second = _train(settings, as_json, f"data.limit={SECOND_ROWS}")
         tell.trained(second)
         tell.step(4, "Swap it in while clients keep calling")
         swap_ms, verdict = _swap(admin, http, server.url, first.version, second.version)

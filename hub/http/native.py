@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import time
@@ -146,6 +147,9 @@ async def _answer(request: Request, resolve: Resolve, read: Callable[[Route], Re
         code = "ok"
     except HubError as error:
         code = error.code
+        raise
+    except asyncio.CancelledError:
+        code = "cancelled"
         raise
     finally:
         took = time.perf_counter() - began

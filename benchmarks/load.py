@@ -65,7 +65,7 @@ async def client(host: str, port: int, requests: list[bytes], until: float, tall
         assert length, head
         await reader.readexactly(int(length[1]))
         answered = time.perf_counter()
-        if asked > tally.since and answered < until:
+        if tally.since < answered < until:
             _note(tally, head, (answered - asked) * 1000)
     writer.close()
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from transformers.trainer import TRAINER_STATE_NAME
 from hub.api import BadRecipe, Features
 from hub.training.batches import LengthGroups, collator
 from hub.training.evaluate import Evaluator
+from hub.training.fused import fused
 from hub.training.model import quiet
 from hub.training.progress import Progress
 from hub.training.recipe import Train
@@ -91,7 +93,9 @@ def fit(
     callbacks: list[TrainerCallback] = [_Watch(progress, batches)]
     if validation:
         callbacks.append(EarlyStoppingCallback(early_stopping_patience=train.patience))
-    with quiet():
+    # Autocast cannot see into the fused layers.
+    layers = nullcontext() if pick_dtype(train.dtype) == "bf16" else fused(model)
+    with quiet(), layers:
         trainer = _Trainer(
             batches,
             validation,

@@ -60,11 +60,13 @@ __all__ = [
     "TooLarge",
     "hookimpl",
     "read_options",
+    "split_tag",
     "truncate",
 ]
 
 ENTRY_POINT_GROUP = "hub.tasks.v1"
 _INVISIBLE = frozenset({"Zs", "Zl", "Zp", "Cc", "Cf"})  # Unicode categories: spaces, controls, joiners
+_PREFIXES = {"B": "B", "I": "I", "L": "L", "U": "U", "E": "L", "S": "U"}
 MAX_TEXT = 200_000  # characters in one text field; a request over it is refused before tokenizing
 
 hookspec = pluggy.HookspecMarker("hub")
@@ -125,6 +127,9 @@ class FieldKind(StrEnum):
     LABEL = "label"  # str
     LABELS = "labels"  # tuple[str, ...]; a string is split at commas
     ANSWERS = "answers"  # tuple[{"text", "answer_start"}, ...]; empty: no answer
+    TOKENS = "tokens"  # tuple[str, ...], a text in words; a string is split at white space
+    TAGS = "tags"  # tuple[str, ...], one per token: "O", or a type after "B-", "I-", "L-" or "U-"
+    ENTITIES = "entities"  # tuple[{"start", "end", "label"}, ...], offsets in characters; empty: none
     NUMBER = "number"  # float
 
 
@@ -219,6 +224,18 @@ def read_options(model: type[OptionsT], adapter: AdapterInfo) -> OptionsT:
         raise BadRecipe(f"Option {option!r} of adapter {adapter.name!r}: {first['msg']}.") from None
 
 
+def split_tag(tag: str) -> tuple[str, str]:
+    """Split a tag of a token into prefix and type: ("B", "PER"), ("", "PER") without one, ("O", "").
+
+    The prefixes are those of BIO and BILOU; E- and S-, as BIOES has them, are given as L and U.
+    """
+    if tag == "O":
+        return "O", ""
+    prefix, dash, kind = tag.partition("-")
+    known = _PREFIXES.get(prefix) if dash and kind else None
+    return (known, kind) if known else ("", tag)
+
+
 class Tokens(TypedDict):
     """The token lists of a row, each [T]; spread them into `Row` or into features."""
 
@@ -272,9 +289,17 @@ class Task(ABC, Generic[RequestT, ResponseT]):
     def labels(self, examples: Iterable[Example]) -> tuple[str, ...]:
         """Return the label names found in training examples, in a fixed order; () if none are used.
 
-        The head has one output per label; a SPAN head has two and ignores this.
+        A SPAN head has two outputs and ignores this.
         """
         return ()
+
+    def head_labels(self, adapter: AdapterInfo) -> tuple[str, ...]:
+        """Return what the outputs of the head stand for: the labels, unless an option makes it more.
+
+        Asked once, before training, with what `labels` found in `adapter.labels`; the answer is what
+        `adapter.labels` holds from then on.
+        """
+        return adapter.labels
 
     @abstractmethod
     def request(self, example: Example) -> RequestT:

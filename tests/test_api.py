@@ -11,7 +11,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import Field, ValidationError
 
-from hub.api import MAX_TEXT, AdapterInfo, BadRecipe, InvalidText, Model, Row, Text, TooLarge, truncate
+from hub.api import (
+    MAX_TEXT,
+    AdapterInfo,
+    BadRecipe,
+    InvalidText,
+    Model,
+    Row,
+    Text,
+    TooLarge,
+    split_tag,
+    truncate,
+)
 from hub.api import read_options as read
 
 
@@ -111,3 +122,20 @@ def test_truncating_leaves_no_trace_in_the_tokenizer(pieces: Any) -> None:
 def test_tokens_of_a_tokenizer_without_types_have_none(pieces: Any, tmp_path: Path) -> None:
     encoding = pieces("good film " * 50, return_token_type_ids=False)
     assert set(truncate(encoding, 8)) == {"input_ids"}
+
+
+@pytest.mark.parametrize(
+    ("tag", "parts"),
+    [
+        ("O", ("O", "")),
+        ("B-PER", ("B", "PER")),
+        ("I-date-of-birth", ("I", "date-of-birth")),
+        ("E-PER", ("L", "PER")),
+        ("S-PER", ("U", "PER")),
+        ("NOUN", ("", "NOUN")),
+        ("X-PER", ("", "X-PER")),
+        ("B-", ("", "B-")),
+    ],
+)
+def test_a_tag_is_a_prefix_and_a_type(tag: str, parts: tuple[str, str]) -> None:
+    assert split_tag(tag) == parts

@@ -15,6 +15,7 @@ import math
 import tempfile
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from types import MappingProxyType
@@ -50,6 +51,9 @@ _KINDS: Mapping[FieldKind, type | tuple[type, ...]] = {
     FieldKind.LABEL: str,
     FieldKind.LABELS: tuple,
     FieldKind.ANSWERS: tuple,
+    FieldKind.TOKENS: tuple,
+    FieldKind.TAGS: tuple,
+    FieldKind.ENTITIES: tuple,
     FieldKind.NUMBER: (int, float),
 }
 
@@ -81,10 +85,14 @@ class TaskConformance:
     def adapter(self, loaded: LoadedTask) -> AdapterInfo:
         """An adapter as training would store it."""
         settings = loaded.task.options.model_validate(dict(self.options)).model_dump(mode="json")
-        labels = loaded.task.labels(self.examples)
-        return AdapterInfo(
-            "conformance", 1, labels, MappingProxyType(settings), max_length=loaded.task.max_length
+        found = AdapterInfo(
+            "conformance",
+            1,
+            loaded.task.labels(self.examples),
+            MappingProxyType(settings),
+            max_length=loaded.task.max_length,
         )
+        return replace(found, labels=loaded.task.head_labels(found))
 
     def test_examples_have_the_fields_that_the_task_declares(self, loaded: LoadedTask) -> None:
         assert len(self.examples) >= 2, "give at least two examples"
@@ -105,6 +113,11 @@ class TaskConformance:
         assert loaded.task.labels(iter(self.examples)) == labels, "examples may be any iterable"
         if self.spec.head in (HeadKind.SEQUENCE, HeadKind.TOKEN):
             assert labels, f"a {self.spec.head} head needs labels"
+
+    def test_the_outputs_of_the_head_have_names(self, adapter: AdapterInfo) -> None:
+        assert isinstance(adapter.labels, tuple)
+        assert all(isinstance(label, str) and label for label in adapter.labels)
+        assert len(set(adapter.labels)) == len(adapter.labels)
 
     def test_options_survive_json(self, loaded: LoadedTask) -> None:
         options = loaded.task.options.model_validate(dict(self.options))
@@ -188,8 +201,9 @@ class TaskConformance:
         self, loaded: LoadedTask, tokenizer: Tokenizer, adapter: AdapterInfo
     ) -> None:
         for field in loaded.task.fields:
-            strange = {FieldKind.LABEL: "no such label", FieldKind.LABELS: ("no such label",)}.get(field.kind)
-            if strange is None or self.examples[0].get(field.name) is None:
+            value = self.examples[0].get(field.name)
+            strange = _with_strange_label(field.kind, value)
+            if strange == value:
                 continue
             with pytest.raises(BadData):
                 loaded.task.features({**self.examples[0], field.name: strange}, tokenizer, adapter)
@@ -274,17 +288,33 @@ def _fake_outputs(spec: TaskSpec, rows: Sequence[Row], adapter: AdapterInfo) -> 
 
 
 def _with_length(adapter: AdapterInfo, length: int) -> AdapterInfo:
-    return AdapterInfo(adapter.name, adapter.version, adapter.labels, adapter.settings, length)
+    return replace(adapter, max_length=length)
+
+
+def _with_strange_label(kind: FieldKind, value: Any) -> Any:
+    """The value of a field with a label that no example has; unchanged if it holds none."""
+    if not value:
+        return value
+    if kind is FieldKind.LABEL:
+        return "no such label"
+    if kind is FieldKind.LABELS:
+        return ("no such label",)
+    if kind is FieldKind.TAGS:
+        return ("B-no such label", *value[1:])
+    if kind is FieldKind.ENTITIES:
+        return ({**value[0], "label": "no such label"}, *value[1:])
+    return value
 
 
 def _lengthened(example: Example, loaded: LoadedTask, times: int = 200) -> dict[str, Any]:
-    """The example with its longest text many times over."""
-    texts = [field.name for field in loaded.task.fields if field.kind is FieldKind.TEXT]
-    texts = [name for name in texts if example.get(name)]
-    if not texts:
-        return dict(example)
-    longest = max(texts, key=lambda name: len(example[name]))
-    return {**example, longest: " ".join([example[longest]] * times)}
+    """The example with its longest text, or its tokens, many times over."""
+    given = [field for field in loaded.task.fields if example.get(field.name)]
+    tokens = [field.name for field in given if field.kind in (FieldKind.TOKENS, FieldKind.TAGS)]
+    longer = {name: example[name] * times for name in tokens}
+    if texts := [field.name for field in given if field.kind is FieldKind.TEXT]:
+        longest = max(texts, key=lambda name: len(example[name]))
+        longer[longest] = " ".join([example[longest]] * times)
+    return {**example, **longer}
 
 
 def _key(row: Row) -> tuple[list[int], list[int] | None, int]:

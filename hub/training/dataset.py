@@ -8,8 +8,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from hub.api import BadData, FieldKind
+from hub.api import BadData
 from hub.training.examples import AnyTask, Item, Rejected, draw, load_examples
+from hub.training.fields import labels_in
 from hub.training.guard import plugin_call
 from hub.training.progress import Progress, silent
 from hub.training.recipe import Recipe
@@ -142,14 +143,7 @@ def _with_known_labels(
 
 
 def _labels_of(item: Item, task: AnyTask) -> tuple[str, ...]:
-    found: list[str] = []
-    for field in task.fields:
-        value = item.example[field.name]
-        if field.kind is FieldKind.LABEL and value is not None:
-            found.append(value)
-        elif field.kind is FieldKind.LABELS:
-            found += value or ()
-    return tuple(found)
+    return tuple(label for field in task.fields for label in labels_in(field, item.example[field.name]))
 
 
 def _digest(items: Iterable[Item]) -> str:

@@ -12,8 +12,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel
 
-from hub.api import BadData, BadRequest, Example, Field, FieldKind, Task
-from hub.training.fields import LeftOut, Unusable, convert
+from hub.api import BadData, BadRequest, Example, Field, Task
+from hub.training.fields import LABELLED, LeftOut, Unusable, convert
 from hub.training.guard import plugin_call
 from hub.training.progress import Progress, silent
 from hub.training.recipe import LabelRules, Part, Recipe
@@ -209,6 +209,6 @@ def _check_fields(recipe: Recipe, which: str, task: AnyTask) -> None:
             hint = f", did you mean {near[0]}?" if near else "."
             raise recipe.error(key, f"task {recipe.task} has no such field{hint} It has: {', '.join(names)}")
     rules = recipe.data.labels
-    labelled = any(field.kind in (FieldKind.LABEL, FieldKind.LABELS) for field in task.fields)
+    labelled = any(field.kind in LABELLED for field in task.fields)
     if (rules.rename or rules.bins or rules.only) and not labelled:
         raise recipe.error("data.labels", f"task {recipe.task} has no labels")

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from hub.api import MAX_TEXT, Field, FieldKind
+from hub.api import MAX_TEXT, Field, FieldKind, split_tag
 from hub.training.recipe import LabelRules
 
-__all__ = ["LeftOut", "Unusable", "convert"]
+__all__ = ["LABELLED", "LeftOut", "Unusable", "convert", "labels_in"]
+
+LABELLED = (FieldKind.LABEL, FieldKind.LABELS, FieldKind.TAGS, FieldKind.ENTITIES)
 
 
 class Unusable(Exception):
@@ -31,12 +33,25 @@ def convert(field: Field, value: Any, rules: LabelRules) -> Any:
     empty = value is None or (isinstance(value, str) and not value.strip())
     if empty and not field.required:
         return None
-    if empty and field.kind not in (FieldKind.LABELS, FieldKind.ANSWERS):
+    if empty and field.kind not in (FieldKind.LABELS, FieldKind.ANSWERS, FieldKind.ENTITIES):
         raise Unusable(f"{field.name} is empty")
     try:
         return _CONVERTERS[field.kind](value, rules)
     except Unusable as error:
         raise Unusable(f"{field.name} {error}") from None
+
+
+def labels_in(field: Field, value: Any) -> tuple[str, ...]:
+    """Return the labels that a converted value holds, in its order; of tags and entities their types."""
+    if value is None or field.kind not in LABELLED:
+        return ()
+    if field.kind is FieldKind.LABEL:
+        return (value,)
+    if field.kind is FieldKind.TAGS:
+        return _distinct(split_tag(tag)[1] for tag in value if tag != "O")
+    if field.kind is FieldKind.ENTITIES:
+        return _distinct(entity["label"] for entity in value)
+    return tuple(value)
 
 
 def _text(value: Any, rules: LabelRules) -> str:
@@ -64,7 +79,7 @@ def _labels(value: Any, rules: LabelRules) -> tuple[str, ...]:
     if not isinstance(items, list | tuple):
         raise Unusable(f"is {_kind_of(value)}, not a list of labels")
     words = [_word(item) for item in items if not isinstance(item, str) or item.strip()]
-    return tuple(dict.fromkeys(_known(word, rules) for word in words))
+    return _distinct(_known(word, rules) for word in words)
 
 
 def _number(value: Any, rules: LabelRules) -> float:
@@ -79,19 +94,7 @@ def _number(value: Any, rules: LabelRules) -> float:
 
 def _answers(value: Any, rules: LabelRules) -> tuple[dict[str, Any], ...]:
     """Accept a list of objects, an object of two lists (as Parquet has it), or either as JSON text."""
-    if isinstance(value, str):
-        try:
-            value = json.loads(value) if value.strip() else []
-        except (ValueError, RecursionError):
-            raise Unusable("is not JSON") from None
-    if isinstance(value, Mapping):
-        texts, starts = value.get("text"), value.get("answer_start")
-        if not isinstance(texts, list) or not isinstance(starts, list) or len(texts) != len(starts):
-            raise Unusable("needs the lists text and answer_start, of one length")
-        value = [{"text": text, "answer_start": start} for text, start in zip(texts, starts, strict=True)]
-    if value is not None and not isinstance(value, list):
-        raise Unusable(f"is {_kind_of(value)}, not a list of answers")
-    return tuple(_answer(item, rules) for item in value or ())
+    return tuple(_answer(item, rules) for item in _objects(value, ("text", "answer_start"), "answers"))
 
 
 def _answer(item: Any, rules: LabelRules) -> dict[str, Any]:
@@ -102,13 +105,87 @@ def _answer(item: Any, rules: LabelRules) -> dict[str, Any]:
     return {"text": _text(text, rules), "answer_start": start}
 
 
+def _tokens(value: Any, rules: LabelRules) -> tuple[str, ...]:
+    items = value.split() if isinstance(value, str) else value
+    if not isinstance(items, list | tuple):
+        raise Unusable(f"is {_kind_of(value)}, not a list of tokens")
+    if not items:
+        raise Unusable("is empty")
+    for item in items:
+        if not _text(item, rules).strip():
+            raise Unusable("has an empty token")
+    return tuple(items)
+
+
+def _tags(value: Any, rules: LabelRules) -> tuple[str, ...]:
+    """Rename whole tags, such as the numbers of a data set, or the types in them."""
+    items = value.split() if isinstance(value, str) else value
+    if not isinstance(items, list | tuple):
+        raise Unusable(f"is {_kind_of(value)}, not a list of tags")
+    if not items:
+        raise Unusable("is empty")
+    return tuple(_tag(_word(item), rules) for item in items)
+
+
+def _tag(tag: str, rules: LabelRules) -> str:
+    tag = rules.rename.get(tag, tag)
+    prefix, kind = split_tag(tag)
+    if not kind:
+        return tag
+    kind = _known(kind, rules)
+    return f"{prefix}-{kind}" if prefix else kind
+
+
+def _entities(value: Any, rules: LabelRules) -> tuple[dict[str, Any], ...]:
+    """Accept what `_answers` does, and lists of start, end and label in place of objects."""
+    return tuple(_entity(item, rules) for item in _objects(value, ("start", "end", "label"), "entities"))
+
+
+def _entity(item: Any, rules: LabelRules) -> dict[str, Any]:
+    if isinstance(item, list | tuple) and len(item) == 3:
+        item = dict(zip(("start", "end", "label"), item, strict=True))
+    start, end, label = (
+        (item.get("start"), item.get("end"), item.get("label", item.get("entity_group")))
+        if isinstance(item, Mapping)
+        else (None, None, None)
+    )
+    if type(start) is not int or type(end) is not int or not 0 <= start < end or label is None:
+        raise Unusable("needs a start from 0, an end after it and a label in each entity")
+    return {"start": start, "end": end, "label": _known(_word(label), rules)}
+
+
 _CONVERTERS: dict[FieldKind, Callable[[Any, LabelRules], Any]] = {
     FieldKind.TEXT: _text,
     FieldKind.LABEL: _label,
     FieldKind.LABELS: _labels,
     FieldKind.ANSWERS: _answers,
+    FieldKind.TOKENS: _tokens,
+    FieldKind.TAGS: _tags,
+    FieldKind.ENTITIES: _entities,
     FieldKind.NUMBER: _number,
 }
+
+
+def _objects(value: Any, keys: tuple[str, ...], what: str) -> list[Any]:
+    """Return a list that a cell holds as it is, as JSON, or as one list for each of the keys."""
+    if isinstance(value, str):
+        try:
+            value = json.loads(value) if value.strip() else []
+        except (ValueError, RecursionError):
+            raise Unusable("is not JSON") from None
+    if isinstance(value, Mapping):
+        columns = [column for key in keys if isinstance(column := value.get(key), list)]
+        if len(columns) < len(keys) or len({len(column) for column in columns}) > 1:
+            *most, last = keys
+            raise Unusable(f"needs the lists {', '.join(most)} and {last}, of one length")
+        value = [dict(zip(keys, row, strict=True)) for row in zip(*columns, strict=True)]
+    if value is not None and not isinstance(value, list):
+        raise Unusable(f"is {_kind_of(value)}, not a list of {what}")
+    return value or []
+
+
+def _distinct(labels: Iterable[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(labels))
 
 
 def _word(value: Any) -> str:

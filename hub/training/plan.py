@@ -19,6 +19,7 @@ from hub.registry.host import Registry
 from hub.registry.loaded import LoadedTask
 from hub.store.manifest import BaseRef, DataRef, Serving
 from hub.training.dataset import Dataset, Refused, prepare
+from hub.training.guard import plugin_call
 from hub.training.progress import Progress, silent
 from hub.training.recipe import Recipe
 
@@ -99,7 +100,7 @@ def make_plan(
         task=recipe.task,
         head=loaded.spec.head,
         base=BaseRef(name=base.name, source=base.source, fingerprint=base.fingerprint),
-        labels=dataset.labels if loaded.spec.head in _LABELLED else (),
+        labels=_head_labels(recipe, loaded, dataset, settings, max_length),
         settings=settings,
         max_length=max_length,
     )
@@ -112,6 +113,16 @@ def _settings(recipe: Recipe, loaded: LoadedTask) -> dict[str, Any]:
         return model.model_validate(recipe.options).model_dump(mode="json")
     except ValidationError as error:
         raise recipe.explain(error, model, "options") from None
+
+
+def _head_labels(
+    recipe: Recipe, loaded: LoadedTask, dataset: Dataset, settings: dict[str, Any], max_length: int
+) -> tuple[str, ...]:
+    if loaded.spec.head not in _LABELLED:
+        return ()
+    info = AdapterInfo(recipe.name, 0, dataset.labels, settings, max_length)
+    with plugin_call(recipe.task, "head_labels()"):
+        return tuple(loaded.task.head_labels(info))
 
 
 def _base(recipe: Recipe, bases: Bases, progress: Progress) -> Base:

@@ -87,7 +87,7 @@ class Data(Model):
         (), description="Held-out rows: one source or a list; none: a share of the training rows."
     )
     eval_fraction: float = Field(0.1, gt=0, lt=1, description="Share held out when `eval` is not given.")
-    format: Literal["auto", "csv", "tsv", "jsonl", "json", "parquet", "squad"] = Field(
+    format: Literal["auto", "csv", "tsv", "jsonl", "json", "parquet", "squad", "conll"] = Field(
         "auto", description="File format; auto goes by the name, with or without `.gz`."
     )
     header: bool = Field(True, description="Whether a CSV or TSV file starts with column names.")

@@ -96,17 +96,28 @@ def open_hub(location: str) -> Iterator[HubDataset]:
         raise BadData(f"{location}: {error}") from None
     except (OSError, datasets.exceptions.DatasetsError) as error:
         raise SourceUnavailable(f"{location}: {type(error).__name__}: {str(error).splitlines()[0]}") from None
-    named = {key: kind for key, kind in table.features.items() if isinstance(kind, datasets.ClassLabel)}
+    named = {}
+    for key, kind in table.features.items():
+        inner = kind.feature if isinstance(kind, datasets.List) else kind
+        if isinstance(inner, datasets.ClassLabel):
+            named[key] = inner
     yield HubDataset(location, tuple(table.column_names), map(lambda row: _with_names(row, named), table))
 
 
 def _with_names(row: dict[str, Any], named: dict[str, Any]) -> dict[str, Any]:
-    """Replace label numbers by the names that the data set gives them; -1 means no label."""
+    """Replace label numbers, alone or in a list, by the names that the data set gives them."""
     words = {
-        key: kind.int2str(row[key]) if isinstance(row[key], int) and row[key] >= 0 else None
+        key: [_name(number, kind) for number in row[key]]
+        if isinstance(row[key], list)
+        else _name(row[key], kind)
         for key, kind in named.items()
     }
     return {**row, **words}
+
+
+def _name(number: Any, kind: Any) -> str | None:
+    """Return the name of a label; -1 means no label."""
+    return str(kind.int2str(number)) if isinstance(number, int) and number >= 0 else None
 
 
 def _local(location: str, folder: Path, stack: ExitStack) -> tuple[str, IO[bytes]]:

@@ -6,8 +6,8 @@ import random
 from collections import defaultdict
 from collections.abc import Sequence
 
-from hub.api import FieldKind
 from hub.training.examples import AnyTask, Item
+from hub.training.fields import labels_in
 
 __all__ = ["deduplicate", "split", "without_leaks"]
 
@@ -51,8 +51,11 @@ def _in_proportion(items: Sequence[Item], size: int, chance: random.Random, task
     shares = {key: len(indices) * size / len(items) for key, indices in strata.items()}
     counts = {key: min(int(share), len(strata[key]) - 1) for key, share in shares.items()}
     by_rest = sorted(shares, key=lambda key: counts[key] - shares[key])
-    for key in by_rest:
-        if sum(counts.values()) < size and counts[key] < len(strata[key]) - 1:
+    while (missing := size - sum(counts.values())) > 0:
+        roomy = [key for key in by_rest if counts[key] < len(strata[key]) - 1]
+        if not roomy:
+            break
+        for key in roomy[:missing]:
             counts[key] += 1
     return {index for key, indices in strata.items() for index in chance.sample(indices, counts[key])}
 
@@ -60,11 +63,8 @@ def _in_proportion(items: Sequence[Item], size: int, chance: random.Random, task
 def _stratum(item: Item, task: AnyTask) -> object:
     """Return the example's label; of several the first, as whole combinations would be too rare."""
     for field in task.fields:
-        value = item.example[field.name]
-        if field.kind is FieldKind.LABEL and value is not None:
-            return value
-        if field.kind is FieldKind.LABELS and value:
-            return value[0]
+        if labels := labels_in(field, item.example[field.name]):
+            return labels[0]
     return None
 
 

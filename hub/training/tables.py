@@ -24,6 +24,7 @@ _SUFFIXES = {
     ".json": "json",
     ".parquet": "parquet",
     ".pq": "parquet",
+    ".conll": "conll",
 }
 _ROWS_AT_ONCE = 2048
 
@@ -66,6 +67,8 @@ def open_table(name: str, stream: IO[bytes], data: Data) -> Table:
         return Table(name, None, _json_lines(stream))
     if kind == "parquet":
         return _parquet(name, stream)
+    if kind == "conll":
+        return Table(name, None, _conll(stream))
     return _json(name, stream, squad=kind == "squad")
 
 
@@ -155,6 +158,39 @@ def _json_lines(stream: IO[bytes]) -> Iterator[RawRow | BadRow]:
             yield BadRow(line, f"is not JSON: {getattr(error, 'msg', error)}")
         else:
             yield RawRow(line, value) if isinstance(value, dict) else BadRow(line, "is not a JSON object")
+
+
+def _conll(stream: IO[bytes]) -> Iterator[RawRow | BadRow]:
+    """Yield a row for each sentence: a token a line, columns parted by tabs or spaces, a blank line after.
+
+    `tokens` is the first column, `tags` the last; 0, 1, ... is each of them.
+    """
+    block: list[bytes] = []
+    for line, raw in enumerate(chain(stream, [b""]), 1):
+        if raw.strip():
+            block.append(raw.removeprefix(b"\xef\xbb\xbf") if line == 1 else raw)
+        elif block:
+            yield from _sentence(line - len(block), block)
+            block = []
+
+
+def _sentence(first: int, block: Sequence[bytes]) -> Iterator[RawRow | BadRow]:
+    try:
+        lines = [raw.decode().rstrip("\r\n") for raw in block]
+    except UnicodeDecodeError:
+        yield BadRow(first, "is not UTF-8 text")
+        return
+    split = [line.split("\t") if "\t" in line else line.split() for line in lines]
+    width = len(split[-1])
+    comment = [cells[0].startswith("#") and len(cells) != width for cells in split]
+    cells = [row for row, skip in zip(split, comment, strict=True) if not skip and row[0] != "-DOCSTART-"]
+    if odd := [row for row in cells if len(row) != width]:
+        yield BadRow(first, f"has a line of {len(odd[0])} columns before one of {width}")
+    elif cells and width < 2:
+        yield BadRow(first, "has one column; a tag is to follow each token")
+    elif cells:
+        columns = [list(column) for column in zip(*cells, strict=True)]
+        yield RawRow(first, {"tokens": columns[0], "tags": columns[-1], **dict(enumerate(columns))})
 
 
 def _parquet(name: str, stream: IO[bytes]) -> Table:

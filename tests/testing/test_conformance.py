@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import pytest
@@ -272,6 +273,11 @@ class Silent(Sound):
         return []
 
 
+class Ambiguous(Sound):
+    def head_labels(self, adapter: AdapterInfo) -> tuple[str, ...]:
+        return (*adapter.labels, *adapter.labels)
+
+
 class Overwrites(Sound):
     def decode(self, request: Request, outputs: Sequence[Output], adapter: AdapterInfo) -> Response:
         values = outputs[0].values
@@ -338,6 +344,7 @@ class Lossy(Sound):
 FLAWS = [
     (Undeclared, TaskConformance.test_examples_have_the_fields_that_the_task_declares),
     (OrderOfExamples, TaskConformance.test_labels_are_names_in_an_order_that_the_examples_do_not_decide),
+    (Ambiguous, TaskConformance.test_the_outputs_of_the_head_have_names),
     (Lossy, TaskConformance.test_options_survive_json),
     (Forgets, TaskConformance.test_requests_survive_json),
     (Random, TaskConformance.test_encode_gives_the_same_rows_each_time_and_changes_nothing),
@@ -364,12 +371,12 @@ def _run(task: type[Sound], test: Any) -> BaseException | None:
     """Run one test of the suite on a task; return what it raised."""
     suite = Suite()
     loaded = LoadedTask(suite.spec, task(), Request, Response)
-    labels = ("bad", "good")
     settings = task.options().model_dump(mode="json")
+    adapter = AdapterInfo("demo", 1, ("bad", "good"), settings, max_length=task.max_length)
     known = {
         "loaded": loaded,
         "tokenizer": conformance._tokenizer(HeadKind.SEQUENCE),
-        "adapter": AdapterInfo("demo", 1, labels, settings, max_length=task.max_length),
+        "adapter": replace(adapter, labels=loaded.task.head_labels(adapter)),
         "share": 0.5,
     }
     wanted = test.__code__.co_varnames[1 : test.__code__.co_argcount]

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hub.api import MAX_TEXT, Field, FieldKind
-from hub.training.fields import LeftOut, Unusable, convert
+from hub.training.fields import LeftOut, Unusable, convert, labels_in
 from hub.training.recipe import LabelRules
 
 NO_RULES = LabelRules()
@@ -110,6 +110,107 @@ def test_no_answer_is_an_answer(value: Any) -> None:
 )
 def test_answers_that_are_none(value: Any, expected: str) -> None:
     assert reason(FieldKind.ANSWERS, value) == expected
+
+
+@pytest.mark.parametrize("value", [["New York", "is"], ("New York", "is")])
+def test_tokens_are_a_list(value: Any) -> None:
+    assert convert(field(FieldKind.TOKENS), value, NO_RULES) == ("New York", "is")
+
+
+def test_tokens_and_tags_may_be_parted_by_spaces() -> None:
+    assert convert(field(FieldKind.TOKENS), " in  Oslo\t. ", NO_RULES) == ("in", "Oslo", ".")
+    assert convert(field(FieldKind.TAGS), "O B-LOC O", NO_RULES) == ("O", "B-LOC", "O")
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "expected"),
+    [
+        (FieldKind.TOKENS, [], "cell is empty"),
+        (FieldKind.TOKENS, ["a", " "], "cell has an empty token"),
+        (FieldKind.TOKENS, ["a", 1], "cell is a number, not text"),
+        (FieldKind.TOKENS, 3, "cell is a number, not a list of tokens"),
+        (FieldKind.TAGS, [], "cell is empty"),
+        (FieldKind.TAGS, {}, "cell is an object, not a list of tags"),
+        (FieldKind.TAGS, ["O", None], "cell is nothing, not a label"),
+    ],
+)
+def test_tokens_and_tags_that_are_none(kind: FieldKind, value: Any, expected: str) -> None:
+    assert reason(kind, value) == expected
+
+
+def test_whole_tags_and_the_types_in_them_are_renamed_and_restricted() -> None:
+    rules = LabelRules.model_validate({"rename": {3: "B-PER", "PER": "person"}, "only": ["person"]})
+    tags = convert(field(FieldKind.TAGS), [3, "I-PER", "O", "E-PER", "PER"], rules)
+    assert tags == ("B-person", "I-person", "O", "L-person", "person")
+    assert reason(FieldKind.TAGS, "O B-LOC", rules) == "cell is 'LOC', which is not one of person"
+
+
+PLACE = {"start": 3, "end": 7, "label": "LOC"}
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        [{**PLACE, "token_start": 1}],
+        [[3, 7, "LOC"]],
+        [{"start": 3, "end": 7, "entity_group": "LOC", "word": "Oslo"}],
+        {"start": [3], "end": [7], "label": ["LOC"]},
+        '[{"start": 3, "end": 7, "label": "LOC"}]',
+        '[[3, 7, "LOC"]]',
+    ],
+)
+def test_entities_come_in_several_forms(value: Any) -> None:
+    assert convert(field(FieldKind.ENTITIES), value, NO_RULES) == (PLACE,)
+
+
+@pytest.mark.parametrize("value", [None, [], "", "[]"])
+def test_no_entity_is_an_annotation(value: Any) -> None:
+    assert convert(field(FieldKind.ENTITIES), value, NO_RULES) == ()
+
+
+def test_entities_that_may_be_absent_are_none_only_if_they_are() -> None:
+    optional = field(FieldKind.ENTITIES, required=False)
+    assert convert(optional, None, NO_RULES) is None
+    assert convert(optional, [], NO_RULES) == ()
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("[", "cell is not JSON"),
+        ("3", "cell is a number, not a list of entities"),
+        ({"start": [1], "end": [2], "label": []}, "cell needs the lists start, end and label, of one length"),
+        *[
+            (value, "cell needs a start from 0, an end after it and a label in each entity")
+            for value in (
+                ["Oslo"],
+                [[3, 7]],
+                [[7, 7, "LOC"]],
+                [[-1, 7, "LOC"]],
+                [[True, 7, "LOC"]],
+                [{"start": 3, "end": 7}],
+            )
+        ],
+        ([[3, 7, " "]], "cell is empty"),
+    ],
+)
+def test_entities_that_are_none(value: Any, expected: str) -> None:
+    assert reason(FieldKind.ENTITIES, value) == expected
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "labels"),
+    [
+        (FieldKind.LABEL, "a", ("a",)),
+        (FieldKind.LABEL, None, ()),
+        (FieldKind.LABELS, ("b", "a"), ("b", "a")),
+        (FieldKind.TAGS, ("O", "B-PER", "I-PER", "LOC"), ("PER", "LOC")),
+        (FieldKind.ENTITIES, (PLACE, PLACE), ("LOC",)),
+        (FieldKind.TEXT, "a", ()),
+    ],
+)
+def test_the_labels_in_a_value(kind: FieldKind, value: Any, labels: tuple[str, ...]) -> None:
+    assert labels_in(field(kind), value) == labels
 
 
 def test_numbers() -> None:

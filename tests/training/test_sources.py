@@ -111,6 +111,22 @@ def test_a_data_set_gives_rows_with_the_names_of_its_labels(
         pass
 
 
+def test_a_data_set_gives_the_names_of_the_tags_of_tokens(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import datasets
+
+    monkeypatch.chdir(tmp_path)
+    names = datasets.ClassLabel(names=["O", "B-LOC"])
+    features = datasets.Features(
+        {"tokens": datasets.List(datasets.Value("string")), "ner_tags": datasets.List(names)}
+    )
+    rows = datasets.Dataset.from_dict({"tokens": [["in", "Oslo"]], "ner_tags": [[0, 1]]}, features=features)
+    rows.to_parquet(tmp_path / "owner" / "places" / "train-00000-of-00001.parquet")
+    with open_hub("hf:owner/places") as found:
+        assert list(found.rows) == [{"tokens": ["in", "Oslo"], "ner_tags": ["O", "B-LOC"]}]
+
+
 def test_a_data_set_that_cannot_be_had_is_told() -> None:
     with pytest.raises(SourceUnavailable, match="hf:owner/none: "), open_hub("hf:owner/none"):
         pass

@@ -7,6 +7,8 @@ import json
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from hub.errors import BadData
 from hub.training.recipe import Data
@@ -106,6 +108,56 @@ def test_squad_json_gives_a_row_for_each_question() -> None:
     assert isinstance(second, RawRow)
     assert second.values["answers"] == []
     assert third == BadRow(3, "the question is not an object")
+
+
+CONLL = b"""\
+-DOCSTART- -X- O
+
+# id = 1
+EU NNP B-ORG
+rejects VBZ O
+# NN O
+
+Oslo\tNNP\tB-LOC
+New York\tNNP\tB-LOC\r
+
+Oslo NNP
+in IN O
+
+\xff NN O
+
+alone
+"""
+
+
+def test_conll_gives_a_row_for_each_sentence() -> None:
+    first, second, uneven, binary, alone = rows("a.conll", CONLL)
+    assert first == RawRow(
+        3,
+        {
+            "tokens": ["EU", "rejects", "#"],
+            "tags": ["B-ORG", "O", "O"],
+            0: ["EU", "rejects", "#"],
+            1: ["NNP", "VBZ", "NN"],
+            2: ["B-ORG", "O", "O"],
+        },
+    )
+    assert isinstance(second, RawRow)
+    assert (second.line, second.values["tokens"]) == (8, ["Oslo", "New York"])
+    assert second.values["tags"] == ["B-LOC", "B-LOC"]
+    assert uneven == BadRow(11, "has a line of 2 columns before one of 3")
+    assert binary == BadRow(14, "is not UTF-8 text")
+    assert alone == BadRow(16, "has one column; a tag is to follow each token")
+
+
+@given(st.lists(st.lists(st.sampled_from(["Oslo B-LOC", "in O", "# O"]), min_size=1), max_size=5))
+def test_conll_sentences_come_back_as_they_were_written(sentences: list[list[str]]) -> None:
+    found = rows("a.conll", "\n\n".join("\n".join(lines) for lines in sentences).encode())
+    assert [
+        [f"{token} {tag}" for token, tag in zip(row.values["tokens"], row.values["tags"], strict=True)]
+        for row in found
+        if isinstance(row, RawRow)
+    ] == sentences
 
 
 def test_a_json_list_gives_its_objects() -> None:

@@ -6,7 +6,8 @@
     │   ├── InvalidText       400
     │   ├── MethodNotAllowed  405
     │   ├── TooLarge          413
-    │   └── BadMediaType      415
+    │   ├── BadMediaType      415
+    │   └── UnsupportedFormat 400  this adapter cannot be exported so
     ├── Unauthorized          401
     ├── Forbidden             403
     ├── NotFound              404  names what exists
@@ -28,6 +29,7 @@
     ├── DeadlineExceeded      504  a request took longer than limits.timeout_s
     ├── SourceUnavailable     502  a download failed
     ├── EngineFailed          500
+    ├── ExportFailed          500  an exported model is not what the adapter is
     └── HostFault             507  the disk or the operating system refused
 
 `code` is stable: clients may match on it. `str(error)` says what happened, to what, and what to do.
@@ -52,6 +54,7 @@ __all__ = [
     "Conflict",
     "DeadlineExceeded",
     "EngineFailed",
+    "ExportFailed",
     "Forbidden",
     "HostFault",
     "HubError",
@@ -68,6 +71,7 @@ __all__ = [
     "Unauthorized",
     "UnsafeWeights",
     "UnsupportedAdapter",
+    "UnsupportedFormat",
 ]
 
 
@@ -108,6 +112,10 @@ class TooLarge(BadRequest):
 class BadMediaType(BadRequest):
     code = "bad_media_type"
     status = 415
+
+
+class UnsupportedFormat(BadRequest):
+    code = "unsupported_format"
 
 
 class Unauthorized(HubError):
@@ -221,6 +229,11 @@ class SourceUnavailable(HubError):
 
 class EngineFailed(HubError):
     code = "engine_failed"
+    status = 500
+
+
+class ExportFailed(HubError):
+    code = "export_failed"
     status = 500
 
 

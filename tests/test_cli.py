@@ -32,7 +32,7 @@ def test_help_lists_every_command() -> None:
         capture_output=True,
         text=True,
     )
-    names = "init base plugins train adapters serve deploy rollback predict status quickstart"
+    names = "init base plugins train adapters export serve deploy rollback predict status quickstart"
     assert [name for name in names.split(" ") if f"\n  {name} " not in done.stdout] == []
 
 

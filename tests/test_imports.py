@@ -26,6 +26,7 @@ LIGHT = (
     "hub.bases.cache",
     "hub.bases.gguf",
     "hub.bases.hub_download",
+    "hub.export.export",
     "hub.store.store",
     "hub.registry.host",
     "hub.engine.protocol",
@@ -54,7 +55,14 @@ def test_a_light_module_loads_no_heavy_library(module: str) -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [("--help",), ("base", "list"), ("adapters", "list"), ("plugins", "list"), ("train", "--help")],
+    [
+        ("--help",),
+        ("base", "list"),
+        ("adapters", "list"),
+        ("plugins", "list"),
+        ("train", "--help"),
+        ("export", "--help"),
+    ],
 )
 def test_a_command_that_only_reads_loads_no_heavy_library(arguments: tuple[str, ...]) -> None:
     assert loaded_by("from hub.cli.main import main; main()", *arguments) & HEAVY == set()

@@ -6,7 +6,7 @@ import os
 
 import typer
 
-from hub.cli import adapters, base, deploy, init, plugins, predict, quickstart, serve, status, train
+from hub.cli import adapters, base, deploy, export, init, plugins, predict, quickstart, serve, status, train
 from hub.cli.output import fail
 from hub.errors import HostFault, HubError
 
@@ -21,7 +21,7 @@ app = typer.Typer(
     add_completion=False,
 )
 
-for module in (init, base, plugins, train, adapters, serve, deploy, predict, status, quickstart):
+for module in (init, base, plugins, train, adapters, export, serve, deploy, predict, status, quickstart):
     module.register(app)
 
 

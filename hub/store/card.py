@@ -10,7 +10,7 @@ from hub.api import HeadKind
 from hub.bases.sources import upstream
 from hub.store.records import Version
 
-__all__ = ["card"]
+__all__ = ["AUTO_CLASSES", "card"]
 
 _PIPELINES = {
     HeadKind.SEQUENCE: "text-classification",
@@ -19,7 +19,7 @@ _PIPELINES = {
     HeadKind.EMBEDDING: "feature-extraction",
     HeadKind.GENERATE: "text-generation",
 }
-_CLASSES = {
+AUTO_CLASSES = {
     HeadKind.SEQUENCE: "AutoModelForSequenceClassification",
     HeadKind.TOKEN: "AutoModelForTokenClassification",
     HeadKind.SPAN: "AutoModelForQuestionAnswering",
@@ -91,7 +91,7 @@ def _data(version: Version) -> str:
 
 def _loading(version: Version) -> str:
     serving = version.manifest.serving
-    kind = _CLASSES[serving.head]
+    kind = AUTO_CLASSES[serving.head]
     labels = f", num_labels={len(serving.labels)}" if serving.labels else ""
     base = upstream(serving.base.source) or f"path to {serving.base.name}"
     return f"""## Use

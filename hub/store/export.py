@@ -4,37 +4,56 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from pydantic import ValidationError
 
-from hub.errors import BadAdapter
+from hub.errors import BadAdapter, Conflict
 from hub.store.card import card
 from hub.store.manifest import MANIFEST_FILE, Manifest
 from hub.store.records import Version
 from hub.store.weights import CONFIG_FILE, WEIGHTS_FILE
 
-__all__ = ["read_manifest", "write_folder"]
+__all__ = ["new_folder", "read_manifest", "write_folder"]
 
 CARD_FILE = "README.md"
 
 
 def write_folder(version: Version, folder: Path) -> Path:
     """Write the version into `folder`, which is absent or empty; complete or not there at all."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    aside = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    try:
+    with new_folder(folder) as aside:
         for name in (CONFIG_FILE, WEIGHTS_FILE):
             shutil.copyfile(version.path / name, aside / name)
         (aside / MANIFEST_FILE).write_text(
             version.manifest.model_dump_json(indent=2) + "\n", encoding="utf-8"
         )
         (aside / CARD_FILE).write_text(card(version), encoding="utf-8")
+    return folder
+
+
+@contextmanager
+def new_folder(folder: Path) -> Iterator[Path]:
+    """Yield a private folder that becomes `folder` at the end of the block, or is removed if it fails.
+
+    Raises:
+        Conflict: `folder` exists and is not empty; nothing was begun.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise Conflict(f"{folder} exists and is not empty. Choose another folder.")
+    final = folder.absolute()  # "." has no name
+    final.parent.mkdir(parents=True, exist_ok=True)
+    aside = Path(tempfile.mkdtemp(prefix=f".{final.name}-", dir=final.parent))
+    try:
+        yield aside
         aside.chmod(0o755)
-        aside.replace(folder)
+        for path in aside.iterdir():
+            if path.is_file():
+                path.chmod(0o644)
+        aside.replace(final)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
-    return folder
 
 
 def read_manifest(folder: Path) -> Manifest:

@@ -180,10 +180,7 @@ class Store(Deployments):
         Raises:
             Conflict: `folder` exists and is not empty.
         """
-        version = self.get(ref)
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            raise Conflict(f"{folder} exists and is not empty. Choose another folder.")
-        return write_folder(version, folder)
+        return write_folder(self.get(ref), folder)
 
     def _record(self, name: str, sha256: str, manifest: Manifest) -> Version:
         with self.catalog.write() as session:

@@ -1,0 +1,91 @@
+"""`hub export`: one adapter as a model that needs no hub."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from hub.cli.adapters import Ref
+from hub.cli.bars import Bars
+from hub.cli.output import JSON_FLAG, print_json, progress, say, table
+from hub.export.formats import Format, Precision
+
+if TYPE_CHECKING:
+    from hub.export.export import Exported
+    from hub.export.parity import Figures, Parity
+
+__all__ = ["register"]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to `app`."""
+    app.command()(export)
+
+
+def export(
+    ref: Ref,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="DIR", help="A folder that is absent or empty.")
+    ],
+    form: Annotated[Format, typer.Option("--format", help="What to write.")] = Format.ONNX,
+    int8: Annotated[bool, typer.Option("--int8", help="Quantize the ONNX model's linear layers.")] = False,
+    as_json: Annotated[bool, JSON_FLAG] = False,
+) -> None:
+    """Write an adapter merged into its base, compared with the adapter itself, to use without the hub."""
+    from hub.config import find_home
+    from hub.export.export import export_version
+    from hub.store.store import Store
+
+    started = time.perf_counter()
+    with progress(quiet=as_json) as bars:
+        precision = Precision.INT8 if int8 else Precision.FP32
+        exported = export_version(
+            Store(find_home()), ref, output, form, precision=precision, progress=Bars(bars)
+        )
+    seconds = time.perf_counter() - started
+    if as_json:
+        print_json(_summary(exported, seconds))
+    else:
+        _print(exported, seconds)
+
+
+def _summary(exported: Exported, seconds: float) -> dict[str, Any]:
+    return {
+        "version": str(exported.version.ref),
+        "format": exported.form.value,
+        "precision": exported.precision.value,
+        "folder": str(exported.folder),
+        "bytes": exported.nbytes,
+        "seconds": round(seconds, 1),
+        "parity": exported.parity.to_json() if exported.parity else None,
+    }
+
+
+def _print(exported: Exported, seconds: float) -> None:
+    from rich.markup import escape
+
+    if exported.parity:
+        _print_parity(exported.parity)
+    what = f"{exported.form} ({exported.precision})" if exported.parity else exported.form
+    say(
+        f"Wrote [bold]{exported.version.ref}[/] as {what} to {escape(str(exported.folder))}: "
+        f"{exported.nbytes / 1e6:.1f} MB in {seconds:.0f} s. Its README.md says how to load it."
+    )
+
+
+def _print_parity(parity: Parity) -> None:
+    rows = [(f"{each.rows} x {each.tokens}", *_cells(each.figures)) for each in parity.batches]
+    headers = ("ROWS x TOKENS", "MAX DIFFERENCE", "COSINE", "SAME DECISION", "WHERE CLEAR")
+    table(headers, [*rows, ("all", *_cells(parity.total))])
+
+
+def _cells(figures: Figures) -> tuple[str, ...]:
+    shares = (figures.agreement, figures.clear_agreement)
+    return (
+        f"{figures.max_difference:.1e}",
+        f"{figures.cosine:.5f}",
+        *("" if share is None else f"{share:.1%}" for share in shares),
+    )

@@ -1,0 +1,1 @@
+"""Standalone models: one adapter merged into its base, for use where there is no hub."""

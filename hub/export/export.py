@@ -1,0 +1,97 @@
+"""A version as a folder for others: complete and checked, or not there at all."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from hub.api import HeadKind
+from hub.bases.base import Base, BaseKind
+from hub.errors import BadAdapter, BadRequest, BaseMismatch, NotFound, UnsupportedFormat
+from hub.export.folder import PARITY_FILE
+from hub.export.formats import Format, Precision
+from hub.export.parity import Parity
+from hub.names import VersionRef
+from hub.store.content import content_hash
+from hub.store.export import new_folder
+from hub.store.records import Version
+from hub.store.store import Store
+from hub.training.progress import Progress, silent
+
+__all__ = ["Exported", "export_version"]
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """A finished export; `parity` is None where the weights were only copied."""
+
+    version: Version
+    folder: Path
+    form: Format
+    precision: Precision
+    parity: Parity | None
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all files."""
+        return sum(path.stat().st_size for path in self.folder.iterdir())
+
+
+def export_version(
+    store: Store,
+    ref: VersionRef | str,
+    folder: Path,
+    form: Format,
+    *,
+    precision: Precision = Precision.FP32,
+    progress: Progress = silent,
+) -> Exported:
+    """Write a version into `folder`, which is absent or empty.
+
+    A standalone model is compared with the adapter run by PEFT before the folder appears.
+
+    Raises:
+        Conflict: `folder` exists and is not empty.
+        BaseMismatch: the version's base is not on this machine.
+        BadRequest, UnsupportedFormat: this format cannot hold this adapter.
+        ExportFailed: what was written does not compute what the adapter does; nothing is left of it.
+    """
+    version, folder = store.get(ref), folder.absolute()
+    if precision is Precision.INT8 and form is not Format.ONNX:
+        raise BadRequest(f"--int8 is for --format {Format.ONNX}; {form} keeps the weights as they are.")
+    if form is Format.PEFT:
+        return Exported(version, store.export(version.ref, folder), form, precision, None)
+    base = _base_of(version, store)
+    serving = version.manifest.serving
+    if form is Format.ONNX and (base.kind is not BaseKind.ENCODER or serving.head is HeadKind.GENERATE):
+        raise UnsupportedFormat(
+            f"{Format.ONNX} holds encoders, and {base.name!r} ({base.model_type}) is a {base.kind}. "
+            f"Use --format {Format.MERGED}, a folder that transformers loads alone, or {Format.PEFT}."
+        )
+    if content_hash(version.path, serving) != version.sha256:
+        raise BadAdapter(f"The files of {version.ref} in {version.path} were altered since they were stored.")
+    with new_folder(folder) as aside:
+        progress("load libraries", 0, 1)
+        from hub.export.merged_folder import write_merged
+        from hub.export.onnx_folder import write_onnx
+
+        progress("load libraries", 1, 1)
+        if form is Format.ONNX:
+            parity = write_onnx(version, base, aside, precision, progress)
+        else:
+            parity = write_merged(version, base, aside, progress)
+        report = json.dumps(parity.to_json(), indent=2) + "\n"
+        (aside / PARITY_FILE).write_text(report, encoding="utf-8")
+    return Exported(version, folder, form, precision, parity)
+
+
+def _base_of(version: Version, store: Store) -> Base:
+    base = version.manifest.serving.base
+    try:
+        return store.bases.by_fingerprint(base.fingerprint)
+    except NotFound as error:
+        raise BaseMismatch(
+            f"{version.ref} was trained on the base {base.name!r}, which is not here. "
+            f"Run: hub base pull {base.source}. {error}"
+        ) from None

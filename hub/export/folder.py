@@ -1,0 +1,115 @@
+"""What lies in an exported folder beside the weights: settings, and how to load it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from hub.api import HeadKind
+from hub.bases.base import Base, BaseKind
+from hub.export.formats import Format, Precision
+from hub.store.card import AUTO_CLASSES
+from hub.store.manifest import Serving
+from hub.store.records import Version
+
+__all__ = ["GRAPH_FILE", "PARITY_FILE", "auto_class", "write_about"]
+
+GRAPH_FILE, PARITY_FILE, TASK_FILE, README_FILE = "model.onnx", "parity.json", "task.json", "README.md"
+_ENCODED = {"input_ids": "ids", "attention_mask": "attention_mask", "token_type_ids": "type_ids"}
+_MEANING = {
+    HeadKind.SEQUENCE: "The scores are [texts, labels]: the largest is the label's, and their softmax is "
+    "the probabilities.",
+    HeadKind.TOKEN: "The scores are [texts, tokens, labels]: the largest is the token's label.",
+    HeadKind.SPAN: "Start and end scores are [pairs, tokens]: the answer goes from the best start to the "
+    "best end at or after it, within the context. A context that does not fit is cut: ask in overlapping "
+    "parts.",
+    HeadKind.EMBEDDING: "A text's vector is the mean over its tokens, not normalized.",
+    HeadKind.GENERATE: "It was trained on the prompts that its task makes, and is at its best on those.",
+}
+_SEVERAL = "The scores are [texts, labels]: the sigmoid of each is that label's own probability."
+_SETTINGS = f"""{TASK_FILE} has the labels in the order of the scores, the most tokens of a row, and the
+task's settings. Where these have a `temperature`, divide the scores by it first. {PARITY_FILE} says how near
+the model is to the adapter run by PEFT.
+"""
+
+
+def auto_class(head: HeadKind, base: Base) -> str:
+    """Name the class of transformers that loads a head on a base."""
+    if head is HeadKind.GENERATE and base.kind is BaseKind.ENCODER_DECODER:
+        return "AutoModelForSeq2SeqLM"
+    return AUTO_CLASSES[head]
+
+
+def write_about(
+    folder: Path,
+    version: Version,
+    base: Base,
+    form: Format,
+    precision: Precision,
+    *,
+    inputs: Sequence[str],
+    outputs: Sequence[str],
+) -> None:
+    """Write task.json, all that one needs to decode the outputs, and README.md."""
+    serving = version.manifest.serving
+    task: dict[str, Any] = {
+        "adapter": version.name,
+        "version": version.number,
+        "sha256": version.sha256,
+        "task": serving.task,
+        "head": serving.head.value,
+        "labels": list(serving.labels),
+        "settings": serving.settings,
+        "max_length": serving.max_length,
+        "base": serving.base.model_dump(mode="json"),
+        "format": form.value,
+        "precision": precision.value,
+        "inputs": list(inputs),
+        "outputs": list(outputs),
+    }
+    text = json.dumps(task, indent=2, ensure_ascii=False) + "\n"
+    (folder / TASK_FILE).write_text(text, encoding="utf-8")
+    if form is Format.ONNX:
+        loading = _onnx_code(serving.head, inputs, outputs)
+        about = f"as one ONNX graph ({precision}). With `pip install onnxruntime tokenizers`"
+    else:
+        loading = _transformers_code(auto_class(serving.head, base), serving.head)
+        about = "as a transformers model. With `pip install transformers torch`"
+    (folder / README_FILE).write_text(
+        f"# {version.ref}\n\n"
+        f"The adapter for the task `{serving.task}`, merged into `{serving.base.name}`, {about}, "
+        f"in this folder:\n\n```python\n{loading}```\n\n{_notes(serving)}",
+        encoding="utf-8",
+    )
+
+
+def _onnx_code(head: HeadKind, inputs: Sequence[str], outputs: Sequence[str]) -> str:
+    feed = "".join(f'    "{name}": [row.{_ENCODED[name]} for row in rows],\n' for name in inputs)
+    return (
+        "import onnxruntime, tokenizers\n\n"
+        f'session = onnxruntime.InferenceSession("{GRAPH_FILE}")\n'
+        f'rows = tokenizers.Tokenizer.from_file("tokenizer.json").encode_batch({_example(head)})\n'
+        f"[{', '.join(outputs)}] = session.run({json.dumps(list(outputs))}, {{\n{feed}}})\n"
+    )
+
+
+def _transformers_code(name: str, head: HeadKind) -> str:
+    imports = f"from transformers import {name}, AutoTokenizer\n\n"
+    tokenizer = 'tokenizer = AutoTokenizer.from_pretrained(".")\n'
+    model = f'model = {name}.from_pretrained(".")\n'
+    if head is HeadKind.GENERATE:
+        run = 'tokens = model.generate(**tokenizer("A prompt.", return_tensors="pt"), max_new_tokens=32)\n'
+    else:
+        run = f'outputs = model(**tokenizer({_example(head)}, padding=True, return_tensors="pt"))\n'
+    return imports + tokenizer + model + run
+
+
+def _example(head: HeadKind) -> str:
+    return '[("A question?", "Its context.")]' if head is HeadKind.SPAN else '["A text.", "And another one."]'
+
+
+def _notes(serving: Serving) -> str:
+    several = serving.head is HeadKind.SEQUENCE and serving.settings.get("multi_label")
+    return f"{_SEVERAL if several else _MEANING[serving.head]}\n\n{_SETTINGS}"

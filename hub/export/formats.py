@@ -1,0 +1,22 @@
+"""What a version can be exported as; the command line shows these."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+__all__ = ["Format", "Precision"]
+
+
+class Format(StrEnum):
+    """What an exported folder is."""
+
+    ONNX = "onnx"  # adapter and base in one graph, for onnxruntime alone
+    MERGED = "safetensors-merged"  # adapter and base in one transformers folder
+    PEFT = "peft"  # the adapter alone; needs its base
+
+
+class Precision(StrEnum):
+    """What the weights of the exported linear layers are."""
+
+    FP32 = "fp32"
+    INT8 = "int8"

@@ -1,0 +1,49 @@
+# ruff: noqa: TID253 - imported when a model is exported, and by nothing else
+"""A version as a plain transformers folder: merged weights that AutoModelFor... loads alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import transformers
+
+from hub.bases.base import Base
+from hub.export.folder import auto_class, write_about
+from hub.export.formats import Format, Precision
+from hub.export.model import OUTPUTS, answers, merge
+from hub.export.parity import Parity
+from hub.export.reference import Reference
+from hub.store.records import Version
+from hub.training.model import quiet
+from hub.training.progress import Progress
+
+__all__ = ["write_merged"]
+
+
+def write_merged(version: Version, base: Base, folder: Path, progress: Progress) -> Parity:
+    """Write weights (float32, safetensors), config, tokenizer, settings and README into `folder`.
+
+    Raises:
+        ExportFailed: the folder, loaded again, does not compute what PEFT does.
+    """
+    serving = version.manifest.serving
+    reference = Reference(version, base, progress)
+    progress("write weights", 0, 1)
+    reference.tokenizer.model_max_length = serving.max_length
+    reference.tokenizer.save_pretrained(folder)
+    factory = getattr(transformers, auto_class(serving.head, base))
+    with quiet():
+        merge(reference.adapted, serving).save_pretrained(folder)
+        model = factory.from_pretrained(folder, local_files_only=True).eval()
+    progress("write weights", 1, 1)
+    parity = reference.compare(lambda batch: answers(model, serving.head, batch), Precision.FP32, progress)
+    write_about(
+        folder,
+        version,
+        base,
+        Format.MERGED,
+        Precision.FP32,
+        inputs=tuple(reference.batches[0]),
+        outputs=OUTPUTS[serving.head],
+    )
+    return parity

@@ -1,0 +1,146 @@
+# ruff: noqa: TID253 - imported when a model is exported, and by nothing else
+"""The base under an adapter as PEFT runs it, the two merged, and what either answers."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import torch
+import transformers
+from peft import PeftModel
+from torch import Tensor, nn
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from hub.api import HeadKind
+from hub.bases.base import Base
+from hub.errors import BadAdapter, BadBase, UnsupportedFormat
+from hub.export.folder import auto_class
+from hub.store.manifest import Serving
+from hub.store.records import Version
+from hub.training.model import load_base, quiet
+
+if TYPE_CHECKING:
+    from hub.export.parity import Array
+    from hub.export.probes import Ints
+
+__all__ = ["OUTPUTS", "Standalone", "answers", "input_names", "load_peft", "merge", "pad_token"]
+
+OUTPUTS: Mapping[HeadKind, tuple[str, ...]] = {
+    HeadKind.SEQUENCE: ("logits",),  # [B, C]
+    HeadKind.TOKEN: ("logits",),  # [B, T, C]
+    HeadKind.SPAN: ("start_logits", "end_logits"),  # [B, T] each
+    HeadKind.EMBEDDING: ("embedding",),  # [B, H]
+    HeadKind.GENERATE: ("logits",),  # [B, T, V]
+}
+_POOLER = "pooler."
+
+
+class Standalone(nn.Module):
+    """A model as a function of a batch that returns the `OUTPUTS` of its head."""
+
+    def __init__(self, model: nn.Module, head: HeadKind) -> None:
+        super().__init__()
+        self.model: Any = model
+        self._head = head
+
+    def forward(
+        self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None = None
+    ) -> tuple[Tensor, ...]:
+        more: dict[str, Any] = {} if token_type_ids is None else {"token_type_ids": token_type_ids}
+        if self.model.config.is_encoder_decoder:
+            more["decoder_input_ids"] = input_ids
+        if self._head is HeadKind.GENERATE:
+            more["use_cache"] = False
+        result = self.model(input_ids=input_ids, attention_mask=attention_mask, **more)
+        if self._head is HeadKind.EMBEDDING:
+            weights = attention_mask.unsqueeze(-1).to(result.last_hidden_state.dtype)
+            return ((result.last_hidden_state * weights).sum(1) / weights.sum(1),)
+        return tuple(result[name] for name in OUTPUTS[self._head])
+
+
+def load_peft(base: Base, version: Version, tokenizer: PreTrainedTokenizerBase) -> PeftModel:
+    """Load the version on its base as anybody would with plain PEFT, in float32.
+
+    Raises:
+        BadBase: the base lacks weights.
+        BadAdapter: the adapter's tensors are not those that its config asks for.
+        UnsupportedFormat: this kind of adapter changes no weights, so that it cannot be merged.
+    """
+    serving = version.manifest.serving
+    model = _load(base, serving)
+    if model.config.pad_token_id is None:  # else decoders with a head take one row at a time
+        model.config.pad_token_id = pad_token(tokenizer)
+    with quiet(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # such as of layers to exclude that are not there
+        warnings.filterwarnings("error", message="Found missing adapter keys", category=UserWarning)
+        try:
+            adapted: PeftModel = PeftModel.from_pretrained(model, version.path).eval()
+        except UserWarning as warning:
+            raise BadAdapter(f"{version.ref} does not fit its base: {str(warning)[:300]}") from None
+    if adapted.active_peft_config.is_prompt_learning:
+        raise _unmergeable(adapted, "it adds tokens to the input")
+    return adapted
+
+
+def merge(adapted: PeftModel, serving: Serving) -> PreTrainedModel:
+    """Fold the adapter into the base in place, and name its labels in the config.
+
+    Raises:
+        UnsupportedFormat: PEFT cannot merge this kind of adapter.
+    """
+    try:
+        with quiet():
+            merged: PreTrainedModel = adapted.merge_and_unload(safe_merge=True)
+    except (NotImplementedError, ValueError) as error:
+        raise _unmergeable(adapted, str(error)) from error
+    if serving.labels and serving.head in (HeadKind.SEQUENCE, HeadKind.TOKEN):
+        merged.config.id2label = dict(enumerate(serving.labels))
+        merged.config.label2id = {label: index for index, label in enumerate(serving.labels)}
+    if serving.head is HeadKind.SEQUENCE:
+        several = bool(serving.settings.get("multi_label"))
+        merged.config.problem_type = f"{'multi' if several else 'single'}_label_classification"
+    return merged.eval()
+
+
+@torch.inference_mode()
+def answers(model: nn.Module, head: HeadKind, inputs: Mapping[str, Ints]) -> tuple[Array, ...]:
+    """Return what a model, or a PeftModel, says about one padded batch."""
+    # PEFT 0.21's own class for question answering drops the token types; the model in it does not.
+    inner = model.base_model if isinstance(model, PeftModel) else model
+    outputs = Standalone(inner, head)(**{name: torch.from_numpy(array) for name, array in inputs.items()})
+    return tuple(output.float().numpy() for output in outputs)
+
+
+def input_names(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> tuple[str, ...]:
+    """Return the inputs of a row: with token types only if both the tokenizer and the model know two."""
+    kinds = getattr(model.config, "type_vocab_size", None) or 0
+    typed = "token_type_ids" in tokenizer.model_input_names and kinds > 1
+    return ("input_ids", "attention_mask", *(("token_type_ids",) if typed else ()))
+
+
+def pad_token(tokenizer: PreTrainedTokenizerBase) -> int:
+    """Return the token to pad with; attention is masked there, so that any will do."""
+    return next(token for token in (tokenizer.pad_token_id, tokenizer.eos_token_id, 0) if token is not None)
+
+
+def _unmergeable(adapted: PeftModel, why: str) -> UnsupportedFormat:
+    method = adapted.active_peft_config.peft_type.value
+    return UnsupportedFormat(f"A {method} adapter cannot be merged into its base: {why}. Use --format peft.")
+
+
+def _load(base: Base, serving: Serving) -> PreTrainedModel:
+    name = auto_class(serving.head, base)
+    if name not in ("AutoModel", "AutoModelForSeq2SeqLM"):
+        return load_base(base, serving.head, len(serving.labels))
+    factory = getattr(transformers, name)
+    settings = {"dtype": torch.float32, "local_files_only": True}
+    with quiet():
+        model, report = factory.from_pretrained(base.path, output_loading_info=True, **settings)
+    missing = sorted(report["missing_keys"])
+    if any(not key.startswith(_POOLER) for key in missing):
+        raise BadBase(f"Base {base.name!r} lacks weights: {', '.join(missing[:3])}. Pull it again.")
+    if missing:
+        model.pooler = None
+    return model

@@ -1,0 +1,71 @@
+"""The adapter as PEFT runs it, its answers to the probes, and how near another model comes to them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from hub.api import HeadKind
+from hub.bases.base import Base
+from hub.export.formats import Precision
+from hub.export.model import answers, input_names, load_peft, pad_token
+from hub.export.parity import Parity, compare
+from hub.export.probes import batch_inputs, probe_batches
+from hub.store.records import Version
+from hub.training.model import load_tokenizer
+from hub.training.progress import Progress
+
+if TYPE_CHECKING:
+    from hub.export.parity import Array
+    from hub.export.probes import Ints
+
+__all__ = ["Reference"]
+
+_LONGEST_PROMPT = 32  # tokens: a model that generates answers each with scores of its whole vocabulary
+_PROMPTS = (1, 2, 5)
+
+
+class Reference:
+    """Loads a version on its base and asks it the probes; `adapted` may then be merged."""
+
+    def __init__(self, version: Version, base: Base, progress: Progress) -> None:
+        progress("load model", 0, 1)
+        serving = version.manifest.serving
+        self._head = serving.head
+        self._several = bool(serving.settings.get("multi_label"))
+        self.tokenizer = load_tokenizer(base)
+        self.adapted = load_peft(base, version, self.tokenizer)
+        self.pad = pad_token(self.tokenizer)
+        progress("load model", 1, 1)
+        if self._head is HeadKind.GENERATE:
+            limit = min(serving.max_length, _LONGEST_PROMPT)
+            self.probes = probe_batches(self.tokenizer, limit, _PROMPTS)
+        else:
+            self.probes = probe_batches(self.tokenizer, serving.max_length)
+        names = input_names(self.adapted.base_model.model, self.tokenizer)
+        self.batches = [batch_inputs(batch, names, self.pad) for batch in self.probes]
+        self._answers = []
+        for done, batch in enumerate(self.batches, 1):
+            self._answers.append(answers(self.adapted, self._head, batch))
+            progress("run PEFT", done, len(self.batches))
+
+    def compare(
+        self,
+        run: Callable[[Mapping[str, Ints]], Sequence[Array]],
+        precision: Precision,
+        progress: Progress,
+    ) -> Parity:
+        """Ask another model the probes.
+
+        Raises:
+            ExportFailed: its answers are not near enough.
+        """
+        found = []
+        for done, (batch, right) in enumerate(zip(self.batches, self._answers, strict=True), 1):
+            mask = batch["attention_mask"]
+            found.append(compare(self._head, right, run(batch), mask, multi_label=self._several))
+            progress("compare", done, len(self.batches))
+        largest = max(float(abs(array).max()) for arrays in self._answers for array in arrays)
+        parity = Parity(precision, found, largest)
+        parity.check()
+        return parity

@@ -1,0 +1,102 @@
+# ruff: noqa: TID253 - loads what was exported with transformers
+"""The merged folder: transformers alone loads it and computes what the adapter on its base does."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+import transformers
+
+from hub.api import HeadKind
+from hub.errors import ExportFailed
+from hub.export import parity
+from hub.export.export import export_version
+from hub.export.formats import Format
+from hub.store.store import Store
+from hub.testing.tiny import tiny_adapter
+
+ENCODERS = ("bert", "roberta", "xlm-roberta", "distilbert", "electra", "deberta-v2", "modernbert")
+DECODERS = ("llama", "qwen2")
+ENCODER_DECODERS = ("t5", "bart", "marian")
+CASES = [
+    *((model_type, kind) for model_type in ENCODERS for kind in ("sequence", "token", "span", "embedding")),
+    *((model_type, kind) for model_type in DECODERS for kind in ("sequence", "generate")),
+    *((model_type, "generate") for model_type in ENCODER_DECODERS),
+]
+
+
+def merged(made, folder):
+    return export_version(made.store, "made", folder, Format.MERGED)
+
+
+@pytest.mark.parametrize(("model_type", "kind"), CASES)
+def test_every_family_and_head_computes_what_peft_does(made, tmp_path, model_type, kind) -> None:
+    exported = merged(made(HeadKind(kind), model_type), tmp_path / "out")
+    assert exported.parity.total.max_difference <= 1e-4
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out"]
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    assert {
+        "config.json",
+        "model.safetensors",
+        "tokenizer.json",
+        "task.json",
+        "parity.json",
+        "README.md",
+    } <= names
+    assert not any("adapter" in name for name in names)
+
+
+def test_a_pipeline_of_transformers_names_the_labels(made, tmp_path) -> None:
+    merged(made(HeadKind.SEQUENCE), tmp_path / "out")
+    pipe = transformers.pipeline("text-classification", str(tmp_path / "out"), top_k=None)
+    assert {each["label"] for each in pipe(["a fine film"])[0]} == {"billing", "bug", "how to"}
+    config = json.loads((tmp_path / "out" / "config.json").read_text())
+    assert config["label2id"] == {"billing": 0, "bug": 1, "how to": 2}
+    assert config["problem_type"] == "single_label_classification"
+
+
+def test_the_config_says_when_several_labels_may_be_right(made, tmp_path) -> None:
+    merged(made(HeadKind.SEQUENCE, settings={"multi_label": True}), tmp_path / "out")
+    config = json.loads((tmp_path / "out" / "config.json").read_text())
+    assert config["problem_type"] == "multi_label_classification"
+
+
+@pytest.mark.parametrize(
+    ("kind", "model_type", "result"),
+    [
+        ("sequence", "bert", "outputs"),
+        ("span", "bert", "outputs"),
+        ("embedding", "bert", "outputs"),
+        ("generate", "llama", "tokens"),
+        ("generate", "t5", "tokens"),
+    ],
+)
+def test_the_readme_runs(made, tmp_path, monkeypatch, kind, model_type, result) -> None:
+    merged(made(HeadKind(kind), model_type), tmp_path / "out")
+    monkeypatch.chdir(tmp_path / "out")
+    code = (tmp_path / "out" / "README.md").read_text().partition("```python\n")[2].partition("```")[0]
+    left: dict = {}
+    exec(code, left)
+    found = left[result]
+    assert (found if isinstance(found, torch.Tensor) else found[0]).numel() > 0
+
+
+@pytest.mark.slow
+def test_a_real_decoder_is_merged(smollm2, tmp_path) -> None:
+    store = Store(tmp_path / "home")
+    (tmp_path / "home" / "bases").mkdir(parents=True)
+    (tmp_path / "home" / "bases" / smollm2.name).symlink_to(smollm2.path, target_is_directory=True)
+    adapter = tiny_adapter(smollm2, tmp_path / "adapter", kind=HeadKind.GENERATE, labels=(), spread=0.02)
+    store.import_peft(adapter, "made", task="translation", head=None, base=smollm2)
+    exported = export_version(store, "made", tmp_path / "out", Format.MERGED)
+    assert exported.parity.total.max_difference <= exported.parity.gate["max_difference"]
+    assert exported.parity.total.agreement == 1.0
+
+
+def test_a_model_that_fails_its_gate_leaves_nothing(made, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(parity, "TOLERANCE", 0.0)
+    with pytest.raises(ExportFailed, match="nothing was written"):
+        merged(made(HeadKind.SEQUENCE, "roberta"), tmp_path / "out")
+    assert list(tmp_path.iterdir()) == []

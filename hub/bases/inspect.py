@@ -112,9 +112,11 @@ def _weight_files(folder: Path) -> list[Path]:
 
 def _kind(config: dict[str, Any], model_type: str) -> BaseKind:
     architectures = [str(name) for name in config.get("architectures") or ()]
-    if config.get("is_encoder_decoder") or model_type in _ENCODER_DECODERS:
-        return BaseKind.ENCODER_DECODER
     causal = any(name.endswith(("ForCausalLM", "LMHeadModel")) for name in architectures)
+    # Half of an encoder-decoder (BartForCausalLM) says that it is one no more.
+    half = causal and config.get("is_encoder_decoder") is False
+    if config.get("is_encoder_decoder") or (model_type in _ENCODER_DECODERS and not half):
+        return BaseKind.ENCODER_DECODER
     if causal or config.get("is_decoder") or model_type in _DECODERS:
         return BaseKind.DECODER
     return BaseKind.ENCODER
@@ -123,7 +125,8 @@ def _kind(config: dict[str, Any], model_type: str) -> BaseKind:
 def _max_length(config: dict[str, Any], model_type: str, tokenizer: dict[str, Any]) -> int:
     stated = [config[key] for key in _LENGTH_KEYS if isinstance(config.get(key), int)][:1]
     if model_type in _OFFSET_POSITIONS:
-        stated = [length - int(config.get("pad_token_id") or 1) - 1 for length in stated]
+        pad = config.get("pad_token_id")
+        stated = [length - (1 if pad is None else int(pad)) - 1 for length in stated]
     limit = tokenizer.get("model_max_length")
     if isinstance(limit, (int, float)) and 0 < limit < _NO_LIMIT:
         stated.append(int(limit))

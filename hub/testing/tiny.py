@@ -1,50 +1,59 @@
 # ruff: noqa: TID253 - builds models, so it needs torch; product code never imports it
 """Tiny random bases and adapters for tests: real configs, real fast tokenizers, no network.
 
-The encoder has a word-piece tokenizer and the decoder a byte tokenizer with a chat template; both
-cover any text. Weights are drawn from a fixed seed, with a larger spread than a fresh model has, so
-that adapters and rows differ visibly.
+An adapter is what plain PEFT saves, for any head that transformers has for the base's family.
 """
 
 from __future__ import annotations
 
-import string
+import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, Literal
 
 import torch
-from peft import LoraConfig, PeftModel, TaskType, get_peft_model
-from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
+from peft import IA3Config, LoraConfig, PeftConfig, PeftModel, TaskType, get_peft_model
+from torch import nn
 from transformers import (
+    MODEL_FOR_QUESTION_ANSWERING_MAPPING,
+    MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING,
+    MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING,
+    AutoConfig,
     AutoModel,
     AutoModelForCausalLM,
     AutoModelForQuestionAnswering,
+    AutoModelForSeq2SeqLM,
     AutoModelForSequenceClassification,
     AutoModelForTokenClassification,
-    BertConfig,
-    LlamaConfig,
     PreTrainedModel,
-    PreTrainedTokenizerFast,
 )
 
 from hub.api import HeadKind
 from hub.bases.base import Base, BaseKind
-from hub.bases.fingerprint import fingerprint
-
-__all__ = ["head_model", "peft_model", "tiny_adapter", "tiny_decoder", "tiny_encoder"]
-
-_WORDS = """
-    the a an is was of to and in it that this good bad great poor fine awful movie film book phone food
-    news price story actor plot service love hate like not very paris london france who what where when
-    won lost team game market rain sun river city
-"""
-_SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
-_CHATML = (
-    "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n"
-    "{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+from hub.testing.tiny_bases import (
+    DECODERS,
+    ENCODER_DECODERS,
+    ENCODERS,
+    tiny_decoder,
+    tiny_encoder,
+    tiny_encoder_decoder,
 )
+
+__all__ = [
+    "DECODERS",
+    "ENCODERS",
+    "ENCODER_DECODERS",
+    "head_kinds",
+    "head_model",
+    "peft_model",
+    "tiny_adapter",
+    "tiny_decoder",
+    "tiny_encoder",
+    "tiny_encoder_decoder",
+]
+
 _HEADS: Mapping[HeadKind, tuple[type, TaskType]] = {
     HeadKind.SEQUENCE: (AutoModelForSequenceClassification, TaskType.SEQ_CLS),
     HeadKind.TOKEN: (AutoModelForTokenClassification, TaskType.TOKEN_CLS),
@@ -52,50 +61,36 @@ _HEADS: Mapping[HeadKind, tuple[type, TaskType]] = {
     HeadKind.EMBEDDING: (AutoModel, TaskType.FEATURE_EXTRACTION),
     HeadKind.GENERATE: (AutoModelForCausalLM, TaskType.CAUSAL_LM),
 }
-# PEFT trains these heads in full, and refuses that "all-linear" takes them in as well.
-_HEAD_LINEAR = {HeadKind.TOKEN: "classifier", HeadKind.SPAN: "qa_outputs"}
+_SEQ_TO_SEQ = (AutoModelForSeq2SeqLM, TaskType.SEQ_2_SEQ_LM)
+_MAPPINGS = {
+    HeadKind.SEQUENCE: MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING,
+    HeadKind.TOKEN: MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING,
+    HeadKind.SPAN: MODEL_FOR_QUESTION_ANSWERING_MAPPING,
+}
+# The last layer of the feed-forward block, whose input IA3 scales.
+_FEED_FORWARD = {
+    "distilbert": "ffn.lin2",
+    "modernbert": "mlp.Wo",
+    "llama": "down_proj",
+    "qwen2": "down_proj",
+    "t5": "wo",
+    "bart": "fc2",
+    "marian": "fc2",
+}
 
 
-def tiny_encoder(folder: Path, model_type: str = "bert") -> Base:
-    """Save a two-layer random encoder and its tokenizer in `folder` and describe it.
-
-    Raises:
-        ValueError: `model_type` is not "bert".
-    """
-    if model_type != "bert":
-        raise ValueError(f"No tiny encoder of type {model_type!r}; there is: bert.")
-    tokenizer = _word_pieces()
-    config = BertConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=32,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        intermediate_size=48,
-        max_position_embeddings=64,
-    )
-    return _save(folder, AutoModel, config, tokenizer, BaseKind.ENCODER)
+def head_kinds(base: Base) -> tuple[HeadKind, ...]:
+    """Return the heads that transformers has for the base's family: what the functions below take."""
+    config = type(AutoConfig.from_pretrained(base.path))
+    kinds = [kind for kind, mapping in _MAPPINGS.items() if config in mapping]
+    if base.kind is not BaseKind.ENCODER_DECODER:
+        kinds.append(HeadKind.EMBEDDING)
+    if base.kind is not BaseKind.ENCODER:
+        kinds.append(HeadKind.GENERATE)
+    return tuple(kinds)
 
 
-def tiny_decoder(folder: Path) -> Base:
-    """Save a two-layer random Llama, whose tokens are bytes, in `folder` and describe it."""
-    tokenizer = _bytes()
-    config = LlamaConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=32,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        intermediate_size=48,
-        max_position_embeddings=256,
-        bos_token_id=tokenizer.bos_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
-        tie_word_embeddings=True,
-    )
-    return _save(folder, AutoModelForCausalLM, config, tokenizer, BaseKind.DECODER)
-
-
-def tiny_adapter(
+def tiny_adapter(  # noqa: PLR0913 - tests name what they vary
     base: Base,
     folder: Path,
     *,
@@ -105,27 +100,31 @@ def tiny_adapter(
     targets: str | Sequence[str] = "all-linear",
     seed: int = 0,
     spread: float = 0.1,
-    **lora: object,
+    method: Literal["lora", "ia3"] = "lora",
+    **settings: object,
 ) -> Path:
-    """Save in `folder` what plain PEFT saves, with random A, B and head.
+    """Save in `folder` what plain PEFT saves, with random weights.
 
-    `spread` is the standard deviation of A and B; `lora` goes to LoraConfig.
+    The layers beside the backbone are no targets; those that the base's checkpoint lacks are trained in
+    full, besides what `modules_to_save` names. `spread` is the standard deviation of A and B, and of what
+    is added to IA3 vectors, DoRA magnitudes (there relative) and trained biases. `settings` go to
+    LoraConfig or IA3Config; IA3 has no rank.
     """
-    settings: dict[str, object] = {
-        "task_type": _HEADS[kind][1],
-        "r": rank,
-        "lora_alpha": 2 * rank,
-        "target_modules": targets if isinstance(targets, str) else list(targets),
-    }
-    if targets == "all-linear" and kind in _HEAD_LINEAR:
-        settings["exclude_modules"] = [_HEAD_LINEAR[kind]]
-    model = head_model(base, kind, num_labels=len(labels))
+    model, missing = _load(base, kind, len(labels))
+    outside = _outside(model, missing)
+    # A pooler that the checkpoint lacks gives an embedding nothing, so it is no part of the adapter.
+    new = set() if kind is HeadKind.EMBEDDING else {name.partition(".")[0] for name in missing}
+    config = _adapter_config(base, method, targets, rank, settings) | {"task_type": _head(base, kind)[1]}
+    # PEFT refuses targets inside a layer that is trained in full, and does not leave them out by itself.
+    config.setdefault("exclude_modules", rf"({'|'.join(outside)})(\..+)?" if outside else None)
+    config["modules_to_save"] = sorted(new.union(config.get("modules_to_save") or ())) or None
+    cls: type[PeftConfig] = IA3Config if method == "ia3" else LoraConfig
     with torch.random.fork_rng(), _known_warnings():
         torch.manual_seed(seed)
-        adapted = get_peft_model(model, LoraConfig(**(settings | lora)))
+        adapted = get_peft_model(model, cls(**config))
         for name, parameter in adapted.named_parameters():
             if parameter.requires_grad:
-                torch.nn.init.normal_(parameter, std=spread if "lora_" in name else 0.3)
+                _perturb(name, parameter, spread)
     adapted.save_pretrained(folder)
     return folder
 
@@ -138,11 +137,69 @@ def peft_model(base: Base, folder: Path, kind: HeadKind, num_labels: int = 0) ->
 
 def head_model(base: Base, kind: HeadKind, num_labels: int = 0) -> PreTrainedModel:
     """Load the base in fp32 under the Hugging Face head of `kind`; a new head has fixed weights."""
+    return _load(base, kind, num_labels)[0]
+
+
+def _load(base: Base, kind: HeadKind, num_labels: int) -> tuple[PreTrainedModel, list[str]]:
+    """Return the model and the names of its parameters that the base's checkpoint lacks."""
+    if kind not in head_kinds(base):
+        raise ValueError(f"transformers has no {kind} head for {base.model_type}: {head_kinds(base)}.")
+    factory: Any = _head(base, kind)[0]
     extra = {"num_labels": num_labels} if num_labels and kind is not HeadKind.SPAN else {}
+    settings: dict[str, Any] = {"dtype": torch.float32}
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        model = _HEADS[kind][0].from_pretrained(base.path, dtype=torch.float32, **extra)  # type: ignore[attr-defined]
-    return model.eval()
+        model, report = factory.from_pretrained(base.path, output_loading_info=True, **settings, **extra)
+    backbone = model.base_model_prefix
+    missing = sorted(report["missing_keys"])
+    if any(name.startswith(f"{backbone}.") for name in missing):
+        # transformers 5.23 does not find the backbone of Llama and Qwen2 under their question-answering head.
+        loaded = AutoModel.from_pretrained(base.path, **settings)
+        getattr(model, backbone).load_state_dict(loaded.state_dict())
+        missing = [name for name in missing if not name.startswith(f"{backbone}.")]
+    return model.eval(), missing
+
+
+def _head(base: Base, kind: HeadKind) -> tuple[type, TaskType]:
+    seq_to_seq = kind is HeadKind.GENERATE and base.kind is BaseKind.ENCODER_DECODER
+    return _SEQ_TO_SEQ if seq_to_seq else _HEADS[kind]
+
+
+def _outside(model: PreTrainedModel, missing: Sequence[str]) -> list[str]:
+    """Return the modules beside the backbone; where it has no name of its own, those with new weights."""
+    if not hasattr(model, model.base_model_prefix):
+        return sorted({name.partition(".")[0] for name in missing})
+    return sorted(
+        {name.partition(".")[0] for name, _ in model.named_parameters()} - {model.base_model_prefix}
+    )
+
+
+def _adapter_config(
+    base: Base, method: str, targets: str | Sequence[str], rank: int, settings: Mapping[str, object]
+) -> dict[str, Any]:
+    names = targets if isinstance(targets, str) else list(targets)
+    config: dict[str, Any] = {"target_modules": names}
+    if method == "ia3":
+        last = _FEED_FORWARD.get(base.model_type, "output.dense")
+        # A pattern, because PEFT 0.21 cannot read back a list that it saved beside "all-linear".
+        config["feedforward_modules"] = rf"(.*\.)?{re.escape(last)}"
+    else:
+        config |= {"r": rank, "lora_alpha": 2 * rank}
+    return config | dict(settings)
+
+
+def _perturb(name: str, parameter: nn.Parameter, spread: float) -> None:
+    """Draw a weight anew, or move one that starts at a value with a meaning away from that."""
+    drawn = torch.randn_like(parameter)
+    with torch.no_grad():
+        if "lora_magnitude_vector" in name:
+            parameter.mul_(1 + spread * drawn)
+        elif "ia3_" in name or (parameter.dim() == 1 and "modules_to_save" not in name):
+            parameter.add_(spread * drawn)
+        elif re.search(r"norm[^.]*\.weight$", name, re.IGNORECASE):
+            parameter.add_(0.3 * drawn)
+        else:
+            parameter.copy_((spread if "lora_" in name else 0.3) * drawn)
 
 
 @contextmanager
@@ -151,71 +208,3 @@ def _known_warnings() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="`is_gradient_checkpointing`", category=FutureWarning)
         yield
-
-
-def _save(
-    folder: Path,
-    cls: type,
-    config: BertConfig | LlamaConfig,
-    tokenizer: PreTrainedTokenizerFast,
-    kind: BaseKind,
-) -> Base:
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        model = cls.from_config(config)  # type: ignore[attr-defined]
-        for parameter in model.parameters():
-            if parameter.dim() > 1:
-                torch.nn.init.normal_(parameter, std=0.15)
-    folder.mkdir(parents=True, exist_ok=True)
-    model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return Base(
-        name=folder.name,
-        source=str(folder),
-        fingerprint=fingerprint(folder),
-        kind=kind,
-        model_type=config.model_type,
-        max_length=config.max_position_embeddings,
-        path=folder,
-    )
-
-
-def _word_pieces() -> PreTrainedTokenizerFast:
-    characters = string.ascii_lowercase + string.digits
-    pieces = [*_SPECIAL, *string.punctuation, *characters, *(f"##{c}" for c in characters), *_WORDS.split()]
-    vocab = {piece: index for index, piece in enumerate(dict.fromkeys(pieces))}
-    tokenizer = Tokenizer(models.WordPiece(vocab, unk_token="[UNK]"))
-    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
-    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    tokenizer.post_processor = processors.BertProcessing(("[SEP]", vocab["[SEP]"]), ("[CLS]", vocab["[CLS]"]))
-    tokenizer.decoder = decoders.WordPiece()
-    return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer,
-        pad_token="[PAD]",
-        unk_token="[UNK]",
-        cls_token="[CLS]",
-        sep_token="[SEP]",
-        mask_token="[MASK]",
-        model_max_length=64,
-        model_input_names=["input_ids", "token_type_ids", "attention_mask"],
-    )
-
-
-def _bytes() -> PreTrainedTokenizerFast:
-    special = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
-    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    vocab = {piece: index for index, piece in enumerate((*special, *alphabet))}
-    tokenizer = Tokenizer(models.BPE(vocab, merges=[]))
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    fast = PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer,
-        bos_token="<|im_start|>",
-        eos_token="<|im_end|>",
-        pad_token="<|endoftext|>",
-        unk_token="<|endoftext|>",
-        model_max_length=256,
-        model_input_names=["input_ids", "attention_mask"],
-    )
-    fast.chat_template = _CHATML
-    return fast

@@ -21,6 +21,22 @@ from hub.errors import BadBase, UnsafeWeights
         ({"model_type": "newthing", "architectures": ["NewThingForCausalLM"]}, BaseKind.DECODER),
         ({"model_type": "t5", "architectures": ["T5Model"]}, BaseKind.ENCODER_DECODER),
         ({"model_type": "newthing", "is_encoder_decoder": True}, BaseKind.ENCODER_DECODER),
+        ({"model_type": "roberta", "architectures": ["RobertaForMaskedLM"]}, BaseKind.ENCODER),
+        ({"model_type": "xlm-roberta", "architectures": ["XLMRobertaForMaskedLM"]}, BaseKind.ENCODER),
+        ({"model_type": "distilbert", "architectures": ["DistilBertForMaskedLM"]}, BaseKind.ENCODER),
+        ({"model_type": "electra", "architectures": ["ElectraForPreTraining"]}, BaseKind.ENCODER),
+        ({"model_type": "modernbert", "architectures": ["ModernBertForMaskedLM"]}, BaseKind.ENCODER),
+        ({"model_type": "qwen2", "architectures": ["Qwen2Model"]}, BaseKind.DECODER),
+        ({"model_type": "t5", "is_encoder_decoder": True, "is_decoder": False}, BaseKind.ENCODER_DECODER),
+        (
+            {"model_type": "bart", "architectures": ["BartForSequenceClassification"]},
+            BaseKind.ENCODER_DECODER,
+        ),
+        ({"model_type": "marian", "architectures": ["MarianMTModel"]}, BaseKind.ENCODER_DECODER),
+        (
+            {"model_type": "bart", "architectures": ["BartForCausalLM"], "is_encoder_decoder": False},
+            BaseKind.DECODER,
+        ),
     ],
 )
 def test_the_kind_is_told_from_the_config(model_folder, config, kind: BaseKind) -> None:
@@ -34,6 +50,8 @@ def test_the_kind_is_told_from_the_config(model_folder, config, kind: BaseKind) 
         ({"max_position_embeddings": 512}, {"model_max_length": 128}, 128),
         ({"max_position_embeddings": 512}, {"model_max_length": 10**30}, 512),
         ({"model_type": "roberta", "max_position_embeddings": 514, "pad_token_id": 1}, {}, 512),
+        ({"model_type": "roberta", "max_position_embeddings": 513, "pad_token_id": 0}, {}, 512),
+        ({"model_type": "xlm-roberta", "max_position_embeddings": 514}, {}, 512),
         ({"max_position_embeddings": None, "n_positions": 1024}, {}, 1024),
         ({"max_position_embeddings": None}, {}, 512),
     ],

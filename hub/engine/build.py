@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import logging
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,12 +11,11 @@ from hub.errors import BadConfig
 
 if TYPE_CHECKING:
     from hub.engine.protocol import Engine
+    from hub.engine.tune import Tuning
 
 __all__ = ["ENGINES", "build_engine"]
 
-log = logging.getLogger(__name__)
-
-ENGINES = ("auto", "onnx", "torch", "fake")
+ENGINES = ("auto", "onnx", "onnx-int8", "torch", "torch-bf16", "fake")
 
 
 def build_engine(
@@ -27,11 +26,13 @@ def build_engine(
     device: str = "auto",
     threads: int = 0,
     cache: Path | None = None,
+    tuning: Tuning | None = None,
 ) -> Engine:
     """Build an engine with `slots` adapter slots on `base`.
 
-    `auto` is onnx for an encoder on the CPU and torch for everything else. `threads` is per
-    forward, 0 meaning all cores. `cache` keeps exported graphs between runs; None: until `close`.
+    `auto` measures what there is on an encoder and picks the fastest for each shape; on any other base it is
+    torch in the dtype of the base. `threads` is per forward, 0 meaning all cores. `cache` keeps exported
+    graphs and measurements between runs; None: until `close`.
 
     Raises:
         BadConfig: no such engine or device, or the engine cannot run this base.
@@ -43,21 +44,15 @@ def build_engine(
         from hub.engine.fake import FakeEngine
 
         return FakeEngine(slots)
-    if base.kind is BaseKind.ENCODER_DECODER:
-        raise BadConfig(f"No engine runs encoder-decoder bases yet, so {base.name!r} cannot be served.")
 
+    from hub.engine.assemble import assemble
     from hub.engine.loading import pick_device
-    from hub.engine.torch_engine import TorchEngine
 
-    where = pick_device("cpu" if kind == "onnx" and device == "auto" else device)
-    can_onnx = base.kind is BaseKind.ENCODER and where == "cpu"
-    if kind == "onnx" and not can_onnx:
-        raise BadConfig(
-            f"The onnx engine runs encoders on the CPU; {base.name!r} is of kind {base.kind}, on {where}. "
-            "Use auto or torch."
-        )
-    if can_onnx and kind in ("auto", "onnx"):
-        from hub.engine.onnx_engine import OnnxEngine
-
-        return OnnxEngine(base, slots=slots, threads=threads, cache=cache)
-    return TorchEngine(base, slots=slots, device=where, threads=threads)
+    if kind.startswith("onnx") and base.kind is not BaseKind.ENCODER:
+        raise BadConfig(f"The onnx engines run encoders; {base.name!r} is of kind {base.kind}. Use torch.")
+    where = pick_device("cpu" if kind.startswith("onnx") and device == "auto" else device)
+    own = tempfile.TemporaryDirectory(prefix="hub-engine-") if cache is None else None
+    folder = cache or Path(str(own and own.name))
+    return assemble(
+        base, kind, slots=slots, device=where, threads=threads, cache=folder, own=own, tuning=tuning
+    )

@@ -26,25 +26,29 @@ class Generator:
     """Continues prompts; a row ends at its own `max_new_tokens`, at an end token, or at `max_length`."""
 
     def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, max_length: int) -> None:
-        self._model = model
         self._tokenizer = tokenizer
         self._max_length = max_length
-        model.generation_config = _greedy(model, tokenizer)
+        self._continues = not model.config.is_encoder_decoder
+        self._settings = _greedy(model, tokenizer)
 
-    def run(self, rows: Sequence[EngineRow], input_ids: Tensor, mask: Tensor) -> list[Output]:
-        """Continue the rows, padded on the left in input_ids [B, T].
+    def run(
+        self, rows: Sequence[EngineRow], input_ids: Tensor, mask: Tensor, model: PreTrainedModel
+    ) -> list[Output]:
+        """Continue the rows in input_ids [B, T], padded on the left; `model` of two stacks answers them.
 
         Raises:
             BadRequest: a row asks for no tokens, or its prompt leaves no room for one.
         """
         limits = [self._limit(row) for row in rows]
-        tokens = self._model.generate(
+        prompt = input_ids.shape[1] if self._continues else 1  # the decoder's start token
+        tokens = model.generate(
             input_ids=input_ids,
             attention_mask=mask,
+            generation_config=self._settings,
             max_new_tokens=max(limits),
-            stopping_criteria=StoppingCriteriaList([_RowLimits(limits, input_ids)]),
+            stopping_criteria=StoppingCriteriaList([_RowLimits(limits, prompt, input_ids.device)]),
         )
-        continued = tokens[:, input_ids.shape[1] :].tolist()
+        continued = tokens[:, prompt:].tolist()
         return [
             Output(row.row, text=self._tokenizer.decode(ids[:limit], skip_special_tokens=True))
             for row, ids, limit in zip(rows, continued, limits, strict=True)
@@ -54,6 +58,8 @@ class Generator:
         wanted, length = row.row.max_new_tokens, len(row.row.input_ids)
         if wanted < 1:
             raise BadRequest(f"max_new_tokens must be 1 or more, not {wanted}.")
+        if not self._continues:
+            return min(wanted, self._max_length - 1)
         if length >= self._max_length:
             raise BadRequest(
                 f"A prompt of {length} tokens leaves no room to answer: this base holds {self._max_length}."
@@ -64,9 +70,9 @@ class Generator:
 class _RowLimits:
     """Ends each row at its own count of new tokens; `generate` pads what follows."""
 
-    def __init__(self, limits: Sequence[int], input_ids: Tensor) -> None:
-        self._limits = torch.tensor(limits, device=input_ids.device)
-        self._prompt = input_ids.shape[1]
+    def __init__(self, limits: Sequence[int], prompt: int, device: torch.device) -> None:
+        self._limits = torch.tensor(limits, device=device)
+        self._prompt = prompt
 
     def __call__(self, input_ids: Tensor, scores: Any, **kwargs: Any) -> Tensor:
         return self._limits <= input_ids.shape[1] - self._prompt
@@ -78,6 +84,9 @@ def _greedy(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> Gener
     ends = {*(saved if isinstance(saved, list) else [saved]), tokenizer.eos_token_id} - {None}
     pads = (tokenizer.pad_token_id, tokenizer.eos_token_id, 0)
     return GenerationConfig(
+        decoder_start_token_id=model.config.decoder_start_token_id
+        if model.config.is_encoder_decoder
+        else None,
         do_sample=False,
         num_beams=1,
         eos_token_id=sorted(ends) or None,

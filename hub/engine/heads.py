@@ -1,16 +1,18 @@
-# ruff: noqa: TID253 - imported by the torch and onnx engines only
-"""Heads of many adapters: the Hugging Face head modules, with a full weight per slot.
+# ruff: noqa: TID253 - imported by the engines only
+"""Heads of many adapters: the Hugging Face head modules, with slotted layers.
 
 Each head class is built without its backbone; in the backbone's place hangs a module that returns an
-output computed before, so that the class does its own pooling and wiring. Its linear layers read the
-weights of each row's slot.
+output computed before, so that the class does its own pooling and wiring. A layer whose weights come
+with the base (a pooler, ModernBERT's dense layer) is shared and slotted like any other; one that is new
+has a whole weight per slot. Heads compute in float32.
 """
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -20,34 +22,34 @@ from transformers import (
     AutoModelForTokenClassification,
     PreTrainedConfig,
 )
-from transformers.modeling_outputs import BaseModelOutputWithPooling
+from transformers.utils import ModelOutput
 
 from hub.api import HeadKind
-from hub.engine.lora import SlotContext
-from hub.errors import BadAdapter, UnsupportedAdapter
+from hub.engine.slotted import SlotContext, SlotLinear, Slotted, slot_layer
+from hub.engine.stacks import Parts, Stacks, Values
+from hub.errors import UnsupportedAdapter
 
-if TYPE_CHECKING:
-    from hub.engine.protocol import Array
-
-__all__ = ["BackboneOutput", "HeadSlots", "mean_pool"]
+__all__ = ["HEADED", "HeadSlots", "Hidden", "mean_pool"]
 
 _CLASSES = {
     HeadKind.SEQUENCE: AutoModelForSequenceClassification,
     HeadKind.TOKEN: AutoModelForTokenClassification,
     HeadKind.SPAN: AutoModelForQuestionAnswering,
 }
+HEADED = tuple(_CLASSES)
+_NO_TOKEN = -1  # an id that no row has
 
 
-class BackboneOutput(NamedTuple):
-    """What heads read; `pooled` is None where the backbone has no pooler."""
+class Hidden(NamedTuple):
+    """What heads read: the last hidden states, [B, T, H]; of the decoder too where a base has two stacks."""
 
-    hidden: Tensor  # [B, T, H]
-    pooled: Tensor | None  # [B, H]
+    states: Tensor
+    decoded: Tensor | None = None
 
-    def rows(self, index: Tensor) -> BackboneOutput:
+    def rows(self, index: Tensor) -> Hidden:
         """Return the rows at `index` [n]."""
-        pooled = None if self.pooled is None else self.pooled.index_select(0, index)
-        return BackboneOutput(self.hidden.index_select(0, index), pooled)
+        decoded = None if self.decoded is None else self.decoded.index_select(0, index)
+        return Hidden(self.states.index_select(0, index), decoded)
 
 
 def mean_pool(hidden: Tensor, mask: Tensor) -> Tensor:
@@ -57,51 +59,64 @@ def mean_pool(hidden: Tensor, mask: Tensor) -> Tensor:
 
 
 class HeadSlots:
-    """All slots' heads of one kind."""
+    """All slots' heads of one kind.
 
-    def __init__(self, kind: HeadKind, config: PreTrainedConfig, slots: int, device: torch.device) -> None:
-        self._span = kind is HeadKind.SPAN
+    `pooler` is the base's own, for classes that read a pooled output; `weights` are the base's tensors by
+    name, of which those that belong to the head are taken.
+
+    Raises:
+        UnsupportedAdapter: the family has no such head, or one that is made of other layers than linear
+            and normalisation ones.
+    """
+
+    def __init__(
+        self,
+        kind: HeadKind,
+        config: PreTrainedConfig,
+        slots: int,
+        device: torch.device,
+        pooler: nn.Module | None,
+        weights: Mapping[str, Tensor],
+    ) -> None:
         self._kind = kind
         config = copy.deepcopy(config)
         # An inner layer is never wider than its input, so this width marks the output layer.
-        config.num_labels = 2 if self._span else config.hidden_size + 1
+        self._marked = 2 if kind is HeadKind.SPAN else config.hidden_size + 1
+        config.num_labels = self._marked
+        # A head that looks for the last token goes by the padding id, and some bases have none.
+        self._hide_padding = config.pad_token_id is None
+        if self._hide_padding:
+            config.pad_token_id = _NO_TOKEN
         with torch.device("meta"):
-            self._model = _CLASSES[kind].from_config(config).eval()
+            self._model = _CLASSES[kind].from_config(config, dtype=torch.float32).eval()
+        self.prefix: str = self._model.base_model_prefix
+        backbone = getattr(self._model, self.prefix, None)
+        if backbone is None:
+            raise UnsupportedAdapter(f"{type(self._model).__name__} keeps no backbone apart from its head.")
+        self.reads_decoder = bool(config.is_encoder_decoder and hasattr(backbone, "decoder"))
+        self._stored = _StoredOutput(backbone, pooler)
+        setattr(self._model, self.prefix, self._stored)
         self._context = SlotContext()
-        self._stored = _StoredOutput()
-        setattr(self._model, self._model.base_model_prefix, self._stored)
-        self._layers = self._slot_linears(config.num_labels, slots, device)
+        self.layers: dict[str, HeadLayer] = {}
+        self._slot(weights, device)
+        self._stacks = Stacks(slots, device, torch.float32, publish=self._publish, own=self._own)
 
-    def check(self, head: Mapping[str, Array], num_labels: int) -> None:
-        """Raise BadAdapter unless the tensors are those of this head, for `num_labels`."""
-        expected = {
-            f"{path}.{name}": shape
-            for path, layer in self._layers.items()
-            for name, shape in layer.shapes(num_labels).items()
-        }
-        given = {name: array.shape for name, array in head.items()}
-        if given != expected:
-            raise BadAdapter(
-                f"A {self._kind} head here has {_listed(expected)}; the adapter's has {_listed(given)}."
-            )
+    def write(self, slot: int, values: Values) -> None:
+        """Put a placed head into a slot that no running forward reads; an empty one clears it."""
+        self._stacks.write(slot, values)
 
-    def write(self, slot: int, head: Mapping[str, Array]) -> None:
-        """Put a checked head into a slot that no running forward reads; an empty one clears it."""
-        for path, layer in self._layers.items():
-            layer.put(slot, head.get(f"{path}.weight"), head.get(f"{path}.bias"))
-
-    def run(self, output: BackboneOutput, input_ids: Tensor, mask: Tensor, slots: Tensor) -> Tensor:
+    def run(self, hidden: Hidden, input_ids: Tensor, mask: Tensor, slots: Tensor) -> Tensor:
         """Return scores: [B, C] for SEQUENCE, [B, T, C] for TOKEN, [B, T, 2] for SPAN, C the largest."""
         self._context.slots = slots
-        self._stored.output = BaseModelOutputWithPooling(
-            last_hidden_state=output.hidden.float(),
-            pooler_output=None if output.pooled is None else output.pooled.float(),
-        )
+        states = hidden.decoded if self.reads_decoder and hidden.decoded is not None else hidden.states
+        self._stored.states = states.float()
+        if self._hide_padding:
+            input_ids = input_ids.masked_fill(mask == 0, _NO_TOKEN)
         try:
             result = self._model(input_ids=input_ids, attention_mask=mask)
         finally:
-            self._stored.output = None
-        if self._span:
+            self._stored.states = None
+        if self._kind is HeadKind.SPAN:
             return torch.stack((result.start_logits, result.end_logits), dim=-1)
         logits: Tensor = result.logits
         return logits
@@ -109,81 +124,90 @@ class HeadSlots:
     @property
     def slot_bytes(self) -> int:
         """Bytes that one slot takes now."""
-        return sum(layer.slot_bytes for layer in self._layers.values())
+        return self._stacks.slot_bytes
 
-    def _slot_linears(self, marked: int, slots: int, device: torch.device) -> dict[str, _SlotHead]:
-        layers = {}
-        for path, linear in list(self._model.named_modules()):
-            if isinstance(linear, nn.Linear):
-                labelled = linear.out_features == marked
-                layers[path] = _SlotHead(linear, labelled, slots, self._context, device)
-                parent, _, leaf = path.rpartition(".")
-                setattr(self._model.get_submodule(parent), leaf, layers[path])
-        if left := [name for name, _ in self._model.named_parameters()]:
+    def _slot(self, weights: Mapping[str, Tensor], device: torch.device) -> None:
+        for path, layer in list(self._model.named_modules()):
+            if isinstance(layer, nn.Linear | nn.LayerNorm):
+                labelled = isinstance(layer, nn.Linear) and layer.out_features == self._marked
+                own = self._has_own(path, layer, weights, device)
+                slotted = slot_layer(self._model, path, self._context, own=own)
+                self.layers[path] = HeadLayer(slotted, labelled, own, layer.bias is not None)
+        if left := [name for name, value in self._model.named_parameters() if value.is_meta]:
             raise UnsupportedAdapter(
-                f"The {self._kind} head of {self._model.config.model_type} has more than linear layers: "
-                f"{', '.join(left)}."
+                f"The {self._kind} head of {self._model.config.model_type} has more than linear and "
+                f"normalisation layers: {', '.join(left)}."
             )
-        return layers
+
+    def _has_own(
+        self, path: str, layer: nn.Module, weights: Mapping[str, Tensor], device: torch.device
+    ) -> bool:
+        """Give a layer the base's weights if it has them all; True if it then has its own."""
+        for name, parameter in list(layer.named_parameters()):
+            if not parameter.is_meta:
+                continue
+            stored = weights.get(f"{path}.{name}")
+            if stored is None or stored.shape != parameter.shape:
+                return False
+            setattr(layer, name, nn.Parameter(stored.to(device, torch.float32), requires_grad=False))
+        return True
+
+    def _publish(self, path: str, parts: Parts) -> None:
+        self.layers[path].module.parts = parts
+
+    def _own(self, path: str, part: str) -> Tensor | None:
+        own: Tensor | None = getattr(self.layers[path].module, part)
+        return own
 
 
-class _StoredOutput(nn.Module):
-    """Stands where the backbone was."""
+@dataclass(frozen=True, slots=True)
+class HeadLayer:
+    """A slotted layer of a head; `own`: the base brings its weights; `labelled`: it has an output a label."""
 
-    output: BaseModelOutputWithPooling | None = None
-
-    def forward(self, *args: Any, **kwargs: Any) -> BaseModelOutputWithPooling | None:
-        return self.output
-
-
-class _SlotHead(nn.Module):
-    """A linear layer with a weight per slot; wider ones are made aside when a head has more labels."""
-
-    def __init__(
-        self, linear: nn.Linear, labelled: bool, slots: int, context: SlotContext, device: torch.device
-    ) -> None:
-        super().__init__()
-        self._in, self._out = linear.in_features, linear.out_features
-        self._labelled, self._has_bias = labelled, linear.bias is not None
-        self._context = context
-        width = 1 if labelled else self._out
-        self._stack = (
-            torch.zeros(slots + 1, width, self._in, device=device),
-            torch.zeros(slots + 1, width, device=device),
-        )  # [S+1, C, H], [S+1, C]
+    module: Slotted
+    labelled: bool
+    own: bool
+    has_bias: bool
 
     def shapes(self, num_labels: int) -> dict[str, tuple[int, ...]]:
         """Return the shapes of its parameters for a head with `num_labels`."""
-        out = num_labels if self._labelled else self._out
-        return {"weight": (out, self._in)} | ({"bias": (out,)} if self._has_bias else {})
-
-    def put(self, slot: int, weight: Array | None, bias: Array | None) -> None:
-        """Overwrite one slot; None clears it."""
-        w, b = self._stack
-        width = 0 if weight is None else weight.shape[0]
-        if width > w.shape[1]:
-            w = torch.cat((w, w.new_zeros(w.shape[0], width - w.shape[1], w.shape[2])), dim=1)
-            b = torch.cat((b, b.new_zeros(b.shape[0], width - b.shape[1])), dim=1)
-        w[slot].zero_()
-        b[slot].zero_()
-        if weight is not None:
-            w[slot, :width] = torch.tensor(weight)
-        if bias is not None:
-            b[slot, :width] = torch.tensor(bias)
-        self._stack = (w, b)
-
-    @property
-    def slot_bytes(self) -> int:
-        return sum(tensor.nbytes for tensor in self._stack) // self._stack[0].shape[0]
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map x [B, T, H] or [B, H] with each row's own weights."""
-        if x.dim() == 2:
-            return self.forward(x.unsqueeze(1)).squeeze(1)
-        slots = self._context.slots
-        w, b = self._stack
-        return torch.baddbmm(b.index_select(0, slots).unsqueeze(1), x, w.index_select(0, slots).mT)
+        if isinstance(self.module, SlotLinear):
+            out = num_labels if self.labelled else self.module.out_features
+            weight: tuple[int, ...] = (out, self.module.in_features)
+        else:
+            weight = tuple(self.module.normalized_shape)
+            out = weight[0]
+        return {"weight": weight} | ({"bias": (out,)} if self.has_bias else {})
 
 
-def _listed(shapes: Mapping[str, tuple[int, ...]]) -> str:
-    return ", ".join(f"{name} {shape}" for name, shape in sorted(shapes.items())) or "no head"
+@dataclass
+class _Output(ModelOutput):  # type: ignore[misc]
+    """Has what head classes read of the output of any kind of backbone."""
+
+    last_hidden_state: Tensor | None = None
+    pooler_output: Tensor | None = None
+    past_key_values: Any = None
+    hidden_states: Any = None
+    attentions: Any = None
+    decoder_hidden_states: Any = None
+    decoder_attentions: Any = None
+    cross_attentions: Any = None
+    encoder_last_hidden_state: Any = None
+    encoder_hidden_states: Any = None
+    encoder_attentions: Any = None
+
+
+class _StoredOutput(nn.Module):
+    """Stands where the backbone was, with the base's pooler if the class reads a pooled output."""
+
+    def __init__(self, backbone: nn.Module, pooler: nn.Module | None) -> None:
+        super().__init__()
+        reads = getattr(backbone, "pooler", None) is not None
+        if reads and pooler is None:
+            raise UnsupportedAdapter("It came without a trained pooler, which this head reads.")
+        self.pooler = copy.deepcopy(pooler).float() if reads and pooler is not None else None
+        self.states: Tensor | None = None
+
+    def forward(self, *args: Any, **kwargs: Any) -> _Output:
+        pooled = None if self.pooler is None else self.pooler(self.states)
+        return _Output(last_hidden_state=self.states, pooler_output=pooled)

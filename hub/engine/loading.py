@@ -4,16 +4,18 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
 from transformers import (
     AutoConfig,
     AutoModel,
     AutoModelForCausalLM,
+    AutoModelForSeq2SeqLM,
     AutoTokenizer,
     PreTrainedConfig,
     PreTrainedModel,
@@ -24,9 +26,22 @@ from transformers.utils import logging as transformers_logging
 from hub.bases.base import Base, BaseKind
 from hub.errors import BadConfig, EngineFailed
 
-__all__ = ["load_model", "load_tokenizer", "pick_device", "takes_token_types"]
+__all__ = [
+    "base_tensors",
+    "computes_in_bf16",
+    "load_model",
+    "load_tokenizer",
+    "pick_device",
+    "pick_dtype",
+    "takes_token_types",
+]
 
 _POOLER = "pooler."
+_FACTORIES = {
+    BaseKind.ENCODER: AutoModel,
+    BaseKind.DECODER: AutoModelForCausalLM,
+    BaseKind.ENCODER_DECODER: AutoModelForSeq2SeqLM,
+}
 
 
 def pick_device(name: str) -> str:
@@ -52,7 +67,7 @@ def load_tokenizer(base: Base) -> PreTrainedTokenizerBase:
 
 
 def load_model(base: Base, device: torch.device, **settings: Any) -> PreTrainedModel:
-    """Load the base for inference: the backbone of an encoder, the whole of a decoder.
+    """Load the base for inference: the backbone of an encoder, the whole of any other.
 
     An encoder whose weights come without a pooler gets none. `settings` go to `from_pretrained`.
 
@@ -60,8 +75,8 @@ def load_model(base: Base, device: torch.device, **settings: Any) -> PreTrainedM
         EngineFailed: the folder does not hold all the weights of the model.
     """
     config = AutoConfig.from_pretrained(base.path, local_files_only=True)
-    settings = {"config": config, "dtype": _dtype(config, device), "local_files_only": True} | settings
-    factory = AutoModel if base.kind is BaseKind.ENCODER else AutoModelForCausalLM
+    settings = {"config": config, "dtype": pick_dtype(config, device), "local_files_only": True} | settings
+    factory = _FACTORIES[base.kind]
     with _quiet():
         try:
             model, report = factory.from_pretrained(base.path, output_loading_info=True, **settings)
@@ -80,12 +95,46 @@ def takes_token_types(model: PreTrainedModel) -> bool:
     return "token_type_ids" in inspect.signature(model.forward).parameters
 
 
-def _dtype(config: PreTrainedConfig, device: torch.device) -> torch.dtype:
+def computes_in_bf16(device: torch.device) -> bool:
+    """Tell whether the device has instructions for bf16."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    fast: bool = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    return device.type == "cpu" and fast
+
+
+def pick_dtype(config: PreTrainedConfig, device: torch.device) -> torch.dtype:
     """Return the dtype the base was saved in, or float32 where a CPU has no instructions for it."""
-    saved = config.dtype or torch.float32
-    if device.type != "cpu" or (saved is torch.bfloat16 and torch.cpu._is_avx512_bf16_supported()):
+    saved: torch.dtype = config.dtype or torch.float32
+    if device.type != "cpu" or (saved is torch.bfloat16 and computes_in_bf16(device)):
         return saved
     return torch.float32
+
+
+class _BaseTensors(Mapping[str, Tensor]):
+    """The tensors in a base's files, each read when it is asked for."""
+
+    def __init__(self, base: Base) -> None:
+        self._files = {}
+        for file in sorted(base.path.glob("*.safetensors")):
+            with safe_open(file, "pt") as opened:
+                self._files.update(dict.fromkeys(opened.keys(), file))
+
+    def __getitem__(self, name: str) -> Tensor:
+        with safe_open(self._files[name], "pt") as opened:
+            tensor: Tensor = opened.get_tensor(name)
+        return tensor
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._files)
+
+    def __len__(self) -> int:
+        return len(self._files)
+
+
+def base_tensors(base: Base) -> Mapping[str, Tensor]:
+    """Return the tensors that the base's files hold, by the names they have there; read when asked for."""
+    return _BaseTensors(base)
 
 
 @contextmanager

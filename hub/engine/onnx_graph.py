@@ -1,4 +1,4 @@
-# ruff: noqa: TID253 - imported by the onnx engine only
+# ruff: noqa: TID253 - imported by the onnx backbone only
 """One exported graph: where its file is cached, how it is made, and a session that runs it."""
 
 from __future__ import annotations
@@ -8,18 +8,19 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
 import onnxruntime
 import torch
 from onnxruntime import OrtValue
+from torch import Tensor
 
 from hub.bases.base import Base
 from hub.engine import export
-from hub.engine.heads import BackboneOutput
-from hub.engine.lora import Stack
+from hub.engine.stacks import Parts
+from hub.engine.tensors import BatchTensors
 from hub.errors import EngineFailed
 
 __all__ = ["Exporter", "OnnxGraph"]
@@ -35,18 +36,18 @@ class Exporter:
         self._process: subprocess.Popen[str] | None = None
         self._stopped = False
 
-    def file(self, layers: Collection[str]) -> Path:
-        """Return the graph's file, exporting it if it is not in the cache; blocks.
+    def file(self, stacks: Sequence[str], *, int8: bool) -> Path:
+        """Return the file of the graph with these stacks, exporting it if it is not in the cache; blocks.
 
         Raises:
             EngineFailed: the export failed or was stopped.
         """
-        path = self._cache / f"{self._key(layers)}.onnx"
+        path = self._cache / f"{self._key(stacks, int8)}.onnx"
         if not path.is_file():
             self._cache.mkdir(parents=True, exist_ok=True)
             part = path.with_name(f"{path.name}.{os.getpid()}.part")
             try:
-                self._export(sorted(layers), part)
+                self._export(export.order(self._base, stacks, part, int8=int8))
                 part.replace(path)
             finally:
                 part.unlink(missing_ok=True)
@@ -59,7 +60,7 @@ class Exporter:
             if self._process:
                 self._process.kill()
 
-    def _export(self, layers: list[str], path: Path) -> None:
+    def _export(self, order: str) -> None:
         with self._lock:
             if self._stopped:
                 raise EngineFailed("The engine is closed.")
@@ -71,50 +72,59 @@ class Exporter:
                 text=True,
             )
         with self._process as process:
-            _, errors = process.communicate(export.order(self._base, layers, path))
+            _, errors = process.communicate(order)
         if process.returncode:
             reason = errors.strip().rpartition("\n")[2] or f"exit status {process.returncode}"
             raise EngineFailed(f"Exporting base {self._base.name!r} to ONNX failed: {reason}")
 
-    def _key(self, layers: Collection[str]) -> str:
+    def _key(self, stacks: Sequence[str], int8: bool) -> str:
         """Name all that the graph depends on."""
-        parts = [self._base.fingerprint, str(export.REVISION), *sorted(layers)]
+        parts = [self._base.fingerprint, str(export.REVISION), str(int8), *stacks]
         parts += [version(package) for package in ("torch", "transformers")]
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
 class OnnxGraph:
-    """A session on one graph; the stacks it reads are the torch tensors themselves."""
+    """A session on one graph; the stacks it reads are the torch tensors themselves, on any device."""
 
-    def __init__(self, file: Path, layers: Collection[str], threads: int) -> None:
+    def __init__(self, file: Path, stacks: Sequence[str], device: torch.device, threads: int) -> None:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.log_severity_level = 3
         # Threads that spin while they wait take the cores that parse requests and tokenize.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        self._session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
+        self._session = onnxruntime.InferenceSession(file, options, providers=_providers(device))
         self._inputs = {meta.name for meta in self._session.get_inputs()}
-        self._outputs = [meta.name for meta in self._session.get_outputs()]
-        self._stacks: Mapping[str, Stack] | None = None
+        self._device = device
+        self._bound: Mapping[str, Parts] | None = None
         self._binding = self._session.io_binding()
-        self.layers = frozenset(layers)
+        self.stacks = frozenset(stacks)
         self.nbytes = file.stat().st_size
 
-    def run(self, batch: tuple[torch.Tensor, ...], stacks: Mapping[str, Stack]) -> BackboneOutput:
-        """Run the batch (ids, mask, types, slots) on `stacks`, a mapping that is replaced when it changes."""
-        if stacks is not self._stacks:
-            self._bind_stacks(stacks)
+    def run(self, batch: BatchTensors, layers: Mapping[str, Parts]) -> Tensor:
+        """Return the last hidden states; `layers` is a mapping that is replaced when a stack is."""
+        if layers is not self._bound:
+            self._bind(layers)
         for name, tensor in zip(export.BATCH_INPUTS, batch, strict=True):
             if name in self._inputs:
-                self._binding.bind_ortvalue_input(name, OrtValue.from_dlpack(tensor))
-        for name in self._outputs:
-            self._binding.bind_output(name)  # anew, or onnxruntime writes over what the last run returned
+                self._binding.bind_ortvalue_input(name, OrtValue.from_dlpack(tensor.contiguous()))
+        # Bound anew each time, or onnxruntime writes over what the last run returned.
+        self._binding.bind_output(export.HIDDEN, self._device.type, self._device.index or 0)
         self._session.run_with_iobinding(self._binding)
-        hidden, *pooled = (torch.from_numpy(value.numpy()) for value in self._binding.get_outputs())
-        return BackboneOutput(hidden, pooled[0] if pooled else None)
+        (value,) = self._binding.get_outputs()
+        if self._device.type == "cpu":
+            return torch.from_numpy(value.numpy())
+        hidden: Tensor = torch.utils.dlpack.from_dlpack(value._ortvalue)
+        return hidden
 
-    def _bind_stacks(self, stacks: Mapping[str, Stack]) -> None:
-        for layer in self.layers:
-            for name, tensor in zip(export.stack_inputs([layer]), stacks[layer], strict=True):
-                self._binding.bind_ortvalue_input(name, OrtValue.from_dlpack(tensor))
-        self._stacks = stacks
+    def _bind(self, layers: Mapping[str, Parts]) -> None:
+        for name in self.stacks:
+            part, _, layer = name.partition(".")
+            self._binding.bind_ortvalue_input(name, OrtValue.from_dlpack(getattr(layers[layer], part)))
+        self._bound = layers
+
+
+def _providers(device: torch.device) -> list[str | tuple[str, dict[str, str]]]:
+    if device.type == "cuda":
+        return [("CUDAExecutionProvider", {"device_id": str(device.index or 0)}), "CPUExecutionProvider"]
+    return ["CPUExecutionProvider"]

@@ -14,43 +14,74 @@ if TYPE_CHECKING:
 
     Array = npt.NDArray[np.float32]
 
-__all__ = ["AdapterWeights", "Engine", "EngineInfo", "EngineRow", "LoraPair"]
+__all__ = ["BARE_SLOT", "AdapterWeights", "Engine", "EngineInfo", "EngineRow", "LayerUpdate"]
 
 BARE_SLOT = 0  # all zeros: the bare base
 
 
 @dataclass(frozen=True, slots=True)
-class LoraPair:
-    """Low-rank update of one linear layer: y += b @ (a @ x), the scaling already folded into b."""
+class LayerUpdate:
+    """What an adapter changes in one layer; None where it changes nothing.
 
-    a: Array  # [r, in]
-    b: Array  # [out, r]
+    A linear layer computes y = output_scale * (W (input_scale * x) + bias) + b (a x), the scaling of
+    LoRA folded into b. With `magnitude` (DoRA, arXiv:2402.09353) each output is scaled by
+    magnitude / |row of W + b a|.
+    """
+
+    a: Array | None = None  # [r, in]
+    b: Array | None = None  # [out, r]
+    magnitude: Array | None = None  # [out]
+    input_scale: Array | None = None  # [in]; IA3 (arXiv:2205.05638) on a feed-forward layer
+    output_scale: Array | None = None  # [out]; IA3 elsewhere
+
+    @property
+    def rank(self) -> int:
+        return 0 if self.a is None else int(self.a.shape[0])
+
+    @property
+    def changes(self) -> bool:
+        """False if the layer computes what it did before."""
+        scales = (self.input_scale, self.output_scale)
+        return (self.b is not None and bool(self.b.any())) or any(
+            s is not None and (s != 1).any() for s in scales
+        )
+
+    @property
+    def arrays(self) -> list[Array]:
+        """All that is not None."""
+        values = (self.a, self.b, self.magnitude, self.input_scale, self.output_scale)
+        return [value for value in values if value is not None]
 
 
 @dataclass(frozen=True, slots=True)
 class AdapterWeights:
     """One adapter's arrays, parsed and checked, independent of any engine.
 
-    `lora` is keyed by module path inside the backbone ("encoder.layer.0.attention.self.query").
-    `head` is keyed by parameter path in the head model outside the backbone ("classifier.weight").
+    Paths are those of the model PEFT wrapped, head included: "bert.encoder.layer.0.attention.self.query".
+    `layers` is keyed by module path, `full` by the path of a parameter that was trained whole
+    ("classifier.weight", and biases trained beside LoRA). A `merged` adapter runs on a copy of the base of
+    its own: its `full` holds every parameter that differs from the base, and `layers` is empty. `int8`: its
+    answers were measured on an int8 base and are good enough.
     """
 
     kind: HeadKind
-    lora: Mapping[str, LoraPair]
-    head: Mapping[str, Array]
+    layers: Mapping[str, LayerUpdate]
+    full: Mapping[str, Array]
     num_labels: int  # C; 2 for SPAN; 0 where the kind has no head
     sha256: str
+    merged: bool = False
+    int8: bool = False
 
     @property
     def rank(self) -> int:
         """Largest rank over the layers."""
-        return max((pair.a.shape[0] for pair in self.lora.values()), default=0)
+        return max((update.rank for update in self.layers.values()), default=0)
 
     @property
     def nbytes(self) -> int:
         """Bytes of all arrays as float32."""
-        pairs = sum(pair.a.nbytes + pair.b.nbytes for pair in self.lora.values())
-        return int(pairs + sum(array.nbytes for array in self.head.values()))
+        updates = sum(array.nbytes for update in self.layers.values() for array in update.arrays)
+        return int(updates + sum(array.nbytes for array in self.full.values()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +104,7 @@ class EngineInfo:
     base_bytes: int
     slot_bytes: int
     note: str = ""  # what is unusual now: something still being prepared, or a fallback and why
+    choices: str = ""  # what runs small batches and large ones
 
 
 class Engine(Protocol):

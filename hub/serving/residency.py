@@ -203,5 +203,5 @@ def _probe(lane: Lane, slot: int, weights: AdapterWeights, version: Version) -> 
         raise BadAdapter(f"{version.ref} answers a probe with NaN or infinity. Train it again.")
     adapted, bare = outputs[-2].values, outputs[-1].values
     same = adapted is not None and bare is not None and np.array_equal(adapted, bare)
-    if same or not any(pair.b.any() for pair in weights.lora.values()):
+    if same or not any(update.changes for update in weights.layers.values()):
         raise BadAdapter(f"{version.ref} changes nothing: it answers as the bare base does. Train it first.")

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from hub.api import HeadKind, Row
-from hub.engine.protocol import EngineRow, LoraPair
+from hub.engine.protocol import EngineRow, LayerUpdate
 from hub.errors import BadAdapter, BadRequest, EngineFailed, TooLarge
 
 
@@ -130,20 +130,22 @@ def test_writes_meanwhile_do_not_change_other_rows(engine, bert, trained, small,
 
 def test_adapters_that_do_not_fit_the_base_are_refused(engine, small, large):
     weights = small.weights
-    query = "encoder.layer.0.attention.self.query"
-    pair = weights.lora[query]
+    query = "bert.encoder.layer.0.attention.self.query"
+    pair = weights.layers[query]
     wrong = {
-        "no linear layer 'encoder.layer.7.x'": replace(weights, lora={"encoder.layer.7.x": pair}),
-        "no linear layer 'embeddings.LayerNorm'": replace(weights, lora={"embeddings.LayerNorm": pair}),
-        "maps 32 to 32 values, but the adapter's update maps 31 to 32": replace(
-            weights, lora={query: LoraPair(pair.a[:, 1:], pair.b)}
+        "no linear layer 'encoder.layer.7.x'": replace(weights, layers={"encoder.layer.7.x": pair}),
+        "'embeddings.LayerNorm' of the base is not linear": replace(
+            weights, layers={"embeddings.LayerNorm": pair}
         ),
-        r"A sequence head here has classifier.bias \(2,\)": replace(weights, head={}),
-        r"the adapter's has .*extra.weight": replace(
-            weights, head={**weights.head, "extra.weight": np.ones((1, 1), np.float32)}
+        "maps 32 to 32 values, but the adapter's update maps 31 to 32": replace(
+            weights, layers={query: LayerUpdate(pair.a[:, 1:], pair.b)}
+        ),
+        r"A sequence head here has classifier.bias \(2,\)": replace(weights, full={}),
+        "'extra' was trained in full, and it belongs neither to a sequence head": replace(
+            weights, full={**weights.full, "extra.weight": np.ones((1, 1), np.float32)}
         ),
         r"classifier.weight \(2, 32\); the adapter's has .*classifier.weight \(9, 32\)": replace(
-            weights, head=large.weights.head
+            weights, full=large.weights.full
         ),
         "It cannot serve a generate adapter": replace(weights, kind=HeadKind.GENERATE),
     }

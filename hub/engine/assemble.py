@@ -1,0 +1,88 @@
+# ruff: noqa: TID253 - imported when an engine is built, and by nothing else
+"""Loads a base for each backbone that an engine is to have."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch
+from torch import nn
+
+from hub.bases.base import Base, BaseKind
+from hub.engine.backbones import Backbones
+from hub.engine.loading import computes_in_bf16, load_model
+from hub.engine.onnx_backbone import OnnxBackbone
+from hub.engine.onnx_graph import Exporter
+from hub.engine.slot_engine import SlotEngine
+from hub.engine.torch_backbone import TorchBackbone
+from hub.engine.tune import Tuner, Tuning
+from hub.errors import BadConfig
+
+__all__ = ["assemble"]
+
+
+def assemble(
+    base: Base,
+    kind: str,
+    *,
+    slots: int,
+    device: str,
+    threads: int,
+    cache: Path,
+    own: TemporaryDirectory[str] | None,
+    tuning: Tuning | None,
+) -> SlotEngine:
+    """Build the engine of a kind; `own` is removed when it closes.
+
+    Raises:
+        BadConfig: the device computes in no bf16.
+        EngineFailed: the base could not be loaded.
+    """
+    if threads:
+        torch.set_num_threads(threads)
+    where = torch.device(device)
+    encoder = base.kind is BaseKind.ENCODER
+    if kind == "torch-bf16" and not computes_in_bf16(where):
+        raise BadConfig(f"Device {device!r} has no bf16 instructions here. Use torch.")
+    reference, pooler = _torch(base, slots, where, _reference_dtype(kind, encoder))
+    backbones = Backbones(reference, pooler=pooler)
+    if encoder and not kind.startswith("torch") and where.type in ("cpu", "cuda"):
+        exporter = Exporter(base, cache)
+        graphs = [OnnxBackbone(exporter, reference.stacks, where, threads)]
+        if kind != "onnx" and where.type == "cpu":
+            graphs.insert(0 if kind == "onnx-int8" else 1, _int8(exporter, reference, where, threads))
+        other = _torch(base, slots, where, torch.bfloat16)[0] if _has_other(kind, where) else None
+        tune = Tuner(base, cache, threads, tuning or Tuning()) if kind == "auto" else None
+        backbones = Backbones(
+            reference, pooler=pooler, other=other, graphs=graphs, exporter=exporter, tune=tune
+        )
+    return SlotEngine(base, backbones, slots=slots, device=device, own=own)
+
+
+def _has_other(kind: str, device: torch.device) -> bool:
+    return kind == "auto" and computes_in_bf16(device)
+
+
+def _reference_dtype(kind: str, encoder: bool) -> torch.dtype | None:
+    """Return the dtype of the torch backbone that is always there; None: that of the base."""
+    if kind == "torch-bf16":
+        return torch.bfloat16
+    return torch.float32 if encoder else None
+
+
+def _int8(exporter: Exporter, reference: TorchBackbone, device: torch.device, threads: int) -> OnnxBackbone:
+    return OnnxBackbone(exporter, reference.stacks, device, threads, int8=True)
+
+
+def _torch(
+    base: Base, slots: int, device: torch.device, dtype: torch.dtype | None
+) -> tuple[TorchBackbone, nn.Module | None]:
+    """Load a torch backbone, and apart from it the pooler that an encoder may have."""
+    settings: dict[str, Any] = {"dtype": dtype} if dtype else {}
+    model = load_model(base, device, **settings)
+    pooler = None
+    if base.kind is BaseKind.ENCODER and isinstance(getattr(model, "pooler", None), nn.Module):
+        pooler, model.pooler = model.pooler, None
+    return TorchBackbone(model, slots), pooler

@@ -1,0 +1,233 @@
+# ruff: noqa: TID253 - imported when an engine is built, and by nothing else
+"""The engine: one base, the adapters in its slots, and the backbones that may run a batch."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedConfig
+
+from hub.api import HeadKind, Output
+from hub.bases.base import Base, BaseKind
+from hub.engine.batch import Limits, collate
+from hub.engine.generate import Generator
+from hub.engine.heads import HEADED, HeadSlots, Hidden, mean_pool
+from hub.engine.loading import base_tensors, load_model, load_tokenizer
+from hub.engine.place import Placed, Placement
+from hub.engine.protocol import BARE_SLOT, AdapterWeights, EngineInfo, EngineRow
+from hub.engine.tensors import BatchTensors
+from hub.engine.torch_backbone import TorchBackbone
+from hub.errors import BadAdapter, EngineFailed, HubError, UnsupportedAdapter
+
+if TYPE_CHECKING:
+    from hub.engine.backbones import Backbones
+    from hub.engine.protocol import Array
+
+__all__ = ["SlotEngine"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Occupant:
+    """What a slot holds; `alone`: the backbone of a merged adapter."""
+
+    kind: HeadKind
+    num_labels: int
+    alone: TorchBackbone | None = None
+
+
+class SlotEngine:
+    """Runs rows on one base; see `Engine` for what each method promises."""
+
+    def __init__(
+        self,
+        base: Base,
+        backbones: Backbones,
+        *,
+        slots: int,
+        device: str = "cpu",
+        own: TemporaryDirectory[str] | None = None,
+    ) -> None:
+        self._own = own
+        self._base = base
+        self._slots = slots
+        self._device = torch.device(device)
+        self._backbones = backbones
+        model = backbones.reference.model
+        config, tokenizer = model.config, load_tokenizer(base)
+        self._limits = Limits(base.max_length, config.vocab_size, getattr(config, "type_vocab_size", 0) or 1)
+        self._pad = tokenizer.pad_token_id or 0
+        self._heads: dict[HeadKind, HeadSlots] = {}
+        self._headless: dict[HeadKind, str] = {}  # reasons
+        self._make_heads(config, backbones.pooler)
+        self._placement = Placement(backbones.reference, self._heads)
+        self._generator: Generator | None = None
+        if base.kind is not BaseKind.ENCODER:
+            self._generator = Generator(model, tokenizer, base.max_length)
+        self._occupants: Mapping[int, _Occupant] = {}  # replaced, never changed
+        self._writing = threading.Lock()
+
+    def check(self, weights: AdapterWeights) -> None:
+        self._refuse_kind(weights)
+        if not weights.merged:
+            self._placement.place(weights)
+
+    def write(self, slot: int, weights: AdapterWeights) -> None:
+        if not BARE_SLOT < slot <= self._slots:
+            raise ValueError(f"Slot {slot} is not between 1 and {self._slots}.")
+        self._refuse_kind(weights)
+        with torch.no_grad():
+            placed, alone = self._merge(weights) if weights.merged else (self._placement.place(weights), None)
+            with self._writing:
+                self._backbones.write(slot, placed.backbone, int8=weights.int8)
+                for kind, head in self._heads.items():
+                    head.write(slot, placed.head if kind is weights.kind else {})
+                self._settle_device()
+                occupant = _Occupant(weights.kind, weights.num_labels, alone)
+                self._occupants = {**self._occupants, slot: occupant}
+
+    def clear(self, slot: int) -> None:
+        with self._writing, torch.no_grad():
+            self._occupants = {key: value for key, value in self._occupants.items() if key != slot}
+            self._backbones.write(slot, {})
+            for head in self._heads.values():
+                head.write(slot, {})
+            self._settle_device()
+
+    def run(self, rows: Sequence[EngineRow]) -> list[Output]:
+        for row in rows:
+            self._refuse(row)
+        outputs: dict[int, Output] = {}
+        try:
+            with torch.inference_mode():
+                for indices in self._forwards(rows):
+                    outputs.update(zip(indices, self._forward([rows[i] for i in indices]), strict=True))
+        except HubError:
+            raise
+        except Exception as error:  # torch and onnxruntime share no error class
+            raise EngineFailed(
+                f"A forward of {len(rows)} rows on {self._base.name!r} failed: {error}"
+            ) from error
+        return [outputs[index] for index in range(len(rows))]
+
+    def settle(self, timeout: float) -> bool:
+        return self._backbones.settle(timeout)
+
+    def info(self) -> EngineInfo:
+        return EngineInfo(
+            name=self._backbones.name,
+            device=str(self._device),
+            dtype=str(self._backbones.reference.dtype).removeprefix("torch."),
+            slots=self._slots,
+            base_bytes=self._backbones.nbytes,
+            slot_bytes=self._backbones.slot_bytes + sum(head.slot_bytes for head in self._heads.values()),
+            note=self._backbones.note,
+            choices=self._backbones.choices(),
+        )
+
+    def close(self) -> None:
+        backbones = self.__dict__.pop("_backbones", None)
+        for name in ("_heads", "_generator", "_placement"):
+            self.__dict__.pop(name, None)
+        if backbones:
+            backbones.close()
+        if self._own:
+            self._own.cleanup()
+        if self._device.type == "cuda":
+            torch.cuda.empty_cache()
+
+    def _make_heads(self, config: PreTrainedConfig, pooler: torch.nn.Module | None) -> None:
+        weights = base_tensors(self._base)
+        for kind in HEADED:
+            try:
+                self._heads[kind] = HeadSlots(kind, config, self._slots, self._device, pooler, weights)
+            except (UnsupportedAdapter, ValueError) as error:  # ValueError: the family has no such head
+                self._headless[kind] = f"Base {self._base.name!r} has no {kind} head to serve: {error}"
+
+    def _merge(self, weights: AdapterWeights) -> tuple[Placed, TorchBackbone]:
+        """Make the backbone of an adapter that does not fit in a slot; only its head goes there."""
+        fresh = load_model(self._base, self._device, dtype=self._backbones.reference.dtype)
+        placed, changed = self._placement.place_merged(weights)
+        return placed, self._backbones.reference.with_weights(changed, fresh)
+
+    def _forwards(self, rows: Sequence[EngineRow]) -> list[list[int]]:
+        """Split rows into those of one forward: all scored ones, all generated ones, merged ones by slot."""
+        groups: dict[tuple[bool, int], list[int]] = {}
+        for index, row in enumerate(rows):
+            occupant = self._occupants.get(row.slot)
+            alone = row.slot if occupant and occupant.alone else BARE_SLOT
+            groups.setdefault((row.head is HeadKind.GENERATE, alone), []).append(index)
+        return list(groups.values())
+
+    def _forward(self, rows: Sequence[EngineRow]) -> list[Output]:
+        occupant = self._occupants.get(rows[0].slot)
+        alone = occupant.alone if occupant else None
+        return (self._generate if rows[0].head is HeadKind.GENERATE else self._score)(rows, alone)
+
+    def _score(self, rows: Sequence[EngineRow], alone: TorchBackbone | None) -> list[Output]:
+        batch = collate(rows, self._limits, self._pad)
+        tensors = BatchTensors.of(batch, self._device)
+        kinds = dict.fromkeys(row.head for row in rows)
+        decode = any(kind in self._heads and self._heads[kind].reads_decoder for kind in kinds)
+        hidden = alone.run(tensors, decode=decode) if alone else self._backbones.run(tensors, decode=decode)
+        outputs: dict[int, Output] = {}
+        for kind in kinds:
+            index = [i for i, row in enumerate(rows) if row.head is kind]
+            values = self._values(kind, tensors, hidden, index)
+            for i, value in zip(index, values, strict=True):
+                outputs[i] = Output(rows[i].row, self._own_part(value, rows[i]))
+        return [outputs[i] for i in range(len(rows))]
+
+    def _values(self, kind: HeadKind, tensors: BatchTensors, hidden: Hidden, index: Sequence[int]) -> Array:
+        """Compute one kind for the rows at `index`; padded labels and tokens are still there."""
+        if len(index) < len(tensors.slots):
+            picked = torch.tensor(index, device=self._device)
+            tensors, hidden = tensors.rows(picked), hidden.rows(picked)
+        if kind is HeadKind.EMBEDDING:
+            values: Tensor = mean_pool(hidden.states.float(), tensors.mask)
+        else:
+            values = self._heads[kind].run(hidden, tensors.input_ids, tensors.mask, tensors.slots)
+        array: Array = values.cpu().numpy()
+        return array
+
+    def _own_part(self, value: Array, row: EngineRow) -> Array:
+        """Cut what padding added: labels that other adapters have, tokens that other rows have."""
+        if row.head is HeadKind.EMBEDDING:
+            return value
+        labels = self._occupants[row.slot].num_labels
+        return value[:labels] if row.head is HeadKind.SEQUENCE else value[: len(row.row.input_ids), :labels]
+
+    def _generate(self, rows: Sequence[EngineRow], alone: TorchBackbone | None) -> list[Output]:
+        assert self._generator is not None, "run refuses GENERATE rows where nothing generates"
+        left = self._base.kind is BaseKind.DECODER
+        tensors = BatchTensors.of(collate(rows, self._limits, self._pad, left=left), self._device)
+        backbone = alone or self._backbones.reference
+        backbone.select(tensors.slots)
+        return self._generator.run(rows, tensors.input_ids, tensors.mask, backbone.model)
+
+    def _settle_device(self) -> None:
+        if self._device.type == "cuda":
+            torch.cuda.current_stream(self._device).synchronize()
+
+    def _refuse_kind(self, weights: AdapterWeights) -> None:
+        if weights.kind is HeadKind.GENERATE and not self._generator:
+            raise BadAdapter(
+                f"Base {self._base.name!r} is of kind {self._base.kind} and generates no text. It cannot "
+                f"serve a {weights.kind} adapter."
+            )
+        if reason := self._headless.get(weights.kind):
+            raise UnsupportedAdapter(reason)
+
+    def _refuse(self, row: EngineRow) -> None:
+        if row.head is HeadKind.GENERATE and not self._generator:
+            raise EngineFailed(f"Base {self._base.name!r} generates no text. It cannot run a {row.head} row.")
+        occupant = self._occupants.get(row.slot)
+        if row.head in self._heads and (occupant is None or occupant.kind is not row.head):
+            raise EngineFailed(f"Slot {row.slot} holds no adapter with a {row.head} head.")
+        if row.head in self._headless:
+            raise EngineFailed(self._headless[row.head])

@@ -1,0 +1,69 @@
+"""What each backbone took on a few shapes, and what that says of any shape; free of torch."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+__all__ = ["Shape", "Timings"]
+
+Shape = tuple[int, int]  # rows, tokens of the longest
+
+
+@dataclass(frozen=True, slots=True)
+class Timings:
+    """Median seconds of a forward by backbone and shape; `refused`: why a backbone is never chosen."""
+
+    seconds: Mapping[str, Mapping[Shape, float]]
+    refused: Mapping[str, str] = field(default_factory=dict)
+
+    def order(self, rows: int, tokens: int) -> list[str]:
+        """Return the names of all backbones that were measured and not refused, the fastest first."""
+        names = [name for name in self.seconds if name not in self.refused and self.seconds[name]]
+        return sorted(names, key=lambda name: self.predict(name, rows, tokens))
+
+    def predict(self, name: str, rows: int, tokens: int) -> float:
+        """Return seconds for a shape: per token, as the shapes measured nearby took."""
+        total = weight = 0.0
+        for (known_rows, known_tokens), seconds in self.seconds[name].items():
+            distance = math.log2(rows / known_rows) ** 2 + math.log2(tokens / known_tokens) ** 2
+            nearness = 1.0 / (distance + 1e-6) ** 2
+            total += nearness * math.log(seconds / (known_rows * known_tokens))
+            weight += nearness
+        return math.exp(total / weight) * rows * tokens
+
+    @property
+    def shapes(self) -> list[Shape]:
+        """The shapes that were measured, the smallest first."""
+        return sorted({shape for one in self.seconds.values() for shape in one}, key=lambda s: s[0] * s[1])
+
+    def best(self) -> dict[Shape, str]:
+        """Return what is chosen for each shape that was measured."""
+        return {shape: order[0] for shape in self.shapes if (order := self.order(*shape))}
+
+    def save(self, path: Path) -> None:
+        """Write to a file that `load` reads."""
+        rows = [[name, *shape, s] for name, one in self.seconds.items() for shape, s in one.items()]
+        part = path.with_suffix(".part")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part.write_text(json.dumps({"seconds": rows, "refused": dict(self.refused)}), encoding="utf-8")
+        part.replace(path)
+
+    @classmethod
+    def load(cls, path: Path) -> Timings | None:
+        """Read what `save` wrote; None if there is no such file, or one that cannot be used."""
+        try:
+            found = json.loads(path.read_text(encoding="utf-8"))
+            return cls(_by_name(found["seconds"]), dict(found["refused"]))
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+
+def _by_name(rows: Sequence[tuple[str, int, int, float]]) -> dict[str, dict[Shape, float]]:
+    seconds: dict[str, dict[Shape, float]] = {}
+    for name, row_count, tokens, took in rows:
+        seconds.setdefault(str(name), {})[int(row_count), int(tokens)] = float(took)
+    return seconds

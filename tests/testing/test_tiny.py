@@ -252,6 +252,17 @@ def test_biases_lie_around_those_of_the_base(base_of: Bases, tmp_path: Path, bia
     assert moved == (everything if bias == "all" else touched)
 
 
+def test_lora_layers_may_have_biases(base_of: Bases, tmp_path: Path) -> None:
+    base = base_of("bert")
+    tiny_adapter(base, tmp_path, kind=HeadKind.EMBEDDING, labels=(), lora_bias=True, targets=("query",))
+    biases = [tensor for name, tensor in tensors(tmp_path).items() if name.endswith("lora_B.bias")]
+    assert len(biases) == 2
+    assert all(np.abs(bias).max() > 0.01 for bias in biases)
+    model = peft_model(base, tmp_path, HeadKind.EMBEDDING)
+    loaded = [tensor for name, tensor in model.named_parameters() if "lora_B" in name and "bias" in name]
+    assert all(np.array_equal(a, b.detach().numpy()) for a, b in zip(biases, loaded, strict=True))
+
+
 def test_other_settings_reach_the_config(base_of: Bases, tmp_path: Path) -> None:
     settings = {"use_rslora": True, "layers_to_transform": [1], "targets": ("query", "value")}
     folder = tiny_adapter(base_of("electra"), tmp_path, kind=HeadKind.TOKEN, labels=LABELS, **settings)

@@ -115,7 +115,8 @@ class Placement:
             elif not _ignored(weights.kind, path):
                 raise UnsupportedAdapter(
                     f"{path!r} was trained in full, and it belongs neither to a {weights.kind} head nor to a "
-                    "linear layer of the base. Train it with LoRA, or ask for a merged copy (serve: merged)."
+                    "layer that a slot can change. Train it with LoRA, or ask for a merged copy (serve: "
+                    "merged)."
                 )
 
     def _inside(self, path: str, head: HeadSlots | None) -> str | None:
@@ -123,7 +124,7 @@ class Placement:
         return next((name for name in self._readings(path, head) if name in self.layers), None)
 
     def _readings(self, path: str, head: HeadSlots | None) -> tuple[str, ...]:
-        """Return what a path may be here: as it is, or less or more the name that a class gives the backbone."""
+        """Return what a path may mean: itself, or with or without a name for the backbone."""
         bare = path.removeprefix(f"{head.prefix}." if head else self._prefix)
         return path, bare, self._prefix + bare
 

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Protocol
 
 from torch import nn
@@ -75,7 +76,7 @@ class Backbones:
         self.busy = threading.Lock()
         """Held while a backbone runs: none of them may run twice at once."""
         self._failure = ""
-        self._closed = False
+        self._closed = self._bare = False
         self._changed = threading.Condition()
         self._worker: threading.Thread | None = None
 
@@ -105,7 +106,7 @@ class Backbones:
 
     def choices(self) -> str:
         """Say what runs a single short row, and what a full batch."""
-        few, many = (next(iter(self._order(*shape)), self.reference).name for shape in ((1, 32), (64, 32)))
+        few, many = self.chosen(1, 32).name, self.chosen(64, 32).name
         return few if few == many else f"{few}; full batches {many}"
 
     def drop(self, name: str) -> None:
@@ -130,10 +131,29 @@ class Backbones:
         rows, tokens = batch.input_ids.shape
         slots = frozenset(batch.slots.tolist()) if self.graphs else frozenset()
         with self.busy:
-            for backbone in self._order(rows, tokens):
-                if backbone.covers(slots):
-                    return backbone.run(batch, decode=decode)
-            return self.reference.run(batch, decode=decode)
+            return self.chosen(rows, tokens, slots).run(batch, decode=decode)
+
+    def chosen(self, rows: int, tokens: int, slots: frozenset[int] = frozenset()) -> Backbone:
+        """Return the backbone that a batch of this shape runs on."""
+        usable = (backbone for backbone in self._order(rows, tokens) if backbone.covers(slots))
+        return next(usable, self.reference)
+
+    @contextmanager
+    def only(self, name: str) -> Iterator[None]:
+        """Run everything on the backbone of that name while the block runs; for measurements."""
+        before, wanted = self._order, [backbone for backbone in self.all if backbone.name == name]
+        self._order = lambda rows, tokens: wanted
+        try:
+            yield
+        finally:
+            self._order = before
+
+    def warm(self, timeout: float) -> bool:
+        """Make graphs and measure for the bare base as well, and wait; False if it takes longer."""
+        with self._changed:
+            self._bare = True
+            self._prepare()
+        return self.settle(timeout)
 
     def settle(self, timeout: float) -> bool:
         """Wait for graphs and measurements under way; False if they are not over in time."""
@@ -160,7 +180,7 @@ class Backbones:
         self._worker.start()
 
     def _missing(self) -> list[OnnxBackbone]:
-        return [graph for graph in self.graphs if graph.is_short()]
+        return [graph for graph in self.graphs if graph.is_short(bare=self._bare)]
 
     def _work(self) -> None:
         while True:

@@ -33,6 +33,7 @@ __all__ = [
     "load_tokenizer",
     "pick_device",
     "pick_dtype",
+    "quiet",
     "takes_token_types",
 ]
 
@@ -77,7 +78,7 @@ def load_model(base: Base, device: torch.device, **settings: Any) -> PreTrainedM
     config = AutoConfig.from_pretrained(base.path, local_files_only=True)
     settings = {"config": config, "dtype": pick_dtype(config, device), "local_files_only": True} | settings
     factory = _FACTORIES[base.kind]
-    with _quiet():
+    with quiet():
         try:
             model, report = factory.from_pretrained(base.path, output_loading_info=True, **settings)
         except (OSError, ValueError, RuntimeError, SafetensorError) as error:
@@ -138,7 +139,7 @@ def base_tensors(base: Base) -> Mapping[str, Tensor]:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Keep progress bars and notes about unused weights from a server's log."""
     verbosity, bars = transformers_logging.get_verbosity(), transformers_logging.is_progress_bar_enabled()
     transformers_logging.set_verbosity_error()

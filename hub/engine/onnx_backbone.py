@@ -67,9 +67,9 @@ class OnnxBackbone:
             self._touched[slot] = frozenset(f"{part}.{layer}" for layer in values for part in values[layer])
         self._show(self._live.graph)
 
-    def is_short(self) -> bool:
-        """Tell whether an adapter has a part that no graph has."""
-        return not self._wanted() <= self.stacks
+    def is_short(self, *, bare: bool = False) -> bool:
+        """Tell whether an adapter has a part that no graph has, or, with `bare`, whether there is no graph."""
+        return not self._wanted() <= self.stacks or (bare and not self.int8 and self._live.graph is None)
 
     def make(self) -> OnnxGraph:
         """Return a graph that has all parts there are now; blocks for seconds where it must be exported.

@@ -9,10 +9,10 @@ from typing import Any
 
 from hub.errors import BadAdapter, UnsupportedAdapter
 
-__all__ = ["method_of", "rank_and_scaling", "refuse_method"]
+__all__ = ["HARMLESS", "check_pattern", "method_of", "rank_and_scaling", "refuse_method"]
 
 # Config keys that say how an adapter was made, not what it computes.
-_HARMLESS = frozenset(
+HARMLESS = frozenset(
     {
         "auto_mapping",
         "base_model_name_or_path",
@@ -84,7 +84,7 @@ def refuse_method(config: Mapping[str, Any]) -> None:
             "Save it again converted to plain LoRA: save_pretrained(..., "
             f"path_initial_model_for_weight_conversion=<the adapter as it was before training>), {_WAY_OUT}"
         )
-    for key in sorted(config.keys() - _HARMLESS - _READ[method]):
+    for key in sorted(config.keys() - HARMLESS - _READ[method]):
         if config[key] not in (None, False, "none", "", {}, []):
             raise UnsupportedAdapter(
                 f"{_NAMES.get(key, key)} ({key}: {str(config[key])[:80]}) cannot be served from a slot. "
@@ -120,12 +120,14 @@ def _number(config: Mapping[str, Any], patterns: str, default: str, module: str)
     return value
 
 
-def _matches(pattern: str, module: str) -> bool:
-    # Repeated groups are how a regular expression is made to run for hours.
+def check_pattern(pattern: str) -> None:
+    """Raise UnsupportedAdapter if a regular expression could run for hours, as repeated groups make it."""
     if len(pattern) > 200 or re.search(r"\)[*+{]", pattern):
-        raise UnsupportedAdapter(
-            f"The rank or alpha pattern {pattern[:80]!r} is too complex; name the module."
-        )
+        raise UnsupportedAdapter(f"The pattern {pattern[:80]!r} is too complex; name the module.")
+
+
+def _matches(pattern: str, module: str) -> bool:
+    check_pattern(pattern)
     try:
         return re.fullmatch(rf"(.*\.)?({pattern})", module) is not None
     except re.error as error:

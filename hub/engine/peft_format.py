@@ -26,11 +26,11 @@ if TYPE_CHECKING:
 
     Tensors = Mapping[str, npt.NDArray[Any]]
 
-__all__ = ["outputs_of", "parse"]
+__all__ = ["COPIES", "outputs_of", "parse"]
 
 _PREFIX = "base_model.model."
 _PART = re.compile(r"(?P<module>.+)\.(?P<part>lora_A\.weight|lora_B\.weight|lora_magnitude_vector|ia3_l)")
-_COPIES = (".original_module.", ".modules_to_save.")  # bias="all" saves the head's again, trained or not
+COPIES = (".original_module.", ".modules_to_save.")  # bias="all" saves the head's again, trained or not
 _BIAS = ".bias"
 
 _NO_HEAD = frozenset({HeadKind.EMBEDDING, HeadKind.GENERATE})
@@ -77,7 +77,7 @@ def _sort(tensors: Tensors) -> tuple[dict[str, dict[str, Array]], dict[str, Arra
             )
         elif ".lora_" in name:
             raise UnsupportedAdapter(f"Tensor {key!r} belongs to a LoRA variant that cannot be served.")
-        elif not any(copy in name for copy in _COPIES):
+        elif not any(copy in name for copy in COPIES):
             full[name.replace(".base_layer.", ".")] = array
     if not parts:
         raise BadAdapter("The adapter holds no LoRA or IA3 tensors, so it would change nothing.")

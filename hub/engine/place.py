@@ -65,8 +65,8 @@ class Placement:
                 heads[path] = _head_values(head.layers[path], update, path)
             elif not _ignored(weights.kind, path):
                 raise BadAdapter(
-                    f"The base has no linear layer {path!r} that a slot can change: the adapter was trained on "
-                    "another kind of base, or changes what all rows share."
+                    f"The base has no linear layer {path!r} that a slot can change: the adapter was trained "
+                    "on another kind of base, or changes what all rows share."
                 )
         self._place_full(weights, backbone, heads)
         if head:
@@ -80,8 +80,8 @@ class Placement:
         changed: dict[str, Tensor] = {}
         for path, parameters in _by_layer(weights.full).items():
             if head and path in head.layers:
-                heads[path] = parameters
-            else:
+                heads[path] = _whole(head.layers[path], parameters)
+            elif not _ignored(weights.kind, path):
                 changed |= {self._named(path, name, head): value for name, value in parameters.items()}
         if head:
             _check_head(head, weights, heads)
@@ -165,6 +165,12 @@ def _by_layer(full: Mapping[str, Array]) -> dict[str, dict[str, Tensor]]:
         path, _, parameter = name.rpartition(".")
         layers.setdefault(path, {})[parameter] = _tensor(array)
     return layers
+
+
+def _whole(layer: HeadLayer, changed: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return all parameters of a head's layer: those that changed, and the base's own for the others."""
+    own = {name: value.detach().float().cpu() for name, value in layer.module.named_parameters(recurse=False)}
+    return own | changed
 
 
 def _add(layers: dict[str, dict[str, Tensor]], path: str, parts: Mapping[str, Tensor]) -> None:

@@ -74,7 +74,9 @@ class SlotEngine:
 
     def check(self, weights: AdapterWeights) -> None:
         self._refuse_kind(weights)
-        if not weights.merged:
+        if weights.merged:
+            self._placement.place_merged(weights)
+        else:
             self._placement.place(weights)
 
     def write(self, slot: int, weights: AdapterWeights) -> None:
@@ -117,6 +119,24 @@ class SlotEngine:
 
     def settle(self, timeout: float) -> bool:
         return self._backbones.settle(timeout)
+
+    @property
+    def backbones(self) -> tuple[str, ...]:
+        """The names of what may run a batch now."""
+        return tuple(b.name for b in self._backbones.all if b.covers(self._backbones.filled))
+
+    def chosen(self, rows: int, tokens: int) -> str:
+        """Name what runs a batch of so many rows, padded to so many tokens."""
+        return self._backbones.chosen(rows, tokens, self._backbones.filled).name
+
+    def run_on(self, name: str, rows: Sequence[EngineRow]) -> list[Output]:
+        """Run rows on the backbone of that name, to measure it; as `run` otherwise."""
+        with self._backbones.only(name):
+            return self.run(rows)
+
+    def warm(self, timeout: float) -> bool:
+        """Prepare for rows of the bare base too, and wait as `settle` does."""
+        return self._backbones.warm(timeout)
 
     def info(self) -> EngineInfo:
         return EngineInfo(

@@ -69,6 +69,7 @@ class Stacks:
         self._own = own
         self.layers: Mapping[str, Parts] = MappingProxyType({})
         """By layer; replaced by a new mapping when a stack is, never changed."""
+        self._flat: list[tuple[str, str, Tensor]] = []  # layer, part, stack
 
     @property
     def slot_bytes(self) -> int:
@@ -78,19 +79,23 @@ class Stacks:
     def write(self, slot: int, values: Values) -> None:
         """Overwrite one slot: `values` where they are given, elsewhere what changes nothing."""
         grown = self._grown(values)
-        layers = {**self.layers, **grown}
+        layers = {**self.layers, **grown} if grown else self.layers
+        if grown:
+            self._flat = [(name, *one) for name, parts in layers.items() for one in parts.present.items()]
         into: list[Tensor] = []
         new: list[Tensor] = []
         zeros: list[Tensor] = []
-        for layer, parts in layers.items():
-            given = values.get(layer, {})
-            for part, stack in parts.present.items():
-                target, value = stack[slot], given.get(part)
-                if value is None or value.shape != target.shape:
-                    self._neutral(layer, part, target, zeros)
-                if value is not None:
-                    into.append(_corner(target, value))
-                    new.append(value)
+        for layer, part, stack in self._flat:
+            target, given = stack[slot], values.get(layer)
+            value = given.get(part) if given else None
+            if value is None:
+                self._neutral(layer, part, target, zeros)
+                continue
+            if value.shape != target.shape:
+                self._neutral(layer, part, target, zeros)
+                target = _corner(target, value)
+            into.append(target)
+            new.append(value)
         if zeros:
             torch._foreach_zero_(zeros)
         if into:
@@ -138,11 +143,12 @@ class Stacks:
 
 
 def _fits(value: Tensor, stack: Tensor | None) -> bool:
-    return stack is not None and all(v <= s for v, s in zip(value.shape, stack.shape[1:], strict=True))
+    if stack is None:
+        return False
+    room = stack.shape[1:]
+    return value.shape == room or all(size <= most for size, most in zip(value.shape, room, strict=True))
 
 
 def _corner(target: Tensor, value: Tensor) -> Tensor:
     """Return the part of `target` that has the value's shape."""
-    if target.shape == value.shape:
-        return target
     return target[tuple(slice(size) for size in value.shape)]

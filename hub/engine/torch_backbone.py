@@ -104,6 +104,8 @@ class TorchBackbone:
         `fresh` is the base loaded once more; its own copies of what is shared are given up.
         """
         shared = dict(self.model.named_parameters(remove_duplicate=False))
+        if getattr(self.model, "pooler", None) is None and hasattr(fresh, "pooler"):
+            fresh.pooler = None
         for path, module in list(fresh.named_modules()):
             for leaf, _ in list(module.named_parameters(recurse=False)):
                 name = f"{path}.{leaf}" if path else leaf

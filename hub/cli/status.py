@@ -44,6 +44,9 @@ def _show(found: dict[str, Any]) -> None:
         runs = f"{info['name']} ({info['device']}, {info['dtype']})"
         use = f"{len(slots['resident'])} of {slots['capacity']} slots in use"
         say(f"Base:   [bold]{engine['base']}[/] on {runs}, {use}, {engine['queued_rows']} rows waiting")
+        for line in (info["choices"], info["note"]):
+            if line:
+                say(f"        {escape(line)}")
     if found["deployments"]:
         rows = [
             [one["name"], one["task"], one["version"], one["updated"][:19]] for one in found["deployments"]

@@ -21,6 +21,7 @@ from hub.engine.onnx_backbone import OnnxBackbone
 from hub.engine.onnx_graph import Exporter
 from hub.engine.stacks import Values
 from hub.engine.tensors import BatchTensors
+from hub.engine.timings import Timings
 from hub.engine.torch_backbone import TorchBackbone
 
 __all__ = ["Backbone", "Backbones", "Order"]
@@ -42,8 +43,13 @@ class Backbone(Protocol):
 Order = Callable[[int, int], Sequence[Backbone]]
 """From rows and tokens of a batch to the backbones to try, the best first."""
 
-Tune = Callable[["Backbones"], Order]
-"""Measures the backbones."""
+
+class Tune(Protocol):
+    """Measures backbones; `timings` is what it found last."""
+
+    timings: Timings | None
+
+    def __call__(self, backbones: Backbones) -> Order: ...
 
 
 class Backbones:
@@ -83,6 +89,11 @@ class Backbones:
     @property
     def name(self) -> str:
         return "onnx" if self.graphs else "torch"
+
+    @property
+    def timings(self) -> Timings | None:
+        """What was measured, if anything was."""
+        return self._tune.timings if self._tune else None
 
     @property
     def all(self) -> list[Backbone]:

@@ -68,7 +68,7 @@ class OnnxBackbone:
         self._show(self._live.graph)
 
     def is_short(self, *, bare: bool = False) -> bool:
-        """Tell whether an adapter has a part that no graph has, or, with `bare`, whether there is no graph."""
+        """Tell whether an adapter has a part that no graph has; with `bare`, also if there is no graph."""
         return not self._wanted() <= self.stacks or (bare and not self.int8 and self._live.graph is None)
 
     def make(self) -> OnnxGraph:

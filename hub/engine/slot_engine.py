@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -22,6 +23,7 @@ from hub.engine.loading import base_tensors, load_model, load_tokenizer
 from hub.engine.place import Placed, Placement
 from hub.engine.protocol import BARE_SLOT, AdapterWeights, EngineInfo, EngineRow
 from hub.engine.tensors import BatchTensors
+from hub.engine.timings import Timings
 from hub.engine.torch_backbone import TorchBackbone
 from hub.errors import BadAdapter, EngineFailed, HubError, UnsupportedAdapter
 
@@ -85,21 +87,19 @@ class SlotEngine:
         self._refuse_kind(weights)
         with torch.no_grad():
             placed, alone = self._merge(weights) if weights.merged else (self._placement.place(weights), None)
-            with self._writing:
+            with self._writing, self._aside():
                 self._backbones.write(slot, placed.backbone, int8=weights.int8)
                 for kind, head in self._heads.items():
                     head.write(slot, placed.head if kind is weights.kind else {})
-                self._settle_device()
                 occupant = _Occupant(weights.kind, weights.num_labels, alone)
                 self._occupants = {**self._occupants, slot: occupant}
 
     def clear(self, slot: int) -> None:
-        with self._writing, torch.no_grad():
+        with self._writing, torch.no_grad(), self._aside():
             self._occupants = {key: value for key, value in self._occupants.items() if key != slot}
             self._backbones.write(slot, {})
             for head in self._heads.values():
                 head.write(slot, {})
-            self._settle_device()
 
     def run(self, rows: Sequence[EngineRow]) -> list[Output]:
         for row in rows:
@@ -119,6 +119,17 @@ class SlotEngine:
 
     def settle(self, timeout: float) -> bool:
         return self._backbones.settle(timeout)
+
+    @property
+    def linears(self) -> dict[str, tuple[int, int]]:
+        """The widths, in and out, of every linear layer that an adapter may change, by path."""
+        layers = self._placement.layers.items()
+        return {p: (m.in_features, m.out_features) for p, m in layers if isinstance(m, torch.nn.Linear)}
+
+    @property
+    def timings(self) -> Timings | None:
+        """What was measured of the backbones, if anything was."""
+        return self._backbones.timings
 
     @property
     def backbones(self) -> tuple[str, ...]:
@@ -230,9 +241,16 @@ class SlotEngine:
         backbone.select(tensors.slots)
         return self._generator.run(rows, tensors.input_ids, tensors.mask, backbone.model)
 
-    def _settle_device(self) -> None:
-        if self._device.type == "cuda":
-            torch.cuda.current_stream(self._device).synchronize()
+    @contextmanager
+    def _aside(self) -> Iterator[None]:
+        """On a GPU, copy on a stream beside the one that forwards run on, and wait for the end."""
+        if self._device.type != "cuda":
+            yield
+            return
+        stream = torch.cuda.Stream(self._device)  # type: ignore[no-untyped-call]
+        with torch.cuda.stream(stream):
+            yield
+        stream.synchronize()
 
     def _refuse_kind(self, weights: AdapterWeights) -> None:
         if weights.kind is HeadKind.GENERATE and not self._generator:

@@ -66,7 +66,9 @@ class Tuner:
             timings.save(path)
         self.timings = timings
         best = timings.best()
-        for name in sorted({b.name for b in backbones.all} - set(best.values())):
+        # int8 runs only the adapters that may; the others need what comes next.
+        exact = {next(n for n in timings.order(*shape) if not _is_int8(n)) for shape in timings.shapes}
+        for name in sorted({b.name for b in backbones.all} - exact):
             backbones.drop(name)
         log.info(
             "Base %s: %s.",
@@ -148,7 +150,7 @@ def _fault(backbone: Backbone, backbones: Backbones, base: Base) -> str:
 
     An int8 one is not asked: it only ever runs adapters whose answers were measured on it.
     """
-    if backbone is backbones.reference or "int8" in backbone.name:
+    if backbone is backbones.reference or _is_int8(backbone.name):
         return ""
     batch = _batch(backbones, (4, min(24, base.max_length)))
     with backbones.busy, torch.inference_mode():
@@ -168,6 +170,10 @@ def _batch(backbones: Backbones, shape: Shape) -> BatchTensors:
     slots = filled[torch.arange(rows) % len(filled)]
     batch = BatchTensors(ids, torch.ones_like(ids), torch.zeros_like(ids), slots)
     return BatchTensors(*(tensor.to(backbones.reference.device) for tensor in batch))
+
+
+def _is_int8(name: str) -> bool:
+    return "int8" in name
 
 
 def _processor() -> str:

@@ -1,0 +1,147 @@
+"""`hub bench`: what the engine can run on this machine, how fast, and what it picks."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from hub.cli.output import JSON_FLAG, error_console, print_json, say, table
+
+if TYPE_CHECKING:
+    from hub.bases.base import Base
+    from hub.engine.protocol import AdapterWeights
+    from hub.engine.slot_engine import SlotEngine
+
+__all__ = ["register"]
+
+SETTLE_S = 600.0
+Targets = Literal["qv", "all"]
+_QV = ("query", "value", "query_proj", "value_proj", "q_lin", "v_lin", "q_proj", "v_proj", "q", "v", "Wqkv")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to `app`."""
+    app.command()(bench)
+
+
+def bench(
+    base: Annotated[str, typer.Argument(help="A pulled base; see hub base list.")] = "minilm",
+    adapters: Annotated[int, typer.Option(min=1, max=1000, help="Adapters that share each batch.")] = 16,
+    rank: Annotated[int, typer.Option(min=1, max=256, help="Their rank.")] = 8,
+    targets: Annotated[Targets, typer.Option(help="Their layers: query and value, or all linear.")] = "all",
+    budget: Annotated[float, typer.Option(min=0.1, help="Seconds to measure.")] = 10.0,
+    again: Annotated[bool, typer.Option("--again", help="Measure even if that was done before.")] = False,
+    as_json: Annotated[bool, JSON_FLAG] = False,
+) -> None:
+    """Measure what can run a base here, on random adapters, and show what is picked for which batch."""
+    from hub.bases.cache import Bases
+    from hub.config import load_settings
+    from hub.engine.build import build_engine
+    from hub.engine.tune import Tuning
+    from hub.serving.lanes import ENGINE_CACHE
+
+    settings = load_settings()
+    found = Bases(settings.home).get(base)
+    with error_console().status(f"Loading {base}"):
+        engine: Any = build_engine(
+            found,
+            kind="auto",
+            slots=adapters,
+            device=settings.serve.device,
+            threads=settings.serve.threads,
+            cache=settings.home / ENGINE_CACHE,
+            tuning=Tuning(budget, again),
+        )
+    try:
+        result = _measure(engine, found, adapters, rank, targets)
+    finally:
+        engine.close()
+    if as_json:
+        print_json(result)
+    else:
+        _show(result)
+
+
+def _measure(engine: SlotEngine, base: Base, adapters: int, rank: int, targets: Targets) -> dict[str, Any]:
+    writes = []
+    with error_console().status("Preparing graphs and measuring; the first time this takes a while"):
+        for slot in range(1, adapters + 1):
+            weights = _random(engine, rank, targets, slot)
+            began = time.perf_counter()
+            engine.write(slot, weights)
+            writes.append((time.perf_counter() - began) * 1000)
+        if not engine.warm(SETTLE_S):
+            error_console().print("[yellow]The measurement is not over; what follows is incomplete.[/]")
+    info, timings = engine.info(), engine.timings
+    shapes = timings.shapes if timings else []
+    return {
+        "base": base.name,
+        "device": info.device,
+        "base_bytes": info.base_bytes,
+        "slot_bytes": info.slot_bytes,
+        "adapter_bytes": weights.nbytes,
+        "write_ms": statistics.median(writes),
+        "note": info.note,
+        "choices": info.choices,
+        "refused": dict(timings.refused) if timings else {},
+        "shapes": [
+            {
+                "rows": rows,
+                "tokens": tokens,
+                "chosen": timings.order(rows, tokens)[0],
+                "ms": {
+                    name: round(one[rows, tokens] * 1000, 2)
+                    for name, one in timings.seconds.items()
+                    if (rows, tokens) in one
+                },
+            }
+            for rows, tokens in shapes
+            if timings
+        ],
+    }
+
+
+def _random(engine: SlotEngine, rank: int, targets: Targets, seed: int) -> AdapterWeights:
+    """Make an adapter without a head; it may run on int8, since nobody reads its answers."""
+    import numpy as np
+
+    from hub.api import HeadKind
+    from hub.engine.protocol import AdapterWeights, LayerUpdate
+
+    random = np.random.default_rng(seed)
+    layers = {
+        path: LayerUpdate(
+            a=random.normal(0, 0.02, (rank, inputs)).astype(np.float32),
+            b=random.normal(0, 0.02, (outputs, rank)).astype(np.float32),
+        )
+        for path, (inputs, outputs) in engine.linears.items()
+        if targets == "all" or path.rpartition(".")[2] in _QV
+    }
+    return AdapterWeights(HeadKind.EMBEDDING, layers, {}, 0, str(seed), int8=True)
+
+
+def _show(result: dict[str, Any]) -> None:
+    names = sorted({name for shape in result["shapes"] for name in shape["ms"]})
+    say(f"[bold]{result['base']}[/] on {result['device']}: milliseconds a batch")
+    rows = [
+        (f"{one['rows']} x {one['tokens']}", *(one["ms"].get(name, "") for name in names), one["chosen"])
+        for one in result["shapes"]
+    ]
+    if rows:
+        table(("ROWS x TOKENS", *(name.upper() for name in names), "CHOSEN"), rows)
+    else:
+        say(f"Nothing to choose from: {result['choices']} runs everything.")
+    if "onnx int8" in names:
+        say("onnx int8 runs only adapters whose answers were measured on it and are good enough.")
+    for name, reason in result["refused"].items():
+        say(f"[yellow]{name}[/] is not used: {reason}.")
+    if result["note"]:
+        say(f"[yellow]{result['note']}[/]")
+    say(
+        f"Base {result['base_bytes'] / 1e6:.0f} MB in all copies; an adapter "
+        f"{result['adapter_bytes'] / 1e3:.0f} kB, its slot {result['slot_bytes'] / 1e3:.0f} kB; writing one "
+        f"takes {result['write_ms']:.2f} ms."
+    )

@@ -106,15 +106,17 @@ def _answer(item: Any, rules: LabelRules) -> dict[str, Any]:
 
 
 def _tokens(value: Any, rules: LabelRules) -> tuple[str, ...]:
+    """Accept strings, and objects with a `text`, as some annotation tools write them."""
     items = value.split() if isinstance(value, str) else value
     if not isinstance(items, list | tuple):
         raise Unusable(f"is {_kind_of(value)}, not a list of tokens")
     if not items:
         raise Unusable("is empty")
-    for item in items:
-        if not _text(item, rules).strip():
-            raise Unusable("has an empty token")
-    return tuple(items)
+    texts = (item.get("text") if isinstance(item, Mapping) else item for item in items)
+    tokens = tuple(_text(text, rules) for text in texts)
+    if not all(token.strip() for token in tokens):
+        raise Unusable("has an empty token")
+    return tokens
 
 
 def _tags(value: Any, rules: LabelRules) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ from hub.training.recipe import load_recipe
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "tasks.md").read_text(encoding="utf-8")
 SECTIONS = dict(re.findall(r"^## (\w+)\n(.*?)(?=^## |\Z)", PAGE, flags=re.M | re.S))
-TASKS = ("classification", "sentiment", "translation", "qa")
+TASKS = ("classification", "sentiment", "translation", "qa", "extraction")
 
 
 def task(name: str) -> LoadedTask:
@@ -65,6 +65,12 @@ def test_the_answers_stand_in_the_context() -> None:
         assert context[answer["start"] : answer["end"]] == answer["answer"]
 
 
+def test_the_entities_stand_in_the_text() -> None:
+    (request,), (response,) = blocks("extraction", "Request"), blocks("extraction", "Response")
+    for entity in task("extraction").response.model_validate(response).model_dump()["entities"]:
+        assert str(request["text"])[entity["start"] : entity["end"]] == entity["word"]
+
+
 @pytest.mark.parametrize("name", TASKS)
 def test_the_columns_are_the_tasks(name: str) -> None:
     assert list(table(name, "column")) == [field.name for field in task(name).task.fields]
@@ -80,7 +86,7 @@ def test_the_options_and_their_defaults_are_the_tasks(name: str) -> None:
     assert {option: cells[0] for option, cells in table(name, "option").items()} == defaults
 
 
-@pytest.mark.parametrize("name", ["classification", "translation", "qa"])
+@pytest.mark.parametrize("name", ["classification", "translation", "qa", "extraction"])
 def test_the_longest_row_is_the_tasks(name: str) -> None:
     assert f"({task(name).task.max_length} tokens" in SECTIONS[name]
 
@@ -93,11 +99,12 @@ def test_the_metrics_are_the_tasks(name: str) -> None:
         "label": "sport",
         "target": "Deux chiens.",
         "answers": ({"text": "Ada Novak", "answer_start": 27},),
+        "text": "Ada Novak moved to Oslo.",
+        "entities": ({"start": 0, "end": 9, "label": "PER"},),
     }
     said = SECTIONS[name][SECTIONS[name].rindex("\nMetrics") :]
-    assert set(re.findall(r"`([a-z]\w+)`", said)) - set(loaded.task.options.model_fields) == set(
-        loaded.task.metrics([response], [example])
-    )
+    figures = {name for name in loaded.task.metrics([response], [example]) if ":" not in name}  # f1:LABEL
+    assert set(re.findall(r"`([a-z]\w+)`", said)) - set(loaded.task.options.model_fields) == figures
     assert re.findall(r"\*\*`(\w+)`\*\*", said) == [loaded.task.metric]
 
 
@@ -111,3 +118,9 @@ def test_the_recipe_in_the_plugins_readme_is_valid(name: str, tmp_path: Path) ->
         assert recipe.task == name
         task(name).task.options.model_validate(recipe.options)
         assert set(recipe.data.columns) <= {field.name for field in task(name).task.fields}
+
+
+def test_the_recipe_on_real_text_is_valid() -> None:
+    recipe = load_recipe(ROOT / "plugins" / "extraction" / "conll2003")
+    assert recipe.task == "extraction"
+    assert recipe.data.format == "conll"

@@ -112,7 +112,10 @@ def test_answers_that_are_none(value: Any, expected: str) -> None:
     assert reason(FieldKind.ANSWERS, value) == expected
 
 
-@pytest.mark.parametrize("value", [["New York", "is"], ("New York", "is")])
+@pytest.mark.parametrize(
+    "value",
+    [["New York", "is"], ("New York", "is"), [{"text": "New York", "start": 0}, {"text": "is", "start": 9}]],
+)
 def test_tokens_are_a_list(value: Any) -> None:
     assert convert(field(FieldKind.TOKENS), value, NO_RULES) == ("New York", "is")
 

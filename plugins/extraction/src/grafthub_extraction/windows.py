@@ -1,0 +1,113 @@
+"""A text of any length as overlapping rows of tokens, and the scores of all its tokens put together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from grafthub_extraction.words import Offsets
+from hub.api import Output, Row, Tokenizer, TooLarge
+
+__all__ = ["Document", "Window", "joined_scores", "tokenize", "window_bounds"]
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """The tokens `start` to `stop` make a row, which answers for `own_start` to `own_stop`."""
+
+    start: int
+    stop: int
+    own_start: int
+    own_stop: int
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A whole text as one sequence of tokens."""
+
+    ids: list[int]
+    types: list[int] | None
+    first: int  # position of the text's first token; special tokens go before
+    stop: int  # position after its last token
+    starts: Offsets  # [N] first character of each of the text's tokens, white space left out
+    ends: Offsets  # [N] character after each
+
+    def windows(self, limit: int, overlap: int, most: int) -> list[Window]:
+        """Return the windows, of at most `limit` tokens with the special ones.
+
+        Raises:
+            TooLarge: the text takes more than `most`.
+        """
+        room = max(1, limit - (len(self.ids) - len(self.starts)))
+        windows = window_bounds(len(self.starts), room, min(overlap, room // 2), most)
+        if windows is None:
+            raise TooLarge(
+                f"The text has {len(self.starts)} tokens, more than {most} windows of {room} can cover. "
+                "Send it in parts."
+            )
+        return windows
+
+    def row(self, window: Window) -> Row:
+        """Return a window with all that `decode` needs."""
+        keep = [*range(self.first), *range(self.first + window.start, self.first + window.stop)]
+        keep += range(self.stop, len(self.ids))
+        return Row(
+            input_ids=[self.ids[index] for index in keep],
+            token_type_ids=[self.types[index] for index in keep] if self.types else None,
+            meta={"position": self.first, "window": window, "starts": self.starts, "ends": self.ends},
+        )
+
+
+def tokenize(text: str, tokenizer: Tokenizer) -> Document:
+    """Tokenize whole; windows are cut here, as a tokenizer's own truncation is shared by all threads."""
+    encoding = tokenizer(text, return_offsets_mapping=True, verbose=False)
+    ids = list(encoding["input_ids"])
+    inside = [index for index, part in enumerate(encoding.sequence_ids(0)) if part == 0]
+    first, stop = (inside[0], inside[-1] + 1) if inside else (len(ids), len(ids))
+    trimmed = [_trimmed(text, start, end) for start, end in encoding["offset_mapping"][first:stop]]
+    offsets = np.array(trimmed, dtype=np.int64).reshape(-1, 2)
+    return Document(
+        ids=ids,
+        types=list(encoding["token_type_ids"]) if "token_type_ids" in encoding else None,
+        first=first,
+        stop=stop,
+        starts=offsets[:, 0],
+        ends=offsets[:, 1],
+    )
+
+
+def window_bounds(size: int, room: int, overlap: int, most: int) -> list[Window] | None:
+    """Cover `size` tokens with windows of `room` that share at least `overlap`; None if `most` do not do.
+
+    Of the tokens that two windows share, each answers for the half that it has more context for.
+    """
+    step = max(1, room - overlap)
+    count = 1 + max(0, -(-(size - room) // step))
+    if count > most:
+        return None
+    starts = [max(0, min(index * step, size - room)) for index in range(count)]
+    stops = [min(start + room, size) for start in starts]
+    cuts = [(start + stop) // 2 for start, stop in zip(starts[1:], stops, strict=False)]
+    return [Window(*bounds) for bounds in zip(starts, stops, [0, *cuts], [*cuts, size], strict=True)]
+
+
+def joined_scores(outputs: Sequence[Output]) -> npt.NDArray[np.float32]:
+    """Return the scores of all tokens of the text, [N, C], each from the window that answers for it."""
+    parts = []
+    for output in outputs:
+        window, position = output.row.meta["window"], output.row.meta["position"]
+        scores = np.asarray(output.values, dtype=np.float32)  # [T, C]
+        begin = position - window.start
+        parts.append(scores[begin + window.own_start : begin + window.own_stop])
+    return np.concatenate(parts)
+
+
+def _trimmed(text: str, start: int, end: int) -> tuple[int, int]:
+    while start < end and text[start].isspace():
+        start += 1
+    while start < end and text[end - 1].isspace():
+        end -= 1
+    return start, end

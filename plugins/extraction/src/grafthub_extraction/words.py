@@ -1,0 +1,92 @@
+"""The words of a text, found without a tokenizer, so that entities begin and end alike on every base."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["Offsets", "Units", "group_tokens", "word_bounds"]
+
+Offsets = npt.NDArray[np.int64]
+_JOINERS = "\u200c\u200d"
+_EMOJI_JOINER = "\u200d"
+# Scripts written without spaces: Thai, Lao, Burmese, Khmer, kana, Han. Each character is a word.
+_UNSPACED = re.compile(
+    "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3005-\u3007\u3040-\u30ff\u31f0-\u31ff\u3400-\u4dbf"
+    "\u4e00-\u9fff\uf900-\ufaff\uff66-\uff9f\U00020000-\U0003ffff]"
+)
+
+
+def word_bounds(text: str) -> Offsets:
+    """Return where the words of a text begin and end, [W, 2], in characters.
+
+    A word is a run of letters, digits and their marks; any other visible character is one by itself.
+    """
+    bounds: list[list[int]] = []
+    running = False  # the last word takes in letters that follow it
+    for index, character in enumerate(text):
+        touching = bool(bounds) and bounds[-1][1] == index
+        if touching and _continues(text, index):
+            bounds[-1][1] = index + 1
+            continue
+        kind = unicodedata.category(character)[0]
+        if kind in "ZC":
+            continue
+        letter = kind in "LMN" and not _UNSPACED.match(character)
+        if letter and running and touching:
+            bounds[-1][1] = index + 1
+        else:
+            bounds.append([index, index + 1])
+        running = letter
+    return np.array(bounds, dtype=np.int64).reshape(-1, 2)
+
+
+def _continues(text: str, index: int) -> bool:
+    """Tell whether the character at `index` belongs to the one before."""
+    character = text[index]
+    return (
+        character in _JOINERS
+        or text[index - 1] == _EMOJI_JOINER
+        or "\U0001f3fb" <= character <= "\U0001f3ff"  # skin tones
+        or unicodedata.category(character)[0] == "M"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Units:
+    """What is tagged as one: a word with its tokens, or several that share a token."""
+
+    starts: Offsets  # [U] first character
+    ends: Offsets  # [U] character after
+    first: Offsets  # [U] first token
+    stop: Offsets  # [U] token after
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+
+def group_tokens(words: Offsets, starts: Offsets, ends: Offsets) -> Units:
+    """Give the tokens, which begin and end at `starts` and `ends` [N], to the words [W, 2].
+
+    A token belongs to the word that its first character is in. A word that no token begins in is part
+    of the unit whose token reaches into it, or of none.
+    """
+    begins = np.searchsorted(words[:, 0], starts, side="right") - 1  # [N] the word, -1: before all
+    reaches = np.searchsorted(words[:, 0], ends - 1, side="right") - 1
+    units: list[list[int]] = []
+    last = -1
+    for token in range(len(starts)):
+        word = int(begins[token])
+        if starts[token] >= ends[token] or word < 0 or starts[token] >= words[word, 1]:
+            continue
+        if word > last:
+            units.append([int(words[word, 0]), int(words[word, 1]), token, token + 1])
+        units[-1][3] = token + 1
+        last = max(last, word, int(reaches[token]))
+        units[-1][1] = int(words[last, 1])
+    columns = np.array(units, dtype=np.int64).reshape(-1, 4).T
+    return Units(*columns)

@@ -136,9 +136,8 @@ def test_a_word_is_whole_where_the_tokenizer_drops_a_part_of_it(word_tokenizer) 
 def test_i_after_o_begins_an_entity_only_if_unconstrained(word_tokenizer) -> None:
     text, tags = "the river won", {"river": "I-LOC"}
     assert found(told(word_tokenizer, text, tags, constrained=False)) == [("LOC", "river")]
-    answer = told(word_tokenizer, text, tags)
-    # The likeliest well-formed reading begins a word earlier, where B-LOC costs as little as anywhere.
-    assert all(entity.entity_group == "LOC" and "river" in entity.word for entity in answer.entities)
+    # The likeliest well-formed reading begins a word earlier: B-LOC costs less there than I-LOC is worth.
+    assert found(told(word_tokenizer, text, tags)) == [("LOC", "the river")]
 
 
 def test_bilou_labels_are_read_as_bilou(word_tokenizer) -> None:

@@ -26,12 +26,14 @@ LIGHT = (
     "hub.bases.cache",
     "hub.bases.gguf",
     "hub.bases.hub_download",
+    "hub.cli.servable",
     "hub.export.export",
     "hub.store.store",
     "hub.registry.host",
     "hub.engine.protocol",
     "hub.engine.slots",
     "hub.engine.peft_format",
+    "hub.engine.weights",
     "hub.training.recipe",
 )
 

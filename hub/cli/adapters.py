@@ -62,7 +62,7 @@ def show(ref: Ref, as_json: Annotated[bool, JSON_FLAG] = False) -> None:
 
 
 @commands.command("import")
-def import_(
+def import_(  # noqa: PLR0913, PLR0917 - one for each thing that a PEFT folder does not say
     folder: Annotated[Path, typer.Argument(help="A PEFT folder: adapter_config.json and its safetensors.")],
     name: Annotated[str | None, typer.Argument(help="Name to store it under; default: the folder's.")] = None,
     task: Annotated[str | None, typer.Option(help="Task it is for; not needed with a manifest.json.")] = None,
@@ -72,6 +72,12 @@ def import_(
     labels: Annotated[str, typer.Option(help="Labels in the order of the outputs: a,b,c.")] = "",
     option: Annotated[list[str] | None, typer.Option(help="An option of the task, key=value.")] = None,
     max_length: Annotated[int | None, typer.Option(min=8, help="Longest row, in tokens.")] = None,
+    merged: Annotated[
+        bool,
+        typer.Option(
+            "--merged", help="Serve it from a copy of the base of its own, whatever its PEFT method."
+        ),
+    ] = False,
     as_json: Annotated[bool, JSON_FLAG] = False,
 ) -> None:
     """Store an adapter folder: one of ours with its manifest, or one that plain PEFT saved."""
@@ -86,7 +92,7 @@ def import_(
     store, registry = Store(settings.home), Registry.of(settings)
     name = name or folder.resolve().name
     if (folder / MANIFEST_FILE).is_file() and not task:
-        version = store.import_version(folder, name, check=_engine_check(registry))
+        version = store.import_version(folder, name, merged=merged, check=_check(registry, store))
     elif not task or not base:
         raise BadRequest(
             f"{folder} carries no {MANIFEST_FILE}, so say what it is: --task (see `hub plugins list`) and "
@@ -103,7 +109,8 @@ def import_(
             labels=[label.strip() for label in labels.split(",") if label.strip()],
             settings=_options(loaded.task.options, option or []),
             max_length=max_length or loaded.task.max_length,
-            check=_engine_check(registry),
+            merged=merged,
+            check=_check(registry, store),
         )
     if as_json:
         print_json(_summary(version, _live(store)))
@@ -169,10 +176,12 @@ def _live(store: Store) -> dict[str, list[str]]:
     return live
 
 
-def _engine_check(registry: Registry) -> Any:
+def _check(registry: Registry, store: Store) -> Any:
     """Return the check that a task can be served by these files at all."""
-    from hub.engine.peft_format import parse
+    from hub.cli.servable import servable_on
     from hub.errors import BadAdapter
+
+    servable = servable_on(store.bases)
 
     def check(files: AdapterFiles, serving: Serving) -> None:
         expected = registry.spec(serving.task).head
@@ -181,7 +190,7 @@ def _engine_check(registry: Registry) -> Any:
                 f"The task {serving.task!r} needs a {expected} head, and this adapter has a {serving.head} "
                 "one. Choose another --task."
             )
-        parse(files.config, files.tensors, kind=serving.head, num_labels=len(serving.labels), sha256="")
+        servable(files, serving)
 
     return check
 
@@ -237,6 +246,7 @@ def _facts(version: Version, live: dict[str, list[str]]) -> list[tuple[str, str]
         ("live as", ", ".join(live.get(str(version.ref), ()))),
         ("base", f"{serving.base.name}  {serving.base.fingerprint[:12]}  from {serving.base.source}"),
         ("labels", ", ".join(serving.labels)),
+        ("served from", "a merged copy of the base" if serving.merged else "a slot"),
         ("options", json.dumps(serving.settings) if serving.settings else ""),
         ("metrics", ", ".join(f"{name} {value:.4f}" for name, value in manifest.metrics.items())),
         ("data", f"{data.source} ({rows})" if data else ""),
@@ -259,6 +269,7 @@ def _summary(version: Version, live: dict[str, list[str]]) -> dict[str, Any]:
         "head": serving.head.value,
         "base": serving.base.name,
         "labels": list(serving.labels),
+        "merged": serving.merged,
         "metric": manifest.metric,
         "metrics": dict(manifest.metrics),
         "live_as": live.get(str(version.ref), []),

@@ -13,9 +13,7 @@ from hub.cli.output import JSON_FLAG, error_console, print_json, progress, say, 
 
 if TYPE_CHECKING:
     from hub.config import Settings
-    from hub.store.manifest import Serving
     from hub.store.records import Version
-    from hub.store.weights import AdapterFiles
     from hub.training.recipe import Recipe
     from hub.training.train import TrainResult
 
@@ -89,20 +87,22 @@ def run_training(
         show = Bars(bars)
         show("load libraries", 0, 1)
         from hub.bases.cache import Bases
+        from hub.cli.servable import servable_on
         from hub.registry.host import Registry
         from hub.store.store import Store
         from hub.training.train import train as train_recipe
 
         show("load libraries", 1, 1)
+        bases = Bases(settings.home)
         return train_recipe(
             recipe,
             registry=Registry.of(settings),
             store=Store(settings.home),
-            bases=Bases(settings.home),
+            bases=bases,
             work=settings.home / "runs" / recipe.name,
             progress=show,
             resume=resume,
-            check=_servable,
+            check=servable_on(bases),
         )
 
 
@@ -112,13 +112,6 @@ def _has_recipe(args: list[str]) -> bool:
         not arg.startswith("-") and (index == 0 or args[index - 1] not in _TAKES_VALUE)
         for index, arg in enumerate(args)
     )
-
-
-def _servable(files: AdapterFiles, serving: Serving) -> None:
-    """Raise BadAdapter if no engine could load what is about to be stored."""
-    from hub.engine.peft_format import parse
-
-    parse(files.config, files.tensors, kind=serving.head, num_labels=len(serving.labels), sha256="")
 
 
 def _live(name: str, settings: Settings) -> Version | None:

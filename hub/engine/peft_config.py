@@ -9,7 +9,15 @@ from typing import Any
 
 from hub.errors import BadAdapter, UnsupportedAdapter
 
-__all__ = ["HARMLESS", "check_pattern", "method_of", "rank_and_scaling", "refuse_method"]
+__all__ = [
+    "HARMLESS",
+    "SAVE_CONVERTED",
+    "WAY_OUT",
+    "check_pattern",
+    "method_of",
+    "rank_and_scaling",
+    "refuse_method",
+]
 
 # Config keys that say how an adapter was made, not what it computes.
 HARMLESS = frozenset(
@@ -61,7 +69,11 @@ _NAMES = {
 }
 # Initialisations that leave the base as it was, so that B A is the whole update.
 _PLAIN_INITS = frozenset({"true", "false", "gaussian", "eva", "orthogonal"})
-_WAY_OUT = "or ask for a merged copy of its own (serve: merged in the recipe, --merged at import)."
+SAVE_CONVERTED = (
+    "Save it again converted to plain LoRA: save_pretrained(..., path_initial_model_for_weight_conversion="
+    "<the adapter as it was before training>)."
+)
+WAY_OUT = "or ask for a merged copy of its own (serve: merged in the recipe, --merged at import)."
 
 
 def method_of(config: Mapping[str, Any]) -> str:
@@ -75,20 +87,20 @@ def refuse_method(config: Mapping[str, Any]) -> None:
     if method not in _READ:
         raise UnsupportedAdapter(
             f"This is a {method or 'nameless'} adapter, which does not fit in a slot; LoRA (rsLoRA, DoRA) "
-            f"and IA3 do. Train it with one of these, {_WAY_OUT}"
+            f"and IA3 do. Train it with one of these, {WAY_OUT}"
         )
     init = str(config.get("init_lora_weights", True)).lower()
     if method == "LORA" and init not in _PLAIN_INITS:
         raise UnsupportedAdapter(
             f"The initialisation {init!r} changes the base weights, so this adapter fits no base as it is. "
             "Save it again converted to plain LoRA: save_pretrained(..., "
-            f"path_initial_model_for_weight_conversion=<the adapter as it was before training>), {_WAY_OUT}"
+            f"path_initial_model_for_weight_conversion=<the adapter as it was before training>), {WAY_OUT}"
         )
     for key in sorted(config.keys() - HARMLESS - _READ[method]):
         if config[key] not in (None, False, "none", "", {}, []):
             raise UnsupportedAdapter(
                 f"{_NAMES.get(key, key)} ({key}: {str(config[key])[:80]}) cannot be served from a slot. "
-                f"Train again without it, {_WAY_OUT}"
+                f"Train again without it, {WAY_OUT}"
             )
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hub.api import HeadKind
-from hub.engine.peft_config import rank_and_scaling, refuse_method
+from hub.engine.peft_config import WAY_OUT, rank_and_scaling, refuse_method
 from hub.engine.protocol import AdapterWeights, LayerUpdate
 from hub.errors import BadAdapter, UnsupportedAdapter
 
@@ -73,10 +73,14 @@ def _sort(tensors: Tensors) -> tuple[dict[str, dict[str, Array]], dict[str, Arra
             parts.setdefault(match["module"], {})[match["part"]] = array
         elif ".lora_embedding_" in name:
             raise UnsupportedAdapter(
-                f"LoRA on embeddings ({key}) cannot be served. Train again with linear target_modules."
+                f"LoRA on embeddings ({key}) does not fit in a slot. Train again with linear target_modules, "
+                f"{WAY_OUT}"
             )
         elif ".lora_" in name:
-            raise UnsupportedAdapter(f"Tensor {key!r} belongs to a LoRA variant that cannot be served.")
+            raise UnsupportedAdapter(
+                f"Tensor {key!r} belongs to a LoRA variant that does not fit in a slot. Train again "
+                f"without it, {WAY_OUT}"
+            )
         elif not any(copy in name for copy in COPIES):
             full[name.replace(".base_layer.", ".")] = array
     if not parts:

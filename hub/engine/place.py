@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from hub.api import HeadKind
 from hub.engine.heads import HeadLayer, HeadSlots
+from hub.engine.peft_config import WAY_OUT
 from hub.engine.protocol import AdapterWeights, LayerUpdate
 from hub.engine.stacks import Values
 from hub.engine.torch_backbone import TorchBackbone
@@ -109,14 +110,13 @@ class Placement:
                 if parameters.keys() != {"bias"}:
                     raise UnsupportedAdapter(
                         f"{path!r} was trained in full, and of the backbone only biases can be. Train it "
-                        "with LoRA, or ask for a merged copy of its own (serve: merged)."
+                        f"with LoRA, {WAY_OUT}"
                     )
                 _add(backbone, inside, _bias_shift(self.layers[inside], parameters, path))
             elif not _ignored(weights.kind, path):
                 raise UnsupportedAdapter(
                     f"{path!r} was trained in full, and it belongs neither to a {weights.kind} head nor to a "
-                    "layer that a slot can change. Train it with LoRA, or ask for a merged copy (serve: "
-                    "merged)."
+                    f"layer that a slot can change. Train it with LoRA, {WAY_OUT}"
                 )
 
     def _inside(self, path: str, head: HeadSlots | None) -> str | None:
@@ -170,7 +170,7 @@ def _by_layer(full: Mapping[str, Array]) -> dict[str, dict[str, Tensor]]:
 def _whole(layer: HeadLayer, changed: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return all parameters of a head's layer: those that changed, and the base's own for the others."""
     own = {name: value.detach().float().cpu() for name, value in layer.module.named_parameters(recurse=False)}
-    return own | changed
+    return {**own, **changed}
 
 
 def _add(layers: dict[str, dict[str, Tensor]], path: str, parts: Mapping[str, Tensor]) -> None:

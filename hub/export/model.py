@@ -8,18 +8,18 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import torch
-import transformers
 from peft import PeftModel
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from hub.api import HeadKind
 from hub.bases.base import Base
-from hub.errors import BadAdapter, BadBase, UnsupportedFormat
-from hub.export.folder import auto_class
+from hub.engine.loading import quiet
+from hub.engine.merge import merge as merge_with_peft
+from hub.engine.peft_model import head_model, known_warnings
+from hub.errors import BadAdapter, BadBase, UnsupportedAdapter, UnsupportedFormat
 from hub.store.manifest import Serving
 from hub.store.records import Version
-from hub.training.model import load_base, quiet
 
 if TYPE_CHECKING:
     from hub.export.parity import Array
@@ -34,7 +34,6 @@ OUTPUTS: Mapping[HeadKind, tuple[str, ...]] = {
     HeadKind.EMBEDDING: ("embedding",),  # [B, H]
     HeadKind.GENERATE: ("logits",),  # [B, T, V]
 }
-_POOLER = "pooler."
 
 
 class Standalone(nn.Module):
@@ -72,15 +71,18 @@ def load_peft(base: Base, version: Version, tokenizer: PreTrainedTokenizerBase) 
     model = _load(base, serving)
     if model.config.pad_token_id is None:  # else decoders with a head take one row at a time
         model.config.pad_token_id = pad_token(tokenizer)
-    with quiet(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # such as of layers to exclude that are not there
+    with quiet(), known_warnings():
         warnings.filterwarnings("error", message="Found missing adapter keys", category=UserWarning)
         try:
             adapted: PeftModel = PeftModel.from_pretrained(model, version.path).eval()
         except UserWarning as warning:
             raise BadAdapter(f"{version.ref} does not fit its base: {str(warning)[:300]}") from None
     if adapted.active_peft_config.is_prompt_learning:
-        raise _unmergeable(adapted, "it adds tokens to the input")
+        method = adapted.active_peft_config.peft_type.value
+        raise UnsupportedFormat(
+            f"A {method} adapter cannot be merged into its base: it adds tokens to the input. Use --format "
+            "peft."
+        )
     return adapted
 
 
@@ -91,17 +93,16 @@ def merge(adapted: PeftModel, serving: Serving) -> PreTrainedModel:
         UnsupportedFormat: PEFT cannot merge this kind of adapter.
     """
     try:
-        with quiet():
-            merged: PreTrainedModel = adapted.merge_and_unload(safe_merge=True)
-    except (NotImplementedError, ValueError) as error:
-        raise _unmergeable(adapted, str(error)) from error
+        merged = merge_with_peft(adapted)
+    except UnsupportedAdapter as error:
+        raise UnsupportedFormat(f"{error} Use --format peft.") from error
     if serving.labels and serving.head in (HeadKind.SEQUENCE, HeadKind.TOKEN):
         merged.config.id2label = dict(enumerate(serving.labels))
         merged.config.label2id = {label: index for index, label in enumerate(serving.labels)}
     if serving.head is HeadKind.SEQUENCE:
         several = bool(serving.settings.get("multi_label"))
         merged.config.problem_type = f"{'multi' if several else 'single'}_label_classification"
-    return merged.eval()
+    return merged
 
 
 @torch.inference_mode()
@@ -125,22 +126,9 @@ def pad_token(tokenizer: PreTrainedTokenizerBase) -> int:
     return next(token for token in (tokenizer.pad_token_id, tokenizer.eos_token_id, 0) if token is not None)
 
 
-def _unmergeable(adapted: PeftModel, why: str) -> UnsupportedFormat:
-    method = adapted.active_peft_config.peft_type.value
-    return UnsupportedFormat(f"A {method} adapter cannot be merged into its base: {why}. Use --format peft.")
-
-
 def _load(base: Base, serving: Serving) -> PreTrainedModel:
-    name = auto_class(serving.head, base)
-    if name not in ("AutoModel", "AutoModelForSeq2SeqLM"):
-        return load_base(base, serving.head, len(serving.labels))
-    factory = getattr(transformers, name)
-    settings = {"dtype": torch.float32, "local_files_only": True}
-    with quiet():
-        model, report = factory.from_pretrained(base.path, output_loading_info=True, **settings)
-    missing = sorted(report["missing_keys"])
-    if any(not key.startswith(_POOLER) for key in missing):
-        raise BadBase(f"Base {base.name!r} lacks weights: {', '.join(missing[:3])}. Pull it again.")
-    if missing:
-        model.pooler = None
+    model, missing = head_model(base, serving.head, len(serving.labels))
+    inside = "" if serving.head is HeadKind.EMBEDDING else f"{model.base_model_prefix}."
+    if lacking := sorted(name for name in missing if name.startswith(inside)):
+        raise BadBase(f"Base {base.name!r} lacks weights: {', '.join(lacking[:3])}. Pull it again.")
     return model

@@ -77,11 +77,11 @@ class CatalogClient:
         }
 
     def _check(self, version: Version) -> None:
-        """Refuse what a server could not serve, as far as that can be told without loading the base."""
+        """Refuse what a server could not serve, as far as that can be told without an engine."""
         serving = version.manifest.serving
         self._registry.spec(serving.task)
-        self._store.bases.by_fingerprint(serving.base.fingerprint)
-        read_weights(version, self._settings.home / SCRATCH)
+        base = self._store.bases.by_fingerprint(serving.base.fingerprint)
+        read_weights(version, self._settings.home / SCRATCH, base)
 
 
 class _LocalRuntime:

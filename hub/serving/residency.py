@@ -14,9 +14,10 @@ from pathlib import Path
 import numpy as np
 
 from hub.api import HeadKind
-from hub.engine.peft_format import parse
+from hub.bases.base import Base
 from hub.engine.protocol import BARE_SLOT, AdapterWeights, EngineRow
 from hub.engine.slots import Lease, Reservation, SlotState, SlotTable, SlotView
+from hub.engine.weights import weights_of
 from hub.errors import BadAdapter, EngineFailed, HubError, Overloaded
 from hub.serving.lanes import Lane, Lanes
 from hub.serving.meter import Meter
@@ -118,7 +119,7 @@ class Residency:
         """Put a version into a slot; False if it is there already."""
         if lane.slots.state(version.sha256) is SlotState.RESIDENT:
             return False
-        weights = read_weights(version, self._scratch)
+        weights = read_weights(version, self._scratch, lane.base)
         lane.engine.check(weights)
         reservation = _reserve(lane.slots, version.sha256)
         if reservation is None:  # it was draining, and is resident again
@@ -164,11 +165,12 @@ def _busy(slots: SlotTable) -> list[SlotView]:
     return [view for view in slots.view() if view.state is SlotState.RESIDENT and not view.pinned]
 
 
-def read_weights(version: Version, scratch: Path) -> AdapterWeights:
-    """Copy a version's files aside, check the copy against the version's hash, and parse it.
+def read_weights(version: Version, scratch: Path, base: Base) -> AdapterWeights:
+    """Copy a version's files aside, check the copy against the version's hash, and parse or merge it.
 
     Raises:
         BadAdapter: the files are gone, were altered, or are not a sound adapter.
+        EngineFailed: the base that it is to be merged into could not be loaded.
     """
     serving = version.manifest.serving
     scratch.mkdir(parents=True, exist_ok=True)
@@ -185,12 +187,14 @@ def read_weights(version: Version, scratch: Path) -> AdapterWeights:
                 "catalog. Import or train it again."
             )
         files = read_adapter(folder)
-    return parse(
+    return weights_of(
+        base,
         files.config,
         files.tensors,
         kind=serving.head,
         num_labels=len(serving.labels),
         sha256=version.sha256,
+        merged=serving.merged,
     )
 
 
@@ -203,5 +207,5 @@ def _probe(lane: Lane, slot: int, weights: AdapterWeights, version: Version) -> 
         raise BadAdapter(f"{version.ref} answers a probe with NaN or infinity. Train it again.")
     adapted, bare = outputs[-2].values, outputs[-1].values
     same = adapted is not None and bare is not None and np.array_equal(adapted, bare)
-    if same or not any(update.changes for update in weights.layers.values()):
+    if same or not (weights.merged or any(update.changes for update in weights.layers.values())):
         raise BadAdapter(f"{version.ref} changes nothing: it answers as the bare base does. Train it first.")

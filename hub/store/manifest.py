@@ -41,6 +41,11 @@ class Serving(Model):
     labels: tuple[str, ...] = ()
     settings: dict[str, Any] = Field(default_factory=dict)
     max_length: int = Field(128, gt=0)
+    merged: bool = Field(
+        False,
+        exclude_if=lambda merged: not merged,  # contents from before it was there keep their hash
+        description="Served from a copy of the base with the adapter merged into it, instead of from a slot.",
+    )
 
 
 class Manifest(Model):

@@ -129,9 +129,10 @@ class Store(Deployments):
         labels: Sequence[str] = (),
         settings: Mapping[str, Any] | None = None,
         max_length: int = 128,
+        merged: bool = False,
         check: Check | None = None,
     ) -> Version:
-        """Store an adapter that plain PEFT saved.
+        """Store an adapter that plain PEFT saved; `merged`: to be served from a copy of the base of its own.
 
         `head` None is told from PEFT's task_type; without `labels` they are `label_0`, `label_1`...
         as many as the head has rows.
@@ -150,11 +151,16 @@ class Store(Deployments):
             labels=labels_of(files, kind, tuple(labels)),
             settings=dict(settings or {}),
             max_length=min(max_length, base.max_length),
+            merged=merged,
         )
         return self.add(name, folder, serving, origin="imported", check=check)
 
-    def import_version(self, folder: Path, name: str, *, check: Check | None = None) -> Version:
+    def import_version(
+        self, folder: Path, name: str, *, merged: bool = False, check: Check | None = None
+    ) -> Version:
         """Store a folder that carries our manifest, such as an exported or a shipped one.
+
+        `merged`: to be served from a copy of the base of its own, whatever the manifest says.
 
         Raises:
             BaseMismatch: its base is not on this machine (says how to pull it), or is not the one stated.
@@ -169,9 +175,10 @@ class Store(Deployments):
                 f"Run: hub base pull {base.source}. {error}"
             ) from None
         check_fit(read_adapter(folder), here)
+        serving = manifest.serving.model_copy(update={"merged": merged or manifest.serving.merged})
         about = manifest.model_dump(exclude={"schema_version", "serving", "created", "origin", "data"})
         return self.add(
-            name, folder, manifest.serving, origin=manifest.origin, check=check, data=manifest.data, **about
+            name, folder, serving, origin=manifest.origin, check=check, data=manifest.data, **about
         )
 
     def export(self, ref: VersionRef | str, folder: Path) -> Path:

@@ -103,6 +103,7 @@ def make_plan(
         labels=_head_labels(recipe, loaded, dataset, settings, max_length),
         settings=settings,
         max_length=max_length,
+        merged=recipe.serve == "merged",
     )
     return Plan(recipe, loaded, base, dataset, serving)
 

@@ -200,6 +200,11 @@ class Recipe(Model):
     max_length: int | None = Field(None, ge=8, description="Tokens of one row; none: the task's default.")
     method: Method = Field(Method(), description="What is trained on the frozen base.")
     train: Train = Field(Train(), description="How long and how fast.")
+    serve: Literal["slot", "merged"] = Field(
+        "slot",
+        description="slot shares the base with all other adapters; merged has a copy of the base of its own, "
+        "which takes the memory of what the adapter changed and runs its rows apart.",
+    )
     deploy: Deploy = Field(Deploy(), description="The gate of `hub train --deploy`.")
 
     _origin: Origin = PrivateAttr(default_factory=Origin)

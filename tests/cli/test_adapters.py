@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -95,14 +96,56 @@ def test_an_adapter_whose_head_the_task_does_not_have_is_refused(tickets: Path) 
     assert stored() == []
 
 
-def test_a_method_that_cannot_be_served_is_refused(
-    made: tuple[Base, Path], tickets: Path, tmp_path: Path
+@pytest.mark.parametrize(
+    ("settings", "named"),
+    [
+        ({"trainable_token_indices": {"word_embeddings": [4, 7]}}, "trained token embeddings"),
+        ({"modules_to_save": ["layer.1.output.dense"]}, "output.dense' was trained in full"),
+    ],
+)
+def test_what_fits_in_no_slot_is_refused_and_served_from_a_merged_copy_when_asked(
+    made: tuple[Base, Path], tickets: Path, tmp_path: Path, settings: dict[str, object], named: str
 ) -> None:
     from hub.testing.tiny import tiny_adapter
 
-    dora = tiny_adapter(made[0], tmp_path / "dora", kind=HeadKind.SEQUENCE, labels=("a", "b"), use_dora=True)
-    message = refused(UnsupportedAdapter, "import", dora, "--task", "classification", "--base", "tiny")
-    assert "DoRA" in message
+    folder = tiny_adapter(made[0], tmp_path / "odd", kind=HeadKind.SEQUENCE, labels=("a", "b"), **settings)
+    common = ("import", folder, "--task", "classification", "--base", "tiny")
+    message = refused(UnsupportedAdapter, *common)
+    assert named in message
+    assert "--merged at import" in message
+    assert stored() == []
+    assert hub(*common, "--merged").exit_code == 0
+    assert json.loads(hub("show", "odd", "--json").stdout)["manifest"]["serving"]["merged"] is True
+    assert "a merged copy of the base" in hub("show", "odd").stdout
+
+
+def test_a_merged_adapter_is_deployed_and_answers(
+    tickets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HUB_SERVE__ENGINE", "torch")
+    plain = ("import", tickets, "plain", "--task", "classification", "--base", "tiny", "--labels", LABELS)
+    assert hub(*plain).exit_code == 0
+    assert hub("export", "plain", tmp_path / "out").exit_code == 0
+    assert hub("import", tmp_path / "out", "copy", "--merged").exit_code == 0
+    store = Store(find_home())
+    assert store.get("copy").sha256 != store.get("plain").sha256
+    scores = {}
+    for name in ("plain", "copy"):
+        assert CliRunner().invoke(app, ["deploy", name, "--as", name]).exit_code == 0
+        answer = CliRunner().invoke(app, ["predict", name, "the app crashes", "--json"])
+        assert answer.exit_code == 0, answer.output
+        scores[name] = json.loads(answer.stdout)["scores"]
+    assert scores["copy"] == pytest.approx(scores["plain"], abs=1e-4)
+    assert len(set(scores["copy"].values())) == 3
+
+
+def test_a_merged_adapter_that_cannot_be_merged_is_refused(tickets: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "odd"
+    shutil.copytree(tickets, folder)
+    config = json.loads((folder / "adapter_config.json").read_text())
+    (folder / "adapter_config.json").write_text(json.dumps(config | {"peft_type": "XLORA"}))
+    common = ("import", folder, "--task", "classification", "--base", "tiny", "--merged")
+    assert "XLORA" in refused(UnsupportedAdapter, *common)
     assert stored() == []
 
 

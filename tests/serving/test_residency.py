@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+import shutil
 import threading
 
 import numpy as np
@@ -87,21 +89,42 @@ def test_an_adapter_for_a_base_that_is_not_here_is_refused(add, resident, home) 
         resident.ensure(version).result(10)
 
 
-def test_weights_under_another_hash_are_refused(add, tmp_path) -> None:
+def test_weights_under_another_hash_are_refused(add, home, tmp_path) -> None:
     first, second = add(seed=1), add(seed=2)
     swapped = dataclasses.replace(first, path=second.path)
     with pytest.raises(BadAdapter, match="altered"):
-        read_weights(swapped, tmp_path)
+        read_weights(swapped, tmp_path, home.base)
 
 
-def test_a_changed_label_order_is_another_content(add, tmp_path) -> None:
+def test_a_changed_label_order_is_another_content(add, home, tmp_path) -> None:
     version = add(seed=1)
     serving = version.manifest.serving.model_copy(update={"labels": ("positive", "negative")})
     relabelled = dataclasses.replace(
         version, manifest=version.manifest.model_copy(update={"serving": serving})
     )
     with pytest.raises(BadAdapter, match="altered"):
-        read_weights(relabelled, tmp_path)
+        read_weights(relabelled, tmp_path, home.base)
+
+
+def test_a_version_that_asks_for_it_is_merged_when_it_is_loaded(add, home, tmp_path, resident) -> None:
+    plain = add(seed=1)
+    folder = tmp_path / "adapter"
+    shutil.copytree(plain.path, folder)
+    config = json.loads((folder / "adapter_config.json").read_text())
+    config["target_modules"] = ["layer.0.attention.self.query"]
+    (folder / "adapter_config.json").write_text(json.dumps(config))
+    serving = plain.manifest.serving.model_copy(update={"merged": True})
+    version = home.store.add("mood", folder, serving, origin="imported")
+    weights = read_weights(version, tmp_path, home.base)
+    assert weights.merged
+    assert weights.layers == {}
+    assert sorted(weights.full) == [
+        "bert.encoder.layer.0.attention.self.query.weight",
+        "classifier.bias",
+        "classifier.weight",
+    ]
+    resident.ensure(version).result(30)
+    assert resident.lease(version)
 
 
 def test_a_request_for_a_version_that_cannot_be_loaded_says_why(add, start, store) -> None:

@@ -43,6 +43,21 @@ def test_a_version_carries_what_it_was_stored_with(store: Store, peft_folder, se
     assert version.created.tzinfo is not None
 
 
+def test_a_manifest_from_before_there_were_merged_copies_keeps_its_hash(serving: Serving) -> None:
+    before = serving.model_dump(mode="json")
+    assert sorted(before) == ["base", "head", "labels", "max_length", "settings", "task"]
+    assert Serving.model_validate(before) == serving
+    assert serving.merged is False
+
+
+def test_how_a_version_is_served_is_part_of_its_content(store: Store, peft_folder, serving: Serving) -> None:
+    folder, merged = peft_folder(), serving.model_copy(update={"merged": True})
+    first, second = (store.add("x", folder, each, origin="imported") for each in (serving, merged))
+    assert first.sha256 != second.sha256
+    assert [version.manifest.serving.merged for version in Store(store.home).versions("x")] == [False, True]
+    assert json.loads((second.path / "manifest.json").read_bytes())["serving"]["merged"] is True
+
+
 def test_only_the_two_adapter_files_are_taken(store: Store, peft_folder, serving: Serving) -> None:
     folder = peft_folder()
     (folder / "notes.txt").write_text("private")

@@ -264,6 +264,14 @@ def test_weights_may_be_stored_in_fp32_and_some_layers_alone_trained(
     assert all(".query." in name or ".value." in name for name in lora)
 
 
+def test_a_recipe_may_ask_for_a_merged_copy(make_recipe: RecipeMaker, run: Trainer) -> None:
+    slotted = run(make_recipe(SENTIMENT, "train.max_steps=2", a_csv=REVIEWS))
+    merged = run(make_recipe(SENTIMENT, "train.max_steps=2", "serve=merged", a_csv=REVIEWS))
+    assert (slotted.version.manifest.serving.merged, merged.version.manifest.serving.merged) == (False, True)
+    with pytest.raises(BadRecipe, match="--set serve: must be 'slot' or 'merged', not 'alone'"):
+        make_recipe(SENTIMENT, "serve=alone", a_csv=REVIEWS)
+
+
 def test_a_run_that_failed_after_training_is_resumed_without_training_again(
     make_recipe: RecipeMaker, run: Trainer
 ) -> None:

@@ -34,7 +34,7 @@ class Serve(Model):
 
     host: str = Field("127.0.0.1", description="Address to bind; beyond loopback, keys are required.")
     port: int = Field(3000, ge=0, le=65535)
-    engine: Literal["auto", "onnx", "torch", "fake"] = "auto"
+    engine: Literal["auto", "onnx", "onnx-int8", "torch", "torch-bf16", "fake"] = "auto"
     device: str = Field("auto", description="auto, cpu, cuda, cuda:N or mps.")
     slots: int = Field(32, ge=1, le=100_000, description="Adapters resident at once on each base.")
     threads: int = Field(0, ge=0, description="Threads of one forward; 0: all cores.")

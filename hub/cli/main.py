@@ -6,7 +6,20 @@ import os
 
 import typer
 
-from hub.cli import adapters, base, deploy, export, init, plugins, predict, quickstart, serve, status, train
+from hub.cli import (
+    adapters,
+    base,
+    bench,
+    deploy,
+    export,
+    init,
+    plugins,
+    predict,
+    quickstart,
+    serve,
+    status,
+    train,
+)
 from hub.cli.output import fail
 from hub.errors import HostFault, HubError
 
@@ -21,7 +34,20 @@ app = typer.Typer(
     add_completion=False,
 )
 
-for module in (init, base, plugins, train, adapters, export, serve, deploy, predict, status, quickstart):
+for module in (
+    init,
+    base,
+    plugins,
+    train,
+    adapters,
+    export,
+    bench,
+    serve,
+    deploy,
+    predict,
+    status,
+    quickstart,
+):
     module.register(app)
 
 
@@ -29,6 +55,8 @@ def main() -> None:
     """Run the command line; an expected error is one line and exit status 1."""
     # Threads of torch that wait by spinning slow training several times over once anything else runs.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    if os.environ.get("GOMP_TEST"):
+        os.environ["GOMP_SPINCOUNT"] = os.environ["GOMP_TEST"]
     try:
         app()
     except HubError as error:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -12,6 +14,8 @@ import typer
 from hub.cli.output import JSON_FLAG, print_json, say, table
 
 if TYPE_CHECKING:
+    from hub.api import HeadKind
+    from hub.bases.base import Base
     from hub.registry.host import Registry
     from hub.store.manifest import Serving
     from hub.store.records import Version
@@ -90,7 +94,7 @@ def import_(  # noqa: PLR0913, PLR0917 - one for each thing that a PEFT folder d
 
     settings = load_settings()
     store, registry = Store(settings.home), Registry.of(settings)
-    name = name or folder.resolve().name
+    name, converted_from = name or folder.resolve().name, ""
     if (folder / MANIFEST_FILE).is_file() and not task:
         version = store.import_version(folder, name, merged=merged, check=_check(registry, store))
     elif not task or not base:
@@ -100,21 +104,26 @@ def import_(  # noqa: PLR0913, PLR0917 - one for each thing that a PEFT folder d
         )
     else:
         loaded = registry.task(task)
-        version = store.import_peft(
-            folder,
-            name,
-            task=task,
-            head=None if read_config(folder).get("task_type") else loaded.spec.head,
-            base=store.bases.get(base),
-            labels=[label.strip() for label in labels.split(",") if label.strip()],
-            settings=_options(loaded.task.options, option or []),
-            max_length=max_length or loaded.task.max_length,
-            merged=merged,
-            check=_check(registry, store),
-        )
+        head = None if read_config(folder).get("task_type") else loaded.spec.head
+        on = store.bases.get(base)
+        with _plain(folder, on, head, merged) as (source, converted_from):
+            version = store.import_peft(
+                source,
+                name,
+                task=task,
+                head=head,
+                base=on,
+                labels=[label.strip() for label in labels.split(",") if label.strip()],
+                settings=_options(loaded.task.options, option or []),
+                max_length=max_length or loaded.task.max_length,
+                merged=merged,
+                check=_check(registry, store),
+            )
     if as_json:
-        print_json(_summary(version, _live(store)))
+        print_json({**_summary(version, _live(store)), "converted_from": converted_from})
         return
+    if converted_from:
+        say(f"Converted from {converted_from}, which changes the base, to plain LoRA of twice the rank.")
     say(f"Stored [bold]{version.ref}[/] for the task {version.manifest.serving.task}.")
     say(f"Next: hub deploy {version.ref} --as {version.name}")
 
@@ -174,6 +183,26 @@ def _live(store: Store) -> dict[str, list[str]]:
     for deployment in store.deployments():
         live.setdefault(str(deployment.stable.ref), []).append(deployment.name)
     return live
+
+
+@contextmanager
+def _plain(folder: Path, base: Base, head: HeadKind | None, merged: bool) -> Iterator[tuple[Path, str]]:
+    """Yield the folder to import, and what its adapter was converted from: "" if it is the folder itself."""
+    from hub.store.peft_folder import head_of, head_rows
+    from hub.store.plain_lora import changed_base, to_plain_lora
+    from hub.store.weights import read_adapter, write_adapter
+
+    files = read_adapter(folder)
+    init = changed_base(files.config)
+    if merged or not init:
+        yield folder, ""
+        return
+    from hub.engine.initial import initial_tensors
+
+    initial = initial_tensors(base, files.config, kind=head or head_of(files), num_labels=head_rows(files))
+    with TemporaryDirectory(prefix="hub-convert-") as aside:
+        write_adapter(Path(aside), to_plain_lora(files, initial))
+        yield Path(aside), init
 
 
 def _check(registry: Registry, store: Store) -> Any:

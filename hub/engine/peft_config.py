@@ -69,9 +69,10 @@ _NAMES = {
 }
 # Initialisations that leave the base as it was, so that B A is the whole update.
 _PLAIN_INITS = frozenset({"true", "false", "gaussian", "eva", "orthogonal"})
+_CONVERTED = frozenset({"pissa", "olora"})  # those that follow from the base alone
 SAVE_CONVERTED = (
     "Save it again converted to plain LoRA: save_pretrained(..., path_initial_model_for_weight_conversion="
-    "<the adapter as it was before training>)."
+    "<the adapter as it was before training>), which in PEFT 0.21 leaves out a trained head."
 )
 WAY_OUT = "or ask for a merged copy of its own (serve: merged in the recipe, --merged at import)."
 
@@ -91,10 +92,14 @@ def refuse_method(config: Mapping[str, Any]) -> None:
         )
     init = str(config.get("init_lora_weights", True)).lower()
     if method == "LORA" and init not in _PLAIN_INITS:
+        way_out = (
+            f"hub adapters import converts it from a plain PEFT folder, {WAY_OUT}"
+            if init in _CONVERTED
+            else ""
+        )
         raise UnsupportedAdapter(
             f"The initialisation {init!r} changes the base weights, so this adapter fits no base as it is. "
-            "Save it again converted to plain LoRA: save_pretrained(..., "
-            f"path_initial_model_for_weight_conversion=<the adapter as it was before training>), {WAY_OUT}"
+            f"{way_out or SAVE_CONVERTED}"
         )
     for key in sorted(config.keys() - HARMLESS - _READ[method]):
         if config[key] not in (None, False, "none", "", {}, []):

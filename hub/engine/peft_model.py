@@ -33,7 +33,7 @@ from hub.errors import BadAdapter, EngineFailed, UnsupportedAdapter
 if TYPE_CHECKING:
     from hub.engine.protocol import Array
 
-__all__ = ["HeadModel", "adapt", "head_model", "known_warnings"]
+__all__ = ["HeadModel", "adapt", "fresh_adapter", "head_model", "known_warnings"]
 
 _FACTORIES: Mapping[HeadKind, Any] = {
     HeadKind.SEQUENCE: AutoModelForSequenceClassification,
@@ -192,16 +192,10 @@ def adapt(model: PreTrainedModel, config: Mapping[str, Any], tensors: Mapping[st
         UnsupportedAdapter: the method is none that PEFT can merge, or its config asks for more than that.
         BadAdapter: config and tensors are not those of one adapter on this model.
     """
-    wanted = _read_config(config)
+    adapted = fresh_adapter(model, config)
     state = {name: torch.from_numpy(array.copy()) for name, array in tensors.items()}
-    with quiet(), known_warnings():
-        try:
-            adapted = peft.get_peft_model(model, wanted)
-            result = peft.set_peft_model_state_dict(adapted, state)
-        except (ValueError, TypeError, KeyError, IndexError, RuntimeError, AttributeError) as error:
-            raise BadAdapter(
-                f"PEFT cannot put this {method_of(config)} adapter on the base: {str(error)[:300]}"
-            ) from error
+    with quiet(), known_warnings(), _put_on_base(config):
+        result = peft.set_peft_model_state_dict(adapted, state)
     own = {name for name, _ in adapted.named_parameters() if f".{_ADAPTER}" in name and _DERIVED not in name}
     if missing := sorted(own.intersection(result.missing_keys)):
         raise BadAdapter(f"The adapter lacks tensors that its config asks for: {', '.join(missing[:3])}.")
@@ -213,6 +207,16 @@ def adapt(model: PreTrainedModel, config: Mapping[str, Any], tensors: Mapping[st
     return adapted.eval()
 
 
+def fresh_adapter(model: PreTrainedModel, config: Mapping[str, Any]) -> PeftModel:
+    """Put an adapter on a model as it is before training, as far as that does not depend on chance.
+
+    Raises: as `adapt`.
+    """
+    wanted = _read_config(config)
+    with quiet(), known_warnings(), _put_on_base(config):
+        return peft.get_peft_model(model, wanted)
+
+
 @contextmanager
 def known_warnings() -> Iterator[None]:
     """Leave out what PEFT warns of when it is as it should be here."""
@@ -221,6 +225,16 @@ def known_warnings() -> Iterator[None]:
         # PEFT 0.21 reads an attribute that transformers 5.23 deprecates.
         warnings.filterwarnings("ignore", message="`is_gradient_checkpointing`", category=FutureWarning)
         yield
+
+
+@contextmanager
+def _put_on_base(config: Mapping[str, Any]) -> Iterator[None]:
+    try:
+        yield
+    except (ValueError, TypeError, KeyError, IndexError, RuntimeError, AttributeError) as error:
+        raise BadAdapter(
+            f"PEFT cannot put this {method_of(config)} adapter on the base: {str(error)[:300]}"
+        ) from error
 
 
 def _read_config(config: Mapping[str, Any]) -> PeftConfig:

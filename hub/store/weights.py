@@ -17,7 +17,15 @@ if TYPE_CHECKING:
 
     Array = npt.NDArray[np.float32]
 
-__all__ = ["CONFIG_FILE", "WEIGHTS_FILE", "AdapterFiles", "read_adapter", "read_config", "read_tensors"]
+__all__ = [
+    "CONFIG_FILE",
+    "WEIGHTS_FILE",
+    "AdapterFiles",
+    "read_adapter",
+    "read_config",
+    "read_tensors",
+    "write_adapter",
+]
 
 CONFIG_FILE = "adapter_config.json"
 WEIGHTS_FILE = "adapter_model.safetensors"
@@ -102,6 +110,15 @@ def read_tensors(path: Path) -> dict[str, Array]:
     if not tensors:
         raise BadAdapter(f"{path.name} holds no tensors.")
     return tensors
+
+
+def write_adapter(folder: Path, files: AdapterFiles) -> None:
+    """Write what `read_adapter` reads, in float32."""
+    from safetensors.numpy import save_file
+
+    text = json.dumps(dict(files.config), indent=2, sort_keys=True)
+    (folder / CONFIG_FILE).write_text(text, encoding="utf-8")
+    save_file(dict(files.tensors), folder / WEIGHTS_FILE, metadata={"format": "pt"})
 
 
 def _decode(name: str, entry: Mapping[str, Any]) -> Array:

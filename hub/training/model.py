@@ -6,13 +6,13 @@ from __future__ import annotations
 import json
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
-from peft import LoraConfig, PeftModel, TaskType, get_peft_model
+from peft import LoraConfig, PeftModel, TaskType, get_peft_model, get_peft_model_state_dict
 from safetensors.torch import load_file, save_file
 from transformers import (
     AutoConfig,
@@ -29,10 +29,13 @@ from transformers.utils import logging as transformers_logging
 from hub.api import HeadKind
 from hub.bases.base import Base
 from hub.errors import BadBase
+from hub.store.plain_lora import to_plain_lora
+from hub.store.weights import read_adapter, write_adapter
 from hub.training.recipe import Recipe
 
 __all__ = [
     "add_adapter",
+    "initial_update",
     "load_base",
     "load_tokenizer",
     "quiet",
@@ -94,7 +97,8 @@ def add_adapter(model: PreTrainedModel, recipe: Recipe, head: HeadKind) -> PeftM
     """Put a fresh LoRA adapter on the backbone; the head, if new, is trained in full.
 
     Raises:
-        BadRecipe: no module of the backbone has a name that `method.target` lists.
+        BadRecipe: no module of the backbone has a name that `method.target` lists, or `method.init` does not
+            go with the rank.
     """
     method, heads = recipe.method, _head_modules(model)
     config = LoraConfig(
@@ -106,11 +110,15 @@ def add_adapter(model: PreTrainedModel, recipe: Recipe, head: HeadKind) -> PeftM
         exclude_modules=rf"({'|'.join(map(re.escape, heads))})(\..+)?" if heads else None,
         modules_to_save=None if head is HeadKind.GENERATE else heads,
         use_rslora=method.rslora,
+        use_dora=method.dora,
+        init_lora_weights=True if method.init == "default" else method.init,
     )
     with quiet():
         try:
             return get_peft_model(model, config)
         except ValueError as error:
+            if method.init != "default" and "target" not in str(error).lower():
+                raise recipe.error("method.init", str(error).rstrip(".")) from None
             if "target" not in str(error).lower():
                 raise
             linear = (name for name, module in model.named_modules() if isinstance(module, torch.nn.Linear))
@@ -128,9 +136,22 @@ def round_weights(model: PeftModel, dtype: torch.dtype) -> None:
             parameter.data = parameter.data.to(dtype).to(parameter.dtype)
 
 
-def save_adapter(model: PeftModel, folder: Path, dtype: torch.dtype) -> None:
-    """Write a PEFT folder whose tensors are of `dtype`; equal weights make equal files."""
+def initial_update(model: PeftModel) -> dict[str, Any]:
+    """Return copies of A and B as they are before training, in arrays, by the names that PEFT saves."""
+    state = get_peft_model_state_dict(model, save_embedding_layers=False)
+    return {name: value.cpu().numpy().copy() for name, value in state.items() if ".lora_" in name}
+
+
+def save_adapter(
+    model: PeftModel, folder: Path, dtype: torch.dtype, initial: Mapping[str, Any] | None = None
+) -> None:
+    """Write a PEFT folder whose tensors are of `dtype`; equal weights make equal files.
+
+    With `initial` it is converted to plain LoRA.
+    """
     model.save_pretrained(folder, save_embedding_layers=False)
+    if initial is not None:
+        write_adapter(folder, to_plain_lora(read_adapter(folder), initial))
     config = json.loads((folder / _CONFIG).read_text(encoding="utf-8"))
     for key in ("target_modules", "modules_to_save"):  # PEFT writes sets, in any order
         if isinstance(config[key], list):

@@ -141,7 +141,20 @@ class Method(Model):
         "all-linear", description="all-linear, or a list of module name endings such as [query, value]."
     )
     rslora: bool = Field(False, description="Scale by alpha/sqrt(rank) (rsLoRA) instead of alpha/rank.")
-    stored: Literal["fp16", "fp32"] = Field("fp16", description="Precision of the stored weights.")
+    dora: bool = Field(False, description="Train the magnitude of each output apart (DoRA); slower to train.")
+    init: Literal["default", "gaussian", "orthogonal", "pissa", "olora"] = Field(
+        "default",
+        description="What the update starts from; pissa and olora start from the base's own weights and are "
+        "stored as plain LoRA of twice the rank.",
+    )
+    stored: Literal["fp16", "fp32"] = Field(
+        "fp16", description="Precision of the stored weights; always fp32 with pissa and olora."
+    )
+
+    @property
+    def changes_base(self) -> bool:
+        """Whether the base is another one while training, so that what was trained has to be converted."""
+        return self.init in ("pissa", "olora")
 
 
 class Train(Model):

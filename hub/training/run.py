@@ -20,7 +20,15 @@ from hub.training.dataset import Refused
 from hub.training.evaluate import Evaluator, forward_rows, majority_metrics
 from hub.training.examples import Item
 from hub.training.features import encodable, make_features
-from hub.training.model import add_adapter, load_base, load_tokenizer, reload, round_weights, save_adapter
+from hub.training.model import (
+    add_adapter,
+    initial_update,
+    load_base,
+    load_tokenizer,
+    reload,
+    round_weights,
+    save_adapter,
+)
 from hub.training.plan import Plan
 from hub.training.progress import Progress
 from hub.training.trainer import Fitted, fit, pick_dtype
@@ -65,6 +73,7 @@ def run(plan: Plan, refused: Refused, work: Path, progress: Progress, resume: bo
         raise BadData(f"No {which} row can be used: {refused.rows[-1].reason}")
     _begin(plan, work, resume)
     model = _new_model(plan, features)
+    initial = initial_update(model) if plan.recipe.method.changes_base else None
     fitted = fit(
         model,
         features,
@@ -75,7 +84,7 @@ def run(plan: Plan, refused: Refused, work: Path, progress: Progress, resume: bo
         progress=progress,
         resume=resume,
     )
-    stored = _stored(plan, model, tokenizer, held_out.rows[:PROBES], work / ADAPTER)
+    stored = _stored(plan, model, initial, tokenizer, held_out.rows[:PROBES], work / ADAPTER)
     targets = [row.get("labels") for row in features]
     return Outcome(
         metrics=held_out.run(stored, progress).metrics,
@@ -115,12 +124,21 @@ def _new_model(plan: Plan, features: Sequence[Features]) -> PeftModel:
 
 
 def _stored(
-    plan: Plan, model: PeftModel, tokenizer: Tokenizer, probes: Sequence[Row], folder: Path
+    plan: Plan,
+    model: PeftModel,
+    initial: Mapping[str, Any] | None,
+    tokenizer: Tokenizer,
+    probes: Sequence[Row],
+    folder: Path,
 ) -> PeftModel:
-    """Write the adapter, load it again on a fresh base, and check that both give the same scores."""
-    dtype = torch.float16 if plan.recipe.method.stored == "fp16" else torch.float32
+    """Write the adapter, load it again on a fresh base, and check that both give the same scores.
+
+    With `initial` it is converted, and not rounded: what was taken out of the base was not.
+    """
+    half = plan.recipe.method.stored == "fp16" and initial is None
+    dtype = torch.float16 if half else torch.float32
     round_weights(model, dtype)
-    save_adapter(model, folder, dtype)
+    save_adapter(model, folder, dtype, initial)
     stored = reload(folder, plan.base, plan.head, len(plan.serving.labels), model.device)
     difference = _largest_difference(model, stored, tokenizer, probes)
     if not difference <= PARITY:

@@ -119,6 +119,22 @@ def test_what_fits_in_no_slot_is_refused_and_served_from_a_merged_copy_when_aske
     assert "a merged copy of the base" in hub("show", "odd").stdout
 
 
+def test_an_adapter_that_changed_the_base_is_converted_unless_it_is_merged(
+    made: tuple[Base, Path], tickets: Path, tmp_path: Path
+) -> None:
+    from hub.testing.tiny import tiny_adapter
+
+    folder = tiny_adapter(
+        made[0], tmp_path / "odd", kind=HeadKind.SEQUENCE, labels=("a", "b"), init_lora_weights="pissa"
+    )
+    common = ("import", folder, "--task", "classification", "--base", "tiny")
+    assert "Converted from pissa" in hub(*common).stdout
+    config = json.loads((Store(find_home()).get("odd").path / "adapter_config.json").read_text())
+    assert (config["r"], config["init_lora_weights"]) == (8, True)
+    told = [json.loads(hub(*common, *more, "--json").stdout) for more in ((), ("--merged",))]
+    assert [(each["version"], each["converted_from"]) for each in told] == [("odd@1", "pissa"), ("odd@2", "")]
+
+
 def test_a_merged_adapter_is_deployed_and_answers(
     tickets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -101,7 +101,7 @@ def test_half_precision_is_widened(saved):
         ({"bias": "all"}, "trained biases"),
         ({"bias": "lora_only"}, "trained biases"),
         ({"lora_bias": True}, "trained LoRA biases"),
-        ({"init_lora_weights": "pissa"}, "'pissa' changes the base weights.*path_initial_model"),
+        ({"init_lora_weights": "pissa"}, "'pissa' changes the base weights.*hub adapters import"),
         ({"init_lora_weights": "olora"}, "'olora' changes the base weights"),
         ({"targets": ["query", "word_embeddings"]}, "LoRA on embeddings"),
         ({"trainable_token_indices": [1, 2]}, "trained token embeddings"),

@@ -18,9 +18,11 @@ from transformers import AutoTokenizer
 
 from hub.bases.base import Base
 from hub.bases.cache import Bases
+from hub.engine.peft_format import parse
 from hub.errors import BadAdapter, BadData, BadRecipe, Conflict
 from hub.registry.host import Registry
 from hub.store.store import Store
+from hub.store.weights import read_adapter
 from hub.testing.tiny import tiny_decoder, tiny_encoder
 from hub.training.evaluate import evaluate
 from hub.training.model import load_base, quiet
@@ -151,6 +153,7 @@ class _Interrupt:
     [
         (("train.dropout=0.1", "method.dropout=0.1"), 16, 12),
         (("train.checkpoint_steps=5", "train.patience=3", "train.validation_fraction=0.2"), 18, 15),
+        (("method.init=pissa",), 16, 12),
     ],
 )
 def test_a_resumed_run_ends_with_the_weights_of_one_that_was_not_interrupted(
@@ -262,6 +265,36 @@ def test_weights_may_be_stored_in_fp32_and_some_layers_alone_trained(
     lora = [name for name in tensors if "lora_" in name]
     assert len(lora) == 2 * 2 * 2
     assert all(".query." in name or ".value." in name for name in lora)
+
+
+@pytest.mark.parametrize(
+    ("settings", "rank"),
+    [
+        (("method.init=pissa",), 16),
+        (("method.init=olora", "method.rslora=true"), 16),
+        (("method.init=orthogonal",), 8),
+        (("method.init=gaussian", "method.dora=true"), 8),
+        (("method.init=pissa", "method.dora=true"), 16),
+    ],
+)
+def test_updates_may_start_otherwise_and_are_stored_as_plain_lora(
+    make_recipe: RecipeMaker, run: Trainer, settings: tuple[str, ...], rank: int
+) -> None:
+    result = run(make_recipe(SENTIMENT, *settings, a_csv=REVIEWS))
+    files = read_adapter(result.version.path)
+    weights = parse(files.config, files.tensors, kind=result.plan.head, num_labels=2, sha256="")
+    assert weights.rank == rank
+    assert ("method.dora=true" in settings) == any(
+        update.magnitude is not None for update in weights.layers.values()
+    )
+    assert result.outcome.metrics["accuracy"] > 0.9
+
+
+def test_an_initialisation_that_does_not_go_with_the_rank_is_told(
+    make_recipe: RecipeMaker, run: Trainer
+) -> None:
+    with pytest.raises(BadRecipe, match=r"--set method\.init: .*even"):
+        run(make_recipe(SENTIMENT, "method.init=orthogonal", "method.rank=3", a_csv=REVIEWS))
 
 
 def test_a_recipe_may_ask_for_a_merged_copy(make_recipe: RecipeMaker, run: Trainer) -> None:

@@ -11,6 +11,9 @@ from pathlib import Path
 __all__ = ["Shape", "Timings"]
 
 Shape = tuple[int, int]  # rows, tokens of the longest
+# A forward in torch is hundreds of calls between which it waits for the interpreter, which a server's other
+# threads want too; onnxruntime is called once. Torch has to be faster by this much to be chosen.
+INTERPRETER = 1.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,9 +24,12 @@ class Timings:
     refused: Mapping[str, str] = field(default_factory=dict)
 
     def order(self, rows: int, tokens: int) -> list[str]:
-        """Return the names of all backbones that were measured and not refused, the fastest first."""
+        """Return the names of all backbones that were measured and not refused, the preferred first."""
         names = [name for name in self.seconds if name not in self.refused and self.seconds[name]]
-        return sorted(names, key=lambda name: self.predict(name, rows, tokens))
+        return sorted(names, key=lambda name: self._cost(name, rows, tokens))
+
+    def _cost(self, name: str, rows: int, tokens: int) -> float:
+        return self.predict(name, rows, tokens) * (INTERPRETER if name.startswith("torch") else 1.0)
 
     def predict(self, name: str, rows: int, tokens: int) -> float:
         """Return seconds for a shape: per token, as the shapes measured nearby took."""
@@ -58,12 +64,17 @@ class Timings:
         try:
             found = json.loads(path.read_text(encoding="utf-8"))
             return cls(_by_name(found["seconds"]), dict(found["refused"]))
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
             return None
 
 
 def _by_name(rows: Sequence[tuple[str, int, int, float]]) -> dict[str, dict[Shape, float]]:
     seconds: dict[str, dict[Shape, float]] = {}
     for name, row_count, tokens, took in rows:
-        seconds.setdefault(str(name), {})[int(row_count), int(tokens)] = float(took)
+        shape, took_s = (int(row_count), int(tokens)), float(took)
+        if min(shape) < 1 or not 0 < took_s < math.inf:
+            raise ValueError(f"Nothing takes {took_s} s on {shape}.")
+        seconds.setdefault(str(name), {})[shape] = took_s
+    if not seconds:
+        raise ValueError("Nothing was measured.")
     return seconds

@@ -17,15 +17,19 @@ __all__ = ["fused"]
 
 
 @contextmanager
-def fused(model: PeftModel) -> Iterator[None]:
+def fused(model: PeftModel, dtype: torch.dtype | None = None) -> Iterator[None]:
     """Run plain LoRA layers without dropout as one function each while the block runs.
 
     On a CPU, PEFT's separate scaling and addition, forward and backward, each read and write a whole
-    [N, out] array; here they happen inside the matrix products.
+    [N, out] array; here they happen inside the matrix products. With `dtype` these compute in it, as
+    autocast would have them, from frozen weights that are converted once and not every step.
     """
     layers = [module for module in model.modules() if _is_plain(module)]
     for layer in layers:
-        layer.forward = partial(_forward, layer)
+        frozen = [None if p is None else p.detach() for p in (layer.base_layer.weight, layer.base_layer.bias)]
+        if dtype:
+            frozen = [None if p is None else p.to(dtype) for p in frozen]
+        layer.forward = partial(_forward, layer, *frozen)
     try:
         yield
     finally:
@@ -39,42 +43,47 @@ def _is_plain(module: Any) -> bool:
     name = module.active_adapters[0]
     return (
         type(module.base_layer) is nn.Linear
+        and not module.base_layer.weight.requires_grad
+        and not (module.base_layer.bias is not None and module.base_layer.bias.requires_grad)
         and isinstance(module.lora_dropout[name], nn.Identity)
         and not module.use_dora.get(name)
         and not module.lora_bias.get(name)
     )
 
 
-def _forward(layer: Any, x: Tensor) -> Tensor:
-    name, base = layer.active_adapters[0], layer.base_layer
+def _forward(layer: Any, weight: Tensor, bias: Tensor | None, x: Tensor) -> Tensor:
+    name = layer.active_adapters[0]
     a, b = layer.lora_A[name].weight, layer.lora_B[name].weight
-    result: Tensor = _Lora.apply(  # type: ignore[no-untyped-call]
-        x, base.weight, base.bias, a, b, layer.scaling[name]
-    )
+    result: Tensor = _Lora.apply(x, weight, bias, a, b, layer.scaling[name])  # type: ignore[no-untyped-call]
     return result
 
 
 class _Lora(torch.autograd.Function):
-    """y = x W' + bias + s (x A') B', with gradients for x, A and B; W and the bias are frozen."""
+    """y = x W' + bias + s (x A') B' in the dtype of W, which is frozen like the bias."""
 
     @staticmethod
     def forward(
         ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, a: Tensor, b: Tensor, scale: float
     ) -> Tensor:
-        rows = x.reshape(-1, x.shape[-1])  # [N, in]
-        low = rows @ a.T  # [N, r]
-        result = rows @ weight.T if bias is None else torch.addmm(bias, rows, weight.T)  # [N, out]
-        result.addmm_(low, b.T, alpha=scale)
-        ctx.save_for_backward(rows, low, weight, a, b)
+        ctx.dtypes = x.dtype, a.dtype
         ctx.shape, ctx.scale = x.shape, scale
+        with torch.autocast(x.device.type, enabled=False):
+            rows = x.reshape(-1, x.shape[-1]).to(weight.dtype)  # [N, in]
+            a, b = a.to(weight.dtype), b.to(weight.dtype)
+            low = rows @ a.T  # [N, r]
+            result = rows @ weight.T if bias is None else torch.addmm(bias, rows, weight.T)  # [N, out]
+            result.addmm_(low, b.T, alpha=scale)
+        ctx.save_for_backward(rows, low, weight, a, b)
         return result.view(*x.shape[:-1], -1)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         rows, low, weight, a, b = ctx.saved_tensors
-        grad = grad.reshape(-1, grad.shape[-1])  # [N, out]
+        of_x, of_lora = ctx.dtypes
+        grad = grad.reshape(-1, grad.shape[-1]).to(weight.dtype)  # [N, out]
         grad_low = (grad @ b).mul_(ctx.scale)  # [N, r]
         grad_x = None
         if ctx.needs_input_grad[0]:
-            grad_x = torch.mm(grad, weight).addmm_(grad_low, a).view(ctx.shape)
-        return grad_x, None, None, grad_low.T @ rows, (grad.T @ low).mul_(ctx.scale), None
+            grad_x = torch.mm(grad, weight).addmm_(grad_low, a).view(ctx.shape).to(of_x)
+        grad_a, grad_b = (grad_low.T @ rows).to(of_lora), (grad.T @ low).to(of_lora)
+        return grad_x, None, None, grad_a, grad_b.mul_(ctx.scale), None

@@ -48,6 +48,28 @@ def test_scores_and_gradients_are_those_of_peft(tmp_path: Path, kind: HeadKind, 
         torch.testing.assert_close(fused_gradients[name], gradient, rtol=1e-8, atol=1e-8)
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_in_bf16_they_are_as_close_to_fp32_as_autocast_is(tmp_path: Path, kind: HeadKind) -> None:
+    model = adapted(tmp_path / "base", kind).float()
+    exact, exact_gradients = scores_and_gradients(model)
+    with torch.autocast("cpu", torch.bfloat16):
+        plain, plain_gradients = scores_and_gradients(model)
+        with fused(model, torch.bfloat16):
+            ours, our_gradients = scores_and_gradients(model)
+
+    def off(scores: torch.Tensor, reference: torch.Tensor) -> float:
+        return float((scores.float() - reference).norm() / reference.norm())
+
+    assert 0 < off(ours, exact) <= 1.5 * off(plain, exact) + 0.01
+    assert our_gradients.keys() == exact_gradients.keys()
+    for name, gradient in our_gradients.items():
+        assert gradient.dtype is torch.float32
+        assert (
+            off(gradient, exact_gradients[name])
+            <= 1.5 * off(plain_gradients[name], exact_gradients[name]) + 0.05
+        )
+
+
 def test_layers_are_replaced_inside_the_block_alone(tmp_path: Path) -> None:
     model = adapted(tmp_path / "base", HeadKind.SEQUENCE)
     with fused(model):

@@ -81,7 +81,7 @@ class Backbones:
         self._order: Order = lambda rows, tokens: first
         self.busy = threading.Lock()
         """Held while a backbone runs: none of them may run twice at once."""
-        self._failure = ""
+        self._failure = self._unmeasured = ""
         self._closed = self._bare = False
         self._changed = threading.Condition()
         self._worker: threading.Thread | None = None
@@ -112,7 +112,7 @@ class Backbones:
     def note(self) -> str:
         """What is unusual now."""
         if self._failure or not self._worker:
-            return self._failure
+            return self._failure or self._unmeasured
         return "An ONNX graph is being made or measured; rows that need it run on torch until then."
 
     def choices(self) -> str:
@@ -196,13 +196,22 @@ class Backbones:
     def _work(self) -> None:
         while True:
             self._make_graphs()
-            if self._tune and not self._closed and not self._failure:
-                self._order = self._tune(self)
+            self._measure()
             with self._changed:
                 if self._closed or self._failure or not self._missing():
                     self._worker = None
                     self._changed.notify_all()
                     return
+
+    def _measure(self) -> None:
+        if not self._tune or self._closed or self._failure:
+            return
+        try:
+            self._order = self._tune(self)
+        except Exception as error:  # a full disk, or a backbone that fails; rows go on running as before
+            self._tune = None
+            self._unmeasured = f"Nothing was measured, and ONNX runs what it can: {error}"
+            log.warning("%s", self._unmeasured)
 
     def _make_graphs(self) -> None:
         for graph in self._missing():

@@ -40,6 +40,8 @@ class Generator:
             BadRequest: a row asks for no tokens, or its prompt leaves no room for one.
         """
         limits = [self._limit(row) for row in rows]
+        # Some bases (BART) force an end token at the limit: of the longest row, which is not the others'.
+        model.generation_config.forced_eos_token_id = None
         prompt = input_ids.shape[1] if self._continues else 1  # the decoder's start token
         tokens = model.generate(
             input_ids=input_ids,
@@ -79,7 +81,10 @@ class _RowLimits:
 
 
 def _greedy(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> GenerationConfig:
-    """Keep only the end tokens of the settings saved with the base; answers must not depend on chance."""
+    """Return what must not be left to the settings saved with the base: answers must not depend on chance.
+
+    `generate` takes what is not set here (a penalty for repetition, words never to be written) from there.
+    """
     saved = model.generation_config.eos_token_id
     ends = {*(saved if isinstance(saved, list) else [saved]), tokenizer.eos_token_id} - {None}
     pads = (tokenizer.pad_token_id, tokenizer.eos_token_id, 0)

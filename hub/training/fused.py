@@ -26,10 +26,9 @@ def fused(model: PeftModel, dtype: torch.dtype | None = None) -> Iterator[None]:
     """
     layers = [module for module in model.modules() if _is_plain(module)]
     for layer in layers:
-        frozen = [None if p is None else p.detach() for p in (layer.base_layer.weight, layer.base_layer.bias)]
-        if dtype:
-            frozen = [None if p is None else p.to(dtype) for p in frozen]
-        layer.forward = partial(_forward, layer, *frozen)
+        weight, bias = layer.base_layer.weight.detach(), layer.base_layer.bias
+        bias = None if bias is None else bias.detach().to(dtype or bias.dtype)
+        layer.forward = partial(_forward, layer, weight.to(dtype or weight.dtype), bias)
     try:
         yield
     finally:

@@ -131,7 +131,7 @@ def fit(
 
 @contextmanager
 def _attention(model: PeftModel, dtype: torch.dtype | None, lengths: Sequence[int]) -> Iterator[None]:
-    """Train short rows in bf16 on a CPU with attention as plain products, whose gradients are faster there."""
+    """Train short rows in bf16 on a CPU with attention as plain products: its gradients are faster."""
     base = model.get_base_model()
     pays = dtype and base.device.type == "cpu" and sum(lengths) <= SHORT * len(lengths)
     if not pays or base.config._attn_implementation != "sdpa":

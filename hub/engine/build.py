@@ -53,6 +53,11 @@ def build_engine(
     where = pick_device("cpu" if kind.startswith("onnx") and device == "auto" else device)
     own = tempfile.TemporaryDirectory(prefix="hub-engine-") if cache is None else None
     folder = cache or Path(str(own and own.name))
-    return assemble(
-        base, kind, slots=slots, device=where, threads=threads, cache=folder, own=own, tuning=tuning
-    )
+    try:
+        return assemble(
+            base, kind, slots=slots, device=where, threads=threads, cache=folder, own=own, tuning=tuning
+        )
+    except BaseException:
+        if own:
+            own.cleanup()
+        raise

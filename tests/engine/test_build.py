@@ -6,25 +6,51 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+import tempfile
 from dataclasses import replace
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import AutoModel, AutoModelForCausalLM, ModernBertConfig
+from transformers import AutoModel, AutoModelForCausalLM, AutoModelForSequenceClassification
 
 from hub.api import HeadKind, Row
-from hub.bases.base import BaseKind
+from hub.engine import heads, loading
 from hub.engine.build import build_engine
 from hub.engine.loading import pick_device
 from hub.engine.protocol import EngineRow
-from hub.errors import BadConfig, EngineFailed, UnsupportedAdapter
+from hub.errors import BadAdapter, BadConfig, EngineFailed, UnsupportedAdapter
 
 
-def test_auto_is_onnx_for_encoders_and_torch_for_decoders_on_a_cpu(bert, llama, engine_of):
+def test_auto_is_onnx_for_encoders_and_torch_for_the_others_on_a_cpu(bert, llama, base_of, engine_of):
     assert engine_of(bert, "auto").info().name == "onnx"
     assert engine_of(llama, "auto").info().name == "torch"
+    assert engine_of(base_of("t5"), "auto").info().name == "torch"
     assert engine_of(bert, "torch").info().name == "torch"
+
+
+@pytest.mark.parametrize("fast", [True, False])
+def test_auto_has_a_bf16_candidate_where_the_cpu_computes_in_bf16(bert, engine_of, monkeypatch, fast):
+    monkeypatch.setattr("hub.engine.assemble.computes_in_bf16", lambda device: fast)
+
+    def kinds(kind):
+        return [backbone.name for backbone in engine_of(bert, kind)._backbones.all]
+
+    bf16 = ["torch bfloat16"] if fast else []
+    assert kinds("auto") == ["onnx float32", "onnx int8", *bf16, "torch float32"]
+    assert kinds("onnx") == ["onnx float32", "torch float32"]
+    assert kinds("onnx-int8") == ["onnx int8", "onnx float32", "torch float32"]
+    assert kinds("torch") == ["torch float32"]
+
+
+def test_bf16_is_refused_where_the_cpu_does_not_compute_in_it(bert, llama, engine_of, monkeypatch):
+    monkeypatch.setattr("hub.engine.assemble.computes_in_bf16", lambda device: False)
+    for base in (bert, llama):
+        with pytest.raises(BadConfig, match=r"Device 'cpu' has no bf16 instructions here. Use torch"):
+            build_engine(base, kind="torch-bf16", slots=1, device="cpu")
+    monkeypatch.setattr("hub.engine.assemble.computes_in_bf16", lambda device: True)
+    for base in (bert, llama):
+        assert engine_of(base, "torch-bf16").info().dtype == "bfloat16"
 
 
 def test_the_fake_engine_needs_no_base(bert, tmp_path):
@@ -35,7 +61,10 @@ def test_the_fake_engine_needs_no_base(bert, tmp_path):
 @pytest.mark.parametrize(
     ("settings", "reason"),
     [
-        ({"kind": "tensorrt"}, "No engine named 'tensorrt'. There is: auto, onnx, torch, fake"),
+        (
+            {"kind": "tensorrt"},
+            "No engine named 'tensorrt'. There is: auto, onnx, onnx-int8, torch, torch-bf16, fake",
+        ),
         ({"device": "abacus"}, "No device named 'abacus'. There is: auto, cpu, cuda"),
         ({"device": "cuda:77"}, "Device 'cuda:77' cannot be used here"),
     ],
@@ -45,11 +74,11 @@ def test_what_does_not_exist_is_named(bert, settings, reason):
         build_engine(bert, slots=1, **settings)
 
 
-def test_engines_that_cannot_run_the_base_are_refused(llama):
-    with pytest.raises(BadConfig, match="onnx engine runs encoders on the CPU"):
-        build_engine(llama, kind="onnx", slots=1)
-    with pytest.raises(BadConfig, match="encoder-decoder"):
-        build_engine(replace(llama, kind=BaseKind.ENCODER_DECODER), slots=1)
+@pytest.mark.parametrize("kind", ["onnx", "onnx-int8"])
+def test_engines_that_cannot_run_the_base_are_refused(llama, base_of, kind):
+    for base, what in ((llama, "decoder"), (base_of("bart"), "encoder-decoder")):
+        with pytest.raises(BadConfig, match=f"onnx engines run encoders; .* is of kind {what}. Use torch"):
+            build_engine(base, kind=kind, slots=1)
 
 
 def test_the_cpu_is_always_a_device():
@@ -77,10 +106,10 @@ def test_a_base_without_its_weights_is_refused(bert, tmp_path):
         build_engine(base, kind="torch", slots=1)
 
 
-def test_a_base_without_a_pooler_serves_all_but_sequence_heads(bert, trained, tmp_path):
+def test_a_base_without_a_pooler_serves_all_but_sequence_heads(bert, trained, tmp_path, engine_of):
     base = copied(bert, tmp_path)
     drop_weights(base, "pooler.")
-    engine = build_engine(base, kind="torch", slots=1)
+    engine = engine_of(base, "torch", slots=1)
     with pytest.raises(UnsupportedAdapter, match="without a trained pooler"):
         engine.check(trained(bert, HeadKind.SEQUENCE, labels=2, seed=51, targets=["query"]).weights)
     span = trained(bert, HeadKind.SPAN, rank=8, seed=23)
@@ -89,35 +118,74 @@ def test_a_base_without_a_pooler_serves_all_but_sequence_heads(bert, trained, tm
     assert abs(engine.run([row])[0].values - span.alone(row.row)).max() <= 1e-4
 
 
-def test_a_head_that_cannot_be_slotted_is_refused_and_the_rest_served(bert, trained, tmp_path):
-    base = copied(bert, tmp_path)
-    AutoModel.from_config(
-        ModernBertConfig(
-            vocab_size=200, hidden_size=32, num_hidden_layers=2, num_attention_heads=4, intermediate_size=48,
-            pad_token_id=0, bos_token_id=2, eos_token_id=3, cls_token_id=2, sep_token_id=3,
-        )
-    ).save_pretrained(base.path)  # fmt: skip
-    engine = build_engine(base, kind="torch", slots=1)
-    with pytest.raises(UnsupportedAdapter, match=r"no sequence head to serve.*head\.norm\.weight"):
+def test_a_head_that_cannot_be_slotted_is_refused_and_the_rest_served(bert, trained, engine_of, monkeypatch):
+    """Of the families here none has one: let it be BERT's, with a parameter of another kind of layer."""
+
+    class Gated:
+        @staticmethod
+        def from_config(config, **settings):
+            model = AutoModelForSequenceClassification.from_config(config, **settings)
+            model.gate = torch.nn.Parameter(torch.ones(1))
+            return model
+
+    monkeypatch.setitem(heads._CLASSES, HeadKind.SEQUENCE, Gated)
+    engine = engine_of(bert, "torch", slots=1)
+    with pytest.raises(UnsupportedAdapter, match=r"no sequence head to serve: .* normalisation layers: gate"):
         engine.check(trained(bert, HeadKind.SEQUENCE, labels=2, seed=51, targets=["query"]).weights)
+    token = trained(bert, HeadKind.TOKEN, labels=2, seed=52, targets=["query"])
+    engine.write(1, token.weights)
+    row = token.row(1, 8)
+    assert abs(engine.run([row])[0].values - token.alone(row.row)).max() <= 1e-4
     [output] = engine.run([EngineRow(Row([5, 6]), 0, HeadKind.EMBEDDING)])
     assert output.values.shape == (32,)
 
 
-@pytest.mark.skipif(torch.cpu._is_avx512_bf16_supported(), reason="this CPU computes in bf16")
+def test_a_head_whose_own_layers_the_base_lacks_comes_from_the_adapter(base_of, trained, tmp_path, engine_of):
+    """ModernBERT saved as a bare backbone lacks the dense layer and norm of its heads: trained whole, then."""
+    base = copied(base_of("modernbert"), tmp_path)
+    AutoModel.from_pretrained(base.path).save_pretrained(base.path)
+    adapter = trained(base, HeadKind.SEQUENCE, labels=3, seed=53, targets=["Wqkv"])
+    assert {"head.dense.weight", "head.norm.weight"} <= adapter.weights.full.keys()
+    engine = engine_of(base, "torch", slots=1)
+    engine.write(1, adapter.weights)
+    row = adapter.row(1, 8)
+    assert abs(engine.run([row])[0].values - adapter.alone(row.row)).max() <= 1e-4
+    whole = trained(base_of("modernbert"), HeadKind.SEQUENCE, labels=3, seed=53, targets=["Wqkv"])
+    assert "head.dense.weight" not in whole.weights.full
+    with pytest.raises(BadAdapter, match=r"head\.dense\.weight \(32, 32\).*; the adapter's has classifier"):
+        engine.check(whole.weights)
+
+
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-def test_a_cpu_without_the_instructions_computes_in_fp32(llama, tmp_path, dtype):
+def test_a_cpu_without_the_instructions_computes_in_fp32(llama, tmp_path, dtype, engine_of, monkeypatch):
+    monkeypatch.setattr(loading, "computes_in_bf16", lambda device: False)
     base = copied(llama, tmp_path)
     AutoModelForCausalLM.from_pretrained(llama.path, dtype=dtype).save_pretrained(base.path)
-    assert build_engine(base, slots=1, device="cpu").info().dtype == "float32"
+    assert engine_of(base, "auto", slots=1).info().dtype == "float32"
 
 
-def test_the_onnx_engine_computes_in_fp32_whatever_the_base_was_saved_in(bert, tmp_path):
+def test_a_cpu_with_the_instructions_computes_in_what_a_decoder_was_saved_in(
+    llama, tmp_path, engine_of, monkeypatch
+):
+    monkeypatch.setattr(loading, "computes_in_bf16", lambda device: True)
+    base = copied(llama, tmp_path)
+    AutoModelForCausalLM.from_pretrained(llama.path, dtype=torch.bfloat16).save_pretrained(base.path)
+    assert engine_of(base, "auto", slots=1).info().dtype == "bfloat16"
+
+
+@pytest.mark.parametrize("kind", ["onnx", "auto", "torch"])
+def test_an_encoder_computes_in_fp32_whatever_it_was_saved_in(bert, tmp_path, engine_of, kind):
     base = copied(bert, tmp_path)
     AutoModel.from_pretrained(bert.path, dtype=torch.bfloat16).save_pretrained(base.path)
-    engine = build_engine(base, kind="onnx", slots=1)
-    assert engine.info().dtype == "float32"
-    engine.close()
+    assert engine_of(base, kind, slots=1).info().dtype == "float32"
+
+
+def test_an_engine_that_was_not_built_leaves_no_folder(bert, tmp_path, monkeypatch):
+    monkeypatch.setattr("hub.engine.assemble.computes_in_bf16", lambda device: False)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with pytest.raises(BadConfig):
+        build_engine(bert, kind="torch-bf16", slots=1, device="cpu")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_only_real_engines_import_heavy_libraries():

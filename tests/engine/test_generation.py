@@ -6,14 +6,14 @@ from __future__ import annotations
 import shutil
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from transformers import AutoTokenizer, GenerationConfig
 
 from hub.api import HeadKind, Row
 from hub.bases.base import Base
-from hub.engine.build import build_engine
 from hub.engine.protocol import Engine, EngineRow
-from hub.errors import BadAdapter, BadRequest, EngineFailed
+from hub.errors import BadAdapter, BadRequest, EngineFailed, UnsupportedAdapter
 
 
 @pytest.fixture
@@ -67,20 +67,24 @@ def test_each_row_ends_at_its_own_limit(llama, decoder, adapters, fill):
         assert long.startswith(text.rstrip("\ufffd"))
 
 
-def test_a_row_ends_at_any_end_token_of_the_base(llama, adapters, tmp_path):
+def test_a_row_ends_at_any_end_token_of_the_base(llama, adapters, tmp_path, engine_of):
     """The base's saved settings ask for sampling and name an end token; only the end token counts."""
-    row = adapters[0].row(1, 12, max_new_tokens=16)
-    whole = adapters[0].alone_text(row.row)
-    early = next(character for character in whole[1:-1] if character.isascii())  # one byte, so one token
+    rows = (adapters[0].row(1, 12, seed, max_new_tokens=16) for seed in range(20))
+    row, whole, early = next(  # a character of one byte is one token
+        (row, whole, character)
+        for row in rows
+        for whole in [adapters[0].alone_text(row.row)]
+        for character in whole[1:-1]
+        if character.isascii()
+    )
     [end] = AutoTokenizer.from_pretrained(llama.path)(early)["input_ids"]
     base = replace(llama, path=shutil.copytree(llama.path, tmp_path / "base"))
     GenerationConfig(eos_token_id=[2, end], do_sample=True, temperature=9.0).save_pretrained(base.path)
-    engine = build_engine(base, slots=1, device="cpu")
+    engine = engine_of(base, "auto", slots=1)
     engine.write(1, adapters[0].weights)
     [text] = texts(engine, [row])
     assert len(text) < len(whole)
     assert whole.startswith(text.rstrip("\ufffd"))
-    engine.close()
 
 
 def test_a_row_ends_where_the_base_has_no_more_room(decoder, adapters, fill):
@@ -103,11 +107,79 @@ def test_prompts_that_cannot_be_continued(decoder, row, reason):
         decoder.run([EngineRow(row, 0, HeadKind.GENERATE)])
 
 
-def test_a_decoder_scores_nothing(bert, trained, decoder):
-    with pytest.raises(EngineFailed, match="It cannot run a sequence row"):
-        decoder.run([EngineRow(Row([1]), 0, HeadKind.SEQUENCE)])
-    with pytest.raises(BadAdapter, match="It cannot serve a sequence adapter"):
-        decoder.check(trained(bert, HeadKind.SEQUENCE, labels=2, seed=21, rank=2).weights)
+def test_a_decoder_scores_and_generates_in_one_batch(llama, trained, engine_of, fill):
+    """Rows of every head, those that generate among them, come back in order."""
+    adapters = [
+        trained(llama, kind, labels=3 if kind in (HeadKind.SEQUENCE, HeadKind.TOKEN) else 0, seed=21, rank=2)
+        for kind in HeadKind
+    ]
+    engine = engine_of(llama, "auto")
+    fill(engine, adapters)
+    rows = [
+        adapter.row(slot, 4 + 3 * slot + turn, seed=turn, max_new_tokens=5)
+        for turn in (0, 1)
+        for slot, adapter in enumerate(adapters, 1)
+    ]
+    for row, output in zip(rows, engine.run(rows), strict=True):
+        adapter = adapters[row.slot - 1]
+        assert output.row is row.row
+        if adapter.kind is HeadKind.GENERATE:
+            assert output.text == adapter.alone_text(row.row)
+        else:
+            assert np.abs(output.values - adapter.alone(row.row)).max() <= 1e-4
+
+
+def test_a_base_without_a_head_of_a_kind_refuses_its_adapters_and_rows(bert, trained, base_of, engine_of):
+    token = trained(bert, HeadKind.TOKEN, labels=2, seed=21, rank=2)
+    engine = engine_of(base_of("marian"), "auto")
+    for call in (engine.check, lambda weights: engine.write(1, weights)):
+        with pytest.raises(UnsupportedAdapter, match="has no token head to serve"):
+            call(token.weights)
+    with pytest.raises(EngineFailed, match="has no token head to serve"):
+        engine.run([EngineRow(Row([7]), 0, HeadKind.TOKEN)])
+
+
+def test_an_encoder_generates_nothing(bert, llama, trained, engine_of):
+    engine = engine_of(bert, "torch")
+    with pytest.raises(EngineFailed, match=r"generates no text\. It cannot run a generate row"):
+        engine.run([EngineRow(Row([7], max_new_tokens=2), 0, HeadKind.GENERATE)])
+    with pytest.raises(BadAdapter, match="It cannot serve a generate adapter"):
+        engine.check(trained(llama, HeadKind.GENERATE, rank=4, seed=41).weights)
+
+
+@pytest.mark.parametrize("family", ["t5", "bart", "marian"])
+def test_two_stacks_answer_a_mix_of_adapters_and_the_bare_base(family, base_of, trained, engine_of, fill):
+    """Texts of different lengths and limits; what one row may write says nothing of the others."""
+    base = base_of(family)
+    adapters = [trained(base, HeadKind.GENERATE, rank=rank, seed=rank) for rank in (2, 4)]
+    engine = engine_of(base, "auto")
+    fill(engine, adapters)
+    rows = [
+        adapters[n % 2].row(n % 2 + 1, 3 + 4 * n, seed=n, max_new_tokens=limit)
+        for n, limit in enumerate((9, 1, 3, 17, 6))
+    ]
+    bare = adapters[0].row(0, 12, max_new_tokens=7)
+    expected = [adapters[row.slot - 1].alone_text(row.row) for row in rows]
+    with adapters[0].model.disable_adapter():
+        expected.append(adapters[0].alone_text(bare.row))
+    assert texts(engine, [*rows, bare]) == expected
+    assert [texts(engine, [row])[0] for row in (*rows, bare)] == expected
+
+
+def test_two_stacks_read_the_longest_text_and_write_no_more_than_there_is_room_for(
+    base_of, trained, engine_of
+):
+    base = base_of("bart")
+    adapter = trained(base, HeadKind.GENERATE, rank=2, seed=2)
+    engine = engine_of(base, "auto")
+    engine.write(1, adapter.weights)
+    longest = adapter.row(1, base.max_length, max_new_tokens=2)
+    assert texts(engine, [longest]) == [adapter.alone_text(longest.row)]
+    endless = adapter.row(1, 5, max_new_tokens=10**6)
+    room = replace(endless, row=replace(endless.row, max_new_tokens=base.max_length - 1))
+    assert texts(engine, [endless]) == texts(engine, [room])
+    with pytest.raises(BadRequest, match="max_new_tokens must be 1 or more"):
+        engine.run([adapter.row(1, 5)])
 
 
 @pytest.mark.slow

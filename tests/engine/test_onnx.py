@@ -1,4 +1,5 @@
-"""The onnx engine: torch's own stacks, graphs made apart from the requests, torch when there is none."""
+# ruff: noqa: TID253 - looks at tensors
+"""The onnx backbone: torch's own stacks, graphs made apart from the requests, torch when there is none."""
 
 from __future__ import annotations
 
@@ -6,10 +7,15 @@ import shutil
 from dataclasses import replace
 
 import numpy as np
+import onnxruntime
 import pytest
+import torch
 
 from hub.api import HeadKind
-from hub.engine.onnx_engine import OnnxEngine
+from hub.engine import onnx_graph
+from hub.engine.tune import Tuning
+
+TORCH, ONNX, INT8 = "torch float32", "onnx float32", "onnx int8"
 
 
 @pytest.fixture
@@ -22,66 +28,106 @@ def wide(bert, trained):
     return trained(bert, HeadKind.SEQUENCE, labels=3, seed=32)
 
 
+@pytest.fixture
+def embedding(bert, trained):
+    return trained(bert, HeadKind.EMBEDDING, seed=32)
+
+
 def assert_exact(engine, adapter, slot):
     row = adapter.row(slot, 12)
     assert np.abs(engine.run([row])[0].values - adapter.alone(row.row)).max() <= 1e-4
 
 
-def runs_on_torch(engine, row, monkeypatch):
-    """Whether the torch backbone was asked."""
-    asked = []
-    backbone = engine._backbone.forward
-    with monkeypatch.context() as patch:
-        patch.setattr(engine._backbone, "forward", lambda **inputs: asked.append(1) or backbone(**inputs))
-        engine.run([row])
-    return bool(asked)
+def test_rows_run_on_torch_until_the_graph_is_there(bert, wide, engine_of, watch):
+    engine = engine_of(bert, "onnx", slots=2, cache=None)
+    ran = watch(engine)
+    engine.write(1, wide.weights)
+    assert "graph is being made" in engine.info().note
+    assert engine.settle(timeout=0) is False
+    assert_exact(engine, wide, 1)
+    assert ran == [TORCH]
+    assert engine.settle(timeout=120) is True
+    assert engine.info().note == ""
+    assert_exact(engine, wide, 1)
+    assert ran == [TORCH, ONNX]
 
 
-@pytest.mark.slow
-def test_rows_run_on_torch_until_the_graph_is_there(bert, wide, monkeypatch):
-    engine = OnnxEngine(bert, slots=2, threads=1)
-    try:
-        engine.write(1, wide.weights)
-        assert "graph is being made" in engine.info().note
-        assert engine.settle(timeout=0) is False
-        assert runs_on_torch(engine, wide.row(1, 5), monkeypatch)
-        assert_exact(engine, wide, 1)
-        assert engine.settle(timeout=120) is True
-        assert engine.info().note == ""
-        assert not runs_on_torch(engine, wide.row(1, 5), monkeypatch)
-        assert_exact(engine, wide, 1)
-    finally:
-        engine.close()
-
-
-@pytest.mark.slow
-def test_a_new_set_of_layers_sends_only_its_own_rows_to_torch(
-    bert, narrow, wide, engine_of, fill, monkeypatch
-):
+def test_a_new_set_of_layers_sends_only_its_own_rows_to_torch(bert, narrow, wide, engine_of, fill, watch):
     engine = engine_of(bert, "onnx")
     fill(engine, [narrow])
-    layers = engine._live.layers
+    [graph] = engine._backbones.graphs
+    stacks = graph.stacks
+    ran = watch(engine)
     engine.write(2, wide.weights)
-    if engine._live.layers == layers:  # the new graph is not there yet
-        assert not runs_on_torch(engine, narrow.row(1, 5), monkeypatch)
+    if graph.stacks == stacks:  # the new graph is not there yet
+        assert_exact(engine, narrow, 1)
+        assert ran == [ONNX]
     assert_exact(engine, wide, 2)
     assert engine.settle(timeout=120)
-    assert engine._live.layers > layers
-    assert not runs_on_torch(engine, wide.row(2, 5), monkeypatch)
+    assert graph.stacks > stacks
+    ran.clear()
     assert_exact(engine, narrow, 1)
     assert_exact(engine, wide, 2)
+    assert ran == [ONNX, ONNX]
 
 
-def test_the_session_reads_the_stacks_where_torch_keeps_them(bert, wide, engine_of, fill):
+def test_the_session_reads_the_stacks_where_torch_keeps_them(bert, wide, engine_of, fill, monkeypatch):
+    """One address for both, and for onnxruntime no other tensor than those."""
+    bound = {}
+
+    class Spy:
+        @staticmethod
+        def from_dlpack(tensor):
+            value = onnxruntime.OrtValue.from_dlpack(tensor)
+            bound[value.data_ptr()] = tensor
+            return value
+
+    monkeypatch.setattr(onnx_graph, "OrtValue", Spy)
+    engine = engine_of(bert, "onnx")
+    fill(engine, [wide])
+    engine.run([wide.row(1, 6)])
+    stacks = [
+        t for parts in engine._backbones.reference.stacks.layers.values() for t in parts.present.values()
+    ]
+    assert len(stacks) >= 24
+    assert {stack.data_ptr() for stack in stacks} <= bound.keys()
+    assert all(bound[stack.data_ptr()] is stack for stack in stacks)
+
+
+def test_a_write_to_a_stack_is_seen_by_both_backbones(bert, wide, engine_of, fill):
     engine = engine_of(bert, "onnx")
     fill(engine, [wide])
     row = replace(wide.row(1, 9), head=HeadKind.EMBEDDING)
     bare = engine.run([replace(row, slot=0)])[0].values
-    adapted = engine.run([row])[0].values
-    assert np.abs(adapted - bare).max() > 0.01
-    for stack in engine._lora.stacks.values():
-        stack.b[1].zero_()
-    np.testing.assert_allclose(engine.run([row])[0].values, bare, atol=1e-6)
+    for name in (TORCH, ONNX):
+        assert np.abs(engine.run_on(name, [row])[0].values - bare).max() > 0.01
+    for parts in engine._backbones.reference.stacks.layers.values():
+        parts.b[1].zero_()
+    for name in (TORCH, ONNX):
+        np.testing.assert_allclose(engine.run_on(name, [row])[0].values, bare, atol=1e-5)
+
+
+def test_a_slot_that_is_written_once_changes_on_both_backbones(bert, trained, wide, engine_of, fill):
+    other = trained(bert, HeadKind.SEQUENCE, labels=3, seed=33)
+    engine = engine_of(bert, "onnx")
+    fill(engine, [wide])
+    for adapter in (wide, other, wide):
+        engine.write(1, adapter.weights)
+        row = adapter.row(1, 9)
+        for name in (TORCH, ONNX):
+            assert np.abs(engine.run_on(name, [row])[0].values - adapter.alone(row.row)).max() <= 1e-4
+
+
+def test_a_larger_rank_is_read_by_the_graph_there_is(bert, trained, wide, engine_of, fill, watch):
+    engine = engine_of(bert, "onnx")
+    fill(engine, [wide])
+    ran = watch(engine)
+    large = trained(bert, HeadKind.SEQUENCE, labels=3, seed=34, rank=24)
+    engine.write(2, large.weights)
+    assert engine.settle(0)
+    assert_exact(engine, wide, 1)
+    assert_exact(engine, large, 2)
+    assert ran == [ONNX, ONNX]
 
 
 def test_a_graph_is_exported_once(bert, wide, graphs, engine_of, fill):
@@ -93,28 +139,25 @@ def test_a_graph_is_exported_once(bert, wide, graphs, engine_of, fill):
     assert_exact(again, wide, 1)
 
 
-@pytest.mark.slow
-def test_a_failed_export_leaves_torch_and_says_why(bert, wide, tmp_path):
+def test_a_failed_export_leaves_torch_and_says_why(bert, wide, tmp_path, engine_of):
     base = replace(bert, path=shutil.copytree(bert.path, tmp_path / "base"), fingerprint="gone")
-    engine = OnnxEngine(base, slots=2, threads=1, cache=tmp_path / "cache")
-    try:
-        (base.path / "model.safetensors").unlink()
-        engine.write(1, wide.weights)
-        assert engine.settle(timeout=120)
-        assert "rows run on torch: Exporting base" in engine.info().note
-        assert "model.safetensors" in engine.info().note
-        assert list((tmp_path / "cache").iterdir()) == []
-        assert_exact(engine, wide, 1)
-    finally:
-        engine.close()
-
-
-def test_closing_ends_an_export_and_removes_its_folder(bert, wide):
-    engine = OnnxEngine(bert, slots=2, threads=1)
+    engine = engine_of(base, "onnx", slots=2, cache=tmp_path / "cache")
+    (base.path / "model.safetensors").unlink()
     engine.write(1, wide.weights)
-    folder = engine._exporter._cache
+    assert engine.settle(timeout=120)
+    assert "rows run on torch: Exporting base" in engine.info().note
+    assert "model.safetensors" in engine.info().note
+    assert list((tmp_path / "cache").iterdir()) == []
+    assert_exact(engine, wide, 1)
+
+
+def test_closing_ends_an_export_and_removes_its_folder(bert, wide, engine_of):
+    engine = engine_of(bert, "onnx", slots=2, cache=None)
+    engine.write(1, wide.weights)
+    backbones = engine._backbones
+    folder = backbones._exporter._cache
     engine.close()
-    assert engine.settle(timeout=0)
+    assert backbones.settle(timeout=0)
     assert not folder.exists()
 
 
@@ -134,3 +177,42 @@ def test_outputs_do_not_share_memory_with_the_next_run(bert, wide, engine_of, fi
     for seed in range(5):
         engine.run([wide.row(1, 6, seed=seed)])
     np.testing.assert_array_equal(first, kept)
+
+
+def test_only_adapters_that_may_run_on_an_int8_base(bert, embedding, wide, engine_of, watch):
+    """int8 is near; the adapter beside it that was not measured on int8 is exact."""
+    engine = engine_of(bert, "onnx-int8")
+    engine.write(1, wide.weights)
+    engine.write(2, replace(embedding.weights, int8=True))
+    assert engine.settle(timeout=120)
+    assert engine.info().note == ""
+    ran = watch(engine)
+    assert_exact(engine, wide, 1)
+    row = embedding.row(2, 12)
+    got, expected = engine.run([row])[0].values, embedding.alone(row.row)
+    assert ran == [ONNX, INT8]
+    assert np.abs(got - expected).max() > 1e-4
+    assert got @ expected / np.linalg.norm(got) / np.linalg.norm(expected) > 0.97
+    engine.write(2, embedding.weights)
+    assert_exact(engine, embedding, 2)
+    assert ran == [ONNX, INT8, ONNX]
+
+
+def test_auto_measures_and_every_choice_is_exact(bert, wide, tmp_path, graphs, engine_of, fill, watch):
+    """All that auto may choose: fp32 to 1e-4, bf16 to a cosine of .999; and what it chose is what runs."""
+    cache = shutil.copytree(graphs, tmp_path / "cache")
+    engine = engine_of(bert, "auto", cache=cache, tuning=Tuning(budget_s=0.5))
+    fill(engine, [wide])
+    timings = engine._backbones._tune.timings
+    assert {TORCH, ONNX} <= timings.seconds.keys()
+    assert not timings.refused
+    assert len(list(cache.glob("tune-*.json"))) == 1
+    ran = watch(engine)
+    for rows, tokens in ((1, 16), (32, 32)):
+        batch = [wide.row(1, tokens, seed=seed) for seed in range(rows)]
+        got = torch.from_numpy(np.concatenate([output.values for output in engine.run(batch)]))
+        expected = torch.from_numpy(np.concatenate([wide.alone(row.row) for row in batch]))
+        assert torch.cosine_similarity(expected, got, dim=0) >= 0.999
+        if "bfloat16" not in ran[-1]:
+            assert (expected - got).abs().max() <= 1e-4
+        assert ran.pop() == engine.chosen(rows, tokens) == timings.order(rows, tokens)[0]

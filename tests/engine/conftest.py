@@ -151,7 +151,9 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Trained]:
         key = repr((base, kind, labels, settings))
         if key not in made:
             folder, names = tmp_path_factory.mktemp("adapter"), [f"label{index}" for index in range(labels)]
-            tiny_adapter(base, folder, kind=kind, labels=names, **settings)
+            with pytest.MonkeyPatch.context() as patch:  # a model card takes a third of the time
+                patch.setattr(PeftModel, "create_or_update_model_card", lambda self, folder: None)
+                tiny_adapter(base, folder, kind=kind, labels=names, **settings)
             made[key] = Trained(read(folder, kind, labels), peft_model(base, folder, kind, labels), base)
         return made[key]
 

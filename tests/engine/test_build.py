@@ -141,7 +141,7 @@ def test_a_head_that_cannot_be_slotted_is_refused_and_the_rest_served(bert, trai
 
 
 def test_a_head_whose_own_layers_the_base_lacks_comes_from_the_adapter(base_of, trained, tmp_path, engine_of):
-    """ModernBERT saved as a bare backbone lacks the dense layer and norm of its heads: trained whole, then."""
+    """ModernBERT saved as a bare backbone lacks the dense layer and norm of its heads."""
     base = copied(base_of("modernbert"), tmp_path)
     AutoModel.from_pretrained(base.path).save_pretrained(base.path)
     adapter = trained(base, HeadKind.SEQUENCE, labels=3, seed=53, targets=["Wqkv"])

@@ -263,6 +263,8 @@ def _row(version: Version, live: dict[str, list[str]]) -> tuple[object, ...]:
 
 
 def _facts(version: Version, live: dict[str, list[str]]) -> list[tuple[str, str]]:
+    from hub.cli.int8_gate import describe_int8
+
     manifest, serving = version.manifest, version.manifest.serving
     data = manifest.data
     rows = (
@@ -278,6 +280,7 @@ def _facts(version: Version, live: dict[str, list[str]]) -> list[tuple[str, str]
         ("served from", "a merged copy of the base" if serving.merged else "a slot"),
         ("options", json.dumps(serving.settings) if serving.settings else ""),
         ("metrics", ", ".join(f"{name} {value:.4f}" for name, value in manifest.metrics.items())),
+        ("int8", describe_int8(manifest)),
         ("data", f"{data.source} ({rows})" if data else ""),
         ("licence", data.licence if data else ""),
         ("origin", f"{manifest.origin} at {version.created:%Y-%m-%d %H:%M:%S} UTC"),

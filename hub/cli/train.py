@@ -87,6 +87,7 @@ def run_training(
         show = Bars(bars)
         show("load libraries", 0, 1)
         from hub.bases.cache import Bases
+        from hub.cli.int8_gate import INT8, int8_gauge
         from hub.cli.servable import servable_on
         from hub.registry.host import Registry
         from hub.store.store import Store
@@ -103,6 +104,7 @@ def run_training(
             progress=show,
             resume=resume,
             check=servable_on(bases),
+            gauges={INT8: int8_gauge(settings, show)},
         )
 
 
@@ -165,6 +167,7 @@ def _summary(result: TrainResult) -> Json:
         "stopped_early": outcome.fitted.stopped_early,
         "resumed_from": outcome.fitted.resumed_from,
         "dtype": outcome.dtype,
+        "precision": result.version.manifest.model_dump(mode="json").get("precision", {}),
         "rows": {
             "train": len(data.train),
             "validation": len(data.validation),
@@ -179,6 +182,10 @@ def _summary(result: TrainResult) -> Json:
 
 
 def _print(result: TrainResult, moved: Json | None) -> None:
+    from rich.markup import escape
+
+    from hub.cli.int8_gate import describe_int8
+
     version, fitted = result.version, result.outcome.fitted
     stored = "Stored" if result.new else "The same weights as before, which are"
     say(f"{stored} [bold]{version.ref}[/], trained in {result.seconds:.0f} s ({_course(result)}).")
@@ -191,6 +198,8 @@ def _print(result: TrainResult, moved: Json | None) -> None:
     if baseline and result.outcome.metrics[version.manifest.metric] <= baseline[version.manifest.metric]:
         say("[bold yellow]That is no better than always giving the commonest label[/]: more rows or steps?")
     _print_rows(result)
+    if int8 := describe_int8(version.manifest):
+        say(f"Serving in int8 is {escape(int8)}.")
     if fitted.resumed_from:
         say(f"The run went on from step {fitted.resumed_from}.")
     if moved is None:

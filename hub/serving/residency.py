@@ -8,7 +8,7 @@ import tempfile
 import threading
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -187,7 +187,7 @@ def read_weights(version: Version, scratch: Path, base: Base) -> AdapterWeights:
                 "catalog. Import or train it again."
             )
         files = read_adapter(folder)
-    return weights_of(
+    weights = weights_of(
         base,
         files.config,
         files.tensors,
@@ -196,6 +196,8 @@ def read_weights(version: Version, scratch: Path, base: Base) -> AdapterWeights:
         sha256=version.sha256,
         merged=serving.merged,
     )
+    int8 = version.manifest.precision.get("int8")
+    return replace(weights, int8=int8 is not None and int8.passed)
 
 
 def _probe(lane: Lane, slot: int, weights: AdapterWeights, version: Version) -> None:

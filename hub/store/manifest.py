@@ -8,7 +8,7 @@ from pydantic import Field
 
 from hub.api import HeadKind, Model
 
-__all__ = ["BaseRef", "DataRef", "Manifest", "Serving"]
+__all__ = ["BaseRef", "DataRef", "Manifest", "Precision", "Serving"]
 
 MANIFEST_FILE = "manifest.json"
 
@@ -30,6 +30,17 @@ class DataRef(Model):
     eval_rows: int
     rejected_rows: int = 0
     licence: str = ""
+
+
+class Precision(Model):
+    """How a version answers on a base of another precision than float32, on a sample of its held-out rows."""
+
+    passed: bool = Field(description="Whether it may be served so.")
+    reason: str = Field("", description="Why not: the gate it failed, or why nothing was measured.")
+    rows: int = 0
+    agreement: float | None = Field(None, description="Share of decisions that are those in float32.")
+    metric: float | None = None
+    metric_float32: float | None = None
 
 
 class Serving(Model):
@@ -61,3 +72,6 @@ class Manifest(Model):
     recipe: dict[str, Any] | None = None
     libraries: dict[str, str] = Field(default_factory=dict)
     train_seconds: float | None = None
+    precision: dict[str, Precision] = Field(
+        default_factory=dict, exclude_if=lambda known: not known, description="By name: int8."
+    )

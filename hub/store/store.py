@@ -20,7 +20,7 @@ from hub.store.content import Contents, content_hash
 from hub.store.deployments import Deployments
 from hub.store.export import read_manifest, write_folder
 from hub.store.fit import check_fit
-from hub.store.manifest import BaseRef, DataRef, Manifest, Serving
+from hub.store.manifest import BaseRef, DataRef, Manifest, Precision, Serving
 from hub.store.peft_folder import head_of, labels_of
 from hub.store.records import Version
 from hub.store.weights import AdapterFiles, read_adapter
@@ -40,6 +40,7 @@ class Training(TypedDict, total=False):
     recipe: Mapping[str, Any] | None
     libraries: Mapping[str, str]
     train_seconds: float | None
+    precision: Mapping[str, Precision]
 
 
 class Store(Deployments):

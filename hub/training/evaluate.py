@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,7 +20,7 @@ from hub.registry.loaded import LoadedTask
 from hub.training.guard import plugin_call
 from hub.training.progress import Progress, silent
 
-__all__ = ["Evaluator", "Scored", "evaluate", "forward_rows", "majority_metrics"]
+__all__ = ["Evaluator", "Sample", "Scored", "evaluate", "forward_rows", "majority_metrics"]
 
 TOKENS_AT_ONCE = 8192
 ROWS_AT_ONCE = 64
@@ -27,10 +28,19 @@ ROWS_AT_ONCE = 64
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """The task's metrics, and its answer to each example."""
+    """The task's metrics, its answer to each example, and the outputs that it made them of."""
 
     metrics: Mapping[str, float]
     predictions: Sequence[Any]
+    outputs: Sequence[Output]
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """Some of the examples that a model was measured on, and what it answered to their rows."""
+
+    evaluator: Evaluator
+    outputs: Sequence[Output]
 
 
 class Evaluator:
@@ -50,6 +60,11 @@ class Evaluator:
     def metric(self) -> str:
         """The metric the task is judged by."""
         return str(self._loaded.task.metric)
+
+    @property
+    def examples(self) -> int:
+        """How many there are."""
+        return len(self._examples)
 
     @property
     def rows(self) -> list[Row]:
@@ -80,7 +95,17 @@ class Evaluator:
             raise BadPlugin(
                 f"Task {self._loaded.spec.name!r} names the metric {task.metric!r} and returns {metrics}."
             )
-        return Scored(metrics, predictions)
+        return Scored(metrics, predictions, outputs)
+
+    def sample(self, outputs: Sequence[Output], most: int) -> Sample:
+        """Return at most `most` examples, from everywhere among them, with their part of `outputs`."""
+        step = math.ceil(len(self._examples) / most)
+        chosen = copy.copy(self)
+        for name in ("_examples", "_requests", "_rows"):
+            setattr(chosen, name, getattr(self, name)[::step])
+        remaining = iter(outputs)
+        by_example = [[next(remaining) for _ in rows] for rows in self._rows]
+        return Sample(chosen, [output for own in by_example[::step] for output in own])
 
 
 def evaluate(

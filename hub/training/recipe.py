@@ -22,7 +22,18 @@ from hub.names import check_name
 from hub.training.recipe_errors import Origin, explain
 from hub.training.yaml_file import Document, parse_scalar, read_yaml
 
-__all__ = ["Bin", "Data", "Deploy", "LabelRules", "Method", "Part", "Recipe", "Train", "load_recipe"]
+__all__ = [
+    "Bin",
+    "Data",
+    "Deploy",
+    "Evaluate",
+    "LabelRules",
+    "Method",
+    "Part",
+    "Recipe",
+    "Train",
+    "load_recipe",
+]
 
 RECIPE_FILE = "recipe.yaml"
 
@@ -193,6 +204,16 @@ class Train(Model):
     )
 
 
+class Evaluate(Model):
+    """What is measured of the stored version besides its metrics."""
+
+    int8: bool = Field(
+        True,
+        description="Run held-out rows on the base in int8 too: where the answers are as good, the version "
+        "may be served so.",
+    )
+
+
 class Deploy(Model):
     """The gate of `hub train --deploy`."""
 
@@ -213,6 +234,9 @@ class Recipe(Model):
     max_length: int | None = Field(None, ge=8, description="Tokens of one row; none: the task's default.")
     method: Method = Field(Method(), description="What is trained on the frozen base.")
     train: Train = Field(Train(), description="How long and how fast.")
+    evaluate: Evaluate = Field(
+        Evaluate(), description="What is measured of the stored version besides its metrics."
+    )
     serve: Literal["slot", "merged"] = Field(
         "slot",
         description="slot shares the base with all other adapters; merged has a copy of the base of its own, "

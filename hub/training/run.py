@@ -17,7 +17,7 @@ from transformers import set_seed
 from hub.api import Features, HeadKind, Row, Tokenizer
 from hub.errors import BadAdapter, BadData, Conflict
 from hub.training.dataset import Refused
-from hub.training.evaluate import Evaluator, forward_rows, majority_metrics
+from hub.training.evaluate import Evaluator, Sample, forward_rows, majority_metrics
 from hub.training.examples import Item
 from hub.training.features import encodable, make_features
 from hub.training.model import (
@@ -40,16 +40,21 @@ CHECKPOINTS = "checkpoints"
 PLAN_FILE = "plan.json"
 PARITY = 1e-4  # largest difference of a score between the model in memory and the stored one
 PROBES = 8  # rows compared for it
+SAMPLE = 400  # held-out rows whose answers are kept
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a run measured; the PEFT folder lies in `work/adapter`."""
+    """What a run measured; the PEFT folder lies in `work/adapter`.
+
+    `sample` has some of the held-out rows, and what the stored adapter answers to them.
+    """
 
     metrics: Mapping[str, float]
     baseline: Mapping[str, float]
     fitted: Fitted
     dtype: str
+    sample: Sample
 
 
 def run(plan: Plan, refused: Refused, work: Path, progress: Progress, resume: bool) -> Outcome:
@@ -85,12 +90,14 @@ def run(plan: Plan, refused: Refused, work: Path, progress: Progress, resume: bo
         resume=resume,
     )
     stored = _stored(plan, model, initial, tokenizer, held_out.rows[:PROBES], work / ADAPTER)
+    scored = held_out.run(stored, progress)
     targets = [row.get("labels") for row in features]
     return Outcome(
-        metrics=held_out.run(stored, progress).metrics,
+        metrics=scored.metrics,
         baseline=majority_metrics(held_out, plan.head, targets, len(plan.serving.labels)),
         fitted=fitted,
         dtype=pick_dtype(plan.recipe.train.dtype),
+        sample=held_out.sample(scored.outputs, SAMPLE),
     )
 
 

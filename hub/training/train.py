@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version as version_of
@@ -15,19 +15,25 @@ from filelock import FileLock, Timeout
 from hub.bases.cache import Bases
 from hub.errors import Conflict
 from hub.registry.host import Registry
+from hub.store.manifest import Precision
 from hub.store.records import Version
 from hub.store.store import Check, Store
 from hub.training.dataset import Refused
+from hub.training.evaluate import Sample
 from hub.training.examples import Rejected
 from hub.training.plan import Plan, make_plan
 from hub.training.progress import Progress, silent
 from hub.training.recipe import Recipe
 from hub.training.run import ADAPTER, CHECKPOINTS, Outcome, run
 
-__all__ = ["TrainResult", "train"]
+__all__ = ["Gauge", "TrainResult", "train"]
 
 REJECTED_FILE = "rejected.jsonl"
 _LIBRARIES = ("grafthub", "torch", "transformers", "peft")
+
+
+Gauge = Callable[[Plan, Path, Sample], Precision]
+"""Measures the adapter in a folder on a base of another precision; never fails."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +52,7 @@ class TrainResult:
     rejected_file: Path
 
 
-def train(
+def train(  # noqa: PLR0913 - a run needs all of the hub
     recipe: Recipe,
     *,
     registry: Registry,
@@ -56,11 +62,12 @@ def train(
     progress: Progress = silent,
     resume: bool = False,
     check: Check | None = None,
+    gauges: Mapping[str, Gauge] | None = None,
 ) -> TrainResult:
     """Train, evaluate and store an adapter.
 
     `work` keeps the checkpoints of a run that does not finish; `resume` goes on from there. `check` is
-    what the store asks before it takes the files.
+    what the store asks before it takes the files; what each of `gauges` finds goes into the manifest.
 
     Raises:
         BadRecipe, BadData: the recipe or its data cannot be used.
@@ -78,11 +85,13 @@ def train(
             outcome = run(plan, refused, work, progress, resume)
         finally:
             refused.write(work / REJECTED_FILE)
+        sample, folder = outcome.sample, work / ADAPTER
+        precision = {name: gauge(plan, folder, sample) for name, gauge in (gauges or {}).items()}
         seconds = time.perf_counter() - started
         before = {version.ref for version in store.versions(recipe.name)}
         version = store.add(
             recipe.name,
-            work / ADAPTER,
+            folder,
             plan.serving,
             origin="trained",
             check=check,
@@ -92,6 +101,7 @@ def train(
             recipe=recipe.resolved(),
             libraries={name: version_of(name) for name in _LIBRARIES},
             train_seconds=round(seconds, 1),
+            precision=precision,
         )
         for name in (CHECKPOINTS, ADAPTER):
             shutil.rmtree(work / name)

@@ -14,6 +14,7 @@ from hub.engine.fake import FakeEngine
 from hub.errors import BadAdapter, NotFound, NotReady
 from hub.serving import residency
 from hub.serving.residency import read_weights
+from hub.store.manifest import Precision
 
 
 @pytest.fixture
@@ -125,6 +126,18 @@ def test_a_version_that_asks_for_it_is_merged_when_it_is_loaded(add, home, tmp_p
     ]
     resident.ensure(version).result(30)
     assert resident.lease(version)
+
+
+@pytest.mark.parametrize(
+    ("precision", "allowed"),
+    [({}, False), ({"int8": Precision(passed=False)}, False), ({"int8": Precision(passed=True)}, True)],
+)
+def test_only_what_was_measured_may_run_in_int8(add, home, tmp_path, precision, allowed) -> None:
+    plain = add(seed=1)
+    version = home.store.add(
+        "int8", plain.path, plain.manifest.serving, origin="trained", precision=precision
+    )
+    assert read_weights(version, tmp_path, home.base).int8 is allowed
 
 
 def test_a_request_for_a_version_that_cannot_be_loaded_says_why(add, start, store) -> None:

@@ -11,7 +11,8 @@ import pytest
 
 from hub.errors import BadAdapter, BaseMismatch, Conflict, HubError, InvalidName, NotFound
 from hub.store.content import content_hash
-from hub.store.manifest import DataRef, Manifest, Serving
+from hub.store.export import read_manifest
+from hub.store.manifest import DataRef, Manifest, Precision, Serving
 from hub.store.store import Store
 from hub.store.weights import read_adapter
 
@@ -48,6 +49,20 @@ def test_a_manifest_from_before_there_were_merged_copies_keeps_its_hash(serving:
     assert sorted(before) == ["base", "head", "labels", "max_length", "settings", "task"]
     assert Serving.model_validate(before) == serving
     assert serving.merged is False
+
+
+def test_how_it_answers_in_int8_is_kept_and_is_no_part_of_the_content(
+    store: Store, peft_folder, serving: Serving, tmp_path: Path
+) -> None:
+    folder = peft_folder()
+    plain = store.add("x", folder, serving, origin="trained")
+    assert "precision" not in json.loads(plain.manifest.model_dump_json())
+    int8 = Precision(passed=True, rows=300, agreement=0.99, metric=0.9, metric_float32=0.91)
+    measured = store.add("y", folder, serving, origin="trained", precision={"int8": int8})
+    assert measured.sha256 == plain.sha256
+    assert store.get("y").manifest.precision == {"int8": int8}
+    store.export("y", tmp_path / "out")
+    assert read_manifest(tmp_path / "out").precision == {"int8": int8}
 
 
 def test_how_a_version_is_served_is_part_of_its_content(store: Store, peft_folder, serving: Serving) -> None:

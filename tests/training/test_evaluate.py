@@ -85,6 +85,19 @@ def test_the_majority_answer_is_the_commonest_in_training(evaluator) -> None:
     assert majority_metrics(evaluator(), HeadKind.SPAN, [None], 0) == {}
 
 
+@pytest.mark.parametrize(("most", "kept"), [(9, "0123"), (4, "0123"), (3, "02"), (2, "02"), (1, "0")])
+def test_a_sample_has_examples_from_everywhere_and_the_outputs_of_their_rows(
+    evaluator, encoder, most: int, kept: str
+) -> None:
+    whole = evaluator()
+    outputs = whole.run(head_model(encoder, HeadKind.SEQUENCE, 2)).outputs
+    sample = whole.sample(outputs, most)
+    assert [output.row for output in sample.outputs] == sample.evaluator.rows
+    assert sample.evaluator.rows == [whole.rows[int(index)] for index in kept]
+    assert (sample.evaluator.examples, whole.examples) == (len(kept), 4)
+    assert 0 <= sample.evaluator.score(sample.outputs).metrics["accuracy"] <= 1
+
+
 @pytest.mark.parametrize("figures", [{"f1": 1.0}, {"accuracy": float("nan")}])
 def test_a_task_without_its_own_metric_is_a_bad_plugin(evaluator, labelling, figures, encoder) -> None:
     labelling.metrics = lambda predictions, references: figures

@@ -1,0 +1,182 @@
+"""Whether a version may be served on a base in int8: where it answers its own held-out rows as well."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import reduce
+from operator import add
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hub.api import HeadKind
+from hub.errors import EngineFailed, HubError
+from hub.store.manifest import Manifest, Precision, Serving
+
+if TYPE_CHECKING:
+    from hub.api import Output, Row
+    from hub.config import Settings
+    from hub.engine.protocol import AdapterWeights, Array, Engine
+    from hub.training.evaluate import Sample
+    from hub.training.plan import Plan
+    from hub.training.progress import Progress
+    from hub.training.train import Gauge
+
+__all__ = ["INT8", "describe_int8", "int8_gauge", "judge_int8"]
+
+INT8 = "int8"
+LEAST_AGREEMENT = 0.98  # share of decisions that are the same
+POINT = 0.01  # of a metric; 1 where it is a percentage
+FEWEST = 50  # held-out rows
+PATIENCE_S = 180.0  # for a graph that was never made before
+POLL_S = 0.05
+BATCH = 32
+MERGED = "a merged copy of the base runs in float32"
+GRAPH = "onnx int8"
+
+
+def int8_gauge(settings: Settings, progress: Progress) -> Gauge:
+    """Return what measures a freshly trained adapter on the int8 base.
+
+    Graphs are kept where the server keeps them: one that is made here need not be made there.
+    """
+    from hub.serving.lanes import ENGINE_CACHE
+
+    def gauge(plan: Plan, folder: Path, sample: Sample) -> Precision:
+        if why := _pointless(plan, sample):
+            return Precision(passed=False, reason=why)
+        progress("check int8", 0, 1)
+        try:
+            outputs = _answers(plan, folder, sample.evaluator.rows, settings.home / ENGINE_CACHE)
+            found = judge_int8(plan.serving, sample, outputs)
+        except HubError as error:
+            found = Precision(passed=False, reason=f"it could not be measured: {error}".rstrip("."))
+        progress("check int8", 1, 1)
+        return found
+
+    return gauge
+
+
+def judge_int8(serving: Serving, sample: Sample, outputs: Sequence[Output]) -> Precision:
+    """Compare outputs for the rows of a sample with those of float32."""
+    evaluator, name = sample.evaluator, sample.evaluator.metric
+    agreement = _agreement(serving, sample.outputs, outputs)
+    before, after = (evaluator.score(each).metrics[name] for each in (sample.outputs, outputs))
+    point = POINT if abs(before) <= 1 else 100 * POINT
+    failed = []
+    if agreement < LEAST_AGREEMENT:
+        failed.append(f"label agreement is {agreement:.1%}, less than {LEAST_AGREEMENT:.0%}")
+    if not abs(before - after) <= point:
+        failed.append(f"{name} goes from {before:.4f} to {after:.4f}, by more than {point:g}")
+    return Precision(
+        passed=not failed,
+        reason="; ".join(failed),
+        rows=evaluator.examples,
+        agreement=agreement,
+        metric=after,
+        metric_float32=before,
+    )
+
+
+def describe_int8(manifest: Manifest) -> str:
+    """Say in a line whether a version may be served in int8, and why not; "" where that is no question."""
+    if manifest.serving.head is HeadKind.GENERATE:
+        return ""
+    found = manifest.precision.get(INT8)
+    if manifest.serving.merged:
+        return f"not allowed: {MERGED}"
+    if found is None:
+        if manifest.origin == "imported":
+            return "not allowed: an imported adapter has no rows to measure it on"
+        return "not allowed: it was not measured"
+    if not found.passed:
+        return f"not allowed: {found.reason}"
+    return (
+        f"allowed: label agreement {found.agreement:.1%}, {manifest.metric} {found.metric:.4f} against "
+        f"{found.metric_float32:.4f} in float32, on {found.rows} held-out rows"
+    )
+
+
+def _pointless(plan: Plan, sample: Sample) -> str:
+    from hub.bases.base import BaseKind
+
+    if not plan.recipe.evaluate.int8:
+        return "the recipe leaves it out (evaluate.int8)"
+    if plan.base.kind is not BaseKind.ENCODER or plan.head is HeadKind.GENERATE:
+        return f"int8 is for encoders, and {plan.base.name} is of kind {plan.base.kind}"
+    if plan.serving.merged:
+        return MERGED
+    if sample.evaluator.examples < FEWEST:
+        return f"{sample.evaluator.examples} held-out rows are too few to tell; {FEWEST} are needed"
+    return ""
+
+
+def _answers(plan: Plan, folder: Path, rows: Sequence[Row], cache: Path) -> list[Output]:
+    """Run rows on the base in int8, each on the adapter in `folder`.
+
+    Raises:
+        EngineFailed: the graph could not be made in time.
+    """
+    from hub.engine.build import build_engine
+    from hub.engine.protocol import EngineRow
+
+    engine = build_engine(plan.base, kind="onnx-int8", slots=1, device="cpu", cache=cache)
+    try:
+        engine.write(1, _weights(plan, folder))
+        _wait_for_graph(engine)
+        order = sorted(range(len(rows)), key=lambda index: len(rows[index].input_ids))
+        outputs: dict[int, Output] = {}
+        for start in range(0, len(order), BATCH):
+            batch = order[start : start + BATCH]
+            found = engine.run([EngineRow(rows[index], 1, plan.head) for index in batch])
+            outputs.update(zip(batch, found, strict=True))
+    finally:
+        engine.close()
+    return [outputs[index] for index in range(len(rows))]
+
+
+def _wait_for_graph(engine: Engine) -> None:
+    """Wait for the int8 graph alone; that of float32, which comes after it, is not needed here."""
+    from hub.engine.slot_engine import SlotEngine
+
+    assert isinstance(engine, SlotEngine), "which is what build_engine makes of an encoder"
+    deadline = time.monotonic() + PATIENCE_S
+    while GRAPH not in engine.backbones:
+        if engine.settle(POLL_S) and GRAPH not in engine.backbones:
+            raise EngineFailed(engine.info().note or "no graph was made")
+        if time.monotonic() > deadline:
+            raise EngineFailed(f"the graph was not made in {PATIENCE_S:.0f} s")
+
+
+def _weights(plan: Plan, folder: Path) -> AdapterWeights:
+    from hub.engine.weights import weights_of
+    from hub.store.weights import read_adapter
+
+    files, serving = read_adapter(folder), plan.serving
+    weights = weights_of(
+        plan.base, files.config, files.tensors, kind=serving.head, num_labels=len(serving.labels)
+    )
+    return replace(weights, int8=True)
+
+
+def _agreement(serving: Serving, expected: Sequence[Output], got: Sequence[Output]) -> float:
+    """Return the share of decisions that are the same: the best label of a row or token, start and end."""
+    import numpy as np
+
+    from hub.export.parity import compare
+
+    several = bool(serving.settings.get("multi_label"))
+    figures = []
+    for pair in zip(expected, got, strict=True):
+        first, second = (_columns(serving.head, output) for output in pair)
+        mask = np.ones((1, len(pair[0].row.input_ids)), np.int64)
+        figures.append(compare(serving.head, first, second, mask, multi_label=several).figures)
+    return reduce(add, figures).agreement or 0.0
+
+
+def _columns(head: HeadKind, output: Output) -> list[Array]:
+    """Return the values of one row as a batch of one: start and end apart for a span."""
+    assert output.values is not None, "encoders answer in values"
+    values = output.values[None]
+    return [values[..., 0], values[..., 1]] if head is HeadKind.SPAN else [values]

@@ -1,0 +1,178 @@
+"""Who may be served in int8: a version that answers its own held-out rows as it does in float32."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from hub.api import HeadKind, Output, Row
+from hub.bases.cache import Bases
+from hub.cli.int8_gate import describe_int8, judge_int8
+from hub.cli.main import app
+from hub.config import find_home
+from hub.store.manifest import BaseRef, Manifest, Precision, Serving
+from hub.store.store import Store
+from hub.training.evaluate import Sample, Scored
+
+RECIPE = """
+name: demo
+task: sentiment
+base: tiny
+data: {source: a.csv, eval_fraction: 0.5}
+train: {batch_size: 8, learning_rate: 0.02, max_steps: 20, warmup: 0, patience: 0}
+"""
+ROWS = "text,label\n" + "".join(
+    f"the {thing} of {place} is {word}{more},{label}\n"
+    for thing in ("film", "book", "phone", "food", "plot")
+    for place in ("paris", "london", "france", "city")
+    for more in ("", " and i like it", " and i hate it")
+    for word, label in (("good", "positive"), ("bad", "negative"))
+)
+FIELDS = {"base": BaseRef(name="b", source="b", fingerprint="f"), "task": "t"}
+SEQUENCE = Serving(head=HeadKind.SEQUENCE, labels=("a", "b"), **FIELDS)
+
+
+class Knows:
+    """Scores outputs by one of two metrics it is told."""
+
+    metric = "accuracy"
+
+    def __init__(self, before: float, after: float, rows: int) -> None:
+        self.figures, self.examples = iter((before, after)), rows
+
+    def score(self, outputs: list[Output]) -> Scored:
+        return Scored({"accuracy": next(self.figures)}, [], outputs)
+
+
+def outputs(*values: Any) -> list[Output]:
+    arrays = [np.array(each, np.float32) for each in values]
+    return [Output(Row([1] * (len(a) if a.ndim == 2 else 3)), a) for a in arrays]
+
+
+def judged(first: list[Output], second: list[Output], before=0.9, after=0.9, serving=SEQUENCE) -> Precision:
+    return judge_int8(serving, Sample(Knows(before, after, len(first)), first), second)  # type: ignore[arg-type]
+
+
+LEFT, RIGHT = [1.0, -1.0], [-1.0, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("flipped", "before", "after", "failed"),
+    [
+        (0, 0.9, 0.9, ""),
+        (2, 0.9, 0.895, ""),
+        (3, 0.9, 0.9, "label agreement is 97.0%, less than 98%"),
+        (0, 0.9, 0.88, "accuracy goes from 0.9000 to 0.8800, by more than 0.01"),
+        (0, 0.9, 0.92, "accuracy goes from 0.9000 to 0.9200, by more than 0.01"),
+        (0, 90.0, 89.5, ""),
+        (0, 90.0, 88.5, "accuracy goes from 90.0000 to 88.5000, by more than 1"),
+        (9, 0.9, 0.7, "label agreement is 91.0%, less than 98%; accuracy goes from"),
+    ],
+)
+def test_labels_have_to_agree_and_the_metric_has_to_stay(flipped, before, after, failed) -> None:
+    found = judged(
+        outputs(*[LEFT] * 100), outputs(*[RIGHT] * flipped, *[LEFT] * (100 - flipped)), before, after
+    )
+    assert found.passed == (not failed)
+    assert found.reason.startswith(failed)
+    assert (found.rows, found.metric_float32, found.metric) == (100, before, after)
+    assert found.agreement == pytest.approx(1 - flipped / 100)
+
+
+def test_tokens_starts_ends_and_single_labels_are_decisions_of_their_own() -> None:
+    four, one_off = [LEFT, LEFT, RIGHT, LEFT], [LEFT, LEFT, RIGHT, RIGHT]
+    token = SEQUENCE.model_copy(update={"head": HeadKind.TOKEN})
+    assert judged(outputs(four), outputs(one_off), serving=token).agreement == 0.75
+    span = SEQUENCE.model_copy(update={"head": HeadKind.SPAN})
+    start_moves = [[0.0, 0], [3, 0], [2, 5]], [[0.0, 0], [2, 0], [3, 5]]
+    assert judged(*map(outputs, start_moves), serving=span).agreement == 0.5
+    several = SEQUENCE.model_copy(update={"settings": {"multi_label": True}})
+    assert judged(outputs([2.0, 1.0]), outputs([2.0, -1.0]), serving=several).agreement == 0.5
+
+
+def test_it_is_said_in_a_line_why_or_why_not() -> None:
+    def said(origin="trained", serving=SEQUENCE, **found: Any) -> str:
+        precision = {"int8": Precision(**found)} if found else {}
+        manifest = Manifest(
+            serving=serving, created="", origin=origin, metric="accuracy", precision=precision
+        )
+        return describe_int8(manifest)
+
+    figures = {"rows": 300, "agreement": 0.9967, "metric": 0.91, "metric_float32": 0.92}
+    assert said(passed=True, **figures) == (
+        "allowed: label agreement 99.7%, accuracy 0.9100 against 0.9200 in float32, on 300 held-out rows"
+    )
+    assert said(passed=False, reason="too few") == "not allowed: too few"
+    assert said() == "not allowed: it was not measured"
+    assert said(origin="imported") == "not allowed: an imported adapter has no rows to measure it on"
+    merged = SEQUENCE.model_copy(update={"merged": True})
+    assert said(serving=merged, passed=True) == "not allowed: a merged copy of the base runs in float32"
+    assert said(serving=SEQUENCE.model_copy(update={"head": HeadKind.GENERATE})) == ""
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from hub.testing.tiny import tiny_encoder
+
+    return tiny_encoder(tmp_path_factory.mktemp("base") / "encoder").path
+
+
+@pytest.fixture
+def recipe(tmp_path: Path, tiny: Path) -> Path:
+    Bases(find_home()).pull(str(tiny), "tiny")
+    (tmp_path / "recipe.yaml").write_text(RECIPE)
+    (tmp_path / "a.csv").write_text(ROWS)
+    return tmp_path
+
+
+def trained(recipe: Path, *settings: str) -> Precision:
+    options = [part for each in settings for part in ("--set", each)]
+    result = CliRunner().invoke(app, ["train", str(recipe), "--json", *options])
+    assert result.exit_code == 0, result.output
+    found = Store(find_home()).get("demo").manifest.precision["int8"]
+    assert json.loads(result.stdout)["precision"]["int8"] == found.model_dump(mode="json")
+    return found
+
+
+@pytest.mark.slow
+def test_a_trained_version_is_measured_and_the_figures_are_shown(recipe: Path) -> None:
+    found = trained(recipe)
+    assert found.rows == 60
+    assert found.agreement is not None and found.agreement > 0.8
+    assert found.metric_float32 == Store(find_home()).get("demo").manifest.metrics["accuracy"]
+    assert found.passed == (found.reason == "")
+    shown = CliRunner().invoke(app, ["adapters", "show", "demo"]).stdout
+    assert "label agreement" in shown
+    graphs = list((find_home() / "cache" / "engines").glob("*.onnx"))
+    assert len(graphs) == 1
+
+
+@pytest.mark.parametrize(
+    ("settings", "reason"),
+    [
+        ("evaluate.int8=false", "the recipe leaves it out (evaluate.int8)"),
+        ("data.eval_fraction=0.25", "30 held-out rows are too few to tell; 50 are needed"),
+        ("serve=merged", "a merged copy of the base runs in float32"),
+    ],
+)
+def test_what_is_not_measured_says_why(recipe: Path, settings: str, reason: str) -> None:
+    assert trained(recipe, settings) == Precision(passed=False, reason=reason)
+
+
+def test_a_graph_that_cannot_be_made_fails_no_training(recipe: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from hub.engine.onnx_graph import Exporter
+    from hub.errors import EngineFailed
+
+    def refuse(*given: object, **more: object) -> Path:
+        raise EngineFailed("Exporting base 'tiny' to ONNX failed: no")
+
+    monkeypatch.setattr(Exporter, "file", refuse)
+    found = trained(recipe)
+    assert not found.passed
+    assert "it could not be measured" in found.reason
+    assert "Exporting base 'tiny' to ONNX failed: no" in found.reason

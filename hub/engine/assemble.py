@@ -50,9 +50,10 @@ def assemble(
     backbones = Backbones(reference, pooler=pooler)
     if encoder and not kind.startswith("torch") and where.type in ("cpu", "cuda"):
         exporter = Exporter(base, cache)
-        graphs = [OnnxBackbone(exporter, reference.stacks, where, threads)]
+        graphs = [OnnxBackbone(exporter, reference, threads)]
         if kind != "onnx" and where.type == "cpu":
-            graphs.insert(0 if kind == "onnx-int8" else 1, _int8(exporter, reference, where, threads))
+            int8 = OnnxBackbone(exporter, reference, threads, int8=True)
+            graphs.insert(0 if kind == "onnx-int8" else 1, int8)
         other = _torch(base, slots, where, torch.bfloat16)[0] if _has_other(kind, where) else None
         tune = Tuner(base, cache, threads, tuning or Tuning()) if kind == "auto" else None
         backbones = Backbones(
@@ -70,10 +71,6 @@ def _reference_dtype(kind: str, encoder: bool) -> torch.dtype | None:
     if kind == "torch-bf16":
         return torch.bfloat16
     return torch.float32 if encoder else None
-
-
-def _int8(exporter: Exporter, reference: TorchBackbone, device: torch.device, threads: int) -> OnnxBackbone:
-    return OnnxBackbone(exporter, reference.stacks, device, threads, int8=True)
 
 
 def _torch(

@@ -25,11 +25,12 @@ from hub.engine.slotted import SlotContext, slot_layer
 from hub.engine.stacks import Parts
 from hub.errors import EngineFailed
 
-__all__ = ["BATCH_INPUTS", "HIDDEN", "REVISION", "main", "order"]
+__all__ = ["BATCH_INPUTS", "HIDDEN", "MODEL", "REVISION", "main", "order"]
 
 REVISION = 2  # raise it when the exported graph changes
 BATCH_INPUTS = ("input_ids", "attention_mask", "token_type_ids", "slots")
 HIDDEN = "last_hidden_state"
+MODEL = "_model."  # what an initializer's name puts before the parameter's path in the base
 
 _OPSET = 18
 _TOLERANCE = 1e-4  # of hidden states, which layer norms keep near 1

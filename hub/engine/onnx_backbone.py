@@ -1,4 +1,3 @@
-# ruff: noqa: TID253 - imported when an engine is built, and by nothing else
 """An encoder in onnxruntime, reading the torch backbone's stacks where they lie.
 
 A graph is exported once per base and set of stacks. Until there is one with all that an adapter has,
@@ -10,13 +9,12 @@ from __future__ import annotations
 from collections.abc import Set
 from typing import NamedTuple
 
-import torch
-
 from hub.engine.heads import Hidden
 from hub.engine.onnx_graph import Exporter, OnnxGraph
 from hub.engine.protocol import BARE_SLOT
-from hub.engine.stacks import Stacks, Values
+from hub.engine.stacks import Values
 from hub.engine.tensors import BatchTensors
+from hub.engine.torch_backbone import TorchBackbone
 
 __all__ = ["OnnxBackbone"]
 
@@ -35,20 +33,19 @@ class OnnxBackbone:
     """
 
     def __init__(
-        self, exporter: Exporter, stacks: Stacks, device: torch.device, threads: int, *, int8: bool = False
+        self, exporter: Exporter, reference: TorchBackbone, threads: int, *, int8: bool = False
     ) -> None:
         self.name = f"onnx {'int8' if int8 else 'float32'}"
         self.int8 = int8
         self._exporter = exporter
-        self._stacks = stacks
-        self._device = device
+        self._reference = reference
         self._threads = threads
         self._touched: dict[int, frozenset[str]] = {BARE_SLOT: frozenset()}  # stack names, by slot
         self._live = _Live(None, frozenset())
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the graph's weights."""
+        """Bytes of the weights that the graph has for itself."""
         return self._live.graph.nbytes if self._live.graph else 0
 
     @property
@@ -79,7 +76,8 @@ class OnnxBackbone:
         """
         names = sorted(self._wanted() | self.stacks)
         file = self._exporter.file(names, int8=self.int8)
-        return OnnxGraph(file, names, self._device, self._threads)
+        weights = dict(self._reference.model.named_parameters())
+        return OnnxGraph(file, names, self._reference.device, self._threads, weights)
 
     def _wanted(self) -> frozenset[str]:
         return frozenset[str]().union(*self._touched.values())
@@ -91,7 +89,7 @@ class OnnxBackbone:
     def run(self, batch: BatchTensors, *, decode: bool = False) -> Hidden:
         """Run the rows, whose slots are covered."""
         assert self._live.graph is not None, "rows run here only where `covers` says so"
-        return Hidden(self._live.graph.run(batch, self._stacks.layers))
+        return Hidden(self._live.graph.run(batch, self._reference.stacks.layers))
 
     def close(self) -> None:
         """Drop the graph."""

@@ -85,9 +85,20 @@ class Exporter:
 
 
 class OnnxGraph:
-    """A session on one graph; the stacks it reads are the torch tensors themselves, on any device."""
+    """A session on one graph; the stacks it reads are the torch tensors themselves, on any device.
 
-    def __init__(self, file: Path, stacks: Sequence[str], device: torch.device, threads: int) -> None:
+    So are the embeddings of the base, on a CPU, where `weights` (by path in the base) holds them in float32:
+    onnxruntime only looks them up. The weights of linear layers it repacks into a copy of its own.
+    """
+
+    def __init__(
+        self,
+        file: Path,
+        stacks: Sequence[str],
+        device: torch.device,
+        threads: int,
+        weights: Mapping[str, Tensor],
+    ) -> None:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.log_severity_level = 3
@@ -95,13 +106,18 @@ class OnnxGraph:
         # runs would take the cores that parse requests and tokenize.
         options.add_session_config_entry("session.intra_op.allow_spinning", "1")
         options.add_session_config_entry("session.force_spinning_stop", "1")
+        shared = _embeddings(weights) if device.type == "cpu" else {}
+        values = {export.MODEL + name: OrtValue.from_dlpack(tensor) for name, tensor in shared.items()}
+        for name, value in values.items():
+            options.add_initializer(name, value)
         self._session = onnxruntime.InferenceSession(file, options, providers=_providers(device))
+        self._shared = values  # the session has pointers only: these have to outlive it
         self._inputs = {meta.name for meta in self._session.get_inputs()}
         self._device = device
         self._bound: Mapping[str, Parts] | None = None
         self._binding = self._session.io_binding()
         self.stacks = frozenset(stacks)
-        self.nbytes = file.stat().st_size
+        self.nbytes = file.stat().st_size - sum(tensor.nbytes for tensor in shared.values())
 
     def run(self, batch: BatchTensors, layers: Mapping[str, Parts]) -> Tensor:
         """Return the last hidden states; `layers` is a mapping that is replaced when a stack is."""
@@ -124,6 +140,14 @@ class OnnxGraph:
             part, _, layer = name.partition(".")
             self._binding.bind_ortvalue_input(name, OrtValue.from_dlpack(getattr(layers[layer], part)))
         self._bound = layers
+
+
+def _embeddings(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {
+        name: tensor.detach()
+        for name, tensor in weights.items()
+        if name.endswith("embeddings.weight") and tensor.dtype is torch.float32
+    }
 
 
 def _providers(device: torch.device) -> list[str | tuple[str, dict[str, str]]]:

@@ -35,6 +35,7 @@ class Torch:
     def __init__(self, name: str = TORCH) -> None:
         self.name = name
         self.stacks = SimpleNamespace(layers={}, slot_bytes=7)
+        self.model = torch.nn.Identity()
         self.written: list[int] = []
 
     def covers(self, slots: frozenset[int]) -> bool:
@@ -77,7 +78,9 @@ class Graph:
 
     nbytes = 1000
 
-    def __init__(self, file: Path, stacks: list[str], device: torch.device, threads: int) -> None:
+    def __init__(
+        self, file: Path, stacks: list[str], device: torch.device, threads: int, weights: object
+    ) -> None:
         self.name = INT8 if str(file) == "True" else ONNX
         self.stacks = frozenset(stacks)
 
@@ -102,8 +105,7 @@ def make(exporter: Exporter, monkeypatch: pytest.MonkeyPatch) -> Iterator[Make]:
     def build(*, int8: bool = False, other: Torch | None = None, tune: object = None) -> Backbones:
         reference = Torch()
         graphs = [
-            OnnxBackbone(exporter, reference.stacks, reference.device, 1, int8=kind)
-            for kind in ([True, False] if int8 else [False])
+            OnnxBackbone(exporter, reference, 1, int8=kind) for kind in ([True, False] if int8 else [False])
         ]
         made.append(Backbones(reference, other=other, graphs=graphs, exporter=exporter, tune=tune))
         return made[-1]

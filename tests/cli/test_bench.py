@@ -1,0 +1,44 @@
+"""`hub bench` in this process, on a tiny base."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from hub.bases.cache import Bases
+from hub.cli.main import app
+from hub.config import find_home
+from hub.errors import NotFound
+
+
+def hub(*arguments: str) -> Result:
+    return CliRunner().invoke(app, ["bench", *arguments])
+
+
+@pytest.mark.slow
+def test_every_shape_has_its_times_and_what_is_picked(tiny_base_folder: Path) -> None:
+    Bases(find_home()).pull(str(tiny_base_folder), "mine")
+    options = ("mine", "--adapters", "3", "--rank", "2", "--targets", "qv", "--budget", "1")
+    done = hub(*options, "--json")
+    assert done.exit_code == 0, done.exception
+    found = json.loads(done.stdout)
+    assert found["note"] == ""
+    assert found["adapter_bytes"] == 2 * 2 * 2 * (32 + 32) * 4  # layers, query and value, rank, widths, fp32
+    assert found["slot_bytes"] >= found["adapter_bytes"]
+    first = found["shapes"][0]
+    assert (first["rows"], first["tokens"]) == (1, 16)
+    assert {"onnx float32", "onnx int8", "torch float32"} <= first["ms"].keys() | found["refused"].keys()
+    assert first["chosen"] in first["ms"].keys() - {"onnx int8"}
+    shown = hub(*options)
+    assert "mine on cpu: milliseconds a batch" in shown.stdout
+    assert first["chosen"] in shown.stdout
+    assert list((find_home() / "cache" / "engines").glob("tune-*.json")), "what was measured is kept"
+
+
+def test_a_base_that_is_not_here_is_named() -> None:
+    done = hub("nothing")
+    assert isinstance(done.exception, NotFound)
+    assert "nothing" in str(done.exception)

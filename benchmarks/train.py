@@ -1,9 +1,9 @@
 """Train SST-2 by `hub train` and by the plain way (Trainer, PEFT, padding to 128, fp32), in one run.
 
-    python -m benchmarks.train --data FOLDER [--quick]
+    python -m benchmarks.train --data FOLDER [--quick] [--epochs N]
 
 FOLDER holds train.csv and test.csv with the columns text and label. Both ways train LoRA of rank 8 on
-all linear layers of MiniLM, on all rows of train.csv, batch 32, 3 epochs, one after the other, each in
+all linear layers of MiniLM, on all rows of train.csv, batch 32, N epochs (3), one after the other, each in
 a process of its own, and are timed from the start of the process to its accuracy on test.csv. The
 quick run times 60 steps of each, by themselves.
 """
@@ -41,15 +41,16 @@ def main() -> None:
     arguments = _arguments()
     data = arguments.data.resolve()
     if arguments.plain:
-        print(json.dumps(_plain(data, arguments.plain, QUICK_STEPS if arguments.quick else None)))
+        steps = QUICK_STEPS if arguments.quick else None
+        print(json.dumps(_plain(data, arguments.plain, arguments.epochs, steps)))
         return
     from hub.bases.cache import Bases
     from hub.config import find_home
 
     home = find_home()
     base = Bases(home).pull("minilm")
-    ours = _ours(data, home, arguments.quick)
-    plain = _plain_process(data, base.path, arguments.quick)
+    ours = _ours(data, home, arguments.epochs, arguments.quick)
+    plain = _plain_process(data, base.path, arguments.epochs, arguments.quick)
     _report(ours, plain, arguments.quick)
 
 
@@ -73,12 +74,12 @@ def _report(ours: dict[str, Any], plain: dict[str, Any], quick: bool) -> None:
     report("train", ("WAY", "STEPS", "TRAINING S", "IN ALL S", "ACCURACY"), rows, figures, targets)
 
 
-def _ours(data: Path, home: Path, quick: bool) -> dict[str, Any]:
+def _ours(data: Path, home: Path, epochs: int, quick: bool) -> dict[str, Any]:
     """Run the command in a fresh state folder that borrows the bases of this one."""
     with tempfile.TemporaryDirectory() as scratch:
         recipe = Path(scratch, "recipe.yaml")
         recipe.write_text(
-            RECIPE.format(train=data / "train.csv", test=data / "test.csv", epochs=EPOCHS, rate=LEARNING_RATE)
+            RECIPE.format(train=data / "train.csv", test=data / "test.csv", epochs=epochs, rate=LEARNING_RATE)
         )
         fresh = Path(scratch, "home")
         fresh.mkdir()
@@ -95,8 +96,9 @@ def _ours(data: Path, home: Path, quick: bool) -> dict[str, Any]:
     }
 
 
-def _plain_process(data: Path, base: Path, quick: bool) -> dict[str, Any]:
+def _plain_process(data: Path, base: Path, epochs: int, quick: bool) -> dict[str, Any]:
     command = [sys.executable, "-m", "benchmarks.train", "--data", str(data), "--plain", str(base)]
+    command += ["--epochs", str(epochs)]
     started = perf_counter()
     answer = json.loads(_output([*command, "--quick"] if quick else command).splitlines()[-1])
     return {**answer, "total_seconds": perf_counter() - started}
@@ -109,7 +111,7 @@ def _output(command: list[str], **environment: str) -> str:
     return done.stdout
 
 
-def _plain(data: Path, base: Path, max_steps: int | None) -> dict[str, Any]:
+def _plain(data: Path, base: Path, epochs: int, max_steps: int | None) -> dict[str, Any]:
     """Fine-tune the way the guides of transformers and PEFT show it."""
     import numpy as np
     from datasets import load_dataset
@@ -149,7 +151,7 @@ def _plain(data: Path, base: Path, max_steps: int | None) -> dict[str, Any]:
                 learning_rate=LEARNING_RATE,
                 per_device_train_batch_size=32,
                 per_device_eval_batch_size=32,
-                num_train_epochs=EPOCHS,
+                num_train_epochs=epochs,
                 max_steps=max_steps or -1,
                 weight_decay=0.01,
                 report_to="none",
@@ -174,6 +176,7 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument("--data", type=Path, required=True, help="Folder with train.csv and test.csv.")
     parser.add_argument("--quick", action="store_true", help=f"Time {QUICK_STEPS} steps of each only.")
+    parser.add_argument("--epochs", type=int, default=EPOCHS, help="Epochs of both; targets are for 3.")
     parser.add_argument("--plain", type=Path, help=argparse.SUPPRESS)  # the base; used by the run itself
     return parser.parse_args()
 

@@ -107,12 +107,16 @@ class Placement:
                 alone = layer.own and parameters.keys() == {"bias"}
                 _add(heads, path, _bias_shift(layer.module, parameters, path) if alone else parameters)
             elif inside := self._inside(path, head):
-                if parameters.keys() != {"bias"}:
+                # Beside LoRA on an output layer PEFT saves the base's own weight once more.
+                if _is_own(self.layers[inside], parameters.get("weight")):
+                    del parameters["weight"]
+                if not parameters.keys() <= {"bias"}:
                     raise UnsupportedAdapter(
                         f"{path!r} was trained in full, and of the backbone only biases can be. Train it "
                         f"with LoRA, {WAY_OUT}"
                     )
-                _add(backbone, inside, _bias_shift(self.layers[inside], parameters, path))
+                if parameters:
+                    _add(backbone, inside, _bias_shift(self.layers[inside], parameters, path))
             elif not _ignored(weights.kind, path):
                 raise UnsupportedAdapter(
                     f"{path!r} was trained in full, and it belongs neither to a {weights.kind} head nor to a "
@@ -185,6 +189,12 @@ def _bias_shift(layer: nn.Module, parameters: Mapping[str, Tensor], path: str) -
     if own is None or own.shape != bias.shape:
         raise BadAdapter(f"Layer {path!r} of the base has no bias of shape {tuple(bias.shape)}.")
     return {"shift": bias - own}
+
+
+def _is_own(layer: nn.Module, weight: Tensor | None) -> bool:
+    own = layer.weight
+    assert isinstance(own, Tensor)
+    return weight is not None and torch.equal(weight.to(own), own)
 
 
 def _own_bias(layer: nn.Module) -> Tensor | None:

@@ -133,6 +133,16 @@ def test_updates_of_another_shape(place, sequence, update, reason):
         place(replace(sequence, layers={"bert.encoder.layer.0.attention.self.query": update}))
 
 
+def test_the_base_s_own_weight_saved_beside_lora_on_it_is_no_hindrance(place, bert, trained, sequence):
+    path = "bert.encoder.layer.1.output.dense"
+    own = trained(bert, HeadKind.SEQUENCE, labels=3, seed=61, targets=["query"]).model
+    weight = own.base_model.model.get_submodule(path).weight.detach().numpy()
+    with_own = replace(sequence, full={**sequence.full, f"{path}.weight": weight})
+    assert place(with_own).backbone.keys() == place(sequence).backbone.keys()
+    with pytest.raises(UnsupportedAdapter, match="of the backbone only biases can be"):
+        place(replace(sequence, full={**sequence.full, f"{path}.weight": weight * 1.01}))
+
+
 def test_a_bias_of_another_shape_or_of_a_layer_without_one(place, sequence, base_of, trained, engine_of):
     path = "bert.encoder.layer.0.attention.self.query"
     with pytest.raises(BadAdapter, match=rf"{path}' of the base has no bias of shape \(31,\)"):

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
+import shutil
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -293,6 +296,23 @@ def test_a_row_answers_alike_alone_and_beside_longer_ones(family, base_of, train
                 assert padded.text == alone.text
             else:
                 np.testing.assert_allclose(padded.values, alone.values, atol=2e-5)
+
+
+@pytest.mark.parametrize("family", tiny.DECODERS)
+def test_a_decoder_without_a_padding_token_reads_the_last_token_of_each_row(
+    family, base_of, trained, engine_of, fill, tmp_path
+) -> None:
+    """Its sequence head cannot tell padding by an id, and the id that pads is one that a row may end with."""
+    whole = base_of(family)
+    base = replace(whole, path=shutil.copytree(whole.path, tmp_path / "base"))
+    config = json.loads((base.path / "config.json").read_text())
+    (base.path / "config.json").write_text(json.dumps(config | {"pad_token_id": None}))
+    adapter = trained(base, HeadKind.SEQUENCE, labels=LABELS, seed=72)
+    engine = engine_of(base, "torch", slots=1)
+    fill(engine, [adapter])
+    rows = [adapter.row(1, length, seed=length) for length in (3, 12, 1)]
+    rows += [EngineRow(Row([9, 8, 0, 0]), 1, HeadKind.SEQUENCE)]
+    assert_exact(engine, [adapter], rows)
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -46,6 +46,19 @@ def test_mixed_prompts_lengths_and_adapters(decoder, adapters, fill):
     assert len(set(expected)) == len(expected)
 
 
+@pytest.mark.filterwarnings("ignore:Model has `tie_word_embeddings=True`")
+@pytest.mark.filterwarnings("ignore:Setting `save_embedding_layers`")
+def test_the_layer_that_gives_the_tokens_is_slotted_too(llama, decoder, trained, adapters, fill):
+    """PEFT leaves it out of all-linear, but it can be named."""
+    settings = {"targets": ["q_proj", "v_proj", "lm_head"], "exclude_modules": ["v_proj"]}
+    last = trained(llama, HeadKind.GENERATE, rank=4, seed=46, spread=0.3, **settings)
+    assert "lm_head" in last.weights.layers
+    fill(decoder, [last, adapters[0]])
+    rows = [last.row(1, 9, max_new_tokens=8), adapters[0].row(2, 5, max_new_tokens=8)]
+    expected = [last.alone_text(rows[0].row), adapters[0].alone_text(rows[1].row)]
+    assert texts(decoder, rows) == expected
+
+
 def test_slot_0_is_the_bare_base(llama, decoder, adapters, fill):
     fill(decoder, adapters)
     row = adapters[0].row(0, 10, max_new_tokens=8)

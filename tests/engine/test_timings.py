@@ -31,8 +31,18 @@ def test_the_order_is_by_prediction_and_leaves_out_what_was_refused_or_not_measu
 ) -> None:
     order = timings.order(*shape)
     assert set(order) == {name for name, one in timings.seconds.items() if one} - set(timings.refused)
-    predicted = [timings.predict(name, *shape) for name in order]
-    assert predicted == sorted(predicted)
+    for kind in ("torch", "onnx"):
+        predicted = [timings.predict(name, *shape) for name in order if name.startswith(kind)]
+        assert predicted == sorted(predicted)
+
+
+@pytest.mark.parametrize(
+    ("torch_s", "first"), [(0.8, "torch float32"), (0.95, "onnx float32"), (1.2, "onnx float32")]
+)
+def test_torch_has_to_be_faster_by_a_tenth(torch_s: float, first: str) -> None:
+    timings = Timings({"torch float32": {(1, 16): torch_s}, "onnx float32": {(1, 16): 1.0}})
+    assert timings.order(1, 16)[0] == timings.best()[1, 16] == first
+    assert timings.predict("torch float32", 1, 16) == pytest.approx(torch_s)
 
 
 @given(MEASURED)

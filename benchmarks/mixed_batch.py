@@ -5,7 +5,8 @@
 Adapters are random, rank 8 on the query and value layers of MiniLM, with a head of two labels each: what is
 measured does not depend on what they learned. Ours is the engine as a server gets it (`auto`); PEFT runs
 the same adapters by `adapter_names`, or one after the other with `set_adapter`, in fp32 and, where that is
-faster, in bf16. Figures named int8_* allow ours an int8 base, which adapters must have earned elsewhere. Each figure is a ratio of medians over rounds in which every way takes its turn.
+faster, in bf16. Figures named int8_* allow ours an int8 base, which adapters have to earn elsewhere. Each
+figure is a ratio of medians over rounds in which every way takes its turn.
 """
 
 from __future__ import annotations

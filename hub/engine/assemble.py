@@ -30,11 +30,11 @@ def assemble(
     slots: int,
     device: str,
     threads: int,
-    cache: Path,
+    cache: Path | None,
     own: TemporaryDirectory[str] | None,
     tuning: Tuning | None,
 ) -> SlotEngine:
-    """Build the engine of a kind; `own` is removed when it closes.
+    """Build the engine of a kind; without `cache` only on torch; `own` is removed when it closes.
 
     Raises:
         BadConfig: the device computes in no bf16.
@@ -48,7 +48,7 @@ def assemble(
         raise BadConfig(f"Device {device!r} has no bf16 instructions here. Use torch.")
     reference, pooler = _torch(base, slots, where, _reference_dtype(kind, encoder))
     backbones = Backbones(reference, pooler=pooler)
-    if encoder and not kind.startswith("torch") and where.type in ("cpu", "cuda"):
+    if cache and encoder and not kind.startswith("torch") and where.type in ("cpu", "cuda"):
         exporter = Exporter(base, cache)
         graphs = [OnnxBackbone(exporter, reference, threads)]
         if kind != "onnx" and where.type == "cpu":

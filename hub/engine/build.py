@@ -51,11 +51,13 @@ def build_engine(
     if kind.startswith("onnx") and base.kind is not BaseKind.ENCODER:
         raise BadConfig(f"The onnx engines run encoders; {base.name!r} is of kind {base.kind}. Use torch.")
     where = pick_device("cpu" if kind.startswith("onnx") and device == "auto" else device)
-    own = tempfile.TemporaryDirectory(prefix="hub-engine-") if cache is None else None
-    folder = cache or Path(str(own and own.name))
+    keeps = base.kind is BaseKind.ENCODER and not kind.startswith("torch")  # graphs and measurements
+    own = tempfile.TemporaryDirectory(prefix="hub-engine-") if keeps and cache is None else None
+    if own:
+        cache = Path(own.name)
     try:
         return assemble(
-            base, kind, slots=slots, device=where, threads=threads, cache=folder, own=own, tuning=tuning
+            base, kind, slots=slots, device=where, threads=threads, cache=cache, own=own, tuning=tuning
         )
     except BaseException:
         if own:

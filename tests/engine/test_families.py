@@ -100,6 +100,11 @@ def scored(base: Base) -> list[HeadKind]:
     return [kind for kind in tiny.head_kinds(base) if kind is not HeadKind.GENERATE]
 
 
+def pool(base: Base, make: Callable[..., Trained]) -> dict[str, Trained]:
+    """All adapters that score; the same for every test, so that a graph of the family is made once."""
+    return {name: one for kind in scored(base) for name, one in served(base, kind, make).items()}
+
+
 def assert_exact(engine, adapters: Sequence[Trained], rows: Sequence[EngineRow], names=None) -> None:
     outputs = engine.run(rows)
     off = {}
@@ -120,7 +125,7 @@ def assert_exact(engine, adapters: Sequence[Trained], rows: Sequence[EngineRow],
 )
 def test_all_heads_and_methods_in_one_forward(family, kind, base_of, trained, engine_of, fill, watch) -> None:
     base = base_of(family)
-    named = {name: one for head in scored(base) for name, one in served(base, head, trained).items()}
+    named = pool(base, trained)
     names, adapters = list(named), list(named.values())
     engine = engine_of(base, kind, slots=len(adapters))
     for adapter in adapters:
@@ -192,32 +197,13 @@ def test_what_no_slot_can_hold_is_refused_with_a_way_out(family, base_of, traine
 MIXED = ("bert", "deberta-v2", "llama", "bart")
 
 
-def mixed_pool(base: Base, make: Callable[..., Trained]) -> list[Trained]:
-    """Adapters of every head, that between them have every part of an update."""
-    first, second = targets(base.model_type)
-    kinds = scored(base)
-    picks = [
-        {"rank": 8},
-        {"rank": 1, "targets": [first]},
-        {"use_dora": True, "rank": 2},
-        {"method": "ia3"},
-        {"bias": "lora_only", "targets": [second], "rank": 3},
-        {"use_rslora": True, "rank": 5, "targets": [first, second]},
-    ]
-    return [
-        make(base, kind, labels=0 if kind is HeadKind.EMBEDDING else 2 + n, seed=50 + n, **pick)
-        for n, pick in enumerate(picks)
-        for kind in [kinds[n % len(kinds)]]
-    ]
-
-
 @pytest.mark.parametrize(
     ("family", "kind"),
     [(family, "torch") for family in MIXED] + [("bert", "onnx"), ("deberta-v2", "onnx")],
 )
 def test_random_mixes_are_exact(family, kind, base_of, trained, engine_of, fill, watch) -> None:
     base = base_of(family)
-    adapters = mixed_pool(base, trained)
+    adapters = list(pool(base, trained).values())
     empty = len(adapters) + 1
     engine = engine_of(base, kind, slots=empty)
     fill(engine, [*adapters, adapters[0]])

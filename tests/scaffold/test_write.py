@@ -93,4 +93,4 @@ def test_the_plugin_passes_its_own_tests_and_a_linter(tmp_path: Path) -> None:
         cwd=tmp_path,
     )
     assert tested.returncode == 0, tested.stdout
-    assert "17 passed" in tested.stdout
+    assert "18 passed" in tested.stdout

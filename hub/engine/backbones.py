@@ -171,6 +171,11 @@ class Backbones:
         with self._changed:
             return self._changed.wait_for(lambda: self._worker is None, timeout)
 
+    @property
+    def closed(self) -> bool:
+        """True once `close` was called: what goes on in the background should end."""
+        return self._closed
+
     def close(self) -> None:
         """End what goes on in the background, and drop the graphs."""
         with self._changed:
@@ -211,7 +216,8 @@ class Backbones:
         except Exception as error:  # a full disk, or a backbone that fails; rows go on running as before
             self._tune = None
             self._unmeasured = f"Nothing was measured, and ONNX runs what it can: {error}"
-            log.warning("%s", self._unmeasured)
+            if not self._closed:
+                log.warning("%s", self._unmeasured)
 
     def _make_graphs(self) -> None:
         for graph in self._missing():

@@ -25,6 +25,7 @@ from hub.engine.backbones import Backbone, Backbones, Order
 from hub.engine.protocol import BARE_SLOT
 from hub.engine.tensors import BatchTensors
 from hub.engine.timings import Shape, Timings
+from hub.errors import EngineFailed
 
 __all__ = ["Tuner", "Tuning"]
 
@@ -137,6 +138,8 @@ def _time_shape(
 
 
 def _time(backbone: Backbone, backbones: Backbones, batch: BatchTensors) -> float:
+    if backbones.closed:
+        raise EngineFailed("The engine is closed.")
     with backbones.busy, torch.inference_mode():
         began = time.perf_counter()
         states = backbone.run(batch).states

@@ -14,6 +14,7 @@ from hub.engine.backbones import Backbones
 from hub.engine.heads import Hidden
 from hub.engine.tensors import BatchTensors
 from hub.engine.tune import SHAPES, Tuner, Tuning
+from hub.errors import EngineFailed
 
 TORCH, BF16, ONNX, INT8 = "torch float32", "torch bfloat16", "onnx float32", "onnx int8"
 Cost = Callable[[int, int], float]
@@ -253,3 +254,13 @@ class TestMeasurementsAreKept:
         [file] = tmp_path.glob("tune-*.json")
         file.write_text('{"seconds": [["onnx float32", 1, 16, 0]], "refused": {}}')
         assert measured() == (True, [ONNX, TORCH])
+
+
+def test_a_measurement_ends_when_the_engine_is_closed(stub, base, tmp_path) -> None:
+    reference = stub(TORCH, 1.0)
+    backbones = backbones_of(reference, graphs=(stub(ONNX, 0.5),))
+    reference.cost = lambda rows, tokens: backbones.__setattr__("_closed", True) or 1.0
+    with pytest.raises(EngineFailed, match="closed"):
+        tuner(base, tmp_path)(backbones)
+    assert len(reference.ran) <= 2
+    assert list(tmp_path.iterdir()) == [], "half a measurement is not kept"

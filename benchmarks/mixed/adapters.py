@@ -31,6 +31,7 @@ __all__ = ["QV", "Found", "Setting", "in_turns", "rows_of"]
 
 QV = ("query", "value")
 RANK = 8
+PAUSE_S = 0.03
 
 
 @dataclass
@@ -108,10 +109,14 @@ def rows_of(
 
 
 def in_turns(ways: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, float]:
-    """Run every way once a round, after one round that does not count; return median milliseconds."""
+    """Run every way once a round, after one round that does not count; return median milliseconds.
+
+    A pause before each lets the threads of the one before, which wait by spinning, give the cores back.
+    """
     took: dict[str, list[float]] = {name: [] for name in ways}
     for turn in range(rounds + 1):
         for name, way in ways.items():
+            time.sleep(PAUSE_S)
             began = time.perf_counter()
             way()
             if turn:

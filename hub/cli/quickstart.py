@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import statistics
 import time
 from collections.abc import Iterator
@@ -75,6 +76,8 @@ def quickstart(
     from hub.cli.local_server import local_server
     from hub.config import load_settings
 
+    # Every answer during the swap is compared with both versions': that wants float32, whatever the batch.
+    os.environ.setdefault("HUB_SERVE__ENGINE", "onnx")
     settings = load_settings()
     tell = _Teller(quiet=as_json)
     tell.step(1, "Base model and version 1")

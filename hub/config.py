@@ -14,7 +14,17 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from hub.api import Model
 from hub.errors import BadConfig
 
-__all__ = ["Limits", "Plugins", "Serve", "Settings", "find_home", "find_workspace", "load_settings"]
+__all__ = [
+    "CatalogPlace",
+    "Feedback",
+    "Limits",
+    "Plugins",
+    "Serve",
+    "Settings",
+    "find_home",
+    "find_workspace",
+    "load_settings",
+]
 
 CONFIG_FILE = "hub.toml"
 
@@ -40,8 +50,27 @@ class Serve(Model):
     threads: int = Field(0, ge=0, description="Threads of one forward; 0: all cores.")
     batch_rows: int = Field(64, gt=0, description="Most rows in one forward.")
     poll_ms: int = Field(250, gt=0, description="How often the catalog is asked for changes.")
+    replicas: int = Field(1, ge=1, le=64, description="Serving processes; each holds a copy of the bases.")
     admin_key: str = Field("", repr=False, description="Key for /admin; empty: a local one is made.")
     api_keys: tuple[str, ...] = Field((), repr=False, description="Keys for inference; empty: open.")
+
+
+class CatalogPlace(Model):
+    """Where versions, deployments and their history are written down."""
+
+    url: str = Field(
+        "", repr=False, description="postgresql://...; empty: a SQLite file in the home, for one machine."
+    )
+
+
+class Feedback(Model):
+    """What is kept of answers so that they can be compared with the truth; nothing unless `keep` is set."""
+
+    keep: Literal["nothing", "answers", "texts"] = Field(
+        "nothing", description="answers: what was answered, by request id; texts: the request as well."
+    )
+    days: float = Field(30, gt=0, description="After which answers and the feedback on them are deleted.")
+    rows: int = Field(100_000, gt=0, description="Most answers kept; the oldest are deleted first.")
 
 
 class Plugins(Model):
@@ -65,6 +94,8 @@ class Settings(BaseSettings):
     serve: Serve = Serve()
     limits: Limits = Limits()
     plugins: Plugins = Plugins()
+    catalog: CatalogPlace = CatalogPlace()
+    feedback: Feedback = Feedback()
 
     @classmethod
     def settings_customise_sources(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ from hypothesis import HealthCheck, settings
 from hub.bases.base import Base
 from hub.bases.cache import Bases
 from hub.errors import SourceUnavailable
+from tests.fixtures.postgres import Postgres, postgres
 
 # Slowness says something of the machine only; CI draws the same examples every time.
 settings.register_profile(
@@ -53,3 +56,24 @@ def minilm() -> Base:
 @pytest.fixture(scope="session")
 def smollm2() -> Base:
     return pull_or_skip("smollm2-135m")
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[Postgres]:
+    """A real PostgreSQL server on loopback."""
+    try:
+        running = postgres()
+        server = running.__enter__()
+    except RuntimeError as error:
+        pytest.skip(f"NOT TESTED on PostgreSQL: {error}")
+    yield server
+    running.__exit__(None, None, None)
+
+
+_databases = count(1)
+
+
+@pytest.fixture
+def postgres_url(postgres_server: Postgres) -> str:
+    """An empty database of its own for each test."""
+    return postgres_server.create(f"test{next(_databases)}")

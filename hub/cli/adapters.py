@@ -93,7 +93,7 @@ def import_(  # noqa: PLR0913, PLR0917 - one for each thing that a PEFT folder d
     from hub.store.weights import read_config
 
     settings = load_settings()
-    store, registry = Store(settings.home), Registry.of(settings)
+    store, registry = Store.of(settings), Registry.of(settings)
     name, converted_from = name or folder.resolve().name, ""
     if (folder / MANIFEST_FILE).is_file() and not task:
         version = store.import_version(folder, name, merged=merged, check=_check(registry, store))
@@ -174,7 +174,7 @@ def _store() -> Store:
     from hub.config import load_settings
     from hub.store.store import Store
 
-    return Store(load_settings().home)
+    return Store.of(load_settings())
 
 
 def _live(store: Store) -> dict[str, list[str]]:

@@ -35,7 +35,7 @@ def export(
     as_json: Annotated[bool, JSON_FLAG] = False,
 ) -> None:
     """Write an adapter merged into its base, compared with the adapter itself, to use without the hub."""
-    from hub.config import find_home
+    from hub.config import load_settings
     from hub.export.export import export_version
     from hub.store.store import Store
 
@@ -43,7 +43,7 @@ def export(
     with progress(quiet=as_json) as bars:
         precision = Precision.INT8 if int8 else Precision.FP32
         exported = export_version(
-            Store(find_home()), ref, output, form, precision=precision, progress=Bars(bars)
+            Store.of(load_settings()), ref, output, form, precision=precision, progress=Bars(bars)
         )
     seconds = time.perf_counter() - started
     if as_json:

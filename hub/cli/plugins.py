@@ -171,9 +171,9 @@ def _refuse_if_used(settings: Settings, distribution: str) -> None:
     """Raise Conflict if a deployment's task is provided by this distribution and no other."""
     from hub.errors import BadPlugin, Conflict
     from hub.registry.probe import probe
-    from hub.store.store import Store
+    from hub.store.store import CATALOG_FILE, Store
 
-    if not (settings.home / "catalog.db").is_file():
+    if not (settings.catalog.url or (settings.home / CATALOG_FILE).is_file()):
         return
     try:
         plugins = probe(_disabled(settings))
@@ -181,7 +181,7 @@ def _refuse_if_used(settings: Settings, distribution: str) -> None:
         raise BadPlugin(f"Its tasks cannot be listed, as {error} Add --force to uninstall it.") from None
     elsewhere = {task for plugin in plugins if plugin.distribution != distribution for task in plugin.tasks}
     own = {task for plugin in plugins if plugin.distribution == distribution for task in plugin.tasks}
-    users = [d.name for d in Store(settings.home).deployments() if d.task in own - elsewhere]
+    users = [d.name for d in Store.of(settings).deployments() if d.task in own - elsewhere]
     if users:
         raise Conflict(
             f"The deployments {', '.join(users)} use tasks of {distribution}. "

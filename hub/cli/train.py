@@ -98,7 +98,7 @@ def run_training(
         return train_recipe(
             recipe,
             registry=Registry.of(settings),
-            store=Store(settings.home),
+            store=Store.of(settings),
             bases=bases,
             work=settings.home / "runs" / recipe.name,
             progress=show,
@@ -119,7 +119,7 @@ def _has_recipe(args: list[str]) -> bool:
 def _live(name: str, settings: Settings) -> Version | None:
     from hub.store.store import Store
 
-    return {found.name: found.stable for found in Store(settings.home).deployments()}.get(name)
+    return {found.name: found.stable for found in Store.of(settings).deployments()}.get(name)
 
 
 def _check_task(name: str, task: str, settings: Settings) -> None:

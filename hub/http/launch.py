@@ -19,6 +19,7 @@ from hub.store.store import Store
 __all__ = ["serve"]
 
 CHECK_EVERY_S = 0.1
+_PASSED = ("HUB_SERVE__", "HUB_LIMITS__", "HUB_CATALOG__", "HUB_FEEDBACK__")
 
 
 def serve(settings: Settings, on_ready: Callable[[str], None]) -> None:
@@ -33,7 +34,7 @@ def serve(settings: Settings, on_ready: Callable[[str], None]) -> None:
     if running := find_server(settings):
         raise Conflict(f"The server of {settings.home} runs already, at {running}.")
     port = _free_port(host, settings.serve.port)
-    Store(settings.home)  # a catalog that cannot be opened is told here, not by a worker in its log
+    Store.of(settings)  # a catalog that cannot be opened is told here, not by a worker in its log
     _pass_on(settings)
 
     # Only now: BentoML reads its environment when it is imported.
@@ -62,11 +63,13 @@ def _free_port(host: str, port: int) -> int:
 
 def _pass_on(settings: Settings) -> None:
     """Hand the settings to the worker process, which reads them from its environment."""
-    for name in [name for name in os.environ if name.startswith(("HUB_SERVE__", "HUB_LIMITS__"))]:
+    for name in [name for name in os.environ if name.startswith(_PASSED)]:
         del os.environ[name]  # they would win over what flags have changed
     os.environ["HUB_HOME"] = str(settings.home)
     os.environ["HUB_SERVE"] = settings.serve.model_dump_json()
     os.environ["HUB_LIMITS"] = settings.limits.model_dump_json()
+    os.environ["HUB_CATALOG"] = settings.catalog.model_dump_json()
+    os.environ["HUB_FEEDBACK"] = settings.feedback.model_dump_json()
     os.environ.setdefault("BENTOML_HOME", str(settings.home / "bentoml"))  # its metric files, one set a home
     os.environ.setdefault("BENTOML_DO_NOT_TRACK", "True")
 

@@ -31,7 +31,7 @@ class CatalogClient:
     def __init__(self, settings: Settings) -> None:
         self.url: str | None = None
         self._settings = settings
-        self._store = Store(settings.home)
+        self._store = Store.of(settings)
         self._registry = Registry.of(settings)
         self._local: _LocalRuntime | None = None
         self._starting = threading.Lock()

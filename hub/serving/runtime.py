@@ -165,7 +165,7 @@ class Runtime:
 
     def _build(self, loop: asyncio.AbstractEventLoop) -> _Parts:
         settings, meter = self.settings, self._meter
-        store = Store(settings.home)
+        store = Store.of(settings)
         pipeline = Pipeline(settings.limits, loop)
         lanes = Lanes(store.bases, settings, deliver=pipeline.forwarded, meter=meter)
         residency = Residency(lanes, meter, settings.home / SCRATCH)

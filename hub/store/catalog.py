@@ -1,4 +1,4 @@
-"""The catalog's tables and its transactions: SQLAlchemy over SQLite."""
+"""The catalog's transactions: SQLAlchemy over SQLite or PostgreSQL."""
 
 from __future__ import annotations
 
@@ -8,103 +8,50 @@ from pathlib import Path
 from typing import Any
 
 from filelock import FileLock
-from sqlalchemy import DDL, ForeignKey, NullPool, String, UniqueConstraint, create_engine, event, insert
-from sqlalchemy.engine import Connection
-from sqlalchemy.exc import DatabaseError, OperationalError
-from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, relationship
+from sqlalchemy import NullPool, create_engine, event
+from sqlalchemy.engine import URL, Connection, Engine, make_url
+from sqlalchemy.exc import ArgumentError, DatabaseError, DBAPIError, NoSuchModuleError, OperationalError
+from sqlalchemy.orm import Session
 
-from hub.errors import BadConfig, NotReady
+from hub.errors import BadConfig, MissingExtra, NotReady
+from hub.store.schema import is_current, migrate
 
-__all__ = ["AdapterRow", "Catalog", "DeploymentRow", "GenerationRow", "MoveRow", "VersionRow"]
+__all__ = ["Catalog"]
 
-SCHEMA = 1
-_BUSY_MS = 15_000
-
-
-class Table(DeclarativeBase):
-    """Base of the catalog's tables."""
-
-
-class AdapterRow(Table):
-    """A name, and the highest number it ever gave out: a removed version's number is not used again."""
-
-    __tablename__ = "adapters"
-    name: Mapped[str] = mapped_column(String(63), primary_key=True)
-    last_number: Mapped[int]
-
-
-class VersionRow(Table):
-    """One immutable version."""
-
-    __tablename__ = "versions"
-    __table_args__ = (UniqueConstraint("name", "number"), UniqueConstraint("name", "sha256"))
-    id: Mapped[int] = mapped_column(primary_key=True)
-    name: Mapped[str] = mapped_column(ForeignKey("adapters.name"))
-    number: Mapped[int]
-    sha256: Mapped[str] = mapped_column(String(64), index=True)
-    manifest: Mapped[str]  # JSON
-    created: Mapped[str]  # UTC, ISO 8601
-
-
-class DeploymentRow(Table):
-    """A named endpoint: the version it serves and the one it served before."""
-
-    __tablename__ = "deployments"
-    name: Mapped[str] = mapped_column(String(63), primary_key=True)
-    task: Mapped[str]
-    stable_id: Mapped[int] = mapped_column(ForeignKey("versions.id"))
-    previous_id: Mapped[int | None] = mapped_column(ForeignKey("versions.id"))
-    generation: Mapped[int]
-    updated: Mapped[str]
-    stable: Mapped[VersionRow] = relationship(foreign_keys=[stable_id], lazy="joined", innerjoin=True)
-    previous: Mapped[VersionRow | None] = relationship(foreign_keys=[previous_id], lazy="joined")
-
-
-class MoveRow(Table):
-    """One change of a deployment; rows are only ever added."""
-
-    __tablename__ = "moves"
-    generation: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
-    deployment: Mapped[str] = mapped_column(String(63), index=True)
-    when: Mapped[str]
-    who: Mapped[str]
-    before: Mapped[str | None]
-    after: Mapped[str | None]
-    why: Mapped[str]
-
-
-class GenerationRow(Table):
-    """The one row that counts moves."""
-
-    __tablename__ = "generation"
-    id: Mapped[int] = mapped_column(primary_key=True)
-    value: Mapped[int]
-
-
-for _verb in ("UPDATE", "DELETE"):
-    event.listen(
-        MoveRow.__table__,
-        "after_create",
-        DDL(  # type: ignore[no-untyped-call]
-            f"CREATE TRIGGER moves_no_{_verb.lower()} BEFORE {_verb} ON moves "
-            "BEGIN SELECT RAISE(ABORT, 'moves are only ever added'); END"
-        ),
-    )
+_BUSY_MS = 15_000  # how long a writer waits for another
+_CONNECT_S = 5
+_WRITERS = 0x6772616674  # the advisory lock that writers of a PostgreSQL catalog take in turn
+CHANNEL = "grafthub"  # of LISTEN and NOTIFY
 
 
 class Catalog:
-    """One SQLite file, in WAL mode: any number of readers beside one writer, across processes."""
+    """A database with any number of readers beside one writer, across processes and machines.
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # No pool: a transaction opens the file and closes it, so nothing is left open to a fork or an exit.
-        self._engine = create_engine(f"sqlite:///{path}", poolclass=NullPool)
-        event.listen(self._engine, "connect", _configure)
-        event.listen(self._engine, "begin", _begin)
-        self._writer = self._engine.execution_options(immediate=True)
-        with FileLock(path.with_name(f".{path.name}.lock")), self._translated():
-            self._prepare()
+    `where` is the path of a SQLite file (kept in WAL mode), or the URL of a PostgreSQL database.
+
+    Raises:
+        BadConfig: the URL is not one of these, or what is there is no catalog or a newer release's.
+        NotReady: it does not answer.
+    """
+
+    def __init__(self, where: Path | str) -> None:
+        self.url = _url(where)
+        self.shown = self.url.database if self.is_file else self.url.render_as_string()
+        if self.is_file:
+            path = Path(str(self.url.database))
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._engine, self._writer = _sqlite(self.url)
+            with FileLock(path.with_name(f".{path.name}.lock")), self._translated():
+                self._prepare()
+        else:
+            self._engine, self._writer = _postgres(self.url)
+            with self._translated():
+                self._prepare()
+
+    @property
+    def is_file(self) -> bool:
+        """True for SQLite."""
+        return self.url.get_backend_name() == "sqlite"
 
     @contextmanager
     def read(self) -> Iterator[Session]:
@@ -119,25 +66,59 @@ class Catalog:
             session.connection()  # begins now, not at the first statement
             yield session
 
+    def announce(self, session: Session) -> None:
+        """Wake those that `listen`, once this transaction is committed; SQLite has nobody to wake."""
+        if not self.is_file:
+            session.connection().exec_driver_sql(f"NOTIFY {CHANNEL}")
+
+    def close(self) -> None:
+        """Close what connections are open."""
+        self._engine.dispose()
+
     def _prepare(self) -> None:
         with self._engine.connect() as connection:
-            version = connection.exec_driver_sql("PRAGMA user_version").scalar_one()
-        if version > SCHEMA:
-            raise BadConfig(f"{self.path} was written by a newer GraftHub (schema {version}): upgrade.")
-        if version < SCHEMA:
-            with self._writer.begin() as connection:
-                Table.metadata.create_all(connection)
-                connection.execute(insert(GenerationRow).values(id=1, value=0))
-                connection.exec_driver_sql(f"PRAGMA user_version={SCHEMA}")
+            if is_current(connection):
+                return
+        with self._writer.begin() as connection:
+            migrate(connection, str(self.shown))
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
         try:
             yield
         except OperationalError as error:
-            raise NotReady(f"The catalog {self.path} cannot be used right now: {error.orig}.") from error
+            raise NotReady(f"The catalog {self.shown} cannot be used right now: {_said(error)}.") from error
         except DatabaseError as error:
-            raise BadConfig(f"{self.path} is damaged or not a GraftHub catalog: {error.orig}.") from error
+            raise BadConfig(f"{self.shown} is damaged or not a GraftHub catalog: {_said(error)}.") from error
+
+
+def _url(where: Path | str) -> URL:
+    if isinstance(where, Path):
+        return URL.create("sqlite", database=str(where))
+    try:
+        url = make_url(where)
+        kind = url.get_backend_name()
+    except (ArgumentError, NoSuchModuleError):
+        raise BadConfig("catalog.url is not a URL such as postgresql://user@host/database.") from None
+    if kind == "sqlite" and url.database:
+        return url
+    if kind != "postgresql":
+        raise BadConfig(
+            f"catalog.url: {kind} is not supported; use postgresql:// or leave it empty (SQLite)."
+        )
+    try:
+        import psycopg  # noqa: F401
+    except ImportError:
+        raise MissingExtra.of("postgres", "a PostgreSQL catalog") from None
+    return url.set(drivername="postgresql+psycopg")
+
+
+def _sqlite(url: URL) -> tuple[Engine, Engine]:
+    # No pool: a transaction opens the file and closes it, so nothing is left open to a fork or an exit.
+    engine = create_engine(url, poolclass=NullPool)
+    event.listen(engine, "connect", _configure)
+    event.listen(engine, "begin", _begin)
+    return engine, engine.execution_options(immediate=True)
 
 
 def _configure(connection: Any, record: object) -> None:
@@ -153,3 +134,34 @@ def _configure(connection: Any, record: object) -> None:
 def _begin(connection: Connection) -> None:
     immediate = connection.get_execution_options().get("immediate", False)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
+
+
+def _postgres(url: URL) -> tuple[Engine, Engine]:
+    # A server that has gone is noticed within seconds, also when packets to it are lost without an answer.
+    engine = create_engine(
+        url,
+        pool_size=3,
+        max_overflow=5,
+        pool_pre_ping=True,
+        pool_timeout=_CONNECT_S,
+        isolation_level="REPEATABLE READ",
+        connect_args={
+            "connect_timeout": _CONNECT_S,
+            "tcp_user_timeout": 5_000,
+            "options": f"-c lock_timeout={_BUSY_MS} -c statement_timeout={2 * _BUSY_MS}",
+        },
+    )
+    # Not repeatable: what a writer reads has to be what the one before it wrote, whose lock it waited for.
+    writer = engine.execution_options(isolation_level="READ COMMITTED")
+    event.listen(writer, "begin", _take_turn)
+    return engine, writer
+
+
+def _take_turn(connection: Connection) -> None:
+    connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_WRITERS})")
+
+
+def _said(error: DBAPIError) -> str:
+    return (
+        str(error.orig).strip().splitlines()[0].rstrip(".") if str(error.orig).strip() else "no reason given"
+    )

@@ -1,25 +1,33 @@
-"""Deployments: which version is live under which name, every move recorded and counted."""
+"""Deployments: which versions are behind which name, every move recorded and counted."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
+from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from hub.errors import Conflict, NotFound
+from hub.errors import BadRequest, Conflict, NotFound
 from hub.names import VersionRef, check_name, parse_version_ref
-from hub.store.catalog import Catalog, DeploymentRow, GenerationRow, MoveRow, VersionRow
+from hub.store.catalog import Catalog
 from hub.store.content import Contents
 from hub.store.manifest import Manifest
-from hub.store.records import Deployment, Move, Version
+from hub.store.records import Canary, Deployment, Move, Version
+from hub.store.tables import DeploymentRow, GenerationRow, MoveRow, VersionRow
 
 __all__ = ["Deployments"]
 
 
 class Deployments:
-    """The half of the store that moves pointers; `generation` grows by one with every move."""
+    """The half of the store that moves pointers; `generation` grows by one with every move.
+
+    Every move says who made it (`by`) and may say why. Those that take `seen` are refused with Conflict if
+    the deployment has moved since that generation: for a caller that decided by what it saw then.
+    """
 
     def __init__(self, catalog: Catalog, contents: Contents) -> None:
         self.catalog = catalog
@@ -45,7 +53,7 @@ class Deployments:
             return self._deployment_of(_deployment_row(session, name))
 
     def deploy(self, name: str, ref: VersionRef | str, *, by: str, why: str = "") -> Deployment:
-        """Make a version the one that `name` serves; without a number, the newest.
+        """Make a version the one that `name` serves; without a number, the newest. Ends a canary.
 
         What is live already stays so, and that is not a move.
 
@@ -55,42 +63,105 @@ class Deployments:
         check_name(name, "deployment")
         with self.catalog.write() as session:
             version = self._find(session, ref)
-            task = self._version_of(version).manifest.serving.task
             row = session.get(DeploymentRow, name)
+            before = _ref(row.stable) if row else None
             if row is None:
-                row = DeploymentRow(name=name, task=task, previous_id=None)
-            elif row.task != task:
-                raise Conflict(
-                    f"{name!r} serves the task {row.task!r} and {_ref(version)} is for {task!r}: its callers "
-                    "would get answers of another kind. Deploy it under a name of its own."
-                )
-            elif row.stable_id == version.id:
-                return self._deployment_of(row)
+                task = self._version_of(version).manifest.serving.task
+                row = DeploymentRow(name=name, task=task, stable_id=version.id, previous_id=None)
             else:
-                row.previous_id = row.stable_id
-            return self._move(session, row, version, by, why)
+                self._refuse_other_task(row, version)
+                if row.stable_id == version.id and row.canary_id is None:
+                    return self._deployment_of(row)
+                if row.stable_id != version.id:
+                    row.previous_id, row.stable_id = row.stable_id, version.id
+                _end_trial(row, shadow=row.shadow_id == version.id)
+            return self._moved(session, row, "deploy", before, _ref(version), by, why)
 
-    def rollback(self, name: str, *, by: str, why: str = "") -> Deployment:
-        """Go back to the version that was live before; a second rollback undoes the first.
+    def canary(
+        self,
+        name: str,
+        ref: VersionRef | str,
+        *,
+        percent: float,
+        guard: Mapping[str, Any] | None = None,
+        by: str,
+        why: str = "",
+    ) -> Deployment:
+        """Give a version a share of the deployment's requests; again for another share or guard.
 
         Raises:
-            Conflict: no other version was live before.
+            Conflict: the version is the stable one, or of another task.
+            BadRequest: the share is not between 0 and 100 percent.
+        """
+        if not 0 <= percent <= 100:
+            raise BadRequest(f"A canary gets between 0 and 100 percent of the requests, not {percent:g}.")
+        with self._trying(name, ref, "canary") as (session, row, version):
+            before = _ref(row.canary) if row.canary else None
+            row.trial = None if row.canary_id != version.id else row.trial
+            row.canary_id, row.canary_percent = version.id, percent
+            row.canary_guard = json.dumps(dict(guard or {}), sort_keys=True)
+            moved = self._moved(session, row, "canary", before, _ref(version), by, why)
+        return moved
+
+    def shadow(self, name: str, ref: VersionRef | str, *, by: str, why: str = "") -> Deployment:
+        """Run a version beside the stable one on the same requests, its answers compared and not returned.
+
+        Raises:
+            Conflict: the version is the stable one, or of another task.
+        """
+        with self._trying(name, ref, "shadow") as (session, row, version):
+            before = _ref(row.shadow) if row.shadow else None
+            row.trial = None if row.shadow_id != version.id else row.trial
+            row.shadow_id = version.id
+            moved = self._moved(session, row, "shadow", before, _ref(version), by, why)
+        return moved
+
+    def promote(self, name: str, *, by: str, why: str = "", seen: int | None = None) -> Deployment:
+        """Make the canary, or where there is none the shadow, the stable version.
+
+        Raises:
+            Conflict: there is neither, or it moved since `seen`.
         """
         with self.catalog.write() as session:
-            row = _deployment_row(session, name)
-            target = row.previous
+            row = _deployment_row(session, name, seen)
+            target = row.canary or row.shadow
             if target is None:
+                raise Conflict(
+                    f"{name!r} has no canary and no shadow to promote: it serves {_ref(row.stable)} alone. "
+                    f"Start one with `hub deploy NAME@N --as {name} --canary 10`."
+                )
+            before = _ref(row.stable)
+            row.previous_id, row.stable_id = row.stable_id, target.id
+            _end_trial(row, shadow=row.shadow_id == target.id)
+            return self._moved(session, row, "promote", before, _ref(target), by, why)
+
+    def rollback(self, name: str, *, by: str, why: str = "", seen: int | None = None) -> Deployment:
+        """Take the canary and the shadow away; without them, go back to the version that was live before.
+
+        A second rollback undoes one of the latter kind.
+
+        Raises:
+            Conflict: no other version was live before, or it moved since `seen`.
+        """
+        with self.catalog.write() as session:
+            row = _deployment_row(session, name, seen)
+            if tried := row.canary or row.shadow:
+                before, after = _ref(tried), _ref(row.stable)
+                _end_trial(row, shadow=True)
+            elif row.previous is None:
                 raise Conflict(
                     f"{name!r} has served {_ref(row.stable)} alone: there is nothing to go back to."
                 )
-            row.previous_id = row.stable_id
-            return self._move(session, row, target, by, why)
+            else:
+                before, after = _ref(row.stable), _ref(row.previous)
+                row.previous_id, row.stable_id = row.stable_id, row.previous_id
+            return self._moved(session, row, "rollback", before, after, by, why)
 
     def undeploy(self, name: str, *, by: str, why: str = "") -> None:
         """Take a deployment away; its versions stay."""
         with self.catalog.write() as session:
             row = _deployment_row(session, name)
-            _count(session, name, _ref(row.stable), None, by, why)
+            self._count(session, name, "undeploy", _ref(row.stable), None, by, why)
             session.delete(row)
 
     def history(self, name: str) -> list[Move]:
@@ -128,6 +199,10 @@ class Deployments:
         )
 
     def _deployment_of(self, row: DeploymentRow) -> Deployment:
+        canary = None
+        if row.canary:
+            guard = json.loads(row.canary_guard or "{}")
+            canary = Canary(self._version_of(row.canary), row.canary_percent or 0.0, guard)
         return Deployment(
             name=row.name,
             task=row.task,
@@ -135,40 +210,97 @@ class Deployments:
             previous=self._version_of(row.previous) if row.previous else None,
             generation=row.generation,
             updated=datetime.fromisoformat(row.updated),
+            canary=canary,
+            shadow=self._version_of(row.shadow) if row.shadow else None,
+            trial=row.trial,
         )
 
-    def _move(
-        self, session: Session, row: DeploymentRow, target: VersionRow, by: str, why: str
+    @contextmanager
+    def _trying(
+        self, name: str, ref: VersionRef | str, kind: str
+    ) -> Iterator[tuple[Session, DeploymentRow, VersionRow]]:
+        with self.catalog.write() as session:
+            row = _deployment_row(session, name)
+            version = self._find(session, ref)
+            self._refuse_other_task(row, version)
+            if version.id == row.stable_id:
+                raise Conflict(f"{_ref(version)} is live in {name!r} already: it cannot be its {kind} too.")
+            yield session, row, version
+
+    def _refuse_other_task(self, row: DeploymentRow, version: VersionRow) -> None:
+        task = self._version_of(version).manifest.serving.task
+        if row.task != task:
+            raise Conflict(
+                f"{row.name!r} serves the task {row.task!r} and {_ref(version)} is for {task!r}: its callers "
+                "would get answers of another kind. Deploy it under a name of its own."
+            )
+
+    def _moved(
+        self,
+        session: Session,
+        row: DeploymentRow,
+        kind: str,
+        before: str | None,
+        after: str,
+        by: str,
+        why: str,
     ) -> Deployment:
-        before = _ref(row.stable) if row.stable else None
-        move = _count(session, row.name, before, _ref(target), by, why)
-        row.stable_id, row.generation, row.updated = target.id, move.generation, move.when
+        move = self._count(session, row.name, kind, before, after, by, why)
+        row.generation, row.updated = move.generation, move.when
+        if (row.canary_id or row.shadow_id) and row.trial is None:
+            row.trial = move.generation
         session.add(row)
         session.flush()
         session.refresh(row)
         return self._deployment_of(row)
 
+    def _count(
+        self,
+        session: Session,
+        name: str,
+        kind: str,
+        before: str | None,
+        after: str | None,
+        by: str,
+        why: str,
+    ) -> MoveRow:
+        counter = session.scalars(select(GenerationRow)).one()
+        counter.value += 1
+        when = datetime.now(UTC).isoformat(timespec="microseconds")
+        move = MoveRow(
+            generation=counter.value,
+            deployment=name,
+            kind=kind,
+            when=when,
+            who=by,
+            before=before,
+            after=after,
+            why=why,
+        )
+        session.add(move)
+        self.catalog.announce(session)
+        return move
+
 
 _ALL = select(DeploymentRow).order_by(DeploymentRow.name)
 
 
-def _deployment_row(session: Session, name: str) -> DeploymentRow:
+def _deployment_row(session: Session, name: str, seen: int | None = None) -> DeploymentRow:
     row = session.get(DeploymentRow, check_name(name, "deployment"))
     if row is None:
         known = (row.name for row in session.scalars(_ALL))
         raise NotFound.of("deployment", name, known, "Make one with `hub deploy NAME@N --as DEPLOYMENT`.")
+    if seen is not None and row.generation != seen:
+        raise Conflict(f"{name!r} was moved meanwhile (generation {row.generation}, not {seen}).")
     return row
 
 
-def _count(session: Session, name: str, before: str | None, after: str | None, by: str, why: str) -> MoveRow:
-    counter = session.scalars(select(GenerationRow)).one()
-    counter.value += 1
-    when = datetime.now(UTC).isoformat(timespec="microseconds")
-    move = MoveRow(
-        generation=counter.value, deployment=name, when=when, who=by, before=before, after=after, why=why
-    )
-    session.add(move)
-    return move
+def _end_trial(row: DeploymentRow, *, shadow: bool) -> None:
+    """Take the canary away, and with `shadow` the shadow too."""
+    row.canary_id = row.canary_percent = row.canary_guard = None
+    if shadow:
+        row.shadow_id = None
+    row.trial = None
 
 
 def _ref(row: VersionRow) -> str:
@@ -179,6 +311,7 @@ def _move_of(row: MoveRow) -> Move:
     return Move(
         generation=row.generation,
         deployment=row.deployment,
+        kind=row.kind,
         when=datetime.fromisoformat(row.when),
         who=row.who,
         before=parse_version_ref(row.before) if row.before else None,

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from hub.api import AdapterInfo
 from hub.names import VersionRef
 from hub.store.manifest import Manifest
 
-__all__ = ["Deployment", "Move", "Version"]
+__all__ = ["Canary", "Deployment", "Move", "Version"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +38,20 @@ class Version:
 
 
 @dataclass(frozen=True, slots=True)
+class Canary:
+    """A version that answers a share of a deployment's requests, in percent; `guard` is empty without one."""
+
+    version: Version
+    percent: float
+    guard: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
 class Deployment:
-    """A named endpoint: the version it serves, the one before, and the generation of its last move."""
+    """A named endpoint: the version it serves, the one before, and those on trial.
+
+    `generation` is that of its last move, `trial` that of the move which began the canary or shadow of now.
+    """
 
     name: str
     task: str
@@ -45,14 +59,30 @@ class Deployment:
     previous: Version | None
     generation: int
     updated: datetime
+    canary: Canary | None = None
+    shadow: Version | None = None
+    trial: int | None = None
+
+    @property
+    def versions(self) -> list[Version]:
+        """Every version that answers or is run here: stable, canary, shadow."""
+        return [
+            self.stable,
+            *([self.canary.version] if self.canary else []),
+            *([self.shadow] if self.shadow else []),
+        ]
 
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """One change of a deployment, as it was made; `before` or `after` is None where there was nothing."""
+    """One change of a deployment, as it was made; `before` or `after` is None where there was nothing.
+
+    `kind` is deploy, canary, shadow, promote, rollback or undeploy.
+    """
 
     generation: int
     deployment: str
+    kind: str
     when: datetime
     who: str
     before: VersionRef | None

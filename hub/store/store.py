@@ -13,9 +13,10 @@ from sqlalchemy.orm import Session
 from hub.api import HeadKind
 from hub.bases.base import Base
 from hub.bases.cache import Bases
+from hub.config import Settings
 from hub.errors import BaseMismatch, Conflict, NotFound
 from hub.names import VersionRef, check_name
-from hub.store.catalog import AdapterRow, Catalog, DeploymentRow, VersionRow
+from hub.store.catalog import Catalog
 from hub.store.content import Contents, content_hash
 from hub.store.deployments import Deployments
 from hub.store.export import read_manifest, write_folder
@@ -23,9 +24,12 @@ from hub.store.fit import check_fit
 from hub.store.manifest import BaseRef, DataRef, Manifest, Precision, Serving
 from hub.store.peft_folder import head_of, labels_of
 from hub.store.records import Version
+from hub.store.tables import AdapterRow, DeploymentRow, VersionRow
 from hub.store.weights import AdapterFiles, read_adapter
 
-__all__ = ["Check", "Store", "Training"]
+__all__ = ["CATALOG_FILE", "Check", "Store", "Training"]
+
+CATALOG_FILE = "catalog.db"
 
 Check = Callable[[AdapterFiles, Serving], None]
 """Raises BadAdapter when the files cannot be served as stated; called before anything is stored."""
@@ -44,14 +48,22 @@ class Training(TypedDict, total=False):
 
 
 class Store(Deployments):
-    """Versions and deployments under one home folder; any number of processes may have it open."""
+    """Versions and deployments under one home folder; any number of processes may have it open.
 
-    def __init__(self, home: Path) -> None:
+    `catalog` is the URL of a database that homes share; without one it is a file in the home.
+    """
+
+    def __init__(self, home: Path, catalog: str = "") -> None:
         self.home = home
         self.bases = Bases(home)
         self.contents = Contents(home / "adapters")
-        super().__init__(Catalog(home / "catalog.db"), self.contents)
+        super().__init__(Catalog(catalog or home / CATALOG_FILE), self.contents)
         self._sweep()
+
+    @classmethod
+    def of(cls, settings: Settings) -> Store:
+        """Open the store that the settings name."""
+        return cls(settings.home, settings.catalog.url)
 
     def add(
         self,
@@ -223,6 +235,11 @@ def _refuse_if_deployed(session: Session, row: VersionRow) -> None:
         ref = f"{row.name}@{row.number}"
         if deployment.stable_id == row.id:
             raise Conflict(f"{ref} is live in {deployment.name!r}. Deploy another version there first.")
+        for kind, used in (("canary", deployment.canary_id), ("shadow", deployment.shadow_id)):
+            if used == row.id:
+                raise Conflict(
+                    f"{ref} is the {kind} of {deployment.name!r}. Promote it, or roll it back, first."
+                )
         if deployment.previous_id == row.id:
             raise Conflict(
                 f"{ref} is what {deployment.name!r} would roll back to. Deploy there once more first."

@@ -1,12 +1,44 @@
 from __future__ import annotations
 
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import delete
 
 from hub.errors import BadConfig, NotReady
-from hub.store.catalog import AdapterRow, Catalog, VersionRow
+from hub.store.catalog import Catalog
+from hub.store.migrations import HEAD
+from hub.store.tables import AdapterRow, DeploymentRow, MoveRow, Table, VersionRow
+
+# As the first release made it, with one deployment.
+FIRST_SCHEMA = """
+CREATE TABLE adapters (name VARCHAR(63) NOT NULL, last_number INTEGER NOT NULL, PRIMARY KEY (name));
+CREATE TABLE generation (id INTEGER NOT NULL, value INTEGER NOT NULL, PRIMARY KEY (id));
+CREATE TABLE moves (generation INTEGER NOT NULL, deployment VARCHAR(63) NOT NULL, "when" VARCHAR NOT NULL,
+    who VARCHAR NOT NULL, before VARCHAR, after VARCHAR, why VARCHAR NOT NULL, PRIMARY KEY (generation));
+CREATE INDEX ix_moves_deployment ON moves (deployment);
+CREATE TABLE versions (id INTEGER NOT NULL, name VARCHAR(63) NOT NULL, number INTEGER NOT NULL,
+    sha256 VARCHAR(64) NOT NULL, manifest VARCHAR NOT NULL, created VARCHAR NOT NULL, PRIMARY KEY (id),
+    UNIQUE (name, number), UNIQUE (name, sha256), FOREIGN KEY(name) REFERENCES adapters (name));
+CREATE INDEX ix_versions_sha256 ON versions (sha256);
+CREATE TABLE deployments (name VARCHAR(63) NOT NULL, task VARCHAR NOT NULL, stable_id INTEGER NOT NULL,
+    previous_id INTEGER, generation INTEGER NOT NULL, updated VARCHAR NOT NULL, PRIMARY KEY (name),
+    FOREIGN KEY(stable_id) REFERENCES versions (id), FOREIGN KEY(previous_id) REFERENCES versions (id));
+CREATE TRIGGER moves_no_update BEFORE UPDATE ON moves
+    BEGIN SELECT RAISE(ABORT, 'moves are only ever added'); END;
+CREATE TRIGGER moves_no_delete BEFORE DELETE ON moves
+    BEGIN SELECT RAISE(ABORT, 'moves are only ever added'); END;
+INSERT INTO generation VALUES (1, 1);
+INSERT INTO adapters VALUES ('x', 1);
+INSERT INTO versions VALUES (1, 'x', 1, 'abc', '{}', '2026-01-01');
+INSERT INTO deployments VALUES ('live', 'sentiment', 1, NULL, 1, '2026-01-01');
+INSERT INTO moves VALUES (1, 'live', '2026-01-01', 'ann', NULL, 'x@1', '');
+PRAGMA user_version=1
+"""
 
 
 def raw(path: Path, statement: str) -> list[tuple[object, ...]]:
@@ -17,21 +49,48 @@ def raw(path: Path, statement: str) -> list[tuple[object, ...]]:
         connection.close()
 
 
-def test_the_catalog_is_one_wal_file_with_a_schema_number(tmp_path: Path) -> None:
+def test_the_catalog_is_one_wal_file_at_the_newest_schema(tmp_path: Path) -> None:
     path = tmp_path / "deep" / "catalog.db"
     Catalog(path)
     Catalog(path)
     assert raw(path, "PRAGMA journal_mode") == [("wal",)]
-    assert raw(path, "PRAGMA user_version") == [(1,)]
+    assert raw(path, "SELECT version_num FROM alembic_version") == [(HEAD,)]
     assert raw(path, "SELECT value FROM generation") == [(0,)]
 
 
 def test_a_catalog_of_a_newer_release_is_not_touched(tmp_path: Path) -> None:
     path = tmp_path / "catalog.db"
-    raw(path, "PRAGMA user_version=7")
-    with pytest.raises(BadConfig, match=r"newer GraftHub \(schema 7\)"):
+    raw(path, "CREATE TABLE alembic_version (version_num VARCHAR(32))")
+    raw(path, "INSERT INTO alembic_version VALUES ('9999')")
+    with pytest.raises(BadConfig, match=r"newer GraftHub \(schema 9999\)"):
         Catalog(path)
-    assert raw(path, "SELECT count(*) FROM sqlite_master") == [(0,)]
+    assert raw(path, "SELECT count(*) FROM sqlite_master") == [(1,)]
+
+
+def test_a_catalog_from_before_migrations_keeps_its_rows(tmp_path: Path) -> None:
+    path = tmp_path / "catalog.db"
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript(FIRST_SCHEMA)
+    catalog = Catalog(path)
+    with catalog.read() as session:
+        deployment = session.get_one(DeploymentRow, "live")
+        move = session.get_one(MoveRow, 1)
+        assert (deployment.stable.number, deployment.canary_id, deployment.trial) == (1, None, None)
+        assert (move.kind, move.who) == ("deploy", "ann")
+    with pytest.raises(BadConfig, match="only ever added"), catalog.write() as session:
+        session.execute(delete(MoveRow))
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgres"])
+def test_the_migrations_make_the_tables_that_the_code_reads(
+    kind: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    where = tmp_path / "c.db" if kind == "sqlite" else request.getfixturevalue("postgres_url")
+    catalog = Catalog(where)
+    with catalog._engine.connect() as connection:
+        context = MigrationContext.configure(connection)
+        assert compare_metadata(context, Table.metadata) == []
+    catalog.close()
 
 
 def test_a_file_that_is_no_catalog_is_said_to_be_none(tmp_path: Path) -> None:

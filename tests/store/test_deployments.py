@@ -11,8 +11,8 @@ from sqlalchemy import delete, update
 
 from hub.errors import BadConfig, Conflict, InvalidName, NotFound
 from hub.names import VersionRef
-from hub.store.catalog import MoveRow
 from hub.store.store import Store
+from hub.store.tables import MoveRow
 
 
 def test_a_deployment_serves_what_was_deployed_last(stocked: Store) -> None:

@@ -1,0 +1,144 @@
+"""The catalog's tables. A change here needs a migration in `migrations/versions`; a test compares the two."""
+
+from __future__ import annotations
+
+from sqlalchemy import Float, ForeignKey, String, UniqueConstraint
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
+
+__all__ = [
+    "AdapterRow",
+    "AnswerRow",
+    "DeploymentRow",
+    "FeedbackRow",
+    "GenerationRow",
+    "MoveRow",
+    "ReplicaRow",
+    "Table",
+    "TallyRow",
+    "VersionRow",
+]
+
+Name = String(63)
+Hash = String(64)
+
+
+class Table(DeclarativeBase):
+    """Base of the catalog's tables. Times are UTC in ISO 8601, JSON is text."""
+
+
+class AdapterRow(Table):
+    """A name, and the highest number it ever gave out: a removed version's number is not used again."""
+
+    __tablename__ = "adapters"
+    name: Mapped[str] = mapped_column(Name, primary_key=True)
+    last_number: Mapped[int]
+
+
+class VersionRow(Table):
+    """One immutable version."""
+
+    __tablename__ = "versions"
+    __table_args__ = (UniqueConstraint("name", "number"), UniqueConstraint("name", "sha256"))
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(ForeignKey("adapters.name"))
+    number: Mapped[int]
+    sha256: Mapped[str] = mapped_column(Hash, index=True)
+    manifest: Mapped[str]  # JSON
+    created: Mapped[str]
+
+
+class DeploymentRow(Table):
+    """A named endpoint: the version it serves, the one before, and those on trial."""
+
+    __tablename__ = "deployments"
+    name: Mapped[str] = mapped_column(Name, primary_key=True)
+    task: Mapped[str]
+    stable_id: Mapped[int] = mapped_column(ForeignKey("versions.id"))
+    previous_id: Mapped[int | None] = mapped_column(ForeignKey("versions.id"))
+    canary_id: Mapped[int | None] = mapped_column(ForeignKey("versions.id"))
+    canary_percent: Mapped[float | None] = mapped_column(Float)
+    canary_guard: Mapped[str | None]  # JSON
+    shadow_id: Mapped[int | None] = mapped_column(ForeignKey("versions.id"))
+    trial: Mapped[int | None]  # generation at which the canary or shadow of now began
+    generation: Mapped[int]
+    updated: Mapped[str]
+    stable: Mapped[VersionRow] = relationship(foreign_keys=[stable_id], lazy="joined", innerjoin=True)
+    previous: Mapped[VersionRow | None] = relationship(foreign_keys=[previous_id], lazy="joined")
+    canary: Mapped[VersionRow | None] = relationship(foreign_keys=[canary_id], lazy="joined")
+    shadow: Mapped[VersionRow | None] = relationship(foreign_keys=[shadow_id], lazy="joined")
+
+
+class MoveRow(Table):
+    """One change of a deployment; rows are only ever added (a trigger refuses the rest)."""
+
+    __tablename__ = "moves"
+    generation: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    deployment: Mapped[str] = mapped_column(Name, index=True)
+    kind: Mapped[str] = mapped_column(String(16), server_default="deploy")
+    when: Mapped[str]
+    who: Mapped[str]
+    before: Mapped[str | None]
+    after: Mapped[str | None]
+    why: Mapped[str]
+
+
+class GenerationRow(Table):
+    """The one row that counts moves."""
+
+    __tablename__ = "generation"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    value: Mapped[int]
+
+
+class ReplicaRow(Table):
+    """A serving process: where it is, when it was last heard of, and the generation it serves."""
+
+    __tablename__ = "replicas"
+    id: Mapped[str] = mapped_column(Hash, primary_key=True)
+    host: Mapped[str]
+    pid: Mapped[int]
+    url: Mapped[str]
+    started: Mapped[str]
+    seen: Mapped[str] = mapped_column(index=True)
+    generation: Mapped[int]
+    failures: Mapped[str]  # JSON: deployment -> why its wanted version is not live there
+
+
+class TallyRow(Table):
+    """What one replica counted of one version in one trial of a deployment."""
+
+    __tablename__ = "tallies"
+    deployment: Mapped[str] = mapped_column(Name, primary_key=True)
+    trial: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    sha256: Mapped[str] = mapped_column(Hash, primary_key=True)
+    replica: Mapped[str] = mapped_column(Hash, primary_key=True)
+    requests: Mapped[int]
+    errors: Mapped[int]
+    compared: Mapped[int]
+    agreed: Mapped[int]
+    latencies: Mapped[str]  # JSON: counts by bucket
+
+
+class AnswerRow(Table):
+    """An answer that feedback may be given on; `request` is null unless texts are kept."""
+
+    __tablename__ = "answers"
+    request_id: Mapped[str] = mapped_column(Hash, primary_key=True)
+    deployment: Mapped[str] = mapped_column(Name, index=True)
+    version: Mapped[str]
+    sha256: Mapped[str] = mapped_column(Hash)
+    when: Mapped[str] = mapped_column(index=True)
+    response: Mapped[str]  # JSON
+    request: Mapped[str | None]  # JSON
+
+
+class FeedbackRow(Table):
+    """What somebody says the right answer was; `correct` compares it with the answer given."""
+
+    __tablename__ = "feedback"
+    request_id: Mapped[str] = mapped_column(
+        ForeignKey("answers.request_id", ondelete="CASCADE"), primary_key=True
+    )
+    label: Mapped[str]  # JSON
+    correct: Mapped[bool]
+    when: Mapped[str]

@@ -11,6 +11,7 @@ from hub.cli import (
     base,
     bench,
     deploy,
+    doctor,
     export,
     init,
     plugins,
@@ -46,6 +47,7 @@ for module in (
     deploy,
     predict,
     status,
+    doctor,
     quickstart,
 ):
     module.register(app)

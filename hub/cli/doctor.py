@@ -1,0 +1,103 @@
+"""`hub doctor`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from hub.cli.output import JSON_FLAG, print_json, say, table
+
+if TYPE_CHECKING:
+    from hub.serving.doctor import Finding
+
+__all__ = ["register"]
+
+Json = dict[str, Any]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to `app`."""
+    app.command()(doctor)
+
+
+def doctor(
+    fix: Annotated[
+        bool, typer.Option("--fix", help="Mend what can be mended without losing anything.")
+    ] = False,
+    as_json: Annotated[bool, JSON_FLAG] = False,
+) -> None:
+    """Look for what should not be in the state folder; exit status 1 if something needs mending."""
+    from hub.config import load_settings
+    from hub.serving.doctor import examine
+
+    settings = load_settings()
+    found = [_described(finding, fix) for finding in examine(settings)]
+    ill = [one for one in found if one["severity"] != "info" and one["mended"] is not True]
+    if as_json:
+        print_json({"home": str(settings.home), "ok": not ill, "findings": found})
+    else:
+        _show(found, len(ill), str(settings.home), fix)
+    if ill:
+        raise SystemExit(1)
+
+
+def _described(finding: Finding, fix: bool) -> Json:
+    """Return a finding as JSON, after mending it if that was asked for; `mended` is null where it was not."""
+    mended, failure = None, ""
+    if fix and finding.fix:
+        failure = _mend(finding)
+        mended = not failure
+    return {
+        "code": finding.code,
+        "severity": finding.severity.value,
+        "where": finding.where,
+        "what": finding.what,
+        "mend": finding.mend,
+        "fixable": finding.fix is not None,
+        "mended": mended,
+        "failure": failure,
+    }
+
+
+def _mend(finding: Finding) -> str:
+    """Mend a finding; return why that failed, or nothing."""
+    from filelock import Timeout
+
+    from hub.errors import HubError
+
+    assert finding.fix
+    try:
+        finding.fix()
+    except Timeout:
+        return "Another process holds the lock of the store."
+    except (HubError, OSError) as error:
+        return str(error)
+    return ""
+
+
+def _show(found: list[Json], ill: int, home: str, fixed: bool) -> None:
+    from rich.markup import escape
+
+    if not found:
+        say(f"[bold green]ok[/] Nothing to mend in {escape(home)}.")
+        return
+    rows = [
+        (
+            one["severity"],
+            one["code"],
+            one["where"].removeprefix(f"{home}/"),
+            f"{one['what']}\n{_outcome(one)}",
+        )
+        for one in found
+    ]
+    table(("SEVERITY", "CODE", "WHERE", "WHAT, AND WHAT TO DO"), rows)
+    fixable = [one for one in found if one["fixable"] and one["severity"] != "info"]
+    more = f"; `hub doctor --fix` mends {len(fixable)} of it" if fixable and not fixed else ""
+    say(f"[bold red]{ill} to mend[/]{more}." if ill else "[bold green]ok[/] Nothing to mend.")
+
+
+def _outcome(one: Json) -> str:
+    if one["mended"]:
+        return "Mended."
+    return f"Not mended: {one['failure']}" if one["failure"] else str(one["mend"])

@@ -1,0 +1,179 @@
+"""What a home should not hold: the store's findings, and those of serving, plugins, keys and the disk."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from hub.config import Settings
+from hub.errors import BadConfig, HubError
+from hub.registry.host import Registry
+from hub.serving import record
+from hub.serving.client import KEY_FILE, find_server
+from hub.serving.runtime import SCRATCH
+from hub.store.doctor import Finding, Severity, examine_store
+from hub.store.store import Store
+
+__all__ = ["Finding", "Severity", "examine"]
+
+GRACE_S = 3600.0  # as the store's own sweep: what is younger may be in use by another process
+LOW_DISK = 512 << 20  # bytes
+
+# What a process that was killed leaves under a home, and what it was for.
+_ASIDE = {
+    ".server.json-*": "a record of a server",
+    ".plugins.json-*": "the list of disabled plugins",
+    "tmp*": "a new admin key",
+    f"{SCRATCH}/*": "a version that was being loaded",
+    "cache/engines/*.part": "a graph that was being exported",
+    "cache/packages/.pip-*": "a download",
+}
+
+
+def examine(settings: Settings) -> list[Finding]:
+    """Look at all of a home; nothing is changed, except that opening the store sweeps as it always does.
+
+    Safe beside a running server and beside other commands.
+    """
+    home = settings.home
+    if not home.is_dir():
+        return []
+    return [
+        *_store(settings),
+        *_server(settings),
+        *_leftovers(home),
+        *_trainings(home / "runs"),
+        *_admin_key(home / KEY_FILE),
+        *_disk(home),
+    ]
+
+
+def _store(settings: Settings) -> Iterator[Finding]:
+    try:
+        store = Store.of(settings)
+        yield from examine_store(store)
+        yield from _plugins(settings, store)
+    except BadConfig as error:
+        mend = "Put a copy of the catalog back."
+        yield Finding("catalog_damaged", str(settings.home), str(error), Severity.ERROR, mend)
+    except HubError as error:
+        yield Finding("catalog_unusable", str(settings.home), str(error), Severity.ERROR, "See the message.")
+
+
+def _plugins(settings: Settings, store: Store) -> Iterator[Finding]:
+    """Tell of deployments whose task no working plugin provides."""
+    deployments = store.deployments()
+    tasks: dict[str, list[str]] = {}
+    for deployment in deployments:
+        tasks.setdefault(deployment.task, []).append(deployment.name)
+    registry = Registry.of(settings)
+    for task, names in tasks.items():
+        try:
+            registry.task(task)
+        except HubError as error:
+            what = f"{', '.join(names)} cannot be served: {error}"
+            mend = "hub plugins list; hub plugins install DISTRIBUTION"
+            yield Finding("plugin_missing", f"task {task}", what, Severity.ERROR, mend)
+
+
+def _server(settings: Settings) -> Iterator[Finding]:
+    path = settings.home / record.FILE
+    if not path.exists() or find_server(settings):
+        return
+    if (found := record.read(settings.home)) is not None:
+        what = f"It names the process {found.pid}, which runs and does not answer at {found.url}."
+        mend = (
+            "Nothing if that server is only just starting or stopping; commands go to the catalog meanwhile."
+        )
+        yield Finding("server_silent", str(path), what, Severity.INFO, mend)
+        return
+    what = (
+        "A server that was killed left it. Commands see that it is gone; the next `hub serve` writes it anew."
+    )
+    fix = partial(_erase_record, settings.home)
+    yield Finding("server_record_stale", str(path), what, Severity.INFO, "Nothing; --fix removes it.", fix)
+
+
+def _erase_record(home: Path) -> None:
+    if record.read(home) is None:
+        (home / record.FILE).unlink(missing_ok=True)
+
+
+def _leftovers(home: Path) -> Iterator[Finding]:
+    """Tell of temporary files that nobody removes any more, and of those that are too young to say."""
+    for pattern, was in _ASIDE.items():
+        for path in sorted(home.glob(pattern)):
+            what = f"A temporary file of {was}; its process was stopped before it could remove it."
+            if _age(path) < GRACE_S:
+                mend = "Nothing: it may be in use. --fix removes it once it is an hour old."
+                yield Finding("leftover", str(path), what, Severity.INFO, mend)
+            else:
+                fix = partial(_remove, path)
+                yield Finding("leftover", str(path), what, Severity.WARNING, "--fix removes it.", fix)
+    for path in sorted((home / "bases").glob(".*.partial")):
+        what = "A base that was not pulled to its end."
+        mend = "Nothing: the next `hub base pull` removes it."
+        yield Finding("base_unfinished", str(path), what, Severity.INFO, mend)
+
+
+def _age(path: Path) -> float:
+    """Return seconds since anything in `path` was written."""
+    newest = 0.0
+    for each in (path, *path.rglob("*")):
+        try:
+            newest = max(newest, each.lstat().st_mtime)
+        except FileNotFoundError:
+            continue  # its process removes it just now
+    return time.time() - newest
+
+
+def _remove(path: Path) -> None:
+    if not path.is_symlink() and path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _trainings(runs: Path) -> Iterator[Finding]:
+    """Mention training runs that did not finish; theirs is work that `--resume` goes on with."""
+    for work in sorted(path.parent for path in runs.glob("*/checkpoints")):
+        if not _held(work / ".lock"):
+            mend = f"Go on with `hub train RECIPE --resume`, or remove {work}."
+            what = f"A training of {work.name!r} did not finish."
+            yield Finding("training_unfinished", str(work), what, Severity.INFO, mend)
+
+
+def _held(lock: Path) -> bool:
+    try:
+        with FileLock(lock, timeout=0):
+            return False
+    except Timeout:
+        return True
+
+
+def _admin_key(path: Path) -> Iterator[Finding]:
+    if os.name != "posix" or not path.is_file():
+        return
+    mode = stat.S_IMODE(path.stat().st_mode)
+    if mode & 0o077:
+        what = f"Others than its owner may read or write it (mode {mode:04o})."
+        mend = (
+            "--fix lets its owner alone read it. If somebody may have read it: delete it, restart the server."
+        )
+        fix: Callable[[], None] = partial(path.chmod, 0o600)
+        yield Finding("admin_key_open", str(path), what, Severity.WARNING, mend, fix)
+
+
+def _disk(home: Path) -> Iterator[Finding]:
+    free = shutil.disk_usage(home).free
+    if free < LOW_DISK:
+        what = f"{free / 2**20:.0f} MiB are free; a deploy needs room for a copy of its version."
+        mend = "Make room: `hub adapters rm` removes versions that are not needed."
+        yield Finding("disk_low", str(home), what, Severity.WARNING, mend)

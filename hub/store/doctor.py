@@ -1,0 +1,241 @@
+"""What a store should not hold: rows without contents, contents without rows, a history with holes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import partial
+from pathlib import Path
+
+from filelock import Timeout
+from pydantic import ValidationError
+from sqlalchemy import select, text
+
+from hub.errors import HubError
+from hub.names import VersionRef
+from hub.store.content import content_hash
+from hub.store.manifest import MANIFEST_FILE, Manifest
+from hub.store.store import Store
+from hub.store.tables import DeploymentRow, GenerationRow, MoveRow, VersionRow
+
+__all__ = ["Finding", "Severity", "examine_store"]
+
+LOCK_S = 10.0
+_ROLES = ("stable", "previous", "canary", "shadow")
+
+
+class Severity(StrEnum):
+    """How much a finding matters; `info` is nothing to mend."""
+
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something that should not be. `fix` mends it without losing anything; None where a person has to."""
+
+    code: str
+    where: str
+    what: str
+    severity: Severity
+    mend: str
+    fix: Callable[[], None] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Stored:
+    """A version's row."""
+
+    ref: VersionRef
+    sha256: str
+    manifest: Manifest
+    path: Path
+
+
+def examine_store(store: Store) -> Iterator[Finding]:
+    """Look at the catalog, then at what its rows name; nothing is changed.
+
+    Every stored adapter is read once, to compare its hash.
+    """
+    damaged = list(_integrity(store))
+    yield from damaged
+    if damaged:
+        return  # what follows reads the catalog
+    yield from _history(store)
+    versions, unreadable = _versions(store)
+    yield from unreadable
+    yield from _contents(store, versions)
+    yield from _unnamed(store, {stored.sha256 for stored in versions.values()}, bool(unreadable))
+    yield from _bases(store, versions)
+
+
+def _integrity(store: Store) -> Iterator[Finding]:
+    """Ask SQLite to check its own file; a database server looks after its files itself."""
+    if not store.catalog.is_file:
+        return
+    where = str(store.catalog.shown)
+    mend = "Stop the server, put a copy of the file back, and run `hub doctor` again."
+    try:
+        with store.catalog.read() as session:
+            said = [str(row[0]) for row in session.execute(text("PRAGMA integrity_check"))]
+            loose = [str(row[0]) for row in session.execute(text("PRAGMA foreign_key_check"))]
+    except HubError as error:
+        yield Finding("catalog_damaged", where, str(error), Severity.ERROR, mend)
+        return
+    if said != ["ok"]:
+        what = f"SQLite finds the file damaged: {said[0]}."
+        yield Finding("catalog_damaged", where, what, Severity.ERROR, mend)
+    elif loose:
+        what = f"Rows of {', '.join(sorted(set(loose)))} name rows that are not there."
+        yield Finding("catalog_loose_rows", where, what, Severity.ERROR, mend)
+
+
+def _history(store: Store) -> Iterator[Finding]:
+    """Compare the generation with the moves: there is one for each number up to it."""
+    where = str(store.catalog.shown)
+    with store.catalog.read() as session:
+        counter = session.scalars(select(GenerationRow.value)).one_or_none()
+        moves = set(session.scalars(select(MoveRow.generation)))
+        last = set(session.scalars(select(DeploymentRow.generation)))
+    newest = max(moves | last, default=0)
+    if counter is None or counter < newest:
+        what = f"The generation is {counter}, and there is a move number {newest}: no deploy can be recorded."
+        mend = f"--fix sets it to {newest}."
+        yield Finding(
+            "generation_behind", where, what, Severity.ERROR, mend, partial(_raise_counter, store, newest)
+        )
+    elif lost := sorted((set(range(1, counter + 1)) | last) - moves):
+        what = f"The history lacks {len(lost)} of {counter} moves, the first of them number {lost[0]}."
+        mend = "Serving goes on without them; a copy of the catalog may still have them."
+        yield Finding("moves_lost", where, what, Severity.WARNING, mend)
+
+
+def _raise_counter(store: Store, newest: int) -> None:
+    with store.catalog.write() as session:
+        counter = session.get(GenerationRow, 1) or GenerationRow(id=1, value=0)
+        counter.value = max(counter.value, newest)
+        session.add(counter)
+
+
+def _versions(store: Store) -> tuple[dict[int, _Stored], list[Finding]]:
+    """Return the versions by row id, and a finding for each whose manifest cannot be read."""
+    versions, findings = {}, []
+    with store.catalog.read() as session:
+        for row in session.scalars(select(VersionRow).order_by(VersionRow.name, VersionRow.number)):
+            ref = VersionRef(row.name, row.number)
+            try:
+                manifest = Manifest.model_validate_json(row.manifest)
+            except ValidationError as error:
+                what = f"Its manifest in the catalog cannot be read: {error.errors()[0]['msg']}."
+                mend = "Put a copy of the catalog back: no command can list versions as it is."
+                findings.append(Finding("manifest_damaged", str(ref), what, Severity.ERROR, mend))
+                continue
+            versions[row.id] = _Stored(ref, row.sha256, manifest, store.contents.path(row.sha256))
+    return versions, findings
+
+
+def _contents(store: Store, versions: Mapping[int, _Stored]) -> Iterator[Finding]:
+    """Compare each content with its hash; what seems wrong is looked at again while nobody removes it."""
+    hashed = {stored.sha256: _illness(stored) for stored in versions.values()}
+    if not any(hashed.values()):
+        return
+    try:
+        with store.contents.lock.acquire(timeout=LOCK_S):
+            again, _ = _versions(store)
+            live = _roles(store)
+            for key, stored in again.items():
+                if hashed.get(stored.sha256) and (code := _illness(stored)):
+                    yield _ill(store, stored, code, live.get(key, []))
+    except Timeout:
+        what = f"Another process holds the lock of the store for more than {LOCK_S:.0f} s."
+        yield Finding("store_busy", str(store.contents.folder), what, Severity.INFO, "Run this again later.")
+
+
+def _illness(stored: _Stored) -> str:
+    """Return the code of what is wrong with a content, or nothing."""
+    if not stored.path.is_dir():
+        return "content_missing"
+    try:
+        if content_hash(stored.path, stored.manifest.serving) != stored.sha256:
+            return "content_altered"
+        beside = Manifest.model_validate_json((stored.path / MANIFEST_FILE).read_bytes())
+    except (OSError, ValidationError):
+        return "manifest_lost"
+    return "" if beside.serving == stored.manifest.serving else "manifest_lost"
+
+
+def _ill(store: Store, stored: _Stored, code: str, live: list[str]) -> Finding:
+    where = f"{stored.ref} ({stored.path})"
+    if code == "manifest_lost":
+        what = f"The {MANIFEST_FILE} beside its weights is gone or altered; the catalog has it."
+        mend = "--fix writes it again."
+        fix = partial(_write_manifest, store, stored)
+        return Finding(code, where, what, Severity.WARNING, mend, fix)
+    what = (
+        "Its files are gone." if code == "content_missing" else "Its files do not have their hash any more."
+    )
+    if live:
+        what += f" It is {' and '.join(live)}."
+    mend = (
+        "Import it again from a copy (the same content takes its place), or train it again and deploy that."
+    )
+    return Finding(code, where, what, Severity.ERROR, mend)
+
+
+def _write_manifest(store: Store, stored: _Stored) -> None:
+    with store.contents.lock.acquire(timeout=LOCK_S):
+        if _illness(stored) == "manifest_lost":
+            aside = stored.path / f".{MANIFEST_FILE}"
+            aside.write_text(stored.manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
+            aside.replace(stored.path / MANIFEST_FILE)
+
+
+def _roles(store: Store) -> dict[int, list[str]]:
+    """Return what deployments need each version row for: `stable of 'mood'`."""
+    roles: dict[int, list[str]] = {}
+    columns = [getattr(DeploymentRow, f"{role}_id") for role in _ROLES]
+    with store.catalog.read() as session:
+        for name, *ids in session.execute(select(DeploymentRow.name, *columns)):
+            for role, key in zip(_ROLES, ids, strict=True):
+                if key is not None:
+                    roles.setdefault(key, []).append(f"the {role} version of {name!r}")
+    return roles
+
+
+def _unnamed(store: Store, named: set[str], partial_view: bool) -> Iterator[Finding]:
+    """Tell of contents without a row: an add that was killed leaves one, and the store sweeps it later."""
+    what = "No version has this content. An import or a removal was stopped midway, or one runs right now."
+    for path in sorted(store.contents.folder.iterdir()):
+        if len(path.name) == 64 and path.is_dir() and path.name not in named and not partial_view:
+            yield Finding("content_unnamed", str(path), what, Severity.INFO, _LATER)
+        elif path.name.startswith(".incoming-"):
+            copy = "A private copy of an import that was stopped midway, or that runs right now."
+            yield Finding("content_unfinished", str(path), copy, Severity.INFO, _LATER)
+
+
+_LATER = "Nothing: any command removes it once it is an hour old."
+
+
+def _bases(store: Store, versions: Mapping[int, _Stored]) -> Iterator[Finding]:
+    """Tell of what deployments need and this machine lacks."""
+    try:
+        here = {base.fingerprint for base in store.bases.list()}
+    except HubError as error:
+        mend = "Remove that folder and pull the base again."
+        yield Finding("base_damaged", str(store.bases.folder), str(error), Severity.ERROR, mend)
+        return
+    lacking: dict[str, tuple[_Stored, list[str]]] = {}
+    for key, roles in _roles(store).items():
+        if (stored := versions.get(key)) and stored.manifest.serving.base.fingerprint not in here:
+            _, all_roles = lacking.setdefault(stored.manifest.serving.base.fingerprint, (stored, []))
+            all_roles += [f"{stored.ref}, {role}" for role in roles]
+    for stored, roles in lacking.values():
+        base = stored.manifest.serving.base
+        needed = "; ".join(roles)
+        what = f"The base {base.name!r} ({base.fingerprint[:12]}) is not here, and needed: {needed}."
+        yield Finding(
+            "base_missing", str(store.bases.folder), what, Severity.ERROR, f"hub base pull {base.source}"
+        )

@@ -1,0 +1,226 @@
+"""A home to break, a process to kill in it, and what has to hold afterwards."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hub.store.content import content_hash
+from hub.store.store import Store
+from hub.testing.homes import FakeHome, plain_adapter
+from tests.faults.killed import Job
+
+ALL = os.environ.get("GRAFTHUB_FAULTS") == "all"
+SAMPLE = 12  # kills of a sweep, unless all are asked for
+KILLED = -9
+State = Mapping[str, Any]
+
+
+class Forge:
+    """A process that has imported everything, and forks one for each command."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        folder.mkdir()
+        environment = {**os.environ, "HF_HUB_OFFLINE": "1", "COLUMNS": "200"}
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "tests.faults.killed"],
+            cwd=Path(__file__).parents[2],
+            env=environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert self._answer() == "ready"
+
+    def run(self, home: Path, *words: str, at: int = 0) -> Ran:
+        record, output = self._folder / "record", self._folder / "output"
+        record.write_text("")
+        job = Job(str(home), list(words), str(record), str(output), at, {"HUB_SERVE__ENGINE": "fake"})
+        assert self._process.stdin
+        self._process.stdin.write(job.line())
+        self._process.stdin.flush()
+        status = int(self._answer())
+        return Ran(status, record.read_text().splitlines(), output.read_text())
+
+    def close(self) -> None:
+        assert self._process.stdin and self._process.stdout
+        self._process.stdin.close()
+        self._process.wait(30)
+        self._process.stdout.close()
+
+    def _answer(self) -> str:
+        assert self._process.stdout
+        return self._process.stdout.readline().strip()
+
+
+@dataclass(frozen=True)
+class Ran:
+    """A command that ended, or was ended: its exit status, its steps in order, what it printed."""
+
+    status: int
+    steps: list[str]
+    output: str
+
+
+@dataclass
+class Broken:
+    """Kills a command at its steps, each time in a fresh copy of one home, and checks what is left."""
+
+    forge: Forge
+    pristine: Path
+    scratch: Path
+    seen: list[str] = field(default_factory=list)
+
+    def home(self) -> Path:
+        shutil.rmtree(self.scratch, ignore_errors=True)
+        shutil.copytree(self.pristine, self.scratch)
+        return self.scratch
+
+    def sweep(self, *words: str, again: Callable[[State], State] | None = None) -> None:
+        """Kill the command before each of its steps.
+
+        Afterwards the state is the one before or the one of a command that ran to its end, the doctor
+        has nothing to mend, and the command can be run again: it ends in the latter state, or in what
+        `again` makes of the state it finds.
+        """
+        old = state(self.home())
+        whole = self.forge.run(self.scratch, *words)
+        assert whole.status == 0, whole.output
+        new = state(self.scratch)
+        assert new != old
+        found = set()
+        for at in chosen(whole.steps):
+            home = self.home()
+            killed = self.forge.run(home, *words, at=at)
+            step = f"{at} of {len(whole.steps)}: {killed.steps[-1]}"
+            assert killed.status == KILLED, f"{step}: {killed.output}"
+            now = state(home)
+            assert now in (old, new), step
+            found.add(now == new)
+            self.healthy(home, step)
+            repeated = self.forge.run(home, *words)
+            expected = again(now) if again else new
+            if expected is None:
+                continue
+            assert repeated.status == 0, f"{step}: {repeated.output}"
+            assert state(home) == expected, step
+        assert found == {False, True}, "some step is before the change, and some after it"
+        self.tidied(home)
+
+    def healthy(self, home: Path, step: str) -> None:
+        report = self.forge.run(home, "doctor", "--json")
+        findings = json.loads(report.output)["findings"]
+        assert report.status == 0, f"{step}: {findings}"
+        assert {one["severity"] for one in findings} <= {"info"}, step
+
+    def tidied(self, home: Path) -> None:
+        """Once what is left is an hour old, nothing of it stays."""
+        age(home)
+        report = self.forge.run(home, "doctor", "--fix", "--json")
+        assert report.status == 0, report.output
+        again = json.loads(self.forge.run(home, "doctor", "--json").output)
+        assert again["findings"] == []
+        stored = {version.sha256 for version in Store(home).versions()}
+        assert {path.name for path in (home / "adapters").iterdir() if path.is_dir()} == stored
+        assert not any((home / "scratch").glob("*"))
+
+
+def chosen(steps: Sequence[str]) -> list[int]:
+    """Return which steps to kill at, from 1: all, or those around the catalog's changes and a sample."""
+    numbers = range(1, len(steps) + 1)
+    if ALL or len(steps) <= SAMPLE:
+        return list(numbers)
+    telling = [number for number in numbers if steps[number - 1].startswith(("commit", "rename", "half"))]
+    others = [number for number in numbers if number not in telling]
+    sample = random.Random(len(steps)).sample(others, min(len(others), max(SAMPLE - len(telling), 4)))
+    return sorted([*telling, *sample])
+
+
+def state(home: Path) -> State:
+    """Return all that the store says, having compared each version's content with its hash."""
+    store = Store(home)
+    versions = store.versions()
+    for version in versions:
+        assert content_hash(version.path, version.manifest.serving) == version.sha256
+    deployments = store.deployments()
+    moves = [move for one in ("mood", "other", "fresh") for move in history(store, one)]
+    assert sorted(move[0] for move in moves) == list(range(1, store.generation() + 1))
+    return {
+        "generation": store.generation(),
+        "versions": {str(version.ref): version.sha256 for version in versions},
+        "moves": moves,
+        "deployments": {
+            one.name: (str(one.stable.ref), one.previous and str(one.previous.ref), one.generation)
+            for one in deployments
+        },
+    }
+
+
+def history(store: Store, name: str) -> list[tuple[int, str, str | None, str | None]]:
+    from hub.errors import NotFound
+
+    try:
+        moves = store.history(name)
+    except NotFound:
+        return []
+    refs = [(move.before and str(move.before), move.after and str(move.after)) for move in moves]
+    return [(move.generation, name, *ref) for move, ref in zip(moves, refs, strict=True)]
+
+
+def age(home: Path) -> None:
+    """Make everything in a home two hours old."""
+    for folder, names, files in os.walk(home, topdown=False):
+        for name in (*names, *files, "."):
+            path = Path(folder, name)
+            then = path.stat().st_mtime - 7200
+            os.utime(path, (then, then))
+
+
+@pytest.fixture(scope="session")
+def tiny_base_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from hub.testing.tiny import tiny_encoder
+
+    folder = tmp_path_factory.mktemp("bases") / "tiny"
+    tiny_encoder(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def forge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forge]:
+    forge = Forge(tmp_path_factory.mktemp("forge") / "it")
+    yield forge
+    forge.close()
+
+
+@pytest.fixture(scope="module")
+def pristine(tmp_path_factory: pytest.TempPathFactory, tiny_base_folder: Path) -> Path:
+    """mood@1 was live before mood@2; mood@3 is stored; other@1 has an endpoint of its own."""
+    home = FakeHome(tmp_path_factory.mktemp("pristine") / "home", tiny_base_folder)
+    for seed in (1, 2, 3):
+        home.add("mood", seed=seed)
+    home.add("other", seed=9)
+    for name, ref in (("mood", "mood@1"), ("mood", "mood@2"), ("other", "other@1")):
+        home.store.deploy(name, ref, by="test")
+    return home.path
+
+
+@pytest.fixture
+def broken(forge: Forge, pristine: Path, tmp_path: Path) -> Broken:
+    return Broken(forge, pristine, tmp_path / "home")
+
+
+@pytest.fixture(scope="module")
+def peft_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An adapter that is in no store yet."""
+    return plain_adapter(tmp_path_factory.mktemp("made") / "adapter", seed=77)

@@ -1,0 +1,153 @@
+"""Runs commands in processes that are killed at a step; forked from one that has imported everything.
+
+    python -m tests.faults.killed --at 12 --record steps.txt -- deploy mood@2
+
+does one; without arguments it reads a JSON object a line (`Job`), and writes the exit status of each.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import threading
+import traceback
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tests.faults.steps import Steps
+
+RUNTIME = "runtime:"  # before the words of a move that is asked of a serving runtime, not of the command line
+
+
+@dataclass(frozen=True)
+class Job:
+    """What to run: in which home, with which variables; killed at step `at`, or never for 0."""
+
+    home: str
+    words: list[str]
+    record: str
+    output: str
+    at: int = 0
+    environment: dict[str, str] = field(default_factory=dict)
+
+    def line(self) -> str:
+        return json.dumps(asdict(self)) + "\n"
+
+
+def warm() -> None:
+    """Import what commands import, so that a child does not."""
+    import hub.cli.main
+    import hub.cli.servable
+    import hub.engine.fake
+    import hub.serving.catalog_client
+    import hub.serving.doctor
+    import hub.testing.homes  # noqa: F401
+    from hub.config import Settings
+    from hub.engine.loading import load_tokenizer  # noqa: F401
+    from hub.registry.host import Registry
+
+    registry = Registry.of(Settings(home=Path("/nonexistent")))
+    registry.check()
+    _migrations()
+
+
+def _migrations() -> None:
+    """Import alembic where the store uses it."""
+    try:
+        import alembic.command  # noqa: F401
+    except ImportError:
+        return
+
+
+def run(job: Job) -> int:
+    """Run a job in this process."""
+    os.environ |= {**job.environment, "HUB_HOME": job.home}
+    steps = Steps(Path(job.home), Path(job.record), job.at)
+    steps.install()
+    try:
+        if job.words[0] == RUNTIME:
+            serve(job.words[1:], steps)
+        else:
+            steps.armed = True
+            command(job.words)
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
+    except BaseException:
+        traceback.print_exc()
+        return 70
+    return 0
+
+
+def command(words: list[str]) -> None:
+    from hub.cli.main import main
+
+    sys.argv = ["hub", *words]
+    main()
+
+
+def serve(words: list[str], steps: Steps) -> None:
+    """Start a runtime on the fake engine, then make the move: deploy NAME REF, rollback NAME, or nothing.
+
+    With nothing to do, its start is what is counted; else only the move is.
+    """
+    import asyncio
+
+    from hub.config import load_settings
+    from hub.registry.host import Registry
+    from hub.serving.runtime import Runtime
+
+    settings = load_settings(flags={"serve": {"engine": "fake", "slots": 4, "poll_ms": 3_600_000}})
+    loop = asyncio.new_event_loop()
+    threading.Thread(target=loop.run_forever, daemon=True).start()
+    runtime = Runtime(settings, Registry.of(settings))
+    steps.armed = not words
+    runtime.start(loop).join()
+    if words:
+        move, *arguments = words
+        steps.armed = True
+        getattr(runtime, move)(*arguments, by="test")
+    steps.armed = False
+    runtime.close()
+
+
+def main() -> None:
+    if len(sys.argv) > 1:
+        parser = argparse.ArgumentParser()
+        parser.add_argument("--at", type=int, default=0)
+        parser.add_argument("--record", required=True)
+        parser.add_argument("words", nargs="+")
+        given = parser.parse_args()
+        sys.exit(run(Job(os.environ["HUB_HOME"], given.words, given.record, os.devnull, given.at)))
+    answers = sys.stdout
+    warm()
+    answers.write("ready\n")
+    answers.flush()
+    for line in sys.stdin:
+        answers.write(f"{_forked(Job(**json.loads(line)))}\n")
+        answers.flush()
+
+
+def _forked(job: Job) -> int:
+    child = os.fork()
+    if child:
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    status: Any = 70
+    try:
+        output = os.open(job.output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+        os.dup2(output, 1)
+        os.dup2(output, 2)
+        sys.stdout = os.fdopen(1, "w", closefd=False)
+        sys.stderr = os.fdopen(2, "w", closefd=False)
+        status = run(job)
+        sys.stdout.flush()
+        sys.stderr.flush()
+    finally:
+        os._exit(status)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,46 @@
+"""Put on PYTHONPATH, arms the steps in the process that loads the serving runtime, once in a test.
+
+Python reads it at the start of every process; all but a server's worker go on as if it were not there.
+`FAULT_GATE` is a file: while it exists the steps are counted, and it is removed by the step that kills.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from importlib.abc import MetaPathFinder
+from pathlib import Path
+
+
+class _WhenServing(MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name == "hub.serving.runtime":
+            sys.meta_path.remove(self)
+            _watch()
+
+
+def _watch() -> None:
+    from tests.faults.steps import Steps
+
+    gate, home = Path(os.environ["FAULT_GATE"]), Path(os.environ["HUB_HOME"])
+
+    class Once(Steps):
+        def end(self) -> None:
+            gate.unlink()
+            super().end()
+
+    steps = Once(home, gate.with_suffix(".record"), int(os.environ["FAULT_AT"]), os.environ["FAULT_KIND"])
+    steps.install()
+
+    def arm() -> None:
+        while True:
+            steps.armed = gate.exists()
+            time.sleep(0.02)
+
+    threading.Thread(target=arm, daemon=True).start()
+
+
+if "FAULT_GATE" in os.environ:
+    sys.meta_path.insert(0, _WhenServing())

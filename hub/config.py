@@ -15,6 +15,7 @@ from hub.api import Model
 from hub.errors import BadConfig
 
 __all__ = [
+    "Blobs",
     "CatalogPlace",
     "Feedback",
     "Limits",
@@ -73,6 +74,14 @@ class Feedback(Model):
     rows: int = Field(100_000, gt=0, description="Most answers kept; the oldest are deleted first.")
 
 
+class Blobs(Model):
+    """Where adapter files lie."""
+
+    blobs: str = Field(
+        "", description="An fsspec URL, such as s3://bucket/hub; empty: a folder in the home, for one machine."
+    )
+
+
 class Plugins(Model):
     """The plugin host."""
 
@@ -96,6 +105,7 @@ class Settings(BaseSettings):
     plugins: Plugins = Plugins()
     catalog: CatalogPlace = CatalogPlace()
     feedback: Feedback = Feedback()
+    store: Blobs = Blobs()
 
     @classmethod
     def settings_customise_sources(

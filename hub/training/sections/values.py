@@ -1,0 +1,22 @@
+"""Kinds of values that several sections take: one or a list, words that YAML read as numbers."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field
+
+__all__ = ["Column", "Word", "Words", "listed"]
+
+
+def listed(value: Any) -> Any:
+    return (value,) if isinstance(value, str | dict | int | float) and not isinstance(value, bool) else value
+
+
+def worded(value: Any) -> Any:
+    return str(value) if type(value) in (int, float) else value
+
+
+Column = Annotated[str | int, Field(union_mode="left_to_right")]
+Word = Annotated[str, BeforeValidator(worded)]
+Words = Annotated[tuple[Word, ...], BeforeValidator(listed)]

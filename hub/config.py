@@ -78,7 +78,7 @@ class Blobs(Model):
     """Where adapter files lie."""
 
     blobs: str = Field(
-        "", description="An fsspec URL, such as s3://bucket/hub; empty: a folder in the home, for one machine."
+        "", description="An fsspec URL such as s3://bucket/hub; empty: a folder in the home, for one machine."
     )
 
 

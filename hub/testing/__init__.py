@@ -8,4 +8,4 @@ from __future__ import annotations
 import sys
 
 if "pytest" in sys.modules:
-    sys.modules["pytest"].register_assert_rewrite("hub.testing.conformance")
+    sys.modules["pytest"].register_assert_rewrite("hub.testing.conformance", "hub.testing.samples")

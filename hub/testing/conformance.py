@@ -10,18 +10,13 @@ Every test says in its name what the hub relies on.
 from __future__ import annotations
 
 import copy
-import json
 import math
-import tempfile
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from functools import cache
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any, ClassVar
 
-import numpy as np
 import pytest
 from pydantic import BaseModel
 
@@ -30,32 +25,29 @@ from hub.api import (
     BadData,
     BadRequest,
     Example,
-    FieldKind,
     HeadKind,
-    Output,
-    Row,
     TaskSpec,
     Tokenizer,
 )
-from hub.engine.fake import FakeEngine
-from hub.engine.protocol import AdapterWeights, EngineRow
 from hub.registry.loaded import LoadedTask, load_task
 from hub.testing.oracle import oracle_outputs
+from hub.testing.samples import (
+    KINDS,
+    assert_row,
+    assert_survives_json,
+    assert_target,
+    fake_outputs,
+    lengthened,
+    row_key,
+    tokenizer_for,
+    with_length,
+    with_strange_label,
+)
 
 __all__ = ["TaskConformance"]
 
 THREADS = 8
 ROOMY = 512  # tokens, enough for an example to fit whole
-_KINDS: Mapping[FieldKind, type | tuple[type, ...]] = {
-    FieldKind.TEXT: str,
-    FieldKind.LABEL: str,
-    FieldKind.LABELS: tuple,
-    FieldKind.ANSWERS: tuple,
-    FieldKind.TOKENS: tuple,
-    FieldKind.TAGS: tuple,
-    FieldKind.ENTITIES: tuple,
-    FieldKind.NUMBER: (int, float),
-}
 
 
 class TaskConformance:
@@ -79,7 +71,7 @@ class TaskConformance:
 
     @pytest.fixture
     def tokenizer(self) -> Tokenizer:
-        return _tokenizer(self.spec.head)
+        return tokenizer_for(self.spec.head)
 
     @pytest.fixture
     def adapter(self, loaded: LoadedTask) -> AdapterInfo:
@@ -100,7 +92,7 @@ class TaskConformance:
             for field in loaded.task.fields:
                 value = example.get(field.name)
                 assert value is not None or not field.required, f"{field.name} is required"
-                assert value is None or isinstance(value, _KINDS[field.kind]), f"{field.name}: {value!r}"
+                assert value is None or isinstance(value, KINDS[field.kind]), f"{field.name}: {value!r}"
         declared = {field.name for field in loaded.task.fields}
         assert {key for example in self.examples for key in example} <= declared
 
@@ -121,20 +113,20 @@ class TaskConformance:
 
     def test_options_survive_json(self, loaded: LoadedTask) -> None:
         options = loaded.task.options.model_validate(dict(self.options))
-        _assert_survives_json(options)
+        assert_survives_json(options)
 
     def test_requests_survive_json(self, loaded: LoadedTask) -> None:
         for request in self._requests(loaded):
             assert isinstance(request, loaded.request)
-            _assert_survives_json(request)
+            assert_survives_json(request)
 
     def test_encode_gives_the_same_rows_each_time_and_changes_nothing(
         self, loaded: LoadedTask, tokenizer: Tokenizer, adapter: AdapterInfo
     ) -> None:
         for request in self._requests(loaded):
             before = copy.deepcopy(request), copy.deepcopy(dict(adapter.settings))
-            first = [_key(row) for row in loaded.task.encode(request, tokenizer, adapter)]
-            second = [_key(row) for row in loaded.task.encode(request, tokenizer, adapter)]
+            first = [row_key(row) for row in loaded.task.encode(request, tokenizer, adapter)]
+            second = [row_key(row) for row in loaded.task.encode(request, tokenizer, adapter)]
             assert first == second
             assert (request, dict(adapter.settings)) == before
 
@@ -146,31 +138,31 @@ class TaskConformance:
             assert isinstance(rows, list)
             assert rows, "a request needs at least one row"
             for row in rows:
-                _assert_row(row, adapter, self.spec.head)
+                assert_row(row, adapter, self.spec.head)
 
     @pytest.mark.parametrize("share", [1.0, 0.5])
     def test_rows_of_a_long_request_fit_the_limit(
         self, loaded: LoadedTask, tokenizer: Tokenizer, adapter: AdapterInfo, share: float
     ) -> None:
-        short = _with_length(adapter, int(adapter.max_length * share))
+        short = with_length(adapter, int(adapter.max_length * share))
         for example in self.examples:
             try:
-                request = loaded.task.request(_lengthened(example, loaded))
+                request = loaded.task.request(lengthened(example, loaded))
                 rows = loaded.task.encode(request, tokenizer, short)
             except BadRequest:
                 continue  # refusing what cannot fit is as good as cutting it
             for row in rows:
-                _assert_row(row, short, self.spec.head)
+                assert_row(row, short, self.spec.head)
 
     def test_decode_answers_any_output_the_same_each_time_and_changes_nothing(
         self, loaded: LoadedTask, tokenizer: Tokenizer, adapter: AdapterInfo
     ) -> None:
         for request in self._requests(loaded):
-            outputs = _fake_outputs(self.spec, loaded.task.encode(request, tokenizer, adapter), adapter)
+            outputs = fake_outputs(self.spec, loaded.task.encode(request, tokenizer, adapter), adapter)
             answer = loaded.task.decode(request, outputs, adapter)
             assert isinstance(answer, loaded.response)
             assert loaded.task.decode(request, outputs, adapter) == answer
-            _assert_survives_json(answer)
+            assert_survives_json(answer)
 
     def test_features_suit_the_head(
         self, loaded: LoadedTask, tokenizer: Tokenizer, adapter: AdapterInfo
@@ -182,7 +174,7 @@ class TaskConformance:
                 length = len(item["input_ids"])
                 assert 0 < length <= adapter.max_length
                 assert "token_type_ids" not in item or len(item["token_type_ids"]) == length
-                _assert_target(item, self.spec.head, len(adapter.labels))
+                assert_target(item, self.spec.head, len(adapter.labels))
 
     def test_training_sees_the_rows_that_serving_will_send(
         self, loaded: LoadedTask, tokenizer: Tokenizer, adapter: AdapterInfo
@@ -202,7 +194,7 @@ class TaskConformance:
     ) -> None:
         for field in loaded.task.fields:
             value = self.examples[0].get(field.name)
-            strange = _with_strange_label(field.kind, value)
+            strange = with_strange_label(field.kind, value)
             if strange == value:
                 continue
             with pytest.raises(BadData):
@@ -213,7 +205,7 @@ class TaskConformance:
     ) -> None:
         if self.spec.head is HeadKind.EMBEDDING:
             pytest.skip("an embedding has no right answer")
-        roomy, answers = _with_length(adapter, max(ROOMY, adapter.max_length)), []
+        roomy, answers = with_length(adapter, max(ROOMY, adapter.max_length)), []
         for example in self.examples:
             request = loaded.task.request(example)
             rows = loaded.task.encode(request, tokenizer, roomy)
@@ -230,7 +222,7 @@ class TaskConformance:
         for example in self.examples:
             request = loaded.task.request(example)
             rows = loaded.task.encode(request, tokenizer, adapter)
-            answers.append(loaded.task.decode(request, _fake_outputs(self.spec, rows, adapter), adapter))
+            answers.append(loaded.task.decode(request, fake_outputs(self.spec, rows, adapter), adapter))
         figures = loaded.task.metrics(answers, list(self.examples))
         assert loaded.task.metric in figures
         assert all(isinstance(value, float) and math.isfinite(value) for value in figures.values()), figures
@@ -239,8 +231,8 @@ class TaskConformance:
     def test_threads_with_different_limits_get_the_answers_one_thread_gets(
         self, loaded: LoadedTask, tokenizer: Tokenizer, adapter: AdapterInfo
     ) -> None:
-        adapters = [adapter, _with_length(adapter, adapter.max_length // 2)]
-        requests = [loaded.task.request(_lengthened(example, loaded, times=8)) for example in self.examples]
+        adapters = [adapter, with_length(adapter, adapter.max_length // 2)]
+        requests = [loaded.task.request(lengthened(example, loaded, times=8)) for example in self.examples]
         jobs = [(request, info) for request in requests for info in adapters] * THREADS
 
         def answer(job: tuple[BaseModel, AdapterInfo]) -> Any:
@@ -249,8 +241,8 @@ class TaskConformance:
                 rows = loaded.task.encode(request, tokenizer, info)
             except BadRequest as error:
                 return str(error)
-            return [_key(row) for row in rows], loaded.task.decode(
-                request, _fake_outputs(self.spec, rows, info), info
+            return [row_key(row) for row in rows], loaded.task.decode(
+                request, fake_outputs(self.spec, rows, info), info
             )
 
         alone = [answer(job) for job in jobs]
@@ -260,96 +252,3 @@ class TaskConformance:
     def _requests(self, loaded: LoadedTask) -> list[BaseModel]:
         """The requests of the examples."""
         return [loaded.task.request(example) for example in self.examples]
-
-
-@cache
-def _tokenizer(head: HeadKind) -> Tokenizer:
-    """A real fast tokenizer: bytes with a chat template for GENERATE, word pieces for the rest."""
-    from transformers import AutoTokenizer
-
-    from hub.testing.tiny import tiny_decoder, tiny_encoder
-
-    make = tiny_decoder if head is HeadKind.GENERATE else tiny_encoder
-    with tempfile.TemporaryDirectory() as folder:
-        tokenizer: Tokenizer = AutoTokenizer.from_pretrained(make(Path(folder, "base")).path)
-        return tokenizer
-
-
-def _fake_outputs(spec: TaskSpec, rows: Sequence[Row], adapter: AdapterInfo) -> list[Output]:
-    """What the fake engine says; the arrays refuse to be written to."""
-    engine = FakeEngine(slots=1)
-    labels = 2 if spec.head is HeadKind.SPAN else len(adapter.labels)
-    engine.write(1, AdapterWeights(spec.head, {}, {}, labels, sha256=adapter.name))
-    outputs = engine.run([EngineRow(row, 1, spec.head) for row in rows])
-    for output in outputs:
-        if output.values is not None:
-            output.values.setflags(write=False)
-    return outputs
-
-
-def _with_length(adapter: AdapterInfo, length: int) -> AdapterInfo:
-    return replace(adapter, max_length=length)
-
-
-def _with_strange_label(kind: FieldKind, value: Any) -> Any:
-    """The value of a field with a label that no example has; unchanged if it holds none."""
-    if not value:
-        return value
-    if kind is FieldKind.LABEL:
-        return "no such label"
-    if kind is FieldKind.LABELS:
-        return ("no such label",)
-    if kind is FieldKind.TAGS:
-        return ("B-no such label", *value[1:])
-    if kind is FieldKind.ENTITIES:
-        return ({**value[0], "label": "no such label"}, *value[1:])
-    return value
-
-
-def _lengthened(example: Example, loaded: LoadedTask, times: int = 200) -> dict[str, Any]:
-    """The example with its longest text, or its tokens, many times over."""
-    given = [field for field in loaded.task.fields if example.get(field.name)]
-    tokens = [field.name for field in given if field.kind in (FieldKind.TOKENS, FieldKind.TAGS)]
-    longer = {name: example[name] * times for name in tokens}
-    if texts := [field.name for field in given if field.kind is FieldKind.TEXT]:
-        longest = max(texts, key=lambda name: len(example[name]))
-        longer[longest] = " ".join([example[longest]] * times)
-    return {**example, **longer}
-
-
-def _key(row: Row) -> tuple[list[int], list[int] | None, int]:
-    """What the engine sees of a row."""
-    types = None if row.token_type_ids is None else list(row.token_type_ids)
-    return list(row.input_ids), types, row.max_new_tokens
-
-
-def _assert_survives_json(value: BaseModel) -> None:
-    text = value.model_dump_json()
-    assert type(value).model_validate_json(text) == value
-    assert "NaN" not in json.dumps(value.model_dump(mode="json"))
-
-
-def _assert_row(row: Row, adapter: AdapterInfo, head: HeadKind) -> None:
-    assert isinstance(row, Row)
-    assert 0 < len(row.input_ids) <= adapter.max_length
-    assert all(isinstance(token, int | np.integer) for token in row.input_ids)
-    assert row.token_type_ids is None or len(row.token_type_ids) == len(row.input_ids)
-    assert row.max_new_tokens > 0 or head is not HeadKind.GENERATE, "say how much to generate at most"
-
-
-def _assert_target(item: Mapping[str, Any], head: HeadKind, labels: int) -> None:
-    length = len(item["input_ids"])
-    if head is HeadKind.SPAN:
-        assert 0 <= item["start_positions"] <= item["end_positions"] < length
-    elif head is HeadKind.SEQUENCE and np.ndim(item["labels"]) == 0:
-        assert 0 <= item["labels"] < labels
-    elif head is HeadKind.SEQUENCE:
-        assert len(item["labels"]) == labels
-        assert all(isinstance(value, float) and 0 <= value <= 1 for value in item["labels"])
-    elif head is HeadKind.TOKEN:
-        assert len(item["labels"]) == length
-        assert all(label == -100 or 0 <= label < labels for label in item["labels"])
-    elif head is HeadKind.GENERATE:
-        pairs = list(zip(item["labels"], item["input_ids"], strict=True))
-        assert all(label in (-100, token) for label, token in pairs)
-        assert any(label != -100 for label, _ in pairs), "nothing is learned from this example"

@@ -30,7 +30,7 @@ from hub.api import (
     truncate,
 )
 from hub.registry.loaded import LoadedTask
-from hub.testing import conformance
+from hub.testing import samples
 from hub.testing.conformance import TaskConformance
 
 
@@ -375,7 +375,7 @@ def _run(task: type[Sound], test: Any) -> BaseException | None:
     adapter = AdapterInfo("demo", 1, ("bad", "good"), settings, max_length=task.max_length)
     known = {
         "loaded": loaded,
-        "tokenizer": conformance._tokenizer(HeadKind.SEQUENCE),
+        "tokenizer": samples.tokenizer_for(HeadKind.SEQUENCE),
         "adapter": replace(adapter, labels=loaded.task.head_labels(adapter)),
         "share": 0.5,
     }

@@ -1,0 +1,145 @@
+"""What the conformance suite makes of a task's own examples, and how it checks one row."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydantic import BaseModel
+
+from hub.api import (
+    AdapterInfo,
+    Example,
+    FieldKind,
+    HeadKind,
+    Output,
+    Row,
+    TaskSpec,
+    Tokenizer,
+)
+from hub.engine.fake import FakeEngine
+from hub.engine.protocol import AdapterWeights, EngineRow
+from hub.registry.loaded import LoadedTask
+
+__all__ = [
+    "KINDS",
+    "assert_row",
+    "assert_survives_json",
+    "assert_target",
+    "fake_outputs",
+    "lengthened",
+    "row_key",
+    "tokenizer_for",
+    "with_length",
+    "with_strange_label",
+]
+
+KINDS: Mapping[FieldKind, type | tuple[type, ...]] = {
+    FieldKind.TEXT: str,
+    FieldKind.LABEL: str,
+    FieldKind.LABELS: tuple,
+    FieldKind.ANSWERS: tuple,
+    FieldKind.TOKENS: tuple,
+    FieldKind.TAGS: tuple,
+    FieldKind.ENTITIES: tuple,
+    FieldKind.NUMBER: (int, float),
+}
+
+
+@cache
+def tokenizer_for(head: HeadKind) -> Tokenizer:
+    """A real fast tokenizer: bytes with a chat template for GENERATE, word pieces for the rest."""
+    from transformers import AutoTokenizer
+
+    from hub.testing.tiny import tiny_decoder, tiny_encoder
+
+    make = tiny_decoder if head is HeadKind.GENERATE else tiny_encoder
+    with tempfile.TemporaryDirectory() as folder:
+        tokenizer: Tokenizer = AutoTokenizer.from_pretrained(make(Path(folder, "base")).path)
+        return tokenizer
+
+
+def fake_outputs(spec: TaskSpec, rows: Sequence[Row], adapter: AdapterInfo) -> list[Output]:
+    """What the fake engine says; the arrays refuse to be written to."""
+    engine = FakeEngine(slots=1)
+    labels = 2 if spec.head is HeadKind.SPAN else len(adapter.labels)
+    engine.write(1, AdapterWeights(spec.head, {}, {}, labels, sha256=adapter.name))
+    outputs = engine.run([EngineRow(row, 1, spec.head) for row in rows])
+    for output in outputs:
+        if output.values is not None:
+            output.values.setflags(write=False)
+    return outputs
+
+
+def with_length(adapter: AdapterInfo, length: int) -> AdapterInfo:
+    return replace(adapter, max_length=length)
+
+
+def with_strange_label(kind: FieldKind, value: Any) -> Any:
+    """The value of a field with a label that no example has; unchanged if it holds none."""
+    if not value:
+        return value
+    if kind is FieldKind.LABEL:
+        return "no such label"
+    if kind is FieldKind.LABELS:
+        return ("no such label",)
+    if kind is FieldKind.TAGS:
+        return ("B-no such label", *value[1:])
+    if kind is FieldKind.ENTITIES:
+        return ({**value[0], "label": "no such label"}, *value[1:])
+    return value
+
+
+def lengthened(example: Example, loaded: LoadedTask, times: int = 200) -> dict[str, Any]:
+    """The example with its longest text, or its tokens, many times over."""
+    given = [field for field in loaded.task.fields if example.get(field.name)]
+    tokens = [field.name for field in given if field.kind in (FieldKind.TOKENS, FieldKind.TAGS)]
+    longer = {name: example[name] * times for name in tokens}
+    if texts := [field.name for field in given if field.kind is FieldKind.TEXT]:
+        longest = max(texts, key=lambda name: len(example[name]))
+        longer[longest] = " ".join([example[longest]] * times)
+    return {**example, **longer}
+
+
+def row_key(row: Row) -> tuple[list[int], list[int] | None, int]:
+    """What the engine sees of a row."""
+    types = None if row.token_type_ids is None else list(row.token_type_ids)
+    return list(row.input_ids), types, row.max_new_tokens
+
+
+def assert_survives_json(value: BaseModel) -> None:
+    text = value.model_dump_json()
+    assert type(value).model_validate_json(text) == value
+    assert "NaN" not in json.dumps(value.model_dump(mode="json"))
+
+
+def assert_row(row: Row, adapter: AdapterInfo, head: HeadKind) -> None:
+    assert isinstance(row, Row)
+    assert 0 < len(row.input_ids) <= adapter.max_length
+    assert all(isinstance(token, int | np.integer) for token in row.input_ids)
+    assert row.token_type_ids is None or len(row.token_type_ids) == len(row.input_ids)
+    assert row.max_new_tokens > 0 or head is not HeadKind.GENERATE, "say how much to generate at most"
+
+
+def assert_target(item: Mapping[str, Any], head: HeadKind, labels: int) -> None:
+    length = len(item["input_ids"])
+    if head is HeadKind.SPAN:
+        assert 0 <= item["start_positions"] <= item["end_positions"] < length
+    elif head is HeadKind.SEQUENCE and np.ndim(item["labels"]) == 0:
+        assert 0 <= item["labels"] < labels
+    elif head is HeadKind.SEQUENCE:
+        assert len(item["labels"]) == labels
+        assert all(isinstance(value, float) and 0 <= value <= 1 for value in item["labels"])
+    elif head is HeadKind.TOKEN:
+        assert len(item["labels"]) == length
+        assert all(label == -100 or 0 <= label < labels for label in item["labels"])
+    elif head is HeadKind.GENERATE:
+        pairs = list(zip(item["labels"], item["input_ids"], strict=True))
+        assert all(label in (-100, token) for label, token in pairs)
+        assert any(label != -100 for label, _ in pairs), "nothing is learned from this example"

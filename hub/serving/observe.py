@@ -42,13 +42,23 @@ class Observation:
 
 
 class Observer(Protocol):
-    """Takes observations on the event loop: never blocks and never raises."""
+    """Takes observations on the event loop: never blocks and never raises.
 
-    def observe(self, seen: Observation) -> None: ...
+    `observe` may hear of a request after its caller has the answer: what ran beside is compared later.
+    """
+
+    def wants(self, deployment: Deployment) -> bool:
+        """Whether the requests of a deployment are to be observed; asked once a call, so it is quick."""
+
+    def observe(self, seen: Observation) -> None:
+        """Take what became of one request."""
 
 
 class NoObserver:
     """Watches nothing."""
+
+    def wants(self, deployment: Deployment) -> bool:
+        return False
 
     def observe(self, seen: Observation) -> None:
         return

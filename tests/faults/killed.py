@@ -8,6 +8,7 @@ does one; without arguments it reads a JSON object a line (`Job`), and writes th
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import os
 import sys
@@ -89,9 +90,9 @@ def command(words: list[str]) -> None:
 
 
 def serve(words: list[str], steps: Steps) -> None:
-    """Start a runtime on the fake engine, then make the move: deploy NAME REF, rollback NAME, or nothing.
+    """Start a runtime on the fake engine, make a move, and print what answers under each name.
 
-    With nothing to do, its start is what is counted; else only the move is.
+    The move is `deploy NAME REF` or `rollback NAME`; without one, the start is what is counted.
     """
     import asyncio
 
@@ -110,6 +111,8 @@ def serve(words: list[str], steps: Steps) -> None:
         steps.armed = True
         getattr(runtime, move)(*arguments, by="test")
     steps.armed = False
+    for name, route in sorted(runtime.router.routes.by_name.items()):
+        print(name, route.version.ref)
     runtime.close()
 
 
@@ -123,6 +126,7 @@ def main() -> None:
         sys.exit(run(Job(os.environ["HUB_HOME"], given.words, given.record, os.devnull, given.at)))
     answers = sys.stdout
     warm()
+    gc.freeze()  # a child's collector would copy every page that it walks over
     answers.write("ready\n")
     answers.flush()
     for line in sys.stdin:

@@ -1,8 +1,9 @@
 """Counts the steps a process takes on disk and in the catalog, and ends it with SIGKILL before one of them.
 
 A step is a file opened for writing, a folder made, a rename, a removal, a link, a change of mode, a flush,
-half of a copied file, a writing statement, a commit, and the moment after a commit. What runs knows nothing
-of it: the steps are seen through audit events, SQLAlchemy's events, and wrapped system calls.
+half of a copied file, a writing statement, a commit, and the moment after a commit. Taking a lock is none: it
+leaves nothing that another process sees. What runs knows nothing of this: the steps are seen through audit
+events, SQLAlchemy's events, and wrapped system calls.
 """
 
 from __future__ import annotations
@@ -81,11 +82,14 @@ class Steps:
             return
         if name == "open":
             path, _, flags = arguments
-            if flags & WRITING and not isinstance(path, int) and (found := self.inside(path)):
+            if not flags & WRITING or isinstance(path, int) or path == os.devnull:
+                return
+            if (found := self.inside(path)) and not os.path.basename(found).endswith("lock"):
                 self.step("open", found)
         elif name in ONE_PATH:
             at = ONE_PATH[name]
-            if found := self.inside(arguments[0], arguments[at] if at is not None else None):
+            found = self.inside(arguments[0], arguments[at] if at is not None else None)
+            if found and not (name == "os.mkdir" and os.path.isdir(arguments[0])):
                 self.step(name.removeprefix("os."), found)
         elif name in ("os.rename", "os.link", "os.symlink"):
             source, target = self.inside(arguments[0]), self.inside(arguments[1])

@@ -1,0 +1,1 @@
+"""What is measured of a version: figures, their intervals, calibration, slices, and comparisons."""

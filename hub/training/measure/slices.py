@@ -1,0 +1,80 @@
+"""The metric on parts of the held-out rows, and the parts on which it is worse than elsewhere."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from hub.training.measure.intervals import Interval, bootstrap
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    Indices = npt.NDArray[np.int64]
+
+__all__ = ["Slice", "by_length", "by_value", "measure_slices"]
+
+FEWEST = 20  # rows; a metric over fewer says too little
+MOST_VALUES = 30  # of one column
+QUARTERS = (0.25, 0.5, 0.75)
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """Some of the rows: by which column, with which value, and the metric there.
+
+    `gap` is true if the metric is lower than on all other rows by more than chance explains: the interval
+    lies below the figure of the others.
+    """
+
+    column: str
+    value: str
+    rows: int
+    metric: float
+    interval: Interval
+    others: float
+    gap: bool
+
+
+def by_value(values: Sequence[object]) -> Mapping[str, Indices]:
+    """Group rows by what a column says of them; {} if it has one value only, or too many."""
+    groups: dict[str, list[int]] = defaultdict(list)
+    for index, value in enumerate(values):
+        groups["none" if value is None else str(value)].append(index)
+    if not 1 < len(groups) <= MOST_VALUES:
+        return {}
+    return {value: np.asarray(groups[value]) for value in sorted(groups)}
+
+
+def by_length(lengths: Sequence[int], unit: str) -> Mapping[str, Indices]:
+    """Divide rows into quarters by length; rows of one length stay together."""
+    cuts = sorted({int(cut) for cut in np.quantile(lengths, QUARTERS)})
+    quarter = np.searchsorted(cuts, lengths, side="left")
+    groups: dict[str, Indices] = {}
+    for number in np.unique(quarter):
+        indices = np.flatnonzero(quarter == number)
+        inside = np.asarray(lengths)[indices]
+        groups[f"{inside.min()} to {inside.max()} {unit}"] = indices
+    return groups if len(groups) > 1 else {}
+
+
+def measure_slices(
+    columns: Mapping[str, Mapping[str, Indices]], score: Callable[[Indices], float], rows: int, seed: int
+) -> list[Slice]:
+    """Measure every group of at least 20 rows; `score` returns the metric of the rows at some indices."""
+    found = []
+    for column, groups in columns.items():
+        for value, indices in groups.items():
+            others = np.setdiff1d(np.arange(rows), indices)
+            if len(indices) < FEWEST or not len(others):
+                continue
+            interval = bootstrap(lambda chosen, inside=indices: score(inside[chosen]), len(indices), seed)  # type: ignore[misc]
+            rest = score(others)
+            found.append(
+                Slice(column, value, len(indices), score(indices), interval, rest, gap=interval.high < rest)
+            )
+    return found

@@ -11,36 +11,29 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import os
 import random
-import signal
 import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import httpx
-
 from benchmarks.report import Target, report
+from benchmarks.server import ROOT, hub_server, process, ready, wait
 from hub.api import HeadKind
 from hub.bases.base import Base
 from hub.bases.cache import Bases
 from hub.cli.local_server import free_port
 from hub.cli.output import error_console
 from hub.config import find_home
-from hub.serving import record
 from hub.store.store import Store
 
-ROOT = Path(__file__).parents[1]
 DEPLOYMENTS = 16
 RANK = 8
-START_LIMIT_S = 300.0
 LOADS = ((1, 1), (1, 16), (32, 1), (32, 16))  # clients, deployments
 TARGETS: dict[str, Target] = {"rps_ratio_32x16": (">=", 3), "p50_overhead_ms": ("<=", 3)}
 WORDS = ("the", "film", "story", "cast", "music", "ending", "is", "great", "dull", "funny", "slow", "not")
@@ -67,9 +60,9 @@ def main() -> bool:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-serve-")))
         base = Bases(find_home()).pull("minilm")
         _prepare(folder, base)
-        ours = stack.enter_context(_hub(folder / "home"))
+        ours = stack.enter_context(hub_server(folder / "home", "--slots", "32"))
         plain = stack.enter_context(_plain(base, folder / "adapters"))
-        contenders = _contenders(ours, plain)
+        contenders = _contenders(ours.port, plain)
         measured = _measure(contenders, folder, options.seconds, options.rounds)
     return _report(measured)
 
@@ -175,19 +168,6 @@ def _prepare(folder: Path, base: Base) -> None:
 
 
 @contextmanager
-def _hub(home: Path) -> Iterator[int]:
-    """Run our server as it comes, until its engine has settled."""
-    command = [sys.executable, "-m", "hub", "serve", "--port", "0", "--slots", "32"]
-    with _process(command, {"HUB_HOME": str(home)}, home.parent / "ours.log") as alive:
-        _wait(alive, lambda: (found := record.read(home)) is not None and _ready(found.url))
-        found = record.read(home)
-        assert found
-        key = (home / "admin.key").read_text(encoding="ascii").strip()
-        _wait(alive, lambda: _settled(found.url, key))
-        yield httpx.URL(found.url).port or 80
-
-
-@contextmanager
 def _plain(base: Base, adapters: Path) -> Iterator[int]:
     port = free_port(0)
     bentoml = str(Path(sys.executable).with_name("bentoml"))
@@ -198,48 +178,9 @@ def _plain(base: Base, adapters: Path) -> Iterator[int]:
         "BENTOML_HOME": str(adapters.parent / "bentoml"),
         "BENTOML_DO_NOT_TRACK": "True",
     }
-    with _process(command, extra, adapters.parent / "plain.log") as alive:
-        _wait(alive, lambda: _ready(f"http://127.0.0.1:{port}"))
+    with process(command, extra, adapters.parent / "plain.log") as alive:
+        wait(alive, lambda: ready(f"http://127.0.0.1:{port}"))
         yield port
-
-
-@contextmanager
-def _process(command: Sequence[str], extra: dict[str, str], log: Path) -> Iterator[Callable[[], None]]:
-    """Run a server; yields a check that it still lives, which shows its log when it does not."""
-    environment = {**os.environ, "HF_HUB_OFFLINE": "1", **extra}
-    with log.open("wb") as out:
-        process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=out, stderr=out)
-
-    def alive() -> None:
-        if process.poll() is not None:
-            raise SystemExit(f"{command[:4]} ended:\n{log.read_text(encoding='utf-8')[-4000:]}")
-
-    try:
-        yield alive
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait(60)
-
-
-def _wait(alive: Callable[[], None], holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + START_LIMIT_S
-    while not holds():
-        alive()
-        if time.monotonic() > deadline:
-            raise SystemExit("A server was not ready in time.")
-        time.sleep(0.2)
-
-
-def _ready(url: str) -> bool:
-    try:
-        return httpx.get(f"{url}/readyz", timeout=10).is_success
-    except httpx.HTTPError:
-        return False
-
-
-def _settled(url: str, key: str) -> bool:
-    status = httpx.get(f"{url}/admin/status", headers={"authorization": f"Bearer {key}"}, timeout=60).json()
-    return not any(engine["engine"]["note"] for engine in status["engines"])
 
 
 def _text(chance: random.Random) -> str:

@@ -6,8 +6,16 @@ from typing import Any
 
 from hub.registry.host import LoadedTask, Registry
 from hub.store.records import Deployment, Version
+from hub.store.replicas import Replica
 
-__all__ = ["describe_deployment", "describe_live", "describe_move", "describe_plugins", "describe_task"]
+__all__ = [
+    "describe_deployment",
+    "describe_live",
+    "describe_move",
+    "describe_plugins",
+    "describe_replica",
+    "describe_task",
+]
 
 Json = dict[str, Any]
 
@@ -43,6 +51,21 @@ def describe_move(
         **{key: described[key] for key in ("name", "task", "version", "previous", "generation")},
         "prepare_ms": None if prepare_s is None else round(prepare_s * 1000, 3),
         "swap_ms": None if swap_s is None else round(swap_s * 1000, 3),
+    }
+
+
+def describe_replica(replica: Replica, generation: int) -> Json:
+    """Describe a serving process, and how many moves it is behind the catalog's `generation`."""
+    return {
+        "id": replica.id,
+        "host": replica.host,
+        "pid": replica.pid,
+        "url": replica.url,
+        "generation": replica.generation,
+        "behind": max(0, generation - replica.generation),
+        "started": replica.started.isoformat(),
+        "silent_s": round(replica.silent_s, 3),
+        "failures": dict(replica.failures),
     }
 
 

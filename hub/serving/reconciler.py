@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -16,6 +16,8 @@ from hub.registry.host import Registry
 from hub.serving.meter import Meter
 from hub.serving.residency import RETRY_AFTER_S, Residency
 from hub.serving.router import Route, Router, Routes
+from hub.serving.watch import Watch
+from hub.store.listen import Listener
 from hub.store.records import Deployment, Version
 from hub.store.store import Store
 
@@ -38,6 +40,7 @@ class Reconciler:
     """Converges on the catalog: on demand, and whenever its generation is seen to have moved.
 
     The first time it loads `preload` versions of each base, and leaves the rest to be loaded when asked.
+    `converged` is called after every time.
     """
 
     def __init__(
@@ -50,32 +53,37 @@ class Reconciler:
         poll_s: float,
         preload: int,
         meter: Meter,
+        converged: Callable[[], None] = lambda: None,
     ) -> None:
         self._store = store
         self._registry = registry
         self._residency = residency
         self._router = router
-        self._poll_s = poll_s
         self._preload = preload
         self._meter = meter
         self._moving = threading.RLock()
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._poll, name="reconciler", daemon=True)
+        self._converged = converged
+        self._watch = Watch(self._look, poll_s)
+        self._listener = Listener(store.catalog, self._watch.wake)
         self._retry_at = 0.0  # monotonic
         self._served: dict[str, Version] = {}  # routed at some time, and not drained since
         self.failures: dict[str, Failure] = {}
         self.catalog_error = ""
 
     def start(self) -> None:
-        """Converge for the first time, then keep polling."""
+        """Converge for the first time, then follow the catalog."""
         self.converge()
-        self._thread.start()
+        self._watch.start()
+        self._listener.start()
 
     def stop(self) -> None:
-        """Stop polling and wait for a converging under way."""
-        self._stop.set()
-        if self._thread.is_alive():
-            self._thread.join()
+        """Follow it no more, and wait for a converging under way."""
+        self._listener.stop()
+        self._watch.stop()
+
+    async def seen_anew(self) -> str:
+        """Wait until what the catalog says now is served; "", or why that cannot be said."""
+        return await self._watch.seen_anew()
 
     @contextmanager
     def moving(self) -> Iterator[None]:
@@ -114,6 +122,7 @@ class Reconciler:
                     failures[deployment.name] = self._failed(deployment, error)
             self._finish(generation, wanted, failures)
             self._drain(wanted)
+        self._converged()
 
     def _put(self, deployment: Deployment) -> None:
         routes = self._router.routes
@@ -142,8 +151,8 @@ class Reconciler:
         routes = self._router.routes
         by_name = {name: route for name, route in routes.by_name.items() if name in wanted}
         broken = {name: failure.reason for name, failure in failures.items() if name not in by_name}
+        self.failures = failures  # known to whoever sees the new generation
         self._router.publish(Routes(generation, MappingProxyType(by_name), MappingProxyType(broken)))
-        self.failures = failures
         self._retry_at = time.monotonic() + RETRY_AFTER_S
 
     def _drain(self, wanted: dict[str, Deployment]) -> None:
@@ -153,17 +162,17 @@ class Reconciler:
         for sha256 in self._served.keys() - kept:
             self._residency.drain(self._served.pop(sha256))
 
-    def _poll(self) -> None:
-        while not self._stop.wait(self._poll_s):
-            try:
-                moved = self._store.generation() != self._router.routes.generation
-                if moved or (self.failures and time.monotonic() > self._retry_at):
-                    self.converge()
-                self.catalog_error = ""
-            except Exception as error:
-                if not self.catalog_error:
-                    log.exception("The catalog cannot be followed; what is live stays live.")
-                self.catalog_error = str(error) if isinstance(error, HubError) else type(error).__name__
+    def _look(self) -> str:
+        try:
+            moved = self._store.generation() != self._router.routes.generation
+            if moved or (self.failures and time.monotonic() > self._retry_at):
+                self.converge()
+            self.catalog_error = ""
+        except Exception as error:
+            if not self.catalog_error:
+                log.exception("The catalog cannot be followed; what is live stays live.")
+            self.catalog_error = str(error) if isinstance(error, HubError) else type(error).__name__
+        return self.catalog_error
 
 
 def _freshest_first(wanted: dict[str, Deployment]) -> list[Deployment]:

@@ -9,18 +9,21 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
+from uuid import uuid4
 
 from hub.config import Settings
 from hub.errors import HubError, NotReady
 from hub.registry.host import Registry
-from hub.serving.describe import describe_plugins
+from hub.serving.describe import describe_plugins, describe_replica
 from hub.serving.lanes import Lane, Lanes
 from hub.serving.meter import Meter, NoMeter
 from hub.serving.pipeline import Pipeline
 from hub.serving.reconciler import Reconciler
+from hub.serving.replica import Presence, Served
 from hub.serving.residency import Residency
 from hub.serving.router import Router
 from hub.store.records import Deployment, Version
+from hub.store.replicas import Replicas
 from hub.store.store import Store
 
 __all__ = ["Moved", "Runtime"]
@@ -28,6 +31,7 @@ __all__ = ["Moved", "Runtime"]
 log = logging.getLogger(__name__)
 
 SCRATCH = "scratch"
+RETRY_S = 1.0  # a server that starts while the catalog is gone asks for it again after this
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +53,8 @@ class _Parts:
     router: Router
     reconciler: Reconciler
     pipeline: Pipeline
+    replicas: Replicas
+    presence: Presence | None
 
 
 class Runtime:
@@ -68,28 +74,32 @@ class Runtime:
         self._parts: _Parts | None = None
         self._failed: HubError | None = None
         self._starter: threading.Thread | None = None
+        self._closing = threading.Event()
+        self.replica = uuid4().hex
 
     @property
     def ready(self) -> bool:
         """True once the catalog's deployments are live, or known to be broken."""
         return self._parts is not None
 
-    def start(self, loop: asyncio.AbstractEventLoop) -> threading.Thread:
-        """Load in the background; answers are delivered on `loop`."""
-        self._starter = threading.Thread(target=self._start, args=(loop,), name="start", daemon=True)
+    def start(self, loop: asyncio.AbstractEventLoop, url: str | None = None) -> threading.Thread:
+        """Load in the background; answers are delivered on `loop`.
+
+        A server says at which `url` it answers, "" if it does not know: it is listed among the replicas,
+        and one that finds the catalog gone waits for it.
+        """
+        self._starter = threading.Thread(target=self._start, args=(loop, url), name="start", daemon=True)
         self._starter.start()
         return self._starter
 
     def close(self) -> None:
         """Wait for what runs, then free everything."""
+        self._closing.set()
         if self._starter:
             self._starter.join()
         parts, self._parts = self._parts, None
         if parts:
-            parts.reconciler.stop()
-            parts.residency.close()
-            parts.lanes.close()
-            parts.pipeline.close()
+            _close(parts)
 
     @property
     def store(self) -> Store:
@@ -138,19 +148,28 @@ class Runtime:
         routes = parts.router.routes
         return {
             "generation": routes.generation,
-            "catalog_generation": parts.store.generation(),
-            "catalog_error": parts.reconciler.catalog_error,
+            **self.replicas(),
             "deployments": routes.describe(),
             "failures": [asdict(failure) for _, failure in sorted(parts.reconciler.failures.items())],
             "engines": [_lane_status(lane) for lane in parts.lanes.all()],
             "plugins": describe_plugins(self.registry),
         }
 
-    def _start(self, loop: asyncio.AbstractEventLoop) -> None:
+    def replicas(self) -> dict[str, Any]:
+        """Describe the serving processes that the catalog knows; without it, say so and go on."""
+        parts = self._ready()
+        told: dict[str, Any] = {"replica": self.replica, "catalog_generation": None, "replicas": []}
+        try:
+            told["catalog_generation"] = generation = parts.store.generation()
+            told["replicas"] = [describe_replica(one, generation) for one in parts.replicas.live()]
+        except HubError as error:
+            return {**told, "catalog_error": str(error)}
+        return {**told, "catalog_error": parts.reconciler.catalog_error}
+
+    def _start(self, loop: asyncio.AbstractEventLoop, url: str | None) -> None:
         began = time.perf_counter()
         try:
-            parts = self._build(loop)
-            parts.reconciler.start()
+            parts = self._open(loop, url)
         except HubError as error:
             self._failed = error
             log.error("The hub cannot start: %s", error)
@@ -159,11 +178,31 @@ class Runtime:
             self._failed = HubError(f"The hub cannot start ({type(error).__name__}); the log says why.")
             log.exception("The hub cannot start.")
             return
-        self._parts = parts
+        self._parts, self._failed = parts, None
+        if parts.presence:
+            parts.presence.start()
         live = len(parts.router.routes.by_name)
         log.info("Ready after %.1f s with %d deployments.", time.perf_counter() - began, live)
 
-    def _build(self, loop: asyncio.AbstractEventLoop) -> _Parts:
+    def _open(self, loop: asyncio.AbstractEventLoop, url: str | None) -> _Parts:
+        """Build everything and converge; a server does so again and again until the catalog answers."""
+        while True:
+            parts = None
+            try:
+                parts = self._build(loop, url)
+                parts.reconciler.start()
+                return parts
+            except BaseException as error:
+                if parts:
+                    _close(parts)
+                if url is None or not isinstance(error, NotReady) or self._closing.is_set():
+                    raise
+                if self._failed is None:
+                    log.warning("The hub starts as soon as it can: %s", error)
+                self._failed = error
+            self._closing.wait(RETRY_S)
+
+    def _build(self, loop: asyncio.AbstractEventLoop, url: str | None) -> _Parts:
         settings, meter = self.settings, self._meter
         store = Store.of(settings)
         pipeline = Pipeline(settings.limits, loop)
@@ -178,8 +217,18 @@ class Runtime:
             poll_s=settings.serve.poll_ms / 1000,
             preload=self._preload,
             meter=meter,
+            converged=self._converged,
         )
-        return _Parts(store, lanes, residency, router, reconciler, pipeline)
+        router.seen_anew = reconciler.seen_anew
+        replicas = Replicas(store.catalog)
+        presence = None
+        if url is not None:
+            presence = Presence(replicas, self.replica, url, lambda: _served(router, reconciler))
+        return _Parts(store, lanes, residency, router, reconciler, pipeline, replicas, presence)
+
+    def _converged(self) -> None:
+        if self._parts and self._parts.presence:
+            self._parts.presence.changed()
 
     def _ready(self) -> _Parts:
         if self._failed:
@@ -197,6 +246,20 @@ class Runtime:
             deployment = move()
             parts.reconciler.converge()
         return Moved(deployment, prepared - began, time.perf_counter() - prepared)
+
+
+def _close(parts: _Parts) -> None:
+    if parts.presence:
+        parts.presence.stop()
+    parts.reconciler.stop()
+    parts.residency.close()
+    parts.lanes.close()
+    parts.pipeline.close()
+
+
+def _served(router: Router, reconciler: Reconciler) -> Served:
+    generation = router.routes.generation  # before the failures, which are known once it is published
+    return Served(generation, {name: failure.reason for name, failure in reconciler.failures.items()})
 
 
 def _lane_status(lane: Lane) -> dict[str, Any]:

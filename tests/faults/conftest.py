@@ -21,7 +21,7 @@ from hub.testing.homes import FakeHome, plain_adapter
 from tests.faults.killed import Job
 
 ALL = os.environ.get("GRAFTHUB_FAULTS") == "all"
-SAMPLE = 9  # kills of a sweep, unless all are asked for
+OTHERS = 3  # kills of a sweep beside those that tell most, unless all are asked for
 KILLED = -9
 State = Mapping[str, Any]
 
@@ -132,14 +132,14 @@ class Broken:
 
 
 def chosen(steps: Sequence[str]) -> list[int]:
-    """Return which steps to kill at, from 1: all, or those around the catalog's changes and a sample."""
+    """Return which steps to kill at, from 1: all, or those that tell most and a sample of the others."""
     numbers = range(1, len(steps) + 1)
-    if ALL or len(steps) <= SAMPLE:
+    if ALL:
         return list(numbers)
-    telling = [number for number in numbers if steps[number - 1].startswith(("commit", "rename", "half"))]
+    kinds = {step.partition(" ")[0]: number for number, step in zip(numbers, steps, strict=True)}
+    telling = {kinds[kind] for kind in ("half", "rename", "commit", "committed") if kind in kinds}
     others = [number for number in numbers if number not in telling]
-    sample = random.Random(len(steps)).sample(others, min(len(others), max(SAMPLE - len(telling), 3)))
-    return sorted([*telling, *sample])
+    return sorted(telling | set(random.Random(len(steps)).sample(others, OTHERS)))
 
 
 def state(home: Path) -> State:
@@ -191,14 +191,14 @@ def tiny_base_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def forge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forge]:
     forge = Forge(tmp_path_factory.mktemp("forge") / "it")
     yield forge
     forge.close()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def pristine(tmp_path_factory: pytest.TempPathFactory, tiny_base_folder: Path) -> Path:
     """mood@1 was live before mood@2; mood@3 is stored; other@1 has an endpoint of its own."""
     home = FakeHome(tmp_path_factory.mktemp("pristine") / "home", tiny_base_folder)
@@ -215,7 +215,7 @@ def broken(forge: Forge, pristine: Path, tmp_path: Path) -> Broken:
     return Broken(forge, pristine, tmp_path / "home")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def peft_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An adapter that is in no store yet."""
     return plain_adapter(tmp_path_factory.mktemp("made") / "adapter", seed=77)

@@ -12,9 +12,12 @@ import gc
 import json
 import os
 import sys
+import tempfile
 import threading
 import traceback
+from contextlib import redirect_stdout, suppress
 from dataclasses import asdict, dataclass, field
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -40,27 +43,26 @@ class Job:
 
 def warm() -> None:
     """Import what commands import, so that a child does not."""
+    import typer.main
+
     import hub.cli.main
     import hub.cli.servable
     import hub.engine.fake
     import hub.serving.catalog_client
     import hub.serving.doctor
-    import hub.testing.homes  # noqa: F401
+    import hub.testing.homes
     from hub.config import Settings
     from hub.engine.loading import load_tokenizer  # noqa: F401
     from hub.registry.host import Registry
 
-    registry = Registry.of(Settings(home=Path("/nonexistent")))
-    registry.check()
-    _migrations()
-
-
-def _migrations() -> None:
-    """Import alembic where the store uses it."""
-    try:
-        import alembic.command  # noqa: F401
-    except ImportError:
-        return
+    Registry.of(Settings(home=Path("/nonexistent"))).check()
+    with tempfile.TemporaryDirectory() as home:  # what is built at the first use is built here
+        os.environ["HUB_HOME"] = home
+        for words in (["adapters", "list"], ["doctor"]):
+            with redirect_stdout(StringIO()), suppress(SystemExit):
+                command(words)
+    built = typer.main.get_command(hub.cli.main.app)
+    typer.main.get_command = lambda app: built
 
 
 def run(job: Job) -> int:

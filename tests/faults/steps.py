@@ -13,6 +13,7 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,13 +29,17 @@ READING = ("SELECT", "PRAGMA", "BEGIN", "EXPLAIN", "LISTEN", "SHOW")
 
 
 class Steps:
-    """Armed, it counts; the step numbered `at` (from 1) is not taken. Each is a line in `record`."""
+    """Armed, it counts; the step numbered `at` (from 1) is not taken. Each is a line in `record`.
 
-    def __init__(self, home: Path, record: Path, at: int = 0, kind: str = "") -> None:
+    Instead of a number there may be a `trail`: how steps begin that have to be seen in that order; the last
+    of them is not taken.
+    """
+
+    def __init__(self, home: Path, record: Path, at: int = 0, trail: Sequence[str] = ()) -> None:
         self._home = f"{home}{os.sep}"
         self._record = os.open(record, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         self._at = at
-        self._kind = kind  # count only the steps of this kind
+        self._trail = list(trail)
         self._count = 0
         self._lock = threading.RLock()
         self.armed = False
@@ -47,11 +52,14 @@ class Steps:
 
     def take(self, kind: str, what: str) -> bool:
         """Note a step that comes next; True if the process should end in the middle of it."""
-        if not self.armed or (self._kind and self._kind != kind):
+        if not self.armed:
             return False
         with self._lock:
             self._count += 1
             os.write(self._record, f"{kind} {what}\n".encode())
+            if self._trail and f"{kind} {what}".startswith(self._trail[0]):
+                del self._trail[0]
+                return not self._trail
             return self._count == self._at
 
     def step(self, kind: str, what: str) -> None:

@@ -1,7 +1,8 @@
 """Put on PYTHONPATH, arms the steps in the process that loads the serving runtime, once in a test.
 
 Python reads it at the start of every process; all but a server's worker go on as if it were not there.
-`FAULT_GATE` is a file: while it exists the steps are counted, and it is removed by the step that kills.
+`FAULT_GATE` is a file: once it exists, the worker goes along the trail that is written in it, one step a
+line; the step that kills removes it, so that the next worker lives.
 """
 
 from __future__ import annotations
@@ -31,13 +32,12 @@ def _watch() -> None:
             gate.unlink()
             super().end()
 
-    steps = Once(home, gate.with_suffix(".record"), int(os.environ["FAULT_AT"]), os.environ["FAULT_KIND"])
-    steps.install()
-
     def arm() -> None:
-        while True:
-            steps.armed = gate.exists()
+        while not (gate.is_file() and (trail := gate.read_text().splitlines())):
             time.sleep(0.02)
+        steps = Once(home, gate.with_suffix(".record"), trail=trail)
+        steps.install()
+        steps.armed = True
 
     threading.Thread(target=arm, daemon=True).start()
 

@@ -1,0 +1,259 @@
+"""`hub doctor`: what it finds in a state folder, and what --fix does about it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sqlite3
+import stat
+import subprocess
+import sys
+import time
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from filelock import FileLock
+from typer.testing import CliRunner
+
+from hub.cli.main import app
+from hub.config import find_home
+from hub.serving import doctor, record
+from hub.store.store import Store
+
+
+def run(*args: str) -> tuple[int, list[dict[str, Any]]]:
+    result = CliRunner().invoke(app, ["doctor", "--json", *args], catch_exceptions=False)
+    report = json.loads(result.stdout)
+    assert report["ok"] == (result.exit_code == 0)
+    return result.exit_code, report["findings"]
+
+
+def one(code: str, *args: str) -> dict[str, Any]:
+    """Return the only finding, which has to be of that code and call for mending."""
+    status, findings = run(*args)
+    assert [finding["code"] for finding in findings] == [code]
+    assert status == 1
+    return findings[0]
+
+
+def mended(code: str) -> None:
+    """Mend the only finding; afterwards there is none."""
+    assert one(code)["fixable"]
+    status, findings = run("--fix")
+    assert (status, [finding["mended"] for finding in findings]) == (0, [True])
+    assert run() == (0, [])
+
+
+def aged(path: Path) -> Path:
+    then = time.time() - 7200
+    os.utime(path, (then, then))
+    return path
+
+
+def sql(statement: str) -> None:
+    with closing(sqlite3.connect(find_home() / "catalog.db", isolation_level=None)) as connection:
+        connection.executescript(statement)
+
+
+@pytest.fixture
+def live(fake_home):
+    """mood@1 is live."""
+    fake_home.store.deploy("mood", fake_home.add("mood", seed=1).ref, by="test")
+    return fake_home
+
+
+def test_a_sound_home_has_nothing_to_mend(live) -> None:
+    assert run() == (0, [])
+    assert "Nothing to mend" in CliRunner().invoke(app, ["doctor"]).stdout
+
+
+def test_a_home_that_is_not_there_is_not_made() -> None:
+    assert run() == (0, [])
+    assert not find_home().exists()
+
+
+def test_files_that_are_gone_are_told_with_what_needs_them(live) -> None:
+    shutil.rmtree(live.store.get("mood@1").path)
+    found = one("content_missing")
+    assert found["where"].startswith("mood@1")
+    assert "the stable version of 'mood'" in found["what"]
+    assert not found["fixable"]
+
+
+def test_altered_weights_are_told_and_an_import_of_a_copy_mends_them(live, tmp_path) -> None:
+    version = live.store.get("mood@1")
+    copy = live.store.export("mood@1", tmp_path / "copy")
+    with (version.path / "adapter_model.safetensors").open("r+b") as file:
+        file.seek(-1, os.SEEK_END)
+        file.write(b"\x7f")
+    one("content_altered")
+    assert one("content_altered", "--fix")["mended"] is None
+    live.store.import_version(copy, "mood")
+    assert run() == (0, [])
+    assert live.store.versions()[0].sha256 == version.sha256
+
+
+@pytest.mark.parametrize("harm", ["gone", "cut off"])
+def test_a_manifest_is_written_again(live, harm) -> None:
+    manifest = live.store.get("mood@1").path / "manifest.json"
+    before = manifest.read_text()
+    manifest.unlink() if harm == "gone" else manifest.write_text(before[:40])
+    mended("manifest_lost")
+    assert manifest.read_text() == before
+
+
+def test_a_fresh_content_without_a_row_is_no_damage(live) -> None:
+    (live.path / "adapters" / ("a" * 64)).mkdir()
+    (live.path / "adapters" / ".incoming-x").mkdir()
+    status, findings = run("--fix")
+    assert status == 0
+    assert {finding["code"] for finding in findings} == {"content_unnamed", "content_unfinished"}
+    assert (live.path / "adapters" / ("a" * 64)).is_dir()
+
+
+@pytest.mark.parametrize(
+    "name", ["scratch/load-x", ".server.json-x", ".plugins.json-x", "tmpx", "cache/engines/x.part"]
+)
+def test_what_a_killed_process_left_is_removed_once_it_is_old(live, name) -> None:
+    left = live.path / name
+    left.parent.mkdir(parents=True, exist_ok=True)
+    if "load" in name:
+        left.mkdir()
+        aged(left / "adapter_model.safetensors").touch() if left.is_file() else None
+    else:
+        left.touch()
+    status, findings = run("--fix")
+    assert (status, [finding["code"] for finding in findings]) == (0, ["leftover"])
+    assert left.exists(), "it is young, and may be in use"
+    aged(left)
+    mended("leftover")
+    assert not left.exists()
+
+
+def test_an_old_folder_in_which_something_is_written_now_is_young(live) -> None:
+    left = live.path / "scratch" / "load-x"
+    left.mkdir(parents=True)
+    (left / "adapter_model.safetensors").touch()
+    aged(left)
+    assert run("--fix")[0] == 0
+    assert left.is_dir()
+
+
+def test_a_base_that_a_deployment_needs(live) -> None:
+    (live.base.path / "base.json").unlink()
+    found = one("base_missing")
+    assert found["mend"] == f"hub base pull {live.base.source}"
+    assert "mood@1" in found["what"]
+
+
+def test_a_damaged_base(live) -> None:
+    (live.base.path / "base.json").write_text("{}")
+    one("base_damaged")
+
+
+def test_a_plugin_that_a_deployment_needs(live, monkeypatch) -> None:
+    monkeypatch.setenv("HUB_PLUGINS__DISABLED", '["sentiment"]')
+    found = one("plugin_missing")
+    assert "mood" in found["what"]
+    assert "hub plugins enable" in found["what"]
+
+
+def test_a_generation_behind_the_moves_is_raised(live) -> None:
+    sql("UPDATE generation SET value = 0")
+    mended("generation_behind")
+    live.store.deploy("other", "mood@1", by="test")
+    assert live.store.generation() == 2
+
+
+def test_a_move_that_is_lost(live) -> None:
+    sql("DROP TRIGGER moves_no_delete; DELETE FROM moves")
+    assert not one("moves_lost")["fixable"]
+
+
+def test_a_row_that_names_nothing(live) -> None:
+    sql("PRAGMA foreign_keys=OFF; DELETE FROM versions")
+    one("catalog_loose_rows")
+
+
+def test_a_manifest_in_the_catalog_that_cannot_be_read(live) -> None:
+    sql("UPDATE versions SET manifest = '{}'")
+    assert "manifest_damaged" in {finding["code"] for finding in run()[1]}
+
+
+def test_a_damaged_catalog(live) -> None:
+    path = live.path / "catalog.db"
+    damaged = bytearray(path.read_bytes())
+    damaged[4096:] = b"\xff" * (len(damaged) - 4096)
+    path.write_bytes(damaged)
+    assert one("catalog_damaged")["severity"] == "error"
+
+
+def test_a_file_that_is_no_catalog(live) -> None:
+    (live.path / "catalog.db").write_bytes(b"no database" * 1000)
+    one("catalog_damaged")
+
+
+def test_the_record_of_a_server_that_was_killed(live) -> None:
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    record.write(live.path, record.ServerRecord("http://127.0.0.1:9", dead.pid, "2026-01-01T00:00:00+00:00"))
+    status, findings = run()
+    assert (status, findings[0]["code"]) == (0, "server_record_stale")
+    assert run("--fix")[1][0]["mended"]
+    assert not (live.path / "server.json").exists()
+
+
+def test_the_record_of_a_server_that_lives_is_left_alone(live) -> None:
+    record.write(
+        live.path, record.ServerRecord("http://127.0.0.1:9", os.getpid(), "2026-01-01T00:00:00+00:00")
+    )
+    assert run("--fix")[1][0]["code"] == "server_silent"
+    assert (live.path / "server.json").exists()
+
+
+def test_a_training_that_did_not_finish_is_mentioned_and_one_that_runs_is_not(live) -> None:
+    work = live.path / "runs" / "mood"
+    (work / "checkpoints").mkdir(parents=True)
+    status, findings = run("--fix")
+    assert (status, findings[0]["code"], findings[0]["mended"]) == (0, "training_unfinished", None)
+    with FileLock(work / ".lock"):
+        assert run() == (0, [])
+
+
+def test_a_key_that_others_may_read(live) -> None:
+    key = live.path / "admin.key"
+    key.write_text("k" * 32)
+    key.chmod(0o644)
+    mended("admin_key_open")
+    assert stat.S_IMODE(key.stat().st_mode) == 0o600
+
+
+def test_a_disk_that_is_nearly_full(live, monkeypatch) -> None:
+    monkeypatch.setattr(doctor, "LOW_DISK", 1 << 62)
+    one("disk_low")
+
+
+def test_a_fix_that_cannot_be_made_says_why(live, monkeypatch) -> None:
+    monkeypatch.setattr("hub.store.doctor.LOCK_S", 0.01)
+    (live.store.get("mood@1").path / "manifest.json").unlink()
+    examine = doctor.examine
+
+    def locked_meanwhile(settings):
+        found = examine(settings)
+        Store(live.path).contents.lock.acquire()
+        return found
+
+    monkeypatch.setattr(doctor, "examine", locked_meanwhile)
+    found = one("manifest_lost", "--fix")
+    assert (found["mended"], found["failure"]) == (False, "Another process holds the lock of the store.")
+
+
+def test_the_table_says_what_to_do(live) -> None:
+    shutil.rmtree(live.store.get("mood@1").path)
+    result = CliRunner().invoke(app, ["doctor"], env={"COLUMNS": "200"})
+    assert result.exit_code == 1
+    for word in ("SEVERITY", "content_missing", "mood@1", "Import it again", "1 to mend"):
+        assert word in result.stdout

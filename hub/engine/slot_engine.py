@@ -85,6 +85,8 @@ class SlotEngine:
         if not BARE_SLOT < slot <= self._slots:
             raise ValueError(f"Slot {slot} is not between 1 and {self._slots}.")
         self._refuse_kind(weights)
+        with self._writing:
+            self._vacate(slot)
         with torch.no_grad():
             placed, alone = self._merge(weights) if weights.merged else (self._placement.place(weights), None)
             with self._writing, self._aside():
@@ -96,7 +98,7 @@ class SlotEngine:
 
     def clear(self, slot: int) -> None:
         with self._writing, torch.no_grad(), self._aside():
-            self._occupants = {key: value for key, value in self._occupants.items() if key != slot}
+            self._vacate(slot)
             self._backbones.write(slot, {})
             for head in self._heads.values():
                 head.write(slot, {})
@@ -185,6 +187,13 @@ class SlotEngine:
         fresh = load_model(self._base, self._device, dtype=self._backbones.reference.dtype)
         placed, changed = self._placement.place_merged(weights)
         return placed, self._backbones.reference.with_weights(changed, fresh)
+
+    def _vacate(self, slot: int) -> None:
+        """Forget who had a slot, and free what a merged adapter had beside it."""
+        occupant = self._occupants.get(slot)
+        self._occupants = {key: value for key, value in self._occupants.items() if key != slot}
+        if occupant and occupant.alone:
+            occupant.alone.free()
 
     def _forwards(self, rows: Sequence[EngineRow]) -> list[list[int]]:
         """Split rows into those of one forward: all scored ones, all generated ones, merged ones by slot."""

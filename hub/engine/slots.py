@@ -2,10 +2,12 @@
 
 A slot is free, or belongs to one version in one of three states:
 
-    free --reserve--> LOADING --commit--> RESIDENT --drain--> DRAINING --last release--> free
+    free --reserve--> LOADING --commit--> RESIDENT --drain--> DRAINING --last release--> left
                          |                   |  ^                 |
-                         +--abort--> free    |  +-----reserve-----+
+                         +--abort--> left    |  +-----reserve-----+
                                              +--evicted by reserve (idle, not pinned)--> its next owner
+    left --reserve--> LOADING
+    left --to_clear--> nobody's --cleared--> free
 
 Loading, by whoever wants a version resident:
 
@@ -16,7 +18,7 @@ Loading, by whoever wants a version resident:
         except BaseException:
             table.abort(sha256)
             raise
-        table.commit(sha256)
+        table.commit(sha256, seconds)
 
 Serving, by whoever admits a request:
 
@@ -27,8 +29,15 @@ Serving, by whoever admits a request:
 A lease may be released from any thread, once or many times; only the first counts. Release it after
 the engine has answered, not when a client stops waiting: the slot is rewritten once nobody leases it.
 
-Pins protect versions that deployments point at from eviction. They belong to the key, not to the
-slot: a version may be pinned before it is loaded, and stays pinned until `unpin` or `drain`.
+A slot that a version has left still holds its weights. Whoever clears slots takes one with `to_clear`,
+clears it, and gives it back with `cleared`; in between nobody can reserve it. A slot that is reserved
+before that needs no clearing: a load writes all of it.
+
+Pins keep a version from being evicted and drained: while it is loaded and nobody can lease it yet, or
+between its load and the table that routes to it. They are counted, and belong to the key, not to the
+slot: a version may be pinned before it is loaded.
+
+What was evicted, drained or failed is remembered for a while, until it is resident again.
 
 Every method is one critical section under one lock, and none of them blocks on anything else.
 """
@@ -36,43 +45,18 @@ Every method is one critical section under one lock, and none of them blocks on 
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict, deque
+from collections import Counter, deque
+from collections.abc import Callable
 from dataclasses import dataclass
-from enum import StrEnum
 from types import TracebackType
 from typing import Self
 
+from hub.engine.eviction import GreedyDual
+from hub.engine.history import Fate, Gone, History
+from hub.engine.slot_states import Reservation, SlotState, SlotView
 from hub.errors import Overloaded
 
 __all__ = ["Lease", "Reservation", "SlotState", "SlotTable", "SlotView"]
-
-
-class SlotState(StrEnum):
-    """What may happen to a version's slot."""
-
-    LOADING = "loading"  # being written: no leases
-    RESIDENT = "resident"  # may be leased
-    DRAINING = "draining"  # leased, but to nobody new
-
-
-@dataclass(frozen=True, slots=True)
-class Reservation:
-    """A slot that the caller must now write, then `commit`, or else `abort`."""
-
-    key: str
-    slot: int
-    evicted: str | None  # the version that had the slot
-
-
-@dataclass(frozen=True, slots=True)
-class SlotView:
-    """One slot in use, as it was at one moment."""
-
-    key: str
-    slot: int
-    state: SlotState
-    leases: int
-    pinned: bool
 
 
 class Lease:
@@ -102,54 +86,80 @@ class Lease:
 @dataclass(slots=True)
 class _Entry:
     slot: int
-    state: SlotState
+    name: str
+    state: SlotState = SlotState.LOADING
     leases: int = 0
 
 
-class SlotTable:
-    """Slots 1 to `capacity` and the versions in them; slot 0, the bare base, is never handed out."""
+def _nobody() -> None:
+    return
 
-    def __init__(self, capacity: int) -> None:
+
+class SlotTable:
+    """Slots 1 to `capacity` and the versions in them; slot 0, the bare base, is never handed out.
+
+    `on_left` is called, outside the lock, when there is a slot to clear: it should only wake somebody.
+    """
+
+    def __init__(self, capacity: int, *, on_left: Callable[[], None] = _nobody) -> None:
         if capacity < 1:
             raise ValueError(f"A slot table needs at least one slot, not {capacity}.")
         self.capacity = capacity
+        self._on_left = on_left
         self._lock = threading.Lock()
-        self._entries: OrderedDict[str, _Entry] = OrderedDict()  # least recently used first
+        self._entries: dict[str, _Entry] = {}
         self._free = deque(range(1, capacity + 1))
-        self._pinned: set[str] = set()
+        self._left: deque[int] = deque()
+        self._clearing: set[int] = set()
+        self._order = GreedyDual()  # of those committed
+        self._pins: Counter[str] = Counter()
+        self._unwanted: dict[str, str] = {}  # to be drained once it is loaded and not pinned: why
+        self._history = History()
 
-    def reserve(self, key: str) -> Reservation | None:
+    def reserve(self, key: str, name: str = "") -> Reservation | None:
         """Take a slot for `key` to be loaded into; None if it already has one.
 
-        Takes a free slot, or else the slot of the least recently used version that is neither leased
-        nor pinned. A draining version becomes resident again.
+        Takes a free slot, or else evicts a version that is neither leased nor pinned: the one unused for
+        longest, weighed by what it costs to load again (see `GreedyDual`). A draining version becomes
+        resident again, and an earlier `drain` that has yet to happen is forgotten.
 
         Raises:
-            Overloaded: every slot is loading, leased or pinned.
+            Overloaded: every slot is loading, leased, pinned or being cleared.
         """
         with self._lock:
-            if entry := self._entries.get(key):
-                if entry.state is SlotState.DRAINING:
-                    entry.state = SlotState.RESIDENT
+            self._want(key)
+            if key in self._entries:
                 return None
             evicted = None
-            if not self._free:
-                evicted = self._idle()
-                self._forget(evicted)
-            slot = self._free.popleft()
-            self._entries[key] = _Entry(slot, SlotState.LOADING)
+            if not self._free and not self._left:
+                evicted = self._evict(f"to make room for {name or key}")
+            slot = (self._free or self._left).popleft()
+            self._entries[key] = _Entry(slot, name or key)
             return Reservation(key, slot, evicted)
 
-    def commit(self, key: str) -> None:
-        """Make a loaded version resident: from now on it can be leased."""
+    def commit(self, key: str, cost: float = 1.0) -> None:
+        """Make a loaded version resident: from now on it can be leased.
+
+        `cost` says what loading it took, in any unit that all versions share.
+
+        Raises:
+            ValueError: it is not being loaded, or the cost is negative or not finite.
+        """
         with self._lock:
-            self._loading(key).state = SlotState.RESIDENT
+            entry = self._loading(key)
+            self._order.add(key, cost)
+            entry.state = SlotState.RESIDENT
+            self._history.forget(key)
+            left = self._drain_unwanted(key)
+        self._tell(left)
 
     def abort(self, key: str) -> None:
         """Give back the slot of a version whose loading failed."""
         with self._lock:
             self._loading(key)
-            self._forget(key)
+            self._leave(key)
+            self._unwanted.pop(key, None)
+        self._tell(True)
 
     def lease(self, key: str) -> Lease | None:
         """Claim the version's slot; None if it is absent, loading or draining."""
@@ -158,36 +168,73 @@ class SlotTable:
             if entry is None or entry.state is not SlotState.RESIDENT:
                 return None
             entry.leases += 1
-            self._entries.move_to_end(key)
+            self._order.use(key)
             return Lease(self, key, entry.slot)
 
     def pin(self, key: str) -> None:
-        """Keep `key`, loaded or not, from being evicted."""
-        with self._lock:
-            self._pinned.add(key)
+        """Keep `key`, loaded or not, from being evicted, until it is unpinned as often as pinned.
 
-    def unpin(self, key: str) -> None:
-        """Allow `key` to be evicted when it is idle."""
-        with self._lock:
-            self._pinned.discard(key)
-
-    def drain(self, key: str) -> bool:
-        """Unpin `key`, lease it to nobody new, free it with its last lease; True if it is free now.
-
-        A version that is being loaded is left alone, and False is returned.
+        As with `reserve`, a draining version becomes resident again.
         """
         with self._lock:
-            self._pinned.discard(key)
-            entry = self._entries.get(key)
-            if entry is None:
-                return True
-            if entry.state is SlotState.LOADING:
-                return False
-            if entry.leases:
-                entry.state = SlotState.DRAINING
-                return False
-            self._forget(key)
-            return True
+            self._pins[key] += 1
+            self._want(key)
+
+    def unpin(self, key: str) -> None:
+        """Take one pin from `key`; with the last one gone, a `drain` that it put off happens.
+
+        Raises:
+            ValueError: it is not pinned.
+        """
+        with self._lock:
+            if not self._pins[key]:
+                raise ValueError(f"{key!r} is not pinned.")
+            self._pins[key] -= 1
+            left = False
+            if not self._pins[key]:
+                del self._pins[key]
+                left = self._drain_unwanted(key)
+        self._tell(left)
+
+    def drain(self, key: str, why: str = "") -> bool:
+        """Lease `key` to nobody new, and free its slot with its last lease; True if it has none now.
+
+        A version that is loading or pinned is drained once it is neither. The latest wish counts: `pin`
+        and `reserve` make a version wanted again.
+        """
+        with self._lock:
+            if key in self._entries or key in self._pins:
+                self._unwanted[key] = why
+            left = self._drain_unwanted(key)
+            gone = key not in self._entries
+        self._tell(left)
+        return gone
+
+    def failed(self, key: str, name: str, why: str) -> None:
+        """Remember that a version could not be loaded."""
+        with self._lock:
+            self._history.add(key, name, Fate.FAILED, why)
+
+    def to_clear(self) -> int | None:
+        """Take a slot that a version has left, to be cleared and given back; None if there is none."""
+        with self._lock:
+            if not self._left:
+                return None
+            slot = self._left.popleft()
+            self._clearing.add(slot)
+            return slot
+
+    def cleared(self, slot: int) -> None:
+        """Give back a slot that `to_clear` returned.
+
+        Raises:
+            ValueError: nobody took it.
+        """
+        with self._lock:
+            if slot not in self._clearing:
+                raise ValueError(f"Slot {slot} is not being cleared.")
+            self._clearing.remove(slot)
+            self._free.append(slot)
 
     def state(self, key: str) -> SlotState | None:
         """Return the version's state; None if it has no slot."""
@@ -195,18 +242,29 @@ class SlotTable:
             entry = self._entries.get(key)
             return entry.state if entry else None
 
+    @property
+    def in_use(self) -> int:
+        """How many slots belong to a version."""
+        return len(self._entries)
+
     def evictable(self) -> list[str]:
         """Return the versions that `reserve` may evict, in the order it would."""
         with self._lock:
-            return [key for key in self._entries if self._is_idle(key)]
+            return [key for key in self._order.order() if self._is_idle(key)]
 
     def view(self) -> list[SlotView]:
-        """Return the slots in use, least recently used first."""
+        """Return the slots in use, in the order of eviction; those being loaded come last."""
         with self._lock:
+            keys = [*self._order.order(), *(key for key, one in self._entries.items() if not _committed(one))]
             return [
-                SlotView(key, entry.slot, entry.state, entry.leases, key in self._pinned)
-                for key, entry in self._entries.items()
+                SlotView(key, entry.name, entry.slot, entry.state, entry.leases, key in self._pins)
+                for key, entry in ((key, self._entries[key]) for key in keys)
             ]
+
+    def history(self) -> list[Gone]:
+        """Return what became of versions that are no longer resident, the latest first."""
+        with self._lock:
+            return self._history.all()
 
     def _release(self, lease: Lease) -> None:
         with self._lock:
@@ -215,21 +273,47 @@ class SlotTable:
             lease._released = True
             entry = self._entries[lease.key]
             entry.leases -= 1
-            if entry.state is SlotState.DRAINING and not entry.leases:
-                self._forget(lease.key)
+            left = entry.state is SlotState.DRAINING and self._drain_unwanted(lease.key)
+        self._tell(left)
+
+    def _want(self, key: str) -> None:
+        self._unwanted.pop(key, None)
+        entry = self._entries.get(key)
+        if entry and entry.state is SlotState.DRAINING:
+            entry.state = SlotState.RESIDENT
+            self._order.use(key)
+
+    def _drain_unwanted(self, key: str) -> bool:
+        """Do what `drain` asked for as far as it can be done now; True if that left a slot."""
+        entry = self._entries.get(key)
+        if key not in self._unwanted or key in self._pins:
+            return False
+        if entry is None:
+            del self._unwanted[key]
+            return False
+        if entry.state is SlotState.LOADING:
+            return False
+        if entry.leases:
+            entry.state = SlotState.DRAINING
+            return False
+        self._history.add(key, entry.name, Fate.DRAINED, self._unwanted.pop(key))
+        self._leave(key)
+        return True
 
     def _is_idle(self, key: str) -> bool:
         entry = self._entries[key]
-        return entry.state is SlotState.RESIDENT and not entry.leases and key not in self._pinned
+        return entry.state is SlotState.RESIDENT and not entry.leases and key not in self._pins
 
-    def _idle(self) -> str:
-        for key in self._entries:
-            if self._is_idle(key):
-                return key
-        raise Overloaded(
-            f"All {self.capacity} adapter slots are in use or pinned by deployments. Try again, remove a "
-            "deployment, or start the server with more slots."
-        )
+    def _evict(self, why: str) -> str:
+        key = self._order.evict(self._is_idle)
+        if key is None:
+            raise Overloaded(
+                f"All {self.capacity} adapter slots are in use. Try again, or start the server with more "
+                "(serve.slots)."
+            )
+        self._history.add(key, self._entries[key].name, Fate.EVICTED, why)
+        self._leave(key)
+        return key
 
     def _loading(self, key: str) -> _Entry:
         entry = self._entries.get(key)
@@ -237,5 +321,14 @@ class SlotTable:
             raise ValueError(f"{key!r} is not being loaded.")
         return entry
 
-    def _forget(self, key: str) -> None:
-        self._free.append(self._entries.pop(key).slot)
+    def _leave(self, key: str) -> None:
+        self._order.remove(key)
+        self._left.append(self._entries.pop(key).slot)
+
+    def _tell(self, left: bool) -> None:
+        if left:
+            self._on_left()
+
+
+def _committed(entry: _Entry) -> bool:
+    return entry.state is not SlotState.LOADING

@@ -114,6 +114,15 @@ class TorchBackbone:
                 setattr(module, leaf, nn.Parameter(tensor.detach(), requires_grad=False))
         return TorchBackbone(fresh, slots=0)
 
+    def free(self) -> None:
+        """Give up the weights, but not what other backbones share; nothing can run here afterwards.
+
+        Modules refer to one another in circles, which the collector may not come by for long, and never
+        once they are frozen: so the tensors are let go one by one.
+        """
+        for parameter in self.model.parameters():
+            parameter.data = parameter.data.new_empty(0)
+
     def _extra(self, batch: BatchTensors) -> dict[str, Any]:
         if self._causal:
             return {"use_cache": False}

@@ -48,7 +48,9 @@ class Serve(Model):
     engine: Literal["auto", "onnx", "onnx-int8", "torch", "torch-bf16", "fake"] = "auto"
     device: str = Field("auto", description="auto, cpu, cuda, cuda:N or mps.")
     slots: int = Field(32, ge=1, le=100_000, description="Adapters resident at once on each base.")
-    threads: int = Field(0, ge=0, description="Threads of one forward; 0: all cores.")
+    threads: int = Field(
+        0, ge=0, description="Threads of one forward; 0: the cores, shared among the replicas."
+    )
     batch_rows: int = Field(64, gt=0, description="Most rows in one forward.")
     poll_ms: int = Field(250, gt=0, description="How often the catalog is asked for changes.")
     replicas: int = Field(1, ge=1, le=64, description="Serving processes; each holds a copy of the bases.")

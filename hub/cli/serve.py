@@ -23,12 +23,14 @@ def serve(
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = None,
     slots: Annotated[int | None, typer.Option(help="Adapters resident at once on each base.", min=1)] = None,
     threads: Annotated[int | None, typer.Option(help="Threads of one forward; 0: all cores.", min=0)] = None,
+    replicas: Annotated[int | None, typer.Option(help="Serving processes on this port.", min=1)] = None,
 ) -> None:
     """Serve all deployments over HTTP, until Ctrl-C; deploys go live without a restart."""
     from hub.config import load_settings
 
     flags: dict[str, Any] = {
-        "host": host, "port": port, "engine": engine, "device": device, "slots": slots, "threads": threads
+        "host": host, "port": port, "engine": engine, "device": device, "slots": slots, "threads": threads,
+        "replicas": replicas,
     }  # fmt: skip
     settings = load_settings(
         flags={"serve": {key: value for key, value in flags.items() if value is not None}}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -53,7 +54,7 @@ class Timings:
     def save(self, path: Path) -> None:
         """Write to a file that `load` reads."""
         rows = [[name, *shape, s] for name, one in self.seconds.items() for shape, s in one.items()]
-        part = path.with_suffix(".part")
+        part = path.with_suffix(f".{os.getpid()}.part")
         path.parent.mkdir(parents=True, exist_ok=True)
         part.write_text(json.dumps({"seconds": rows, "refused": dict(self.refused)}), encoding="utf-8")
         part.replace(path)

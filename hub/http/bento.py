@@ -132,6 +132,11 @@ class HubService(Service[Any]):  # type: ignore[misc]
         host, port = _bound(self.url)
         return f"http://{f'[{host}]' if ':' in host else host}:{port}" if port else None
 
+    def inject_config(self) -> None:
+        """Hand BentoML its configuration, for as many workers as the settings say."""
+        self.config["workers"] = load_settings().serve.replicas
+        super().inject_config()
+
     def to_asgi(self, is_main: bool = True) -> ASGIApp:
         from hub.http.dispatch import Closed, Dispatch
 
@@ -147,7 +152,10 @@ class HubService(Service[Any]):  # type: ignore[misc]
         others = factory()
         namespace = BentoMLContainer.api_server_config.metrics.namespace.get()
         counted = RouteMetrics(Dispatch(self._app(), others), namespace)
-        app: ASGIApp = Gate(counted, Paths(others.routes), body_bytes=settings.limits.body_bytes)
+        replica = self.hub.runtime.replica
+        app: ASGIApp = Gate(
+            counted, Paths(others.routes), body_bytes=settings.limits.body_bytes, replica=replica
+        )
         for middleware in reversed(factory.kept()):
             app = middleware.cls(app, *middleware.args, **middleware.kwargs)
         return app

@@ -17,9 +17,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from hub.errors import HubError, MethodNotAllowed, NotFound, TooLarge
 from hub.http.wire import error_response
 
-__all__ = ["TEMPLATE", "Gate", "Paths"]
+__all__ = ["NUMBER", "TEMPLATE", "Gate", "Paths"]
 
 TEMPLATE = "hub.template"  # scope key: the path with its parameters unfilled
+NUMBER = "hub.request_id"  # scope key: the request's id, the caller's own or ours
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 
 
@@ -64,8 +65,9 @@ class Paths:
 class Gate:
     """Wraps the whole application."""
 
-    def __init__(self, app: ASGIApp, paths: Paths, *, body_bytes: int) -> None:
+    def __init__(self, app: ASGIApp, paths: Paths, *, body_bytes: int, replica: str) -> None:
         self.app = app
+        self._replica = (b"x-hub-replica", replica.encode())
         self._paths = paths
         self._body_bytes = body_bytes
 
@@ -76,10 +78,12 @@ class Gate:
         headers = dict(scope["headers"])
         sent = headers.get(b"x-hub-request-id", b"")
         number = sent if REQUEST_ID.fullmatch(sent) else secrets.token_hex(8).encode()
+        scope[NUMBER] = number.decode()
 
         async def numbered(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message["headers"] = [*message["headers"], (b"x-hub-request-id", number)]
+                told = ((b"x-hub-request-id", number), self._replica)
+                message["headers"] = [*message["headers"], *told]
             await send(message)
 
         try:

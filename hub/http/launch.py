@@ -1,4 +1,4 @@
-"""Runs BentoML's server: this process becomes its supervisor, and one worker does the serving."""
+"""Runs BentoML's server: this process becomes its supervisor, and its workers do the serving."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import httpx
 from hub.config import Settings
 from hub.errors import BadConfig, Conflict
 from hub.http.auth import check_exposure
+from hub.serving import record
 from hub.serving.client import find_server
 from hub.store.store import Store
 
@@ -42,7 +43,10 @@ def serve(settings: Settings, on_ready: Callable[[str], None]) -> None:
 
     watcher = threading.Thread(target=_announce, args=(host, port, on_ready), daemon=True)
     watcher.start()
-    svc.serve_http(host=host, port=port)
+    try:
+        svc.serve_http(host=host, port=port)
+    finally:
+        record.erase(settings.home, os.getpid())
 
 
 def _free_port(host: str, port: int) -> int:
@@ -62,7 +66,7 @@ def _free_port(host: str, port: int) -> int:
 
 
 def _pass_on(settings: Settings) -> None:
-    """Hand the settings to the worker process, which reads them from its environment."""
+    """Hand the settings to the worker processes, which read them from their environment."""
     for name in [name for name in os.environ if name.startswith(_PASSED)]:
         del os.environ[name]  # they would win over what flags have changed
     os.environ["HUB_HOME"] = str(settings.home)

@@ -6,16 +6,21 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from datetime import UTC, datetime
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import bentoml
+import httpx
 
 from hub.http.bento import HubService
 from hub.serving import record
 
+if TYPE_CHECKING:
+    from hub.serving.runtime import Runtime
+
 __all__ = ["svc"]
 
+PROBE_S = 1.0
+PROBE_EVERY_S = 0.2
 
 IMAGE = (
     bentoml.images.Image(lock_python_packages=False)  # locking asks the network at every build
@@ -47,19 +52,38 @@ class GraftHub:
         """Load in the background, so that /livez answers meanwhile."""
         logging.getLogger("hub").setLevel(logging.INFO)  # BentoML leaves the root at WARNING
         runtime = self.bento_service.hub.runtime
-        runtime.start(asyncio.get_running_loop())
-        if address := self.bento_service.address:
-            started = datetime.now(UTC).isoformat(timespec="seconds")
-            record.write(runtime.settings.home, record.ServerRecord(address, os.getppid(), started))
+        address = self.bento_service.address
+        runtime.start(asyncio.get_running_loop(), address or "")
+        if address:
+            record.keep(runtime.settings.home, address, os.getppid())
+            if runtime.settings.serve.replicas > 1:
+                await _let_others_answer(runtime, address)
 
     @bentoml.on_shutdown  # type: ignore[untyped-decorator]
     async def unload(self) -> None:
         runtime = self.bento_service.hub.runtime
         await asyncio.to_thread(runtime.close)
-        record.erase(runtime.settings.home, os.getppid())
+        if runtime.settings.serve.replicas == 1:  # one of several may be replaced while the others go on
+            record.erase(runtime.settings.home, os.getppid())
 
     async def __is_ready__(self) -> bool:
         return self.bento_service.hub.runtime.ready
+
+
+async def _let_others_answer(runtime: Runtime, address: str) -> None:
+    """Wait until loaded, as long as another worker answers at the same address.
+
+    This worker takes no connections before its startup ends, so none is left waiting for it to load.
+    """
+    async with httpx.AsyncClient(timeout=PROBE_S) as client:
+        while not runtime.ready:
+            try:
+                reply = await client.get(f"{address}/readyz", headers={"connection": "close"})
+            except httpx.HTTPError:
+                return
+            if not reply.is_success:
+                return
+            await asyncio.sleep(PROBE_EVERY_S)
 
 
 svc = cast(HubService, GraftHub)

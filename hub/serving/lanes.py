@@ -18,7 +18,7 @@ from typing import Any
 from hub.api import Row, Tokenizer
 from hub.bases.base import Base
 from hub.bases.cache import Bases
-from hub.config import Settings
+from hub.config import Serve, Settings
 from hub.engine.build import build_engine
 from hub.engine.protocol import Engine
 from hub.engine.slots import SlotTable
@@ -26,7 +26,7 @@ from hub.serving.batcher import Batcher
 from hub.serving.meter import Meter
 from hub.serving.queue import Job
 
-__all__ = ["Lane", "Lanes", "encode_threads"]
+__all__ = ["Lane", "Lanes", "encode_threads", "forward_threads"]
 
 log = logging.getLogger(__name__)
 
@@ -131,7 +131,7 @@ class Lanes:
             kind=serve.engine,
             slots=serve.slots,
             device=serve.device,
-            threads=serve.threads,
+            threads=forward_threads(serve),
             cache=self._settings.home / ENGINE_CACHE,
         )
         batcher = Batcher(
@@ -147,6 +147,13 @@ class Lanes:
         with tokenizers.borrow() as tokenizer:
             probe = _probe(tokenizer)
         return Lane(base, engine, SlotTable(serve.slots), batcher, tokenizers, probe)
+
+
+def forward_threads(serve: Serve) -> int:
+    """How many threads one forward uses: with several replicas, each has its share of the cores; 0: all."""
+    if serve.threads or serve.replicas == 1:
+        return serve.threads
+    return max(1, (os.cpu_count() or 1) // serve.replicas)
 
 
 def encode_threads() -> int:

@@ -6,16 +6,17 @@ import json
 import os
 import tempfile
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
-__all__ = ["ServerRecord", "erase", "read", "write"]
+__all__ = ["ServerRecord", "erase", "keep", "read", "write"]
 
 FILE = "server.json"
 
 
 @dataclass(frozen=True, slots=True)
 class ServerRecord:
-    """A running server: its address, the process that answers, when it started (UTC, ISO 8601)."""
+    """A running server: its address, its (supervising) process, when it started (UTC, ISO 8601)."""
 
     url: str
     pid: int
@@ -28,6 +29,13 @@ def write(home: Path, record: ServerRecord) -> None:
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         json.dump(asdict(record), file)
     os.replace(aside, home / FILE)
+
+
+def keep(home: Path, url: str, pid: int) -> None:
+    """Write the record of a server unless it is there: each of its workers does, whichever is first."""
+    found = read(home)
+    if found is None or (found.url, found.pid) != (url, pid):
+        write(home, ServerRecord(url, pid, datetime.now(UTC).isoformat(timespec="seconds")))
 
 
 def read(home: Path) -> ServerRecord | None:

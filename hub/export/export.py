@@ -69,7 +69,7 @@ def export_version(
             f"{Format.ONNX} holds encoders, and {base.name!r} ({base.model_type}) is a {base.kind}. "
             f"Use --format {Format.MERGED}, a folder that transformers loads alone, or {Format.PEFT}."
         )
-    if content_hash(version.path, serving) != version.sha256:
+    if content_hash(store.fetch(version), serving) != version.sha256:
         raise BadAdapter(f"The files of {version.ref} in {version.path} were altered since they were stored.")
     with new_folder(folder) as aside:
         progress("load libraries", 0, 1)

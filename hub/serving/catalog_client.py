@@ -81,6 +81,7 @@ class CatalogClient:
         serving = version.manifest.serving
         self._registry.spec(serving.task)
         base = self._store.bases.by_fingerprint(serving.base.fingerprint)
+        self._store.fetch(version)
         read_weights(version, self._settings.home / SCRATCH, base)
 
 

@@ -7,6 +7,7 @@ import shutil
 import tempfile
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -44,10 +45,11 @@ class _Failure:
 class Residency:
     """Loads versions into slots, each once however many ask for it, and leases the slots out."""
 
-    def __init__(self, lanes: Lanes, meter: Meter, scratch: Path) -> None:
+    def __init__(self, lanes: Lanes, meter: Meter, scratch: Path, fetch: Callable[[Version], Path]) -> None:
         self._lanes = lanes
         self._meter = meter
         self._scratch = scratch
+        self._fetch = fetch  # makes the files of a version be on this machine
         self._threads = ThreadPoolExecutor(max_workers=2, thread_name_prefix="load")
         self._lock = threading.Lock()
         self._loading: dict[str, Future[None]] = {}
@@ -119,6 +121,7 @@ class Residency:
         """Put a version into a slot; False if it is there already."""
         if lane.slots.state(version.sha256) is SlotState.RESIDENT:
             return False
+        self._fetch(version)
         weights = read_weights(version, self._scratch, lane.base)
         lane.engine.check(weights)
         reservation = _reserve(lane.slots, version.sha256)

@@ -207,7 +207,7 @@ class Runtime:
         store = Store.of(settings)
         pipeline = Pipeline(settings.limits, loop)
         lanes = Lanes(store.bases, settings, deliver=pipeline.forwarded, meter=meter)
-        residency = Residency(lanes, meter, settings.home / SCRATCH)
+        residency = Residency(lanes, meter, settings.home / SCRATCH, store.fetch)
         router = Router(residency)
         reconciler = Reconciler(
             store,

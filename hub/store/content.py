@@ -1,4 +1,7 @@
-"""Adapter folders by content: `<home>/adapters/<sha256>/`, each written once and never changed."""
+"""Adapter folders by content: `<home>/adapters/<sha256>/`, each written once and never changed.
+
+With a URL, that is where contents are, and the folder holds copies of those that this machine used.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ import tempfile
 import time
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -16,6 +20,7 @@ from filelock import FileLock, Timeout
 from hub.bases.disk import sync
 from hub.bases.sources import upstream
 from hub.errors import BadAdapter
+from hub.store.blobs import MARKER, Blobs
 from hub.store.manifest import MANIFEST_FILE, Manifest, Serving
 from hub.store.weights import CONFIG_FILE, WEIGHTS_FILE, find_weights, read_config
 
@@ -23,19 +28,46 @@ __all__ = ["Contents", "content_hash"]
 
 _INCOMING = ".incoming-"
 _ORPHAN_AGE = 3600.0  # seconds that something without a catalog row is left alone
+_SWEPT = 16  # most contents taken from the URL at once
 
 
 class Contents:
-    """The folder that holds adapter contents; the catalog says which of them are in use."""
+    """The folder that holds adapter contents; the catalog says which of them are in use.
 
-    def __init__(self, folder: Path) -> None:
+    `url`: where contents are shared between machines, in any file system that fsspec knows.
+    """
+
+    def __init__(self, folder: Path, url: str = "") -> None:
         self.folder = folder
+        self.blobs = Blobs(url) if url else None
         folder.mkdir(parents=True, exist_ok=True)
         self.lock = FileLock(folder / ".lock")
 
     def path(self, sha256: str) -> Path:
-        """Return where a content lies."""
+        """Return where a content lies, or will lie once it is fetched."""
         return self.folder / sha256
+
+    def fetch(self, sha256: str, manifest: Manifest) -> Path:
+        """Return the folder of a content; with a URL, download it if the copy here is absent or altered.
+
+        What comes down is compared with its hash in a private folder, before it is seen here.
+
+        Raises:
+            BadAdapter: it is not at the URL, or what is there has another hash.
+            SourceUnavailable: the URL cannot be reached.
+        """
+        final = self.path(sha256)
+        if self.blobs is None or content_hash(final, manifest.serving) == sha256:
+            return final
+        with self._private() as private:
+            self.blobs.get(sha256, private)
+            if content_hash(private, manifest.serving) != sha256:
+                raise BadAdapter(
+                    f"{self.blobs.shown}/{sha256} was altered or cut off after it was stored: its files do "
+                    "not have the hash in the catalog. Import the adapter again from a copy, or train it."
+                )
+            with self.lock:
+                return self.place(private, sha256, manifest)
 
     @contextmanager
     def incoming(self, source: Path, serving: Serving) -> Iterator[Path]:
@@ -46,15 +78,29 @@ class Contents:
         """
         if not source.is_dir():
             raise BadAdapter(f"{source} is not a folder: an adapter is a PEFT folder.")
-        private = Path(tempfile.mkdtemp(prefix=_INCOMING, dir=self.folder))
-        try:
+        with self._private() as private:
             find_weights(source)
             for name in (CONFIG_FILE, WEIGHTS_FILE):
                 _copy(source / name, private / name)
             _name_base(private, serving)
             yield private
-        finally:
-            shutil.rmtree(private, ignore_errors=True)
+
+    def publish(self, files: Path, sha256: str, manifest: Manifest) -> None:
+        """With a URL, make the content exist there; what lies there intact already is left.
+
+        Raises:
+            SourceUnavailable: the URL cannot be reached; no half content exists there.
+        """
+        if self.blobs:
+            data = {name: (files / name).read_bytes() for name in (CONFIG_FILE, WEIGHTS_FILE)}
+            self.blobs.put(sha256, {**data, MARKER: _text(manifest).encode()})
+
+    def is_published(self, sha256: str) -> bool:
+        """With a URL, tell whether the content, which is placed here, exists there; True without."""
+        if self.blobs is None:
+            return True
+        sizes = {name: (self.path(sha256) / name).stat().st_size for name in (CONFIG_FILE, WEIGHTS_FILE)}
+        return self.blobs.holds(sha256, sizes)
 
     def place(self, private: Path, sha256: str, manifest: Manifest) -> Path:
         """Rename a checked folder into place; call with `lock` held, before the catalog row is written."""
@@ -63,7 +109,7 @@ class Contents:
             if content_hash(final, manifest.serving) == sha256:
                 return final
             shutil.rmtree(final)  # altered since it was stored: the checked copy takes its place
-        (private / MANIFEST_FILE).write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        (private / MANIFEST_FILE).write_text(_text(manifest), encoding="utf-8")
         private.chmod(0o755)
         for path in (*private.iterdir(), private):
             sync(path)
@@ -89,6 +135,30 @@ class Contents:
             stray = path.name.startswith(_INCOMING) or (len(path.name) == 64 and path.name not in used)
             if stray and path.is_dir() and path.stat().st_mtime < oldest:
                 shutil.rmtree(path, ignore_errors=True)
+
+    def unused(self, used: Collection[str]) -> list[str]:
+        """Return some contents at the URL that no row names, and that nobody is about to name.
+
+        A crash leaves one between its upload and its row, or between its row's removal and its own.
+        """
+        if self.blobs is None:
+            return []
+        blobs = self.blobs
+        strays = (name for name in blobs.names() if name not in used)
+        return list(islice((name for name in strays if not blobs.written_since(name, _ORPHAN_AGE)), _SWEPT))
+
+    def withdraw(self, sha256: str) -> None:
+        """With a URL, remove a content there; call in a write transaction that saw no row name it."""
+        if self.blobs:
+            self.blobs.remove(sha256)
+
+    @contextmanager
+    def _private(self) -> Iterator[Path]:
+        private = Path(tempfile.mkdtemp(prefix=_INCOMING, dir=self.folder))
+        try:
+            yield private
+        finally:
+            shutil.rmtree(private, ignore_errors=True)
 
     @contextmanager
     def try_lock(self) -> Iterator[bool]:
@@ -116,6 +186,10 @@ def content_hash(folder: Path, serving: Serving) -> str:
     canonical = json.dumps(serving.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
     digest.update(canonical.encode())
     return digest.hexdigest()
+
+
+def _text(manifest: Manifest) -> str:
+    return manifest.model_dump_json(indent=2) + "\n"
 
 
 def _copy(source: Path, target: Path) -> None:

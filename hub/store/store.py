@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,7 +15,7 @@ from hub.api import HeadKind
 from hub.bases.base import Base
 from hub.bases.cache import Bases
 from hub.config import Settings
-from hub.errors import BaseMismatch, Conflict, NotFound
+from hub.errors import BaseMismatch, Conflict, NotFound, SourceUnavailable
 from hub.names import VersionRef, check_name
 from hub.store.catalog import Catalog
 from hub.store.content import Contents, content_hash
@@ -29,7 +30,10 @@ from hub.store.weights import AdapterFiles, read_adapter
 
 __all__ = ["CATALOG_FILE", "Check", "Store", "Training"]
 
+log = logging.getLogger(__name__)
+
 CATALOG_FILE = "catalog.db"
+_TRIES = 3  # of an add that meets removals of the same content
 
 Check = Callable[[AdapterFiles, Serving], None]
 """Raises BadAdapter when the files cannot be served as stated; called before anything is stored."""
@@ -51,19 +55,20 @@ class Store(Deployments):
     """Versions and deployments under one home folder; any number of processes may have it open.
 
     `catalog` is the URL of a database that homes share; without one it is a file in the home.
+    `blobs` is the URL where they share adapter files; it is not asked before it is needed.
     """
 
-    def __init__(self, home: Path, catalog: str = "") -> None:
+    def __init__(self, home: Path, catalog: str = "", blobs: str = "") -> None:
         self.home = home
         self.bases = Bases(home)
-        self.contents = Contents(home / "adapters")
+        self.contents = Contents(home / "adapters", blobs)
         super().__init__(Catalog(catalog or home / CATALOG_FILE), self.contents)
         self._sweep()
 
     @classmethod
     def of(cls, settings: Settings) -> Store:
         """Open the store that the settings name."""
-        return cls(settings.home, settings.catalog.url)
+        return cls(settings.home, settings.catalog.url, settings.store.blobs)
 
     def add(
         self,
@@ -77,12 +82,13 @@ class Store(Deployments):
     ) -> Version:
         """Store the PEFT files in `folder` as the next version of `name`.
 
-        The files are copied to a private folder, checked there, hashed, flushed to disk and renamed
-        into place before the catalog names them. The same content under the same name is not stored
-        twice: the version there is is returned.
+        The files are copied to a private folder, checked there, hashed, uploaded if the store has a URL,
+        flushed to disk and renamed into place before the catalog names them. The same content under the
+        same name is not stored twice: the version there is is returned.
 
         Raises:
             BadAdapter, UnsafeWeights: the files are not a sound adapter; nothing is stored.
+            SourceUnavailable: the store's URL cannot be reached; nothing is stored.
         """
         check_name(name, "adapter")
         created = datetime.now(UTC).isoformat(timespec="microseconds")
@@ -91,10 +97,14 @@ class Store(Deployments):
             files = read_adapter(private)
             if check:
                 check(files, serving)
-            sha256 = content_hash(private, serving)
-            with self.contents.lock:
-                self.contents.place(private, sha256, manifest)
-                return self._record(name, sha256, manifest)
+            sha256, files_at = content_hash(private, serving), private
+            for _ in range(_TRIES):
+                self.contents.publish(files_at, sha256, manifest)
+                with self.contents.lock:
+                    files_at = self.contents.place(private, sha256, manifest)
+                    if version := self._record(name, sha256, manifest):
+                        return version
+        raise Conflict(f"The files of {name!r} were removed while they were stored. Try again.")
 
     def versions(self, name: str | None = None) -> list[Version]:
         """Return the versions of one adapter or of all, by name and number."""
@@ -129,7 +139,18 @@ class Store(Deployments):
                 shared = session.scalar(select(VersionRow.id).where(VersionRow.sha256 == row.sha256).limit(1))
             if shared is None:
                 self.contents.discard(version.sha256)
+        if shared is None:
+            self._withdraw(version.sha256)
         return version
+
+    def fetch(self, version: Version) -> Path:
+        """Make a version's files be on this machine, at `version.path`, and return that.
+
+        Raises:
+            BadAdapter: the store's URL has them no more, or altered.
+            SourceUnavailable: it cannot be reached, and they are not here yet.
+        """
+        return self.contents.fetch(version.sha256, version.manifest)
 
     def import_peft(  # noqa: PLR0913 - what a PEFT folder does not say, the caller has to
         self,
@@ -200,13 +221,20 @@ class Store(Deployments):
         Raises:
             Conflict: `folder` exists and is not empty.
         """
-        return write_folder(self.get(ref), folder)
+        version = self.get(ref)
+        self.fetch(version)
+        return write_folder(version, folder)
 
-    def _record(self, name: str, sha256: str, manifest: Manifest) -> Version:
+    def _record(self, name: str, sha256: str, manifest: Manifest) -> Version | None:
+        """Write the row; None if the content at the store's URL was removed since it was published."""
         with self.catalog.write() as session:
             same = session.scalar(select(VersionRow).filter_by(name=name, sha256=sha256))
             if same is not None:
                 return self._version_of(same)
+            # The lock of `contents` holds for one machine; the catalog has one writer on all of them. What
+            # is there now stays until this row is seen: see _withdraw.
+            if not self.contents.is_published(sha256):
+                return None
             adapter = session.get(AdapterRow, name) or AdapterRow(name=name, last_number=0)
             adapter.last_number += 1
             session.add(adapter)
@@ -221,6 +249,26 @@ class Store(Deployments):
             session.add(row)
             session.flush()
             return self._version_of(row)
+
+    def _withdraw(self, sha256: str) -> None:
+        """Remove from the store's URL a content that has lost its last row, and some that a crash left.
+
+        Only within a write transaction that sees no row name the content. So an add of the same content,
+        from any machine, either wrote its row before, and the content stays, or finds it gone when it
+        looks in its own write transaction, and uploads it again. A crash or a failure in here leaves a
+        content that nobody names, for a later call.
+        """
+        if self.contents.blobs is None:
+            return
+        try:
+            with self.catalog.read() as session:
+                used = set(session.scalars(select(VersionRow.sha256)))
+            for stray in {sha256, *self.contents.unused(used)}:
+                with self.catalog.write() as session:
+                    if session.scalar(select(VersionRow.id).filter_by(sha256=stray).limit(1)) is None:
+                        self.contents.withdraw(stray)
+        except SourceUnavailable as error:
+            log.warning("Files that no version has any more stay for now, until a removal after. %s", error)
 
     def _sweep(self) -> None:
         with self.contents.try_lock() as held:

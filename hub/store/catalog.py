@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from filelock import FileLock
 from sqlalchemy import NullPool, create_engine, event
@@ -42,6 +43,7 @@ class Catalog:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._engine, self._writer = _sqlite(self.url)
             with FileLock(path.with_name(f".{path.name}.lock")), self._translated():
+                path.touch()
                 self._prepare()
         else:
             self._engine, self._writer = _postgres(self.url)
@@ -115,7 +117,9 @@ def _url(where: Path | str) -> URL:
 
 def _sqlite(url: URL) -> tuple[Engine, Engine]:
     # No pool: a transaction opens the file and closes it, so nothing is left open to a fork or an exit.
-    engine = create_engine(url, poolclass=NullPool)
+    # A file that has gone is an error, and is not made anew: an empty catalog would take its place.
+    file = url.set(database=f"file:{quote(str(url.database))}", query={"mode": "rw", "uri": "true"})
+    engine = create_engine(file, poolclass=NullPool)
     event.listen(engine, "connect", _configure)
     event.listen(engine, "begin", _begin)
     return engine, engine.execution_options(immediate=True)

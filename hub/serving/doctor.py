@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from filelock import FileLock, Timeout
+from sqlalchemy import select
 
 from hub.config import Settings
 from hub.errors import BadConfig, HubError
@@ -19,7 +20,8 @@ from hub.serving import record
 from hub.serving.client import KEY_FILE, find_server
 from hub.serving.runtime import SCRATCH
 from hub.store.doctor import Finding, Severity, examine_store
-from hub.store.store import Store
+from hub.store.store import CATALOG_FILE, Store
+from hub.store.tables import DeploymentRow
 
 __all__ = ["Finding", "Severity", "examine"]
 
@@ -56,30 +58,40 @@ def examine(settings: Settings) -> list[Finding]:
 
 
 def _store(settings: Settings) -> Iterator[Finding]:
+    where = "catalog.url" if settings.catalog.url else str(settings.home / CATALOG_FILE)
     try:
         store = Store.of(settings)
-        yield from examine_store(store)
-        yield from _plugins(settings, store)
+        found = list(examine_store(store))
     except BadConfig as error:
-        mend = "Put a copy of the catalog back."
-        yield Finding("catalog_damaged", str(settings.home), str(error), Severity.ERROR, mend)
+        mend = "Stop the server and put a copy of the catalog back."
+        yield Finding("catalog_damaged", where, str(error), Severity.ERROR, mend)
     except HubError as error:
-        yield Finding("catalog_unusable", str(settings.home), str(error), Severity.ERROR, "See the message.")
+        mend = "Do what the message says, and run this again."
+        yield Finding("catalog_unusable", where, str(error), Severity.ERROR, mend)
+    else:
+        yield from found
+        if all(finding.code != "catalog_damaged" for finding in found):
+            yield from _plugins(settings, store)
 
 
 def _plugins(settings: Settings, store: Store) -> Iterator[Finding]:
     """Tell of deployments whose task no working plugin provides."""
-    deployments = store.deployments()
     tasks: dict[str, list[str]] = {}
-    for deployment in deployments:
-        tasks.setdefault(deployment.task, []).append(deployment.name)
-    registry = Registry.of(settings)
+    with store.catalog.read() as session:
+        for name, task in session.execute(select(DeploymentRow.name, DeploymentRow.task)):
+            tasks.setdefault(task, []).append(name)
+    try:
+        registry = Registry.of(settings)
+    except HubError as error:
+        mend = "Do what the message says, and run this again."
+        yield Finding("plugins_unreadable", str(settings.home), str(error), Severity.ERROR, mend)
+        return
     for task, names in tasks.items():
         try:
             registry.task(task)
         except HubError as error:
             what = f"{', '.join(names)} cannot be served: {error}"
-            mend = "hub plugins list; hub plugins install DISTRIBUTION"
+            mend = "See `hub plugins list`; hub plugins install DISTRIBUTION."
             yield Finding("plugin_missing", f"task {task}", what, Severity.ERROR, mend)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
@@ -139,55 +139,72 @@ def _versions(store: Store) -> tuple[dict[int, _Stored], list[Finding]]:
 
 def _contents(store: Store, versions: Mapping[int, _Stored]) -> Iterator[Finding]:
     """Compare each content with its hash; what seems wrong is looked at again while nobody removes it."""
-    hashed = {stored.sha256: _illness(stored) for stored in versions.values()}
-    if not any(hashed.values()):
+    shared: set[str] = set()
+    if blobs := store.contents.blobs:
+        try:
+            shared = set(blobs.names())
+        except HubError as error:
+            mend = "Versions that are not on this machine yet cannot be loaded until it can be reached."
+            yield Finding("blobs_unreachable", blobs.shown, str(error), Severity.WARNING, mend)
+            shared = {stored.sha256 for stored in versions.values()}
+    ill = {stored.sha256: _illness(stored, shared) for stored in versions.values()}
+    if not any(ill.values()):
         return
     try:
         with store.contents.lock.acquire(timeout=LOCK_S):
             again, _ = _versions(store)
-            live = _roles(store)
+            roles = _roles(store)
             for key, stored in again.items():
-                if hashed.get(stored.sha256) and (code := _illness(stored)):
-                    yield _ill(store, stored, code, live.get(key, []))
+                if ill.get(stored.sha256) and (code := _illness(stored, shared)):
+                    yield _ill(store, stored, code, roles.get(key, []))
     except Timeout:
         what = f"Another process holds the lock of the store for more than {LOCK_S:.0f} s."
         yield Finding("store_busy", str(store.contents.folder), what, Severity.INFO, "Run this again later.")
 
 
-def _illness(stored: _Stored) -> str:
-    """Return the code of what is wrong with a content, or nothing."""
+def _illness(stored: _Stored, shared: Collection[str]) -> str:
+    """Return the code of what is wrong with a content, or nothing; `shared`: those at the store's URL."""
+    elsewhere = stored.sha256 in shared
     if not stored.path.is_dir():
-        return "content_missing"
+        return "" if elsewhere else "content_missing"
     try:
-        if content_hash(stored.path, stored.manifest.serving) != stored.sha256:
-            return "content_altered"
+        sound = content_hash(stored.path, stored.manifest.serving) == stored.sha256
+    except OSError:
+        sound = False
+    if not sound:
+        return "copy_altered" if elsewhere else "content_altered"
+    try:
         beside = Manifest.model_validate_json((stored.path / MANIFEST_FILE).read_bytes())
     except (OSError, ValidationError):
         return "manifest_lost"
     return "" if beside.serving == stored.manifest.serving else "manifest_lost"
 
 
-def _ill(store: Store, stored: _Stored, code: str, live: list[str]) -> Finding:
+def _ill(store: Store, stored: _Stored, code: str, roles: Sequence[str]) -> Finding:
     where = f"{stored.ref} ({stored.path})"
     if code == "manifest_lost":
         what = f"The {MANIFEST_FILE} beside its weights is gone or altered; the catalog has it."
-        mend = "--fix writes it again."
         fix = partial(_write_manifest, store, stored)
-        return Finding(code, where, what, Severity.WARNING, mend, fix)
-    what = (
-        "Its files are gone." if code == "content_missing" else "Its files do not have their hash any more."
-    )
-    if live:
-        what += f" It is {' and '.join(live)}."
-    mend = (
-        "Import it again from a copy (the same content takes its place), or train it again and deploy that."
-    )
-    return Finding(code, where, what, Severity.ERROR, mend)
+        return Finding(code, where, what, Severity.WARNING, "--fix writes it again.", fix)
+    if code == "copy_altered":
+        what = "The copy on this machine does not have its hash any more."
+        mend = "Nothing: when it is loaded it is downloaded again; --fix does so now."
+        fetch = partial(_fetch, store, stored)
+        return Finding(code, where, what, Severity.INFO, mend, fetch)
+    gone = code == "content_missing"
+    what = "Its files are gone." if gone else "Its files do not have their hash any more."
+    needed = f" It is {' and '.join(roles)}." if roles else ""
+    mend = "Import it again from a copy (the same content takes its place), or train again and deploy that."
+    return Finding(code, where, what + needed, Severity.ERROR, mend)
+
+
+def _fetch(store: Store, stored: _Stored) -> None:
+    store.contents.fetch(stored.sha256, stored.manifest)
 
 
 def _write_manifest(store: Store, stored: _Stored) -> None:
     with store.contents.lock.acquire(timeout=LOCK_S):
-        if _illness(stored) == "manifest_lost":
+        if _illness(stored, ()) == "manifest_lost":
             aside = stored.path / f".{MANIFEST_FILE}"
             aside.write_text(stored.manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
             aside.replace(stored.path / MANIFEST_FILE)

@@ -15,7 +15,7 @@ from hub.api import HeadKind
 from hub.bases.base import Base
 from hub.bases.cache import Bases
 from hub.config import Settings
-from hub.errors import BaseMismatch, Conflict, NotFound, SourceUnavailable
+from hub.errors import BaseMismatch, Conflict, NotFound, NotReady, SourceUnavailable
 from hub.names import VersionRef, check_name
 from hub.store.catalog import Catalog
 from hub.store.content import Contents, content_hash
@@ -62,6 +62,8 @@ class Store(Deployments):
         self.home = home
         self.bases = Bases(home)
         self.contents = Contents(home / "adapters", blobs)
+        if not catalog:
+            _refuse_if_gone(home / CATALOG_FILE, self.contents)
         super().__init__(Catalog(catalog or home / CATALOG_FILE), self.contents)
         self._sweep()
 
@@ -275,7 +277,18 @@ class Store(Deployments):
             if held:
                 with self.catalog.read() as session:
                     used = set(session.scalars(select(VersionRow.sha256)))
-                self.contents.sweep(used)
+                    known = session.scalar(select(AdapterRow.name).limit(1))
+                if known is not None:  # an empty catalog says nothing of the files: it may be the wrong one
+                    self.contents.sweep(used)
+
+
+def _refuse_if_gone(catalog: Path, contents: Contents) -> None:
+    """Refuse to make an empty catalog where the one there was is missing: all files would be strays to it."""
+    if not catalog.exists() and any(len(path.name) == 64 for path in contents.folder.iterdir()):
+        raise NotReady(
+            f"{catalog} is gone, and {contents.folder} holds the files of versions. Put the catalog back "
+            "from a copy; to begin anew, move that folder away."
+        )
 
 
 def _refuse_if_deployed(session: Session, row: VersionRow) -> None:

@@ -196,6 +196,31 @@ def test_a_file_that_is_no_catalog(live) -> None:
     one("catalog_damaged")
 
 
+def test_a_catalog_that_has_gone_is_told_and_not_made_anew(live) -> None:
+    (live.path / "catalog.db").unlink()
+    assert "Put the catalog back" in one("catalog_unusable")["what"]
+    assert "catalog_unusable" in {finding["code"] for finding in run("--fix")[1]}
+    assert list((live.path / "adapters").glob("[0-9a-f]*"))
+
+
+def test_copies_of_contents_at_a_url(live, tmp_path, monkeypatch) -> None:
+    """What is at the URL is not damage here; what is neither here nor there is."""
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    monkeypatch.setenv("HUB_STORE__BLOBS", shared.as_uri())
+    version = live.store.get("mood@1")
+    Store(live.path, blobs=shared.as_uri()).contents.publish(version.path, version.sha256, version.manifest)
+    (version.path / "adapter_config.json").write_text("{}")
+    status, findings = run()
+    assert (status, findings[0]["code"]) == (0, "copy_altered")
+    assert run("--fix")[1][0]["mended"]
+    assert run() == (0, [])
+    shutil.rmtree(version.path)
+    assert run() == (0, [])
+    shutil.rmtree(shared / version.sha256)
+    one("content_missing")
+
+
 def test_the_record_of_a_server_that_was_killed(live) -> None:
     dead = subprocess.Popen([sys.executable, "-c", ""])
     dead.wait()
@@ -239,11 +264,11 @@ def test_a_disk_that_is_nearly_full(live, monkeypatch) -> None:
 def test_a_fix_that_cannot_be_made_says_why(live, monkeypatch) -> None:
     monkeypatch.setattr("hub.store.doctor.LOCK_S", 0.01)
     (live.store.get("mood@1").path / "manifest.json").unlink()
-    examine = doctor.examine
+    examine, other = doctor.examine, Store(live.path)
 
     def locked_meanwhile(settings):
         found = examine(settings)
-        Store(live.path).contents.lock.acquire()
+        other.contents.lock.acquire()
         return found
 
     monkeypatch.setattr(doctor, "examine", locked_meanwhile)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from hub.errors import BadAdapter, BaseMismatch, Conflict, HubError, InvalidName, NotFound
+from hub.errors import BadAdapter, BaseMismatch, Conflict, HubError, InvalidName, NotFound, NotReady
 from hub.store.content import content_hash
 from hub.store.export import read_manifest
 from hub.store.manifest import DataRef, Manifest, Precision, Serving
@@ -209,14 +209,14 @@ def test_what_a_crash_left_is_swept_when_it_is_old(stocked: Store, peft_folder) 
     assert kept(stocked) == used | {".incoming-busy"}
 
 
-def test_nothing_is_swept_while_another_process_stores(store: Store) -> None:
-    orphan = store.contents.folder / ("0" * 64)
+def test_nothing_is_swept_while_another_process_stores(stocked: Store) -> None:
+    orphan = stocked.contents.folder / ("0" * 64)
     orphan.mkdir()
     os.utime(orphan, (0, 0))
-    with store.contents.lock:
-        Store(store.home)
+    with stocked.contents.lock:
+        Store(stocked.home)
         assert orphan.is_dir()
-    Store(store.home)
+    Store(stocked.home)
     assert not orphan.exists()
 
 
@@ -224,6 +224,25 @@ def _add_many(home: Path, folders: list[Path], serving_json: str, results) -> No
     store = Store(home)
     serving = Serving.model_validate_json(serving_json)
     results.put([store.add("shared", folder, serving, origin="trained").number for folder in folders])
+
+
+def test_a_catalog_that_has_gone_is_not_made_anew(stocked: Store, tmp_path: Path) -> None:
+    catalog = stocked.home / "catalog.db"
+    catalog.rename(tmp_path / "aside")
+    with pytest.raises(NotReady, match=r"catalog\.db is gone"):
+        Store(stocked.home)
+    with pytest.raises(NotReady, match="unable to open"):
+        stocked.deployments()
+    assert not catalog.exists()
+    (tmp_path / "aside").rename(catalog)
+    assert Store(stocked.home).versions() == stocked.versions()
+
+
+def test_an_empty_catalog_sweeps_nothing(stocked: Store, tmp_path: Path) -> None:
+    for path in stocked.contents.folder.iterdir():
+        os.utime(path, (0, 0))
+    Store(stocked.home, f"sqlite:///{tmp_path}/other.db")
+    assert all(version.path.is_dir() for version in stocked.versions())
 
 
 def test_processes_that_add_at_once_get_numbers_of_their_own(

@@ -27,6 +27,7 @@
     ├── Overloaded            429
     ├── NotReady              503
     ├── DeadlineExceeded      504  a request took longer than limits.timeout_s
+    ├── NotServed             504  a move is made, and too few replicas serve it yet
     ├── SourceUnavailable     502  a download failed
     ├── EngineFailed          500
     ├── ExportFailed          500  an exported model is not what the adapter is
@@ -64,6 +65,7 @@ __all__ = [
     "MissingExtra",
     "NotFound",
     "NotReady",
+    "NotServed",
     "Overloaded",
     "PluginConflict",
     "SourceUnavailable",
@@ -219,6 +221,11 @@ class NotReady(HubError):
 
 class DeadlineExceeded(HubError):
     code = "deadline_exceeded"
+    status = 504
+
+
+class NotServed(HubError):
+    code = "not_served"
     status = 504
 
 

@@ -8,6 +8,7 @@ import typer
 
 from hub.cli.deploy import SERVER
 from hub.cli.output import JSON_FLAG, print_json, say, table
+from hub.cli.rollout import show_replicas
 
 __all__ = ["register"]
 
@@ -34,8 +35,8 @@ def _show(found: dict[str, Any]) -> None:
     from rich.markup import escape
 
     if found["server"]:
-        behind = found["catalog_generation"] - found["generation"]
-        state = f"generation {found['generation']}" + (f", {behind} behind the catalog" if behind else "")
+        behind = (found["catalog_generation"] or 0) - found["generation"]
+        state = f"generation {found['generation']}" + (f", {behind} behind the catalog" if behind > 0 else "")
         say(f"Server: [bold]{found['server']}[/] ({state})")
     else:
         say("Server: none runs here. Start one with `hub serve`.")
@@ -58,6 +59,7 @@ def _show(found: dict[str, Any]) -> None:
         stays = f"{failure['serving']} stays live" if failure["serving"] else "nothing answers there"
         what = f"{failure['deployment']} wants {failure['wanted']}, {stays}"
         say(f"[bold red]failed[/] {what}: {escape(failure['reason'])}")
+    show_replicas(found["replicas"])
     for plugin in found["plugins"]:
         if plugin["state"] not in ("ok", "disabled"):
             say(f"[bold red]{plugin['state']}[/] plugin {plugin['name']}: {escape(plugin['reason'])}")

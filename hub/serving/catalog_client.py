@@ -14,12 +14,19 @@ from hub.config import Settings
 from hub.errors import HubError
 from hub.registry.host import Registry
 from hub.serving.client import Json, whoami
-from hub.serving.describe import describe_deployment, describe_move, describe_plugins, describe_task
+from hub.serving.describe import (
+    describe_deployment,
+    describe_move,
+    describe_plugins,
+    describe_replica,
+    describe_task,
+)
 from hub.serving.parsing import parse_call
 from hub.serving.residency import read_weights
-from hub.serving.router import by_name
+from hub.serving.routes import by_name
 from hub.serving.runtime import SCRATCH, Runtime
 from hub.store.records import Version
+from hub.store.replicas import Replicas
 from hub.store.store import Store
 
 __all__ = ["CatalogClient"]
@@ -64,12 +71,16 @@ class CatalogClient:
                 self._local = _LocalRuntime(self._settings, self._registry)
         return self._local.predict(deployment, items)
 
+    def replicas(self) -> Json:
+        generation = self._store.generation()
+        live = [describe_replica(replica, generation) for replica in Replicas(self._store.catalog).live()]
+        return {"replica": None, "catalog_generation": generation, "catalog_error": "", "replicas": live}
+
     def status(self) -> Json:
         return {
             "server": None,
             "generation": None,
-            "catalog_generation": self._store.generation(),
-            "catalog_error": "",
+            **self.replicas(),
             "deployments": [describe_deployment(deployment) for deployment in self._store.deployments()],
             "failures": [],
             "engines": [],

@@ -41,6 +41,13 @@ class Client(Protocol):
     def predict(self, deployment: str, items: Sequence[Mapping[str, Any]]) -> list[Json]:
         """Answer requests; each becomes {"result": ...} or {"error": ...}, in order."""
 
+    def replicas(self) -> Json:
+        """Describe the catalog's generation and the serving processes that are live.
+
+        Raises:
+            NotReady: the catalog cannot be asked.
+        """
+
     def status(self) -> Json:
         """Describe the server, its engines, deployments and failures."""
 
@@ -123,6 +130,12 @@ class ServerClient:
         path = f"/v1/deployments/{_part(deployment)}/predict"
         answers: list[Json] = self._ask("POST", path, {"items": list(items)})["items"]
         return answers
+
+    def replicas(self) -> Json:
+        found = self._ask("GET", "/admin/replicas")
+        if found["catalog_generation"] is None:
+            raise NotReady(found["catalog_error"])
+        return found
 
     def status(self) -> Json:
         return {"server": self.url, **self._ask("GET", "/admin/status")}

@@ -18,7 +18,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from hub.api import Model
-from hub.errors import BadPlugin, HubError
+from hub.errors import BadPlugin, BadRequest, HubError
+from hub.http.gate import NUMBER
 from hub.http.hub import Hub, hub_of
 from hub.http.route import InferRoute, RawInferRoute
 from hub.http.schemas import DESCRIBED, ERRORS, DeploymentList, ItemError, TaskList
@@ -27,10 +28,12 @@ from hub.registry.host import LoadedTask
 from hub.serving.describe import describe_task
 from hub.serving.parsing import parse_call
 from hub.serving.pipeline import Answers
-from hub.serving.router import Resolve, Route, by_name, by_task
+from hub.serving.router import Admission
+from hub.serving.routes import Resolve, Route, by_name, by_task
 
 __all__ = ["add_routes"]
 
+KEY_LENGTH = 256
 Requests = tuple[list[BaseModel | HubError], bool]  # with whether they came as a list
 
 
@@ -138,11 +141,11 @@ async def _answer(request: Request, resolve: Resolve, read: Callable[[Route], Re
     hub, began = hub_of(request), time.perf_counter()
     task, code = "", "internal"
     try:
-        with await hub.runtime.router.admit(resolve) as admission:
+        with await hub.runtime.router.admit(resolve, _key(request)) as admission:
             route = admission.route
             task = route.task.spec.name
             requests, many = read(route)
-            answers = await hub.runtime.pipeline.run(admission, requests)
+            answers = await hub.runtime.pipeline.run(admission, requests, request_id=request.scope[NUMBER])
         body = _many(answers) if many else answers.only().model_dump_json().encode()
         code = "ok"
     except HubError as error:
@@ -154,14 +157,25 @@ async def _answer(request: Request, resolve: Resolve, read: Callable[[Route], Re
     finally:
         took = time.perf_counter() - began
         hub.metrics.call(task, code, took)
-    return Response(body, headers=_headers(route, answers, took), media_type="application/json")
+    return Response(body, headers=_headers(admission, answers, took), media_type="application/json")
 
 
-def _headers(route: Route, answers: Answers, took: float) -> dict[str, str]:
+def _key(request: Request) -> str:
+    """Return by what the caller wants to be sent to the same version each time, "" if it does not mind."""
+    key = request.headers.get("x-hub-key", "")
+    if len(key) > KEY_LENGTH:
+        raise BadRequest(
+            f"The header x-hub-key has {len(key):,} characters and may have {KEY_LENGTH}. Send a hash of it."
+        )
+    return key
+
+
+def _headers(admission: Admission, answers: Answers, took: float) -> dict[str, str]:
     return {
-        "x-hub-deployment": route.deployment,
-        "x-hub-version": str(route.version.ref),
-        "x-hub-sha256": route.version.sha256,
+        "x-hub-deployment": admission.route.name,
+        "x-hub-version": str(admission.version.ref),
+        "x-hub-sha256": admission.version.sha256,
+        "x-hub-track": admission.track,
         "server-timing": f"queue;dur={answers.queue_s * 1000:.3f}, engine;dur={answers.engine_s * 1000:.3f}, "
         f"total;dur={took * 1000:.3f}",
     }
@@ -192,5 +206,5 @@ def _task(hub: Hub, task: LoadedTask) -> dict[str, Any]:
         "summary": task.spec.summary,
         "head": str(task.spec.head),
         **describe_task(task),
-        "deployments": [route.deployment for route in hub.runtime.router.routes.of_task(task.spec.name)],
+        "deployments": [route.name for route in hub.runtime.router.routes.of_task(task.spec.name)],
     }

@@ -40,14 +40,30 @@ class ItemError(ErrorBody):
     """An item that could not be answered; the others were."""
 
 
+class Tried(Model):
+    """A version on trial."""
+
+    version: str = Field(examples=["movie-sentiment@3"])
+    sha256: str
+
+
+class CanaryInfo(Tried):
+    """A version that answers a share of the requests."""
+
+    percent: float
+    guard: dict[str, Any] = Field(description="Empty: no guard promotes it or takes it away.")
+
+
 class DeploymentInfo(Model):
-    """A deployment and the version live behind it."""
+    """A deployment and the versions live behind it."""
 
     name: str
     task: str
-    version: str = Field(examples=["movie-sentiment@2"])
+    version: str = Field(description="The stable version.", examples=["movie-sentiment@2"])
     sha256: str
     labels: list[str]
+    canary: CanaryInfo | None
+    shadow: Tried | None
     updated: str
 
 
@@ -71,7 +87,7 @@ class TaskList(Model):
 
 
 class Rollback(Model):
-    """Why a deployment goes back, for its history."""
+    """Who moves a deployment, and why, for its history."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"why": "v2 mistakes irony"}]})
 
@@ -80,11 +96,25 @@ class Rollback(Model):
 
 
 class Deploy(Rollback):
-    """The version a deployment is to serve."""
+    """The version a deployment is to serve, or to try."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [{"version": "movie-sentiment@2"}]})
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {"version": "movie-sentiment@2"},
+                {"version": "movie-sentiment@3", "canary": 10, "guard": {"error_rate": 0.01}},
+            ]
+        }
+    )
 
     version: str = Field(description="name@N, or a name alone for its newest version.")
+    canary: float | None = Field(
+        None, ge=0, le=100, description="Share of the requests in percent: try it, and leave the stable one."
+    )
+    shadow: bool = Field(False, description="Run it beside the stable one, compare, return nothing of it.")
+    guard: dict[str, Any] | None = Field(
+        None, description="When the canary is promoted or taken away by itself; docs/operations.md."
+    )
 
 
 class MovedInfo(Model):
@@ -94,6 +124,8 @@ class MovedInfo(Model):
     task: str
     version: str
     previous: str | None
+    canary: CanaryInfo | None
+    shadow: Tried | None
     generation: int
     prepare_ms: float = Field(
         description="Time to load and check the version; the old one answered meanwhile."
@@ -109,6 +141,7 @@ _HEADERS = {
     "x-hub-deployment": "The deployment that answered",
     "x-hub-version": "Its version, name@N",
     "x-hub-sha256": "The content hash of that version",
+    "x-hub-track": "As what it answered: stable or canary",
     "x-hub-request-id": "What was sent under this name, or a new one",
     "server-timing": "Milliseconds in the queue, in the engine and in all",
 }

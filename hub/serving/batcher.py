@@ -62,14 +62,22 @@ class Batcher:
         """Rows that no forward has taken yet."""
         return len(self._queue)
 
-    def submit(self, rows: Sequence[EngineRow], on_settled: Callable[[], None], waiter: object) -> Job:
+    def submit(
+        self,
+        rows: Sequence[EngineRow],
+        on_settled: Callable[[], None],
+        waiter: object,
+        beside: Job | None = None,
+    ) -> Job:
         """Queue a call's rows (at least one); its job is handed to `deliver` when all have run.
+
+        The job `beside` is queued at the same moment, so that one forward takes both.
 
         Raises:
             Overloaded: too many rows wait already; `on_settled` is not called then.
             NotReady: the batcher is closed.
         """
-        return self._add(Job(rows, on_settled, waiter))
+        return self._add(Job(rows, on_settled, waiter), beside)
 
     def run(self, rows: Sequence[EngineRow]) -> list[Output]:
         """Queue rows and block until they have run; not for the event loop or the engine's thread.
@@ -104,7 +112,7 @@ class Batcher:
         self._finish([job for job in jobs if _settle(job)])
         self._thread.join()
 
-    def _add(self, job: Job) -> Job:
+    def _add(self, job: Job, beside: Job | None = None) -> Job:
         with self._changed:
             if self._closed:
                 raise NotReady("The server is shutting down. Send the request again.")
@@ -114,6 +122,8 @@ class Batcher:
                     "(limits.queued_rows). Send the request again later."
                 )
             self._queue.add(job)
+            if beside:
+                self._queue.add(beside)
             self._changed.notify()
         return job
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from hub.registry.host import LoadedTask, Registry
-from hub.store.records import Deployment, Version
+from hub.store.records import Deployment, Move, Version
 from hub.store.replicas import Replica
 
 __all__ = [
     "describe_deployment",
     "describe_live",
     "describe_move",
+    "describe_past",
     "describe_plugins",
     "describe_replica",
     "describe_task",
@@ -20,23 +21,30 @@ __all__ = [
 Json = dict[str, Any]
 
 
-def describe_live(name: str, task: str, version: Version, updated: str) -> Json:
-    """Describe a deployment by the version that answers there."""
+def describe_live(
+    deployment: Deployment, stable: Version, canary: Version | None, shadow: Version | None
+) -> Json:
+    """Describe a deployment by the versions that serve it."""
+    wanted = deployment.canary
     return {
-        "name": name,
-        "task": task,
-        "version": str(version.ref),
-        "sha256": version.sha256,
-        "labels": list(version.info.labels),
-        "updated": updated,
+        "name": deployment.name,
+        "task": deployment.task,
+        "version": str(stable.ref),
+        "sha256": stable.sha256,
+        "labels": list(stable.info.labels),
+        "canary": {**_trial(canary), "percent": wanted.percent, "guard": dict(wanted.guard)}
+        if canary and wanted
+        else None,
+        "shadow": _trial(shadow) if shadow else None,
+        "updated": deployment.updated.isoformat(),
     }
 
 
 def describe_deployment(deployment: Deployment) -> Json:
     """Describe a deployment as the catalog has it."""
-    previous = deployment.previous
+    previous, canary = deployment.previous, deployment.canary
     return {
-        **describe_live(deployment.name, deployment.task, deployment.stable, deployment.updated.isoformat()),
+        **describe_live(deployment, deployment.stable, canary.version if canary else None, deployment.shadow),
         "previous": str(previous.ref) if previous else None,
         "generation": deployment.generation,
     }
@@ -47,10 +55,24 @@ def describe_move(
 ) -> Json:
     """Describe a deployment after a move; without times where no server took part."""
     described = describe_deployment(deployment)
+    kept = ("name", "task", "version", "previous", "canary", "shadow", "generation")
     return {
-        **{key: described[key] for key in ("name", "task", "version", "previous", "generation")},
+        **{key: described[key] for key in kept},
         "prepare_ms": None if prepare_s is None else round(prepare_s * 1000, 3),
         "swap_ms": None if swap_s is None else round(swap_s * 1000, 3),
+    }
+
+
+def describe_past(move: Move) -> Json:
+    """Describe a move of a deployment's history."""
+    return {
+        "generation": move.generation,
+        "kind": move.kind,
+        "when": move.when.isoformat(),
+        "who": move.who,
+        "before": str(move.before) if move.before else None,
+        "after": str(move.after) if move.after else None,
+        "why": move.why,
     }
 
 
@@ -83,3 +105,7 @@ def describe_task(task: LoadedTask) -> Json:
         "request": task.request.model_json_schema(),
         "response": task.response.model_json_schema(mode="serialization"),
     }
+
+
+def _trial(version: Version) -> Json:
+    return {"version": str(version.ref), "sha256": version.sha256}

@@ -1,41 +1,45 @@
 """The way of an admitted call: encode in a thread, a forward with everybody's rows, decode in a thread.
 
 The stages hand a call on to one another; the event loop hears of it once, when the answers are there.
+A second version may run beside the one that answers, in the same forward: a shadow. It costs the caller
+its encoding and its rows' share of the forward; nothing that becomes of it reaches the caller.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from pydantic import BaseModel
 
-from hub.api import Output, Tokenizer
 from hub.config import Limits
 from hub.engine.protocol import EngineRow
-from hub.engine.slots import Lease
-from hub.errors import HubError, NotReady, Overloaded, TooLarge
+from hub.errors import DeadlineExceeded, HubError, NotReady, Overloaded, TooLarge
+from hub.serving.agreement import agree
 from hub.serving.faults import log_fault
-from hub.serving.lanes import Lane, encode_threads
+from hub.serving.lanes import encode_threads
+from hub.serving.observe import NoObserver, Observer
 from hub.serving.queue import Job
-from hub.serving.router import Admission, Route
+from hub.serving.router import Admission, Held
+from hub.serving.steps import Encoded, Outcome, Request, decode, encode, fault
+from hub.serving.witness import Witness
 
 __all__ = ["Answers", "Pipeline"]
 
 log = logging.getLogger(__name__)
 
-Request = BaseModel | HubError  # an item that was refused already keeps its place
-Encoded = list[EngineRow] | HubError
+SPARE = 0.75  # of limits.queued_rows: beyond, nothing runs beside others
 
 
 @dataclass(frozen=True, slots=True)
 class Answers:
     """What became of each request, in order, and where the time went."""
 
-    items: Sequence[BaseModel | HubError]
+    items: Sequence[Outcome]
     queue_s: float = 0.0
     engine_s: float = 0.0
 
@@ -47,96 +51,171 @@ class Answers:
         return item
 
 
-class _Call:
-    """A call on its way; what a stage adds, the next one reads."""
+class _Side:
+    """A version at work on a call: its rows, and the job that runs them."""
 
-    __slots__ = ("answers", "cancelled", "encoded", "job", "lane", "lease", "requests", "route", "waiter")
+    __slots__ = ("call", "done", "encoded", "held", "job")
 
-    def __init__(
-        self, admission: Admission, requests: Sequence[Request], waiter: asyncio.Future[Answers]
-    ) -> None:
-        self.route = admission.route
-        self.lane = admission.lane
-        self.requests = requests
-        self.waiter = waiter
-        self.lease = admission.take()
+    def __init__(self, call: _Call, held: Held) -> None:
+        self.call = call
+        self.held = held
         self.encoded: Sequence[Encoded] = ()
         self.job: Job | None = None
+        self.done = False
+
+    def rows(self) -> list[EngineRow]:
+        """Encode, and return the rows of all requests."""
+        self.encoded = encode(self.call.task, self.held, self.call.requests)
+        return [row for item in self.encoded if not isinstance(item, HubError) for row in item]
+
+    def items(self) -> list[Outcome]:
+        """Decode what became of the rows."""
+        outcomes = self.job.outcomes if self.job else ()
+        return decode(self.call.task, self.held, self.call.requests, self.encoded, outcomes)
+
+    def cancel(self) -> None:
+        if self.job:
+            self.held.lane.batcher.cancel(self.job)
+
+
+class _Call:
+    """A call on its way; what a stage adds, the next one reads.
+
+    `beside` is not changed any more once a row of the call is queued.
+    """
+
+    __slots__ = ("answers", "beside", "cancelled", "main", "requests", "task", "waiter", "witness")
+
+    def __init__(
+        self,
+        admission: Admission,
+        requests: Sequence[Request],
+        waiter: asyncio.Future[Answers],
+        witness: Witness | None,
+    ) -> None:
+        main, beside = admission.take()
+        self.task = admission.route.task
+        self.requests = requests
+        self.waiter = waiter
+        self.witness = witness
+        self.main = _Side(self, main)
+        self.beside = _Side(self, beside) if beside else None
         self.answers: Answers | HubError | None = None
         self.cancelled = False
 
     def cancel(self) -> None:
         """Give the call up, whatever stage it is in."""
         self.cancelled = True
-        if self.job:
-            self.lane.batcher.cancel(self.job)
+        self.main.cancel()
+        if self.beside:
+            self.beside.cancel()
+
+    def go_alone(self) -> None:
+        """Run nothing beside."""
+        beside, self.beside = self.beside, None
+        if beside:
+            beside.held.lease.release()
 
 
 class Pipeline:
-    """Answers admitted calls on one event loop."""
+    """Answers admitted calls on one event loop; `observer` hears of those it wants."""
 
-    def __init__(self, limits: Limits, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self, limits: Limits, loop: asyncio.AbstractEventLoop, observer: Observer | None = None
+    ) -> None:
         self._limits = limits
         self._loop = loop
+        self._observer = observer or NoObserver()
         self._running = 0
+        self._joining = threading.Lock()
         self._threads = ThreadPoolExecutor(max_workers=encode_threads(), thread_name_prefix="task")
 
-    async def run(self, admission: Admission, requests: Sequence[Request]) -> Answers:
+    async def run(
+        self, admission: Admission, requests: Sequence[Request], *, request_id: str = ""
+    ) -> Answers:
         """Answer requests that share one admission; an item that fails does not fail the others.
 
-        The slot stays leased until no row of the call waits or runs any more, also if it is cancelled.
+        The slots stay leased until no row of the call waits or runs any more, also if it is cancelled.
 
         Raises:
             TooLarge: together they need more rows than one call may.
             Overloaded: too many calls or rows are under way.
             NotReady: the server is shutting down.
         """
+        if not self._observer.wants(admission.route.deployment):
+            return await self._run(admission, requests, None)
+        witness = Witness(self._observer, admission, requests, request_id)
+        try:
+            return await self._run(admission, requests, witness)
+        except HubError as error:
+            witness.failed(error.code)
+            raise
+        except asyncio.CancelledError as error:
+            late = DeadlineExceeded.code in error.args
+            witness.failed(DeadlineExceeded.code if late else "cancelled")
+            raise
+
+    async def _run(
+        self, admission: Admission, requests: Sequence[Request], witness: Witness | None
+    ) -> Answers:
         if self._running >= self._limits.queued_rows:
             raise Overloaded(f"{self._running} calls are under way already. Send the request again later.")
-        call = _Call(admission, requests, self._loop.create_future())
+        call = _Call(admission, requests, self._loop.create_future(), witness)
+        if witness is None:
+            call.go_alone()
         try:
             self._threads.submit(self._encode, call)
         except RuntimeError:
-            call.lease.release()
+            call.go_alone()
+            call.main.held.lease.release()
             raise NotReady("The server is shutting down. Send the request again.") from None
         self._running += 1
         try:
-            return await call.waiter
+            answers = await call.waiter
         except asyncio.CancelledError:
             call.cancel()
             raise
         finally:
             self._running -= 1
+        if witness and not call.beside:
+            witness.answered(answers.items)
+        return answers
 
     def forwarded(self, jobs: Sequence[Job]) -> None:
         """Take the jobs of a forward from a batcher, in its thread."""
+        sides = []
+        for job in jobs:
+            if isinstance(job.waiter, _Side):
+                job.waiter.job = job  # whoever submitted it may not have come to note it yet
+                sides.append(job.waiter)
         try:
-            self._threads.submit(self._decode, [job.waiter for job in jobs if isinstance(job.waiter, _Call)])
+            self._threads.submit(self._decode, sides)
         except RuntimeError:
-            log.info("%d answers came after the server had stopped.", len(jobs))
+            log.info("%d answers came after the server had stopped.", len(sides))
 
     def close(self) -> None:
         """End the threads once they are idle."""
         self._threads.shutdown(wait=True, cancel_futures=True)
 
     def _encode(self, call: _Call) -> None:
+        main = call.main
         try:
             rows = [] if call.cancelled else self._rows(call)
             if rows:
-                call.job = call.lane.batcher.submit(rows, call.lease.release, call)
+                self._submit(call, rows)
         except HubError as error:
             call.answers = error
         except Exception as error:
-            call.answers = _fault(call.route, "encode", error)
-        if call.job is None:
-            call.lease.release()
-            self._decode([call])
+            call.answers = fault(call.task, "encode", error)
+        if main.job is None:
+            call.go_alone()
+            main.held.lease.release()
+            self._decode([main])
         elif call.cancelled:  # while it was being encoded
-            call.lane.batcher.cancel(call.job)
+            call.cancel()
 
     def _rows(self, call: _Call) -> list[EngineRow]:
-        call.encoded = _encode(call.lane, call.lease, call.route, call.requests)
-        rows = [row for item in call.encoded if not isinstance(item, HubError) for row in item]
+        rows = call.main.rows()
         if len(rows) > self._limits.rows:
             raise TooLarge(
                 f"The call needs {len(rows)} model rows and the limit is {self._limits.rows} (limits.rows). "
@@ -144,93 +223,97 @@ class Pipeline:
             )
         return rows
 
-    def _decode(self, calls: Sequence[_Call]) -> None:
+    def _submit(self, call: _Call, rows: list[EngineRow]) -> None:
+        main, beside = call.main, call.beside
+        extra = self._beside(beside, len(rows)) if beside else []
+        if beside is None or not extra:
+            call.go_alone()
+            self._queue(main, rows)
+        elif beside.held.lane is main.held.lane:
+            job = Job(extra, beside.held.lease.release, beside)
+            self._queue(main, rows, job)
+            beside.job = job
+        else:
+            self._submit_apart(call, beside, rows, extra)
+
+    def _submit_apart(
+        self, call: _Call, beside: _Side, rows: list[EngineRow], extra: list[EngineRow]
+    ) -> None:
+        """Queue two versions on different bases, which share no forward."""
+        try:
+            self._queue(beside, extra)
+        except HubError:
+            call.go_alone()
+        try:
+            self._queue(call.main, rows)
+        except HubError:
+            call.beside = None
+            beside.cancel()
+            raise
+
+    def _queue(self, side: _Side, rows: list[EngineRow], beside: Job | None = None) -> None:
+        side.job = side.held.lane.batcher.submit(rows, side.held.lease.release, side, beside)
+
+    def _beside(self, side: _Side, rows: int) -> list[EngineRow]:
+        """Encode what is to run beside `rows` rows of the caller; none if it cannot, or is too much."""
+        try:
+            extra = side.rows()
+        except Exception as error:
+            log_fault(log, f"{side.held.target.version.ref} could not run beside", error)
+            return []
+        waiting = side.held.lane.batcher.waiting + rows + len(extra)
+        fits = len(extra) <= self._limits.rows and waiting <= SPARE * self._limits.queued_rows
+        return extra if fits else []
+
+    def _decode(self, sides: Sequence[_Side]) -> None:
+        calls = [side.call for side in sides if side is side.call.main]
         for call in calls:
             if call.answers is None and not call.cancelled:
-                job = call.job
-                items = _decode(call.route, call.requests, call.encoded, job.outcomes if job else ())
+                job = call.main.job
+                items = call.main.items()
                 call.answers = Answers(items, job.queue_s if job else 0.0, job.engine_s if job else 0.0)
+        if calls:
+            self._tell(_wake, calls)
+        for side in sides:
+            if beside := side.call.beside:
+                self._join(side, beside)
+
+    def _join(self, side: _Side, beside: _Side) -> None:
+        """Compare the two versions of a call, in the thread of the one that is last."""
+        call = side.call
+        with self._joining:
+            side.done = True
+            last = call.main.done and beside.done
+        if not last or call.cancelled or call.witness is None or not isinstance(call.answers, Answers):
+            return
+        items = call.answers.items
+        agreed = [_agreed(one, other) for one, other in zip(items, beside.items(), strict=True)]
+        self._tell(call.witness.answered, items, beside.held.target.version, agreed)
+
+    def _tell(self, hear: Callable[..., object], *what: object) -> None:
         try:
-            self._loop.call_soon_threadsafe(_wake, calls)
+            self._loop.call_soon_threadsafe(hear, *what)
         except RuntimeError:
-            log.info("%d answers came after the server had stopped.", len(calls))
+            log.info("An answer came after the server had stopped.")
+
+
+def _agreed(one: Outcome, other: Outcome) -> bool | None:
+    if isinstance(one, HubError) or isinstance(other, HubError):
+        return None
+    try:
+        return agree(one, other)
+    except Exception as error:
+        log_fault(log, "Two answers could not be compared", error)
+        return None
 
 
 def _wake(calls: Sequence[_Call]) -> None:
     for call in calls:
         if call.waiter.done():
             continue
+        if call.witness:
+            call.witness.ended()
         if isinstance(call.answers, HubError):
             call.waiter.set_exception(call.answers)
         elif call.answers is not None:
             call.waiter.set_result(call.answers)
-
-
-def _encode(lane: Lane, lease: Lease, route: Route, requests: Sequence[Request]) -> list[Encoded]:
-    with lane.tokenizers.borrow() as tokenizer:
-        return [
-            request if isinstance(request, HubError) else _rows(lane, lease, route, request, tokenizer)
-            for request in requests
-        ]
-
-
-def _rows(lane: Lane, lease: Lease, route: Route, request: BaseModel, tokenizer: Tokenizer) -> Encoded:
-    spec, base = route.task.spec, lane.base
-    try:
-        rows = route.task.task.encode(request, tokenizer, route.info)
-    except HubError as error:
-        return error
-    except Exception as error:
-        return _fault(route, "encode", error)
-    if any(not 0 < len(row.input_ids) <= base.max_length for row in rows):
-        return HubError(
-            f"The task {spec.name!r} made a row that is empty or longer than the {base.max_length} tokens "
-            f"that base {base.name!r} takes: a fault in the plugin."
-        )
-    return [EngineRow(row, lease.slot, spec.head) for row in rows]
-
-
-def _decode(
-    route: Route,
-    requests: Sequence[Request],
-    encoded: Sequence[Encoded],
-    outcomes: Sequence[Output | HubError | None],
-) -> list[BaseModel | HubError]:
-    answers: list[BaseModel | HubError] = []
-    at = 0
-    for request, rows in zip(requests, encoded, strict=True):
-        if isinstance(request, HubError):
-            answers.append(request)
-        elif isinstance(rows, HubError):
-            answers.append(rows)
-        else:
-            answers.append(_answer(route, request, outcomes[at : at + len(rows)]))
-            at += len(rows)
-    return answers
-
-
-def _answer(
-    route: Route, request: BaseModel, outcomes: Sequence[Output | HubError | None]
-) -> BaseModel | HubError:
-    outputs: list[Output] = []
-    for outcome in outcomes:
-        if isinstance(outcome, HubError):
-            return outcome
-        assert outcome is not None, "a settled job has an outcome for every row"
-        outputs.append(outcome)
-    try:
-        answer: BaseModel = route.task.task.decode(request, outputs, route.info)
-    except HubError as error:
-        return error
-    except Exception as error:
-        return _fault(route, "decode", error)
-    return answer
-
-
-def _fault(route: Route, step: str, error: Exception) -> HubError:
-    name = route.task.spec.name
-    log_fault(log, f"Task {name} failed in {step}", error)
-    return HubError(
-        f"The task {name!r} failed in {step} ({type(error).__name__}): a fault in the plugin. The server's "
-        "log says where."
-    )

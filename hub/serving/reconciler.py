@@ -8,14 +8,14 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from types import MappingProxyType
 
 from hub.errors import BadAdapter, HubError
 from hub.registry.host import Registry
 from hub.serving.meter import Meter
 from hub.serving.residency import RETRY_AFTER_S, Residency
-from hub.serving.router import Route, Router, Routes
+from hub.serving.router import Failure, Router
+from hub.serving.routes import Route, Routes, Target
 from hub.serving.watch import Watch
 from hub.store.listen import Listener
 from hub.store.records import Deployment, Version
@@ -24,16 +24,6 @@ from hub.store.store import Store
 __all__ = ["Failure", "Reconciler"]
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """A deployment whose wanted version cannot go live; `serving` is what stays live, if anything."""
-
-    deployment: str
-    wanted: str
-    serving: str | None
-    reason: str
 
 
 class Reconciler:
@@ -110,41 +100,61 @@ class Reconciler:
             failures: dict[str, Failure] = {}
             loaded: Counter[str] = Counter()
             for deployment in _freshest_first(wanted):
-                if _serves(before.by_name.get(deployment.name), deployment):
-                    continue
-                base = deployment.stable.manifest.serving.base.fingerprint
-                loaded[base] += 1
-                try:
-                    if before.generation >= 0 or loaded[base] <= self._preload:
-                        self.prepare(deployment.stable)
-                    self._put(deployment)
-                except HubError as error:
-                    failures[deployment.name] = self._failed(deployment, error)
+                if not _serves(before.by_name.get(deployment.name), deployment):
+                    self._take_up(deployment, loaded, failures)
             self._finish(generation, wanted, failures)
             self._drain(wanted)
         self._converged()
 
-    def _put(self, deployment: Deployment) -> None:
-        routes = self._router.routes
-        version = deployment.stable
-        route = Route(
-            deployment.name, self._registry.task(deployment.task), version, version.info, deployment.updated
-        )
-        by_name = MappingProxyType({**routes.by_name, deployment.name: route})
-        self._router.publish(Routes(routes.generation, by_name, routes.broken))
-        self._served[version.sha256] = version
-        if routes.generation >= 0:  # not when a fresh server takes up what was live before
-            self._meter.swap("ok")
-            log.info("Deployment %s now serves %s.", deployment.name, version.ref)
-
-    def _failed(self, deployment: Deployment, error: HubError) -> Failure:
+    def _take_up(self, deployment: Deployment, loaded: Counter[str], failures: dict[str, Failure]) -> None:
+        """Put a deployment's versions live; a canary or shadow that cannot be is done without."""
         live = self._router.routes.by_name.get(deployment.name)
-        failure = Failure(
-            deployment.name, str(deployment.stable.ref), str(live.version.ref) if live else None, str(error)
-        )
-        if self.failures.get(deployment.name) != failure:
+        targets: dict[str, Target] = {"stable": live.stable} if live else {}
+        task = live.task if live else None
+        for role, version in _wanted(deployment):
+            try:
+                task = self._registry.task(deployment.task)
+                targets[role] = self._target(version, live, loaded)
+            except HubError as error:
+                failure = self._failed(deployment.name, role, version, targets.get("stable"), error)
+                first = deployment.name not in failures
+                failures[deployment.name if first else f"{deployment.name} ({role})"] = failure
+        if task and (stable := targets.get("stable")):
+            self._put(Route(deployment, task, stable, targets.get("canary"), targets.get("shadow")), live)
+
+    def _target(self, version: Version, live: Route | None, loaded: Counter[str]) -> Target:
+        """Return a version that is live already, or else made ready."""
+        for target in live.targets if live else ():
+            if _same(target.version, version):
+                return target
+        base = version.manifest.serving.base.fingerprint
+        loaded[base] += 1
+        if self._router.routes.generation >= 0 or loaded[base] <= self._preload:
+            self.prepare(version)
+        return Target.of(version)
+
+    def _put(self, route: Route, live: Route | None) -> None:
+        routes = self._router.routes
+        by_name = MappingProxyType({**routes.by_name, route.name: route})
+        self._router.publish(Routes(routes.generation, by_name, routes.broken))
+        self._served.update({target.version.sha256: target.version for target in route.targets})
+        if routes.generation < 0:  # a fresh server takes up what was live before
+            return
+        if live is None or not _same(live.version, route.version):
+            self._meter.swap("ok")
+            log.info("Deployment %s now serves %s.", route.name, route.version.ref)
+        for role, target in (("canary", route.canary), ("shadow", route.shadow)):
+            if target and not (live and target in live.targets):
+                log.info("Deployment %s has the %s %s.", route.name, role, target.version.ref)
+
+    def _failed(
+        self, name: str, role: str, version: Version, stays: Target | None, error: HubError
+    ) -> Failure:
+        serving = str(stays.version.ref) if stays else None
+        failure = Failure(name, str(version.ref), serving, str(error), role)
+        if failure not in self.failures.values():
             self._meter.swap("failed")
-            log.error("Deployment %s stays on %s: %s", failure.deployment, failure.serving, failure.reason)
+            log.error("Deployment %s stays on %s: %s", name, serving, failure.reason)
         return failure
 
     def _finish(self, generation: int, wanted: dict[str, Deployment], failures: dict[str, Failure]) -> None:
@@ -157,7 +167,8 @@ class Reconciler:
 
     def _drain(self, wanted: dict[str, Deployment]) -> None:
         """Free what neither answers any more nor could be rolled back to."""
-        kept = {route.version.sha256 for route in self._router.routes.by_name.values()}
+        routes = self._router.routes.by_name.values()
+        kept = {target.version.sha256 for route in routes for target in route.targets}
         kept |= {deployment.previous.sha256 for deployment in wanted.values() if deployment.previous}
         for sha256 in self._served.keys() - kept:
             self._residency.drain(self._served.pop(sha256))
@@ -179,6 +190,21 @@ def _freshest_first(wanted: dict[str, Deployment]) -> list[Deployment]:
     return sorted(wanted.values(), key=lambda deployment: deployment.updated, reverse=True)
 
 
+def _wanted(deployment: Deployment) -> Iterator[tuple[str, Version]]:
+    yield "stable", deployment.stable
+    if deployment.canary:
+        yield "canary", deployment.canary.version
+    if deployment.shadow:
+        yield "shadow", deployment.shadow
+
+
 def _serves(route: Route | None, deployment: Deployment) -> bool:
-    version = deployment.stable
-    return route is not None and (route.version.ref, route.version.sha256) == (version.ref, version.sha256)
+    """Whether a route was made from this record of the deployment, and has all of its versions."""
+    if route is None or route.deployment.generation != deployment.generation:
+        return False
+    live = [target.version for target in route.targets]
+    return len(live) == len(deployment.versions) and all(map(_same, live, deployment.versions))
+
+
+def _same(one: Version, other: Version) -> bool:
+    return (one.ref, one.sha256) == (other.ref, other.sha256)

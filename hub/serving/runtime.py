@@ -17,11 +17,13 @@ from hub.registry.host import Registry
 from hub.serving.describe import describe_plugins, describe_replica
 from hub.serving.lanes import Lane, Lanes
 from hub.serving.meter import Meter, NoMeter
+from hub.serving.observe import NoObserver, Observer
 from hub.serving.pipeline import Pipeline
 from hub.serving.reconciler import Reconciler
 from hub.serving.replica import Presence, Served
 from hub.serving.residency import Residency
-from hub.serving.router import Router
+from hub.serving.router import Failure, Router
+from hub.serving.trial import Trial, promoted, rolled_back
 from hub.store.records import Deployment, Version
 from hub.store.replicas import Replicas
 from hub.store.store import Store
@@ -65,10 +67,17 @@ class Runtime:
     """
 
     def __init__(
-        self, settings: Settings, registry: Registry, meter: Meter | None = None, *, preload: bool = True
+        self,
+        settings: Settings,
+        registry: Registry,
+        meter: Meter | None = None,
+        *,
+        preload: bool = True,
+        observer: Observer | None = None,
     ) -> None:
         self.settings = settings
         self.registry = registry
+        self.observer: Observer = observer or NoObserver()
         self._meter = meter or NoMeter()
         self._preload = settings.serve.slots if preload else 0
         self._parts: _Parts | None = None
@@ -113,33 +122,48 @@ class Runtime:
     def pipeline(self) -> Pipeline:
         return self._ready().pipeline
 
-    def deploy(self, name: str, ref: str, *, by: str, why: str = "") -> Moved:
+    def deploy(self, name: str, ref: str, *, by: str, why: str = "", trial: Trial | None = None) -> Moved:
         """Make a version ready, move the catalog's pointer, and put the version live; blocks.
 
+        With a `trial` it becomes the deployment's canary or shadow, and the stable version stays.
+
         Raises:
-            NotFound, Conflict: as `Store.deploy`.
+            NotFound, Conflict, BadRequest: as `Store.deploy`, `canary` and `shadow`.
             BadAdapter and others: the version cannot be served; nothing has moved.
         """
         store = self.store
         version = store.get(ref)
+        if trial:
+            trial.check(store, name, version)
+            return self._move(version, lambda: trial.begin(store, name, version, by=by, why=why))
         return self._move(version, lambda: store.deploy(name, version.ref, by=by, why=why))
 
-    def rollback(self, name: str, *, by: str, why: str = "") -> Moved:
-        """Go back to the version that was live before; blocks.
+    def promote(self, name: str, *, by: str, why: str = "", seen: int | None = None) -> Moved:
+        """Make the canary, or where there is none the shadow, the stable version; blocks.
+
+        Raises:
+            NotFound, Conflict: as `Store.promote`.
+            BadAdapter and others: the version cannot be served; nothing has moved.
+        """
+        store = self.store
+        return self._move_seen(name, promoted, lambda at: store.promote(name, by=by, why=why, seen=at), seen)
+
+    def rollback(self, name: str, *, by: str, why: str = "", seen: int | None = None) -> Moved:
+        """End the trial, or without one go back to the version that was live before; blocks.
 
         Raises:
             NotFound, Conflict: as `Store.rollback`.
         """
         store = self.store
-        current = store.deployment(name)
-        target = current.previous or current.stable  # the store refuses where there is no previous one
-        return self._move(target, lambda: store.rollback(name, by=by, why=why))
+        return self._move_seen(
+            name, rolled_back, lambda at: store.rollback(name, by=by, why=why, seen=at), seen
+        )
 
-    def undeploy(self, name: str, *, by: str) -> None:
+    def undeploy(self, name: str, *, by: str, why: str = "") -> None:
         """Take a deployment away; requests already admitted are still answered."""
         parts = self._ready()
         with parts.reconciler.moving():
-            parts.store.undeploy(name, by=by)
+            parts.store.undeploy(name, by=by, why=why)
             parts.reconciler.converge()
 
     def status(self) -> dict[str, Any]:
@@ -150,7 +174,7 @@ class Runtime:
             "generation": routes.generation,
             **self.replicas(),
             "deployments": routes.describe(),
-            "failures": [asdict(failure) for _, failure in sorted(parts.reconciler.failures.items())],
+            "failures": [asdict(failure) for failure in _failures(parts)],
             "engines": [_lane_status(lane) for lane in parts.lanes.all()],
             "plugins": describe_plugins(self.registry),
         }
@@ -205,7 +229,7 @@ class Runtime:
     def _build(self, loop: asyncio.AbstractEventLoop, url: str | None) -> _Parts:
         settings, meter = self.settings, self._meter
         store = Store.of(settings)
-        pipeline = Pipeline(settings.limits, loop)
+        pipeline = Pipeline(settings.limits, loop, self.observer)
         lanes = Lanes(store.bases, settings, deliver=pipeline.forwarded, meter=meter)
         residency = Residency(lanes, meter, settings.home / SCRATCH, store.fetch)
         router = Router(residency)
@@ -237,6 +261,20 @@ class Runtime:
             raise NotReady("The server is still loading. Try again in a few seconds.")
         return self._parts
 
+    def _move_seen(
+        self,
+        name: str,
+        target: Callable[[Deployment], Version],
+        move: Callable[[int], Deployment],
+        seen: int | None,
+    ) -> Moved:
+        """Move away from what the catalog says, or said at `seen`; the store refuses if it has changed."""
+        parts = self._ready()
+        with parts.reconciler.moving():
+            current = parts.store.deployment(name)
+            at = current.generation if seen is None else seen
+            return self._move(target(current), lambda: move(at))
+
     def _move(self, version: Version, move: Callable[[], Deployment]) -> Moved:
         parts = self._ready()
         began = time.perf_counter()
@@ -255,6 +293,12 @@ def _close(parts: _Parts) -> None:
     parts.residency.close()
     parts.lanes.close()
     parts.pipeline.close()
+
+
+def _failures(parts: _Parts) -> list[Failure]:
+    found = [failure for _, failure in sorted(parts.reconciler.failures.items())]
+    known = {(failure.deployment, failure.role) for failure in found}
+    return found + [one for one in parts.router.failures() if (one.deployment, one.role) not in known]
 
 
 def _served(router: Router, reconciler: Reconciler) -> Served:

@@ -16,7 +16,7 @@ import pytest
 from hub.config import Settings, find_home, load_settings
 from hub.registry.host import Registry
 from hub.serving.lanes import Lane
-from hub.serving.router import by_name
+from hub.serving.routes import by_name
 from hub.serving.runtime import Runtime
 from hub.store.records import Version
 from hub.store.store import Store
@@ -68,7 +68,7 @@ class Harness:
             model = admission.route.task.request
             requests = [model.model_construct(text=text) for text in texts]
             answers = await self.runtime.pipeline.run(admission, requests)
-            return Answered(str(admission.route.version.ref), answers.items)
+            return Answered(str(admission.version.ref), answers.items)
 
     @property
     def lane(self) -> Lane:

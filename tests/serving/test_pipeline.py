@@ -9,7 +9,7 @@ import pytest
 from grafthub_sentiment.task import SentimentTask
 
 from hub.errors import EngineFailed, HubError, InvalidText, Overloaded, TooLarge
-from hub.serving.router import by_name
+from hub.serving.routes import by_name
 
 SECRET = "the words of a customer"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from hub.errors import AmbiguousDeployment, Conflict, NotFound
-from hub.serving.router import by_name, by_task
+from hub.serving.routes import by_name, by_task
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def routes(add, start):
 
 def test_a_name_means_its_deployment(routes) -> None:
     table = routes("mood", "taste")
-    assert by_name("taste")(table).deployment == "taste"
+    assert by_name("taste")(table).name == "taste"
 
 
 def test_an_unknown_name_is_answered_with_those_there_are(routes) -> None:
@@ -33,11 +33,11 @@ def test_an_unknown_name_is_answered_with_those_there_are(routes) -> None:
 
 
 def test_a_task_with_one_deployment_means_that_one(routes) -> None:
-    assert by_task("sentiment")(routes("mood")).deployment == "mood"
+    assert by_task("sentiment")(routes("mood")).name == "mood"
 
 
 def test_a_task_with_several_means_the_one_named_like_it(routes) -> None:
-    assert by_task("sentiment")(routes("mood", "sentiment")).deployment == "sentiment"
+    assert by_task("sentiment")(routes("mood", "sentiment")).name == "sentiment"
 
 
 def test_a_task_with_several_and_none_named_like_it_is_ambiguous(routes) -> None:

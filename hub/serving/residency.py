@@ -19,12 +19,12 @@ from hub.bases.base import Base
 from hub.engine.protocol import BARE_SLOT, AdapterWeights, EngineRow
 from hub.engine.slots import Lease, Reservation, SlotState, SlotTable, SlotView
 from hub.engine.weights import weights_of
-from hub.errors import BadAdapter, EngineFailed, HubError, Overloaded
+from hub.errors import BadAdapter, EngineFailed, HostFault, HubError, Overloaded
 from hub.serving.lanes import Lane, Lanes
 from hub.serving.meter import Meter
 from hub.store.content import content_hash
 from hub.store.records import Version
-from hub.store.weights import CONFIG_FILE, WEIGHTS_FILE, read_adapter
+from hub.store.weights import CONFIG_FILE, WEIGHTS_FILE, AdapterFiles, read_adapter
 
 __all__ = ["Residency", "read_weights"]
 
@@ -173,23 +173,11 @@ def read_weights(version: Version, scratch: Path, base: Base) -> AdapterWeights:
 
     Raises:
         BadAdapter: the files are gone, were altered, or are not a sound adapter.
+        HostFault: they cannot be copied: the disk is full, or not to be read or written.
         EngineFailed: the base that it is to be merged into could not be loaded.
     """
     serving = version.manifest.serving
-    scratch.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=scratch, prefix="load-") as private:
-        folder = Path(private)
-        for name in (CONFIG_FILE, WEIGHTS_FILE):
-            try:
-                shutil.copyfile(version.path / name, folder / name)
-            except OSError as error:
-                raise BadAdapter(f"{version.ref}: {name} cannot be read ({error.strerror}).") from None
-        if content_hash(folder, serving) != version.sha256:
-            raise BadAdapter(
-                f"{version.ref} was altered after it was stored: its files do not have the hash in the "
-                "catalog. Import or train it again."
-            )
-        files = read_adapter(folder)
+    files = _copied(version, scratch)
     weights = weights_of(
         base,
         files.config,
@@ -201,6 +189,31 @@ def read_weights(version: Version, scratch: Path, base: Base) -> AdapterWeights:
     )
     int8 = version.manifest.precision.get("int8")
     return replace(weights, int8=int8 is not None and int8.passed)
+
+
+def _copied(version: Version, scratch: Path) -> AdapterFiles:
+    """Read the files from a private copy whose hash is right."""
+    try:
+        scratch.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=scratch, prefix="load-") as private:
+            folder = Path(private)
+            for name in (CONFIG_FILE, WEIGHTS_FILE):
+                shutil.copyfile(version.path / name, folder / name)
+            if content_hash(folder, version.manifest.serving) != version.sha256:
+                raise BadAdapter(
+                    f"{version.ref} was altered after it was stored: its files do not have the hash in the "
+                    "catalog. Import or train it again."
+                )
+            return read_adapter(folder)
+    except FileNotFoundError as error:
+        raise BadAdapter(
+            f"{version.ref}: {Path(error.filename).name} is gone from the store. Import or train it again."
+        ) from None
+    except OSError as error:
+        raise HostFault(
+            f"{version.ref} cannot be copied to {scratch.name}/ in the home: {error.strerror or error}. Check free "
+            "space and permissions there, and try again."
+        ) from None
 
 
 def _probe(lane: Lane, slot: int, weights: AdapterWeights, version: Version) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from fastapi import FastAPI
@@ -15,8 +17,9 @@ from hub.http.hub import hub_of
 from hub.http.route import AdminRoute
 from hub.http.schemas import ERRORS, Deploy, MovedInfo, Rollback
 from hub.http.wire import json_response
-from hub.serving.describe import describe_deployment, describe_move
-from hub.store.records import Move
+from hub.serving.describe import describe_deployment, describe_move, describe_past
+from hub.serving.runtime import Moved
+from hub.serving.trial import Trial
 
 __all__ = ["add_routes"]
 
@@ -36,9 +39,10 @@ def add_routes(app: FastAPI) -> None:
         ),
         ("/admin/deployments", "GET", _list, dict[str, Any], "Every deployment, as the catalog has it"),
         (ONE, "GET", _show, dict[str, Any], "One deployment and its history"),
-        (ONE, "PUT", _deploy, MovedInfo, "Load a version, check it, and put it live"),
+        (ONE, "PUT", _deploy, MovedInfo, "Load a version, check it, and put it live or on trial"),
         (ONE, "DELETE", _undeploy, dict[str, Any], "Take a deployment away; its versions stay"),
-        (f"{ONE}/rollback", "POST", _rollback, MovedInfo, "Go back to the version that was live before"),
+        (f"{ONE}/promote", "POST", _promote, MovedInfo, "Make the canary or shadow the stable version"),
+        (f"{ONE}/rollback", "POST", _rollback, MovedInfo, "End a trial, or go back to the version before"),
     ):
         app.router.add_api_route(
             path,
@@ -71,32 +75,30 @@ async def _show(request: Request, name: str) -> Response:
     store = hub_of(request).runtime.store
     deployment = await asyncio.to_thread(store.deployment, name)
     history = await asyncio.to_thread(store.history, name)
-    return json_response({**describe_deployment(deployment), "history": [_past(move) for move in history]})
+    return json_response(
+        {**describe_deployment(deployment), "history": [describe_past(move) for move in history]}
+    )
 
 
 async def _deploy(request: Request, name: str, body: Deploy) -> Response:
-    runtime = hub_of(request).runtime
-    moved = await asyncio.to_thread(runtime.deploy, name, body.version, by=body.by, why=body.why)
-    return json_response(describe_move(moved.deployment, moved.prepare_s, moved.swap_s))
+    trial = Trial.of(body.canary, body.shadow, body.guard)
+    deploy = partial(hub_of(request).runtime.deploy, name, body.version, trial=trial)
+    return await _move(deploy, body)
+
+
+async def _promote(request: Request, name: str, body: Rollback = Rollback()) -> Response:  # noqa: B008
+    return await _move(partial(hub_of(request).runtime.promote, name), body)
 
 
 async def _rollback(request: Request, name: str, body: Rollback = Rollback()) -> Response:  # noqa: B008
-    runtime = hub_of(request).runtime
-    moved = await asyncio.to_thread(runtime.rollback, name, by=body.by, why=body.why)
-    return json_response(describe_move(moved.deployment, moved.prepare_s, moved.swap_s))
+    return await _move(partial(hub_of(request).runtime.rollback, name), body)
 
 
-async def _undeploy(request: Request, name: str) -> Response:
-    await asyncio.to_thread(hub_of(request).runtime.undeploy, name, by="admin")
+async def _undeploy(request: Request, name: str, body: Rollback = Rollback()) -> Response:  # noqa: B008
+    await asyncio.to_thread(hub_of(request).runtime.undeploy, name, by=body.by, why=body.why)
     return json_response({"name": name, "removed": True})
 
 
-def _past(move: Move) -> dict[str, Any]:
-    return {
-        "generation": move.generation,
-        "when": move.when.isoformat(),
-        "who": move.who,
-        "before": str(move.before) if move.before else None,
-        "after": str(move.after) if move.after else None,
-        "why": move.why,
-    }
+async def _move(move: Callable[..., Moved], body: Rollback) -> Response:
+    moved = await asyncio.to_thread(move, by=body.by, why=body.why)
+    return json_response(describe_move(moved.deployment, moved.prepare_s, moved.swap_s))

@@ -53,6 +53,9 @@ class Serve(Model):
     )
     batch_rows: int = Field(64, gt=0, description="Most rows in one forward.")
     poll_ms: int = Field(250, gt=0, description="How often the catalog is asked for changes.")
+    load_timeout_s: float = Field(
+        30.0, gt=0, description="Longest wait for an adapter to be loaded, in seconds."
+    )
     replicas: int = Field(1, ge=1, le=64, description="Serving processes; each holds a copy of the bases.")
     admin_key: str = Field("", repr=False, description="Key for /admin; empty: a local one is made.")
     api_keys: tuple[str, ...] = Field((), repr=False, description="Keys for inference; empty: open.")
@@ -80,7 +83,9 @@ class Blobs(Model):
     """Where adapter files lie."""
 
     blobs: str = Field(
-        "", description="An fsspec URL such as s3://bucket/hub; empty: a folder in the home, for one machine."
+        "",
+        repr=False,
+        description="An fsspec URL such as s3://bucket/hub; empty: a folder in the home, for one machine.",
     )
 
 

@@ -14,6 +14,7 @@ from hub.bases.base import Base
 from hub.bases.cache import Bases
 from hub.errors import SourceUnavailable
 from tests.fixtures.postgres import Postgres, postgres
+from tests.fixtures.s3 import S3Server, s3_server
 
 # Slowness says something of the machine only; CI draws the same examples every time.
 settings.register_profile(
@@ -77,3 +78,23 @@ _databases = count(1)
 def postgres_url(postgres_server: Postgres) -> str:
     """An empty database of its own for each test."""
     return postgres_server.create(f"test{next(_databases)}")
+
+
+@pytest.fixture(scope="session")
+def moto_server() -> Iterator[S3Server]:
+    """A real S3 server on loopback; `moto_server.environment` is what a process needs to find it."""
+    try:
+        running = s3_server()
+        server = running.__enter__()
+    except RuntimeError as error:
+        pytest.skip(f"NOT TESTED on S3: {error}")
+    yield server
+    running.__exit__(None, None, None)
+
+
+@pytest.fixture
+def s3_url(moto_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> str:
+    """An empty place of its own for each test, in a bucket; this process can reach it."""
+    for name, value in moto_server.environment.items():
+        monkeypatch.setenv(name, value)
+    return f"{moto_server.create(f'test{next(_databases)}')}/hub"

@@ -11,7 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from hub.errors import BadAdapter, BadConfig, MissingExtra, SourceUnavailable
+from hub.errors import BadAdapter, BadConfig, HubError, MissingExtra, SourceUnavailable
 from hub.store.manifest import MANIFEST_FILE
 from hub.store.weights import CONFIG_FILE, WEIGHTS_FILE
 
@@ -84,8 +84,8 @@ class Blobs:
                 (folder / name).write_bytes(self._read(sha256, name))
         except FileNotFoundError:
             raise BadAdapter(
-                f"There is no complete {self.shown}/{sha256}. Import the adapter again from a copy (the same "
-                "content takes its place), or train it again."
+                f"{self.shown} has no complete content {sha256}. If store.blobs is right, import the adapter "
+                "again from a copy (the same content takes its place), or train it again."
             ) from None
 
     def remove(self, sha256: str) -> None:
@@ -148,9 +148,7 @@ class Blobs:
                 options["timeout"] = limit_s
             given = () if data is None else (data,)
             return getattr(fs, method)("/".join((root, *path)), *given, **options)
-        except FileNotFoundError:
-            raise
-        except MissingExtra:
+        except (FileNotFoundError, HubError):
             raise
         except Exception as error:  # each kind of file system raises what its own library does
             raise self._unavailable(error) from error
@@ -186,6 +184,8 @@ def _file_system(url: str, shown: str) -> tuple[Any, str]:
         fs, root = url_to_fs(url, **options)
     except ImportError as error:
         raise MissingExtra(f"store.blobs = {shown!r}: {error}. Install that package.") from error
+    except ValueError as error:
+        raise BadConfig(f"store.blobs = {shown!r}: {_without_secrets(str(error))}.") from error
     if protocol in _S3:
         fs.retries = 1  # on top of those above
     return fs, str(root).rstrip("/")

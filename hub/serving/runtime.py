@@ -278,6 +278,7 @@ class Runtime:
     def _move(self, version: Version, move: Callable[[], Deployment]) -> Moved:
         parts = self._ready()
         began = time.perf_counter()
+        parts.reconciler.prepare(version)  # may take long, and others' moves go live meanwhile
         with parts.reconciler.moving():
             parts.reconciler.prepare(version)
             prepared = time.perf_counter()
@@ -303,7 +304,10 @@ def _failures(parts: _Parts) -> list[Failure]:
 
 def _served(router: Router, reconciler: Reconciler) -> Served:
     generation = router.routes.generation  # before the failures, which are known once it is published
-    return Served(generation, {name: failure.reason for name, failure in reconciler.failures.items()})
+    told: dict[str, list[str]] = {}
+    for failure in reconciler.failures.values():
+        told.setdefault(failure.deployment, []).append(f"{failure.role} {failure.wanted}: {failure.reason}")
+    return Served(generation, {name: " ".join(reasons) for name, reasons in told.items()})
 
 
 def _lane_status(lane: Lane) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from hub.training.dataset import Refused
 from hub.training.evaluate import Evaluator, Sample, forward_rows, majority_metrics
 from hub.training.examples import Item
 from hub.training.features import encodable, make_features
+from hub.training.loss import Loss
 from hub.training.model import (
     add_adapter,
     initial_update,
@@ -73,6 +74,8 @@ def run(plan: Plan, refused: Refused, work: Path, progress: Progress, resume: bo
     validation = _evaluator(plan, tokenizer, plan.dataset.validation, refused)
     held_out = _evaluator(plan, tokenizer, plan.dataset.held_out, refused)
     refused.check(plan.dataset.size - (len(refused.rows) - before))
+    if validation is None and plan.recipe.train.schedule == "plateau":
+        raise plan.recipe.error("train.schedule", "plateau looks at validation rows, and there are too few")
     if not features or held_out is None:
         which = "held-out" if features else "training"
         raise BadData(f"No {which} row can be used: {refused.rows[-1].reason}")
@@ -85,6 +88,7 @@ def run(plan: Plan, refused: Refused, work: Path, progress: Progress, resume: bo
         plan.recipe.train,
         folder=work / CHECKPOINTS,
         pad=tokenizer.pad_token_id or 0,
+        loss=_loss(plan),
         validation=validation,
         progress=progress,
         resume=resume,
@@ -128,6 +132,13 @@ def _new_model(plan: Plan, features: Sequence[Features]) -> PeftModel:
         several = isinstance(features[0]["labels"], list)
         model.config.problem_type = f"{'multi' if several else 'single'}_label_classification"
     return add_adapter(model, plan.recipe, plan.head)
+
+
+def _loss(plan: Plan) -> Loss:
+    train = plan.recipe.train
+    if train.label_smoothing and plan.head is HeadKind.SPAN:
+        raise plan.recipe.error("train.label_smoothing", f"task {plan.recipe.task} has no labels to smooth")
+    return Loss(plan.head, smoothing=train.label_smoothing, l1=train.l1)
 
 
 def _stored(

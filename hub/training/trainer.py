@@ -29,7 +29,9 @@ from hub.api import BadRecipe, Features
 from hub.training.batches import LengthGroups, collator
 from hub.training.evaluate import Evaluator
 from hub.training.fused import fused
+from hub.training.loss import Loss
 from hub.training.model import quiet
+from hub.training.optim import is_schedule_free, make_optimizer, make_schedule
 from hub.training.progress import Progress
 from hub.training.recipe import Train
 
@@ -53,7 +55,13 @@ class Fitted:
 
 
 def pick_dtype(wanted: str) -> str:
-    """Resolve "auto": bf16 where the processor or GPU computes in it, else fp32."""
+    """Resolve "auto": bf16 where the processor or GPU computes in it, else fp32.
+
+    Raises:
+        BadRecipe: fp16, and there is no CUDA device.
+    """
+    if wanted == "fp16" and not torch.cuda.is_available():
+        raise BadRecipe("train.dtype: fp16 needs a CUDA device, and there is none here. Write auto.")
     if wanted != "auto":
         return wanted
     if torch.cuda.is_available():
@@ -73,13 +81,14 @@ def _step_of(checkpoint: Path) -> int:
     return int(checkpoint.name.rpartition("-")[2])
 
 
-def fit(
+def fit(  # noqa: PLR0913 - a training loop is all of these
     model: PeftModel,
     features: Sequence[Features],
     train: Train,
     *,
     folder: Path,
     pad: int,
+    loss: Loss,
     validation: Evaluator | None,
     progress: Progress,
     resume: bool,
@@ -97,9 +106,7 @@ def fit(
     dtype = torch.bfloat16 if pick_dtype(train.dtype) == "bf16" else None
     with quiet(), fused(model, dtype), _attention(model, dtype, lengths):
         trainer = _Trainer(
-            batches,
-            validation,
-            progress,
+            _Parts(train, batches, loss, validation, progress),
             model=model,
             args=_arguments(train, folder, validation.metric if validation else None),
             train_dataset=features,
@@ -115,6 +122,7 @@ def fit(
             model.load_adapter(ended.best_model_checkpoint, model.active_adapter)
         else:
             trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        trainer.use_weights()
         # Under bf16 the forward was wrapped in autocast, and what is stored is measured in fp32.
         trainer.accelerator.unwrap_model(trainer.model_wrapped, keep_fp32_wrapper=False)
     state = trainer.state
@@ -160,15 +168,16 @@ def _arguments(train: Train, folder: Path, metric: str | None) -> TrainingArgume
         num_train_epochs=train.epochs,
         max_steps=train.max_steps or -1,
         per_device_train_batch_size=train.batch_size,
+        gradient_accumulation_steps=train.accumulate,
+        activation_checkpointing=train.gradient_checkpointing,
         learning_rate=train.learning_rate,
         weight_decay=train.weight_decay,
-        warmup_steps=train.warmup,
-        lr_scheduler_type=train.schedule if train.schedule != "constant" else "constant_with_warmup",
+        lr_scheduler_type="reduce_lr_on_plateau" if train.schedule == "plateau" else "linear",
         max_grad_norm=train.max_grad_norm,
-        optim="adamw_torch_fused",
         seed=train.seed,
         use_cpu=not (torch.cuda.is_available() or torch.backends.mps.is_available()),
         bf16=pick_dtype(train.dtype) == "bf16",
+        fp16=train.dtype == "fp16",
         save_strategy=strategy,
         eval_strategy=strategy if metric else "no",
         **(every if train.checkpoint_steps else {}),
@@ -188,24 +197,68 @@ def _arguments(train: Train, folder: Path, metric: str | None) -> TrainingArgume
     return arguments
 
 
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """What our trainer has beside what Trainer has."""
+
+    train: Train
+    batches: LengthGroups
+    loss: Loss
+    validation: Evaluator | None
+    progress: Progress
+
+
 class _Trainer(Trainer):  # type: ignore[misc]
-    """Trainer whose order and evaluation are ours."""
+    """Trainer whose order, loss, optimizer and evaluation are ours."""
 
     control: TrainerControl
+    optimizer: Any
+    lr_scheduler: Any
 
-    def __init__(
-        self, batches: LengthGroups, validation: Evaluator | None, progress: Progress, **settings: Any
-    ) -> None:
+    def __init__(self, parts: _Parts, **settings: Any) -> None:
         super().__init__(**settings)
-        self._batches = batches
-        self._validation = validation
-        self._progress = progress
+        self._parts = parts
+        self._validation, self._progress = parts.validation, parts.progress
+
+    def use_weights(self) -> None:
+        """Put the weights to use in place of those being trained, where the optimizer has two kinds."""
+        if is_schedule_free(self.optimizer):
+            self.optimizer.eval()
+
+    def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
+        if self.optimizer is None:
+            decayed = self.get_decay_parameter_names(self.model)
+            self.optimizer = make_optimizer(self.model, self._parts.train, decayed)
+        made: torch.optim.Optimizer = self.optimizer
+        return made
+
+    def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
+        if self.lr_scheduler is None:
+            self.lr_scheduler = make_schedule(
+                optimizer or self.optimizer, self._parts.train, num_training_steps
+            )
+            self._created_lr_scheduler = True
+        return self.lr_scheduler
+
+    def compute_loss(
+        self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, **settings: Any
+    ) -> Any:
+        if self._parts.loss.is_plain:
+            return super().compute_loss(model, inputs, return_outputs, **settings)
+        loss, outputs = self._parts.loss(model, inputs)
+        loss = loss / self.args.gradient_accumulation_steps
+        return (loss, outputs) if return_outputs else loss
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        self.use_weights()
+        super()._save_checkpoint(model, trial)
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int]:
-        return self._batches
+        return self._parts.batches
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
         assert self._validation is not None, "evaluated only when there is something to evaluate on"
+        self.use_weights()
         metrics = self._validation.run(self.model, self._progress).metrics
         named = {f"eval_{name}": value for name, value in metrics.items()}
         self.log(named)

@@ -4,6 +4,9 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -169,3 +172,22 @@ def test_an_interrupted_run_says_how_to_go_on_and_does(recipe: Path, monkeypatch
     told = json.loads(hub_train(recipe, "--resume", "--json").stdout)
     assert told["resumed_from"] == 16
     assert told["steps"] == 30
+
+
+def test_a_run_that_was_killed_goes_on_to_the_same_weights(recipe: Path) -> None:
+    """SIGKILL right after a checkpoint, in a process of its own; nothing gets to clean up."""
+    slow = ["--set", "train.epochs=40", "--set", "train.patience=0"]
+    command = [sys.executable, "-m", "hub", "train", str(recipe), *slow]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    checkpoints = find_home() / "runs" / "demo" / "checkpoints"
+    deadline = time.monotonic() + 120
+    while not list(checkpoints.glob("checkpoint-*/trainer_state.json")) and time.monotonic() < deadline:
+        assert process.poll() is None, "it ended before its first checkpoint"
+        time.sleep(0.01)
+    process.kill()
+    process.wait()
+    assert Store(find_home()).versions() == []
+    resumed = json.loads(hub_train(recipe, *slow, "--resume", "--json").stdout)
+    assert resumed["resumed_from"] > 0
+    whole = json.loads(hub_train(recipe, *slow, "--json").stdout)
+    assert (resumed["sha256"], whole["new"]) == (whole["sha256"], False)

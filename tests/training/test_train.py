@@ -154,6 +154,12 @@ class _Interrupt:
         (("train.dropout=0.1", "method.dropout=0.1"), 16, 12),
         (("train.checkpoint_steps=5", "train.patience=3", "train.validation_fraction=0.2"), 18, 15),
         (("method.init=pissa",), 16, 12),
+        (("train.optimizer=sgd", "train.schedule=one-cycle"), 16, 12),
+        (("train.optimizer=adam", "train.schedule=exponential", "train.accumulate=2"), 8, 6),
+        (("train.optimizer=adafactor", "train.l1=0.001", "train.gradient_checkpointing=true"), 16, 12),
+        (("train.optimizer=lora+", "train.label_smoothing=0.1", "train.schedule=cosine"), 16, 12),
+        (("train.optimizer=schedule-free", "train.validation_fraction=0.2", "train.patience=3"), 16, 10),
+        (("train.schedule=plateau", "train.validation_fraction=0.2", "train.patience=3"), 16, 10),
     ],
 )
 def test_a_resumed_run_ends_with_the_weights_of_one_that_was_not_interrupted(

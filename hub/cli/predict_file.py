@@ -20,8 +20,9 @@ from hub.cli.output import error_console, print_json, progress, say
 from hub.errors import BadData, BadRequest, Overloaded
 from hub.serving.client import Client
 from hub.training.recipe import Data
+from hub.training.rows import BadRow, LeftRow, RawRow
 from hub.training.sources import open_source
-from hub.training.tables import BadRow, RawRow, open_table
+from hub.training.tables import open_table
 
 __all__ = ["predict_file"]
 
@@ -92,8 +93,8 @@ def _report(answered: int, bad: Sequence[tuple[int, str]], out: Path, as_json: b
         error_console().print(f"... and {len(bad) - SHOWN:,} more; the column {ERROR!r} has every reason.")
 
 
-def _asked(row: RawRow | BadRow, schema: Mapping[str, Any], columns: Mapping[str, str]) -> Asked:
-    if isinstance(row, BadRow):
+def _asked(row: RawRow | BadRow | LeftRow, schema: Mapping[str, Any], columns: Mapping[str, str]) -> Asked:
+    if not isinstance(row, RawRow):
         return Asked(row.line, {}, None, row.reason)
     values = {str(key): value for key, value in row.values.items()}
     request = {}

@@ -172,9 +172,7 @@ def _summary(result: TrainResult) -> Json:
             "train": len(data.train),
             "validation": len(data.validation),
             "held_out": len(data.held_out),
-            "left_out": data.left_out,
-            "duplicates": data.duplicates,
-            "leaked": data.leaked,
+            **data.account.to_json(),
             "rejected": len(result.rejected),
         },
         "rejected_file": str(result.rejected_file),
@@ -220,17 +218,19 @@ def _course(result: TrainResult) -> str:
 def _print_rows(result: TrainResult) -> None:
     from rich.markup import escape
 
-    data = result.plan.dataset
+    data, account = result.plan.dataset, result.plan.dataset.account
     parts = [
         f"{len(data.train):,} to train",
         f"{len(data.validation):,} to choose the checkpoint",
         f"{len(data.held_out):,} held out",
-        f"{data.left_out:,} left out by the recipe",
-        f"{data.duplicates:,} duplicates",
-        f"{data.leaked:,} held-out ones that were also trained on",
+        f"{sum(account.left_out.values()):,} left out",
+        f"{account.duplicates:,} duplicates",
+        f"{account.leaked:,} held-out ones that were also trained on",
         f"{len(result.rejected):,} rejected",
     ]
     say(f"Rows: {', '.join(part for part in parts if not part.startswith('0 '))}.")
+    for line in account.lines():
+        say(f"  {escape(line)}.")
     for row in result.rejected[:SHOWN]:
         say(f"  [dim]{escape(f'{row.source}:{row.line}: {row.reason}')}[/]")
     if len(result.rejected) > SHOWN:

@@ -30,6 +30,11 @@ class DataRef(Model):
     eval_rows: int
     rejected_rows: int = 0
     licence: str = ""
+    account: dict[str, Any] = Field(
+        default_factory=dict,
+        exclude_if=lambda account: not account,
+        description="What became of the rows: read, changed, left out and why, duplicates, personal data.",
+    )
 
 
 class Precision(Model):

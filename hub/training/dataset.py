@@ -5,18 +5,20 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from hub.api import BadData
+from hub.training.account import Account, Note
 from hub.training.examples import AnyTask, Item, Rejected, draw, load_examples
 from hub.training.fields import labels_in
 from hub.training.guard import plugin_call
 from hub.training.progress import Progress, silent
 from hub.training.recipe import Recipe
-from hub.training.split import deduplicate, split, without_leaks
+from hub.training.split import split, without_leaks
+from hub.training.tally import Tally
 
-__all__ = ["Dataset", "Refused", "prepare"]
+__all__ = ["Dataset", "Refused", "divide", "prepare"]
 
 FEWEST_VALIDATION = 10  # rows; a metric over fewer says too little to choose a checkpoint by
 SHOWN = 5  # reasons in a message
@@ -58,16 +60,19 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
-    """Examples by use; `sha256` covers all of them in the order read."""
+    """Examples by use; `sha256` covers all of them in the order read.
+
+    What is trained on is cleaned; what is held out and chosen by is as a client would send it. `account`
+    counts what became of every row, and `notes` say where.
+    """
 
     train: tuple[Item, ...]
     validation: tuple[Item, ...]
     held_out: tuple[Item, ...]
     labels: tuple[str, ...]
     sha256: str
-    left_out: int = 0
-    duplicates: int = 0
-    leaked: int = 0
+    account: Account = field(default_factory=Account)
+    notes: tuple[Note, ...] = ()
 
     @property
     def size(self) -> int:
@@ -81,7 +86,8 @@ def prepare(
     """Load, clean, deduplicate and divide the rows of a recipe; refused rows are added to `refused`.
 
     Raises:
-        BadRecipe, BadData, SourceUnavailable: as `load_examples`, and when too few rows are left.
+        BadRecipe, BadData, SourceUnavailable: as `load_examples`; when too few rows are left; when there is
+            personal data and `data.pii` is refuse.
     """
     data, seed = recipe.data, recipe.train.seed
     if data.group_by and data.group_by not in (field.name for field in task.fields):
@@ -91,33 +97,35 @@ def prepare(
     separate = load_examples(recipe, "eval", task, cache, progress)
     refused.add((*source.rejected, *separate.rejected))
     refused.check(len(source.items))
-    unique = deduplicate(source.items)
-    items = draw(unique, data.limit, seed)
+    tally = Tally(recipe, task, progress)
+    tally.loaded(source, separate)
+    items = draw(tally.without_duplicates(tally.without_conflicts(source.items)), data.limit, seed)
+    items, others = tally.without_rare(items, separate.items)
     with plugin_call(recipe.task, "labels()"):
         labels = tuple(task.labels(item.example for item in items))
     if data.eval:
-        train, held_out = items, _with_known_labels(separate.items, items, task, refused)
+        train, held_out = items, _with_known_labels(others, items, task, refused)
     else:
         train, held_out = split(
             items, max(1, round(data.eval_fraction * len(items))), seed, task, data.group_by
         )
-    clean = without_leaks(held_out, train)
-    train, validation = _validation(recipe, train, task)
-    if not train or not clean:
-        raise BadData(_too_few(len(train), len(held_out), len(clean)))
+    clean = tally.without_leaks(held_out, train)
+    kept, validation = divide(recipe, train, task)
+    if not kept or not clean:
+        raise BadData(_too_few(len(kept), len(held_out), len(clean)))
+    account, notes = tally.account(refused.rows)
     return Dataset(
-        train=tuple(train),
+        train=tuple(kept),
         validation=tuple(validation),
-        held_out=tuple(draw(clean, data.eval_limit, seed)),
+        held_out=tuple(item.as_sent() for item in draw(clean, data.eval_limit, seed)),
         labels=labels,
-        sha256=_digest((*items, *separate.items)),
-        left_out=source.left_out + separate.left_out,
-        duplicates=len(source.items) - len(unique),
-        leaked=len(held_out) - len(clean),
+        sha256=_digest((*items, *others)),
+        account=account,
+        notes=notes,
     )
 
 
-def _validation(recipe: Recipe, train: list[Item], task: AnyTask) -> tuple[list[Item], list[Item]]:
+def divide(recipe: Recipe, train: list[Item], task: AnyTask) -> tuple[list[Item], list[Item]]:
     """Keep apart what early stopping looks at, so that the held-out rows stay unseen until the end."""
     settings = recipe.train
     once = settings.epochs <= 1 and settings.checkpoint_steps is None
@@ -125,7 +133,7 @@ def _validation(recipe: Recipe, train: list[Item], task: AnyTask) -> tuple[list[
     if settings.patience == 0 or once or size < FEWEST_VALIDATION:
         return train, []
     kept, taken = split(train, size, settings.seed, task, recipe.data.group_by)
-    return kept, without_leaks(taken, kept)
+    return kept, [item.as_sent() for item in without_leaks(taken, kept)]
 
 
 def _with_known_labels(
@@ -149,7 +157,9 @@ def _labels_of(item: Item, task: AnyTask) -> tuple[str, ...]:
 def _digest(items: Iterable[Item]) -> str:
     digest = hashlib.sha256()
     for item in items:
-        digest.update(json.dumps(item.example, ensure_ascii=False, sort_keys=True).encode() + b"\n")
+        for example in (item.example, item.sent):
+            if example is not None:
+                digest.update(json.dumps(example, ensure_ascii=False, sort_keys=True).encode() + b"\n")
     return digest.hexdigest()
 
 

@@ -6,7 +6,7 @@ import difflib
 import random
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,16 +14,19 @@ from pydantic import BaseModel
 
 from hub.api import BadData, BadRequest, Example, Field, Task
 from hub.training.fields import LABELLED, LeftOut, Unusable, convert
+from hub.training.folders import TextFolder, files_of, text_table
 from hub.training.guard import plugin_call
 from hub.training.progress import Progress, silent
 from hub.training.recipe import LabelRules, Part, Recipe
 from hub.training.sources import is_hub, open_hub, open_source
-from hub.training.tables import BadRow, RawRow, Table, open_table
+from hub.training.tables import BadRow, LeftRow, RawRow, Table, open_table
+from hub.training.texts import Texts
 
 __all__ = ["Item", "Loaded", "Rejected", "draw", "load_examples"]
 
 AnyTask = Task[Any, Any]
 _REPORT_EVERY = 500  # rows
+SIDES = ("source", "target")  # columns of a file of translations
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +40,21 @@ class Rejected:
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """An example, the JSON of the request it makes, and where it stands."""
+    """An example, the JSON of the request it makes, and where it stands.
+
+    `sent` is the example before it was cleaned, `cleaned` the one after where `example` is as sent; both are
+    None where nothing was changed. `changed` names the keys of `data.clean` that changed it, and `pii` counts
+    the personal data in it by kind.
+    """
 
     example: Example
     request: str
     source: str
     line: int
+    sent: Example | None = None
+    cleaned: Example | None = None
+    changed: tuple[str, ...] = ()
+    pii: tuple[tuple[str, int], ...] = ()
 
     @property
     def place(self) -> str:
@@ -51,14 +63,29 @@ class Item:
     def rejected(self, reason: object) -> Rejected:
         return Rejected(self.source, self.line, str(reason))
 
+    def as_sent(self) -> Item:
+        """Return the item with its example as a client would send it, which is what a server gets."""
+        return (
+            self if self.sent is None else replace(self, example=self.sent, sent=None, cleaned=self.example)
+        )
+
+    def as_trained(self) -> Item:
+        """Return the item with its example cleaned, as it is trained on."""
+        return (
+            self
+            if self.cleaned is None
+            else replace(self, example=self.cleaned, sent=self.example, cleaned=None)
+        )
+
 
 @dataclass(slots=True)
 class Loaded:
-    """What became of the rows of some sources; `left_out` are those the recipe excludes."""
+    """What became of the rows of some sources; `left_out` are those the recipe excludes, `read` all."""
 
     items: list[Item] = field(default_factory=list)
     rejected: list[Rejected] = field(default_factory=list)
-    left_out: int = 0
+    left_out: list[Rejected] = field(default_factory=list)
+    read: int = 0
 
 
 def load_examples(
@@ -72,12 +99,13 @@ def load_examples(
         SourceUnavailable: a download failed.
     """
     _check_fields(recipe, which, task)
-    loaded = Loaded()
+    loaded, texts = Loaded(), Texts(recipe, task.fields)
     parts: Sequence[Part] = getattr(recipe.data, which)
     for number, part in enumerate(parts):
         before = len(loaded.items)
-        with _opened(part, recipe, cache, progress) as table:
-            _read_part(loaded, _Reader(recipe, part, table, task), progress)
+        for place in files_of(part.source, recipe.folder):
+            with _opened(place, recipe, cache, progress) as table:
+                _read_part(loaded, _Reader(recipe, part, table, task, texts), progress)
         loaded.items[before:] = draw(loaded.items[before:], part.limit, recipe.train.seed + number)
     return loaded
 
@@ -90,14 +118,23 @@ def draw(items: Sequence[Item], limit: int | None, seed: int) -> list[Item]:
 
 
 @contextmanager
-def _opened(part: Part, recipe: Recipe, cache: Path, progress: Progress) -> Iterator[Table]:
-    if is_hub(part.source):
-        with open_hub(part.source) as found:
+def _opened(place: str | TextFolder, recipe: Recipe, cache: Path, progress: Progress) -> Iterator[Table]:
+    if isinstance(place, TextFolder):
+        yield text_table(place)
+    elif is_hub(place):
+        with open_hub(place) as found:
             numbered = (RawRow(line, row) for line, row in enumerate(found.rows, 1))
             yield Table(found.name, found.columns, numbered)
-        return
-    with open_source(part.source, recipe.folder, cache, progress) as file:
-        yield open_table(file.name, file.stream, recipe.data)
+    else:
+        with open_source(place, recipe.folder, cache, progress) as file:
+            yield open_table(file.name, file.stream, recipe.data, _languages(recipe))
+
+
+def _languages(recipe: Recipe) -> tuple[str, str] | None:
+    """Return the pair of languages to read of a file that has several, if columns or options name it."""
+    named = [recipe.data.columns.get(name, recipe.options.get(f"{name}_language")) for name in SIDES]
+    source, target = (name if isinstance(name, str) else None for name in named)
+    return (source, target) if source and target else None
 
 
 def _read_part(loaded: Loaded, reader: _Reader, progress: Progress) -> None:
@@ -105,23 +142,26 @@ def _read_part(loaded: Loaded, reader: _Reader, progress: Progress) -> None:
     for count, row in enumerate(reader.table.rows, 1):
         if count % _REPORT_EVERY == 0:
             progress(f"read {name}", count, 0)
-        if isinstance(row, BadRow):
-            loaded.rejected.append(Rejected(name, row.line, row.reason))
+        if isinstance(row, BadRow | LeftRow):
+            rows = loaded.rejected if isinstance(row, BadRow) else loaded.left_out
+            rows.append(Rejected(row.source or name, row.line, row.reason))
             continue
         try:
             loaded.items.append(reader.item(row))
         except Unusable as error:
-            loaded.rejected.append(Rejected(name, row.line, str(error)))
-        except LeftOut:
-            loaded.left_out += 1
+            loaded.rejected.append(Rejected(row.source or name, row.line, str(error)))
+        except LeftOut as reason:
+            loaded.left_out.append(Rejected(row.source or name, row.line, str(reason)))
+    loaded.read += count
     progress(f"read {name}", count, count)
 
 
 class _Reader:
     """Turns the rows of one table into examples of one task."""
 
-    def __init__(self, recipe: Recipe, part: Part, table: Table, task: AnyTask) -> None:
+    def __init__(self, recipe: Recipe, part: Part, table: Table, task: AnyTask, texts: Texts) -> None:
         self.recipe = recipe
+        self.texts = texts
         self.part = part
         self.table = table
         self.task = task
@@ -139,14 +179,19 @@ class _Reader:
         """
         for column, values in self.where:
             if _word(row.values.get(column)) not in values:
-                raise LeftOut
-        example = {field.name: self._value(field, row) for field in self.task.fields}
+                raise LeftOut(f"another {column}")
+        name = row.source or self.table.name
+        treated = self.texts.treat({field.name: self._value(field, row) for field in self.task.fields})
         try:
-            with plugin_call(self.recipe.task, f"request() on {self.table.name}:{row.line}"):
-                request: BaseModel = self.task.request(example)
+            with plugin_call(self.recipe.task, f"request() on {name}:{row.line}"):
+                request: BaseModel = self.task.request(treated.example)
         except (BadRequest, BadData) as error:
             raise Unusable(str(error)) from None
-        return Item(example, request.model_dump_json(), self.table.name, row.line)
+        sent = treated.sent if treated.changed else None
+        pii = tuple(sorted(treated.pii.items()))
+        return Item(
+            treated.example, request.model_dump_json(), name, row.line, sent, None, treated.changed, pii
+        )
 
     def _value(self, field: Field, row: RawRow) -> Any:
         if field.name in self.part.set:

@@ -20,7 +20,7 @@ class Unusable(Exception):
 
 
 class LeftOut(Exception):
-    """The recipe leaves the row out on purpose."""
+    """The recipe leaves the row out on purpose; the message is the reason."""
 
 
 def convert(field: Field, value: Any, rules: LabelRules) -> Any:
@@ -214,7 +214,7 @@ def _binned(number: float, rules: LabelRules) -> str:
         below = bin.max is None or number <= bin.max
         if above and below:
             return bin.label
-    raise LeftOut
+    raise LeftOut("in none of labels.bins")
 
 
 def _kind_of(value: Any) -> str:

@@ -67,6 +67,7 @@ class Plan:
             eval_rows=len(dataset.held_out),
             rejected_rows=rejected,
             licence=data.licence,
+            account=dataset.account.to_json(),
         )
 
 

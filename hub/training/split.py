@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import random
-from collections import defaultdict
-from collections.abc import Sequence
+import warnings
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
 
 from hub.training.examples import AnyTask, Item
 from hub.training.fields import labels_in
 
-__all__ = ["deduplicate", "split", "without_leaks"]
+__all__ = ["grouped_folds", "same_example", "split", "stratum", "without_leaks"]
 
 
-def deduplicate(items: Sequence[Item]) -> list[Item]:
-    """Keep the first of examples that are the same in every field."""
-    seen: dict[str, Item] = {}
-    for item in items:
-        seen.setdefault(repr(sorted(item.example.items())), item)
-    return list(seen.values())
+def same_example(item: Item) -> str:
+    """Return a text that is equal for examples that are the same in every field."""
+    return repr(sorted(item.example.items()))
 
 
 def without_leaks(held_out: Sequence[Item], train: Sequence[Item]) -> list[Item]:
@@ -32,14 +30,16 @@ def split(
     """Take about `size` items out; returns those left and those taken, each in order.
 
     With labels, each label is taken in proportion and keeps at least one example. With `together`,
-    examples with one value of that field stay on one side.
+    examples with one value of that field stay on one side, and labels are in proportion as far as the
+    groups allow.
     """
     chance = random.Random(seed)
-    taken = (
-        _whole_groups(items, size, chance, together)
-        if together
-        else _in_proportion(items, size, chance, task)
-    )
+    if together is None:
+        taken = _in_proportion(items, size, chance, task)
+    elif len({stratum(item, task) for item in items}) > 1:
+        taken = _balanced_groups(items, size, seed, task, together)
+    else:
+        taken = _whole_groups(items, size, chance, together)
     kept = [item for index, item in enumerate(items) if index not in taken]
     return kept, [items[index] for index in sorted(taken)]
 
@@ -47,7 +47,7 @@ def split(
 def _in_proportion(items: Sequence[Item], size: int, chance: random.Random, task: AnyTask) -> set[int]:
     strata: dict[object, list[int]] = defaultdict(list)
     for index, item in enumerate(items):
-        strata[_stratum(item, task)].append(index)
+        strata[stratum(item, task)].append(index)
     shares = {key: len(indices) * size / len(items) for key, indices in strata.items()}
     counts = {key: min(int(share), len(strata[key]) - 1) for key, share in shares.items()}
     by_rest = sorted(shares, key=lambda key: counts[key] - shares[key])
@@ -60,12 +60,38 @@ def _in_proportion(items: Sequence[Item], size: int, chance: random.Random, task
     return {index for key, indices in strata.items() for index in chance.sample(indices, counts[key])}
 
 
-def _stratum(item: Item, task: AnyTask) -> object:
+def stratum(item: Item, task: AnyTask) -> object:
     """Return the example's label; of several the first, as whole combinations would be too rare."""
     for field in task.fields:
         if labels := labels_in(field, item.example[field.name]):
             return labels[0]
     return None
+
+
+def _balanced_groups(items: Sequence[Item], size: int, seed: int, task: AnyTask, together: str) -> set[int]:
+    """Take one fold of scikit-learn's stratified and grouped ones: that which is nearest to `size`."""
+    groups = [repr(item.example[together]) for item in items]
+    count = min(max(2, round(len(items) / max(size, 1))), len(set(groups)))
+    if count < 2:
+        return set()
+    labels = [str(stratum(item, task)) for item in items]
+    parts = list(grouped_folds(labels, groups, count, seed))
+    nearest: list[int] = min(parts, key=lambda part: abs(len(part) - size))
+    return set(nearest)
+
+
+def grouped_folds(labels: Sequence[str], groups: Sequence[str], count: int, seed: int) -> Iterator[list[int]]:
+    """Yield the indices in each of `count` parts that divide no group and have labels in proportion."""
+    from sklearn.model_selection import StratifiedGroupKFold
+
+    if max(Counter(labels).values()) < count:  # no label can be in every part
+        labels = [""] * len(labels)
+    splitter = StratifiedGroupKFold(count, shuffle=True, random_state=seed)
+    with warnings.catch_warnings():
+        # That a label has fewer rows than there are parts is no mistake.
+        warnings.filterwarnings("ignore", message="The least populated class", category=UserWarning)
+        for _, fold in splitter.split(labels, labels, groups):
+            yield fold.tolist()
 
 
 def _whole_groups(items: Sequence[Item], size: int, chance: random.Random, together: str) -> set[int]:

@@ -5,18 +5,19 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
 from typing import IO, Any
 
 from hub.api import MAX_TEXT
 from hub.errors import BadData
 from hub.training.recipe import Data
+from hub.training.rows import BadRow, LeftRow, RawRow, Table
+from hub.training.translations import po_table, tmx_table
 
-__all__ = ["BadRow", "RawRow", "Table", "open_table"]
+__all__ = ["SUFFIXES", "BadRow", "LeftRow", "RawRow", "Table", "open_table"]
 
-_SUFFIXES = {
+SUFFIXES = {
     ".csv": "csv",
     ".tsv": "tsv",
     ".jsonl": "jsonl",
@@ -25,58 +26,38 @@ _SUFFIXES = {
     ".parquet": "parquet",
     ".pq": "parquet",
     ".conll": "conll",
+    ".po": "po",
+    ".tmx": "tmx",
 }
 _ROWS_AT_ONCE = 2048
 
 
-@dataclass(frozen=True, slots=True)
-class RawRow:
-    """One row as the file has it; `line` counts from 1, in rows where the format has no lines."""
-
-    line: int
-    values: Mapping[Any, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class BadRow:
-    """A row that cannot be read, and why."""
-
-    line: int
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Table:
-    """The rows of one source; `columns` is None where each row names its own, numbers without a header."""
-
-    name: str
-    columns: tuple[str | int, ...] | None
-    rows: Iterator[RawRow | BadRow]
-
-
-def open_table(name: str, stream: IO[bytes], data: Data) -> Table:
+def open_table(name: str, stream: IO[bytes], data: Data, languages: tuple[str, str] | None = None) -> Table:
     """Return the rows of a data file whose format `data` says or its name tells.
+
+    `languages` is the pair to read of a file that has several.
 
     Raises:
         BadData: the format is unknown, or the file as a whole is not of it.
     """
     kind = data.format if data.format != "auto" else _format_of(name)
-    if kind in ("csv", "tsv"):
-        return _delimited(name, stream, kind, data)
-    if kind == "jsonl":
-        return Table(name, None, _json_lines(stream))
-    if kind == "parquet":
-        return _parquet(name, stream)
-    if kind == "conll":
-        return Table(name, None, _conll(stream))
-    return _json(name, stream, squad=kind == "squad")
+    readers: dict[str, Callable[[], Table]] = {
+        "jsonl": lambda: Table(name, None, _json_lines(stream)),
+        "parquet": lambda: _parquet(name, stream),
+        "conll": lambda: Table(name, None, _conll(stream)),
+        "po": lambda: po_table(name, stream),
+        "tmx": lambda: tmx_table(name, stream, languages),
+        "json": lambda: _json(name, stream, squad=False),
+        "squad": lambda: _json(name, stream, squad=True),
+    }
+    return readers[kind]() if kind in readers else _delimited(name, stream, kind, data)
 
 
 def _format_of(name: str) -> str:
-    for suffix, kind in _SUFFIXES.items():
+    for suffix, kind in SUFFIXES.items():
         if name.endswith(suffix):
             return kind
-    raise BadData(f"{name}: say data.format: the name ends in none of {', '.join(_SUFFIXES)}.")
+    raise BadData(f"{name}: say data.format: the name ends in none of {', '.join(SUFFIXES)}.")
 
 
 def _delimited(name: str, stream: IO[bytes], kind: str, data: Data) -> Table:

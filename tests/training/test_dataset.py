@@ -79,7 +79,7 @@ def test_held_out_rows_that_were_trained_on_are_dropped(prepared) -> None:
         b_csv=csv_of([("two", "a"), ("new", "b")]),
     )
     assert texts(dataset.held_out) == {"new"}
-    assert (dataset.duplicates, dataset.leaked) == (1, 1)
+    assert (dataset.account.duplicates, dataset.account.leaked) == (1, 1)
 
 
 def test_held_out_rows_with_an_unknown_label_are_rejected(prepared) -> None:

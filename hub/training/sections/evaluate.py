@@ -17,6 +17,13 @@ class Evaluate(Model):
         description="Run held-out rows on the base in int8 too: where the answers are as good, the version "
         "may be served so.",
     )
+    folds: int | None = Field(
+        None,
+        ge=2,
+        le=50,
+        description="Cross-validate: before the training proper, train this many times on parts of the "
+        "training rows and measure on the rest of them.",
+    )
 
 
 class Deploy(Model):

@@ -1,0 +1,90 @@
+"""What became of every row: counts for the manifest, and notes that say where, without its text."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+__all__ = ["Account", "Note", "write_notes"]
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """One thing that was done to a row or found in it.
+
+    `what` is one of: changed, left out, duplicate, near duplicate, conflict, leaked, near leak, pii.
+    """
+
+    source: str
+    line: int
+    what: str
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """Counts of rows, unless said otherwise.
+
+    `changed` goes by key of `data.clean`, and `pii` there means masked. `left_out` goes by reason and covers
+    what the recipe, the format and label hygiene exclude. `conflicts` are training rows that ask what another
+    one with different labels does, `rare` those with a label of too few rows; whether they were left out,
+    `left_out` says. `near_duplicates` and `near_leaked` were found, and dropped only if `near` is "drop".
+    `pii` counts findings by kind.
+    """
+
+    read: int = 0
+    rejected: int = 0
+    changed: Mapping[str, int] = field(default_factory=dict)
+    left_out: Mapping[str, int] = field(default_factory=dict)
+    duplicates: int = 0
+    near: str = "keep"
+    near_duplicates: int = 0
+    conflicts: int = 0
+    rare: int = 0
+    rare_labels: tuple[str, ...] = ()
+    leaked: int = 0
+    near_leaked: int = 0
+    pii: Mapping[str, int] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        return json.loads(json.dumps(asdict(self)))  # type: ignore[no-any-return]
+
+    def lines(self) -> list[str]:
+        """Say in a few short sentences what is not nothing, for people."""
+        left = "left in" if self.near == "report" else "dropped"
+        parts = [
+            _list("Cleaned", self.changed),
+            _list("Left out", self.left_out),
+            _some(self.near_duplicates, f"near duplicates, {left}"),
+            _some(self.near_leaked, f"held-out rows nearly the same as a training row, {left}"),
+            _some(self.conflicts, "rows that another one with different labels contradicts"),
+            _some(self.rare, f"rows with a rare label ({', '.join(self.rare_labels[:5])})"),
+            _list("Personal data", self.pii),
+        ]
+        return [part for part in parts if part]
+
+
+def _some(count: int, what: str) -> str:
+    return f"{count:,} {what}" if count else ""
+
+
+def _list(title: str, counts: Mapping[str, int]) -> str:
+    said = ", ".join(f"{name} {count:,}" for name, count in sorted(counts.items()))
+    return f"{title}: {said}" if said else ""
+
+
+def counted(values: Iterable[str]) -> dict[str, int]:
+    """Count words; the result is sorted by them."""
+    return dict(sorted(Counter(values).items()))
+
+
+def write_notes(notes: Iterable[Note], path: Path) -> None:
+    """Write one JSON object a line: source, line, what, detail."""
+    with path.open("w", encoding="utf-8") as file:
+        for note in notes:
+            file.write(json.dumps(asdict(note), ensure_ascii=False) + "\n")

@@ -1,0 +1,210 @@
+"""Files of translations: gettext PO, and TMX 1.4 (https://www.gala-global.org/tmx-14b)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import IO, Any
+from xml.parsers import expat
+
+from hub.errors import BadData
+from hub.training.rows import LeftRow, RawRow, Row, Table
+
+__all__ = ["po_table", "tmx_table"]
+
+MAX_PO = 256 << 20  # bytes; polib reads a file as a whole
+_COLUMNS = ("source", "target", "context")
+_CHUNK = 1 << 16
+_NATIVE = frozenset({"bpt", "ept", "it", "ph", "ut"})  # hold codes of the document's own format
+_LINE = re.compile(r"\(line (\d+)\)")
+
+
+def po_table(name: str, stream: IO[bytes]) -> Table:
+    """Return the translated messages of a PO file as `source`, `target` and `context` (msgctxt).
+
+    Fuzzy, untranslated and obsolete messages are left out. Of a message with plural forms, each form of a
+    language that has two of them is a row.
+
+    Raises:
+        BadData: it is not UTF-8 or no PO file; the message says the line.
+    """
+    import polib
+
+    raw = stream.read(MAX_PO + 1)
+    if len(raw) > MAX_PO:
+        raise BadData(f"{name}: has more than {MAX_PO >> 20} MiB. Divide it.")
+    try:
+        text = raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        raise BadData(f"{name}:{line}: is not UTF-8 text. Convert it: msgconv --to-code=UTF-8.") from None
+    if not text.strip():
+        return Table(name, _COLUMNS, iter(()))
+    try:
+        # A text without a line break would be taken for a path, and read.
+        messages = polib.pofile(f"{text}\n", encoding="utf-8")
+    except (OSError, UnicodeDecodeError, ValueError, IndexError) as error:
+        found = _LINE.search(str(error))
+        raise BadData(f"{name}{f':{found[1]}' if found else ''}: is not a PO file.") from None
+    return Table(name, _COLUMNS, (row for entry in messages for row in _po_rows(entry)))
+
+
+def _po_rows(entry: Any) -> Iterator[Row]:
+    line = entry.linenum or 1
+    if entry.obsolete:
+        yield LeftRow(line, "obsolete message")
+    elif entry.fuzzy:
+        yield LeftRow(line, "fuzzy message")
+    elif not entry.translated():
+        yield LeftRow(line, "untranslated message")
+    elif not entry.msgid_plural:
+        yield RawRow(line, _pair(entry.msgid, entry.msgstr, entry))
+    elif len(entry.msgstr_plural) == 2:
+        yield RawRow(line, _pair(entry.msgid, entry.msgstr_plural[0], entry))
+        yield RawRow(line, _pair(entry.msgid_plural, entry.msgstr_plural[1], entry))
+    else:
+        yield LeftRow(line, "message with other than two plural forms")
+
+
+def _pair(source: str, target: str, entry: Any) -> dict[str, Any]:
+    return {"source": source, "target": target, "context": entry.msgctxt}
+
+
+def tmx_table(name: str, stream: IO[bytes], languages: tuple[str, str] | None) -> Table:
+    """Return the translation units of a TMX file as `source` and `target`.
+
+    `languages` are codes such as `en` or `pt-BR`; `en` also takes `en-GB`. Without them a unit is read if it
+    has two languages, one being the header's `srclang`. A unit that lacks one is left out. The codes are
+    columns, too.
+
+    Raises:
+        BadData: it is no TMX, or it has entities of its own, which are refused; the message says the line.
+    """
+    return Table(name, None, _tmx_rows(name, stream, languages))
+
+
+def _tmx_rows(name: str, stream: IO[bytes], languages: tuple[str, str] | None) -> Iterator[Row]:
+    reader = _Tmx()
+    rows = 0
+    while True:
+        chunk = stream.read(_CHUNK)
+        try:
+            reader.parser.Parse(chunk, not chunk)
+        except expat.ExpatError as error:
+            reason = expat.ErrorString(error.code)
+            raise BadData(f"{name}:{error.lineno}: is not well-formed XML: {reason}.") from None
+        except _Refused as error:
+            raise BadData(f"{name}:{reader.parser.CurrentLineNumber}: {error}") from None
+        for unit in reader.take():
+            rows += isinstance(row := _tmx_row(unit, languages, reader.srclang), RawRow)
+            yield row
+        if not chunk:
+            break
+    if not rows and reader.languages:
+        pair = " and ".join(languages) if languages else f"{reader.srclang or '(no srclang)'} and another"
+        raise BadData(
+            f"{name}: no unit has the languages {pair}. There is: {', '.join(sorted(reader.languages))}. Say "
+            "which with data.columns, such as {source: en, target: fr}."
+        )
+
+
+@dataclass(slots=True)
+class _Unit:
+    line: int
+    texts: dict[str, str] = field(default_factory=dict)
+
+
+class _Refused(Exception):
+    """What stands in the file is not to be read; the message says what."""
+
+
+class _Tmx:
+    """Gathers units from expat's events; entities and anything outside the file are refused."""
+
+    def __init__(self) -> None:
+        self.parser = expat.ParserCreate()
+        self.parser.buffer_text = True
+        self.parser.StartElementHandler = self._start
+        self.parser.EndElementHandler = self._end
+        self.parser.CharacterDataHandler = self._text
+        self.parser.EntityDeclHandler = self._entity
+        self.parser.ExternalEntityRefHandler = self._reference
+        self.parser.SkippedEntityHandler = self._entity
+        self.parser.SetParamEntityParsing(expat.XML_PARAM_ENTITY_PARSING_NEVER)
+        self.srclang = ""
+        self.languages: set[str] = set()
+        self._units: list[_Unit] = []
+        self._unit: _Unit | None = None
+        self._language = ""
+        self._segment: list[str] | None = None
+        self._native = 0
+        self._depth = 0
+
+    def take(self) -> list[_Unit]:
+        """Return the units that have ended since."""
+        done, self._units = self._units, []
+        return done
+
+    def _entity(self, *declared: Any) -> None:
+        raise _Refused("uses an entity of its own, which TMX does not need and this program does not read.")
+
+    def _reference(self, *named: Any) -> int:
+        self._entity()
+        return 0
+
+    def _start(self, tag: str, attributes: Mapping[str, str]) -> None:
+        if self._depth == 0 and tag != "tmx":
+            raise _Refused(f"is not TMX: its first element is {tag[:40]!r}.")
+        self._depth += 1
+        if tag == "header":
+            self.srclang = attributes.get("srclang", "").lower()
+        elif tag == "tu":
+            self._unit = _Unit(self.parser.CurrentLineNumber)
+        elif tag == "tuv":
+            self._language = (attributes.get("xml:lang") or attributes.get("lang") or "").lower()
+        elif tag == "seg":
+            self._segment = []
+        elif tag in _NATIVE:
+            self._native += 1
+
+    def _text(self, text: str) -> None:
+        if self._segment is not None and not self._native:
+            self._segment.append(text)
+
+    def _end(self, tag: str) -> None:
+        self._depth -= 1
+        if tag in _NATIVE:
+            self._native -= 1
+        elif tag == "seg" and self._unit and self._segment is not None:
+            self._unit.texts.setdefault(self._language, "".join(self._segment))
+            self.languages.add(self._language or "(none)")
+            self._segment = None
+        elif tag == "tu" and self._unit:
+            self._units.append(self._unit)
+            self._unit = None
+
+
+def _tmx_row(unit: _Unit, languages: tuple[str, str] | None, srclang: str) -> RawRow | LeftRow:
+    if languages:
+        source, target = (_in_language(unit.texts, language) for language in languages)
+        names = languages
+    else:
+        source = _in_language(unit.texts, srclang)
+        others = [text for code, text in unit.texts.items() if code != srclang]
+        target = others[0] if len(unit.texts) == 2 and len(others) == 1 else None
+        names = ("source", "target")
+    if source is None or target is None:
+        return LeftRow(unit.line, "unit without the two languages")
+    pair = {"source": source, "target": target, names[0]: source, names[1]: target}
+    return RawRow(unit.line, {**unit.texts, **pair})
+
+
+def _in_language(texts: Mapping[str, str], language: str) -> str | None:
+    wanted = language.lower().replace("_", "-")
+    exact = texts.get(wanted)
+    if exact is not None or not wanted:
+        return exact
+    return next(
+        (text for code, text in texts.items() if code.replace("_", "-").startswith(f"{wanted}-")), None
+    )

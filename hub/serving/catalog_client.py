@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Unpack
 
 from pydantic import BaseModel
 from pydantic_core import to_json
@@ -13,18 +13,20 @@ from pydantic_core import to_json
 from hub.config import Settings
 from hub.errors import HubError
 from hub.registry.host import Registry
-from hub.serving.client import Json, whoami
+from hub.serving.client import Json, Tried, whoami
 from hub.serving.describe import (
     describe_deployment,
     describe_move,
+    describe_past,
     describe_plugins,
     describe_replica,
     describe_task,
 )
 from hub.serving.parsing import parse_call
-from hub.serving.residency import read_weights
+from hub.serving.reading import read_weights
 from hub.serving.routes import by_name
 from hub.serving.runtime import SCRATCH, Runtime
+from hub.serving.trial import Trial, promoted, rolled_back
 from hub.store.records import Version
 from hub.store.replicas import Replicas
 from hub.store.store import Store
@@ -49,17 +51,39 @@ class CatalogClient:
     def __exit__(self, *error: object) -> None:
         if self._local:
             self._local.close()
+        self._store.catalog.close()
 
-    def deploy(self, deployment: str, ref: str, why: str = "") -> Json:
+    def deploy(self, deployment: str, ref: str, why: str = "", **trial: Unpack[Tried]) -> Json:
         version = self._store.get(ref)
+        tried = Trial.of(trial.get("canary"), trial.get("shadow", False), trial.get("guard"))
+        if tried is None:
+            self._check(version)
+            return describe_move(self._store.deploy(deployment, version.ref, by=whoami(), why=why))
+        tried.check(self._store, deployment, version)
         self._check(version)
-        return describe_move(self._store.deploy(deployment, version.ref, by=whoami(), why=why))
+        return describe_move(tried.begin(self._store, deployment, version, by=whoami(), why=why))
+
+    def promote(self, deployment: str, why: str = "") -> Json:
+        current = self._store.deployment(deployment)
+        self._check(promoted(current))
+        moved = self._store.promote(deployment, by=whoami(), why=why, seen=current.generation)
+        return describe_move(moved)
 
     def rollback(self, deployment: str, why: str = "") -> Json:
         current = self._store.deployment(deployment)
-        if current.previous:
-            self._check(current.previous)
-        return describe_move(self._store.rollback(deployment, by=whoami(), why=why))
+        self._check(rolled_back(current))
+        moved = self._store.rollback(deployment, by=whoami(), why=why, seen=current.generation)
+        return describe_move(moved)
+
+    def undeploy(self, deployment: str, why: str = "") -> Json:
+        self._store.undeploy(deployment, by=whoami(), why=why)
+        return {"name": deployment, "removed": True}
+
+    def deployments(self) -> list[Json]:
+        return [describe_deployment(deployment) for deployment in self._store.deployments()]
+
+    def history(self, deployment: str) -> list[Json]:
+        return [describe_past(move) for move in self._store.history(deployment)]
 
     def deployment(self, name: str) -> Json:
         deployment = self._store.deployment(name)
@@ -81,7 +105,7 @@ class CatalogClient:
             "server": None,
             "generation": None,
             **self.replicas(),
-            "deployments": [describe_deployment(deployment) for deployment in self._store.deployments()],
+            "deployments": self.deployments(),
             "failures": [],
             "engines": [],
             "plugins": describe_plugins(self._registry),

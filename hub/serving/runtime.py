@@ -14,7 +14,7 @@ from uuid import uuid4
 from hub.config import Settings
 from hub.errors import HubError, NotReady
 from hub.registry.host import Registry
-from hub.serving.describe import describe_plugins, describe_replica
+from hub.serving.describe import describe_plugins, describe_replica, describe_slots
 from hub.serving.lanes import Lane, Lanes
 from hub.serving.meter import Meter, NoMeter
 from hub.serving.observe import NoObserver, Observer
@@ -176,6 +176,7 @@ class Runtime:
             "deployments": routes.describe(),
             "failures": [asdict(failure) for failure in _failures(parts)],
             "engines": [_lane_status(lane) for lane in parts.lanes.all()],
+            "loads": parts.residency.describe(),
             "plugins": describe_plugins(self.registry),
         }
 
@@ -231,7 +232,9 @@ class Runtime:
         store = Store.of(settings)
         pipeline = Pipeline(settings.limits, loop, self.observer)
         lanes = Lanes(store.bases, settings, deliver=pipeline.forwarded, meter=meter)
-        residency = Residency(lanes, meter, settings.home / SCRATCH, store.fetch)
+        residency = Residency(
+            lanes, meter, settings.home / SCRATCH, store.fetch, timeout_s=settings.serve.load_timeout_s
+        )
         router = Router(residency)
         reconciler = Reconciler(
             store,
@@ -278,9 +281,7 @@ class Runtime:
     def _move(self, version: Version, move: Callable[[], Deployment]) -> Moved:
         parts = self._ready()
         began = time.perf_counter()
-        parts.reconciler.prepare(version)  # may take long, and others' moves go live meanwhile
-        with parts.reconciler.moving():
-            parts.reconciler.prepare(version)
+        with parts.reconciler.prepared(version), parts.reconciler.moving():  # others move while it loads
             prepared = time.perf_counter()
             deployment = move()
             parts.reconciler.converge()
@@ -294,6 +295,7 @@ def _close(parts: _Parts) -> None:
     parts.residency.close()
     parts.lanes.close()
     parts.pipeline.close()
+    parts.store.catalog.close()
 
 
 def _failures(parts: _Parts) -> list[Failure]:
@@ -316,11 +318,5 @@ def _lane_status(lane: Lane) -> dict[str, Any]:
         "fingerprint": lane.base.fingerprint,
         "engine": asdict(lane.engine.info()),
         "queued_rows": lane.batcher.waiting,
-        "slots": {
-            "capacity": lane.slots.capacity,
-            "resident": [
-                {"sha256": view.key, "slot": view.slot, "state": str(view.state), "leases": view.leases}
-                for view in lane.slots.view()
-            ],
-        },
+        "slots": describe_slots(lane.slots),
     }

@@ -16,9 +16,10 @@ import pytest
 from hub.config import Settings, find_home, load_settings
 from hub.registry.host import Registry
 from hub.serving.lanes import Lane
+from hub.serving.observe import Observation, Observer
 from hub.serving.routes import by_name
 from hub.serving.runtime import Runtime
-from hub.store.records import Version
+from hub.store.records import Deployment, Version
 from hub.store.store import Store
 from hub.testing.homes import FakeHome
 
@@ -50,24 +51,26 @@ def add(home: FakeHome) -> Callable[..., Version]:
 class Harness:
     """A started runtime, asked from ordinary threads."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(
+        self, settings: Settings, url: str | None = None, observer: Observer | None = None
+    ) -> None:
         self.loop = asyncio.new_event_loop()
         self.thread = threading.Thread(target=self.loop.run_forever, daemon=True)
         self.thread.start()
-        self.runtime = Runtime(settings, Registry.of(settings))
-        self.runtime.start(self.loop).join()
+        self.runtime = Runtime(settings, Registry.of(settings), observer=observer)
+        self.runtime.start(self.loop, url).join()
 
-    def ask(self, name: str, *texts: str) -> Answered:
-        return self.submit(name, *texts).result(30)
+    def ask(self, name: str, *texts: str, key: str = "") -> Answered:
+        return self.submit(name, *texts, key=key).result(30)
 
-    def submit(self, name: str, *texts: str) -> Future[Answered]:
-        return asyncio.run_coroutine_threadsafe(self._ask(name, texts), self.loop)
+    def submit(self, name: str, *texts: str, key: str = "") -> Future[Answered]:
+        return asyncio.run_coroutine_threadsafe(self._ask(name, texts, key), self.loop)
 
-    async def _ask(self, name: str, texts: Sequence[str]) -> Answered:
-        with await self.runtime.router.admit(by_name(name)) as admission:
+    async def _ask(self, name: str, texts: Sequence[str], key: str) -> Answered:
+        with await self.runtime.router.admit(by_name(name), key) as admission:
             model = admission.route.task.request
             requests = [model.model_construct(text=text) for text in texts]
-            answers = await self.runtime.pipeline.run(admission, requests)
+            answers = await self.runtime.pipeline.run(admission, requests, request_id="r-1")
             return Answered(str(admission.version.ref), answers.items)
 
     @property
@@ -101,14 +104,41 @@ class Answered:
         return item.scores
 
 
+class Watching:
+    """An observer that keeps what it hears."""
+
+    def __init__(self) -> None:
+        self.seen: list[Observation] = []
+        self.wanted = True
+
+    def wants(self, deployment: Deployment) -> bool:
+        return self.wanted
+
+    def observe(self, seen: Observation) -> None:
+        self.seen.append(seen)
+
+
+@pytest.fixture
+def watching() -> Watching:
+    return Watching()
+
+
 @pytest.fixture
 def start(home: FakeHome) -> Iterator[Callable[..., Harness]]:
-    """Start a runtime on the fake engine; flags are those of `serve`, or limits given as a mapping."""
+    """Start a runtime on the fake engine; flags are those of `serve`, or limits given as a mapping.
+
+    With a `url` it is a server's, which other replicas see.
+    """
     started: list[Harness] = []
 
-    def build(limits: dict[str, Any] | None = None, **serve: Any) -> Harness:
+    def build(
+        limits: dict[str, Any] | None = None,
+        url: str | None = None,
+        observer: Observer | None = None,
+        **serve: Any,
+    ) -> Harness:
         flags = {"serve": {"engine": "fake", "slots": 4, "poll_ms": 20} | serve, "limits": limits or {}}
-        started.append(Harness(load_settings(flags=flags)))
+        started.append(Harness(load_settings(flags=flags), url, observer))
         return started[-1]
 
     yield build

@@ -12,6 +12,7 @@ transformers: neither an engine of ours nor PEFT takes part.
 from __future__ import annotations
 
 import json
+import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -24,11 +25,38 @@ import numpy.typing as npt
 if TYPE_CHECKING:
     from hub.bases.base import Base
 
-__all__ = ["LABELS", "SETTINGS", "TOLERANCE", "Content", "Oracle", "Truth", "draw", "number_of", "save"]
+__all__ = [
+    "LABELS",
+    "SETTINGS",
+    "TOLERANCE",
+    "Content",
+    "Oracle",
+    "Truth",
+    "draw",
+    "number_of",
+    "save",
+    "short_texts",
+]
 
 Array = npt.NDArray[np.float32]
 Scores = Mapping[str, float]
 
+WORDS = (
+    "the",
+    "a",
+    "is",
+    "was",
+    "this",
+    "that",
+    "good",
+    "bad",
+    "great",
+    "poor",
+    "film",
+    "book",
+    "plot",
+    "not",
+)
 BITS, PROBES = 16, 16
 LABELS = tuple(f"bit_{n}" for n in range(BITS)) + tuple(f"probe_{n}" for n in range(PROBES))
 SETTINGS = {"multi_label": True}
@@ -133,17 +161,17 @@ class Truth:
 
 def draw(oracle: Oracle, number: int) -> Content:
     """Draw a content: all from its number, which is below 2 ** BITS."""
-    random = np.random.default_rng(number)
+    chance = np.random.default_rng(number)
     suffixes, rank, strength = WAYS[number % len(WAYS)]
     loras = {
-        name: _lora(random, weight, rank, strength)
+        name: _lora(chance, weight, rank, strength)
         for name, weight in oracle.layers.items()
         if suffixes is None or name.rpartition(".")[2] in suffixes
     }
     usual = oracle.bare.mean(axis=0)  # [H]
-    bits = random.standard_normal((BITS, len(usual)), dtype=np.float32)
+    bits = chance.standard_normal((BITS, len(usual)), dtype=np.float32)
     bits /= np.abs(bits).sum(axis=1, keepdims=True)  # pooled states are within 1: no more than 1 is added
-    probes = random.standard_normal((PROBES, len(usual)), dtype=np.float32)
+    probes = chance.standard_normal((PROBES, len(usual)), dtype=np.float32)
     probes *= PROBE_SPREAD / np.linalg.norm(usual)
     signs = np.array([1 if number >> bit & 1 else -1 for bit in range(BITS)])
     bias = np.concatenate([BIT_BIAS * signs, -probes @ usual]).astype(np.float32)
@@ -175,6 +203,14 @@ def save(content: Content, folder: Path) -> Path:
     return folder
 
 
+def short_texts(chance: random.Random, count: int) -> list[str]:
+    """Draw different texts of a few words that every BERT vocabulary has whole."""
+    texts: dict[str, None] = {}
+    while len(texts) < count:
+        texts[" ".join(chance.sample(WORDS, chance.randint(3, 8)))] = None
+    return list(texts)
+
+
 def number_of(scores: Scores) -> int:
     """Read the number that an answer spells."""
     return sum(1 << bit for bit in range(BITS) if scores[f"bit_{bit}"] > 0.5)
@@ -185,9 +221,9 @@ def _distance(got: Array, want: Array) -> Array:
     return np.asarray(np.sqrt(np.square(got - want)[..., BITS:].mean(axis=-1)))
 
 
-def _lora(random: np.random.Generator, weight: Array, rank: int, strength: float) -> tuple[Array, Array]:
+def _lora(chance: np.random.Generator, weight: Array, rank: int, strength: float) -> tuple[Array, Array]:
     rows, columns = weight.shape
-    a = random.standard_normal((rank, columns), dtype=np.float32)
-    b = random.standard_normal((rows, rank), dtype=np.float32)
+    a = chance.standard_normal((rank, columns), dtype=np.float32)
+    b = chance.standard_normal((rows, rank), dtype=np.float32)
     b *= strength * np.linalg.norm(weight) / np.linalg.norm(b @ a)
     return a, b

@@ -1,4 +1,4 @@
-"""The home under test: its adapters on disk, and a process that imports and removes versions beside the server."""
+"""The home under test: its adapters on disk, and a process that stores and removes versions."""
 
 from __future__ import annotations
 

@@ -64,7 +64,9 @@ class Judge:
                 if fault := self.fault(answer):
                     verdicts.wrong[fault] += 1
             if (problem := failure or fault) and len(verdicts.examples) < 20:
-                verdicts.examples.append(f"{answer.deployment} {answer.ref}: {problem}; {answer.body[:300]!r}")
+                verdicts.examples.append(
+                    f"{answer.deployment} {answer.ref}: {problem}; {answer.body[:300]!r}"
+                )
         return verdicts
 
     def failure(self, answer: Answer) -> str | None:

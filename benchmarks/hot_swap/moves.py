@@ -1,4 +1,4 @@
-"""Deploys, rollbacks, re-imports and deletions, one after the other on every deployment, and a log of them."""
+"""Deploys, rollbacks, re-imports and deletions, never two at once of one deployment, and a log of them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 import math
 import random
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,8 @@ class Move:
     returned: float
     problem: str = ""
     resident: bool = False
+    prepare_ms: float = 0.0  # as the server says
+    swap_ms: float = 0.0
 
 
 @dataclass
@@ -81,20 +83,19 @@ class Mover:
 
     async def run(self, seconds: float) -> None:
         """Move for so long, then let what is under way end and create again what was deleted."""
-        running: set[asyncio.Task[None]] = set()
         began = time.perf_counter()
-        for turn in range(int(seconds * self._rate)):
-            await asyncio.sleep(max(0.0, began + turn / self._rate - time.perf_counter()))
-            while len(running) >= AT_ONCE:
-                _, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
-            running = {task for task in running if not task.done()}
-            if tenant := self._next():
-                running.add(self._start(tenant))
-        if running:
-            await asyncio.wait(running)
+        free = asyncio.Semaphore(AT_ONCE)
+        async with asyncio.TaskGroup() as group:
+            for turn in range(int(seconds * self._rate)):
+                await asyncio.sleep(max(0.0, began + turn / self._rate - time.perf_counter()))
+                async with free:
+                    pass
+                if tenant := self._next():
+                    tenant.busy = True
+                    group.create_task(self._move(tenant, free))
         for tenant in self._tenants:
             if tenant.stable is None:
-                await self._start(tenant)
+                await self._move(tenant, free)
 
     def _next(self) -> _Tenant | None:
         idle = [tenant for tenant in self._tenants if not tenant.busy]
@@ -104,18 +105,18 @@ class Mover:
         there = [tenant for tenant in idle if tenant.stable]
         return due[0] if due else self._chance.choice(there) if there else None
 
-    def _start(self, tenant: _Tenant) -> asyncio.Task[None]:
-        tenant.busy = True
-        task = asyncio.create_task(self._move(tenant))
-        task.add_done_callback(lambda _: setattr(tenant, "busy", False))
-        return task
+    async def _move(self, tenant: _Tenant, free: asyncio.Semaphore) -> None:
+        async with free:
+            await self._choose(tenant)
+        tenant.busy = False
 
-    async def _move(self, tenant: _Tenant) -> None:
+    async def _choose(self, tenant: _Tenant) -> None:
         if tenant.stable is None:
             await self._reimport(tenant, "create")
             return
         (kind,) = self._chance.choices(KINDS, WEIGHTS)
-        if kind == "deploy" and (spare := tenant.spare()):
+        spare = tenant.spare()
+        if kind == "deploy" and spare:
             await self._deploy(tenant, kind, self._chance.choice(spare))
         elif kind == "rollback" and tenant.previous:
             await self._rollback(tenant, tenant.previous)
@@ -127,12 +128,11 @@ class Mover:
     async def _reimport(self, tenant: _Tenant, kind: str) -> None:
         """Store a content that is not there as the next version of the same name, and deploy it."""
         new = [number for number in tenant.adapters if number not in tenant.stored]
-        if not new:
+        if not new:  # then one that was there before comes back, with a new number
             old = self._chance.choice(tenant.spare())
             new = [number for number, live in tenant.stored.items() if live == old]
             del tenant.stored[new[0]]
             await self._importer.remove([old.ref])
-            new = [number for number in tenant.adapters if number not in (*tenant.stored, new[0])] or new
         number = self._chance.choice(new)
         live = await self._importer.store(tenant.name, tenant.adapters[number])
         self._home.truth.stored(live.sha256, number)
@@ -165,7 +165,7 @@ class Mover:
     ) -> bool:
         sent = time.perf_counter()
         self._timeline.sent(tenant.name, live, sent)
-        problem = ""
+        problem, told = "", {}
         try:
             reply = await self._ask(data)
             told = reply.json()
@@ -175,7 +175,8 @@ class Mover:
             problem = repr(error)
         returned = time.perf_counter()
         self._timeline.returned(tenant.name, returned, moved=not problem)
-        self.log.append(Move(kind, tenant.name, sent, returned, problem, resident))
+        times = told.get("prepare_ms") or 0.0, told.get("swap_ms") or 0.0
+        self.log.append(Move(kind, tenant.name, sent, returned, problem, resident, *times))
         return not problem
 
     async def _resident(self) -> set[str]:

@@ -36,7 +36,7 @@ class Plan:
     period_s: float = 3.0
     clients: int = 32
     deployments: int = 40
-    contents: int = 4  # that a deployment ever has
+    contents: int = 3  # that a deployment ever has
     slots: int = 16
     rate: float = 6.0  # moves a second
     engine: str = "auto"

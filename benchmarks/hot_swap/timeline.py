@@ -48,6 +48,4 @@ class Timeline:
 
     def allowed(self, name: str, asked: float, answered: float) -> set[Live | None]:
         """Return all that may have answered a request sent and answered at these times."""
-        return {
-            span.live for span in self._spans[name] if span.since <= answered and asked <= span.until
-        }
+        return {span.live for span in self._spans[name] if span.since <= answered and asked <= span.until}

@@ -51,9 +51,7 @@ def add(home: FakeHome) -> Callable[..., Version]:
 class Harness:
     """A started runtime, asked from ordinary threads."""
 
-    def __init__(
-        self, settings: Settings, url: str | None = None, observer: Observer | None = None
-    ) -> None:
+    def __init__(self, settings: Settings, url: str | None = None, observer: Observer | None = None) -> None:
         self.loop = asyncio.new_event_loop()
         self.thread = threading.Thread(target=self.loop.run_forever, daemon=True)
         self.thread.start()

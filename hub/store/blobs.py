@@ -6,7 +6,6 @@ import re
 import threading
 from collections.abc import Mapping
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -65,12 +64,12 @@ class Blobs:
             self._write(sha256, name, files[name])
 
     def holds(self, sha256: str, sizes: Mapping[str, int]) -> bool:
-        """Tell whether the content exists, with files of these sizes."""
+        """Tell whether the content exists whole; files named in `sizes` have to be of that size."""
         try:
-            self._do("info", sha256, MARKER)
-            return all(self._do("info", sha256, name)["size"] == size for name, size in sizes.items())
+            found = {name: self._do("info", sha256, name)["size"] for name in (MARKER, *DATA)}
         except FileNotFoundError:
             return False
+        return found.items() >= sizes.items()
 
     def get(self, sha256: str, folder: Path) -> None:
         """Download the two adapter files; the caller compares the hash.
@@ -97,15 +96,6 @@ class Blobs:
         with suppress(OSError, NotImplementedError):
             fs, root = self._open()
             fs.rmdir(f"{root}/{sha256}")
-
-    def written_since(self, sha256: str, age_s: float) -> bool:
-        """Tell whether a file of the content was written in the last `age_s` seconds."""
-        since = datetime.now(UTC) - timedelta(seconds=age_s)
-        for name in (*DATA, MARKER):
-            with suppress(FileNotFoundError):
-                if self._do("modified", sha256, name) > since:
-                    return True
-        return False
 
     def names(self) -> list[str]:
         """List the contents, whole or half."""
@@ -144,7 +134,7 @@ class Blobs:
         """Call the file system; FileNotFoundError is for the caller to judge."""
         try:
             fs, root = self._open()
-            if fs.async_impl and method != "modified":  # that one is a plain method over there
+            if fs.async_impl:
                 options["timeout"] = limit_s
             given = () if data is None else (data,)
             return getattr(fs, method)("/".join((root, *path)), *given, **options)

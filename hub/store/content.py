@@ -12,7 +12,6 @@ import tempfile
 import time
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
-from itertools import islice
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -27,8 +26,8 @@ from hub.store.weights import CONFIG_FILE, WEIGHTS_FILE, find_weights, read_conf
 __all__ = ["Contents", "content_hash"]
 
 _INCOMING = ".incoming-"
+_NOTE = ".unsettled-"
 _ORPHAN_AGE = 3600.0  # seconds that something without a catalog row is left alone
-_SWEPT = 16  # most contents taken from the URL at once
 
 
 class Contents:
@@ -136,16 +135,20 @@ class Contents:
             if stray and path.is_dir() and path.stat().st_mtime < oldest:
                 shutil.rmtree(path, ignore_errors=True)
 
-    def unused(self, used: Collection[str]) -> list[str]:
-        """Return some contents at the URL that no row names, and that nobody is about to name.
+    def note(self, sha256: str) -> None:
+        """With a URL, remember that a content there and its rows are about to differ for a while."""
+        if self.blobs:
+            (self.folder / f"{_NOTE}{sha256}").touch()
 
-        A crash leaves one between its upload and its row, or between its row's removal and its own.
-        """
-        if self.blobs is None:
-            return []
-        blobs = self.blobs
-        strays = (name for name in blobs.names() if name not in used)
-        return list(islice((name for name in strays if not blobs.written_since(name, _ORPHAN_AGE)), _SWEPT))
+    def settled(self, sha256: str) -> None:
+        """Forget the note: the rows and the URL agree again."""
+        (self.folder / f"{_NOTE}{sha256}").unlink(missing_ok=True)
+
+    def unsettled(self) -> list[str]:
+        """Return what was noted long ago: a crash, or a URL out of reach, came in between."""
+        oldest = time.time() - _ORPHAN_AGE
+        notes = [path for path in self.folder.glob(f"{_NOTE}*") if path.stat().st_mtime < oldest]
+        return [path.name.removeprefix(_NOTE) for path in notes]
 
     def withdraw(self, sha256: str) -> None:
         """With a URL, remove a content there; call in a write transaction that saw no row name it."""

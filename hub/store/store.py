@@ -100,12 +100,16 @@ class Store(Deployments):
             if check:
                 check(files, serving)
             sha256, files_at = content_hash(private, serving), private
+            self.contents.note(sha256)
             for _ in range(_TRIES):
                 self.contents.publish(files_at, sha256, manifest)
                 with self.contents.lock:
                     files_at = self.contents.place(private, sha256, manifest)
-                    if version := self._record(name, sha256, manifest):
-                        return version
+                    version = self._record(name, sha256, manifest)
+                if version:
+                    self.contents.settled(sha256)
+                    self._settle()
+                    return version
         raise Conflict(f"The files of {name!r} were removed while they were stored. Try again.")
 
     def versions(self, name: str | None = None) -> list[Version]:
@@ -136,13 +140,14 @@ class Store(Deployments):
                 row = self._find(session, ref)
                 version = self._version_of(row)
                 _refuse_if_deployed(session, row)
+                self.contents.note(version.sha256)
                 session.delete(row)
                 session.flush()
                 shared = session.scalar(select(VersionRow.id).where(VersionRow.sha256 == row.sha256).limit(1))
             if shared is None:
                 self.contents.discard(version.sha256)
-        if shared is None:
-            self._withdraw(version.sha256)
+        if self.contents.blobs:
+            self._settle(version.sha256)
         return version
 
     def fetch(self, version: Version) -> Path:
@@ -234,7 +239,7 @@ class Store(Deployments):
             if same is not None:
                 return self._version_of(same)
             # The lock of `contents` holds for one machine; the catalog has one writer on all of them. What
-            # is there now stays until this row is seen: see _withdraw.
+            # is there now stays until this row is seen: see _settle.
             if not self.contents.is_published(sha256):
                 return None
             adapter = session.get(AdapterRow, name) or AdapterRow(name=name, last_number=0)
@@ -252,25 +257,22 @@ class Store(Deployments):
             session.flush()
             return self._version_of(row)
 
-    def _withdraw(self, sha256: str) -> None:
-        """Remove from the store's URL a content that has lost its last row, and some that a crash left.
+    def _settle(self, *unused: str) -> None:
+        """Remove from the store's URL contents that have lost their last row, or never got one in a crash.
 
         Only within a write transaction that sees no row name the content. So an add of the same content,
         from any machine, either wrote its row before, and the content stays, or finds it gone when it
-        looks in its own write transaction, and uploads it again. A crash or a failure in here leaves a
-        content that nobody names, for a later call.
+        looks in its own write transaction, and uploads it again. Only what this home noted is removed:
+        of other things that lie there the catalog knows nothing.
         """
-        if self.contents.blobs is None:
-            return
         try:
-            with self.catalog.read() as session:
-                used = set(session.scalars(select(VersionRow.sha256)))
-            for stray in {sha256, *self.contents.unused(used)}:
+            for sha256 in {*unused, *self.contents.unsettled()}:
                 with self.catalog.write() as session:
-                    if session.scalar(select(VersionRow.id).filter_by(sha256=stray).limit(1)) is None:
-                        self.contents.withdraw(stray)
+                    if session.scalar(select(VersionRow.id).filter_by(sha256=sha256).limit(1)) is None:
+                        self.contents.withdraw(sha256)
+                self.contents.settled(sha256)
         except SourceUnavailable as error:
-            log.warning("Files that no version has any more stay for now, until a removal after. %s", error)
+            log.warning("Files that no version has any more stay until a later add or removal. %s", error)
 
     def _sweep(self) -> None:
         with self.contents.try_lock() as held:

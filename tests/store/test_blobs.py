@@ -31,6 +31,10 @@ class Crash(BaseException):
     """Ends a process, as far as the code under test can tell."""
 
 
+def crash(*given, **options) -> None:
+    raise Crash
+
+
 @pytest.fixture
 def place(tmp_path: Path) -> Path:
     """The folder behind the URL that the homes share."""
@@ -64,7 +68,7 @@ def intact(version, folder: Path) -> bool:
 
 
 def cached(store: Store) -> set[str]:
-    return {path.name for path in store.contents.folder.iterdir()} - {".lock"}
+    return {path.name for path in store.contents.folder.iterdir() if not path.name.startswith(".")}
 
 
 def at(place: Path) -> set[str]:
@@ -223,18 +227,44 @@ def test_files_that_are_gone_already_do_not_stop_a_removal(here, place, peft_fol
     assert (here.versions(), at(place)) == ([], set())
 
 
-def test_a_removal_sweeps_what_crashes_left_long_ago(here, there, place, peft_folder, serving) -> None:
-    for name in ("1" * 64, "2" * 64):
-        (place / name).mkdir()
-        (place / name / WEIGHTS).write_bytes(b"half")
-    (place / "other").mkdir()
+@pytest.mark.parametrize("what", ["an add", "a removal"])
+def test_what_a_crash_left_at_the_url_goes_later_with_an_add_or_a_removal(
+    here, place, peft_folder, serving, monkeypatch, what: str
+) -> None:
     kept = here.add("y", peft_folder(2), serving, origin="trained")
-    for path in place.iterdir():
-        if path.name != "2" * 64:
-            age(path)
-    here.add("x", peft_folder(1), serving, origin="trained")
-    there.remove("x@1")
-    assert at(place) == {kept.sha256, "2" * 64, "other"}
+    (place / ("1" * 64)).mkdir()
+    (place / ("1" * 64) / WEIGHTS).write_bytes(b"of somebody else")
+    if what == "an add":
+        with monkeypatch.context() as patch, pytest.raises(Crash):
+            patch.setattr(here, "_record", crash)
+            here.add("x", peft_folder(1), serving, origin="trained")
+    else:
+        here.add("x", peft_folder(1), serving, origin="trained")
+        with monkeypatch.context() as patch, pytest.raises(Crash):
+            patch.setattr(here, "_settle", crash)
+            here.remove("x@1")
+    left = at(place) - {kept.sha256, "1" * 64}
+    assert (len(left), [str(version.ref) for version in here.versions()]) == (1, ["y@1"])
+    here.remove(here.add("z", peft_folder(3), serving, origin="trained").ref)
+    assert at(place) >= left  # the process that was stopped might run on
+    for note in here.contents.folder.glob(".unsettled-*"):
+        os.utime(note, (time.time() - 7200,) * 2)
+    here.add("z", peft_folder(3), serving, origin="trained")
+    assert at(place) == {kept.sha256, "1" * 64, here.get("z").sha256}
+    assert list(here.contents.folder.glob(".unsettled-*")) == []
+
+
+def test_what_a_crash_left_stays_if_a_version_has_it_by_then(
+    here, there, place, peft_folder, serving, monkeypatch
+) -> None:
+    with monkeypatch.context() as patch, pytest.raises(Crash):
+        patch.setattr(here, "_record", crash)
+        here.add("x", peft_folder(1), serving, origin="trained")
+    for note in here.contents.folder.glob(".unsettled-*"):
+        os.utime(note, (time.time() - 7200,) * 2)
+    version = there.add("x", peft_folder(1), serving, origin="trained")
+    here.add("y", peft_folder(2), serving, origin="trained")
+    assert intact(version, place / version.sha256)
 
 
 def removed_after(store: Store, monkeypatch, times: int) -> None:
@@ -306,6 +336,7 @@ def test_a_removal_that_cannot_reach_the_url_removes_the_version(
     here.remove("x@1")
     assert here.versions() == []
     assert "Permission denied" in caplog.text
+    assert here.add("y", peft_folder(2), serving, origin="trained").number == 1
 
 
 def test_the_url_is_a_setting(monkeypatch: pytest.MonkeyPatch, place: Path) -> None:

@@ -28,6 +28,7 @@ class _Instruments:
     resident: Gauge
     capacity: Gauge
     load_seconds: Histogram
+    evictions: Counter
     swaps: Counter
 
 
@@ -57,6 +58,7 @@ def _instruments() -> _Instruments:
         load_seconds=client.Histogram(
             "hub_load_seconds", "Seconds to load one version.", ["outcome"], buckets=_SECONDS
         ),
+        evictions=client.Counter("hub_evictions", "Adapters that lost their slot to another.", ["base"]),
         swaps=client.Counter("hub_swaps", "Deployments that went to another version.", ["outcome"]),
     )
 
@@ -82,6 +84,9 @@ class Metrics:
 
     def load(self, outcome: Outcome, seconds: float) -> None:
         self._to.load_seconds.labels(outcome).observe(seconds)
+
+    def evicted(self, base: str) -> None:
+        self._to.evictions.labels(base).inc()
 
     def swap(self, outcome: Outcome) -> None:
         self._to.swaps.labels(outcome).inc()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from hub.engine.slots import SlotTable
 from hub.registry.host import LoadedTask, Registry
 from hub.store.records import Deployment, Move, Version
 from hub.store.replicas import Replica
@@ -15,6 +16,7 @@ __all__ = [
     "describe_past",
     "describe_plugins",
     "describe_replica",
+    "describe_slots",
     "describe_task",
 ]
 
@@ -97,6 +99,34 @@ def describe_plugins(registry: Registry) -> list[Json]:
         {"name": plugin.name, "state": plugin.state, "reason": plugin.reason, "tasks": list(plugin.tasks)}
         for plugin in registry.plugins()
     ]
+
+
+def describe_slots(slots: SlotTable) -> Json:
+    """Describe who has a slot, in the order of eviction, and what became of others, the latest first."""
+    return {
+        "capacity": slots.capacity,
+        "resident": [
+            {
+                "version": view.name,
+                "sha256": view.key,
+                "slot": view.slot,
+                "state": str(view.state),
+                "leases": view.leases,
+                "pinned": view.pinned,
+            }
+            for view in slots.view()
+        ],
+        "gone": [
+            {
+                "version": gone.name,
+                "sha256": gone.key,
+                "state": str(gone.fate),
+                "at": gone.at.isoformat(),
+                "why": gone.why,
+            }
+            for gone in slots.history()
+        ],
+    }
 
 
 def describe_task(task: LoadedTask) -> Json:

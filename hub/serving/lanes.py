@@ -8,6 +8,7 @@ import logging
 import os
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from hub.engine.build import build_engine
 from hub.engine.protocol import Engine
 from hub.engine.slots import SlotTable
 from hub.serving.batcher import Batcher
+from hub.serving.cleaner import Cleaner
 from hub.serving.meter import Meter
 from hub.serving.queue import Job
 
@@ -63,12 +65,14 @@ class Lane:
     base: Base
     engine: Engine
     slots: SlotTable
+    cleaner: Cleaner
     batcher: Batcher
     tokenizers: Tokenizers
     probe: Row
 
     def close(self) -> None:
-        """End the engine's thread and free the device."""
+        """End the engine's threads and free the device."""
+        self.cleaner.close()
         self.batcher.close()
         self.engine.close()
 
@@ -89,7 +93,8 @@ class Lanes:
         self._deliver = deliver
         self._meter = meter
         self._lanes: dict[str, Lane] = {}
-        self._opening = threading.Lock()
+        self._lock = threading.Lock()
+        self._opening: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
 
     def get(self, fingerprint: str) -> Lane | None:
         """Return the lane of a base if it is open; never blocks."""
@@ -106,18 +111,23 @@ class Lanes:
             NotFound: the base is not on this machine.
             EngineFailed, BadConfig: the engine cannot be built.
         """
-        with self._opening:
+        if lane := self._lanes.get(fingerprint):
+            return lane
+        with self._lock:
+            opening = self._opening[fingerprint]
+        with opening:  # one base that takes long to open does not keep others from being opened
             if lane := self._lanes.get(fingerprint):
                 return lane
             lane = self._build(self._bases.by_fingerprint(fingerprint))
             gc.collect()
             gc.freeze()  # what was loaded stays: keep the collector from walking over it again and again
-            self._lanes[fingerprint] = lane
+            with self._lock:
+                self._lanes = {**self._lanes, fingerprint: lane}
             return lane
 
     def close(self) -> None:
         """Close every lane."""
-        with self._opening:
+        with self._lock:
             lanes, self._lanes = list(self._lanes.values()), {}
         for lane in lanes:
             lane.close()
@@ -146,7 +156,13 @@ class Lanes:
         log.info("Opened base %s on the %s engine in %.1f s.", base.name, engine.info().name, took)
         with tokenizers.borrow() as tokenizer:
             probe = _probe(tokenizer)
-        return Lane(base, engine, SlotTable(serve.slots), batcher, tokenizers, probe)
+        cleaner = Cleaner(
+            engine,
+            serve.slots,
+            name=base.name,
+            cleared=lambda: self._meter.slots(base.name, cleaner.slots.in_use, serve.slots),
+        )
+        return Lane(base, engine, cleaner.slots, cleaner, batcher, tokenizers, probe)
 
 
 def forward_threads(serve: Serve) -> int:

@@ -21,6 +21,9 @@ class Meter(Protocol):
     def load(self, outcome: Outcome, seconds: float) -> None:
         """A version was put into a slot, or could not be."""
 
+    def evicted(self, base: str) -> None:
+        """A version lost its slot to another one."""
+
     def swap(self, outcome: Outcome) -> None:
         """A deployment's pointer moved, or could not."""
 
@@ -38,6 +41,9 @@ class NoMeter:
         return
 
     def load(self, outcome: Outcome, seconds: float) -> None:
+        return
+
+    def evicted(self, base: str) -> None:
         return
 
     def swap(self, outcome: Outcome) -> None:

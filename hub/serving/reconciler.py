@@ -7,7 +7,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from types import MappingProxyType
 
 from hub.errors import BadAdapter, HubError
@@ -81,15 +81,20 @@ class Reconciler:
         with self._moving:
             yield
 
-    def prepare(self, version: Version) -> None:
-        """Make a version resident and checked, or raise the HubError that says why it cannot be."""
+    @contextmanager
+    def prepared(self, version: Version) -> Iterator[None]:
+        """Make a version resident and checked, or raise the HubError that says why it cannot be.
+
+        It is not evicted before the block ends.
+        """
         serving = version.manifest.serving
         spec = self._registry.task(serving.task).spec
         if spec.head is not serving.head:
             raise BadAdapter(
                 f"{version.ref} has a {serving.head} head, and the task {spec.name!r} now needs {spec.head}."
             )
-        self._residency.ensure(version, again=True).result()
+        with self._residency.held(version):
+            yield
 
     def converge(self) -> None:
         """Put every deployment's wanted version live; one that cannot be leaves the live one alone."""
@@ -111,26 +116,27 @@ class Reconciler:
         live = self._router.routes.by_name.get(deployment.name)
         targets: dict[str, Target] = {"stable": live.stable} if live else {}
         task = live.task if live else None
-        for role, version in _wanted(deployment):
-            try:
-                task = self._registry.task(deployment.task)
-                targets[role] = self._target(version, live, loaded)
-            except HubError as error:
-                failure = self._failed(deployment.name, role, version, targets.get("stable"), error)
-                first = deployment.name not in failures
-                failures[deployment.name if first else f"{deployment.name} ({role})"] = failure
-        if task and (stable := targets.get("stable")):
-            self._put(Route(deployment, task, stable, targets.get("canary"), targets.get("shadow")), live)
+        with ExitStack() as held:
+            for role, version in _wanted(deployment):
+                try:
+                    task = self._registry.task(deployment.task)
+                    targets[role] = self._target(version, live, loaded, held)
+                except HubError as error:
+                    failure = self._failed(deployment.name, role, version, targets.get("stable"), error)
+                    first = deployment.name not in failures
+                    failures[deployment.name if first else f"{deployment.name} ({role})"] = failure
+            if task and (stable := targets.get("stable")):
+                self._put(Route(deployment, task, stable, targets.get("canary"), targets.get("shadow")), live)
 
-    def _target(self, version: Version, live: Route | None, loaded: Counter[str]) -> Target:
-        """Return a version that is live already, or else made ready."""
+    def _target(self, version: Version, live: Route | None, loaded: Counter[str], held: ExitStack) -> Target:
+        """Return a version that is live already, or else made ready and `held`."""
         for target in live.targets if live else ():
             if _same(target.version, version):
                 return target
         base = version.manifest.serving.base.fingerprint
         loaded[base] += 1
         if self._router.routes.generation >= 0 or loaded[base] <= self._preload:
-            self.prepare(version)
+            held.enter_context(self.prepared(version))
         return Target.of(version)
 
     def _put(self, route: Route, live: Route | None) -> None:

@@ -2,31 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
-import shutil
-import tempfile
 import threading
 import time
-from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-import numpy as np
-
-from hub.api import HeadKind
-from hub.bases.base import Base
-from hub.engine.protocol import BARE_SLOT, AdapterWeights, EngineRow
 from hub.engine.slots import Lease, Reservation, SlotState, SlotTable, SlotView
-from hub.engine.weights import weights_of
-from hub.errors import BadAdapter, EngineFailed, HostFault, HubError, Overloaded
+from hub.errors import EngineFailed, HubError, NotReady, Overloaded, SourceUnavailable
 from hub.serving.lanes import Lane, Lanes
+from hub.serving.loads import WAITERS, Load, Loads
 from hub.serving.meter import Meter
-from hub.store.content import content_hash
+from hub.serving.reading import probe, read_weights
 from hub.store.records import Version
-from hub.store.weights import CONFIG_FILE, WEIGHTS_FILE, AdapterFiles, read_adapter
 
-__all__ = ["Residency", "read_weights"]
+__all__ = ["Residency"]
 
 log = logging.getLogger(__name__)
 
@@ -34,26 +29,44 @@ SLOT_POLL_S = 0.002
 DRAIN_AFTER_S = 0.05  # leases are short: mostly a slot is idle before that
 SLOT_WAIT_S = 10.0
 RETRY_AFTER_S = 30.0  # how long a version that failed to load is not tried again by mere requests
+RETRY_SOURCE_S = 2.0  # the same where its files could not be fetched: that passes
+CLOSE_S = 10.0  # how long the server's end waits for loads
 
 
 @dataclass(frozen=True, slots=True)
 class _Failure:
+    name: str
     error: HubError
     until: float  # monotonic
 
 
 class Residency:
-    """Loads versions into slots, each once however many ask for it, and leases the slots out."""
+    """Loads versions into slots, each once however many ask for it, and leases the slots out.
 
-    def __init__(self, lanes: Lanes, meter: Meter, scratch: Path, fetch: Callable[[Version], Path]) -> None:
+    While it is loaded, and until all who waited for that have had their turn, a version is pinned.
+    `fetch` makes the files of a version be on this machine; nobody waits for a load longer than
+    `timeout_s` seconds, while the load itself goes on.
+    """
+
+    def __init__(
+        self,
+        lanes: Lanes,
+        meter: Meter,
+        scratch: Path,
+        fetch: Callable[[Version], Path],
+        *,
+        timeout_s: float = 30.0,
+    ) -> None:
         self._lanes = lanes
         self._meter = meter
         self._scratch = scratch
-        self._fetch = fetch  # makes the files of a version be on this machine
-        self._threads = ThreadPoolExecutor(max_workers=2, thread_name_prefix="load")
+        self._fetch = fetch
+        self._timeout_s = timeout_s
         self._lock = threading.Lock()
-        self._loading: dict[str, Future[None]] = {}
         self._failures: dict[str, _Failure] = {}
+        self._pinned: dict[Load, SlotTable] = {}
+        self._loads = Loads(self._load, self._unpin)
+        self._closed = False
 
     def lease(self, version: Version) -> tuple[Lane, Lease] | None:
         """Claim the slot of a resident version; None if it is not resident. Never blocks."""
@@ -66,39 +79,149 @@ class Residency:
 
         A recent failure is repeated without another try, unless `again`.
         """
+        try:
+            return self._begin(version, again).future
+        except HubError as error:
+            refused: Future[None] = Future()
+            refused.set_exception(error)
+            return refused
+
+    async def wait(self, version: Version) -> None:
+        """Wait until a version is resident; its slot is then safe until the caller awaits again.
+
+        Raises:
+            NotReady: it is still being loaded after `timeout_s`; the load goes on.
+            Overloaded: too many wait for it, or no slot comes free.
+            HubError: why it cannot be loaded.
+        """
+        load = self._join(version, again=False, most=WAITERS)
+        try:
+            self._refuse_late(load)
+            async with asyncio.timeout(self._timeout_s):
+                await asyncio.shield(asyncio.wrap_future(load.future))
+        except TimeoutError:
+            raise self._late(load) from None
+        finally:
+            asyncio.get_running_loop().call_soon(self._loads.leave, load)
+
+    @contextmanager
+    def held(self, version: Version) -> Iterator[None]:
+        """Make a version resident, trying again where it failed before, and keep it from being evicted.
+
+        Blocks. A base that has to be opened first may take as long as it needs.
+
+        Raises:
+            NotReady: it is still being loaded after `timeout_s`; the load goes on.
+            HubError: why it cannot be loaded.
+        """
+        load = self._join(version, again=True)
+        try:
+            load.opened.wait()
+            self._refuse_late(load)
+            try:
+                load.future.result(self._timeout_s)
+            except TimeoutError:
+                raise self._late(load) from None
+            yield
+        finally:
+            self._loads.leave(load)
+
+    def drain(self, version: Version, why: str = "no deployment needs it") -> None:
+        """Lease a version to nobody new, and free its slot when the last lease ends."""
+        fingerprint = version.manifest.serving.base.fingerprint
+        if lane := self._lanes.get(fingerprint):
+            lane.slots.drain(version.sha256, why)
+            self._report(lane)
+        elif load := self._loads.get(version.sha256):  # which opens the base first
+            load.future.add_done_callback(lambda _: self.drain(version, why))
+
+    def describe(self) -> list[dict[str, Any]]:
+        """Describe the loads under way, and the failures that requests are told of without another try."""
+        now = time.monotonic()
+        loads = [
+            {
+                "version": str(load.version.ref),
+                "sha256": load.version.sha256,
+                "state": "loading" if load.began else "queued",
+                "seconds": round(now - load.began, 3) if load.began else 0.0,
+                "waiting": load.waiters,
+            }
+            for load in self._loads.all()
+        ]
         with self._lock:
-            if running := self._loading.get(version.sha256):
+            failures = [
+                {
+                    "version": failure.name,
+                    "sha256": sha256,
+                    "state": "failed",
+                    "retry_in_s": round(failure.until - now, 3),
+                    "why": str(failure.error),
+                }
+                for sha256, failure in self._failures.items()
+                if failure.until > now
+            ]
+        return loads + failures
+
+    def close(self) -> None:
+        """Take no more, and let running loads end; one that hangs is left behind."""
+        self._closed = True
+        self._loads.close(CLOSE_S)
+
+    def _begin(self, version: Version, again: bool) -> Load:
+        """Return the load of a version that is under way, or start one; raise what it failed with lately."""
+        with self._lock:
+            if running := self._loads.get(version.sha256):
                 return running
             failure = self._failures.get(version.sha256)
             if failure and not again and failure.until > time.monotonic():
-                refused: Future[None] = Future()
-                refused.set_exception(type(failure.error)(str(failure.error)))
-                return refused
-            future = self._threads.submit(self._load, version)
-            self._loading[version.sha256] = future
-            return future
+                raise type(failure.error)(str(failure.error))
+            load = Load(version)
+            if lane := self._lanes.get(version.manifest.serving.base.fingerprint):
+                self._pin(load, lane)
+            self._loads.submit(load)
+            return load
 
-    def drain(self, version: Version) -> None:
-        """Lease a version to nobody new, and free its slot when the last lease ends."""
-        if lane := self._lanes.get(version.manifest.serving.base.fingerprint):
-            lane.slots.drain(version.sha256)
-            self._report(lane)
+    def _join(self, version: Version, *, again: bool, most: int | None = None) -> Load:
+        while True:
+            load = self._begin(version, again)
+            if self._loads.join(load, most):
+                return load
 
-    def close(self) -> None:
-        """Let running loads end and take no more."""
-        self._threads.shutdown(wait=True, cancel_futures=True)
+    def _refuse_late(self, load: Load) -> None:
+        """Raise NotReady if the load has taken so long that waiting for it, too, is no use."""
+        if not load.ended and load.took() > self._timeout_s:
+            raise self._late(load)
 
-    def _load(self, version: Version) -> None:
-        began, failure = time.perf_counter(), None
+    def _late(self, load: Load) -> NotReady:
+        return NotReady(
+            f"{load.version.ref} is not loaded after {self._timeout_s:g} s (serve.load_timeout_s). The load "
+            "goes on; try again, and see `hub status` if that does not help."
+        )
+
+    def _pin(self, load: Load, lane: Lane) -> None:
+        if load not in self._pinned:
+            lane.slots.pin(load.version.sha256)
+            self._pinned[load] = lane.slots
+
+    def _unpin(self, load: Load) -> None:
+        if slots := self._pinned.pop(load, None):
+            slots.unpin(load.version.sha256)
+
+    def _load(self, load: Load) -> None:
+        version, lane = load.version, None
+        began, failure, fresh = time.perf_counter(), None, False
         try:
             lane = self._lanes.open(version.manifest.serving.base.fingerprint)
+            self._pin(load, lane)
+            load.loading = time.monotonic()
+            load.opened.set()
             fresh = self._write(lane, version)
         except HubError as error:
             failure = error
         except Exception as error:
             log.exception("%s cannot be loaded.", version.ref)
             failure = EngineFailed(f"{version.ref} cannot be loaded ({type(error).__name__}).")
-        self._forget(version, failure)
+        self._remember(version, lane, failure)
         took = time.perf_counter() - began
         if failure:
             self._meter.load("failed", took)
@@ -108,41 +231,52 @@ class Residency:
             self._meter.load("ok", took)
             log.debug("Loaded %s in %.0f ms.", version.ref, took * 1000)
 
-    def _forget(self, version: Version, failure: HubError | None) -> None:
-        """End the load of a version, before those that wait for it hear of it; remember why it failed."""
+    def _remember(self, version: Version, lane: Lane | None, failure: HubError | None) -> None:
+        """Keep why a load failed, before those that wait for it hear of it."""
+        now, name = time.monotonic(), str(version.ref)
+        if failure and lane:
+            lane.slots.failed(version.sha256, name, str(failure))
         with self._lock:
-            self._loading.pop(version.sha256, None)
-            if failure is None or isinstance(failure, Overloaded):
-                self._failures.pop(version.sha256, None)
-            else:
-                self._failures[version.sha256] = _Failure(failure, time.monotonic() + RETRY_AFTER_S)
+            self._failures = {key: one for key, one in self._failures.items() if one.until > now}
+            self._failures.pop(version.sha256, None)
+            if failure and not isinstance(failure, Overloaded | NotReady):
+                lasts = RETRY_SOURCE_S if isinstance(failure, SourceUnavailable) else RETRY_AFTER_S
+                self._failures[version.sha256] = _Failure(name, failure, now + lasts)
 
     def _write(self, lane: Lane, version: Version) -> bool:
         """Put a version into a slot; False if it is there already."""
-        if lane.slots.state(version.sha256) is SlotState.RESIDENT:
+        sha256, name = version.sha256, str(version.ref)
+        if lane.slots.state(sha256) is SlotState.RESIDENT:
             return False
         self._fetch(version)
+        began = time.perf_counter()
         weights = read_weights(version, self._scratch, lane.base)
         lane.engine.check(weights)
-        reservation = _reserve(lane.slots, version.sha256)
+        cost = time.perf_counter() - began
+        if self._closed:
+            raise NotReady("The server is shutting down. Send the request again.")
+        reservation = _reserve(lane.slots, sha256, name)
         if reservation is None:  # it was draining, and is resident again
             return False
+        if reservation.evicted:
+            self._meter.evicted(lane.base.name)
         try:
+            began = time.perf_counter()
             lane.engine.write(reservation.slot, weights)
-            _probe(lane, reservation.slot, weights, version)
+            cost += time.perf_counter() - began
+            probe(lane, reservation.slot, weights, version)
         except BaseException:
-            lane.engine.clear(reservation.slot)
-            lane.slots.abort(version.sha256)
+            lane.slots.abort(sha256)
             raise
-        lane.slots.commit(version.sha256)
+        lane.slots.commit(sha256, cost)
         self._report(lane)
         return True
 
     def _report(self, lane: Lane) -> None:
-        self._meter.slots(lane.base.name, len(lane.slots.view()), lane.slots.capacity)
+        self._meter.slots(lane.base.name, lane.slots.in_use, lane.slots.capacity)
 
 
-def _reserve(slots: SlotTable, sha256: str) -> Reservation | None:
+def _reserve(slots: SlotTable, sha256: str, name: str) -> Reservation | None:
     """Reserve a slot; while none is idle, wait, and soon take the longest unused one out of use.
 
     Raises:
@@ -152,78 +286,17 @@ def _reserve(slots: SlotTable, sha256: str) -> Reservation | None:
     drain_at = began + DRAIN_AFTER_S
     while True:
         try:
-            return slots.reserve(sha256)
+            return slots.reserve(sha256, name)
         except Overloaded:
             now = time.monotonic()
             if now - began > SLOT_WAIT_S:
                 raise
         if now > drain_at and (busy := _busy(slots)):
-            slots.drain(busy[0].key)
+            slots.drain(busy[0].key, f"to make room for {name}")
             drain_at = now + DRAIN_AFTER_S
         time.sleep(SLOT_POLL_S)
 
 
 def _busy(slots: SlotTable) -> list[SlotView]:
-    """Return the leased versions that may be drained, least recently used first."""
+    """Return the leased versions that may be drained, in the order of eviction."""
     return [view for view in slots.view() if view.state is SlotState.RESIDENT and not view.pinned]
-
-
-def read_weights(version: Version, scratch: Path, base: Base) -> AdapterWeights:
-    """Copy a version's files aside, check the copy against the version's hash, and parse or merge it.
-
-    Raises:
-        BadAdapter: the files are gone, were altered, or are not a sound adapter.
-        HostFault: they cannot be copied: the disk is full, or not to be read or written.
-        EngineFailed: the base that it is to be merged into could not be loaded.
-    """
-    serving = version.manifest.serving
-    files = _copied(version, scratch)
-    weights = weights_of(
-        base,
-        files.config,
-        files.tensors,
-        kind=serving.head,
-        num_labels=len(serving.labels),
-        sha256=version.sha256,
-        merged=serving.merged,
-    )
-    int8 = version.manifest.precision.get("int8")
-    return replace(weights, int8=int8 is not None and int8.passed)
-
-
-def _copied(version: Version, scratch: Path) -> AdapterFiles:
-    """Read the files from a private copy whose hash is right."""
-    try:
-        scratch.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=scratch, prefix="load-") as private:
-            folder = Path(private)
-            for name in (CONFIG_FILE, WEIGHTS_FILE):
-                shutil.copyfile(version.path / name, folder / name)
-            if content_hash(folder, version.manifest.serving) != version.sha256:
-                raise BadAdapter(
-                    f"{version.ref} was altered after it was stored: its files do not have the hash in the "
-                    "catalog. Import or train it again."
-                )
-            return read_adapter(folder)
-    except FileNotFoundError as error:
-        raise BadAdapter(
-            f"{version.ref}: {Path(error.filename).name} is gone from the store. Import or train it again."
-        ) from None
-    except OSError as error:
-        raise HostFault(
-            f"{version.ref} cannot be copied to {scratch.name}/ in the home: {error.strerror or error}. Check free "
-            "space and permissions there, and try again."
-        ) from None
-
-
-def _probe(lane: Lane, slot: int, weights: AdapterWeights, version: Version) -> None:
-    """Run one row at the slot; the adapter has to change what the bare base says, to finite numbers."""
-    kinds = [HeadKind.GENERATE] if weights.kind is HeadKind.GENERATE else [weights.kind, HeadKind.EMBEDDING]
-    rows = [EngineRow(lane.probe, slot, kind) for kind in kinds]
-    outputs = lane.batcher.run([*rows, EngineRow(lane.probe, BARE_SLOT, kinds[-1])])
-    if any(output.values is not None and not np.isfinite(output.values).all() for output in outputs):
-        raise BadAdapter(f"{version.ref} answers a probe with NaN or infinity. Train it again.")
-    adapted, bare = outputs[-2].values, outputs[-1].values
-    same = adapted is not None and bare is not None and np.array_equal(adapted, bare)
-    if same or not (weights.merged or any(update.changes for update in weights.layers.values())):
-        raise BadAdapter(f"{version.ref} changes nothing: it answers as the bare base does. Train it first.")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import random
 import threading
 import time
@@ -209,7 +208,7 @@ class Router:
         return True
 
     async def _loaded(self, version: Version) -> None:
-        await asyncio.shield(asyncio.wrap_future(self._residency.ensure(version)))
+        await self._residency.wait(version)
 
     def _load_aside(self, route: Route, target: Target) -> None:
         """Load a version that would have run beside, for later requests; nobody waits for it."""

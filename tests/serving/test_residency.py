@@ -13,7 +13,7 @@ import pytest
 from hub.engine.fake import FakeEngine
 from hub.errors import BadAdapter, NotFound, NotReady
 from hub.serving import residency
-from hub.serving.residency import read_weights
+from hub.serving.reading import read_weights
 from hub.store.manifest import Precision
 
 

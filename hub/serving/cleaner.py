@@ -1,0 +1,53 @@
+"""Clears the slots that versions have left, so that nothing of them stays in memory."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+
+from hub.engine.protocol import Engine
+from hub.engine.slots import SlotTable
+
+__all__ = ["Cleaner"]
+
+log = logging.getLogger(__name__)
+
+
+class Cleaner:
+    """Clears one engine's slots in a thread of its own, beside the forwards; `cleared` hears of it.
+
+    The table hands each slot either to the cleaner or to a load, never to both.
+    """
+
+    def __init__(self, engine: Engine, capacity: int, *, name: str, cleared: Callable[[], None]) -> None:
+        self._engine = engine
+        self._name = name
+        self._cleared = cleared
+        self._wake = threading.Event()
+        self._closed = False
+        self.slots = SlotTable(capacity, on_left=self._wake.set)
+        self._thread = threading.Thread(target=self._loop, name=f"cleaner-{name}", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Leave the slots as they are, and end the thread."""
+        self._closed = True
+        self._wake.set()
+        self._thread.join()
+
+    def _loop(self) -> None:
+        while not self._closed:
+            self._wake.wait()
+            self._wake.clear()
+            while not self._closed and (slot := self.slots.to_clear()) is not None:
+                self._clear(slot)
+
+    def _clear(self, slot: int) -> None:
+        try:
+            self._engine.clear(slot)
+        except Exception:  # the next load writes all of the slot
+            log.exception("Slot %d of %s could not be cleared.", slot, self._name)
+        finally:
+            self.slots.cleared(slot)
+        self._cleared()

@@ -1,0 +1,87 @@
+"""From a version's files to what an engine is given: copied, hashed, parsed; then asked a probe."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from hub.api import HeadKind
+from hub.bases.base import Base
+from hub.engine.protocol import BARE_SLOT, AdapterWeights, EngineRow
+from hub.engine.weights import weights_of
+from hub.errors import BadAdapter, HostFault
+from hub.serving.lanes import Lane
+from hub.store.content import content_hash
+from hub.store.records import Version
+from hub.store.weights import CONFIG_FILE, WEIGHTS_FILE, AdapterFiles, read_adapter
+
+__all__ = ["probe", "read_weights"]
+
+
+def read_weights(version: Version, scratch: Path, base: Base) -> AdapterWeights:
+    """Copy a version's files aside, check the copy against the version's hash, and parse or merge it.
+
+    Raises:
+        BadAdapter: the files are gone, were altered, or are not a sound adapter.
+        HostFault: they cannot be copied: the disk is full, or not to be read or written.
+        EngineFailed: the base that it is to be merged into could not be loaded.
+    """
+    serving = version.manifest.serving
+    files = _copied(version, scratch)
+    weights = weights_of(
+        base,
+        files.config,
+        files.tensors,
+        kind=serving.head,
+        num_labels=len(serving.labels),
+        sha256=version.sha256,
+        merged=serving.merged,
+    )
+    int8 = version.manifest.precision.get("int8")
+    return replace(weights, int8=int8 is not None and int8.passed)
+
+
+def _copied(version: Version, scratch: Path) -> AdapterFiles:
+    """Read the files from a private copy whose hash is right."""
+    try:
+        scratch.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=scratch, prefix="load-") as private:
+            folder = Path(private)
+            for name in (CONFIG_FILE, WEIGHTS_FILE):
+                shutil.copyfile(version.path / name, folder / name)
+            if content_hash(folder, version.manifest.serving) != version.sha256:
+                raise BadAdapter(
+                    f"{version.ref} was altered after it was stored: its files do not have the hash in the "
+                    "catalog. Import or train it again."
+                )
+            return read_adapter(folder)
+    except FileNotFoundError as error:
+        raise BadAdapter(
+            f"{version.ref}: {Path(error.filename).name} is gone from the store. Import or train it again."
+        ) from None
+    except OSError as error:
+        raise HostFault(
+            f"{version.ref} cannot be copied to the folder {scratch.name}: {error.strerror or error}. Check "
+            "free space and permissions there, and try again."
+        ) from None
+
+
+def probe(lane: Lane, slot: int, weights: AdapterWeights, version: Version) -> None:
+    """Run one row at the slot; the adapter has to change what the bare base says, to finite numbers.
+
+    Raises:
+        BadAdapter: it does not.
+    """
+    kinds = [HeadKind.GENERATE] if weights.kind is HeadKind.GENERATE else [weights.kind, HeadKind.EMBEDDING]
+    rows = [EngineRow(lane.probe, slot, kind) for kind in kinds]
+    outputs = lane.batcher.run([*rows, EngineRow(lane.probe, BARE_SLOT, kinds[-1])])
+    if any(output.values is not None and not np.isfinite(output.values).all() for output in outputs):
+        raise BadAdapter(f"{version.ref} answers a probe with NaN or infinity. Train it again.")
+    adapted, bare = outputs[-2].values, outputs[-1].values
+    same = adapted is not None and bare is not None and np.array_equal(adapted, bare)
+    if same or not (weights.merged or any(update.changes for update in weights.layers.values())):
+        raise BadAdapter(f"{version.ref} changes nothing: it answers as the bare base does. Train it first.")

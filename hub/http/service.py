@@ -12,6 +12,7 @@ import bentoml
 import httpx
 
 from hub.http.bento import HubService
+from hub.http.gauges import forget_the_dead
 from hub.serving import record
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ class GraftHub:
     async def load(self) -> None:
         """Load in the background, so that /livez answers meanwhile."""
         logging.getLogger("hub").setLevel(logging.INFO)  # BentoML leaves the root at WARNING
+        forget_the_dead()
         runtime = self.bento_service.hub.runtime
         address = self.bento_service.address
         runtime.start(asyncio.get_running_loop(), address or "")

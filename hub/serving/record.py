@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-__all__ = ["ServerRecord", "erase", "keep", "read", "write"]
+__all__ = ["ServerRecord", "erase", "keep", "lives", "read", "write"]
 
 FILE = "server.json"
 
@@ -42,13 +42,22 @@ def read(home: Path) -> ServerRecord | None:
     """Return the record if there is one and its process lives; a server that was killed leaves one."""
     try:
         record = ServerRecord(**json.loads((home / FILE).read_text(encoding="utf-8")))
-        if os.name == "posix":  # elsewhere signal 0 would end the process
-            os.kill(record.pid, 0)
-    except PermissionError:  # it lives, under another user
-        return record
     except (OSError, ValueError, TypeError):
         return None
-    return record
+    return record if lives(record.pid) else None
+
+
+def lives(pid: int) -> bool:
+    """Tell whether a process of this machine runs."""
+    if os.name != "posix":  # there signal 0 would end it
+        return True
+    try:
+        os.kill(pid, 0)
+    except PermissionError:  # it does, under another user
+        return True
+    except (OSError, OverflowError):
+        return False
+    return True
 
 
 def erase(home: Path, pid: int) -> None:

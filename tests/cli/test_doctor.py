@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import sqlite3
 import stat
@@ -282,3 +283,13 @@ def test_the_table_says_what_to_do(live) -> None:
     assert result.exit_code == 1
     for word in ("SEVERITY", "content_missing", "mood@1", "Import it again", "1 to mend"):
         assert word in result.stdout
+
+
+def test_the_operations_page_lists_every_code() -> None:
+    root = Path(__file__).parents[2]
+    source = "".join((root / "hub" / layer / "doctor.py").read_text() for layer in ("store", "serving"))
+    codes = set(re.findall(r'(?:Finding\(\s*|return |else )"([a-z_]+)"', source))
+    page = (root / "docs" / "operations.md").read_text().partition("## What should not be there")[2]
+    table = page.partition("\n## ")[0]
+    assert "content_altered" in codes
+    assert codes - set(re.findall(r"`([a-z_]+)`", table)) == set()

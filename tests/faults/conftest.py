@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from hub.testing.homes import FakeHome, plain_adapter
 from tests.faults.killed import Job
 
 ALL = os.environ.get("GRAFTHUB_FAULTS") == "all"
-OTHERS = 3  # kills of a sweep beside those that tell most, unless all are asked for
+OTHERS = 2  # kills of a sweep beside those that tell most, unless all are asked for
 KILLED = -9
 State = Mapping[str, Any]
 
@@ -43,10 +43,11 @@ class Forge:
         )
         assert self._answer() == "ready"
 
-    def run(self, home: Path, *words: str, at: int = 0) -> Ran:
+    def run(self, home: Path, *words: str, at: int = 0, environment: Mapping[str, str] | None = None) -> Ran:
         record, output = self._folder / "record", self._folder / "output"
         record.write_text("")
-        job = Job(str(home), list(words), str(record), str(output), at, {"HUB_SERVE__ENGINE": "fake"})
+        variables = {"HUB_SERVE__ENGINE": "fake", **(environment or {})}
+        job = Job(str(home), list(words), str(record), str(output), at, variables)
         assert self._process.stdin
         self._process.stdin.write(job.line())
         self._process.stdin.flush()
@@ -80,6 +81,7 @@ class Broken:
     forge: Forge
     pristine: Path
     scratch: Path
+    environment: dict[str, str] = field(default_factory=dict)
 
     def home(self) -> Path:
         shutil.rmtree(self.scratch, ignore_errors=True)
@@ -93,13 +95,13 @@ class Broken:
         nothing to mend; and the command, run again, does what it would have done from there.
         """
         old = state(self.home())
-        whole = self.forge.run(self.home(), *words)
+        whole = self.run(*words, fresh=True)
         new = state(self.scratch)
-        after = {False: (whole, new), True: (self.forge.run(self.scratch, *words), state(self.scratch))}
+        after = {False: (whole, new), True: (self.run(*words), state(self.scratch))}
         assert whole.status == 0, whole.output
         found = set()
         for at in chosen(whole.steps):
-            killed = self.forge.run(self.home(), *words, at=at)
+            killed = self.run(*words, at=at, fresh=True)
             step = f"{at} of {len(whole.steps)}: {killed.steps[-1]}"
             assert killed.status == KILLED, f"{step}: {killed.output}"
             now = state(self.scratch)
@@ -107,14 +109,18 @@ class Broken:
             done = now == new != old
             found.add(done)
             self.healthy(step)
-            again, (expected, left) = self.forge.run(self.scratch, *words), after[done]
+            again, (expected, left) = self.run(*words), after[done]
             assert (again.status, again.output) == (expected.status, expected.output), step
             assert state(self.scratch) == left, step
         assert found == {False, new != old}, "some steps are before the change, and some after it"
         self.tidied()
 
+    def run(self, *words: str, at: int = 0, fresh: bool = False) -> Ran:
+        home = self.home() if fresh else self.scratch
+        return self.forge.run(home, *words, at=at, environment=self.environment)
+
     def healthy(self, step: str) -> None:
-        report = self.forge.run(self.scratch, "doctor", "--json")
+        report = self.run("doctor", "--json")
         findings = json.loads(report.output)["findings"]
         assert report.status == 0, f"{step}: {findings}"
         assert {one["severity"] for one in findings} <= {"info"}, step
@@ -122,9 +128,9 @@ class Broken:
     def tidied(self) -> None:
         """Once what is left is an hour old, nothing of it stays."""
         age(self.scratch)
-        report = self.forge.run(self.scratch, "doctor", "--fix", "--json")
+        report = self.run("doctor", "--fix", "--json")
         assert report.status == 0, report.output
-        again = json.loads(self.forge.run(self.scratch, "doctor", "--json").output)
+        again = json.loads(self.run("doctor", "--json").output)
         assert again["findings"] == []
         stored = {version.sha256 for version in Store(self.scratch).versions()}
         assert {path.name for path in (self.scratch / "adapters").iterdir() if path.is_dir()} == stored

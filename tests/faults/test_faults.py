@@ -18,7 +18,7 @@ from safetensors.numpy import load_file, save_file
 
 from hub.api import HeadKind
 from hub.config import find_home, load_settings
-from hub.errors import BadAdapter, BaseMismatch, HostFault, HubError, NotFound, NotReady
+from hub.errors import BadAdapter, HostFault, HubError, NotFound, NotReady
 from hub.store.manifest import BaseRef, Serving
 from hub.store.records import Version
 from hub.testing.homes import FakeHome, plain_adapter

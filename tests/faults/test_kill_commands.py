@@ -20,12 +20,22 @@ def test_a_rollback(broken) -> None:
     broken.sweep("rollback", "mood")
 
 
-def test_an_import(broken, peft_folder) -> None:
+@pytest.fixture(params=["alone", "url"])
+def place(request, broken, tmp_path) -> str:
+    """Where contents lie: in the home alone, or at a URL as well (here inside the home: its steps count)."""
+    if request.param == "url":
+        broken.environment["HUB_STORE__BLOBS"] = (broken.scratch / "shared").as_uri()
+        broken.pristine = broken.home().rename(tmp_path / "with-url")
+        (broken.pristine / "shared").mkdir()
+    return request.param
+
+
+def test_an_import(broken, peft_folder, place) -> None:
     options = ("--task", "sentiment", "--base", "tiny", "--labels", "negative,positive")
     broken.sweep("adapters", "import", str(peft_folder), "fresh", *options)
 
 
-def test_a_removal(broken) -> None:
+def test_a_removal(broken, place) -> None:
     broken.sweep("adapters", "rm", "mood@3", "--yes")
 
 

@@ -18,7 +18,7 @@ from benchmarks.hot_swap.wire import BROKEN, Connection, Reply, request
 __all__ = ["KINDS", "Move", "Mover"]
 
 KINDS = ("deploy", "reimport", "rollback", "delete", "create")
-WEIGHTS = (30, 30, 30, 10, 0)  # what is deleted is created again, so that is as frequent
+WEIGHTS = {"deploy": 30, "reimport": 30, "rollback": 30, "delete": 5}  # what was deleted is created again
 AWAY_S = 0.5  # how long a deleted deployment stays away, at least
 AT_ONCE = 2  # moves under way, of different deployments
 
@@ -90,40 +90,42 @@ class Mover:
                 await asyncio.sleep(max(0.0, began + turn / self._rate - time.perf_counter()))
                 async with free:
                     pass
-                if tenant := self._next():
-                    tenant.busy = True
-                    group.create_task(self._move(tenant, free))
+                if chosen := self._next():
+                    chosen[1].busy = True
+                    group.create_task(self._move(*chosen, free))
         for tenant in self._tenants:
             if tenant.stable is None:
-                await self._move(tenant, free)
+                await self._move("create", tenant, free)
 
-    def _next(self) -> _Tenant | None:
+    def _next(self) -> tuple[str, _Tenant] | None:
+        """Draw a kind of move, and a deployment that it is possible for."""
         idle = [tenant for tenant in self._tenants if not tenant.busy]
-        now = time.perf_counter()
-        away = [tenant for tenant in idle if tenant.stable is None]
-        due = [tenant for tenant in away if now - tenant.gone_at > AWAY_S]
+        long_ago = time.perf_counter() - AWAY_S
+        if away := [tenant for tenant in idle if tenant.stable is None and tenant.gone_at < long_ago]:
+            return "create", away[0]
         there = [tenant for tenant in idle if tenant.stable]
-        return due[0] if due else self._chance.choice(there) if there else None
-
-    async def _move(self, tenant: _Tenant, free: asyncio.Semaphore) -> None:
-        async with free:
-            await self._choose(tenant)
-        tenant.busy = False
-
-    async def _choose(self, tenant: _Tenant) -> None:
-        if tenant.stable is None:
-            await self._reimport(tenant, "create")
-            return
-        (kind,) = self._chance.choices(KINDS, WEIGHTS)
-        spare = tenant.spare()
-        if kind == "deploy" and spare:
-            await self._deploy(tenant, kind, self._chance.choice(spare))
-        elif kind == "rollback" and tenant.previous:
-            await self._rollback(tenant, tenant.previous)
-        elif kind == "delete":
-            await self._delete(tenant)
+        (kind,) = self._chance.choices(list(WEIGHTS), list(WEIGHTS.values()))
+        if kind == "deploy":
+            possible = [tenant for tenant in there if tenant.spare()]
+        elif kind == "rollback":
+            possible = [tenant for tenant in there if tenant.previous]
         else:
-            await self._reimport(tenant, "reimport")
+            possible = there
+        if not possible:
+            kind, possible = "reimport", there
+        return (kind, self._chance.choice(possible)) if possible else None
+
+    async def _move(self, kind: str, tenant: _Tenant, free: asyncio.Semaphore) -> None:
+        async with free:
+            if kind == "deploy":
+                await self._deploy(tenant, kind, self._chance.choice(tenant.spare()))
+            elif kind == "rollback":
+                await self._rollback(tenant)
+            elif kind == "delete":
+                await self._delete(tenant)
+            else:
+                await self._reimport(tenant, kind)
+        tenant.busy = False
 
     async def _reimport(self, tenant: _Tenant, kind: str) -> None:
         """Store a content that is not there as the next version of the same name, and deploy it."""
@@ -145,7 +147,9 @@ class Mover:
         if await self._send(tenant, kind, live, data):
             tenant.stable, tenant.previous = live, tenant.stable
 
-    async def _rollback(self, tenant: _Tenant, back: Live) -> None:
+    async def _rollback(self, tenant: _Tenant) -> None:
+        back = tenant.previous
+        assert back
         resident = back.sha256 in await self._resident()
         data = request("POST", f"/admin/deployments/{tenant.name}/rollback", {"by": "benchmark"}, self._key)
         if await self._send(tenant, "rollback", back, data, resident=resident):

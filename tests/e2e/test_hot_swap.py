@@ -1,0 +1,40 @@
+"""Deploys, rollbacks, re-imports, deletions and evictions under load: no failure, no wrong answer."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import pytest
+
+from benchmarks.hot_swap.moves import KINDS
+from benchmarks.hot_swap.run import Plan, run
+from benchmarks.telltale import TOLERANCE, short_texts
+from hub.testing.tiny import tiny_encoder
+
+pytestmark = [pytest.mark.e2e, pytest.mark.slow]
+
+
+@pytest.mark.parametrize("engine", ["onnx", "auto"])
+def test_swaps_fail_no_request_and_give_no_wrong_answer(engine: str, tmp_path: Path) -> None:
+    plan = Plan(
+        short_texts(random.Random(0), 6),
+        seconds=6,
+        period_s=2,
+        clients=8,
+        deployments=12,
+        slots=5,
+        rate=15,
+        engine=engine,
+        warm_s=0.5,
+    )
+    outcome = run(tiny_encoder(tmp_path / "tiny"), plan)
+    verdicts = outcome.verdicts
+    assert not verdicts.failed, verdicts.examples
+    assert not verdicts.wrong, verdicts.examples
+    assert [move.problem for move in outcome.moves if move.problem] == []
+    assert verdicts.requests > 300
+    assert outcome.separation > 2 * TOLERANCE  # so that a wrong answer would have shown
+    assert set(KINDS) == {kind for kind, count in outcome.kinds.items() if count}
+    assert verdicts.absent, "nobody asked for a deployment while it was away"
+    assert outcome.reloads > plan.slots, "nothing was evicted"

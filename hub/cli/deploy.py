@@ -1,12 +1,18 @@
-"""`hub deploy` and `hub rollback`."""
+"""`hub deploy`, `hub promote`, `hub rollback` and `hub undeploy`."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+import json
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from hub.cli.output import JSON_FLAG, print_json, say
+from hub.cli.rollout import TIMEOUT, WAIT, Need, Waiting, show_served, wait
+
+if TYPE_CHECKING:
+    from hub.serving.client import Client
 
 __all__ = ["SERVER", "register"]
 
@@ -14,55 +20,142 @@ SERVER = typer.Option(
     help="URL of a server elsewhere; also HUB_SERVER. Its key goes in HUB_KEY.", metavar="URL"
 )
 WHY = typer.Option(help="The reason, for the deployment's history.")
+DEPLOYMENT = typer.Argument(help="A deployment.")
+WAIT_S = 60.0
+Json = dict[str, Any]
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands to `app`."""
-    app.command()(deploy)
-    app.command()(rollback)
+    for command in (deploy, promote, rollback):
+        app.command(cls=Waiting)(command)
+    app.command()(undeploy)
 
 
-def deploy(
+def deploy(  # noqa: PLR0913, PLR0917 - one for each option
     version: Annotated[str, typer.Argument(metavar="NAME[@N]", help="A version; without @N, the newest.")],
     deployment: Annotated[
         str | None, typer.Option("--as", help="Deployment to put it live as; default: the adapter's name.")
     ] = None,
+    canary: Annotated[
+        float | None,
+        typer.Option(help="Try it on this share of the requests, in percent.", min=0, max=100),
+    ] = None,
+    shadow: Annotated[
+        bool, typer.Option("--shadow", help="Run it beside the stable version; its answers are compared.")
+    ] = False,
+    guard: Annotated[
+        list[str] | None,
+        typer.Option(help="What the canary must keep to, such as error_rate=0.01; again for more."),
+    ] = None,
     why: Annotated[str, WHY] = "",
+    wait: Annotated[Need | None, WAIT] = None,
+    timeout: Annotated[float, TIMEOUT] = WAIT_S,
     server: Annotated[str | None, SERVER] = None,
     as_json: Annotated[bool, JSON_FLAG] = False,
 ) -> None:
-    """Put a version live: loaded and checked first, then swapped in while requests go on."""
-    from hub.config import load_settings
+    """Put a version live: loaded and checked first, then swapped in while requests go on.
+
+    With --canary or --shadow it is tried beside the version that is live, which stays.
+    """
     from hub.names import parse_version_ref
-    from hub.serving.client import connect
 
     name = deployment or parse_version_ref(version).name
-    with connect(load_settings(), server) as client:
-        _report(client.deploy(name, version, why), client.url, as_json)
+    rules = _guard(guard or [])
+    trial: Any = {"canary": canary, "shadow": shadow, "guard": rules} if canary is not None or shadow else {}
+    if rules and not trial:
+        trial = {"guard": rules}
+    _move(lambda client: client.deploy(name, version, why, **trial), server, as_json, wait, timeout)
+
+
+def promote(
+    deployment: Annotated[str, DEPLOYMENT],
+    why: Annotated[str, WHY] = "",
+    wait: Annotated[Need | None, WAIT] = None,
+    timeout: Annotated[float, TIMEOUT] = WAIT_S,
+    server: Annotated[str | None, SERVER] = None,
+    as_json: Annotated[bool, JSON_FLAG] = False,
+) -> None:
+    """Make the canary, or where there is none the shadow, the version that answers all requests."""
+    _move(lambda client: client.promote(deployment, why), server, as_json, wait, timeout)
 
 
 def rollback(
-    deployment: Annotated[str, typer.Argument(help="A deployment.")],
+    deployment: Annotated[str, DEPLOYMENT],
+    why: Annotated[str, WHY] = "",
+    wait: Annotated[Need | None, WAIT] = None,
+    timeout: Annotated[float, TIMEOUT] = WAIT_S,
+    server: Annotated[str | None, SERVER] = None,
+    as_json: Annotated[bool, JSON_FLAG] = False,
+) -> None:
+    """Take a canary and a shadow away; without them, put the version that was live before back.
+
+    A second rollback undoes one of the latter kind.
+    """
+    _move(lambda client: client.rollback(deployment, why), server, as_json, wait, timeout)
+
+
+def undeploy(
+    deployment: Annotated[str, DEPLOYMENT],
     why: Annotated[str, WHY] = "",
     server: Annotated[str | None, SERVER] = None,
     as_json: Annotated[bool, JSON_FLAG] = False,
 ) -> None:
-    """Put the version that was live before back; a second rollback undoes the first."""
+    """Take a deployment away; its versions stay, and requests already admitted are still answered."""
     from hub.config import load_settings
     from hub.serving.client import connect
 
     with connect(load_settings(), server) as client:
-        _report(client.rollback(deployment, why), client.url, as_json)
+        gone = client.undeploy(deployment, why)
+        if as_json:
+            print_json({**gone, "server": client.url})
+        else:
+            say(f"[bold]{gone['name']}[/] answers no more. Its versions are kept: see `hub adapters list`.")
 
 
-def _report(moved: dict[str, Any], url: str | None, as_json: bool) -> None:
-    if as_json:
-        print_json({**moved, "server": url})
-        return
-    before = f", in place of {moved['previous']}" if moved["previous"] else ""
+def _move(
+    move: Callable[[Client], Json], server: str | None, as_json: bool, need: Need | None, timeout_s: float
+) -> None:
+    from hub.config import load_settings
+    from hub.serving.client import connect
+
+    with connect(load_settings(), server) as client:
+        moved = move(client)
+        served = wait(client, moved, need, timeout_s)
+        if as_json:
+            print_json({**moved, **served, "server": client.url})
+        else:
+            _report(moved, client.url)
+            show_served(served)
+
+
+def _report(moved: Json, url: str | None) -> None:
+    before = f" (before: {moved['previous']})" if moved["previous"] else ""
     say(f"[bold]{moved['name']}[/] serves [bold]{moved['version']}[/]{before}.")
+    if canary := moved["canary"]:
+        rules = ", ".join(f"{key}={value}" for key, value in canary["guard"].items())
+        watched = f", guarded by {rules}" if rules else ""
+        say(f"[bold]{canary['version']}[/] answers {canary['percent']:g} % of its requests{watched}.")
+    if shadow := moved["shadow"]:
+        say(f"[bold]{shadow['version']}[/] runs beside it, and its answers are compared.")
     if url is None:
         say("No server runs; the next `hub serve` has it.")
         return
     took = f"ready in {moved['prepare_ms']:.0f} ms, swapped in {moved['swap_ms']:.0f} ms"
     say(f"[dim]{took}.[/] Ask it: POST {url}/v1/deployments/{moved['name']}/predict")
+
+
+def _guard(given: Sequence[str]) -> Json:
+    """Read KEY=VALUE rules; a value is a number, true or false, or else text."""
+    from hub.errors import BadRequest
+
+    rules: Json = {}
+    for rule in given:
+        key, equals, value = rule.partition("=")
+        if not (key and equals and value):
+            raise BadRequest(f"{rule!r} is no rule of a guard: write --guard KEY=VALUE.")
+        try:
+            rules[key] = json.loads(value)
+        except ValueError:
+            rules[key] = value
+    return rules

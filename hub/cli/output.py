@@ -15,8 +15,9 @@ from hub.errors import HubError
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress
+    from rich.table import Table
 
-__all__ = ["JSON_FLAG", "error_console", "fail", "print_json", "progress", "say", "table"]
+__all__ = ["JSON_FLAG", "error_console", "fail", "grid", "print_json", "progress", "say", "table"]
 
 JSON_FLAG = typer.Option("--json", help="Print one JSON document instead of text.")
 
@@ -36,6 +37,13 @@ def print_json(value: Any) -> None:
 def table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     """Print rows under headers on stdout."""
     from rich.console import Console
+
+    console = Console(highlight=False)
+    console.print(grid(headers, rows), soft_wrap=not console.is_terminal)
+
+
+def grid(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> Table:
+    """Lay rows out under headers."""
     from rich.markup import escape
     from rich.table import Table
 
@@ -44,8 +52,7 @@ def table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
         view.add_column(header, overflow="fold")
     for row in rows:
         view.add_row(*(escape("" if cell is None else str(cell)) for cell in row))
-    console = Console(highlight=False)
-    console.print(view, soft_wrap=not console.is_terminal)
+    return view
 
 
 def error_console() -> Console:

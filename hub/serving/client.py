@@ -7,7 +7,7 @@ import os
 import socket
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import Any, Protocol, TypedDict, Unpack
 from urllib.parse import quote
 
 import httpx
@@ -16,7 +16,7 @@ from hub.config import Settings
 from hub.errors import BadRequest, HubError, NotFound, NotReady, Unauthorized
 from hub.serving import record
 
-__all__ = ["Client", "ServerClient", "connect", "error_of", "find_server", "whoami"]
+__all__ = ["Client", "ServerClient", "Tried", "connect", "error_of", "find_server", "whoami"]
 
 KEY_FILE = "admin.key"
 PROBE_S = 2.0
@@ -24,16 +24,36 @@ PATIENCE_S = 600.0  # a first deploy may load a base
 Json = dict[str, Any]
 
 
+class Tried(TypedDict, total=False):
+    """As what a version is tried: a canary with a share in percent and perhaps a guard, or a shadow."""
+
+    canary: float | None
+    shadow: bool
+    guard: Mapping[str, Any]
+
+
 class Client(Protocol):
     """What can be asked of a hub; answers are the JSON objects that docs/http.md describes."""
 
     url: str | None
 
-    def deploy(self, deployment: str, ref: str, why: str = "") -> Json:
-        """Put a version live under a name; `swap_ms` is null where no server runs."""
+    def deploy(self, deployment: str, ref: str, why: str = "", **trial: Unpack[Tried]) -> Json:
+        """Put a version live under a name, or on trial there; `swap_ms` is null where no server runs."""
+
+    def promote(self, deployment: str, why: str = "") -> Json:
+        """Make the canary, or where there is none the shadow, the stable version."""
 
     def rollback(self, deployment: str, why: str = "") -> Json:
-        """Go back to the version that was live before."""
+        """End a trial, or without one go back to the version that was live before."""
+
+    def undeploy(self, deployment: str, why: str = "") -> Json:
+        """Take a deployment away; its versions stay."""
+
+    def deployments(self) -> list[Json]:
+        """List the deployments as the catalog has them, by name."""
+
+    def history(self, deployment: str) -> list[Json]:
+        """Return every move of a deployment, oldest first."""
 
     def deployment(self, name: str) -> Json:
         """Return a deployment with `task`, `version`, and the JSON schemas `request` and `response`."""
@@ -109,13 +129,25 @@ class ServerClient:
     def __exit__(self, *error: object) -> None:
         self._http.close()
 
-    def deploy(self, deployment: str, ref: str, why: str = "") -> Json:
-        body = {"version": ref, "why": why, "by": whoami()}
-        return self._ask("PUT", f"/admin/deployments/{_part(deployment)}", body)
+    def deploy(self, deployment: str, ref: str, why: str = "", **trial: Unpack[Tried]) -> Json:
+        return self._move("PUT", deployment, why, version=ref, **trial)
+
+    def promote(self, deployment: str, why: str = "") -> Json:
+        return self._move("POST", deployment, why, "/promote")
 
     def rollback(self, deployment: str, why: str = "") -> Json:
-        body = {"why": why, "by": whoami()}
-        return self._ask("POST", f"/admin/deployments/{_part(deployment)}/rollback", body)
+        return self._move("POST", deployment, why, "/rollback")
+
+    def undeploy(self, deployment: str, why: str = "") -> Json:
+        return self._move("DELETE", deployment, why)
+
+    def deployments(self) -> list[Json]:
+        found: list[Json] = self._ask("GET", "/admin/deployments")["deployments"]
+        return found
+
+    def history(self, deployment: str) -> list[Json]:
+        found: list[Json] = self._ask("GET", f"/admin/deployments/{_part(deployment)}")["history"]
+        return found
 
     def deployment(self, name: str) -> Json:
         found = self._ask("GET", "/v1/deployments")["deployments"]
@@ -139,6 +171,10 @@ class ServerClient:
 
     def status(self) -> Json:
         return {"server": self.url, **self._ask("GET", "/admin/status")}
+
+    def _move(self, method: str, deployment: str, why: str, step: str = "", **more: Any) -> Json:
+        body = {"why": why, "by": whoami(), **more}
+        return self._ask(method, f"/admin/deployments/{_part(deployment)}{step}", body)
 
     def _ask(self, method: str, path: str, body: Json | None = None) -> Json:
         try:

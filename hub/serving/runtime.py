@@ -8,11 +8,12 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 from uuid import uuid4
 
 from hub.config import Settings
-from hub.errors import HubError, NotReady
+from hub.errors import Conflict, HubError, NotReady
 from hub.registry.host import Registry
 from hub.serving.describe import describe_plugins, describe_replica, describe_slots
 from hub.serving.lanes import Lane, Lanes
@@ -33,6 +34,7 @@ __all__ = ["Moved", "Runtime"]
 log = logging.getLogger(__name__)
 
 SCRATCH = "scratch"
+ATTEMPTS = 5  # to move a deployment that others move at the same time
 RETRY_S = 1.0  # a server that starts while the catalog is gone asks for it again after this
 
 
@@ -271,12 +273,17 @@ class Runtime:
         move: Callable[[int], Deployment],
         seen: int | None,
     ) -> Moved:
-        """Move away from what the catalog says, or said at `seen`; the store refuses if it has changed."""
-        parts = self._ready()
-        with parts.reconciler.moving():
-            current = parts.store.deployment(name)
+        """Move away from what the catalog says, or said at `seen`; others may move it during the load."""
+        store = self.store
+        for _ in range(ATTEMPTS):
+            current = store.deployment(name)
             at = current.generation if seen is None else seen
-            return self._move(target(current), lambda: move(at))
+            try:
+                return self._move(target(current), partial(move, at))
+            except Conflict:
+                if seen is not None or store.deployment(name).generation == at:
+                    raise
+        raise Conflict(f"{name!r} is moved by others all the time. Try again.")
 
     def _move(self, version: Version, move: Callable[[], Deployment]) -> Moved:
         parts = self._ready()

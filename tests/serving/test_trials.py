@@ -5,8 +5,9 @@ from __future__ import annotations
 import time
 
 import pytest
+from grafthub_sentiment.task import SentimentTask
 
-from hub.errors import BadAdapter, BadRequest, Conflict, NotFound
+from hub.errors import BadAdapter, BadRequest, Conflict, InvalidText, NotFound
 from hub.serving import reconciler, residency
 from hub.serving.observe import Track
 from hub.serving.trial import Trial
@@ -160,7 +161,8 @@ def test_a_canary_that_cannot_be_loaded_again_leaves_its_requests_to_the_stable_
     (failure,) = live.runtime.status()["failures"]
     assert (failure["role"], failure["wanted"], failure["serving"]) == ("canary", "mood@2", "mood@1")
     (canary.path / "adapter_model.safetensors").write_bytes(whole)
-    live.runtime._ready().reconciler.prepare(canary)
+    with live.runtime._ready().reconciler.prepared(canary):
+        pass
     assert live.ask("mood", TEXT).version == "mood@2"
 
 
@@ -215,14 +217,22 @@ def test_what_serves_is_described_with_its_tracks(live) -> None:
     assert told["shadow"]["version"] == "mood@3"
 
 
-def test_every_request_of_a_call_is_observed_with_its_answer(live, watching) -> None:
+def test_every_request_of_a_call_is_observed_with_its_answer(live, watching, monkeypatch) -> None:
+    encode = SentimentTask.encode
+
+    def choosy(self, request, tokenizer, adapter):
+        if request.text == "no":
+            raise InvalidText("Not this one.")
+        return encode(self, request, tokenizer, adapter)
+
+    monkeypatch.setattr(SentimentTask, "encode", choosy)
     live.runtime.deploy("mood", "mood@2", by="t", trial=ALL)
-    (answer, refused) = live.ask("mood", TEXT, "").items
+    (answer, _) = live.ask("mood", TEXT, "no").items
     first, second = watching.seen
     assert (first.track, str(first.version.ref), first.request_id) == (Track.CANARY, "mood@2", "r-1")
     assert (first.error, first.response, first.request.text) == ("", answer, TEXT)
     assert first.seconds > 0
-    assert (second.error, second.response, second.request.text) == (refused.code, None, "")
+    assert (second.error, second.response, second.request.text) == ("invalid_text", None, "no")
     assert first.deployment.trial == 2
 
 

@@ -1,0 +1,134 @@
+"""`hub deployments`."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from hub.cli.deploy import SERVER
+from hub.cli.output import JSON_FLAG, grid, print_json, say, table
+
+if TYPE_CHECKING:
+    from hub.serving.client import Client
+
+__all__ = ["register"]
+
+EVERY_S = 0.5
+HEADERS = ("DEPLOYMENT", "TASK", "STABLE", "CANARY", "SHADOW", "SINCE")
+PAST = ("WHEN", "WHO", "MOVE", "FROM", "TO", "WHY")
+Json = dict[str, Any]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to `app`."""
+    app.command()(deployments)
+
+
+def deployments(
+    name: Annotated[str | None, typer.Argument(help="A deployment; without, all of them.")] = None,
+    history: Annotated[
+        bool, typer.Option("--history", help="Also every move of the deployment: who, when, what and why.")
+    ] = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Keep showing them until Ctrl-C; with --json, a line a change.")
+    ] = False,
+    server: Annotated[str | None, SERVER] = None,
+    as_json: Annotated[bool, JSON_FLAG] = False,
+) -> None:
+    """List what is live: the stable version of each deployment, its canary with its share, its shadow."""
+    from hub.config import load_settings
+    from hub.errors import BadRequest
+    from hub.serving.client import connect
+
+    if history and (name is None or watch):
+        raise BadRequest(
+            "--history is of one deployment, and not to be watched: `hub deployments NAME --history`."
+        )
+    with connect(load_settings(), server) as client:
+        if watch:
+            with suppress(KeyboardInterrupt):
+                _watch(client, name, as_json)
+            return
+        past = client.history(name) if name and history else None
+        found = _found(client, name, gone=past is not None)
+        if as_json:
+            print_json({"deployments": found} | ({} if past is None else {"history": past}))
+        else:
+            _show(found, past)
+
+
+def _found(client: Client, name: str | None, *, gone: bool = False) -> list[Json]:
+    """Return the deployments, or the one of that name; with `gone` it need not be there any more."""
+    from hub.errors import NotFound
+
+    every = client.deployments()
+    found = [one for one in every if name in (None, one["name"])]
+    if name and not found and not gone:
+        raise NotFound.of("deployment", name, (one["name"] for one in every))
+    return found
+
+
+def _show(found: Sequence[Json], past: Sequence[Json] | None) -> None:
+    if found:
+        table(HEADERS, [_row(one) for one in found])
+    elif past is None:
+        say("Nothing is deployed. Put a version live with `hub deploy NAME@N --as DEPLOYMENT`.")
+    else:
+        say("It is not deployed any more.")
+    if past is not None:
+        say("")
+        table(PAST, [_past(move) for move in past])
+
+
+def _row(one: Json) -> list[str]:
+    canary, shadow = one["canary"], one["shadow"]
+    share = f"{canary['version']} {canary['percent']:g} %" if canary else "-"
+    return [
+        one["name"],
+        one["task"],
+        one["version"],
+        share + (" guarded" if canary and canary["guard"] else ""),
+        shadow["version"] if shadow else "-",
+        _when(one["updated"]),
+    ]
+
+
+def _past(move: Json) -> list[str]:
+    before, after = move["before"] or "-", move["after"] or "-"
+    return [_when(move["when"]), move["who"], move["kind"], before, after, move["why"]]
+
+
+def _when(moment: str) -> str:
+    return moment[:19].replace("T", " ")
+
+
+def _watch(client: Client, name: str | None, as_json: bool) -> None:
+    if as_json:
+        for change in _changes(client, name):
+            sys.stdout.write(json.dumps(change, ensure_ascii=False) + "\n")
+            sys.stdout.flush()
+        return
+    from rich.live import Live
+
+    with Live(auto_refresh=False) as live:
+        while True:
+            found = _found(client, name, gone=True)
+            live.update(grid(HEADERS, [_row(one) for one in found]), refresh=True)
+            time.sleep(EVERY_S)
+
+
+def _changes(client: Client, name: str | None) -> Iterator[Json]:
+    """Yield each deployment as it is now, then again whenever it has moved, and once when it has gone."""
+    known: dict[str, Json] = {}
+    while True:
+        now = {one["name"]: one for one in _found(client, name, gone=True)}
+        yield from (one for key, one in now.items() if known.get(key) != one)
+        yield from ({"name": key, "removed": True} for key in known.keys() - now.keys())
+        known = now
+        time.sleep(EVERY_S)

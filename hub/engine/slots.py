@@ -121,13 +121,15 @@ class SlotTable:
 
         Takes a free slot, or else evicts a version that is neither leased nor pinned: the one unused for
         longest, weighed by what it costs to load again (see `GreedyDual`). A draining version becomes
-        resident again, and an earlier `drain` that has yet to happen is forgotten.
+        resident again, and an earlier `drain` that has yet to happen is forgotten; but not where the
+        version is pinned: then it came after the wish for the version, which was the pin.
 
         Raises:
             Overloaded: every slot is loading, leased, pinned or being cleared.
         """
         with self._lock:
-            self._want(key)
+            if key not in self._pins:
+                self._want(key)
             if key in self._entries:
                 return None
             evicted = None
@@ -199,8 +201,8 @@ class SlotTable:
     def drain(self, key: str, why: str = "") -> bool:
         """Lease `key` to nobody new, and free its slot with its last lease; True if it has none now.
 
-        A version that is loading or pinned is drained once it is neither. The latest wish counts: `pin`
-        and `reserve` make a version wanted again.
+        A version that is loading or pinned is drained once it is neither, unless somebody wants it
+        again before: see `pin` and `reserve`.
         """
         with self._lock:
             if key in self._entries or key in self._pins:

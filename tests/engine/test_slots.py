@@ -423,6 +423,7 @@ class SlotMachine(RuleBasedStateMachine):
         self.clearing: list[int] = []
         self.dual = Dual()
         self.gone: dict[str, Fate] = {}
+        self.unwanted: set[str] = set()
 
     def _on_left(self) -> None:
         assert not self.table._lock.locked(), "whoever is woken may call the table"
@@ -438,8 +439,10 @@ class SlotMachine(RuleBasedStateMachine):
             if state and self.table.state(key) is None:
                 assert not self.pins[key]
                 assert key not in {lease.key for lease in self.held}
+                assert key in self.unwanted
                 self.dual.drop(key)
                 self.gone[key] = Fate.DRAINED
+                self.unwanted.remove(key)
 
     def _states(self) -> dict[str, SlotState | None]:
         return {key: self.table.state(key) for key in "abcdef"}
@@ -454,6 +457,8 @@ class SlotMachine(RuleBasedStateMachine):
             assert full
             assert not idle
             return
+        if not self.pins[key]:
+            self.unwanted.discard(key)
         if reservation is None:
             assert before[key]
             if before[key] is SlotState.DRAINING:
@@ -478,6 +483,7 @@ class SlotMachine(RuleBasedStateMachine):
         (slot,) = [view.slot for view in self.table.view() if view.key == key]
         if not good:
             self.table.abort(key)
+            self.unwanted.discard(key)
             assert self.table.state(key) is None
             return
         self.content[slot] = key
@@ -515,6 +521,8 @@ class SlotMachine(RuleBasedStateMachine):
             or any(lease.key == key for lease in self.held)
             or (before[key] is not None and self.pins[key] > 0)
         )
+        if before[key] or self.pins[key]:
+            self.unwanted.add(key)
         assert self.table.drain(key) == (not kept)
         self._leaves(before)
 
@@ -524,6 +532,7 @@ class SlotMachine(RuleBasedStateMachine):
             self.dual.use(key)
         self.table.pin(key)
         self.pins[key] += 1
+        self.unwanted.discard(key)
 
     @rule(key=KEYS)
     def unpin(self, key: str) -> None:
@@ -531,6 +540,8 @@ class SlotMachine(RuleBasedStateMachine):
             before = self._states()
             self.pins[key] -= 1
             self.table.unpin(key)
+            if not self.pins[key] and before[key] is None:
+                self.unwanted.discard(key)
             self._leaves(before)
 
     @rule()
@@ -559,6 +570,14 @@ class SlotMachine(RuleBasedStateMachine):
         owned = [view.slot for view in table.view()]
         assert sorted([*owned, *table._free, *table._left, *self.clearing]) == [1, 2, 3]
         assert table.in_use == len(owned)
+
+    @invariant()
+    def what_nobody_wants_stays_for_a_reason_only(self) -> None:
+        for key in self.unwanted:
+            leased = any(lease.key == key for lease in self.held)
+            assert leased or self.pins[key] or self.table.state(key) is SlotState.LOADING
+        draining = {view.key for view in self.table.view() if view.state is SlotState.DRAINING}
+        assert draining <= self.unwanted
 
     @invariant()
     def counts_are_right(self) -> None:

@@ -158,6 +158,7 @@ def _summary(result: TrainResult) -> Json:
         "sha256": result.version.sha256,
         "metric": result.version.manifest.metric,
         "metrics": dict(outcome.metrics),
+        "metrics_cv": result.version.manifest.model_dump(mode="json").get("metrics_cv", {}),
         "baseline": dict(outcome.baseline),
         "seconds": round(result.seconds, 1),
         "fit_seconds": round(outcome.fitted.seconds, 1),
@@ -195,6 +196,8 @@ def _print(result: TrainResult, moved: Json | None) -> None:
     table(("HELD OUT", "METRIC", "MAJORITY" if baseline else ""), rows)
     if baseline and result.outcome.metrics[version.manifest.metric] <= baseline[version.manifest.metric]:
         say("[bold yellow]That is no better than always giving the commonest label[/]: more rows or steps?")
+    for name, spread in version.manifest.metrics_cv.items():
+        say(f"Over {len(spread.folds)} folds: {escape(name)} {spread.mean:.4f}, spread {spread.std:.4f}.")
     _print_rows(result)
     if int8 := describe_int8(version.manifest):
         say(f"Serving in int8 is {escape(int8)}.")

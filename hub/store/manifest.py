@@ -8,7 +8,7 @@ from pydantic import Field
 
 from hub.api import HeadKind, Model
 
-__all__ = ["BaseRef", "DataRef", "Manifest", "Precision", "Serving"]
+__all__ = ["BaseRef", "DataRef", "Manifest", "Precision", "Serving", "Spread"]
 
 MANIFEST_FILE = "manifest.json"
 
@@ -35,6 +35,14 @@ class DataRef(Model):
         exclude_if=lambda account: not account,
         description="What became of the rows: read, changed, left out and why, duplicates, personal data.",
     )
+
+
+class Spread(Model):
+    """A metric in cross-validation; `std` is that of a sample (n - 1)."""
+
+    mean: float
+    std: float
+    folds: tuple[float, ...]
 
 
 class Precision(Model):
@@ -73,6 +81,11 @@ class Manifest(Model):
     origin: str = Field(description="trained or imported.")
     metrics: dict[str, float] = Field(default_factory=dict)
     metric: str = Field("", description="Key of `metrics` that the deploy gate reads.")
+    metrics_cv: dict[str, Spread] = Field(
+        default_factory=dict,
+        exclude_if=lambda known: not known,
+        description="`metrics` over the folds of cross-validation.",
+    )
     data: DataRef | None = None
     recipe: dict[str, Any] | None = None
     libraries: dict[str, str] = Field(default_factory=dict)

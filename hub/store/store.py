@@ -22,7 +22,7 @@ from hub.store.content import Contents, content_hash
 from hub.store.deployments import Deployments
 from hub.store.export import read_manifest, write_folder
 from hub.store.fit import check_fit
-from hub.store.manifest import BaseRef, DataRef, Manifest, Precision, Serving
+from hub.store.manifest import BaseRef, DataRef, Manifest, Precision, Serving, Spread
 from hub.store.peft_folder import head_of, labels_of
 from hub.store.records import Version
 from hub.store.tables import AdapterRow, DeploymentRow, VersionRow
@@ -44,6 +44,7 @@ class Training(TypedDict, total=False):
 
     metrics: Mapping[str, float]
     metric: str
+    metrics_cv: Mapping[str, Spread]
     data: DataRef | None
     recipe: Mapping[str, Any] | None
     libraries: Mapping[str, str]
@@ -107,8 +108,9 @@ class Store(Deployments):
                     files_at = self.contents.place(private, sha256, manifest)
                     version = self._record(name, sha256, manifest)
                 if version:
-                    self.contents.settled(sha256)
-                    self._settle()
+                    if self.contents.blobs:
+                        self.contents.settled(sha256)
+                        self._settle()
                     return version
         raise Conflict(f"The files of {name!r} were removed while they were stored. Try again.")
 

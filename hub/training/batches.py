@@ -22,13 +22,17 @@ POOL = 64  # batches that are sorted by length together: more pads less, fewer m
 class LengthGroups(Sampler[int]):
     """Yields indices so that each run of `batch_size` of them has rows of about one length.
 
-    Every epoch has its own order, which can be had again after an interruption: set `epoch`.
+    Every epoch has its own order, which can be had again after an interruption: set `epoch`. With `weights`
+    an epoch draws as many rows as there are, each as often as its weight says on average.
     """
 
-    def __init__(self, lengths: Sequence[int], batch_size: int, seed: int) -> None:
+    def __init__(
+        self, lengths: Sequence[int], batch_size: int, seed: int, weights: Sequence[float] | None = None
+    ) -> None:
         self.lengths = lengths
         self.batch_size = batch_size
         self.seed = seed
+        self.weights = weights
         self.epoch = 0
 
     def __len__(self) -> int:
@@ -37,7 +41,10 @@ class LengthGroups(Sampler[int]):
     def __iter__(self) -> Iterator[int]:
         chance = random.Random(f"{self.seed}-{self.epoch}")
         order = list(range(len(self.lengths)))
-        chance.shuffle(order)
+        if self.weights is None:
+            chance.shuffle(order)
+        else:
+            order = chance.choices(order, self.weights, k=len(order))
         batches: list[list[int]] = []
         for start in range(0, len(order), POOL * self.batch_size):
             pool = sorted(order[start : start + POOL * self.batch_size], key=self.lengths.__getitem__)

@@ -16,6 +16,7 @@ from transformers import set_seed
 
 from hub.api import Features, HeadKind, Row, Tokenizer
 from hub.errors import BadAdapter, BadData, Conflict
+from hub.training.balance import class_weights
 from hub.training.dataset import Refused
 from hub.training.evaluate import Evaluator, Sample, forward_rows, majority_metrics
 from hub.training.examples import Item
@@ -88,7 +89,7 @@ def run(plan: Plan, refused: Refused, work: Path, progress: Progress, resume: bo
         plan.recipe.train,
         folder=work / CHECKPOINTS,
         pad=tokenizer.pad_token_id or 0,
-        loss=_loss(plan),
+        loss=_loss(plan, features),
         validation=validation,
         progress=progress,
         resume=resume,
@@ -134,11 +135,14 @@ def _new_model(plan: Plan, features: Sequence[Features]) -> PeftModel:
     return add_adapter(model, plan.recipe, plan.head)
 
 
-def _loss(plan: Plan) -> Loss:
-    train = plan.recipe.train
+def _loss(plan: Plan, features: Sequence[Features]) -> Loss:
+    train, labelled = plan.recipe.train, plan.head in (HeadKind.SEQUENCE, HeadKind.TOKEN)
     if train.label_smoothing and plan.head is HeadKind.SPAN:
         raise plan.recipe.error("train.label_smoothing", f"task {plan.recipe.task} has no labels to smooth")
-    return Loss(plan.head, smoothing=train.label_smoothing, l1=train.l1)
+    if train.balance != "none" and not labelled:
+        raise plan.recipe.error("train.balance", f"task {plan.recipe.task} has no labels to balance")
+    weights = class_weights(features, len(plan.serving.labels)) if train.balance == "weights" else None
+    return Loss(plan.head, smoothing=train.label_smoothing, weights=weights, l1=train.l1)
 
 
 def _stored(

@@ -18,6 +18,8 @@ from hub.registry.host import Registry
 from hub.store.manifest import Precision
 from hub.store.records import Version
 from hub.store.store import Check, Store
+from hub.training.account import write_notes
+from hub.training.cross_validate import FOLDS, cross_validate
 from hub.training.dataset import Refused
 from hub.training.evaluate import Sample
 from hub.training.examples import Rejected
@@ -29,6 +31,7 @@ from hub.training.run import ADAPTER, CHECKPOINTS, Outcome, run
 __all__ = ["Gauge", "TrainResult", "train"]
 
 REJECTED_FILE = "rejected.jsonl"
+NOTES_FILE = "rows.jsonl"
 _LIBRARIES = ("grafthub", "torch", "transformers", "peft")
 
 
@@ -82,6 +85,8 @@ def train(  # noqa: PLR0913 - a run needs all of the hub
             plan = make_plan(
                 recipe, registry=registry, bases=bases, cache=cache, refused=refused, progress=progress
             )
+            write_notes(plan.dataset.notes, work / NOTES_FILE)
+            across = cross_validate(plan, work / FOLDS, progress, resume)
             outcome = run(plan, refused, work, progress, resume)
         finally:
             refused.write(work / REJECTED_FILE)
@@ -97,14 +102,15 @@ def train(  # noqa: PLR0913 - a run needs all of the hub
             check=check,
             metrics=outcome.metrics,
             metric=plan.loaded.task.metric,
+            metrics_cv=across,
             data=plan.data_ref(len(refused.rows)),
             recipe=recipe.resolved(),
             libraries={name: version_of(name) for name in _LIBRARIES},
             train_seconds=round(seconds, 1),
             precision=precision,
         )
-        for name in (CHECKPOINTS, ADAPTER):
-            shutil.rmtree(work / name)
+        for name in (CHECKPOINTS, ADAPTER, FOLDS):
+            shutil.rmtree(work / name, ignore_errors=name == FOLDS)
     return TrainResult(
         version=version,
         new=version.ref not in before,

@@ -26,6 +26,7 @@ from transformers import (
 from transformers.trainer import TRAINER_STATE_NAME
 
 from hub.api import BadRecipe, Features
+from hub.training.balance import row_weights
 from hub.training.batches import LengthGroups, collator
 from hub.training.evaluate import Evaluator
 from hub.training.fused import fused
@@ -99,7 +100,8 @@ def fit(  # noqa: PLR0913 - a training loop is all of these
         BadRecipe: the loss became infinite or not a number.
     """
     lengths = [len(row["input_ids"]) for row in features]
-    batches = LengthGroups(lengths, train.batch_size, train.seed)
+    weights = row_weights(features) if train.balance == "sample" else None
+    batches = LengthGroups(lengths, train.batch_size, train.seed, weights)
     callbacks: list[TrainerCallback] = [_Watch(progress, batches)]
     if validation:
         callbacks.append(EarlyStoppingCallback(early_stopping_patience=train.patience))

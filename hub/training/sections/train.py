@@ -45,6 +45,11 @@ class Train(Model):
     label_smoothing: float = Field(
         0.0, ge=0, lt=1, description="Share of each target that is spread over all labels."
     )
+    balance: Literal["none", "weights", "sample"] = Field(
+        "none",
+        description="For rare labels: weights makes their loss count more, sample draws their rows more "
+        "often; at most 20 times.",
+    )
     max_grad_norm: float = Field(1.0, ge=0, description="Gradient clipping; 0: none.")
     accumulate: int = Field(
         1, ge=1, le=1024, description="Batches whose gradients are added up before a step."

@@ -1,0 +1,68 @@
+"""k-fold cross-validation of a plan, before the training proper."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from statistics import mean, stdev
+
+from hub.store.manifest import Spread
+from hub.training.dataset import Refused
+from hub.training.folds import fold_datasets
+from hub.training.plan import Plan
+from hub.training.progress import Progress
+from hub.training.run import run
+
+__all__ = ["FOLDS", "cross_validate"]
+
+FOLDS = "folds"
+_RESULT = "metrics.json"
+
+
+def cross_validate(plan: Plan, folder: Path, progress: Progress, resume: bool) -> dict[str, Spread]:
+    """Train and measure once for each fold of `evaluate.folds`; {} when the recipe names none.
+
+    Each fold's model is measured as the one to be stored is, and starts from the same seed. With `resume`,
+    folds that `folder` has results of are not trained again.
+
+    Raises:
+        BadRecipe: the rows make fewer than two folds.
+    """
+    count = plan.recipe.evaluate.folds
+    if count is None:
+        return {}
+    found: list[Mapping[str, float]] = []
+    for number, dataset in enumerate(fold_datasets(plan.recipe, plan.dataset, plan.loaded.task), 1):
+        work = folder / str(number)
+        work.mkdir(parents=True, exist_ok=True)
+        known = _known(work / _RESULT, [plan.sha256, count]) if resume else None
+        if known is None:
+            one = replace(plan, dataset=dataset)
+            shown = _numbered(progress, number, count)
+            known = dict(run(one, Refused(plan.recipe), work, shown, resume).metrics)
+            (work / _RESULT).write_text(json.dumps([[plan.sha256, count], known]), encoding="utf-8")
+        found.append(known)
+    if len(found) < 2:
+        raise plan.recipe.error("evaluate.folds", "the training rows do not make two folds")
+    names = [name for name in found[0] if all(name in metrics for metrics in found)]
+    return {name: _spread([metrics[name] for metrics in found]) for name in names}
+
+
+def _spread(values: list[float]) -> Spread:
+    return Spread(mean=mean(values), std=stdev(values), folds=tuple(values))
+
+
+def _known(path: Path, key: list[object]) -> dict[str, float] | None:
+    if not path.is_file():
+        return None
+    of, metrics = json.loads(path.read_text(encoding="utf-8"))
+    return metrics if of == key else None
+
+
+def _numbered(progress: Progress, number: int, count: int) -> Progress:
+    def shown(stage: str, done: int, total: int, note: str = "") -> None:
+        progress(f"fold {number} of {count}: {stage}", done, total, note)
+
+    return shown

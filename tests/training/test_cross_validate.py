@@ -1,0 +1,150 @@
+# ruff: noqa: TID253 - sets torch's threads
+"""Runs with cross-validation and balancing, on a tiny base."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from hub.bases.cache import Bases
+from hub.errors import BadRecipe
+from hub.registry.host import Registry
+from hub.store.store import Store
+from hub.testing.tiny import tiny_encoder
+from hub.training import cross_validate as module
+from hub.training.recipe import Recipe
+from hub.training.train import TrainResult, train
+
+RECIPE = """
+task: sentiment
+base: tiny
+data: {source: a.csv, eval_fraction: 0.2}
+train: {epochs: 4, batch_size: 8, learning_rate: 0.01, patience: 0}
+"""
+THINGS = ("film", "book", "phone", "food", "plot", "actor", "song", "game", "car", "hotel")
+ROWS = "text,label\n" + "".join(
+    f"the {thing}  is {word} {extra},{label}\n"
+    for thing in THINGS
+    for extra in ("", "in paris", "and i like this")
+    for word, label in (("good", "positive"), ("great", "positive"), ("bad", "negative"))
+)
+
+Trainer = Callable[..., TrainResult]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def bases(tmp_path_factory: pytest.TempPathFactory) -> Bases:
+    folder = tmp_path_factory.mktemp("bases")
+    bases = Bases(folder)
+    bases.pull(str(tiny_encoder(folder / "encoder").path), "tiny")
+    return bases
+
+
+@pytest.fixture
+def run(tmp_path: Path, bases: Bases) -> Trainer:
+    def trained(recipe: Recipe, **settings: Any) -> TrainResult:
+        store = Store(tmp_path / "home")
+        work = tmp_path / "home" / "runs" / recipe.name
+        return train(recipe, registry=Registry.load(), store=store, bases=bases, work=work, **settings)
+
+    return trained
+
+
+def test_the_metric_has_a_mean_and_a_spread_over_the_folds(make_recipe, run: Trainer, tmp_path: Path) -> None:
+    result = run(make_recipe(RECIPE, "evaluate.folds=3", a_csv=ROWS))
+    manifest = result.version.manifest
+    spread = manifest.metrics_cv["accuracy"]
+    assert len(spread.folds) == 3
+    assert spread.mean == pytest.approx(sum(spread.folds) / 3)
+    assert spread.mean > 0.8
+    assert manifest.data is not None
+    assert manifest.data.train_rows == 72  # the stored version is trained on all of them
+    assert manifest.data.account["changed"] == {"whitespace": 90}
+    assert not (tmp_path / "home" / "runs" / "demo" / "folds").exists()
+    notes = (tmp_path / "home" / "runs" / "demo" / "rows.jsonl").read_text().splitlines()
+    changed = {"source": "a.csv", "line": 2, "what": "changed", "detail": "whitespace"}
+    assert json.loads(notes[0]) == changed
+
+
+def test_without_folds_the_manifest_says_nothing_of_them(make_recipe, run: Trainer) -> None:
+    result = run(make_recipe(RECIPE, "train.max_steps=2", a_csv=ROWS))
+    assert "metrics_cv" not in result.version.manifest.model_dump(mode="json")
+
+
+def test_resuming_trains_no_fold_again(make_recipe, run: Trainer, monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = make_recipe(RECIPE, "evaluate.folds=3", "train.max_steps=4", a_csv=ROWS)
+    trained: list[int] = []
+    real = module.run
+
+    def counted(plan, refused, work: Path, progress, resume: bool):
+        trained.append(int(work.name))
+        if len(trained) == 2:
+            raise KeyboardInterrupt
+        return real(plan, refused, work, progress, resume)
+
+    monkeypatch.setattr(module, "run", counted)
+    with pytest.raises(KeyboardInterrupt):
+        run(recipe)
+    resumed = run(recipe, resume=True)
+    assert trained == [1, 2, 2, 3]
+    trained[:] = [0, 0, 0]
+    afresh = run(recipe)
+    assert afresh.version.manifest.metrics_cv == resumed.version.manifest.metrics_cv
+    assert trained == [0, 0, 0, 1, 2, 3]
+
+
+def test_rows_of_one_group_make_no_folds(make_recipe, run: Trainer) -> None:
+    recipe = make_recipe(
+        "task: sentiment\nbase: tiny\ndata: {source: a.csv, eval: b.csv, group_by: text}\n"
+        "evaluate: {folds: 2}\n",
+        a_csv="text,label\nsame,positive\nsame,negative\n",
+        b_csv="text,label\nother,positive\n",
+    )
+    with pytest.raises(BadRecipe, match=r"evaluate\.folds: the training rows do not make two folds"):
+        run(recipe)
+
+
+@pytest.mark.parametrize("balance", ["weights", "sample"])
+def test_balancing_gives_the_rare_label_a_chance(make_recipe, run: Trainer, balance: str) -> None:
+    # A quarter of what is called bad is negative, and nothing else.
+    rows = "text,label\n" + "".join(
+        f"{n} the {thing} is {'good' if n % 3 else 'bad'},{'positive' if n % 12 else 'negative'}\n"
+        for n, thing in enumerate(THINGS * 24)
+    )
+
+    def is_the_majority(*overrides: str) -> bool:
+        outcome = run(make_recipe(RECIPE, "train.max_steps=40", *overrides, a_csv=rows)).outcome
+        return outcome.metrics["accuracy"] == outcome.baseline["accuracy"]
+
+    assert is_the_majority(), "always answers the commonest label"
+    assert not is_the_majority(f"train.balance={balance}"), "answers the rare one too"
+
+
+def test_balancing_needs_labels(make_recipe, run: Trainer) -> None:
+    rows = "".join(
+        json.dumps(
+            {
+                "question": f"who is {n}?",
+                "context": f"it is {n}",
+                "answers": [{"text": "it", "answer_start": 0}],
+            }
+        )
+        + "\n"
+        for n in range(20)
+    )
+    recipe = make_recipe("task: qa\nbase: tiny\ndata: a.jsonl\ntrain: {balance: weights}\n", a_jsonl=rows)
+    with pytest.raises(BadRecipe, match=r"train\.balance: task qa has no labels to balance"):
+        run(recipe)

@@ -41,7 +41,15 @@ class Forge:
             stdout=subprocess.PIPE,
             text=True,
         )
-        assert self._answer() == "ready"
+
+    def __enter__(self) -> Forge:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        assert self._process.stdin and self._process.stdout
+        self._process.stdin.close()
+        self._process.wait(30)
+        self._process.stdout.close()
 
     def run(self, home: Path, *words: str, at: int = 0, environment: Mapping[str, str] | None = None) -> Ran:
         record, output = self._folder / "record", self._folder / "output"
@@ -54,11 +62,8 @@ class Forge:
         status = int(self._answer())
         return Ran(status, record.read_text().splitlines(), output.read_text())
 
-    def close(self) -> None:
-        assert self._process.stdin and self._process.stdout
-        self._process.stdin.close()
-        self._process.wait(30)
-        self._process.stdout.close()
+    def ready(self) -> bool:
+        return self._answer() == "ready"
 
     def _answer(self) -> str:
         assert self._process.stdout
@@ -199,9 +204,9 @@ def tiny_base_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def forge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forge]:
-    forge = Forge(tmp_path_factory.mktemp("forge") / "it")
-    yield forge
-    forge.close()
+    with Forge(tmp_path_factory.mktemp("forge") / "it") as forge:
+        assert forge.ready(), "it imports what it needs; its error is above"
+        yield forge
 
 
 @pytest.fixture(scope="session")

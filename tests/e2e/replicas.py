@@ -1,0 +1,179 @@
+"""Servers of several processes, and several servers of one catalog: started, asked, killed."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+
+from hub.serving import record
+
+START_LIMIT_S = 120
+TEXT = "a film that ends well"
+
+
+class Server:
+    """`hub serve` in a process of its own, with a home of its own."""
+
+    def __init__(self, home: Path, environment: Mapping[str, str], *flags: str) -> None:
+        self.home = home
+        self._environment = {**os.environ, **environment, "HUB_HOME": str(home), "COLUMNS": "300"}
+        self._flags = flags
+        self._log = home.parent / f"{home.name}.log"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        command = [sys.executable, "-m", "hub", "serve", "--port", "0", "--engine", "fake", *self._flags]
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(command, env=self._environment, stdout=log, stderr=log)
+
+    def wait(self) -> None:
+        """Return once it is ready."""
+        deadline = time.monotonic() + START_LIMIT_S
+        while not self._is_ready():
+            assert self._process and self._process.poll() is None, self.log()
+            assert time.monotonic() < deadline, self.log()
+            time.sleep(0.1)
+
+    def stop(self) -> None:
+        """Stop it as an operator would."""
+        assert self._process
+        self._process.send_signal(signal.SIGTERM)
+        assert self._process.wait(60) == 0, self.log()
+
+    def kill(self) -> None:
+        """End all of its processes without a word."""
+        assert self._process
+        supervisor = psutil.Process(self._process.pid)
+        processes = [supervisor, *supervisor.children(recursive=True)]
+        for process in processes:
+            process.kill()
+        psutil.wait_procs(processes, 30)
+        self._process.wait(30)
+
+    @contextmanager
+    def running(self) -> Iterator[Server]:
+        self.start()
+        try:
+            self.wait()
+            yield self
+            self.stop()
+        finally:
+            if self._process and self._process.poll() is None:
+                self.kill()
+
+    @property
+    def url(self) -> str:
+        found = record.read(self.home)
+        assert found, self.log()
+        return found.url
+
+    def log(self) -> str:
+        return self._log.read_text(errors="replace")
+
+    def admin(self, path: str, method: str = "GET", body: Any = None) -> httpx.Response:
+        key = {"authorization": f"Bearer {(self.home / 'admin.key').read_text().strip()}"}
+        return httpx.request(method, f"{self.url}/admin/{path}", headers=key, json=body, timeout=60)
+
+    def replicas(self) -> dict[str, Any]:
+        """The live replicas by id, as this server tells of them."""
+        return {one["id"]: one for one in self.admin("replicas").json()["replicas"]}
+
+    def ask(self, name: str = "mood") -> httpx.Response:
+        """Ask over a connection of its own, which any worker may take."""
+        return httpx.post(f"{self.url}/v1/deployments/{name}/predict", json={"text": TEXT}, timeout=60)
+
+    def version(self, name: str = "mood") -> str:
+        reply = self.ask(name)
+        assert reply.status_code == 200, reply.text
+        return str(reply.headers["x-hub-version"])
+
+    def hub(self, *words: str, status: int = 0) -> str:
+        """Run a command in this server's home."""
+        command = [sys.executable, "-m", "hub", *words]
+        done = subprocess.run(command, check=False, env=self._environment, capture_output=True, text=True)
+        assert done.returncode == status, done.stdout + done.stderr
+        return done.stdout if status == 0 else done.stdout + done.stderr
+
+    def json(self, *words: str) -> Any:
+        return json.loads(self.hub(*words, "--json"))
+
+    def _is_ready(self) -> bool:
+        found = record.read(self.home)
+        try:
+            return found is not None and httpx.get(f"{found.url}/readyz", timeout=5).is_success
+        except httpx.HTTPError:
+            return False
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What one request got; `status` is 0 where the connection broke. Times are monotonic."""
+
+    began: float
+    ended: float
+    status: int
+    version: str
+    replica: str
+    said: str = ""
+
+
+@dataclass
+class Hammer:
+    """Clients that ask without a pause, each time over a fresh connection."""
+
+    url: str
+    name: str
+    answers: list[Answer] = field(default_factory=list)
+
+    @contextmanager
+    def hammering(self, clients: int = 3) -> Iterator[Hammer]:
+        stop = threading.Event()
+        threads = [threading.Thread(target=self._ask, args=(stop,)) for _ in range(clients)]
+        for thread in threads:
+            thread.start()
+        try:
+            yield self
+        finally:
+            stop.set()
+            for thread in threads:
+                thread.join()
+
+    def with_status(self, *statuses: int) -> list[Answer]:
+        return [answer for answer in self.answers if answer.status in statuses]
+
+    def _ask(self, stop: threading.Event) -> None:
+        path = f"{self.url}/v1/deployments/{self.name}/predict"
+        while not stop.is_set():
+            began = time.monotonic()
+            try:
+                reply = httpx.post(path, json={"text": TEXT}, timeout=60)
+            except httpx.HTTPError as error:
+                self.answers.append(Answer(began, time.monotonic(), 0, "", "", repr(error)))
+                continue
+            headers = reply.headers
+            version, replica = headers.get("x-hub-version", ""), headers.get("x-hub-replica", "")
+            said = "" if reply.is_success else reply.text
+            self.answers.append(Answer(began, time.monotonic(), reply.status_code, version, replica, said))
+
+
+def until(holds: Callable[[], bool], seconds: float = 60) -> bool:
+    """Wait for something that other processes are about to do."""
+    deadline = time.monotonic() + seconds
+    while not holds():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.05)
+    return True

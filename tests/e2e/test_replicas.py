@@ -1,0 +1,211 @@
+"""Several processes that serve one catalog: they converge, and what one of them suffers the others do not."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from hub.bases.cache import Bases
+from hub.store.replicas import Replicas
+from hub.store.store import Store
+from hub.testing.homes import FakeHome, add_version, plain_adapter
+from tests.e2e.replicas import Hammer, Server, until
+
+pytestmark = pytest.mark.e2e
+
+
+@pytest.fixture(scope="module")
+def base_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from hub.testing.tiny import tiny_encoder
+
+    folder = tmp_path_factory.mktemp("bases") / "tiny"
+    tiny_encoder(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory, base_folder: Path) -> FakeHome:
+    """Three versions of `mood`, the first live, and one of `fresh`."""
+    home = FakeHome(tmp_path_factory.mktemp("served") / "home", base_folder)
+    for seed in (1, 2, 3):
+        home.add("mood", seed=seed)
+    home.add("fresh", seed=4)
+    home.store.deploy("mood", "mood@1", by="tester")
+    return home
+
+
+@pytest.fixture(scope="module")
+def server(home: FakeHome) -> Iterator[Server]:
+    """Two workers on one port and one SQLite catalog."""
+    with Server(home.path, {}, "--replicas", "2").running() as server:
+        assert until(lambda: len(server.replicas()) == 2), server.log()
+        yield server
+
+
+def versions_by_replica(server: Server, name: str = "mood", times: int = 60) -> dict[str, set[str]]:
+    """Ask until both workers have answered, and some more; return what each said."""
+    said: dict[str, set[str]] = {}
+    for turn in range(2000):
+        reply = server.ask(name)
+        assert reply.status_code == 200, reply.text
+        said.setdefault(reply.headers["x-hub-replica"], set()).add(reply.headers["x-hub-version"])
+        if len(said) == 2 and turn >= times:
+            break
+    return said
+
+
+def test_a_deploy_through_one_is_served_by_both(server) -> None:
+    both = server.replicas()
+    assert {one["url"] for one in both.values()} == {server.url}
+    assert len({one["pid"] for one in both.values()}) == 2
+    moved = server.json("deploy", "mood@2", "--wait", "--timeout", "30")
+    assert (len(moved["serving"]), moved["missing"]) == (2, [])
+    assert versions_by_replica(server) == {id: {"mood@2"} for id in both}
+    assert {one["generation"] for one in server.replicas().values()} == {moved["generation"]}
+
+
+def test_once_somebody_was_answered_nobody_is_told_that_the_name_is_unknown(server) -> None:
+    hammer = Hammer(server.url, "fresh")
+    with hammer.hammering():
+        assert until(lambda: len(hammer.with_status(404)) > 5), "asked before it was there"
+        assert server.admin("deployments/fresh", "PUT", {"version": "fresh@1"}).status_code == 200
+        assert until(lambda: len({one.replica for one in hammer.with_status(200)}) == 2)
+    first = min(answer.ended for answer in hammer.with_status(200))
+    assert [answer for answer in hammer.answers if answer.began > first and answer.status != 200] == []
+
+
+def test_a_worker_that_is_killed_disturbs_nobody_and_comes_back_with_what_is_live(server) -> None:
+    before = server.replicas()
+    victim = next(iter(before.values()))
+    hammer = Hammer(server.url, "mood")
+    with hammer.hammering():
+        assert until(lambda: len({one.replica for one in hammer.with_status(200)}) == 2)
+        os.kill(victim["pid"], signal.SIGKILL)
+        killed = time.monotonic()
+        moved = server.admin("deployments/mood", "PUT", {"version": "mood@3"})
+        assert moved.status_code == 200, moved.text
+        assert until(lambda: server.replicas().keys() - before.keys() != set()), server.log()
+        (new,) = server.replicas().keys() - before.keys()
+        assert until(lambda: any(one.replica == new for one in hammer.with_status(200)))
+    assert {one.status for one in hammer.answers} <= {0, 200}
+    assert [one for one in hammer.with_status(0) if one.began > killed + 1] == [], "broken off, not refused"
+    assert {one.version for one in hammer.with_status(200) if one.replica == new} == {"mood@3"}
+    assert until(lambda: victim["id"] not in server.replicas(), 20), "unheard of, it is gone"
+
+
+def test_metrics_add_up_over_the_workers_and_leave_the_killed_one_out(server) -> None:
+    """Follows the test that kills one: its gauges would stay for ever."""
+    before = metrics(server)
+    replicas = {server.ask("mood").headers["x-hub-replica"] for _ in range(100)}
+    after = metrics(server)
+    assert len(replicas) == 2, "both took part"
+    calls = 'hub_calls_total{code="ok",task="sentiment"}'
+    assert after[calls] - before[calls] == 100
+    assert after['hub_slots{base="tiny"}'] == 2 * 32
+
+
+def metrics(server: Server) -> dict[str, float]:
+    lines = httpx.get(f"{server.url}/metrics", timeout=60).text.splitlines()
+    return {
+        name: float(value) for name, value in (re.split(r" (?=\S+$)", one) for one in lines if one[0] != "#")
+    }
+
+
+def test_status_shows_each_of_them(server) -> None:
+    said = server.hub("status")
+    for id, one in server.replicas().items():
+        assert re.search(rf"{id[:12]} +\S+:{one['pid']} +{re.escape(server.url)}", said), said
+
+
+def test_a_stop_takes_both_rows_and_the_record_away(home, base_folder, tmp_path) -> None:
+    own = FakeHome(tmp_path / "home", base_folder)
+    with Server(own.path, {}, "--replicas", "2").running() as server:
+        assert until(lambda: len(server.replicas()) == 2), server.log()
+    assert Replicas(own.store.catalog).live() == []
+    assert not (own.path / "server.json").exists()
+
+
+class Shared:
+    """Two servers with homes of their own; `store` moves and reads what they share."""
+
+    def __init__(self, folder: Path, base_folder: Path, places: dict[str, str]) -> None:
+        self.here, self.there = (Server(folder / name, places) for name in ("here", "there"))
+        bases = [Bases(server.home).pull(str(base_folder), "tiny") for server in (self.here, self.there)]
+        assert bases[0].fingerprint == bases[1].fingerprint, "each pulls it, and it is the same"
+        self.store = Store(self.here.home, places["HUB_CATALOG__URL"], places["HUB_STORE__BLOBS"])
+        self.versions = {}
+        for seed in (1, 2, 3):
+            adapter = plain_adapter(folder / f"adapter-{seed}", seed=seed)
+            version = add_version(self.store, bases[0], "mood", adapter)
+            self.versions[str(version.ref)] = version
+        self.store.deploy("mood", "mood@1", by="tester")
+
+    def answers(self) -> list[tuple[str, str]]:
+        """What each of the two says: its version, and the answer itself."""
+        return [(reply.headers["x-hub-version"], reply.text) for reply in (self.here.ask(), self.there.ask())]
+
+    def agree_on(self, ref: str) -> bool:
+        """Whether both answer with a version, and alike."""
+        here, there = self.answers()
+        return here == there and here[0] == ref
+
+    def holds(self, server: Server, ref: str) -> bool:
+        """Whether a server has a copy of a version's files."""
+        return (server.home / "adapters" / self.versions[ref].sha256).is_dir()
+
+
+@pytest.fixture
+def shared(tmp_path, base_folder, postgres_url, s3_url, moto_server) -> Iterator[Shared]:
+    places = {"HUB_CATALOG__URL": postgres_url, "HUB_STORE__BLOBS": s3_url, **moto_server.environment}
+    shared = Shared(tmp_path, base_folder, places)
+    with shared.here.running(), shared.there.running():
+        yield shared
+    assert Replicas(shared.store.catalog).live() == [], "both stopped, and took their rows away"
+    shared.store.catalog.close()
+
+
+def test_two_servers_share_a_database_and_a_bucket(shared, postgres_server) -> None:
+    here, there = shared.here, shared.there
+    assert until(lambda: len(here.replicas()) == 2)
+    assert shared.agree_on("mood@1")
+
+    assert not shared.holds(there, "mood@2")
+    moved = here.json("deploy", "mood@2", "--wait", "all", "--timeout", "30")
+    assert len(moved["serving"]) == 2
+    assert shared.agree_on("mood@2")
+    assert shared.holds(there, "mood@2"), "downloaded to a copy of its own"
+
+    there.kill()
+    told = here.hub("deploy", "mood@3", "--wait", "--timeout", "1", status=1)
+    (lost,) = [one for one in here.replicas().values() if one["url"] != here.url]
+    assert f"{lost['id'][:12]} on {lost['host']}, process {lost['pid']}" in told
+    assert "it serves generation 2" in told
+    assert here.version() == "mood@3", "moved all the same, and said so"
+    there.start()
+    there.wait()
+    assert shared.agree_on("mood@3"), "it comes back with what was deployed meanwhile"
+
+    postgres_server.stop()
+    try:
+        began = time.monotonic()
+        while time.monotonic() - began < 3:
+            assert shared.agree_on("mood@3"), "what is resident answers"
+        assert here.ask("stranger").status_code == 503, "whether there is one cannot be told"
+        refused = here.admin("deployments/mood", "PUT", {"version": "mood@1"})
+        assert (refused.status_code, refused.json()["error"]["code"]) == (503, "not_ready")
+        assert "catalog" in here.hub("status")
+    finally:
+        postgres_server.start()
+    assert shared.agree_on("mood@3")
+    assert until(lambda: there.admin("replicas").json()["catalog_generation"] == 3)
+    back = there.json("rollback", "mood", "--wait", "--timeout", "40")
+    assert (back["version"], len(back["serving"])) == ("mood@2", 2)
+    assert shared.agree_on("mood@2")
+    assert here.ask("stranger").status_code == 404

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -116,6 +117,15 @@ def test_an_altered_copy_here_is_fetched_again(here, place, peft_folder, serving
     (version.path / WEIGHTS).write_bytes(b"altered")
     assert intact(version, here.fetch(version))
     assert cached(here) == {version.sha256}
+
+
+def test_a_home_moves_to_a_url_by_copying_its_contents(
+    store: Store, place, peft_folder, serving, tmp_path: Path
+) -> None:
+    version = store.add("x", peft_folder(), serving, origin="trained")
+    shutil.copytree(version.path, place / version.sha256)
+    there = Store(tmp_path / "there", f"sqlite:///{store.home}/catalog.db", f"file://{place}")
+    assert intact(version, there.fetch(there.get("x")))
 
 
 def test_without_a_url_contents_are_in_the_home_alone(store: Store, peft_folder, serving) -> None:

@@ -32,6 +32,9 @@ _PREFIX = "base_model.model."
 _PART = re.compile(r"(?P<module>.+)\.(?P<part>lora_A\.weight|lora_B\.weight|lora_magnitude_vector|ia3_l)")
 COPIES = (".original_module.", ".modules_to_save.")  # bias="all" saves the head's again, trained or not
 _BIAS = ".bias"
+NO_LAYERS = (
+    "dummy-target-modules"  # how PEFT names the targets of an adapter that trains modules in full alone
+)
 
 _NO_HEAD = frozenset({HeadKind.EMBEDDING, HeadKind.GENERATE})
 
@@ -52,6 +55,8 @@ def parse(
     """
     refuse_method(config)
     parts, full = _sort(tensors)
+    if not parts and (config.get("target_modules") != NO_LAYERS or not full):
+        raise BadAdapter("The adapter holds no LoRA or IA3 tensors, so it would change nothing.")
     layers = {module: _update(module, found, config) for module, found in sorted(parts.items())}
     labels = outputs_of(kind, num_labels)
     _check_head(full, kind, labels)
@@ -83,8 +88,6 @@ def _sort(tensors: Tensors) -> tuple[dict[str, dict[str, Array]], dict[str, Arra
             )
         elif not any(copy in name for copy in COPIES):
             full[name.replace(".base_layer.", ".")] = array
-    if not parts:
-        raise BadAdapter("The adapter holds no LoRA or IA3 tensors, so it would change nothing.")
     return parts, full
 
 

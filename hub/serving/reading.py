@@ -73,6 +73,8 @@ def _copied(version: Version, scratch: Path) -> AdapterFiles:
 def probe(lane: Lane, slot: int, weights: AdapterWeights, version: Version) -> None:
     """Run one row at the slot; the adapter has to change what the bare base says, to finite numbers.
 
+    One that has no layers, by its own account, is a trained head, and may leave the base as it is.
+
     Raises:
         BadAdapter: it does not.
     """
@@ -82,6 +84,8 @@ def probe(lane: Lane, slot: int, weights: AdapterWeights, version: Version) -> N
     if any(output.values is not None and not np.isfinite(output.values).all() for output in outputs):
         raise BadAdapter(f"{version.ref} answers a probe with NaN or infinity. Train it again.")
     adapted, bare = outputs[-2].values, outputs[-1].values
+    if not (weights.layers or weights.merged):
+        return
     same = adapted is not None and bare is not None and np.array_equal(adapted, bare)
     if same or not (weights.merged or any(update.changes for update in weights.layers.values())):
         raise BadAdapter(f"{version.ref} changes nothing: it answers as the bare base does. Train it first.")

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import json
-import re
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -12,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from peft import LoraConfig, PeftModel, TaskType, get_peft_model, get_peft_model_state_dict
+from peft import PeftModel, TaskType, get_peft_model_state_dict
 from safetensors.torch import load_file, save_file
 from transformers import (
     AutoConfig,
@@ -31,6 +30,7 @@ from hub.bases.base import Base
 from hub.errors import BadBase
 from hub.store.plain_lora import to_plain_lora
 from hub.store.weights import read_adapter, write_adapter
+from hub.training.methods import adapt
 from hub.training.recipe import Recipe
 
 __all__ = [
@@ -94,46 +94,20 @@ def load_base(base: Base, head: HeadKind, num_labels: int, dropout: float | None
 
 
 def add_adapter(model: PreTrainedModel, recipe: Recipe, head: HeadKind) -> PeftModel:
-    """Put a fresh LoRA adapter on the backbone; the head, if new, is trained in full.
+    """Put what `method` trains on the backbone; the head, if new, is trained in full.
 
     Raises:
-        BadRecipe: no module of the backbone has a name that `method.target` lists, or `method.init` does not
-            go with the rank.
+        BadRecipe: as `adapt`.
     """
-    method, heads = recipe.method, _head_modules(model)
-    config = LoraConfig(
-        task_type=_HEADS[head][1],
-        r=method.rank,
-        lora_alpha=method.alpha if method.alpha is not None else 2 * method.rank,
-        lora_dropout=method.dropout,
-        target_modules=method.target if isinstance(method.target, str) else list(method.target),
-        exclude_modules=rf"({'|'.join(map(re.escape, heads))})(\..+)?" if heads else None,
-        modules_to_save=None if head is HeadKind.GENERATE else heads,
-        use_rslora=method.rslora,
-        use_dora=method.dora,
-        init_lora_weights=True if method.init == "default" else method.init,
-    )
+    heads = [] if head is HeadKind.GENERATE else _head_modules(model)
     with quiet():
-        try:
-            return get_peft_model(model, config)
-        except ValueError as error:
-            if method.init != "default" and "target" not in str(error).lower():
-                raise recipe.error("method.init", str(error).rstrip(".")) from None
-            if "target" not in str(error).lower():
-                raise
-            linear = (name for name, module in model.named_modules() if isinstance(module, torch.nn.Linear))
-            names = sorted({name.rpartition(".")[2] for name in linear}.difference(heads))
-            raise recipe.error(
-                "method.target",
-                f"no linear layer is named {', '.join(method.target)}. There is: {', '.join(names)}",
-            ) from None
+        return adapt(model, recipe, _HEADS[head][1], heads)
 
 
 def round_weights(model: PeftModel, dtype: torch.dtype) -> None:
-    """Round the trained weights to what `dtype` can hold, in place."""
-    for parameter in model.parameters():
-        if parameter.requires_grad:
-            parameter.data = parameter.data.to(dtype).to(parameter.dtype)
+    """Round the weights that will be saved to what `dtype` can hold, in place."""
+    for tensor in get_peft_model_state_dict(model, save_embedding_layers=False).values():
+        tensor.copy_(tensor.to(dtype))
 
 
 def initial_update(model: PeftModel) -> dict[str, Any]:
@@ -153,8 +127,8 @@ def save_adapter(
     if initial is not None:
         write_adapter(folder, to_plain_lora(read_adapter(folder), initial))
     config = json.loads((folder / _CONFIG).read_text(encoding="utf-8"))
-    for key in ("target_modules", "modules_to_save"):  # PEFT writes sets, in any order
-        if isinstance(config[key], list):
+    for key in ("target_modules", "modules_to_save", "feedforward_modules"):  # PEFT writes sets, in any order
+        if isinstance(config.get(key), list):
             config[key] = sorted(set(config[key]))
     (folder / _CONFIG).write_text(json.dumps(config, indent=2, sort_keys=True), encoding="utf-8")
     tensors = {name: tensor.to(dtype).contiguous() for name, tensor in load_file(folder / _WEIGHTS).items()}

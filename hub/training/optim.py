@@ -15,6 +15,7 @@ from torch.optim import SGD, Adam, AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler, OneCycleLR, ReduceLROnPlateau
 from transformers import Adafactor, get_scheduler
 
+from hub.training.sections.method import RATES
 from hub.training.sections.train import Train
 
 __all__ = ["is_schedule_free", "make_optimizer", "make_schedule"]
@@ -34,7 +35,7 @@ def make_optimizer(model: PeftModel, train: Train, decayed: Collection[str]) -> 
     LoRA+ is arXiv:2402.12354, schedule-free AdamW arXiv:2405.15682, Adafactor arXiv:1804.04235.
     """
     made: Optimizer
-    rate, decay = train.learning_rate, train.weight_decay
+    rate, decay = train.learning_rate or RATES["lora"], train.weight_decay
     fused = not torch.backends.mps.is_available()
     if train.optimizer == "lora+":
         made = create_loraplus_optimizer(

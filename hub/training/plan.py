@@ -96,6 +96,7 @@ def make_plan(
     dataset = prepare(recipe, loaded.task, cache, refused, progress)
     if loaded.spec.head in _LABELLED and not dataset.labels:
         raise recipe.error("data", f"the rows hold no labels, and task {recipe.task} learns from them")
+    recipe = recipe.settled(len(dataset.train))
     serving = Serving(
         task=recipe.task,
         head=loaded.spec.head,

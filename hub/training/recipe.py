@@ -14,7 +14,7 @@ from hub.names import check_name
 from hub.training.recipe_errors import Origin, explain
 from hub.training.sections.data import Bin, Data, LabelRules, Part
 from hub.training.sections.evaluate import Deploy, Evaluate
-from hub.training.sections.method import Method
+from hub.training.sections.method import RATES, Method
 from hub.training.sections.train import Train
 from hub.training.yaml_file import Document, parse_scalar, read_yaml
 
@@ -79,6 +79,17 @@ class Recipe(Model):
     def explain(self, error: ValidationError, model: type[BaseModel], key: str) -> BadRecipe:
         """Return the error for a section, at `key`, that a plugin's own model refuses."""
         return explain(error, model, getattr(self, key), self._origin, (key,))
+
+    def settled(self, rows: int) -> Recipe:
+        """Return the recipe with what depends on the number of training rows, or on the method, decided."""
+        kind = self.method.type if self.method.type != "auto" else self.method.by_rows(rows)
+        rate = self.train.learning_rate or RATES[kind]
+        parts = {
+            "method": self.method.model_copy(update={"type": kind}),
+            "train": self.train.model_copy(update={"learning_rate": rate}),
+            "serve": "merged" if kind == "full" else self.serve,
+        }
+        return self.model_copy(update=parts)
 
     def resolved(self) -> dict[str, Any]:
         """Return the recipe with every default filled in, as plain JSON values."""

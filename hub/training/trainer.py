@@ -35,6 +35,7 @@ from hub.training.model import quiet
 from hub.training.optim import is_schedule_free, make_optimizer, make_schedule
 from hub.training.progress import Progress
 from hub.training.recipe import Train
+from hub.training.sections.method import RATES
 
 __all__ = ["Fitted", "fit", "last_checkpoint", "pick_dtype"]
 
@@ -172,7 +173,7 @@ def _arguments(train: Train, folder: Path, metric: str | None) -> TrainingArgume
         per_device_train_batch_size=train.batch_size,
         gradient_accumulation_steps=train.accumulate,
         activation_checkpointing=train.gradient_checkpointing,
-        learning_rate=train.learning_rate,
+        learning_rate=train.learning_rate or RATES["lora"],
         weight_decay=train.weight_decay,
         lr_scheduler_type="reduce_lr_on_plateau" if train.schedule == "plateau" else "linear",
         max_grad_norm=train.max_grad_norm,

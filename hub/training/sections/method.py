@@ -2,24 +2,39 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from hub.api import Model
 
-__all__ = ["Method"]
+__all__ = ["RATES", "Method"]
+
+RATES = {"lora": 1e-3, "ia3": 1e-2, "bitfit": 3e-3, "head": 5e-3, "full": 1e-4}
+"""Learning rates of the methods where a recipe names none; docs/training.md says how they were found."""
+FEW_ROWS = 200  # training rows
+_LORA_ONLY = ("rank", "alpha", "dropout", "rslora", "dora", "init")
 
 
 class Method(Model):
-    """What is trained on the frozen base."""
+    """What is trained of the base, beside the head of the task."""
 
-    type: Literal["lora"] = Field("lora", description="The PEFT method.")
+    type: Literal["auto", "lora", "ia3", "bitfit", "head", "full"] = Field(
+        "lora",
+        description="lora: an update of low rank to each layer; ia3: a scale of some layers' outputs; "
+        "bitfit: the base's biases; head: nothing of it; full: all of it, served as a merged copy; auto: by "
+        "the number of rows.",
+    )
     rank: int = Field(8, ge=1, le=256, description="Rank of the update of each layer.")
     alpha: float | None = Field(None, gt=0, description="LoRA alpha; none: twice the rank.")
     dropout: float = Field(0.0, ge=0, lt=1, description="Dropout before each update; 0 is fastest.")
     target: Literal["all-linear"] | tuple[str, ...] = Field(
-        "all-linear", description="all-linear, or a list of module name endings such as [query, value]."
+        "all-linear",
+        description="all-linear, or a list of module name endings such as [query, value]. For ia3 all-linear "
+        "stands for the layers that PEFT names for the family.",
+    )
+    freeze: int = Field(
+        0, ge=0, description="So many of the base's lowest layers, and its embeddings, are left as they are."
     )
     rslora: bool = Field(False, description="Scale by alpha/sqrt(rank) (rsLoRA) instead of alpha/rank.")
     dora: bool = Field(False, description="Train the magnitude of each output apart (DoRA); slower to train.")
@@ -31,6 +46,22 @@ class Method(Model):
     stored: Literal["fp16", "fp32"] = Field(
         "fp16", description="Precision of the stored weights; always fp32 with pissa and olora."
     )
+
+    @model_validator(mode="after")
+    def _agrees(self) -> Self:
+        if self.type in ("auto", "lora"):
+            return self
+        default = {name: type(self).model_fields[name].default for name in _LORA_ONLY}
+        if given := [name for name in _LORA_ONLY if getattr(self, name) != default[name]]:
+            raise ValueError(f"{given[0]} goes with the type lora, not {self.type}")
+        if self.target != "all-linear" and self.type != "ia3":
+            raise ValueError(f"target goes with the types lora and ia3, not {self.type}")
+        return self
+
+    @staticmethod
+    def by_rows(rows: int) -> Literal["lora", "bitfit"]:
+        """Return what auto stands for; docs/training.md has the figures behind it."""
+        return "bitfit" if rows < FEW_ROWS else "lora"
 
     @property
     def changes_base(self) -> bool:

@@ -19,7 +19,13 @@ class Train(Model):
         None, gt=0, description="Stop after this many steps, whatever `epochs` says."
     )
     batch_size: int = Field(32, gt=0, le=4096, description="Rows in one step.")
-    learning_rate: float = Field(1e-3, gt=0, le=1, description="Peak learning rate.")
+    learning_rate: float | None = Field(
+        None,
+        gt=0,
+        le=1,
+        description="Peak learning rate; none: 0.001 for lora, 0.01 for ia3, 0.003 for bitfit, 0.005 for "
+        "head, 0.0001 for full.",
+    )
     optimizer: Literal["adamw", "adam", "sgd", "adafactor", "lora+", "schedule-free"] = Field(
         "adamw",
         description="lora+ gives the B matrices a higher rate; schedule-free averages weights instead of "

@@ -1,0 +1,144 @@
+# ruff: noqa: TID253 - imported when a training run starts, and by nothing else
+"""From `method` to a PEFT model that trains just what it says, and saves it in PEFT's format.
+
+A head alone, biases (BitFit, arXiv:2106.10199) and a whole base go into that format as modules saved in full
+beside a LoRA of no layer, which PEFT knows by a reserved name.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from peft import IA3Config, LoraConfig, PeftConfig, PeftModel, TaskType, get_peft_model
+from peft.utils import TRANSFORMERS_MODELS_TO_IA3_FEEDFORWARD_MODULES_MAPPING as FEEDFORWARD
+from peft.utils import TRANSFORMERS_MODELS_TO_IA3_TARGET_MODULES_MAPPING as IA3_LAYERS
+from peft.utils.constants import DUMMY_TARGET_MODULES
+from torch import nn
+from transformers import PreTrainedModel
+
+from hub.training.recipe import Recipe
+
+__all__ = ["adapt", "layers_of"]
+
+
+def adapt(
+    model: PreTrainedModel, recipe: Recipe, task_type: TaskType | None, heads: Sequence[str]
+) -> PeftModel:
+    """Return the model with what the recipe trains; `heads` are its modules beside the backbone, if new.
+
+    Raises:
+        BadRecipe: the base has no module that `method.target` names, or too few layers to freeze, or
+            `method.init` does not go with the rank.
+    """
+    method = recipe.method
+    frozen = _frozen(model, recipe)
+    shared: dict[str, Any] = {"task_type": task_type, "modules_to_save": list(heads) or None}
+    avoided = [rf"({'|'.join(map(re.escape, heads))})(\..+)?"] if heads else []
+    if frozen:
+        avoided.append(rf"({'|'.join(map(re.escape, frozen))})(\..+)?")
+    if method.type == "lora":
+        return _lora(model, recipe, shared | {"exclude_modules": "|".join(avoided) or None})
+    if method.type == "ia3":
+        return _ia3(model, recipe, shared | {"exclude_modules": "|".join(avoided) or None})
+    backbone = [model.base_model_prefix] if method.type == "full" else []
+    nothing = LoraConfig(
+        target_modules=DUMMY_TARGET_MODULES,
+        bias="all" if method.type == "bitfit" else "none",
+        **shared | {"modules_to_save": [*backbone, *heads] or None},
+    )
+    adapted = get_peft_model(model, nothing)
+    for name, parameter in _trained(adapted):
+        if any(f".{path}." in _plain(name) for path in frozen):
+            parameter.requires_grad_(False)
+    return adapted
+
+
+def layers_of(model: PreTrainedModel) -> tuple[str, int]:
+    """Return the path of the backbone's layers, and how many there are; ("", 0) if it has none in a list."""
+    lists = [
+        (name, len(module))
+        for name, module in model.named_modules()
+        if isinstance(module, nn.ModuleList) and name.startswith(f"{model.base_model_prefix}.")
+    ]
+    return max(lists, key=lambda found: found[1], default=("", 0))
+
+
+def _frozen(model: PreTrainedModel, recipe: Recipe) -> list[str]:
+    """Return the paths of what `method.freeze` leaves alone: the lowest layers, and the embeddings."""
+    count = recipe.method.freeze
+    if not count:
+        return []
+    path, layers = layers_of(model)
+    if count >= layers:
+        raise recipe.error(
+            "method.freeze", f"the base has {layers} layers, and one at least is to be trained"
+        )
+    embeddings = [
+        name
+        for name, _ in model.named_modules()
+        if name.startswith(f"{model.base_model_prefix}.") and name.rpartition(".")[2].startswith("embed")
+    ]
+    return [*embeddings, *(f"{path}.{number}" for number in range(count))]
+
+
+def _lora(model: PreTrainedModel, recipe: Recipe, shared: dict[str, Any]) -> PeftModel:
+    method = recipe.method
+    config = LoraConfig(
+        r=method.rank,
+        lora_alpha=method.alpha if method.alpha is not None else 2 * method.rank,
+        lora_dropout=method.dropout,
+        target_modules=method.target if isinstance(method.target, str) else list(method.target),
+        use_rslora=method.rslora,
+        use_dora=method.dora,
+        init_lora_weights=True if method.init == "default" else method.init,
+        **shared,
+    )
+    try:
+        return get_peft_model(model, config)
+    except ValueError as error:
+        if "target" in str(error).lower():
+            raise _no_target(model, recipe) from None
+        if method.init != "default":
+            raise recipe.error("method.init", str(error).rstrip(".")) from None
+        raise
+
+
+def _ia3(model: PreTrainedModel, recipe: Recipe, shared: dict[str, Any]) -> PeftModel:
+    family, target = model.config.model_type, recipe.method.target
+    if target == "all-linear" and family not in IA3_LAYERS:
+        raise recipe.error(
+            "method.target", f"name the layers: PEFT knows none for ia3 on the family {family}"
+        )
+    layers = list(IA3_LAYERS[family] if isinstance(target, str) else target)
+    config: PeftConfig = IA3Config(
+        target_modules=layers,
+        feedforward_modules=[name for name in layers if name in FEEDFORWARD.get(family, ())],
+        **shared,
+    )
+    try:
+        return get_peft_model(model, config)
+    except ValueError as error:
+        if "target" not in str(error).lower():
+            raise
+        raise _no_target(model, recipe) from None
+
+
+def _no_target(model: PreTrainedModel, recipe: Recipe) -> Exception:
+    linear = (name for name, module in model.named_modules() if isinstance(module, nn.Linear))
+    inside = (name for name in linear if name.startswith(f"{model.base_model_prefix}."))
+    names = sorted({name.rpartition(".")[2] for name in inside})
+    asked = recipe.method.target
+    listed = asked if isinstance(asked, str) else ", ".join(asked)
+    return recipe.error("method.target", f"no linear layer is named {listed}. There is: {', '.join(names)}")
+
+
+def _trained(model: nn.Module) -> Iterator[tuple[str, torch.nn.Parameter]]:
+    return ((name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad)
+
+
+def _plain(name: str) -> str:
+    """Return a parameter's name without what PEFT puts between a module saved in full and its parts."""
+    return "." + name.replace(".modules_to_save.default", "")

@@ -1,0 +1,163 @@
+# ruff: noqa: TID253 - trains tiny models
+"""Each method trains what it says, saves what plain PEFT loads, and the engine answers as PEFT does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from hub.api import HeadKind, Row
+from hub.bases.base import Base
+from hub.engine.build import build_engine
+from hub.engine.protocol import EngineRow
+from hub.engine.weights import weights_of
+from hub.errors import BadAdapter, BadRecipe
+from hub.store.weights import read_adapter
+from hub.testing.tiny import tiny_decoder, tiny_encoder
+from hub.training.methods import layers_of
+from hub.training.model import add_adapter, load_base, reload, round_weights, save_adapter
+from hub.training.recipe import Recipe
+
+RecipeMaker = Callable[..., Recipe]
+RECIPE = "task: sentiment\ndata: a.csv\n"
+IDS = [5, 6, 7, 8, 9, 10, 11]
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Base:
+    return tiny_encoder(tmp_path_factory.mktemp("tiny") / "encoder")
+
+
+def changed_model(base: Base, recipe: Recipe) -> Any:
+    """The adapter of a recipe, as if it had been trained: every trained weight is moved at random."""
+    torch.manual_seed(0)
+    model = add_adapter(load_base(base, HeadKind.SEQUENCE, 3, 0.0), recipe, HeadKind.SEQUENCE)
+    for parameter in model.parameters():
+        if parameter.requires_grad:
+            parameter.data += 0.05 * torch.randn_like(parameter)
+    return model.eval()
+
+
+def trained(model: Any) -> set[str]:
+    names = (name for name, parameter in model.named_parameters() if parameter.requires_grad)
+    return {name.removeprefix("base_model.model.").replace(".modules_to_save.default", "") for name in names}
+
+
+METHODS = ["lora", "ia3", "bitfit", "head", "full"]
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("stored", [torch.float16, torch.float32])
+def test_a_method_is_saved_as_peft_and_served_as_it_was_trained(
+    base: Base, make_recipe: RecipeMaker, tmp_path: Path, method: str, stored: torch.dtype
+) -> None:
+    model = changed_model(base, make_recipe(RECIPE, f"method.type={method}"))
+    round_weights(model, stored)
+    save_adapter(model, tmp_path / "adapter", stored)
+    again = reload(tmp_path / "adapter", base, HeadKind.SEQUENCE, 3, "cpu")
+    ids = torch.tensor([IDS])
+    with torch.inference_mode():
+        expected = model(input_ids=ids).logits
+        assert torch.equal(again(input_ids=ids).logits, expected)
+    files = read_adapter(tmp_path / "adapter")
+    weights = weights_of(
+        base,
+        files.config,
+        files.tensors,
+        kind=HeadKind.SEQUENCE,
+        num_labels=3,
+        sha256="x",
+        merged=method == "full",
+    )
+    engine = build_engine(base, kind="torch", slots=2, device="cpu", threads=1, cache=tmp_path / "cache")
+    try:
+        engine.check(weights)
+        engine.write(1, weights)
+        [answer] = engine.run([EngineRow(Row(IDS), 1, HeadKind.SEQUENCE)])
+    finally:
+        engine.close()
+    np.testing.assert_allclose(answer.values, expected[0].numpy(), atol=1e-4)
+
+
+def test_a_method_trains_what_it_says_and_a_new_head(base: Base, make_recipe: RecipeMaker) -> None:
+    head = {"classifier.weight", "classifier.bias"}
+    names = {
+        method: trained(changed_model(base, make_recipe(RECIPE, f"method.type={method}")))
+        for method in METHODS
+    }
+    assert names["head"] == head
+    assert all(found > head for method, found in names.items() if method != "head")
+    assert all(".lora_" in name for name in names["lora"] - head)
+    assert all(".ia3_l." in name for name in names["ia3"] - head)
+    assert all(name.endswith(".bias") for name in names["bitfit"] - head)
+    everything = {name for name, _ in load_base(base, HeadKind.SEQUENCE, 3).named_parameters()}
+    assert names["full"] == everything
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_frozen_layers_and_the_embeddings_are_left_alone(
+    base: Base, make_recipe: RecipeMaker, method: str
+) -> None:
+    path, count = layers_of(load_base(base, HeadKind.SEQUENCE, 3))
+    assert count == 2
+    names = trained(changed_model(base, make_recipe(RECIPE, f"method.type={method}", "method.freeze=1")))
+    assert not [name for name in names if name.startswith(f"{path}.0.") or ".embeddings." in name]
+    if method != "head":
+        assert [name for name in names if name.startswith(f"{path}.1.")]
+
+
+def test_ia3_and_frozen_layers_are_found_on_a_decoder(make_recipe: RecipeMaker, tmp_path: Path) -> None:
+    decoder = tiny_decoder(tmp_path / "decoder")
+    recipe = make_recipe(RECIPE, "method.type=ia3", "method.freeze=1")
+    model = add_adapter(load_base(decoder, HeadKind.GENERATE, 0), recipe, HeadKind.GENERATE)
+    names = trained(model)
+    assert names
+    assert not [name for name in names if ".layers.0." in name]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (("method.type=ia3", "method.rank=4"), "rank goes with the type lora, not ia3"),
+        (("method.type=bitfit", "method.dora=true"), "dora goes with the type lora"),
+        (("method.type=full", "method.target=[query]"), "target goes with the types lora and ia3"),
+    ],
+)
+def test_keys_of_another_method_are_refused(
+    make_recipe: RecipeMaker, overrides: tuple[str, ...], said: str
+) -> None:
+    with pytest.raises(BadRecipe, match=said):
+        make_recipe(RECIPE, *overrides)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (("method.freeze=2",), "method.freeze: the base has 2 layers"),
+        (
+            ("method.target=[nowhere]",),
+            "no linear layer is named nowhere. There is: dense, key, query, value",
+        ),
+        (("method.type=ia3", "method.target=[nowhere]"), "no linear layer is named nowhere"),
+    ],
+)
+def test_what_the_base_lacks_is_refused(
+    base: Base, make_recipe: RecipeMaker, overrides: tuple[str, ...], said: str
+) -> None:
+    with pytest.raises(BadRecipe, match=said):
+        changed_model(base, make_recipe(RECIPE, *overrides))
+
+
+def test_an_adapter_without_layers_has_to_say_so(
+    base: Base, make_recipe: RecipeMaker, tmp_path: Path
+) -> None:
+    save_adapter(changed_model(base, make_recipe(RECIPE, "method.type=head")), tmp_path / "a", torch.float32)
+    files = read_adapter(tmp_path / "a")
+    config = {**files.config, "target_modules": ["query"]}
+    with pytest.raises(BadAdapter, match="holds no LoRA or IA3 tensors"):
+        weights_of(base, config, files.tensors, kind=HeadKind.SEQUENCE, num_labels=3, sha256="x")

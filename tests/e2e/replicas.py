@@ -17,7 +17,10 @@ from typing import Any
 
 import httpx
 import psutil
+from typer.testing import CliRunner
 
+from hub.cli.main import app
+from hub.errors import HubError
 from hub.serving import record
 
 START_LIMIT_S = 120
@@ -33,6 +36,7 @@ class Server:
         self._flags = flags
         self._log = home.parent / f"{home.name}.log"
         self._process: subprocess.Popen[bytes] | None = None
+        self._client = fresh_connections()
 
     def start(self) -> None:
         command = [sys.executable, "-m", "hub", "serve", "--port", "0", "--engine", "fake", *self._flags]
@@ -65,12 +69,13 @@ class Server:
 
     @contextmanager
     def running(self) -> Iterator[Server]:
+        """Run it; it may be killed and started again in the block."""
         self.start()
         try:
-            self.wait()
             yield self
             self.stop()
         finally:
+            self._client.close()
             if self._process and self._process.poll() is None:
                 self.kill()
 
@@ -85,7 +90,7 @@ class Server:
 
     def admin(self, path: str, method: str = "GET", body: Any = None) -> httpx.Response:
         key = {"authorization": f"Bearer {(self.home / 'admin.key').read_text().strip()}"}
-        return httpx.request(method, f"{self.url}/admin/{path}", headers=key, json=body, timeout=60)
+        return self._client.request(method, f"{self.url}/admin/{path}", headers=key, json=body)
 
     def replicas(self) -> dict[str, Any]:
         """The live replicas by id, as this server tells of them."""
@@ -93,7 +98,7 @@ class Server:
 
     def ask(self, name: str = "mood") -> httpx.Response:
         """Ask over a connection of its own, which any worker may take."""
-        return httpx.post(f"{self.url}/v1/deployments/{name}/predict", json={"text": TEXT}, timeout=60)
+        return self._client.post(f"{self.url}/v1/deployments/{name}/predict", json={"text": TEXT})
 
     def version(self, name: str = "mood") -> str:
         reply = self.ask(name)
@@ -101,11 +106,13 @@ class Server:
         return str(reply.headers["x-hub-version"])
 
     def hub(self, *words: str, status: int = 0) -> str:
-        """Run a command in this server's home."""
-        command = [sys.executable, "-m", "hub", *words]
-        done = subprocess.run(command, check=False, env=self._environment, capture_output=True, text=True)
-        assert done.returncode == status, done.stdout + done.stderr
-        return done.stdout if status == 0 else done.stdout + done.stderr
+        """Run a command in this server's home; return what it prints, or the error it ends with."""
+        done = CliRunner().invoke(app, list(words), env=self._environment)
+        assert done.exit_code == status, (done.output, done.exception)
+        if status:
+            assert isinstance(done.exception, HubError)
+            return str(done.exception)
+        return done.stdout
 
     def json(self, *words: str) -> Any:
         return json.loads(self.hub(*words, "--json"))
@@ -155,18 +162,25 @@ class Hammer:
         return [answer for answer in self.answers if answer.status in statuses]
 
     def _ask(self, stop: threading.Event) -> None:
-        path = f"{self.url}/v1/deployments/{self.name}/predict"
-        while not stop.is_set():
-            began = time.monotonic()
-            try:
-                reply = httpx.post(path, json={"text": TEXT}, timeout=60)
-            except httpx.HTTPError as error:
-                self.answers.append(Answer(began, time.monotonic(), 0, "", "", repr(error)))
-                continue
-            headers = reply.headers
-            version, replica = headers.get("x-hub-version", ""), headers.get("x-hub-replica", "")
-            said = "" if reply.is_success else reply.text
-            self.answers.append(Answer(began, time.monotonic(), reply.status_code, version, replica, said))
+        with fresh_connections() as client:
+            while not stop.is_set():
+                self.answers.append(self._ask_once(client))
+
+    def _ask_once(self, client: httpx.Client) -> Answer:
+        began = time.monotonic()
+        try:
+            reply = client.post(f"{self.url}/v1/deployments/{self.name}/predict", json={"text": TEXT})
+        except httpx.HTTPError as error:
+            return Answer(began, time.monotonic(), 0, "", "", repr(error))
+        headers = reply.headers
+        version, replica = headers.get("x-hub-version", ""), headers.get("x-hub-replica", "")
+        said = "" if reply.is_success else reply.text
+        return Answer(began, time.monotonic(), reply.status_code, version, replica, said)
+
+
+def fresh_connections() -> httpx.Client:
+    """A client whose every request has a connection of its own."""
+    return httpx.Client(limits=httpx.Limits(max_keepalive_connections=0), timeout=60)
 
 
 def until(holds: Callable[[], bool], seconds: float = 60) -> bool:

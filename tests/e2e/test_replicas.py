@@ -45,8 +45,11 @@ def home(tmp_path_factory: pytest.TempPathFactory, base_folder: Path) -> FakeHom
 def server(home: FakeHome) -> Iterator[Server]:
     """Two workers on one port and one SQLite catalog."""
     with Server(home.path, {}, "--replicas", "2").running() as server:
+        server.wait()
         assert until(lambda: len(server.replicas()) == 2), server.log()
         yield server
+    assert Replicas(home.store.catalog).live() == [], "both took their rows away"
+    assert not (home.path / "server.json").exists()
 
 
 def versions_by_replica(server: Server, name: str = "mood", times: int = 60) -> dict[str, set[str]]:
@@ -124,14 +127,6 @@ def test_status_shows_each_of_them(server) -> None:
         assert re.search(rf"{id[:12]} +\S+:{one['pid']} +{re.escape(server.url)}", said), said
 
 
-def test_a_stop_takes_both_rows_and_the_record_away(home, base_folder, tmp_path) -> None:
-    own = FakeHome(tmp_path / "home", base_folder)
-    with Server(own.path, {}, "--replicas", "2").running() as server:
-        assert until(lambda: len(server.replicas()) == 2), server.log()
-    assert Replicas(own.store.catalog).live() == []
-    assert not (own.path / "server.json").exists()
-
-
 class Shared:
     """Two servers with homes of their own; `store` moves and reads what they share."""
 
@@ -166,6 +161,8 @@ def shared(tmp_path, base_folder, postgres_url, s3_url, moto_server) -> Iterator
     places = {"HUB_CATALOG__URL": postgres_url, "HUB_STORE__BLOBS": s3_url, **moto_server.environment}
     shared = Shared(tmp_path, base_folder, places)
     with shared.here.running(), shared.there.running():
+        shared.here.wait()
+        shared.there.wait()
         yield shared
     assert Replicas(shared.store.catalog).live() == [], "both stopped, and took their rows away"
     shared.store.catalog.close()

@@ -95,7 +95,7 @@ def _row(one: Json) -> list[str]:
         one["version"],
         share + (" guarded" if canary and canary["guard"] else ""),
         shadow["version"] if shadow else "-",
-        _when(one["updated"]),
+        _when(one["updated"])[:16],
     ]
 
 

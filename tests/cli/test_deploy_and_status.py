@@ -29,7 +29,7 @@ def test_a_deploy_without_a_server_moves_the_catalog(fake_home) -> None:
 def test_a_rollback_without_a_server_moves_it_back(fake_home) -> None:
     fake_home.add("mood", seed=1), fake_home.add("mood", seed=2)
     hub("deploy", "mood@1", "--as", "live"), hub("deploy", "mood@2", "--as", "live")
-    assert "serves mood@1, in place of mood@2" in hub("rollback", "live")
+    assert "serves mood@1 (before: mood@2)" in hub("rollback", "live")
     assert str(fake_home.store.deployment("live").stable.ref) == "mood@1"
 
 

@@ -97,8 +97,10 @@ class Residency:
         load = self._join(version, again=False, most=WAITERS)
         try:
             self._refuse_late(load)
+            ended = asyncio.wrap_future(load.future)
+            ended.add_done_callback(asyncio.Future.exception)  # heard of, also if nobody waits any more
             async with asyncio.timeout(self._timeout_s):
-                await asyncio.shield(asyncio.wrap_future(load.future))
+                await asyncio.shield(ended)
         except TimeoutError:
             raise self._late(load) from None
         finally:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import subprocess
 import sys
 
@@ -132,6 +133,27 @@ def test_a_slot_takes_merged_and_slotted_adapters_in_turns(merged, trained, bert
         assert np.abs(engine.run([row])[0].values - adapter.alone(row.row)).max() <= TOLERANCE
     engine.clear(1)
     assert np.array_equal(engine.run([probe])[0].values, bare)
+
+
+@pytest.mark.parametrize("way", ["cleared", "overwritten", "failed"])
+def test_what_a_merged_adapter_had_of_its_own_is_freed_when_its_slot_goes(
+    way, merged, bert, engine_of
+) -> None:
+    adapter, engine = merged("LoHa"), engine_of(bert, "torch", slots=2)
+    engine.write(1, adapter.weights)
+    copy = engine._occupants[1].alone
+    assert sum(parameter.nbytes for parameter in copy.model.parameters()) > 0
+    if way == "cleared":
+        engine.clear(1)
+    elif way == "overwritten":
+        engine.write(1, merged("OFT").weights)
+    else:
+        with pytest.raises(BadAdapter):
+            engine.write(1, dataclasses.replace(adapter.weights, full={"no.such.weight": np.zeros(1)}))
+    assert all(parameter.nbytes == 0 for parameter in copy.model.parameters())
+    engine.write(2, adapter.weights)
+    row = adapter.row(2, 9)
+    assert np.abs(engine.run([row])[0].values - adapter.alone(row.row)).max() <= TOLERANCE
 
 
 def test_what_did_not_change_is_shared(merged, bert, engine_of) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from hub.engine.history import Fate
 from hub.engine.slots import SlotState, SlotTable
-from hub.errors import BadAdapter, NotReady, Overloaded, SourceUnavailable
+from hub.errors import BadAdapter, EngineFailed, NotReady, Overloaded, SourceUnavailable
 from hub.serving import loads, residency
 from hub.serving.meter import NoMeter
 from hub.serving.residency import Residency
@@ -167,8 +167,10 @@ def test_more_than_so_many_are_refused(rig, monkeypatch) -> None:
     asyncio.run(crowd())
 
 
-def test_what_was_waited_for_is_not_evicted_before_its_turn(rig, until) -> None:
+@pytest.mark.parametrize("opened", [True, False])
+def test_what_was_waited_for_is_not_evicted_before_its_turn(opened, rig) -> None:
     one = rig(slots=1)
+    one.open = opened
 
     async def turn() -> None:
         one.pass_on("a")
@@ -219,6 +221,75 @@ def test_what_is_drained_while_it_loads_does_not_stay(opened, rig, until) -> Non
     one.pass_on("a")
     future.result(10)
     assert until(lambda: one.slots.state("a") is None)
+
+
+def test_what_is_drained_before_its_load_has_begun_does_not_stay(rig, until) -> None:
+    one = rig(slots=3)
+    for key in "ab":
+        one.residency.ensure(version(key))
+    assert until(lambda: sorted(one.reads) == ["a", "b"])
+    future = one.residency.ensure(version("c"))
+    one.residency.drain(version("c"))
+    one.pass_on("a", "b", "c")
+    future.result(10)
+    assert until(lambda: one.slots.state("c") is None)
+
+
+def test_nobody_can_cancel_a_load_for_the_others(rig) -> None:
+    one = rig()
+    future = one.residency.ensure(version("a"))
+    assert not future.cancel()
+    one.pass_on("a")
+    future.result(10)
+
+
+def test_a_write_that_fails_leaves_its_slot_to_be_cleared(rig, monkeypatch) -> None:
+    one = rig(slots=1)
+
+    def fail(slot: int, weights: str) -> None:
+        raise RuntimeError("out of memory")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(one.engine, "write", fail)
+        one.pass_on("a")
+        with pytest.raises(EngineFailed, match=r"a@1 cannot be loaded \(RuntimeError\)"):
+            asyncio.run(one.residency.wait(version("a")))
+    assert one.slots.in_use == 0
+    assert one.slots.to_clear() == 1
+    one.slots.cleared(1)
+    one.load("b")
+
+
+def test_a_lack_of_slots_is_not_remembered_as_a_failure(rig, monkeypatch) -> None:
+    monkeypatch.setattr(residency, "SLOT_WAIT_S", 0.01)
+    one = rig(slots=1)
+    one.load("a")
+    _, lease = one.residency.lease(version("a"))
+    one.pass_on("b")
+    with pytest.raises(Overloaded, match="All 1 adapter slots"):
+        asyncio.run(one.residency.wait(version("b")))
+    lease.release()
+    asyncio.run(one.residency.wait(version("b")))
+
+
+def test_where_all_are_leased_the_longest_unused_is_drained_to_make_room(rig, monkeypatch) -> None:
+    one = rig(slots=2)
+    one.load("a")
+    one.load("b")
+    leases = [one.residency.lease(version(key))[1] for key in "ba"]
+    drain, drained = one.slots.drain, []
+
+    def watched(key: str, why: str) -> bool:
+        drained.append((key, why))
+        gone = drain(key, why)
+        if key == "b":
+            leases[0].release()
+        return gone
+
+    monkeypatch.setattr(one.slots, "drain", watched)
+    one.load("c")
+    assert drained == [("b", "to make room for c@1")]
+    assert [(gone.name, gone.fate) for gone in one.slots.history()] == [("b@1", Fate.DRAINED)]
 
 
 def test_loads_that_hang_do_not_keep_other_versions_from_being_loaded(rig, monkeypatch) -> None:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 
 import pytest
 
+from hub.config import load_settings
 from hub.errors import NotReady
+from hub.registry.host import Registry
 from hub.serving import replica as module
 from hub.serving.replica import Presence, Served
+from hub.serving.runtime import Runtime
 from hub.store.catalog import Catalog
 from hub.store.replicas import Replicas
+from hub.store.store import Store
 
 
 @pytest.fixture
@@ -107,3 +112,61 @@ def test_a_replica_tells_how_far_behind_it_is_and_what_it_cannot_serve(add, star
     (told,) = served.runtime.status()["replicas"]
     assert (told["generation"], told["behind"]) == (1, 0)
     assert told["failures"]["mood"].startswith("stable mood@1: ")
+
+
+def test_a_server_that_finds_the_catalog_gone_waits_for_it(add, start, store, until, monkeypatch) -> None:
+    """One that is started again while a database is away must not stay useless when it is back."""
+    monkeypatch.setattr("hub.serving.runtime.RETRY_S", 0.02)
+    add(seed=1)
+    store.deploy("mood", "mood@1", by="t")
+    tries, of = [], Store.of
+
+    def gone_at_first(settings):
+        tries.append(1)
+        if len(tries) < 4:
+            raise NotReady("The catalog cannot be used right now.")
+        return of(settings)
+
+    monkeypatch.setattr(Store, "of", gone_at_first)
+    hub = start(url="http://here")
+    assert hub.ask("mood", "a film").version == "mood@1"
+    assert len(tries) == 4
+
+
+def test_meanwhile_it_says_why_it_does_not_answer_and_can_be_stopped(home, until, monkeypatch) -> None:
+    monkeypatch.setattr("hub.serving.runtime.RETRY_S", 0.02)
+
+    def gone(settings):
+        raise NotReady("The catalog cannot be used right now.")
+
+    monkeypatch.setattr(Store, "of", gone)
+    settings = load_settings(flags={"serve": {"engine": "fake"}})
+    runtime = Runtime(settings, Registry.of(settings))
+    loop = asyncio.new_event_loop()
+    starting = runtime.start(loop, "http://here")
+
+    def said() -> str:
+        with pytest.raises(NotReady) as raised:
+            _ = runtime.router
+        return str(raised.value)
+
+    assert until(lambda: "cannot be used" in said())
+    assert not runtime.ready
+    runtime.close()
+    assert not starting.is_alive()
+    loop.close()
+
+
+def test_a_command_that_finds_the_catalog_gone_is_told_at_once(home, monkeypatch) -> None:
+    def gone(settings):
+        raise NotReady("The catalog cannot be used right now.")
+
+    monkeypatch.setattr(Store, "of", gone)
+    settings = load_settings(flags={"serve": {"engine": "fake"}})
+    runtime = Runtime(settings, Registry.of(settings))
+    loop = asyncio.new_event_loop()
+    runtime.start(loop).join(30)
+    with pytest.raises(NotReady, match="could not start"):
+        _ = runtime.router
+    runtime.close()
+    loop.close()

@@ -6,12 +6,13 @@ import dataclasses
 import json
 import shutil
 import threading
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from hub.engine.fake import FakeEngine
-from hub.errors import BadAdapter, NotFound, NotReady
+from hub.errors import BadAdapter, NotFound, NotReady, Overloaded
 from hub.serving import residency
 from hub.serving.reading import read_weights
 from hub.store.manifest import Precision
@@ -149,3 +150,97 @@ def test_a_request_for_a_version_that_cannot_be_loaded_says_why(add, start, stor
     with pytest.raises(NotReady, match=r"'other' cannot be served: other@1: adapter_model\.safetensors"):
         hub.ask("other", "a film")
     assert hub.ask("mood", "a film").version == str(good.ref)
+
+
+def test_undeploying_clears_what_the_version_left_in_the_engine(add, start, until) -> None:
+    hub = start()
+    add(seed=1)
+    hub.runtime.deploy("mood", "mood@1", by="t")
+    hub.ask("mood", "a film")
+    assert len(hub.lane.engine._adapters) == 1
+    hub.runtime.undeploy("mood", by="t")
+    assert until(lambda: hub.lane.engine._adapters == {})
+    assert hub.lane.slots.in_use == 0
+    (gone,) = hub.runtime.status()["engines"][0]["slots"]["gone"]
+    assert (gone["version"], gone["state"], gone["why"]) == ("mood@1", "drained", "no deployment needs it")
+
+
+def test_a_version_that_fails_its_probe_is_cleared_from_the_engine(add, start, until, monkeypatch) -> None:
+    hub = start()
+    add(seed=1)
+    monkeypatch.setattr(residency, "probe", lambda *given: (_ for _ in ()).throw(BadAdapter("It is bare.")))
+    with pytest.raises(BadAdapter, match="bare"):
+        hub.runtime.deploy("mood", "mood@1", by="t")
+    assert until(lambda: hub.lane.engine._adapters == {})
+    status = hub.runtime.status()
+    assert [
+        (gone["version"], gone["state"], gone["why"]) for gone in status["engines"][0]["slots"]["gone"]
+    ] == [("mood@1", "failed", "It is bare.")]
+    assert [(load["version"], load["state"]) for load in status["loads"]] == [("mood@1", "failed")]
+
+
+def test_what_a_deploy_made_ready_is_not_evicted_before_it_is_live(add, start, monkeypatch) -> None:
+    hub = start(slots=1, load_timeout_s=0.5)
+    add(seed=1), add(seed=2)
+    other = add("other", seed=3)
+    hub.runtime.deploy("mood", "mood@1", by="t")
+    store, deploy = hub.runtime.store, hub.runtime.store.deploy
+    seen = []
+
+    def deploy_late(*given, **more):
+        with pytest.raises(Overloaded):
+            hub.lane.slots.reserve(other.sha256)
+        seen.extend(view.pinned for view in hub.lane.slots.view())
+        return deploy(*given, **more)
+
+    monkeypatch.setattr(store, "deploy", deploy_late)
+    hub.runtime.deploy("mood", "mood@2", by="t")
+    assert seen == [True]
+    (view,) = hub.lane.slots.view()
+    assert (view.name, view.pinned) == ("mood@2", False)
+    assert hub.ask("mood", "a film").version == "mood@2"
+
+
+def test_requests_are_told_when_a_load_takes_too_long_and_a_deploy_too(
+    add, start, until, monkeypatch
+) -> None:
+    hub = start(slots=1, load_timeout_s=0.2)
+    add(seed=1), add("slow", seed=2), add("slower", seed=3)
+    hub.runtime.deploy("slow", "slow@1", by="t")
+    hub.runtime.deploy("mood", "mood@1", by="t")  # takes the only slot
+    gate = threading.Event()
+    monkeypatch.setattr(residency, "read_weights", lambda *given: gate.wait(10) and read_weights(*given))
+    with pytest.raises(NotReady, match=r"'slow' cannot be served: slow@1 is not loaded after 0\.2 s"):
+        hub.ask("slow", "a film")
+    assert hub.ask("mood", "a film").version == "mood@1", "what is resident goes on"
+    with pytest.raises(NotReady, match=r"slower@1 is not loaded after 0\.2 s"):
+        hub.runtime.deploy("slower", "slower@1", by="t")
+    assert "slower" not in hub.live()
+    gate.set()
+    assert until(lambda: hub.runtime.status()["loads"] == [])
+    assert hub.ask("slow", "a film").version == "slow@1"
+
+
+def test_a_base_that_takes_long_to_open_keeps_no_other_from_being_used(start, monkeypatch) -> None:
+    lanes = start().runtime._ready().lanes
+    entered, gate = threading.Event(), threading.Event()
+    made = {name: SimpleNamespace(close=lambda: None) for name in ("quick", "slow")}
+
+    def build(base):
+        if base == "slow":
+            entered.set()
+            assert gate.wait(10)
+        return made[base]
+
+    monkeypatch.setattr(lanes, "_build", build)
+    monkeypatch.setattr(lanes._bases, "by_fingerprint", lambda fingerprint: fingerprint)
+    opened = []
+    threads = [threading.Thread(target=lambda: opened.append(lanes.open("slow"))) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    assert entered.wait(10)
+    assert lanes.open("quick") is lanes.open("quick") is made["quick"]
+    gate.set()
+    for thread in threads:
+        thread.join()
+    assert opened == [made["slow"]] * 2

@@ -167,7 +167,12 @@ def state(home: Path) -> State:
         "versions": {str(version.ref): version.sha256 for version in versions},
         "moves": moves,
         "deployments": {
-            one.name: (str(one.stable.ref), one.previous and str(one.previous.ref), one.generation)
+            one.name: (
+                [str(version.ref) for version in one.versions],
+                one.previous and str(one.previous.ref),
+                one.canary and one.canary.percent,
+                one.generation,
+            )
             for one in deployments
         },
     }

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from hub.store.store import Store
 from tests.store.test_catalog import FIRST_SCHEMA
 
 
@@ -18,6 +19,16 @@ def test_a_deploy(broken, name) -> None:
 
 def test_a_rollback(broken) -> None:
     broken.sweep("rollback", "mood")
+
+
+def test_a_canary(broken) -> None:
+    broken.sweep("deploy", "mood@3", "--as", "mood", "--canary", "10")
+
+
+def test_a_promotion(broken, tmp_path) -> None:
+    broken.pristine = broken.home().rename(tmp_path / "on-trial")
+    Store(broken.pristine).canary("mood", "mood@3", percent=10, by="test")
+    broken.sweep("promote", "mood")
 
 
 @pytest.fixture(params=["alone", "url"])

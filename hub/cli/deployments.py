@@ -13,6 +13,7 @@ import typer
 
 from hub.cli.deploy import SERVER
 from hub.cli.output import JSON_FLAG, grid, print_json, say, table
+from hub.cli.rollout import show_replicas
 
 if TYPE_CHECKING:
     from hub.serving.client import Client
@@ -57,10 +58,13 @@ def deployments(
             return
         past = client.history(name) if name and history else None
         found = _found(client, name, gone=past is not None)
+        replicas = client.replicas()["replicas"]
         if as_json:
-            print_json({"deployments": found} | ({} if past is None else {"history": past}))
+            told = {"deployments": found, "replicas": replicas}
+            print_json(told | ({} if past is None else {"history": past}))
         else:
             _show(found, past)
+            show_replicas(replicas)
 
 
 def _found(client: Client, name: str | None, *, gone: bool = False) -> list[Json]:

@@ -73,11 +73,12 @@ def test_nobody_is_waited_for_unless_asked(replica) -> None:
     assert "Served by" not in hub("deploy", "mood@1")
 
 
-def test_status_shows_replicas_how_far_behind_they_are_and_their_failures(replica) -> None:
+@pytest.mark.parametrize("command", ["status", "deployments"])
+def test_replicas_are_shown_how_far_behind_they_are_and_their_failures(replica, command) -> None:
     hub("deploy", "mood@1")
     replica("0123456789abcdef", 0, mood="stable mood@1: no such base")
-    said = hub("status")
+    said = hub(command)
     assert "0123456789ab" in said and "box:7" in said and "http://box:3000" in said
     assert "failed mood on 0123456789ab: stable mood@1: no such base" in said
-    (told,) = json.loads(hub("status", "--json"))["replicas"]
+    (told,) = json.loads(hub(command, "--json"))["replicas"]
     assert (told["generation"], told["behind"]) == (0, 1)

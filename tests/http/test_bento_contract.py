@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import gc
 import inspect
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -54,6 +56,23 @@ def test_the_hooks_we_use_are_called(bento) -> None:
     assert {"is_main"} <= set(inspect.signature(bento.Service.to_asgi).parameters)
     assert hasattr(bento.Service, "mount_asgi_app")
     assert isinstance(inspect.getattr_static(bento.Service, "openapi_spec"), property)
+
+
+@pytest.mark.parametrize("replicas", [1, 3])
+def test_there_are_as_many_workers_as_the_settings_say(service, monkeypatch, replicas) -> None:
+    """BentoML's supervisor asks its allocator, which reads the configuration that we hand over."""
+    from _bentoml_impl.server.allocator import ResourceAllocator
+
+    monkeypatch.setenv("HUB_SERVE__REPLICAS", str(replicas))
+    service.inject_config()
+    assert ResourceAllocator().get_worker_env(service) == (replicas, {})
+
+
+def test_metrics_of_workers_are_files_whose_names_end_in_the_process(shared) -> None:
+    """What forgets the gauges of the dead goes by the name."""
+    shared.post("/v1/deployments/mood/predict", json={"text": "a film"})
+    folder = Path(os.environ["PROMETHEUS_MULTIPROC_DIR"])
+    assert (folder / f"gauge_livesum_{os.getpid()}.db").is_file()
 
 
 def test_answered_requests_are_not_kept_in_memory(shared) -> None:

@@ -1,0 +1,111 @@
+"""A worker among others: how it names itself, when it takes requests, what it leaves behind."""
+
+from __future__ import annotations
+
+import asyncio
+import http.server
+import os
+import subprocess
+import sys
+import threading
+from types import SimpleNamespace
+
+import pytest
+
+from hub.http.gauges import forget_the_dead
+
+
+def test_every_answer_names_the_replica_that_gave_it(client, live, admin) -> None:
+    live("mood", 1)
+    replies = [
+        client.post("/v1/deployments/mood/predict", json={"text": "a film"}),
+        client.get("/nowhere"),
+        client.get("/livez"),
+    ]
+    told = client.get("/admin/replicas", headers=admin).json()
+    assert {reply.headers["x-hub-replica"] for reply in replies} == {told["replica"]}
+
+
+def test_the_replicas_are_listed_with_what_they_serve(client, live, admin, until) -> None:
+    live("mood", 1)
+
+    def listed() -> bool:
+        told = client.get("/admin/replicas", headers=admin).json()
+        return [(one["id"], one["generation"], one["behind"]) for one in told["replicas"]] == [
+            (told["replica"], 1, 0)
+        ]
+
+    assert until(listed)
+    assert client.get("/admin/replicas").status_code == 401
+
+
+def test_status_is_told_while_the_catalog_is_gone(client, live, admin, monkeypatch) -> None:
+    from hub.errors import NotReady
+
+    live("mood", 1)
+
+    def gone(self):
+        raise NotReady("The catalog cannot be used right now.")
+
+    monkeypatch.setattr("hub.store.deployments.Deployments.generation", gone)
+    told = client.get("/admin/status", headers=admin).json()
+    assert [one["version"] for one in told["deployments"]] == ["mood@1"]
+    assert (told["catalog_generation"], told["replicas"]) == (None, [])
+    assert "cannot be used" in told["catalog_error"]
+
+
+@pytest.fixture
+def other():
+    """Another worker at the same address; it answers /readyz with `says`."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            server.asked += 1
+            self.send_response(server.says)
+            self.end_headers()
+
+        def log_message(self, *args) -> None:
+            pass
+
+    server = http.server.HTTPServer(("127.0.0.1", 0), Handler)
+    server.says, server.asked = 200, 0
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield SimpleNamespace(server=server, address=f"http://127.0.0.1:{server.server_port}")
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+async def waited(runtime, address: str) -> bool:
+    """Whether startup is still held up after a while."""
+    from hub.http.service import _let_others_answer
+
+    waiting = asyncio.create_task(_let_others_answer(runtime, address))
+    await asyncio.sleep(0.6)
+    held = not waiting.done()
+    runtime.ready = True
+    await asyncio.wait_for(waiting, 5)
+    return held
+
+
+def test_it_takes_no_requests_before_it_has_loaded_while_another_does(service, other) -> None:
+    assert asyncio.run(waited(SimpleNamespace(ready=False), other.address))
+    assert other.server.asked > 1
+
+
+def test_it_holds_nothing_up_where_no_other_is_ready(service, other) -> None:
+    other.server.says = 503
+    assert not asyncio.run(waited(SimpleNamespace(ready=False), other.address))
+    assert not asyncio.run(waited(SimpleNamespace(ready=False), "http://127.0.0.1:9"))
+
+
+def test_gauges_of_a_process_that_is_gone_are_not_added_up(tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path))
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    files = [f"gauge_livesum_{os.getpid()}.db", f"gauge_livesum_{dead.pid}.db", f"counter_{dead.pid}.db"]
+    for name in files:
+        (tmp_path / name).touch()
+    forget_the_dead()
+    assert {path.name for path in tmp_path.iterdir()} == {files[0], files[2]}

@@ -34,8 +34,13 @@ class Aligned:
         return True
 
     def moved(self, start: int, end: int) -> tuple[int, int]:
-        """Return where a part of the original stands now; one that cuts into a replacement has all of it."""
+        """Return where a part of the original stands now; one that cuts into a replacement has all of it.
+
+        Of a part that is gone, start and end are the same.
+        """
         for spans, shifts in self._steps:
+            if start >= end:
+                return start, start
             start = _moved(start, spans, shifts, is_end=False)
             end = _moved(end, spans, shifts, is_end=True)
         return start, end

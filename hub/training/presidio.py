@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,9 @@ _NOT_PERSONAL = frozenset({"URL", "DATE_TIME"})
 _FROM_MODEL = ("PERSON", "LOCATION", "ORGANIZATION", "NRP")
 # Of the addresses whose ending is on the list of public suffixes that the package carries.
 _SUFFIXES = tldextract.TLDExtract(suffix_list_urls=(), cache_dir=None)
+
+
+logging.getLogger("presidio-analyzer").setLevel(logging.ERROR)  # it warns of every other language
 
 
 class _Email(EmailRecognizer):  # type: ignore[misc]

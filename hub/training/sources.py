@@ -19,6 +19,8 @@ from hub.training.progress import Progress, silent
 __all__ = ["HubDataset", "SourceFile", "is_hub", "open_hub", "open_source"]
 
 MAX_BYTES = 4 << 30  # of one data file, unpacked
+FREE_BYTES = 64 << 20  # may be unpacked from anything
+MOST_TIMES = 200  # the packed size, beyond that: text shrinks to a tenth, a bomb to a thousandth
 # A source package runs its own build code when pip fetches it, so those known here are pinned.
 _PINS = {"vaderSentiment==3.3.2": "5d7c06e027fc8b99238edb0d53d970cf97066ef97654009890b83703849632f9"}
 _PACKAGE = re.compile(r"\w[\w.-]*==\w[\w.!+-]*")
@@ -65,9 +67,11 @@ def open_source(
                 name, stream = _package_member(location, cache, stack, progress)
             else:
                 name, stream = _local(location, folder, stack)
+            packed = None
             if name.endswith(".gz"):
-                name, stream = name.removesuffix(".gz"), cast(IO[bytes], gzip.GzipFile(fileobj=stream))
-            yield SourceFile(name, io.BufferedReader(_Bounded(stream, location)))
+                packed, name = stream, name.removesuffix(".gz")
+                stream = cast(IO[bytes], gzip.GzipFile(fileobj=packed))
+            yield SourceFile(name, io.BufferedReader(_Bounded(stream, location, packed)))
         except (NotFound, BadRequest) as error:
             raise BadData(f"{location}: {error}") from None
         except (gzip.BadGzipFile, zlib.error, EOFError) as error:
@@ -165,20 +169,29 @@ def _fetched(
 
 
 class _Bounded(io.RawIOBase):
-    """Reads a stream up to MAX_BYTES, so that a small archive cannot fill the memory."""
+    """Reads a stream up to MAX_BYTES, so that a small archive cannot fill the memory.
 
-    def __init__(self, stream: IO[bytes], location: str) -> None:
+    `packed` is the stream it is unpacked from.
+    """
+
+    def __init__(self, stream: IO[bytes], location: str, packed: IO[bytes] | None = None) -> None:
         self._stream = stream
         self._location = location
-        self._left = MAX_BYTES
+        self._packed = packed
+        self._read = 0
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int:
         chunk = self._stream.read(len(buffer))
-        self._left -= len(chunk)
-        if self._left < 0:
+        self._read += len(chunk)
+        if self._read > MAX_BYTES:
             raise BadData(f"{self._location}: unpacks to more than {MAX_BYTES >> 30} GiB.")
+        if self._packed and self._read > FREE_BYTES and self._read > MOST_TIMES * self._packed.tell():
+            raise BadData(
+                f"{self._location}: unpacks to more than {MOST_TIMES} times its size, as no text does. If it "
+                "is meant so, unpack it yourself."
+            )
         buffer[: len(chunk)] = chunk
         return len(chunk)

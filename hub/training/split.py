@@ -69,15 +69,19 @@ def stratum(item: Item, task: AnyTask) -> object:
 
 
 def _balanced_groups(items: Sequence[Item], size: int, seed: int, task: AnyTask, together: str) -> set[int]:
-    """Take one fold of scikit-learn's stratified and grouped ones: that which is nearest to `size`."""
+    """Take one fold of scikit-learn's stratified and grouped ones: that nearest to `size`, label by label."""
     groups = [repr(item.example[together]) for item in items]
     count = min(max(2, round(len(items) / max(size, 1))), len(set(groups)))
     if count < 2:
         return set()
     labels = [str(stratum(item, task)) for item in items]
-    parts = list(grouped_folds(labels, groups, count, seed))
-    nearest: list[int] = min(parts, key=lambda part: abs(len(part) - size))
-    return set(nearest)
+    wanted = {label: rows * size / len(items) for label, rows in Counter(labels).items()}
+
+    def missed(part: list[int]) -> float:
+        have = Counter(labels[index] for index in part)
+        return sum(abs(have[label] - rows) for label, rows in wanted.items())
+
+    return set(min(list(grouped_folds(labels, groups, count, seed)), key=missed))
 
 
 def grouped_folds(labels: Sequence[str], groups: Sequence[str], count: int, seed: int) -> Iterator[list[int]]:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from hub.api import Field, FieldKind
 from hub.errors import BadData, BadRecipe
+from hub.training.account import write_notes
 from hub.training.dataset import Dataset, Refused, prepare
 from hub.training.examples import Item
 from hub.training.recipe import Recipe
@@ -158,3 +159,91 @@ def test_a_split_takes_each_row_once_and_leaves_every_label_one(
 
 class _Labelled:
     fields = (Field("text", FieldKind.TEXT, ""), Field("label", FieldKind.LABEL, ""))
+
+
+def test_grouped_rows_are_divided_with_labels_in_proportion(prepared) -> None:
+    rows = "text,label,tags\n" + "".join(
+        f"text {n},{'b' if n % 40 >= 30 else 'a'},g{n // 10}\n" for n in range(400)
+    )
+    dataset, _ = prepared("task: t\ndata: {source: a.csv, group_by: tags, eval_fraction: 0.25}\n", a_csv=rows)
+    sides = [{item.example["tags"] for item in part} for part in (dataset.train, dataset.held_out)]
+    assert sides[0].isdisjoint(sides[1])
+    counts = Counter(item.example["label"] for item in dataset.held_out)
+    assert counts["a"] in (70, 80)
+    assert counts["b"] in (20, 30)
+
+
+def test_rows_are_cleaned_where_they_are_trained_on_and_sent_where_they_are_held_out(prepared) -> None:
+    rows = "text,label\n" + "".join(f"some  text {n},{'ab'[n % 2]}\n" for n in range(300))
+    dataset, _ = prepared("task: t\ndata: a.csv\n", a_csv=rows)
+    assert all(text.startswith("some text") for text in texts(dataset.train))
+    assert all(text.startswith("some  text") for text in texts(dataset.validation) | texts(dataset.held_out))
+    assert dataset.account.changed == {"whitespace": 300}
+    assert dataset.account.read == 300
+
+
+def test_duplicates_and_leaks_are_those_of_the_cleaned_texts(prepared) -> None:
+    dataset, _ = prepared(
+        "task: t\ndata: {source: a.csv, eval: b.csv}\n",
+        a_csv=csv_of([("one  two", "a"), ("one two", "a"), ("three", "b")]),
+        b_csv=csv_of([(" three ", "b"), ("new", "b")]),
+    )
+    assert (dataset.account.duplicates, dataset.account.leaked) == (1, 1)
+    assert [(note.what, note.line, note.detail) for note in dataset.notes if note.what != "changed"] == [
+        ("duplicate", 3, "of a.csv:2"),
+        ("leaked", 2, ""),
+    ]
+
+
+LONG = "the quick brown fox jumps over the lazy dog and the cat looks on"
+NEAR_TRAIN = csv_of([(LONG, "a"), (f"{LONG}!", "a"), (f"{LONG} so", "b"), ("else", "b")])
+NEAR_HELD = csv_of([(f"{LONG}?", "b"), ("new", "a")])
+
+
+@pytest.mark.parametrize(
+    ("rule", "train", "held_out", "found"), [("keep", 4, 2, 0), ("report", 4, 2, 1), ("drop", 3, 1, 1)]
+)
+def test_near_duplicates(prepared, rule: str, train: int, held_out: int, found: int) -> None:
+    dataset, _ = prepared(
+        f"task: t\ndata: {{source: a.csv, eval: b.csv, near_duplicates: {rule}}}\n",
+        a_csv=NEAR_TRAIN,
+        b_csv=NEAR_HELD,
+    )
+    assert (len(dataset.train), len(dataset.held_out)) == (train, held_out)
+    assert (dataset.account.near_duplicates, dataset.account.near_leaked) == (found, found)
+
+
+PRIVATE = csv_of([("mail a@b.co", "a"), ("call +1 415 555 2671 or +1 415 555 2672", "b"), ("fine", "b")])
+
+
+def test_personal_data_is_counted_by_kind(prepared) -> None:
+    dataset, _ = prepared("task: t\ndata: a.csv\n", a_csv=PRIVATE)
+    assert dataset.account.pii == {"EMAIL": 1, "PHONE": 2}
+    assert [(note.line, note.detail) for note in dataset.notes] == [(2, "EMAIL 1"), (3, "PHONE 2")]
+
+
+def test_masked_personal_data_is_nowhere_in_the_data_set(prepared) -> None:
+    dataset, _ = prepared("task: t\ndata: {source: a.csv, pii: mask}\n", a_csv=PRIVATE)
+    assert not any(value in repr(dataset) for value in ("a@b", "415"))
+    assert "mail <EMAIL>" in repr(dataset)
+    assert dataset.account.changed == {"pii": 2}
+
+
+def test_refused_personal_data_is_told_by_kind_and_line(prepared) -> None:
+    with pytest.raises(BadData) as raised:
+        prepared("task: t\ndata: {source: a.csv, pii: refuse}\n", a_csv=PRIVATE)
+    assert str(raised.value) == (
+        "2 rows hold personal data (1 EMAIL, 2 PHONE), and data.pii is refuse: a.csv:2, a.csv:3. Take it "
+        "out, or set data.pii to mask."
+    )
+
+
+def test_the_account_is_plain_json_and_says_what_is_not_nothing(prepared, tmp_path: Path) -> None:
+    dataset, _ = prepared("task: t\ndata: {source: a.csv, where: {label: b}}\n", a_csv=PRIVATE)
+    account = dataset.account
+    assert json.loads(json.dumps(account.to_json())) == account.to_json()
+    assert account.lines() == ["Left out: another label 1", "Personal data: PHONE 2"]
+    write_notes(dataset.notes, tmp_path / "rows.jsonl")
+    lines = [json.loads(line) for line in (tmp_path / "rows.jsonl").read_text().splitlines()]
+    assert lines[0] == {"source": "a.csv", "line": 2, "what": "left out", "detail": "another label"}
+    assert lines[1] == {"source": "a.csv", "line": 3, "what": "pii", "detail": "PHONE 2"}

@@ -12,6 +12,8 @@ from hub.cli.rollout import show_replicas
 
 __all__ = ["register"]
 
+GONE = 5  # versions without a slot that are listed for each base; all of them with --json
+
 
 def register(app: typer.Typer) -> None:
     """Add the command to `app`."""
@@ -48,6 +50,7 @@ def _show(found: dict[str, Any]) -> None:
         for line in (info["choices"], info["note"]):
             if line:
                 say(f"        {escape(line)}")
+    _show_lifecycle(found)
     if found["deployments"]:
         rows = [
             [one["name"], one["task"], one["version"], one["updated"][:19]] for one in found["deployments"]
@@ -65,3 +68,19 @@ def _show(found: dict[str, Any]) -> None:
             say(f"[bold red]{plugin['state']}[/] plugin {plugin['name']}: {escape(plugin['reason'])}")
     if found["catalog_error"]:
         say(f"[bold red]error[/] the catalog cannot be followed: {escape(found['catalog_error'])}")
+
+
+def _show_lifecycle(found: dict[str, Any]) -> None:
+    """Say what loads, what could not be loaded lately, and what left its slot last."""
+    from rich.markup import escape
+
+    for load in found["loads"]:
+        if load["state"] == "failed":
+            retry = f"tried again in {max(load['retry_in_s'], 0):.0f} s"
+            say(f"[bold red]failed[/] {load['version']} cannot be loaded, {retry}: {escape(load['why'])}")
+        else:
+            say(f"{load['state']} {load['version']} for {load['seconds']:.1f} s, {load['waiting']} waiting")
+    for engine in found["engines"]:
+        for gone in [one for one in engine["slots"]["gone"] if one["state"] != "failed"][:GONE]:
+            why = f": {gone['why']}" if gone["why"] else ""
+            say(f"{gone['state']} {gone['version']} at {gone['at'][:19]}{escape(why)}")

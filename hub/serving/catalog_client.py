@@ -108,6 +108,7 @@ class CatalogClient:
             "deployments": self.deployments(),
             "failures": [],
             "engines": [],
+            "loads": [],
             "plugins": describe_plugins(self._registry),
         }
 

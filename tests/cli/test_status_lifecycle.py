@@ -1,0 +1,24 @@
+"""`hub status` says what loads, what failed and what became of versions that have no slot."""
+
+from __future__ import annotations
+
+import pytest
+
+from hub.cli import status
+
+
+def test_it_says_what_loads_and_what_left(capsys: pytest.CaptureFixture[str]) -> None:
+    gone = [
+        {"version": f"mood@{n}", "state": state, "at": "2026-01-02T03:04:05.6+00:00", "why": "[why]"}
+        for n, state in enumerate(["failed", *["evicted"] * 5, "drained"])
+    ]
+    loads = [
+        {"version": "a@1", "state": "loading", "seconds": 1.25, "waiting": 3},
+        {"version": "b@1", "state": "failed", "retry_in_s": 29.6, "why": "its file is short [x]"},
+    ]
+    status._show_lifecycle({"loads": loads, "engines": [{"slots": {"gone": gone}}]})
+    said = capsys.readouterr().out.splitlines()
+    assert said[0] == "loading a@1 for 1.2 s, 3 waiting"
+    assert said[1] == "failed b@1 cannot be loaded, tried again in 30 s: its file is short [x]"
+    assert said[2] == "evicted mood@1 at 2026-01-02T03:04:05: [why]"
+    assert len(said) == 7, "the failure is said once, and of the others the latest five"

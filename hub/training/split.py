@@ -12,6 +12,8 @@ from hub.training.fields import labels_in
 
 __all__ = ["grouped_folds", "same_example", "split", "stratum", "without_leaks"]
 
+MANY_GROUPS = 2000  # beyond, scikit-learn takes seconds to weigh them all
+
 
 def same_example(item: Item) -> str:
     """Return a text that is equal for examples that are the same in every field."""
@@ -36,7 +38,7 @@ def split(
     chance = random.Random(seed)
     if together is None:
         taken = _in_proportion(items, size, chance, task)
-    elif len({stratum(item, task) for item in items}) > 1:
+    elif len({stratum(item, task) for item in items}) > 1 and _are_few(items, together):
         taken = _balanced_groups(items, size, seed, task, together)
     else:
         taken = _whole_groups(items, size, chance, together)
@@ -68,6 +70,11 @@ def stratum(item: Item, task: AnyTask) -> object:
     return None
 
 
+def _are_few(items: Sequence[Item], together: str) -> bool:
+    """Tell whether groups are so few that labels come out of proportion when they are drawn by chance."""
+    return len({repr(item.example[together]) for item in items}) <= MANY_GROUPS
+
+
 def _balanced_groups(items: Sequence[Item], size: int, seed: int, task: AnyTask, together: str) -> set[int]:
     """Take one fold of scikit-learn's stratified and grouped ones: that nearest to `size`, label by label."""
     groups = [repr(item.example[together]) for item in items]
@@ -81,7 +88,9 @@ def _balanced_groups(items: Sequence[Item], size: int, seed: int, task: AnyTask,
         have = Counter(labels[index] for index in part)
         return sum(abs(have[label] - rows) for label, rows in wanted.items())
 
-    return set(min(list(grouped_folds(labels, groups, count, seed)), key=missed))
+    parts: list[list[int]] = list(grouped_folds(labels, groups, count, seed))
+    misses = [missed(part) for part in parts]
+    return set(parts[misses.index(min(misses))])
 
 
 def grouped_folds(labels: Sequence[str], groups: Sequence[str], count: int, seed: int) -> Iterator[list[int]]:

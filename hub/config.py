@@ -51,6 +51,11 @@ class Serve(Model):
     threads: int = Field(
         0, ge=0, description="Threads of one forward; 0: the cores, shared among the replicas."
     )
+    shelf_mb: int = Field(
+        256,
+        ge=0,
+        description="Memory for adapters that were loaded before: no disk to wait for.",
+    )
     batch_rows: int = Field(64, gt=0, description="Most rows in one forward.")
     poll_ms: int = Field(250, gt=0, description="How often the catalog is asked for changes.")
     load_timeout_s: float = Field(

@@ -27,10 +27,11 @@ WAITERS = 256  # requests that wait for one version; past that, 429
 class Load:
     """One load of a version: `future` says how it ended."""
 
-    __slots__ = ("began", "ended", "future", "let_go", "loading", "opened", "version", "waiters")
+    __slots__ = ("began", "ended", "future", "let_go", "loading", "opened", "urgent", "version", "waiters")
 
-    def __init__(self, version: Version) -> None:
+    def __init__(self, version: Version, *, urgent: bool = False) -> None:
         self.version = version
+        self.urgent = urgent  # a move waits for it: it goes before what requests wait for
         self.future: Future[None] = Future()
         self.future.set_running_or_notify_cancel()  # nobody who waits can cancel it for the others
         self.began = 0.0  # monotonic; 0.0 while it waits for its turn
@@ -73,10 +74,19 @@ class Loads:
             refused = self._closed
             if not refused:
                 self._by_key[load.version.sha256] = load
-                self._queue.append(load)
+                self._enqueue(load)
                 self._dispatch()
         if refused:
             self._end(load, NotReady("The server is shutting down. Send the request again."))
+
+    def hurry(self, load: Load) -> None:
+        """Make a load urgent that may still wait for its turn."""
+        with self._changed:
+            if load in self._queue and not load.urgent:
+                self._queue.remove(load)
+                load.urgent = True
+                self._enqueue(load)
+                self._dispatch()
 
     def join(self, load: Load, most: int | None = None) -> bool:
         """Wait for a load until `leave`; False if it was let go already.
@@ -116,6 +126,10 @@ class Loads:
         with self._changed:
             self._changed.wait_for(lambda: not self._running, timeout)
 
+    def _enqueue(self, load: Load) -> None:
+        at = sum(one.urgent for one in self._queue) if load.urgent else len(self._queue)
+        self._queue.insert(at, load)
+
     def _dispatch(self) -> None:
         """Start what may start; called under the lock."""
         while self._queue:
@@ -123,7 +137,7 @@ class Loads:
             turns = [left for one in self._running if (left := one.began + TURN_S - now) > 0]
             if len(self._running) >= THREADS:
                 return
-            if len(turns) >= AT_ONCE:
+            if len(turns) >= AT_ONCE + self._queue[0].urgent:  # which has a turn of its own
                 if self._timer is None:
                     self._timer = threading.Timer(min(turns), self._tick)
                     self._timer.daemon = True

@@ -13,12 +13,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hub.engine.protocol import AdapterWeights
 from hub.engine.slots import Lease, Reservation, SlotState, SlotTable, SlotView
 from hub.errors import EngineFailed, HubError, NotReady, Overloaded, SourceUnavailable
 from hub.serving.lanes import Lane, Lanes
 from hub.serving.loads import WAITERS, Load, Loads
 from hub.serving.meter import Meter
 from hub.serving.reading import probe, read_weights
+from hub.serving.shelf import Shelf
 from hub.store.records import Version
 
 __all__ = ["Residency"]
@@ -44,7 +46,8 @@ class Residency:
     """Loads versions into slots, each once however many ask for it, and leases the slots out.
 
     While it is loaded, and until all who waited for that have had their turn, a version is pinned.
-    `fetch` makes the files of a version be on this machine; nobody waits for a load longer than
+    `fetch` makes the files of a version be on this machine. What is on the `shelf` was read and found good
+    before: for requests it is written to a slot again without its files. Nobody waits for a load longer than
     `timeout_s` seconds, while the load itself goes on.
     """
 
@@ -56,12 +59,14 @@ class Residency:
         fetch: Callable[[Version], Path],
         *,
         timeout_s: float = 30.0,
+        shelf: Shelf | None = None,
     ) -> None:
         self._lanes = lanes
         self._meter = meter
         self._scratch = scratch
         self._fetch = fetch
         self._timeout_s = timeout_s
+        self._shelf = shelf or Shelf(0)
         self._lock = threading.Lock()
         self._failures: dict[str, _Failure] = {}
         self._pinned: dict[Load, SlotTable] = {}
@@ -173,11 +178,13 @@ class Residency:
         """Return the load of a version that is under way, or start one; raise what it failed with lately."""
         with self._lock:
             if running := self._loads.get(version.sha256):
+                if again:
+                    self._loads.hurry(running)
                 return running
             failure = self._failures.get(version.sha256)
             if failure and not again and failure.until > time.monotonic():
                 raise type(failure.error)(str(failure.error))
-            load = Load(version)
+            load = Load(version, urgent=again)
             if lane := self._lanes.get(version.manifest.serving.base.fingerprint):
                 self._pin(load, lane)
             self._loads.submit(load)
@@ -217,7 +224,7 @@ class Residency:
             self._pin(load, lane)
             load.loading = time.monotonic()
             load.opened.set()
-            fresh = self._write(lane, version)
+            fresh = self._write(lane, load)
         except HubError as error:
             failure = error
         except Exception as error:
@@ -245,15 +252,16 @@ class Residency:
                 lasts = RETRY_SOURCE_S if isinstance(failure, SourceUnavailable) else RETRY_AFTER_S
                 self._failures[version.sha256] = _Failure(name, failure, now + lasts)
 
-    def _write(self, lane: Lane, version: Version) -> bool:
+    def _write(self, lane: Lane, load: Load) -> bool:
         """Put a version into a slot; False if it is there already."""
+        version = load.version
         sha256, name = version.sha256, str(version.ref)
         if lane.slots.state(sha256) is SlotState.RESIDENT:
             return False
-        self._fetch(version)
         began = time.perf_counter()
-        weights = read_weights(version, self._scratch, lane.base)
-        lane.engine.check(weights)
+        kept = self._shelf.take(sha256)
+        # A move reads the files whatever is kept: what is deployed has to be whole on the disk, too.
+        weights = self._read(lane, version) if kept is None or load.urgent else kept
         cost = time.perf_counter() - began
         if self._closed:
             raise NotReady("The server is shutting down. Send the request again.")
@@ -266,13 +274,21 @@ class Residency:
             began = time.perf_counter()
             lane.engine.write(reservation.slot, weights)
             cost += time.perf_counter() - began
-            probe(lane, reservation.slot, weights, version)
+            if kept is None:
+                probe(lane, reservation.slot, weights, version)
         except BaseException:
             lane.slots.abort(sha256)
             raise
         lane.slots.commit(sha256, cost)
+        self._shelf.put(weights)
         self._report(lane)
         return True
+
+    def _read(self, lane: Lane, version: Version) -> AdapterWeights:
+        self._fetch(version)
+        weights = read_weights(version, self._scratch, lane.base)
+        lane.engine.check(weights)
+        return weights
 
     def _report(self, lane: Lane) -> None:
         self._meter.slots(lane.base.name, lane.slots.in_use, lane.slots.capacity)

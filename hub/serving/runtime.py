@@ -24,6 +24,7 @@ from hub.serving.reconciler import Reconciler
 from hub.serving.replica import Presence, Served
 from hub.serving.residency import Residency
 from hub.serving.router import Failure, Router
+from hub.serving.shelf import Shelf
 from hub.serving.trial import Trial, promoted, rolled_back
 from hub.store.records import Deployment, Version
 from hub.store.replicas import Replicas
@@ -235,7 +236,12 @@ class Runtime:
         pipeline = Pipeline(settings.limits, loop, self.observer)
         lanes = Lanes(store.bases, settings, deliver=pipeline.forwarded, meter=meter)
         residency = Residency(
-            lanes, meter, settings.home / SCRATCH, store.fetch, timeout_s=settings.serve.load_timeout_s
+            lanes,
+            meter,
+            settings.home / SCRATCH,
+            store.fetch,
+            timeout_s=settings.serve.load_timeout_s,
+            shelf=Shelf(settings.serve.shelf_mb * 1_000_000),
         )
         router = Router(residency)
         reconciler = Reconciler(

@@ -125,7 +125,7 @@ def watching() -> Watching:
 def start(home: FakeHome) -> Iterator[Callable[..., Harness]]:
     """Start a runtime on the fake engine; flags are those of `serve`, or limits given as a mapping.
 
-    With a `url` it is a server's, which other replicas see.
+    With a `url` it is a server's, which other replicas see. There is no shelf.
     """
     started: list[Harness] = []
 
@@ -135,7 +135,8 @@ def start(home: FakeHome) -> Iterator[Callable[..., Harness]]:
         observer: Observer | None = None,
         **serve: Any,
     ) -> Harness:
-        flags = {"serve": {"engine": "fake", "slots": 4, "poll_ms": 20} | serve, "limits": limits or {}}
+        usual = {"engine": "fake", "slots": 4, "poll_ms": 20, "shelf_mb": 0}
+        flags = {"serve": usual | serve, "limits": limits or {}}
         started.append(Harness(load_settings(flags=flags), url, observer))
         return started[-1]
 

@@ -21,9 +21,9 @@ class Gated:
         self.gates: dict[str, threading.Event] = {}
         self.loads = Loads(self._run, lambda load: self.let_go.append(load.version.sha256))
 
-    def start(self, key: str) -> Load:
+    def start(self, key: str, *, urgent: bool = False) -> Load:
         self.gates[key] = threading.Event()
-        load = Load(SimpleNamespace(sha256=key, ref=f"{key}@1"))
+        load = Load(SimpleNamespace(sha256=key, ref=f"{key}@1"), urgent=urgent)
         self.loads.submit(load)
         return load
 
@@ -47,6 +47,27 @@ def test_two_run_beside_each_other_and_the_rest_in_turn(gated, until) -> None:
     assert until(lambda: gated.running == ["a", "b"])
     gated.gates["b"].set()
     assert until(lambda: gated.running == ["a", "b", "c"])
+
+
+def test_an_urgent_one_does_not_wait_for_what_requests_wait_for(gated, until) -> None:
+    for key in "abc":
+        gated.start(key)
+    gated.start("d", urgent=True)
+    assert until(lambda: gated.running == ["a", "b", "d"])
+    gated.start("e", urgent=True)
+    gated.start("f")
+    gated.gates["a"].set()
+    assert until(lambda: gated.running == ["a", "b", "d", "e"])
+
+
+def test_one_that_waits_may_become_urgent(gated, until) -> None:
+    loads = {key: gated.start(key) for key in "abcd"}
+    gated.loads.hurry(loads["d"])
+    assert until(lambda: gated.running == ["a", "b", "d"])
+    gated.loads.hurry(loads["a"])  # it runs already
+    gated.gates["b"].set()
+    gated.gates["d"].set()
+    assert until(lambda: gated.running == ["a", "b", "d", "c"])
 
 
 def test_loads_that_hang_keep_the_others_waiting_for_a_turn_and_no_longer(gated, until, monkeypatch) -> None:

@@ -111,7 +111,7 @@ def _url(where: Path | str) -> URL:
     try:
         import psycopg  # noqa: F401
     except ImportError:
-        raise MissingExtra.of("postgres", "a PostgreSQL catalog") from None
+        raise MissingExtra.of("A PostgreSQL catalog", "postgres") from None
     return url.set(drivername="postgresql+psycopg")
 
 

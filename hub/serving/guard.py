@@ -38,7 +38,7 @@ class Guard(Model):
     )
     requests: int = Field(100, ge=1, description="Answers of the canary before anything is decided.")
     labels: int = Field(
-        50, ge=1, description="Labelled answers of the canary, and of the stable version, for `accuracy`."
+        50, ge=10, description="Labelled answers of the canary, and of the stable version, for `accuracy`."
     )
     minutes: float = Field(10, ge=0, description="Least time before it is promoted.")
     promote: bool = Field(True, description="Off: it is only rolled back, never promoted.")

@@ -73,7 +73,8 @@ class Replicas:
     def _now(self, session: Session) -> datetime:
         if self._catalog.is_file:
             return datetime.now(UTC)
-        return session.execute(select(func.clock_timestamp())).scalar_one().astimezone(UTC)
+        now: datetime = session.execute(select(func.clock_timestamp())).scalar_one()
+        return now.astimezone(UTC)
 
 
 _SILENT = timedelta(seconds=SILENT_S)

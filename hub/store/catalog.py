@@ -11,7 +11,15 @@ from urllib.parse import quote
 from filelock import FileLock
 from sqlalchemy import NullPool, create_engine, event
 from sqlalchemy.engine import URL, Connection, Engine, make_url
-from sqlalchemy.exc import ArgumentError, DatabaseError, DBAPIError, NoSuchModuleError, OperationalError
+from sqlalchemy.exc import (
+    ArgumentError,
+    DatabaseError,
+    DBAPIError,
+    InterfaceError,
+    NoSuchModuleError,
+    OperationalError,
+)
+from sqlalchemy.exc import TimeoutError as NoConnection
 from sqlalchemy.orm import Session
 
 from hub.errors import BadConfig, MissingExtra, NotReady
@@ -88,8 +96,12 @@ class Catalog:
     def _translated(self) -> Iterator[None]:
         try:
             yield
-        except OperationalError as error:
+        except (OperationalError, InterfaceError) as error:  # the latter: a connection found closed
             raise NotReady(f"The catalog {self.shown} cannot be used right now: {_said(error)}.") from error
+        except NoConnection as error:
+            raise NotReady(
+                f"The catalog {self.shown} cannot be used right now: all connections are busy."
+            ) from error
         except DatabaseError as error:
             raise BadConfig(f"{self.shown} is damaged or not a GraftHub catalog: {_said(error)}.") from error
 

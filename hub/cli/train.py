@@ -173,9 +173,12 @@ def _summary(result: TrainResult) -> Json:
             "train": len(data.train),
             "validation": len(data.validation),
             "held_out": len(data.held_out),
-            **data.account.to_json(),
+            "left_out": sum(data.account.left_out.values()),
+            "duplicates": data.account.duplicates,
+            "leaked": data.account.leaked,
             "rejected": len(result.rejected),
         },
+        "account": data.account.to_json(),
         "rejected_file": str(result.rejected_file),
     }
 

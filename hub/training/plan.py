@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +67,7 @@ class Plan:
             eval_rows=len(dataset.held_out),
             rejected_rows=rejected,
             licence=data.licence,
-            account=dataset.account.to_json(),
+            account=replace(dataset.account, rejected=rejected).to_json(),
         )
 
 

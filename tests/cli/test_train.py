@@ -87,6 +87,14 @@ def test_a_recipe_becomes_a_version_and_the_figures_are_shown(recipe: Path) -> N
     assert live() == {}
 
 
+def test_what_became_of_the_rows_is_said(recipe: Path) -> None:
+    (recipe / "a.csv").write_text(ROWS.replace("text,label\n", "text,label\nit is  a@b.co,positive\n"))
+    shown = hub_train(recipe, "--set", "train.max_steps=2", "--set", "evaluate.folds=2").stdout
+    assert "Cleaned: whitespace 1." in shown
+    assert "Personal data: EMAIL 1." in shown
+    assert "Over 2 folds: accuracy" in shown
+
+
 def test_json_is_one_document(recipe: Path) -> None:
     told = json.loads(hub_train(recipe / "recipe.yaml", "--json").stdout)
     assert told["version"] == "demo@1"
@@ -100,6 +108,7 @@ def test_json_is_one_document(recipe: Path) -> None:
         "leaked": 0,
         "rejected": 1,
     }
+    assert told["account"]["read"] == 41
     assert Path(told["rejected_file"]).is_file()
 
 

@@ -123,7 +123,7 @@ def test_nothing_of_a_finished_run_is_left_but_the_account_of_its_rows(
 ) -> None:
     result = run(make_recipe(SENTIMENT, "train.max_steps=2", a_csv=REVIEWS + ",positive\n"))
     left = {path.name for path in (tmp_path / "home" / "runs" / "demo").iterdir()}
-    assert left == {".lock", "plan.json", "rejected.jsonl"}
+    assert left == {".lock", "plan.json", "rejected.jsonl", "rows.jsonl"}
     assert [(row.line, row.reason) for row in result.rejected] == [(122, "text is empty")]
     assert json.loads(result.rejected_file.read_text())["line"] == 122
 

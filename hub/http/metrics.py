@@ -30,6 +30,7 @@ class _Instruments:
     load_seconds: Histogram
     evictions: Counter
     swaps: Counter
+    answers: Counter
 
 
 @cache
@@ -60,6 +61,7 @@ def _instruments() -> _Instruments:
         ),
         evictions=client.Counter("hub_evictions", "Adapters that lost their slot to another.", ["base"]),
         swaps=client.Counter("hub_swaps", "Deployments that went to another version.", ["outcome"]),
+        answers=client.Counter("hub_feedback_answers", "Answers kept for feedback, or dropped.", ["outcome"]),
     )
 
 
@@ -94,3 +96,6 @@ class Metrics:
     def slots(self, base: str, resident: int, capacity: int) -> None:
         self._to.resident.labels(base).set(resident)
         self._to.capacity.labels(base).set(capacity)
+
+    def answers(self, outcome: Outcome, count: int) -> None:
+        self._to.answers.labels(outcome).inc(count)

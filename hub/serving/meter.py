@@ -30,6 +30,9 @@ class Meter(Protocol):
     def slots(self, base: str, resident: int, capacity: int) -> None:
         """`resident` of `capacity` slots hold a version."""
 
+    def answers(self, outcome: Outcome, count: int) -> None:
+        """So many answers were kept for feedback, or dropped."""
+
 
 class NoMeter:
     """Counts nothing."""
@@ -50,4 +53,7 @@ class NoMeter:
         return
 
     def slots(self, base: str, resident: int, capacity: int) -> None:
+        return
+
+    def answers(self, outcome: Outcome, count: int) -> None:
         return

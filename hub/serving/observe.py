@@ -24,6 +24,7 @@ class Track(StrEnum):
 class Observation:
     """One request of a call, and what became of it.
 
+    `request_id` is that of the HTTP request, with the item's place after a dot if the call has several.
     `error` is the error's code, "" if it was answered; `seconds` is the call's time. `beside` ran on the
     same request, if any did: the shadow, or the stable version beside a guarded canary; `agreed` says
     whether both gave the same answer, None if one of them gave none.

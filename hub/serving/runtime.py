@@ -15,10 +15,11 @@ from uuid import uuid4
 from hub.config import Settings
 from hub.errors import Conflict, HubError, NotReady
 from hub.registry.host import Registry
+from hub.serving.answer_log import AnswerLog
 from hub.serving.describe import describe_plugins, describe_replica, describe_slots
 from hub.serving.lanes import Lane, Lanes
 from hub.serving.meter import Meter, NoMeter
-from hub.serving.observe import NoObserver, Observer
+from hub.serving.observe import Observer
 from hub.serving.pipeline import Pipeline
 from hub.serving.reconciler import Reconciler
 from hub.serving.replica import Presence, Served
@@ -26,6 +27,7 @@ from hub.serving.residency import Residency
 from hub.serving.router import Failure, Router
 from hub.serving.shelf import Shelf
 from hub.serving.trial import Trial, promoted, rolled_back
+from hub.serving.watchers import Watchers
 from hub.store.records import Deployment, Version
 from hub.store.replicas import Replicas
 from hub.store.store import Store
@@ -60,6 +62,7 @@ class _Parts:
     pipeline: Pipeline
     replicas: Replicas
     presence: Presence | None
+    watchers: Watchers | None
 
 
 class Runtime:
@@ -80,7 +83,7 @@ class Runtime:
     ) -> None:
         self.settings = settings
         self.registry = registry
-        self.observer: Observer = observer or NoObserver()
+        self._observer = observer
         self._meter = meter or NoMeter()
         self._preload = settings.serve.slots if preload else 0
         self._parts: _Parts | None = None
@@ -124,6 +127,13 @@ class Runtime:
     @property
     def pipeline(self) -> Pipeline:
         return self._ready().pipeline
+
+    @property
+    def answers(self) -> AnswerLog:
+        """What is kept of answers, and takes labels on them; only a server has it."""
+        watchers = self._ready().watchers
+        assert watchers, "started as a server"
+        return watchers.answers
 
     def deploy(self, name: str, ref: str, *, by: str, why: str = "", trial: Trial | None = None) -> Moved:
         """Make a version ready, move the catalog's pointer, and put the version live; blocks.
@@ -181,6 +191,7 @@ class Runtime:
             "engines": [_lane_status(lane) for lane in parts.lanes.all()],
             "loads": parts.residency.describe(),
             "plugins": describe_plugins(self.registry),
+            **(parts.watchers.describe() if parts.watchers else {}),
         }
 
     def replicas(self) -> dict[str, Any]:
@@ -209,6 +220,8 @@ class Runtime:
         self._parts, self._failed = parts, None
         if parts.presence:
             parts.presence.start()
+        if parts.watchers:
+            parts.watchers.start()
         live = len(parts.router.routes.by_name)
         log.info("Ready after %.1f s with %d deployments.", time.perf_counter() - began, live)
 
@@ -233,7 +246,10 @@ class Runtime:
     def _build(self, loop: asyncio.AbstractEventLoop, url: str | None) -> _Parts:
         settings, meter = self.settings, self._meter
         store = Store.of(settings)
-        pipeline = Pipeline(settings.limits, loop, self.observer)
+        watchers = None
+        if url is not None and self._observer is None:
+            watchers = Watchers(store, settings.feedback, self.replica, self, meter)
+        pipeline = Pipeline(settings.limits, loop, self._observer or watchers)
         lanes = Lanes(store.bases, settings, deliver=pipeline.forwarded, meter=meter)
         residency = Residency(
             lanes,
@@ -259,7 +275,7 @@ class Runtime:
         presence = None
         if url is not None:
             presence = Presence(replicas, self.replica, url, lambda: _served(router, reconciler))
-        return _Parts(store, lanes, residency, router, reconciler, pipeline, replicas, presence)
+        return _Parts(store, lanes, residency, router, reconciler, pipeline, replicas, presence, watchers)
 
     def _converged(self) -> None:
         if self._parts and self._parts.presence:
@@ -302,6 +318,8 @@ class Runtime:
 
 
 def _close(parts: _Parts) -> None:
+    if parts.watchers:
+        parts.watchers.stop()
     if parts.presence:
         parts.presence.stop()
     parts.reconciler.stop()

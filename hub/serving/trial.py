@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hub.errors import BadRequest, Conflict
+from hub.serving.guard import read_guard
 from hub.store.records import Deployment, Version
 from hub.store.store import Store
 
@@ -35,7 +36,7 @@ class Trial:
             return cls() if shadow else None
         if not 0 <= canary <= 100:
             raise BadRequest(f"A canary gets between 0 and 100 percent of the requests, not {canary:g}.")
-        return cls(canary, _guard(guard or {}))
+        return cls(canary, read_guard(guard).model_dump(mode="json", exclude_unset=True) if guard else {})
 
     def check(self, store: Store, name: str, version: Version) -> None:
         """Refuse before anything is loaded what the store would refuse after.
@@ -69,12 +70,3 @@ def rolled_back(deployment: Deployment) -> Version:
     if deployment.canary or deployment.shadow:
         return deployment.stable
     return deployment.previous or deployment.stable
-
-
-GUARDED = ("error_rate", "p99_ms", "agreement", "accuracy", "requests", "labels", "minutes", "promote")
-
-
-def _guard(guard: Mapping[str, Any]) -> Mapping[str, Any]:
-    if unknown := sorted(guard.keys() - set(GUARDED)):
-        raise BadRequest(f"A guard has no {unknown[0]!r}. It may have: {', '.join(GUARDED)}.")
-    return guard

@@ -65,6 +65,7 @@ class Witness:
             return
         self._told = True
         admission = self._admission
+        alone = len(codes) == 1 or not self._request_id
         for place, (code, request) in enumerate(zip(codes, self._requests, strict=True)):
             item = items[place] if items else None
             self._observer.observe(
@@ -72,7 +73,7 @@ class Witness:
                     deployment=admission.route.deployment,
                     track=admission.track,
                     version=admission.version,
-                    request_id=self._request_id,
+                    request_id=self._request_id if alone else f"{self._request_id}.{place}",
                     seconds=self._seconds,
                     error=code,
                     request=request if isinstance(request, BaseModel) else None,

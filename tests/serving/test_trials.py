@@ -229,7 +229,7 @@ def test_every_request_of_a_call_is_observed_with_its_answer(live, watching, mon
     live.runtime.deploy("mood", "mood@2", by="t", trial=ALL)
     (answer, _) = live.ask("mood", TEXT, "no").items
     first, second = watching.seen
-    assert (first.track, str(first.version.ref), first.request_id) == (Track.CANARY, "mood@2", "r-1")
+    assert (first.track, str(first.version.ref), first.request_id) == (Track.CANARY, "mood@2", "r-1.0")
     assert (first.error, first.response, first.request.text) == ("", answer, TEXT)
     assert first.seconds > 0
     assert (second.error, second.response, second.request.text) == ("invalid_text", None, "no")

@@ -1,0 +1,195 @@
+"""Keeps answers for feedback: a bounded queue that serving fills, and a writer behind it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from pydantic import BaseModel
+
+from hub.config import Feedback
+from hub.errors import Conflict, NotFound
+from hub.serving.chore import Chore
+from hub.serving.faults import log_fault
+from hub.serving.meter import Meter
+from hub.serving.observe import Observation
+from hub.serving.truth import Label, is_right
+from hub.store.feedback import Answer, Answers, Labelled
+from hub.store.records import Version
+
+__all__ = ["AnswerLog"]
+
+log = logging.getLogger(__name__)
+
+MOST_WAITING = 10_000
+MOST_CHARACTERS = 32_000_000  # of requests that wait
+LONGEST_ID = 64
+WRITE_S = 0.5
+PRUNE_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    """An answer that is not written yet; its JSON is made by the writer."""
+
+    request_id: str
+    deployment: str
+    version: Version
+    when: datetime
+    response: BaseModel
+    request: BaseModel | None
+    size: int
+
+    def answer(self) -> Answer:
+        return Answer(
+            request_id=self.request_id,
+            deployment=self.deployment,
+            version=str(self.version.ref),
+            sha256=self.version.sha256,
+            when=self.when,
+            response=self.response.model_dump_json(),
+            request=self.request.model_dump_json() if self.request else None,
+        )
+
+
+class AnswerLog:
+    """What the setting `feedback` says is kept of answers, and the labels on them.
+
+    Serving never waits for it: what finds the queue full is dropped, and counted. Answers that the
+    catalog does not take at once are written later.
+    """
+
+    def __init__(self, answers: Answers, settings: Feedback, meter: Meter) -> None:
+        self._answers = answers
+        self._settings = settings
+        self._meter = meter
+        self._lock = threading.Lock()  # of the queue
+        self._writing = threading.Lock()
+        self._queue: deque[_Waiting] = deque()
+        self._characters = 0
+        self._kept = self._dropped = 0
+        self._prune_at = 0.0  # monotonic
+        self._chore = Chore("Answers are not kept for feedback", self._work, WRITE_S)
+
+    @property
+    def keeps(self) -> bool:
+        """True unless nothing is kept."""
+        return self._settings.keep != "nothing"
+
+    def start(self) -> None:
+        """Begin to write, and to remove what is past its time."""
+        self._chore.start()
+
+    def stop(self) -> None:
+        """Write what waits, if the catalog takes it."""
+        self._chore.stop()
+
+    def take(self, seen: Observation) -> None:
+        """Keep an answer that a caller got; quick enough for the event loop."""
+        if not self.keeps or seen.response is None or not seen.request_id:
+            return
+        request = seen.request if self._settings.keep == "texts" else None
+        size = _characters(request)
+        waiting = _Waiting(
+            seen.request_id,
+            seen.deployment.name,
+            seen.version,
+            datetime.now(UTC),
+            seen.response,
+            request,
+            size,
+        )
+        with self._lock:
+            full = len(self._queue) >= MOST_WAITING or self._characters + size > MOST_CHARACTERS
+            if not full and len(seen.request_id) <= LONGEST_ID:
+                self._queue.append(waiting)
+                self._characters += size
+                return
+        self._drop()
+
+    def flush(self) -> None:
+        """Write what waits now; blocks."""
+        with self._writing:
+            while batch := self._batch():
+                answers = [answer for waiting in batch if (answer := self._made(waiting))]
+                self._answers.keep(answers)
+                self._taken(batch, len(answers))
+
+    async def label(self, request_id: str, label: Label) -> Labelled:
+        """Tie a label to an answer; one that another replica has yet to write is waited for.
+
+        Raises:
+            Conflict: nothing is kept.
+            NotFound: no such answer is, or not any more.
+        """
+        if not self.keeps:
+            raise Conflict(
+                "No answers are kept here, so there is nothing to give feedback on. Set feedback.keep to "
+                "'answers' or 'texts' and start the server again."
+            )
+        for attempt in range(3):  # as it is; with what waits here; with what waits in other replicas
+            if attempt == 1:
+                await asyncio.to_thread(self.flush)
+            if attempt == 2:
+                await asyncio.sleep(2 * WRITE_S)
+            if found := await asyncio.to_thread(self._answers.label, request_id, label, is_right):
+                return found
+        raise NotFound(
+            f"No answer with the request id {request_id!r} is kept. Kept are the newest "
+            f"{self._settings.rows:,} answers of the last {self._settings.days:g} days, under the "
+            "x-hub-request-id of their response; of a call with several items under ID.0, ID.1, ..."
+        )
+
+    def describe(self) -> dict[str, Any]:
+        """Say what is kept, and what could not be, as plain JSON values."""
+        with self._lock:
+            waiting, kept, dropped = len(self._queue), self._kept, self._dropped
+        return {
+            "keep": self._settings.keep,
+            "kept": kept,
+            "waiting": waiting,
+            "dropped": dropped,
+            "error": self._chore.error,
+        }
+
+    def _work(self) -> None:
+        self.flush()
+        if time.monotonic() >= self._prune_at:
+            self._answers.prune(self._settings.days, self._settings.rows)
+            self._prune_at = time.monotonic() + PRUNE_S
+
+    def _batch(self) -> Sequence[_Waiting]:
+        with self._lock:
+            return [self._queue[place] for place in range(min(len(self._queue), 500))]
+
+    def _made(self, waiting: _Waiting) -> Answer | None:
+        try:
+            return waiting.answer()
+        except Exception as error:  # a plugin's model that cannot be written as JSON
+            log_fault(log, f"An answer of {waiting.deployment} cannot be kept", error)
+            self._drop()
+            return None
+
+    def _drop(self) -> None:
+        with self._lock:
+            self._dropped += 1
+        self._meter.answers("failed", 1)
+
+    def _taken(self, batch: Sequence[_Waiting], kept: int) -> None:
+        with self._lock:
+            for waiting in batch:
+                self._queue.popleft()
+                self._characters -= waiting.size
+            self._kept += kept
+        self._meter.answers("ok", kept)
+
+
+def _characters(request: BaseModel | None) -> int:
+    return sum(len(value) for value in vars(request).values() if isinstance(value, str)) if request else 0

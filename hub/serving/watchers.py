@@ -1,0 +1,47 @@
+"""All that watches how versions do: the guards of canaries, and the log of answers for feedback."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hub.config import Feedback
+from hub.serving.answer_log import AnswerLog
+from hub.serving.counts import Counts
+from hub.serving.guards import Guards, Mover
+from hub.serving.meter import Meter
+from hub.serving.observe import Observation
+from hub.store.feedback import Answers
+from hub.store.records import Deployment
+from hub.store.store import Store
+
+__all__ = ["Watchers"]
+
+
+class Watchers:
+    """The `Observer` of a server."""
+
+    def __init__(self, store: Store, settings: Feedback, replica: str, mover: Mover, meter: Meter) -> None:
+        self._counts = Counts()
+        self.answers = AnswerLog(Answers(store.catalog), settings, meter)
+        self.guards = Guards(store, replica, mover, self._counts, self.answers.keeps)
+
+    def start(self) -> None:
+        """Begin to write what is observed, and to act on it."""
+        self.guards.start()
+        self.answers.start()
+
+    def stop(self) -> None:
+        """Write what has been observed, if the catalog takes it."""
+        self.guards.stop()
+        self.answers.stop()
+
+    def wants(self, deployment: Deployment) -> bool:
+        return deployment.trial is not None or self.answers.keeps
+
+    def observe(self, seen: Observation) -> None:
+        self._counts.count(seen)
+        self.answers.take(seen)
+
+    def describe(self) -> dict[str, Any]:
+        """Say how guards stand and what is kept, as plain JSON values."""
+        return {"guards": self.guards.describe(), "feedback": self.answers.describe()}

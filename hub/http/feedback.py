@@ -1,0 +1,74 @@
+"""The route on which callers say what the right answer was."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any
+
+from fastapi import FastAPI
+from pydantic import ConfigDict, Field
+from starlette.requests import Request
+from starlette.responses import Response
+
+from hub.api import MAX_TEXT, Model
+from hub.errors import TooLarge
+from hub.http.hub import hub_of
+from hub.http.route import InferRoute
+from hub.http.schemas import ERRORS
+from hub.http.wire import json_response
+
+__all__ = ["add_routes"]
+
+
+class Feedback(Model):
+    """The right answer to a request."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"request_id": "8f14e45fceea167a", "label": "negative"}]}
+    )
+
+    request_id: str = Field(
+        pattern=r"^[A-Za-z0-9._-]{1,64}$",
+        description="The x-hub-request-id of the answer; of a call with several items ID.0, ID.1, ...",
+    )
+    label: str | Annotated[list[str], Field(max_length=1000)] | dict[str, Any] = Field(
+        description="The right label or text; all right labels, or texts of which any is right; or "
+        "an object with the fields of the response that say it, such as `entities`."
+    )
+
+
+class FeedbackGiven(Model):
+    """Whose answer it was, and whether it was right."""
+
+    request_id: str
+    deployment: str
+    version: str = Field(examples=["movie-sentiment@2"])
+    correct: bool
+
+
+def add_routes(app: FastAPI) -> None:
+    """Add the route."""
+    app.router.add_api_route(
+        "/v1/feedback",
+        _give,
+        methods=["POST"],
+        response_model=FeedbackGiven,
+        tags=["feedback"],
+        summary="Say what the right answer to a request was; again takes the place of what was said before",
+        responses=ERRORS,
+        route_class_override=InferRoute,
+    )
+
+
+async def _give(request: Request, body: Feedback) -> Response:
+    if len(json.dumps(body.label, ensure_ascii=False)) > MAX_TEXT:
+        raise TooLarge(f"`label` has more than {MAX_TEXT:,} characters.")
+    given = await hub_of(request).runtime.answers.label(body.request_id, body.label)
+    return json_response(
+        {
+            "request_id": body.request_id,
+            "deployment": given.answer.deployment,
+            "version": given.answer.version,
+            "correct": given.correct,
+        }
+    )

@@ -1,0 +1,138 @@
+"""POST /v1/feedback, over HTTP with the real service."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+
+import pytest
+
+KEPT = {"keep": "texts", "days": 30, "rows": 100}
+ONE = "/v1/deployments/mood/predict"
+
+
+@pytest.fixture
+def keeping(serving, monkeypatch, add, store):
+    """A server with the deployment `mood` that keeps answers and their requests."""
+    monkeypatch.setenv("HUB_FEEDBACK", json.dumps(KEPT))
+    store.deploy("mood", add("mood", seed=1).ref, by="t")
+    with serving() as client:
+        yield client
+
+
+def give(client, request_id, label, **more):
+    return client.post("/v1/feedback", json={"request_id": request_id, "label": label}, **more)
+
+
+def test_an_answer_can_be_labelled_as_soon_as_it_is_there_and_again(keeping) -> None:
+    reply = keeping.post(ONE, json={"text": "a warm film"})
+    id, label = reply.headers["x-hub-request-id"], reply.json()["label"]
+    given = give(keeping, id, label)
+    assert given.status_code == 200, given.text
+    assert given.json() == {"request_id": id, "deployment": "mood", "version": "mood@1", "correct": True}
+    wrong = {"negative": "positive", "positive": "negative"}[label]
+    assert give(keeping, id, wrong).json()["correct"] is False
+    assert give(keeping, id, [label]).json()["correct"] is True
+    assert give(keeping, id, {"label": label}).json()["correct"] is True
+
+
+def test_each_item_of_a_call_has_an_id_of_its_own(keeping) -> None:
+    sent = {"items": [{"text": "one"}, {"text": ""}, {"text": "three"}]}
+    reply = keeping.post(ONE, json=sent, headers={"x-hub-request-id": "my-call"})
+    third = reply.json()["items"][2]["result"]["label"]
+    assert give(keeping, "my-call.2", third).json()["correct"] is True
+    assert give(keeping, "my-call.1", third).status_code == 404, "it had no answer"
+    assert give(keeping, "my-call", third).status_code == 404
+
+
+def test_an_unknown_id_is_404_and_told_what_is_kept(keeping) -> None:
+    reply = give(keeping, "never-seen", "positive")
+    assert reply.status_code == 404
+    assert "'never-seen'" in reply.json()["error"]["message"]
+    assert "newest 100 answers of the last 30 days" in reply.json()["error"]["message"]
+
+
+def test_by_default_nothing_is_kept_and_that_is_said(client, live, store) -> None:
+    live("mood", 1)
+    reply = client.post(ONE, json={"text": "a warm film"})
+    refused = give(client, reply.headers["x-hub-request-id"], "positive")
+    assert refused.status_code == 409
+    assert "feedback.keep" in refused.json()["error"]["message"]
+    from hub.store.feedback import Answers
+
+    assert Answers(store.catalog).scores() == []
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        ({"request_id": "a"}, 400),
+        ({"label": "a"}, 400),
+        ({"request_id": "a b", "label": "a"}, 400),
+        ({"request_id": "a" * 65, "label": "a"}, 400),
+        ({"request_id": "a", "label": 3}, 400),
+        ({"request_id": "a", "label": None}, 400),
+        ({"request_id": "a", "label": ["a"] * 1001}, 400),
+        ({"request_id": "a", "label": "a", "more": 1}, 400),
+        ({"request_id": "a", "label": {"text": "a" * 200_001}}, 413),
+        ({"request_id": "a", "label": "a" * 3_000_000}, 413),
+    ],
+)
+def test_a_wrong_body_is_refused(keeping, body, status) -> None:
+    reply = keeping.post("/v1/feedback", json=body)
+    assert reply.status_code == status, reply.text
+    assert "aaa" not in reply.text, "what was sent is not repeated"
+
+
+def test_text_that_is_not_unicode_is_refused(keeping) -> None:
+    reply = keeping.post(ONE, json={"text": "a warm film"})
+    id = reply.headers["x-hub-request-id"]
+    for label in ('"\\ud800"', '{"\\udfff": 1}', '{"answer": "\\ud800"}'):
+        sent = f'{{"request_id": "{id}", "label": {label}}}'
+        assert keeping.post("/v1/feedback", content=sent).status_code == 400, label
+    assert give(keeping, id, "\x00").json()["correct"] is False
+
+
+def test_it_needs_an_api_key_where_answers_do(serving, monkeypatch) -> None:
+    monkeypatch.setenv("HUB_SERVE__API_KEYS", '["a-key"]')
+    monkeypatch.setenv("HUB_FEEDBACK__KEEP", "answers")
+    with serving() as client:
+        assert give(client, "a", "b").status_code == 401
+        assert give(client, "a", "b", headers={"authorization": "Bearer a-key"}).status_code == 404
+
+
+def test_the_page_of_routes_shows_it(keeping) -> None:
+    route = keeping.get("/openapi.json").json()["paths"]["/v1/feedback"]["post"]
+    assert route["requestBody"]["content"]["application/json"]["schema"]["$ref"].endswith("/Feedback")
+
+
+def test_what_is_kept_is_counted_and_no_log_line_holds_a_word_of_it(keeping, admin, until, caplog) -> None:
+    caplog.set_level(logging.DEBUG)
+    reply = keeping.post(ONE, json={"text": "a secret confession"})
+    give(keeping, reply.headers["x-hub-request-id"], "secret label")
+    give(keeping, "unknown", "secret label")
+    told = keeping.get("/admin/status", headers=admin).json()["feedback"]
+    assert (told["keep"], told["dropped"], told["error"]) == ("texts", 0, "")
+    assert told["kept"] >= 1
+    assert 'hub_feedback_answers_total{outcome="ok"}' in keeping.get("/metrics").text
+    assert "confession" not in caplog.text
+    assert "secret" not in caplog.text
+
+
+def test_an_answer_that_another_replica_has_yet_to_write_is_waited_for(keeping, store, add) -> None:
+    from datetime import UTC, datetime
+    from threading import Thread
+
+    from hub.store.feedback import Answer, Answers
+
+    late = Answer("late", "mood", "mood@1", "0" * 64, datetime.now(UTC), '{"label": "positive"}')
+
+    def write() -> None:
+        time.sleep(0.3)
+        Answers(store.catalog).keep([late])
+
+    writer = Thread(target=write)
+    writer.start()
+    assert give(keeping, "late", "positive").json()["correct"] is True
+    writer.join()

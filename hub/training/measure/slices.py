@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hub.training.measure.intervals import Interval, bootstrap
+from hub.training.measure.intervals import Figure, Figures, Interval, bootstrap
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -20,12 +21,13 @@ __all__ = ["Slice", "by_length", "by_value", "measure_slices"]
 
 FEWEST = 20  # rows; a metric over fewer says too little
 MOST_VALUES = 30  # of one column
+BUDGET_S = 1.0
 QUARTERS = (0.25, 0.5, 0.75)
 
 
 @dataclass(frozen=True, slots=True)
 class Slice:
-    """Some of the rows: by which column, with which value, and the metric there.
+    """Some of the rows: by which column, with which value, and the metric there and on all `others`.
 
     `gap` is true if the metric is lower than on all other rows by more than chance explains: the interval
     lies below the figure of the others.
@@ -63,18 +65,34 @@ def by_length(lengths: Sequence[int], unit: str) -> Mapping[str, Indices]:
 
 
 def measure_slices(
-    columns: Mapping[str, Mapping[str, Indices]], score: Callable[[Indices], float], rows: int, seed: int
+    columns: Mapping[str, Mapping[str, Indices]],
+    score: Figure,
+    rows: int,
+    seed: int,
+    budget_s: float = BUDGET_S,
 ) -> list[Slice]:
-    """Measure every group of at least 20 rows; `score` returns the metric of the rows at some indices."""
-    found = []
-    for column, groups in columns.items():
-        for value, indices in groups.items():
-            others = np.setdiff1d(np.arange(rows), indices)
-            if len(indices) < FEWEST or not len(others):
-                continue
-            interval = bootstrap(lambda chosen, inside=indices: score(inside[chosen]), len(indices), seed)  # type: ignore[misc]
-            rest = score(others)
-            found.append(
-                Slice(column, value, len(indices), score(indices), interval, rest, gap=interval.high < rest)
-            )
-    return found
+    """Measure every group of at least 20 rows that has the metric, in about `budget_s` for all of them."""
+    groups = [
+        (column, value, indices, np.setdiff1d(np.arange(rows), indices))
+        for column, found in columns.items()
+        for value, indices in found.items()
+        if FEWEST <= len(indices) < rows
+    ]
+    slices = []
+    for column, value, indices, others in groups:
+        inside, rest = score(indices), score(others)
+        interval = bootstrap(_within(score, indices), len(indices), seed, budget_s / len(groups)).get("")
+        if interval and not math.isnan(inside + rest):
+            gap = interval.high < rest
+            slices.append(Slice(column, value, len(indices), inside, interval, rest, gap=gap))
+    return slices
+
+
+def _within(score: Figure, indices: Indices) -> Figures:
+    """Return the metric by indices into `indices`."""
+
+    def figures(chosen: Indices) -> Mapping[str, float]:
+        value = score(indices[chosen])
+        return {} if math.isnan(value) else {"": value}
+
+    return figures

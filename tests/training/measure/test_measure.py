@@ -100,20 +100,35 @@ def test_a_bootstrap_interval_covers_the_truth_about_as_often_as_it_says() -> No
     random, covered = np.random.default_rng(2), 0
     for seed in range(100):
         right = random.random(200) < 0.8
-        interval = bootstrap(lambda chosen, right=right: float(right[chosen].mean()), 200, seed)
+        interval = bootstrap(lambda chosen, right=right: {"a": float(right[chosen].mean())}, 200, seed)["a"]
         covered += interval.low <= 0.8 <= interval.high
     assert 88 <= covered <= 99
 
 
 def test_the_same_seed_gives_the_same_interval() -> None:
     right = np.arange(50) % 3 > 0
-    first, again, other = (bootstrap(lambda c: float(right[c].mean()), 50, seed) for seed in (1, 1, 2))
+    first, again, other = (
+        bootstrap(lambda c: {"a": float(right[c].mean())}, 50, seed)["a"] for seed in (1, 1, 2)
+    )
     assert first == again != other
 
 
-def test_a_slow_metric_gets_fewer_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(intervals, "BUDGET_S", 0.0)
-    assert bootstrap(lambda chosen: 1.0, 10, 0).resamples == intervals.FEWEST
+def test_a_slow_metric_gets_fewer_resamples_and_an_interval_from_their_deviation() -> None:
+    right = np.random.default_rng(4).random(400) < 0.8
+
+    def score(chosen: np.ndarray) -> dict[str, float]:
+        return {"a": float(right[chosen].mean())}
+
+    quick, slow = bootstrap(score, 400, 0)["a"], bootstrap(score, 400, 0, budget_s=0.0)["a"]
+    assert (quick.resamples, slow.resamples) == (1000, intervals.RESAMPLES[-1])
+    assert slow.low + slow.high == pytest.approx(2 * right.mean())
+    assert slow.high - slow.low == pytest.approx(quick.high - quick.low, rel=0.5)
+
+
+def test_a_figure_that_most_resamples_lack_has_no_interval() -> None:
+    rare = np.arange(100) == 0
+    found = bootstrap(lambda c: {"a": 1.0, **({"b": 1.0} if rare[c].sum() > 2 else {})}, 100, 0)
+    assert set(found) == {"a"}
 
 
 def test_a_paired_test_sees_what_separate_intervals_cannot() -> None:

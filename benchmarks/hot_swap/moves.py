@@ -45,7 +45,7 @@ class _Tenant:
     stable: Live | None = None
     previous: Live | None = None
     busy: bool = False
-    gone_at: float = -math.inf
+    moved_at: float = -math.inf
 
     def spare(self) -> list[Live]:
         """What is stored, and neither live nor what a rollback goes to."""
@@ -101,7 +101,7 @@ class Mover:
         """Draw a kind of move, and a deployment that it is possible for."""
         idle = [tenant for tenant in self._tenants if not tenant.busy]
         long_ago = time.perf_counter() - AWAY_S
-        if away := [tenant for tenant in idle if tenant.stable is None and tenant.gone_at < long_ago]:
+        if away := [tenant for tenant in idle if tenant.stable is None and tenant.moved_at < long_ago]:
             return "create", away[0]
         there = [tenant for tenant in idle if tenant.stable]
         (kind,) = self._chance.choices(list(WEIGHTS), list(WEIGHTS.values()))
@@ -109,6 +109,9 @@ class Mover:
             possible = [tenant for tenant in there if tenant.spare()]
         elif kind == "rollback":
             possible = [tenant for tenant in there if tenant.previous]
+            possible = sorted(possible, key=lambda tenant: tenant.moved_at)[
+                -1:
+            ]  # what was just put live is bad
         else:
             possible = there
         if not possible:
@@ -160,7 +163,6 @@ class Mover:
         data = request("DELETE", f"/admin/deployments/{tenant.name}", key=self._key)
         if await self._send(tenant, "delete", None, data):
             tenant.stable = tenant.previous = None
-            tenant.gone_at = time.perf_counter()
             await self._importer.remove([live.ref for live in tenant.stored.values()])
             tenant.stored = {}
 
@@ -177,7 +179,7 @@ class Mover:
                 problem = f"{reply.status} {told}"
         except BROKEN as error:
             problem = repr(error)
-        returned = time.perf_counter()
+        tenant.moved_at = returned = time.perf_counter()
         self._timeline.returned(tenant.name, returned, moved=not problem)
         times = told.get("prepare_ms") or 0.0, told.get("swap_ms") or 0.0
         self.log.append(Move(kind, tenant.name, sent, returned, problem, resident, *times))

@@ -1,6 +1,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
+# Tests run in so many processes: many of them wait for a server.
+WORKERS ?= 2
 PLUGINS := $(wildcard plugins/*/pyproject.toml)
 EDITABLE := $(patsubst %/pyproject.toml,-e ./%,$(PLUGINS))
 
@@ -26,7 +28,7 @@ lint: install
 	@$(BIN)/lint-imports
 
 test: lint
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
 bench: install
 	@$(BIN)/python -m benchmarks.serve

@@ -29,6 +29,7 @@ class Watch:
         self._asked: Future[str] | None = None
         self._stopped = False
         self._began = time.monotonic()
+        self._answered = float("-inf")  # when the last look that somebody asked for began
         self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
 
     def start(self) -> None:
@@ -72,6 +73,8 @@ class Watch:
             with self._changed:
                 asked, self._asked, self._woken = self._asked, None, False
                 self._began = time.monotonic()
+                if asked:
+                    self._answered = self._began
             why = self._look()
             if asked:
                 asked.set_result(why)
@@ -84,9 +87,11 @@ class Watch:
         """Return True when a look is due, False once stopped."""
         with self._changed:
             while not self._stopped:
-                after = 0.0 if self._woken else self._asked_s if self._asked else self._every_s
-                left = self._began + after - time.monotonic()
-                if left <= 0:
+                due = self._began + self._every_s
+                if self._asked:
+                    due = min(due, self._answered + self._asked_s)
+                left = due - time.monotonic()
+                if left <= 0 or self._woken:
                     return True
                 self._changed.wait(left)
             return False

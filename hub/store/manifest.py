@@ -8,7 +8,7 @@ from pydantic import Field
 
 from hub.api import HeadKind, Model
 
-__all__ = ["BaseRef", "DataRef", "Manifest", "Precision", "Serving", "Spread"]
+__all__ = ["BaseRef", "Calibration", "DataRef", "Gap", "Manifest", "Precision", "Serving", "Spread"]
 
 MANIFEST_FILE = "manifest.json"
 
@@ -43,6 +43,26 @@ class Spread(Model):
     mean: float
     std: float
     folds: tuple[float, ...]
+
+
+class Calibration(Model):
+    """Whether probabilities say how often an answer is right, on the held-out rows."""
+
+    temperature: float = Field(description="What the head's last layer was divided by.")
+    rows: int = Field(0, description="Validation rows that chose it.")
+    ece_before: float = Field(description="Expected calibration error before that.")
+    ece_after: float
+    reason: str = Field("", description="Why nothing was divided.")
+
+
+class Gap(Model):
+    """Held-out rows on which the version is worse than on all others by more than chance explains."""
+
+    column: str
+    value: str
+    rows: int
+    metric: float
+    others: float
 
 
 class Precision(Model):
@@ -86,6 +106,11 @@ class Manifest(Model):
         exclude_if=lambda known: not known,
         description="`metrics` over the folds of cross-validation.",
     )
+    intervals: dict[str, tuple[float, float]] = Field(
+        default_factory=dict, exclude_if=lambda known: not known, description="Of 95 %, for `metrics`."
+    )
+    calibration: Calibration | None = Field(None, exclude_if=lambda known: known is None)
+    gaps: tuple[Gap, ...] = Field((), exclude_if=lambda known: not known)
     data: DataRef | None = None
     recipe: dict[str, Any] | None = None
     libraries: dict[str, str] = Field(default_factory=dict)

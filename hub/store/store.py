@@ -22,7 +22,7 @@ from hub.store.content import Contents, content_hash
 from hub.store.deployments import Deployments
 from hub.store.export import read_manifest, write_folder
 from hub.store.fit import check_fit
-from hub.store.manifest import BaseRef, DataRef, Manifest, Precision, Serving, Spread
+from hub.store.manifest import BaseRef, Calibration, DataRef, Gap, Manifest, Precision, Serving, Spread
 from hub.store.peft_folder import head_of, labels_of
 from hub.store.records import Version
 from hub.store.tables import AdapterRow, DeploymentRow, VersionRow
@@ -45,6 +45,9 @@ class Training(TypedDict, total=False):
     metrics: Mapping[str, float]
     metric: str
     metrics_cv: Mapping[str, Spread]
+    intervals: Mapping[str, tuple[float, float]]
+    calibration: Calibration | None
+    gaps: Sequence[Gap]
     data: DataRef | None
     recipe: Mapping[str, Any] | None
     libraries: Mapping[str, str]

@@ -44,7 +44,7 @@ class Item:
 
     `sent` is the example before it was cleaned, `cleaned` the one after where `example` is as sent; both are
     None where nothing was changed. `changed` names the keys of `data.clean` that changed it, and `pii` counts
-    the personal data in it by kind.
+    the personal data in it by kind. `extra` has the columns of `evaluate.slices` that are no task fields.
     """
 
     example: Example
@@ -55,6 +55,7 @@ class Item:
     cleaned: Example | None = None
     changed: tuple[str, ...] = ()
     pii: tuple[tuple[str, int], ...] = ()
+    extra: tuple[tuple[str, str], ...] = ()
 
     @property
     def place(self) -> str:
@@ -170,6 +171,7 @@ class _Reader:
             (self._named(column, f"data.where.{column}"), frozenset(values))
             for column, values in recipe.data.where.items()
         ]
+        self.extra = [name for name in recipe.evaluate.slices if name not in self.columns]
 
     def item(self, row: RawRow) -> Item:
         """Return the row's example.
@@ -189,9 +191,15 @@ class _Reader:
             raise Unusable(str(error)) from None
         sent = treated.sent if treated.changed else None
         pii = tuple(sorted(treated.pii.items()))
-        return Item(
-            treated.example, request.model_dump_json(), name, row.line, sent, None, treated.changed, pii
-        )
+        request_json, changed = request.model_dump_json(), treated.changed
+        extra = tuple((str(column), _word(self._raw(row, column))) for column in self.extra)
+        return Item(treated.example, request_json, name, row.line, sent, None, changed, pii, extra)
+
+    def _raw(self, row: RawRow, column: str | int) -> Any:
+        """Return a cell by its column's name or position; None if there is none."""
+        known = self.table.columns
+        named = known[column] if isinstance(column, int) and known and column < len(known) else column
+        return row.values.get(named)
 
     def _value(self, field: Field, row: RawRow) -> Any:
         if field.name in self.part.set:

@@ -17,10 +17,12 @@ from transformers import set_seed
 from hub.api import Features, HeadKind, Row, Tokenizer
 from hub.errors import BadAdapter, BadData, Conflict
 from hub.training.balance import class_weights
+from hub.training.calibrate import Temperature, calibrate
 from hub.training.dataset import Refused
-from hub.training.evaluate import Evaluator, Sample, forward_rows, majority_metrics
+from hub.training.evaluate import Evaluator, Sample, Scored, majority_metrics
 from hub.training.examples import Item
 from hub.training.features import encodable, make_features
+from hub.training.forward import forward_rows
 from hub.training.loss import Loss
 from hub.training.model import (
     add_adapter,
@@ -43,13 +45,15 @@ PLAN_FILE = "plan.json"
 PARITY = 1e-4  # largest difference of a score between the model in memory and the stored one
 PROBES = 8  # rows compared for it
 SAMPLE = 400  # held-out rows whose answers are kept
+LABELLED = (HeadKind.SEQUENCE, HeadKind.TOKEN)
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """What a run measured; the PEFT folder lies in `work/adapter`.
 
-    `sample` has some of the held-out rows, and what the stored adapter answers to them.
+    `scored` has what the stored adapter answers to the rows of `held_out`, `sample` some of them.
+    `temperature` is None for heads without labels.
     """
 
     metrics: Mapping[str, float]
@@ -57,6 +61,9 @@ class Outcome:
     fitted: Fitted
     dtype: str
     sample: Sample
+    held_out: Evaluator
+    scored: Scored
+    temperature: Temperature | None
 
 
 def run(plan: Plan, refused: Refused, work: Path, progress: Progress, resume: bool) -> Outcome:
@@ -74,6 +81,7 @@ def run(plan: Plan, refused: Refused, work: Path, progress: Progress, resume: bo
     refused.add(rejected)
     validation = _evaluator(plan, tokenizer, plan.dataset.validation, refused)
     held_out = _evaluator(plan, tokenizer, plan.dataset.held_out, refused)
+    _check_slices(plan)
     refused.check(plan.dataset.size - (len(refused.rows) - before))
     if validation is None and plan.recipe.train.schedule == "plateau":
         raise plan.recipe.error("train.schedule", "plateau looks at validation rows, and there are too few")
@@ -94,6 +102,9 @@ def run(plan: Plan, refused: Refused, work: Path, progress: Progress, resume: bo
         progress=progress,
         resume=resume,
     )
+    temperature = None
+    if plan.head in LABELLED:
+        temperature = calibrate(model, validation, plan.recipe.evaluate.calibrate, progress)
     stored = _stored(plan, model, initial, tokenizer, held_out.rows[:PROBES], work / ADAPTER)
     scored = held_out.run(stored, progress)
     targets = [row.get("labels") for row in features]
@@ -103,13 +114,29 @@ def run(plan: Plan, refused: Refused, work: Path, progress: Progress, resume: bo
         fitted=fitted,
         dtype=pick_dtype(plan.recipe.train.dtype),
         sample=held_out.sample(scored.outputs, SAMPLE),
+        held_out=held_out,
+        scored=scored,
+        temperature=temperature,
     )
 
 
 def _evaluator(plan: Plan, tokenizer: Tokenizer, items: Sequence[Item], refused: Refused) -> Evaluator | None:
     good, rejected = encodable(plan.loaded, tokenizer, plan.info, items)
     refused.add(rejected)
-    return Evaluator(plan.loaded, tokenizer, plan.info, [item.example for item in good]) if good else None
+    return Evaluator.of(plan.loaded, tokenizer, plan.info, good) if good else None
+
+
+def _check_slices(plan: Plan) -> None:
+    fields = [field.name for field in plan.loaded.task.fields]
+    for column in plan.recipe.evaluate.slices:
+        if column not in fields and not any(
+            dict(item.extra).get(str(column)) for item in plan.dataset.held_out
+        ):
+            raise plan.recipe.error(
+                "evaluate.slices",
+                f"no held-out row has a column {column!r}, and task {plan.recipe.task} no such field. "
+                f"Its fields: {', '.join(fields)}",
+            )
 
 
 def _begin(plan: Plan, work: Path, resume: bool) -> None:
@@ -136,7 +163,7 @@ def _new_model(plan: Plan, features: Sequence[Features]) -> PeftModel:
 
 
 def _loss(plan: Plan, features: Sequence[Features]) -> Loss:
-    train, labelled = plan.recipe.train, plan.head in (HeadKind.SEQUENCE, HeadKind.TOKEN)
+    train, labelled = plan.recipe.train, plan.head in LABELLED
     if train.label_smoothing and plan.head is HeadKind.SPAN:
         raise plan.recipe.error("train.label_smoothing", f"task {plan.recipe.task} has no labels to smooth")
     if train.balance != "none" and not labelled:

@@ -19,10 +19,12 @@ from hub.store.manifest import Precision
 from hub.store.records import Version
 from hub.store.store import Check, Store
 from hub.training.account import write_notes
+from hub.training.assess import Measured, assess, measured, recorded
 from hub.training.cross_validate import FOLDS, cross_validate
 from hub.training.dataset import Refused
 from hub.training.evaluate import Sample
 from hub.training.examples import Rejected
+from hub.training.measure.evaluation import Evaluation
 from hub.training.plan import Plan, make_plan
 from hub.training.progress import Progress, silent
 from hub.training.recipe import Recipe
@@ -43,7 +45,8 @@ Gauge = Callable[[Plan, Path, Sample], Precision]
 class TrainResult:
     """A finished run; `rejected_file` lists the rejected rows, one JSON object a line.
 
-    `new` is false when the store had these very weights under this name before.
+    `evaluation` has every figure of the held-out rows, `measured` the answers that they are of. `new` is
+    false when the store had these very weights under this name before.
     """
 
     version: Version
@@ -53,6 +56,8 @@ class TrainResult:
     seconds: float
     rejected: tuple[Rejected, ...]
     rejected_file: Path
+    measured: Measured
+    evaluation: Evaluation
 
 
 def train(  # noqa: PLR0913 - a run needs all of the hub
@@ -90,6 +95,15 @@ def train(  # noqa: PLR0913 - a run needs all of the hub
             outcome = run(plan, refused, work, progress, resume)
         finally:
             refused.write(work / REJECTED_FILE)
+        found = measured(outcome.held_out, outcome.scored)
+        evaluation = assess(
+            found,
+            baseline=outcome.baseline,
+            temperature=outcome.temperature,
+            columns=recipe.evaluate.slices,
+            seed=recipe.train.seed,
+            progress=progress,
+        )
         sample, folder = outcome.sample, work / ADAPTER
         precision = {name: gauge(plan, folder, sample) for name, gauge in (gauges or {}).items()}
         seconds = time.perf_counter() - started
@@ -103,6 +117,7 @@ def train(  # noqa: PLR0913 - a run needs all of the hub
             metrics=outcome.metrics,
             metric=plan.loaded.task.metric,
             metrics_cv=across,
+            **recorded(evaluation),
             data=plan.data_ref(len(refused.rows)),
             recipe=recipe.resolved(),
             libraries={name: version_of(name) for name in _LIBRARIES},
@@ -119,6 +134,8 @@ def train(  # noqa: PLR0913 - a run needs all of the hub
         seconds=seconds,
         rejected=tuple(refused.rows),
         rejected_file=work / REJECTED_FILE,
+        measured=found,
+        evaluation=evaluation,
     )
 
 

@@ -27,7 +27,8 @@ from hub.registry.host import Registry
 from hub.store.records import Version
 from hub.store.store import Store
 from hub.testing.tiny import head_model, peft_model
-from hub.training.evaluate import Evaluator, forward_rows
+from hub.training.evaluate import Evaluator
+from hub.training.forward import forward_rows
 
 ENCODERS = ("bert", "roberta", "xlm-roberta", "distilbert", "electra", "deberta-v2", "modernbert")
 TYPED = ("bert", "electra")

@@ -15,7 +15,8 @@ from hub.api import AdapterInfo, HeadKind, Row, TaskSpec
 from hub.errors import BadPlugin
 from hub.registry.loaded import LoadedTask
 from hub.testing.tiny import head_model, tiny_decoder, tiny_encoder
-from hub.training.evaluate import Evaluator, forward_rows, majority_metrics
+from hub.training.evaluate import Evaluator, majority_metrics
+from hub.training.forward import forward_rows
 
 TEXTS = ("good", "a very bad film in paris", "the plot of this book was not great and i hate it", "food")
 SPEC = TaskSpec("t", "A task.", HeadKind.SEQUENCE, "m:A", "m:B", "m:C")

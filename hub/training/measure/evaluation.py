@@ -57,6 +57,8 @@ class Evaluation:
     `metrics` are the task's own, `metric` names the one that it is judged by, `baseline` has those of always
     giving the answer most common in training ({} where there is none). `intervals` are of 95 %.
     `labels` is what `hub.training.measure.labels` returns: of one label an example, it has `confusion`.
+    `slice_metric` is what slices and their gaps are measured by: the share of right rows where that is one
+    of the metrics, as averages over labels mean little where a label is all there is.
     """
 
     task: str
@@ -67,6 +69,7 @@ class Evaluation:
     baseline: Mapping[str, float]
     labels: Mapping[str, Any]
     calibration: Calibrated | None
+    slice_metric: str
     slices: tuple[Slice, ...]
     mistakes: tuple[Mistake, ...]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -43,13 +43,13 @@ class Slice:
 
 
 def by_value(values: Sequence[object]) -> Mapping[str, Indices]:
-    """Group rows by what a column says of them; {} if it has one value only, or too many."""
+    """Group rows by what a column says of them, the rarest together if there are many; {} if all are one."""
+    named = ["none" if value is None else str(value) for value in values]
+    common = {value for value, _ in Counter(named).most_common(MOST_VALUES)}
     groups: dict[str, list[int]] = defaultdict(list)
-    for index, value in enumerate(values):
-        groups["none" if value is None else str(value)].append(index)
-    if not 1 < len(groups) <= MOST_VALUES:
-        return {}
-    return {value: np.asarray(groups[value]) for value in sorted(groups)}
+    for index, value in enumerate(named):
+        groups[value if value in common else "(others)"].append(index)
+    return {value: np.asarray(groups[value]) for value in sorted(groups)} if len(groups) > 1 else {}
 
 
 def by_length(lengths: Sequence[int], unit: str) -> Mapping[str, Indices]:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from typing import Annotated
+
+from pydantic import BeforeValidator, Field
 
 from hub.api import Model
+from hub.training.sections.values import Column, listed
 
 __all__ = ["Deploy", "Evaluate"]
 
@@ -12,6 +15,16 @@ __all__ = ["Deploy", "Evaluate"]
 class Evaluate(Model):
     """What is measured of the stored version besides its metrics."""
 
+    calibrate: bool = Field(
+        True,
+        description="Fit a temperature on the validation rows and divide the head's weights by it, so that "
+        "probabilities say how often an answer is right; no answer changes. For tasks with labels.",
+    )
+    slices: Annotated[tuple[Column, ...], BeforeValidator(listed)] = Field(
+        (),
+        description="Columns of the data, or task fields, by whose values the held-out rows are measured "
+        "apart too; by length, label and file they always are.",
+    )
     int8: bool = Field(
         True,
         description="Run held-out rows on the base in int8 too: where the answers are as good, the version "
@@ -31,4 +44,9 @@ class Deploy(Model):
 
     max_drop: float = Field(
         0.0, ge=0, description="How far the metric may lie below the live version's and still be deployed."
+    )
+    paired: bool = Field(
+        True,
+        description="Run the live version on the same held-out rows; where there are 200 or more, a drop "
+        "that chance explains is none. false: compare the figures in the manifests.",
     )

@@ -19,6 +19,7 @@ EVALUATION = Evaluation(
     baseline={},
     labels=single_label_figures([0, 0, 1], [0, 1, 1], ("a", "b")),
     calibration=Calibrated(1.5, 60, 0.2, 0.1, (Bin(3, 0.9, 0.7),), (Bin(3, 0.8, 0.7),)),
+    slice_metric="accuracy",
     slices=(
         Slice("source", "a.csv", 2, 0.5, Interval(0.0, 0.9, 1000), 1.0, gap=True),
         Slice("source", "b.csv", 1, 1.0, Interval(1.0, 1.0, 1000), 0.5, gap=False),

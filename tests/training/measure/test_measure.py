@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hub.training.measure import intervals
+from hub.training.measure import slices as slices_module
 from hub.training.measure.calibration import (
     calibration_error,
     fit_temperature,
@@ -163,6 +164,9 @@ def test_a_slice_on_which_the_model_fails_is_flagged() -> None:
     assert slices[0].interval.low < 0.5 < slices[0].interval.high < slices[0].others
 
 
-def test_a_column_of_one_value_or_of_too_many_makes_no_slices() -> None:
+def test_a_column_of_one_value_makes_no_slices_and_rare_ones_of_many_go_together() -> None:
     assert by_value(["same"] * 10) == {}
-    assert by_value(range(100)) == {}
+    groups = by_value([*range(slices_module.MOST_VALUES), *range(slices_module.MOST_VALUES), 1001, 1002])
+    assert len(groups) == slices_module.MOST_VALUES + 1
+    assert groups["(others)"].tolist() == [2 * slices_module.MOST_VALUES, 2 * slices_module.MOST_VALUES + 1]
+    assert groups["1"].tolist() == [1, slices_module.MOST_VALUES + 1]

@@ -1,0 +1,208 @@
+"""From the answers to held-out rows to their evaluation: intervals, labels, calibration, slices, mistakes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypedDict
+
+import numpy as np
+
+from hub.api import FieldKind, HeadKind
+from hub.store.manifest import Calibration, Gap
+from hub.training.measure.calibration import calibration_error, probabilities, reliability
+from hub.training.measure.evaluation import Calibrated, Evaluation, Mistake
+from hub.training.measure.intervals import bootstrap
+from hub.training.measure.labels import multi_label_figures, single_label_figures
+from hub.training.measure.logits import Labelled
+from hub.training.measure.score import Decisions, Score
+from hub.training.measure.slices import by_length, by_value, measure_slices
+from hub.training.progress import Progress, silent
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from hub.training.calibrate import Temperature
+    from hub.training.evaluate import Evaluator, Scored
+
+__all__ = ["Measured", "assess", "measured", "recorded"]
+
+MISTAKES = 20
+STAGES = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """Answers to some rows, ready to be scored on any part of them.
+
+    `known` has the logits where there are labels; `decisions` where each example has just one row.
+    """
+
+    evaluator: Evaluator
+    scored: Scored
+    score: Score
+    known: Labelled | None
+    decisions: Decisions | None
+
+
+class Recorded(TypedDict):
+    """Sections of a manifest."""
+
+    intervals: dict[str, tuple[float, float]]
+    calibration: Calibration | None
+    gaps: tuple[Gap, ...]
+
+
+def measured(evaluator: Evaluator, scored: Scored) -> Measured:
+    """Prepare answers for `assess` and for comparisons."""
+    known = evaluator.labelled(scored.outputs)
+    decisions = None
+    if known is not None and evaluator.head is HeadKind.SEQUENCE:
+        every = np.arange(evaluator.examples)
+        if len(evaluator.rows) == len(every) and np.array_equal(known.rows, every):
+            decisions = Decisions(known.targets.astype(int), known.given, len(evaluator.info.labels))
+    score = Score(evaluator.figures(scored.predictions), evaluator.examples, decisions)
+    return Measured(evaluator, scored, score, known, decisions)
+
+
+def assess(
+    found: Measured,
+    *,
+    baseline: Mapping[str, float],
+    temperature: Temperature | None,
+    columns: Sequence[str | int] = (),
+    seed: int = 0,
+    progress: Progress = silent,
+) -> Evaluation:
+    """Return all figures of answers; `columns` name task fields and extra columns to slice by."""
+    evaluator, score, known = found.evaluator, found.score, found.known
+    progress("measure", 0, STAGES)
+    intervals = bootstrap(score, evaluator.examples, seed)
+    progress("measure", 1, STAGES)
+    metric = score.right_share or evaluator.metric
+    parts = _parts(evaluator, columns)
+    slices = measure_slices(parts, score.of(metric), evaluator.examples, seed)
+    progress("measure", 2, STAGES)
+    evaluation = Evaluation(
+        task=evaluator.loaded.spec.name,
+        metric=evaluator.metric,
+        rows=evaluator.examples,
+        metrics=dict(found.scored.metrics),
+        intervals=intervals,
+        baseline=dict(baseline),
+        labels=_label_figures(known, evaluator.info.labels) if evaluator.head is HeadKind.SEQUENCE else {},
+        calibration=_calibrated(known, temperature) if known else None,
+        slice_metric=metric,
+        slices=tuple(slices),
+        mistakes=tuple(_mistakes(found)),
+    )
+    progress("measure", STAGES, STAGES)
+    return evaluation
+
+
+def recorded(evaluation: Evaluation) -> Recorded:
+    """Return what a manifest keeps of an evaluation beside the metrics."""
+    found, names = evaluation.calibration, ("temperature", "rows", "ece_before", "ece_after", "reason")
+    return Recorded(
+        intervals={name: (one.low, one.high) for name, one in evaluation.intervals.items()},
+        calibration=Calibration(**{name: getattr(found, name) for name in names}) if found else None,
+        gaps=tuple(
+            Gap(column=gap.column, value=gap.value, rows=gap.rows, metric=gap.metric, others=gap.others)
+            for gap in evaluation.gaps
+        ),
+    )
+
+
+def _label_figures(known: Labelled | None, labels: Sequence[str]) -> dict[str, Any]:
+    if known is None:
+        return {}
+    scores = probabilities(known.logits, several=known.several)
+    if known.several:
+        return multi_label_figures(known.targets > 0, known.given, labels, scores)
+    return single_label_figures(known.targets.tolist(), known.given.tolist(), labels, scores)
+
+
+def _calibrated(known: Labelled, temperature: Temperature | None) -> Calibrated:
+    value = temperature.value if temperature else 1.0
+    after, before = known.sureness(), known.sureness(1 / value)
+    return Calibrated(
+        temperature=value,
+        rows=temperature.rows if temperature else 0,
+        ece_before=calibration_error(before, known.right),
+        ece_after=calibration_error(after, known.right),
+        before=tuple(reliability(before, known.right)),
+        after=tuple(reliability(after, known.right)),
+        reason=temperature.reason if temperature else "",
+    )
+
+
+def _parts(
+    evaluator: Evaluator, columns: Sequence[str | int]
+) -> dict[str, Mapping[str, npt.NDArray[np.int64]]]:
+    """Return the rows by length, label, file, and the columns named."""
+    examples, fields = evaluator.references, evaluator.loaded.task.fields
+    parts = {"length": by_length(evaluator.lengths, "tokens")}
+    for field in fields:
+        named = field.name in columns
+        if named or (field.kind is FieldKind.LABEL and examples[0].get(field.name) is not None):
+            parts[field.name] = by_value([_said(example.get(field.name)) for example in examples])
+    if evaluator.items:
+        parts["file"] = by_value([item.source for item in evaluator.items])
+        for column in map(str, columns):
+            if column not in parts:
+                parts[column] = by_value([dict(item.extra).get(column, "") for item in evaluator.items])
+    return parts
+
+
+def _said(value: Any) -> Any:
+    return ", ".join(map(str, value)) if isinstance(value, list | tuple) else value
+
+
+def _mistakes(found: Measured) -> list[Mistake]:
+    """Return the surest wrong labels, or the examples with the lowest metric where it is a mean over them."""
+    evaluator = found.evaluator
+    if found.decisions is not None and found.known is not None:
+        return _wrong_labels(found, found.known, found.decisions)
+    values = found.score.by_row.get(evaluator.metric)
+    if values is None:
+        return []
+    worst = [
+        row for row in np.argsort(values, kind="stable")[:MISTAKES].tolist() if values[row] < values.max()
+    ]
+    return [_mistake(found, row, float(values[row])) for row in worst]
+
+
+def _wrong_labels(found: Measured, known: Labelled, decisions: Decisions) -> list[Mistake]:
+    sure = known.sureness().reshape(len(known.logits), -1)
+    if decisions.truth.ndim == 2:
+        sure = np.where(decisions.truth == decisions.given, 0.0, sure)  # of the wrong ones alone
+    sure = np.where(decisions.right, 0.0, sure.max(axis=1))
+    worst = np.argsort(-sure, kind="stable")[: min(MISTAKES, int((~decisions.right).sum()))].tolist()
+    names = found.evaluator.info.labels
+    return [
+        _mistake(
+            found,
+            row,
+            float(sure[row]),
+            _named(decisions.truth[row], names),
+            _named(decisions.given[row], names),
+        )
+        for row in worst
+    ]
+
+
+def _named(chosen: Any, names: Sequence[str]) -> str:
+    indices = np.flatnonzero(chosen).tolist() if np.ndim(chosen) else [int(chosen)]
+    return ", ".join(names[index] for index in indices)
+
+
+def _mistake(found: Measured, row: int, score: float, expected: str = "", answered: str = "") -> Mistake:
+    evaluator = found.evaluator
+    texts = {
+        "request": evaluator.requests[row].model_dump(mode="json", exclude_none=True),
+        "right": {key: value for key, value in evaluator.references[row].items() if value is not None},
+        "answer": found.scored.predictions[row].model_dump(mode="json", exclude_none=True),
+    }
+    item = evaluator.items[row] if evaluator.items else None
+    source, line = (item.source, item.line) if item else ("", row + 1)
+    return Mistake(source, line, score, expected, answered, texts)

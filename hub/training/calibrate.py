@@ -1,0 +1,127 @@
+# ruff: noqa: TID253 - imported when a training run starts, and by nothing else
+"""A temperature for a trained head, put into its weights: probabilities change, answers do not.
+
+Logits that are divided by a number above 1 make less sure probabilities (arXiv:1706.04599). A head that ends
+in a linear layer gives such logits by itself once that layer's weight and bias are divided by it, so
+that a server, PEFT and an exported graph all answer alike, and at no cost.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from peft import PeftModel
+from pydantic import BaseModel
+from torch import nn
+
+from hub.api import HeadKind, Output
+from hub.training.evaluate import Evaluator
+from hub.training.forward import forward_rows
+from hub.training.measure.calibration import fit_temperature
+from hub.training.progress import Progress, silent
+
+__all__ = ["Temperature", "calibrate"]
+
+FEWEST = 50  # validation rows
+PROBES = 8  # rows on which a divided head has to give divided logits
+NEAR = 1e-3
+
+
+@dataclass(frozen=True, slots=True)
+class Temperature:
+    """What a head's logits were divided by, how many rows chose it, and why it is 1 if none did."""
+
+    value: float = 1.0
+    rows: int = 0
+    reason: str = ""
+
+
+def calibrate(
+    model: PeftModel, validation: Evaluator | None, wanted: bool, progress: Progress = silent
+) -> Temperature:
+    """Fit a temperature on validation rows and divide the head's last layer by it, in place.
+
+    Nothing is changed where an answer to one of the rows would be another: thresholds of probability other
+    than one half, or means over tokens, decide otherwise at another temperature.
+    """
+    if not wanted:
+        return Temperature(reason="the recipe leaves it out (evaluate.calibrate)")
+    count = validation.examples if validation else 0
+    if validation is None or count < FEWEST:
+        return Temperature(reason=f"{count} validation rows are too few; {FEWEST} are needed")
+    outputs = forward_rows(model, validation.tokenizer, validation.head, validation.rows, _named(progress))
+    known = validation.labelled(outputs)
+    value = fit_temperature(known.logits, known.targets, several=known.several) if known else 1.0
+    if value == 1.0:
+        return Temperature(rows=count, reason="the validation rows ask for no other")
+    cooled = [replace(output, values=_values(output) / value) for output in outputs]
+    if _decisions(validation, outputs) != _decisions(validation, cooled):
+        return Temperature(reason="answers would change: the task decides by fixed probabilities")
+    if not _divide_head(model, validation, value):
+        return Temperature(reason="the head does not end in a linear layer")
+    return Temperature(value, count)
+
+
+def _named(progress: Progress) -> Progress:
+    def shown(stage: str, done: int, total: int, note: str = "") -> None:
+        progress("calibrate", done, total, note)
+
+    return shown
+
+
+def _values(output: Output) -> Any:
+    assert output.values is not None, "heads with labels give values"
+    return output.values
+
+
+def _decisions(validation: Evaluator, outputs: Sequence[Output]) -> list[Any]:
+    return [_without_numbers(answer) for answer in validation.decode(outputs)]
+
+
+def _without_numbers(value: Any) -> Any:
+    """Return an answer less its scores."""
+    if isinstance(value, BaseModel):
+        value = value.model_dump()
+    if isinstance(value, Mapping):
+        return {key: _without_numbers(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_numbers(item) for item in value]
+    return None if isinstance(value, float) else value
+
+
+def _divide_head(model: PeftModel, validation: Evaluator, value: float) -> bool:
+    """Divide the last linear layer; if that does not divide the logits, undo it and return False."""
+    layer = _last_linear(model, validation)
+    if layer is None:
+        return False
+    before = _logits(model, validation)
+    kept = {name: parameter.detach().clone() for name, parameter in layer.named_parameters()}
+    with torch.no_grad():
+        for parameter in layer.parameters():
+            parameter.div_(value)
+    if torch.allclose(_logits(model, validation), before / value, rtol=NEAR, atol=NEAR):
+        return True
+    with torch.no_grad():
+        for name, parameter in layer.named_parameters():
+            parameter.copy_(kept[name])
+    return False
+
+
+def _last_linear(model: PeftModel, validation: Evaluator) -> nn.Linear | None:
+    """Return the last layer of the trained head, if it is linear and has an output for each label."""
+    labels = len(validation.info.labels)
+    found = [
+        module
+        for name, module in model.get_base_model().named_modules()
+        if isinstance(module, nn.Linear) and ".modules_to_save." in name and module.out_features == labels
+    ]
+    return found[-1] if found else None
+
+
+def _logits(model: PeftModel, validation: Evaluator) -> torch.Tensor:
+    rows = validation.rows[:PROBES]
+    outputs = forward_rows(model, validation.tokenizer, HeadKind.TOKEN, rows)
+    return torch.cat([torch.from_numpy(_values(output)).reshape(-1) for output in outputs])

@@ -1,0 +1,106 @@
+# ruff: noqa: TID253 - imported when a training run starts, and by nothing else
+"""Rows through a model that is in memory: batches of like length, raw scores or generated text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from hub.api import HeadKind, Output, Row, Tokenizer
+from hub.training.progress import Progress, silent
+
+__all__ = ["forward_rows"]
+
+TOKENS_AT_ONCE = 8192
+ROWS_AT_ONCE = 64
+
+
+def forward_rows(
+    model: Any, tokenizer: Tokenizer, head: HeadKind, rows: Sequence[Row], progress: Progress = silent
+) -> list[Output]:
+    """Run rows in batches of like length; the outputs are in the order of the rows."""
+    outputs: list[Output | None] = [None] * len(rows)
+    training, done = model.training, 0
+    model.eval()
+    try:
+        with torch.inference_mode():
+            for indices in _batches(rows):
+                batch = [rows[index] for index in indices]
+                run = _generate if head is HeadKind.GENERATE else _score
+                for index, output in zip(indices, run(model, tokenizer, batch), strict=True):
+                    outputs[index] = output
+                done += len(indices)
+                progress("evaluate", done, len(rows))
+    finally:
+        model.train(training)
+    return [output for output in outputs if output is not None]
+
+
+def _batches(rows: Sequence[Row]) -> Iterator[list[int]]:
+    order = sorted(range(len(rows)), key=lambda index: -len(rows[index].input_ids))
+    while order:
+        longest = len(rows[order[0]].input_ids)
+        size = max(1, min(ROWS_AT_ONCE, TOKENS_AT_ONCE // max(1, longest)))
+        yield order[:size]
+        del order[:size]
+
+
+def _score(model: Any, tokenizer: Tokenizer, rows: Sequence[Row]) -> list[Output]:
+    result = model(**_padded(model, tokenizer, rows, left=False))
+    values = (
+        result.logits if "logits" in result else torch.stack((result.start_logits, result.end_logits), -1)
+    )
+    array = values.float().cpu().numpy()  # [B, C] or [B, T, C]
+    if array.ndim == 2:
+        return [Output(row, array[index]) for index, row in enumerate(rows)]
+    return [Output(row, array[index, : len(row.input_ids)]) for index, row in enumerate(rows)]
+
+
+def _generate(model: Any, tokenizer: Tokenizer, rows: Sequence[Row]) -> list[Output]:
+    """Continue prompts greedily."""
+    inputs = _padded(model, tokenizer, rows, left=True)
+    prompt = inputs["input_ids"].shape[1]
+    room = model.config.max_position_embeddings - prompt
+    tokens = model.generate(
+        **inputs,
+        max_new_tokens=max(1, min(max(row.max_new_tokens for row in rows), room)),
+        do_sample=False,
+        num_beams=1,
+        temperature=None,
+        top_p=None,
+        top_k=None,
+        pad_token_id=_pad(tokenizer),
+        eos_token_id=tokenizer.eos_token_id,
+    )
+    continued = tokens[:, prompt:].tolist()
+    return [
+        Output(row, text=tokenizer.decode(ids[: row.max_new_tokens], skip_special_tokens=True))
+        for row, ids in zip(rows, continued, strict=True)
+    ]
+
+
+def _pad(tokenizer: Tokenizer) -> int:
+    pads = (tokenizer.pad_token_id, tokenizer.eos_token_id, 0)
+    return next(token for token in pads if token is not None)
+
+
+def _padded(model: Any, tokenizer: Tokenizer, rows: Sequence[Row], *, left: bool) -> dict[str, Tensor]:
+    longest = max(len(row.input_ids) for row in rows)
+    shape = (len(rows), longest)
+    inputs = {
+        "input_ids": torch.full(shape, _pad(tokenizer)),
+        "attention_mask": torch.zeros(shape, dtype=torch.long),
+    }
+    if any(row.token_type_ids is not None for row in rows):
+        inputs["token_type_ids"] = torch.zeros(shape, dtype=torch.long)
+    for index, row in enumerate(rows):
+        length = len(row.input_ids)
+        where = slice(longest - length, longest) if left else slice(0, length)
+        inputs["input_ids"][index, where] = torch.tensor(row.input_ids)
+        inputs["attention_mask"][index, where] = 1
+        if row.token_type_ids is not None:
+            inputs["token_type_ids"][index, where] = torch.tensor(row.token_type_ids)
+    return {name: tensor.to(model.device) for name, tensor in inputs.items()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 
 import pytest
 
@@ -44,11 +45,11 @@ def test_the_first_to_ask_for_it_share_one_converging(add, start, store) -> None
 
 def test_strangers_names_cost_at_most_one_read_an_interval(start, reads) -> None:
     hub = start(poll_ms=SELDOM)
-    before = len(reads)
+    before, began = len(reads), time.monotonic()
     for turn in range(3):
         asked = [hub.submit(f"stranger-{turn}-{number}", "x") for number in range(100)]
         assert all(isinstance(one.exception(30), NotFound) for one in asked)
-    assert len(reads) - before == 3
+    assert len(reads) - before <= 1 + (time.monotonic() - began) / 0.25
 
 
 def test_a_name_that_is_known_costs_none(add, start, reads) -> None:

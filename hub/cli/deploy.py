@@ -125,11 +125,12 @@ def _move(
         if as_json:
             print_json({**moved, **served, "server": client.url})
         else:
-            _report(moved, client.url)
+            others = 0 if client.url else len(client.replicas()["replicas"])
+            _report(moved, client.url, others)
             show_served(served)
 
 
-def _report(moved: Json, url: str | None) -> None:
+def _report(moved: Json, url: str | None, others: int) -> None:
     before = f" (before: {moved['previous']})" if moved["previous"] else ""
     say(f"[bold]{moved['name']}[/] serves [bold]{moved['version']}[/]{before}.")
     if canary := moved["canary"]:
@@ -138,6 +139,9 @@ def _report(moved: Json, url: str | None) -> None:
         say(f"[bold]{canary['version']}[/] answers {canary['percent']:g} % of its requests{watched}.")
     if shadow := moved["shadow"]:
         say(f"[bold]{shadow['version']}[/] runs beside it, and its answers are compared.")
+    if url is None and others:
+        say(f"No server runs here; {others} elsewhere take it up.")
+        return
     if url is None:
         say("No server runs; the next `hub serve` has it.")
         return

@@ -70,7 +70,9 @@ def test_other_words_are_no_number_of_replicas(replica) -> None:
 
 def test_nobody_is_waited_for_unless_asked(replica) -> None:
     replica("one", 0)
-    assert "Served by" not in hub("deploy", "mood@1")
+    said = hub("deploy", "mood@1")
+    assert "Served by" not in said
+    assert "No server runs here; 1 elsewhere take it up." in said
 
 
 @pytest.mark.parametrize("command", ["status", "deployments"])

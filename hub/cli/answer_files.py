@@ -1,9 +1,11 @@
-"""Where `hub predict --file` writes: CSV, TSV, JSONL or Parquet, row by row."""
+"""Files of rows that commands write: CSV, TSV, JSONL or Parquet."""
 
 from __future__ import annotations
 
 import csv
 import json
+import os
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,7 +13,7 @@ from typing import Any, Protocol
 
 from hub.errors import BadRequest
 
-__all__ = ["AnswerFile", "open_answers"]
+__all__ = ["AnswerFile", "atomically", "open_answers"]
 
 Row = Mapping[str, Any]
 
@@ -44,6 +46,22 @@ def open_answers(path: Path, suffix: str) -> Iterator[AnswerFile]:
         file.finish()
     finally:
         file.close()
+
+
+@contextmanager
+def atomically(out: Path) -> Iterator[Path]:
+    """Yield a file beside `out` that takes its place if the block succeeds, and else goes away."""
+    if not out.parent.is_dir():
+        raise BadRequest(f"{out.parent} is not a folder.")
+    descriptor, name = tempfile.mkstemp(dir=out.parent, prefix=f".{out.name}-")
+    os.close(descriptor)
+    partial = Path(name)
+    try:
+        yield partial
+        partial.chmod(0o644)
+        partial.replace(out)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 class _JsonLines:

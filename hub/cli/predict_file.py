@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
-from hub.cli.answer_files import open_answers
+from hub.cli.answer_files import atomically, open_answers
 from hub.cli.output import error_console, print_json, progress, say
 from hub.errors import BadData, BadRequest, Overloaded
 from hub.serving.client import Client
@@ -58,7 +55,7 @@ def predict_file(
     answered, bad = 0, []
     data = Data(source=str(source))
     with (
-        _atomically(out) as partial,
+        atomically(out) as partial,
         open_answers(partial, out.suffix) as answers,
         open_source(str(source), Path.cwd(), Path.cwd()) as opened,
         progress(quiet=as_json) as bars,
@@ -193,19 +190,3 @@ def _about_how_many(source: Path) -> int | None:
 def _batches(items: Iterator[Item], size: int) -> Iterator[list[Item]]:
     while batch := list(islice(items, size)):
         yield batch
-
-
-@contextmanager
-def _atomically(out: Path) -> Iterator[Path]:
-    """Yield a file beside `out` that takes its place if the block succeeds, and else goes away."""
-    if not out.parent.is_dir():
-        raise BadRequest(f"{out.parent} is not a folder.")
-    descriptor, name = tempfile.mkstemp(dir=out.parent, prefix=f".{out.name}-")
-    os.close(descriptor)
-    partial = Path(name)
-    try:
-        yield partial
-        partial.chmod(0o644)
-        partial.replace(out)
-    finally:
-        partial.unlink(missing_ok=True)

@@ -1,0 +1,201 @@
+"""`hub feedback`: how versions do by what people said, and that as training data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from hub.cli.output import JSON_FLAG, print_json, say, table
+
+if TYPE_CHECKING:
+    from hub.store.feedback import Labelled, Score
+    from hub.store.records import Deployment
+    from hub.store.store import Store
+    from hub.training.feedback_rows import FeedbackRows
+
+__all__ = ["register"]
+
+commands = typer.Typer(
+    help="Show, export and clear what was answered and what people said was right.", no_args_is_help=True
+)
+ROLES = ("stable", "canary", "shadow", "previous", "")
+HEADERS = ("DEPLOYMENT", "VERSION", "AS", "ANSWERS", "LABELLED", "ACCURACY", "95 % INTERVAL")
+FORMATS = (".jsonl", ".csv", ".parquet")
+Json = dict[str, Any]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to `app`."""
+    app.add_typer(commands, name="feedback")
+
+
+@commands.command()
+def show(
+    deployment: Annotated[str | None, typer.Argument(help="A deployment; without, all of them.")] = None,
+    as_json: Annotated[bool, JSON_FLAG] = False,
+) -> None:
+    """Show for each version how many answers are kept and labelled, and how many of these were right."""
+    from hub.store.feedback import Answers
+
+    store = _store()
+    scores = Answers(store.catalog).scores(deployment)
+    if deployment and not scores:
+        store.deployment(deployment)  # says what there is
+    deployments = {one.name: one for one in store.deployments()}
+    rows = [_described(score, deployments.get(score.deployment)) for score in scores]
+    rows.sort(key=lambda row: (row["deployment"], ROLES.index(row["role"])))
+    if as_json:
+        print_json(rows)
+    elif rows:
+        table(HEADERS, [_cells(row) for row in rows])
+    else:
+        say(f"No answers are kept{f' of {deployment}' if deployment else ''}: see feedback.keep in hub.toml.")
+
+
+@commands.command()
+def export(
+    deployment: Annotated[str, typer.Argument(help="A deployment.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="FILE.jsonl, .csv or .parquet.")],
+    as_json: Annotated[bool, JSON_FLAG] = False,
+) -> None:
+    """Write what was asked and what was right as a training file that `hub train` reads as it is."""
+    from hub.cli.answer_files import atomically, open_answers
+    from hub.errors import BadData, BadRequest
+
+    if out.suffix not in FORMATS:
+        raise BadRequest(f"The file's name must end in one of {', '.join(FORMATS)}, not {out.suffix!r}.")
+    store = _store()
+    rows = _training_rows(store, deployment)
+    written, left = 0, []
+    with atomically(out) as partial, open_answers(partial, out.suffix) as file:
+        for given, maker in rows:
+            row, reason = _made(given, maker, flat=out.suffix != ".jsonl")
+            if reason:
+                left.append({"request_id": given.answer.request_id, "reason": reason})
+                continue
+            file.add(row)
+            written += 1
+        if not written:
+            raise BadData(_nothing(deployment, left))
+    if as_json:
+        print_json({"file": str(out), "rows": written, "left_out": left})
+        return
+    say(f"Wrote {written} rows to {out}.")
+    for one in left[:5]:
+        say(f"Left out {one['request_id']}: {one['reason']}.")
+    if len(left) > 5:
+        say(f"And {len(left) - 5} more; --json lists them.")
+
+
+@commands.command()
+def clear(
+    deployment: Annotated[str | None, typer.Argument(help="A deployment; without, all of them.")] = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    as_json: Annotated[bool, JSON_FLAG] = False,
+) -> None:
+    """Delete the answers that are kept, with their requests and labels."""
+    from hub.store.feedback import Answers
+
+    store = _store()
+    answers = Answers(store.catalog)
+    if deployment and not answers.scores(deployment):
+        store.deployment(deployment)  # says what there is
+    if not yes:
+        what = f"every answer of {deployment}" if deployment else "every answer of every deployment"
+        typer.confirm(f"Delete {what} and what was said of it for good?", abort=True, err=True)
+    gone = answers.clear(deployment)
+    if as_json:
+        print_json({"deployment": deployment, "removed": gone})
+    else:
+        say(f"Deleted {gone} answers.")
+
+
+def _store() -> Store:
+    from hub.config import load_settings
+    from hub.store.store import Store
+
+    return Store.of(load_settings())
+
+
+def _described(score: Score, deployment: Deployment | None) -> Json:
+    from hub.serving.verdict import wilson
+
+    low, high = wilson(score.correct, score.labelled)
+    return {
+        "deployment": score.deployment,
+        "version": score.version,
+        "sha256": score.sha256,
+        "role": _role(score.sha256, deployment),
+        "answers": score.answers,
+        "labelled": score.labelled,
+        "correct": score.correct,
+        "accuracy": score.correct / score.labelled if score.labelled else None,
+        "interval": [low, high] if score.labelled else None,
+    }
+
+
+def _role(sha256: str, deployment: Deployment | None) -> str:
+    if deployment is None:
+        return ""
+    canary = deployment.canary.version if deployment.canary else None
+    versions = (deployment.stable, canary, deployment.shadow, deployment.previous)
+    named = zip(ROLES, versions, strict=False)
+    return next((role for role, version in named if version and version.sha256 == sha256), "")
+
+
+def _cells(row: Json) -> list[object]:
+    shown: list[object] = [row[key] for key in ("deployment", "version", "role", "answers", "labelled")]
+    if row["interval"] is None:
+        return [*shown, "", ""]
+    low, high = row["interval"]
+    return [*shown, f"{row['accuracy']:.3f}", f"{low:.3f} to {high:.3f}"]
+
+
+def _training_rows(store: Store, name: str) -> Iterator[tuple[Labelled, FeedbackRows]]:
+    """Yield the labelled answers of a deployment, each with what makes a row of it.
+
+    Raises:
+        Conflict: they were kept without their requests.
+        BadData: there are none.
+    """
+    from hub.config import load_settings
+    from hub.errors import BadData, Conflict
+    from hub.registry.host import Registry
+    from hub.store.feedback import Answers
+    from hub.training.feedback_rows import FeedbackRows
+
+    task = Registry.of(load_settings()).task(store.deployment(name).task).task
+    given = list(Answers(store.catalog).labelled(name))
+    if not given:
+        raise BadData(f"No answer of {name!r} has a label yet: POST /v1/feedback gives one.")
+    with_texts = [one for one in given if one.answer.request is not None]
+    if not with_texts:
+        raise Conflict(
+            f"The {len(given)} labelled answers of {name!r} were kept without their requests, and a training "
+            "file needs these. Set feedback.keep to 'texts': it holds for answers from then on."
+        )
+    several = any(isinstance(one.label, list) and len(one.label) != 1 for one in with_texts)
+    maker = FeedbackRows(task, several=several)
+    return ((one, maker) for one in given)
+
+
+def _made(given: Labelled, maker: FeedbackRows, *, flat: bool) -> tuple[Json, str]:
+    import json
+
+    from hub.training.fields import Unusable
+
+    if given.answer.request is None:
+        return {}, "it was kept without its request"
+    try:
+        row = maker.row(json.loads(given.answer.request), given.label)
+        return (maker.flat(row) if flat else row), ""
+    except Unusable as error:
+        return {}, str(error)
+
+
+def _nothing(name: str, left: list[Json]) -> str:
+    reasons = sorted({one["reason"] for one in left})
+    return f"None of the {len(left)} labelled answers of {name!r} makes a training row: {'; '.join(reasons)}."

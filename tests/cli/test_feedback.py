@@ -177,9 +177,7 @@ def test_an_exported_file_is_read_by_a_recipe_as_it_is(task, suffix, desk, answe
     assert read(task, out) == [expected for *_, expected in TASKS[task]]
 
 
-def test_where_several_labels_may_be_right_all_rows_have_sets_of_them(
-    desk, answered, tmp_path
-) -> None:
+def test_where_several_labels_may_be_right_all_rows_have_sets_of_them(desk, answered, tmp_path) -> None:
     version, out = desk("classification"), tmp_path / "feedback.jsonl"
     for label in (["a", "b"], "a", []):
         answered(version, {"text": "x"}, label)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from hub.config import Blobs, CatalogPlace, Limits, Serve
+from hub.config import Blobs, CatalogPlace, Feedback, Limits, Serve
 
 PAGE = (Path(__file__).parents[2] / "docs" / "operations.md").read_text(encoding="utf-8")
 
@@ -14,7 +14,13 @@ def test_every_setting_is_in_the_table_and_nothing_else() -> None:
     table = PAGE.partition("## Settings")[2].partition("\n## ")[0]
     rows = "\n".join(row.split("|")[1] for row in table.splitlines() if row.startswith("| `"))
     named = set(re.findall(r"`(\w+\.\w+)`", rows))
-    sections = {"serve": Serve, "limits": Limits, "catalog": CatalogPlace, "store": Blobs}
+    sections = {
+        "serve": Serve,
+        "limits": Limits,
+        "catalog": CatalogPlace,
+        "store": Blobs,
+        "feedback": Feedback,
+    }
     assert named == {f"{name}.{key}" for name, one in sections.items() for key in one.model_fields}
 
 

@@ -7,7 +7,8 @@ Half of the time, in periods of three seconds that alternate, deployments move `
 stored version is deployed, a new content is stored under the same name and deployed, a deployment is rolled
 back, or it is deleted with its versions and created again with another content. Each move is of a deployment
 drawn evenly, so that most are not resident. Evictions, and loads of what was evicted, go on all the time.
-Storing and removing versions takes place on the same cores and only in periods with moves.
+Versions are stored and removed beside the server, on the same cores, as often in either kind of period:
+without moves they are stored under a name that is not deployed.
 
 Adapters are telltale (benchmarks/telltale.py): `wrong` counts answers that are not those of the version that
 they name, and answers of a version that was not live at any time between question and answer. `failed` counts

@@ -26,12 +26,13 @@ _opened: tuple[Store, Base] | None = None  # in the importing process
 
 @dataclass(frozen=True)
 class Home:
-    """A state folder, and for each deployment the adapters that may be stored for it, by number."""
+    """A state folder; for each deployment the adapters that may be stored for it, by number; one for none."""
 
     path: Path
     base: str
     truth: Truth
     adapters: dict[str, dict[int, Path]]
+    ballast: Path
 
 
 def prepare(folder: Path, base: Base, texts: Sequence[str], deployments: int, contents: int) -> Home:
@@ -40,7 +41,7 @@ def prepare(folder: Path, base: Base, texts: Sequence[str], deployments: int, co
     own = Bases(path).pull(str(base.path), base.name)
     oracle = Oracle(own, texts)
     truth = Truth(oracle)
-    numbers = iter(np.random.default_rng(0).choice(2**16, deployments * contents, replace=False).tolist())
+    numbers = iter(np.random.default_rng(0).choice(2**16, deployments * contents + 1, replace=False).tolist())
     adapters: dict[str, dict[int, Path]] = {}
     for index in range(deployments):
         name = f"tenant-{index:02}"
@@ -49,7 +50,8 @@ def prepare(folder: Path, base: Base, texts: Sequence[str], deployments: int, co
             content = draw(oracle, next(numbers))
             truth.add(content)
             adapters[name][content.number] = save(content, folder / "adapters" / name / str(content.number))
-    return Home(path, base.name, truth, adapters)
+    ballast = save(draw(oracle, next(numbers)), folder / "adapters" / "ballast")
+    return Home(path, base.name, truth, adapters, ballast)
 
 
 class Importer:

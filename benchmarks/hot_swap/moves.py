@@ -19,6 +19,7 @@ __all__ = ["KINDS", "Move", "Mover"]
 
 KINDS = ("deploy", "reimport", "rollback", "delete", "create")
 WEIGHTS = {"deploy": 30, "reimport": 30, "rollback": 30, "delete": 5}  # what was deleted is created again
+STORED = 0.4  # versions stored for each move: those re-imported and created
 AWAY_S = 0.5  # how long a deleted deployment stays away, at least
 AT_ONCE = 2  # moves under way, of different deployments
 
@@ -80,6 +81,15 @@ class Mover:
             tenant.stable = live[tenant.name]
             tenant.stored = {next(iter(tenant.adapters)): live[tenant.name]}
             self._timeline.sent(tenant.name, tenant.stable, -math.inf)
+
+    async def rest(self, seconds: float) -> None:
+        """Move nothing for so long, but store and remove as many versions as `run` does."""
+        began = time.perf_counter()
+        for turn in range(int(seconds * self._rate * STORED)):
+            await asyncio.sleep(max(0.0, began + turn / (self._rate * STORED) - time.perf_counter()))
+            live = await self._importer.store("ballast", self._home.ballast)
+            await self._importer.remove([live.ref])
+        await asyncio.sleep(max(0.0, began + seconds - time.perf_counter()))
 
     async def run(self, seconds: float) -> None:
         """Move for so long, then let what is under way end and create again what was deleted."""

@@ -108,7 +108,7 @@ async def _periods(mover: Mover, plan: Plan) -> list[Period]:
     until = time.perf_counter() + plan.seconds
     while (began := time.perf_counter()) < until:
         moves = bool(len(periods) % 2)
-        await (mover.run(plan.period_s) if moves else asyncio.sleep(plan.period_s))
+        await (mover.run if moves else mover.rest)(plan.period_s)
         periods.append(Period(began, time.perf_counter(), moves))
     return periods
 

@@ -63,11 +63,26 @@ def _show(found: dict[str, Any]) -> None:
         what = f"{failure['deployment']} wants {failure['wanted']}, {stays}"
         say(f"[bold red]failed[/] {what}: {escape(failure['reason'])}")
     show_replicas(found["replicas"])
+    _show_watching(found)
     for plugin in found["plugins"]:
         if plugin["state"] not in ("ok", "disabled"):
             say(f"[bold red]{plugin['state']}[/] plugin {plugin['name']}: {escape(plugin['reason'])}")
     if found["catalog_error"]:
         say(f"[bold red]error[/] the catalog cannot be followed: {escape(found['catalog_error'])}")
+
+
+def _show_watching(found: dict[str, Any]) -> None:
+    """Say how guards stand, and what is kept of answers or could not be."""
+    from rich.markup import escape
+
+    for name, stands in sorted(found.get("guards", {}).items()):
+        say(f"guard of {name}: {escape(stands)}")
+    feedback = found.get("feedback", {"keep": "nothing"})
+    if feedback["keep"] != "nothing":
+        kept = f"{feedback['kept']} kept, {feedback['waiting']} waiting, {feedback['dropped']} dropped"
+        say(f"Feedback: {feedback['keep']} ({kept} since this replica started)")
+        if feedback["error"]:
+            say(f"[bold red]error[/] answers cannot be written: {escape(feedback['error'])}")
 
 
 def _show_lifecycle(found: dict[str, Any]) -> None:

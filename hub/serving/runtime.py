@@ -147,7 +147,7 @@ class Runtime:
         store = self.store
         version = store.get(ref)
         if trial:
-            trial.check(store, name, version)
+            trial.check(store, name, version, feedback=self.settings.feedback.keep != "nothing")
             return self._move(version, lambda: trial.begin(store, name, version, by=by, why=why))
         return self._move(version, lambda: store.deploy(name, version.ref, by=by, why=why))
 

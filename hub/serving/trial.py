@@ -38,12 +38,15 @@ class Trial:
             raise BadRequest(f"A canary gets between 0 and 100 percent of the requests, not {canary:g}.")
         return cls(canary, read_guard(guard).model_dump(mode="json", exclude_unset=True) if guard else {})
 
-    def check(self, store: Store, name: str, version: Version) -> None:
+    def check(self, store: Store, name: str, version: Version, *, feedback: bool = True) -> None:
         """Refuse before anything is loaded what the store would refuse after.
+
+        Without `feedback` no answer is kept that could be labelled.
 
         Raises:
             NotFound: there is no such deployment to try the version in.
-            Conflict: the version is live there, or of another task.
+            Conflict: the version is live there, or of another task; or its guard waits for labels that
+                cannot come.
         """
         current = store.deployment(name)
         kind = "shadow" if self.percent is None else "canary"
@@ -51,6 +54,11 @@ class Trial:
             raise Conflict(f"{version.ref} is live in {name!r} already: it cannot be its {kind} too.")
         if (task := version.manifest.serving.task) != current.task:
             raise Conflict(f"{name!r} serves the task {current.task!r} and {version.ref} is for {task!r}.")
+        if self.guard.get("accuracy") is not None and not feedback:
+            raise Conflict(
+                "A guard of accuracy needs labels, and this server keeps no answers to label: set "
+                "feedback.keep to 'answers' or 'texts'."
+            )
 
     def begin(self, store: Store, name: str, version: Version, *, by: str, why: str) -> Deployment:
         """Make the version the canary or shadow of the deployment in the catalog."""

@@ -136,3 +136,31 @@ def test_an_answer_that_another_replica_has_yet_to_write_is_waited_for(keeping, 
     writer.start()
     assert give(keeping, "late", "positive").json()["correct"] is True
     writer.join()
+
+
+def test_hub_status_says_what_is_kept_and_how_a_guard_stands(keeping, add, admin, until, capsys) -> None:
+    from hub.cli.status import _show
+
+    version = add("mood", seed=2)
+    guarded = {"version": str(version.ref), "canary": 50, "guard": {"agreement": 0.9}}
+    assert keeping.put("/admin/deployments/mood", json=guarded, headers=admin).status_code == 200
+
+    def status() -> dict:
+        return keeping.get("/admin/status", headers=admin).json()
+
+    assert until(lambda: status()["guards"])
+    _show({"server": "http://here", **status()})
+    shown = capsys.readouterr().out
+    assert "guard of mood: 0 of 100 requests" in shown
+    assert "Feedback: texts (0 kept, 0 waiting, 0 dropped since this replica started)" in shown
+
+
+@pytest.mark.parametrize(
+    ("guard", "said"), [({"agrement": 0.9}, "no 'agrement'"), ({"agreement": 95}, "guard agreement")]
+)
+def test_a_wrong_guard_is_refused_before_anything_moves(keeping, add, admin, guard, said) -> None:
+    body = {"version": str(add("mood", seed=2).ref), "canary": 50, "guard": guard}
+    reply = keeping.put("/admin/deployments/mood", json=body, headers=admin)
+    assert reply.status_code == 400
+    assert said in reply.json()["error"]["message"]
+    assert keeping.get("/admin/deployments/mood", headers=admin).json()["canary"] is None

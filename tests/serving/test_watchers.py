@@ -9,7 +9,7 @@ from grafthub_sentiment.models import SentimentResponse
 from grafthub_sentiment.task import SentimentTask
 
 from hub.config import Feedback
-from hub.errors import NotReady
+from hub.errors import Conflict, NotReady
 from hub.serving import answer_log
 from hub.serving.answer_log import AnswerLog
 from hub.serving.meter import NoMeter
@@ -203,3 +203,14 @@ def test_stopping_writes_what_waits(keep, store) -> None:
     take("r1")
     log.stop()
     assert kept(store) == 1
+
+
+def test_a_guard_of_accuracy_is_refused_where_no_answer_can_be_labelled(add, start, monkeypatch) -> None:
+    add(seed=1), add(seed=2)
+    trial = Trial(10.0, {"accuracy": 0.02})
+    hub = start(url="")
+    hub.runtime.deploy("mood", "mood@1", by="t")
+    with pytest.raises(Conflict, match=r"feedback\.keep"):
+        hub.runtime.deploy("mood", "mood@2", by="t", trial=trial)
+    monkeypatch.setenv("HUB_FEEDBACK__KEEP", "answers")
+    assert start(url="").runtime.deploy("mood", "mood@2", by="t", trial=trial).deployment.canary

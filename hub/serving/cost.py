@@ -1,13 +1,18 @@
-"""What a forward costs, learned from the forwards that ran."""
+"""What forwards and loads cost, learned from those that ran."""
 
 from __future__ import annotations
 
-__all__ = ["ForwardCost"]
+import math
+import threading
+from collections.abc import Hashable
+
+__all__ = ["ForwardCost", "LoadCost"]
 
 DECAY = 0.98  # weight of a forward against the one after it: some fifty count
 ENOUGH = 8.0  # forwards before what they say is believed
 LEAST, MOST = 8.0, 8192.0  # tokens
 AT_FIRST = 256.0
+LOAD_DECAY = 0.9  # weight of a load against the one after it
 
 
 class ForwardCost:
@@ -38,3 +43,22 @@ class ForwardCost:
             return MOST
         fixed = (self._y - per_token * self._x) / self._n
         return min(max(fixed / per_token, LEAST), MOST)
+
+
+class LoadCost:
+    """What it costs to load versions of one kind again: their mean seconds, to the nearest power of 2.
+
+    One load says little: it may have waited for a core or the disk. What is alike costs alike, so that
+    recency alone orders the eviction of versions of a kind.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._means: dict[Hashable, float] = {}
+
+    def note(self, kind: Hashable, seconds: float) -> float:
+        """Take in a load of a version of that kind, and return what one costs."""
+        with self._lock:
+            mean = self._means.get(kind, seconds)
+            mean = self._means[kind] = LOAD_DECAY * mean + (1 - LOAD_DECAY) * seconds
+        return float(2.0 ** round(math.log2(max(mean, 1e-6))))

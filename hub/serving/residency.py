@@ -16,6 +16,7 @@ from typing import Any
 from hub.engine.protocol import AdapterWeights
 from hub.engine.slots import Lease, Reservation, SlotState, SlotTable, SlotView
 from hub.errors import EngineFailed, HubError, NotReady, Overloaded, SourceUnavailable
+from hub.serving.cost import LoadCost
 from hub.serving.lanes import Lane, Lanes
 from hub.serving.loads import WAITERS, Load, Loads
 from hub.serving.meter import Meter
@@ -69,6 +70,7 @@ class Residency:
         self._shelf = shelf or Shelf(0)
         self._lock = threading.Lock()
         self._failures: dict[str, _Failure] = {}
+        self._cost = LoadCost()
         self._pinned: dict[Load, SlotTable] = {}
         self._loads = Loads(self._load, self._unpin)
         self._closed = False
@@ -262,7 +264,7 @@ class Residency:
         kept = self._shelf.take(sha256)
         # A move reads the files whatever is kept: what is deployed has to be whole on the disk, too.
         weights = self._read(lane, version) if kept is None or load.urgent else kept
-        cost = time.perf_counter() - began
+        seconds = time.perf_counter() - began
         if self._closed:
             raise NotReady("The server is shutting down. Send the request again.")
         reservation = _reserve(lane.slots, sha256, name)
@@ -273,13 +275,14 @@ class Residency:
         try:
             began = time.perf_counter()
             lane.engine.write(reservation.slot, weights)
-            cost += time.perf_counter() - began
+            seconds += time.perf_counter() - began
             if kept is None:
                 probe(lane, reservation.slot, weights, version)
         except BaseException:
             lane.slots.abort(sha256)
             raise
-        lane.slots.commit(sha256, cost)
+        kind = (lane.base.name, weights.merged, weights.nbytes.bit_length())
+        lane.slots.commit(sha256, self._cost.note(kind, seconds))
         self._shelf.put(weights)
         self._report(lane)
         return True

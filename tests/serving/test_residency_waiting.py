@@ -23,13 +23,13 @@ class Engine:
     def __init__(self) -> None:
         self.content: dict[int, str] = {}
 
-    def check(self, weights: str) -> None:
+    def check(self, weights: SimpleNamespace) -> None:
         return
 
-    def write(self, slot: int, weights: str) -> None:
+    def write(self, slot: int, weights: SimpleNamespace) -> None:
         self.content[slot] = "half"
         time.sleep(0)
-        self.content[slot] = weights
+        self.content[slot] = weights.sha256
 
 
 class Rig:
@@ -54,7 +54,7 @@ class Rig:
         self.open = True
         return self.lane
 
-    def _read(self, version: object, *given: object) -> str:
+    def _read(self, version: object, *given: object) -> SimpleNamespace:
         key = version.sha256
         self.reads.append(key)
         self.reading[key] = self.reading.get(key, 0) + 1
@@ -63,7 +63,7 @@ class Rig:
         self.reading[key] -= 1
         if error := self.fails.pop(key, None):
             raise error
-        return key
+        return SimpleNamespace(sha256=key, merged=key.isupper(), nbytes=1000)
 
     def gate(self, key: str) -> threading.Event:
         return self.gates.setdefault(key, threading.Event())
@@ -246,7 +246,7 @@ def test_nobody_can_cancel_a_load_for_the_others(rig) -> None:
 def test_a_write_that_fails_leaves_its_slot_to_be_cleared(rig, monkeypatch) -> None:
     one = rig(slots=1)
 
-    def fail(slot: int, weights: str) -> None:
+    def fail(slot: int, weights: SimpleNamespace) -> None:
         raise RuntimeError("out of memory")
 
     with monkeypatch.context() as patch:
@@ -274,6 +274,7 @@ def test_a_lack_of_slots_is_not_remembered_as_a_failure(rig, monkeypatch) -> Non
 
 def test_where_all_are_leased_the_longest_unused_is_drained_to_make_room(rig, monkeypatch) -> None:
     one = rig(slots=2)
+    monkeypatch.setattr(one.residency._cost, "note", lambda kind, seconds: 1.0)
     one.load("a")
     one.load("b")
     leases = [one.residency.lease(version(key))[1] for key in "ba"]
@@ -290,6 +291,28 @@ def test_where_all_are_leased_the_longest_unused_is_drained_to_make_room(rig, mo
     one.load("c")
     assert drained == [("b", "to make room for c@1")]
     assert [(gone.name, gone.fate) for gone in one.slots.history()] == [("b@1", Fate.DRAINED)]
+
+
+def test_a_slow_load_of_one_does_not_keep_its_like_and_a_dear_kind_stays_longer(rig, monkeypatch) -> None:
+    took = {"a": 0.1, "b": 0.01, "c": 0.01, "M": 1.0}
+    clock = [0.0]
+    one = rig(slots=2)
+    write = one.engine.write
+
+    def timed(slot: int, weights: SimpleNamespace) -> None:
+        clock[0] += took[weights.sha256]
+        write(slot, weights)
+
+    monkeypatch.setattr(residency.time, "perf_counter", lambda: clock[0])
+    monkeypatch.setattr(one.engine, "write", timed)
+    for _ in range(30):
+        one.residency._cost.note(("tiny", False, 10), 0.01)
+    for key in "abc":
+        one.load(key)
+    assert one.slots.state("a") is None, "the longest unused goes, however long it happened to take"
+    for key in "Mabc":
+        one.load(key)
+    assert one.slots.state("M") is SlotState.RESIDENT
 
 
 def test_loads_that_hang_do_not_keep_other_versions_from_being_loaded(rig, monkeypatch) -> None:

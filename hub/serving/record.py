@@ -44,7 +44,7 @@ def read(home: Path) -> ServerRecord | None:
         record = ServerRecord(**json.loads((home / FILE).read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
         return None
-    return record if lives(record.pid) else None
+    return record if isinstance(record.pid, int) and lives(record.pid) else None
 
 
 def lives(pid: int) -> bool:

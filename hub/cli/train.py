@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -9,7 +10,7 @@ import typer
 from typer.core import TyperCommand
 
 from hub.cli.bars import Bars
-from hub.cli.output import JSON_FLAG, error_console, print_json, progress, say, table
+from hub.cli.output import JSON_FLAG, error_console, print_json, progress, say
 
 if TYPE_CHECKING:
     from hub.config import Settings
@@ -23,6 +24,8 @@ Json = dict[str, Any]
 _RECIPE_NAME = "@recipe"  # no legal deployment name
 _TAKES_VALUE = ("--set",)
 SHOWN = 5  # rejected rows
+GATE_FILE = "gate.json"  # in the folder of the run
+WHY = 1000  # characters that a move's reason may have
 
 
 class _Command(TyperCommand):
@@ -70,7 +73,7 @@ def train(
     except KeyboardInterrupt:
         error_console().print("Interrupted. The same command with --resume goes on from the last checkpoint.")
         raise SystemExit(130) from None
-    moved = _deploy(result, target, settings) if target else None
+    moved = _deploy(result, target, settings, as_json) if target else None
     if as_json:
         print_json(_summary(result) | ({"deploy": moved} if moved else {}))
     else:
@@ -134,19 +137,23 @@ def _check_task(name: str, task: str, settings: Settings) -> None:
         )
 
 
-def _deploy(result: TrainResult, name: str, settings: Settings) -> Json:
+def _deploy(result: TrainResult, name: str, settings: Settings, quiet: bool) -> Json:
+    from hub.registry.host import Registry
     from hub.serving.client import connect
-    from hub.training.gate import judge
+    from hub.store.store import Store
+    from hub.training.gate import pass_gate
 
     live = _live(name, settings)
-    judgement = judge(result.version, live, result.plan.recipe.deploy.max_drop)
-    answer: Json = {"deployment": name, "passed": judgement.passed, "reason": judgement.reason}
+    with progress(quiet) as bars:
+        registry, store = Registry.of(settings), Store.of(settings)
+        judgement = pass_gate(result, live, registry=registry, store=store, progress=Bars(bars))
+    answer: Json = {"deployment": name, "live": str(live.ref) if live else None, **judgement.to_json()}
+    path = settings.home / "runs" / result.plan.recipe.name / GATE_FILE
+    path.write_text(json.dumps({"version": str(result.version.ref), **answer}, indent=2), encoding="utf-8")
     if judgement.passed and (live is None or live.ref != result.version.ref):
         with connect(settings) as client:
-            answer |= {
-                "answer": client.deploy(name, str(result.version.ref), "hub train"),
-                "server": client.url,
-            }
+            why = f"hub train: {judgement.reason}"[:WHY]
+            answer |= {"answer": client.deploy(name, str(result.version.ref), why), "server": client.url}
     return answer
 
 
@@ -160,6 +167,7 @@ def _summary(result: TrainResult) -> Json:
         "metrics": dict(outcome.metrics),
         "metrics_cv": result.version.manifest.model_dump(mode="json").get("metrics_cv", {}),
         "baseline": dict(outcome.baseline),
+        "evaluation": result.evaluation.to_json(),
         "seconds": round(result.seconds, 1),
         "fit_seconds": round(outcome.fitted.seconds, 1),
         "steps": outcome.fitted.steps,
@@ -186,21 +194,19 @@ def _summary(result: TrainResult) -> Json:
 def _print(result: TrainResult, moved: Json | None) -> None:
     from rich.markup import escape
 
+    from hub.cli.figures import print_calibration, print_folds, print_gaps, print_metrics
     from hub.cli.int8_gate import describe_int8
 
     version, fitted = result.version, result.outcome.fitted
     stored = "Stored" if result.new else "The same weights as before, which are"
     say(f"{stored} [bold]{version.ref}[/], trained in {result.seconds:.0f} s ({_course(result)}).")
-    baseline = result.outcome.baseline
-    rows = [
-        (name, f"{value:.4f}", f"{baseline[name]:.4f}" if name in baseline else "")
-        for name, value in result.outcome.metrics.items()
-    ]
-    table(("HELD OUT", "METRIC", "MAJORITY" if baseline else ""), rows)
-    if baseline and result.outcome.metrics[version.manifest.metric] <= baseline[version.manifest.metric]:
+    baseline, metric = result.outcome.baseline, version.manifest.metric
+    print_metrics(result.evaluation, "HELD OUT")
+    if baseline and result.outcome.metrics[metric] <= baseline[metric]:
         say("[bold yellow]That is no better than always giving the commonest label[/]: more rows or steps?")
-    for name, spread in version.manifest.metrics_cv.items():
-        say(f"Over {len(spread.folds)} folds: {escape(name)} {spread.mean:.4f}, spread {spread.std:.4f}.")
+    print_folds(version.manifest.metrics_cv)
+    print_calibration(result.evaluation)
+    print_gaps(result.evaluation)
     _print_rows(result)
     if int8 := describe_int8(version.manifest):
         say(f"Serving in int8 is {escape(int8)}.")
@@ -244,13 +250,16 @@ def _print_rows(result: TrainResult) -> None:
 
 
 def _print_move(version: Version, moved: Json) -> None:
+    from rich.markup import escape
+
     if not moved["passed"]:
-        say(f"[bold yellow]Not deployed[/]: {moved['reason']}, and deploy.max_drop does not allow that.")
+        say(f"[bold yellow]Not deployed[/]: {escape(moved['reason'])}.")
         say(f"To put it live all the same: hub deploy {version.ref} --as {moved['deployment']}")
         return
     if "answer" not in moved:
         say(f"{version.ref} is live as {moved['deployment']} already.")
         return
     where = f"at {moved['server']}" if moved["server"] else "once a server runs: hub serve"
-    say(f"[bold green]Live[/] as {moved['deployment']} ({moved['reason']}), {where}.")
+    say(f"[bold green]Live[/] as {moved['deployment']}, {where}.")
+    say(f"Gate: {escape(moved['reason'])}.")
     say(f"Next: hub predict {moved['deployment']} TEXT")

@@ -56,7 +56,7 @@ def calibrate(
     known = validation.labelled(outputs)
     value = fit_temperature(known.logits, known.targets, several=known.several) if known else 1.0
     if value == 1.0:
-        return Temperature(rows=count, reason="the validation rows ask for no other")
+        return Temperature(rows=count, reason="the validation rows call for none")
     cooled = [replace(output, values=_values(output) / value) for output in outputs]
     if _decisions(validation, outputs) != _decisions(validation, cooled):
         return Temperature(reason="answers would change: the task decides by fixed probabilities")

@@ -3,35 +3,117 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
+from hub.errors import HubError
 from hub.store.records import Version
+from hub.training.measure.comparison import Comparison
+from hub.training.progress import Progress, silent
+from hub.training.sections.evaluate import Deploy
 
-__all__ = ["Judgement", "judge"]
+if TYPE_CHECKING:
+    from hub.registry.host import Registry
+    from hub.store.store import Store
+    from hub.training.train import TrainResult
+
+__all__ = ["Judgement", "judge", "pass_gate"]
+
+ENOUGH = 200  # held-out rows; over fewer a drop that matters would pass for chance
 
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """Whether a version may go live, and why."""
+    """Whether a version may go live, why, and the comparison with the live one if it was run."""
 
     passed: bool
     reason: str
+    comparison: Comparison | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        compared = {"comparison": self.comparison.to_json()} if self.comparison else {}
+        return {"passed": self.passed, "reason": self.reason, **compared}
 
 
-def judge(new: Version, live: Version | None, max_drop: float) -> Judgement:
-    """Compare the recorded metrics of two versions; `max_drop` is how far the new one may lie below.
+def pass_gate(
+    result: TrainResult,
+    live: Version | None,
+    *,
+    registry: Registry,
+    store: Store,
+    progress: Progress = silent,
+) -> Judgement:
+    """Judge a version that was just trained, by running the live one on the same held-out rows."""
+    recipe = result.plan.recipe
+    comparison, why_not = None, ""
+    if live is not None and live.sha256 != result.version.sha256 and recipe.deploy.paired:
+        if why_not := _incomparable(result.version, live):
+            return judge(result.version, live, recipe.deploy, why_not=why_not)
+        from hub.training.stored import answers_of, compared
 
-    A first version passes, and so does one whose forerunner has no such metric on record.
+        def shown(stage: str, done: int, total: int, note: str = "") -> None:
+            progress(f"{stage} {live.ref}", done, total, note)
+
+        items = result.measured.evaluator.items
+        try:
+            theirs, _ = answers_of(live, items, registry=registry, store=store, progress=shown)
+            comparison = compared(result.measured, theirs, recipe.train.seed)
+        except HubError as error:
+            why_not = str(error).rstrip(".")
+    return judge(result.version, live, recipe.deploy, comparison, why_not)
+
+
+def judge(
+    new: Version,
+    live: Version | None,
+    rule: Deploy,
+    comparison: Comparison | None = None,
+    why_not: str = "",
+) -> Judgement:
+    """Compare a version with the live one: on the same rows, or else by what is on record of both.
+
+    It passes if its metric is not below the live one's by more than `max_drop`; and, on 200 of the same rows
+    or more, if chance explains that it is (one-sided p of .05 or above). A first version passes, and so does
+    one whose forerunner has no such metric on record. `why_not` says why there is no comparison.
     """
     if live is None:
         return Judgement(True, "nothing was live")
+    if comparison is not None:
+        return _by_rows(live, rule, comparison)
     metric = new.manifest.metric
     after, before = new.manifest.metrics[metric], live.manifest.metrics.get(metric)
+    unrun = f"; {live.ref} was not run on the same rows: {why_not}" if why_not else ""
     if before is None:
-        return Judgement(True, f"{live.ref}, which was live, has no {metric} on record")
-    compared = f"{metric} {after:.4f} against {before:.4f} of {live.ref}"
+        return Judgement(True, f"{live.ref}, which was live, has no {metric} on record{unrun}")
+    said = f"{metric} {after:.4f} against {before:.4f} of {live.ref}"
     if not _same_held_out(new, live):
-        compared += ", measured on other data"
-    return Judgement(after >= before - max_drop, compared)
+        said += ", measured on other data"
+    return Judgement(after >= before - rule.max_drop, said + unrun)
+
+
+def _by_rows(live: Version, rule: Deploy, found: Comparison) -> Judgement:
+    said = (
+        f"{found.metric} {found.first:.4f} against {found.second:.4f} of {live.ref} on the same "
+        f"{found.rows:,} held-out rows"
+    )
+    drop = found.second - found.first
+    if drop <= 0:
+        better = f", better by more than chance ({found.chance()})" if found.is_better else ""
+        return Judgement(True, said + better, found)
+    if drop <= rule.max_drop:
+        return Judgement(True, f"{said}, a drop that deploy.max_drop allows", found)
+    if found.rows < ENOUGH:
+        few = f", and fewer than {ENOUGH} rows cannot tell a drop from chance"
+        return Judgement(False, said + few, found)
+    explained = "chance explains" if not found.is_worse else "chance does not explain"
+    return Judgement(not found.is_worse, f"{said}, a drop that {explained} ({found.chance()})", found)
+
+
+def _incomparable(new: Version, live: Version) -> str:
+    ours, theirs = new.manifest.serving, live.manifest.serving
+    if ours.task != theirs.task:
+        return f"it is for the task {theirs.task}"
+    return "" if {*ours.labels} == {*theirs.labels} else "it has other labels"
 
 
 def _same_held_out(new: Version, live: Version) -> bool:

@@ -1,16 +1,19 @@
-"""A version goes live when its metric is not below the live one's by more than allowed."""
+"""A version goes live unless it is worse than the live one by more than is allowed, or than chance explains."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from hub.api import HeadKind
 from hub.store.manifest import BaseRef, DataRef, Manifest, Serving
 from hub.store.records import Version
-from hub.training.gate import judge
+from hub.training.gate import ENOUGH, judge
+from hub.training.measure.comparison import Comparison, compare
+from hub.training.recipe import Deploy
 
 
 def version(number: int, data: str = "a", **metrics: float) -> Version:
@@ -26,26 +29,75 @@ def version(number: int, data: str = "a", **metrics: float) -> Version:
     return Version("demo", number, "0" * 64, Path("nowhere"), manifest, datetime.now(UTC))
 
 
+def comparison(rows: int, lost: int, won: int = 0) -> Comparison:
+    """Of so many rows the live version has the first half right; the new one lost some and won others."""
+    live = np.arange(rows) < rows // 2
+    new = live.copy()
+    new[:lost] = False
+    new[rows // 2 : rows // 2 + won] = True
+    score = lambda right: lambda chosen: float(right[chosen].mean())  # noqa: E731
+    return compare("accuracy", score(new), score(live), rows, 0, (new, live))
+
+
+LIVE = version(1, accuracy=0.8)
+
+
 def test_a_first_version_passes() -> None:
-    assert judge(version(1, accuracy=0.1), None, 0.0).passed
+    assert judge(version(1, accuracy=0.1), None, Deploy()).passed
 
 
 @pytest.mark.parametrize(
     ("after", "max_drop", "passed"),
     [(0.9, 0.0, True), (0.8, 0.0, True), (0.79, 0.0, False), (0.79, 0.02, True)],
 )
-def test_the_metric_may_drop_as_far_as_allowed(after: float, max_drop: float, passed: bool) -> None:
-    judgement = judge(version(2, accuracy=after), version(1, accuracy=0.8), max_drop)
+def test_the_metric_on_record_may_drop_as_far_as_allowed(after: float, max_drop: float, passed: bool) -> None:
+    judgement = judge(version(2, accuracy=after), LIVE, Deploy(max_drop=max_drop))
     assert judgement.passed is passed
     assert judgement.reason == f"accuracy {after:.4f} against 0.8000 of demo@1"
 
 
 def test_figures_of_other_data_are_called_so() -> None:
-    judgement = judge(version(2, "b", accuracy=0.9), version(1, "a", accuracy=0.8), 0.0)
+    judgement = judge(version(2, "b", accuracy=0.9), version(1, "a", accuracy=0.8), Deploy())
     assert judgement.reason.endswith("of demo@1, measured on other data")
 
 
 def test_a_live_version_without_the_metric_cannot_hold_another_back() -> None:
-    judgement = judge(version(2, accuracy=0.1), version(1, f1=0.8), 0.0)
+    judgement = judge(version(2, accuracy=0.1), version(1, f1=0.8), Deploy())
     assert judgement.passed
     assert judgement.reason == "demo@1, which was live, has no accuracy on record"
+
+
+def test_what_could_not_be_run_is_judged_by_the_record_and_said() -> None:
+    judgement = judge(version(2, accuracy=0.7), LIVE, Deploy(), why_not="its base is gone")
+    assert not judgement.passed
+    assert judgement.reason.endswith("; demo@1 was not run on the same rows: its base is gone")
+
+
+@pytest.mark.parametrize(
+    ("found", "rule", "passed", "said"),
+    [
+        (comparison(1000, 0), Deploy(), True, "of demo@1 on the same 1,000 held-out rows"),
+        (
+            comparison(1000, 0, 40),
+            Deploy(),
+            True,
+            "better by more than chance (p < 0.001, McNemar p < 0.001)",
+        ),
+        (comparison(1000, 60), Deploy(max_drop=0.06), True, "a drop that deploy.max_drop allows"),
+        (comparison(1000, 60), Deploy(), False, "a drop that chance does not explain (p < 0.001, McNemar"),
+        (comparison(1000, 42, 40), Deploy(), True, "a drop that chance explains (p = 0.4"),
+        (comparison(100, 42, 40), Deploy(), False, "fewer than 200 rows cannot tell a drop from chance"),
+    ],
+)
+def test_on_the_same_rows_a_drop_has_to_be_more_than_chance(
+    found: Comparison, rule: Deploy, passed: bool, said: str
+) -> None:
+    judgement = judge(version(2, accuracy=0.1), LIVE, rule, found)
+    assert judgement.passed is passed, judgement.reason
+    assert said in judgement.reason
+    assert judgement.to_json()["comparison"]["rows"] == found.rows
+
+
+def test_as_many_rows_as_tell_are_enough() -> None:
+    assert judge(LIVE, LIVE, Deploy(), comparison(ENOUGH, 9, 8)).passed
+    assert not judge(LIVE, LIVE, Deploy(), comparison(ENOUGH - 2, 9, 8)).passed

@@ -20,6 +20,7 @@ __all__ = ["Bin", "calibration_error", "fit_temperature", "probabilities", "reli
 
 BINS = 15
 COLDEST, HOTTEST = 0.05, 20.0
+CHANCE = 3.84  # of chi-squared with one degree of freedom
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +61,10 @@ def calibration_error(confidence: Floats, right: npt.NDArray[np.bool_], bins: in
 
 
 def fit_temperature(logits: Floats, targets: Floats, *, several: bool) -> float:
-    """Return the T for which logits / T make the targets likeliest; 1.0 if nothing can be learned.
+    """Return the T for which logits / T make the targets likeliest; 1.0 if chance explains any other.
 
-    `targets` are label indices [N], or 0 and 1 for each label [N, C] with `several`.
+    `targets` are label indices [N], or 0 and 1 for each label [N, C] with `several`. Chance is told by the
+    likelihood-ratio test: twice the gain in log-likelihood is to exceed the 95th percentile of chi-squared.
     """
     from scipy.optimize import minimize_scalar
 
@@ -78,7 +80,8 @@ def fit_temperature(logits: Floats, targets: Floats, *, several: bool) -> float:
 
     bounds = (math.log(COLDEST), math.log(HOTTEST))
     best = minimize_scalar(loss, bounds=bounds, method="bounded")
-    return 1.0 if best.fun >= loss(0.0) else float(math.exp(best.x))
+    gain = 2 * targets.size * (loss(0.0) - best.fun)
+    return float(math.exp(best.x)) if gain > CHANCE else 1.0
 
 
 def _log_loss(logits: npt.NDArray[np.float64], targets: Floats, *, several: bool) -> float:

@@ -81,6 +81,14 @@ def test_rows_that_are_all_right_say_nothing_of_the_temperature() -> None:
     assert fit_temperature(np.empty((0, 2)), np.empty(0), several=False) == 1.0
 
 
+def test_a_gain_that_chance_explains_is_none() -> None:
+    random = np.random.default_rng(0)
+    honest = random.normal(0, 2, (60, 3))
+    targets = (probabilities(honest, several=False).cumsum(1) > random.random((60, 1))).argmax(1)
+    assert fit_temperature(honest * 1.1, targets, several=False) == 1.0
+    assert fit_temperature(honest * 4, targets, several=False) == pytest.approx(4, rel=0.5)
+
+
 def test_a_temperature_changes_no_decision_and_lowers_the_error() -> None:
     random = np.random.default_rng(1)
     honest = random.normal(0, 1.5, (3000, 4))

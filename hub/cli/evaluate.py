@@ -1,0 +1,180 @@
+"""`hub evaluate`: a stored version measured on a file, alone or against another one."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from hub.cli.bars import Bars
+from hub.cli.output import JSON_FLAG, print_json, progress, say
+
+if TYPE_CHECKING:
+    from hub.store.records import Version
+    from hub.training.examples import Rejected
+    from hub.training.measure.comparison import Comparison
+    from hub.training.measure.evaluation import Evaluation
+
+__all__ = ["register"]
+
+Json = dict[str, Any]
+SHOWN = 5  # rows that cannot be used
+EVALUATION_FILE = "evaluation.json"
+SEED = 13
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    version: Version
+    evaluation: Evaluation
+    unused: list[Rejected]
+    against: Version | None = None
+    comparison: Comparison | None = None
+
+    def to_json(self, *, texts: bool) -> Json:
+        spreads = self.version.manifest.model_dump(mode="json").get("metrics_cv", {})
+        return {
+            "version": str(self.version.ref),
+            "sha256": self.version.sha256,
+            **self.evaluation.to_json(texts=texts),
+            "metrics_cv": spreads,
+            "unused": [{"source": row.source, "line": row.line, "reason": row.reason} for row in self.unused],
+            "against": str(self.against.ref) if self.against else None,
+            "comparison": self.comparison.to_json() if self.comparison else None,
+        }
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to `app`."""
+    app.command()(evaluate)
+
+
+def evaluate(
+    adapter: Annotated[str, typer.Argument(metavar="NAME[@N]", help="A version; without @N, the newest.")],
+    data: Annotated[
+        str, typer.Option(metavar="FILE", help="Rows with right answers: a file, or what a recipe may name.")
+    ],
+    columns: Annotated[
+        list[str] | None,
+        typer.Option(metavar="FIELD=COLUMN", help="Which column holds a field of the task; repeatable."),
+    ] = None,
+    against: Annotated[
+        str | None, typer.Option(metavar="NAME[@N]", help="Another version, on the same rows.")
+    ] = None,
+    slice_: Annotated[
+        list[str] | None,
+        typer.Option("--slice", metavar="COLUMN", help="Measure by its values apart; repeatable."),
+    ] = None,
+    as_json: Annotated[bool, JSON_FLAG] = False,
+    out: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="DIR", help=f"Write {EVALUATION_FILE} there, with mistakes."),
+    ] = None,
+) -> None:
+    """Measure a stored version on a file: metrics with intervals, calibration, slices, a comparison."""
+    found = _measure(adapter, data, _pairs(columns or []), against, slice_ or [], as_json)
+    if out is not None:
+        out.mkdir(parents=True, exist_ok=True)
+        text = json.dumps(found.to_json(texts=True), indent=2, ensure_ascii=False, default=str)
+        (out / EVALUATION_FILE).write_text(text, encoding="utf-8")
+    if as_json:
+        print_json(found.to_json(texts=False))
+    else:
+        _print(found, out)
+
+
+def _measure(
+    adapter: str, data: str, columns: dict[str, str], against: str | None, slices: list[str], quiet: bool
+) -> _Found:
+    from hub.config import load_settings
+    from hub.registry.host import Registry
+    from hub.store.store import Store
+
+    settings = load_settings()
+    registry, store = Registry.of(settings), Store.of(settings)
+    version = store.get(adapter)
+    other = _other(version, against, store) if against else None
+    loaded = registry.task(version.manifest.serving.task)
+    with progress(quiet) as bars:
+        show = Bars(bars)
+        show("load libraries", 0, 1)
+        from hub.training.assess import assess
+        from hub.training.calibrate import Temperature
+        from hub.training.data_file import load_rows
+        from hub.training.stored import answers_of, compared
+
+        show("load libraries", 1, 1)
+        cache = store.home / "cache" / "packages"
+        rows = load_rows(version, loaded, data, cache, columns=columns, slices=slices, progress=show)
+        _check_slices(slices, rows.items, [field.name for field in loaded.task.fields])
+        found, refused = answers_of(version, rows.items, registry=registry, store=store, progress=show)
+        known = version.manifest.calibration
+        temperature = Temperature(known.temperature, known.rows, known.reason) if known else None
+        evaluation = assess(
+            found, baseline={}, temperature=temperature, columns=slices, seed=SEED, progress=show
+        )
+        comparison = None
+        if other is not None:
+            show(f"load {other.ref}", 0, 1)
+            theirs, _ = answers_of(other, rows.items, registry=registry, store=store)
+            show(f"load {other.ref}", 1, 1)
+            comparison = compared(found, theirs, SEED)
+    return _Found(version, evaluation, [*rows.rejected, *refused], other, comparison)
+
+
+def _other(version: Version, against: str, store: Any) -> Version:
+    from hub.errors import BadRequest
+
+    other: Version = store.get(against)
+    task, theirs = version.manifest.serving.task, other.manifest.serving.task
+    if task != theirs:
+        raise BadRequest(f"{version.ref} is for the task {task}, and {other.ref} for {theirs}.")
+    return other
+
+
+def _check_slices(slices: list[str], items: Any, fields: list[str]) -> None:
+    from hub.errors import BadRequest
+
+    for column in slices:
+        if column not in fields and not any(dict(item.extra).get(column) for item in items):
+            raise BadRequest(f"--slice {column}: no row has such a column. Fields: {', '.join(fields)}.")
+
+
+def _pairs(texts: list[str]) -> dict[str, str]:
+    from hub.errors import BadRequest
+
+    pairs = {}
+    for text in texts:
+        field, equals, column = text.partition("=")
+        if not field or not equals or not column:
+            raise BadRequest(f"--columns {text}: write FIELD=COLUMN.")
+        pairs[field] = column
+    return pairs
+
+
+def _print(found: _Found, out: Path | None) -> None:
+    from rich.markup import escape
+
+    from hub.cli import figures
+
+    evaluation = found.evaluation
+    say(f"[bold]{found.version.ref}[/] on {evaluation.rows:,} rows:")
+    figures.print_metrics(evaluation, evaluation.task.upper())
+    figures.print_labels(evaluation.labels)
+    figures.print_slices(evaluation)
+    figures.print_gaps(evaluation)
+    figures.print_calibration(evaluation)
+    if found.version.manifest.metrics_cv:
+        say("When it was trained:")
+        figures.print_folds(found.version.manifest.metrics_cv)
+    if found.comparison and found.against:
+        figures.print_comparison(found.comparison, str(found.version.ref), str(found.against.ref))
+    if found.unused:
+        say(f"{len(found.unused):,} rows cannot be used:")
+    for row in found.unused[:SHOWN]:
+        say(f"  [dim]{escape(f'{row.source}:{row.line}: {row.reason}')}[/]")
+    if out is not None:
+        say(f"Written to {escape(str(out / EVALUATION_FILE))}, with the texts of the worst mistakes.")

@@ -1,0 +1,131 @@
+"""An evaluation and a comparison for people: tables and sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from hub.cli.output import say, table
+
+if TYPE_CHECKING:
+    from hub.store.manifest import Spread
+    from hub.training.measure.comparison import Comparison
+    from hub.training.measure.evaluation import Evaluation
+    from hub.training.measure.intervals import Interval
+
+__all__ = [
+    "print_calibration",
+    "print_comparison",
+    "print_folds",
+    "print_gaps",
+    "print_labels",
+    "print_metrics",
+    "print_slices",
+]
+
+
+def print_metrics(evaluation: Evaluation, header: str) -> None:
+    """Show every metric with its interval, and what the commonest answer would reach."""
+    baseline = evaluation.baseline
+    rows = [
+        (
+            name,
+            f"{value:.4f}",
+            _between(evaluation.intervals.get(name)),
+            f"{baseline[name]:.4f}" if name in baseline else "",
+        )
+        for name, value in evaluation.metrics.items()
+    ]
+    table((header, "METRIC", "95 %", "MAJORITY" if baseline else ""), rows)
+
+
+def print_labels(figures: Mapping[str, Any]) -> None:
+    """Show precision, recall and F1 of each label, and what is not among the task's metrics."""
+    if not figures:
+        return
+    rows = [
+        (label, *(f"{of[name]:.4f}" for name in ("precision", "recall", "f1")), of["support"])
+        for label, of in figures["per_label"].items()
+    ]
+    table(("LABEL", "PRECISION", "RECALL", "F1", "ROWS"), rows)
+    also = [
+        f"{said} {figures[name]:.4f}"
+        for name, said in (("mcc", "Matthews"), ("roc_auc", "ROC-AUC"), ("hamming_loss", "Hamming loss"))
+        if figures.get(name) is not None
+    ]
+    say(f"{', '.join(also)}.")
+
+
+def print_slices(evaluation: Evaluation) -> None:
+    """Show the metric on parts of the rows."""
+    if not evaluation.slices:
+        return
+    rows = [
+        (
+            one.column,
+            one.value,
+            f"{one.rows:,}",
+            f"{one.metric:.4f}",
+            _between(one.interval),
+            f"{one.others:.4f}",
+            "worse" if one.gap else "",
+        )
+        for one in evaluation.slices
+    ]
+    table(("SLICE", "VALUE", "ROWS", evaluation.slice_metric.upper(), "95 %", "OTHERS", ""), rows)
+
+
+def print_gaps(evaluation: Evaluation) -> None:
+    """Say in a line each which slices are worse than the other rows."""
+    from rich.markup import escape
+
+    for gap in evaluation.gaps:
+        where = escape(f"{gap.column} {gap.value}")
+        say(
+            f"[bold yellow]Worse where[/] {where} ({gap.rows:,} rows): {evaluation.slice_metric} "
+            f"{gap.metric:.4f} against {gap.others:.4f} elsewhere."
+        )
+
+
+def print_calibration(evaluation: Evaluation) -> None:
+    """Say how far probabilities are off, and what was done about it."""
+    from rich.markup import escape
+
+    found = evaluation.calibration
+    if found is None:
+        return
+    if found.temperature != 1:
+        say(
+            f"Calibrated: temperature {found.temperature:.3f}, by which the calibration error goes from "
+            f"{found.ece_before:.4f} to {found.ece_after:.4f}."
+        )
+        return
+    why = f" No temperature: {escape(found.reason)}." if found.reason else ""
+    say(f"Calibration error {found.ece_after:.4f}.{why}")
+
+
+def print_folds(spreads: Mapping[str, Spread]) -> None:
+    """Show the figures of cross-validation."""
+    from rich.markup import escape
+
+    for name, spread in spreads.items():
+        say(f"Over {len(spread.folds)} folds: {escape(name)} {spread.mean:.4f}, spread {spread.std:.4f}.")
+
+
+def print_comparison(found: Comparison, first: str, second: str) -> None:
+    """Say which of two versions is better on the same rows, and whether chance explains it."""
+    paired = found.paired
+    say(
+        f"{found.metric} {found.first:.4f} of {first} against {found.second:.4f} of {second} on the same "
+        f"{found.rows:,} rows: a difference of {paired.difference:+.4f} "
+        f"({paired.low:+.4f} to {paired.high:+.4f})."
+    )
+    if found.is_better or found.is_worse:
+        way = "[bold green]better[/]" if found.is_better else "[bold yellow]worse[/]"
+        say(f"{first} is {way} by more than chance explains ({found.chance()}).")
+    else:
+        say(f"Chance explains that difference ({found.chance()}).")
+
+
+def _between(found: Interval | None) -> str:
+    return f"{found.low:.4f} to {found.high:.4f}" if found else ""

@@ -1,0 +1,84 @@
+"""Two versions on the same rows: which is better, and whether chance explains it."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from hub.training.measure.intervals import Figure, Paired, mcnemar, paired_bootstrap
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    Right = tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]
+
+__all__ = ["Comparison", "compare"]
+
+SIGNIFICANT = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """The metric of two versions on the same rows.
+
+    `mcnemar` is the two-sided p-value that both are right equally often, None where rows are not simply right
+    or wrong.
+    """
+
+    metric: str
+    rows: int
+    first: float
+    second: float
+    paired: Paired
+    mcnemar: float | None
+
+    @property
+    def p_worse(self) -> float:
+        """One-sided p-value of the first being worse: small where chance hardly explains its drop."""
+        return 1 - self.paired.worse
+
+    @property
+    def p_better(self) -> float:
+        """One-sided p-value of the first being better."""
+        return self.paired.worse
+
+    @property
+    def is_worse(self) -> bool:
+        """Whether the first is worse by more than chance explains."""
+        return self.p_worse < SIGNIFICANT
+
+    @property
+    def is_better(self) -> bool:
+        """Whether the first is better by more than chance explains."""
+        return self.p_better < SIGNIFICANT
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        return {**asdict(self), "p_worse": self.p_worse, "p_better": self.p_better}
+
+    def chance(self) -> str:
+        """Say how likely chance is, in the direction of the difference."""
+        p = self.p_worse if self.paired.difference < 0 else self.p_better
+        tested = "" if self.mcnemar is None else f", McNemar p {_p(self.mcnemar)}"
+        return f"p {_p(p)}{tested}"
+
+
+def compare(
+    metric: str, first: Figure, second: Figure, rows: int, seed: int, right: Right | None = None
+) -> Comparison:
+    """Compare the metric of two versions; `right` says of each row [N] whether either was right."""
+    every = np.arange(rows)
+    return Comparison(
+        metric=metric,
+        rows=rows,
+        first=first(every),
+        second=second(every),
+        paired=paired_bootstrap(first, second, rows, seed),
+        mcnemar=mcnemar(*right) if right else None,
+    )
+
+
+def _p(value: float) -> str:
+    return "< 0.001" if value < 0.001 else f"= {value:.3f}"

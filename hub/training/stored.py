@@ -1,0 +1,78 @@
+# ruff: noqa: TID253 - imported when a stored version is measured, and by nothing else
+"""A stored version measured on rows, and two versions on those that both can answer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from hub.errors import BadAdapter, BadData, HubError
+from hub.registry.host import Registry
+from hub.store.records import Version
+from hub.store.store import Store
+from hub.training.assess import Measured, measured
+from hub.training.evaluate import Evaluator
+from hub.training.examples import Item, Rejected
+from hub.training.features import encodable
+from hub.training.measure.comparison import Comparison, compare
+from hub.training.model import load_tokenizer, reload
+from hub.training.progress import Progress, silent
+
+__all__ = ["answers_of", "compared"]
+
+
+def answers_of(
+    version: Version, items: Sequence[Item], *, registry: Registry, store: Store, progress: Progress = silent
+) -> tuple[Measured, list[Rejected]]:
+    """Load a version on its base with plain PEFT and have it answer examples; also return those it refuses.
+
+    Raises:
+        NotFound: its base, or its task, is not here.
+        BadAdapter: its files cannot be loaded.
+        BadData: it can answer none of the examples.
+    """
+    serving = version.manifest.serving
+    loaded = registry.task(serving.task)
+    base = store.bases.by_fingerprint(serving.base.fingerprint)
+    tokenizer = load_tokenizer(base)
+    good, refused = encodable(loaded, tokenizer, version.info, items)
+    if not good:
+        raise BadData(f"{version.ref} can answer no row: {refused[0].reason if refused else 'there is none'}")
+    folder = store.fetch(version)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        model = reload(folder, base, serving.head, len(serving.labels), device)
+    except HubError:
+        raise
+    except Exception as error:  # PEFT and transformers raise what they like for files that do not fit
+        raise BadAdapter(f"{version.ref} cannot be loaded with PEFT: {error}") from error
+    evaluator = Evaluator.of(loaded, tokenizer, version.info, good)
+    return measured(evaluator, evaluator.run(model, progress)), refused
+
+
+def compared(first: Measured, second: Measured, seed: int) -> Comparison:
+    """Compare two versions of one task on the rows that both answered.
+
+    Raises:
+        BadData: there is no such row.
+    """
+    places = {id(item): row for row, item in enumerate(second.evaluator.items)}
+    pairs = [(row, places[id(item)]) for row, item in enumerate(first.evaluator.items) if id(item) in places]
+    if not pairs:
+        raise BadData("There is no row that both versions can answer.")
+    ours, theirs = (np.asarray(indices) for indices in zip(*pairs, strict=True))
+    metric = first.evaluator.metric
+    one, other = first.score.of(metric), second.score.of(metric)
+    right = None
+    if first.decisions and second.decisions:
+        right = first.decisions.right[ours], second.decisions.right[theirs]
+    return compare(
+        metric,
+        lambda chosen: one(ours[chosen]),
+        lambda chosen: other(theirs[chosen]),
+        len(pairs),
+        seed,
+        right,
+    )

@@ -1,4 +1,4 @@
-"""A version goes live unless it is worse than the live one by more than is allowed, or than chance explains."""
+"""A version goes live unless it is worse than the live one by more than is allowed or chance explains."""
 
 from __future__ import annotations
 

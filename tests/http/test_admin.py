@@ -96,3 +96,71 @@ def test_a_deploy_in_the_catalog_shows_without_a_restart(add, client, store, unt
     add(seed=1)
     store.deploy("mood", "mood@1", by="elsewhere")
     assert until(lambda: client.post("/v1/deployments/mood/predict", json=TEXT).status_code == 200)
+
+
+def put(client, admin, **body):
+    return client.put("/admin/deployments/mood", json=body, headers=admin)
+
+
+def test_a_canary_is_tried_promoted_and_rolled_back(add, client, live, admin) -> None:
+    live("mood", seed=1), add("mood", seed=2)
+    tried = put(client, admin, version="mood@2", canary=100, guard={"error_rate": 0.01}).json()
+    assert (tried["version"], tried["canary"]["version"]) == ("mood@1", "mood@2")
+    assert (tried["canary"]["percent"], tried["canary"]["guard"]) == (100, {"error_rate": 0.01})
+    answered = client.post("/v1/deployments/mood/predict", json=TEXT).headers
+    assert (answered["x-hub-version"], answered["x-hub-track"]) == ("mood@2", "canary")
+    why = {"why": "it does well", "by": "ann@desk"}
+    promoted = client.post("/admin/deployments/mood/promote", json=why, headers=admin).json()
+    assert (promoted["version"], promoted["previous"], promoted["canary"]) == ("mood@2", "mood@1", None)
+    answered = client.post("/v1/deployments/mood/predict", json=TEXT).headers
+    assert (answered["x-hub-version"], answered["x-hub-track"]) == ("mood@2", "stable")
+    back = client.post("/admin/deployments/mood/rollback", headers=admin).json()
+    assert back["version"] == "mood@1"
+    history = client.get("/admin/deployments/mood", headers=admin).json()["history"]
+    assert [(move["kind"], move["who"]) for move in history] == [
+        ("deploy", "admin"),
+        ("canary", "admin"),
+        ("promote", "ann@desk"),
+        ("rollback", "admin"),
+    ]
+
+
+def test_a_shadow_answers_nobody_and_is_listed(add, client, live, admin) -> None:
+    live("mood", seed=1)
+    shadow = add("mood", seed=2)
+    assert put(client, admin, version="mood@2", shadow=True).status_code == 200
+    assert client.post("/v1/deployments/mood/predict", json=TEXT).headers["x-hub-version"] == "mood@1"
+    (public,) = client.get("/v1/deployments").json()["deployments"]
+    (listed,) = client.get("/admin/deployments", headers=admin).json()["deployments"]
+    assert public["shadow"] == listed["shadow"] == {"version": "mood@2", "sha256": shadow.sha256}
+    assert public["canary"] is listed["canary"] is None
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "code"),
+    [
+        ({"version": "mood@2", "canary": 101}, 400, "bad_request"),
+        ({"version": "mood@2", "canary": 10, "shadow": True}, 400, "bad_request"),
+        ({"version": "mood@2", "guard": {"error_rate": 0.1}}, 400, "bad_request"),
+        ({"version": "mood@2", "canary": 10, "guard": {"no_such": 0.1}}, 400, "bad_request"),
+        ({"version": "mood@1", "canary": 10}, 409, "conflict"),
+    ],
+)
+def test_trials_that_make_no_sense(add, client, live, admin, body, status, code) -> None:
+    live("mood", seed=1), add("mood", seed=2)
+    reply = put(client, admin, **body)
+    assert (reply.status_code, reply.json()["error"]["code"]) == (status, code)
+    assert client.get("/v1/deployments").json()["deployments"][0]["canary"] is None
+
+
+def test_a_promotion_of_nothing_is_a_conflict(client, live, admin) -> None:
+    live("mood", seed=1)
+    reply = client.post("/admin/deployments/mood/promote", headers=admin)
+    assert (reply.status_code, reply.json()["error"]["code"]) == (409, "conflict")
+
+
+def test_who_takes_a_deployment_away_and_why_is_kept(client, live, admin, store) -> None:
+    live("mood", seed=1)
+    body = {"why": "not used", "by": "ann@desk"}
+    assert client.request("DELETE", "/admin/deployments/mood", json=body, headers=admin).status_code == 200
+    assert (store.history("mood")[-1].who, store.history("mood")[-1].why) == ("ann@desk", "not used")

@@ -101,6 +101,30 @@ def test_a_request_id_is_kept_or_made(client) -> None:
     assert made.headers["x-hub-request-id"] != "not one\there"
 
 
+def test_a_key_is_always_answered_by_the_same_version(client, live, add, admin) -> None:
+    live("mood", seed=1), add("mood", seed=2)
+    client.put("/admin/deployments/mood", json={"version": "mood@2", "canary": 50}, headers=admin)
+
+    def tracks() -> list[str]:
+        return [
+            client.post(path, json=TEXT, headers={"x-hub-key": f"user-{number}"}).headers["x-hub-track"]
+            for number in range(20)
+            for path in ("/v1/deployments/mood/predict", "/v1/tasks/sentiment")
+        ]
+
+    first = tracks()
+    assert set(first) == {"stable", "canary"}
+    assert first[::2] == first[1::2] and first == tracks()
+
+
+def test_a_key_has_a_longest_length(client, live) -> None:
+    live("mood", seed=1)
+    asked = {"json": TEXT, "headers": {"x-hub-key": "k" * 256}}
+    assert client.post("/v1/deployments/mood/predict", **asked).status_code == 200
+    reply = client.post("/v1/deployments/mood/predict", json=TEXT, headers={"x-hub-key": "k" * 257})
+    assert (reply.status_code, reply.json()["error"]["code"]) == (400, "bad_request")
+
+
 @pytest.mark.parametrize("path", ["/openapi.json", "/docs.json"])
 def test_the_openapi_page_types_every_task_with_examples(client, path) -> None:
     page = client.get(path).json()

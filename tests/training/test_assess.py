@@ -1,0 +1,198 @@
+"""The figures of answers to held-out rows, for any task, by its outputs and metrics alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from hub.api import AdapterInfo, HeadKind, Output, TaskSpec
+from hub.registry.host import Registry
+from hub.registry.loaded import LoadedTask
+from hub.training.assess import Measured, assess, measured, recorded
+from hub.training.calibrate import Temperature
+from hub.training.evaluate import Evaluator
+from hub.training.examples import Item
+from hub.training.measure.evaluation import Evaluation
+from hub.training.stored import compared
+
+SPEC = TaskSpec("t", "A task.", HeadKind.SEQUENCE, "m:A", "m:B", "m:C")
+
+
+class Words:
+    """A tokenizer of letters."""
+
+    is_fast, pad_token_id, eos_token_id = True, 0, 1
+
+    def __call__(self, text: str, pair: str | None = None, **settings: Any) -> Any:
+        ids = [ord(letter) for letter in text]
+        offsets = [(place, place + 1) for place in range(len(ids))]
+        return _Encoding(input_ids=ids, offset_mapping=offsets)
+
+
+class _Encoding(dict[str, Any]):
+    def sequence_ids(self, index: int) -> list[int]:
+        return [0] * len(self["input_ids"])
+
+
+def items_of(count: int) -> list[Item]:
+    """Return rows of two labels and two files; odd ones are long."""
+    return [
+        Item(
+            {"text": f"{'a long ' * 4 * (n % 2)}text {n}", "label": "ab"[n // 2 % 2], "tags": None},
+            "",
+            f"{n % 3 > 0}.csv",
+            n,
+            extra=(("channel", "web" if n % 4 else "mail"),),
+        )
+        for n in range(count)
+    ]
+
+
+def labelled(
+    labelling: Any, items: Sequence[Item], wrong: Sequence[int], names: str = "ab", spec: TaskSpec = SPEC
+) -> Measured:
+    """Return answers that are right but for some rows, the surer the later."""
+    loaded = LoadedTask(spec, labelling, object, object)
+    info = AdapterInfo("demo", 0, tuple(names), max_length=64)
+    evaluator = Evaluator.of(loaded, Words(), info, items)
+    outputs = []
+    for n, (row, item) in enumerate(zip(evaluator.rows, items, strict=True)):
+        values = np.zeros(2, np.float32)
+        values[names.index(item.example["label"]) ^ (n in wrong)] = 1 + n / len(items)
+        outputs.append(Output(row, values))
+    return measured(evaluator, evaluator.score(outputs))
+
+
+def assessed(found: Measured, **settings: Any) -> Evaluation:
+    return assess(found, **({"baseline": {"accuracy": 0.5}, "temperature": None} | settings))
+
+
+def test_one_label_a_row_gets_everything(labelling) -> None:
+    wrong = [1, 5, 9]
+    found = assessed(labelled(labelling, items_of(120), wrong), temperature=Temperature(2.0, 60))
+    assert (found.rows, found.metrics, found.baseline) == (120, {"accuracy": 117 / 120}, {"accuracy": 0.5})
+    interval = found.intervals["accuracy"]
+    assert interval.low < 117 / 120 < interval.high
+    assert interval.resamples == 1000
+    assert found.labels["confusion"]["rows"] == [[57, 3], [0, 60]]
+    assert found.calibration is not None
+    assert (found.calibration.temperature, found.calibration.rows) == (2.0, 60)
+    assert found.calibration.before[-1].confidence > found.calibration.after[-1].confidence
+    surest = [(one.line, one.expected, one.answered) for one in found.mistakes]
+    assert surest == [(9, "a", "b"), (5, "a", "b"), (1, "a", "b")]
+    assert found.mistakes[0].texts is not None
+    assert found.mistakes[0].texts["answer"] == {"label": found.mistakes[0].answered}
+    assert Evaluation.from_json(found.to_json(texts=True)) == found
+
+
+def test_rows_are_sliced_by_length_label_file_and_columns_and_gaps_are_flagged(labelling) -> None:
+    items = items_of(120)
+    wrong = [n for n, item in enumerate(items) if dict(item.extra)["channel"] == "mail" and n % 8]
+    found = assessed(labelled(labelling, items, wrong), columns=["channel", "text"])
+    assert {one.column for one in found.slices} == {"length", "label", "file", "channel", "text"}
+    assert found.slice_metric == "accuracy"
+    gaps = {(gap.column, gap.value): gap for gap in found.gaps}
+    gap = gaps["channel", "mail"]
+    assert (gap.rows, gap.metric, gap.others) == (30, 0.5, 1.0)
+    kept = recorded(found)
+    assert ("channel", "mail") in {(gap.column, gap.value) for gap in kept["gaps"]}
+    assert kept["intervals"]["accuracy"] == (
+        found.intervals["accuracy"].low, found.intervals["accuracy"].high,
+    )  # fmt: skip
+
+
+def test_rows_with_a_label_the_version_does_not_know_count_as_wrong_and_are_in_no_label_figure(
+    labelling,
+) -> None:
+    items = items_of(40)
+    strange = Item({"text": "strange", "label": "c", "tags": None}, "", "x.csv", 41)
+    loaded = LoadedTask(SPEC, labelling, object, object)
+    evaluator = Evaluator.of(
+        loaded, Words(), AdapterInfo("demo", 0, ("a", "b"), max_length=64), [*items, strange]
+    )
+    values = [np.eye(2, dtype=np.float32)["ab".find(one.example["label"])] for one in (*items, strange)]
+    outputs = [Output(row, value) for row, value in zip(evaluator.rows, values, strict=True)]
+    found = assessed(measured(evaluator, evaluator.score(outputs)))
+    assert found.metrics["accuracy"] == 40 / 41
+    assert sum(map(sum, found.labels["confusion"]["rows"])) == 40
+    assert [m.line for m in found.mistakes] == [41]
+
+
+def test_several_labels_a_row_are_measured_each(labelling) -> None:
+    loaded = Registry.load().task("classification")
+    info = AdapterInfo("demo", 0, ("x", "y", "z"), {"multi_label": True}, 64)
+    chance = np.random.default_rng(0)
+    truth = chance.random((60, 3)) < 0.4
+    items = [
+        Item(
+            {"text": f"t{n}", "text_pair": None, "label": None, "labels": tuple(np.array(info.labels)[row])},
+            "", "a.csv", n,
+        )
+        for n, row in enumerate(truth)
+    ]  # fmt: skip
+    evaluator = Evaluator.of(loaded, Words(), info, items)
+    given = truth.copy()
+    given[3, 0] ^= True
+    given[7, 2] ^= True
+    outputs = [
+        Output(row, np.where(values, 2.0 + n, -2.0 - n).astype(np.float32))
+        for n, (row, values) in enumerate(zip(evaluator.rows, given, strict=True))
+    ]
+    found = assessed(measured(evaluator, evaluator.score(outputs)), baseline={})
+    assert found.labels["exact_match"] == pytest.approx(58 / 60)
+    assert found.labels["f1_macro"] == pytest.approx(found.metrics["f1_macro"])
+    assert found.slice_metric == "accuracy"
+    assert [mistake.line for mistake in found.mistakes] == [7, 3]
+    assert found.calibration is not None
+    assert sum(one.rows for one in found.calibration.after) == 180
+
+
+def test_other_heads_get_the_metrics_of_their_task_with_intervals_and_the_worst_rows(labelling) -> None:
+    def metrics(predictions: Sequence[Any], references: Sequence[Any]) -> dict[str, float]:
+        pairs = list(zip(predictions, references, strict=True))
+        right = [answer.label == example["label"] for answer, example in pairs]
+        if not any(right):
+            raise ValueError("nothing to score")  # as some metrics do on a few rows
+        credit = sum(1.0 if ok else 0.25 for ok in right) / len(right)
+        return {"credit": credit, "answers": float(len({answer.label for answer, _ in pairs}))}
+
+    labelling.metrics, labelling.metric = metrics, "credit"
+    spec = replace(SPEC, head=HeadKind.SPAN)
+    found = assessed(labelled(labelling, items_of(120), wrong=[1, 5, 9], spec=spec), baseline={})
+    assert (found.labels, found.calibration, found.slice_metric) == ({}, None, "credit")
+    assert found.metrics == {"credit": 117.75 / 120, "answers": 2.0}
+    assert found.intervals["credit"].low < 117.75 / 120 < found.intervals["credit"].high
+    assert (found.intervals["answers"].low, found.intervals["answers"].high) == (2.0, 2.0)
+    assert {one.column for one in found.slices} == {"length", "label", "file"}
+    assert found.mistakes == ()  # a row alone has no figure here, so none can be called the worst
+
+    labelling.metrics = lambda predictions, references: {
+        "credit": sum(
+            1.0 if answer.label == example["label"] else 0.25
+            for answer, example in zip(predictions, references, strict=True)
+        )
+        / len(references)
+    }
+    found = assessed(labelled(labelling, items_of(120), wrong=[1, 5, 9], spec=spec), baseline={})
+    assert [(one.line, one.score, one.expected) for one in found.mistakes] == [
+        (1, 0.25, ""),
+        (5, 0.25, ""),
+        (9, 0.25, ""),
+    ]
+
+
+def test_two_versions_are_compared_on_the_rows_that_both_answered(labelling) -> None:
+    items = items_of(100)
+    first = labelled(labelling, items[:90], wrong=[1, 2])
+    second = labelled(labelling, items[10:], wrong=[0, 1, 2, 3], names="ba")
+    found = compared(first, second, 0)
+    assert (found.metric, found.rows) == ("accuracy", 80)
+    assert (found.first, found.second) == (1.0, 76 / 80)
+    assert found.mcnemar == pytest.approx(2 * 0.5**4)
+    assert found.is_better
+    with pytest.raises(Exception, match="no row that both versions can answer"):
+        compared(first, labelled(labelling, items_of(20), wrong=[]), 0)

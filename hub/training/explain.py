@@ -1,0 +1,282 @@
+# ruff: noqa: TID253 - imported when a stored version is explained, and by nothing else
+"""What each token of a request contributed to a score of a stored version."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from peft import PeftModel
+from torch import Tensor
+
+from hub.api import AdapterInfo, HeadKind, Output, Row
+from hub.errors import BadAdapter, BadRequest, HubError, MissingExtra, NotFound
+from hub.registry.host import Registry
+from hub.store.records import Version
+from hub.store.store import Store
+from hub.training.explanation import Explanation
+from hub.training.forward import forward_rows
+from hub.training.guard import plugin_call
+from hub.training.model import load_tokenizer, reload
+from hub.training.token_places import Place, find_places, words_of
+
+__all__ = ["Method", "Wish", "explain", "explain_row"]
+
+Method = Literal["gradients", "attention"]
+FEWEST_STEPS, MOST_STEPS = 64, 1024
+TOLERANCE = 0.02  # of the difference of the scores; more steps are made until the sum is that near to it
+ROWS_AT_ONCE = 32
+SPAN_LABELS = ("start", "end")
+EXPLAINED = (HeadKind.SEQUENCE, HeadKind.TOKEN, HeadKind.SPAN)
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What is to be explained: a label (none: the one that was chosen), and for heads with a score for each
+    token, the first token of this word (none: the surest one)."""
+
+    method: Method = "gradients"
+    target: str | None = None
+    word: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Score:
+    """One number that the model gives for a row: `position` is None where the head gives one for the row."""
+
+    row: Row
+    number: int
+    position: int | None
+    label: int
+    name: str
+
+
+def explain(
+    version: Version, values: dict[str, Any], wish: Wish, *, registry: Registry, store: Store
+) -> Explanation:
+    """Load a version on its base with plain PEFT and explain one of its scores for a request's fields.
+
+    Raises:
+        BadRequest: its head has no scores to explain, or the request is not one of its task.
+        NotFound: there is no such label or word; or the base or the task is not here.
+        BadAdapter: the files cannot be loaded.
+        MissingExtra: captum is not installed.
+    """
+    serving = version.manifest.serving
+    if serving.head not in EXPLAINED:
+        raise BadRequest(
+            f"{version.ref} cannot be explained: its task {serving.task} gives {serving.head.value} outputs, "
+            "and only scores of labels, of tokens and of spans can be."
+        )
+    loaded = registry.task(serving.task)
+    request = loaded.request.model_validate(values)
+    base = store.bases.by_fingerprint(serving.base.fingerprint)
+    tokenizer = load_tokenizer(base)
+    with plugin_call(serving.task, "encode()"):
+        rows = loaded.task.encode(request, tokenizer, version.info)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        model = reload(store.fetch(version), base, serving.head, len(serving.labels), device)
+    except HubError:
+        raise
+    except Exception as error:  # PEFT and transformers raise what they like for files that do not fit
+        raise BadAdapter(f"{version.ref} cannot be loaded with PEFT: {error}") from error
+    texts = {name: value for name, value in request.model_dump().items() if isinstance(value, str)}
+    return explain_row(model, tokenizer, serving.head, version.info, rows, texts, wish)
+
+
+def explain_row(
+    model: PeftModel,
+    tokenizer: Any,
+    head: HeadKind,
+    info: AdapterInfo,
+    rows: Sequence[Row],
+    texts: dict[str, str],
+    wish: Wish,
+) -> Explanation:
+    """Explain the highest score that the model gives for any of a request's rows.
+
+    Raises:
+        NotFound: there is no such label or word.
+        BadRequest: the base gives no attention maps.
+        MissingExtra: captum is not installed.
+    """
+    model.eval()
+    places = [find_places(row.input_ids, texts, tokenizer) for row in rows]
+    score = _choose(forward_rows(model, tokenizer, head, rows), places, texts, head, info, wish)
+    row, where = score.row, places[score.number]
+    reader = _Reader(model, head, row, score)
+    if wish.method == "gradients":
+        scores, baseline, steps = _integrated_gradients(reader, _baseline(tokenizer, row))
+    else:
+        scores, baseline, steps = _rollout(reader), None, None
+    value = reader.value()
+    return Explanation(
+        name=info.name,
+        version=info.version,
+        method=wish.method,
+        target=score.name,
+        score=value,
+        position=score.position,
+        tokens=tuple(tokenizer.convert_ids_to_tokens(list(row.input_ids))),
+        places=where,
+        scores=tuple(scores),
+        words=tuple(tuple(word) for word in words_of(where)),
+        texts=texts,
+        baseline_score=baseline,
+        convergence_delta=None if baseline is None else sum(scores) - (value - baseline),
+        steps=steps,
+        row=score.number,
+        rows=len(rows),
+    )
+
+
+def _choose(
+    outputs: Sequence[Output],
+    places: Sequence[tuple[Place | None, ...]],
+    texts: Mapping[str, str],
+    head: HeadKind,
+    info: AdapterInfo,
+    wish: Wish,
+) -> _Score:
+    labels = SPAN_LABELS if head is HeadKind.SPAN else info.labels
+    if wish.target is not None and wish.target not in labels:
+        raise NotFound.of("label", wish.target, labels)
+    if wish.word is not None and head is HeadKind.SEQUENCE:
+        raise BadRequest("Only tasks that score each token can be asked about a word; leave out --word.")
+    wanted = _labels_asked(labels, head, wish)
+    found: list[tuple[float, _Score]] = []
+    for number, output in enumerate(outputs):
+        assert output.values is not None
+        values = output.values
+        positions: Sequence[int | None] = [None]
+        if head is not HeadKind.SEQUENCE:
+            positions = _positions(places[number], output.row, texts, wish.word)
+        for position in positions:
+            scores = values if position is None else values[position]
+            found += [
+                (float(scores[label]), _Score(output.row, number, position, label, labels[label]))
+                for label in wanted
+            ]
+    if not found:
+        raise NotFound(
+            f"The texts hold no word {wish.word!r} that the model reads, so nothing was explained."
+        )
+    return max(found, key=lambda pair: pair[0])[1]
+
+
+def _labels_asked(labels: Sequence[str], head: HeadKind, wish: Wish) -> list[int]:
+    if head is HeadKind.SPAN:
+        return [labels.index(wish.target or SPAN_LABELS[0])]
+    if wish.target is not None:
+        return [labels.index(wish.target)]
+    nothing = "O" if head is HeadKind.TOKEN and wish.word is None else None
+    return [number for number, label in enumerate(labels) if label != nothing]
+
+
+def _positions(
+    places: Sequence[Place | None], row: Row, texts: Mapping[str, str], word: str | None
+) -> list[int]:
+    """Return the tokens that may be asked about: those of the texts, or the first one of a word."""
+    if word is None:
+        known = [token for token, place in enumerate(places) if place is not None]
+        return known or list(range(len(row.input_ids)))
+    for tokens in words_of(places):
+        first, last = places[tokens[0]], places[tokens[-1]]
+        if first and last and texts[first.field][first.start : last.end].casefold() == word.casefold():
+            return [tokens[0]]
+    return []
+
+
+class _Reader:
+    """Runs a row and reads one score of it."""
+
+    def __init__(self, model: PeftModel, head: HeadKind, row: Row, score: _Score) -> None:
+        self.model = model
+        self.head = head
+        self.score = score
+        self.ids = torch.tensor([list(row.input_ids)], device=model.device)  # [1, T]
+        types = row.token_type_ids
+        self.types = None if types is None else torch.tensor([list(types)], device=model.device)
+
+    def __call__(self, ids: Tensor, types: Tensor | None = None) -> Tensor:
+        """Return the score for each of [B, T] rows: [B]."""
+        result = self.run(ids, types)
+        if self.head is HeadKind.SPAN:
+            logits: Tensor = result[f"{SPAN_LABELS[self.score.label]}_logits"]  # [B, T]
+            return logits[:, self.score.position]
+        logits = result.logits  # [B, C] or [B, T, C]
+        chosen = logits if self.score.position is None else logits[:, self.score.position]
+        return chosen[:, self.score.label]
+
+    def run(self, ids: Tensor, types: Tensor | None, **settings: Any) -> Any:
+        given = {"input_ids": ids, "attention_mask": torch.ones_like(ids), **settings}
+        if types is not None:
+            given["token_type_ids"] = types
+        return self.model(**given)
+
+    def value(self, ids: Tensor | None = None) -> float:
+        with torch.no_grad():
+            return float(self(self.ids if ids is None else ids, self.types)[0])
+
+
+def _baseline(tokenizer: Any, row: Row) -> list[int]:
+    """Return the row with a token that says nothing for all but its special ones.
+
+    That is the mask where there is one: padding would also move the positions of RoBERTa models.
+    """
+    known = (tokenizer.mask_token_id, tokenizer.pad_token_id, tokenizer.unk_token_id)
+    nothing = next((token for token in known if token is not None), 0)
+    special = set(tokenizer.all_special_ids)
+    return [token if token in special else nothing for token in row.input_ids]
+
+
+def _integrated_gradients(reader: _Reader, baseline: Sequence[int]) -> tuple[list[float], float, int]:
+    """Return scores [T], the score of the baseline and the steps taken (arXiv:1703.01365)."""
+    try:
+        from captum.attr import LayerIntegratedGradients
+    except ImportError:
+        raise MissingExtra.of("Integrated gradients (--method gradients)", "explain") from None
+    layer = reader.model.get_base_model().get_input_embeddings()
+    integrated = LayerIntegratedGradients(reader, layer)
+    empty = torch.tensor([list(baseline)], device=reader.ids.device)
+    before = reader.value(empty)
+    difference, steps = reader.value() - before, FEWEST_STEPS
+    while True:
+        parts = integrated.attribute(
+            inputs=reader.ids,
+            baselines=empty,
+            additional_forward_args=(reader.types,),
+            n_steps=steps,
+            internal_batch_size=ROWS_AT_ONCE,
+        )  # [1, T, H]
+        scores = parts.sum(-1)[0]
+        missed = abs(float(scores.sum()) - difference)
+        if steps >= MOST_STEPS or missed <= TOLERANCE * max(abs(difference), 1.0):
+            return scores.tolist(), before, steps
+        steps *= 2
+
+
+def _rollout(reader: _Reader) -> list[float]:
+    """Return how much the place that is read attends to each token: [T], with the sum 1.
+
+    Attention rollout: arXiv:2005.00928, over the mean of the heads.
+    """
+    model: Any = reader.model.get_base_model()
+    model.set_attn_implementation("eager")  # the others keep no maps
+    with torch.no_grad():
+        maps = reader.run(reader.ids, reader.types, output_attentions=True).get("attentions")
+    if not maps or any(each is None for each in maps):
+        raise BadRequest(f"{model.config.model_type} models give no attention maps; use --method gradients.")
+    length = reader.ids.shape[1]
+    residual = torch.eye(length, device=reader.ids.device)
+    flow = residual
+    for each in maps:  # [1, heads, T, T]
+        mixed = each[0].float().mean(0) + residual
+        flow = (mixed / mixed.sum(-1, keepdim=True)) @ flow
+    if reader.score.position is not None:
+        return list(flow[reader.score.position].tolist())
+    pooled = flow.mean(0) if getattr(model.config, "classifier_pooling", "cls") == "mean" else flow[0]
+    return list(pooled.tolist())

@@ -1,0 +1,88 @@
+"""The contribution of each token to a score, as a value that is shown and written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from hub.training.token_places import Place
+
+__all__ = ["Explanation", "Word"]
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """A word of a text and the sum of its pieces' scores."""
+
+    text: str
+    place: Place
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """Scores of the tokens of one row, for the score of label `target`.
+
+    Under the method gradients they are parts of that score's difference to the one of `baseline_score`, where
+    nothing is said; they sum up to it but for `convergence_delta`. Under attention they are shares of 1.
+    `position` is the token that was read, None where the head has one score for the row. `words` groups the
+    tokens that have a place.
+    """
+
+    name: str
+    version: int
+    method: str
+    target: str
+    score: float
+    position: int | None
+    tokens: tuple[str, ...]
+    places: tuple[Place | None, ...]
+    scores: tuple[float, ...]
+    words: tuple[tuple[int, ...], ...]
+    texts: Mapping[str, str]
+    baseline_score: float | None
+    convergence_delta: float | None
+    steps: int | None
+    row: int
+    rows: int
+
+    def merged(self) -> list[Word]:
+        """Return the words with their scores, in the order of the row."""
+        found = []
+        for tokens in self.words:
+            first, last = self.places[tokens[0]], self.places[tokens[-1]]
+            assert first is not None and last is not None
+            place = Place(first.field, first.start, last.end, first.word)
+            text = self.texts[place.field][place.start : place.end]
+            found.append(Word(text, place, sum(self.scores[token] for token in tokens)))
+        return found
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values; tokens that stand in no text have null for a field and offsets."""
+        return {
+            "name": self.name,
+            "version": self.version,
+            "method": self.method,
+            "target": self.target,
+            "score": self.score,
+            "position": self.position,
+            "tokens": list(self.tokens),
+            "fields": [place.field if place else None for place in self.places],
+            "offsets": [[place.start, place.end] if place else None for place in self.places],
+            "scores": list(self.scores),
+            "words": [
+                {
+                    "text": word.text,
+                    "field": word.place.field,
+                    "offsets": [word.place.start, word.place.end],
+                    "score": word.score,
+                }
+                for word in self.merged()
+            ],
+            "baseline_score": self.baseline_score,
+            "convergence_delta": self.convergence_delta,
+            "steps": self.steps,
+            "row": self.row,
+            "rows": self.rows,
+        }

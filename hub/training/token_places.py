@@ -1,0 +1,62 @@
+"""Where the tokens of a row stand in the texts of its request."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from difflib import SequenceMatcher
+
+from hub.api import Tokenizer
+
+__all__ = ["Place", "find_places", "words_of"]
+
+_TAKEN = -1  # no token has this id
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Characters `start` to `end` of a field's text; tokens of one `word` are pieces of it."""
+
+    field: str
+    start: int
+    end: int
+    word: int
+
+
+def find_places(
+    ids: Sequence[int], texts: Mapping[str, str], tokenizer: Tokenizer
+) -> tuple[Place | None, ...]:
+    """Return the place of each token of a row, None for those that stand in no text.
+
+    A task may cut a text or put several into a row; of each text, the longest run of tokens that the row
+    shares with it is found.
+    """
+    rest = list(ids)
+    places: list[Place | None] = [None] * len(ids)
+    for field, text in texts.items():
+        encoding = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+        theirs = encoding["input_ids"]
+        words, offsets = encoding.word_ids(0), encoding["offset_mapping"]
+        found = SequenceMatcher(None, rest, theirs, autojunk=False).find_longest_match()
+        for step in range(found.size):
+            token = found.b + step
+            start, end = offsets[token]
+            start += len(text[start:end]) - len(text[start:end].lstrip())
+            word = words[token] if words[token] is not None else token
+            places[found.a + step] = Place(field, start, end, word)
+            rest[found.a + step] = _TAKEN
+    return tuple(places)
+
+
+def words_of(places: Sequence[Place | None]) -> list[list[int]]:
+    """Group the tokens of a row that have a place by words, in order."""
+    groups: list[list[int]] = []
+    last: tuple[str, int] | None = None
+    for token, place in enumerate(places):
+        key = (place.field, place.word) if place else None
+        if key is not None and key == last:
+            groups[-1].append(token)
+        elif key is not None:
+            groups.append([token])
+        last = key
+    return groups

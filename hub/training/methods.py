@@ -72,6 +72,7 @@ def _frozen(model: PreTrainedModel, recipe: Recipe) -> list[str]:
     if not count:
         return []
     path, layers = layers_of(model)
+    count = count if count > 0 else max(0, layers + count)
     if count >= layers:
         raise recipe.error(
             "method.freeze", f"the base has {layers} layers, and one at least is to be trained"

@@ -6,7 +6,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,16 @@ from hub.api import BadRecipe, Features
 from hub.training.balance import row_weights
 from hub.training.batches import LengthGroups, collator
 from hub.training.evaluate import Evaluator
+from hub.training.fast import (
+    ROWS,
+    UNUSED,
+    Batch,
+    CacheUse,
+    Stock,
+    cached,
+    fixed_layers,
+    numbered,
+)
 from hub.training.fused import fused
 from hub.training.loss import Loss
 from hub.training.model import quiet
@@ -54,6 +64,7 @@ class Fitted:
     best_metric: float | None
     resumed_from: int | None
     stopped_early: bool
+    cache: CacheUse = UNUSED
 
 
 def pick_dtype(wanted: str) -> str:
@@ -94,8 +105,12 @@ def fit(  # noqa: PLR0913 - a training loop is all of these
     validation: Evaluator | None,
     progress: Progress,
     resume: bool,
+    callbacks: Sequence[TrainerCallback] = (),
+    stock: Stock | None = None,
 ) -> Fitted:
     """Train the adapter in place; with `validation`, the best checkpoint's weights are in it at the end.
+
+    What fixed layers give comes from `stock`, which may be that of an earlier run over the same features.
 
     Raises:
         BadRecipe: the loss became infinite or not a number.
@@ -103,19 +118,24 @@ def fit(  # noqa: PLR0913 - a training loop is all of these
     lengths = [len(row["input_ids"]) for row in features]
     weights = row_weights(features) if train.balance == "sample" else None
     batches = LengthGroups(lengths, train.batch_size, train.seed, weights)
-    callbacks: list[TrainerCallback] = [_Watch(progress, batches)]
+    watching: list[TrainerCallback] = [_Watch(progress, batches), *callbacks]
     if validation:
-        callbacks.append(EarlyStoppingCallback(early_stopping_patience=train.patience))
+        watching.append(EarlyStoppingCallback(early_stopping_patience=train.patience))
     dtype = torch.bfloat16 if pick_dtype(train.dtype) == "bf16" else None
-    with quiet(), fused(model, dtype), _attention(model, dtype, lengths):
+    fixed = fixed_layers(model, collator(pad)(features[:1])) if train.cache else 0
+    with ExitStack() as during:
+        for context in (quiet(), fused(model, dtype), _attention(model, dtype, lengths)):
+            during.enter_context(context)
+        kept = (stock or Stock(folder)).of(lengths, fixed, _stored_as(train)) if fixed else None
+        batch = during.enter_context(cached(model, kept)) if kept else None
         trainer = _Trainer(
-            _Parts(train, batches, loss, validation, progress),
+            _Parts(train, batches, loss, validation, progress, batch),
             model=model,
             args=_arguments(train, folder, validation.metric if validation else None),
-            train_dataset=features,
+            train_dataset=numbered(features) if kept else features,
             eval_dataset=features[:1] if validation else None,
             data_collator=collator(pad),
-            callbacks=callbacks,
+            callbacks=watching,
         )
         trainer.remove_callback(PrinterCallback)
         checkpoint = last_checkpoint(folder) if resume else None
@@ -137,7 +157,12 @@ def fit(  # noqa: PLR0913 - a training loop is all of these
         best_metric=state.best_metric if validation else None,
         resumed_from=_step_of(checkpoint) if checkpoint else None,
         stopped_early=state.global_step < state.max_steps,
+        cache=kept.use if kept else UNUSED,
     )
+
+
+def _stored_as(train: Train) -> torch.dtype:
+    return {"bf16": torch.bfloat16, "fp16": torch.float16}.get(pick_dtype(train.dtype), torch.float32)
 
 
 @contextmanager
@@ -209,6 +234,7 @@ class _Parts:
     loss: Loss
     validation: Evaluator | None
     progress: Progress
+    batch: Batch | None = None
 
 
 class _Trainer(Trainer):  # type: ignore[misc]
@@ -246,6 +272,8 @@ class _Trainer(Trainer):  # type: ignore[misc]
     def compute_loss(
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, **settings: Any
     ) -> Any:
+        if self._parts.batch:
+            self._parts.batch(inputs.pop(ROWS))
         if self._parts.loss.is_plain:
             return super().compute_loss(model, inputs, return_outputs, **settings)
         loss, outputs = self._parts.loss(model, inputs)
@@ -262,6 +290,8 @@ class _Trainer(Trainer):  # type: ignore[misc]
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
         assert self._validation is not None, "evaluated only when there is something to evaluate on"
         self.use_weights()
+        if self._parts.batch:
+            self._parts.batch(None)
         metrics = self._validation.run(self.model, self._progress).metrics
         named = {f"eval_{name}": value for name, value in metrics.items()}
         self.log(named)

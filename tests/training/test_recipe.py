@@ -73,7 +73,7 @@ def test_numbers_in_exponent_form_are_numbers(tmp_path: Path) -> None:
         ("task: qa\ndata: a\ntrain:\n  epochs: many\n", ":4: train.epochs: must be a valid number"),
         (
             "task: qa\ndata: a\ntrain:\n  dtype: fp64\n",
-            ":4: train.dtype: must be 'auto', 'fp32' or 'bf16', not",
+            ":4: train.dtype: must be 'auto', 'fp32', 'bf16' or 'fp16', not",
         ),
         (
             "task: qa\ndata: a\nmethod:\n  rank: 0\n",

@@ -34,7 +34,9 @@ class Method(Model):
         "stands for the layers that PEFT names for the family.",
     )
     freeze: int = Field(
-        0, ge=0, description="So many of the base's lowest layers, and its embeddings, are left as they are."
+        0,
+        description="So many of the base's lowest layers, and its embeddings, are left as they are; -2: all "
+        "but the two highest.",
     )
     rslora: bool = Field(False, description="Scale by alpha/sqrt(rank) (rsLoRA) instead of alpha/rank.")
     dora: bool = Field(False, description="Train the magnitude of each output apart (DoRA); slower to train.")

@@ -63,6 +63,11 @@ class Train(Model):
     gradient_checkpointing: bool = Field(
         False, description="Compute activations again in the backward pass: less memory, more time."
     )
+    cache: bool = Field(
+        True,
+        description="Run layers below the lowest trained one (`method.freeze`) once for each row, without "
+        "dropout, and look up what they gave from then on.",
+    )
     dropout: float | None = Field(
         0.0, ge=0, lt=1, description="Dropout inside the base while training; none: as its config says."
     )

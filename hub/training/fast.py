@@ -1,0 +1,250 @@
+# ruff: noqa: TID253 - imported when a training run starts, and by nothing else
+"""Layers below the lowest trained one run once for each row; later epochs look up what they gave."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import PeftModel
+from torch import Tensor, nn
+
+from hub.api import Features
+
+__all__ = [
+    "ROWS",
+    "UNUSED",
+    "Activations",
+    "Batch",
+    "CacheUse",
+    "Room",
+    "Stock",
+    "cached",
+    "fixed_layers",
+    "numbered",
+]
+
+ROWS = "rows"  # the key of a batch that says which training rows it has: [B]
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """How many bytes of activations may be kept: in memory, and in a file of the run's folder."""
+
+    memory: int
+    disk: int
+
+    @classmethod
+    def in_folder(cls, folder: Path) -> Room:
+        """1 GiB of memory, and half of the disk that is free: a file is as fast while memory is free."""
+        return cls(1 << 30, shutil.disk_usage(folder).free // 2)
+
+
+@dataclass(frozen=True, slots=True)
+class CacheUse:
+    """Of how many layers the outputs were kept, in how many bytes, and where; or why not."""
+
+    layers: int = 0
+    bytes: int = 0
+    place: str = ""
+    note: str = ""
+
+
+UNUSED = CacheUse()
+
+
+class Activations:
+    """What layer `depth` gives for each token of each training row, as far as it is known.
+
+    One row's states follow the other's in one array [N, H], made when the first batch comes.
+    """
+
+    def __init__(
+        self, lengths: Sequence[int], depth: int, dtype: torch.dtype, room: Room, folder: Path
+    ) -> None:
+        self.depth = depth
+        self.use = CacheUse()
+        self._dtype, self._room, self._folder = dtype, room, folder
+        self._lengths = torch.tensor(lengths)  # [R]
+        self._starts = self._lengths.cumsum(0) - self._lengths
+        self._known = torch.zeros(len(lengths), dtype=torch.bool)
+        self._states: Tensor | None = None  # [N, H]
+        self._closed = False
+
+    def keep(self, rows: Tensor, hidden: Tensor) -> None:
+        """Take the states [B, T, H] of some rows, if there is room."""
+        if self._states is None and not self._closed:
+            self._make(hidden.shape[-1])
+        if self._states is None:
+            return
+        inside, at = self._places(rows, hidden.shape[1])
+        self._states[at[inside]] = hidden.detach()[inside.to(hidden.device)].to("cpu", self._dtype)
+        self._known[rows] = True
+
+    def find(self, rows: Tensor, length: int) -> Tensor | None:
+        """Return the states [B, length, H] of these rows, zero where they are padded; None if any lacks."""
+        if self._states is None or not bool(self._known[rows].all()):
+            return None
+        inside, at = self._places(rows, length)
+        return self._states[at.clamp(max=len(self._states) - 1)] * inside[..., None]
+
+    def _places(self, rows: Tensor, length: int) -> tuple[Tensor, Tensor]:
+        """Return which of [B, length] are tokens of the rows, and where among the states each stands."""
+        steps = torch.arange(length)
+        return steps < self._lengths[rows][:, None], self._starts[rows][:, None] + steps
+
+    def _make(self, width: int) -> None:
+        tokens = int(self._lengths.sum())
+        size = tokens * width * self._dtype.itemsize
+        if size <= self._room.memory:
+            self._states = torch.empty(tokens, width, dtype=self._dtype)
+            self.use = CacheUse(self.depth, size, "memory")
+        elif size <= self._room.disk:
+            file = self._folder / "activations"
+            flat = torch.from_file(str(file), shared=True, size=tokens * width, dtype=self._dtype)
+            file.unlink()  # what is mapped stays, and is gone with the process
+            self._states = flat.view(tokens, width)
+            self.use = CacheUse(self.depth, size, "disk")
+        else:
+            self._closed = True
+            lacking = f"{size / 2**30:.1f} GiB of activations fit neither in memory nor on the disk"
+            self.use = CacheUse(note=lacking)
+
+
+Batch = Callable[[Tensor | None], None]
+"""Told the numbers of a batch's rows before it runs, and None before rows that are not trained on."""
+
+
+class Stock:
+    """Makes the activations of a run; runs over the same rows that fix the same layers share them."""
+
+    def __init__(self, folder: Path, room: Room | None = None) -> None:
+        self._folder, self._room = folder, room
+        self._made: dict[tuple[int, torch.dtype], Activations] = {}
+
+    def of(self, lengths: Sequence[int], depth: int, dtype: torch.dtype) -> Activations:
+        """Return what is kept of these rows at this depth, or an empty one."""
+        if (depth, dtype) not in self._made:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            room = self._room or Room.in_folder(self._folder)
+            self._made[depth, dtype] = Activations(lengths, depth, dtype, room, self._folder)
+        return self._made[depth, dtype]
+
+
+def numbered(features: Sequence[Features]) -> list[Features]:
+    """Return the features with the number of each row, as the batches that `cached` is told of have it."""
+    return [{**row, ROWS: number} for number, row in enumerate(features)]
+
+
+def fixed_layers(model: PeftModel, inputs: Mapping[str, Tensor]) -> int:
+    """Return how many of the lowest layers give the same whatever is trained, found by a probe batch."""
+    moving: dict[int, bool] = {}
+
+    def watch(number: int, layer: nn.Module, args: Any, output: Any) -> None:
+        moving[number] = _hidden(output).requires_grad
+
+    layers, training = _layers(model), model.training
+    hooks = [layer.register_forward_hook(partial(watch, number)) for number, layer in enumerate(layers)]
+    model.eval()
+    try:
+        with torch.enable_grad():
+            model(**{name: tensor.to(model.device) for name, tensor in inputs.items()})
+    finally:
+        model.train(training)
+        for hook in hooks:
+            hook.remove()
+    return next((number for number in range(len(layers)) if moving.get(number, True)), len(layers))
+
+
+@contextmanager
+def cached(model: PeftModel, activations: Activations) -> Iterator[Batch]:
+    """Look the fixed layers up while the block runs; in batches that are told of they have no dropout."""
+    layers = _layers(model)[: activations.depth]
+    looking = _Looking(activations)
+    for number, layer in enumerate(layers):
+        last = number == len(layers) - 1
+        layer.forward = partial(looking.last if last else looking.below, layer.forward)
+    still = [module for layer in (*layers, *_embeddings(model)) for module in layer.modules()]
+
+    def batch(rows: Tensor | None) -> None:
+        looking.begin(None if rows is None else rows.cpu())
+        if rows is not None:
+            for module in still:
+                module.training = False
+
+    try:
+        yield batch
+    finally:
+        for layer in layers:
+            del layer.forward  # what the class has comes back
+
+
+class _Looking:
+    """Forwards of the fixed layers: all but the last let pass what they are given once it is known."""
+
+    def __init__(self, activations: Activations) -> None:
+        self._activations = activations
+        self._alone = True  # a layer returns its hidden states by themselves, not in a tuple
+        self._rows: Tensor | None = None
+        self._found: Tensor | None = None
+
+    def begin(self, rows: Tensor | None) -> None:
+        self._rows, self._found = rows, None
+
+    def below(self, forward: Any, *args: Any, **kwargs: Any) -> Any:
+        given = args[0] if args else kwargs["hidden_states"]
+        if self._look(given) is None:
+            return forward(*args, **kwargs)
+        return given if self._alone else (given, None)
+
+    def last(self, forward: Any, *args: Any, **kwargs: Any) -> Any:
+        given = args[0] if args else kwargs["hidden_states"]
+        found = self._look(given)
+        if found is not None:
+            found = found.to(given.device, given.dtype)
+            return found if self._alone else (found, None)
+        output = forward(*args, **kwargs)
+        self._alone = isinstance(output, Tensor)
+        if self._rows is not None:
+            self._activations.keep(self._rows, _hidden(output))
+        return output
+
+    def _look(self, given: Tensor) -> Tensor | None:
+        if self._rows is not None and self._found is None:
+            self._found = self._activations.find(self._rows, given.shape[1])
+        return self._found
+
+
+def _hidden(output: Any) -> Tensor:
+    hidden: Tensor = output if isinstance(output, Tensor) else output[0]
+    return hidden
+
+
+def _layers(model: PeftModel) -> Sequence[Any]:
+    """Return the backbone's layers: its longest list of modules, none of those kept as they were."""
+    base = model.get_base_model()
+    lists: list[Sequence[Any]] = [
+        module  # type: ignore[misc]
+        for name, module in base.named_modules()
+        if isinstance(module, nn.ModuleList)
+        and name.startswith(f"{base.base_model_prefix}.")
+        and ".original_module." not in name
+    ]
+    return max(lists, key=len) if lists else ()
+
+
+def _embeddings(model: PeftModel) -> list[nn.Module]:
+    base = model.get_base_model()
+    return [
+        module
+        for name, module in base.named_modules()
+        if name.startswith(f"{base.base_model_prefix}.")
+        and name.rpartition(".")[2].startswith("embed")
+        and ".original_module." not in name
+    ]

@@ -5,9 +5,15 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
 from typer.testing import CliRunner, Result
 
+from hub.bases.cache import Bases
 from hub.cli.main import app
+from hub.config import find_home
+from hub.errors import HubError
+from hub.testing.tiny import tiny_encoder
+from hub.training.recipe import load_recipe
 from hub.training.recipe_schema import recipe_schema
 
 
@@ -20,3 +26,120 @@ def test_the_schema_is_printed_or_written(tmp_path: Path) -> None:
     assert json.loads(shown.stdout) == recipe_schema()
     assert hub_recipe("schema", "-o", tmp_path / "recipe.schema.json").exit_code == 0
     assert json.loads((tmp_path / "recipe.schema.json").read_text()) == recipe_schema()
+
+
+def rows(*lines: str) -> str:
+    return "\n".join(lines) + "\n"
+
+
+THINGS = [(thing, place) for thing in ("film", "book", "food") for place in ("paris", "london", "rome")]
+REVIEWS = [
+    (f"the {thing} of {place} is {word}", label)
+    for thing, place in THINGS
+    for word, label in (("good", "positive"), ("bad", "negative"), ("fine", "positive"))
+]
+
+
+@pytest.fixture
+def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The working folder, with reviews in columns that the task does not name so."""
+    monkeypatch.chdir(tmp_path)
+    lines = [f"{number};{text};{label}" for number, (text, label) in enumerate(REVIEWS)]
+    (tmp_path / "reviews.csv").write_text(rows("id;verbatim;mood", *lines))
+    return tmp_path
+
+
+def refusal(*arguments: object) -> str:
+    error = hub_recipe(*arguments).exception
+    assert isinstance(error, HubError), error
+    return str(error)
+
+
+def test_columns_are_found_by_what_they_hold(workplace: Path) -> None:
+    made = hub_recipe("new", "sentiment", "reviews.csv")
+    assert made.exit_code == 0, made.exception
+    assert "hub train adapters/reviews" in made.stdout
+    recipe = load_recipe(workplace / "adapters" / "reviews")
+    assert recipe.name == "reviews"
+    assert recipe.data.columns == {"text": "verbatim", "label": "mood"}
+    assert recipe.data.delimiter == ";"
+    assert recipe.data.source[0].source == "../../reviews.csv"
+    assert recipe.max_length == 32
+    assert "positive 18, negative 9" in (workplace / "adapters/reviews/recipe.yaml").read_text()
+
+
+def test_the_recipe_trains_as_it_is(workplace: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    base = tiny_encoder(tmp_path_factory.mktemp("base") / "encoder").path
+    Bases(find_home()).pull(str(base), "tiny")
+    assert hub_recipe("new", "sentiment", "reviews.csv", "--base", "tiny", "-o", "demo").exit_code == 0
+    trained = CliRunner().invoke(app, ["train", "demo", "--set", "train.max_steps=2"])
+    assert trained.exit_code == 0, trained.exception
+    assert "Stored demo@1" in trained.stdout
+
+
+def test_a_recipe_is_not_overwritten(workplace: Path) -> None:
+    assert hub_recipe("new", "sentiment", "reviews.csv", "-o", "demo").exit_code == 0
+    before = (workplace / "demo/recipe.yaml").read_text()
+    assert "exists" in refusal("new", "sentiment", "reviews.csv", "-o", "demo")
+    assert (workplace / "demo/recipe.yaml").read_text() == before
+
+
+def test_a_missing_column_is_named_with_those_there_are(workplace: Path) -> None:
+    lines = [f"{number},{text}" for number, (text, _) in enumerate(REVIEWS)]
+    (workplace / "plain.csv").write_text(rows("id,verbatim", *lines))
+    said = refusal("new", "sentiment", "plain.csv")
+    assert "'label'" in said
+    assert "id, verbatim" in said
+    assert "--column label=COLUMN" in said
+    assert not (workplace / "adapters").exists()
+
+
+def test_a_column_can_be_given(workplace: Path) -> None:
+    lines = [json.dumps({"a": text, "b": text.upper(), "mood": label}) for text, label in REVIEWS]
+    (workplace / "two.jsonl").write_text(rows(*lines))
+    assert hub_recipe("new", "sentiment", "two.jsonl", "--column", "text=b", "-o", "two").exit_code == 0
+    assert load_recipe(workplace / "two").data.columns["text"] == "b"
+    assert "no column 'c'" in refusal("new", "sentiment", "two.jsonl", "--column", "text=c", "-o", "x")
+    assert "no such field" in refusal("new", "sentiment", "two.jsonl", "--column", "body=a", "-o", "x")
+    assert "FIELD=COLUMN" in refusal("new", "sentiment", "two.jsonl", "--column", "text", "-o", "x")
+
+
+def test_a_file_without_header_or_known_suffix_is_read(workplace: Path) -> None:
+    (workplace / "dump.txt").write_text(
+        rows(*(f"{n}\t{text}\t{label}" for n, (text, label) in enumerate(REVIEWS)))
+    )
+    assert hub_recipe("new", "sentiment", "dump.txt", "-o", "dump").exit_code == 0
+    recipe = load_recipe(workplace / "dump")
+    assert (recipe.data.format, recipe.data.header) == ("tsv", False)
+    assert recipe.data.columns == {"text": 1, "label": 2}
+
+
+def test_tokens_and_tags_are_told_apart(workplace: Path) -> None:
+    lines = [
+        json.dumps({"words": text.split(), "marks": ["O"] * 3 + ["B-CITY", "O", "O"]}) for text, _ in REVIEWS
+    ]
+    (workplace / "cities.jsonl").write_text(rows(*lines))
+    assert hub_recipe("new", "extraction", "cities.jsonl", "-o", "cities").exit_code == 0
+    recipe = load_recipe(workplace / "cities")
+    assert recipe.data.columns == {"tokens": "words", "tags": "marks"}
+    assert recipe.max_length is None
+
+
+def test_labels_that_yaml_would_read_as_something_else_are_kept(workplace: Path) -> None:
+    lines = [json.dumps({"text": text, "yes": label[:3]}) for text, label in REVIEWS]
+    (workplace / "odd.jsonl").write_text(rows(*lines))
+    assert hub_recipe("new", "classification", "odd.jsonl", "-o", "No").exit_code == 0
+    recipe = load_recipe(workplace / "No")
+    assert recipe.name == "no"
+    assert recipe.data.columns == {"text": "text", "label": "yes"}
+
+
+def test_rare_labels_weigh_more(workplace: Path) -> None:
+    lines = [
+        json.dumps({"text": f"{text} {n}", "label": "a" if n else "b"})
+        for n in range(7)
+        for text, _ in REVIEWS
+    ]
+    (workplace / "uneven.jsonl").write_text(rows(*lines))
+    assert hub_recipe("new", "classification", "uneven.jsonl", "-o", "uneven").exit_code == 0
+    assert load_recipe(workplace / "uneven").train.balance == "weights"

@@ -1,0 +1,159 @@
+"""Which column of some data holds which field of a task, told by names and by what they hold."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from hub.api import Field, FieldKind
+from hub.errors import BadData
+from hub.training.fields import LABELLED, Unusable, convert
+from hub.training.peek import Column, Peek
+from hub.training.recipe import LabelRules
+
+__all__ = ["is_label", "is_text", "match_columns"]
+
+SAMPLE = 500  # rows whose values are looked at
+MOST_LABELS = 200
+_SYNONYMS = {
+    "text": "sentence review content body message comment tweet post document utterance description input",
+    "text_pair": "text2 sentence2 second hypothesis",
+    "label": "class category target sentiment polarity rating stars score intent topic answer output",
+    "labels": "tags classes categories topics genres",
+    "question": "query ask",
+    "context": "passage paragraph document text",
+    "answers": "answer",
+    "source": "src input original from",
+    "target": "tgt translation translated output to",
+    "tokens": "words",
+    "tags": "ner_tags labels ner",
+    "entities": "spans annotations ner",
+}
+_NO_LABEL = re.compile(r"(?:id|idx|index|split|url|date|time|timestamp|author|user)$|.*_id$", re.IGNORECASE)
+
+
+def match_columns(
+    fields: Sequence[Field], found: Peek, given: Mapping[str, str], task: str
+) -> dict[str, Column]:
+    """Return the column of each field that has one; `given` ones are taken as they are.
+
+    Raises:
+        BadData: a given field or column does not exist, or no column holds what the task needs.
+    """
+    matched = _given(fields, found, given, task)
+    for known in ("name", "synonym"):
+        for field in fields:
+            if field.name not in matched and (column := _named(field, found, matched, known)) is not None:
+                matched[field.name] = column
+    labelled = [field for field in fields if field.kind in LABELLED]
+    for field in fields:
+        if field.name in matched or not field.required:
+            continue
+        matched[field.name] = _held(field, found, matched, task)
+    if labelled and not any(field.name in matched for field in labelled):
+        best = next((field for field in labelled if _best(field, found, matched) is not None), labelled[0])
+        matched[best.name] = _held(best, found, matched, task)
+    return {field.name: matched[field.name] for field in fields if field.name in matched}
+
+
+def is_text(values: Sequence[Any]) -> bool:
+    """Tell whether a column's values are texts rather than words, numbers or ids."""
+    texts = [value for value in values if isinstance(value, str) and value.strip()]
+    spaced = sum(len(text.split()) > 1 or not text.isascii() for text in texts)
+    return bool(texts) and spaced >= 0.3 * len(texts) and len(texts) >= 0.5 * len(_some(values))
+
+
+def is_label(name: Column, values: Sequence[Any]) -> bool:
+    """Tell whether a column's values are a few short words or numbers that come again and again."""
+    some = _some(values)
+    if not some or not all(isinstance(value, str | int | bool) for value in some):
+        return False
+    distinct = {str(value) for value in some}
+    short = max(map(len, distinct)) <= 40
+    again = len(distinct) <= max(2, min(MOST_LABELS, len(some) // 2))
+    return short and again and len(distinct) > 1 and not _NO_LABEL.match(str(name))
+
+
+def _given(fields: Sequence[Field], found: Peek, given: Mapping[str, str], task: str) -> dict[str, Column]:
+    matched: dict[str, Column] = {}
+    names = [field.name for field in fields]
+    for name, text in given.items():
+        column: Column = int(text) if text.isdecimal() and text not in found.columns else text
+        if name not in names:
+            raise BadData(f"--column {name}: task {task} has no such field. It has: {', '.join(names)}.")
+        if column not in found.columns:
+            raise BadData(f"--column {name}: {found.name} has no column {column!r}. {_there_is(found)}")
+        matched[name] = column
+    return matched
+
+
+def _named(field: Field, found: Peek, matched: Mapping[str, Column], by: str) -> Column | None:
+    names = [field.name] if by == "name" else _SYNONYMS.get(field.name, "").split()
+    free = {str(column).casefold(): column for column in found.columns if column not in matched.values()}
+    return next(
+        (free[name] for name in names if name in free and _fits(field, _values(found, free[name]))), None
+    )
+
+
+def _held(field: Field, found: Peek, matched: Mapping[str, Column], task: str) -> Column:
+    column = _best(field, found, matched)
+    if column is None:
+        taken = ", ".join(f"{name}={column}" for name, column in matched.items())
+        known = f" (found: {taken})" if taken else ""
+        raise BadData(
+            f"{found.name}: no column seems to hold the field {field.name!r} of task {task}: {field.summary} "
+            f"{_there_is(found)}{known} Say which one it is: --column {field.name}=COLUMN."
+        )
+    return column
+
+
+def _best(field: Field, found: Peek, matched: Mapping[str, Column]) -> Column | None:
+    """Return the free column that holds what the field needs best, by content alone."""
+    scores = {}
+    for column in found.columns:
+        values = _values(found, column)
+        if column not in matched.values() and _fits(field, values):
+            score = _score(field, column, values)
+            if score is not None:
+                scores[column] = score
+    return max(scores, key=lambda column: scores[column], default=None)
+
+
+def _score(field: Field, column: Column, values: Sequence[Any]) -> float | None:
+    """Return how well a column suits a field; None: not at all."""
+    if field.kind is FieldKind.TEXT:
+        return sum(len(str(value)) for value in values) / len(values) if is_text(values) else None
+    if field.kind is FieldKind.LABEL:
+        return -len(set(map(str, values))) if is_label(column, values) else None
+    if field.kind is FieldKind.TAGS:
+        words = [str(word) for value in values if not isinstance(value, str) for word in value]
+        tags = sum(word == "O" or word[:2] in ("B-", "I-") for word in words)
+        return 1.0 if words and tags >= 0.5 * len(words) else None
+    if field.kind is FieldKind.NUMBER:
+        return 1.0
+    return 1.0 if not all(isinstance(value, str) for value in values) else None
+
+
+def _fits(field: Field, values: Sequence[Any]) -> bool:
+    """Tell whether most of a column's values can become the field's."""
+    good = 0
+    for value in values:
+        try:
+            convert(field, value, LabelRules())
+        except Unusable:
+            continue
+        good += 1
+    return good > 0.5 * len(values)
+
+
+def _values(found: Peek, column: Column) -> list[Any]:
+    return _some(list(found.values(column)))[:SAMPLE]
+
+
+def _some(values: Sequence[Any]) -> list[Any]:
+    return [value for value in values if value is not None and value != ""]
+
+
+def _there_is(found: Peek) -> str:
+    return f"The columns are: {', '.join(map(str, found.columns))}."

@@ -1,0 +1,120 @@
+"""A look at data before there is a recipe for it: how it is to be read, its columns, its rows."""
+
+from __future__ import annotations
+
+import csv
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hub.errors import BadData
+from hub.training.folders import TextFolder, files_of, text_table
+from hub.training.progress import Progress, silent
+from hub.training.recipe import Data, Part
+from hub.training.rows import BadRow, LeftRow, RawRow, Table
+from hub.training.sources import is_hub, open_hub, open_source
+from hub.training.tables import SUFFIXES, open_table
+
+__all__ = ["Column", "Peek", "peek"]
+
+Column = str | int
+_HEAD = 1 << 16  # bytes that tell the format
+_LONGEST_NAME = 60  # characters of a column's name
+_REPORT_EVERY = 2000  # rows
+
+
+@dataclass(frozen=True, slots=True)
+class Peek:
+    """Rows as they stand in the data; `settings` are the keys of `data` that it has to be read with."""
+
+    name: str
+    settings: dict[str, Any]
+    columns: tuple[Column, ...]
+    rows: tuple[RawRow, ...]
+    unread: tuple[BadRow | LeftRow, ...]
+
+    def values(self, column: Column) -> Iterator[Any]:
+        """Yield the column's values, None where a row has none."""
+        return (row.values.get(column) for row in self.rows)
+
+
+def peek(source: str, folder: Path, cache: Path, progress: Progress = silent) -> Peek:
+    """Read all rows of a file, a folder, or what else a recipe may name.
+
+    Raises:
+        BadData: it is missing, of no known format, or holds no rows.
+        SourceUnavailable: a download failed.
+    """
+    settings: dict[str, Any] = {}
+    tables: list[Table] = []
+    for place in files_of(source, folder):
+        if isinstance(place, TextFolder):
+            tables.append(_read(text_table(place), progress))
+        elif is_hub(place):
+            with open_hub(place) as found:
+                rows = (RawRow(line, row) for line, row in enumerate(found.rows, 1))
+                tables.append(_read(Table(found.name, found.columns, rows), progress))
+        else:
+            with open_source(place, folder, cache, progress) as file:
+                settings |= _settings(file.name, file.stream.read(_HEAD))
+            with open_source(place, folder, cache, progress) as file:
+                data = Data(source=(Part.model_validate({"from": source}),), **settings)
+                tables.append(_read(open_table(file.name, file.stream, data), progress))
+    read = [row for table in tables for row in table.rows]
+    good = tuple(row for row in read if isinstance(row, RawRow))
+    unread = tuple(row for row in read if not isinstance(row, RawRow))
+    if not good:
+        why = f": {unread[0].reason}" if unread else ""
+        raise BadData(f"{source}: no row can be read{why}.")
+    return Peek(tables[0].name, settings, _columns(tables, good), good, unread)
+
+
+def _read(table: Table, progress: Progress) -> Table:
+    """Read the rows while the file is open."""
+    rows = []
+    for count, row in enumerate(table.rows, 1):
+        rows.append(row)
+        if count % _REPORT_EVERY == 0:
+            progress(f"read {table.name}", count, 0)
+    progress(f"read {table.name}", len(rows), len(rows))
+    return Table(table.name, table.columns, iter(rows))
+
+
+def _columns(tables: list[Table], rows: tuple[RawRow, ...]) -> tuple[Column, ...]:
+    named = [table.columns for table in tables if table.columns is not None]
+    if len(named) == len(tables):
+        return tuple(dict.fromkeys(itertools.chain(*named)))
+    keys = dict.fromkeys(key for row in rows for key in row.values)
+    # Sentences of CoNLL files have their columns by name and by number.
+    return tuple(key for key in keys if isinstance(key, str)) or tuple(keys)
+
+
+def _settings(name: str, head: bytes) -> dict[str, Any]:
+    """Return the keys of `data` that differ from their defaults for a file that starts so."""
+    known = next((kind for suffix, kind in SUFFIXES.items() if name.endswith(suffix)), None)
+    text = head.decode("utf-8-sig", errors="replace")
+    first = next((line for line in text.splitlines() if line.strip()), "")
+    kind = known or _format(first)
+    settings: dict[str, Any] = {} if known else {"format": kind}
+    if kind not in ("csv", "tsv"):
+        return settings
+    usual = "," if kind == "csv" else "\t"
+    mark = usual if usual in first else max(";\t|,", key=first.count)
+    if mark != usual and mark in first:
+        settings["delimiter"] = mark
+    cells = next(csv.reader([first], delimiter=mark), [])
+    return settings if all(map(_is_name, cells)) else {**settings, "header": False}
+
+
+def _format(first: str) -> str:
+    if first.lstrip().startswith(("{", "[")):
+        return "jsonl" if first.lstrip().startswith("{") and first.rstrip().endswith("}") else "json"
+    return "tsv" if "\t" in first else "csv"
+
+
+def _is_name(cell: str) -> bool:
+    """Tell whether a cell of the first line may be the name of a column."""
+    number = cell.strip().lstrip("+-").replace(".", "", 1).isdecimal()
+    return not number and len(cell) <= _LONGEST_NAME and len(cell.split()) <= 5

@@ -1,0 +1,88 @@
+"""What `hub data prepare` writes: the rows as they are trained on and held out, and what became of each."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from hub.training.account import Note
+from hub.training.dataset import Dataset
+from hub.training.examples import Item, Rejected
+from hub.training.recipe import Recipe
+
+__all__ = ["CHANGES_FILE", "REPORT_FILE", "SPLITS", "report_of", "write_prepared"]
+
+SPLITS = ("train", "validation", "held_out")
+REPORT_FILE, CHANGES_FILE = "report.json", "changes.jsonl"
+
+Json = dict[str, Any]
+
+
+def write_prepared(dataset: Dataset, rejected: Sequence[Rejected], recipe: Recipe, folder: Path) -> Json:
+    """Write a JSONL file for each split, the changes and the report in `folder`; returns the report.
+
+    Training rows are cleaned; those that are held out or chosen by are as a client would send them.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    for split in SPLITS:
+        _write(folder / f"{split}.jsonl", map(_row, getattr(dataset, split)))
+    _write(folder / CHANGES_FILE, _changes(dataset, rejected))
+    report = report_of(dataset, rejected, recipe)
+    text = json.dumps(report, indent=2, ensure_ascii=False)
+    (folder / REPORT_FILE).write_text(f"{text}\n", encoding="utf-8")
+    return report
+
+
+def report_of(dataset: Dataset, rejected: Sequence[Rejected], recipe: Recipe) -> Json:
+    """Return counts by split and by what became of the rows, and the settings that made it so."""
+    return {
+        "recipe": recipe.name,
+        "task": recipe.task,
+        "sha256": dataset.sha256,
+        "seed": recipe.train.seed,
+        "rows": {split: len(getattr(dataset, split)) for split in SPLITS},
+        "labels": list(dataset.labels),
+        "account": {**dataset.account.to_json(), "rejected": len(rejected)},
+        "data": recipe.data.model_dump(mode="json", by_alias=True),
+    }
+
+
+def _row(item: Item) -> Json:
+    return {key: value for key, value in item.example.items() if value is not None}
+
+
+def _changes(dataset: Dataset, rejected: Sequence[Rejected]) -> Iterator[Json]:
+    """Yield what was done to rows or found in them, with both texts of those that were changed."""
+    texts = {
+        (item.source, item.line): _both(item)
+        for split in SPLITS
+        for item in getattr(dataset, split)
+        if item.changed
+    }
+    refused = (Note(row.source, row.line, "rejected", row.reason) for row in rejected)
+    for note in (*dataset.notes, *refused):
+        change: Json = {"source": note.source, "line": note.line, "what": note.what}
+        if note.detail:
+            change["detail"] = note.detail
+        if note.what == "changed":
+            change |= texts.get((note.source, note.line), {})
+        yield change
+
+
+def _both(item: Item) -> Json:
+    """Return the fields that differ before and after; a held-out row is used as it was before."""
+    before, after = (item.sent, item.example) if item.cleaned is None else (item.example, item.cleaned)
+    before = before or {}
+    differ = [name for name, value in after.items() if value != before.get(name)]
+    return {
+        "before": {name: before.get(name) for name in differ},
+        "after": {name: after[name] for name in differ},
+    }
+
+
+def _write(path: Path, rows: Iterable[Json]) -> None:
+    with path.open("w", encoding="utf-8") as file:
+        for row in rows:
+            file.write(json.dumps(row, ensure_ascii=False) + "\n")

@@ -1,0 +1,97 @@
+"""`hub data`: rows are looked at and prepared as training does, and what became of each is written."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from hub.cli.main import app
+from hub.errors import Conflict
+
+RECIPE = """
+name: demo
+task: sentiment
+data: {source: a.csv, eval_fraction: 0.25, clean: {html: true}}
+"""
+ROWS = [
+    f"the {thing} of {place} is {word},{label}"
+    for thing in ("film", "book", "phone")
+    for place in ("paris", "london", "france", "city")
+    for word, label in (("good", "positive"), ("bad", "negative"))
+]
+ODD = ["a <b>grand</b> day out,positive", ROWS[0], ",positive"]  # lines 26, 27 and 28
+
+
+def hub_data(*arguments: object) -> Result:
+    return CliRunner().invoke(app, ["data", *map(str, arguments)])
+
+
+def read(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+@pytest.fixture
+def recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path / "recipe"
+    folder.mkdir()
+    (folder / "recipe.yaml").write_text(RECIPE)
+    (folder / "a.csv").write_text("\n".join(["text,label", *ROWS, *ODD]) + "\n")
+    monkeypatch.chdir(tmp_path)
+    return folder
+
+
+def test_the_splits_are_written_and_counted(recipe: Path, tmp_path: Path) -> None:
+    assert hub_data("prepare", recipe).exit_code == 0
+    folder = tmp_path / "demo-prepared"
+    report = json.loads((folder / "report.json").read_text())
+    splits = {split: read(folder / f"{split}.jsonl") for split in ("train", "validation", "held_out")}
+    assert report["rows"] == {split: len(rows) for split, rows in splits.items()}
+    assert report["rows"]["held_out"] == 6
+    texts = [row["text"] for rows in splits.values() for row in rows]
+    assert len(texts) == len(set(texts)) == len(ROWS) + 1
+    assert report["account"]["rejected"] == report["account"]["duplicates"] == 1
+
+
+def test_every_row_that_is_changed_or_left_out_is_named(recipe: Path, tmp_path: Path) -> None:
+    assert hub_data("prepare", recipe, "-o", tmp_path / "out").exit_code == 0
+    changes = {(change["line"], change["what"]): change for change in read(tmp_path / "out/changes.jsonl")}
+    assert set(changes) == {(26, "changed"), (27, "duplicate"), (28, "rejected")}
+    changed = changes[26, "changed"]
+    assert changed["detail"] == "html"
+    assert changed["before"] == {"text": "a <b>grand</b> day out"}
+    assert changed["after"] == {"text": "a grand day out"}
+    assert changes[28, "rejected"]["detail"] == "text is empty"
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_texts_before_and_after_do_not_depend_on_the_split(recipe: Path, tmp_path: Path, seed: int) -> None:
+    assert hub_data("prepare", recipe, "-o", tmp_path / "out", "--set", f"train.seed={seed}").exit_code == 0
+    [changed] = [one for one in read(tmp_path / "out/changes.jsonl") if one["what"] == "changed"]
+    assert "<b>" in changed["before"]["text"]
+    assert "<b>" not in changed["after"]["text"]
+
+
+def test_it_is_the_same_each_time_and_nothing_is_overwritten(recipe: Path, tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        assert hub_data("prepare", recipe, "-o", tmp_path / name).exit_code == 0
+    for file in (tmp_path / "one").iterdir():
+        assert file.read_bytes() == (tmp_path / "two" / file.name).read_bytes()
+    assert isinstance(hub_data("prepare", recipe, "-o", tmp_path / "one").exception, Conflict)
+
+
+def test_the_report_is_printed_as_json(recipe: Path, tmp_path: Path) -> None:
+    shown = json.loads(hub_data("prepare", recipe, "-o", tmp_path / "out", "--json").stdout)
+    assert shown["folder"] == str(tmp_path / "out")
+    assert shown["account"]["changed"] == {"html": 1}
+
+
+def test_what_was_prepared_can_be_prepared_again(recipe: Path, tmp_path: Path) -> None:
+    assert hub_data("prepare", recipe, "-o", tmp_path / "out").exit_code == 0
+    again = tmp_path / "out" / "recipe.yaml"
+    again.write_text("name: again\ntask: sentiment\ndata: {source: train.jsonl, eval: held_out.jsonl}\n")
+    assert hub_data("prepare", again, "-o", tmp_path / "again").exit_code == 0
+    assert read(tmp_path / "again/train.jsonl") == read(tmp_path / "out/train.jsonl")

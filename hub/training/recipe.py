@@ -11,6 +11,7 @@ from pydantic import BaseModel, Field, PrivateAttr, ValidationError, field_valid
 from hub.api import Model
 from hub.errors import BadRecipe, HubError
 from hub.names import check_name
+from hub.training.presets import with_preset
 from hub.training.recipe_errors import Origin, explain
 from hub.training.sections.data import Bin, Data, LabelRules, Part
 from hub.training.sections.evaluate import Deploy, Evaluate
@@ -38,6 +39,11 @@ class Recipe(Model):
     """A training run; only `task` and `data` have no default."""
 
     name: str = Field("", description="Name of the adapter; none: the recipe's folder.")
+    preset: Literal["default", "fast", "best"] = Field(
+        "default",
+        description="Other defaults for what the recipe does not say: fast trains the two highest layers alone "
+        "and leaves out what takes time besides, best trains longer and more.",
+    )
     summary: str = Field("", description="One sentence for people, kept in the manifest.")
     task: str = Field(description="A task of `hub plugins list`.")
     base: str = Field("minilm", description="A base of `hub base list`, or a source `hub base pull` takes.")
@@ -109,7 +115,7 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     if not isinstance(document.value, dict):
         raise BadRecipe(f"{file}:1: a recipe is a mapping such as `task: sentiment` and `data: train.csv`.")
     values, overridden = _override(document, overrides)
-    values = {**values, "name": values.get("name") or _default_name(file)}
+    values = with_preset({**values, "name": values.get("name") or _default_name(file)})
     origin = Origin(file, document.lines, overridden)
     try:
         recipe = Recipe.model_validate(values)

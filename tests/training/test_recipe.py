@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from hub.errors import BadRecipe
+from hub.training.presets import PRESETS
 from hub.training.recipe import Recipe, load_recipe
 
 
@@ -68,7 +69,7 @@ def test_numbers_in_exponent_form_are_numbers(tmp_path: Path) -> None:
     [
         (
             "task: qa\ndata: a\ntrian: {}\n",
-            ":3: trian: unknown key, did you mean train? Allowed: name, summary,",
+            ":3: trian: unknown key, did you mean train? Allowed: name, preset, summary,",
         ),
         ("task: qa\ndata: a\ntrain:\n  epochs: many\n", ":4: train.epochs: must be a valid number"),
         (
@@ -153,3 +154,29 @@ def test_a_wrong_override_is_named_as_such(tmp_path: Path) -> None:
 def test_a_resolved_recipe_is_a_recipe(tmp_path: Path) -> None:
     recipe = load_recipe(written(tmp_path, "task: qa\ndata: [a.json, b.json]\n"))
     assert Recipe.model_validate(recipe.resolved()).resolved() == recipe.resolved()
+
+
+def test_a_preset_fills_what_the_recipe_leaves_open(tmp_path: Path) -> None:
+    path = tmp_path / "recipe.yaml"
+    path.write_text("task: qa\ndata: a.csv\npreset: fast\nmethod: {rank: 4}\n")
+    recipe = load_recipe(path)
+    assert (recipe.method.rank, recipe.method.freeze, recipe.evaluate.int8) == (4, -2, False)
+    assert recipe.data.near_duplicates == "keep"
+    own = load_recipe(path, ["method.freeze=1", "evaluate.int8=true"])
+    assert (own.method.freeze, own.evaluate.int8) == (1, True)
+    best = load_recipe(path, ["preset=best"])
+    assert (best.method.rank, best.train.epochs, best.method.freeze) == (4, 6, 0)
+
+
+def test_an_unknown_preset_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "recipe.yaml"
+    path.write_text("task: qa\ndata: a.csv\npreset: slow\n")
+    with pytest.raises(BadRecipe, match=r"recipe.yaml:3: preset: must be 'default', 'fast' or 'best'"):
+        load_recipe(path)
+
+
+def test_presets_name_keys_that_there_are(tmp_path: Path) -> None:
+    for name in PRESETS:
+        path = tmp_path / f"{name}.yaml"
+        path.write_text(f"task: qa\ndata: a.csv\npreset: {name}\n")
+        assert load_recipe(path).preset == name

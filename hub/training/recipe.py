@@ -41,8 +41,8 @@ class Recipe(Model):
     name: str = Field("", description="Name of the adapter; none: the recipe's folder.")
     preset: Literal["default", "fast", "best"] = Field(
         "default",
-        description="Other defaults for what the recipe does not say: fast trains the two highest layers alone "
-        "and leaves out what takes time besides, best trains longer and more.",
+        description="Other defaults for what the recipe does not say: fast trains the two highest layers "
+        "alone and leaves out what takes time besides, best trains longer and more.",
     )
     summary: str = Field("", description="One sentence for people, kept in the manifest.")
     task: str = Field(description="A task of `hub plugins list`.")

@@ -16,10 +16,13 @@ from hub.errors import BadRequest, MissingExtra, NotFound
 from hub.testing.tiny import ENCODERS, peft_model, tiny_adapter, tiny_encoder
 from hub.training.explain import Wish, explain_row
 from hub.training.explanation import Explanation
-from hub.training.model import load_tokenizer
+from hub.training.model import add_adapter, load_base, load_tokenizer
+from hub.training.recipe import Recipe
 from hub.training.token_places import find_places, words_of
 
+CHOSEN = Wish()
 TEXT = "the service was slow"
+FILLERS = ("the", "food", "was", "service", "and")
 LABELS = {
     HeadKind.SEQUENCE: ("negative", "positive"),
     HeadKind.TOKEN: ("O", "B-PER", "I-PER"),
@@ -33,7 +36,7 @@ def bert(tmp_path_factory: pytest.TempPathFactory) -> Base:
 
 
 def explained(
-    base: Base, folder: Path, head: HeadKind = HeadKind.SEQUENCE, wish: Wish = Wish(), text: str = TEXT
+    base: Base, folder: Path, head: HeadKind = HeadKind.SEQUENCE, wish: Wish = CHOSEN, text: str = TEXT
 ) -> Explanation:
     labels = LABELS[head]
     adapter = tiny_adapter(base, folder / "adapter", kind=head, labels=labels)
@@ -51,3 +54,118 @@ def test_gradients_sum_up_to_the_difference_of_the_scores(model_type: str, tmp_p
     assert abs(difference) > 1e-3
     assert sum(found.scores) == pytest.approx(difference, abs=0.03)
     assert found.convergence_delta == pytest.approx(sum(found.scores) - difference)
+
+
+def test_the_word_that_decides_has_the_largest_score(bert: Base, tmp_path: Path) -> None:
+    labels = LABELS[HeadKind.SEQUENCE]
+    adapter = tiny_adapter(bert, tmp_path / "adapter", kind=HeadKind.SEQUENCE, labels=labels)
+    model, tokenizer = peft_model(bert, adapter, HeadKind.SEQUENCE, 2), load_tokenizer(bert)
+    texts = [f"{one} {word} {two}" for one in FILLERS for two in FILLERS for word in ("good", "bad")]
+    batch = tokenizer(texts, padding=True, return_tensors="pt")
+    targets = torch.tensor([int("good" in text) for text in texts])
+    optimizer = torch.optim.Adam(model.requires_grad_(True).parameters(), lr=0.003)
+    for _ in range(60):
+        loss = torch.nn.functional.cross_entropy(model(**batch).logits, targets)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert loss.item() < 0.05
+    text = "the food was good and cheap"
+    row = Row(**tokenizer(text, return_attention_mask=False))
+    info = AdapterInfo("demo", 1, labels)
+    found = explain_row(model, tokenizer, HeadKind.SEQUENCE, info, [row], {"text": text}, Wish())
+    assert found.target == "positive"
+    assert max(found.merged(), key=lambda word: abs(word.score)).text == "good"
+
+
+def test_a_version_that_holds_its_whole_base_is_explained(bert: Base, tmp_path: Path) -> None:
+    values = {"task": "sentiment", "data": "unused.csv", "method": {"type": "full"}}
+    recipe = Recipe.model_validate(values)
+    model = add_adapter(load_base(bert, HeadKind.SEQUENCE, 2), recipe, HeadKind.SEQUENCE).eval()
+    tokenizer = load_tokenizer(bert)
+    row = Row(**tokenizer(TEXT, return_attention_mask=False))
+    info = AdapterInfo("demo", 1, LABELS[HeadKind.SEQUENCE])
+    found = explain_row(model, tokenizer, HeadKind.SEQUENCE, info, [row], {"text": TEXT}, Wish())
+    assert any(found.scores)
+    assert found.convergence_delta == pytest.approx(0, abs=0.03)
+
+
+@pytest.mark.parametrize("model_type", sorted(ENCODERS))
+def test_attention_is_shared_out_over_the_row(model_type: str, tmp_path: Path) -> None:
+    found = explained(tiny_encoder(tmp_path / "base", model_type), tmp_path, wish=Wish("attention"))
+    assert sum(found.scores) == pytest.approx(1)
+    assert min(found.scores) >= 0
+    assert found.baseline_score is found.convergence_delta is found.steps is None
+
+
+def test_a_label_can_be_asked_for(bert: Base, tmp_path: Path) -> None:
+    first = explained(bert, tmp_path, wish=Wish("attention", "negative"))
+    second = explained(bert, tmp_path, wish=Wish("attention", "positive"))
+    chosen = explained(bert, tmp_path, wish=Wish("attention"))
+    assert (first.target, second.target) == ("negative", "positive")
+    assert chosen.score == max(first.score, second.score)
+    with pytest.raises(NotFound, match="negative, positive"):
+        explained(bert, tmp_path, wish=Wish(target="neutral"))
+
+
+def test_a_token_is_explained_by_its_word(bert: Base, tmp_path: Path) -> None:
+    found = explained(bert, tmp_path, HeadKind.TOKEN, Wish(word="Service", target="B-PER"))
+    assert found.target == "B-PER" and found.position is not None
+    place = found.places[found.position]
+    assert place and TEXT[place.start :].startswith("service"[: place.end - place.start])
+    with pytest.raises(NotFound, match="no word 'weather'"):
+        explained(bert, tmp_path, HeadKind.TOKEN, Wish(word="weather"))
+
+
+def test_without_a_word_the_surest_token_with_a_label_is_explained(bert: Base, tmp_path: Path) -> None:
+    found = explained(bert, tmp_path, HeadKind.TOKEN, Wish("attention"))
+    assert found.target != "O"
+    assert found.position is not None and found.places[found.position] is not None
+
+
+@pytest.mark.parametrize("target", ["start", "end"])
+def test_both_ends_of_an_answer_can_be_explained(bert: Base, tmp_path: Path, target: str) -> None:
+    found = explained(bert, tmp_path, HeadKind.SPAN, Wish(target=target))
+    assert found.target == target
+    assert found.convergence_delta == pytest.approx(0, abs=0.03)
+
+
+def test_only_heads_that_score_tokens_know_words(bert: Base, tmp_path: Path) -> None:
+    with pytest.raises(BadRequest, match="leave out --word"):
+        explained(bert, tmp_path, wish=Wish(word="slow"))
+
+
+def test_the_error_without_captum_names_the_extra(
+    bert: Base, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "captum.attr", None)
+    with pytest.raises(MissingExtra, match=r"grafthub\[explain\]"):
+        explained(bert, tmp_path)
+    assert explained(bert, tmp_path, wish=Wish("attention")).method == "attention"
+
+
+def test_as_json_there_is_one_entry_for_each_token(bert: Base, tmp_path: Path) -> None:
+    value: dict[str, Any] = json.loads(json.dumps(explained(bert, tmp_path).to_json()))
+    lengths = {len(value[key]) for key in ("tokens", "fields", "offsets", "scores")}
+    assert lengths == {len(value["tokens"])}
+    assert value["offsets"][0] is None and value["fields"][0] is None  # [CLS]
+    assert [word["text"] for word in value["words"]] == TEXT.split()
+    assert (value["name"], value["version"], value["method"]) == ("demo", 3, "gradients")
+    by_words = sum(word["score"] for word in value["words"])
+    specials = value["scores"][0] + value["scores"][-1]
+    assert by_words + specials == pytest.approx(sum(value["scores"]))
+
+
+@pytest.mark.parametrize("model_type", sorted(ENCODERS))
+def test_words_of_a_pair_are_found_in_their_own_text(model_type: str, tmp_path: Path) -> None:
+    tokenizer = load_tokenizer(tiny_encoder(tmp_path / "base", model_type))
+    texts = {"question": "who was slow?", "context": "The service was slow. Who knows?"}
+    ids = tokenizer(*texts.values())["input_ids"]
+    places = find_places(ids, texts, tokenizer)
+    known = [place for place in places if place]
+    special = set(tokenizer.all_special_ids)
+    assert [token in special for token in ids] == [place is None for place in places]
+    for name, text in texts.items():
+        read = "".join(text[place.start : place.end] for place in known if place.field == name)
+        assert read == "".join(text.split())
+    assert sum(len(group) for group in words_of(places)) == len(known)

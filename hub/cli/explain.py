@@ -1,0 +1,154 @@
+"""`hub explain`: which words a stored version's answer comes from."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from hub.cli.output import JSON_FLAG, print_json, say, table
+from hub.errors import BadRequest
+
+if TYPE_CHECKING:
+    from hub.store.records import Version
+    from hub.training.explanation import Explanation, Word
+
+__all__ = ["register"]
+
+SHOWN = 10  # words in the table
+
+
+class Method(StrEnum):
+    """How contributions are found."""
+
+    GRADIENTS = "gradients"
+    ATTENTION = "attention"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to `app`."""
+    app.command()(explain)
+
+
+def explain(
+    adapter: Annotated[str, typer.Argument(metavar="NAME[@N]", help="A version; without @N, the newest.")],
+    text: Annotated[str | None, typer.Argument(help="What to ask: the task's first text field.")] = None,
+    field: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=VALUE", help="Another field of the request; repeatable."),
+    ] = None,
+    method: Annotated[
+        Method, typer.Option(help="Integrated gradients (extra 'explain'), or attention maps.")
+    ] = Method.GRADIENTS,
+    target: Annotated[
+        str | None, typer.Option(metavar="LABEL", help="A label, start or end; none: the chosen one.")
+    ] = None,
+    word: Annotated[
+        str | None,
+        typer.Option(help="Where each token has a score: the word to ask about; none: the surest one."),
+    ] = None,
+    as_json: Annotated[bool, JSON_FLAG] = False,
+    html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a page there too.")] = None,
+) -> None:
+    """Show which words of a text speak for an answer, and which against it."""
+    from hub.config import load_settings
+    from hub.registry.host import Registry
+    from hub.store.store import Store
+
+    settings = load_settings()
+    registry, store = Registry.of(settings), Store.of(settings)
+    version = store.get(adapter)
+    values = _request(registry, version, text, field or [])
+    from hub.training.explain import Wish
+    from hub.training.explain import explain as run
+
+    found = run(version, values, Wish(method.value, target, word), registry=registry, store=store)
+    if html is not None:
+        from hub.cli.explain_page import page
+
+        html.write_text(page(found), encoding="utf-8")
+    if as_json:
+        print_json(found.to_json())
+        return
+    _print(found)
+    if html is not None:
+        from rich.markup import escape
+
+        say(f"Written to {escape(str(html))}.")
+
+
+def _request(registry: Any, version: Version, text: str | None, pairs: list[str]) -> dict[str, Any]:
+    """Return the request's fields, checked against its model; what is wrong quotes no text."""
+    from pydantic import ValidationError
+
+    loaded = registry.task(version.manifest.serving.task)
+    schema = loaded.request.model_json_schema()
+    values = dict(_pair(one) for one in pairs)
+    if text is not None:
+        texts = [name for name, about in schema["properties"].items() if about.get("type") == "string"]
+        if not texts:
+            raise BadRequest(f"The task {loaded.spec.name!r} has no text field; use --field.")
+        values.setdefault(texts[0], text)
+    try:
+        loaded.request.model_validate(values)
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        name = ".".join(str(part) for part in first["loc"]) or "request"
+        needed = ", ".join(schema.get("required", []))
+        raise BadRequest(
+            f"{name}: {first['msg']}. The task {loaded.spec.name!r} needs: {needed}. Use --field NAME=VALUE."
+        ) from None
+    return values
+
+
+def _pair(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not name or not equals:
+        raise BadRequest("--field takes NAME=VALUE, such as --field 'question=Who came?'.")
+    return name, value
+
+
+def _print(found: Explanation) -> None:
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.text import Text
+
+    say(f"[bold]{found.name}@{found.version}[/] [dim]{found.method}[/] {escape(_asked(found))}")
+    words = found.merged()
+    most = max((abs(word.score) for word in words), default=0.0)
+    console = Console(highlight=False, soft_wrap=True)
+    for name, text in found.texts.items():
+        line = Text(f"{name}: ", style="dim") if len(found.texts) > 1 else Text()
+        shown = Text(text)
+        for word in words:
+            if word.place.field == name and (style := _style(word.score, most)):
+                shown.stylize(style, word.place.start, word.place.end)
+        console.print(line + shown)
+    table(("WORD", "SCORE"), [(word.text, f"{word.score:+.4f}") for word in _largest(words)])
+    if found.convergence_delta is not None:
+        missed = f"{found.convergence_delta:+.2g}"
+        say(f"[dim]{found.steps} steps; the scores miss the difference to an empty text by {missed}[/]")
+    if found.rows > 1:
+        say(f"[dim]The request made {found.rows} rows; this is row {found.row + 1}.[/]")
+
+
+def _asked(found: Explanation) -> str:
+    place = found.places[found.position] if found.position is not None else None
+    at = f" at {found.texts[place.field][place.start : place.end]!r}" if place else ""
+    return f"{found.target}{at}: {found.score:.3f}"
+
+
+def _largest(words: list[Word]) -> list[Word]:
+    return sorted(words, key=lambda word: -abs(word.score))[:SHOWN]
+
+
+def _style(score: float, most: float) -> str:
+    """Return a background: green speaks for the target, red against it; the stronger, the more."""
+    share = abs(score) / most if most else 0.0
+    if share < 0.05:
+        return ""
+    other = round(230 - 130 * share)
+    shade = f"{other},230,{other}" if score > 0 else f"240,{other},{other}"
+    return f"black on rgb({shade})"

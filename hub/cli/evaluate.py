@@ -173,7 +173,7 @@ def _print(found: _Found, out: Path | None) -> None:
     if found.comparison and found.against:
         figures.print_comparison(found.comparison, str(found.version.ref), str(found.against.ref))
     if found.unused:
-        say(f"{len(found.unused):,} rows cannot be used:")
+        say(f"{len(found.unused):,} row{'s' * (len(found.unused) > 1)} cannot be used:")
     for row in found.unused[:SHOWN]:
         say(f"  [dim]{escape(f'{row.source}:{row.line}: {row.reason}')}[/]")
     if out is not None:

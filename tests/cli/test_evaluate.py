@@ -1,0 +1,197 @@
+# ruff: noqa: TID253 - bounds torch's threads
+"""`hub evaluate` and the gate of `hub train --deploy` in this process, on a tiny base."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from typer.testing import CliRunner, Result
+
+from hub.bases.cache import Bases
+from hub.cli.main import app
+from hub.config import find_home
+from hub.errors import BadData, BadRecipe, BadRequest, HubError, NotFound
+from hub.store.store import Store
+
+RECIPE = """
+name: demo
+task: sentiment
+base: tiny
+data:
+  source: a.csv
+  eval_fraction: 0.3
+  columns: {text: review, label: stars}
+  labels: {rename: {"1": negative, "5": positive}}
+train: {batch_size: 8, learning_rate: 0.02, max_steps: 30, warmup: 0, patience: 0}
+evaluate: {int8: false, slices: [shop]}
+"""
+POOR = ("--set", "train.max_steps=1", "--set", "train.learning_rate=1e-9")
+THINGS = ("film", "book", "phone", "food", "plot", "actor", "song", "game", "car", "hotel")
+PLACES = ("paris", "london", "france", "city", "market")
+CELLS = [
+    (f"the {thing} of {place} is {word}", stars, place)
+    for thing in THINGS
+    for place in PLACES
+    for word, stars in (("good", 5), ("bad", 1))
+]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from hub.testing.tiny import tiny_encoder
+
+    return tiny_encoder(tmp_path_factory.mktemp("base") / "encoder").path
+
+
+@pytest.fixture
+def recipe(tmp_path: Path, tiny: Path) -> Path:
+    Bases(find_home()).pull(str(tiny), "tiny")
+    folder = tmp_path / "recipe"
+    folder.mkdir()
+    (folder / "recipe.yaml").write_text(RECIPE)
+    (folder / "a.csv").write_text("review,stars,shop\n" + "".join(f"{t},{s},{p}\n" for t, s, p in CELLS))
+    return folder
+
+
+@pytest.fixture
+def named(tmp_path: Path) -> Path:
+    """The rows as answers have them: the task's own columns and labels."""
+    path = tmp_path / "named.jsonl"
+    rows = [
+        {"text": text, "label": "positive" if stars == 5 else "negative", "shop": shop}
+        for text, stars, shop in CELLS
+    ]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def hub(*arguments: object) -> Result:
+    return CliRunner().invoke(app, list(map(str, arguments)))
+
+
+def told(*arguments: object) -> dict[str, Any]:
+    result = hub(*arguments, "--json")
+    assert result.exit_code == 0, result.output + repr(result.exception)
+    value: dict[str, Any] = json.loads(result.stdout)
+    return value
+
+
+def refused(kind: type[HubError], *arguments: object) -> str:
+    error = hub(*arguments).exception
+    assert isinstance(error, kind), error
+    return str(error)
+
+
+def test_a_version_is_measured_on_a_file_like_its_own_or_with_the_names_of_the_task(
+    recipe: Path, named: Path, tmp_path: Path
+) -> None:
+    trained = told("train", recipe)
+    assert {one["column"] for one in trained["evaluation"]["slices"]} <= {"length", "label", "shop"}
+    own = told("evaluate", "demo", "--data", recipe / "a.csv")
+    assert own["rows"] == 100
+    assert own["metrics"]["accuracy"] > 0.9
+    assert told("evaluate", "demo@1", "--data", named)["metrics"] == own["metrics"]
+    renamed = tmp_path / "renamed.csv"
+    renamed.write_text((recipe / "a.csv").read_text().replace("review,stars", "words,class"))
+    again = told("evaluate", "demo", "--data", renamed, "--columns", "text=words", "--columns", "label=class")
+    assert again["metrics"] == own["metrics"]
+
+
+def test_what_is_shown_and_written(recipe: Path, named: Path, tmp_path: Path) -> None:
+    told("train", recipe, "--set", "evaluate.folds=2")
+    with named.open("a") as file:
+        file.write('{"text": "", "label": "positive"}\n{"text": "the food is good", "label": "odd"}\n')
+    shown = hub("evaluate", "demo", "--data", named, "--slice", "shop", "-o", tmp_path / "out").stdout
+    assert "demo@1 on 101 rows" in shown
+    for word in ("95 %", "PRECISION", "Matthews", "paris", "tokens", "Calibration error", "Over 2 folds"):
+        assert word in shown, word
+    assert "1 row cannot be used" in shown
+    assert "named.jsonl:101: text is empty" in shown
+    written = json.loads((tmp_path / "out" / "evaluation.json").read_text())
+    assert "odd" in [mistake["texts"]["right"]["label"] for mistake in written["mistakes"]]
+    silent = told("evaluate", "demo", "--data", named)
+    assert silent["mistakes"][0]["texts"] is None
+    assert silent["metrics"] == written["metrics"]
+
+
+def test_two_versions_are_compared_on_the_same_rows(recipe: Path, named: Path) -> None:
+    told("train", recipe)
+    told("train", recipe, *POOR)
+    found = told("evaluate", "demo@1", "--data", named, "--against", "demo@2")
+    assert found["against"] == "demo@2"
+    assert found["comparison"]["rows"] == 100
+    assert found["comparison"]["paired"]["low"] > 0
+    assert found["comparison"]["p_better"] < 0.01
+    shown = hub("evaluate", "demo@2", "--data", named, "--against", "demo@1").stdout
+    assert "demo@2 is worse by more than chance explains (p < 0.001, McNemar p < 0.001)" in shown
+
+
+def test_what_cannot_be_measured_is_told(recipe: Path, named: Path, tmp_path: Path) -> None:
+    told("train", recipe, *POOR)
+    assert "There is: demo@1" in refused(NotFound, "evaluate", "demo@7", "--data", named)
+    assert "write FIELD=COLUMN" in refused(BadRequest, "evaluate", "demo", "--data", named, "--columns", "x")
+    assert "--slice nothing: no row has such a column" in refused(
+        BadRequest, "evaluate", "demo", "--data", named, "--slice", "nothing"
+    )
+    assert "has no column 'words'" in refused(
+        BadRecipe, "evaluate", "demo", "--data", recipe / "a.csv", "--columns", "text=words"
+    )
+    empty = tmp_path / "empty.jsonl"
+    empty.write_text('{"text": ""}\n')
+    assert "no row can be used: text is empty" in refused(BadData, "evaluate", "demo", "--data", empty)
+
+
+def test_the_gate_runs_the_live_version_on_the_same_rows(recipe: Path) -> None:
+    hub("train", recipe, "--deploy")
+    shown = hub("train", recipe, "--deploy", *POOR)
+    assert shown.exit_code == 1
+    assert "of demo@1 on the same 30 held-out rows, and fewer than 200 rows cannot tell" in " ".join(
+        shown.stdout.split()
+    )
+    gate = json.loads((find_home() / "runs" / "demo" / "gate.json").read_text())
+    assert (gate["version"], gate["live"], gate["passed"]) == ("demo@2", "demo@1", False)
+    assert gate["comparison"]["second"] > gate["comparison"]["first"]
+    unpaired = told("train", recipe, "--deploy", "--set", "deploy.paired=false", "--set", "train.seed=3")
+    assert "comparison" not in unpaired["deploy"]
+    assert "of demo@1" in unpaired["deploy"]["reason"]
+    moves = Store(find_home()).history("demo")
+    assert moves[-1].why == f"hub train: {unpaired['deploy']['reason']}"
+
+
+def test_a_live_version_with_other_labels_is_judged_by_its_record(recipe: Path) -> None:
+    hub("train", recipe, "--deploy")
+    other = ("--set", 'data.labels.rename={"1": negative, "5": neutral}')
+    moved = told("train", recipe, "--deploy", "--set", "deploy.max_drop=1", *other)["deploy"]
+    assert moved["passed"]
+    assert moved["reason"].endswith("demo@1 was not run on the same rows: it has other labels")
+
+
+def test_a_live_version_whose_base_is_gone_is_judged_by_its_record(recipe: Path, tmp_path: Path) -> None:
+    from hub.testing.tiny import tiny_encoder
+
+    hub("train", recipe, "--deploy")
+    Bases(find_home()).pull(str(tiny_encoder(tmp_path / "roberta", "roberta").path), "other")
+    shutil.rmtree(find_home() / "bases" / "tiny")
+    moved = told("train", recipe, "--deploy", "--set", "deploy.max_drop=1", "--set", "base=other")["deploy"]
+    assert moved["passed"]
+    assert "demo@1 was not run on the same rows: No base here has the fingerprint" in moved["reason"]
+
+
+def test_a_slice_that_no_row_has_is_refused_before_training(recipe: Path) -> None:
+    said = refused(BadRecipe, "train", recipe, "--set", "evaluate.slices=[shopp]")
+    assert "evaluate.slices: no held-out row has a column 'shopp'" in said
+    assert Store(find_home()).versions() == []

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from hub.cli.bars import Bars
-from hub.cli.output import JSON_FLAG, print_json, progress, say
+from hub.cli.output import JSON_FLAG, print_json, progress, say, table
 
 if TYPE_CHECKING:
     from hub.training.account import Account
+    from hub.training.inspect.look import Look
 
 __all__ = ["register"]
 
 Json = dict[str, Any]
 PREPARED = "prepared"
+SHOWN = 5  # places of one oddity
+MOST_LABELS = 20
 
 commands = typer.Typer(help="Data: look at it, and prepare it as training does.", no_args_is_help=True)
 
@@ -24,6 +28,77 @@ commands = typer.Typer(help="Data: look at it, and prepare it as training does."
 def register(app: typer.Typer) -> None:
     """Add the commands to `app`."""
     app.add_typer(commands, name="data")
+
+
+@commands.command()
+def inspect(
+    data: Annotated[str, typer.Argument(metavar="FILE", help="A file, a folder, or what a recipe may name.")],
+    task: Annotated[str | None, typer.Option(help="The task whose columns matter; none: a guess.")] = None,
+    as_json: Annotated[bool, JSON_FLAG] = False,
+    html: Annotated[
+        Path | None, typer.Option(metavar="OUT", help="Write a page with plots there as well.")
+    ] = None,
+) -> None:
+    """Show columns, lengths, labels, languages, duplicates and odd rows; texts are never quoted."""
+    from rich.markup import escape
+
+    found = _look(data, task, as_json)
+    if html is not None:
+        from hub.training.inspect.page import page
+
+        html.write_text(page(found), encoding="utf-8")
+    if as_json:
+        print_json(found.to_json())
+        return
+    _print_look(found)
+    if html is not None:
+        say(f"wrote {escape(str(html))}")
+
+
+def _look(data: str, task: str | None, quiet: bool) -> Look:
+    from hub.config import load_settings
+    from hub.registry.host import Registry
+    from hub.training.inspect.look import look
+    from hub.training.peek import peek
+
+    settings = load_settings()
+    loaded = Registry.of(settings).task(task).task if task else None
+    with progress(quiet) as bars:
+        show = Bars(bars)
+        found = peek(data, Path.cwd(), settings.home / "cache" / "packages", show)
+        return look(found, loaded, task or "", show)
+
+
+def _print_look(found: Look) -> None:
+    from rich.markup import escape
+
+    unread = f", and {found.unread:,} that cannot be read" if found.unread else ""
+    say(f"{escape(found.name)}: {found.rows:,} rows{unread}.")
+    quantiles = next((list(one.lengths) for one in found.columns if one.lengths), [])
+    headers = ["COLUMN", "USED AS", "FILLED", "DISTINCT", *(f"CHARS {name.upper()}" for name in quantiles)]
+    rows = [
+        [one.name, one.use, one.filled, one.distinct, *(one.lengths.get(name, "") for name in quantiles)]
+        for one in found.columns
+    ]
+    table(headers, rows)
+    for header, counts in (("LABEL", found.labels), ("LANGUAGE", found.languages)):
+        if counts:
+            say("")
+            total = sum(counts.values())
+            shown = list(counts.items())[:MOST_LABELS]
+            table([header, "ROWS", "SHARE"], [(name, n, f"{n / total:.1%}") for name, n in shown])
+            if len(counts) > MOST_LABELS:
+                say(f"and {len(counts) - MOST_LABELS} more")
+    if found.odd:
+        say("")
+        table(
+            ["ROWS TO LOOK AT", "ROWS", "LINES"],
+            [(what, len(places), _some(places)) for what, places in found.odd.items()],
+        )
+
+
+def _some(places: Sequence[str]) -> str:
+    return ", ".join(places[:SHOWN]) + (", ..." if len(places) > SHOWN else "")
 
 
 @commands.command()

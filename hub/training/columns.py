@@ -12,7 +12,7 @@ from hub.training.fields import LABELLED, Unusable, convert
 from hub.training.peek import Column, Peek
 from hub.training.recipe import LabelRules
 
-__all__ = ["is_label", "is_text", "match_columns"]
+__all__ = ["column_for", "is_text", "match_columns"]
 
 SAMPLE = 500  # rows whose values are looked at
 MOST_LABELS = 200
@@ -57,6 +57,14 @@ def match_columns(
     return {field.name: matched[field.name] for field in fields if field.name in matched}
 
 
+def column_for(field: Field, found: Peek) -> Column | None:
+    """Return the column that holds one field, by name or else by content; None: no column seems to."""
+    for known in ("name", "synonym"):
+        if (column := _named(field, found, {}, known)) is not None:
+            return column
+    return _best(field, found, {})
+
+
 def is_text(values: Sequence[Any]) -> bool:
     """Tell whether a column's values are texts rather than words, numbers or ids."""
     texts = [value for value in values if isinstance(value, str) and value.strip()]
@@ -64,7 +72,7 @@ def is_text(values: Sequence[Any]) -> bool:
     return bool(texts) and spaced >= 0.3 * len(texts) and len(texts) >= 0.5 * len(_some(values))
 
 
-def is_label(name: Column, values: Sequence[Any]) -> bool:
+def _is_label(name: Column, values: Sequence[Any]) -> bool:
     """Tell whether a column's values are a few short words or numbers that come again and again."""
     some = _some(values)
     if not some or not all(isinstance(value, str | int | bool) for value in some):
@@ -125,7 +133,7 @@ def _score(field: Field, column: Column, values: Sequence[Any]) -> float | None:
     if field.kind is FieldKind.TEXT:
         return sum(len(str(value)) for value in values) / len(values) if is_text(values) else None
     if field.kind is FieldKind.LABEL:
-        return -len(set(map(str, values))) if is_label(column, values) else None
+        return -len(set(map(str, values))) if _is_label(column, values) else None
     if field.kind is FieldKind.TAGS:
         words = [str(word) for value in values if not isinstance(value, str) for word in value]
         tags = sum(word == "O" or word[:2] in ("B-", "I-") for word in words)

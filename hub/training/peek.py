@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import itertools
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +62,11 @@ def peek(source: str, folder: Path, cache: Path, progress: Progress = silent) ->
             with open_source(place, folder, cache, progress) as file:
                 data = Data(source=(Part.model_validate({"from": source}),), **settings)
                 tables.append(_read(open_table(file.name, file.stream, data), progress))
-    read = [row for table in tables for row in table.rows]
+    read = [
+        replace(row, source=row.source or table.name) if len(tables) > 1 else row
+        for table in tables
+        for row in table.rows
+    ]
     good = tuple(row for row in read if isinstance(row, RawRow))
     unread = tuple(row for row in read if not isinstance(row, RawRow))
     if not good:

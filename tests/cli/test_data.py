@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -95,3 +96,18 @@ def test_what_was_prepared_can_be_prepared_again(recipe: Path, tmp_path: Path) -
     again.write_text("name: again\ntask: sentiment\ndata: {source: train.jsonl, eval: held_out.jsonl}\n")
     assert hub_data("prepare", again, "-o", tmp_path / "again").exit_code == 0
     assert read(tmp_path / "again/train.jsonl") == read(tmp_path / "out/train.jsonl")
+
+
+def test_rows_are_looked_at(recipe: Path, tmp_path: Path) -> None:
+    shown = hub_data("inspect", recipe / "a.csv", "--html", tmp_path / "look.html")
+    assert shown.exit_code == 0, shown.exception
+    assert "27 rows" in shown.stdout
+    assert re.search(r"HTML tags \(clean.html\) +1 +26", shown.stdout)
+    assert "<svg" in (tmp_path / "look.html").read_text()
+
+
+def test_a_look_is_printed_as_json(recipe: Path) -> None:
+    shown = hub_data("inspect", recipe / "a.csv", "--task", "sentiment", "--json")
+    found = json.loads(shown.stdout)
+    assert found["labels"] == {"positive": 15, "negative": 12}
+    assert found["odd"]["the same as an earlier row"] == {"rows": 1, "places": ["27"]}

@@ -1,0 +1,1 @@
+"""A look at rows before they are trained on."""

@@ -1,0 +1,83 @@
+"""A look at data as one HTML page that needs no other file."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hub.training.inspect.look import Look
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["page"]
+
+BARS = 20
+BINS = 40
+SHOWN = 20  # places of one oddity
+_TEMPLATES = Path(__file__).parent / "templates"
+
+
+def page(look: Look) -> str:
+    """Return the page; it has names of columns and labels, and no text of a row."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+    from markupsafe import Markup
+
+    rooms = Environment(loader=FileSystemLoader(_TEMPLATES), autoescape=True, undefined=StrictUndefined)
+    plots = {f"Characters of {name}": _histogram(name, lengths) for name, lengths in look.characters.items()}
+    plots |= {name: _bars(name, counts) for name, counts in _counted(look).items() if counts}
+    return rooms.get_template("inspect.html").render(
+        look=look,
+        plots={title: Markup(svg) for title, svg in plots.items()},
+        bars=BARS,
+        shown=SHOWN,
+    )
+
+
+def _counted(look: Look) -> dict[str, Mapping[str, int]]:
+    return {"Labels": look.labels, "Languages": look.languages}
+
+
+def _histogram(name: str, lengths: Sequence[int]) -> str:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6, 2.4), layout="constrained")
+    axes = figure.subplots()
+    axes.hist(lengths, bins=BINS, color="#3b6ea5")
+    axes.set_xlabel("characters")
+    axes.set_ylabel("rows")
+    return _svg(figure, f"lengths-{name}")
+
+
+def _bars(name: str, counts: Mapping[str, int]) -> str:
+    from matplotlib.figure import Figure
+
+    top = list(counts.items())[:BARS][::-1]
+    figure = Figure(figsize=(6, 0.8 + 0.24 * len(top)), layout="constrained")
+    axes = figure.subplots()
+    axes.barh(range(len(top)), [count for _, count in top], color="#3b6ea5")
+    axes.set_yticks(range(len(top)), [_plain(label) for label, _ in top], parse_math=False)
+    axes.set_xlabel("rows")
+    return _svg(figure, f"bars-{name}")
+
+
+def _plain(label: str) -> str:
+    """Return what can be drawn of a label."""
+    shown = "".join(char if char.isprintable() else " " for char in label)
+    return shown if len(shown) <= 40 else f"{shown[:39]}…"
+
+
+def _svg(figure: Figure, salt: str) -> str:
+    """Return a figure as an SVG element, the same each time; `salt` keeps its ids apart from others'."""
+    from matplotlib import rc_context
+
+    stream = io.StringIO()
+    with rc_context({"svg.hashsalt": salt, "svg.fonttype": "none"}), warnings.catch_warnings():
+        # The browser has the letters that the font by which the layout is made lacks.
+        warnings.filterwarnings("ignore", "Glyph", UserWarning)
+        figure.savefig(stream, format="svg", metadata={"Date": None, "Creator": None})
+    text = stream.getvalue()
+    return text[text.index("<svg") :]

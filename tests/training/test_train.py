@@ -387,7 +387,7 @@ train: {epochs: 2, batch_size: 4, learning_rate: 0.01, patience: 0}
 """
     result = run(make_recipe(text, a_tsv=rows))
     assert result.version.manifest.serving.head == "generate"
-    assert set(result.outcome.metrics) == {"bleu", "chrf"}
+    assert set(result.outcome.metrics) == {"bleu", "chrf", "rouge_1", "rouge_2", "rouge_l"}
     assert result.outcome.baseline == {}
 
 

@@ -269,9 +269,10 @@ def said(text):
 def test_a_perfect_translation_scores_one_and_another_text_zero():
     references = [{"target": "Deux chiens jouent dans la neige."}, {"target": "Un homme lit un livre."}]
     right = TASK.metrics([said(item["target"]) for item in references], references)
-    assert right == {"bleu": pytest.approx(1.0), "chrf": pytest.approx(1.0)}
+    assert set(right) == {"bleu", "chrf", "rouge_1", "rouge_2", "rouge_l"}
+    assert all(value == pytest.approx(1.0) for value in right.values())
     wrong = TASK.metrics([said("XYZ"), said("QQQ")], references)
-    assert wrong == {"bleu": pytest.approx(0.0), "chrf": pytest.approx(0.0)}
+    assert all(value == pytest.approx(0.0) for value in wrong.values())
 
 
 def test_bleu_is_that_of_the_paper():
@@ -279,3 +280,13 @@ def test_bleu_is_that_of_the_paper():
     figures = TASK.metrics([said("a b c d e f x")], [{"target": "a b c d e f g"}])
     assert figures["bleu"] == pytest.approx((6 / 7 * 5 / 6 * 4 / 5 * 3 / 4) ** 0.25)
     assert TASK.metric in figures
+
+
+def test_rouge_is_that_of_the_paper_in_any_script():
+    # All words are there, no pair of neighbours is, and three stand in the same order.
+    figures = TASK.metrics([said("Été à nouveau là")], [{"target": "été nouveau à là"}])
+    assert figures["rouge_1"] == pytest.approx(1.0)
+    assert figures["rouge_2"] == pytest.approx(0.0)
+    assert figures["rouge_l"] == pytest.approx(0.75)
+    halves = TASK.metrics([said("a b"), said("x y")], [{"target": "a b"}, {"target": "z z"}])
+    assert halves["rouge_l"] == pytest.approx(0.5)

@@ -8,6 +8,7 @@ from typing import ClassVar
 from pydantic import ValidationError
 
 from grafthub_translation.languages import choose_pair
+from grafthub_translation.metrics import overlap
 from grafthub_translation.models import TranslationOptions, TranslationRequest, TranslationResponse
 from grafthub_translation.prompt import prompt_ids, target_ids
 from hub.api import (
@@ -87,19 +88,9 @@ class TranslationTask(Task[TranslationRequest, TranslationResponse]):
     def metrics(
         self, predictions: Sequence[TranslationResponse], references: Sequence[Example]
     ) -> dict[str, float]:
-        """Return corpus BLEU (tokenizer 13a) and chrF by sacrebleu, from 0 to 1.
-
-        Papineni et al. 2002, https://aclanthology.org/P02-1040; Popović 2015,
-        https://aclanthology.org/W15-3049.
-        """
-        from sacrebleu.metrics import BLEU, CHRF
-
+        """Return corpus BLEU and chrF, and the mean F of ROUGE, from 0 to 1."""
         said = [answer.translation for answer in predictions]
-        right = [[example["target"] for example in references]]
-        return {
-            "bleu": BLEU(tokenize="13a").corpus_score(said, right).score / 100,
-            "chrf": CHRF().corpus_score(said, right).score / 100,
-        }
+        return overlap(said, [example["target"] for example in references])
 
 
 def _prompt(

@@ -1,0 +1,61 @@
+"""How much of a translation is in the right one: BLEU, chrF and ROUGE, from 0 to 1.
+
+BLEU: Papineni et al. 2002, https://aclanthology.org/P02-1040; chrF: Popović 2015,
+https://aclanthology.org/W15-3049; ROUGE: Lin 2004, https://aclanthology.org/W04-1013.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache, lru_cache
+from typing import Any
+
+__all__ = ["overlap"]
+
+_ROUGE = {"rouge1": "rouge_1", "rouge2": "rouge_2", "rougeL": "rouge_l"}
+
+
+def overlap(said: Sequence[str], right: Sequence[str]) -> dict[str, float]:
+    """Return corpus BLEU and chrF by sacrebleu, and the means of ROUGE-1, -2 and -L by rouge-score.
+
+    Words are those of the tokenizer 13a, in lower case for ROUGE: rouge-score's own knows ASCII alone.
+    """
+    from sacrebleu.metrics import BLEU, CHRF
+
+    pairs = [_rouge(one, other) for one, other in zip(said, right, strict=True)]
+    return {
+        "bleu": BLEU(tokenize="13a").corpus_score(said, [right]).score / 100,
+        "chrf": CHRF().corpus_score(said, [right]).score / 100,
+        **{
+            name: sum(pair[place] for pair in pairs) / max(1, len(pairs))
+            for place, name in enumerate(_ROUGE.values())
+        },
+    }
+
+
+@lru_cache(maxsize=20_000)  # intervals ask for the same pairs many times
+def _rouge(said: str, right: str) -> tuple[float, ...]:
+    scores = _scorer().score(right, said)
+    return tuple(float(scores[name].fmeasure) for name in _ROUGE)
+
+
+@cache
+def _scorer() -> Any:
+    from rouge_score.rouge_scorer import RougeScorer
+
+    return RougeScorer(list(_ROUGE), tokenizer=_Words())
+
+
+class _Words:
+    """What rouge-score asks for words."""
+
+    def tokenize(self, text: str) -> list[str]:
+        words: list[str] = _tokenizer()(text.lower()).split()
+        return words
+
+
+@cache
+def _tokenizer() -> Any:
+    from sacrebleu.tokenizers.tokenizer_13a import Tokenizer13a
+
+    return Tokenizer13a()

@@ -187,6 +187,7 @@ def _summary(result: TrainResult) -> Json:
             "rejected": len(result.rejected),
         },
         "account": data.account.to_json(),
+        "augmented": dict(result.outcome.augmented),
         "rejected_file": str(result.rejected_file),
     }
 
@@ -243,6 +244,10 @@ def _print_rows(result: TrainResult) -> None:
     say(f"Rows: {', '.join(part for part in parts if not part.startswith('0 '))}.")
     for line in account.lines():
         say(f"  {escape(line)}.")
+    if counts := dict(result.outcome.augmented):
+        dropped = counts.pop("dropped", 0)
+        said = ", ".join(f"{name} {count:,}" for name, count in counts.items())
+        say(f"  Changed copies: {said or 'none'}; {dropped:,} dropped.")
     for row in result.rejected[:SHOWN]:
         say(f"  [dim]{escape(f'{row.source}:{row.line}: {row.reason}')}[/]")
     if len(result.rejected) > SHOWN:

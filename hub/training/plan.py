@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -57,9 +58,12 @@ class Plan:
         parts = (recipe, self.dataset.sha256, self.serving.model_dump(mode="json"))
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
-    def data_ref(self, rejected: int) -> DataRef:
+    def data_ref(self, rejected: int, augmented: Mapping[str, int]) -> DataRef:
         """Describe the data for the manifest."""
         data, dataset = self.recipe.data, self.dataset
+        account = replace(dataset.account, rejected=rejected).to_json()
+        if augmented:
+            account["augmented"] = dict(augmented)
         return DataRef(
             source=", ".join(part.source for part in data.source),
             sha256=dataset.sha256,
@@ -67,7 +71,7 @@ class Plan:
             eval_rows=len(dataset.held_out),
             rejected_rows=rejected,
             licence=data.licence,
-            account=replace(dataset.account, rejected=rejected).to_json(),
+            account=account,
         )
 
 

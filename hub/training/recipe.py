@@ -13,6 +13,7 @@ from hub.errors import BadRecipe, HubError
 from hub.names import check_name
 from hub.training.presets import with_preset
 from hub.training.recipe_errors import Origin, explain
+from hub.training.sections.augment import Augment
 from hub.training.sections.data import Bin, Data, LabelRules, Part
 from hub.training.sections.evaluate import Deploy, Evaluate
 from hub.training.sections.method import RATES, Method
@@ -20,6 +21,7 @@ from hub.training.sections.train import Train
 from hub.training.yaml_file import Document, parse_scalar, read_yaml
 
 __all__ = [
+    "Augment",
     "Bin",
     "Data",
     "Deploy",
@@ -48,6 +50,7 @@ class Recipe(Model):
     task: str = Field(description="A task of `hub plugins list`.")
     base: str = Field("minilm", description="A base of `hub base list`, or a source `hub base pull` takes.")
     data: Data = Field(description="Where the rows come from; a plain path is short for `source`.")
+    augment: Augment = Field(Augment(), description="Changed copies of training rows.")
     options: dict[str, Any] = Field({}, description="The task's own options; see the plugin's README.")
     max_length: int | None = Field(None, ge=8, description="Tokens of one row; none: the task's default.")
     method: Method = Field(Method(), description="What is trained on the frozen base.")

@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from transformers import set_seed
 
 from hub.api import Features, HeadKind, Row, Tokenizer
 from hub.errors import BadAdapter, BadData, Conflict
+from hub.training.augment.rows import augment
 from hub.training.balance import class_weights
 from hub.training.calibrate import Temperature, calibrate
 from hub.training.dataset import Refused
@@ -53,7 +54,7 @@ class Outcome:
     """What a run measured; the PEFT folder lies in `work/adapter`.
 
     `scored` has what the stored adapter answers to the rows of `held_out`, `sample` some of them.
-    `temperature` is None for heads without labels.
+    `temperature` is None for heads without labels. `augmented` counts changed copies of training rows.
     """
 
     metrics: Mapping[str, float]
@@ -64,6 +65,7 @@ class Outcome:
     held_out: Evaluator
     scored: Scored
     temperature: Temperature | None
+    augmented: Mapping[str, int] = field(default_factory=dict)
 
 
 def run(plan: Plan, refused: Refused, work: Path, progress: Progress, resume: bool) -> Outcome:
@@ -77,8 +79,7 @@ def run(plan: Plan, refused: Refused, work: Path, progress: Progress, resume: bo
     """
     tokenizer = load_tokenizer(plan.base)
     before = len(refused.rows)
-    features, rejected = make_features(plan.loaded, tokenizer, plan.info, plan.dataset.train, progress)
-    refused.add(rejected)
+    features, augmented = _training_rows(plan, tokenizer, refused, progress)
     validation = _evaluator(plan, tokenizer, plan.dataset.validation, refused)
     held_out = _evaluator(plan, tokenizer, plan.dataset.held_out, refused)
     _check_slices(plan)
@@ -117,7 +118,22 @@ def run(plan: Plan, refused: Refused, work: Path, progress: Progress, resume: bo
         held_out=held_out,
         scored=scored,
         temperature=temperature,
+        augmented=augmented,
     )
+
+
+def _training_rows(
+    plan: Plan, tokenizer: Tokenizer, refused: Refused, progress: Progress
+) -> tuple[list[Features], dict[str, int]]:
+    """Return what is trained on, with changed copies, and how many copies there are by change."""
+    dataset = plan.dataset
+    features, rejected = make_features(plan.loaded, tokenizer, plan.info, dataset.train, progress)
+    refused.add(rejected)
+    unusable = {(row.source, row.line) for row in rejected}
+    good = [item for item in dataset.train if (item.source, item.line) not in unusable]
+    copies = augment(plan.recipe, plan.loaded.task, good, (*dataset.validation, *dataset.held_out))
+    more, worse = make_features(plan.loaded, tokenizer, plan.info, copies.items, progress)
+    return features + more, copies.counts | ({"unusable": len(worse)} if worse else {})
 
 
 def _evaluator(plan: Plan, tokenizer: Tokenizer, items: Sequence[Item], refused: Refused) -> Evaluator | None:

@@ -118,7 +118,7 @@ def train(  # noqa: PLR0913 - a run needs all of the hub
             metric=plan.loaded.task.metric,
             metrics_cv=across,
             **recorded(evaluation),
-            data=plan.data_ref(len(refused.rows)),
+            data=plan.data_ref(len(refused.rows), outcome.augmented),
             recipe=recipe.resolved(),
             libraries={name: version_of(name) for name in _LIBRARIES},
             train_seconds=round(seconds, 1),

@@ -118,6 +118,18 @@ def test_a_file_becomes_a_version_whose_metrics_are_those_of_the_stored_weights(
     assert len(answers) == 24
 
 
+def test_changed_copies_are_trained_on_and_counted(make_recipe: RecipeMaker, run: Trainer) -> None:
+    text = SENTIMENT + "augment: {copies: 2}\n"
+    result = run(make_recipe(text, "train.epochs=1", a_csv=REVIEWS))
+    data = result.version.manifest.data
+    assert data is not None
+    counts = data.account["augmented"]
+    assert set(counts) == {"delete", "dropped", "swap"}
+    assert sum(counts.values()) == 2 * data.train_rows == 192
+    steps = -(-(data.train_rows + counts["delete"] + counts["swap"]) // 8)
+    assert result.outcome.fitted.steps == steps
+
+
 def test_nothing_of_a_finished_run_is_left_but_the_account_of_its_rows(
     make_recipe: RecipeMaker, run: Trainer, tmp_path: Path
 ) -> None:

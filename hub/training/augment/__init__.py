@@ -1,0 +1,1 @@
+"""Changed copies of training rows: words left out, swapped, or put in other words."""

@@ -47,10 +47,11 @@ def match_columns(
             if field.name not in matched and (column := _named(field, found, matched, known)) is not None:
                 matched[field.name] = column
     labelled = [field for field in fields if field.kind in LABELLED]
-    for field in fields:
-        if field.name in matched or not field.required:
-            continue
-        matched[field.name] = _held(field, found, matched, task)
+    missing = [field for field in fields if field.required and field.name not in matched]
+    several = sum(field.kind is FieldKind.TEXT for field in missing) > 1
+    for field in missing:
+        in_order = several and field.kind is FieldKind.TEXT
+        matched[field.name] = _held(field, found, matched, task, in_order)
     if labelled and not any(field.name in matched for field in labelled):
         best = next((field for field in labelled if _best(field, found, matched) is not None), labelled[0])
         matched[best.name] = _held(best, found, matched, task)
@@ -104,8 +105,10 @@ def _named(field: Field, found: Peek, matched: Mapping[str, Column], by: str) ->
     )
 
 
-def _held(field: Field, found: Peek, matched: Mapping[str, Column], task: str) -> Column:
-    column = _best(field, found, matched)
+def _held(
+    field: Field, found: Peek, matched: Mapping[str, Column], task: str, in_order: bool = False
+) -> Column:
+    column = _best(field, found, matched, in_order)
     if column is None:
         taken = ", ".join(f"{name}={column}" for name, column in matched.items())
         known = f" (found: {taken})" if taken else ""
@@ -116,8 +119,11 @@ def _held(field: Field, found: Peek, matched: Mapping[str, Column], task: str) -
     return column
 
 
-def _best(field: Field, found: Peek, matched: Mapping[str, Column]) -> Column | None:
-    """Return the free column that holds what the field needs best, by content alone."""
+def _best(field: Field, found: Peek, matched: Mapping[str, Column], in_order: bool = False) -> Column | None:
+    """Return the free column that holds what the field needs best, by content alone.
+
+    `in_order` takes the first that will do: content does not tell a text from its translation.
+    """
     scores = {}
     for column in found.columns:
         values = _values(found, column)
@@ -125,6 +131,8 @@ def _best(field: Field, found: Peek, matched: Mapping[str, Column]) -> Column | 
             score = _score(field, column, values)
             if score is not None:
                 scores[column] = score
+    if in_order:
+        return next(iter(scores), None)
     return max(scores, key=lambda column: scores[column], default=None)
 
 

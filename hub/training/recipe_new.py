@@ -24,7 +24,7 @@ from hub.training.peek import Column, peek
 from hub.training.progress import Progress, silent
 from hub.training.recipe import RECIPE_FILE, Data, Recipe
 
-__all__ = ["New", "new_recipe"]
+__all__ = ["New", "as_yaml", "new_recipe"]
 
 SHOWN = 12  # labels in a comment
 UNEVEN = 5.0  # times as many rows of the commonest label as of the rarest
@@ -137,9 +137,9 @@ def _text(
     lines = [
         "# Made by `hub recipe new`; change what you like, and run it with `hub train` and this folder.",
         "# Every key is explained in docs/recipes.md; `hub recipe schema` lets an editor check them.",
-        f"name: {_yaml(recipe.name)}",
-        f"task: {_yaml(recipe.task)}",
-        f"base: {_yaml(recipe.base)}  # fetched on first use; `hub base list` shows which are here",
+        f"name: {as_yaml(recipe.name)}",
+        f"task: {as_yaml(recipe.task)}",
+        f"base: {as_yaml(recipe.base)}  # fetched on first use; `hub base list` shows which are here",
         "summary: ''  # one sentence for people",
         f"{limit}  # {why}",
         *_section("options", recipe.options),
@@ -161,10 +161,10 @@ def _data(data: Data, source: str, dataset: Dataset, labels: Counter[str]) -> li
         "data:",
         f"  # {account.read:,} rows were read, {account.rejected:,} of them cannot be used.",
         *(f"  # {line}." for line in account.lines()),
-        f"  source: {_yaml(source)}",
-        *(f"  {key}: {_yaml(value)}" for key, value in settings.items()),
+        f"  source: {as_yaml(source)}",
+        *(f"  {key}: {as_yaml(value)}" for key, value in settings.items()),
         "  columns:  # what the task calls it: what the data calls it",
-        *(f"    {name}: {_yaml(column)}" for name, column in data.columns.items()),
+        *(f"    {name}: {as_yaml(column)}" for name, column in data.columns.items()),
         "  eval_fraction: 0.1  # share of the rows held out to measure on; or name a file: `eval: test.csv`",
     ]
     if account.duplicates:
@@ -181,7 +181,7 @@ def _data(data: Data, source: str, dataset: Dataset, labels: Counter[str]) -> li
 
 
 def _counts(labels: Counter[str]) -> str:
-    shown = ", ".join(f"{_yaml(label)} {count:,}" for label, count in labels.most_common(SHOWN))
+    shown = ", ".join(f"{as_yaml(label)} {count:,}" for label, count in labels.most_common(SHOWN))
     return f"{shown}, and {len(labels) - SHOWN} more" if len(labels) > SHOWN else shown
 
 
@@ -192,11 +192,13 @@ def _balance(labels: Counter[str]) -> list[str]:
 
 
 def _section(name: str, values: Mapping[str, Any]) -> list[str]:
-    return [f"{name}:", *(f"  {key}: {_yaml(value)}" for key, value in values.items())] if values else []
+    return [f"{name}:", *(f"  {key}: {as_yaml(value)}" for key, value in values.items())] if values else []
 
 
-def _yaml(value: Any) -> str:
+def as_yaml(value: Any) -> str:
     """Return a scalar as YAML reads it back, on one line."""
     if isinstance(value, str) and _PLAIN.fullmatch(value) and value.lower() not in _YAML_WORDS:
         return value
-    return json.dumps(value, ensure_ascii=True)
+    written = json.dumps(value, ensure_ascii=False)
+    # JSON writes letters beyond U+FFFF as two escapes, which YAML does not put together.
+    return "".join(char if char.isprintable() else f"\\U{ord(char):08x}" for char in written)

@@ -6,6 +6,9 @@ import json
 from pathlib import Path
 
 import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 from typer.testing import CliRunner, Result
 
 from hub.bases.cache import Bases
@@ -14,6 +17,7 @@ from hub.config import find_home
 from hub.errors import HubError
 from hub.testing.tiny import tiny_encoder
 from hub.training.recipe import load_recipe
+from hub.training.recipe_new import as_yaml
 from hub.training.recipe_schema import recipe_schema
 
 
@@ -143,3 +147,18 @@ def test_rare_labels_weigh_more(workplace: Path) -> None:
     (workplace / "uneven.jsonl").write_text(rows(*lines))
     assert hub_recipe("new", "classification", "uneven.jsonl", "-o", "uneven").exit_code == 0
     assert load_recipe(workplace / "uneven").train.balance == "weights"
+
+
+def test_translations_are_taken_in_the_order_of_their_columns(workplace: Path) -> None:
+    lines = [f"dog {n} is here\tle chien de la ville {n} est ici" for n in range(20)]
+    (workplace / "pairs.tsv").write_text(rows("en\tfr", *lines))
+    assert hub_recipe("new", "translation", "pairs.tsv", "-o", "pairs").exit_code == 0
+    recipe = load_recipe(workplace / "pairs")
+    assert recipe.data.columns == {"source": "en", "target": "fr"}
+    assert recipe.options == {"source_language": "en", "target_language": "fr"}
+    assert recipe.base == "smollm2-135m"
+
+
+@given(st.text())
+def test_any_scalar_is_read_back_as_it_was_written(text: str) -> None:
+    assert yaml.safe_load(f"key: {as_yaml(text)}  # a comment") == {"key": text}

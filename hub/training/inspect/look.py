@@ -147,7 +147,7 @@ def _item(row: RawRow, columns: Sequence[tuple[Field, Column]], rules: LabelRule
         else:
             if example[field.name] is None and field.kind in LABELLED:
                 wrong.append("no label")
-    asked = {field.name: example[field.name] for field, _ in columns if field.kind not in LABELLED}
+    asked = {field.name: example[field.name] for field, _ in columns if field.kind in _TEXTS}
     return Item(example, json.dumps(asked), row.source, row.line), wrong
 
 

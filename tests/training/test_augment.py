@@ -89,6 +89,13 @@ def test_synonyms_are_single_words_of_the_most_usual_sense(tmp_path: Path) -> No
     assert words.synonyms("unknown") == []
 
 
+def test_a_word_of_two_parts_of_speech_has_no_synonyms(tmp_path: Path) -> None:
+    folder = wordnet(tmp_path / "dict")
+    index = (folder / "index.adj").read_text()
+    (folder / "index.adv").write_text(index)
+    assert WordNet.open(folder).synonyms("cheap") == []
+
+
 def test_without_wordnet_the_error_says_how_to_get_it(tmp_path: Path) -> None:
     with pytest.raises(NotFound, match="apt install wordnet-base"):
         WordNet.open(tmp_path)

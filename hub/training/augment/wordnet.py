@@ -14,10 +14,13 @@ _PARTS = ("noun", "verb", "adj", "adv")
 
 @dataclass(frozen=True, slots=True)
 class WordNet:
-    """The most usual sense of each word: how often texts use it so, and its synset's file and offset."""
+    """The most usual sense of each word in each part of speech that it has.
+
+    A sense is the number of the part's senses that tagged texts use, and the synset's file and offset.
+    """
 
     folder: Path
-    senses: dict[str, tuple[int, str, int]]
+    senses: dict[str, list[tuple[int, str, int]]]
 
     @classmethod
     def open(cls, folder: Path) -> WordNet:
@@ -27,7 +30,7 @@ class WordNet:
             NotFound: they are not there; the message says how to get them.
             BadData: they are not of their format.
         """
-        senses: dict[str, tuple[int, str, int]] = {}
+        senses: dict[str, list[tuple[int, str, int]]] = {}
         for part in _PARTS:
             if not all((folder / f"{kind}.{part}").is_file() for kind in ("index", "data")):
                 raise NotFound(
@@ -41,11 +44,15 @@ class WordNet:
         return cls(folder, senses)
 
     def synonyms(self, word: str) -> list[str]:
-        """Return single words with the most usual sense of `word`, which is lower case and uninflected."""
-        sense = self.senses.get(word)
-        if sense is None:
+        """Return single words with the most usual sense of `word`, which is lower case and uninflected.
+
+        A word that texts use as more than one part of speech has none: which one it is cannot be told.
+        """
+        senses = self.senses.get(word, [])
+        known = [sense for sense in senses if sense[0]] or senses
+        if len(known) != 1:
             return []
-        _, part, offset = sense
+        [(_, part, offset)] = known
         with (self.folder / f"data.{part}").open("rb") as file:
             file.seek(offset)
             cells = file.readline().decode("ascii", "replace").split()
@@ -55,7 +62,7 @@ class WordNet:
         return [each for each in plain if each.isalpha() and each.lower() != word]
 
 
-def _read_index(folder: Path, part: str, senses: dict[str, tuple[int, str, int]]) -> None:
+def _read_index(folder: Path, part: str, senses: dict[str, list[tuple[int, str, int]]]) -> None:
     with (folder / f"index.{part}").open(encoding="ascii", errors="replace") as lines:
         for line in lines:
             if line.startswith(" "):  # the licence
@@ -64,5 +71,4 @@ def _read_index(folder: Path, part: str, senses: dict[str, tuple[int, str, int]]
             # lemma part synsets pointers [symbol] senses used offset [offset]
             pointers = int(cells[3])
             used, offset = int(cells[5 + pointers]), int(cells[6 + pointers])
-            if cells[0] not in senses or used > senses[cells[0]][0]:
-                senses[cells[0]] = (used, part, offset)
+            senses.setdefault(cells[0], []).append((used, part, offset))

@@ -185,6 +185,33 @@ def test_a_full_queue_refuses_and_then_accepts_again(engine, start) -> None:
     assert said(batcher.run([row(5)])) == [[1, 5]]
 
 
+def test_what_goes_first_runs_alone_before_all_that_waits(engine, start, until) -> None:
+    batcher = start(queued_rows=2)
+    engine.gate.clear()
+    jobs = [batcher.submit([row(0)], lambda: None, None)]
+    engine.entered.wait()
+    jobs += [batcher.submit([row(number)], lambda: None, None) for number in (1, 2)]
+    answers: list[list[list[float]]] = []
+    probe = threading.Thread(target=lambda: answers.append(said(batcher.run([row(8), row(9)], first=True))))
+    probe.start()
+    assert until(lambda: batcher.waiting == 4)  # although two are the most
+    engine.gate.set()
+    probe.join(10)
+    assert answers == [[[1, 8], [1, 9]]]
+    assert until(lambda: len(engine.forwards) == 3)
+    assert [[one.row.input_ids for one in forward] for forward in engine.forwards] == [
+        [[0]],
+        [[8], [9]],
+        [[1], [2]],
+    ]
+
+
+def test_what_goes_first_and_is_longer_than_a_forward_takes_several(engine, start) -> None:
+    rows = [row(number) for number in range(5)]
+    assert said(start(batch_rows=2).run(rows, first=True)) == [[1, number] for number in range(5)]
+    assert [len(forward) for forward in engine.forwards] == [2, 2, 1]
+
+
 def test_a_cancelled_callers_waiting_rows_never_run(engine, start) -> None:
     heard: list[Job] = []
     batcher = start(deliver=heard.extend)

@@ -18,7 +18,18 @@ from benchmarks.hot_swap.wire import BROKEN, Connection, Reply, request
 __all__ = ["KINDS", "Move", "Mover"]
 
 KINDS = ("deploy", "reimport", "rollback", "delete", "create")
-WEIGHTS = {"deploy": 30, "reimport": 30, "rollback": 30, "delete": 5}  # what was deleted is created again
+TURNS = (
+    "reimport",
+    "rollback",
+    "reimport",
+    "deploy",
+    "rollback",
+    "reimport",
+    "delete",
+    "deploy",
+    "rollback",
+    "deploy",
+)
 STORED = 0.4  # versions stored for each move: those re-imported and created
 AWAY_S = 0.5  # how long a deleted deployment stays away, at least
 AT_ONCE = 2  # moves under way, of different deployments

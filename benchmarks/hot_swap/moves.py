@@ -8,6 +8,7 @@ import random
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +75,7 @@ class Mover:
         self._home, self._importer, self._timeline = home, importer, timeline
         self._port, self._key, self._rate = port, key, rate
         self._chance = random.Random(1)
+        self._turns = cycle(TURNS)
         self._tenants = [_Tenant(name, adapters) for name, adapters in home.adapters.items()]
 
     @staticmethod
@@ -119,24 +121,20 @@ class Mover:
                 await self._move("create", tenant, free)
 
     def _next(self) -> tuple[str, _Tenant] | None:
-        """Draw a kind of move, and a deployment that it is possible for."""
+        """Choose the kind of move whose turn it is, and draw a deployment that it is possible for."""
         idle = [tenant for tenant in self._tenants if not tenant.busy]
         long_ago = time.perf_counter() - AWAY_S
         if away := [tenant for tenant in idle if tenant.stable is None and tenant.moved_at < long_ago]:
             return "create", away[0]
         there = [tenant for tenant in idle if tenant.stable]
-        (kind,) = self._chance.choices(list(WEIGHTS), list(WEIGHTS.values()))
+        there.sort(key=lambda tenant: tenant.moved_at)
+        kind, possible = next(self._turns), there
         if kind == "deploy":
             possible = [tenant for tenant in there if tenant.spare()]
         elif kind == "rollback":
-            possible = [tenant for tenant in there if tenant.previous]
-            possible = sorted(possible, key=lambda tenant: tenant.moved_at)[
-                -1:
-            ]  # what was just put live is bad
-        else:
-            possible = there
+            possible = [tenant for tenant in there if tenant.previous][-1:]  # what was just put live
         if not possible:
-            kind, possible = "reimport", there
+            kind, possible = "reimport", there[-1:]  # so that a deploy is soon possible
         return (kind, self._chance.choice(possible)) if possible else None
 
     async def _move(self, kind: str, tenant: _Tenant, free: asyncio.Semaphore) -> None:

@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 def test_swaps_fail_no_request_and_give_no_wrong_answer(engine: str, tmp_path: Path) -> None:
     plan = Plan(
         short_texts(random.Random(0), 6),
-        seconds=6,
+        seconds=4,
         period_s=2,
         clients=8,
         deployments=12,

@@ -69,8 +69,6 @@ def main() -> None:
     """Run the command line; an expected error is one line and exit status 1."""
     # Threads of torch that wait by spinning slow training several times over once anything else runs.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    if os.environ.get("GOMP_TEST"):
-        os.environ["GOMP_SPINCOUNT"] = os.environ["GOMP_TEST"]
     try:
         app()
     except HubError as error:

@@ -263,6 +263,7 @@ def _row(version: Version, live: dict[str, list[str]]) -> tuple[object, ...]:
 
 
 def _facts(version: Version, live: dict[str, list[str]]) -> list[tuple[str, str]]:
+    from hub.cli.figures import measured_facts
     from hub.cli.int8_gate import describe_int8
 
     manifest, serving = version.manifest, version.manifest.serving
@@ -279,7 +280,7 @@ def _facts(version: Version, live: dict[str, list[str]]) -> list[tuple[str, str]
         ("labels", ", ".join(serving.labels)),
         ("served from", "a merged copy of the base" if serving.merged else "a slot"),
         ("options", json.dumps(serving.settings) if serving.settings else ""),
-        ("metrics", ", ".join(f"{name} {value:.4f}" for name, value in manifest.metrics.items())),
+        *measured_facts(manifest),
         ("int8", describe_int8(manifest)),
         ("data", f"{data.source} ({rows})" if data else ""),
         ("licence", data.licence if data else ""),

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 from hub.cli.output import say, table
 
 if TYPE_CHECKING:
-    from hub.store.manifest import Spread
+    from hub.store.manifest import Manifest, Spread
     from hub.training.measure.comparison import Comparison
     from hub.training.measure.evaluation import Evaluation
     from hub.training.measure.intervals import Interval
 
 __all__ = [
+    "measured_facts",
     "print_calibration",
     "print_comparison",
     "print_folds",
@@ -22,6 +23,21 @@ __all__ = [
     "print_metrics",
     "print_slices",
 ]
+
+
+def measured_facts(manifest: Manifest) -> list[tuple[str, str]]:
+    """Return what a manifest has of its evaluation, by name; "" where it has nothing."""
+    spreads, found = manifest.metrics_cv, manifest.calibration
+    calibration = ""
+    if found is not None:
+        done = f"no temperature: {found.reason}" if found.reason else f"temperature {found.temperature:.3f}"
+        calibration = f"error {found.ece_after:.4f}, {done}"
+    return [
+        ("metrics", ", ".join(_figure(manifest, name) for name in manifest.metrics)),
+        ("over folds", ", ".join(f"{name} {of.mean:.4f} ± {of.std:.4f}" for name, of in spreads.items())),
+        ("calibration", calibration),
+        ("worse where", ", ".join(f"{gap.column} {gap.value} ({gap.metric:.4f})" for gap in manifest.gaps)),
+    ]
 
 
 def print_metrics(evaluation: Evaluation, header: str) -> None:
@@ -125,6 +141,12 @@ def print_comparison(found: Comparison, first: str, second: str) -> None:
         say(f"{first} is {way} by more than chance explains ({found.chance()}).")
     else:
         say(f"Chance explains that difference ({found.chance()}).")
+
+
+def _figure(manifest: Manifest, name: str) -> str:
+    found = manifest.intervals.get(name)
+    between = f" ({found[0]:.4f} to {found[1]:.4f})" if found else ""
+    return f"{name} {manifest.metrics[name]:.4f}{between}"
 
 
 def _between(found: Interval | None) -> str:

@@ -12,20 +12,18 @@ import logging
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-
-from pydantic import BaseModel
 
 from hub.config import Limits
 from hub.engine.protocol import EngineRow
 from hub.errors import DeadlineExceeded, HubError, NotReady, Overloaded, TooLarge
 from hub.serving.agreement import agree
+from hub.serving.call import Answers, Call, Side
 from hub.serving.faults import log_fault
 from hub.serving.lanes import encode_threads
 from hub.serving.observe import NoObserver, Observer
 from hub.serving.queue import Job
-from hub.serving.router import Admission, Held
-from hub.serving.steps import Encoded, Outcome, Request, decode, encode, fault
+from hub.serving.router import Admission
+from hub.serving.steps import Outcome, Request, fault
 from hub.serving.witness import Witness
 
 __all__ = ["Answers", "Pipeline"]
@@ -33,88 +31,6 @@ __all__ = ["Answers", "Pipeline"]
 log = logging.getLogger(__name__)
 
 SPARE = 0.75  # of limits.queued_rows: beyond, nothing runs beside others
-
-
-@dataclass(frozen=True, slots=True)
-class Answers:
-    """What became of each request, in order, and where the time went."""
-
-    items: Sequence[Outcome]
-    queue_s: float = 0.0
-    engine_s: float = 0.0
-
-    def only(self) -> BaseModel:
-        """Return the answer of a call that held one request, or raise its error."""
-        (item,) = self.items
-        if isinstance(item, HubError):
-            raise item
-        return item
-
-
-class _Side:
-    """A version at work on a call: its rows, and the job that runs them."""
-
-    __slots__ = ("call", "done", "encoded", "held", "job")
-
-    def __init__(self, call: _Call, held: Held) -> None:
-        self.call = call
-        self.held = held
-        self.encoded: Sequence[Encoded] = ()
-        self.job: Job | None = None
-        self.done = False
-
-    def rows(self) -> list[EngineRow]:
-        """Encode, and return the rows of all requests."""
-        self.encoded = encode(self.call.task, self.held, self.call.requests)
-        return [row for item in self.encoded if not isinstance(item, HubError) for row in item]
-
-    def items(self) -> list[Outcome]:
-        """Decode what became of the rows."""
-        outcomes = self.job.outcomes if self.job else ()
-        return decode(self.call.task, self.held, self.call.requests, self.encoded, outcomes)
-
-    def cancel(self) -> None:
-        if self.job:
-            self.held.lane.batcher.cancel(self.job)
-
-
-class _Call:
-    """A call on its way; what a stage adds, the next one reads.
-
-    `beside` is not changed any more once a row of the call is queued.
-    """
-
-    __slots__ = ("answers", "beside", "cancelled", "main", "requests", "task", "waiter", "witness")
-
-    def __init__(
-        self,
-        admission: Admission,
-        requests: Sequence[Request],
-        waiter: asyncio.Future[Answers],
-        witness: Witness | None,
-    ) -> None:
-        main, beside = admission.take()
-        self.task = admission.route.task
-        self.requests = requests
-        self.waiter = waiter
-        self.witness = witness
-        self.main = _Side(self, main)
-        self.beside = _Side(self, beside) if beside else None
-        self.answers: Answers | HubError | None = None
-        self.cancelled = False
-
-    def cancel(self) -> None:
-        """Give the call up, whatever stage it is in."""
-        self.cancelled = True
-        self.main.cancel()
-        if self.beside:
-            self.beside.cancel()
-
-    def go_alone(self) -> None:
-        """Run nothing beside."""
-        beside, self.beside = self.beside, None
-        if beside:
-            beside.held.lease.release()
 
 
 class Pipeline:
@@ -160,7 +76,7 @@ class Pipeline:
     ) -> Answers:
         if self._running >= self._limits.queued_rows:
             raise Overloaded(f"{self._running} calls are under way already. Send the request again later.")
-        call = _Call(admission, requests, self._loop.create_future(), witness)
+        call = Call(admission, requests, self._loop.create_future(), witness)
         if witness is None:
             call.go_alone()
         try:
@@ -185,7 +101,7 @@ class Pipeline:
         """Take the jobs of a forward from a batcher, in its thread."""
         sides = []
         for job in jobs:
-            if isinstance(job.waiter, _Side):
+            if isinstance(job.waiter, Side):
                 job.waiter.job = job  # whoever submitted it may not have come to note it yet
                 sides.append(job.waiter)
         try:
@@ -197,7 +113,7 @@ class Pipeline:
         """End the threads once they are idle."""
         self._threads.shutdown(wait=True, cancel_futures=True)
 
-    def _encode(self, call: _Call) -> None:
+    def _encode(self, call: Call) -> None:
         main = call.main
         try:
             rows = [] if call.cancelled else self._rows(call)
@@ -214,7 +130,7 @@ class Pipeline:
         elif call.cancelled:  # while it was being encoded
             call.cancel()
 
-    def _rows(self, call: _Call) -> list[EngineRow]:
+    def _rows(self, call: Call) -> list[EngineRow]:
         rows = call.main.rows()
         if len(rows) > self._limits.rows:
             raise TooLarge(
@@ -223,7 +139,7 @@ class Pipeline:
             )
         return rows
 
-    def _submit(self, call: _Call, rows: list[EngineRow]) -> None:
+    def _submit(self, call: Call, rows: list[EngineRow]) -> None:
         main, beside = call.main, call.beside
         extra = self._beside(beside, len(rows)) if beside else []
         if beside is None or not extra:
@@ -236,9 +152,7 @@ class Pipeline:
         else:
             self._submit_apart(call, beside, rows, extra)
 
-    def _submit_apart(
-        self, call: _Call, beside: _Side, rows: list[EngineRow], extra: list[EngineRow]
-    ) -> None:
+    def _submit_apart(self, call: Call, beside: Side, rows: list[EngineRow], extra: list[EngineRow]) -> None:
         """Queue two versions on different bases, which share no forward."""
         try:
             self._queue(beside, extra)
@@ -251,10 +165,10 @@ class Pipeline:
             beside.cancel()
             raise
 
-    def _queue(self, side: _Side, rows: list[EngineRow], beside: Job | None = None) -> None:
+    def _queue(self, side: Side, rows: list[EngineRow], beside: Job | None = None) -> None:
         side.job = side.held.lane.batcher.submit(rows, side.held.lease.release, side, beside)
 
-    def _beside(self, side: _Side, rows: int) -> list[EngineRow]:
+    def _beside(self, side: Side, rows: int) -> list[EngineRow]:
         """Encode what is to run beside `rows` rows of the caller; none if it cannot, or is too much."""
         try:
             extra = side.rows()
@@ -265,7 +179,7 @@ class Pipeline:
         fits = len(extra) <= self._limits.rows and waiting <= SPARE * self._limits.queued_rows
         return extra if fits else []
 
-    def _decode(self, sides: Sequence[_Side]) -> None:
+    def _decode(self, sides: Sequence[Side]) -> None:
         calls = [side.call for side in sides if side is side.call.main]
         for call in calls:
             if call.answers is None and not call.cancelled:
@@ -278,7 +192,7 @@ class Pipeline:
             if beside := side.call.beside:
                 self._join(side, beside)
 
-    def _join(self, side: _Side, beside: _Side) -> None:
+    def _join(self, side: Side, beside: Side) -> None:
         """Compare the two versions of a call, in the thread of the one that is last."""
         call = side.call
         with self._joining:
@@ -307,7 +221,7 @@ def _agreed(one: Outcome, other: Outcome) -> bool | None:
         return None
 
 
-def _wake(calls: Sequence[_Call]) -> None:
+def _wake(calls: Sequence[Call]) -> None:
     for call in calls:
         if call.waiter.done():
             continue

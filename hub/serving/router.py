@@ -10,7 +10,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from hashlib import blake2b
 from types import TracebackType
-from typing import Self
+from typing import NamedTuple, Self
 
 from hub.engine.slots import Lease
 from hub.errors import HubError, NotFound, NotReady, Overloaded
@@ -41,8 +41,7 @@ class Failure:
     role: str = "stable"
 
 
-@dataclass(frozen=True, slots=True)
-class Held:
+class Held(NamedTuple):
     """A version on its lane, with a lease on its slot."""
 
     target: Target
@@ -176,6 +175,8 @@ class Router:
             if held:
                 if other and not beside:
                     self._load_aside(route, other)
+                if self._failures:
+                    self._failures.pop(target.version.sha256, None)
                 return Admission(route, track, held, beside, began)
             if track is Track.CANARY:
                 sound = await self._load_canary(route, target)

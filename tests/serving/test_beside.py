@@ -19,6 +19,7 @@ from hub.serving.trial import Trial
 
 TEXTS = [f"film number {number}" for number in range(12)]
 SHADOW = Trial()
+ELECTRA = "electra.encoder.layer.0.attention.self.query"
 
 
 @pytest.fixture
@@ -237,20 +238,21 @@ def test_whatever_becomes_of_calls_no_lease_is_left_and_each_request_is_told_onc
     live, watching, until, monkeypatch, data
 ) -> None:
     """Faults in any step of either version, calls given up at any time, shares, failing forwards."""
+    failing = data.draw(st.sets(st.sampled_from(["mood@1", "mood@2"])))
+    faults = data.draw(st.sets(st.tuples(st.sampled_from(["encode", "decode"]), st.sampled_from([1, 2]))))
+    sizes = data.draw(st.lists(st.integers(1, 4), min_size=1, max_size=5))
+    given_up = data.draw(st.sets(st.integers(0, len(sizes) - 1)))
+    held = data.draw(st.booleans())
     with monkeypatch.context() as patch:
         engine = Engine(live, patch)
-        engine.failing = data.draw(
-            st.sets(st.sampled_from([slot_of(live, "mood@1"), slot_of(live, "mood@2")]))
-        )
-        for step in ("encode", "decode"):
-            for number in data.draw(st.sets(st.sampled_from([1, 2]))):
-                only_version(live, patch, step, number, lambda: 1 / 0)
-        if data.draw(st.booleans()):
+        engine.failing = {slot_of(live, ref) for ref in failing}
+        for step, number in faults:
+            only_version(live, patch, step, number, lambda: 1 / 0)
+        if held:
             engine.gate.clear()
-        sizes = data.draw(st.lists(st.integers(1, 4), min_size=1, max_size=5))
         texts = [[f"{token_hex(4)} {number}" for number in range(size)] for size in sizes]
         calls = [live.submit("mood", *group) for group in texts]
-        for place in data.draw(st.sets(st.integers(0, len(calls) - 1))):
+        for place in given_up:
             calls[place].cancel()
         engine.gate.set()
         for call in calls:
@@ -264,3 +266,39 @@ def test_whatever_becomes_of_calls_no_lease_is_left_and_each_request_is_told_onc
     told = Counter(one.request.text for one in watching.seen)
     assert [told[text] for text in kept] == [1] * len(kept)
     assert all(told[text] <= 1 for group in texts for text in group)
+
+
+def test_a_shadow_on_another_base_runs_in_a_forward_of_its_own(
+    live, home, watching, until, tmp_path_factory, monkeypatch
+) -> None:
+    from hub.testing.homes import add_version, plain_adapter
+    from hub.testing.tiny import tiny_encoder
+
+    folder = tmp_path_factory.mktemp("bases") / "electra"
+    tiny_encoder(folder, "electra")
+    base = home.store.bases.pull(str(folder), "electra")
+    other = add_version(
+        home.store, base, "mood", plain_adapter(folder.parent / "adapter", seed=5, module=ELECTRA)
+    )
+    live.runtime.deploy("mood", str(other.ref), by="t", trial=SHADOW)
+    first, second = live.runtime._ready().lanes.all()
+    assert live.ask("mood", *TEXTS[:3]).version == "mood@1"
+    assert until(lambda: len(watching.seen) == 3)
+    assert {(one.beside.ref, one.agreed is None) for one in watching.seen} == {(other.ref, False)}
+
+    def refuse(*given, **more):
+        raise Overloaded("No room here.")
+
+    both = {lane.base.fingerprint: lane for lane in (first, second)}
+    with monkeypatch.context() as patch:
+        patch.setattr(both[base.fingerprint].batcher, "submit", refuse)
+        assert live.ask("mood", TEXTS[0]).scores, "its own lane is full: the caller is answered all the same"
+    with monkeypatch.context() as patch:
+        patch.setattr(both[home.base.fingerprint].batcher, "submit", refuse)
+        with pytest.raises(Overloaded):
+            live.ask("mood", TEXTS[0])
+    assert until(lambda: sum(view.leases for lane in (first, second) for view in lane.slots.view()) == 0)
+    assert [(one.error, one.beside is None) for one in watching.seen[3:]] == [
+        ("", True),
+        ("overloaded", True),
+    ]

@@ -1,0 +1,100 @@
+"""A call on its way through the pipeline: the version that answers it, and the one that runs beside."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pydantic import BaseModel
+
+from hub.engine.protocol import EngineRow
+from hub.errors import HubError
+from hub.serving.queue import Job
+from hub.serving.router import Admission, Held
+from hub.serving.steps import Encoded, Outcome, Request, decode, encode
+from hub.serving.witness import Witness
+
+__all__ = ["Answers", "Call", "Side"]
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """What became of each request, in order, and where the time went."""
+
+    items: Sequence[Outcome]
+    queue_s: float = 0.0
+    engine_s: float = 0.0
+
+    def only(self) -> BaseModel:
+        """Return the answer of a call that held one request, or raise its error."""
+        (item,) = self.items
+        if isinstance(item, HubError):
+            raise item
+        return item
+
+
+class Side:
+    """A version at work on a call: its rows, and the job that runs them."""
+
+    __slots__ = ("call", "done", "encoded", "held", "job")
+
+    def __init__(self, call: Call, held: Held) -> None:
+        self.call = call
+        self.held = held
+        self.encoded: Sequence[Encoded] = ()
+        self.job: Job | None = None
+        self.done = False
+
+    def rows(self) -> list[EngineRow]:
+        """Encode, and return the rows of all requests."""
+        self.encoded = encode(self.call.task, self.held, self.call.requests)
+        return [row for item in self.encoded if not isinstance(item, HubError) for row in item]
+
+    def items(self) -> list[Outcome]:
+        """Decode what became of the rows."""
+        outcomes = self.job.outcomes if self.job else ()
+        return decode(self.call.task, self.held, self.call.requests, self.encoded, outcomes)
+
+    def cancel(self) -> None:
+        if self.job:
+            self.held.lane.batcher.cancel(self.job)
+
+
+class Call:
+    """A call on its way; what a stage adds, the next one reads.
+
+    `beside` is not changed any more once a row of the call is queued.
+    """
+
+    __slots__ = ("answers", "beside", "cancelled", "main", "requests", "task", "waiter", "witness")
+
+    def __init__(
+        self,
+        admission: Admission,
+        requests: Sequence[Request],
+        waiter: asyncio.Future[Answers],
+        witness: Witness | None,
+    ) -> None:
+        main, beside = admission.take()
+        self.task = admission.route.task
+        self.requests = requests
+        self.waiter = waiter
+        self.witness = witness
+        self.main = Side(self, main)
+        self.beside = Side(self, beside) if beside else None
+        self.answers: Answers | HubError | None = None
+        self.cancelled = False
+
+    def cancel(self) -> None:
+        """Give the call up, whatever stage it is in."""
+        self.cancelled = True
+        self.main.cancel()
+        if beside := self.beside:
+            beside.cancel()
+
+    def go_alone(self) -> None:
+        """Run nothing beside."""
+        beside, self.beside = self.beside, None
+        if beside:
+            beside.held.lease.release()

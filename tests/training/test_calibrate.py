@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -193,6 +194,33 @@ def test_the_stored_head_has_the_temperature_in_it(
     assert without is not None
     assert without.ece_after == pytest.approx(known.ece_before, abs=1e-6)
     assert without.reason == "the recipe leaves it out (evaluate.calibrate)"
+
+
+def test_the_tags_of_tokens_are_calibrated_too(
+    make_recipe: Callable[..., Recipe], run: Callable[[Recipe], TrainResult], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[tuple[int, ...]] = []
+
+    def two(logits: Any, targets: Any, **settings: Any) -> float:
+        seen.append((logits.shape[1], targets.ndim))
+        return 2.0
+
+    monkeypatch.setattr(module, "fit_temperature", two)
+    rows = "".join(
+        json.dumps({"tokens": [str(n), "the", word, "of", place], "tags": ["O", "O", "O", "O", f"B-{kind}"]})
+        + "\n"
+        for n, word in enumerate(WORDS * 3)
+        for place, kind in (("paris", "CITY"), ("london", "CITY"), ("france", "LAND"), ("river", "LAND"))
+    )
+    text = RECIPE.replace("sentiment", "extraction").replace("a.csv", "a.jsonl").replace("0.3}", "0.6}")
+    result = run(make_recipe(text, "evaluate.int8=false", a_jsonl=rows))
+    known = result.version.manifest.calibration
+    assert known is not None
+    assert (known.temperature, known.reason) == (2.0, "")
+    assert seen == [(5, 1)]  # O, and B- and I- of two types
+    assert result.evaluation.labels == {}
+    assert {"f1", "f1:CITY", "f1:LAND"} <= set(result.evaluation.intervals)
+    assert sum(one.rows for one in result.evaluation.calibration.after) == 5 * result.evaluation.rows
 
 
 def test_the_held_out_rows_play_no_part_in_the_temperature(

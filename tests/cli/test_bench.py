@@ -19,7 +19,10 @@ def hub(*arguments: str) -> Result:
 
 
 @pytest.mark.slow
-def test_every_shape_has_its_times_and_what_is_picked(tiny_base_folder: Path) -> None:
+def test_every_shape_has_its_times_and_what_is_picked(
+    tiny_base_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")  # wide enough that no name is broken
     Bases(find_home()).pull(str(tiny_base_folder), "mine")
     options = ("mine", "--adapters", "3", "--rank", "2", "--targets", "qv", "--budget", "1")
     done = hub(*options, "--json")

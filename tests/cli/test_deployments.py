@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from functools import partial
 
 import pytest
 from typer.testing import CliRunner
@@ -141,7 +142,10 @@ def test_the_history_of_what_was_taken_away_is_still_there(home) -> None:
 
 def test_a_watch_prints_a_line_for_every_change_until_it_is_interrupted(home) -> None:
     command = [sys.executable, "-m", "hub", "deployments", "--watch", "--json"]
-    watch = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=dict(os.environ))
+    # A test run in the background of a script has SIGINT ignored, and its processes inherit that.
+    heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    environment = dict(os.environ)
+    watch = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment, preexec_fn=heard)
     lines: list[dict] = []
     reading = threading.Thread(target=lambda: lines.extend(map(json.loads, watch.stdout)))
     reading.start()

@@ -145,7 +145,7 @@ def test_a_watch_prints_a_line_for_every_change_until_it_is_interrupted(home) ->
     # A test run in the background of a script has SIGINT ignored, and its processes inherit that.
     heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
     environment = dict(os.environ)
-    watch = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment, preexec_fn=heard)
+    watch = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment, preexec_fn=heard)  # noqa: PLW1509
     lines: list[dict] = []
     reading = threading.Thread(target=lambda: lines.extend(map(json.loads, watch.stdout)))
     reading.start()

@@ -12,7 +12,7 @@ import pytest
 from hub.errors import BadAdapter, BaseMismatch, Conflict, HubError, InvalidName, NotFound, NotReady
 from hub.store.content import content_hash
 from hub.store.export import read_manifest
-from hub.store.manifest import DataRef, Manifest, Precision, Serving
+from hub.store.manifest import Calibration, DataRef, Gap, Manifest, Precision, Serving
 from hub.store.store import Store
 from hub.store.weights import read_adapter
 
@@ -49,6 +49,25 @@ def test_a_manifest_from_before_there_were_merged_copies_keeps_its_hash(serving:
     assert sorted(before) == ["base", "head", "labels", "max_length", "settings", "task"]
     assert Serving.model_validate(before) == serving
     assert serving.merged is False
+
+
+def test_what_was_measured_is_kept_and_is_no_part_of_the_content(
+    store: Store, peft_folder, serving: Serving, tmp_path: Path
+) -> None:
+    folder = peft_folder()
+    plain = store.add("x", folder, serving, origin="trained")
+    assert not {"intervals", "calibration", "gaps"} & set(json.loads(plain.manifest.model_dump_json()))
+    calibration = Calibration(temperature=1.5, rows=60, ece_before=0.1, ece_after=0.02)
+    gap = Gap(column="label", value="a", rows=30, metric=0.5, others=0.9)
+    measured = store.add(
+        "y", folder, serving, origin="trained",
+        intervals={"accuracy": (0.8, 0.9)}, calibration=calibration, gaps=(gap,),
+    )  # fmt: skip
+    assert measured.sha256 == plain.sha256
+    store.export("y", tmp_path / "out")
+    for manifest in (store.get("y").manifest, read_manifest(tmp_path / "out")):
+        assert manifest.intervals == {"accuracy": (0.8, 0.9)}
+        assert (manifest.calibration, manifest.gaps) == (calibration, (gap,))
 
 
 def test_how_it_answers_in_int8_is_kept_and_is_no_part_of_the_content(

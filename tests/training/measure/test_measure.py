@@ -154,6 +154,18 @@ def test_a_paired_test_sees_what_separate_intervals_cannot() -> None:
     assert (same.difference, same.worse, mcnemar(old, old)) == (0.0, 0.5, 1.0)
 
 
+def test_few_resamples_tell_nearly_what_many_do() -> None:
+    random = np.random.default_rng(5)
+    old, new = random.random(500) < 0.8, random.random(500) < 0.83
+    score = lambda right: lambda chosen: float(right[chosen].mean())  # noqa: E731
+    many, few = (paired_bootstrap(score(new), score(old), 500, 0, budget_s=budget) for budget in (9.0, 0.0))
+    assert (many.resamples, few.resamples) == (1000, intervals.RESAMPLES[-1])
+    assert few.worse == pytest.approx(many.worse, abs=0.1)
+    assert paired_bootstrap(score(old), score(old), 500, 0, budget_s=0.0).worse == 0.5
+    certain = paired_bootstrap(lambda rows: 1.0, lambda rows: 2.0, 500, 0, budget_s=0.0)
+    assert certain.worse == 1.0
+
+
 @given(st.lists(st.integers(0, 300), min_size=2, max_size=60))
 def test_every_row_is_in_one_quarter_by_length(lengths: list[int]) -> None:
     groups = by_length(lengths, "tokens")

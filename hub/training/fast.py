@@ -27,6 +27,7 @@ __all__ = [
     "Stock",
     "cached",
     "fixed_layers",
+    "layers",
     "numbered",
 ]
 
@@ -149,8 +150,8 @@ def fixed_layers(model: PeftModel, inputs: Mapping[str, Tensor]) -> int:
     def watch(number: int, layer: nn.Module, args: Any, output: Any) -> None:
         moving[number] = _hidden(output).requires_grad
 
-    layers, training = _layers(model), model.training
-    hooks = [layer.register_forward_hook(partial(watch, number)) for number, layer in enumerate(layers)]
+    found, training = layers(model), model.training
+    hooks = [layer.register_forward_hook(partial(watch, number)) for number, layer in enumerate(found)]
     model.eval()
     try:
         with torch.enable_grad():
@@ -159,18 +160,18 @@ def fixed_layers(model: PeftModel, inputs: Mapping[str, Tensor]) -> int:
         model.train(training)
         for hook in hooks:
             hook.remove()
-    return next((number for number in range(len(layers)) if moving.get(number, True)), len(layers))
+    return next((number for number in range(len(found)) if moving.get(number, True)), len(found))
 
 
 @contextmanager
 def cached(model: PeftModel, activations: Activations) -> Iterator[Batch]:
     """Look the fixed layers up while the block runs; in batches that are told of they have no dropout."""
-    layers = _layers(model)[: activations.depth]
+    fixed = layers(model)[: activations.depth]
     looking = _Looking(activations)
-    for number, layer in enumerate(layers):
-        last = number == len(layers) - 1
+    for number, layer in enumerate(fixed):
+        last = number == len(fixed) - 1
         layer.forward = partial(looking.last if last else looking.below, layer.forward)
-    still = [module for layer in (*layers, *_embeddings(model)) for module in layer.modules()]
+    still = [module for layer in (*fixed, *_embeddings(model)) for module in layer.modules()]
 
     def batch(rows: Tensor | None) -> None:
         looking.begin(None if rows is None else rows.cpu())
@@ -181,7 +182,7 @@ def cached(model: PeftModel, activations: Activations) -> Iterator[Batch]:
     try:
         yield batch
     finally:
-        for layer in layers:
+        for layer in fixed:
             del layer.forward  # what the class has comes back
 
 
@@ -226,7 +227,7 @@ def _hidden(output: Any) -> Tensor:
     return hidden
 
 
-def _layers(model: PeftModel) -> Sequence[Any]:
+def layers(model: PeftModel) -> Sequence[Any]:
     """Return the backbone's layers: its longest list of modules, none of those kept as they were."""
     base = model.get_base_model()
     lists: list[Sequence[Any]] = [

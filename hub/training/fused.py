@@ -12,6 +12,7 @@ import torch
 from peft import PeftModel
 from peft.tuners import lora
 from torch import Tensor, nn
+from torch.nn import functional
 
 __all__ = ["fused"]
 
@@ -22,17 +23,24 @@ def fused(model: PeftModel, dtype: torch.dtype | None = None) -> Iterator[None]:
 
     On a CPU, PEFT's separate scaling and addition, forward and backward, each read and write a whole
     [N, out] array; here they happen inside the matrix products. With `dtype` these compute in it, as
-    autocast would have them, from frozen weights that are converted once and not every step.
+    autocast would have them, from frozen weights that are converted once and not every step; so do other
+    frozen linear layers.
     """
     layers = [module for module in model.modules() if _is_plain(module)]
     for layer in layers:
         weight, bias = layer.base_layer.weight.detach(), layer.base_layer.bias
         bias = None if bias is None else bias.detach().to(dtype or bias.dtype)
         layer.forward = partial(_forward, layer, weight.to(dtype or weight.dtype), bias)
+    others = [module for module in model.modules() if dtype and _is_frozen(module)]
+    inside = {id(layer.base_layer) for layer in layers}
+    others = [layer for layer in others if id(layer) not in inside]
+    for layer in others:
+        bias = None if layer.bias is None else layer.bias.detach().to(dtype)
+        layer.forward = partial(functional.linear, weight=layer.weight.detach().to(dtype), bias=bias)
     try:
         yield
     finally:
-        for layer in layers:
+        for layer in (*layers, *others):
             del layer.forward  # what the class has comes back
 
 
@@ -48,6 +56,10 @@ def _is_plain(module: Any) -> bool:
         and not module.use_dora.get(name)
         and not module.lora_bias.get(name)
     )
+
+
+def _is_frozen(module: Any) -> bool:
+    return type(module) is nn.Linear and not any(p.requires_grad for p in module.parameters())
 
 
 def _forward(layer: Any, weight: Tensor, bias: Tensor | None, x: Tensor) -> Tensor:

@@ -39,6 +39,7 @@ from hub.training.fast import (
     fixed_layers,
     numbered,
 )
+from hub.training.first_token import first_token
 from hub.training.fused import fused
 from hub.training.loss import Loss
 from hub.training.model import quiet
@@ -122,9 +123,11 @@ def fit(  # noqa: PLR0913 - a training loop is all of these
     if validation:
         watching.append(EarlyStoppingCallback(early_stopping_patience=train.patience))
     dtype = torch.bfloat16 if pick_dtype(train.dtype) == "bf16" else None
-    fixed = fixed_layers(model, collator(pad)(features[:1])) if train.cache else 0
+    collate = collator(pad)
+    fixed = fixed_layers(model, collate(features[:1])) if train.cache else 0
     with ExitStack() as during:
-        for context in (quiet(), fused(model, dtype), _attention(model, dtype, lengths)):
+        narrow = first_token(model, collate(features[:2]))
+        for context in (quiet(), narrow, fused(model, dtype), _attention(model, dtype, lengths)):
             during.enter_context(context)
         kept = (stock or Stock(folder)).of(lengths, fixed, _stored_as(train)) if fixed else None
         batch = during.enter_context(cached(model, kept)) if kept else None
@@ -134,7 +137,7 @@ def fit(  # noqa: PLR0913 - a training loop is all of these
             args=_arguments(train, folder, validation.metric if validation else None),
             train_dataset=numbered(features) if kept else features,
             eval_dataset=features[:1] if validation else None,
-            data_collator=collator(pad),
+            data_collator=collate,
             callbacks=watching,
         )
         trainer.remove_callback(PrinterCallback)

@@ -48,9 +48,14 @@ def test_scores_and_gradients_are_those_of_peft(tmp_path: Path, kind: HeadKind, 
         torch.testing.assert_close(fused_gradients[name], gradient, rtol=1e-8, atol=1e-8)
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_in_bf16_they_are_as_close_to_fp32_as_autocast_is(tmp_path: Path, kind: HeadKind) -> None:
-    model = adapted(tmp_path / "base", kind).float()
+@pytest.mark.parametrize(
+    ("kind", "targets"),
+    [(kind, "all-linear") for kind in KINDS] + [(HeadKind.SEQUENCE, ["query"])],  # the others are frozen
+)
+def test_in_bf16_they_are_as_close_to_fp32_as_autocast_is(
+    tmp_path: Path, kind: HeadKind, targets: str | list[str]
+) -> None:
+    model = adapted(tmp_path / "base", kind, target_modules=targets).float()
     exact, exact_gradients = scores_and_gradients(model)
     with torch.autocast("cpu", torch.bfloat16):
         plain, plain_gradients = scores_and_gradients(model)

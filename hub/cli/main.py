@@ -26,6 +26,7 @@ from hub.cli import (
     serve,
     status,
     train,
+    tune,
 )
 from hub.cli.output import fail
 from hub.errors import HostFault, HubError
@@ -46,6 +47,7 @@ for module in (
     base,
     plugins,
     train,
+    tune,
     recipe,
     data,
     adapters,

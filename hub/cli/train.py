@@ -14,6 +14,7 @@ from hub.cli.output import JSON_FLAG, error_console, print_json, progress, say
 
 if TYPE_CHECKING:
     from hub.config import Settings
+    from hub.store.manifest import Search
     from hub.store.records import Version
     from hub.training.recipe import Recipe
     from hub.training.train import TrainResult
@@ -83,7 +84,12 @@ def train(
 
 
 def run_training(
-    recipe: Recipe, settings: Settings, *, quiet: bool = False, resume: bool = False
+    recipe: Recipe,
+    settings: Settings,
+    *,
+    quiet: bool = False,
+    resume: bool = False,
+    search: Search | None = None,
 ) -> TrainResult:
     """Train with progress bars on stderr, in the state folder of `settings`."""
     with progress(quiet) as bars:
@@ -108,6 +114,7 @@ def run_training(
             resume=resume,
             check=servable_on(bases),
             gauges={INT8: int8_gauge(settings, show)},
+            search=search,
         )
 
 

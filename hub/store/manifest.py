@@ -8,7 +8,7 @@ from pydantic import Field
 
 from hub.api import HeadKind, Model
 
-__all__ = ["BaseRef", "Calibration", "DataRef", "Gap", "Manifest", "Precision", "Serving", "Spread"]
+__all__ = ["BaseRef", "Calibration", "DataRef", "Gap", "Manifest", "Precision", "Search", "Serving", "Spread"]
 
 MANIFEST_FILE = "manifest.json"
 
@@ -92,6 +92,19 @@ class Serving(Model):
     )
 
 
+class Search(Model):
+    """What `hub tune` tried; the metric is on the rows that choose the checkpoint, not on held-out ones."""
+
+    trials: int
+    pruned: int
+    failed: int
+    sampler: str
+    space: dict[str, Any]
+    metric: str
+    best: float
+    values: dict[str, Any] = Field(description="Those of the best trial, by key of the recipe.")
+
+
 class Manifest(Model):
     """One version's manifest; `sha256` of a version covers the weights, their config and `serving`."""
 
@@ -113,6 +126,9 @@ class Manifest(Model):
     gaps: tuple[Gap, ...] = Field((), exclude_if=lambda known: not known)
     data: DataRef | None = None
     recipe: dict[str, Any] | None = None
+    search: Search | None = Field(
+        None, exclude_if=lambda known: known is None, description="The search that found the recipe."
+    )
     libraries: dict[str, str] = Field(default_factory=dict)
     train_seconds: float | None = None
     precision: dict[str, Precision] = Field(

@@ -22,7 +22,17 @@ from hub.store.content import Contents, content_hash
 from hub.store.deployments import Deployments
 from hub.store.export import read_manifest, write_folder
 from hub.store.fit import check_fit
-from hub.store.manifest import BaseRef, Calibration, DataRef, Gap, Manifest, Precision, Serving, Spread
+from hub.store.manifest import (
+    BaseRef,
+    Calibration,
+    DataRef,
+    Gap,
+    Manifest,
+    Precision,
+    Search,
+    Serving,
+    Spread,
+)
 from hub.store.peft_folder import head_of, labels_of
 from hub.store.records import Version
 from hub.store.tables import AdapterRow, DeploymentRow, VersionRow
@@ -50,6 +60,7 @@ class Training(TypedDict, total=False):
     gaps: Sequence[Gap]
     data: DataRef | None
     recipe: Mapping[str, Any] | None
+    search: Search | None
     libraries: Mapping[str, str]
     train_seconds: float | None
     precision: Mapping[str, Precision]

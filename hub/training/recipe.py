@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,7 +18,8 @@ from hub.training.sections.data import Bin, Data, LabelRules, Part
 from hub.training.sections.evaluate import Deploy, Evaluate
 from hub.training.sections.method import RATES, Method
 from hub.training.sections.train import Train
-from hub.training.yaml_file import Document, parse_scalar, read_yaml
+from hub.training.sections.tune import Tune
+from hub.training.yaml_file import Document, KeyPath, parse_scalar, read_yaml
 
 __all__ = [
     "Augment",
@@ -31,6 +32,7 @@ __all__ = [
     "Part",
     "Recipe",
     "Train",
+    "Tune",
     "load_recipe",
 ]
 
@@ -63,6 +65,7 @@ class Recipe(Model):
         description="slot shares the base with all other adapters; merged has a copy of the base of its own, "
         "which takes the memory of what the adapter changed and runs its rows apart.",
     )
+    tune: Tune = Field(Tune(), description="What `hub tune` varies.")
     deploy: Deploy = Field(Deploy(), description="The gate of `hub train --deploy`.")
 
     _origin: Origin = PrivateAttr(default_factory=Origin)
@@ -80,14 +83,31 @@ class Recipe(Model):
         """Folder that relative paths in the recipe start from."""
         return self._origin.path.parent if self._origin.path else Path.cwd()
 
-    def error(self, key: str, problem: str) -> BadRecipe:
+    def error(self, key: str | KeyPath, problem: str) -> BadRecipe:
         """Return the error that says `problem` of the dotted `key`, with file and line if known."""
-        path = tuple(int(part) if part.isdigit() else part for part in key.split("."))
+        parts = key.split(".") if isinstance(key, str) else key
+        path = tuple(int(part) if isinstance(part, str) and part.isdigit() else part for part in parts)
         return BadRecipe(self._origin.say(path, problem))
 
     def explain(self, error: ValidationError, model: type[BaseModel], key: str) -> BadRecipe:
         """Return the error for a section, at `key`, that a plugin's own model refuses."""
         return explain(error, model, getattr(self, key), self._origin, (key,))
+
+    def changed(self, values: Mapping[str, Any]) -> Recipe:
+        """Return the recipe with other values, by dotted key.
+
+        Raises:
+            BadRecipe: a key does not take its value, or they do not go with each other.
+        """
+        plain = self.resolved()
+        for key, value in values.items():
+            plain = _replaced(plain, key.split("."), value)
+        try:
+            recipe = type(self).model_validate(plain)
+        except ValidationError as error:
+            raise explain(error, type(self), plain, self._origin) from None
+        recipe._origin = self._origin
+        return recipe
 
     def settled(self, rows: int) -> Recipe:
         """Return the recipe with what depends on the number of training rows, or on the method, decided."""

@@ -80,8 +80,7 @@ def _problem(detail: ErrorDetails, model: type[BaseModel], values: Any) -> tuple
     if kind == "missing":
         return (*key, detail["loc"][-1]), "is required"
     if kind == "extra_forbidden":
-        section = ".".join(part for part in key[:-1] if isinstance(part, str))
-        return key, _unknown(str(key[-1]), sections(model)[section])
+        return key, _unknown(str(key[-1]), _section(key[:-1], model))
     if kind == "value_error":
         return key, str(detail["ctx"]["error"])
     message = detail["msg"].replace("Input should be", "must be").replace("a valid tuple", "a list")
@@ -90,6 +89,15 @@ def _problem(detail: ErrorDetails, model: type[BaseModel], values: Any) -> tuple
         return key, f"{message}: YAML reads yes, no, on and off as true or false; put the word in quotes"
     shown = repr(given)
     return key, f"{message}, not {shown if len(shown) <= 60 else f'{shown[:60]}...'}"
+
+
+def _section(key: KeyPath, model: type[BaseModel]) -> type[BaseModel]:
+    """Return the model at a key; places in a list and names in a mapping are no sections."""
+    found, at = sections(model), ""
+    for part in key:
+        inner = f"{at}.{part}".lstrip(".")
+        at = inner if inner in found else at
+    return found[at]
 
 
 def _unknown(key: str, section: type[BaseModel]) -> str:

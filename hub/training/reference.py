@@ -18,7 +18,11 @@ from hub.training.recipe_errors import sections
 
 __all__ = ["markdown"]
 
-_ITEMS = {"data.source": "Each item of `data.source` and `data.eval`", "data.labels.bins": "Each item"}
+_ITEMS = {
+    "data.source": "Each item of `data.source` and `data.eval`",
+    "data.labels.bins": "Each item",
+    "tune.space": "Each key",
+}
 _WORDS = {str: "text", int: "whole number", float: "number", bool: "true or false", dict: "mapping"}
 
 

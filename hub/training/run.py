@@ -38,7 +38,16 @@ from hub.training.plan import Plan
 from hub.training.progress import Progress
 from hub.training.trainer import Fitted, fit, pick_dtype
 
-__all__ = ["ADAPTER", "CHECKPOINTS", "Outcome", "run"]
+__all__ = [
+    "ADAPTER",
+    "CHECKPOINTS",
+    "Outcome",
+    "evaluator_of",
+    "loss_of",
+    "new_model",
+    "run",
+    "training_rows",
+]
 
 ADAPTER = "adapter"
 CHECKPOINTS = "checkpoints"
@@ -79,9 +88,9 @@ def run(plan: Plan, refused: Refused, work: Path, progress: Progress, resume: bo
     """
     tokenizer = load_tokenizer(plan.base)
     before = len(refused.rows)
-    features, augmented = _training_rows(plan, tokenizer, refused, progress)
-    validation = _evaluator(plan, tokenizer, plan.dataset.validation, refused)
-    held_out = _evaluator(plan, tokenizer, plan.dataset.held_out, refused)
+    features, augmented = training_rows(plan, tokenizer, refused, progress)
+    validation = evaluator_of(plan, tokenizer, plan.dataset.validation, refused)
+    held_out = evaluator_of(plan, tokenizer, plan.dataset.held_out, refused)
     _check_slices(plan)
     refused.check(plan.dataset.size - (len(refused.rows) - before))
     if validation is None and plan.recipe.train.schedule == "plateau":
@@ -90,7 +99,7 @@ def run(plan: Plan, refused: Refused, work: Path, progress: Progress, resume: bo
         which = "held-out" if features else "training"
         raise BadData(f"No {which} row can be used: {refused.rows[-1].reason}")
     _begin(plan, work, resume)
-    model = _new_model(plan, features)
+    model = new_model(plan, features)
     initial = initial_update(model) if plan.recipe.method.changes_base else None
     fitted = fit(
         model,
@@ -98,7 +107,7 @@ def run(plan: Plan, refused: Refused, work: Path, progress: Progress, resume: bo
         plan.recipe.train,
         folder=work / CHECKPOINTS,
         pad=tokenizer.pad_token_id or 0,
-        loss=_loss(plan, features),
+        loss=loss_of(plan, features),
         validation=validation,
         progress=progress,
         resume=resume,
@@ -122,7 +131,7 @@ def run(plan: Plan, refused: Refused, work: Path, progress: Progress, resume: bo
     )
 
 
-def _training_rows(
+def training_rows(
     plan: Plan, tokenizer: Tokenizer, refused: Refused, progress: Progress
 ) -> tuple[list[Features], dict[str, int]]:
     """Return what is trained on, with changed copies, and how many copies there are by change."""
@@ -136,7 +145,10 @@ def _training_rows(
     return features + more, copies.counts | ({"unusable": len(worse)} if worse else {})
 
 
-def _evaluator(plan: Plan, tokenizer: Tokenizer, items: Sequence[Item], refused: Refused) -> Evaluator | None:
+def evaluator_of(
+    plan: Plan, tokenizer: Tokenizer, items: Sequence[Item], refused: Refused
+) -> Evaluator | None:
+    """Return what scores a model on these rows; None if the task can answer none of them."""
     good, rejected = encodable(plan.loaded, tokenizer, plan.info, items)
     refused.add(rejected)
     return Evaluator.of(plan.loaded, tokenizer, plan.info, good) if good else None
@@ -169,7 +181,8 @@ def _begin(plan: Plan, work: Path, resume: bool) -> None:
     record.write_text(json.dumps(plan.sha256), encoding="utf-8")
 
 
-def _new_model(plan: Plan, features: Sequence[Features]) -> PeftModel:
+def new_model(plan: Plan, features: Sequence[Features]) -> PeftModel:
+    """Return the base with a new head and what the plan trains, as the seed has them."""
     set_seed(plan.recipe.train.seed)
     model = load_base(plan.base, plan.head, len(plan.serving.labels), plan.recipe.train.dropout)
     if plan.head is HeadKind.SEQUENCE:
@@ -178,7 +191,12 @@ def _new_model(plan: Plan, features: Sequence[Features]) -> PeftModel:
     return add_adapter(model, plan.recipe, plan.head)
 
 
-def _loss(plan: Plan, features: Sequence[Features]) -> Loss:
+def loss_of(plan: Plan, features: Sequence[Features]) -> Loss:
+    """Return the loss that the plan trains by.
+
+    Raises:
+        BadRecipe: the head has no labels to smooth or to balance.
+    """
     train, labelled = plan.recipe.train, plan.head in LABELLED
     if train.label_smoothing and plan.head is HeadKind.SPAN:
         raise plan.recipe.error("train.label_smoothing", f"task {plan.recipe.task} has no labels to smooth")

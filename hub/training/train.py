@@ -15,7 +15,7 @@ from filelock import FileLock, Timeout
 from hub.bases.cache import Bases
 from hub.errors import Conflict
 from hub.registry.host import Registry
-from hub.store.manifest import Precision
+from hub.store.manifest import Precision, Search
 from hub.store.records import Version
 from hub.store.store import Check, Store
 from hub.training.account import write_notes
@@ -30,7 +30,7 @@ from hub.training.progress import Progress, silent
 from hub.training.recipe import Recipe
 from hub.training.run import ADAPTER, CHECKPOINTS, Outcome, run
 
-__all__ = ["Gauge", "TrainResult", "train"]
+__all__ = ["Gauge", "TrainResult", "only_run", "train"]
 
 REJECTED_FILE = "rejected.jsonl"
 NOTES_FILE = "rows.jsonl"
@@ -71,11 +71,13 @@ def train(  # noqa: PLR0913 - a run needs all of the hub
     resume: bool = False,
     check: Check | None = None,
     gauges: Mapping[str, Gauge] | None = None,
+    search: Search | None = None,
 ) -> TrainResult:
     """Train, evaluate and store an adapter.
 
     `work` keeps the checkpoints of a run that does not finish; `resume` goes on from there. `check` is
-    what the store asks before it takes the files; what each of `gauges` finds goes into the manifest.
+    what the store asks before it takes the files; what each of `gauges` finds goes into the manifest, and so
+    does the `search` that found the recipe.
 
     Raises:
         BadRecipe, BadData: the recipe or its data cannot be used.
@@ -83,7 +85,7 @@ def train(  # noqa: PLR0913 - a run needs all of the hub
         NotFound, SourceUnavailable: there is no such task, base or download.
     """
     started = time.perf_counter()
-    with _only_run(work):
+    with only_run(work):
         refused = Refused(recipe)
         cache = store.home / "cache" / "packages"
         try:
@@ -120,6 +122,7 @@ def train(  # noqa: PLR0913 - a run needs all of the hub
             **recorded(evaluation),
             data=plan.data_ref(len(refused.rows), outcome.augmented),
             recipe=recipe.resolved(),
+            search=search,
             libraries={name: version_of(name) for name in _LIBRARIES},
             train_seconds=round(seconds, 1),
             precision=precision,
@@ -140,7 +143,12 @@ def train(  # noqa: PLR0913 - a run needs all of the hub
 
 
 @contextmanager
-def _only_run(work: Path) -> Iterator[None]:
+def only_run(work: Path) -> Iterator[None]:
+    """Keep other runs out of a folder while the block runs.
+
+    Raises:
+        Conflict: one is in it.
+    """
     work.mkdir(parents=True, exist_ok=True)
     lock = FileLock(work / ".lock", timeout=0)
     try:

@@ -13,7 +13,7 @@ from hub.training.inspect.look import Look
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["page"]
+__all__ = ["page", "svg"]
 
 BARS = 20
 BINS = 40
@@ -31,7 +31,7 @@ def page(look: Look) -> str:
     plots |= {name: _bars(name, counts) for name, counts in _counted(look).items() if counts}
     return rooms.get_template("inspect.html").render(
         look=look,
-        plots={title: Markup(svg) for title, svg in plots.items()},
+        plots={title: Markup(plot) for title, plot in plots.items()},
         bars=BARS,
         shown=SHOWN,
     )
@@ -49,7 +49,7 @@ def _histogram(name: str, lengths: Sequence[int]) -> str:
     axes.hist(lengths, bins=BINS, color="#3b6ea5")
     axes.set_xlabel("characters")
     axes.set_ylabel("rows")
-    return _svg(figure, f"lengths-{name}")
+    return svg(figure, f"lengths-{name}")
 
 
 def _bars(name: str, counts: Mapping[str, int]) -> str:
@@ -61,7 +61,7 @@ def _bars(name: str, counts: Mapping[str, int]) -> str:
     axes.barh(range(len(top)), [count for _, count in top], color="#3b6ea5")
     axes.set_yticks(range(len(top)), [_plain(label) for label, _ in top], parse_math=False)
     axes.set_xlabel("rows")
-    return _svg(figure, f"bars-{name}")
+    return svg(figure, f"bars-{name}")
 
 
 def _plain(label: str) -> str:
@@ -70,7 +70,7 @@ def _plain(label: str) -> str:
     return shown if len(shown) <= 40 else f"{shown[:39]}…"
 
 
-def _svg(figure: Figure, salt: str) -> str:
+def svg(figure: Figure, salt: str) -> str:
     """Return a figure as an SVG element, the same each time; `salt` keeps its ids apart from others'."""
     from matplotlib import rc_context
 

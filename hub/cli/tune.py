@@ -1,0 +1,199 @@
+"""`hub tune`: many short trainings on one data set, and the best of them in full."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from hub.cli.bars import Bars
+from hub.cli.output import JSON_FLAG, error_console, print_json, progress, say, table
+
+if TYPE_CHECKING:
+    from hub.config import Settings
+    from hub.training.recipe import Recipe
+    from hub.training.train import TrainResult
+    from hub.training.tune.trials import Trial, Tuned
+
+__all__ = ["register", "run_search"]
+
+FOLDER = "tune"  # in the run's folder
+PAGE = "tune.html"
+WINNER = "winner.json"  # the recipe that is being trained in full
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to `app`."""
+    app.command()(tune)
+
+
+def tune(
+    recipe: Annotated[Path, typer.Argument(help="A recipe, or a folder with recipe.yaml.")],
+    trials: Annotated[
+        int | None, typer.Option(min=1, help="How many, those before a --resume included; none: tune.trials.")
+    ] = None,
+    grid: Annotated[
+        bool | None,
+        typer.Option("--grid/--bayes", help="Every combination, or where good values were found."),
+    ] = None,
+    timeout: Annotated[
+        float | None, typer.Option(min=0, help="Seconds after which no further trial is begun.")
+    ] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override one key of the recipe.")
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with a search that was interrupted.")
+    ] = False,
+    train: Annotated[
+        bool, typer.Option("--train/--no-train", help="Whether to train the best in full and store it.")
+    ] = True,
+    as_json: Annotated[bool, JSON_FLAG] = False,
+) -> None:
+    """Look for the settings that learn best, then train with them and store the version."""
+    from hub.cli.train import run_training
+    from hub.config import load_settings
+    from hub.training.recipe import load_recipe
+
+    settings = load_settings()
+    parsed = load_recipe(recipe, set_ or ())
+    sampler = parsed.tune.sampler if grid is None else ("grid" if grid else "bayes")
+    try:
+        tuned, page = run_search(
+            parsed,
+            settings,
+            trials=trials or parsed.tune.trials,
+            sampler=sampler,
+            resume=resume,
+            timeout=timeout,
+            quiet=as_json,
+        )
+        if not as_json:
+            _print(tuned, page)
+        result = None
+        if train and tuned.winner:
+            again = _same_winner(tuned.winner, page.parent / WINNER, resume)
+            result = run_training(tuned.winner, settings, quiet=as_json, resume=again, search=tuned.record())
+            (page.parent / WINNER).unlink()
+    except KeyboardInterrupt:
+        error_console().print("Interrupted. The same command with --resume goes on from the last trial.")
+        raise SystemExit(130) from None
+    _end(tuned, page, result, as_json)
+
+
+def run_search(
+    recipe: Recipe,
+    settings: Settings,
+    *,
+    trials: int,
+    sampler: str,
+    resume: bool = False,
+    timeout: float | None = None,
+    quiet: bool = False,
+) -> tuple[Tuned, Path]:
+    """Search with progress bars on stderr, in the state folder of `settings`; return also the page written.
+
+    Raises:
+        MissingExtra: Optuna is not installed.
+    """
+    with progress(quiet) as bars:
+        show = Bars(bars)
+        show("load libraries", 0, 1)
+        from hub.bases.cache import Bases
+        from hub.registry.host import Registry
+        from hub.training.train import only_run
+        from hub.training.tune.page import page
+        from hub.training.tune.session import Session
+        from hub.training.tune.space import space_of
+        from hub.training.tune.study import search
+
+        show("load libraries", 1, 1)
+        space = space_of(recipe)
+        work = settings.home / "runs" / recipe.name
+        with only_run(work):
+            folder = work / FOLDER
+            folder.mkdir(exist_ok=True)
+            session = Session.open(
+                recipe,
+                registry=Registry.of(settings),
+                bases=Bases(settings.home),
+                cache=settings.home / "cache" / "packages",
+                folder=folder,
+                progress=show,
+            )
+            tuned = search(
+                session,
+                space,
+                folder,
+                trials=trials,
+                sampler=sampler,
+                resume=resume,
+                timeout=timeout,
+                progress=show,
+            )
+            written = folder / PAGE
+            written.write_text(page(tuned), encoding="utf-8")
+    return tuned, written
+
+
+def _same_winner(winner: Recipe, file: Path, resume: bool) -> bool:
+    """Note what is trained; tell whether a call before this one was at the same."""
+    import json
+
+    noted = json.dumps(winner.resolved())
+    same = resume and file.is_file() and file.read_text(encoding="utf-8") == noted
+    file.write_text(noted, encoding="utf-8")
+    return same
+
+
+def _print(tuned: Tuned, page: Path) -> None:
+    from rich.markup import escape
+
+    keys = list(tuned.space)
+    rows = [_row(trial, keys) for trial in tuned.trials]
+    table(("TRIAL", *keys, tuned.metric.upper(), "STATE", "S"), rows)
+    if tuned.importance:
+        parts = [f"{key} {share:.0%}" for key, share in tuned.importance.items()]
+        say(f"Of the differences, {', '.join(parts)}.")
+    say(f"Plots: {escape(str(page))}")
+
+
+def _row(trial: Trial, keys: list[str]) -> tuple[str, ...]:
+    values = (trial.values[key] for key in keys)
+    shown = (f"{value:.4g}" if isinstance(value, float) else str(value) for value in values)
+    metric = "" if trial.metric is None else f"{trial.metric:.4f}"
+    state = f"{trial.state}: {trial.reason}" if trial.reason else trial.state
+    return (str(trial.number), *shown, metric, state, f"{trial.seconds:.1f}")
+
+
+def _end(tuned: Tuned, page: Path, result: TrainResult | None, as_json: bool) -> None:
+    from rich.markup import escape
+
+    from hub.errors import BadRecipe
+
+    if as_json:
+        answer: dict[str, Any] = tuned.to_json() | {"page": str(page), "version": None}
+        if result:
+            answer |= {"version": str(result.version.ref), "metrics": dict(result.outcome.metrics)}
+        print_json(answer)
+    if tuned.best is None:
+        last = tuned.trials[-1].reason if tuned.trials else "the time was over before the first ended"
+        raise BadRecipe(f"No trial was finished: {last}")
+    if as_json:
+        return
+    chosen = " ".join(f"--set {key}={_yaml(value)}" for key, value in tuned.best.values.items())
+    say(f"Best is trial {tuned.best.number}: {escape(chosen)}")
+    if result:
+        say(f"Stored {result.version.ref}; on held-out rows: {_figures(result)}.")
+        say(f"Next: hub deploy {result.version.ref} --as {result.version.name}")
+
+
+def _figures(result: TrainResult) -> str:
+    return ", ".join(f"{name} {value:.4f}" for name, value in result.outcome.metrics.items())
+
+
+def _yaml(value: Any) -> str:
+    import json
+
+    return f"{value:.6g}" if isinstance(value, float) else json.dumps(value)

@@ -1,0 +1,131 @@
+# ruff: noqa: TID253 - imported when a search starts, and by nothing else
+"""What the trials over one data set share: rows, token lists, validation, and what fixed layers give."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from hub.bases.cache import Bases
+from hub.errors import BadData
+from hub.registry.host import Registry
+from hub.training.dataset import Refused
+from hub.training.fast import Stock
+from hub.training.model import load_tokenizer
+from hub.training.plan import Plan, make_plan
+from hub.training.progress import Progress, silent
+from hub.training.recipe import Recipe
+from hub.training.run import evaluator_of, loss_of, new_model, training_rows
+from hub.training.trainer import Fitted, fit
+
+__all__ = ["Session"]
+
+FOREVER = 1_000_000  # evaluations
+_TRIAL = "trial"
+
+Watch = Callable[[int, float], None]
+"""Told the number of each evaluation, from 1, and the metric; may raise to end the trial."""
+
+
+class Session:
+    """One data set, loaded, cleaned, divided and tokenized once, and any number of trials on it.
+
+    A trial trains as `hub train` does and is measured on the validation rows alone; nothing is stored.
+    """
+
+    def __init__(self, plan: Plan, refused: Refused, folder: Path, progress: Progress = silent) -> None:
+        self.plan = plan
+        self._folder = folder
+        self._tokenizer = load_tokenizer(plan.base)
+        self._features, _ = training_rows(plan, self._tokenizer, refused, progress)
+        validation = evaluator_of(plan, self._tokenizer, plan.dataset.validation, refused)
+        refused.check(plan.dataset.size)
+        if validation is None or not self._features:
+            raise BadData(
+                "Too few rows to choose by: trials are compared on `train.validation_fraction` of the "
+                "training rows, ten at least. Give more rows, or raise it."
+            )
+        self._validation = validation
+        self._stock = Stock(folder)
+
+    @classmethod
+    def open(
+        cls,
+        recipe: Recipe,
+        *,
+        registry: Registry,
+        bases: Bases,
+        cache: Path,
+        folder: Path,
+        progress: Progress = silent,
+    ) -> Session:
+        """Load what a recipe names; validation rows are kept apart whatever its epochs and patience.
+
+        Raises:
+            BadRecipe, BadData, NotFound, SourceUnavailable: as `make_plan`; too few rows to choose by.
+        """
+        refused = Refused(recipe)
+        divided = recipe.model_copy(
+            update={"train": recipe.train.model_copy(update={"patience": 1, "epochs": 2.0})}
+        )
+        divided._origin = recipe._origin
+        try:
+            plan = make_plan(
+                divided, registry=registry, bases=bases, cache=cache, refused=refused, progress=progress
+            )
+            return cls(plan, refused, folder, progress)
+        finally:
+            refused.write(folder / "rejected.jsonl")
+
+    @property
+    def metric(self) -> str:
+        """What the trials are compared by; more is better."""
+        return self._validation.metric
+
+    def train(self, recipe: Recipe, watch: Watch, progress: Progress = silent) -> Fitted:
+        """Train a recipe that differs from the session's in `method` and `train` alone.
+
+        Raises:
+            BadRecipe: training diverged, or the recipe does not fit the base.
+        """
+        shutil.rmtree(self._folder / _TRIAL, ignore_errors=True)
+        settled = recipe.settled(len(self.plan.dataset.train))
+        plan = replace(self.plan, recipe=settled)
+        patience = settled.train.patience or FOREVER
+        try:
+            return fit(
+                new_model(plan, self._features),
+                self._features,
+                settled.train.model_copy(update={"patience": patience}),
+                folder=self._folder / _TRIAL,
+                pad=self._tokenizer.pad_token_id or 0,
+                loss=loss_of(plan, self._features),
+                validation=self._validation,
+                progress=progress,
+                resume=False,
+                callbacks=[_Watching(watch, self.metric)],
+                stock=self._stock,
+            )
+        finally:
+            shutil.rmtree(self._folder / _TRIAL, ignore_errors=True)
+
+
+class _Watching(TrainerCallback):  # type: ignore[misc]
+    def __init__(self, watch: Watch, metric: str) -> None:
+        self._watch, self._metric, self._seen = watch, f"eval_{metric}", 0
+
+    def on_evaluate(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        metrics: dict[str, float],
+        **kwargs: Any,
+    ) -> None:
+        self._seen += 1
+        self._watch(self._seen, metrics[self._metric])

@@ -1,0 +1,161 @@
+"""The values that a search may try, checked against the recipe before the first trial."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from hub.errors import BadRecipe
+from hub.training.recipe import Recipe
+from hub.training.sections.method import RATES
+from hub.training.sections.tune import Dimension
+
+__all__ = ["Space", "space_of"]
+
+LARGEST_GRID = 10_000
+AROUND = 5  # the default range of the learning rate: a fifth of the method's own to five times it
+_SECTIONS = ("method", "train")
+# What decides which rows are trained on and which the trials are measured on, or changes no result.
+_SHARED = ("seed", "patience", "validation_fraction", "validation_rows", "checkpoint_steps", "cache")
+
+Values = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Space:
+    """Values by dotted key of the recipe."""
+
+    recipe: Recipe
+    dimensions: Mapping[str, Dimension]
+
+    def applied(self, values: Mapping[str, Any]) -> Recipe:
+        """Return the recipe with these values.
+
+        Raises:
+            BadRecipe: they do not go with each other.
+        """
+        return self.recipe.changed(values)
+
+    def own(self) -> Values:
+        """Return the values that the recipe has itself, where the space holds them."""
+        found = self.recipe.resolved()
+        found["train"]["learning_rate"] = found["train"]["learning_rate"] or RATES.get(
+            found["method"]["type"]
+        )
+        values = {}
+        for key, dimension in self.dimensions.items():
+            section, name = key.split(".")
+            if _holds(dimension, found[section][name]):
+                values[key] = found[section][name]
+        return values
+
+    def grid(self) -> list[Values]:
+        """Return every combination, in an order that the seed decides.
+
+        Raises:
+            BadRecipe: a range has no step, or there are too many combinations.
+        """
+        points = {key: _points(dimension) for key, dimension in self.dimensions.items()}
+        for key, values in points.items():
+            if values is None:
+                raise self._error(key, "a grid needs a list of values, or a step")
+        lists = [values for values in points.values() if values is not None]
+        if (size := math.prod(map(len, lists))) > LARGEST_GRID:
+            raise self.recipe.error(
+                "tune.space", f"{size:,} combinations are too many for a grid (at most {LARGEST_GRID:,})"
+            )
+        combinations = [dict(zip(points, values, strict=True)) for values in itertools.product(*lists)]
+        random.Random(self.recipe.train.seed).shuffle(combinations)
+        return combinations
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what tells this space from another."""
+        return {key: dimension.model_dump(mode="json") for key, dimension in self.dimensions.items()}
+
+    def _error(self, key: str, problem: str) -> BadRecipe:
+        return self.recipe.error(("tune", "space", key), problem)
+
+
+def space_of(recipe: Recipe) -> Space:
+    """Return the space of a recipe, or that of its method when it names none.
+
+    Raises:
+        BadRecipe: a key that cannot be varied, or a value that the key does not take.
+    """
+    space = Space(recipe, recipe.tune.space or _default(recipe))
+    for key, dimension in recipe.tune.space.items():
+        _check_key(space, key)
+        for value in _extremes(dimension):
+            try:
+                space.applied({key: value})
+            except BadRecipe as error:
+                raise space._error(key, f"the recipe does not take {value!r}: {_reason(error)}") from None
+    return space
+
+
+def _default(recipe: Recipe) -> dict[str, Dimension]:
+    kind = recipe.method.type if recipe.method.type != "auto" else "lora"
+    rate, size = RATES[kind], recipe.train.batch_size
+    space = {
+        "train.learning_rate": Dimension(low=rate / AROUND, high=rate * AROUND, log=True),
+        "train.batch_size": Dimension(values=(size, 2 * size)),
+    }
+    if recipe.method.type == "lora":
+        space["method.rank"] = Dimension(values=(4, 8, 16))
+    return space
+
+
+def _check_key(space: Space, key: str) -> None:
+    section, dot, name = key.partition(".")
+    known = type(space.recipe).model_fields
+    fields = known[section].annotation.model_fields if section in _SECTIONS else {}  # type: ignore[union-attr]
+    free = [f"{one}.{field}" for one in _SECTIONS for field in _free(known[one].annotation)]
+    if not dot or name not in fields or name in _SHARED:
+        raise space._error(key, f"cannot be varied. What can: {', '.join(free)}")
+
+
+def _free(section: Any) -> list[str]:
+    return [name for name in section.model_fields if name not in _SHARED]
+
+
+def _holds(dimension: Dimension, value: Any) -> bool:
+    if dimension.values:
+        return value in dimension.values
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return False
+    low, high = dimension.low or 0.0, dimension.high or 0.0
+    steps = (value - low) / dimension.step if dimension.step else 0.0
+    whole = not dimension.int or value % 1 == 0
+    return low <= value <= high and whole and abs(steps - round(steps)) < 1e-9
+
+
+def _extremes(dimension: Dimension) -> tuple[Any, ...]:
+    if dimension.values:
+        return dimension.values
+    bounds = (dimension.low, dimension.high)
+    return tuple(int(bound) for bound in bounds if bound is not None) if dimension.int else bounds
+
+
+def _points(dimension: Dimension) -> list[Any] | None:
+    """Return all values there are, None if they cannot be counted."""
+    if dimension.values:
+        return list(dimension.values)
+    step = dimension.step or (1.0 if dimension.int and not dimension.log else None)
+    if step is None:
+        return None
+    low, high = dimension.low or 0.0, dimension.high or 0.0
+    count = math.floor((high - low) / step + 1e-9) + 1
+    if count > LARGEST_GRID:
+        return None
+    points = [low + number * step for number in range(count)]
+    return [int(point) for point in points] if dimension.int else [float(f"{point:.12g}") for point in points]
+
+
+def _reason(error: BadRecipe) -> str:
+    """Return the first problem of an error without its place, which is that of the whole recipe."""
+    said = str(error).splitlines()[0].rstrip(".")
+    return said.partition(": ")[2] or said

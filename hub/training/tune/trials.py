@@ -1,0 +1,89 @@
+"""What a search found: one value for each trial, and the best of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from hub.store.manifest import Search
+from hub.training.recipe import Recipe
+
+__all__ = ["State", "Trial", "Tuned"]
+
+State = Literal["complete", "pruned", "failed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One setting of the values; `metric` is its best so far on the validation rows, None if it has none.
+
+    `curve` has the metric of each evaluation. `reason` says why it failed.
+    """
+
+    number: int
+    values: Mapping[str, Any]
+    state: State
+    metric: float | None
+    curve: Sequence[float] = ()
+    seconds: float = 0.0
+    steps: int = 0
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Tuned:
+    """All trials of a search, in order; `new` of them were made by this call.
+
+    `importance` is the share of the metric's variance that each key explains, {} where that cannot be said.
+    """
+
+    recipe: Recipe
+    metric: str
+    sampler: str
+    space: Mapping[str, Any]
+    trials: tuple[Trial, ...]
+    importance: Mapping[str, float]
+    new: int
+    seconds: float
+
+    @property
+    def best(self) -> Trial | None:
+        """The finished trial with the highest metric, the earliest of equal ones."""
+        finished = [trial for trial in self.trials if trial.state == "complete" and trial.metric is not None]
+        return max(finished, key=lambda trial: trial.metric or 0.0, default=None)
+
+    @property
+    def winner(self) -> Recipe | None:
+        """The recipe with the best values."""
+        return self.recipe.changed(self.best.values) if self.best else None
+
+    def record(self) -> Search | None:
+        """Return what the manifest of the winner keeps."""
+        best = self.best
+        if best is None or best.metric is None:
+            return None
+        states = [trial.state for trial in self.trials]
+        return Search(
+            trials=len(states),
+            pruned=states.count("pruned"),
+            failed=states.count("failed"),
+            sampler=self.sampler,
+            space=dict(self.space),
+            metric=self.metric,
+            best=best.metric,
+            values=dict(best.values),
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values."""
+        return {
+            "metric": self.metric,
+            "sampler": self.sampler,
+            "space": dict(self.space),
+            "trials": [asdict(trial) for trial in self.trials],
+            "best": asdict(self.best) if self.best else None,
+            "importance": dict(self.importance),
+            "new": self.new,
+            "seconds": round(self.seconds, 1),
+        }

@@ -134,10 +134,13 @@ def _holds(dimension: Dimension, value: Any) -> bool:
 
 
 def _extremes(dimension: Dimension) -> tuple[Any, ...]:
+    """Return values that show whether a key takes all of a dimension."""
     if dimension.values:
         return dimension.values
-    bounds = (dimension.low, dimension.high)
-    return tuple(int(bound) for bound in bounds if bound is not None) if dimension.int else bounds
+    low, high = dimension.low or 0.0, dimension.high or 0.0
+    if dimension.int:
+        return int(low), int(high)
+    return low, high, low + (dimension.step or (high - low) / math.e)
 
 
 def _points(dimension: Dimension) -> list[Any] | None:

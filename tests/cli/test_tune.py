@@ -1,0 +1,182 @@
+# ruff: noqa: TID253 - bounds torch's threads
+"""`hub tune` on a tiny base: the best of several trials is stored, and a kill loses one trial at most."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from typer.testing import CliRunner, Result
+
+from hub.bases.cache import Bases
+from hub.cli.main import app
+from hub.config import find_home
+from hub.errors import BadRecipe, Conflict, MissingExtra
+from hub.store.store import Store
+
+RECIPE = """
+name: demo
+task: sentiment
+base: tiny
+data: {source: a.csv, eval_fraction: 0.2}
+train: {epochs: 2, batch_size: 8, learning_rate: 0.02, validation_fraction: 0.25}
+evaluate: {int8: false}
+tune:
+  trials: 4
+  space:
+    train.learning_rate: {low: 1.0e-4, high: 1.0e-1, log: true}
+"""
+ROWS = "text,label\n" + "".join(
+    f"the {thing} of {place} is {word},{label}\n"
+    for thing in ("film", "book", "phone", "food", "plot")
+    for place in ("paris", "london", "france", "city")
+    for word, label in (
+        ("good", "positive"),
+        ("great", "positive"),
+        ("bad", "negative"),
+        ("awful", "negative"),
+    )
+)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from hub.testing.tiny import tiny_encoder
+
+    return tiny_encoder(tmp_path_factory.mktemp("base") / "encoder").path
+
+
+@pytest.fixture
+def recipe(tmp_path: Path, tiny: Path) -> Path:
+    Bases(find_home()).pull(str(tiny), "tiny")
+    (tmp_path / "recipe.yaml").write_text(RECIPE)
+    (tmp_path / "a.csv").write_text(ROWS)
+    return tmp_path / "recipe.yaml"
+
+
+def hub_tune(*arguments: object) -> Result:
+    return CliRunner().invoke(app, ["tune", *map(str, arguments)])
+
+
+def answer(*arguments: object) -> Any:
+    result = hub_tune(*arguments, "--json")
+    assert result.exit_code == 0, result.exception
+    return json.loads(result.stdout)
+
+
+def tried(found: Any) -> list[Any]:
+    return [(trial["values"], trial["state"], trial["curve"]) for trial in found["trials"]]
+
+
+def test_the_best_trial_is_trained_in_full_and_stored(recipe: Path) -> None:
+    shown = hub_tune(recipe)
+    assert shown.exit_code == 0, shown.exception
+    assert "Best is trial" in shown.stdout
+    assert "Stored demo@1; on held-out rows: accuracy" in shown.stdout
+    [version] = Store(find_home()).versions("demo")
+    search, stored = version.manifest.search, version.manifest.recipe
+    assert search is not None
+    assert stored is not None
+    assert (search.trials, search.metric) == (4, "accuracy")
+    assert search.values == {"train.learning_rate": stored["train"]["learning_rate"]}
+    folder = find_home() / "runs" / "demo" / "tune"
+    assert "<svg" in (folder / "tune.html").read_text()
+    assert sorted(path.name for path in folder.iterdir()) == ["rejected.jsonl", "study.db", "tune.html"]
+
+
+def test_without_training_nothing_is_stored_and_more_trials_may_follow(recipe: Path) -> None:
+    few = answer(recipe, "--no-train", "--trials", 2)
+    assert few["version"] is None
+    assert Store(find_home()).versions("demo") == []
+    more = answer(recipe, "--no-train", "--resume")
+    assert (len(more["trials"]), more["new"]) == (4, 2)
+    assert tried(more)[:2] == tried(few)
+
+
+def test_a_grid_may_be_asked_for(recipe: Path) -> None:
+    values = "tune.space={method.rank: [2, 4], train.epochs: [1]}"
+    found = answer(recipe, "--no-train", "--grid", "--set", values)
+    assert sorted(trial["values"]["method.rank"] for trial in found["trials"]) == [2, 4]
+
+
+def test_a_bad_space_is_told_before_anything_is_loaded(recipe: Path) -> None:
+    recipe.write_text(RECIPE.replace("train.learning_rate: {low", "train.learning_rat: {low"))
+    error = hub_tune(recipe).exception
+    assert isinstance(error, BadRecipe)
+    assert "recipe.yaml:11: tune.space.train.learning_rat: cannot be varied" in str(error)
+
+
+def test_when_no_trial_is_finished_that_is_an_error(recipe: Path) -> None:
+    error = hub_tune(recipe, "--timeout", 0).exception
+    assert isinstance(error, BadRecipe)
+    assert "No trial was finished" in str(error)
+    assert Store(find_home()).versions("demo") == []
+
+
+def test_another_recipe_does_not_go_on(recipe: Path) -> None:
+    answer(recipe, "--no-train", "--trials", 1)
+    error = hub_tune(recipe, "--resume", "--set", "train.epochs=3").exception
+    assert isinstance(error, Conflict)
+
+
+def test_without_optuna_the_extra_is_named(recipe: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    monkeypatch.delitem(sys.modules, "hub.training.tune.study", raising=False)
+    error = hub_tune(recipe).exception
+    assert isinstance(error, MissingExtra)
+    assert "grafthub[tune]" in str(error)
+
+
+def test_a_search_that_was_killed_goes_on_to_the_same_end(recipe: Path) -> None:
+    whole = answer(recipe, "--no-train", "--trials", 6)
+    study = find_home() / "runs" / "demo" / "tune" / "study.db"
+    study.unlink()
+    command = [sys.executable, "-c", "from hub.cli.main import main; main()", "tune", str(recipe)]
+    with subprocess.Popen(
+        [*command, "--trials", "500", "--no-train"],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    ) as running:
+        until = time.monotonic() + 120
+        while ended(study) < 2 and running.poll() is None and time.monotonic() < until:
+            time.sleep(0.05)
+        os.killpg(running.pid, signal.SIGKILL)
+    before = ended(study)
+    assert 2 <= before < 500
+    resumed = answer(recipe, "--no-train", "--trials", 6, "--resume")
+    assert tried(resumed)[:6] == tried(whole)
+    assert resumed["new"] == max(0, 6 - before)
+
+
+def ended(study: Path) -> int:
+    """How many trials of a study that another process writes have come to an end."""
+    try:
+        with sqlite3.connect(f"file:{study}?mode=ro", uri=True) as file:
+            found = file.execute(
+                "SELECT COUNT(*) FROM trials WHERE state IN ('COMPLETE', 'PRUNED')"
+            ).fetchone()
+    except sqlite3.OperationalError:
+        return 0
+    finally:
+        if "file" in locals():
+            file.close()
+    return int(found[0])

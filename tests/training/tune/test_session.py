@@ -1,0 +1,108 @@
+"""Trials share what does not depend on what is varied, and each learns as a run of its own does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from hub.bases.cache import Bases
+from hub.errors import BadData
+from hub.registry.host import Registry
+from hub.store.store import Store
+from hub.training import trainer
+from hub.training.fast import Activations
+from hub.training.recipe import Recipe
+from hub.training.train import train
+from hub.training.tune import session as module
+from hub.training.tune.session import Session
+from tests.training.tune.conftest import RECIPE, ROWS
+
+Open = Callable[..., Session]
+
+
+def test_a_trial_reaches_what_a_run_of_that_recipe_reaches(
+    recipe: Recipe, open_session: Open, registry: Registry, bases: Bases, tmp_path: Path
+) -> None:
+    session, seen = open_session(recipe), []
+    session.train(recipe.changed({"train.learning_rate": 0.001}), lambda number, metric: None)
+    fitted = session.train(recipe, lambda number, metric: seen.append((number, metric)))
+    home = tmp_path / "home"
+    alone = train(recipe, registry=registry, store=Store(home), bases=bases, work=home / "run")
+    known = alone.outcome.fitted
+    assert [number for number, _ in seen] == [1, 2]
+    assert (fitted.best_metric, fitted.best_step) == (known.best_metric, known.best_step)
+    assert fitted.steps == known.steps
+    assert list((tmp_path / "tune").iterdir()) == [tmp_path / "tune" / "rejected.jsonl"]
+
+
+def test_rows_are_read_and_fixed_layers_run_once_for_all_trials(
+    recipe: Recipe, open_session: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plans, kept = [], []
+    make, keep = module.make_plan, Activations.keep
+    monkeypatch.setattr(module, "make_plan", lambda *a, **k: plans.append(1) or make(*a, **k))
+    monkeypatch.setattr(
+        Activations, "keep", lambda self, rows, hidden: kept.append(len(rows)) or keep(self, rows, hidden)
+    )
+    session = open_session(recipe)
+    for rank in (4, 8):
+        session.train(recipe.changed({"method.rank": rank}), lambda number, metric: None)
+    assert plans == [1]
+    assert sum(kept) == len(session.plan.dataset.train)
+
+
+def test_layers_fixed_otherwise_are_kept_apart(recipe: Recipe, open_session: Open) -> None:
+    session = open_session(recipe)
+    shared = session.train(recipe, lambda number, metric: None)
+    other = session.train(recipe.changed({"method.freeze": 0}), lambda number, metric: None)
+    again = session.train(recipe, lambda number, metric: None)
+    assert (shared.cache.layers, other.cache.layers) == (1, 0)
+    assert replace(again, seconds=0) == replace(shared, seconds=0)
+
+
+@pytest.mark.parametrize("override", ["train.patience=0", "train.epochs=1", "train.max_steps=1"])
+def test_trials_are_measured_on_rows_of_their_own_whatever_the_recipe(
+    make_recipe: Callable[..., Recipe], open_session: Open, override: str
+) -> None:
+    recipe = make_recipe(RECIPE, override, a_csv=ROWS)
+    session, seen = open_session(recipe), []
+    session.train(recipe, lambda number, metric: seen.append(metric))
+    assert seen
+    rows = {item.request for item in session.plan.dataset.validation}
+    assert rows
+    assert not rows & {item.request for item in session.plan.dataset.held_out}
+
+
+def test_too_few_rows_to_choose_by_are_refused(
+    make_recipe: Callable[..., Recipe], open_session: Open
+) -> None:
+    with pytest.raises(BadData, match="Too few rows to choose by"):
+        open_session(make_recipe(RECIPE, "train.validation_fraction=0.05", a_csv=ROWS))
+
+
+def test_a_watch_ends_a_trial(recipe: Recipe, open_session: Open) -> None:
+    class Enough(Exception):
+        pass
+
+    def stop(number: int, metric: float) -> None:
+        raise Enough
+
+    session = open_session(recipe)
+    with pytest.raises(Enough):
+        session.train(recipe, stop)
+    assert session.train(recipe, lambda number, metric: None).epochs == 2
+
+
+def test_a_search_never_builds_an_evaluator_of_the_held_out_rows(
+    recipe: Recipe, open_session: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measured, run = set(), trainer.Evaluator.run
+    monkeypatch.setattr(
+        trainer.Evaluator, "run", lambda self, *a, **k: measured.add(self.examples) or run(self, *a, **k)
+    )
+    session = open_session(recipe)
+    session.train(recipe, lambda number, metric: None)
+    assert measured == {len(session.plan.dataset.validation)}

@@ -1,0 +1,184 @@
+"""A search can be stopped at any time and goes on to the same end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from hub.errors import BadRecipe, Conflict
+from hub.training.recipe import Recipe
+from hub.training.tune.page import page, plots
+from hub.training.tune.session import Session
+from hub.training.tune.space import space_of
+from hub.training.tune.study import search
+from hub.training.tune.trials import Tuned
+
+Open = Callable[..., Session]
+
+
+class Fake:
+    """A session whose trials take no time: the metric is best at a rate of 0.01 and a rank of 8."""
+
+    metric = "accuracy"
+
+    def __init__(self, sha256: str = "x", breaks: int | None = None, evaluations: int = 3) -> None:
+        self.plan = SimpleNamespace(sha256=sha256)
+        self.made: list[Recipe] = []
+        self._breaks, self._evaluations = breaks, evaluations
+
+    def train(self, recipe: Recipe, watch: Any, progress: Any = None) -> Any:
+        if self._breaks == len(self.made):
+            raise KeyboardInterrupt
+        self.made.append(recipe)
+        rate, rank = recipe.train.learning_rate, recipe.method.rank
+        assert rate is not None
+        if rate > 0.09:
+            raise BadRecipe("train.learning_rate: training diverged")
+        found = 1 - abs(rate - 0.01) - (0.02 if rank == 4 else 0)
+        for number in range(1, self._evaluations + 1):
+            watch(number, found * number / self._evaluations)
+        return SimpleNamespace(steps=6)
+
+
+def run(recipe: Recipe, folder: Path, session: Any = None, **settings: Any) -> Tuned:
+    folder.mkdir(exist_ok=True)
+    defaults: dict[str, Any] = {"trials": 12, "sampler": "bayes"}
+    return search(session or Fake(), space_of(recipe), folder, **defaults | settings)
+
+
+def seen(tuned: Tuned) -> list[Any]:
+    return [replace(trial, seconds=0) for trial in tuned.trials]
+
+
+def test_the_first_trial_is_the_recipe_and_the_best_is_no_worse(recipe: Recipe, tmp_path: Path) -> None:
+    tuned = run(recipe, tmp_path / "a")
+    assert len(tuned.trials) == tuned.new == 12
+    assert tuned.trials[0].values == {"train.learning_rate": 0.02, "method.rank": 8}
+    assert tuned.best is not None
+    assert tuned.best.metric >= tuned.trials[0].metric
+    assert tuned.best.metric > 0.99
+    assert tuned.winner is not None
+    assert tuned.winner.train.learning_rate == tuned.best.values["train.learning_rate"]
+    assert max(tuned.importance, key=tuned.importance.__getitem__) in tuned.space
+
+
+def test_a_search_is_decided_by_its_seed(make_recipe: Any, recipe: Recipe, tmp_path: Path) -> None:
+    first, second = run(recipe, tmp_path / "a"), run(recipe, tmp_path / "b")
+    assert seen(first) == seen(second)
+    other = run(recipe.changed({"train.seed": 5}), tmp_path / "c")
+    assert [trial.values for trial in other.trials[1:]] != [trial.values for trial in first.trials[1:]]
+
+
+@pytest.mark.parametrize("breaks", [0, 3, 8])
+def test_an_interrupted_search_goes_on_to_the_same_end(recipe: Recipe, tmp_path: Path, breaks: int) -> None:
+    whole = run(recipe, tmp_path / "a")
+    with pytest.raises(KeyboardInterrupt):
+        run(recipe, tmp_path / "b", Fake(breaks=breaks))
+    rest = Fake()
+    resumed = run(recipe, tmp_path / "b", rest, resume=True)
+    assert seen(resumed) == seen(whole)
+    assert (resumed.new, len(rest.made)) == (12 - breaks, 12 - breaks)
+
+
+def test_more_trials_are_added_and_none_are_lost(recipe: Recipe, tmp_path: Path) -> None:
+    few = run(recipe, tmp_path / "a", trials=4)
+    more = run(recipe, tmp_path / "a", trials=7, resume=True)
+    assert seen(more)[:4] == seen(few)
+    assert (len(more.trials), more.new) == (7, 3)
+    assert run(recipe, tmp_path / "a", trials=5, resume=True).new == 0
+    assert len(run(recipe, tmp_path / "a", trials=2).trials) == 2  # without --resume anew
+
+
+def test_trials_of_another_search_are_not_gone_on_from(recipe: Recipe, tmp_path: Path) -> None:
+    run(recipe, tmp_path / "a", trials=1)
+    others = [
+        (Fake("other data"), recipe, {}),
+        (Fake(), recipe.changed({"train.epochs": 3}), {}),
+        (Fake(), recipe.changed({"tune.space": {"method.rank": [4, 8]}}), {}),
+        (Fake(), recipe.changed({"tune.space": {"method.rank": [4, 8]}}), {"sampler": "grid"}),
+    ]
+    for session, changed, settings in others:
+        with pytest.raises(Conflict, match="--resume"):
+            run(changed, tmp_path / "a", session, resume=True, **settings)
+
+
+def test_poor_trials_are_pruned_once_there_are_some_to_compare_with(recipe: Recipe, tmp_path: Path) -> None:
+    tuned = run(recipe, tmp_path / "a", trials=20)
+    pruned = [trial for trial in tuned.trials if trial.state == "pruned"]
+    assert pruned
+    assert all(len(trial.curve) < 3 for trial in pruned)
+    assert min(trial.number for trial in pruned) >= 5
+    assert tuned.best not in pruned
+    kept = run(recipe.changed({"tune.prune": "none"}), tmp_path / "b", trials=20)
+    assert "pruned" not in {trial.state for trial in kept.trials}
+
+
+def test_a_grid_is_gone_through_whole_and_no_further(
+    make_recipe: Any, recipe: Recipe, tmp_path: Path
+) -> None:
+    points = {"train.learning_rate": [0.001, 0.01, 0.1], "method.rank": [4, 8]}
+    recipe = recipe.changed({"tune.space": points, "tune.prune": "none"})
+    with pytest.raises(KeyboardInterrupt):
+        run(recipe, tmp_path / "a", Fake(breaks=2), sampler="grid")
+    tuned = run(recipe, tmp_path / "a", sampler="grid", resume=True, trials=100)
+    tried = [tuple(trial.values.values()) for trial in tuned.trials]
+    assert sorted(tried) == [(rate, rank) for rate in (0.001, 0.01, 0.1) for rank in (4, 8)]
+    assert tuned.best is not None
+    assert tuned.best.values == {"train.learning_rate": 0.01, "method.rank": 8}
+
+
+def test_a_trial_that_fails_says_why_and_the_search_goes_on(recipe: Recipe, tmp_path: Path) -> None:
+    recipe = recipe.changed({"tune.space": {"train.learning_rate": [0.01, 0.1]}})
+    tuned = run(recipe, tmp_path / "a", sampler="grid")
+    assert sorted((trial.state, trial.reason) for trial in tuned.trials) == [
+        ("complete", ""),
+        ("failed", "train.learning_rate: training diverged"),
+    ]
+    record = tuned.record()
+    assert record is not None
+    assert (record.trials, record.failed, record.values) == (2, 1, {"train.learning_rate": 0.01})
+
+
+def test_values_that_do_not_go_together_fail_alone(recipe: Recipe, tmp_path: Path) -> None:
+    space = {"train.optimizer": ["adamw", "schedule-free"], "train.schedule": ["auto", "cosine"]}
+    tuned = run(recipe.changed({"tune.space": space}), tmp_path / "a", sampler="grid")
+    [failed] = [trial for trial in tuned.trials if trial.state == "failed"]
+    assert failed.values == {"train.optimizer": "schedule-free", "train.schedule": "cosine"}
+
+
+def test_when_the_time_is_over_no_trial_is_begun(recipe: Recipe, tmp_path: Path) -> None:
+    tuned = run(recipe, tmp_path / "a", timeout=0)
+    assert (tuned.trials, tuned.best, tuned.winner, tuned.record()) == ((), None, None, None)
+    assert "0 trials" in page(tuned)
+    assert plots(tuned) == {}
+
+
+def test_lists_are_values_too(recipe: Recipe, tmp_path: Path) -> None:
+    space = {"method.target": ["all-linear", ["query", "value"]]}
+    fake = Fake()
+    tuned = run(recipe.changed({"tune.space": space}), tmp_path / "a", fake, sampler="grid")
+    assert {made.method.target for made in fake.made} == {"all-linear", ("query", "value")}
+    assert ["query", "value"] in [trial.values["method.target"] for trial in tuned.trials]
+
+
+def test_the_page_shows_every_trial_and_draws_them(recipe: Recipe, tmp_path: Path) -> None:
+    tuned = run(recipe, tmp_path / "a", trials=8)
+    shown = page(tuned)
+    assert shown.count("<tr") == 9
+    assert set(plots(tuned)) == {"Trials", "Curves", "Values", "What matters"}
+    assert shown.count("<svg") == 4
+    assert shown == page(replace(tuned))
+    assert "http://" not in shown.replace("http://www.w3.org", "").replace("http://purl.org", "").replace(
+        "http://creativecommons.org", ""
+    )
+
+
+def test_a_real_search_ends_with_its_best(recipe: Recipe, open_session: Open, tmp_path: Path) -> None:
+    tuned = run(recipe, tmp_path / "tune", open_session(recipe), trials=3)
+    assert [trial.state for trial in tuned.trials] == ["complete"] * 3
+    assert all(len(trial.curve) <= 2 and trial.steps for trial in tuned.trials)

@@ -97,6 +97,9 @@ def run_search(
     Raises:
         MissingExtra: Optuna is not installed.
     """
+    from hub.cli.train import keep_kernels
+
+    keep_kernels()
     with progress(quiet) as bars:
         show = Bars(bars)
         show("load libraries", 0, 1)

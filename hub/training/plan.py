@@ -53,7 +53,7 @@ class Plan:
     @property
     def sha256(self) -> str:
         """Hash of all that decides the weights: a run may only be resumed by an equal plan."""
-        beside = ("summary", "evaluate", "deploy", "tune")
+        beside = ("summary", "evaluate", "deploy", "tune", "report")
         recipe = {key: value for key, value in self.recipe.resolved().items() if key not in beside}
         parts = (recipe, self.dataset.sha256, self.serving.model_dump(mode="json"))
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

@@ -17,6 +17,7 @@ from hub.training.sections.augment import Augment
 from hub.training.sections.data import Bin, Data, LabelRules, Part
 from hub.training.sections.evaluate import Deploy, Evaluate
 from hub.training.sections.method import RATES, Method
+from hub.training.sections.report import Report
 from hub.training.sections.train import Train
 from hub.training.sections.tune import Tune
 from hub.training.yaml_file import Document, KeyPath, parse_scalar, read_yaml
@@ -31,6 +32,7 @@ __all__ = [
     "Method",
     "Part",
     "Recipe",
+    "Report",
     "Train",
     "Tune",
     "load_recipe",
@@ -66,6 +68,7 @@ class Recipe(Model):
         "which takes the memory of what the adapter changed and runs its rows apart.",
     )
     tune: Tune = Field(Tune(), description="What `hub tune` varies.")
+    report: Report = Field(Report(), description="What is written of the run.")
     deploy: Deploy = Field(Deploy(), description="The gate of `hub train --deploy`.")
 
     _origin: Origin = PrivateAttr(default_factory=Origin)

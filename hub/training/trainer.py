@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,7 +56,11 @@ SHORT = 96  # mean tokens of a row
 
 @dataclass(frozen=True, slots=True)
 class Fitted:
-    """What the loop did; `best_step` is the checkpoint kept, None when there was no validation."""
+    """What the loop did; `best_step` is the checkpoint kept, None when there was no validation.
+
+    `history` has what was logged at a `step`, that of steps before a `--resume` included: `loss` (the mean of
+    the steps since the log before), `grad_norm`, `learning_rate`, and `eval_` with a metric's name.
+    """
 
     seconds: float
     steps: int
@@ -66,6 +70,7 @@ class Fitted:
     resumed_from: int | None
     stopped_early: bool
     cache: CacheUse = UNUSED
+    history: tuple[Mapping[str, float], ...] = ()
 
 
 def pick_dtype(wanted: str) -> str:
@@ -161,6 +166,7 @@ def fit(  # noqa: PLR0913 - a training loop is all of these
         resumed_from=_step_of(checkpoint) if checkpoint else None,
         stopped_early=state.global_step < state.max_steps,
         cache=kept.use if kept else UNUSED,
+        history=tuple(entry for entry in state.log_history if "train_runtime" not in entry),
     )
 
 
@@ -314,6 +320,11 @@ class _Watch(TrainerCallback):  # type: ignore[misc]
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         self._batches.epoch = math.floor((state.epoch or 0.0) + 1e-6)
+
+    def on_epoch_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        control.should_log = True  # few rows make an epoch of fewer steps than are logged together
 
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any

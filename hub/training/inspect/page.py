@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import io
-import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hub.training.inspect.look import Look
+from hub.training.pages import render, svg
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["page", "svg"]
+__all__ = ["page"]
 
 BARS = 20
 BINS = 40
@@ -23,13 +22,13 @@ _TEMPLATES = Path(__file__).parent / "templates"
 
 def page(look: Look) -> str:
     """Return the page; it has names of columns and labels, and no text of a row."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
 
-    rooms = Environment(loader=FileSystemLoader(_TEMPLATES), autoescape=True, undefined=StrictUndefined)
     plots = {f"Characters of {name}": _histogram(name, lengths) for name, lengths in look.characters.items()}
     plots |= {name: _bars(name, counts) for name, counts in _counted(look).items() if counts}
-    return rooms.get_template("inspect.html").render(
+    return render(
+        _TEMPLATES,
+        "inspect.html",
         look=look,
         plots={title: Markup(plot) for title, plot in plots.items()},
         bars=BARS,
@@ -68,16 +67,3 @@ def _plain(label: str) -> str:
     """Return what can be drawn of a label."""
     shown = "".join(char if char.isprintable() else " " for char in label)
     return shown if len(shown) <= 40 else f"{shown[:39]}…"
-
-
-def svg(figure: Figure, salt: str) -> str:
-    """Return a figure as an SVG element, the same each time; `salt` keeps its ids apart from others'."""
-    from matplotlib import rc_context
-
-    stream = io.StringIO()
-    with rc_context({"svg.hashsalt": salt, "svg.fonttype": "none"}), warnings.catch_warnings():
-        # The browser has the letters that the font by which the layout is made lacks.
-        warnings.filterwarnings("ignore", "Glyph", UserWarning)
-        figure.savefig(stream, format="svg", metadata={"Date": None, "Creator": None})
-    text = stream.getvalue()
-    return text[text.index("<svg") :]

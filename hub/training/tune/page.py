@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hub.training.inspect.page import svg
+from hub.training.pages import render, svg
 from hub.training.sections.tune import Dimension
 from hub.training.tune.trials import Trial, Tuned
 
@@ -23,13 +23,11 @@ _TEMPLATES = Path(__file__).parent / "templates"
 
 def page(tuned: Tuned) -> str:
     """Return the page: the trials in a table and in plots."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
 
-    rooms = Environment(loader=FileSystemLoader(_TEMPLATES), autoescape=True, undefined=StrictUndefined)
     shown = {title: Markup(plot) for title, plot in plots(tuned).items()}
     keys = list(tuned.space)
-    return rooms.get_template("tune.html").render(tuned=tuned, keys=keys, plots=shown, best=tuned.best)
+    return render(_TEMPLATES, "tune.html", tuned=tuned, keys=keys, plots=shown, best=tuned.best)
 
 
 def plots(tuned: Tuned) -> dict[str, str]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Protocol
 
 from torch import nn
@@ -80,7 +80,7 @@ class Backbones:
         first: list[Backbone] = list(self.graphs)
         self._order: Order = lambda rows, tokens: first
         self.busy = threading.Lock()
-        """Held while a backbone runs: none of them may run twice at once."""
+        """Held while a backbone runs, or is measured: they share the cores."""
         self._failure = self._unmeasured = ""
         self._closed = self._bare = False
         self._changed = threading.Condition()
@@ -137,11 +137,11 @@ class Backbones:
                 graph.write(slot, values, allowed=int8 or not graph.int8)
             self._prepare()
 
-    def run(self, batch: BatchTensors, *, decode: bool = False) -> Hidden:
-        """Run the whole batch on the best backbone that has all its slots."""
+    def run(self, batch: BatchTensors, *, decode: bool = False, aside: bool = False) -> Hidden:
+        """Run the whole batch on the best backbone that has all its slots; `aside`: at once."""
         rows, tokens = batch.input_ids.shape
         slots = frozenset(batch.slots.tolist()) if self.graphs else frozenset()
-        with self.busy:
+        with nullcontext() if aside else self.busy:
             return self.chosen(rows, tokens, slots).run(batch, decode=decode)
 
     def chosen(self, rows: int, tokens: int, slots: frozenset[int] = frozenset()) -> Backbone:

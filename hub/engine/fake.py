@@ -43,7 +43,7 @@ class FakeEngine:
     def clear(self, slot: int) -> None:
         self._adapters.pop(slot, None)
 
-    def run(self, rows: Sequence[EngineRow]) -> list[Output]:
+    def run(self, rows: Sequence[EngineRow], *, aside: bool = False) -> list[Output]:
         return [self._answer(row) for row in rows]
 
     def settle(self, timeout: float) -> bool:

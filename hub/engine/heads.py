@@ -10,6 +10,7 @@ has a whole weight per slot. Heads compute in float32.
 from __future__ import annotations
 
 import copy
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -109,13 +110,13 @@ class HeadSlots:
         """Return scores: [B, C] for SEQUENCE, [B, T, C] for TOKEN, [B, T, 2] for SPAN, C the largest."""
         self._context.slots = slots
         states = hidden.decoded if self.reads_decoder and hidden.decoded is not None else hidden.states
-        self._stored.states = states.float()
+        self._stored.put(states.float())
         if self._hide_padding:
             input_ids = input_ids.masked_fill(mask == 0, _NO_TOKEN)
         try:
             result = self._model(input_ids=input_ids, attention_mask=mask)
         finally:
-            self._stored.states = None
+            self._stored.put(None)
         if self._kind is HeadKind.SPAN:
             return torch.stack((result.start_logits, result.end_logits), dim=-1)
         logits: Tensor = result.logits
@@ -206,8 +207,13 @@ class _StoredOutput(nn.Module):
         if reads and pooler is None:
             raise UnsupportedAdapter("It came without a trained pooler, which this head reads.")
         self.pooler = copy.deepcopy(pooler).float() if reads and pooler is not None else None
-        self.states: Tensor | None = None
+        self._of = threading.local()
+
+    def put(self, states: Tensor | None) -> None:
+        """Set what the next forward in this thread gives."""
+        self._of.states = states
 
     def forward(self, *args: Any, **kwargs: Any) -> _Output:
-        pooled = None if self.pooler is None else self.pooler(self.states)
-        return _Output(last_hidden_state=self.states, pooler_output=pooled)
+        states = self._of.states
+        pooled = None if self.pooler is None else self.pooler(states)
+        return _Output(last_hidden_state=states, pooler_output=pooled)

@@ -8,9 +8,10 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import onnxruntime
 import torch
@@ -114,31 +115,46 @@ class OnnxGraph:
         self._shared = values  # the session has pointers only: these have to outlive it
         self._inputs = {meta.name for meta in self._session.get_inputs()}
         self._device = device
-        self._bound: Mapping[str, Parts] | None = None
-        self._binding = self._session.io_binding()
+        self._idle: list[_Binding] = []  # one for each run under way, at most
         self.stacks = frozenset(stacks)
         self.nbytes = file.stat().st_size - sum(tensor.nbytes for tensor in shared.values())
 
     def run(self, batch: BatchTensors, layers: Mapping[str, Parts]) -> Tensor:
         """Return the last hidden states; `layers` is a mapping that is replaced when a stack is."""
-        if layers is not self._bound:
-            self._bind(layers)
+        try:
+            binding = self._idle.pop()
+        except IndexError:
+            binding = _Binding(self._session.io_binding())
+        binding.bind(layers, self.stacks)
+        values = binding.values
         for name, tensor in zip(export.BATCH_INPUTS, batch, strict=True):
             if name in self._inputs:
-                self._binding.bind_ortvalue_input(name, OrtValue.from_dlpack(tensor.contiguous()))
+                values.bind_ortvalue_input(name, OrtValue.from_dlpack(tensor.contiguous()))
         # Bound anew each time, or onnxruntime writes over what the last run returned.
-        self._binding.bind_output(export.HIDDEN, self._device.type, self._device.index or 0)
-        self._session.run_with_iobinding(self._binding)
-        (value,) = self._binding.get_outputs()
+        values.bind_output(export.HIDDEN, self._device.type, self._device.index or 0)
+        self._session.run_with_iobinding(values)
+        (value,) = values.get_outputs()
+        self._idle.append(binding)
         if self._device.type == "cpu":
             return torch.from_numpy(value.numpy())
         hidden: Tensor = torch.utils.dlpack.from_dlpack(value._ortvalue)
         return hidden
 
-    def _bind(self, layers: Mapping[str, Parts]) -> None:
-        for name in self.stacks:
+
+class _Binding:
+    """What one run at a time reads and writes, with the stacks that are bound to it."""
+
+    def __init__(self, values: Any) -> None:
+        self.values = values
+        self._bound: Mapping[str, Parts] | None = None
+
+    def bind(self, layers: Mapping[str, Parts], stacks: Set[str]) -> None:
+        """Bind the stacks, if others were bound."""
+        if layers is self._bound:
+            return
+        for name in stacks:
             part, _, layer = name.partition(".")
-            self._binding.bind_ortvalue_input(name, OrtValue.from_dlpack(getattr(layers[layer], part)))
+            self.values.bind_ortvalue_input(name, OrtValue.from_dlpack(getattr(layers[layer], part)))
         self._bound = layers
 
 

@@ -110,8 +110,8 @@ class EngineInfo:
 class Engine(Protocol):
     """Runs rows on one base.
 
-    `run` is called from one thread at a time. `write` and `clear` may be called from another thread
-    while `run` is under way, for slots that no row of that run names.
+    Any method may be called from another thread while `run` is under way, `write` and `clear` for slots
+    that no row of that run names. Forwards take turns, but for those `aside`.
     """
 
     def check(self, weights: AdapterWeights) -> None:
@@ -123,8 +123,10 @@ class Engine(Protocol):
     def clear(self, slot: int) -> None:
         """Zero a slot."""
 
-    def run(self, rows: Sequence[EngineRow]) -> list[Output]:
+    def run(self, rows: Sequence[EngineRow], *, aside: bool = False) -> list[Output]:
         """Compute all rows in one forward (GENERATE rows in one generate call); keeps the order.
+
+        `aside`: beside a forward under way, if the engine can. It slows that one down: for few rows only.
 
         Raises:
             EngineFailed: the forward failed; no row has an answer.

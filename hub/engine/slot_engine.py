@@ -103,14 +103,15 @@ class SlotEngine:
             for head in self._heads.values():
                 head.write(slot, {})
 
-    def run(self, rows: Sequence[EngineRow]) -> list[Output]:
+    def run(self, rows: Sequence[EngineRow], *, aside: bool = False) -> list[Output]:
         for row in rows:
             self._refuse(row)
         outputs: dict[int, Output] = {}
         try:
             with torch.inference_mode():
                 for indices in self._forwards(rows):
-                    outputs.update(zip(indices, self._forward([rows[i] for i in indices]), strict=True))
+                    found = self._forward([rows[i] for i in indices], aside)
+                    outputs.update(zip(indices, found, strict=True))
         except HubError:
             raise
         except Exception as error:  # torch and onnxruntime share no error class
@@ -204,17 +205,23 @@ class SlotEngine:
             groups.setdefault((row.head is HeadKind.GENERATE, alone), []).append(index)
         return list(groups.values())
 
-    def _forward(self, rows: Sequence[EngineRow]) -> list[Output]:
+    def _forward(self, rows: Sequence[EngineRow], aside: bool) -> list[Output]:
         occupant = self._occupants.get(rows[0].slot)
         alone = occupant.alone if occupant else None
-        return (self._generate if rows[0].head is HeadKind.GENERATE else self._score)(rows, alone)
+        if rows[0].head is HeadKind.GENERATE:
+            with self._backbones.busy:  # whether two of transformers' `generate` may run at once is not known
+                return self._generate(rows, alone)
+        return self._score(rows, alone, aside)
 
-    def _score(self, rows: Sequence[EngineRow], alone: TorchBackbone | None) -> list[Output]:
+    def _score(self, rows: Sequence[EngineRow], alone: TorchBackbone | None, aside: bool) -> list[Output]:
         batch = collate(rows, self._limits, self._pad)
         tensors = BatchTensors.of(batch, self._device)
         kinds = dict.fromkeys(row.head for row in rows)
         decode = any(kind in self._heads and self._heads[kind].reads_decoder for kind in kinds)
-        hidden = alone.run(tensors, decode=decode) if alone else self._backbones.run(tensors, decode=decode)
+        if alone:
+            hidden = alone.run(tensors, decode=decode)
+        else:
+            hidden = self._backbones.run(tensors, decode=decode, aside=aside)
         outputs: dict[int, Output] = {}
         for kind in kinds:
             index = [i for i, row in enumerate(rows) if row.head is kind]

@@ -22,7 +22,7 @@ class Reservation:
 
     key: str
     slot: int
-    evicted: str | None  # the version that had the slot
+    evicted: str | None  # the version that had to leave for it
 
 
 @dataclass(frozen=True, slots=True)

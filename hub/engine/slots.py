@@ -98,17 +98,21 @@ def _nobody() -> None:
 class SlotTable:
     """Slots 1 to `capacity` and the versions in them; slot 0, the bare base, is never handed out.
 
+    There are `spare` slots more, which only urgent loads are given, so that these need not wait for a
+    lease to end. Whoever has one keeps it; in its place the next version that is idle is evicted.
+
     `on_left` is called, outside the lock, when there is a slot to clear: it should only wake somebody.
     """
 
-    def __init__(self, capacity: int, *, on_left: Callable[[], None] = _nobody) -> None:
+    def __init__(self, capacity: int, *, spare: int = 0, on_left: Callable[[], None] = _nobody) -> None:
         if capacity < 1:
             raise ValueError(f"A slot table needs at least one slot, not {capacity}.")
         self.capacity = capacity
+        self._spare = spare
         self._on_left = on_left
         self._lock = threading.Lock()
         self._entries: dict[str, _Entry] = {}
-        self._free = deque(range(1, capacity + 1))
+        self._free = deque(range(1, capacity + spare + 1))
         self._left: deque[int] = deque()
         self._clearing: set[int] = set()
         self._order = GreedyDual()  # of those committed
@@ -116,13 +120,14 @@ class SlotTable:
         self._unwanted: dict[str, str] = {}  # to be drained once it is loaded and not pinned: why
         self._history = History()
 
-    def reserve(self, key: str, name: str = "") -> Reservation | None:
+    def reserve(self, key: str, name: str = "", *, urgent: bool = False) -> Reservation | None:
         """Take a slot for `key` to be loaded into; None if it already has one.
 
-        Takes a free slot, or else evicts a version that is neither leased nor pinned: the one unused for
-        longest, weighed by what it costs to load again (see `GreedyDual`). A draining version becomes
-        resident again, and an earlier `drain` that has yet to happen is forgotten; but not where the
-        version is pinned: then it came after the wish for the version, which was the pin.
+        Takes a free slot, `urgent` also a spare one, or else evicts a version that is neither leased nor
+        pinned: the one unused for longest, weighed by what it costs to load again (see `GreedyDual`).
+        A draining version becomes resident again, and an earlier `drain` that has yet to happen is
+        forgotten; but not where the version is pinned: then it came after the wish for the version, which
+        was the pin.
 
         Raises:
             Overloaded: every slot is loading, leased, pinned or being cleared.
@@ -133,11 +138,13 @@ class SlotTable:
             if key in self._entries:
                 return None
             evicted = None
-            if not self._free and not self._left:
+            most = self.capacity + (self._spare if urgent else 0)
+            while len(self._entries) >= most or not (self._free or self._left):
                 evicted = self._evict(f"to make room for {name or key}")
-            slot = (self._free or self._left).popleft()
+            slot = self._left.pop() if evicted else (self._free or self._left).popleft()
             self._entries[key] = _Entry(slot, name or key)
-            return Reservation(key, slot, evicted)
+        self._tell(evicted is not None)
+        return Reservation(key, slot, evicted)
 
     def commit(self, key: str, cost: float = 1.0) -> None:
         """Make a loaded version resident: from now on it can be leased.
@@ -152,7 +159,7 @@ class SlotTable:
             self._order.add(key, cost)
             entry.state = SlotState.RESIDENT
             self._history.forget(key)
-            left = self._drain_unwanted(key)
+            left = self._drain_unwanted(key) or self._trim()
         self._tell(left)
 
     def abort(self, key: str) -> None:
@@ -275,7 +282,7 @@ class SlotTable:
             lease._released = True
             entry = self._entries[lease.key]
             entry.leases -= 1
-            left = entry.state is SlotState.DRAINING and self._drain_unwanted(lease.key)
+            left = (entry.state is SlotState.DRAINING and self._drain_unwanted(lease.key)) or self._trim()
         self._tell(left)
 
     def _want(self, key: str) -> None:
@@ -317,6 +324,13 @@ class SlotTable:
         self._leave(key)
         return key
 
+    def _trim(self) -> bool:
+        """Get spare slots back, as far as versions are idle; True if that left a slot."""
+        before = len(self._entries)
+        while len(self._entries) > self.capacity and any(map(self._is_idle, self._entries)):
+            self._evict("to keep a slot for the next move")
+        return len(self._entries) < before
+
     def _loading(self, key: str) -> _Entry:
         entry = self._entries.get(key)
         if entry is None or entry.state is not SlotState.LOADING:
@@ -328,7 +342,7 @@ class SlotTable:
         self._left.append(self._entries.pop(key).slot)
 
     def _tell(self, left: bool) -> None:
-        if left:
+        if left and self._left:
             self._on_left()
 
 

@@ -8,6 +8,7 @@ update (see `Parts`) join where an adapter has them.
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import torch
@@ -19,10 +20,8 @@ from hub.engine.stacks import Parts
 __all__ = ["SlotContext", "SlotLinear", "SlotNorm", "Slotted", "slot_layer"]
 
 
-class SlotContext:
-    """The slot of every row of the forward under way; each backbone sets its own before it runs one."""
-
-    __slots__ = ("slots",)
+class SlotContext(threading.local):
+    """The slot of every row of the forward under way in this thread; each backbone sets its own before it."""
 
     def __init__(self) -> None:
         self.slots = torch.empty(0, dtype=torch.int64)  # [B]

@@ -12,7 +12,6 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 
-from hub.api import Output
 from hub.engine.protocol import Engine, EngineRow
 from hub.errors import EngineFailed, HubError, NotReady, Overloaded
 from hub.serving.cost import ForwardCost
@@ -79,20 +78,6 @@ class Batcher:
         """
         return self._add(Job(rows, on_settled, waiter), beside)
 
-    def run(self, rows: Sequence[EngineRow], *, first: bool = False) -> list[Output]:
-        """Queue rows and block until they have run; not for the event loop or the engine's thread.
-
-        `first`: they go before all that waits, in a forward of their own, however much waits.
-
-        Raises:
-            EngineFailed: a row could not be run.
-            Overloaded, NotReady: as `submit`.
-        """
-        done = threading.Event()
-        job = self._add(Job(rows, done.set), first=first)
-        done.wait()
-        return job.results()
-
     def cancel(self, job: Job) -> None:
         """Drop the rows of `job` that wait; those in a forward run on, and nobody hears of them."""
         with self._changed:
@@ -114,16 +99,16 @@ class Batcher:
         self._finish([job for job in jobs if _settle(job)])
         self._thread.join()
 
-    def _add(self, job: Job, beside: Job | None = None, *, first: bool = False) -> Job:
+    def _add(self, job: Job, beside: Job | None = None) -> Job:
         with self._changed:
             if self._closed:
                 raise NotReady("The server is shutting down. Send the request again.")
-            if not first and self._queue and len(self._queue) + len(job.rows) > self._queued_rows:
+            if self._queue and len(self._queue) + len(job.rows) > self._queued_rows:
                 raise Overloaded(
                     f"{len(self._queue)} rows wait for the engine and the limit is {self._queued_rows} "
                     "(limits.queued_rows). Send the request again later."
                 )
-            self._queue.add(job, first=first)
+            self._queue.add(job)
             if beside:
                 self._queue.add(beside)
             self._changed.notify()

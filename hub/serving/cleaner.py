@@ -20,13 +20,15 @@ class Cleaner:
     The table hands each slot either to the cleaner or to a load, never to both.
     """
 
-    def __init__(self, engine: Engine, capacity: int, *, name: str, cleared: Callable[[], None]) -> None:
+    def __init__(
+        self, engine: Engine, capacity: int, *, spare: int = 0, name: str, cleared: Callable[[], None]
+    ) -> None:
         self._engine = engine
         self._name = name
         self._cleared = cleared
         self._wake = threading.Event()
         self._closed = False
-        self.slots = SlotTable(capacity, on_left=self._wake.set)
+        self.slots = SlotTable(capacity, spare=spare, on_left=self._wake.set)
         self._thread = threading.Thread(target=self._loop, name=f"cleaner-{name}", daemon=True)
         self._thread.start()
 

@@ -32,6 +32,7 @@ __all__ = ["Lane", "Lanes", "encode_threads", "forward_threads"]
 
 log = logging.getLogger(__name__)
 
+SPARE = 1  # slots beside serve.slots, so that a move need not wait for one
 PROBE_TEXT = "The probe reads this sentence."
 ENGINE_CACHE = Path("cache") / "engines"
 
@@ -139,7 +140,7 @@ class Lanes:
         engine = build_engine(
             base,
             kind=serve.engine,
-            slots=serve.slots,
+            slots=serve.slots + SPARE,
             device=serve.device,
             threads=forward_threads(serve),
             cache=self._settings.home / ENGINE_CACHE,
@@ -159,6 +160,7 @@ class Lanes:
         cleaner = Cleaner(
             engine,
             serve.slots,
+            spare=SPARE,
             name=base.name,
             cleared=lambda: self._meter.slots(base.name, cleaner.slots.in_use, serve.slots),
         )

@@ -18,7 +18,7 @@ from hub.store.records import Version
 
 __all__ = ["Load", "Loads"]
 
-AT_ONCE = 2  # loads that start beside each other: they share the disk, and the cores with forwards
+AT_ONCE = 2  # loads that start beside each other, and urgent ones beside these: they share the cores
 TURN_S = 5.0  # one that takes longer no longer keeps others from starting
 THREADS = 32  # loads that may hang at one time; past that, others wait for them
 WAITERS = 256  # requests that wait for one version; past that, 429
@@ -137,7 +137,7 @@ class Loads:
             turns = [left for one in self._running if (left := one.began + TURN_S - now) > 0]
             if len(self._running) >= THREADS:
                 return
-            if len(turns) >= AT_ONCE + self._queue[0].urgent:  # which has a turn of its own
+            if len(turns) >= AT_ONCE * (1 + self._queue[0].urgent):
                 if self._timer is None:
                     self._timer = threading.Timer(min(turns), self._tick)
                     self._timer.daemon = True

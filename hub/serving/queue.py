@@ -82,20 +82,18 @@ class FairQueue:
 
     def __init__(self) -> None:
         self._jobs: dict[Job, None] = {}  # an ordered set
-        self._first: dict[Job, None] = {}
         self._rows = 0
 
     def __len__(self) -> int:
         return self._rows
 
-    def add(self, job: Job, *, first: bool = False) -> None:
-        """Put a job at the end; `first`: before all that are not, to run alone."""
-        (self._first if first else self._jobs)[job] = None
+    def add(self, job: Job) -> None:
+        """Put a job at the end."""
+        self._jobs[job] = None
         self._rows += len(job.pending)
 
     def drop(self, job: Job) -> None:
         """Forget the rows of `job` that still wait."""
-        self._first.pop(job, None)
         self._jobs.pop(job, None)
         self._rows -= len(job.pending)
         job.pending = []
@@ -105,8 +103,6 @@ class FairQueue:
 
         `fixed_tokens` is what one more forward costs, in tokens.
         """
-        if self._first:
-            return self._take_first(limit)
         window = list(islice(self._in_turn(), limit * WINDOW))
         picks = _alike(window, limit, fixed_tokens) if len(window) > 1 else window
         taken: dict[Job, set[int]] = {}
@@ -122,18 +118,10 @@ class FairQueue:
 
     def drain(self) -> list[Job]:
         """Remove and return every job."""
-        jobs = [*self._first, *self._jobs]
+        jobs = list(self._jobs)
         for job in jobs:
             self.drop(job)
         return jobs
-
-    def _take_first(self, limit: int) -> list[Pick]:
-        job = next(iter(self._first))
-        picks, job.pending = [(job, index) for index in job.pending[:limit]], job.pending[limit:]
-        if not job.pending:
-            del self._first[job]
-        self._rows -= len(picks)
-        return picks
 
     def _in_turn(self) -> Iterator[Pick]:
         """Yield the first waiting row of every job, then the second of every job that has one."""

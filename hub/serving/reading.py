@@ -73,8 +73,8 @@ def _copied(version: Version, scratch: Path) -> AdapterFiles:
 def probe(lane: Lane, slot: int, weights: AdapterWeights, version: Version) -> None:
     """Run one row at the slot; the adapter has to change what the bare base says, to finite numbers.
 
-    It goes before the requests that wait: three short rows hold them up less than a full forward more
-    would hold up a deploy, or those who wait for the version.
+    It does not wait for the forward under way: three short rows hold that up less than it would hold up a
+    deploy, or those who wait for the version.
 
     One that has no layers, by its own account, is a trained head, and may leave the base as it is.
 
@@ -83,7 +83,7 @@ def probe(lane: Lane, slot: int, weights: AdapterWeights, version: Version) -> N
     """
     kinds = [HeadKind.GENERATE] if weights.kind is HeadKind.GENERATE else [weights.kind, HeadKind.EMBEDDING]
     rows = [EngineRow(lane.probe, slot, kind) for kind in kinds]
-    outputs = lane.batcher.run([*rows, EngineRow(lane.probe, BARE_SLOT, kinds[-1])], first=True)
+    outputs = lane.engine.run([*rows, EngineRow(lane.probe, BARE_SLOT, kinds[-1])], aside=True)
     if any(output.values is not None and not np.isfinite(output.values).all() for output in outputs):
         raise BadAdapter(f"{version.ref} answers a probe with NaN or infinity. Train it again.")
     adapted, bare = outputs[-2].values, outputs[-1].values

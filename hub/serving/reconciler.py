@@ -184,6 +184,7 @@ class Reconciler:
             moved = self._store.generation() != self._router.routes.generation
             if moved or (self.failures and time.monotonic() > self._retry_at):
                 self.converge()
+            self._store.catalog.write_back()
             self.catalog_error = ""
         except Exception as error:
             if not self.catalog_error:

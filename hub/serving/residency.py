@@ -267,7 +267,7 @@ class Residency:
         seconds = time.perf_counter() - began
         if self._closed:
             raise NotReady("The server is shutting down. Send the request again.")
-        reservation = _reserve(lane.slots, sha256, name)
+        reservation = _reserve(lane.slots, sha256, name, urgent=load.urgent)
         if reservation is None:  # it was draining, and is resident again
             return False
         if reservation.evicted:
@@ -297,7 +297,7 @@ class Residency:
         self._meter.slots(lane.base.name, lane.slots.in_use, lane.slots.capacity)
 
 
-def _reserve(slots: SlotTable, sha256: str, name: str) -> Reservation | None:
+def _reserve(slots: SlotTable, sha256: str, name: str, *, urgent: bool) -> Reservation | None:
     """Reserve a slot; while none is idle, wait, and soon take the longest unused one out of use.
 
     Raises:
@@ -307,7 +307,7 @@ def _reserve(slots: SlotTable, sha256: str, name: str) -> Reservation | None:
     drain_at = began + DRAIN_AFTER_S
     while True:
         try:
-            return slots.reserve(sha256, name)
+            return slots.reserve(sha256, name, urgent=urgent)
         except Overloaded:
             now = time.monotonic()
             if now - began > SLOT_WAIT_S:

@@ -245,7 +245,7 @@ class Runtime:
 
     def _build(self, loop: asyncio.AbstractEventLoop, url: str | None) -> _Parts:
         settings, meter = self.settings, self._meter
-        store = Store.of(settings)
+        store = Store.of(settings, keep_open=True)
         watchers = None
         if url is not None and self._observer is None:
             watchers = Watchers(store, settings.feedback, self.replica, self, meter)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,12 +10,13 @@ from typing import Any
 from urllib.parse import quote
 
 from filelock import FileLock
-from sqlalchemy import NullPool, create_engine, event
+from sqlalchemy import NullPool, QueuePool, create_engine, event
 from sqlalchemy.engine import URL, Connection, Engine, make_url
 from sqlalchemy.exc import (
     ArgumentError,
     DatabaseError,
     DBAPIError,
+    DisconnectionError,
     InterfaceError,
     NoSuchModuleError,
     OperationalError,
@@ -36,20 +38,23 @@ CHANNEL = "grafthub"  # of LISTEN and NOTIFY
 class Catalog:
     """A database with any number of readers beside one writer, across processes and machines.
 
-    `where` is the path of a SQLite file (kept in WAL mode), or the URL of a PostgreSQL database.
+    `where` is the path of a SQLite file (kept in WAL mode), or the URL of a PostgreSQL database. `keep_open`:
+    connections to the file stay open from one transaction to the next, until `close`; for servers, which
+    are to `write_back` now and then.
 
     Raises:
         BadConfig: the URL is not one of these, or what is there is no catalog or a newer release's.
         NotReady: it does not answer.
     """
 
-    def __init__(self, where: Path | str) -> None:
+    def __init__(self, where: Path | str, *, keep_open: bool = False) -> None:
         self.url = _url(where)
+        self._keep_open = keep_open
         self.shown = self.url.database if self.is_file else self.url.render_as_string()
         if self.is_file:
             path = Path(str(self.url.database))
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._engine, self._writer = _sqlite(self.url)
+            self._engine, self._writer = _sqlite(self.url, keep_open)
             with FileLock(path.with_name(f".{path.name}.lock")), self._translated():
                 path.touch()
                 self._prepare()
@@ -80,6 +85,21 @@ class Catalog:
         """Wake those that `listen`, once this transaction is committed; SQLite has nobody to wake."""
         if not self.is_file:
             session.connection().exec_driver_sql(f"NOTIFY {CHANNEL}")
+
+    def write_back(self) -> None:
+        """Move what SQLite's log holds to the file, so that a copy of that alone is whole; else do nothing.
+
+        Elsewhere whoever closes the last connection does that. Does not wait for others: the log may stay.
+        """
+        if not (self._keep_open and self.is_file):
+            return
+        log = Path(f"{self.url.database}-wal")
+        if log.exists() and log.stat().st_size:
+            with self._translated(), self._engine.connect() as connection:
+                cursor: Any = connection.connection.cursor()  # no transaction may be under way
+                cursor.execute("PRAGMA busy_timeout=0")
+                cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+                cursor.execute(f"PRAGMA busy_timeout={_BUSY_MS}")
 
     def close(self) -> None:
         """Close what connections are open."""
@@ -127,14 +147,38 @@ def _url(where: Path | str) -> URL:
     return url.set(drivername="postgresql+psycopg")
 
 
-def _sqlite(url: URL) -> tuple[Engine, Engine]:
-    # No pool: a transaction opens the file and closes it, so nothing is left open to a fork or an exit.
+def _sqlite(url: URL, keep_open: bool) -> tuple[Engine, Engine]:
+    # Mostly without a pool: a transaction opens the file and closes it, so nothing is left open to a fork or
+    # an exit. But whoever closes the last connection writes the log back into the file: a server keeps some.
     # A file that has gone is an error, and is not made anew: an empty catalog would take its place.
     file = url.set(database=f"file:{quote(str(url.database))}", query={"mode": "rw", "uri": "true"})
-    engine = create_engine(file, poolclass=NullPool)
+    engine = create_engine(file, poolclass=QueuePool if keep_open else NullPool)
+    if keep_open:
+        _watch_file(engine, Path(str(url.database)))
     event.listen(engine, "connect", _configure)
     event.listen(engine, "begin", _begin)
     return engine, engine.execution_options(immediate=True)
+
+
+def _watch_file(engine: Engine, path: Path) -> None:
+    """See to it that no transaction goes to a file that is not there any more, or not the same."""
+
+    def which() -> tuple[int, int] | None:
+        try:
+            found = os.stat(path)
+        except OSError:
+            return None
+        return found.st_dev, found.st_ino
+
+    def opened(connection: object, record: Any) -> None:
+        record.info["file"] = which()
+
+    def lent(connection: object, record: Any, proxy: object) -> None:
+        if record.info["file"] != which():
+            raise DisconnectionError(f"{path.name} is another file now.")
+
+    event.listen(engine, "connect", opened)
+    event.listen(engine, "checkout", lent)
 
 
 def _configure(connection: Any, record: object) -> None:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import select
@@ -194,7 +195,7 @@ class Deployments:
             number=row.number,
             sha256=row.sha256,
             path=self.contents.path(row.sha256),
-            manifest=Manifest.model_validate_json(row.manifest),
+            manifest=_manifest(row.manifest),
             created=datetime.fromisoformat(row.created),
         )
 
@@ -283,6 +284,12 @@ class Deployments:
 
 
 _ALL = select(DeploymentRow).order_by(DeploymentRow.name)
+
+
+@lru_cache(maxsize=512)
+def _manifest(text: str) -> Manifest:
+    """Parse a manifest; a server reads those of its deployments again with every move."""
+    return Manifest.model_validate_json(text)
 
 
 def _deployment_row(session: Session, name: str, seen: int | None = None) -> DeploymentRow:

@@ -70,22 +70,23 @@ class Store(Deployments):
     """Versions and deployments under one home folder; any number of processes may have it open.
 
     `catalog` is the URL of a database that homes share; without one it is a file in the home.
-    `blobs` is the URL where they share adapter files; it is not asked before it is needed.
+    `blobs` is the URL where they share adapter files; it is not asked before it is needed. `keep_open` is for
+    who reads the catalog all the time, and then closes it.
     """
 
-    def __init__(self, home: Path, catalog: str = "", blobs: str = "") -> None:
+    def __init__(self, home: Path, catalog: str = "", blobs: str = "", *, keep_open: bool = False) -> None:
         self.home = home
         self.bases = Bases(home)
         self.contents = Contents(home / "adapters", blobs)
         if not catalog:
             _refuse_if_gone(home / CATALOG_FILE, self.contents)
-        super().__init__(Catalog(catalog or home / CATALOG_FILE), self.contents)
+        super().__init__(Catalog(catalog or home / CATALOG_FILE, keep_open=keep_open), self.contents)
         self._sweep()
 
     @classmethod
-    def of(cls, settings: Settings) -> Store:
-        """Open the store that the settings name."""
-        return cls(settings.home, settings.catalog.url, settings.store.blobs)
+    def of(cls, settings: Settings, *, keep_open: bool = False) -> Store:
+        """Open the store that the settings name; `keep_open` as for `Catalog`."""
+        return cls(settings.home, settings.catalog.url, settings.store.blobs, keep_open=keep_open)
 
     def add(
         self,

@@ -177,3 +177,33 @@ def test_info_counts_what_is_resident(engine, small, large):
 def test_closing_twice_is_harmless(engine):
     engine.close()
     engine.close()
+
+
+def test_rows_aside_and_forwards_do_not_change_each_other(engine, bert, trained, small, large, span, fill):
+    """Forwards of several threads at once, of different shapes, slots and heads."""
+    tokens = trained(bert, HeadKind.TOKEN, labels=5, rank=4, seed=27)
+    fill(engine, [small, span, large, tokens])
+    groups = [
+        (False, [small.row(1, 30), span.row(2, 17), small.row(1, 5, seed=1)]),
+        (True, [large.row(3, 9), tokens.row(4, 21)]),
+        (True, [tokens.row(4, 4), small.row(1, 12, seed=2), span.row(2, 3)]),
+        (True, [large.row(3, 26, seed=3)]),
+    ]
+    adapters = {1: small, 2: span, 3: large, 4: tokens}
+    wrong: list[str] = []
+
+    def run(aside: bool, rows: list[EngineRow], expected: list[np.ndarray]) -> None:
+        for _ in range(100):
+            for output, value in zip(engine.run(rows, aside=aside), expected, strict=True):
+                if output.values.shape != value.shape or np.abs(output.values - value).max() > 1e-4:
+                    wrong.append(f"{len(rows)} rows, aside={aside}")
+
+    threads = [
+        threading.Thread(target=run, args=(aside, rows, [adapters[row.slot].alone(row.row) for row in rows]))
+        for aside, rows in groups
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []

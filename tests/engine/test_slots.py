@@ -288,6 +288,37 @@ def test_eviction_among_many_slots_is_quick() -> None:
     assert all(table.state(lease.key) is SlotState.RESIDENT for lease in held)
 
 
+def test_a_spare_slot_is_for_urgent_loads_alone() -> None:
+    table = SlotTable(2, spare=1)
+    held = [leased(table, key) for key in "ab" if load(table, key)]
+    with pytest.raises(Overloaded, match="All 2 adapter slots"):
+        table.reserve("c")
+    reservation = table.reserve("c", urgent=True)
+    assert reservation is not None
+    assert (reservation.slot, reservation.evicted) == (3, None)
+    with pytest.raises(Overloaded):
+        table.reserve("d", urgent=True)
+    table.pin("c")
+    table.commit("c")
+    assert table.in_use == 3
+    held[0].release()
+    assert table.state("a") is None, "its slot is the spare one now"
+    assert table.reserve("d", urgent=True).slot == 1  # type: ignore[union-attr]
+
+
+def test_a_spare_slot_is_there_again_once_a_version_is_idle() -> None:
+    table = SlotTable(2, spare=1)
+    for key in "ab":
+        load(table, key)
+    reservation = table.reserve("c", urgent=True)
+    assert reservation is not None
+    assert reservation.evicted is None
+    table.commit("c")
+    assert (table.in_use, table.state("a"), table.state("c")) == (2, None, SlotState.RESIDENT)
+    assert table.reserve("d") is not None
+    assert (table.in_use, table.state("b")) == (2, None), "others do not take it"
+
+
 class Cells:
     """What a device would hold: written in steps, so that a reader of a slot being rewritten sees it."""
 
@@ -416,7 +447,7 @@ class SlotMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.left_calls = 0
-        self.table = SlotTable(3, on_left=self._on_left)
+        self.table = SlotTable(3, spare=1, on_left=self._on_left)
         self.content: dict[int, str] = {}  # what was last written to each slot
         self.held: list[Lease] = []
         self.pins: Counter[str] = Counter()
@@ -434,28 +465,45 @@ class SlotMachine(RuleBasedStateMachine):
         return {view.key for view in self.table.view() if view.state is SlotState.RESIDENT} - taken
 
     def _leaves(self, before: dict[str, SlotState | None]) -> None:
-        """Take note of versions that the last call drained."""
-        for key, state in before.items():
-            if state and self.table.state(key) is None:
-                assert not self.pins[key]
-                assert key not in {lease.key for lease in self.held}
-                assert key in self.unwanted
+        """Take note of versions that the last call drained, or evicted to get the spare slot back."""
+        left = [key for key, state in before.items() if state and self.table.state(key) is None]
+        for key in left:
+            if key not in self.unwanted:
+                assert sum(state is not None for state in before.values()) == 4
+                assert left == [key]
+                assert self.dual.evict(self._idle() | {key}) == key
+                self.gone[key] = Fate.EVICTED
+            else:
                 self.dual.drop(key)
                 self.gone[key] = Fate.DRAINED
                 self.unwanted.remove(key)
+            assert not self.pins[key]
+            assert key not in {lease.key for lease in self.held}
+
+    def _evicted(self, idle: set[str], many: int) -> str | None:
+        """Take note of versions that had to leave; return the last."""
+        last = None
+        for _ in range(many):
+            last = self.dual.evict(idle)
+            idle.remove(last)
+            assert self.table.state(last) is None
+            self.gone[last] = Fate.EVICTED
+        return last
 
     def _states(self) -> dict[str, SlotState | None]:
         return {key: self.table.state(key) for key in "abcdef"}
 
-    @rule(key=KEYS)
-    def reserve(self, key: str) -> None:
+    @rule(key=KEYS, urgent=st.booleans())
+    def reserve(self, key: str, urgent: bool) -> None:
         before, idle = self._states(), self._idle()
-        full = sum(state is not None for state in before.values()) + len(self.clearing) == 3
+        used = sum(state is not None for state in before.values())
+        full = used >= 3 + urgent or used + len(self.clearing) == 4
+        leave = (1 + (used == 4 and not urgent)) if full else 0
         try:
-            reservation = self.table.reserve(key)
+            reservation = self.table.reserve(key, urgent=urgent)
         except Overloaded:
-            assert full
-            assert not idle
+            assert len(idle) < leave
+            self._evicted(idle, len(idle))
             return
         if not self.pins[key]:
             self.unwanted.discard(key)
@@ -466,10 +514,7 @@ class SlotMachine(RuleBasedStateMachine):
             assert self.table.state(key) is not SlotState.DRAINING
             return
         assert before[key] is None
-        assert (reservation.evicted is not None) == full
-        if reservation.evicted:
-            assert reservation.evicted == self.dual.evict(idle)
-            self.gone[reservation.evicted] = Fate.EVICTED
+        assert reservation.evicted == self._evicted(idle, leave)
         assert reservation.slot not in {lease.slot for lease in self.held}
         assert reservation.slot not in self.clearing
         self.content[reservation.slot] = f"half of {key}"
@@ -568,7 +613,7 @@ class SlotMachine(RuleBasedStateMachine):
     def no_slot_is_lost_or_owned_twice(self) -> None:
         table = self.table
         owned = [view.slot for view in table.view()]
-        assert sorted([*owned, *table._free, *table._left, *self.clearing]) == [1, 2, 3]
+        assert sorted([*owned, *table._free, *table._left, *self.clearing]) == [1, 2, 3, 4]
         assert table.in_use == len(owned)
 
     @invariant()
@@ -609,7 +654,7 @@ class SlotMachine(RuleBasedStateMachine):
         assert self.table.in_use == 0
         while slot := self.table.to_clear():
             self.table.cleared(slot)
-        assert sorted(self.table._free) == [1, 2, 3]
+        assert sorted(self.table._free) == [1, 2, 3, 4]
         assert not self.table._unwanted
         assert not self.table._pins
         assert not list(self.table._order.order())

@@ -122,9 +122,9 @@ def test_a_request_past_its_deadline_is_answered_and_the_server_goes_on(
     monkeypatch.setenv("HUB_LIMITS__TIMEOUT_S", "0.2")
     run, gate = FakeEngine.run, threading.Event()
 
-    def held(self, rows):
+    def held(self, rows, **how):
         gate.wait(30)
-        return run(self, rows)
+        return run(self, rows, **how)
 
     def ask():
         return client.post("/v1/deployments/mood/predict", json={"text": "a"})

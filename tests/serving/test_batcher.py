@@ -53,6 +53,14 @@ def said(outputs: Sequence[Output]) -> list[list[float]]:
     return [list(output.values) for output in outputs if output.values is not None]
 
 
+def run(batcher: Batcher, rows: Sequence[EngineRow]) -> list[Output]:
+    """Submit rows and wait for their answers."""
+    settled = threading.Event()
+    job = batcher.submit(rows, settled.set, None)
+    assert settled.wait(10)
+    return job.results()
+
+
 @pytest.fixture
 def engine() -> Iterator[EchoEngine]:
     engine = EchoEngine()
@@ -79,7 +87,7 @@ def hold(engine: EchoEngine, batcher: Batcher) -> threading.Thread:
     """Keep the engine busy with a row of its own until the gate opens."""
     engine.gate.clear()
     engine.entered.clear()
-    thread = threading.Thread(target=batcher.run, args=([row(0)],))
+    thread = threading.Thread(target=run, args=(batcher, [row(0)]))
     thread.start()
     assert engine.entered.wait(10)
     return thread
@@ -91,7 +99,7 @@ def submit(batcher: Batcher, *rows: EngineRow) -> tuple[Job, threading.Event]:
 
 
 def test_an_idle_engine_starts_on_a_single_row(engine, start) -> None:
-    assert said(start().run([row(7, 8, slot=3)])) == [[3, 7, 8]]
+    assert said(run(start(), [row(7, 8, slot=3)])) == [[3, 7, 8]]
     assert [len(forward) for forward in engine.forwards] == [1]
 
 
@@ -121,7 +129,7 @@ def test_every_caller_gets_its_own_rows_in_order(jobs, batch_rows) -> None:
     answers: dict[int, list[list[float]]] = {}
 
     def call(number: int, rows: list[EngineRow]) -> None:
-        answers[number] = said(batcher.run(rows))
+        answers[number] = said(run(batcher, rows))
 
     asked = {
         number: [
@@ -182,34 +190,7 @@ def test_a_full_queue_refuses_and_then_accepts_again(engine, start) -> None:
     engine.gate.set()
     assert settled.wait(10)
     busy.join()
-    assert said(batcher.run([row(5)])) == [[1, 5]]
-
-
-def test_what_goes_first_runs_alone_before_all_that_waits(engine, start, until) -> None:
-    batcher = start(queued_rows=2)
-    engine.gate.clear()
-    jobs = [batcher.submit([row(0)], lambda: None, None)]
-    engine.entered.wait()
-    jobs += [batcher.submit([row(number)], lambda: None, None) for number in (1, 2)]
-    answers: list[list[list[float]]] = []
-    probe = threading.Thread(target=lambda: answers.append(said(batcher.run([row(8), row(9)], first=True))))
-    probe.start()
-    assert until(lambda: batcher.waiting == 4)  # although two are the most
-    engine.gate.set()
-    probe.join(10)
-    assert answers == [[[1, 8], [1, 9]]]
-    assert until(lambda: len(engine.forwards) == 3)
-    assert [[one.row.input_ids for one in forward] for forward in engine.forwards] == [
-        [[0]],
-        [[8], [9]],
-        [[1], [2]],
-    ]
-
-
-def test_what_goes_first_and_is_longer_than_a_forward_takes_several(engine, start) -> None:
-    rows = [row(number) for number in range(5)]
-    assert said(start(batch_rows=2).run(rows, first=True)) == [[1, number] for number in range(5)]
-    assert [len(forward) for forward in engine.forwards] == [2, 2, 1]
+    assert said(run(batcher, [row(5)])) == [[1, 5]]
 
 
 def test_a_cancelled_callers_waiting_rows_never_run(engine, start) -> None:
@@ -269,7 +250,7 @@ def test_closing_fails_what_waits_and_refuses_what_comes(engine, start) -> None:
     with pytest.raises(NotReady):
         job.results()
     with pytest.raises(NotReady):
-        batcher.run([row(2)])
+        run(batcher, [row(2)])
 
 
 def queued(*lengths_of_jobs: Sequence[int]) -> tuple[FairQueue, list[Job]]:

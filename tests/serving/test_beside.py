@@ -52,7 +52,9 @@ class Engine:
         self._run = hub.lane.engine.run
         monkeypatch.setattr(hub.lane.engine, "run", self.run)
 
-    def run(self, rows: list[EngineRow]):
+    def run(self, rows: list[EngineRow], *, aside: bool = False):
+        if aside:
+            return self._run(rows, aside=True)
         self.forwards.append([row.slot for row in rows])
         self.inside.set()
         self.gate.wait(30)

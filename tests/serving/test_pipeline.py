@@ -28,10 +28,11 @@ def hold(hub, monkeypatch) -> tuple[threading.Event, threading.Event]:
     inside, gate = threading.Event(), threading.Event()
     run = hub.lane.engine.run
 
-    def held(rows):
-        inside.set()
-        gate.wait(30)
-        return run(rows)
+    def held(rows, *, aside=False):
+        if not aside:
+            inside.set()
+            gate.wait(30)
+        return run(rows, aside=aside)
 
     monkeypatch.setattr(hub.lane.engine, "run", held)
     return inside, gate
@@ -116,7 +117,7 @@ def test_calls_beyond_the_queue_are_refused_before_they_cost_anything(add, start
 
 def test_a_failing_engine_is_an_error_for_the_call_and_not_the_end(live, monkeypatch) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(live.lane.engine, "run", lambda rows: 1 / 0)
+        patch.setattr(live.lane.engine, "run", lambda rows, **how: 1 / 0)
         with pytest.raises(EngineFailed):
             _ = live.ask("mood", "a film").scores
     assert live.ask("mood", "a film").scores

@@ -121,11 +121,11 @@ def test_a_server_that_finds_the_catalog_gone_waits_for_it(add, start, store, un
     store.deploy("mood", "mood@1", by="t")
     tries, of = [], Store.of
 
-    def gone_at_first(settings):
+    def gone_at_first(settings, **how):
         tries.append(1)
         if len(tries) < 4:
             raise NotReady("The catalog cannot be used right now.")
-        return of(settings)
+        return of(settings, **how)
 
     monkeypatch.setattr(Store, "of", gone_at_first)
     hub = start(url="http://here")
@@ -136,7 +136,7 @@ def test_a_server_that_finds_the_catalog_gone_waits_for_it(add, start, store, un
 def test_meanwhile_it_says_why_it_does_not_answer_and_can_be_stopped(home, until, monkeypatch) -> None:
     monkeypatch.setattr("hub.serving.runtime.RETRY_S", 0.02)
 
-    def gone(settings):
+    def gone(settings, **how):
         raise NotReady("The catalog cannot be used right now.")
 
     monkeypatch.setattr(Store, "of", gone)
@@ -158,7 +158,7 @@ def test_meanwhile_it_says_why_it_does_not_answer_and_can_be_stopped(home, until
 
 
 def test_a_command_that_finds_the_catalog_gone_is_told_at_once(home, monkeypatch) -> None:
-    def gone(settings):
+    def gone(settings, **how):
         raise NotReady("The catalog cannot be used right now.")
 
     monkeypatch.setattr(Store, "of", gone)

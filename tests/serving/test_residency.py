@@ -75,8 +75,8 @@ def test_nothing_is_left_of_the_private_copies(add, resident, home) -> None:
 def test_an_adapter_whose_answers_are_not_finite_is_refused(add, resident, monkeypatch) -> None:
     run = FakeEngine.run
 
-    def overflow(self, rows):
-        outputs = run(self, rows)
+    def overflow(self, rows, *, aside):
+        outputs = run(self, rows, aside=aside)
         return [dataclasses.replace(output, values=output.values * np.inf) for output in outputs]
 
     monkeypatch.setattr(FakeEngine, "run", overflow)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import delete
+from sqlalchemy import delete, select
 
 from hub.errors import BadConfig, NotReady
 from hub.store.catalog import Catalog
@@ -136,3 +137,44 @@ def test_a_catalog_that_stays_locked_is_not_ready(tmp_path: Path, monkeypatch: p
         catalog.write(),
     ):
         pass
+
+
+def add(catalog: Catalog, name: str) -> None:
+    with catalog.write() as session:
+        session.add(AdapterRow(name=name, last_number=1))
+
+
+def names(catalog: Catalog) -> list[str]:
+    with catalog.read() as session:
+        return list(session.scalars(select(AdapterRow.name).order_by(AdapterRow.name)))
+
+
+def test_connections_that_are_kept_do_not_outlive_the_file(tmp_path: Path) -> None:
+    path, aside = tmp_path / "catalog.db", tmp_path / "aside.db"
+    catalog = Catalog(path, keep_open=True)
+    add(catalog, "first")
+    catalog.write_back()
+    path.rename(aside)
+    with pytest.raises(NotReady, match="unable to open"):
+        names(catalog)
+    assert not path.exists(), "an empty catalog does not take its place"
+    add(Catalog(path), "second")
+    assert names(catalog) == ["second"]
+    catalog.close()
+    assert names(Catalog(path)) == ["second"]
+    assert names(Catalog(aside)) == ["first"]
+
+
+def test_what_a_kept_connection_wrote_is_soon_in_the_file_alone(tmp_path: Path) -> None:
+    path, copy = tmp_path / "catalog.db", tmp_path / "copy.db"
+    catalog = Catalog(path, keep_open=True)
+    add(catalog, "x")
+    with catalog.read() as session:
+        assert session.get(AdapterRow, "x")
+        catalog.write_back()  # somebody reads: it stays in the log, and nobody waits
+        assert names(catalog) == ["x"]
+    catalog.write_back()
+    assert path.with_name("catalog.db-wal").stat().st_size == 0
+    shutil.copy(path, copy)
+    assert names(Catalog(copy)) == ["x"]
+    catalog.close()

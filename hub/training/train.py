@@ -6,7 +6,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version as version_of
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from hub.store.manifest import Precision, Search
 from hub.store.records import Version
 from hub.store.store import Check, Store
 from hub.training.account import write_notes
-from hub.training.assess import Measured, assess, measured, recorded
+from hub.training.assess import MISTAKES, Measured, assess, measured, recorded
 from hub.training.cross_validate import FOLDS, cross_validate
 from hub.training.dataset import Refused
 from hub.training.evaluate import Sample
@@ -28,6 +28,8 @@ from hub.training.measure.evaluation import Evaluation
 from hub.training.plan import Plan, make_plan
 from hub.training.progress import Progress, silent
 from hub.training.recipe import Recipe
+from hub.training.report.record import report_of
+from hub.training.report.write import keep
 from hub.training.run import ADAPTER, CHECKPOINTS, Outcome, run
 
 __all__ = ["Gauge", "TrainResult", "only_run", "train"]
@@ -46,7 +48,7 @@ class TrainResult:
     """A finished run; `rejected_file` lists the rejected rows, one JSON object a line.
 
     `evaluation` has every figure of the held-out rows, `measured` the answers that they are of. `new` is
-    false when the store had these very weights under this name before.
+    false when the store had these very weights under this name before. `report` is the page.
     """
 
     version: Version
@@ -58,6 +60,7 @@ class TrainResult:
     rejected_file: Path
     measured: Measured
     evaluation: Evaluation
+    report: Path | None = None
 
 
 def train(  # noqa: PLR0913 - a run needs all of the hub
@@ -73,7 +76,7 @@ def train(  # noqa: PLR0913 - a run needs all of the hub
     gauges: Mapping[str, Gauge] | None = None,
     search: Search | None = None,
 ) -> TrainResult:
-    """Train, evaluate and store an adapter.
+    """Train, evaluate and store an adapter, with its report.
 
     `work` keeps the checkpoints of a run that does not finish; `resume` goes on from there. `check` is
     what the store asks before it takes the files; what each of `gauges` finds goes into the manifest, and so
@@ -103,6 +106,7 @@ def train(  # noqa: PLR0913 - a run needs all of the hub
             baseline=outcome.baseline,
             temperature=outcome.temperature,
             columns=recipe.evaluate.slices,
+            mistakes=max(MISTAKES, recipe.report.examples),
             seed=recipe.train.seed,
             progress=progress,
         )
@@ -129,7 +133,7 @@ def train(  # noqa: PLR0913 - a run needs all of the hub
         )
         for name in (CHECKPOINTS, ADAPTER, FOLDS):
             shutil.rmtree(work / name, ignore_errors=name == FOLDS)
-    return TrainResult(
+    result = TrainResult(
         version=version,
         new=version.ref not in before,
         plan=plan,
@@ -140,6 +144,7 @@ def train(  # noqa: PLR0913 - a run needs all of the hub
         measured=found,
         evaluation=evaluation,
     )
+    return replace(result, report=keep(store, version, report_of(result)))
 
 
 @contextmanager

@@ -1,0 +1,90 @@
+"""`hub report`: the page, the data and the card of what a training run found."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from hub.cli.output import JSON_FLAG, error_console, print_json, say
+
+if TYPE_CHECKING:
+    from hub.store.records import Version
+    from hub.store.store import Store
+
+__all__ = ["register"]
+
+Json = dict[str, Any]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to `app`."""
+    app.command()(report)
+
+
+def report(
+    adapter: Annotated[str, typer.Argument(metavar="NAME[@N]", help="A version; without @N, the newest.")],
+    as_json: Annotated[bool, JSON_FLAG] = False,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FILE",
+            help="Write a copy: FILE.html, FILE.json, or FILE.md for the card.",
+        ),
+    ] = None,
+    open_: Annotated[bool, typer.Option("--open", help="Show the page in the browser.")] = False,
+) -> None:
+    """Say where the report of a stored version lies, or write a copy of it."""
+    from hub.config import load_settings
+    from hub.store.reports import CARD_FILE, DATA_FILE
+    from hub.store.store import Store
+    from hub.training.report.write import page_of, read
+
+    store = Store.of(load_settings())
+    version = store.get(adapter)
+    page = page_of(store, version)
+    paths = {"page": page, "data": page.with_name(DATA_FILE), "card": page.with_name(CARD_FILE)}
+    if out is not None:
+        _copy(paths, out)
+    if as_json:
+        found = read(store, version)
+        for mistake in found["evaluation"]["mistakes"]:
+            mistake["texts"] = None  # they are for who asks for the file
+        print_json(
+            {
+                "version": str(version.ref),
+                **{name: str(path) for name, path in paths.items()},
+                "report": found,
+            }
+        )
+    else:
+        _print(version, store, paths, out)
+    if open_:
+        import webbrowser
+
+        if not webbrowser.open(page.as_uri()):
+            error_console().print("There is no browser here.")
+
+
+def _copy(paths: dict[str, Path], out: Path) -> None:
+    from hub.errors import BadRequest
+
+    kinds = {".html": "page", ".json": "data", ".md": "card"}
+    kind = kinds.get(out.suffix.lower())
+    if kind is None:
+        raise BadRequest(f"--output {out}: name a file that ends in {', '.join(kinds)}.")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_bytes(paths[kind].read_bytes())
+
+
+def _print(version: Version, store: Store, paths: dict[str, Path], out: Path | None) -> None:
+    from rich.markup import escape
+
+    say(f"[bold]{version.ref}[/]")
+    for name, path in paths.items():
+        say(f"  {name}: {escape(str(path))}")
+    if out is not None:
+        say(f"Written to {escape(str(out))}.")

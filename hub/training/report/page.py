@@ -1,0 +1,178 @@
+"""The report as one HTML page that needs no other file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hub.training.pages import render
+from hub.training.report.plots import curve, reliability
+
+if TYPE_CHECKING:
+    from markupsafe import Markup
+
+__all__ = ["page"]
+
+MOST_CONFUSION = 30  # labels of a matrix that is shown whole
+MOST_PAIRS = 30
+Json = Mapping[str, Any]
+_TEMPLATES = Path(__file__).parent / "templates"
+# Counts of the account by what they say, where a word of the key alone would not.
+_ACCOUNT = {
+    "read": "rows read",
+    "rejected": "rejected: they cannot be used",
+    "duplicates": "left out: duplicates",
+    "near_duplicates": "near duplicates",
+    "conflicts": "contradicted by a row with other labels",
+    "rare": "with a label of too few rows",
+    "leaked": "left out of the held-out rows: also trained on",
+    "near_leaked": "held out, nearly the same as a training row",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Confusion:
+    """Counts [C, C] of rows by right and by given label, and the commonest confusions."""
+
+    labels: Sequence[str]
+    rows: Sequence[Sequence[int]]
+    pairs: Sequence[tuple[str, str, int]]
+
+    @property
+    def is_whole(self) -> bool:
+        return len(self.labels) <= MOST_CONFUSION
+
+    def share(self, row: int, column: int) -> float:
+        """Share of the rows of one label that were given another."""
+        total = sum(self.rows[row])
+        return self.rows[row][column] / total if total else 0.0
+
+
+def page(report: Json) -> str:
+    """Return the page of a report; what the report lacks, the page leaves out."""
+    evaluation = report["evaluation"]
+    return render(
+        _TEMPLATES,
+        "report.html",
+        report=report,
+        evaluation=evaluation,
+        plots=_plots(report),
+        bars={name: _bar(value, evaluation["intervals"].get(name)) for name, value in _metrics(evaluation)},
+        confusion=_confusion(evaluation["labels"].get("confusion")),
+        slices=_by_column(evaluation["slices"]),
+        mistakes=[_mistake(one) for one in evaluation["mistakes"]],
+        account=_account(report["data"]),
+        recipe=_yaml(report["recipe"]),
+        seconds=_seconds,
+        said=_said,
+    )
+
+
+def _metrics(evaluation: Json) -> list[tuple[str, float]]:
+    return list(evaluation["metrics"].items())
+
+
+def _plots(report: Json) -> dict[str, Markup]:
+    from markupsafe import Markup
+
+    curves, metric = report["curves"], report["evaluation"]["metric"]
+    best, found = report["training"]["best_step"], {}
+    if len(curves["loss"]) > 1:
+        found["loss"] = curve(curves["loss"], "loss")
+    if len(validated := curves["metrics"].get(metric, [])) > 1:
+        found["metric"] = curve(validated, "metric", best)
+    if len(curves["learning_rate"]) > 1:
+        found["rate"] = curve(curves["learning_rate"], "learning rate")
+    calibration = report["evaluation"]["calibration"]
+    if calibration and calibration["before"]:
+        if calibration["temperature"] != 1:
+            found["before"] = reliability(calibration["before"], "before")
+        found["after"] = reliability(calibration["after"], "after")
+    return {name: Markup(plot) for name, plot in found.items()}
+
+
+def _bar(value: float, interval: Json | None) -> dict[str, float] | None:
+    """Return left, width and place of the value in percent of a scale from 0 to 1, or to 100."""
+    low, high = (interval["low"], interval["high"]) if interval else (value, value)
+    scale = next((top for top in (1.0, 100.0) if low >= 0 and max(high, value) <= top), None)
+    if scale is None:
+        return None
+    return {"left": 100 * low / scale, "width": 100 * (high - low) / scale, "at": 100 * value / scale}
+
+
+def _confusion(found: Json | None) -> Confusion | None:
+    if not found:
+        return None
+    labels, rows = found["labels"], found["rows"]
+    pairs = sorted(
+        (
+            (-count, labels[right], labels[given])
+            for right, counts in enumerate(rows)
+            for given, count in enumerate(counts)
+            if count and right != given
+        ),
+    )
+    return Confusion(labels, rows, [(right, given, -count) for count, right, given in pairs[:MOST_PAIRS]])
+
+
+def _by_column(slices: Sequence[Json]) -> dict[str, list[Json]]:
+    columns: dict[str, list[Json]] = {}
+    for one in slices:
+        columns.setdefault(one["column"], []).append(one)
+    return columns
+
+
+def _mistake(one: Json) -> dict[str, Any]:
+    """Return what is shown of a wrong answer: what was asked, and what is right and was answered."""
+    texts = one["texts"] or {}
+    asked, right = texts.get("request", {}), texts.get("right", {})
+    return {
+        "where": f"{one['source']}:{one['line']}" if one["source"] else f"row {one['line']}",
+        "score": one["score"],
+        "labelled": bool(one["expected"] or one["answered"]),
+        "asked": {name: _said(value) for name, value in asked.items()},
+        "right": {"": one["expected"] or "none"}
+        if one["expected"] or one["answered"]
+        else {name: _said(value) for name, value in right.items() if asked.get(name) != value},
+        "answered": {"": one["answered"] or "none"}
+        if one["expected"] or one["answered"]
+        else {name: _said(value) for name, value in texts.get("answer", {}).items()},
+    }
+
+
+def _account(data: Json) -> list[tuple[str, int]]:
+    """Return what became of the rows, in the order in which it happened."""
+    account = data["account"]
+    counts = [(said, account.get(key, 0)) for key, said in _ACCOUNT.items()]
+    near = "left in" if account.get("near") == "report" else "dropped"
+    said = [(f"{what}, {near}" if "near" in what else what, count) for what, count in counts]
+    parts = [
+        *said[:2],
+        *((f"left out: {reason}", count) for reason, count in account.get("left_out", {}).items()),
+        *((f"changed: {reason}", count) for reason, count in account.get("changed", {}).items()),
+        *said[2:],
+    ]
+    return [(what, count) for what, count in parts if count]
+
+
+def _yaml(recipe: Json) -> str:
+    import yaml
+
+    text: str = yaml.safe_dump(dict(recipe), sort_keys=False, allow_unicode=True, width=100)
+    return text
+
+
+def _said(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _seconds(value: float) -> str:
+    minutes, seconds = divmod(round(value), 60)
+    return f"{minutes} min {seconds} s" if minutes else f"{value:.1f} s"

@@ -1,0 +1,76 @@
+"""Reports in the store: written when a run ends, completed by the gate, read by `hub report`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hub.errors import NotFound
+from hub.store.card import card
+from hub.store.records import Version
+from hub.store.reports import CARD_FILE, DATA_FILE, PAGE_FILE
+from hub.store.store import Store
+from hub.training.report.page import page
+
+if TYPE_CHECKING:
+    from hub.training.gate import Judgement
+
+__all__ = ["add_gate", "keep", "page_of", "read"]
+
+Json = dict[str, Any]
+
+
+def keep(store: Store, version: Version, report: Json) -> Path:
+    """Write a report, its page and the version's card, in place of those before; return the page."""
+    text = json.dumps(report, indent=1, ensure_ascii=False, allow_nan=False)
+    files = {PAGE_FILE: page(report), CARD_FILE: card(version, report), DATA_FILE: f"{text}\n"}
+    return store.reports.keep(version, files) / PAGE_FILE
+
+
+def read(store: Store, version: Version) -> Json:
+    """Return the report of a version.
+
+    Raises:
+        NotFound: it has none.
+        SourceUnavailable: it is at the store's URL alone, which cannot be reached.
+    """
+    text = store.reports.read(version)
+    if text is None:
+        origin = version.manifest.origin
+        why = "Imported versions have none" if origin == "imported" else "It is older than reports are"
+        raise NotFound(
+            f"{version.ref} has no report. {why}; `hub evaluate {version.ref} --data FILE` measures it anew, "
+            "and `hub train` with its recipe writes a report."
+        )
+    report: Json = json.loads(text)
+    return report
+
+
+def page_of(store: Store, version: Version) -> Path:
+    """Return the page of a version, which is made again if this machine has the report's data alone.
+
+    Raises:
+        NotFound, SourceUnavailable: as `read`.
+    """
+    report = read(store, version)
+    folder = store.reports.folder(version)
+    if not (folder / PAGE_FILE).is_file():
+        (folder / PAGE_FILE).write_text(page(report), encoding="utf-8")
+        (folder / CARD_FILE).write_text(card(version, report), encoding="utf-8")
+    return folder / PAGE_FILE
+
+
+def add_gate(
+    store: Store, version: Version, deployment: str, live: Version | None, judgement: Judgement
+) -> Path:
+    """Put the gate's judgement into a version's report, beside what is on record of the live one."""
+    report = read(store, version)
+    report["gate"] = {
+        "deployment": deployment,
+        "live": str(live.ref) if live else None,
+        "live_metrics": dict(live.manifest.metrics) if live else {},
+        "comparison": None,
+        **judgement.to_json(),
+    }
+    return keep(store, version, report)

@@ -62,7 +62,10 @@ class Bases:
             if base.fingerprint == fingerprint:
                 return base
         known = ", ".join(f"{base.name} ({base.fingerprint[:12]})" for base in bases) or "none"
-        raise NotFound(f"No base here has the fingerprint {fingerprint[:12]}. There is: {known}.")
+        raise NotFound(
+            f"No base here has the fingerprint {fingerprint[:12]}. There is: {known}. Pull the base that the "
+            "adapter was made for (`hub base pull`); `hub adapters show` names it."
+        )
 
     def pull(self, source: str, name: str | None = None, on_progress: Progress | None = None) -> Base:
         """Get a base from `source` (see `parse_source`) under `name`; one already here is returned.

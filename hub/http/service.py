@@ -13,6 +13,7 @@ import httpx
 
 from hub.http.bento import HubService
 from hub.http.gauges import forget_the_dead
+from hub.http.orphan import end_with
 from hub.serving import record
 
 if TYPE_CHECKING:
@@ -57,7 +58,9 @@ class GraftHub:
         address = self.bento_service.address
         runtime.start(asyncio.get_running_loop(), address or "")
         if address:
-            record.keep(runtime.settings.home, address, os.getppid())
+            supervisor = os.getppid()
+            end_with(supervisor)
+            record.keep(runtime.settings.home, address, supervisor)
             if runtime.settings.serve.replicas > 1:
                 await _let_others_answer(runtime, address)
 

@@ -33,8 +33,10 @@ class GreedyDual:
         self._heap: list[tuple[float, int, str]] = []
         self._clock = count()
 
-    def add(self, key: str, cost: float) -> None:
+    def add(self, key: str, cost: float, *, used: bool = True) -> None:
         """Take up a version that costs `cost` to load, in any unit that all share.
+
+        One that is not `used` yet, only expected to be, is worth L until it is.
 
         Raises:
             ValueError: the cost is negative, infinite or not a number.
@@ -42,7 +44,7 @@ class GreedyDual:
         if not 0 <= cost < math.inf:
             raise ValueError(f"{key!r} cannot cost {cost} to load.")
         self._cost[key] = cost
-        self.use(key)
+        self._worth[key] = (self._floor + (cost if used else 0.0), next(self._clock))
         heappush(self._heap, (*self._worth[key], key))
         if len(self._heap) > 2 * len(self._worth) + _SLACK:
             self._heap = [(*worth, key) for key, worth in self._worth.items()]

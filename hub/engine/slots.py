@@ -146,17 +146,18 @@ class SlotTable:
         self._tell(evicted is not None)
         return Reservation(key, slot, evicted)
 
-    def commit(self, key: str, cost: float = 1.0) -> None:
+    def commit(self, key: str, cost: float = 1.0, *, used: bool = True) -> None:
         """Make a loaded version resident: from now on it can be leased.
 
-        `cost` says what loading it took, in any unit that all versions share.
+        `cost` says what loading it took, in any unit that all versions share. Where nobody is known to use
+        it right away, it leaves before those that were used.
 
         Raises:
             ValueError: it is not being loaded, or the cost is negative or not finite.
         """
         with self._lock:
             entry = self._loading(key)
-            self._order.add(key, cost)
+            self._order.add(key, cost, used=used)
             entry.state = SlotState.RESIDENT
             self._history.forget(key)
             left = self._drain_unwanted(key) or self._trim()

@@ -33,7 +33,7 @@ __all__ = ["Lane", "Lanes", "encode_threads", "forward_threads"]
 log = logging.getLogger(__name__)
 
 SPARE = 1  # slots beside serve.slots, so that a move need not wait for one
-PROBE_TEXT = "Probe"  # short: it runs beside forwards of requests
+PROBE_TEXT = "The probe reads this sentence."  # several words: what overflows may do so between them only
 ENGINE_CACHE = Path("cache") / "engines"
 
 

@@ -59,6 +59,7 @@ class Reconciler:
         self._served: dict[str, Version] = {}  # routed at some time, and not drained since
         self.failures: dict[str, Failure] = {}
         self.catalog_error = ""
+        self._looked_at = -1  # the generation at the last look
 
     def start(self) -> None:
         """Converge for the first time, then follow the catalog."""
@@ -179,12 +180,18 @@ class Reconciler:
         for sha256 in self._served.keys() - kept:
             self._residency.drain(self._served.pop(sha256))
 
+    def _write_back(self) -> None:
+        """Let the catalog put its file in order, in a pause between moves."""
+        before, self._looked_at = self._looked_at, self._router.routes.generation
+        if before == self._looked_at:
+            self._store.catalog.write_back()
+
     def _look(self) -> str:
         try:
             moved = self._store.generation() != self._router.routes.generation
             if moved or (self.failures and time.monotonic() > self._retry_at):
                 self.converge()
-            self._store.catalog.write_back()
+            self._write_back()
             self.catalog_error = ""
         except Exception as error:
             if not self.catalog_error:

@@ -282,7 +282,7 @@ class Residency:
             lane.slots.abort(sha256)
             raise
         kind = (lane.base.name, weights.merged, weights.nbytes.bit_length())
-        lane.slots.commit(sha256, self._cost.note(kind, seconds))
+        lane.slots.commit(sha256, self._cost.note(kind, seconds), used=not load.urgent)
         self._shelf.put(weights)
         self._report(lane)
         return True

@@ -210,6 +210,17 @@ def test_what_costs_more_to_load_is_evicted_later() -> None:
     assert evicted == ["b", "c", "dear", "d"], "it stays while the others cost less than it does"
 
 
+def test_what_nobody_used_yet_leaves_before_what_was_used() -> None:
+    table = SlotTable(3)
+    load(table, "a")
+    for key in "bc":
+        table.reserve(key)
+        table.commit(key, used=False)
+    assert table.evictable() == ["b", "c", "a"]
+    leased(table, "b").release()
+    assert table.evictable() == ["c", "a", "b"]
+
+
 @pytest.mark.parametrize("cost", [-1.0, float("nan"), float("inf")])
 def test_a_cost_is_a_finite_number(cost) -> None:
     table = SlotTable(1)
@@ -426,9 +437,9 @@ class Dual:
         self.cost: dict[str, float] = {}
         self.worth: dict[str, tuple[float, int]] = {}
 
-    def use(self, key: str) -> None:
+    def use(self, key: str, *, first: bool = False) -> None:
         self.clock += 1
-        self.worth[key] = (self.floor + self.cost[key], self.clock)
+        self.worth[key] = (self.floor + (0 if first else self.cost[key]), self.clock)
 
     def drop(self, key: str) -> None:
         self.worth.pop(key, None)
@@ -519,8 +530,8 @@ class SlotMachine(RuleBasedStateMachine):
         assert reservation.slot not in self.clearing
         self.content[reservation.slot] = f"half of {key}"
 
-    @rule(key=KEYS, good=st.booleans(), cost=st.sampled_from([0.0, 0.5, 1.0, 7.0]))
-    def finish_load(self, key: str, good: bool, cost: float) -> None:
+    @rule(key=KEYS, good=st.booleans(), cost=st.sampled_from([0.0, 0.5, 1.0, 7.0]), used=st.booleans())
+    def finish_load(self, key: str, good: bool, cost: float, used: bool) -> None:
         if self.table.state(key) is not SlotState.LOADING:
             with pytest.raises(ValueError, match="not being loaded"):
                 (self.table.commit if good else self.table.abort)(key)
@@ -534,8 +545,8 @@ class SlotMachine(RuleBasedStateMachine):
         self.content[slot] = key
         before = self._states()
         self.dual.cost[key] = cost
-        self.dual.use(key)
-        self.table.commit(key, cost)
+        self.dual.use(key, first=not used)
+        self.table.commit(key, cost, used=used)
         self.gone.pop(key, None)
         self._leaves(before)
 

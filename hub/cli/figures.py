@@ -9,12 +9,14 @@ from hub.cli.output import say, table
 
 if TYPE_CHECKING:
     from hub.store.manifest import Manifest, Spread
+    from hub.training.augment.ablation import Ablation
     from hub.training.measure.comparison import Comparison
     from hub.training.measure.evaluation import Evaluation
     from hub.training.measure.intervals import Interval
 
 __all__ = [
     "measured_facts",
+    "print_ablation",
     "print_calibration",
     "print_comparison",
     "print_folds",
@@ -126,6 +128,15 @@ def print_folds(spreads: Mapping[str, Spread]) -> None:
 
     for name, spread in spreads.items():
         say(f"Over {len(spread.folds)} folds: {escape(name)} {spread.mean:.4f}, spread {spread.std:.4f}.")
+
+
+def print_ablation(found: Ablation) -> None:
+    """Say what changed copies did to the metric."""
+    p = "< 0.001" if found.p < 0.001 else f"= {found.p:.3f}"
+    say(
+        f"  Augmentation: {found.metric} {found.with_copies:.4f} with copies, {found.without_copies:.4f} "
+        f"without; difference {found.difference:+.4f} ({found.low:+.4f} to {found.high:+.4f}), p {p}."
+    )
 
 
 def print_comparison(found: Comparison, first: str, second: str) -> None:

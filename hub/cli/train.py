@@ -56,6 +56,10 @@ def train(
         str | None,
         typer.Option(metavar="[NAME]", help="Put the version live, as NAME or under the recipe's name."),
     ] = None,
+    ablation: Annotated[
+        bool,
+        typer.Option("--ablation", help="Train without changed copies too, and say what they changed."),
+    ] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a run that was interrupted.")] = False,
     as_json: Annotated[bool, JSON_FLAG] = False,
 ) -> None:
@@ -65,7 +69,7 @@ def train(
     from hub.training.recipe import load_recipe
 
     settings = load_settings()
-    parsed = load_recipe(recipe, set_ or ())
+    parsed = load_recipe(recipe, [*(set_ or ()), *(["augment.ablation=true"] if ablation else [])])
     target = None
     if deploy is not None:
         target = check_name(parsed.name if deploy == _RECIPE_NAME else deploy, "deployment")
@@ -207,6 +211,8 @@ def _summary(result: TrainResult) -> Json:
         },
         "account": data.account.to_json(),
         "augmented": dict(result.outcome.augmented),
+        "augmented_dropped": {change: dict(why) for change, why in result.outcome.dropped.items()},
+        "ablation": result.ablation.as_dict() if result.ablation else None,
         "rejected_file": str(result.rejected_file),
         "report": str(result.report),
     }
@@ -252,6 +258,8 @@ def _course(result: TrainResult) -> str:
 def _print_rows(result: TrainResult) -> None:
     from rich.markup import escape
 
+    from hub.cli.figures import print_ablation
+
     data, account = result.plan.dataset, result.plan.dataset.account
     parts = [
         f"{len(data.train):,} to train",
@@ -268,11 +276,21 @@ def _print_rows(result: TrainResult) -> None:
     if counts := dict(result.outcome.augmented):
         dropped = counts.pop("dropped", 0)
         said = ", ".join(f"{name} {count:,}" for name, count in counts.items())
-        say(f"  Changed copies: {said or 'none'}; {dropped:,} dropped.")
+        say(f"  Changed copies: {said or 'none'}; {dropped:,} dropped{_reasons(result)}.")
+    if result.ablation:
+        print_ablation(result.ablation)
     for row in result.rejected[:SHOWN]:
         say(f"  [dim]{escape(f'{row.source}:{row.line}: {row.reason}')}[/]")
     if len(result.rejected) > SHOWN:
         say(f"  [dim]all in {escape(str(result.rejected_file))}[/]")
+
+
+def _reasons(result: TrainResult) -> str:
+    counts: dict[str, int] = {}
+    for reasons in result.outcome.dropped.values():
+        for reason, count in reasons.items():
+            counts[reason] = counts.get(reason, 0) + count
+    return f" ({', '.join(f'{reason} {count:,}' for reason, count in counts.items())})" if counts else ""
 
 
 def _print_move(version: Version, moved: Json) -> None:

@@ -129,6 +129,12 @@ class Manifest(Model):
     search: Search | None = Field(
         None, exclude_if=lambda known: known is None, description="The search that found the recipe."
     )
+    ablation: dict[str, Any] = Field(
+        default_factory=dict,
+        exclude_if=lambda known: not known,
+        description="What augmentation changed: the metric with copies and without, on the same held-out "
+        "rows, their difference with its interval of 95 %, and the copies by change.",
+    )
     libraries: dict[str, str] = Field(default_factory=dict)
     train_seconds: float | None = None
     precision: dict[str, Precision] = Field(

@@ -63,6 +63,7 @@ class Training(TypedDict, total=False):
     data: DataRef | None
     recipe: Mapping[str, Any] | None
     search: Search | None
+    ablation: Mapping[str, Any]
     libraries: Mapping[str, str]
     train_seconds: float | None
     precision: Mapping[str, Precision]

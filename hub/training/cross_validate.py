@@ -9,10 +9,11 @@ from pathlib import Path
 from statistics import mean, stdev
 
 from hub.store.manifest import Spread
+from hub.training.augment.translations import TRANSLATIONS
 from hub.training.dataset import Refused
 from hub.training.folds import fold_datasets
 from hub.training.plan import Plan
-from hub.training.progress import Progress
+from hub.training.progress import Progress, named
 from hub.training.run import run
 
 __all__ = ["FOLDS", "cross_validate"]
@@ -40,8 +41,10 @@ def cross_validate(plan: Plan, folder: Path, progress: Progress, resume: bool) -
         known = _known(work / _RESULT, [plan.sha256, count]) if resume else None
         if known is None:
             one = replace(plan, dataset=dataset)
-            shown = _numbered(progress, number, count)
-            known = dict(run(one, Refused(plan.recipe), work, shown, resume).metrics)
+            shown = named(progress, f"fold {number} of {count}")
+            memory = folder.parent / TRANSLATIONS
+            outcome = run(one, Refused(plan.recipe), work, shown, resume, memory)
+            known = dict(outcome.metrics)
             (work / _RESULT).write_text(json.dumps([[plan.sha256, count], known]), encoding="utf-8")
         found.append(known)
     if len(found) < 2:
@@ -59,10 +62,3 @@ def _known(path: Path, key: list[object]) -> dict[str, float] | None:
         return None
     of, metrics = json.loads(path.read_text(encoding="utf-8"))
     return metrics if of == key else None
-
-
-def _numbered(progress: Progress, number: int, count: int) -> Progress:
-    def shown(stage: str, done: int, total: int, note: str = "") -> None:
-        progress(f"fold {number} of {count}: {stage}", done, total, note)
-
-    return shown

@@ -55,15 +55,20 @@ class Plan:
         """Hash of all that decides the weights: a run may only be resumed by an equal plan."""
         beside = ("summary", "evaluate", "deploy", "tune", "report")
         recipe = {key: value for key, value in self.recipe.resolved().items() if key not in beside}
+        recipe["augment"].pop("ablation")
         parts = (recipe, self.dataset.sha256, self.serving.model_dump(mode="json"))
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
-    def data_ref(self, rejected: int, augmented: Mapping[str, int]) -> DataRef:
-        """Describe the data for the manifest."""
+    def data_ref(
+        self, rejected: int, augmented: Mapping[str, int], dropped: Mapping[str, Mapping[str, int]]
+    ) -> DataRef:
+        """Describe the data for the manifest; copies that were dropped go by change and reason."""
         data, dataset = self.recipe.data, self.dataset
         account = replace(dataset.account, rejected=rejected).to_json()
         if augmented:
             account["augmented"] = dict(augmented)
+        if dropped:
+            account["augmented_dropped"] = {name: dict(reasons) for name, reasons in dropped.items()}
         return DataRef(
             source=", ".join(part.source for part in data.source),
             sha256=dataset.sha256,

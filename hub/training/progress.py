@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-__all__ = ["Progress", "silent"]
+__all__ = ["Progress", "named", "silent"]
 
 
 class Progress(Protocol):
@@ -15,3 +15,12 @@ class Progress(Protocol):
 
 def silent(stage: str, done: int, total: int, note: str = "") -> None:
     """Report nothing."""
+
+
+def named(progress: Progress, name: str) -> Progress:
+    """Return a progress that says of each stage what it is part of."""
+
+    def shown(stage: str, done: int, total: int, note: str = "") -> None:
+        progress(f"{name}: {stage}", done, total, note)
+
+    return shown

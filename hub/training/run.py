@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,9 @@ from transformers import set_seed
 
 from hub.api import Features, HeadKind, Row, Tokenizer
 from hub.errors import BadAdapter, BadData, Conflict
-from hub.training.augment.rows import augment
+from hub.training.augment.agreement import disagreeing
+from hub.training.augment.rows import Dropped, augment
+from hub.training.augment.translations import TRANSLATIONS
 from hub.training.balance import class_weights
 from hub.training.calibrate import Temperature, calibrate
 from hub.training.dataset import Refused
@@ -35,7 +37,8 @@ from hub.training.model import (
     save_adapter,
 )
 from hub.training.plan import Plan
-from hub.training.progress import Progress
+from hub.training.progress import Progress, named
+from hub.training.sections.augment import Augment
 from hub.training.trainer import Fitted, fit, pick_dtype
 
 __all__ = [
@@ -47,10 +50,12 @@ __all__ = [
     "new_model",
     "run",
     "training_rows",
+    "without_copies",
 ]
 
 ADAPTER = "adapter"
 CHECKPOINTS = "checkpoints"
+FIRST = "first"
 PLAN_FILE = "plan.json"
 PARITY = 1e-4  # largest difference of a score between the model in memory and the stored one
 PROBES = 8  # rows compared for it
@@ -63,7 +68,8 @@ class Outcome:
     """What a run measured; the PEFT folder lies in `work/adapter`.
 
     `scored` has what the stored adapter answers to the rows of `held_out`, `sample` some of them.
-    `temperature` is None for heads without labels. `augmented` counts changed copies of training rows.
+    `temperature` is None for heads without labels. `augmented` counts changed copies of training
+    rows, `dropped` those that were not used, by change and reason.
     """
 
     metrics: Mapping[str, float]
@@ -75,10 +81,15 @@ class Outcome:
     scored: Scored
     temperature: Temperature | None
     augmented: Mapping[str, int] = field(default_factory=dict)
+    dropped: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
 
-def run(plan: Plan, refused: Refused, work: Path, progress: Progress, resume: bool) -> Outcome:
+def run(
+    plan: Plan, refused: Refused, work: Path, progress: Progress, resume: bool, memory: Path | None = None
+) -> Outcome:
     """Train a plan; rows that the task refuses are added to `refused`.
+
+    Translations are remembered in the file `memory`, if not in `work`.
 
     Raises:
         BadData: too few rows are left.
@@ -88,7 +99,9 @@ def run(plan: Plan, refused: Refused, work: Path, progress: Progress, resume: bo
     """
     tokenizer = load_tokenizer(plan.base)
     before = len(refused.rows)
-    features, augmented = training_rows(plan, tokenizer, refused, progress)
+    features, augmented, dropped = training_rows(
+        plan, tokenizer, refused, work, progress, resume=resume, memory=memory
+    )
     validation = evaluator_of(plan, tokenizer, plan.dataset.validation, refused)
     held_out = evaluator_of(plan, tokenizer, plan.dataset.held_out, refused)
     _check_slices(plan)
@@ -128,21 +141,47 @@ def run(plan: Plan, refused: Refused, work: Path, progress: Progress, resume: bo
         scored=scored,
         temperature=temperature,
         augmented=augmented,
+        dropped=dropped,
     )
 
 
 def training_rows(
-    plan: Plan, tokenizer: Tokenizer, refused: Refused, progress: Progress
-) -> tuple[list[Features], dict[str, int]]:
-    """Return what is trained on, with changed copies, and how many copies there are by change."""
+    plan: Plan,
+    tokenizer: Tokenizer,
+    refused: Refused,
+    work: Path,
+    progress: Progress,
+    *,
+    resume: bool = False,
+    memory: Path | None = None,
+) -> tuple[list[Features], dict[str, int], Dropped]:
+    """Return what is trained on, with changed copies, and counts of these and of dropped ones by change."""
     dataset = plan.dataset
     features, rejected = make_features(plan.loaded, tokenizer, plan.info, dataset.train, progress)
     refused.add(rejected)
     unusable = {(row.source, row.line) for row in rejected}
-    good = [item for item in dataset.train if (item.source, item.line) not in unusable]
-    copies = augment(plan.recipe, plan.loaded.task, good, (*dataset.validation, *dataset.held_out))
+    copies = augment(
+        plan.recipe,
+        plan.loaded.task,
+        [item for item in dataset.train if (item.source, item.line) not in unusable],
+        (*dataset.validation, *dataset.held_out),
+        memory=memory or work / TRANSLATIONS,
+        progress=progress,
+    )
+    if copies.items and plan.recipe.augment.check == "model":
+        first = work / FIRST
+        first.mkdir(parents=True, exist_ok=True)
+        shown = named(progress, "first model")
+        run(without_copies(plan), Refused(plan.recipe), first, shown, resume)
+        copies = copies.without(disagreeing(plan, first / ADAPTER, tokenizer, copies.items, shown), "model")
     more, worse = make_features(plan.loaded, tokenizer, plan.info, copies.items, progress)
-    return features + more, copies.counts | ({"unusable": len(worse)} if worse else {})
+    counts = copies.counts | ({"unusable": len(worse)} if worse else {})
+    return features + more, counts, copies.dropped
+
+
+def without_copies(plan: Plan) -> Plan:
+    """Return the plan with nothing augmented."""
+    return replace(plan, recipe=plan.recipe.model_copy(update={"augment": Augment()}))
 
 
 def evaluator_of(

@@ -20,6 +20,8 @@ from hub.store.records import Version
 from hub.store.store import Check, Store
 from hub.training.account import write_notes
 from hub.training.assess import MISTAKES, Measured, assess, measured, recorded
+from hub.training.augment.ablation import WITHOUT, Ablation, ablate
+from hub.training.augment.translations import TRANSLATIONS
 from hub.training.cross_validate import FOLDS, cross_validate
 from hub.training.dataset import Refused
 from hub.training.evaluate import Sample
@@ -30,7 +32,7 @@ from hub.training.progress import Progress, silent
 from hub.training.recipe import Recipe
 from hub.training.report.record import report_of
 from hub.training.report.write import keep
-from hub.training.run import ADAPTER, CHECKPOINTS, Outcome, run
+from hub.training.run import ADAPTER, CHECKPOINTS, FIRST, Outcome, run
 
 __all__ = ["Gauge", "TrainResult", "only_run", "train"]
 
@@ -48,7 +50,8 @@ class TrainResult:
     """A finished run; `rejected_file` lists the rejected rows, one JSON object a line.
 
     `evaluation` has every figure of the held-out rows, `measured` the answers that they are of. `new` is
-    false when the store had these very weights under this name before. `report` is the page.
+    false when the store had these very weights under this name before. `report` is the page,
+    `ablation` what augmentation changed, if that was asked for.
     """
 
     version: Version
@@ -61,6 +64,7 @@ class TrainResult:
     measured: Measured
     evaluation: Evaluation
     report: Path | None = None
+    ablation: Ablation | None = None
 
 
 def train(  # noqa: PLR0913 - a run needs all of the hub
@@ -113,6 +117,7 @@ def train(  # noqa: PLR0913 - a run needs all of the hub
         sample, folder = outcome.sample, work / ADAPTER
         precision = {name: gauge(plan, folder, sample) for name, gauge in (gauges or {}).items()}
         seconds = time.perf_counter() - started
+        ablation = ablate(plan, outcome, found, work, progress, resume)
         before = {version.ref for version in store.versions(recipe.name)}
         version = store.add(
             recipe.name,
@@ -124,15 +129,17 @@ def train(  # noqa: PLR0913 - a run needs all of the hub
             metric=plan.loaded.task.metric,
             metrics_cv=across,
             **recorded(evaluation),
-            data=plan.data_ref(len(refused.rows), outcome.augmented),
+            data=plan.data_ref(len(refused.rows), outcome.augmented, outcome.dropped),
             recipe=recipe.resolved(),
             search=search,
             libraries={name: version_of(name) for name in _LIBRARIES},
             train_seconds=round(seconds, 1),
             precision=precision,
+            ablation=ablation.as_dict() if ablation else {},
         )
-        for name in (CHECKPOINTS, ADAPTER, FOLDS):
-            shutil.rmtree(work / name, ignore_errors=name == FOLDS)
+        for name in (CHECKPOINTS, ADAPTER, FOLDS, FIRST, WITHOUT):
+            shutil.rmtree(work / name, ignore_errors=name not in (CHECKPOINTS, ADAPTER))
+        (work / TRANSLATIONS).unlink(missing_ok=True)
     result = TrainResult(
         version=version,
         new=version.ref not in before,
@@ -143,6 +150,7 @@ def train(  # noqa: PLR0913 - a run needs all of the hub
         rejected_file=work / REJECTED_FILE,
         measured=found,
         evaluation=evaluation,
+        ablation=ablation,
     )
     return replace(result, report=keep(store, version, report_of(result)))
 

@@ -89,11 +89,11 @@ def test_resuming_trains_no_fold_again(make_recipe, run: Trainer, monkeypatch: p
     trained: list[int] = []
     real = module.run
 
-    def counted(plan, refused, work: Path, progress, resume: bool):
+    def counted(plan, refused, work: Path, *settings):
         trained.append(int(work.name))
         if len(trained) == 2:
             raise KeyboardInterrupt
-        return real(plan, refused, work, progress, resume)
+        return real(plan, refused, work, *settings)
 
     monkeypatch.setattr(module, "run", counted)
     with pytest.raises(KeyboardInterrupt):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Sequence
 
-__all__ = ["Change", "delete", "replace_words", "swap"]
+__all__ = ["Change", "delete", "replace_words", "swap", "turns"]
 
 Change = Callable[[str, float, random.Random], str]
 # Words that turn a label around are neither left out nor moved nor replaced.
@@ -63,10 +63,11 @@ def replace_words(synonyms: Callable[[str], Sequence[str]]) -> Change:
 
 
 def _free(words: Sequence[str]) -> list[int]:
-    return [index for index, word in enumerate(words) if not _turns(word)]
+    return [index for index, word in enumerate(words) if not turns(word)]
 
 
-def _turns(word: str) -> bool:
+def turns(word: str) -> bool:
+    """Tell whether a word may turn a label around: not, never, wasn't, but."""
     plain = word.lower().replace("\N{RIGHT SINGLE QUOTATION MARK}", "'").strip(".,;:!?\"'()")
     return plain in _TURNING or plain.endswith("n't")
 

@@ -133,6 +133,8 @@ def _data(result: TrainResult) -> Json:
         },
         "account": {**dataset.account.to_json(), "rejected": len(result.rejected)},
         "augmented": dict(result.outcome.augmented),
+        "augmented_dropped": {change: dict(why) for change, why in result.outcome.dropped.items()},
+        "ablation": result.ablation.as_dict() if result.ablation else None,
     }
 
 

@@ -42,7 +42,7 @@ class Session:
         self.plan = plan
         self._folder = folder
         self._tokenizer = load_tokenizer(plan.base)
-        self._features, _ = training_rows(plan, self._tokenizer, refused, progress)
+        self._features, _, _ = training_rows(plan, self._tokenizer, refused, folder, progress)
         validation = evaluator_of(plan, self._tokenizer, plan.dataset.validation, refused)
         refused.check(plan.dataset.size)
         if validation is None or not self._features:

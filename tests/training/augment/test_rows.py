@@ -130,7 +130,7 @@ def test_equal_seeds_make_equal_copies(make_recipe: RecipeMaker) -> None:
 
 
 def test_no_copy_asks_what_a_row_kept_apart_asks(make_recipe: RecipeMaker) -> None:
-    recipe = make_recipe(RECIPE + "{copies: 16, delete: 0.5, swap: 0}", a_csv="")
+    recipe = make_recipe(RECIPE + "{copies: 16, delete: 0.5, swap: 0, check: none}", a_csv="")
     train = items(["bad food here"])
     free = augment(recipe, Labelling(), train, [])
     assert free.items

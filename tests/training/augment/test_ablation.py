@@ -1,3 +1,4 @@
+# ruff: noqa: TID253 - bounds torch's threads
 """Runs that train without copies too: what is compared, what is recorded, and what a first model drops."""
 
 from __future__ import annotations
@@ -201,15 +202,17 @@ def test_a_first_model_drops_copies_that_it_gives_another_label(
 ) -> None:
     class Turning(Wordy):
         def translate(self, texts: Sequence[str], source: str, target: str) -> list[str]:
-            return [text.replace("awful", "great").replace("so", "so so") for text in texts]
+            there = super().translate(texts, source, target)
+            return [f"so {text.replace('awful', 'great')}" if "awful" in text else text for text in there]
 
     monkeypatch.setattr(rows, "open_translator", lambda recipe: Turning())
     text = RECIPE + BACK_ALONE.replace("1,", "1, check: model,", 1)
     result = run(make_recipe(text, "train.epochs=12", "train.patience=0", a_csv=REVIEWS))
     turned = sum("awful" in item.example["text"] for item in result.plan.dataset.train)
     reasons = result.outcome.dropped["back_translation"]
-    assert turned and reasons["model"] + reasons.get("repeated", 0) >= turned
-    assert result.outcome.augmented.get("back_translation", 0) == 0
+    kept = result.outcome.augmented["back_translation"]
+    assert turned and kept
+    assert turned <= reasons["model"] == len(result.plan.dataset.train) - kept
 
 
 def test_copies_dropped_later_are_counted_with_those_before() -> None:

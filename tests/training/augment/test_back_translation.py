@@ -1,4 +1,4 @@
-"""Copies that went through another language: once for each text, remembered, checked, or refused with a reason."""
+"""Copies that went through another language: once for each text, remembered, checked, or dropped."""
 
 from __future__ import annotations
 
@@ -96,9 +96,8 @@ def test_a_row_goes_through_back_translation_once(make_recipe: RecipeMaker) -> N
     rows = items(*(f"a good film of number {n} that we all liked very much" for n in range(20)))
     engine = Shouting(film="movie")
     made = augment(make_recipe(RECIPE + text, a_csv=""), Labelling(), rows, [], translator=engine)
-    back = [
-        item.line for item, how in zip(made.items, made.changes, strict=True) if how == "back_translation"
-    ]
+    pairs = zip(made.items, made.changes, strict=True)
+    back = [item.line for item, how in pairs if how == "back_translation"]
     assert back and len(set(back)) == len(back) == engine.translated
     assert "repeated" not in made.dropped.get("back_translation", {})
 
@@ -167,9 +166,11 @@ def test_a_translation_of_nothing_changes_nothing(make_recipe: RecipeMaker) -> N
 def test_progress_tells_how_many_texts_are_done() -> None:
     seen: list[tuple[int, int]] = []
     wanted = [f"text {n}" for n in range(BATCH + 1)]
-    back_translated(
-        wanted, Shouting(), "en", "pt", progress=lambda _, done, total, __="": seen.append((done, total))
-    )
+
+    def show(stage: str, done: int, total: int, note: str = "") -> None:
+        seen.append((done, total))
+
+    back_translated(wanted, Shouting(), "en", "pt", progress=show)
     assert seen == [(0, BATCH + 1), (BATCH, BATCH + 1), (BATCH + 1, BATCH + 1)]
 
 

@@ -61,6 +61,9 @@ class Serve(Model):
     load_timeout_s: float = Field(
         30.0, gt=0, description="Longest wait for an adapter to be loaded, in seconds."
     )
+    explain: bool = Field(
+        False, description="Answer /v1/deployments/NAME/explain: some seconds of the cores for each request."
+    )
     replicas: int = Field(1, ge=1, le=64, description="Serving processes; each holds a copy of the bases.")
     admin_key: str = Field("", repr=False, description="Key for /admin; empty: a local one is made.")
     api_keys: tuple[str, ...] = Field((), repr=False, description="Keys for inference; empty: open.")

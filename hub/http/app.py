@@ -11,7 +11,7 @@ from starlette.responses import HTMLResponse
 import hub
 from hub.config import Settings
 from hub.errors import BadPlugin
-from hub.http import admin, feedback, native
+from hub.http import admin, explain, feedback, native
 from hub.http.auth import Keys, local_admin_key
 from hub.http.hub import Hub
 from hub.http.metrics import Metrics
@@ -57,6 +57,7 @@ def build_app(settings: Settings) -> FastAPI:
     app.state.hub = Hub(Runtime(settings, registry, metrics), tasks, keys, settings.limits, metrics)
     native.add_routes(app, tasks)
     feedback.add_routes(app)
+    explain.add_routes(app)
     admin.add_routes(app)
     app.add_api_route("/docs", _docs, include_in_schema=False, response_class=HTMLResponse)
     return app

@@ -31,7 +31,7 @@ from hub.serving.pipeline import Answers
 from hub.serving.router import Admission
 from hub.serving.routes import Resolve, Route, by_name, by_task
 
-__all__ = ["add_routes"]
+__all__ = ["add_routes", "sticky_key"]
 
 KEY_LENGTH = 256
 Requests = tuple[list[BaseModel | HubError], bool]  # with whether they came as a list
@@ -141,7 +141,7 @@ async def _answer(request: Request, resolve: Resolve, read: Callable[[Route], Re
     hub, began = hub_of(request), time.perf_counter()
     task, code = "", "internal"
     try:
-        with await hub.runtime.router.admit(resolve, _key(request)) as admission:
+        with await hub.runtime.router.admit(resolve, sticky_key(request)) as admission:
             route = admission.route
             task = route.task.spec.name
             requests, many = read(route)
@@ -160,7 +160,7 @@ async def _answer(request: Request, resolve: Resolve, read: Callable[[Route], Re
     return Response(body, headers=_headers(admission, answers, took), media_type="application/json")
 
 
-def _key(request: Request) -> str:
+def sticky_key(request: Request) -> str:
     """Return by what the caller wants to be sent to the same version each time, "" if it does not mind."""
     key = request.headers.get("x-hub-key", "")
     if len(key) > KEY_LENGTH:

@@ -3,8 +3,11 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -12,10 +15,13 @@ from peft import PeftModel
 from torch import Tensor
 
 from hub.api import AdapterInfo, HeadKind, Output, Row
+from hub.bases.base import Base
 from hub.errors import BadAdapter, BadRequest, HubError, MissingExtra, NotFound
 from hub.registry.host import Registry
+from hub.store.content import content_hash
 from hub.store.records import Version
 from hub.store.store import Store
+from hub.store.weights import CONFIG_FILE, WEIGHTS_FILE
 from hub.training.explanation import Explanation
 from hub.training.forward import forward_rows
 from hub.training.guard import plugin_call
@@ -76,15 +82,34 @@ def explain(
     tokenizer = load_tokenizer(base)
     with plugin_call(serving.task, "encode()"):
         rows = loaded.task.encode(request, tokenizer, version.info)
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        model = reload(store.fetch(version), base, serving.head, len(serving.labels), device)
-    except HubError:
-        raise
-    except Exception as error:  # PEFT and transformers raise what they like for files that do not fit
-        raise BadAdapter(f"{version.ref} cannot be loaded with PEFT: {error}") from error
     texts = {name: value for name, value in request.model_dump().items() if isinstance(value, str)}
-    return explain_row(model, tokenizer, serving.head, version.info, rows, texts, wish)
+    model = _load(version, base, store)
+    try:
+        return explain_row(model, tokenizer, serving.head, version.info, rows, texts, wish)
+    finally:  # modules refer to one another in circles: a server need not wait for the collector
+        for parameter in model.parameters():
+            parameter.data = parameter.data.new_empty(0)
+
+
+def _load(version: Version, base: Base, store: Store) -> PeftModel:
+    """Load a version from a private copy of its files, which has the hash that the catalog names."""
+    serving = version.manifest.serving
+    stored = store.fetch(version)
+    with tempfile.TemporaryDirectory(prefix="hub-explain-") as private:
+        try:
+            for name in (CONFIG_FILE, WEIGHTS_FILE):
+                shutil.copyfile(stored / name, Path(private, name))
+        except FileNotFoundError:
+            raise BadAdapter(f"{version.ref}: its files are gone from the store. Import it again.") from None
+        if content_hash(Path(private), serving) != version.sha256:
+            raise BadAdapter(f"{version.ref} was altered after it was stored. Import or train it again.")
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        try:
+            return reload(Path(private), base, serving.head, len(serving.labels), device)
+        except HubError:
+            raise
+        except Exception as error:  # PEFT and transformers raise what they like for files that do not fit
+            raise BadAdapter(f"{version.ref} cannot be loaded with PEFT: {error}") from error
 
 
 def explain_row(
@@ -145,7 +170,7 @@ def _choose(
     if wish.target is not None and wish.target not in labels:
         raise NotFound.of("label", wish.target, labels)
     if wish.word is not None and head is HeadKind.SEQUENCE:
-        raise BadRequest("Only tasks that score each token can be asked about a word; leave out --word.")
+        raise BadRequest("Only tasks that score each token can be asked about a word; leave the word out.")
     wanted = _labels_asked(labels, head, wish)
     found: list[tuple[float, _Score]] = []
     for number, output in enumerate(outputs):
@@ -238,7 +263,7 @@ def _integrated_gradients(reader: _Reader, baseline: Sequence[int]) -> tuple[lis
     try:
         from captum.attr import LayerIntegratedGradients
     except ImportError:
-        raise MissingExtra.of("Integrated gradients (--method gradients)", "explain") from None
+        raise MissingExtra.of("Integrated gradients (the method gradients)", "explain") from None
     layer = reader.model.get_base_model().get_input_embeddings()
     integrated = LayerIntegratedGradients(reader, layer)
     empty = torch.tensor([list(baseline)], device=reader.ids.device)
@@ -269,7 +294,9 @@ def _rollout(reader: _Reader) -> list[float]:
     with torch.no_grad():
         maps = reader.run(reader.ids, reader.types, output_attentions=True).get("attentions")
     if not maps or any(each is None for each in maps):
-        raise BadRequest(f"{model.config.model_type} models give no attention maps; use --method gradients.")
+        raise BadRequest(
+            f"{model.config.model_type} models give no attention maps; use the method gradients."
+        )
     length = reader.ids.shape[1]
     residual = torch.eye(length, device=reader.ids.device)
     flow = residual

@@ -131,7 +131,7 @@ def test_both_ends_of_an_answer_can_be_explained(bert: Base, tmp_path: Path, tar
 
 
 def test_only_heads_that_score_tokens_know_words(bert: Base, tmp_path: Path) -> None:
-    with pytest.raises(BadRequest, match="leave out --word"):
+    with pytest.raises(BadRequest, match="leave the word out"):
         explained(bert, tmp_path, wish=Wish(word="slow"))
 
 

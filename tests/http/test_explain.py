@@ -1,0 +1,154 @@
+"""POST /v1/deployments/NAME/explain, over HTTP with the real service."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import threading
+
+import pytest
+
+from hub.api import HeadKind
+from hub.config import load_settings
+from hub.errors import Overloaded
+from hub.http.explain import WAITING, OneAtATime
+from hub.registry.host import Registry
+from hub.store.records import Version
+from hub.testing.homes import add_version
+from hub.testing.tiny import tiny_adapter
+from hub.training.explain import Wish, explain
+
+ONE = "/v1/deployments/mood/explain"
+TEXT = "a warm film"
+
+
+@pytest.fixture
+def add_real(home, tmp_path):
+    """Store what PEFT itself can load, which the fake adapters of other tests are not."""
+
+    def build(seed: int) -> Version:
+        labels = ("negative", "positive")
+        folder = tiny_adapter(
+            home.base, tmp_path / str(seed), kind=HeadKind.SEQUENCE, labels=labels, seed=seed, spread=0.5
+        )
+        return add_version(home.store, home.base, "mood", folder, labels=labels)
+
+    return build
+
+
+@pytest.fixture
+def explaining(serving, monkeypatch, add_real, store):
+    """A server with the deployment `mood` that explains."""
+    monkeypatch.setenv("HUB_SERVE__EXPLAIN", "true")
+    store.deploy("mood", add_real(1).ref, by="t")
+    with serving() as client:
+        yield client
+
+
+def ask(client, text=TEXT, **more):
+    return client.post(ONE, json={"request": {"text": text}, **more})
+
+
+def code(reply) -> tuple[int, str]:
+    return reply.status_code, reply.json()["error"]["code"]
+
+
+def test_it_is_off_unless_the_server_is_told(client, live) -> None:
+    live("mood", 1)
+    reply = ask(client)
+    assert code(reply) == (409, "conflict")
+    assert "serve.explain" in reply.json()["error"]["message"]
+
+
+def test_an_explanation_names_the_version_that_answers_and_is_what_the_command_says(
+    explaining, store
+) -> None:
+    reply = ask(explaining)
+    assert reply.status_code == 200, reply.text
+    told = reply.json()
+    answer = explaining.post("/v1/deployments/mood/predict", json={"text": TEXT})
+    assert (told["deployment"], told["version"]) == ("mood", answer.headers["x-hub-version"])
+    assert (told["sha256"], told["track"]) == (answer.headers["x-hub-sha256"], "stable")
+    assert len(told["tokens"]) == len(told["scores"]) == len(told["offsets"])
+    assert sum(told["scores"]) == pytest.approx(
+        told["score"] - told["baseline_score"] + told["convergence_delta"], abs=1e-4
+    )
+    version = store.get("mood@1")
+    same = explain(version, {"text": TEXT}, Wish(), registry=Registry.of(load_settings()), store=store)
+    assert told["scores"] == pytest.approx(list(same.scores), abs=1e-5)
+    assert [word["text"] for word in told["words"]] == [word.text for word in same.merged()]
+
+
+def test_attention_gives_shares_and_a_label_can_be_chosen(explaining) -> None:
+    told = ask(explaining, method="attention", target="negative").json()
+    assert (told["method"], told["target"], told["baseline_score"]) == ("attention", "negative", None)
+    assert sum(told["scores"]) == pytest.approx(1, abs=1e-4)
+
+
+def test_after_a_swap_the_new_version_is_explained(explaining, add_real, admin) -> None:
+    before = ask(explaining).json()
+    body = {"version": str(add_real(2).ref)}
+    assert explaining.put("/admin/deployments/mood", json=body, headers=admin).status_code == 200
+    after = ask(explaining).json()
+    assert (before["version"], after["version"]) == ("mood@1", "mood@2")
+    assert before["scores"] != pytest.approx(after["scores"], abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        ({"request": {"text": ""}}, (400, "invalid_text")),
+        ({"request": {"words": "x"}}, (400, "bad_request")),
+        ({"request": {"text": TEXT}, "target": "sad"}, (404, "not_found")),
+        ({"request": {"text": TEXT}, "word": "warm"}, (400, "bad_request")),
+        ({"request": {"text": TEXT}, "method": "guess"}, (400, "bad_request")),
+        ({"text": TEXT}, (400, "bad_request")),
+    ],
+)
+def test_what_cannot_be_explained_is_refused(explaining, body, expected) -> None:
+    reply = explaining.post(ONE, json=body)
+    assert code(reply) == expected
+    if "request" in body and expected == (400, "bad_request") and len(body) == 1:
+        assert reply.json()["error"]["field"].startswith("request.")
+
+
+def test_an_unknown_deployment_is_404(explaining) -> None:
+    reply = explaining.post("/v1/deployments/none/explain", json={"request": {"text": TEXT}})
+    assert code(reply) == (404, "not_found")
+
+
+def test_files_that_were_altered_explain_nothing(explaining, store) -> None:
+    weights = store.get("mood@1").path / "adapter_model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-4] + b"\0\0\0\0")
+    assert code(ask(explaining)) == (422, "bad_adapter")
+    assert explaining.post("/v1/deployments/mood/predict", json={"text": TEXT}).status_code == 200
+
+
+def test_without_captum_gradients_say_which_extra_to_install(explaining, monkeypatch) -> None:
+    monkeypatch.setitem(sys.modules, "captum.attr", None)
+    reply = ask(explaining)
+    assert code(reply) == (501, "missing_extra")
+    assert "explain" in reply.json()["error"]["message"]
+
+
+def test_one_runs_some_wait_and_more_are_refused() -> None:
+    turns, gate, ran = OneAtATime(), threading.Event(), []
+
+    def call(number: int) -> int:
+        gate.wait(10)
+        ran.append(number)
+        return number
+
+    async def many() -> list[object]:
+        asked = [asyncio.ensure_future(turns.run(lambda n=number: call(n))) for number in range(WAITING + 3)]
+        await asyncio.sleep(0)
+        asked[2].cancel()  # its caller left while it waited
+        gate.set()
+        return await asyncio.gather(*asked, return_exceptions=True)
+
+    found = asyncio.run(many())
+    assert [one for one in found if isinstance(one, int)] == [0, 1, 3, 4]
+    assert isinstance(found[2], asyncio.CancelledError)
+    assert all(isinstance(one, Overloaded) for one in found[WAITING + 1 :])
+    assert ran == [0, 1, 3, 4]
+    assert asyncio.run(turns.run(lambda: 7)) == 7

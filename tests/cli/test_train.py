@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import time
@@ -93,6 +94,26 @@ def test_what_became_of_the_rows_is_said(recipe: Path) -> None:
     assert "Cleaned: whitespace 1." in shown
     assert "Personal data: EMAIL 1." in shown
     assert "Over 2 folds: accuracy" in shown
+
+
+def test_ablation_says_in_one_line_what_changed_copies_did(recipe: Path) -> None:
+    arguments = ("--ablation", "--set", "augment.copies=1", "--set", "train.max_steps=2")
+    shown = hub_train(recipe, *arguments)
+    assert shown.exit_code == 0, shown.output
+    flat = " ".join(shown.stdout.split())
+    number = r"[+-]?[0-9.]+"
+    assert re.search(
+        rf"Augmentation: accuracy {number} with copies, {number} without; "
+        rf"difference {number} \({number} to {number}\), p [=<] {number}\.",
+        flat,
+    ), flat
+    assert "Changed copies: " in flat
+    told = json.loads(hub_train(recipe, *arguments, "--json").stdout)["ablation"]
+    assert (told["rows"], told["steps"], told["steps_without"]) == (10, 2, 2)
+
+
+def test_ablation_of_a_recipe_without_copies_is_refused(recipe: Path) -> None:
+    assert "set copies to 1 or more" in refused(BadRecipe, recipe, "--ablation")
 
 
 def test_json_is_one_document(recipe: Path) -> None:

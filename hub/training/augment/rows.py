@@ -90,15 +90,15 @@ def augment(
     seed = recipe.train.seed if settings.seed is None else settings.seed
     picked = _pick([*ways, *([BACK] if settings.back_translation else [])], len(train), settings.copies, seed)
     if settings.back_translation:
+        chosen = (item for item, names in zip(train, picked, strict=True) if BACK in names)
         back = back_translated(
-            (text for item, names in zip(train, picked, strict=True) if BACK in names
-             for name in fields if (text := item.example.get(name))),
+            (text for item in chosen for name in fields if (text := item.example.get(name))),
             translator or open_translator(recipe),
             settings.language,
             settings.via,
             memory=memory,
             progress=progress,
-        )  # fmt: skip
+        )
         ways[BACK] = (lambda text, share, chance: back[text] or text), 1.0
     copier = _Copier(recipe, task, fields, _rules(recipe, task), random.Random(f"{seed} words"))
     seen = {item.request for item in (*train, *apart)}

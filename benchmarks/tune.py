@@ -4,7 +4,7 @@
 
 FOLDER holds train.csv and test.csv with the columns text and label. The recipe is `preset: fast` on MiniLM,
 and the grid has eight settings: four learning rates by two batch sizes. Both ways start from an empty state
-folder that borrows the pulled base, and each command is a process of its own, timed from its start to its end:
+folder that borrows the pulled base, and each command is a process of its own, timed from start to end:
 
     tune     one `hub tune --grid`: eight trials, then the best of them trained in full, measured and stored
     single   eight `hub train`, each of them measured and stored

@@ -4,7 +4,7 @@
 
 FOLDER holds `sst2/{train,test}.csv` (columns text and label), `ag_news/{train,test}.jsonl` (text and label),
 `xquad_en/{train,test}.json` (SQuAD's format) and `multi30k/en-fr.{train,val}.tsv.gz` (columns en and fr).
-Each check is one `hub train` in an empty state folder that borrows the pulled bases; the time is from its start
+Each check is one `hub train` in an empty state folder that borrows the pulled bases, timed from its start
 to its end. Held-out rows are those of the test files; checkpoints are chosen by rows of the training files.
 
     sst2, ag_news            LoRA, the defaults

@@ -179,7 +179,7 @@ def _end(tuned: Tuned, page: Path, result: TrainResult | None, as_json: bool) ->
         answer: dict[str, Any] = tuned.to_json() | {"page": str(page), "version": None}
         if result:
             answer |= {"version": str(result.version.ref), "metrics": dict(result.outcome.metrics)}
-            answer |= {"report": str(result.report)}
+            answer |= {"report": str(result.report), "train_seconds": round(result.seconds, 1)}
         print_json(answer)
     if tuned.best is None:
         last = tuned.trials[-1].reason if tuned.trials else "the time was over before the first ended"

@@ -105,7 +105,7 @@ def make_plan(
     dataset = prepare(recipe, loaded.task, cache, refused, progress)
     if loaded.spec.head in _LABELLED and not dataset.labels:
         raise recipe.error("data", f"the rows hold no labels, and task {recipe.task} learns from them")
-    recipe = recipe.settled(len(dataset.train))
+    recipe = recipe.settled(len(dataset.train), base.model_type)
     serving = Serving(
         task=recipe.task,
         head=loaded.spec.head,

@@ -112,9 +112,9 @@ class Recipe(Model):
         recipe._origin = self._origin
         return recipe
 
-    def settled(self, rows: int) -> Recipe:
-        """Return the recipe with what depends on the number of training rows, or on the method, decided."""
-        kind = self.method.type if self.method.type != "auto" else self.method.by_rows(rows)
+    def settled(self, rows: int, family: str) -> Recipe:
+        """Return the recipe with what depends on training rows, type of base or method decided."""
+        kind = self.method.type if self.method.type != "auto" else self.method.by_rows(rows, family)
         rate = self.train.learning_rate or RATES[kind]
         parts = {
             "method": self.method.model_copy(update={"type": kind}),

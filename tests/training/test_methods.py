@@ -22,6 +22,7 @@ from hub.testing.tiny import tiny_decoder, tiny_encoder
 from hub.training.methods import layers_of
 from hub.training.model import add_adapter, load_base, reload, round_weights, save_adapter
 from hub.training.recipe import Recipe
+from hub.training.sections.method import IA3_FAMILIES
 
 RecipeMaker = Callable[..., Recipe]
 RECIPE = "task: sentiment\ndata: a.csv\n"
@@ -161,3 +162,28 @@ def test_an_adapter_without_layers_has_to_say_so(
     config = {**files.config, "target_modules": ["query"]}
     with pytest.raises(BadAdapter, match="holds no LoRA or IA3 tensors"):
         weights_of(base, config, files.tensors, kind=HeadKind.SEQUENCE, num_labels=3, sha256="x")
+
+
+@pytest.mark.parametrize(
+    ("rows", "family", "settings", "kind", "rate"),
+    [
+        (199, "bert", [], "ia3", 1e-2),
+        (200, "bert", [], "lora", 1e-3),
+        (199, "distilbert", [], "lora", 1e-3),
+        (199, "bert", ["method.rank=4"], "lora", 1e-3),
+        (199, "bert", ["method.init=pissa"], "lora", 1e-3),
+        (199, "bert", ["method.target=[query]"], "lora", 1e-3),
+        (199, "bert", ["train.learning_rate=0.5"], "ia3", 0.5),
+    ],
+)
+def test_auto_goes_by_rows_where_the_base_and_the_recipe_leave_a_choice(
+    make_recipe: RecipeMaker, rows: int, family: str, settings: list[str], kind: str, rate: float
+) -> None:
+    settled = make_recipe(RECIPE, "method.type=auto", *settings).settled(rows, family)
+    assert (settled.method.type, settled.train.learning_rate) == (kind, rate)
+
+
+def test_peft_knows_the_layers_of_the_families_that_auto_chooses_ia3_for() -> None:
+    from peft.utils import TRANSFORMERS_MODELS_TO_IA3_TARGET_MODULES_MAPPING as layers
+
+    assert set(IA3_FAMILIES) <= set(layers)

@@ -13,6 +13,8 @@ __all__ = ["RATES", "Method"]
 RATES = {"lora": 1e-3, "ia3": 1e-2, "bitfit": 3e-3, "head": 5e-3, "full": 1e-4}
 """Learning rates of the methods where a recipe names none; docs/training.md says how they were found."""
 FEW_ROWS = 200  # training rows
+IA3_FAMILIES = ("bert", "roberta", "deberta-v2", "bart", "t5", "llama", "qwen2")
+"""Types of base on which `auto` may choose ia3: those whose layers PEFT knows for it."""
 _LORA_ONLY = ("rank", "alpha", "dropout", "rslora", "dora", "init")
 
 
@@ -23,7 +25,7 @@ class Method(Model):
         "lora",
         description="lora: an update of low rank to each layer; ia3: a scale of some layers' outputs; "
         "bitfit: the base's biases; head: nothing of it; full: all of it, served as a merged copy; auto: by "
-        "the number of rows.",
+        "the number of rows, ia3 or lora.",
     )
     rank: int = Field(8, ge=1, le=256, description="Rank of the update of each layer.")
     alpha: float | None = Field(None, gt=0, description="LoRA alpha; none: twice the rank.")
@@ -53,17 +55,24 @@ class Method(Model):
     def _agrees(self) -> Self:
         if self.type in ("auto", "lora"):
             return self
-        default = {name: type(self).model_fields[name].default for name in _LORA_ONLY}
-        if given := [name for name in _LORA_ONLY if getattr(self, name) != default[name]]:
+        if given := self._of_lora():
             raise ValueError(f"{given[0]} goes with the type lora, not {self.type}")
         if self.target != "all-linear" and self.type != "ia3":
             raise ValueError(f"target goes with the types lora and ia3, not {self.type}")
         return self
 
-    @staticmethod
-    def by_rows(rows: int) -> Literal["lora", "bitfit"]:
-        """Return what auto stands for; docs/training.md has the figures behind it."""
-        return "bitfit" if rows < FEW_ROWS else "lora"
+    def by_rows(self, rows: int, family: str) -> Literal["lora", "ia3"]:
+        """Return what auto stands for on a type of base; docs/training.md has the figures behind it.
+
+        It is lora where a key is set that only lora has, or layers are named.
+        """
+        if self._of_lora() or self.target != "all-linear" or family not in IA3_FAMILIES:
+            return "lora"
+        return "ia3" if rows < FEW_ROWS else "lora"
+
+    def _of_lora(self) -> list[str]:
+        default = {name: type(self).model_fields[name].default for name in _LORA_ONLY}
+        return [name for name in _LORA_ONLY if getattr(self, name) != default[name]]
 
     @property
     def changes_base(self) -> bool:

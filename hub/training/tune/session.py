@@ -94,7 +94,7 @@ class Session:
             BadRecipe: training diverged, or the recipe does not fit the base.
         """
         shutil.rmtree(self._folder / _TRIAL, ignore_errors=True)
-        settled = recipe.settled(len(self.plan.dataset.train))
+        settled = recipe.settled(len(self.plan.dataset.train), self.plan.base.model_type)
         plan = replace(self.plan, recipe=settled)
         patience = settled.train.patience or FOREVER
         try:

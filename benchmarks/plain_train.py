@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
+from statistics import median
 from time import perf_counter
 from typing import Any
 
@@ -20,7 +21,8 @@ RATES = {
 def plain(way: str, data: Path, base: Path, epochs: int, max_steps: int | None) -> dict[str, Any]:
     """Train all of the base ("full") or LoRA on it ("peft"), padded to 128 tokens, in float32.
 
-    With `max_steps` it stops there, measures itself on some of the rows, and says how long each step took.
+    With `max_steps` it stops there, measures itself on some of the rows, and says how long a step
+    took: the median, so that what else the machine did for a while does not count against it.
     """
     from datasets import load_dataset
     from transformers import (
@@ -72,7 +74,7 @@ def plain(way: str, data: Path, base: Path, epochs: int, max_steps: int | None) 
         "accuracy": measured["eval_accuracy"],
         "steps": trained.global_step,
         "fit_seconds": trained.metrics["train_runtime"],
-        "step_seconds": clock.seconds / (trained.global_step - WARM),
+        "step_seconds": median(clock.seconds[WARM:]),
         "eval_seconds": measured["eval_runtime"],
         "all_steps": batches * epochs,
         "evals": len(rows["test"]) / (SAMPLE if max_steps else len(rows["test"])),
@@ -100,13 +102,15 @@ def _clock() -> Any:
     from transformers import TrainerCallback
 
     class Clock(TrainerCallback):  # type: ignore[misc]
-        """Takes the time of all steps but the first few."""
+        """Takes the time of each step, from the end of the one before."""
 
-        started = seconds = 0.0
+        def __init__(self) -> None:
+            self.seconds: list[float] = []
+            self._last = perf_counter()
 
         def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-            if state.global_step == WARM:
-                self.started = perf_counter()
-            self.seconds = perf_counter() - self.started
+            now = perf_counter()
+            self.seconds.append(now - self._last)
+            self._last = now
 
     return Clock()

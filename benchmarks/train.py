@@ -12,8 +12,8 @@ start of the process to its accuracy on test.csv:
     peft     Trainer and PEFT: the same LoRA
     full     Trainer: all of the base
 
-The quick run makes 60 steps of each plain way and reckons the rest: time of a step by number of steps, time
-of measuring a row by number of rows, and everything else as measured. Their accuracy is then unknown.
+The quick run makes 60 steps of each plain way and reckons the rest: median step by number of steps, time of
+measuring a row by number of rows, and everything else as measured. Their accuracy is then unknown.
 """
 
 from __future__ import annotations

@@ -113,8 +113,10 @@ def test_without_training_nothing_is_stored_and_more_trials_may_follow(recipe: P
 
 def test_a_grid_may_be_asked_for(recipe: Path) -> None:
     values = "tune.space={method.rank: [2, 4], train.epochs: [1]}"
-    found = answer(recipe, "--no-train", "--grid", "--set", values)
+    found = answer(recipe, "--grid", "--set", values)
     assert sorted(trial["values"]["method.rank"] for trial in found["trials"]) == [2, 4]
+    assert found["version"] == "demo@1"
+    assert found["train_seconds"] > 0
 
 
 def test_a_bad_space_is_told_before_anything_is_loaded(recipe: Path) -> None:

@@ -172,7 +172,8 @@ def _deploy(result: TrainResult, name: str, settings: Settings, quiet: bool) -> 
     answer: Json = {"deployment": name, "live": str(live.ref) if live else None, **judgement.to_json()}
     path = settings.home / "runs" / result.plan.recipe.name / GATE_FILE
     path.write_text(json.dumps({"version": str(result.version.ref), **answer}, indent=2), encoding="utf-8")
-    add_gate(store, result.version, name, live, judgement)
+    if result.report:
+        add_gate(store, result.version, name, live, judgement)
     if judgement.passed and (live is None or live.ref != result.version.ref):
         with connect(settings) as client:
             why = f"hub train: {judgement.reason}"[:WHY]
@@ -214,7 +215,7 @@ def _summary(result: TrainResult) -> Json:
         "augmented_dropped": {change: dict(why) for change, why in result.outcome.dropped.items()},
         "ablation": result.ablation.as_dict() if result.ablation else None,
         "rejected_file": str(result.rejected_file),
-        "report": str(result.report),
+        "report": str(result.report) if result.report else None,
     }
 
 
@@ -239,7 +240,8 @@ def _print(result: TrainResult, moved: Json | None) -> None:
         say(f"Serving in int8 is {escape(int8)}.")
     if fitted.resumed_from:
         say(f"The run went on from step {fitted.resumed_from}.")
-    say(f"Report: {escape(str(result.report))}")
+    if result.report:
+        say(f"Report: {escape(str(result.report))}")
     if moved is None:
         say(f"Next: hub deploy {version.ref} --as {version.name}")
     else:

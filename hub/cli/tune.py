@@ -179,7 +179,10 @@ def _end(tuned: Tuned, page: Path, result: TrainResult | None, as_json: bool) ->
         answer: dict[str, Any] = tuned.to_json() | {"page": str(page), "version": None}
         if result:
             answer |= {"version": str(result.version.ref), "metrics": dict(result.outcome.metrics)}
-            answer |= {"report": str(result.report), "train_seconds": round(result.seconds, 1)}
+            answer |= {
+                "report": str(result.report) if result.report else None,
+                "train_seconds": round(result.seconds, 1),
+            }
         print_json(answer)
     if tuned.best is None:
         last = tuned.trials[-1].reason if tuned.trials else "the time was over before the first ended"
@@ -190,7 +193,8 @@ def _end(tuned: Tuned, page: Path, result: TrainResult | None, as_json: bool) ->
     say(f"Best is trial {tuned.best.number}: {escape(chosen)}")
     if result:
         say(f"Stored {result.version.ref}; on held-out rows: {_figures(result)}.")
-        say(f"Report: {escape(str(result.report))}")
+        if result.report:
+            say(f"Report: {escape(str(result.report))}")
         say(f"Next: hub deploy {result.version.ref} --as {result.version.name}")
 
 

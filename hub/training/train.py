@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -36,6 +37,8 @@ from hub.training.run import ADAPTER, CHECKPOINTS, FIRST, Outcome, run
 
 __all__ = ["Gauge", "TrainResult", "only_run", "train"]
 
+log = logging.getLogger(__name__)
+
 REJECTED_FILE = "rejected.jsonl"
 NOTES_FILE = "rows.jsonl"
 _LIBRARIES = ("grafthub", "torch", "transformers", "peft")
@@ -50,8 +53,8 @@ class TrainResult:
     """A finished run; `rejected_file` lists the rejected rows, one JSON object a line.
 
     `evaluation` has every figure of the held-out rows, `measured` the answers that they are of. `new` is
-    false when the store had these very weights under this name before. `report` is the page,
-    `ablation` what augmentation changed, if that was asked for.
+    false when the store had these very weights under this name before. `report` is the page, None if it
+    could not be written, `ablation` what augmentation changed, if that was asked for.
     """
 
     version: Version
@@ -152,7 +155,16 @@ def train(  # noqa: PLR0913 - a run needs all of the hub
         evaluation=evaluation,
         ablation=ablation,
     )
-    return replace(result, report=keep(store, version, report_of(result)))
+    return replace(result, report=_report(store, result))
+
+
+def _report(store: Store, result: TrainResult) -> Path | None:
+    """Write the report; what keeps it from being written does not undo a version that is stored."""
+    try:
+        return keep(store, result.version, report_of(result))
+    except Exception as error:
+        log.warning("%s is stored, but not its report: %s", result.version.ref, error)
+        return None
 
 
 @contextmanager

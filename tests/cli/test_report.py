@@ -139,7 +139,19 @@ def test_copies_go_by_their_ending(recipe: Path, tmp_path: Path) -> None:
     assert isinstance(hub("report", "demo", "-o", tmp_path / "d.txt").exception, BadRequest)
 
 
-def test_the_doctor_finds_nothing_and_the_export_has_the_card(recipe: Path, tmp_path: Path) -> None:
+def test_a_report_that_cannot_be_written_takes_no_version_away(
+    recipe: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(report: object) -> str:
+        raise ValueError("no page today")
+
+    monkeypatch.setattr("hub.training.report.write.page", broken)
+    answer = told("train", recipe)
+    assert (answer["version"], answer["report"]) == ("demo@1", None)
+    assert "demo@1 is stored, but not its report: no page today" in caplog.text
+
+
+def test_the_export_has_the_card_and_no_report(recipe: Path, tmp_path: Path) -> None:
     told("train", recipe)
     card = Path(told("report", "demo")["card"]).read_text()
     told("adapters", "export", "demo", tmp_path / "out")

@@ -216,6 +216,7 @@ def _summary(result: TrainResult) -> Json:
         "ablation": result.ablation.as_dict() if result.ablation else None,
         "rejected_file": str(result.rejected_file),
         "report": str(result.report) if result.report else None,
+        "trackers": [one.to_json() for one in result.trackers],
     }
 
 
@@ -242,6 +243,11 @@ def _print(result: TrainResult, moved: Json | None) -> None:
         say(f"The run went on from step {fitted.resumed_from}.")
     if result.report:
         say(f"Report: {escape(str(result.report))}")
+    for tracker in result.trackers:
+        said = (
+            f"[yellow]incomplete[/]: {escape(tracker.problem)}" if tracker.problem else escape(tracker.where)
+        )
+        say(f"Tracked by {tracker.name}: {said}")
     if moved is None:
         say(f"Next: hub deploy {version.ref} --as {version.name}")
     else:

@@ -54,6 +54,7 @@ def _default(info: FieldInfo) -> str:
         return ""
     if value is None or value in ("", (), {}):
         return "none"
+    value = f"[{', '.join(map(str, value))}]" if isinstance(value, tuple) else value
     return f"`{str(value).lower() if isinstance(value, bool) else value}`"
 
 

@@ -39,6 +39,8 @@ from hub.training.model import (
 from hub.training.plan import Plan
 from hub.training.progress import Progress, named
 from hub.training.sections.augment import Augment
+from hub.training.trackers.callback import Logged
+from hub.training.trackers.fan_out import Trackers
 from hub.training.trainer import Fitted, fit, pick_dtype
 
 __all__ = [
@@ -85,11 +87,17 @@ class Outcome:
 
 
 def run(
-    plan: Plan, refused: Refused, work: Path, progress: Progress, resume: bool, memory: Path | None = None
+    plan: Plan,
+    refused: Refused,
+    work: Path,
+    progress: Progress,
+    resume: bool,
+    memory: Path | None = None,
+    trackers: Trackers | None = None,
 ) -> Outcome:
     """Train a plan; rows that the task refuses are added to `refused`.
 
-    Translations are remembered in the file `memory`, if not in `work`.
+    Translations are remembered in the file `memory`, if not in `work`. `trackers` are told what is logged.
 
     Raises:
         BadData: too few rows are left.
@@ -124,7 +132,10 @@ def run(
         validation=validation,
         progress=progress,
         resume=resume,
+        callbacks=[Logged(trackers)] if trackers else (),
     )
+    if trackers:
+        trackers.logged(fitted.history)
     temperature = None
     if plan.head in LABELLED:
         temperature = calibrate(model, validation, plan.recipe.evaluate.calibrate, progress)

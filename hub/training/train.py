@@ -6,7 +6,7 @@ import logging
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from importlib.metadata import version as version_of
 from pathlib import Path
@@ -34,6 +34,9 @@ from hub.training.recipe import Recipe
 from hub.training.report.record import report_of
 from hub.training.report.write import keep
 from hub.training.run import ADAPTER, CHECKPOINTS, FIRST, Outcome, run
+from hub.training.trackers.fan_out import Tracked
+from hub.training.trackers.places import check as check_trackers
+from hub.training.trackers.places import figures, tracked
 
 __all__ = ["Gauge", "TrainResult", "only_run", "train"]
 
@@ -55,6 +58,7 @@ class TrainResult:
     `evaluation` has every figure of the held-out rows, `measured` the answers that they are of. `new` is
     false when the store had these very weights under this name before. `report` is the page, None if it
     could not be written, `ablation` what augmentation changed, if that was asked for.
+    `trackers` are those of the recipe, with what kept one from having all of the run.
     """
 
     version: Version
@@ -68,6 +72,7 @@ class TrainResult:
     evaluation: Evaluation
     report: Path | None = None
     ablation: Ablation | None = None
+    trackers: tuple[Tracked, ...] = ()
 
 
 def train(  # noqa: PLR0913 - a run needs all of the hub
@@ -95,7 +100,8 @@ def train(  # noqa: PLR0913 - a run needs all of the hub
         NotFound, SourceUnavailable: there is no such task, base or download.
     """
     started = time.perf_counter()
-    with only_run(work):
+    check_trackers(recipe)
+    with only_run(work), ExitStack() as during:
         refused = Refused(recipe)
         cache = store.home / "cache" / "packages"
         try:
@@ -104,7 +110,9 @@ def train(  # noqa: PLR0913 - a run needs all of the hub
             )
             write_notes(plan.dataset.notes, work / NOTES_FILE)
             across = cross_validate(plan, work / FOLDS, progress, resume)
-            outcome = run(plan, refused, work, progress, resume)
+            before = {version.ref for version in store.versions(recipe.name)}
+            trackers = during.enter_context(tracked(plan, store.home))
+            outcome = run(plan, refused, work, progress, resume, trackers=trackers)
         finally:
             refused.write(work / REJECTED_FILE)
         found = measured(outcome.held_out, outcome.scored)
@@ -121,7 +129,6 @@ def train(  # noqa: PLR0913 - a run needs all of the hub
         precision = {name: gauge(plan, folder, sample) for name, gauge in (gauges or {}).items()}
         seconds = time.perf_counter() - started
         ablation = ablate(plan, outcome, found, work, progress, resume)
-        before = {version.ref for version in store.versions(recipe.name)}
         version = store.add(
             recipe.name,
             folder,
@@ -143,6 +150,8 @@ def train(  # noqa: PLR0913 - a run needs all of the hub
         for name in (CHECKPOINTS, ADAPTER, FOLDS, FIRST, WITHOUT):
             shutil.rmtree(work / name, ignore_errors=name not in (CHECKPOINTS, ADAPTER))
         (work / TRANSLATIONS).unlink(missing_ok=True)
+        tags = {"version": str(version.ref), "sha256": version.sha256}
+        told = trackers.end("finished", figures(evaluation), tags)
     result = TrainResult(
         version=version,
         new=version.ref not in before,
@@ -154,6 +163,7 @@ def train(  # noqa: PLR0913 - a run needs all of the hub
         measured=found,
         evaluation=evaluation,
         ablation=ablation,
+        trackers=told,
     )
     return replace(result, report=_report(store, result))
 

@@ -49,6 +49,7 @@ def report_of(result: TrainResult) -> Json:
         "search": manifest.get("search"),
         "precision": manifest.get("precision", {}),
         "recipe": plan.recipe.resolved(),
+        "trackers": [{"name": one.name, "problem": one.problem} for one in result.trackers],
         "environment": _environment(manifest["libraries"], plan.recipe.train.seed),
         "times": {
             "total_seconds": round(result.seconds, 1),

@@ -1,0 +1,24 @@
+# ruff: noqa: TID253 - imported when a training run starts, and by nothing else
+"""Where the training loop tells the trackers what it logs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from hub.training.trackers.fan_out import Trackers
+
+__all__ = ["Logged"]
+
+
+class Logged(TrainerCallback):  # type: ignore[misc]
+    """Tells what was logged, that of steps before a `--resume` first."""
+
+    def __init__(self, trackers: Trackers) -> None:
+        self._trackers = trackers
+
+    def on_log(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        self._trackers.logged([entry for entry in state.log_history if "train_runtime" not in entry])

@@ -1,0 +1,149 @@
+"""The trackers that a recipe names, and what they are told of it."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from importlib.util import find_spec
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from hub.errors import MissingExtra
+from hub.training.measure.evaluation import Evaluation
+from hub.training.plan import Plan
+from hub.training.recipe import Recipe
+from hub.training.trackers.fan_out import WAIT, Place, Trackers
+from hub.training.trackers.tracker import Begun, Tracker
+from hub.training.trackers.trackio import folder_of
+
+__all__ = ["check", "figures", "params", "places", "track", "tracked"]
+
+TENSORBOARD = "tensorboard"
+LONGEST = 500  # characters of a setting
+# Sentences, and values of columns: none of the trackers' business.
+_PRIVATE = ("summary", "where", "set", "labels", "mlflow_uri")
+
+
+def check(recipe: Recipe) -> None:
+    """Make sure before the run that the packages of its trackers are there.
+
+    Raises:
+        MissingExtra: one is not.
+    """
+    for name in recipe.report.trackers:
+        if name != TENSORBOARD and find_spec(name) is None:
+            raise MissingExtra.of(f"report.trackers: {name}", name)
+
+
+def track(plan: Plan, home: Path, wait: float = WAIT) -> Trackers:
+    """Start a run in every tracker of the recipe."""
+    group = plan.recipe.name
+    run = _new(home / TENSORBOARD / group)
+    base = plan.serving.base
+    tags = {
+        "adapter": group,
+        "task": plan.recipe.task,
+        "base": base.name,
+        "base_fingerprint": base.fingerprint,
+        "data_sha256": plan.dataset.sha256,
+    }
+    return Trackers(places(plan.recipe, home, run), Begun(group, run, params(plan), tags), wait)
+
+
+@contextmanager
+def tracked(plan: Plan, home: Path) -> Iterator[Trackers]:
+    """Track what the block does; what ends it early is told too, an end that is good by the block itself."""
+    trackers = track(plan, home)
+    try:
+        yield trackers
+    except KeyboardInterrupt:
+        trackers.end("interrupted")
+        raise
+    except BaseException:
+        trackers.end("failed")
+        raise
+
+
+def figures(evaluation: Evaluation) -> dict[str, float]:
+    """Return the metrics of the held-out rows, with the ends of their intervals as NAME_low and NAME_high."""
+    found = dict(evaluation.metrics)
+    for name, interval in evaluation.intervals.items():
+        found |= {f"{name}_low": interval.low, f"{name}_high": interval.high}
+    return found
+
+
+def places(recipe: Recipe, home: Path, run: str) -> list[Place]:
+    """Return where a run called `run` is written; nothing is opened."""
+    folder = home / TENSORBOARD / recipe.name / run
+    uri, artifacts = _mlflow(recipe.report.mlflow_uri, home)
+    experiment = recipe.report.experiment
+
+    def tensorboard() -> Tracker:
+        from hub.training.trackers.tensorboard import TensorBoard
+
+        return TensorBoard(folder)
+
+    def mlflow() -> Tracker:
+        from hub.training.trackers.mlflow import MLflow
+
+        return MLflow(uri, experiment, artifacts)
+
+    def trackio() -> Tracker:
+        from hub.training.trackers.trackio import Trackio
+
+        return Trackio(folder_of(home), experiment)
+
+    known = {
+        TENSORBOARD: Place(TENSORBOARD, str(folder), tensorboard),
+        "mlflow": Place("mlflow", uri if artifacts else "a server", mlflow),
+        "trackio": Place("trackio", str(folder_of(home)), trackio),
+    }
+    return [known[name] for name in dict.fromkeys(recipe.report.trackers)]
+
+
+def params(plan: Plan) -> dict[str, str]:
+    """Return the recipe by dotted key, and the numbers of rows; no sentence and no value of a column."""
+    dataset = plan.dataset
+    rows = {
+        "train": len(dataset.train),
+        "validation": len(dataset.validation),
+        "held_out": len(dataset.held_out),
+    }
+    return _flat({**plan.recipe.resolved(), "rows": rows})
+
+
+def _flat(values: Mapping[str, Any], above: str = "") -> dict[str, str]:
+    found: dict[str, str] = {}
+    for key, value in values.items():
+        if key in _PRIVATE:
+            continue
+        several = isinstance(value, list) and value and all(isinstance(item, dict) for item in value)
+        inner = dict(zip(map(str, range(len(value))), value, strict=True)) if several else value
+        if isinstance(inner, dict):
+            found |= _flat(inner, f"{above}{key}.")
+        else:
+            found[f"{above}{key}"] = _text(inner)
+    return found
+
+
+def _text(value: Any) -> str:
+    return (value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))[:LONGEST]
+
+
+def _mlflow(uri: str, home: Path) -> tuple[str, Path | None]:
+    """Return the store, and where the artifacts of a local one would be."""
+    if uri := uri or os.environ.get("MLFLOW_TRACKING_URI", ""):
+        return uri, None
+    folder = home.absolute() / "mlflow"
+    return f"sqlite:///{folder / 'mlflow.db'}", folder / "artifacts"
+
+
+def _new(folder: Path) -> str:
+    """Return a name for a run that no folder has, after the time."""
+    now = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
+    names = (f"{now}-{number}" if number else now for number in count())
+    return next(name for name in names if not (folder / name).exists())

@@ -1,0 +1,42 @@
+"""What a tracker is told of a run: settings at its start, numbers by step, figures and tags at its end."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+__all__ = ["Begun", "Ended", "Scalars", "Status", "Tracker"]
+
+Status = Literal["finished", "failed", "interrupted"]
+Scalars = Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """A run that starts; `group` is the adapter's name, `name` tells the runs of a group apart."""
+
+    group: str
+    name: str
+    params: Mapping[str, str]
+    tags: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a run ended; `metrics` are of the held-out rows, as of `step`."""
+
+    status: Status
+    step: int
+    metrics: Scalars
+    tags: Mapping[str, str]
+
+
+class Tracker(Protocol):
+    """Called from one thread of its own, in order; whatever it raises is the end of it, not of the run."""
+
+    def start(self, run: Begun) -> None: ...
+
+    def scalars(self, step: int, values: Scalars) -> None: ...
+
+    def end(self, run: Ended) -> None: ...

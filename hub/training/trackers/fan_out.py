@@ -58,7 +58,7 @@ class Trackers:
         self._tell(lambda tracker: tracker.start(run))
 
     def logged(self, history: Sequence[Mapping[str, float]]) -> None:
-        """Tell what a run has logged since the last call; `history` is all of it, each entry with a `step`."""
+        """Tell what a run has logged since the last call; `history` is all of it, with the steps."""
         for entry in history[self._known :]:
             self._step = max(self._step, int(entry["step"]))
             if values := _scalars(entry):

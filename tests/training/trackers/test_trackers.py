@@ -159,8 +159,8 @@ def test_every_tracker_has_the_run_and_none_a_text(
     assert losses and checked
 
     scalars = scalars_of(Path(result.trackers[0].where))
-    assert scalars["train/loss"] == pytest.approx(losses)
-    assert scalars[f"validation/{metric}"] == pytest.approx(checked)
+    assert dict(scalars["train/loss"]) == pytest.approx(dict(losses))
+    assert dict(scalars[f"validation/{metric}"]) == pytest.approx(dict(checked))
     assert {name: scalars[name][0][1] for name in final} == pytest.approx(final)
 
     from mlflow.tracking import MlflowClient
@@ -175,14 +175,15 @@ def test_every_tracker_has_the_run_and_none_a_text(
     assert found.data.params["train.batch_size"] == "8"
     assert {name: found.data.metrics[name] for name in final} == pytest.approx(final)
     logged = client.get_metric_history(found.info.run_id, "train/loss")
-    assert [(one.step, one.value) for one in logged] == pytest.approx(losses)
+    assert {one.step: one.value for one in logged} == pytest.approx(dict(losses))
 
     [file] = (home / "trackio").glob("grafthub*.db")
     rows = sqlite3.connect(file)
     steps = [(step, json.loads(text)) for step, text in rows.execute("select step, metrics from metrics")]
     [config] = [json.loads(text) for (text,) in rows.execute("select config from configs")]
     rows.close()
-    assert [(step, one["train/loss"]) for step, one in steps if "train/loss" in one] == pytest.approx(losses)
+    told = {step: one["train/loss"] for step, one in steps if "train/loss" in one}
+    assert told == pytest.approx(dict(losses))
     assert final.items() <= steps[-1][1].items()
     assert (config["version"], config["status"]) == (str(result.version.ref), "finished")
 

@@ -93,8 +93,8 @@ class Server:
         return self._client.request(method, f"{self.url}/admin/{path}", headers=key, json=body)
 
     def replicas(self) -> dict[str, Any]:
-        """The live replicas by id, as this server tells of them."""
-        return {one["id"]: one for one in self.admin("replicas").json()["replicas"]}
+        """The live replicas by id, as this server tells of them; none while the worker that is asked loads."""
+        return {one["id"]: one for one in self.admin("replicas").json().get("replicas", [])}
 
     def ask(self, name: str = "mood") -> httpx.Response:
         """Ask over a connection of its own, which any worker may take."""

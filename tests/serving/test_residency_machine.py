@@ -29,6 +29,7 @@ class ResidencyMachine(RuleBasedStateMachine):
         self.patch = pytest.MonkeyPatch()
         self.patch.setattr(loads, "AT_ONCE", 10)
         self.patch.setattr(residency, "SLOT_WAIT_S", -1.0)
+        self.patch.setattr(residency, "RETRY_AFTER_S", 3600.0)  # a slow machine is not to reach it
         self.rig = Rig(self.patch, slots=3, timeout_s=20.0)
         self.loop = asyncio.new_event_loop()
         self.thread = threading.Thread(target=self.loop.run_forever)

@@ -93,7 +93,7 @@ class Server:
         return self._client.request(method, f"{self.url}/admin/{path}", headers=key, json=body)
 
     def replicas(self) -> dict[str, Any]:
-        """The live replicas by id, as this server tells of them; none while the worker that is asked loads."""
+        """The live replicas by id, as this server tells of them; none while the worker asked loads."""
         return {one["id"]: one for one in self.admin("replicas").json().get("replicas", [])}
 
     def ask(self, name: str = "mood") -> httpx.Response:

@@ -30,7 +30,7 @@ from typing import Any
 
 from benchmarks.report import Target, report
 
-ROWS, HELD_OUT = 800, 100
+ROWS, HELD_OUT = 300, 50
 TARGETS: dict[str, Target] = {
     "sst2": (">=", 0.88),
     "ag_news": (">=", 0.88),

@@ -36,7 +36,7 @@ def fused(model: PeftModel, dtype: torch.dtype | None = None) -> Iterator[None]:
     others = [layer for layer in others if id(layer) not in inside]
     for layer in others:
         bias = None if layer.bias is None else layer.bias.detach().to(dtype)
-        layer.forward = partial(functional.linear, weight=layer.weight.detach().to(dtype), bias=bias)
+        layer.forward = partial(_linear, layer.weight.detach().to(dtype), bias)
     try:
         yield
     finally:
@@ -60,6 +60,12 @@ def _is_plain(module: Any) -> bool:
 
 def _is_frozen(module: Any) -> bool:
     return type(module) is nn.Linear and not any(p.requires_grad for p in module.parameters())
+
+
+def _linear(weight: Tensor, bias: Tensor | None, x: Tensor) -> Tensor:
+    """Compute in the weight's dtype, as under autocast; without it (generation) give back that of `x`."""
+    y = functional.linear(x.to(weight.dtype), weight, bias)
+    return y if torch.is_autocast_enabled(x.device.type) else y.to(x.dtype)
 
 
 def _forward(layer: Any, weight: Tensor, bias: Tensor | None, x: Tensor) -> Tensor:

@@ -88,3 +88,14 @@ def test_layers_that_compute_something_else_are_left_alone(tmp_path: Path, lora:
     model = adapted(tmp_path / "base", HeadKind.SEQUENCE, **lora)
     with fused(model):
         assert not any("forward" in vars(module) for module in model.modules())
+
+
+def test_a_decoder_generates_while_its_frozen_layers_are_narrow(tmp_path: Path) -> None:
+    """Checkpoints of a translation are chosen by what it generates, which runs without autocast."""
+    model = adapted(tmp_path / "base", HeadKind.GENERATE).float()
+    ids = torch.tensor([[2, 9, 11]])
+    with torch.no_grad(), fused(model, torch.bfloat16):
+        found = model.generate(
+            input_ids=ids, attention_mask=torch.ones_like(ids), max_new_tokens=2, do_sample=False
+        )
+    assert found.shape[1] > ids.shape[1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 import numpy as np
@@ -74,6 +75,18 @@ def test_a_slow_metric_is_not_asked_for_row_by_row(monkeypatch: pytest.MonkeyPat
     score = Score(counted(lambda rows: {"a": float(TRUTH[rows].mean())}, calls), 200)
     assert score.by_row == {}
     assert len(calls) < 10
+
+
+def test_one_row_that_a_busy_machine_held_up_takes_no_values_away() -> None:
+    slow = [1]
+
+    def figures(rows: np.ndarray) -> dict[str, float]:
+        if len(rows) == 1 and slow:
+            slow.pop()
+            time.sleep(0.05)  # times 200 rows, it would be too long
+        return {"a": float(TRUTH[rows].mean())}
+
+    assert set(Score(figures, 200).by_row) == {"a"}
 
 
 def test_a_metric_that_some_rows_lack_is_not_a_number_there() -> None:

@@ -1,16 +1,13 @@
-# ruff: noqa: TID253 - bounds torch's threads
 """`hub evaluate` and the gate of `hub train --deploy` in this process, on a tiny base."""
 
 from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from typer.testing import CliRunner, Result
 
 from hub.bases.cache import Bases
@@ -18,6 +15,8 @@ from hub.cli.main import app
 from hub.config import find_home
 from hub.errors import BadData, BadRecipe, BadRequest, HubError, NotFound
 from hub.store.store import Store
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 RECIPE = """
 name: demo
@@ -40,14 +39,6 @@ CELLS = [
     for place in PLACES
     for word, stars in (("good", 5), ("bad", 1))
 ]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

@@ -1,17 +1,14 @@
-# ruff: noqa: TID253 - bounds torch's threads
 """`hub report`: what `hub train` writes beside a version, as page, data and card."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from huggingface_hub import ModelCard
 from typer.testing import CliRunner, Result
 
@@ -20,6 +17,8 @@ from hub.cli.main import app
 from hub.config import find_home
 from hub.errors import BadRequest, NotFound
 from hub.testing.homes import FakeHome
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 RECIPE = """
 name: demo
@@ -36,14 +35,6 @@ ROWS = "text,label\n" + "".join(
     for place in ("paris", "london", "france", "city")
     for word, label in (("good", "positive"), ("bad", "negative"))
 )
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture

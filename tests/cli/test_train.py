@@ -1,4 +1,3 @@
-# ruff: noqa: TID253 - bounds torch's threads
 """`hub train` in this process, on a tiny base."""
 
 from __future__ import annotations
@@ -8,11 +7,9 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import torch
 from typer.testing import CliRunner, Result
 
 from hub.bases.cache import Bases
@@ -20,6 +17,8 @@ from hub.cli.main import app
 from hub.config import find_home
 from hub.errors import BadData, BadRecipe, Conflict, HubError, InvalidName
 from hub.store.store import Store
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 RECIPE = """
 name: demo
@@ -35,14 +34,6 @@ ROWS = "text,label\n" + "".join(
     for place in ("paris", "london", "france", "city")
     for word, label in (("good", "positive"), ("bad", "negative"))
 )
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,3 @@
-# ruff: noqa: TID253 - bounds torch's threads
 """`hub tune` on a tiny base: the best of several trials is stored, and a kill loses one trial at most."""
 
 from __future__ import annotations
@@ -10,12 +9,10 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from typer.testing import CliRunner, Result
 
 from hub.bases.cache import Bases
@@ -23,6 +20,8 @@ from hub.cli.main import app
 from hub.config import find_home
 from hub.errors import BadRecipe, Conflict, MissingExtra
 from hub.store.store import Store
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 RECIPE = """
 name: demo
@@ -47,14 +46,6 @@ ROWS = "text,label\n" + "".join(
         ("awful", "negative"),
     )
 )
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

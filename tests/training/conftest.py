@@ -22,6 +22,7 @@ from hub.api import (
     Tokenizer,
     truncate,
 )
+from hub.bases.cache import Bases
 from hub.training.recipe import Recipe, load_recipe
 
 
@@ -67,6 +68,17 @@ class Labelling(Task[Ask, Answer]):
         pairs = zip(predictions, references, strict=True)
         right = sum(answer.label == example["label"] for answer, example in pairs)
         return {"accuracy": right / len(references)}
+
+
+@pytest.fixture(scope="session")
+def bases(tmp_path_factory: pytest.TempPathFactory) -> Bases:
+    """A state folder's bases: a tiny encoder called tiny."""
+    from hub.testing.tiny import tiny_encoder
+
+    folder = tmp_path_factory.mktemp("bases")
+    made = Bases(folder)
+    made.pull(str(tiny_encoder(folder / "encoder").path), "tiny")
+    return made
 
 
 @pytest.fixture

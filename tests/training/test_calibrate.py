@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,8 @@ from hub.training.model import add_adapter
 from hub.training.recipe import Recipe
 from hub.training.train import TrainResult, train
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 SPEC = TaskSpec("t", "A task.", HeadKind.SEQUENCE, "m:A", "m:B", "m:C")
 WORDS = ("good", "bad", "film", "book", "paris", "city", "food", "phone", "plot", "actor")
 TEXTS = [f"{one} {two}" for one in WORDS for two in WORDS]
@@ -39,14 +41,6 @@ base: tiny
 data: {source: a.csv, eval_fraction: 0.2, near_duplicates: keep}
 train: {epochs: 3, batch_size: 8, learning_rate: 0.01, validation_fraction: 0.3}
 """
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture

@@ -1,24 +1,23 @@
-# ruff: noqa: TID253 - sets torch's threads
 """Runs with cross-validation and balancing, on a tiny base."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from hub.bases.cache import Bases
 from hub.errors import BadRecipe
 from hub.registry.host import Registry
 from hub.store.store import Store
-from hub.testing.tiny import tiny_encoder
 from hub.training import cross_validate as module
 from hub.training.recipe import Recipe
 from hub.training.train import TrainResult, train
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 RECIPE = """
 task: sentiment
@@ -35,22 +34,6 @@ ROWS = "text,label\n" + "".join(
 )
 
 Trainer = Callable[..., TrainResult]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-@pytest.fixture(scope="module")
-def bases(tmp_path_factory: pytest.TempPathFactory) -> Bases:
-    folder = tmp_path_factory.mktemp("bases")
-    bases = Bases(folder)
-    bases.pull(str(tiny_encoder(folder / "encoder").path), "tiny")
-    return bases
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,8 @@ from hub.training.model import load_base, quiet
 from hub.training.recipe import Recipe
 from hub.training.train import TrainResult, train
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 RecipeMaker = Callable[..., Recipe]
 Trainer = Callable[..., TrainResult]
 
@@ -49,15 +51,6 @@ REVIEWS = "text,label\n" + "".join(
         ("awful", "negative"),
     )
 )
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Tiny tensors gain nothing from threads that wait for one another."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

@@ -1,26 +1,25 @@
-# ruff: noqa: TID253 - bounds torch's threads
 """Runs that train without copies too: what is compared, what is recorded, and what a first model drops."""
 
 from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from hub.bases.cache import Bases
 from hub.registry.host import Registry
 from hub.store.store import Store
-from hub.testing.tiny import tiny_encoder
 from hub.training.augment import rows
 from hub.training.augment.rows import Augmented
 from hub.training.recipe import Recipe
 from hub.training.train import TrainResult, train
 from hub.training.tune.session import Session
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 RecipeMaker = Callable[..., Recipe]
 Trainer = Callable[..., TrainResult]
@@ -43,22 +42,6 @@ REVIEWS = "text,label\n" + "".join(
         ("awful", "negative"),
     )
 )
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-@pytest.fixture(scope="module")
-def bases(tmp_path_factory: pytest.TempPathFactory) -> Bases:
-    folder = tmp_path_factory.mktemp("bases")
-    made = Bases(folder)
-    made.pull(str(tiny_encoder(folder / "encoder").path), "tiny")
-    return made
 
 
 @pytest.fixture(scope="module")

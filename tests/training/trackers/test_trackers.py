@@ -1,4 +1,3 @@
-# ruff: noqa: TID253 - sets the threads that training uses
 """Trackers with their real local back ends, read back by their own readers; and those that fail."""
 
 from __future__ import annotations
@@ -9,19 +8,17 @@ import sqlite3
 import struct
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from hub.bases.cache import Bases
 from hub.errors import BadRecipe, MissingExtra
 from hub.registry.host import Registry
 from hub.store.store import Store
-from hub.testing.tiny import tiny_encoder
 from hub.training.recipe import Recipe
 from hub.training.trackers import places
 from hub.training.trackers.fan_out import Place, Tracked, Trackers
@@ -84,28 +81,16 @@ class Hanging(Kept):
 
 
 @pytest.fixture(autouse=True)
-def _one_thread(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _own_server(one_thread: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Bases:
-    folder = tmp_path_factory.mktemp("bases")
-    bases = Bases(folder)
-    bases.pull(str(tiny_encoder(folder / "encoder").path), "tiny")
-    return bases
 
 
 @pytest.fixture
-def run(tmp_path: Path, tiny: Bases) -> Callable[..., TrainResult]:
+def run(tmp_path: Path, bases: Bases) -> Callable[..., TrainResult]:
     def trained(recipe: Recipe, **settings: Any) -> TrainResult:
         home = tmp_path / "home"
         work = home / "runs" / recipe.name
-        return train(recipe, registry=Registry.load(), store=Store(home), bases=tiny, work=work, **settings)
+        return train(recipe, registry=Registry.load(), store=Store(home), bases=bases, work=work, **settings)
 
     return trained
 

@@ -1,17 +1,14 @@
-# ruff: noqa: TID253 - bounds torch's threads
 """Searches on a tiny base."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import torch
 
 from hub.bases.cache import Bases
 from hub.registry.host import Registry
-from hub.testing.tiny import tiny_encoder
 from hub.training.recipe import Recipe
 from hub.training.tune.session import Session
 
@@ -39,25 +36,14 @@ ROWS = "text,label\n" + "".join(
 )
 
 
-@pytest.fixture(scope="package", autouse=True)
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+@pytest.fixture(autouse=True)
+def _one_thread(one_thread: None) -> None:
+    """All of these tests."""
 
 
 @pytest.fixture(scope="package")
 def registry() -> Registry:
     return Registry.load()
-
-
-@pytest.fixture(scope="package")
-def bases(tmp_path_factory: pytest.TempPathFactory) -> Bases:
-    folder = tmp_path_factory.mktemp("bases")
-    made = Bases(folder)
-    made.pull(str(tiny_encoder(folder / "encoder").path), "tiny")
-    return made
 
 
 @pytest.fixture

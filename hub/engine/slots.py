@@ -265,7 +265,8 @@ class SlotTable:
     def view(self) -> list[SlotView]:
         """Return the slots in use, in the order of eviction; those being loaded come last."""
         with self._lock:
-            keys = [*self._order.order(), *(key for key, one in self._entries.items() if not _committed(one))]
+            loading = (key for key, one in self._entries.items() if one.state is SlotState.LOADING)
+            keys = [*self._order.order(), *loading]
             return [
                 SlotView(key, entry.name, entry.slot, entry.state, entry.leases, key in self._pins)
                 for key, entry in ((key, self._entries[key]) for key in keys)
@@ -345,7 +346,3 @@ class SlotTable:
     def _tell(self, left: bool) -> None:
         if left and self._left:
             self._on_left()
-
-
-def _committed(entry: _Entry) -> bool:
-    return entry.state is not SlotState.LOADING

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
 
 from hub.engine.slots import SlotTable
 from hub.registry.host import LoadedTask, Registry
 from hub.store.records import Deployment, Move, Version
 from hub.store.replicas import Replica
 
+if TYPE_CHECKING:
+    from hub.serving.lanes import Lane
+
 __all__ = [
     "describe_deployment",
+    "describe_lane",
     "describe_live",
     "describe_move",
     "describe_past",
     "describe_plugins",
     "describe_replica",
-    "describe_slots",
     "describe_task",
 ]
 
@@ -101,7 +105,18 @@ def describe_plugins(registry: Registry) -> list[Json]:
     ]
 
 
-def describe_slots(slots: SlotTable) -> Json:
+def describe_lane(lane: Lane) -> Json:
+    """Describe a resident base: its engine, what waits for it, and its slots."""
+    return {
+        "base": lane.base.name,
+        "fingerprint": lane.base.fingerprint,
+        "engine": asdict(lane.engine.info()),
+        "queued_rows": lane.batcher.waiting,
+        "slots": _slots(lane.slots),
+    }
+
+
+def _slots(slots: SlotTable) -> Json:
     """Describe who has a slot, in the order of eviction, and what became of others, the latest first."""
     return {
         "capacity": slots.capacity,

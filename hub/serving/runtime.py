@@ -16,8 +16,8 @@ from hub.config import Settings
 from hub.errors import Conflict, HubError, NotReady
 from hub.registry.host import Registry
 from hub.serving.answer_log import AnswerLog
-from hub.serving.describe import describe_plugins, describe_replica, describe_slots
-from hub.serving.lanes import Lane, Lanes
+from hub.serving.describe import describe_lane, describe_plugins, describe_replica
+from hub.serving.lanes import Lanes
 from hub.serving.meter import Meter, NoMeter
 from hub.serving.observe import Observer
 from hub.serving.pipeline import Pipeline
@@ -188,7 +188,7 @@ class Runtime:
             **self.replicas(),
             "deployments": routes.describe(),
             "failures": [asdict(failure) for failure in _failures(parts)],
-            "engines": [_lane_status(lane) for lane in parts.lanes.all()],
+            "engines": [describe_lane(lane) for lane in parts.lanes.all()],
             "loads": parts.residency.describe(),
             "plugins": describe_plugins(self.registry),
             **(parts.watchers.describe() if parts.watchers else {}),
@@ -341,13 +341,3 @@ def _served(router: Router, reconciler: Reconciler) -> Served:
     for failure in reconciler.failures.values():
         told.setdefault(failure.deployment, []).append(f"{failure.role} {failure.wanted}: {failure.reason}")
     return Served(generation, {name: " ".join(reasons) for name, reasons in told.items()})
-
-
-def _lane_status(lane: Lane) -> dict[str, Any]:
-    return {
-        "base": lane.base.name,
-        "fingerprint": lane.base.fingerprint,
-        "engine": asdict(lane.engine.info()),
-        "queued_rows": lane.batcher.waiting,
-        "slots": describe_slots(lane.slots),
-    }

@@ -116,15 +116,7 @@ def train(  # noqa: PLR0913 - a run needs all of the hub
         finally:
             refused.write(work / REJECTED_FILE)
         found = measured(outcome.held_out, outcome.scored)
-        evaluation = assess(
-            found,
-            baseline=outcome.baseline,
-            temperature=outcome.temperature,
-            columns=recipe.evaluate.slices,
-            mistakes=max(MISTAKES, recipe.report.examples),
-            seed=recipe.train.seed,
-            progress=progress,
-        )
+        evaluation = _assessed(recipe, outcome, found, progress)
         sample, folder = outcome.sample, work / ADAPTER
         precision = {name: gauge(plan, folder, sample) for name, gauge in (gauges or {}).items()}
         seconds = time.perf_counter() - started
@@ -147,9 +139,7 @@ def train(  # noqa: PLR0913 - a run needs all of the hub
             precision=precision,
             ablation=ablation.as_dict() if ablation else {},
         )
-        for name in (CHECKPOINTS, ADAPTER, FOLDS, FIRST, WITHOUT):
-            shutil.rmtree(work / name, ignore_errors=name not in (CHECKPOINTS, ADAPTER))
-        (work / TRANSLATIONS).unlink(missing_ok=True)
+        _clean(work)
         tags = {"version": str(version.ref), "sha256": version.sha256}
         told = trackers.end("finished", figures(evaluation), tags)
     result = TrainResult(
@@ -166,6 +156,25 @@ def train(  # noqa: PLR0913 - a run needs all of the hub
         trackers=told,
     )
     return replace(result, report=_report(store, result))
+
+
+def _assessed(recipe: Recipe, outcome: Outcome, found: Measured, progress: Progress) -> Evaluation:
+    return assess(
+        found,
+        baseline=outcome.baseline,
+        temperature=outcome.temperature,
+        columns=recipe.evaluate.slices,
+        mistakes=max(MISTAKES, recipe.report.examples),
+        seed=recipe.train.seed,
+        progress=progress,
+    )
+
+
+def _clean(work: Path) -> None:
+    """Remove what only a run that did not finish needs."""
+    for name in (CHECKPOINTS, ADAPTER, FOLDS, FIRST, WITHOUT):
+        shutil.rmtree(work / name, ignore_errors=name not in (CHECKPOINTS, ADAPTER))
+    (work / TRANSLATIONS).unlink(missing_ok=True)
 
 
 def _report(store: Store, result: TrainResult) -> Path | None:

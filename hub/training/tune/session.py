@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -26,6 +27,7 @@ from hub.training.trainer import Fitted, fit
 __all__ = ["Session"]
 
 FOREVER = 1_000_000  # evaluations
+FEWEST = 20  # rows, of which half may be kept apart to choose by
 _TRIAL = "trial"
 
 Watch = Callable[[int, float], None]
@@ -46,9 +48,11 @@ class Session:
         validation = evaluator_of(plan, self._tokenizer, plan.dataset.validation, refused)
         refused.check(plan.dataset.size)
         if validation is None or not self._features:
+            rows = len(plan.dataset.train) + len(plan.dataset.validation)
             raise BadData(
                 "Too few rows to choose by: trials are compared on `train.validation_fraction` of the "
-                "training rows, ten at least. Give more rows, or raise it."
+                f"training rows, ten at least. Give more rows than {rows}, or raise it"
+                f"{f' to {math.ceil(1000 / rows) / 100}' if rows >= FEWEST else ''}."
             )
         self._validation = validation
         self._stock = Stock(folder)

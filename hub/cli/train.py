@@ -95,8 +95,9 @@ def run_training(
     quiet: bool = False,
     resume: bool = False,
     search: Search | None = None,
+    trial: Path | None = None,
 ) -> TrainResult:
-    """Train with progress bars on stderr, in the state folder of `settings`."""
+    """Train with progress bars on stderr, in the state folder of `settings`; else as `hub.training.train`."""
     keep_kernels()
     with progress(quiet) as bars:
         show = Bars(bars)
@@ -121,6 +122,7 @@ def run_training(
             check=servable_on(bases),
             gauges={INT8: int8_gauge(settings, show)},
             search=search,
+            trial=trial,
         )
 
 

@@ -1,7 +1,8 @@
-"""`hub tune`: many short trainings on one data set, and the best of them in full."""
+"""`hub tune`: many trainings on one data set, and the best of them stored."""
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -20,7 +21,7 @@ __all__ = ["register", "run_search"]
 
 FOLDER = "tune"  # in the run's folder
 PAGE = "tune.html"
-WINNER = "winner.json"  # the recipe that is being trained in full
+WINNER = "winner.json"  # the recipe that is being trained and stored
 
 
 def register(app: typer.Typer) -> None:
@@ -47,12 +48,12 @@ def tune(
         bool, typer.Option("--resume", help="Go on with a search that was interrupted.")
     ] = False,
     train: Annotated[
-        bool, typer.Option("--train/--no-train", help="Whether to train the best in full and store it.")
+        bool,
+        typer.Option("--train/--no-train", help="Whether to measure the best on held-out rows and store it."),
     ] = True,
     as_json: Annotated[bool, JSON_FLAG] = False,
 ) -> None:
-    """Look for the settings that learn best, then train with them and store the version."""
-    from hub.cli.train import run_training
+    """Look for the settings that learn best, and store what they learned as a version."""
     from hub.config import load_settings
     from hub.training.recipe import load_recipe
 
@@ -73,9 +74,7 @@ def tune(
             _print(tuned, page)
         result = None
         if train and tuned.winner:
-            again = _same_winner(tuned.winner, page.parent / WINNER, resume)
-            result = run_training(tuned.winner, settings, quiet=as_json, resume=again, search=tuned.record())
-            (page.parent / WINNER).unlink()
+            result = _store(tuned.winner, tuned, page.parent, settings, resume, as_json)
     except KeyboardInterrupt:
         error_console().print("Interrupted. The same command with --resume goes on from the last trial.")
         raise SystemExit(130) from None
@@ -138,6 +137,20 @@ def run_search(
             written = folder / PAGE
             written.write_text(page(tuned), encoding="utf-8")
     return tuned, written
+
+
+def _store(
+    winner: Recipe, tuned: Tuned, folder: Path, settings: Settings, resume: bool, quiet: bool
+) -> TrainResult:
+    """Measure and store the best; what its trial learned is used if its checkpoints are still there."""
+    from hub.cli.train import run_training
+    from hub.training.tune.session import KEPT
+
+    again, trial = _same_winner(winner, folder / WINNER, resume), folder / KEPT
+    result = run_training(winner, settings, quiet=quiet, resume=again, search=tuned.record(), trial=trial)
+    (folder / WINNER).unlink()
+    shutil.rmtree(trial, ignore_errors=True)
+    return result
 
 
 def _same_winner(winner: Recipe, file: Path, resume: bool) -> bool:

@@ -103,6 +103,7 @@ class Search(Model):
     metric: str
     best: float
     values: dict[str, Any] = Field(description="Those of the best trial, by key of the recipe.")
+    seconds: float = Field(0.0, description="Of all trials together.")
 
 
 class Manifest(Model):

@@ -18,7 +18,7 @@ from hub.training.recipe import Recipe
 from hub.training.split import split, without_leaks
 from hub.training.tally import Tally
 
-__all__ = ["Dataset", "Refused", "divide", "prepare"]
+__all__ = ["Dataset", "Refused", "divide", "divides", "prepare"]
 
 FEWEST_VALIDATION = 10  # rows; a metric over fewer says too little to choose a checkpoint by
 SHOWN = 5  # reasons in a message
@@ -128,12 +128,17 @@ def prepare(
 def divide(recipe: Recipe, train: list[Item], task: AnyTask) -> tuple[list[Item], list[Item]]:
     """Keep apart what early stopping looks at, so that the held-out rows stay unseen until the end."""
     settings = recipe.train
-    once = settings.epochs <= 1 and settings.checkpoint_steps is None
     size = min(settings.validation_rows, round(settings.validation_fraction * len(train)))
-    if settings.patience == 0 or once or size < FEWEST_VALIDATION:
+    if not divides(recipe) or size < FEWEST_VALIDATION:
         return train, []
     kept, taken = split(train, size, settings.seed, task, recipe.data.group_by)
     return kept, [item.as_sent() for item in without_leaks(taken, kept)]
+
+
+def divides(recipe: Recipe) -> bool:
+    """Tell whether a recipe looks at validation rows before its end, and so keeps some apart."""
+    settings = recipe.train
+    return settings.patience > 0 and (settings.epochs > 1 or settings.checkpoint_steps is not None)
 
 
 def _with_known_labels(

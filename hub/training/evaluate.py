@@ -18,7 +18,7 @@ from hub.api import AdapterInfo, Example, HeadKind, Output, Row, Tokenizer
 from hub.errors import BadPlugin, HubError
 from hub.registry.loaded import LoadedTask
 from hub.training.examples import Item
-from hub.training.forward import forward_rows
+from hub.training.forward import Ahead, forward_rows
 from hub.training.guard import plugin_call
 from hub.training.measure.intervals import Figures
 from hub.training.measure.logits import Labelled, labelled
@@ -107,9 +107,9 @@ class Evaluator:
         """How many tokens the rows of each example have."""
         return [sum(len(row.input_ids) for row in rows) for rows in self._rows]
 
-    def run(self, model: torch.nn.Module, progress: Progress = silent) -> Scored:
+    def run(self, model: torch.nn.Module, progress: Progress = silent, ahead: Ahead | None = None) -> Scored:
         """Score the model as it is now; it is left in the mode it was in."""
-        outputs = forward_rows(model, self.tokenizer, self.loaded.spec.head, self.rows, progress)
+        outputs = forward_rows(model, self.tokenizer, self.loaded.spec.head, self.rows, progress, ahead)
         return self.score(outputs)
 
     def score(self, outputs: Sequence[Output]) -> Scored:

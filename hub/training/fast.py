@@ -1,5 +1,5 @@
 # ruff: noqa: TID253 - imported when a training run starts, and by nothing else
-"""Layers below the lowest trained one run once for each row; later epochs look up what they gave."""
+"""Layers below the lowest trained one run once for each row; from then on what they gave is looked up."""
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ from torch import Tensor, nn
 from hub.api import Features
 
 __all__ = [
+    "CHOOSING",
     "ROWS",
+    "TRAINED",
     "UNUSED",
     "Activations",
     "Batch",
@@ -61,7 +63,7 @@ UNUSED = CacheUse()
 
 
 class Activations:
-    """What layer `depth` gives for each token of each training row, as far as it is known.
+    """What layer `depth` gives for each token of each of some rows, as far as it is known.
 
     One row's states follow the other's in one array [N, H], made when the first batch comes.
     """
@@ -93,7 +95,10 @@ class Activations:
         if self._states is None or not bool(self._known[rows].all()):
             return None
         inside, at = self._places(rows, length)
-        return self._states[at.clamp(max=len(self._states) - 1)] * inside[..., None]
+        states = self._states[at.clamp(max=len(self._states) - 1)]
+        return states.masked_fill_(
+            ~inside[..., None], 0
+        )  # where it is padded stands another row's, or nothing
 
     def _places(self, rows: Tensor, length: int) -> tuple[Tensor, Tensor]:
         """Return which of [B, length] are tokens of the rows, and where among the states each stands."""
@@ -118,24 +123,31 @@ class Activations:
             self.use = CacheUse(note=lacking)
 
 
-Batch = Callable[[Tensor | None], None]
-"""Told the numbers of a batch's rows before it runs, and None before rows that are not trained on."""
+Batch = Callable[[Tensor | None, str], None]
+"""Told before a batch runs which rows [B] it has, and what for; None: rows without numbers."""
+
+TRAINED = "trained on"
+CHOOSING = "validation"
 
 
 class Stock:
-    """Makes the activations of a run; runs over the same rows that fix the same layers share them."""
+    """Makes the activations of a run, by use of the rows.
+
+    Runs over the same rows that fix the same layers share them.
+    """
 
     def __init__(self, folder: Path, room: Room | None = None) -> None:
         self._folder, self._room = folder, room
-        self._made: dict[tuple[int, torch.dtype], Activations] = {}
+        self._made: dict[tuple[str, int, torch.dtype], Activations] = {}
 
-    def of(self, lengths: Sequence[int], depth: int, dtype: torch.dtype) -> Activations:
+    def of(self, use: str, lengths: Sequence[int], depth: int, dtype: torch.dtype) -> Activations:
         """Return what is kept of these rows at this depth, or an empty one."""
-        if (depth, dtype) not in self._made:
+        key = (use, depth, dtype)
+        if key not in self._made:
             self._folder.mkdir(parents=True, exist_ok=True)
             room = self._room or Room.in_folder(self._folder)
-            self._made[depth, dtype] = Activations(lengths, depth, dtype, room, self._folder)
-        return self._made[depth, dtype]
+            self._made[key] = Activations(lengths, depth, dtype, room, self._folder)
+        return self._made[key]
 
 
 def numbered(features: Sequence[Features]) -> list[Features]:
@@ -164,17 +176,20 @@ def fixed_layers(model: PeftModel, inputs: Mapping[str, Tensor]) -> int:
 
 
 @contextmanager
-def cached(model: PeftModel, activations: Activations) -> Iterator[Batch]:
-    """Look the fixed layers up while the block runs; in batches that are told of they have no dropout."""
-    fixed = layers(model)[: activations.depth]
-    looking = _Looking(activations)
+def cached(model: PeftModel, kept: Mapping[str, Activations]) -> Iterator[Batch]:
+    """Look the fixed layers up while the block runs; in batches that are told of they have no dropout.
+
+    `kept` has what is known of the rows of each use, all of one depth.
+    """
+    fixed = layers(model)[: next(iter(kept.values())).depth]
+    looking = _Looking()
     for number, layer in enumerate(fixed):
         last = number == len(fixed) - 1
         layer.forward = partial(looking.last if last else looking.below, layer.forward)
     still = [module for layer in (*fixed, *_embeddings(model)) for module in layer.modules()]
 
-    def batch(rows: Tensor | None) -> None:
-        looking.begin(None if rows is None else rows.cpu())
+    def batch(rows: Tensor | None, use: str = TRAINED) -> None:
+        looking.begin(None if rows is None else rows.cpu(), kept.get(use))
         if rows is not None:
             for module in still:
                 module.training = False
@@ -189,14 +204,14 @@ def cached(model: PeftModel, activations: Activations) -> Iterator[Batch]:
 class _Looking:
     """Forwards of the fixed layers: all but the last let pass what they are given once it is known."""
 
-    def __init__(self, activations: Activations) -> None:
-        self._activations = activations
+    def __init__(self) -> None:
+        self._activations: Activations | None = None
         self._alone = True  # a layer returns its hidden states by themselves, not in a tuple
         self._rows: Tensor | None = None
         self._found: Tensor | None = None
 
-    def begin(self, rows: Tensor | None) -> None:
-        self._rows, self._found = rows, None
+    def begin(self, rows: Tensor | None, activations: Activations | None) -> None:
+        self._rows, self._activations, self._found = rows, activations, None
 
     def below(self, forward: Any, *args: Any, **kwargs: Any) -> Any:
         given = args[0] if args else kwargs["hidden_states"]
@@ -206,18 +221,20 @@ class _Looking:
 
     def last(self, forward: Any, *args: Any, **kwargs: Any) -> Any:
         given = args[0] if args else kwargs["hidden_states"]
-        found = self._look(given)
-        if found is not None:
-            found = found.to(given.device, given.dtype)
-            return found if self._alone else (found, None)
-        output = forward(*args, **kwargs)
-        self._alone = isinstance(output, Tensor)
-        if self._rows is not None:
-            self._activations.keep(self._rows, _hidden(output))
-        return output
+        if self._look(given) is None:
+            output = forward(*args, **kwargs)
+            self._alone = isinstance(output, Tensor)
+            if self._rows is not None and self._activations is not None:
+                self._activations.keep(self._rows, _hidden(output))
+            if self._look(given) is None:
+                return output
+        # The first time too: what is kept may be rounded, and each time is to give the same.
+        assert self._found is not None
+        found = self._found.to(given.device, given.dtype)
+        return found if self._alone else (found, None)
 
     def _look(self, given: Tensor) -> Tensor | None:
-        if self._rows is not None and self._found is None:
+        if self._rows is not None and self._activations is not None and self._found is None:
             self._found = self._activations.find(self._rows, given.shape[1])
         return self._found
 

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -12,14 +12,23 @@ from torch import Tensor
 from hub.api import HeadKind, Output, Row, Tokenizer
 from hub.training.progress import Progress, silent
 
-__all__ = ["forward_rows"]
+__all__ = ["Ahead", "forward_rows"]
 
 TOKENS_AT_ONCE = 8192
 ROWS_AT_ONCE = 64
 
 
+Ahead = Callable[[list[int]], None]
+"""Told which of the rows make up the next batch."""
+
+
 def forward_rows(
-    model: Any, tokenizer: Tokenizer, head: HeadKind, rows: Sequence[Row], progress: Progress = silent
+    model: Any,
+    tokenizer: Tokenizer,
+    head: HeadKind,
+    rows: Sequence[Row],
+    progress: Progress = silent,
+    ahead: Ahead | None = None,
 ) -> list[Output]:
     """Run rows in batches of like length; the outputs are in the order of the rows."""
     outputs: list[Output | None] = [None] * len(rows)
@@ -28,6 +37,8 @@ def forward_rows(
     try:
         with torch.inference_mode():
             for indices in _batches(rows):
+                if ahead:
+                    ahead(indices)
                 batch = [rows[index] for index in indices]
                 run = _generate if head is HeadKind.GENERATE else _score
                 for index, output in zip(indices, run(model, tokenizer, batch), strict=True):

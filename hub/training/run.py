@@ -21,6 +21,7 @@ from hub.training.augment.rows import Dropped, augment
 from hub.training.augment.translations import TRANSLATIONS
 from hub.training.balance import class_weights
 from hub.training.calibrate import Temperature, calibrate
+from hub.training.checkpoints import move
 from hub.training.dataset import Refused
 from hub.training.evaluate import Evaluator, Sample, Scored, majority_metrics
 from hub.training.examples import Item
@@ -50,6 +51,7 @@ __all__ = [
     "evaluator_of",
     "loss_of",
     "new_model",
+    "note_plan",
     "run",
     "training_rows",
     "without_copies",
@@ -94,10 +96,12 @@ def run(
     resume: bool,
     memory: Path | None = None,
     trackers: Trackers | None = None,
+    trial: Path | None = None,
 ) -> Outcome:
     """Train a plan; rows that the task refuses are added to `refused`.
 
     Translations are remembered in the file `memory`, if not in `work`. `trackers` are told what is logged.
+    The run goes on from the checkpoints in `trial`, as `hub tune` leaves them, if they are of this very plan.
 
     Raises:
         BadData: too few rows are left.
@@ -119,7 +123,7 @@ def run(
     if not features or held_out is None:
         which = "held-out" if features else "training"
         raise BadData(f"No {which} row can be used: {refused.rows[-1].reason}")
-    _begin(plan, work, resume)
+    resume = _begin(plan, work, resume, trial)
     model = new_model(plan, features)
     initial = initial_update(model) if plan.recipe.method.changes_base else None
     fitted = fit(
@@ -217,18 +221,31 @@ def _check_slices(plan: Plan) -> None:
             )
 
 
-def _begin(plan: Plan, work: Path, resume: bool) -> None:
-    """Empty the work folder, or check that what is in it belongs to this plan."""
+def _begin(plan: Plan, work: Path, resume: bool, trial: Path | None) -> bool:
+    """Prepare the work folder; tell whether to go on from checkpoints in it, which are of this plan."""
     record = work / PLAN_FILE
     if not resume:
         for folder in (work / CHECKPOINTS, work / ADAPTER):
             shutil.rmtree(folder, ignore_errors=True)
-    elif record.is_file() and json.loads(record.read_text(encoding="utf-8")) != plan.sha256:
+    elif record.is_file() and not _is_of(plan, record):
         raise Conflict(
             f"The run in {work} was started from another recipe, other data or another base, so it cannot "
             "go on from there. Undo the change, or train from the start without --resume."
         )
-    record.write_text(json.dumps(plan.sha256), encoding="utf-8")
+    note_plan(plan, work)
+    if not resume and trial and _is_of(plan, trial / PLAN_FILE):
+        move(trial, work / CHECKPOINTS)
+        return True
+    return resume
+
+
+def note_plan(plan: Plan, folder: Path) -> None:
+    """Write down which plan the checkpoints in a folder are of."""
+    (folder / PLAN_FILE).write_text(json.dumps(plan.sha256), encoding="utf-8")
+
+
+def _is_of(plan: Plan, record: Path) -> bool:
+    return record.is_file() and json.loads(record.read_text(encoding="utf-8")) == plan.sha256
 
 
 def new_model(plan: Plan, features: Sequence[Features]) -> PeftModel:

@@ -87,12 +87,13 @@ def train(  # noqa: PLR0913 - a run needs all of the hub
     check: Check | None = None,
     gauges: Mapping[str, Gauge] | None = None,
     search: Search | None = None,
+    trial: Path | None = None,
 ) -> TrainResult:
     """Train, evaluate and store an adapter, with its report.
 
     `work` keeps the checkpoints of a run that does not finish; `resume` goes on from there. `check` is
     what the store asks before it takes the files; what each of `gauges` finds goes into the manifest, and so
-    does the `search` that found the recipe.
+    does the `search` that found the recipe. `trial` has checkpoints of that search, see `run`.
 
     Raises:
         BadRecipe, BadData: the recipe or its data cannot be used.
@@ -112,7 +113,7 @@ def train(  # noqa: PLR0913 - a run needs all of the hub
             across = cross_validate(plan, work / FOLDS, progress, resume)
             before = {version.ref for version in store.versions(recipe.name)}
             trackers = during.enter_context(tracked(plan, store.home))
-            outcome = run(plan, refused, work, progress, resume, trackers=trackers)
+            outcome = run(plan, refused, work, progress, resume, trackers=trackers, trial=trial)
         finally:
             refused.write(work / REJECTED_FILE)
         found = measured(outcome.held_out, outcome.scored)

@@ -23,15 +23,18 @@ from transformers import (
     TrainerState,
     TrainingArguments,
 )
-from transformers.trainer import TRAINER_STATE_NAME
 
-from hub.api import BadRecipe, Features
+from hub.api import BadRecipe, Features, HeadKind
 from hub.training.balance import row_weights
 from hub.training.batches import LengthGroups, collator
+from hub.training.checkpoints import ended_early, last_checkpoint, step_of
 from hub.training.evaluate import Evaluator
 from hub.training.fast import (
+    CHOOSING,
     ROWS,
+    TRAINED,
     UNUSED,
+    Activations,
     Batch,
     CacheUse,
     Stock,
@@ -48,7 +51,7 @@ from hub.training.progress import Progress
 from hub.training.recipe import Train
 from hub.training.sections.method import RATES
 
-__all__ = ["Fitted", "fit", "last_checkpoint", "pick_dtype"]
+__all__ = ["Fitted", "fit", "pick_dtype"]
 
 LOG_EVERY = 10  # steps
 SHORT = 96  # mean tokens of a row
@@ -89,17 +92,6 @@ def pick_dtype(wanted: str) -> str:
     return "bf16" if fast and not torch.backends.mps.is_available() else "fp32"
 
 
-def last_checkpoint(folder: Path) -> Path | None:
-    """Return the newest checkpoint in `folder` that was written to its end, if there is one."""
-    # The state is written last, so a checkpoint that has it has everything.
-    whole = [path.parent for path in folder.glob(f"checkpoint-*/{TRAINER_STATE_NAME}")]
-    return max(whole, key=_step_of, default=None)
-
-
-def _step_of(checkpoint: Path) -> int:
-    return int(checkpoint.name.rpartition("-")[2])
-
-
 def fit(  # noqa: PLR0913 - a training loop is all of these
     model: PeftModel,
     features: Sequence[Features],
@@ -134,7 +126,7 @@ def fit(  # noqa: PLR0913 - a training loop is all of these
         narrow = first_token(model, collate(features[:2]))
         for context in (quiet(), narrow, fused(model, dtype), _attention(model, dtype, lengths)):
             during.enter_context(context)
-        kept = (stock or Stock(folder)).of(lengths, fixed, _stored_as(train)) if fixed else None
+        kept = _kept(stock or Stock(folder), lengths, validation, fixed, _stored_as(train)) if fixed else {}
         batch = during.enter_context(cached(model, kept)) if kept else None
         trainer = _Trainer(
             _Parts(train, batches, loss, validation, progress, batch),
@@ -148,7 +140,7 @@ def fit(  # noqa: PLR0913 - a training loop is all of these
         trainer.remove_callback(PrinterCallback)
         checkpoint = last_checkpoint(folder) if resume else None
         started = time.perf_counter()
-        if checkpoint and (ended := _ended_early(checkpoint, train.patience)):
+        if checkpoint and (ended := ended_early(checkpoint, train.patience)):
             trainer.state = ended
             model.load_adapter(ended.best_model_checkpoint, model.active_adapter)
         else:
@@ -163,11 +155,22 @@ def fit(  # noqa: PLR0913 - a training loop is all of these
         epochs=round(state.epoch or 0.0, 3),
         best_step=state.best_global_step if validation else None,
         best_metric=state.best_metric if validation else None,
-        resumed_from=_step_of(checkpoint) if checkpoint else None,
+        resumed_from=step_of(checkpoint) if checkpoint else None,
         stopped_early=state.global_step < state.max_steps,
-        cache=kept.use if kept else UNUSED,
+        cache=kept[TRAINED].use if kept else UNUSED,
         history=tuple(entry for entry in state.log_history if "train_runtime" not in entry),
     )
+
+
+def _kept(
+    stock: Stock, lengths: Sequence[int], validation: Evaluator | None, depth: int, dtype: torch.dtype
+) -> dict[str, Activations]:
+    """Return what is known of the rows of each use; a text that is generated has no rows to know."""
+    kept = {TRAINED: stock.of(TRAINED, lengths, depth, dtype)}
+    if validation and validation.head is not HeadKind.GENERATE:
+        rows = [len(row.input_ids) for row in validation.rows]
+        kept[CHOOSING] = stock.of(CHOOSING, rows, depth, dtype)
+    return kept
 
 
 def _stored_as(train: Train) -> torch.dtype:
@@ -187,14 +190,6 @@ def _attention(model: PeftModel, dtype: torch.dtype | None, lengths: Sequence[in
         yield
     finally:
         base.set_attn_implementation("sdpa")
-
-
-def _ended_early(checkpoint: Path, patience: int) -> TrainerState | None:
-    """Return the state of a run that early stopping had ended; Trainer would train on."""
-    state = TrainerState.load_from_json(str(checkpoint / TRAINER_STATE_NAME))
-    stopping = state.stateful_callbacks.get("EarlyStoppingCallback")
-    waited = stopping["attributes"]["early_stopping_patience_counter"] if stopping else -1
-    return state if waited >= patience else None
 
 
 def _arguments(train: Train, folder: Path, metric: str | None) -> TrainingArguments:
@@ -282,12 +277,15 @@ class _Trainer(Trainer):  # type: ignore[misc]
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, **settings: Any
     ) -> Any:
         if self._parts.batch:
-            self._parts.batch(inputs.pop(ROWS))
+            self._parts.batch(inputs.pop(ROWS), TRAINED)
         if self._parts.loss.is_plain:
             return super().compute_loss(model, inputs, return_outputs, **settings)
         loss, outputs = self._parts.loss(model, inputs)
         loss = loss / self.args.gradient_accumulation_steps
         return (loss, outputs) if return_outputs else loss
+
+    def floating_point_ops(self, inputs: dict[str, Any]) -> int:
+        return 0  # nobody asks, and Trainer would count all parameters at each step
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         self.use_weights()
@@ -299,9 +297,11 @@ class _Trainer(Trainer):  # type: ignore[misc]
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
         assert self._validation is not None, "evaluated only when there is something to evaluate on"
         self.use_weights()
-        if self._parts.batch:
-            self._parts.batch(None)
-        metrics = self._validation.run(self.model, self._progress).metrics
+        batch = self._parts.batch
+        look = (lambda rows: batch(torch.tensor(rows), CHOOSING)) if batch else None
+        metrics = self._validation.run(self.model, self._progress, look).metrics
+        if batch:
+            batch(None, CHOOSING)
         named = {f"eval_{name}": value for name, value in metrics.items()}
         self.log(named)
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, named)

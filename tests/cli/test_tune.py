@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -77,7 +78,7 @@ def tried(found: Any) -> list[Any]:
     return [(trial["values"], trial["state"], trial["curve"]) for trial in found["trials"]]
 
 
-def test_the_best_trial_is_trained_in_full_and_stored(recipe: Path) -> None:
+def test_the_best_trial_is_stored(recipe: Path) -> None:
     shown = hub_tune(recipe)
     assert shown.exit_code == 0, shown.exception
     assert "Best is trial" in shown.stdout
@@ -91,6 +92,66 @@ def test_the_best_trial_is_trained_in_full_and_stored(recipe: Path) -> None:
     folder = find_home() / "runs" / "demo" / "tune"
     assert "<svg" in (folder / "tune.html").read_text()
     assert sorted(path.name for path in folder.iterdir()) == ["rejected.jsonl", "study.db", "tune.html"]
+
+
+@pytest.fixture
+def steps(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Return a list that has one entry for each training step made."""
+    from transformers import Trainer
+
+    made: list[int] = []
+    step = Trainer.training_step
+    monkeypatch.setattr(Trainer, "training_step", lambda *args, **more: made.append(1) or step(*args, **more))
+    return made
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "train.epochs=3",
+        "train.patience=1",
+        "train.optimizer=schedule-free",
+        "method.type=full",
+        "method.freeze=1",
+    ],
+)
+def test_the_weights_of_the_best_trial_are_those_of_a_training_with_its_values(
+    recipe: Path, steps: list[int], change: str
+) -> None:
+    settings = ("--set", change, "--set", "train.epochs=6" if "patience" in change else "train.dtype=fp32")
+    found = answer(recipe, "--trials", 3, *settings)
+    tuned = Store(find_home()).versions("demo")[0]
+    assert len(steps) == sum(trial["steps"] or 0 for trial in found["trials"])
+    alone = CliRunner().invoke(
+        app, ["train", str(recipe), *settings, *chosen(found), "--set", "name=alone", "--json"]
+    )
+    assert alone.exit_code == 0, alone.exception
+    assert json.loads(alone.stdout)["metrics"] == found["metrics"]
+    [version] = Store(find_home()).versions("alone")
+    assert version.sha256 == tuned.sha256
+    assert tuned.manifest.search is not None
+    assert tuned.manifest.search.seconds > 0
+
+
+def test_a_recipe_that_keeps_no_rows_apart_learns_from_all_of_them_in_the_end(
+    recipe: Path, steps: list[int]
+) -> None:
+    found = answer(recipe, "--trials", 2, "--set", "train.epochs=1")
+    assert len(steps) > sum(trial["steps"] for trial in found["trials"])
+    assert not (find_home() / "runs" / "demo" / "tune" / "best").exists()
+
+
+def test_a_winner_whose_checkpoints_are_gone_is_trained_again(recipe: Path, steps: list[int]) -> None:
+    found = answer(recipe, "--no-train")
+    shutil.rmtree(find_home() / "runs" / "demo" / "tune" / "best")
+    before = len(steps)
+    assert answer(recipe, "--resume")["version"] == "demo@1"
+    assert len(steps) - before == found["best"]["steps"]
+
+
+def chosen(found: Any) -> list[str]:
+    """Return the best values as options of `hub train`."""
+    return [word for key, value in found["best"]["values"].items() for word in ("--set", f"{key}={value!r}")]
 
 
 def test_without_training_nothing_is_stored_and_more_trials_may_follow(recipe: Path) -> None:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from hub.api import HeadKind
 from hub.bases.base import Base
 from hub.testing.tiny import tiny_encoder
 from hub.training.batches import collator
-from hub.training.fast import Activations, Room, cached, fixed_layers
+from hub.training.fast import CHOOSING, TRAINED, Activations, Room, Stock, cached, fixed_layers
 from hub.training.model import add_adapter, load_base
 from hub.training.recipe import Recipe
 
@@ -43,7 +44,7 @@ def losses(model, activations: Activations | None, steps: int = 6) -> list[float
 
     def step(number: int, told) -> None:
         rows = torch.tensor([(number * 4 + n) % len(ROWS) for n in range(4)])
-        told(rows)
+        told(rows, TRAINED)
         loss = model(**collator(0)([ROWS[row] for row in rows])).loss
         loss.backward()
         optimizer.step()
@@ -52,9 +53,9 @@ def losses(model, activations: Activations | None, steps: int = 6) -> list[float
 
     if activations is None:
         for number in range(steps):
-            step(number, lambda rows: None)
+            step(number, lambda rows, use: None)
         return found
-    with cached(model, activations) as told:
+    with cached(model, {TRAINED: activations}) as told:
         for number in range(steps):
             step(number, told)
     return found
@@ -91,6 +92,35 @@ def test_fixed_layers_run_once_for_a_row(base: Base, make_recipe: RecipeMaker, t
     assert len(ran) == 2  # eight rows, four in a batch
 
 
+def test_rows_are_known_by_their_use(base: Base, make_recipe: RecipeMaker, tmp_path: Path) -> None:
+    model, stock = model_of(base, make_recipe, "method.freeze=1").eval(), Stock(tmp_path, Room(1 << 20, 0))
+    kept = {use: stock.of(use, [4, 4], 1, torch.float32) for use in (TRAINED, CHOOSING)}
+    inputs, others = torch.tensor([[5, 6, 7, 8]]), torch.tensor([[8, 7, 6, 5]])
+    plain = [model(rows).logits for rows in (inputs, others)]
+    with torch.no_grad(), cached(model, kept) as told:
+        for _ in range(2):
+            told(torch.tensor([1]), TRAINED)
+            assert torch.allclose(model(inputs).logits, plain[0])
+            told(torch.tensor([1]), CHOOSING)
+            assert torch.allclose(model(others).logits, plain[1])
+            told(None, CHOOSING)
+            assert torch.allclose(model(others).logits, plain[1])
+    assert stock.of(CHOOSING, [4, 4], 1, torch.float32) is kept[CHOOSING]
+
+
+def test_the_first_time_gives_what_later_ones_give(
+    base: Base, make_recipe: RecipeMaker, tmp_path: Path
+) -> None:
+    model = model_of(base, make_recipe, "method.freeze=1").eval()
+    kept = Activations([3], 1, torch.bfloat16, Room(1 << 20, 0), tmp_path)
+    with torch.no_grad(), cached(model, {TRAINED: kept}) as told:
+        found = []
+        for _ in range(2):
+            told(torch.tensor([0]), TRAINED)
+            found.append(model(torch.tensor([[5, 6, 7]])).logits)
+    assert torch.equal(*found)
+
+
 @pytest.mark.parametrize(("freeze", "fixed"), [(0, 0), (1, 1), (-1, 1), (-2, 0)])
 def test_layers_are_fixed_below_the_lowest_trained_one(
     base: Base, make_recipe: RecipeMaker, freeze: int, fixed: int
@@ -113,6 +143,18 @@ def test_states_are_found_again_wherever_they_are_kept(tmp_path: Path, room: Roo
     assert torch.equal(found[1, :2], states[0, :2])
     assert not found[1, 2].any()
     assert (kept.use.place, list(tmp_path.iterdir())) == (place, [])
+
+
+def test_what_is_not_known_yet_is_never_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def empty(*shape: int, dtype: torch.dtype) -> torch.Tensor:
+        return torch.full(shape, math.nan, dtype=dtype)
+
+    monkeypatch.setattr(torch, "empty", empty)
+    kept = Activations([2, 3], 1, torch.float32, Room(1 << 20, 0), tmp_path)
+    kept.keep(torch.tensor([0]), torch.ones(1, 3, 4))
+    assert kept.find(torch.tensor([1]), 3) is None
+    found = kept.find(torch.tensor([0]), 3)
+    assert torch.equal(found, torch.tensor([1.0, 1.0, 0.0]).view(1, 3, 1).expand(1, 3, 4))
 
 
 def test_what_fits_nowhere_is_not_kept_and_says_so(tmp_path: Path) -> None:

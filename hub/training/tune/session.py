@@ -15,16 +15,19 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from hub.bases.cache import Bases
 from hub.errors import BadData
 from hub.registry.host import Registry
-from hub.training.dataset import Refused
+from hub.training.checkpoints import move
+from hub.training.dataset import Refused, divides
 from hub.training.fast import Stock
 from hub.training.model import load_tokenizer
 from hub.training.plan import Plan, make_plan
 from hub.training.progress import Progress, silent
 from hub.training.recipe import Recipe
-from hub.training.run import evaluator_of, loss_of, new_model, training_rows
+from hub.training.run import evaluator_of, loss_of, new_model, note_plan, training_rows
 from hub.training.trainer import Fitted, fit
 
-__all__ = ["Session"]
+__all__ = ["KEPT", "Session"]
+
+KEPT = "best"  # checkpoints of the best trial that `hub train` would end with the same way, and their plan
 
 FOREVER = 1_000_000  # evaluations
 FEWEST = 20  # rows, of which half may be kept apart to choose by
@@ -91,22 +94,27 @@ class Session:
         """What the trials are compared by; more is better."""
         return self._validation.metric
 
-    def train(self, recipe: Recipe, watch: Watch, progress: Progress = silent) -> Fitted:
+    def train(
+        self, recipe: Recipe, watch: Watch, progress: Progress = silent, best: float = -math.inf
+    ) -> Fitted:
         """Train a recipe that differs from the session's in `method` and `train` alone.
+
+        What a trial better than `best` has learned stays in the folder `KEPT`.
 
         Raises:
             BadRecipe: training diverged, or the recipe does not fit the base.
         """
-        shutil.rmtree(self._folder / _TRIAL, ignore_errors=True)
+        work = self._folder / _TRIAL
+        shutil.rmtree(work, ignore_errors=True)
         settled = recipe.settled(len(self.plan.dataset.train), self.plan.base.model_type)
         plan = replace(self.plan, recipe=settled)
         patience = settled.train.patience or FOREVER
         try:
-            return fit(
+            fitted = fit(
                 new_model(plan, self._features),
                 self._features,
                 settled.train.model_copy(update={"patience": patience}),
-                folder=self._folder / _TRIAL,
+                folder=work,
                 pad=self._tokenizer.pad_token_id or 0,
                 loss=loss_of(plan, self._features),
                 validation=self._validation,
@@ -115,8 +123,21 @@ class Session:
                 callbacks=[_Watching(watch, self.metric)],
                 stock=self._stock,
             )
+            if (fitted.best_metric or 0.0) > best:
+                self._keep(plan, work)
+            return fitted
         finally:
-            shutil.rmtree(self._folder / _TRIAL, ignore_errors=True)
+            shutil.rmtree(work, ignore_errors=True)
+
+    def _keep(self, plan: Plan, work: Path) -> None:
+        """Keep the checkpoints of the best trial so far, if a run of its recipe has the same rows."""
+        kept = self._folder / KEPT
+        shutil.rmtree(kept, ignore_errors=True)
+        if divides(plan.recipe):
+            note_plan(plan, work)
+            for state in work.glob("*/optimizer.pt"):
+                state.unlink()  # twice the size of what it trained, which has ended
+            move(work, kept)
 
 
 class _Watching(TrainerCallback):  # type: ignore[misc]

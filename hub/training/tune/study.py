@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import random
 import time
 import warnings
@@ -124,8 +125,9 @@ class _Run:
             if recipe.tune.prune == "median" and trial.should_prune():
                 raise optuna.TrialPruned
 
+        best = max((one.value or 0.0 for one in _finished(study)), default=-math.inf)
         try:
-            steps = self._session.train(self._space.applied(values), watch, self._progress).steps
+            steps = self._session.train(self._space.applied(values), watch, self._progress, best).steps
             state = TrialState.COMPLETE
         except optuna.TrialPruned:
             state = TrialState.PRUNED
@@ -174,6 +176,10 @@ def _counted(study: optuna.Study) -> list[FrozenTrial]:
     return [trial for trial in ended if _LOST not in trial.user_attrs]
 
 
+def _finished(study: optuna.Study) -> list[FrozenTrial]:
+    return study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+
+
 def _told(number: int, trial: FrozenTrial) -> Trial:
     details = trial.user_attrs[_DETAILS]
     return Trial(
@@ -193,7 +199,7 @@ def _importance(study: optuna.Study) -> dict[str, float]:
 
     By fANOVA (Hutter and others, ICML 2014).
     """
-    finished = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    finished = _finished(study)
     if len(finished) < FEWEST or len({one.value for one in finished}) < 2:
         return {}
     varied = [key for key in finished[0].params if len({str(one.params[key]) for one in finished}) > 1]

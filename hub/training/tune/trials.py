@@ -73,6 +73,7 @@ class Tuned:
             metric=self.metric,
             best=best.metric,
             values=dict(best.values),
+            seconds=round(sum(trial.seconds for trial in self.trials), 1),
         )
 
     def to_json(self) -> dict[str, Any]:

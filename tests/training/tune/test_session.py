@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -17,17 +18,26 @@ from hub.training.fast import Activations
 from hub.training.recipe import Recipe
 from hub.training.train import train
 from hub.training.tune import session as module
-from hub.training.tune.session import Session
+from hub.training.tune.session import KEPT, Session
 from tests.training.tune.conftest import RECIPE, ROWS
 
 Open = Callable[..., Session]
+
+
+def ignore(number: int, metric: float) -> None:
+    """A watch that lets a trial run to its end."""
+
+
+def session_steps(session: Session) -> int:
+    """Return the steps of one epoch."""
+    return math.ceil(len(session.plan.dataset.train) / session.plan.recipe.train.batch_size)
 
 
 def test_a_trial_reaches_what_a_run_of_that_recipe_reaches(
     recipe: Recipe, open_session: Open, registry: Registry, bases: Bases, tmp_path: Path
 ) -> None:
     session, seen = open_session(recipe), []
-    session.train(recipe.changed({"train.learning_rate": 0.001}), lambda number, metric: None)
+    session.train(recipe.changed({"train.learning_rate": 0.001}), ignore)
     fitted = session.train(recipe, lambda number, metric: seen.append((number, metric)))
     home = tmp_path / "home"
     alone = train(recipe, registry=registry, store=Store(home), bases=bases, work=home / "run")
@@ -35,7 +45,24 @@ def test_a_trial_reaches_what_a_run_of_that_recipe_reaches(
     assert [number for number, _ in seen] == [1, 2]
     assert (fitted.best_metric, fitted.best_step) == (known.best_metric, known.best_step)
     assert fitted.steps == known.steps
-    assert list((tmp_path / "tune").iterdir()) == [tmp_path / "tune" / "rejected.jsonl"]
+
+
+def test_what_the_best_trial_learned_is_kept_and_nothing_else(
+    recipe: Recipe, open_session: Open, tmp_path: Path
+) -> None:
+    session = open_session(recipe)
+    best = session.train(recipe, ignore).best_metric
+    assert best is not None
+    kept = tmp_path / "tune" / KEPT
+    before = sorted(kept.rglob("*"))
+    assert {path.name for path in kept.iterdir()} >= {"plan.json", f"checkpoint-{2 * session_steps(session)}"}
+    assert not list(kept.rglob("optimizer.pt"))
+    session.train(recipe.changed({"train.learning_rate": 1e-6}), ignore, best=best)
+    assert sorted(kept.rglob("*")) == before
+    assert sorted((tmp_path / "tune").iterdir()) == [kept, tmp_path / "tune" / "rejected.jsonl"]
+    # A run of this recipe keeps no rows apart, so that it would learn from more.
+    session.train(recipe.changed({"train.epochs": 1}), ignore)
+    assert not kept.exists()
 
 
 def test_rows_are_read_and_fixed_layers_run_once_for_all_trials(
@@ -49,19 +76,18 @@ def test_rows_are_read_and_fixed_layers_run_once_for_all_trials(
     )
     session = open_session(recipe)
     for rank in (4, 8):
-        session.train(recipe.changed({"method.rank": rank}), lambda number, metric: None)
+        session.train(recipe.changed({"method.rank": rank}), ignore)
     assert plans == [1]
-    assert sum(kept) == len(session.plan.dataset.train)
+    assert sum(kept) == len(session.plan.dataset.train) + len(session.plan.dataset.validation)
 
 
 def test_layers_fixed_otherwise_are_kept_apart(recipe: Recipe, open_session: Open) -> None:
     session = open_session(recipe)
-    shared = session.train(recipe, lambda number, metric: None)
-    other = session.train(recipe.changed({"method.freeze": 0}), lambda number, metric: None)
-    again = session.train(recipe, lambda number, metric: None)
+    shared = session.train(recipe, ignore)
+    other = session.train(recipe.changed({"method.freeze": 0}), ignore)
+    again = session.train(recipe, ignore)
     assert (shared.cache.layers, other.cache.layers) == (1, 0)
-    # What was looked up is rounded, and the losses with it.
-    assert replace(again, seconds=0, history=()) == replace(shared, seconds=0, history=())
+    assert replace(again, seconds=0) == replace(shared, seconds=0)
 
 
 @pytest.mark.parametrize("override", ["train.patience=0", "train.epochs=1", "train.max_steps=1"])
@@ -94,7 +120,7 @@ def test_a_watch_ends_a_trial(recipe: Recipe, open_session: Open) -> None:
     session = open_session(recipe)
     with pytest.raises(Enough):
         session.train(recipe, stop)
-    assert session.train(recipe, lambda number, metric: None).epochs == 2
+    assert session.train(recipe, ignore).epochs == 2
 
 
 def test_a_search_never_builds_an_evaluator_of_the_held_out_rows(
@@ -105,5 +131,5 @@ def test_a_search_never_builds_an_evaluator_of_the_held_out_rows(
         trainer.Evaluator, "run", lambda self, *a, **k: measured.add(self.examples) or run(self, *a, **k)
     )
     session = open_session(recipe)
-    session.train(recipe, lambda number, metric: None)
+    session.train(recipe, ignore)
     assert measured == {len(session.plan.dataset.validation)}

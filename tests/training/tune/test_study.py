@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -29,9 +30,11 @@ class Fake:
     def __init__(self, sha256: str = "x", breaks: int | None = None, evaluations: int = 3) -> None:
         self.plan = SimpleNamespace(sha256=sha256)
         self.made: list[Recipe] = []
+        self.best: list[float] = []  # so far, as each trial was told
         self._breaks, self._evaluations = breaks, evaluations
 
-    def train(self, recipe: Recipe, watch: Any, progress: Any = None) -> Any:
+    def train(self, recipe: Recipe, watch: Any, progress: Any = None, best: float = 0.0) -> Any:
+        self.best.append(best)
         if self._breaks == len(self.made):
             raise KeyboardInterrupt
         self.made.append(recipe)
@@ -83,6 +86,15 @@ def test_an_interrupted_search_goes_on_to_the_same_end(recipe: Recipe, tmp_path:
     resumed = run(recipe, tmp_path / "b", rest, resume=True)
     assert seen(resumed) == seen(whole)
     assert (resumed.new, len(rest.made)) == (12 - breaks, 12 - breaks)
+
+
+def test_each_trial_is_told_the_best_before_it(recipe: Recipe, tmp_path: Path) -> None:
+    first = Fake()
+    run(recipe, tmp_path / "a", first, trials=2)
+    rest = Fake()
+    tuned = run(recipe, tmp_path / "a", rest, resume=True)
+    ended = [trial.metric if trial.state == "complete" else -math.inf for trial in tuned.trials]
+    assert first.best + rest.best == [max(ended[:number], default=-math.inf) for number in range(12)]
 
 
 def test_more_trials_are_added_and_none_are_lost(recipe: Recipe, tmp_path: Path) -> None:

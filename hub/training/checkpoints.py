@@ -1,0 +1,47 @@
+# ruff: noqa: TID253 - imported when a training run starts, and by nothing else
+"""Checkpoints that Trainer wrote into a folder."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from transformers import TrainerState
+from transformers.trainer import TRAINER_STATE_NAME
+
+__all__ = ["ended_early", "last_checkpoint", "move", "step_of"]
+
+
+def last_checkpoint(folder: Path) -> Path | None:
+    """Return the newest checkpoint in `folder` that was written to its end, if there is one."""
+    return max(_whole(folder), key=step_of, default=None)
+
+
+def step_of(checkpoint: Path) -> int:
+    """Return the number of steps after which a checkpoint was written."""
+    return int(checkpoint.name.rpartition("-")[2])
+
+
+def ended_early(checkpoint: Path, patience: int) -> TrainerState | None:
+    """Return the state of a run that early stopping had ended; Trainer would train on."""
+    state = TrainerState.load_from_json(str(checkpoint / TRAINER_STATE_NAME))
+    stopping = state.stateful_callbacks.get("EarlyStoppingCallback")
+    waited = stopping["attributes"]["early_stopping_patience_counter"] if stopping else -1
+    return state if waited >= patience else None
+
+
+def move(source: Path, target: Path) -> None:
+    """Move a folder of checkpoints, and tell each where the best of them lies now."""
+    shutil.rmtree(target, ignore_errors=True)
+    source.rename(target)
+    for checkpoint in _whole(target):
+        file = str(checkpoint / TRAINER_STATE_NAME)
+        state = TrainerState.load_from_json(file)
+        if state.best_model_checkpoint:
+            state.best_model_checkpoint = str(target / Path(state.best_model_checkpoint).name)
+            state.save_to_json(file)
+
+
+def _whole(folder: Path) -> list[Path]:
+    # The state is written last, so a checkpoint that has it has everything.
+    return [path.parent for path in folder.glob(f"checkpoint-*/{TRAINER_STATE_NAME}")]

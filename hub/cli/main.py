@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 import typer
 
 from hub.cli import (
@@ -30,6 +28,7 @@ from hub.cli import (
     tune,
 )
 from hub.cli.output import fail
+from hub.cli.threads import wait_asleep
 from hub.errors import HostFault, HubError
 
 __all__ = ["app", "main"]
@@ -71,8 +70,7 @@ for module in (
 
 def main() -> None:
     """Run the command line; an expected error is one line and exit status 1."""
-    # Threads of torch that wait by spinning slow training several times over once anything else runs.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    wait_asleep()
     try:
         app()
     except HubError as error:

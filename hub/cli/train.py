@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,6 +11,7 @@ from typer.core import TyperCommand
 
 from hub.cli.bars import Bars
 from hub.cli.output import JSON_FLAG, error_console, print_json, progress, say
+from hub.cli.threads import for_training
 
 if TYPE_CHECKING:
     from hub.config import Settings
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from hub.training.recipe import Recipe
     from hub.training.train import TrainResult
 
-__all__ = ["keep_kernels", "register", "run_training"]
+__all__ = ["register", "run_training"]
 
 Json = dict[str, Any]
 _RECIPE_NAME = "@recipe"  # no legal deployment name
@@ -98,7 +98,7 @@ def run_training(
     trial: Path | None = None,
 ) -> TrainResult:
     """Train with progress bars on stderr, in the state folder of `settings`; else as `hub.training.train`."""
-    keep_kernels()
+    for_training()
     with progress(quiet) as bars:
         show = Bars(bars)
         show("load libraries", 0, 1)
@@ -124,14 +124,6 @@ def run_training(
             search=search,
             trial=trial,
         )
-
-
-def keep_kernels() -> None:
-    """Have oneDNN keep the kernels of every shape: batches of many lengths need more than it keeps by itself.
-
-    Made anew they cost a seventh of a step.
-    """
-    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "8192")
 
 
 def _has_recipe(args: list[str]) -> bool:

@@ -10,6 +10,7 @@ import typer
 
 from hub.cli.bars import Bars
 from hub.cli.output import JSON_FLAG, error_console, print_json, progress, say, table
+from hub.cli.threads import for_training
 
 if TYPE_CHECKING:
     from hub.config import Settings
@@ -96,9 +97,7 @@ def run_search(
     Raises:
         MissingExtra: Optuna is not installed.
     """
-    from hub.cli.train import keep_kernels
-
-    keep_kernels()
+    for_training()
     with progress(quiet) as bars:
         show = Bars(bars)
         show("load libraries", 0, 1)

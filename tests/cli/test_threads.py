@@ -1,0 +1,34 @@
+"""Threads of a training spin only where nothing else needs the cores."""
+
+from __future__ import annotations
+
+import os
+
+import psutil
+import pytest
+
+from hub.cli.threads import for_training
+
+
+@pytest.fixture(autouse=True)
+def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let what a test sets be gone after it."""
+    for name in ("GOMP_SPINCOUNT", "ONEDNN_PRIMITIVE_CACHE_CAPACITY"):
+        monkeypatch.setenv(name, "x")  # so that the name is put back
+        monkeypatch.delenv(name)
+
+
+@pytest.mark.parametrize(("busy", "spin"), [(2.0, True), (50.0, False)])
+def test_threads_spin_on_an_idle_machine(monkeypatch: pytest.MonkeyPatch, busy: float, spin: bool) -> None:
+    monkeypatch.setattr(psutil, "cpu_percent", lambda seconds: busy)
+    for_training()
+    assert ("GOMP_SPINCOUNT" in os.environ) is spin
+
+
+def test_what_is_set_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(psutil, "cpu_percent", lambda seconds: 0.0)
+    monkeypatch.setenv("GOMP_SPINCOUNT", "7")
+    monkeypatch.setenv("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "9")
+    for_training()
+    assert os.environ["GOMP_SPINCOUNT"] == "7"
+    assert os.environ["ONEDNN_PRIMITIVE_CACHE_CAPACITY"] == "9"

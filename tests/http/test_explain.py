@@ -143,6 +143,8 @@ def test_one_runs_some_wait_and_more_are_refused() -> None:
         asked = [asyncio.ensure_future(turns.run(lambda n=number: call(n))) for number in range(WAITING + 3)]
         await asyncio.sleep(0)
         asked[2].cancel()  # its caller left while it waited
+        for _ in range(3):
+            await asyncio.sleep(0)  # what is cancelled hears of it in the loop's next turns
         gate.set()
         return await asyncio.gather(*asked, return_exceptions=True)
 

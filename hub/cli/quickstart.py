@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hub.cli.output import JSON_FLAG, print_json, say
+from hub.cli.threads import beside_others
 
 if TYPE_CHECKING:
     import httpx
@@ -78,6 +79,7 @@ def quickstart(
 
     # Every answer during the swap is compared with both versions': that wants float32, whatever the batch.
     os.environ.setdefault("HUB_SERVE__ENGINE", "onnx")
+    beside_others()  # a server, clients and the second training share the cores
     settings = load_settings()
     tell = _Teller(quiet=as_json)
     tell.step(1, "Base model and version 1")

@@ -7,7 +7,7 @@ import os
 import psutil
 import pytest
 
-from hub.cli.threads import for_training
+from hub.cli.threads import SPIN, beside_others, for_training
 
 
 @pytest.fixture(autouse=True)
@@ -16,13 +16,28 @@ def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("GOMP_SPINCOUNT", "ONEDNN_PRIMITIVE_CACHE_CAPACITY"):
         monkeypatch.setenv(name, "x")  # so that the name is put back
         monkeypatch.delenv(name)
+    monkeypatch.setenv("OMP_WAIT_POLICY", "PASSIVE")
 
 
-@pytest.mark.parametrize(("busy", "spin"), [(2.0, True), (50.0, False)])
-def test_threads_spin_on_an_idle_machine(monkeypatch: pytest.MonkeyPatch, busy: float, spin: bool) -> None:
+@pytest.mark.parametrize(("busy", "spin"), [(2.0, SPIN), (50.0, "0")])
+def test_threads_spin_on_an_idle_machine(monkeypatch: pytest.MonkeyPatch, busy: float, spin: str) -> None:
     monkeypatch.setattr(psutil, "cpu_percent", lambda seconds: busy)
     for_training()
-    assert ("GOMP_SPINCOUNT" in os.environ) is spin
+    assert os.environ["GOMP_SPINCOUNT"] == spin
+
+
+def test_threads_sleep_where_a_server_is_begun_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(psutil, "cpu_percent", lambda seconds: 0.0)
+    beside_others()
+    for_training()
+    assert os.environ["GOMP_SPINCOUNT"] == "0"
+
+
+def test_another_policy_of_waiting_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(psutil, "cpu_percent", lambda seconds: 0.0)
+    monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
+    for_training()
+    assert "GOMP_SPINCOUNT" not in os.environ
 
 
 def test_what_is_set_stays(monkeypatch: pytest.MonkeyPatch) -> None:

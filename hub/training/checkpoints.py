@@ -31,15 +31,15 @@ def ended_early(checkpoint: Path, patience: int) -> TrainerState | None:
 
 
 def move(source: Path, target: Path) -> None:
-    """Move a folder of checkpoints, and tell each where the best of them lies now."""
+    """Move a folder of checkpoints; each of them names the best by its place, which is changed first."""
     shutil.rmtree(target, ignore_errors=True)
-    source.rename(target)
-    for checkpoint in _whole(target):
+    for checkpoint in _whole(source):
         file = str(checkpoint / TRAINER_STATE_NAME)
         state = TrainerState.load_from_json(file)
         if state.best_model_checkpoint:
             state.best_model_checkpoint = str(target / Path(state.best_model_checkpoint).name)
             state.save_to_json(file)
+    source.rename(target)
 
 
 def _whole(folder: Path) -> list[Path]:

@@ -96,9 +96,8 @@ class Activations:
             return None
         inside, at = self._places(rows, length)
         states = self._states[at.clamp(max=len(self._states) - 1)]
-        return states.masked_fill_(
-            ~inside[..., None], 0
-        )  # where it is padded stands another row's, or nothing
+        # Where a row is padded stands what is another's, or not known yet.
+        return states.masked_fill_(~inside[..., None], 0)
 
     def _places(self, rows: Tensor, length: int) -> tuple[Tensor, Tensor]:
         """Return which of [B, length] are tokens of the rows, and where among the states each stands."""

@@ -197,6 +197,7 @@ class Tokenizer(Protocol):
     """The part of a Hugging Face fast tokenizer that tasks use."""
 
     is_fast: bool
+    truncation_side: str
     pad_token_id: int | None
     eos_token_id: int | None
 
@@ -243,13 +244,13 @@ class Tokens(TypedDict):
     token_type_ids: NotRequired[list[int]]
 
 
-def truncate(encoding: Any, limit: int) -> Tokens:
-    """Cut what a tokenizer returned to at most `limit` tokens.
+def truncate(encoding: Any, limit: int, *, side: str = "right") -> Tokens:
+    """Truncate an encoding to `limit` tokens exactly as the tokenizer's own `longest_first` would.
 
-    `encoding` is what a fast tokenizer makes of a text or a pair of texts when it is not asked to
-    truncate. The end of the longer text is dropped, special tokens are kept. A tokenizer's own
-    `truncation` must not be used: it sets state that all threads share, and one request would be cut
-    to another one's length.
+    `encoding` is the output of a fast tokenizer for a text or a pair of texts, without truncation. `side`
+    is the tokenizer's `truncation_side`: the end that loses tokens. Special tokens are kept, and under a
+    `limit` that they alone exceed, nothing is cut. A tokenizer's own `truncation` must not be used: it
+    sets state that all threads share, and one request would be cut to another request's length.
     """
     size = len(encoding["input_ids"])
     keep: Sequence[int] = range(size)
@@ -257,14 +258,27 @@ def truncate(encoding: Any, limit: int) -> Tokens:
         texts = encoding.sequence_ids(0)  # [T]: None at special tokens, else 0 or 1
         first = [index for index in range(size) if texts[index] == 0]
         second = [index for index in range(size) if texts[index] == 1]
-        room = max(0, limit - (size - len(first) - len(second)))
-        share = min(len(second), max(room - len(first), room // 2))  # of the second text
-        dropped = {*first[room - share :], *second[share:]}
-        keep = [index for index in range(size) if index not in dropped]
+        room = limit - (size - len(first) - len(second))
+        if room >= 0:
+            kept = _longest_first(len(first), len(second), room)
+            dropped: set[int] = set()
+            for text, count in zip((first, second), kept, strict=True):
+                dropped.update(text[: len(text) - count] if side == "left" else text[count:])
+            keep = [index for index in range(size) if index not in dropped]
     tokens = Tokens(input_ids=[encoding["input_ids"][index] for index in keep])
     if "token_type_ids" in encoding:
         tokens["token_type_ids"] = [encoding["token_type_ids"][index] for index in keep]
     return tokens
+
+
+def _longest_first(first: int, second: int, room: int) -> tuple[int, int]:
+    """Return how many tokens of two texts fit in `room`, fewer than both have.
+
+    The rule is that of the Rust library `tokenizers`: the longer text, or of equal ones the second, gets
+    the odd token.
+    """
+    shorter = min(first, second, room // 2)
+    return (shorter, room - shorter) if first <= second else (room - shorter, shorter)
 
 
 class Task(ABC, Generic[RequestT, ResponseT]):
@@ -300,6 +314,13 @@ class Task(ABC, Generic[RequestT, ResponseT]):
         `adapter.labels` holds from then on.
         """
         return adapter.labels
+
+    def suggest_options(self, columns: Mapping[str, str | int]) -> Mapping[str, Any]:
+        """Return the options that `hub recipe new` writes for data with these columns; {} for none.
+
+        `columns` maps each field that the data holds to its column: a name, or a position from 0.
+        """
+        return {}
 
     @abstractmethod
     def request(self, example: Example) -> RequestT:

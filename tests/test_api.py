@@ -92,26 +92,76 @@ def test_a_setting_that_does_not_fit_is_named() -> None:
         read(Options, AdapterInfo("a", 1, settings={"temperature": -1}))
 
 
-@settings(deadline=None)
-@given(text=st.text(max_size=120), limit=st.integers(3, 40))
-def test_one_text_is_cut_as_the_tokenizer_would(pieces: Any, text: str, limit: int) -> None:
-    own = deepcopy(pieces)(text, truncation=True, max_length=limit)
-    assert truncate(pieces(text), limit) == {name: own[name] for name in ("input_ids", "token_type_ids")}
+TOKENIZERS = ("bert", "roberta", "t5", "qwen2", "unigram")
+
+
+def unigram() -> Any:
+    """A tokenizer as T5 has it: Unigram pieces, a closing token behind each text."""
+    from tokenizers import Tokenizer, models, pre_tokenizers, processors
+    from transformers import PreTrainedTokenizerFast
+
+    special = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0)]
+    pieces = [*special, ("\u2581", -2.0), ("ab", -2.5), ("\u2581a", -2.5)]
+    made = Tokenizer(models.Unigram([*pieces, *((letter, -4.0) for letter in "abcd")], unk_id=2))
+    made.pre_tokenizer = pre_tokenizers.Metaspace()
+    made.post_processor = processors.TemplateProcessing(
+        single="$A </s>", pair="$A </s> $B </s>", special_tokens=[("</s>", 1)]
+    )
+    names = {"pad_token": "<pad>", "eos_token": "</s>", "unk_token": "<unk>"}
+    return PreTrainedTokenizerFast(tokenizer_object=made, **names)
+
+
+@pytest.fixture(scope="module")
+def tokenizers() -> dict[str, tuple[Any, Any]]:
+    """Tokenizers by kind: one without truncation, and one whose own truncation shows the right tokens."""
+    from hub.testing.tiny_tokenizers import tiny_tokenizer
+
+    made = {name: unigram() if name == "unigram" else tiny_tokenizer(name) for name in TOKENIZERS}
+    return {name: (tokenizer, deepcopy(tokenizer)) for name, tokenizer in made.items()}
+
+
+def truncated(
+    tokenizers: Any, name: str, texts: tuple[str, ...], limit: int, side: str
+) -> tuple[dict[str, list[int]], dict[str, list[int]]]:
+    """Return the tokens that `truncate` keeps, and those that the tokenizer itself keeps."""
+    tokenizer, oracle = tokenizers[name]
+    oracle.truncation_side = side
+    right = oracle(*texts, truncation="longest_first", max_length=limit)
+    found = dict(truncate(tokenizer(*texts, verbose=False), limit, side=side))
+    return found, {key: list(right[key]) for key in ("input_ids", "token_type_ids") if key in right}
+
+
+@pytest.mark.parametrize("side", ["right", "left"])
+@pytest.mark.parametrize("name", TOKENIZERS)
+def test_all_lengths_of_texts_and_limits_are_truncated_as_the_tokenizer_would(
+    tokenizers: Any, name: str, side: str
+) -> None:
+    letters = "c d c d c d c d"  # one token a letter in each of the tokenizers, or two with its space
+    for first in range(7):
+        for second in (None, *range(7)):
+            texts = tuple(letters[: 2 * size] for size in (first, second) if size is not None)
+            for limit in range(20):
+                found, right = truncated(tokenizers, name, texts, limit, side)
+                assert found == right, (first, second, limit)
+
+
+TEXTS = st.text(max_size=60) | st.text(alphabet="ab [SEP]</s>", max_size=60)
 
 
 @settings(deadline=None)
-@given(first=st.text(max_size=80), second=st.text(min_size=1, max_size=80), limit=st.integers(5, 60))
-def test_of_a_pair_the_longer_text_is_cut(pieces: Any, first: str, second: str, limit: int) -> None:
-    whole = pieces(first, second)
-    sizes = [sum(part == number for part in whole.sequence_ids(0)) for number in (0, 1)]
-    tokens = truncate(whole, limit)
-    special = len(whole["input_ids"]) - sum(sizes)
-    second_left = sum(tokens["token_type_ids"]) - 1  # its closing token has its type
-    left = [len(tokens["input_ids"]) - special - second_left, second_left]
-    assert sum(left) == min(sum(sizes), limit - special)
-    for number, other in ((0, 1), (1, 0)):
-        if left[number] < sizes[number]:
-            assert left[number] >= left[other] - 1, "the shorter one was cut"
+@given(
+    first=TEXTS,
+    second=st.none() | TEXTS,
+    limit=st.integers(0, 80),
+    name=st.sampled_from(TOKENIZERS),
+    side=st.sampled_from(["right", "left"]),
+)
+def test_any_text_or_pair_is_truncated_as_the_tokenizer_would(
+    tokenizers: Any, first: str, second: str | None, limit: int, name: str, side: str
+) -> None:
+    texts = (first,) if second is None else (first, second)
+    found, right = truncated(tokenizers, name, texts, limit, side)
+    assert found == right
 
 
 def test_truncating_leaves_no_trace_in_the_tokenizer(pieces: Any) -> None:

@@ -102,4 +102,5 @@ def _stream(tokenizer: Tokenizer, limit: int) -> Iterator[Probe]:
 
 
 def _probe(tokenizer: Tokenizer, text: str, pair: str | None, limit: int) -> Probe:
-    return Probe(text, pair, truncate(tokenizer(text, pair, verbose=False), limit))
+    encoding = tokenizer(text, pair, verbose=False)
+    return Probe(text, pair, truncate(encoding, limit, side=tokenizer.truncation_side))

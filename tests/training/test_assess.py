@@ -25,7 +25,7 @@ SPEC = TaskSpec("t", "A task.", HeadKind.SEQUENCE, "m:A", "m:B", "m:C")
 class Words:
     """A tokenizer of letters."""
 
-    is_fast, pad_token_id, eos_token_id = True, 0, 1
+    is_fast, pad_token_id, eos_token_id, truncation_side = True, 0, 1, "right"
 
     def __call__(self, text: str, pair: str | None = None, **settings: Any) -> Any:
         ids = [ord(letter) for letter in text]

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
-from typing import ClassVar
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -52,12 +52,15 @@ class ClassificationTask(Task[ClassificationRequest, ClassificationResponse]):
         """Return the labels in use, numbers in numeric order and before words."""
         return tuple(sorted({label for example in examples for label in _right(example)}, key=_label_order))
 
+    def suggest_options(self, columns: Mapping[str, str | int]) -> Mapping[str, Any]:
+        return {"multi_label": True} if "labels" in columns else {}
+
     def request(self, example: Example) -> ClassificationRequest:
         return ClassificationRequest(text=example["text"], text_pair=example.get("text_pair"))
 
     def encode(self, request: ClassificationRequest, tokenizer: Tokenizer, adapter: AdapterInfo) -> list[Row]:
         encoding = tokenizer(request.text, request.text_pair, verbose=False)
-        return [Row(**truncate(encoding, adapter.max_length))]
+        return [Row(**truncate(encoding, adapter.max_length, side=tokenizer.truncation_side))]
 
     def decode(
         self, request: ClassificationRequest, outputs: Sequence[Output], adapter: AdapterInfo
@@ -87,7 +90,8 @@ class ClassificationTask(Task[ClassificationRequest, ClassificationResponse]):
         except BadRequest as error:
             raise BadData(str(error)) from None
         encoding = tokenizer(request.text, request.text_pair, verbose=False)
-        return [{**truncate(encoding, adapter.max_length), "labels": target}]
+        tokens = truncate(encoding, adapter.max_length, side=tokenizer.truncation_side)
+        return [{**tokens, "labels": target}]
 
     def metrics(
         self, predictions: Sequence[ClassificationResponse], references: Sequence[Example]

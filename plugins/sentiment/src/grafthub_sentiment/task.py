@@ -49,7 +49,8 @@ class SentimentTask(Task[SentimentRequest, SentimentResponse]):
         return SentimentRequest(text=example["text"])
 
     def encode(self, request: SentimentRequest, tokenizer: Tokenizer, adapter: AdapterInfo) -> list[Row]:
-        return [Row(**truncate(tokenizer(request.text, verbose=False), adapter.max_length))]
+        encoding = tokenizer(request.text, verbose=False)
+        return [Row(**truncate(encoding, adapter.max_length, side=tokenizer.truncation_side))]
 
     def decode(
         self, request: SentimentRequest, outputs: Sequence[Output], adapter: AdapterInfo
@@ -79,7 +80,9 @@ class SentimentTask(Task[SentimentRequest, SentimentResponse]):
         except BadRequest as error:
             raise BadData(str(error)) from None
         label = adapter.labels.index(example["label"])
-        return [{**truncate(tokenizer(text, verbose=False), adapter.max_length), "labels": label}]
+        encoding = tokenizer(text, verbose=False)
+        tokens = truncate(encoding, adapter.max_length, side=tokenizer.truncation_side)
+        return [{**tokens, "labels": label}]
 
     def metrics(
         self, predictions: Sequence[SentimentResponse], references: Sequence[Example]

@@ -14,6 +14,7 @@ from hub.cli.output import JSON_FLAG, print_json, progress, say, table
 if TYPE_CHECKING:
     from hub.training.account import Account
     from hub.training.inspect.look import Look
+    from hub.training.recipe import Recipe
 
 __all__ = ["register"]
 
@@ -128,25 +129,35 @@ def prepare(
     say(f"wrote {escape(str(folder))}: {rows}.")
     for line in _lines(account, report["account"]["rejected"]):
         say(f"  {escape(line)}.")
-    say("changes.jsonl says what was changed in a row or why it was left out, report.json how many.")
+    say("changes.jsonl lists each row that was changed or left out, and why; report.json counts them.")
+    if not report["tokenized"]:
+        base = escape(parsed.base)
+        say(
+            f"Rows were not tokenized, and hub train may reject more of them: run hub base pull {base} first."
+        )
 
 
-def _prepare(recipe: Any, folder: Path, quiet: bool) -> tuple[Json, Account]:
+def _prepare(recipe: Recipe, folder: Path, quiet: bool) -> tuple[Json, Account]:
+    from hub.bases.cache import Bases
     from hub.config import load_settings
     from hub.errors import Conflict
     from hub.registry.host import Registry
     from hub.training.dataset import Refused
-    from hub.training.dataset import prepare as prepare_rows
-    from hub.training.prepared import write_prepared
+    from hub.training.prepared import checked_rows, write_prepared
 
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise Conflict(f"{folder} exists and is not an empty folder. Name another one with -o.")
     settings, refused = load_settings(), Refused(recipe)
-    task = Registry.of(settings).task(recipe.task).task
     with progress(quiet) as bars:
-        cache = settings.home / "cache" / "packages"
-        dataset = prepare_rows(recipe, task, cache, refused, Bars(bars))
-    return write_prepared(dataset, refused.rows, recipe, folder), dataset.account
+        dataset, tokenized = checked_rows(
+            recipe,
+            registry=Registry.of(settings),
+            bases=Bases(settings.home),
+            cache=settings.home / "cache" / "packages",
+            refused=refused,
+            progress=Bars(bars),
+        )
+    return write_prepared(dataset, refused.rows, recipe, folder, tokenized=tokenized), dataset.account
 
 
 def _lines(account: Account, rejected: int) -> list[str]:

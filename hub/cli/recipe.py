@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -12,13 +12,11 @@ from hub.cli.bars import Bars
 from hub.cli.output import JSON_FLAG, print_json, progress, say
 
 if TYPE_CHECKING:
-    from hub.bases.cache import Bases
     from hub.training.recipe_new import New
 
 __all__ = ["pairs", "register"]
 
 ENCODER, DECODER = "minilm", "smollm2-135m"
-UNKNOWN = 512  # tokens that a base which is not here yet is taken to read
 
 recipes = typer.Typer(help="Recipes: their JSON Schema, and a new one from data.", no_args_is_help=True)
 
@@ -60,13 +58,20 @@ def new(
         typer.Option("--column", metavar="FIELD=COLUMN", help="Which column holds a field; repeatable."),
     ] = None,
     base: Annotated[str | None, typer.Option(help="The base to train on.")] = None,
+    options: Annotated[
+        list[str] | None,
+        typer.Option("--option", metavar="KEY=VALUE", help="An option of the task; repeatable."),
+    ] = None,
     as_json: Annotated[bool, JSON_FLAG] = False,
 ) -> None:
     """Write a commented recipe for data, which trains as it is."""
     from rich.markup import escape
 
+    from hub.training.yaml_file import parse_scalar
+
     folder = out or Path("adapters") / _stem(data)
-    made = _new(task, data, folder, pairs(columns or []), base, as_json)
+    values = {key: parse_scalar(text) for key, text in pairs(options or [], "--option KEY=VALUE").items()}
+    made = _new(task, data, folder, pairs(columns or []), values, base, as_json)
     file, account = folder / "recipe.yaml", made.dataset.account
     if as_json:
         print_json(
@@ -83,16 +88,17 @@ def new(
     say(f"Next: hub train {escape(str(folder))}")
 
 
-def pairs(texts: list[str]) -> dict[str, str]:
-    """Read `--column` options."""
+def pairs(texts: list[str], form: str = "--column FIELD=COLUMN") -> dict[str, str]:
+    """Read a repeatable option whose values are pairs; `form` is the option and the form of its values."""
     from hub.errors import BadRequest
 
+    option, _, wanted = form.partition(" ")
     found = {}
     for text in texts:
-        field, _, column = text.partition("=")
-        if not field or not column:
-            raise BadRequest(f"--column {text}: write FIELD=COLUMN.")
-        found[field] = column
+        key, _, value = text.partition("=")
+        if not key or not value:
+            raise BadRequest(f"{option} {text}: write {wanted}.")
+        found[key] = value
     return found
 
 
@@ -101,33 +107,33 @@ def _stem(data: str) -> str:
     return name.lstrip(".").partition(".")[0] or "new"
 
 
-def _new(task: str, data: str, folder: Path, columns: dict[str, str], base: str | None, quiet: bool) -> New:
+def _new(
+    task: str,
+    data: str,
+    folder: Path,
+    columns: dict[str, str],
+    options: dict[str, Any],
+    base: str | None,
+    quiet: bool,
+) -> New:
     from hub.api import HeadKind
     from hub.bases.cache import Bases
     from hub.config import load_settings
     from hub.registry.host import Registry
-    from hub.training.recipe_new import new_recipe
+    from hub.training.recipe_new import Choices, new_recipe
 
     settings = load_settings()
-    loaded = Registry.of(settings).task(task)
-    chosen = base or (DECODER if loaded.spec.head is HeadKind.GENERATE else ENCODER)
+    registry = Registry.of(settings)
+    loaded = registry.task(task)
+    usual = DECODER if loaded.spec.head is HeadKind.GENERATE else ENCODER
     with progress(quiet) as bars:
         return new_recipe(
             loaded,
             data,
             folder,
-            columns=columns,
-            base=chosen,
-            most_tokens=_most_tokens(chosen, Bases(settings.home)),
+            Choices(base or usual, columns, options),
+            registry=registry,
+            bases=Bases(settings.home),
             cache=settings.home / "cache" / "packages",
             progress=Bars(bars),
         )
-
-
-def _most_tokens(base: str, bases: Bases) -> int:
-    from hub.errors import InvalidName, NotFound
-
-    try:
-        return bases.get(base).max_length
-    except (NotFound, InvalidName):
-        return UNKNOWN

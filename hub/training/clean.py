@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from itertools import pairwise
 
 from hub.training.aligned import Aligned, Span
+from hub.training.label_names import INVISIBLE
 from hub.training.sections.data import Clean
 
 __all__ = ["cleaner"]
@@ -28,10 +29,6 @@ _TAG = re.compile(
     re.IGNORECASE | re.DOTALL,
 )
 _ENTITY = re.compile(r"&(?:#[0-9]{1,7}|#x[0-9a-f]{1,6}|[a-z][a-z0-9]{1,31});", re.IGNORECASE)
-# No joiners (U+200C, U+200D): Persian, Indic scripts and emoji are spelled with them.
-_CONTROL = re.compile(
-    "[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\u00ad\u200b\u200e\u200f\u202a-\u202e\u2060-\u2064\u2066-\u2069\ufeff]+"
-)
 _URL = re.compile(r"\b(?:https?://|www\.)[^\s<>\"]*[^\s<>\"'.,;:!?)\]}]", re.IGNORECASE)
 _SPACE = re.compile(r"\s{2,}|[^\S ]|\A\s|\s\Z")  # all but one space between two words
 _ASCII = re.compile(r"[\x00-\x7f]*")
@@ -45,7 +42,7 @@ def cleaner(rules: Clean) -> Callable[[Aligned], tuple[str, ...]]:
     if rules.entities:
         steps.append(("entities", _entities))
     if rules.control:
-        steps.append(("control", lambda text: ((*match.span(), "") for match in _CONTROL.finditer(text))))
+        steps.append(("control", lambda text: ((*match.span(), "") for match in INVISIBLE.finditer(text))))
     if rules.unicode != "keep":
         steps.append(("unicode", _to_form(rules.unicode)))
     if rules.urls != "keep":

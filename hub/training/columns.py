@@ -8,19 +8,25 @@ from typing import Any
 
 from hub.api import Field, FieldKind
 from hub.errors import BadData
+from hub.training.cell_lists import UnreadableList, is_missing, literal_list
 from hub.training.fields import LABELLED, Unusable, convert
 from hub.training.peek import Column, Peek
 from hub.training.recipe import LabelRules
 
-__all__ = ["column_for", "is_text", "match_columns"]
+__all__ = ["column_for", "is_text", "match_columns", "separator_of"]
 
 SAMPLE = 500  # rows whose values are looked at
 MOST_LABELS = 200
+_LONGEST = 40  # characters of a label
+_MARKS = ("|", ";", ",", "/")  # between several labels of one cell
+_LABEL = Field("label", FieldKind.LABEL, "")
+_TAGS = Field("tags", FieldKind.TAGS, "")
+_ENTITIES = Field("entities", FieldKind.ENTITIES, "")
 _SYNONYMS = {
     "text": "sentence review content body message comment tweet post document utterance description input",
     "text_pair": "text2 sentence2 second hypothesis",
     "label": "class category target sentiment polarity rating stars score intent topic answer output",
-    "labels": "tags classes categories topics genres",
+    "labels": "tags classes categories topics genres choices accept",
     "question": "query ask",
     "context": "passage paragraph document text",
     "answers": "answer",
@@ -28,7 +34,7 @@ _SYNONYMS = {
     "target": "tgt translation translated output to",
     "tokens": "words",
     "tags": "ner_tags labels ner",
-    "entities": "spans annotations ner",
+    "entities": "spans annotations ner label labels",
 }
 _NO_LABEL = re.compile(r"(?:id|idx|index|split|url|date|time|timestamp|author|user)$|.*_id$", re.IGNORECASE)
 
@@ -37,6 +43,9 @@ def match_columns(
     fields: Sequence[Field], found: Peek, given: Mapping[str, str], task: str
 ) -> dict[str, Column]:
     """Return the column of each field that has one; `given` ones are taken as they are.
+
+    Of labelled fields that are all optional, such as `label` and `labels`, one is matched: the one that fits
+    what the column holds.
 
     Raises:
         BadData: a given field or column does not exist, or no column holds what the task needs.
@@ -55,7 +64,67 @@ def match_columns(
     if labelled and not any(field.name in matched for field in labelled):
         best = next((field for field in labelled if _best(field, found, matched) is not None), labelled[0])
         matched[best.name] = _held(best, found, matched, task)
+    if labelled and not any(field.required for field in labelled):
+        _keep_one(labelled, fields, found, matched, given)
     return {field.name: matched[field.name] for field in fields if field.name in matched}
+
+
+def separator_of(values: Sequence[Any]) -> str | None:
+    """Return the mark between several labels in the cells of a column; None if no mark makes sense of them.
+
+    A mark is one if the parts that it makes are fewer than the cells that hold them: the same labels come in
+    several combinations. `Paris, France` and `Oslo, Norway` have as many parts as a list of places would not.
+    """
+    cells = {value for value in values if isinstance(value, str) and _literal(value) is None}
+    found = None
+    fewest = len({cell.strip() for cell in cells})
+    for mark in _MARKS:
+        parts = {part.strip() for cell in cells for part in cell.split(mark)}
+        if any(mark in cell for cell in cells) and len(parts) < fewest and max(map(len, parts)) <= _LONGEST:
+            found, fewest = mark, len(parts)
+    return found
+
+
+def _keep_one(
+    labelled: Sequence[Field],
+    fields: Sequence[Field],
+    found: Peek,
+    matched: dict[str, Column],
+    given: Mapping[str, str],
+) -> None:
+    """Leave one of several labelled fields in `matched`, and no words beside a text with entities."""
+    chosen = [field for field in labelled if field.name in matched]
+    if len([field for field in chosen if field.name in given]) > 1:
+        return
+    first = next((field for field in chosen if field.name in given), chosen[0])
+    if first.name not in given and first.kind in (FieldKind.LABEL, FieldKind.LABELS):
+        kind = FieldKind.LABELS if _holds_several(_values(found, matched[first.name])) else FieldKind.LABEL
+        column = matched[first.name]
+        first = next((field for field in labelled if field.kind is kind), first)
+        matched[first.name] = column
+    for field in labelled:
+        if field.name != first.name:
+            matched.pop(field.name, None)
+    if first.kind is FieldKind.ENTITIES:
+        for field in fields:
+            if field.kind is FieldKind.TOKENS and not field.required and field.name not in given:
+                matched.pop(field.name, None)
+
+
+def _holds_several(values: Sequence[Any]) -> bool:
+    """Return whether cells hold several labels each: lists other than of one label, or marks between them."""
+    for value in values:
+        items = _literal(value) if isinstance(value, str) else value
+        if isinstance(items, Mapping) or (isinstance(items, list | tuple) and len(items) != 1):
+            return True
+    return separator_of(values) is not None
+
+
+def _literal(value: str) -> list[Any] | None:
+    try:
+        return literal_list(value)
+    except UnreadableList:
+        return None
 
 
 def column_for(field: Field, found: Peek) -> Column | None:
@@ -75,13 +144,15 @@ def is_text(values: Sequence[Any]) -> bool:
 
 def _is_label(name: Column, values: Sequence[Any]) -> bool:
     """Tell whether a column's values are a few short words or numbers that come again and again."""
-    some = _some(values)
-    if not some or not all(isinstance(value, str | int | bool) for value in some):
+    try:
+        words = [convert(_LABEL, value, LabelRules()) for value in values]
+    except Unusable:
         return False
-    distinct = {str(value) for value in some}
-    short = max(map(len, distinct)) <= 40
-    again = len(distinct) <= max(2, min(MOST_LABELS, len(some) // 2))
-    return short and again and len(distinct) > 1 and not _NO_LABEL.match(str(name))
+    distinct = set(words)
+    again = len(distinct) <= max(2, min(MOST_LABELS, len(words) // 2))
+    return (
+        again and len(distinct) > 1 and max(map(len, distinct)) <= _LONGEST and not _NO_LABEL.match(str(name))
+    )
 
 
 def _given(fields: Sequence[Field], found: Peek, given: Mapping[str, str], task: str) -> dict[str, Column]:
@@ -114,9 +185,25 @@ def _held(
         known = f" (found: {taken})" if taken else ""
         raise BadData(
             f"{found.name}: no column seems to hold the field {field.name!r} of task {task}: {field.summary} "
-            f"{_there_is(found)}{known} Say which one it is: --column {field.name}=COLUMN."
+            f"{_there_is(found)}{known}{_near_miss(found, matched)} Say which one it is: --column "
+            f"{field.name}=COLUMN."
         )
     return column
+
+
+def _near_miss(found: Peek, matched: Mapping[str, Column]) -> str:
+    """Return why the column whose name suggests tags or entities cannot be read as such."""
+    for field in (_TAGS, _ENTITIES):
+        for name in [field.name, *_SYNONYMS[field.name].split()]:
+            column = next((one for one in found.columns if str(one).casefold() == name), None)
+            if column is None or column in matched.values():
+                continue
+            for value in _values(found, column):
+                try:
+                    convert(field, value, LabelRules())
+                except Unusable as error:
+                    return f" Column {column!r} cannot be read: {error}."
+    return ""
 
 
 def _best(field: Field, found: Peek, matched: Mapping[str, Column], in_order: bool = False) -> Column | None:
@@ -143,12 +230,22 @@ def _score(field: Field, column: Column, values: Sequence[Any]) -> float | None:
     if field.kind is FieldKind.LABEL:
         return -len(set(map(str, values))) if _is_label(column, values) else None
     if field.kind is FieldKind.TAGS:
-        words = [str(word) for value in values if not isinstance(value, str) for word in value]
+        words = [word for value in values for word in _converted(field, value)]
         tags = sum(word == "O" or word[:2] in ("B-", "I-") for word in words)
         return 1.0 if words and tags >= 0.5 * len(words) else None
     if field.kind is FieldKind.NUMBER:
         return 1.0
-    return 1.0 if not all(isinstance(value, str) for value in values) else None
+    if all(isinstance(value, str) and _literal(value) is None for value in values):
+        return None
+    filled = sum(bool(_converted(field, value)) for value in values)
+    return filled / len(values) if filled else None
+
+
+def _converted(field: Field, value: Any) -> Sequence[Any]:
+    try:
+        return convert(field, value, LabelRules()) or ()
+    except Unusable:
+        return ()
 
 
 def _fits(field: Field, values: Sequence[Any]) -> bool:
@@ -168,7 +265,7 @@ def _values(found: Peek, column: Column) -> list[Any]:
 
 
 def _some(values: Sequence[Any]) -> list[Any]:
-    return [value for value in values if value is not None and value != ""]
+    return [value for value in values if not is_missing(value) and value != ""]
 
 
 def _there_is(found: Peek) -> str:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from hub.api import BadData
 from hub.training.account import Account, Note
 from hub.training.examples import AnyTask, Item, Rejected, draw, load_examples
-from hub.training.fields import labels_in
 from hub.training.guard import plugin_call
+from hub.training.hygiene import labels_of
+from hub.training.label_names import look_alike
 from hub.training.progress import Progress, silent
 from hub.training.recipe import Recipe
 from hub.training.split import split, without_leaks
@@ -47,15 +48,19 @@ class Refused:
         refused = len(self.rows)
         if usable and refused <= allowed * (usable + refused):
             return
-        first = "; ".join(f"{row.source}:{row.line}: {row.reason}" for row in self.rows[:SHOWN])
-        more = f"; and {refused - SHOWN} more" if refused > SHOWN else ""
         if not usable:
-            why = f"{first}{more}" if refused else "the sources hold no rows that the recipe keeps"
+            why = self.listed() if refused else "the sources hold no rows that the recipe keeps"
             raise BadData(f"No usable rows: {why}.")
         raise BadData(
             f"{refused} of {usable + refused} rows cannot be used, and data.max_rejected allows a share of "
-            f"{allowed:g}: {first}{more}."
+            f"{allowed:g}: {self.listed()}."
         )
+
+    def listed(self) -> str:
+        """Return the places and reasons of the first rejected rows, for a message."""
+        first = "; ".join(f"{row.source}:{row.line}: {row.reason}" for row in self.rows[:SHOWN])
+        more = len(self.rows) - SHOWN
+        return f"{first}; and {more} more" if more > 0 else first
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,9 +86,17 @@ class Dataset:
 
 
 def prepare(
-    recipe: Recipe, task: AnyTask, cache: Path, refused: Refused, progress: Progress = silent
+    recipe: Recipe,
+    task: AnyTask,
+    cache: Path,
+    refused: Refused,
+    progress: Progress = silent,
+    *,
+    needs_label: bool = False,
 ) -> Dataset:
     """Load, clean, deduplicate and divide the rows of a recipe; refused rows are added to `refused`.
+
+    `needs_label` is that of `load_examples`.
 
     Raises:
         BadRecipe, BadData, SourceUnavailable: as `load_examples`; when too few rows are left; when there is
@@ -93,8 +106,8 @@ def prepare(
     if data.group_by and data.group_by not in (field.name for field in task.fields):
         known = ", ".join(field.name for field in task.fields)
         raise recipe.error("data.group_by", f"task {recipe.task} has no such field. It has: {known}")
-    source = load_examples(recipe, "source", task, cache, progress)
-    separate = load_examples(recipe, "eval", task, cache, progress)
+    source = load_examples(recipe, "source", task, cache, progress, needs_label=needs_label)
+    separate = load_examples(recipe, "eval", task, cache, progress, needs_label=needs_label)
     refused.add((*source.rejected, *separate.rejected))
     refused.check(len(source.items))
     tally = Tally(recipe, task, progress)
@@ -111,6 +124,8 @@ def prepare(
         )
     clean = tally.without_leaks(held_out, train)
     kept, validation = divide(recipe, train, task)
+    if data.eval and not held_out and refused.rows:
+        raise BadData(f"No held-out row can be used: {refused.listed()}.")
     if not kept or not clean:
         raise BadData(_too_few(len(kept), len(held_out), len(clean)))
     account, notes = tally.account(refused.rows)
@@ -144,19 +159,25 @@ def divides(recipe: Recipe) -> bool:
 def _with_known_labels(
     held_out: Sequence[Item], train: Sequence[Item], task: AnyTask, refused: Refused
 ) -> list[Item]:
-    known = {label for item in train for label in _labels_of(item, task)}
+    known = {label for item in train for label in labels_of(item, task)}
     good = []
     for item in held_out:
-        strange = [label for label in _labels_of(item, task) if label not in known]
+        strange = sorted(labels_of(item, task) - known)
         if strange:
-            refused.add([item.rejected(f"label {strange[0]!r} is not among the training rows")])
+            refused.add([item.rejected(_unknown(strange[0], known))])
         else:
             good.append(item)
     return good
 
 
-def _labels_of(item: Item, task: AnyTask) -> tuple[str, ...]:
-    return tuple(label for field in task.fields for label in labels_in(field, item.example[field.name]))
+def _unknown(label: str, known: Collection[str]) -> str:
+    alike = look_alike(label, known)
+    if alike is None:
+        return f"label {label!r} is not among the training rows"
+    return (
+        f"label {label!r} is not among the training rows, which have {alike!r}: if they are the same "
+        "label, rename one in data.labels.rename"
+    )
 
 
 def _digest(items: Iterable[Item]) -> str:

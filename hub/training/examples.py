@@ -16,6 +16,7 @@ from hub.api import BadData, BadRequest, Example, Field, Task
 from hub.training.fields import LABELLED, LeftOut, Unusable, convert
 from hub.training.folders import TextFolder, files_of, text_table
 from hub.training.guard import plugin_call
+from hub.training.label_names import normal_label
 from hub.training.progress import Progress, silent
 from hub.training.recipe import LabelRules, Part, Recipe
 from hub.training.sources import is_hub, open_hub, open_source
@@ -90,9 +91,17 @@ class Loaded:
 
 
 def load_examples(
-    recipe: Recipe, which: Literal["source", "eval"], task: AnyTask, cache: Path, progress: Progress = silent
+    recipe: Recipe,
+    which: Literal["source", "eval"],
+    task: AnyTask,
+    cache: Path,
+    progress: Progress = silent,
+    *,
+    needs_label: bool = False,
 ) -> Loaded:
     """Read all sources of one kind; packages are kept in `cache`.
+
+    With `needs_label`, a row without a value in any labelled field is rejected.
 
     Raises:
         BadRecipe: a column or field that the recipe names does not exist.
@@ -106,7 +115,7 @@ def load_examples(
         before = len(loaded.items)
         for place in files_of(part.source, recipe.folder):
             with _opened(place, recipe, cache, progress) as table:
-                _read_part(loaded, _Reader(recipe, part, table, task, texts), progress)
+                _read_part(loaded, _Reader(recipe, part, table, task, texts, needs_label), progress)
         loaded.items[before:] = draw(loaded.items[before:], part.limit, recipe.train.seed + number)
     return loaded
 
@@ -160,7 +169,10 @@ def _read_part(loaded: Loaded, reader: _Reader, progress: Progress) -> None:
 class _Reader:
     """Turns the rows of one table into examples of one task."""
 
-    def __init__(self, recipe: Recipe, part: Part, table: Table, task: AnyTask, texts: Texts) -> None:
+    def __init__(
+        self, recipe: Recipe, part: Part, table: Table, task: AnyTask, texts: Texts, needs_label: bool = False
+    ) -> None:
+        self.labelled = [field.name for field in task.fields if field.kind in LABELLED] if needs_label else []
         self.recipe = recipe
         self.texts = texts
         self.part = part
@@ -180,10 +192,13 @@ class _Reader:
             Unusable, LeftOut: it has none.
         """
         for column, values in self.where:
-            if _word(row.values.get(column)) not in values:
+            if normal_label(_word(row.values.get(column))) not in values:
                 raise LeftOut(f"another {column}")
         name = row.source or self.table.name
-        treated = self.texts.treat({field.name: self._value(field, row) for field in self.task.fields})
+        example = {field.name: self._value(field, row) for field in self.task.fields}
+        if self.labelled and all(example[field] is None for field in self.labelled):
+            raise Unusable(f"has no label: {' and '.join(self.labelled)} empty or absent")
+        treated = self.texts.treat(example)
         try:
             with plugin_call(self.recipe.task, f"request() on {name}:{row.line}"):
                 request: BaseModel = self.task.request(treated.example)
@@ -203,13 +218,14 @@ class _Reader:
 
     def _value(self, field: Field, row: RawRow) -> Any:
         if field.name in self.part.set:
-            return convert(field, self.part.set[field.name], LabelRules())
+            return convert(field, self.part.set[field.name], LabelRules(), self.recipe.data.separator)
         column = self.columns[field.name]
         if column is None:
             return None
         if column not in row.values and field.required:
             raise Unusable(f"has no column {column!r}")
-        return convert(field, row.values.get(column), self.recipe.data.labels)
+        data = self.recipe.data
+        return convert(field, row.values.get(column), data.labels, data.separator)
 
     def _column_of(self, field: Field) -> str | int | None:
         if field.name in self.part.set:
@@ -217,6 +233,8 @@ class _Reader:
         given = self.recipe.data.columns.get(field.name)
         if given is not None:
             return self._named(given, f"data.columns.{field.name}")
+        if not field.required and field.name in self.recipe.data.columns.values():
+            return None  # the column of this name holds another field
         known = self.table.columns
         if known is None or field.name in known:
             return field.name

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from hub.api import AdapterInfo, BadData, Features, HeadKind, Tokenizer
 from hub.errors import BadPlugin, BadRequest
 from hub.registry.loaded import LoadedTask
+from hub.training.dataset import Dataset
 from hub.training.examples import Item, Rejected
 from hub.training.guard import plugin_call
 from hub.training.progress import Progress, silent
 
-__all__ = ["encodable", "make_features"]
+__all__ = ["encodable", "make_features", "usable_rows"]
 
 _TARGETS = {
     HeadKind.SEQUENCE: ("labels",),
@@ -66,6 +68,19 @@ def encodable(
         else:
             good.append(item)
     return good, rejected
+
+
+def usable_rows(
+    loaded: LoadedTask, tokenizer: Tokenizer, info: AdapterInfo, dataset: Dataset, progress: Progress = silent
+) -> tuple[Dataset, list[Rejected]]:
+    """Return the dataset without the rows that a training run rejects once it tokenizes, and these rows."""
+    _, rejected = make_features(loaded, tokenizer, info, dataset.train, progress)
+    lost = {(row.source, row.line) for row in rejected}
+    train = tuple(item for item in dataset.train if (item.source, item.line) not in lost)
+    validation, unanswerable = encodable(loaded, tokenizer, info, dataset.validation)
+    held_out, more = encodable(loaded, tokenizer, info, dataset.held_out)
+    usable = replace(dataset, train=train, validation=tuple(validation), held_out=tuple(held_out))
+    return usable, [*rejected, *unanswerable, *more]
 
 
 def _check(loaded: LoadedTask, row: Features, info: AdapterInfo) -> None:

@@ -11,7 +11,7 @@ from hub.api import Example, FieldKind, split_tag
 from hub.training.examples import AnyTask, Item
 from hub.training.fields import LABELLED, labels_in
 
-__all__ = ["conflicting", "label_counts", "rare_labels", "relabelled", "target_of"]
+__all__ = ["conflicting", "label_counts", "labels_of", "rare_labels", "relabelled", "target_of"]
 
 
 def target_of(item: Item, task: AnyTask) -> str:
@@ -56,7 +56,7 @@ def conflicting(items: Sequence[Item], task: AnyTask, rule: str) -> tuple[list[I
 
 def label_counts(items: Sequence[Item], task: AnyTask) -> Counter[str]:
     """Count the rows that have each label."""
-    return Counter(label for item in items for label in _labels(item, task))
+    return Counter(label for item in items for label in labels_of(item, task))
 
 
 def rare_labels(items: Sequence[Item], task: AnyTask, least: int, other: str | None) -> frozenset[str]:
@@ -66,7 +66,7 @@ def rare_labels(items: Sequence[Item], task: AnyTask, least: int, other: str | N
     """
     rare: frozenset[str] = frozenset()
     while True:
-        left = [item for item in items if other is not None or not rare.intersection(_labels(item, task))]
+        left = [item for item in items if other is not None or not rare.intersection(labels_of(item, task))]
         counts = label_counts(left, task)
         more = rare | {label for label, count in counts.items() if count < least and label != other}
         if more == rare or other is not None:
@@ -82,7 +82,7 @@ def relabelled(items: Sequence[Item], task: AnyTask, labels: frozenset[str], oth
             example=_relabelled(item.example, task, labels, other),
             sent=item.sent and _relabelled(item.sent, task, labels, other),
         )
-        if labels.intersection(_labels(item, task))
+        if labels.intersection(labels_of(item, task))
         else item
         for item in items
     ]
@@ -117,5 +117,6 @@ _RELABEL: Mapping[FieldKind, Callable[[Any, Callable[[str], str]], Any]] = {
 }
 
 
-def _labels(item: Item, task: AnyTask) -> set[str]:
+def labels_of(item: Item, task: AnyTask) -> set[str]:
+    """Return the labels that a row has."""
     return {label for field in task.fields for label in labels_in(field, item.example[field.name])}

@@ -24,10 +24,10 @@ from hub.training.guard import plugin_call
 from hub.training.progress import Progress, silent
 from hub.training.recipe import Recipe
 
-__all__ = ["Plan", "make_plan"]
+__all__ = ["LABELLED", "Plan", "make_plan"]
 
-_LABELLED = (HeadKind.SEQUENCE, HeadKind.TOKEN)
-_TRAINABLE = (*_LABELLED, HeadKind.SPAN, HeadKind.GENERATE)
+LABELLED = (HeadKind.SEQUENCE, HeadKind.TOKEN)
+_TRAINABLE = (*LABELLED, HeadKind.SPAN, HeadKind.GENERATE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,8 +102,9 @@ def make_plan(
     base = _base(recipe, bases, progress)
     _check_kind(recipe, base, loaded.spec.head)
     max_length = _max_length(recipe, base, loaded)
-    dataset = prepare(recipe, loaded.task, cache, refused, progress)
-    if loaded.spec.head in _LABELLED and not dataset.labels:
+    labelled = loaded.spec.head in LABELLED
+    dataset = prepare(recipe, loaded.task, cache, refused, progress, needs_label=labelled)
+    if loaded.spec.head in LABELLED and not dataset.labels:
         raise recipe.error("data", f"the rows hold no labels, and task {recipe.task} learns from them")
     recipe = recipe.settled(len(dataset.train), base.model_type)
     serving = Serving(
@@ -129,7 +130,7 @@ def _settings(recipe: Recipe, loaded: LoadedTask) -> dict[str, Any]:
 def _head_labels(
     recipe: Recipe, loaded: LoadedTask, dataset: Dataset, settings: dict[str, Any], max_length: int
 ) -> tuple[str, ...]:
-    if loaded.spec.head not in _LABELLED:
+    if loaded.spec.head not in LABELLED:
         return ()
     info = AdapterInfo(recipe.name, 0, dataset.labels, settings, max_length)
     with plugin_call(recipe.task, "head_labels()"):

@@ -7,12 +7,18 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from hub.bases.cache import Bases
+from hub.errors import InvalidName, NotFound
+from hub.registry.host import Registry
 from hub.training.account import Note
-from hub.training.dataset import Dataset
+from hub.training.dataset import Dataset, Refused, prepare
 from hub.training.examples import Item, Rejected
+from hub.training.features import usable_rows
+from hub.training.plan import LABELLED, make_plan
+from hub.training.progress import Progress
 from hub.training.recipe import Recipe
 
-__all__ = ["CHANGES_FILE", "REPORT_FILE", "SPLITS", "report_of", "write_prepared"]
+__all__ = ["CHANGES_FILE", "REPORT_FILE", "SPLITS", "checked_rows", "report_of", "write_prepared"]
 
 SPLITS = ("train", "validation", "held_out")
 REPORT_FILE, CHANGES_FILE = "report.json", "changes.jsonl"
@@ -20,16 +26,44 @@ REPORT_FILE, CHANGES_FILE = "report.json", "changes.jsonl"
 Json = dict[str, Any]
 
 
-def write_prepared(dataset: Dataset, rejected: Sequence[Rejected], recipe: Recipe, folder: Path) -> Json:
+def checked_rows(
+    recipe: Recipe, *, registry: Registry, bases: Bases, cache: Path, refused: Refused, progress: Progress
+) -> tuple[Dataset, bool]:
+    """Return the rows that a training run of the recipe would use, and whether they were tokenized.
+
+    They are not if the base is not here: a run may then reject more of them, such as those that are too long.
+
+    Raises:
+        BadRecipe, BadData, NotFound, SourceUnavailable: as `make_plan`.
+    """
+    try:
+        bases.get(recipe.base)
+    except (NotFound, InvalidName):
+        loaded = registry.task(recipe.task)
+        labelled = loaded.spec.head in LABELLED
+        return prepare(recipe, loaded.task, cache, refused, progress, needs_label=labelled), False
+    plan = make_plan(recipe, registry=registry, bases=bases, cache=cache, refused=refused, progress=progress)
+    from hub.training.model import load_tokenizer
+
+    dataset, rejected = usable_rows(plan.loaded, load_tokenizer(plan.base), plan.info, plan.dataset, progress)
+    refused.add(rejected)
+    refused.check(dataset.size)
+    return dataset, True
+
+
+def write_prepared(
+    dataset: Dataset, rejected: Sequence[Rejected], recipe: Recipe, folder: Path, *, tokenized: bool
+) -> Json:
     """Write a JSONL file for each split, the changes and the report in `folder`; returns the report.
 
-    Training rows are cleaned; those that are held out or chosen by are as a client would send them.
+    Training rows are cleaned; held-out and validation rows are as a client would send them. `tokenized`
+    goes into the report: whether the rows that the task rejects once it tokenizes are known.
     """
     folder.mkdir(parents=True, exist_ok=True)
     for split in SPLITS:
         _write(folder / f"{split}.jsonl", map(_row, getattr(dataset, split)))
     _write(folder / CHANGES_FILE, _changes(dataset, rejected))
-    report = report_of(dataset, rejected, recipe)
+    report = {**report_of(dataset, rejected, recipe), "tokenized": tokenized}
     text = json.dumps(report, indent=2, ensure_ascii=False)
     (folder / REPORT_FILE).write_text(f"{text}\n", encoding="utf-8")
     return report

@@ -8,28 +8,33 @@ import os
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from hub.api import HeadKind
-from hub.errors import Conflict
+from hub.api import FieldKind, HeadKind
+from hub.bases.cache import Bases
+from hub.errors import BadData, Conflict, InvalidName, NotFound
 from hub.names import check_name
+from hub.registry.host import Registry
 from hub.registry.loaded import LoadedTask
-from hub.training.columns import match_columns
-from hub.training.dataset import Dataset, Refused, prepare
+from hub.training.columns import match_columns, separator_of
+from hub.training.dataset import Dataset, Refused
 from hub.training.examples import Item
 from hub.training.hygiene import label_counts
-from hub.training.peek import Column, peek
+from hub.training.label_names import look_alikes
+from hub.training.peek import Column, Peek, peek
+from hub.training.prepared import checked_rows
 from hub.training.progress import Progress, silent
 from hub.training.recipe import RECIPE_FILE, Data, Recipe
 
-__all__ = ["New", "as_yaml", "new_recipe"]
+__all__ = ["Choices", "New", "as_yaml", "new_recipe"]
 
+UNKNOWN = 512  # tokens that a base which is not here yet is taken to read
 SHOWN = 12  # labels in a comment
+DECISION, ACCEPTED = "answer", "accept"
 UNEVEN = 5.0  # times as many rows of the commonest label as of the rarest
 _PLANS = ((100, 15, 8), (1000, 8, 16), (10_000, 3, 32), (math.inf, 2, 32))
-_LANGUAGE = re.compile(r"[a-z]{2,3}")
 _PLAIN = re.compile(r"[A-Za-z][\w./-]*(?: [\w./-]+)*")
 _YAML_WORDS = frozenset(["y", "n", "yes", "no", "on", "off", "true", "false", "null"])
 
@@ -44,20 +49,27 @@ class New:
     text: str
 
 
+@dataclass(frozen=True, slots=True)
+class Choices:
+    """What is given for a new recipe: columns by field, options of the task, the base."""
+
+    base: str
+    columns: Mapping[str, str] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
 def new_recipe(
     loaded: LoadedTask,
     source: str,
     folder: Path,
+    choices: Choices,
     *,
-    columns: Mapping[str, str],
-    base: str,
-    most_tokens: int,
+    registry: Registry,
+    bases: Bases,
     cache: Path,
     progress: Progress = silent,
 ) -> New:
     """Write `recipe.yaml` in `folder` for data that is named as from the working folder.
-
-    `most_tokens` is what the base can read at once.
 
     Raises:
         Conflict: there is a recipe already.
@@ -67,24 +79,59 @@ def new_recipe(
     if target.exists():
         raise Conflict(f"{target} exists. Name another folder with -o, or delete it.")
     found = peek(source, Path.cwd(), cache, progress)
-    matched = match_columns(loaded.task.fields, found, columns, loaded.spec.name)
+    decided, settings = _decided(found)
+    matched = match_columns(loaded.task.fields, decided, choices.columns, loaded.spec.name)
+    data = {"source": source, "columns": matched, **found.settings, **settings}
     recipe = Recipe(
         name=_name(folder, loaded.spec.name),
         task=loaded.spec.name,
-        base=base,
-        data=Data.model_validate({"source": source, "columns": matched, **found.settings}),
-        options=_languages(matched),
+        base=choices.base,
+        data=Data.model_validate({**data, **_separator(loaded, decided, matched)}),
+        options={**loaded.task.suggest_options(matched), **choices.options},
     )
     refused = Refused(recipe)
-    dataset = prepare(recipe, loaded.task, cache, refused, progress)
+    dataset, _ = checked_rows(
+        recipe, registry=registry, bases=bases, cache=cache, refused=refused, progress=progress
+    )
+    _check_labels(loaded, matched, dataset)
     items = [*dataset.train, *dataset.validation, *dataset.held_out]
     labels = label_counts(items, loaded.task)
-    tokens = _tokens(items, loaded, most_tokens)
+    tokens = _tokens(items, loaded, _most_tokens(choices.base, bases))
     text = _text(recipe, _from_folder(source, folder), dataset, labels, tokens, loaded)
     folder.mkdir(parents=True, exist_ok=True)
     with target.open("x", encoding="utf-8") as file:
         file.write(text)
     return New(recipe, dataset, labels, text)
+
+
+def _decided(found: Peek) -> tuple[Peek, dict[str, Any]]:
+    """Leave rows that an annotator rejected out of the look, as Prodigy's column `answer` has them."""
+    decisions = {value for value in found.values(DECISION) if value is not None}
+    if not decisions or not decisions <= {ACCEPTED, "reject", "ignore"}:
+        return found, {}
+    rows = tuple(row for row in found.rows if row.values.get(DECISION) == ACCEPTED)
+    columns = tuple(column for column in found.columns if column != DECISION)
+    return replace(found, rows=rows, columns=columns), {"where": {DECISION: ACCEPTED}}
+
+
+def _separator(loaded: LoadedTask, found: Peek, matched: Mapping[str, Column]) -> dict[str, str]:
+    """Return the setting for cells whose labels something else than a comma separates."""
+    for one in loaded.task.fields:
+        if one.kind is FieldKind.LABELS and one.name in matched:
+            mark = separator_of(list(found.values(matched[one.name])))
+            if mark not in (None, ","):
+                return {"separator": str(mark)}
+    return {}
+
+
+def _check_labels(loaded: LoadedTask, matched: Mapping[str, Column], dataset: Dataset) -> None:
+    """Refuse data whose rows all have one label where a row has exactly one."""
+    single = any(one.kind is FieldKind.LABEL and one.name in matched for one in loaded.task.fields)
+    if single and loaded.spec.head is HeadKind.SEQUENCE and len(dataset.labels) == 1:
+        raise BadData(
+            f"Every row has the label {dataset.labels[0]!r}, and training needs two. If another column holds "
+            "the labels, name it: --column label=COLUMN."
+        )
 
 
 def _from_folder(source: str, folder: Path) -> str:
@@ -99,11 +146,11 @@ def _name(folder: Path, task: str) -> str:
     return check_name(plain or task, "adapter")
 
 
-def _languages(matched: Mapping[str, Column]) -> dict[str, str]:
-    """Return the options of a translation whose columns are called after their languages."""
-    pair = {f"{side}_language": matched.get(side) for side in ("source", "target")}
-    named = {key: name for key, name in pair.items() if isinstance(name, str) and _LANGUAGE.fullmatch(name)}
-    return named if len(named) == 2 and "src" not in named.values() else {}
+def _most_tokens(base: str, bases: Bases) -> int:
+    try:
+        return bases.get(base).max_length
+    except (NotFound, InvalidName):
+        return UNKNOWN
 
 
 def _tokens(items: Sequence[Item], loaded: LoadedTask, most: int) -> int | None:
@@ -177,6 +224,9 @@ def _data(data: Data, source: str, dataset: Dataset, labels: Counter[str]) -> li
         lines.append("  # pii: mask  # put <EMAIL> and so on in the place of personal data")
     if labels:
         lines.append(f"  # Labels: {_counts(labels)}.")
+    for first, *others in look_alikes(labels):
+        renamed = ", ".join(f"{as_yaml(other)}: {as_yaml(first)}" for other in others)
+        lines.append(f"  # labels: {{rename: {{{renamed}}}}}  # if these are one label")
     return lines
 
 

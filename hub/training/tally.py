@@ -9,8 +9,8 @@ from hub.errors import BadData
 from hub.training.account import Account, Note, counted
 from hub.training.duplicates import NearDuplicates
 from hub.training.examples import AnyTask, Item, Loaded, Rejected
-from hub.training.fields import LABELLED, labels_in
-from hub.training.hygiene import conflicting, label_counts, rare_labels, relabelled
+from hub.training.fields import LABELLED
+from hub.training.hygiene import conflicting, label_counts, labels_of, rare_labels, relabelled
 from hub.training.progress import Progress
 from hub.training.recipe import Recipe
 from hub.training.split import same_example, without_leaks
@@ -94,11 +94,11 @@ class Tally:
         if rules.least == 1:
             return list(items), list(separate)
         self._rare = rare_labels(items, self._task, rules.least, rules.other)
-        hit = [item for item in items if self._rare.intersection(self._labels(item))]
+        hit = [item for item in items if self._rare.intersection(labels_of(item, self._task))]
         self._counts["rare"] = len(hit)
         if rules.other is None:
             self._leave_out(hit, "rare label")
-            gone = [item for item in separate if self._rare.intersection(self._labels(item))]
+            gone = [item for item in separate if self._rare.intersection(labels_of(item, self._task))]
             self._leave_out(gone, "rare label")
             lost = {id(item) for item in (*hit, *gone)}
             return [each for each in items if id(each) not in lost], [
@@ -147,9 +147,6 @@ class Tally:
     def _leave_out(self, items: Iterable[Item], reason: str) -> None:
         for item in items:
             self._note(item, "left out", reason)
-
-    def _labels(self, item: Item) -> set[str]:
-        return {label for field in self._task.fields for label in labels_in(field, item.example[field.name])}
 
 
 def _refusal(pii: Counter[str], items: Sequence[Item]) -> str:

@@ -10,8 +10,11 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
+from hub.bases.cache import Bases
 from hub.cli.main import app
+from hub.config import find_home
 from hub.errors import Conflict
+from hub.store.store import Store
 
 RECIPE = """
 name: demo
@@ -111,3 +114,34 @@ def test_a_look_is_printed_as_json(recipe: Path) -> None:
     found = json.loads(shown.stdout)
     assert found["labels"] == {"positive": 15, "negative": 12}
     assert found["odd"]["the same as an earlier row"] == {"rows": 1, "places": ["27"]}
+
+
+MIXED = """
+name: demo
+task: classification
+base: tiny
+data: {source: a.csv, eval_fraction: 0.25, max_rejected: 0.5}
+train: {max_steps: 1, patience: 0}
+evaluate: {int8: false}
+"""
+
+
+def test_prepare_and_train_agree_about_every_row(
+    recipe: Path, tmp_path: Path, tiny_base_folder: Path, one_thread: None
+) -> None:
+    rows = [*ROWS, "no label here,", '"two, labels",nan', '" ",positive', "\u200b,positive"]
+    (recipe / "a.csv").write_text("\n".join(["text,label", *rows]) + "\n", encoding="utf-8")
+    (recipe / "recipe.yaml").write_text(MIXED)
+    without_base = json.loads(hub_data("prepare", recipe, "-o", tmp_path / "one", "--json").stdout)
+    assert not without_base["tokenized"]
+    Bases(find_home()).pull(str(tiny_base_folder), "tiny")
+    with_base = json.loads(hub_data("prepare", recipe, "-o", tmp_path / "two", "--json").stdout)
+    assert with_base["tokenized"]
+    trained = CliRunner().invoke(app, ["train", str(recipe)])
+    assert trained.exit_code == 0, trained.exception
+    data = Store(find_home()).get("demo").manifest.data
+    assert data is not None
+    for report in (without_base, with_base):
+        assert report["account"]["rejected"] == data.rejected_rows == 4
+        assert report["rows"]["train"] + report["rows"]["validation"] == data.train_rows
+        assert report["rows"]["held_out"] == data.eval_rows

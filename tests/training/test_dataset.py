@@ -247,3 +247,16 @@ def test_the_account_is_plain_json_and_says_what_is_not_nothing(prepared, tmp_pa
     lines = [json.loads(line) for line in (tmp_path / "rows.jsonl").read_text().splitlines()]
     assert lines[0] == {"source": "a.csv", "line": 2, "what": "left out", "detail": "another label"}
     assert lines[1] == {"source": "a.csv", "line": 3, "what": "pii", "detail": "PHONE 2"}
+
+
+def test_a_held_out_label_that_looks_like_a_training_label_is_named_as_that(prepared) -> None:
+    text = "task: t\ndata: {source: a.csv, eval: b.csv}\n"
+    rows = [(f"text {n}", ("good", "bad")[n % 2]) for n in range(20)]
+    with pytest.raises(BadData) as raised:
+        prepared(text, a_csv=csv_of(rows), b_csv=csv_of([("one", "Good"), ("two", "BAD")]))
+    alike = "is not among the training rows, which have {}: if they are the same label, rename one"
+    for number, (label, known) in enumerate((("Good", "good"), ("BAD", "bad")), 2):
+        assert f"b.csv:{number}: label {label!r} {alike.format(repr(known))}" in str(raised.value)
+    renamed = text.replace("b.csv}", "b.csv, labels: {rename: {Good: good, BAD: bad}}}")
+    dataset, _ = prepared(renamed, a_csv=csv_of(rows), b_csv=csv_of([("one", "Good"), ("two", "BAD")]))
+    assert [item.example["label"] for item in dataset.held_out] == ["good", "bad"]

@@ -60,18 +60,60 @@ def test_labels_are_renamed_and_restricted() -> None:
     assert reason(FieldKind.LABEL, "2", rules) == "cell is '2', which is not one of good, bad"
 
 
+@pytest.mark.parametrize("value", [["a"], ("a",), '["a"]', "['a']", {"choices": ["a"]}, '{"choices": ["a"]}'])
+def test_a_list_of_one_label_is_that_label(value: Any) -> None:
+    assert convert(field(FieldKind.LABEL), value, NO_RULES) == "a"
+
+
+@pytest.mark.parametrize("value", [[], ["a", "b"], '["a", "b"]', "['a' 'b']"])
+def test_a_list_of_another_length_is_no_label(value: Any) -> None:
+    assert "takes one" in reason(FieldKind.LABEL, value)
+
+
+@pytest.mark.parametrize("value", [None, float("nan"), "nan", "NaN", "<NA>", " ", [None], [float("nan")]])
+def test_a_missing_value_is_no_label(value: Any) -> None:
+    reason(FieldKind.LABEL, value)
+
+
+def test_a_label_that_looks_like_a_missing_value_can_be_named() -> None:
+    rules = LabelRules.model_validate({"rename": {"nan": "bread"}})
+    assert convert(field(FieldKind.LABEL), "nan", rules) == "bread"
+
+
+@pytest.mark.parametrize(
+    "spelling", ["caf\u00e9", "cafe\u0301", "ca\u200bf\u00e9", "\ufeffcaf\u00e9", "caf\u00e9 \u00a0"]
+)
+def test_spellings_that_look_the_same_are_one_label(spelling: str) -> None:
+    rules = LabelRules.model_validate({"rename": {"cafe\u0301": "place"}})
+    for value in (spelling, [spelling]):
+        assert convert(field(FieldKind.LABELS), value, NO_RULES) == ("caf\u00e9",)
+        assert convert(field(FieldKind.LABEL), value, rules) == "place"
+
+
 def test_bins_turn_numbers_into_labels_and_leave_the_rest_out() -> None:
     assert convert(field(FieldKind.LABEL), "1.0", VALENCE) == "positive"
     assert convert(field(FieldKind.LABEL), -2, VALENCE) == "negative"
     with pytest.raises(LeftOut):
         convert(field(FieldKind.LABEL), "0.99", VALENCE)
     assert reason(FieldKind.LABEL, "often", VALENCE) == "cell is not a number"
-    assert reason(FieldKind.LABEL, "nan", VALENCE) == "cell is not a number"
+    assert reason(FieldKind.LABEL, "nan", VALENCE) == "cell is empty"
 
 
 @pytest.mark.parametrize(
     ("value", "labels"),
-    [("a, b,a,", ("a", "b")), (["b", "a"], ("b", "a")), ("", ()), (None, ()), ([1, ""], ("1",))],
+    [
+        ("a, b,a,", ("a", "b")),
+        (["b", "a"], ("b", "a")),
+        ("", ()),
+        (None, ()),
+        ([1, ""], ("1",)),
+        ('["a, b", "c"]', ("a, b", "c")),
+        ("['a', 'b']", ("a", "b")),
+        ("['a' 'b']", ("a", "b")),
+        ("{'a'}", ("a",)),
+        ("[]", ()),
+        ({"choices": ["a", "b"]}, ("a", "b")),
+    ],
 )
 def test_several_labels(value: Any, labels: tuple[str, ...]) -> None:
     assert convert(field(FieldKind.LABELS), value, NO_RULES) == labels
@@ -97,7 +139,7 @@ def test_no_answer_is_an_answer(value: Any) -> None:
 @pytest.mark.parametrize(
     ("value", "expected"),
     [
-        ("{", "cell is not JSON"),
+        ("{", "cell is neither JSON nor a Python list"),
         (3, "cell is a number, not a list of answers"),
         ({"text": ["a"]}, "cell needs the lists text and answer_start, of one length"),
         ([{"text": "a"}], "cell needs a text and an answer_start from 0 in each answer"),
@@ -118,6 +160,26 @@ def test_answers_that_are_none(value: Any, expected: str) -> None:
 )
 def test_tokens_are_a_list(value: Any) -> None:
     assert convert(field(FieldKind.TOKENS), value, NO_RULES) == ("New York", "is")
+
+
+def test_a_recipe_names_the_separator() -> None:
+    assert convert(field(FieldKind.LABELS), "a|b, c", NO_RULES, "|") == ("a", "b, c")
+    assert convert(field(FieldKind.TOKENS), "New York|is", NO_RULES, "|") == ("New York", "is")
+    assert convert(field(FieldKind.TAGS), "B-LOC|O", NO_RULES, "|") == ("B-LOC", "O")
+    assert convert(field(FieldKind.LABELS), '["a|b"]', NO_RULES, "|") == ("a|b",)
+
+
+@pytest.mark.parametrize("value", ["['New York', 'is']", '["New York", "is"]', "['New York' 'is']"])
+def test_tokens_and_tags_that_are_written_as_a_list(value: str) -> None:
+    assert convert(field(FieldKind.TOKENS), value, NO_RULES) == ("New York", "is")
+    assert convert(field(FieldKind.TAGS), "['O', 'B-LOC']", NO_RULES) == ("O", "B-LOC")
+
+
+@pytest.mark.parametrize("value", [[0, 1], "0 1", "[0, 1]", ["O", "1"], [0.0]])
+def test_numbers_are_no_tags_unless_the_recipe_names_them(value: Any) -> None:
+    assert "data.labels.rename" in reason(FieldKind.TAGS, value)
+    rules = LabelRules.model_validate({"rename": {0: "O", "0.0": "O", 1: "B-PER"}})
+    assert convert(field(FieldKind.TAGS), value, rules)[0] == "O"
 
 
 def test_tokens_and_tags_may_be_parted_by_spaces() -> None:
@@ -158,6 +220,9 @@ PLACE = {"start": 3, "end": 7, "label": "LOC"}
         [[3, 7, "LOC"]],
         [{"start": 3, "end": 7, "entity_group": "LOC", "word": "Oslo"}],
         {"start": [3], "end": [7], "label": ["LOC"]},
+        [{"start_offset": 3, "end_offset": 7, "label": "LOC", "id": 1}],
+        [{"start": 3, "end": 7, "text": "Oslo", "labels": ["LOC"]}],
+        "[{'start': 3, 'end': 7, 'label': 'LOC'}]",
         '[{"start": 3, "end": 7, "label": "LOC"}]',
         '[[3, 7, "LOC"]]',
     ],
@@ -180,7 +245,7 @@ def test_entities_that_may_be_absent_are_none_only_if_they_are() -> None:
 @pytest.mark.parametrize(
     ("value", "expected"),
     [
-        ("[", "cell is not JSON"),
+        ("[", "cell is neither JSON nor a Python list"),
         ("3", "cell is a number, not a list of entities"),
         ({"start": [1], "end": [2], "label": []}, "cell needs the lists start, end and label, of one length"),
         *[

@@ -64,6 +64,13 @@ def test_columns_labels_and_lengths_are_counted(found: Look) -> None:
     assert found.labels == {"good": 5, "bad": 4}
 
 
+def test_labels_that_look_alike_are_named(tmp_path: Path) -> None:
+    rows = [f"a text of number {n},{('good', 'bad', 'good', 'Good')[n % 4]}" for n in range(40)]
+    (tmp_path / "a.csv").write_text("\n".join(["text,label", *rows]) + "\n")
+    odd = look(peek("a.csv", tmp_path, tmp_path)).odd
+    assert len(odd["label 'Good' looks like 'good' (labels.rename)"]) == 10
+
+
 def test_a_task_says_which_columns_matter(tmp_path: Path, labelling) -> None:
     (tmp_path / "a.jsonl").write_text(
         "".join(

@@ -12,9 +12,10 @@ from hub.training.columns import column_for, is_text, match_columns
 from hub.training.duplicates import NearDuplicates
 from hub.training.examples import AnyTask, Item
 from hub.training.fields import LABELLED, LeftOut, Unusable, convert
-from hub.training.hygiene import conflicting, label_counts
+from hub.training.hygiene import conflicting, label_counts, labels_of
 from hub.training.inspect.languages import languages
 from hub.training.inspect.oddities import oddities, very_long
+from hub.training.label_names import look_alikes
 from hub.training.peek import Column, Peek
 from hub.training.progress import Progress, silent
 from hub.training.recipe import LabelRules
@@ -106,6 +107,7 @@ def look(found: Peek, task: AnyTask | None = None, name: str = "", progress: Pro
     _find_oddities(items, texts, odd)
     shape = cast(AnyTask, _Shape(tuple(field for field, _ in columns)))
     _find_copies(items, shape, odd, progress)
+    _find_look_alikes(items, shape, odd)
     characters = {str(column): [len(text) for text in values if text] for column, values in texts.items()}
     return Look(
         name=found.name,
@@ -187,6 +189,16 @@ def _find_copies(
     ):
         if rows:
             odd[what] = [_place(item.source, item.line) for item in rows]
+
+
+def _find_look_alikes(items: Sequence[Item], shape: AnyTask, odd: dict[str, list[str]]) -> None:
+    """Find rows whose label differs from a commoner one only in case, width or the form of a number."""
+    counts = label_counts(items, shape)
+    for group in look_alikes(counts):
+        commonest, *others = sorted(group, key=lambda name: (-counts[name], name))
+        for other in others:
+            what = f"label {other!r} looks like {commonest!r} (labels.rename)"
+            odd[what] = [_place(item.source, item.line) for item in items if other in labels_of(item, shape)]
 
 
 def _labelled(item: Item, shape: AnyTask) -> bool:

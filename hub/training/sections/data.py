@@ -7,7 +7,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from hub.api import Model
-from hub.training.sections.values import Column, Word, Words, listed
+from hub.training.encodings import check_encoding
+from hub.training.sections.values import Column, Label, Labels, Word, Words, listed
 
 __all__ = ["Bin", "Clean", "Data", "LabelRules", "Part", "Pii"]
 
@@ -36,7 +37,7 @@ Parts = Annotated[tuple[Part, ...], BeforeValidator(listed)]
 class Bin(Model):
     """A range of numbers, bounds included, that stands for a label."""
 
-    label: Word = Field(description="The label.")
+    label: Label = Field(description="The label.")
     min: float | None = Field(None, description="Smallest number of the range; none: unbounded.")
     max: float | None = Field(None, description="Largest number of the range; none: unbounded.")
 
@@ -44,15 +45,15 @@ class Bin(Model):
 class LabelRules(Model):
     """How the label column becomes labels."""
 
-    rename: dict[Word, Word] = Field({}, description="Value in the file: label. Others stay as they are.")
+    rename: dict[Label, Label] = Field({}, description="Value in the file: label. Others stay as they are.")
     bins: tuple[Bin, ...] = Field(
         (), description="Ranges over a column of numbers; a row in none of them is left out and counted."
     )
-    only: Words = Field((), description="The labels there may be; a row with another is rejected.")
+    only: Labels = Field((), description="The labels there may be; a row with another is rejected.")
     least: int = Field(
         1, ge=1, description="Fewest training rows of a label; what happens to rarer ones, `other` says."
     )
-    other: Word | None = Field(
+    other: Label | None = Field(
         None, description="Label that rarer ones become; none: rows that have one are left out and counted."
     )
     conflicts: Literal["keep", "drop", "majority"] = Field(
@@ -129,16 +130,32 @@ class Data(Model):
     format: Literal["auto", "csv", "tsv", "jsonl", "json", "parquet", "squad", "conll", "po", "tmx"] = Field(
         "auto", description="File format; auto goes by the name, with or without `.gz`."
     )
+    encoding: str | None = Field(
+        None,
+        description="Text encoding of files without a byte order mark, such as cp1252; none: UTF-8. Parquet and "
+        "TMX name their own.",
+    )
     header: bool = Field(True, description="Whether a CSV or TSV file starts with column names.")
     delimiter: str | None = Field(
-        None, min_length=1, max_length=1, description="Column separator; none: a comma, or a tab for TSV."
+        None,
+        min_length=1,
+        max_length=1,
+        description="Column separator; none: the one that a first line such as `sep=;` names, else a comma, "
+        "or a tab for TSV.",
     )
     quotes: bool | None = Field(None, description='Whether `"` quotes a cell; none: yes in CSV, no in TSV.')
+    separator: str | None = Field(
+        None,
+        min_length=1,
+        max_length=8,
+        description="Separator of several labels, tags or tokens in one cell, such as `|`; none: a comma for "
+        "labels, a space for tags and tokens. A JSON or Python list in a cell is always read as a list.",
+    )
     columns: dict[str, Column] = Field(
         {},
         description="Task field: column name, or its position from 0. A field not named reads its namesake.",
     )
-    where: dict[Column, Words] = Field(
+    where: dict[Column, Labels] = Field(
         {}, description="Column: value or list of values; rows with another are left out and counted."
     )
     labels: LabelRules = Field(LabelRules(), description="How the label column becomes labels.")
@@ -168,6 +185,11 @@ class Data(Model):
         0.1, ge=0, le=1, description="Stop when more than this share of rows is rejected."
     )
     licence: str = Field("", description="Licence of the data, kept in the manifest.")
+
+    @field_validator("encoding")
+    @classmethod
+    def _known(cls, value: str | None) -> str | None:
+        return None if value is None else check_encoding(value)
 
     @field_validator("source")
     @classmethod

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
-__all__ = ["Column", "Word", "Words", "listed"]
+from hub.training.label_names import normal_label
+
+__all__ = ["Column", "Label", "Labels", "Word", "Words", "listed"]
 
 
 def listed(value: Any) -> Any:
@@ -20,3 +22,5 @@ def worded(value: Any) -> Any:
 Column = Annotated[str | int, Field(union_mode="left_to_right")]
 Word = Annotated[str, BeforeValidator(worded)]
 Words = Annotated[tuple[Word, ...], BeforeValidator(listed)]
+Label = Annotated[Word, AfterValidator(normal_label)]
+Labels = Annotated[tuple[Label, ...], BeforeValidator(listed)]

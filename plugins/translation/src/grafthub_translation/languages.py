@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from types import MappingProxyType
 
 from grafthub_translation.models import TranslationOptions
 from hub.api import BadRequest
 
-__all__ = ["choose_pair", "language_name"]
+__all__ = ["choose_pair", "is_code", "language_name"]
+
+_CODE = re.compile(
+    r"(?!src|tgt|txt)[a-z]{2,3}(?:[-_][A-Za-z]{2,8})?"
+)  # ISO 639, perhaps with a region or script
 
 # ISO 639-1 codes; a model knows a language better by its name.
 _NAMES: Mapping[str, str] = MappingProxyType(
@@ -57,6 +62,11 @@ _NAMES: Mapping[str, str] = MappingProxyType(
         "zh": "Chinese",
     }
 )
+
+
+def is_code(name: str) -> bool:
+    """Return whether a column's name has the form of a language code: `en`, `pt-BR`, `deu`."""
+    return bool(_CODE.fullmatch(name))
 
 
 def language_name(language: str) -> str:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import ClassVar
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 from pydantic import ValidationError
 
-from grafthub_translation.languages import choose_pair
+from grafthub_translation.languages import choose_pair, is_code
 from grafthub_translation.metrics import overlap
 from grafthub_translation.models import TranslationOptions, TranslationRequest, TranslationResponse
 from grafthub_translation.prompt import prompt_ids, target_ids
@@ -45,6 +45,12 @@ class TranslationTask(Task[TranslationRequest, TranslationResponse]):
     options: ClassVar[type[TranslationOptions]] = TranslationOptions
     metric: ClassVar[str] = "chrf"
     max_length: ClassVar[int] = 256
+
+    def suggest_options(self, columns: Mapping[str, str | int]) -> Mapping[str, Any]:
+        """Return the language pair that the columns are named after, if they are."""
+        pair = {f"{side}_language": columns.get(side) for side in ("source", "target")}
+        named = [name for name in pair.values() if isinstance(name, str) and is_code(name)]
+        return pair if len(named) == len(pair) else {}
 
     def request(self, example: Example) -> TranslationRequest:
         return TranslationRequest(

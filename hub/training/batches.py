@@ -9,11 +9,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 from torch.utils.data import Sampler
 
 from hub.api import Features
 
-__all__ = ["LengthGroups", "collator"]
+__all__ = ["LengthGroups", "collator", "pad_alike"]
 
 IGNORED = -100
 POOL = 64  # batches that are sorted by length together: more pads less, fewer mixes better
@@ -70,6 +71,21 @@ def collator(pad: int) -> Callable[[Sequence[Features]], dict[str, Tensor]]:
         return tensors
 
     return collate
+
+
+def pad_alike(batches: Sequence[dict[str, Tensor]], pad: int) -> list[dict[str, Tensor]]:
+    """Lengthen batches [B, T] of token inputs without labels to the longest of them."""
+    padding = {"input_ids": pad, "token_type_ids": 0, "attention_mask": 0}
+    longest = max(batch["input_ids"].shape[1] for batch in batches)
+    return [
+        {
+            key: functional.pad(value, (0, longest - value.shape[1]), value=padding[key])
+            if key in padding
+            else value
+            for key, value in batch.items()
+        }
+        for batch in batches
+    ]
 
 
 def _padded(row: Features, key: str, longest: int, padding: dict[str, int]) -> Any:

@@ -1,8 +1,9 @@
 # ruff: noqa: TID253 - imported when a training run starts, and by nothing else
-"""The loss where the model's own is not enough: smoothed labels, weighted ones, an L1 penalty."""
+"""The loss of a batch, and its share of the loss of all batches that one optimizer step accumulates."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,9 +13,20 @@ from torch.nn import functional
 
 from hub.api import HeadKind
 
-__all__ = ["Loss"]
+__all__ = ["WHOLE", "Loss", "Share"]
 
 IGNORED = -100
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """Factors of one batch's mean loss and of the penalty, for a sum over batches that is one mean loss."""
+
+    loss: float = 1.0
+    penalty: float = 1.0
+
+
+WHOLE = Share()
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,20 +43,39 @@ class Loss:
     weights: Tensor | None = None
     l1: float = 0.0
 
-    @property
-    def is_plain(self) -> bool:
-        """True if it is the model's own."""
-        return not self.smoothing and self.weights is None and not self.l1
-
-    def __call__(self, model: Any, inputs: dict[str, Tensor]) -> tuple[Tensor, Any]:
-        """Return the mean loss, and what the model returned."""
+    def __call__(self, model: Any, inputs: dict[str, Tensor], share: Share = WHOLE) -> tuple[Tensor, Any]:
+        """Return the mean loss times the batch's share, and the outputs of the model."""
         outputs = model(**inputs)
         own = self.smoothing or self.weights is not None
-        loss = self._of_labels(outputs.logits, inputs["labels"]) if own else outputs.loss
+        if not share.loss:  # no label counts: the mean loss is 0 / 0
+            loss = outputs.logits.float().sum() * 0.0
+        else:
+            loss = self._of_labels(outputs.logits, inputs["labels"]) if own else outputs.loss
+        if share.loss not in (0.0, 1.0):
+            loss = loss * share.loss
         if self.l1:
             trained = (p for p in model.parameters() if p.requires_grad)
-            loss = loss + self.l1 * torch.stack([p.abs().sum() for p in trained]).sum()
+            loss = loss + share.penalty * self.l1 * torch.stack([p.abs().sum() for p in trained]).sum()
         return loss, outputs
+
+    def shares(self, batches: Sequence[Mapping[str, Tensor]]) -> list[Share]:
+        """Return the shares that give batches the loss and gradient of one batch of all their rows."""
+        counts = torch.stack([self._count(batch) for batch in batches]).tolist()
+        total = sum(counts) or 1.0
+        return [Share(count / total, 1 / len(batches)) for count in counts]
+
+    def _count(self, inputs: Mapping[str, Tensor]) -> Tensor:
+        """Return the divisor of a batch's mean loss: rows or labelled tokens, or the sum of their weights."""
+        labels = inputs.get("labels")
+        if labels is None or labels.is_floating_point():  # places of a span, or several labels a row
+            rows = inputs["input_ids"]
+            return torch.tensor(float(len(rows)), device=rows.device)
+        if self.head is HeadKind.GENERATE:
+            labels = labels[:, 1:]
+        known = labels != IGNORED
+        if self.weights is None:
+            return known.sum().float()
+        return (self.weights.to(labels.device)[labels.clamp(min=0)] * known).sum()
 
     def _of_labels(self, logits: Tensor, labels: Tensor) -> Tensor:
         logits = logits.float()

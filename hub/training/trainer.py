@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-import math
+import itertools
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -20,13 +20,13 @@ from transformers import (
     Trainer,
     TrainerCallback,
     TrainerControl,
-    TrainerState,
     TrainingArguments,
 )
 
 from hub.api import BadRecipe, Features, HeadKind
 from hub.training.balance import row_weights
-from hub.training.batches import LengthGroups, collator
+from hub.training.batches import LengthGroups, collator, pad_alike
+from hub.training.callbacks import Watch
 from hub.training.checkpoints import ended_early, last_checkpoint, step_of
 from hub.training.evaluate import Evaluator
 from hub.training.fast import (
@@ -44,7 +44,7 @@ from hub.training.fast import (
 )
 from hub.training.first_token import first_token
 from hub.training.fused import fused
-from hub.training.loss import Loss
+from hub.training.loss import WHOLE, Loss
 from hub.training.model import quiet
 from hub.training.optim import is_schedule_free, make_optimizer, make_schedule
 from hub.training.progress import Progress
@@ -54,6 +54,7 @@ from hub.training.sections.method import RATES
 __all__ = ["Fitted", "fit", "pick_dtype"]
 
 LOG_EVERY = 10  # steps
+SHARE = "share"  # the key of a batch under which its share of the step's loss is kept
 SHORT = 96  # mean tokens of a row
 
 
@@ -116,7 +117,7 @@ def fit(  # noqa: PLR0913 - a training loop is all of these
     lengths = [len(row["input_ids"]) for row in features]
     weights = row_weights(features) if train.balance == "sample" else None
     batches = LengthGroups(lengths, train.batch_size, train.seed, weights)
-    watching: list[TrainerCallback] = [_Watch(progress, batches), *callbacks]
+    watching: list[TrainerCallback] = [Watch(progress, batches), *callbacks]
     if validation:
         watching.append(EarlyStoppingCallback(early_stopping_patience=train.patience))
     dtype = torch.bfloat16 if pick_dtype(train.dtype) == "bf16" else None
@@ -129,7 +130,7 @@ def fit(  # noqa: PLR0913 - a training loop is all of these
         kept = _kept(stock or Stock(folder), lengths, validation, fixed, _stored_as(train)) if fixed else {}
         batch = during.enter_context(cached(model, kept)) if kept else None
         trainer = _Trainer(
-            _Parts(train, batches, loss, validation, progress, batch),
+            _Parts(train, batches, loss, validation, progress, pad, batch),
             model=model,
             args=_arguments(train, folder, validation.metric if validation else None),
             train_dataset=numbered(features) if kept else features,
@@ -238,11 +239,15 @@ class _Parts:
     loss: Loss
     validation: Evaluator | None
     progress: Progress
+    pad: int
     batch: Batch | None = None
 
 
 class _Trainer(Trainer):  # type: ignore[misc]
     """Trainer whose order, loss, optimizer and evaluation are ours."""
+
+    # Without it transformers 5.23 takes the loss of some models for scaled, and divides that of the others.
+    loss_is_scaled_for_ga = True
 
     control: TrainerControl
     optimizer: Any
@@ -273,15 +278,24 @@ class _Trainer(Trainer):  # type: ignore[misc]
             self._created_lr_scheduler = True
         return self.lr_scheduler
 
+    def get_batch_samples(
+        self, epoch_iterator: Iterator[dict[str, Any]], num_batches: int, device: torch.device
+    ) -> tuple[list[dict[str, Any]], None]:
+        """Return the batches of one optimizer step; if there are several, each with its share of the loss."""
+        batches = list(itertools.islice(epoch_iterator, num_batches))
+        if len(batches) > 1:
+            if self._parts.loss.head is HeadKind.SPAN:  # its softmax is over the padding as well
+                batches = pad_alike(batches, self._parts.pad)
+            for batch, share in zip(batches, self._parts.loss.shares(batches), strict=True):
+                batch[SHARE] = share
+        return batches, None
+
     def compute_loss(
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, **settings: Any
     ) -> Any:
         if self._parts.batch:
             self._parts.batch(inputs.pop(ROWS), TRAINED)
-        if self._parts.loss.is_plain:
-            return super().compute_loss(model, inputs, return_outputs, **settings)
-        loss, outputs = self._parts.loss(model, inputs)
-        loss = loss / self.args.gradient_accumulation_steps
+        loss, outputs = self._parts.loss(model, inputs, inputs.pop(SHARE, WHOLE))
         return (loss, outputs) if return_outputs else loss
 
     def floating_point_ops(self, inputs: dict[str, Any]) -> int:
@@ -306,45 +320,3 @@ class _Trainer(Trainer):  # type: ignore[misc]
         self.log(named)
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, named)
         return named
-
-
-class _Watch(TrainerCallback):  # type: ignore[misc]
-    """Reports steps and loss, gives each epoch its order, and stops a run that diverges."""
-
-    def __init__(self, progress: Progress, batches: LengthGroups) -> None:
-        self._progress = progress
-        self._batches = batches
-        self._note = ""
-
-    def on_epoch_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
-        self._batches.epoch = math.floor((state.epoch or 0.0) + 1e-6)
-
-    def on_epoch_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
-        control.should_log = True  # few rows make an epoch of fewer steps than are logged together
-
-    def on_step_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
-        self._progress("train", state.global_step, state.max_steps, self._note)
-
-    def on_log(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        logs: dict[str, float] | None = None,
-        **kwargs: Any,
-    ) -> None:
-        loss = (logs or {}).get("loss")
-        if loss is None:
-            return
-        if not math.isfinite(loss):
-            raise BadRecipe(
-                f"train.learning_rate: training diverged at step {state.global_step} (the loss is {loss}). "
-                f"Lower it; it is {args.learning_rate:g}."
-            )
-        self._note = f"loss {loss:.3f}"

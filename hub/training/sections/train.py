@@ -58,7 +58,7 @@ class Train(Model):
     )
     max_grad_norm: float = Field(1.0, ge=0, description="Gradient clipping; 0: none.")
     accumulate: int = Field(
-        1, ge=1, le=1024, description="Batches whose gradients are added up before a step."
+        1, ge=1, le=1024, description="Batches per optimizer step, which act as one batch of all their rows."
     )
     gradient_checkpointing: bool = Field(
         False, description="Compute activations again in the backward pass: less memory, more time."

@@ -1,0 +1,57 @@
+# ruff: noqa: TID253 - imported when a training run starts, and by nothing else
+"""The callback of every training loop: progress, the order of each epoch, a stop when the loss diverges."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from hub.api import BadRecipe
+from hub.training.batches import LengthGroups
+from hub.training.progress import Progress
+
+__all__ = ["Watch"]
+
+
+class Watch(TrainerCallback):  # type: ignore[misc]
+    """Reports steps and loss, sets the order of each epoch, and stops a run that diverges."""
+
+    def __init__(self, progress: Progress, batches: LengthGroups) -> None:
+        self._progress = progress
+        self._batches = batches
+        self._note = ""
+
+    def on_epoch_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        self._batches.epoch = math.floor((state.epoch or 0.0) + 1e-6)
+
+    def on_epoch_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        control.should_log = True  # few rows make an epoch of fewer steps than are logged together
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        self._progress("train", state.global_step, state.max_steps, self._note)
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, float] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        loss = (logs or {}).get("loss")
+        if loss is None:
+            return
+        if not math.isfinite(loss):
+            raise BadRecipe(
+                f"train.learning_rate: training diverged at step {state.global_step} (the loss is {loss}). "
+                f"Lower it; it is {args.learning_rate:g}."
+            )
+        self._note = f"loss {loss:.3f}"

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from hub.api import MAX_TEXT
 from hub.errors import BadData
+from hub.training.encodings import MIN_BAD, decode, not_utf8
 from hub.training.rows import BadRow, RawRow, Row, Table
 from hub.training.tables import SUFFIXES
 
@@ -56,13 +57,22 @@ def files_of(location: str, folder: Path) -> Sequence[str | TextFolder]:
     return tables or [TextFolder(path, tuple(loose or below), labelled=bool(below))]
 
 
-def text_table(folder: TextFolder) -> Table:
-    """Return a row for each text file, with its `text`, and its folder's name as `label`."""
+def text_table(folder: TextFolder, encoding: str | None = None) -> Table:
+    """Return a row for each text file, with its `text`, and its folder's name as `label`.
+
+    `encoding` is used for files that do not show their own; None: UTF-8.
+    """
     columns = ("text", "label") if folder.labelled else ("text",)
-    return Table(folder.path.name, columns, _rows(folder))
+    return Table(folder.path.name, columns, _rows(folder, encoding))
 
 
-def _rows(folder: TextFolder) -> Iterator[Row]:
+def _rows(folder: TextFolder, encoding: str | None) -> Iterator[Row]:
+    """Yield the rows.
+
+    Raises:
+        BadData: more of the texts with non-ASCII characters have another encoding than have UTF-8.
+    """
+    good, bad = 0, list[BadData]()
     for path in folder.files:
         name = path.relative_to(folder.path).as_posix()
         try:
@@ -75,12 +85,20 @@ def _rows(folder: TextFolder) -> Iterator[Row]:
             yield BadRow(1, f"has more than {_BYTES:,} bytes", name)
             continue
         try:
-            text = raw.decode("utf-8-sig")
+            text = decode(str(path), raw, encoding)
         except UnicodeDecodeError as error:
-            yield BadRow(raw.count(b"\n", 0, error.start) + 1, "is not UTF-8 text", name)
+            line = raw.count(b"\n", 0, error.start) + 1
+            bad.append(not_utf8(str(path), raw))
+            yield BadRow(line, "is not UTF-8 text", name)
             continue
+        if "\0" in text:
+            yield BadRow(text.count("\n", 0, text.index("\0")) + 1, "has a NUL character", name)
+            continue
+        good += not text.isascii()
         label = {"label": path.parent.name} if folder.labelled else {}
         yield RawRow(1, {"text": text, **label}, name)
+    if len(bad) >= MIN_BAD and len(bad) > good:
+        raise bad[0]
 
 
 def _is_table(name: str) -> bool:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import csv
 import itertools
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from hub.errors import BadData
+from hub.training.delimited import named_delimiter
+from hub.training.encodings import recognize
 from hub.training.folders import TextFolder, files_of, text_table
 from hub.training.progress import Progress, silent
 from hub.training.recipe import Data, Part
@@ -49,6 +52,7 @@ def peek(source: str, folder: Path, cache: Path, progress: Progress = silent) ->
     """
     settings: dict[str, Any] = {}
     tables: list[Table] = []
+    encodings: list[str | None] = []
     for place in files_of(source, folder):
         if isinstance(place, TextFolder):
             tables.append(_read(text_table(place), progress))
@@ -58,10 +62,15 @@ def peek(source: str, folder: Path, cache: Path, progress: Progress = silent) ->
                 tables.append(_read(Table(found.name, found.columns, rows), progress))
         else:
             with open_source(place, folder, cache, progress) as file:
-                settings |= _settings(file.name, file.stream.read(_HEAD))
+                found_settings = _settings(file.name, file.stream.read(_HEAD))
+            encodings.append(found_settings.pop("encoding", None))
+            settings |= found_settings
             with open_source(place, folder, cache, progress) as file:
                 data = Data(source=(Part.model_validate({"from": source}),), **settings)
                 tables.append(_read(open_table(file.name, file.stream, data), progress))
+    # Files show these encodings by themselves; the key is for people, and would be wrong for a mixture.
+    if len(set(encodings)) == 1 and encodings[0]:
+        settings["encoding"] = encodings[0]
     read = [
         replace(row, source=row.source or table.name) if len(tables) > 1 else row
         for table in tables
@@ -98,17 +107,25 @@ def _columns(tables: list[Table], rows: tuple[RawRow, ...]) -> tuple[Column, ...
 def _settings(name: str, head: bytes) -> dict[str, Any]:
     """Return the keys of `data` that differ from their defaults for a file that starts so."""
     known = next((kind for suffix, kind in SUFFIXES.items() if name.endswith(suffix)), None)
-    text = head.decode("utf-8-sig", errors="replace")
-    first = next((line for line in text.splitlines() if line.strip()), "")
-    kind = known or _format(first)
+    if known in ("parquet", "tmx"):
+        return {}
+    encoding, mark = recognize(head) or ("utf-8", 0)
+    text = head[mark:].decode(encoding, errors="replace")
+    lines = [line for line in re.split(r"\r\n?|\n", text) if line.strip()] or [""]
+    kind = known or _format(lines[0])
     settings: dict[str, Any] = {} if known else {"format": kind}
+    if encoding != "utf-8":
+        settings["encoding"] = encoding
     if kind not in ("csv", "tsv"):
         return settings
     usual = "," if kind == "csv" else "\t"
-    mark = usual if usual in first else max(";\t|,", key=first.count)
-    if mark != usual and mark in first:
-        settings["delimiter"] = mark
-    cells = next(csv.reader([first], delimiter=mark), [])
+    if named := named_delimiter(lines[0]):
+        delimiter, lines = named, lines[1:] or [""]
+    else:
+        delimiter = usual if usual in lines[0] else max(";\t|,", key=lines[0].count)
+        if delimiter != usual and delimiter in lines[0]:
+            settings["delimiter"] = delimiter
+    cells = next(csv.reader(lines[:1], delimiter=delimiter), [])
     return settings if all(map(_is_name, cells)) else {**settings, "header": False}
 
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import json
+import re
 from collections.abc import Callable, Iterator, Sequence
-from itertools import chain
 from typing import IO, Any
 
-from hub.api import MAX_TEXT
 from hub.errors import BadData
+from hub.training.delimited import delimited_table
+from hub.training.encodings import as_utf8, has_nul, not_utf8
 from hub.training.recipe import Data
 from hub.training.rows import BadRow, LeftRow, RawRow, Table
 from hub.training.translations import po_table, tmx_table
@@ -30,6 +30,8 @@ SUFFIXES = {
     ".tmx": "tmx",
 }
 _ROWS_AT_ONCE = 2048
+_BLANKS = " \t\r\n\v\f"  # those of ASCII
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def open_table(name: str, stream: IO[bytes], data: Data, languages: tuple[str, str] | None = None) -> Table:
@@ -41,16 +43,32 @@ def open_table(name: str, stream: IO[bytes], data: Data, languages: tuple[str, s
         BadData: the format is unknown, or the file as a whole is not of it.
     """
     kind = data.format if data.format != "auto" else _format_of(name)
-    readers: dict[str, Callable[[], Table]] = {
-        "jsonl": lambda: Table(name, None, _json_lines(stream)),
+    whole: dict[str, Callable[[], Table]] = {
         "parquet": lambda: _parquet(name, stream),
-        "conll": lambda: Table(name, None, _conll(stream)),
-        "po": lambda: po_table(name, stream),
-        "tmx": lambda: tmx_table(name, stream, languages),
-        "json": lambda: _json(name, stream, squad=False),
-        "squad": lambda: _json(name, stream, squad=True),
+        "po": lambda: po_table(name, stream, data.encoding),
+        "tmx": lambda: tmx_table(name, stream, languages),  # XML names its encoding
     }
-    return readers[kind]() if kind in readers else _delimited(name, stream, kind, data)
+    if kind in whole:
+        return _without_nul(whole[kind]())
+    utf8 = as_utf8(name, stream, data.encoding)
+    readers: dict[str, Callable[[], Table]] = {
+        "jsonl": lambda: Table(name, None, _json_lines(utf8)),
+        "conll": lambda: Table(name, None, _conll(utf8)),
+        "json": lambda: _json(name, utf8, squad=False),
+        "squad": lambda: _json(name, utf8, squad=True),
+    }
+    return _without_nul(readers[kind]() if kind in readers else delimited_table(name, utf8, kind, data))
+
+
+def _without_nul(table: Table) -> Table:
+    """Reject rows with NUL characters: no text has them, so the file is damaged or has another encoding."""
+    rows = (
+        BadRow(row.line, "has a NUL character", row.source)
+        if isinstance(row, RawRow) and has_nul(row.values)
+        else row
+        for row in table.rows
+    )
+    return Table(table.name, table.columns, rows)
 
 
 def _format_of(name: str) -> str:
@@ -60,85 +78,33 @@ def _format_of(name: str) -> str:
     raise BadData(f"{name}: say data.format: the name ends in none of {', '.join(SUFFIXES)}.")
 
 
-def _delimited(name: str, stream: IO[bytes], kind: str, data: Data) -> Table:
-    quotes = data.quotes if data.quotes is not None else kind == "csv"
-    # Bytes that are not UTF-8 become lone surrogates, which are found in the cell that has them.
-    text = io.TextIOWrapper(stream, encoding="utf-8-sig", errors="surrogateescape", newline="")
-    csv.field_size_limit(max(csv.field_size_limit(), 2 * MAX_TEXT))
-    reader = csv.reader(
-        text,
-        delimiter=data.delimiter or ("\t" if kind == "tsv" else ","),
-        quoting=csv.QUOTE_MINIMAL if quotes else csv.QUOTE_NONE,
-    )
-    first, rest = _peek(_cells(reader))
-    if first is None:
-        raise BadData(f"{name}: is empty.")
-    if not data.header:
-        width = len(first[1]) if isinstance(first, tuple) else 0
-        return Table(name, tuple(range(width)), _rows(rest, range(width), "the first row"))
-    header = [cell.strip() for cell in next(rest)[1]] if isinstance(first, tuple) else []
-    if any(_is_surrogate(character) for cell in header for character in cell):
-        raise BadData(f"{name}: is not UTF-8 text. Save it as UTF-8.")
-    if not any(header):
-        raise BadData(f"{name}: has no header line. If its first line is a row, say data.header: false.")
-    if twice := sorted({cell for cell in header if header.count(cell) > 1}):
-        raise BadData(f"{name}: column {twice[0]!r} occurs twice in the header.")
-    return Table(name, tuple(header), _rows(rest, header, "the header"))
+def _lines(stream: IO[bytes]) -> Iterator[tuple[int, str]]:
+    """Yield each line with its number; only CR and LF end one, as texts hold other separators of lines."""
+    text = io.TextIOWrapper(stream, encoding="utf-8", errors="surrogateescape", newline=None)
+    for number, line in enumerate(text, 1):
+        # Files that were joined have byte order marks in between.
+        yield number, line.removeprefix("\ufeff").removesuffix("\n")
 
 
-Cells = tuple[int, list[str]] | BadRow
-
-
-def _cells(reader: Any) -> Iterator[Cells]:
-    """Yield the line a row starts on and its cells; empty lines are no rows."""
-    while True:
-        line = reader.line_num + 1
-        try:
-            cells = next(reader)
-        except StopIteration:
-            return
-        except csv.Error as error:
-            yield BadRow(line, f"is not a row: {error}")
-            continue
-        if cells:
-            yield line, cells
-
-
-def _is_surrogate(character: str) -> bool:
-    return "\ud800" <= character <= "\udfff"
-
-
-def _peek(items: Iterator[Cells]) -> tuple[Cells | None, Iterator[Any]]:
-    first = next(items, None)
-    return first, items if first is None else chain([first], items)
-
-
-def _rows(items: Iterator[Cells], header: Sequence[str | int], what: str) -> Iterator[RawRow | BadRow]:
-    for item in items:
-        if isinstance(item, BadRow):
-            yield item
-            continue
-        line, cells = item
-        if len(cells) == len(header):
-            yield RawRow(line, dict(zip(header, cells, strict=True)))
-        else:
-            yield BadRow(line, f"has {len(cells)} cells where {what} has {len(header)}")
+def _is_utf8(line: str) -> bool:
+    return line.isascii() or not _SURROGATE.search(line)
 
 
 def _json_lines(stream: IO[bytes]) -> Iterator[RawRow | BadRow]:
-    for line, raw in enumerate(stream, 1):
-        if not raw.strip():
+    for number, line in _lines(stream):
+        if not line.strip(_BLANKS):
+            continue
+        if not _is_utf8(line):
+            yield BadRow(number, "is not UTF-8 text")
             continue
         try:
-            value = json.loads(raw.removeprefix(b"\xef\xbb\xbf") if line == 1 else raw)
-        except UnicodeDecodeError:
-            yield BadRow(line, "is not UTF-8 text")
+            value = json.loads(line)
         except RecursionError:
-            yield BadRow(line, "is nested too deeply")
+            yield BadRow(number, "is nested too deeply")
         except ValueError as error:
-            yield BadRow(line, f"is not JSON: {getattr(error, 'msg', error)}")
+            yield BadRow(number, f"is not JSON: {getattr(error, 'msg', error)}")
         else:
-            yield RawRow(line, value) if isinstance(value, dict) else BadRow(line, "is not a JSON object")
+            yield RawRow(number, value) if isinstance(value, dict) else BadRow(number, "is not a JSON object")
 
 
 def _conll(stream: IO[bytes]) -> Iterator[RawRow | BadRow]:
@@ -146,22 +112,24 @@ def _conll(stream: IO[bytes]) -> Iterator[RawRow | BadRow]:
 
     `tokens` is the first column, `tags` the last; 0, 1, ... is each of them.
     """
-    block: list[bytes] = []
-    for line, raw in enumerate(chain(stream, [b""]), 1):
-        if raw.strip():
-            block.append(raw.removeprefix(b"\xef\xbb\xbf") if line == 1 else raw)
+    block: list[str] = []
+    number = 0
+    for number, line in _lines(stream):
+        if line.strip(_BLANKS):
+            block.append(line)
         elif block:
-            yield from _sentence(line - len(block), block)
+            yield from _sentence(number - len(block), block)
             block = []
+    if block:
+        yield from _sentence(number + 1 - len(block), block)
 
 
-def _sentence(first: int, block: Sequence[bytes]) -> Iterator[RawRow | BadRow]:
-    try:
-        lines = [raw.decode().rstrip("\r\n") for raw in block]
-    except UnicodeDecodeError:
+def _sentence(first: int, block: Sequence[str]) -> Iterator[RawRow | BadRow]:
+    if not all(map(_is_utf8, block)):
         yield BadRow(first, "is not UTF-8 text")
         return
-    split = [line.split("\t") if "\t" in line else line.split() for line in lines]
+    # Tokens may hold no-break and other spaces of Unicode.
+    split = [line.split("\t") if "\t" in line else re.split(" +", line.strip(" ")) for line in block]
     width = len(split[-1])
     comment = [cells[0].startswith("#") and len(cells) != width for cells in split]
     cells = [row for row, skip in zip(split, comment, strict=True) if not skip and row[0] != "-DOCSTART-"]
@@ -197,10 +165,11 @@ def _parquet(name: str, stream: IO[bytes]) -> Table:
 
 
 def _json(name: str, stream: IO[bytes], squad: bool) -> Table:
+    raw = stream.read()
     try:
-        value = json.load(stream)
+        value = json.loads(raw.decode())
     except UnicodeDecodeError:
-        raise BadData(f"{name}: is not UTF-8 text.") from None
+        raise not_utf8(name, raw) from None
     except (ValueError, RecursionError) as error:
         raise BadData(f"{name}: is not JSON: {error}.") from None
     if isinstance(value, list) and not squad:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -9,6 +10,7 @@ from typing import IO, Any
 from xml.parsers import expat
 
 from hub.errors import BadData
+from hub.training.encodings import check_encoding, decode, not_utf8
 from hub.training.rows import LeftRow, RawRow, Row, Table
 
 __all__ = ["po_table", "tmx_table"]
@@ -17,17 +19,19 @@ MAX_PO = 256 << 20  # bytes; polib reads a file as a whole
 _COLUMNS = ("source", "target", "context")
 _CHUNK = 1 << 16
 _NATIVE = frozenset({"bpt", "ept", "it", "ph", "ut"})  # hold codes of the document's own format
+_CHARSET = re.compile(rb"charset=([\w.:-]+)", re.ASCII)
 _LINE = re.compile(r"\(line (\d+)\)")
 
 
-def po_table(name: str, stream: IO[bytes]) -> Table:
+def po_table(name: str, stream: IO[bytes], encoding: str | None = None) -> Table:
     """Return the translated messages of a PO file as `source`, `target` and `context` (msgctxt).
 
     Fuzzy, untranslated and obsolete messages are left out. Of a message with plural forms, each form of a
-    language that has two of them is a row.
+    language that has two of them is a row. `encoding` is used for a file that does not show its own;
+    None: UTF-8.
 
     Raises:
-        BadData: it is not UTF-8 or no PO file; the message says the line.
+        BadData: it is not of that encoding or no PO file; the message says the line.
     """
     import polib
 
@@ -35,19 +39,42 @@ def po_table(name: str, stream: IO[bytes]) -> Table:
     if len(raw) > MAX_PO:
         raise BadData(f"{name}: has more than {MAX_PO >> 20} MiB. Divide it.")
     try:
-        text = raw.decode("utf-8-sig")
+        text = decode(name, raw, encoding)
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
-        raise BadData(f"{name}:{line}: is not UTF-8 text. Convert it: msgconv --to-code=UTF-8.") from None
+        raise not_utf8(name, raw, line, _charset(raw)) from None
     if not text.strip():
         return Table(name, _COLUMNS, iter(()))
     try:
         # A text without a line break would be taken for a path, and read.
-        messages = polib.pofile(f"{text}\n", encoding="utf-8")
+        messages = polib.pofile(_Text(f"{text}\n"), encoding="utf-8")
     except (OSError, UnicodeDecodeError, ValueError, IndexError) as error:
         found = _LINE.search(str(error))
         raise BadData(f"{name}{f':{found[1]}' if found else ''}: is not a PO file.") from None
     return Table(name, _COLUMNS, (row for entry in messages for row in _po_rows(entry)))
+
+
+class _Text(str):
+    """A text with the lines that gettext sees."""
+
+    __slots__ = ()
+
+    def splitlines(self, keepends: bool = False) -> list[str]:
+        """Divide at CR and LF alone.
+
+        polib calls this method, and that of `str` also divides at separators in messages, such as U+2028.
+        """
+        return io.StringIO(str(self), newline=None).read().split("\n")
+
+
+def _charset(raw: bytes) -> str | None:
+    """Return the encoding that the header of a PO file names, if it is a known one other than UTF-8."""
+    found = _CHARSET.search(raw)
+    try:
+        named = check_encoding(found[1].decode()) if found else "utf-8"
+    except ValueError:
+        return None
+    return None if named == "utf-8" else named
 
 
 def _po_rows(entry: Any) -> Iterator[Row]:

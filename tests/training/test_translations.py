@@ -92,13 +92,22 @@ def test_translated_messages_are_rows() -> None:
     ("text", "expected"),
     [
         ('msgid "a"\nmsgstr "b"\nnonsense\n', r"^a.po:3: is not a PO file\.$"),
-        (b'msgid "a"\nmsgstr "\xe9"\n', r"^a.po:2: is not UTF-8 text\. Convert it: msgconv"),
+        (b'msgid "a"\nmsgstr "\xe9"\n', r"^a.po:2: is not UTF-8 text\. It may be cp1252\. Set"),
+        (
+            b'msgid ""\nmsgstr "Content-Type: text/plain; charset=KOI8-R\\n"\n\nmsgid "a"\nmsgstr "\xe9"\n',
+            r"^a.po:5: is not UTF-8 text\. It may be koi8-r\.",
+        ),
         ("/etc/passwd", r"^a.po:1: is not a PO file\.$"),
     ],
 )
 def test_what_is_no_po_file_is_told_with_its_line(text: str | bytes, expected: str) -> None:
     with pytest.raises(BadData, match=expected):
         po(text)
+
+
+def test_separators_of_unicode_do_not_end_a_line_of_a_po_file() -> None:
+    text = "one\u2028two\x85three\x0cfour\x1cfive"
+    assert pairs(po(f'msgid "{text}"\r\nmsgstr "x"\r\n')) == [(1, text, "x")]
 
 
 def test_an_empty_po_file_has_no_rows() -> None:

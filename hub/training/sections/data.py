@@ -132,8 +132,8 @@ class Data(Model):
     )
     encoding: str | None = Field(
         None,
-        description="Text encoding of files without a byte order mark, such as cp1252; none: UTF-8. Parquet and "
-        "TMX name their own.",
+        description="Text encoding of files without a byte order mark, such as cp1252; none: UTF-8. Parquet "
+        "and TMX name their own.",
     )
     header: bool = Field(True, description="Whether a CSV or TSV file starts with column names.")
     delimiter: str | None = Field(

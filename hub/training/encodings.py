@@ -1,0 +1,301 @@
+"""Text encodings of data files: a file is converted to UTF-8, or refused with the encoding it may have."""
+
+from __future__ import annotations
+
+import codecs
+import io
+import re
+from collections.abc import Iterator
+from itertools import chain
+from typing import IO, Any
+
+from hub.errors import BadData
+
+__all__ = ["MIN_BAD", "as_utf8", "check_encoding", "decode", "has_nul", "not_utf8", "recognize"]
+
+_CHUNK = 1 << 18  # bytes
+_UTF8 = "utf-8"
+_BOMS = {  # UTF-32-LE starts with the mark of UTF-16-LE, so it is tried first
+    codecs.BOM_UTF32_LE: "utf-32-le",
+    codecs.BOM_UTF32_BE: "utf-32-be",
+    codecs.BOM_UTF8: _UTF8,
+    codecs.BOM_UTF16_LE: "utf-16-le",
+    codecs.BOM_UTF16_BE: "utf-16-be",
+}
+_WIDE = ("utf-32-le", "utf-32-be", "utf-16-le", "utf-16-be")
+_MIN_WIDE = 16  # bytes; fewer do not show which of their bytes are regularly NUL
+_BINARY = {b"PK\x03\x04": "a ZIP archive or an Excel workbook", b"\x1f\x8b": "a gzip file without .gz"}
+_ALLOWED = (
+    *("utf-8", "utf-16", "utf-32", *_WIDE),
+    *(f"cp{number}" for number in (*range(1250, 1259), 437, 850, 866, 874, 932, 949, 950)),
+    *(f"iso-8859-{number}" for number in (*range(1, 12), *range(13, 17))),
+    *("koi8-r", "koi8-u", "mac-roman", "shift_jis", "euc-jp", "gb2312", "gbk", "gb18030", "big5", "euc-kr"),
+)
+_CODECS = {codecs.lookup(name).name: name for name in _ALLOWED} | {"utf-8-sig": _UTF8}
+# A source is refused when at least this many lines or texts are not UTF-8, and fewer have non-ASCII
+# characters in UTF-8. Otherwise they are single damaged rows, which are rejected one by one.
+MIN_BAD = 3
+_SAMPLES = 200  # lines from which an encoding is guessed
+_SAMPLE = 300  # characters of each
+_ESCAPED = re.compile("[\udc80-\udcff]")  # bytes that are not UTF-8, as `surrogateescape` decodes them
+_NON_ASCII = re.compile("[^\x00-\x7f\udc80-\udcff]")
+_C1 = re.compile("[\x80-\x9f]")
+_WESTERN = frozenset(
+    "àâäáãåæçéèêëíìîïñóòôöõøœúùûüÿßÀÂÄÁÃÅÆÇÉÈÊËÍÌÎÏÑÓÒÔÖÕØŒÚÙÛÜŸšžŠŽ£€\u2018\u2019“”„\u2013—…«»°¡¿·§•™®©\xb4½¼\xa0"
+)
+
+
+def check_encoding(value: str) -> str:
+    """Return the canonical name of an encoding that a recipe may name.
+
+    Raises:
+        ValueError: it is unknown, or not an encoding of text files.
+    """
+    try:
+        return _CODECS[codecs.lookup(value).name]
+    except (LookupError, ValueError):
+        raise ValueError(
+            f"{value!r} is not a known text encoding; use one of: {', '.join(_ALLOWED)}"
+        ) from None
+
+
+def recognize(head: bytes) -> tuple[str, int] | None:
+    """Return the encoding that the first bytes of a file show, and the length of its byte order mark.
+
+    UTF-16 and UTF-32 without a mark are recognized by NULs at regular places. None: nothing shows it.
+    """
+    for mark, encoding in _BOMS.items():
+        if head.startswith(mark):
+            return encoding, len(mark)
+    return next(((encoding, 0) for encoding in _WIDE if _is_wide(head, encoding)), None)
+
+
+def _is_wide(head: bytes, encoding: str) -> bool:
+    width = 4 if encoding.startswith("utf-32") else 2
+    head = head[: len(head) // 4 * 4]
+    if len(head) < _MIN_WIDE or b"\0" not in head:
+        return False
+    planes = [head[place::width] for place in range(width)]
+    high, low = (planes[-1], planes[0]) if encoding.endswith("le") else (planes[0], planes[-1])
+    # The high bytes of all alphabets are control characters in UTF-8, of which text has few. Chinese is not
+    # recognized: it needs a mark or data.encoding.
+    if 0 in low or sum(byte < 0x20 for byte in high) < len(high) / 2 or (width == 4 and any(high)):
+        return False
+    try:
+        codecs.getincrementaldecoder(encoding)().decode(head)
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def as_utf8(name: str, stream: IO[bytes], encoding: str | None = None) -> IO[bytes]:
+    """Return the file as UTF-8 without a byte order mark.
+
+    `encoding` is used for a file that does not show its own; None: UTF-8. Bytes that are not UTF-8 are left
+    in place for the reader to reject, unless they show that the whole file has another encoding.
+
+    Raises:
+        BadData: here or while it is read: the file is not text, or has another encoding.
+    """
+    head = stream.read(_CHUNK)
+    if kind := next((kind for magic, kind in _BINARY.items() if head.startswith(magic)), None):
+        raise BadData(f"{name}: is {kind}, not text. Save it as text, or correct its name.")
+    found, mark = recognize(head) or (None, 0)
+    _agree(name, found, mark, encoding)
+    chosen = found or encoding or _UTF8
+    chunks = chain([head[mark:]], iter(lambda: stream.read(_CHUNK), b""))
+    made = _checked(name, chunks) if chosen == _UTF8 else _transcoded(name, chunks, chosen, shown=bool(found))
+    return io.BufferedReader(_Chunks(made))
+
+
+def decode(name: str, raw: bytes, encoding: str | None = None) -> str:
+    """Return a whole text.
+
+    Raises:
+        BadData: it is not of that encoding.
+        UnicodeDecodeError: it is not UTF-8, and nothing shows another encoding.
+    """
+    found, mark = recognize(raw) or (None, 0)
+    _agree(name, found, mark, encoding)
+    chosen = found or encoding or _UTF8
+    if chosen == _UTF8:
+        return raw[mark:].decode()
+    return b"".join(_transcoded(name, iter([raw[mark:]]), chosen, shown=bool(found))).decode()
+
+
+def not_utf8(name: str, raw: bytes, line: int = 0, named: str | None = None) -> BadData:
+    """Return the error for a text that is not UTF-8, with the encoding that it names or may have."""
+    escaped = raw.decode(errors="surrogateescape")
+    bad = [(n, text) for n, text in enumerate(escaped.split("\n"), 1) if _ESCAPED.search(text)]
+    samples = [_bytes(text[:_SAMPLE]) for _, text in bad[:_SAMPLES]]
+    return _refused(name, line or (bad[0][0] if bad else 1), samples, len(bad), named)
+
+
+def has_nul(value: Any) -> bool:
+    """Check a value, and what a list or mapping holds, for NUL characters."""
+    if isinstance(value, str):
+        return "\0" in value
+    if isinstance(value, dict):
+        return any(has_nul(part) for item in value.items() for part in item)
+    return isinstance(value, list | tuple) and any(map(has_nul, value))
+
+
+def _agree(name: str, found: str | None, mark: int, given: str | None) -> None:
+    """Refuse an encoding that contradicts the bytes; a byte order mark is always right."""
+    if mark or given is None:
+        return
+    if found and not found.startswith(given):
+        raise BadData(f"{name}: is {found} text, and data.encoding is {given}. Set it to {found}.")
+    if not found and given in ("utf-16", "utf-32"):
+        raise BadData(
+            f"{name}: has no byte order mark and does not look like {given}. Correct data.encoding; without "
+            f"a mark it is {given}-le or {given}-be."
+        )
+
+
+class _Chunks(io.RawIOBase):
+    """Makes an iterator of bytes readable as a file."""
+
+    def __init__(self, chunks: Iterator[bytes]) -> None:
+        self._chunks = chunks
+        self._rest = b""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        while not self._rest:
+            chunk = next(self._chunks, None)
+            if chunk is None:
+                return 0
+            self._rest = chunk
+        taken = self._rest[: len(buffer)]
+        self._rest = self._rest[len(taken) :]
+        buffer[: len(taken)] = taken
+        return len(taken)
+
+
+def _checked(name: str, chunks: Iterator[bytes]) -> Iterator[bytes]:
+    lines = _Lines()
+    decoder = codecs.getincrementaldecoder(_UTF8)("surrogateescape")
+    held = b""
+    for chunk in chunks:
+        yield held
+        lines.add(decoder.decode(chunk))
+        held = chunk
+    # The last chunk comes after the check, so that a small file is refused before any of its rows is read.
+    lines.add(decoder.decode(b"", final=True))
+    lines.check(name)
+    yield held
+
+
+class _Lines:
+    """Counts the lines that are not UTF-8, and those that are and have non-ASCII characters."""
+
+    def __init__(self) -> None:
+        self.good = self.bad = 0
+        self._first_bad = 0
+        self._samples: list[bytes] = []
+        self._line = 1
+        self._is_good = self._is_bad = False  # the line that has begun
+
+    def add(self, text: str) -> None:
+        first, *others = [text] if text.isascii() and "\n" not in text else text.split("\n")
+        self._piece(first)
+        for piece in others:
+            self._end()
+            self._piece(piece)
+
+    def check(self, name: str) -> None:
+        """Raise BadData if the whole file has another encoding."""
+        self._end()
+        if self.bad >= MIN_BAD and self.bad > self.good:
+            raise _refused(name, self._first_bad, self._samples, self.bad)
+
+    def _end(self) -> None:
+        self._line += 1
+        self.bad += self._is_bad
+        self.good += self._is_good and not self._is_bad
+        self._is_good = self._is_bad = False
+
+    def _piece(self, text: str) -> None:
+        if text.isascii():
+            return
+        if not self._is_bad and (found := _ESCAPED.search(text)):
+            self._is_bad = True
+            self._first_bad = self._first_bad or self._line
+            if len(self._samples) < _SAMPLES:
+                start = max(0, found.start() - _SAMPLE // 2)
+                self._samples.append(_bytes(text[start : start + _SAMPLE]))
+        self._is_good = self._is_good or bool(_NON_ASCII.search(text))
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode(errors="surrogateescape")
+
+
+def _refused(name: str, line: int, samples: list[bytes], lines: int, named: str | None = None) -> BadData:
+    others = f", nor are {lines - 1:,} other lines" if lines > 1 else ""
+    guess = named or _guess(b"\n".join(samples))
+    may_be = f" It may be {guess}." if guess else ""
+    example = guess or "cp1252"
+    return BadData(
+        f"{name}:{line}: is not UTF-8 text{others}.{may_be} Set data.encoding in the recipe, such as "
+        f"{example}, or convert the file: iconv -f {example} -t UTF-8."
+    )
+
+
+def _guess(raw: bytes) -> str | None:
+    """Return the encoding that some lines may have; it is for a message, as it is too often wrong."""
+    western = raw.decode("cp1252", errors="replace")
+    others = [character for character in western if not character.isascii()]
+    letters = sum(character.isalpha() for character in western)
+    # charset-normalizer takes short Western texts for cp1250 or shift_jis.
+    if others and _WESTERN.issuperset(others) and len(others) <= 0.3 * letters:
+        return "cp1252"
+    from charset_normalizer import from_bytes
+
+    best = from_bytes(raw, cp_isolation=[name for name in _CODECS if not name.startswith("utf")]).best()
+    return _CODECS.get(codecs.lookup(best.encoding).name) if best else None
+
+
+def _transcoded(name: str, chunks: Iterator[bytes], encoding: str, shown: bool) -> Iterator[bytes]:
+    """Yield UTF-8; `shown`: the file itself shows its encoding, the recipe does not only claim it."""
+    decoder = codecs.getincrementaldecoder(encoding)()
+    utf8: Any = None if shown else codecs.getincrementaldecoder(_UTF8)()
+    line, empty, ascii_only = 1, True, True
+    for chunk in chain(chunks, [b""]):
+        try:
+            text = decoder.decode(chunk, final=not chunk)
+        except UnicodeDecodeError as error:
+            line += error.object[: error.start].decode(encoding, errors="ignore").count("\n")
+            raise BadData(
+                f"{name}:{line}: cannot be decoded as {encoding}: {error.reason}. Correct data.encoding, or "
+                "repair the file."
+            ) from None
+        if encoding.startswith("iso-8859") and _C1.search(text):
+            raise BadData(
+                f"{name}: has control characters that no {encoding} text has. It is probably cp1252; set "
+                "data.encoding to the encoding it has."
+            )
+        empty, ascii_only = empty and not chunk, ascii_only and chunk.isascii()
+        utf8 = utf8 and _still(utf8, chunk)
+        line += text.count("\n")
+        if text:
+            yield text.encode()
+    # Text of another encoding is hardly ever valid UTF-8 by chance, unless it is ASCII.
+    if utf8 and not empty and (not ascii_only or encoding in _WIDE):
+        raise BadData(
+            f"{name}: is UTF-8 text, and data.encoding is {encoding}. Remove data.encoding, or set utf-8."
+        )
+
+
+def _still(decoder: Any, chunk: bytes) -> Any:
+    """Return the decoder if all bytes so far are UTF-8 text, else None."""
+    if b"\0" in chunk:
+        return None
+    try:
+        decoder.decode(chunk, final=not chunk)
+    except UnicodeDecodeError:
+        return None
+    return decoder

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -14,13 +11,8 @@ import typer
 from hub.cli.output import JSON_FLAG, print_json, say, table
 
 if TYPE_CHECKING:
-    from hub.api import HeadKind
-    from hub.bases.base import Base
-    from hub.registry.host import Registry
-    from hub.store.manifest import Serving
     from hub.store.records import Version
     from hub.store.store import Store
-    from hub.store.weights import AdapterFiles
 
 __all__ = ["register"]
 
@@ -73,7 +65,13 @@ def import_(  # noqa: PLR0913, PLR0917 - one for each thing that a PEFT folder d
     base: Annotated[
         str | None, typer.Option(help="Base it was trained on, as `hub base list` shows.")
     ] = None,
-    labels: Annotated[str, typer.Option(help="Labels in the order of the outputs: a,b,c.")] = "",
+    labels: Annotated[
+        str,
+        typer.Option(
+            help='Labels in the order of the outputs: a,b,c; quote one with a comma: a,"b, c". '
+            "Default: id2label in the folder's config.json."
+        ),
+    ] = "",
     option: Annotated[list[str] | None, typer.Option(help="An option of the task, key=value.")] = None,
     max_length: Annotated[int | None, typer.Option(min=8, help="Longest row, in tokens.")] = None,
     merged: Annotated[
@@ -85,10 +83,12 @@ def import_(  # noqa: PLR0913, PLR0917 - one for each thing that a PEFT folder d
     as_json: Annotated[bool, JSON_FLAG] = False,
 ) -> None:
     """Store an adapter folder: one of ours with its manifest, or one that plain PEFT saved."""
+    from hub.cli.import_adapter import options_of, plain_lora, split_labels, task_check
     from hub.config import load_settings
     from hub.errors import BadRequest
     from hub.registry.host import Registry
     from hub.store.manifest import MANIFEST_FILE
+    from hub.store.peft_folder import head_config
     from hub.store.store import Store
     from hub.store.weights import read_config
 
@@ -96,7 +96,12 @@ def import_(  # noqa: PLR0913, PLR0917 - one for each thing that a PEFT folder d
     store, registry = Store.of(settings), Registry.of(settings)
     name, converted_from = name or folder.resolve().name, ""
     if (folder / MANIFEST_FILE).is_file() and not task:
-        version = store.import_version(folder, name, merged=merged, check=_check(registry, store))
+        if base or labels or option or max_length:
+            raise BadRequest(
+                f"{folder} has a {MANIFEST_FILE}, which states base, labels, options and length. Leave these "
+                "out, or give --task and --base too to import it as a plain PEFT folder."
+            )
+        version = store.import_version(folder, name, merged=merged, check=task_check(registry, store))
     elif not task or not base:
         raise BadRequest(
             f"{folder} carries no {MANIFEST_FILE}, so say what it is: --task (see `hub plugins list`) and "
@@ -106,18 +111,18 @@ def import_(  # noqa: PLR0913, PLR0917 - one for each thing that a PEFT folder d
         loaded = registry.task(task)
         head = None if read_config(folder).get("task_type") else loaded.spec.head
         on = store.bases.get(base)
-        with _plain(folder, on, head, merged) as (source, converted_from):
+        with plain_lora(folder, on, head, merged) as (source, converted_from):
             version = store.import_peft(
                 source,
                 name,
                 task=task,
                 head=head,
                 base=on,
-                labels=[label.strip() for label in labels.split(",") if label.strip()],
-                settings=_options(loaded.task.options, option or []),
+                labels=split_labels(labels),
+                settings=options_of(loaded, option or [], head_config(folder)),
                 max_length=max_length or loaded.task.max_length,
                 merged=merged,
-                check=_check(registry, store),
+                check=task_check(registry, store),
             )
     if as_json:
         print_json({**_summary(version, _live(store)), "converted_from": converted_from})
@@ -183,70 +188,6 @@ def _live(store: Store) -> dict[str, list[str]]:
     for deployment in store.deployments():
         live.setdefault(str(deployment.stable.ref), []).append(deployment.name)
     return live
-
-
-@contextmanager
-def _plain(folder: Path, base: Base, head: HeadKind | None, merged: bool) -> Iterator[tuple[Path, str]]:
-    """Yield the folder to import, and what its adapter was converted from: "" if it is the folder itself."""
-    from hub.store.peft_folder import head_of, head_rows
-    from hub.store.plain_lora import changed_base, to_plain_lora
-    from hub.store.weights import read_adapter, write_adapter
-
-    files = read_adapter(folder)
-    init = changed_base(files.config)
-    if merged or not init:
-        yield folder, ""
-        return
-    from hub.engine.initial import initial_tensors
-
-    initial = initial_tensors(base, files.config, kind=head or head_of(files), num_labels=head_rows(files))
-    with TemporaryDirectory(prefix="hub-convert-") as aside:
-        write_adapter(Path(aside), to_plain_lora(files, initial))
-        yield Path(aside), init
-
-
-def _check(registry: Registry, store: Store) -> Any:
-    """Return the check that a task can be served by these files at all."""
-    from hub.cli.servable import servable_on
-    from hub.errors import BadAdapter
-
-    servable = servable_on(store.bases)
-
-    def check(files: AdapterFiles, serving: Serving) -> None:
-        expected = registry.spec(serving.task).head
-        if serving.head is not expected:
-            raise BadAdapter(
-                f"The task {serving.task!r} needs a {expected} head, and this adapter has a {serving.head} "
-                "one. Choose another --task."
-            )
-        servable(files, serving)
-
-    return check
-
-
-def _options(model: Any, pairs: Iterable[str]) -> dict[str, Any]:
-    """Check key=value pairs against the task's options; values are JSON where they can be."""
-    from pydantic import ValidationError
-
-    from hub.errors import BadRequest
-
-    values = {}
-    for pair in pairs:
-        key, equals, value = pair.partition("=")
-        if not equals:
-            raise BadRequest(f"--option {pair}: write key=value.")
-        try:
-            values[key] = json.loads(value)
-        except ValueError:
-            values[key] = value
-    try:
-        options: dict[str, Any] = model.model_validate(values).model_dump(mode="json")
-    except ValidationError as error:
-        first = error.errors(include_input=False, include_url=False)[0]
-        key = ".".join(str(part) for part in first["loc"])
-        known = ", ".join(model.model_fields) or "none"
-        raise BadRequest(f"--option {key}: {first['msg']}. The task's options: {known}.") from None
-    return options
 
 
 def _metric(version: Version) -> str:

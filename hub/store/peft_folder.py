@@ -1,12 +1,23 @@
-"""Tell from a plain PEFT adapter what a manifest would say: the head's kind and its labels."""
+"""Read the head's kind and its labels from a plain PEFT folder, as a manifest would state them."""
 
 from __future__ import annotations
 
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
 from hub.api import HeadKind
 from hub.errors import BadAdapter
+from hub.store.manifest import Serving
 from hub.store.weights import AdapterFiles
 
-__all__ = ["head_of", "head_rows", "labels_of"]
+__all__ = ["HeadConfig", "check_outputs", "head_config", "head_of", "head_rows", "labels_of"]
+
+MODEL_CONFIG_FILE = "config.json"
+_MAX_CONFIG = 10_000_000  # bytes
+_GENERIC = re.compile(r"LABEL_[0-9]+")  # the names transformers makes up
 
 _HEADS = {
     "SEQ_CLS": HeadKind.SEQUENCE,
@@ -45,11 +56,17 @@ def head_rows(files: AdapterFiles) -> int:
     return 0
 
 
-def labels_of(files: AdapterFiles, kind: HeadKind, given: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the labels of a head, made up as `label_0`... when none are given.
+def labels_of(
+    files: AdapterFiles, kind: HeadKind, given: tuple[str, ...], stated: tuple[str, ...] = ()
+) -> tuple[str, ...]:
+    """Return the labels in the order of the head's outputs.
+
+    `given` are the caller's, `stated` those of the folder's config.json; without either they are
+    `label_0`, `label_1`, ...
 
     Raises:
-        BadAdapter: the head and the labels given do not agree, or a labelled kind has no head.
+        BadAdapter: head and labels do not agree, the two sources contradict each other, or a labelled kind
+            has no head.
     """
     rows = head_rows(files)
     if kind not in _LABELLED:
@@ -65,4 +82,91 @@ def labels_of(files: AdapterFiles, kind: HeadKind, given: tuple[str, ...]) -> tu
         raise BadAdapter(f"The head has {rows} outputs and {len(given)} labels were given.")
     if len(set(given)) != len(given):
         raise BadAdapter("The labels given are not all different.")
-    return given or tuple(f"label_{index}" for index in range(rows))
+    if given and given != stated and sorted(given) == sorted(stated):
+        raise BadAdapter(
+            f"The labels given ({_shown(given)}) are those of {MODEL_CONFIG_FILE} in another order "
+            f"({_shown(stated)}). Leave out --labels, or correct id2label in {MODEL_CONFIG_FILE}."
+        )
+    if not given and stated and len(stated) != rows:
+        raise BadAdapter(
+            f"The head has {rows} outputs and id2label in {MODEL_CONFIG_FILE} names {len(stated)} labels. "
+            "Give the labels in the order of the outputs with --labels."
+        )
+    return given or stated or tuple(f"label_{index}" for index in range(rows))
+
+
+@dataclass(frozen=True, slots=True)
+class HeadConfig:
+    """The head as a model's config.json describes it; empty where that says nothing.
+
+    `problem_type` is the value transformers chooses the loss by.
+    """
+
+    labels: tuple[str, ...] = ()
+    problem_type: str = ""
+
+
+def head_config(folder: Path) -> HeadConfig:
+    """Read the model's config.json that some trainers save beside an adapter.
+
+    Generic label names such as LABEL_0 are dropped.
+
+    Raises:
+        BadAdapter: it is not JSON, or its id2label does not name outputs 0, 1, ... with different labels.
+    """
+    path = folder / MODEL_CONFIG_FILE
+    if not path.is_file():
+        return HeadConfig()
+    try:
+        if path.stat().st_size > _MAX_CONFIG:
+            raise ValueError(f"it has more than {_MAX_CONFIG:,} bytes")
+        config = json.loads(path.read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise BadAdapter(f"{path} is not a model's config: {error}.") from None
+    if not isinstance(config, dict):
+        raise BadAdapter(f"{path} is not a model's config: it is not a JSON object.")
+    return HeadConfig(_labels_in(config.get("id2label") or {}), str(config.get("problem_type") or ""))
+
+
+def check_outputs(serving: Serving) -> None:
+    """Raise BadAdapter for a head with one output, unless the sigmoid of that output is wanted.
+
+    A softmax over one output is 1 for every text.
+    """
+    if serving.head not in _LABELLED or len(serving.labels) != 1:
+        return
+    if serving.head is HeadKind.SEQUENCE and serving.settings.get("multi_label") is True:
+        return
+    if serving.head is HeadKind.TOKEN:
+        raise BadAdapter(
+            "The head has one output, so every token would get the same label. Train it with two labels or "
+            "more."
+        )
+    raise BadAdapter(
+        f"The head has one output, and the task {serving.task!r} chooses between labels: every text would "
+        "score 1. Regression cannot be served: answers have no field for a raw value. If the output is the "
+        "logit of one label, import it as multi-label, which applies a sigmoid: --task classification "
+        "--option multi_label=true --labels LABEL. Or train it with two labels."
+    )
+
+
+def _labels_in(names: object) -> tuple[str, ...]:
+    """Return the labels of an id2label in the order of its numbers, which JSON has as text."""
+    labels: dict[int, str] = {}
+    if isinstance(names, Mapping) and all(str(key).isdecimal() for key in names):
+        labels = {int(key): str(value).strip() for key, value in names.items()}
+    found = tuple(labels[key] for key in sorted(labels))
+    if (names and sorted(labels) != list(range(len(names)))) or not all(found):  # type: ignore[arg-type]
+        raise BadAdapter(f"id2label in {MODEL_CONFIG_FILE} does not name the outputs 0, 1, 2, ... in full.")
+    if all(_GENERIC.fullmatch(label) for label in found):
+        return ()
+    if len(set(found)) != len(found):
+        raise BadAdapter(
+            f"id2label in {MODEL_CONFIG_FILE} gives two outputs the same label: {_shown(found)}. Correct it, "
+            "or give other labels there."
+        )
+    return found
+
+
+def _shown(labels: tuple[str, ...]) -> str:
+    return ", ".join(labels[:10]) + (", ..." if len(labels) > 10 else "")

@@ -34,7 +34,7 @@ from hub.store.manifest import (
     Serving,
     Spread,
 )
-from hub.store.peft_folder import head_of, labels_of
+from hub.store.peft_folder import check_outputs, head_config, head_of, labels_of
 from hub.store.records import Version
 from hub.store.reports import Reports
 from hub.store.tables import AdapterRow, DeploymentRow, VersionRow
@@ -113,6 +113,7 @@ class Store(Deployments):
             SourceUnavailable: the store's URL cannot be reached; nothing is stored.
         """
         check_name(name, "adapter")
+        check_outputs(serving)
         created = datetime.now(UTC).isoformat(timespec="microseconds")
         manifest = Manifest(serving=serving, created=created, origin=origin, **training)
         with self.contents.incoming(folder, serving) as private:
@@ -198,8 +199,8 @@ class Store(Deployments):
     ) -> Version:
         """Store an adapter that plain PEFT saved; `merged`: to be served from a copy of the base of its own.
 
-        `head` None is told from PEFT's task_type; without `labels` they are `label_0`, `label_1`...
-        as many as the head has rows.
+        With `head` None, PEFT's task_type decides; without `labels`, id2label in the folder's config.json
+        does, and without that they are `label_0`, `label_1`, ...
 
         Raises:
             BadAdapter: the folder is unsound, or `labels` are not as many as the head has rows.
@@ -212,7 +213,7 @@ class Store(Deployments):
             task=check_name(task, "task"),
             head=kind,
             base=BaseRef(name=base.name, source=base.source, fingerprint=base.fingerprint),
-            labels=labels_of(files, kind, tuple(labels)),
+            labels=labels_of(files, kind, tuple(labels), head_config(folder).labels),
             settings=dict(settings or {}),
             max_length=min(max_length, base.max_length),
             merged=merged,

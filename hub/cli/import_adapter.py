@@ -1,0 +1,142 @@
+"""Inputs of `hub adapters import`: labels, task options, and the folder in a form that slots can serve."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from hub.api import HeadKind
+    from hub.bases.base import Base
+    from hub.registry.host import LoadedTask, Registry
+    from hub.store.manifest import Serving
+    from hub.store.peft_folder import HeadConfig
+    from hub.store.store import Store
+    from hub.store.weights import AdapterFiles
+
+__all__ = ["options_of", "plain_lora", "split_labels", "task_check"]
+
+_SEVERAL = "multi_label"
+
+
+def split_labels(text: str) -> list[str]:
+    """Split labels at commas, as a line of CSV: one with a comma is quoted.
+
+    Raises:
+        BadRequest: a label is empty, or a quote is not closed.
+    """
+    from hub.errors import BadRequest
+
+    if not text.strip():
+        return []
+    try:
+        [labels] = csv.reader([text], skipinitialspace=True, strict=True)
+    except (csv.Error, ValueError) as error:
+        raise BadRequest(f'--labels: {error}. Write a,b,c; quote a label with a comma: a,"b, c".') from None
+    labels = [label.strip() for label in labels]
+    if not all(labels):
+        raise BadRequest(f"--labels: label {labels.index('') + 1} is empty.")
+    return labels
+
+
+def options_of(loaded: LoadedTask, pairs: Iterable[str], head: HeadConfig) -> dict[str, Any]:
+    """Check key=value pairs against the task's options; values are JSON where they can be.
+
+    A head that config.json calls multi-label is imported as one unless an option says otherwise.
+
+    Raises:
+        BadRequest: the task has no such option, or not with this value.
+        BadAdapter: config.json describes a head that the task cannot serve.
+    """
+    from pydantic import ValidationError
+
+    from hub.errors import BadRequest
+
+    values = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not equals:
+            raise BadRequest(f"--option {pair}: write key=value.")
+        try:
+            values[key] = json.loads(value)
+        except ValueError:
+            values[key] = value
+    model = loaded.task.options
+    _add_problem_type(values, head.problem_type, loaded)
+    try:
+        options: dict[str, Any] = model.model_validate(values).model_dump(mode="json")
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        key = ".".join(str(part) for part in first["loc"])
+        known = ", ".join(model.model_fields) or "none"
+        raise BadRequest(f"--option {key}: {first['msg']}. The task's options: {known}.") from None
+    return options
+
+
+@contextmanager
+def plain_lora(folder: Path, on: Base, head: HeadKind | None, merged: bool) -> Iterator[tuple[Path, str]]:
+    """Yield the folder to import, and the initialisation it was converted from: "" for the folder itself."""
+    from hub.store.peft_folder import MODEL_CONFIG_FILE, head_of, head_rows
+    from hub.store.plain_lora import changed_base, to_plain_lora
+    from hub.store.weights import read_adapter, write_adapter
+
+    files = read_adapter(folder)
+    init = changed_base(files.config)
+    if merged or not init:
+        yield folder, ""
+        return
+    from hub.engine.initial import initial_tensors
+
+    initial = initial_tensors(on, files.config, kind=head or head_of(files), num_labels=head_rows(files))
+    with TemporaryDirectory(prefix="hub-convert-") as aside:
+        write_adapter(Path(aside), to_plain_lora(files, initial))
+        if (folder / MODEL_CONFIG_FILE).is_file():
+            shutil.copyfile(folder / MODEL_CONFIG_FILE, Path(aside) / MODEL_CONFIG_FILE)
+        yield Path(aside), init
+
+
+def task_check(registry: Registry, store: Store) -> Any:
+    """Return the check that a task can be served by these files at all."""
+    from hub.cli.servable import servable_on
+    from hub.errors import BadAdapter
+
+    servable = servable_on(store.bases)
+
+    def check(files: AdapterFiles, serving: Serving) -> None:
+        expected = registry.spec(serving.task).head
+        if serving.head is not expected:
+            raise BadAdapter(
+                f"The task {serving.task!r} needs a {expected} head, and this adapter has a {serving.head} "
+                "one. Choose another --task."
+            )
+        servable(files, serving)
+
+    return check
+
+
+def _add_problem_type(values: dict[str, Any], problem_type: str, loaded: LoadedTask) -> None:
+    """Set the option that makes probabilities as the head was trained to give them."""
+    from hub.api import HeadKind
+    from hub.errors import BadAdapter
+
+    if loaded.spec.head is not HeadKind.SEQUENCE:
+        return
+    if problem_type == "regression":
+        raise BadAdapter(
+            "config.json says problem_type regression, which cannot be served: answers have no field for a "
+            "raw value. Train with labels instead."
+        )
+    if problem_type != "multi_label_classification" or _SEVERAL in values:
+        return
+    if _SEVERAL not in loaded.task.options.model_fields:
+        raise BadAdapter(
+            "config.json says problem_type multi_label_classification, and the task "
+            f"{loaded.spec.name!r} gives each text one label. Use --task classification."
+        )
+    values[_SEVERAL] = True

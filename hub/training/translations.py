@@ -121,6 +121,11 @@ def _tmx_rows(name: str, stream: IO[bytes], languages: tuple[str, str] | None) -
         except expat.ExpatError as error:
             reason = expat.ErrorString(error.code)
             raise BadData(f"{name}:{error.lineno}: is not well-formed XML: {reason}.") from None
+        except (LookupError, ValueError) as error:  # how pyexpat refuses an encoding that it cannot decode
+            raise BadData(
+                f"{name}: has an encoding that is not read in XML: {error}. Convert it to UTF-8, and its XML "
+                "declaration."
+            ) from None
         except _Refused as error:
             raise BadData(f"{name}:{reader.parser.CurrentLineNumber}: {error}") from None
         for unit in reader.take():

@@ -110,6 +110,22 @@ def test_separators_of_unicode_do_not_end_a_line_of_a_po_file() -> None:
     assert pairs(po(f'msgid "{text}"\r\nmsgstr "x"\r\n')) == [(1, text, "x")]
 
 
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "iso-8859-1", "windows-1252"])
+def test_tmx_is_read_in_the_encoding_that_it_names(encoding: str) -> None:
+    declared = "" if encoding.startswith("utf-16") else f' encoding="{encoding}"'
+    text = HEAD.replace('"1.0"', f'"1.0"{declared}') + (
+        '<tu><tuv xml:lang="en"><seg>caf\xe9</seg></tuv><tuv xml:lang="fr"><seg>b</seg></tuv></tu></body></tmx>'
+    )
+    assert pairs(list(tmx_table("a.tmx", io.BytesIO(text.encode(encoding)), None).rows)) == [(4, "café", "b")]
+
+
+@pytest.mark.parametrize("encoding", ["shift_jis", "no-such-encoding"])
+def test_tmx_in_an_encoding_that_xml_cannot_have_here_is_refused(encoding: str) -> None:
+    text = f'<?xml version="1.0" encoding="{encoding}"?>\n<tmx version="1.4"></tmx>'
+    with pytest.raises(BadData, match=r"^a\.tmx.*: (?:has an encoding that|is not well-formed XML: unk)"):
+        list(tmx_table("a.tmx", io.BytesIO(text.encode()), None).rows)
+
+
 def test_an_empty_po_file_has_no_rows() -> None:
     assert po("") == po("\n \n") == []
 

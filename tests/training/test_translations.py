@@ -113,9 +113,8 @@ def test_separators_of_unicode_do_not_end_a_line_of_a_po_file() -> None:
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "iso-8859-1", "windows-1252"])
 def test_tmx_is_read_in_the_encoding_that_it_names(encoding: str) -> None:
     declared = "" if encoding.startswith("utf-16") else f' encoding="{encoding}"'
-    text = HEAD.replace('"1.0"', f'"1.0"{declared}') + (
-        '<tu><tuv xml:lang="en"><seg>caf\xe9</seg></tuv><tuv xml:lang="fr"><seg>b</seg></tuv></tu></body></tmx>'
-    )
+    unit = '<tu><tuv xml:lang="en"><seg>caf\xe9</seg></tuv><tuv xml:lang="fr"><seg>b</seg></tuv></tu>'
+    text = HEAD.replace('"1.0"', f'"1.0"{declared}') + f"{unit}</body></tmx>"
     assert pairs(list(tmx_table("a.tmx", io.BytesIO(text.encode(encoding)), None).rows)) == [(4, "café", "b")]
 
 

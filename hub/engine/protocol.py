@@ -40,10 +40,18 @@ class LayerUpdate:
 
     @property
     def changes(self) -> bool:
-        """False if the layer computes what it did before."""
+        """False if the layer computes what it does without the update.
+
+        A magnitude counts as a change: only the base's weights show whether it is one.
+        """
+        return self.magnitude is not None or self.changes_any_base
+
+    @property
+    def changes_any_base(self) -> bool:
+        """Whether the layer computes something else whatever the base's weights are."""
         scales = (self.input_scale, self.output_scale)
         return (self.b is not None and bool(self.b.any())) or any(
-            s is not None and (s != 1).any() for s in scales
+            s is not None and bool((s != 1).any()) for s in scales
         )
 
     @property
@@ -76,6 +84,24 @@ class AdapterWeights:
     def rank(self) -> int:
         """Largest rank over the layers."""
         return max((update.rank for update in self.layers.values()), default=0)
+
+    @property
+    def changes(self) -> bool:
+        """False if the backbone computes what it does without the adapter.
+
+        A bias that was trained beside the layers counts as a change, as a magnitude does.
+        """
+        biases = (name.removesuffix(".bias") for name in self.full if name.endswith(".bias"))
+        return (
+            self.merged
+            or any(update.changes for update in self.layers.values())
+            or any(f"{module}.weight" not in self.full for module in biases)  # a head has both
+        )
+
+    @property
+    def changes_any_base(self) -> bool:
+        """Whether the backbone computes something else whatever the base's weights are."""
+        return self.merged or any(update.changes_any_base for update in self.layers.values())
 
     @property
     def nbytes(self) -> int:

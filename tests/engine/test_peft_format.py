@@ -171,6 +171,27 @@ def test_an_update_that_changes_nothing_says_so():
     assert not LayerUpdate(input_scale=ones, output_scale=ones).changes
     assert LayerUpdate(a=zeros.T, b=zeros + 1).changes
     assert LayerUpdate(output_scale=ones * 2).changes
+    assert LayerUpdate(input_scale=ones * 2).changes
+
+
+def test_a_magnitude_or_a_bias_may_be_a_change_that_only_the_base_shows(saved):
+    def changes(edit=lambda key, tensor: tensor, **settings):
+        config, tensors = saved(**settings)
+        weights = parsed(config, {key: edit(key, tensor) for key, tensor in tensors.items()})
+        return weights.changes, weights.changes_any_base
+
+    def without_b(key, tensor):
+        return tensor * 0 if "lora_B" in key else tensor
+
+    assert changes() == (True, True)
+    assert changes(without_b) == (False, False)  # a trained head is no change of the base
+    assert changes(without_b, use_dora=True) == (True, False)
+    assert changes(without_b, bias="lora_only") == (True, False)
+    assert changes(method="ia3") == (True, True)
+    assert changes(lambda key, tensor: tensor * 0 + 1 if "ia3" in key else tensor, method="ia3") == (
+        False,
+        False,
+    )
 
 
 @pytest.mark.parametrize(

@@ -101,7 +101,7 @@ def import_(  # noqa: PLR0913, PLR0917 - one for each thing that a PEFT folder d
                 f"{folder} has a {MANIFEST_FILE}, which states base, labels, options and length. Leave these "
                 "out, or give --task and --base too to import it as a plain PEFT folder."
             )
-        version = store.import_version(folder, name, merged=merged, check=task_check(registry, store))
+        version = store.import_version(folder, name, merged=merged, check=task_check(registry, store, folder))
     elif not task or not base:
         raise BadRequest(
             f"{folder} carries no {MANIFEST_FILE}, so say what it is: --task (see `hub plugins list`) and "
@@ -122,7 +122,7 @@ def import_(  # noqa: PLR0913, PLR0917 - one for each thing that a PEFT folder d
                 settings=options_of(loaded, option or [], head_config(folder)),
                 max_length=max_length or loaded.task.max_length,
                 merged=merged,
-                check=task_check(registry, store),
+                check=task_check(registry, store, folder),
             )
     if as_json:
         print_json({**_summary(version, _live(store)), "converted_from": converted_from})

@@ -101,8 +101,9 @@ def plain_lora(folder: Path, on: Base, head: HeadKind | None, merged: bool) -> I
         yield Path(aside), init
 
 
-def task_check(registry: Registry, store: Store) -> Any:
-    """Return the check that a task can be served by these files at all."""
+def task_check(registry: Registry, store: Store, folder: Path) -> Any:
+    """Return the check that an engine can serve the adapter in `folder` for its task, as PEFT runs it."""
+    from hub.bases.tokenizer_files import TOKENIZER_FILES
     from hub.cli.servable import servable_on
     from hub.errors import BadAdapter
 
@@ -116,6 +117,10 @@ def task_check(registry: Registry, store: Store) -> Any:
                 "one. Choose another --task."
             )
         servable(files, serving)
+        if any((folder / name).is_file() for name in TOKENIZER_FILES):
+            from hub.engine.adapter_tokenizer import check_tokenizer
+
+            check_tokenizer(folder, store.bases.by_fingerprint(serving.base.fingerprint), serving.head)
 
     return check
 

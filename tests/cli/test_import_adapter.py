@@ -214,3 +214,113 @@ def test_a_folder_with_a_manifest_takes_no_labels_beside_it(adapter: MakeAdapter
         error = hub("adapters", "import", tmp_path / "out", "y", *given).exception
         assert isinstance(error, BadRequest)
         assert "manifest.json" in str(error)
+
+
+def tokenizer_of(base: Base) -> Any:
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(base.path)
+
+
+def test_a_copy_of_the_base_s_tokenizer_is_ignored(base: Base, adapter: MakeAdapter) -> None:
+    folder = adapter(2)
+    tokenizer = tokenizer_of(base)
+    tokenizer.model_max_length = 16
+    tokenizer.padding_side = "left"
+    tokenizer("a text", truncation=True, max_length=8, padding="max_length")  # the file keeps these settings
+    tokenizer.save_pretrained(folder)
+    imported(folder, *CLASSIFY)
+    (folder / "tokenizer_config.json").unlink()
+    imported(folder, *CLASSIFY)
+
+
+def _lower_off(tokenizer: Any) -> None:
+    from tokenizers.normalizers import Replace
+
+    tokenizer.backend_tokenizer.normalizer = Replace("e", "a")
+
+
+def _special_on_known_id(tokenizer: Any) -> None:
+    tokenizer.add_special_tokens({"additional_special_tokens": ["river"]})
+
+
+def _swapped(tokenizer: Any) -> None:
+    from tokenizers import Tokenizer
+
+    state = json.loads(tokenizer.backend_tokenizer.to_str())
+    vocabulary = state["model"]["vocab"]
+    vocabulary["good"], vocabulary["bad"] = vocabulary["bad"], vocabulary["good"]
+    tokenizer._tokenizer = Tokenizer.from_str(json.dumps(state))
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        (_lower_off, "normalizer"),
+        (_special_on_known_id, "added tokens (1 differ, such as 'river')"),
+        (_swapped, "vocabulary (2 differ, such as"),
+    ],
+)
+def test_a_tokenizer_that_gives_other_tokens_is_refused(
+    base: Base, adapter: MakeAdapter, change: Callable[[Any], None], named: str
+) -> None:
+    folder, tokenizer = adapter(2), tokenizer_of(base)
+    change(tokenizer)
+    tokenizer.save_pretrained(folder)
+    message = refused(BadAdapter, folder, *CLASSIFY)
+    assert named in message
+    assert "remove tokenizer.json, tokenizer_config.json from" in message
+    assert "hub base pull" in message
+
+
+def test_a_tokenizer_with_more_tokens_than_the_base_has_embeddings_is_refused(
+    base: Base, adapter: MakeAdapter
+) -> None:
+    folder, tokenizer = adapter(2), tokenizer_of(base)
+    rows = json.loads((base.path / "config.json").read_text())["vocab_size"]
+    tokenizer.add_tokens([f"<new {number}>" for number in range(rows)])
+    tokenizer.save_pretrained(folder)
+    message = refused(BadAdapter, folder, *CLASSIFY)
+    assert f"the base has {rows}" in message
+    assert "hub base pull" not in message
+
+
+def test_a_damaged_tokenizer_is_refused(base: Base, adapter: MakeAdapter) -> None:
+    folder = adapter(2)
+    (folder / "tokenizer.json").write_text("version https://git-lfs.github.com/spec/v1\n")
+    assert "The tokenizer in" in refused(BadAdapter, folder, *CLASSIFY)
+
+
+def test_a_manifest_does_not_excuse_another_tokenizer(
+    base: Base, adapter: MakeAdapter, tmp_path: Path
+) -> None:
+    imported(adapter(2), *CLASSIFY)
+    assert hub("adapters", "export", "x", tmp_path / "out").exit_code == 0
+    tokenizer = tokenizer_of(base)
+    _lower_off(tokenizer)
+    tokenizer.save_pretrained(tmp_path / "out")
+    error = hub("adapters", "import", tmp_path / "out", "y").exception
+    assert isinstance(error, BadAdapter)
+    assert "normalizer" in str(error)
+
+
+def test_a_base_with_the_adapter_s_tokenizer_serves_it_as_peft_does(
+    base: Base, adapter: MakeAdapter, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from dataclasses import replace
+
+    folder, tokenizer = adapter(2), tokenizer_of(base)
+    _lower_off(tokenizer)
+    tokenizer.save_pretrained(folder)
+    other = tmp_path / "other"
+    shutil.copytree(base.path, other)
+    for path in folder.glob("tokenizer*"):
+        shutil.copyfile(path, other / path.name)
+    Bases(find_home()).pull(str(other), "other")
+    imported(folder, "--task", "classification", "--base", "other", *MULTI)
+    expected = peft_scores(replace(base, path=other), folder, 2)
+    scores = predicted(monkeypatch)["scores"]
+    assert [scores["label_0"], scores["label_1"]] == pytest.approx(
+        [1 / (1 + math.exp(-logit)) for logit in expected], abs=1e-4
+    )
+    assert peft_scores(base, folder, 2) != pytest.approx(expected, abs=1e-3)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import IO
@@ -13,6 +12,7 @@ from typing import IO
 from hub.errors import BadData
 from hub.training.recipe import Data
 from hub.training.rows import BadRow, RawRow, Table
+from hub.training.stray_quotes import Shape, Values
 
 __all__ = ["delimited_table", "named_delimiter"]
 
@@ -20,9 +20,6 @@ _MAX_CELL = 1 << 24  # characters; a longer cell is taken for a missing quote, a
 _MAX_SHOWN = 60  # characters of a header
 _DELIMITERS = ";\t|,"
 _SEP = re.compile(r'"?sep=(.)"?[\r\n]*')  # Excel's first line, which names the delimiter
-_MIN_SWALLOWED = 5  # lines that look like rows: text does not have so many by chance
-_MIN_SHARE = 0.8  # share of the lines that look like rows
-_MAX_VALUES = 1000  # distinct values of a column that is taken for a label
 _SWALLOWED = "holds lines that look like rows: a quote is stray or missing"
 
 
@@ -48,7 +45,7 @@ def delimited_table(name: str, stream: IO[bytes], kind: str, data: Data) -> Tabl
     if not data.header:
         return _without_header(name, cells, first)
     header, width = _header(name, first, delimiter, data)
-    shape = _Shape(delimiter, width, spaced=_is_spaced(first))
+    shape = Shape(delimiter, width, spaced=_is_spaced(first))
     if isinstance(first, _Cut) and shape.swallows(first.lines) is not False:
         raise BadData(f"{name}:{first.line}: the header {_SWALLOWED}.")
     return Table(name, header, _rows(cells, header, shape, first.cells if isinstance(first, _Cut) else ()))
@@ -60,7 +57,7 @@ def _without_header(name: str, cells: _Cells, first: _Cut | BadRow) -> Table:
         before.append(item)
     width = len(before[-1].cells) if isinstance(before[-1], _Cut) else 0
     cells.push_back(before)
-    shape = _Shape(cells.delimiter, width, spaced=_is_spaced(before[-1]))
+    shape = Shape(cells.delimiter, width, spaced=_is_spaced(before[-1]))
     return Table(name, tuple(range(width)), _rows(cells, tuple(range(width)), shape, ()))
 
 
@@ -191,11 +188,15 @@ class _Cells:
             except StopIteration:
                 return
             except csv.Error:
-                if lines.ended or sum(map(len, lines.taken)) > _MAX_CELL:
-                    end = "the file" if lines.ended else f"{_MAX_CELL:,} characters"
+                if lines.ended:
                     raise BadData(
-                        f"{self._name}:{first}: the row on this line opens a quote that is not closed "
-                        f"before the end of {end}. Repair it, or set data.quotes: false if quotes are text."
+                        f"{self._name}:{first}: the row on this line opens a quote that is not closed before "
+                        "the end of the file. Repair it, or set data.quotes: false if quotes are text."
+                    ) from None
+                if sum(map(len, lines.taken)) > _MAX_CELL:
+                    raise BadData(
+                        f"{self._name}:{first}: the row on this line has a cell of more than {_MAX_CELL:,} "
+                        "characters: the quote that ends it may be missing. Repair or remove it."
                     ) from None
                 self.unsure = len(lines.taken) > 1 or lines.taken[-1].count('"') % 2 == 1
                 yield from _each_line(first, len(lines.taken), "has text after the quote that ends a cell")
@@ -215,79 +216,11 @@ def _is_spaced(row: _Cut | BadRow) -> bool:
     return isinstance(row, _Cut) and any(cell.startswith(" ") for cell in row.cells[1:])
 
 
-@dataclass(frozen=True, slots=True)
-class _Shape:
-    """How a line that is a row looks when its quotes are taken for ordinary characters."""
-
-    delimiter: str
-    width: int
-    spaced: bool
-
-    def cells(self, line: str) -> list[str] | None:
-        """Return the cells of a line that looks like a row; None: it looks like text.
-
-        Text has a blank or the end of the line after a comma.
-        """
-        cells = line.rstrip("\r\n").split(self.delimiter)
-        if len(cells) != self.width or self.width < 2:
-            return None
-        if not self.spaced and any(cell.startswith(" ") for cell in cells[1:]):
-            return None
-        return cells if self.width > 2 or (cells[0].strip('"') and cells[1].strip('"')) else None
-
-    def is_sure(self, lines: Sequence[str], quotes: int) -> bool:
-        """Check that a row is none that could be the rest of a quoted text."""
-        if self.width < 2:
-            return True
-        if not quotes:
-            return self.cells(lines[0]) is not None
-        mark = re.escape(self.delimiter)
-        cell = f'(?:"(?:[^"]|"")*"|[^" {mark}][^"{mark}]*|)'
-        return re.fullmatch(f"{cell}(?:{mark}{cell})*", "".join(lines).rstrip("\r\n")) is not None
-
-    def swallows(self, lines: Sequence[str]) -> bool | None:
-        """Check whether a row of several lines is several rows; None: its lines look so, but are few."""
-        if len(lines) < 2 or not self.cells(lines[0]) or not self._is_last(lines[-1]):
-            return False
-        filled = [line for line in lines if line.strip()]
-        alike = sum(self.cells(line) is not None for line in filled)
-        if alike >= _MIN_SWALLOWED and alike >= _MIN_SHARE * len(filled):
-            return True
-        return None if alike == len(filled) else False
-
-    def _is_last(self, line: str) -> bool:
-        """Check for text before the quote that closes: a row has it, the end of a quoted text may not."""
-        cells = self.cells(line)
-        return cells is not None and all(cell.strip('"') for cell in cells if '"' in cell)
-
-
-class _Values:
-    """The values of each column so far, as long as they recur."""
-
-    def __init__(self, width: int) -> None:
-        self._columns: list[Counter[str] | None] = [Counter() for _ in range(width)]
-
-    def add(self, cells: Sequence[str]) -> None:
-        for place, (cell, values) in enumerate(zip(cells, self._columns, strict=False)):
-            if values is not None:
-                values[cell] += 1
-                if len(values) > _MAX_VALUES:
-                    self._columns[place] = None
-
-    def have(self, rows: Sequence[Sequence[str]]) -> bool:
-        """Check whether one column has few values, and all of these rows have one of them."""
-        return any(
-            all(row[place].strip('"') in values for row in rows)
-            for place, values in enumerate(self._columns)
-            if values and 2 * len(values) <= values.total()
-        )
-
-
 def _rows(
-    cells: _Cells, header: Sequence[str | int], shape: _Shape, first: Sequence[str]
+    cells: _Cells, header: Sequence[str | int], shape: Shape, first: Sequence[str]
 ) -> Iterator[RawRow | BadRow]:
     """Yield the rows; those with a few lines that may be rows come last, when all values are known."""
-    values, doubtful = _Values(shape.width), list[_Cut]()
+    values, doubtful = Values(shape.width), list[_Cut]()
     for row in cells.rows:
         if isinstance(row, BadRow):
             yield row
@@ -301,8 +234,9 @@ def _rows(
             values.add(row.cells)
             yield RawRow(row.line, dict(zip(header, row.cells, strict=False)))
     for row in doubtful:
-        alike = [found for line in row.lines if (found := shape.cells(line)) is not None]
-        reason = _SWALLOWED if values.have(alike) else _fault(row, cells, header, shape, first)
+        reason = (
+            _SWALLOWED if values.have(shape.split(row.lines)) else _fault(row, cells, header, shape, first)
+        )
         if reason:
             yield from _each_line(row.line, len(row.lines), reason)
         else:
@@ -310,7 +244,7 @@ def _rows(
 
 
 def _fault(
-    row: _Cut, cells: _Cells, header: Sequence[str | int], shape: _Shape, first: Sequence[str]
+    row: _Cut, cells: _Cells, header: Sequence[str | int], shape: Shape, first: Sequence[str]
 ) -> str | None:
     """Return why a row cannot be used, or None."""
     count = len(row.cells)

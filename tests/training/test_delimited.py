@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,8 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hub.errors import BadData
+from hub.training.dataset import Refused, prepare
 from hub.training.recipe import Data
 from hub.training.tables import BadRow, RawRow, Table, open_table
+from tests.training.conftest import Labelling
 
 
 def opened(content: str | bytes, **settings: Any) -> Table:
@@ -65,6 +68,23 @@ def test_lines_that_a_stray_quote_swallows_are_counted(closing: str) -> None:
     assert good(found) == LABELLED[:5] + LABELLED[56:]
 
 
+def test_a_run_stops_for_the_lines_that_a_stray_quote_swallows(make_recipe, tmp_path: Path) -> None:
+    content = damaged(_7='"' + LINES[6], _57='A screen of 19",good')
+    recipe = make_recipe("task: t\ndata: a.csv\n", a_csv=content)
+    with pytest.raises(
+        BadData, match=r"^51 of 60 rows cannot be used.*a\.csv:7: holds lines that look like rows"
+    ):
+        prepare(recipe, Labelling(), tmp_path / "cache", Refused(recipe))
+
+
+def test_lines_are_swallowed_beside_quoted_cells() -> None:
+    table = [(f"id {n}", f"The film of day {n}", "good" if n % 2 else "bad") for n in range(60)]
+    lines = written(table, ("id", "text", "label"), lineterminator="\n").splitlines()
+    lines[6], lines[56] = '"a, b","The film,good', 'c,A screen of 19","good, or so"'
+    found = rows("\n".join(lines))
+    assert bad_lines(found) == list(range(7, 58))
+
+
 def test_a_few_swallowed_lines_are_found_by_the_labels_in_them() -> None:
     found = rows(damaged(_3='"' + LINES[2], _5='A screen of 19",good'))
     assert bad_lines(found) == [3, 4, 5]
@@ -76,10 +96,10 @@ def test_a_quote_that_stays_open_is_refused_with_its_line() -> None:
         rows(damaged(_7='"' + LINES[6]))
 
 
-def test_a_quote_that_stays_open_for_too_long_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cell_that_does_not_fit_in_memory_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("hub.training.delimited._MAX_CELL", csv.field_size_limit())
     text = "a line of text\n" * (csv.field_size_limit() // 10)
-    with pytest.raises(BadData, match=r"^a\.csv:2: the row on this line opens a quote that is not closed"):
+    with pytest.raises(BadData, match=r"^a\.csv:2: the row on this line has a cell of more than"):
         rows(f'text,label\n"{text}",good\nlast,bad\n')
 
 

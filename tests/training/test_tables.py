@@ -180,14 +180,27 @@ def test_conll_gives_a_row_for_each_sentence() -> None:
     assert alone == BadRow(16, "has one column; a tag is to follow each token")
 
 
-@given(st.lists(st.lists(st.sampled_from(["Oslo B-LOC", "in O", "# O"]), min_size=1), max_size=5))
-def test_conll_sentences_come_back_as_they_were_written(sentences: list[list[str]]) -> None:
-    found = rows("a.conll", "\n\n".join("\n".join(lines) for lines in sentences).encode())
-    assert [
-        [f"{token} {tag}" for token, tag in zip(row.values["tokens"], row.values["tags"], strict=True)]
-        for row in found
-        if isinstance(row, RawRow)
-    ] == sentences
+TOKENS = st.one_of(
+    st.sampled_from(["Oslo", "#", "10\u00a0000", "a\u2028b", "\x85", '"', ","]),
+    st.text(st.characters(codec="utf-8", exclude_characters=" \t\r\n\v\f\0\ufeff"), min_size=1, max_size=3),
+)
+
+
+@given(st.lists(st.lists(TOKENS, min_size=1, max_size=4), max_size=5), st.sampled_from([" ", "\t"]))
+def test_conll_sentences_come_back_as_they_were_written(sentences: list[list[str]], mark: str) -> None:
+    text = "\n\n".join("\n".join(f"{token}{mark}O" for token in tokens) for tokens in sentences)
+    found = rows("a.conll", text.encode())
+    assert [row.values["tokens"] for row in found if isinstance(row, RawRow)] == sentences
+    assert len(found) == len(sentences)
+
+
+@given(st.lists(st.dictionaries(st.text(max_size=3), st.text(), max_size=2), max_size=5))
+def test_json_lines_come_back_as_they_were_written(objects: list[dict[str, str]]) -> None:
+    lines = "\n".join(json.dumps(value, ensure_ascii=False) for value in objects)
+    found = rows("a.jsonl", lines.encode(errors="replace"))
+    assert len(found) == len(objects)
+    for row, value in zip(found, objects, strict=True):
+        assert row.values == value if isinstance(row, RawRow) else "\0" in "".join([*value, *value.values()])
 
 
 def test_a_json_list_gives_its_objects() -> None:

@@ -1,0 +1,113 @@
+"""Rows of CSV whose quoted cell may have swallowed other rows, because a quote is stray or missing."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+__all__ = ["Shape", "Values"]
+
+_MIN_SWALLOWED = 5  # lines that look like rows: text does not have so many by chance
+_MIN_SHARE = 0.8  # share of the lines that look like rows
+_MAX_VALUES = 1000  # distinct values of a column that is taken for a label
+_TO_CLOSING = re.compile(r'(?:[^"]|"")*"(?!")')
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """How a line looks that is a row; `spaced`: the file has blanks after its delimiters."""
+
+    delimiter: str
+    width: int
+    spaced: bool
+
+    def split(self, lines: Sequence[str]) -> list[list[str]]:
+        """Return the cells that each line has without the quote that joins them; [] if it is unlike a row.
+
+        Text has a blank or the end of the line after a comma, so that its lines are unlike rows.
+        """
+        return [
+            cells if self._is_alike(cells := self._cells(line)) else []
+            for line in (
+                _without_opening(lines[0], self.delimiter),
+                *lines[1:-1],
+                _without_closing(lines[-1]),
+            )
+            if line.strip()
+        ]
+
+    def swallows(self, lines: Sequence[str]) -> bool | None:
+        """Check whether a row of several lines is several rows; None: its lines look so, but are few."""
+        if len(lines) < 2 or not self._ends_text(lines[-1]):
+            return False
+        found = self.split(lines)
+        if not found[0] or not found[-1]:
+            return False
+        alike = sum(map(bool, found))
+        if alike >= _MIN_SWALLOWED and alike >= _MIN_SHARE * len(found):
+            return True
+        return None if alike == len(found) else False
+
+    def is_sure(self, lines: Sequence[str], quotes: int) -> bool:
+        """Check that a row with so many quotes cannot be the rest of a quoted text."""
+        if self.width < 2:
+            return True
+        if not quotes:
+            return self._is_alike(self._cells(lines[0]))
+        mark = re.escape(self.delimiter)
+        cell = f'(?:"(?:[^"]|"")*"|[^" {mark}][^"{mark}]*|)'
+        return re.fullmatch(f"{cell}(?:{mark}{cell})*", "".join(lines).rstrip("\r\n")) is not None
+
+    def _cells(self, line: str) -> list[str]:
+        return next(csv.reader([line.rstrip("\r\n")], delimiter=self.delimiter), [])
+
+    def _is_alike(self, cells: Sequence[str]) -> bool:
+        if len(cells) != self.width or self.width < 2:
+            return False
+        if not self.spaced and any(cell.startswith(" ") for cell in cells[1:]):
+            return False
+        return self.width > 2 or bool(cells[0] and cells[1])
+
+    def _ends_text(self, line: str) -> bool:
+        """Check for text before the quote that closes: a row has it, the end of a quoted text may not."""
+        found = _TO_CLOSING.match(line)
+        return found is not None and found[0][:-1].rpartition(self.delimiter)[2] != ""
+
+
+def _without_opening(line: str, delimiter: str) -> str:
+    """Return the first line of a row without the quote that it does not close."""
+    mark = re.escape(delimiter)
+    found = re.match(f'(?:(?:"(?:[^"]|"")*"|[^"{mark}][^{mark}]*|){mark})*"', line)
+    return line if found is None else line[: found.end() - 1] + line[found.end() :].replace('"', "")
+
+
+def _without_closing(line: str) -> str:
+    """Return the last line of a row without the quote that closes a cell of the first."""
+    found = _TO_CLOSING.match(line)
+    return line if found is None else line[: found.end() - 1].replace('"', "") + line[found.end() :]
+
+
+class Values:
+    """The values of each column so far, as long as they recur."""
+
+    def __init__(self, width: int) -> None:
+        self._columns: list[Counter[str] | None] = [Counter() for _ in range(width)]
+
+    def add(self, cells: Sequence[str]) -> None:
+        """Count the values of one row."""
+        for place, (cell, values) in enumerate(zip(cells, self._columns, strict=False)):
+            if values is not None:
+                values[cell] += 1
+                if len(values) > _MAX_VALUES:
+                    self._columns[place] = None
+
+    def have(self, rows: Sequence[Sequence[str]]) -> bool:
+        """Check whether one column has few values, and all of these rows have one of them."""
+        return any(
+            all(row[place] in values for row in rows)
+            for place, values in enumerate(self._columns)
+            if values and 2 * len(values) <= values.total()
+        )

@@ -10,10 +10,12 @@ import typer
 
 from hub.cli.bars import Bars
 from hub.cli.output import JSON_FLAG, print_json, progress, say, table
+from hub.cli.reading import COLUMN, DELIMITER, ENCODING, HEADER, SEPARATOR, reading
 
 if TYPE_CHECKING:
     from hub.training.account import Account
     from hub.training.inspect.look import Look
+    from hub.training.reading import Reading
     from hub.training.recipe import Recipe
 
 __all__ = ["register"]
@@ -32,9 +34,18 @@ def register(app: typer.Typer) -> None:
 
 
 @commands.command()
-def inspect(
+def inspect(  # noqa: PLR0913, PLR0917 - a command's options
     data: Annotated[str, typer.Argument(metavar="FILE", help="A file, a folder, or what a recipe may name.")],
     task: Annotated[str | None, typer.Option(help="The task whose columns matter; none: a guess.")] = None,
+    like: Annotated[
+        str | None,
+        typer.Option(metavar="NAME[@N]", help="Read it as the training data of this version, for its task."),
+    ] = None,
+    columns: Annotated[list[str] | None, COLUMN] = None,
+    delimiter: Annotated[str | None, DELIMITER] = None,
+    header: Annotated[bool | None, HEADER] = None,
+    encoding: Annotated[str | None, ENCODING] = None,
+    separator: Annotated[str | None, SEPARATOR] = None,
     as_json: Annotated[bool, JSON_FLAG] = False,
     html: Annotated[
         Path | None, typer.Option(metavar="OUT", help="Write a page with plots there as well.")
@@ -43,7 +54,8 @@ def inspect(
     """Show columns, lengths, labels, languages, duplicates and odd rows; texts are never quoted."""
     from rich.markup import escape
 
-    found = _look(data, task, as_json)
+    given = reading(columns, delimiter, header, encoding, separator)
+    found = _look(data, task, like, given, as_json)
     if html is not None:
         from hub.training.inspect.page import page
 
@@ -56,18 +68,26 @@ def inspect(
         say(f"wrote {escape(str(html))}")
 
 
-def _look(data: str, task: str | None, quiet: bool) -> Look:
+def _look(data: str, task: str | None, like: str | None, given: Reading, quiet: bool) -> Look:
     from hub.config import load_settings
     from hub.registry.host import Registry
+    from hub.store.store import Store
     from hub.training.inspect.look import look
     from hub.training.peek import peek
+    from hub.training.reading import like_version
 
     settings = load_settings()
-    loaded = Registry.of(settings).task(task).task if task else None
+    registry, cache = Registry.of(settings), settings.home / "cache" / "packages"
+    if like:
+        version = Store.of(settings).get(like)
+        task = task or version.manifest.serving.task
+        fields = registry.task(task).task.fields
+        given = like_version(data, fields, version.manifest.reading, given, cache)
+    loaded = registry.task(task).task if task else None
     with progress(quiet) as bars:
         show = Bars(bars)
-        found = peek(data, Path.cwd(), settings.home / "cache" / "packages", show)
-        return look(found, loaded, task or "", show)
+        found = peek(data, Path.cwd(), cache, show, given.settings)
+        return look(found, loaded, task or "", show, columns=given.columns)
 
 
 def _print_look(found: Look) -> None:

@@ -11,12 +11,14 @@ import typer
 
 from hub.cli.bars import Bars
 from hub.cli.output import JSON_FLAG, print_json, progress, say
+from hub.cli.reading import COLUMN, DELIMITER, ENCODING, HEADER, SEPARATOR, reading
 
 if TYPE_CHECKING:
     from hub.store.records import Version
     from hub.training.examples import Rejected
     from hub.training.measure.comparison import Comparison
     from hub.training.measure.evaluation import Evaluation
+    from hub.training.reading import Reading
 
 __all__ = ["register"]
 
@@ -52,15 +54,16 @@ def register(app: typer.Typer) -> None:
     app.command()(evaluate)
 
 
-def evaluate(
+def evaluate(  # noqa: PLR0913, PLR0917 - a command's options
     adapter: Annotated[str, typer.Argument(metavar="NAME[@N]", help="A version; without @N, the newest.")],
     data: Annotated[
         str, typer.Option(metavar="FILE", help="Rows with right answers: a file, or what a recipe may name.")
     ],
-    columns: Annotated[
-        list[str] | None,
-        typer.Option(metavar="FIELD=COLUMN", help="Which column holds a field of the task; repeatable."),
-    ] = None,
+    columns: Annotated[list[str] | None, COLUMN] = None,
+    delimiter: Annotated[str | None, DELIMITER] = None,
+    header: Annotated[bool | None, HEADER] = None,
+    encoding: Annotated[str | None, ENCODING] = None,
+    separator: Annotated[str | None, SEPARATOR] = None,
     against: Annotated[
         str | None, typer.Option(metavar="NAME[@N]", help="Another version, on the same rows.")
     ] = None,
@@ -74,8 +77,12 @@ def evaluate(
         typer.Option("--output", "-o", metavar="DIR", help=f"Write {EVALUATION_FILE} there, with mistakes."),
     ] = None,
 ) -> None:
-    """Measure a stored version on a file: metrics with intervals, calibration, slices, a comparison."""
-    found = _measure(adapter, data, _pairs(columns or []), against, slice_ or [], as_json)
+    """Measure a stored version on a file: metrics with intervals, calibration, slices, a comparison.
+
+    The file is read as the version's training data was, unless the options say otherwise.
+    """
+    given = reading(columns, delimiter, header, encoding, separator)
+    found = _measure(adapter, data, given, against, slice_ or [], as_json)
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)
         text = json.dumps(found.to_json(texts=True), indent=2, ensure_ascii=False, default=str)
@@ -87,7 +94,7 @@ def evaluate(
 
 
 def _measure(
-    adapter: str, data: str, columns: dict[str, str], against: str | None, slices: list[str], quiet: bool
+    adapter: str, data: str, given: Reading, against: str | None, slices: list[str], quiet: bool
 ) -> _Found:
     from hub.config import load_settings
     from hub.registry.host import Registry
@@ -108,7 +115,7 @@ def _measure(
 
         show("load libraries", 1, 1)
         cache = store.home / "cache" / "packages"
-        rows = load_rows(version, loaded, data, cache, columns=columns, slices=slices, progress=show)
+        rows = load_rows(version, loaded, data, cache, reading=given, slices=slices, progress=show)
         _check_slices(slices, rows.items, [field.name for field in loaded.task.fields])
         found, refused = answers_of(version, rows.items, registry=registry, store=store, progress=show)
         known = version.manifest.calibration
@@ -141,18 +148,6 @@ def _check_slices(slices: list[str], items: Any, fields: list[str]) -> None:
     for column in slices:
         if column not in fields and not any(dict(item.extra).get(column) for item in items):
             raise BadRequest(f"--slice {column}: no row has such a column. Fields: {', '.join(fields)}.")
-
-
-def _pairs(texts: list[str]) -> dict[str, str]:
-    from hub.errors import BadRequest
-
-    pairs = {}
-    for text in texts:
-        field, equals, column = text.partition("=")
-        if not field or not equals or not column:
-            raise BadRequest(f"--columns {text}: write FIELD=COLUMN.")
-        pairs[field] = column
-    return pairs
 
 
 def _print(found: _Found, out: Path | None) -> None:

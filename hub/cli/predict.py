@@ -10,6 +10,7 @@ import typer
 
 from hub.cli.deploy import SERVER
 from hub.cli.output import JSON_FLAG, print_json, say
+from hub.cli.reading import COLUMN, DELIMITER, ENCODING, HEADER, reading
 from hub.errors import BadRequest
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ def register(app: typer.Typer) -> None:
     app.command()(predict)
 
 
-def predict(
+def predict(  # noqa: PLR0913, PLR0917 - a command's options
     deployment: Annotated[str, typer.Argument(help="A deployment.")],
     text: Annotated[str | None, typer.Argument(help="What to ask: the task's first text field.")] = None,
     body: Annotated[
@@ -37,13 +38,17 @@ def predict(
         Path | None,
         typer.Option("--output", "-o", help="With --file: where answers go (csv, jsonl, parquet)."),
     ] = None,
-    columns: Annotated[
-        list[str] | None, typer.Option("--map", help="With --file: field=column, where their names differ.")
-    ] = None,
+    columns: Annotated[list[str] | None, COLUMN] = None,
+    delimiter: Annotated[str | None, DELIMITER] = None,
+    header: Annotated[bool | None, HEADER] = None,
+    encoding: Annotated[str | None, ENCODING] = None,
     server: Annotated[str | None, SERVER] = None,
     as_json: Annotated[bool, JSON_FLAG] = False,
 ) -> None:
-    """Ask a deployment one thing, or every row of a file; without a server, a base is loaded here."""
+    """Ask a deployment one thing, or every row of a file; without a server, a base is loaded here.
+
+    A file is read as the training data of the deployed version was, unless the options say otherwise.
+    """
     from hub.config import load_settings
     from hub.serving.client import connect
 
@@ -51,6 +56,7 @@ def predict(
         raise BadRequest("Give one of: a TEXT, --input JSON, or --file FILE with -o OUTPUT.")
     if (file is None) != (out is None):
         raise BadRequest("--file and -o go together: the rows to ask, and the file that the answers go to.")
+    given = reading(columns, delimiter, header, encoding)
     with connect(load_settings(), server) as client:
         if file is None or out is None:
             request = _from_json(body) if body is not None else _from_text(client, deployment, text or "")
@@ -58,7 +64,7 @@ def predict(
         else:
             from hub.cli.predict_file import predict_file
 
-            predict_file(client, deployment, file, out, _mapping(columns or []), as_json)
+            predict_file(client, deployment, file, out, given, as_json)
 
 
 def _one(client: Client, deployment: str, request: dict[str, Any], as_json: bool) -> None:
@@ -105,10 +111,3 @@ def _from_json(body: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise BadRequest("--input must be a JSON object with the request's fields.")
     return value
-
-
-def _mapping(pairs: list[str]) -> dict[str, str]:
-    mapping = dict(pair.partition("=")[::2] for pair in pairs)
-    if bad := [field for field, column in mapping.items() if not field or not column]:
-        raise BadRequest(f"--map takes field=column, not {bad[0]!r}.")
-    return mapping

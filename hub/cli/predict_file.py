@@ -16,7 +16,7 @@ from hub.cli.answer_files import atomically, open_answers
 from hub.cli.output import error_console, print_json, progress, say
 from hub.errors import BadData, BadRequest, Overloaded
 from hub.serving.client import Client
-from hub.training.recipe import Data
+from hub.training.reading import Reading, data_for
 from hub.training.rows import BadRow, LeftRow, RawRow
 from hub.training.sources import open_source
 from hub.training.tables import open_table
@@ -43,25 +43,33 @@ class Asked:
 
 
 def predict_file(
-    client: Client, deployment: str, source: Path, out: Path, columns: Mapping[str, str], as_json: bool
+    client: Client, deployment: str, source: Path, out: Path, given: Reading, as_json: bool
 ) -> None:
     """Write the input's columns with the answer's, and the reason for a row that has none, to `out`.
+
+    The file is read as `given`, or as the training data of the deployed version.
 
     Raises:
         BadData: the file cannot be read, has none of the fields, or not one row could be answered.
     """
     described = client.deployment(deployment)
     answer_columns = list(described["response"].get("properties", {}))
+    request = described["request"]
     answered, bad = 0, []
-    data = Data(source=str(source))
+    if not source.is_file():
+        raise BadData(f"{source}: there is no such file.")
+    recorded = described.get("reading") or {}
+    cache = Path.cwd()  # a local file needs none
+    data = data_for(str(source), request.get("required", []), recorded, given, cache)
     with (
         atomically(out) as partial,
         open_answers(partial, out.suffix) as answers,
-        open_source(str(source), Path.cwd(), Path.cwd()) as opened,
+        open_source(str(source), Path.cwd(), cache) as opened,
         progress(quiet=as_json) as bars,
     ):
         table = open_table(opened.name, opened.stream, data)
-        rows = (_asked(row, described["request"], columns) for row in table.rows)
+        columns = {name: _named(column, table.columns) for name, column in data.columns.items()}
+        rows = (_asked(row, request, columns) for row in table.rows)
         bar = bars.add_task(f"Asking {deployment}", total=_about_how_many(source))
         for asked, answer in _answered(client, deployment, rows):
             fields, reason = _fields(asked, answer, answer_columns)
@@ -88,6 +96,11 @@ def _report(answered: int, bad: Sequence[tuple[int, str]], out: Path, as_json: b
         error_console().print(f"[yellow]line {line}[/]: {escape(reason)}")
     if len(bad) > SHOWN:
         error_console().print(f"... and {len(bad) - SHOWN:,} more; the column {ERROR!r} has every reason.")
+
+
+def _named(column: str | int, known: Sequence[str | int] | None) -> str:
+    """Return a column by the name that its cells have in a row."""
+    return str(known[column] if isinstance(column, int) and known and column < len(known) else column)
 
 
 def _asked(row: RawRow | BadRow | LeftRow, schema: Mapping[str, Any], columns: Mapping[str, str]) -> Asked:

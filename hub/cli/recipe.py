@@ -10,11 +10,13 @@ import typer
 
 from hub.cli.bars import Bars
 from hub.cli.output import JSON_FLAG, print_json, progress, say
+from hub.cli.reading import COLUMN, DELIMITER, ENCODING, HEADER, SEPARATOR, pairs, reading
 
 if TYPE_CHECKING:
+    from hub.training.reading import Reading
     from hub.training.recipe_new import New
 
-__all__ = ["pairs", "register"]
+__all__ = ["register"]
 
 ENCODER, DECODER = "minilm", "smollm2-135m"
 
@@ -46,17 +48,18 @@ def schema(
 
 
 @recipes.command()
-def new(
+def new(  # noqa: PLR0913, PLR0917 - a command's options
     task: Annotated[str, typer.Argument(help="A task of `hub plugins list`.")],
     data: Annotated[str, typer.Argument(help="A file, a folder, or what else a recipe may name.")],
     out: Annotated[
         Path | None,
         typer.Option("--output", "-o", metavar="FOLDER", help="Where to write it; none: adapters/NAME."),
     ] = None,
-    columns: Annotated[
-        list[str] | None,
-        typer.Option("--column", metavar="FIELD=COLUMN", help="Which column holds a field; repeatable."),
-    ] = None,
+    columns: Annotated[list[str] | None, COLUMN] = None,
+    delimiter: Annotated[str | None, DELIMITER] = None,
+    header: Annotated[bool | None, HEADER] = None,
+    encoding: Annotated[str | None, ENCODING] = None,
+    separator: Annotated[str | None, SEPARATOR] = None,
     base: Annotated[str | None, typer.Option(help="The base to train on.")] = None,
     options: Annotated[
         list[str] | None,
@@ -71,7 +74,8 @@ def new(
 
     folder = out or Path("adapters") / _stem(data)
     values = {key: parse_scalar(text) for key, text in pairs(options or [], "--option KEY=VALUE").items()}
-    made = _new(task, data, folder, pairs(columns or []), values, base, as_json)
+    given = reading(columns, delimiter, header, encoding, separator)
+    made = _new(task, data, folder, given, values, base, as_json)
     file, account = folder / "recipe.yaml", made.dataset.account
     if as_json:
         print_json(
@@ -88,20 +92,6 @@ def new(
     say(f"Next: hub train {escape(str(folder))}")
 
 
-def pairs(texts: list[str], form: str = "--column FIELD=COLUMN") -> dict[str, str]:
-    """Read a repeatable option whose values are pairs; `form` is the option and the form of its values."""
-    from hub.errors import BadRequest
-
-    option, _, wanted = form.partition(" ")
-    found = {}
-    for text in texts:
-        key, _, value = text.partition("=")
-        if not key or not value:
-            raise BadRequest(f"{option} {text}: write {wanted}.")
-        found[key] = value
-    return found
-
-
 def _stem(data: str) -> str:
     name = data.rstrip("/").replace(":", "/").rpartition("/")[2]
     return name.lstrip(".").partition(".")[0] or "new"
@@ -111,7 +101,7 @@ def _new(
     task: str,
     data: str,
     folder: Path,
-    columns: dict[str, str],
+    given: Reading,
     options: dict[str, Any],
     base: str | None,
     quiet: bool,
@@ -131,7 +121,7 @@ def _new(
             loaded,
             data,
             folder,
-            Choices(base or usual, columns, options),
+            Choices(base or usual, given, options),
             registry=registry,
             bases=Bases(settings.home),
             cache=settings.home / "cache" / "packages",

@@ -62,6 +62,9 @@ class DeploymentInfo(Model):
     version: str = Field(description="The stable version.", examples=["movie-sentiment@2"])
     sha256: str
     labels: list[str]
+    reading: dict[str, Any] = Field(
+        description="Settings that the training files of the stable version were read with, such as columns."
+    )
     canary: CanaryInfo | None
     shadow: Tried | None
     updated: str

@@ -38,6 +38,7 @@ def describe_live(
         "version": str(stable.ref),
         "sha256": stable.sha256,
         "labels": list(stable.info.labels),
+        "reading": stable.manifest.reading,
         "canary": {**_trial(canary), "percent": wanted.percent, "guard": dict(wanted.guard)}
         if canary and wanted
         else None,

@@ -106,6 +106,9 @@ class Search(Model):
     seconds: float = Field(0.0, description="Of all trials together.")
 
 
+READING = ("encoding", "header", "delimiter", "quotes", "separator", "columns")
+
+
 class Manifest(Model):
     """One version's manifest; `sha256` of a version covers the weights, their config and `serving`."""
 
@@ -141,3 +144,11 @@ class Manifest(Model):
     precision: dict[str, Precision] = Field(
         default_factory=dict, exclude_if=lambda known: not known, description="By name: int8."
     )
+
+    @property
+    def reading(self) -> dict[str, Any]:
+        """The settings of the recipe's section `data` that say how the training files were read."""
+        data = (self.recipe or {}).get("data")
+        return (
+            {key: data[key] for key in READING if data.get(key) is not None} if isinstance(data, dict) else {}
+        )

@@ -11,7 +11,7 @@ from typing import IO, Any
 
 from hub.errors import BadData
 
-__all__ = ["MIN_BAD", "as_utf8", "check_encoding", "decode", "has_nul", "not_utf8", "recognize"]
+__all__ = ["MIN_BAD", "as_utf8", "check_encoding", "decode", "has_nul", "is_utf8", "not_utf8", "recognize"]
 
 _CHUNK = 1 << 18  # bytes
 _UTF8 = "utf-8"
@@ -106,6 +106,14 @@ def as_utf8(name: str, stream: IO[bytes], encoding: str | None = None) -> IO[byt
     chunks = chain([head[mark:]], iter(lambda: stream.read(_CHUNK), b""))
     made = _checked(name, chunks) if chosen == _UTF8 else _transcoded(name, chunks, chosen, shown=bool(found))
     return io.BufferedReader(_Chunks(made))
+
+
+def is_utf8(stream: IO[bytes]) -> bool:
+    """Return whether a file is UTF-8 text as a whole."""
+    decoder: Any = codecs.getincrementaldecoder(_UTF8)()
+    for chunk in chain(iter(lambda: stream.read(_CHUNK), b""), [b""]):
+        decoder = decoder and _still(decoder, chunk)
+    return decoder is not None
 
 
 def decode(name: str, raw: bytes, encoding: str | None = None) -> str:

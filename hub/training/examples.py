@@ -143,7 +143,7 @@ def _opened(place: str | TextFolder, recipe: Recipe, cache: Path, progress: Prog
 def _languages(recipe: Recipe) -> tuple[str, str] | None:
     """Return the pair of languages to read of a file that has several, if columns or options name it."""
     named = [recipe.data.columns.get(name, recipe.options.get(f"{name}_language")) for name in SIDES]
-    source, target = (name if isinstance(name, str) else None for name in named)
+    source, target = (name if isinstance(name, str) and name not in SIDES else None for name in named)
     return (source, target) if source and target else None
 
 

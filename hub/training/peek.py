@@ -5,9 +5,10 @@ from __future__ import annotations
 import csv
 import itertools
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from hub.errors import BadData
@@ -20,12 +21,13 @@ from hub.training.rows import BadRow, LeftRow, RawRow, Table
 from hub.training.sources import is_hub, open_hub, open_source
 from hub.training.tables import SUFFIXES, open_table
 
-__all__ = ["Column", "Peek", "peek"]
+__all__ = ["Column", "Peek", "peek", "sniff"]
 
 Column = str | int
 _HEAD = 1 << 16  # bytes that tell the format
 _LONGEST_NAME = 60  # characters of a column's name
 _REPORT_EVERY = 2000  # rows
+_SIDES = ("source", "target")  # columns of files of translations
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,16 +45,24 @@ class Peek:
         return (row.values.get(column) for row in self.rows)
 
 
-def peek(source: str, folder: Path, cache: Path, progress: Progress = silent) -> Peek:
+def peek(
+    source: str,
+    folder: Path,
+    cache: Path,
+    progress: Progress = silent,
+    given: Mapping[str, Any] = MappingProxyType({}),
+) -> Peek:
     """Read all rows of a file, a folder, or what else a recipe may name.
+
+    `given` are keys of `data` that are known; the others are suggested by the files.
 
     Raises:
         BadData: it is missing, of no known format, or holds no rows.
         SourceUnavailable: a download failed.
     """
-    settings: dict[str, Any] = {}
+    settings = {**sniff(source, folder, cache, progress, given), **given}
+    data = Data(source=(Part.model_validate({"from": source}),), **settings)
     tables: list[Table] = []
-    encodings: list[str | None] = []
     for place in files_of(source, folder):
         if isinstance(place, TextFolder):
             tables.append(_read(text_table(place), progress))
@@ -62,15 +72,7 @@ def peek(source: str, folder: Path, cache: Path, progress: Progress = silent) ->
                 tables.append(_read(Table(found.name, found.columns, rows), progress))
         else:
             with open_source(place, folder, cache, progress) as file:
-                found_settings = _settings(file.name, file.stream.read(_HEAD))
-            encodings.append(found_settings.pop("encoding", None))
-            settings |= found_settings
-            with open_source(place, folder, cache, progress) as file:
-                data = Data(source=(Part.model_validate({"from": source}),), **settings)
                 tables.append(_read(open_table(file.name, file.stream, data), progress))
-    # Files show these encodings by themselves; the key is for people, and would be wrong for a mixture.
-    if len(set(encodings)) == 1 and encodings[0]:
-        settings["encoding"] = encodings[0]
     read = [
         replace(row, source=row.source or table.name) if len(tables) > 1 else row
         for table in tables
@@ -82,6 +84,34 @@ def peek(source: str, folder: Path, cache: Path, progress: Progress = silent) ->
         why = f": {unread[0].reason}" if unread else ""
         raise BadData(f"{source}: no row can be read{why}.")
     return Peek(tables[0].name, settings, _columns(tables, good), good, unread)
+
+
+def sniff(
+    source: str,
+    folder: Path,
+    cache: Path,
+    progress: Progress = silent,
+    given: Mapping[str, Any] = MappingProxyType({}),
+) -> dict[str, Any]:
+    """Return the keys of `data` that the beginnings of files suggest, by the ones that are `given`.
+
+    Raises:
+        BadData: a file is missing.
+        SourceUnavailable: a download failed.
+    """
+    settings: dict[str, Any] = {}
+    encodings: list[str | None] = []
+    for place in files_of(source, folder):
+        if isinstance(place, TextFolder) or is_hub(place):
+            continue
+        with open_source(place, folder, cache, progress) as file:
+            found = _settings(file.name, file.stream.read(_HEAD), given.get("delimiter"))
+        encodings.append(found.pop("encoding", None))
+        settings |= found
+    # Files show these encodings by themselves; the key is for people, and would be wrong for a mixture.
+    if len(set(encodings)) == 1 and encodings[0]:
+        settings["encoding"] = encodings[0]
+    return settings
 
 
 def _read(table: Table, progress: Progress) -> Table:
@@ -98,13 +128,25 @@ def _read(table: Table, progress: Progress) -> Table:
 def _columns(tables: list[Table], rows: tuple[RawRow, ...]) -> tuple[Column, ...]:
     named = [table.columns for table in tables if table.columns is not None]
     if len(named) == len(tables):
-        return tuple(dict.fromkeys(itertools.chain(*named)))
-    keys = dict.fromkeys(key for row in rows for key in row.values)
-    # Sentences of CoNLL files have their columns by name and by number.
-    return tuple(key for key in keys if isinstance(key, str)) or tuple(keys)
+        columns = tuple(dict.fromkeys(itertools.chain(*named)))
+    else:
+        keys = dict.fromkeys(key for row in rows for key in row.values)
+        # Sentences of CoNLL files have their columns by name and by number.
+        columns = tuple(key for key in keys if isinstance(key, str)) or tuple(keys)
+    copies = [name for name in _SIDES if name in columns and _has_copy(name, columns, rows)]
+    return tuple(column for column in columns if column not in copies)
 
 
-def _settings(name: str, head: bytes) -> dict[str, Any]:
+def _has_copy(name: str, columns: Sequence[Column], rows: Sequence[RawRow]) -> bool:
+    """Return whether another column, named after its language, holds the same as `source` or `target`."""
+    return any(
+        all(row.values.get(other) == row.values.get(name) for row in rows)
+        for other in columns
+        if other not in _SIDES
+    )
+
+
+def _settings(name: str, head: bytes, delimiter: str | None = None) -> dict[str, Any]:
     """Return the keys of `data` that differ from their defaults for a file that starts so."""
     known = next((kind for suffix, kind in SUFFIXES.items() if name.endswith(suffix)), None)
     if known in ("parquet", "tmx"):
@@ -120,8 +162,8 @@ def _settings(name: str, head: bytes) -> dict[str, Any]:
         return settings
     usual = "," if kind == "csv" else "\t"
     if named := named_delimiter(lines[0]):
-        delimiter, lines = named, lines[1:] or [""]
-    else:
+        delimiter, lines = delimiter or named, lines[1:] or [""]
+    elif delimiter is None:
         delimiter = usual if usual in lines[0] else max(";\t|,", key=lines[0].count)
         if delimiter != usual and delimiter in lines[0]:
             settings["delimiter"] = delimiter

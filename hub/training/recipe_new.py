@@ -26,6 +26,7 @@ from hub.training.label_names import look_alikes
 from hub.training.peek import Column, Peek, peek
 from hub.training.prepared import checked_rows
 from hub.training.progress import Progress, silent
+from hub.training.reading import NOT_GIVEN, Reading
 from hub.training.recipe import RECIPE_FILE, Data, Recipe
 
 __all__ = ["Choices", "New", "as_yaml", "new_recipe"]
@@ -51,10 +52,10 @@ class New:
 
 @dataclass(frozen=True, slots=True)
 class Choices:
-    """What is given for a new recipe: columns by field, options of the task, the base."""
+    """What is given for a new recipe: the base, how to read the data, options of the task."""
 
     base: str
-    columns: Mapping[str, str] = field(default_factory=dict)
+    reading: Reading = NOT_GIVEN
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -78,15 +79,15 @@ def new_recipe(
     target = folder / RECIPE_FILE
     if target.exists():
         raise Conflict(f"{target} exists. Name another folder with -o, or delete it.")
-    found = peek(source, Path.cwd(), cache, progress)
+    found = peek(source, Path.cwd(), cache, progress, given=choices.reading.settings)
     decided, settings = _decided(found)
-    matched = match_columns(loaded.task.fields, decided, choices.columns, loaded.spec.name)
+    matched = match_columns(loaded.task.fields, decided, choices.reading.columns, loaded.spec.name)
     data = {"source": source, "columns": matched, **found.settings, **settings}
     recipe = Recipe(
         name=_name(folder, loaded.spec.name),
         task=loaded.spec.name,
         base=choices.base,
-        data=Data.model_validate({**data, **_separator(loaded, decided, matched)}),
+        data=Data.model_validate({**_separator(loaded, decided, matched), **data}),
         options={**loaded.task.suggest_options(matched), **choices.options},
     )
     refused = Refused(recipe)

@@ -14,6 +14,7 @@ from typing import IO, Any, Literal, cast
 
 from hub.bases.packages import fetch_package, open_member
 from hub.errors import BadData, BadRequest, NotFound, SourceUnavailable
+from hub.training.class_labels import named_features, with_names
 from hub.training.progress import Progress, silent
 
 __all__ = ["HubDataset", "SourceFile", "is_hub", "open_hub", "open_source"]
@@ -100,28 +101,8 @@ def open_hub(location: str) -> Iterator[HubDataset]:
         raise BadData(f"{location}: {error}") from None
     except (OSError, datasets.exceptions.DatasetsError) as error:
         raise SourceUnavailable(f"{location}: {type(error).__name__}: {str(error).splitlines()[0]}") from None
-    named = {}
-    for key, kind in table.features.items():
-        inner = kind.feature if isinstance(kind, datasets.List) else kind
-        if isinstance(inner, datasets.ClassLabel):
-            named[key] = inner
-    yield HubDataset(location, tuple(table.column_names), map(lambda row: _with_names(row, named), table))
-
-
-def _with_names(row: dict[str, Any], named: dict[str, Any]) -> dict[str, Any]:
-    """Replace label numbers, alone or in a list, by the names that the data set gives them."""
-    words = {
-        key: [_name(number, kind) for number in row[key]]
-        if isinstance(row[key], list)
-        else _name(row[key], kind)
-        for key, kind in named.items()
-    }
-    return {**row, **words}
-
-
-def _name(number: Any, kind: Any) -> str | None:
-    """Return the name of a label; -1 means no label."""
-    return str(kind.int2str(number)) if isinstance(number, int) and number >= 0 else None
+    named = named_features(table.features)
+    yield HubDataset(location, tuple(table.column_names), map(lambda row: with_names(row, named), table))
 
 
 def _local(location: str, folder: Path, stack: ExitStack) -> tuple[str, IO[bytes]]:

@@ -9,10 +9,12 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import IO, Any
 
 from hub.errors import BadData
+from hub.training.class_labels import stored_features, with_names
 from hub.training.delimited import delimited_table
 from hub.training.encodings import as_utf8, has_nul, not_utf8
+from hub.training.label_studio import is_task, task_row
 from hub.training.recipe import Data
-from hub.training.rows import BadRow, LeftRow, RawRow, Table
+from hub.training.rows import BadRow, LeftRow, RawRow, Row, Table
 from hub.training.translations import po_table, tmx_table
 
 __all__ = ["SUFFIXES", "BadRow", "LeftRow", "RawRow", "Table", "open_table"]
@@ -151,13 +153,15 @@ def _parquet(name: str, stream: IO[bytes]) -> Table:
     except (pa.ArrowException, OSError) as error:
         raise BadData(f"{name}: is not a Parquet file: {str(error).splitlines()[0]}.") from None
 
+    named = stored_features(file.schema_arrow)
+
     def rows() -> Iterator[RawRow | BadRow]:
         line = 0
         try:
             for batch in file.iter_batches(batch_size=_ROWS_AT_ONCE):
                 for row in batch.to_pylist():
                     line += 1
-                    yield RawRow(line, row)
+                    yield RawRow(line, with_names(row, named) if named else row)
         except (pa.ArrowException, OSError) as error:
             raise BadData(f"{name}: is damaged after row {line}: {str(error).splitlines()[0]}.") from None
 
@@ -173,18 +177,19 @@ def _json(name: str, stream: IO[bytes], squad: bool) -> Table:
     except (ValueError, RecursionError) as error:
         raise BadData(f"{name}: is not JSON: {error}.") from None
     if isinstance(value, list) and not squad:
-        numbered = enumerate(value, 1)
-        return Table(
-            name,
-            None,
-            (RawRow(n, v) if isinstance(v, dict) else BadRow(n, "is not an object") for n, v in numbered),
-        )
+        return Table(name, None, (_object(number, item) for number, item in enumerate(value, 1)))
     if not isinstance(value, dict) or not isinstance(value.get("data"), list):
         wanted = (
             "SQuAD JSON ({'data': [{'paragraphs': ...}]})" if squad else "SQuAD JSON or a list of objects"
         )
         raise BadData(f"{name}: is not {wanted}.")
     return Table(name, ("id", "title", "context", "question", "answers"), _squad(value["data"]))
+
+
+def _object(number: int, value: Any) -> Row:
+    if not isinstance(value, dict):
+        return BadRow(number, "is not an object")
+    return task_row(number, value) if is_task(value) else RawRow(number, value)
 
 
 def _squad(articles: Sequence[Any]) -> Iterator[RawRow | BadRow]:

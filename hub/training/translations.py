@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import IO, Any
 from xml.parsers import expat
@@ -25,6 +25,8 @@ _LINE = re.compile(r"\(line (\d+)\)")
 
 def po_table(name: str, stream: IO[bytes], encoding: str | None = None) -> Table:
     """Return the translated messages of a PO file as `source`, `target` and `context` (msgctxt).
+
+    If the header names the language of the translations, the codes of both languages are columns, too.
 
     Fuzzy, untranslated and obsolete messages are left out. Of a message with plural forms, each form of a
     language that has two of them is a row. `encoding` is used for a file that does not show its own;
@@ -51,7 +53,18 @@ def po_table(name: str, stream: IO[bytes], encoding: str | None = None) -> Table
     except (OSError, UnicodeDecodeError, ValueError, IndexError) as error:
         found = _LINE.search(str(error))
         raise BadData(f"{name}{f':{found[1]}' if found else ''}: is not a PO file.") from None
-    return Table(name, _COLUMNS, (row for entry in messages for row in _po_rows(entry)))
+    codes = _po_languages(messages.metadata)
+    return Table(name, (*_COLUMNS, *codes), (row for entry in messages for row in _po_rows(entry, codes)))
+
+
+def _po_languages(metadata: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the codes of both languages; () if the header does not name that of the translations.
+
+    Messages are in English by gettext's convention, unless the header names another language, as Poedit does.
+    """
+    target = metadata.get("Language", "").strip().replace("_", "-")
+    source = metadata.get("X-Source-Language", "").strip().replace("_", "-") or "en"
+    return (source, target) if target and target != source else ()
 
 
 class _Text(str):
@@ -77,7 +90,7 @@ def _charset(raw: bytes) -> str | None:
     return None if named == "utf-8" else named
 
 
-def _po_rows(entry: Any) -> Iterator[Row]:
+def _po_rows(entry: Any, codes: Sequence[str]) -> Iterator[Row]:
     line = entry.linenum or 1
     if entry.obsolete:
         yield LeftRow(line, "obsolete message")
@@ -86,16 +99,17 @@ def _po_rows(entry: Any) -> Iterator[Row]:
     elif not entry.translated():
         yield LeftRow(line, "untranslated message")
     elif not entry.msgid_plural:
-        yield RawRow(line, _pair(entry.msgid, entry.msgstr, entry))
+        yield RawRow(line, _pair(entry.msgid, entry.msgstr, entry, codes))
     elif len(entry.msgstr_plural) == 2:
-        yield RawRow(line, _pair(entry.msgid, entry.msgstr_plural[0], entry))
-        yield RawRow(line, _pair(entry.msgid_plural, entry.msgstr_plural[1], entry))
+        yield RawRow(line, _pair(entry.msgid, entry.msgstr_plural[0], entry, codes))
+        yield RawRow(line, _pair(entry.msgid_plural, entry.msgstr_plural[1], entry, codes))
     else:
         yield LeftRow(line, "message with other than two plural forms")
 
 
-def _pair(source: str, target: str, entry: Any) -> dict[str, Any]:
-    return {"source": source, "target": target, "context": entry.msgctxt}
+def _pair(source: str, target: str, entry: Any, codes: Sequence[str]) -> dict[str, Any]:
+    named = dict(zip(codes, (source, target), strict=True)) if codes else {}
+    return {"source": source, "target": target, "context": entry.msgctxt, **named}
 
 
 def tmx_table(name: str, stream: IO[bytes], languages: tuple[str, str] | None) -> Table:
@@ -223,20 +237,19 @@ def _tmx_row(unit: _Unit, languages: tuple[str, str] | None, srclang: str) -> Ra
         names = languages
     else:
         source = _in_language(unit.texts, srclang)
-        others = [text for code, text in unit.texts.items() if code != srclang]
-        target = others[0] if len(unit.texts) == 2 and len(others) == 1 else None
-        names = ("source", "target")
+        others = [code for code in unit.texts if code != source]
+        target = others[0] if len(others) == 1 else None
+        names = (source or "", target or "")
     if source is None or target is None:
         return LeftRow(unit.line, "unit without the two languages")
-    pair = {"source": source, "target": target, names[0]: source, names[1]: target}
-    return RawRow(unit.line, {**unit.texts, **pair})
+    first, second = unit.texts[source], unit.texts[target]
+    pair = {"source": first, "target": second, names[0]: first, names[1]: second}
+    return RawRow(unit.line, {**pair, **unit.texts})
 
 
 def _in_language(texts: Mapping[str, str], language: str) -> str | None:
+    """Return the code under which a unit has a language: the code itself, or one of its regions."""
     wanted = language.lower().replace("_", "-")
-    exact = texts.get(wanted)
-    if exact is not None or not wanted:
-        return exact
-    return next(
-        (text for code, text in texts.items() if code.replace("_", "-").startswith(f"{wanted}-")), None
-    )
+    if wanted in texts or not wanted:
+        return wanted if wanted in texts else None
+    return next((code for code in texts if code.replace("_", "-").startswith(f"{wanted}-")), None)

@@ -98,7 +98,7 @@ def test_a_version_is_measured_on_a_file_like_its_own_or_with_the_names_of_the_t
     assert told("evaluate", "demo@1", "--data", named)["metrics"] == own["metrics"]
     renamed = tmp_path / "renamed.csv"
     renamed.write_text((recipe / "a.csv").read_text().replace("review,stars", "words,class"))
-    again = told("evaluate", "demo", "--data", renamed, "--columns", "text=words", "--columns", "label=class")
+    again = told("evaluate", "demo", "--data", renamed, "--column", "text=words", "--column", "label=class")
     assert again["metrics"] == own["metrics"]
 
 
@@ -137,12 +137,12 @@ def test_two_versions_are_compared_on_the_same_rows(recipe: Path, named: Path) -
 def test_what_cannot_be_measured_is_told(recipe: Path, named: Path, tmp_path: Path) -> None:
     told("train", recipe, *POOR)
     assert "There is: demo@1" in refused(NotFound, "evaluate", "demo@7", "--data", named)
-    assert "write FIELD=COLUMN" in refused(BadRequest, "evaluate", "demo", "--data", named, "--columns", "x")
+    assert "write FIELD=COLUMN" in refused(BadRequest, "evaluate", "demo", "--data", named, "--column", "x")
     assert "--slice nothing: no row has such a column" in refused(
         BadRequest, "evaluate", "demo", "--data", named, "--slice", "nothing"
     )
     assert "has no column 'words'" in refused(
-        BadRecipe, "evaluate", "demo", "--data", recipe / "a.csv", "--columns", "text=words"
+        BadRecipe, "evaluate", "demo", "--data", recipe / "a.csv", "--column", "text=words"
     )
     empty = tmp_path / "empty.jsonl"
     empty.write_text('{"text": ""}\n')

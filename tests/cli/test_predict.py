@@ -65,7 +65,7 @@ def test_a_text_is_not_enough_for_a_task_that_needs_two() -> None:
         (["mood", "--file", "missing.csv", "-o", "out.csv"], BadData),
         (["mood", "--file", "in.csv", "-o", "out.xlsx"], BadRequest),
         (["mood", "--file", "in.csv", "-o", "nowhere/out.csv"], BadRequest),
-        (["mood", "--file", "in.csv", "-o", "out.csv", "--map", "text"], BadRequest),
+        (["mood", "--file", "in.csv", "-o", "out.csv", "--column", "text"], BadRequest),
     ],
 )
 def test_what_cannot_be_asked_is_refused(here, args, kind) -> None:
@@ -126,7 +126,7 @@ def test_input_columns_keep_their_names(here) -> None:
 
 def test_columns_of_other_names_are_mapped(here) -> None:
     (here / "in.csv").write_text("review\na film\n")
-    hub("predict", "mood", "--file", "in.csv", "-o", "out.csv", "--map", "text=review")
+    hub("predict", "mood", "--file", "in.csv", "-o", "out.csv", "--column", "text=review")
     (row,) = read_rows(here / "out.csv")
     assert row["review"] == "a film"
     assert row["label"]

@@ -366,6 +366,18 @@ def test_numbers_in_place_of_tags_are_refused_with_a_way_out(tmp_path: Path, mon
     assert "data.labels.rename" in str(made.exception)
 
 
+def test_numbers_get_the_names_that_a_data_set_stores_for_them(trained, tmp_path: Path) -> None:
+    import datasets
+
+    tags = datasets.ClassLabel(names=["O", "B-PER", "I-PER", "B-LOC", "I-LOC"])
+    features = datasets.Features(
+        {"tokens": datasets.List(datasets.Value("string")), "ner_tags": datasets.List(tags)}
+    )
+    rows = {"tokens": [tokens(n) for n in EVERY], "ner_tags": [NUMBERS] * COUNT}
+    datasets.Dataset.from_dict(rows, features=features).to_parquet(tmp_path / "a.parquet")
+    assert set(trained("extraction", "a.parquet", None)) == {"O", "B-LOC", "I-LOC", "B-PER", "I-PER"}
+
+
 def test_answers_of_squad(trained) -> None:
     paragraphs = [
         {
@@ -386,7 +398,8 @@ def test_answers_of_squad(trained) -> None:
 
 PO = "".join(f'msgid "the dog {n}"\nmsgstr "le chien {n}"\n\n' for n in EVERY)
 TMX = "".join(
-    f'<tu><tuv xml:lang="en"><seg>the dog {n}</seg></tuv><tuv xml:lang="fr"><seg>le chien {n}</seg></tuv></tu>'
+    f'<tu><tuv xml:lang="fr"><seg>le chien {n}</seg></tuv><tuv xml:lang="en"><seg>the dog {n}</seg></tuv>'
+    "</tu>"
     for n in EVERY
 )
 

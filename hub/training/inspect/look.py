@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, cast
 
 from hub.api import Field, FieldKind
@@ -28,6 +29,7 @@ NEAR = 0.85  # the default of data.near_threshold
 MOST_PLACES = 1000  # of one oddity
 _QUANTILES = {"min": 0.0, "25 %": 0.25, "50 %": 0.5, "75 %": 0.75, "95 %": 0.95, "max": 1.0}
 _TEXTS = (FieldKind.TEXT, FieldKind.TOKENS)
+_GUESSED = (Field("text", FieldKind.TEXT, "The text."), Field("label", FieldKind.LABEL, "Its label.", False))
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,26 +88,33 @@ class _Shape:
     fields: tuple[Field, ...]
 
 
-def look(found: Peek, task: AnyTask | None = None, name: str = "", progress: Progress = silent) -> Look:
-    """Look at rows; the task `name` says which columns matter, else that is told by their names and values.
+def look(
+    found: Peek,
+    task: AnyTask | None = None,
+    name: str = "",
+    progress: Progress = silent,
+    columns: Mapping[str, str] = MappingProxyType({}),
+) -> Look:
+    """Look at rows; the task `name` says which columns matter, else their names and values do.
+
+    `columns` name the columns of fields; without a task, those of `text` and `label`.
 
     Raises:
-        BadData: the task needs a field that no column holds.
+        BadData: the task needs a field that no column holds, or there is no such field or column.
     """
-    columns = _columns(found, task, name)
-    rules = LabelRules()
+    matched = _columns(found, task, name, columns)
     items: list[Item] = []
     odd: dict[str, list[str]] = {}
     for bad in found.unread:
         odd.setdefault(f"cannot be read: {bad.reason}", []).append(_place(bad.source, bad.line))
     for row in found.rows:
-        item, missing = _item(row, columns, rules)
+        item, missing = _item(row, matched, found.settings.get("separator"))
         items.append(item)
         for what in missing:
             odd.setdefault(what, []).append(_place(item.source, item.line))
-    texts = {column: _texts(items, field) for field, column in columns if field.kind in _TEXTS}
+    texts = {column: _texts(items, field) for field, column in matched if field.kind in _TEXTS}
     _find_oddities(items, texts, odd)
-    shape = cast(AnyTask, _Shape(tuple(field for field, _ in columns)))
+    shape = cast(AnyTask, _Shape(tuple(field for field, _ in matched)))
     _find_copies(items, shape, odd, progress)
     _find_look_alikes(items, shape, odd)
     characters = {str(column): [len(text) for text in values if text] for column, values in texts.items()}
@@ -113,7 +122,7 @@ def look(found: Peek, task: AnyTask | None = None, name: str = "", progress: Pro
         name=found.name,
         rows=len(found.rows),
         unread=len(found.unread),
-        columns=tuple(_column(found, column, columns, characters) for column in found.columns),
+        columns=tuple(_column(found, column, matched, characters) for column in found.columns),
         characters=characters,
         labels=dict(label_counts(items, shape).most_common()),
         languages=dict(languages([text for values in texts.values() for text in values]).most_common()),
@@ -121,10 +130,13 @@ def look(found: Peek, task: AnyTask | None = None, name: str = "", progress: Pro
     )
 
 
-def _columns(found: Peek, task: AnyTask | None, name: str) -> list[tuple[Field, Column]]:
-    if task is not None:
-        matched = match_columns(task.fields, found, {}, name)
-        return [(field, matched[field.name]) for field in task.fields if field.name in matched]
+def _columns(
+    found: Peek, task: AnyTask | None, name: str, given: Mapping[str, str]
+) -> list[tuple[Field, Column]]:
+    if task is not None or given:
+        fields = task.fields if task is not None else _GUESSED
+        matched = match_columns(fields, found, given, name or "(none)")
+        return [(field, matched[field.name]) for field in fields if field.name in matched]
     label = column_for(Field("label", FieldKind.LABEL, "", required=False), found)
     texts = [
         (Field(str(column), FieldKind.TEXT, ""), column)
@@ -134,14 +146,16 @@ def _columns(found: Peek, task: AnyTask | None, name: str) -> list[tuple[Field, 
     return texts if label is None else [*texts, (Field(f"{label}", FieldKind.LABEL, "", False), label)]
 
 
-def _item(row: RawRow, columns: Sequence[tuple[Field, Column]], rules: LabelRules) -> tuple[Item, list[str]]:
+def _item(
+    row: RawRow, columns: Sequence[tuple[Field, Column]], separator: str | None
+) -> tuple[Item, list[str]]:
     """Return a row's example, None where a value is missing or not what the field needs, and what that is."""
     example: dict[str, Any] = {}
     wrong = []
     for field, column in columns:
         value = row.values.get(column)
         try:
-            example[field.name] = convert(field, value, rules)
+            example[field.name] = convert(field, value, LabelRules(), separator)
         except (Unusable, LeftOut) as error:
             example[field.name] = None
             if field.kind not in _TEXTS or str(error) != f"{field.name} is empty":

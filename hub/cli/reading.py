@@ -1,0 +1,59 @@
+"""Options of the commands that read data files without a recipe."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from hub.training.reading import Reading
+
+__all__ = ["COLUMN", "DELIMITER", "ENCODING", "HEADER", "SEPARATOR", "pairs", "reading"]
+
+COLUMN: Any = typer.Option(
+    "--column", metavar="FIELD=COLUMN", help="Which column holds a field of the task; repeatable."
+)
+DELIMITER: Any = typer.Option(metavar="CHAR", help="What separates columns; tab is `\\t`.")
+HEADER: Any = typer.Option("--header/--no-header", help="Whether the first line names the columns.")
+ENCODING: Any = typer.Option(metavar="NAME", help="Text encoding of the file, such as cp1252.")
+SEPARATOR: Any = typer.Option(metavar="TEXT", help="What separates several labels or tags in one cell.")
+
+
+def reading(
+    columns: list[str] | None,
+    delimiter: str | None = None,
+    header: bool | None = None,
+    encoding: str | None = None,
+    separator: str | None = None,
+) -> Reading:
+    """Return what the options say.
+
+    Raises:
+        BadRequest: a column is not FIELD=COLUMN, or the delimiter is not one character.
+    """
+    from hub.errors import BadRequest
+    from hub.training.reading import Reading
+
+    mark = "\t" if delimiter == "\\t" else delimiter
+    if mark is not None and len(mark) != 1:
+        raise BadRequest(f"--delimiter {delimiter}: give one character, or \\t for a tab.")
+    return Reading(pairs(columns or []), mark, header, encoding, separator)
+
+
+def pairs(texts: list[str], form: str = "--column FIELD=COLUMN") -> dict[str, str]:
+    """Return the values of a repeatable option as a mapping; `form` is the option and the form of its values.
+
+    Raises:
+        BadRequest: a value is not KEY=VALUE.
+    """
+    from hub.errors import BadRequest
+
+    option, _, wanted = form.partition(" ")
+    found = {}
+    for text in texts:
+        key, _, value = text.partition("=")
+        if not key or not value:
+            raise BadRequest(f"{option} {text}: write {wanted}.")
+        found[key] = value
+    return found

@@ -20,7 +20,7 @@ from hub.training.label_names import normal_label
 from hub.training.progress import Progress, silent
 from hub.training.recipe import LabelRules, Part, Recipe
 from hub.training.sources import is_hub, open_hub, open_source
-from hub.training.tables import BadRow, LeftRow, RawRow, Table, open_table
+from hub.training.tables import BadRow, LeftRow, RawRow, Table, open_table, without_nul
 from hub.training.texts import Texts
 
 __all__ = ["Item", "Loaded", "Rejected", "draw", "load_examples"]
@@ -130,11 +130,11 @@ def draw(items: Sequence[Item], limit: int | None, seed: int) -> list[Item]:
 @contextmanager
 def _opened(place: str | TextFolder, recipe: Recipe, cache: Path, progress: Progress) -> Iterator[Table]:
     if isinstance(place, TextFolder):
-        yield text_table(place)
+        yield text_table(place, recipe.data.encoding)
     elif is_hub(place):
         with open_hub(place) as found:
             numbered = (RawRow(line, row) for line, row in enumerate(found.rows, 1))
-            yield Table(found.name, found.columns, numbered)
+            yield without_nul(Table(found.name, found.columns, numbered))
     else:
         with open_source(place, recipe.folder, cache, progress) as file:
             yield open_table(file.name, file.stream, recipe.data, _languages(recipe))

@@ -19,7 +19,7 @@ from hub.training.progress import Progress, silent
 from hub.training.recipe import Data, Part
 from hub.training.rows import BadRow, LeftRow, RawRow, Table
 from hub.training.sources import is_hub, open_hub, open_source
-from hub.training.tables import SUFFIXES, open_table
+from hub.training.tables import SUFFIXES, open_table, without_nul
 
 __all__ = ["Column", "Peek", "peek", "sniff"]
 
@@ -65,11 +65,11 @@ def peek(
     tables: list[Table] = []
     for place in files_of(source, folder):
         if isinstance(place, TextFolder):
-            tables.append(_read(text_table(place), progress))
+            tables.append(_read(text_table(place, data.encoding), progress))
         elif is_hub(place):
             with open_hub(place) as found:
                 rows = (RawRow(line, row) for line, row in enumerate(found.rows, 1))
-                tables.append(_read(Table(found.name, found.columns, rows), progress))
+                tables.append(_read(without_nul(Table(found.name, found.columns, rows)), progress))
         else:
             with open_source(place, folder, cache, progress) as file:
                 tables.append(_read(open_table(file.name, file.stream, data), progress))

@@ -17,7 +17,7 @@ from hub.training.recipe import Data
 from hub.training.rows import BadRow, LeftRow, RawRow, Row, Table
 from hub.training.translations import po_table, tmx_table
 
-__all__ = ["SUFFIXES", "BadRow", "LeftRow", "RawRow", "Table", "open_table"]
+__all__ = ["SUFFIXES", "BadRow", "LeftRow", "RawRow", "Table", "open_table", "without_nul"]
 
 SUFFIXES = {
     ".csv": "csv",
@@ -51,7 +51,7 @@ def open_table(name: str, stream: IO[bytes], data: Data, languages: tuple[str, s
         "tmx": lambda: tmx_table(name, stream, languages),  # XML names its encoding
     }
     if kind in whole:
-        return _without_nul(whole[kind]())
+        return without_nul(whole[kind]())
     utf8 = as_utf8(name, stream, data.encoding)
     readers: dict[str, Callable[[], Table]] = {
         "jsonl": lambda: Table(name, None, _json_lines(utf8)),
@@ -59,10 +59,10 @@ def open_table(name: str, stream: IO[bytes], data: Data, languages: tuple[str, s
         "json": lambda: _json(name, utf8, squad=False),
         "squad": lambda: _json(name, utf8, squad=True),
     }
-    return _without_nul(readers[kind]() if kind in readers else delimited_table(name, utf8, kind, data))
+    return without_nul(readers[kind]() if kind in readers else delimited_table(name, utf8, kind, data))
 
 
-def _without_nul(table: Table) -> Table:
+def without_nul(table: Table) -> Table:
     """Reject rows with NUL characters: no text has them, so the file is damaged or has another encoding."""
     rows = (
         BadRow(row.line, "has a NUL character", row.source)

@@ -83,3 +83,12 @@ def test_a_bad_text_file_is_told_with_its_name_and_line(load) -> None:
 def test_a_folder_that_cannot_be_read_is_told(load, files: dict[str, str], expected: str) -> None:
     with pytest.raises(BadData, match=expected):
         load(files)
+
+
+def test_texts_of_another_encoding_are_read_as_the_recipe_says(make_recipe, tmp_path: Path) -> None:
+    for n, label in enumerate(("good", "bad")):
+        (tmp_path / "texts" / label).mkdir(parents=True)
+        (tmp_path / "texts" / label / "1.txt").write_text(f"caf\u00e9 {n}", encoding="cp1252")
+    recipe = make_recipe("task: t\ndata: {source: texts, encoding: cp1252}\n")
+    loaded = load_examples(recipe, "source", Labelling(), tmp_path / "cache")
+    assert {item.example["text"] for item in loaded.items} == {"caf\u00e9 0", "caf\u00e9 1"}

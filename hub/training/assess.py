@@ -12,7 +12,6 @@ from hub.api import FieldKind, HeadKind
 from hub.store.manifest import Calibration, Gap
 from hub.training.measure.calibration import calibration_error, probabilities, reliability
 from hub.training.measure.evaluation import Calibrated, Evaluation, Mistake
-from hub.training.measure.intervals import bootstrap
 from hub.training.measure.labels import multi_label_figures, single_label_figures
 from hub.training.measure.logits import Labelled
 from hub.training.measure.score import Decisions, Score
@@ -22,6 +21,7 @@ from hub.training.progress import Progress, silent
 if TYPE_CHECKING:
     import numpy.typing as npt
 
+    from hub.api import Output
     from hub.training.calibrate import Temperature
     from hub.training.evaluate import Evaluator, Scored
 
@@ -29,13 +29,15 @@ __all__ = ["MISTAKES", "Measured", "assess", "measured", "recorded"]
 
 MISTAKES = 20
 STAGES = 3
+UNNAMED = "(none)"  # the label of an example that names none
 
 
 @dataclass(frozen=True, slots=True)
 class Measured:
     """Answers to some rows, ready to be scored on any part of them.
 
-    `known` has the logits where there are labels; `decisions` where each example has just one row.
+    `known` has the logits of the rows whose labels the version knows; `decisions` those of all rows where
+    each example has just one. `labels` are the names in `decisions`: those of the version, then others.
     """
 
     evaluator: Evaluator
@@ -43,6 +45,7 @@ class Measured:
     score: Score
     known: Labelled | None
     decisions: Decisions | None
+    labels: tuple[str, ...] = ()
 
 
 class Recorded(TypedDict):
@@ -56,13 +59,15 @@ class Recorded(TypedDict):
 def measured(evaluator: Evaluator, scored: Scored) -> Measured:
     """Prepare answers for `assess` and for comparisons."""
     known = evaluator.labelled(scored.outputs)
-    decisions = None
-    if known is not None and evaluator.head is HeadKind.SEQUENCE:
-        every = np.arange(evaluator.examples)
-        if len(evaluator.rows) == len(every) and np.array_equal(known.rows, every):
-            decisions = Decisions(known.targets.astype(int), known.given, len(evaluator.info.labels))
+    decisions, labels = None, tuple(evaluator.info.labels)
+    if (
+        known is not None
+        and evaluator.head is HeadKind.SEQUENCE
+        and len(evaluator.rows) == evaluator.examples
+    ):
+        decisions, labels = _decided(evaluator, scored.outputs, known)
     score = Score(evaluator.figures(scored.predictions), evaluator.examples, decisions)
-    return Measured(evaluator, scored, score, known, decisions)
+    return Measured(evaluator, scored, score, known, decisions, labels)
 
 
 def assess(
@@ -81,11 +86,12 @@ def assess(
     """
     evaluator, score, known = found.evaluator, found.score, found.known
     progress("measure", 0, STAGES)
-    intervals = bootstrap(score, evaluator.examples, seed)
+    intervals = score.intervals(seed)
     progress("measure", 1, STAGES)
     metric = score.right_share or evaluator.metric
     parts = _parts(evaluator, columns)
-    slices = measure_slices(parts, score.of(metric), evaluator.examples, seed)
+    fast = score.is_fast(metric)
+    slices = measure_slices(parts, score.of(metric), evaluator.examples, seed, fast=fast)
     progress("measure", 2, STAGES)
     evaluation = Evaluation(
         task=evaluator.loaded.spec.name,
@@ -115,6 +121,46 @@ def recorded(evaluation: Evaluation) -> Recorded:
             for gap in evaluation.gaps
         ),
     )
+
+
+def _decided(
+    evaluator: Evaluator, outputs: Sequence[Output], known: Labelled
+) -> tuple[Decisions, tuple[str, ...]]:
+    """Return the decisions on all rows, and the names of their labels.
+
+    A label that the version does not know gets an index after those it knows, so that its row is wrong.
+    """
+    logits = np.stack([output.values for output in outputs if output.values is not None])  # [N, C]
+    named = {
+        row: _true_labels(evaluator, row, several=known.several)
+        for row in np.setdiff1d(np.arange(evaluator.examples), known.rows).tolist()
+    }
+    own = tuple(evaluator.info.labels)
+    labels = (*own, *sorted({label for found in named.values() for label in found}.difference(own)))
+    index = {label: number for number, label in enumerate(labels)}
+    shape = (len(logits), len(labels)) if known.several else (len(logits),)
+    truth, given = np.zeros(shape, dtype=int), np.zeros(shape, dtype=int)
+    if known.several:
+        truth[known.rows, : len(own)] = known.targets
+        given[:, : len(own)] = logits > 0
+    else:
+        truth[known.rows] = known.targets
+        given[:] = logits.argmax(axis=1)
+    for row, found in named.items():
+        places = [index[label] for label in found]
+        truth[(row, places) if known.several else row] = 1 if known.several else places[0]
+    return Decisions(truth, given, len(labels)), labels
+
+
+def _true_labels(evaluator: Evaluator, row: int, *, several: bool) -> tuple[str, ...]:
+    """Return the labels that an example names; one at least unless there may be any number."""
+    example = evaluator.references[row]
+    kind = FieldKind.LABELS if several else FieldKind.LABEL
+    values = [example.get(field.name) for field in evaluator.loaded.task.fields if field.kind is kind]
+    given = [value for value in values if value is not None]
+    if several:
+        return tuple(dict.fromkeys(str(label) for labels in given for label in labels))
+    return (str(given[0]) if given else UNNAMED,)
 
 
 def _label_figures(known: Labelled | None, labels: Sequence[str]) -> dict[str, Any]:
@@ -165,8 +211,8 @@ def _said(value: Any) -> Any:
 def _mistakes(found: Measured, most: int) -> list[Mistake]:
     """Return the surest wrong labels, or the examples with the lowest metric where it is a mean over them."""
     evaluator = found.evaluator
-    if found.decisions is not None and found.known is not None:
-        return _wrong_labels(found, found.known, found.decisions, most)
+    if found.decisions is not None:
+        return _wrong_labels(found, found.decisions, most)
     values = found.score.by_row.get(evaluator.metric)
     if values is None:
         return []
@@ -174,13 +220,15 @@ def _mistakes(found: Measured, most: int) -> list[Mistake]:
     return [_mistake(found, row, float(values[row])) for row in worst]
 
 
-def _wrong_labels(found: Measured, known: Labelled, decisions: Decisions, most: int) -> list[Mistake]:
-    sure = known.sureness().reshape(len(known.logits), -1)
-    if decisions.truth.ndim == 2:
-        sure = np.where(decisions.truth == decisions.given, 0.0, sure)  # of the wrong ones alone
-    sure = np.where(decisions.right, 0.0, sure.max(axis=1))
+def _wrong_labels(found: Measured, decisions: Decisions, most: int) -> list[Mistake]:
+    several, names = decisions.truth.ndim == 2, found.labels
+    logits = np.stack([output.values for output in found.scored.outputs if output.values is not None])
+    chances = probabilities(logits, several=several)  # [N, C]
+    if several:
+        wrong = (decisions.truth != decisions.given)[:, : chances.shape[1]]
+        chances = np.where(wrong, np.maximum(chances, 1 - chances), 0.0)  # of the wrong ones alone
+    sure = np.where(decisions.right, -1.0, chances.max(axis=1))
     worst = np.argsort(-sure, kind="stable")[: min(most, int((~decisions.right).sum()))].tolist()
-    names = found.evaluator.info.labels
     return [
         _mistake(
             found,

@@ -75,4 +75,5 @@ def compared(first: Measured, second: Measured, seed: int) -> Comparison:
         len(pairs),
         seed,
         right,
+        fast=first.score.is_fast(metric) and second.score.is_fast(metric),
     )

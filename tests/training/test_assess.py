@@ -119,7 +119,58 @@ def test_rows_with_a_label_the_version_does_not_know_count_as_wrong_and_are_in_n
     found = assessed(measured(evaluator, evaluator.score(outputs)))
     assert found.metrics["accuracy"] == 40 / 41
     assert sum(map(sum, found.labels["confusion"]["rows"])) == 40
-    assert [m.line for m in found.mistakes] == [41]
+    assert [(m.line, m.expected) for m in found.mistakes] == [(41, "c")]
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_one_unknown_label_leaves_the_figures_of_all_other_rows_as_they_are(several: bool) -> None:
+    loaded = Registry.load().task("classification")
+    names = ("x", "y", "z")
+    info = AdapterInfo("demo", 0, names, {"multi_label": several}, 64)
+    chance = np.random.default_rng(0)
+
+    def item(row: int, labels: tuple[str, ...]) -> Item:
+        right = {"label": None, "labels": labels} if several else {"label": labels[0], "labels": None}
+        return Item({"text": f"t{row}", "text_pair": None, **right}, "", "a.csv", row)
+
+    truth = [tuple(n for n in names if chance.random() < 0.4) or ("x",) for _ in range(60)]
+    items = [item(row, labels) for row, labels in enumerate(truth)]
+    strange = [item(60, ("x", "strange")) if several else item(60, ("strange",)), item(61, ("other",))]
+    evaluator = Evaluator.of(loaded, Words(), info, [*items, *strange])
+    logits = [
+        [2.0 if name in (labels if several else labels[:1]) else -2.0 for name in names]
+        for labels in [*truth, ("x",), ("x",)]
+    ]
+    wrong = logits[3].index(-2.0)
+    logits[3] = [9.0 if place == wrong else -9.0 for place in range(3)]
+    outputs = [
+        Output(row, np.array(values, np.float32)) for row, values in zip(evaluator.rows, logits, strict=True)
+    ]
+    found = measured(evaluator, evaluator.score(outputs))
+    assert found.decisions is not None
+    assert found.decisions.right.tolist() == [row not in (3, 60, 61) for row in range(62)]
+    assert found.score.right_share == "accuracy"
+    assert all(found.score.is_fast(name) for name in found.scored.metrics), (
+        "counts give the task's own metrics"
+    )
+    evaluation = assessed(found, baseline={})
+    assert evaluation.metrics["accuracy"] == 59 / 62
+    assert {one.resamples for one in evaluation.intervals.values()} == {1000}
+    assert evaluation.mistakes[0].line == 3
+    assert {mistake.line: mistake.expected for mistake in evaluation.mistakes if mistake.line > 59} == {
+        60: "x, strange" if several else "strange",
+        61: "other",
+    }
+    known = assessed(measured(*_first(evaluator, items, outputs, loaded, info)), baseline={})
+    assert evaluation.labels == known.labels
+
+
+def _first(
+    evaluator: Evaluator, items: list[Item], outputs: list[Output], loaded: LoadedTask, info: AdapterInfo
+) -> tuple[Evaluator, Any]:
+    """Return the evaluator of the items alone, and their answers scored."""
+    alone = Evaluator.of(loaded, Words(), info, items)
+    return alone, alone.score(outputs[: len(items)])
 
 
 def test_several_labels_a_row_are_measured_each(labelling) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hub.training.measure.intervals import Figure, Paired, mcnemar, paired_bootstrap
+from hub.training.measure.intervals import Figure, Paired, mcnemar, paired_bootstrap, resamples_for
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -66,16 +66,26 @@ class Comparison:
 
 
 def compare(
-    metric: str, first: Figure, second: Figure, rows: int, seed: int, right: Right | None = None
+    metric: str,
+    first: Figure,
+    second: Figure,
+    rows: int,
+    seed: int,
+    right: Right | None = None,
+    *,
+    fast: bool = True,
 ) -> Comparison:
-    """Compare the metric of two versions; `right` says of each row [N] whether either was right."""
+    """Compare the metric of two versions.
+
+    `right` has for each row [N] whether either version was right; `fast` is as for `resamples_for`.
+    """
     every = np.arange(rows)
     return Comparison(
         metric=metric,
         rows=rows,
         first=first(every),
         second=second(every),
-        paired=paired_bootstrap(first, second, rows, seed),
+        paired=paired_bootstrap(first, second, rows, seed, resamples_for(rows, fast=fast)),
         mcnemar=mcnemar(*right) if right else None,
     )
 

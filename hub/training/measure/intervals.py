@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -17,11 +16,22 @@ if TYPE_CHECKING:
 
     Indices = npt.NDArray[np.int64]
 
-__all__ = ["Figure", "Figures", "Interval", "Paired", "bootstrap", "mcnemar", "paired_bootstrap"]
+__all__ = [
+    "Figure",
+    "Figures",
+    "Interval",
+    "Paired",
+    "bootstrap",
+    "mcnemar",
+    "paired_bootstrap",
+    "resamples_for",
+]
 
-RESAMPLES = (1000, 400, 200, 100, 50, 25)  # the first that the time allows is taken, or else the last
+RESAMPLES = (1000, 400, 200, 100, 50, 25)  # the first whose rows fit the limit is taken, or else the last
 PERCENTILES = 200  # fewer resamples tell a deviation, but no tails: Efron and Tibshirani, 1993, chapter 6
-BUDGET_S = 1.0
+MAX_FAST_ROWS = 50_000_000  # rows of all resamples that a formula over arrays scores: seconds
+MAX_SLOW_ROWS = 50_000  # rows of all resamples that a task's own metric scores: seconds, chrF takes 30
+MIN_SLOW_ROWS = 125  # a call of such a metric costs as much as this many rows at least
 LEVEL = 0.95
 SIGMAS = 1.96
 
@@ -60,26 +70,33 @@ class Paired:
     resamples: int
 
 
-def bootstrap(score: Figures, rows: int, seed: int, budget_s: float = BUDGET_S) -> dict[str, Interval]:
-    """Return the 95 % intervals of what `score` gives, in about `budget_s`, or what 25 resamples take.
+def resamples_for(rows: int, *, fast: bool, groups: int = 1) -> int:
+    """Return how many resamples each of `groups` gets, of which one has `rows`.
 
-    A figure that most resamples lack has none.
+    `fast`: the figure is a formula over arrays, not a call of the task. The number depends on counts alone
+    and never on a clock, so that the same answers and seed have the same figures on every machine.
     """
+    room = (MAX_FAST_ROWS if fast else MAX_SLOW_ROWS) / groups
+    cost = rows if fast else max(rows, MIN_SLOW_ROWS)
+    return next((count for count in RESAMPLES if count * cost <= room), RESAMPLES[-1])
+
+
+def bootstrap(score: Figures, rows: int, seed: int, resamples: int = RESAMPLES[0]) -> dict[str, Interval]:
+    """Return the 95 % intervals of the figures of `score`; a figure that most resamples lack has none."""
     every = score(np.arange(rows))
     drawn: dict[str, list[float]] = defaultdict(list)
-    count = _affordable(lambda: score(np.arange(rows)), budget_s)
-    for chosen in _resamples(rows, seed, count):
+    for chosen in _resamples(rows, seed, resamples):
         for name, value in score(chosen).items():
             drawn[name].append(value)
     return {
         name: Interval(*_bounds(value, drawn[name]), len(drawn[name]))
         for name, value in every.items()
-        if len(drawn[name]) > count / 2
+        if len(drawn[name]) > resamples / 2
     }
 
 
 def paired_bootstrap(
-    first: Figure, second: Figure, rows: int, seed: int, budget_s: float = BUDGET_S
+    first: Figure, second: Figure, rows: int, seed: int, resamples: int = RESAMPLES[0]
 ) -> Paired:
     """Compare two models on the same resamples of the same rows; those without a figure are left out."""
 
@@ -87,8 +104,7 @@ def paired_bootstrap(
         return first(chosen) - second(chosen)
 
     whole = difference(np.arange(rows))
-    count = _affordable(lambda: difference(np.arange(rows)), budget_s)
-    drawn = [difference(chosen) for chosen in _resamples(rows, seed, count)]
+    drawn = [difference(chosen) for chosen in _resamples(rows, seed, resamples)]
     below = np.asarray([value for value in drawn if not math.isnan(value)])
     low, high = _bounds(whole, below)
     if len(below) >= PERCENTILES:
@@ -110,13 +126,6 @@ def mcnemar(first: npt.NDArray[np.bool_], second: npt.NDArray[np.bool_]) -> floa
     if not only_first + only_second:
         return 1.0
     return float(binomtest(only_first, only_first + only_second).pvalue)
-
-
-def _affordable(once: Callable[[], object], budget_s: float) -> int:
-    started = time.perf_counter()
-    once()
-    cost = time.perf_counter() - started
-    return next((count for count in RESAMPLES if count * cost <= budget_s), RESAMPLES[-1])
 
 
 def _resamples(rows: int, seed: int, count: int) -> Iterator[Indices]:

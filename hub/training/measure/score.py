@@ -8,14 +8,14 @@ on all rows and on several draws of them.
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hub.training.measure.intervals import Figure, Figures
+from hub.training.measure.intervals import Figure, Figures, Interval, bootstrap, resamples_for
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -27,7 +27,7 @@ __all__ = ["Decisions", "Score"]
 
 PROBES = (1000, 100, 25, 7, 3)  # rows of the draws on which a formula has to agree
 SAME = 1e-9
-BY_ROW_S = 1.0  # what asking for each row alone may take
+FEW = 25  # rows of the draws on which a metric has to be a mean over rows before all rows are scored
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ class Score:
         if decisions is not None:
             self._match(_of_decisions(decisions), probes)
             self.right_share = self._named(_mean(decisions.right), probes)
-        if len(self._quick) < len(self.whole) and (values := self._each()):
+        if len(self._quick) < len(self.whole) and (values := self._each(probes)):
             self._match([_mean(each) for each in values.values()], probes, list(values))
             self.by_row = {name: values[name] for name in values if name in self._quick}
 
@@ -75,6 +75,23 @@ class Score:
     def of(self, name: str) -> Figure:
         """Return the function that gives one metric."""
         return self._quick.get(name) or (lambda indices: self._figures(indices).get(name, math.nan))
+
+    def is_fast(self, name: str) -> bool:
+        """Whether a metric is a formula over arrays, not a call of the task."""
+        return name in self._quick
+
+    def intervals(self, seed: int) -> dict[str, Interval]:
+        """Return the 95 % intervals of all metrics, with more resamples for those that are formulas."""
+
+        def formulas(indices: Indices) -> Mapping[str, float]:
+            return {name: figure(indices) for name, figure in self._quick.items()}
+
+        found: dict[str, Interval] = {}
+        if self._quick:
+            found = bootstrap(formulas, self.rows, seed, resamples_for(self.rows, fast=True))
+        if len(self._quick) < len(self.whole):
+            found = bootstrap(self, self.rows, seed, resamples_for(self.rows, fast=False)) | found
+        return {name: found[name] for name in self.whole if name in found}
 
     def _match(self, formulas: list[Figure], probes: Any, names: list[str] | None = None) -> None:
         for position, formula in enumerate(formulas):
@@ -89,16 +106,33 @@ class Score:
         every = [(np.arange(self.rows), self.whole), *probes]
         return all(name in found and abs(formula(rows) - found[name]) < SAME for rows, found in every)
 
-    def _each(self) -> dict[str, Floats]:
-        """Return the metrics of each row alone, if all rows have them and that takes no time to speak of."""
-        started, values = time.perf_counter(), []
-        for row in range(self.rows):  # not reckoned from one: a busy machine may have held up just that
-            values.append(self._figures(np.array([row])))
-            if time.perf_counter() - started > BY_ROW_S:
-                return {}
-        first = values[0]
-        names = [name for name in first if all(name in each for each in values)]
-        return {name: np.array([each[name] for each in values]) for name in names}
+    def _each(self, probes: Sequence[tuple[Indices, Mapping[str, float]]]) -> dict[str, Floats]:
+        """Return the values at each row alone [N] of metrics that may be means over rows.
+
+        Every row is a call of the task, so small draws decide first whether there is any such metric.
+        """
+        alone = cache(lambda row: self._figures(np.array([row])))
+
+        def is_mean(name: str, rows: Indices, value: float) -> bool:
+            values = [alone(row).get(name, math.nan) for row in rows.tolist()]
+            return abs(sum(values) / len(values) - value) < SAME
+
+        names = [
+            name
+            for name in self.whole
+            if name not in self._quick
+            and all(
+                name in found and is_mean(name, rows, found[name])
+                for rows, found in probes
+                if len(rows) <= FEW
+            )
+        ]
+        values = [alone(row) for row in range(self.rows)] if names else []
+        return {
+            name: np.array([each[name] for each in values])
+            for name in names
+            if all(name in each for each in values)
+        }
 
 
 def _draws(rows: int) -> Iterator[Indices]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hub.training.measure.intervals import Figure, Figures, Interval, bootstrap
+from hub.training.measure.intervals import Figure, Figures, Interval, bootstrap, resamples_for
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -21,7 +21,6 @@ __all__ = ["Slice", "by_length", "by_value", "measure_slices"]
 
 FEWEST = 20  # rows; a metric over fewer says too little
 MOST_VALUES = 30  # of one column
-BUDGET_S = 1.0
 QUARTERS = (0.25, 0.5, 0.75)
 
 
@@ -69,9 +68,10 @@ def measure_slices(
     score: Figure,
     rows: int,
     seed: int,
-    budget_s: float = BUDGET_S,
+    *,
+    fast: bool = True,
 ) -> list[Slice]:
-    """Measure every group of at least 20 rows that has the metric, in about `budget_s` for all of them."""
+    """Measure every group of at least 20 rows that has the metric; `fast` as for `resamples_for`."""
     groups = [
         (column, value, indices, np.setdiff1d(np.arange(rows), indices))
         for column, found in columns.items()
@@ -81,7 +81,8 @@ def measure_slices(
     slices = []
     for column, value, indices, others in groups:
         inside, rest = score(indices), score(others)
-        interval = bootstrap(_within(score, indices), len(indices), seed, budget_s / len(groups)).get("")
+        resamples = resamples_for(len(indices), fast=fast, groups=len(groups))
+        interval = bootstrap(_within(score, indices), len(indices), seed, resamples).get("")
         if interval and not math.isnan(inside + rest):
             gap = interval.high < rest
             slices.append(Slice(column, value, len(indices), inside, interval, rest, gap=gap))

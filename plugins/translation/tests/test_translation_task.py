@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import random
 import subprocess
 import sys
 from copy import deepcopy
 
 import pytest
 from grafthub_translation.languages import choose_pair, language_name
+from grafthub_translation.metrics import overlap
 from grafthub_translation.models import TranslationOptions, TranslationRequest, TranslationResponse
 from grafthub_translation.task import TranslationTask
 from hypothesis import given, settings
@@ -280,6 +282,21 @@ def test_bleu_is_that_of_the_paper():
     figures = TASK.metrics([said("a b c d e f x")], [{"target": "a b c d e f g"}])
     assert figures["bleu"] == pytest.approx((6 / 7 * 5 / 6 * 4 / 5 * 3 / 4) ** 0.25)
     assert TASK.metric in figures
+
+
+def test_bleu_and_chrf_are_those_of_sacrebleu_whatever_was_scored_before():
+    from sacrebleu.metrics import BLEU, CHRF
+
+    chance = random.Random(0)
+    texts = [
+        " ".join(chance.choices(["one", "two,", "Three.", "été", "x"], k=chance.randint(0, 9)))
+        for _ in range(30)
+    ]
+    for size in (1, 2, 30, 60):  # longer ones have pairs more than once
+        found, right = chance.choices(texts, k=size), chance.choices(texts, k=size)
+        figures = overlap(found, right)
+        assert figures["bleu"] == BLEU(tokenize="13a").corpus_score(found, [right]).score / 100
+        assert figures["chrf"] == CHRF().corpus_score(found, [right]).score / 100
 
 
 def test_rouge_is_that_of_the_paper_in_any_script():

@@ -15,7 +15,7 @@ from hub.training.measure.calibration import (
     probabilities,
     reliability,
 )
-from hub.training.measure.intervals import bootstrap, mcnemar, paired_bootstrap
+from hub.training.measure.intervals import bootstrap, mcnemar, paired_bootstrap, resamples_for
 from hub.training.measure.labels import multi_label_figures, single_label_figures
 from hub.training.measure.slices import by_length, by_value, measure_slices
 
@@ -122,16 +122,28 @@ def test_the_same_seed_gives_the_same_interval() -> None:
     assert first == again != other
 
 
-def test_a_slow_metric_gets_fewer_resamples_and_an_interval_from_their_deviation() -> None:
+def test_few_resamples_give_an_interval_from_their_deviation() -> None:
     right = np.random.default_rng(4).random(400) < 0.8
 
     def score(chosen: np.ndarray) -> dict[str, float]:
         return {"a": float(right[chosen].mean())}
 
-    quick, slow = bootstrap(score, 400, 0)["a"], bootstrap(score, 400, 0, budget_s=0.0)["a"]
+    quick, slow = bootstrap(score, 400, 0)["a"], bootstrap(score, 400, 0, intervals.RESAMPLES[-1])["a"]
     assert (quick.resamples, slow.resamples) == (1000, intervals.RESAMPLES[-1])
     assert slow.low + slow.high == pytest.approx(2 * right.mean())
     assert slow.high - slow.low == pytest.approx(quick.high - quick.low, rel=0.5)
+
+
+def test_the_number_of_resamples_is_chosen_by_counts_of_rows_alone() -> None:
+    assert [resamples_for(rows, fast=True) for rows in (1, 50_000, 50_001, 10**9)] == [1000, 1000, 400, 25]
+    assert [resamples_for(rows, fast=False) for rows in (1, 125, 250, 251, 10_000)] == [
+        400,
+        400,
+        200,
+        100,
+        25,
+    ]
+    assert resamples_for(125, fast=False, groups=8) == 50
 
 
 def test_a_figure_that_most_resamples_lack_has_no_interval() -> None:
@@ -158,11 +170,11 @@ def test_few_resamples_tell_nearly_what_many_do() -> None:
     random = np.random.default_rng(5)
     old, new = random.random(500) < 0.8, random.random(500) < 0.83
     score = lambda right: lambda chosen: float(right[chosen].mean())  # noqa: E731
-    many, few = (paired_bootstrap(score(new), score(old), 500, 0, budget_s=budget) for budget in (9.0, 0.0))
-    assert (many.resamples, few.resamples) == (1000, intervals.RESAMPLES[-1])
+    many, few = (paired_bootstrap(score(new), score(old), 500, 0, count) for count in (1000, 25))
+    assert (many.resamples, few.resamples) == (1000, 25)
     assert few.worse == pytest.approx(many.worse, abs=0.1)
-    assert paired_bootstrap(score(old), score(old), 500, 0, budget_s=0.0).worse == 0.5
-    certain = paired_bootstrap(lambda rows: 1.0, lambda rows: 2.0, 500, 0, budget_s=0.0)
+    assert paired_bootstrap(score(old), score(old), 500, 0, 25).worse == 0.5
+    certain = paired_bootstrap(lambda rows: 1.0, lambda rows: 2.0, 500, 0, 25)
     assert certain.worse == 1.0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable
 
@@ -9,7 +10,9 @@ import numpy as np
 import pytest
 from grafthub_classification.metrics import multi_label, single_label
 
+from hub.training.measure.comparison import compare
 from hub.training.measure.score import Decisions, Score
+from hub.training.measure.slices import measure_slices
 
 LABELS = ("a", "b", "c", "never")
 RANDOM = np.random.default_rng(0)
@@ -69,24 +72,45 @@ def test_a_metric_that_only_looks_like_the_share_of_right_rows_is_asked_of_the_t
     np.testing.assert_allclose(score.by_row["credit"], half_right)
 
 
-def test_a_slow_metric_is_not_asked_for_row_by_row(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("hub.training.measure.score.BY_ROW_S", 0.0)
+def test_only_a_metric_that_may_be_a_mean_is_asked_for_row_by_row() -> None:
     calls: list[int] = []
-    score = Score(counted(lambda rows: {"a": float(TRUTH[rows].mean())}, calls), 200)
+    score = Score(counted(lambda rows: {"median": float(np.median(TRUTH[rows]))}, calls), 200)
     assert score.by_row == {}
-    assert len(calls) < 10
+    assert calls.count(1) <= 3 + 7 + 25
+    mean = Score(lambda rows: {"a": float(TRUTH[rows].mean())}, 200)
+    assert set(mean.by_row) == {"a"}
+    assert mean.is_fast("a")
+    assert not score.is_fast("median")
 
 
-def test_one_row_that_a_busy_machine_held_up_takes_no_values_away() -> None:
-    slow = [1]
-
+def test_metrics_that_are_formulas_have_more_resamples_than_the_others() -> None:
     def figures(rows: np.ndarray) -> dict[str, float]:
-        if len(rows) == 1 and slow:
-            slow.pop()
-            time.sleep(0.05)  # times 200 rows, it would be too long
-        return {"a": float(TRUTH[rows].mean())}
+        return {"median": float(np.median(TRUTH[rows])), "mean": float(TRUTH[rows].mean())}
 
-    assert set(Score(figures, 200).by_row) == {"a"}
+    found = Score(figures, 200).intervals(0)
+    assert list(found) == ["median", "mean"]
+    assert (found["median"].resamples, found["mean"].resamples) == (200, 1000)
+
+
+def test_figures_do_not_depend_on_a_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    def figures(rows: np.ndarray) -> dict[str, float]:
+        return {"median": float(np.median(TRUTH[rows])), "mean": float(TRUTH[rows].mean())}
+
+    def measured() -> tuple[object, ...]:
+        score = Score(figures, 200)
+        groups = {"half": {"first": np.arange(100), "second": np.arange(100, 200)}}
+        return (
+            score.intervals(0),
+            set(score.by_row),
+            measure_slices(groups, score.of("median"), 200, 0, fast=score.is_fast("median")),
+            compare("median", score.of("median"), score.of("mean"), 200, 0, fast=False),
+        )
+
+    idle = measured()
+    ticks = itertools.count(0.0, 100.0)
+    for clock in ("perf_counter", "monotonic", "time", "process_time"):
+        monkeypatch.setattr(time, clock, lambda: next(ticks))
+    assert measured() == idle
 
 
 def test_a_metric_that_some_rows_lack_is_not_a_number_there() -> None:

@@ -20,12 +20,13 @@ def overlap(said: Sequence[str], right: Sequence[str]) -> dict[str, float]:
 
     Words are those of the tokenizer 13a, in lower case for ROUGE: rouge-score's own knows ASCII alone.
     """
-    from sacrebleu.metrics import BLEU, CHRF
-
     pairs = [_rouge(one, other) for one, other in zip(said, right, strict=True)]
+    counts = zip(*(_counts(one, other) for one, other in zip(said, right, strict=True)), strict=True)
     return {
-        "bleu": BLEU(tokenize="13a").corpus_score(said, [right]).score / 100,
-        "chrf": CHRF().corpus_score(said, [right]).score / 100,
+        **{
+            name: metric._aggregate_and_compute(of_pairs).score / 100
+            for (name, metric), of_pairs in zip(_by_corpus().items(), counts, strict=True)
+        },
         **{
             name: sum(pair[place] for pair in pairs) / max(1, len(pairs))
             for place, name in enumerate(_ROUGE.values())
@@ -33,7 +34,23 @@ def overlap(said: Sequence[str], right: Sequence[str]) -> dict[str, float]:
     }
 
 
+@cache
+def _by_corpus() -> dict[str, Any]:
+    from sacrebleu.metrics import BLEU, CHRF
+
+    return {"bleu": BLEU(tokenize="13a"), "chrf": CHRF()}
+
+
 @lru_cache(maxsize=20_000)  # intervals ask for the same pairs many times
+def _counts(said: str, right: str) -> tuple[list[Any], ...]:
+    """Return the matches of a pair for each corpus metric.
+
+    sacrebleu 2 sums them up in its own bootstrap too, and has no public name for that.
+    """
+    return tuple(metric._extract_corpus_statistics([said], [[right]])[0] for metric in _by_corpus().values())
+
+
+@lru_cache(maxsize=20_000)
 def _rouge(said: str, right: str) -> tuple[float, ...]:
     scores = _scorer().score(right, said)
     return tuple(float(scores[name].fmeasure) for name in _ROUGE)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -176,3 +178,26 @@ def test_a_graph_that_cannot_be_made_fails_no_training(recipe: Path, monkeypatch
     assert not found.passed
     assert "it could not be measured" in found.reason
     assert "Exporting base 'tiny' to ONNX failed: no" in found.reason
+
+
+def test_a_graph_that_takes_hours_on_a_busy_machine_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    from hub.cli.int8_gate import GRAPH, _wait_for_graph
+    from hub.engine.slot_engine import SlotEngine
+
+    class Busy(SlotEngine):
+        def __init__(self) -> None:
+            self.polls = 0
+
+        @property
+        def backbones(self) -> tuple[str, ...]:
+            return (GRAPH,) if self.polls == 3 else ()
+
+        def settle(self, timeout: float) -> bool:
+            self.polls += 1
+            return False
+
+    hours = itertools.count(0.0, 3600.0)
+    monkeypatch.setattr(time, "monotonic", lambda: next(hours))
+    busy = Busy()
+    _wait_for_graph(busy)
+    assert busy.polls == 3

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from hub.api import Field, FieldKind
@@ -13,13 +14,14 @@ from hub.training.fields import LABELLED, Unusable, convert
 from hub.training.peek import Column, Peek
 from hub.training.recipe import LabelRules
 
-__all__ = ["column_for", "is_text", "match_columns", "separator_of"]
+__all__ = ["is_text", "label_column", "match_columns", "separator_of"]
 
 SAMPLE = 500  # rows whose values are looked at
 MOST_LABELS = 200
 _LONGEST = 40  # characters of a label
 _MARKS = ("|", ";", ",", "/")  # between several labels of one cell
 _LABEL = Field("label", FieldKind.LABEL, "")
+_LABELS = Field("labels", FieldKind.LABELS, "")
 _TAGS = Field("tags", FieldKind.TAGS, "")
 _ENTITIES = Field("entities", FieldKind.ENTITIES, "")
 _SYNONYMS = {
@@ -127,12 +129,29 @@ def _literal(value: str) -> list[Any] | None:
         return None
 
 
-def column_for(field: Field, found: Peek) -> Column | None:
+def _column_for(field: Field, found: Peek) -> Column | None:
     """Return the column that holds one field, by name or else by content; None: no column seems to."""
     for known in ("name", "synonym"):
         if (column := _named(field, found, {}, known)) is not None:
             return column
     return _best(field, found, {})
+
+
+def label_column(found: Peek) -> tuple[Field, Column] | None:
+    """Return the column that seems to hold labels, tags or entities, with its kind; None: no column does.
+
+    The field is called as the column.
+    """
+    for field in (_TAGS, _ENTITIES):
+        if (column := _best(field, found, {})) is not None:
+            return replace(field, name=str(column), required=False), column
+    column = _column_for(_LABEL, found)
+    if column is None:
+        column = _column_for(_LABELS, found)
+        if column is None or _score(_LABELS, column, _values(found, column)) is None:
+            return None
+    several = _holds_several(_values(found, column))
+    return replace(_LABELS if several else _LABEL, name=str(column), required=False), column
 
 
 def is_text(values: Sequence[Any]) -> bool:
@@ -148,11 +167,14 @@ def _is_label(name: Column, values: Sequence[Any]) -> bool:
         words = [convert(_LABEL, value, LabelRules()) for value in values]
     except Unusable:
         return False
+    return _come_again(words, len(words)) and not _NO_LABEL.match(str(name))
+
+
+def _come_again(words: Sequence[str], rows: int) -> bool:
+    """Return whether words are short, and few for that many rows."""
     distinct = set(words)
-    again = len(distinct) <= max(2, min(MOST_LABELS, len(words) // 2))
-    return (
-        again and len(distinct) > 1 and max(map(len, distinct)) <= _LONGEST and not _NO_LABEL.match(str(name))
-    )
+    few = 1 < len(distinct) <= max(2, min(MOST_LABELS, rows // 2))
+    return few and max(map(len, distinct)) <= _LONGEST
 
 
 def _given(fields: Sequence[Field], found: Peek, given: Mapping[str, str], task: str) -> dict[str, Column]:
@@ -183,10 +205,10 @@ def _held(
     if column is None:
         taken = ", ".join(f"{name}={column}" for name, column in matched.items())
         known = f" (found: {taken})" if taken else ""
+        way_out = _near_miss(found, matched) or f"Say which one it is: --column {field.name}=COLUMN."
         raise BadData(
             f"{found.name}: no column seems to hold the field {field.name!r} of task {task}: {field.summary} "
-            f"{_there_is(found)}{known}{_near_miss(found, matched)} Say which one it is: --column "
-            f"{field.name}=COLUMN."
+            f"{_there_is(found)}{known} {way_out}"
         )
     return column
 
@@ -202,7 +224,7 @@ def _near_miss(found: Peek, matched: Mapping[str, Column]) -> str:
                 try:
                     convert(field, value, LabelRules())
                 except Unusable as error:
-                    return f" Column {column!r} cannot be read: {error}."
+                    return f"Column {column!r} cannot be read: {error}."
     return ""
 
 
@@ -237,7 +259,11 @@ def _score(field: Field, column: Column, values: Sequence[Any]) -> float | None:
         return 1.0
     if all(isinstance(value, str) and _literal(value) is None for value in values):
         return None
-    filled = sum(bool(_converted(field, value)) for value in values)
+    items = [_converted(field, value) for value in values]
+    words = [word for some in items for word in some]
+    if field.kind is FieldKind.LABELS and not _come_again(words, len(values)):
+        return None
+    filled = sum(map(bool, items))
     return filled / len(values) if filled else None
 
 

@@ -64,6 +64,31 @@ def test_columns_labels_and_lengths_are_counted(found: Look) -> None:
     assert found.labels == {"good": 5, "bad": 4}
 
 
+@pytest.mark.parametrize(
+    ("column", "cells", "use", "labels"),
+    [
+        ("labels", ('"[""good"", ""food""]"', '"[""bad""]"'), "labels", {"good": 10, "food": 10, "bad": 10}),
+        ("mood", ("good|food", "bad|food", "bad", "good"), "labels", {"good": 10, "food": 10, "bad": 10}),
+        ("tags", ("B-PER O O", "O O B-LOC"), "tags", {"PER": 10, "LOC": 10}),
+        ("mood", ("['good']", "['bad']"), "label", {"good": 10, "bad": 10}),
+    ],
+)
+def test_several_labels_and_tags_are_counted_one_by_one(
+    tmp_path: Path, column: str, cells: tuple[str, ...], use: str, labels: dict[str, int]
+) -> None:
+    rows = [f"a text of number {n},{cells[n % len(cells)]}" for n in range(20)]
+    (tmp_path / "a.csv").write_text("\n".join([f"text,{column}", *rows]) + "\n")
+    found = look(peek("a.csv", tmp_path, tmp_path))
+    assert {one.name: one.use for one in found.columns} == {"text": "text", column: use}
+    assert found.labels == labels
+
+
+def test_words_of_all_kinds_are_no_labels(tmp_path: Path) -> None:
+    rows = [json.dumps({"tokens": ["word", str(n), str(n * 7)]}) for n in range(20)]
+    (tmp_path / "a.jsonl").write_text("\n".join(rows))
+    assert look(peek("a.jsonl", tmp_path, tmp_path)).labels == {}
+
+
 def test_labels_that_look_alike_are_named(tmp_path: Path) -> None:
     rows = [f"a text of number {n},{('good', 'bad', 'good', 'Good')[n % 4]}" for n in range(40)]
     (tmp_path / "a.csv").write_text("\n".join(["text,label", *rows]) + "\n")

@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import Any, cast
 
 from hub.api import Field, FieldKind
-from hub.training.columns import column_for, is_text, match_columns
+from hub.training.columns import is_text, label_column, match_columns, separator_of
 from hub.training.duplicates import NearDuplicates
 from hub.training.examples import AnyTask, Item
 from hub.training.fields import LABELLED, LeftOut, Unusable, convert
@@ -103,12 +103,13 @@ def look(
         BadData: the task needs a field that no column holds, or there is no such field or column.
     """
     matched = _columns(found, task, name, columns)
+    separator = _separator(found, matched)
     items: list[Item] = []
     odd: dict[str, list[str]] = {}
     for bad in found.unread:
         odd.setdefault(f"cannot be read: {bad.reason}", []).append(_place(bad.source, bad.line))
     for row in found.rows:
-        item, missing = _item(row, matched, found.settings.get("separator"))
+        item, missing = _item(row, matched, separator)
         items.append(item)
         for what in missing:
             odd.setdefault(what, []).append(_place(item.source, item.line))
@@ -137,13 +138,21 @@ def _columns(
         fields = task.fields if task is not None else _GUESSED
         matched = match_columns(fields, found, given, name or "(none)")
         return [(field, matched[field.name]) for field in fields if field.name in matched]
-    label = column_for(Field("label", FieldKind.LABEL, "", required=False), found)
+    labelled = label_column(found)
     texts = [
         (Field(str(column), FieldKind.TEXT, ""), column)
         for column in found.columns
-        if column != label and is_text(list(found.values(column)))
+        if (labelled is None or column != labelled[1]) and is_text(list(found.values(column)))
     ]
-    return texts if label is None else [*texts, (Field(f"{label}", FieldKind.LABEL, "", False), label)]
+    return [*texts, labelled] if labelled else texts
+
+
+def _separator(found: Peek, columns: Sequence[tuple[Field, Column]]) -> str | None:
+    """Return the separator that is given, or that the cells of a column of several labels show."""
+    if given := found.settings.get("separator"):
+        return str(given)
+    column = next((column for field, column in columns if field.kind is FieldKind.LABELS), None)
+    return None if column is None else separator_of(list(found.values(column)))
 
 
 def _item(

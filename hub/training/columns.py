@@ -257,11 +257,10 @@ def _score(field: Field, column: Column, values: Sequence[Any]) -> float | None:
         return 1.0 if words and tags >= 0.5 * len(words) else None
     if field.kind is FieldKind.NUMBER:
         return 1.0
-    if all(isinstance(value, str) and _literal(value) is None for value in values):
-        return None
+    lists = any(not isinstance(value, str) or _literal(value) is not None for value in values)
     items = [_converted(field, value) for value in values]
     words = [word for some in items for word in some]
-    if field.kind is FieldKind.LABELS and not _come_again(words, len(values)):
+    if not lists or (field.kind is FieldKind.LABELS and not _come_again(words, len(values))):
         return None
     filled = sum(map(bool, items))
     return filled / len(values) if filled else None

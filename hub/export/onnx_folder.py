@@ -116,19 +116,16 @@ def _write_tokenizer(reference: Reference, limit: int, folder: Path) -> None:
     """Write a tokenizer.json that alone makes the hub's own rows: cut to `limit`, padded to the longest.
 
     Raises:
-        ExportFailed: its tokens are others than the hub's. A pair that has to be cut is left out: the hub
-            shares the room between both texts in its own way.
+        ExportFailed: its tokens are others than the hub's.
     """
     reference.tokenizer.save_pretrained(folder)
     path = str(folder / "tokenizer.json")
     tokenizer = Tokenizer.from_file(path)
-    tokenizer.enable_truncation(limit)
+    tokenizer.enable_truncation(limit, direction=reference.tokenizer.truncation_side)
     word = reference.tokenizer.convert_ids_to_tokens(reference.pad)
     tokenizer.enable_padding(pad_id=reference.pad, pad_token=word)
     tokenizer.save(path)
     for probe in chain.from_iterable(reference.probes):
-        if probe.pair is not None and probe.length >= limit:
-            continue
         if tokenizer.encode(probe.text, probe.pair).ids != list(probe.tokens["input_ids"]):
             raise ExportFailed(
                 f"The base's tokenizer makes other tokens of {probe.text!r} than its tokenizer.json alone "

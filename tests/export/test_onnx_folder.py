@@ -16,7 +16,7 @@ import onnxruntime
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from hub.api import HeadKind, Row
+from hub.api import HeadKind, Row, truncate
 from hub.bases.base import Base
 from hub.bases.cache import Bases
 from hub.errors import BadAdapter, BadRequest, BaseMismatch, Conflict, ExportFailed, UnsupportedFormat
@@ -150,12 +150,16 @@ def test_task_json_has_all_that_decoding_needs(made, tmp_path) -> None:
 
 def test_the_tokenizer_file_pads_and_cuts_by_itself(made, tmp_path) -> None:
     from tokenizers import Tokenizer
+    from transformers import AutoTokenizer
 
-    onnx(made(HeadKind.SEQUENCE), tmp_path / "out")
+    one = made(HeadKind.SEQUENCE)
+    onnx(one, tmp_path / "out")
     tokenizer = Tokenizer.from_file(str(tmp_path / "out" / "tokenizer.json"))
     short, long = tokenizer.encode_batch(["film", "film " * 100])
     assert (len(short.ids), len(long.ids)) == (48, 48)
     assert sum(short.attention_mask) == 3
+    whole = AutoTokenizer.from_pretrained(one.base.path)("film " * 40, "good book " * 30, verbose=False)
+    assert tokenizer.encode("film " * 40, "good book " * 30).ids == truncate(whole, 48)["input_ids"]
 
 
 def test_int8_is_smaller_and_near(made, tmp_path) -> None:

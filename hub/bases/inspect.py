@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hub.bases.base import BaseKind
+from hub.bases.base import Base, BaseKind
 from hub.bases.fingerprint import read_json
 from hub.bases.weights_file import read_header
 from hub.errors import BadBase, UnsafeWeights
 
-__all__ = ["Facts", "check_model_folder", "inspect_folder", "refuse_pickles", "weight_shapes"]
+__all__ = ["Facts", "check_model_folder", "inspect_folder", "layer_shapes", "refuse_pickles", "weight_shapes"]
 
 # fmt: off
 _DECODERS = frozenset({
@@ -29,6 +29,15 @@ _OFFSET_POSITIONS = frozenset(
     {"camembert", "roberta", "roberta-prelayernorm", "xlm-roberta", "xlm-roberta-xl"}
 )
 _LENGTH_KEYS = ("max_position_embeddings", "n_positions", "max_sequence_length", "n_ctx")
+_OUTPUT_LAYERS = ("lm_head.weight", "embed_out.weight")
+_EMBEDDINGS = (
+    "shared.weight",
+    "embed_tokens.weight",
+    "word_embeddings.weight",
+    "wte.weight",
+    "embed_in.weight",
+    "tokens_embed.weight",
+)
 _NO_LIMIT = 10_000_000  # tokenizers state a huge number for "no limit"
 _DEFAULT_LENGTH = 512
 _PICKLES = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".h5", ".msgpack")
@@ -81,6 +90,20 @@ def weight_shapes(folder: Path) -> dict[str, tuple[int, ...]]:
     """
     headers = [read_header(path, BadBase) for path in _weight_files(folder)]
     return {name: tuple(entry["shape"]) for header in headers for name, entry in header.items()}
+
+
+def layer_shapes(base: Base) -> dict[str, tuple[int, ...]]:
+    """Return the shape of every weight of a base, also of an output layer tied to the input embedding.
+
+    Checkpoints store a tied weight once, under the embedding's name.
+
+    Raises: as `weight_shapes`.
+    """
+    shapes = weight_shapes(base.path)
+    if base.kind is BaseKind.ENCODER or any(name.endswith(_OUTPUT_LAYERS) for name in shapes):
+        return shapes
+    embedding = next((shape for name, shape in shapes.items() if name.endswith(_EMBEDDINGS)), None)
+    return shapes if embedding is None else {**shapes, **dict.fromkeys(_OUTPUT_LAYERS, embedding)}
 
 
 def refuse_pickles(names: set[str], where: str) -> None:

@@ -18,6 +18,7 @@ _FOREIGN = {
     b"\x89HDF": "an HDF5 file",
     b"\x1f\x8b": "a gzip file",
 }
+_GIT_LFS = b"version h"  # of "version https://git-lfs.github.com/spec/v1"
 
 
 def read_header(path: Path, malformed: type[HubError]) -> dict[str, Any]:
@@ -30,6 +31,11 @@ def read_header(path: Path, malformed: type[HubError]) -> dict[str, Any]:
     size = path.stat().st_size
     with path.open("rb") as file:
         start = file.read(9)
+        if start == _GIT_LFS:
+            raise malformed(
+                f"{path.name} is a Git LFS pointer: the weights themselves were not downloaded. Run `git lfs "
+                f"pull` in {path.parent} and try again."
+            )
         length = int.from_bytes(start[:8], "little")
         if len(start) == 9 and (start[8:] != b"{" or length > MAX_HEADER):
             what = next(

@@ -83,7 +83,9 @@ def import_(  # noqa: PLR0913, PLR0917 - one for each thing that a PEFT folder d
     as_json: Annotated[bool, JSON_FLAG] = False,
 ) -> None:
     """Store an adapter folder: one of ours with its manifest, or one that plain PEFT saved."""
-    from hub.cli.import_adapter import options_of, plain_lora, split_labels, task_check
+    from rich.markup import escape
+
+    from hub.cli.import_adapter import options_of, other_base, plain_lora, split_labels, task_check
     from hub.config import load_settings
     from hub.errors import BadRequest
     from hub.registry.host import Registry
@@ -94,7 +96,7 @@ def import_(  # noqa: PLR0913, PLR0917 - one for each thing that a PEFT folder d
 
     settings = load_settings()
     store, registry = Store.of(settings), Registry.of(settings)
-    name, converted_from = name or folder.resolve().name, ""
+    name, converted_from, trained_on = name or folder.resolve().name, "", ""
     if (folder / MANIFEST_FILE).is_file() and not task:
         if base or labels or option or max_length:
             raise BadRequest(
@@ -109,8 +111,9 @@ def import_(  # noqa: PLR0913, PLR0917 - one for each thing that a PEFT folder d
         )
     else:
         loaded = registry.task(task)
-        head = None if read_config(folder).get("task_type") else loaded.spec.head
-        on = store.bases.get(base)
+        config, on = read_config(folder), store.bases.get(base)
+        head = None if config.get("task_type") else loaded.spec.head
+        trained_on = other_base(config, on)
         with plain_lora(folder, on, head, merged) as (source, converted_from):
             version = store.import_peft(
                 source,
@@ -125,10 +128,17 @@ def import_(  # noqa: PLR0913, PLR0917 - one for each thing that a PEFT folder d
                 check=task_check(registry, store, folder),
             )
     if as_json:
-        print_json({**_summary(version, _live(store)), "converted_from": converted_from})
+        print_json(
+            {**_summary(version, _live(store)), "converted_from": converted_from, "trained_on": trained_on}
+        )
         return
     if converted_from:
         say(f"Converted from {converted_from}, which changes the base, to plain LoRA of twice the rank.")
+    if trained_on:
+        say(
+            f"Check the base: the adapter's config names {escape(trained_on)}, and it was imported on {base}."
+            " On another base than it was trained on, its answers are wrong."
+        )
     say(f"Stored [bold]{version.ref}[/] for the task {version.manifest.serving.task}.")
     say(f"Next: hub deploy {version.ref} --as {version.name}")
 

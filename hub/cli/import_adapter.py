@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from hub.store.store import Store
     from hub.store.weights import AdapterFiles
 
-__all__ = ["options_of", "plain_lora", "split_labels", "task_check"]
+__all__ = ["options_of", "other_base", "plain_lora", "split_labels", "task_check"]
 
 _SEVERAL = "multi_label"
 
@@ -79,6 +79,18 @@ def options_of(loaded: LoadedTask, pairs: Iterable[str], head: HeadConfig) -> di
     return options
 
 
+def other_base(config: Mapping[str, Any], base: Base) -> str:
+    """Return the base that a PEFT config names, or "" if that is `base` by name or source.
+
+    Bases of one architecture have the same layers, so names and shapes do not show a wrong one.
+    """
+    from hub.bases.sources import upstream
+
+    stated = str(config.get("base_model_name_or_path") or "")
+    known = {_last_part(name) for name in (base.name, base.source, upstream(base.source) or "")}
+    return "" if not stated or _last_part(stated) in known else stated
+
+
 @contextmanager
 def plain_lora(folder: Path, on: Base, head: HeadKind | None, merged: bool) -> Iterator[tuple[Path, str]]:
     """Yield the folder to import, and the initialisation it was converted from: "" for the folder itself."""
@@ -123,6 +135,10 @@ def task_check(registry: Registry, store: Store, folder: Path) -> Any:
             check_tokenizer(folder, store.bases.by_fingerprint(serving.base.fingerprint), serving.head)
 
     return check
+
+
+def _last_part(path: str) -> str:
+    return path.rstrip("/").rpartition("/")[2].lower()
 
 
 def _add_problem_type(values: dict[str, Any], problem_type: str, loaded: LoadedTask) -> None:

@@ -1,4 +1,4 @@
-"""What the store asks before it takes an adapter: whether an engine could serve it on its base."""
+"""The check before the store takes an adapter: whether an engine can serve it on its base."""
 
 from __future__ import annotations
 
@@ -12,10 +12,15 @@ from hub.store.weights import AdapterFiles
 __all__ = ["servable_on"]
 
 
-def servable_on(bases: Bases) -> Check:
+_MAX_LOADED = 4_000_000_000  # bytes of base weights that a check loads to be sure
+
+
+def servable_on(bases: Bases, *, trained_here: bool = False) -> Check:
     """Return the check for adapters of these bases.
 
-    A base is loaded for an adapter that is merged into it, or that trained parameters of the base in full.
+    It is the one a deploy makes, on an engine of its own. A base is not loaded for it where names and shapes
+    say enough: for an adapter that was `trained_here`, or if the base is very large. One that is merged into
+    its base, or trained parameters of the base in full, always needs the base.
     """
     from hub.engine.weights import weights_of
 
@@ -29,7 +34,7 @@ def servable_on(bases: Bases) -> Check:
             num_labels=len(serving.labels),
             merged=serving.merged,
         )
-        if not weights.merged and _replaces(weights, base):
+        if not weights.merged and (_replaces(weights, base) or not (trained_here or _is_large(base))):
             _check_on_engine(weights, base)
 
     return check
@@ -37,10 +42,14 @@ def servable_on(bases: Bases) -> Check:
 
 def _replaces(weights: AdapterWeights, base: Base) -> bool:
     """Tell whether the adapter has whole weights that the base has too, perhaps in a slotted head."""
-    from hub.bases.inspect import weight_shapes
+    from hub.bases.inspect import layer_shapes
 
     trained = [name for name in weights.full if not name.endswith(".bias")]
-    return any(f".{name}".endswith(f".{known}") for known in weight_shapes(base.path) for name in trained)
+    return any(f".{name}".endswith(f".{known}") for known in layer_shapes(base) for name in trained)
+
+
+def _is_large(base: Base) -> bool:
+    return sum(path.stat().st_size for path in base.path.glob("*.safetensors")) > _MAX_LOADED
 
 
 def _check_on_engine(weights: AdapterWeights, base: Base) -> None:

@@ -119,7 +119,7 @@ def run_training(
             work=settings.home / "runs" / recipe.name,
             progress=show,
             resume=resume,
-            check=servable_on(bases),
+            check=servable_on(bases, trained_here=True),
             gauges={INT8: int8_gauge(settings, show)},
             search=search,
             trial=trial,

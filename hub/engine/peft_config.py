@@ -11,6 +11,7 @@ from hub.errors import BadAdapter, UnsupportedAdapter
 
 __all__ = [
     "HARMLESS",
+    "MERGEABLE",
     "SAVE_CONVERTED",
     "WAY_OUT",
     "check_pattern",
@@ -61,6 +62,10 @@ _READ = {
     ),
     "IA3": frozenset({"feedforward_modules", "init_ia3_weights"}),
 }
+# The methods that PEFT merges into a base here; other ones have no merged copy either.
+MERGEABLE = frozenset({"ADALORA", "FOURIERFT", "HRA", "IA3", "LOHA", "LOKR", "LORA", "OFT", "VERA"})
+# Config keys that no slot can serve and a merged copy can.
+_MERGEABLE_KEYS = frozenset({"lora_bias", "trainable_token_indices"})
 _NAMES = {
     "layer_replication": "layer replication",
     "lora_bias": "trained LoRA biases",
@@ -88,7 +93,7 @@ def refuse_method(config: Mapping[str, Any]) -> None:
     if method not in _READ:
         raise UnsupportedAdapter(
             f"This is a {method or 'nameless'} adapter, which does not fit in a slot; LoRA (rsLoRA, DoRA) "
-            f"and IA3 do. Train it with one of these, {WAY_OUT}"
+            f"and IA3 do. Train it with one of these{f', {WAY_OUT}' if method in MERGEABLE else '.'}"
         )
     init = str(config.get("init_lora_weights", True)).lower()
     if method == "LORA" and init not in _PLAIN_INITS:
@@ -105,7 +110,7 @@ def refuse_method(config: Mapping[str, Any]) -> None:
         if config[key] not in (None, False, "none", "", {}, []):
             raise UnsupportedAdapter(
                 f"{_NAMES.get(key, key)} ({key}: {str(config[key])[:80]}) cannot be served from a slot. "
-                f"Train again without it, {WAY_OUT}"
+                f"Train again without it{f', {WAY_OUT}' if key in _MERGEABLE_KEYS else '.'}"
             )
 
 

@@ -45,6 +45,7 @@ class Placement:
     def __init__(self, backbone: TorchBackbone, heads: Mapping[HeadKind, HeadSlots]) -> None:
         model, per_row = backbone.model, backbone.per_row_layers()
         self.layers = {path: module for path, module in model.named_modules() if path in per_row}
+        self._types = {path: type(module).__name__ for path, module in model.named_modules()}
         self._parameters = {name for name, _ in model.named_parameters(remove_duplicate=False)}
         self._prefix = f"{model.base_model_prefix}."
         self._heads = heads
@@ -65,10 +66,7 @@ class Placement:
             elif head and path in head.layers:
                 heads[path] = _head_values(head.layers[path], update, path)
             elif not _ignored(weights.kind, path):
-                raise BadAdapter(
-                    f"The base has no linear layer {path!r} that a slot can change: the adapter was trained "
-                    "on another kind of base, or changes what all rows share."
-                )
+                raise self._no_layer(path, head)
         self._place_full(weights, backbone, heads)
         if head:
             _check_head(head, weights, heads)
@@ -122,6 +120,19 @@ class Placement:
                     f"{path!r} was trained in full, and it belongs neither to a {weights.kind} head nor to a "
                     f"layer that a slot can change. Train it with LoRA, {WAY_OUT}"
                 )
+
+    def _no_layer(self, path: str, head: HeadSlots | None) -> BadAdapter:
+        """Return the error for an update of a layer that no slot can change."""
+        found = next((self._types[name] for name in self._readings(path, head) if name in self._types), "")
+        if found in ("", "Linear"):
+            return BadAdapter(
+                f"The base has no linear layer {path!r} that a slot can change: the adapter was trained "
+                "on another kind of base, or changes what all rows share."
+            )
+        return UnsupportedAdapter(
+            f"Layer {path!r} of the base is of type {found}, and of the backbone slots change linear layers "
+            f"alone. Train it on other layers, {WAY_OUT}"
+        )
 
     def _inside(self, path: str, head: HeadSlots | None) -> str | None:
         """Return the path in the backbone that an adapter's path means."""

@@ -21,7 +21,7 @@ from hub.bases.sources import upstream
 from hub.errors import BadAdapter
 from hub.store.blobs import MARKER, Blobs
 from hub.store.manifest import MANIFEST_FILE, Manifest, Serving
-from hub.store.weights import CONFIG_FILE, WEIGHTS_FILE, find_weights, read_config
+from hub.store.weights import CONFIG_FILE, WEIGHTS_FILE, find_weights, read_config, write_saved_names
 
 __all__ = ["Contents", "content_hash"]
 
@@ -73,7 +73,7 @@ class Contents:
         """Copy the two adapter files of `source` into a private folder, removed at the end.
 
         Nothing else in `source` is read, and no symbolic link is followed, so what is checked in
-        the copy is what gets stored.
+        the copy is what gets stored. Tensors are stored under the names that PEFT gives them.
         """
         if not source.is_dir():
             raise BadAdapter(f"{source} is not a folder: an adapter is a PEFT folder.")
@@ -81,6 +81,7 @@ class Contents:
             find_weights(source)
             for name in (CONFIG_FILE, WEIGHTS_FILE):
                 _copy(source / name, private / name)
+            write_saved_names(private)
             _name_base(private, serving)
             yield private
 

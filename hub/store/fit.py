@@ -6,13 +6,17 @@ import re
 from collections.abc import Mapping
 
 from hub.bases.base import Base
-from hub.bases.inspect import weight_shapes
+from hub.bases.inspect import layer_shapes
 from hub.errors import BaseMismatch
 from hub.store.weights import AdapterFiles
 
 __all__ = ["check_fit"]
 
 _LORA = re.compile(r"base_model\.model\.(?P<module>.+)\.lora_(?P<side>[AB])\.weight")
+# fmt: off
+_CONV1D_TYPES = frozenset({"decision_transformer", "gpt2", "imagegpt", "openai-gpt"})
+_CONV1D_LAYERS = frozenset({"c_attn", "c_fc", "c_proj", "q_attn"})
+# fmt: on
 
 
 def check_fit(files: AdapterFiles, base: Base) -> None:
@@ -21,7 +25,7 @@ def check_fit(files: AdapterFiles, base: Base) -> None:
     A head model puts its backbone under a name of its own ("bert."), and a base may be saved with or
     without it: paths are compared from their ends.
     """
-    shapes = {_ending(name): shape for name, shape in weight_shapes(base.path).items()}
+    shapes = {_ending(name): shape for name, shape in layer_shapes(base).items()}
     trained_on = files.config.get("base_model_name_or_path") or "an unnamed base"
     for name, tensor in files.tensors.items():
         match = _LORA.fullmatch(name)
@@ -35,7 +39,7 @@ def check_fit(files: AdapterFiles, base: Base) -> None:
                 f"({base.model_type}) has none of that name. It was trained on {trained_on}."
             )
         width = int(tensor.shape[1] if match["side"] == "A" else tensor.shape[0])
-        expected = _side(shape, match["side"], bool(files.config.get("fan_in_fan_out")))
+        expected = _side(shape, match["side"], _is_transposed(layer, base))
         if width != expected:
             raise BaseMismatch(
                 f"The adapter's {layer!r} is {width} wide where the base {base.name!r} has {expected}. "
@@ -58,3 +62,11 @@ def _shape_of(layer: str, shapes: Mapping[str, tuple[int, ...]]) -> tuple[int, .
 def _side(shape: tuple[int, ...], side: str, transposed: bool) -> int:
     """Return the input width (side A) or output width (B) of a weight stored [out, in], or [in, out]."""
     return shape[0] if (side == "A") == transposed else shape[1]
+
+
+def _is_transposed(layer: str, base: Base) -> bool:
+    """Tell whether a layer is transformers' Conv1D, [in, out].
+
+    PEFT goes by this too, whatever the config's `fan_in_fan_out` says.
+    """
+    return base.model_type in _CONV1D_TYPES and layer.rpartition(".")[2] in _CONV1D_LAYERS

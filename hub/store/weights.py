@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from hub.bases.weights_file import read_header
 from hub.errors import BadAdapter, UnsafeWeights, UnsupportedAdapter
+from hub.store.peft_names import saved_names
 
 if TYPE_CHECKING:
     import numpy as np
@@ -25,12 +27,14 @@ __all__ = [
     "read_config",
     "read_tensors",
     "write_adapter",
+    "write_saved_names",
 ]
 
 CONFIG_FILE = "adapter_config.json"
 WEIGHTS_FILE = "adapter_model.safetensors"
 _PICKLES = ("adapter_model.bin", "adapter_model.pt", "pytorch_model.bin")
 _MAX_CONFIG = 1_000_000  # bytes
+_MATRIX = re.compile(r"\.lora_[AB]\.weight$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,13 +46,32 @@ class AdapterFiles:
 
 
 def read_adapter(folder: Path) -> AdapterFiles:
-    """Read a PEFT folder.
+    """Read a PEFT folder; tensors get the names that save_pretrained() gives them.
 
     Raises:
-        BadAdapter: a file is missing, cut off or malformed, or a number is not finite.
+        BadAdapter: a file is missing, cut off or malformed, a number is not finite, or a tensor is empty.
         UnsafeWeights: the weights are a pickle, a zip, or anything else but safetensors.
     """
-    return AdapterFiles(read_config(folder), read_tensors(find_weights(folder)))
+    config, tensors = read_config(folder), read_tensors(find_weights(folder))
+    names = saved_names(tensors)
+    for name, tensor in tensors.items():
+        if not tensor.size or (tensor.ndim == 1 and _MATRIX.search(names[name])):
+            raise BadAdapter(
+                f"Tensor {name!r} has the shape {tensor.shape}: it was saved as one part of several, as "
+                "DeepSpeed ZeRO-3 and FSDP keep weights. Gather them before save_pretrained(): "
+                "stage3_gather_16bit_weights_on_model_save, or zero_to_fp32.py on the checkpoint."
+            )
+    return AdapterFiles(config, {names[name]: tensor for name, tensor in tensors.items()})
+
+
+def write_saved_names(folder: Path) -> None:
+    """Rename the tensors in a PEFT folder to the names that save_pretrained() gives them; often none.
+
+    Raises: as `read_adapter`.
+    """
+    names = saved_names(read_header(find_weights(folder), BadAdapter))
+    if any(name != saved for name, saved in names.items()):
+        write_adapter(folder, read_adapter(folder))
 
 
 def find_weights(folder: Path) -> Path:
@@ -62,14 +85,18 @@ def find_weights(folder: Path) -> Path:
             "Where you trust it, load the model with PEFT and call save_pretrained(): that writes "
             f"{WEIGHTS_FILE}."
         )
-    raise BadAdapter(f"{folder} has no {WEIGHTS_FILE}: it is not a PEFT adapter folder.")
+    raise BadAdapter(
+        f"{folder} has no {WEIGHTS_FILE}: it is not a PEFT adapter folder. {_inside(folder)}".rstrip()
+    )
 
 
 def read_config(folder: Path) -> dict[str, Any]:
     """Read adapter_config.json, or raise BadAdapter."""
     path = folder / CONFIG_FILE
     if not path.is_file():
-        raise BadAdapter(f"{folder} has no {CONFIG_FILE}: it is not a PEFT adapter folder.")
+        raise BadAdapter(
+            f"{folder} has no {CONFIG_FILE}: it is not a PEFT adapter folder. {_inside(folder)}".rstrip()
+        )
     if path.stat().st_size > _MAX_CONFIG:
         raise BadAdapter(f"{path} has more than {_MAX_CONFIG:,} bytes: it is not a PEFT config.")
     try:
@@ -119,6 +146,12 @@ def write_adapter(folder: Path, files: AdapterFiles) -> None:
     text = json.dumps(dict(files.config), indent=2, sort_keys=True)
     (folder / CONFIG_FILE).write_text(text, encoding="utf-8")
     save_file(dict(files.tensors), folder / WEIGHTS_FILE, metadata={"format": "pt"})
+
+
+def _inside(folder: Path) -> str:
+    """Name the subfolders with an adapter: PEFT makes one for each adapter not named "default"."""
+    found = sorted(str(path.parent) for path in folder.glob(f"*/{CONFIG_FILE}"))
+    return f"There is one in {' and in '.join(found[:3])}: give that path." if found else ""
 
 
 def _decode(name: str, entry: Mapping[str, Any]) -> Array:

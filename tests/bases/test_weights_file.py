@@ -118,3 +118,10 @@ def test_no_content_raises_anything_but_our_errors(
         read_header(path, BadAdapter)
     except HubError as error:
         assert path.name in str(error)
+
+
+def test_a_git_lfs_pointer_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors"
+    path.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n")
+    with pytest.raises(BadBase, match=r"model\.safetensors is a Git LFS pointer.*`git lfs pull`"):
+        read_header(path, BadBase)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import shutil
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,7 @@ from hub.bases.cache import Bases
 from hub.cli.import_adapter import split_labels
 from hub.cli.main import app
 from hub.config import find_home
-from hub.errors import BadAdapter, BadRequest, HubError
+from hub.errors import BadAdapter, BadRequest, HubError, UnsupportedAdapter
 from hub.store.store import Store
 
 TEXT = "the app crashes when I open it"
@@ -324,3 +326,188 @@ def test_a_base_with_the_adapter_s_tokenizer_serves_it_as_peft_does(
         [1 / (1 + math.exp(-logit)) for logit in expected], abs=1e-4
     )
     assert peft_scores(base, folder, 2) != pytest.approx(expected, abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("name", "noted"),
+    [("somebody/TINY", False), ("/models/tiny/", False), ("", False), ("somebody/tiny-cased", True)],
+)
+def test_another_base_in_the_config_is_noted(adapter: MakeAdapter, name: str, noted: bool) -> None:
+    folder = adapter(2)
+    edit(folder, lambda tensors: tensors, base_model_name_or_path=name)
+    shown = " ".join(hub("adapters", "import", folder, *CLASSIFY).stdout.split())
+    assert (f"config names {name}, and it was imported on tiny" in shown) is noted
+    told = json.loads(hub("adapters", "import", folder, *CLASSIFY, "--json").stdout)
+    assert told["trained_on"] == (name if noted else "")
+
+
+def edit(folder: Path, change: Callable[[dict[str, Any]], dict[str, Any]], **config: object) -> None:
+    """Change an adapter's tensors by name, and keys of its config."""
+    from safetensors.numpy import load_file, save_file
+
+    weights, settings = folder / "adapter_model.safetensors", folder / "adapter_config.json"
+    save_file(change(load_file(weights)), weights)
+    settings.write_text(json.dumps(json.loads(settings.read_text()) | config))
+
+
+def renamed(*pairs: tuple[str, str]) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    """Replace patterns in the names of tensors."""
+
+    def change(tensors: dict[str, Any]) -> dict[str, Any]:
+        for old, new in pairs:
+            tensors = {re.sub(old, new, name): tensor for name, tensor in tensors.items()}
+        return tensors
+
+    return change
+
+
+def each(ending: str, change: Callable[[Any], Any]) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    """Change the tensors whose names end so; None removes one."""
+
+    def change_all(tensors: dict[str, Any]) -> dict[str, Any]:
+        made = {name: change(tensor) if name.endswith(ending) else tensor for name, tensor in tensors.items()}
+        return {name: tensor for name, tensor in made.items() if tensor is not None}
+
+    return change_all
+
+
+def doubled(tensors: dict[str, Any]) -> dict[str, Any]:
+    more = {name.replace(".weight", ".other.weight"): value for name, value in tensors.items()}
+    return tensors | {name: value for name, value in more.items() if "lora_" in name}
+
+
+LORA_NAMED = (r"\.(lora_[AB])\.weight$", r".\1.default.weight")
+COMPILED = (r"^base_model\.model\.", "base_model.model._orig_mod.")
+
+
+@pytest.mark.parametrize(
+    ("change", "config"),
+    [
+        (renamed(LORA_NAMED), {}),
+        (renamed(COMPILED), {}),
+        (renamed(("^", "_orig_mod.")), {}),
+        (renamed((r"\.query\.", ".query._fsdp_wrapped_module.")), {}),
+        (
+            renamed(
+                (r"classifier\.", "classifier.modules_to_save.mine."), (r"\.(lora_[AB])\.", r".\1.mine.")
+            ),
+            {},
+        ),
+        (each("", lambda tensor: tensor.astype("float16")), {}),
+        (each("", lambda tensor: tensor), {"fan_in_fan_out": True}),
+    ],
+)
+def test_an_adapter_saved_otherwise_than_by_peft_is_served_and_exported_as_peft_would(
+    base: Base,
+    adapter: MakeAdapter,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    change: Callable[[dict[str, Any]], dict[str, Any]],
+    config: dict[str, object],
+) -> None:
+    folder = adapter(2, targets=["query", "intermediate.dense"])
+    expected = peft_scores(base, folder, 2)
+    edit(folder, change, **config)
+    imported(folder, *CLASSIFY, *MULTI)
+    scores = predicted(monkeypatch)["scores"]
+    probabilities = [1 / (1 + math.exp(-logit)) for logit in expected]
+    assert [scores["label_0"], scores["label_1"]] == pytest.approx(probabilities, abs=1e-3)
+    assert hub("adapters", "export", "x", tmp_path / "out").exit_code == 0
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="fan_in_fan_out")
+        assert peft_scores(base, tmp_path / "out", 2) == pytest.approx(expected, abs=1e-2)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (doubled, "are the same tensor"),
+        (
+            renamed((r"(layer\.0.*\.lora_[AB])\.", r"\1.one."), (r"(layer\.1.*\.lora_[AB])\.", r"\1.two.")),
+            "several adapters: one, two",
+        ),
+        (each("lora_A.weight", lambda tensor: tensor[:0]), "ZeRO-3"),
+        (each("lora_A.weight", lambda tensor: tensor.ravel()), "ZeRO-3"),
+        (each("classifier.weight", lambda tensor: tensor[:0]), "ZeRO-3"),
+        (
+            each("classifier.weight", lambda tensor: tensor[:, :16].copy()),
+            r"classifier.weight \(2, 32\).*classifier.weight \(2, 16\)",
+        ),
+        (each("classifier.bias", lambda tensor: None), r"classifier.bias \(2,\)"),
+        (each("lora_A.weight", lambda tensor: tensor * float("nan")), "NaN"),
+    ],
+)
+def test_what_a_deploy_would_refuse_is_refused_at_import(
+    adapter: MakeAdapter, change: Callable[[dict[str, Any]], dict[str, Any]], said: str
+) -> None:
+    folder = adapter(2)
+    edit(folder, change)
+    assert re.search(said, refused(BadAdapter, folder, *CLASSIFY))
+
+
+def test_a_git_lfs_pointer_is_named(adapter: MakeAdapter) -> None:
+    folder = adapter(2)
+    (folder / "adapter_model.safetensors").write_text(
+        "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n"
+    )
+    message = refused(BadAdapter, folder, *CLASSIFY)
+    assert "Git LFS pointer" in message
+    assert f"`git lfs pull` in {folder}" in message
+
+
+def test_an_adapter_in_a_named_subfolder_is_pointed_to(adapter: MakeAdapter, tmp_path: Path) -> None:
+    folder = adapter(2)
+    folder.rename(tmp_path / "inner")
+    (tmp_path / "outer").mkdir()
+    (tmp_path / "inner").rename(tmp_path / "outer" / "mine")
+    message = refused(BadAdapter, tmp_path / "outer", *CLASSIFY)
+    assert f"There is one in {tmp_path / 'outer' / 'mine'}: give that path." in message
+    imported(tmp_path / "outer" / "mine", *CLASSIFY)
+
+
+TIED = pytest.mark.filterwarnings("ignore:Model has `tie_word_embeddings=True`")
+SAVED = pytest.mark.filterwarnings("ignore:Setting `save_embedding_layers`")
+
+
+@TIED
+@SAVED
+@pytest.mark.parametrize("family", ["llama", "t5"])
+def test_lora_on_a_tied_output_layer_goes_in_and_out_as_peft_saves_it(tmp_path: Path, family: str) -> None:
+    from hub.testing.tiny import tiny_adapter, tiny_decoder, tiny_encoder_decoder
+
+    make = tiny_decoder if family == "llama" else tiny_encoder_decoder
+    base = make(tmp_path / "generator", family)
+    Bases(find_home()).pull(str(base.path))
+    folder = tiny_adapter(
+        base, tmp_path / "plain", kind=HeadKind.GENERATE, labels=(), targets=["lm_head"], exclude_modules=None
+    )
+    common = ("--task", "translation", "--base", "generator")
+    imported(folder, *common)
+    assert hub("adapters", "export", "x", tmp_path / "out").exit_code == 0
+    assert hub("adapters", "import", tmp_path / "out", "again").exit_code == 0
+    assert hub("adapters", "import", tmp_path / "out", "merged", "--merged").exit_code == 0
+    shas = [Store(find_home()).get(name).sha256 for name in ("x", "again")]
+    assert shas[0] == shas[1]
+
+
+@TIED
+@SAVED
+def test_a_tied_output_layer_trained_in_full_is_refused_unless_it_is_merged(tmp_path: Path) -> None:
+    from hub.testing.tiny import tiny_adapter, tiny_decoder
+
+    base = tiny_decoder(tmp_path / "generator")
+    Bases(find_home()).pull(str(base.path))
+    folder = tiny_adapter(
+        base,
+        tmp_path / "plain",
+        kind=HeadKind.GENERATE,
+        labels=(),
+        targets=["q_proj"],
+        exclude_modules=None,
+        modules_to_save=["lm_head"],
+    )
+    common = (folder, "--task", "translation", "--base", "generator")
+    message = refused(UnsupportedAdapter, *common)
+    assert "'lm_head' was trained in full" in message
+    assert "--merged" in message
+    imported(*common, "--merged")

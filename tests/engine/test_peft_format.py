@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from peft import LoHaConfig, PromptEncoderConfig, TaskType
+from peft import BOFTConfig, LoHaConfig, PrefixTuningConfig, PromptEncoderConfig, TaskType
 from safetensors.numpy import load_file
 
 from hub.api import HeadKind
+from hub.engine.peft_config import MERGEABLE
 from hub.engine.peft_format import outputs_of, parse
+from hub.engine.peft_model import _METHODS, fresh_adapter
 from hub.engine.protocol import LayerUpdate
 from hub.errors import BadAdapter, UnsupportedAdapter
 from hub.testing.tiny import head_model, tiny_adapter
@@ -202,7 +204,6 @@ def test_a_magnitude_or_a_bias_may_be_a_change_that_only_the_base_shows(saved):
         ({"init_lora_weights": "olora"}, "'olora' changes the base weights"),
         ({"targets": ["query", "word_embeddings"]}, "LoRA on embeddings"),
         ({"trainable_token_indices": [1, 2]}, "trained token embeddings"),
-        ({"layer_replication": [[0, 2], [1, 2]]}, "layer replication"),
     ],
 )
 @pytest.mark.filterwarnings("ignore:.*embedding layers found in:UserWarning")
@@ -216,12 +217,36 @@ def test_what_cannot_be_served_is_named(saved, settings, reason):
 
 
 @pytest.mark.parametrize(
-    "config", [LoHaConfig(task_type=TaskType.SEQ_CLS), PromptEncoderConfig(task_type=TaskType.SEQ_CLS)]
+    ("config", "merges"),
+    [
+        (LoHaConfig(task_type=TaskType.SEQ_CLS), True),
+        (PromptEncoderConfig(task_type=TaskType.SEQ_CLS), False),
+        (PrefixTuningConfig(task_type=TaskType.SEQ_CLS), False),
+        (BOFTConfig(task_type=TaskType.SEQ_CLS), False),
+    ],
 )
-def test_other_methods_are_named_with_a_way_out(config, saved):
-    what = f"a {config.peft_type.value} adapter, which does not fit in a slot; LoRA .* and IA3 do.*--merged"
-    with pytest.raises(UnsupportedAdapter, match=what):
+def test_other_methods_are_named_and_a_merged_copy_is_offered_where_there_is_one(config, merges, saved):
+    what = f"a {config.peft_type.value} adapter, which does not fit in a slot; LoRA .* and IA3 do"
+    with pytest.raises(UnsupportedAdapter, match=what) as caught:
         parsed(json.loads(json.dumps(config.to_dict(), default=list)), saved()[1])
+    assert ("--merged" in str(caught.value)) is merges
+    assert (config.peft_type.value in _METHODS) is merges
+
+
+def test_the_methods_that_are_offered_a_merged_copy_are_those_that_merge():
+    assert frozenset(_METHODS) == MERGEABLE
+
+
+@pytest.mark.parametrize(
+    "settings", [{"layer_replication": [[0, 2], [1, 2]]}, {"target_parameters": ["query.weight"]}]
+)
+def test_what_no_merged_copy_can_serve_is_refused_without_offering_one(saved, bert, settings):
+    config, tensors = saved()
+    with pytest.raises(UnsupportedAdapter, match=f"{next(iter(settings))}.*Train again without it") as caught:
+        parsed(config | settings, tensors)
+    assert "--merged" not in str(caught.value)
+    with pytest.raises(UnsupportedAdapter, match="cannot be merged"):
+        fresh_adapter(head_model(bert, HeadKind.SEQUENCE, 3), config | settings)
 
 
 @pytest.mark.parametrize(

@@ -104,6 +104,12 @@ def test_layers_that_no_slot_holds(place, sequence, name):
         place(replace(sequence, layers={**sequence.layers, name: update}))
 
 
+def test_a_layer_of_another_type_is_named_with_a_way_out(place, sequence):
+    layers = {**sequence.layers, "bert.embeddings.word_embeddings": LayerUpdate(a=ones(4, 32), b=ones(32, 4))}
+    with pytest.raises(UnsupportedAdapter, match=f"word_embeddings' .* is of type Embedding.*{WAY_OUT}"):
+        place(replace(sequence, layers=layers))
+
+
 @pytest.mark.parametrize(
     ("full", "reason"),
     [

@@ -92,6 +92,11 @@ def labels_of(
             f"The head has {rows} outputs and id2label in {MODEL_CONFIG_FILE} names {len(stated)} labels. "
             "Give the labels in the order of the outputs with --labels."
         )
+    if kind is HeadKind.TOKEN and not given and not stated:
+        raise BadAdapter(
+            f"Nothing names the {rows} tags of the head, and tokens without a tag are told by theirs. Give "
+            "all in the order of the outputs: --labels O,B-NAME,I-NAME."
+        )
     return given or stated or tuple(f"label_{index}" for index in range(rows))
 
 

@@ -120,9 +120,8 @@ def test_a_head_with_one_output_is_refused_where_it_would_always_score_one(adapt
     assert "every text would score 1" in message
     assert "--option multi_label=true" in message
     assert "one output" in refused(BadAdapter, folder, "--task", "sentiment", "--base", "tiny")
-    assert "one output" in refused(
-        BadAdapter, adapter(1, kind=HeadKind.TOKEN), "--task", "extraction", "--base", "tiny"
-    )
+    tokens = (adapter(1, kind=HeadKind.TOKEN), "--task", "extraction", "--base", "tiny", "--labels", "O")
+    assert "one output" in refused(BadAdapter, *tokens)
 
 
 def test_regression_is_refused(adapter: MakeAdapter) -> None:
@@ -188,6 +187,24 @@ def test_labels_that_contradict_the_head_or_each_other_are_refused(
     adapter: MakeAdapter, names: object, more: tuple[str, ...], said: str
 ) -> None:
     assert said in refused(BadAdapter, adapter(2, {"id2label": names}), *CLASSIFY, *more)
+
+
+def test_a_task_that_cannot_answer_with_the_labels_refuses_them(adapter: MakeAdapter) -> None:
+    common = (adapter(2), "--task", "sentiment", "--base", "tiny")
+    message = refused(BadAdapter, *common)
+    assert "'sentiment' cannot answer with the labels label_0, label_1" in message
+    assert "options.polarity" in message
+    assert imported(*common, "--labels", "positive,negative").labels == ("positive", "negative")
+    polarity = ("--option", 'polarity={"label_0": -1, "label_1": 1}')
+    assert imported(*common, *polarity).settings["polarity"] == {"label_0": -1.0, "label_1": 1.0}
+
+
+def test_the_tags_of_tokens_have_to_be_named(adapter: MakeAdapter) -> None:
+    common = ("--task", "extraction", "--base", "tiny")
+    assert "--labels O,B-NAME,I-NAME" in refused(BadAdapter, adapter(3, kind=HeadKind.TOKEN), *common)
+    names = {"0": "O", "1": "B-city", "2": "I-city"}
+    folder = adapter(3, {"id2label": names}, kind=HeadKind.TOKEN)
+    assert imported(folder, *common).labels == ("O", "B-city", "I-city")
 
 
 def test_labels_given_replace_those_of_the_config(adapter: MakeAdapter) -> None:

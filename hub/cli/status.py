@@ -67,6 +67,8 @@ def _show(found: dict[str, Any]) -> None:
     for plugin in found["plugins"]:
         if plugin["state"] not in ("ok", "disabled"):
             say(f"[bold red]{plugin['state']}[/] plugin {plugin['name']}: {escape(plugin['reason'])}")
+    if full := found.get("disk", {}).get("error"):
+        say(f"[bold red]error[/] {escape(full)}")
     if found["catalog_error"]:
         say(f"[bold red]error[/] the catalog cannot be followed: {escape(found['catalog_error'])}")
 

@@ -43,7 +43,7 @@ def build_app(settings: Settings) -> FastAPI:
     """Build the application around a runtime that has yet to be started (`app.state.hub.runtime`)."""
     registry = Registry.of(settings)
     tasks = tuple(_usable(registry))
-    metrics = Metrics()
+    metrics = Metrics(settings.serve.replicas)
     serve = settings.serve
     keys = Keys(serve.admin_key or local_admin_key(settings.home), serve.api_keys)
     app = FastAPI(

@@ -34,13 +34,13 @@ class _Instruments:
 
 
 @cache
-def _instruments() -> _Instruments:
-    """Register every metric, once a process.
-
-    Not before BentoML has said where its values are kept: prometheus_client looks when it is imported.
-    """
+def _instruments(replicas: int) -> _Instruments:
+    """Register every metric, once a process."""
     from bentoml._internal.configuration.containers import BentoMLContainer
 
+    from hub.http.metric_values import keep_values
+
+    keep_values(replicas)
     client = BentoMLContainer.metrics_client.get()
     live = {"multiprocess_mode": "livesum"}
     return _Instruments(
@@ -66,10 +66,10 @@ def _instruments() -> _Instruments:
 
 
 class Metrics:
-    """Counts what serving and the routes report; a `Meter`."""
+    """Counts what serving and the routes report, for one of `replicas` workers; a `Meter`."""
 
-    def __init__(self) -> None:
-        self._to = _instruments()
+    def __init__(self, replicas: int = 1) -> None:
+        self._to = _instruments(replicas)
 
     def call(self, task: str, code: str, seconds: float) -> None:
         """A call of `task` ended with an error's code, or "ok"."""

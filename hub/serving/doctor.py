@@ -18,6 +18,7 @@ from hub.errors import BadConfig, HubError
 from hub.registry.host import Registry
 from hub.serving import record
 from hub.serving.client import KEY_FILE, find_server
+from hub.serving.disk import FULL_BYTES, free_bytes
 from hub.serving.runtime import SCRATCH
 from hub.store.doctor import Finding, Severity, examine_store
 from hub.store.store import CATALOG_FILE, Store
@@ -184,8 +185,15 @@ def _admin_key(path: Path) -> Iterator[Finding]:
 
 
 def _disk(home: Path) -> Iterator[Finding]:
-    free = shutil.disk_usage(home).free
-    if free < LOW_DISK:
+    free = free_bytes(home)
+    if free < FULL_BYTES:
+        what = (
+            f"{free / 2**20:.1f} MiB are free. A server serves the versions in its memory; deploys, imports, "
+            "feedback and loads from disk fail."
+        )
+        mend = "Make room on this disk: `hub adapters rm` removes versions that are not needed."
+        yield Finding("disk_full", str(home), what, Severity.ERROR, mend)
+    elif free < LOW_DISK:
         what = f"{free / 2**20:.0f} MiB are free; a deploy needs room for a copy of its version."
         mend = "Make room: `hub adapters rm` removes versions that are not needed."
         yield Finding("disk_low", str(home), what, Severity.WARNING, mend)

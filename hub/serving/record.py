@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import tempfile
 from dataclasses import asdict, dataclass
@@ -10,6 +11,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 __all__ = ["ServerRecord", "erase", "keep", "lives", "read", "write"]
+
+log = logging.getLogger(__name__)
 
 FILE = "server.json"
 
@@ -26,16 +29,31 @@ class ServerRecord:
 def write(home: Path, record: ServerRecord) -> None:
     """Replace the record."""
     descriptor, aside = tempfile.mkstemp(dir=home, prefix=f".{FILE}-")
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        json.dump(asdict(record), file)
-    os.replace(aside, home / FILE)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            json.dump(asdict(record), file)
+        os.replace(aside, home / FILE)
+    except OSError:
+        Path(aside).unlink(missing_ok=True)
+        raise
 
 
 def keep(home: Path, url: str, pid: int) -> None:
-    """Write the record of a server unless it is there: each of its workers does, whichever is first."""
+    """Write the record of a server unless it is there: each of its workers does, whichever is first.
+
+    A server serves without one, too: commands do not find it by themselves then.
+    """
     found = read(home)
     if found is None or (found.url, found.pid) != (url, pid):
-        write(home, ServerRecord(url, pid, datetime.now(UTC).isoformat(timespec="seconds")))
+        try:
+            write(home, ServerRecord(url, pid, datetime.now(UTC).isoformat(timespec="seconds")))
+        except OSError as error:
+            log.warning(
+                "%s cannot be written (%s): commands find this server by --server %s only.",
+                home / FILE,
+                error.strerror or error,
+                url,
+            )
 
 
 def read(home: Path) -> ServerRecord | None:

@@ -1,4 +1,4 @@
-"""All that watches how versions do: the guards of canaries, and the log of answers for feedback."""
+"""What runs beside serving: guards of canaries, the log of answers for feedback, the disk."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 from hub.config import Feedback
 from hub.serving.answer_log import AnswerLog
 from hub.serving.counts import Counts
+from hub.serving.disk import Disk
 from hub.serving.guards import Guards, Mover
 from hub.serving.meter import Meter
 from hub.serving.observe import Observation
@@ -24,14 +25,17 @@ class Watchers:
         self._counts = Counts()
         self.answers = AnswerLog(Answers(store.catalog), settings, meter)
         self.guards = Guards(store, replica, mover, self._counts, self.answers.keeps)
+        self._disk = Disk(store.home)
 
     def start(self) -> None:
         """Begin to write what is observed, and to act on it."""
         self.guards.start()
         self.answers.start()
+        self._disk.start()
 
     def stop(self) -> None:
         """Write what has been observed, if the catalog takes it."""
+        self._disk.stop()
         self.guards.stop()
         self.answers.stop()
 
@@ -43,5 +47,9 @@ class Watchers:
         self.answers.take(seen)
 
     def describe(self) -> dict[str, Any]:
-        """Say how guards stand and what is kept, as plain JSON values."""
-        return {"guards": self.guards.describe(), "feedback": self.answers.describe()}
+        """Describe the guards, what is kept, and the disk, as plain JSON values."""
+        return {
+            "guards": self.guards.describe(),
+            "feedback": self.answers.describe(),
+            "disk": self._disk.describe(),
+        }

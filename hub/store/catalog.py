@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -89,7 +90,8 @@ class Catalog:
     def write_back(self) -> None:
         """Move what SQLite's log holds to the file, so that a copy of that alone is whole; else do nothing.
 
-        Elsewhere whoever closes the last connection does that. Does not wait for others: the log may stay.
+        Elsewhere whoever closes the last connection does that. Does not wait for others, and needs room on
+        the disk: without either the log stays, and is read as before.
         """
         if not (self._keep_open and self.is_file):
             return
@@ -98,7 +100,8 @@ class Catalog:
             with self._translated(), self._engine.connect() as connection:
                 cursor: Any = connection.connection.cursor()  # no transaction may be under way
                 cursor.execute("PRAGMA busy_timeout=0")
-                cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+                with suppress(sqlite3.OperationalError):
+                    cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
                 cursor.execute(f"PRAGMA busy_timeout={_BUSY_MS}")
 
     def close(self) -> None:

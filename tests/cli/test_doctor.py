@@ -262,6 +262,12 @@ def test_a_disk_that_is_nearly_full(live, monkeypatch) -> None:
     one("disk_low")
 
 
+def test_a_disk_that_is_full(live, monkeypatch) -> None:
+    monkeypatch.setattr(doctor, "free_bytes", lambda home: 4096)
+    status, findings = run()
+    assert (status, findings[0]["code"], findings[0]["severity"]) == (1, "disk_full", "error")
+
+
 def test_a_fix_that_cannot_be_made_says_why(live, monkeypatch) -> None:
     monkeypatch.setattr("hub.store.doctor.LOCK_S", 0.01)
     (live.store.get("mood@1").path / "manifest.json").unlink()

@@ -7,7 +7,6 @@ import inspect
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -68,11 +67,22 @@ def test_there_are_as_many_workers_as_the_settings_say(service, monkeypatch, rep
     assert ResourceAllocator().get_worker_env(service) == (replicas, {})
 
 
-def test_metrics_of_workers_are_files_whose_names_end_in_the_process(shared) -> None:
+def test_metrics_of_several_workers_are_files_whose_names_end_in_the_process(tmp_path) -> None:
     """What forgets the gauges of the dead goes by the name."""
-    shared.post("/v1/deployments/mood/predict", json={"text": "a film"})
-    folder = Path(os.environ["PROMETHEUS_MULTIPROC_DIR"])
-    assert (folder / f"gauge_livesum_{os.getpid()}.db").is_file()
+    code = (
+        "from hub.http.metrics import Metrics; Metrics(2).slots('tiny', 1, 4); import os; "
+        "from pathlib import Path; folder = Path(os.environ['PROMETHEUS_MULTIPROC_DIR']); "
+        "print(folder.parent, (folder / f'gauge_livesum_{os.getpid()}.db').stat().st_blocks * 512)"
+    )
+    environment = {
+        **os.environ,
+        "PROMETHEUS_MULTIPROC_DIR": str(tmp_path),
+        "XDG_RUNTIME_DIR": str(tmp_path / "run"),
+        "PYTHONWARNINGS": "ignore",
+    }
+    (tmp_path / "run").mkdir()
+    printed = subprocess.check_output([sys.executable, "-c", code], text=True, env=environment)
+    assert printed.split() == [str(tmp_path / "run"), "65536"]
 
 
 def test_answered_requests_are_not_kept_in_memory(shared) -> None:

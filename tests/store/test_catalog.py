@@ -178,3 +178,25 @@ def test_what_a_kept_connection_wrote_is_soon_in_the_file_alone(tmp_path: Path) 
     shutil.copy(path, copy)
     assert names(Catalog(copy)) == ["x"]
     catalog.close()
+
+
+def test_a_log_that_there_is_no_room_to_write_back_stays_and_is_read(tmp_path: Path, monkeypatch) -> None:
+    """Serving polls the catalog beside this: an error here would say that the catalog is gone."""
+
+    class Full(sqlite3.Cursor):
+        def execute(self, statement, *arguments):
+            if "wal_checkpoint" in statement:
+                raise sqlite3.OperationalError("database or disk is full")
+            return super().execute(statement, *arguments)
+
+    catalog = Catalog(tmp_path / "catalog.db", keep_open=True)
+    with catalog.write() as session:
+        session.add(AdapterRow(name="x", last_number=5))
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            "sqlalchemy.pool.base._ConnectionFairy.cursor", lambda self: self.dbapi_connection.cursor(Full)
+        )
+        catalog.write_back()
+    with catalog.read() as session:
+        assert session.scalars(select(AdapterRow.last_number)).one() == 5
+    catalog.close()

@@ -300,6 +300,9 @@ class Task(ABC, Generic[RequestT, ResponseT]):
     max_length: ClassVar[int] = 128
     """Default token limit of one row, unless the recipe sets `max_length`."""
 
+    adapter_format: ClassVar[int] = 1
+    """Raise it when adapters that earlier versions of the plugin trained must not be served any more."""
+
     def labels(self, examples: Iterable[Example]) -> tuple[str, ...]:
         """Return the label names found in training examples, in a fixed order; () if none are used.
 

@@ -131,8 +131,12 @@ def _move(
 
 
 def _report(moved: Json, url: str | None, others: int) -> None:
+    from rich.markup import escape
+
     before = f" (before: {moved['previous']})" if moved["previous"] else ""
     say(f"[bold]{moved['name']}[/] serves [bold]{moved['version']}[/]{before}.")
+    if warning := moved.get("warning"):
+        say(f"[bold yellow]Check it[/]: {escape(warning)}")
     if canary := moved["canary"]:
         rules = ", ".join(f"{key}={value}" for key, value in canary["guard"].items())
         watched = f", guarded by {rules}" if rules else ""

@@ -64,6 +64,7 @@ def install(
         done = install_plugin(what, disabled=_disabled(settings), build_isolation=build_isolation)
     say(f"{done.distribution} {done.version} {'is installed' if done.changed else 'was installed already'}.")
     _show(done.plugins)
+    _show_misfits(settings, {task for plugin in done.plugins for task in plugin.tasks})
     say(RESTART)
 
 
@@ -149,6 +150,22 @@ def _show(plugins: list[PluginStatus] | tuple[PluginStatus, ...]) -> None:
     for plugin in plugins:
         if plugin.reason:
             error_console().print(f"{plugin.name}: {plugin.reason}", markup=False)
+
+
+def _show_misfits(settings: Settings, tasks: set[str]) -> None:
+    """Print the stored versions of these tasks that do not fit the plugin now installed."""
+    from hub.registry.host import Registry
+    from hub.serving.fitness import misfit
+    from hub.store.store import CATALOG_FILE, Store
+
+    if not (settings.catalog.url or (settings.home / CATALOG_FILE).is_file()):
+        return
+    store, registry = Store.of(settings), Registry.of(settings)
+    live = {str(version.ref) for found in store.deployments() for version in found.versions}
+    for version in store.versions():
+        if version.manifest.serving.task in tasks and (why := misfit(version, registry)):
+            where = "live" if str(version.ref) in live else "stored"
+            error_console().print(f"{version.ref} ({where}) may not fit: {why}", markup=False)
 
 
 def _disabled(settings: Settings) -> frozenset[str]:

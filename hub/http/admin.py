@@ -101,4 +101,4 @@ async def _undeploy(request: Request, name: str, body: Rollback = Rollback()) ->
 
 async def _move(move: Callable[..., Moved], body: Rollback) -> Response:
     moved = await asyncio.to_thread(move, by=body.by, why=body.why)
-    return json_response(describe_move(moved.deployment, moved.prepare_s, moved.swap_s))
+    return json_response(describe_move(moved.deployment, moved.prepare_s, moved.swap_s, moved.warning))

@@ -134,6 +134,7 @@ class MovedInfo(Model):
         description="Time to load and check the version; the old one answered meanwhile."
     )
     swap_ms: float = Field(description="Time from moving the pointer until the version was live.")
+    warning: str = Field("", description="Why the version may not fit the installed plugin.")
 
 
 ERRORS: dict[int | str, dict[str, Any]] = {

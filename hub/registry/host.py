@@ -12,6 +12,7 @@ import pluggy
 
 from hub.api import TaskHooks, TaskSpec
 from hub.config import Settings
+from hub.contract import PluginRef, contract_of, required_fields
 from hub.errors import BadPlugin, NotFound, PluginConflict
 from hub.registry.discovery import FoundPlugin, PluginStatus, find_plugins
 from hub.registry.loaded import LoadedTask, check_spec, describe_failure, load_task
@@ -111,6 +112,22 @@ class Registry:
             except BadPlugin as error:
                 self._failures[name] = str(error)
                 raise
+
+    def plugin_of(self, name: str) -> PluginRef:
+        """Return the plugin that provides a task, with the fingerprint that manifests record.
+
+        Raises:
+            NotFound, PluginConflict, BadPlugin: as `task`.
+        """
+        loaded = self.task(name)
+        status = self._claims[name][0][0]
+        return PluginRef(
+            distribution=status.distribution,
+            version=status.version,
+            fingerprint=contract_of(loaded.spec, loaded.task, loaded.response),
+            fields=required_fields(loaded.task),
+            adapter_format=loaded.task.adapter_format,
+        )
 
     def check(self) -> None:
         """Load every task, so that `plugins` tells of each whether it can be used."""

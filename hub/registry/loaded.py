@@ -147,6 +147,9 @@ def _check_attributes(where: str, factory: type[Task[Any, Any]]) -> None:
     length: object = factory.max_length
     if not isinstance(length, int) or length < 1:
         raise BadPlugin(f"{where}.max_length is not a positive number of tokens.")
+    version: object = factory.adapter_format
+    if not isinstance(version, int) or version < 1:
+        raise BadPlugin(f"{where}.adapter_format is not a positive integer.")
 
 
 def _is_field(item: object) -> bool:

@@ -22,8 +22,10 @@ from hub.serving.describe import (
     describe_replica,
     describe_task,
 )
+from hub.serving.fitness import check_fitness
 from hub.serving.parsing import parse_call
 from hub.serving.reading import read_weights
+from hub.serving.rehearsal import rehearse_alone
 from hub.serving.routes import by_name
 from hub.serving.runtime import SCRATCH, Runtime
 from hub.serving.trial import Trial, promoted, rolled_back
@@ -57,23 +59,25 @@ class CatalogClient:
         version = self._store.get(ref)
         tried = Trial.of(trial.get("canary"), trial.get("shadow", False), trial.get("guard"))
         if tried is None:
-            self._check(version)
-            return describe_move(self._store.deploy(deployment, version.ref, by=whoami(), why=why))
-        tried.check(self._store, deployment, version)
-        self._check(version)
-        return describe_move(tried.begin(self._store, deployment, version, by=whoami(), why=why))
+            warning = self._check(version)
+            moved = self._store.deploy(deployment, version.ref, by=whoami(), why=why)
+        else:
+            tried.check(self._store, deployment, version)
+            warning = self._check(version)
+            moved = tried.begin(self._store, deployment, version, by=whoami(), why=why)
+        return describe_move(moved, warning=warning)
 
     def promote(self, deployment: str, why: str = "") -> Json:
         current = self._store.deployment(deployment)
-        self._check(promoted(current))
+        warning = self._check(promoted(current))
         moved = self._store.promote(deployment, by=whoami(), why=why, seen=current.generation)
-        return describe_move(moved)
+        return describe_move(moved, warning=warning)
 
     def rollback(self, deployment: str, why: str = "") -> Json:
         current = self._store.deployment(deployment)
-        self._check(rolled_back(current))
+        warning = self._check(rolled_back(current))
         moved = self._store.rollback(deployment, by=whoami(), why=why, seen=current.generation)
-        return describe_move(moved)
+        return describe_move(moved, warning=warning)
 
     def undeploy(self, deployment: str, why: str = "") -> Json:
         self._store.undeploy(deployment, by=whoami(), why=why)
@@ -112,13 +116,18 @@ class CatalogClient:
             "plugins": describe_plugins(self._registry),
         }
 
-    def _check(self, version: Version) -> None:
-        """Refuse what a server could not serve, as far as that can be told without an engine."""
+    def _check(self, version: Version) -> str:
+        """Refuse what a server could not serve, as far as that can be told without an engine.
+
+        Returns why it may not fit the installed plugin, or "".
+        """
         serving = version.manifest.serving
-        self._registry.spec(serving.task)
+        warning = check_fitness(version, self._registry)
         base = self._store.bases.by_fingerprint(serving.base.fingerprint)
         self._store.fetch(version)
         read_weights(version, self._settings.home / SCRATCH, base)
+        rehearse_alone(str(version.ref), version.info, self._registry.task(serving.task), base)
+        return warning
 
 
 class _LocalRuntime:

@@ -58,15 +58,22 @@ def describe_deployment(deployment: Deployment) -> Json:
 
 
 def describe_move(
-    deployment: Deployment, prepare_s: float | None = None, swap_s: float | None = None
+    deployment: Deployment,
+    prepare_s: float | None = None,
+    swap_s: float | None = None,
+    warning: str = "",
 ) -> Json:
-    """Describe a deployment after a move; without times where no server took part."""
+    """Describe a deployment after a move; without times where no server took part.
+
+    `warning` says why the version may not fit the installed plugin.
+    """
     described = describe_deployment(deployment)
     kept = ("name", "task", "version", "previous", "canary", "shadow", "generation")
     return {
         **{key: described[key] for key in kept},
         "prepare_ms": None if prepare_s is None else round(prepare_s * 1000, 3),
         "swap_ms": None if swap_s is None else round(swap_s * 1000, 3),
+        **({"warning": warning} if warning else {}),
     }
 
 

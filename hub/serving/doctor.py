@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from filelock import FileLock, Timeout
+from pydantic import ValidationError
 from sqlalchemy import select
 
 from hub.config import Settings
@@ -19,6 +20,7 @@ from hub.registry.host import Registry
 from hub.serving import record
 from hub.serving.client import KEY_FILE, find_server
 from hub.serving.disk import FULL_BYTES, free_bytes
+from hub.serving.fitness import misfit, unanswerable
 from hub.serving.runtime import SCRATCH
 from hub.store.doctor import Finding, Severity, examine_store
 from hub.store.store import CATALOG_FILE, Store
@@ -94,6 +96,28 @@ def _plugins(settings: Settings, store: Store) -> Iterator[Finding]:
             what = f"{', '.join(names)} cannot be served: {error}"
             mend = "See `hub plugins list`; hub plugins install DISTRIBUTION."
             yield Finding("plugin_missing", f"task {task}", what, Severity.ERROR, mend)
+    yield from _misfits(registry, store)
+
+
+def _misfits(registry: Registry, store: Store) -> Iterator[Finding]:
+    """Report versions that do not fit the installed plugin of their task; `info` if they are not deployed."""
+    try:
+        deployments, versions = store.deployments(), store.versions()
+    except ValidationError:  # of a manifest, which is a finding of the store
+        return
+    live: dict[str, list[str]] = {}
+    for deployment in deployments:
+        for version in deployment.versions:
+            live.setdefault(str(version.ref), []).append(deployment.name)
+    mend = "Install the plugin that it was made with, or train or import it again and deploy that."
+    for version in versions:
+        ref = str(version.ref)
+        why = misfit(version, registry) or (unanswerable(version, registry, store) if ref in live else "")
+        if not why:
+            continue
+        serves = f" It serves {', '.join(live[ref])}." if ref in live else ""
+        severity = Severity.WARNING if ref in live else Severity.INFO
+        yield Finding("adapter_misfit", ref, f"{why}{serves}", severity, mend)
 
 
 def _server(settings: Settings) -> Iterator[Finding]:

@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from types import MappingProxyType
 
-from hub.errors import BadAdapter, HubError
+from hub.errors import HubError
 from hub.registry.host import Registry
+from hub.serving.fitness import check_fitness
 from hub.serving.meter import Meter
 from hub.serving.residency import RETRY_AFTER_S, Residency
 from hub.serving.router import Failure, Router
@@ -83,19 +84,16 @@ class Reconciler:
             yield
 
     @contextmanager
-    def prepared(self, version: Version) -> Iterator[None]:
+    def prepared(self, version: Version) -> Iterator[str]:
         """Make a version resident and checked, or raise the HubError that says why it cannot be.
 
-        It is not evicted before the block ends.
+        It is not evicted before the block ends. Yields why it may not fit the installed plugin, or "".
         """
-        serving = version.manifest.serving
-        spec = self._registry.task(serving.task).spec
-        if spec.head is not serving.head:
-            raise BadAdapter(
-                f"{version.ref} has a {serving.head} head, and the task {spec.name!r} now needs {spec.head}."
-            )
+        warning = check_fitness(version, self._registry)
         with self._residency.held(version):
-            yield
+            if warning:
+                log.warning("%s", warning)
+            yield warning
 
     def converge(self) -> None:
         """Put every deployment's wanted version live; one that cannot be leaves the live one alone."""
@@ -138,6 +136,8 @@ class Reconciler:
         loaded[base] += 1
         if self._router.routes.generation >= 0 or loaded[base] <= self._preload:
             held.enter_context(self.prepared(version))
+        else:
+            check_fitness(version, self._registry)
         return Target.of(version)
 
     def _put(self, route: Route, live: Route | None) -> None:

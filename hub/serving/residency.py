@@ -49,7 +49,8 @@ class Residency:
     While it is loaded, and until all who waited for that have had their turn, a version is pinned.
     `fetch` makes the files of a version be on this machine. What is on the `shelf` was read and found good
     before: for requests it is written to a slot again without its files. Nobody waits for a load longer than
-    `timeout_s` seconds, while the load itself goes on.
+    `timeout_s` seconds, while the load itself goes on. `rehearse` answers the example of a version's task at
+    the slot that it was written to, and raises why it cannot.
     """
 
     def __init__(
@@ -61,11 +62,13 @@ class Residency:
         *,
         timeout_s: float = 30.0,
         shelf: Shelf | None = None,
+        rehearse: Callable[[Lane, int, Version], None] = lambda lane, slot, version: None,
     ) -> None:
         self._lanes = lanes
         self._meter = meter
         self._scratch = scratch
         self._fetch = fetch
+        self._rehearse = rehearse
         self._timeout_s = timeout_s
         self._shelf = shelf or Shelf(0)
         self._lock = threading.Lock()
@@ -278,6 +281,7 @@ class Residency:
             seconds += time.perf_counter() - began
             if kept is None:
                 probe(lane, reservation.slot, weights, version)
+                self._rehearse(lane, reservation.slot, version)
         except BaseException:
             lane.slots.abort(sha256)
             raise

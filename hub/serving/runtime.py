@@ -22,6 +22,7 @@ from hub.serving.meter import Meter, NoMeter
 from hub.serving.observe import Observer
 from hub.serving.pipeline import Pipeline
 from hub.serving.reconciler import Reconciler
+from hub.serving.rehearsal import rehearse_on
 from hub.serving.replica import Presence, Served
 from hub.serving.residency import Residency
 from hub.serving.router import Failure, Router
@@ -43,11 +44,15 @@ RETRY_S = 1.0  # a server that starts while the catalog is gone asks for it agai
 
 @dataclass(frozen=True, slots=True)
 class Moved:
-    """A deployment after a move; seconds to make its version ready, and from the move to its first answer."""
+    """A deployment after a move; seconds to make its version ready, and from the move to its first answer.
+
+    `warning` says why the version may not fit the installed plugin.
+    """
 
     deployment: Deployment
     prepare_s: float
     swap_s: float
+    warning: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,6 +263,7 @@ class Runtime:
             store.fetch,
             timeout_s=settings.serve.load_timeout_s,
             shelf=Shelf(settings.serve.shelf_mb * 1_000_000),
+            rehearse=partial(rehearse_on, self.registry),
         )
         router = Router(residency)
         reconciler = Reconciler(
@@ -310,11 +316,14 @@ class Runtime:
     def _move(self, version: Version, move: Callable[[], Deployment]) -> Moved:
         parts = self._ready()
         began = time.perf_counter()
-        with parts.reconciler.prepared(version), parts.reconciler.moving():  # others move while it loads
+        with (
+            parts.reconciler.prepared(version) as warning,
+            parts.reconciler.moving(),  # others move while it loads
+        ):
             prepared = time.perf_counter()
             deployment = move()
             parts.reconciler.converge()
-        return Moved(deployment, prepared - began, time.perf_counter() - prepared)
+        return Moved(deployment, prepared - began, time.perf_counter() - prepared, warning)
 
 
 def _close(parts: _Parts) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 from pydantic import Field
 
 from hub.api import HeadKind, Model
+from hub.contract import PluginRef
 
 __all__ = ["BaseRef", "Calibration", "DataRef", "Gap", "Manifest", "Precision", "Search", "Serving", "Spread"]
 
@@ -90,6 +91,11 @@ class Serving(Model):
         exclude_if=lambda merged: not merged,  # contents from before it was there keep their hash
         description="Served from a copy of the base with the adapter merged into it, instead of from a slot.",
     )
+    contract: str = Field(
+        "",
+        exclude_if=lambda contract: not contract,
+        description="Fingerprint of the plugin it was made with: what its answers mean depends on it.",
+    )
 
 
 class Search(Model):
@@ -138,6 +144,9 @@ class Manifest(Model):
         exclude_if=lambda known: not known,
         description="What augmentation changed: the metric with copies and without, on the same held-out "
         "rows, their difference with its interval of 95 %, and the copies by change.",
+    )
+    plugin: PluginRef | None = Field(
+        None, exclude_if=lambda known: known is None, description="The plugin it was made with."
     )
     libraries: dict[str, str] = Field(default_factory=dict)
     train_seconds: float | None = None

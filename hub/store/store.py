@@ -16,6 +16,7 @@ from hub.api import HeadKind
 from hub.bases.base import Base
 from hub.bases.cache import Bases
 from hub.config import Settings
+from hub.contract import PluginRef
 from hub.errors import BaseMismatch, Conflict, NotFound, NotReady, SourceUnavailable
 from hub.names import VersionRef, check_name
 from hub.store.catalog import Catalog
@@ -64,6 +65,7 @@ class Training(TypedDict, total=False):
     recipe: Mapping[str, Any] | None
     search: Search | None
     ablation: Mapping[str, Any]
+    plugin: PluginRef | None
     libraries: Mapping[str, str]
     train_seconds: float | None
     precision: Mapping[str, Precision]
@@ -196,8 +198,11 @@ class Store(Deployments):
         max_length: int = 128,
         merged: bool = False,
         check: Check | None = None,
+        plugin: PluginRef | None = None,
     ) -> Version:
         """Store an adapter that plain PEFT saved; `merged`: to be served from a copy of the base of its own.
+
+        `plugin` is the one that provides the task.
 
         With `head` None, PEFT's task_type decides; without `labels`, id2label in the folder's config.json
         does, and without that they are `label_0`, `label_1`, ...
@@ -217,8 +222,9 @@ class Store(Deployments):
             settings=dict(settings or {}),
             max_length=min(max_length, base.max_length),
             merged=merged,
+            contract=plugin.fingerprint if plugin else "",
         )
-        return self.add(name, folder, serving, origin="imported", check=check)
+        return self.add(name, folder, serving, origin="imported", check=check, plugin=plugin)
 
     def import_version(
         self, folder: Path, name: str, *, merged: bool = False, check: Check | None = None
@@ -241,9 +247,18 @@ class Store(Deployments):
             ) from None
         check_fit(read_adapter(folder), here)
         serving = manifest.serving.model_copy(update={"merged": merged or manifest.serving.merged})
-        about = manifest.model_dump(exclude={"schema_version", "serving", "created", "origin", "data"})
+        about = manifest.model_dump(
+            exclude={"schema_version", "serving", "created", "origin", "data", "plugin"}
+        )
         return self.add(
-            name, folder, serving, origin=manifest.origin, check=check, data=manifest.data, **about
+            name,
+            folder,
+            serving,
+            origin=manifest.origin,
+            check=check,
+            data=manifest.data,
+            plugin=manifest.plugin,
+            **about,
         )
 
     def export(self, ref: VersionRef | str, folder: Path) -> Path:

@@ -13,6 +13,7 @@ from safetensors.numpy import load_file, save_file
 
 from hub.api import HeadKind
 from hub.bases.base import Base
+from hub.contract import PluginRef
 from hub.store.manifest import BaseRef, Serving
 from hub.store.records import Version
 from hub.store.store import Store
@@ -80,6 +81,8 @@ class FakeHome:
         task: str = "sentiment",
         kind: HeadKind = HeadKind.SEQUENCE,
         labels: Sequence[str] = ("negative", "positive"),
+        settings: Mapping[str, Any] | None = None,
+        plugin: PluginRef | None = None,
         edit: Edit | None = None,
     ) -> Version:
         """Store the next version of `name`: answers depend on `seed`; `edit` changes its tensors first."""
@@ -88,10 +91,11 @@ class FakeHome:
             if edit:
                 weights = adapter / "adapter_model.safetensors"
                 save_file({key: edit(key, value) for key, value in load_file(weights).items()}, weights)
-            return add_version(self.store, self.base, name, adapter, task=task, head=kind, labels=labels)
+            made: dict[str, Any] = {"task": task, "head": kind, "labels": labels, "settings": settings}
+            return add_version(self.store, self.base, name, adapter, plugin=plugin, **made)
 
 
-def add_version(
+def add_version(  # noqa: PLR0913 - what a manifest states
     store: Store,
     base: Base,
     name: str,
@@ -101,6 +105,7 @@ def add_version(
     head: HeadKind = HeadKind.SEQUENCE,
     labels: Sequence[str] = ("negative", "positive"),
     settings: Mapping[str, Any] | None = None,
+    plugin: PluginRef | None = None,
 ) -> Version:
     """Store the adapter in `folder` as the next version of `name`."""
     serving = Serving(
@@ -110,5 +115,6 @@ def add_version(
         labels=tuple(labels),
         settings=dict(settings or {}),
         max_length=min(64, base.max_length),
+        contract=plugin.fingerprint if plugin else "",
     )
-    return store.add(name, folder, serving, origin="imported")
+    return store.add(name, folder, serving, origin="imported", plugin=plugin)

@@ -115,6 +115,7 @@ def make_plan(
         settings=settings,
         max_length=max_length,
         merged=recipe.serve == "merged",
+        contract=registry.plugin_of(recipe.task).fingerprint,
     )
     return Plan(recipe, loaded, base, dataset, serving)
 

@@ -135,6 +135,7 @@ def train(  # noqa: PLR0913 - a run needs all of the hub
             data=plan.data_ref(len(refused.rows), outcome.augmented, outcome.dropped),
             recipe=recipe.resolved(),
             search=search,
+            plugin=registry.plugin_of(recipe.task),
             libraries={name: version_of(name) for name in _LIBRARIES},
             train_seconds=round(seconds, 1),
             precision=precision,

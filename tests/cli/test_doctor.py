@@ -17,10 +17,12 @@ from typing import Any
 
 import pytest
 from filelock import FileLock
+from grafthub_sentiment.task import SentimentTask
 from typer.testing import CliRunner
 
 from hub.cli.main import app
 from hub.config import find_home
+from hub.registry.host import Registry
 from hub.serving import doctor, record
 from hub.store.store import Store
 
@@ -160,6 +162,24 @@ def test_a_plugin_that_a_deployment_needs(live, monkeypatch) -> None:
     found = one("plugin_missing")
     assert "mood" in found["what"]
     assert "hub plugins enable" in found["what"]
+
+
+def test_a_live_version_made_with_another_release_of_its_plugin(live, monkeypatch) -> None:
+    plugin = Registry.load().plugin_of("sentiment").model_copy(update={"version": "0.9"})
+    live.add("mood", seed=2, plugin=plugin)
+    assert run() == (0, [])
+    monkeypatch.setattr(SentimentTask, "adapter_format", 2)
+    status, (found,) = run()
+    assert (status, found["code"], found["severity"]) == (0, "adapter_misfit", "info")
+    live.store.deploy("mood", "mood@2", by="test")
+    found = one("adapter_misfit")
+    assert "mood@2 was made with grafthub-sentiment 0.9" in found["what"]
+    assert "It serves mood." in found["what"]
+
+
+def test_a_live_version_whose_labels_the_task_cannot_use(live) -> None:
+    live.store.deploy("mood", live.add("mood", seed=2, labels=("glad", "sad")).ref, by="test")
+    assert "polarity of label 'glad' is not known" in one("adapter_misfit")["what"]
 
 
 def test_a_generation_behind_the_moves_is_raised(live) -> None:

@@ -7,6 +7,7 @@ import time
 import pytest
 from grafthub_sentiment.task import SentimentTask
 
+from hub.engine.slots import SlotState
 from hub.errors import BadAdapter, BadRequest, Conflict, InvalidText, NotFound
 from hub.serving import reconciler, residency
 from hub.serving.observe import Track
@@ -174,11 +175,12 @@ def test_a_canary_that_was_evicted_is_loaded_for_its_request(live) -> None:
 
 def test_a_shadow_that_was_evicted_is_loaded_for_later_and_nobody_waits(live, watching, until) -> None:
     live.runtime.deploy("mood", "mood@2", by="t", trial=SHADOW)
-    live.lane.slots.drain(live.runtime.store.get("mood@2").sha256)
+    shadow = live.runtime.store.get("mood@2").sha256
+    live.lane.slots.drain(shadow)
     assert live.ask("mood", TEXT).version == "mood@1"
     assert until(lambda: len(watching.seen) == 1)
     assert watching.seen[0].beside is None
-    assert until(lambda: len(live.lane.slots.view()) == 2)
+    assert until(lambda: live.lane.slots.state(shadow) is SlotState.RESIDENT)
     live.ask("mood", TEXT)
     assert until(lambda: len(watching.seen) == 2)
     assert str(watching.seen[1].beside.ref) == "mood@2"

@@ -59,6 +59,8 @@ class OnnxBackbone:
 
     def write(self, slot: int, values: Values, *, allowed: bool = True) -> None:
         """Take note of what a slot holds; the stacks themselves are written by the torch backbone."""
+        if self._live.graph:
+            self._live.graph.forget(self._reference.stacks.layers)
         self._touched.pop(slot, None)
         if allowed:
             self._touched[slot] = frozenset(f"{part}.{layer}" for layer in values for part in values[layer])
@@ -88,8 +90,12 @@ class OnnxBackbone:
 
     def run(self, batch: BatchTensors, *, decode: bool = False) -> Hidden:
         """Run the rows, whose slots are covered."""
-        assert self._live.graph is not None, "rows run here only where `covers` says so"
-        return Hidden(self._live.graph.run(batch, self._reference.stacks.layers))
+        graph, layers = self._live.graph, self._reference.stacks.layers
+        assert graph is not None, "rows run here only where `covers` says so"
+        hidden = Hidden(graph.run(batch, layers))
+        if layers is not self._reference.stacks.layers:  # replaced during the run
+            graph.forget(self._reference.stacks.layers)
+        return hidden
 
     def close(self) -> None:
         """Drop the graph."""

@@ -119,6 +119,10 @@ class OnnxGraph:
         self.stacks = frozenset(stacks)
         self.nbytes = file.stat().st_size - sum(tensor.nbytes for tensor in shared.values())
 
+    def forget(self, layers: Mapping[str, Parts]) -> None:
+        """Drop bindings to other stacks than these: they keep the memory of stacks that were replaced."""
+        self._idle = [binding for binding in self._idle if binding.reads(layers)]
+
     def run(self, batch: BatchTensors, layers: Mapping[str, Parts]) -> Tensor:
         """Return the last hidden states; `layers` is a mapping that is replaced when a stack is."""
         try:
@@ -147,6 +151,10 @@ class _Binding:
     def __init__(self, values: Any) -> None:
         self.values = values
         self._bound: Mapping[str, Parts] | None = None
+
+    def reads(self, layers: Mapping[str, Parts]) -> bool:
+        """Tell whether these stacks are the ones bound."""
+        return self._bound is layers
 
     def bind(self, layers: Mapping[str, Parts], stacks: Set[str]) -> None:
         """Bind the stacks, if others were bound."""

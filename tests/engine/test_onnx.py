@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import shutil
+import weakref
 from dataclasses import replace
 
 import numpy as np
@@ -13,6 +14,7 @@ import torch
 
 from hub.api import HeadKind
 from hub.engine import onnx_graph
+from hub.engine.tensors import BatchTensors
 from hub.engine.tune import Tuning
 
 TORCH, ONNX, INT8 = "torch float32", "onnx float32", "onnx int8"
@@ -129,6 +131,26 @@ def test_a_larger_rank_is_read_by_the_graph_there_is(bert, trained, wide, engine
     assert_exact(engine, wide, 1)
     assert_exact(engine, large, 2)
     assert ran == [ONNX, ONNX, ONNX]
+
+
+def test_stacks_that_shrank_are_read_by_the_graph_and_the_larger_ones_are_freed(
+    bert, trained, wide, engine_of, fill, watch
+):
+    engine = engine_of(bert, "onnx")
+    fill(engine, [wide])
+    engine.write(2, trained(bert, HeadKind.SEQUENCE, labels=3, seed=34, rank=32).weights)
+    [graph] = engine._backbones.graphs
+    layers = engine._backbones.reference.stacks.layers
+    larger = [weakref.ref(parts.a) for parts in layers.values()]
+    batch = BatchTensors(*(torch.ones(shape, dtype=torch.int64) for shape in ((1, 4), (1, 4), (1, 4), (1,))))
+    with torch.inference_mode():
+        graph.run(batch)
+    ran = watch(engine)
+    del layers
+    engine.clear(2)
+    assert [stack() for stack in larger] == [None] * len(larger)
+    assert_exact(engine, wide, 1)
+    assert ran == [ONNX]
 
 
 def test_a_graph_is_exported_once(bert, wide, graphs, engine_of, fill):

@@ -72,7 +72,7 @@ def test_slots_without_a_weight_of_their_own_have_the_layers() -> None:
     stacks.write(1, {})
     assert torch.equal(own["weight"][1], OWN["own", "weight"])
     assert torch.equal(own["bias"][1], OWN["own", "bias"])
-    assert not new["weight"][1].any()
+    assert not stacks.layers["new"].present["weight"].any()
 
 
 def test_a_larger_rank_keeps_what_the_others_hold_and_a_smaller_one_is_padded() -> None:

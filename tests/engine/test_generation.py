@@ -59,6 +59,23 @@ def test_the_layer_that_gives_the_tokens_is_slotted_too(llama, decoder, trained,
     assert texts(decoder, rows) == expected
 
 
+@pytest.mark.filterwarnings("ignore:Model has `tie_word_embeddings=True`")
+@pytest.mark.filterwarnings("ignore:Setting `save_embedding_layers`")
+@pytest.mark.parametrize("family", ["t5", "bart"])
+def test_an_output_layer_tied_to_the_embedding_is_slotted_in_two_stacks(base_of, trained, engine_of, family):
+    base = base_of(family)
+    adapter = trained(
+        base, HeadKind.GENERATE, rank=4, seed=47, spread=0.5, targets=["lm_head"], exclude_modules=None
+    )
+    engine = engine_of(base, "torch", slots=1)
+    engine.write(1, adapter.weights)
+    row = adapter.row(1, 9, max_new_tokens=8)
+    expected = adapter.alone_text(row.row)
+    assert texts(engine, [row]) == [expected]
+    with adapter.model.disable_adapter():
+        assert adapter.alone_text(row.row) != expected
+
+
 def test_slot_0_is_the_bare_base(llama, decoder, adapters, fill):
     fill(decoder, adapters)
     row = adapters[0].row(0, 10, max_new_tokens=8)

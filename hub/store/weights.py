@@ -34,6 +34,7 @@ CONFIG_FILE = "adapter_config.json"
 WEIGHTS_FILE = "adapter_model.safetensors"
 _PICKLES = ("adapter_model.bin", "adapter_model.pt", "pytorch_model.bin")
 _MAX_CONFIG = 1_000_000  # bytes
+_NUMPY_TYPES = {"F16": "<f2", "F32": "<f4", "F64": "<f8"}
 _MATRIX = re.compile(r"\.lora_[AB]\.weight$")
 
 
@@ -114,7 +115,7 @@ def read_tensors(path: Path) -> dict[str, Array]:
     Raises:
         BadAdapter: the file is cut off or malformed, or a number is not finite.
         UnsafeWeights: it is another format.
-        UnsupportedAdapter: a tensor holds something else than fp32, fp16 or bf16.
+        UnsupportedAdapter: a tensor holds something else than fp64, fp32, fp16 or bf16.
     """
     import numpy as np
     from safetensors import SafetensorError, deserialize
@@ -160,8 +161,9 @@ def _decode(name: str, entry: Mapping[str, Any]) -> Array:
     data, dtype, shape = entry["data"], entry["dtype"], entry["shape"]
     if dtype == "BF16":  # the upper half of a float32
         array = (np.frombuffer(data, "<u2").astype(np.uint32) << 16).view(np.float32)
-    elif dtype in ("F16", "F32"):
-        array = np.frombuffer(data, {"F16": "<f2", "F32": "<f4"}[dtype]).astype(np.float32)
+    elif dtype in _NUMPY_TYPES:
+        with np.errstate(over="ignore"):  # what becomes infinite is refused by the caller
+            array = np.frombuffer(data, _NUMPY_TYPES[dtype]).astype(np.float32)
     else:
-        raise UnsupportedAdapter(f"Tensor {name!r} has type {dtype}; adapters are F32, F16 or BF16.")
+        raise UnsupportedAdapter(f"Tensor {name!r} has type {dtype}; adapters are F32, F16, BF16 or F64.")
     return array.reshape(shape)

@@ -19,7 +19,7 @@ def test_every_float_type_is_read_as_float32(tmp_path: Path) -> None:
     from safetensors.torch import save_file as save_torch
 
     values = torch.tensor([[1.5, -2.25], [0.0, 3e4]])
-    types = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+    types = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16, "fp64": torch.float64}
     path = tmp_path / "w.safetensors"
     save_torch({name: values.to(dtype) for name, dtype in types.items()}, path)
     tensors = read_tensors(path)
@@ -32,6 +32,13 @@ def test_a_scalar_and_an_empty_tensor_keep_their_shape(tmp_path: Path) -> None:
     path = tmp_path / "w.safetensors"
     save_file({"one": np.array(2.0, np.float32), "none": np.zeros((0, 4), np.float16)}, path)
     assert {name: array.shape for name, array in read_tensors(path).items()} == {"one": (), "none": (0, 4)}
+
+
+def test_a_number_too_large_for_float32_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "w.safetensors"
+    save_file({"large": np.array([1e200])}, path)
+    with pytest.raises(BadAdapter, match="'large' holds NaN or infinity"):
+        read_tensors(path)
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -89,8 +90,11 @@ def import_(  # noqa: PLR0913, PLR0917 - one for each thing that a PEFT folder d
     from hub.config import load_settings
     from hub.errors import BadRequest
     from hub.registry.host import Registry
+    from hub.serving.fitness import misfit
+    from hub.store.export import read_manifest
     from hub.store.manifest import MANIFEST_FILE
     from hub.store.peft_folder import head_config
+    from hub.store.rank import check_rank
     from hub.store.store import Store
     from hub.store.weights import read_config
 
@@ -103,6 +107,8 @@ def import_(  # noqa: PLR0913, PLR0917 - one for each thing that a PEFT folder d
                 f"{folder} has a {MANIFEST_FILE}, which states base, labels, options and length. Leave these "
                 "out, or give --task and --base too to import it as a plain PEFT folder."
             )
+        if not (merged or read_manifest(folder).serving.merged):
+            check_rank(folder, settings.serve.max_rank)
         version = store.import_version(folder, name, merged=merged, check=task_check(registry, store, folder))
     elif not task or not base:
         raise BadRequest(
@@ -114,7 +120,10 @@ def import_(  # noqa: PLR0913, PLR0917 - one for each thing that a PEFT folder d
         config, on = read_config(folder), store.bases.get(base)
         head = None if config.get("task_type") else loaded.spec.head
         trained_on = other_base(config, on)
+        most = sys.maxsize if merged else settings.serve.max_rank
+        check_rank(folder, most)
         with plain_lora(folder, on, head, merged) as (source, converted_from):
+            check_rank(source, most)  # a conversion doubles it
             version = store.import_peft(
                 source,
                 name,
@@ -126,6 +135,7 @@ def import_(  # noqa: PLR0913, PLR0917 - one for each thing that a PEFT folder d
                 max_length=max_length or loaded.task.max_length,
                 merged=merged,
                 check=task_check(registry, store, folder),
+                plugin=registry.plugin_of(task),
             )
     if as_json:
         print_json(
@@ -140,6 +150,8 @@ def import_(  # noqa: PLR0913, PLR0917 - one for each thing that a PEFT folder d
             " On another base than it was trained on, its answers are wrong."
         )
     say(f"Stored [bold]{version.ref}[/] for the task {version.manifest.serving.task}.")
+    if why := misfit(version, registry):
+        say(f"[bold yellow]It may not fit[/]: {escape(why)}")
     say(f"Next: hub deploy {version.ref} --as {version.name}")
 
 

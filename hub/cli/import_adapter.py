@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 __all__ = ["options_of", "other_base", "plain_lora", "split_labels", "task_check"]
 
 _SEVERAL = "multi_label"
-_TEXT = "A text."
 
 
 def split_labels(text: str) -> list[str]:
@@ -115,12 +114,12 @@ def plain_lora(folder: Path, on: Base, head: HeadKind | None, merged: bool) -> I
 
 
 def task_check(registry: Registry, store: Store, folder: Path) -> Any:
-    """Return the check that an engine can serve the adapter in `folder` for its task, as PEFT runs it."""
+    """Return the check that the adapter in `folder` can be served for its task, as PEFT runs it."""
     from hub.bases.tokenizer_files import TOKENIZER_FILES
     from hub.cli.servable import servable_on
     from hub.errors import BadAdapter
 
-    servable = servable_on(store.bases)
+    servable = servable_on(store.bases, registry)
 
     def check(files: AdapterFiles, serving: Serving) -> None:
         expected = registry.spec(serving.task).head
@@ -130,46 +129,12 @@ def task_check(registry: Registry, store: Store, folder: Path) -> Any:
                 "one. Choose another --task."
             )
         servable(files, serving)
-        base = store.bases.by_fingerprint(serving.base.fingerprint)
-        _check_answer(registry.task(serving.task), serving, base)
         if any((folder / name).is_file() for name in TOKENIZER_FILES):
             from hub.engine.adapter_tokenizer import check_tokenizer
 
-            check_tokenizer(folder, base, serving.head)
+            check_tokenizer(folder, store.bases.by_fingerprint(serving.base.fingerprint), serving.head)
 
     return check
-
-
-def _check_answer(loaded: LoadedTask, serving: Serving, base: Base) -> None:
-    """Raise BadAdapter if the task cannot answer a text with these labels and options.
-
-    Only a task that needs no more than texts and labels is asked, on scores of zero.
-    """
-    import numpy as np
-
-    from hub.api import AdapterInfo, FieldKind, HeadKind, Output
-    from hub.engine.loading import load_tokenizer
-    from hub.errors import BadAdapter, HubError
-    from hub.training.guard import plugin_call
-
-    made = {FieldKind.TEXT: _TEXT, FieldKind.LABEL: serving.labels[0] if serving.labels else None}
-    if serving.head is not HeadKind.SEQUENCE or any(
-        field.required and field.kind not in made for field in loaded.task.fields
-    ):
-        return
-    info = AdapterInfo("import", 0, serving.labels, serving.settings, serving.max_length)
-    example = {field.name: made.get(field.kind) if field.required else None for field in loaded.task.fields}
-    scores = np.zeros(len(serving.labels), np.float32)
-    try:
-        with plugin_call(serving.task, "an answer to a trial text"):
-            request = loaded.task.request(example)
-            rows = loaded.task.encode(request, load_tokenizer(base), info)
-            loaded.task.decode(request, [Output(row, scores) for row in rows], info)
-    except HubError as error:
-        raise BadAdapter(
-            f"The task {serving.task!r} cannot answer with the labels {', '.join(serving.labels[:10])} and "
-            f"these options: {error} Give other --labels, or options with --option."
-        ) from error
 
 
 def _last_part(path: str) -> str:

@@ -192,11 +192,29 @@ def test_labels_that_contradict_the_head_or_each_other_are_refused(
 def test_a_task_that_cannot_answer_with_the_labels_refuses_them(adapter: MakeAdapter) -> None:
     common = (adapter(2), "--task", "sentiment", "--base", "tiny")
     message = refused(BadAdapter, *common)
-    assert "'sentiment' cannot answer with the labels label_0, label_1" in message
+    assert "This adapter cannot answer the example of the task 'sentiment'" in message
+    assert "label_0" in message
     assert "options.polarity" in message
     assert imported(*common, "--labels", "positive,negative").labels == ("positive", "negative")
     polarity = ("--option", 'polarity={"label_0": -1, "label_1": 1}')
     assert imported(*common, *polarity).settings["polarity"] == {"label_0": -1.0, "label_1": 1.0}
+
+
+def test_an_import_names_the_plugin_and_a_folder_of_ours_is_tried_too(
+    adapter: MakeAdapter, tmp_path: Path
+) -> None:
+    serving = imported(adapter(2), "--task", "sentiment", "--base", "tiny", "--labels", "positive,negative")
+    store = Store(find_home())
+    (version,) = store.versions()
+    assert version.manifest.plugin is not None
+    assert version.manifest.plugin.distribution == "grafthub-sentiment"
+    assert version.manifest.plugin.fingerprint == serving.contract
+    folder = store.export(version.ref, tmp_path / "exported")
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["serving"]["settings"]["temperature"] = 0
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    store.remove(version.ref)
+    assert "Option 'temperature'" in refused(BadAdapter, folder)
 
 
 def test_the_tags_of_tokens_have_to_be_named(adapter: MakeAdapter) -> None:

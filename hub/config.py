@@ -25,6 +25,7 @@ __all__ = [
     "find_home",
     "find_workspace",
     "load_settings",
+    "restore_settings",
 ]
 
 CONFIG_FILE = "hub.toml"
@@ -37,7 +38,20 @@ class Limits(Model):
     items: int = Field(256, gt=0, description="Most items in one predict call.")
     rows: int = Field(512, gt=0, description="Most model rows that one request may need.")
     queued_rows: int = Field(4096, gt=0, description="Rows waiting for the engine before 429.")
-    timeout_s: float = Field(60.0, gt=0, description="Longest time one request may take, in seconds.")
+    timeout_s: float = Field(
+        60.0, gt=0, description="Longest time from a complete request to its answer, in seconds."
+    )
+    body_s: float = Field(30.0, gt=0, description="Longest time in which a body must arrive, in seconds.")
+    header_s: float = Field(
+        10.0, gt=0, description="Longest time in which all headers must arrive, in seconds."
+    )
+    idle_s: float = Field(75.0, gt=0, description="How long a connection without a request stays open.")
+    header_bytes: int = Field(32_768, ge=1024, description="Largest request line and headers, in bytes.")
+    headers: int = Field(100, ge=16, description="Most headers in one request.")
+    connections: int = Field(1000, ge=1, description="Most open connections of one serving process.")
+    plugin_timeout_s: float = Field(
+        15.0, gt=0, description="Longest time a plugin's encode or decode may take for one call, in seconds."
+    )
 
 
 class Serve(Model):
@@ -48,6 +62,9 @@ class Serve(Model):
     engine: Literal["auto", "onnx", "onnx-int8", "torch", "torch-bf16", "fake"] = "auto"
     device: str = Field("auto", description="auto, cpu, cuda, cuda:N or mps.")
     slots: int = Field(32, ge=1, le=100_000, description="Adapters resident at once on each base.")
+    max_rank: int = Field(
+        256, ge=1, description="Largest LoRA rank of an adapter that is imported or deployed."
+    )
     threads: int = Field(
         0, ge=0, description="Threads of one forward; 0: the cores, shared among the replicas."
     )
@@ -179,6 +196,11 @@ def load_settings(start: Path | None = None, flags: dict[str, Any] | None = None
         return _Given(**_merge(settings.model_dump(), flags)) if flags else settings
     except ValidationError as error:
         raise BadConfig(_explain(error, where)) from None
+
+
+def restore_settings(dumped: str) -> Settings:
+    """Return the settings that `Settings.model_dump_json` wrote; no file or HUB_* variable is read."""
+    return _Given.model_validate_json(dumped)
 
 
 def _read_toml(path: Path) -> dict[str, Any]:

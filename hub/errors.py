@@ -5,8 +5,10 @@
     │   ├── InvalidName       400
     │   ├── InvalidText       400
     │   ├── MethodNotAllowed  405
+    │   ├── RequestTimeout    408  headers or a body did not arrive in time
     │   ├── TooLarge          413
     │   ├── BadMediaType      415
+    │   ├── HeadersTooLarge   431
     │   └── UnsupportedFormat 400  this adapter cannot be exported so
     ├── Unauthorized          401
     ├── Forbidden             403
@@ -26,10 +28,13 @@
     ├── MissingExtra          501  an optional dependency is absent
     ├── Overloaded            429
     ├── NotReady              503
+    │   └── PluginSuspended   503  too many calls hang in this plugin's code
     ├── DeadlineExceeded      504  a request took longer than limits.timeout_s
     ├── NotServed             504  a move is made, and too few replicas serve it yet
     ├── SourceUnavailable     502  a download failed
     ├── EngineFailed          500
+    ├── PluginFailed          500  a plugin's code raised an exception or returned a wrong value
+    │   └── PluginTimeout     504  a plugin's code ran longer than limits.plugin_timeout_s
     ├── ExportFailed          500  an exported model is not what the adapter is
     └── HostFault             507  the disk or the operating system refused
 
@@ -57,6 +62,7 @@ __all__ = [
     "EngineFailed",
     "ExportFailed",
     "Forbidden",
+    "HeadersTooLarge",
     "HostFault",
     "HubError",
     "InvalidName",
@@ -68,6 +74,10 @@ __all__ = [
     "NotServed",
     "Overloaded",
     "PluginConflict",
+    "PluginFailed",
+    "PluginSuspended",
+    "PluginTimeout",
+    "RequestTimeout",
     "SourceUnavailable",
     "TooLarge",
     "Unauthorized",
@@ -114,6 +124,16 @@ class TooLarge(BadRequest):
 class BadMediaType(BadRequest):
     code = "bad_media_type"
     status = 415
+
+
+class RequestTimeout(BadRequest):
+    code = "request_timeout"
+    status = 408
+
+
+class HeadersTooLarge(BadRequest):
+    code = "headers_too_large"
+    status = 431
 
 
 class UnsupportedFormat(BadRequest):
@@ -219,6 +239,10 @@ class NotReady(HubError):
     status = 503
 
 
+class PluginSuspended(NotReady):
+    code = "plugin_suspended"
+
+
 class DeadlineExceeded(HubError):
     code = "deadline_exceeded"
     status = 504
@@ -237,6 +261,16 @@ class SourceUnavailable(HubError):
 class EngineFailed(HubError):
     code = "engine_failed"
     status = 500
+
+
+class PluginFailed(HubError):
+    code = "plugin_failed"
+    status = 500
+
+
+class PluginTimeout(PluginFailed):
+    code = "plugin_timeout"
+    status = 504
 
 
 class ExportFailed(HubError):

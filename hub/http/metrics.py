@@ -31,6 +31,8 @@ class _Instruments:
     evictions: Counter
     swaps: Counter
     answers: Counter
+    stuck: Gauge
+    suspended: Gauge
 
 
 @cache
@@ -62,6 +64,10 @@ def _instruments(replicas: int) -> _Instruments:
         evictions=client.Counter("hub_evictions", "Adapters that lost their slot to another.", ["base"]),
         swaps=client.Counter("hub_swaps", "Deployments that went to another version.", ["outcome"]),
         answers=client.Counter("hub_feedback_answers", "Answers kept for feedback, or dropped.", ["outcome"]),
+        stuck=client.Gauge("hub_stuck_plugin_calls", "Calls that hang in plugin code.", ["task"], **live),
+        suspended=client.Gauge(
+            "hub_suspended_tasks", "1 while a task's calls are refused because others hang.", ["task"], **live
+        ),
     )
 
 
@@ -99,3 +105,7 @@ class Metrics:
 
     def answers(self, outcome: Outcome, count: int) -> None:
         self._to.answers.labels(outcome).inc(count)
+
+    def stuck(self, task: str, threads: int, suspended: bool) -> None:
+        self._to.stuck.labels(task).set(threads)
+        self._to.suspended.labels(task).set(suspended)

@@ -146,7 +146,7 @@ async def _answer(request: Request, resolve: Resolve, read: Callable[[Route], Re
             task = route.task.spec.name
             requests, many = read(route)
             answers = await hub.runtime.pipeline.run(admission, requests, request_id=request.scope[NUMBER])
-        body = _many(answers) if many else answers.only().model_dump_json().encode()
+        body = _many(answers) if many else answers.only()
         code = "ok"
     except HubError as error:
         code = error.code
@@ -185,8 +185,8 @@ def _many(answers: Answers) -> bytes:
     parts = (
         json.dumps(item.to_json(), ensure_ascii=False, separators=(",", ":")).encode()
         if isinstance(item, HubError)
-        else b'{"result":' + item.model_dump_json().encode() + b"}"
-        for item in answers.items
+        else b'{"result":' + body + b"}"
+        for item, body in zip(answers.items, answers.bodies, strict=True)
     )
     return b'{"items":[' + b",".join(parts) + b"]}"
 

@@ -12,6 +12,7 @@ import bentoml
 import httpx
 
 from hub.http.bento import HubService
+from hub.http.drain import drain_on_signal
 from hub.http.gauges import forget_the_dead
 from hub.http.orphan import end_with
 from hub.serving import record
@@ -57,6 +58,7 @@ class GraftHub:
         runtime = self.bento_service.hub.runtime
         address = self.bento_service.address
         runtime.start(asyncio.get_running_loop(), address or "")
+        drain_on_signal(runtime.drain)
         if address:
             supervisor = os.getppid()
             end_with(supervisor)

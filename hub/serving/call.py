@@ -10,9 +10,10 @@ from pydantic import BaseModel
 
 from hub.engine.protocol import EngineRow
 from hub.errors import HubError
+from hub.serving.plugin_threads import TaskThreads
 from hub.serving.queue import Job
 from hub.serving.router import Admission, Held
-from hub.serving.steps import Encoded, Outcome, Request, decode, encode
+from hub.serving.steps import Answered, Encoded, Outcome, Request, decode, encode
 from hub.serving.witness import Witness
 
 __all__ = ["Answers", "Call", "Side"]
@@ -20,18 +21,27 @@ __all__ = ["Answers", "Call", "Side"]
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """What became of each request, in order, and where the time went."""
+    """What became of each request, in order, and where the time went.
+
+    `bodies` has the JSON of each answer, and b"" for an error.
+    """
 
     items: Sequence[Outcome]
+    bodies: Sequence[bytes]
     queue_s: float = 0.0
     engine_s: float = 0.0
 
-    def only(self) -> BaseModel:
-        """Return the answer of a call that held one request, or raise its error."""
-        (item,) = self.items
+    @property
+    def any_answered(self) -> bool:
+        """True unless every request became an error."""
+        return any(isinstance(item, BaseModel) for item in self.items)
+
+    def only(self) -> bytes:
+        """Return the answer of a call that held one request as JSON, or raise its error."""
+        (item,), (body,) = self.items, self.bodies
         if isinstance(item, HubError):
             raise item
-        return item
+        return body
 
 
 class Side:
@@ -47,14 +57,18 @@ class Side:
         self.done = False
 
     def rows(self) -> list[EngineRow]:
-        """Encode, and return the rows of all requests."""
-        self.encoded = encode(self.call.task, self.held, self.call.requests)
+        """Encode, and return the rows of all requests; none if the call was cancelled before."""
+        call = self.call
+        if call.cancelled:
+            return []
+        self.encoded = encode(call.task, call.threads.plugin, self.held, call.requests)
         return [row for item in self.encoded if not isinstance(item, HubError) for row in item]
 
-    def items(self) -> list[Outcome]:
+    def items(self) -> list[Answered]:
         """Decode what became of the rows."""
+        call = self.call
         outcomes = self.job.outcomes if self.job else ()
-        return decode(self.call.task, self.held, self.call.requests, self.encoded, outcomes)
+        return decode(call.task, call.threads.plugin, self.held, call.requests, self.encoded, outcomes)
 
     def cancel(self) -> None:
         if self.job:
@@ -64,10 +78,22 @@ class Side:
 class Call:
     """A call on its way; what a stage adds, the next one reads.
 
-    `beside` is not changed any more once a row of the call is queued.
+    `beside` is not changed any more once a row of the call is queued. A `trial` is let in while its task is
+    suspended.
     """
 
-    __slots__ = ("answers", "beside", "cancelled", "main", "requests", "task", "waiter", "witness")
+    __slots__ = (
+        "answers",
+        "beside",
+        "cancelled",
+        "main",
+        "requests",
+        "task",
+        "threads",
+        "trial",
+        "waiter",
+        "witness",
+    )
 
     def __init__(
         self,
@@ -75,9 +101,13 @@ class Call:
         requests: Sequence[Request],
         waiter: asyncio.Future[Answers],
         witness: Witness | None,
+        threads: TaskThreads,
+        trial: bool = False,
     ) -> None:
         main, beside = admission.take()
         self.task = admission.route.task
+        self.threads = threads
+        self.trial = trial
         self.requests = requests
         self.waiter = waiter
         self.witness = witness

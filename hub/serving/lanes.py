@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import Any
 
 from hub.api import Row, Tokenizer
@@ -34,6 +34,7 @@ log = logging.getLogger(__name__)
 
 SPARE = 1  # slots beside serve.slots, so that a move need not wait for one
 PROBE_TEXT = "The probe reads this sentence."  # several words: what overflows may do so between them only
+BORROW_S = 0.25  # a tokenizer that is in use comes back after milliseconds
 ENGINE_CACHE = Path("cache") / "engines"
 
 
@@ -41,9 +42,9 @@ class Tokenizers:
     """Copies of one base's tokenizer, lent to one thread each: a fast tokenizer is not safe to share."""
 
     def __init__(self, base: Base, copies: int) -> None:
-        from hub.engine.loading import load_tokenizer
-
-        original: Tokenizer = load_tokenizer(base)
+        self._base = base
+        self._copies = copies
+        original = self._load()
         self._free: SimpleQueue[Tokenizer] = SimpleQueue()
         for _ in range(copies - 1):
             self._free.put(copy.deepcopy(original))
@@ -51,12 +52,22 @@ class Tokenizers:
 
     @contextmanager
     def borrow(self) -> Iterator[Tokenizer]:
-        """Lend a copy; waits while all are lent."""
-        tokenizer = self._free.get()
+        """Lend a copy. When none has come back within BORROW_S, plugin code may hang: load another."""
+        try:
+            tokenizer = self._free.get(timeout=BORROW_S)
+        except Empty:
+            tokenizer = self._load()
         try:
             yield tokenizer
         finally:
-            self._free.put(tokenizer)
+            if self._free.qsize() < self._copies:
+                self._free.put(tokenizer)
+
+    def _load(self) -> Tokenizer:
+        from hub.engine.loading import load_tokenizer
+
+        tokenizer: Tokenizer = load_tokenizer(self._base)
+        return tokenizer
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -175,7 +186,7 @@ def forward_threads(serve: Serve) -> int:
 
 
 def encode_threads() -> int:
-    """How many threads turn text into rows, and rows into answers."""
+    """How many threads of one task at most turn text into rows, and rows into answers."""
     return min(max(os.cpu_count() or 1, 2), 8)
 
 

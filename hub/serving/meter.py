@@ -33,6 +33,9 @@ class Meter(Protocol):
     def answers(self, outcome: Outcome, count: int) -> None:
         """So many answers were kept for feedback, or dropped."""
 
+    def stuck(self, task: str, threads: int, suspended: bool) -> None:
+        """`threads` threads hang in the plugin code of a task; its calls are refused if `suspended`."""
+
 
 class NoMeter:
     """Counts nothing."""
@@ -56,4 +59,7 @@ class NoMeter:
         return
 
     def answers(self, outcome: Outcome, count: int) -> None:
+        return
+
+    def stuck(self, task: str, threads: int, suspended: bool) -> None:
         return

@@ -1,4 +1,4 @@
-"""The way of an admitted call: encode in a thread, a forward with everybody's rows, decode in a thread.
+"""The way of an admitted call: encode in a thread of its task, a shared forward, decode in such a thread.
 
 The stages hand a call on to one another; the event loop hears of it once, when the answers are there.
 A second version may run beside the one that answers, in the same forward: a shadow. It costs the caller
@@ -10,41 +10,56 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Generator, Sequence
+from functools import partial
+from typing import TypeVar
 
 from hub.config import Limits
 from hub.engine.protocol import EngineRow
-from hub.errors import DeadlineExceeded, HubError, NotReady, Overloaded, TooLarge
+from hub.errors import DeadlineExceeded, HubError, Overloaded, TooLarge
 from hub.serving.agreement import agree
 from hub.serving.call import Answers, Call, Side
 from hub.serving.faults import log_fault
 from hub.serving.lanes import encode_threads
+from hub.serving.meter import Meter
 from hub.serving.observe import NoObserver, Observer
+from hub.serving.plugin_pool import PluginPool
+from hub.serving.plugin_threads import Stage, TaskThreads, ThreadState, Work
 from hub.serving.queue import Job
 from hub.serving.router import Admission
-from hub.serving.steps import Outcome, Request, fault
+from hub.serving.steps import Answered, Outcome, Request, fault
 from hub.serving.witness import Witness
 
 __all__ = ["Answers", "Pipeline"]
 
 log = logging.getLogger(__name__)
 
+Item = TypeVar("Item")
+
 SPARE = 0.75  # of limits.queued_rows: beyond, nothing runs beside others
 
 
 class Pipeline:
-    """Answers admitted calls on one event loop; `observer` hears of those it wants."""
+    """Answers admitted calls on one event loop; `observer` hears of those it wants.
+
+    `plugin_of` names the plugin that provides a task.
+    """
 
     def __init__(
-        self, limits: Limits, loop: asyncio.AbstractEventLoop, observer: Observer | None = None
+        self,
+        limits: Limits,
+        loop: asyncio.AbstractEventLoop,
+        observer: Observer | None = None,
+        *,
+        plugin_of: Callable[[str], str] = str,
+        meter: Meter | None = None,
     ) -> None:
         self._limits = limits
         self._loop = loop
         self._observer = observer or NoObserver()
-        self._running = 0
         self._joining = threading.Lock()
-        self._threads = ThreadPoolExecutor(max_workers=encode_threads(), thread_name_prefix="task")
+        self._pool = PluginPool(limits.plugin_timeout_s, encode_threads(), plugin_of, meter)
 
     async def run(
         self, admission: Admission, requests: Sequence[Request], *, request_id: str = ""
@@ -56,6 +71,8 @@ class Pipeline:
         Raises:
             TooLarge: together they need more rows than one call may.
             Overloaded: too many calls or rows are under way.
+            PluginTimeout: the plugin's code did not end in time.
+            PluginSuspended: too many calls hang in the plugin's code.
             NotReady: the server is shutting down.
         """
         if not self._observer.wants(admission.route.deployment):
@@ -74,64 +91,72 @@ class Pipeline:
     async def _run(
         self, admission: Admission, requests: Sequence[Request], witness: Witness | None
     ) -> Answers:
-        if self._running >= self._limits.queued_rows:
-            raise Overloaded(f"{self._running} calls are under way already. Send the request again later.")
-        call = Call(admission, requests, self._loop.create_future(), witness)
-        if witness is None:
+        threads = self._pool.of(admission.route.task.spec.name)
+        if threads.calls >= self._limits.queued_rows:
+            raise Overloaded(f"{threads.calls} calls are under way already. Send the request again later.")
+        trial = threads.admit()
+        call = Call(admission, requests, self._loop.create_future(), witness, threads, trial)
+        if witness is None or threads.stuck:  # what is optional does not risk more threads
             call.go_alone()
+        answers: Answers | None = None
+        threads.calls += 1
         try:
-            self._threads.submit(self._encode, call)
-        except RuntimeError:
-            call.go_alone()
-            call.main.held.lease.release()
-            raise NotReady("The server is shutting down. Send the request again.") from None
-        self._running += 1
-        try:
+            threads.submit(self._encode(call))
             answers = await call.waiter
         except asyncio.CancelledError:
             call.cancel()
             raise
         finally:
-            self._running -= 1
+            threads.calls -= 1
+            if trial:
+                threads.tried(answers is not None and answers.any_answered)
         if witness and not call.beside:
             witness.answered(answers.items)
         return answers
 
     def forwarded(self, jobs: Sequence[Job]) -> None:
         """Take the jobs of a forward from a batcher, in its thread."""
-        sides = []
+        sides: dict[TaskThreads, list[Side]] = {}
         for job in jobs:
             if isinstance(job.waiter, Side):
                 job.waiter.job = job  # whoever submitted it may not have come to note it yet
-                sides.append(job.waiter)
-        try:
-            self._threads.submit(self._decode, sides)
-        except RuntimeError:
-            log.info("%d answers came after the server had stopped.", len(sides))
+                sides.setdefault(job.waiter.call.threads, []).append(job.waiter)
+        for threads, of_task in sides.items():
+            threads.submit(self._decode(threads, deque(of_task)))
+
+    def hanging(self) -> list[ThreadState]:
+        """Describe the tasks in whose plugin's code calls hang."""
+        return self._pool.states()
+
+    def drain(self) -> None:
+        """Give plugin code only a short time from now on, because the server shuts down."""
+        self._pool.drain()
 
     def close(self) -> None:
-        """End the threads once they are idle."""
-        self._threads.shutdown(wait=True, cancel_futures=True)
+        """End the threads; one that hangs in plugin code is left behind."""
+        self._pool.close()
 
-    def _encode(self, call: Call) -> None:
+    def _encode(self, call: Call) -> Work:
         main = call.main
         try:
-            rows = [] if call.cancelled else self._rows(call)
-            if rows:
-                self._submit(call, rows)
+            rows = self._checked((yield Stage("encode", main.rows)))
+            extra: list[EngineRow] = []
+            if rows and call.beside:
+                extra = yield from self._beside(call.beside, len(rows))
+            if rows and not call.cancelled:
+                self._submit(call, rows, extra)
         except HubError as error:
             call.answers = error
         except Exception as error:
-            call.answers = fault(call.task, "encode", error)
+            call.answers = fault(call.task, call.threads.plugin, "encode", error)
         if main.job is None:
             call.go_alone()
             main.held.lease.release()
-            self._decode([main])
+            yield from self._decode(call.threads, deque([main]))
         elif call.cancelled:  # while it was being encoded
             call.cancel()
 
-    def _rows(self, call: Call) -> list[EngineRow]:
-        rows = call.main.rows()
+    def _checked(self, rows: list[EngineRow]) -> list[EngineRow]:
         if len(rows) > self._limits.rows:
             raise TooLarge(
                 f"The call needs {len(rows)} model rows and the limit is {self._limits.rows} (limits.rows). "
@@ -139,9 +164,8 @@ class Pipeline:
             )
         return rows
 
-    def _submit(self, call: Call, rows: list[EngineRow]) -> None:
+    def _submit(self, call: Call, rows: list[EngineRow], extra: list[EngineRow]) -> None:
         main, beside = call.main, call.beside
-        extra = self._beside(beside, len(rows)) if beside else []
         if beside is None or not extra:
             call.go_alone()
             self._queue(main, rows)
@@ -168,10 +192,10 @@ class Pipeline:
     def _queue(self, side: Side, rows: list[EngineRow], beside: Job | None = None) -> None:
         side.job = side.held.lane.batcher.submit(rows, side.held.lease.release, side, beside)
 
-    def _beside(self, side: Side, rows: int) -> list[EngineRow]:
+    def _beside(self, side: Side, rows: int) -> Generator[Stage, list[EngineRow], list[EngineRow]]:
         """Encode what is to run beside `rows` rows of the caller; none if it cannot, or is too much."""
         try:
-            extra = side.rows()
+            extra = yield Stage("encode", side.rows, optional=True)
         except Exception as error:
             log_fault(log, f"{side.held.target.version.ref} could not run beside", error)
             return []
@@ -179,20 +203,55 @@ class Pipeline:
         fits = len(extra) <= self._limits.rows and waiting <= SPARE * self._limits.queued_rows
         return extra if fits else []
 
-    def _decode(self, sides: Sequence[Side]) -> None:
-        calls = [side.call for side in sides if side is side.call.main]
-        for call in calls:
-            if call.answers is None and not call.cancelled:
-                job = call.main.job
-                items = call.main.items()
-                call.answers = Answers(items, job.queue_s if job else 0.0, job.engine_s if job else 0.0)
+    def _decode(self, threads: TaskThreads, pending: deque[Side]) -> Work:
+        """Answer the calls of one task; the event loop is woken once for all of them.
+
+        When one takes long, another thread goes on with what is `pending`.
+        """
+        taken: list[Side] = []
+        answered: deque[Call] = deque()
+        while side := _pop(pending):
+            taken.append(side)
+            call = side.call
+            if side is call.main:
+                if call.answers is None and not call.cancelled:
+                    yield from self._answer(call, partial(self._hurry, threads, pending, answered))
+                answered.append(call)
+        self._wake(answered)
+        for side in taken:
+            if beside := side.call.beside:
+                yield from self._join(side, beside)
+
+    def _hurry(self, threads: TaskThreads, pending: deque[Side], answered: deque[Call]) -> None:
+        """Keep other calls from waiting for the one that is being decoded."""
+        self._wake(answered)
+        if pending:
+            threads.submit(self._decode(threads, pending))
+
+    def _wake(self, answered: deque[Call]) -> None:
+        calls = []
+        while call := _pop(answered):
+            calls.append(call)
         if calls:
             self._tell(_wake, calls)
-        for side in sides:
-            if beside := side.call.beside:
-                self._join(side, beside)
 
-    def _join(self, side: Side, beside: Side) -> None:
+    def _answer(self, call: Call, hurry: Callable[[], None]) -> Work:
+        threads, job = call.threads, call.main.job
+        if threads.suspended and not call.trial:
+            call.answers = threads.refusal()
+            return
+        try:
+            answered: list[Answered] = yield Stage("decode", call.main.items, slow=hurry)
+        except HubError as error:
+            call.answers = error
+        except Exception as error:
+            call.answers = fault(call.task, threads.plugin, "decode", error)
+        else:
+            items, bodies = [one.outcome for one in answered], [one.body for one in answered]
+            queue_s, engine_s = (job.queue_s, job.engine_s) if job else (0.0, 0.0)
+            call.answers = Answers(items, bodies, queue_s, engine_s)
+
+    def _join(self, side: Side, beside: Side) -> Work:
         """Compare the two versions of a call, in the thread of the one that is last."""
         call = side.call
         with self._joining:
@@ -201,7 +260,12 @@ class Pipeline:
         if not last or call.cancelled or call.witness is None or not isinstance(call.answers, Answers):
             return
         items = call.answers.items
-        agreed = [_agreed(one, other) for one, other in zip(items, beside.items(), strict=True)]
+        agreed: list[bool | None] = [None] * len(items)
+        if not call.threads.stuck:
+            try:
+                agreed = yield Stage("decode", partial(_compare, items, beside), optional=True)
+            except Exception as error:
+                log_fault(log, f"{beside.held.target.version.ref} could not be compared", error)
         self._tell(call.witness.answered, items, beside.held.target.version, agreed)
 
     def _tell(self, hear: Callable[..., object], *what: object) -> None:
@@ -211,12 +275,24 @@ class Pipeline:
             log.info("An answer came after the server had stopped.")
 
 
+def _pop(queue: deque[Item]) -> Item | None:
+    """Take the first item; several threads may do so at once."""
+    try:
+        return queue.popleft()
+    except IndexError:
+        return None
+
+
+def _compare(items: Sequence[Outcome], beside: Side) -> list[bool | None]:
+    return [_agreed(one, other.outcome) for one, other in zip(items, beside.items(), strict=True)]
+
+
 def _agreed(one: Outcome, other: Outcome) -> bool | None:
     if isinstance(one, HubError) or isinstance(other, HubError):
         return None
     try:
         return agree(one, other)
-    except Exception as error:
+    except BaseException as error:  # a plugin's serializer may raise anything
         log_fault(log, "Two answers could not be compared", error)
         return None
 

@@ -1,20 +1,24 @@
-"""What a task does for a call: requests to rows, outputs to answers. A fault in it fails its own item."""
+"""The encode and decode stages of a call. A fault in one item's plugin code fails that item alone."""
 
 from __future__ import annotations
 
+import inspect
 import logging
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from pydantic import BaseModel
 
-from hub.api import Output, Tokenizer
+from hub.api import Output, Row, Tokenizer
 from hub.engine.protocol import EngineRow
-from hub.errors import HubError
+from hub.errors import BadRequest, HubError, PluginFailed
 from hub.registry.host import LoadedTask
 from hub.serving.faults import log_fault
+from hub.serving.redact import exception_text
+from hub.serving.returned import WrongReturn, check_answer, check_rows
 from hub.serving.router import Held
 
-__all__ = ["Encoded", "Outcome", "Request", "decode", "encode", "fault"]
+__all__ = ["Answered", "Encoded", "Outcome", "Request", "decode", "encode", "fault"]
 
 log = logging.getLogger(__name__)
 
@@ -23,75 +27,98 @@ Encoded = list[EngineRow] | HubError
 Outcome = BaseModel | HubError
 
 
-def encode(task: LoadedTask, held: Held, requests: Sequence[Request]) -> list[Encoded]:
+class Answered(NamedTuple):
+    """The answer to one request and its JSON, or the request's error."""
+
+    outcome: Outcome
+    body: bytes = b""
+
+
+def encode(task: LoadedTask, plugin: str, held: Held, requests: Sequence[Request]) -> list[Encoded]:
     """Turn each request into rows at the slot of `held`, or into the error that says why not."""
     with held.lane.tokenizers.borrow() as tokenizer:
         return [
-            request if isinstance(request, HubError) else _rows(task, held, request, tokenizer)
+            request if isinstance(request, HubError) else _rows(task, plugin, held, request, tokenizer)
             for request in requests
         ]
 
 
 def decode(
     task: LoadedTask,
+    plugin: str,
     held: Held,
     requests: Sequence[Request],
     encoded: Sequence[Encoded],
     outcomes: Sequence[Output | HubError | None],
-) -> list[Outcome]:
+) -> list[Answered]:
     """Turn what became of the rows, in their order, into an answer to each request or its error."""
-    answers: list[Outcome] = []
+    answers: list[Answered] = []
     at = 0
     for request, rows in zip(requests, encoded, strict=True):
         if isinstance(request, HubError):
-            answers.append(request)
+            answers.append(Answered(request))
         elif isinstance(rows, HubError):
-            answers.append(rows)
+            answers.append(Answered(rows))
         else:
-            answers.append(_answer(task, held, request, outcomes[at : at + len(rows)]))
+            answers.append(_answer(task, plugin, held, request, outcomes[at : at + len(rows)]))
             at += len(rows)
     return answers
 
 
-def fault(task: LoadedTask, step: str, error: Exception) -> HubError:
-    """Log where a plugin failed, and return the error for the caller."""
+def fault(task: LoadedTask, plugin: str, step: str, error: BaseException, *private: object) -> PluginFailed:
+    """Log where a plugin failed, without the texts in `private`, and return the error for the caller."""
     name = task.spec.name
-    log_fault(log, f"Task {name} failed in {step}", error)
-    return HubError(
-        f"The task {name!r} failed in {step} ({type(error).__name__}): a fault in the plugin. The server's "
-        "log says where."
+    if isinstance(error, WrongReturn):
+        _log_wrong_return(task, plugin, step, error)
+        return PluginFailed(f"The task {name!r} {error}, in {step}: a fault in the plugin {plugin!r}.")
+    said = exception_text(error, *private)
+    log_fault(log, f"Task {name}, plugin {plugin}, failed in {step}", error, said)
+    return PluginFailed(
+        f"The task {name!r} failed in {step} ({type(error).__name__}): a fault in the plugin {plugin!r}. "
+        "The server's log says where."
     )
 
 
-def _rows(task: LoadedTask, held: Held, request: BaseModel, tokenizer: Tokenizer) -> Encoded:
-    spec, base = task.spec, held.lane.base
+def _rows(task: LoadedTask, plugin: str, held: Held, request: BaseModel, tokenizer: Tokenizer) -> Encoded:
+    info = held.target.info
     try:
-        rows = task.task.encode(request, tokenizer, held.target.info)
-    except HubError as error:
+        returned: object = task.task.encode(request, tokenizer, info)
+        rows: Sequence[Row] = check_rows(returned, min(held.lane.base.max_length, info.max_length))
+    except BadRequest as error:
         return error
-    except Exception as error:
-        return fault(task, "encode", error)
-    if any(not 0 < len(row.input_ids) <= base.max_length for row in rows):
-        return HubError(
-            f"The task {spec.name!r} made a row that is empty or longer than the {base.max_length} tokens "
-            f"that base {base.name!r} takes: a fault in the plugin."
-        )
-    return [EngineRow(row, held.lease.slot, spec.head) for row in rows]
+    except HubError as error:  # such as an option of the adapter that this version does not know
+        failed = fault(task, plugin, "encode", error, request)
+        return PluginFailed(f"{failed} {error}")
+    except BaseException as error:  # sys.exit() in a plugin is a fault of its call
+        return fault(task, plugin, "encode", error, request)
+    return [EngineRow(row, held.lease.slot, task.spec.head) for row in rows]
 
 
 def _answer(
-    task: LoadedTask, held: Held, request: BaseModel, outcomes: Sequence[Output | HubError | None]
-) -> Outcome:
+    task: LoadedTask,
+    plugin: str,
+    held: Held,
+    request: BaseModel,
+    outcomes: Sequence[Output | HubError | None],
+) -> Answered:
     outputs: list[Output] = []
     for outcome in outcomes:
+        if isinstance(outcome, BadRequest):  # the engine refused a row: encode made it, not the caller
+            wrong = WrongReturn(f"made a row that the base cannot take ({outcome})")
+            return Answered(fault(task, plugin, "encode", wrong))
         if isinstance(outcome, HubError):
-            return outcome
+            return Answered(outcome)
         assert outcome is not None, "a settled job has an outcome for every row"
         outputs.append(outcome)
     try:
-        answer: BaseModel = task.task.decode(request, outputs, held.target.info)
-    except HubError as error:
-        return error
-    except Exception as error:
-        return fault(task, "decode", error)
-    return answer
+        answer: object = task.task.decode(request, outputs, held.target.info)
+        checked, body = check_answer(answer, task.response)
+    except BaseException as error:  # at this stage no error is the caller's
+        return Answered(fault(task, plugin, "decode", error, request, [output.text for output in outputs]))
+    return Answered(checked, body)
+
+
+def _log_wrong_return(task: LoadedTask, plugin: str, step: str, error: WrongReturn) -> None:
+    code = getattr(inspect.unwrap(getattr(type(task.task), step)), "__code__", None)
+    where = f"{code.co_filename}:{code.co_firstlineno}" if code else task.spec.factory
+    log.error("Task %s, plugin %s: %s, in %s at %s", task.spec.name, plugin, error, step, where)

@@ -117,12 +117,10 @@ def test_no_text_of_a_caller_reaches_the_log(asked, caplog) -> None:
 
 
 def test_an_unexpected_fault_is_one_error_object_too(asked, monkeypatch, caplog) -> None:
-    from grafthub_sentiment.models import SentimentResponse
-
-    def fail(self, **options):
+    def fail(*given):
         raise RuntimeError("secret words")
 
-    monkeypatch.setattr(SentimentResponse, "model_dump_json", fail)
+    monkeypatch.setattr("hub.http.native._headers", fail)
     reply = asked.post(PATHS[0], json={"text": "a"})
     assert (reply.status_code, error_of(reply)["code"]) == (500, "internal")
     assert "secret words" not in reply.text + caplog.text

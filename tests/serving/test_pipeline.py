@@ -57,7 +57,7 @@ def test_a_fault_in_a_plugin_fails_its_item_alone_and_logs_no_text(live, monkeyp
     monkeypatch.setattr(SentimentTask, "encode", faulty)
     bad, good = live.ask("mood", SECRET, "a fine film").items
     assert isinstance(bad, HubError)
-    assert (bad.code, bad.status) == ("internal", 500)
+    assert (bad.code, bad.status) == ("plugin_failed", 500)
     assert "fault in the plugin" in str(bad)
     assert good.label in ("negative", "positive")
     assert "test_pipeline.py" in caplog.text, "the log says where"

@@ -1,0 +1,67 @@
+"""The message of a plugin's exception without the text of the request that it may quote."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+__all__ = ["exception_text"]
+
+MAX_LENGTH = 200  # characters of a message that are logged
+MIN_OVERLAP = 5  # characters of a word of the message that occur in the request: the word is removed
+MIN_OVERLAP_UNSPACED = 2  # where words are not separated by spaces, or are not ASCII
+MAX_DEPTH = 8
+GAP = "…"
+
+_WORD = re.compile(r"\w+")
+
+
+def exception_text(error: BaseException, *private: object) -> str:
+    """Return the message of `error` on one line; words that occur in `private` are replaced by "…".
+
+    `private` are requests and the outputs for them: whatever text they hold may be the customer's. A word
+    is also removed if a part of it occurs there, since messages quote parts, and quote them escaped.
+    """
+    message = " ".join(_message(error)[:MAX_LENGTH].split())
+    text = "\n".join(_strings(private, MAX_DEPTH)).casefold()
+    redacted = _WORD.sub(lambda match: GAP if _occurs(match[0], text) else match[0], message)
+    return re.sub(rf"{GAP}(?:[^\w{GAP}]*{GAP})+", GAP, redacted)
+
+
+def _message(error: BaseException) -> str:
+    """Return the message; that of a ValidationError without the input, which it quotes."""
+    if isinstance(error, ValidationError):
+        details = error.errors(include_url=False, include_input=False, include_context=False)
+        return "; ".join(f"{'.'.join(map(str, one['loc'])) or error.title}: {one['msg']}" for one in details)
+    try:
+        return str(error)
+    except Exception:  # __str__ is the plugin's
+        return ""
+
+
+def _occurs(word: str, text: str) -> bool:
+    word = word.casefold()
+    if len(word) > 1 and word in text:
+        return True
+    size = MIN_OVERLAP if word.isascii() else MIN_OVERLAP_UNSPACED
+    return any(word[at : at + size] in text for at in range(len(word) - size + 1))
+
+
+def _strings(value: object, depth: int) -> Iterator[str]:
+    """Yield every text and number in a value of nested models, mappings and lists."""
+    if isinstance(value, str | int | float):
+        yield str(value)
+    elif depth and isinstance(value, BaseModel):
+        yield from _strings(vars(value), depth - 1)
+    elif depth and isinstance(value, Mapping):
+        yield from _each((*value.keys(), *value.values()), depth)
+    elif depth and isinstance(value, list | tuple | set | frozenset):
+        yield from _each(value, depth)
+
+
+def _each(values: Iterable[Any], depth: int) -> Iterator[str]:
+    for value in values:
+        yield from _strings(value, depth - 1)

@@ -1,0 +1,96 @@
+"""Checks of what plugin code returns: rows for the engine, answers for callers."""
+
+from __future__ import annotations
+
+import math
+from array import array
+from collections.abc import Iterable, Mapping, Sequence
+
+from pydantic import BaseModel
+from pydantic_core import PydanticSerializationError
+
+from hub.api import Row
+
+__all__ = ["WrongReturn", "check_answer", "check_rows"]
+
+MAX_DEPTH = 32
+
+
+class WrongReturn(Exception):
+    """Plugin code returned something that its contract does not allow; holds nothing of the request.
+
+    The message goes on from the task's name: "returned None instead of ...".
+    """
+
+
+def check_rows(rows: object, max_length: int) -> Sequence[Row]:
+    """Return what `encode` returned if the engine can take it.
+
+    Raises:
+        WrongReturn: it is not a list of rows of 1 to `max_length` token ids.
+    """
+    if not isinstance(rows, list | tuple):
+        raise WrongReturn(f"returned {_kind(rows)} instead of a list of rows")
+    if not rows:
+        raise WrongReturn("returned no rows; at least one is needed")
+    for row in rows:
+        if not isinstance(row, Row):
+            raise WrongReturn(f"returned a list with {_kind(row)} instead of hub.api.Row")
+        length = _length_of_ids(row.input_ids, "input_ids")
+        if not 0 < length <= max_length:
+            raise WrongReturn(
+                f"made a row of {length} tokens: it is empty or longer than the {max_length} tokens that the "
+                "base and the adapter take"
+            )
+        if row.token_type_ids is not None and _length_of_ids(row.token_type_ids, "token_type_ids") != length:
+            raise WrongReturn("made a row with more or fewer token_type_ids than input_ids")
+        if not isinstance(row.max_new_tokens, int):
+            raise WrongReturn(f"made a row with {_kind(row.max_new_tokens)} as max_new_tokens")
+    return rows
+
+
+def check_answer(answer: object, model: type[BaseModel]) -> tuple[BaseModel, bytes]:
+    """Return what `decode` returned, and its JSON, if it is an answer of the task.
+
+    Raises:
+        WrongReturn: it is of another class, its fields have wrong types, or a number is NaN or infinite.
+    """
+    if not isinstance(answer, model):
+        raise WrongReturn(f"returned {_kind(answer)} instead of {model.__name__}")
+    try:
+        # Also finds wrong types in a model that was built without validation.
+        body: bytes = answer.__pydantic_serializer__.to_json(answer, warnings="error")
+    except PydanticSerializationError as error:
+        raise WrongReturn(f"returned a {model.__name__} whose fields have wrong types") from error
+    if (b"null" in body or b"NaN" in body or b"Infinity" in body) and not _finite(answer, MAX_DEPTH):
+        raise WrongReturn(f"returned a {model.__name__} with NaN or infinity")
+    return answer, body
+
+
+def _length_of_ids(ids: object, name: str) -> int:
+    """Count token ids; a tensor or generator in their place is refused as well."""
+    if not isinstance(ids, Sequence) or isinstance(ids, str | bytes):
+        raise WrongReturn(f"made a row with {_kind(ids)} instead of a list as {name}")
+    try:
+        return len(array("q", ids))
+    except (TypeError, OverflowError):
+        raise WrongReturn(f"made a row whose {name} are not all integers of 64 bits") from None
+
+
+def _finite(value: object, depth: int) -> bool:
+    """Tell whether no number in a value of nested models, mappings and lists is NaN or infinite."""
+    if isinstance(value, float):
+        return math.isfinite(value)
+    if isinstance(value, BaseModel):
+        inner: Iterable[object] = [*vars(value).values(), *(value.model_extra or {}).values()]
+    elif isinstance(value, Mapping):
+        inner = value.values()
+    elif isinstance(value, list | tuple | set | frozenset):
+        inner = value
+    else:
+        return True
+    return depth > 0 and all(_finite(one, depth - 1) for one in inner)
+
+
+def _kind(value: object) -> str:
+    return "None" if value is None else f"a value of type {type(value).__name__}"

@@ -6,8 +6,9 @@ import csv
 import json
 import os
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -16,6 +17,7 @@ from hub.errors import BadRequest
 __all__ = ["AnswerFile", "atomically", "open_answers"]
 
 Row = Mapping[str, Any]
+ROWS_AT_ONCE = 10_000  # of a Parquet file's row group
 
 
 class AnswerFile(Protocol):
@@ -79,30 +81,40 @@ class _JsonLines:
 
 
 class _Gathered:
-    """Keeps the rows until the end, when all their columns are known; structures become JSON."""
+    """Keeps the rows in a temporary file until all columns are known; structures become JSON."""
 
     def __init__(self, path: Path, suffix: str) -> None:
         self.path = path
         self.suffix = suffix
-        self.rows: list[Row] = []
+        self.kinds: dict[str, set[type]] = {}
+        self._rows = tempfile.TemporaryFile(  # noqa: SIM115 - `close` closes it
+            "w+", dir=path.parent, encoding="utf-8", errors="backslashreplace"
+        )
 
     def add(self, row: Row) -> None:
-        self.rows.append({key: _flat(value) for key, value in row.items()})
+        flat = {key: _flat(value) for key, value in row.items()}
+        for key, value in flat.items():
+            kinds = self.kinds.setdefault(key, set())
+            if value is not None:
+                kinds.add(str if isinstance(value, int) and value.bit_length() > 63 else type(value))
+        self._rows.write(json.dumps(flat, ensure_ascii=False, default=str) + "\n")
 
     def close(self) -> None:
-        self.rows = []
+        self._rows.close()
 
-    def columns(self) -> Sequence[str]:
-        return list(dict.fromkeys(key for row in self.rows for key in row))
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """Yield the rows that were added."""
+        self._rows.seek(0)
+        return map(json.loads, self._rows)
 
 
 class _Delimited(_Gathered):
     def finish(self) -> None:
         delimiter = "\t" if self.suffix == ".tsv" else ","
         with self.path.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
-            writer = csv.DictWriter(file, self.columns(), delimiter=delimiter)
+            writer = csv.DictWriter(file, list(self.kinds), delimiter=delimiter)
             writer.writeheader()
-            writer.writerows(self.rows)
+            writer.writerows(self.rows())
 
 
 class _Parquet(_Gathered):
@@ -110,17 +122,30 @@ class _Parquet(_Gathered):
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        columns = {name: [row.get(name) for row in self.rows] for name in self.columns()}
-        arrays = {name: _array(pa, values) for name, values in columns.items()}
-        pq.write_table(pa.table(arrays), self.path)
+        types = {name: _arrow_type(pa, kinds) for name, kinds in self.kinds.items()}
+        schema = pa.schema(list(types.items()))
+        rows = self.rows()
+        with pq.ParquetWriter(self.path, schema) as writer:
+            while some := list(islice(rows, ROWS_AT_ONCE)):
+                columns = [
+                    pa.array([_typed(row.get(name), kind == pa.string()) for row in some], kind)
+                    for name, kind in types.items()
+                ]
+                writer.write_table(pa.Table.from_arrays(columns, schema=schema))
 
 
-def _array(pa: Any, values: Sequence[Any]) -> Any:
-    """Make a column of the type its values have, or of text where they have several."""
-    try:
-        return pa.array(values)
-    except (pa.ArrowInvalid, pa.ArrowTypeError, UnicodeEncodeError):
-        return pa.array([None if value is None else _text(value) for value in values])
+def _arrow_type(pa: Any, kinds: set[type]) -> Any:
+    """Return the type of a column whose values are of these kinds: text where they do not go together."""
+    if not kinds:
+        return pa.null()
+    for known, made in (({bool}, pa.bool_()), ({int}, pa.int64()), ({int, float}, pa.float64())):
+        if kinds <= known:
+            return made
+    return pa.string()
+
+
+def _typed(value: Any, is_text: bool) -> Any:
+    return value if value is None or not is_text or isinstance(value, str) else _text(value)
 
 
 def _flat(value: Any) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,6 +14,7 @@ from hub.cli.reading import COLUMN, DELIMITER, ENCODING, HEADER, SEPARATOR, read
 if TYPE_CHECKING:
     from hub.training.account import Account
     from hub.training.inspect.look import Look
+    from hub.training.inspect.places import Places
     from hub.training.reading import Reading
     from hub.training.recipe import Recipe
 
@@ -110,16 +110,18 @@ def _print_look(found: Look) -> None:
             table([header, "ROWS", "SHARE"], [(name, n, f"{n / total:.1%}") for name, n in shown])
             if len(counts) > MOST_LABELS:
                 say(f"and {len(counts) - MOST_LABELS} more")
+    if found.near_compared < found.compared:
+        say(f"Near duplicates were looked for among the first {found.near_compared:,} different rows.")
     if found.odd:
         say("")
         table(
             ["ROWS TO LOOK AT", "ROWS", "LINES"],
-            [(what, len(places), _some(places)) for what, places in found.odd.items()],
+            [(what, places.count, _some(places)) for what, places in found.odd.items()],
         )
 
 
-def _some(places: Sequence[str]) -> str:
-    return ", ".join(places[:SHOWN]) + (", ..." if len(places) > SHOWN else "")
+def _some(places: Places) -> str:
+    return ", ".join(places.first[:SHOWN]) + (", ..." if places.count > SHOWN else "")
 
 
 @commands.command()

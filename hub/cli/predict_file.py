@@ -7,7 +7,7 @@ import time
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
@@ -26,6 +26,7 @@ __all__ = ["predict_file"]
 ROWS_AT_ONCE = 64  # in one call
 CALLS_AT_ONCE = 4
 PAUSES_S = (0.2, 0.5, 1.0, 2.0, 5.0)  # before a call that a busy server refused is made again
+MAX_FAILURES = 1000  # that are listed in JSON
 SHOWN = 5  # bad rows that are named on the screen
 ERROR = "error"
 
@@ -55,7 +56,7 @@ def predict_file(
     described = client.deployment(deployment)
     answer_columns = list(described["response"].get("properties", {}))
     request = described["request"]
-    answered, bad = 0, []
+    answered, bad = 0, _Bad()
     if not source.is_file():
         raise BadData(f"{source}: there is no such file.")
     recorded = described.get("reading") or {}
@@ -76,26 +77,40 @@ def predict_file(
             answers.add(fields)
             answered += not reason
             if reason:
-                bad.append((asked.line, reason))
+                bad.add(asked.line, reason)
             bars.advance(bar)
-        bars.update(bar, total=answered + len(bad))
-        if not answered and bad:
-            raise BadData(f"Not one of {len(bad)} rows could be answered. Line {bad[0][0]}: {bad[0][1]}")
+        bars.update(bar, total=answered + bad.count)
+        if not answered and bad.count:
+            line, reason = bad.first[0]
+            raise BadData(f"Not one of {bad.count} rows could be answered. Line {line}: {reason}")
     _report(answered, bad, out, as_json)
 
 
-def _report(answered: int, bad: Sequence[tuple[int, str]], out: Path, as_json: bool) -> None:
+@dataclass(slots=True)
+class _Bad:
+    """Rows without an answer: how many, and the lines and reasons of the first MAX_FAILURES."""
+
+    count: int = 0
+    first: list[tuple[int, str]] = field(default_factory=list)
+
+    def add(self, line: int, reason: str) -> None:
+        self.count += 1
+        if len(self.first) < MAX_FAILURES:
+            self.first.append((line, reason))
+
+
+def _report(answered: int, bad: _Bad, out: Path, as_json: bool) -> None:
     if as_json:
-        failures = [{"line": line, "reason": reason} for line, reason in bad]
-        print_json({"answered": answered, "failed": len(bad), "output": str(out), "failures": failures})
+        failures = [{"line": line, "reason": reason} for line, reason in bad.first]
+        print_json({"answered": answered, "failed": bad.count, "output": str(out), "failures": failures})
         return
     from rich.markup import escape
 
-    say(f"{answered:,} rows answered, {len(bad):,} not; written to [bold]{escape(str(out))}[/].")
-    for line, reason in bad[:SHOWN]:
+    say(f"{answered:,} rows answered, {bad.count:,} not; written to [bold]{escape(str(out))}[/].")
+    for line, reason in bad.first[:SHOWN]:
         error_console().print(f"[yellow]line {line}[/]: {escape(reason)}")
-    if len(bad) > SHOWN:
-        error_console().print(f"... and {len(bad) - SHOWN:,} more; the column {ERROR!r} has every reason.")
+    if bad.count > SHOWN:
+        error_console().print(f"... and {bad.count - SHOWN:,} more; the column {ERROR!r} has every reason.")
 
 
 def _named(column: str | int, known: Sequence[str | int] | None) -> str:
@@ -108,10 +123,10 @@ def _asked(row: RawRow | BadRow | LeftRow, schema: Mapping[str, Any], columns: M
         return Asked(row.line, {}, None, row.reason)
     values = {str(key): value for key, value in row.values.items()}
     request = {}
-    for field, about in schema["properties"].items():
-        value = values.get(columns.get(field, field))
-        if value is not None and (value != "" or field in schema.get("required", [])):
-            request[field] = _typed(value, about)
+    for name, about in schema["properties"].items():
+        value = values.get(columns.get(name, name))
+        if value is not None and (value != "" or name in schema.get("required", [])):
+            request[name] = _typed(value, about)
     try:
         json.dumps(request, ensure_ascii=False).encode()
     except (UnicodeEncodeError, TypeError, ValueError):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import IO
@@ -85,7 +86,7 @@ def _header(name: str, first: _Cut | BadRow, delimiter: str, data: Data) -> tupl
     width = len(names)
     while not names[-1]:
         names.pop()
-    if twice := sorted({cell for cell in names if cell and names.count(cell) > 1}):
+    if twice := sorted(cell for cell, count in Counter(names).items() if cell and count > 1):
         raise BadData(f"{name}: column {twice[0]!r} occurs twice in the header.")
     unnamed = names.count("") > 1
     return tuple(place if unnamed and not cell else cell for place, cell in enumerate(names)), width

@@ -20,7 +20,7 @@ from hub.training.label_names import normal_label
 from hub.training.progress import Progress, silent
 from hub.training.recipe import LabelRules, Part, Recipe
 from hub.training.sources import is_hub, open_hub, open_source
-from hub.training.tables import BadRow, LeftRow, RawRow, Table, open_table, without_nul
+from hub.training.tables import BadRow, LeftRow, RawRow, Table, checked_table, open_table
 from hub.training.texts import Texts
 
 __all__ = ["Item", "Loaded", "Rejected", "draw", "load_examples"]
@@ -134,7 +134,7 @@ def _opened(place: str | TextFolder, recipe: Recipe, cache: Path, progress: Prog
     elif is_hub(place):
         with open_hub(place) as found:
             numbered = (RawRow(line, row) for line, row in enumerate(found.rows, 1))
-            yield without_nul(Table(found.name, found.columns, numbered))
+            yield checked_table(Table(found.name, found.columns, numbered))
     else:
         with open_source(place, recipe.folder, cache, progress) as file:
             yield open_table(file.name, file.stream, recipe.data, _languages(recipe))

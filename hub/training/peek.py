@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import csv
-import itertools
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain, islice
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -17,32 +17,50 @@ from hub.training.encodings import recognize
 from hub.training.folders import TextFolder, files_of, text_table
 from hub.training.progress import Progress, silent
 from hub.training.recipe import Data, Part
-from hub.training.rows import BadRow, LeftRow, RawRow, Table
+from hub.training.rows import RawRow, Row, Table
 from hub.training.sources import is_hub, open_hub, open_source
-from hub.training.tables import SUFFIXES, open_table, without_nul
+from hub.training.tables import SUFFIXES, checked_table, open_table
 
 __all__ = ["Column", "Peek", "peek", "sniff"]
 
 Column = str | int
 _HEAD = 1 << 16  # bytes that tell the format
 _LONGEST_NAME = 60  # characters of a column's name
+MAX_PER_FILE, MAX_ROWS = 2000, 20_000
 _REPORT_EVERY = 2000  # rows
 _SIDES = ("source", "target")  # columns of files of translations
 
 
 @dataclass(frozen=True, slots=True)
 class Peek:
-    """Rows as they stand in the data; `settings` are the keys of `data` that it has to be read with."""
+    """The first rows of some data; `settings` are the keys of `data` that it has to be read with.
+
+    `rows` are those that can be read of the first MAX_PER_FILE of each file, MAX_ROWS in all.
+    """
 
     name: str
     settings: dict[str, Any]
     columns: tuple[Column, ...]
     rows: tuple[RawRow, ...]
-    unread: tuple[BadRow | LeftRow, ...]
+    source: str
+    folder: Path
+    cache: Path
 
     def values(self, column: Column) -> Iterator[Any]:
-        """Yield the column's values, None where a row has none."""
+        """Yield the column's values in `rows`, None where a row has none."""
         return (row.values.get(column) for row in self.rows)
+
+    def stream(self, progress: Progress = silent) -> Iterator[Row]:
+        """Yield all rows, reading the data again; of several files, each row names its own."""
+        data = Data(source=(Part.model_validate({"from": self.source}),), **self.settings)
+        several = len(files_of(self.source, self.folder)) > 1
+        for table in _tables(self.source, self.folder, self.cache, data, progress):
+            count = 0
+            for count, row in enumerate(table.rows, 1):
+                yield replace(row, source=row.source or table.name) if several else row
+                if count % _REPORT_EVERY == 0:
+                    progress(f"read {table.name}", count, 0)
+            progress(f"read {table.name}", count, count)
 
 
 def peek(
@@ -52,7 +70,7 @@ def peek(
     progress: Progress = silent,
     given: Mapping[str, Any] = MappingProxyType({}),
 ) -> Peek:
-    """Read all rows of a file, a folder, or what else a recipe may name.
+    """Read the first rows of a file, a folder, or what else a recipe may name.
 
     `given` are keys of `data` that are known; the others are suggested by the files.
 
@@ -62,28 +80,34 @@ def peek(
     """
     settings = {**sniff(source, folder, cache, progress, given), **given}
     data = Data(source=(Part.model_validate({"from": source}),), **settings)
-    tables: list[Table] = []
+    name, reason = "", ""
+    named: list[tuple[Column, ...] | None] = []
+    rows: list[RawRow] = []
+    for table in _tables(source, folder, cache, data, progress):
+        name = name or table.name
+        named.append(table.columns)
+        for row in islice(table.rows, min(MAX_PER_FILE, MAX_ROWS - len(rows))):
+            if isinstance(row, RawRow):
+                rows.append(row)
+            else:
+                reason = reason or f": {row.reason}"
+    if not rows:
+        raise BadData(f"{source}: no row can be read{reason}.")
+    return Peek(name, settings, _columns(named, rows), tuple(rows), source, folder, cache)
+
+
+def _tables(source: str, folder: Path, cache: Path, data: Data, progress: Progress) -> Iterator[Table]:
+    """Yield the table of each file, which is open until the next one is asked for."""
     for place in files_of(source, folder):
         if isinstance(place, TextFolder):
-            tables.append(_read(text_table(place, data.encoding), progress))
+            yield text_table(place, data.encoding)
         elif is_hub(place):
             with open_hub(place) as found:
                 rows = (RawRow(line, row) for line, row in enumerate(found.rows, 1))
-                tables.append(_read(without_nul(Table(found.name, found.columns, rows)), progress))
+                yield checked_table(Table(found.name, found.columns, rows))
         else:
             with open_source(place, folder, cache, progress) as file:
-                tables.append(_read(open_table(file.name, file.stream, data), progress))
-    read = [
-        replace(row, source=row.source or table.name) if len(tables) > 1 else row
-        for table in tables
-        for row in table.rows
-    ]
-    good = tuple(row for row in read if isinstance(row, RawRow))
-    unread = tuple(row for row in read if not isinstance(row, RawRow))
-    if not good:
-        why = f": {unread[0].reason}" if unread else ""
-        raise BadData(f"{source}: no row can be read{why}.")
-    return Peek(tables[0].name, settings, _columns(tables, good), good, unread)
+                yield open_table(file.name, file.stream, data)
 
 
 def sniff(
@@ -114,21 +138,10 @@ def sniff(
     return settings
 
 
-def _read(table: Table, progress: Progress) -> Table:
-    """Read the rows while the file is open."""
-    rows = []
-    for count, row in enumerate(table.rows, 1):
-        rows.append(row)
-        if count % _REPORT_EVERY == 0:
-            progress(f"read {table.name}", count, 0)
-    progress(f"read {table.name}", len(rows), len(rows))
-    return Table(table.name, table.columns, iter(rows))
-
-
-def _columns(tables: list[Table], rows: tuple[RawRow, ...]) -> tuple[Column, ...]:
-    named = [table.columns for table in tables if table.columns is not None]
-    if len(named) == len(tables):
-        columns = tuple(dict.fromkeys(itertools.chain(*named)))
+def _columns(named: Sequence[tuple[Column, ...] | None], rows: Sequence[RawRow]) -> tuple[Column, ...]:
+    known = [columns for columns in named if columns is not None]
+    if len(known) == len(named):
+        columns = tuple(dict.fromkeys(chain(*known)))
     else:
         keys = dict.fromkeys(key for row in rows for key in row.values)
         # Sentences of CoNLL files have their columns by name and by number.

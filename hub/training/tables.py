@@ -17,7 +17,7 @@ from hub.training.recipe import Data
 from hub.training.rows import BadRow, LeftRow, RawRow, Row, Table
 from hub.training.translations import po_table, tmx_table
 
-__all__ = ["SUFFIXES", "BadRow", "LeftRow", "RawRow", "Table", "open_table", "without_nul"]
+__all__ = ["SUFFIXES", "BadRow", "LeftRow", "RawRow", "Table", "checked_table", "open_table"]
 
 SUFFIXES = {
     ".csv": "csv",
@@ -31,6 +31,7 @@ SUFFIXES = {
     ".po": "po",
     ".tmx": "tmx",
 }
+MAX_COLUMNS = 4096
 _ROWS_AT_ONCE = 2048
 _BLANKS = " \t\r\n\v\f"  # those of ASCII
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -51,7 +52,7 @@ def open_table(name: str, stream: IO[bytes], data: Data, languages: tuple[str, s
         "tmx": lambda: tmx_table(name, stream, languages),  # XML names its encoding
     }
     if kind in whole:
-        return without_nul(whole[kind]())
+        return checked_table(whole[kind]())
     utf8 = as_utf8(name, stream, data.encoding)
     readers: dict[str, Callable[[], Table]] = {
         "jsonl": lambda: Table(name, None, _json_lines(utf8)),
@@ -59,18 +60,30 @@ def open_table(name: str, stream: IO[bytes], data: Data, languages: tuple[str, s
         "json": lambda: _json(name, utf8, squad=False),
         "squad": lambda: _json(name, utf8, squad=True),
     }
-    return without_nul(readers[kind]() if kind in readers else delimited_table(name, utf8, kind, data))
+    return checked_table(readers[kind]() if kind in readers else delimited_table(name, utf8, kind, data))
 
 
-def without_nul(table: Table) -> Table:
-    """Reject rows with NUL characters: no text has them, so the file is damaged or has another encoding."""
-    rows = (
-        BadRow(row.line, "has a NUL character", row.source)
-        if isinstance(row, RawRow) and has_nul(row.values)
-        else row
-        for row in table.rows
-    )
-    return Table(table.name, table.columns, rows)
+def checked_table(table: Table) -> Table:
+    """Reject rows with NUL characters, which no text has, and rows and tables of too many columns.
+
+    Raises:
+        BadData: the table has more than MAX_COLUMNS columns.
+    """
+    if table.columns is not None and len(table.columns) > MAX_COLUMNS:
+        raise BadData(f"{table.name}: {_too_wide(len(table.columns))}. Is data.delimiter right?")
+    return Table(table.name, table.columns, map(_sound, table.rows))
+
+
+def _sound(row: Row) -> Row:
+    if not isinstance(row, RawRow):
+        return row
+    if len(row.values) > MAX_COLUMNS:
+        return BadRow(row.line, _too_wide(len(row.values)), row.source)
+    return BadRow(row.line, "has a NUL character", row.source) if has_nul(row.values) else row
+
+
+def _too_wide(columns: int) -> str:
+    return f"has {columns:,} columns, and at most {MAX_COLUMNS:,} are read"
 
 
 def _format_of(name: str) -> str:

@@ -53,7 +53,7 @@ def found(tmp_path: Path) -> Look:
 
 
 def test_every_odd_row_is_named_by_its_line(found: Look) -> None:
-    assert {what: list(places) for what, places in found.odd.items()} == EXPECTED
+    assert {what: places.first for what, places in found.odd.items()} == EXPECTED
 
 
 def test_columns_labels_and_lengths_are_counted(found: Look) -> None:
@@ -93,7 +93,7 @@ def test_labels_that_look_alike_are_named(tmp_path: Path) -> None:
     rows = [f"a text of number {n},{('good', 'bad', 'good', 'Good')[n % 4]}" for n in range(40)]
     (tmp_path / "a.csv").write_text("\n".join(["text,label", *rows]) + "\n")
     odd = look(peek("a.csv", tmp_path, tmp_path)).odd
-    assert len(odd["label 'Good' looks like 'good' (labels.rename)"]) == 10
+    assert odd["label 'Good' looks like 'good' (labels.rename)"].count == 10
 
 
 def test_a_task_says_which_columns_matter(tmp_path: Path, labelling) -> None:
@@ -114,7 +114,7 @@ def test_files_of_a_folder_are_told_apart(tmp_path: Path) -> None:
     for name in ("a.csv", "b.csv"):
         (tmp_path / "both").mkdir(exist_ok=True)
         (tmp_path / "both" / name).write_text(f"text,label\n,x\nwhat {name} has,y\n")
-    assert look(peek("both", tmp_path, tmp_path)).odd["empty text"] == ["a.csv:2", "b.csv:2"]
+    assert look(peek("both", tmp_path, tmp_path)).odd["empty text"].first == ["a.csv:2", "b.csv:2"]
 
 
 def test_languages_are_told_and_the_same_each_time() -> None:

@@ -237,3 +237,13 @@ def test_parquet_rows_are_counted_from_one() -> None:
     table = opened("a.parquet", sink.getvalue())
     assert table.columns == ("text", "label")
     assert list(table.rows) == [RawRow(1, {"text": "a", "label": 1}), RawRow(2, {"text": None, "label": 2})]
+
+
+def test_a_table_of_too_many_columns_is_refused_at_once() -> None:
+    header = ",".join(f"c{n}" for n in range(5000))
+    with pytest.raises(BadData, match="5,000 columns, and at most 4,096"):
+        open_table("a.csv", io.BytesIO(f"{header}\n".encode()), Data(source="a.csv"))
+    row = json.dumps({f"c{n}": n for n in range(5000)})
+    [bad] = open_table("a.jsonl", io.BytesIO(row.encode()), Data(source="a.jsonl")).rows
+    assert isinstance(bad, BadRow)
+    assert "5,000 columns" in bad.reason

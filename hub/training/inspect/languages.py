@@ -5,13 +5,35 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-__all__ = ["languages"]
+__all__ = ["Sample", "languages"]
 
 SAMPLE = 300  # texts
 FEWEST = 20  # letters; of fewer nothing can be told
 LONGEST = 1000  # characters that are looked at
 SURE = 0.8  # probability
 UNSURE = "unsure"
+
+
+class Sample:
+    """An even sample of a stream of texts: every n-th that is long enough, where n doubles as they come."""
+
+    def __init__(self, size: int = SAMPLE) -> None:
+        self.texts: list[str] = []
+        self._size = size
+        self._step = 1
+        self._seen = 0
+
+    def add(self, text: str) -> None:
+        """Take the text into the sample if it is its turn."""
+        text = text[:LONGEST]
+        if sum(map(str.isalpha, text)) < FEWEST:
+            return
+        if self._seen % self._step == 0:
+            self.texts.append(text)
+            if len(self.texts) > self._size:
+                self.texts = self.texts[::2]
+                self._step *= 2
+        self._seen += 1
 
 
 def languages(texts: Sequence[str]) -> Counter[str]:

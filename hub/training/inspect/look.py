@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import heapq
 import json
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -10,45 +12,33 @@ from typing import Any, cast
 
 from hub.api import Field, FieldKind
 from hub.training.columns import is_text, label_column, match_columns, separator_of
-from hub.training.duplicates import NearDuplicates
 from hub.training.examples import AnyTask, Item
 from hub.training.fields import LABELLED, LeftOut, Unusable, convert
-from hub.training.hygiene import conflicting, label_counts, labels_of
-from hub.training.inspect.languages import languages
+from hub.training.hygiene import labels_of
+from hub.training.inspect.columns import ColumnCounts, ColumnLook
+from hub.training.inspect.copies import Copies
+from hub.training.inspect.languages import Sample, languages
 from hub.training.inspect.oddities import oddities, very_long
+from hub.training.inspect.places import MAX_PLACES, Places, place_of
 from hub.training.label_names import look_alikes
 from hub.training.peek import Column, Peek
 from hub.training.progress import Progress, silent
 from hub.training.recipe import LabelRules
-from hub.training.rows import RawRow
-from hub.training.split import same_example
+from hub.training.rows import RawRow, Row
 
-__all__ = ["ColumnLook", "Look", "look"]
+__all__ = ["Look", "look"]
 
-NEAR = 0.85  # the default of data.near_threshold
-MOST_PLACES = 1000  # of one oddity
-_QUANTILES = {"min": 0.0, "25 %": 0.25, "50 %": 0.5, "75 %": 0.75, "95 %": 0.95, "max": 1.0}
 _TEXTS = (FieldKind.TEXT, FieldKind.TOKENS)
 _GUESSED = (Field("text", FieldKind.TEXT, "The text."), Field("label", FieldKind.LABEL, "Its label.", False))
 
 
 @dataclass(frozen=True, slots=True)
-class ColumnLook:
-    """One column; `lengths` are quantiles in characters, of a column of texts alone."""
-
-    name: str
-    use: str
-    filled: int
-    distinct: int
-    lengths: Mapping[str, int]
-
-
-@dataclass(frozen=True, slots=True)
 class Look:
-    """What is to be known of some data; none of it quotes a text.
+    """Figures about some data; none of them quotes a text.
 
-    `odd` has the places of the rows for each thing that is odd about them. `characters` are the lengths of
-    all texts of each column.
+    `odd` has the places of the rows for each oddity. `characters` are the lengths of all texts of each
+    column. `compared` and `near_compared` are the different rows among which duplicates and near duplicates
+    were looked for.
     """
 
     name: str
@@ -58,10 +48,12 @@ class Look:
     characters: Mapping[str, Sequence[int]]
     labels: Mapping[str, int]
     languages: Mapping[str, int]
-    odd: Mapping[str, Sequence[str]]
+    odd: Mapping[str, Places]
+    compared: int
+    near_compared: int
 
     def to_json(self) -> dict[str, Any]:
-        """Return plain JSON values, with at most MOST_PLACES places of each oddity."""
+        """Return plain JSON values, with the first places of each oddity."""
         columns = [
             {"name": one.name, "use": one.use, "filled": one.filled, "distinct": one.distinct}
             | ({"characters": dict(one.lengths)} if one.lengths else {})
@@ -75,9 +67,11 @@ class Look:
             "labels": dict(self.labels),
             "languages": dict(self.languages),
             "odd": {
-                what: {"rows": len(places), "places": list(places[:MOST_PLACES])}
+                what: {"rows": places.count, "places": list(places.first)}
                 for what, places in self.odd.items()
             },
+            "compared": self.compared,
+            "near_compared": self.near_compared,
         }
 
 
@@ -102,33 +96,96 @@ def look(
     Raises:
         BadData: the task needs a field that no column holds, or there is no such field or column.
     """
-    matched = _columns(found, task, name, columns)
-    separator = _separator(found, matched)
-    items: list[Item] = []
-    odd: dict[str, list[str]] = {}
-    for bad in found.unread:
-        odd.setdefault(f"cannot be read: {bad.reason}", []).append(_place(bad.source, bad.line))
-    for row in found.rows:
-        item, missing = _item(row, matched, separator)
-        items.append(item)
-        for what in missing:
-            odd.setdefault(what, []).append(_place(item.source, item.line))
-    texts = {column: _texts(items, field) for field, column in matched if field.kind in _TEXTS}
-    _find_oddities(items, texts, odd)
-    shape = cast(AnyTask, _Shape(tuple(field for field, _ in matched)))
-    _find_copies(items, shape, odd, progress)
-    _find_look_alikes(items, shape, odd)
-    characters = {str(column): [len(text) for text in values if text] for column, values in texts.items()}
-    return Look(
-        name=found.name,
-        rows=len(found.rows),
-        unread=len(found.unread),
-        columns=tuple(_column(found, column, matched, characters) for column in found.columns),
-        characters=characters,
-        labels=dict(label_counts(items, shape).most_common()),
-        languages=dict(languages([text for values in texts.values() for text in values]).most_common()),
-        odd=dict(sorted(odd.items(), key=lambda pair: -len(pair[1]))),
-    )
+    seen = _Seen(found, _columns(found, task, name, columns))
+    for row in found.stream(progress):
+        seen.add(row)
+    return seen.look(found.name, progress)
+
+
+class _Seen:
+    """What is kept of rows that stream by: counts, lengths, hashes, and the rows for near duplicates."""
+
+    def __init__(self, found: Peek, fields: Sequence[tuple[Field, Column]]) -> None:
+        self._fields = fields
+        self._separator = _separator(found, fields)
+        self._columns = {column: ColumnCounts() for column in found.columns}
+        self._shape = cast(AnyTask, _Shape(tuple(field for field, _ in fields)))
+        self._odd: defaultdict[str, Places] = defaultdict(Places)
+        self._labels: Counter[str] = Counter()
+        self._label_places: defaultdict[str, Places] = defaultdict(Places)
+        self._copies = Copies(self._shape)
+        self._oddities = oddities()
+        self._longest: dict[Column, list[tuple[int, int, str]]] = {
+            column: [] for field, column in fields if field.kind in _TEXTS
+        }
+        self._sample = Sample()
+        self._rows = self._unread = 0
+
+    def add(self, row: Row) -> None:
+        """Count one row."""
+        place = place_of(row.source, row.line)
+        if not isinstance(row, RawRow):
+            self._unread += 1
+            self._odd[f"cannot be read: {row.reason}"].add(place)
+            return
+        self._rows += 1
+        for column, counts in self._columns.items():
+            counts.add(row.values.get(column))
+        item, wrong = _item(row, self._fields, self._separator)
+        for what in wrong:
+            self._odd[what].add(place)
+        for field, column in self._fields:
+            if field.kind in _TEXTS:
+                self._add_text(column, _text(item, field), place)
+        for label in labels_of(item, self._shape):
+            self._labels[label] += 1
+            self._label_places[label].add(place)
+        if any(json.loads(item.request).values()):
+            labelled = _labelled(item, self._shape)
+            for what, where in self._copies.add(item, labelled):
+                self._odd[what].add(where)
+
+    def look(self, name: str, progress: Progress) -> Look:
+        """Return the figures of all rows."""
+        for what, place in self._copies.near(progress):
+            self._odd[what].add(place)
+        for column, longest in self._longest.items():
+            limit = very_long(self._columns[column].lengths or [0])
+            for length, _, place in sorted(longest, key=lambda one: -one[1]):
+                if length > limit:
+                    self._odd["very long"].add(place)
+        self._add_look_alikes()
+        used = {column: _use(field, column) for field, column in self._fields}
+        return Look(
+            name=name,
+            rows=self._rows,
+            unread=self._unread,
+            columns=tuple(counts.look(one, used.get(one, "")) for one, counts in self._columns.items()),
+            characters={str(column): self._columns[column].lengths for column in self._longest},
+            labels=dict(self._labels.most_common()),
+            languages=dict(languages(self._sample.texts).most_common()),
+            odd=dict(sorted(self._odd.items(), key=lambda pair: -pair[1].count)),
+            compared=self._copies.compared,
+            near_compared=self._copies.near_compared,
+        )
+
+    def _add_text(self, column: Column, text: str, place: str) -> None:
+        for what in self._oddities(text):
+            self._odd[what].add(place)
+        if text:
+            self._columns[column].lengths.append(len(text))
+            self._sample.add(text)
+            longest = self._longest[column]
+            push = heapq.heappush if len(longest) < MAX_PLACES else heapq.heappushpop
+            push(longest, (len(text), -self._rows, place))
+
+    def _add_look_alikes(self) -> None:
+        """Add rows whose label differs from a commoner one only in case, width or the form of a number."""
+        for group in look_alikes(self._labels):
+            commonest, *others = sorted(group, key=lambda name: (-self._labels[name], name))
+            for other in others:
+                what = f"label {other!r} looks like {commonest!r} (labels.rename)"
+                self._odd[what] = self._label_places[other]
 
 
 def _columns(
@@ -176,70 +233,14 @@ def _item(
     return Item(example, json.dumps(asked), row.source, row.line), wrong
 
 
-def _texts(items: Sequence[Item], field: Field) -> list[str]:
-    values = (item.example[field.name] for item in items)
-    return [value if isinstance(value, str) else " ".join(value or ()) for value in values]
-
-
-def _find_oddities(
-    items: Sequence[Item], texts: Mapping[Column, Sequence[str]], odd: dict[str, list[str]]
-) -> None:
-    find = oddities()
-    for values in texts.values():
-        longest = very_long([len(text) for text in values if text] or [0])
-        for item, text in zip(items, values, strict=True):
-            found = find(text)
-            if len(text) > longest:
-                found.append("very long")
-            for what in found:
-                odd.setdefault(what, []).append(_place(item.source, item.line))
-
-
-def _find_copies(
-    items: Sequence[Item], shape: AnyTask, odd: dict[str, list[str]], progress: Progress
-) -> None:
-    """Find rows that are the same as, or nearly the same as, an earlier one, and those that contradict it."""
-    usable = [item for item in items if any(json.loads(item.request).values())]
-    first: dict[str, Item] = {}
-    copies = [item for item in usable if first.setdefault(same_example(item), item) is not item]
-    unique = list(first.values())
-    near = NearDuplicates(unique, NEAR, progress).within(unique, shape) if unique else {}
-    conflicts, _ = conflicting([item for item in unique if _labelled(item, shape)], shape, "keep")
-    for what, rows in (
-        ("the same as an earlier row", copies),
-        ("nearly the same as an earlier row (near_duplicates)", [unique[index] for index in near]),
-        ("another row asks the same and has another label (labels.conflicts)", conflicts),
-    ):
-        if rows:
-            odd[what] = [_place(item.source, item.line) for item in rows]
-
-
-def _find_look_alikes(items: Sequence[Item], shape: AnyTask, odd: dict[str, list[str]]) -> None:
-    """Find rows whose label differs from a commoner one only in case, width or the form of a number."""
-    counts = label_counts(items, shape)
-    for group in look_alikes(counts):
-        commonest, *others = sorted(group, key=lambda name: (-counts[name], name))
-        for other in others:
-            what = f"label {other!r} looks like {commonest!r} (labels.rename)"
-            odd[what] = [_place(item.source, item.line) for item in items if other in labels_of(item, shape)]
+def _text(item: Item, field: Field) -> str:
+    value = item.example[field.name]
+    return value if isinstance(value, str) else " ".join(value or ())
 
 
 def _labelled(item: Item, shape: AnyTask) -> bool:
     return any(item.example[field.name] is not None for field in shape.fields if field.kind in LABELLED)
 
 
-def _column(
-    found: Peek, column: Column, columns: Sequence[tuple[Field, Column]], characters: Mapping[str, list[int]]
-) -> ColumnLook:
-    values = [value for value in found.values(column) if value is not None and value != ""]
-    field = next((field for field, known in columns if known == column), None)
-    lengths = sorted(characters.get(str(column), ()))
-    quantiles = {
-        name: lengths[round(share * (len(lengths) - 1))] for name, share in _QUANTILES.items() if lengths
-    }
-    use = "" if field is None else field.kind.value if field.name == str(column) else field.name
-    return ColumnLook(str(column), use, len(values), len(set(map(repr, values))), quantiles)
-
-
-def _place(source: str, line: int) -> str:
-    return f"{source}:{line}" if source else str(line)
+def _use(field: Field, column: Column) -> str:
+    return field.kind.value if field.name == str(column) else field.name

@@ -61,7 +61,9 @@ def install(
 
     settings = load_settings()
     with error_console().status(f"Installing {what}"):
-        done = install_plugin(what, disabled=_disabled(settings), build_isolation=build_isolation)
+        done = install_plugin(
+            what, home=settings.home, disabled=_disabled(settings), build_isolation=build_isolation
+        )
     say(f"{done.distribution} {done.version} {'is installed' if done.changed else 'was installed already'}.")
     _show(done.plugins)
     _show_misfits(settings, {task for plugin in done.plugins for task in plugin.tasks})
@@ -110,11 +112,13 @@ def enable(name: Annotated[str, typer.Argument(help="Name of a plugin or of its 
     from hub.errors import Conflict
     from hub.registry.discovery import pick_plugins
     from hub.registry.host import Registry
+    from hub.registry.screening import forget
 
     settings = load_settings()
     plugins = pick_plugins(name)
     for plugin in plugins:
         _forget(settings, plugin)
+        forget(settings.home, plugin.distribution)
         if plugin.goes_by(settings.plugins.disabled):
             raise Conflict(
                 f"Plugin {plugin.name!r} is disabled in hub.toml, under [plugins], or by the variable "
@@ -193,7 +197,7 @@ def _refuse_if_used(settings: Settings, distribution: str) -> None:
     if not (settings.catalog.url or (settings.home / CATALOG_FILE).is_file()):
         return
     try:
-        plugins = probe(_disabled(settings))
+        plugins = probe(_disabled(settings), settings.home)
     except BadPlugin as error:
         raise BadPlugin(f"Its tasks cannot be listed, as {error} Add --force to uninstall it.") from None
     elsewhere = {task for plugin in plugins if plugin.distribution != distribution for task in plugin.tasks}

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from threading import RLock
 from typing import Any
 
@@ -16,6 +17,7 @@ from hub.contract import PluginRef, contract_of, required_fields
 from hub.errors import BadPlugin, NotFound, PluginConflict
 from hub.registry.discovery import FoundPlugin, PluginStatus, find_plugins
 from hub.registry.loaded import LoadedTask, check_spec, describe_failure, load_task
+from hub.registry.screening import screen
 from hub.registry.state import disabled_plugins
 
 __all__ = ["LoadedTask", "PluginStatus", "Registry"]
@@ -50,19 +52,37 @@ class Registry:
 
     @classmethod
     def load(cls, disabled: Collection[str] = ()) -> Registry:
-        """Find and load all plugins but those in `disabled` (names, ids or distributions)."""
-        manager = pluggy.PluginManager("hub")
-        manager.add_hookspecs(TaskHooks)
+        """Find and load all plugins but those in `disabled` (names, ids or distributions).
+
+        A plugin that ends the process ends this one: see `screened`.
+        """
+        return cls._of(find_plugins(), disabled, {})
+
+    @classmethod
+    def screened(cls, disabled: Collection[str], home: Path | None) -> Registry:
+        """Load as `load`, but none that ends or hangs a process of its own, in which it is tried first.
+
+        Results are remembered in `home`.
+        """
         found = find_plugins()
-        for plugin in found:
-            if plugin.goes_by(disabled):
-                manager.set_blocked(plugin.id)
-        return cls([_load(manager, plugin) for plugin in found])
+        return cls._of(found, disabled, screen((one for one in found if not one.goes_by(disabled)), home))
 
     @classmethod
     def of(cls, settings: Settings) -> Registry:
-        """Load all plugins but those disabled in the settings or by `hub plugins disable`."""
-        return cls.load(disabled_plugins(settings.home) | set(settings.plugins.disabled))
+        """Load all plugins but those disabled in the settings or by `hub plugins disable`, `screened`."""
+        disabled = disabled_plugins(settings.home) | set(settings.plugins.disabled)
+        return cls.screened(disabled, settings.home)
+
+    @classmethod
+    def _of(
+        cls, found: Sequence[FoundPlugin], disabled: Collection[str], faults: Mapping[str, str]
+    ) -> Registry:
+        manager = pluggy.PluginManager("hub")
+        manager.add_hookspecs(TaskHooks)
+        for plugin in found:
+            if plugin.goes_by(disabled):
+                manager.set_blocked(plugin.id)
+        return cls([_load(manager, plugin, faults.get(plugin.distribution, "")) for plugin in found])
 
     def plugins(self) -> list[PluginStatus]:
         """List every installed plugin with its state; imports no task."""
@@ -129,9 +149,9 @@ class Registry:
             adapter_format=loaded.task.adapter_format,
         )
 
-    def check(self) -> None:
-        """Load every task, so that `plugins` tells of each whether it can be used."""
-        for name in self.tasks():
+    def check(self, *names: str) -> None:
+        """Load these tasks, or else all, so that `plugins` tells of each whether it can be used."""
+        for name in names or self.tasks():
             try:
                 self.task(name)
             except BadPlugin:
@@ -169,10 +189,12 @@ class Registry:
         return " ".join(hints) or "More come with: hub plugins install."
 
 
-def _load(manager: pluggy.PluginManager, found: FoundPlugin) -> _Plugin:
+def _load(manager: pluggy.PluginManager, found: FoundPlugin, fault: str) -> _Plugin:
     """Import and register one plugin and call its hook; whatever it raises becomes its reason."""
     if manager.is_blocked(found.id):
         return _Plugin(found.status("disabled", "Disabled by hub plugins disable or in hub.toml."))
+    if fault:
+        return _Plugin(found.status("broken", f"{fault} To disable it: hub plugins disable {found.id}."))
     try:
         specs = _register(manager, found)
     except KeyboardInterrupt:

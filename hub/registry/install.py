@@ -17,6 +17,7 @@ from hub.errors import BadPlugin, BadRequest, Conflict, NotFound, PluginConflict
 from hub.registry.discovery import PluginStatus, normalize_distribution
 from hub.registry.pip import failure, reason, run_pip
 from hub.registry.probe import probe
+from hub.registry.screening import forget
 
 __all__ = ["Installed", "install", "uninstall"]
 
@@ -47,8 +48,12 @@ class _Target:
     distribution: str = ""
 
 
-def install(what: str, *, disabled: Collection[str] = (), build_isolation: bool = True) -> Installed:
+def install(
+    what: str, *, home: Path | None = None, disabled: Collection[str] = (), build_isolation: bool = True
+) -> Installed:
     """Install a plugin from the package index, a folder, a wheel or an sdist, and try its tasks.
+
+    How its import ended is remembered in `home`.
 
     Libraries that are installed already keep their versions. A distribution that turns out to be no
     task plugin is uninstalled again, with whatever came along with it.
@@ -72,7 +77,9 @@ def install(what: str, *, disabled: Collection[str] = (), build_isolation: bool 
     if not any(plugin.distribution == distribution for plugin in probe(None)):
         raise _no_plugin(distribution, version, sorted(brought.keys() - (before.keys() - plugins_before)))
     try:
-        plugins = tuple(plugin for plugin in probe(disabled) if plugin.distribution == distribution)
+        if home:
+            forget(home, distribution)
+        plugins = tuple(plugin for plugin in probe(disabled, home) if plugin.distribution == distribution)
     except BadPlugin as error:
         raise BadPlugin(f"{distribution} {version} is installed, but {error}") from None
     _refuse_unusable(distribution, version, plugins)

@@ -1,7 +1,7 @@
 """What plugins a fresh Python process finds, so that installing or removing one shows at once.
 
-The process is `python -m hub.registry.probe DISABLED ANSWER`: DISABLED is a JSON list of names, or
-null to import nothing; ANSWER is the file to write.
+The process is `python -m hub.registry.probe DISABLED HOME ANSWER`: DISABLED is a JSON list of names, or
+null to import nothing; HOME remembers how imports ended, "" does not; ANSWER is the file to write.
 """
 
 from __future__ import annotations
@@ -21,10 +21,11 @@ from hub.registry.host import Registry
 __all__ = ["main", "probe"]
 
 
-def probe(disabled: Collection[str] | None) -> list[PluginStatus]:
+def probe(disabled: Collection[str] | None, home: Path | None = None) -> list[PluginStatus]:
     """List the plugins that a fresh process finds; their tasks are tried there too.
 
-    With `disabled` None nothing is imported, so every plugin is reported as disabled.
+    With `disabled` None nothing is imported, so every plugin is reported as disabled. `home` is as for
+    `Registry.screened`.
 
     Raises:
         BadPlugin: the process does not survive the plugins.
@@ -33,7 +34,7 @@ def probe(disabled: Collection[str] | None) -> list[PluginStatus]:
         answer = Path(scratch, "plugins.json")
         names = json.dumps(None if disabled is None else sorted(disabled))
         process = subprocess.run(
-            [sys.executable, "-P", "-m", "hub.registry.probe", names, str(answer)],
+            [sys.executable, "-P", "-m", "hub.registry.probe", names, str(home or ""), str(answer)],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,
@@ -53,11 +54,11 @@ def probe(disabled: Collection[str] | None) -> list[PluginStatus]:
 
 def main() -> None:
     """Answer `probe` from inside the fresh process."""
-    disabled, answer = json.loads(sys.argv[1]), Path(sys.argv[2])
+    disabled, home, answer = json.loads(sys.argv[1]), sys.argv[2], Path(sys.argv[3])
     if disabled is None:
         plugins = [plugin.status("disabled") for plugin in find_plugins()]
     else:
-        registry = Registry.load(disabled)
+        registry = Registry.screened(disabled, Path(home) if home else None)
         registry.check()
         plugins = registry.plugins()
     answer.write_text(json.dumps([asdict(plugin) for plugin in plugins]), encoding="utf-8")

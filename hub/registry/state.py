@@ -9,7 +9,7 @@ from pathlib import Path
 
 from hub.errors import BadConfig
 
-__all__ = ["disable", "disabled_plugins", "enable"]
+__all__ = ["disable", "disabled_plugins", "enable", "write_json"]
 
 STATE_FILE = "plugins.json"
 
@@ -45,15 +45,20 @@ def enable(home: Path, name: str) -> None:
     _write(home, disabled_plugins(home) - {name})
 
 
-def _write(home: Path, names: frozenset[str]) -> None:
-    home.mkdir(parents=True, exist_ok=True)
-    handle, aside = tempfile.mkstemp(dir=home, prefix=f".{STATE_FILE}-")
+def write_json(path: Path, value: object) -> None:
+    """Replace a small file in an existing folder as a whole, and flush it to disk."""
+    handle, aside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
     try:
         with open(handle, "w", encoding="utf-8") as file:
-            json.dump({"disabled": sorted(names)}, file, indent=2)
+            json.dump(value, file, indent=2)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(aside, home / STATE_FILE)
+        os.replace(aside, path)
     except BaseException:
         os.unlink(aside)
         raise
+
+
+def _write(home: Path, names: frozenset[str]) -> None:
+    home.mkdir(parents=True, exist_ok=True)
+    write_json(home / STATE_FILE, {"disabled": sorted(names)})

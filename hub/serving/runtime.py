@@ -223,6 +223,9 @@ class Runtime:
             log.exception("The hub cannot start.")
             return
         self._parts, self._failed = parts, None
+        for plugin in self.registry.plugins():
+            if plugin.state == "broken":
+                log.warning("Plugin %s is broken: %s", plugin.id, plugin.reason)
         if parts.presence:
             parts.presence.start()
         if parts.watchers:

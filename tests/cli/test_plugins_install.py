@@ -116,7 +116,8 @@ def test_a_plugin_that_kills_python_is_reported_and_can_be_removed(environment: 
     wheel = environment.wheel("acme-deadly", points, {"acme_deadly.py": "import os\nos._exit(3)\n"})
     refused = environment.hub("install", wheel)
     assert refused.returncode == 1
-    assert "ends the Python process that imports it (status 3)" in refused.stderr
+    assert "its plugin 'deadly' is broken: It ends the process when imported (exit code 3)." in refused.stderr
+    assert "deadly" in environment.hub("list").stdout
     assert environment.hub("uninstall", "deadly").returncode == 0
     assert not environment.installed("acme-deadly")
 

@@ -1,0 +1,222 @@
+"""Imports each third-party plugin once in a process of its own, before this process imports it.
+
+A plugin can end the process that imports it, by `os._exit` or a crash in an extension, or never return. The
+result is kept in the state folder, by distribution, version and the plugin's files.
+
+The process is `python -m hub.registry.screening DISTRIBUTION STAGE`: STAGE is the file where it writes what
+it is about to do. Its standard input is a pipe that ends with the parent.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Collection, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from hub.registry.discovery import FoundPlugin, find_plugins
+from hub.registry.state import write_json
+
+__all__ = ["BUILT_IN", "forget", "main", "screen"]
+
+BUILT_IN = frozenset(
+    f"grafthub-{name}" for name in ("classification", "extraction", "qa", "sentiment", "translation")
+)
+RESULTS_FILE = "plugin-checks.json"
+LIMIT_S = 20.0  # for one import, without the start of Python and of the hub
+START_S = 60.0
+FAULT_LASTS_S = 3600.0  # a fault may have had a passing cause: then the plugin is tried again
+AT_ONCE = 4
+POLL_S = 0.02
+MOST_FILES = 5000  # whose times tell whether a plugin was changed in place
+
+_START, _DONE = "start", "done"
+
+
+def screen(plugins: Iterable[FoundPlugin], home: Path | None) -> dict[str, str]:
+    """Return why distributions must not be imported by this process, by distribution.
+
+    Without a `home`, or where it does not exist, nothing is remembered.
+    """
+    entries: dict[str, list[FoundPlugin]] = {}
+    for plugin in plugins:
+        if plugin.distribution not in BUILT_IN:
+            entries.setdefault(plugin.distribution, []).append(plugin)
+    if not entries:
+        return {}
+    known = _read(home)
+    keys = {name: _key(found) for name, found in entries.items()}
+    fresh = [name for name, key in keys.items() if not _is_known(known.get(name), key)]
+    if fresh:
+        with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="screening") as pool:
+            for name, fault in zip(fresh, pool.map(_try, fresh), strict=True):
+                known[name] = {"key": keys[name], "fault": fault, "when": time.time()}
+        _write(home, known)
+    return {name: known[name]["fault"] for name in entries if known[name]["fault"]}
+
+
+def forget(home: Path, distribution: str) -> None:
+    """Try a distribution again when it is next needed."""
+    known = _read(home)
+    if known.pop(distribution, None):
+        _write(home, known)
+
+
+def _try(distribution: str) -> str:
+    """Import a distribution's plugins and tasks in a process of its own; return what it died of, or ""."""
+    with tempfile.TemporaryDirectory(prefix="hub-plugin-") as scratch:
+        stage = Path(scratch, "stage")
+        stage.write_text(_START, encoding="utf-8")
+        process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "hub.registry.screening", distribution, str(stage)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+            start_new_session=True,
+        )
+        try:
+            return _watch(process, stage)
+        finally:
+            _kill(process)
+            assert process.stdin
+            process.stdin.close()
+
+
+def _watch(process: subprocess.Popen[bytes], stage: Path) -> str:
+    at, began = _START, time.monotonic()
+    while True:
+        ended = process.poll()
+        now = stage.read_text(encoding="utf-8") or at
+        if now == _DONE:
+            return ""
+        if ended is not None:
+            how = f"signal {-ended}" if ended < 0 else f"exit code {ended}"
+            return f"It ends the process {_when(now)} ({how})."
+        if now != at:
+            at, began = now, time.monotonic()
+        if time.monotonic() - began > (START_S if at == _START else LIMIT_S):
+            return f"It hangs {_when(at)}: stopped after {LIMIT_S:g} s."
+        time.sleep(POLL_S)
+
+
+def _when(stage: str) -> str:
+    task = stage.removeprefix("task ")
+    return "when imported" if task == stage else f"when its task {task!r} is loaded"
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    """End the process and whatever it started."""
+    with suppress(ProcessLookupError, PermissionError):
+        if hasattr(os, "killpg"):
+            os.killpg(process.pid, signal.SIGKILL)
+        else:
+            process.kill()
+    process.wait()
+
+
+def _key(plugins: Iterable[FoundPlugin]) -> str:
+    """Return what a result holds for: version, metadata, and the times of the files, whatever the Python."""
+    parts: list[str] = [sys.version]
+    for plugin in plugins:
+        dist = plugin.entry_point.dist
+        parts += [plugin.version, plugin.entry_point.value, (dist and dist.read_text("RECORD")) or ""]
+        parts += _times(plugin.entry_point.module.partition(".")[0])
+    return hashlib.sha256("\0".join(parts).encode("utf-8", "replace")).hexdigest()
+
+
+def _times(package: str) -> list[str]:
+    """Return the newest time and the number of files of a top-level package; it is not imported."""
+    try:
+        spec = find_spec(package)
+    except (ImportError, ValueError, AttributeError):
+        return []
+    if spec is None:
+        return []
+    files = [Path(spec.origin)] if spec.origin and spec.has_location else []
+    for folder in spec.submodule_search_locations or ():
+        for path in Path(folder).rglob("*"):
+            if path.suffix in {".py", ".so", ".pyd"} and len(files) < MOST_FILES:
+                files.append(path)
+    times = [path.stat().st_mtime_ns for path in files if path.is_file()]
+    return [str(max(times, default=0)), str(len(times))]
+
+
+def _is_known(result: Mapping[str, Any] | None, key: str) -> bool:
+    if result is None or result["key"] != key:
+        return False
+    return not result["fault"] or 0 <= time.time() - result["when"] < FAULT_LASTS_S
+
+
+def _read(home: Path | None) -> dict[str, dict[str, Any]]:
+    """Return the results; a file that cannot be read has none."""
+    try:
+        found = json.loads((home / RESULTS_FILE).read_text(encoding="utf-8")) if home else {}
+    except (OSError, ValueError):
+        return {}
+    kept = found if isinstance(found, dict) else {}
+    return {name: result for name, result in kept.items() if _is_result(result)}
+
+
+def _is_result(result: object) -> bool:
+    return (
+        isinstance(result, dict)
+        and isinstance(result.get("key"), str)
+        and isinstance(result.get("fault"), str)
+        and isinstance(result.get("when"), int | float)
+    )
+
+
+def _write(home: Path | None, results: Mapping[str, Any]) -> None:
+    if home is None or not home.is_dir():
+        return
+    try:
+        write_json(home / RESULTS_FILE, results)
+    except OSError:
+        return  # plugins are tried again by the next process
+
+
+def main() -> None:
+    """Import one distribution's plugins and their tasks; what fails with an exception is no concern here."""
+    distribution, stage = sys.argv[1], Path(sys.argv[2])
+    _end_with_parent()
+    from hub.registry.host import Registry
+
+    others: Collection[str] = [plugin.id for plugin in find_plugins() if plugin.distribution != distribution]
+    stage.write_text("import", encoding="utf-8")
+    registry = Registry.load(others)
+    for name in registry.tasks():
+        stage.write_text(f"task {name}", encoding="utf-8")
+        registry.check(name)
+    stage.write_text(_DONE, encoding="utf-8")
+    os._exit(0)  # whatever threads the plugin left running
+
+
+def _end_with_parent() -> None:
+    """End this process and its children when the parent is gone, and at the latest some time after."""
+    if hasattr(signal, "alarm"):
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)  # ends also a process whose extension holds the GIL
+        signal.alarm(int(START_S + 10 * LIMIT_S))
+
+    def wait() -> None:
+        sys.stdin.buffer.read()
+        if hasattr(os, "killpg"):
+            os.killpg(0, signal.SIGKILL)
+        os._exit(1)
+
+    threading.Thread(target=wait, name="parent", daemon=True).start()
+
+
+if __name__ == "__main__":
+    main()

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Unpack
 
 from pydantic import BaseModel
-from pydantic_core import to_json
+from pydantic_core import from_json, to_json
 
 from hub.config import Settings
 from hub.errors import HubError
@@ -155,8 +155,8 @@ class _LocalRuntime:
             body = to_json({"items": list(items)})
             requests, _ = parse_call(body, admission.route.task.request, self._limits.items)
             answers = await self._runtime.pipeline.run(admission, requests)
-        return [_outcome(item) for item in answers.items]
+        return [_outcome(item, body) for item, body in zip(answers.items, answers.bodies, strict=True)]
 
 
-def _outcome(item: BaseModel | HubError) -> Json:
-    return dict(item.to_json()) if isinstance(item, HubError) else {"result": item.model_dump(mode="json")}
+def _outcome(item: BaseModel | HubError, body: bytes) -> Json:
+    return dict(item.to_json()) if isinstance(item, HubError) else {"result": from_json(body)}

@@ -12,9 +12,11 @@ from hub.store.replicas import Replica
 
 if TYPE_CHECKING:
     from hub.serving.lanes import Lane
+    from hub.serving.plugin_threads import ThreadState
 
 __all__ = [
     "describe_deployment",
+    "describe_hanging",
     "describe_lane",
     "describe_live",
     "describe_move",
@@ -22,6 +24,7 @@ __all__ = [
     "describe_plugins",
     "describe_replica",
     "describe_task",
+    "plugin_name",
 ]
 
 Json = dict[str, Any]
@@ -111,6 +114,23 @@ def describe_plugins(registry: Registry) -> list[Json]:
         {"name": plugin.name, "state": plugin.state, "reason": plugin.reason, "tasks": list(plugin.tasks)}
         for plugin in registry.plugins()
     ]
+
+
+def plugin_name(registry: Registry, task: str) -> str:
+    """Return the name by which `hub plugins` knows the plugin that provides a task."""
+    names = [registry.handle(plugin) for plugin in registry.plugins() if task in plugin.tasks]
+    return names[0] if names else task
+
+
+def describe_hanging(state: ThreadState) -> Json:
+    """Describe a task in whose plugin's code calls hang; `retry_in_s` is null where only a restart helps."""
+    return {
+        "task": state.task,
+        "plugin": state.plugin,
+        "stuck_calls": state.stuck,
+        "suspended": state.suspended,
+        "retry_in_s": None if state.retry_in_s is None else round(state.retry_in_s, 1),
+    }
 
 
 def describe_lane(lane: Lane) -> Json:

@@ -16,7 +16,13 @@ from hub.config import Settings
 from hub.errors import Conflict, HubError, NotReady
 from hub.registry.host import Registry
 from hub.serving.answer_log import AnswerLog
-from hub.serving.describe import describe_lane, describe_plugins, describe_replica
+from hub.serving.describe import (
+    describe_hanging,
+    describe_lane,
+    describe_plugins,
+    describe_replica,
+    plugin_name,
+)
 from hub.serving.lanes import Lanes
 from hub.serving.meter import Meter, NoMeter
 from hub.serving.observe import Observer
@@ -112,8 +118,13 @@ class Runtime:
         self._starter.start()
         return self._starter
 
+    def drain(self) -> None:
+        """Give plugin code only a short time from now on, because the server shuts down."""
+        if self._parts:
+            self._parts.pipeline.drain()
+
     def close(self) -> None:
-        """Wait for what runs, then free everything."""
+        """Wait for what runs, plugin code only for a short time, then free everything."""
         self._closing.set()
         if self._starter:
             self._starter.join()
@@ -196,6 +207,7 @@ class Runtime:
             "engines": [describe_lane(lane) for lane in parts.lanes.all()],
             "loads": parts.residency.describe(),
             "plugins": describe_plugins(self.registry),
+            "hanging": [describe_hanging(state) for state in parts.pipeline.hanging()],
             **(parts.watchers.describe() if parts.watchers else {}),
         }
 
@@ -257,7 +269,13 @@ class Runtime:
         watchers = None
         if url is not None and self._observer is None:
             watchers = Watchers(store, settings.feedback, self.replica, self, meter)
-        pipeline = Pipeline(settings.limits, loop, self._observer or watchers)
+        pipeline = Pipeline(
+            settings.limits,
+            loop,
+            self._observer or watchers,
+            plugin_of=partial(plugin_name, self.registry),
+            meter=meter,
+        )
         lanes = Lanes(store.bases, settings, deliver=pipeline.forwarded, meter=meter)
         residency = Residency(
             lanes,

@@ -125,7 +125,7 @@ class CatalogClient:
         warning = check_fitness(version, self._registry)
         base = self._store.bases.by_fingerprint(serving.base.fingerprint)
         self._store.fetch(version)
-        read_weights(version, self._settings.home / SCRATCH, base)
+        read_weights(version, self._settings.home / SCRATCH, base, self._settings.serve.max_rank)
         rehearse_alone(str(version.ref), version.info, self._registry.task(serving.task), base)
         return warning
 

@@ -17,6 +17,7 @@ from hub.engine.weights import weights_of
 from hub.errors import BadAdapter, HostFault
 from hub.serving.lanes import Lane
 from hub.store.content import content_hash
+from hub.store.rank import MAX_RANK, check_rank
 from hub.store.records import Version
 from hub.store.weights import CONFIG_FILE, WEIGHTS_FILE, AdapterFiles, read_adapter
 
@@ -28,16 +29,17 @@ __all__ = ["probe", "read_weights"]
 ROUNDING = 1e-5  # of the largest value of an embedding
 
 
-def read_weights(version: Version, scratch: Path, base: Base) -> AdapterWeights:
+def read_weights(version: Version, scratch: Path, base: Base, max_rank: int = MAX_RANK) -> AdapterWeights:
     """Copy a version's files aside, check the copy against the version's hash, and parse or merge it.
 
     Raises:
-        BadAdapter: the files are gone, were altered, or are not a sound adapter.
+        BadAdapter: the files are gone, were altered, or are not a sound adapter; or its rank is larger than
+            `max_rank`, and it is not merged.
         HostFault: they cannot be copied: the disk is full, or not to be read or written.
         EngineFailed: the base that it is to be merged into could not be loaded.
     """
     serving = version.manifest.serving
-    files = _copied(version, scratch)
+    files = _copied(version, scratch, max_rank)
     weights = weights_of(
         base,
         files.config,
@@ -51,7 +53,7 @@ def read_weights(version: Version, scratch: Path, base: Base) -> AdapterWeights:
     return replace(weights, int8=int8 is not None and int8.passed)
 
 
-def _copied(version: Version, scratch: Path) -> AdapterFiles:
+def _copied(version: Version, scratch: Path, max_rank: int) -> AdapterFiles:
     """Read the files from a private copy whose hash is right."""
     try:
         scratch.mkdir(parents=True, exist_ok=True)
@@ -64,6 +66,8 @@ def _copied(version: Version, scratch: Path) -> AdapterFiles:
                     f"{version.ref} was altered after it was stored: its files do not have the hash in the "
                     "catalog. Import or train it again."
                 )
+            if not version.manifest.serving.merged:
+                check_rank(folder, max_rank)
             return read_adapter(folder)
     except FileNotFoundError as error:
         raise BadAdapter(

@@ -22,6 +22,7 @@ from hub.serving.loads import WAITERS, Load, Loads
 from hub.serving.meter import Meter
 from hub.serving.reading import probe, read_weights
 from hub.serving.shelf import Shelf
+from hub.store.rank import MAX_RANK
 from hub.store.records import Version
 
 __all__ = ["Residency"]
@@ -62,6 +63,7 @@ class Residency:
         *,
         timeout_s: float = 30.0,
         shelf: Shelf | None = None,
+        max_rank: int = MAX_RANK,
         rehearse: Callable[[Lane, int, Version], None] = lambda lane, slot, version: None,
     ) -> None:
         self._lanes = lanes
@@ -71,6 +73,7 @@ class Residency:
         self._rehearse = rehearse
         self._timeout_s = timeout_s
         self._shelf = shelf or Shelf(0)
+        self._max_rank = max_rank
         self._lock = threading.Lock()
         self._failures: dict[str, _Failure] = {}
         self._cost = LoadCost()
@@ -231,7 +234,7 @@ class Residency:
             load.opened.set()
             fresh = self._write(lane, load)
         except HubError as error:
-            failure = error
+            failure = type(error)(str(error))  # its traceback would keep the adapter in memory
         except Exception as error:
             log.exception("%s cannot be loaded.", version.ref)
             failure = EngineFailed(f"{version.ref} cannot be loaded ({type(error).__name__}).")
@@ -293,7 +296,7 @@ class Residency:
 
     def _read(self, lane: Lane, version: Version) -> AdapterWeights:
         self._fetch(version)
-        weights = read_weights(version, self._scratch, lane.base)
+        weights = read_weights(version, self._scratch, lane.base, self._max_rank)
         lane.engine.check(weights)
         return weights
 

@@ -284,6 +284,7 @@ class Runtime:
             store.fetch,
             timeout_s=settings.serve.load_timeout_s,
             shelf=Shelf(settings.serve.shelf_mb * 1_000_000),
+            max_rank=settings.serve.max_rank,
             rehearse=partial(rehearse_on, self.registry),
         )
         router = Router(residency)

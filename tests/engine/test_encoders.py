@@ -174,6 +174,15 @@ def test_info_counts_what_is_resident(engine, small, large):
     assert engine.info().slot_bytes >= max(large.weights.nbytes, first + 1)
 
 
+def test_a_cleared_slot_gives_the_memory_of_a_large_rank_back(engine, small, trained, bert):
+    engine.write(1, small.weights)
+    before = engine.info().slot_bytes
+    engine.write(2, trained(bert, HeadKind.SEQUENCE, labels=2, seed=5, rank=64).weights)
+    assert engine.info().slot_bytes > 4 * before
+    engine.clear(2)
+    assert engine.info().slot_bytes == before
+
+
 def test_closing_twice_is_harmless(engine):
     engine.close()
     engine.close()

@@ -6,14 +6,17 @@ import dataclasses
 import json
 import shutil
 import threading
+import weakref
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 
 from hub.engine.fake import FakeEngine
+from hub.engine.protocol import AdapterWeights
 from hub.errors import BadAdapter, NotFound, NotReady, Overloaded
-from hub.serving import residency
+from hub.serving import reading, residency
 from hub.serving.reading import read_weights
 from hub.store.manifest import Precision
 
@@ -89,6 +92,43 @@ def test_an_adapter_for_a_base_that_is_not_here_is_refused(add, resident, home) 
     (home.base.path / "base.json").unlink()
     with pytest.raises(NotFound, match="fingerprint"):
         resident.ensure(version).result(10)
+
+
+def test_a_rank_above_the_limit_is_refused_before_any_weights_are_read(add, start, monkeypatch) -> None:
+    hub = start(max_rank=1)
+    add(seed=1)
+    reads: list[object] = []
+    monkeypatch.setattr(reading, "read_adapter", reads.append)
+    with pytest.raises(BadAdapter, match=r"rank 2 .* limit is 1.*serve\.max_rank"):
+        hub.runtime.deploy("mood", "mood@1", by="t")
+    assert reads == []
+    assert hub.lane.engine._adapters == {}
+
+
+def test_a_merged_adapter_may_have_any_rank(add, home, tmp_path, monkeypatch) -> None:
+    version = add(seed=1)
+    serving = version.manifest.serving.model_copy(update={"merged": True})
+    merged = dataclasses.replace(version, manifest=version.manifest.model_copy(update={"serving": serving}))
+    monkeypatch.setattr(reading, "content_hash", lambda *given: version.sha256)
+    monkeypatch.setattr(reading, "weights_of", lambda base, config, tensors, **given: tensors)
+    monkeypatch.setattr(reading, "replace", lambda tensors, **given: tensors)
+    assert read_weights(merged, tmp_path, home.base, 1)
+
+
+def test_a_refused_adapter_is_not_kept_in_memory_by_its_error(add, start, monkeypatch) -> None:
+    hub = start()
+    add(seed=1)
+    held: list[weakref.ref[Any]] = []
+
+    def fail(self: FakeEngine, slot: int, weights: AdapterWeights) -> None:
+        held.extend(weakref.ref(update.a) for update in weights.layers.values())
+        raise BadAdapter("It does not fit.")
+
+    monkeypatch.setattr(FakeEngine, "write", fail)
+    with pytest.raises(BadAdapter, match="not fit"):
+        hub.runtime.deploy("mood", "mood@1", by="t")
+    assert held
+    assert [array() for array in held] == [None] * len(held)
 
 
 def test_weights_under_another_hash_are_refused(add, home, tmp_path) -> None:

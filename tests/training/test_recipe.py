@@ -180,3 +180,10 @@ def test_presets_name_keys_that_there_are(tmp_path: Path) -> None:
         path = tmp_path / f"{name}.yaml"
         path.write_text(f"task: qa\ndata: a.csv\npreset: {name}\n")
         assert load_recipe(path).preset == name
+
+
+@pytest.mark.parametrize("init", ["pissa", "olora"])
+def test_a_rank_that_is_doubled_when_it_is_stored_has_half_the_limit(tmp_path: Path, init: str) -> None:
+    text = "task: sentiment\ndata: a.csv\nmethod: {rank: 129, init: " + init + "}\n"
+    assert "at most 128" in problem(written(tmp_path, text))
+    load_recipe(written(tmp_path, text.replace("129", "128")))

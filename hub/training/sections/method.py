@@ -15,6 +15,8 @@ RATES = {"lora": 1e-3, "ia3": 1e-2, "bitfit": 3e-3, "head": 5e-3, "full": 1e-4}
 FEW_ROWS = 200  # training rows
 IA3_FAMILIES = ("bert", "roberta", "deberta-v2", "bart", "t5", "llama", "qwen2")
 """Types of base on which `auto` may choose ia3: those whose layers PEFT knows for it."""
+_DOUBLED = frozenset({"pissa", "olora"})
+MAX_DOUBLED = 128  # half the largest rank that is served unless serve.max_rank is raised
 _LORA_ONLY = ("rank", "alpha", "dropout", "rslora", "dora", "init")
 
 
@@ -54,6 +56,10 @@ class Method(Model):
     @model_validator(mode="after")
     def _agrees(self) -> Self:
         if self.type in ("auto", "lora"):
+            if self.init in _DOUBLED and self.rank > MAX_DOUBLED:
+                raise ValueError(
+                    f"rank is at most {MAX_DOUBLED} with {self.init}, which is stored with twice it"
+                )
             return self
         if given := self._of_lora():
             raise ValueError(f"{given[0]} goes with the type lora, not {self.type}")

@@ -7,6 +7,7 @@ What this leans on inside BentoML 1.4.39 is guarded by tests/http/test_bento_con
 from __future__ import annotations
 
 import logging
+import os
 import time
 from functools import cache
 from typing import TYPE_CHECKING, Any, cast
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
 
     from hub.http.hub import Hub
+    from hub.http.worker_config import WorkerConfig
 
 __all__ = ["HubService"]
 
@@ -120,6 +122,22 @@ class HubAppFactory(ServiceAppFactory):  # type: ignore[misc]
 class HubService(Service[Any]):  # type: ignore[misc]
     """A BentoML service whose routes are made from the installed plugins when a worker builds its app."""
 
+    _worker: WorkerConfig | None = None
+
+    def start_in(self, worker: WorkerConfig) -> None:
+        """Take settings and address from our supervisor; without it (`bentoml serve`) they are looked up."""
+        self._worker = worker
+        server_context.service_type = "entry_service"
+        server_context.service_name = server_context.bento_name = self.name
+        server_context.service_routes = []
+        server_context.bento_version = "not available"
+        server_context.worker_index = worker.index
+
+    @property
+    def supervisor(self) -> int:
+        """The process that restarts this one."""
+        return self._worker.supervisor if self._worker else os.getppid()
+
     @property
     def hub(self) -> Hub:
         """The hub behind the app that `to_asgi` built last."""
@@ -128,13 +146,15 @@ class HubService(Service[Any]):  # type: ignore[misc]
 
     @property
     def address(self) -> str | None:
-        """The URL that BentoML's supervisor bound, or None where it did not start this process."""
+        """The URL of the server that this process belongs to, or None if no supervisor started it."""
+        if self._worker:
+            return self._worker.address
         host, port = _bound(self.url)
         return f"http://{f'[{host}]' if ':' in host else host}:{port}" if port else None
 
     def inject_config(self) -> None:
         """Hand BentoML its configuration, for as many workers as the settings say."""
-        self.config["workers"] = load_settings().serve.replicas
+        self.config["workers"] = self._settings().serve.replicas
         super().inject_config()
 
     def to_asgi(self, is_main: bool = True) -> ASGIApp:
@@ -142,8 +162,9 @@ class HubService(Service[Any]):  # type: ignore[misc]
 
         settings = self._mount()
         try:
-            host, _ = _bound(self.url)
-            check_exposure("0.0.0.0" if host == WILDCARD else host, settings)
+            if self._worker is None:  # our supervisor has checked before it bound the port
+                host, _ = _bound(self.url)
+                check_exposure("0.0.0.0" if host == WILDCARD else host, settings)
         except BadConfig as error:
             log.error("%s", error)
             return Closed(error)
@@ -170,10 +191,13 @@ class HubService(Service[Any]):  # type: ignore[misc]
         (app, _, _) = self.mount_apps[-1]
         return cast("FastAPI", app)
 
+    def _settings(self) -> Settings:
+        return self._worker.settings if self._worker else load_settings()
+
     def _mount(self) -> Settings:
         from hub.http.app import build_app  # not at the top: the supervisor has no use for it
 
-        settings = load_settings()
+        settings = self._settings()
         self.mount_apps: list[tuple[ASGIApp, str, str]] = []
         self.mount_asgi_app(build_app(settings), name="hub")
         return settings

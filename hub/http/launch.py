@@ -1,93 +1,92 @@
-"""Runs BentoML's server: this process becomes its supervisor, and its workers do the serving."""
+"""Starts the server: this process binds the port and becomes the supervisor of the serving processes."""
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import os
+import shutil
 import socket
-import threading
-import time
 from collections.abc import Callable
-
-import httpx
+from contextlib import suppress
+from pathlib import Path
 
 from hub.config import Settings
 from hub.errors import BadConfig, Conflict
 from hub.http.auth import check_exposure
+from hub.http.supervisor import Supervisor
 from hub.serving import record
 from hub.serving.client import find_server
 from hub.store.store import Store
 
 __all__ = ["serve"]
 
-CHECK_EVERY_S = 0.1
-_PASSED = ("HUB_SERVE__", "HUB_LIMITS__", "HUB_CATALOG__", "HUB_FEEDBACK__")
+BACKLOG = 2048
+LOG_FORMAT = "%(asctime)s [%(levelname)s] [supervisor] %(message)s"
 
 
 def serve(settings: Settings, on_ready: Callable[[str], None]) -> None:
-    """Serve until SIGINT or SIGTERM; `on_ready` is called with the URL once requests are taken.
+    """Serve until SIGINT or SIGTERM; `on_ready` is called with the URL once requests are answered.
 
     Raises:
         BadConfig: the address may not be bound without keys, or the catalog is damaged.
         Conflict: a server of this home runs already, or the port is taken.
+        HostFault: the serving processes end again and again before they are ready.
     """
     host = "127.0.0.1" if settings.serve.host == "localhost" else settings.serve.host
     check_exposure(host, settings)
     if running := find_server(settings):
         raise Conflict(f"The server of {settings.home} runs already, at {running}.")
-    port = _free_port(host, settings.serve.port)
-    Store.of(settings)  # a catalog that cannot be opened is told here, not by a worker in its log
-    _pass_on(settings)
+    with _bind(host, settings.serve.port) as listener:
+        Store.of(settings)  # a catalog that cannot be opened fails here, not in the log of a worker
+        logging.basicConfig(format=LOG_FORMAT, datefmt="%Y-%m-%dT%H:%M:%S%z")
+        address = _url(host, listener.getsockname()[1])
+        supervisor = Supervisor(settings, listener, address, _environment(settings), on_ready)
+        try:
+            asyncio.run(supervisor.run())
+        finally:
+            record.erase(settings.home, os.getpid())
 
-    # Only now: BentoML reads its environment when it is imported.
-    from hub.http.service import svc
 
-    watcher = threading.Thread(target=_announce, args=(host, port, on_ready), daemon=True)
-    watcher.start()
+def _bind(host: str, port: int) -> socket.socket:
+    """Return a socket that listens at `port`, or at a free one for 0."""
+    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
     try:
-        svc.serve_http(host=host, port=port)
-    finally:
-        record.erase(settings.home, os.getpid())
-
-
-def _free_port(host: str, port: int) -> int:
-    """Return `port` if it can be bound, or a free one for 0."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        with socket.socket(family, socket.SOCK_STREAM) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind((host, port))
-            return int(probe.getsockname()[1])
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+        listener.listen(BACKLOG)
     except socket.gaierror:
+        listener.close()
         raise BadConfig(f"{host!r} is not an IP address of this machine.") from None
     except OSError as error:
+        listener.close()
         raise Conflict(
             f"Port {port} of {host} cannot be bound ({error.strerror}). Choose another with --port."
         ) from None
+    return listener
 
 
-def _pass_on(settings: Settings) -> None:
-    """Hand the settings to the worker processes, which read them from their environment."""
-    for name in [name for name in os.environ if name.startswith(_PASSED)]:
-        del os.environ[name]  # they would win over what flags have changed
-    os.environ["HUB_HOME"] = str(settings.home)
-    os.environ["HUB_SERVE"] = settings.serve.model_dump_json()
-    os.environ["HUB_LIMITS"] = settings.limits.model_dump_json()
-    os.environ["HUB_CATALOG"] = settings.catalog.model_dump_json()
-    os.environ["HUB_FEEDBACK"] = settings.feedback.model_dump_json()
-    os.environ.setdefault("BENTOML_HOME", str(settings.home / "bentoml"))  # its metric files, one set a home
-    os.environ.setdefault("BENTOML_DO_NOT_TRACK", "True")
+def _environment(settings: Settings) -> dict[str, str]:
+    """Return the environment of the serving processes: without HUB_* variables, which may hold secrets."""
+    kept = {name: value for name, value in os.environ.items() if not name.upper().startswith("HUB_")}
+    home = settings.home / "bentoml"
+    return {
+        "BENTOML_HOME": str(home),
+        "BENTOML_DO_NOT_TRACK": "True",
+        **kept,
+        "HUB_HOME": str(settings.home),
+        "PROMETHEUS_MULTIPROC_DIR": str(_empty_folder(home / "prometheus_multiproc_dir")),
+    }
 
 
-def _announce(host: str, port: int, on_ready: Callable[[str], None]) -> None:
+def _empty_folder(path: Path) -> Path:
+    """Return the folder for metric files, without those of the server before."""
+    shutil.rmtree(path, ignore_errors=True)
+    with suppress(OSError):  # on a full disk the workers count in memory
+        path.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return path
+
+
+def _url(host: str, port: int) -> str:
     name = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)
-    url = f"http://{name}:{port}"
-    while not _ready(url):
-        time.sleep(CHECK_EVERY_S)
-    on_ready(url)
-
-
-def _ready(url: str) -> bool:
-    try:
-        return httpx.get(f"{url}/readyz", timeout=5).is_success
-    except httpx.HTTPError:
-        return False
+    return f"http://{name}:{port}"

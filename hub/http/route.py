@@ -8,7 +8,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from fastapi.routing import APIRoute
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
@@ -53,7 +53,7 @@ class InferRoute(APIRoute):
                 return await self._answer(request, body)
             except HubError as error:
                 return error_response(error)
-            except ClientLeft:
+            except (ClientDisconnect, ClientLeft):
                 return CLIENT_LEFT
             except Exception as error:
                 log_fault(log, f"{self.path_format} failed", error)
@@ -67,11 +67,11 @@ class InferRoute(APIRoute):
         hub = hub_of(request)
         hub.keys.check(request.headers.get("authorization"), self.right)
         given: dict[str, Any] = dict(request.path_params)
+        if parameter is not None:
+            body = await read_body(request, hub.limits.body_bytes, hub.limits.body_s)
+            if body or parameter.default is parameter.empty:
+                given["body"] = parse(body, parameter.annotation) if self.parses else body
         async with Patience(self._seconds(hub.limits)) as patience:
-            if parameter is not None:
-                body = await read_body(request, hub.limits.body_bytes)
-                if body or parameter.default is parameter.empty:
-                    given["body"] = parse(body, parameter.annotation) if self.parses else body
             patience.watch(request.receive)
             response: Response = await self.endpoint(request, **given)
         return response

@@ -1,11 +1,10 @@
-# ruff: noqa: TID253 - this is the BentoML service; light all the same, since the supervisor imports it too
+# ruff: noqa: TID253 - this is the BentoML service; light all the same, since BentoML's supervisor imports it too
 """The service that `hub serve`, `bentoml serve` and bentofile.yaml name: `hub.http.service:svc`."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import os
 from typing import TYPE_CHECKING, cast
 
 import bentoml
@@ -24,6 +23,7 @@ __all__ = ["svc"]
 
 PROBE_S = 1.0
 PROBE_EVERY_S = 0.2
+MAX_UNANSWERED = 3  # probes in a row
 
 IMAGE = (
     bentoml.images.Image(lock_python_packages=False)  # locking asks the network at every build
@@ -60,7 +60,7 @@ class GraftHub:
         runtime.start(asyncio.get_running_loop(), address or "")
         drain_on_signal(runtime.drain)
         if address:
-            supervisor = os.getppid()
+            supervisor = self.bento_service.supervisor
             end_with(supervisor)
             record.keep(runtime.settings.home, address, supervisor)
             if runtime.settings.serve.replicas > 1:
@@ -71,7 +71,7 @@ class GraftHub:
         runtime = self.bento_service.hub.runtime
         await asyncio.to_thread(runtime.close)
         if runtime.settings.serve.replicas == 1:  # one of several may be replaced while the others go on
-            record.erase(runtime.settings.home, os.getppid())
+            record.erase(runtime.settings.home, self.bento_service.supervisor)
 
     async def __is_ready__(self) -> bool:
         return self.bento_service.hub.runtime.ready
@@ -82,14 +82,19 @@ async def _let_others_answer(runtime: Runtime, address: str) -> None:
 
     This worker takes no connections before its startup ends, so none is left waiting for it to load.
     """
+    unanswered = 0
     async with httpx.AsyncClient(timeout=PROBE_S) as client:
-        while not runtime.ready:
+        while not runtime.ready and unanswered < MAX_UNANSWERED:
             try:
                 reply = await client.get(f"{address}/readyz", headers={"connection": "close"})
+            except httpx.TimeoutException:  # none accepts, or one is slow on a busy machine
+                unanswered += 1
+                continue
             except httpx.HTTPError:
                 return
             if not reply.is_success:
                 return
+            unanswered = 0
             await asyncio.sleep(PROBE_EVERY_S)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -9,7 +10,15 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from hub.errors import BadMediaType, HubError, NotReady, Overloaded, TooLarge, Unauthorized
+from hub.errors import (
+    BadMediaType,
+    HubError,
+    NotReady,
+    Overloaded,
+    RequestTimeout,
+    TooLarge,
+    Unauthorized,
+)
 
 __all__ = ["error_response", "json_response", "read_body"]
 
@@ -27,28 +36,35 @@ def error_response(error: HubError) -> Response:
         headers["www-authenticate"] = "Bearer"
     elif isinstance(error, Overloaded | NotReady):
         headers["retry-after"] = "1"
-    elif isinstance(error, TooLarge):
+    elif isinstance(error, TooLarge | RequestTimeout):
         headers["connection"] = "close"  # the rest of the body is not read
     return json_response(error.to_json(), error.status, headers)
 
 
-async def read_body(request: Request, limit: int) -> bytes:
+async def read_body(request: Request, limit: int, seconds: float) -> bytes:
     """Read a JSON body of at most `limit` bytes, whether or not its length was announced.
 
     Raises:
         BadMediaType: it is declared as something else than JSON in UTF-8.
         TooLarge: it is over the limit; the rest is not read.
+        RequestTimeout: it has not arrived within `seconds`; the rest is not read.
     """
     _check_media_type(request.headers.get("content-type", ""))
     parts: list[bytes] = []
     size = 0
-    async for part in request.stream():
-        size += len(part)
-        if size > limit:
-            raise TooLarge(
-                f"The body has more than {limit:,} bytes (limits.body_bytes). Send less at a time."
-            )
-        parts.append(part)
+    try:
+        async with asyncio.timeout(seconds):
+            async for part in request.stream():
+                size += len(part)
+                if size > limit:
+                    raise TooLarge(
+                        f"The body has more than {limit:,} bytes (limits.body_bytes). Send less at a time."
+                    )
+                parts.append(part)
+    except TimeoutError:
+        raise RequestTimeout(
+            f"The body was not complete within {seconds:g} s (limits.body_s). Send less at a time."
+        ) from None
     return b"".join(parts)
 
 

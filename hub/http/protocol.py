@@ -1,0 +1,262 @@
+"""HTTP/1.1 on a connection, with bounds on everything that arrives before a route reads it.
+
+Extends uvicorn's protocol for httptools, which bounds neither headers nor time. h11 would bound the size of
+headers, but costs a request about a third more processor time (docs/operations.md), so one parser is enough.
+tests/http/test_protocol.py attacks it over sockets and guards what it relies on inside uvicorn 0.54.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from dataclasses import dataclass, field
+from enum import Enum, auto
+from typing import Any
+
+import httptools
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+from hub.config import Limits
+from hub.errors import BadRequest, HeadersTooLarge, HubError, NotReady, RequestTimeout
+from hub.http.transport import LingeringTransport
+
+__all__ = ["Connections", "HubProtocol"]
+
+log = logging.getLogger(__name__)
+
+MAX_PIPELINED = 16  # requests of one connection that wait for the answer to an earlier one
+GRACE_S = 0.5  # for a request that was sent just before SIGTERM
+SEND_S = 30.0  # how long a client may take no bytes of its answer
+BODY_MARGIN_S = 1.0  # `read_body` times out first; this ends bodies that no route reads
+
+
+@dataclass(slots=True)
+class Connections:
+    """The bounds, and the connections of this process that have no request under way, oldest first."""
+
+    limits: Limits
+    most: int
+    idle: dict[HubProtocol, None] = field(default_factory=dict)
+    stopping: bool = False
+
+
+class _Part(Enum):
+    """The part of a request that the parser is in."""
+
+    NONE = auto()
+    HEADERS = auto()
+    BODY = auto()
+
+
+_HEADERS = _Part.HEADERS  # looked up for each header: an enum's attribute takes longer
+
+
+class HubProtocol(HttpToolsProtocol):
+    """One connection."""
+
+    transport: LingeringTransport
+
+    def __init__(self, *, of: Connections, **given: Any) -> None:
+        super().__init__(**given)
+        self._of = of
+        self._limits = of.limits
+        self._part = _Part.NONE
+        self._unread = 0  # bytes since the parser last made something of them
+        self._field_bytes = 0
+        self._fields = 0
+        self._deadline: float | None = None
+        self._send_deadline: float | None = None
+        self._refused = False
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        lingering = LingeringTransport(transport, self.loop)
+        super().connection_made(lingering)
+        self._deadline = self.loop.time() + self._limits.header_s
+        if len(self.connections) > self._of.most and not self._make_room():
+            self._refuse(NotReady("This server has no free connection. Try again shortly."))
+            return
+        self._of.idle[self] = None
+        if self._of.stopping:
+            self.shutdown()
+
+    def _make_room(self) -> bool:
+        """End the connection that has been without a request for longest, if there is one."""
+        for longest in self._of.idle:
+            longest.transport.abort()  # its descriptor is needed now
+            del self._of.idle[longest]
+            return True
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._of.idle.pop(self, None)
+        self._unset_keepalive_if_required()
+        self.transport.lost()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        if self._refused or self.transport.is_closing():
+            return
+        self._unset_keepalive_if_required()
+        self._unread += len(data)
+        try:
+            self.parser.feed_data(data)
+            if self._unread > self._limits.header_bytes:
+                raise self._too_large()
+        except httptools.HttpParserUpgrade as upgrade:
+            self._ignore_upgrade(data[upgrade.args[0] :])
+        except httptools.HttpParserError as error:
+            if isinstance(cause := error.__context__, HubError):  # a callback raised it
+                self._refuse(cause)
+            else:
+                self._refuse(BadRequest("These bytes are not an HTTP/1.1 request."))
+        except HubError as error:
+            self._refuse(error)
+        else:
+            if self._deadline is None and (self._part is not _Part.NONE or self._is_idle()):
+                limit = (
+                    self._limits.body_s + BODY_MARGIN_S if self._part is _Part.BODY else self._limits.header_s
+                )
+                self._deadline = self.loop.time() + limit
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._part = _Part.HEADERS
+        self._field_bytes = self._fields = 0
+
+    def on_url(self, url: bytes) -> None:
+        self._field_bytes += len(url)
+        super().on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._fields += 1
+        self._field_bytes += len(name) + len(value)
+        if self._fields > self._limits.headers:
+            raise HeadersTooLarge(f"A request may have {self._limits.headers} headers (limits.headers).")
+        if self._field_bytes > self._limits.header_bytes:
+            raise self._too_large()
+        if self._part is _HEADERS:  # fields after a chunked body are dropped
+            super().on_header(name, value)
+
+    def _too_large(self) -> HeadersTooLarge:
+        return HeadersTooLarge(
+            f"Request line and headers may have {self._limits.header_bytes:,} bytes (limits.header_bytes)."
+        )
+
+    def on_headers_complete(self) -> None:
+        if self._field_bytes > self._limits.header_bytes:  # a long URL
+            raise self._too_large()
+        self._unread = 0
+        self._part = _Part.BODY
+        self._deadline = None
+        if self.parser.should_upgrade():
+            self._check_upgrade()
+            return
+        if len(self.pipeline) >= MAX_PIPELINED:
+            raise BadRequest(f"At most {MAX_PIPELINED} requests may wait for an earlier answer.")
+        super().on_headers_complete()
+        self._of.idle.pop(self, None)
+        if self._of.stopping:
+            self.cycle.keep_alive = False
+
+    def _check_upgrade(self) -> None:
+        if self.parser.get_method() == b"CONNECT":
+            raise BadRequest("This server is no proxy.")
+        if self._get_upgrade() == b"websocket":
+            raise BadRequest("This server has no WebSocket endpoint. Send plain HTTP; see GET /docs.")
+
+    def _ignore_upgrade(self, rest: bytes) -> None:
+        """Read a request again without its offer of another protocol, such as HTTP/2 by Java's client.
+
+        httptools takes what follows the headers of such a request for the other protocol, and drops the body.
+        """
+        fields = [one for one in self.headers if one[0] not in (b"connection", b"upgrade")]
+        if b"close" in dict(self.headers)[b"connection"].lower():
+            fields.append((b"connection", b"close"))
+        version = self.parser.get_http_version().encode()
+        head = b"%b %b HTTP/%b\r\n" % (self.parser.get_method(), self.url, version)
+        self.parser = httptools.HttpRequestParser(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as in the class above
+        self.data_received(head + b"".join(b"%b: %b\r\n" % one for one in fields) + b"\r\n" + rest)
+
+    def on_body(self, body: bytes) -> None:
+        self._unread = 0
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        if self.parser.should_upgrade():  # read again
+            return
+        self._part = _Part.NONE
+        self._deadline = None
+        super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if self._is_idle() and not self.transport.is_closing():
+            self._of.idle[self] = None
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._send_deadline = self.loop.time() + SEND_S
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._send_deadline = None
+
+    def check_time(self, now: float) -> None:
+        """End what has taken too long; the server calls this once a second."""
+        if self._send_deadline is not None and now > self._send_deadline:
+            self.transport.abort()
+        elif self._deadline is None or now < self._deadline:
+            return
+        elif self._part is _Part.NONE:  # not a byte of a request has come
+            self.transport.close()
+        else:
+            waited = self._limits.body_s if self._part is _Part.BODY else self._limits.header_s
+            setting = f"limits.{self._part.name.lower().removesuffix('s')}_s"
+            self._refuse(RequestTimeout(f"The request was not complete within {waited:g} s ({setting})."))
+
+    def shutdown(self) -> None:
+        """Answer what has been sent, then close; the server calls this when it stops."""
+        if self._is_idle():
+            self.loop.call_later(GRACE_S, self._end_if_idle)
+        else:
+            self.cycle.keep_alive = False
+
+    def _end_if_idle(self) -> None:
+        if not self._is_idle() or self.transport.is_closing():
+            return
+        if self._part is _Part.NONE:
+            self.transport.close()
+        else:
+            self._refuse(NotReady("The server is stopping."))
+
+    def _is_idle(self) -> bool:
+        return self.cycle is None or self.cycle.response_complete
+
+    def _refuse(self, error: HubError) -> None:
+        """Answer with an error and close; an earlier request that is still being answered goes first."""
+        self._refused = True
+        self._deadline = None
+        cycle = self.cycle
+        if cycle is not None and not cycle.response_complete:
+            if cycle.response_started or not cycle.more_body:
+                cycle.keep_alive = False
+                return
+            cycle.disconnected = True
+            cycle.message_event.set()
+        self.transport.write(self._error(error))
+        self.transport.close()
+
+    def _error(self, error: HubError) -> bytes:
+        body = json.dumps(error.to_json(), ensure_ascii=False, separators=(",", ":")).encode()
+        fields = [
+            *self.server_state.default_headers,
+            (b"content-type", b"application/json"),
+            (b"content-length", str(len(body)).encode()),
+            (b"connection", b"close"),
+        ]
+        if isinstance(error, NotReady):
+            fields.append((b"retry-after", b"1"))
+        head = b"".join(b"%b: %b\r\n" % one for one in fields)
+        return STATUS_LINE[error.status] + head + b"\r\n" + body

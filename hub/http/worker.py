@@ -1,0 +1,66 @@
+"""One serving process, started by the supervisor: `python -m hub.http.worker`, its configuration on stdin."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import socket
+import sys
+from typing import TYPE_CHECKING
+
+from hub.http.orphan import end_with
+from hub.http.worker_config import READY, WorkerConfig
+
+if TYPE_CHECKING:
+    from hub.http.server import HubServer
+
+__all__ = ["main"]
+
+
+def main() -> None:
+    """Serve until SIGTERM."""
+    channel = _take_stdin()
+    with channel.makefile("rb") as lines:
+        line = lines.readline()
+    if not line:  # the supervisor ended before it sent anything
+        return
+    config = WorkerConfig.from_line(line)
+    end_with(config.supervisor)
+
+    from bentoml._internal.log import configure_server_logging
+
+    from hub.http.server import HubServer
+    from hub.http.service import svc
+
+    configure_server_logging()
+    svc.start_in(config)
+    server = HubServer(
+        svc.to_asgi(),
+        config.settings.limits,
+        is_ready=lambda: svc.hub.runtime.ready,
+        on_ready=lambda: channel.sendall(READY),
+    )
+    with asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner:
+        runner.run(_serve(server, socket.socket(fileno=config.listener)))
+
+
+async def _serve(server: HubServer, listener: socket.socket) -> None:
+    await server.serve(sockets=[listener])
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)  # the engines are closed; a thread that hangs in a plugin's code must not keep the process
+
+
+def _take_stdin() -> socket.socket:
+    """Return the supervisor's channel, and leave an empty standard input to plugins."""
+    channel = socket.socket(fileno=os.dup(0))
+    empty = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(empty, 0)
+    os.close(empty)
+    return channel
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,38 @@
+"""What a serving process receives from its supervisor: settings with their secrets, socket, address."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+from hub.config import Settings, restore_settings
+
+__all__ = ["READY", "WorkerConfig"]
+
+READY = b"ready\n"  # a worker writes this line to its supervisor once it answers requests
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerConfig:
+    """Sent as one line over a socket pair: environments and command lines are readable by others."""
+
+    settings: Settings
+    address: str
+    listener: int  # file descriptor of the listening socket
+    supervisor: int  # process id
+    index: int  # from 1
+
+    def to_line(self) -> bytes:
+        fields = {
+            "settings": self.settings.model_dump_json(),
+            "address": self.address,
+            "listener": self.listener,
+            "supervisor": self.supervisor,
+            "index": self.index,
+        }
+        return json.dumps(fields).encode() + b"\n"
+
+    @classmethod
+    def from_line(cls, line: bytes) -> WorkerConfig:
+        fields = json.loads(line)
+        return cls(**{**fields, "settings": restore_settings(fields["settings"])})

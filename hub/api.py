@@ -16,7 +16,18 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Generic, NotRequired, Protocol, TypedDict, TypeVar
+from typing import (
+    TYPE_CHECKING,
+    Annotated,
+    Any,
+    ClassVar,
+    Generic,
+    Literal,
+    NotRequired,
+    Protocol,
+    TypedDict,
+    TypeVar,
+)
 
 import pluggy
 from pydantic import (
@@ -28,6 +39,7 @@ from pydantic import (
     WithJsonSchema,
 )
 
+from hub.answers import same_answer
 from hub.errors import BadData, BadRecipe, BadRequest, HubError, InvalidText, TooLarge
 
 if TYPE_CHECKING:
@@ -295,7 +307,10 @@ class Task(ABC, Generic[RequestT, ResponseT]):
     """Model of the recipe's `options` section; dumped to JSON it becomes `AdapterInfo.settings`."""
 
     metric: ClassVar[str]
-    """The key of `metrics` that early stopping and the deploy gate read; higher is better."""
+    """The key of `metrics` that training chooses the checkpoint by, and that the deploy gate compares."""
+
+    metric_goal: ClassVar[Literal["max", "min"]] = "max"
+    """Whether a higher `metric` is better, or a lower one, as for an error such as `mae`."""
 
     max_length: ClassVar[int] = 128
     """Default token limit of one row, unless the recipe sets `max_length`."""
@@ -336,6 +351,15 @@ class Task(ABC, Generic[RequestT, ResponseT]):
     @abstractmethod
     def decode(self, request: RequestT, outputs: Sequence[Output], adapter: AdapterInfo) -> ResponseT:
         """Turn the outputs of the request's rows, in order, into the answer."""
+
+    def agrees(self, answer: ResponseT, other: ResponseT) -> bool | None:
+        """Return whether two versions gave the same answer to a request; None if that cannot be told.
+
+        Canaries and shadows are compared by it. By default answers agree if they are equal once all floats
+        are left out, and nothing can be told of answers of floats alone. Override it for numbers, such as
+        ratings that agree within a tolerance, and for rankings. It is called in threads, as `decode` is.
+        """
+        return same_answer(answer, other)
 
     @abstractmethod
     def features(self, example: Example, tokenizer: Tokenizer, adapter: AdapterInfo) -> list[Features]:

@@ -142,10 +142,11 @@ def print_ablation(found: Ablation) -> None:
 def print_comparison(found: Comparison, first: str, second: str) -> None:
     """Say which of two versions is better on the same rows, and whether chance explains it."""
     paired = found.paired
+    lower = " Lower is better." if found.goal == "min" else ""
     say(
         f"{found.metric} {found.first:.4f} of {first} against {found.second:.4f} of {second} on the same "
         f"{found.rows:,} rows: a difference of {paired.difference:+.4f} "
-        f"({paired.low:+.4f} to {paired.high:+.4f})."
+        f"({paired.low:+.4f} to {paired.high:+.4f}).{lower}"
     )
     if found.is_better or found.is_worse:
         way = "[bold green]better[/]" if found.is_better else "[bold yellow]worse[/]"

@@ -219,13 +219,14 @@ def _print(result: TrainResult, moved: Json | None) -> None:
 
     from hub.cli.figures import print_calibration, print_folds, print_gaps, print_metrics
     from hub.cli.int8_gate import describe_int8
+    from hub.training.measure.goal import gain
 
     version, fitted = result.version, result.outcome.fitted
     stored = "Stored" if result.new else "The same weights as before, which are"
     say(f"{stored} [bold]{version.ref}[/], trained in {result.seconds:.0f} s ({_course(result)}).")
     baseline, metric = result.outcome.baseline, version.manifest.metric
     print_metrics(result.evaluation, "HELD OUT")
-    if baseline and result.outcome.metrics[metric] <= baseline[metric]:
+    if baseline and gain(result.outcome.metrics[metric], baseline[metric], version.manifest.metric_goal) <= 0:
         say("[bold yellow]That is no better than always giving the commonest label[/]: more rows or steps?")
     print_folds(version.manifest.metrics_cv)
     print_calibration(result.evaluation)

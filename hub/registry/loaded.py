@@ -141,6 +141,9 @@ def _check_attributes(where: str, factory: type[Task[Any, Any]]) -> None:
     metric: object = factory.metric
     if not isinstance(metric, str) or not metric:
         raise BadPlugin(f"{where}.metric is not the name of a metric.")
+    goal: object = factory.metric_goal
+    if goal not in ("max", "min"):
+        raise BadPlugin(f"{where}.metric_goal is {goal!r:.80}; write 'max' or 'min'.")
     options: object = factory.options
     if not inspect.isclass(options) or not issubclass(options, BaseModel):
         raise BadPlugin(f"{where}.options is not a pydantic model class.")

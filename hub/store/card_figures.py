@@ -29,7 +29,8 @@ def evaluation_section(version: Version, report: Report | None) -> list[str]:
     columns = list(dict.fromkeys(plain(one["column"]) for one in found.get("slices", ())))
     if columns:
         parts += ["#### Factors", f"Measured apart by {', '.join(columns)}."]
-    judged = f"; it is judged by {plain(manifest.metric)}" if manifest.metric else ""
+    lower = ", of which lower is better" if manifest.metric_goal == "min" else ""
+    judged = f"; it is judged by {plain(manifest.metric)}{lower}" if manifest.metric else ""
     parts += ["#### Metrics", f"Those of the task {code(manifest.serving.task)}{judged}.", "### Results"]
     rows = [
         (plain(name), f"{value:.4f}", _between(version, name)) for name, value in manifest.metrics.items()

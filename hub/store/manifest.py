@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -124,6 +124,9 @@ class Manifest(Model):
     origin: str = Field(description="trained or imported.")
     metrics: dict[str, float] = Field(default_factory=dict)
     metric: str = Field("", description="Key of `metrics` that the deploy gate reads.")
+    metric_goal: Literal["max", "min"] = Field(
+        "max", exclude_if=lambda goal: goal == "max", description="Whether a higher or a lower one is better."
+    )
     metrics_cv: dict[str, Spread] = Field(
         default_factory=dict,
         exclude_if=lambda known: not known,

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypedDict, Unpack
+from typing import Any, Literal, TypedDict, Unpack
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -57,6 +57,7 @@ class Training(TypedDict, total=False):
 
     metrics: Mapping[str, float]
     metric: str
+    metric_goal: Literal["max", "min"]
     metrics_cv: Mapping[str, Spread]
     intervals: Mapping[str, tuple[float, float]]
     calibration: Calibration | None

@@ -12,6 +12,7 @@ from hub.api import FieldKind, HeadKind
 from hub.store.manifest import Calibration, Gap
 from hub.training.measure.calibration import calibration_error, probabilities, reliability
 from hub.training.measure.evaluation import Calibrated, Evaluation, Mistake
+from hub.training.measure.goal import Goal
 from hub.training.measure.labels import multi_label_figures, single_label_figures
 from hub.training.measure.logits import Labelled
 from hub.training.measure.score import Decisions, Score
@@ -91,7 +92,8 @@ def assess(
     metric = score.right_share or evaluator.metric
     parts = _parts(evaluator, columns)
     fast = score.is_fast(metric)
-    slices = measure_slices(parts, score.of(metric), evaluator.examples, seed, fast=fast)
+    goal: Goal = "max" if score.right_share else evaluator.goal
+    slices = measure_slices(parts, score.of(metric), evaluator.examples, seed, goal=goal, fast=fast)
     progress("measure", 2, STAGES)
     evaluation = Evaluation(
         task=evaluator.loaded.spec.name,
@@ -105,6 +107,7 @@ def assess(
         slice_metric=metric,
         slices=tuple(slices),
         mistakes=tuple(_mistakes(found, mistakes)),
+        goal=evaluator.goal,
     )
     progress("measure", STAGES, STAGES)
     return evaluation
@@ -209,14 +212,15 @@ def _said(value: Any) -> Any:
 
 
 def _mistakes(found: Measured, most: int) -> list[Mistake]:
-    """Return the surest wrong labels, or the examples with the lowest metric where it is a mean over them."""
+    """Return the surest wrong labels, or the examples with the worst metric where it is a mean over them."""
     evaluator = found.evaluator
     if found.decisions is not None:
         return _wrong_labels(found, found.decisions, most)
     values = found.score.by_row.get(evaluator.metric)
     if values is None:
         return []
-    worst = [row for row in np.argsort(values, kind="stable")[:most].tolist() if values[row] < values.max()]
+    merit = values if evaluator.goal == "max" else -values  # [N]
+    worst = [row for row in np.argsort(merit, kind="stable")[:most].tolist() if merit[row] < merit.max()]
     return [_mistake(found, row, float(values[row])) for row in worst]
 
 

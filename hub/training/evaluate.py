@@ -20,6 +20,7 @@ from hub.registry.loaded import LoadedTask
 from hub.training.examples import Item
 from hub.training.forward import Ahead, forward_rows
 from hub.training.guard import plugin_call
+from hub.training.measure.goal import Goal
 from hub.training.measure.intervals import Figures
 from hub.training.measure.logits import Labelled, labelled
 from hub.training.progress import Progress, silent
@@ -81,6 +82,11 @@ class Evaluator:
     def metric(self) -> str:
         """The metric the task is judged by."""
         return str(self.loaded.task.metric)
+
+    @property
+    def goal(self) -> Goal:
+        """Whether a higher or a lower metric is better."""
+        return self.loaded.task.metric_goal
 
     @property
     def examples(self) -> int:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from hub.errors import HubError
 from hub.store.records import Version
 from hub.training.measure.comparison import Comparison
+from hub.training.measure.goal import explain
 from hub.training.progress import Progress, silent
 from hub.training.sections.evaluate import Deploy
 
@@ -72,9 +73,9 @@ def judge(
 ) -> Judgement:
     """Compare a version with the live one: on the same rows, or else by what is on record of both.
 
-    It passes if its metric is not below the live one's by more than `max_drop`; and, on 200 of the same rows
-    or more, if chance explains that it is (one-sided p of .05 or above). A first version passes, and so does
-    one whose forerunner has no such metric on record. `why_not` says why there is no comparison.
+    It passes if its metric is not worse than the live one's by more than `max_drop`; and, on 200 of the same
+    rows or more, if chance explains that it is (one-sided p of .05 or above). A first version passes, and so
+    does one whose predecessor has no such metric on record. `why_not` says why there is no comparison.
     """
     if live is None:
         return Judgement(True, "nothing was live")
@@ -85,28 +86,30 @@ def judge(
     unrun = f"; {live.ref} was not run on the same rows: {why_not}" if why_not else ""
     if before is None:
         return Judgement(True, f"{live.ref}, which was live, has no {metric} on record{unrun}")
-    said = f"{metric} {after:.4f} against {before:.4f} of {live.ref}"
+    goal = new.manifest.metric_goal
+    said = f"{metric} {after:.4f} against {before:.4f} of {live.ref}{explain(goal)}"
     if not _same_held_out(new, live):
         said += ", measured on other data"
-    return Judgement(after >= before - rule.max_drop, said + unrun)
+    allowed = after >= before - rule.max_drop if goal == "max" else after <= before + rule.max_drop
+    return Judgement(allowed, said + unrun)
 
 
 def _by_rows(live: Version, rule: Deploy, found: Comparison) -> Judgement:
     said = (
         f"{found.metric} {found.first:.4f} against {found.second:.4f} of {live.ref} on the same "
-        f"{found.rows:,} held-out rows"
+        f"{found.rows:,} held-out rows{explain(found.goal)}"
     )
-    drop = found.second - found.first
+    drop, change = -found.gain, "drop" if found.goal == "max" else "rise"
     if drop <= 0:
         better = f", better by more than chance ({found.chance()})" if found.is_better else ""
         return Judgement(True, said + better, found)
     if drop <= rule.max_drop:
-        return Judgement(True, f"{said}, a drop that deploy.max_drop allows", found)
+        return Judgement(True, f"{said}, a {change} that deploy.max_drop allows", found)
     if found.rows < ENOUGH:
-        few = f", and fewer than {ENOUGH} rows cannot tell a drop from chance"
+        few = f", and fewer than {ENOUGH} rows cannot tell a {change} from chance"
         return Judgement(False, said + few, found)
     explained = "chance explains" if not found.is_worse else "chance does not explain"
-    return Judgement(not found.is_worse, f"{said}, a drop that {explained} ({found.chance()})", found)
+    return Judgement(not found.is_worse, f"{said}, a {change} that {explained} ({found.chance()})", found)
 
 
 def _incomparable(new: Version, live: Version) -> str:

@@ -15,6 +15,7 @@ from torch.optim import SGD, Adam, AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler, OneCycleLR, ReduceLROnPlateau
 from transformers import Adafactor, get_scheduler
 
+from hub.training.measure.goal import Goal
 from hub.training.sections.method import RATES
 from hub.training.sections.train import Train
 
@@ -58,8 +59,13 @@ def make_optimizer(model: PeftModel, train: Train, decayed: Collection[str]) -> 
     return AdamW(groups, lr=rate, fused=fused)
 
 
-def make_schedule(optimizer: Optimizer, train: Train, steps: int) -> LRScheduler | ReduceLROnPlateau:
-    """Return how the rate moves over `steps`; it rises over the share of them that is the warmup."""
+def make_schedule(
+    optimizer: Optimizer, train: Train, steps: int, goal: Goal = "max"
+) -> LRScheduler | ReduceLROnPlateau:
+    """Return how the rate moves over `steps`; it rises over the share of them that is the warmup.
+
+    `goal` says whether a higher or a lower metric is better, which decides what a plateau is.
+    """
     warmup = math.ceil(train.warmup * steps)
     kind = "linear" if train.schedule == "auto" else train.schedule
     if train.optimizer == "schedule-free":
@@ -67,7 +73,7 @@ def make_schedule(optimizer: Optimizer, train: Train, steps: int) -> LRScheduler
             group["warmup_steps"] = warmup  # it rises and averages by itself
         return LambdaLR(optimizer, lambda step: 1.0)
     if kind == "plateau":
-        return ReduceLROnPlateau(optimizer, mode="max", factor=0.5, patience=0)
+        return ReduceLROnPlateau(optimizer, mode=goal, factor=0.5, patience=0)
     if kind == "exponential":
         return LambdaLR(optimizer, partial(_exponential, warmup=warmup, steps=steps))
     if kind == "one-cycle":

@@ -75,5 +75,6 @@ def compared(first: Measured, second: Measured, seed: int) -> Comparison:
         len(pairs),
         seed,
         right,
+        goal=first.evaluator.goal,
         fast=first.score.is_fast(metric) and second.score.is_fast(metric),
     )

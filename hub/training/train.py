@@ -130,6 +130,7 @@ def train(  # noqa: PLR0913 - a run needs all of the hub
             check=check,
             metrics=outcome.metrics,
             metric=plan.loaded.task.metric,
+            metric_goal=plan.loaded.task.metric_goal,
             metrics_cv=across,
             **recorded(evaluation),
             data=plan.data_ref(len(refused.rows), outcome.augmented, outcome.dropped),

@@ -132,7 +132,7 @@ def fit(  # noqa: PLR0913 - a training loop is all of these
         trainer = _Trainer(
             _Parts(train, batches, loss, validation, progress, pad, batch),
             model=model,
-            args=_arguments(train, folder, validation.metric if validation else None),
+            args=_arguments(train, folder, validation),
             train_dataset=numbered(features) if kept else features,
             eval_dataset=features[:1] if validation else None,
             data_collator=collate,
@@ -193,7 +193,8 @@ def _attention(model: PeftModel, dtype: torch.dtype | None, lengths: Sequence[in
         base.set_attn_implementation("sdpa")
 
 
-def _arguments(train: Train, folder: Path, metric: str | None) -> TrainingArguments:
+def _arguments(train: Train, folder: Path, validation: Evaluator | None) -> TrainingArguments:
+    metric = validation.metric if validation else None
     every = {"save_steps": train.checkpoint_steps, "eval_steps": train.checkpoint_steps}
     strategy = "steps" if train.checkpoint_steps else "epoch"
     arguments = TrainingArguments(
@@ -216,7 +217,7 @@ def _arguments(train: Train, folder: Path, metric: str | None) -> TrainingArgume
         **(every if train.checkpoint_steps else {}),
         load_best_model_at_end=metric is not None,
         metric_for_best_model=metric,
-        greater_is_better=True if metric else None,
+        greater_is_better=validation.goal == "max" if validation else None,
         save_total_limit=2,
         restore_callback_states_from_checkpoint=True,
         logging_steps=LOG_EVERY,
@@ -272,8 +273,9 @@ class _Trainer(Trainer):  # type: ignore[misc]
 
     def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
         if self.lr_scheduler is None:
+            goal = self._validation.goal if self._validation else "max"
             self.lr_scheduler = make_schedule(
-                optimizer or self.optimizer, self._parts.train, num_training_steps
+                optimizer or self.optimizer, self._parts.train, num_training_steps, goal
             )
             self._created_lr_scheduler = True
         return self.lr_scheduler

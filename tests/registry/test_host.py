@@ -119,6 +119,7 @@ CLASSES = {
     "misfit": r"example of broken_misfit:Misfit does not fit it: text: Field required",
     "abstract": r"does not define decode, encode, features, metrics, request",
     "metric": r"\.metric is not the name of a metric",
+    "goal": r"\.metric_goal is 'lower'; write 'max' or 'min'",
     "init": r"broken_init:Needy\(\) fails: TypeError.*model_path",
 }
 

@@ -13,17 +13,19 @@ from hub.store.manifest import BaseRef, DataRef, Manifest, Serving
 from hub.store.records import Version
 from hub.training.gate import ENOUGH, judge
 from hub.training.measure.comparison import Comparison, compare
+from hub.training.measure.goal import Goal
 from hub.training.recipe import Deploy
 
 
-def version(number: int, data: str = "a", **metrics: float) -> Version:
+def version(number: int, data: str = "a", goal: Goal = "max", **metrics: float) -> Version:
     base = BaseRef(name="tiny", source="tiny", fingerprint="f")
     manifest = Manifest(
         serving=Serving(task="t", head=HeadKind.SEQUENCE, base=base),
         created="2026-01-01T00:00:00+00:00",
         origin="trained",
         metrics=metrics,
-        metric="accuracy",
+        metric=next(iter(metrics)),
+        metric_goal=goal,
         data=DataRef(source="a.csv", sha256=data, train_rows=1, eval_rows=1),
     )
     return Version("demo", number, "0" * 64, Path("nowhere"), manifest, datetime.now(UTC))
@@ -54,6 +56,30 @@ def test_the_metric_on_record_may_drop_as_far_as_allowed(after: float, max_drop:
     judgement = judge(version(2, accuracy=after), LIVE, Deploy(max_drop=max_drop))
     assert judgement.passed is passed
     assert judgement.reason == f"accuracy {after:.4f} against 0.8000 of demo@1"
+
+
+@pytest.mark.parametrize(
+    ("after", "max_drop", "passed"),
+    [(0.7, 0.0, True), (0.8, 0.0, True), (0.81, 0.0, False), (0.81, 0.02, True), (0.9, 0.02, False)],
+)
+def test_an_error_on_record_may_rise_as_far_as_allowed(after: float, max_drop: float, passed: bool) -> None:
+    live = version(1, goal="min", mae=0.8)
+    judgement = judge(version(2, goal="min", mae=after), live, Deploy(max_drop=max_drop))
+    assert judgement.passed is passed
+    assert judgement.reason == f"mae {after:.4f} against 0.8000 of demo@1 (lower is better)"
+
+
+@pytest.mark.parametrize(
+    ("new", "passed", "said"), [(0.5, True, "better by more"), (2.0, False, "a rise that")]
+)
+def test_an_error_on_the_same_rows_is_judged_by_its_direction(new: float, passed: bool, said: str) -> None:
+    errors = np.random.default_rng(0).random(400)  # of the live version
+    score = lambda values: lambda chosen: float(values[chosen].mean())  # noqa: E731
+    found = compare("mae", score(errors * new), score(errors), 400, 0, goal="min")
+    assert (found.is_better, found.is_worse) == (passed, not passed)
+    judgement = judge(version(2, mae=0.5), version(1, mae=0.5), Deploy(), found)
+    assert judgement.passed is passed
+    assert said in judgement.reason
 
 
 def test_figures_of_other_data_are_called_so() -> None:

@@ -101,6 +101,17 @@ def test_a_schedule_rises_over_the_warmup_and_ends_where_it_says(schedule: str, 
     assert rates[-1] == pytest.approx(end, abs=0.02)
 
 
+def test_a_plateau_of_an_error_is_where_it_does_not_fall() -> None:
+    train = train_of(schedule="plateau", learning_rate=1.0)
+    optimizer = make_optimizer(Small(), train, [])
+    moves = make_schedule(optimizer, train, STEPS, "min")
+    rates = []
+    for metric in (0.5, 0.4, 0.3, 0.3, 0.7):
+        moves.step(metric)
+        rates.append(optimizer.param_groups[0]["lr"])
+    assert rates == [1.0, 1.0, 1.0, 0.5, 0.25]
+
+
 def test_a_plateau_halves_the_rate_when_the_metric_does_not_grow() -> None:
     train = train_of(schedule="plateau", learning_rate=1.0)
     optimizer = make_optimizer(Small(), train, [])

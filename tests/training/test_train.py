@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 from filelock import FileLock
+from grafthub_sentiment.task import SentimentTask
 from peft import PeftModel
 from safetensors.torch import load_file
 from transformers import AutoTokenizer
@@ -207,6 +208,30 @@ def test_training_stops_early_and_keeps_the_best_checkpoint(make_recipe: RecipeM
     assert fitted.steps == fitted.best_step + 2 * 6
     until_best = run(make_recipe(SENTIMENT, *settings, f"train.max_steps={fitted.best_step}", a_csv=REVIEWS))
     assert until_best.version.sha256 == result.version.sha256
+
+
+def test_the_checkpoint_with_the_lowest_error_is_kept_where_the_task_says_so(
+    make_recipe: RecipeMaker, run: Trainer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def metrics(self: Any, predictions: Any, references: Any) -> dict[str, float]:
+        pairs = zip(predictions, references, strict=True)
+        return {
+            "error": 1 - sum(answer.scores[example["label"]] for answer, example in pairs) / len(references)
+        }
+
+    monkeypatch.setattr(SentimentTask, "metrics", metrics)
+    monkeypatch.setattr(SentimentTask, "metric", "error")
+    monkeypatch.setattr(SentimentTask, "metric_goal", "min")
+    settings = "train={batch_size: 8, learning_rate: 0.01, epochs: 6, checkpoint_steps: 6, patience: 9}"
+    result = run(make_recipe(SENTIMENT, settings, "train.validation_fraction=0.2", a_csv=REVIEWS))
+    errors = {
+        int(entry["step"]): entry["eval_error"]
+        for entry in result.outcome.fitted.history
+        if "eval_error" in entry
+    }
+    assert len(set(errors.values())) > 2
+    assert result.outcome.fitted.best_step == min(errors, key=errors.__getitem__)
+    assert result.evaluation.goal == result.version.manifest.metric_goal == "min"
 
 
 def test_a_refusal_by_the_store_stores_nothing(

@@ -62,7 +62,7 @@ class Ablation:
             difference=paired.difference,
             low=paired.low,
             high=paired.high,
-            p=found.p_worse if paired.difference < 0 else found.p_better,
+            p=found.p_worse if found.gain < 0 else found.p_better,
             mcnemar=found.mcnemar,
             resamples=paired.resamples,
             steps=ours.fitted.steps,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hub.training.measure.goal import Goal, gain
 from hub.training.measure.intervals import Figure, Paired, mcnemar, paired_bootstrap, resamples_for
 
 if TYPE_CHECKING:
@@ -33,16 +34,22 @@ class Comparison:
     second: float
     paired: Paired
     mcnemar: float | None
+    goal: Goal = "max"
+
+    @property
+    def gain(self) -> float:
+        """By how much the first is better than the second; negative where it is worse."""
+        return gain(self.first, self.second, self.goal)
 
     @property
     def p_worse(self) -> float:
-        """One-sided p-value of the first being worse: small where chance hardly explains its drop."""
-        return 1 - self.paired.worse
+        """One-sided p-value of the first being worse: small where chance hardly explains its loss."""
+        return 1 - self.p_better
 
     @property
     def p_better(self) -> float:
         """One-sided p-value of the first being better."""
-        return self.paired.worse
+        return self.paired.worse if self.goal == "max" else 1 - self.paired.worse
 
     @property
     def is_worse(self) -> bool:
@@ -60,7 +67,7 @@ class Comparison:
 
     def chance(self) -> str:
         """Say how likely chance is, in the direction of the difference."""
-        p = self.p_worse if self.paired.difference < 0 else self.p_better
+        p = self.p_worse if self.gain < 0 else self.p_better
         tested = "" if self.mcnemar is None else f", McNemar p {_p(self.mcnemar)}"
         return f"p {_p(p)}{tested}"
 
@@ -73,9 +80,10 @@ def compare(
     seed: int,
     right: Right | None = None,
     *,
+    goal: Goal = "max",
     fast: bool = True,
 ) -> Comparison:
-    """Compare the metric of two versions.
+    """Compare the metric of two versions; `goal` says whether a higher or a lower one is better.
 
     `right` has for each row [N] whether either version was right; `fast` is as for `resamples_for`.
     """
@@ -87,6 +95,7 @@ def compare(
         second=second(every),
         paired=paired_bootstrap(first, second, rows, seed, resamples_for(rows, fast=fast)),
         mcnemar=mcnemar(*right) if right else None,
+        goal=goal,
     )
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from hub.training.measure.calibration import Bin
+from hub.training.measure.goal import Goal
 from hub.training.measure.intervals import Interval
 from hub.training.measure.slices import Slice
 
@@ -38,7 +39,7 @@ class Mistake:
     """An answer that was wrong, and where its row stands.
 
     `score` is the probability of the label that was given where there are labels (the surest mistakes come
-    first), else the metric of this row alone (the lowest comes first). `expected` and `answered` are labels,
+    first), else the metric of this row alone (the worst comes first). `expected` and `answered` are labels,
     "" where there are none. `texts` has the request, the answer and the right one; it is for reports alone.
     """
 
@@ -54,8 +55,9 @@ class Mistake:
 class Evaluation:
     """Figures of one version on some rows.
 
-    `metrics` are the task's own, `metric` names the one that it is judged by, `baseline` has those of always
-    giving the answer most common in training ({} where there is none). `intervals` are of 95 %.
+    `metrics` are the task's own, `metric` names the one that it is judged by, and `goal` says whether a
+    higher or a lower one is better. `baseline` has those of always giving the answer most common in training
+    ({} where there is none). `intervals` are of 95 %.
     `labels` is what `hub.training.measure.labels` returns: of one label an example, it has `confusion`.
     `slice_metric` is what slices and their gaps are measured by: the share of right rows where that is one
     of the metrics, as averages over labels mean little where a label is all there is.
@@ -72,10 +74,11 @@ class Evaluation:
     slice_metric: str
     slices: tuple[Slice, ...]
     mistakes: tuple[Mistake, ...]
+    goal: Goal = "max"
 
     @property
     def gaps(self) -> tuple[Slice, ...]:
-        """The slices on which the metric is lower than on the other rows by more than chance explains."""
+        """The slices on which the metric is worse than on the other rows by more than chance explains."""
         return tuple(one for one in self.slices if one.gap)
 
     def to_json(self, *, texts: bool = False) -> dict[str, Any]:

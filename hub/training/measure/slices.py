@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from hub.training.measure.goal import Goal
 from hub.training.measure.intervals import Figure, Figures, Interval, bootstrap, resamples_for
 
 if TYPE_CHECKING:
@@ -28,8 +29,8 @@ QUARTERS = (0.25, 0.5, 0.75)
 class Slice:
     """Some of the rows: by which column, with which value, and the metric there and on all `others`.
 
-    `gap` is true if the metric is lower than on all other rows by more than chance explains: the interval
-    lies below the figure of the others.
+    `gap` is true if the metric is worse than on all other rows by more than chance explains: the figure of
+    the others lies outside the interval, on the better side.
     """
 
     column: str
@@ -69,6 +70,7 @@ def measure_slices(
     rows: int,
     seed: int,
     *,
+    goal: Goal = "max",
     fast: bool = True,
 ) -> list[Slice]:
     """Measure every group of at least 20 rows that has the metric; `fast` as for `resamples_for`."""
@@ -84,7 +86,7 @@ def measure_slices(
         resamples = resamples_for(len(indices), fast=fast, groups=len(groups))
         interval = bootstrap(_within(score, indices), len(indices), seed, resamples).get("")
         if interval and not math.isnan(inside + rest):
-            gap = interval.high < rest
+            gap = interval.high < rest if goal == "max" else interval.low > rest
             slices.append(Slice(column, value, len(indices), inside, interval, rest, gap=gap))
     return slices
 

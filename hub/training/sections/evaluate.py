@@ -43,7 +43,9 @@ class Deploy(Model):
     """The gate of `hub train --deploy`."""
 
     max_drop: float = Field(
-        0.0, ge=0, description="How far the metric may lie below the live version's and still be deployed."
+        0.0,
+        ge=0,
+        description="How much worse than the live version's the metric may be and still be deployed.",
     )
     paired: bool = Field(
         True,

@@ -38,7 +38,7 @@ def plots(tuned: Tuned) -> dict[str, str]:
     if not measured:
         return {}
     figures: dict[str, Figure] = {"Trials": Figure(figsize=(7, 2.8), layout="constrained")}
-    _history(figures["Trials"].subplots(), measured, tuned.metric)
+    _history(figures["Trials"].subplots(), measured, tuned)
     figures["Curves"] = Figure(figsize=(7, 2.8), layout="constrained")
     _curves(figures["Curves"].subplots(), measured, tuned.metric)
     figures["Values"] = Figure(figsize=(7, 2.2 * len(tuned.space)), layout="constrained")
@@ -51,13 +51,14 @@ def plots(tuned: Tuned) -> dict[str, str]:
     return {title: svg(figure, title) for title, figure in figures.items()}
 
 
-def _history(axes: Axes, trials: Sequence[Trial], metric: str) -> None:
+def _history(axes: Axes, trials: Sequence[Trial], tuned: Tuned) -> None:
     """Metric of each trial, and the best so far."""
     _points(axes, trials, [float(trial.number) for trial in trials])
     finished = [trial for trial in trials if trial.state == "complete"]
-    best = itertools.accumulate((trial.metric or 0.0 for trial in finished), max)
+    better = max if tuned.goal == "max" else min
+    best = itertools.accumulate((trial.metric or 0.0 for trial in finished), better)
     axes.step([trial.number for trial in finished], list(best), where="post", color="#c0504d", label="best")
-    _labels(axes, "trial", metric)
+    _labels(axes, "trial", tuned.metric)
     axes.legend(loc="lower right")
 
 

@@ -18,6 +18,7 @@ from hub.registry.host import Registry
 from hub.training.checkpoints import move
 from hub.training.dataset import Refused, divides
 from hub.training.fast import Stock
+from hub.training.measure.goal import Goal, gain
 from hub.training.model import load_tokenizer
 from hub.training.plan import Plan, make_plan
 from hub.training.progress import Progress, silent
@@ -91,15 +92,20 @@ class Session:
 
     @property
     def metric(self) -> str:
-        """What the trials are compared by; more is better."""
+        """What the trials are compared by."""
         return self._validation.metric
 
+    @property
+    def goal(self) -> Goal:
+        """Whether a higher or a lower metric is better."""
+        return self._validation.goal
+
     def train(
-        self, recipe: Recipe, watch: Watch, progress: Progress = silent, best: float = -math.inf
+        self, recipe: Recipe, watch: Watch, progress: Progress = silent, best: float | None = None
     ) -> Fitted:
         """Train a recipe that differs from the session's in `method` and `train` alone.
 
-        What a trial better than `best` has learned stays in the folder `KEPT`.
+        What a trial better than `best`, the best before it, has learned stays in the folder `KEPT`.
 
         Raises:
             BadRecipe: training diverged, or the recipe does not fit the base.
@@ -123,7 +129,8 @@ class Session:
                 callbacks=[_Watching(watch, self.metric)],
                 stock=self._stock,
             )
-            if (fitted.best_metric or 0.0) > best:
+            found = fitted.best_metric
+            if found is not None and (best is None or gain(found, best, self.goal) > 0):
                 self._keep(plan, work)
             return fitted
         finally:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import random
 import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from hub.errors import BadRecipe, Conflict, MissingExtra
+from hub.training.measure.goal import Goal, best_of, worst
 from hub.training.progress import Progress, silent
 from hub.training.sections.tune import Dimension
 from hub.training.tune.session import Session
@@ -80,13 +80,14 @@ def search(  # noqa: PLR0913 - a search is all of these
                 break
             progress("tune", number, most)
             run.one(number)
-            told(_told(number, _counted(study)[number]))
+            told(_told(number, _counted(study)[number], session.goal))
             progress("tune", number + 1, most)
-        found = tuple(_told(number, trial) for number, trial in enumerate(_counted(study)))
+        found = tuple(_told(number, trial, session.goal) for number, trial in enumerate(_counted(study)))
         importance = _importance(study)
     return Tuned(
         recipe=space.recipe,
         metric=session.metric,
+        goal=session.goal,
         sampler=sampler,
         space=space.to_json(),
         trials=found,
@@ -125,7 +126,9 @@ class _Run:
             if recipe.tune.prune == "median" and trial.should_prune():
                 raise optuna.TrialPruned
 
-        best = max((one.value or 0.0 for one in _finished(study)), default=-math.inf)
+        goal = self._session.goal
+        ended = [one.value for one in _finished(study) if one.value is not None]
+        best = best_of([worst(goal), *ended], goal)
         try:
             steps = self._session.train(self._space.applied(values), watch, self._progress, best).steps
             state = TrialState.COMPLETE
@@ -135,7 +138,7 @@ class _Run:
             state, reason = TrialState.FAIL, str(error)
         details = {"values": values, "curve": curve, "steps": steps, "reason": reason}
         trial.set_user_attr(_DETAILS, details | {"seconds": round(time.perf_counter() - begun, 2)})
-        study.tell(trial, max(curve) if state is TrialState.COMPLETE else None, state)
+        study.tell(trial, best_of(curve, goal) if state is TrialState.COMPLETE else None, state)
 
 
 @contextmanager
@@ -150,9 +153,10 @@ def _study(
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         storage = optuna.storages.RDBStorage(f"sqlite:///{file}")
     try:
+        direction: Literal["minimize", "maximize"] = "maximize" if session.goal == "max" else "minimize"
         pruner = optuna.pruners.MedianPruner(n_startup_trials=STARTUP)
         study = optuna.create_study(
-            storage=storage, study_name=_STUDY, direction="maximize", pruner=pruner, load_if_exists=True
+            storage=storage, study_name=_STUDY, direction=direction, pruner=pruner, load_if_exists=True
         )
         of = _fingerprint(session, space, sampler)
         if study.user_attrs.setdefault(_OF, of) != of:
@@ -180,13 +184,13 @@ def _finished(study: optuna.Study) -> list[FrozenTrial]:
     return study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
 
 
-def _told(number: int, trial: FrozenTrial) -> Trial:
+def _told(number: int, trial: FrozenTrial, goal: Goal) -> Trial:
     details = trial.user_attrs[_DETAILS]
     return Trial(
         number=number,
         values=details["values"],
         state=_STATES[trial.state],  # type: ignore[arg-type]
-        metric=max(details["curve"], default=None),
+        metric=best_of(details["curve"], goal),
         curve=tuple(details["curve"]),
         seconds=details["seconds"],
         steps=details["steps"],
@@ -212,7 +216,15 @@ def _importance(study: optuna.Study) -> dict[str, float]:
 
 def _fingerprint(session: Session, space: Space, sampler: str) -> str:
     recipe = space.recipe
-    parts = (session.plan.sha256, recipe.resolved()["train"], recipe.tune.prune, space.to_json(), sampler)
+    parts: tuple[Any, ...] = (
+        session.plan.sha256,
+        recipe.resolved()["train"],
+        recipe.tune.prune,
+        space.to_json(),
+        sampler,
+    )
+    if session.goal == "min":
+        parts += (session.goal,)
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from hub.store.manifest import Search
+from hub.training.measure.goal import Goal, gain
 from hub.training.recipe import Recipe
 
 __all__ = ["State", "Trial", "Tuned"]
@@ -46,12 +47,13 @@ class Tuned:
     importance: Mapping[str, float]
     new: int
     seconds: float
+    goal: Goal = "max"
 
     @property
     def best(self) -> Trial | None:
-        """The finished trial with the highest metric, the earliest of equal ones."""
+        """The finished trial with the best metric, the earliest of equal ones."""
         finished = [trial for trial in self.trials if trial.state == "complete" and trial.metric is not None]
-        return max(finished, key=lambda trial: trial.metric or 0.0, default=None)
+        return max(finished, key=lambda trial: gain(trial.metric or 0.0, 0.0, self.goal), default=None)
 
     @property
     def winner(self) -> Recipe | None:

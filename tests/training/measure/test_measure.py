@@ -196,6 +196,15 @@ def test_a_slice_on_which_the_model_fails_is_flagged() -> None:
     assert slices[0].interval.low < 0.5 < slices[0].interval.high < slices[0].others
 
 
+def test_of_an_error_the_slice_with_the_higher_one_is_flagged() -> None:
+    values = ["web"] * 60 + ["mail"] * 60
+    errors = np.array([0.1, 0.2] * 30 + [0.7, 0.9] * 30)
+    slices = measure_slices(
+        {"source": by_value(values)}, lambda chosen: float(errors[chosen].mean()), 120, 0, goal="min"
+    )
+    assert [(one.value, one.gap) for one in slices] == [("mail", True), ("web", False)]
+
+
 def test_a_column_of_one_value_makes_no_slices_and_rare_ones_of_many_go_together() -> None:
     assert by_value(["same"] * 10) == {}
     groups = by_value([*range(slices_module.MOST_VALUES), *range(slices_module.MOST_VALUES), 1001, 1002])

@@ -26,6 +26,7 @@ class Fake:
     """A session whose trials take no time: the metric is best at a rate of 0.01 and a rank of 8."""
 
     metric = "accuracy"
+    goal = "max"
 
     def __init__(self, sha256: str = "x", breaks: int | None = None, evaluations: int = 3) -> None:
         self.plan = SimpleNamespace(sha256=sha256)
@@ -44,7 +45,8 @@ class Fake:
             raise BadRecipe("train.learning_rate: training diverged")
         found = 1 - abs(rate - 0.01) - (0.02 if rank == 4 else 0)
         for number in range(1, self._evaluations + 1):
-            watch(number, found * number / self._evaluations)
+            merit = found * number / self._evaluations
+            watch(number, merit if self.goal == "max" else 1 - merit)
         return SimpleNamespace(steps=6)
 
 
@@ -68,6 +70,23 @@ def test_the_first_trial_is_the_recipe_and_the_best_is_no_worse(recipe: Recipe, 
     assert tuned.winner is not None
     assert tuned.winner.train.learning_rate == tuned.best.values["train.learning_rate"]
     assert max(tuned.importance, key=tuned.importance.__getitem__) in tuned.space
+
+
+def test_a_search_for_the_lowest_error_makes_the_trials_of_one_for_the_highest_merit(
+    recipe: Recipe, tmp_path: Path
+) -> None:
+    errors = Fake()
+    errors.goal = "min"
+    highest, lowest = run(recipe, tmp_path / "a"), run(recipe, tmp_path / "b", errors)
+    assert [trial.values for trial in lowest.trials] == [trial.values for trial in highest.trials]
+    assert [trial.state for trial in lowest.trials] == [trial.state for trial in highest.trials]
+    assert highest.best is not None
+    assert lowest.best is not None
+    assert lowest.best.number == highest.best.number
+    assert lowest.best.metric == pytest.approx(1 - highest.best.metric)
+    assert errors.best[:2] == [math.inf, lowest.trials[0].metric]
+    with pytest.raises(Conflict, match="--resume"):
+        run(recipe, tmp_path / "b", Fake(), resume=True)
 
 
 def test_a_search_is_decided_by_its_seed(make_recipe: Any, recipe: Recipe, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Whether two versions gave the same answer."""
+"""Whether two versions gave the same answer, by the task's own comparison."""
 
 from __future__ import annotations
 
@@ -6,21 +6,28 @@ from typing import Any
 
 from pydantic import BaseModel
 
-__all__ = ["agree"]
+from hub.answers import is_comparable
+from hub.api import Task
+from hub.registry.loaded import LoadedTask
+
+__all__ = ["agree", "can_agree"]
 
 
-def agree(one: BaseModel, other: BaseModel) -> bool:
-    """Whether two responses of a task say the same: equal once every float is left out.
+def agree(task: Task[Any, Any], one: BaseModel, other: BaseModel) -> bool | None:
+    """Return whether two responses say the same; None if the task cannot tell.
 
-    Labels, spans, texts, numbers of characters, what is true and what is null count; scores do not. The
-    order of a list counts, also where scores made it: a second-best label that differs is a difference.
+    Raises:
+        TypeError: the task's `agrees` returns something else.
     """
-    return bool(_said(one.model_dump()) == _said(other.model_dump()))
+    found: object = task.agrees(one, other)
+    if found is not None and not isinstance(found, bool):
+        raise TypeError(f"agrees() returns {type(found).__name__} and not True, False or None")
+    return found
 
 
-def _said(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _said(inner) for key, inner in value.items() if not isinstance(inner, float)}
-    if isinstance(value, list | tuple):
-        return [_said(inner) for inner in value if not isinstance(inner, float)]
-    return None if isinstance(value, float) else value
+def can_agree(loaded: LoadedTask) -> bool:
+    """Tell whether answers of a task can be compared: by its `agrees`, or if they hold more than floats."""
+    if type(loaded.task).agrees is not Task.agrees:
+        return True
+    examples = loaded.response.model_json_schema().get("examples", ())
+    return any(is_comparable(loaded.response.model_validate(one).model_dump()) for one in examples)

@@ -13,6 +13,7 @@ from pydantic_core import from_json, to_json
 from hub.config import Settings
 from hub.errors import HubError
 from hub.registry.host import Registry
+from hub.serving.agreement import can_agree
 from hub.serving.client import Json, Tried, whoami
 from hub.serving.describe import (
     describe_deployment,
@@ -62,7 +63,8 @@ class CatalogClient:
             warning = self._check(version)
             moved = self._store.deploy(deployment, version.ref, by=whoami(), why=why)
         else:
-            tried.check(self._store, deployment, version)
+            comparable = can_agree(self._registry.task(version.manifest.serving.task))
+            tried.check(self._store, deployment, version, comparable=comparable)
             warning = self._check(version)
             moved = tried.begin(self._store, deployment, version, by=whoami(), why=why)
         return describe_move(moved, warning=warning)

@@ -13,8 +13,9 @@ import threading
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
+from hub.api import Task
 from hub.config import Limits
 from hub.engine.protocol import EngineRow
 from hub.errors import DeadlineExceeded, HubError, Overloaded, TooLarge
@@ -284,14 +285,15 @@ def _pop(queue: deque[Item]) -> Item | None:
 
 
 def _compare(items: Sequence[Outcome], beside: Side) -> list[bool | None]:
-    return [_agreed(one, other.outcome) for one, other in zip(items, beside.items(), strict=True)]
+    task = beside.call.task.task
+    return [_agreed(task, one, other.outcome) for one, other in zip(items, beside.items(), strict=True)]
 
 
-def _agreed(one: Outcome, other: Outcome) -> bool | None:
+def _agreed(task: Task[Any, Any], one: Outcome, other: Outcome) -> bool | None:
     if isinstance(one, HubError) or isinstance(other, HubError):
         return None
     try:
-        return agree(one, other)
+        return agree(task, one, other)
     except BaseException as error:  # a plugin's serializer may raise anything
         log_fault(log, "Two answers could not be compared", error)
         return None

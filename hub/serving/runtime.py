@@ -15,6 +15,7 @@ from uuid import uuid4
 from hub.config import Settings
 from hub.errors import Conflict, HubError, NotReady
 from hub.registry.host import Registry
+from hub.serving.agreement import can_agree
 from hub.serving.answer_log import AnswerLog
 from hub.serving.describe import (
     describe_hanging,
@@ -163,7 +164,9 @@ class Runtime:
         store = self.store
         version = store.get(ref)
         if trial:
-            trial.check(store, name, version, feedback=self.settings.feedback.keep != "nothing")
+            comparable = can_agree(self.registry.task(version.manifest.serving.task))
+            feedback = self.settings.feedback.keep != "nothing"
+            trial.check(store, name, version, feedback=feedback, comparable=comparable)
             return self._move(version, lambda: trial.begin(store, name, version, by=by, why=why))
         return self._move(version, lambda: store.deploy(name, version.ref, by=by, why=why))
 

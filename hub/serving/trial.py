@@ -38,15 +38,18 @@ class Trial:
             raise BadRequest(f"A canary gets between 0 and 100 percent of the requests, not {canary:g}.")
         return cls(canary, read_guard(guard).model_dump(mode="json", exclude_unset=True) if guard else {})
 
-    def check(self, store: Store, name: str, version: Version, *, feedback: bool = True) -> None:
+    def check(
+        self, store: Store, name: str, version: Version, *, feedback: bool = True, comparable: bool = True
+    ) -> None:
         """Refuse before anything is loaded what the store would refuse after.
 
-        Without `feedback` no answer is kept that could be labelled.
+        Without `feedback` no answer is kept that could be labelled. Without `comparable` answers of the task
+        hold nothing that could agree.
 
         Raises:
             NotFound: there is no such deployment to try the version in.
-            Conflict: the version is live there, or of another task; or its guard waits for labels that
-                cannot come.
+            Conflict: the version is live there, or of another task; or its guard waits for labels or
+                agreement that cannot come.
         """
         current = store.deployment(name)
         kind = "shadow" if self.percent is None else "canary"
@@ -54,6 +57,12 @@ class Trial:
             raise Conflict(f"{version.ref} is live in {name!r} already: it cannot be its {kind} too.")
         if (task := version.manifest.serving.task) != current.task:
             raise Conflict(f"{name!r} serves the task {current.task!r} and {version.ref} is for {task!r}.")
+        if self.guard.get("agreement") is not None and not comparable:
+            raise Conflict(
+                f"A guard of agreement cannot be kept: answers of the task {task!r} hold only floating-point "
+                "numbers, and the task does not say when two agree. Give it a method `agrees`, or guard by "
+                "accuracy, error_rate or p99_ms."
+            )
         if self.guard.get("accuracy") is not None and not feedback:
             raise Conflict(
                 "A guard of accuracy needs labels, and this server keeps no answers to label: set "

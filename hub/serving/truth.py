@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from hub.answers import is_comparable
+from hub.errors import BadRequest
+
 __all__ = ["Label", "is_right"]
+
+TOLERANCE = 1e-6  # of numbers, which JSON and float32 round
 
 Label = str | Sequence[str] | Mapping[str, Any]
 
@@ -21,6 +27,10 @@ def is_right(response: Mapping[str, Any], label: Label) -> bool:
       given, or one of several, but for case, punctuation and white space.
     - An object: each field it has equals that of the response; texts as above, and of lists of objects,
       such as entities, each has its equal on the other side in those fields that the right ones name.
+      Numbers are equal but for rounding.
+
+    Raises:
+        BadRequest: a label was given for a response of floats alone.
     """
     if isinstance(label, Mapping):
         return bool(label) and all(
@@ -31,6 +41,11 @@ def is_right(response: Mapping[str, Any], label: Label) -> bool:
     if chosen is not None:
         return chosen == given
     answer = next((value for value in response.values() if isinstance(value, str)), None)
+    if answer is None and response and not is_comparable(dict(response)):
+        raise BadRequest(
+            "This answer holds only floating-point numbers, so no label can be compared with it. Send an "
+            f"object with the right value of a field, of: {', '.join(response)}."
+        )
     return answer is not None and _normal(answer) in {_normal(text) for text in given}
 
 
@@ -57,7 +72,13 @@ def _equal(answer: Any, right: Any) -> bool:
             named = sorted({key for item in keys for key in item})
             return _chosen(map(_named, answer), named) == _chosen(keys, named)
         return len(answer) == len(right) and all(map(_equal, answer, right))
-    return bool(answer == right)
+    if _is_number(answer) and _is_number(right):
+        return math.isclose(answer, right, rel_tol=TOLERANCE, abs_tol=TOLERANCE)
+    return bool(answer == right) and isinstance(answer, bool) == isinstance(right, bool)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _named(item: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -112,6 +112,12 @@ def _latency(limit_ms: float, least: int, canary: Tally) -> _Finding:
 
 
 def _agreement(limit: float, least: int, canary: Tally) -> _Finding:
+    if not canary.compared and canary.answered >= least:
+        return _Finding(
+            _State.OPEN,
+            f"agreement is unknown: none of {canary.answered} answers could be compared with those of the "
+            "stable version",
+        )
     if canary.compared < least:
         return _Finding(_State.OPEN, f"{canary.compared} of {least} answers compared")
     state = _state(canary.compared - canary.agreed, canary.compared, 1 - limit)

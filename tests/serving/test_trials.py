@@ -244,3 +244,20 @@ def test_what_nobody_wants_costs_nothing(live, watching) -> None:
     live.ask("mood", TEXT)
     assert watching.seen == []
     assert live.leases() == 0
+
+
+def test_agreement_counts_only_what_can_be_compared(live, watching, until, monkeypatch) -> None:
+    monkeypatch.setattr(SentimentTask, "agrees", lambda self, answer, other: None)
+    live.runtime.deploy("mood", "mood@2", by="t", trial=ALL)
+    live.runtime.rollback("mood", by="t")
+    live.runtime.deploy("mood", "mood@2", by="t", trial=SHADOW)
+    live.ask("mood", TEXT)
+    assert until(lambda: any(seen.beside for seen in watching.seen))
+    assert [seen.agreed for seen in watching.seen if seen.beside] == [None]
+
+
+def test_a_guard_of_agreement_is_refused_where_answers_hold_only_floats(live, monkeypatch) -> None:
+    monkeypatch.setattr("hub.serving.runtime.can_agree", lambda loaded: False)
+    guarded = Trial.of(10.0, False, {"agreement": 0.9})
+    with pytest.raises(Conflict, match="a method `agrees`"):
+        live.runtime.deploy("mood", "mood@2", by="t", trial=guarded)

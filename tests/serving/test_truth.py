@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from hub.errors import BadRequest
 from hub.serving.truth import is_right
 
 SENTIMENT = {"label": "positive", "score": 0.9, "polarity": 0.8, "scores": {"positive": 0.9}}
@@ -89,3 +90,15 @@ def test_right(response, label) -> None:
 )
 def test_wrong(response, label) -> None:
     assert not is_right(response, label)
+
+
+def test_numbers_are_equal_but_for_rounding() -> None:
+    assert is_right({"stars": 4.8300001}, {"stars": 4.83})
+    assert is_right({"stars": 4.0}, {"stars": 4})
+    assert not is_right({"stars": 4.84}, {"stars": 4.83})
+    assert not is_right({"sure": 1.0}, {"sure": True}), "a number is no truth value"
+
+
+def test_a_label_for_an_answer_of_numbers_alone_is_refused_and_not_wrong() -> None:
+    with pytest.raises(BadRequest, match="of: stars"):
+        is_right({"stars": 4.83}, "5")

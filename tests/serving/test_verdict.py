@@ -84,6 +84,15 @@ def test_nothing_is_promoted_on_a_limit_that_was_not_measured(limit) -> None:
     assert "0 of" in why
 
 
+def test_agreement_is_unknown_where_nothing_could_be_compared() -> None:
+    tally = Tally(requests=0)
+    for _ in range(120):
+        tally.answer(0.01)
+    verdict, said = judge(Guard(agreement=0.9), tally, 60, Rated(0, 0), Rated(0, 0))
+    assert verdict is Verdict.WAIT
+    assert said.startswith("agreement is unknown: none of 120 answers could be compared")
+
+
 def test_nothing_is_promoted_before_its_time_or_where_people_do_it() -> None:
     tally = Tally(requests=1000)
     assert judge(Guard(error_rate=0.1, minutes=5), tally, 4.9) == (Verdict.WAIT, "4.9 of 5 minutes")

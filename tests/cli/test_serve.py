@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -208,9 +209,17 @@ def test_a_stop_waits_for_requests_and_erases_the_record(tmp_path, base_folder) 
             caller.start()
         while leases(home.path, found.url) < len(callers):
             assert answered == [], "the stop has to come while all of them are under way"
+        port = httpx.URL(found.url).port
+        fresh = [socket.create_connection(("127.0.0.1", port), timeout=60) for _ in range(100)]
+        for connection in fresh:
+            connection.sendall(b"GET /livez HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n")
         process.send_signal(signal.SIGTERM)
+        answers = [connection.recv(12) for connection in fresh]
+        for connection in fresh:
+            connection.close()
         for caller in callers:
             caller.join()
+    assert answers == [b"HTTP/1.1 200"] * len(fresh), "no request that was sent before is reset"
     assert answered == [len(items)] * len(callers)
     assert not (home.path / "server.json").exists()
 

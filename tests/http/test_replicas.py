@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import http.server
 import os
+import socket
 import subprocess
 import sys
 import threading
 from types import SimpleNamespace
 
+import httpx
 import pytest
 
 from hub.http.gauges import forget_the_dead
@@ -92,6 +94,29 @@ async def waited(runtime, address: str) -> bool:
 def test_it_takes_no_requests_before_it_has_loaded_while_another_does(service, other) -> None:
     assert asyncio.run(waited(SimpleNamespace(ready=False), other.address))
     assert other.server.asked > 1
+
+
+def test_slow_answers_of_the_other_do_not_end_the_wait(service, other, monkeypatch) -> None:
+    """A busy machine once had a worker take requests, and refuse them, before it had loaded."""
+    get, late = httpx.AsyncClient.get, [1, 2]
+
+    async def slow(*given, **named):
+        if late:
+            late.pop()
+            raise httpx.ReadTimeout("")
+        return await get(*given, **named)
+
+    monkeypatch.setattr(httpx.AsyncClient, "get", slow)
+    assert asyncio.run(waited(SimpleNamespace(ready=False), other.address))
+    assert other.server.asked > 0
+
+
+def test_a_worker_that_nobody_answers_starts(service, monkeypatch) -> None:
+    """The supervisor's socket takes connections although no worker accepts them."""
+    monkeypatch.setattr("hub.http.service.PROBE_S", 0.05)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        address = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        assert not asyncio.run(waited(SimpleNamespace(ready=False), address))
 
 
 def test_it_holds_nothing_up_where_no_other_is_ready(service, other) -> None:

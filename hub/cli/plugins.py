@@ -137,9 +137,11 @@ def new(
     """Write a small working plugin with a test, sample data and a recipe."""
     from rich.markup import escape
 
+    from hub.config import load_settings
+    from hub.registry.host import Registry
     from hub.scaffold.write import write_plugin
 
-    written = write_plugin(name, folder)
+    written = write_plugin(name, folder, Registry.of(load_settings()).tasks())
     say(f"Wrote {escape(str(written))}. Next:")
     for step in (f"hub plugins install {written}", f"pytest {written}", f"hub train {written}"):
         say(f"  {escape(step)}")

@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import inspect
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import AliasChoices, AliasPath, BaseModel, RootModel, ValidationError
 
 from hub.api import Field, FieldKind, HeadKind, Task, TaskSpec
 from hub.errors import BadPlugin, HubError, InvalidName
 from hub.names import check_name
 
 __all__ = ["LoadedTask", "check_spec", "describe_failure", "load_task"]
+
+RESERVED_IN_REQUESTS = {
+    "deployment": "it says which deployment answers.",
+    "items": "it holds the requests of a call that has several.",
+}
+RESERVED_IN_RESPONSES = {"error": "it holds the reason why a request has no answer."}
 
 _OBJECT = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 
@@ -65,6 +72,8 @@ def load_task(spec: TaskSpec) -> LoadedTask:
     try:
         request = _model(check_spec(spec).request)
         response = _model(spec.response)
+        _refuse_reserved(spec.request, request, RESERVED_IN_REQUESTS)
+        _refuse_reserved(spec.response, response, RESERVED_IN_RESPONSES)
         return LoadedTask(spec, _task(spec.factory), request, response)
     except BadPlugin as error:
         raise BadPlugin(f"Task {spec.name!r}: {error}") from error.__cause__
@@ -107,6 +116,25 @@ def _model(where: str) -> type[BaseModel]:
         except HubError as error:  # hub.api.Text raises its own
             raise BadPlugin(f"An example of {where} does not fit it: {error}") from None
     return model
+
+
+def _refuse_reserved(where: str, model: type[BaseModel], reserved: Mapping[str, str]) -> None:
+    """Refuse fields that the hub's own routes and files could not tell from theirs."""
+    if issubclass(model, RootModel):
+        raise BadPlugin(f"{where} is a RootModel: its JSON has to be an object with named fields.")
+    if taken := sorted(reserved.keys() & _field_names(model)):
+        raise BadPlugin(f"{where} has a field {taken[0]!r}, a reserved name: {reserved[taken[0]]} Rename it.")
+
+
+def _field_names(model: type[BaseModel]) -> set[str]:
+    """Return every name by which JSON may give a field."""
+    names = {computed.alias or name for name, computed in model.model_computed_fields.items()}
+    for name, field in model.model_fields.items():
+        choices = field.validation_alias
+        aliases = choices.choices if isinstance(choices, AliasChoices) else [choices]
+        paths = [alias.path[0] if isinstance(alias, AliasPath) else alias for alias in aliases]
+        names |= {str(alias) for alias in (name, field.alias, field.serialization_alias, *paths) if alias}
+    return names
 
 
 def _first(error: ValidationError) -> str:

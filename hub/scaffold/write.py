@@ -5,30 +5,38 @@ from __future__ import annotations
 import re
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from importlib.metadata import distributions
 from importlib.resources import as_file, files
+from importlib.util import find_spec
 from pathlib import Path
 from string import Template
 
 from hub import __version__
 from hub.errors import BadRequest, Conflict, InvalidName
 from hub.names import check_name
+from hub.registry.discovery import find_plugins, normalize_distribution
 
 __all__ = ["write_plugin"]
+
+BUILT_IN = ("classification", "extraction", "qa", "sentiment", "translation")  # whether installed or not
 
 _TEMPLATE = ".tmpl"
 _IN_PATHS = {"__package__": "package", "__name__": "identifier"}  # placeholders in paths of templates
 
 
-def write_plugin(name: str, parent: Path) -> Path:
+def write_plugin(name: str, parent: Path, tasks: Collection[str] = ()) -> Path:
     """Write a working plugin for a task called `name` to `parent/name` and return that folder.
+
+    `tasks` are those of the installed plugins.
 
     Raises:
         InvalidName: `name` cannot name a task and a distribution.
         BadRequest: `parent` is not a folder that can be written to.
-        Conflict: there is something at `parent/name` already.
+        Conflict: there is something at `parent/name` already, or the plugin would replace another.
     """
     words = _words(name)
+    _refuse_taken(words, tasks)
     folder = parent / name
     if folder.exists():
         raise Conflict(f"{folder} exists already. Choose another name, or another folder with --dir.")
@@ -44,6 +52,24 @@ def write_plugin(name: str, parent: Path) -> Path:
     finally:
         shutil.rmtree(aside)
     return folder
+
+
+def _refuse_taken(words: Mapping[str, str], tasks: Collection[str]) -> None:
+    """Refuse names of what is installed or comes with GraftHub: pip would put the new plugin in its place."""
+    name, package = words["name"], words["package"]
+    distribution = normalize_distribution(words["distribution"])
+    installed = {normalize_distribution(item.name) for item in distributions() if item.name}
+    built_in = {normalize_distribution(f"grafthub-{task}") for task in BUILT_IN}
+    if distribution in installed | built_in or find_spec(package):
+        what = f"the distribution {distribution}"
+    elif name in tasks or any(plugin.name == name for plugin in find_plugins()):
+        what = f"a plugin or task {name!r}"
+    else:
+        return
+    raise Conflict(
+        f"{name!r} is taken: there is {what} already, and the new plugin would replace it or conflict with "
+        "it. Choose another name."
+    )
 
 
 def _words(name: str) -> dict[str, str]:

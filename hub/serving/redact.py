@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 __all__ = ["exception_text"]
 
 MAX_LENGTH = 200  # characters of a message that are logged
-MIN_OVERLAP = 5  # characters of a word of the message that occur in the request: the word is removed
+MIN_OVERLAP = 4  # characters of a word of the message that occur in the request: the word is removed
 MIN_OVERLAP_UNSPACED = 2  # where words are not separated by spaces, or are not ASCII
 MAX_DEPTH = 8
 GAP = "…"
@@ -27,7 +27,12 @@ def exception_text(error: BaseException, *private: object) -> str:
     """
     message = " ".join(_message(error)[:MAX_LENGTH].split())
     text = "\n".join(_strings(private, MAX_DEPTH)).casefold()
-    redacted = _WORD.sub(lambda match: GAP if _occurs(match[0], text) else match[0], message)
+    words = set(_WORD.findall(text))
+
+    def replaced(match: re.Match[str]) -> str:
+        return GAP if _occurs(match[0].casefold(), text, words) else match[0]
+
+    redacted = _WORD.sub(replaced, message)
     return re.sub(rf"{GAP}(?:[^\w{GAP}]*{GAP})+", GAP, redacted)
 
 
@@ -42,9 +47,8 @@ def _message(error: BaseException) -> str:
         return ""
 
 
-def _occurs(word: str, text: str) -> bool:
-    word = word.casefold()
-    if len(word) > 1 and word in text:
+def _occurs(word: str, text: str, words: Collection[str]) -> bool:
+    if word in words or (len(word) > 2 and word in text):
         return True
     size = MIN_OVERLAP if word.isascii() else MIN_OVERLAP_UNSPACED
     return any(word[at : at + size] in text for at in range(len(word) - size + 1))

@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 from array import array
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
+from typing import Any
 
-from pydantic import BaseModel
+from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic_core import PydanticSerializationError
 
 from hub.api import Row
@@ -62,8 +64,13 @@ def check_answer(answer: object, model: type[BaseModel]) -> tuple[BaseModel, byt
         body: bytes = answer.__pydantic_serializer__.to_json(answer, warnings="error")
     except PydanticSerializationError as error:
         raise WrongReturn(f"returned a {model.__name__} whose fields have wrong types") from error
-    if (b"null" in body or b"NaN" in body or b"Infinity" in body) and not _finite(answer, MAX_DEPTH):
-        raise WrongReturn(f"returned a {model.__name__} with NaN or infinity")
+    if len(vars(answer)) < len(type(answer).model_fields):
+        raise WrongReturn(f"returned a {model.__name__} without all its fields")
+    if b"null" in body or b"NaN" in body or b"Infinity" in body:
+        if not _finite(answer, MAX_DEPTH):
+            raise WrongReturn(f"returned a {model.__name__} with NaN or infinity")
+        if not all(_allows_none(type(answer), name) for name, value in vars(answer).items() if value is None):
+            raise WrongReturn(f"returned a {model.__name__} whose fields have wrong types")
     return answer, body
 
 
@@ -90,6 +97,19 @@ def _finite(value: object, depth: int) -> bool:
     else:
         return True
     return depth > 0 and all(_finite(one, depth - 1) for one in inner)
+
+
+@cache
+def _allows_none(model: type[BaseModel], name: str) -> bool:
+    """Tell whether a field may be None: the serializer takes None for any type."""
+    if name not in model.model_fields:
+        return True
+    annotation: Any = model.model_fields[name].annotation
+    try:
+        TypeAdapter(annotation).validate_python(None)
+    except ValidationError:
+        return False
+    return True
 
 
 def _kind(value: object) -> str:

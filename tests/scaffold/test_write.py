@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from hub.errors import BadRequest, Conflict, InvalidName
-from hub.scaffold.write import write_plugin
+from hub.scaffold.write import BUILT_IN, write_plugin
 from hub.training.recipe import load_recipe
 
 
@@ -94,3 +94,36 @@ def test_the_plugin_passes_its_own_tests_and_a_linter(tmp_path: Path) -> None:
     )
     assert tested.returncode == 0, tested.stdout
     assert "18 passed" in tested.stdout
+
+
+@pytest.mark.parametrize("name", ["sentiment", "qa", "classification", "extraction", "translation"])
+def test_a_name_that_comes_with_the_hub_is_refused_even_where_it_is_not_installed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setattr("hub.scaffold.write.distributions", list)
+    monkeypatch.setattr("hub.scaffold.write.find_plugins", list)
+    with pytest.raises(Conflict, match=f"distribution grafthub-{name}"):
+        write_plugin(name, tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_names_that_come_with_the_hub_are_those_of_its_plugins() -> None:
+    projects = (Path(__file__).parents[2] / "plugins").glob("*/pyproject.toml")
+    names = {tomllib.loads(path.read_text())["project"]["name"] for path in projects}
+    assert names == {f"grafthub-{name}" for name in BUILT_IN}
+
+
+@pytest.mark.parametrize("name", ["acme", "a.c-m_e"])
+def test_a_name_of_an_installed_distribution_plugin_or_task_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    site = tmp_path / "site"
+    info = site / "grafthub_a_c_m_e-1.0.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: grafthub-a-c-m-e\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[hub.tasks.v1]\nacme = a_module\n")
+    monkeypatch.syspath_prepend(site)
+    with pytest.raises(Conflict, match="is taken"):
+        write_plugin(name, tmp_path)
+    with pytest.raises(Conflict, match="task 'routing'"):
+        write_plugin("routing", tmp_path, tasks=("routing",))

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, ValidationError
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from hub.api import Model
 from hub.errors import BadConfig
+from hub.keys import hash_key
 
 __all__ = [
     "Blobs",
@@ -29,6 +32,7 @@ __all__ = [
 ]
 
 CONFIG_FILE = "hub.toml"
+_HOST = re.compile(r"[A-Za-z0-9._-]{1,253}|[0-9A-Fa-f:.]{2,45}")
 
 
 class Limits(Model):
@@ -82,8 +86,46 @@ class Serve(Model):
         False, description="Answer /v1/deployments/NAME/explain: some seconds of the cores for each request."
     )
     replicas: int = Field(1, ge=1, le=64, description="Serving processes; each holds a copy of the bases.")
-    admin_key: str = Field("", repr=False, description="Key for /admin; empty: a local one is made.")
-    api_keys: tuple[str, ...] = Field((), repr=False, description="Keys for inference; empty: open.")
+    admin_key: str = Field(
+        "",
+        repr=False,
+        description="Key for /admin, at least 16 characters, or its hash; empty: a local one is made.",
+    )
+    api_keys: tuple[str, ...] = Field(
+        (), repr=False, description="Keys for inference, or their hashes (`hub keys hash`); empty: open."
+    )
+    allowed_hosts: tuple[str, ...] = Field(
+        (),
+        description="Names by which clients may address the server; empty: loopback names if bound to "
+        "loopback, else any name.",
+    )
+
+    @field_validator("admin_key")
+    @classmethod
+    def _check_admin_key(cls, key: str) -> str:
+        if key:
+            hash_key(key)
+        return key
+
+    @field_validator("api_keys")
+    @classmethod
+    def _hash_api_keys(cls, keys: tuple[str, ...]) -> tuple[str, ...]:
+        """Keep hashes only: nothing but the comparison needs these keys."""
+        hashed = tuple(_numbered(hash_key, number, key) for number, key in enumerate(keys, start=1))
+        if len(set(hashed)) < len(hashed):
+            raise ValueError("a key is listed twice; give each client a key of its own")
+        return hashed
+
+    @field_validator("allowed_hosts")
+    @classmethod
+    def _check_hosts(cls, hosts: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(_numbered(_host, number, host) for number, host in enumerate(hosts, start=1))
+
+    @model_validator(mode="after")
+    def _check_roles(self) -> Serve:
+        if self.admin_key and hash_key(self.admin_key) in self.api_keys:
+            raise ValueError("serve.admin_key is one of serve.api_keys; use another key for administration")
+        return self
 
 
 class CatalogPlace(Model):
@@ -196,6 +238,12 @@ def load_settings(start: Path | None = None, flags: dict[str, Any] | None = None
         return _Given(**_merge(settings.model_dump(), flags)) if flags else settings
     except ValidationError as error:
         raise BadConfig(_explain(error, where)) from None
+    except SettingsError as error:  # a list in a variable; the message names the section and no value
+        section = re.search(r'field "(\w+)"', str(error))
+        name = f"HUB_{section[1].upper()}__*" if section else "HUB_*"
+        raise BadConfig(
+            f'A variable {name} takes a list and does not hold JSON. Write \'["...", "..."]\'.'
+        ) from None
 
 
 def restore_settings(dumped: str) -> Settings:
@@ -215,10 +263,24 @@ def _merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
     return {**base, **over, **nested}
 
 
+def _numbered(check: Callable[[str], str], number: int, value: str) -> str:
+    """Return what `check` returns for one value of a list; its error says which one is wrong."""
+    try:
+        return check(value)
+    except ValueError as error:
+        raise ValueError(f"number {number}: {error}") from None
+
+
+def _host(host: str) -> str:
+    if host != "*" and not _HOST.fullmatch(host):
+        raise ValueError("write a host name or an address, without a scheme, port, path or brackets")
+    return host.lower().rstrip(".")
+
+
 def _explain(error: ValidationError, where: str) -> str:
     first = error.errors(include_input=False, include_url=False)[0]
     key = ".".join(str(part) for part in first["loc"])
-    return f"Setting {key!r} in {where}: {first['msg']}."
+    return f"Setting {key!r} in {where}: {first['msg'].removeprefix('Value error, ')}."
 
 
 def _user_data() -> Path:

@@ -8,10 +8,12 @@
     │   ├── RequestTimeout    408  headers or a body did not arrive in time
     │   ├── TooLarge          413
     │   ├── BadMediaType      415
+    │   ├── Misdirected       421  addressed to a host that this server does not answer for
     │   ├── HeadersTooLarge   431
     │   └── UnsupportedFormat 400  this adapter cannot be exported so
     ├── Unauthorized          401
     ├── Forbidden             403
+    │   └── CrossOrigin       403  a web page of another site sent this
     ├── NotFound              404  names what exists
     ├── Conflict              409
     │   ├── AmbiguousDeployment
@@ -58,6 +60,7 @@ __all__ = [
     "BadRequest",
     "BaseMismatch",
     "Conflict",
+    "CrossOrigin",
     "DeadlineExceeded",
     "EngineFailed",
     "ExportFailed",
@@ -68,6 +71,7 @@ __all__ = [
     "InvalidName",
     "InvalidText",
     "MethodNotAllowed",
+    "Misdirected",
     "MissingExtra",
     "NotFound",
     "NotReady",
@@ -126,6 +130,11 @@ class BadMediaType(BadRequest):
     status = 415
 
 
+class Misdirected(BadRequest):
+    code = "misdirected"
+    status = 421
+
+
 class RequestTimeout(BadRequest):
     code = "request_timeout"
     status = 408
@@ -148,6 +157,10 @@ class Unauthorized(HubError):
 class Forbidden(HubError):
     code = "forbidden"
     status = 403
+
+
+class CrossOrigin(Forbidden):
+    code = "cross_origin"
 
 
 class NotFound(HubError):

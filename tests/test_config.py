@@ -100,7 +100,9 @@ def test_a_wrong_flag_is_named(workspace: Path) -> None:
 
 
 def test_settings_do_not_change_and_do_not_print_keys(workspace: Path) -> None:
-    settings = load_settings(flags={"serve": {"admin_key": "secret", "api_keys": ["secret"]}})
+    settings = load_settings(
+        flags={"serve": {"admin_key": "secret-for-admins", "api_keys": ["secret-for-clients"]}}
+    )
     assert "secret" not in repr(settings)
     with pytest.raises(ValueError, match="frozen"):
         settings.serve = Serve()

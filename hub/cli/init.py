@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, get_args, get_origin
 
@@ -46,7 +47,7 @@ def init(
     target = folder / "adapters" / _EXAMPLE.name
     files = {target / path.name: path.read_text("utf-8") for path in sorted(_EXAMPLE.iterdir())}
     files |= {folder / ".gitignore": _GITIGNORE, config: config_text()}
-    written = [path for path, text in files.items() if _write(path, text)]
+    written = [path for path, text in files.items() if _write(path, text, private=path == config)]
     if as_json:
         print_json({"workspace": str(folder.resolve()), "files": [str(path) for path in written]})
         return
@@ -79,11 +80,12 @@ def _setting(key: str, field: FieldInfo) -> list[str]:
     return [f"# {about}", shown] if about else [shown]
 
 
-def _write(path: Path, text: str) -> bool:
-    """Write a file that is not there yet; tell whether it was written."""
+def _write(path: Path, text: str, private: bool) -> bool:
+    """Write a file that is not there yet, readable by its owner alone if `private`; return whether it was."""
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with path.open("x", encoding="utf-8") as file:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600 if private else 0o666)
+        with open(descriptor, "w", encoding="utf-8") as file:
             file.write(text)
     except FileExistsError:
         return False

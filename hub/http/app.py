@@ -12,7 +12,7 @@ import hub
 from hub.config import Settings
 from hub.errors import BadPlugin
 from hub.http import admin, explain, feedback, native
-from hub.http.auth import Keys, local_admin_key
+from hub.http.auth import Keys
 from hub.http.hub import Hub
 from hub.http.metrics import Metrics
 from hub.registry.host import LoadedTask, Registry
@@ -44,8 +44,7 @@ def build_app(settings: Settings) -> FastAPI:
     registry = Registry.of(settings)
     tasks = tuple(_usable(registry))
     metrics = Metrics(settings.serve.replicas)
-    serve = settings.serve
-    keys = Keys(serve.admin_key or local_admin_key(settings.home), serve.api_keys)
+    keys = Keys.of(settings)
     app = FastAPI(
         title="GraftHub",
         version=hub.__version__,

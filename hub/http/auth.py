@@ -15,11 +15,11 @@ from pathlib import Path
 
 from hub.config import Settings
 from hub.errors import BadConfig, Forbidden, Unauthorized
+from hub.keys import HASH_PREFIX, hash_key
 
-__all__ = ["ADMIN_KEY_FILE", "Keys", "Right", "check_exposure", "local_admin_key"]
+__all__ = ["ADMIN_KEY_FILE", "Keys", "Right", "check_exposure", "is_loopback", "local_admin_key"]
 
 ADMIN_KEY_FILE = "admin.key"
-HASHED = "sha256:"
 
 
 class Right(StrEnum):
@@ -35,6 +35,16 @@ class Keys:
     def __init__(self, admin_key: str, api_keys: Iterable[str] = ()) -> None:
         self._admin = _digest(admin_key)
         self._api = tuple(_digest(key) for key in api_keys)
+
+    @classmethod
+    def of(cls, settings: Settings) -> Keys:
+        """Return the keys of the settings; without an admin key there, that of the home.
+
+        Raises:
+            BadConfig: `<home>/admin.key` does not hold a key.
+        """
+        serve = settings.serve
+        return cls(serve.admin_key or local_admin_key(settings.home), serve.api_keys)
 
     def check(self, authorization: str | None, right: Right) -> None:
         """Accept the value of an Authorization header for `right`.
@@ -71,9 +81,11 @@ def local_admin_key(home: Path) -> str:
         with suppress(FileExistsError):  # another process was first: its key holds
             os.link(aside, path)
         os.unlink(aside)
-    key = path.read_text(encoding="ascii").strip()
-    if len(key) < 16:
-        raise BadConfig(f"{path} does not hold a key. Delete it and start again.")
+    try:
+        key = path.read_text(encoding="ascii").strip()
+        hash_key(key)
+    except ValueError:  # of the key, or of its encoding
+        raise BadConfig(f"{path} does not hold a key. Delete it and start again.") from None
     return key
 
 
@@ -81,16 +93,18 @@ def check_exposure(host: str, settings: Settings) -> None:
     """Refuse to be reachable from other machines without keys.
 
     Raises:
-        BadConfig: `host` is beyond loopback and inference is open to all.
+        BadConfig: `host` is beyond loopback and inference is open to all, or the admin key is none.
     """
-    if not _is_loopback(host) and not settings.serve.api_keys:
+    Keys.of(settings)
+    if not is_loopback(host) and not settings.serve.api_keys:
         raise BadConfig(
             f"Binding {host} would let every machine that reaches it use this server. Set keys first "
             "(serve.api_keys in hub.toml, or HUB_SERVE__API_KEYS='[\"...\"]'), or bind 127.0.0.1."
         )
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Return whether a host name or address means this machine only."""
     if host == "localhost":
         return True
     try:
@@ -100,13 +114,8 @@ def _is_loopback(host: str) -> bool:
 
 
 def _digest(key: str) -> bytes:
-    """Return the hash of a key; one written `sha256:<hex>` in the settings is that hash."""
-    if not key.startswith(HASHED):
-        return hashlib.sha256(key.encode()).digest()
+    """Return the hash of a key, or the hash that `sha256:<hex>` spells out."""
     try:
-        digest = bytes.fromhex(key.removeprefix(HASHED))
-    except ValueError:
-        digest = b""
-    if len(digest) != hashlib.sha256().digest_size:
-        raise BadConfig("A key that starts 'sha256:' must go on with the 64 hex digits of the key's hash.")
-    return digest
+        return bytes.fromhex(hash_key(key).removeprefix(HASH_PREFIX))
+    except ValueError as error:
+        raise BadConfig(f"A key of this server cannot be used: {error}.") from None

@@ -27,6 +27,7 @@ from hub.config import Settings, load_settings
 from hub.errors import BadConfig
 from hub.http.auth import check_exposure
 from hub.http.gate import TEMPLATE, Gate, Paths
+from hub.http.origin import BrowserGuard
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -160,14 +161,15 @@ class HubService(Service[Any]):  # type: ignore[misc]
     def to_asgi(self, is_main: bool = True) -> ASGIApp:
         from hub.http.dispatch import Closed, Dispatch
 
-        settings = self._mount()
         try:
+            host = self._host()
             if self._worker is None:  # our supervisor has checked before it bound the port
-                host, _ = _bound(self.url)
-                check_exposure("0.0.0.0" if host == WILDCARD else host, settings)
+                check_exposure(host, load_settings())
         except BadConfig as error:
             log.error("%s", error)
             return Closed(error)
+        settings = self._mount()
+        guard = BrowserGuard(host, settings.serve.allowed_hosts)
         self.inject_config()
         factory = HubAppFactory(self, is_main=is_main)
         others = factory()
@@ -175,7 +177,7 @@ class HubService(Service[Any]):  # type: ignore[misc]
         counted = RouteMetrics(Dispatch(self._app(), others), namespace)
         replica = self.hub.runtime.replica
         app: ASGIApp = Gate(
-            counted, Paths(others.routes), body_bytes=settings.limits.body_bytes, replica=replica
+            counted, Paths(others.routes), guard, body_bytes=settings.limits.body_bytes, replica=replica
         )
         for middleware in reversed(factory.kept()):
             app = middleware.cls(app, *middleware.args, **middleware.kwargs)
@@ -190,6 +192,13 @@ class HubService(Service[Any]):  # type: ignore[misc]
     def _app(self) -> FastAPI:
         (app, _, _) = self.mount_apps[-1]
         return cast("FastAPI", app)
+
+    def _host(self) -> str:
+        """Return the address that the server listens on."""
+        if self._worker:
+            return self._worker.settings.serve.host
+        host, _ = _bound(self.url)
+        return "0.0.0.0" if host == WILDCARD else host
 
     def _settings(self) -> Settings:
         return self._worker.settings if self._worker else load_settings()

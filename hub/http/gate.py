@@ -15,6 +15,7 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from hub.errors import HubError, MethodNotAllowed, NotFound, TooLarge
+from hub.http.origin import BrowserGuard, check_media_type
 from hub.http.wire import error_response
 
 __all__ = ["NUMBER", "TEMPLATE", "Gate", "Paths"]
@@ -65,8 +66,11 @@ class Paths:
 class Gate:
     """Wraps the whole application."""
 
-    def __init__(self, app: ASGIApp, paths: Paths, *, body_bytes: int, replica: str) -> None:
+    def __init__(
+        self, app: ASGIApp, paths: Paths, guard: BrowserGuard, *, body_bytes: int, replica: str
+    ) -> None:
         self.app = app
+        self._guard = guard
         self._replica = (b"x-hub-replica", replica.encode())
         self._paths = paths
         self._body_bytes = body_bytes
@@ -87,7 +91,9 @@ class Gate:
             await send(message)
 
         try:
+            self._guard.check(scope["method"], scope["headers"])
             scope[TEMPLATE], scope["path_params"] = self._paths.match(scope["path"], scope["method"])
+            check_media_type(scope["method"], scope["headers"])
             self._check_length(headers)
         except HubError as error:
             await error_response(error)(scope, receive, numbered)

@@ -10,15 +10,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from hub.errors import (
-    BadMediaType,
-    HubError,
-    NotReady,
-    Overloaded,
-    RequestTimeout,
-    TooLarge,
-    Unauthorized,
-)
+from hub.errors import HubError, NotReady, Overloaded, RequestTimeout, TooLarge, Unauthorized
 
 __all__ = ["error_response", "json_response", "read_body"]
 
@@ -45,11 +37,9 @@ async def read_body(request: Request, limit: int, seconds: float) -> bytes:
     """Read a JSON body of at most `limit` bytes, whether or not its length was announced.
 
     Raises:
-        BadMediaType: it is declared as something else than JSON in UTF-8.
         TooLarge: it is over the limit; the rest is not read.
         RequestTimeout: it has not arrived within `seconds`; the rest is not read.
     """
-    _check_media_type(request.headers.get("content-type", ""))
     parts: list[bytes] = []
     size = 0
     try:
@@ -66,15 +56,3 @@ async def read_body(request: Request, limit: int, seconds: float) -> bytes:
             f"The body was not complete within {seconds:g} s (limits.body_s). Send less at a time."
         ) from None
     return b"".join(parts)
-
-
-def _check_media_type(declared: str) -> None:
-    media, _, rest = declared.partition(";")
-    media, rest = media.strip().lower(), rest.replace(" ", "").replace('"', "").lower()
-    if media and media != "application/json" and not media.endswith("+json"):
-        raise BadMediaType(
-            f"The body is declared as {media[:60]!r}. Send JSON, with the header "
-            "'content-type: application/json'."
-        )
-    if "charset=" in rest and "charset=utf-8" not in rest and "charset=utf8" not in rest:
-        raise BadMediaType("JSON is sent in UTF-8; leave the charset out of the content-type.")

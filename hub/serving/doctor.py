@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import stat
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
@@ -18,8 +16,9 @@ from hub.config import Settings
 from hub.errors import BadConfig, HubError
 from hub.registry.host import Registry
 from hub.serving import record
-from hub.serving.client import KEY_FILE, find_server
+from hub.serving.client import find_server
 from hub.serving.disk import FULL_BYTES, free_bytes
+from hub.serving.file_modes import open_files
 from hub.serving.fitness import misfit, unanswerable
 from hub.serving.runtime import SCRATCH
 from hub.store.doctor import Finding, Severity, examine_store
@@ -55,7 +54,7 @@ def examine(settings: Settings) -> list[Finding]:
         *_server(settings),
         *_leftovers(home),
         *_trainings(home / "runs"),
-        *_admin_key(home / KEY_FILE),
+        *open_files(settings),
         *_disk(home),
     ]
 
@@ -193,19 +192,6 @@ def _held(lock: Path) -> bool:
             return False
     except Timeout:
         return True
-
-
-def _admin_key(path: Path) -> Iterator[Finding]:
-    if os.name != "posix" or not path.is_file():
-        return
-    mode = stat.S_IMODE(path.stat().st_mode)
-    if mode & 0o077:
-        what = f"Others than its owner may read or write it (mode {mode:04o})."
-        mend = (
-            "--fix lets its owner alone read it. If somebody may have read it: delete it, restart the server."
-        )
-        fix: Callable[[], None] = partial(path.chmod, 0o600)
-        yield Finding("admin_key_open", str(path), what, Severity.WARNING, mend, fix)
 
 
 def _disk(home: Path) -> Iterator[Finding]:

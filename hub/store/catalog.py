@@ -57,7 +57,7 @@ class Catalog:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._engine, self._writer = _sqlite(self.url, keep_open)
             with FileLock(path.with_name(f".{path.name}.lock")), self._translated():
-                path.touch()
+                path.touch(mode=0o600)  # SQLite gives its log the same mode
                 self._prepare()
         else:
             self._engine, self._writer = _postgres(self.url)

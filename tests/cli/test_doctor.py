@@ -277,6 +277,42 @@ def test_a_key_that_others_may_read(live) -> None:
     assert stat.S_IMODE(key.stat().st_mode) == 0o600
 
 
+def test_a_catalog_that_others_may_read(live) -> None:
+    catalog = live.path / "catalog.db"
+    assert stat.S_IMODE(catalog.stat().st_mode) == 0o600, "made so"
+    catalog.chmod(0o664)
+    mended("catalog_open")
+    assert stat.S_IMODE(catalog.stat().st_mode) == 0o600
+
+
+def test_in_a_folder_of_its_owner_modes_do_not_matter(live) -> None:
+    (live.path / "catalog.db").chmod(0o664)
+    live.path.chmod(0o700)
+    assert run() == (0, [])
+
+
+@pytest.mark.parametrize(
+    ("text", "secret"),
+    [
+        ('[serve]\napi_keys = ["a-key-of-some-length"]\n', True),
+        ('[serve]\nadmin_key = "a-key-of-some-length"\n', True),
+        (f'[serve]\napi_keys = ["sha256:{"0" * 64}"]\n', False),
+        ("[serve]\nport = 3001\n", False),
+    ],
+)
+def test_settings_with_keys_that_others_may_read(live, tmp_path, monkeypatch, text, secret) -> None:
+    monkeypatch.chdir(tmp_path)
+    config = tmp_path / "hub.toml"
+    config.write_text(text)
+    tmp_path.chmod(0o755)
+    config.chmod(0o644)
+    if secret:
+        mended("config_open")
+        assert stat.S_IMODE(config.stat().st_mode) == 0o600
+    else:
+        assert run() == (0, [])
+
+
 def test_a_disk_that_is_nearly_full(live, monkeypatch) -> None:
     monkeypatch.setattr(doctor, "LOW_DISK", 1 << 62)
     one("disk_low")

@@ -59,7 +59,7 @@ def serve(home: Path, ready: bool = True) -> Iterator[TestClient]:
         for name, value in (("ENGINE", "fake"), ("SLOTS", "4"), ("POLL_MS", "20"), ("ADMIN_KEY", ADMIN_KEY)):
             environment.setenv(f"HUB_SERVE__{name}", value)
         app = the_service().to_asgi()
-    with TestClient(app, raise_server_exceptions=False) as client:
+    with TestClient(app, base_url="http://127.0.0.1:3000", raise_server_exceptions=False) as client:
         assert not ready or until(lambda: client.get("/readyz").status_code == 200, 60)
         yield client
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import stat
 import threading
 
@@ -11,8 +12,9 @@ import pytest
 from hub.config import load_settings
 from hub.errors import BadConfig, Forbidden, Unauthorized
 from hub.http.auth import Keys, Right, check_exposure, local_admin_key
+from hub.keys import hash_key
 
-ADMIN, API = "the-admin-key", "an-api-key"
+ADMIN, API = "the-admin-key-of-a-test", "an-api-key-of-a-test"
 
 
 @pytest.mark.parametrize(
@@ -35,7 +37,7 @@ ADMIN, API = "the-admin-key", "an-api-key"
 @pytest.mark.parametrize("hashed", [False, True])
 def test_keys(sent, right, refusal, hashed) -> None:
     admin, api = (f"sha256:{hashlib.sha256(k.encode()).hexdigest()}" if hashed else k for k in (ADMIN, API))
-    keys = Keys(admin, ["another", api])
+    keys = Keys(admin, ["another-key-of-a-test", api])
     if refusal is None:
         keys.check(sent, right)
     else:
@@ -50,9 +52,63 @@ def test_inference_is_open_where_no_key_is_set_and_admin_never_is() -> None:
         keys.check(None, Right.ADMIN)
 
 
-def test_a_hash_that_is_none_is_refused() -> None:
-    with pytest.raises(BadConfig, match="64 hex digits"):
-        Keys("sha256:abc")
+NO_KEYS = {
+    "": "16 characters",
+    "x": "16 characters",
+    "fifteen-charact": "16 characters",
+    "a key with spaces in it": "without spaces",
+    "a-key-with-a-tab-\t-in-it": "without spaces",
+    " a-key-after-a-space": "without spaces",
+    "a-key-before-a-newline\n": "without spaces",
+    "schlüssel-zum-haus-und-hof": "ASCII",
+    "sha256:abc": "64 hex digits",
+    "sha256:" + "g" * 64: "64 hex digits",
+    "k" * 2000: "at most",
+}
+
+
+@pytest.mark.parametrize(("key", "says"), NO_KEYS.items())
+def test_what_is_no_key_is_refused_by_the_settings_and_is_not_repeated(monkeypatch, key, says) -> None:
+    with pytest.raises(BadConfig, match=says):
+        Keys(key)
+    monkeypatch.setenv("HUB_SERVE__API_KEYS", json.dumps([API, key]))
+    with pytest.raises(BadConfig, match=rf"serve.api_keys.*number 2: .*{says}") as refused:
+        load_settings()
+    assert len(key) < 2 or key.strip() not in str(refused.value)
+    monkeypatch.delenv("HUB_SERVE__API_KEYS")
+    if key:
+        with pytest.raises(BadConfig, match=rf"serve\.admin_key.*{says}"):
+            load_settings(flags={"serve": {"api_keys": [API], "admin_key": key}})
+
+
+def test_each_key_is_given_once() -> None:
+    for twice in ([API, API], [API, hash_key(API)]):
+        with pytest.raises(BadConfig, match="listed twice"):
+            load_settings(flags={"serve": {"api_keys": twice}})
+    with pytest.raises(BadConfig, match="admin_key is one of"):
+        load_settings(flags={"serve": {"api_keys": [API], "admin_key": API}})
+
+
+def test_settings_hold_only_hashes_of_api_keys() -> None:
+    settings = load_settings(flags={"serve": {"api_keys": [API]}})
+    assert settings.serve.api_keys == (hash_key(API),)
+    assert API not in settings.model_dump_json()
+    Keys(ADMIN, settings.serve.api_keys).check(f"Bearer {API}", Right.INFER)
+    with pytest.raises(Unauthorized):
+        Keys(ADMIN, settings.serve.api_keys).check(f"Bearer {hash_key(API)}", Right.INFER)
+
+
+@pytest.mark.parametrize("given", ["abc", '["x"', "{"])
+def test_a_variable_that_is_no_list_is_refused_without_a_traceback(monkeypatch, given) -> None:
+    monkeypatch.setenv("HUB_SERVE__API_KEYS", given)
+    with pytest.raises(BadConfig, match="HUB_SERVE__"):
+        load_settings()
+
+
+@pytest.mark.parametrize("host", ["https://hub.example", "hub.example:80", "[::1]", "a/b", ""])
+def test_an_allowed_host_is_a_name_alone(host) -> None:
+    with pytest.raises(BadConfig, match=r"allowed_hosts.*number 1: .*without a scheme"):
+        load_settings(flags={"serve": {"allowed_hosts": [host]}})
 
 
 def test_the_local_admin_key_is_made_once_for_its_owner_alone(tmp_path) -> None:
@@ -70,9 +126,16 @@ def test_the_local_admin_key_is_made_once_for_its_owner_alone(tmp_path) -> None:
 
 
 def test_an_empty_key_file_is_no_key(tmp_path) -> None:
-    (tmp_path / "admin.key").touch()
+    for content in (b"", b"short\n", b"two words and some more\n", b"\xff" * 40):
+        (tmp_path / "admin.key").write_bytes(content)
+        with pytest.raises(BadConfig, match="does not hold a key"):
+            local_admin_key(tmp_path)
+
+
+def test_an_empty_key_file_is_found_before_a_server_starts(home) -> None:
+    (home.path / "admin.key").touch()
     with pytest.raises(BadConfig, match="does not hold a key"):
-        local_admin_key(tmp_path)
+        check_exposure("127.0.0.1", load_settings())
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import pytest
 
 KEPT = {"keep": "texts", "days": 30, "rows": 100}
 ONE = "/v1/deployments/mood/predict"
+JSON = {"content-type": "application/json"}
 
 
 @pytest.fixture
@@ -90,16 +91,16 @@ def test_text_that_is_not_unicode_is_refused(keeping) -> None:
     id = reply.headers["x-hub-request-id"]
     for label in ('"\\ud800"', '{"\\udfff": 1}', '{"answer": "\\ud800"}'):
         sent = f'{{"request_id": "{id}", "label": {label}}}'
-        assert keeping.post("/v1/feedback", content=sent).status_code == 400, label
+        assert keeping.post("/v1/feedback", content=sent, headers=JSON).status_code == 400, label
     assert give(keeping, id, "\x00").json()["correct"] is False
 
 
 def test_it_needs_an_api_key_where_answers_do(serving, monkeypatch) -> None:
-    monkeypatch.setenv("HUB_SERVE__API_KEYS", '["a-key"]')
+    monkeypatch.setenv("HUB_SERVE__API_KEYS", '["a-key-of-sixteen"]')
     monkeypatch.setenv("HUB_FEEDBACK__KEEP", "answers")
     with serving() as client:
         assert give(client, "a", "b").status_code == 401
-        assert give(client, "a", "b", headers={"authorization": "Bearer a-key"}).status_code == 404
+        assert give(client, "a", "b", headers={"authorization": "Bearer a-key-of-sixteen"}).status_code == 404
 
 
 def test_the_page_of_routes_shows_it(keeping) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import logging
 import shutil
 import tempfile
 from dataclasses import replace
@@ -26,6 +28,10 @@ if TYPE_CHECKING:
 
 __all__ = ["probe", "read_weights"]
 
+log = logging.getLogger(__name__)
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_MEMORY = Path("/dev/shm")  # a file system in memory, on Linux
 ROUNDING = 1e-5  # of the largest value of an embedding
 
 
@@ -54,7 +60,21 @@ def read_weights(version: Version, scratch: Path, base: Base, max_rank: int = MA
 
 
 def _copied(version: Version, scratch: Path, max_rank: int) -> AdapterFiles:
-    """Read the files from a private copy whose hash is right."""
+    """Read the files from a private copy whose hash is right; on a full disk the copy is in memory.
+
+    So a worker that is replaced, or needs an evicted adapter again, serves on a full disk as well.
+    """
+    try:
+        return _copied_to(version, scratch, max_rank)
+    except HostFault as fault:
+        full = isinstance(fault.__cause__, OSError) and fault.__cause__.errno in _FULL
+        if not (full and _MEMORY.is_dir()):
+            raise
+        log.warning("%s is copied to memory: the disk of %s is full.", version.ref, scratch.parent)
+        return _copied_to(version, _MEMORY, max_rank)
+
+
+def _copied_to(version: Version, scratch: Path, max_rank: int) -> AdapterFiles:
     try:
         scratch.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=scratch, prefix="load-") as private:
@@ -77,7 +97,7 @@ def _copied(version: Version, scratch: Path, max_rank: int) -> AdapterFiles:
         raise HostFault(
             f"{version.ref} cannot be copied to the folder {scratch.name}: {error.strerror or error}. Check "
             "free space and permissions there, and try again."
-        ) from None
+        ) from error
 
 
 def probe(lane: Lane, slot: int, weights: AdapterWeights, version: Version) -> None:

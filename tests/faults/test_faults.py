@@ -224,7 +224,20 @@ def _no_space(source: Path, target: Path, **options: object) -> None:
     raise OSError(errno.ENOSPC, "No space left on device", str(target))
 
 
-def test_no_room_to_load_a_version(steady, home) -> None:
+def test_a_version_is_loaded_on_a_full_disk_if_memory_has_room(steady, home, monkeypatch) -> None:
+    """So a worker that is replaced then serves, and so does an adapter that was evicted."""
+    version = home.add("mood", seed=2)
+    copy = shutil.copyfile
+
+    def no_room_on_disk(source, target, **options):
+        return _no_space(source, target) if home.path in Path(target).parents else copy(source, target)
+
+    monkeypatch.setattr("shutil.copyfile", no_room_on_disk)
+    assert steady.runtime.deploy("mood", str(version.ref), by="test").deployment.stable.ref == version.ref
+
+
+def test_no_room_to_load_a_version(steady, home, monkeypatch) -> None:
+    monkeypatch.setattr("hub.serving.reading._MEMORY", Path("no such folder"))
     version = home.add("mood", seed=2)
     with full_disk(home.path / "scratch"):
         steady.refuses(version.ref, HostFault, "No space left on device")

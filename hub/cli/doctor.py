@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -25,21 +26,37 @@ def doctor(
     fix: Annotated[
         bool, typer.Option("--fix", help="Mend what can be mended without losing anything.")
     ] = False,
+    adopt: Annotated[
+        bool,
+        typer.Option(
+            "--adopt",
+            help="Accept the catalog that is there, and add the stored contents that it lacks to it.",
+        ),
+    ] = False,
     as_json: Annotated[bool, JSON_FLAG] = False,
 ) -> None:
     """Look for what should not be in the state folder; exit status 1 if something needs mending."""
     from hub.config import load_settings
-    from hub.serving.doctor import examine
+    from hub.serving.doctor import adopt_unknown, examine
 
     settings = load_settings()
+    adopted = [asdict(one) for one in adopt_unknown(settings)] if adopt and settings.home.is_dir() else []
     found = [_described(finding, fix) for finding in examine(settings)]
     ill = [one for one in found if one["severity"] != "info" and one["mended"] is not True]
     if as_json:
-        print_json({"home": str(settings.home), "ok": not ill, "findings": found})
+        print_json({"home": str(settings.home), "ok": not ill, "findings": found, "adopted": adopted})
     else:
+        for one in adopted:
+            say(f"[bold]{one['ref']}[/] is in the catalog again." if one["ref"] else _left(one))
         _show(found, len(ill), str(settings.home), fix)
     if ill:
         raise SystemExit(1)
+
+
+def _left(one: Json) -> str:
+    from rich.markup import escape
+
+    return f"[bold red]left[/] {one['sha256'][:12]}: {escape(one['why'])}."
 
 
 def _described(finding: Finding, fix: bool) -> Json:

@@ -21,11 +21,13 @@ from hub.serving.disk import FULL_BYTES, free_bytes
 from hub.serving.file_modes import open_files
 from hub.serving.fitness import misfit, unanswerable
 from hub.serving.runtime import SCRATCH
+from hub.store.adopt import Adopted, adopt
 from hub.store.doctor import Finding, Severity, examine_store
+from hub.store.mark import CatalogMark
 from hub.store.store import CATALOG_FILE, Store
 from hub.store.tables import DeploymentRow
 
-__all__ = ["Finding", "Severity", "examine"]
+__all__ = ["Adopted", "Finding", "Severity", "adopt_unknown", "examine"]
 
 GRACE_S = 3600.0  # as the store's own sweep: what is younger may be in use by another process
 LOW_DISK = 512 << 20  # bytes
@@ -39,6 +41,12 @@ _ASIDE = {
     "cache/engines/*.part": "a graph that was being exported",
     "cache/packages/.pip-*": "a download",
 }
+
+
+def adopt_unknown(settings: Settings) -> list[Adopted]:
+    """Accept the catalog as the one of this home, and add the contents that it does not have to it."""
+    mark = CatalogMark(settings.home / "adapters").read()
+    return adopt(Store.of(settings, accept=True), mark.catalog if mark else "")
 
 
 def examine(settings: Settings) -> list[Finding]:

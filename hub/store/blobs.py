@@ -20,6 +20,8 @@ __all__ = ["MARKER", "Blobs"]
 MARKER = MANIFEST_FILE
 DATA = (CONFIG_FILE, WEIGHTS_FILE)
 
+_OWNERS = "owners"  # the folder beside a content with one file for each catalog that has it
+
 # An operation on S3 ends after two of these at most, an answer that trickles in is not cut short.
 _CONNECT_S = 2.0
 _READ_S = 4.0
@@ -95,6 +97,42 @@ class Blobs:
         self.remove_beside(sha256)
         self._remove_folder(sha256)
 
+    def own(self, sha256: str, owner: str) -> None:
+        """Note that a catalog has a content, or is about to."""
+        self._write(sha256, f"{_OWNERS}/{owner}", b"1\n")
+
+    def owners(self, sha256: str) -> set[str]:
+        """Return the ids of the catalogs that have a content."""
+        try:
+            found = [str(path).rpartition(f"{sha256}/")[2] for path in self._do("find", sha256)]
+        except FileNotFoundError:
+            return set()
+        return {name.removeprefix(f"{_OWNERS}/") for name in found if name.startswith(f"{_OWNERS}/")}
+
+    def release(self, sha256: str, owner: str) -> None:
+        """Remove a content that this catalog alone has; one that others have, or nobody noted, stays.
+
+        Another catalog may add it meanwhile. It notes itself as an owner before it looks for the marker; here
+        the marker goes before the owners are read again. So either it does not find the marker and uploads,
+        or it is seen here and the marker is put back.
+        """
+        owners = self.owners(sha256)
+        if owner not in owners:
+            return
+        if owners == {owner}:
+            try:
+                marker = self._read(sha256, MARKER)
+                self._do("rm_file", sha256, MARKER)
+            except FileNotFoundError:
+                marker = b""
+            if self.owners(sha256) == {owner}:
+                self.remove(sha256)
+                return
+            if marker:
+                self._write(sha256, MARKER, marker)
+        with suppress(FileNotFoundError):
+            self._do("rm_file", sha256, _OWNERS, owner)
+
     def put_beside(self, sha256: str, name: str, data: bytes) -> None:
         """Write `folder/file` beside an existing content; it is no part of that, and may be written again."""
         self._write(sha256, name, data)
@@ -105,6 +143,15 @@ class Blobs:
             return self._read(sha256, name)
         except FileNotFoundError:
             return None
+
+    def records(self, sha256: str, file: str) -> dict[str, bytes]:
+        """Read the files of one name in the folders beside a content, by folder."""
+        try:
+            found = [str(path).rpartition(f"{sha256}/")[2].split("/") for path in self._do("find", sha256)]
+        except FileNotFoundError:
+            return {}
+        folders = [parts[0] for parts in found if len(parts) == 2 and parts[1] == file]
+        return {folder: self._read(sha256, f"{folder}/{file}") for folder in folders}
 
     def remove_beside(self, sha256: str, folder: str = "") -> None:
         """Remove what lies in one folder beside a content, or in all of them."""
@@ -145,7 +192,10 @@ class Blobs:
             try:
                 # The file's folder alone: where the bucket is misspelt or a share is not mounted,
                 # no other shall come into being.
-                self._do("mkdir", sha256, *name.split("/")[:-1], create_parents=False)
+                folders = [sha256, *name.split("/")[:-1]]
+                for depth in range(len(folders)):
+                    with suppress(FileExistsError):
+                        self._do("mkdir", *folders[: depth + 1], create_parents=False)
                 self._do("pipe_file", sha256, name, data=data, limit_s=limit_s)
             except FileNotFoundError as error:
                 raise self._unavailable(error, "Make that bucket or folder first.") from error
@@ -165,7 +215,7 @@ class Blobs:
                 options["timeout"] = limit_s
             given = () if data is None else (data,)
             return getattr(fs, method)("/".join((root, *path)), *given, **options)
-        except (FileNotFoundError, HubError):
+        except (FileNotFoundError, FileExistsError, HubError):
             raise
         except Exception as error:  # each kind of file system raises what its own library does
             raise self._unavailable(error) from error

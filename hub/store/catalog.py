@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from filelock import FileLock
-from sqlalchemy import NullPool, QueuePool, create_engine, event
+from sqlalchemy import NullPool, QueuePool, create_engine, event, select
 from sqlalchemy.engine import URL, Connection, Engine, make_url
 from sqlalchemy.exc import (
     ArgumentError,
@@ -26,13 +26,16 @@ from sqlalchemy.exc import TimeoutError as NoConnection
 from sqlalchemy.orm import Session
 
 from hub.errors import BadConfig, MissingExtra, NotReady
+from hub.store.mark import CatalogState
 from hub.store.schema import is_current, migrate
+from hub.store.tables import GenerationRow
 
 __all__ = ["Catalog"]
 
 _BUSY_MS = 15_000  # how long a writer waits for another
 _CONNECT_S = 5
 _WRITERS = 0x6772616674  # the advisory lock that writers of a PostgreSQL catalog take in turn
+_CHANGED = "changed"  # key of a session's own data
 CHANNEL = "grafthub"  # of LISTEN and NOTIFY
 
 
@@ -49,6 +52,7 @@ class Catalog:
     """
 
     def __init__(self, where: Path | str, *, keep_open: bool = False) -> None:
+        self.committed: Callable[[CatalogState], None] = lambda state: None
         self.url = _url(where)
         self._keep_open = keep_open
         self.shown = self.url.database if self.is_file else self.url.render_as_string()
@@ -78,9 +82,25 @@ class Catalog:
     @contextmanager
     def write(self) -> Iterator[Session]:
         """Open a transaction that excludes other writers from its start; all of it happens, or nothing."""
-        with self._translated(), Session(self._writer) as session, session.begin():
-            session.connection()  # begins now, not at the first statement
-            yield session
+        with self._translated(), Session(self._writer) as session:
+            with session.begin():
+                session.connection()  # begins now, not at the first statement
+                yield session
+            state = session.info.get(_CHANGED)
+        if state:
+            self.committed(state)
+
+    def state(self) -> CatalogState:
+        """Return the catalog's id and its count of changes."""
+        with self.read() as session:
+            row = session.scalars(select(GenerationRow)).one()
+            return CatalogState(row.catalog, row.changes)
+
+    def changed(self, session: Session) -> None:
+        """Count a change of versions or deployments in its transaction; `committed` is called after it."""
+        row = session.scalars(select(GenerationRow)).one()
+        row.changes += 1
+        session.info[_CHANGED] = CatalogState(row.catalog, row.changes)
 
     def announce(self, session: Session) -> None:
         """Wake those that `listen`, once this transaction is committed; SQLite has nobody to wake."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shutil
 import tempfile
 import time
@@ -23,10 +24,13 @@ from hub.store.blobs import MARKER, Blobs
 from hub.store.manifest import MANIFEST_FILE, Manifest, Serving
 from hub.store.weights import CONFIG_FILE, WEIGHTS_FILE, find_weights, read_config, write_saved_names
 
-__all__ = ["Contents", "content_hash"]
+__all__ = ["RECORD_FILE", "Contents", "content_hash", "is_content"]
+
+RECORD_FILE = "version.json"  # in a folder named like the version: what the catalog's row says
 
 _INCOMING = ".incoming-"
 _NOTE = ".unsettled-"
+_REMOVAL = "removal"
 _ORPHAN_AGE = 3600.0  # seconds that something without a catalog row is left alone
 
 
@@ -39,6 +43,7 @@ class Contents:
     def __init__(self, folder: Path, url: str = "") -> None:
         self.folder = folder
         self.blobs = Blobs(url) if url else None
+        self.owner = ""  # the catalog's id: at a URL, contents may be those of several catalogs
         folder.mkdir(parents=True, exist_ok=True)
         self.lock = FileLock(folder / ".lock")
 
@@ -92,6 +97,7 @@ class Contents:
             SourceUnavailable: the URL cannot be reached; no half content exists there.
         """
         if self.blobs:
+            self.blobs.own(sha256, self.owner)  # before it is looked for: see Blobs.release
             data = {name: (files / name).read_bytes() for name in (CONFIG_FILE, WEIGHTS_FILE)}
             self.blobs.put(sha256, {**data, MARKER: _text(manifest).encode()})
 
@@ -126,25 +132,47 @@ class Contents:
             self.path(sha256).rename(aside / sha256)
         shutil.rmtree(aside)
 
+    def unknown(self, used: Collection[str]) -> list[Path]:
+        """Return the contents that no row names."""
+        folders = (path for path in self.folder.iterdir() if is_content(path) and path.name not in used)
+        return sorted(folders)
+
     def sweep(self, used: Collection[str]) -> None:
-        """Remove what a crash left: old private copies, and old contents that no row names.
+        """Remove what a crash left half-made: old private copies, and contents of adds and removals.
 
         Called with the contents that are in use. An add holds the lock from renaming to its row, so
         while this holds it no content is between the two; if another process holds it, nothing is swept.
+        A content that no row names is removed only if a note says that it was left on the way: others are
+        those of a catalog that was lost, and stay.
         """
         oldest = time.time() - _ORPHAN_AGE
-        for path in self.folder.iterdir():
-            stray = path.name.startswith(_INCOMING) or (len(path.name) == 64 and path.name not in used)
-            if stray and path.is_dir() and path.stat().st_mtime < oldest:
+        for path in self.folder.glob(f"{_INCOMING}*"):
+            if path.is_dir() and path.stat().st_mtime < oldest:
                 shutil.rmtree(path, ignore_errors=True)
+        for note in self.folder.glob(f"{_NOTE}*"):
+            sha256 = note.name.removeprefix(_NOTE)
+            if sha256 not in used:
+                if note.stat().st_mtime >= oldest:
+                    continue
+                if note.read_text(encoding="utf-8") == _REMOVAL or not self.was_recorded(sha256):
+                    shutil.rmtree(self.path(sha256), ignore_errors=True)
+            if self.blobs is None:
+                self.settled(sha256)
 
-    def note(self, sha256: str) -> None:
-        """With a URL, remember that a content there and its rows are about to differ for a while."""
-        if self.blobs:
-            (self.folder / f"{_NOTE}{sha256}").touch()
+    def was_recorded(self, sha256: str) -> bool:
+        """Tell whether a version had this content at some time: the record of it lies beside the weights."""
+        return any(self.path(sha256).glob(f"*/{RECORD_FILE}"))
+
+    def note(self, sha256: str, *, removal: bool = False) -> None:
+        """Remember that a content and its rows are about to differ for a while."""
+        (self.folder / f"{_NOTE}{sha256}").write_text(_REMOVAL if removal else "", encoding="utf-8")
+
+    def is_noted(self, sha256: str) -> bool:
+        """Tell whether an add or a removal of the content has not come to its end."""
+        return (self.folder / f"{_NOTE}{sha256}").exists()
 
     def settled(self, sha256: str) -> None:
-        """Forget the note: the rows and the URL agree again."""
+        """Forget the note: the rows and the contents agree again."""
         (self.folder / f"{_NOTE}{sha256}").unlink(missing_ok=True)
 
     def unsettled(self) -> list[str]:
@@ -154,9 +182,12 @@ class Contents:
         return [path.name.removeprefix(_NOTE) for path in notes]
 
     def withdraw(self, sha256: str) -> None:
-        """With a URL, remove a content there; call in a write transaction that saw no row name it."""
+        """With a URL, remove a content there, unless another catalog may have it.
+
+        Call in a write transaction that saw no row name it.
+        """
         if self.blobs:
-            self.blobs.remove(sha256)
+            self.blobs.release(sha256, self.owner)
 
     @contextmanager
     def _private(self) -> Iterator[Path]:
@@ -178,6 +209,11 @@ class Contents:
             yield True
         finally:
             self.lock.release()
+
+
+def is_content(path: Path) -> bool:
+    """Tell whether a path is a folder named like a content."""
+    return re.fullmatch("[0-9a-f]{64}", path.name) is not None and path.is_dir()
 
 
 def content_hash(folder: Path, serving: Serving) -> str:

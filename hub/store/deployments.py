@@ -279,6 +279,7 @@ class Deployments:
             why=why,
         )
         session.add(move)
+        self.catalog.changed(session)
         self.catalog.announce(session)
         return move
 

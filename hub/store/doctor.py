@@ -15,6 +15,7 @@ from sqlalchemy import select, text
 from hub.errors import HubError
 from hub.names import VersionRef
 from hub.store.content import content_hash
+from hub.store.identity import read_records
 from hub.store.manifest import MANIFEST_FILE, Manifest
 from hub.store.store import Store
 from hub.store.tables import DeploymentRow, GenerationRow, MoveRow, VersionRow
@@ -223,14 +224,24 @@ def _roles(store: Store) -> dict[int, list[str]]:
 
 
 def _unnamed(store: Store, named: set[str], partial_view: bool) -> Iterator[Finding]:
-    """Tell of contents without a row: an add that was killed leaves one, and the store sweeps it later."""
+    """Report contents without a row: what an add or a removal left half-made, and those of a lost catalog."""
     what = "No version has this content. An import or a removal was stopped midway, or one runs right now."
-    for path in sorted(store.contents.folder.iterdir()):
-        if len(path.name) == 64 and path.is_dir() and path.name not in named and not partial_view:
+    for path in [] if partial_view else store.contents.unknown(named):
+        if store.contents.is_noted(path.name):
             yield Finding("content_unnamed", str(path), what, Severity.INFO, _LATER)
-        elif path.name.startswith(".incoming-"):
-            copy = "A private copy of an import that was stopped midway, or that runs right now."
-            yield Finding("content_unfinished", str(path), copy, Severity.INFO, _LATER)
+        else:
+            yield _unknown(path)
+    for path in sorted(store.contents.folder.glob(".incoming-*")):
+        copy = "A private copy of an import that was stopped midway, or that runs right now."
+        yield Finding("content_unfinished", str(path), copy, Severity.INFO, _LATER)
+
+
+def _unknown(path: Path) -> Finding:
+    """Report a content that this catalog has lost, or never had: nothing removes it by itself."""
+    refs = [str(record.ref) for record in read_records(path)]
+    what = f"The catalog does not have this content{', which was ' + ' and '.join(refs) if refs else ''}."
+    mend = "`hub doctor --adopt` adds it to the catalog. If nothing needs it, remove the folder."
+    return Finding("content_unknown", str(path), what, Severity.WARNING, mend)
 
 
 _LATER = "Nothing: any command removes it once it is an hour old."

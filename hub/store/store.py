@@ -24,6 +24,7 @@ from hub.store.content import Contents, content_hash
 from hub.store.deployments import Deployments
 from hub.store.export import read_manifest, write_folder
 from hub.store.fit import check_fit
+from hub.store.identity import check_catalog, refuse_if_gone, write_record
 from hub.store.manifest import (
     BaseRef,
     Calibration,
@@ -35,6 +36,7 @@ from hub.store.manifest import (
     Serving,
     Spread,
 )
+from hub.store.mark import CatalogMark
 from hub.store.peft_folder import check_outputs, head_config, head_of, labels_of
 from hub.store.records import Version
 from hub.store.reports import Reports
@@ -77,23 +79,45 @@ class Store(Deployments):
 
     `catalog` is the URL of a database that homes share; without one it is a file in the home.
     `blobs` is the URL where they share adapter files; it is not asked before it is needed. `keep_open` is for
-    who reads the catalog all the time, and then closes it.
+    who reads the catalog all the time, and then closes it. `accept`: the catalog is taken as the one of this
+    home whatever it knows of the contents.
+
+    Raises:
+        NotReady: the catalog is gone, another one, or older than the contents.
     """
 
-    def __init__(self, home: Path, catalog: str = "", blobs: str = "", *, keep_open: bool = False) -> None:
+    def __init__(
+        self,
+        home: Path,
+        catalog: str = "",
+        blobs: str = "",
+        *,
+        keep_open: bool = False,
+        accept: bool = False,
+    ) -> None:
         self.home = home
         self.bases = Bases(home)
         self.contents = Contents(home / "adapters", blobs)
         self.reports = Reports(self.contents)
-        if not catalog:
-            _refuse_if_gone(home / CATALOG_FILE, self.contents)
+        mark = CatalogMark(self.contents.folder)
+        if not (catalog or accept):
+            refuse_if_gone(home / CATALOG_FILE, self.contents)
         super().__init__(Catalog(catalog or home / CATALOG_FILE, keep_open=keep_open), self.contents)
+        try:
+            check_catalog(self.catalog, mark, self.contents, accept=accept)
+        except NotReady:
+            self.catalog.close()
+            raise
+        self.catalog.committed = mark.advance
+        self.contents.owner = self.catalog.state().catalog
         self._sweep()
 
     @classmethod
-    def of(cls, settings: Settings, *, keep_open: bool = False) -> Store:
-        """Open the store that the settings name; `keep_open` as for `Catalog`."""
-        return cls(settings.home, settings.catalog.url, settings.store.blobs, keep_open=keep_open)
+    def of(cls, settings: Settings, *, keep_open: bool = False, accept: bool = False) -> Store:
+        """Open the store that the settings name; `keep_open` as for `Catalog`, `accept` as for this class."""
+        return cls(
+            settings.home, settings.catalog.url, settings.store.blobs, keep_open=keep_open, accept=accept
+        )
 
     def add(
         self,
@@ -130,9 +154,11 @@ class Store(Deployments):
                 with self.contents.lock:
                     files_at = self.contents.place(private, sha256, manifest)
                     version = self._record(name, sha256, manifest)
+                    if version:
+                        write_record(self.contents, self.contents.owner, version)
                 if version:
+                    self.contents.settled(sha256)
                     if self.contents.blobs:
-                        self.contents.settled(sha256)
                         self._settle()
                     return version
         raise Conflict(f"The files of {name!r} were removed while they were stored. Try again.")
@@ -165,8 +191,9 @@ class Store(Deployments):
                 row = self._find(session, ref)
                 version = self._version_of(row)
                 _refuse_if_deployed(session, row)
-                self.contents.note(version.sha256)
+                self.contents.note(version.sha256, removal=True)
                 session.delete(row)
+                self.catalog.changed(session)
                 session.flush()
                 shared = session.scalar(select(VersionRow.id).where(VersionRow.sha256 == row.sha256).limit(1))
             if shared is None:
@@ -175,6 +202,8 @@ class Store(Deployments):
             self.reports.remove(version)
         if self.contents.blobs:
             self._settle(version.sha256)
+        else:
+            self.contents.settled(version.sha256)
         return version
 
     def fetch(self, version: Version) -> Path:
@@ -303,6 +332,7 @@ class Store(Deployments):
                 created=manifest.created,
             )
             session.add(row)
+            self.catalog.changed(session)
             session.flush()
             return self._version_of(row)
 
@@ -328,18 +358,7 @@ class Store(Deployments):
             if held:
                 with self.catalog.read() as session:
                     used = set(session.scalars(select(VersionRow.sha256)))
-                    known = session.scalar(select(AdapterRow.name).limit(1))
-                if known is not None:  # an empty catalog says nothing of the files: it may be the wrong one
-                    self.contents.sweep(used)
-
-
-def _refuse_if_gone(catalog: Path, contents: Contents) -> None:
-    """Refuse to make an empty catalog where the one there was is missing: all files would be strays to it."""
-    if not catalog.exists() and any(len(path.name) == 64 for path in contents.folder.iterdir()):
-        raise NotReady(
-            f"{catalog} is gone, and {contents.folder} holds the files of versions. Put the catalog back "
-            "from a copy; to begin anew, move that folder away."
-        )
+                self.contents.sweep(used)
 
 
 def _refuse_if_deployed(session: Session, row: VersionRow) -> None:

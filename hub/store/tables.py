@@ -83,11 +83,13 @@ class MoveRow(Table):
 
 
 class GenerationRow(Table):
-    """The one row that counts moves."""
+    """The one row that counts moves, and all changes of versions and deployments; `catalog` is its id."""
 
     __tablename__ = "generation"
     id: Mapped[int] = mapped_column(primary_key=True)
     value: Mapped[int]
+    catalog: Mapped[str] = mapped_column(String(32), server_default="")
+    changes: Mapped[int] = mapped_column(server_default="0")
 
 
 class ReplicaRow(Table):

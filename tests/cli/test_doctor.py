@@ -110,6 +110,7 @@ def test_a_manifest_is_written_again(live, harm) -> None:
 
 def test_a_fresh_content_without_a_row_is_no_damage(live) -> None:
     (live.path / "adapters" / ("a" * 64)).mkdir()
+    live.store.contents.note("a" * 64)
     (live.path / "adapters" / ".incoming-x").mkdir()
     status, findings = run("--fix")
     assert status == 0
@@ -217,9 +218,19 @@ def test_a_file_that_is_no_catalog(live) -> None:
     one("catalog_damaged")
 
 
+def test_a_lost_catalog_is_made_again_from_the_contents(live) -> None:
+    before = {str(version.ref) for version in live.store.versions()}
+    (live.path / "catalog.db").unlink()
+    printed = CliRunner().invoke(app, ["doctor", "--adopt", "--json"])
+    report = json.loads(printed.stdout)
+    assert {found["ref"] for found in report["adopted"]} == before
+    assert (printed.exit_code, report["findings"]) == (0, [])
+    assert {str(version.ref) for version in Store(live.path).versions()} == before
+
+
 def test_a_catalog_that_has_gone_is_told_and_not_made_anew(live) -> None:
     (live.path / "catalog.db").unlink()
-    assert "Put the catalog back" in one("catalog_unusable")["what"]
+    assert "Put the newest copy of the catalog back" in one("catalog_unusable")["what"]
     assert "catalog_unusable" in {finding["code"] for finding in run("--fix")[1]}
     assert list((live.path / "adapters").glob("[0-9a-f]*"))
 

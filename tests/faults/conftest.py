@@ -147,8 +147,13 @@ def chosen(steps: Sequence[str]) -> list[int]:
     numbers = range(1, len(steps) + 1)
     if ALL:
         return list(numbers)
-    kinds = {step.partition(" ")[0]: number for number, step in zip(numbers, steps, strict=True)}
-    telling = {kinds[kind] for kind in ("half", "rename", "commit", "committed") if kind in kinds}
+    kinds = [step.partition(" ")[0] for step in steps]
+    telling = {
+        number
+        for kind in ("half", "rename", "commit", "committed")
+        if kind in kinds
+        for number in (kinds.index(kind) + 1, len(kinds) - kinds[::-1].index(kind))
+    }
     others = [number for number in numbers if number not in telling]
     return sorted(telling | set(random.Random(len(steps)).sample(others, OTHERS)))
 

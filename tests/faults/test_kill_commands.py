@@ -75,4 +75,5 @@ def first_release(home: Path) -> Path:
             connection.execute(f"INSERT INTO main.{table} ({columns}) SELECT {columns} FROM new.{table}")
         connection.commit()
     new.unlink()
+    (home / "adapters" / ".catalog.json").unlink()
     return home

@@ -83,7 +83,7 @@ def age(folder: Path) -> None:
 
 def test_what_one_machine_stores_another_one_fetches(here, there, place, peft_folder, serving) -> None:
     version = here.add("x", peft_folder(), serving, origin="trained")
-    assert {path.name for path in (place / version.sha256).iterdir()} == set(FILES)
+    assert {path.name for path in (place / version.sha256).iterdir()} == {*FILES, "owners", "x@1"}
     found = there.get("x")
     assert cached(there) == set()
     assert there.fetch(found) == found.path
@@ -134,7 +134,7 @@ def test_without_a_url_contents_are_in_the_home_alone(store: Store, peft_folder,
     assert store.fetch(version) == version.path  # who reads it says what is missing
 
 
-@pytest.mark.parametrize("step", [0, 1, 2])
+@pytest.mark.parametrize("step", [0, 1, 2, 3])
 def test_a_crash_between_uploads_leaves_nothing_that_a_reader_sees(
     here, there, place, peft_folder, serving, monkeypatch, step: int
 ) -> None:
@@ -142,7 +142,7 @@ def test_a_crash_between_uploads_leaves_nothing_that_a_reader_sees(
 
     def stops(self, path: str, *given, **options) -> None:
         if len(written) == step:
-            Path(path).parent.mkdir(exist_ok=True)
+            Path(path).parent.mkdir(exist_ok=True, parents=True)
             Path(path).with_suffix(".part").write_bytes(b"half")
             raise Crash
         write(self, path, *given, **options)
@@ -152,7 +152,7 @@ def test_a_crash_between_uploads_leaves_nothing_that_a_reader_sees(
     with pytest.raises(Crash):
         here.add("x", peft_folder(), serving, origin="trained")
     monkeypatch.undo()
-    assert written == list(FILES[:step])
+    assert written == [here.catalog.state().catalog, *FILES][:step]
     assert here.versions() == []
     (sha256,) = at(place)
     assert not there.contents.blobs.holds(sha256, {})
@@ -452,3 +452,48 @@ def test_s3_that_takes_connections_and_says_nothing_is_given_up(
             there.fetch(version)
         assert time.monotonic() - began < 12
     assert intact(version, there.fetch(version))
+
+
+def other_catalog(tmp_path: Path, place: Path) -> Store:
+    return Store(tmp_path / "other", f"sqlite:///{tmp_path}/other.db", f"file://{place}")
+
+
+def test_a_content_that_another_catalog_has_stays_at_the_url(
+    here, place, peft_folder, serving, tmp_path: Path
+) -> None:
+    """Two hubs share a bucket: what one removes, the other may serve."""
+    other = other_catalog(tmp_path, place)
+    version = here.add("x", peft_folder(), serving, origin="trained")
+    theirs = other.add("theirs", peft_folder(), serving, origin="trained")
+    here.remove("x@1")
+    assert intact(theirs, place / version.sha256)
+    shutil.rmtree(theirs.path)
+    assert intact(theirs, other.fetch(theirs))
+    other.remove("theirs@1")
+    assert at(place) == set(), "the last owner removes it"
+
+
+def test_a_content_that_nobody_noted_stays_at_the_url(here, place, peft_folder, serving) -> None:
+    version = here.add("x", peft_folder(), serving, origin="trained")
+    shutil.rmtree(place / version.sha256 / "owners")
+    here.remove("x@1")
+    assert intact(version, place / version.sha256)
+
+
+def test_a_removal_that_meets_an_add_of_another_catalog_puts_the_marker_back(
+    here, place, peft_folder, serving, tmp_path: Path, monkeypatch
+) -> None:
+    other = other_catalog(tmp_path, place)
+    version = here.add("x", peft_folder(), serving, origin="trained")
+    remove, met = LocalFileSystem.rm_file, []
+
+    def meets(self, path: str, **options) -> None:
+        if not met:
+            met.append(path)
+            other.contents.blobs.own(version.sha256, other.contents.owner)
+        remove(self, path, **options)
+
+    monkeypatch.setattr(LocalFileSystem, "rm_file", meets)
+    here.remove("x@1")
+    assert other.contents.blobs.holds(version.sha256, {})
+    assert other.contents.blobs.owners(version.sha256) == {other.contents.owner}

@@ -1,3 +1,3 @@
 """Schema migrations, run by alembic when a catalog is opened; `HEAD` is the newest."""
 
-HEAD = "0002"
+HEAD = "0003"

@@ -1,0 +1,143 @@
+"""Whether a catalog is the one of the contents beside it, and what each content remembers of its versions."""
+
+from __future__ import annotations
+
+import json
+import logging
+from datetime import datetime
+from pathlib import Path
+from typing import NamedTuple
+
+from sqlalchemy import select
+
+from hub.errors import HubError, NotReady, SourceUnavailable
+from hub.names import VersionRef, parse_version_ref
+from hub.store.catalog import Catalog
+from hub.store.content import RECORD_FILE, Contents, is_content
+from hub.store.manifest import Manifest
+from hub.store.mark import CatalogMark
+from hub.store.records import Version
+from hub.store.tables import VersionRow
+
+__all__ = ["Record", "check_catalog", "parse_record", "read_records", "refuse_if_gone", "write_record"]
+
+log = logging.getLogger(__name__)
+
+_LARGEST = 32 << 20  # bytes of a record
+_ADVICE = (
+    "Put the newest copy of the catalog back. To go on with this one, run `hub doctor --adopt`: it accepts "
+    "this catalog and adds the versions of {folder} that it does not have."
+)
+
+
+class Record(NamedTuple):
+    """What lies beside a content about one version: enough to make its row again."""
+
+    catalog: str
+    ref: VersionRef
+    created: str
+    manifest: Manifest
+
+
+def refuse_if_gone(catalog: Path, contents: Contents) -> None:
+    """Refuse to make an empty catalog where the one that names the contents is missing or has no bytes.
+
+    Raises:
+        NotReady: says how to put it back, or to make one from the contents.
+    """
+    gone = not catalog.exists()
+    if (gone or not catalog.stat().st_size) and _has_contents(contents):
+        raise NotReady(
+            f"{catalog} is {'gone' if gone else 'empty'}, and {contents.folder} holds the files of versions. "
+            + _ADVICE.format(folder=contents.folder)
+        )
+
+
+def check_catalog(catalog: Catalog, mark: CatalogMark, contents: Contents, *, accept: bool) -> None:
+    """Compare the catalog with the mark beside the contents; `accept`: the mark is made that of the catalog.
+
+    Raises:
+        NotReady: it is another catalog, an empty one, or an older copy.
+    """
+    state, seen = catalog.state(), mark.read()
+    if accept or (seen and seen.catalog != state.catalog and not _has_contents(contents)):
+        mark.replace(state)
+        return
+    advice = _ADVICE.format(folder=contents.folder)
+    if seen is None:
+        if not _has_contents(contents):
+            return
+        if not _has_versions(catalog):
+            raise NotReady(
+                f"{catalog.shown} has no versions, and {contents.folder} holds the files of some. {advice}"
+            )
+        mark.advance(state)
+    elif seen.catalog != state.catalog:
+        raise NotReady(
+            f"{catalog.shown} is another catalog than the one of the versions in {contents.folder}. {advice}"
+        )
+    elif seen.changes > state.changes:
+        raise NotReady(
+            f"{catalog.shown} is an older copy: it has {state.changes} changes, and {seen.changes} were made "
+            f"in {contents.folder.parent}. {advice}"
+        )
+
+
+def write_record(contents: Contents, catalog: str, version: Version) -> None:
+    """Write what the catalog's row says beside the content, so that a lost row can be made again.
+
+    The row is committed: a record that cannot be written fails nothing.
+    """
+    text = json.dumps(
+        {
+            "catalog": catalog,
+            "version": str(version.ref),
+            "created": version.created.isoformat(timespec="microseconds"),
+            "manifest": version.manifest.model_dump(mode="json"),
+        }
+    )
+    folder = version.path / str(version.ref)
+    try:
+        folder.mkdir(exist_ok=True)
+        aside = folder / f".{RECORD_FILE}"
+        aside.write_text(text + "\n", encoding="utf-8")
+        aside.replace(folder / RECORD_FILE)
+        if contents.blobs:
+            contents.blobs.put_beside(version.sha256, f"{version.ref}/{RECORD_FILE}", text.encode())
+    except (OSError, SourceUnavailable) as error:
+        log.warning("The record of %s cannot be written: %s", version.ref, error)
+
+
+def read_records(content: Path) -> list[Record]:
+    """Return the records beside a content; those that cannot be read are left out."""
+    found = []
+    for path in sorted(content.glob(f"*/{RECORD_FILE}")):
+        try:
+            data = path.read_bytes() if path.stat().st_size <= _LARGEST else b""
+        except OSError:
+            data = b""
+        if record := parse_record(data, str(path)):
+            found.append(record)
+    return found
+
+
+def parse_record(data: bytes, where: str) -> Record | None:
+    """Return a record, None if it is not a sound one."""
+    try:
+        value = json.loads(data)
+        ref = parse_version_ref(value["version"])
+        manifest = Manifest.model_validate(value["manifest"])
+        created = datetime.fromisoformat(value["created"]).isoformat(timespec="microseconds")
+        return Record(str(value["catalog"]), ref, created, manifest)
+    except (ValueError, TypeError, KeyError, RecursionError, HubError) as error:
+        log.warning("The record %s cannot be read: %s", where, type(error).__name__)
+        return None
+
+
+def _has_contents(contents: Contents) -> bool:
+    return any(is_content(path) for path in contents.folder.iterdir())
+
+
+def _has_versions(catalog: Catalog) -> bool:
+    with catalog.read() as session:
+        return session.scalar(select(VersionRow.id).limit(1)) is not None

@@ -1,0 +1,72 @@
+"""`<home>/adapters/.catalog.json`: which catalog names the contents beside it, and how far it had come.
+
+An empty catalog, another one, or an older copy does not know all of these contents. The mark is how that is
+recognised: it is written after every change of the catalog, and compared when a store is opened.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from filelock import FileLock
+
+from hub.bases.disk import sync
+
+__all__ = ["FILE", "CatalogMark", "CatalogState"]
+
+log = logging.getLogger(__name__)
+
+FILE = ".catalog.json"
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogState:
+    """The id of a catalog, made with it, and how many changes of versions and deployments it has had."""
+
+    catalog: str
+    changes: int
+
+
+class CatalogMark:
+    """The mark in one folder of contents."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / FILE
+
+    def read(self) -> CatalogState | None:
+        """Return the mark; None without one, or where it cannot be read."""
+        try:
+            found = json.loads(self.path.read_bytes()[:1000])
+            return CatalogState(str(found["catalog"]), int(found["changes"]))
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
+            log.warning("%s cannot be read and is written anew: %s", self.path, type(error).__name__)
+            return None
+
+    def advance(self, state: CatalogState) -> None:
+        """Write a state, unless a later one of the same catalog is there."""
+        self._write(state, force=False)
+
+    def replace(self, state: CatalogState) -> None:
+        """Write a state, whatever is there."""
+        self._write(state, force=True)
+
+    def _write(self, state: CatalogState, *, force: bool) -> None:
+        """The catalog has committed: a mark that cannot be written guards less and fails nothing."""
+        try:
+            with FileLock(self.path.with_name(f"{FILE}.lock")):
+                found = self.read()
+                later = found and found.catalog == state.catalog and found.changes >= state.changes
+                if later and not force:
+                    return
+                aside = self.path.with_name(f"{FILE}.new")
+                aside.write_text(json.dumps(asdict(state)) + "\n", encoding="utf-8")
+                sync(aside)
+                os.replace(aside, self.path)
+        except OSError as error:
+            log.warning("%s cannot be written: %s.", self.path, error.strerror or error)

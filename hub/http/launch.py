@@ -17,6 +17,7 @@ from hub.http.auth import check_exposure
 from hub.http.supervisor import Supervisor
 from hub.serving import record
 from hub.serving.client import find_server
+from hub.serving.home_lock import home_lock
 from hub.store.store import Store
 
 __all__ = ["serve"]
@@ -37,7 +38,7 @@ def serve(settings: Settings, on_ready: Callable[[str], None]) -> None:
     check_exposure(host, settings)
     if running := find_server(settings):
         raise Conflict(f"The server of {settings.home} runs already, at {running}.")
-    with _bind(host, settings.serve.port) as listener:
+    with home_lock(settings.home), _bind(host, settings.serve.port) as listener:
         Store.of(settings)  # a catalog that cannot be opened fails here, not in the log of a worker
         logging.basicConfig(format=LOG_FORMAT, datefmt="%Y-%m-%dT%H:%M:%S%z")
         address = _url(host, listener.getsockname()[1])

@@ -8,6 +8,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+from hub import untrusted
 from hub.errors import BadBase
 
 __all__ = ["fingerprint", "is_model_file", "model_files", "read_json", "sha256_file"]
@@ -83,7 +84,7 @@ def fingerprint(folder: Path) -> str:
 def read_json(path: Path) -> dict[str, Any]:
     """Read a JSON object, or raise BadBase naming the file."""
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = untrusted.read_json(path, unique_keys=False)
     except (OSError, ValueError) as error:
         raise BadBase(f"{path} cannot be read as JSON: {error}.") from None
     if not isinstance(value, dict):

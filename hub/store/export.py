@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -17,8 +18,11 @@ from hub.store.manifest import MANIFEST_FILE, Manifest
 from hub.store.records import Version
 from hub.store.reports import CARD_FILE
 from hub.store.weights import CONFIG_FILE, WEIGHTS_FILE
+from hub.untrusted import read_json
 
 __all__ = ["new_folder", "read_manifest", "write_folder"]
+
+_MAX_MANIFEST = 16 << 20  # bytes; ours have some thousand
 
 
 def write_folder(version: Version, folder: Path, report: Mapping[str, Any] | None = None) -> Path:
@@ -72,8 +76,11 @@ def read_manifest(folder: Path) -> Manifest:
             "hub adapters import FOLDER NAME --task TASK --base BASE."
         )
     try:
-        return Manifest.model_validate_json(path.read_bytes())
+        # Strict as JSON is: a list is not a tuple in Python's mode, so the checked text is what is parsed.
+        return Manifest.model_validate_json(json.dumps(read_json(path, _MAX_MANIFEST)))
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
         key = ".".join(str(part) for part in first["loc"]) or "the file"
         raise BadAdapter(f"{path}: {key}: {first['msg']}.") from None
+    except (OSError, ValueError) as error:
+        raise BadAdapter(f"{path} is not a manifest: {error}.") from None

@@ -18,6 +18,7 @@ from hub.store.manifest import Manifest
 from hub.store.mark import CatalogMark
 from hub.store.records import Version
 from hub.store.tables import VersionRow
+from hub.untrusted import parse_json
 
 __all__ = ["Record", "check_catalog", "parse_record", "read_records", "refuse_if_gone", "write_record"]
 
@@ -124,9 +125,9 @@ def read_records(content: Path) -> list[Record]:
 def parse_record(data: bytes, where: str) -> Record | None:
     """Return a record, None if it is not a sound one."""
     try:
-        value = json.loads(data)
+        value = parse_json(data)
         ref = parse_version_ref(value["version"])
-        manifest = Manifest.model_validate(value["manifest"])
+        manifest = Manifest.model_validate_json(json.dumps(value["manifest"]))
         created = datetime.fromisoformat(value["created"]).isoformat(timespec="microseconds")
         return Record(str(value["catalog"]), ref, created, manifest)
     except (ValueError, TypeError, KeyError, RecursionError, HubError) as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from hub.api import HeadKind, Model
 from hub.contract import PluginRef
@@ -112,13 +112,14 @@ class Search(Model):
     seconds: float = Field(0.0, description="Of all trials together.")
 
 
+SCHEMA_VERSION = 1
 READING = ("encoding", "header", "delimiter", "quotes", "separator", "columns")
 
 
 class Manifest(Model):
     """One version's manifest; `sha256` of a version covers the weights, their config and `serving`."""
 
-    schema_version: int = 1
+    schema_version: int = Field(SCHEMA_VERSION, ge=1)
     serving: Serving
     created: str = Field(description="UTC, ISO 8601.")
     origin: str = Field(description="trained or imported.")
@@ -156,6 +157,13 @@ class Manifest(Model):
     precision: dict[str, Precision] = Field(
         default_factory=dict, exclude_if=lambda known: not known, description="By name: int8."
     )
+
+    @field_validator("schema_version")
+    @classmethod
+    def _is_known(cls, version: int) -> int:
+        if version > SCHEMA_VERSION:
+            raise ValueError(f"version {version} is of a newer GraftHub; this one reads {SCHEMA_VERSION}")
+        return version
 
     @property
     def reading(self) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from hub.api import HeadKind
 from hub.errors import BadAdapter
 from hub.store.manifest import Serving
 from hub.store.weights import AdapterFiles
+from hub.untrusted import read_json
 
 __all__ = ["HeadConfig", "check_outputs", "head_config", "head_of", "head_rows", "labels_of"]
 
@@ -123,10 +123,8 @@ def head_config(folder: Path) -> HeadConfig:
     if not path.is_file():
         return HeadConfig()
     try:
-        if path.stat().st_size > _MAX_CONFIG:
-            raise ValueError(f"it has more than {_MAX_CONFIG:,} bytes")
-        config = json.loads(path.read_bytes())
-    except (ValueError, RecursionError) as error:
+        config = read_json(path, _MAX_CONFIG, unique_keys=False)
+    except (OSError, ValueError) as error:
         raise BadAdapter(f"{path} is not a model's config: {error}.") from None
     if not isinstance(config, dict):
         raise BadAdapter(f"{path} is not a model's config: it is not a JSON object.")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from hub.bases.weights_file import read_header
 from hub.errors import BadAdapter, UnsafeWeights, UnsupportedAdapter
 from hub.store.peft_names import saved_names
+from hub.untrusted import read_json
 
 if TYPE_CHECKING:
     import numpy as np
@@ -98,12 +99,10 @@ def read_config(folder: Path) -> dict[str, Any]:
         raise BadAdapter(
             f"{folder} has no {CONFIG_FILE}: it is not a PEFT adapter folder. {_inside(folder)}".rstrip()
         )
-    if path.stat().st_size > _MAX_CONFIG:
-        raise BadAdapter(f"{path} has more than {_MAX_CONFIG:,} bytes: it is not a PEFT config.")
     try:
-        config = json.loads(path.read_bytes())
-    except (ValueError, RecursionError) as error:
-        raise BadAdapter(f"{path} is not JSON: {error}.") from None
+        config = read_json(path, _MAX_CONFIG)
+    except (OSError, ValueError) as error:
+        raise BadAdapter(f"{path} is not a PEFT config: {error}.") from None
     if not isinstance(config, dict) or not isinstance(config.get("peft_type"), str):
         raise BadAdapter(f"{path} names no peft_type: it is not a PEFT config.")
     return config

@@ -11,6 +11,7 @@ from hub.errors import BadData
 from hub.training.encodings import MIN_BAD, decode, not_utf8
 from hub.training.rows import BadRow, RawRow, Row, Table
 from hub.training.tables import SUFFIXES
+from hub.untrusted import open_regular
 
 __all__ = ["TextFolder", "files_of", "text_table"]
 
@@ -76,7 +77,7 @@ def _rows(folder: TextFolder, encoding: str | None) -> Iterator[Row]:
     for path in folder.files:
         name = path.relative_to(folder.path).as_posix()
         try:
-            with path.open("rb") as file:
+            with open_regular(path) as file:
                 raw = file.read(_BYTES + 1)
         except OSError as error:
             yield BadRow(1, f"cannot be read: {error.strerror}", name)

@@ -16,6 +16,7 @@ from hub.bases.packages import fetch_package, open_member
 from hub.errors import BadData, BadRequest, NotFound, SourceUnavailable
 from hub.training.class_labels import named_features, with_names
 from hub.training.progress import Progress, silent
+from hub.untrusted import open_regular
 
 __all__ = ["HubDataset", "SourceFile", "is_hub", "open_hub", "open_source"]
 
@@ -108,7 +109,7 @@ def open_hub(location: str) -> Iterator[HubDataset]:
 def _local(location: str, folder: Path, stack: ExitStack) -> tuple[str, IO[bytes]]:
     path = folder / Path(location).expanduser()
     try:
-        return path.name.lower(), stack.enter_context(path.open("rb"))
+        return path.name.lower(), stack.enter_context(open_regular(path))
     except OSError as error:
         raise BadData(f"{path}: cannot be read: {error.strerror}.") from None
 

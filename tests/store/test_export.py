@@ -10,9 +10,11 @@ import yaml
 from hub.api import HeadKind
 from hub.bases.base import Base
 from hub.bases.cache import Bases
+from hub.errors import BadAdapter
 from hub.store.card import card
 from hub.store.manifest import BaseRef, DataRef, Serving
 from hub.store.store import Store
+from hub.store.weights import read_adapter
 
 TASKS = {HeadKind.SEQUENCE: "classification", HeadKind.SPAN: "qa", HeadKind.GENERATE: "translation"}
 
@@ -125,3 +127,37 @@ def test_a_card_without_figures_or_data_says_so(stocked: Store) -> None:
     assert "model-index" not in front
     assert "None were recorded." in body
     assert "## Data" not in body
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda text: text.replace('"schema_version": 1', '"schema_version": 99'), "newer GraftHub"),
+        (lambda text: text.replace('"metrics": {', '"metrics": {"f1": NaN'), "NaN"),
+        (lambda text: text.replace('"max_length": 128', f'"max_length": {"9" * 400}'), "400 digits"),
+        (lambda text: text.replace('"max_length": 128', '"max_length": 128, "max_length": 64'), "twice"),
+        (lambda text: text.replace('"settings": {}', f'"settings": {"[" * 1000}{"]" * 1000}'), "nested"),
+    ],
+)
+def test_a_manifest_of_others_is_read_within_bounds(
+    store, peft_folder, serving, small_base, tmp_path, change, said
+) -> None:
+    base = small_base()
+    mine = serving.model_copy(
+        update={"base": serving.base.model_copy(update={"fingerprint": base.fingerprint})}
+    )
+    store.add("x", peft_folder(), mine, origin="trained")
+    folder = store.export("x@1", tmp_path / "out")
+    path = folder / "manifest.json"
+    changed = change(path.read_text())
+    assert changed != path.read_text()
+    path.write_text(changed)
+    with pytest.raises(BadAdapter, match=said):
+        store.import_version(folder, "y")
+
+
+def test_a_config_of_others_is_read_within_bounds(peft_folder) -> None:
+    folder = peft_folder()
+    (folder / "adapter_config.json").write_text('{"peft_type": "LORA", "r": ' + "9" * 400 + "}")
+    with pytest.raises(BadAdapter, match="400 digits"):
+        read_adapter(folder)

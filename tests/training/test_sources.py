@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import os
 import tarfile
 import zipfile
 from pathlib import Path
@@ -132,3 +133,11 @@ def test_a_data_set_that_cannot_be_had_is_told() -> None:
         pass
     with pytest.raises(BadData, match="is not hf:dataset"), open_hub("hf:a/b/c"):
         pass
+
+
+@pytest.mark.parametrize("kind", ["fifo", "device"])
+def test_what_is_no_regular_file_is_refused_and_not_waited_for(tmp_path: Path, kind: str) -> None:
+    os.mkfifo(tmp_path / "fifo.csv")
+    location = "fifo.csv" if kind == "fifo" else "/dev/zero"
+    with pytest.raises(BadData, match="is not a regular file"):
+        read(location, tmp_path)

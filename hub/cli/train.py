@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,13 +9,13 @@ import typer
 from typer.core import TyperCommand
 
 from hub.cli.bars import Bars
+from hub.cli.deploy_trained import check_task, deploy_trained, print_move
 from hub.cli.output import JSON_FLAG, error_console, print_json, progress, say
 from hub.cli.threads import for_training
 
 if TYPE_CHECKING:
     from hub.config import Settings
     from hub.store.manifest import Search
-    from hub.store.records import Version
     from hub.training.recipe import Recipe
     from hub.training.train import TrainResult
 
@@ -26,8 +25,6 @@ Json = dict[str, Any]
 _RECIPE_NAME = "@recipe"  # no legal deployment name
 _TAKES_VALUE = ("--set",)
 SHOWN = 5  # rejected rows
-GATE_FILE = "gate.json"  # in the folder of the run
-WHY = 1000  # characters that a move's reason may have
 
 
 class _Command(TyperCommand):
@@ -73,18 +70,18 @@ def train(
     target = None
     if deploy is not None:
         target = check_name(parsed.name if deploy == _RECIPE_NAME else deploy, "deployment")
-        _check_task(target, parsed.task, settings)
+        check_task(target, parsed.task, settings)
     try:
         result = run_training(parsed, settings, quiet=as_json, resume=resume)
     except KeyboardInterrupt:
         error_console().print("Interrupted. The same command with --resume goes on from the last checkpoint.")
         raise SystemExit(130) from None
-    moved = _deploy(result, target, settings, as_json) if target else None
+    moved = deploy_trained(result, target, settings, as_json) if target else None
     if as_json:
         print_json(_summary(result) | ({"deploy": moved} if moved else {}))
     else:
         _print(result, moved)
-    if moved and not moved["passed"]:
+    if moved and (not moved["passed"] or "failed" in moved):
         raise SystemExit(1)
 
 
@@ -132,47 +129,6 @@ def _has_recipe(args: list[str]) -> bool:
         not arg.startswith("-") and (index == 0 or args[index - 1] not in _TAKES_VALUE)
         for index, arg in enumerate(args)
     )
-
-
-def _live(name: str, settings: Settings) -> Version | None:
-    from hub.store.store import Store
-
-    return {found.name: found.stable for found in Store.of(settings).deployments()}.get(name)
-
-
-def _check_task(name: str, task: str, settings: Settings) -> None:
-    """Refuse before training what the catalog would refuse after it."""
-    from hub.errors import Conflict
-
-    live = _live(name, settings)
-    if live and live.manifest.serving.task != task:
-        raise Conflict(
-            f"Deployment {name!r} serves the task {live.manifest.serving.task!r}, and the recipe trains for "
-            f"{task!r}. Give another name: --deploy NAME."
-        )
-
-
-def _deploy(result: TrainResult, name: str, settings: Settings, quiet: bool) -> Json:
-    from hub.registry.host import Registry
-    from hub.serving.client import connect
-    from hub.store.store import Store
-    from hub.training.gate import pass_gate
-    from hub.training.report.write import add_gate
-
-    live = _live(name, settings)
-    with progress(quiet) as bars:
-        registry, store = Registry.of(settings), Store.of(settings)
-        judgement = pass_gate(result, live, registry=registry, store=store, progress=Bars(bars))
-    answer: Json = {"deployment": name, "live": str(live.ref) if live else None, **judgement.to_json()}
-    path = settings.home / "runs" / result.plan.recipe.name / GATE_FILE
-    path.write_text(json.dumps({"version": str(result.version.ref), **answer}, indent=2), encoding="utf-8")
-    if result.report:
-        add_gate(store, result.version, name, live, judgement)
-    if judgement.passed and (live is None or live.ref != result.version.ref):
-        with connect(settings) as client:
-            why = f"hub train: {judgement.reason}"[:WHY]
-            answer |= {"answer": client.deploy(name, str(result.version.ref), why), "server": client.url}
-    return answer
 
 
 def _summary(result: TrainResult) -> Json:
@@ -246,7 +202,7 @@ def _print(result: TrainResult, moved: Json | None) -> None:
     if moved is None:
         say(f"Next: hub deploy {version.ref} --as {version.name}")
     else:
-        _print_move(version, moved)
+        print_move(version, moved)
 
 
 def _course(result: TrainResult) -> str:
@@ -294,19 +250,3 @@ def _reasons(result: TrainResult) -> str:
         for reason, count in reasons.items():
             counts[reason] = counts.get(reason, 0) + count
     return f" ({', '.join(f'{reason} {count:,}' for reason, count in counts.items())})" if counts else ""
-
-
-def _print_move(version: Version, moved: Json) -> None:
-    from rich.markup import escape
-
-    if not moved["passed"]:
-        say(f"[bold yellow]Not deployed[/]: {escape(moved['reason'])}.")
-        say(f"To put it live all the same: hub deploy {version.ref} --as {moved['deployment']}")
-        return
-    if "answer" not in moved:
-        say(f"{version.ref} is live as {moved['deployment']} already.")
-        return
-    where = f"at {moved['server']}" if moved["server"] else "once a server runs: hub serve"
-    say(f"[bold green]Live[/] as {moved['deployment']}, {where}.")
-    say(f"Gate: {escape(moved['reason'])}.")
-    say(f"Next: hub predict {moved['deployment']} TEXT")

@@ -111,7 +111,14 @@ def describe_replica(replica: Replica, generation: int) -> Json:
 def describe_plugins(registry: Registry) -> list[Json]:
     """Describe every installed plugin."""
     return [
-        {"name": plugin.name, "state": plugin.state, "reason": plugin.reason, "tasks": list(plugin.tasks)}
+        {
+            "name": plugin.name,
+            "distribution": plugin.distribution,
+            "version": plugin.version,
+            "state": plugin.state,
+            "reason": plugin.reason,
+            "tasks": list(plugin.tasks),
+        }
         for plugin in registry.plugins()
     ]
 

@@ -7,7 +7,9 @@ import re
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner, Result
@@ -15,7 +17,7 @@ from typer.testing import CliRunner, Result
 from hub.bases.cache import Bases
 from hub.cli.main import app
 from hub.config import find_home
-from hub.errors import BadData, BadRecipe, Conflict, HubError, InvalidName
+from hub.errors import BadData, BadRecipe, Conflict, HubError, InvalidName, NotFound
 from hub.store.store import Store
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -165,6 +167,50 @@ def test_the_version_that_is_live_is_not_deployed_again(recipe: Path) -> None:
     generation = Store(find_home()).generation()
     assert "demo@1 is live as demo already" in hub_train(recipe, "--deploy", *POOR).stdout
     assert Store(find_home()).generation() == generation
+
+
+class OldServer:
+    """A server that started before the plugin was installed, or with another version of it."""
+
+    url = "http://127.0.0.1:1"
+
+    def __init__(self, plugins: list[dict[str, Any]]) -> None:
+        self._plugins = plugins
+
+    def deploy(self, name: str, ref: str, why: str) -> None:
+        raise NotFound(f"{ref} cannot be served here.")
+
+    def status(self) -> dict[str, Any]:
+        return {"plugins": self._plugins}
+
+
+OLD = {"name": "sentiment", "distribution": "grafthub-sentiment", "version": "0.1", "state": "ok"}
+
+
+@pytest.mark.parametrize(
+    ("plugins", "said"),
+    [
+        ([OLD | {"tasks": ["sentiment"]}], "has grafthub-sentiment 0.1, and this environment has"),
+        ([], "has no task 'sentiment', and this environment has"),
+        (
+            [OLD | {"distribution": "fork", "tasks": ["sentiment"]}],
+            "has the task 'sentiment' from another plugin than grafthub-sentiment",
+        ),
+    ],
+)
+def test_a_server_that_cannot_take_the_version_leaves_it_stored_and_is_to_be_restarted(
+    recipe: Path, monkeypatch: pytest.MonkeyPatch, plugins: list[dict[str, Any]], said: str
+) -> None:
+    monkeypatch.setattr("hub.serving.client.connect", lambda settings: nullcontext(OldServer(plugins)))
+    shown = hub_train(recipe, "--deploy", *POOR)
+    assert shown.exit_code == 1
+    output = " ".join(shown.stdout.split())
+    assert "Not deployed: demo@1 cannot be served here." in output
+    assert f"The server at http://127.0.0.1:1 {said}" in output
+    assert output.endswith("Stored as demo@1. To put it live: hub deploy demo@1 --as demo")
+    told = json.loads(hub_train(recipe, "--deploy", *POOR, "--json").stdout)
+    assert told["version"] == "demo@1"
+    assert told["deploy"]["failed"] == "demo@1 cannot be served here."
 
 
 def test_mistakes_are_told_before_anything_is_loaded(recipe: Path, tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import peft
@@ -20,9 +20,11 @@ __all__ = ["initial_tensors"]
 
 
 def initial_tensors(
-    base: Base, config: Mapping[str, Any], *, kind: HeadKind, num_labels: int
+    base: Base, config: Mapping[str, Any], names: Iterable[str], *, kind: HeadKind, num_labels: int
 ) -> dict[str, Array]:
     """Return the tensors of a PiSSA or OLoRA adapter as PEFT initialises it, by the names PEFT saves.
+
+    `names` are those of the adapter's tensors.
 
     Raises:
         UnsupportedAdapter: the initialisation draws numbers or looks at data.
@@ -30,6 +32,6 @@ def initial_tensors(
         EngineFailed: the base could not be loaded.
     """
     with torch.no_grad():
-        adapted = fresh_adapter(head_model(base, kind, num_labels).model, config)
+        adapted = fresh_adapter(head_model(base, kind, num_labels).model, config, names)
         state = peft.get_peft_model_state_dict(adapted, save_embedding_layers=False)
     return {name: value.float().numpy() for name, value in state.items()}

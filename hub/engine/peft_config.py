@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping
 from typing import Any
 
+from hub.engine.peft_patterns import matcher
 from hub.errors import BadAdapter, UnsupportedAdapter
 
 __all__ = [
@@ -14,7 +14,6 @@ __all__ = [
     "MERGEABLE",
     "SAVE_CONVERTED",
     "WAY_OUT",
-    "check_pattern",
     "method_of",
     "rank_and_scaling",
     "refuse_method",
@@ -120,8 +119,8 @@ def rank_and_scaling(config: Mapping[str, Any], module: str) -> tuple[float, flo
     rsLoRA is arXiv:2312.03732.
 
     Raises:
-        BadAdapter: a number is missing or not positive, or a pattern is malformed.
-        UnsupportedAdapter: a pattern could take hours to match.
+        BadAdapter: a number is missing or not positive.
+        UnsupportedAdapter: a pattern is malformed, or cannot be matched in linear time.
     """
     rank = _number(config, "rank_pattern", "r", module)
     alpha = _number(config, "alpha_pattern", "lora_alpha", module)
@@ -133,26 +132,9 @@ def _number(config: Mapping[str, Any], patterns: str, default: str, module: str)
     value, special_cases = config.get(default), config.get(patterns) or {}
     if not isinstance(special_cases, Mapping):
         raise BadAdapter(f"{patterns} must map module names to numbers, not be {str(special_cases)[:80]}.")
-    for pattern, special in special_cases.items():
-        if _matches(str(pattern), module):
-            value = special
-            break
+    place = matcher(tuple(map(str, special_cases))).first(module)
+    if place is not None:
+        value = list(special_cases.values())[place]
     if not isinstance(value, int | float) or not math.isfinite(value) or value <= 0:
         raise BadAdapter(f"{default} for {module!r} is {value!r}; it must be a positive number.")
     return value
-
-
-def check_pattern(pattern: str) -> None:
-    """Raise UnsupportedAdapter if a regular expression could run for hours, as repeated groups make it."""
-    if len(pattern) > 200 or re.search(r"\)[*+{]", pattern):
-        raise UnsupportedAdapter(f"The pattern {pattern[:80]!r} is too complex; name the module.")
-
-
-def _matches(pattern: str, module: str) -> bool:
-    check_pattern(pattern)
-    try:
-        return re.fullmatch(rf"(.*\.)?({pattern})", module) is not None
-    except re.error as error:
-        raise BadAdapter(
-            f"The rank or alpha pattern {pattern!r} is not a regular expression: {error}."
-        ) from None

@@ -16,6 +16,7 @@ import numpy as np
 
 from hub.api import HeadKind
 from hub.engine.peft_config import WAY_OUT, rank_and_scaling, refuse_method
+from hub.engine.peft_patterns import NO_LAYERS, check_patterns
 from hub.engine.protocol import AdapterWeights, LayerUpdate
 from hub.errors import BadAdapter, UnsupportedAdapter
 
@@ -32,9 +33,6 @@ _PREFIX = "base_model.model."
 _PART = re.compile(r"(?P<module>.+)\.(?P<part>lora_A\.weight|lora_B\.weight|lora_magnitude_vector|ia3_l)")
 COPIES = (".original_module.", ".modules_to_save.")  # bias="all" saves the head's again, trained or not
 _BIAS = ".bias"
-NO_LAYERS = (
-    "dummy-target-modules"  # how PEFT names the targets of an adapter that trains modules in full alone
-)
 
 _NO_HEAD = frozenset({HeadKind.EMBEDDING, HeadKind.GENERATE})
 
@@ -54,6 +52,7 @@ def parse(
         BadAdapter: a tensor is left over, missing, of a wrong shape, or not finite.
     """
     refuse_method(config)
+    check_patterns(config)
     parts, full = _sort(tensors)
     if not parts and (config.get("target_modules") != NO_LAYERS or not full):
         raise BadAdapter("The adapter holds no LoRA or IA3 tensors, so it would change nothing.")

@@ -4,13 +4,15 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import peft
 import torch
 from peft import PeftConfig, PeftModel
+from safetensors import safe_open
 from torch import nn
 from transformers import (
     AutoConfig,
@@ -26,14 +28,15 @@ from transformers import (
 from hub.api import HeadKind
 from hub.bases.base import Base, BaseKind
 from hub.engine.loading import quiet
-from hub.engine.peft_config import HARMLESS, SAVE_CONVERTED, check_pattern, method_of
+from hub.engine.peft_config import HARMLESS, SAVE_CONVERTED, method_of
 from hub.engine.peft_format import COPIES
+from hub.engine.peft_patterns import explicit_config
 from hub.errors import BadAdapter, EngineFailed, UnsupportedAdapter
 
 if TYPE_CHECKING:
     from hub.engine.protocol import Array
 
-__all__ = ["HeadModel", "adapt", "fresh_adapter", "head_model", "known_warnings"]
+__all__ = ["HeadModel", "adapt", "fresh_adapter", "head_model", "known_warnings", "load_folder"]
 
 _FACTORIES: Mapping[HeadKind, Any] = {
     HeadKind.SEQUENCE: AutoModelForSequenceClassification,
@@ -44,6 +47,7 @@ _FACTORIES: Mapping[HeadKind, Any] = {
 }
 _LABELLED = frozenset({HeadKind.SEQUENCE, HeadKind.TOKEN})
 _POOLER = "pooler."
+_WEIGHTS = "adapter_model.safetensors"
 _ADAPTER = "default"  # PEFT's name for the only adapter of a model
 _DERIVED = ".ranknum."  # of AdaLoRA; PEFT saves none, and sets it by the config
 
@@ -136,8 +140,6 @@ _TRAINING = frozenset(
 )
 # Initialisations that can be computed again from the base; others drew numbers or looked at data.
 _KNOWN_INITS = frozenset({"true", "false", "gaussian", "eva", "orthogonal", "pissa", "olora"})
-_PATTERNS = ("target_modules", "exclude_modules", "feedforward_modules", "layers_pattern")
-_PATTERN_MAPS = ("rank_pattern", "alpha_pattern", "n_frequency_pattern")
 _LARGEST = 8192  # a rank; more would only serve to fill the memory
 
 
@@ -192,7 +194,7 @@ def adapt(model: PreTrainedModel, config: Mapping[str, Any], tensors: Mapping[st
         UnsupportedAdapter: the method is none that PEFT can merge, or its config asks for more than that.
         BadAdapter: config and tensors are not those of one adapter on this model.
     """
-    adapted = fresh_adapter(model, config)
+    adapted = fresh_adapter(model, config, tensors)
     state = {name: torch.from_numpy(array.copy()) for name, array in tensors.items()}
     with quiet(), known_warnings(), _put_on_base(config):
         result = peft.set_peft_model_state_dict(adapted, state)
@@ -207,14 +209,30 @@ def adapt(model: PreTrainedModel, config: Mapping[str, Any], tensors: Mapping[st
     return adapted.eval()
 
 
-def fresh_adapter(model: PreTrainedModel, config: Mapping[str, Any]) -> PeftModel:
+def fresh_adapter(model: PreTrainedModel, config: Mapping[str, Any], names: Iterable[str]) -> PeftModel:
     """Put an adapter on a model as it is before training, as far as that does not depend on chance.
+
+    `names` are those of its tensors, which tell the modules that it is put on.
 
     Raises: as `adapt`.
     """
-    wanted = _read_config(config)
+    wanted = _read_config(explicit_config(config, names))
     with quiet(), known_warnings(), _put_on_base(config):
         return peft.get_peft_model(model, wanted)
+
+
+def load_folder(model: PreTrainedModel, folder: Path) -> PeftModel:
+    """Load a PEFT folder on a model with PEFT alone; its patterns are replaced by the modules they stand for.
+
+    Raises:
+        BadAdapter, UnsupportedAdapter: as `explicit_config`.
+    """
+    config = peft.PeftConfig.from_pretrained(str(folder))
+    with safe_open(folder / _WEIGHTS, framework="np") as file:
+        names = list(file.keys())
+    for key, value in explicit_config(vars(config), names).items():
+        setattr(config, key, value)
+    return peft.PeftModel.from_pretrained(model, folder, config=config)
 
 
 @contextmanager
@@ -270,19 +288,10 @@ def _read_config(config: Mapping[str, Any]) -> PeftConfig:
 
 
 def _check_values(values: Mapping[str, Any]) -> None:
-    """Refuse patterns that could take hours to match, and ranks that could fill the memory."""
-    for key in _PATTERNS:
-        given = values.get(key)
-        for pattern in (given,) if isinstance(given, str) else given or ():
-            check_pattern(str(pattern))
+    """Refuse ranks that could fill the memory."""
     ranks = [values.get(key) for key in ("r", "init_r", "target_r", "n_frequency")]
-    for key in _PATTERN_MAPS:
-        special = values.get(key) or {}
-        if not isinstance(special, Mapping):
-            raise BadAdapter(f"{key} must map module names to numbers, not be {str(special)[:80]}.")
-        for pattern in special:
-            check_pattern(str(pattern))
-        ranks += [] if key == "alpha_pattern" else special.values()
+    for key in ("rank_pattern", "n_frequency_pattern"):
+        ranks += (values.get(key) or {}).values()
     for rank in ranks:
         if isinstance(rank, int) and rank > _LARGEST:
             raise BadAdapter(f"A rank of {rank} is more than {_LARGEST:,}, the largest that is taken here.")

@@ -16,7 +16,7 @@ from hub.api import HeadKind
 from hub.bases.base import Base
 from hub.engine.loading import quiet
 from hub.engine.merge import merge as merge_with_peft
-from hub.engine.peft_model import head_model, known_warnings
+from hub.engine.peft_model import head_model, known_warnings, load_folder
 from hub.errors import BadAdapter, BadBase, UnsupportedAdapter, UnsupportedFormat
 from hub.store.manifest import Serving
 from hub.store.records import Version
@@ -74,7 +74,7 @@ def load_peft(base: Base, version: Version, tokenizer: PreTrainedTokenizerBase) 
     with quiet(), known_warnings():
         warnings.filterwarnings("error", message="Found missing adapter keys", category=UserWarning)
         try:
-            adapted: PeftModel = PeftModel.from_pretrained(model, version.path).eval()
+            adapted = load_folder(model, version.path).eval()
         except UserWarning as warning:
             raise BadAdapter(f"{version.ref} does not fit its base: {str(warning)[:300]}") from None
     if adapted.active_peft_config.is_prompt_learning:

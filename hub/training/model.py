@@ -27,6 +27,7 @@ from transformers.utils import logging as transformers_logging
 
 from hub.api import HeadKind
 from hub.bases.base import Base
+from hub.engine.peft_model import load_folder
 from hub.errors import BadBase
 from hub.store.plain_lora import to_plain_lora
 from hub.store.weights import read_adapter, write_adapter
@@ -139,7 +140,7 @@ def reload(folder: Path, base: Base, head: HeadKind, num_labels: int, device: An
     """Load a saved folder on a fresh base, the way anybody would with plain PEFT."""
     model = load_base(base, head, num_labels)
     with quiet():
-        return PeftModel.from_pretrained(model, folder).eval().to(device)
+        return load_folder(model, folder).eval().to(device)
 
 
 @contextmanager

@@ -20,7 +20,7 @@ PATTERNS = {"rank_pattern": {"query": 2}, "alpha_pattern": {"value": 3}}
 
 def converted(base, folder, kind, labels) -> Trained:
     files = read_adapter(folder)
-    initial = initial_tensors(base, files.config, kind=kind, num_labels=labels)
+    initial = initial_tensors(base, files.config, files.tensors, kind=kind, num_labels=labels)
     plain = to_plain_lora(files, initial)
     weights = parse(plain.config, plain.tensors, kind=kind, num_labels=labels, sha256="0")
     return Trained(weights, peft_model(base, folder, kind, labels), base)
@@ -60,4 +60,4 @@ def test_an_initialisation_by_chance_is_refused(bert, tmp_path) -> None:
     files = read_adapter(tmp_path)
     files = AdapterFiles({**files.config, "init_lora_weights": "pissa_niter_4"}, files.tensors)
     with pytest.raises(UnsupportedAdapter, match="pissa_niter_4"):
-        initial_tensors(bert, files.config, kind=HeadKind.EMBEDDING, num_labels=0)
+        initial_tensors(bert, files.config, files.tensors, kind=HeadKind.EMBEDDING, num_labels=0)

@@ -246,7 +246,7 @@ def test_what_no_merged_copy_can_serve_is_refused_without_offering_one(saved, be
         parsed(config | settings, tensors)
     assert "--merged" not in str(caught.value)
     with pytest.raises(UnsupportedAdapter, match="cannot be merged"):
-        fresh_adapter(head_model(bert, HeadKind.SEQUENCE, 3), config | settings)
+        fresh_adapter(head_model(bert, HeadKind.SEQUENCE, 3), config | settings, tensors)
 
 
 @pytest.mark.parametrize(
@@ -310,8 +310,10 @@ def test_an_adapter_without_lora_is_refused(saved):
         ({"lora_alpha": None}, "lora_alpha for .* is None"),
         ({"lora_alpha": float("inf")}, "lora_alpha for .* is inf"),
         ({"rank_pattern": ["query"]}, "rank_pattern must map"),
-        ({"alpha_pattern": {"(": 2}}, "not a regular expression"),
-        ({"alpha_pattern": {"(a+)+": 2}}, "too complex"),
+        ({"alpha_pattern": {"(": 2}}, "missing \\)"),
+        ({"alpha_pattern": {r"(a)\1": 2}}, "cannot be matched in linear time"),
+        ({"target_modules": "(?=query)query"}, "cannot be matched in linear time"),
+        ({"modules_to_save": ["(.*?)classifier"]}, "names of modules"),
         ({"peft_type": None}, "nameless adapter, which does not fit in a slot"),
         ({"some_future_option": True}, r"some_future_option \(some_future_option: True\) cannot be served"),
     ],

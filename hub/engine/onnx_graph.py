@@ -103,6 +103,8 @@ class OnnxGraph:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.log_severity_level = 3
+        # A memory pattern is kept for each shape of a batch, and there are thousands of shapes.
+        options.enable_mem_pattern = False
         # Spinning between the operators of a run nearly doubles the speed of short ones; spinning between
         # runs would take the cores that parse requests and tokenize.
         options.add_session_config_entry("session.intra_op.allow_spinning", "1")
@@ -115,6 +117,10 @@ class OnnxGraph:
         self._shared = values  # the session has pointers only: these have to outlive it
         self._inputs = {meta.name for meta in self._session.get_inputs()}
         self._device = device
+        self._options = onnxruntime.RunOptions()
+        if device.type == "cpu":
+            # Each run gives its memory back: the arena would keep the sum of the largest pieces ever needed.
+            self._options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
         self._idle: list[_Binding] = []  # one for each run under way, at most
         self.stacks = frozenset(stacks)
         self.nbytes = file.stat().st_size - sum(tensor.nbytes for tensor in shared.values())
@@ -136,7 +142,7 @@ class OnnxGraph:
                 values.bind_ortvalue_input(name, OrtValue.from_dlpack(tensor.contiguous()))
         # Bound anew each time, or onnxruntime writes over what the last run returned.
         values.bind_output(export.HIDDEN, self._device.type, self._device.index or 0)
-        self._session.run_with_iobinding(values)
+        self._session.run_with_iobinding(values, self._options)
         (value,) = values.get_outputs()
         self._idle.append(binding)
         if self._device.type == "cpu":

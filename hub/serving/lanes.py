@@ -24,7 +24,9 @@ from hub.engine.build import build_engine
 from hub.engine.protocol import Engine
 from hub.engine.slots import SlotTable
 from hub.serving.batcher import Batcher
+from hub.serving.chore import Chore
 from hub.serving.cleaner import Cleaner
+from hub.serving.heap import limit_heap, return_free_memory
 from hub.serving.meter import Meter
 from hub.serving.queue import Job
 
@@ -36,6 +38,7 @@ SPARE = 1  # slots beside serve.slots, so that a move need not wait for one
 PROBE_TEXT = "The probe reads this sentence."  # several words: what overflows may do so between them only
 BORROW_S = 0.25  # a tokenizer that is in use comes back after milliseconds
 ENGINE_CACHE = Path("cache") / "engines"
+TRIM_S = 30.0  # between two returns of freed memory to the system
 
 
 class Tokenizers:
@@ -107,6 +110,9 @@ class Lanes:
         self._lanes: dict[str, Lane] = {}
         self._lock = threading.Lock()
         self._opening: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
+        limit_heap()
+        self._heap = Chore("heap", return_free_memory, TRIM_S)
+        self._heap.start()
 
     def get(self, fingerprint: str) -> Lane | None:
         """Return the lane of a base if it is open; never blocks."""
@@ -143,6 +149,7 @@ class Lanes:
             lanes, self._lanes = list(self._lanes.values()), {}
         for lane in lanes:
             lane.close()
+        self._heap.stop()
 
     def _build(self, base: Base) -> Lane:
         began = time.perf_counter()

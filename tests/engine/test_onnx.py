@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 import onnxruntime
+import psutil
 import pytest
 import torch
 
@@ -16,6 +17,7 @@ from hub.api import HeadKind
 from hub.engine import onnx_graph
 from hub.engine.tensors import BatchTensors
 from hub.engine.tune import Tuning
+from hub.serving.heap import return_free_memory
 
 TORCH, ONNX, INT8 = "torch float32", "onnx float32", "onnx int8"
 
@@ -151,6 +153,17 @@ def test_stacks_that_shrank_are_read_by_the_graph_and_the_larger_ones_are_freed(
     assert [stack() for stack in larger] == [None] * len(larger)
     assert_exact(engine, wide, 1)
     assert ran == [ONNX]
+
+
+def test_a_large_batch_leaves_no_memory_with_the_session(bert, wide, engine_of, fill):
+    engine = engine_of(bert, "onnx")
+    fill(engine, [wide])
+    rows = [wide.row(1, 48, seed) for seed in range(400)]
+    engine.run(rows[:1])
+    before = psutil.Process().memory_full_info().uss
+    engine.run(rows)
+    return_free_memory()
+    assert psutil.Process().memory_full_info().uss - before < 20_000_000
 
 
 def test_a_graph_is_exported_once(bert, wide, graphs, engine_of, fill):

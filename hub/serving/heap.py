@@ -1,0 +1,50 @@
+"""Keeps the C heap from holding on to memory that requests and loads have freed.
+
+Batches and adapters come in all sizes and from many threads. With glibc's defaults, each thread that loads or
+encodes may get a heap of its own, and freed memory in the middle of a heap is never returned to the system.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import sys
+from functools import cache
+
+__all__ = ["limit_heap", "return_free_memory"]
+
+log = logging.getLogger(__name__)
+
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8  # from malloc.h
+HEAPS = 2
+MAPPED_FROM = 1_048_576  # bytes; larger pieces are mapped alone and unmapped when they are freed
+TRIM_FROM = 8_388_608  # bytes free at the end of the main heap
+
+
+def limit_heap() -> None:
+    """Set the allocator of this process up for serving; call it before threads are started.
+
+    Without the settings glibc raises the size from which pieces are mapped alone to 32 MB, after the first
+    large piece is freed. Other C libraries are left as they are.
+    """
+    libc = _glibc()
+    if libc:
+        libc.mallopt(_M_ARENA_MAX, HEAPS)
+        libc.mallopt(_M_MMAP_THRESHOLD, MAPPED_FROM)
+        libc.mallopt(_M_TRIM_THRESHOLD, TRIM_FROM)
+
+
+def return_free_memory() -> None:
+    """Return free pages of all heaps to the system; takes milliseconds, beside what runs."""
+    libc = _glibc()
+    if libc:
+        libc.malloc_trim(0)
+
+
+@cache
+def _glibc() -> ctypes.CDLL | None:
+    """Return the C library if it is glibc."""
+    if sys.platform != "linux":
+        return None
+    libc = ctypes.CDLL(None)
+    return libc if hasattr(libc, "gnu_get_libc_version") and hasattr(libc, "malloc_trim") else None

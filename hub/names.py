@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from hub.errors import InvalidName
+from hub.errors import BadRequest, InvalidName
 
-__all__ = ["VersionRef", "check_name", "parse_version_ref"]
+__all__ = ["VersionRef", "check_name", "check_text", "parse_version_ref"]
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 
@@ -31,6 +31,13 @@ def check_name(name: str, kind: str) -> str:
             "starting with a letter or digit."
         )
     return name
+
+
+def check_text(text: str, what: str) -> str:
+    """Return `text` if every database can store it, else raise BadRequest; `what` begins the sentence."""
+    if "\0" in text or any("\ud800" <= character <= "\udfff" for character in text):
+        raise BadRequest(f"{what} has a NUL character or half of a surrogate pair, which cannot be stored.")
+    return text
 
 
 def parse_version_ref(text: str) -> VersionRef:

@@ -14,6 +14,7 @@ import typer
 from hub.cli.deploy import SERVER
 from hub.cli.output import JSON_FLAG, grid, print_json, say, table
 from hub.cli.rollout import show_replicas
+from hub.visible import visible_json
 
 if TYPE_CHECKING:
     from hub.serving.client import Client
@@ -115,7 +116,7 @@ def _when(moment: str) -> str:
 def _watch(client: Client, name: str | None, as_json: bool) -> None:
     if as_json:
         for change in _changes(client, name):
-            sys.stdout.write(json.dumps(change, ensure_ascii=False) + "\n")
+            sys.stdout.write(visible_json(json.dumps(change, ensure_ascii=False)) + "\n")
             sys.stdout.flush()
         return
     from rich.live import Live

@@ -10,6 +10,7 @@ import typer
 
 from hub.cli.output import JSON_FLAG, print_json, say, table
 from hub.errors import BadRequest
+from hub.visible import masked
 
 if TYPE_CHECKING:
     from hub.store.records import Version
@@ -121,7 +122,7 @@ def _print(found: Explanation) -> None:
     console = Console(highlight=False, soft_wrap=True)
     for name, text in found.texts.items():
         line = Text(f"{name}: ", style="dim") if len(found.texts) > 1 else Text()
-        shown = Text(text)
+        shown = Text(masked(text))
         for word in words:
             if word.place.field == name and (style := _style(word.score, most)):
                 shown.stylize(style, word.place.start, word.place.end)

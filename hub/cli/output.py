@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import typer
 
 from hub.errors import HubError
+from hub.visible import visible, visible_json
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -23,15 +24,15 @@ JSON_FLAG = typer.Option("--json", help="Print one JSON document instead of text
 
 
 def say(text: str) -> None:
-    """Print a line for people on stdout; rich markup is honoured."""
+    """Print a line for people on stdout; rich markup is honoured, and control characters are made visible."""
     from rich.console import Console
 
-    Console(highlight=False, soft_wrap=True).print(text)
+    Console(highlight=False, soft_wrap=True).print(visible(text))
 
 
 def print_json(value: Any) -> None:
     """Print one JSON document on stdout."""
-    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False, default=str) + "\n")
+    sys.stdout.write(visible_json(json.dumps(value, indent=2, ensure_ascii=False, default=str)) + "\n")
 
 
 def table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
@@ -51,15 +52,23 @@ def grid(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> Table:
     for header in headers:
         view.add_column(header, overflow="fold")
     for row in rows:
-        view.add_row(*(escape("" if cell is None else str(cell)) for cell in row))
+        view.add_row(*(escape("" if cell is None else visible(str(cell))) for cell in row))
     return view
 
 
 def error_console() -> Console:
-    """Return a console on stderr, for progress bars and messages that are not the result."""
+    """Return a console on stderr, for progress bars and messages that are not the result.
+
+    It makes control characters visible in what it prints.
+    """
     from rich.console import Console
 
-    return Console(stderr=True, highlight=False, soft_wrap=True)
+    class Visible(Console):
+        def print(self, *objects: Any, **options: Any) -> None:
+            shown = (visible(each) if isinstance(each, str) else each for each in objects)
+            super().print(*shown, **options)
+
+    return Visible(stderr=True, highlight=False, soft_wrap=True)
 
 
 @contextmanager

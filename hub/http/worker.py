@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from hub.http.orphan import end_with
 from hub.http.worker_config import READY, WorkerConfig
+from hub.visible import keep_logs_visible
 
 if TYPE_CHECKING:
     from hub.http.server import HubServer
@@ -34,6 +35,7 @@ def main() -> None:
     from hub.http.service import svc
 
     configure_server_logging()
+    keep_logs_visible()
     svc.start_in(config)
     server = HubServer(
         svc.to_asgi(),

@@ -7,6 +7,8 @@ import os
 import socket
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Protocol, TypedDict, Unpack
 from urllib.parse import quote
 
@@ -84,11 +86,24 @@ def connect(settings: Settings, server: str | None = None) -> Iterator[Client]:
     if url is None:
         from hub.serving.catalog_client import CatalogClient
 
-        with CatalogClient(settings) as local:
+        with _existing_home(settings) as here, CatalogClient(here) as local:
             yield local
         return
     with ServerClient(url, key=_key(settings, local=not named)) as remote:
         yield remote
+
+
+@contextmanager
+def _existing_home(settings: Settings) -> Iterator[Settings]:
+    """Yield settings whose home exists: an empty one that goes again, where there is none yet.
+
+    To ask about a home must not make it.
+    """
+    if settings.home.is_dir():
+        yield settings
+        return
+    with TemporaryDirectory(prefix="hub-") as empty:
+        yield settings.model_copy(update={"home": Path(empty)})
 
 
 def find_server(settings: Settings) -> str | None:

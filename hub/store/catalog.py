@@ -16,6 +16,7 @@ from sqlalchemy.engine import URL, Connection, Engine, make_url
 from sqlalchemy.exc import (
     ArgumentError,
     DatabaseError,
+    DataError,
     DBAPIError,
     DisconnectionError,
     InterfaceError,
@@ -25,7 +26,7 @@ from sqlalchemy.exc import (
 from sqlalchemy.exc import TimeoutError as NoConnection
 from sqlalchemy.orm import Session
 
-from hub.errors import BadConfig, MissingExtra, NotReady
+from hub.errors import BadConfig, BadRequest, MissingExtra, NotReady
 from hub.store.mark import CatalogState
 from hub.store.schema import is_current, migrate
 from hub.store.tables import GenerationRow
@@ -145,6 +146,8 @@ class Catalog:
             raise NotReady(
                 f"The catalog {self.shown} cannot be used right now: all connections are busy."
             ) from error
+        except DataError as error:
+            raise BadRequest(f"The catalog cannot store a value: {_said(error)}.") from error
         except DatabaseError as error:
             raise BadConfig(f"{self.shown} is damaged or not a GraftHub catalog: {_said(error)}.") from error
 

@@ -13,7 +13,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from hub.errors import BadRequest, Conflict, NotFound
-from hub.names import VersionRef, check_name, parse_version_ref
+from hub.names import VersionRef, check_name, check_text, parse_version_ref
 from hub.store.catalog import Catalog
 from hub.store.content import Contents
 from hub.store.manifest import Manifest
@@ -265,6 +265,8 @@ class Deployments:
         by: str,
         why: str,
     ) -> MoveRow:
+        check_text(why, "The reason")
+        check_text(by, "The name of who makes the change")
         counter = session.scalars(select(GenerationRow)).one()
         counter.value += 1
         when = datetime.now(UTC).isoformat(timespec="microseconds")

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from typer.testing import CliRunner
 
 from hub.cli import status
+from hub.cli.main import app
+from hub.config import find_home
 
 
 def test_it_says_what_loads_and_what_left(capsys: pytest.CaptureFixture[str]) -> None:
@@ -22,3 +25,11 @@ def test_it_says_what_loads_and_what_left(capsys: pytest.CaptureFixture[str]) ->
     assert said[1] == "failed b@1 cannot be loaded, tried again in 30 s: its file is short [x]"
     assert said[2] == "evicted mood@1 at 2026-01-02T03:04:05: [why]"
     assert len(said) == 7, "the failure is said once, and of the others the latest five"
+
+
+def test_a_home_that_is_not_there_is_not_made() -> None:
+    home = find_home()
+    for words in (["status"], ["status", "--json"], ["deployments"]):
+        result = CliRunner().invoke(app, words, catch_exceptions=False)
+        assert result.exit_code == 0, result.output
+    assert not home.exists()

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from sqlalchemy import delete, update
 
-from hub.errors import BadConfig, Conflict, InvalidName, NotFound
+from hub.errors import BadConfig, BadRequest, Conflict, InvalidName, NotFound
 from hub.names import VersionRef
 from hub.store.store import Store
-from hub.store.tables import MoveRow
+from hub.store.tables import AnswerRow, MoveRow
 
 
 def test_a_deployment_serves_what_was_deployed_last(stocked: Store) -> None:
@@ -217,3 +217,20 @@ def test_any_sequence_of_moves_keeps_the_books(stocked: Store) -> None:
             max_examples=20, stateful_step_count=12, deadline=None, suppress_health_check=list(HealthCheck)
         ),
     )
+
+
+@pytest.mark.parametrize("text", ["a\0b", "\udcff"])
+def test_a_reason_that_no_database_can_store_is_refused(stocked: Store, text: str) -> None:
+    before = stocked.generation()
+    with pytest.raises(BadRequest, match="cannot be stored"):
+        stocked.deploy("live", "x@1", by="test", why=text)
+    with pytest.raises(BadRequest, match="cannot be stored"):
+        stocked.deploy("live", "x@1", by=text)
+    assert stocked.generation() == before
+
+
+def test_a_value_that_postgres_refuses_is_no_damage(postgres_url: str, tmp_path) -> None:
+    store = Store(tmp_path / "home", postgres_url)
+    with pytest.raises(BadRequest, match="cannot store a value"), store.catalog.read() as session:
+        session.get(AnswerRow, "a\0b")
+    store.catalog.close()

@@ -1,0 +1,64 @@
+"""Text of others cannot act on the terminal that shows it."""
+
+from __future__ import annotations
+
+import json
+import logging
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hub.cli.output import error_console, fail, print_json, say, table
+from hub.errors import HubError
+from hub.visible import VisibleFilter, visible, visible_json
+
+EVIL = [
+    "\x1b]0;title\x07",
+    "\x1b[2J",
+    "\x9b31m",
+    "a\rb",
+    "\u202egnp.exe",
+    "\u2066x",
+    "\x7f",
+    "\x00",
+    "\udcff",
+]
+ACTING = set("\x1b\x07\x9b\r\u202e\u2066\x7f\x00\udcff")
+
+
+@pytest.mark.parametrize("text", EVIL)
+@pytest.mark.parametrize("how", ["say", "table", "fail", "json", "progress"])
+def test_no_way_of_printing_lets_it_through(text, how, capsys, monkeypatch) -> None:
+    monkeypatch.setattr("sys.argv", ["hub"])
+    if how == "say":
+        say(f"[bold]label[/] {text}")
+    elif how == "table":
+        table(("LABEL",), [(text,)])
+    elif how == "fail":
+        with pytest.raises(SystemExit):
+            fail(HubError(text))
+    elif how == "json":
+        print_json({"label": text})
+    else:
+        error_console().print(f"step {text}")
+    printed = "".join(capsys.readouterr())
+    assert printed
+    assert not ACTING & set(printed)
+
+
+@given(st.text())
+def test_json_keeps_its_value(text) -> None:
+    document = json.dumps({"text": text}, ensure_ascii=False)
+    assert json.loads(visible_json(document)) == {"text": text}
+
+
+def test_what_does_not_act_stays() -> None:
+    text = "Grüße, 世界 👩‍👩‍👧 עברית\tand\nlines"
+    assert visible(text) == text
+
+
+def test_logs_show_it_too() -> None:
+    record = logging.LogRecord("hub", logging.INFO, "", 1, "label %s", ("\x1b[2J",), None)
+    assert VisibleFilter().filter(record)
+    assert record.getMessage() == "label \\x1b[2J"

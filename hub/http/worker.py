@@ -7,6 +7,7 @@ import logging
 import os
 import socket
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from hub.http.orphan import end_with
@@ -41,18 +42,26 @@ def main() -> None:
         svc.to_asgi(),
         config.settings.limits,
         is_ready=lambda: svc.hub.runtime.ready,
-        on_ready=lambda: channel.sendall(READY),
+        on_ready=lambda: _tell(channel),
     )
+    listener = socket.socket(fileno=config.listener)
+    listener.set_inheritable(False)  # a process that a plugin starts must not keep the port
     with asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner:
-        runner.run(_serve(server, socket.socket(fileno=config.listener)))
+        runner.run(_serve(server, listener))
 
 
 async def _serve(server: HubServer, listener: socket.socket) -> None:
     await server.serve(sockets=[listener])
     logging.shutdown()
-    sys.stdout.flush()
-    sys.stderr.flush()
+    with suppress(OSError):  # a pipe whose reader has gone
+        sys.stdout.flush()
+        sys.stderr.flush()
     os._exit(0)  # the engines are closed; a thread that hangs in a plugin's code must not keep the process
+
+
+def _tell(supervisor: socket.socket) -> None:
+    with suppress(OSError):  # it was killed; `end_with` ends this process
+        supervisor.sendall(READY)
 
 
 def _take_stdin() -> socket.socket:

@@ -69,8 +69,23 @@ def _show(found: dict[str, Any]) -> None:
             say(f"[bold red]{plugin['state']}[/] plugin {plugin['name']}: {escape(plugin['reason'])}")
     if full := found.get("disk", {}).get("error"):
         say(f"[bold red]error[/] {escape(full)}")
+    _show_hanging(found)
     if found["catalog_error"]:
         say(f"[bold red]error[/] the catalog cannot be followed: {escape(found['catalog_error'])}")
+
+
+def _show_hanging(found: dict[str, Any]) -> None:
+    """Name the plugins in whose code calls hang."""
+    from rich.markup import escape
+
+    for one in found.get("hanging", []):
+        what = f"plugin {one['plugin']}: {one['stuck_calls']} calls of task {one['task']} hang in its code"
+        if not one["suspended"]:
+            say(f"[bold yellow]hangs[/] {escape(what)}")
+            continue
+        again = "" if one["retry_in_s"] is None else f" One is tried again in {one['retry_in_s']:.0f} s."
+        fix = f"Update it and restart the server, or run: hub plugins disable {one['plugin']}"
+        say(f"[bold red]suspended[/] {escape(what)}, and others are refused.{again} {escape(fix)}")
 
 
 def _show_watching(found: dict[str, Any]) -> None:

@@ -26,6 +26,7 @@ from hub.http.wire import json_response
 from hub.serving.parsing import BadField, parse
 from hub.serving.router import Admission
 from hub.serving.routes import by_name
+from hub.serving.validators import runs_plugin_code
 
 __all__ = ["add_routes"]
 
@@ -142,7 +143,11 @@ async def _explain(hub: Hub, turns: OneAtATime, name: str, key: str, body: Expla
     if not hub.runtime.settings.serve.explain:
         raise Conflict("Explanations are off here. Set serve.explain to true and start the server again.")
     with await hub.runtime.router.admit(by_name(name), key) as admission:
-        _check(body, admission)
+        task = admission.route.task
+        if runs_plugin_code(task.request):
+            await hub.runtime.pipeline.read(task, lambda: _check(body, admission))
+        else:
+            _check(body, admission)
     found = await turns.run(lambda: _run(hub, admission, body))
     return json_response(
         {

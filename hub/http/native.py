@@ -7,13 +7,14 @@ import json
 import re
 import time
 from collections.abc import Callable, Sequence
-from functools import reduce
+from functools import partial, reduce
 from operator import or_
 from types import GenericAlias
 from typing import Any
 
 from fastapi import FastAPI
 from pydantic import BaseModel, Field, create_model
+from pydantic_core import to_json
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -26,10 +27,11 @@ from hub.http.schemas import DESCRIBED, ERRORS, DeploymentList, ItemError, TaskL
 from hub.http.wire import json_response
 from hub.registry.host import LoadedTask
 from hub.serving.describe import describe_task
-from hub.serving.parsing import parse_call
+from hub.serving.parsing import check_json, parse, parse_call
 from hub.serving.pipeline import Answers
 from hub.serving.router import Admission
 from hub.serving.routes import Resolve, Route, by_name, by_task
+from hub.serving.validators import runs_plugin_code
 
 __all__ = ["add_routes", "sticky_key"]
 
@@ -82,12 +84,20 @@ def call_model(task: LoadedTask) -> type[BaseModel]:
 
 def _add_task(app: FastAPI, task: LoadedTask) -> None:
     model, name = call_model(task), task.spec.name
+    foreign = runs_plugin_code(task.request)
+
+    def exact(body: Any) -> Requests:
+        given = {key: getattr(body, key) for key in task.request.model_fields}
+        return [task.request.model_construct(body.model_fields_set - {"deployment"}, **given)], False
+
+    def resolve(deployment: str | None) -> Resolve:
+        return by_name(deployment, name) if deployment else by_task(name)
 
     async def ask(request: Request, body: Any) -> Response:
-        given = {key: getattr(body, key) for key in task.request.model_fields}
-        exact = task.request.model_construct(body.model_fields_set - {"deployment"}, **given)
-        resolve = by_name(body.deployment, name) if body.deployment else by_task(name)
-        return await _answer(request, resolve, lambda route: ([exact], False))
+        if not foreign:
+            return await _answer(request, resolve(body.deployment), lambda route: exact(body))
+        deployment = parse(_only_deployment(body), _Deployment).deployment
+        return await _answer(request, resolve(deployment), lambda route: exact(parse(body, model)))
 
     ask.__annotations__ = {"request": Request, "body": model, "return": Response}
     app.router.add_api_route(
@@ -99,8 +109,21 @@ def _add_task(app: FastAPI, task: LoadedTask) -> None:
         tags=["tasks"],
         summary=task.spec.summary,
         responses=DESCRIBED,
-        route_class_override=InferRoute,
+        route_class_override=RawInferRoute if foreign else InferRoute,
     )
+
+
+class _Deployment(Model):
+    """The part of a call's body that says who answers."""
+
+    deployment: str | None = None
+
+
+def _only_deployment(body: bytes) -> bytes:
+    """Leave out of a body what only the plugin's own code can validate."""
+    value = check_json(body)
+    known = isinstance(value, dict) and "deployment" in value
+    return to_json({"deployment": value["deployment"]} if known else {})
 
 
 def _add_deployments(app: FastAPI, tasks: Sequence[LoadedTask]) -> None:
@@ -144,7 +167,10 @@ async def _answer(request: Request, resolve: Resolve, read: Callable[[Route], Re
         with await hub.runtime.router.admit(resolve, sticky_key(request)) as admission:
             route = admission.route
             task = route.task.spec.name
-            requests, many = read(route)
+            if runs_plugin_code(route.task.request):  # it may hang: not here, on the event loop
+                requests, many = await hub.runtime.pipeline.read(route.task, partial(read, route))
+            else:
+                requests, many = read(route)
             answers = await hub.runtime.pipeline.run(admission, requests, request_id=request.scope[NUMBER])
         body = _many(answers) if many else answers.only()
         code = "ok"

@@ -16,7 +16,7 @@ from hub.config import Settings
 from hub.errors import BadConfig, HubError
 from hub.registry.host import Registry
 from hub.serving import record
-from hub.serving.client import find_server
+from hub.serving.client import connect, find_server
 from hub.serving.disk import FULL_BYTES, free_bytes
 from hub.serving.file_modes import open_files
 from hub.serving.fitness import misfit, unanswerable
@@ -129,7 +129,10 @@ def _misfits(registry: Registry, store: Store) -> Iterator[Finding]:
 
 def _server(settings: Settings) -> Iterator[Finding]:
     path = settings.home / record.FILE
-    if not path.exists() or find_server(settings):
+    if not path.exists():
+        return
+    if url := find_server(settings):
+        yield from _hanging(settings, url)
         return
     if (found := record.read(settings.home)) is not None:
         what = f"It names the process {found.pid}, which runs and does not answer at {found.url}."
@@ -143,6 +146,22 @@ def _server(settings: Settings) -> Iterator[Finding]:
     )
     fix = partial(_erase_record, settings.home)
     yield Finding("server_record_stale", str(path), what, Severity.INFO, "Nothing; --fix removes it.", fix)
+
+
+def _hanging(settings: Settings, url: str) -> Iterator[Finding]:
+    """Report plugins in whose code calls of the running server hang."""
+    try:
+        with connect(settings) as client:
+            found = client.status().get("hanging", []) if client.url == url else []
+    except HubError:  # the server has another admin key, or ends just now
+        return
+    for one in found:
+        what = f"{one['stuck_calls']} calls hang in the code of plugin {one['plugin']}."
+        if one["suspended"]:
+            what += " The server refuses the other calls of this task."
+        severity = Severity.ERROR if one["suspended"] else Severity.WARNING
+        fix = f"Update the plugin and restart the server, or run: hub plugins disable {one['plugin']}"
+        yield Finding("plugin_hangs", f"task {one['task']}", what, severity, fix)
 
 
 def _erase_record(home: Path) -> None:

@@ -19,6 +19,7 @@ from hub.api import Task
 from hub.config import Limits
 from hub.engine.protocol import EngineRow
 from hub.errors import DeadlineExceeded, HubError, Overloaded, TooLarge
+from hub.registry.host import LoadedTask
 from hub.serving.agreement import agree
 from hub.serving.call import Answers, Call, Side
 from hub.serving.faults import log_fault
@@ -37,7 +38,9 @@ __all__ = ["Answers", "Pipeline"]
 log = logging.getLogger(__name__)
 
 Item = TypeVar("Item")
+Result = TypeVar("Result")
 
+VALIDATION = "validation of a request"
 SPARE = 0.75  # of limits.queued_rows: beyond, nothing runs beside others
 
 
@@ -114,6 +117,45 @@ class Pipeline:
         if witness and not call.beside:
             witness.answered(answers.items)
         return answers
+
+    async def read(self, task: LoadedTask, call: Callable[[], Result]) -> Result:
+        """Run validation that calls plugin code, in a thread of the task and under its time limit.
+
+        Raises:
+            PluginTimeout, PluginSuspended, PluginFailed: as `run`; and what `call` raises on purpose.
+        """
+        threads = self._pool.of(task.spec.name)
+        if threads.calls >= self._limits.queued_rows:
+            raise Overloaded(f"{threads.calls} calls are under way already. Send the request again later.")
+        trial = threads.admit()
+        waiter: asyncio.Future[Result] = self._loop.create_future()
+        threads.calls += 1
+        returned = False
+        try:
+            threads.submit(self._read(task, threads, call, waiter))
+            result = await waiter
+            returned = True
+        finally:
+            threads.calls -= 1
+            if trial:
+                threads.tried(returned)
+        return result
+
+    def _read(
+        self,
+        task: LoadedTask,
+        threads: TaskThreads,
+        call: Callable[[], Result],
+        waiter: asyncio.Future[Result],
+    ) -> Work:
+        try:
+            result: Result = yield Stage(VALIDATION, call)
+        except HubError as error:
+            self._tell(_settle, waiter, error)
+        except Exception as error:
+            self._tell(_settle, waiter, fault(task, threads.plugin, VALIDATION, error))
+        else:
+            self._tell(_settle, waiter, None, result)
 
     def forwarded(self, jobs: Sequence[Job]) -> None:
         """Take the jobs of a forward from a batcher, in its thread."""
@@ -274,6 +316,15 @@ class Pipeline:
             self._loop.call_soon_threadsafe(hear, *what)
         except RuntimeError:
             log.info("An answer came after the server had stopped.")
+
+
+def _settle(waiter: asyncio.Future[Result], error: HubError | None, result: Any = None) -> None:
+    if waiter.done():
+        return
+    if error is not None:
+        waiter.set_exception(error)
+    else:
+        waiter.set_result(result)
 
 
 def _pop(queue: deque[Item]) -> Item | None:

@@ -66,12 +66,15 @@ def decode(
 
 
 def fault(task: LoadedTask, plugin: str, step: str, error: BaseException, *private: object) -> PluginFailed:
-    """Log where a plugin failed, without the texts in `private`, and return the error for the caller."""
+    """Log where a plugin failed, and return the error for the caller.
+
+    What the exception says is logged only if `private` is given: whatever of the caller's it may quote.
+    """
     name = task.spec.name
     if isinstance(error, WrongReturn):
         _log_wrong_return(task, plugin, step, error)
         return PluginFailed(f"The task {name!r} {error}, in {step}: a fault in the plugin {plugin!r}.")
-    said = exception_text(error, *private)
+    said = exception_text(error, *private) if private else ""
     log_fault(log, f"Task {name}, plugin {plugin}, failed in {step}", error, said)
     return PluginFailed(
         f"The task {name!r} failed in {step} ({type(error).__name__}): a fault in the plugin {plugin!r}. "

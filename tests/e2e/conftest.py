@@ -47,6 +47,9 @@ class Hub:
     def json(self, *args: str, cwd: Path | None = None) -> Any:
         return json.loads(self.run(*args, "--json", cwd=cwd))
 
+    def json_of(self, status: int, *args: str) -> Any:
+        return json.loads(self.run(*args, "--json", status=status))
+
     @contextmanager
     def serving(self, *args: str) -> Iterator[httpx.Client]:
         """Start `hub serve` on a free port; yield a client; stop it as an operator would."""

@@ -9,11 +9,14 @@ import threading
 import pytest
 from grafthub_classification.task import ClassificationTask
 from grafthub_sentiment.task import SentimentTask
+from pydantic import ConfigDict, Field, field_validator
 
-from hub.errors import HubError, NotReady, PluginFailed, PluginSuspended, PluginTimeout
+from hub.api import Model, Text
+from hub.errors import BadRequest, HubError, NotReady, PluginFailed, PluginSuspended, PluginTimeout
 from hub.serving import lanes, pipeline, plugin_pool
 from hub.serving.routes import by_name
 from hub.serving.trial import Trial
+from hub.serving.validators import runs_plugin_code
 
 SHARE = 2
 STEPS = ["encode", "decode"]
@@ -315,3 +318,89 @@ def test_a_task_of_its_own_hangs_beside_one_that_is_fine(build, hang) -> None:
     with pytest.raises(PluginSuspended, match="'classification'"):
         hub.ask("topic", "a text")
     assert hub.ask("mood", "a film").scores
+
+
+def read(hub, call):
+    task = hub.runtime.router.routes.by_name["mood"].task
+    return asyncio.run_coroutine_threadsafe(hub.runtime.pipeline.read(task, call), hub.loop).result(20)
+
+
+def test_validation_that_hangs_ends_at_the_time_limit_and_counts_towards_suspension(build, until) -> None:
+    hub, go = build(), threading.Event()
+    for _ in range(SHARE):
+        with pytest.raises(PluginTimeout, match="validation"):
+            read(hub, lambda: go.wait(60))
+    with pytest.raises(PluginSuspended):
+        read(hub, lambda: 1)
+    assert hub.ask("topic", "a text").items[0].label
+    go.set()
+    assert until(lambda: hub.runtime.status()["hanging"] == [])
+    assert read(hub, lambda: 1) == 1
+
+
+@pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt(), RuntimeError("the caller's words")])
+def test_validation_that_raises_is_the_plugins_fault(build, error, caplog) -> None:
+    hub = build(plugin_timeout_s=60)
+
+    def fail() -> None:
+        raise error
+
+    with pytest.raises(PluginFailed, match=type(error).__name__):
+        read(hub, fail)
+    assert "the caller's words" not in caplog.text
+    assert read(hub, lambda: 1) == 1
+
+
+def test_validation_that_refuses_a_request_is_the_clients_fault(build) -> None:
+    def refuse() -> None:
+        raise BadRequest("text: too short.")
+
+    with pytest.raises(BadRequest, match="too short"):
+        read(build(plugin_timeout_s=60), refuse)
+
+
+class Plain(Model):
+    text: Text
+    count: int = 3
+    names: list[str] = Field(default_factory=list)
+
+
+class Checked(Plain):
+    @field_validator("count")
+    @classmethod
+    def check(cls, count: int) -> int:
+        return count
+
+
+class Nested(Model):
+    inside: dict[str, list[Checked]]
+
+
+class Made(Model):
+    text: str = Field(default_factory=lambda: "")
+
+
+class Backtracking(Model):
+    model_config = ConfigDict(regex_engine="python-re")
+
+    text: str = Field(pattern="(a+)+b")
+
+
+class Initialized(Plain):
+    def model_post_init(self, context: object) -> None:
+        return
+
+
+@pytest.mark.parametrize(
+    ("model", "runs"),
+    [
+        (Plain, False),
+        (Checked, True),
+        (Nested, True),
+        (Made, True),
+        (Backtracking, True),
+        (Initialized, True),
+    ],
+)
+def test_requests_whose_validation_runs_plugin_code_are_known(model, runs) -> None:
+    assert runs_plugin_code(model) is runs

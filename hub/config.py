@@ -144,6 +144,9 @@ class Feedback(Model):
     )
     days: float = Field(30, gt=0, description="After which answers and the feedback on them are deleted.")
     rows: int = Field(100_000, gt=0, description="Most answers kept; the oldest are deleted first.")
+    megabytes: int = Field(
+        1_000, gt=0, description="Most megabytes of answers and requests kept; the oldest are deleted first."
+    )
 
 
 class Blobs(Model):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from hub.cli.output import error_console, fail, print_json, say, table
 from hub.errors import HubError
-from hub.visible import VisibleFilter, visible, visible_json
+from hub.visible import keep_logs_visible, visible, visible_json
 
 EVIL = [
     "\x1b]0;title\x07",
@@ -59,6 +60,14 @@ def test_what_does_not_act_stays() -> None:
 
 
 def test_logs_show_it_too() -> None:
-    record = logging.LogRecord("hub", logging.INFO, "", 1, "label %s", ("\x1b[2J",), None)
-    assert VisibleFilter().filter(record)
-    assert record.getMessage() == "label \\x1b[2J"
+    sink = io.StringIO()
+    handler = logging.StreamHandler(sink)
+    logger = logging.getLogger("tests.visible")
+    logger.addHandler(handler)
+    before = {one: list(one.filters) for one in logging.root.handlers}
+    keep_logs_visible()
+    logger.error("label %s", "\x1b[2J")
+    logger.removeHandler(handler)
+    for one, filters in before.items():
+        one.filters = filters
+    assert sink.getvalue() == "label \\x1b[2J\n"

@@ -105,7 +105,9 @@ def plain_lora(folder: Path, on: Base, head: HeadKind | None, merged: bool) -> I
         return
     from hub.engine.initial import initial_tensors
 
-    initial = initial_tensors(on, files.config, files.tensors, kind=head or head_of(files), num_labels=head_rows(files))
+    initial = initial_tensors(
+        on, files.config, files.tensors, kind=head or head_of(files), num_labels=head_rows(files)
+    )
     with TemporaryDirectory(prefix="hub-convert-") as aside:
         write_adapter(Path(aside), to_plain_lora(files, initial))
         if (folder / MODEL_CONFIG_FILE).is_file():

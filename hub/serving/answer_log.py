@@ -33,6 +33,7 @@ MOST_CHARACTERS = 32_000_000  # of requests that wait
 LONGEST_ID = 64
 WRITE_S = 0.5
 PRUNE_S = 60.0
+_ADDED_UP_EVERY = 20  # of feedback.megabytes that are written: adding up reads all that is kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +77,8 @@ class AnswerLog:
         self._characters = 0
         self._kept = self._dropped = 0
         self._prune_at = 0.0  # monotonic
+        self._most_bytes = settings.megabytes * 1_000_000
+        self._unpruned = self._most_bytes  # bytes written since all bytes were added up: unknown at first
         self._chore = Chore("Answers are not kept for feedback", self._work, WRITE_S)
 
     @property
@@ -120,6 +123,7 @@ class AnswerLog:
             while batch := self._batch():
                 answers = [answer for waiting in batch if (answer := self._made(waiting))]
                 self._answers.keep(answers)
+                self._unpruned += sum(_bytes(answer) for answer in answers)
                 self._taken(batch, len(answers))
 
     async def label(self, request_id: str, label: Label) -> Labelled:
@@ -143,7 +147,8 @@ class AnswerLog:
                 return found
         raise NotFound(
             f"No answer with the request id {request_id!r} is kept. Kept are the newest "
-            f"{self._settings.rows:,} answers of the last {self._settings.days:g} days, under the "
+            f"{self._settings.rows:,} answers of the last {self._settings.days:g} days, at most "
+            f"{self._settings.megabytes:,} MB of them, under the "
             "x-hub-request-id of their response; of a call with several items under ID.0, ID.1, ..."
         )
 
@@ -162,7 +167,10 @@ class AnswerLog:
     def _work(self) -> None:
         self.flush()
         if time.monotonic() >= self._prune_at:
-            self._answers.prune(self._settings.days, self._settings.rows)
+            add_up = self._unpruned > self._most_bytes / _ADDED_UP_EVERY
+            most_bytes = self._most_bytes if add_up else None
+            self._answers.prune(self._settings.days, self._settings.rows, most_bytes)
+            self._unpruned = 0 if add_up else self._unpruned
             self._prune_at = time.monotonic() + PRUNE_S
 
     def _batch(self) -> Sequence[_Waiting]:
@@ -189,6 +197,10 @@ class AnswerLog:
                 self._characters -= waiting.size
             self._kept += kept
         self._meter.answers("ok", kept)
+
+
+def _bytes(answer: Answer) -> int:
+    return len(answer.response.encode()) + len((answer.request or "").encode())
 
 
 def _characters(request: BaseModel | None) -> int:

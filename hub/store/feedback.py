@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Integer, cast, delete, func, insert, select, true
-from sqlalchemy.orm import Session
+from sqlalchemy import ColumnElement, Integer, LargeBinary, Select, cast, delete, func, insert, select, true
+from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from hub.store.catalog import Catalog
 from hub.store.tables import AnswerRow, FeedbackRow
@@ -125,18 +125,37 @@ class Answers:
             for row, label, correct in session.execute(query).yield_per(_AT_ONCE):
                 yield Labelled(_answer_of(row), json.loads(label), correct)
 
-    def prune(self, days: float, rows: int) -> int:
-        """Remove answers older than so many days and all but the newest so many, with their labels."""
+    def prune(self, days: float, rows: int, most_bytes: int | None = None) -> int:
+        """Remove answers older than so many days and all but the newest so many, with their labels.
+
+        `most_bytes` bounds what their JSON takes; to add that up reads all of it.
+        """
         oldest = _text(datetime.now(UTC) - timedelta(days=days))
         with self._catalog.read() as session:
             past = session.scalar(
                 select(AnswerRow.when).order_by(AnswerRow.when.desc()).offset(rows).limit(1)
             )
+            if most_bytes is not None:
+                too_much: str | None = session.scalar(self._past_bytes(most_bytes))
+                past = max(past or "", too_much or "")
             expired = (AnswerRow.when <= past) if past and past > oldest else (AnswerRow.when < oldest)
             if session.scalar(select(AnswerRow.request_id).where(expired).limit(1)) is None:
                 return 0
         with self._catalog.write() as session:
             return _removed(session, expired)
+
+    def _past_bytes(self, most: int) -> Select[Any]:
+        """Select the time of the newest answer with which the newest ones take more than `most` bytes."""
+
+        def size(column: InstrumentedAttribute[Any]) -> ColumnElement[int]:
+            if self._catalog.is_file:
+                return func.coalesce(func.length(cast(column, LargeBinary)), 0)
+            return func.coalesce(func.octet_length(column), 0)
+
+        newest_first = (AnswerRow.when.desc(), AnswerRow.request_id)
+        total = func.sum(size(AnswerRow.response) + size(AnswerRow.request)).over(order_by=newest_first)
+        totals = select(AnswerRow.when.label("when"), total.label("total")).subquery()
+        return select(func.max(totals.c.when)).where(totals.c.total > most)
 
     def clear(self, deployment: str | None = None) -> int:
         """Remove every answer and label of a deployment, or of all; return how many answers."""

@@ -94,3 +94,11 @@ def test_clearing_takes_one_deployment_or_all(answers: Answers) -> None:
     assert [score.deployment for score in answers.scores()] == ["desk"]
     assert answers.clear() == 1
     assert answers.scores() == []
+
+
+def test_answers_are_bounded_in_bytes_with_their_requests(answers: Answers) -> None:
+    """Non-ASCII characters count as the bytes they take."""
+    answers.keep([answer(f"r{hour}", age=timedelta(hours=hour), request="é" * 5_000) for hour in range(8)])
+    assert answers.prune(days=30, rows=100, most_bytes=100_000) == 0
+    assert answers.prune(days=30, rows=100, most_bytes=35_000) == 5
+    assert [answers.label(f"r{hour}", "a", same) is not None for hour in range(4)] == [True] * 3 + [False]

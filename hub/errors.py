@@ -45,7 +45,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import ClassVar
 
 __all__ = [
@@ -116,8 +116,11 @@ class InvalidText(BadRequest):
 
 
 class MethodNotAllowed(BadRequest):
+    """`allowed`: the methods that the path takes, for the header Allow."""
+
     code = "method_not_allowed"
     status = 405
+    allowed: Sequence[str] = ()
 
 
 class TooLarge(BadRequest):

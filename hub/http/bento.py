@@ -13,6 +13,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, cast
 
 from _bentoml_impl.server.app import ContextMiddleware, ServiceAppFactory
+from _bentoml_impl.server.mount import PassiveMount
 from _bentoml_sdk.service import Service
 from bentoml._internal.configuration.containers import BentoMLContainer
 from bentoml._internal.context import server_context
@@ -21,6 +22,7 @@ from bentoml._internal.server.http.instruments import RunnerTrafficMetricsMiddle
 from bentoml._internal.server.http.traffic import TimeoutMiddleware
 from opentelemetry.instrumentation.asgi import OpenTelemetryMiddleware
 from starlette.middleware import Middleware
+from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from hub.config import Settings, load_settings
@@ -31,6 +33,7 @@ from hub.http.origin import BrowserGuard
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
+    from starlette.applications import Starlette
 
     from hub.http.hub import Hub
     from hub.http.worker_config import WorkerConfig
@@ -39,6 +42,7 @@ __all__ = ["HubService"]
 
 log = logging.getLogger(__name__)
 
+PROBES = frozenset({"/livez", "/healthz", "/readyz"})
 WILDCARD = "localhost"  # what BentoML writes for 0.0.0.0 and ::; it takes no names itself
 REPLACED = frozenset(
     {AccessLogMiddleware, ContextMiddleware, RunnerTrafficMetricsMiddleware, TimeoutMiddleware}
@@ -108,6 +112,16 @@ class RouteMetrics:
 
 class HubAppFactory(ServiceAppFactory):  # type: ignore[misc]
     """Builds BentoML's Starlette application bare; the middleware that is kept goes around the whole."""
+
+    def __call__(self) -> Starlette:
+        """Build it without BentoML's pages, which load scripts from elsewhere, and its open metrics."""
+        app = super().__call__()
+        app.router.routes[:] = [
+            route
+            for route in app.routes
+            if isinstance(route, PassiveMount) or (isinstance(route, Route) and route.path in PROBES)
+        ]
+        return cast("Starlette", app)
 
     @property
     def middlewares(self) -> list[Middleware]:

@@ -53,14 +53,16 @@ class Paths:
         found = self._fixed.get(path)
         leaf, given = (found, {}) if found else self._search(path)
         if leaf.methods and method not in leaf.methods:
-            raise MethodNotAllowed(f"{leaf.template} takes {', '.join(sorted(leaf.methods))}.")
+            refusal = MethodNotAllowed(f"{leaf.template} takes {', '.join(sorted(leaf.methods))}.")
+            refusal.allowed = sorted(leaf.methods)
+            raise refusal
         return leaf.template, given
 
     def _search(self, path: str) -> tuple[_Leaf, dict[str, str]]:
         for leaf in self._open.values():
             if match := leaf.pattern.match(path):
                 return leaf, match.groupdict()
-        raise NotFound("No such path. GET /docs shows all there are.")
+        raise NotFound("No such path. The page at / shows all there are.")
 
 
 class Gate:

@@ -10,7 +10,15 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from hub.errors import HubError, NotReady, Overloaded, RequestTimeout, TooLarge, Unauthorized
+from hub.errors import (
+    HubError,
+    MethodNotAllowed,
+    NotReady,
+    Overloaded,
+    RequestTimeout,
+    TooLarge,
+    Unauthorized,
+)
 
 __all__ = ["error_response", "json_response", "read_body"]
 
@@ -26,6 +34,8 @@ def error_response(error: HubError) -> Response:
     headers = {}
     if isinstance(error, Unauthorized):
         headers["www-authenticate"] = "Bearer"
+    elif isinstance(error, MethodNotAllowed):
+        headers["allow"] = ", ".join(error.allowed)
     elif isinstance(error, Overloaded | NotReady):
         headers["retry-after"] = "1"
     elif isinstance(error, TooLarge | RequestTimeout):

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel
 
 from hub.engine.slots import SlotTable
 from hub.registry.host import LoadedTask, Registry
@@ -181,9 +184,15 @@ def _slots(slots: SlotTable) -> Json:
 
 def describe_task(task: LoadedTask) -> Json:
     """Return the JSON schemas of a task's requests and responses."""
+    return dict(_schemas(task.request, task.response))
+
+
+@lru_cache(maxsize=256)
+def _schemas(request: type[BaseModel], response: type[BaseModel]) -> Json:
+    """Build the schemas once: that takes milliseconds, and lists of tasks are asked for without a key."""
     return {
-        "request": task.request.model_json_schema(),
-        "response": task.response.model_json_schema(mode="serialization"),
+        "request": request.model_json_schema(),
+        "response": response.model_json_schema(mode="serialization"),
     }
 
 

@@ -8,7 +8,9 @@ import stat
 import threading
 
 import pytest
+from typer.testing import CliRunner
 
+from hub.cli.main import app
 from hub.config import load_settings
 from hub.errors import BadConfig, Forbidden, Unauthorized
 from hub.http.auth import Keys, Right, check_exposure, local_admin_key
@@ -79,6 +81,14 @@ def test_what_is_no_key_is_refused_by_the_settings_and_is_not_repeated(monkeypat
     if key:
         with pytest.raises(BadConfig, match=rf"serve\.admin_key.*{says}"):
             load_settings(flags={"serve": {"api_keys": [API], "admin_key": key}})
+
+
+@pytest.mark.parametrize("keys", ['[""]', '["x"]', "x"])
+def test_a_server_with_a_bad_key_is_refused_before_it_binds(monkeypatch, home, keys) -> None:
+    monkeypatch.setenv("HUB_SERVE__API_KEYS", keys)
+    refusal = CliRunner().invoke(app, ["serve", "--host", "0.0.0.0", "--port", "0"]).exception
+    assert isinstance(refusal, BadConfig)
+    assert not (home.path / "server.json").exists()
 
 
 def test_each_key_is_given_once() -> None:

@@ -1,0 +1,64 @@
+"""The OpenAPI document: what FastAPI derives from our routes, completed by what only we know."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import FastAPI
+
+from hub.http.auth import Right
+from hub.http.route import InferRoute
+
+__all__ = ["build_document"]
+
+Json = dict[str, Any]
+
+_SCHEME = "HTTPBearer"
+_TEXT = {"content": {"text/plain": {"schema": {"type": "string"}}}}
+
+
+def build_document(app: FastAPI, *, keys_needed: bool) -> Json:
+    """Describe the routes of `app`; `keys_needed`: API keys are set, so that inference needs one."""
+    document = app.openapi()
+    for route in app.routes:
+        if isinstance(route, InferRoute) and route.include_in_schema:
+            for method in route.methods or ():
+                operation = document["paths"][route.path_format][method.lower()]
+                if route.right is Right.ADMIN or keys_needed:
+                    operation["security"] = [{_SCHEME: []}]
+    document["paths"] |= _monitoring(keys_needed)
+    document.setdefault("components", {})["securitySchemes"] = {
+        _SCHEME: {"type": "http", "scheme": "bearer", "description": "An API key, or the admin key."}
+    }
+    return document
+
+
+def _monitoring(keys_needed: bool) -> Json:
+    """Describe what is not a route of ours (BentoML answers the probes) or has no model."""
+    ok = {"description": "Yes", **_TEXT}
+    metrics: Json = {
+        "tags": ["monitoring"],
+        "summary": "Metrics in the text format of Prometheus",
+        "responses": {"200": {"description": "The metrics", **_TEXT}, **_errors()},
+    }
+    if keys_needed:
+        metrics["security"] = [{_SCHEME: []}]
+    return {
+        "/livez": {
+            "get": {"tags": ["monitoring"], "summary": "Does the process live?", "responses": {"200": ok}}
+        },
+        "/readyz": {
+            "get": {
+                "tags": ["monitoring"],
+                "summary": "Are the deployments loaded?",
+                "responses": {"200": ok, "503": {"description": "Not yet", **_TEXT}},
+            }
+        },
+        "/metrics": {"get": metrics},
+    }
+
+
+def _errors() -> Json:
+    schema = {"schema": {"$ref": "#/components/schemas/ErrorBody"}}
+    answer = {"description": "An error", "content": {"application/json": schema}}
+    return {"4XX": answer, "5XX": answer}

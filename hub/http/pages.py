@@ -1,0 +1,100 @@
+"""The page at /, its assets, the API document and the metrics: everything for people and monitoring.
+
+The page and its assets are the same on every server and need no key. The document and the metrics name what
+is installed and how it is used: where API keys are set, they need one.
+"""
+
+from __future__ import annotations
+
+import json
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from fastapi import FastAPI
+from starlette.requests import Request
+from starlette.responses import Response
+
+from hub.http.cached import CachedBody, RecentText
+from hub.http.route import InferRoute
+
+__all__ = ["add_document", "add_metrics", "add_page"]
+
+METRICS_S = 1.0  # collecting the metrics of several workers reads all of their files
+_TEMPLATES = Path(__file__).parent / "templates"
+_VENDOR = "fastapi_swagger.resources"  # Swagger UI's release, byte for byte
+_TYPES = {
+    ".css": "text/css; charset=utf-8",
+    ".html": "text/html; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".png": "image/png",
+}
+_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+_SAFE = {
+    "content-security-policy": _POLICY,
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+    "referrer-policy": "no-referrer",
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+}
+ASSETS = ("api.css", "api.js", "favicon-32x32.png", "swagger-ui-bundle.js", "swagger-ui.css")
+
+
+def add_page(app: FastAPI) -> None:
+    """Add the page and what it loads; nothing of it comes from another origin."""
+    page = _cached("api.html")
+    for path in ("/", "/docs"):
+        _add_open(app, path, page)
+    for name in ASSETS:
+        _add_open(app, f"/assets/{name}", _cached(name))
+
+
+def add_document(app: FastAPI, document: dict[str, Any]) -> None:
+    """Add the OpenAPI document, under our name and under BentoML's.
+
+    It depends on what is installed, which does not change while a worker runs.
+    """
+    body = json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
+    cached = CachedBody(body, "application/json", _SAFE)
+
+    async def show(request: Request) -> Response:
+        return cached.answer(request)
+
+    for path in ("/openapi.json", "/docs.json"):
+        _add_closed(app, path, show)
+
+
+def add_metrics(app: FastAPI) -> None:
+    """Add the metrics in Prometheus' text format, collected at most once a second."""
+    from bentoml._internal.configuration.containers import BentoMLContainer
+
+    client = BentoMLContainer.metrics_client.get()
+    recent = RecentText(client.generate_latest, METRICS_S)
+
+    async def show(request: Request) -> Response:
+        return Response(await recent.get(), headers={"content-type": client.CONTENT_TYPE_LATEST})
+
+    _add_closed(app, "/metrics", show)
+
+
+def _cached(name: str) -> CachedBody:
+    own = _TEMPLATES / name
+    body = own.read_bytes() if own.exists() else resources.files(_VENDOR).joinpath(name).read_bytes()
+    return CachedBody(body, _TYPES[Path(name).suffix], _SAFE)
+
+
+def _add_open(app: FastAPI, path: str, cached: CachedBody) -> None:
+    async def show(request: Request) -> Response:
+        return cached.answer(request)
+
+    app.router.add_route(path, show, methods=["GET"], include_in_schema=False)
+
+
+def _add_closed(app: FastAPI, path: str, endpoint: Any) -> None:
+    app.router.add_api_route(
+        path, endpoint, methods=["GET"], include_in_schema=False, route_class_override=InferRoute
+    )

@@ -21,6 +21,7 @@ from hub.untrusted import open_regular
 __all__ = ["HubDataset", "SourceFile", "is_hub", "open_hub", "open_source"]
 
 MAX_BYTES = 4 << 30  # of one data file, unpacked
+MAX_LINES = 20_000_000  # of one data file: as rows they take 10 GB and more of memory, and minutes to read
 FREE_BYTES = 64 << 20  # may be unpacked from anything
 MOST_TIMES = 200  # the packed size, beyond that: text shrinks to a tenth, a bomb to a thousandth
 # A source package runs its own build code when pip fetches it, so those known here are pinned.
@@ -151,7 +152,7 @@ def _fetched(
 
 
 class _Bounded(io.RawIOBase):
-    """Reads a stream up to MAX_BYTES, so that a small archive cannot fill the memory.
+    """Reads a stream up to MAX_BYTES and MAX_LINES, so that a small archive cannot fill the memory.
 
     `packed` is the stream it is unpacked from.
     """
@@ -160,7 +161,7 @@ class _Bounded(io.RawIOBase):
         self._stream = stream
         self._location = location
         self._packed = packed
-        self._read = 0
+        self._read = self._lines = 0
 
     def readable(self) -> bool:
         return True
@@ -168,6 +169,12 @@ class _Bounded(io.RawIOBase):
     def readinto(self, buffer: Any) -> int:
         chunk = self._stream.read(len(buffer))
         self._read += len(chunk)
+        self._lines += chunk.count(b"\n")
+        if self._lines > MAX_LINES:
+            raise BadData(
+                f"{self._location}: has more than {MAX_LINES:,} lines. Draw a sample of them into a file of "
+                "its own: data.limit reads all of them first."
+            )
         if self._read > MAX_BYTES:
             raise BadData(f"{self._location}: unpacks to more than {MAX_BYTES >> 30} GiB.")
         if self._packed and self._read > FREE_BYTES and self._read > MOST_TIMES * self._packed.tell():

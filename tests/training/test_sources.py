@@ -141,3 +141,13 @@ def test_what_is_no_regular_file_is_refused_and_not_waited_for(tmp_path: Path, k
     location = "fifo.csv" if kind == "fifo" else "/dev/zero"
     with pytest.raises(BadData, match="is not a regular file"):
         read(location, tmp_path)
+
+
+@pytest.mark.parametrize("name", ["rows.csv", "rows.csv.gz"])
+def test_more_lines_than_can_be_held_are_refused_before_they_are_read(tmp_path, monkeypatch, name) -> None:
+    monkeypatch.setattr(sources, "MAX_LINES", 10_000)
+    data = b"text,label\n" + b"a,b\n" * 100_000
+    (tmp_path / name).write_bytes(gzip.compress(data) if name.endswith(".gz") else data)
+    with pytest.raises(BadData, match="more than 10,000 lines"):
+        read(name, tmp_path)
+    (tmp_path / name).write_bytes(b"text,label\n")

@@ -1,0 +1,1 @@
+"""Memory growth of each engine under steady, varied load."""

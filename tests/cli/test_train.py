@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -245,7 +246,9 @@ def test_a_run_that_was_killed_goes_on_to_the_same_weights(recipe: Path) -> None
     """SIGKILL right after a checkpoint, in a process of its own; nothing gets to clean up."""
     slow = ["--set", "train.epochs=40", "--set", "train.patience=0"]
     command = [sys.executable, "-m", "hub", "train", str(recipe), *slow]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    # As many threads as in this process: in float32 the order of additions depends on them.
+    one_thread = {**os.environ, "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=one_thread)
     checkpoints = find_home() / "runs" / "demo" / "checkpoints"
     deadline = time.monotonic() + 120
     while not list(checkpoints.glob("checkpoint-*/trainer_state.json")) and time.monotonic() < deadline:

@@ -48,3 +48,21 @@ def test_a_home_that_cannot_be_written_is_one_line_not_a_traceback(tmp_path: Pat
     assert done.returncode == 1
     assert json.loads(done.stdout)["error"]["code"] == "host_fault"
     assert "Traceback" not in done.stderr
+
+
+def test_a_full_disk_that_a_library_reports_is_one_line_and_no_traceback() -> None:
+    """safetensors and torch raise errors of their own kinds for it."""
+    code = (
+        "import hub.cli.main as main\n"
+        "class SafetensorError(Exception): pass\n"
+        "def app():\n"
+        "    try: raise SafetensorError('I/O error: No space left on device (os error 28)')\n"
+        "    except Exception as error: raise RuntimeError('cannot save') from error\n"
+        "main.app = app\n"
+        "main.main()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "host_fault" in done.stderr
+    assert "No space left on device" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+
 import typer
 
 from hub.cli import (
@@ -79,3 +81,27 @@ def main() -> None:
         fail(error)
     except OSError as error:
         fail(HostFault.of(error))
+    except Exception as error:
+        if not says_disk_full(error):
+            raise
+        fail(
+            HostFault(
+                "No space left on device. Make room on the disk of the state folder (HUB_HOME says where it "
+                "is) or of the temporary files, and run the command again."
+            )
+        )
+
+
+def says_disk_full(error: BaseException) -> bool:
+    """Tell whether an error of another library, or one that it comes from, is that of a full disk.
+
+    safetensors (Rust), torch (C++) and others raise errors of their own, with the reason in the text.
+    """
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, OSError) and seen.errno in (errno.ENOSPC, errno.EDQUOT):
+            return True
+        if any(text in str(seen) for text in ("No space left on device", "os error 28", "disk is full")):
+            return True
+        seen = seen.__cause__ or seen.__context__
+    return False

@@ -1,0 +1,34 @@
+"""Requests whose validation runs plugin code get the same answers, from a thread of their task."""
+
+from __future__ import annotations
+
+import pytest
+
+
+@pytest.fixture
+def asked(home, serving, monkeypatch):
+    monkeypatch.setattr("hub.http.native.runs_plugin_code", lambda model: True)
+    home.store.deploy("mood", home.add("mood", seed=1).ref, by="tester")
+    with serving() as client:
+        yield client
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "status", "code"),
+    [
+        ("/v1/tasks/sentiment", {"text": "a film"}, 200, None),
+        ("/v1/tasks/sentiment", {"text": "a film", "deployment": "mood"}, 200, None),
+        ("/v1/tasks/sentiment", {"text": "a film", "deployment": None}, 200, None),
+        ("/v1/tasks/sentiment", {"text": "a film", "deployment": "other"}, 404, "not_found"),
+        ("/v1/tasks/sentiment", {"text": "a film", "deployment": 3}, 400, "bad_request"),
+        ("/v1/tasks/sentiment", {"text": "a film", "more": 1}, 400, "bad_request"),
+        ("/v1/tasks/sentiment", {"text": " "}, 400, "invalid_text"),
+        ("/v1/tasks/sentiment", ["a film"], 400, "bad_request"),
+        ("/v1/deployments/mood/predict", {"text": "a film"}, 200, None),
+        ("/v1/deployments/mood/predict", {"items": [{"text": "a film"}, {"text": " "}]}, 200, None),
+        ("/v1/deployments/mood/predict", {"text": 1}, 400, "bad_request"),
+    ],
+)
+def test_answers_and_errors_are_those_of_other_requests(asked, path, body, status, code) -> None:
+    reply = asked.post(path, json=body)
+    assert (reply.status_code, reply.json().get("error", {}).get("code")) == (status, code)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import subprocess
 import sys
 from pathlib import Path
+
+from hub.cli.main import says_disk_full
 
 HEAVY = ("torch", "transformers", "peft", "onnxruntime", "bentoml", "datasets", "sklearn", "pandas", "numpy")
 
@@ -66,3 +69,9 @@ def test_a_full_disk_that_a_library_reports_is_one_line_and_no_traceback() -> No
     assert "host_fault" in done.stderr
     assert "No space left on device" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_short_write_of_torch_counts_as_a_full_disk_and_another_error_does_not() -> None:
+    assert says_disk_full(RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos 64 vs 0"))
+    assert says_disk_full(OSError(errno.EDQUOT, "Disk quota exceeded"))
+    assert not says_disk_full(RuntimeError("shapes do not match"))

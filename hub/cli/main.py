@@ -92,6 +92,16 @@ def main() -> None:
         )
 
 
+# torch's zip writer does not say why a write was short: it reports the position it expected.
+_FULL = (
+    "No space left on device",
+    "os error 28",
+    "disk is full",
+    "PytorchStreamWriter failed writing",
+    "unexpected pos",
+)
+
+
 def says_disk_full(error: BaseException) -> bool:
     """Tell whether an error of another library, or one that it comes from, is that of a full disk.
 
@@ -101,7 +111,7 @@ def says_disk_full(error: BaseException) -> bool:
     while seen is not None:
         if isinstance(seen, OSError) and seen.errno in (errno.ENOSPC, errno.EDQUOT):
             return True
-        if any(text in str(seen) for text in ("No space left on device", "os error 28", "disk is full")):
+        if any(text in str(seen) for text in _FULL):
             return True
         seen = seen.__cause__ or seen.__context__
     return False

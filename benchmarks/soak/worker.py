@@ -16,6 +16,7 @@ import psutil
 
 from benchmarks.soak.growth import Sample
 from hub.config import load_settings
+from hub.errors import NotFound, NotReady
 from hub.serving.catalog_client import CatalogClient
 
 __all__ = ["DEPLOYMENTS", "LARGE", "SLOTS", "VERSIONS", "Order", "name_of"]
@@ -84,7 +85,10 @@ class _Load:
         while not self._stop.wait(max(0.0, due - time.monotonic())):
             due = max(due + pause, time.monotonic() - pause)
             items = [{"text": self._text(chance)} for _ in range(chance.choice(ITEMS))]
-            answers = self._client.predict(name_of(chance.randrange(DEPLOYMENTS)), items)
+            try:
+                answers = self._client.predict(name_of(chance.randrange(DEPLOYMENTS)), items)
+            except NotReady:
+                continue  # a move under way on a busy machine
             if failed := [answer for answer in answers if "result" not in answer]:
                 raise RuntimeError(f"A request failed: {failed[0]}")
             with self._lock:
@@ -113,7 +117,7 @@ def main() -> None:
         for number in range(VERSIONS, 0, -1):  # each version is loaded once: the adapter cache fills here
             for name in map(name_of, range(DEPLOYMENTS)):
                 client.deploy(name, f"{name}@{number}")
-                client.predict(name, [{"text": "the film is great"}])
+                _await(client, name)
         load = _Load(client, order)
         threads = load.start()
         try:
@@ -134,13 +138,25 @@ def _large_rank(client: CatalogClient) -> dict[str, float]:
     """Deploy and undeploy an adapter of a large rank; return what it took and what it left behind, in MB."""
     before = _unshared()
     client.deploy(LARGE, f"{LARGE}@1")
-    client.predict(LARGE, [{"text": "the film is great"}])
+    _await(client, LARGE)
     took = _unshared() - before
     client.undeploy(LARGE)
     deadline = time.monotonic() + GIVE_BACK_S
     while (kept := _unshared() - before) > took / 10 and time.monotonic() < deadline:
         time.sleep(1)
     return {"rank_took_mb": took, "rank_kept_mb": kept}
+
+
+def _await(client: CatalogClient, name: str) -> None:
+    """Ask a deployment until it answers: a busy machine may take longer than a request waits."""
+    deadline = time.monotonic() + LOAD_TIMEOUT_S
+    while True:
+        try:
+            client.predict(name, [{"text": "the film is great"}])
+            return
+        except (NotReady, NotFound):
+            if time.monotonic() > deadline:
+                raise
 
 
 def _unshared() -> float:

@@ -118,6 +118,7 @@ def main() -> None:
             for name in map(name_of, range(DEPLOYMENTS)):
                 client.deploy(name, f"{name}@{number}")
                 _await(client, name)
+        _settle(client)
         load = _Load(client, order)
         threads = load.start()
         try:
@@ -157,6 +158,13 @@ def _await(client: CatalogClient, name: str) -> None:
         except (NotReady, NotFound):
             if time.monotonic() > deadline:
                 raise
+
+
+def _settle(client: CatalogClient) -> None:
+    """Wait until graphs are made and measured: what they take is no growth."""
+    assert client._local, "a deployment was asked"
+    for lane in client._local._runtime._ready().lanes.all():
+        lane.engine.settle(LOAD_TIMEOUT_S)
 
 
 def _unshared() -> float:

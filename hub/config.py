@@ -25,6 +25,7 @@ __all__ = [
     "Plugins",
     "Serve",
     "Settings",
+    "child_environment",
     "find_home",
     "find_workspace",
     "load_settings",
@@ -214,6 +215,18 @@ def find_workspace(start: Path | None = None) -> Path | None:
     """Return the nearest folder at or above `start` (default: here) that holds hub.toml."""
     here = (start or Path.cwd()).resolve()
     return next((folder for folder in (here, *here.parents) if (folder / CONFIG_FILE).is_file()), None)
+
+
+def child_environment() -> dict[str, str]:
+    """Return the environment for child processes: without HUB_* variables other than HUB_HOME.
+
+    They may hold keys and passwords, and children run code of others: plugins, packages that pip builds.
+    """
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if not name.upper().startswith("HUB_") or name == "HUB_HOME"
+    }
 
 
 def find_home(start: Path | None = None) -> Path:

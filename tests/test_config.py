@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
 import pytest
 
-from hub.config import Limits, Plugins, Serve, find_home, find_workspace, load_settings
+from hub.config import Limits, Plugins, Serve, child_environment, find_home, find_workspace, load_settings
 from hub.errors import BadConfig
 
 
@@ -106,3 +107,13 @@ def test_settings_do_not_change_and_do_not_print_keys(workspace: Path) -> None:
     assert "secret" not in repr(settings)
     with pytest.raises(ValueError, match="frozen"):
         settings.serve = Serve()
+
+
+def test_child_processes_get_no_settings_that_may_be_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HUB_SERVE__ADMIN_KEY", "secret-secret-secret")
+    monkeypatch.setenv("hub_catalog__url", "postgresql://me:word@here/db")
+    monkeypatch.setenv("HUB_HOME", "/here")
+    made = child_environment()
+    assert "secret" not in "".join(made.values())
+    assert "word@here" not in "".join(made.values())
+    assert (made["HUB_HOME"], made["PATH"]) == ("/here", os.environ["PATH"])

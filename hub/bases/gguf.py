@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
 
+from hub.config import child_environment
 from hub.errors import BadBase
 
 __all__ = ["convert"]
@@ -22,8 +22,9 @@ def convert(weights: Path, folder: Path) -> None:
     """
     command = [sys.executable, "-m", "hub.bases.gguf", str(weights), str(folder)]
     quiet = {"TQDM_DISABLE": "1", "TRANSFORMERS_VERBOSITY": "error", "HF_HUB_OFFLINE": "1"}
+    environment = {**child_environment(), **quiet}
     done = subprocess.run(
-        command, env={**os.environ, **quiet}, capture_output=True, text=True, errors="replace", check=False
+        command, env=environment, capture_output=True, text=True, errors="replace", check=False
     )
     if done.returncode:
         reason = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]

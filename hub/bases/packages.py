@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import IO, Literal
 
+from hub.config import child_environment
 from hub.errors import BadRequest, NotFound, SourceUnavailable, TooLarge
 
 __all__ = ["MAX_MEMBER", "Progress", "extract_member", "fetch_package", "members", "open_member"]
@@ -155,7 +156,7 @@ def _locate(names: list[str], member: str) -> str:
 
 def _run_pip(arguments: tuple[str, ...], what: str, scratch: Path, on_progress: Progress | None) -> None:
     command = [sys.executable, "-m", "pip", "--no-input", "--disable-pip-version-check", *arguments]
-    environment = {**os.environ, "TMPDIR": str(scratch), "PIP_PROGRESS_BAR": "off"}
+    environment = {**child_environment(), "TMPDIR": str(scratch), "PIP_PROGRESS_BAR": "off"}
     log = scratch / "pip.log"
     with log.open("wb") as output:
         process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, env=environment)

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from hub.config import Settings
+from hub.config import Settings, child_environment
 from hub.errors import BadConfig, Conflict
 from hub.http.auth import check_exposure
 from hub.http.supervisor import Supervisor
@@ -69,12 +69,11 @@ def _bind(host: str, port: int) -> socket.socket:
 
 def _environment(settings: Settings) -> dict[str, str]:
     """Return the environment of the serving processes: without HUB_* variables, which may hold secrets."""
-    kept = {name: value for name, value in os.environ.items() if not name.upper().startswith("HUB_")}
     home = settings.home / "bentoml"
     return {
         "BENTOML_HOME": str(home),
         "BENTOML_DO_NOT_TRACK": "True",
-        **kept,
+        **child_environment(),
         "HUB_HOME": str(settings.home),
         "PROMETHEUS_MULTIPROC_DIR": str(_empty_folder(home / "prometheus_multiproc_dir")),
     }

@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 
+from hub.config import child_environment
 from hub.errors import BadConfig, BadPlugin, Conflict, HubError, SourceUnavailable
 
 __all__ = ["failure", "reason", "run_pip"]
@@ -26,6 +27,7 @@ def run_pip(command: str, *arguments: str) -> tuple[bool, str]:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         stdin=subprocess.DEVNULL,
+        env=child_environment(),
         text=True,
         errors="replace",
         check=False,

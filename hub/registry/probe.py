@@ -14,6 +14,7 @@ from collections.abc import Collection
 from dataclasses import asdict
 from pathlib import Path
 
+from hub.config import child_environment
 from hub.errors import BadPlugin
 from hub.registry.discovery import PluginStatus, find_plugins
 from hub.registry.host import Registry
@@ -38,6 +39,7 @@ def probe(disabled: Collection[str] | None, home: Path | None = None) -> list[Pl
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,
+            env=child_environment(),
             check=False,
         )
         if process.returncode or not answer.is_file():

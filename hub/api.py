@@ -78,6 +78,11 @@ __all__ = [
 
 ENTRY_POINT_GROUP = "hub.tasks.v1"
 _INVISIBLE = frozenset({"Zs", "Zl", "Zp", "Cc", "Cf"})  # Unicode categories: spaces, controls, joiners
+# A character of no _INVISIBLE category, for JSON Schema, whose regular expressions know no categories.
+VISIBLE = (
+    r"[^\u0000-\u0020\u007f-\u00a0\u00ad\u0600-\u0605\u061c\u06dd\u070f\u0890-\u0891\u08e2\u1680\u180e\u2000-\u200f"
+    r"\u2028-\u202f\u205f-\u2064\u2066-\u206f\u3000\ufeff\ufff9-\ufffb]"
+)
 _PREFIXES = {"B": "B", "I": "I", "L": "L", "U": "U", "E": "L", "S": "U"}
 MAX_TEXT = 200_000  # characters in one text field; a request over it is refused before tokenizing
 
@@ -106,7 +111,7 @@ def _check_text(text: str, info: ValidationInfo) -> str:
 Text = Annotated[
     str,
     AfterValidator(_check_text),
-    WithJsonSchema({"type": "string", "minLength": 1, "maxLength": MAX_TEXT}),
+    WithJsonSchema({"type": "string", "minLength": 1, "maxLength": MAX_TEXT, "pattern": VISIBLE}),
 ]
 """A text field of a request: InvalidText if nothing in it is visible or it is not valid Unicode,
 TooLarge past MAX_TEXT. These are raised as they are, not wrapped in a ValidationError."""

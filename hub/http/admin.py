@@ -15,7 +15,7 @@ from starlette.responses import Response
 import hub
 from hub.http.hub import hub_of
 from hub.http.route import AdminRoute
-from hub.http.schemas import ERRORS, Deploy, MovedInfo, Rollback
+from hub.http.schemas import ERRORS, Deploy, DeploymentName, MovedInfo, Rollback
 from hub.http.wire import json_response
 from hub.serving.describe import describe_deployment, describe_move, describe_past
 from hub.serving.runtime import Moved
@@ -71,7 +71,7 @@ async def _list(request: Request) -> Response:
     return json_response({"deployments": [describe_deployment(deployment) for deployment in deployments]})
 
 
-async def _show(request: Request, name: str) -> Response:
+async def _show(request: Request, name: DeploymentName) -> Response:
     store = hub_of(request).runtime.store
     deployment = await asyncio.to_thread(store.deployment, name)
     history = await asyncio.to_thread(store.history, name)
@@ -80,21 +80,21 @@ async def _show(request: Request, name: str) -> Response:
     )
 
 
-async def _deploy(request: Request, name: str, body: Deploy) -> Response:
+async def _deploy(request: Request, name: DeploymentName, body: Deploy) -> Response:
     trial = Trial.of(body.canary, body.shadow, body.guard)
     deploy = partial(hub_of(request).runtime.deploy, name, body.version, trial=trial)
     return await _move(deploy, body)
 
 
-async def _promote(request: Request, name: str, body: Rollback = Rollback()) -> Response:  # noqa: B008
+async def _promote(request: Request, name: DeploymentName, body: Rollback = Rollback()) -> Response:  # noqa: B008
     return await _move(partial(hub_of(request).runtime.promote, name), body)
 
 
-async def _rollback(request: Request, name: str, body: Rollback = Rollback()) -> Response:  # noqa: B008
+async def _rollback(request: Request, name: DeploymentName, body: Rollback = Rollback()) -> Response:  # noqa: B008
     return await _move(partial(hub_of(request).runtime.rollback, name), body)
 
 
-async def _undeploy(request: Request, name: str, body: Rollback = Rollback()) -> Response:  # noqa: B008
+async def _undeploy(request: Request, name: DeploymentName, body: Rollback = Rollback()) -> Response:  # noqa: B008
     await asyncio.to_thread(hub_of(request).runtime.undeploy, name, by=body.by, why=body.why)
     return json_response({"name": name, "removed": True})
 

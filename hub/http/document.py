@@ -7,6 +7,7 @@ from typing import Any
 from fastapi import FastAPI
 
 from hub.http.auth import Right
+from hub.http.native import KEY_LENGTH
 from hub.http.route import InferRoute
 
 __all__ = ["build_document"]
@@ -14,6 +15,14 @@ __all__ = ["build_document"]
 Json = dict[str, Any]
 
 _SCHEME = "HTTPBearer"
+_CHOOSE_VERSION = ("/v1/tasks/", "/v1/deployments/")  # prefixes of routes that admit a request
+_STICKY_KEY = {
+    "name": "x-hub-key",
+    "in": "header",
+    "required": False,
+    "description": "While a canary is tried, requests with the same key are answered by the same version.",
+    "schema": {"type": "string", "maxLength": KEY_LENGTH},
+}
 _TEXT = {"content": {"text/plain": {"schema": {"type": "string"}}}}
 
 
@@ -24,6 +33,8 @@ def build_document(app: FastAPI, *, keys_needed: bool) -> Json:
         if isinstance(route, InferRoute) and route.include_in_schema:
             for method in route.methods or ():
                 operation = document["paths"][route.path_format][method.lower()]
+                if route.path_format.startswith(_CHOOSE_VERSION) and method == "POST":
+                    operation.setdefault("parameters", []).append(_STICKY_KEY)
                 if route.right is Right.ADMIN or keys_needed:
                     operation["security"] = [{_SCHEME: []}]
     document["paths"] |= _monitoring(keys_needed)

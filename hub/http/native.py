@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from functools import partial, reduce
 from operator import or_
 from types import GenericAlias
-from typing import Any
+from typing import Annotated, Any
 
 from fastapi import FastAPI
 from pydantic import BaseModel, Field, create_model
@@ -129,7 +129,9 @@ def _only_deployment(body: bytes) -> bytes:
 def _add_deployments(app: FastAPI, tasks: Sequence[LoadedTask]) -> None:
     asked: Any = _any_of([task.request for task in tasks])
     answered: Any = _any_of([task.response for task in tasks])
-    many: Any = create_model("Items", __base__=Model, items=(_list_of(asked), ...))
+    # One that is no request is an error in its place; `parse_call` bounds the list, by limits.items.
+    items: Any = Annotated[_list_of(asked | Any), Field(min_length=1)]
+    many: Any = create_model("Items", __base__=Model, items=(items, ...))
     result = create_model("ItemResult", __base__=Model, result=(answered, ...))
     outcome = _any_of([result, ItemError])
     results: Any = create_model("ItemResults", __base__=Model, items=(_list_of(outcome), ...))

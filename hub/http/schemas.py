@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import ConfigDict, Field
+from fastapi import Path
+from pydantic import ConfigDict, Field, WithJsonSchema
 
 from hub.api import Model
+from hub.serving.guard import CRITERIA, Guard
 
 __all__ = [
     "DESCRIBED",
@@ -14,12 +16,18 @@ __all__ = [
     "Deploy",
     "DeploymentInfo",
     "DeploymentList",
+    "DeploymentName",
     "ErrorBody",
     "ItemError",
     "MovedInfo",
     "Rollback",
     "TaskList",
 ]
+
+
+NAME_PATTERN = r"^(?!.*\.\.)[a-z0-9][a-z0-9._-]{0,62}$"  # as hub.names checks
+VERSION_PATTERN = NAME_PATTERN[:-1] + r"(@[1-9][0-9]{0,8})?$"
+DeploymentName = Annotated[str, Path(json_schema_extra={"pattern": NAME_PATTERN})]
 
 
 class ErrorDetail(Model):
@@ -89,13 +97,30 @@ class TaskList(Model):
     tasks: list[TaskInfo]
 
 
+def _guard_schema() -> dict[str, Any]:
+    """Return the schema of a guard: null, nothing, or at least one limit with its conditions."""
+    guard = Guard.model_json_schema()
+    limits = [{"required": [name], "properties": {name: {"type": "number"}}} for name in CRITERIA]
+    return {"anyOf": [{"type": "null"}, {"type": "object", "maxProperties": 0}, {**guard, "anyOf": limits}]}
+
+
+_STORABLE: dict[str, Any] = {"pattern": r"^[^\u0000]*$"}
+_CANARY = {"required": ["canary"], "properties": {"canary": {"type": "number"}}}
+_SHADOW = {"required": ["shadow"], "properties": {"shadow": {"const": True}}}
+_GUARD = {"required": ["guard"], "properties": {"guard": {"type": "object", "minProperties": 1}}}
+# `Trial.of`: a canary or a shadow, and a guard for a canary alone.
+_TRIAL_RULES: dict[str, Any] = {
+    "not": {"anyOf": [{"allOf": [_CANARY, _SHADOW]}, {"allOf": [_GUARD, {"not": _CANARY}]}]}
+}
+
+
 class Rollback(Model):
     """Who moves a deployment, and why, for its history."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"why": "v2 mistakes irony"}]})
 
-    why: str = Field("", max_length=1000)
-    by: str = Field("admin", min_length=1, max_length=200)
+    why: str = Field("", max_length=1000, json_schema_extra=_STORABLE)
+    by: str = Field("admin", min_length=1, max_length=200, json_schema_extra=_STORABLE)
 
 
 class Deploy(Rollback):
@@ -106,16 +131,20 @@ class Deploy(Rollback):
             "examples": [
                 {"version": "movie-sentiment@2"},
                 {"version": "movie-sentiment@3", "canary": 10, "guard": {"error_rate": 0.01}},
-            ]
+            ],
+            **_TRIAL_RULES,
         }
     )
 
-    version: str = Field(description="name@N, or a name alone for its newest version.")
+    version: str = Field(
+        description="name@N, or a name alone for its newest version.",
+        json_schema_extra={"pattern": VERSION_PATTERN},
+    )
     canary: float | None = Field(
         None, ge=0, le=100, description="Share of the requests in percent: try it, and leave the stable one."
     )
     shadow: bool = Field(False, description="Run it beside the stable one, compare, return nothing of it.")
-    guard: dict[str, Any] | None = Field(
+    guard: Annotated[dict[str, Any] | None, WithJsonSchema(_guard_schema())] = Field(
         None, description="When the canary is promoted or taken away by itself; docs/operations.md."
     )
 

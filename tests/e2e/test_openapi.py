@@ -1,0 +1,56 @@
+"""The OpenAPI document says the truth: schemathesis derives requests from it and finds no other answer."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from hub.api import HeadKind
+from hub.testing.homes import FakeHome
+from hub.testing.tiny import tiny_encoder
+from tests.e2e.conftest import Hub
+
+ADMIN_KEY = "an-admin-key-for-schemathesis"
+CONFIG = Path(__file__).parent / "schemathesis.toml"
+COMMAND = "from schemathesis.cli import schemathesis; schemathesis()"
+EXAMPLES = 10  # of each operation, in the fuzzing phase
+
+
+@pytest.mark.e2e
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_every_answer_is_one_that_the_document_declares(hub: Hub, tmp_path: Path, monkeypatch) -> None:
+    prepare(hub.home, tmp_path / "tiny")
+    monkeypatch.setenv("HUB_SERVE__API_KEYS", '["an-api-key-for-schemathesis"]')
+    monkeypatch.setenv("HUB_SERVE__ADMIN_KEY", ADMIN_KEY)
+    monkeypatch.setenv("HUB_FEEDBACK__KEEP", "answers")
+    with hub.serving("--engine", "fake") as client:
+        done = subprocess.run(
+            [
+                *(sys.executable, "-W", "ignore", "-c", COMMAND, "--config-file", str(CONFIG)),
+                *("run", f"{client.base_url}/openapi.json", "--header", f"Authorization: Bearer {ADMIN_KEY}"),
+                *("--phases", "examples,coverage,fuzzing", "--max-examples", str(EXAMPLES)),
+                *("--generation-deterministic", "--continue-on-failure", "--no-shrink"),
+                *("--warnings", "off", "--no-color"),
+            ],
+            check=False,
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+        )
+    assert done.returncode == 0, done.stdout[-20_000:] + done.stderr[-2000:]
+    assert "Tested: " in done.stdout, "it ran"
+
+
+def prepare(home: Path, base: Path) -> None:
+    """Make two deployments of different tasks, one with a version to deploy and one to go back to."""
+    tiny_encoder(base)
+    made = FakeHome(home, base)
+    for seed in (1, 2):
+        made.store.deploy("mood", made.add("mood", seed=seed).ref, by="tester")
+    made.add("mood", seed=3)
+    reader = made.add("reader", seed=4, task="qa", kind=HeadKind.SPAN, labels=())
+    made.store.deploy("reader", reader.ref, by="tester")

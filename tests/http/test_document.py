@@ -1,0 +1,84 @@
+"""The OpenAPI document: keys where they are needed, one error schema, names as they are checked."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+import pytest
+
+from hub.api import _INVISIBLE, VISIBLE
+from hub.errors import HubError
+from hub.http.schemas import NAME_PATTERN, VERSION_PATTERN
+from hub.names import check_name, parse_version_ref
+
+API_KEY = "an-api-key-of-a-test"
+
+
+def operations(page):
+    return {(path, method): one for path, by in page["paths"].items() for method, one in by.items()}
+
+
+def test_the_document_asks_for_a_key_where_the_server_does(monkeypatch, serving, admin) -> None:
+    with serving() as client:
+        without = operations(client.get("/openapi.json").json())
+    monkeypatch.setenv("HUB_SERVE__API_KEYS", f'["{API_KEY}"]')
+    with serving() as client:
+        with_keys = operations(client.get("/openapi.json", headers=admin).json())
+    assert without.keys() == with_keys.keys()
+    for (path, method), operation in without.items():
+        assert ("security" in operation) is path.startswith("/admin/"), (path, method)
+        open_to_all = path in ("/livez", "/readyz")
+        assert ("security" in with_keys[path, method]) is not open_to_all, (path, method)
+
+
+def test_every_operation_declares_the_one_error(shared) -> None:
+    for (path, method), operation in operations(shared.get("/openapi.json").json()).items():
+        if path not in ("/livez", "/readyz"):
+            for kind in ("4XX", "5XX"):
+                content = operation["responses"][kind]["content"]
+                schema = content["application/json"]["schema"]
+                assert schema == {"$ref": "#/components/schemas/ErrorBody"}, (path, method)
+        assert "422" not in operation["responses"], (path, method)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allow"),
+    [
+        ("PATCH", "/v1/tasks", "GET"),
+        ("GET", "/v1/tasks/sentiment", "POST"),
+        ("POST", "/admin/deployments/mood", "DELETE, GET, PUT"),
+        ("TRACE", "/v1/deployments/mood/predict", "POST"),
+        ("DELETE", "/", "GET, HEAD"),
+        ("POST", "/livez", "GET, HEAD"),
+        ("OPTIONS", "/metrics", "GET"),
+    ],
+)
+def test_a_method_that_is_not_declared_is_answered_with_those_that_are(shared, method, path, allow) -> None:
+    reply = shared.request(method, path)
+    assert (reply.status_code, reply.headers["allow"]) == (405, allow)
+
+
+def test_visible_characters_are_those_of_no_invisible_category() -> None:
+    pattern = re.compile(VISIBLE)
+    for code in range(0x10000):
+        character = chr(code)
+        visible = unicodedata.category(character) not in _INVISIBLE
+        assert bool(pattern.fullmatch(character)) is visible, hex(code)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["a", "a-b.c_d", "a..b", "A", "", "-a", "a" * 63, "a" * 64, "a@1", "a@0", "a@1000000000", "a@", "é"],
+)
+def test_the_patterns_of_names_are_the_checks(text) -> None:
+    for pattern, check in (
+        (NAME_PATTERN, lambda name: check_name(name, "")),
+        (VERSION_PATTERN, parse_version_ref),
+    ):
+        try:
+            check(text)
+        except HubError:
+            assert re.search(pattern, text) is None
+        else:
+            assert re.search(pattern, text)

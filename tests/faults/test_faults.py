@@ -101,6 +101,7 @@ def smuggle(home: FakeHome, folder: Path, **base: str) -> Version:
     )
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("hub.store.store.read_adapter", lambda folder: None)
+        patch.setattr("hub.store.content.write_saved_names", lambda folder: None)
         return home.store.add("mood", folder, serving, origin="imported")
 
 

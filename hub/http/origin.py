@@ -7,6 +7,7 @@ form post needs no permission of the server: it has an Origin, and cannot have a
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections.abc import Iterable
 
@@ -25,7 +26,8 @@ class BrowserGuard:
     """Accepts requests that are addressed to this server and not sent by a page of another site.
 
     `bound` is the address that the server listens on. Without `allowed` names, a server on loopback takes
-    loopback names, and one beyond it any name: there every request has a key, which no page can add.
+    loopback names, and one beyond it any name: there every request has a key, which no page can add. Loopback
+    names are always taken, and beyond loopback all addresses, as probes use them: only names can be rebound.
     """
 
     def __init__(self, bound: str, allowed: Iterable[str] = ()) -> None:
@@ -55,7 +57,8 @@ class BrowserGuard:
         if found is None:
             raise BadRequest("A request needs exactly one Host header: a name or an address, and a port.")
         name = found["name"].strip("[]").lower().rstrip(".")
-        if not (self._any or name in self._named or (self._loopback and is_loopback(name))):
+        is_ours = is_loopback(name) or (not self._loopback and _is_ip(name))
+        if not (self._any or name in self._named or is_ours):
             raise Misdirected(
                 f"This server does not answer for the host {name[:MAX_SHOWN]!r}. Address it as it is bound, "
                 "or add the name to serve.allowed_hosts."
@@ -101,6 +104,14 @@ def _check_json(declared: str) -> None:
         raise BadMediaType(f"The body is {how}. Send JSON, with the header 'content-type: application/json'.")
     if "charset=" in rest and "charset=utf-8" not in rest and "charset=utf8" not in rest:
         raise BadMediaType("JSON is sent in UTF-8; leave the charset out of the content-type.")
+
+
+def _is_ip(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
 
 
 def _values(headers: Iterable[tuple[bytes, bytes]], wanted: bytes) -> list[str]:

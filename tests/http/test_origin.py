@@ -96,7 +96,9 @@ def guard_says(guard: BrowserGuard, **headers: str) -> type[Exception] | None:
         ("0.0.0.0", (), "hub.example", None),
         ("0.0.0.0", ("hub.example",), "hub.example:8443", None),
         ("0.0.0.0", ("hub.example",), "other.example", Misdirected),
-        ("0.0.0.0", ("hub.example",), "127.0.0.1", Misdirected),
+        ("0.0.0.0", ("hub.example",), "127.0.0.1", None),
+        ("0.0.0.0", ("hub.example",), "10.1.2.3:3000", None),
+        ("127.0.0.1", ("hub.example",), "10.1.2.3:3000", Misdirected),
     ],
 )
 def test_the_hosts_that_are_answered(bound, allowed, host, refusal) -> None:

@@ -115,6 +115,8 @@ def test_metrics_add_up_over_the_workers_and_leave_the_killed_one_out(server) ->
 
 
 def metrics(server: Server) -> dict[str, float]:
+    """Read the metrics as they are now: each worker collects them at most once a second."""
+    time.sleep(1.1)
     lines = httpx.get(f"{server.url}/metrics", timeout=60).text.splitlines()
     return {
         name: float(value) for name, value in (re.split(r" (?=\S+$)", one) for one in lines if one[0] != "#")

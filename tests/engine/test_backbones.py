@@ -87,6 +87,9 @@ class Graph:
     def run(self, batch: BatchTensors, layers: object) -> str:
         return self.name
 
+    def forget(self, layers: object) -> None:
+        """It keeps no binding of a stack."""
+
 
 @pytest.fixture
 def exporter() -> Exporter:

@@ -75,5 +75,6 @@ def first_release(home: Path) -> Path:
             connection.execute(f"INSERT INTO main.{table} ({columns}) SELECT {columns} FROM new.{table}")
         connection.commit()
     new.unlink()
+    (home / "catalog.db").chmod(0o600)  # else doctor says that others can read it
     (home / "adapters" / ".catalog.json").unlink()
     return home

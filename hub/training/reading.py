@@ -69,10 +69,9 @@ def data_for(
     first: Data | None = None
     candidates = [{**recorded_file, **suggested}, found]
     if recorded.get("header") is False and found.get("header", True):
-        by_name = _columns(_data(source, found, {}), source, cache)
-        if all(
-            name in by_name for name in needed
-        ):  # this file has a header, though the training file had none
+        # The training file had no header; this one may have one, and its names go before positions.
+        named = _columns(_data(source, found, {}), source, cache)
+        if all(name in named for name in needed):
             candidates.reverse()
     for candidate in candidates:
         settings = {**candidate, **given.settings}

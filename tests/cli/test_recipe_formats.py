@@ -117,7 +117,7 @@ CLASSIFICATION: dict[str, tuple[str, bytes, set[str]]] = {
     ),
     "gzip": (
         "a.csv.gz",
-        gzip.compress(delimited(("text", "label"), [(text(n), mood(n)) for n in EVERY])),
+        gzip.compress(delimited(("text", "label"), [(text(n), mood(n)) for n in EVERY]), mtime=0),
         {"good", "bad"},
     ),
     "semicolon": (

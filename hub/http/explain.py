@@ -11,12 +11,12 @@ from contextlib import suppress
 from typing import Any, Literal, TypeVar
 
 from fastapi import FastAPI
-from pydantic import ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 from pydantic_core import to_json
 from starlette.requests import Request
 from starlette.responses import Response
 
-from hub.api import Model
+from hub.api import Model, Row
 from hub.errors import Conflict, Overloaded
 from hub.http.hub import Hub, hub_of
 from hub.http.native import sticky_key
@@ -27,6 +27,8 @@ from hub.serving.parsing import BadField, parse
 from hub.serving.router import Admission
 from hub.serving.routes import by_name
 from hub.serving.validators import runs_plugin_code
+from hub.store.records import Version
+from hub.store.store import Store
 
 __all__ = ["add_routes"]
 
@@ -94,7 +96,10 @@ class Explained(Model):
 
 
 class OneAtATime:
-    """Runs calls one after the other in a thread that steps back where cores are short."""
+    """Runs calls one after the other in a thread that steps back where cores are short.
+
+    They must run no plugin code: nothing ends one that hangs.
+    """
 
     def __init__(self) -> None:
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="explain", initializer=_step_back)
@@ -145,10 +150,11 @@ async def _explain(hub: Hub, turns: OneAtATime, name: str, key: str, body: Expla
     with await hub.runtime.router.admit(by_name(name), key) as admission:
         task = admission.route.task
         if runs_plugin_code(task.request):
-            await hub.runtime.pipeline.read(task, lambda: _check(body, admission))
+            asked = await hub.runtime.pipeline.read(task, lambda: _asked(body, admission))
         else:
-            _check(body, admission)
-    found = await turns.run(lambda: _run(hub, admission, body))
+            asked = _asked(body, admission)
+        rows = await hub.runtime.pipeline.encode(admission, asked)
+    found = await turns.run(lambda: _run(hub.runtime.store, admission.version, asked, rows, body))
     return json_response(
         {
             "deployment": admission.route.name,
@@ -160,21 +166,19 @@ async def _explain(hub: Hub, turns: OneAtATime, name: str, key: str, body: Expla
     )
 
 
-def _check(body: Explain, admission: Admission) -> None:
+def _asked(body: Explain, admission: Admission) -> BaseModel:
     try:
-        parse(to_json(body.request), admission.route.task.request)
+        return parse(to_json(body.request), admission.route.task.request)
     except BadField as error:
         raise BadField(str(error), f"request.{error.field}".rstrip(".")) from None
 
 
-def _run(hub: Hub, admission: Admission, body: Explain) -> dict[str, Any]:
-    """Explain the admitted version, from its files: slots and their leases have no part in it."""
-    from hub.training.explain import Wish, explain
+def _run(store: Store, version: Version, asked: BaseModel, rows: list[Row], body: Explain) -> dict[str, Any]:
+    """Explain a version from its files: slots and their leases have no part in it, nor has plugin code."""
+    from hub.training.explain import Wish, explain_rows, texts_of
 
-    runtime = hub.runtime
     wish = Wish(body.method, body.target, body.word)
-    version = admission.version
-    return explain(version, body.request, wish, registry=runtime.registry, store=runtime.store).to_json()
+    return explain_rows(version, rows, texts_of(asked), wish, store).to_json()
 
 
 def _step_back() -> None:

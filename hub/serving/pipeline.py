@@ -15,7 +15,9 @@ from collections.abc import Callable, Generator, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
-from hub.api import Task
+from pydantic import BaseModel
+
+from hub.api import Row, Task
 from hub.config import Limits
 from hub.engine.protocol import EngineRow
 from hub.errors import DeadlineExceeded, HubError, Overloaded, TooLarge
@@ -30,7 +32,7 @@ from hub.serving.plugin_pool import PluginPool
 from hub.serving.plugin_threads import Stage, TaskThreads, ThreadState, Work
 from hub.serving.queue import Job
 from hub.serving.router import Admission
-from hub.serving.steps import Answered, Outcome, Request, fault
+from hub.serving.steps import Answered, Outcome, Request, encode, fault
 from hub.serving.witness import Witness
 
 __all__ = ["Answers", "Pipeline"]
@@ -118,8 +120,25 @@ class Pipeline:
             witness.answered(answers.items)
         return answers
 
-    async def read(self, task: LoadedTask, call: Callable[[], Result]) -> Result:
-        """Run validation that calls plugin code, in a thread of the task and under its time limit.
+    async def encode(self, admission: Admission, request: BaseModel) -> list[Row]:
+        """Turn a request into rows for the admitted version, as `run` does, and run none of them.
+
+        Raises:
+            TooLarge, Overloaded, PluginTimeout, PluginSuspended, PluginFailed: as `run`.
+        """
+        task, held = admission.route.task, admission.held
+        plugin = self._pool.of(task.spec.name).plugin
+
+        def rows() -> list[EngineRow]:
+            (encoded,) = encode(task, plugin, held, [request])
+            if isinstance(encoded, HubError):
+                raise encoded
+            return encoded
+
+        return [row.row for row in self._checked(await self.read(task, rows, "encode"))]
+
+    async def read(self, task: LoadedTask, call: Callable[[], Result], step: str = VALIDATION) -> Result:
+        """Run a call into plugin code, in a thread of the task and under its time limit.
 
         Raises:
             PluginTimeout, PluginSuspended, PluginFailed: as `run`; and what `call` raises on purpose.
@@ -132,7 +151,7 @@ class Pipeline:
         threads.calls += 1
         returned = False
         try:
-            threads.submit(self._read(task, threads, call, waiter))
+            threads.submit(self._read(task, threads, call, waiter, step))
             result = await waiter
             returned = True
         finally:
@@ -147,13 +166,14 @@ class Pipeline:
         threads: TaskThreads,
         call: Callable[[], Result],
         waiter: asyncio.Future[Result],
+        step: str,
     ) -> Work:
         try:
-            result: Result = yield Stage(VALIDATION, call)
+            result: Result = yield Stage(step, call)
         except HubError as error:
             self._tell(_settle, waiter, error)
         except Exception as error:
-            self._tell(_settle, waiter, fault(task, threads.plugin, VALIDATION, error))
+            self._tell(_settle, waiter, fault(task, threads.plugin, step, error))
         else:
             self._tell(_settle, waiter, None, result)
 

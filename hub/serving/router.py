@@ -70,10 +70,15 @@ class Admission:
         self._main: Held | None = main
         self._beside = beside
 
+    @property
+    def held(self) -> Held:
+        """The chosen version, until `take` hands it on."""
+        assert self._main is not None, "an admission is good for one forward"
+        return self._main
+
     def take(self) -> tuple[Held, Held | None]:
         """Make the caller the one who releases the lease, and that of what is to run beside."""
-        assert self._main is not None, "an admission is good for one forward"
-        main, beside = self._main, self._beside
+        main, beside = self.held, self._beside
         self._main = self._beside = None
         return main, beside
 

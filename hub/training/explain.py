@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 import torch
 from peft import PeftModel
+from pydantic import BaseModel
 from torch import Tensor
 
 from hub.api import AdapterInfo, HeadKind, Output, Row
@@ -28,7 +29,7 @@ from hub.training.guard import plugin_call
 from hub.training.model import load_tokenizer, reload
 from hub.training.token_places import Place, find_places, words_of
 
-__all__ = ["Method", "Wish", "explain", "explain_row"]
+__all__ = ["Method", "Wish", "explain", "explain_row", "explain_rows", "texts_of"]
 
 Method = Literal["gradients", "attention"]
 FEWEST_STEPS, MOST_STEPS = 64, 1024
@@ -70,25 +71,48 @@ def explain(
         BadAdapter: the files cannot be loaded.
         MissingExtra: captum is not installed.
     """
+    _check_head(version)
     serving = version.manifest.serving
-    if serving.head not in EXPLAINED:
-        raise BadRequest(
-            f"{version.ref} cannot be explained: its task {serving.task} gives {serving.head.value} outputs, "
-            "and only scores of labels, of tokens and of spans can be."
-        )
     loaded = registry.task(serving.task)
     request = loaded.request.model_validate(values)
-    base = store.bases.by_fingerprint(serving.base.fingerprint)
-    tokenizer = load_tokenizer(base)
+    tokenizer = load_tokenizer(store.bases.by_fingerprint(serving.base.fingerprint))
     with plugin_call(serving.task, "encode()"):
         rows = loaded.task.encode(request, tokenizer, version.info)
-    texts = {name: value for name, value in request.model_dump().items() if isinstance(value, str)}
+    return explain_rows(version, rows, texts_of(request), wish, store)
+
+
+def texts_of(request: BaseModel) -> dict[str, str]:
+    """Return the text fields of a request by name; runs no plugin code."""
+    return {name: value for name, value in vars(request).items() if isinstance(value, str)}
+
+
+def explain_rows(
+    version: Version, rows: Sequence[Row], texts: dict[str, str], wish: Wish, store: Store
+) -> Explanation:
+    """Explain a version's score for a request that was encoded to `rows`; runs no plugin code.
+
+    Raises:
+        BadRequest, NotFound, BadAdapter, MissingExtra: as `explain`.
+    """
+    _check_head(version)
+    serving = version.manifest.serving
+    base = store.bases.by_fingerprint(serving.base.fingerprint)
+    tokenizer = load_tokenizer(base)
     model = _load(version, base, store)
     try:
         return explain_row(model, tokenizer, serving.head, version.info, rows, texts, wish)
     finally:  # modules refer to one another in circles: a server need not wait for the collector
         for parameter in model.parameters():
             parameter.data = parameter.data.new_empty(0)
+
+
+def _check_head(version: Version) -> None:
+    serving = version.manifest.serving
+    if serving.head not in EXPLAINED:
+        raise BadRequest(
+            f"{version.ref} cannot be explained: its task {serving.task} gives {serving.head.value} outputs, "
+            "and only scores of labels, of tokens and of spans can be."
+        )
 
 
 def _load(version: Version, base: Base, store: Store) -> PeftModel:

@@ -14,6 +14,7 @@ from hub.testing.tiny import tiny_encoder
 from tests.e2e.conftest import Hub
 
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "plugins"
+EXPLAIN = "/v1/deployments/hanging/explain"
 PATHS = {name: f"/v1/deployments/{name}/predict" for name in ("mood", "hanging")}
 CALLS = 20  # more than a task has threads
 
@@ -37,6 +38,11 @@ def ask(client: httpx.Client, name: str, text: str) -> tuple[int, str]:
     reply = client.post(PATHS[name], json={"text": text})
     error = reply.json().get("error", {})
     return reply.status_code, error.get("code", "")
+
+
+def explain(client: httpx.Client, text: str) -> tuple[int, str]:
+    reply = client.post(EXPLAIN, json={"request": {"text": text}})
+    return reply.status_code, reply.json().get("error", {}).get("code", "")
 
 
 @pytest.mark.parametrize("step", ["encode", "decode", "validation"])
@@ -64,6 +70,17 @@ def test_other_deployments_answer_while_one_hangs_and_status_names_the_plugin(hu
     assert step in log and "hangs at" in log and "hanging_tickets.py" in log
 
 
+@pytest.mark.parametrize("step", ["encode", "validation"])
+def test_explanations_that_hang_count_towards_suspension(hub, monkeypatch, step) -> None:
+    monkeypatch.setenv("HUB_LIMITS__PLUGIN_TIMEOUT_S", "1")
+    monkeypatch.setenv("HUB_SERVE__EXPLAIN", "true")
+    with hub.serving("--engine", "fake") as client, ThreadPoolExecutor(CALLS) as threads:
+        calls = [threads.submit(explain, client, f"hang in {step}") for _ in range(CALLS)]
+        assert {call.result() for call in calls} <= {(504, "plugin_timeout"), (503, "plugin_suspended")}
+        assert ask(client, "hanging", "fine") == (503, "plugin_suspended")
+        assert ask(client, "mood", "a fine film") == (200, "")
+
+
 def test_an_exit_in_a_plugin_is_its_error_and_ends_nothing(hub) -> None:
     with hub.serving("--engine", "fake") as client:
         for _ in range(CALLS):
@@ -76,12 +93,14 @@ def test_an_exit_in_a_plugin_is_its_error_and_ends_nothing(hub) -> None:
 def test_a_server_ends_although_calls_hang(hub, monkeypatch) -> None:
     monkeypatch.setenv("HUB_LIMITS__PLUGIN_TIMEOUT_S", "600")
     monkeypatch.setenv("HUB_LIMITS__TIMEOUT_S", "600")
-    with ThreadPoolExecutor(2) as threads:
+    monkeypatch.setenv("HUB_SERVE__EXPLAIN", "true")
+    with ThreadPoolExecutor(3) as threads:
         with hub.serving("--engine", "fake") as client:
             caller = httpx.Client(base_url=client.base_url, timeout=60)  # stays open while the server ends
             calls = [
                 threads.submit(ask, caller, "hanging", f"hang in {step}") for step in ("encode", "decode")
             ]
+            calls.append(threads.submit(explain, caller, "hang in encode"))
             assert ask(client, "mood", "a fine film") == (200, "")
         assert {call.result() for call in calls} <= {(504, "plugin_timeout"), (503, "not_ready")}
         caller.close()

@@ -7,12 +7,14 @@ import sys
 import threading
 
 import pytest
+from grafthub_sentiment.task import SentimentTask
 
-from hub.api import HeadKind
+from hub.api import BadRequest, HeadKind
 from hub.config import load_settings
 from hub.errors import Overloaded
 from hub.http.explain import WAITING, OneAtATime
 from hub.registry.host import Registry
+from hub.serving import pipeline
 from hub.store.records import Version
 from hub.testing.homes import add_version
 from hub.testing.tiny import tiny_adapter
@@ -129,6 +131,64 @@ def test_without_captum_gradients_say_which_extra_to_install(explaining, monkeyp
     reply = ask(explaining)
     assert code(reply) == (501, "missing_extra")
     assert "explain" in reply.json()["error"]["message"]
+
+
+@pytest.fixture
+def hang(monkeypatch):
+    """Make `encode` hang on "hang", from the time the server has started, until `go` is set."""
+    go, encode = threading.Event(), SentimentTask.encode
+
+    def hangs(task, request, *given):
+        if request.text == "hang":
+            go.wait(60)
+        return encode(task, request, *given)
+
+    monkeypatch.setenv("HUB_LIMITS__PLUGIN_TIMEOUT_S", "0.2")
+    monkeypatch.setattr(pipeline, "encode_threads", lambda: 2)
+    monkeypatch.setattr(SentimentTask, "encode", hangs)
+    yield go
+    go.set()
+
+
+def test_a_plugin_that_hangs_costs_its_explanation_and_the_next_one_works(hang, explaining) -> None:
+    reply = ask(explaining, "hang")
+    assert code(reply) == (504, "plugin_timeout")
+    assert "'sentiment' of plugin 'sentiment' did not finish encode" in reply.json()["error"]["message"]
+    assert ask(explaining, method="attention").status_code == 200
+
+
+def test_explanations_that_hang_suspend_the_task_until_they_return(hang, explaining, admin, until) -> None:
+    assert [code(ask(explaining, "hang")) for _ in range(2)] == [(504, "plugin_timeout")] * 2
+    assert code(ask(explaining)) == (503, "plugin_suspended")
+    assert code(explaining.post("/v1/deployments/mood/predict", json={"text": TEXT}))[0] == 503
+    (found,) = explaining.get("/admin/status", headers=admin).json()["hanging"]
+    assert (found["plugin"], found["suspended"], found["stuck_calls"]) == ("sentiment", True, 2)
+    hang.set()
+    assert until(lambda: ask(explaining, method="attention").status_code == 200)
+
+
+@pytest.mark.parametrize(
+    ("raised", "expected"),
+    [
+        (ValueError("no"), (500, "plugin_failed")),
+        (SystemExit(3), (500, "plugin_failed")),
+        (BadRequest("Send another text."), (400, "bad_request")),
+    ],
+)
+def test_what_encode_raises_is_answered_as_for_a_prediction(
+    explaining, monkeypatch, raised, expected
+) -> None:
+    def fail(*given):
+        raise raised
+
+    monkeypatch.setattr(SentimentTask, "encode", fail)
+    assert code(ask(explaining)) == expected
+    assert code(explaining.post("/v1/deployments/mood/predict", json={"text": TEXT})) == expected
+
+
+def test_rows_that_no_engine_would_take_are_not_explained(explaining, monkeypatch) -> None:
+    monkeypatch.setattr(SentimentTask, "encode", lambda *given: [])
+    assert code(ask(explaining)) == (500, "plugin_failed")
 
 
 def test_one_runs_some_wait_and_more_are_refused() -> None:

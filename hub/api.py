@@ -360,9 +360,10 @@ class Task(ABC, Generic[RequestT, ResponseT]):
     def agrees(self, answer: ResponseT, other: ResponseT) -> bool | None:
         """Return whether two versions gave the same answer to a request; None if that cannot be told.
 
-        Canaries and shadows are compared by it. By default answers agree if they are equal once all floats
-        are left out, and nothing can be told of answers of floats alone. Override it for numbers, such as
-        ratings that agree within a tolerance, and for rankings. It is called in threads, as `decode` is.
+        Canaries and shadows are compared by it, and answers with feedback that is an object. By default
+        answers agree if they are equal once all floats are left out, and nothing can be told of answers of
+        floats alone. Override it for numbers, such as ratings that agree within a tolerance, and for
+        rankings. It is called in threads, as `decode` is.
         """
         return same_answer(answer, other)
 

@@ -16,6 +16,7 @@ from hub.http.hub import hub_of
 from hub.http.route import InferRoute
 from hub.http.schemas import ERRORS
 from hub.http.wire import json_response
+from hub.serving.truth import Comparer
 
 __all__ = ["add_routes"]
 
@@ -63,7 +64,9 @@ def add_routes(app: FastAPI) -> None:
 async def _give(request: Request, body: Feedback) -> Response:
     if len(json.dumps(body.label, ensure_ascii=False)) > MAX_TEXT:
         raise TooLarge(f"`label` has more than {MAX_TEXT:,} characters.")
-    given = await hub_of(request).runtime.answers.label(body.request_id, body.label)
+    runtime = hub_of(request).runtime
+    is_correct = Comparer(runtime.registry, runtime.store, runtime.pipeline.read)
+    given = await runtime.answers.label(body.request_id, body.label, is_correct)
     return json_response(
         {
             "request_id": body.request_id,

@@ -10,7 +10,7 @@ from hub.answers import is_comparable
 from hub.api import Task
 from hub.registry.loaded import LoadedTask
 
-__all__ = ["agree", "can_agree"]
+__all__ = ["agree", "can_agree", "has_own_agrees"]
 
 
 def agree(task: Task[Any, Any], one: BaseModel, other: BaseModel) -> bool | None:
@@ -27,7 +27,12 @@ def agree(task: Task[Any, Any], one: BaseModel, other: BaseModel) -> bool | None
 
 def can_agree(loaded: LoadedTask) -> bool:
     """Tell whether answers of a task can be compared: by its `agrees`, or if they hold more than floats."""
-    if type(loaded.task).agrees is not Task.agrees:
+    if has_own_agrees(loaded.task):
         return True
     examples = loaded.response.model_json_schema().get("examples", ())
     return any(is_comparable(loaded.response.model_validate(one).model_dump()) for one in examples)
+
+
+def has_own_agrees(task: Task[Any, Any]) -> bool:
+    """Tell whether a task brings its own comparison of answers."""
+    return type(task).agrees is not Task.agrees

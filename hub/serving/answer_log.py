@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -20,7 +21,7 @@ from hub.serving.chore import Chore
 from hub.serving.faults import log_fault
 from hub.serving.meter import Meter
 from hub.serving.observe import Observation
-from hub.serving.truth import Label, is_right
+from hub.serving.truth import Label
 from hub.store.feedback import Answer, Answers, Labelled
 from hub.store.records import Version
 
@@ -34,6 +35,13 @@ LONGEST_ID = 64
 WRITE_S = 0.5
 PRUNE_S = 60.0
 _ADDED_UP_EVERY = 20  # of feedback.megabytes that are written: adding up reads all that is kept
+
+
+IsCorrect = Callable[[Answer, Label], Awaitable[bool]]
+
+
+class _Replaced(Exception):
+    """Another answer has taken the place of the one that was compared."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,8 +134,10 @@ class AnswerLog:
                 self._unpruned += sum(_bytes(answer) for answer in answers)
                 self._taken(batch, len(answers))
 
-    async def label(self, request_id: str, label: Label) -> Labelled:
+    async def label(self, request_id: str, label: Label, is_correct: IsCorrect) -> Labelled:
         """Tie a label to an answer; one that another replica has yet to write is waited for.
+
+        `is_correct` compares the two outside of any transaction, because it may run plugin code.
 
         Raises:
             Conflict: nothing is kept.
@@ -143,8 +153,10 @@ class AnswerLog:
                 await asyncio.to_thread(self.flush)
             if attempt == 2:
                 await asyncio.sleep(2 * WRITE_S)
-            if found := await asyncio.to_thread(self._answers.label, request_id, label, is_right):
-                return found
+            if answer := await asyncio.to_thread(self._answers.find, request_id):
+                correct = await is_correct(answer, label)
+                if found := await asyncio.to_thread(self._tie, answer, label, correct):
+                    return found
         raise NotFound(
             f"No answer with the request id {request_id!r} is kept. Kept are the newest "
             f"{self._settings.rows:,} answers of the last {self._settings.days:g} days, at most "
@@ -163,6 +175,20 @@ class AnswerLog:
             "dropped": dropped,
             "error": self._chore.error,
         }
+
+    def _tie(self, answer: Answer, label: Label, correct: bool) -> Labelled | None:
+        """Write a label; None if the answer is gone, or its request id was used again, since it was read."""
+        compared = json.loads(answer.response)
+
+        def as_compared(response: dict[str, Any], _: Label) -> bool:
+            if response != compared:
+                raise _Replaced
+            return correct
+
+        try:
+            return self._answers.label(answer.request_id, label, as_compared)
+        except _Replaced:
+            return None
 
     def _work(self) -> None:
         self.flush()

@@ -1,22 +1,93 @@
-"""Whether an answer was right, by what somebody says the right one is: the same rules for every task."""
+"""Whether an answer was right, by a label that came later: by the task's own comparison, or one for all."""
 
 from __future__ import annotations
 
+import asyncio
+import json
 import math
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Protocol, TypeVar
+
+from pydantic import ValidationError
 
 from hub.answers import is_comparable
-from hub.errors import BadRequest
+from hub.errors import BadRequest, NotFound
+from hub.registry.host import Registry
+from hub.registry.loaded import LoadedTask
+from hub.serving.agreement import agree, has_own_agrees
+from hub.store.feedback import Answer
+from hub.store.store import Store
 
-__all__ = ["Label", "is_right"]
+__all__ = ["Comparer", "Label", "is_right", "matches"]
+
+Result = TypeVar("Result")
 
 TOLERANCE = 1e-6  # of numbers, which JSON and float32 round
 
 Label = str | Sequence[str] | Mapping[str, Any]
 
 _SAME = {"label": "entity_group"}  # what training data call it, and what answers do
+
+
+class Read(Protocol):
+    """Runs plugin code in a thread of its task, under its time limit; `Pipeline.read` does."""
+
+    def __call__(
+        self, task: LoadedTask, call: Callable[[], Result], step: str = ...
+    ) -> Awaitable[Result]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Comparer:
+    """Compares kept answers with labels, in the way that the answer's task compares answers."""
+
+    registry: Registry
+    store: Store
+    read: Read
+
+    async def __call__(self, answer: Answer, label: Label) -> bool:
+        """Tell whether an answer was right.
+
+        Raises:
+            BadRequest: as `is_right`.
+            PluginTimeout, PluginSuspended, PluginFailed: the task's `agrees` hangs or fails.
+        """
+        response = json.loads(answer.response)
+        if isinstance(label, Mapping) and (task := await asyncio.to_thread(self._task, answer)):
+            call = partial(matches, task, response, label)
+            if (found := await self.read(task, call, "agrees")) is not None:
+                return found
+        return await asyncio.to_thread(is_right, response, label)
+
+    def _task(self, answer: Answer) -> LoadedTask | None:
+        """Return the task that gave an answer, if it is still here and compares answers itself."""
+        try:
+            version = self.store.get(answer.version)
+            task = self.registry.task(version.manifest.serving.task)
+        except NotFound:
+            return None
+        return task if has_own_agrees(task.task) else None
+
+
+def matches(task: LoadedTask, response: Mapping[str, Any], label: Mapping[str, Any]) -> bool | None:
+    """Compare a response with itself in which the fields of `label` are replaced, by the task's `agrees`.
+
+    None if that makes no answer of the task, or if the task cannot tell. Runs plugin code.
+    """
+    if not label or not label.keys() <= response.keys():
+        return None
+    try:
+        given, right = (
+            # Strict: by default a text of digits or a truth value would pass for a number.
+            task.response.model_validate_json(json.dumps(fields), strict=True, by_name=True)
+            for fields in (response, {**response, **label})
+        )
+    except ValidationError:
+        return None
+    return agree(task.task, given, right)
 
 
 def is_right(response: Mapping[str, Any], label: Label) -> bool:

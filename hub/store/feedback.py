@@ -69,6 +69,12 @@ class Answers:
                 session.execute(delete(AnswerRow).where(AnswerRow.request_id.in_(ids)))
                 session.execute(insert(AnswerRow), rows[at : at + _AT_ONCE])
 
+    def find(self, request_id: str) -> Answer | None:
+        """Return the answer to a request, if it is kept."""
+        with self._catalog.read() as session:
+            row = session.get(AnswerRow, request_id)
+            return _answer_of(row) if row else None
+
     def label(
         self, request_id: str, label: Any, right: Callable[[dict[str, Any], Any], bool]
     ) -> Labelled | None:

@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
+from grafthub_sentiment.task import SentimentTask
+
+from hub.config import Feedback
+from hub.serving.answer_log import AnswerLog
+from hub.serving.meter import NoMeter
+from hub.store.feedback import Answer, Answers
 
 KEPT = {"keep": "texts", "days": 30, "rows": 100}
 ONE = "/v1/deployments/mood/predict"
@@ -47,6 +58,84 @@ def test_each_item_of_a_call_has_an_id_of_its_own(keeping) -> None:
     assert give(keeping, "my-call", third).status_code == 404
 
 
+def by_polarity(monkeypatch, agrees) -> None:
+    """Let the task `sentiment` compare answers by `agrees` of their polarities."""
+    monkeypatch.setattr(
+        SentimentTask, "agrees", lambda self, one, other: agrees(one.polarity, other.polarity)
+    )
+
+
+def answered(client) -> tuple[str, float]:
+    reply = client.post(ONE, json={"text": "a warm film"})
+    return reply.headers["x-hub-request-id"], reply.json()["polarity"]
+
+
+def test_an_object_is_compared_by_the_tasks_own_agrees(keeping, monkeypatch) -> None:
+    id, polarity = answered(keeping)
+    near, far = {"polarity": polarity + 0.05}, {"polarity": polarity + 0.5}
+    assert give(keeping, id, near).json()["correct"] is False
+    by_polarity(monkeypatch, lambda one, other: abs(one - other) < 0.1)
+    assert give(keeping, id, near).json()["correct"] is True
+    assert give(keeping, id, far).json()["correct"] is False
+    assert give(keeping, id, {"polarity": "near"}).json()["correct"] is False
+
+
+def test_an_agrees_that_hangs_ends_at_the_time_limit_and_holds_up_no_other_label(
+    serving, monkeypatch, add, store
+) -> None:
+    monkeypatch.setenv("HUB_FEEDBACK", json.dumps(KEPT))
+    monkeypatch.setenv("HUB_LIMITS__PLUGIN_TIMEOUT_S", "2")
+    store.deploy("mood", add("mood", seed=1).ref, by="t")
+    inside, go = threading.Event(), threading.Event()
+    by_polarity(monkeypatch, lambda one, other: inside.set() or go.wait(60))
+    with serving() as client, ThreadPoolExecutor(1) as threads:
+        id, polarity = answered(client)
+        hanging = threads.submit(give, client, id, {"polarity": polarity})
+        assert inside.wait(20)
+        other = client.post(ONE, json={"text": "a cold film"})
+        given = give(client, other.headers["x-hub-request-id"], other.json()["label"])
+        assert given.json()["correct"] is True, "the catalog takes labels meanwhile"
+        assert not hanging.done()
+        reply = hanging.result(30)
+        assert (reply.status_code, reply.json()["error"]["code"]) == (504, "plugin_timeout")
+        assert "plugin 'sentiment' did not finish agrees" in reply.json()["error"]["message"]
+        go.set()
+
+
+def test_an_agrees_that_fails_is_the_plugins_fault(keeping, monkeypatch) -> None:
+    id, polarity = answered(keeping)
+    for wrong in (lambda one, other: 1 / 0, lambda one, other: "yes"):
+        by_polarity(monkeypatch, wrong)
+        reply = give(keeping, id, {"polarity": polarity})
+        assert (reply.status_code, reply.json()["error"]["code"]) == (500, "plugin_failed")
+        assert "'sentiment'" in reply.json()["error"]["message"]
+
+
+def test_a_label_is_not_tied_to_an_answer_that_took_the_place_of_the_one_compared(keep_log) -> None:
+    log, answers, answer = keep_log
+    newer = replace(answer, response='{"label": "negative"}')
+    compared = []
+
+    async def is_correct(found, label) -> bool:
+        if not compared:
+            answers.keep([newer])
+        compared.append(found.response)
+        return label == json.loads(found.response)["label"]
+
+    given = asyncio.run(log.label(answer.request_id, "positive", is_correct))
+    assert compared == [answer.response, newer.response]
+    assert given.correct is False
+
+
+@pytest.fixture
+def keep_log(store):
+    """A log with one answer in it."""
+    answers = Answers(store.catalog)
+    answer = Answer("once", "mood", "mood@1", "0" * 64, datetime.now(UTC), '{"label": "positive"}')
+    answers.keep([answer])
+    return AnswerLog(answers, Feedback(keep="answers"), NoMeter()), answers, answer
+
+
 def test_an_unknown_id_is_404_and_told_what_is_kept(keeping) -> None:
     reply = give(keeping, "never-seen", "positive")
     assert reply.status_code == 404
@@ -60,8 +149,6 @@ def test_by_default_nothing_is_kept_and_that_is_said(client, live, store) -> Non
     refused = give(client, reply.headers["x-hub-request-id"], "positive")
     assert refused.status_code == 409
     assert "feedback.keep" in refused.json()["error"]["message"]
-    from hub.store.feedback import Answers
-
     assert Answers(store.catalog).scores() == []
 
 
@@ -122,18 +209,13 @@ def test_what_is_kept_is_counted_and_no_log_line_holds_a_word_of_it(keeping, adm
 
 
 def test_an_answer_that_another_replica_has_yet_to_write_is_waited_for(keeping, store, add) -> None:
-    from datetime import UTC, datetime
-    from threading import Thread
-
-    from hub.store.feedback import Answer, Answers
-
     late = Answer("late", "mood", "mood@1", "0" * 64, datetime.now(UTC), '{"label": "positive"}')
 
     def write() -> None:
         time.sleep(0.3)
         Answers(store.catalog).keep([late])
 
-    writer = Thread(target=write)
+    writer = threading.Thread(target=write)
     writer.start()
     assert give(keeping, "late", "positive").json()["correct"] is True
     writer.join()

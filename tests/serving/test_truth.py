@@ -1,11 +1,21 @@
-"""Answers of every kind of task are compared with the truth by the same rules."""
+"""Answers are compared with labels by the task's own comparison, or by rules for every kind of task."""
 
 from __future__ import annotations
 
-import pytest
+import asyncio
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from types import SimpleNamespace
 
-from hub.errors import BadRequest
-from hub.serving.truth import is_right
+import pytest
+from grafthub_sentiment.task import SentimentTask
+from pydantic import BaseModel
+
+from hub.errors import BadRequest, NotFound
+from hub.registry.host import Registry
+from hub.serving.truth import Comparer, is_right, matches
+from hub.store.feedback import Answer
 
 SENTIMENT = {"label": "positive", "score": 0.9, "polarity": 0.8, "scores": {"positive": 0.9}}
 SINGLE = {"label": "sport", "score": 0.9, "labels": [{"label": "sport", "score": 0.9}], "scores": {}}
@@ -102,3 +112,61 @@ def test_numbers_are_equal_but_for_rounding() -> None:
 def test_a_label_for_an_answer_of_numbers_alone_is_refused_and_not_wrong() -> None:
     with pytest.raises(BadRequest, match="of: stars"):
         is_right({"stars": 4.83}, "5")
+
+
+class Rating(BaseModel):
+    stars: float
+    service: float = 3.0
+
+
+def rater(agrees: Callable[..., object] | None = lambda self, one, other: abs(one.stars - other.stars) < 0.5):
+    """Return a task whose answers are floats, with its own comparison or with that of every task."""
+    kind = type("Rater", (SentimentTask,), {"agrees": agrees} if agrees else {})
+    return replace(Registry.load().task("sentiment"), task=kind(), response=Rating)
+
+
+def compared(task, label, stored: str = "mood@1") -> bool:
+    """Compare an answer of 4.5 stars with a label, as a server does."""
+
+    def get(ref: str):
+        if ref != "mood@1":
+            raise NotFound(ref)
+        return SimpleNamespace(manifest=SimpleNamespace(serving=SimpleNamespace(task="rating")))
+
+    async def read(task, call, step):
+        assert step == "agrees"
+        return call()
+
+    comparer = Comparer(SimpleNamespace(task=lambda name: task), SimpleNamespace(get=get), read)
+    body = Rating(stars=4.5).model_dump_json()
+    return asyncio.run(comparer(Answer("id", "mood", stored, "0" * 64, datetime.now(UTC), body), label))
+
+
+def test_floats_are_compared_by_the_tasks_own_agrees() -> None:
+    assert compared(rater(), {"stars": 4.9}) is True
+    assert compared(rater(), {"stars": 3}) is False
+    assert compared(rater(None), {"stars": 4.9}) is False, "no tolerance was given"
+    assert compared(rater(None), {"stars": 4.5}) is True
+
+
+def test_a_label_that_makes_no_answer_of_the_task_is_compared_as_for_every_task() -> None:
+    for wrong in ({}, {"star": 4.5}, {"stars": "4.5"}, {"stars": True}, {"stars": None}):
+        assert matches(rater(), {"stars": 1.0, "service": 3.0}, wrong) is None, wrong
+        assert compared(rater(), wrong) is False, wrong
+    with pytest.raises(BadRequest, match="of: stars, service"):
+        compared(rater(), "4.5")
+
+
+def test_where_a_task_cannot_tell_the_rules_for_every_task_decide() -> None:
+    assert compared(rater(lambda self, one, other: None), {"stars": 4.5}) is True
+    assert compared(rater(lambda self, one, other: None), {"stars": 4.9}) is False
+
+
+def test_an_answer_of_a_version_that_is_gone_is_compared_all_the_same() -> None:
+    assert compared(rater(), {"stars": 4.5}, "mood@9") is True
+    assert compared(rater(), {"stars": 4.9}, "mood@9") is False
+
+
+def test_a_comparison_that_says_neither_yes_nor_no_is_a_fault() -> None:
+    with pytest.raises(TypeError, match="agrees"):
+        compared(rater(lambda self, one, other: 0.5), {"stars": 4.5})

@@ -128,7 +128,8 @@ class CatalogClient:
         base = self._store.bases.by_fingerprint(serving.base.fingerprint)
         self._store.fetch(version)
         read_weights(version, self._settings.home / SCRATCH, base, self._settings.serve.max_rank)
-        rehearse_alone(str(version.ref), version.info, self._registry.task(serving.task), base)
+        loaded, limits = self._registry.task(serving.task), self._settings.limits
+        rehearse_alone(str(version.ref), version.info, loaded, base, limits=limits)
         return warning
 
 

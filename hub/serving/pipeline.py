@@ -187,6 +187,11 @@ class Pipeline:
         for threads, of_task in sides.items():
             threads.submit(self._decode(threads, deque(of_task)))
 
+    @property
+    def pool(self) -> PluginPool:
+        """The threads in which all plugin code runs."""
+        return self._pool
+
     def hanging(self) -> list[ThreadState]:
         """Describe the tasks in whose plugin's code calls hang."""
         return self._pool.states()

@@ -6,10 +6,12 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import Future
+from typing import TypeVar
 
 from hub.serving.faults import log_fault
 from hub.serving.meter import Meter, NoMeter
-from hub.serving.plugin_threads import TaskThreads, ThreadState
+from hub.serving.plugin_threads import Stage, TaskThreads, ThreadState, Work
 
 __all__ = ["PluginPool"]
 
@@ -18,6 +20,9 @@ log = logging.getLogger(__name__)
 GRACE_S = 3.0  # for plugin code, once the server shuts down
 CHECKS = 8  # of the time limit, within one limit
 MAX_CHECK_S = 0.2
+
+
+Result = TypeVar("Result")
 
 
 class PluginPool:
@@ -39,6 +44,18 @@ class PluginPool:
     def of(self, task: str) -> TaskThreads:
         """Return the threads of a task."""
         return self._tasks.get(task) or self._make(task)
+
+    def call(self, task: str, step: str, call: Callable[[], Result]) -> Result:
+        """Run a call into a task's plugin code and wait for it; a hang counts towards no suspension.
+
+        Raises:
+            PluginTimeout: it did not end in time.
+            PluginSuspended, NotReady: the task was suspended, or the server shuts down, before its turn.
+            PluginFailed: it raised SystemExit or the like; and what it raises else.
+        """
+        waiter: Future[Result] = Future()
+        self.of(task).submit(_one_stage(Stage(step, call, optional=True), waiter))
+        return waiter.result()
 
     def states(self) -> list[ThreadState]:
         """Describe the tasks in whose code calls hang, by name."""
@@ -84,3 +101,12 @@ class PluginPool:
                     threads.expire(self._limit_s)
                 except Exception as error:  # the time limit has to hold for the other tasks
                     log_fault(log, f"The threads of task {threads.task} could not be checked", error)
+
+
+def _one_stage(stage: Stage, waiter: Future[Result]) -> Work:
+    try:
+        result: Result = yield stage
+    except Exception as error:
+        waiter.set_exception(error)
+    else:
+        waiter.set_result(result)

@@ -235,6 +235,7 @@ class TaskThreads:
                     f"The task {self.task!r} of plugin {self.plugin!r} raised {type(raised).__name__} "
                     f"in {stage.name}."
                 )
+                error.__cause__ = raised
             with self._lock:
                 thread.stage = thread.slow = thread.work = None
                 lost = thread.lost

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import math
-import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, wait
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
@@ -14,16 +12,27 @@ from pydantic import BaseModel
 
 from hub.api import AdapterInfo, HeadKind, Output, Row, Tokenizer, read_options
 from hub.bases.base import Base
+from hub.config import Limits
 from hub.engine.protocol import AdapterWeights, Engine, EngineRow
-from hub.errors import BadAdapter, BadPlugin, BadRequest, HubError
+from hub.errors import (
+    BadAdapter,
+    BadPlugin,
+    BadRequest,
+    HubError,
+    NotReady,
+    PluginFailed,
+    PluginSuspended,
+    PluginTimeout,
+)
 from hub.registry.host import Registry
 from hub.registry.loaded import LoadedTask, describe_failure
 from hub.serving.lanes import Lane
+from hub.serving.plugin_pool import PluginPool
+from hub.serving.returned import WrongReturn, check_answer, check_rows
 from hub.store.records import Version
 
-__all__ = ["Rehearsal", "non_finite", "rehearse_alone", "rehearse_on"]
+__all__ = ["Rehearsal", "rehearse_alone", "rehearse_on"]
 
-LIMIT_S = 20.0  # for one call into the plugin
 FEW_TOKENS = 16  # generated at first; all that the row allows only if the task cannot read so few
 EXAMPLES = 4
 
@@ -35,7 +44,8 @@ T = TypeVar("T")
 class Rehearsal:
     """Answers a task's examples with the adapter of `info`, which messages call `name`.
 
-    `run` computes rows at its slot, `borrow` lends a tokenizer. With `real` False, `run` makes values up:
+    `run` computes rows at its slot, `borrow` lends a tokenizer; `pool` has the threads and the time limit for
+    plugin code. With `real` False, `run` makes values up:
     then text that would have been generated is not decoded.
     """
 
@@ -45,6 +55,7 @@ class Rehearsal:
     borrow: Callable[[], AbstractContextManager[Tokenizer]]
     max_length: int
     run: Run
+    pool: PluginPool
     real: bool = True
 
     def check(self) -> None:
@@ -56,6 +67,7 @@ class Rehearsal:
         Raises:
             BadAdapter: its labels or settings are unsound, or an example cannot be answered; says why.
             BadPlugin: the task does not return in time.
+            PluginSuspended, NotReady: as for a request.
             EngineFailed: the engine failed.
         """
         self._check_info()
@@ -93,43 +105,45 @@ class Rehearsal:
                 raise
             self._decode(request, self.run(rows))
 
-    def _rows(self, request: BaseModel) -> list[Row]:
-        def encode() -> list[Row]:
+    def _rows(self, request: BaseModel) -> Sequence[Row]:
+        def encode() -> Sequence[Row]:
             with self.borrow() as tokenizer:
-                return self.loaded.task.encode(request, tokenizer, self.info)
+                rows: object = self.loaded.task.encode(request, tokenizer, self.info)
+            return check_rows(rows, min(self.max_length, self.info.max_length))
 
-        rows = self._call("encode", encode)
-        if not isinstance(rows, list) or not rows or not all(isinstance(row, Row) for row in rows):
-            raise self._refusal("encode does not return a list of at least one Row.")
-        if any(not 0 < len(row.input_ids) <= self.max_length for row in rows):
-            raise self._refusal(f"encode makes a row that is empty or longer than {self.max_length} tokens.")
-        return rows
+        return self._call("encode", encode)
 
     def _decode(self, request: BaseModel, outputs: Sequence[Output]) -> None:
-        def decode() -> object:
-            return self.loaded.task.decode(request, list(outputs), self.info)
+        def decode() -> None:
+            answer: object = self.loaded.task.decode(request, list(outputs), self.info)
+            try:
+                check_answer(answer, self.loaded.response)
+            except WrongReturn:
+                # The example is no caller's text: here the place may be named.
+                if isinstance(answer, BaseModel) and (at := non_finite(answer.model_dump(warnings=False))):
+                    raise WrongReturn(f"returned NaN or infinity as {at}") from None
+                raise
 
-        answer = self._call("decode", decode)
-        model = self.loaded.response
-        if not isinstance(answer, model):
-            raise self._refusal(f"decode returns {type(answer).__name__} and not {model.__name__}.")
-        if found := non_finite(answer.model_dump()):
-            raise self._refusal(f"{found} of the answer is NaN or infinite.")
+        self._call("decode", decode)
 
     def _call(self, step: str, call: Callable[[], T]) -> T:
         try:
-            return _in_time(call)
-        except _Hangs:
+            return self.pool.call(self.loaded.spec.name, step, call)
+        except PluginTimeout:
             raise BadPlugin(
                 f"{self.name} cannot be put live: {step} of the task {self.loaded.spec.name!r} has not "
-                f"returned after {LIMIT_S:g} s, a fault in the plugin. Repair or disable it, and restart the "
-                "server."
+                "returned within limits.plugin_timeout_s, a fault in the plugin. Repair or disable it, and "
+                "restart the server."
             ) from None
-        except BadRequest:
+        except (BadRequest, NotReady, PluginSuspended):
             raise
+        except WrongReturn as error:
+            raise self._refusal(f"{step} {error}.") from None
+        except PluginFailed as error:  # a plugin may even call sys.exit()
+            raise self._refusal(f"{step} raises {describe_failure(error.__cause__ or error)}") from error
         except HubError as error:
             raise self._refusal(str(error)) from error
-        except BaseException as error:  # a plugin may even call sys.exit()
+        except Exception as error:
             raise self._refusal(f"{step} raises {describe_failure(error)}") from error
 
     def _refusal(self, why: str) -> BadAdapter:
@@ -139,7 +153,7 @@ class Rehearsal:
         )
 
 
-def rehearse_on(registry: Registry, lane: Lane, slot: int, version: Version) -> None:
+def rehearse_on(registry: Registry, pool: PluginPool, lane: Lane, slot: int, version: Version) -> None:
     """Answer the examples of a version's task at the slot that it was written to; raises as `Rehearsal`."""
     loaded = registry.task(version.manifest.serving.task)
 
@@ -147,11 +161,17 @@ def rehearse_on(registry: Registry, lane: Lane, slot: int, version: Version) -> 
         return lane.engine.run([EngineRow(row, slot, loaded.spec.head) for row in rows], aside=True)
 
     borrow, longest = lane.tokenizers.borrow, lane.base.max_length
-    Rehearsal(str(version.ref), version.info, loaded, borrow, longest, run).check()
+    Rehearsal(str(version.ref), version.info, loaded, borrow, longest, run, pool).check()
 
 
 def rehearse_alone(
-    name: str, info: AdapterInfo, loaded: LoadedTask, base: Base, engine: Engine | None = None
+    name: str,
+    info: AdapterInfo,
+    loaded: LoadedTask,
+    base: Base,
+    engine: Engine | None = None,
+    *,
+    limits: Limits | None = None,
 ) -> None:
     """Answer the examples outside a server, at slot 1 of an engine that the adapter was written to.
 
@@ -169,10 +189,19 @@ def rehearse_alone(
     def run(rows: Sequence[Row]) -> Sequence[Output]:
         return running.run([EngineRow(row, 1, loaded.spec.head) for row in rows])
 
-    def borrow() -> AbstractContextManager[Tokenizer]:
-        return nullcontext(load_tokenizer(base))
-
-    Rehearsal(name, info, loaded, borrow, base.max_length, run, real=engine is not None).check()
+    tokenizer: Tokenizer = load_tokenizer(base)  # not within the plugin's time
+    limit_s = (limits or Limits()).plugin_timeout_s
+    with closing(PluginPool(limit_s, 1, lambda _: loaded.spec.factory.partition(":")[0])) as pool:
+        Rehearsal(
+            name,
+            info,
+            loaded,
+            lambda: nullcontext(tokenizer),
+            base.max_length,
+            run,
+            pool,
+            real=engine is not None,
+        ).check()
 
 
 def non_finite(value: Any, where: str = "") -> str:
@@ -203,23 +232,3 @@ def _required_only(request: BaseModel) -> BaseModel:
 
 def _shortened(row: Row) -> Row:
     return replace(row, max_new_tokens=min(row.max_new_tokens, FEW_TOKENS))
-
-
-def _in_time(call: Callable[[], T]) -> T:
-    """Run a call in a thread of its own, which is left behind if it does not return in time."""
-    future: Future[T] = Future()
-
-    def work() -> None:
-        try:
-            future.set_result(call())
-        except BaseException as error:
-            future.set_exception(error)
-
-    threading.Thread(target=work, name="rehearsal", daemon=True).start()
-    if not wait([future], LIMIT_S).done:
-        raise _Hangs
-    return future.result()
-
-
-class _Hangs(Exception):
-    """A call into a plugin has not returned in time."""

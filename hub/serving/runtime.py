@@ -288,7 +288,7 @@ class Runtime:
             timeout_s=settings.serve.load_timeout_s,
             shelf=Shelf(settings.serve.shelf_mb * 1_000_000),
             max_rank=settings.serve.max_rank,
-            rehearse=partial(rehearse_on, self.registry),
+            rehearse=partial(rehearse_on, self.registry, pipeline.pool),
         )
         router = Router(residency)
         reconciler = Reconciler(

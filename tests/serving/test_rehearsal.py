@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import pytest
@@ -13,8 +15,9 @@ from grafthub_sentiment.task import SentimentTask
 from hub.api import HeadKind
 from hub.config import load_settings
 from hub.errors import BadAdapter, BadPlugin
-from hub.serving import rehearsal
+from hub.serving import lanes, plugin_pool, rehearsal
 from hub.serving.catalog_client import CatalogClient
+from hub.serving.rehearsal import rehearse_on
 
 TEXT = "a warm and funny film"
 
@@ -84,9 +87,9 @@ def not_a_number(self, request, outputs, adapter):
     [
         (exits, "decode raises SystemExit: out of paper."),
         (fails, "decode raises ValueError: expected 3 scores."),
-        (other_model, "decode returns SentimentRequest and not SentimentResponse."),
-        (nothing, "decode returns NoneType and not SentimentResponse."),
-        (not_a_number, "scores.positive of the answer is NaN or infinite."),
+        (other_model, "decode returned a value of type SentimentRequest instead of SentimentResponse."),
+        (nothing, "decode returned None instead of SentimentResponse."),
+        (not_a_number, "decode returned NaN or infinity as scores.positive."),
     ],
 )
 def test_an_answer_that_is_none_is_refused_with_its_cause(home, live, monkeypatch, decode, why: str) -> None:
@@ -100,21 +103,65 @@ def test_an_answer_that_is_none_is_refused_with_its_cause(home, live, monkeypatc
     assert why in refused(live)
 
 
-def test_a_task_that_does_not_return_is_named(home, live, monkeypatch) -> None:
-    home.add(seed=2)
-    hang, right = threading.Event(), SentimentTask.encode
+@pytest.fixture
+def hangs(home, monkeypatch):
+    """Make `encode` hang for mood@2, which is stored: the events that it does, and that ends it."""
+    home.add(seed=1), home.add(seed=2)
+    inside, go, right = threading.Event(), threading.Event(), SentimentTask.encode
 
     def encode(self, request, tokenizer, adapter):
         if adapter.version == 2:
-            hang.wait()
+            inside.set()
+            go.wait(60)
         return right(self, request, tokenizer, adapter)
 
     monkeypatch.setattr(SentimentTask, "encode", encode)
-    monkeypatch.setattr(rehearsal, "LIMIT_S", 0.2)
-    try:
-        assert "encode of the task 'sentiment' has not returned" in refused(live, BadPlugin)
-    finally:
-        hang.set()
+    yield inside, go
+    go.set()
+
+
+def test_a_task_that_does_not_return_is_named_and_requests_go_on(
+    home, start, hangs, until, monkeypatch
+) -> None:
+    monkeypatch.setattr(lanes, "BORROW_S", 0.01)
+    hub = start(limits={"plugin_timeout_s": 0.5})
+    hub.runtime.deploy("mood", "mood@1", by="t")
+    for attempt in range(
+        1, lanes.encode_threads() + 1
+    ):  # as many as requests may hang before the task is suspended
+        rehearse = partial(rehearse_on, hub.runtime.registry, hub.runtime.pipeline.pool)
+        with pytest.raises(BadPlugin, match="encode of the task 'sentiment' has not returned"):
+            rehearse(hub.lane, 1, home.store.get("mood@2"))
+        (state,) = hub.runtime.status()["hanging"]
+        assert (state["plugin"], state["stuck_calls"], state["suspended"]) == ("sentiment", attempt, False)
+    assert hub.ask("mood", TEXT).version == "mood@1"
+    hangs[1].set()
+    assert until(lambda: not hub.runtime.status()["hanging"])
+
+
+def test_a_deploy_that_hangs_in_the_plugin_is_refused_at_the_time_limit(start, hangs) -> None:
+    hub = start(limits={"plugin_timeout_s": 0.2})
+    hub.runtime.deploy("mood", "mood@1", by="t")
+    assert "mood@2 cannot be put live" in refused(hub, BadPlugin)
+
+
+def test_draining_shortens_the_time_limit_of_a_rehearsal(start, hangs, monkeypatch) -> None:
+    monkeypatch.setattr(plugin_pool, "GRACE_S", 0.1)
+    hub = start(limits={"plugin_timeout_s": 600})
+    hub.runtime.deploy("mood", "mood@1", by="t")
+    with ThreadPoolExecutor(1) as threads:
+        moved = threads.submit(hub.runtime.deploy, "mood", "mood@2", by="t")
+        assert hangs[0].wait(20)
+        hub.runtime.drain()
+        with pytest.raises(BadPlugin):
+            moved.result(20)
+
+
+def test_without_a_server_the_same_time_limit_holds(hangs, monkeypatch) -> None:
+    monkeypatch.setenv("HUB_LIMITS__PLUGIN_TIMEOUT_S", "0.2")
+    with CatalogClient(load_settings()) as catalog, pytest.raises(BadPlugin, match="has not returned"):
+        catalog.deploy("mood", "mood@2")
+    assert not hangs[1].is_set(), "nothing waits for the thread that hangs"
 
 
 def test_rows_that_no_base_takes_are_refused(home, live, monkeypatch) -> None:
@@ -125,7 +172,7 @@ def test_rows_that_no_base_takes_are_refused(home, live, monkeypatch) -> None:
         return [] if adapter.version == 2 else right(self, request, tokenizer, adapter)
 
     monkeypatch.setattr(SentimentTask, "encode", encode)
-    assert "encode does not return a list of at least one Row" in refused(live)
+    assert "encode returned no rows" in refused(live)
 
 
 def test_a_rollback_to_a_version_that_no_longer_answers_leaves_what_is_live(home, start, monkeypatch) -> None:

@@ -198,10 +198,10 @@ def rm(
 
 
 def _store() -> Store:
+    from hub.cli.stored import existing_store
     from hub.config import load_settings
-    from hub.store.store import Store
 
-    return Store.of(load_settings())
+    return existing_store(load_settings())
 
 
 def _live(store: Store) -> dict[str, list[str]]:

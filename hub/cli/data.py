@@ -69,9 +69,9 @@ def inspect(  # noqa: PLR0913, PLR0917 - a command's options
 
 
 def _look(data: str, task: str | None, like: str | None, given: Reading, quiet: bool) -> Look:
+    from hub.cli.stored import existing_store
     from hub.config import load_settings
     from hub.registry.host import Registry
-    from hub.store.store import Store
     from hub.training.inspect.look import look
     from hub.training.peek import peek
     from hub.training.reading import like_version
@@ -79,7 +79,7 @@ def _look(data: str, task: str | None, like: str | None, given: Reading, quiet: 
     settings = load_settings()
     registry, cache = Registry.of(settings), settings.home / "cache" / "packages"
     if like:
-        version = Store.of(settings).get(like)
+        version = existing_store(settings).get(like)
         task = task or version.manifest.serving.task
         fields = registry.task(task).task.fields
         given = like_version(data, fields, version.manifest.reading, given, cache)

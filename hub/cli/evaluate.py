@@ -96,12 +96,12 @@ def evaluate(  # noqa: PLR0913, PLR0917 - a command's options
 def _measure(
     adapter: str, data: str, given: Reading, against: str | None, slices: list[str], quiet: bool
 ) -> _Found:
+    from hub.cli.stored import existing_store
     from hub.config import load_settings
     from hub.registry.host import Registry
-    from hub.store.store import Store
 
     settings = load_settings()
-    registry, store = Registry.of(settings), Store.of(settings)
+    registry, store = Registry.of(settings), existing_store(settings)
     version = store.get(adapter)
     other = _other(version, against, store) if against else None
     loaded = registry.task(version.manifest.serving.task)

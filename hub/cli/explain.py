@@ -54,12 +54,12 @@ def explain(
     html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a page there too.")] = None,
 ) -> None:
     """Show which words of a text speak for an answer, and which against it."""
+    from hub.cli.stored import existing_store
     from hub.config import load_settings
     from hub.registry.host import Registry
-    from hub.store.store import Store
 
     settings = load_settings()
-    registry, store = Registry.of(settings), Store.of(settings)
+    registry, store = Registry.of(settings), existing_store(settings)
     version = store.get(adapter)
     values = _request(registry, version, text, field or [])
     from hub.training.explain import Wish

@@ -35,16 +35,15 @@ def export(
     as_json: Annotated[bool, JSON_FLAG] = False,
 ) -> None:
     """Write an adapter merged into its base, compared with the adapter itself, to use without the hub."""
+    from hub.cli.stored import existing_store
     from hub.config import load_settings
     from hub.export.export import export_version
-    from hub.store.store import Store
 
     started = time.perf_counter()
     with progress(quiet=as_json) as bars:
         precision = Precision.INT8 if int8 else Precision.FP32
-        exported = export_version(
-            Store.of(load_settings()), ref, output, form, precision=precision, progress=Bars(bars)
-        )
+        store = existing_store(load_settings())
+        exported = export_version(store, ref, output, form, precision=precision, progress=Bars(bars))
     seconds = time.perf_counter() - started
     if as_json:
         print_json(_summary(exported, seconds))

@@ -114,10 +114,10 @@ def clear(
 
 
 def _store() -> Store:
+    from hub.cli.stored import existing_store
     from hub.config import load_settings
-    from hub.store.store import Store
 
-    return Store.of(load_settings())
+    return existing_store(load_settings())
 
 
 def _described(score: Score, deployment: Deployment | None) -> Json:

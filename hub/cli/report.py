@@ -38,12 +38,12 @@ def report(
     open_: Annotated[bool, typer.Option("--open", help="Show the page in the browser.")] = False,
 ) -> None:
     """Say where the report of a stored version lies, or write a copy of it."""
+    from hub.cli.stored import existing_store
     from hub.config import load_settings
     from hub.store.reports import CARD_FILE, DATA_FILE
-    from hub.store.store import Store
     from hub.training.report.write import page_of, read
 
-    store = Store.of(load_settings())
+    store = existing_store(load_settings())
     version = store.get(adapter)
     page = page_of(store, version)
     paths = {"page": page, "data": page.with_name(DATA_FILE), "card": page.with_name(CARD_FILE)}

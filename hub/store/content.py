@@ -37,6 +37,7 @@ _ORPHAN_AGE = 3600.0  # seconds that something without a catalog row is left alo
 class Contents:
     """The folder that holds adapter contents; the catalog says which of them are in use.
 
+    It is made when something is put there: to look for a version must not leave a folder behind.
     `url`: where contents are shared between machines, in any file system that fsspec knows.
     """
 
@@ -44,8 +45,7 @@ class Contents:
         self.folder = folder
         self.blobs = Blobs(url) if url else None
         self.owner = ""  # the catalog's id: at a URL, contents may be those of several catalogs
-        folder.mkdir(parents=True, exist_ok=True)
-        self.lock = FileLock(folder / ".lock")
+        self.lock = FileLock(folder / ".lock")  # acquiring it makes the folder too
 
     def path(self, sha256: str) -> Path:
         """Return where a content lies, or will lie once it is fetched."""
@@ -127,15 +127,18 @@ class Contents:
 
     def discard(self, sha256: str) -> None:
         """Remove a content that no catalog row uses any more; call with `lock` held."""
-        aside = Path(tempfile.mkdtemp(prefix=_INCOMING, dir=self.folder))
+        aside = self._aside()
         if self.path(sha256).is_dir():
             self.path(sha256).rename(aside / sha256)
         shutil.rmtree(aside)
 
     def unknown(self, used: Collection[str]) -> list[Path]:
         """Return the contents that no row names."""
-        folders = (path for path in self.folder.iterdir() if is_content(path) and path.name not in used)
-        return sorted(folders)
+        return sorted(path for path in self.all() if path.name not in used)
+
+    def all(self) -> Iterator[Path]:
+        """Yield the contents that are here."""
+        return (path for path in self.folder.glob("*") if is_content(path))
 
     def sweep(self, used: Collection[str]) -> None:
         """Remove what a crash left half-made: old private copies, and contents of adds and removals.
@@ -191,11 +194,15 @@ class Contents:
 
     @contextmanager
     def _private(self) -> Iterator[Path]:
-        private = Path(tempfile.mkdtemp(prefix=_INCOMING, dir=self.folder))
+        private = self._aside()
         try:
             yield private
         finally:
             shutil.rmtree(private, ignore_errors=True)
+
+    def _aside(self) -> Path:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        return Path(tempfile.mkdtemp(prefix=_INCOMING, dir=self.folder))
 
     @contextmanager
     def try_lock(self) -> Iterator[bool]:

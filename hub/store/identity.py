@@ -13,7 +13,7 @@ from sqlalchemy import select
 from hub.errors import HubError, NotReady, SourceUnavailable
 from hub.names import VersionRef, parse_version_ref
 from hub.store.catalog import Catalog
-from hub.store.content import RECORD_FILE, Contents, is_content
+from hub.store.content import RECORD_FILE, Contents
 from hub.store.manifest import Manifest
 from hub.store.mark import CatalogMark
 from hub.store.records import Version
@@ -136,7 +136,7 @@ def parse_record(data: bytes, where: str) -> Record | None:
 
 
 def _has_contents(contents: Contents) -> bool:
-    return any(is_content(path) for path in contents.folder.iterdir())
+    return any(contents.all())
 
 
 def _has_versions(catalog: Catalog) -> bool:

@@ -138,7 +138,7 @@ class Broken:
         again = json.loads(self.run("doctor", "--json").output)
         assert again["findings"] == []
         stored = {version.sha256 for version in Store(self.scratch).versions()}
-        assert {path.name for path in (self.scratch / "adapters").iterdir() if path.is_dir()} == stored
+        assert {path.name for path in (self.scratch / "adapters").glob("*") if path.is_dir()} == stored
         assert not any((self.scratch / "scratch").glob("*"))
 
 

@@ -69,7 +69,7 @@ def intact(version, folder: Path) -> bool:
 
 
 def cached(store: Store) -> set[str]:
-    return {path.name for path in store.contents.folder.iterdir() if not path.name.startswith(".")}
+    return {path.name for path in store.contents.folder.glob("*") if not path.name.startswith(".")}
 
 
 def at(place: Path) -> set[str]:

@@ -18,7 +18,7 @@ from hub.store.weights import read_adapter
 
 
 def kept(store: Store) -> set[str]:
-    return {path.name for path in store.contents.folder.iterdir()} - {
+    return {path.name for path in store.contents.folder.glob("*")} - {
         ".lock",
         ".catalog.json",
         ".catalog.json.lock",

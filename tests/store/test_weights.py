@@ -150,4 +150,4 @@ def test_a_spoilt_folder_is_not_stored(store, serving, peft_folder, spoil, error
     with pytest.raises(error, match=says):
         store.add("x", folder, serving, origin="imported")
     assert store.versions() == []
-    assert [path.name for path in store.contents.folder.iterdir() if path.name != ".lock"] == []
+    assert [path.name for path in store.contents.folder.glob("*") if path.name != ".lock"] == []

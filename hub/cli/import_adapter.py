@@ -96,8 +96,10 @@ def plain_lora(folder: Path, on: Base, head: HeadKind | None, merged: bool) -> I
     """Yield the folder to import, and the initialisation it was converted from: "" for the folder itself."""
     from hub.store.peft_folder import MODEL_CONFIG_FILE, head_of, head_rows
     from hub.store.plain_lora import changed_base, to_plain_lora
+    from hub.store.rank import check_head
     from hub.store.weights import read_adapter, write_adapter
 
+    check_head(folder)
     files = read_adapter(folder)
     init = changed_base(files.config)
     if merged or not init:

@@ -9,9 +9,25 @@ from pydantic import Field, field_validator
 from hub.api import HeadKind, Model
 from hub.contract import PluginRef
 
-__all__ = ["BaseRef", "Calibration", "DataRef", "Gap", "Manifest", "Precision", "Search", "Serving", "Spread"]
+__all__ = [
+    "MAX_LABELS",
+    "BaseRef",
+    "Calibration",
+    "DataRef",
+    "Gap",
+    "Manifest",
+    "Precision",
+    "Search",
+    "Serving",
+    "Spread",
+    "too_many_labels",
+]
 
 MANIFEST_FILE = "manifest.json"
+
+# Of one adapter: twice what 10,000 intents need. Each slot of a base holds a row for every label of the
+# largest head: on a base of width 768, 32 slots take 2 GB for a head of 20,000.
+MAX_LABELS = 20_000
 
 
 class BaseRef(Model):
@@ -77,6 +93,17 @@ class Precision(Model):
     metric_float32: float | None = None
 
 
+def too_many_labels(count: int) -> str:
+    """Say what to do about a head of more labels than `MAX_LABELS`; "" where it has no more."""
+    if count <= MAX_LABELS:
+        return ""
+    return (
+        f"it has {count:,} labels, and the limit is {MAX_LABELS:,}: each slot of the base would take memory "
+        "for as many. Divide the labels among several adapters, such as one that picks a group and one for "
+        "each group"
+    )
+
+
 class Serving(Model):
     """All that changes an answer besides the weights; part of the content hash."""
 
@@ -96,6 +123,13 @@ class Serving(Model):
         exclude_if=lambda contract: not contract,
         description="Fingerprint of the plugin it was made with: what its answers mean depends on it.",
     )
+
+    @field_validator("labels")
+    @classmethod
+    def _are_few(cls, labels: tuple[str, ...]) -> tuple[str, ...]:
+        if reason := too_many_labels(len(labels)):
+            raise ValueError(reason)
+        return labels
 
 
 class Search(Model):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +13,15 @@ from hub.store.manifest import Serving
 from hub.store.weights import AdapterFiles
 from hub.untrusted import read_json
 
-__all__ = ["HeadConfig", "check_outputs", "head_config", "head_of", "head_rows", "labels_of"]
+__all__ = [
+    "HeadConfig",
+    "check_outputs",
+    "head_config",
+    "head_of",
+    "head_rows",
+    "is_output_layer",
+    "labels_of",
+]
 
 MODEL_CONFIG_FILE = "config.json"
 _MAX_CONFIG = 10_000_000  # bytes
@@ -51,9 +59,14 @@ def head_rows(files: AdapterFiles) -> int:
     """Return the outputs of the adapter's own head, 0 if it has none."""
     for layer in _OUTPUT_LAYERS:
         for name, tensor in files.tensors.items():
-            if name.endswith((f".{layer}.weight", f".{layer}.modules_to_save.weight")) and tensor.ndim == 2:
+            if is_output_layer(name, (layer,)) and tensor.ndim == 2:
                 return int(tensor.shape[0])
     return 0
+
+
+def is_output_layer(tensor: str, layers: Sequence[str] = _OUTPUT_LAYERS) -> bool:
+    """Tell whether a tensor's name is that of the weight of a head's last layer."""
+    return any(tensor.endswith((f".{layer}.weight", f".{layer}.modules_to_save.weight")) for layer in layers)
 
 
 def labels_of(

@@ -1,4 +1,4 @@
-"""The limit on the rank of adapters, checked from the header of their weights file."""
+"""The limits on the rank and the labels of adapters, checked from the header of their weights file."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from pathlib import Path
 
 from hub.bases.weights_file import read_header
 from hub.errors import BadAdapter
+from hub.store.manifest import too_many_labels
+from hub.store.peft_folder import is_output_layer
 from hub.store.weights import find_weights
 
-__all__ = ["MAX_RANK", "check_rank"]
+__all__ = ["MAX_RANK", "check_head", "check_rank"]
 
 MAX_RANK = 256  # the default of serve.max_rank, and the largest rank in a recipe
 _FACTOR = re.compile(r"\.lora_(?:embedding_)?(?P<side>[AB])(?:\.|$)")
@@ -35,3 +37,17 @@ def check_rank(folder: Path, most: int) -> None:
                 "that layer would take memory for this rank. Train it with a smaller rank, import it with "
                 "--merged, or raise serve.max_rank."
             )
+
+
+def check_head(folder: Path) -> None:
+    """Refuse an adapter whose head has more outputs than an adapter may have labels; no weights are read.
+
+    Raises:
+        BadAdapter: it has too many, or the folder has no sound weights file.
+        UnsafeWeights: the weights file is of another format.
+    """
+    for name, entry in read_header(find_weights(folder), BadAdapter).items():
+        if not is_output_layer(name) or len(entry["shape"]) != 2:
+            continue
+        if reason := too_many_labels(int(entry["shape"][0])):
+            raise BadAdapter(f"The adapter's head {name[:120]!r} is too large: {reason}.")

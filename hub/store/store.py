@@ -38,6 +38,7 @@ from hub.store.manifest import (
 )
 from hub.store.mark import CatalogMark
 from hub.store.peft_folder import check_outputs, head_config, head_of, labels_of
+from hub.store.rank import check_head
 from hub.store.records import Version
 from hub.store.reports import Reports
 from hub.store.tables import AdapterRow, DeploymentRow, VersionRow
@@ -241,6 +242,7 @@ class Store(Deployments):
             BadAdapter: the folder is unsound, or `labels` are not as many as the head has rows.
             BaseMismatch: its layers are not those of `base`.
         """
+        check_head(folder)
         files = read_adapter(folder)
         check_fit(files, base)
         kind = head or head_of(files)
@@ -275,6 +277,7 @@ class Store(Deployments):
                 f"{folder} was trained on the base {base.name!r}, which is not here. "
                 f"Run: hub base pull {base.source}. {error}"
             ) from None
+        check_head(folder)
         check_fit(read_adapter(folder), here)
         serving = manifest.serving.model_copy(update={"merged": merged or manifest.serving.merged})
         about = manifest.model_dump(
@@ -354,6 +357,8 @@ class Store(Deployments):
             log.warning("Files that no version has any more stay until a later add or removal. %s", error)
 
     def _sweep(self) -> None:
+        if not self.contents.folder.is_dir():
+            return
         with self.contents.try_lock() as held:
             if held:
                 with self.catalog.read() as session:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from hub.api import BadData
+from hub.store.manifest import too_many_labels
 from hub.training.account import Account, Note
 from hub.training.examples import AnyTask, Item, Rejected, draw, load_examples
 from hub.training.guard import plugin_call
@@ -19,7 +20,7 @@ from hub.training.recipe import Recipe
 from hub.training.split import split, without_leaks
 from hub.training.tally import Tally
 
-__all__ = ["Dataset", "Refused", "divide", "divides", "prepare"]
+__all__ = ["Dataset", "Refused", "divide", "divides", "prepare", "refuse_too_many"]
 
 FEWEST_VALIDATION = 10  # rows; a metric over fewer says too little to choose a checkpoint by
 SHOWN = 5  # reasons in a message
@@ -116,6 +117,7 @@ def prepare(
     items, others = tally.without_rare(items, separate.items)
     with plugin_call(recipe.task, "labels()"):
         labels = tuple(task.labels(item.example for item in items))
+    refuse_too_many(recipe, labels)
     if data.eval:
         train, held_out = items, _with_known_labels(others, items, task, refused)
     else:
@@ -138,6 +140,16 @@ def prepare(
         account=account,
         notes=notes,
     )
+
+
+def refuse_too_many(recipe: Recipe, labels: Collection[str]) -> None:
+    """Raise BadRecipe where the rows have more labels than an adapter may have; nothing is trained yet."""
+    if reason := too_many_labels(len(labels)):
+        raise recipe.error(
+            "data",
+            f"{reason}. If these are not labels but ids or texts, name another column under data.columns; "
+            "data.labels.least drops rare labels, and data.labels.rename merges labels",
+        )
 
 
 def divide(recipe: Recipe, train: list[Item], task: AnyTask) -> tuple[list[Item], list[Item]]:

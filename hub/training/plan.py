@@ -19,7 +19,7 @@ from hub.errors import BadRequest, InvalidName, NotFound
 from hub.registry.host import Registry
 from hub.registry.loaded import LoadedTask
 from hub.store.manifest import BaseRef, DataRef, Serving
-from hub.training.dataset import Dataset, Refused, prepare
+from hub.training.dataset import Dataset, Refused, prepare, refuse_too_many
 from hub.training.guard import plugin_call
 from hub.training.progress import Progress, silent
 from hub.training.recipe import Recipe
@@ -135,7 +135,9 @@ def _head_labels(
         return ()
     info = AdapterInfo(recipe.name, 0, dataset.labels, settings, max_length)
     with plugin_call(recipe.task, "head_labels()"):
-        return tuple(loaded.task.head_labels(info))
+        labels = tuple(loaded.task.head_labels(info))
+    refuse_too_many(recipe, labels)
+    return labels
 
 
 def _base(recipe: Recipe, bases: Bases, progress: Progress) -> Base:

@@ -44,3 +44,21 @@ def test_the_limit_itself_is_taken(home: FakeHome, tmp_path: Path, monkeypatch: 
     monkeypatch.setenv("HUB_SERVE__MAX_RANK", "2")
     result = imported(plain_adapter(tmp_path / "plain", seed=1), *PLAIN)
     assert result.exit_code == 0, result.exception
+
+
+def test_a_head_of_more_labels_than_any_slot_takes_is_refused_before_it_is_read(
+    home: FakeHome, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home.add("own")
+    exported = home.store.export("own@1", tmp_path / "exported")
+    plain = plain_adapter(tmp_path / "plain", seed=1)
+
+    def refuse(*given: object) -> None:
+        raise AssertionError("weights were read")
+
+    monkeypatch.setattr("hub.store.manifest.MAX_LABELS", 1)
+    for module in ("weights", "store"):
+        monkeypatch.setattr(f"hub.store.{module}.read_adapter", refuse)
+    for result in (imported(plain, *PLAIN), imported(plain, *PLAIN, "--merged"), imported(exported)):
+        assert isinstance(result.exception, BadAdapter), result.exception
+        assert "2 labels, and the limit is 1" in str(result.exception)

@@ -260,3 +260,16 @@ def test_a_held_out_label_that_looks_like_a_training_label_is_named_as_that(prep
     renamed = text.replace("b.csv}", "b.csv, labels: {rename: {Good: good, BAD: bad}}}")
     dataset, _ = prepared(renamed, a_csv=csv_of(rows), b_csv=csv_of([("one", "Good"), ("two", "BAD")]))
     assert [item.example["label"] for item in dataset.held_out] == ["good", "bad"]
+
+
+def test_a_column_of_ids_is_not_taken_for_twenty_thousand_labels(
+    prepared, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hub.store.manifest.MAX_LABELS", 19)
+    with pytest.raises(BadRecipe, match=r"it has 20 labels, and the limit is 19.*data\.labels\.least drops"):
+        prepared("task: t\ndata: a.csv\n", a_csv=csv_of([(f"text {n}", f"id {n % 20}") for n in range(400)]))
+    monkeypatch.setattr("hub.store.manifest.MAX_LABELS", 20)
+    dataset, _ = prepared(
+        "task: t\ndata: a.csv\n", a_csv=csv_of([(f"text {n}", f"id {n % 20}") for n in range(400)])
+    )
+    assert len(dataset.labels) == 20

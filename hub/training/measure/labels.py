@@ -15,13 +15,16 @@ if TYPE_CHECKING:
 __all__ = ["multi_label_figures", "single_label_figures"]
 
 
+MAX_CONFUSION = 1000  # labels; the report of a million cells has 3 MB, and nobody reads them
+
+
 def single_label_figures(
     truth: Sequence[int], predicted: Sequence[int], labels: Sequence[str], scores: Floats | None = None
 ) -> dict[str, Any]:
     """Return the figures of one label per example; both sequences hold indices into `labels`.
 
     `scores` are probabilities [N, C]; with them the area under the ROC curve is given, one label against
-    the rest, averaged over the labels that occur.
+    the rest, averaged over the labels that occur. More than `MAX_CONFUSION` labels have no confusion matrix.
     """
     from sklearn.metrics import accuracy_score, confusion_matrix, matthews_corrcoef
 
@@ -31,11 +34,10 @@ def single_label_figures(
         "mcc": float(matthews_corrcoef(truth, predicted)) if len({*truth, *predicted}) > 1 else 0.0,
         **_averages(truth, predicted, every),
         "per_label": _per_label(truth, predicted, labels),
-        "confusion": {
-            "labels": list(labels),
-            "rows": confusion_matrix(truth, predicted, labels=list(every)).tolist(),
-        },
     }
+    if len(labels) <= MAX_CONFUSION:
+        matrix = confusion_matrix(truth, predicted, labels=list(every))
+        figures["confusion"] = {"labels": list(labels), "rows": matrix.tolist()}
     if scores is not None:
         figures["roc_auc"] = _mean_auc(np.equal.outer(np.asarray(truth), np.arange(len(labels))), scores)
     return figures

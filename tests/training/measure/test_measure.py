@@ -211,3 +211,11 @@ def test_a_column_of_one_value_makes_no_slices_and_rare_ones_of_many_go_together
     assert len(groups) == slices_module.MOST_VALUES + 1
     assert groups["(others)"].tolist() == [2 * slices_module.MOST_VALUES, 2 * slices_module.MOST_VALUES + 1]
     assert groups["1"].tolist() == [1, slices_module.MOST_VALUES + 1]
+
+
+def test_ten_thousand_labels_get_their_figures_without_a_matrix_of_as_many_squared() -> None:
+    truth = list(range(100))
+    figures = single_label_figures(truth, truth, [f"intent {n}" for n in range(10_000)])
+    assert figures["accuracy"] == 1
+    assert len(figures["per_label"]) == 10_000
+    assert "confusion" not in figures

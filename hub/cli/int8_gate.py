@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import reduce
 from operator import add
@@ -29,6 +31,10 @@ LEAST_AGREEMENT = 0.98  # share of decisions that are the same
 POINT = 0.01  # of a metric; 1 where it is a percentage
 FEWEST = 50  # held-out rows
 POLL_S = 0.05
+STALLED_S = (
+    1800.0  # without work of the export: a process that runs gets CPU time in half an hour, even niced
+)
+MOST_CPU_S = 12 * 3600.0  # of one export process, which no other load of the machine adds to
 BATCH = 32
 MERGED = "a merged copy of the base runs in float32"
 GRAPH = "onnx int8"
@@ -137,14 +143,48 @@ def _answers(plan: Plan, folder: Path, rows: Sequence[Row], cache: Path) -> list
 def _wait_for_graph(engine: Engine) -> None:
     """Wait for the int8 graph alone; that of float32, which comes after it, is not needed here.
 
-    There is no time limit: whether a version may run in int8 must not depend on how busy the machine is.
+    An export that works is waited for however long it takes, because whether a version may run in int8 must
+    not depend on how busy the machine is. What bounds it is its own CPU time, and that it goes on using some.
+
+    Raises:
+        EngineFailed: the export failed, does nothing, or does not end.
     """
     from hub.engine.slot_engine import SlotEngine
 
     assert isinstance(engine, SlotEngine), "which is what build_engine makes of an encoder"
+    worked, since = _export_cpu(), time.monotonic()
     while GRAPH not in engine.backbones:
         if engine.settle(POLL_S) and GRAPH not in engine.backbones:
             raise EngineFailed(engine.info().note or "no graph was made")
+        now, (found, worked) = time.monotonic(), (worked, _export_cpu())
+        if found != worked:
+            since = now
+        if now - since > STALLED_S:
+            raise _hangs(f"has used no CPU time for {STALLED_S / 60:.0f} minutes")
+        if max(worked.values(), default=0) > MOST_CPU_S:
+            raise _hangs(f"has used {MOST_CPU_S / 3600:.0f} hours of CPU time")
+
+
+def _export_cpu() -> dict[int, int]:
+    """Return the CPU seconds that each export process of this process has used, by its id."""
+    import psutil
+
+    from hub.engine import export
+
+    found = {}
+    for child in psutil.Process().children():
+        with suppress(psutil.Error):  # it ended meanwhile
+            if export.__name__ in child.cmdline():
+                times = child.cpu_times()
+                found[child.pid] = int(times.user + times.system)
+    return found
+
+
+def _hangs(how: str) -> EngineFailed:
+    return EngineFailed(
+        f"the export of the int8 graph hangs: its process {how}. The version is stored and runs in float32; "
+        "train it again to measure it, or set evaluate.int8 to false to leave that out"
+    )
 
 
 def _weights(plan: Plan, folder: Path) -> AdapterWeights:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import itertools
 import json
+import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +16,12 @@ from typer.testing import CliRunner
 
 from hub.api import HeadKind, Output, Row
 from hub.bases.cache import Bases
-from hub.cli.int8_gate import describe_int8, judge_int8
+from hub.cli import int8_gate
+from hub.cli.int8_gate import GRAPH, _wait_for_graph, describe_int8, judge_int8
 from hub.cli.main import app
 from hub.config import find_home
+from hub.engine.slot_engine import SlotEngine
+from hub.errors import EngineFailed
 from hub.store.manifest import BaseRef, Manifest, Precision, Serving
 from hub.store.store import Store
 from hub.training.evaluate import Sample, Scored
@@ -180,24 +185,70 @@ def test_a_graph_that_cannot_be_made_fails_no_training(recipe: Path, monkeypatch
     assert "Exporting base 'tiny' to ONNX failed: no" in found.reason
 
 
-def test_a_graph_that_takes_hours_on_a_busy_machine_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    from hub.cli.int8_gate import GRAPH, _wait_for_graph
-    from hub.engine.slot_engine import SlotEngine
+class Exporting(SlotEngine):
+    """Has its graph after some polls."""
 
-    class Busy(SlotEngine):
-        def __init__(self) -> None:
-            self.polls = 0
+    def __init__(self, polls: int) -> None:
+        self.left = polls
 
-        @property
-        def backbones(self) -> tuple[str, ...]:
-            return (GRAPH,) if self.polls == 3 else ()
+    @property
+    def backbones(self) -> tuple[str, ...]:
+        return () if self.left else (GRAPH,)
 
-        def settle(self, timeout: float) -> bool:
-            self.polls += 1
-            return False
+    def settle(self, timeout: float) -> bool:
+        self.left -= 1
+        return False
 
+
+def an_hour_a_look(monkeypatch: pytest.MonkeyPatch, cpu: Iterator[dict[int, int]]) -> None:
     hours = itertools.count(0.0, 3600.0)
     monkeypatch.setattr(time, "monotonic", lambda: next(hours))
-    busy = Busy()
+    monkeypatch.setattr(int8_gate, "_export_cpu", lambda: next(cpu))
+
+
+def test_a_graph_that_takes_hours_on_a_busy_machine_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    an_hour_a_look(monkeypatch, ({7: seconds} for seconds in itertools.count()))
+    busy = Exporting(polls=100)
     _wait_for_graph(busy)
-    assert busy.polls == 3
+    assert not busy.left
+
+
+def test_an_export_that_does_nothing_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    an_hour_a_look(monkeypatch, itertools.repeat({7: 3}))
+    with pytest.raises(EngineFailed, match="the int8 graph hangs: its process has used no CPU time"):
+        _wait_for_graph(Exporting(polls=100))
+
+
+def test_an_export_that_works_without_end_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    an_hour_a_look(monkeypatch, ({7: 3600 * hour} for hour in itertools.count()))
+    with pytest.raises(EngineFailed, match="hangs: its process has used 12 hours of CPU time"):
+        _wait_for_graph(Exporting(polls=100))
+
+
+def test_an_export_that_hangs_is_ended_and_the_version_is_stored(
+    recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Runs a real process in place of the exporter, which never reads its order to the end."""
+    import psutil
+
+    (tmp_path / "stuck").write_text(
+        f"#!{sys.executable}\nimport signal, sys\nsignal.pause()\n", encoding="utf-8"
+    )
+    (tmp_path / "stuck").chmod(0o755)
+    monkeypatch.setattr("hub.engine.onnx_graph.sys.executable", str(tmp_path / "stuck"))
+    seen: list[dict[int, int]] = []
+    watched = int8_gate._export_cpu
+
+    def look() -> dict[int, int]:
+        seen.append(watched())
+        if seen[-1]:  # it runs: half an hour passes at the next look
+            monkeypatch.setattr(int8_gate, "STALLED_S", -1.0)
+        return seen[-1]
+
+    monkeypatch.setattr(int8_gate, "_export_cpu", look)
+    found = trained(recipe)
+    assert not found.passed
+    assert "it could not be measured: the export of the int8 graph hangs" in found.reason
+    assert Store(find_home()).get("demo").manifest.precision["int8"] == found
+    assert len(seen[-1]) == 1
+    assert not psutil.pid_exists(*seen[-1])

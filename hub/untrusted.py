@@ -58,7 +58,7 @@ def parse_json(data: bytes, *, unique_keys: bool = True) -> Any:
     Raises:
         ValueError: says what is wrong; no text of the document is in it.
     """
-    if _depth(data) > MAX_DEPTH:
+    if _is_deep(data):
         raise ValueError(f"it is nested more than {MAX_DEPTH} levels deep")
     try:
         return json.loads(
@@ -76,12 +76,13 @@ def parse_json(data: bytes, *, unique_keys: bool = True) -> Any:
         raise ValueError("it is nested too deep") from None
 
 
-def _depth(data: bytes) -> int:
-    depth = deepest = 0
-    for bracket in re.findall(rb"[\[\]{}]", _STRING.sub(b"", data)):
-        depth += 1 if bracket in b"[{" else -1
-        deepest = max(deepest, depth)
-    return deepest
+def _is_deep(data: bytes) -> bool:
+    depth = 0
+    for bracket in re.finditer(rb"[\[\]{}]", _STRING.sub(b"", data)):
+        depth += 1 if bracket[0] in b"[{" else -1
+        if depth > MAX_DEPTH:
+            return True
+    return False
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

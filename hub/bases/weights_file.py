@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import json
+import os
 from pathlib import Path
 from typing import Any
 
 from hub.errors import HubError, UnsafeWeights
+from hub.untrusted import open_regular, parse_json
 
-__all__ = ["MAX_HEADER", "read_header"]
+__all__ = ["MAX_HEADER", "MAX_PARSED", "read_header"]
 
 MAX_HEADER = 100_000_000  # bytes; the limit of the safetensors library itself
+MAX_PARSED = 16 << 20  # bytes; some 100,000 tensors. Parsed JSON may take thirty times its size
 _FOREIGN = {
     b"PK\x03\x04": "a zip archive (PyTorch's own format: pickle inside)",
     b"\x80": "a Python pickle",
@@ -28,8 +30,8 @@ def read_header(path: Path, malformed: type[HubError]) -> dict[str, Any]:
         UnsafeWeights: the file is a pickle, a zip, or another format posing as safetensors.
         malformed: it is cut off or its header is wrong.
     """
-    size = path.stat().st_size
-    with path.open("rb") as file:
+    with open_regular(path) as file:
+        size = os.fstat(file.fileno()).st_size
         start = file.read(9)
         if start == _GIT_LFS:
             raise malformed(
@@ -42,14 +44,19 @@ def read_header(path: Path, malformed: type[HubError]) -> dict[str, Any]:
                 (what for magic, what in _FOREIGN.items() if start.startswith(magic)), "another format"
             )
             raise UnsafeWeights(f"{path.name} is {what}, not safetensors. Nothing of it was loaded.")
+        if length > MAX_PARSED:
+            raise malformed(
+                f"{path.name} has a safetensors header of {length:,} bytes, and at most {MAX_PARSED:,} are "
+                "read: save it as several files."
+            )
         file.seek(8)
         raw = file.read(min(length, size))
     if len(start) < 9 or len(raw) < length:
         raise malformed(f"{path.name} is cut off inside its safetensors header. Copy or download it again.")
     try:
-        header: dict[str, Any] = json.loads(raw)
-    except (ValueError, RecursionError):
-        raise malformed(f"{path.name} has a safetensors header that is not JSON.") from None
+        header: dict[str, Any] = parse_json(raw)
+    except ValueError as error:
+        raise malformed(f"{path.name} has a safetensors header that cannot be read: {error}.") from None
     header.pop("__metadata__", None)
     try:
         end = max((int(entry["data_offsets"][1]) for entry in header.values()), default=0)

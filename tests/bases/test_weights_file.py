@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import pickle
 import zipfile
 from pathlib import Path
@@ -12,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.numpy import save
 
-from hub.bases.weights_file import MAX_HEADER, read_header
+from hub.bases.weights_file import MAX_HEADER, MAX_PARSED, read_header
 from hub.errors import BadAdapter, BadBase, HubError, UnsafeWeights
 
 GOOD = save({"a": np.ones((2, 3), np.float32), "b": np.zeros(4, np.float16)})
@@ -92,6 +93,45 @@ def test_a_malformed_header_is_said_to_be(tmp_path: Path, header: bytes) -> None
     path = tmp_path / "w.safetensors"
     path.write_bytes(len(header).to_bytes(8, "little") + header + bytes(4))
     with pytest.raises(BadAdapter, match="header"):
+        read_header(path, BadAdapter)
+
+
+ENTRY = b'{"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}'
+
+
+@pytest.mark.parametrize(
+    ("header", "reason"),
+    [
+        (b'{"a": ' + b"[" * 65 + b"]" * 65 + b"}", "nested more than 64 levels deep"),
+        (b'{"a": {"dtype": "F32", "shape": [1], "data_offsets": [0, ' + b"9" * 4000 + b"]}}", "4,000 digits"),
+        (b'{"a": ' + ENTRY + b', "a": ' + ENTRY + b"}", "a key is there twice"),
+        (b'{"a": {"dtype": "F32", "shape": [NaN], "data_offsets": [0, 4]}}', "NaN is not a number"),
+        (b'{"\xff": ' + ENTRY + b"}", "it is not UTF-8"),
+        (b'{"__metadata__": ' + b'{"a":' * 70 + b"1" + b"}" * 71, "nested more than 64 levels deep"),
+    ],
+)
+def test_a_header_is_parsed_within_the_bounds_of_all_json_of_others(
+    tmp_path: Path, header: bytes, reason: str
+) -> None:
+    path = tmp_path / "w.safetensors"
+    path.write_bytes(len(header).to_bytes(8, "little") + header + bytes(4))
+    with pytest.raises(BadAdapter, match=f"header that cannot be read: .*{reason}"):
+        read_header(path, BadAdapter)
+
+
+def test_a_header_that_would_take_gigabytes_to_parse_is_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "w.safetensors"
+    with path.open("wb") as file:
+        file.write((MAX_PARSED + 1).to_bytes(8, "little") + b"{")
+        file.truncate(MAX_PARSED * 2)
+    with pytest.raises(BadAdapter, match="16,777,217 bytes, and at most 16,777,216 are read"):
+        read_header(path, BadAdapter)
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    path = tmp_path / "w.safetensors"
+    os.mkfifo(path)
+    with pytest.raises(OSError, match="is not a regular file"):
         read_header(path, BadAdapter)
 
 

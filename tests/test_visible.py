@@ -9,8 +9,10 @@ import logging
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.text import Text
 
-from hub.cli.output import error_console, fail, print_json, say, table
+from hub.cli.bars import Bars
+from hub.cli.output import error_console, fail, print_json, progress, say, table
 from hub.errors import HubError
 from hub.visible import keep_logs_visible, visible, visible_json
 
@@ -46,6 +48,32 @@ def test_no_way_of_printing_lets_it_through(text, how, capsys, monkeypatch) -> N
     printed = "".join(capsys.readouterr())
     assert printed
     assert not ACTING & set(printed)
+
+
+@pytest.mark.parametrize("text", [*EVIL, "[red]x[/red]", "[/]", "[link=http://x]y", "{task.id}", "\\[b]"])
+def test_descriptions_of_bars_are_text(text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with progress() as bars:
+        Bars(bars)(f"read {text}.csv", 1, 2, note=f"label {text}")
+        bars.add_task(f"Asking {text}")
+    printed = capsys.readouterr().err
+    assert not ACTING & set(printed)
+    lines = printed.split("\n")
+    assert f"read {visible(text)}.csv  label {visible(text)}" in lines[0]
+    assert f"Asking {visible(text)}" in lines[1]
+
+
+def test_the_text_beside_a_spinner_is_text(capsys: pytest.CaptureFixture[str]) -> None:
+    for text in (*EVIL, "[red]x[/red]", "[/]"):
+        with error_console().status(f"Installing {text}") as spinner:
+            assert isinstance(spinner.status, str)
+            assert Text.from_markup(spinner.status).plain == f"Installing {visible(text)}"
+    assert not ACTING & set("".join(capsys.readouterr()))
+
+
+def test_a_description_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    with progress() as bars:
+        bars.add_task("read a\nerror: gone.csv")
+    assert "read a\\nerror: gone.csv" in capsys.readouterr().err
 
 
 @given(st.text())

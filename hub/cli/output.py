@@ -62,23 +62,41 @@ def error_console() -> Console:
     It makes control characters visible in what it prints.
     """
     from rich.console import Console
+    from rich.markup import escape
+    from rich.status import Status
 
     class Visible(Console):
         def print(self, *objects: Any, **options: Any) -> None:
             shown = (visible(each) if isinstance(each, str) else each for each in objects)
             super().print(*shown, **options)
 
+        def status(self, status: Any, **options: Any) -> Status:
+            """Show a text, which is not markup, beside a spinner."""
+            return super().status(escape(_one_line(str(status))), **options)
+
     return Visible(stderr=True, highlight=False, soft_wrap=True)
 
 
 @contextmanager
 def progress(quiet: bool = False) -> Iterator[Progress]:
-    """Show progress bars on stderr while the block runs; nothing when `quiet`."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+    """Show progress bars on stderr while the block runs; nothing when `quiet`.
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    Descriptions are text, not markup: files, adapters and labels have the names that others gave them.
+    """
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, Task, TextColumn, TimeElapsedColumn
+    from rich.text import Text
+
+    class Description(TextColumn):
+        def render(self, task: Task) -> Text:
+            return Text(_one_line(task.description))
+
+    columns = (Description(""), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=error_console(), disable=quiet, transient=False) as bars:
         yield bars
+
+
+def _one_line(text: str) -> str:
+    return visible(text).replace("\n", "\\n")
 
 
 def fail(error: HubError) -> NoReturn:

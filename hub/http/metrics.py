@@ -33,6 +33,7 @@ class _Instruments:
     answers: Counter
     stuck: Gauge
     suspended: Gauge
+    refused: Counter
 
 
 @cache
@@ -68,6 +69,9 @@ def _instruments(replicas: int) -> _Instruments:
         suspended=client.Gauge(
             "hub_suspended_tasks", "1 while a task's calls are refused because others hang.", ["task"], **live
         ),
+        refused=client.Counter(
+            "hub_refused_requests", "Requests refused before a route was looked up, by error code.", ["code"]
+        ),
     )
 
 
@@ -81,6 +85,10 @@ class Metrics:
         """A call of `task` ended with an error's code, or "ok"."""
         self._to.calls.labels(task, code).inc()
         self._to.call_seconds.labels(task).observe(seconds)
+
+    def refused(self, code: str) -> None:
+        """A connection was ended with an error before a request reached a route."""
+        self._to.refused.labels(code).inc()
 
     def batch(self, base: str, rows: int, seconds: float, waiting: int) -> None:
         self._to.batch_rows.labels(base).observe(rows)

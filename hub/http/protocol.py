@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Any
@@ -33,10 +34,14 @@ BODY_MARGIN_S = 1.0  # `read_body` times out first; this ends bodies that no rou
 
 @dataclass(slots=True)
 class Connections:
-    """The bounds, and the connections of this process that have no request under way, oldest first."""
+    """The bounds, and the connections of this process that have no request under way, oldest first.
+
+    `on_refused` is called with the code of each error that ends a connection.
+    """
 
     limits: Limits
     most: int
+    on_refused: Callable[[str], None]
     idle: dict[HubProtocol, None] = field(default_factory=dict)
     stopping: bool = False
 
@@ -238,6 +243,7 @@ class HubProtocol(HttpToolsProtocol):
         """Answer with an error and close; an earlier request that is still being answered goes first."""
         self._refused = True
         self._deadline = None
+        self._of.on_refused(error.code)
         cycle = self.cycle
         if cycle is not None and not cycle.response_complete:
             if cycle.response_started or not cycle.more_body:

@@ -25,15 +25,23 @@ DRAIN_MARGIN_S = 5  # beyond limits.timeout_s
 
 
 class HubServer(uvicorn.Server):
-    """Serves one application; `on_ready` is called once, as soon as `is_ready`."""
+    """Serves one application; `on_ready` is called once, as soon as `is_ready`.
+
+    `on_refused` is called with the error code of each request that is refused before the application has it.
+    """
 
     def __init__(
-        self, app: ASGIApp, limits: Limits, is_ready: Callable[[], bool], on_ready: Callable[[], None]
+        self,
+        app: ASGIApp,
+        limits: Limits,
+        is_ready: Callable[[], bool],
+        on_ready: Callable[[], None],
+        on_refused: Callable[[str], None],
     ) -> None:
         self._is_ready = is_ready
         self._on_ready = on_ready
         self._told_ready = False
-        self._connections = Connections(limits, most_connections(limits.connections))
+        self._connections = Connections(limits, most_connections(limits.connections), on_refused)
         config = uvicorn.Config(
             app=cast("uvicorn._types.ASGIApplication", app),
             http=cast("type[asyncio.Protocol]", partial(HubProtocol, of=self._connections)),

@@ -43,6 +43,7 @@ def main() -> None:
         config.settings.limits,
         is_ready=lambda: svc.hub.runtime.ready,
         on_ready=lambda: _tell(channel),
+        on_refused=svc.hub.metrics.refused,
     )
     listener = socket.socket(fileno=config.listener)
     listener.set_inheritable(False)  # a process that a plugin starts must not keep the port

@@ -67,7 +67,10 @@ class Serving:
     def __init__(self, limits: Limits) -> None:
         self.app = App()
         self.ready = threading.Event()
-        self.server = HubServer(self.app, limits, is_ready=lambda: True, on_ready=self.ready.set)
+        self.codes: list[str] = []  # of what was refused
+        self.server = HubServer(
+            self.app, limits, is_ready=lambda: True, on_ready=self.ready.set, on_refused=self.codes.append
+        )
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.address = self.listener.getsockname()
         self.loop: asyncio.AbstractEventLoop | None = None
@@ -295,6 +298,24 @@ def test_a_new_connection_is_refused_while_all_are_at_work(serve) -> None:
             assert rest(client).endswith(b"\r\n\r\n0")
             client.close()
         assert serving.ask(GET + b"connection: close\r\n\r\n").endswith(b"\r\n\r\n0")
+
+
+@pytest.mark.parametrize(
+    ("sent", "limits", "code"),
+    [
+        (GET + b"x: " + 2000 * b"x" + b"\r\n\r\n", {"header_bytes": 1024}, "headers_too_large"),
+        (GET, {"header_s": 0.1}, "request_timeout"),
+        (POST + b"content-length: 9\r\n\r\n", {"body_s": 0.1}, "request_timeout"),
+        (b"no request\r\n\r\n", {}, "bad_request"),
+    ],
+)
+def test_what_is_refused_is_counted_once_by_its_code(serve, sent, limits, code) -> None:
+    with serve(**limits) as serving:
+        serving.ask(sent)
+        assert serving.codes == [code]
+        with serving.open(GET + b"\r\n") as client:
+            assert answer(client).startswith(b"HTTP/1.1 200")
+        assert serving.codes == [code], "what is answered is not counted"
 
 
 def test_there_are_no_more_connections_than_file_descriptors(monkeypatch) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,6 +11,8 @@ import typer
 from hub.cli.output import JSON_FLAG, print_json, say, table
 
 if TYPE_CHECKING:
+    from hub.cli.import_adapter import Imported
+    from hub.registry.host import Registry
     from hub.store.records import Version
     from hub.store.store import Store
 
@@ -84,70 +85,38 @@ def import_(  # noqa: PLR0913, PLR0917 - one for each thing that a PEFT folder d
     as_json: Annotated[bool, JSON_FLAG] = False,
 ) -> None:
     """Store an adapter folder: one of ours with its manifest, or one that plain PEFT saved."""
-    from rich.markup import escape
-
-    from hub.cli.import_adapter import options_of, other_base, plain_lora, split_labels, task_check
+    from hub.cli.import_adapter import Described, import_folder
     from hub.config import load_settings
-    from hub.errors import BadRequest
     from hub.registry.host import Registry
-    from hub.serving.fitness import misfit
-    from hub.store.export import read_manifest
-    from hub.store.manifest import MANIFEST_FILE
-    from hub.store.peft_folder import head_config
-    from hub.store.rank import check_rank
     from hub.store.store import Store
-    from hub.store.weights import read_config
 
     settings = load_settings()
     store, registry = Store.of(settings), Registry.of(settings)
-    name, converted_from, trained_on = name or folder.resolve().name, "", ""
-    if (folder / MANIFEST_FILE).is_file() and not task:
-        if base or labels or option or max_length:
-            raise BadRequest(
-                f"{folder} has a {MANIFEST_FILE}, which states base, labels, options and length. Leave these "
-                "out, or give --task and --base too to import it as a plain PEFT folder."
-            )
-        if not (merged or read_manifest(folder).serving.merged):
-            check_rank(folder, settings.serve.max_rank)
-        version = store.import_version(folder, name, merged=merged, check=task_check(registry, store, folder))
-    elif not task or not base:
-        raise BadRequest(
-            f"{folder} carries no {MANIFEST_FILE}, so say what it is: --task (see `hub plugins list`) and "
-            "--base (see `hub base list`)."
-        )
-    else:
-        loaded = registry.task(task)
-        config, on = read_config(folder), store.bases.get(base)
-        head = None if config.get("task_type") else loaded.spec.head
-        trained_on = other_base(config, on)
-        most = sys.maxsize if merged else settings.serve.max_rank
-        check_rank(folder, most)
-        with plain_lora(folder, on, head, merged) as (source, converted_from):
-            check_rank(source, most)  # a conversion doubles it
-            version = store.import_peft(
-                source,
-                name,
-                task=task,
-                head=head,
-                base=on,
-                labels=split_labels(labels),
-                settings=options_of(loaded, option or [], head_config(folder)),
-                max_length=max_length or loaded.task.max_length,
-                merged=merged,
-                check=task_check(registry, store, folder),
-                plugin=registry.plugin_of(task),
-            )
+    described = Described(task, base, labels, tuple(option or ()), max_length, merged)
+    found = import_folder(
+        folder, name or folder.resolve().name, described, store, registry, settings.serve.max_rank
+    )
     if as_json:
-        print_json(
-            {**_summary(version, _live(store)), "converted_from": converted_from, "trained_on": trained_on}
-        )
-        return
-    if converted_from:
-        say(f"Converted from {converted_from}, which changes the base, to plain LoRA of twice the rank.")
-    if trained_on:
+        about = {"converted_from": found.converted_from, "trained_on": found.trained_on}
+        print_json({**_summary(found.version, _live(store)), **about})
+    else:
+        _print_imported(found, base, registry)
+
+
+def _print_imported(found: Imported, base: str | None, registry: Registry) -> None:
+    from rich.markup import escape
+
+    from hub.serving.fitness import misfit
+
+    version = found.version
+    if found.converted_from:
         say(
-            f"Check the base: the adapter's config names {escape(trained_on)}, and it was imported on {base}."
-            " On another base than it was trained on, its answers are wrong."
+            f"Converted from {found.converted_from}, which changes the base, to plain LoRA of twice the rank."
+        )
+    if found.trained_on:
+        say(
+            f"Check the base: the adapter's config names {escape(found.trained_on)}, and it was imported on "
+            f"{base}. On another base than it was trained on, its answers are wrong."
         )
     say(f"Stored [bold]{version.ref}[/] for the task {version.manifest.serving.task}.")
     if why := misfit(version, registry):

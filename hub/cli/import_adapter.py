@@ -1,12 +1,14 @@
-"""Inputs of `hub adapters import`: labels, task options, and the folder in a form that slots can serve."""
+"""`hub adapters import`: its labels and task options, and the folder in a form that slots can serve."""
 
 from __future__ import annotations
 
 import csv
 import json
 import shutil
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -17,12 +19,116 @@ if TYPE_CHECKING:
     from hub.registry.host import LoadedTask, Registry
     from hub.store.manifest import Serving
     from hub.store.peft_folder import HeadConfig
+    from hub.store.records import Version
     from hub.store.store import Store
     from hub.store.weights import AdapterFiles
 
-__all__ = ["options_of", "other_base", "plain_lora", "split_labels", "task_check"]
+__all__ = [
+    "Described",
+    "Imported",
+    "import_folder",
+    "options_of",
+    "other_base",
+    "plain_lora",
+    "split_labels",
+    "task_check",
+]
 
 _SEVERAL = "multi_label"
+
+
+@dataclass(frozen=True, slots=True)
+class Described:
+    """What the command line says of a folder; a manifest in it states all but `merged`."""
+
+    task: str | None = None
+    base: str | None = None
+    labels: str = ""
+    options: tuple[str, ...] = ()
+    max_length: int | None = None
+    merged: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """A stored version; the initialisation it was converted from and another base its config names, or ""."""
+
+    version: Version
+    converted_from: str = ""
+    trained_on: str = ""
+
+
+def import_folder(
+    folder: Path, name: str, described: Described, store: Store, registry: Registry, max_rank: int
+) -> Imported:
+    """Store a folder by its manifest or, without one or with a task given, as the command line describes it.
+
+    Raises:
+        BadRequest: the command line says too little, or what the manifest states already.
+        BadAdapter, UnsafeWeights, BaseMismatch: the folder cannot be served.
+    """
+    from hub.errors import BadRequest
+    from hub.store.manifest import MANIFEST_FILE
+
+    if (folder / MANIFEST_FILE).is_file() and not described.task:
+        return Imported(_import_by_manifest(folder, name, described, store, registry, max_rank))
+    if not described.task or not described.base:
+        raise BadRequest(
+            f"{folder} carries no {MANIFEST_FILE}, so say what it is: --task (see `hub plugins list`) and "
+            "--base (see `hub base list`)."
+        )
+    return _import_plain(folder, name, described, store, registry, max_rank)
+
+
+def _import_by_manifest(
+    folder: Path, name: str, described: Described, store: Store, registry: Registry, max_rank: int
+) -> Version:
+    from hub.errors import BadRequest
+    from hub.store.export import read_manifest
+    from hub.store.manifest import MANIFEST_FILE
+    from hub.store.rank import check_rank
+
+    if described.base or described.labels or described.options or described.max_length:
+        raise BadRequest(
+            f"{folder} has a {MANIFEST_FILE}, which states base, labels, options and length. Leave these "
+            "out, or give --task and --base too to import it as a plain PEFT folder."
+        )
+    merged = described.merged
+    if not (merged or read_manifest(folder).serving.merged):
+        check_rank(folder, max_rank)
+    return store.import_version(folder, name, merged=merged, check=task_check(registry, store, folder))
+
+
+def _import_plain(
+    folder: Path, name: str, described: Described, store: Store, registry: Registry, max_rank: int
+) -> Imported:
+    from hub.store.peft_folder import head_config
+    from hub.store.rank import check_rank
+    from hub.store.weights import read_config
+
+    assert described.task and described.base
+    loaded, merged = registry.task(described.task), described.merged
+    config, on = read_config(folder), store.bases.get(described.base)
+    head = None if config.get("task_type") else loaded.spec.head
+    trained_on = other_base(config, on)
+    most = sys.maxsize if merged else max_rank
+    check_rank(folder, most)
+    with plain_lora(folder, on, head, merged) as (source, converted_from):
+        check_rank(source, most)  # a conversion doubles it
+        version = store.import_peft(
+            source,
+            name,
+            task=described.task,
+            head=head,
+            base=on,
+            labels=split_labels(described.labels),
+            settings=options_of(loaded, described.options, head_config(folder)),
+            max_length=described.max_length or loaded.task.max_length,
+            merged=merged,
+            check=task_check(registry, store, folder),
+            plugin=registry.plugin_of(described.task),
+        )
+    return Imported(version, converted_from, trained_on)
 
 
 def split_labels(text: str) -> list[str]:

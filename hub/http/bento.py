@@ -20,6 +20,7 @@ from bentoml._internal.context import server_context
 from bentoml._internal.server.http.access import AccessLogMiddleware
 from bentoml._internal.server.http.instruments import RunnerTrafficMetricsMiddleware
 from bentoml._internal.server.http.traffic import TimeoutMiddleware
+from bentoml.exceptions import BentoMLConfigException
 from opentelemetry.instrumentation.asgi import OpenTelemetryMiddleware
 from starlette.middleware import Middleware
 from starlette.routing import Route
@@ -215,7 +216,12 @@ class HubService(Service[Any]):  # type: ignore[misc]
         return "0.0.0.0" if host == WILDCARD else host
 
     def _settings(self) -> Settings:
-        return self._worker.settings if self._worker else load_settings()
+        if self._worker:
+            return self._worker.settings
+        try:
+            return load_settings()
+        except BadConfig as error:  # BentoML's commands end with the message of its own errors alone
+            raise BentoMLConfigException(str(error)) from None
 
     def _mount(self) -> Settings:
         from hub.http.app import build_app  # not at the top: the supervisor has no use for it

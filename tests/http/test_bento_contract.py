@@ -7,8 +7,11 @@ import inspect
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +68,16 @@ def test_there_are_as_many_workers_as_the_settings_say(service, monkeypatch, rep
     monkeypatch.setenv("HUB_SERVE__REPLICAS", str(replicas))
     service.inject_config()
     assert ResourceAllocator().get_worker_env(service) == (replicas, {})
+
+
+@pytest.mark.parametrize("setting", ["HUB_SERVE__API_KEYS", "HUB_LIMITS__ROWS"])
+def test_bentoml_serve_with_a_wrong_setting_ends_with_one_line(monkeypatch, setting) -> None:
+    monkeypatch.setenv(setting, '["short"]')
+    command = [str(Path(sys.executable).with_name("bentoml")), "serve", "hub.http.service:svc", "--port", "0"]
+    done = subprocess.run(command, cwd=ROOT, check=False, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert f"Setting '{setting.removeprefix('HUB_').replace('__', '.').lower()}'" in line
 
 
 def test_metrics_of_several_workers_are_files_whose_names_end_in_the_process(tmp_path) -> None:

@@ -114,15 +114,7 @@ def run(
     features, augmented, dropped = training_rows(
         plan, tokenizer, refused, work, progress, resume=resume, memory=memory
     )
-    validation = evaluator_of(plan, tokenizer, plan.dataset.validation, refused)
-    held_out = evaluator_of(plan, tokenizer, plan.dataset.held_out, refused)
-    _check_slices(plan)
-    refused.check(plan.dataset.size - (len(refused.rows) - before))
-    if validation is None and plan.recipe.train.schedule == "plateau":
-        raise plan.recipe.error("train.schedule", "plateau looks at validation rows, and there are too few")
-    if not features or held_out is None:
-        which = "held-out" if features else "training"
-        raise BadData(f"No {which} row can be used: {refused.rows[-1].reason}")
+    validation, held_out = _evaluators(plan, tokenizer, refused, before, len(features))
     resume = _begin(plan, work, resume, trial)
     model = new_model(plan, features)
     initial = initial_update(model) if plan.recipe.method.changes_base else None
@@ -140,9 +132,7 @@ def run(
     )
     if trackers:
         trackers.logged(fitted.history)
-    temperature = None
-    if plan.head in LABELLED:
-        temperature = calibrate(model, validation, plan.recipe.evaluate.calibrate, progress)
+    temperature = _calibrated(plan, model, validation, progress)
     stored = _stored(plan, model, initial, tokenizer, held_out.rows[:PROBES], work / ADAPTER)
     scored = held_out.run(stored, progress)
     targets = [row.get("labels") for row in features]
@@ -158,6 +148,25 @@ def run(
         augmented=augmented,
         dropped=dropped,
     )
+
+
+def _evaluators(
+    plan: Plan, tokenizer: Tokenizer, refused: Refused, before: int, features: int
+) -> tuple[Evaluator | None, Evaluator]:
+    """Return what scores validation and held-out rows; too few usable rows end the run here.
+
+    `before` rows had been refused before the run, and `features` rows are there to train on.
+    """
+    validation = evaluator_of(plan, tokenizer, plan.dataset.validation, refused)
+    held_out = evaluator_of(plan, tokenizer, plan.dataset.held_out, refused)
+    _check_slices(plan)
+    refused.check(plan.dataset.size - (len(refused.rows) - before))
+    if validation is None and plan.recipe.train.schedule == "plateau":
+        raise plan.recipe.error("train.schedule", "plateau looks at validation rows, and there are too few")
+    if not features or held_out is None:
+        which = "held-out" if features else "training"
+        raise BadData(f"No {which} row can be used: {refused.rows[-1].reason}")
+    return validation, held_out
 
 
 def training_rows(
@@ -256,6 +265,15 @@ def new_model(plan: Plan, features: Sequence[Features]) -> PeftModel:
         several = isinstance(features[0]["labels"], list)
         model.config.problem_type = f"{'multi' if several else 'single'}_label_classification"
     return add_adapter(model, plan.recipe, plan.head)
+
+
+def _calibrated(
+    plan: Plan, model: PeftModel, validation: Evaluator | None, progress: Progress
+) -> Temperature | None:
+    """Calibrate the scores of a head with labels; None for others."""
+    if plan.head not in LABELLED:
+        return None
+    return calibrate(model, validation, plan.recipe.evaluate.calibrate, progress)
 
 
 def loss_of(plan: Plan, features: Sequence[Features]) -> Loss:

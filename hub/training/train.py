@@ -15,10 +15,11 @@ from filelock import FileLock, Timeout
 
 from hub.bases.cache import Bases
 from hub.errors import Conflict
+from hub.names import VersionRef
 from hub.registry.host import Registry
-from hub.store.manifest import Precision, Search
+from hub.store.manifest import Precision, Search, Spread
 from hub.store.records import Version
-from hub.store.store import Check, Store
+from hub.store.store import Check, Store, Training
 from hub.training.account import write_notes
 from hub.training.assess import MISTAKES, Measured, assess, measured, recorded
 from hub.training.augment.ablation import WITHOUT, Ablation, ablate
@@ -34,7 +35,7 @@ from hub.training.recipe import Recipe
 from hub.training.report.record import report_of
 from hub.training.report.write import keep
 from hub.training.run import ADAPTER, CHECKPOINTS, FIRST, Outcome, run
-from hub.training.trackers.fan_out import Tracked
+from hub.training.trackers.fan_out import Tracked, Trackers
 from hub.training.trackers.places import check as check_trackers
 from hub.training.trackers.places import figures, tracked
 
@@ -104,72 +105,132 @@ def train(  # noqa: PLR0913 - a run needs all of the hub
     check_trackers(recipe)
     with only_run(work), ExitStack() as during:
         refused = Refused(recipe)
-        cache = store.home / "cache" / "packages"
-        try:
+        with _listed(refused, work):
             plan = make_plan(
-                recipe, registry=registry, bases=bases, cache=cache, refused=refused, progress=progress
+                recipe,
+                registry=registry,
+                bases=bases,
+                cache=store.home / "cache" / "packages",
+                refused=refused,
+                progress=progress,
             )
-            write_notes(plan.dataset.notes, work / NOTES_FILE)
-            across = cross_validate(plan, work / FOLDS, progress, resume)
-            before = {version.ref for version in store.versions(recipe.name)}
-            trackers = during.enter_context(tracked(plan, store.home))
-            outcome = run(plan, refused, work, progress, resume, trackers=trackers, trial=trial)
-        finally:
-            refused.write(work / REJECTED_FILE)
-        found = measured(outcome.held_out, outcome.scored)
-        evaluation = _assessed(recipe, outcome, found, progress)
-        sample, folder = outcome.sample, work / ADAPTER
-        precision = {name: gauge(plan, folder, sample) for name, gauge in (gauges or {}).items()}
+            ran = _carry_out(plan, refused, store, work, progress, resume, trial, during)
+        evaluation = _assessed(recipe, ran, progress)
+        precision = {
+            name: gauge(plan, work / ADAPTER, ran.outcome.sample) for name, gauge in (gauges or {}).items()
+        }
         seconds = time.perf_counter() - started
-        ablation = ablate(plan, outcome, found, work, progress, resume)
-        version = store.add(
-            recipe.name,
-            folder,
-            plan.serving,
-            origin="trained",
-            check=check,
-            metrics=outcome.metrics,
-            metric=plan.loaded.task.metric,
-            metric_goal=plan.loaded.task.metric_goal,
-            metrics_cv=across,
-            **recorded(evaluation),
-            data=plan.data_ref(len(refused.rows), outcome.augmented, outcome.dropped),
-            recipe=recipe.resolved(),
-            search=search,
-            plugin=registry.plugin_of(recipe.task),
-            libraries={name: version_of(name) for name in _LIBRARIES},
-            train_seconds=round(seconds, 1),
-            precision=precision,
-            ablation=ablation.as_dict() if ablation else {},
-        )
+        ablation = ablate(plan, ran.outcome, ran.found, work, progress, resume)
+        about = _trained(ran, evaluation, seconds, precision, ablation)
+        about |= {"recipe": recipe.resolved(), "search": search, "plugin": registry.plugin_of(recipe.task)}
+        version = store.add(recipe.name, work / ADAPTER, plan.serving, origin="trained", check=check, **about)
         _clean(work)
         tags = {"version": str(version.ref), "sha256": version.sha256}
-        told = trackers.end("finished", figures(evaluation), tags)
-    result = TrainResult(
-        version=version,
-        new=version.ref not in before,
-        plan=plan,
-        outcome=outcome,
-        seconds=seconds,
-        rejected=tuple(refused.rows),
-        rejected_file=work / REJECTED_FILE,
-        measured=found,
-        evaluation=evaluation,
-        ablation=ablation,
-        trackers=told,
-    )
+        told = ran.trackers.end("finished", figures(evaluation), tags)
+    result = _result(ran, version, evaluation, seconds, work, ablation, told)
     return replace(result, report=_report(store, result))
 
 
-def _assessed(recipe: Recipe, outcome: Outcome, found: Measured, progress: Progress) -> Evaluation:
+@contextmanager
+def _listed(refused: Refused, work: Path) -> Iterator[None]:
+    """Write the list of rejected rows however the block ends."""
+    try:
+        yield
+    finally:
+        refused.write(work / REJECTED_FILE)
+
+
+@dataclass(frozen=True, slots=True)
+class _Ran:
+    """A plan carried out; `before` are the versions of its name that were there already."""
+
+    plan: Plan
+    refused: Refused
+    across: dict[str, Spread]
+    before: set[VersionRef]
+    trackers: Trackers
+    outcome: Outcome
+    found: Measured
+
+
+def _carry_out(
+    plan: Plan,
+    refused: Refused,
+    store: Store,
+    work: Path,
+    progress: Progress,
+    resume: bool,
+    trial: Path | None,
+    during: ExitStack,
+) -> _Ran:
+    """Cross-validate, train and answer the held-out rows; the run is tracked until `during` ends."""
+    write_notes(plan.dataset.notes, work / NOTES_FILE)
+    across = cross_validate(plan, work / FOLDS, progress, resume)
+    before = {version.ref for version in store.versions(plan.recipe.name)}
+    trackers = during.enter_context(tracked(plan, store.home))
+    outcome = run(plan, refused, work, progress, resume, trackers=trackers, trial=trial)
+    found = measured(outcome.held_out, outcome.scored)
+    return _Ran(plan, refused, across, before, trackers, outcome, found)
+
+
+def _assessed(recipe: Recipe, ran: _Ran, progress: Progress) -> Evaluation:
     return assess(
-        found,
-        baseline=outcome.baseline,
-        temperature=outcome.temperature,
+        ran.found,
+        baseline=ran.outcome.baseline,
+        temperature=ran.outcome.temperature,
         columns=recipe.evaluate.slices,
         mistakes=max(MISTAKES, recipe.report.examples),
         seed=recipe.train.seed,
         progress=progress,
+    )
+
+
+def _trained(
+    ran: _Ran,
+    evaluation: Evaluation,
+    seconds: float,
+    precision: Mapping[str, Precision],
+    ablation: Ablation | None,
+) -> Training:
+    """Return what the manifest says of the data, the run and its figures."""
+    task, outcome, kept = ran.plan.loaded.task, ran.outcome, recorded(evaluation)
+    return {
+        "metrics": outcome.metrics,
+        "metric": task.metric,
+        "metric_goal": task.metric_goal,
+        "metrics_cv": ran.across,
+        "intervals": kept["intervals"],
+        "calibration": kept["calibration"],
+        "gaps": kept["gaps"],
+        "data": ran.plan.data_ref(len(ran.refused.rows), outcome.augmented, outcome.dropped),
+        "libraries": {name: version_of(name) for name in _LIBRARIES},
+        "train_seconds": round(seconds, 1),
+        "precision": precision,
+        "ablation": ablation.as_dict() if ablation else {},
+    }
+
+
+def _result(
+    ran: _Ran,
+    version: Version,
+    evaluation: Evaluation,
+    seconds: float,
+    work: Path,
+    ablation: Ablation | None,
+    told: tuple[Tracked, ...],
+) -> TrainResult:
+    return TrainResult(
+        version=version,
+        new=version.ref not in ran.before,
+        plan=ran.plan,
+        outcome=ran.outcome,
+        seconds=seconds,
+        rejected=tuple(ran.refused.rows),
+        rejected_file=work / REJECTED_FILE,
+        measured=ran.found,
+        evaluation=evaluation,
+        ablation=ablation,
+        trackers=told,
     )
 
 

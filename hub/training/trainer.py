@@ -20,6 +20,7 @@ from transformers import (
     Trainer,
     TrainerCallback,
     TrainerControl,
+    TrainerState,
     TrainingArguments,
 )
 
@@ -117,9 +118,6 @@ def fit(  # noqa: PLR0913 - a training loop is all of these
     lengths = [len(row["input_ids"]) for row in features]
     weights = row_weights(features) if train.balance == "sample" else None
     batches = LengthGroups(lengths, train.batch_size, train.seed, weights)
-    watching: list[TrainerCallback] = [Watch(progress, batches), *callbacks]
-    if validation:
-        watching.append(EarlyStoppingCallback(early_stopping_patience=train.patience))
     dtype = torch.bfloat16 if pick_dtype(train.dtype) == "bf16" else None
     collate = collator(pad)
     fixed = fixed_layers(model, collate(features[:1])) if train.cache else 0
@@ -136,29 +134,45 @@ def fit(  # noqa: PLR0913 - a training loop is all of these
             train_dataset=numbered(features) if kept else features,
             eval_dataset=features[:1] if validation else None,
             data_collator=collate,
-            callbacks=watching,
+            callbacks=[Watch(progress, batches), *callbacks, *_early_stopping(train, validation)],
         )
         trainer.remove_callback(PrinterCallback)
         checkpoint = last_checkpoint(folder) if resume else None
         started = time.perf_counter()
-        if checkpoint and (ended := ended_early(checkpoint, train.patience)):
-            trainer.state = ended
-            model.load_adapter(ended.best_model_checkpoint, model.active_adapter)
-        else:
-            trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-        trainer.use_weights()
-        # Under bf16 the forward was wrapped in autocast, and what is stored is measured in fp32.
-        trainer.accelerator.unwrap_model(trainer.model_wrapped, keep_fp32_wrapper=False)
-    state = trainer.state
+        _train_from(checkpoint, trainer, model, train.patience)
+    seconds, use = time.perf_counter() - started, kept[TRAINED].use if kept else UNUSED
+    return _fitted(trainer.state, seconds, use, checkpoint, chosen=validation is not None)
+
+
+def _early_stopping(train: Train, validation: Evaluator | None) -> list[TrainerCallback]:
+    return [EarlyStoppingCallback(early_stopping_patience=train.patience)] if validation else []
+
+
+def _train_from(checkpoint: Path | None, trainer: _Trainer, model: PeftModel, patience: int) -> None:
+    """Train from a checkpoint or the start; where the run had stopped early already, take its weights."""
+    if checkpoint and (ended := ended_early(checkpoint, patience)):
+        trainer.state = ended
+        model.load_adapter(ended.best_model_checkpoint, model.active_adapter)
+    else:
+        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    trainer.use_weights()
+    # Under bf16 the forward was wrapped in autocast, and what is stored is measured in fp32.
+    trainer.accelerator.unwrap_model(trainer.model_wrapped, keep_fp32_wrapper=False)
+
+
+def _fitted(
+    state: TrainerState, seconds: float, use: CacheUse, checkpoint: Path | None, *, chosen: bool
+) -> Fitted:
+    """Read the result from the trainer's state; `chosen`: validation rows chose the checkpoint."""
     return Fitted(
-        seconds=time.perf_counter() - started,
+        seconds=seconds,
         steps=state.global_step,
         epochs=round(state.epoch or 0.0, 3),
-        best_step=state.best_global_step if validation else None,
-        best_metric=state.best_metric if validation else None,
+        best_step=state.best_global_step if chosen else None,
+        best_metric=state.best_metric if chosen else None,
         resumed_from=step_of(checkpoint) if checkpoint else None,
         stopped_early=state.global_step < state.max_steps,
-        cache=kept[TRAINED].use if kept else UNUSED,
+        cache=use,
         history=tuple(entry for entry in state.log_history if "train_runtime" not in entry),
     )
 

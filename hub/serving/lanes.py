@@ -26,7 +26,7 @@ from hub.engine.slots import SlotTable
 from hub.serving.batcher import Batcher
 from hub.serving.chore import Chore
 from hub.serving.cleaner import Cleaner
-from hub.serving.heap import limit_heap, return_free_memory
+from hub.serving.heap import limit_heap, limit_kernel_caches, return_free_memory
 from hub.serving.meter import Meter
 from hub.serving.queue import Job
 
@@ -111,6 +111,7 @@ class Lanes:
         self._lock = threading.Lock()
         self._opening: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
         limit_heap()
+        limit_kernel_caches()
         self._heap = Chore("heap", return_free_memory, TRIM_S)
         self._heap.start()
 

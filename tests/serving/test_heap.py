@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
+from pathlib import Path
+
+import pytest
 
 HELD = """
 import ctypes, json, sys
@@ -58,3 +62,62 @@ def test_small_pieces_go_back_when_the_heap_is_trimmed() -> None:
 def test_large_pieces_go_back_when_they_are_freed() -> None:
     assert kept_mb(5_000_000, "nothing")[0] > 80
     assert kept_mb(5_000_000, "limit_heap")[0] < 10
+
+
+CACHED = """
+import sys
+from pathlib import Path
+import psutil
+import torch
+from hub.config import Settings
+from hub.serving.heap import return_free_memory
+from hub.serving.lanes import Lanes
+from hub.serving.meter import NoMeter
+
+def held():
+    return_free_memory()
+    return psutil.Process().memory_full_info().uss / 1e6
+
+torch.set_num_threads(1)
+layer, dtype = {
+    "gelu": (torch.nn.functional.gelu, torch.float32),
+    "linear": (torch.nn.Linear(64, 64).bfloat16(), torch.bfloat16),
+}[sys.argv[1]]
+lanes = Lanes(None, Settings(home=Path(sys.argv[2])), deliver=print, meter=NoMeter())
+with torch.inference_mode():
+    before = held()
+    for tokens in range(1, 1001):
+        layer(torch.zeros(tokens, 64, dtype=dtype))
+print(held() - before)
+lanes.close()
+"""
+KERNEL_CACHES = ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY")
+
+
+def cached_mb(layer: str, home: Path, *, unlimited: str = "") -> float:
+    """Return what a serving process keeps after 1,000 shapes, with one of the caches at torch's default."""
+    env = {name: value for name, value in os.environ.items() if name not in KERNEL_CACHES}
+    if unlimited:
+        env[unlimited] = "1024"
+    command = [sys.executable, "-c", CACHED, layer, str(home)]
+    return float(subprocess.run(command, capture_output=True, text=True, check=True, env=env).stdout)
+
+
+def test_a_serving_process_keeps_few_of_the_kernels_that_were_compiled_for_batches_of_many_shapes(
+    tmp_path: Path,
+) -> None:
+    unlimited = cached_mb("gelu", tmp_path, unlimited="ONEDNN_PRIMITIVE_CACHE_CAPACITY")
+    if unlimited < 10:
+        pytest.skip("oneDNN compiles no kernels for GELU on this processor.")
+    assert cached_mb("gelu", tmp_path) < 0.6 * unlimited
+
+
+@pytest.mark.parametrize("unlimited", KERNEL_CACHES)
+def test_in_bf16_both_caches_are_limited(unlimited: str, tmp_path: Path) -> None:
+    import torch
+
+    from hub.engine.loading import computes_in_bf16
+
+    if not computes_in_bf16(torch.device("cpu")):
+        pytest.skip("This processor has no instructions for bf16.")
+    assert cached_mb("linear", tmp_path) < cached_mb("linear", tmp_path, unlimited=unlimited) * 0.6

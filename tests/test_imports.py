@@ -34,7 +34,7 @@ LIGHT = (
     "hub.engine.slots",
     "hub.engine.peft_format",
     "hub.engine.weights",
-    "hub.training.recipe",
+    "hub.recipe.recipe",
 )
 
 

@@ -12,11 +12,11 @@ from hub.cli.output import JSON_FLAG, print_json, progress, say, table
 from hub.cli.reading import COLUMN, DELIMITER, ENCODING, HEADER, SEPARATOR, reading
 
 if TYPE_CHECKING:
+    from hub.recipe.recipe import Recipe
     from hub.training.account import Account
     from hub.training.inspect.look import Look
     from hub.training.inspect.places import Places
     from hub.training.reading import Reading
-    from hub.training.recipe import Recipe
 
 __all__ = ["register"]
 
@@ -139,7 +139,7 @@ def prepare(
     """Write the rows as they would be trained on and held out, and what became of every other one."""
     from rich.markup import escape
 
-    from hub.training.recipe import load_recipe
+    from hub.recipe.recipe import load_recipe
 
     parsed = load_recipe(recipe, set_ or ())
     folder = out or Path(f"{parsed.name}-{PREPARED}")

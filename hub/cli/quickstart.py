@@ -117,7 +117,7 @@ def _pull(settings: Settings, quiet: bool) -> None:
 
 def _train(settings: Settings, quiet: bool, *overrides: str) -> Trained:
     from hub.cli.train import run_training
-    from hub.training.recipe import load_recipe
+    from hub.recipe.recipe import load_recipe
 
     with as_file(files("hub.cli") / "templates" / NAME / "recipe.yaml") as path:
         recipe = load_recipe(path, overrides)

@@ -37,7 +37,7 @@ def schema(
     """Print the JSON Schema of recipes, which editors check them by."""
     from rich.markup import escape
 
-    from hub.training.recipe_schema import recipe_schema
+    from hub.recipe.schema import recipe_schema
 
     made = recipe_schema()
     if out is None:
@@ -70,7 +70,7 @@ def new(  # noqa: PLR0913, PLR0917 - a command's options
     """Write a commented recipe for data, which trains as it is."""
     from rich.markup import escape
 
-    from hub.training.yaml_file import parse_scalar
+    from hub.recipe.yaml_file import parse_scalar
 
     folder = out or Path("adapters") / _stem(data)
     values = {key: parse_scalar(text) for key, text in pairs(options or [], "--option KEY=VALUE").items()}

@@ -15,8 +15,8 @@ from hub.cli.threads import for_training
 
 if TYPE_CHECKING:
     from hub.config import Settings
+    from hub.recipe.recipe import Recipe
     from hub.store.manifest import Search
-    from hub.training.recipe import Recipe
     from hub.training.train import TrainResult
 
 __all__ = ["register", "run_training"]
@@ -63,7 +63,7 @@ def train(
     """Train an adapter, measure it on held-out rows, and store it as a new version."""
     from hub.config import load_settings
     from hub.names import check_name
-    from hub.training.recipe import load_recipe
+    from hub.recipe.recipe import load_recipe
 
     settings = load_settings()
     parsed = load_recipe(recipe, [*(set_ or ()), *(["augment.ablation=true"] if ablation else [])])

@@ -14,7 +14,7 @@ from hub.cli.threads import for_training
 
 if TYPE_CHECKING:
     from hub.config import Settings
-    from hub.training.recipe import Recipe
+    from hub.recipe.recipe import Recipe
     from hub.training.train import TrainResult
     from hub.training.tune.trials import Trial, Tuned
 
@@ -56,7 +56,7 @@ def tune(
 ) -> None:
     """Look for the settings that learn best, and store what they learned as a version."""
     from hub.config import load_settings
-    from hub.training.recipe import load_recipe
+    from hub.recipe.recipe import load_recipe
 
     settings = load_settings()
     parsed = load_recipe(recipe, set_ or ())

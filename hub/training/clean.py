@@ -8,9 +8,9 @@ import unicodedata
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 
+from hub.recipe.label_names import INVISIBLE
+from hub.recipe.sections.data import Clean
 from hub.training.aligned import Aligned, Span
-from hub.training.label_names import INVISIBLE
-from hub.training.sections.data import Clean
 
 __all__ = ["cleaner"]
 

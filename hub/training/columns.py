@@ -9,10 +9,10 @@ from typing import Any
 
 from hub.api import Field, FieldKind
 from hub.errors import BadData
+from hub.recipe.recipe import LabelRules
 from hub.training.cell_lists import UnreadableList, is_missing, literal_list
 from hub.training.fields import LABELLED, Unusable, convert
 from hub.training.peek import Column, Peek
-from hub.training.recipe import LabelRules
 
 __all__ = ["is_text", "label_column", "match_columns", "separator_of"]
 

@@ -9,14 +9,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from hub.api import BadData
+from hub.recipe.label_names import look_alike
+from hub.recipe.recipe import Recipe
 from hub.store.manifest import too_many_labels
 from hub.training.account import Account, Note
 from hub.training.examples import AnyTask, Item, Rejected, draw, load_examples
 from hub.training.guard import plugin_call
 from hub.training.hygiene import labels_of
-from hub.training.label_names import look_alike
 from hub.training.progress import Progress, silent
-from hub.training.recipe import Recipe
 from hub.training.split import split, without_leaks
 from hub.training.tally import Tally
 

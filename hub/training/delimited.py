@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import IO
 
 from hub.errors import BadData
-from hub.training.recipe import Data
+from hub.recipe.recipe import Data
 from hub.training.rows import BadRow, RawRow, Table
 from hub.training.stray_quotes import Shape, Values
 

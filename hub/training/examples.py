@@ -13,12 +13,12 @@ from typing import Any, Literal
 from pydantic import BaseModel
 
 from hub.api import BadData, BadRequest, Example, Field, Task
+from hub.recipe.label_names import normal_label
+from hub.recipe.recipe import LabelRules, Part, Recipe
 from hub.training.fields import LABELLED, LeftOut, Unusable, convert
 from hub.training.folders import TextFolder, files_of, text_table
 from hub.training.guard import plugin_call
-from hub.training.label_names import normal_label
 from hub.training.progress import Progress, silent
-from hub.training.recipe import LabelRules, Part, Recipe
 from hub.training.sources import is_hub, open_hub, open_source
 from hub.training.tables import BadRow, LeftRow, RawRow, Table, checked_table, open_table
 from hub.training.texts import Texts

@@ -7,9 +7,9 @@ from typing import Any
 
 from hub.api import Field, FieldKind
 from hub.errors import HubError
+from hub.recipe.sections.data import LabelRules
 from hub.training.examples import AnyTask
 from hub.training.fields import Unusable, convert
-from hub.training.sections.data import LabelRules
 
 __all__ = ["FeedbackRows"]
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from hub.api import MAX_TEXT, Field, FieldKind, split_tag
+from hub.recipe.label_names import normal_label
+from hub.recipe.recipe import LabelRules
 from hub.training.cell_lists import UnreadableList, is_missing, literal, literal_list, split_cell
-from hub.training.label_names import normal_label
-from hub.training.recipe import LabelRules
 
 __all__ = ["LABELLED", "LeftOut", "Unusable", "convert", "labels_in"]
 

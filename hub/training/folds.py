@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
+from hub.recipe.recipe import Recipe
 from hub.training.dataset import Dataset, divide
 from hub.training.examples import AnyTask, Item
-from hub.training.recipe import Recipe
 from hub.training.split import grouped_folds, stratum, without_leaks
 
 __all__ = ["fold_datasets", "folds"]

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from hub.errors import HubError
+from hub.recipe.sections.evaluate import Deploy
 from hub.store.records import Version
 from hub.training.measure.comparison import Comparison
 from hub.training.measure.goal import explain
 from hub.training.progress import Progress, silent
-from hub.training.sections.evaluate import Deploy
 
 if TYPE_CHECKING:
     from hub.registry.host import Registry

@@ -19,7 +19,7 @@ from peft.utils.constants import DUMMY_TARGET_MODULES
 from torch import nn
 from transformers import PreTrainedModel
 
-from hub.training.recipe import Recipe
+from hub.recipe.recipe import Recipe
 
 __all__ = ["adapt", "layers_of"]
 

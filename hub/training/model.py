@@ -29,10 +29,10 @@ from hub.api import HeadKind
 from hub.bases.base import Base
 from hub.engine.peft_model import load_folder
 from hub.errors import BadBase
+from hub.recipe.recipe import Recipe
 from hub.store.plain_lora import to_plain_lora
 from hub.store.weights import read_adapter, write_adapter
 from hub.training.methods import adapt
-from hub.training.recipe import Recipe
 
 __all__ = [
     "add_adapter",

@@ -15,9 +15,9 @@ from torch.optim import SGD, Adam, AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler, OneCycleLR, ReduceLROnPlateau
 from transformers import Adafactor, get_scheduler
 
+from hub.recipe.sections.method import RATES
+from hub.recipe.sections.train import Train
 from hub.training.measure.goal import Goal
-from hub.training.sections.method import RATES
-from hub.training.sections.train import Train
 
 __all__ = ["is_schedule_free", "make_optimizer", "make_schedule"]
 

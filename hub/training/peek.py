@@ -12,11 +12,11 @@ from types import MappingProxyType
 from typing import Any
 
 from hub.errors import BadData
+from hub.recipe.recipe import Data, Part
 from hub.training.delimited import named_delimiter
 from hub.training.encodings import recognize
 from hub.training.folders import TextFolder, files_of, text_table
 from hub.training.progress import Progress, silent
-from hub.training.recipe import Data, Part
 from hub.training.rows import RawRow, Row, Table
 from hub.training.sources import is_hub, open_hub, open_source
 from hub.training.tables import SUFFIXES, checked_table, open_table

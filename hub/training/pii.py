@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from hub.training.recipe import Recipe
+from hub.recipe.recipe import Recipe
 
 __all__ = ["BUILTIN_KINDS", "Detector", "Found", "builtin", "make_detector"]
 

@@ -16,13 +16,13 @@ from hub.bases.base import Base, BaseKind
 from hub.bases.cache import Bases
 from hub.bases.sources import parse_source
 from hub.errors import BadRequest, InvalidName, NotFound
+from hub.recipe.recipe import Recipe
 from hub.registry.host import Registry
 from hub.registry.loaded import LoadedTask
 from hub.store.manifest import BaseRef, DataRef, Serving
 from hub.training.dataset import Dataset, Refused, prepare, refuse_too_many
 from hub.training.guard import plugin_call
 from hub.training.progress import Progress, silent
-from hub.training.recipe import Recipe
 
 __all__ = ["LABELLED", "Plan", "make_plan"]
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from hub.bases.cache import Bases
 from hub.errors import InvalidName, NotFound
+from hub.recipe.recipe import Recipe
 from hub.registry.host import Registry
 from hub.training.account import Note
 from hub.training.dataset import Dataset, Refused, prepare
@@ -16,7 +17,6 @@ from hub.training.examples import Item, Rejected
 from hub.training.features import usable_rows
 from hub.training.plan import LABELLED, make_plan
 from hub.training.progress import Progress
-from hub.training.recipe import Recipe
 
 __all__ = ["CHANGES_FILE", "REPORT_FILE", "SPLITS", "checked_rows", "report_of", "write_prepared"]
 

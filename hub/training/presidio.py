@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from hub.errors import MissingExtra
+from hub.recipe.recipe import Recipe
 from hub.training.pii import Detector, Found, apart
-from hub.training.recipe import Recipe
 
 try:
     import spacy

@@ -9,10 +9,10 @@ from typing import Any
 
 from hub.api import Field, FieldKind
 from hub.errors import BadData
+from hub.recipe.recipe import Data, Part
 from hub.training.encodings import is_utf8
 from hub.training.folders import TextFolder, files_of
 from hub.training.peek import sniff
-from hub.training.recipe import Data, Part
 from hub.training.rows import RawRow
 from hub.training.sources import is_hub, open_hub, open_source
 from hub.training.tables import open_table

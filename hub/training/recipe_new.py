@@ -16,18 +16,18 @@ from hub.api import FieldKind, HeadKind
 from hub.bases.cache import Bases
 from hub.errors import BadData, Conflict, InvalidName, NotFound
 from hub.names import check_name
+from hub.recipe.label_names import look_alikes
+from hub.recipe.recipe import RECIPE_FILE, Data, Recipe
 from hub.registry.host import Registry
 from hub.registry.loaded import LoadedTask
 from hub.training.columns import match_columns, separator_of
 from hub.training.dataset import Dataset, Refused
 from hub.training.examples import Item
 from hub.training.hygiene import label_counts
-from hub.training.label_names import look_alikes
 from hub.training.peek import Column, Peek, peek
 from hub.training.prepared import checked_rows
 from hub.training.progress import Progress, silent
 from hub.training.reading import NOT_GIVEN, Reading
-from hub.training.recipe import RECIPE_FILE, Data, Recipe
 
 __all__ = ["Choices", "New", "as_yaml", "new_recipe"]
 

@@ -13,8 +13,8 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from hub.training.recipe import Recipe
-from hub.training.recipe_errors import sections
+from hub.recipe.errors import sections
+from hub.recipe.recipe import Recipe
 
 __all__ = ["markdown"]
 

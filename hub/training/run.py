@@ -16,6 +16,7 @@ from transformers import set_seed
 
 from hub.api import Features, HeadKind, Row, Tokenizer
 from hub.errors import BadAdapter, BadData, Conflict
+from hub.recipe.sections.augment import Augment
 from hub.training.augment.agreement import disagreeing
 from hub.training.augment.rows import Dropped, augment
 from hub.training.augment.translations import TRANSLATIONS
@@ -39,7 +40,6 @@ from hub.training.model import (
 )
 from hub.training.plan import Plan
 from hub.training.progress import Progress, named
-from hub.training.sections.augment import Augment
 from hub.training.trackers.callback import Logged
 from hub.training.trackers.fan_out import Trackers
 from hub.training.trainer import Fitted, fit, pick_dtype

@@ -9,11 +9,11 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import IO, Any
 
 from hub.errors import BadData
+from hub.recipe.recipe import Data
 from hub.training.class_labels import stored_features, with_names
 from hub.training.delimited import delimited_table
 from hub.training.encodings import as_utf8, has_nul, not_utf8
 from hub.training.label_studio import is_task, task_row
-from hub.training.recipe import Data
 from hub.training.rows import BadRow, LeftRow, RawRow, Row, Table
 from hub.training.translations import po_table, tmx_table
 

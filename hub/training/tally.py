@@ -6,13 +6,13 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from hub.errors import BadData
+from hub.recipe.recipe import Recipe
 from hub.training.account import Account, Note, counted
 from hub.training.duplicates import NearDuplicates
 from hub.training.examples import AnyTask, Item, Loaded, Rejected
 from hub.training.fields import LABELLED
 from hub.training.hygiene import conflicting, label_counts, labels_of, rare_labels, relabelled
 from hub.training.progress import Progress
-from hub.training.recipe import Recipe
 from hub.training.split import same_example, without_leaks
 
 __all__ = ["Tally"]

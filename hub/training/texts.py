@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from hub.api import Example, Field, FieldKind
+from hub.recipe.recipe import Recipe
 from hub.training.aligned import Aligned
 from hub.training.clean import cleaner
 from hub.training.fields import LeftOut, Unusable
 from hub.training.pii import Detector, Found, make_detector
-from hub.training.recipe import Recipe
 
 __all__ = ["Texts", "Treated"]
 

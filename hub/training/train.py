@@ -16,6 +16,7 @@ from filelock import FileLock, Timeout
 from hub.bases.cache import Bases
 from hub.errors import Conflict
 from hub.names import VersionRef
+from hub.recipe.recipe import Recipe
 from hub.registry.host import Registry
 from hub.store.manifest import Precision, Search, Spread
 from hub.store.records import Version
@@ -31,7 +32,6 @@ from hub.training.examples import Rejected
 from hub.training.measure.evaluation import Evaluation
 from hub.training.plan import Plan, make_plan
 from hub.training.progress import Progress, silent
-from hub.training.recipe import Recipe
 from hub.training.report.record import report_of
 from hub.training.report.write import keep
 from hub.training.run import ADAPTER, CHECKPOINTS, FIRST, Outcome, run

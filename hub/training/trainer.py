@@ -25,6 +25,8 @@ from transformers import (
 )
 
 from hub.api import BadRecipe, Features, HeadKind
+from hub.recipe.recipe import Train
+from hub.recipe.sections.method import RATES
 from hub.training.balance import row_weights
 from hub.training.batches import LengthGroups, collator, pad_alike
 from hub.training.callbacks import Watch
@@ -49,8 +51,6 @@ from hub.training.loss import WHOLE, Loss
 from hub.training.model import quiet
 from hub.training.optim import is_schedule_free, make_optimizer, make_schedule
 from hub.training.progress import Progress
-from hub.training.recipe import Train
-from hub.training.sections.method import RATES
 
 __all__ = ["Fitted", "fit", "pick_dtype"]
 

@@ -15,10 +15,10 @@ from hub.api import HeadKind
 from hub.cli.main import app
 from hub.config import load_settings
 from hub.errors import BadData, BadRequest, Conflict, NotFound
+from hub.recipe.recipe import load_recipe
 from hub.registry.host import Registry
 from hub.store.feedback import Answer, Answers
 from hub.training.examples import load_examples
-from hub.training.recipe import load_recipe
 
 KINDS = {"qa": HeadKind.SPAN, "extraction": HeadKind.TOKEN, "translation": HeadKind.GENERATE}
 

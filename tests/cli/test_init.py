@@ -88,7 +88,7 @@ def test_files_that_are_there_are_kept(tmp_path: Path) -> None:
 
 
 def test_the_example_is_a_recipe_over_balanced_rows(tmp_path: Path) -> None:
-    from hub.training.recipe import load_recipe
+    from hub.recipe.recipe import load_recipe
 
     hub("init", str(tmp_path))
     folder = tmp_path / "adapters" / "example"

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from hub.recipe.recipe import load_recipe
 from hub.registry.host import Registry
 from hub.registry.loaded import LoadedTask
-from hub.training.recipe import load_recipe
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "tasks.md").read_text(encoding="utf-8")

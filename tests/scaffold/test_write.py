@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from hub.errors import BadRequest, Conflict, InvalidName
+from hub.recipe.recipe import load_recipe
 from hub.scaffold.write import BUILT_IN, write_plugin
-from hub.training.recipe import load_recipe
 
 
 def test_the_files_are_named_after_the_plugin(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from hub.api import (
     truncate,
 )
 from hub.bases.cache import Bases
-from hub.training.recipe import Recipe, load_recipe
+from hub.recipe.recipe import Recipe, load_recipe
 
 
 class Ask(Model):

@@ -15,11 +15,11 @@ from torch import Tensor
 from transformers import TrainerCallback
 
 from hub.api import HeadKind
+from hub.recipe.sections.train import Train
 from hub.testing.tiny import tiny_decoder, tiny_encoder
 from hub.training.loss import Loss
 from hub.training.model import load_base, quiet
 from hub.training.progress import silent
-from hub.training.sections.train import Train
 from hub.training.trainer import fit
 
 LABELS = 3

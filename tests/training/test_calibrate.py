@@ -17,6 +17,7 @@ from transformers import AutoTokenizer
 
 from hub.api import AdapterInfo, HeadKind, Output, TaskSpec
 from hub.bases.cache import Bases
+from hub.recipe.recipe import Recipe
 from hub.registry.host import Registry
 from hub.registry.loaded import LoadedTask
 from hub.store.store import Store
@@ -26,7 +27,6 @@ from hub.training.calibrate import FEWEST, Temperature, calibrate
 from hub.training.evaluate import Evaluator
 from hub.training.forward import forward_rows
 from hub.training.model import add_adapter
-from hub.training.recipe import Recipe
 from hub.training.train import TrainResult, train
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hub.recipe.sections.data import Clean
 from hub.training.aligned import Aligned
 from hub.training.clean import cleaner
-from hub.training.sections.data import Clean
 
 NOTHING = {"control": False, "unicode": "keep", "whitespace": False}
 

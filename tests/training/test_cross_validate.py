@@ -11,10 +11,10 @@ import pytest
 
 from hub.bases.cache import Bases
 from hub.errors import BadRecipe
+from hub.recipe.recipe import Recipe
 from hub.registry.host import Registry
 from hub.store.store import Store
 from hub.training import cross_validate as module
-from hub.training.recipe import Recipe
 from hub.training.train import TrainResult, train
 
 pytestmark = pytest.mark.usefixtures("one_thread")

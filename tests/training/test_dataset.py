@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 from hub.api import Field, FieldKind
 from hub.errors import BadData, BadRecipe
+from hub.recipe.recipe import Recipe
 from hub.training.account import write_notes
 from hub.training.dataset import Dataset, Refused, prepare
 from hub.training.examples import Item
-from hub.training.recipe import Recipe
 from hub.training.split import split
 
 RecipeMaker = Callable[..., Recipe]

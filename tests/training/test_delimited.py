@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hub.errors import BadData
+from hub.recipe.recipe import Data
 from hub.training.dataset import Refused, prepare
-from hub.training.recipe import Data
 from hub.training.tables import BadRow, RawRow, Table, open_table
 from tests.training.conftest import Labelling
 

@@ -14,10 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hub.errors import BadData
+from hub.recipe.recipe import Data
 from hub.training.encodings import as_utf8, check_encoding
 from hub.training.folders import TextFolder, text_table
 from hub.training.peek import peek
-from hub.training.recipe import Data
 from hub.training.rows import BadRow, RawRow, Row
 from hub.training.sources import open_source
 from hub.training.tables import open_table

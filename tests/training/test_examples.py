@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from hub.errors import BadPlugin, BadRecipe
+from hub.recipe.recipe import Recipe
 from hub.training.examples import Loaded, Rejected, load_examples
-from hub.training.recipe import Recipe
 
 RecipeMaker = Callable[..., Recipe]
 

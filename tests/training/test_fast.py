@@ -12,11 +12,11 @@ import torch
 
 from hub.api import HeadKind
 from hub.bases.base import Base
+from hub.recipe.recipe import Recipe
 from hub.testing.tiny import tiny_encoder
 from hub.training.batches import collator
 from hub.training.fast import CHOOSING, TRAINED, Activations, Room, Stock, cached, fixed_layers
 from hub.training.model import add_adapter, load_base
-from hub.training.recipe import Recipe
 
 RECIPE = "task: sentiment\ndata: a.csv\n"
 RecipeMaker = Callable[..., Recipe]

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hub.api import MAX_TEXT, Field, FieldKind
+from hub.recipe.recipe import LabelRules
 from hub.training.fields import LeftOut, Unusable, convert, labels_in
-from hub.training.recipe import LabelRules
 
 NO_RULES = LabelRules()
 VALENCE = LabelRules.model_validate(

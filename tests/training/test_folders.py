@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from hub.errors import BadData
+from hub.recipe.recipe import Recipe
 from hub.training.examples import Loaded, load_examples
-from hub.training.recipe import Recipe
 from tests.training.conftest import Labelling
 
 RecipeMaker = Callable[..., Recipe]

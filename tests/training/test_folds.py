@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hub.errors import BadRecipe
+from hub.recipe.recipe import Recipe
 from hub.training.dataset import Refused, prepare
 from hub.training.examples import Item
 from hub.training.folds import fold_datasets, folds
-from hub.training.recipe import Recipe
 from tests.training.conftest import Labelling
 
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from hub.api import Field, FieldKind
+from hub.recipe.recipe import Recipe
 from hub.training.dataset import Dataset, Refused, prepare
 from hub.training.examples import Item
 from hub.training.hygiene import conflicting, rare_labels, relabelled, target_of
-from hub.training.recipe import Recipe
 from tests.training.conftest import Labelling
 
 RecipeMaker = Callable[..., Recipe]

@@ -17,12 +17,12 @@ from hub.engine.build import build_engine
 from hub.engine.protocol import EngineRow
 from hub.engine.weights import weights_of
 from hub.errors import BadAdapter, BadRecipe
+from hub.recipe.recipe import Recipe
+from hub.recipe.sections.method import IA3_FAMILIES
 from hub.store.weights import read_adapter
 from hub.testing.tiny import tiny_decoder, tiny_encoder
 from hub.training.methods import layers_of
 from hub.training.model import add_adapter, load_base, reload, round_weights, save_adapter
-from hub.training.recipe import Recipe
-from hub.training.sections.method import IA3_FAMILIES
 
 RecipeMaker = Callable[..., Recipe]
 RECIPE = "task: sentiment\ndata: a.csv\n"

@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hub.errors import BadRecipe, MissingExtra
+from hub.recipe.recipe import Recipe
 from hub.training.pii import BUILTIN_KINDS, builtin, make_detector
-from hub.training.recipe import Recipe
 
 RecipeMaker = Callable[..., Recipe]
 

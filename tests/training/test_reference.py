@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from hub.training.recipe import load_recipe
+from hub.recipe.recipe import load_recipe
 from hub.training.reference import markdown
 
 PAGE = (Path(__file__).parents[2] / "docs" / "recipes.md").read_text(encoding="utf-8")

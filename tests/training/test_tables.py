@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hub.errors import BadData
-from hub.training.recipe import Data
+from hub.recipe.recipe import Data
 from hub.training.tables import BadRow, RawRow, Table, open_table
 
 

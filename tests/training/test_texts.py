@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hub.api import Field, FieldKind
+from hub.recipe.recipe import Recipe
+from hub.recipe.sections.data import Data
 from hub.training.fields import LeftOut, Unusable
-from hub.training.recipe import Recipe
-from hub.training.sections.data import Data
 from hub.training.texts import Texts, Treated
 
 RecipeMaker = Callable[..., Recipe]

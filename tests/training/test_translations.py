@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 from hub.api import Field, FieldKind
 from hub.errors import BadData
+from hub.recipe.recipe import Recipe
 from hub.training import sources
 from hub.training.examples import load_examples
-from hub.training.recipe import Recipe
 from hub.training.rows import LeftRow, RawRow, Row
 from hub.training.translations import po_table, tmx_table
 from tests.training.conftest import Ask

@@ -10,6 +10,7 @@ from functools import cache
 from pathlib import Path
 
 from hub.api import BadData, BadRequest, FieldKind
+from hub.recipe.recipe import Recipe
 from hub.training.augment.changes import Change, delete, replace_words, swap
 from hub.training.augment.checks import Rules, fault, same_words
 from hub.training.augment.translations import back_translated
@@ -18,7 +19,6 @@ from hub.training.augment.wordnet import WordNet
 from hub.training.examples import AnyTask, Item
 from hub.training.guard import plugin_call
 from hub.training.progress import Progress, silent
-from hub.training.recipe import Recipe
 
 __all__ = ["BACK", "Augmented", "augment"]
 

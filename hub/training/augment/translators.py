@@ -10,7 +10,7 @@ from importlib.metadata import version
 from typing import ClassVar, Protocol
 
 from hub.errors import MissingExtra
-from hub.training.recipe import Recipe
+from hub.recipe.recipe import Recipe
 
 __all__ = ["FastTranslate", "Translator", "open_translator"]
 

@@ -11,6 +11,8 @@ from types import MappingProxyType
 from typing import Any, cast
 
 from hub.api import Field, FieldKind
+from hub.recipe.label_names import look_alikes
+from hub.recipe.recipe import LabelRules
 from hub.training.columns import is_text, label_column, match_columns, separator_of
 from hub.training.examples import AnyTask, Item
 from hub.training.fields import LABELLED, LeftOut, Unusable, convert
@@ -20,10 +22,8 @@ from hub.training.inspect.copies import Copies
 from hub.training.inspect.languages import Sample, languages
 from hub.training.inspect.oddities import oddities, very_long
 from hub.training.inspect.places import MAX_PLACES, Places, place_of
-from hub.training.label_names import look_alikes
 from hub.training.peek import Column, Peek
 from hub.training.progress import Progress, silent
-from hub.training.recipe import LabelRules
 from hub.training.rows import RawRow, Row
 
 __all__ = ["Look", "look"]

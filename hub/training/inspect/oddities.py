@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 
+from hub.recipe.sections.data import Clean
 from hub.training.aligned import Aligned
 from hub.training.clean import cleaner
 from hub.training.pii import builtin
-from hub.training.sections.data import Clean
 
 __all__ = ["oddities", "very_long"]
 

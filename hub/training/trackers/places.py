@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from hub.errors import MissingExtra
+from hub.recipe.recipe import Recipe
 from hub.training.measure.evaluation import Evaluation
 from hub.training.plan import Plan
-from hub.training.recipe import Recipe
 from hub.training.trackers.fan_out import WAIT, Place, Trackers
 from hub.training.trackers.tracker import Begun, Tracker
 from hub.training.trackers.trackio import folder_of

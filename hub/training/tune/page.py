@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hub.recipe.sections.tune import Dimension
 from hub.training.pages import render, svg
-from hub.training.sections.tune import Dimension
 from hub.training.tune.trials import Trial, Tuned
 
 if TYPE_CHECKING:

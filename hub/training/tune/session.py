@@ -14,6 +14,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 from hub.bases.cache import Bases
 from hub.errors import BadData
+from hub.recipe.recipe import Recipe
 from hub.registry.host import Registry
 from hub.training.checkpoints import move
 from hub.training.dataset import Refused, divides
@@ -22,7 +23,6 @@ from hub.training.measure.goal import Goal, gain
 from hub.training.model import load_tokenizer
 from hub.training.plan import Plan, make_plan
 from hub.training.progress import Progress, silent
-from hub.training.recipe import Recipe
 from hub.training.run import evaluator_of, loss_of, new_model, note_plan, training_rows
 from hub.training.trainer import Fitted, fit
 

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from hub.errors import BadRecipe
-from hub.training.recipe import Recipe
-from hub.training.sections.method import RATES
-from hub.training.sections.tune import Dimension
+from hub.recipe.recipe import Recipe
+from hub.recipe.sections.method import RATES
+from hub.recipe.sections.tune import Dimension
 
 __all__ = ["Space", "space_of"]
 

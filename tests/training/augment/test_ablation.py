@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 from hub.bases.cache import Bases
+from hub.recipe.recipe import Recipe
 from hub.registry.host import Registry
 from hub.store.store import Store
 from hub.training.augment import rows
 from hub.training.augment.rows import Augmented
-from hub.training.recipe import Recipe
 from hub.training.train import TrainResult, train
 from hub.training.tune.session import Session
 

@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 
 from hub.api import Field, FieldKind
 from hub.errors import BadPlugin, BadRecipe, MissingExtra
+from hub.recipe.recipe import Recipe
 from hub.training.augment.rows import augment
 from hub.training.augment.translations import BATCH, back_translated
 from hub.training.augment.translators import PIECE, FastTranslate, open_translator, pieces
 from hub.training.examples import Item
-from hub.training.recipe import Recipe
 from tests.training.conftest import Ask, Labelling
 
 RecipeMaker = Callable[..., Recipe]

@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 
 from hub.api import Field, FieldKind
 from hub.errors import BadData, BadRecipe, NotFound
+from hub.recipe.recipe import Recipe
 from hub.training.augment.changes import delete, replace_words, swap
 from hub.training.augment.rows import augment
 from hub.training.augment.wordnet import WordNet
 from hub.training.examples import Item
-from hub.training.recipe import Recipe
 from tests.training.conftest import Ask, Labelling
 
 RecipeMaker = Callable[..., Recipe]

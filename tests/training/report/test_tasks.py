@@ -11,10 +11,10 @@ import pytest
 from huggingface_hub import ModelCard
 
 from hub.bases.cache import Bases
+from hub.recipe.recipe import Recipe
 from hub.registry.host import Registry
 from hub.store.store import Store
 from hub.testing.tiny import tiny_decoder
-from hub.training.recipe import Recipe
 from hub.training.train import train
 
 pytestmark = pytest.mark.usefixtures("one_thread")

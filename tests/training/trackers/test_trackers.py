@@ -17,9 +17,9 @@ import pytest
 
 from hub.bases.cache import Bases
 from hub.errors import BadRecipe, MissingExtra
+from hub.recipe.recipe import Recipe
 from hub.registry.host import Registry
 from hub.store.store import Store
-from hub.training.recipe import Recipe
 from hub.training.trackers import places
 from hub.training.trackers.fan_out import Place, Tracked, Trackers
 from hub.training.trackers.tracker import Begun, Ended, Scalars

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from hub.bases.cache import Bases
+from hub.recipe.recipe import Recipe
 from hub.registry.host import Registry
-from hub.training.recipe import Recipe
 from hub.training.tune.session import Session
 
 RECIPE = """

@@ -11,11 +11,11 @@ import pytest
 
 from hub.bases.cache import Bases
 from hub.errors import BadData
+from hub.recipe.recipe import Recipe
 from hub.registry.host import Registry
 from hub.store.store import Store
 from hub.training import trainer
 from hub.training.fast import Activations
-from hub.training.recipe import Recipe
 from hub.training.train import train
 from hub.training.tune import session as module
 from hub.training.tune.session import KEPT, Session

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hub.errors import BadRecipe
-from hub.training.recipe import Recipe
-from hub.training.sections.tune import Dimension
+from hub.recipe.recipe import Recipe
+from hub.recipe.sections.tune import Dimension
 from hub.training.tune.space import Space, space_of
 
 RecipeMaker = Callable[..., Recipe]

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from hub.errors import BadRecipe, Conflict
-from hub.training.recipe import Recipe
+from hub.recipe.recipe import Recipe
 from hub.training.tune.page import page, plots
 from hub.training.tune.session import Session
 from hub.training.tune.space import space_of

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from hub.errors import BadRecipe
-from hub.training.yaml_file import KeyPath
+from hub.recipe.yaml_file import KeyPath
 
 __all__ = ["Origin", "explain", "sections"]
 

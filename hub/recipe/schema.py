@@ -7,8 +7,8 @@ from typing import Any
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
-from hub.training.recipe import Recipe
-from hub.training.sections.values import listed, worded
+from hub.recipe.recipe import Recipe
+from hub.recipe.sections.values import listed, worded
 
 __all__ = ["recipe_schema"]
 

@@ -11,16 +11,16 @@ from pydantic import BaseModel, Field, PrivateAttr, ValidationError, field_valid
 from hub.api import Model
 from hub.errors import BadRecipe, HubError
 from hub.names import check_name
-from hub.training.presets import with_preset
-from hub.training.recipe_errors import Origin, explain
-from hub.training.sections.augment import Augment
-from hub.training.sections.data import Bin, Data, LabelRules, Part
-from hub.training.sections.evaluate import Deploy, Evaluate
-from hub.training.sections.method import RATES, Method
-from hub.training.sections.report import Report
-from hub.training.sections.train import Train
-from hub.training.sections.tune import Tune
-from hub.training.yaml_file import Document, KeyPath, parse_scalar, read_yaml
+from hub.recipe.errors import Origin, explain
+from hub.recipe.presets import with_preset
+from hub.recipe.sections.augment import Augment
+from hub.recipe.sections.data import Bin, Data, LabelRules, Part
+from hub.recipe.sections.evaluate import Deploy, Evaluate
+from hub.recipe.sections.method import RATES, Method
+from hub.recipe.sections.report import Report
+from hub.recipe.sections.train import Train
+from hub.recipe.sections.tune import Tune
+from hub.recipe.yaml_file import Document, KeyPath, parse_scalar, read_yaml
 
 __all__ = [
     "Augment",

@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import BeforeValidator, Field
 
 from hub.api import Model
-from hub.training.sections.values import Column, listed
+from hub.recipe.sections.values import Column, listed
 
 __all__ = ["Deploy", "Evaluate"]
 

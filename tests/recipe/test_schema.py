@@ -10,9 +10,9 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from hub.errors import BadRecipe
-from hub.training.recipe import load_recipe
-from hub.training.recipe_schema import recipe_schema
-from hub.training.yaml_file import read_yaml
+from hub.recipe.recipe import load_recipe
+from hub.recipe.schema import recipe_schema
+from hub.recipe.yaml_file import read_yaml
 
 ROOT = Path(__file__).parents[2]
 SHIPPED = sorted(

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from hub.errors import BadRecipe
-from hub.training.presets import PRESETS
-from hub.training.recipe import Recipe, load_recipe
+from hub.recipe.presets import PRESETS
+from hub.recipe.recipe import Recipe, load_recipe
 
 
 def written(folder: Path, text: str, name: str = "recipe.yaml") -> Path:

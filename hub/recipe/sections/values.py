@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from hub.training.label_names import normal_label
+from hub.recipe.label_names import normal_label
 
 __all__ = ["Column", "Label", "Labels", "Word", "Words", "listed"]
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hub.errors import BadRecipe
-from hub.training.yaml_file import parse_scalar, read_yaml
+from hub.recipe.yaml_file import parse_scalar, read_yaml
 
 plain = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),

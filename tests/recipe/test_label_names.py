@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hub.training.label_names import look_alike, look_alikes, normal_label
+from hub.recipe.label_names import look_alike, look_alikes, normal_label
 
 
 @given(st.text())

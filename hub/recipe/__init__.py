@@ -1,0 +1,1 @@
+"""Recipes: the YAML file that describes a training run, its sections, schema and errors."""

@@ -104,8 +104,8 @@ def test_reading_qa_answers_with_a_span_of_the_context(store: Store, minilm: Bas
 def held_out_metrics(
     name: str, store: Store, base: Base, version: Version, *overrides: str
 ) -> tuple[dict[str, float], int]:
+    from hub.data.dataset import Refused
     from hub.recipe.recipe import load_recipe
-    from hub.training.dataset import Refused
     from hub.training.evaluate import Evaluator
     from hub.training.plan import make_plan
 

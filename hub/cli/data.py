@@ -12,11 +12,11 @@ from hub.cli.output import JSON_FLAG, print_json, progress, say, table
 from hub.cli.reading import COLUMN, DELIMITER, ENCODING, HEADER, SEPARATOR, reading
 
 if TYPE_CHECKING:
+    from hub.data.notes import Account
+    from hub.data.profile.profile import Look
+    from hub.data.profile.read_options import Reading
+    from hub.data.profile.row_numbers import Places
     from hub.recipe.recipe import Recipe
-    from hub.training.account import Account
-    from hub.training.inspect.look import Look
-    from hub.training.inspect.places import Places
-    from hub.training.reading import Reading
 
 __all__ = ["register"]
 
@@ -57,7 +57,7 @@ def inspect(  # noqa: PLR0913, PLR0917 - a command's options
     given = reading(columns, delimiter, header, encoding, separator)
     found = _look(data, task, like, given, as_json)
     if html is not None:
-        from hub.training.inspect.page import page
+        from hub.report.profile_page import page
 
         html.write_text(page(found), encoding="utf-8")
     if as_json:
@@ -71,10 +71,10 @@ def inspect(  # noqa: PLR0913, PLR0917 - a command's options
 def _look(data: str, task: str | None, like: str | None, given: Reading, quiet: bool) -> Look:
     from hub.cli.stored import existing_store
     from hub.config import load_settings
+    from hub.data.profile.profile import look
+    from hub.data.profile.read_options import like_version
+    from hub.data.profile.sniff import peek
     from hub.registry.host import Registry
-    from hub.training.inspect.look import look
-    from hub.training.peek import peek
-    from hub.training.reading import like_version
 
     settings = load_settings()
     registry, cache = Registry.of(settings), settings.home / "cache" / "packages"
@@ -162,10 +162,10 @@ def prepare(
 def _prepare(recipe: Recipe, folder: Path, quiet: bool) -> tuple[Json, Account]:
     from hub.bases.cache import Bases
     from hub.config import load_settings
+    from hub.data.dataset import Refused
+    from hub.data.prepared import checked_rows, write_prepared
     from hub.errors import Conflict
     from hub.registry.host import Registry
-    from hub.training.dataset import Refused
-    from hub.training.prepared import checked_rows, write_prepared
 
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise Conflict(f"{folder} exists and is not an empty folder. Name another one with -o.")

@@ -14,11 +14,11 @@ from hub.cli.output import JSON_FLAG, print_json, progress, say
 from hub.cli.reading import COLUMN, DELIMITER, ENCODING, HEADER, SEPARATOR, reading
 
 if TYPE_CHECKING:
+    from hub.data.examples import Rejected
+    from hub.data.profile.read_options import Reading
     from hub.store.records import Version
-    from hub.training.examples import Rejected
     from hub.training.measure.comparison import Comparison
     from hub.training.measure.evaluation import Evaluation
-    from hub.training.reading import Reading
 
 __all__ = ["register"]
 

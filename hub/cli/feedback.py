@@ -11,10 +11,10 @@ import typer
 from hub.cli.output import JSON_FLAG, print_json, say, table
 
 if TYPE_CHECKING:
+    from hub.data.feedback import FeedbackRows
     from hub.store.feedback import Labelled, Score
     from hub.store.records import Deployment
     from hub.store.store import Store
-    from hub.training.feedback_rows import FeedbackRows
 
 __all__ = ["register"]
 
@@ -162,10 +162,10 @@ def _training_rows(store: Store, name: str) -> Iterator[tuple[Labelled, Feedback
         BadData: there are none.
     """
     from hub.config import load_settings
+    from hub.data.feedback import FeedbackRows
     from hub.errors import BadData, Conflict
     from hub.registry.host import Registry
     from hub.store.feedback import Answers
-    from hub.training.feedback_rows import FeedbackRows
 
     task = Registry.of(load_settings()).task(store.deployment(name).task).task
     given = list(Answers(store.catalog).labelled(name))
@@ -185,7 +185,7 @@ def _training_rows(store: Store, name: str) -> Iterator[tuple[Labelled, Feedback
 def _made(given: Labelled, maker: FeedbackRows, *, flat: bool) -> tuple[Json, str]:
     import json
 
-    from hub.training.fields import Unusable
+    from hub.data.fields import Unusable
 
     if given.answer.request is None:
         return {}, "it was kept without its request"

@@ -9,7 +9,7 @@ from hub.cli.output import say, table
 
 if TYPE_CHECKING:
     from hub.store.manifest import Manifest, Spread
-    from hub.training.augment.ablation import Ablation
+    from hub.training.ablation import Ablation
     from hub.training.measure.comparison import Comparison
     from hub.training.measure.evaluation import Evaluation
     from hub.training.measure.intervals import Interval

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 if TYPE_CHECKING:
-    from hub.training.reading import Reading
+    from hub.data.profile.read_options import Reading
 
 __all__ = ["COLUMN", "DELIMITER", "ENCODING", "HEADER", "SEPARATOR", "pairs", "reading"]
 
@@ -32,8 +32,8 @@ def reading(
     Raises:
         BadRequest: a column is not FIELD=COLUMN, or the delimiter is not one character.
     """
+    from hub.data.profile.read_options import Reading
     from hub.errors import BadRequest
-    from hub.training.reading import Reading
 
     mark = "\t" if delimiter == "\\t" else delimiter
     if mark is not None and len(mark) != 1:

@@ -13,8 +13,8 @@ from hub.cli.output import JSON_FLAG, print_json, progress, say
 from hub.cli.reading import COLUMN, DELIMITER, ENCODING, HEADER, SEPARATOR, pairs, reading
 
 if TYPE_CHECKING:
-    from hub.training.reading import Reading
-    from hub.training.recipe_new import New
+    from hub.data.profile.read_options import Reading
+    from hub.data.profile.suggest_recipe import New
 
 __all__ = ["register"]
 
@@ -109,8 +109,8 @@ def _new(
     from hub.api import HeadKind
     from hub.bases.cache import Bases
     from hub.config import load_settings
+    from hub.data.profile.suggest_recipe import Choices, new_recipe
     from hub.registry.host import Registry
-    from hub.training.recipe_new import Choices, new_recipe
 
     settings = load_settings()
     registry = Registry.of(settings)

@@ -8,10 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 from statistics import mean, stdev
 
+from hub.data.augment.back_translation import TRANSLATIONS
+from hub.data.dataset import Refused
+from hub.data.folds import fold_datasets
 from hub.store.manifest import Spread
-from hub.training.augment.translations import TRANSLATIONS
-from hub.training.dataset import Refused
-from hub.training.folds import fold_datasets
 from hub.training.plan import Plan
 from hub.training.progress import Progress, named
 from hub.training.run import run

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from hub.data.examples import Loaded, load_examples
+from hub.data.profile.read_options import NOT_GIVEN, Reading, data_for, needed_fields
 from hub.errors import BadData
 from hub.recipe.recipe import Evaluate, LabelRules, Recipe
 from hub.recipe.sections.data import Pii
 from hub.registry.loaded import LoadedTask
 from hub.store.records import Version
-from hub.training.examples import Loaded, load_examples
 from hub.training.plan import LABELLED
 from hub.training.progress import Progress, silent
-from hub.training.reading import NOT_GIVEN, Reading, data_for, needed_fields
 
 __all__ = ["load_rows"]
 

@@ -15,9 +15,9 @@ import numpy as np
 import torch
 
 from hub.api import AdapterInfo, Example, HeadKind, Output, Row, Tokenizer
+from hub.data.examples import Item
 from hub.errors import BadPlugin, HubError
 from hub.registry.loaded import LoadedTask
-from hub.training.examples import Item
 from hub.training.forward import Ahead, forward_rows
 from hub.training.guard import plugin_call
 from hub.training.measure.goal import Goal

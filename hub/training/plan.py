@@ -15,12 +15,12 @@ from hub.api import AdapterInfo, HeadKind
 from hub.bases.base import Base, BaseKind
 from hub.bases.cache import Bases
 from hub.bases.sources import parse_source
+from hub.data.dataset import Dataset, Refused, prepare, refuse_too_many
 from hub.errors import BadRequest, InvalidName, NotFound
 from hub.recipe.recipe import Recipe
 from hub.registry.host import Registry
 from hub.registry.loaded import LoadedTask
 from hub.store.manifest import BaseRef, DataRef, Serving
-from hub.training.dataset import Dataset, Refused, prepare, refuse_too_many
 from hub.training.guard import plugin_call
 from hub.training.progress import Progress, silent
 

@@ -15,18 +15,18 @@ from peft import PeftModel
 from transformers import set_seed
 
 from hub.api import Features, HeadKind, Row, Tokenizer
+from hub.data.augment.augment import Dropped, augment
+from hub.data.augment.back_translation import TRANSLATIONS
+from hub.data.dataset import Refused
+from hub.data.examples import Item
+from hub.data.features import encodable, make_features
 from hub.errors import BadAdapter, BadData, Conflict
 from hub.recipe.sections.augment import Augment
-from hub.training.augment.agreement import disagreeing
-from hub.training.augment.rows import Dropped, augment
-from hub.training.augment.translations import TRANSLATIONS
+from hub.training.agreement import disagreeing
 from hub.training.balance import class_weights
 from hub.training.calibrate import Temperature, calibrate
 from hub.training.checkpoints import move
-from hub.training.dataset import Refused
 from hub.training.evaluate import Evaluator, Sample, Scored, majority_metrics
-from hub.training.examples import Item
-from hub.training.features import encodable, make_features
 from hub.training.forward import forward_rows
 from hub.training.loss import Loss
 from hub.training.model import (

@@ -14,6 +14,10 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from hub.bases.cache import Bases
+from hub.data.augment.back_translation import TRANSLATIONS
+from hub.data.dataset import Refused
+from hub.data.examples import Rejected
+from hub.data.notes import write_notes
 from hub.errors import Conflict
 from hub.names import VersionRef
 from hub.recipe.recipe import Recipe
@@ -21,14 +25,10 @@ from hub.registry.host import Registry
 from hub.store.manifest import Precision, Search, Spread
 from hub.store.records import Version
 from hub.store.store import Check, Store, Training
-from hub.training.account import write_notes
+from hub.training.ablation import WITHOUT, Ablation, ablate
 from hub.training.assess import MISTAKES, Measured, assess, measured, recorded
-from hub.training.augment.ablation import WITHOUT, Ablation, ablate
-from hub.training.augment.translations import TRANSLATIONS
 from hub.training.cross_validate import FOLDS, cross_validate
-from hub.training.dataset import Refused
 from hub.training.evaluate import Sample
-from hub.training.examples import Rejected
 from hub.training.measure.evaluation import Evaluation
 from hub.training.plan import Plan, make_plan
 from hub.training.progress import Progress, silent

@@ -14,11 +14,11 @@ from typer.testing import CliRunner
 from hub.api import HeadKind
 from hub.cli.main import app
 from hub.config import load_settings
+from hub.data.examples import load_examples
 from hub.errors import BadData, BadRequest, Conflict, NotFound
 from hub.recipe.recipe import load_recipe
 from hub.registry.host import Registry
 from hub.store.feedback import Answer, Answers
-from hub.training.examples import load_examples
 
 KINDS = {"qa": HeadKind.SPAN, "extraction": HeadKind.TOKEN, "translation": HeadKind.GENERATE}
 

@@ -14,11 +14,11 @@ from typer.testing import CliRunner, Result
 from hub.bases.cache import Bases
 from hub.cli.main import app
 from hub.config import find_home
+from hub.data.profile.suggest_recipe import as_yaml
 from hub.errors import HubError
 from hub.recipe.recipe import load_recipe
 from hub.recipe.schema import recipe_schema
 from hub.testing.tiny import tiny_encoder
-from hub.training.recipe_new import as_yaml
 
 
 def hub_recipe(*arguments: object) -> Result:

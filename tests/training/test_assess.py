@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 from hub.api import AdapterInfo, HeadKind, Output, TaskSpec
+from hub.data.examples import Item
 from hub.registry.host import Registry
 from hub.registry.loaded import LoadedTask
 from hub.training.assess import Measured, assess, measured, recorded
 from hub.training.calibrate import Temperature
 from hub.training.evaluate import Evaluator
-from hub.training.examples import Item
 from hub.training.measure.evaluation import Evaluation
 from hub.training.stored import compared
 

@@ -13,11 +13,11 @@ from typing import Any
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from hub.bases.cache import Bases
+from hub.data.dataset import Refused, divides
 from hub.errors import BadData
 from hub.recipe.recipe import Recipe
 from hub.registry.host import Registry
 from hub.training.checkpoints import move
-from hub.training.dataset import Refused, divides
 from hub.training.fast import Stock
 from hub.training.measure.goal import Goal, gain
 from hub.training.model import load_tokenizer

@@ -1,0 +1,1 @@
+"""Training data: from raw rows to cleaned, split and tokenized examples."""

@@ -1,0 +1,1 @@
+"""Augmentation: changed copies of training rows, and the checks they have to pass."""

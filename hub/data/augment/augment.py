@@ -1,0 +1,220 @@
+"""Changed copies of a recipe's training rows, and an account of them."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cache
+from pathlib import Path
+
+from hub.api import BadData, BadRequest, FieldKind
+from hub.data.augment.back_translation import back_translated
+from hub.data.augment.changes import Change, delete, replace_words, swap
+from hub.data.augment.checks import Rules, fault, same_words
+from hub.data.augment.translators import Translator, open_translator
+from hub.data.augment.wordnet import WordNet
+from hub.data.examples import AnyTask, Item
+from hub.recipe.recipe import Recipe
+from hub.training.guard import plugin_call
+from hub.training.progress import Progress, silent
+
+__all__ = ["BACK", "Augmented", "augment"]
+
+BACK = "back_translation"
+_LABELS = (FieldKind.LABEL, FieldKind.LABELS)
+_PLACED = (FieldKind.ANSWERS, FieldKind.ENTITIES, FieldKind.TOKENS, FieldKind.TAGS)
+
+Ways = Mapping[str, tuple[Change, float]]
+Dropped = dict[str, dict[str, int]]
+
+
+@dataclass(frozen=True, slots=True)
+class Augmented:
+    """Copies to train on beside the rows, and by which change each was made.
+
+    `dropped` counts by change and reason: unchanged, repeated (it asks what another training row or one kept
+    apart asks), refused (by the task), or what a check found: length, words, negation, number, name, model.
+    """
+
+    items: tuple[Item, ...] = ()
+    changes: tuple[str, ...] = ()
+    dropped: Dropped = field(default_factory=dict)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Copies by change, and all that were dropped."""
+        counts = Counter(self.changes)
+        counts["dropped"] = sum(sum(reasons.values()) for reasons in self.dropped.values())
+        return {name: count for name, count in sorted(counts.items()) if count}
+
+    def without(self, indices: Iterable[int], reason: str) -> Augmented:
+        """Return what is left once the copies at some indices are dropped too."""
+        gone = set(indices)
+        left = [index for index in range(len(self.items)) if index not in gone]
+        more = Counter((self.changes[index], reason) for index in gone)
+        for change, reasons in self.dropped.items():
+            more.update({(change, name): count for name, count in reasons.items()})
+        return Augmented(
+            tuple(self.items[index] for index in left),
+            tuple(self.changes[index] for index in left),
+            _nested(more),
+        )
+
+
+def augment(
+    recipe: Recipe,
+    task: AnyTask,
+    train: Sequence[Item],
+    apart: Iterable[Item],
+    *,
+    memory: Path | None = None,
+    translator: Translator | None = None,
+    progress: Progress = silent,
+) -> Augmented:
+    """Return changed copies of training rows; none asks what a row of `train` or `apart` asks.
+
+    Translations are remembered in the file `memory`; `translator` is the engine if not the recipe's.
+
+    Raises:
+        BadRecipe: the labels of the task would not fit a changed text, or there is no such field or engine.
+        NotFound: there is no WordNet where the recipe says.
+        MissingExtra: the engine is not installed.
+    """
+    settings = recipe.augment
+    if not settings.copies:
+        return Augmented()
+    fields = _fields(recipe, task)
+    ways = dict(_ways(recipe))
+    seed = recipe.train.seed if settings.seed is None else settings.seed
+    picked = _pick([*ways, *([BACK] if settings.back_translation else [])], len(train), settings.copies, seed)
+    if settings.back_translation:
+        chosen = (item for item, names in zip(train, picked, strict=True) if BACK in names)
+        back = back_translated(
+            (text for item in chosen for name in fields if (text := item.example.get(name))),
+            translator or open_translator(recipe),
+            settings.language,
+            settings.via,
+            memory=memory,
+            progress=progress,
+        )
+        ways[BACK] = (lambda text, share, chance: back[text] or text), 1.0
+    copier = _Copier(recipe, task, fields, _rules(recipe, task), random.Random(f"{seed} words"))
+    seen = {item.request for item in (*train, *apart)}
+    items: list[Item] = []
+    changes: list[str] = []
+    dropped: Counter[tuple[str, str]] = Counter()
+    for item, names in zip(train, picked, strict=True):
+        for name in names:
+            made = copier.copy(item, ways[name])
+            if isinstance(made, Item) and made.request in seen:
+                made = "repeated"
+            if isinstance(made, str):
+                dropped[name, made] += 1
+                continue
+            seen.add(made.request)
+            items.append(made)
+            changes.append(name)
+    return Augmented(tuple(items), tuple(changes), _nested(dropped))
+
+
+def _pick(ways: Sequence[str], rows: int, copies: int, seed: int) -> list[list[str]]:
+    """Draw the change of each copy; a row goes through back-translation once, as it would come out equal."""
+    chance = random.Random(seed)
+    others = [name for name in ways if name != BACK]
+    picked = []
+    for _ in range(rows):
+        names: list[str] = []
+        for _ in range(copies):
+            names.append(chance.choice(others if others and BACK in names else list(ways)))
+        picked.append(names)
+    return picked
+
+
+def _fields(recipe: Recipe, task: AnyTask) -> list[str]:
+    """Return the text fields that are changed."""
+    kinds = {field.kind for field in task.fields}
+    if not kinds & set(_LABELS) or kinds & set(_PLACED):
+        raise recipe.error(
+            "augment.copies",
+            f"the rows of task {recipe.task} would no longer fit their answers once words are changed; only "
+            "tasks with labels for whole texts can be augmented",
+        )
+    texts = [field.name for field in task.fields if field.kind is FieldKind.TEXT]
+    for name in recipe.augment.fields:
+        if name not in texts:
+            known = ", ".join(texts)
+            raise recipe.error("augment.fields", f"task {recipe.task} has no text field {name!r}: {known}")
+    return list(recipe.augment.fields) or [name for name in texts if name != recipe.data.group_by]
+
+
+def _ways(recipe: Recipe) -> Ways:
+    """Return the changes of words that the recipe asks for, with their shares."""
+    settings = recipe.augment
+    found: dict[str, tuple[Change, float]] = {}
+    if settings.delete:
+        found["delete"] = delete, settings.delete
+    if settings.swap:
+        found["swap"] = swap, settings.swap
+    if settings.synonyms:
+        words = WordNet.open(recipe.folder / Path(settings.wordnet))
+        found["synonyms"] = replace_words(cache(words.synonyms)), settings.synonyms
+    if not found and not settings.back_translation:
+        raise recipe.error(
+            "augment.copies",
+            "delete, swap and synonyms are all 0 and there is no back_translation: copies would be the same",
+        )
+    return found
+
+
+def _rules(recipe: Recipe, task: AnyTask) -> Rules | None:
+    """Return what copies have to keep; None if nothing is checked.
+
+    Where a label is of two texts, such as whether one follows from the other, names decide it as well.
+    """
+    settings = recipe.augment
+    if settings.check == "none":
+        return None
+    several = sum(field.kind is FieldKind.TEXT for field in task.fields if field.required) > 1
+    keep = settings.keep or ("negation", "number", *(("name",) if several else ()))
+    return Rules(settings.least_kept, settings.length, keep)
+
+
+@dataclass(frozen=True, slots=True)
+class _Copier:
+    recipe: Recipe
+    task: AnyTask
+    fields: Sequence[str]
+    rules: Rules | None
+    chance: random.Random
+
+    def copy(self, item: Item, how: tuple[Change, float]) -> Item | str:
+        """Return the item with its texts changed, or why not."""
+        change, share = how
+        example = dict(item.example)
+        unchanged = True
+        for name in self.fields:
+            if not (text := example.get(name)):
+                continue
+            made = change(text, share, self.chance)
+            if same_words(text, made):
+                continue
+            if self.rules and (reason := fault(text, made, self.rules)):
+                return reason
+            example[name], unchanged = made, False
+        if unchanged:
+            return "unchanged"
+        try:
+            with plugin_call(self.recipe.task, f"request() on a copy of {item.place}"):
+                request = self.task.request(example).model_dump_json()
+        except (BadRequest, BadData):
+            return "refused"
+        return replace(item, example=example, request=request, sent=None, cleaned=None)
+
+
+def _nested(counts: Mapping[tuple[str, str], int]) -> Dropped:
+    found: Dropped = {}
+    for (change, reason), count in sorted(counts.items()):
+        found.setdefault(change, {})[reason] = count
+    return found

@@ -1,0 +1,207 @@
+"""The rows of a recipe, cleaned and divided: what is trained on, what is held out, what was refused."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from hub.api import BadData
+from hub.data.examples import AnyTask, Item, Rejected, draw, load_examples
+from hub.data.filters import Tally
+from hub.data.label_quality import labels_of
+from hub.data.notes import Account, Note
+from hub.data.split import split, without_leaks
+from hub.recipe.label_names import look_alike
+from hub.recipe.recipe import Recipe
+from hub.store.manifest import too_many_labels
+from hub.training.guard import plugin_call
+from hub.training.progress import Progress, silent
+
+__all__ = ["Dataset", "Refused", "divide", "divides", "prepare", "refuse_too_many"]
+
+FEWEST_VALIDATION = 10  # rows; a metric over fewer says too little to choose a checkpoint by
+SHOWN = 5  # reasons in a message
+
+
+class Refused:
+    """The rows that cannot be used, gathered over all stages of a run."""
+
+    def __init__(self, recipe: Recipe) -> None:
+        self._recipe = recipe
+        self.rows: list[Rejected] = []
+
+    def add(self, rows: Iterable[Rejected]) -> None:
+        self.rows += rows
+
+    def write(self, path: Path) -> None:
+        """Write one JSON object a line: source, line, reason."""
+        with path.open("w", encoding="utf-8") as file:
+            for row in self.rows:
+                value = {"source": row.source, "line": row.line, "reason": row.reason}
+                file.write(json.dumps(value, ensure_ascii=False) + "\n")
+
+    def check(self, usable: int) -> None:
+        """Raise BadData when no row is usable, or more rows are refused than the recipe allows."""
+        allowed = self._recipe.data.max_rejected
+        refused = len(self.rows)
+        if usable and refused <= allowed * (usable + refused):
+            return
+        if not usable:
+            why = self.listed() if refused else "the sources hold no rows that the recipe keeps"
+            raise BadData(f"No usable rows: {why}.")
+        raise BadData(
+            f"{refused} of {usable + refused} rows cannot be used, and data.max_rejected allows a share of "
+            f"{allowed:g}: {self.listed()}."
+        )
+
+    def listed(self) -> str:
+        """Return the places and reasons of the first rejected rows, for a message."""
+        first = "; ".join(f"{row.source}:{row.line}: {row.reason}" for row in self.rows[:SHOWN])
+        more = len(self.rows) - SHOWN
+        return f"{first}; and {more} more" if more > 0 else first
+
+
+@dataclass(frozen=True, slots=True)
+class Dataset:
+    """Examples by use; `sha256` covers all of them in the order read.
+
+    What is trained on is cleaned; what is held out and chosen by is as a client would send it. `account`
+    counts what became of every row, and `notes` say where.
+    """
+
+    train: tuple[Item, ...]
+    validation: tuple[Item, ...]
+    held_out: tuple[Item, ...]
+    labels: tuple[str, ...]
+    sha256: str
+    account: Account = field(default_factory=Account)
+    notes: tuple[Note, ...] = ()
+
+    @property
+    def size(self) -> int:
+        """Number of examples in use."""
+        return len(self.train) + len(self.validation) + len(self.held_out)
+
+
+def prepare(
+    recipe: Recipe,
+    task: AnyTask,
+    cache: Path,
+    refused: Refused,
+    progress: Progress = silent,
+    *,
+    needs_label: bool = False,
+) -> Dataset:
+    """Load, clean, deduplicate and divide the rows of a recipe; refused rows are added to `refused`.
+
+    `needs_label` is that of `load_examples`.
+
+    Raises:
+        BadRecipe, BadData, SourceUnavailable: as `load_examples`; when too few rows are left; when there is
+            personal data and `data.pii` is refuse.
+    """
+    data, seed = recipe.data, recipe.train.seed
+    if data.group_by and data.group_by not in (field.name for field in task.fields):
+        known = ", ".join(field.name for field in task.fields)
+        raise recipe.error("data.group_by", f"task {recipe.task} has no such field. It has: {known}")
+    source = load_examples(recipe, "source", task, cache, progress, needs_label=needs_label)
+    separate = load_examples(recipe, "eval", task, cache, progress, needs_label=needs_label)
+    refused.add((*source.rejected, *separate.rejected))
+    refused.check(len(source.items))
+    tally = Tally(recipe, task, progress)
+    tally.loaded(source, separate)
+    items = draw(tally.without_duplicates(tally.without_conflicts(source.items)), data.limit, seed)
+    items, others = tally.without_rare(items, separate.items)
+    with plugin_call(recipe.task, "labels()"):
+        labels = tuple(task.labels(item.example for item in items))
+    refuse_too_many(recipe, labels)
+    if data.eval:
+        train, held_out = items, _with_known_labels(others, items, task, refused)
+    else:
+        train, held_out = split(
+            items, max(1, round(data.eval_fraction * len(items))), seed, task, data.group_by
+        )
+    clean = tally.without_leaks(held_out, train)
+    kept, validation = divide(recipe, train, task)
+    if data.eval and not held_out and refused.rows:
+        raise BadData(f"No held-out row can be used: {refused.listed()}.")
+    if not kept or not clean:
+        raise BadData(_too_few(len(kept), len(held_out), len(clean)))
+    account, notes = tally.account(refused.rows)
+    return Dataset(
+        train=tuple(kept),
+        validation=tuple(validation),
+        held_out=tuple(item.as_sent() for item in draw(clean, data.eval_limit, seed)),
+        labels=labels,
+        sha256=_digest((*items, *others)),
+        account=account,
+        notes=notes,
+    )
+
+
+def refuse_too_many(recipe: Recipe, labels: Collection[str]) -> None:
+    """Raise BadRecipe where the rows have more labels than an adapter may have; nothing is trained yet."""
+    if reason := too_many_labels(len(labels)):
+        raise recipe.error(
+            "data",
+            f"{reason}. If these are not labels but ids or texts, name another column under data.columns; "
+            "data.labels.least drops rare labels, and data.labels.rename merges labels",
+        )
+
+
+def divide(recipe: Recipe, train: list[Item], task: AnyTask) -> tuple[list[Item], list[Item]]:
+    """Keep apart what early stopping looks at, so that the held-out rows stay unseen until the end."""
+    settings = recipe.train
+    size = min(settings.validation_rows, round(settings.validation_fraction * len(train)))
+    if not divides(recipe) or size < FEWEST_VALIDATION:
+        return train, []
+    kept, taken = split(train, size, settings.seed, task, recipe.data.group_by)
+    return kept, [item.as_sent() for item in without_leaks(taken, kept)]
+
+
+def divides(recipe: Recipe) -> bool:
+    """Tell whether a recipe looks at validation rows before its end, and so keeps some apart."""
+    settings = recipe.train
+    return settings.patience > 0 and (settings.epochs > 1 or settings.checkpoint_steps is not None)
+
+
+def _with_known_labels(
+    held_out: Sequence[Item], train: Sequence[Item], task: AnyTask, refused: Refused
+) -> list[Item]:
+    known = {label for item in train for label in labels_of(item, task)}
+    good = []
+    for item in held_out:
+        strange = sorted(labels_of(item, task) - known)
+        if strange:
+            refused.add([item.rejected(_unknown(strange[0], known))])
+        else:
+            good.append(item)
+    return good
+
+
+def _unknown(label: str, known: Collection[str]) -> str:
+    alike = look_alike(label, known)
+    if alike is None:
+        return f"label {label!r} is not among the training rows"
+    return (
+        f"label {label!r} is not among the training rows, which have {alike!r}: if they are the same "
+        "label, rename one in data.labels.rename"
+    )
+
+
+def _digest(items: Iterable[Item]) -> str:
+    digest = hashlib.sha256()
+    for item in items:
+        for example in (item.example, item.sent):
+            if example is not None:
+                digest.update(json.dumps(example, ensure_ascii=False, sort_keys=True).encode() + b"\n")
+    return digest.hexdigest()
+
+
+def _too_few(train: int, held_out: int, clean: int) -> str:
+    if held_out and not clean:
+        return "Every held-out row is also a training row. Give data.eval rows that are not trained on."
+    return f"Too few rows: {train} to train on and {clean} held out. Give more rows, or data.eval."

@@ -1,0 +1,285 @@
+"""From the rows of a recipe's sources to training examples, with an account of every row that is not one."""
+
+from __future__ import annotations
+
+import difflib
+import random
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel
+
+from hub.api import BadData, BadRequest, Example, Field, Task
+from hub.data.fields import LABELLED, LeftOut, Unusable, convert
+from hub.data.read.folders import TextFolder, files_of, text_table
+from hub.data.read.sources import is_hub, open_hub, open_source
+from hub.data.read.tables import BadRow, LeftRow, RawRow, Table, checked_table, open_table
+from hub.data.texts import Texts
+from hub.recipe.label_names import normal_label
+from hub.recipe.recipe import LabelRules, Part, Recipe
+from hub.training.guard import plugin_call
+from hub.training.progress import Progress, silent
+
+__all__ = ["Item", "Loaded", "Rejected", "draw", "load_examples"]
+
+AnyTask = Task[Any, Any]
+_REPORT_EVERY = 500  # rows
+SIDES = ("source", "target")  # columns of a file of translations
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """A row that cannot be used; the reason quotes none of its text."""
+
+    source: str
+    line: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """An example, the JSON of the request it makes, and where it stands.
+
+    `sent` is the example before it was cleaned, `cleaned` the one after where `example` is as sent; both are
+    None where nothing was changed. `changed` names the keys of `data.clean` that changed it, and `pii` counts
+    the personal data in it by kind. `extra` has the columns of `evaluate.slices` that are no task fields.
+    """
+
+    example: Example
+    request: str
+    source: str
+    line: int
+    sent: Example | None = None
+    cleaned: Example | None = None
+    changed: tuple[str, ...] = ()
+    pii: tuple[tuple[str, int], ...] = ()
+    extra: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def place(self) -> str:
+        return f"{self.source}:{self.line}"
+
+    def rejected(self, reason: object) -> Rejected:
+        return Rejected(self.source, self.line, str(reason))
+
+    def as_sent(self) -> Item:
+        """Return the item with its example as a client would send it, which is what a server gets."""
+        return (
+            self if self.sent is None else replace(self, example=self.sent, sent=None, cleaned=self.example)
+        )
+
+    def as_trained(self) -> Item:
+        """Return the item with its example cleaned, as it is trained on."""
+        return (
+            self
+            if self.cleaned is None
+            else replace(self, example=self.cleaned, sent=self.example, cleaned=None)
+        )
+
+
+@dataclass(slots=True)
+class Loaded:
+    """What became of the rows of some sources; `left_out` are those the recipe excludes, `read` all."""
+
+    items: list[Item] = field(default_factory=list)
+    rejected: list[Rejected] = field(default_factory=list)
+    left_out: list[Rejected] = field(default_factory=list)
+    read: int = 0
+
+
+def load_examples(
+    recipe: Recipe,
+    which: Literal["source", "eval"],
+    task: AnyTask,
+    cache: Path,
+    progress: Progress = silent,
+    *,
+    needs_label: bool = False,
+) -> Loaded:
+    """Read all sources of one kind; packages are kept in `cache`.
+
+    With `needs_label`, a row without a value in any labelled field is rejected.
+
+    Raises:
+        BadRecipe: a column or field that the recipe names does not exist.
+        BadData: a file is missing or is not of its format.
+        SourceUnavailable: a download failed.
+    """
+    _check_fields(recipe, which, task)
+    loaded, texts = Loaded(), Texts(recipe, task.fields)
+    parts: Sequence[Part] = getattr(recipe.data, which)
+    for number, part in enumerate(parts):
+        before = len(loaded.items)
+        for place in files_of(part.source, recipe.folder):
+            with _opened(place, recipe, cache, progress) as table:
+                _read_part(loaded, _Reader(recipe, part, table, task, texts, needs_label), progress)
+        loaded.items[before:] = draw(loaded.items[before:], part.limit, recipe.train.seed + number)
+    return loaded
+
+
+def draw(items: Sequence[Item], limit: int | None, seed: int) -> list[Item]:
+    """Return at most `limit` items, drawn by `seed`, in their order."""
+    if limit is None or len(items) <= limit:
+        return list(items)
+    return [items[index] for index in sorted(random.Random(seed).sample(range(len(items)), limit))]
+
+
+@contextmanager
+def _opened(place: str | TextFolder, recipe: Recipe, cache: Path, progress: Progress) -> Iterator[Table]:
+    if isinstance(place, TextFolder):
+        yield text_table(place, recipe.data.encoding)
+    elif is_hub(place):
+        with open_hub(place) as found:
+            numbered = (RawRow(line, row) for line, row in enumerate(found.rows, 1))
+            yield checked_table(Table(found.name, found.columns, numbered))
+    else:
+        with open_source(place, recipe.folder, cache, progress) as file:
+            yield open_table(file.name, file.stream, recipe.data, _languages(recipe))
+
+
+def _languages(recipe: Recipe) -> tuple[str, str] | None:
+    """Return the pair of languages to read of a file that has several, if columns or options name it."""
+    named = [recipe.data.columns.get(name, recipe.options.get(f"{name}_language")) for name in SIDES]
+    source, target = (name if isinstance(name, str) and name not in SIDES else None for name in named)
+    return (source, target) if source and target else None
+
+
+def _read_part(loaded: Loaded, reader: _Reader, progress: Progress) -> None:
+    name, count = reader.table.name, 0
+    for count, row in enumerate(reader.table.rows, 1):
+        if count % _REPORT_EVERY == 0:
+            progress(f"read {name}", count, 0)
+        if isinstance(row, BadRow | LeftRow):
+            rows = loaded.rejected if isinstance(row, BadRow) else loaded.left_out
+            rows.append(Rejected(row.source or name, row.line, row.reason))
+            continue
+        try:
+            loaded.items.append(reader.item(row))
+        except Unusable as error:
+            loaded.rejected.append(Rejected(row.source or name, row.line, str(error)))
+        except LeftOut as reason:
+            loaded.left_out.append(Rejected(row.source or name, row.line, str(reason)))
+    loaded.read += count
+    progress(f"read {name}", count, count)
+
+
+class _Reader:
+    """Turns the rows of one table into examples of one task."""
+
+    def __init__(
+        self, recipe: Recipe, part: Part, table: Table, task: AnyTask, texts: Texts, needs_label: bool = False
+    ) -> None:
+        self.labelled = [field.name for field in task.fields if field.kind in LABELLED] if needs_label else []
+        self.recipe = recipe
+        self.texts = texts
+        self.part = part
+        self.table = table
+        self.task = task
+        self.columns = {field.name: self._column_of(field) for field in task.fields}
+        self.where = [
+            (self._named(column, f"data.where.{column}"), frozenset(values))
+            for column, values in recipe.data.where.items()
+        ]
+        self.extra = [name for name in recipe.evaluate.slices if name not in self.columns]
+
+    def item(self, row: RawRow) -> Item:
+        """Return the row's example.
+
+        Raises:
+            Unusable, LeftOut: it has none.
+        """
+        for column, values in self.where:
+            if normal_label(_word(row.values.get(column))) not in values:
+                raise LeftOut(f"another {column}")
+        name = row.source or self.table.name
+        example = {field.name: self._value(field, row) for field in self.task.fields}
+        if self.labelled and all(example[field] is None for field in self.labelled):
+            raise Unusable(f"has no label: {' and '.join(self.labelled)} empty or absent")
+        treated = self.texts.treat(example)
+        try:
+            with plugin_call(self.recipe.task, f"request() on {name}:{row.line}"):
+                request: BaseModel = self.task.request(treated.example)
+        except (BadRequest, BadData) as error:
+            raise Unusable(str(error)) from None
+        sent = treated.sent if treated.changed else None
+        pii = tuple(sorted(treated.pii.items()))
+        request_json, changed = request.model_dump_json(), treated.changed
+        extra = tuple((str(column), _word(self._raw(row, column))) for column in self.extra)
+        return Item(treated.example, request_json, name, row.line, sent, None, changed, pii, extra)
+
+    def _raw(self, row: RawRow, column: str | int) -> Any:
+        """Return a cell by its column's name or position; None if there is none."""
+        known = self.table.columns
+        named = known[column] if isinstance(column, int) and known and column < len(known) else column
+        return row.values.get(named)
+
+    def _value(self, field: Field, row: RawRow) -> Any:
+        if field.name in self.part.set:
+            return convert(field, self.part.set[field.name], LabelRules(), self.recipe.data.separator)
+        column = self.columns[field.name]
+        if column is None:
+            return None
+        if column not in row.values and field.required:
+            raise Unusable(f"has no column {column!r}")
+        data = self.recipe.data
+        return convert(field, row.values.get(column), data.labels, data.separator)
+
+    def _column_of(self, field: Field) -> str | int | None:
+        if field.name in self.part.set:
+            return None
+        given = self.recipe.data.columns.get(field.name)
+        if given is not None:
+            return self._named(given, f"data.columns.{field.name}")
+        if not field.required and field.name in self.recipe.data.columns.values():
+            return None  # the column of this name holds another field
+        known = self.table.columns
+        if known is None or field.name in known:
+            return field.name
+        if not field.required:
+            return None
+        raise self.recipe.error(
+            "data.columns",
+            f"{self.table.name} has no column {field.name!r}: say which one holds it "
+            f"({field.summary.rstrip('.')}), such as {{{field.name}: NAME}}. {self._there_is()}",
+        )
+
+    def _named(self, column: str | int, key: str) -> str | int:
+        """Return a column of the recipe as the rows have it, checked where the columns are known."""
+        known = self.table.columns
+        if known is None:
+            return column
+        if isinstance(column, int) and 0 <= column < len(known):
+            return known[column]
+        if column not in known:
+            raise self.recipe.error(key, f"{self.table.name} has no column {column!r}. {self._there_is()}")
+        return column
+
+    def _there_is(self) -> str:
+        columns = [str(column) for column in self.table.columns or ()]
+        likely = next((mark for mark in ";\t|," if len(columns) == 1 and mark in columns[0]), None)
+        hint = f" (is data.delimiter {likely!r}?)" if likely else ""
+        return f"There is: {', '.join(columns) or 'none'}{hint}"
+
+
+def _word(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else "" if value is None else str(value)
+
+
+def _check_fields(recipe: Recipe, which: str, task: AnyTask) -> None:
+    """Refuse fields the task does not have, and label rules where it has no labels."""
+    names = [field.name for field in task.fields]
+    given = [(f"data.columns.{name}", name) for name in recipe.data.columns]
+    for number, part in enumerate(getattr(recipe.data, which)):
+        given += [(f"data.{which}.{number}.set.{name}", name) for name in part.set]
+    for key, name in given:
+        if name not in names:
+            near = difflib.get_close_matches(name, names, n=1)
+            hint = f", did you mean {near[0]}?" if near else "."
+            raise recipe.error(key, f"task {recipe.task} has no such field{hint} It has: {', '.join(names)}")
+    rules = recipe.data.labels
+    labelled = any(field.kind in LABELLED for field in task.fields)
+    if (rules.rename or rules.bins or rules.only) and not labelled:
+        raise recipe.error("data.labels", f"task {recipe.task} has no labels")

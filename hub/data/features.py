@@ -1,0 +1,98 @@
+"""Training examples to token lists, checked against what the head needs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from hub.api import AdapterInfo, BadData, Features, HeadKind, Tokenizer
+from hub.data.dataset import Dataset
+from hub.data.examples import Item, Rejected
+from hub.errors import BadPlugin, BadRequest
+from hub.registry.loaded import LoadedTask
+from hub.training.guard import plugin_call
+from hub.training.progress import Progress, silent
+
+__all__ = ["encodable", "make_features", "usable_rows"]
+
+_TARGETS = {
+    HeadKind.SEQUENCE: ("labels",),
+    HeadKind.TOKEN: ("labels",),
+    HeadKind.SPAN: ("start_positions", "end_positions"),
+    HeadKind.GENERATE: ("labels",),
+}
+_REPORT_EVERY = 200  # examples
+
+
+def make_features(
+    loaded: LoadedTask,
+    tokenizer: Tokenizer,
+    info: AdapterInfo,
+    items: Sequence[Item],
+    progress: Progress = silent,
+) -> tuple[list[Features], list[Rejected]]:
+    """Return the features of all examples, and the examples that the task refused.
+
+    Raises:
+        BadPlugin: features lack what the head needs, or are longer than `max_length`.
+    """
+    features: list[Features] = []
+    rejected: list[Rejected] = []
+    for number, item in enumerate(items, 1):
+        try:
+            with plugin_call(loaded.spec.name, f"features() on {item.place}"):
+                made = loaded.task.features(item.example, tokenizer, info)
+        except (BadData, BadRequest) as error:
+            rejected.append(item.rejected(error))
+            continue
+        for row in made:
+            _check(loaded, row, info)
+        features += made
+        if number % _REPORT_EVERY == 0 or number == len(items):
+            progress("tokenize", number, len(items))
+    return features, rejected
+
+
+def encodable(
+    loaded: LoadedTask, tokenizer: Tokenizer, info: AdapterInfo, items: Sequence[Item]
+) -> tuple[list[Item], list[Rejected]]:
+    """Divide held-out examples into those the task can answer and those it refuses, such as too long ones."""
+    good: list[Item] = []
+    rejected: list[Rejected] = []
+    for item in items:
+        try:
+            with plugin_call(loaded.spec.name, f"encode() on {item.place}"):
+                loaded.task.encode(loaded.task.request(item.example), tokenizer, info)
+        except (BadData, BadRequest) as error:
+            rejected.append(item.rejected(error))
+        else:
+            good.append(item)
+    return good, rejected
+
+
+def usable_rows(
+    loaded: LoadedTask, tokenizer: Tokenizer, info: AdapterInfo, dataset: Dataset, progress: Progress = silent
+) -> tuple[Dataset, list[Rejected]]:
+    """Return the dataset without the rows that a training run rejects once it tokenizes, and these rows."""
+    _, rejected = make_features(loaded, tokenizer, info, dataset.train, progress)
+    lost = {(row.source, row.line) for row in rejected}
+    train = tuple(item for item in dataset.train if (item.source, item.line) not in lost)
+    validation, unanswerable = encodable(loaded, tokenizer, info, dataset.validation)
+    held_out, more = encodable(loaded, tokenizer, info, dataset.held_out)
+    usable = replace(dataset, train=train, validation=tuple(validation), held_out=tuple(held_out))
+    return usable, [*rejected, *unanswerable, *more]
+
+
+def _check(loaded: LoadedTask, row: Features, info: AdapterInfo) -> None:
+    spec = loaded.spec
+    if missing := [key for key in ("input_ids", *_TARGETS[spec.head]) if key not in row]:
+        raise BadPlugin(
+            f"Task {spec.name!r} makes features without {missing[0]!r}, which {spec.head.value} needs."
+        )
+    length = len(row["input_ids"])
+    if not 0 < length <= info.max_length:
+        raise BadPlugin(
+            f"Task {spec.name!r} makes features of {length} tokens; from 1 to {info.max_length} fit."
+        )
+    if spec.head in (HeadKind.TOKEN, HeadKind.GENERATE) and len(row["labels"]) != length:
+        raise BadPlugin(f"Task {spec.name!r} makes {len(row['labels'])} labels for {length} tokens.")

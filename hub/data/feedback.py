@@ -1,0 +1,130 @@
+"""From answered requests and their right answers to rows of training data of the task."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from hub.api import Field, FieldKind
+from hub.data.examples import AnyTask
+from hub.data.fields import Unusable, convert
+from hub.errors import HubError
+from hub.recipe.sections.data import LabelRules
+
+__all__ = ["FeedbackRows"]
+
+Row = dict[str, Any]
+
+_PROBES: Mapping[FieldKind, Any] = {
+    FieldKind.LABEL: "probe",
+    FieldKind.TOKENS: ("probe",),
+    FieldKind.TAGS: ("O",),
+    FieldKind.NUMBER: 0.0,
+}
+
+
+class FeedbackRows:
+    """Makes rows that the task's recipes read as they are: the request's fields, and what is to be learned.
+
+    `several`: the task's labels are sets, so that one label is a set of one.
+    """
+
+    def __init__(self, task: AnyTask, *, several: bool = False) -> None:
+        self._task = task
+        self._asked = _asked(task)
+        self._rules = LabelRules()
+        free = [field for field in task.fields if field.name not in self._asked]
+        self._names = {field.name for field in free}
+        self._label = None if several else _first(free, FieldKind.LABEL)
+        self._labels = _first(free, FieldKind.LABELS)
+        self._answers = _first(free, FieldKind.ANSWERS)
+        self._text = next((f for f in free if f.kind is FieldKind.TEXT and f.required), None)
+
+    def row(self, request: Mapping[str, Any], label: Any) -> Row:
+        """Return the row of a request and its right answer.
+
+        Raises:
+            Unusable: they make none; the message is the reason and quotes nothing of them.
+        """
+        given = {key: value for key, value in request.items() if value is not None}
+        fields = {name: given[source] for name, source in self._asked.items() if source in given}
+        learned = self._learned(given, label)
+        self._check({**fields, **learned})
+        shown = {"label": label} if isinstance(label, str) and "label" not in self._names else {}
+        return {**given, **shown, **fields, **learned}
+
+    def flat(self, row: Row) -> Row:
+        """Return a row for a file whose cells are texts, where several labels are parted by commas.
+
+        Raises:
+            Unusable: its labels cannot be told so.
+        """
+        labels = row.get(self._labels.name) if self._labels else None
+        if labels is None or self._labels is None:
+            return row
+        if not labels or any("," in label for label in labels):
+            raise Unusable("its labels, none or one with a comma, cannot stand in one cell: write .jsonl")
+        return {**row, self._labels.name: ",".join(labels)}
+
+    def _learned(self, request: Mapping[str, Any], label: Any) -> Row:
+        if isinstance(label, Mapping):
+            return self._from_object(request, label)
+        texts = [label] if isinstance(label, str) else list(label)
+        if self._labels and (self._label is None or len(texts) != 1):
+            return {self._labels.name: texts}
+        if self._label and len(texts) == 1:
+            return {self._label.name: texts[0]}
+        if self._answers:
+            return {self._answers.name: _places([text for text in texts if text.strip()], request)}
+        if self._text and texts:
+            return {self._text.name: texts[0]}
+        raise Unusable("its label is not of the kind that the task learns from")
+
+    def _from_object(self, request: Mapping[str, Any], label: Mapping[str, Any]) -> Row:
+        if known := {name: value for name, value in label.items() if name in self._names}:
+            return known
+        if self._answers and label.get("no_answer") is True:
+            return {self._answers.name: []}
+        texts = [value for value in label.values() if isinstance(value, str)]
+        if len(texts) != 1 or not (self._answers or self._text):
+            raise Unusable("its label names none of the fields that the task learns from")
+        return self._learned(request, texts[0])
+
+    def _check(self, row: Row) -> None:
+        example = {
+            field.name: convert(field, row.get(field.name), self._rules) for field in self._task.fields
+        }
+        try:
+            self._task.request(example)
+        except HubError as error:
+            raise Unusable(str(error)) from None
+
+
+def _asked(task: AnyTask) -> dict[str, str]:
+    """Return which field of a request each field of the training data becomes, seen by trying."""
+    probes = {field.name: _probe(field, number) for number, field in enumerate(task.fields)}
+    try:
+        request = task.request(probes).model_dump()
+    except Exception:  # it wants other values: the names have to tell
+        return {field.name: field.name for field in task.fields if field.kind is FieldKind.TEXT}
+    sources = {value: key for key, value in request.items() if isinstance(value, str)}
+    return {name: sources[probe] for name, probe in probes.items() if probe in sources}
+
+
+def _probe(field: Field, number: int) -> Any:
+    return f"probe {number}" if field.kind is FieldKind.TEXT else _PROBES.get(field.kind, ())
+
+
+def _first(fields: Iterable[Field], kind: FieldKind) -> Field | None:
+    return next((field for field in fields if field.kind is kind), None)
+
+
+def _places(answers: Sequence[str], request: Mapping[str, Any]) -> list[Row]:
+    """Return where answers first stand in the longest text of the request that holds one."""
+    texts = sorted((value for value in request.values() if isinstance(value, str)), key=len, reverse=True)
+    for text in texts:
+        if found := [{"text": one, "answer_start": text.find(one)} for one in answers if one in text]:
+            return found
+    if answers:
+        raise Unusable("its label does not stand in the text of the request")
+    return []

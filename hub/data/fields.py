@@ -1,0 +1,271 @@
+"""From a cell to the value a task's field needs; what cannot become one is said in a few words."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from hub.api import MAX_TEXT, Field, FieldKind, split_tag
+from hub.data.read.cell_lists import UnreadableList, is_missing, literal, literal_list, split_cell
+from hub.recipe.label_names import normal_label
+from hub.recipe.recipe import LabelRules
+
+__all__ = ["LABELLED", "LeftOut", "Unusable", "convert", "labels_in"]
+
+LABELLED = (FieldKind.LABEL, FieldKind.LABELS, FieldKind.TAGS, FieldKind.ENTITIES)
+# Ours and Prodigy's; doccano's; Label Studio's; Hugging Face pipelines'.
+_ENTITY_KEYS = (
+    ("start", "start_offset"),
+    ("end", "end_offset"),
+    ("label", "labels", "entity_group", "entity"),
+)
+_NUMBER = re.compile(r"[+-]?[0-9]+(?:\.0*)?")
+
+
+class Unusable(Exception):
+    """The row is bad; the message is the reason and quotes none of its text."""
+
+
+class LeftOut(Exception):
+    """The recipe leaves the row out on purpose; the message is the reason."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Cell:
+    """How cells are read: the recipe's label rules, and what separates the items of one cell."""
+
+    rules: LabelRules
+    separator: str | None = None
+
+
+def convert(field: Field, value: Any, rules: LabelRules, separator: str | None = None) -> Any:
+    """Return the cell's value as `field` needs it; None for an optional one that is empty.
+
+    `separator` is that of `data.separator`.
+
+    Raises:
+        Unusable: it cannot be converted.
+        LeftOut: it lies in none of the recipe's bins.
+    """
+    empty = _is_empty(field, value, rules)
+    if empty and not field.required:
+        return None
+    if empty and field.kind not in (FieldKind.LABELS, FieldKind.ANSWERS, FieldKind.ENTITIES):
+        raise Unusable(f"{field.name} is empty")
+    try:
+        return _CONVERTERS[field.kind](None if empty else value, _Cell(rules, separator))
+    except (Unusable, UnreadableList) as error:
+        raise Unusable(f"{field.name} {error}") from None
+
+
+def _is_empty(field: Field, value: Any, rules: LabelRules) -> bool:
+    """Return whether a cell holds nothing; a label column holds nothing where pandas wrote `nan`, too."""
+    if not isinstance(value, str):
+        return is_missing(value)
+    word = value.strip()
+    return not word or (field.kind in LABELLED and is_missing(word) and word not in rules.rename)
+
+
+def labels_in(field: Field, value: Any) -> tuple[str, ...]:
+    """Return the labels that a converted value holds, in its order; of tags and entities their types."""
+    if value is None or field.kind not in LABELLED:
+        return ()
+    if field.kind is FieldKind.LABEL:
+        return (value,)
+    if field.kind is FieldKind.TAGS:
+        return _distinct(split_tag(tag)[1] for tag in value if tag != "O")
+    if field.kind is FieldKind.ENTITIES:
+        return _distinct(entity["label"] for entity in value)
+    return tuple(value)
+
+
+def _text(value: Any, cell: _Cell) -> str:
+    if not isinstance(value, str):
+        raise Unusable(f"is {_kind_of(value)}, not text")
+    if len(value) > MAX_TEXT:
+        raise Unusable(f"has {len(value):,} characters; at most {MAX_TEXT:,} are read")
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise Unusable("is not UTF-8 text") from None
+    return value
+
+
+def _label(value: Any, cell: _Cell) -> str:
+    """Accept a list of one label too, as exports of annotation tools hold them."""
+    value = _choices(value)
+    items = literal_list(value) if isinstance(value, str) else value
+    if isinstance(items, list | tuple):
+        if len(items) != 1:
+            raise Unusable(f"holds {len(items)} labels, and takes one")
+        value = items[0]
+    if cell.rules.bins:
+        return _binned(_number(value, cell), cell.rules)
+    return _known(_word(value, cell.rules), cell.rules)
+
+
+def _labels(value: Any, cell: _Cell) -> tuple[str, ...]:
+    if value is None:
+        return ()
+    value = _choices(value)
+    items = split_cell(value, cell.separator, ",") if isinstance(value, str) else value
+    if not isinstance(items, list | tuple):
+        raise Unusable(f"is {_kind_of(value)}, not a list of labels")
+    words = [_word(item, cell.rules) for item in items if not isinstance(item, str) or item.strip()]
+    return _distinct(_known(word, cell.rules) for word in words)
+
+
+def _choices(value: Any) -> Any:
+    """Return the list in `{"choices": [...]}`, as Label Studio exports several labels; else the value."""
+    found = value
+    if isinstance(value, str) and value.lstrip().startswith('{"choices"'):
+        found = literal(value)
+    return found["choices"] if isinstance(found, Mapping) and "choices" in found else value
+
+
+def _number(value: Any, cell: _Cell) -> float:
+    try:
+        number = float(value) if isinstance(value, str | int | float) else math.nan
+    except (ValueError, OverflowError):
+        number = math.nan
+    if not math.isfinite(number) or isinstance(value, bool):
+        raise Unusable("is not a number")
+    return number
+
+
+def _answers(value: Any, cell: _Cell) -> tuple[dict[str, Any], ...]:
+    """Accept a list of objects, an object of two lists (as Parquet has it), or either as JSON text."""
+    return tuple(_answer(item, cell) for item in _objects(value, ("text", "answer_start"), "answers"))
+
+
+def _answer(item: Any, cell: _Cell) -> dict[str, Any]:
+    text = item.get("text") if isinstance(item, Mapping) else None
+    start = item.get("answer_start") if isinstance(item, Mapping) else None
+    if not isinstance(text, str) or not text or type(start) is not int or start < 0:
+        raise Unusable("needs a text and an answer_start from 0 in each answer")
+    return {"text": _text(text, cell), "answer_start": start}
+
+
+def _tokens(value: Any, cell: _Cell) -> tuple[str, ...]:
+    """Accept strings, and objects with a `text`, as some annotation tools write them."""
+    items = split_cell(value, cell.separator, None) if isinstance(value, str) else value
+    if not isinstance(items, list | tuple):
+        raise Unusable(f"is {_kind_of(value)}, not a list of tokens")
+    if not items:
+        raise Unusable("is empty")
+    texts = (item.get("text") if isinstance(item, Mapping) else item for item in items)
+    tokens = tuple(_text(text, cell) for text in texts)
+    if not all(token.strip() for token in tokens):
+        raise Unusable("has an empty token")
+    return tokens
+
+
+def _tags(value: Any, cell: _Cell) -> tuple[str, ...]:
+    """Rename whole tags, such as the numbers of a data set, or the types in them."""
+    items = split_cell(value, cell.separator, None) if isinstance(value, str) else value
+    if not isinstance(items, list | tuple):
+        raise Unusable(f"is {_kind_of(value)}, not a list of tags")
+    if not items:
+        raise Unusable("is empty")
+    return tuple(_tag(_word(item, cell.rules), cell.rules) for item in items)
+
+
+def _tag(tag: str, rules: LabelRules) -> str:
+    tag = rules.rename.get(tag, tag)
+    if _NUMBER.fullmatch(tag):
+        raise Unusable(
+            "holds a number in place of a tag: name the tag of each number in data.labels.rename, such as "
+            "{0: O, 1: B-PER, 2: I-PER}"
+        )
+    prefix, kind = split_tag(tag)
+    if not kind:
+        return tag
+    kind = _known(kind, rules)
+    return f"{prefix}-{kind}" if prefix else kind
+
+
+def _entities(value: Any, cell: _Cell) -> tuple[dict[str, Any], ...]:
+    """Accept what `_answers` does, and lists of start, end and label in place of objects."""
+    return tuple(_entity(item, cell) for item in _objects(value, ("start", "end", "label"), "entities"))
+
+
+def _entity(item: Any, cell: _Cell) -> dict[str, Any]:
+    if isinstance(item, list | tuple) and len(item) == 3:
+        item = dict(zip(("start", "end", "label"), item, strict=True))
+    found = item if isinstance(item, Mapping) else {}
+    start, end, label = (_first(found, names) for names in _ENTITY_KEYS)
+    if isinstance(label, list | tuple) and len(label) == 1:
+        label = label[0]
+    if type(start) is not int or type(end) is not int or not 0 <= start < end or is_missing(label):
+        raise Unusable("needs a start from 0, an end after it and a label in each entity")
+    return {"start": start, "end": end, "label": _known(_word(label, cell.rules), cell.rules)}
+
+
+def _first(item: Mapping[str, Any], names: Sequence[str]) -> Any:
+    return next((item[name] for name in names if item.get(name) is not None), None)
+
+
+_CONVERTERS: dict[FieldKind, Callable[[Any, _Cell], Any]] = {
+    FieldKind.TEXT: _text,
+    FieldKind.LABEL: _label,
+    FieldKind.LABELS: _labels,
+    FieldKind.ANSWERS: _answers,
+    FieldKind.TOKENS: _tokens,
+    FieldKind.TAGS: _tags,
+    FieldKind.ENTITIES: _entities,
+    FieldKind.NUMBER: _number,
+}
+
+
+def _objects(value: Any, keys: tuple[str, ...], what: str) -> list[Any]:
+    """Return a list that a cell holds as it is, as text, or as one list for each of the keys."""
+    if isinstance(value, str):
+        value = literal(value) if value.strip() else []
+    if isinstance(value, Mapping):
+        columns = [column for key in keys if isinstance(column := value.get(key), list)]
+        if len(columns) < len(keys) or len({len(column) for column in columns}) > 1:
+            *most, last = keys
+            raise Unusable(f"needs the lists {', '.join(most)} and {last}, of one length")
+        value = [dict(zip(keys, row, strict=True)) for row in zip(*columns, strict=True)]
+    if value is not None and not isinstance(value, list):
+        raise Unusable(f"is {_kind_of(value)}, not a list of {what}")
+    return value or []
+
+
+def _distinct(labels: Iterable[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(labels))
+
+
+def _word(value: Any, rules: LabelRules) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if not isinstance(value, str | int | float):
+        raise Unusable(f"is {_kind_of(value)}, not a label")
+    word = normal_label(_text(str(value), _Cell(rules)))
+    if not word or (is_missing(value) and word not in rules.rename):
+        raise Unusable("is empty" if not word else "lacks a label")
+    return word
+
+
+def _known(word: str, rules: LabelRules) -> str:
+    label = rules.rename.get(word, word)
+    if rules.only and label not in rules.only:
+        raise Unusable(f"is {label[:40]!r}, which is not one of {', '.join(rules.only)}")
+    return label
+
+
+def _binned(number: float, rules: LabelRules) -> str:
+    for bin in rules.bins:
+        above = bin.min is None or number >= bin.min
+        below = bin.max is None or number <= bin.max
+        if above and below:
+            return bin.label
+    raise LeftOut("in none of labels.bins")
+
+
+def _kind_of(value: Any) -> str:
+    names = {bool: "true or false", int: "a number", float: "a number", list: "a list", dict: "an object"}
+    return names.get(type(value), f"a {type(value).__name__}" if value is not None else "nothing")

@@ -1,0 +1,159 @@
+"""The steps between loading and dividing, each keeping count of what it did."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+from hub.data.duplicates import NearDuplicates
+from hub.data.examples import AnyTask, Item, Loaded, Rejected
+from hub.data.fields import LABELLED
+from hub.data.label_quality import conflicting, label_counts, labels_of, rare_labels, relabelled
+from hub.data.notes import Account, Note, counted
+from hub.data.split import same_example, without_leaks
+from hub.errors import BadData
+from hub.recipe.recipe import Recipe
+from hub.training.progress import Progress
+
+__all__ = ["Tally"]
+
+SHOWN = 5  # places in a message
+
+
+class Tally:
+    """Applies a recipe's rules to loaded rows, and gathers the account of it.
+
+    The steps are asked once each, in the order they stand here.
+    """
+
+    def __init__(self, recipe: Recipe, task: AnyTask, progress: Progress) -> None:
+        self._data = recipe.data
+        self._task = task
+        self._progress = progress
+        self._notes: list[Note] = []
+        self._counts: Counter[str] = Counter()
+        self._pii: Counter[str] = Counter()
+        self._changed: Counter[str] = Counter()
+        self._rare: frozenset[str] = frozenset()
+        self._near: NearDuplicates | None = None
+        self._labelled = any(field.kind in LABELLED for field in task.fields)
+
+    def loaded(self, source: Loaded, separate: Loaded) -> None:
+        """Count what loading did.
+
+        Raises:
+            BadData: the rows hold personal data, and the recipe refuses that.
+        """
+        items = [*source.items, *separate.items]
+        self._counts["read"] = source.read + separate.read
+        for row in (*source.left_out, *separate.left_out):
+            self._notes.append(Note(row.source, row.line, "left out", row.reason))
+        for item in items:
+            self._changed.update(item.changed)
+            self._pii.update(dict(item.pii))
+            if item.changed:
+                self._note(item, "changed", ", ".join(item.changed))
+            if item.pii:
+                self._note(item, "pii", ", ".join(f"{kind} {count}" for kind, count in item.pii))
+        if self._pii and self._data.pii.action == "refuse":
+            raise BadData(_refusal(self._pii, [item for item in items if item.pii]))
+        if self._data.near_duplicates != "keep":
+            self._near = NearDuplicates(items, self._data.near_threshold, self._progress)
+
+    def without_conflicts(self, items: Sequence[Item]) -> list[Item]:
+        """Apply `labels.conflicts`."""
+        found, out = (
+            conflicting(items, self._task, self._data.labels.conflicts) if self._labelled else ([], ())
+        )
+        self._counts["conflicts"] = len(found)
+        for item in found:
+            self._note(item, "conflict")
+        self._leave_out((items[index] for index in sorted(out)), "conflicting labels")
+        return [item for index, item in enumerate(items) if index not in out]
+
+    def without_duplicates(self, items: Sequence[Item]) -> list[Item]:
+        """Keep the first of equal examples and, if the recipe drops them, of nearly equal ones."""
+        first: dict[str, Item] = {}
+        for item in items:
+            known = first.setdefault(same_example(item), item)
+            if known is not item:
+                self._note(item, "duplicate", f"of {known.place}")
+        unique = list(first.values())
+        self._counts["duplicates"] = len(items) - len(unique)
+        near = self._near.within(unique, self._task) if self._near else {}
+        self._counts["near_duplicates"] = len(near)
+        for index, other in near.items():
+            self._note(unique[index], "near duplicate", f"of {unique[other].place}")
+        if self._data.near_duplicates != "drop":
+            return unique
+        return [item for index, item in enumerate(unique) if index not in near]
+
+    def without_rare(self, items: Sequence[Item], separate: Sequence[Item]) -> tuple[list[Item], list[Item]]:
+        """Apply `labels.least` to training rows, and what follows for held-out rows of their own."""
+        rules = self._data.labels
+        if rules.least == 1:
+            return list(items), list(separate)
+        self._rare = rare_labels(items, self._task, rules.least, rules.other)
+        hit = [item for item in items if self._rare.intersection(labels_of(item, self._task))]
+        self._counts["rare"] = len(hit)
+        if rules.other is None:
+            self._leave_out(hit, "rare label")
+            gone = [item for item in separate if self._rare.intersection(labels_of(item, self._task))]
+            self._leave_out(gone, "rare label")
+            lost = {id(item) for item in (*hit, *gone)}
+            return [each for each in items if id(each) not in lost], [
+                each for each in separate if id(each) not in lost
+            ]
+        unseen = label_counts(separate, self._task).keys() - label_counts(items, self._task).keys()
+        names = self._rare.union(unseen)
+        return (
+            relabelled(items, self._task, self._rare, rules.other),
+            relabelled(separate, self._task, names, rules.other),
+        )
+
+    def without_leaks(self, held_out: Sequence[Item], train: Sequence[Item]) -> list[Item]:
+        """Drop held-out rows that ask what a training row does; and if the recipe says so, nearly that."""
+        clean = without_leaks(held_out, train)
+        kept = {id(item) for item in clean}
+        self._counts["leaked"] = len(held_out) - len(clean)
+        for item in held_out:
+            if id(item) not in kept:
+                self._note(item, "leaked")
+        near = self._near.between(clean, train) if self._near else {}
+        self._counts["near_leaked"] = len(near)
+        for index, other in near.items():
+            self._note(clean[index], "near leak", f"of {train[other].place}")
+        if self._data.near_duplicates != "drop":
+            return clean
+        return [item for index, item in enumerate(clean) if index not in near]
+
+    def account(self, rejected: Sequence[Rejected]) -> tuple[Account, tuple[Note, ...]]:
+        """Return the counts and the notes."""
+        left_out = [note.detail for note in self._notes if note.what == "left out"]
+        counts = Account(
+            rejected=len(rejected),
+            changed=dict(sorted(self._changed.items())),
+            left_out=counted(left_out),
+            near=self._data.near_duplicates,
+            rare_labels=tuple(sorted(self._rare)),
+            pii=dict(sorted(self._pii.items())),
+            **self._counts,
+        )
+        return counts, tuple(self._notes)
+
+    def _note(self, item: Item, what: str, detail: str = "") -> None:
+        self._notes.append(Note(item.source, item.line, what, detail))
+
+    def _leave_out(self, items: Iterable[Item], reason: str) -> None:
+        for item in items:
+            self._note(item, "left out", reason)
+
+
+def _refusal(pii: Counter[str], items: Sequence[Item]) -> str:
+    kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(pii.items()))
+    places = ", ".join(item.place for item in items[:SHOWN])
+    more = f" and {len(items) - SHOWN} more" if len(items) > SHOWN else ""
+    return (
+        f"{len(items)} rows hold personal data ({kinds}), and data.pii is refuse: {places}{more}. Take it "
+        "out, or set data.pii to mask."
+    )

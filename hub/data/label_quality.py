@@ -1,0 +1,122 @@
+"""Labels that contradict one another, and labels of too few rows."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from hub.api import Example, FieldKind, split_tag
+from hub.data.examples import AnyTask, Item
+from hub.data.fields import LABELLED, labels_in
+
+__all__ = ["conflicting", "label_counts", "labels_of", "rare_labels", "relabelled", "target_of"]
+
+
+def target_of(item: Item, task: AnyTask) -> str:
+    """Return the example's labels as text that is equal where they are; "" where the task has none."""
+    parts = []
+    for field in task.fields:
+        value = item.example[field.name]
+        if field.kind not in LABELLED or value is None:
+            continue
+        unordered = field.kind in (FieldKind.LABELS, FieldKind.ENTITIES)
+        parts.append(repr(sorted(map(_flat, value)) if unordered else value))
+    return "|".join(parts)
+
+
+def _flat(value: Any) -> Any:
+    return repr(sorted(value.items())) if isinstance(value, dict) else value
+
+
+def conflicting(items: Sequence[Item], task: AnyTask, rule: str) -> tuple[list[Item], set[int]]:
+    """Return the items whose request another one makes with different labels, and the indices to leave out.
+
+    `rule` is that of `labels.conflicts`.
+    """
+    by_request: dict[str, list[int]] = defaultdict(list)
+    for index, item in enumerate(items):
+        by_request[item.request].append(index)
+    found: list[int] = []
+    out: set[int] = set()
+    for indices in by_request.values():
+        targets = {index: target_of(items[index], task) for index in indices} if len(indices) > 1 else {}
+        counts = Counter(targets.values())
+        if len(counts) < 2:
+            continue
+        found += indices
+        (best, most), (_, second) = counts.most_common(2)
+        if rule == "drop" or (rule == "majority" and most == second):
+            out.update(indices)
+        elif rule == "majority":
+            out.update(index for index in indices if targets[index] != best)
+    return [items[index] for index in sorted(found)], out
+
+
+def label_counts(items: Sequence[Item], task: AnyTask) -> Counter[str]:
+    """Count the rows that have each label."""
+    return Counter(label for item in items for label in labels_of(item, task))
+
+
+def rare_labels(items: Sequence[Item], task: AnyTask, least: int, other: str | None) -> frozenset[str]:
+    """Return the labels of fewer than `least` rows.
+
+    Without `other` their rows go, which may make further labels rare: those are returned as well.
+    """
+    rare: frozenset[str] = frozenset()
+    while True:
+        left = [item for item in items if other is not None or not rare.intersection(labels_of(item, task))]
+        counts = label_counts(left, task)
+        more = rare | {label for label, count in counts.items() if count < least and label != other}
+        if more == rare or other is not None:
+            return more
+        rare = more
+
+
+def relabelled(items: Sequence[Item], task: AnyTask, labels: frozenset[str], other: str) -> list[Item]:
+    """Return the items with each of `labels` replaced by `other`."""
+    return [
+        replace(
+            item,
+            example=_relabelled(item.example, task, labels, other),
+            sent=item.sent and _relabelled(item.sent, task, labels, other),
+        )
+        if labels.intersection(labels_of(item, task))
+        else item
+        for item in items
+    ]
+
+
+def _relabelled(example: Example, task: AnyTask, labels: frozenset[str], other: str) -> Example:
+    def new(label: str) -> str:
+        return other if label in labels else label
+
+    changed = {
+        field.name: _RELABEL[field.kind](example[field.name], new)
+        for field in task.fields
+        if field.kind in LABELLED and example[field.name] is not None
+    }
+    return {**example, **changed}
+
+
+def _tag(tag: str, new: Callable[[str], str]) -> str:
+    _, kind = split_tag(tag)
+    return tag.removesuffix(kind) + new(kind) if kind else tag
+
+
+def _entity(entity: Mapping[str, Any], new: Callable[[str], str]) -> dict[str, Any]:
+    return {**entity, "label": new(entity["label"])}
+
+
+_RELABEL: Mapping[FieldKind, Callable[[Any, Callable[[str], str]], Any]] = {
+    FieldKind.LABEL: lambda value, new: new(value),
+    FieldKind.LABELS: lambda value, new: tuple(dict.fromkeys(map(new, value))),
+    FieldKind.TAGS: lambda value, new: tuple(_tag(tag, new) for tag in value),
+    FieldKind.ENTITIES: lambda value, new: tuple(_entity(entity, new) for entity in value),
+}
+
+
+def labels_of(item: Item, task: AnyTask) -> set[str]:
+    """Return the labels that a row has."""
+    return {label for field in task.fields for label in labels_in(field, item.example[field.name])}

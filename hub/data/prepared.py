@@ -1,0 +1,122 @@
+"""What `hub data prepare` writes: the rows as they are trained on and held out, and what became of each."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from hub.bases.cache import Bases
+from hub.data.dataset import Dataset, Refused, prepare
+from hub.data.examples import Item, Rejected
+from hub.data.features import usable_rows
+from hub.data.notes import Note
+from hub.errors import InvalidName, NotFound
+from hub.recipe.recipe import Recipe
+from hub.registry.host import Registry
+from hub.training.plan import LABELLED, make_plan
+from hub.training.progress import Progress
+
+__all__ = ["CHANGES_FILE", "REPORT_FILE", "SPLITS", "checked_rows", "report_of", "write_prepared"]
+
+SPLITS = ("train", "validation", "held_out")
+REPORT_FILE, CHANGES_FILE = "report.json", "changes.jsonl"
+
+Json = dict[str, Any]
+
+
+def checked_rows(
+    recipe: Recipe, *, registry: Registry, bases: Bases, cache: Path, refused: Refused, progress: Progress
+) -> tuple[Dataset, bool]:
+    """Return the rows that a training run of the recipe would use, and whether they were tokenized.
+
+    They are not if the base is not here: a run may then reject more of them, such as those that are too long.
+
+    Raises:
+        BadRecipe, BadData, NotFound, SourceUnavailable: as `make_plan`.
+    """
+    try:
+        bases.get(recipe.base)
+    except (NotFound, InvalidName):
+        loaded = registry.task(recipe.task)
+        labelled = loaded.spec.head in LABELLED
+        return prepare(recipe, loaded.task, cache, refused, progress, needs_label=labelled), False
+    plan = make_plan(recipe, registry=registry, bases=bases, cache=cache, refused=refused, progress=progress)
+    from hub.training.model import load_tokenizer
+
+    dataset, rejected = usable_rows(plan.loaded, load_tokenizer(plan.base), plan.info, plan.dataset, progress)
+    refused.add(rejected)
+    refused.check(dataset.size)
+    return dataset, True
+
+
+def write_prepared(
+    dataset: Dataset, rejected: Sequence[Rejected], recipe: Recipe, folder: Path, *, tokenized: bool
+) -> Json:
+    """Write a JSONL file for each split, the changes and the report in `folder`; returns the report.
+
+    Training rows are cleaned; held-out and validation rows are as a client would send them. `tokenized`
+    goes into the report: whether the rows that the task rejects once it tokenizes are known.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    for split in SPLITS:
+        _write(folder / f"{split}.jsonl", map(_row, getattr(dataset, split)))
+    _write(folder / CHANGES_FILE, _changes(dataset, rejected))
+    report = {**report_of(dataset, rejected, recipe), "tokenized": tokenized}
+    text = json.dumps(report, indent=2, ensure_ascii=False)
+    (folder / REPORT_FILE).write_text(f"{text}\n", encoding="utf-8")
+    return report
+
+
+def report_of(dataset: Dataset, rejected: Sequence[Rejected], recipe: Recipe) -> Json:
+    """Return counts by split and by what became of the rows, and the settings that made it so."""
+    return {
+        "recipe": recipe.name,
+        "task": recipe.task,
+        "sha256": dataset.sha256,
+        "seed": recipe.train.seed,
+        "rows": {split: len(getattr(dataset, split)) for split in SPLITS},
+        "labels": list(dataset.labels),
+        "account": {**dataset.account.to_json(), "rejected": len(rejected)},
+        "data": recipe.data.model_dump(mode="json", by_alias=True),
+    }
+
+
+def _row(item: Item) -> Json:
+    return {key: value for key, value in item.example.items() if value is not None}
+
+
+def _changes(dataset: Dataset, rejected: Sequence[Rejected]) -> Iterator[Json]:
+    """Yield what was done to rows or found in them, with both texts of those that were changed."""
+    texts = {
+        (item.source, item.line): _both(item)
+        for split in SPLITS
+        for item in getattr(dataset, split)
+        if item.changed
+    }
+    refused = (Note(row.source, row.line, "rejected", row.reason) for row in rejected)
+    for note in (*dataset.notes, *refused):
+        change: Json = {"source": note.source, "line": note.line, "what": note.what}
+        if note.detail:
+            change["detail"] = note.detail
+        if note.what == "changed":
+            change |= texts.get((note.source, note.line), {})
+        yield change
+
+
+def _both(item: Item) -> Json:
+    """Return the fields that differ before and after; a held-out row is used as it was before."""
+    before, after = (item.sent, item.example) if item.cleaned is None else (item.example, item.cleaned)
+    before = before or {}
+    differ = [name for name, value in after.items() if value != before.get(name)]
+    return {
+        "before": {name: before.get(name) for name in differ},
+        "after": {name: after[name] for name in differ},
+    }
+
+
+def _write(path: Path, rows: Iterable[Json]) -> None:
+    with path.open("w", encoding="utf-8") as file:
+        for row in rows:
+            file.write(json.dumps(row, ensure_ascii=False) + "\n")

@@ -1,0 +1,112 @@
+"""Personal data by presidio-analyzer, which is never let near the network."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+from hub.data.pii import Detector, Found, apart
+from hub.errors import MissingExtra
+from hub.recipe.recipe import Recipe
+
+try:
+    import spacy
+    import tldextract
+    from presidio_analyzer import AnalyzerEngine, RecognizerRegistry
+    from presidio_analyzer.nlp_engine import SpacyNlpEngine
+    from presidio_analyzer.predefined_recognizers import EmailRecognizer
+except ModuleNotFoundError:
+    raise MissingExtra.of("data.pii.detector: presidio", "pii") from None
+
+__all__ = ["KINDS", "presidio"]
+
+SURE = 0.4  # presidio's own score of a telephone number; below are bare digits that could be anything
+_NAMES = {
+    "EMAIL_ADDRESS": "EMAIL",
+    "IBAN_CODE": "IBAN",
+    "CREDIT_CARD": "CARD",
+    "IP_ADDRESS": "IP",
+    "PHONE_NUMBER": "PHONE",
+}
+_NOT_PERSONAL = frozenset({"URL", "DATE_TIME"})
+_FROM_MODEL = ("PERSON", "LOCATION", "ORGANIZATION", "NRP")
+# Of the addresses whose ending is on the list of public suffixes that the package carries.
+_SUFFIXES = tldextract.TLDExtract(suffix_list_urls=(), cache_dir=None)
+
+
+logging.getLogger("presidio-analyzer").setLevel(logging.ERROR)  # it warns of every other language
+
+
+class _Email(EmailRecognizer):  # type: ignore[misc]
+    def validate_result(self, pattern_text: str) -> bool:
+        return bool(_SUFFIXES(pattern_text).fqdn)
+
+
+class _Loaded(SpacyNlpEngine):  # type: ignore[misc]
+    """Takes a spaCy pipeline as it is; presidio's own engine downloads one it does not find."""
+
+    def __init__(self, pipeline: Any, language: str) -> None:
+        super().__init__(models=[{"lang_code": language, "model_name": "given"}])
+        self.nlp = {language: pipeline}
+
+
+def presidio(recipe: Recipe) -> Detector:
+    """Return presidio's analyzer for the recipe's language, with names and places only if it has a model.
+
+    Raises:
+        BadRecipe: no such spaCy model is installed, or spaCy does not know the language.
+    """
+    rules = recipe.data.pii
+    registry = _registry(rules.language)
+    analyzer = AnalyzerEngine(
+        registry=registry,
+        nlp_engine=_Loaded(_pipeline(recipe), rules.language),
+        supported_languages=[rules.language],
+    )
+
+    def find(text: str) -> list[Found]:
+        results = analyzer.analyze(text, language=rules.language, score_threshold=SURE)
+        results.sort(key=lambda result: (-result.score, result.start - result.end, result.start))
+        named = (
+            Found(one.start, one.end, _NAMES.get(one.entity_type, one.entity_type))
+            for one in results
+            if one.entity_type not in _NOT_PERSONAL
+        )
+        return apart(named)
+
+    return find
+
+
+def _registry(language: str) -> RecognizerRegistry:
+    registry = RecognizerRegistry(supported_languages=[language])
+    registry.load_predefined_recognizers(languages=[language])
+    for unwanted in ("UrlRecognizer", "EmailRecognizer"):
+        registry.remove_recognizer(unwanted)
+    registry.add_recognizer(_Email(supported_language=language))
+    return registry
+
+
+def _pipeline(recipe: Recipe) -> Any:
+    rules = recipe.data.pii
+    if rules.model is None:
+        try:
+            return spacy.blank(rules.language)
+        except ImportError:
+            raise recipe.error("data.pii.language", f"spaCy knows no language {rules.language!r}") from None
+    folder = recipe.folder / Path(rules.model).expanduser()
+    if not (folder.is_dir() or spacy.util.is_package(rules.model)):
+        raise recipe.error(
+            "data.pii.model", f"no spaCy model {rules.model!r} is installed here, and no folder is named so"
+        )
+    return spacy.load(folder if folder.is_dir() else rules.model)
+
+
+def _kinds() -> tuple[str, ...]:
+    registry = RecognizerRegistry()
+    registry.load_predefined_recognizers()
+    found = {_NAMES.get(kind, kind) for kind in registry.get_supported_entities()}
+    return tuple(sorted({*found, *_FROM_MODEL} - _NOT_PERSONAL))
+
+
+KINDS = _kinds()

@@ -1,0 +1,1 @@
+"""Profiles of data files: sniffed columns, anomalies, and the recipe they suggest."""

@@ -1,0 +1,58 @@
+"""What each column of some data holds, counted row by row."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from hub.data.profile.sniff import Column
+from hub.data.read.cell_lists import is_missing
+
+__all__ = ["MAX_DISTINCT", "ColumnCounts", "ColumnLook"]
+
+MAX_DISTINCT = 100_000  # values of one column that are told apart
+_QUANTILES = {"min": 0.0, "25 %": 0.25, "50 %": 0.5, "75 %": 0.75, "95 %": 0.95, "max": 1.0}
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnLook:
+    """One column; `lengths` are quantiles in characters, of a column of texts alone.
+
+    `distinct` is a lower bound if it is MAX_DISTINCT.
+    """
+
+    name: str
+    use: str
+    filled: int
+    distinct: int
+    lengths: Mapping[str, int]
+
+
+class ColumnCounts:
+    """Counts the filled cells and the distinct values of a column, and keeps the lengths of its texts."""
+
+    def __init__(self) -> None:
+        self.lengths = array("I")
+        self._filled = 0
+        self._hashes: set[int] = set()
+
+    def add(self, value: Any) -> None:
+        """Count one cell."""
+        if is_missing(value) or value == "":
+            return
+        self._filled += 1
+        if len(self._hashes) < MAX_DISTINCT:
+            self._hashes.add(hash(value if isinstance(value, str) else repr(value)))
+
+    def look(self, column: Column, use: str) -> ColumnLook:
+        """Return what was counted; `use` says what the column is used as."""
+        lengths = sorted(self.lengths)
+        return ColumnLook(str(column), use, self._filled, len(self._hashes), _quantiles(lengths))
+
+
+def _quantiles(lengths: Sequence[int]) -> dict[str, int]:
+    if not lengths:
+        return {}
+    return {name: lengths[round(share * (len(lengths) - 1))] for name, share in _QUANTILES.items()}

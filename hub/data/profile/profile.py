@@ -1,0 +1,246 @@
+"""Counts, lengths, labels, duplicates, languages and odd rows of some data."""
+
+from __future__ import annotations
+
+import heapq
+import json
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, cast
+
+from hub.api import Field, FieldKind
+from hub.data.examples import AnyTask, Item
+from hub.data.fields import LABELLED, LeftOut, Unusable, convert
+from hub.data.label_quality import labels_of
+from hub.data.profile.anomalies import oddities, very_long
+from hub.data.profile.column_counts import ColumnCounts, ColumnLook
+from hub.data.profile.columns import is_text, label_column, match_columns, separator_of
+from hub.data.profile.languages import Sample, languages
+from hub.data.profile.repeated_rows import Copies
+from hub.data.profile.row_numbers import MAX_PLACES, Places, place_of
+from hub.data.profile.sniff import Column, Peek
+from hub.data.read.rows import RawRow, Row
+from hub.recipe.label_names import look_alikes
+from hub.recipe.recipe import LabelRules
+from hub.training.progress import Progress, silent
+
+__all__ = ["Look", "look"]
+
+_TEXTS = (FieldKind.TEXT, FieldKind.TOKENS)
+_GUESSED = (Field("text", FieldKind.TEXT, "The text."), Field("label", FieldKind.LABEL, "Its label.", False))
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """Figures about some data; none of them quotes a text.
+
+    `odd` has the places of the rows for each oddity. `characters` are the lengths of all texts of each
+    column. `compared` and `near_compared` are the different rows among which duplicates and near duplicates
+    were looked for.
+    """
+
+    name: str
+    rows: int
+    unread: int
+    columns: tuple[ColumnLook, ...]
+    characters: Mapping[str, Sequence[int]]
+    labels: Mapping[str, int]
+    languages: Mapping[str, int]
+    odd: Mapping[str, Places]
+    compared: int
+    near_compared: int
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON values, with the first places of each oddity."""
+        columns = [
+            {"name": one.name, "use": one.use, "filled": one.filled, "distinct": one.distinct}
+            | ({"characters": dict(one.lengths)} if one.lengths else {})
+            for one in self.columns
+        ]
+        return {
+            "name": self.name,
+            "rows": self.rows,
+            "unread": self.unread,
+            "columns": columns,
+            "labels": dict(self.labels),
+            "languages": dict(self.languages),
+            "odd": {
+                what: {"rows": places.count, "places": list(places.first)}
+                for what, places in self.odd.items()
+            },
+            "compared": self.compared,
+            "near_compared": self.near_compared,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class _Shape:
+    """The fields that are looked at, in the place of a task's."""
+
+    fields: tuple[Field, ...]
+
+
+def look(
+    found: Peek,
+    task: AnyTask | None = None,
+    name: str = "",
+    progress: Progress = silent,
+    columns: Mapping[str, str] = MappingProxyType({}),
+) -> Look:
+    """Look at rows; the task `name` says which columns matter, else their names and values do.
+
+    `columns` name the columns of fields; without a task, those of `text` and `label`.
+
+    Raises:
+        BadData: the task needs a field that no column holds, or there is no such field or column.
+    """
+    seen = _Seen(found, _columns(found, task, name, columns))
+    for row in found.stream(progress):
+        seen.add(row)
+    return seen.look(found.name, progress)
+
+
+class _Seen:
+    """What is kept of rows that stream by: counts, lengths, hashes, and the rows for near duplicates."""
+
+    def __init__(self, found: Peek, fields: Sequence[tuple[Field, Column]]) -> None:
+        self._fields = fields
+        self._separator = _separator(found, fields)
+        self._columns = {column: ColumnCounts() for column in found.columns}
+        self._shape = cast(AnyTask, _Shape(tuple(field for field, _ in fields)))
+        self._odd: defaultdict[str, Places] = defaultdict(Places)
+        self._labels: Counter[str] = Counter()
+        self._label_places: defaultdict[str, Places] = defaultdict(Places)
+        self._copies = Copies(self._shape)
+        self._oddities = oddities()
+        self._longest: dict[Column, list[tuple[int, int, str]]] = {
+            column: [] for field, column in fields if field.kind in _TEXTS
+        }
+        self._sample = Sample()
+        self._rows = self._unread = 0
+
+    def add(self, row: Row) -> None:
+        """Count one row."""
+        place = place_of(row.source, row.line)
+        if not isinstance(row, RawRow):
+            self._unread += 1
+            self._odd[f"cannot be read: {row.reason}"].add(place)
+            return
+        self._rows += 1
+        for column, counts in self._columns.items():
+            counts.add(row.values.get(column))
+        item, wrong = _item(row, self._fields, self._separator)
+        for what in wrong:
+            self._odd[what].add(place)
+        for field, column in self._fields:
+            if field.kind in _TEXTS:
+                self._add_text(column, _text(item, field), place)
+        for label in labels_of(item, self._shape):
+            self._labels[label] += 1
+            self._label_places[label].add(place)
+        if any(json.loads(item.request).values()):
+            labelled = _labelled(item, self._shape)
+            for what, where in self._copies.add(item, labelled):
+                self._odd[what].add(where)
+
+    def look(self, name: str, progress: Progress) -> Look:
+        """Return the figures of all rows."""
+        for what, place in self._copies.near(progress):
+            self._odd[what].add(place)
+        for column, longest in self._longest.items():
+            limit = very_long(self._columns[column].lengths or [0])
+            for length, _, place in sorted(longest, key=lambda one: -one[1]):
+                if length > limit:
+                    self._odd["very long"].add(place)
+        self._add_look_alikes()
+        used = {column: _use(field, column) for field, column in self._fields}
+        return Look(
+            name=name,
+            rows=self._rows,
+            unread=self._unread,
+            columns=tuple(counts.look(one, used.get(one, "")) for one, counts in self._columns.items()),
+            characters={str(column): self._columns[column].lengths for column in self._longest},
+            labels=dict(self._labels.most_common()),
+            languages=dict(languages(self._sample.texts).most_common()),
+            odd=dict(sorted(self._odd.items(), key=lambda pair: -pair[1].count)),
+            compared=self._copies.compared,
+            near_compared=self._copies.near_compared,
+        )
+
+    def _add_text(self, column: Column, text: str, place: str) -> None:
+        for what in self._oddities(text):
+            self._odd[what].add(place)
+        if text:
+            self._columns[column].lengths.append(len(text))
+            self._sample.add(text)
+            longest = self._longest[column]
+            push = heapq.heappush if len(longest) < MAX_PLACES else heapq.heappushpop
+            push(longest, (len(text), -self._rows, place))
+
+    def _add_look_alikes(self) -> None:
+        """Add rows whose label differs from a commoner one only in case, width or the form of a number."""
+        for group in look_alikes(self._labels):
+            commonest, *others = sorted(group, key=lambda name: (-self._labels[name], name))
+            for other in others:
+                what = f"label {other!r} looks like {commonest!r} (labels.rename)"
+                self._odd[what] = self._label_places[other]
+
+
+def _columns(
+    found: Peek, task: AnyTask | None, name: str, given: Mapping[str, str]
+) -> list[tuple[Field, Column]]:
+    if task is not None or given:
+        fields = task.fields if task is not None else _GUESSED
+        matched = match_columns(fields, found, given, name or "(none)")
+        return [(field, matched[field.name]) for field in fields if field.name in matched]
+    labelled = label_column(found)
+    texts = [
+        (Field(str(column), FieldKind.TEXT, ""), column)
+        for column in found.columns
+        if (labelled is None or column != labelled[1]) and is_text(list(found.values(column)))
+    ]
+    return [*texts, labelled] if labelled else texts
+
+
+def _separator(found: Peek, columns: Sequence[tuple[Field, Column]]) -> str | None:
+    """Return the separator that is given, or that the cells of a column of several labels show."""
+    if given := found.settings.get("separator"):
+        return str(given)
+    column = next((column for field, column in columns if field.kind is FieldKind.LABELS), None)
+    return None if column is None else separator_of(list(found.values(column)))
+
+
+def _item(
+    row: RawRow, columns: Sequence[tuple[Field, Column]], separator: str | None
+) -> tuple[Item, list[str]]:
+    """Return a row's example, None where a value is missing or not what the field needs, and what that is."""
+    example: dict[str, Any] = {}
+    wrong = []
+    for field, column in columns:
+        value = row.values.get(column)
+        try:
+            example[field.name] = convert(field, value, LabelRules(), separator)
+        except (Unusable, LeftOut) as error:
+            example[field.name] = None
+            if field.kind not in _TEXTS or str(error) != f"{field.name} is empty":
+                wrong.append(str(error))
+        else:
+            if example[field.name] is None and field.kind in LABELLED:
+                wrong.append("no label")
+    asked = {field.name: example[field.name] for field, _ in columns if field.kind in _TEXTS}
+    return Item(example, json.dumps(asked), row.source, row.line), wrong
+
+
+def _text(item: Item, field: Field) -> str:
+    value = item.example[field.name]
+    return value if isinstance(value, str) else " ".join(value or ())
+
+
+def _labelled(item: Item, shape: AnyTask) -> bool:
+    return any(item.example[field.name] is not None for field in shape.fields if field.kind in LABELLED)
+
+
+def _use(field: Field, column: Column) -> str:
+    return field.kind.value if field.name == str(column) else field.name

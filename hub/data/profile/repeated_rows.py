@@ -1,0 +1,71 @@
+"""Rows that repeat or contradict an earlier one, found while the rows stream by."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from hub.data.duplicates import NearDuplicates
+from hub.data.examples import AnyTask, Item
+from hub.data.label_quality import target_of
+from hub.data.profile.row_numbers import place_of
+from hub.data.split import same_example
+from hub.training.progress import Progress
+
+__all__ = ["MAX_COMPARED", "MAX_NEAR", "Copies"]
+
+NEAR = 0.85  # the default of data.near_threshold
+MAX_COMPARED = 500_000  # different rows, of which hashes are kept: some 100 bytes each
+MAX_NEAR = 50_000  # different rows, of which signatures are kept: some 4 kB each
+
+SAME = "the same as an earlier row"
+NEARLY = "nearly the same as an earlier row (near_duplicates)"
+CONTRADICTED = "another row asks the same and has another label (labels.conflicts)"
+
+
+class Copies:
+    """Compares each row with those before it: exactly by hashes, nearly by MinHash at the end."""
+
+    def __init__(self, shape: AnyTask) -> None:
+        self._shape = shape
+        self._rows: set[int] = set()
+        self._asked: dict[int, tuple[int, str]] = {}
+        self._kept: list[Item] = []
+        self.compared = 0
+
+    def add(self, item: Item, labelled: bool) -> Iterator[tuple[str, str]]:
+        """Yield what the row repeats or contradicts, with the place that it is said of."""
+        row = hash(same_example(item))
+        place = place_of(item.source, item.line)
+        if row in self._rows:
+            yield SAME, place
+            return
+        if len(self._rows) >= MAX_COMPARED:
+            return
+        self._rows.add(row)
+        self.compared += 1
+        if len(self._kept) < MAX_NEAR:
+            self._kept.append(item)
+        if labelled:
+            yield from self._contradictions(hash(item.request), hash(target_of(item, self._shape)), place)
+
+    def near(self, progress: Progress) -> Iterator[tuple[str, str]]:
+        """Yield the rows that are nearly the same as an earlier one, among the first MAX_NEAR rows."""
+        if self._kept:
+            found = NearDuplicates(self._kept, NEAR, progress).within(self._kept, self._shape)
+            for index in found:
+                item = self._kept[index]
+                yield NEARLY, place_of(item.source, item.line)
+
+    @property
+    def near_compared(self) -> int:
+        """How many different rows were compared for near duplicates."""
+        return len(self._kept)
+
+    def _contradictions(self, asked: int, target: int, place: str) -> Iterator[tuple[str, str]]:
+        known, first = self._asked.setdefault(asked, (target, place))
+        if known == target:
+            return
+        if first:  # the first row of several is named once
+            yield CONTRADICTED, first
+            self._asked[asked] = (known, "")
+        yield CONTRADICTED, place

@@ -1,0 +1,196 @@
+"""A look at data before there is a recipe for it: how it is to be read, its columns, its rows."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain, islice
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from hub.data.read.delimited import named_delimiter
+from hub.data.read.encodings import recognize
+from hub.data.read.folders import TextFolder, files_of, text_table
+from hub.data.read.rows import RawRow, Row, Table
+from hub.data.read.sources import is_hub, open_hub, open_source
+from hub.data.read.tables import SUFFIXES, checked_table, open_table
+from hub.errors import BadData
+from hub.recipe.recipe import Data, Part
+from hub.training.progress import Progress, silent
+
+__all__ = ["Column", "Peek", "peek", "sniff"]
+
+Column = str | int
+_HEAD = 1 << 16  # bytes that tell the format
+_LONGEST_NAME = 60  # characters of a column's name
+MAX_PER_FILE, MAX_ROWS = 2000, 20_000
+_REPORT_EVERY = 2000  # rows
+_SIDES = ("source", "target")  # columns of files of translations
+
+
+@dataclass(frozen=True, slots=True)
+class Peek:
+    """The first rows of some data; `settings` are the keys of `data` that it has to be read with.
+
+    `rows` are those that can be read of the first MAX_PER_FILE of each file, MAX_ROWS in all.
+    """
+
+    name: str
+    settings: dict[str, Any]
+    columns: tuple[Column, ...]
+    rows: tuple[RawRow, ...]
+    source: str
+    folder: Path
+    cache: Path
+
+    def values(self, column: Column) -> Iterator[Any]:
+        """Yield the column's values in `rows`, None where a row has none."""
+        return (row.values.get(column) for row in self.rows)
+
+    def stream(self, progress: Progress = silent) -> Iterator[Row]:
+        """Yield all rows, reading the data again; of several files, each row names its own."""
+        data = Data(source=(Part.model_validate({"from": self.source}),), **self.settings)
+        several = len(files_of(self.source, self.folder)) > 1
+        for table in _tables(self.source, self.folder, self.cache, data, progress):
+            count = 0
+            for count, row in enumerate(table.rows, 1):
+                yield replace(row, source=row.source or table.name) if several else row
+                if count % _REPORT_EVERY == 0:
+                    progress(f"read {table.name}", count, 0)
+            progress(f"read {table.name}", count, count)
+
+
+def peek(
+    source: str,
+    folder: Path,
+    cache: Path,
+    progress: Progress = silent,
+    given: Mapping[str, Any] = MappingProxyType({}),
+) -> Peek:
+    """Read the first rows of a file, a folder, or what else a recipe may name.
+
+    `given` are keys of `data` that are known; the others are suggested by the files.
+
+    Raises:
+        BadData: it is missing, of no known format, or holds no rows.
+        SourceUnavailable: a download failed.
+    """
+    settings = {**sniff(source, folder, cache, progress, given), **given}
+    data = Data(source=(Part.model_validate({"from": source}),), **settings)
+    name, reason = "", ""
+    named: list[tuple[Column, ...] | None] = []
+    rows: list[RawRow] = []
+    for table in _tables(source, folder, cache, data, progress):
+        name = name or table.name
+        named.append(table.columns)
+        for row in islice(table.rows, min(MAX_PER_FILE, MAX_ROWS - len(rows))):
+            if isinstance(row, RawRow):
+                rows.append(row)
+            else:
+                reason = reason or f": {row.reason}"
+    if not rows:
+        raise BadData(f"{source}: no row can be read{reason}.")
+    return Peek(name, settings, _columns(named, rows), tuple(rows), source, folder, cache)
+
+
+def _tables(source: str, folder: Path, cache: Path, data: Data, progress: Progress) -> Iterator[Table]:
+    """Yield the table of each file, which is open until the next one is asked for."""
+    for place in files_of(source, folder):
+        if isinstance(place, TextFolder):
+            yield text_table(place, data.encoding)
+        elif is_hub(place):
+            with open_hub(place) as found:
+                rows = (RawRow(line, row) for line, row in enumerate(found.rows, 1))
+                yield checked_table(Table(found.name, found.columns, rows))
+        else:
+            with open_source(place, folder, cache, progress) as file:
+                yield open_table(file.name, file.stream, data)
+
+
+def sniff(
+    source: str,
+    folder: Path,
+    cache: Path,
+    progress: Progress = silent,
+    given: Mapping[str, Any] = MappingProxyType({}),
+) -> dict[str, Any]:
+    """Return the keys of `data` that the beginnings of files suggest, by the ones that are `given`.
+
+    Raises:
+        BadData: a file is missing.
+        SourceUnavailable: a download failed.
+    """
+    settings: dict[str, Any] = {}
+    encodings: list[str | None] = []
+    for place in files_of(source, folder):
+        if isinstance(place, TextFolder) or is_hub(place):
+            continue
+        with open_source(place, folder, cache, progress) as file:
+            found = _settings(file.name, file.stream.read(_HEAD), given.get("delimiter"))
+        encodings.append(found.pop("encoding", None))
+        settings |= found
+    # Files show these encodings by themselves; the key is for people, and would be wrong for a mixture.
+    if len(set(encodings)) == 1 and encodings[0]:
+        settings["encoding"] = encodings[0]
+    return settings
+
+
+def _columns(named: Sequence[tuple[Column, ...] | None], rows: Sequence[RawRow]) -> tuple[Column, ...]:
+    known = [columns for columns in named if columns is not None]
+    if len(known) == len(named):
+        columns = tuple(dict.fromkeys(chain(*known)))
+    else:
+        keys = dict.fromkeys(key for row in rows for key in row.values)
+        # Sentences of CoNLL files have their columns by name and by number.
+        columns = tuple(key for key in keys if isinstance(key, str)) or tuple(keys)
+    copies = [name for name in _SIDES if name in columns and _has_copy(name, columns, rows)]
+    return tuple(column for column in columns if column not in copies)
+
+
+def _has_copy(name: str, columns: Sequence[Column], rows: Sequence[RawRow]) -> bool:
+    """Return whether another column, named after its language, holds the same as `source` or `target`."""
+    return any(
+        all(row.values.get(other) == row.values.get(name) for row in rows)
+        for other in columns
+        if other not in _SIDES
+    )
+
+
+def _settings(name: str, head: bytes, delimiter: str | None = None) -> dict[str, Any]:
+    """Return the keys of `data` that differ from their defaults for a file that starts so."""
+    known = next((kind for suffix, kind in SUFFIXES.items() if name.endswith(suffix)), None)
+    if known in ("parquet", "tmx"):
+        return {}
+    encoding, mark = recognize(head) or ("utf-8", 0)
+    text = head[mark:].decode(encoding, errors="replace")
+    lines = [line for line in re.split(r"\r\n?|\n", text) if line.strip()] or [""]
+    kind = known or _format(lines[0])
+    settings: dict[str, Any] = {} if known else {"format": kind}
+    if encoding != "utf-8":
+        settings["encoding"] = encoding
+    if kind not in ("csv", "tsv"):
+        return settings
+    usual = "," if kind == "csv" else "\t"
+    if named := named_delimiter(lines[0]):
+        delimiter, lines = delimiter or named, lines[1:] or [""]
+    elif delimiter is None:
+        delimiter = usual if usual in lines[0] else max(";\t|,", key=lines[0].count)
+        if delimiter != usual and delimiter in lines[0]:
+            settings["delimiter"] = delimiter
+    cells = next(csv.reader(lines[:1], delimiter=delimiter), [])
+    return settings if all(map(_is_name, cells)) else {**settings, "header": False}
+
+
+def _format(first: str) -> str:
+    if first.lstrip().startswith(("{", "[")):
+        return "jsonl" if first.lstrip().startswith("{") and first.rstrip().endswith("}") else "json"
+    return "tsv" if "\t" in first else "csv"
+
+
+def _is_name(cell: str) -> bool:
+    """Tell whether a cell of the first line may be the name of a column."""
+    number = cell.strip().lstrip("+-").replace(".", "", 1).isdecimal()
+    return not number and len(cell) <= _LONGEST_NAME and len(cell.split()) <= 5

@@ -1,0 +1,255 @@
+"""A commented recipe for data that has none, made by looking at it."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from hub.api import FieldKind, HeadKind
+from hub.bases.cache import Bases
+from hub.data.dataset import Dataset, Refused
+from hub.data.examples import Item
+from hub.data.label_quality import label_counts
+from hub.data.prepared import checked_rows
+from hub.data.profile.columns import match_columns, separator_of
+from hub.data.profile.read_options import NOT_GIVEN, Reading
+from hub.data.profile.sniff import Column, Peek, peek
+from hub.errors import BadData, Conflict, InvalidName, NotFound
+from hub.names import check_name
+from hub.recipe.label_names import look_alikes
+from hub.recipe.recipe import RECIPE_FILE, Data, Recipe
+from hub.registry.host import Registry
+from hub.registry.loaded import LoadedTask
+from hub.training.progress import Progress, silent
+
+__all__ = ["Choices", "New", "as_yaml", "new_recipe"]
+
+UNKNOWN = 512  # tokens that a base which is not here yet is taken to read
+SHOWN = 12  # labels in a comment
+DECISION, ACCEPTED = "answer", "accept"
+UNEVEN = 5.0  # times as many rows of the commonest label as of the rarest
+_PLANS = ((100, 15, 8), (1000, 8, 16), (10_000, 3, 32), (math.inf, 2, 32))
+_PLAIN = re.compile(r"[A-Za-z][\w./-]*(?: [\w./-]+)*")
+_YAML_WORDS = frozenset(["y", "n", "yes", "no", "on", "off", "true", "false", "null"])
+
+
+@dataclass(frozen=True, slots=True)
+class New:
+    """What a recipe was made of; `text` is the file."""
+
+    recipe: Recipe
+    dataset: Dataset
+    labels: Counter[str]
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Choices:
+    """What is given for a new recipe: the base, how to read the data, options of the task."""
+
+    base: str
+    reading: Reading = NOT_GIVEN
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+def new_recipe(
+    loaded: LoadedTask,
+    source: str,
+    folder: Path,
+    choices: Choices,
+    *,
+    registry: Registry,
+    bases: Bases,
+    cache: Path,
+    progress: Progress = silent,
+) -> New:
+    """Write `recipe.yaml` in `folder` for data that is named as from the working folder.
+
+    Raises:
+        Conflict: there is a recipe already.
+        BadData: a column is missing, or the rows cannot be trained on.
+    """
+    target = folder / RECIPE_FILE
+    if target.exists():
+        raise Conflict(f"{target} exists. Name another folder with -o, or delete it.")
+    found = peek(source, Path.cwd(), cache, progress, given=choices.reading.settings)
+    decided, settings = _decided(found)
+    matched = match_columns(loaded.task.fields, decided, choices.reading.columns, loaded.spec.name)
+    data = {"source": source, "columns": matched, **found.settings, **settings}
+    recipe = Recipe(
+        name=_name(folder, loaded.spec.name),
+        task=loaded.spec.name,
+        base=choices.base,
+        data=Data.model_validate({**_separator(loaded, decided, matched), **data}),
+        options={**loaded.task.suggest_options(matched), **choices.options},
+    )
+    refused = Refused(recipe)
+    dataset, _ = checked_rows(
+        recipe, registry=registry, bases=bases, cache=cache, refused=refused, progress=progress
+    )
+    _check_labels(loaded, matched, dataset)
+    items = [*dataset.train, *dataset.validation, *dataset.held_out]
+    labels = label_counts(items, loaded.task)
+    tokens = _tokens(items, loaded, _most_tokens(choices.base, bases))
+    text = _text(recipe, _from_folder(source, folder), dataset, labels, tokens, loaded)
+    folder.mkdir(parents=True, exist_ok=True)
+    with target.open("x", encoding="utf-8") as file:
+        file.write(text)
+    return New(recipe, dataset, labels, text)
+
+
+def _decided(found: Peek) -> tuple[Peek, dict[str, Any]]:
+    """Leave rows that an annotator rejected out of the look, as Prodigy's column `answer` has them."""
+    decisions = {value for value in found.values(DECISION) if value is not None}
+    if not decisions or not decisions <= {ACCEPTED, "reject", "ignore"}:
+        return found, {}
+    rows = tuple(row for row in found.rows if row.values.get(DECISION) == ACCEPTED)
+    columns = tuple(column for column in found.columns if column != DECISION)
+    return replace(found, rows=rows, columns=columns), {"where": {DECISION: ACCEPTED}}
+
+
+def _separator(loaded: LoadedTask, found: Peek, matched: Mapping[str, Column]) -> dict[str, str]:
+    """Return the setting for cells whose labels something else than a comma separates."""
+    for one in loaded.task.fields:
+        if one.kind is FieldKind.LABELS and one.name in matched:
+            mark = separator_of(list(found.values(matched[one.name])))
+            if mark not in (None, ","):
+                return {"separator": str(mark)}
+    return {}
+
+
+def _check_labels(loaded: LoadedTask, matched: Mapping[str, Column], dataset: Dataset) -> None:
+    """Refuse data whose rows all have one label where a row has exactly one."""
+    single = any(one.kind is FieldKind.LABEL and one.name in matched for one in loaded.task.fields)
+    if single and loaded.spec.head is HeadKind.SEQUENCE and len(dataset.labels) == 1:
+        raise BadData(
+            f"Every row has the label {dataset.labels[0]!r}, and training needs two. If another column holds "
+            "the labels, name it: --column label=COLUMN."
+        )
+
+
+def _from_folder(source: str, folder: Path) -> str:
+    if source.startswith(("hf:", "pypi:")):
+        return source
+    path = Path(source).expanduser()
+    return str(path) if path.is_absolute() else Path(os.path.relpath(path, folder)).as_posix()
+
+
+def _name(folder: Path, task: str) -> str:
+    plain = re.sub(r"[^a-z0-9._-]+|\.\.+", "-", folder.resolve().name.lower()).strip("-._")[:63]
+    return check_name(plain or task, "adapter")
+
+
+def _most_tokens(base: str, bases: Bases) -> int:
+    try:
+        return bases.get(base).max_length
+    except (NotFound, InvalidName):
+        return UNKNOWN
+
+
+def _tokens(items: Sequence[Item], loaded: LoadedTask, most: int) -> int | None:
+    """Return the limit that all but one row in a hundred fit in, by estimate; None: the task's own."""
+    if loaded.spec.head is not HeadKind.SEQUENCE:
+        return None
+    counts = sorted(_estimate(item.request) for item in items)
+    longest = counts[min(len(counts) - 1, round(0.99 * len(counts)))]
+    return min(most, max(32, 16 * math.ceil(longest / 16)))
+
+
+def _estimate(request: str) -> int:
+    """Return about how many tokens the texts of a request have, for vocabularies of pieces of words."""
+    text = " ".join(value for value in json.loads(request).values() if isinstance(value, str))
+    other = sum(not char.isascii() for char in text)
+    return 2 + math.ceil((len(text) - other) / 3.5 + 0.7 * other)
+
+
+def _text(
+    recipe: Recipe,
+    source: str,
+    dataset: Dataset,
+    labels: Counter[str],
+    tokens: int | None,
+    loaded: LoadedTask,
+) -> str:
+    rows = len(dataset.train) + len(dataset.validation)
+    epochs, batch = next((epochs, batch) for most, epochs, batch in _PLANS if rows < most)
+    limit = f"max_length: {tokens}" if tokens else f"# max_length: {loaded.task.max_length}"
+    why = "99 of 100 rows are no longer, by estimate" if tokens else "tokens; the task's default"
+    lines = [
+        "# Made by `hub recipe new`; change what you like, and run it with `hub train` and this folder.",
+        "# Every key is explained in docs/recipes.md; `hub recipe schema` lets an editor check them.",
+        f"name: {as_yaml(recipe.name)}",
+        f"task: {as_yaml(recipe.task)}",
+        f"base: {as_yaml(recipe.base)}  # fetched on first use; `hub base list` shows which are here",
+        "summary: ''  # one sentence for people",
+        f"{limit}  # {why}",
+        *_section("options", recipe.options),
+        *_data(recipe.data, source, dataset, labels),
+        "method:",
+        "  type: auto  # by the number of rows; lora, bitfit, ia3, head or full are others",
+        "train:",
+        f"  epochs: {epochs}  # {rows:,} rows to train on: the fewer rows, the more passes",
+        f"  batch_size: {batch}",
+        *_balance(labels),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _data(data: Data, source: str, dataset: Dataset, labels: Counter[str]) -> list[str]:
+    account = dataset.account
+    settings = data.model_dump(mode="json", exclude_defaults=True, exclude={"source", "columns"})
+    lines = [
+        "data:",
+        f"  # {account.read:,} rows were read, {account.rejected:,} of them cannot be used.",
+        *(f"  # {line}." for line in account.lines()),
+        f"  source: {as_yaml(source)}",
+        *(f"  {key}: {as_yaml(value)}" for key, value in settings.items()),
+        "  columns:  # what the task calls it: what the data calls it",
+        *(f"    {name}: {as_yaml(column)}" for name, column in data.columns.items()),
+        "  eval_fraction: 0.1  # share of the rows held out to measure on; or name a file: `eval: test.csv`",
+    ]
+    if account.duplicates:
+        lines.insert(2, f"  # {account.duplicates:,} rows are the same as another one; they are read once.")
+    if account.conflicts:
+        lines.append(
+            "  # labels: {conflicts: majority}  # of rows that contradict one another, the commonest answer"
+        )
+    if account.pii:
+        lines.append("  # pii: mask  # put <EMAIL> and so on in the place of personal data")
+    if labels:
+        lines.append(f"  # Labels: {_counts(labels)}.")
+    for first, *others in look_alikes(labels):
+        renamed = ", ".join(f"{as_yaml(other)}: {as_yaml(first)}" for other in others)
+        lines.append(f"  # labels: {{rename: {{{renamed}}}}}  # if these are one label")
+    return lines
+
+
+def _counts(labels: Counter[str]) -> str:
+    shown = ", ".join(f"{as_yaml(label)} {count:,}" for label, count in labels.most_common(SHOWN))
+    return f"{shown}, and {len(labels) - SHOWN} more" if len(labels) > SHOWN else shown
+
+
+def _balance(labels: Counter[str]) -> list[str]:
+    if not labels or max(labels.values()) < UNEVEN * min(labels.values()):
+        return []
+    return ["  balance: weights  # some labels are much rarer than others: their rows count more"]
+
+
+def _section(name: str, values: Mapping[str, Any]) -> list[str]:
+    return [f"{name}:", *(f"  {key}: {as_yaml(value)}" for key, value in values.items())] if values else []
+
+
+def as_yaml(value: Any) -> str:
+    """Return a scalar as YAML reads it back, on one line."""
+    if isinstance(value, str) and _PLAIN.fullmatch(value) and value.lower() not in _YAML_WORDS:
+        return value
+    written = json.dumps(value, ensure_ascii=False)
+    # JSON writes letters beyond U+FFFF as two escapes, which YAML does not put together.
+    return "".join(char if char.isprintable() else f"\\U{ord(char):08x}" for char in written)

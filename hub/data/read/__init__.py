@@ -1,0 +1,1 @@
+"""Readers of data files: CSV, JSON, Parquet, folders and translation files."""

@@ -1,0 +1,264 @@
+"""CSV and TSV tables. A stray quote swallows the lines up to the next one; they are found and counted."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import IO
+
+from hub.data.read.rows import BadRow, RawRow, Table
+from hub.data.read.stray_quotes import Shape, Values
+from hub.errors import BadData
+from hub.recipe.recipe import Data
+
+__all__ = ["delimited_table", "named_delimiter"]
+
+_MAX_CELL = 1 << 24  # characters; a longer cell is taken for a missing quote, as it has to fit in memory
+_MAX_SHOWN = 60  # characters of a header
+_DELIMITERS = ";\t|,"
+_SEP = re.compile(r'"?sep=(.)"?[\r\n]*')  # Excel's first line, which names the delimiter
+_SWALLOWED = "holds lines that look like rows: a quote is stray or missing"
+
+
+def delimited_table(name: str, stream: IO[bytes], kind: str, data: Data) -> Table:
+    """Return the rows of a CSV or TSV file that is UTF-8.
+
+    Each line of a row that cannot be read is a `BadRow`, as it may have been a row. Columns without a name at
+    the end of the header are left out; a row that has a value there is bad.
+
+    Raises:
+        BadData: here or while it is read: the file is empty, its header is not usable, or a quoted cell does
+            not end.
+    """
+    # Bytes that are not UTF-8 become lone surrogates, which are found in the cell that has them.
+    text = io.TextIOWrapper(stream, encoding="utf-8", errors="surrogateescape", newline="")
+    lines = _Lines(text)
+    delimiter = _delimiter(name, lines, kind, data)
+    quotes = data.quotes if data.quotes is not None else kind == "csv"
+    cells = _Cells(name, lines, delimiter, quotes)
+    first = next(cells.rows, None)
+    if first is None:
+        raise BadData(f"{name}: is empty.")
+    if not data.header:
+        return _without_header(name, cells, first)
+    header, width = _header(name, first, delimiter, data)
+    shape = Shape(delimiter, width, spaced=_is_spaced(first))
+    if isinstance(first, _Cut) and shape.swallows(first.lines) is not False:
+        raise BadData(f"{name}:{first.line}: the header {_SWALLOWED}.")
+    return Table(name, header, _rows(cells, header, shape, first.cells if isinstance(first, _Cut) else ()))
+
+
+def _without_header(name: str, cells: _Cells, first: _Cut | BadRow) -> Table:
+    before: list[_Cut | BadRow] = [first]
+    while isinstance(before[-1], BadRow) and (item := next(cells.rows, None)) is not None:
+        before.append(item)
+    width = len(before[-1].cells) if isinstance(before[-1], _Cut) else 0
+    cells.push_back(before)
+    shape = Shape(cells.delimiter, width, spaced=_is_spaced(before[-1]))
+    return Table(name, tuple(range(width)), _rows(cells, tuple(range(width)), shape, ()))
+
+
+def _header(name: str, first: _Cut | BadRow, delimiter: str, data: Data) -> tuple[tuple[str | int, ...], int]:
+    """Return the names of the columns, and how many cells the header has; unnamed ones are numbers."""
+    if isinstance(first, BadRow):
+        raise BadData(f"{name}:{first.line}: the header cannot be read: it {first.reason}.")
+    names = [cell.strip() for cell in first.cells]
+    if any("\ud800" <= character <= "\udfff" for cell in names for character in cell):
+        raise BadData(f"{name}: the header is not UTF-8 text. Set data.encoding, or save the file as UTF-8.")
+    if any("\0" in cell for cell in names):
+        raise BadData(
+            f"{name}: the header has NUL characters. If the file is UTF-16, set data.encoding to utf-16-le "
+            "or utf-16-be."
+        )
+    if not any(names):
+        raise BadData(f"{name}: has no header line. If its first line is a row, say data.header: false.")
+    likely = next((mark for mark in _DELIMITERS if mark != delimiter and mark in names[0]), None)
+    if likely and len(names) == 1 and data.delimiter is None:
+        raise BadData(
+            f"{name}: has a single column when it is split at {delimiter!r}. There is: "
+            f"{names[0][:_MAX_SHOWN]} (is data.delimiter {likely!r}?). Set data.delimiter; to {delimiter!r} "
+            "if it is one column."
+        )
+    width = len(names)
+    while not names[-1]:
+        names.pop()
+    if twice := sorted(cell for cell, count in Counter(names).items() if cell and count > 1):
+        raise BadData(f"{name}: column {twice[0]!r} occurs twice in the header.")
+    unnamed = names.count("") > 1
+    return tuple(place if unnamed and not cell else cell for place, cell in enumerate(names)), width
+
+
+def named_delimiter(line: str) -> str | None:
+    """Return the delimiter that Excel's first line `sep=;` names."""
+    found = _SEP.fullmatch(line)
+    return found[1] if found else None
+
+
+def _delimiter(name: str, lines: _Lines, kind: str, data: Data) -> str:
+    usual = "\t" if kind == "tsv" else ","
+    named = named_delimiter(lines.peek())
+    if not named:
+        return data.delimiter or usual
+    if data.delimiter not in (None, named):
+        raise BadData(
+            f"{name}: its first line names the delimiter {named!r}, and data.delimiter is "
+            f"{data.delimiter!r}. Remove one of them."
+        )
+    next(lines)
+    return named
+
+
+class _Lines:
+    """Lines of text, as the csv reader takes them; `taken` are those of the row being read."""
+
+    def __init__(self, text: Iterator[str]) -> None:
+        self._text = text
+        self._next: str | None = None
+        self.number = 0
+        self.taken: list[str] = []
+        self.ended = False
+
+    def peek(self) -> str:
+        if self._next is None:
+            self._next = next(self._text, "")
+        return self._next
+
+    def __iter__(self) -> _Lines:
+        return self
+
+    def __next__(self) -> str:
+        line = self._next or next(self._text, "")
+        self._next = None
+        if not line:
+            self.ended = True
+            raise StopIteration
+        if not self.taken:
+            # Files that were joined have byte order marks in between.
+            line = line.removeprefix("\ufeff")
+        self.number += 1
+        self.taken.append(line)
+        return line
+
+
+@dataclass(frozen=True, slots=True)
+class _Cut:
+    """The cells of a row, the line it starts on, and its lines."""
+
+    line: int
+    cells: list[str]
+    lines: tuple[str, ...]
+
+
+class _Cells:
+    """Parses rows; each line of one that is not well-formed becomes a BadRow, and empty lines nothing."""
+
+    def __init__(self, name: str, lines: _Lines, delimiter: str, quotes: bool) -> None:
+        self.delimiter = delimiter
+        self.quotes = quotes
+        # Whether a row follows one that was not well-formed: it may be the rest of a quoted cell.
+        self.unsure = False
+        self._name = name
+        self._lines = lines
+        self._first: list[_Cut | BadRow] = []
+        self.rows = self._rows()
+
+    def push_back(self, rows: Sequence[_Cut | BadRow]) -> None:
+        self._first = list(rows)
+        self.rows = self._rows()
+
+    def _rows(self) -> Iterator[_Cut | BadRow]:
+        yield from self._first
+        # The limit holds for the whole process; other readers may rely on a larger one.
+        csv.field_size_limit(max(csv.field_size_limit(), _MAX_CELL))
+        reader = csv.reader(
+            self._lines,
+            delimiter=self.delimiter,
+            quoting=csv.QUOTE_MINIMAL if self.quotes else csv.QUOTE_NONE,
+            strict=True,
+        )
+        lines = self._lines
+        while True:
+            lines.taken.clear()
+            first = lines.number + 1
+            try:
+                cells = next(reader)
+            except StopIteration:
+                return
+            except csv.Error:
+                if lines.ended:
+                    raise BadData(
+                        f"{self._name}:{first}: the row on this line opens a quote that is not closed before "
+                        "the end of the file. Repair it, or set data.quotes: false if quotes are text."
+                    ) from None
+                if sum(map(len, lines.taken)) > _MAX_CELL:
+                    raise BadData(
+                        f"{self._name}:{first}: the row on this line has a cell of more than {_MAX_CELL:,} "
+                        "characters: the quote that ends it may be missing. Repair or remove it."
+                    ) from None
+                self.unsure = len(lines.taken) > 1 or lines.taken[-1].count('"') % 2 == 1
+                yield from _each_line(first, len(lines.taken), "has text after the quote that ends a cell")
+                continue
+            if cells:
+                yield _Cut(first, cells, tuple(lines.taken))
+
+
+def _each_line(first: int, count: int, reason: str) -> Iterator[BadRow]:
+    yield BadRow(first, reason)
+    for line in range(first + 1, first + count):
+        yield BadRow(line, f"belongs to the row on line {first}, which {reason}")
+
+
+def _is_spaced(row: _Cut | BadRow) -> bool:
+    """Check whether the file has blanks after its delimiters."""
+    return isinstance(row, _Cut) and any(cell.startswith(" ") for cell in row.cells[1:])
+
+
+def _rows(
+    cells: _Cells, header: Sequence[str | int], shape: Shape, first: Sequence[str]
+) -> Iterator[RawRow | BadRow]:
+    """Yield the rows; those with a few lines that may be rows come last, when all values are known."""
+    values, doubtful = Values(shape.width), list[_Cut]()
+    for row in cells.rows:
+        if isinstance(row, BadRow):
+            yield row
+            continue
+        swallowed = shape.swallows(row.lines)
+        if swallowed is None:
+            doubtful.append(row)
+        elif reason := _SWALLOWED if swallowed else _fault(row, cells, header, shape, first):
+            yield from _each_line(row.line, len(row.lines), reason)
+        else:
+            values.add(row.cells)
+            yield RawRow(row.line, dict(zip(header, row.cells, strict=False)))
+    for row in doubtful:
+        reason = (
+            _SWALLOWED if values.have(shape.split(row.lines)) else _fault(row, cells, header, shape, first)
+        )
+        if reason:
+            yield from _each_line(row.line, len(row.lines), reason)
+        else:
+            yield RawRow(row.line, dict(zip(header, row.cells, strict=False)))
+
+
+def _fault(
+    row: _Cut, cells: _Cells, header: Sequence[str | int], shape: Shape, first: Sequence[str]
+) -> str | None:
+    """Return why a row cannot be used, or None."""
+    count = len(row.cells)
+    if count != shape.width and not len(header) <= count < shape.width:
+        what = "the header" if first else "the first row"
+        return f"has {count} cells where {what} has {shape.width}"
+    if any(row.cells[len(header) :]):
+        place = next(place for place, cell in enumerate(row.cells) if place >= len(header) and cell)
+        return f"has a value in column {place + 1}, which has no name"
+    if len(first) > 1 and row.cells == first:
+        return "repeats the header"
+    quotes = sum(line.count('"') for line in row.lines) if cells.quotes else 0
+    if quotes % 2 and any(cell.endswith('"') for cell in row.cells):
+        return "has a quote without its counterpart"
+    cells.unsure = cells.unsure and not shape.is_sure(row.lines, quotes)
+    return "follows a stray quote, and may be the rest of another row" if cells.unsure else None

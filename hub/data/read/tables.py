@@ -1,0 +1,233 @@
+"""File formats: every row of a data file as a mapping, with the line it stands on."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from collections.abc import Callable, Iterator, Sequence
+from typing import IO, Any
+
+from hub.data.read.class_labels import stored_features, with_names
+from hub.data.read.delimited import delimited_table
+from hub.data.read.encodings import as_utf8, has_nul, not_utf8
+from hub.data.read.label_studio import is_task, task_row
+from hub.data.read.rows import BadRow, LeftRow, RawRow, Row, Table
+from hub.data.read.translation_files import po_table, tmx_table
+from hub.errors import BadData
+from hub.recipe.recipe import Data
+
+__all__ = ["SUFFIXES", "BadRow", "LeftRow", "RawRow", "Table", "checked_table", "open_table"]
+
+SUFFIXES = {
+    ".csv": "csv",
+    ".tsv": "tsv",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".json": "json",
+    ".parquet": "parquet",
+    ".pq": "parquet",
+    ".conll": "conll",
+    ".po": "po",
+    ".tmx": "tmx",
+}
+MAX_COLUMNS = 4096
+_ROWS_AT_ONCE = 2048
+_BLANKS = " \t\r\n\v\f"  # those of ASCII
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+def open_table(name: str, stream: IO[bytes], data: Data, languages: tuple[str, str] | None = None) -> Table:
+    """Return the rows of a data file whose format `data` says or its name tells.
+
+    `languages` is the pair to read of a file that has several.
+
+    Raises:
+        BadData: the format is unknown, or the file as a whole is not of it.
+    """
+    kind = data.format if data.format != "auto" else _format_of(name)
+    whole: dict[str, Callable[[], Table]] = {
+        "parquet": lambda: _parquet(name, stream),
+        "po": lambda: po_table(name, stream, data.encoding),
+        "tmx": lambda: tmx_table(name, stream, languages),  # XML names its encoding
+    }
+    if kind in whole:
+        return checked_table(whole[kind]())
+    utf8 = as_utf8(name, stream, data.encoding)
+    readers: dict[str, Callable[[], Table]] = {
+        "jsonl": lambda: Table(name, None, _json_lines(utf8)),
+        "conll": lambda: Table(name, None, _conll(utf8)),
+        "json": lambda: _json(name, utf8, squad=False),
+        "squad": lambda: _json(name, utf8, squad=True),
+    }
+    return checked_table(readers[kind]() if kind in readers else delimited_table(name, utf8, kind, data))
+
+
+def checked_table(table: Table) -> Table:
+    """Reject rows with NUL characters, which no text has, and rows and tables of too many columns.
+
+    Raises:
+        BadData: the table has more than MAX_COLUMNS columns.
+    """
+    if table.columns is not None and len(table.columns) > MAX_COLUMNS:
+        raise BadData(f"{table.name}: {_too_wide(len(table.columns))}. Is data.delimiter right?")
+    return Table(table.name, table.columns, map(_sound, table.rows))
+
+
+def _sound(row: Row) -> Row:
+    if not isinstance(row, RawRow):
+        return row
+    if len(row.values) > MAX_COLUMNS:
+        return BadRow(row.line, _too_wide(len(row.values)), row.source)
+    return BadRow(row.line, "has a NUL character", row.source) if has_nul(row.values) else row
+
+
+def _too_wide(columns: int) -> str:
+    return f"has {columns:,} columns, and at most {MAX_COLUMNS:,} are read"
+
+
+def _format_of(name: str) -> str:
+    for suffix, kind in SUFFIXES.items():
+        if name.endswith(suffix):
+            return kind
+    raise BadData(f"{name}: say data.format: the name ends in none of {', '.join(SUFFIXES)}.")
+
+
+def _lines(stream: IO[bytes]) -> Iterator[tuple[int, str]]:
+    """Yield each line with its number; only CR and LF end one, as texts hold other separators of lines."""
+    text = io.TextIOWrapper(stream, encoding="utf-8", errors="surrogateescape", newline=None)
+    for number, line in enumerate(text, 1):
+        # Files that were joined have byte order marks in between.
+        yield number, line.removeprefix("\ufeff").removesuffix("\n")
+
+
+def _is_utf8(line: str) -> bool:
+    return line.isascii() or not _SURROGATE.search(line)
+
+
+def _json_lines(stream: IO[bytes]) -> Iterator[RawRow | BadRow]:
+    for number, line in _lines(stream):
+        if not line.strip(_BLANKS):
+            continue
+        if not _is_utf8(line):
+            yield BadRow(number, "is not UTF-8 text")
+            continue
+        try:
+            value = json.loads(line)
+        except RecursionError:
+            yield BadRow(number, "is nested too deeply")
+        except ValueError as error:
+            yield BadRow(number, f"is not JSON: {getattr(error, 'msg', error)}")
+        else:
+            yield RawRow(number, value) if isinstance(value, dict) else BadRow(number, "is not a JSON object")
+
+
+def _conll(stream: IO[bytes]) -> Iterator[RawRow | BadRow]:
+    """Yield a row for each sentence: a token a line, columns parted by tabs or spaces, a blank line after.
+
+    `tokens` is the first column, `tags` the last; 0, 1, ... is each of them.
+    """
+    block: list[str] = []
+    number = 0
+    for number, line in _lines(stream):
+        if line.strip(_BLANKS):
+            block.append(line)
+        elif block:
+            yield from _sentence(number - len(block), block)
+            block = []
+    if block:
+        yield from _sentence(number + 1 - len(block), block)
+
+
+def _sentence(first: int, block: Sequence[str]) -> Iterator[RawRow | BadRow]:
+    if not all(map(_is_utf8, block)):
+        yield BadRow(first, "is not UTF-8 text")
+        return
+    # Tokens may hold no-break and other spaces of Unicode.
+    split = [line.split("\t") if "\t" in line else re.split(" +", line.strip(" ")) for line in block]
+    width = len(split[-1])
+    comment = [cells[0].startswith("#") and len(cells) != width for cells in split]
+    cells = [row for row, skip in zip(split, comment, strict=True) if not skip and row[0] != "-DOCSTART-"]
+    if odd := [row for row in cells if len(row) != width]:
+        yield BadRow(first, f"has a line of {len(odd[0])} columns before one of {width}")
+    elif cells and width < 2:
+        yield BadRow(first, "has one column; a tag is to follow each token")
+    elif cells:
+        columns = [list(column) for column in zip(*cells, strict=True)]
+        yield RawRow(first, {"tokens": columns[0], "tags": columns[-1], **dict(enumerate(columns))})
+
+
+def _parquet(name: str, stream: IO[bytes]) -> Table:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        file = pq.ParquetFile(io.BytesIO(stream.read()))
+    except (pa.ArrowException, OSError) as error:
+        raise BadData(f"{name}: is not a Parquet file: {str(error).splitlines()[0]}.") from None
+
+    named = stored_features(file.schema_arrow)
+
+    def rows() -> Iterator[RawRow | BadRow]:
+        line = 0
+        try:
+            for batch in file.iter_batches(batch_size=_ROWS_AT_ONCE):
+                for row in batch.to_pylist():
+                    line += 1
+                    yield RawRow(line, with_names(row, named) if named else row)
+        except (pa.ArrowException, OSError) as error:
+            raise BadData(f"{name}: is damaged after row {line}: {str(error).splitlines()[0]}.") from None
+
+    return Table(name, tuple(file.schema_arrow.names), rows())
+
+
+def _json(name: str, stream: IO[bytes], squad: bool) -> Table:
+    raw = stream.read()
+    try:
+        value = json.loads(raw.decode())
+    except UnicodeDecodeError:
+        raise not_utf8(name, raw) from None
+    except (ValueError, RecursionError) as error:
+        raise BadData(f"{name}: is not JSON: {error}.") from None
+    if isinstance(value, list) and not squad:
+        return Table(name, None, (_object(number, item) for number, item in enumerate(value, 1)))
+    if not isinstance(value, dict) or not isinstance(value.get("data"), list):
+        wanted = (
+            "SQuAD JSON ({'data': [{'paragraphs': ...}]})" if squad else "SQuAD JSON or a list of objects"
+        )
+        raise BadData(f"{name}: is not {wanted}.")
+    return Table(name, ("id", "title", "context", "question", "answers"), _squad(value["data"]))
+
+
+def _object(number: int, value: Any) -> Row:
+    if not isinstance(value, dict):
+        return BadRow(number, "is not an object")
+    return task_row(number, value) if is_task(value) else RawRow(number, value)
+
+
+def _squad(articles: Sequence[Any]) -> Iterator[RawRow | BadRow]:
+    """Yield one row for each question; rows are counted over the whole file."""
+    row = 0
+    for article in articles:
+        for paragraph in _items(article, "paragraphs"):
+            for question in _items(paragraph, "qas"):
+                row += 1
+                if not isinstance(question, dict):
+                    yield BadRow(row, "the question is not an object")
+                    continue
+                answers = [] if question.get("is_impossible") else question.get("answers", [])
+                yield RawRow(
+                    row,
+                    {
+                        "id": question.get("id"),
+                        "title": article.get("title"),
+                        "context": paragraph.get("context"),
+                        "question": question.get("question"),
+                        "answers": answers,
+                    },
+                )
+
+
+def _items(parent: Any, key: str) -> Sequence[Any]:
+    found = parent.get(key) if isinstance(parent, dict) else None
+    return found if isinstance(found, list) else ()

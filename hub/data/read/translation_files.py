@@ -1,0 +1,255 @@
+"""Files of translations: gettext PO, and TMX 1.4 (https://www.gala-global.org/tmx-14b)."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import IO, Any
+from xml.parsers import expat
+
+from hub.data.read.encodings import check_encoding, decode, not_utf8
+from hub.data.read.rows import LeftRow, RawRow, Row, Table
+from hub.errors import BadData
+
+__all__ = ["po_table", "tmx_table"]
+
+MAX_PO = 256 << 20  # bytes; polib reads a file as a whole
+_COLUMNS = ("source", "target", "context")
+_CHUNK = 1 << 16
+_NATIVE = frozenset({"bpt", "ept", "it", "ph", "ut"})  # hold codes of the document's own format
+_CHARSET = re.compile(rb"charset=([\w.:-]+)", re.ASCII)
+_LINE = re.compile(r"\(line (\d+)\)")
+
+
+def po_table(name: str, stream: IO[bytes], encoding: str | None = None) -> Table:
+    """Return the translated messages of a PO file as `source`, `target` and `context` (msgctxt).
+
+    If the header names the language of the translations, the codes of both languages are columns, too.
+
+    Fuzzy, untranslated and obsolete messages are left out. Of a message with plural forms, each form of a
+    language that has two of them is a row. `encoding` is used for a file that does not show its own;
+    None: UTF-8.
+
+    Raises:
+        BadData: it is not of that encoding or no PO file; the message says the line.
+    """
+    import polib
+
+    raw = stream.read(MAX_PO + 1)
+    if len(raw) > MAX_PO:
+        raise BadData(f"{name}: has more than {MAX_PO >> 20} MiB. Divide it.")
+    try:
+        text = decode(name, raw, encoding)
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        raise not_utf8(name, raw, line, _charset(raw)) from None
+    if not text.strip():
+        return Table(name, _COLUMNS, iter(()))
+    try:
+        # A text without a line break would be taken for a path, and read.
+        messages = polib.pofile(_Text(f"{text}\n"), encoding="utf-8")
+    except (OSError, UnicodeDecodeError, ValueError, IndexError) as error:
+        found = _LINE.search(str(error))
+        raise BadData(f"{name}{f':{found[1]}' if found else ''}: is not a PO file.") from None
+    codes = _po_languages(messages.metadata)
+    return Table(name, (*_COLUMNS, *codes), (row for entry in messages for row in _po_rows(entry, codes)))
+
+
+def _po_languages(metadata: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the codes of both languages; () if the header does not name that of the translations.
+
+    Messages are in English by gettext's convention, unless the header names another language, as Poedit does.
+    """
+    target = metadata.get("Language", "").strip().replace("_", "-")
+    source = metadata.get("X-Source-Language", "").strip().replace("_", "-") or "en"
+    return (source, target) if target and target != source else ()
+
+
+class _Text(str):
+    """A text with the lines that gettext sees."""
+
+    __slots__ = ()
+
+    def splitlines(self, keepends: bool = False) -> list[str]:
+        """Divide at CR and LF alone.
+
+        polib calls this method, and that of `str` also divides at separators in messages, such as U+2028.
+        """
+        return io.StringIO(str(self), newline=None).read().split("\n")
+
+
+def _charset(raw: bytes) -> str | None:
+    """Return the encoding that the header of a PO file names, if it is a known one other than UTF-8."""
+    found = _CHARSET.search(raw)
+    try:
+        named = check_encoding(found[1].decode()) if found else "utf-8"
+    except ValueError:
+        return None
+    return None if named == "utf-8" else named
+
+
+def _po_rows(entry: Any, codes: Sequence[str]) -> Iterator[Row]:
+    line = entry.linenum or 1
+    if entry.obsolete:
+        yield LeftRow(line, "obsolete message")
+    elif entry.fuzzy:
+        yield LeftRow(line, "fuzzy message")
+    elif not entry.translated():
+        yield LeftRow(line, "untranslated message")
+    elif not entry.msgid_plural:
+        yield RawRow(line, _pair(entry.msgid, entry.msgstr, entry, codes))
+    elif len(entry.msgstr_plural) == 2:
+        yield RawRow(line, _pair(entry.msgid, entry.msgstr_plural[0], entry, codes))
+        yield RawRow(line, _pair(entry.msgid_plural, entry.msgstr_plural[1], entry, codes))
+    else:
+        yield LeftRow(line, "message with other than two plural forms")
+
+
+def _pair(source: str, target: str, entry: Any, codes: Sequence[str]) -> dict[str, Any]:
+    named = dict(zip(codes, (source, target), strict=True)) if codes else {}
+    return {"source": source, "target": target, "context": entry.msgctxt, **named}
+
+
+def tmx_table(name: str, stream: IO[bytes], languages: tuple[str, str] | None) -> Table:
+    """Return the translation units of a TMX file as `source` and `target`.
+
+    `languages` are codes such as `en` or `pt-BR`; `en` also takes `en-GB`. Without them a unit is read if it
+    has two languages, one being the header's `srclang`. A unit that lacks one is left out. The codes are
+    columns, too.
+
+    Raises:
+        BadData: it is no TMX, or it has entities of its own, which are refused; the message says the line.
+    """
+    return Table(name, None, _tmx_rows(name, stream, languages))
+
+
+def _tmx_rows(name: str, stream: IO[bytes], languages: tuple[str, str] | None) -> Iterator[Row]:
+    reader = _Tmx()
+    rows = 0
+    while True:
+        chunk = stream.read(_CHUNK)
+        try:
+            reader.parser.Parse(chunk, not chunk)
+        except expat.ExpatError as error:
+            reason = expat.ErrorString(error.code)
+            raise BadData(f"{name}:{error.lineno}: is not well-formed XML: {reason}.") from None
+        except (LookupError, ValueError) as error:  # how pyexpat refuses an encoding that it cannot decode
+            raise BadData(
+                f"{name}: has an encoding that is not read in XML: {error}. Convert it to UTF-8, and its XML "
+                "declaration."
+            ) from None
+        except _Refused as error:
+            raise BadData(f"{name}:{reader.parser.CurrentLineNumber}: {error}") from None
+        for unit in reader.take():
+            rows += isinstance(row := _tmx_row(unit, languages, reader.srclang), RawRow)
+            yield row
+        if not chunk:
+            break
+    if not rows and reader.languages:
+        pair = " and ".join(languages) if languages else f"{reader.srclang or '(no srclang)'} and another"
+        raise BadData(
+            f"{name}: no unit has the languages {pair}. There is: {', '.join(sorted(reader.languages))}. Say "
+            "which with data.columns, such as {source: en, target: fr}."
+        )
+
+
+@dataclass(slots=True)
+class _Unit:
+    line: int
+    texts: dict[str, str] = field(default_factory=dict)
+
+
+class _Refused(Exception):
+    """What stands in the file is not to be read; the message says what."""
+
+
+class _Tmx:
+    """Gathers units from expat's events; entities and anything outside the file are refused."""
+
+    def __init__(self) -> None:
+        self.parser = expat.ParserCreate()
+        self.parser.buffer_text = True
+        self.parser.StartElementHandler = self._start
+        self.parser.EndElementHandler = self._end
+        self.parser.CharacterDataHandler = self._text
+        self.parser.EntityDeclHandler = self._entity
+        self.parser.ExternalEntityRefHandler = self._reference
+        self.parser.SkippedEntityHandler = self._entity
+        self.parser.SetParamEntityParsing(expat.XML_PARAM_ENTITY_PARSING_NEVER)
+        self.srclang = ""
+        self.languages: set[str] = set()
+        self._units: list[_Unit] = []
+        self._unit: _Unit | None = None
+        self._language = ""
+        self._segment: list[str] | None = None
+        self._native = 0
+        self._depth = 0
+
+    def take(self) -> list[_Unit]:
+        """Return the units that have ended since."""
+        done, self._units = self._units, []
+        return done
+
+    def _entity(self, *declared: Any) -> None:
+        raise _Refused("uses an entity of its own, which TMX does not need and this program does not read.")
+
+    def _reference(self, *named: Any) -> int:
+        self._entity()
+        return 0
+
+    def _start(self, tag: str, attributes: Mapping[str, str]) -> None:
+        if self._depth == 0 and tag != "tmx":
+            raise _Refused(f"is not TMX: its first element is {tag[:40]!r}.")
+        self._depth += 1
+        if tag == "header":
+            self.srclang = attributes.get("srclang", "").lower()
+        elif tag == "tu":
+            self._unit = _Unit(self.parser.CurrentLineNumber)
+        elif tag == "tuv":
+            self._language = (attributes.get("xml:lang") or attributes.get("lang") or "").lower()
+        elif tag == "seg":
+            self._segment = []
+        elif tag in _NATIVE:
+            self._native += 1
+
+    def _text(self, text: str) -> None:
+        if self._segment is not None and not self._native:
+            self._segment.append(text)
+
+    def _end(self, tag: str) -> None:
+        self._depth -= 1
+        if tag in _NATIVE:
+            self._native -= 1
+        elif tag == "seg" and self._unit and self._segment is not None:
+            self._unit.texts.setdefault(self._language, "".join(self._segment))
+            self.languages.add(self._language or "(none)")
+            self._segment = None
+        elif tag == "tu" and self._unit:
+            self._units.append(self._unit)
+            self._unit = None
+
+
+def _tmx_row(unit: _Unit, languages: tuple[str, str] | None, srclang: str) -> RawRow | LeftRow:
+    if languages:
+        source, target = (_in_language(unit.texts, language) for language in languages)
+        names = languages
+    else:
+        source = _in_language(unit.texts, srclang)
+        others = [code for code in unit.texts if code != source]
+        target = others[0] if len(others) == 1 else None
+        names = (source or "", target or "")
+    if source is None or target is None:
+        return LeftRow(unit.line, "unit without the two languages")
+    first, second = unit.texts[source], unit.texts[target]
+    pair = {"source": first, "target": second, names[0]: first, names[1]: second}
+    return RawRow(unit.line, {**pair, **unit.texts})
+
+
+def _in_language(texts: Mapping[str, str], language: str) -> str | None:
+    """Return the code under which a unit has a language: the code itself, or one of its regions."""
+    wanted = language.lower().replace("_", "-")
+    if wanted in texts or not wanted:
+        return wanted if wanted in texts else None
+    return next((code for code in texts if code.replace("_", "-").startswith(f"{wanted}-")), None)

@@ -1,0 +1,120 @@
+"""Which examples are trained on, which choose the best checkpoint, and which are held out."""
+
+from __future__ import annotations
+
+import random
+import warnings
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+
+from hub.data.examples import AnyTask, Item
+from hub.data.fields import labels_in
+
+__all__ = ["grouped_folds", "same_example", "split", "stratum", "without_leaks"]
+
+MANY_GROUPS = 2000  # beyond, scikit-learn takes seconds to weigh them all
+
+
+def same_example(item: Item) -> str:
+    """Return a text that is equal for examples that are the same in every field."""
+    return repr(sorted(item.example.items()))
+
+
+def without_leaks(held_out: Sequence[Item], train: Sequence[Item]) -> list[Item]:
+    """Drop held-out examples that ask the very request of a training example."""
+    requests = {item.request for item in train}
+    return [item for item in held_out if item.request not in requests]
+
+
+def split(
+    items: Sequence[Item], size: int, seed: int, task: AnyTask, together: str | None = None
+) -> tuple[list[Item], list[Item]]:
+    """Take about `size` items out; returns those left and those taken, each in order.
+
+    With labels, each label is taken in proportion and keeps at least one example. With `together`,
+    examples with one value of that field stay on one side, and labels are in proportion as far as the
+    groups allow.
+    """
+    chance = random.Random(seed)
+    if together is None:
+        taken = _in_proportion(items, size, chance, task)
+    elif len({stratum(item, task) for item in items}) > 1 and _are_few(items, together):
+        taken = _balanced_groups(items, size, seed, task, together)
+    else:
+        taken = _whole_groups(items, size, chance, together)
+    kept = [item for index, item in enumerate(items) if index not in taken]
+    return kept, [items[index] for index in sorted(taken)]
+
+
+def _in_proportion(items: Sequence[Item], size: int, chance: random.Random, task: AnyTask) -> set[int]:
+    strata: dict[object, list[int]] = defaultdict(list)
+    for index, item in enumerate(items):
+        strata[stratum(item, task)].append(index)
+    shares = {key: len(indices) * size / len(items) for key, indices in strata.items()}
+    counts = {key: min(int(share), len(strata[key]) - 1) for key, share in shares.items()}
+    by_rest = sorted(shares, key=lambda key: counts[key] - shares[key])
+    while (missing := size - sum(counts.values())) > 0:
+        roomy = [key for key in by_rest if counts[key] < len(strata[key]) - 1]
+        if not roomy:
+            break
+        for key in roomy[:missing]:
+            counts[key] += 1
+    return {index for key, indices in strata.items() for index in chance.sample(indices, counts[key])}
+
+
+def stratum(item: Item, task: AnyTask) -> object:
+    """Return the example's label; of several the first, as whole combinations would be too rare."""
+    for field in task.fields:
+        if labels := labels_in(field, item.example[field.name]):
+            return labels[0]
+    return None
+
+
+def _are_few(items: Sequence[Item], together: str) -> bool:
+    """Tell whether groups are so few that labels come out of proportion when they are drawn by chance."""
+    return len({repr(item.example[together]) for item in items}) <= MANY_GROUPS
+
+
+def _balanced_groups(items: Sequence[Item], size: int, seed: int, task: AnyTask, together: str) -> set[int]:
+    """Take one fold of scikit-learn's stratified and grouped ones: that nearest to `size`, label by label."""
+    groups = [repr(item.example[together]) for item in items]
+    count = min(max(2, round(len(items) / max(size, 1))), len(set(groups)))
+    if count < 2:
+        return set()
+    labels = [str(stratum(item, task)) for item in items]
+    wanted = {label: rows * size / len(items) for label, rows in Counter(labels).items()}
+
+    def missed(part: list[int]) -> float:
+        have = Counter(labels[index] for index in part)
+        return sum(abs(have[label] - rows) for label, rows in wanted.items())
+
+    parts: list[list[int]] = list(grouped_folds(labels, groups, count, seed))
+    misses = [missed(part) for part in parts]
+    return set(parts[misses.index(min(misses))])
+
+
+def grouped_folds(labels: Sequence[str], groups: Sequence[str], count: int, seed: int) -> Iterator[list[int]]:
+    """Yield the indices in each of `count` parts that divide no group and have labels in proportion."""
+    from sklearn.model_selection import StratifiedGroupKFold
+
+    if max(Counter(labels).values()) < count:  # no label can be in every part
+        labels = [""] * len(labels)
+    splitter = StratifiedGroupKFold(count, shuffle=True, random_state=seed)
+    with warnings.catch_warnings():
+        # That a label has fewer rows than there are parts is no mistake.
+        warnings.filterwarnings("ignore", message="The least populated class", category=UserWarning)
+        for _, fold in splitter.split(labels, labels, groups):
+            yield fold.tolist()
+
+
+def _whole_groups(items: Sequence[Item], size: int, chance: random.Random, together: str) -> set[int]:
+    groups: dict[str, list[int]] = defaultdict(list)
+    for index, item in enumerate(items):
+        groups[repr(item.example[together])].append(index)
+    names = sorted(groups)
+    chance.shuffle(names)
+    taken: set[int] = set()
+    for name in names[:-1]:
+        if len(taken) + len(groups[name]) / 2 <= size:
+            taken.update(groups[name])
+    return taken

@@ -1,0 +1,1 @@
+"""The report of a training run: its record, and the page and plots made from it."""

@@ -1,0 +1,65 @@
+"""A look at data as one HTML page that needs no other file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from hub.data.profile.profile import Look
+from hub.training.pages import render, svg
+
+__all__ = ["page"]
+
+BARS = 20
+BINS = 40
+SHOWN = 20  # places of one oddity
+_TEMPLATES = Path(__file__).parent / "templates"
+
+
+def page(look: Look) -> str:
+    """Return the page; it has names of columns and labels, and no text of a row."""
+    from markupsafe import Markup
+
+    plots = {f"Characters of {name}": _histogram(name, lengths) for name, lengths in look.characters.items()}
+    plots |= {name: _bars(name, counts) for name, counts in _counted(look).items() if counts}
+    return render(
+        _TEMPLATES,
+        "inspect.html",
+        look=look,
+        plots={title: Markup(plot) for title, plot in plots.items()},
+        bars=BARS,
+        shown=SHOWN,
+    )
+
+
+def _counted(look: Look) -> dict[str, Mapping[str, int]]:
+    return {"Labels": look.labels, "Languages": look.languages}
+
+
+def _histogram(name: str, lengths: Sequence[int]) -> str:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6, 2.4), layout="constrained")
+    axes = figure.subplots()
+    axes.hist(lengths, bins=BINS, color="#3b6ea5")
+    axes.set_xlabel("characters")
+    axes.set_ylabel("rows")
+    return svg(figure, f"lengths-{name}")
+
+
+def _bars(name: str, counts: Mapping[str, int]) -> str:
+    from matplotlib.figure import Figure
+
+    top = list(counts.items())[:BARS][::-1]
+    figure = Figure(figsize=(6, 0.8 + 0.24 * len(top)), layout="constrained")
+    axes = figure.subplots()
+    axes.barh(range(len(top)), [count for _, count in top], color="#3b6ea5")
+    axes.set_yticks(range(len(top)), [_plain(label) for label, _ in top], parse_math=False)
+    axes.set_xlabel("rows")
+    return svg(figure, f"bars-{name}")
+
+
+def _plain(label: str) -> str:
+    """Return what can be drawn of a label."""
+    shown = "".join(char if char.isprintable() else " " for char in label)
+    return shown if len(shown) <= 40 else f"{shown[:39]}…"

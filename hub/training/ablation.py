@@ -1,0 +1,108 @@
+"""What augmentation changed: the same recipe once more without copies, on the same held-out rows."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from hub.data.dataset import Refused
+from hub.training.assess import Measured, measured
+from hub.training.measure.comparison import Comparison
+from hub.training.plan import Plan
+from hub.training.progress import Progress, named
+from hub.training.run import Outcome, run, without_copies
+from hub.training.stored import compared
+
+__all__ = ["WITHOUT", "Ablation", "ablate"]
+
+WITHOUT = "without_copies"
+
+
+@dataclass(frozen=True, slots=True)
+class Ablation:
+    """The metric with copies and without them, on the same `rows` held-out rows.
+
+    `low` and `high` are the 95 % interval of `difference`, with less without. `p` is one-sided, in the
+    direction of the difference; `mcnemar` two-sided, None where rows are not simply right or wrong. `copies`
+    counts by change, `dropped` by change and reason. `seconds` are those of the training without.
+    """
+
+    metric: str
+    rows: int
+    with_copies: float
+    without_copies: float
+    difference: float
+    low: float
+    high: float
+    p: float
+    mcnemar: float | None
+    resamples: int
+    steps: int
+    steps_without: int
+    seconds: float
+    copies: Mapping[str, int]
+    dropped: Mapping[str, Mapping[str, int]]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def of(cls, found: Comparison, ours: Outcome, plain: Outcome, seconds: float) -> Ablation:
+        """Put a comparison, ours first, together with what was trained."""
+        paired = found.paired
+        return cls(
+            metric=found.metric,
+            rows=found.rows,
+            with_copies=found.first,
+            without_copies=found.second,
+            difference=paired.difference,
+            low=paired.low,
+            high=paired.high,
+            p=found.p_worse if found.gain < 0 else found.p_better,
+            mcnemar=found.mcnemar,
+            resamples=paired.resamples,
+            steps=ours.fitted.steps,
+            steps_without=plain.fitted.steps,
+            seconds=round(seconds, 1),
+            copies={
+                name: count for name, count in ours.augmented.items() if name not in ("dropped", "unusable")
+            },
+            dropped={name: dict(reasons) for name, reasons in ours.dropped.items()},
+        )
+
+
+def ablate(
+    plan: Plan, outcome: Outcome, found: Measured, work: Path, progress: Progress, resume: bool
+) -> Ablation | None:
+    """Train a plan without copies and compare; None unless `augment.ablation` is set.
+
+    Seed, number of steps and steps between evaluations are those of the run with copies, which has more
+    steps in an epoch: what is compared is the rows, not how long was trained.
+    """
+    if not plan.recipe.augment.ablation:
+        return None
+    started = time.perf_counter()
+    folder = work / WITHOUT
+    folder.mkdir(exist_ok=True)
+    shown = named(progress, "without copies")
+    plain = run(_as_long(without_copies(plan), outcome), Refused(plan.recipe), folder, shown, resume)
+    seconds = time.perf_counter() - started
+    theirs = measured(plain.held_out, plain.scored)
+    return Ablation.of(compared(found, theirs, plan.recipe.train.seed), outcome, plain, seconds)
+
+
+def _as_long(plan: Plan, outcome: Outcome) -> Plan:
+    """Return the plan with the steps that the run with copies had, or would have had without stopping."""
+    train, fitted = plan.recipe.train, outcome.fitted
+    epoch = max(1, round(fitted.steps / fitted.epochs)) if fitted.epochs else 1
+    settled = train.model_copy(
+        update={
+            "max_steps": train.max_steps or round(epoch * train.epochs),
+            "checkpoint_steps": train.checkpoint_steps or epoch,
+        }
+    )
+    return replace(plan, recipe=plan.recipe.model_copy(update={"train": settled}))

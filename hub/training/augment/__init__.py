@@ -1,1 +1,0 @@
-"""Changed copies of training rows: words left out, swapped, or put in other words."""

@@ -1,1 +1,0 @@
-"""A look at rows before they are trained on."""

@@ -105,8 +105,8 @@ def held_out_metrics(
     name: str, store: Store, base: Base, version: Version, *overrides: str
 ) -> tuple[dict[str, float], int]:
     from hub.data.dataset import Refused
+    from hub.evaluation.evaluator import Evaluator
     from hub.recipe.recipe import load_recipe
-    from hub.training.evaluate import Evaluator
     from hub.training.plan import make_plan
 
     recipe = load_recipe(ADAPTERS / name, overrides)

@@ -16,9 +16,9 @@ from hub.cli.reading import COLUMN, DELIMITER, ENCODING, HEADER, SEPARATOR, read
 if TYPE_CHECKING:
     from hub.data.examples import Rejected
     from hub.data.profile.read_options import Reading
+    from hub.evaluation.comparison import Comparison
+    from hub.evaluation.evaluation import Evaluation
     from hub.store.records import Version
-    from hub.training.measure.comparison import Comparison
-    from hub.training.measure.evaluation import Evaluation
 
 __all__ = ["register"]
 
@@ -108,10 +108,10 @@ def _measure(
     with progress(quiet) as bars:
         show = Bars(bars)
         show("load libraries", 0, 1)
-        from hub.training.assess import assess
-        from hub.training.calibrate import Temperature
-        from hub.training.data_file import load_rows
-        from hub.training.stored import answers_of, compared
+        from hub.evaluation.assess import assess
+        from hub.evaluation.stored.measure import answers_of, compared
+        from hub.evaluation.stored.rows_file import load_rows
+        from hub.evaluation.temperature import Temperature
 
         show("load libraries", 1, 1)
         cache = store.home / "cache" / "packages"

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 from hub.cli.output import say, table
 
 if TYPE_CHECKING:
+    from hub.evaluation.comparison import Comparison
+    from hub.evaluation.evaluation import Evaluation
+    from hub.evaluation.intervals import Interval
     from hub.store.manifest import Manifest, Spread
     from hub.training.ablation import Ablation
-    from hub.training.measure.comparison import Comparison
-    from hub.training.measure.evaluation import Evaluation
-    from hub.training.measure.intervals import Interval
 
 __all__ = [
     "measured_facts",

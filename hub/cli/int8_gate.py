@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from hub.api import Output, Row
     from hub.config import Settings
     from hub.engine.protocol import AdapterWeights, Array, Engine
-    from hub.training.evaluate import Sample
+    from hub.evaluation.evaluator import Sample
     from hub.training.plan import Plan
     from hub.training.progress import Progress
     from hub.training.train import Gauge

@@ -175,7 +175,7 @@ def _print(result: TrainResult, moved: Json | None) -> None:
 
     from hub.cli.figures import print_calibration, print_folds, print_gaps, print_metrics
     from hub.cli.int8_gate import describe_int8
-    from hub.training.measure.goal import gain
+    from hub.evaluation.goal import gain
 
     version, fitted = result.version, result.outcome.fitted
     stored = "Stored" if result.new else "The same weights as before, which are"

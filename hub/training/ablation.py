@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from hub.data.dataset import Refused
-from hub.training.assess import Measured, measured
-from hub.training.measure.comparison import Comparison
+from hub.evaluation.assess import Measured, measured
+from hub.evaluation.comparison import Comparison
+from hub.evaluation.stored.measure import compared
 from hub.training.plan import Plan
 from hub.training.progress import Progress, named
 from hub.training.run import Outcome, run, without_copies
-from hub.training.stored import compared
 
 __all__ = ["WITHOUT", "Ablation", "ablate"]
 

@@ -11,7 +11,7 @@ import torch
 from hub.api import HeadKind, Tokenizer
 from hub.data.examples import Item
 from hub.data.features import encodable
-from hub.training.evaluate import Evaluator
+from hub.evaluation.evaluator import Evaluator
 from hub.training.model import reload
 from hub.training.plan import Plan
 from hub.training.progress import Progress

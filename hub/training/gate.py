@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from hub.errors import HubError
+from hub.evaluation.comparison import Comparison
+from hub.evaluation.goal import explain
 from hub.recipe.sections.evaluate import Deploy
 from hub.store.records import Version
-from hub.training.measure.comparison import Comparison
-from hub.training.measure.goal import explain
 from hub.training.progress import Progress, silent
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def pass_gate(
     if live is not None and live.sha256 != result.version.sha256 and recipe.deploy.paired:
         if why_not := _incomparable(result.version, live):
             return judge(result.version, live, recipe.deploy, why_not=why_not)
-        from hub.training.stored import answers_of, compared
+        from hub.evaluation.stored.measure import answers_of, compared
 
         def shown(stage: str, done: int, total: int, note: str = "") -> None:
             progress(f"{stage} {live.ref}", done, total, note)

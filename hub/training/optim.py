@@ -15,9 +15,9 @@ from torch.optim import SGD, Adam, AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler, OneCycleLR, ReduceLROnPlateau
 from transformers import Adafactor, get_scheduler
 
+from hub.evaluation.goal import Goal
 from hub.recipe.sections.method import RATES
 from hub.recipe.sections.train import Train
-from hub.training.measure.goal import Goal
 
 __all__ = ["is_schedule_free", "make_optimizer", "make_schedule"]
 

@@ -21,13 +21,13 @@ from hub.data.dataset import Refused
 from hub.data.examples import Item
 from hub.data.features import encodable, make_features
 from hub.errors import BadAdapter, BadData, Conflict
+from hub.evaluation.evaluator import Evaluator, Sample, Scored, majority_metrics
+from hub.evaluation.predict import forward_rows
+from hub.evaluation.temperature import Temperature, calibrate
 from hub.recipe.sections.augment import Augment
 from hub.training.agreement import disagreeing
 from hub.training.balance import class_weights
-from hub.training.calibrate import Temperature, calibrate
 from hub.training.checkpoints import move
-from hub.training.evaluate import Evaluator, Sample, Scored, majority_metrics
-from hub.training.forward import forward_rows
 from hub.training.loss import Loss
 from hub.training.model import (
     add_adapter,

@@ -19,6 +19,9 @@ from hub.data.dataset import Refused
 from hub.data.examples import Rejected
 from hub.data.notes import write_notes
 from hub.errors import Conflict
+from hub.evaluation.assess import MISTAKES, Measured, assess, measured, recorded
+from hub.evaluation.evaluation import Evaluation
+from hub.evaluation.evaluator import Sample
 from hub.names import VersionRef
 from hub.recipe.recipe import Recipe
 from hub.registry.host import Registry
@@ -26,10 +29,7 @@ from hub.store.manifest import Precision, Search, Spread
 from hub.store.records import Version
 from hub.store.store import Check, Store, Training
 from hub.training.ablation import WITHOUT, Ablation, ablate
-from hub.training.assess import MISTAKES, Measured, assess, measured, recorded
 from hub.training.cross_validate import FOLDS, cross_validate
-from hub.training.evaluate import Sample
-from hub.training.measure.evaluation import Evaluation
 from hub.training.plan import Plan, make_plan
 from hub.training.progress import Progress, silent
 from hub.training.report.record import report_of

@@ -25,13 +25,13 @@ from transformers import (
 )
 
 from hub.api import BadRecipe, Features, HeadKind
+from hub.evaluation.evaluator import Evaluator
 from hub.recipe.recipe import Train
 from hub.recipe.sections.method import RATES
 from hub.training.balance import row_weights
 from hub.training.batches import LengthGroups, collator, pad_alike
 from hub.training.callbacks import Watch
 from hub.training.checkpoints import ended_early, last_checkpoint, step_of
-from hub.training.evaluate import Evaluator
 from hub.training.fast import (
     CHOOSING,
     ROWS,

@@ -22,9 +22,9 @@ from hub.cli.main import app
 from hub.config import find_home
 from hub.engine.slot_engine import SlotEngine
 from hub.errors import EngineFailed
+from hub.evaluation.evaluator import Sample, Scored
 from hub.store.manifest import BaseRef, Manifest, Precision, Serving
 from hub.store.store import Store
-from hub.training.evaluate import Sample, Scored
 
 RECIPE = """
 name: demo

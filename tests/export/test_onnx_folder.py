@@ -20,6 +20,8 @@ from hub.api import HeadKind, Row, truncate
 from hub.bases.base import Base
 from hub.bases.cache import Bases
 from hub.errors import BadAdapter, BadRequest, BaseMismatch, Conflict, ExportFailed, UnsupportedFormat
+from hub.evaluation.evaluator import Evaluator
+from hub.evaluation.predict import forward_rows
 from hub.export import parity
 from hub.export.export import export_version
 from hub.export.formats import Format, Precision
@@ -27,8 +29,6 @@ from hub.registry.host import Registry
 from hub.store.records import Version
 from hub.store.store import Store
 from hub.testing.tiny import head_model, peft_model
-from hub.training.evaluate import Evaluator
-from hub.training.forward import forward_rows
 
 ENCODERS = ("bert", "roberta", "xlm-roberta", "distilbert", "electra", "deberta-v2", "modernbert")
 TYPED = ("bert", "electra")

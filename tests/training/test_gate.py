@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from hub.api import HeadKind
+from hub.evaluation.comparison import Comparison, compare
+from hub.evaluation.goal import Goal
 from hub.recipe.recipe import Deploy
 from hub.store.manifest import BaseRef, DataRef, Manifest, Serving
 from hub.store.records import Version
 from hub.training.gate import ENOUGH, judge
-from hub.training.measure.comparison import Comparison, compare
-from hub.training.measure.goal import Goal
 
 
 def version(number: int, data: str = "a", goal: Goal = "max", **metrics: float) -> Version:

@@ -21,12 +21,12 @@ from hub.bases.base import Base
 from hub.bases.cache import Bases
 from hub.engine.peft_format import parse
 from hub.errors import BadAdapter, BadData, BadRecipe, Conflict
+from hub.evaluation.evaluator import evaluate
 from hub.recipe.recipe import Recipe
 from hub.registry.host import Registry
 from hub.store.store import Store
 from hub.store.weights import read_adapter
 from hub.testing.tiny import tiny_decoder, tiny_encoder
-from hub.training.evaluate import evaluate
 from hub.training.model import load_base, quiet
 from hub.training.train import TrainResult, train
 

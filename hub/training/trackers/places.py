@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from hub.errors import MissingExtra
+from hub.evaluation.evaluation import Evaluation
 from hub.recipe.recipe import Recipe
-from hub.training.measure.evaluation import Evaluation
 from hub.training.plan import Plan
 from hub.training.trackers.fan_out import WAIT, Place, Trackers
 from hub.training.trackers.tracker import Begun, Tracker

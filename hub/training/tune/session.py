@@ -15,11 +15,11 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from hub.bases.cache import Bases
 from hub.data.dataset import Refused, divides
 from hub.errors import BadData
+from hub.evaluation.goal import Goal, gain
 from hub.recipe.recipe import Recipe
 from hub.registry.host import Registry
 from hub.training.checkpoints import move
 from hub.training.fast import Stock
-from hub.training.measure.goal import Goal, gain
 from hub.training.model import load_tokenizer
 from hub.training.plan import Plan, make_plan
 from hub.training.progress import Progress, silent

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from hub.errors import BadRecipe, Conflict, MissingExtra
+from hub.evaluation.goal import Goal, best_of, worst
 from hub.recipe.sections.tune import Dimension
-from hub.training.measure.goal import Goal, best_of, worst
 from hub.training.progress import Progress, silent
 from hub.training.tune.session import Session
 from hub.training.tune.space import Space

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from hub.evaluation.goal import Goal, gain
 from hub.recipe.recipe import Recipe
 from hub.store.manifest import Search
-from hub.training.measure.goal import Goal, gain
 
 __all__ = ["State", "Trial", "Tuned"]
 

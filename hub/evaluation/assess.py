@@ -9,22 +9,22 @@ from typing import TYPE_CHECKING, Any, TypedDict
 import numpy as np
 
 from hub.api import FieldKind, HeadKind
+from hub.evaluation.calibration import calibration_error, probabilities, reliability
+from hub.evaluation.evaluation import Calibrated, Evaluation, Mistake
+from hub.evaluation.goal import Goal
+from hub.evaluation.labels import multi_label_figures, single_label_figures
+from hub.evaluation.logits import Labelled
+from hub.evaluation.score import Decisions, Score
+from hub.evaluation.slices import by_length, by_value, measure_slices
 from hub.store.manifest import Calibration, Gap
-from hub.training.measure.calibration import calibration_error, probabilities, reliability
-from hub.training.measure.evaluation import Calibrated, Evaluation, Mistake
-from hub.training.measure.goal import Goal
-from hub.training.measure.labels import multi_label_figures, single_label_figures
-from hub.training.measure.logits import Labelled
-from hub.training.measure.score import Decisions, Score
-from hub.training.measure.slices import by_length, by_value, measure_slices
 from hub.training.progress import Progress, silent
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
     from hub.api import Output
-    from hub.training.calibrate import Temperature
-    from hub.training.evaluate import Evaluator, Scored
+    from hub.evaluation.evaluator import Evaluator, Scored
+    from hub.evaluation.temperature import Temperature
 
 __all__ = ["MISTAKES", "Measured", "assess", "measured", "recorded"]
 

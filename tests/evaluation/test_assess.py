@@ -11,13 +11,13 @@ import pytest
 
 from hub.api import AdapterInfo, HeadKind, Output, TaskSpec
 from hub.data.examples import Item
+from hub.evaluation.assess import Measured, assess, measured, recorded
+from hub.evaluation.evaluation import Evaluation
+from hub.evaluation.evaluator import Evaluator
+from hub.evaluation.stored.measure import compared
+from hub.evaluation.temperature import Temperature
 from hub.registry.host import Registry
 from hub.registry.loaded import LoadedTask
-from hub.training.assess import Measured, assess, measured, recorded
-from hub.training.calibrate import Temperature
-from hub.training.evaluate import Evaluator
-from hub.training.measure.evaluation import Evaluation
-from hub.training.stored import compared
 
 SPEC = TaskSpec("t", "A task.", HeadKind.SEQUENCE, "m:A", "m:B", "m:C")
 

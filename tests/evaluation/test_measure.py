@@ -7,17 +7,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hub.training.measure import intervals
-from hub.training.measure import slices as slices_module
-from hub.training.measure.calibration import (
+from hub.evaluation import intervals
+from hub.evaluation import slices as slices_module
+from hub.evaluation.calibration import (
     calibration_error,
     fit_temperature,
     probabilities,
     reliability,
 )
-from hub.training.measure.intervals import bootstrap, mcnemar, paired_bootstrap, resamples_for
-from hub.training.measure.labels import multi_label_figures, single_label_figures
-from hub.training.measure.slices import by_length, by_value, measure_slices
+from hub.evaluation.intervals import bootstrap, mcnemar, paired_bootstrap, resamples_for
+from hub.evaluation.labels import multi_label_figures, single_label_figures
+from hub.evaluation.slices import by_length, by_value, measure_slices
 
 
 def test_one_label_an_example_gets_every_figure() -> None:

@@ -9,10 +9,10 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from hub.training.measure.calibration import Bin
-from hub.training.measure.goal import Goal
-from hub.training.measure.intervals import Interval
-from hub.training.measure.slices import Slice
+from hub.evaluation.calibration import Bin
+from hub.evaluation.goal import Goal
+from hub.evaluation.intervals import Interval
+from hub.evaluation.slices import Slice
 
 __all__ = ["Calibrated", "Evaluation", "Mistake"]
 
@@ -58,7 +58,7 @@ class Evaluation:
     `metrics` are the task's own, `metric` names the one that it is judged by, and `goal` says whether a
     higher or a lower one is better. `baseline` has those of always giving the answer most common in training
     ({} where there is none). `intervals` are of 95 %.
-    `labels` is what `hub.training.measure.labels` returns: of one label an example, it has `confusion`.
+    `labels` is what `hub.evaluation.labels` returns: of one label an example, it has `confusion`.
     `slice_metric` is what slices and their gaps are measured by: the share of right rows where that is one
     of the metrics, as averages over labels mean little where a label is all there is.
     """

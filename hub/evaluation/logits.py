@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hub.training.measure.calibration import probabilities
+from hub.evaluation.calibration import probabilities
 
 if TYPE_CHECKING:
     import numpy.typing as npt

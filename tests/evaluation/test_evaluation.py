@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 
-from hub.training.measure.calibration import Bin
-from hub.training.measure.evaluation import Calibrated, Evaluation, Mistake
-from hub.training.measure.intervals import Interval
-from hub.training.measure.labels import single_label_figures
-from hub.training.measure.slices import Slice
+from hub.evaluation.calibration import Bin
+from hub.evaluation.evaluation import Calibrated, Evaluation, Mistake
+from hub.evaluation.intervals import Interval
+from hub.evaluation.labels import single_label_figures
+from hub.evaluation.slices import Slice
 
 EVALUATION = Evaluation(
     task="sentiment",

@@ -18,9 +18,9 @@ from pydantic import BaseModel
 from torch import nn
 
 from hub.api import HeadKind, Output
-from hub.training.evaluate import Evaluator
-from hub.training.forward import forward_rows
-from hub.training.measure.calibration import fit_temperature
+from hub.evaluation.calibration import fit_temperature
+from hub.evaluation.evaluator import Evaluator
+from hub.evaluation.predict import forward_rows
 from hub.training.progress import Progress, silent
 
 __all__ = ["Temperature", "calibrate"]

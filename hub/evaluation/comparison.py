@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hub.training.measure.goal import Goal, gain
-from hub.training.measure.intervals import Figure, Paired, mcnemar, paired_bootstrap, resamples_for
+from hub.evaluation.goal import Goal, gain
+from hub.evaluation.intervals import Figure, Paired, mcnemar, paired_bootstrap, resamples_for
 
 if TYPE_CHECKING:
     import numpy.typing as npt

@@ -11,12 +11,12 @@ import torch
 from hub.data.examples import Item, Rejected
 from hub.data.features import encodable
 from hub.errors import BadAdapter, BadData, HubError
+from hub.evaluation.assess import Measured, measured
+from hub.evaluation.comparison import Comparison, compare
+from hub.evaluation.evaluator import Evaluator
 from hub.registry.host import Registry
 from hub.store.records import Version
 from hub.store.store import Store
-from hub.training.assess import Measured, measured
-from hub.training.evaluate import Evaluator
-from hub.training.measure.comparison import Comparison, compare
 from hub.training.model import load_tokenizer, reload
 from hub.training.progress import Progress, silent
 

@@ -17,12 +17,12 @@ import torch
 from hub.api import AdapterInfo, Example, HeadKind, Output, Row, Tokenizer
 from hub.data.examples import Item
 from hub.errors import BadPlugin, HubError
+from hub.evaluation.goal import Goal
+from hub.evaluation.intervals import Figures
+from hub.evaluation.logits import Labelled, labelled
+from hub.evaluation.predict import Ahead, forward_rows
 from hub.registry.loaded import LoadedTask
-from hub.training.forward import Ahead, forward_rows
 from hub.training.guard import plugin_call
-from hub.training.measure.goal import Goal
-from hub.training.measure.intervals import Figures
-from hub.training.measure.logits import Labelled, labelled
 from hub.training.progress import Progress, silent
 
 __all__ = ["Evaluator", "Sample", "Scored", "evaluate", "majority_metrics"]

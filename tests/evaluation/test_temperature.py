@@ -17,15 +17,15 @@ from transformers import AutoTokenizer
 
 from hub.api import AdapterInfo, HeadKind, Output, TaskSpec
 from hub.bases.cache import Bases
+from hub.evaluation import temperature as module
+from hub.evaluation.evaluator import Evaluator
+from hub.evaluation.predict import forward_rows
+from hub.evaluation.temperature import FEWEST, Temperature, calibrate
 from hub.recipe.recipe import Recipe
 from hub.registry.host import Registry
 from hub.registry.loaded import LoadedTask
 from hub.store.store import Store
 from hub.testing.tiny import ENCODERS, head_model, tiny_encoder
-from hub.training import calibrate as module
-from hub.training.calibrate import FEWEST, Temperature, calibrate
-from hub.training.evaluate import Evaluator
-from hub.training.forward import forward_rows
 from hub.training.model import add_adapter
 from hub.training.train import TrainResult, train
 

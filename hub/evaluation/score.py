@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hub.training.measure.intervals import Figure, Figures, Interval, bootstrap, resamples_for
+from hub.evaluation.intervals import Figure, Figures, Interval, bootstrap, resamples_for
 
 if TYPE_CHECKING:
     import numpy.typing as npt

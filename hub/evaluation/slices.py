@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hub.training.measure.goal import Goal
-from hub.training.measure.intervals import Figure, Figures, Interval, bootstrap, resamples_for
+from hub.evaluation.goal import Goal
+from hub.evaluation.intervals import Figure, Figures, Interval, bootstrap, resamples_for
 
 if TYPE_CHECKING:
     import numpy.typing as npt

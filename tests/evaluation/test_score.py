@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from grafthub_classification.metrics import multi_label, single_label
 
-from hub.training.measure.comparison import compare
-from hub.training.measure.score import Decisions, Score
-from hub.training.measure.slices import measure_slices
+from hub.evaluation.comparison import compare
+from hub.evaluation.score import Decisions, Score
+from hub.evaluation.slices import measure_slices
 
 LABELS = ("a", "b", "c", "never")
 RANDOM = np.random.default_rng(0)

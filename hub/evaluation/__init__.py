@@ -1,0 +1,1 @@
+"""Evaluation: predictions on rows, metrics, confidence intervals, calibration, comparison."""

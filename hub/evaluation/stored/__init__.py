@@ -1,0 +1,1 @@
+"""Evaluation of versions that are in the store."""

@@ -1,1 +1,0 @@
-"""What is measured of a version: figures, their intervals, calibration, slices, and comparisons."""

@@ -72,10 +72,10 @@ def print_move(version: Version, moved: Json) -> None:
 def _deploy(result: TrainResult, settings: Settings, quiet: bool, answer: Json) -> None:
     """Judge a version and put it live if it passes; `answer` grows with what is known."""
     from hub.registry.host import Registry
+    from hub.report.write import add_gate
     from hub.serving.client import connect
     from hub.store.store import Store
     from hub.training.gate import pass_gate
-    from hub.training.report.write import add_gate
 
     name = answer["deployment"]
     live = _live(name, settings)

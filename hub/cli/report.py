@@ -40,8 +40,8 @@ def report(
     """Say where the report of a stored version lies, or write a copy of it."""
     from hub.cli.stored import existing_store
     from hub.config import load_settings
+    from hub.report.write import page_of, read
     from hub.store.reports import CARD_FILE, DATA_FILE
-    from hub.training.report.write import page_of, read
 
     store = existing_store(load_settings())
     version = store.get(adapter)

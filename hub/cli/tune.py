@@ -103,8 +103,8 @@ def run_search(
         show("load libraries", 0, 1)
         from hub.bases.cache import Bases
         from hub.registry.host import Registry
+        from hub.report.search_page import page
         from hub.training.train import only_run
-        from hub.training.tune.page import page
         from hub.training.tune.session import Session
         from hub.training.tune.space import space_of
         from hub.training.tune.study import search

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from hub.data.profile.profile import Look
-from hub.training.pages import render, svg
+from hub.report.html import render, svg
 
 __all__ = ["page"]
 

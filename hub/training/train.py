@@ -25,6 +25,8 @@ from hub.evaluation.evaluator import Sample
 from hub.names import VersionRef
 from hub.recipe.recipe import Recipe
 from hub.registry.host import Registry
+from hub.report.record import report_of
+from hub.report.write import keep
 from hub.store.manifest import Precision, Search, Spread
 from hub.store.records import Version
 from hub.store.store import Check, Store, Training
@@ -32,8 +34,6 @@ from hub.training.ablation import WITHOUT, Ablation, ablate
 from hub.training.cross_validate import FOLDS, cross_validate
 from hub.training.plan import Plan, make_plan
 from hub.training.progress import Progress, silent
-from hub.training.report.record import report_of
-from hub.training.report.write import keep
 from hub.training.run import ADAPTER, CHECKPOINTS, FIRST, Outcome, run
 from hub.training.trackers.fan_out import Tracked, Trackers
 from hub.training.trackers.places import check as check_trackers

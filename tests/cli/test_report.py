@@ -136,7 +136,7 @@ def test_a_report_that_cannot_be_written_takes_no_version_away(
     def broken(report: object) -> str:
         raise ValueError("no page today")
 
-    monkeypatch.setattr("hub.training.report.write.page", broken)
+    monkeypatch.setattr("hub.report.write.page", broken)
     answer = told("train", recipe)
     assert (answer["version"], answer["report"]) == ("demo@1", None)
     assert "demo@1 is stored, but not its report: no page today" in caplog.text

@@ -13,7 +13,7 @@ import pytest
 
 from hub.errors import BadRecipe, Conflict
 from hub.recipe.recipe import Recipe
-from hub.training.tune.page import page, plots
+from hub.report.search_page import page, plots
 from hub.training.tune.session import Session
 from hub.training.tune.space import space_of
 from hub.training.tune.study import search

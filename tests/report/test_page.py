@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from hub.training.report.page import page
-from hub.training.report.record import curves_of
+from hub.report.page import page
+from hub.report.record import curves_of
 
 REPORT: dict[str, Any] = {
     "version": "t@1", "name": "t", "number": 1, "sha256": "a" * 64, "created": "2026-01-01T00:00:00+00:00",

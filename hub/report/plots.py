@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from hub.training.pages import svg
+from hub.report.html import svg
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hub.training.pages import render
-from hub.training.report.plots import curve, reliability
+from hub.report.html import render
+from hub.report.plots import curve, reliability
 
 if TYPE_CHECKING:
     from markupsafe import Markup

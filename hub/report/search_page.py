@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hub.recipe.sections.tune import Dimension
-from hub.training.pages import render, svg
+from hub.report.html import render, svg
 from hub.training.tune.trials import Trial, Tuned
 
 if TYPE_CHECKING:

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hub.errors import NotFound
+from hub.report.page import page
 from hub.store.card import card
 from hub.store.records import Version
 from hub.store.reports import CARD_FILE, DATA_FILE, PAGE_FILE
 from hub.store.store import Store
-from hub.training.report.page import page
 
 if TYPE_CHECKING:
     from hub.training.gate import Judgement

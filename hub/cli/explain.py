@@ -13,8 +13,8 @@ from hub.errors import BadRequest
 from hub.visible import masked
 
 if TYPE_CHECKING:
+    from hub.explain.explanation import Explanation, Word
     from hub.store.records import Version
-    from hub.training.explanation import Explanation, Word
 
 __all__ = ["register"]
 
@@ -62,12 +62,12 @@ def explain(
     registry, store = Registry.of(settings), existing_store(settings)
     version = store.get(adapter)
     values = _request(registry, version, text, field or [])
-    from hub.training.explain import Wish
-    from hub.training.explain import explain as run
+    from hub.explain.attribution import Wish
+    from hub.explain.attribution import explain as run
 
     found = run(version, values, Wish(method.value, target, word), registry=registry, store=store)
     if html is not None:
-        from hub.cli.explain_page import page
+        from hub.explain.page import page
 
         html.write_text(page(found), encoding="utf-8")
     if as_json:

@@ -175,7 +175,7 @@ def _asked(body: Explain, admission: Admission) -> BaseModel:
 
 def _run(store: Store, version: Version, asked: BaseModel, rows: list[Row], body: Explain) -> dict[str, Any]:
     """Explain a version from its files: slots and their leases have no part in it, nor has plugin code."""
-    from hub.training.explain import Wish, explain_rows, texts_of
+    from hub.explain.attribution import Wish, explain_rows, texts_of
 
     wish = Wish(body.method, body.target, body.word)
     return explain_rows(version, rows, texts_of(asked), wish, store).to_json()

@@ -12,13 +12,13 @@ from grafthub_sentiment.task import SentimentTask
 from hub.api import BadRequest, HeadKind
 from hub.config import load_settings
 from hub.errors import Overloaded
+from hub.explain.attribution import Wish, explain
 from hub.http.explain import WAITING, OneAtATime
 from hub.registry.host import Registry
 from hub.serving import pipeline
 from hub.store.records import Version
 from hub.testing.homes import add_version
 from hub.testing.tiny import tiny_adapter
-from hub.training.explain import Wish, explain
 
 ONE = "/v1/deployments/mood/explain"
 TEXT = "a warm film"

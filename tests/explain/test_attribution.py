@@ -13,12 +13,12 @@ import torch  # noqa: TID253
 from hub.api import AdapterInfo, HeadKind, Row
 from hub.bases.base import Base
 from hub.errors import BadRequest, MissingExtra, NotFound
+from hub.explain.attribution import Wish, explain_row
+from hub.explain.explanation import Explanation
+from hub.explain.token_spans import find_places, words_of
 from hub.recipe.recipe import Recipe
 from hub.testing.tiny import ENCODERS, peft_model, tiny_adapter, tiny_encoder
-from hub.training.explain import Wish, explain_row
-from hub.training.explanation import Explanation
 from hub.training.model import add_adapter, load_base, load_tokenizer
-from hub.training.token_places import find_places, words_of
 
 CHOSEN = Wish()
 TEXT = "the service was slow"

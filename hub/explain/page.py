@@ -6,7 +6,7 @@ from html import escape
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from hub.training.explanation import Explanation, Word
+    from hub.explain.explanation import Explanation, Word
 
 __all__ = ["page"]
 

@@ -19,15 +19,15 @@ from hub.api import AdapterInfo, HeadKind, Output, Row
 from hub.bases.base import Base
 from hub.errors import BadAdapter, BadRequest, HubError, MissingExtra, NotFound
 from hub.evaluation.predict import forward_rows
+from hub.explain.explanation import Explanation
+from hub.explain.token_spans import Place, find_places, words_of
 from hub.registry.host import Registry
 from hub.store.content import content_hash
 from hub.store.records import Version
 from hub.store.store import Store
 from hub.store.weights import CONFIG_FILE, WEIGHTS_FILE
-from hub.training.explanation import Explanation
 from hub.training.guard import plugin_call
 from hub.training.model import load_tokenizer, reload
-from hub.training.token_places import Place, find_places, words_of
 
 __all__ = ["Method", "Wish", "explain", "explain_row", "explain_rows", "texts_of"]
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from hub.training.token_places import Place
+from hub.explain.token_spans import Place
 
 __all__ = ["Explanation", "Word"]
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import httpx
 
-from hub.serving import record
+from hub.client import server_file as record
 
 __all__ = ["ROOT", "HubServer", "hub_server", "process", "ready", "wait"]
 

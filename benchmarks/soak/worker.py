@@ -15,9 +15,9 @@ from typing import Any
 import psutil
 
 from benchmarks.soak.growth import Sample
+from hub.client.catalog import CatalogClient
 from hub.config import load_settings
 from hub.errors import NotFound, NotReady
-from hub.serving.catalog_client import CatalogClient
 
 __all__ = ["DEPLOYMENTS", "LARGE", "SLOTS", "VERSIONS", "Order", "name_of"]
 

@@ -12,7 +12,7 @@ from hub.cli.output import JSON_FLAG, print_json, say
 from hub.cli.rollout import TIMEOUT, WAIT, Need, Waiting, show_served, wait
 
 if TYPE_CHECKING:
-    from hub.serving.client import Client
+    from hub.client.protocol import Client
 
 __all__ = ["SERVER", "register"]
 
@@ -102,8 +102,8 @@ def undeploy(
     as_json: Annotated[bool, JSON_FLAG] = False,
 ) -> None:
     """Take a deployment away; its versions stay, and requests already admitted are still answered."""
+    from hub.client.protocol import connect
     from hub.config import load_settings
-    from hub.serving.client import connect
 
     with connect(load_settings(), server) as client:
         gone = client.undeploy(deployment, why)
@@ -116,8 +116,8 @@ def undeploy(
 def _move(
     move: Callable[[Client], Json], server: str | None, as_json: bool, need: Need | None, timeout_s: float
 ) -> None:
+    from hub.client.protocol import connect
     from hub.config import load_settings
-    from hub.serving.client import connect
 
     with connect(load_settings(), server) as client:
         moved = move(client)

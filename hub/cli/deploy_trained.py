@@ -71,9 +71,9 @@ def print_move(version: Version, moved: Json) -> None:
 
 def _deploy(result: TrainResult, settings: Settings, quiet: bool, answer: Json) -> None:
     """Judge a version and put it live if it passes; `answer` grows with what is known."""
+    from hub.client.protocol import connect
     from hub.registry.host import Registry
     from hub.report.write import add_gate
-    from hub.serving.client import connect
     from hub.store.store import Store
     from hub.training.gate import pass_gate
 
@@ -95,9 +95,9 @@ def _deploy(result: TrainResult, settings: Settings, quiet: bool, answer: Json) 
 
 def _restart_advice(task: str, settings: Settings) -> str:
     """Return what to restart if the server runs another version of the task's plugin than this process."""
+    from hub.client.protocol import connect
     from hub.errors import HubError
     from hub.registry.host import Registry
-    from hub.serving.client import connect
 
     try:
         with connect(settings) as client:

@@ -17,7 +17,7 @@ from hub.cli.rollout import show_replicas
 from hub.visible import visible_json
 
 if TYPE_CHECKING:
-    from hub.serving.client import Client
+    from hub.client.protocol import Client
 
 __all__ = ["register"]
 
@@ -44,9 +44,9 @@ def deployments(
     as_json: Annotated[bool, JSON_FLAG] = False,
 ) -> None:
     """List what is live: the stable version of each deployment, its canary with its share, its shadow."""
+    from hub.client.protocol import connect
     from hub.config import load_settings
     from hub.errors import BadRequest
-    from hub.serving.client import connect
 
     if history and (name is None or watch):
         raise BadRequest(

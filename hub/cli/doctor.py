@@ -10,7 +10,7 @@ import typer
 from hub.cli.output import JSON_FLAG, print_json, say, table
 
 if TYPE_CHECKING:
-    from hub.serving.doctor import Finding
+    from hub.client.doctor import Finding
 
 __all__ = ["register"]
 
@@ -36,8 +36,8 @@ def doctor(
     as_json: Annotated[bool, JSON_FLAG] = False,
 ) -> None:
     """Look for what should not be in the state folder; exit status 1 if something needs mending."""
+    from hub.client.doctor import adopt_unknown, examine
     from hub.config import load_settings
-    from hub.serving.doctor import adopt_unknown, examine
 
     settings = load_settings()
     adopted = [asdict(one) for one in adopt_unknown(settings)] if adopt and settings.home.is_dir() else []

@@ -14,7 +14,7 @@ from hub.cli.reading import COLUMN, DELIMITER, ENCODING, HEADER, reading
 from hub.errors import BadRequest
 
 if TYPE_CHECKING:
-    from hub.serving.client import Client
+    from hub.client.protocol import Client
 
 __all__ = ["register"]
 
@@ -49,8 +49,8 @@ def predict(  # noqa: PLR0913, PLR0917 - a command's options
 
     A file is read as the training data of the deployed version was, unless the options say otherwise.
     """
+    from hub.client.protocol import connect
     from hub.config import load_settings
-    from hub.serving.client import connect
 
     if sum(given is not None for given in (text, body, file)) != 1:
         raise BadRequest("Give one of: a TEXT, --input JSON, or --file FILE with -o OUTPUT.")
@@ -68,7 +68,7 @@ def predict(  # noqa: PLR0913, PLR0917 - a command's options
 
 
 def _one(client: Client, deployment: str, request: dict[str, Any], as_json: bool) -> None:
-    from hub.serving.client import error_of
+    from hub.client.protocol import error_of
 
     (answer,) = client.predict(deployment, [request])
     if "error" in answer:

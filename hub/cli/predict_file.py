@@ -14,12 +14,12 @@ from typing import Any, TypeVar
 
 from hub.cli.answer_files import atomically, open_answers
 from hub.cli.output import error_console, print_json, progress, say
+from hub.client.protocol import Client
 from hub.data.profile.read_options import Reading, data_for
 from hub.data.read.rows import BadRow, LeftRow, RawRow
 from hub.data.read.sources import open_source
 from hub.data.read.tables import open_table
 from hub.errors import BadData, BadRequest, Overloaded
-from hub.serving.client import Client
 
 __all__ = ["predict_file"]
 

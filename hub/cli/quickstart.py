@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     import httpx
 
     from hub.cli.swap_watch import Verdict
+    from hub.client.protocol import ServerClient
     from hub.config import Settings
-    from hub.serving.client import ServerClient
     from hub.training.train import TrainResult
 
 __all__ = ["register"]
@@ -134,7 +134,7 @@ def _clients(settings: Settings, url: str) -> Iterator[tuple[ServerClient, httpx
     """Open the two sides: who deploys, and who asks."""
     import httpx
 
-    from hub.serving.client import connect
+    from hub.client.protocol import connect
 
     with connect(settings) as admin, httpx.Client(base_url=url, timeout=60) as http:
         yield admin, http  # type: ignore[misc]

@@ -11,7 +11,7 @@ from typer.core import TyperCommand
 from hub.cli.output import say, table
 
 if TYPE_CHECKING:
-    from hub.serving.client import Client
+    from hub.client.protocol import Client
 
 __all__ = ["TIMEOUT", "WAIT", "Need", "Waiting", "show_replicas", "show_served", "wait"]
 
@@ -43,7 +43,7 @@ def wait(client: Client, moved: Mapping[str, Any], need: Need | None, timeout_s:
     Raises:
         NotServed: not in time; names the replicas that do not serve it, and why.
     """
-    from hub.serving.rollout import wait_until_served
+    from hub.client.wait import wait_until_served
 
     if need is None:
         return {}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from hub.serving.record import lives
+from hub.client.server_file import lives
 
 __all__ = ["forget_the_dead"]
 

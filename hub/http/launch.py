@@ -11,12 +11,12 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+from hub.client import server_file as record
+from hub.client.protocol import find_server
 from hub.config import Settings, child_environment
 from hub.errors import BadConfig, Conflict
 from hub.http.auth import check_exposure
 from hub.http.supervisor import Supervisor
-from hub.serving import record
-from hub.serving.client import find_server
 from hub.serving.home_lock import home_lock
 from hub.store.store import Store
 

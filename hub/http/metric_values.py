@@ -22,7 +22,7 @@ import prometheus_client.metrics
 import prometheus_client.values
 from prometheus_client.mmap_dict import MmapedDict
 
-from hub.serving.record import lives
+from hub.client.server_file import lives
 
 __all__ = ["FOLDER", "ReservedDict", "keep_values"]
 

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, cast
 import bentoml
 import httpx
 
+from hub.client import server_file as record
 from hub.http.bento import HubService
 from hub.http.drain import drain_on_signal
 from hub.http.gauges import forget_the_dead
 from hub.http.orphan import end_with
-from hub.serving import record
 
 if TYPE_CHECKING:
     from hub.serving.runtime import Runtime

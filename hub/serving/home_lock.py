@@ -8,8 +8,8 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from hub.client import server_file as record
 from hub.errors import Conflict
-from hub.serving import record
 
 __all__ = ["LOCK_FILE", "home_lock"]
 

@@ -21,9 +21,10 @@ from grafthub_sentiment.task import SentimentTask
 from typer.testing import CliRunner
 
 from hub.cli.main import app
+from hub.client import doctor
+from hub.client import server_file as record
 from hub.config import find_home
 from hub.registry.host import Registry
-from hub.serving import doctor, record
 from hub.store.store import Store
 
 

@@ -18,7 +18,7 @@ import httpx
 import pytest
 
 from hub.cli.local_server import free_port
-from hub.serving import record
+from hub.client import server_file as record
 from hub.testing.homes import FakeHome
 
 pytestmark = pytest.mark.e2e

@@ -20,8 +20,8 @@ import psutil
 from typer.testing import CliRunner
 
 from hub.cli.main import app
+from hub.client import server_file as record
 from hub.errors import HubError
-from hub.serving import record
 
 START_LIMIT_S = 120
 TEXT = "a film that ends well"

@@ -47,9 +47,9 @@ def warm() -> None:
 
     import hub.cli.main
     import hub.cli.servable
+    import hub.client.catalog
+    import hub.client.doctor
     import hub.engine.fake
-    import hub.serving.catalog_client
-    import hub.serving.doctor
     import hub.testing.homes
     from hub.config import Settings
     from hub.engine.loading import load_tokenizer  # noqa: F401

@@ -18,8 +18,8 @@ import pytest
 from typer.testing import CliRunner
 
 from hub.cli.main import app
+from hub.client import server_file as record
 from hub.config import find_home
-from hub.serving import record
 from hub.store.store import Store
 from hub.testing.homes import FakeHome
 from tests.faults.conftest import ALL

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 
-from hub.serving import disk, record
+from hub.client import server_file as record
+from hub.serving import disk
 from hub.serving.disk import Disk
 
 

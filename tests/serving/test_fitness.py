@@ -10,11 +10,11 @@ from grafthub_sentiment.models import SentimentOptions
 from grafthub_sentiment.task import SentimentTask
 
 from hub.api import Field, FieldKind
+from hub.client.catalog import CatalogClient
 from hub.config import load_settings
 from hub.contract import PluginRef
 from hub.errors import BadAdapter
 from hub.registry.host import Registry
-from hub.serving.catalog_client import CatalogClient
 
 URGENCY = (Field("text", FieldKind.TEXT, "A text."), Field("urgency", FieldKind.NUMBER, "From 0 to 10."))
 

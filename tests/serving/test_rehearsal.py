@@ -13,10 +13,10 @@ from grafthub_sentiment.models import SentimentResponse
 from grafthub_sentiment.task import SentimentTask
 
 from hub.api import HeadKind
+from hub.client.catalog import CatalogClient
 from hub.config import load_settings
 from hub.errors import BadAdapter, BadPlugin
 from hub.serving import lanes, plugin_pool, rehearsal
-from hub.serving.catalog_client import CatalogClient
 from hub.serving.rehearsal import rehearse_on
 
 TEXT = "a warm and funny film"

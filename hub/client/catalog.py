@@ -10,11 +10,11 @@ from typing import Any, Unpack
 from pydantic import BaseModel
 from pydantic_core import from_json, to_json
 
+from hub.client.protocol import Json, Tried, whoami
 from hub.config import Settings
 from hub.errors import HubError
 from hub.registry.host import Registry
 from hub.serving.agreement import can_agree
-from hub.serving.client import Json, Tried, whoami
 from hub.serving.describe import (
     describe_deployment,
     describe_move,

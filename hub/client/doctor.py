@@ -12,13 +12,13 @@ from filelock import FileLock, Timeout
 from pydantic import ValidationError
 from sqlalchemy import select
 
+from hub.client import server_file as record
+from hub.client.file_modes import open_files
+from hub.client.protocol import connect, find_server
 from hub.config import Settings
 from hub.errors import BadConfig, HubError
 from hub.registry.host import Registry
-from hub.serving import record
-from hub.serving.client import connect, find_server
 from hub.serving.disk import FULL_BYTES, free_bytes
-from hub.serving.file_modes import open_files
 from hub.serving.fitness import misfit, unanswerable
 from hub.serving.runtime import SCRATCH
 from hub.store.adopt import Adopted, adopt

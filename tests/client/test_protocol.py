@@ -10,10 +10,10 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
+from hub.client import server_file as record
+from hub.client.protocol import connect, error_of, find_server
 from hub.config import load_settings
 from hub.errors import BadRequest, HubError, NotFound, NotReady, Overloaded, TooLarge, Unauthorized
-from hub.serving import record
-from hub.serving.client import connect, error_of, find_server
 
 
 class Answering(HTTPServer):

@@ -14,9 +14,9 @@ from urllib.parse import quote
 
 import httpx
 
+from hub.client import server_file as record
 from hub.config import Settings
 from hub.errors import BadRequest, HubError, NotFound, NotReady, Unauthorized
-from hub.serving import record
 
 __all__ = ["Client", "ServerClient", "Tried", "connect", "error_of", "find_server", "whoami"]
 
@@ -84,7 +84,7 @@ def connect(settings: Settings, server: str | None = None) -> Iterator[Client]:
     named = server or os.environ.get("HUB_SERVER")
     url = named or find_server(settings)
     if url is None:
-        from hub.serving.catalog_client import CatalogClient
+        from hub.client.catalog import CatalogClient
 
         with _existing_home(settings) as here, CatalogClient(here) as local:
             yield local

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from hub.client.wait import wait_until_served
 from hub.errors import NotReady, NotServed
-from hub.serving.rollout import wait_until_served
 
 
 def replica(id: str, generation: int, **failures: str) -> dict[str, Any]:

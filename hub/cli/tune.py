@@ -15,8 +15,8 @@ from hub.cli.threads import for_training
 if TYPE_CHECKING:
     from hub.config import Settings
     from hub.recipe.recipe import Recipe
+    from hub.training.search.trials import Trial, Tuned
     from hub.training.train import TrainResult
-    from hub.training.tune.trials import Trial, Tuned
 
 __all__ = ["register", "run_search"]
 
@@ -104,10 +104,10 @@ def run_search(
         from hub.bases.cache import Bases
         from hub.registry.host import Registry
         from hub.report.search_page import page
+        from hub.training.search.session import Session
+        from hub.training.search.space import space_of
+        from hub.training.search.study import search
         from hub.training.train import only_run
-        from hub.training.tune.session import Session
-        from hub.training.tune.space import space_of
-        from hub.training.tune.study import search
 
         show("load libraries", 1, 1)
         space = space_of(recipe)
@@ -143,7 +143,7 @@ def _store(
 ) -> TrainResult:
     """Measure and store the best; what its trial learned is used if its checkpoints are still there."""
     from hub.cli.train import run_training
-    from hub.training.tune.session import KEPT
+    from hub.training.search.session import KEPT
 
     again, trial = _same_winner(winner, folder / WINNER, resume), folder / KEPT
     result = run_training(winner, settings, quiet=quiet, resume=again, search=tuned.record(), trial=trial)

@@ -43,7 +43,7 @@ def checked_rows(
         labelled = loaded.spec.head in LABELLED
         return prepare(recipe, loaded.task, cache, refused, progress, needs_label=labelled), False
     plan = make_plan(recipe, registry=registry, bases=bases, cache=cache, refused=refused, progress=progress)
-    from hub.training.model import load_tokenizer
+    from hub.training.fit.model import load_tokenizer
 
     dataset, rejected = usable_rows(plan.loaded, load_tokenizer(plan.base), plan.info, plan.dataset, progress)
     refused.add(rejected)

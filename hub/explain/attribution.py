@@ -26,8 +26,8 @@ from hub.store.content import content_hash
 from hub.store.records import Version
 from hub.store.store import Store
 from hub.store.weights import CONFIG_FILE, WEIGHTS_FILE
+from hub.training.fit.model import load_tokenizer, reload
 from hub.training.guard import plugin_call
-from hub.training.model import load_tokenizer, reload
 
 __all__ = ["Method", "Wish", "explain", "explain_row", "explain_rows", "texts_of"]
 

@@ -14,7 +14,7 @@ from hub.export.model import OUTPUTS, answers, merge
 from hub.export.parity import Parity
 from hub.export.reference import Reference
 from hub.store.records import Version
-from hub.training.model import quiet
+from hub.training.fit.model import quiet
 from hub.training.progress import Progress
 
 __all__ = ["write_merged"]

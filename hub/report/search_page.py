@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from hub.recipe.sections.tune import Dimension
 from hub.report.html import render, svg
-from hub.training.tune.trials import Trial, Tuned
+from hub.training.search.trials import Trial, Tuned
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -12,7 +12,7 @@ from hub.api import HeadKind, Tokenizer
 from hub.data.examples import Item
 from hub.data.features import encodable
 from hub.evaluation.evaluator import Evaluator
-from hub.training.model import reload
+from hub.training.fit.model import reload
 from hub.training.plan import Plan
 from hub.training.progress import Progress
 

@@ -26,10 +26,10 @@ from hub.evaluation.predict import forward_rows
 from hub.evaluation.temperature import Temperature, calibrate
 from hub.recipe.sections.augment import Augment
 from hub.training.agreement import disagreeing
-from hub.training.balance import class_weights
-from hub.training.checkpoints import move
-from hub.training.loss import Loss
-from hub.training.model import (
+from hub.training.fit.balance import class_weights
+from hub.training.fit.checkpoints import move
+from hub.training.fit.loss import Loss
+from hub.training.fit.model import (
     add_adapter,
     initial_update,
     load_base,
@@ -38,11 +38,11 @@ from hub.training.model import (
     round_weights,
     save_adapter,
 )
+from hub.training.fit.trainer import Fitted, fit, pick_dtype
 from hub.training.plan import Plan
 from hub.training.progress import Progress, named
 from hub.training.trackers.callback import Logged
 from hub.training.trackers.fan_out import Trackers
-from hub.training.trainer import Fitted, fit, pick_dtype
 
 __all__ = [
     "ADAPTER",

@@ -36,8 +36,8 @@ from hub.training.plan import Plan, make_plan
 from hub.training.progress import Progress, silent
 from hub.training.run import ADAPTER, CHECKPOINTS, FIRST, Outcome, run
 from hub.training.trackers.fan_out import Tracked, Trackers
-from hub.training.trackers.places import check as check_trackers
-from hub.training.trackers.places import figures, tracked
+from hub.training.trackers.start import check as check_trackers
+from hub.training.trackers.start import figures, tracked
 
 __all__ = ["Gauge", "TrainResult", "only_run", "train"]
 

@@ -193,7 +193,7 @@ def test_another_recipe_does_not_go_on(recipe: Path) -> None:
 
 def test_without_optuna_the_extra_is_named(recipe: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "optuna", None)
-    monkeypatch.delitem(sys.modules, "hub.training.tune.study", raising=False)
+    monkeypatch.delitem(sys.modules, "hub.training.search.study", raising=False)
     error = hub_tune(recipe).exception
     assert isinstance(error, MissingExtra)
     assert "grafthub[tune]" in str(error)

@@ -26,7 +26,7 @@ from hub.registry.host import Registry
 from hub.registry.loaded import LoadedTask
 from hub.store.store import Store
 from hub.testing.tiny import ENCODERS, head_model, tiny_encoder
-from hub.training.model import add_adapter
+from hub.training.fit.model import add_adapter
 from hub.training.train import TrainResult, train
 
 pytestmark = pytest.mark.usefixtures("one_thread")

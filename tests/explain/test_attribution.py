@@ -18,7 +18,7 @@ from hub.explain.explanation import Explanation
 from hub.explain.token_spans import find_places, words_of
 from hub.recipe.recipe import Recipe
 from hub.testing.tiny import ENCODERS, peft_model, tiny_adapter, tiny_encoder
-from hub.training.model import add_adapter, load_base, load_tokenizer
+from hub.training.fit.model import add_adapter, load_base, load_tokenizer
 
 CHOSEN = Wish()
 TEXT = "the service was slow"

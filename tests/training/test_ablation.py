@@ -16,8 +16,8 @@ from hub.data.augment.augment import Augmented
 from hub.recipe.recipe import Recipe
 from hub.registry.host import Registry
 from hub.store.store import Store
+from hub.training.search.session import Session
 from hub.training.train import TrainResult, train
-from hub.training.tune.session import Session
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -27,7 +27,7 @@ from hub.registry.host import Registry
 from hub.store.store import Store
 from hub.store.weights import read_adapter
 from hub.testing.tiny import tiny_decoder, tiny_encoder
-from hub.training.model import load_base, quiet
+from hub.training.fit.model import load_base, quiet
 from hub.training.train import TrainResult, train
 
 pytestmark = pytest.mark.usefixtures("one_thread")

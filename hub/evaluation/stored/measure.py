@@ -17,7 +17,7 @@ from hub.evaluation.evaluator import Evaluator
 from hub.registry.host import Registry
 from hub.store.records import Version
 from hub.store.store import Store
-from hub.training.model import load_tokenizer, reload
+from hub.training.fit.model import load_tokenizer, reload
 from hub.training.progress import Progress, silent
 
 __all__ = ["answers_of", "compared"]

@@ -20,7 +20,7 @@ from hub.errors import BadRecipe, MissingExtra
 from hub.recipe.recipe import Recipe
 from hub.registry.host import Registry
 from hub.store.store import Store
-from hub.training.trackers import places
+from hub.training.trackers import start as places
 from hub.training.trackers.fan_out import Place, Tracked, Trackers
 from hub.training.trackers.tracker import Begun, Ended, Scalars
 from hub.training.train import TrainResult, train
@@ -192,7 +192,7 @@ def test_a_run_that_fails_is_told_as_failed(
     make_recipe: Callable[..., Recipe], run: Callable[..., TrainResult], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kept = Kept()
-    monkeypatch.setattr("hub.training.trackers.places.places", lambda *_: [place(kept)])
+    monkeypatch.setattr("hub.training.trackers.start.places", lambda *_: [place(kept)])
     monkeypatch.setattr("hub.training.train.assess", lambda *_, **__: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         run(make_recipe(RECIPE, a_csv=ROWS))
@@ -207,7 +207,7 @@ def test_trackers_that_fail_or_hang_end_no_run(
 ) -> None:
     kept, broken = Kept(), Broken()
     every = [place(broken, "broken"), place(Hanging(), "hanging"), place(kept, "kept")]
-    monkeypatch.setattr("hub.training.trackers.places.places", lambda *_: every)
+    monkeypatch.setattr("hub.training.trackers.start.places", lambda *_: every)
     monkeypatch.setattr(places.track, "__defaults__", (0.5,))
     result = run(make_recipe(RECIPE, a_csv=ROWS))
     problems = {one.name: one.problem for one in result.trackers}
@@ -263,7 +263,7 @@ def test_what_was_logged_before_is_told_once() -> None:
 def test_an_absent_package_is_told_before_the_run(
     make_recipe: Callable[..., Recipe], run: Callable[..., TrainResult], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("hub.training.trackers.places.find_spec", lambda name: None)
+    monkeypatch.setattr("hub.training.trackers.start.find_spec", lambda name: None)
     with pytest.raises(MissingExtra, match=r"grafthub\[mlflow\]"):
         run(make_recipe(RECIPE, "report.trackers=[tensorboard, mlflow]", a_csv=ROWS))
 

@@ -28,11 +28,7 @@ from hub.api import BadRecipe, Features, HeadKind
 from hub.evaluation.evaluator import Evaluator
 from hub.recipe.recipe import Train
 from hub.recipe.sections.method import RATES
-from hub.training.balance import row_weights
-from hub.training.batches import LengthGroups, collator, pad_alike
-from hub.training.callbacks import Watch
-from hub.training.checkpoints import ended_early, last_checkpoint, step_of
-from hub.training.fast import (
+from hub.training.fit.activation_cache import (
     CHOOSING,
     ROWS,
     TRAINED,
@@ -45,11 +41,15 @@ from hub.training.fast import (
     fixed_layers,
     numbered,
 )
-from hub.training.first_token import first_token
-from hub.training.fused import fused
-from hub.training.loss import WHOLE, Loss
-from hub.training.model import quiet
-from hub.training.optim import is_schedule_free, make_optimizer, make_schedule
+from hub.training.fit.balance import row_weights
+from hub.training.fit.batches import LengthGroups, collator, pad_alike
+from hub.training.fit.callbacks import Watch
+from hub.training.fit.checkpoints import ended_early, last_checkpoint, step_of
+from hub.training.fit.first_token import first_token
+from hub.training.fit.fused_kernels import fused
+from hub.training.fit.loss import WHOLE, Loss
+from hub.training.fit.model import quiet
+from hub.training.fit.optim import is_schedule_free, make_optimizer, make_schedule
 from hub.training.progress import Progress
 
 __all__ = ["Fitted", "fit", "pick_dtype"]

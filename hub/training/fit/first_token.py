@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from hub.training.fast import layers
+from hub.training.fit.activation_cache import layers
 
 __all__ = ["first_token"]
 

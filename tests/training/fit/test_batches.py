@@ -9,7 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hub.training.batches import LengthGroups, collator
+from hub.training.fit.batches import LengthGroups, collator
 
 
 @given(st.lists(st.integers(1, 60), min_size=1, max_size=300), st.integers(1, 32), st.integers(0, 9))

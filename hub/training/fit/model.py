@@ -32,7 +32,7 @@ from hub.errors import BadBase
 from hub.recipe.recipe import Recipe
 from hub.store.plain_lora import to_plain_lora
 from hub.store.weights import read_adapter, write_adapter
-from hub.training.methods import adapt
+from hub.training.fit.methods import adapt
 
 __all__ = [
     "add_adapter",

@@ -18,13 +18,13 @@ from hub.errors import BadData
 from hub.evaluation.goal import Goal, gain
 from hub.recipe.recipe import Recipe
 from hub.registry.host import Registry
-from hub.training.checkpoints import move
-from hub.training.fast import Stock
-from hub.training.model import load_tokenizer
+from hub.training.fit.activation_cache import Stock
+from hub.training.fit.checkpoints import move
+from hub.training.fit.model import load_tokenizer
+from hub.training.fit.trainer import Fitted, fit
 from hub.training.plan import Plan, make_plan
 from hub.training.progress import Progress, silent
 from hub.training.run import evaluator_of, loss_of, new_model, note_plan, training_rows
-from hub.training.trainer import Fitted, fit
 
 __all__ = ["KEPT", "Session"]
 

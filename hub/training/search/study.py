@@ -16,9 +16,9 @@ from hub.errors import BadRecipe, Conflict, MissingExtra
 from hub.evaluation.goal import Goal, best_of, worst
 from hub.recipe.sections.tune import Dimension
 from hub.training.progress import Progress, silent
-from hub.training.tune.session import Session
-from hub.training.tune.space import Space
-from hub.training.tune.trials import Trial, Tuned
+from hub.training.search.session import Session
+from hub.training.search.space import Space
+from hub.training.search.trials import Trial, Tuned
 
 try:
     import optuna

@@ -10,7 +10,7 @@ import pytest
 from hub.bases.cache import Bases
 from hub.recipe.recipe import Recipe
 from hub.registry.host import Registry
-from hub.training.tune.session import Session
+from hub.training.search.session import Session
 
 RECIPE = """
 task: sentiment

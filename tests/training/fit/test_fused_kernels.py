@@ -11,8 +11,8 @@ from peft import LoraConfig, PeftModel, get_peft_model
 
 from hub.api import HeadKind
 from hub.testing.tiny import head_model, tiny_decoder, tiny_encoder
-from hub.training.fused import fused
-from hub.training.model import quiet
+from hub.training.fit.fused_kernels import fused
+from hub.training.fit.model import quiet
 
 KINDS = [HeadKind.SEQUENCE, HeadKind.GENERATE]  # with biases, and without
 

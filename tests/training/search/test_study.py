@@ -14,10 +14,10 @@ import pytest
 from hub.errors import BadRecipe, Conflict
 from hub.recipe.recipe import Recipe
 from hub.report.search_page import page, plots
-from hub.training.tune.session import Session
-from hub.training.tune.space import space_of
-from hub.training.tune.study import search
-from hub.training.tune.trials import Tuned
+from hub.training.search.session import Session
+from hub.training.search.space import space_of
+from hub.training.search.study import search
+from hub.training.search.trials import Tuned
 
 Open = Callable[..., Session]
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hub.errors import BadRecipe
 from hub.recipe.recipe import Recipe
 from hub.recipe.sections.tune import Dimension
-from hub.training.tune.space import Space, space_of
+from hub.training.search.space import Space, space_of
 
 RecipeMaker = Callable[..., Recipe]
 RECIPE = "task: sentiment\ndata: a.csv\ntrain: {epochs: 2}\ntune:\n  space:\n    "

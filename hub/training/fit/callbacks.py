@@ -9,7 +9,7 @@ from typing import Any
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from hub.api import BadRecipe
-from hub.training.batches import LengthGroups
+from hub.training.fit.batches import LengthGroups
 from hub.training.progress import Progress
 
 __all__ = ["Watch"]

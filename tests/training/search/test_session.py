@@ -14,12 +14,12 @@ from hub.errors import BadData
 from hub.recipe.recipe import Recipe
 from hub.registry.host import Registry
 from hub.store.store import Store
-from hub.training import trainer
-from hub.training.fast import Activations
+from hub.training.fit import trainer
+from hub.training.fit.activation_cache import Activations
+from hub.training.search import session as module
+from hub.training.search.session import KEPT, Session
 from hub.training.train import train
-from hub.training.tune import session as module
-from hub.training.tune.session import KEPT, Session
-from tests.training.tune.conftest import RECIPE, ROWS
+from tests.training.search.conftest import RECIPE, ROWS
 
 Open = Callable[..., Session]
 

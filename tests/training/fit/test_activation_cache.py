@@ -14,9 +14,17 @@ from hub.api import HeadKind
 from hub.bases.base import Base
 from hub.recipe.recipe import Recipe
 from hub.testing.tiny import tiny_encoder
-from hub.training.batches import collator
-from hub.training.fast import CHOOSING, TRAINED, Activations, Room, Stock, cached, fixed_layers
-from hub.training.model import add_adapter, load_base
+from hub.training.fit.activation_cache import (
+    CHOOSING,
+    TRAINED,
+    Activations,
+    Room,
+    Stock,
+    cached,
+    fixed_layers,
+)
+from hub.training.fit.batches import collator
+from hub.training.fit.model import add_adapter, load_base
 
 RECIPE = "task: sentiment\ndata: a.csv\n"
 RecipeMaker = Callable[..., Recipe]

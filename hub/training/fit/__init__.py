@@ -1,0 +1,1 @@
+"""The training loop: model, methods, loss, optimizer, batches and checkpoints."""

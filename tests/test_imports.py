@@ -26,7 +26,7 @@ LIGHT = (
     "hub.bases.cache",
     "hub.bases.gguf",
     "hub.bases.hub_download",
-    "hub.cli.servable",
+    "hub.serving.residency.servable",
     "hub.export.export",
     "hub.store.store",
     "hub.registry.host",

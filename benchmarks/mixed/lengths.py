@@ -15,8 +15,8 @@ from typing import Any
 from benchmarks.mixed.adapters import Found, Setting
 from hub.api import HeadKind, Row
 from hub.engine.protocol import EngineRow
-from hub.serving.cost import ForwardCost
-from hub.serving.queue import FairQueue, Job
+from hub.serving.batching.cost import ForwardCost
+from hub.serving.batching.fair_queue import FairQueue, Job
 
 __all__ = ["run"]
 

@@ -14,7 +14,7 @@ from benchmarks.mixed.adapters import Found, Setting
 from hub.api import HeadKind, Row
 from hub.engine.protocol import AdapterWeights, EngineRow
 from hub.engine.slots import SlotState, SlotTable
-from hub.serving.batcher import Batcher
+from hub.serving.batching.batcher import Batcher
 
 __all__ = ["run"]
 

@@ -106,7 +106,7 @@ def import_(  # noqa: PLR0913, PLR0917 - one for each thing that a PEFT folder d
 def _print_imported(found: Imported, base: str | None, registry: Registry) -> None:
     from rich.markup import escape
 
-    from hub.serving.fitness import misfit
+    from hub.serving.control.fitness import misfit
 
     version = found.version
     if found.converted_from:

@@ -121,7 +121,7 @@ def _store() -> Store:
 
 
 def _described(score: Score, deployment: Deployment | None) -> Json:
-    from hub.serving.verdict import wilson
+    from hub.serving.canary.verdict import wilson
 
     low, high = wilson(score.correct, score.labelled)
     return {

@@ -226,8 +226,8 @@ def plain_lora(folder: Path, on: Base, head: HeadKind | None, merged: bool) -> I
 def task_check(registry: Registry, store: Store, folder: Path) -> Any:
     """Return the check that the adapter in `folder` can be served for its task, as PEFT runs it."""
     from hub.bases.tokenizer_files import TOKENIZER_FILES
-    from hub.cli.servable import servable_on
     from hub.errors import BadAdapter
+    from hub.serving.residency.servable import servable_on
 
     servable = servable_on(store.bases, registry)
 

@@ -161,7 +161,7 @@ def _show(plugins: list[PluginStatus] | tuple[PluginStatus, ...]) -> None:
 def _show_misfits(settings: Settings, tasks: set[str]) -> None:
     """Print the stored versions of these tasks that do not fit the plugin now installed."""
     from hub.registry.host import Registry
-    from hub.serving.fitness import misfit
+    from hub.serving.control.fitness import misfit
     from hub.store.store import CATALOG_FILE, Store
 
     if not (settings.catalog.url or (settings.home / CATALOG_FILE).is_file()):

@@ -101,8 +101,8 @@ def run_training(
         show("load libraries", 0, 1)
         from hub.bases.cache import Bases
         from hub.cli.int8_gate import INT8, int8_gauge
-        from hub.cli.servable import servable_on
         from hub.registry.host import Registry
+        from hub.serving.residency.servable import servable_on
         from hub.store.store import Store
         from hub.training.train import train as train_recipe
 

@@ -14,7 +14,9 @@ from hub.client.protocol import Json, Tried, whoami
 from hub.config import Settings
 from hub.errors import HubError
 from hub.registry.host import Registry
-from hub.serving.agreement import can_agree
+from hub.serving.canary.agreement import can_agree
+from hub.serving.canary.trial import Trial, promoted, rolled_back
+from hub.serving.control.fitness import check_fitness
 from hub.serving.describe import (
     describe_deployment,
     describe_move,
@@ -23,13 +25,11 @@ from hub.serving.describe import (
     describe_replica,
     describe_task,
 )
-from hub.serving.fitness import check_fitness
-from hub.serving.parsing import parse_call
-from hub.serving.reading import read_weights
-from hub.serving.rehearsal import rehearse_alone
-from hub.serving.routes import by_name
+from hub.serving.plugins.rehearsal import rehearse_alone
+from hub.serving.requests.parsing import parse_call
+from hub.serving.residency.reading import read_weights
+from hub.serving.routing.routes import by_name
 from hub.serving.runtime import SCRATCH, Runtime
-from hub.serving.trial import Trial, promoted, rolled_back
 from hub.store.records import Version
 from hub.store.replicas import Replicas
 from hub.store.store import Store

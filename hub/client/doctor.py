@@ -18,8 +18,8 @@ from hub.client.protocol import connect, find_server
 from hub.config import Settings
 from hub.errors import BadConfig, HubError
 from hub.registry.host import Registry
+from hub.serving.control.fitness import misfit, unanswerable
 from hub.serving.disk import FULL_BYTES, free_bytes
-from hub.serving.fitness import misfit, unanswerable
 from hub.serving.runtime import SCRATCH
 from hub.store.adopt import Adopted, adopt
 from hub.store.doctor import Finding, Severity, examine_store

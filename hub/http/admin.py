@@ -17,9 +17,9 @@ from hub.http.hub import hub_of
 from hub.http.route import AdminRoute
 from hub.http.schemas import ERRORS, Deploy, DeploymentName, MovedInfo, Rollback
 from hub.http.wire import json_response
+from hub.serving.canary.trial import Trial
 from hub.serving.describe import describe_deployment, describe_move, describe_past
 from hub.serving.runtime import Moved
-from hub.serving.trial import Trial
 
 __all__ = ["add_routes"]
 

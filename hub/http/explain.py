@@ -23,10 +23,10 @@ from hub.http.native import sticky_key
 from hub.http.route import InferRoute
 from hub.http.schemas import ERRORS
 from hub.http.wire import json_response
-from hub.serving.parsing import BadField, parse
-from hub.serving.router import Admission
-from hub.serving.routes import by_name
-from hub.serving.validators import runs_plugin_code
+from hub.serving.plugins.validators import runs_plugin_code
+from hub.serving.requests.parsing import BadField, parse
+from hub.serving.routing.router import Admission
+from hub.serving.routing.routes import by_name
 from hub.store.records import Version
 from hub.store.store import Store
 

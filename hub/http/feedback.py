@@ -16,7 +16,7 @@ from hub.http.hub import hub_of
 from hub.http.route import InferRoute
 from hub.http.schemas import ERRORS
 from hub.http.wire import json_response
-from hub.serving.truth import Comparer
+from hub.serving.canary.grading import Comparer
 
 __all__ = ["add_routes"]
 

@@ -27,11 +27,11 @@ from hub.http.schemas import DESCRIBED, ERRORS, DeploymentList, ItemError, TaskL
 from hub.http.wire import json_response
 from hub.registry.host import LoadedTask
 from hub.serving.describe import describe_task
-from hub.serving.parsing import check_json, parse, parse_call
-from hub.serving.pipeline import Answers
-from hub.serving.router import Admission
-from hub.serving.routes import Resolve, Route, by_name, by_task
-from hub.serving.validators import runs_plugin_code
+from hub.serving.plugins.validators import runs_plugin_code
+from hub.serving.requests.parsing import check_json, parse, parse_call
+from hub.serving.requests.pipeline import Answers
+from hub.serving.routing.router import Admission
+from hub.serving.routing.routes import Resolve, Route, by_name, by_task
 
 __all__ = ["add_routes", "sticky_key"]
 

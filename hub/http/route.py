@@ -19,7 +19,7 @@ from hub.http.hub import hub_of
 from hub.http.patience import ClientLeft, Patience
 from hub.http.wire import error_response, read_body
 from hub.serving.faults import log_fault
-from hub.serving.parsing import parse
+from hub.serving.requests.parsing import parse
 
 __all__ = ["AdminRoute", "InferRoute", "RawInferRoute"]
 

@@ -8,7 +8,7 @@ from fastapi import Path
 from pydantic import ConfigDict, Field, WithJsonSchema
 
 from hub.api import Model
-from hub.serving.guard import CRITERIA, Guard
+from hub.serving.canary.guard import CRITERIA, Guard
 
 __all__ = [
     "DESCRIBED",

@@ -14,8 +14,8 @@ from hub.store.records import Deployment, Move, Version
 from hub.store.replicas import Replica
 
 if TYPE_CHECKING:
-    from hub.serving.lanes import Lane
-    from hub.serving.plugin_threads import ThreadState
+    from hub.serving.batching.lanes import Lane
+    from hub.serving.plugins.threads import ThreadState
 
 __all__ = [
     "describe_deployment",

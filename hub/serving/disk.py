@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from hub.serving.chore import Chore
+from hub.serving.background import Chore
 
 __all__ = ["FULL_BYTES", "Disk", "free_bytes"]
 

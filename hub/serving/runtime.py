@@ -15,8 +15,13 @@ from uuid import uuid4
 from hub.config import Settings
 from hub.errors import Conflict, HubError, NotReady
 from hub.registry.host import Registry
-from hub.serving.agreement import can_agree
-from hub.serving.answer_log import AnswerLog
+from hub.serving.batching.lanes import Lanes
+from hub.serving.canary.agreement import can_agree
+from hub.serving.canary.answer_log import AnswerLog
+from hub.serving.canary.observers import Watchers
+from hub.serving.canary.trial import Trial, promoted, rolled_back
+from hub.serving.control.presence import Presence, Served
+from hub.serving.control.reconciler import Reconciler
 from hub.serving.describe import (
     describe_hanging,
     describe_lane,
@@ -24,18 +29,13 @@ from hub.serving.describe import (
     describe_replica,
     plugin_name,
 )
-from hub.serving.lanes import Lanes
 from hub.serving.meter import Meter, NoMeter
-from hub.serving.observe import Observer
-from hub.serving.pipeline import Pipeline
-from hub.serving.reconciler import Reconciler
-from hub.serving.rehearsal import rehearse_on
-from hub.serving.replica import Presence, Served
-from hub.serving.residency import Residency
-from hub.serving.router import Failure, Router
-from hub.serving.shelf import Shelf
-from hub.serving.trial import Trial, promoted, rolled_back
-from hub.serving.watchers import Watchers
+from hub.serving.observation import Observer
+from hub.serving.plugins.rehearsal import rehearse_on
+from hub.serving.requests.pipeline import Pipeline
+from hub.serving.residency.adapter_cache import Shelf
+from hub.serving.residency.residency import Residency
+from hub.serving.routing.router import Failure, Router
 from hub.store.records import Deployment, Version
 from hub.store.replicas import Replicas
 from hub.store.store import Store

@@ -267,7 +267,7 @@ def test_unless_it_is_asked_for_the_refusal_names_the_way_out(method, merged, be
 def test_peft_is_loaded_for_merged_adapters_alone() -> None:
     code = (
         "import sys\n"
-        "import hub.engine.assemble, hub.engine.weights, hub.serving.residency\n"
+        "import hub.engine.assemble, hub.engine.weights, hub.serving.residency.residency\n"
         "assert 'peft' not in sys.modules\n"
         "import hub.engine.merge\n"
         "assert 'peft' in sys.modules\n"

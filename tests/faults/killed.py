@@ -46,10 +46,10 @@ def warm() -> None:
     import typer.main
 
     import hub.cli.main
-    import hub.cli.servable
     import hub.client.catalog
     import hub.client.doctor
     import hub.engine.fake
+    import hub.serving.residency.servable
     import hub.testing.homes
     from hub.config import Settings
     from hub.engine.loading import load_tokenizer  # noqa: F401

@@ -238,7 +238,7 @@ def test_a_version_is_loaded_on_a_full_disk_if_memory_has_room(steady, home, mon
 
 
 def test_no_room_to_load_a_version(steady, home, monkeypatch) -> None:
-    monkeypatch.setattr("hub.serving.reading._MEMORY", Path("no such folder"))
+    monkeypatch.setattr("hub.serving.residency.reading._MEMORY", Path("no such folder"))
     version = home.add("mood", seed=2)
     with full_disk(home.path / "scratch"):
         steady.refuses(version.ref, HostFault, "No space left on device")

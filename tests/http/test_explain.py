@@ -15,7 +15,7 @@ from hub.errors import Overloaded
 from hub.explain.attribution import Wish, explain
 from hub.http.explain import WAITING, OneAtATime
 from hub.registry.host import Registry
-from hub.serving import pipeline
+from hub.serving.requests import pipeline
 from hub.store.records import Version
 from hub.testing.homes import add_version
 from hub.testing.tiny import tiny_adapter

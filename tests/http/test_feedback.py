@@ -15,7 +15,7 @@ import pytest
 from grafthub_sentiment.task import SentimentTask
 
 from hub.config import Feedback
-from hub.serving.answer_log import AnswerLog
+from hub.serving.canary.answer_log import AnswerLog
 from hub.serving.meter import NoMeter
 from hub.store.feedback import Answer, Answers
 

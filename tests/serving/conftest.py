@@ -15,9 +15,9 @@ import pytest
 
 from hub.config import Settings, find_home, load_settings
 from hub.registry.host import Registry
-from hub.serving.lanes import Lane
-from hub.serving.observe import Observation, Observer
-from hub.serving.routes import by_name
+from hub.serving.batching.lanes import Lane
+from hub.serving.observation import Observation, Observer
+from hub.serving.routing.routes import by_name
 from hub.serving.runtime import Runtime
 from hub.store.records import Deployment, Version
 from hub.store.store import Store

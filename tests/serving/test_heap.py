@@ -71,7 +71,7 @@ import psutil
 import torch
 from hub.config import Settings
 from hub.serving.heap import return_free_memory
-from hub.serving.lanes import Lanes
+from hub.serving.batching.lanes import Lanes
 from hub.serving.meter import NoMeter
 
 def held():

@@ -9,7 +9,7 @@ import pytest
 from hub.config import load_settings
 from hub.errors import BadAdapter, Conflict, NotFound, NotReady
 from hub.registry.host import Registry
-from hub.serving import reconciler
+from hub.serving.control import reconciler
 from hub.serving.runtime import Runtime
 
 TEXT = "a warm and funny film"

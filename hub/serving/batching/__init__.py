@@ -1,0 +1,1 @@
+"""Batching: fair queues, batches and the engine that runs them."""

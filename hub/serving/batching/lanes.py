@@ -1,0 +1,203 @@
+"""Resident bases: each with its engine, its slots and its batcher, opened when first needed."""
+
+from __future__ import annotations
+
+import copy
+import gc
+import logging
+import os
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import Any
+
+from hub.api import Row, Tokenizer
+from hub.bases.base import Base
+from hub.bases.cache import Bases
+from hub.config import Serve, Settings
+from hub.engine.build import build_engine
+from hub.engine.protocol import Engine
+from hub.engine.slots import SlotTable
+from hub.serving.background import Chore
+from hub.serving.batching.batcher import Batcher
+from hub.serving.batching.fair_queue import Job
+from hub.serving.batching.slot_cleaner import Cleaner
+from hub.serving.heap import limit_heap, limit_kernel_caches, return_free_memory
+from hub.serving.meter import Meter
+
+__all__ = ["Lane", "Lanes", "encode_threads", "forward_threads"]
+
+log = logging.getLogger(__name__)
+
+SPARE = 1  # slots beside serve.slots, so that a move need not wait for one
+PROBE_TEXT = "The probe reads this sentence."  # several words: what overflows may do so between them only
+BORROW_S = 0.25  # a tokenizer that is in use comes back after milliseconds
+ENGINE_CACHE = Path("cache") / "engines"
+TRIM_S = 30.0  # between two returns of freed memory to the system
+
+
+class Tokenizers:
+    """Copies of one base's tokenizer, lent to one thread each: a fast tokenizer is not safe to share."""
+
+    def __init__(self, base: Base, copies: int) -> None:
+        self._base = base
+        self._copies = copies
+        original = self._load()
+        self._free: SimpleQueue[Tokenizer] = SimpleQueue()
+        for _ in range(copies - 1):
+            self._free.put(copy.deepcopy(original))
+        self._free.put(original)
+
+    @contextmanager
+    def borrow(self) -> Iterator[Tokenizer]:
+        """Lend a copy. When none has come back within BORROW_S, plugin code may hang: load another."""
+        try:
+            tokenizer = self._free.get(timeout=BORROW_S)
+        except Empty:
+            tokenizer = self._load()
+        try:
+            yield tokenizer
+        finally:
+            if self._free.qsize() < self._copies:
+                self._free.put(tokenizer)
+
+    def _load(self) -> Tokenizer:
+        from hub.engine.loading import load_tokenizer
+
+        tokenizer: Tokenizer = load_tokenizer(self._base)
+        return tokenizer
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Lane:
+    """A resident base and all that runs rows on it. `probe` is a row that any base can take."""
+
+    base: Base
+    engine: Engine
+    slots: SlotTable
+    cleaner: Cleaner
+    batcher: Batcher
+    tokenizers: Tokenizers
+    probe: Row
+
+    def close(self) -> None:
+        """End the engine's threads and free the device."""
+        self.cleaner.close()
+        self.batcher.close()
+        self.engine.close()
+
+
+class Lanes:
+    """The lanes of this process, by base fingerprint."""
+
+    def __init__(
+        self,
+        bases: Bases,
+        settings: Settings,
+        *,
+        deliver: Callable[[Sequence[Job]], None],
+        meter: Meter,
+    ) -> None:
+        self._bases = bases
+        self._settings = settings
+        self._deliver = deliver
+        self._meter = meter
+        self._lanes: dict[str, Lane] = {}
+        self._lock = threading.Lock()
+        self._opening: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
+        limit_heap()
+        limit_kernel_caches()
+        self._heap = Chore("heap", return_free_memory, TRIM_S)
+        self._heap.start()
+
+    def get(self, fingerprint: str) -> Lane | None:
+        """Return the lane of a base if it is open; never blocks."""
+        return self._lanes.get(fingerprint)
+
+    def all(self) -> list[Lane]:
+        """Return the open lanes."""
+        return list(self._lanes.values())
+
+    def open(self, fingerprint: str) -> Lane:
+        """Return the lane of a base, building its engine the first time; blocks.
+
+        Raises:
+            NotFound: the base is not on this machine.
+            EngineFailed, BadConfig: the engine cannot be built.
+        """
+        if lane := self._lanes.get(fingerprint):
+            return lane
+        with self._lock:
+            opening = self._opening[fingerprint]
+        with opening:  # one base that takes long to open does not keep others from being opened
+            if lane := self._lanes.get(fingerprint):
+                return lane
+            lane = self._build(self._bases.by_fingerprint(fingerprint))
+            gc.collect()
+            gc.freeze()  # what was loaded stays: keep the collector from walking over it again and again
+            with self._lock:
+                self._lanes = {**self._lanes, fingerprint: lane}
+            return lane
+
+    def close(self) -> None:
+        """Close every lane."""
+        with self._lock:
+            lanes, self._lanes = list(self._lanes.values()), {}
+        for lane in lanes:
+            lane.close()
+        self._heap.stop()
+
+    def _build(self, base: Base) -> Lane:
+        began = time.perf_counter()
+        serve, limits = self._settings.serve, self._settings.limits
+        tokenizers = Tokenizers(base, encode_threads())
+        engine = build_engine(
+            base,
+            kind=serve.engine,
+            slots=serve.slots + SPARE,
+            device=serve.device,
+            threads=forward_threads(serve),
+            cache=self._settings.home / ENGINE_CACHE,
+        )
+        batcher = Batcher(
+            engine,
+            name=base.name,
+            batch_rows=serve.batch_rows,
+            queued_rows=limits.queued_rows,
+            deliver=self._deliver,
+            meter=self._meter,
+        )
+        took = time.perf_counter() - began
+        log.info("Opened base %s on the %s engine in %.1f s.", base.name, engine.info().name, took)
+        with tokenizers.borrow() as tokenizer:
+            probe = _probe(tokenizer)
+        cleaner = Cleaner(
+            engine,
+            serve.slots,
+            spare=SPARE,
+            name=base.name,
+            cleared=lambda: self._meter.slots(base.name, cleaner.slots.in_use, serve.slots),
+        )
+        return Lane(base, engine, cleaner.slots, cleaner, batcher, tokenizers, probe)
+
+
+def forward_threads(serve: Serve) -> int:
+    """How many threads one forward uses: with several replicas, each has its share of the cores; 0: all."""
+    if serve.threads or serve.replicas == 1:
+        return serve.threads
+    return max(1, (os.cpu_count() or 1) // serve.replicas)
+
+
+def encode_threads() -> int:
+    """How many threads of one task at most turn text into rows, and rows into answers."""
+    return min(max(os.cpu_count() or 1, 2), 8)
+
+
+def _probe(tokenizer: Tokenizer) -> Row:
+    encoded: dict[str, Any] = tokenizer(PROBE_TEXT)
+    return Row(encoded["input_ids"], encoded.get("token_type_ids"), max_new_tokens=1)

@@ -1,0 +1,1 @@
+"""Canaries and shadows: observation, guards and the answer log."""

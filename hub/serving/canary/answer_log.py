@@ -1,0 +1,233 @@
+"""Keeps answers for feedback: a bounded queue that serving fills, and a writer behind it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from pydantic import BaseModel
+
+from hub.config import Feedback
+from hub.errors import Conflict, NotFound
+from hub.serving.background import Chore
+from hub.serving.canary.grading import Label
+from hub.serving.faults import log_fault
+from hub.serving.meter import Meter
+from hub.serving.observation import Observation
+from hub.store.feedback import Answer, Answers, Labelled
+from hub.store.records import Version
+
+__all__ = ["AnswerLog"]
+
+log = logging.getLogger(__name__)
+
+MOST_WAITING = 10_000
+MOST_CHARACTERS = 32_000_000  # of requests that wait
+LONGEST_ID = 64
+WRITE_S = 0.5
+PRUNE_S = 60.0
+_ADDED_UP_EVERY = 20  # of feedback.megabytes that are written: adding up reads all that is kept
+
+
+IsCorrect = Callable[[Answer, Label], Awaitable[bool]]
+
+
+class _Replaced(Exception):
+    """Another answer has taken the place of the one that was compared."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    """An answer that is not written yet; its JSON is made by the writer."""
+
+    request_id: str
+    deployment: str
+    version: Version
+    when: datetime
+    response: BaseModel
+    request: BaseModel | None
+    size: int
+
+    def answer(self) -> Answer:
+        return Answer(
+            request_id=self.request_id,
+            deployment=self.deployment,
+            version=str(self.version.ref),
+            sha256=self.version.sha256,
+            when=self.when,
+            response=self.response.model_dump_json(),
+            request=self.request.model_dump_json() if self.request else None,
+        )
+
+
+class AnswerLog:
+    """What the setting `feedback` says is kept of answers, and the labels on them.
+
+    Serving never waits for it: what finds the queue full is dropped, and counted. Answers that the
+    catalog does not take at once are written later.
+    """
+
+    def __init__(self, answers: Answers, settings: Feedback, meter: Meter) -> None:
+        self._answers = answers
+        self._settings = settings
+        self._meter = meter
+        self._lock = threading.Lock()  # of the queue
+        self._writing = threading.Lock()
+        self._queue: deque[_Waiting] = deque()
+        self._characters = 0
+        self._kept = self._dropped = 0
+        self._prune_at = 0.0  # monotonic
+        self._most_bytes = settings.megabytes * 1_000_000
+        self._unpruned = self._most_bytes  # bytes written since all bytes were added up: unknown at first
+        self._chore = Chore("Answers are not kept for feedback", self._work, WRITE_S)
+
+    @property
+    def keeps(self) -> bool:
+        """True unless nothing is kept."""
+        return self._settings.keep != "nothing"
+
+    def start(self) -> None:
+        """Begin to write, and to remove what is past its time."""
+        self._chore.start()
+
+    def stop(self) -> None:
+        """Write what waits, if the catalog takes it."""
+        self._chore.stop()
+
+    def take(self, seen: Observation) -> None:
+        """Keep an answer that a caller got; quick enough for the event loop."""
+        if not self.keeps or seen.response is None or not seen.request_id:
+            return
+        request = seen.request if self._settings.keep == "texts" else None
+        size = _characters(request)
+        waiting = _Waiting(
+            seen.request_id,
+            seen.deployment.name,
+            seen.version,
+            datetime.now(UTC),
+            seen.response,
+            request,
+            size,
+        )
+        with self._lock:
+            full = len(self._queue) >= MOST_WAITING or self._characters + size > MOST_CHARACTERS
+            if not full and len(seen.request_id) <= LONGEST_ID:
+                self._queue.append(waiting)
+                self._characters += size
+                return
+        self._drop()
+
+    def flush(self) -> None:
+        """Write what waits now; blocks."""
+        with self._writing:
+            while batch := self._batch():
+                answers = [answer for waiting in batch if (answer := self._made(waiting))]
+                self._answers.keep(answers)
+                self._unpruned += sum(_bytes(answer) for answer in answers)
+                self._taken(batch, len(answers))
+
+    async def label(self, request_id: str, label: Label, is_correct: IsCorrect) -> Labelled:
+        """Tie a label to an answer; one that another replica has yet to write is waited for.
+
+        `is_correct` compares the two outside of any transaction, because it may run plugin code.
+
+        Raises:
+            Conflict: nothing is kept.
+            NotFound: no such answer is, or not any more.
+        """
+        if not self.keeps:
+            raise Conflict(
+                "No answers are kept here, so there is nothing to give feedback on. Set feedback.keep to "
+                "'answers' or 'texts' and start the server again."
+            )
+        for attempt in range(3):  # as it is; with what waits here; with what waits in other replicas
+            if attempt == 1:
+                await asyncio.to_thread(self.flush)
+            if attempt == 2:
+                await asyncio.sleep(2 * WRITE_S)
+            if answer := await asyncio.to_thread(self._answers.find, request_id):
+                correct = await is_correct(answer, label)
+                if found := await asyncio.to_thread(self._tie, answer, label, correct):
+                    return found
+        raise NotFound(
+            f"No answer with the request id {request_id!r} is kept. Kept are the newest "
+            f"{self._settings.rows:,} answers of the last {self._settings.days:g} days, at most "
+            f"{self._settings.megabytes:,} MB of them, under the "
+            "x-hub-request-id of their response; of a call with several items under ID.0, ID.1, ..."
+        )
+
+    def describe(self) -> dict[str, Any]:
+        """Say what is kept, and what could not be, as plain JSON values."""
+        with self._lock:
+            waiting, kept, dropped = len(self._queue), self._kept, self._dropped
+        return {
+            "keep": self._settings.keep,
+            "kept": kept,
+            "waiting": waiting,
+            "dropped": dropped,
+            "error": self._chore.error,
+        }
+
+    def _tie(self, answer: Answer, label: Label, correct: bool) -> Labelled | None:
+        """Write a label; None if the answer is gone, or its request id was used again, since it was read."""
+        compared = json.loads(answer.response)
+
+        def as_compared(response: dict[str, Any], _: Label) -> bool:
+            if response != compared:
+                raise _Replaced
+            return correct
+
+        try:
+            return self._answers.label(answer.request_id, label, as_compared)
+        except _Replaced:
+            return None
+
+    def _work(self) -> None:
+        self.flush()
+        if time.monotonic() >= self._prune_at:
+            add_up = self._unpruned > self._most_bytes / _ADDED_UP_EVERY
+            most_bytes = self._most_bytes if add_up else None
+            self._answers.prune(self._settings.days, self._settings.rows, most_bytes)
+            self._unpruned = 0 if add_up else self._unpruned
+            self._prune_at = time.monotonic() + PRUNE_S
+
+    def _batch(self) -> Sequence[_Waiting]:
+        with self._lock:
+            return [self._queue[place] for place in range(min(len(self._queue), 500))]
+
+    def _made(self, waiting: _Waiting) -> Answer | None:
+        try:
+            return waiting.answer()
+        except Exception as error:  # a plugin's model that cannot be written as JSON
+            log_fault(log, f"An answer of {waiting.deployment} cannot be kept", error)
+            self._drop()
+            return None
+
+    def _drop(self) -> None:
+        with self._lock:
+            self._dropped += 1
+        self._meter.answers("failed", 1)
+
+    def _taken(self, batch: Sequence[_Waiting], kept: int) -> None:
+        with self._lock:
+            for waiting in batch:
+                self._queue.popleft()
+                self._characters -= waiting.size
+            self._kept += kept
+        self._meter.answers("ok", kept)
+
+
+def _bytes(answer: Answer) -> int:
+    return len(answer.response.encode()) + len((answer.request or "").encode())
+
+
+def _characters(request: BaseModel | None) -> int:
+    return sum(len(value) for value in vars(request).values() if isinstance(value, str)) if request else 0

@@ -1,0 +1,55 @@
+"""What runs beside serving: guards of canaries, the log of answers for feedback, the disk."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hub.config import Feedback
+from hub.serving.canary.answer_log import AnswerLog
+from hub.serving.canary.counts import Counts
+from hub.serving.canary.watchdog import Guards, Mover
+from hub.serving.disk import Disk
+from hub.serving.meter import Meter
+from hub.serving.observation import Observation
+from hub.store.feedback import Answers
+from hub.store.records import Deployment
+from hub.store.store import Store
+
+__all__ = ["Watchers"]
+
+
+class Watchers:
+    """The `Observer` of a server."""
+
+    def __init__(self, store: Store, settings: Feedback, replica: str, mover: Mover, meter: Meter) -> None:
+        self._counts = Counts()
+        self.answers = AnswerLog(Answers(store.catalog), settings, meter)
+        self.guards = Guards(store, replica, mover, self._counts, self.answers.keeps)
+        self._disk = Disk(store.home)
+
+    def start(self) -> None:
+        """Begin to write what is observed, and to act on it."""
+        self.guards.start()
+        self.answers.start()
+        self._disk.start()
+
+    def stop(self) -> None:
+        """Write what has been observed, if the catalog takes it."""
+        self._disk.stop()
+        self.guards.stop()
+        self.answers.stop()
+
+    def wants(self, deployment: Deployment) -> bool:
+        return deployment.trial is not None or self.answers.keeps
+
+    def observe(self, seen: Observation) -> None:
+        self._counts.count(seen)
+        self.answers.take(seen)
+
+    def describe(self) -> dict[str, Any]:
+        """Describe the guards, what is kept, and the disk, as plain JSON values."""
+        return {
+            "guards": self.guards.describe(),
+            "feedback": self.answers.describe(),
+            "disk": self._disk.describe(),
+        }

@@ -1,0 +1,1 @@
+"""The control loop: makes what is served follow the catalog."""

@@ -1,0 +1,234 @@
+"""Before a version goes live it answers its task's own example, the whole way that a request goes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, closing, nullcontext
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
+
+from pydantic import BaseModel
+
+from hub.api import AdapterInfo, HeadKind, Output, Row, Tokenizer, read_options
+from hub.bases.base import Base
+from hub.config import Limits
+from hub.engine.protocol import AdapterWeights, Engine, EngineRow
+from hub.errors import (
+    BadAdapter,
+    BadPlugin,
+    BadRequest,
+    HubError,
+    NotReady,
+    PluginFailed,
+    PluginSuspended,
+    PluginTimeout,
+)
+from hub.registry.host import Registry
+from hub.registry.loaded import LoadedTask, describe_failure
+from hub.serving.batching.lanes import Lane
+from hub.serving.plugins.pool import PluginPool
+from hub.serving.plugins.returned import WrongReturn, check_answer, check_rows
+from hub.store.records import Version
+
+__all__ = ["Rehearsal", "rehearse_alone", "rehearse_on"]
+
+FEW_TOKENS = 16  # generated at first; all that the row allows only if the task cannot read so few
+EXAMPLES = 4
+
+Run = Callable[[Sequence[Row]], Sequence[Output]]
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Rehearsal:
+    """Answers a task's examples with the adapter of `info`, which messages call `name`.
+
+    `run` computes rows at its slot, `borrow` lends a tokenizer; `pool` has the threads and the time limit for
+    plugin code. With `real` False, `run` makes values up:
+    then text that would have been generated is not decoded.
+    """
+
+    name: str
+    info: AdapterInfo
+    loaded: LoadedTask
+    borrow: Callable[[], AbstractContextManager[Tokenizer]]
+    max_length: int
+    run: Run
+    pool: PluginPool
+    real: bool = True
+
+    def check(self) -> None:
+        """Answer the examples of the task's request model.
+
+        An example that the task refuses as a client's mistake, such as a language the adapter does not know,
+        is tried with its required fields only, and says nothing if that is refused too.
+
+        Raises:
+            BadAdapter: its labels or settings are unsound, or an example cannot be answered; says why.
+            BadPlugin: the task does not return in time.
+            PluginSuspended, NotReady: as for a request.
+            EngineFailed: the engine failed.
+        """
+        self._check_info()
+        for request in _requests(self.loaded.request):
+            for attempt in (request, _required_only(request)):
+                try:
+                    self._answer(attempt)
+                except BadRequest:
+                    continue
+                break
+
+    def _check_info(self) -> None:
+        labels = self.info.labels
+        if twice := sorted({label for label in labels if labels.count(label) > 1}):
+            raise self._refusal(f"two of its labels are {twice[0]!r}.")
+        if not all(labels):
+            raise self._refusal("one of its labels is empty.")
+        if found := non_finite(self.info.settings):
+            raise self._refusal(f"its setting {found} is NaN or infinite.")
+        try:
+            read_options(self.loaded.task.options, self.info)
+        except HubError as error:
+            raise self._refusal(str(error)) from None
+
+    def _answer(self, request: BaseModel) -> None:
+        rows = self._rows(request)
+        generates = self.loaded.spec.head is HeadKind.GENERATE
+        if generates and not self.real:
+            return
+        outputs = self.run([_shortened(row) for row in rows] if generates else rows)
+        try:
+            self._decode(request, outputs)
+        except BadAdapter:
+            if not any(row.max_new_tokens > FEW_TOKENS for row in rows):
+                raise
+            self._decode(request, self.run(rows))
+
+    def _rows(self, request: BaseModel) -> Sequence[Row]:
+        def encode() -> Sequence[Row]:
+            with self.borrow() as tokenizer:
+                rows: object = self.loaded.task.encode(request, tokenizer, self.info)
+            return check_rows(rows, min(self.max_length, self.info.max_length))
+
+        return self._call("encode", encode)
+
+    def _decode(self, request: BaseModel, outputs: Sequence[Output]) -> None:
+        def decode() -> None:
+            answer: object = self.loaded.task.decode(request, list(outputs), self.info)
+            try:
+                check_answer(answer, self.loaded.response)
+            except WrongReturn:
+                # The example is no caller's text: here the place may be named.
+                if isinstance(answer, BaseModel) and (at := non_finite(answer.model_dump(warnings=False))):
+                    raise WrongReturn(f"returned NaN or infinity as {at}") from None
+                raise
+
+        self._call("decode", decode)
+
+    def _call(self, step: str, call: Callable[[], T]) -> T:
+        try:
+            return self.pool.call(self.loaded.spec.name, step, call)
+        except PluginTimeout:
+            raise BadPlugin(
+                f"{self.name} cannot be put live: {step} of the task {self.loaded.spec.name!r} has not "
+                "returned within limits.plugin_timeout_s, a fault in the plugin. Repair or disable it, and "
+                "restart the server."
+            ) from None
+        except (BadRequest, NotReady, PluginSuspended):
+            raise
+        except WrongReturn as error:
+            raise self._refusal(f"{step} {error}.") from None
+        except PluginFailed as error:  # a plugin may even call sys.exit()
+            raise self._refusal(f"{step} raises {describe_failure(error.__cause__ or error)}") from error
+        except HubError as error:
+            raise self._refusal(str(error)) from error
+        except Exception as error:
+            raise self._refusal(f"{step} raises {describe_failure(error)}") from error
+
+    def _refusal(self, why: str) -> BadAdapter:
+        return BadAdapter(
+            f"{self.name} cannot answer the example of the task {self.loaded.spec.name!r}: {why} Correct its "
+            "labels, options or weights and train or import it again."
+        )
+
+
+def rehearse_on(registry: Registry, pool: PluginPool, lane: Lane, slot: int, version: Version) -> None:
+    """Answer the examples of a version's task at the slot that it was written to; raises as `Rehearsal`."""
+    loaded = registry.task(version.manifest.serving.task)
+
+    def run(rows: Sequence[Row]) -> Sequence[Output]:
+        return lane.engine.run([EngineRow(row, slot, loaded.spec.head) for row in rows], aside=True)
+
+    borrow, longest = lane.tokenizers.borrow, lane.base.max_length
+    Rehearsal(str(version.ref), version.info, loaded, borrow, longest, run, pool).check()
+
+
+def rehearse_alone(
+    name: str,
+    info: AdapterInfo,
+    loaded: LoadedTask,
+    base: Base,
+    engine: Engine | None = None,
+    *,
+    limits: Limits | None = None,
+) -> None:
+    """Answer the examples outside a server, at slot 1 of an engine that the adapter was written to.
+
+    Without an engine, values are made up for the adapter's outputs: that finds labels and settings which the
+    task cannot use, and does not read any weights. Raises as `Rehearsal`.
+    """
+    from hub.engine.fake import FakeEngine
+    from hub.engine.loading import load_tokenizer
+
+    if engine is None:
+        made_up = FakeEngine(1)
+        made_up.write(1, AdapterWeights(loaded.spec.head, {}, {}, len(info.labels), sha256=""))
+    running = engine or made_up
+
+    def run(rows: Sequence[Row]) -> Sequence[Output]:
+        return running.run([EngineRow(row, 1, loaded.spec.head) for row in rows])
+
+    tokenizer: Tokenizer = load_tokenizer(base)  # not within the plugin's time
+    limit_s = (limits or Limits()).plugin_timeout_s
+    with closing(PluginPool(limit_s, 1, lambda _: loaded.spec.factory.partition(":")[0])) as pool:
+        Rehearsal(
+            name,
+            info,
+            loaded,
+            lambda: nullcontext(tokenizer),
+            base.max_length,
+            run,
+            pool,
+            real=engine is not None,
+        ).check()
+
+
+def non_finite(value: Any, where: str = "") -> str:
+    """Return where a number in plain values is NaN or infinite; "" if none is."""
+    if isinstance(value, float):
+        return "" if math.isfinite(value) else where or "value"
+    items: Iterator[tuple[Any, Any]] = iter(())
+    if isinstance(value, Mapping):
+        items = iter(value.items())
+    elif isinstance(value, list | tuple):
+        items = iter(enumerate(value))
+    for key, inner in items:
+        if found := non_finite(inner, f"{where}.{key}" if where else str(key)):
+            return found
+    return ""
+
+
+def _requests(model: type[BaseModel]) -> list[BaseModel]:
+    examples = model.model_json_schema().get("examples", ())
+    return [model.model_validate(example) for example in examples[:EXAMPLES]]
+
+
+def _required_only(request: BaseModel) -> BaseModel:
+    model = type(request)
+    required = {name for name, field in model.model_fields.items() if field.is_required()}
+    return model.model_construct(**{name: getattr(request, name) for name in required})
+
+
+def _shortened(row: Row) -> Row:
+    return replace(row, max_new_tokens=min(row.max_new_tokens, FEW_TOKENS))

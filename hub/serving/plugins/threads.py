@@ -1,0 +1,331 @@
+"""Threads that run plugin code, with a time limit for each stage and a bounded share for each task.
+
+A thread cannot be ended from outside. One that exceeds the limit is written off: its caller gets the
+error, and a new thread takes its place. A task with too many of them is suspended.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import threading
+import time
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from queue import Empty, SimpleQueue
+from typing import Any, NamedTuple
+
+from hub.errors import HubError, NotReady, PluginFailed, PluginSuspended, PluginTimeout
+from hub.serving.faults import FRAMES, log_fault
+from hub.serving.meter import Meter, NoMeter
+from hub.serving.plugins.suspension import Suspension
+
+__all__ = ["Stage", "TaskThreads", "ThreadState", "Work"]
+
+log = logging.getLogger(__name__)
+
+SLOW_S = 0.2
+
+
+class Stage(NamedTuple):
+    """One run of plugin code, without arguments; `optional`: no caller waits for its result.
+
+    `slow` is called once, from another thread, if it runs for longer than SLOW_S.
+    """
+
+    name: str
+    run: Callable[[], Any]
+    optional: bool = False
+    slow: Callable[[], None] | None = None
+
+
+Work = Generator[Stage, Any, None]
+"""Our code around plugin code: yields each stage, and is sent its result.
+
+A PluginTimeout, PluginSuspended or NotReady is thrown in where a stage has no result. Only stages may block.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class ThreadState:
+    """How the threads of one task stand, for status pages."""
+
+    task: str
+    plugin: str
+    stuck: int
+    suspended: bool
+    retry_in_s: float | None
+
+
+class _Thread:
+    """What one thread is doing."""
+
+    __slots__ = ("began", "lost", "slow", "stage", "thread", "work")
+
+    def __init__(self) -> None:
+        self.work: Work | None = None
+        self.stage: Stage | None = None
+        self.began = 0.0  # monotonic
+        self.slow: Stage | None = None  # the last stage that was found to be slow
+        self.lost = False
+        self.thread: threading.Thread | None = None
+
+
+class TaskThreads:
+    """Runs the plugin code of one task in at most `share` daemon threads, which start when needed.
+
+    Threads that were written off do not count. Neither `close` nor the interpreter's exit waits for those.
+    """
+
+    def __init__(self, task: str, plugin: str, share: int, meter: Meter | None = None) -> None:
+        self.task = task
+        self.plugin = plugin
+        self.calls = 0  # under way; the pipeline counts them on its event loop
+        self._share = share
+        self._meter = meter or NoMeter()
+        self._lock = threading.Lock()
+        self._queue: SimpleQueue[tuple[Work, Stage] | None] = SimpleQueue()
+        self._idle = 0  # threads that wait for the queue and were not promised work yet
+        self._live: set[_Thread] = set()
+        self._stuck: set[_Thread] = set()
+        self._suspension = Suspension(share)
+        self._closed = False
+
+    @property
+    def suspended(self) -> bool:
+        return self._suspension.active
+
+    @property
+    def stuck(self) -> int:
+        """Threads that were written off and have not returned."""
+        return len(self._stuck)
+
+    def admit(self) -> bool:
+        """Let a call in; True if it is the trial of a suspended task, whose end `tried` has to learn.
+
+        Raises:
+            PluginSuspended: the task is suspended.
+        """
+        if not self._suspension.active:
+            return False
+        with self._lock:
+            if self._suspension.begin_trial(time.monotonic()):
+                return True
+        raise self.refusal()
+
+    def tried(self, answered: bool) -> None:
+        """End a trial."""
+        with self._lock:
+            resumed = self._suspension.end_trial(answered)
+        if resumed:
+            self._resumed("a trial call was answered")
+
+    def refusal(self) -> PluginSuspended:
+        """Return the error for a call of a suspended task."""
+        retry = self._suspension.retry_in(time.monotonic())
+        when = "" if retry is None else f"One call is tried again in {retry:.0f} s. "
+        return PluginSuspended(
+            f"The task {self.task!r} is suspended: {len(self._stuck)} calls hang in the code of plugin "
+            f"{self.plugin!r}. {when}Update the plugin and restart the server, or disable it with "
+            f"`hub plugins disable {self.plugin}`."
+        )
+
+    def submit(self, work: Work) -> None:
+        """Run `work` up to its first stage here, and the rest in a thread of the task."""
+        if (stage := _advance(work)) is not None:
+            self._put(work, stage)
+
+    def expire(self, limit_s: float) -> None:
+        """Write off the threads that have been in one stage for longer than `limit_s`."""
+        now = time.monotonic()
+        for thread in list(self._live):
+            stage = thread.stage
+            if stage is None or now - thread.began <= min(SLOW_S, limit_s):
+                continue
+            if stage.slow and thread.slow is not stage:
+                thread.slow = stage
+                stage.slow()
+            if now - thread.began <= limit_s:
+                continue
+            message = (
+                f"The task {self.task!r} of plugin {self.plugin!r} did not finish {stage.name} within "
+                f"{limit_s:g} s (limits.plugin_timeout_s). The call was given up."
+            )
+            self._write_off(thread, stage, PluginTimeout(message))
+
+    def state(self) -> ThreadState:
+        """Describe the threads that hang."""
+        retry = self._suspension.retry_in(time.monotonic())
+        return ThreadState(self.task, self.plugin, len(self._stuck), self._suspension.active, retry)
+
+    def close(self) -> None:
+        """Take no more work; what is queued is still run until `abandon`."""
+        with self._lock:
+            self._closed = True
+            for _ in self._live:
+                self._queue.put(None)
+
+    def join(self, deadline: float) -> None:
+        """Wait for the threads to end until `deadline`, a time of the monotonic clock."""
+        for thread in list(self._live):
+            if thread.thread:
+                thread.thread.join(max(0.0, deadline - time.monotonic()))
+
+    def abandon(self) -> int:
+        """Fail what is queued, write off every thread that still runs, and return their number."""
+        gone = _gone()
+        self._drain(gone)
+        running = [(thread, stage) for thread in list(self._live) if (stage := thread.stage)]
+        return sum(self._write_off(thread, stage, gone) for thread, stage in running)
+
+    def _put(self, work: Work, stage: Stage) -> None:
+        with self._lock:
+            if not self._closed:
+                self._queue.put((work, stage))
+                self._hire()
+                return
+        _fail(work, _gone())
+
+    def _hire(self) -> None:
+        """Have a thread for one more item of the queue; call under the lock."""
+        if self._idle:
+            self._idle -= 1
+        elif len(self._live) < self._share:
+            thread = _Thread()
+            self._live.add(thread)
+            name = f"task-{self.task}"
+            thread.thread = threading.Thread(target=self._loop, args=(thread,), name=name, daemon=True)
+            try:
+                thread.thread.start()
+            except RuntimeError:  # the system allows no more threads: those that live do the work
+                self._live.discard(thread)
+                log.error("A thread of task %s could not be started.", self.task)
+
+    def _loop(self, thread: _Thread) -> None:
+        while item := self._next():
+            if not self._run(thread, *item):
+                return
+            del item  # it refers to the texts of a call, and the next one may be long in coming
+        with self._lock:
+            self._live.discard(thread)
+
+    def _next(self) -> tuple[Work, Stage] | None:
+        with self._lock:
+            try:
+                return self._queue.get_nowait()
+            except Empty:
+                if self._closed:
+                    return None
+                self._idle += 1
+        return self._queue.get()
+
+    def _run(self, thread: _Thread, work: Work, stage: Stage | None) -> bool:
+        """Run the stages of `work`; False if the thread was written off meanwhile."""
+        while stage is not None:
+            thread.work, thread.began = work, time.monotonic()
+            thread.stage = stage  # last: `expire` reads it first
+            error: Exception | None = None
+            result: object = None
+            try:
+                result = stage.run()
+            except Exception as raised:
+                error = raised
+            except BaseException as raised:  # sys.exit() in a plugin ends its call and not the thread
+                error = PluginFailed(
+                    f"The task {self.task!r} of plugin {self.plugin!r} raised {type(raised).__name__} "
+                    f"in {stage.name}."
+                )
+                error.__cause__ = raised
+            with self._lock:
+                thread.stage = thread.slow = thread.work = None
+                lost = thread.lost
+            if lost:
+                self._returned(thread, stage)
+                return False
+            stage = _advance(work, error, result)
+        return True
+
+    def _write_off(self, thread: _Thread, stage: Stage, error: HubError) -> bool:
+        """Give up on a thread and what it runs, unless it has just finished that."""
+        with self._lock:
+            if thread.stage is not stage or thread.lost:
+                return False
+            thread.lost = True
+            work = thread.work
+            self._live.discard(thread)
+            self._stuck.add(thread)
+            suspends = not stage.optional and self._suspension.hung(time.monotonic())
+            if not self._queue.empty() and not suspends:
+                self._hire()
+        log.warning("Task %s, plugin %s: %s hangs%s.", self.task, self.plugin, stage.name, _where(thread))
+        self._count()
+        assert work is not None, "a thread in a stage has work"
+        if suspends:
+            refusal = self.refusal()
+            log.warning("%s", refusal)
+            self._drain(refusal)
+        if (rest := _advance(work, error)) is not None:
+            self._put(work, rest)
+        return True
+
+    def _returned(self, thread: _Thread, stage: Stage) -> None:
+        """Count a thread back that was written off and has returned from plugin code."""
+        with self._lock:
+            self._stuck.discard(thread)
+            resumed = not stage.optional and self._suspension.returned()
+        log.info("Task %s, plugin %s: %s that hung has returned.", self.task, self.plugin, stage.name)
+        if resumed:
+            self._resumed("calls that hung have returned")
+        else:
+            self._count()
+
+    def _drain(self, error: HubError) -> None:
+        """Fail all work that is queued."""
+        found = []
+        with self._lock:
+            while not self._queue.empty():
+                found.append(self._queue.get_nowait())
+            for _ in range(found.count(None)):
+                self._queue.put(None)
+        for item in found:
+            if item is not None:
+                _fail(item[0], error)
+
+    def _resumed(self, reason: str) -> None:
+        log.warning("Task %s of plugin %s is served again: %s.", self.task, self.plugin, reason)
+        self._count()
+
+    def _count(self) -> None:
+        self._meter.stuck(self.task, len(self._stuck), self._suspension.active)
+
+
+def _gone() -> NotReady:
+    return NotReady("The server is shutting down. Send the request again.")
+
+
+def _fail(work: Work, error: HubError) -> None:
+    """End `work` with `error` in place of every stage that is left."""
+    while _advance(work, error) is not None:
+        pass
+
+
+def _advance(work: Work, error: Exception | None = None, result: object = None) -> Stage | None:
+    """Run our code up to the next stage; None at the end."""
+    try:
+        return work.throw(error) if error is not None else work.send(result)
+    except StopIteration:
+        return None
+    except Exception as fault:
+        log_fault(log, "A call could not be finished", fault)
+        return None
+
+
+def _where(thread: _Thread) -> str:
+    """Say where a thread is, as " at FILE:LINE < FILE:LINE", the innermost frame first."""
+    ident = thread.thread.ident if thread.thread else None
+    frame = sys._current_frames().get(ident or 0)
+    lines: list[str] = []
+    while frame is not None and len(lines) < FRAMES:
+        lines.append(f"{frame.f_code.co_filename}:{frame.f_lineno}")
+        frame = frame.f_back
+    return f" at {' < '.join(lines)}" if lines else ""

@@ -1,0 +1,127 @@
+"""The encode and decode stages of a call. A fault in one item's plugin code fails that item alone."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from pydantic import BaseModel
+
+from hub.api import Output, Row, Tokenizer
+from hub.engine.protocol import EngineRow
+from hub.errors import BadRequest, HubError, PluginFailed
+from hub.registry.host import LoadedTask
+from hub.serving.faults import log_fault
+from hub.serving.plugins.redact import exception_text
+from hub.serving.plugins.returned import WrongReturn, check_answer, check_rows
+from hub.serving.routing.router import Held
+
+__all__ = ["Answered", "Encoded", "Outcome", "Request", "decode", "encode", "fault"]
+
+log = logging.getLogger(__name__)
+
+Request = BaseModel | HubError  # an item that was refused already keeps its place
+Encoded = list[EngineRow] | HubError
+Outcome = BaseModel | HubError
+
+
+class Answered(NamedTuple):
+    """The answer to one request and its JSON, or the request's error."""
+
+    outcome: Outcome
+    body: bytes = b""
+
+
+def encode(task: LoadedTask, plugin: str, held: Held, requests: Sequence[Request]) -> list[Encoded]:
+    """Turn each request into rows at the slot of `held`, or into the error that says why not."""
+    with held.lane.tokenizers.borrow() as tokenizer:
+        return [
+            request if isinstance(request, HubError) else _rows(task, plugin, held, request, tokenizer)
+            for request in requests
+        ]
+
+
+def decode(
+    task: LoadedTask,
+    plugin: str,
+    held: Held,
+    requests: Sequence[Request],
+    encoded: Sequence[Encoded],
+    outcomes: Sequence[Output | HubError | None],
+) -> list[Answered]:
+    """Turn what became of the rows, in their order, into an answer to each request or its error."""
+    answers: list[Answered] = []
+    at = 0
+    for request, rows in zip(requests, encoded, strict=True):
+        if isinstance(request, HubError):
+            answers.append(Answered(request))
+        elif isinstance(rows, HubError):
+            answers.append(Answered(rows))
+        else:
+            answers.append(_answer(task, plugin, held, request, outcomes[at : at + len(rows)]))
+            at += len(rows)
+    return answers
+
+
+def fault(task: LoadedTask, plugin: str, step: str, error: BaseException, *private: object) -> PluginFailed:
+    """Log where a plugin failed, and return the error for the caller.
+
+    What the exception says is logged only if `private` is given: whatever of the caller's it may quote.
+    """
+    name = task.spec.name
+    if isinstance(error, WrongReturn):
+        _log_wrong_return(task, plugin, step, error)
+        return PluginFailed(f"The task {name!r} {error}, in {step}: a fault in the plugin {plugin!r}.")
+    said = exception_text(error, *private) if private else ""
+    log_fault(log, f"Task {name}, plugin {plugin}, failed in {step}", error, said)
+    return PluginFailed(
+        f"The task {name!r} failed in {step} ({type(error).__name__}): a fault in the plugin {plugin!r}. "
+        "The server's log says where."
+    )
+
+
+def _rows(task: LoadedTask, plugin: str, held: Held, request: BaseModel, tokenizer: Tokenizer) -> Encoded:
+    info = held.target.info
+    try:
+        returned: object = task.task.encode(request, tokenizer, info)
+        rows: Sequence[Row] = check_rows(returned, min(held.lane.base.max_length, info.max_length))
+    except BadRequest as error:
+        return error
+    except HubError as error:  # such as an option of the adapter that this version does not know
+        failed = fault(task, plugin, "encode", error, request)
+        return PluginFailed(f"{failed} {error}")
+    except BaseException as error:  # sys.exit() in a plugin is a fault of its call
+        return fault(task, plugin, "encode", error, request)
+    return [EngineRow(row, held.lease.slot, task.spec.head) for row in rows]
+
+
+def _answer(
+    task: LoadedTask,
+    plugin: str,
+    held: Held,
+    request: BaseModel,
+    outcomes: Sequence[Output | HubError | None],
+) -> Answered:
+    outputs: list[Output] = []
+    for outcome in outcomes:
+        if isinstance(outcome, BadRequest):  # the engine refused a row: encode made it, not the caller
+            wrong = WrongReturn(f"made a row that the base cannot take ({outcome})")
+            return Answered(fault(task, plugin, "encode", wrong))
+        if isinstance(outcome, HubError):
+            return Answered(outcome)
+        assert outcome is not None, "a settled job has an outcome for every row"
+        outputs.append(outcome)
+    try:
+        answer: object = task.task.decode(request, outputs, held.target.info)
+        checked, body = check_answer(answer, task.response)
+    except BaseException as error:  # at this stage no error is the caller's
+        return Answered(fault(task, plugin, "decode", error, request, [output.text for output in outputs]))
+    return Answered(checked, body)
+
+
+def _log_wrong_return(task: LoadedTask, plugin: str, step: str, error: WrongReturn) -> None:
+    code = getattr(inspect.unwrap(getattr(type(task.task), step)), "__code__", None)
+    where = f"{code.co_filename}:{code.co_firstlineno}" if code else task.spec.factory
+    log.error("Task %s, plugin %s: %s, in %s at %s", task.spec.name, plugin, error, step, where)

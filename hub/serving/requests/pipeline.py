@@ -1,0 +1,387 @@
+"""The way of an admitted call: encode in a thread of its task, a shared forward, decode in such a thread.
+
+The stages hand a call on to one another; the event loop hears of it once, when the answers are there.
+A second version may run beside the one that answers, in the same forward: a shadow. It costs the caller
+its encoding and its rows' share of the forward; nothing that becomes of it reaches the caller.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable, Generator, Sequence
+from functools import partial
+from typing import Any, TypeVar
+
+from pydantic import BaseModel
+
+from hub.api import Row, Task
+from hub.config import Limits
+from hub.engine.protocol import EngineRow
+from hub.errors import DeadlineExceeded, HubError, Overloaded, TooLarge
+from hub.registry.host import LoadedTask
+from hub.serving.batching.fair_queue import Job
+from hub.serving.batching.lanes import encode_threads
+from hub.serving.canary.agreement import agree
+from hub.serving.faults import log_fault
+from hub.serving.meter import Meter
+from hub.serving.observation import NoObserver, Observer
+from hub.serving.plugins.pool import PluginPool
+from hub.serving.plugins.threads import Stage, TaskThreads, ThreadState, Work
+from hub.serving.requests.call import Answers, Call, Side
+from hub.serving.requests.codec import Answered, Outcome, Request, encode, fault
+from hub.serving.requests.witness import Witness
+from hub.serving.routing.router import Admission
+
+__all__ = ["Answers", "Pipeline"]
+
+log = logging.getLogger(__name__)
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+VALIDATION = "validation of a request"
+SPARE = 0.75  # of limits.queued_rows: beyond, nothing runs beside others
+
+
+class Pipeline:
+    """Answers admitted calls on one event loop; `observer` hears of those it wants.
+
+    `plugin_of` names the plugin that provides a task.
+    """
+
+    def __init__(
+        self,
+        limits: Limits,
+        loop: asyncio.AbstractEventLoop,
+        observer: Observer | None = None,
+        *,
+        plugin_of: Callable[[str], str] = str,
+        meter: Meter | None = None,
+    ) -> None:
+        self._limits = limits
+        self._loop = loop
+        self._observer = observer or NoObserver()
+        self._joining = threading.Lock()
+        self._pool = PluginPool(limits.plugin_timeout_s, encode_threads(), plugin_of, meter)
+
+    async def run(
+        self, admission: Admission, requests: Sequence[Request], *, request_id: str = ""
+    ) -> Answers:
+        """Answer requests that share one admission; an item that fails does not fail the others.
+
+        The slots stay leased until no row of the call waits or runs any more, also if it is cancelled.
+
+        Raises:
+            TooLarge: together they need more rows than one call may.
+            Overloaded: too many calls or rows are under way.
+            PluginTimeout: the plugin's code did not end in time.
+            PluginSuspended: too many calls hang in the plugin's code.
+            NotReady: the server is shutting down.
+        """
+        if not self._observer.wants(admission.route.deployment):
+            return await self._run(admission, requests, None)
+        witness = Witness(self._observer, admission, requests, request_id)
+        try:
+            return await self._run(admission, requests, witness)
+        except HubError as error:
+            witness.failed(error.code)
+            raise
+        except asyncio.CancelledError as error:
+            late = DeadlineExceeded.code in error.args
+            witness.failed(DeadlineExceeded.code if late else "cancelled")
+            raise
+
+    async def _run(
+        self, admission: Admission, requests: Sequence[Request], witness: Witness | None
+    ) -> Answers:
+        threads = self._pool.of(admission.route.task.spec.name)
+        if threads.calls >= self._limits.queued_rows:
+            raise Overloaded(f"{threads.calls} calls are under way already. Send the request again later.")
+        trial = threads.admit()
+        call = Call(admission, requests, self._loop.create_future(), witness, threads, trial)
+        if witness is None or threads.stuck:  # what is optional does not risk more threads
+            call.go_alone()
+        answers: Answers | None = None
+        threads.calls += 1
+        try:
+            threads.submit(self._encode(call))
+            answers = await call.waiter
+        except asyncio.CancelledError:
+            call.cancel()
+            raise
+        finally:
+            threads.calls -= 1
+            if trial:
+                threads.tried(answers is not None and answers.any_answered)
+        if witness and not call.beside:
+            witness.answered(answers.items)
+        return answers
+
+    async def encode(self, admission: Admission, request: BaseModel) -> list[Row]:
+        """Turn a request into rows for the admitted version, as `run` does, and run none of them.
+
+        Raises:
+            TooLarge, Overloaded, PluginTimeout, PluginSuspended, PluginFailed: as `run`.
+        """
+        task, held = admission.route.task, admission.held
+        plugin = self._pool.of(task.spec.name).plugin
+
+        def rows() -> list[EngineRow]:
+            (encoded,) = encode(task, plugin, held, [request])
+            if isinstance(encoded, HubError):
+                raise encoded
+            return encoded
+
+        return [row.row for row in self._checked(await self.read(task, rows, "encode"))]
+
+    async def read(self, task: LoadedTask, call: Callable[[], Result], step: str = VALIDATION) -> Result:
+        """Run a call into plugin code, in a thread of the task and under its time limit.
+
+        Raises:
+            PluginTimeout, PluginSuspended, PluginFailed: as `run`; and what `call` raises on purpose.
+        """
+        threads = self._pool.of(task.spec.name)
+        if threads.calls >= self._limits.queued_rows:
+            raise Overloaded(f"{threads.calls} calls are under way already. Send the request again later.")
+        trial = threads.admit()
+        waiter: asyncio.Future[Result] = self._loop.create_future()
+        threads.calls += 1
+        returned = False
+        try:
+            threads.submit(self._read(task, threads, call, waiter, step))
+            result = await waiter
+            returned = True
+        finally:
+            threads.calls -= 1
+            if trial:
+                threads.tried(returned)
+        return result
+
+    def _read(
+        self,
+        task: LoadedTask,
+        threads: TaskThreads,
+        call: Callable[[], Result],
+        waiter: asyncio.Future[Result],
+        step: str,
+    ) -> Work:
+        try:
+            result: Result = yield Stage(step, call)
+        except HubError as error:
+            self._tell(_settle, waiter, error)
+        except Exception as error:
+            self._tell(_settle, waiter, fault(task, threads.plugin, step, error))
+        else:
+            self._tell(_settle, waiter, None, result)
+
+    def forwarded(self, jobs: Sequence[Job]) -> None:
+        """Take the jobs of a forward from a batcher, in its thread."""
+        sides: dict[TaskThreads, list[Side]] = {}
+        for job in jobs:
+            if isinstance(job.waiter, Side):
+                job.waiter.job = job  # whoever submitted it may not have come to note it yet
+                sides.setdefault(job.waiter.call.threads, []).append(job.waiter)
+        for threads, of_task in sides.items():
+            threads.submit(self._decode(threads, deque(of_task)))
+
+    @property
+    def pool(self) -> PluginPool:
+        """The threads in which all plugin code runs."""
+        return self._pool
+
+    def hanging(self) -> list[ThreadState]:
+        """Describe the tasks in whose plugin's code calls hang."""
+        return self._pool.states()
+
+    def drain(self) -> None:
+        """Give plugin code only a short time from now on, because the server shuts down."""
+        self._pool.drain()
+
+    def close(self) -> None:
+        """End the threads; one that hangs in plugin code is left behind."""
+        self._pool.close()
+
+    def _encode(self, call: Call) -> Work:
+        main = call.main
+        try:
+            rows = self._checked((yield Stage("encode", main.rows)))
+            extra: list[EngineRow] = []
+            if rows and call.beside:
+                extra = yield from self._beside(call.beside, len(rows))
+            if rows and not call.cancelled:
+                self._submit(call, rows, extra)
+        except HubError as error:
+            call.answers = error
+        except Exception as error:
+            call.answers = fault(call.task, call.threads.plugin, "encode", error)
+        if main.job is None:
+            call.go_alone()
+            main.held.lease.release()
+            yield from self._decode(call.threads, deque([main]))
+        elif call.cancelled:  # while it was being encoded
+            call.cancel()
+
+    def _checked(self, rows: list[EngineRow]) -> list[EngineRow]:
+        if len(rows) > self._limits.rows:
+            raise TooLarge(
+                f"The call needs {len(rows)} model rows and the limit is {self._limits.rows} (limits.rows). "
+                "Send less text, or fewer items, at a time."
+            )
+        return rows
+
+    def _submit(self, call: Call, rows: list[EngineRow], extra: list[EngineRow]) -> None:
+        main, beside = call.main, call.beside
+        if beside is None or not extra:
+            call.go_alone()
+            self._queue(main, rows)
+        elif beside.held.lane is main.held.lane:
+            job = Job(extra, beside.held.lease.release, beside)
+            self._queue(main, rows, job)
+            beside.job = job
+        else:
+            self._submit_apart(call, beside, rows, extra)
+
+    def _submit_apart(self, call: Call, beside: Side, rows: list[EngineRow], extra: list[EngineRow]) -> None:
+        """Queue two versions on different bases, which share no forward."""
+        try:
+            self._queue(beside, extra)
+        except HubError:
+            call.go_alone()
+        try:
+            self._queue(call.main, rows)
+        except HubError:
+            call.beside = None
+            beside.cancel()
+            raise
+
+    def _queue(self, side: Side, rows: list[EngineRow], beside: Job | None = None) -> None:
+        side.job = side.held.lane.batcher.submit(rows, side.held.lease.release, side, beside)
+
+    def _beside(self, side: Side, rows: int) -> Generator[Stage, list[EngineRow], list[EngineRow]]:
+        """Encode what is to run beside `rows` rows of the caller; none if it cannot, or is too much."""
+        try:
+            extra = yield Stage("encode", side.rows, optional=True)
+        except Exception as error:
+            log_fault(log, f"{side.held.target.version.ref} could not run beside", error)
+            return []
+        waiting = side.held.lane.batcher.waiting + rows + len(extra)
+        fits = len(extra) <= self._limits.rows and waiting <= SPARE * self._limits.queued_rows
+        return extra if fits else []
+
+    def _decode(self, threads: TaskThreads, pending: deque[Side]) -> Work:
+        """Answer the calls of one task; the event loop is woken once for all of them.
+
+        When one takes long, another thread goes on with what is `pending`.
+        """
+        taken: list[Side] = []
+        answered: deque[Call] = deque()
+        while side := _pop(pending):
+            taken.append(side)
+            call = side.call
+            if side is call.main:
+                if call.answers is None and not call.cancelled:
+                    yield from self._answer(call, partial(self._hurry, threads, pending, answered))
+                answered.append(call)
+        self._wake(answered)
+        for side in taken:
+            if beside := side.call.beside:
+                yield from self._join(side, beside)
+
+    def _hurry(self, threads: TaskThreads, pending: deque[Side], answered: deque[Call]) -> None:
+        """Keep other calls from waiting for the one that is being decoded."""
+        self._wake(answered)
+        if pending:
+            threads.submit(self._decode(threads, pending))
+
+    def _wake(self, answered: deque[Call]) -> None:
+        calls = []
+        while call := _pop(answered):
+            calls.append(call)
+        if calls:
+            self._tell(_wake, calls)
+
+    def _answer(self, call: Call, hurry: Callable[[], None]) -> Work:
+        threads, job = call.threads, call.main.job
+        if threads.suspended and not call.trial:
+            call.answers = threads.refusal()
+            return
+        try:
+            answered: list[Answered] = yield Stage("decode", call.main.items, slow=hurry)
+        except HubError as error:
+            call.answers = error
+        except Exception as error:
+            call.answers = fault(call.task, threads.plugin, "decode", error)
+        else:
+            items, bodies = [one.outcome for one in answered], [one.body for one in answered]
+            queue_s, engine_s = (job.queue_s, job.engine_s) if job else (0.0, 0.0)
+            call.answers = Answers(items, bodies, queue_s, engine_s)
+
+    def _join(self, side: Side, beside: Side) -> Work:
+        """Compare the two versions of a call, in the thread of the one that is last."""
+        call = side.call
+        with self._joining:
+            side.done = True
+            last = call.main.done and beside.done
+        if not last or call.cancelled or call.witness is None or not isinstance(call.answers, Answers):
+            return
+        items = call.answers.items
+        agreed: list[bool | None] = [None] * len(items)
+        if not call.threads.stuck:
+            try:
+                agreed = yield Stage("decode", partial(_compare, items, beside), optional=True)
+            except Exception as error:
+                log_fault(log, f"{beside.held.target.version.ref} could not be compared", error)
+        self._tell(call.witness.answered, items, beside.held.target.version, agreed)
+
+    def _tell(self, hear: Callable[..., object], *what: object) -> None:
+        try:
+            self._loop.call_soon_threadsafe(hear, *what)
+        except RuntimeError:
+            log.info("An answer came after the server had stopped.")
+
+
+def _settle(waiter: asyncio.Future[Result], error: HubError | None, result: Any = None) -> None:
+    if waiter.done():
+        return
+    if error is not None:
+        waiter.set_exception(error)
+    else:
+        waiter.set_result(result)
+
+
+def _pop(queue: deque[Item]) -> Item | None:
+    """Take the first item; several threads may do so at once."""
+    try:
+        return queue.popleft()
+    except IndexError:
+        return None
+
+
+def _compare(items: Sequence[Outcome], beside: Side) -> list[bool | None]:
+    task = beside.call.task.task
+    return [_agreed(task, one, other.outcome) for one, other in zip(items, beside.items(), strict=True)]
+
+
+def _agreed(task: Task[Any, Any], one: Outcome, other: Outcome) -> bool | None:
+    if isinstance(one, HubError) or isinstance(other, HubError):
+        return None
+    try:
+        return agree(task, one, other)
+    except BaseException as error:  # a plugin's serializer may raise anything
+        log_fault(log, "Two answers could not be compared", error)
+        return None
+
+
+def _wake(calls: Sequence[Call]) -> None:
+    for call in calls:
+        if call.waiter.done():
+            continue
+        if call.witness:
+            call.witness.ended()
+        if isinstance(call.answers, HubError):
+            call.waiter.set_exception(call.answers)
+        elif call.answers is not None:
+            call.waiter.set_result(call.answers)

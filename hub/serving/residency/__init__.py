@@ -1,0 +1,1 @@
+"""Residency: loading versions into slots and keeping them there."""

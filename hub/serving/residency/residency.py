@@ -1,0 +1,330 @@
+"""Which versions are in slots, and how one gets there: copied, hashed, checked, written, probed."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hub.engine.protocol import AdapterWeights
+from hub.engine.slots import Lease, Reservation, SlotState, SlotTable, SlotView
+from hub.errors import EngineFailed, HubError, NotReady, Overloaded, SourceUnavailable
+from hub.serving.batching.cost import LoadCost
+from hub.serving.batching.lanes import Lane, Lanes
+from hub.serving.meter import Meter
+from hub.serving.residency.adapter_cache import Shelf
+from hub.serving.residency.loads import WAITERS, Load, Loads
+from hub.serving.residency.reading import probe, read_weights
+from hub.store.rank import MAX_RANK
+from hub.store.records import Version
+
+__all__ = ["Residency"]
+
+log = logging.getLogger(__name__)
+
+SLOT_POLL_S = 0.002
+DRAIN_AFTER_S = 0.05  # leases are short: mostly a slot is idle before that
+SLOT_WAIT_S = 10.0
+RETRY_AFTER_S = 30.0  # how long a version that failed to load is not tried again by mere requests
+RETRY_SOURCE_S = 2.0  # the same where its files could not be fetched: that passes
+CLOSE_S = 10.0  # how long the server's end waits for loads
+
+
+@dataclass(frozen=True, slots=True)
+class _Failure:
+    name: str
+    error: HubError
+    until: float  # monotonic
+
+
+class Residency:
+    """Loads versions into slots, each once however many ask for it, and leases the slots out.
+
+    While it is loaded, and until all who waited for that have had their turn, a version is pinned.
+    `fetch` makes the files of a version be on this machine. What is on the `shelf` was read and found good
+    before: for requests it is written to a slot again without its files. Nobody waits for a load longer than
+    `timeout_s` seconds, while the load itself goes on. `rehearse` answers the example of a version's task at
+    the slot that it was written to, and raises why it cannot.
+    """
+
+    def __init__(
+        self,
+        lanes: Lanes,
+        meter: Meter,
+        scratch: Path,
+        fetch: Callable[[Version], Path],
+        *,
+        timeout_s: float = 30.0,
+        shelf: Shelf | None = None,
+        max_rank: int = MAX_RANK,
+        rehearse: Callable[[Lane, int, Version], None] = lambda lane, slot, version: None,
+    ) -> None:
+        self._lanes = lanes
+        self._meter = meter
+        self._scratch = scratch
+        self._fetch = fetch
+        self._rehearse = rehearse
+        self._timeout_s = timeout_s
+        self._shelf = shelf or Shelf(0)
+        self._max_rank = max_rank
+        self._lock = threading.Lock()
+        self._failures: dict[str, _Failure] = {}
+        self._cost = LoadCost()
+        self._pinned: dict[Load, SlotTable] = {}
+        self._loads = Loads(self._load, self._unpin)
+        self._closed = False
+
+    def lease(self, version: Version) -> tuple[Lane, Lease] | None:
+        """Claim the slot of a resident version; None if it is not resident. Never blocks."""
+        lane = self._lanes.get(version.manifest.serving.base.fingerprint)
+        lease = lane.slots.lease(version.sha256) if lane else None
+        return (lane, lease) if lane and lease else None
+
+    def ensure(self, version: Version, *, again: bool = False) -> Future[None]:
+        """Make a version resident; the future holds the HubError if it cannot be.
+
+        A recent failure is repeated without another try, unless `again`.
+        """
+        try:
+            return self._begin(version, again).future
+        except HubError as error:
+            refused: Future[None] = Future()
+            refused.set_exception(error)
+            return refused
+
+    async def wait(self, version: Version) -> None:
+        """Wait until a version is resident; its slot is then safe until the caller awaits again.
+
+        Raises:
+            NotReady: it is still being loaded after `timeout_s`; the load goes on.
+            Overloaded: too many wait for it, or no slot comes free.
+            HubError: why it cannot be loaded.
+        """
+        load = self._join(version, again=False, most=WAITERS)
+        try:
+            self._refuse_late(load)
+            ended = asyncio.wrap_future(load.future)
+            ended.add_done_callback(asyncio.Future.exception)  # heard of, also if nobody waits any more
+            async with asyncio.timeout(self._timeout_s):
+                await asyncio.shield(ended)
+        except TimeoutError:
+            raise self._late(load) from None
+        finally:
+            asyncio.get_running_loop().call_soon(self._loads.leave, load)
+
+    @contextmanager
+    def held(self, version: Version) -> Iterator[None]:
+        """Make a version resident, trying again where it failed before, and keep it from being evicted.
+
+        Blocks. A base that has to be opened first may take as long as it needs.
+
+        Raises:
+            NotReady: it is still being loaded after `timeout_s`; the load goes on.
+            HubError: why it cannot be loaded.
+        """
+        load = self._join(version, again=True)
+        try:
+            load.opened.wait()
+            self._refuse_late(load)
+            try:
+                load.future.result(self._timeout_s)
+            except TimeoutError:
+                raise self._late(load) from None
+            yield
+        finally:
+            self._loads.leave(load)
+
+    def drain(self, version: Version, why: str = "no deployment needs it") -> None:
+        """Lease a version to nobody new, and free its slot when the last lease ends."""
+        fingerprint = version.manifest.serving.base.fingerprint
+        if lane := self._lanes.get(fingerprint):
+            lane.slots.drain(version.sha256, why)
+            self._report(lane)
+        elif load := self._loads.get(version.sha256):  # which opens the base first
+            load.future.add_done_callback(lambda _: self.drain(version, why))
+
+    def describe(self) -> list[dict[str, Any]]:
+        """Describe the loads under way, and the failures that requests are told of without another try."""
+        now = time.monotonic()
+        loads = [
+            {
+                "version": str(load.version.ref),
+                "sha256": load.version.sha256,
+                "state": "loading" if load.began else "queued",
+                "seconds": round(now - load.began, 3) if load.began else 0.0,
+                "waiting": load.waiters,
+            }
+            for load in self._loads.all()
+        ]
+        with self._lock:
+            failures = [
+                {
+                    "version": failure.name,
+                    "sha256": sha256,
+                    "state": "failed",
+                    "retry_in_s": round(failure.until - now, 3),
+                    "why": str(failure.error),
+                }
+                for sha256, failure in self._failures.items()
+                if failure.until > now
+            ]
+        return loads + failures
+
+    def close(self) -> None:
+        """Take no more, and let running loads end; one that hangs is left behind."""
+        self._closed = True
+        self._loads.close(CLOSE_S)
+
+    def _begin(self, version: Version, again: bool) -> Load:
+        """Return the load of a version that is under way, or start one; raise what it failed with lately."""
+        with self._lock:
+            if running := self._loads.get(version.sha256):
+                if again:
+                    self._loads.hurry(running)
+                return running
+            failure = self._failures.get(version.sha256)
+            if failure and not again and failure.until > time.monotonic():
+                raise type(failure.error)(str(failure.error))
+            load = Load(version, urgent=again)
+            if lane := self._lanes.get(version.manifest.serving.base.fingerprint):
+                self._pin(load, lane)
+            self._loads.submit(load)
+            return load
+
+    def _join(self, version: Version, *, again: bool, most: int | None = None) -> Load:
+        while True:
+            load = self._begin(version, again)
+            if self._loads.join(load, most):
+                return load
+
+    def _refuse_late(self, load: Load) -> None:
+        """Raise NotReady if the load has taken so long that waiting for it, too, is no use."""
+        if not load.ended and load.took() > self._timeout_s:
+            raise self._late(load)
+
+    def _late(self, load: Load) -> NotReady:
+        return NotReady(
+            f"{load.version.ref} is not loaded after {self._timeout_s:g} s (serve.load_timeout_s). The load "
+            "goes on; try again, and see `hub status` if that does not help."
+        )
+
+    def _pin(self, load: Load, lane: Lane) -> None:
+        if load not in self._pinned:
+            lane.slots.pin(load.version.sha256)
+            self._pinned[load] = lane.slots
+
+    def _unpin(self, load: Load) -> None:
+        if slots := self._pinned.pop(load, None):
+            slots.unpin(load.version.sha256)
+
+    def _load(self, load: Load) -> None:
+        version, lane = load.version, None
+        began, failure, fresh = time.perf_counter(), None, False
+        try:
+            lane = self._lanes.open(version.manifest.serving.base.fingerprint)
+            self._pin(load, lane)
+            load.loading = time.monotonic()
+            load.opened.set()
+            fresh = self._write(lane, load)
+        except HubError as error:
+            failure = type(error)(str(error))  # its traceback would keep the adapter in memory
+        except Exception as error:
+            log.exception("%s cannot be loaded.", version.ref)
+            failure = EngineFailed(f"{version.ref} cannot be loaded ({type(error).__name__}).")
+        self._remember(version, lane, failure)
+        took = time.perf_counter() - began
+        if failure:
+            self._meter.load("failed", took)
+            log.warning("%s cannot be loaded: %s", version.ref, failure)
+            raise failure
+        if fresh:
+            self._meter.load("ok", took)
+            log.debug("Loaded %s in %.0f ms.", version.ref, took * 1000)
+
+    def _remember(self, version: Version, lane: Lane | None, failure: HubError | None) -> None:
+        """Keep why a load failed, before those that wait for it hear of it."""
+        now, name = time.monotonic(), str(version.ref)
+        if failure and lane:
+            lane.slots.failed(version.sha256, name, str(failure))
+        with self._lock:
+            self._failures = {key: one for key, one in self._failures.items() if one.until > now}
+            self._failures.pop(version.sha256, None)
+            if failure and not isinstance(failure, Overloaded | NotReady):
+                lasts = RETRY_SOURCE_S if isinstance(failure, SourceUnavailable) else RETRY_AFTER_S
+                self._failures[version.sha256] = _Failure(name, failure, now + lasts)
+
+    def _write(self, lane: Lane, load: Load) -> bool:
+        """Put a version into a slot; False if it is there already."""
+        version = load.version
+        sha256, name = version.sha256, str(version.ref)
+        if lane.slots.state(sha256) is SlotState.RESIDENT:
+            return False
+        began = time.perf_counter()
+        kept = self._shelf.take(sha256)
+        # A move reads the files whatever is kept: what is deployed has to be whole on the disk, too.
+        weights = self._read(lane, version) if kept is None or load.urgent else kept
+        seconds = time.perf_counter() - began
+        if self._closed:
+            raise NotReady("The server is shutting down. Send the request again.")
+        reservation = _reserve(lane.slots, sha256, name, urgent=load.urgent)
+        if reservation is None:  # it was draining, and is resident again
+            return False
+        if reservation.evicted:
+            self._meter.evicted(lane.base.name)
+        try:
+            began = time.perf_counter()
+            lane.engine.write(reservation.slot, weights)
+            seconds += time.perf_counter() - began
+            if kept is None:
+                probe(lane, reservation.slot, weights, version)
+                self._rehearse(lane, reservation.slot, version)
+        except BaseException:
+            lane.slots.abort(sha256)
+            raise
+        kind = (lane.base.name, weights.merged, weights.nbytes.bit_length())
+        lane.slots.commit(sha256, self._cost.note(kind, seconds), used=not load.urgent)
+        self._shelf.put(weights)
+        self._report(lane)
+        return True
+
+    def _read(self, lane: Lane, version: Version) -> AdapterWeights:
+        self._fetch(version)
+        weights = read_weights(version, self._scratch, lane.base, self._max_rank)
+        lane.engine.check(weights)
+        return weights
+
+    def _report(self, lane: Lane) -> None:
+        self._meter.slots(lane.base.name, lane.slots.in_use, lane.slots.capacity)
+
+
+def _reserve(slots: SlotTable, sha256: str, name: str, *, urgent: bool) -> Reservation | None:
+    """Reserve a slot; while none is idle, wait, and soon take the longest unused one out of use.
+
+    Raises:
+        Overloaded: no slot came free in time.
+    """
+    began = time.monotonic()
+    drain_at = began + DRAIN_AFTER_S
+    while True:
+        try:
+            return slots.reserve(sha256, name, urgent=urgent)
+        except Overloaded:
+            now = time.monotonic()
+            if now - began > SLOT_WAIT_S:
+                raise
+        if now > drain_at and (busy := _busy(slots)):
+            slots.drain(busy[0].key, f"to make room for {name}")
+            drain_at = now + DRAIN_AFTER_S
+        time.sleep(SLOT_POLL_S)
+
+
+def _busy(slots: SlotTable) -> list[SlotView]:
+    """Return the leased versions that may be drained, in the order of eviction."""
+    return [view for view in slots.view() if view.state is SlotState.RESIDENT and not view.pinned]

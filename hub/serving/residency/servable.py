@@ -1,0 +1,81 @@
+"""The check before the store takes an adapter: whether an engine can serve it on its base."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from hub.api import AdapterInfo
+from hub.bases.base import Base
+from hub.bases.cache import Bases
+from hub.engine.protocol import AdapterWeights, Engine
+from hub.registry.host import Registry
+from hub.store.manifest import Serving
+from hub.store.store import Check
+from hub.store.weights import AdapterFiles
+
+__all__ = ["servable_on"]
+
+
+_MAX_LOADED = 4_000_000_000  # bytes of base weights that a check loads to be sure
+
+
+def servable_on(bases: Bases, registry: Registry | None = None, *, trained_here: bool = False) -> Check:
+    """Return the check for adapters of these bases.
+
+    It is the one a deploy makes, on an engine of its own. A base is not loaded for it where names and shapes
+    say enough: for an adapter that was `trained_here`, or if the base is very large. One that is merged into
+    its base, or trained parameters of the base in full, always needs the base. With a registry, the task
+    answers its own example with the adapter; where no base is loaded, with values that are made up.
+    """
+    from hub.engine.weights import weights_of
+    from hub.serving.plugins.rehearsal import rehearse_alone
+
+    def answer(serving: Serving, base: Base, engine: Engine | None) -> None:
+        if registry:
+            info = AdapterInfo("imported", 0, serving.labels, serving.settings, serving.max_length)
+            rehearse_alone("This adapter", info, registry.task(serving.task), base, engine)
+
+    def check(files: AdapterFiles, serving: Serving) -> None:
+        base = bases.by_fingerprint(serving.base.fingerprint)
+        weights = weights_of(
+            base,
+            files.config,
+            files.tensors,
+            kind=serving.head,
+            num_labels=len(serving.labels),
+            merged=serving.merged,
+        )
+        if weights.merged or not (_replaces(weights, base) or not (trained_here or _is_large(base))):
+            answer(serving, base, None)
+            return
+        with _engine_with(weights, base) as engine:
+            answer(serving, base, engine)
+
+    return check
+
+
+def _replaces(weights: AdapterWeights, base: Base) -> bool:
+    """Tell whether the adapter has whole weights that the base has too, perhaps in a slotted head."""
+    from hub.bases.inspect import layer_shapes
+
+    trained = [name for name in weights.full if not name.endswith(".bias")]
+    return any(f".{name}".endswith(f".{known}") for known in layer_shapes(base) for name in trained)
+
+
+def _is_large(base: Base) -> bool:
+    return sum(path.stat().st_size for path in base.path.glob("*.safetensors")) > _MAX_LOADED
+
+
+@contextmanager
+def _engine_with(weights: AdapterWeights, base: Base) -> Iterator[Engine]:
+    """Build an engine and write the adapter to its only slot; raises BadAdapter where it cannot hold it."""
+    from hub.engine.build import build_engine
+
+    engine = build_engine(base, kind="torch", slots=1, device="cpu")
+    try:
+        engine.check(weights)
+        engine.write(1, weights)
+        yield engine
+    finally:
+        engine.close()

@@ -1,0 +1,245 @@
+"""Admits requests: which version answers, and the lease on its slot, chosen in one critical section."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import threading
+import time
+from collections.abc import Awaitable, Callable
+from concurrent.futures import Future
+from dataclasses import dataclass
+from hashlib import blake2b
+from types import TracebackType
+from typing import NamedTuple, Self
+
+from hub.engine.slots import Lease
+from hub.errors import HubError, NotFound, NotReady, Overloaded
+from hub.serving.batching.lanes import Lane
+from hub.serving.observation import Track
+from hub.serving.residency.residency import Residency
+from hub.serving.routing.routes import Resolve, Route, Routes, Target
+from hub.store.records import Deployment, Version
+
+__all__ = ["Admission", "Failure", "Held", "Router", "sticky_point"]
+
+ATTEMPTS = 20  # loads that one request waits for while others evict what it loaded
+PATIENT = 5  # of these at once; then it waits a little before each, for the others to have had their turn
+PAUSE_S = 0.01
+CANARY_ATTEMPTS = 2  # of those, for a canary: then the stable version answers
+RELOAD_AFTER_S = 1.0  # how often at most an evicted version is loaded only to run beside others
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A version that a deployment wants and that cannot be loaded; `serving` answers instead, if anything.
+
+    `role` is stable, canary or shadow.
+    """
+
+    deployment: str
+    wanted: str
+    serving: str | None
+    reason: str
+    role: str = "stable"
+
+
+class Held(NamedTuple):
+    """A version on its lane, with a lease on its slot."""
+
+    target: Target
+    lane: Lane
+    lease: Lease
+
+
+class Admission:
+    """A request's fixed choice of version, with the lease on its slot.
+
+    Leaving the `with` block gives the lease up, unless `take` has handed it to a forward.
+    """
+
+    __slots__ = ("_beside", "_main", "began", "route", "track", "version")
+
+    def __init__(
+        self, route: Route, track: Track, main: Held, beside: Held | None = None, began: float = 0.0
+    ) -> None:
+        self.route = route
+        self.track = track
+        self.version = main.target.version
+        self.began = began  # time.perf_counter
+        self._main: Held | None = main
+        self._beside = beside
+
+    @property
+    def held(self) -> Held:
+        """The chosen version, until `take` hands it on."""
+        assert self._main is not None, "an admission is good for one forward"
+        return self._main
+
+    def take(self) -> tuple[Held, Held | None]:
+        """Make the caller the one who releases the lease, and that of what is to run beside."""
+        main, beside = self.held, self._beside
+        self._main = self._beside = None
+        return main, beside
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for held in (self._main, self._beside):
+            if held is not None:
+                held.lease.release()
+
+
+def sticky_point(deployment: Deployment, key: str) -> float:
+    """Return where a key falls on [0, 100): the same as long as one trial lasts, whatever its share.
+
+    A share of p percent is the keys below p, so a larger share only moves keys from stable to canary.
+    """
+    text = f"{deployment.name}\0{deployment.trial}\0{key}"
+    digest = blake2b(text.encode("utf-8", "surrogatepass"), digest_size=4).digest()
+    return int.from_bytes(digest, "big") * 100 / 2**32
+
+
+class Router:
+    """Admits requests by the current table and replaces the table.
+
+    `draw` gives numbers in [0, 1): by them requests without a key are shared out. Where `seen_anew` is set,
+    it is asked before a name is called unknown: it brings the table up to what the catalog says by then,
+    and returns why it could not, or "".
+    """
+
+    seen_anew: Callable[[], Awaitable[str]] | None = None
+
+    def __init__(self, residency: Residency, draw: Callable[[], float] = random.random) -> None:
+        self._residency = residency
+        self._draw = draw
+        self._lock = threading.Lock()
+        self._routes = Routes()
+        self._failures: dict[str, Failure] = {}  # by content hash: canaries and shadows
+        self._asked: dict[str, float] = {}  # by content hash: when loading was asked for, monotonic
+
+    @property
+    def routes(self) -> Routes:
+        """The table in force."""
+        return self._routes
+
+    def failures(self) -> list[Failure]:
+        """Return the canaries and shadows that were live and could not be loaded again when needed."""
+        return sorted(self._failures.copy().values(), key=lambda failure: (failure.deployment, failure.role))
+
+    def publish(self, routes: Routes) -> None:
+        """Put a table in force: every admission from now on goes by it."""
+        with self._lock:
+            self._routes = routes
+        self._asked.clear()
+        used = {target.version.sha256 for route in routes.by_name.values() for target in route.targets}
+        for sha256 in self._failures.keys() - used:
+            self._failures.pop(sha256, None)
+
+    async def admit(self, resolve: Resolve, key: str = "") -> Admission:
+        """Resolve to a version and lease its slot in one critical section; load it first if need be.
+
+        The same `key` is always answered by the same version of a trial. A canary that cannot be loaded
+        leaves its requests to the stable version.
+
+        Raises:
+            NotFound, AmbiguousDeployment: as `resolve`.
+            NotReady: the version cannot be loaded; says why.
+            Overloaded: every slot is in use.
+        """
+        try:
+            return await self._admit(resolve, key)
+        except NotFound:
+            if self.seen_anew is None:
+                raise
+        why = await self.seen_anew()
+        try:
+            return await self._admit(resolve, key)
+        except NotFound as unknown:
+            if why:
+                raise NotReady(f"{why} Whether this is still so cannot be told: {unknown}") from None
+            raise
+
+    async def _admit(self, resolve: Resolve, key: str) -> Admission:
+        began = time.perf_counter()
+        draw: float | None = None
+        sound = True
+        for attempt in range(ATTEMPTS):
+            with self._lock:
+                route = resolve(self._routes)
+                track, target = Track.STABLE, route.stable
+                if route.canary and sound and attempt < CANARY_ATTEMPTS:
+                    if draw is None:
+                        draw = self._draw() * 100
+                    point = sticky_point(route.deployment, key) if key else draw
+                    if point < route.percent:
+                        track, target = Track.CANARY, route.canary
+                held = self._lease(target)
+                other = route.beside(track) if held else None
+                beside = self._lease(other) if other else None
+            if held:
+                if other and not beside:
+                    self._load_aside(route, other)
+                if self._failures:
+                    self._failures.pop(target.version.sha256, None)
+                return Admission(route, track, held, beside, began)
+            if attempt >= PATIENT:
+                await asyncio.sleep(PAUSE_S)
+            if track is Track.CANARY:
+                sound = await self._load_canary(route, target)
+            else:
+                await self._load(route, target)
+        raise Overloaded(
+            f"{route.version.ref} is evicted as often as it is loaded: more deployments are in use than "
+            "there are slots. Start the server with more (serve.slots)."
+        )
+
+    def _lease(self, target: Target) -> Held | None:
+        claim = self._residency.lease(target.version)
+        return Held(target, *claim) if claim else None
+
+    async def _load(self, route: Route, target: Target) -> None:
+        try:
+            await self._loaded(target.version)
+        except Overloaded:
+            raise
+        except HubError as error:
+            raise NotReady(f"Deployment {route.name!r} cannot be served: {error}") from None
+
+    async def _load_canary(self, route: Route, target: Target) -> bool:
+        try:
+            await self._loaded(target.version)
+        except HubError as error:
+            self._note(route, target, "canary", error)
+            return False
+        self._note(route, target, "canary", None)
+        return True
+
+    async def _loaded(self, version: Version) -> None:
+        await self._residency.wait(version)
+
+    def _load_aside(self, route: Route, target: Target) -> None:
+        """Load a version that would have run beside, for later requests; nobody waits for it."""
+        now, sha256 = time.monotonic(), target.version.sha256
+        if now < self._asked.get(sha256, 0.0):
+            return
+        self._asked[sha256] = now + RELOAD_AFTER_S
+        role = "shadow" if target is route.shadow else "stable"
+
+        def note(loaded: Future[None]) -> None:
+            if not loaded.cancelled():
+                error = loaded.exception()
+                self._note(route, target, role, error if isinstance(error, HubError) else None)
+
+        self._residency.ensure(target.version).add_done_callback(note)
+
+    def _note(self, route: Route, target: Target, role: str, error: HubError | None) -> None:
+        version = target.version
+        if error is None:
+            self._failures.pop(version.sha256, None)
+        else:
+            serving = str(route.version.ref) if role != "stable" else None
+            self._failures[version.sha256] = Failure(route.name, str(version.ref), serving, str(error), role)

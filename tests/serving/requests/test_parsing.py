@@ -1,0 +1,123 @@
+"""Strict JSON: whatever the bytes, either a request or an error that says what to do."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import Field
+
+from hub.api import MAX_TEXT, Model, Text
+from hub.errors import BadRequest, HubError, InvalidText, TooLarge
+from hub.serving.requests.parsing import BadField, parse, parse_call
+
+
+class Ask(Model):
+    text: Text
+    top_k: int = Field(1, ge=1, le=5)
+    threshold: float = 0.5
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_are_a_request_or_an_error_of_ours(body) -> None:
+    try:
+        assert isinstance(parse(body, Ask), Ask)
+    except HubError as error:
+        assert error.status in (400, 413)
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.floats() | st.integers() | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+)
+
+
+@given(st.dictionaries(st.sampled_from(["text", "top_k", "threshold", "items", "x"]), json_values))
+def test_any_object_is_a_call_or_an_error_of_ours(value) -> None:
+    try:
+        requests, many = parse_call(json.dumps(value).encode(), Ask, most=3)
+    except HubError as error:
+        assert error.status in (400, 413)
+    else:
+        assert all(isinstance(request, Ask | HubError) for request in requests)
+        assert many == ("items" in value)
+
+
+@pytest.mark.parametrize(
+    ("body", "kind", "says"),
+    [
+        (b"", BadRequest, "empty"),
+        (b"  ", BadRequest, "empty"),
+        (b"{", BadRequest, "not valid JSON"),
+        (b"[]", BadField, "body"),
+        (b'"text"', BadField, "body"),
+        (b"{}", BadField, "text: Field required"),
+        (b'{"text": 1}', BadField, "text: Input should be a valid string"),
+        (b'{"text": null}', BadField, "text"),
+        (b'{"text": ["a"]}', BadField, "text"),
+        (b'{"text": "a", "top_k": 9}', BadField, "top_k"),
+        (b'{"text": "a", "top_k": "x"}', BadField, "top_k"),
+        (b'{"text": "a", "more": 1}', BadField, "more"),
+        (b'{"text": "a", "threshold": NaN}', BadRequest, "not valid JSON"),
+        (b'{"text": "a", "threshold": -Infinity}', BadRequest, "not valid JSON"),
+        (b'{"text": ""}', InvalidText, "empty"),
+        (b'{"text": " \\n\\t "}', InvalidText, "empty"),
+        (b'{"text": "\xff"}', InvalidText, "UTF-8: byte 10"),
+        (b'{"text": "\\ud800"}', InvalidText, "surrogate"),
+        (b'{"text": "\\udc00 a"}', InvalidText, "surrogate"),
+        (b"\xff\xfe{", InvalidText, "UTF-8"),
+        (b'{"text": ' + b"[" * 100_000, BadRequest, "recursion"),
+        (b'{"text": "' + b"a" * (MAX_TEXT + 1) + b'"}', TooLarge, "limit"),
+    ],
+)
+def test_what_is_wrong_is_told(body, kind, says) -> None:
+    with pytest.raises(kind, match=says) as caught:
+        parse(body, Ask)
+    assert type(caught.value) is kind
+
+
+def test_an_error_repeats_nothing_of_the_input() -> None:
+    with pytest.raises(BadField) as caught:
+        parse(b'{"text": "a", "top_k": "my secret", "threshold": {"my": "secret"}}', Ask)
+    assert "secret" not in json.dumps(caught.value.to_json())
+
+
+def test_a_field_path_is_given_and_kept_short() -> None:
+    with pytest.raises(BadField) as caught:
+        parse(json.dumps({"text": "a", "k" * 500: 1}).encode(), Ask)
+    assert len(caught.value.field) <= 120
+
+
+def test_items_fail_in_their_places() -> None:
+    body = {"items": [{"text": "a"}, {"text": ""}, {"txt": "a"}, 7, {"text": "b", "top_k": 2}]}
+    requests, many = parse_call(json.dumps(body).encode(), Ask, most=5)
+    assert many
+    assert [type(request) for request in requests] == [Ask, InvalidText, BadField, BadField, Ask]
+    assert isinstance(requests[2], BadField)
+    assert requests[2].field == "items.2.text"
+    assert isinstance(requests[3], BadField)
+    assert requests[3].field == "items.3"
+
+
+@pytest.mark.parametrize(
+    ("body", "kind"),
+    [
+        ({"items": []}, BadField),
+        ({"items": {"text": "a"}}, BadField),
+        ({"items": [{"text": "a"}], "text": "b"}, BadField),
+        ({"items": [{"text": "a"}] * 4}, TooLarge),
+    ],
+)
+def test_a_wrong_list_fails_the_call(body, kind) -> None:
+    with pytest.raises(kind, match=r"items|text"):
+        parse_call(json.dumps(body).encode(), Ask, most=3)
+
+
+def test_a_task_whose_request_has_a_field_items_keeps_it() -> None:
+    class Basket(Model):
+        items: list[str]
+
+    requests, many = parse_call(b'{"items": ["a", "b"]}', Basket, most=1)
+    assert (requests, many) == ([Basket(items=["a", "b"])], False)

@@ -1,0 +1,81 @@
+"""A probe tells an adapter that changes the base from one that was never trained."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+from hub.api import HeadKind, Row
+from hub.engine.build import build_engine
+from hub.engine.peft_format import parse
+from hub.errors import BadAdapter
+from hub.serving.residency.reading import probe
+from hub.testing.tiny import head_model, tiny_adapter, tiny_encoder
+
+Edit = Callable[[str, np.ndarray], np.ndarray]
+Probed = Callable[..., None]
+
+
+@pytest.fixture(scope="module")
+def probed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Probed]:
+    """Return a function that probes an adapter with no update but that of `edit`."""
+    base = tiny_encoder(tmp_path_factory.mktemp("base"))
+    own = dict(head_model(base, HeadKind.SEQUENCE, 2).named_parameters())
+    engine = build_engine(base, kind="torch", slots=1, device="cpu", threads=1)
+
+    def of_base(name: str, tensor: np.ndarray) -> np.ndarray:
+        module = name.removeprefix("base_model.model.").rpartition(".")[0].removesuffix(".base_layer")
+        if "lora_B" in name:
+            return tensor * 0
+        if "ia3" in name:
+            return tensor * 0 + 1
+        if name.endswith("lora_magnitude_vector"):
+            return own[f"{module}.weight"].detach().norm(dim=1).numpy()
+        if name.endswith("base_layer.bias"):
+            return own[f"{module}.bias"].detach().numpy()
+        return tensor
+
+    def run(edit: Edit, **settings: Any) -> None:
+        folder = tiny_adapter(
+            base, tmp_path_factory.mktemp("adapter"), kind=HeadKind.SEQUENCE, labels=("a", "b"), **settings
+        )
+        config = json.loads((folder / "adapter_config.json").read_text())
+        tensors = load_file(folder / "adapter_model.safetensors")
+        tensors = {name: edit(name, of_base(name, tensor)) for name, tensor in tensors.items()}
+        weights = parse(config, tensors, kind=HeadKind.SEQUENCE, num_labels=2, sha256="0" * 64)
+        engine.write(1, weights)
+        try:
+            lane: Any = SimpleNamespace(engine=engine, probe=Row([2, 9, 11, 3]))
+            probe(lane, 1, weights, SimpleNamespace(ref="mood@1"))  # type: ignore[arg-type]
+        finally:
+            engine.clear(1)
+
+    yield run
+    engine.close()
+
+
+@pytest.mark.parametrize(
+    ("part", "settings"),
+    [
+        ("lora_B", {}),
+        ("lora_magnitude_vector", {"use_dora": True}),
+        ("base_layer.bias", {"bias": "lora_only"}),
+        ("ia3_l", {"method": "ia3"}),
+    ],
+)
+@pytest.mark.parametrize("trained", [True, False])
+def test_an_adapter_is_refused_only_if_no_part_of_it_changes_the_base(
+    probed: Probed, part: str, settings: dict[str, Any], trained: bool
+) -> None:
+    def edit(name: str, tensor: np.ndarray) -> np.ndarray:
+        return tensor * 1.1 + 0.01 if trained and part in name else tensor
+
+    with nullcontext() if trained else pytest.raises(BadAdapter, match="changes nothing"):
+        probed(edit, **settings)

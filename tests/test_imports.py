@@ -31,9 +31,9 @@ LIGHT = (
     "hub.store.store",
     "hub.registry.host",
     "hub.engine.protocol",
-    "hub.engine.slots",
-    "hub.engine.peft_format",
-    "hub.engine.weights",
+    "hub.engine.slots.table",
+    "hub.engine.peft.format",
+    "hub.engine.peft.load",
     "hub.recipe.recipe",
 )
 

@@ -13,7 +13,7 @@ import pytest
 from hub.api import Output, Row
 from hub.bases.base import Base
 from hub.engine.build import build_engine
-from hub.engine.peft_format import parse
+from hub.engine.peft.format import parse
 from hub.engine.protocol import Engine, EngineRow
 from hub.errors import SourceUnavailable
 from hub.registry.host import Registry

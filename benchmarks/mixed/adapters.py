@@ -19,7 +19,7 @@ from hub.bases.base import Base
 from hub.bases.cache import Bases
 from hub.cli.output import error_console
 from hub.config import find_home
-from hub.engine.peft_format import parse
+from hub.engine.peft.format import parse
 from hub.engine.protocol import AdapterWeights, EngineRow
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ import numpy as np
 from benchmarks.mixed.adapters import Found, Setting
 from hub.api import HeadKind, Row
 from hub.engine.protocol import AdapterWeights, EngineRow
-from hub.engine.slots import SlotState, SlotTable
+from hub.engine.slots.table import SlotState, SlotTable
 from hub.serving.batching.batcher import Batcher
 
 __all__ = ["run"]

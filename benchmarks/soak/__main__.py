@@ -93,7 +93,7 @@ def _run(order: Order) -> tuple[list[Sample], dict[str, float]]:
 def _runnable(engines: Sequence[str]) -> list[str]:
     import torch
 
-    from hub.engine.loading import computes_in_bf16
+    from hub.engine.torch.loading import computes_in_bf16
 
     return [name for name in engines if name != "torch-bf16" or computes_in_bf16(torch.device("cpu"))]
 

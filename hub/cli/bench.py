@@ -41,7 +41,7 @@ def bench(
     from hub.bases.cache import Bases
     from hub.config import load_settings
     from hub.engine.build import build_engine
-    from hub.engine.tune import Tuning
+    from hub.engine.choice.autotune import Tuning
     from hub.serving.batching.lanes import ENGINE_CACHE
 
     settings = load_settings()

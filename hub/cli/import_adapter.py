@@ -211,7 +211,7 @@ def plain_lora(folder: Path, on: Base, head: HeadKind | None, merged: bool) -> I
     if merged or not init:
         yield folder, ""
         return
-    from hub.engine.initial import initial_tensors
+    from hub.engine.peft.initial import initial_tensors
 
     initial = initial_tensors(
         on, files.config, files.tensors, kind=head or head_of(files), num_labels=head_rows(files)
@@ -240,7 +240,7 @@ def task_check(registry: Registry, store: Store, folder: Path) -> Any:
             )
         servable(files, serving)
         if any((folder / name).is_file() for name in TOKENIZER_FILES):
-            from hub.engine.adapter_tokenizer import check_tokenizer
+            from hub.engine.peft.tokenizer import check_tokenizer
 
             check_tokenizer(folder, store.bases.by_fingerprint(serving.base.fingerprint), serving.head)
 

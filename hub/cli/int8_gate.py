@@ -169,7 +169,7 @@ def _export_cpu() -> dict[int, int]:
     """Return the CPU seconds that each export process of this process has used, by its id."""
     import psutil
 
-    from hub.engine import export
+    from hub.engine.onnx import export
 
     found = {}
     for child in psutil.Process().children():
@@ -188,7 +188,7 @@ def _hangs(how: str) -> EngineFailed:
 
 
 def _weights(plan: Plan, folder: Path) -> AdapterWeights:
-    from hub.engine.weights import weights_of
+    from hub.engine.peft.load import weights_of
     from hub.store.weights import read_adapter
 
     files, serving = read_adapter(folder), plan.serving

@@ -11,13 +11,13 @@ import torch
 from torch import nn
 
 from hub.bases.base import Base, BaseKind
-from hub.engine.backbones import Backbones
-from hub.engine.loading import computes_in_bf16, load_model
-from hub.engine.onnx_backbone import OnnxBackbone
-from hub.engine.onnx_graph import Exporter
+from hub.engine.choice.autotune import Tuner, Tuning
+from hub.engine.choice.backbones import Backbones
+from hub.engine.onnx.backbone import OnnxBackbone
+from hub.engine.onnx.graph import Exporter
 from hub.engine.slot_engine import SlotEngine
-from hub.engine.torch_backbone import TorchBackbone
-from hub.engine.tune import Tuner, Tuning
+from hub.engine.torch.backbone import TorchBackbone
+from hub.engine.torch.loading import computes_in_bf16, load_model
 from hub.errors import BadConfig
 
 __all__ = ["assemble"]

@@ -10,8 +10,8 @@ from hub.bases.base import Base, BaseKind
 from hub.errors import BadConfig
 
 if TYPE_CHECKING:
+    from hub.engine.choice.autotune import Tuning
     from hub.engine.protocol import Engine
-    from hub.engine.tune import Tuning
 
 __all__ = ["ENGINES", "build_engine"]
 
@@ -46,7 +46,7 @@ def build_engine(
         return FakeEngine(slots)
 
     from hub.engine.assemble import assemble
-    from hub.engine.loading import pick_device
+    from hub.engine.torch.loading import pick_device
 
     if kind.startswith("onnx") and base.kind is not BaseKind.ENCODER:
         raise BadConfig(f"The onnx engines run encoders; {base.name!r} is of kind {base.kind}. Use torch.")

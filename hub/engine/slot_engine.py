@@ -17,18 +17,18 @@ from transformers import PreTrainedConfig
 from hub.api import HeadKind, Output
 from hub.bases.base import Base, BaseKind
 from hub.engine.batch import Limits, collate
-from hub.engine.generate import Generator
-from hub.engine.heads import HEADED, HeadSlots, Hidden, mean_pool
-from hub.engine.loading import base_tensors, load_model, load_tokenizer
-from hub.engine.place import Placed, Placement
+from hub.engine.choice.timings import Timings
 from hub.engine.protocol import BARE_SLOT, AdapterWeights, EngineInfo, EngineRow
-from hub.engine.tensors import BatchTensors
-from hub.engine.timings import Timings
-from hub.engine.torch_backbone import TorchBackbone
+from hub.engine.torch.backbone import TorchBackbone
+from hub.engine.torch.generate import Generator
+from hub.engine.torch.heads import HEADED, HeadSlots, Hidden, mean_pool
+from hub.engine.torch.loading import base_tensors, load_model, load_tokenizer
+from hub.engine.torch.placement import Placed, Placement
+from hub.engine.torch.tensors import BatchTensors
 from hub.errors import BadAdapter, EngineFailed, HubError, UnsupportedAdapter
 
 if TYPE_CHECKING:
-    from hub.engine.backbones import Backbones
+    from hub.engine.choice.backbones import Backbones
     from hub.engine.protocol import Array
 
 __all__ = ["SlotEngine"]

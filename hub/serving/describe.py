@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 
-from hub.engine.slots import SlotTable
+from hub.engine.slots.table import SlotTable
 from hub.registry.host import LoadedTask, Registry
 from hub.store.records import Deployment, Move, Version
 from hub.store.replicas import Replica

@@ -23,9 +23,9 @@ from benchmarks.telltale import LABELS, TOLERANCE, Content, Oracle, Truth, draw,
 from hub.api import HeadKind, Row
 from hub.bases.base import Base
 from hub.engine.build import build_engine
-from hub.engine.loading import computes_in_bf16, load_tokenizer
-from hub.engine.peft_format import parse
+from hub.engine.peft.format import parse
 from hub.engine.protocol import AdapterWeights, EngineRow
+from hub.engine.torch.loading import computes_in_bf16, load_tokenizer
 from hub.testing.tiny import peft_model, tiny_encoder
 
 TEXTS = short_texts(random.Random(0), 6)

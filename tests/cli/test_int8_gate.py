@@ -172,7 +172,7 @@ def test_what_is_not_measured_says_why(recipe: Path, settings: str, reason: str)
 
 
 def test_a_graph_that_cannot_be_made_fails_no_training(recipe: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from hub.engine.onnx_graph import Exporter
+    from hub.engine.onnx.graph import Exporter
     from hub.errors import EngineFailed
 
     def refuse(*given: object, **more: object) -> Path:
@@ -235,7 +235,7 @@ def test_an_export_that_hangs_is_ended_and_the_version_is_stored(
         f"#!{sys.executable}\nimport signal, sys\nsignal.pause()\n", encoding="utf-8"
     )
     (tmp_path / "stuck").chmod(0o755)
-    monkeypatch.setattr("hub.engine.onnx_graph.sys.executable", str(tmp_path / "stuck"))
+    monkeypatch.setattr("hub.engine.onnx.graph.sys.executable", str(tmp_path / "stuck"))
     seen: list[dict[int, int]] = []
     watched = int8_gate._export_cpu
 

@@ -21,7 +21,7 @@ from transformers import AutoModel, AutoTokenizer
 from hub.api import HeadKind, Row
 from hub.bases.base import Base, BaseKind
 from hub.engine.build import build_engine
-from hub.engine.peft_format import parse
+from hub.engine.peft.format import parse
 from hub.engine.protocol import AdapterWeights, Engine, EngineRow
 from hub.testing import tiny
 from hub.testing.tiny import peft_model, tiny_adapter

@@ -15,10 +15,10 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModel, AutoModelForCausalLM, AutoModelForSequenceClassification
 
 from hub.api import HeadKind, Row
-from hub.engine import heads, loading
 from hub.engine.build import build_engine
-from hub.engine.loading import pick_device
 from hub.engine.protocol import EngineRow
+from hub.engine.torch import heads, loading
+from hub.engine.torch.loading import pick_device
 from hub.errors import BadAdapter, BadConfig, EngineFailed, UnsupportedAdapter
 
 
@@ -190,8 +190,8 @@ def test_an_engine_that_was_not_built_leaves_no_folder(bert, tmp_path, monkeypat
 
 def test_only_real_engines_import_heavy_libraries():
     code = """
-import sys, hub.engine.build, hub.engine.protocol, hub.engine.slots, hub.engine.fake
-import hub.engine.peft_format, hub.engine.batch
+import sys, hub.engine.build, hub.engine.protocol, hub.engine.slots.table, hub.engine.fake
+import hub.engine.peft.format, hub.engine.batch
 heavy = {"torch", "transformers", "peft", "onnxruntime", "onnx"} & set(sys.modules)
 sys.exit(f"imported: {heavy}" if heavy else 0)
 """

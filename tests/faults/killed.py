@@ -52,7 +52,7 @@ def warm() -> None:
     import hub.serving.residency.servable
     import hub.testing.homes
     from hub.config import Settings
-    from hub.engine.loading import load_tokenizer  # noqa: F401
+    from hub.engine.torch.loading import load_tokenizer  # noqa: F401
     from hub.registry.host import Registry
 
     Registry.of(Settings(home=Path("/nonexistent"))).check()

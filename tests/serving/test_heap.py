@@ -116,7 +116,7 @@ def test_a_serving_process_keeps_few_of_the_kernels_that_were_compiled_for_batch
 def test_in_bf16_both_caches_are_limited(unlimited: str, tmp_path: Path) -> None:
     import torch
 
-    from hub.engine.loading import computes_in_bf16
+    from hub.engine.torch.loading import computes_in_bf16
 
     if not computes_in_bf16(torch.device("cpu")):
         pytest.skip("This processor has no instructions for bf16.")

@@ -19,7 +19,7 @@ from transformers import AutoTokenizer
 
 from hub.bases.base import Base
 from hub.bases.cache import Bases
-from hub.engine.peft_format import parse
+from hub.engine.peft.format import parse
 from hub.errors import BadAdapter, BadData, BadRecipe, Conflict
 from hub.evaluation.evaluator import evaluate
 from hub.recipe.recipe import Recipe

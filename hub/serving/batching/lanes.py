@@ -22,7 +22,7 @@ from hub.bases.cache import Bases
 from hub.config import Serve, Settings
 from hub.engine.build import build_engine
 from hub.engine.protocol import Engine
-from hub.engine.slots import SlotTable
+from hub.engine.slots.table import SlotTable
 from hub.serving.background import Chore
 from hub.serving.batching.batcher import Batcher
 from hub.serving.batching.fair_queue import Job
@@ -67,7 +67,7 @@ class Tokenizers:
                 self._free.put(tokenizer)
 
     def _load(self) -> Tokenizer:
-        from hub.engine.loading import load_tokenizer
+        from hub.engine.torch.loading import load_tokenizer
 
         tokenizer: Tokenizer = load_tokenizer(self._base)
         return tokenizer

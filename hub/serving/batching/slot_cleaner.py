@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable
 
 from hub.engine.protocol import Engine
-from hub.engine.slots import SlotTable
+from hub.engine.slots.table import SlotTable
 
 __all__ = ["Cleaner"]
 

@@ -179,7 +179,7 @@ def rehearse_alone(
     task cannot use, and does not read any weights. Raises as `Rehearsal`.
     """
     from hub.engine.fake import FakeEngine
-    from hub.engine.loading import load_tokenizer
+    from hub.engine.torch.loading import load_tokenizer
 
     if engine is None:
         made_up = FakeEngine(1)

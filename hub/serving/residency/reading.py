@@ -14,8 +14,8 @@ import numpy as np
 
 from hub.api import HeadKind
 from hub.bases.base import Base
+from hub.engine.peft.load import weights_of
 from hub.engine.protocol import BARE_SLOT, AdapterWeights, EngineRow
-from hub.engine.weights import weights_of
 from hub.errors import BadAdapter, HostFault
 from hub.serving.batching.lanes import Lane
 from hub.store.content import content_hash

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from hub.engine.protocol import AdapterWeights
-from hub.engine.slots import Lease, Reservation, SlotState, SlotTable, SlotView
+from hub.engine.slots.table import Lease, Reservation, SlotState, SlotTable, SlotView
 from hub.errors import EngineFailed, HubError, NotReady, Overloaded, SourceUnavailable
 from hub.serving.batching.cost import LoadCost
 from hub.serving.batching.lanes import Lane, Lanes

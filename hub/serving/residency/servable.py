@@ -28,7 +28,7 @@ def servable_on(bases: Bases, registry: Registry | None = None, *, trained_here:
     its base, or trained parameters of the base in full, always needs the base. With a registry, the task
     answers its own example with the adapter; where no base is loaded, with values that are made up.
     """
-    from hub.engine.weights import weights_of
+    from hub.engine.peft.load import weights_of
     from hub.serving.plugins.rehearsal import rehearse_alone
 
     def answer(serving: Serving, base: Base, engine: Engine | None) -> None:

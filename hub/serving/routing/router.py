@@ -13,7 +13,7 @@ from hashlib import blake2b
 from types import TracebackType
 from typing import NamedTuple, Self
 
-from hub.engine.slots import Lease
+from hub.engine.slots.table import Lease
 from hub.errors import HubError, NotFound, NotReady, Overloaded
 from hub.serving.batching.lanes import Lane
 from hub.serving.observation import Track

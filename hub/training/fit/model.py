@@ -27,7 +27,7 @@ from transformers.utils import logging as transformers_logging
 
 from hub.api import HeadKind
 from hub.bases.base import Base
-from hub.engine.peft_model import load_folder
+from hub.engine.peft.model import load_folder
 from hub.errors import BadBase
 from hub.recipe.recipe import Recipe
 from hub.store.plain_lora import to_plain_lora

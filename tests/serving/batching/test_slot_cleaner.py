@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from hub.engine.slots import SlotState
+from hub.engine.slots.table import SlotState
 from hub.errors import Overloaded
 from hub.serving.batching.slot_cleaner import Cleaner
 

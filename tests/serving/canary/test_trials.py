@@ -7,7 +7,7 @@ import time
 import pytest
 from grafthub_sentiment.task import SentimentTask
 
-from hub.engine.slots import SlotState
+from hub.engine.slots.table import SlotState
 from hub.errors import BadAdapter, BadRequest, Conflict, InvalidText, NotFound
 from hub.serving.canary.trial import Trial
 from hub.serving.control import reconciler

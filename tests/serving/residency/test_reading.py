@@ -14,7 +14,7 @@ from safetensors.numpy import load_file
 
 from hub.api import HeadKind, Row
 from hub.engine.build import build_engine
-from hub.engine.peft_format import parse
+from hub.engine.peft.format import parse
 from hub.errors import BadAdapter
 from hub.serving.residency.reading import probe
 from hub.testing.tiny import head_model, tiny_adapter, tiny_encoder

@@ -12,7 +12,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from hub.engine.slots import Lease, SlotState
+from hub.engine.slots.table import Lease, SlotState
 from hub.errors import BadAdapter, NotReady, Overloaded
 from hub.serving.residency import loads, residency
 from tests.serving.conftest import until

@@ -9,8 +9,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from hub.engine.history import Fate
-from hub.engine.slots import SlotState, SlotTable
+from hub.engine.slots.history import Fate
+from hub.engine.slots.table import SlotState, SlotTable
 from hub.errors import BadAdapter, EngineFailed, NotReady, Overloaded, SourceUnavailable
 from hub.serving.meter import NoMeter
 from hub.serving.residency import loads, residency

@@ -14,8 +14,8 @@ import torch
 from hub.api import HeadKind, Row
 from hub.bases.base import Base
 from hub.engine.build import build_engine
+from hub.engine.peft.load import weights_of
 from hub.engine.protocol import EngineRow
-from hub.engine.weights import weights_of
 from hub.errors import BadAdapter, BadRecipe
 from hub.recipe.recipe import Recipe
 from hub.recipe.sections.method import IA3_FAMILIES

@@ -1,0 +1,1 @@
+"""The ONNX backbone and the export of its graph."""

@@ -1,0 +1,108 @@
+"""An encoder in onnxruntime, reading the torch backbone's stacks where they lie.
+
+A graph is exported once per base and set of stacks. Until there is one with all that an adapter has,
+`covers` says so, and its rows run elsewhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Set
+from typing import NamedTuple
+
+from hub.engine.onnx.graph import Exporter, OnnxGraph
+from hub.engine.protocol import BARE_SLOT
+from hub.engine.torch.backbone import TorchBackbone
+from hub.engine.torch.heads import Hidden
+from hub.engine.torch.stacks import Values
+from hub.engine.torch.tensors import BatchTensors
+
+__all__ = ["OnnxBackbone"]
+
+
+class _Live(NamedTuple):
+    """What runs; replaced by one assignment."""
+
+    graph: OnnxGraph | None
+    slots: frozenset[int]  # whose adapters have no part that the graph lacks
+
+
+class OnnxBackbone:
+    """Runs rows on the newest exported graph; with `int8` the base's weights are eight-bit integers.
+
+    Callers see to it that `write`, `clear` and `prepare`'s last step do not overlap (one lock of theirs).
+    """
+
+    def __init__(
+        self, exporter: Exporter, reference: TorchBackbone, threads: int, *, int8: bool = False
+    ) -> None:
+        self.name = f"onnx {'int8' if int8 else 'float32'}"
+        self.int8 = int8
+        self._exporter = exporter
+        self._reference = reference
+        self._threads = threads
+        self._touched: dict[int, frozenset[str]] = {BARE_SLOT: frozenset()}  # stack names, by slot
+        self._live = _Live(None, frozenset())
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the weights that the graph has for itself."""
+        return self._live.graph.nbytes if self._live.graph else 0
+
+    @property
+    def stacks(self) -> frozenset[str]:
+        """The names of the stacks that the graph reads."""
+        return self._live.graph.stacks if self._live.graph else frozenset()
+
+    def covers(self, slots: Set[int]) -> bool:
+        """Tell whether rows of all these slots can run here now."""
+        return self._live.graph is not None and slots <= self._live.slots
+
+    def write(self, slot: int, values: Values, *, allowed: bool = True) -> None:
+        """Take note of what a slot holds; the stacks themselves are written by the torch backbone."""
+        if self._live.graph:
+            self._live.graph.forget(self._reference.stacks.layers)
+        self._touched.pop(slot, None)
+        if allowed:
+            self._touched[slot] = frozenset(f"{part}.{layer}" for layer in values for part in values[layer])
+        self._show(self._live.graph)
+
+    def is_short(self, *, bare: bool = False) -> bool:
+        """Tell whether an adapter has a part that no graph has; with `bare`, also if there is no graph."""
+        return not self._wanted() <= self.stacks or (bare and not self.int8 and self._live.graph is None)
+
+    def make(self) -> OnnxGraph:
+        """Return a graph that has all parts there are now; blocks for seconds where it must be exported.
+
+        Raises:
+            EngineFailed: the export failed or was stopped.
+        """
+        names = sorted(self._wanted() | self.stacks)
+        file = self._exporter.file(names, int8=self.int8)
+        weights = dict(self._reference.model.named_parameters())
+        return OnnxGraph(file, names, self._reference.device, self._threads, weights)
+
+    def _wanted(self) -> frozenset[str]:
+        return frozenset[str]().union(*self._touched.values())
+
+    def show(self, graph: OnnxGraph) -> None:
+        """Run on `graph` from now on."""
+        self._show(graph)
+
+    def run(self, batch: BatchTensors, *, decode: bool = False) -> Hidden:
+        """Run the rows, whose slots are covered."""
+        graph, layers = self._live.graph, self._reference.stacks.layers
+        assert graph is not None, "rows run here only where `covers` says so"
+        hidden = Hidden(graph.run(batch, layers))
+        if layers is not self._reference.stacks.layers:  # replaced during the run
+            graph.forget(self._reference.stacks.layers)
+        return hidden
+
+    def close(self) -> None:
+        """Drop the graph."""
+        self._live = _Live(None, frozenset())
+
+    def _show(self, graph: OnnxGraph | None) -> None:
+        has = graph.stacks if graph else frozenset()
+        self._live = _Live(
+            graph, frozenset(slot for slot, touched in self._touched.items() if touched <= has)
+        )

@@ -1,0 +1,175 @@
+# ruff: noqa: TID253 - runs in a process of its own
+"""Exports an encoder to ONNX with the stacks and the slot index as graph inputs.
+
+`python -m hub.engine.onnx.export` reads an order from stdin: the exporter takes seconds, needs a copy of the
+base, and changes settings that every thread of its process sees, so a server has it done elsewhere.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import onnxruntime
+import torch
+from torch import Tensor, nn
+
+from hub.bases.base import Base, BaseKind
+from hub.engine.torch.loading import load_model, takes_token_types
+from hub.engine.torch.slotted import SlotContext, slot_layer
+from hub.engine.torch.stacks import Parts
+from hub.errors import EngineFailed
+
+__all__ = ["BATCH_INPUTS", "HIDDEN", "MODEL", "REVISION", "main", "order"]
+
+REVISION = 2  # raise it when the exported graph changes
+BATCH_INPUTS = ("input_ids", "attention_mask", "token_type_ids", "slots")
+HIDDEN = "last_hidden_state"
+MODEL = "_model."  # what an initializer's name puts before the parameter's path in the base
+
+_OPSET = 18
+_TOLERANCE = 1e-4  # of hidden states, which layer norms keep near 1
+_INT8_COSINE = 0.9  # of hidden states; whether an adapter can live with it is measured on its own data
+
+
+def order(base: Base, stacks: Sequence[str], path: Path, *, int8: bool) -> str:
+    """Return what `main` reads: export `base` with the named stacks to `path`."""
+    fields = {"base": asdict(base), "stacks": list(stacks), "path": str(path), "int8": int8}
+    return json.dumps(fields, default=str)
+
+
+def main() -> None:
+    """Carry out the order on stdin; fail if the file would not compute what torch does."""
+    wanted = json.load(sys.stdin)
+    path, stacks = Path(wanted["path"]), tuple(wanted["stacks"])
+    if hasattr(os, "nice"):
+        os.nice(5)
+    torch.manual_seed(0)
+    graph = _Graph(_base(wanted["base"]), stacks).eval()
+    _export(graph, stacks, path)
+    _verify(graph, path, _furthest)
+    if wanted["int8"]:
+        _quantize(path)
+        _verify(graph, path, _least_alike)
+
+
+class _Graph(nn.Module):
+    """The backbone as a function of a batch and all stacks."""
+
+    def __init__(self, base: Base, stacks: Sequence[str]) -> None:
+        super().__init__()
+        self._context = SlotContext()
+        # Only the "eager" attention traces into a graph that keeps its axes dynamic.
+        model = load_model(base, torch.device("cpu"), dtype=torch.float32, attn_implementation="eager")
+        if getattr(model, "pooler", None) is not None:
+            model.pooler = None
+        self._names = [name.partition(".")[::2] for name in stacks]  # part, layer
+        self._slotted = {
+            layer: slot_layer(model, layer, self._context)
+            for layer in dict.fromkeys(layer for _, layer in self._names)
+        }
+        self._model = model
+
+    def forward(
+        self, input_ids: Tensor, mask: Tensor, token_types: Tensor, slots: Tensor, *stacks: Tensor
+    ) -> Tensor:
+        self._context.slots = slots
+        for slotted in self._slotted.values():
+            slotted.parts = Parts()
+        for (part, layer), stack in zip(self._names, stacks, strict=True):
+            self._slotted[layer].parts = self._slotted[layer].parts._replace(**{part: stack})
+        types = {"token_type_ids": token_types} if takes_token_types(self._model) else {}
+        hidden: Tensor = self._model(input_ids=input_ids, attention_mask=mask, **types).last_hidden_state
+        return hidden
+
+    def example(self, rows: int, tokens: int, slots: int, rank: int) -> tuple[Tensor, ...]:
+        """Make inputs: right-padded rows of different lengths, in different slots, with small updates."""
+        input_ids = torch.arange(rows * tokens).reshape(rows, tokens) % self._model.config.vocab_size
+        lengths = tokens - torch.arange(rows) % tokens
+        mask = (torch.arange(tokens) < lengths[:, None]).long()
+        index = torch.arange(rows) % slots
+        stacks = [self._stack(part, layer, slots, rank) for part, layer in self._names]
+        return (input_ids, mask, torch.zeros_like(input_ids), index, *stacks)
+
+    def _stack(self, part: str, layer: str, slots: int, rank: int) -> Tensor:
+        weight = self._slotted[layer].weight
+        assert weight is not None
+        width = weight.shape[1] if part in ("a", "input_scale") else weight.shape[0]
+        values = torch.randn((slots, width, rank) if part in ("a", "b") else (slots, width)) * 0.02
+        return values + 1 if part.endswith("scale") else values
+
+
+def _export(graph: _Graph, stacks: Sequence[str], path: Path) -> None:
+    axes: dict[str, dict[int, str]] = {name: {0: "rows", 1: "tokens"} for name in (*BATCH_INPUTS[:3], HIDDEN)}
+    axes["slots"] = {0: "rows"}
+    for name in stacks:
+        part, _, layer = name.partition(".")
+        axes[name] = {0: "slots"} | ({2: f"rank_{layer}"} if part in ("a", "b") else {})
+    torch.onnx.export(
+        graph,
+        graph.example(rows=2, tokens=4, slots=3, rank=2),
+        path,
+        input_names=[*BATCH_INPUTS, *stacks],
+        output_names=[HIDDEN],
+        dynamic_axes=axes,
+        opset_version=_OPSET,
+        dynamo=False,
+    )
+
+
+def _quantize(path: Path) -> None:
+    """Replace a graph by one whose products with the base's weights run in int8."""
+    from onnx import TensorProto
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    small = path.with_suffix(".int8")
+    try:
+        quantize_dynamic(
+            path,
+            small,
+            op_types_to_quantize=["MatMul", "Gemm"],
+            per_channel=True,
+            weight_type=QuantType.QInt8,
+            extra_options={"DefaultTensorType": TensorProto.FLOAT},
+        )
+        small.replace(path)
+    finally:
+        small.unlink(missing_ok=True)
+
+
+@torch.inference_mode()
+def _verify(graph: _Graph, path: Path, check: Any) -> None:
+    """Compare with torch on shapes that were not traced, so that a size baked into the graph shows."""
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    stacks = [f"{part}.{layer}" for part, layer in graph._names]
+    known = {meta.name for meta in session.get_inputs()}
+    for rows, tokens, slots, rank in ((5, 9, 4, 3), (1, 1, 2, 1)):
+        example = graph.example(rows, tokens, slots, rank)
+        named = zip((*BATCH_INPUTS, *stacks), example, strict=True)
+        feed = {name: tensor.numpy() for name, tensor in named if name in known}
+        got = torch.from_numpy(session.run(None, feed)[0])
+        if fault := check(graph(*example), got):
+            raise EngineFailed(f"The exported graph {fault} on {rows} rows of {tokens} tokens.")
+
+
+def _furthest(expected: Tensor, got: Tensor) -> str:
+    off = (expected - got).abs().max().item()
+    return "" if off <= _TOLERANCE else f"is off by {off:.1e}"
+
+
+def _least_alike(expected: Tensor, got: Tensor) -> str:
+    cosine = torch.cosine_similarity(expected, got, dim=-1).min().item()
+    return "" if cosine >= _INT8_COSINE else f"in int8 has a cosine of {cosine:.3f} to torch"
+
+
+def _base(fields: Mapping[str, Any]) -> Base:
+    return Base(**{**fields, "kind": BaseKind(fields["kind"]), "path": Path(fields["path"])})
+
+
+if __name__ == "__main__":
+    main()

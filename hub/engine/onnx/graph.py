@@ -1,0 +1,186 @@
+# ruff: noqa: TID253 - imported by the onnx backbone only
+"""One exported graph: where its file is cached, how it is made, and a session that runs it."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping, Sequence, Set
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import onnxruntime
+import torch
+from onnxruntime import OrtValue
+from torch import Tensor
+
+from hub.bases.base import Base
+from hub.engine.onnx import export
+from hub.engine.torch.stacks import Parts
+from hub.engine.torch.tensors import BatchTensors
+from hub.errors import EngineFailed
+
+__all__ = ["Exporter", "OnnxGraph"]
+
+
+class Exporter:
+    """Makes graph files for one base, one at a time, in a process of their own."""
+
+    def __init__(self, base: Base, cache: Path) -> None:
+        self._base = base
+        self._cache = cache
+        self._lock = threading.Lock()
+        self._process: subprocess.Popen[str] | None = None
+        self._stopped = False
+
+    def file(self, stacks: Sequence[str], *, int8: bool) -> Path:
+        """Return the file of the graph with these stacks, exporting it if it is not in the cache; blocks.
+
+        Raises:
+            EngineFailed: the export failed or was stopped.
+        """
+        path = self._cache / f"{self._key(stacks, int8)}.onnx"
+        if not path.is_file():
+            self._cache.mkdir(parents=True, exist_ok=True)
+            part = path.with_name(f"{path.name}.{os.getpid()}.part")
+            try:
+                self._export(export.order(self._base, stacks, part, int8=int8))
+                part.replace(path)
+            finally:
+                part.unlink(missing_ok=True)
+        return path
+
+    def stop(self) -> None:
+        """End an export that is under way, and start no more."""
+        with self._lock:
+            self._stopped = True
+            if self._process:
+                self._process.kill()
+
+    def _export(self, order: str) -> None:
+        with self._lock:
+            if self._stopped:
+                raise EngineFailed("The engine is closed.")
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", export.__name__],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+        with self._process as process:
+            _, errors = process.communicate(order)
+        if process.returncode:
+            reason = errors.strip().rpartition("\n")[2] or f"exit status {process.returncode}"
+            raise EngineFailed(f"Exporting base {self._base.name!r} to ONNX failed: {reason}")
+
+    def _key(self, stacks: Sequence[str], int8: bool) -> str:
+        """Name all that the graph depends on."""
+        parts = [self._base.fingerprint, str(export.REVISION), str(int8), *stacks]
+        parts += [version(package) for package in ("torch", "transformers")]
+        return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+class OnnxGraph:
+    """A session on one graph; the stacks it reads are the torch tensors themselves, on any device.
+
+    So are the embeddings of the base, on a CPU, where `weights` (by path in the base) holds them in float32:
+    onnxruntime only looks them up. The weights of linear layers it repacks into a copy of its own.
+    """
+
+    def __init__(
+        self,
+        file: Path,
+        stacks: Sequence[str],
+        device: torch.device,
+        threads: int,
+        weights: Mapping[str, Tensor],
+    ) -> None:
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.log_severity_level = 3
+        # A memory pattern is kept for each shape of a batch, and there are thousands of shapes.
+        options.enable_mem_pattern = False
+        # Spinning between the operators of a run nearly doubles the speed of short ones; spinning between
+        # runs would take the cores that parse requests and tokenize.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "1")
+        options.add_session_config_entry("session.force_spinning_stop", "1")
+        shared = _embeddings(weights) if device.type == "cpu" else {}
+        values = {export.MODEL + name: OrtValue.from_dlpack(tensor) for name, tensor in shared.items()}
+        for name, value in values.items():
+            options.add_initializer(name, value)
+        self._session = onnxruntime.InferenceSession(file, options, providers=_providers(device))
+        self._shared = values  # the session has pointers only: these have to outlive it
+        self._inputs = {meta.name for meta in self._session.get_inputs()}
+        self._device = device
+        self._options = onnxruntime.RunOptions()
+        if device.type == "cpu":
+            # Each run gives its memory back: the arena would keep the sum of the largest pieces ever needed.
+            self._options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
+        self._idle: list[_Binding] = []  # one for each run under way, at most
+        self.stacks = frozenset(stacks)
+        self.nbytes = file.stat().st_size - sum(tensor.nbytes for tensor in shared.values())
+
+    def forget(self, layers: Mapping[str, Parts]) -> None:
+        """Drop bindings to other stacks than these: they keep the memory of stacks that were replaced."""
+        self._idle = [binding for binding in self._idle if binding.reads(layers)]
+
+    def run(self, batch: BatchTensors, layers: Mapping[str, Parts]) -> Tensor:
+        """Return the last hidden states; `layers` is a mapping that is replaced when a stack is."""
+        try:
+            binding = self._idle.pop()
+        except IndexError:
+            binding = _Binding(self._session.io_binding())
+        binding.bind(layers, self.stacks)
+        values = binding.values
+        for name, tensor in zip(export.BATCH_INPUTS, batch, strict=True):
+            if name in self._inputs:
+                values.bind_ortvalue_input(name, OrtValue.from_dlpack(tensor.contiguous()))
+        # Bound anew each time, or onnxruntime writes over what the last run returned.
+        values.bind_output(export.HIDDEN, self._device.type, self._device.index or 0)
+        self._session.run_with_iobinding(values, self._options)
+        (value,) = values.get_outputs()
+        self._idle.append(binding)
+        if self._device.type == "cpu":
+            return torch.from_numpy(value.numpy())
+        hidden: Tensor = torch.utils.dlpack.from_dlpack(value._ortvalue)
+        return hidden
+
+
+class _Binding:
+    """What one run at a time reads and writes, with the stacks that are bound to it."""
+
+    def __init__(self, values: Any) -> None:
+        self.values = values
+        self._bound: Mapping[str, Parts] | None = None
+
+    def reads(self, layers: Mapping[str, Parts]) -> bool:
+        """Tell whether these stacks are the ones bound."""
+        return self._bound is layers
+
+    def bind(self, layers: Mapping[str, Parts], stacks: Set[str]) -> None:
+        """Bind the stacks, if others were bound."""
+        if layers is self._bound:
+            return
+        for name in stacks:
+            part, _, layer = name.partition(".")
+            self.values.bind_ortvalue_input(name, OrtValue.from_dlpack(getattr(layers[layer], part)))
+        self._bound = layers
+
+
+def _embeddings(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {
+        name: tensor.detach()
+        for name, tensor in weights.items()
+        if name.endswith("embeddings.weight") and tensor.dtype is torch.float32
+    }
+
+
+def _providers(device: torch.device) -> list[str | tuple[str, dict[str, str]]]:
+    if device.type == "cuda":
+        return [("CUDAExecutionProvider", {"device_id": str(device.index or 0)}), "CPUExecutionProvider"]
+    return ["CPUExecutionProvider"]

@@ -1,0 +1,1 @@
+"""PEFT adapters: config, weights, and the model that trains them."""

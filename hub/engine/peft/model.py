@@ -1,0 +1,297 @@
+# ruff: noqa: TID253 - imported when PEFT itself has to run an adapter, and by nothing else
+"""An adapter on its base as PEFT runs it, made from arrays: nothing is unpickled, fetched or looked up."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import peft
+import torch
+from peft import PeftConfig, PeftModel
+from safetensors import safe_open
+from torch import nn
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    AutoModelForCausalLM,
+    AutoModelForQuestionAnswering,
+    AutoModelForSeq2SeqLM,
+    AutoModelForSequenceClassification,
+    AutoModelForTokenClassification,
+    PreTrainedModel,
+)
+
+from hub.api import HeadKind
+from hub.bases.base import Base, BaseKind
+from hub.engine.peft.config import HARMLESS, SAVE_CONVERTED, method_of
+from hub.engine.peft.format import COPIES
+from hub.engine.peft.patterns import explicit_config
+from hub.engine.torch.loading import quiet
+from hub.errors import BadAdapter, EngineFailed, UnsupportedAdapter
+
+if TYPE_CHECKING:
+    from hub.engine.protocol import Array
+
+__all__ = ["HeadModel", "adapt", "fresh_adapter", "head_model", "known_warnings", "load_folder"]
+
+_FACTORIES: Mapping[HeadKind, Any] = {
+    HeadKind.SEQUENCE: AutoModelForSequenceClassification,
+    HeadKind.TOKEN: AutoModelForTokenClassification,
+    HeadKind.SPAN: AutoModelForQuestionAnswering,
+    HeadKind.EMBEDDING: AutoModel,
+    HeadKind.GENERATE: AutoModelForCausalLM,
+}
+_LABELLED = frozenset({HeadKind.SEQUENCE, HeadKind.TOKEN})
+_POOLER = "pooler."
+_WEIGHTS = "adapter_model.safetensors"
+_ADAPTER = "default"  # PEFT's name for the only adapter of a model
+_DERIVED = ".ranknum."  # of AdaLoRA; PEFT saves none, and sets it by the config
+
+_COMMON = frozenset(
+    {
+        "bias",
+        "exclude_modules",
+        "fan_in_fan_out",
+        "init_weights",
+        "layers_pattern",
+        "layers_to_transform",
+        "modules_to_save",
+        "target_modules",
+        "task_type",
+    }
+)
+_LORA = frozenset(
+    {
+        "alpha_pattern",
+        "ensure_weight_tying",
+        "init_lora_weights",
+        "lora_alpha",
+        "lora_bias",
+        "r",
+        "rank_pattern",
+        "trainable_token_indices",
+        "use_dora",
+        "use_rslora",
+    }
+)
+# What a config may say of each method; whatever reads files, draws at random or runs code is left out.
+_METHODS: Mapping[str, tuple[type[PeftConfig], frozenset[str]]] = {
+    "LORA": (peft.LoraConfig, _LORA),
+    "ADALORA": (
+        peft.AdaLoraConfig,
+        _LORA | {"init_r", "target_r", "total_step", "tfinal", "tinit"},
+    ),
+    "FOURIERFT": (
+        peft.FourierFTConfig,
+        frozenset({"n_frequency", "n_frequency_pattern", "random_loc_seed", "scaling"}),
+    ),
+    "HRA": (peft.HRAConfig, frozenset({"apply_GS", "r"})),
+    "IA3": (peft.IA3Config, frozenset({"feedforward_modules", "init_ia3_weights"})),
+    "LOHA": (
+        peft.LoHaConfig,
+        frozenset({"alpha", "alpha_pattern", "r", "rank_pattern", "use_effective_conv2d"}),
+    ),
+    "LOKR": (
+        peft.LoKrConfig,
+        frozenset(
+            {
+                "alpha",
+                "alpha_pattern",
+                "decompose_both",
+                "decompose_factor",
+                "r",
+                "rank_pattern",
+                "use_effective_conv2d",
+            }
+        ),
+    ),
+    "OFT": (
+        peft.OFTConfig,
+        frozenset(
+            {
+                "block_share",
+                "coft",
+                "eps",
+                "num_cayley_neumann_terms",
+                "oft_block_size",
+                "r",
+                "use_cayley_neumann",
+            }
+        ),
+    ),
+    "VERA": (peft.VeraConfig, frozenset({"d_initial", "projection_prng_key", "r", "save_projection"})),
+}
+# Only matter while training; PEFT's own defaults take their place.
+_TRAINING = frozenset(
+    {
+        "beta1",
+        "beta2",
+        "deltaT",
+        "module_dropout",
+        "orth_reg_weight",
+        "rank_dropout",
+        "rank_dropout_scale",
+        "vera_dropout",
+    }
+)
+# Initialisations that can be computed again from the base; others drew numbers or looked at data.
+_KNOWN_INITS = frozenset({"true", "false", "gaussian", "eva", "orthogonal", "pissa", "olora"})
+_LARGEST = 8192  # a rank; more would only serve to fill the memory
+
+
+class HeadModel(NamedTuple):
+    """A base under the head of a kind, and the parameters that it lacks and an adapter has to bring."""
+
+    model: PreTrainedModel
+    missing: frozenset[str]
+
+
+def head_model(base: Base, kind: HeadKind, num_labels: int) -> HeadModel:
+    """Load the base in float32 under the Hugging Face head of `kind`; what the base lacks is NaN.
+
+    A pooler that it lacks is left out of the bare model of an embedding, which does not read it.
+
+    Raises:
+        EngineFailed: the folder does not hold a model of this kind.
+    """
+    seq_to_seq = kind is HeadKind.GENERATE and base.kind is BaseKind.ENCODER_DECODER
+    factory = AutoModelForSeq2SeqLM if seq_to_seq else _FACTORIES[kind]
+    config = AutoConfig.from_pretrained(base.path, local_files_only=True)
+    if kind in _LABELLED:
+        config.num_labels = num_labels
+    settings: dict[str, Any] = {"dtype": torch.float32, "local_files_only": True}
+    try:
+        with quiet():
+            model, report = factory.from_pretrained(
+                base.path, config=config, output_loading_info=True, **settings
+            )
+            missing = set(report["missing_keys"])
+            prefix = f"{model.base_model_prefix}."
+            if kind is HeadKind.SPAN and any(name.startswith(f"{prefix}layers.") for name in missing):
+                # transformers 5.23 does not find the backbone of Llama and Qwen2 under this head.
+                backbone = AutoModel.from_pretrained(base.path, **settings)
+                getattr(model, model.base_model_prefix).load_state_dict(backbone.state_dict())
+                missing = {name for name in missing if not name.startswith(prefix)}
+    except (OSError, ValueError, RuntimeError) as error:
+        raise EngineFailed(f"Base {base.name!r} cannot be loaded under a {kind} head: {error}") from error
+    if kind is HeadKind.EMBEDDING and any(name.startswith(_POOLER) for name in missing):
+        model.pooler = None
+        missing = {name for name in missing if not name.startswith(_POOLER)}
+    for name, parameter in model.named_parameters(remove_duplicate=False):
+        if name in missing:
+            nn.init.constant_(parameter, float("nan"))
+    return HeadModel(model.requires_grad_(False).eval(), frozenset(missing))
+
+
+def adapt(model: PreTrainedModel, config: Mapping[str, Any], tensors: Mapping[str, Array]) -> PeftModel:
+    """Put an adapter on a model, in place, as `PeftModel.from_pretrained` does from files.
+
+    Raises:
+        UnsupportedAdapter: the method is none that PEFT can merge, or its config asks for more than that.
+        BadAdapter: config and tensors are not those of one adapter on this model.
+    """
+    adapted = fresh_adapter(model, config, tensors)
+    state = {name: torch.from_numpy(array.copy()) for name, array in tensors.items()}
+    with quiet(), known_warnings(), _put_on_base(config):
+        result = peft.set_peft_model_state_dict(adapted, state)
+    own = {name for name, _ in adapted.named_parameters() if f".{_ADAPTER}" in name and _DERIVED not in name}
+    if missing := sorted(own.intersection(result.missing_keys)):
+        raise BadAdapter(f"The adapter lacks tensors that its config asks for: {', '.join(missing[:3])}.")
+    unknown = sorted(name for name in result.unexpected_keys if not any(copy in name for copy in COPIES))
+    if unknown:
+        raise BadAdapter(
+            f"The adapter has tensors that its config does not explain: {', '.join(unknown[:3])}."
+        )
+    return adapted.eval()
+
+
+def fresh_adapter(model: PreTrainedModel, config: Mapping[str, Any], names: Iterable[str]) -> PeftModel:
+    """Put an adapter on a model as it is before training, as far as that does not depend on chance.
+
+    `names` are those of its tensors, which tell the modules that it is put on.
+
+    Raises: as `adapt`.
+    """
+    wanted = _read_config(explicit_config(config, names))
+    with quiet(), known_warnings(), _put_on_base(config):
+        return peft.get_peft_model(model, wanted)
+
+
+def load_folder(model: PreTrainedModel, folder: Path) -> PeftModel:
+    """Load a PEFT folder on a model with PEFT alone; its patterns are replaced by the modules they stand for.
+
+    Raises:
+        BadAdapter, UnsupportedAdapter: as `explicit_config`.
+    """
+    config = peft.PeftConfig.from_pretrained(str(folder))
+    with safe_open(folder / _WEIGHTS, framework="np") as file:
+        names = list(file.keys())
+    for key, value in explicit_config(vars(config), names).items():
+        setattr(config, key, value)
+    return peft.PeftModel.from_pretrained(model, folder, config=config)
+
+
+@contextmanager
+def known_warnings() -> Iterator[None]:
+    """Leave out what PEFT warns of when it is as it should be here."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # such as of layers to exclude that are not there
+        # PEFT 0.21 reads an attribute that transformers 5.23 deprecates.
+        warnings.filterwarnings("ignore", message="`is_gradient_checkpointing`", category=FutureWarning)
+        yield
+
+
+@contextmanager
+def _put_on_base(config: Mapping[str, Any]) -> Iterator[None]:
+    try:
+        yield
+    except (ValueError, TypeError, KeyError, IndexError, RuntimeError, AttributeError) as error:
+        raise BadAdapter(
+            f"PEFT cannot put this {method_of(config)} adapter on the base: {str(error)[:300]}"
+        ) from error
+
+
+def _read_config(config: Mapping[str, Any]) -> PeftConfig:
+    """Make PEFT's config of what the file says, as far as it is known to be harmless."""
+    method = method_of(config)
+    if method not in _METHODS:
+        raise UnsupportedAdapter(
+            f"This is a {method or 'nameless'} adapter, which cannot be merged into its base here. There is: "
+            f"{', '.join(_METHODS)}."
+        )
+    cls, keys = _METHODS[method]
+    init = str(config.get("init_lora_weights", True)).lower()
+    if init not in _KNOWN_INITS:
+        raise UnsupportedAdapter(
+            f"The initialisation {init!r} changed the base weights in a way that the adapter's files do not "
+            f"tell, so it fits no base as it is. {SAVE_CONVERTED}"
+        )
+    known = _COMMON | keys
+    for key in sorted(config.keys() - known - HARMLESS - _TRAINING):
+        if config[key] not in (None, False, "none", "", {}, []):
+            raise UnsupportedAdapter(
+                f"{key} ({str(config[key])[:80]}) of a {method} adapter cannot be merged into its base here. "
+                "Train again without it."
+            )
+    values = {key: config[key] for key in known & config.keys() if config[key] is not None}
+    _check_values(values)
+    try:
+        with known_warnings():
+            made = cls(**values, inference_mode=True)
+    except (ValueError, TypeError) as error:
+        raise BadAdapter(f"The config of this {method} adapter is not sound: {str(error)[:300]}") from None
+    return made
+
+
+def _check_values(values: Mapping[str, Any]) -> None:
+    """Refuse ranks that could fill the memory."""
+    ranks = [values.get(key) for key in ("r", "init_r", "target_r", "n_frequency")]
+    for key in ("rank_pattern", "n_frequency_pattern"):
+        ranks += (values.get(key) or {}).values()
+    for rank in ranks:
+        if isinstance(rank, int) and rank > _LARGEST:
+            raise BadAdapter(f"A rank of {rank} is more than {_LARGEST:,}, the largest that is taken here.")

@@ -1,0 +1,348 @@
+"""Which version is in which slot, and who still needs it: bookkeeping only, no tensors.
+
+A slot is free, or belongs to one version in one of three states:
+
+    free --reserve--> LOADING --commit--> RESIDENT --drain--> DRAINING --last release--> left
+                         |                   |  ^                 |
+                         +--abort--> left    |  +-----reserve-----+
+                                             +--evicted by reserve (idle, not pinned)--> its next owner
+    left --reserve--> LOADING
+    left --to_clear--> nobody's --cleared--> free
+
+Loading, by whoever wants a version resident:
+
+    reservation = table.reserve(sha256)          # None: it is resident, or another thread loads it
+    if reservation:
+        try:
+            engine.write(reservation.slot, weights)
+        except BaseException:
+            table.abort(sha256)
+            raise
+        table.commit(sha256, seconds)
+
+Serving, by whoever admits a request:
+
+    with table.lease(sha256) as lease:           # hold it until the forward that reads the slot is over
+        ... EngineRow(row, lease.slot, head) ...
+
+`lease` gives None instead of a lease when the version is not resident, so that the caller can load it.
+A lease may be released from any thread, once or many times; only the first counts. Release it after
+the engine has answered, not when a client stops waiting: the slot is rewritten once nobody leases it.
+
+A slot that a version has left still holds its weights. Whoever clears slots takes one with `to_clear`,
+clears it, and gives it back with `cleared`; in between nobody can reserve it. A slot that is reserved
+before that needs no clearing: a load writes all of it.
+
+Pins keep a version from being evicted and drained: while it is loaded and nobody can lease it yet, or
+between its load and the table that routes to it. They are counted, and belong to the key, not to the
+slot: a version may be pinned before it is loaded.
+
+What was evicted, drained or failed is remembered for a while, until it is resident again.
+
+Every method is one critical section under one lock, and none of them blocks on anything else.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter, deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+
+from hub.engine.slots.eviction import GreedyDual
+from hub.engine.slots.history import Fate, Gone, History
+from hub.engine.slots.states import Reservation, SlotState, SlotView
+from hub.errors import Overloaded
+
+__all__ = ["Lease", "Reservation", "SlotState", "SlotTable", "SlotView"]
+
+
+class Lease:
+    """A claim on a version's slot: the slot is not rewritten until `release`."""
+
+    __slots__ = ("_released", "_table", "key", "slot")
+
+    def __init__(self, table: SlotTable, key: str, slot: int) -> None:
+        self.key = key
+        self.slot = slot
+        self._table = table
+        self._released = False
+
+    def release(self) -> None:
+        """Give the claim up; calling it again does nothing."""
+        self._table._release(self)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.release()
+
+
+@dataclass(slots=True)
+class _Entry:
+    slot: int
+    name: str
+    state: SlotState = SlotState.LOADING
+    leases: int = 0
+
+
+def _nobody() -> None:
+    return
+
+
+class SlotTable:
+    """Slots 1 to `capacity` and the versions in them; slot 0, the bare base, is never handed out.
+
+    There are `spare` slots more, which only urgent loads are given, so that these need not wait for a
+    lease to end. Whoever has one keeps it; in its place the next version that is idle is evicted.
+
+    `on_left` is called, outside the lock, when there is a slot to clear: it should only wake somebody.
+    """
+
+    def __init__(self, capacity: int, *, spare: int = 0, on_left: Callable[[], None] = _nobody) -> None:
+        if capacity < 1:
+            raise ValueError(f"A slot table needs at least one slot, not {capacity}.")
+        self.capacity = capacity
+        self._spare = spare
+        self._on_left = on_left
+        self._lock = threading.Lock()
+        self._entries: dict[str, _Entry] = {}
+        self._free = deque(range(1, capacity + spare + 1))
+        self._left: deque[int] = deque()
+        self._clearing: set[int] = set()
+        self._order = GreedyDual()  # of those committed
+        self._pins: Counter[str] = Counter()
+        self._unwanted: dict[str, str] = {}  # to be drained once it is loaded and not pinned: why
+        self._history = History()
+
+    def reserve(self, key: str, name: str = "", *, urgent: bool = False) -> Reservation | None:
+        """Take a slot for `key` to be loaded into; None if it already has one.
+
+        Takes a free slot, `urgent` also a spare one, or else evicts a version that is neither leased nor
+        pinned: the one unused for longest, weighed by what it costs to load again (see `GreedyDual`).
+        A draining version becomes resident again, and an earlier `drain` that has yet to happen is
+        forgotten; but not where the version is pinned: then it came after the wish for the version, which
+        was the pin.
+
+        Raises:
+            Overloaded: every slot is loading, leased, pinned or being cleared.
+        """
+        with self._lock:
+            if key not in self._pins:
+                self._want(key)
+            if key in self._entries:
+                return None
+            evicted = None
+            most = self.capacity + (self._spare if urgent else 0)
+            while len(self._entries) >= most or not (self._free or self._left):
+                evicted = self._evict(f"to make room for {name or key}")
+            slot = self._left.pop() if evicted else (self._free or self._left).popleft()
+            self._entries[key] = _Entry(slot, name or key)
+        self._tell(evicted is not None)
+        return Reservation(key, slot, evicted)
+
+    def commit(self, key: str, cost: float = 1.0, *, used: bool = True) -> None:
+        """Make a loaded version resident: from now on it can be leased.
+
+        `cost` says what loading it took, in any unit that all versions share. Where nobody is known to use
+        it right away, it leaves before those that were used.
+
+        Raises:
+            ValueError: it is not being loaded, or the cost is negative or not finite.
+        """
+        with self._lock:
+            entry = self._loading(key)
+            self._order.add(key, cost, used=used)
+            entry.state = SlotState.RESIDENT
+            self._history.forget(key)
+            left = self._drain_unwanted(key) or self._trim()
+        self._tell(left)
+
+    def abort(self, key: str) -> None:
+        """Give back the slot of a version whose loading failed."""
+        with self._lock:
+            self._loading(key)
+            self._leave(key)
+            self._unwanted.pop(key, None)
+        self._tell(True)
+
+    def lease(self, key: str) -> Lease | None:
+        """Claim the version's slot; None if it is absent, loading or draining."""
+        with self._lock:
+            entry = self._entries.get(key)
+            if entry is None or entry.state is not SlotState.RESIDENT:
+                return None
+            entry.leases += 1
+            self._order.use(key)
+            return Lease(self, key, entry.slot)
+
+    def pin(self, key: str) -> None:
+        """Keep `key`, loaded or not, from being evicted, until it is unpinned as often as pinned.
+
+        As with `reserve`, a draining version becomes resident again.
+        """
+        with self._lock:
+            self._pins[key] += 1
+            self._want(key)
+
+    def unpin(self, key: str) -> None:
+        """Take one pin from `key`; with the last one gone, a `drain` that it put off happens.
+
+        Raises:
+            ValueError: it is not pinned.
+        """
+        with self._lock:
+            if not self._pins[key]:
+                raise ValueError(f"{key!r} is not pinned.")
+            self._pins[key] -= 1
+            left = False
+            if not self._pins[key]:
+                del self._pins[key]
+                left = self._drain_unwanted(key)
+        self._tell(left)
+
+    def drain(self, key: str, why: str = "") -> bool:
+        """Lease `key` to nobody new, and free its slot with its last lease; True if it has none now.
+
+        A version that is loading or pinned is drained once it is neither, unless somebody wants it
+        again before: see `pin` and `reserve`.
+        """
+        with self._lock:
+            if key in self._entries or key in self._pins:
+                self._unwanted[key] = why
+            left = self._drain_unwanted(key)
+            gone = key not in self._entries
+        self._tell(left)
+        return gone
+
+    def failed(self, key: str, name: str, why: str) -> None:
+        """Remember that a version could not be loaded."""
+        with self._lock:
+            self._history.add(key, name, Fate.FAILED, why)
+
+    def to_clear(self) -> int | None:
+        """Take a slot that a version has left, to be cleared and given back; None if there is none."""
+        with self._lock:
+            if not self._left:
+                return None
+            slot = self._left.popleft()
+            self._clearing.add(slot)
+            return slot
+
+    def cleared(self, slot: int) -> None:
+        """Give back a slot that `to_clear` returned.
+
+        Raises:
+            ValueError: nobody took it.
+        """
+        with self._lock:
+            if slot not in self._clearing:
+                raise ValueError(f"Slot {slot} is not being cleared.")
+            self._clearing.remove(slot)
+            self._free.append(slot)
+
+    def state(self, key: str) -> SlotState | None:
+        """Return the version's state; None if it has no slot."""
+        with self._lock:
+            entry = self._entries.get(key)
+            return entry.state if entry else None
+
+    @property
+    def in_use(self) -> int:
+        """How many slots belong to a version."""
+        return len(self._entries)
+
+    def evictable(self) -> list[str]:
+        """Return the versions that `reserve` may evict, in the order it would."""
+        with self._lock:
+            return [key for key in self._order.order() if self._is_idle(key)]
+
+    def view(self) -> list[SlotView]:
+        """Return the slots in use, in the order of eviction; those being loaded come last."""
+        with self._lock:
+            loading = (key for key, one in self._entries.items() if one.state is SlotState.LOADING)
+            keys = [*self._order.order(), *loading]
+            return [
+                SlotView(key, entry.name, entry.slot, entry.state, entry.leases, key in self._pins)
+                for key, entry in ((key, self._entries[key]) for key in keys)
+            ]
+
+    def history(self) -> list[Gone]:
+        """Return what became of versions that are no longer resident, the latest first."""
+        with self._lock:
+            return self._history.all()
+
+    def _release(self, lease: Lease) -> None:
+        with self._lock:
+            if lease._released:
+                return
+            lease._released = True
+            entry = self._entries[lease.key]
+            entry.leases -= 1
+            left = (entry.state is SlotState.DRAINING and self._drain_unwanted(lease.key)) or self._trim()
+        self._tell(left)
+
+    def _want(self, key: str) -> None:
+        self._unwanted.pop(key, None)
+        entry = self._entries.get(key)
+        if entry and entry.state is SlotState.DRAINING:
+            entry.state = SlotState.RESIDENT
+            self._order.use(key)
+
+    def _drain_unwanted(self, key: str) -> bool:
+        """Do what `drain` asked for as far as it can be done now; True if that left a slot."""
+        entry = self._entries.get(key)
+        if key not in self._unwanted or key in self._pins:
+            return False
+        if entry is None:
+            del self._unwanted[key]
+            return False
+        if entry.state is SlotState.LOADING:
+            return False
+        if entry.leases:
+            entry.state = SlotState.DRAINING
+            return False
+        self._history.add(key, entry.name, Fate.DRAINED, self._unwanted.pop(key))
+        self._leave(key)
+        return True
+
+    def _is_idle(self, key: str) -> bool:
+        entry = self._entries[key]
+        return entry.state is SlotState.RESIDENT and not entry.leases and key not in self._pins
+
+    def _evict(self, why: str) -> str:
+        key = self._order.evict(self._is_idle)
+        if key is None:
+            raise Overloaded(
+                f"All {self.capacity} adapter slots are in use. Try again, or start the server with more "
+                "(serve.slots)."
+            )
+        self._history.add(key, self._entries[key].name, Fate.EVICTED, why)
+        self._leave(key)
+        return key
+
+    def _trim(self) -> bool:
+        """Get spare slots back, as far as versions are idle; True if that left a slot."""
+        before = len(self._entries)
+        while len(self._entries) > self.capacity and any(map(self._is_idle, self._entries)):
+            self._evict("to keep a slot for the next move")
+        return len(self._entries) < before
+
+    def _loading(self, key: str) -> _Entry:
+        entry = self._entries.get(key)
+        if entry is None or entry.state is not SlotState.LOADING:
+            raise ValueError(f"{key!r} is not being loaded.")
+        return entry
+
+    def _leave(self, key: str) -> None:
+        self._order.remove(key)
+        self._left.append(self._entries.pop(key).slot)
+
+    def _tell(self, left: bool) -> None:
+        if left and self._left:
+            self._on_left()

@@ -1,0 +1,1 @@
+"""The torch backbone: slotted layers, stacks of adapter weights, heads."""

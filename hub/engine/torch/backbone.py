@@ -1,0 +1,150 @@
+# ruff: noqa: TID253 - imported by the engines only
+"""A torch model whose layers are slotted as adapters come to touch them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from hub.engine.torch.heads import Hidden
+from hub.engine.torch.loading import takes_token_types
+from hub.engine.torch.slotted import SlotContext, SlotLinear, SlotNorm, slot_layer
+from hub.engine.torch.stacks import Parts, Stacks, Values
+from hub.engine.torch.tensors import BatchTensors
+
+__all__ = ["TorchBackbone"]
+
+
+class TorchBackbone:
+    """Runs rows on `model` with stacks of its dtype; a layer is left alone until an adapter touches it.
+
+    `model` is the bare backbone of an encoder, and all of a decoder or an encoder-decoder.
+    """
+
+    def __init__(self, model: PreTrainedModel, slots: int) -> None:
+        self.model = model
+        parameter = next(model.parameters())
+        self.dtype, self.device = parameter.dtype, parameter.device
+        self._two_stacks = bool(model.config.is_encoder_decoder)
+        self._stack = model.get_encoder() if self._two_stacks else model.base_model
+        self._takes_types = takes_token_types(self._stack)
+        self._causal = not self._two_stacks and model.base_model is not model
+        self._context = SlotContext()
+        self._slotted: dict[str, SlotLinear | SlotNorm] = {}
+        self.stacks = Stacks(slots, self.device, self.dtype, publish=self._publish, own=_none)
+
+    @property
+    def name(self) -> str:
+        return f"torch {str(self.dtype).removeprefix('torch.')}"
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the base's weights."""
+        return sum(parameter.nbytes for parameter in self.model.parameters())
+
+    def covers(self, slots: frozenset[int]) -> bool:
+        """Any adapter runs here."""
+        return True
+
+    def select(self, slots: Tensor) -> None:
+        """Say which slot each row of the next forward has, [B]."""
+        self._context.slots = slots
+
+    def write(self, slot: int, values: Values) -> None:
+        """Overwrite one slot that no running forward reads."""
+        self.stacks.write(slot, values)
+
+    def run(self, batch: BatchTensors, *, decode: bool = False) -> Hidden:
+        """Run the stack on the whole batch; with `decode` also the decoder, fed the input shifted by one."""
+        self.select(batch.slots)
+        output = self._stack(input_ids=batch.input_ids, attention_mask=batch.mask, **self._extra(batch))
+        states: Tensor = output.last_hidden_state
+        return Hidden(states, self._decode(batch, states) if decode and self._two_stacks else None)
+
+    @torch.inference_mode()
+    def per_row_layers(self) -> frozenset[str]:
+        """Return the linear and normalisation layers that can differ from row to row, found by a forward.
+
+        One that works on something all rows share (DeBERTa's table of relative positions) is not among
+        them, unless it is a linear layer that takes it as [1, n, in]: see `SlotLinear`.
+        """
+        rows, tokens = 3, 5
+        found: set[str] = set()
+
+        def watch(path: str) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
+            def hook(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+                shape = inputs[0].shape
+                if shape[0] == rows or (isinstance(module, nn.Linear) and len(shape) == 3 and shape[0] == 1):
+                    found.add(path)
+
+            return hook
+
+        hooks = [
+            module.register_forward_pre_hook(watch(path))
+            for path, module in self.model.named_modules()
+            if isinstance(module, nn.Linear | nn.LayerNorm)
+        ]
+        try:
+            ids = torch.ones(rows, tokens, dtype=torch.int64, device=self.device)
+            self.run(BatchTensors(ids, ids, torch.zeros_like(ids), ids[:, 0] * 0), decode=True)
+        finally:
+            for hook in hooks:
+                hook.remove()
+        if (head := self.model.get_output_embeddings()) is not None:
+            found |= {path for path, module in self.model.named_modules() if module is head}
+        return frozenset(found)
+
+    def with_weights(self, changed: Mapping[str, Tensor], fresh: PreTrainedModel) -> TorchBackbone:
+        """Return a backbone without slots that shares all weights with this one but those in `changed`.
+
+        `fresh` is the base loaded once more; its own copies of what is shared are given up.
+        """
+        shared = dict(self.model.named_parameters(remove_duplicate=False))
+        if getattr(self.model, "pooler", None) is None and hasattr(fresh, "pooler"):
+            fresh.pooler = None
+        for path, module in list(fresh.named_modules()):
+            for leaf, _ in list(module.named_parameters(recurse=False)):
+                name = f"{path}.{leaf}" if path else leaf
+                value = changed.get(name)
+                tensor = shared[name] if value is None else value.to(self.device, self.dtype)
+                setattr(module, leaf, nn.Parameter(tensor.detach(), requires_grad=False))
+        return TorchBackbone(fresh, slots=0)
+
+    def free(self) -> None:
+        """Give up the weights, but not what other backbones share; nothing can run here afterwards.
+
+        Modules refer to one another in circles, which the collector may not come by for long, and never
+        once they are frozen: so the tensors are let go one by one.
+        """
+        for parameter in self.model.parameters():
+            parameter.data = parameter.data.new_empty(0)
+
+    def _extra(self, batch: BatchTensors) -> dict[str, Any]:
+        if self._causal:
+            return {"use_cache": False}
+        return {"token_type_ids": batch.token_types} if self._takes_types else {}
+
+    def _decode(self, batch: BatchTensors, states: Tensor) -> Tensor:
+        start = batch.input_ids.new_full((len(batch.slots), 1), self.model.config.decoder_start_token_id)
+        output = self.model.get_decoder()(
+            input_ids=torch.cat((start, batch.input_ids[:, :-1]), dim=1),
+            encoder_hidden_states=states,
+            encoder_attention_mask=batch.mask,
+            use_cache=False,
+        )
+        decoded: Tensor = output.last_hidden_state
+        return decoded
+
+    def _publish(self, path: str, parts: Parts) -> None:
+        layer = self._slotted.get(path)
+        if layer is None:
+            layer = self._slotted[path] = slot_layer(self.model, path, self._context)
+        layer.parts = parts
+
+
+def _none(layer: str, part: str) -> None:
+    return None

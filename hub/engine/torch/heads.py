@@ -1,0 +1,219 @@
+# ruff: noqa: TID253 - imported by the engines only
+"""Heads of many adapters: the Hugging Face head modules, with slotted layers.
+
+Each head class is built without its backbone; in the backbone's place hangs a module that returns an
+output computed before, so that the class does its own pooling and wiring. A layer whose weights come
+with the base (a pooler, ModernBERT's dense layer) is shared and slotted like any other; one that is new
+has a whole weight per slot. Heads compute in float32.
+"""
+
+from __future__ import annotations
+
+import copy
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from transformers import (
+    AutoModelForQuestionAnswering,
+    AutoModelForSequenceClassification,
+    AutoModelForTokenClassification,
+    PreTrainedConfig,
+)
+from transformers.utils import ModelOutput
+
+from hub.api import HeadKind
+from hub.engine.torch.slotted import SlotContext, SlotLinear, Slotted, slot_layer
+from hub.engine.torch.stacks import Parts, Stacks, Values
+from hub.errors import UnsupportedAdapter
+
+__all__ = ["HEADED", "HeadSlots", "Hidden", "mean_pool"]
+
+_CLASSES = {
+    HeadKind.SEQUENCE: AutoModelForSequenceClassification,
+    HeadKind.TOKEN: AutoModelForTokenClassification,
+    HeadKind.SPAN: AutoModelForQuestionAnswering,
+}
+HEADED = tuple(_CLASSES)
+_NO_TOKEN = -1  # an id that no row has
+
+
+class Hidden(NamedTuple):
+    """What heads read: the last hidden states, [B, T, H]; of the decoder too where a base has two stacks."""
+
+    states: Tensor
+    decoded: Tensor | None = None
+
+    def rows(self, index: Tensor) -> Hidden:
+        """Return the rows at `index` [n]."""
+        decoded = None if self.decoded is None else self.decoded.index_select(0, index)
+        return Hidden(self.states.index_select(0, index), decoded)
+
+
+def mean_pool(hidden: Tensor, mask: Tensor) -> Tensor:
+    """Average hidden [B, T, H] over the tokens that mask [B, T] marks; gives [B, H]."""
+    weights = mask.unsqueeze(-1).to(hidden.dtype)
+    return (hidden * weights).sum(1) / weights.sum(1)
+
+
+class HeadSlots:
+    """All slots' heads of one kind.
+
+    `pooler` is the base's own, for classes that read a pooled output; `weights` are the base's tensors by
+    name, of which those that belong to the head are taken.
+
+    Raises:
+        UnsupportedAdapter: the family has no such head, or one that is made of other layers than linear
+            and normalisation ones.
+    """
+
+    def __init__(
+        self,
+        kind: HeadKind,
+        config: PreTrainedConfig,
+        slots: int,
+        device: torch.device,
+        pooler: nn.Module | None,
+        weights: Mapping[str, Tensor],
+    ) -> None:
+        self._kind = kind
+        config = copy.deepcopy(config)
+        # An inner layer is never wider than its input, so this width marks the output layer.
+        self._marked = 2 if kind is HeadKind.SPAN else config.hidden_size + 1
+        config.num_labels = self._marked
+        # A head that looks for the last token goes by the padding id, and some bases have none.
+        self._hide_padding = config.pad_token_id is None
+        if self._hide_padding:
+            config.pad_token_id = _NO_TOKEN
+        with torch.device("meta"):
+            self._model = _CLASSES[kind].from_config(config, dtype=torch.float32).eval()
+        self.prefix: str = self._model.base_model_prefix
+        backbone = getattr(self._model, self.prefix, None)
+        if backbone is None:
+            raise UnsupportedAdapter(f"{type(self._model).__name__} keeps no backbone apart from its head.")
+        self.reads_decoder = bool(config.is_encoder_decoder and hasattr(backbone, "decoder"))
+        self._stored = _StoredOutput(backbone, pooler)
+        setattr(self._model, self.prefix, self._stored)
+        self._context = SlotContext()
+        self.layers: dict[str, HeadLayer] = {}
+        self._slot(weights, device)
+        self._stacks = Stacks(slots, device, torch.float32, publish=self._publish, own=self._own)
+
+    def write(self, slot: int, values: Values) -> None:
+        """Put a placed head into a slot that no running forward reads; an empty one clears it."""
+        self._stacks.write(slot, values)
+
+    def run(self, hidden: Hidden, input_ids: Tensor, mask: Tensor, slots: Tensor) -> Tensor:
+        """Return scores: [B, C] for SEQUENCE, [B, T, C] for TOKEN, [B, T, 2] for SPAN, C the largest."""
+        self._context.slots = slots
+        states = hidden.decoded if self.reads_decoder and hidden.decoded is not None else hidden.states
+        self._stored.put(states.float())
+        if self._hide_padding:
+            input_ids = input_ids.masked_fill(mask == 0, _NO_TOKEN)
+        try:
+            result = self._model(input_ids=input_ids, attention_mask=mask)
+        finally:
+            self._stored.put(None)
+        if self._kind is HeadKind.SPAN:
+            return torch.stack((result.start_logits, result.end_logits), dim=-1)
+        logits: Tensor = result.logits
+        return logits
+
+    @property
+    def slot_bytes(self) -> int:
+        """Bytes that one slot takes now."""
+        return self._stacks.slot_bytes
+
+    def _slot(self, weights: Mapping[str, Tensor], device: torch.device) -> None:
+        for path, layer in list(self._model.named_modules()):
+            if isinstance(layer, nn.Linear | nn.LayerNorm):
+                labelled = isinstance(layer, nn.Linear) and layer.out_features == self._marked
+                own = self._has_own(path, layer, weights, device)
+                slotted = slot_layer(self._model, path, self._context, own=own)
+                self.layers[path] = HeadLayer(slotted, labelled, own, layer.bias is not None)
+        if left := [name for name, value in self._model.named_parameters() if value.is_meta]:
+            raise UnsupportedAdapter(
+                f"The {self._kind} head of {self._model.config.model_type} has more than linear and "
+                f"normalisation layers: {', '.join(left)}."
+            )
+
+    def _has_own(
+        self, path: str, layer: nn.Module, weights: Mapping[str, Tensor], device: torch.device
+    ) -> bool:
+        """Give a layer the base's weights if it has them all; True if it then has its own."""
+        for name, parameter in list(layer.named_parameters()):
+            if not parameter.is_meta:
+                continue
+            stored = weights.get(f"{path}.{name}")
+            if stored is None or stored.shape != parameter.shape:
+                return False
+            setattr(layer, name, nn.Parameter(stored.to(device, torch.float32), requires_grad=False))
+        return True
+
+    def _publish(self, path: str, parts: Parts) -> None:
+        self.layers[path].module.parts = parts
+
+    def _own(self, path: str, part: str) -> Tensor | None:
+        own: Tensor | None = getattr(self.layers[path].module, part)
+        return own
+
+
+@dataclass(frozen=True, slots=True)
+class HeadLayer:
+    """A slotted layer of a head; `own`: the base brings its weights; `labelled`: it has an output a label."""
+
+    module: Slotted
+    labelled: bool
+    own: bool
+    has_bias: bool
+
+    def shapes(self, num_labels: int) -> dict[str, tuple[int, ...]]:
+        """Return the shapes of its parameters for a head with `num_labels`."""
+        if isinstance(self.module, SlotLinear):
+            out = num_labels if self.labelled else self.module.out_features
+            weight: tuple[int, ...] = (out, self.module.in_features)
+        else:
+            weight = tuple(self.module.normalized_shape)
+            out = weight[0]
+        return {"weight": weight} | ({"bias": (out,)} if self.has_bias else {})
+
+
+@dataclass
+class _Output(ModelOutput):  # type: ignore[misc]
+    """Has what head classes read of the output of any kind of backbone."""
+
+    last_hidden_state: Tensor | None = None
+    pooler_output: Tensor | None = None
+    past_key_values: Any = None
+    hidden_states: Any = None
+    attentions: Any = None
+    decoder_hidden_states: Any = None
+    decoder_attentions: Any = None
+    cross_attentions: Any = None
+    encoder_last_hidden_state: Any = None
+    encoder_hidden_states: Any = None
+    encoder_attentions: Any = None
+
+
+class _StoredOutput(nn.Module):
+    """Stands where the backbone was, with the base's pooler if the class reads a pooled output."""
+
+    def __init__(self, backbone: nn.Module, pooler: nn.Module | None) -> None:
+        super().__init__()
+        reads = getattr(backbone, "pooler", None) is not None
+        if reads and pooler is None:
+            raise UnsupportedAdapter("It came without a trained pooler, which this head reads.")
+        self.pooler = copy.deepcopy(pooler).float() if reads and pooler is not None else None
+        self._of = threading.local()
+
+    def put(self, states: Tensor | None) -> None:
+        """Set what the next forward in this thread gives."""
+        self._of.states = states
+
+    def forward(self, *args: Any, **kwargs: Any) -> _Output:
+        states = self._of.states
+        pooled = None if self.pooler is None else self.pooler(states)
+        return _Output(last_hidden_state=states, pooler_output=pooled)

@@ -1,0 +1,268 @@
+# ruff: noqa: TID253 - imported by the engines only
+"""Where an adapter's arrays belong on a base: layers of the backbone, layers of a head, or nowhere.
+
+PEFT names a layer as the model it wrapped did. That model was a head class, whose backbone hangs under a
+prefix ("bert."), or the bare backbone; here both come down to the paths of one backbone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from hub.api import HeadKind
+from hub.engine.peft.config import WAY_OUT
+from hub.engine.protocol import AdapterWeights, LayerUpdate
+from hub.engine.torch.backbone import TorchBackbone
+from hub.engine.torch.heads import HeadLayer, HeadSlots
+from hub.engine.torch.stacks import Values
+from hub.errors import BadAdapter, UnsupportedAdapter
+
+if TYPE_CHECKING:
+    from hub.engine.protocol import Array
+
+__all__ = ["Placed", "Placement"]
+
+_POOLER = "pooler."
+
+
+class Placed(NamedTuple):
+    """An adapter's arrays by the layer that will hold them; `head` by path in the head's own class."""
+
+    backbone: Values
+    head: Values
+
+
+class Placement:
+    """Sorts adapters onto one base.
+
+    Its weights are read for what is fixed when an adapter is loaded: DoRA's scale, the shift of a bias.
+    """
+
+    def __init__(self, backbone: TorchBackbone, heads: Mapping[HeadKind, HeadSlots]) -> None:
+        model, per_row = backbone.model, backbone.per_row_layers()
+        self.layers = {path: module for path, module in model.named_modules() if path in per_row}
+        self._types = {path: type(module).__name__ for path, module in model.named_modules()}
+        self._parameters = {name for name, _ in model.named_parameters(remove_duplicate=False)}
+        self._prefix = f"{model.base_model_prefix}."
+        self._heads = heads
+
+    def place(self, weights: AdapterWeights) -> Placed:
+        """Return the slot values of an adapter.
+
+        Raises:
+            BadAdapter: a layer is not on this base or has another shape; the head is not the one of its kind.
+            UnsupportedAdapter: something was trained that a slot cannot hold.
+        """
+        head = self._heads.get(weights.kind)
+        backbone: dict[str, dict[str, Tensor]] = {}
+        heads: dict[str, dict[str, Tensor]] = {}
+        for path, update in weights.layers.items():
+            if inside := self._inside(path, head):
+                backbone[inside] = _values(self.layers[inside], update, path)
+            elif head and path in head.layers:
+                heads[path] = _head_values(head.layers[path], update, path)
+            elif not _ignored(weights.kind, path):
+                raise self._no_layer(path, head)
+        self._place_full(weights, backbone, heads)
+        if head:
+            _check_head(head, weights, heads)
+        return Placed(backbone, heads)
+
+    def place_merged(self, weights: AdapterWeights) -> tuple[Placed, dict[str, Tensor]]:
+        """Return the head's slot values and the backbone's changed parameters of a merged adapter."""
+        head = self._heads.get(weights.kind)
+        heads: dict[str, dict[str, Tensor]] = {}
+        changed: dict[str, Tensor] = {}
+        for path, parameters in _by_layer(weights.full).items():
+            if head and path in head.layers:
+                heads[path] = _whole(head.layers[path], parameters)
+            elif not _ignored(weights.kind, path):
+                changed |= {self._named(path, name, head): value for name, value in parameters.items()}
+        if head:
+            _check_head(head, weights, heads)
+        return Placed({}, heads), changed
+
+    def _named(self, path: str, parameter: str, head: HeadSlots | None) -> str:
+        for name in self._readings(path, head):
+            if f"{name}.{parameter}" in self._parameters:
+                return f"{name}.{parameter}"
+        raise BadAdapter(f"The base has no parameter {path}.{parameter}: the adapter is of another base.")
+
+    def _place_full(
+        self,
+        weights: AdapterWeights,
+        backbone: dict[str, dict[str, Tensor]],
+        heads: dict[str, dict[str, Tensor]],
+    ) -> None:
+        head = self._heads.get(weights.kind)
+        for path, parameters in _by_layer(weights.full).items():
+            if head and path in head.layers:
+                layer = head.layers[path]
+                alone = layer.own and parameters.keys() == {"bias"}
+                _add(heads, path, _bias_shift(layer.module, parameters, path) if alone else parameters)
+            elif inside := self._inside(path, head):
+                # Beside LoRA on an output layer PEFT saves the base's own weight once more.
+                if _is_own(self.layers[inside], parameters.get("weight")):
+                    del parameters["weight"]
+                if not parameters.keys() <= {"bias"}:
+                    raise UnsupportedAdapter(
+                        f"{path!r} was trained in full, and of the backbone only biases can be. Train it "
+                        f"with LoRA, {WAY_OUT}"
+                    )
+                if parameters:
+                    _add(backbone, inside, _bias_shift(self.layers[inside], parameters, path))
+            elif not _ignored(weights.kind, path):
+                raise UnsupportedAdapter(
+                    f"{path!r} was trained in full, and it belongs neither to a {weights.kind} head nor to a "
+                    f"layer that a slot can change. Train it with LoRA, {WAY_OUT}"
+                )
+
+    def _no_layer(self, path: str, head: HeadSlots | None) -> BadAdapter:
+        """Return the error for an update of a layer that no slot can change."""
+        found = next((self._types[name] for name in self._readings(path, head) if name in self._types), "")
+        if found in ("", "Linear"):
+            return BadAdapter(
+                f"The base has no linear layer {path!r} that a slot can change: the adapter was trained "
+                "on another kind of base, or changes what all rows share."
+            )
+        return UnsupportedAdapter(
+            f"Layer {path!r} of the base is of type {found}, and of the backbone slots change linear layers "
+            f"alone. Train it on other layers, {WAY_OUT}"
+        )
+
+    def _inside(self, path: str, head: HeadSlots | None) -> str | None:
+        """Return the path in the backbone that an adapter's path means."""
+        return next((name for name in self._readings(path, head) if name in self.layers), None)
+
+    def _readings(self, path: str, head: HeadSlots | None) -> tuple[str, ...]:
+        """Return what a path may mean: itself, or with or without a name for the backbone."""
+        bare = path.removeprefix(f"{head.prefix}." if head else self._prefix)
+        return path, bare, self._prefix + bare
+
+
+def _ignored(kind: HeadKind, path: str) -> bool:
+    """An embedding is the mean over tokens, in which a pooler plays no part."""
+    return kind in (HeadKind.EMBEDDING, HeadKind.TOKEN, HeadKind.SPAN) and _POOLER in f"{path}."
+
+
+def _values(layer: nn.Module, update: LayerUpdate, path: str) -> dict[str, Tensor]:
+    """Turn an update of a layer that has its own weights into the parts that a slot holds."""
+    if isinstance(layer, nn.Linear):
+        _check_shape(layer.in_features, layer.out_features, update, path)
+    elif update.rank:
+        raise BadAdapter(
+            f"Layer {path!r} of the base is not linear: the adapter was trained on another base."
+        )
+    values: dict[str, Tensor] = {}
+    if update.input_scale is not None:
+        values["input_scale"] = _tensor(update.input_scale)
+    if update.output_scale is not None:
+        values["output_scale"] = _tensor(update.output_scale)
+    if update.a is not None and update.b is not None:
+        a, b = _tensor(update.a), _tensor(update.b)
+        if update.magnitude is not None:
+            scale = _dora_scale(layer, a, b, _tensor(update.magnitude))
+            b = b * scale.unsqueeze(1)
+            values["output_scale"] = scale
+            if (own := _own_bias(layer)) is not None:  # which DoRA does not scale
+                values["shift"] = (1 - scale) * own
+        values |= {"a": a.T, "b": b}
+    return values
+
+
+def _by_layer(full: Mapping[str, Array]) -> dict[str, dict[str, Tensor]]:
+    layers: dict[str, dict[str, Tensor]] = {}
+    for name, array in full.items():
+        path, _, parameter = name.rpartition(".")
+        layers.setdefault(path, {})[parameter] = _tensor(array)
+    return layers
+
+
+def _whole(layer: HeadLayer, changed: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return all parameters of a head's layer: those that changed, and the base's own for the others."""
+    own = {name: value.detach().float().cpu() for name, value in layer.module.named_parameters(recurse=False)}
+    return {**own, **changed}
+
+
+def _add(layers: dict[str, dict[str, Tensor]], path: str, parts: Mapping[str, Tensor]) -> None:
+    """Join parts with what a layer has already; two shifts add up."""
+    known = layers.setdefault(path, {})
+    for part, value in parts.items():
+        known[part] = known[part] + value if part in known else value
+
+
+def _bias_shift(layer: nn.Module, parameters: Mapping[str, Tensor], path: str) -> dict[str, Tensor]:
+    own, bias = _own_bias(layer), parameters["bias"]
+    if own is None or own.shape != bias.shape:
+        raise BadAdapter(f"Layer {path!r} of the base has no bias of shape {tuple(bias.shape)}.")
+    return {"shift": bias - own}
+
+
+def _is_own(layer: nn.Module, weight: Tensor | None) -> bool:
+    own = layer.weight
+    assert isinstance(own, Tensor)
+    return weight is not None and torch.equal(weight.to(own), own)
+
+
+def _own_bias(layer: nn.Module) -> Tensor | None:
+    return layer.bias.detach().float().cpu() if isinstance(layer.bias, Tensor) else None
+
+
+def _tensor(array: Array) -> Tensor:
+    return torch.from_numpy(array if array.flags.writeable else array.copy())
+
+
+def _dora_scale(layer: nn.Module, a: Tensor, b: Tensor, magnitude: Tensor) -> Tensor:
+    """Return magnitude / |row of W + b a|, [out] (arXiv:2402.09353, equation 5)."""
+    weight = layer.weight
+    assert isinstance(weight, Tensor)
+    norms: Tensor = torch.linalg.vector_norm(weight.float().cpu() + b @ a, dim=1)
+    return magnitude / norms
+
+
+def _head_values(layer: HeadLayer, update: LayerUpdate, path: str) -> dict[str, Tensor]:
+    if not layer.own:
+        raise UnsupportedAdapter(
+            f"{path!r} is a new layer of the head, whose first weights were random and are not in the file. "
+            "Train it in full: name it in modules_to_save."
+        )
+    return _values(layer.module, update, path)
+
+
+def _check_shape(inputs: int, outputs: int, update: LayerUpdate, path: str) -> None:
+    into = update.input_scale if update.a is None else update.a.T
+    out = update.output_scale if update.b is None else update.b
+    got = (
+        inputs if into is None else into.shape[0],
+        outputs if out is None else out.shape[0],
+    )
+    if got != (inputs, outputs):
+        raise BadAdapter(
+            f"Layer {path!r} of the base maps {inputs} to {outputs} values, but the adapter's update maps "
+            f"{got[0]} to {got[1]}."
+        )
+
+
+def _check_head(head: HeadSlots, weights: AdapterWeights, values: Values) -> None:
+    """Raise BadAdapter unless each layer has its parameters: from the adapter, or from the base."""
+    expected: dict[str, tuple[int, ...]] = {}
+    given: dict[str, tuple[int, ...]] = {}
+    for path, layer in head.layers.items():
+        shapes = layer.shapes(weights.num_labels)
+        parts = values.get(path, {})
+        found = {part: tuple(parts[part].shape) for part in ("weight", "bias") if part in parts}
+        if found or not layer.own:
+            expected |= {f"{path}.{name}": shape for name, shape in shapes.items()}
+            given |= {f"{path}.{name}": shape for name, shape in found.items()}
+    if given != expected:
+        raise BadAdapter(
+            f"A {weights.kind} head here has {_listed(expected)}; the adapter's has {_listed(given)}."
+        )
+
+
+def _listed(shapes: Mapping[str, tuple[int, ...]]) -> str:
+    return ", ".join(f"{name} {shape}" for name, shape in sorted(shapes.items())) or "no head"

@@ -1,0 +1,134 @@
+# ruff: noqa: TID253 - imported by the engines only
+"""Layers that compute each row with the update in its slot: one gather and two products, whatever the mix.
+
+For row i of a batch, y[i] = W x[i] + bias + b[slot[i]] (a[slot[i]] x[i]), as in S-LoRA and Punica
+(arXiv:2311.03285, arXiv:2310.18547), with dense stacks instead of paged ones; the other parts of an
+update (see `Parts`) join where an adapter has them.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from hub.engine.torch.stacks import Parts
+
+__all__ = ["SlotContext", "SlotLinear", "SlotNorm", "Slotted", "slot_layer"]
+
+
+class SlotContext(threading.local):
+    """The slot of every row of the forward under way in this thread; each backbone sets its own before it."""
+
+    def __init__(self) -> None:
+        self.slots = torch.empty(0, dtype=torch.int64)  # [B]
+
+
+class SlotLinear(nn.Linear):
+    """A linear layer with an update per slot; shares the parameters it replaces.
+
+    One whose own parameters are absent (None) lives on the `weight` and `bias` of the slots alone.
+    """
+
+    def __init__(self, linear: nn.Linear, context: SlotContext, *, own: bool = True) -> None:
+        nn.Module.__init__(self)
+        self.in_features, self.out_features = linear.in_features, linear.out_features
+        self.weight = linear.weight if own else None  # type: ignore[assignment]
+        self.bias = linear.bias if own else None  # type: ignore[assignment]
+        self.context = context
+        self.parts = Parts()
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Map [B, T, in] or [B, in]; an input that all rows share, [1, T, in], gives a `_PerRow`."""
+        slots = self.context.slots
+        if input.dim() == 2:
+            return self._rows(input.unsqueeze(1), slots).squeeze(1)
+        y = self._rows(input, slots)
+        return y if y.shape[0] == input.shape[0] else y.as_subclass(_PerRow)
+
+    def _rows(self, x: Tensor, slots: Tensor) -> Tensor:
+        parts = self.parts
+        y = self._own(x if parts.input_scale is None else x * _vectors(parts.input_scale, slots), slots)
+        if parts.output_scale is not None:
+            y = y * _vectors(parts.output_scale, slots)
+        if parts.shift is not None:
+            y = y + _vectors(parts.shift, slots)
+        if parts.a is not None and parts.b is not None:
+            a, b = parts.a.index_select(0, slots), parts.b.index_select(0, slots)
+            if x.shape[0] != a.shape[0]:  # what all rows share has an update for each row
+                x, y = (t.expand(a.shape[0], -1, -1).contiguous() for t in (x, y))
+            y = y.baddbmm_(torch.bmm(x, a), b.transpose(1, 2))
+        return y
+
+    def _own(self, x: Tensor, slots: Tensor) -> Tensor:
+        weight, bias = self.parts.weight, self.parts.bias
+        if weight is None:
+            return functional.linear(x, self.weight, self.bias)
+        w = weight.index_select(0, slots).mT  # [B, in, out]
+        if bias is None:
+            return torch.bmm(x, w)
+        return torch.baddbmm(_vectors(bias, slots), x, w)
+
+
+class SlotNorm(nn.Module):
+    """A layer normalisation with a shift, or a whole weight and bias, per slot."""
+
+    def __init__(self, norm: nn.LayerNorm, context: SlotContext, *, own: bool = True) -> None:
+        super().__init__()
+        self.weight: Tensor | None = norm.weight if own else None
+        self.bias: Tensor | None = norm.bias if own else None
+        self.normalized_shape, self.eps = norm.normalized_shape, norm.eps
+        self.context = context
+        self.parts = Parts()
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Normalise [B, T, H] or [B, H]."""
+        if input.dim() == 2:
+            return self._rows(input.unsqueeze(1)).squeeze(1)
+        return self._rows(input)
+
+    def _rows(self, x: Tensor) -> Tensor:
+        parts, slots = self.parts, self.context.slots
+        if parts.weight is None:
+            y = functional.layer_norm(x, self.normalized_shape, self.weight, self.bias, self.eps)
+        else:
+            y = functional.layer_norm(x, self.normalized_shape, None, None, self.eps)
+            y = y * _vectors(parts.weight, slots)
+            y = y if parts.bias is None else y + _vectors(parts.bias, slots)
+        return y if parts.shift is None else y + _vectors(parts.shift, slots)
+
+
+Slotted = SlotLinear | SlotNorm
+
+
+def slot_layer(model: nn.Module, path: str, context: SlotContext, *, own: bool = True) -> Slotted:
+    """Put a slotted layer in the place of the linear or normalisation layer at `path`."""
+    layer = model.get_submodule(path)
+    slotted: Slotted
+    if isinstance(layer, nn.Linear):
+        slotted = SlotLinear(layer, context, own=own)
+    else:
+        assert isinstance(layer, nn.LayerNorm)
+        slotted = SlotNorm(layer, context, own=own)
+    parent, _, leaf = path.rpartition(".")
+    setattr(model.get_submodule(parent), leaf, slotted)
+    return slotted
+
+
+def _vectors(stack: Tensor, slots: Tensor) -> Tensor:
+    """Return each row's vector, [B, 1, n]."""
+    return stack.index_select(0, slots).unsqueeze(1)
+
+
+class _PerRow(Tensor):
+    """What a layer makes of one input that all rows share: already one result per row.
+
+    DeBERTa projects its relative positions once and then repeats them for every row; with adapters that
+    touch the projection each row has its own, and there is nothing left to repeat.
+    """
+
+    def repeat(self, *sizes: Any) -> Tensor:
+        return self.as_subclass(Tensor)

@@ -23,7 +23,7 @@ from hub.bases.cache import Bases
 from hub.config import load_settings
 from hub.registry.host import Registry
 from hub.serving.runtime import Runtime
-from hub.store.replicas import Replicas
+from hub.store.catalog.replicas import Replicas
 from hub.store.store import Store
 from hub.testing.homes import add_version, plain_adapter
 

@@ -17,9 +17,9 @@ from hub.engine.peft.format import parse
 from hub.engine.protocol import Engine, EngineRow
 from hub.errors import SourceUnavailable
 from hub.registry.host import Registry
+from hub.store.content.weights import read_adapter
 from hub.store.records import Version
 from hub.store.store import Store
-from hub.store.weights import read_adapter
 
 pytestmark = pytest.mark.slow
 

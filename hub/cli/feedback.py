@@ -12,7 +12,7 @@ from hub.cli.output import JSON_FLAG, print_json, say, table
 
 if TYPE_CHECKING:
     from hub.data.feedback import FeedbackRows
-    from hub.store.feedback import Labelled, Score
+    from hub.store.catalog.feedback import Labelled, Score
     from hub.store.records import Deployment
     from hub.store.store import Store
 
@@ -38,7 +38,7 @@ def show(
     as_json: Annotated[bool, JSON_FLAG] = False,
 ) -> None:
     """Show for each version how many answers are kept and labelled, and how many of these were right."""
-    from hub.store.feedback import Answers
+    from hub.store.catalog.feedback import Answers
 
     store = _store()
     scores = Answers(store.catalog).scores(deployment)
@@ -97,7 +97,7 @@ def clear(
     as_json: Annotated[bool, JSON_FLAG] = False,
 ) -> None:
     """Delete the answers that are kept, with their requests and labels."""
-    from hub.store.feedback import Answers
+    from hub.store.catalog.feedback import Answers
 
     store = _store()
     answers = Answers(store.catalog)
@@ -165,7 +165,7 @@ def _training_rows(store: Store, name: str) -> Iterator[tuple[Labelled, Feedback
     from hub.data.feedback import FeedbackRows
     from hub.errors import BadData, Conflict
     from hub.registry.host import Registry
-    from hub.store.feedback import Answers
+    from hub.store.catalog.feedback import Answers
 
     task = Registry.of(load_settings()).task(store.deployment(name).task).task
     given = list(Answers(store.catalog).labelled(name))

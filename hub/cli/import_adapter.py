@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from hub.api import HeadKind
     from hub.bases.base import Base
     from hub.registry.host import LoadedTask, Registry
+    from hub.store.content.weights import AdapterFiles
     from hub.store.manifest import Serving
-    from hub.store.peft_folder import HeadConfig
+    from hub.store.peft.peft_folder import HeadConfig
     from hub.store.records import Version
     from hub.store.store import Store
-    from hub.store.weights import AdapterFiles
 
 __all__ = [
     "Described",
@@ -84,9 +84,9 @@ def _import_by_manifest(
     folder: Path, name: str, described: Described, store: Store, registry: Registry, max_rank: int
 ) -> Version:
     from hub.errors import BadRequest
-    from hub.store.export import read_manifest
+    from hub.store.card.folder import read_manifest
     from hub.store.manifest import MANIFEST_FILE
-    from hub.store.rank import check_rank
+    from hub.store.peft.rank import check_rank
 
     if described.base or described.labels or described.options or described.max_length:
         raise BadRequest(
@@ -102,9 +102,9 @@ def _import_by_manifest(
 def _import_plain(
     folder: Path, name: str, described: Described, store: Store, registry: Registry, max_rank: int
 ) -> Imported:
-    from hub.store.peft_folder import head_config
-    from hub.store.rank import check_rank
-    from hub.store.weights import read_config
+    from hub.store.content.weights import read_config
+    from hub.store.peft.peft_folder import head_config
+    from hub.store.peft.rank import check_rank
 
     assert described.task and described.base
     loaded, merged = registry.task(described.task), described.merged
@@ -200,10 +200,10 @@ def other_base(config: Mapping[str, Any], base: Base) -> str:
 @contextmanager
 def plain_lora(folder: Path, on: Base, head: HeadKind | None, merged: bool) -> Iterator[tuple[Path, str]]:
     """Yield the folder to import, and the initialisation it was converted from: "" for the folder itself."""
-    from hub.store.peft_folder import MODEL_CONFIG_FILE, head_of, head_rows
-    from hub.store.plain_lora import changed_base, to_plain_lora
-    from hub.store.rank import check_head
-    from hub.store.weights import read_adapter, write_adapter
+    from hub.store.content.weights import read_adapter, write_adapter
+    from hub.store.peft.peft_folder import MODEL_CONFIG_FILE, head_of, head_rows
+    from hub.store.peft.plain_lora import changed_base, to_plain_lora
+    from hub.store.peft.rank import check_head
 
     check_head(folder)
     files = read_adapter(folder)

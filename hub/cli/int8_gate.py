@@ -189,7 +189,7 @@ def _hangs(how: str) -> EngineFailed:
 
 def _weights(plan: Plan, folder: Path) -> AdapterWeights:
     from hub.engine.peft.load import weights_of
-    from hub.store.weights import read_adapter
+    from hub.store.content.weights import read_adapter
 
     files, serving = read_adapter(folder), plan.serving
     weights = weights_of(

@@ -41,7 +41,7 @@ def report(
     from hub.cli.stored import existing_store
     from hub.config import load_settings
     from hub.report.write import page_of, read
-    from hub.store.reports import CARD_FILE, DATA_FILE
+    from hub.store.content.reports import CARD_FILE, DATA_FILE
 
     store = existing_store(load_settings())
     version = store.get(adapter)

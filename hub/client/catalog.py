@@ -30,8 +30,8 @@ from hub.serving.requests.parsing import parse_call
 from hub.serving.residency.reading import read_weights
 from hub.serving.routing.routes import by_name
 from hub.serving.runtime import SCRATCH, Runtime
+from hub.store.catalog.replicas import Replicas
 from hub.store.records import Version
-from hub.store.replicas import Replicas
 from hub.store.store import Store
 
 __all__ = ["CatalogClient"]

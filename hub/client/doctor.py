@@ -22,10 +22,10 @@ from hub.serving.control.fitness import misfit, unanswerable
 from hub.serving.disk import FULL_BYTES, free_bytes
 from hub.serving.runtime import SCRATCH
 from hub.store.adopt import Adopted, adopt
+from hub.store.catalog.tables import DeploymentRow
 from hub.store.doctor import Finding, Severity, examine_store
 from hub.store.mark import CatalogMark
 from hub.store.store import CATALOG_FILE, Store
-from hub.store.tables import DeploymentRow
 
 __all__ = ["Adopted", "Finding", "Severity", "adopt_unknown", "examine"]
 

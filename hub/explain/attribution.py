@@ -22,10 +22,10 @@ from hub.evaluation.predict import forward_rows
 from hub.explain.explanation import Explanation
 from hub.explain.token_spans import Place, find_places, words_of
 from hub.registry.host import Registry
-from hub.store.content import content_hash
+from hub.store.content.content import content_hash
+from hub.store.content.weights import CONFIG_FILE, WEIGHTS_FILE
 from hub.store.records import Version
 from hub.store.store import Store
-from hub.store.weights import CONFIG_FILE, WEIGHTS_FILE
 from hub.training.fit.model import load_tokenizer, reload
 from hub.training.guard import plugin_call
 

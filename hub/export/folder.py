@@ -10,7 +10,7 @@ from typing import Any
 from hub.api import HeadKind
 from hub.bases.base import Base, BaseKind
 from hub.export.formats import Format, Precision
-from hub.store.card import AUTO_CLASSES
+from hub.store.card.card import AUTO_CLASSES
 from hub.store.manifest import Serving
 from hub.store.records import Version
 

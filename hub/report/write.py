@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from hub.errors import NotFound
 from hub.report.page import page
-from hub.store.card import card
+from hub.store.card.card import card
+from hub.store.content.reports import CARD_FILE, DATA_FILE, PAGE_FILE
 from hub.store.records import Version
-from hub.store.reports import CARD_FILE, DATA_FILE, PAGE_FILE
 from hub.store.store import Store
 
 if TYPE_CHECKING:

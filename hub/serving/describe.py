@@ -10,8 +10,8 @@ from pydantic import BaseModel
 
 from hub.engine.slots.table import SlotTable
 from hub.registry.host import LoadedTask, Registry
+from hub.store.catalog.replicas import Replica
 from hub.store.records import Deployment, Move, Version
-from hub.store.replicas import Replica
 
 if TYPE_CHECKING:
     from hub.serving.batching.lanes import Lane

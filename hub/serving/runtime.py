@@ -36,8 +36,8 @@ from hub.serving.requests.pipeline import Pipeline
 from hub.serving.residency.adapter_cache import Shelf
 from hub.serving.residency.residency import Residency
 from hub.serving.routing.router import Failure, Router
+from hub.store.catalog.replicas import Replicas
 from hub.store.records import Deployment, Version
-from hub.store.replicas import Replicas
 from hub.store.store import Store
 
 __all__ = ["Moved", "Runtime"]

@@ -12,11 +12,11 @@ from sqlalchemy.orm import Session
 
 from hub.errors import HubError
 from hub.names import VersionRef
-from hub.store.content import RECORD_FILE, Contents, content_hash
+from hub.store.catalog.tables import AdapterRow, VersionRow
+from hub.store.content.content import RECORD_FILE, Contents, content_hash
 from hub.store.identity import Record, parse_record, read_records, write_record
 from hub.store.manifest import MANIFEST_FILE, Manifest
 from hub.store.store import Store
-from hub.store.tables import AdapterRow, VersionRow
 
 __all__ = ["Adopted", "adopt", "candidates"]
 

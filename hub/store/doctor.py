@@ -14,11 +14,11 @@ from sqlalchemy import select, text
 
 from hub.errors import HubError
 from hub.names import VersionRef
-from hub.store.content import content_hash
+from hub.store.catalog.tables import DeploymentRow, GenerationRow, MoveRow, VersionRow
+from hub.store.content.content import content_hash
 from hub.store.identity import read_records
 from hub.store.manifest import MANIFEST_FILE, Manifest
 from hub.store.store import Store
-from hub.store.tables import DeploymentRow, GenerationRow, MoveRow, VersionRow
 
 __all__ = ["Finding", "Severity", "examine_store"]
 

@@ -12,12 +12,12 @@ from sqlalchemy import select
 
 from hub.errors import HubError, NotReady, SourceUnavailable
 from hub.names import VersionRef, parse_version_ref
-from hub.store.catalog import Catalog
-from hub.store.content import RECORD_FILE, Contents
+from hub.store.catalog.catalog import Catalog
+from hub.store.catalog.tables import VersionRow
+from hub.store.content.content import RECORD_FILE, Contents
 from hub.store.manifest import Manifest
 from hub.store.mark import CatalogMark
 from hub.store.records import Version
-from hub.store.tables import VersionRow
 from hub.untrusted import parse_json
 
 __all__ = ["Record", "check_catalog", "parse_record", "read_records", "refuse_if_gone", "write_record"]

@@ -19,11 +19,13 @@ from hub.config import Settings
 from hub.contract import PluginRef
 from hub.errors import BaseMismatch, Conflict, NotFound, NotReady, SourceUnavailable
 from hub.names import VersionRef, check_name
-from hub.store.catalog import Catalog
-from hub.store.content import Contents, content_hash
-from hub.store.deployments import Deployments
-from hub.store.export import read_manifest, write_folder
-from hub.store.fit import check_fit
+from hub.store.card.folder import read_manifest, write_folder
+from hub.store.catalog.catalog import Catalog
+from hub.store.catalog.deployments import Deployments
+from hub.store.catalog.tables import AdapterRow, DeploymentRow, VersionRow
+from hub.store.content.content import Contents, content_hash
+from hub.store.content.reports import Reports
+from hub.store.content.weights import AdapterFiles, read_adapter
 from hub.store.identity import check_catalog, refuse_if_gone, write_record
 from hub.store.manifest import (
     BaseRef,
@@ -37,12 +39,10 @@ from hub.store.manifest import (
     Spread,
 )
 from hub.store.mark import CatalogMark
-from hub.store.peft_folder import check_outputs, head_config, head_of, labels_of
-from hub.store.rank import check_head
+from hub.store.peft.fit import check_fit
+from hub.store.peft.peft_folder import check_outputs, head_config, head_of, labels_of
+from hub.store.peft.rank import check_head
 from hub.store.records import Version
-from hub.store.reports import Reports
-from hub.store.tables import AdapterRow, DeploymentRow, VersionRow
-from hub.store.weights import AdapterFiles, read_adapter
 
 __all__ = ["CATALOG_FILE", "Check", "Store", "Training"]
 

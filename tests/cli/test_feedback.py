@@ -18,7 +18,7 @@ from hub.data.examples import load_examples
 from hub.errors import BadData, BadRequest, Conflict, NotFound
 from hub.recipe.recipe import load_recipe
 from hub.registry.host import Registry
-from hub.store.feedback import Answer, Answers
+from hub.store.catalog.feedback import Answer, Answers
 
 KINDS = {"qa": HeadKind.SPAN, "extraction": HeadKind.TOKEN, "translation": HeadKind.GENERATE}
 

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from hub.cli.main import app
 from hub.errors import NotServed
-from hub.store.replicas import Replicas
+from hub.store.catalog.replicas import Replicas
 
 
 def hub(*args: str, status: int = 0) -> str:

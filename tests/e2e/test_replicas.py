@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from hub.bases.cache import Bases
-from hub.store.replicas import Replicas
+from hub.store.catalog.replicas import Replicas
 from hub.store.store import Store
 from hub.testing.homes import FakeHome, add_version, plain_adapter
 from tests.e2e.replicas import Hammer, Server, until

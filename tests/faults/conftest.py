@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from hub.store.content import content_hash
+from hub.store.content.content import content_hash
 from hub.store.store import Store
 from hub.testing.homes import FakeHome, plain_adapter
 from tests.faults.killed import Job

@@ -101,7 +101,7 @@ def smuggle(home: FakeHome, folder: Path, **base: str) -> Version:
     )
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("hub.store.store.read_adapter", lambda folder: None)
-        patch.setattr("hub.store.content.write_saved_names", lambda folder: None)
+        patch.setattr("hub.store.content.content.write_saved_names", lambda folder: None)
         return home.store.add("mood", folder, serving, origin="imported")
 
 
@@ -267,7 +267,7 @@ def written_by_another(home: FakeHome) -> Iterator[None]:
 
 
 def test_a_locked_catalog(steady, home, monkeypatch) -> None:
-    monkeypatch.setattr("hub.store.catalog._BUSY_MS", 300)
+    monkeypatch.setattr("hub.store.catalog.catalog._BUSY_MS", 300)
     version = home.add("mood", seed=2)
     with written_by_another(home):
         steady.refuses(version.ref, NotReady, "database is locked")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from hub.store.store import Store
-from tests.store.test_catalog import FIRST_SCHEMA
+from tests.store.catalog.test_catalog import FIRST_SCHEMA
 
 
 @pytest.mark.parametrize("name", ["mood", "fresh"])

@@ -17,7 +17,7 @@ from grafthub_sentiment.task import SentimentTask
 from hub.config import Feedback
 from hub.serving.canary.answer_log import AnswerLog
 from hub.serving.meter import NoMeter
-from hub.store.feedback import Answer, Answers
+from hub.store.catalog.feedback import Answer, Answers
 
 KEPT = {"keep": "texts", "days": 30, "rows": 100}
 ONE = "/v1/deployments/mood/predict"

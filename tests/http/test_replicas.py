@@ -49,7 +49,7 @@ def test_status_is_told_while_the_catalog_is_gone(client, live, admin, monkeypat
     def gone(self):
         raise NotReady("The catalog cannot be used right now.")
 
-    monkeypatch.setattr("hub.store.deployments.Deployments.generation", gone)
+    monkeypatch.setattr("hub.store.catalog.deployments.Deployments.generation", gone)
     told = client.get("/admin/status", headers=admin).json()
     assert [one["version"] for one in told["deployments"]] == ["mood@1"]
     assert (told["catalog_generation"], told["replicas"]) == (None, [])

@@ -12,7 +12,7 @@ from sqlalchemy import text
 
 from hub.errors import NotReady
 from hub.store.adopt import adopt
-from hub.store.content import content_hash
+from hub.store.content.content import content_hash
 from hub.store.doctor import examine_store
 from hub.store.store import Store
 

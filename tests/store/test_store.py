@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from hub.errors import BadAdapter, BaseMismatch, Conflict, HubError, InvalidName, NotFound, NotReady
-from hub.store.content import content_hash
-from hub.store.export import read_manifest
+from hub.store.card.folder import read_manifest
+from hub.store.content.content import content_hash
+from hub.store.content.weights import read_adapter
 from hub.store.manifest import Calibration, DataRef, Gap, Manifest, Precision, Serving
 from hub.store.store import Store
-from hub.store.weights import read_adapter
 
 
 def kept(store: Store) -> set[str]:

@@ -24,8 +24,8 @@ from hub.errors import BadAdapter, BadData, BadRecipe, Conflict
 from hub.evaluation.evaluator import evaluate
 from hub.recipe.recipe import Recipe
 from hub.registry.host import Registry
+from hub.store.content.weights import read_adapter
 from hub.store.store import Store
-from hub.store.weights import read_adapter
 from hub.testing.tiny import tiny_decoder, tiny_encoder
 from hub.training.fit.model import load_base, quiet
 from hub.training.train import TrainResult, train

@@ -22,7 +22,7 @@ from hub.serving.canary.grading import Label
 from hub.serving.faults import log_fault
 from hub.serving.meter import Meter
 from hub.serving.observation import Observation
-from hub.store.feedback import Answer, Answers, Labelled
+from hub.store.catalog.feedback import Answer, Answers, Labelled
 from hub.store.records import Version
 
 __all__ = ["AnswerLog"]

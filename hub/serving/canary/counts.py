@@ -7,8 +7,8 @@ from collections.abc import Collection, Iterator
 
 from hub.errors import BadRequest, Forbidden, HubError, NotReady, Overloaded, Unauthorized
 from hub.serving.observation import Observation, Track
+from hub.store.catalog.tallies import Tally, TallyKey
 from hub.store.records import Version
-from hub.store.tallies import Tally, TallyKey
 
 __all__ = ["Counts"]
 

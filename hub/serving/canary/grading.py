@@ -18,7 +18,7 @@ from hub.errors import BadRequest, NotFound
 from hub.registry.host import Registry
 from hub.registry.loaded import LoadedTask
 from hub.serving.canary.agreement import agree, has_own_agrees
-from hub.store.feedback import Answer
+from hub.store.catalog.feedback import Answer
 from hub.store.store import Store
 
 __all__ = ["Comparer", "Label", "is_right", "matches"]

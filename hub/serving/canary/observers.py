@@ -11,7 +11,7 @@ from hub.serving.canary.watchdog import Guards, Mover
 from hub.serving.disk import Disk
 from hub.serving.meter import Meter
 from hub.serving.observation import Observation
-from hub.store.feedback import Answers
+from hub.store.catalog.feedback import Answers
 from hub.store.records import Deployment
 from hub.store.store import Store
 

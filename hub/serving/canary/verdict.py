@@ -16,7 +16,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from hub.serving.canary.guard import Guard
-from hub.store.tallies import Tally
+from hub.store.catalog.tallies import Tally
 
 __all__ = ["Rated", "Verdict", "judge", "wilson"]
 

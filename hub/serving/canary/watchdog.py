@@ -12,10 +12,10 @@ from hub.serving.background import Chore
 from hub.serving.canary.counts import Counts
 from hub.serving.canary.guard import Guard, read_guard
 from hub.serving.canary.verdict import Rated, Verdict, judge
-from hub.store.feedback import Answers
+from hub.store.catalog.feedback import Answers
+from hub.store.catalog.tallies import Tallies, Tally
 from hub.store.records import Deployment, Version
 from hub.store.store import Store
-from hub.store.tallies import Tallies, Tally
 
 __all__ = ["Guards", "Mover", "describe_tally"]
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from hub.errors import HubError
-from hub.store.replicas import Replicas
+from hub.store.catalog.replicas import Replicas
 
 __all__ = ["BEAT_S", "Presence", "Served"]
 

@@ -18,7 +18,7 @@ from hub.serving.meter import Meter
 from hub.serving.residency.residency import RETRY_AFTER_S, Residency
 from hub.serving.routing.router import Failure, Router
 from hub.serving.routing.routes import Route, Routes, Target
-from hub.store.listen import Listener
+from hub.store.catalog.listen import Listener
 from hub.store.records import Deployment, Version
 from hub.store.store import Store
 

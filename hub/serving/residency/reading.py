@@ -18,10 +18,10 @@ from hub.engine.peft.load import weights_of
 from hub.engine.protocol import BARE_SLOT, AdapterWeights, EngineRow
 from hub.errors import BadAdapter, HostFault
 from hub.serving.batching.lanes import Lane
-from hub.store.content import content_hash
-from hub.store.rank import MAX_RANK, check_rank
+from hub.store.content.content import content_hash
+from hub.store.content.weights import CONFIG_FILE, WEIGHTS_FILE, AdapterFiles, read_adapter
+from hub.store.peft.rank import MAX_RANK, check_rank
 from hub.store.records import Version
-from hub.store.weights import CONFIG_FILE, WEIGHTS_FILE, AdapterFiles, read_adapter
 
 if TYPE_CHECKING:
     from hub.engine.protocol import Array

@@ -22,7 +22,7 @@ from hub.serving.meter import Meter
 from hub.serving.residency.adapter_cache import Shelf
 from hub.serving.residency.loads import WAITERS, Load, Loads
 from hub.serving.residency.reading import probe, read_weights
-from hub.store.rank import MAX_RANK
+from hub.store.peft.rank import MAX_RANK
 from hub.store.records import Version
 
 __all__ = ["Residency"]

@@ -10,9 +10,9 @@ from hub.bases.base import Base
 from hub.bases.cache import Bases
 from hub.engine.protocol import AdapterWeights, Engine
 from hub.registry.host import Registry
+from hub.store.content.weights import AdapterFiles
 from hub.store.manifest import Serving
 from hub.store.store import Check
-from hub.store.weights import AdapterFiles
 
 __all__ = ["servable_on"]
 

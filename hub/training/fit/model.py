@@ -30,8 +30,8 @@ from hub.bases.base import Base
 from hub.engine.peft.model import load_folder
 from hub.errors import BadBase
 from hub.recipe.recipe import Recipe
-from hub.store.plain_lora import to_plain_lora
-from hub.store.weights import read_adapter, write_adapter
+from hub.store.content.weights import read_adapter, write_adapter
+from hub.store.peft.plain_lora import to_plain_lora
 from hub.training.fit.methods import adapt
 
 __all__ = [

@@ -9,8 +9,8 @@ from hub.api import HeadKind
 from hub.engine.peft.format import parse
 from hub.engine.peft.initial import initial_tensors
 from hub.errors import UnsupportedAdapter
-from hub.store.plain_lora import to_plain_lora
-from hub.store.weights import AdapterFiles, read_adapter
+from hub.store.content.weights import AdapterFiles, read_adapter
+from hub.store.peft.plain_lora import to_plain_lora
 from hub.testing.tiny import peft_model, tiny_adapter, tiny_decoder
 from tests.engine.conftest import Trained
 

@@ -17,7 +17,7 @@ from hub.engine.peft.load import weights_of
 from hub.engine.peft.merge import merged_weights
 from hub.engine.protocol import EngineRow
 from hub.errors import BadAdapter, UnsupportedAdapter
-from hub.store.weights import read_adapter
+from hub.store.content.weights import read_adapter
 from hub.testing import tiny
 
 TOLERANCE = 1e-4

@@ -15,7 +15,7 @@ from pydantic import BaseModel
 from hub.errors import BadRequest, NotFound
 from hub.registry.host import Registry
 from hub.serving.canary.grading import Comparer, is_right, matches
-from hub.store.feedback import Answer
+from hub.store.catalog.feedback import Answer
 
 SENTIMENT = {"label": "positive", "score": 0.9, "polarity": 0.8, "scores": {"positive": 0.9}}
 SINGLE = {"label": "sport", "score": 0.9, "labels": [{"label": "sport", "score": 0.9}], "scores": {}}

@@ -15,7 +15,7 @@ from hub.serving.canary.answer_log import AnswerLog
 from hub.serving.canary.trial import Trial
 from hub.serving.meter import NoMeter
 from hub.serving.observation import Observation, Track
-from hub.store.feedback import Answers
+from hub.store.catalog.feedback import Answers
 from hub.store.store import Store
 from hub.testing.homes import add_version, plain_adapter
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from hub.serving.canary.guard import Guard
 from hub.serving.canary.verdict import Rated, Verdict, judge, wilson
-from hub.store.tallies import Tally
+from hub.store.catalog.tallies import Tally
 
 PATIENCE = 20_000  # requests
 

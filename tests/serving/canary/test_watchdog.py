@@ -13,11 +13,11 @@ from hub.errors import BadAdapter, NotReady
 from hub.serving.canary.counts import Counts
 from hub.serving.canary.watchdog import Guards
 from hub.serving.observation import Observation, Track
-from hub.store.deployments import Deployments
-from hub.store.feedback import Answer, Answers
+from hub.store.catalog.deployments import Deployments
+from hub.store.catalog.feedback import Answer, Answers
+from hub.store.catalog.tallies import Tallies
 from hub.store.records import Deployment
 from hub.store.store import Store
-from hub.store.tallies import Tallies
 
 
 class Replica:

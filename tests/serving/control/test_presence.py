@@ -13,8 +13,8 @@ from hub.registry.host import Registry
 from hub.serving.control import presence as module
 from hub.serving.control.presence import Presence, Served
 from hub.serving.runtime import Runtime
-from hub.store.catalog import Catalog
-from hub.store.replicas import Replicas
+from hub.store.catalog.catalog import Catalog
+from hub.store.catalog.replicas import Replicas
 from hub.store.store import Store
 
 

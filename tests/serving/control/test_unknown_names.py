@@ -16,7 +16,7 @@ SELDOM = 60_000  # a poll that does not come
 @pytest.fixture
 def reads(monkeypatch, store):
     """Count reads of this catalog's generation; a server that an earlier test left may read its own."""
-    from hub.store.deployments import Deployments
+    from hub.store.catalog.deployments import Deployments
 
     counted, generation, url = [], Deployments.generation, store.catalog.url
 
@@ -73,7 +73,7 @@ def test_while_the_catalog_is_gone_nobody_is_told_that_a_name_is_unknown(
         raise NotReady("The catalog cannot be used right now.")
 
     with monkeypatch.context() as patch:
-        patch.setattr("hub.store.deployments.Deployments.generation", gone)
+        patch.setattr("hub.store.catalog.deployments.Deployments.generation", gone)
         with pytest.raises(NotReady, match=r"cannot be used.*'stranger'"):
             hub.ask("stranger", "x")
         assert hub.ask("mood", "a film").version == "mood@1", "what is live answers"

@@ -19,7 +19,7 @@ from hub.engine.protocol import EngineRow
 from hub.errors import BadAdapter, BadRecipe
 from hub.recipe.recipe import Recipe
 from hub.recipe.sections.method import IA3_FAMILIES
-from hub.store.weights import read_adapter
+from hub.store.content.weights import read_adapter
 from hub.testing.tiny import tiny_decoder, tiny_encoder
 from hub.training.fit.methods import layers_of
 from hub.training.fit.model import add_adapter, load_base, reload, round_weights, save_adapter

@@ -1,0 +1,86 @@
+"""A version as a folder for others: plain PEFT files, the manifest, and a model card."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from hub.errors import BadAdapter, Conflict
+from hub.store.card.card import card
+from hub.store.content.reports import CARD_FILE
+from hub.store.content.weights import CONFIG_FILE, WEIGHTS_FILE
+from hub.store.manifest import MANIFEST_FILE, Manifest
+from hub.store.records import Version
+from hub.untrusted import read_json
+
+__all__ = ["new_folder", "read_manifest", "write_folder"]
+
+_MAX_MANIFEST = 16 << 20  # bytes; ours have some thousand
+
+
+def write_folder(version: Version, folder: Path, report: Mapping[str, Any] | None = None) -> Path:
+    """Write the version into `folder`, which is absent or empty; complete or not there at all.
+
+    The card says what `report` knows; the report itself, which has texts of rows, is left out.
+    """
+    with new_folder(folder) as aside:
+        for name in (CONFIG_FILE, WEIGHTS_FILE):
+            shutil.copyfile(version.path / name, aside / name)
+        (aside / MANIFEST_FILE).write_text(
+            version.manifest.model_dump_json(indent=2) + "\n", encoding="utf-8"
+        )
+        (aside / CARD_FILE).write_text(card(version, report), encoding="utf-8")
+    return folder
+
+
+@contextmanager
+def new_folder(folder: Path) -> Iterator[Path]:
+    """Yield a private folder that becomes `folder` at the end of the block, or is removed if it fails.
+
+    Raises:
+        Conflict: `folder` exists and is not empty; nothing was begun.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise Conflict(f"{folder} exists and is not empty. Choose another folder.")
+    final = folder.absolute()  # "." has no name
+    final.parent.mkdir(parents=True, exist_ok=True)
+    aside = Path(tempfile.mkdtemp(prefix=f".{final.name}-", dir=final.parent))
+    try:
+        yield aside
+        aside.chmod(0o755)
+        for path in aside.iterdir():
+            if path.is_file():
+                path.chmod(0o644)
+        aside.replace(final)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Read the manifest in a folder.
+
+    Raises:
+        BadAdapter: there is none, or a key of it is wrong.
+    """
+    path = folder / MANIFEST_FILE
+    if not path.is_file():
+        raise BadAdapter(
+            f"{folder} has no {MANIFEST_FILE}. For an adapter made with plain PEFT, say what it is: "
+            "hub adapters import FOLDER NAME --task TASK --base BASE."
+        )
+    try:
+        # Strict as JSON is: a list is not a tuple in Python's mode, so the checked text is what is parsed.
+        return Manifest.model_validate_json(json.dumps(read_json(path, _MAX_MANIFEST)))
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        key = ".".join(str(part) for part in first["loc"]) or "the file"
+        raise BadAdapter(f"{path}: {key}: {first['msg']}.") from None
+    except (OSError, ValueError) as error:
+        raise BadAdapter(f"{path} is not a manifest: {error}.") from None

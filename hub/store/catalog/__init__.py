@@ -1,0 +1,1 @@
+"""The SQL catalog: tables, migrations, deployments and feedback."""

@@ -1,0 +1,330 @@
+"""Deployments: which versions are behind which name, every move recorded and counted."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from hub.errors import BadRequest, Conflict, NotFound
+from hub.names import VersionRef, check_name, check_text, parse_version_ref
+from hub.store.catalog.catalog import Catalog
+from hub.store.catalog.tables import DeploymentRow, GenerationRow, MoveRow, VersionRow
+from hub.store.content.content import Contents
+from hub.store.manifest import Manifest
+from hub.store.records import Canary, Deployment, Move, Version
+
+__all__ = ["Deployments"]
+
+
+class Deployments:
+    """The half of the store that moves pointers; `generation` grows by one with every move.
+
+    Every move says who made it (`by`) and may say why. Those that take `seen` are refused with Conflict if
+    the deployment has moved since that generation: for a caller that decided by what it saw then.
+    """
+
+    def __init__(self, catalog: Catalog, contents: Contents) -> None:
+        self.catalog = catalog
+        self.contents = contents
+
+    def generation(self) -> int:
+        """Return how many moves there have been; one small read, cheap to poll."""
+        with self.catalog.read() as session:
+            return session.scalars(select(GenerationRow.value)).one()
+
+    def deployments(self) -> list[Deployment]:
+        """Return every deployment, by name, as of one moment."""
+        with self.catalog.read() as session:
+            return [self._deployment_of(row) for row in session.scalars(_ALL)]
+
+    def deployment(self, name: str) -> Deployment:
+        """Return one deployment.
+
+        Raises:
+            NotFound: lists the deployments there are.
+        """
+        with self.catalog.read() as session:
+            return self._deployment_of(_deployment_row(session, name))
+
+    def deploy(self, name: str, ref: VersionRef | str, *, by: str, why: str = "") -> Deployment:
+        """Make a version the one that `name` serves; without a number, the newest. Ends a canary.
+
+        What is live already stays so, and that is not a move.
+
+        Raises:
+            Conflict: the deployment serves another task.
+        """
+        check_name(name, "deployment")
+        with self.catalog.write() as session:
+            version = self._find(session, ref)
+            row = session.get(DeploymentRow, name)
+            before = _ref(row.stable) if row else None
+            if row is None:
+                task = self._version_of(version).manifest.serving.task
+                row = DeploymentRow(name=name, task=task, stable_id=version.id, previous_id=None)
+            else:
+                self._refuse_other_task(row, version)
+                if row.stable_id == version.id and row.canary_id is None:
+                    return self._deployment_of(row)
+                if row.stable_id != version.id:
+                    row.previous_id, row.stable_id = row.stable_id, version.id
+                _end_trial(row, shadow=row.shadow_id == version.id)
+            return self._moved(session, row, "deploy", before, _ref(version), by, why)
+
+    def canary(
+        self,
+        name: str,
+        ref: VersionRef | str,
+        *,
+        percent: float,
+        guard: Mapping[str, Any] | None = None,
+        by: str,
+        why: str = "",
+    ) -> Deployment:
+        """Give a version a share of the deployment's requests; again for another share or guard.
+
+        Raises:
+            Conflict: the version is the stable one, or of another task.
+            BadRequest: the share is not between 0 and 100 percent.
+        """
+        if not 0 <= percent <= 100:
+            raise BadRequest(f"A canary gets between 0 and 100 percent of the requests, not {percent:g}.")
+        with self._trying(name, ref, "canary") as (session, row, version):
+            before = _ref(row.canary) if row.canary else None
+            row.trial = None if row.canary_id != version.id else row.trial
+            row.canary_id, row.canary_percent = version.id, percent
+            row.canary_guard = json.dumps(dict(guard or {}), sort_keys=True)
+            moved = self._moved(session, row, "canary", before, _ref(version), by, why)
+        return moved
+
+    def shadow(self, name: str, ref: VersionRef | str, *, by: str, why: str = "") -> Deployment:
+        """Run a version beside the stable one on the same requests, its answers compared and not returned.
+
+        Raises:
+            Conflict: the version is the stable one, or of another task.
+        """
+        with self._trying(name, ref, "shadow") as (session, row, version):
+            before = _ref(row.shadow) if row.shadow else None
+            row.trial = None if row.shadow_id != version.id else row.trial
+            row.shadow_id = version.id
+            moved = self._moved(session, row, "shadow", before, _ref(version), by, why)
+        return moved
+
+    def promote(self, name: str, *, by: str, why: str = "", seen: int | None = None) -> Deployment:
+        """Make the canary, or where there is none the shadow, the stable version.
+
+        Raises:
+            Conflict: there is neither, or it moved since `seen`.
+        """
+        with self.catalog.write() as session:
+            row = _deployment_row(session, name, seen)
+            target = row.canary or row.shadow
+            if target is None:
+                raise Conflict(
+                    f"{name!r} has no canary and no shadow to promote: it serves {_ref(row.stable)} alone. "
+                    f"Start one with `hub deploy NAME@N --as {name} --canary 10`."
+                )
+            before = _ref(row.stable)
+            row.previous_id, row.stable_id = row.stable_id, target.id
+            _end_trial(row, shadow=row.shadow_id == target.id)
+            return self._moved(session, row, "promote", before, _ref(target), by, why)
+
+    def rollback(self, name: str, *, by: str, why: str = "", seen: int | None = None) -> Deployment:
+        """Take the canary and the shadow away; without them, go back to the version that was live before.
+
+        A second rollback undoes one of the latter kind.
+
+        Raises:
+            Conflict: no other version was live before, or it moved since `seen`.
+        """
+        with self.catalog.write() as session:
+            row = _deployment_row(session, name, seen)
+            if tried := row.canary or row.shadow:
+                before, after = _ref(tried), _ref(row.stable)
+                _end_trial(row, shadow=True)
+            elif row.previous is None:
+                raise Conflict(
+                    f"{name!r} has served {_ref(row.stable)} alone: there is nothing to go back to."
+                )
+            else:
+                before, after = _ref(row.stable), _ref(row.previous)
+                row.previous_id, row.stable_id = row.stable_id, row.previous_id
+            return self._moved(session, row, "rollback", before, after, by, why)
+
+    def undeploy(self, name: str, *, by: str, why: str = "") -> None:
+        """Take a deployment away; its versions stay."""
+        with self.catalog.write() as session:
+            row = _deployment_row(session, name)
+            self._count(session, name, "undeploy", _ref(row.stable), None, by, why)
+            session.delete(row)
+
+    def history(self, name: str) -> list[Move]:
+        """Return every move of a deployment, oldest first, also of one that was taken away."""
+        with self.catalog.read() as session:
+            query = select(MoveRow).where(MoveRow.deployment == name).order_by(MoveRow.generation)
+            moves = [_move_of(row) for row in session.scalars(query)]
+            if not moves:
+                _deployment_row(session, name)
+            return moves
+
+    def _find(self, session: Session, ref: VersionRef | str) -> VersionRow:
+        """Return the row a reference names, or raise NotFound listing what there is."""
+        ref = parse_version_ref(ref) if isinstance(ref, str) else ref
+        query = select(VersionRow).where(VersionRow.name == ref.name).order_by(VersionRow.number.desc())
+        rows: Sequence[VersionRow] = session.scalars(query).all()
+        for row in rows:
+            if ref.number in (None, row.number):
+                return row
+        if rows:
+            known = [f"{row.name}@{row.number}" for row in rows]
+            raise NotFound.of("version", str(ref), known)
+        names = session.scalars(select(VersionRow.name).distinct())
+        raise NotFound.of("adapter", ref.name, names, "See `hub adapters list`.")
+
+    def _version_of(self, row: VersionRow) -> Version:
+        """Turn a catalog row into the value that travels."""
+        return Version(
+            name=row.name,
+            number=row.number,
+            sha256=row.sha256,
+            path=self.contents.path(row.sha256),
+            manifest=_manifest(row.manifest),
+            created=datetime.fromisoformat(row.created),
+        )
+
+    def _deployment_of(self, row: DeploymentRow) -> Deployment:
+        canary = None
+        if row.canary:
+            guard = json.loads(row.canary_guard or "{}")
+            canary = Canary(self._version_of(row.canary), row.canary_percent or 0.0, guard)
+        return Deployment(
+            name=row.name,
+            task=row.task,
+            stable=self._version_of(row.stable),
+            previous=self._version_of(row.previous) if row.previous else None,
+            generation=row.generation,
+            updated=datetime.fromisoformat(row.updated),
+            canary=canary,
+            shadow=self._version_of(row.shadow) if row.shadow else None,
+            trial=row.trial,
+        )
+
+    @contextmanager
+    def _trying(
+        self, name: str, ref: VersionRef | str, kind: str
+    ) -> Iterator[tuple[Session, DeploymentRow, VersionRow]]:
+        with self.catalog.write() as session:
+            row = _deployment_row(session, name)
+            version = self._find(session, ref)
+            self._refuse_other_task(row, version)
+            if version.id == row.stable_id:
+                raise Conflict(f"{_ref(version)} is live in {name!r} already: it cannot be its {kind} too.")
+            yield session, row, version
+
+    def _refuse_other_task(self, row: DeploymentRow, version: VersionRow) -> None:
+        task = self._version_of(version).manifest.serving.task
+        if row.task != task:
+            raise Conflict(
+                f"{row.name!r} serves the task {row.task!r} and {_ref(version)} is for {task!r}: its callers "
+                "would get answers of another kind. Deploy it under a name of its own."
+            )
+
+    def _moved(
+        self,
+        session: Session,
+        row: DeploymentRow,
+        kind: str,
+        before: str | None,
+        after: str,
+        by: str,
+        why: str,
+    ) -> Deployment:
+        move = self._count(session, row.name, kind, before, after, by, why)
+        row.generation, row.updated = move.generation, move.when
+        if (row.canary_id or row.shadow_id) and row.trial is None:
+            row.trial = move.generation
+        session.add(row)
+        session.flush()
+        session.refresh(row)
+        return self._deployment_of(row)
+
+    def _count(
+        self,
+        session: Session,
+        name: str,
+        kind: str,
+        before: str | None,
+        after: str | None,
+        by: str,
+        why: str,
+    ) -> MoveRow:
+        check_text(why, "The reason")
+        check_text(by, "The name of who makes the change")
+        counter = session.scalars(select(GenerationRow)).one()
+        counter.value += 1
+        when = datetime.now(UTC).isoformat(timespec="microseconds")
+        move = MoveRow(
+            generation=counter.value,
+            deployment=name,
+            kind=kind,
+            when=when,
+            who=by,
+            before=before,
+            after=after,
+            why=why,
+        )
+        session.add(move)
+        self.catalog.changed(session)
+        self.catalog.announce(session)
+        return move
+
+
+_ALL = select(DeploymentRow).order_by(DeploymentRow.name)
+
+
+@lru_cache(maxsize=512)
+def _manifest(text: str) -> Manifest:
+    """Parse a manifest; a server reads those of its deployments again with every move."""
+    return Manifest.model_validate_json(text)
+
+
+def _deployment_row(session: Session, name: str, seen: int | None = None) -> DeploymentRow:
+    row = session.get(DeploymentRow, check_name(name, "deployment"))
+    if row is None:
+        known = (row.name for row in session.scalars(_ALL))
+        raise NotFound.of("deployment", name, known, "Make one with `hub deploy NAME@N --as DEPLOYMENT`.")
+    if seen is not None and row.generation != seen:
+        raise Conflict(f"{name!r} was moved meanwhile (generation {row.generation}, not {seen}).")
+    return row
+
+
+def _end_trial(row: DeploymentRow, *, shadow: bool) -> None:
+    """Take the canary away, and with `shadow` the shadow too."""
+    row.canary_id = row.canary_percent = row.canary_guard = None
+    if shadow:
+        row.shadow_id = None
+    row.trial = None
+
+
+def _ref(row: VersionRow) -> str:
+    return f"{row.name}@{row.number}"
+
+
+def _move_of(row: MoveRow) -> Move:
+    return Move(
+        generation=row.generation,
+        deployment=row.deployment,
+        kind=row.kind,
+        when=datetime.fromisoformat(row.when),
+        who=row.who,
+        before=parse_version_ref(row.before) if row.before else None,
+        after=parse_version_ref(row.after) if row.after else None,
+        why=row.why,
+    )

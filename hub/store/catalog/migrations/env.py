@@ -1,0 +1,14 @@
+"""Run by alembic: migrates on the connection that `hub.store.catalog.schema` hands over."""
+
+from __future__ import annotations
+
+from alembic import context
+
+from hub.store.catalog.tables import Table
+
+context.configure(
+    connection=context.config.attributes["connection"],
+    target_metadata=Table.metadata,
+    render_as_batch=True,  # SQLite cannot alter a column
+)
+context.run_migrations()

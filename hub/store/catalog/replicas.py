@@ -1,0 +1,97 @@
+"""Serving processes, as they report themselves in the catalog."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from sqlalchemy import delete, func, select
+from sqlalchemy.orm import Session
+
+from hub.store.catalog.catalog import Catalog
+from hub.store.catalog.tables import ReplicaRow
+
+__all__ = ["SILENT_S", "Replica", "Replicas"]
+
+SILENT_S = 15.0  # a replica unheard of for so long is gone
+_REASON = 500  # characters of a failure that are kept
+
+
+@dataclass(frozen=True, slots=True)
+class Replica:
+    """A serving process, as it last reported itself; `failures` are by deployment, with the reason.
+
+    `silent_s` is how long ago that was, by the catalog's clock.
+    """
+
+    id: str
+    host: str
+    pid: int
+    url: str
+    started: datetime
+    silent_s: float
+    generation: int
+    failures: Mapping[str, str]
+
+
+class Replicas:
+    """The table of replicas. Its times are the catalog's: clocks of machines need not agree."""
+
+    def __init__(self, catalog: Catalog) -> None:
+        self._catalog = catalog
+
+    def report(
+        self, id: str, *, host: str, pid: int, url: str, generation: int, failures: Mapping[str, str]
+    ) -> None:
+        """Write a replica's row anew, and remove those of replicas that are gone."""
+        told = {name: reason[:_REASON] for name, reason in failures.items()}
+        with self._catalog.write() as session:
+            now = self._now(session)
+            seen = _text(now)
+            row = session.get(ReplicaRow, id)
+            if row is None:
+                row = ReplicaRow(id=id, host=host, pid=pid, url=url, started=seen)
+                session.add(row)
+            row.seen, row.generation, row.failures = seen, generation, json.dumps(told, sort_keys=True)
+            session.execute(delete(ReplicaRow).where(ReplicaRow.seen < _text(now - _SILENT)))
+
+    def withdraw(self, id: str) -> None:
+        """Remove a replica that stops."""
+        with self._catalog.write() as session:
+            session.execute(delete(ReplicaRow).where(ReplicaRow.id == id))
+
+    def live(self) -> list[Replica]:
+        """Return the replicas heard of lately, those that run longest first."""
+        with self._catalog.read() as session:
+            now = self._now(session)
+            query = select(ReplicaRow).where(ReplicaRow.seen >= _text(now - _SILENT))
+            rows = session.scalars(query.order_by(ReplicaRow.started, ReplicaRow.id))
+            return [_replica_of(row, now) for row in rows]
+
+    def _now(self, session: Session) -> datetime:
+        if self._catalog.is_file:
+            return datetime.now(UTC)
+        now: datetime = session.execute(select(func.clock_timestamp())).scalar_one()
+        return now.astimezone(UTC)
+
+
+_SILENT = timedelta(seconds=SILENT_S)
+
+
+def _text(when: datetime) -> str:
+    return when.isoformat(timespec="microseconds")
+
+
+def _replica_of(row: ReplicaRow, now: datetime) -> Replica:
+    return Replica(
+        id=row.id,
+        host=row.host,
+        pid=row.pid,
+        url=row.url,
+        started=datetime.fromisoformat(row.started),
+        silent_s=max(0.0, (now - datetime.fromisoformat(row.seen)).total_seconds()),
+        generation=row.generation,
+        failures=json.loads(row.failures),
+    )

@@ -1,0 +1,50 @@
+"""Brings a catalog's schema up to this release."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sqlalchemy import inspect
+from sqlalchemy.engine import Connection
+
+from hub.errors import BadConfig
+from hub.store.catalog.migrations import HEAD
+
+__all__ = ["is_current", "migrate"]
+
+_FIRST = "0001"
+
+
+def is_current(connection: Connection) -> bool:
+    """Tell whether nothing has to be done; cheap, and does not import alembic."""
+    return _revision(connection) == HEAD
+
+
+def migrate(connection: Connection, shown: str) -> None:
+    """Run the migrations that are missing, in the caller's transaction; `shown` names the catalog.
+
+    Raises:
+        BadConfig: it was written by a newer release.
+    """
+    from alembic import command
+    from alembic.config import Config
+    from alembic.script import ScriptDirectory
+
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    config.set_main_option("path_separator", "os")
+    config.attributes["connection"] = connection
+    revision = _revision(connection)
+    known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
+    if revision and revision not in known:
+        raise BadConfig(f"{shown} was written by a newer GraftHub (schema {revision}): upgrade this one.")
+    if revision is None and inspect(connection).has_table("adapters"):
+        command.stamp(config, _FIRST)  # made before there were migrations
+    command.upgrade(config, "head")
+
+
+def _revision(connection: Connection) -> str | None:
+    if not inspect(connection).has_table("alembic_version"):
+        return None
+    found = connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar_one_or_none()
+    return str(found) if found else None

@@ -1,0 +1,165 @@
+"""What is counted of the versions of a trial: by each replica for itself, added up when read."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from sqlalchemy import delete, exists, select
+from sqlalchemy.orm import Session
+
+from hub.store.catalog.catalog import Catalog
+from hub.store.catalog.tables import DeploymentRow, TallyRow
+
+__all__ = ["Tallies", "Tally", "TallyKey"]
+
+_SHORTEST_S = 1e-4
+_PER_OCTAVE = 8  # buckets; each is 9 % wider than the one before
+_BUCKETS = 24 * _PER_OCTAVE  # up to 28 minutes
+
+
+class TallyKey(NamedTuple):
+    """Of which version, in which trial (see `Deployment.trial`)."""
+
+    deployment: str
+    trial: int
+    sha256: str
+
+
+@dataclass(slots=True)
+class Tally:
+    """Requests, those that failed, and those of a comparison with how many agreed.
+
+    `latencies` counts answered requests by bucket: what is read from it is off by at most 9 %, the width
+    of a bucket.
+    """
+
+    requests: int = 0
+    errors: int = 0
+    compared: int = 0
+    agreed: int = 0
+    latencies: Counter[int] = field(default_factory=Counter)
+
+    @property
+    def answered(self) -> int:
+        return self.requests - self.errors
+
+    def answer(self, seconds: float) -> None:
+        """Count a request that was answered after so long."""
+        self.requests += 1
+        self.latencies[_bucket(seconds)] += 1
+
+    def fail(self) -> None:
+        """Count a request that failed."""
+        self.requests += 1
+        self.errors += 1
+
+    def compare(self, agreed: bool) -> None:
+        """Count a comparison with what ran beside."""
+        self.compared += 1
+        self.agreed += agreed
+
+    def add(self, other: Tally) -> None:
+        """Count all that another tally has counted."""
+        self.requests += other.requests
+        self.errors += other.errors
+        self.compared += other.compared
+        self.agreed += other.agreed
+        self.latencies.update(other.latencies)
+
+    def copy(self) -> Tally:
+        return Tally(self.requests, self.errors, self.compared, self.agreed, self.latencies.copy())
+
+    def quantile(self, share: float) -> float:
+        """Return the seconds within which this share of the answers came; 0 without any."""
+        wanted = share * self.latencies.total()
+        seen = 0
+        for bucket, count in sorted(self.latencies.items()):
+            if seen + count >= wanted:
+                return _edge(bucket - 1 + (wanted - seen) / count)
+            seen += count
+        return 0.0
+
+    def slower_than(self, seconds: float) -> float:
+        """Return how many answers took longer, by interpolation within the bucket that `seconds` is in."""
+        place = _place(seconds)
+        return sum(count * min(1.0, max(0.0, bucket - place)) for bucket, count in self.latencies.items())
+
+
+class Tallies:
+    """The catalog's table of tallies. A replica writes the whole of its own counts: again is no harm."""
+
+    def __init__(self, catalog: Catalog) -> None:
+        self._catalog = catalog
+
+    def save(self, replica: str, tallies: Mapping[TallyKey, Tally]) -> set[TallyKey]:
+        """Write what a replica has counted so far; return the keys whose trial is over, which are not."""
+        with self._catalog.write() as session:
+            trials = _trials(session, {key.deployment for key in tallies})
+            over = {key for key in tallies if trials.get(key.deployment) != key.trial}
+            for key in tallies.keys() - over:
+                session.merge(_row_of(replica, key, tallies[key]))
+            return over
+
+    def of(self, deployment: str, trial: int) -> dict[str, Tally]:
+        """Return what all replicas have counted in a trial, by the version's sha256."""
+        query = select(TallyRow).where(TallyRow.deployment == deployment, TallyRow.trial == trial)
+        found: dict[str, Tally] = {}
+        with self._catalog.read() as session:
+            for row in session.scalars(query):
+                found.setdefault(row.sha256, Tally()).add(_tally_of(row))
+        return found
+
+    def prune(self) -> None:
+        """Remove what was counted in trials that are over."""
+        with self._catalog.read() as session:
+            if session.scalar(select(TallyRow.trial).where(_OVER).limit(1)) is None:
+                return
+        with self._catalog.write() as session:
+            session.execute(delete(TallyRow).where(_OVER))
+
+
+_OVER = ~exists().where(DeploymentRow.name == TallyRow.deployment, DeploymentRow.trial == TallyRow.trial)
+
+
+def _trials(session: Session, names: Iterable[str]) -> dict[str, int | None]:
+    query = select(DeploymentRow.name, DeploymentRow.trial).where(DeploymentRow.name.in_(list(names)))
+    return {name: trial for name, trial in session.execute(query)}
+
+
+def _row_of(replica: str, key: TallyKey, tally: Tally) -> TallyRow:
+    return TallyRow(
+        deployment=key.deployment,
+        trial=key.trial,
+        sha256=key.sha256,
+        replica=replica,
+        requests=tally.requests,
+        errors=tally.errors,
+        compared=tally.compared,
+        agreed=tally.agreed,
+        latencies=json.dumps(tally.latencies),
+    )
+
+
+def _tally_of(row: TallyRow) -> Tally:
+    latencies = Counter({int(bucket): count for bucket, count in json.loads(row.latencies).items()})
+    return Tally(row.requests, row.errors, row.compared, row.agreed, latencies)
+
+
+def _place(seconds: float) -> float:
+    """Return where a time lies on the scale of buckets: bucket b has the times from b - 1 to b."""
+    if seconds <= _SHORTEST_S:
+        return 0.0
+    return min(float(_BUCKETS), _PER_OCTAVE * math.log2(seconds / _SHORTEST_S))
+
+
+def _bucket(seconds: float) -> int:
+    return math.ceil(_place(seconds))
+
+
+def _edge(place: float) -> float:
+    return float(_SHORTEST_S * 2 ** (max(0.0, place) / _PER_OCTAVE))

@@ -1,0 +1,1 @@
+"""Contents: content-addressed folders of weights, here or at a URL."""

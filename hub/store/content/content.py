@@ -1,0 +1,258 @@
+"""Adapter folders by content: `<home>/adapters/<sha256>/`, each written once and never changed.
+
+With a URL, that is where contents are, and the folder holds copies of those that this machine used.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import shutil
+import tempfile
+import time
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from hub.bases.disk import sync
+from hub.bases.sources import upstream
+from hub.errors import BadAdapter
+from hub.store.content.remote import MARKER, Blobs
+from hub.store.content.weights import CONFIG_FILE, WEIGHTS_FILE, find_weights, read_config, write_saved_names
+from hub.store.manifest import MANIFEST_FILE, Manifest, Serving
+
+__all__ = ["RECORD_FILE", "Contents", "content_hash", "is_content"]
+
+RECORD_FILE = "version.json"  # in a folder named like the version: what the catalog's row says
+
+_INCOMING = ".incoming-"
+_NOTE = ".unsettled-"
+_REMOVAL = "removal"
+_ORPHAN_AGE = 3600.0  # seconds that something without a catalog row is left alone
+
+
+class Contents:
+    """The folder that holds adapter contents; the catalog says which of them are in use.
+
+    It is made when something is put there: to look for a version must not leave a folder behind.
+    `url`: where contents are shared between machines, in any file system that fsspec knows.
+    """
+
+    def __init__(self, folder: Path, url: str = "") -> None:
+        self.folder = folder
+        self.blobs = Blobs(url) if url else None
+        self.owner = ""  # the catalog's id: at a URL, contents may be those of several catalogs
+        self.lock = FileLock(folder / ".lock")  # acquiring it makes the folder too
+
+    def path(self, sha256: str) -> Path:
+        """Return where a content lies, or will lie once it is fetched."""
+        return self.folder / sha256
+
+    def fetch(self, sha256: str, manifest: Manifest) -> Path:
+        """Return the folder of a content; with a URL, download it if the copy here is absent or altered.
+
+        What comes down is compared with its hash in a private folder, before it is seen here.
+
+        Raises:
+            BadAdapter: it is not at the URL, or what is there has another hash.
+            SourceUnavailable: the URL cannot be reached.
+        """
+        final = self.path(sha256)
+        if self.blobs is None or content_hash(final, manifest.serving) == sha256:
+            return final
+        with self._private() as private:
+            self.blobs.get(sha256, private)
+            if content_hash(private, manifest.serving) != sha256:
+                raise BadAdapter(
+                    f"{self.blobs.shown}/{sha256} was altered or cut off after it was stored: its files do "
+                    "not have the hash in the catalog. Import the adapter again from a copy, or train it."
+                )
+            with self.lock:
+                return self.place(private, sha256, manifest)
+
+    @contextmanager
+    def incoming(self, source: Path, serving: Serving) -> Iterator[Path]:
+        """Copy the two adapter files of `source` into a private folder, removed at the end.
+
+        Nothing else in `source` is read, and no symbolic link is followed, so what is checked in
+        the copy is what gets stored. Tensors are stored under the names that PEFT gives them.
+        """
+        if not source.is_dir():
+            raise BadAdapter(f"{source} is not a folder: an adapter is a PEFT folder.")
+        with self._private() as private:
+            find_weights(source)
+            for name in (CONFIG_FILE, WEIGHTS_FILE):
+                _copy(source / name, private / name)
+            write_saved_names(private)
+            _name_base(private, serving)
+            yield private
+
+    def publish(self, files: Path, sha256: str, manifest: Manifest) -> None:
+        """With a URL, make the content exist there; what lies there intact already is left.
+
+        Raises:
+            SourceUnavailable: the URL cannot be reached; no half content exists there.
+        """
+        if self.blobs:
+            self.blobs.own(sha256, self.owner)  # before it is looked for: see Blobs.release
+            data = {name: (files / name).read_bytes() for name in (CONFIG_FILE, WEIGHTS_FILE)}
+            self.blobs.put(sha256, {**data, MARKER: _text(manifest).encode()})
+
+    def is_published(self, sha256: str) -> bool:
+        """With a URL, tell whether the content, which is placed here, exists there; True without."""
+        if self.blobs is None:
+            return True
+        sizes = {name: (self.path(sha256) / name).stat().st_size for name in (CONFIG_FILE, WEIGHTS_FILE)}
+        return self.blobs.holds(sha256, sizes)
+
+    def place(self, private: Path, sha256: str, manifest: Manifest) -> Path:
+        """Rename a checked folder into place; call with `lock` held, before the catalog row is written."""
+        final = self.path(sha256)
+        if final.is_dir():
+            if content_hash(final, manifest.serving) == sha256:
+                return final
+            for report in (path for path in final.iterdir() if path.is_dir()):
+                report.rename(private / report.name)
+            shutil.rmtree(final)  # altered since it was stored: the checked copy takes its place
+        (private / MANIFEST_FILE).write_text(_text(manifest), encoding="utf-8")
+        private.chmod(0o755)
+        for path in (*private.iterdir(), private):
+            sync(path)
+        private.rename(final)
+        sync(self.folder)
+        return final
+
+    def discard(self, sha256: str) -> None:
+        """Remove a content that no catalog row uses any more; call with `lock` held."""
+        aside = self._aside()
+        if self.path(sha256).is_dir():
+            self.path(sha256).rename(aside / sha256)
+        shutil.rmtree(aside)
+
+    def unknown(self, used: Collection[str]) -> list[Path]:
+        """Return the contents that no row names."""
+        return sorted(path for path in self.all() if path.name not in used)
+
+    def all(self) -> Iterator[Path]:
+        """Yield the contents that are here."""
+        return (path for path in self.folder.glob("*") if is_content(path))
+
+    def sweep(self, used: Collection[str]) -> None:
+        """Remove what a crash left half-made: old private copies, and contents of adds and removals.
+
+        Called with the contents that are in use. An add holds the lock from renaming to its row, so
+        while this holds it no content is between the two; if another process holds it, nothing is swept.
+        A content that no row names is removed only if a note says that it was left on the way: others are
+        those of a catalog that was lost, and stay.
+        """
+        oldest = time.time() - _ORPHAN_AGE
+        for path in self.folder.glob(f"{_INCOMING}*"):
+            if path.is_dir() and path.stat().st_mtime < oldest:
+                shutil.rmtree(path, ignore_errors=True)
+        for note in self.folder.glob(f"{_NOTE}*"):
+            sha256 = note.name.removeprefix(_NOTE)
+            if sha256 not in used:
+                if note.stat().st_mtime >= oldest:
+                    continue
+                if note.read_text(encoding="utf-8") == _REMOVAL or not self.was_recorded(sha256):
+                    shutil.rmtree(self.path(sha256), ignore_errors=True)
+            if self.blobs is None:
+                self.settled(sha256)
+
+    def was_recorded(self, sha256: str) -> bool:
+        """Tell whether a version had this content at some time: the record of it lies beside the weights."""
+        return any(self.path(sha256).glob(f"*/{RECORD_FILE}"))
+
+    def note(self, sha256: str, *, removal: bool = False) -> None:
+        """Remember that a content and its rows are about to differ for a while."""
+        (self.folder / f"{_NOTE}{sha256}").write_text(_REMOVAL if removal else "", encoding="utf-8")
+
+    def is_noted(self, sha256: str) -> bool:
+        """Tell whether an add or a removal of the content has not come to its end."""
+        return (self.folder / f"{_NOTE}{sha256}").exists()
+
+    def settled(self, sha256: str) -> None:
+        """Forget the note: the rows and the contents agree again."""
+        (self.folder / f"{_NOTE}{sha256}").unlink(missing_ok=True)
+
+    def unsettled(self) -> list[str]:
+        """Return what was noted long ago: a crash, or a URL out of reach, came in between."""
+        oldest = time.time() - _ORPHAN_AGE
+        notes = [path for path in self.folder.glob(f"{_NOTE}*") if path.stat().st_mtime < oldest]
+        return [path.name.removeprefix(_NOTE) for path in notes]
+
+    def withdraw(self, sha256: str) -> None:
+        """With a URL, remove a content there, unless another catalog may have it.
+
+        Call in a write transaction that saw no row name it.
+        """
+        if self.blobs:
+            self.blobs.release(sha256, self.owner)
+
+    @contextmanager
+    def _private(self) -> Iterator[Path]:
+        private = self._aside()
+        try:
+            yield private
+        finally:
+            shutil.rmtree(private, ignore_errors=True)
+
+    def _aside(self) -> Path:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        return Path(tempfile.mkdtemp(prefix=_INCOMING, dir=self.folder))
+
+    @contextmanager
+    def try_lock(self) -> Iterator[bool]:
+        """Hold the lock if it is free right now; yields whether it is."""
+        try:
+            self.lock.acquire(timeout=0)
+        except Timeout:
+            yield False
+            return
+        try:
+            yield True
+        finally:
+            self.lock.release()
+
+
+def is_content(path: Path) -> bool:
+    """Tell whether a path is a folder named like a content."""
+    return re.fullmatch("[0-9a-f]{64}", path.name) is not None and path.is_dir()
+
+
+def content_hash(folder: Path, serving: Serving) -> str:
+    """Return the sha256 over config bytes, weight bytes and the canonical JSON of `serving`."""
+    digest = hashlib.sha256()
+    for name in (CONFIG_FILE, WEIGHTS_FILE):
+        if not (folder / name).is_file():
+            return ""
+        part = (folder / name).read_bytes()
+        digest.update(len(part).to_bytes(8, "little"))
+        digest.update(part)
+    canonical = json.dumps(serving.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+    digest.update(canonical.encode())
+    return digest.hexdigest()
+
+
+def _text(manifest: Manifest) -> str:
+    return manifest.model_dump_json(indent=2) + "\n"
+
+
+def _copy(source: Path, target: Path) -> None:
+    if source.is_symlink():
+        raise BadAdapter(f"{source} is a symbolic link; copy the file itself there (cp -L) and try again.")
+    if not source.is_file():
+        raise BadAdapter(f"{source.parent} has no {source.name}: it is not a PEFT adapter folder.")
+    shutil.copyfile(source, target, follow_symlinks=False)
+
+
+def _name_base(folder: Path, serving: Serving) -> None:
+    """Make the PEFT config name the base as others know it, not as a path on the trainer's machine."""
+    config = read_config(folder)
+    name = upstream(serving.base.source) or serving.base.name
+    if config.get("base_model_name_or_path") != name:
+        config["base_model_name_or_path"] = name
+        (folder / CONFIG_FILE).write_text(json.dumps(config, indent=2, sort_keys=True), encoding="utf-8")

@@ -1,0 +1,1 @@
+"""PEFT folders: imported into the store and written from it."""

@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from hub.api import HeadKind
+from hub.errors import BadAdapter
+from hub.store.content.weights import AdapterFiles, read_adapter
+from hub.store.peft.peft_folder import head_of, head_rows, labels_of
+
+
+@pytest.mark.parametrize(
+    ("kind", "labels", "rows"),
+    [
+        (HeadKind.SEQUENCE, ("a", "b", "c"), 3),
+        (HeadKind.TOKEN, ("O", "B"), 2),
+        (HeadKind.SPAN, (), 2),
+        (HeadKind.EMBEDDING, (), 0),
+    ],
+)
+def test_what_plain_peft_saves_tells_its_head(tmp_path, kind: HeadKind, labels, rows: int) -> None:
+    from hub.testing.tiny import tiny_adapter, tiny_encoder
+
+    base = tiny_encoder(tmp_path / "base")
+    files = read_adapter(tiny_adapter(base, tmp_path / "adapter", kind=kind, labels=labels))
+    assert (head_of(files), head_rows(files)) == (kind, rows)
+    assert labels_of(files, kind, labels) == labels
+
+
+def test_a_causal_adapter_generates(tmp_path) -> None:
+    from hub.testing.tiny import tiny_adapter, tiny_decoder
+
+    base = tiny_decoder(tmp_path / "base")
+    files = read_adapter(tiny_adapter(base, tmp_path / "adapter", kind=HeadKind.GENERATE, labels=()))
+    assert (head_of(files), head_rows(files), labels_of(files, HeadKind.GENERATE, ())) == (
+        HeadKind.GENERATE,
+        0,
+        (),
+    )
+
+
+def test_of_a_two_layer_head_the_last_counts() -> None:
+    head = {
+        "base_model.model.classifier.dense.weight": np.ones((32, 32), np.float32),
+        "base_model.model.classifier.out_proj.weight": np.ones((4, 32), np.float32),
+    }
+    assert head_rows(AdapterFiles({}, head)) == 4
+
+
+def test_a_classifier_without_a_head_is_refused() -> None:
+    with pytest.raises(BadAdapter, match="has no classification head"):
+        labels_of(AdapterFiles({}, {}), HeadKind.SEQUENCE, ())

@@ -36,7 +36,7 @@ def serve(
         flags={"serve": {key: value for key, value in flags.items() if value is not None}}
     )
 
-    from hub.http.launch import serve as run
+    from hub.http.process.launch import serve as run
 
     run(settings, _announce)
 

@@ -9,11 +9,11 @@ from fastapi import FastAPI
 import hub
 from hub.config import Settings
 from hub.errors import BadPlugin
-from hub.http import admin, explain, feedback, native, pages
 from hub.http.auth import Keys
-from hub.http.document import build_document
 from hub.http.hub import Hub
-from hub.http.metrics import Metrics
+from hub.http.metrics.metrics import Metrics
+from hub.http.routes import admin, explain, feedback, native, pages
+from hub.http.routes.document import build_document
 from hub.registry.host import LoadedTask, Registry
 from hub.serving.runtime import Runtime
 

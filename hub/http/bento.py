@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from starlette.applications import Starlette
 
     from hub.http.hub import Hub
-    from hub.http.worker_config import WorkerConfig
+    from hub.http.process.worker_config import WorkerConfig
 
 __all__ = ["HubService"]
 

@@ -7,7 +7,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from hub.errors import HubError, NotReady
 from hub.http.gate import TEMPLATE
-from hub.http.route import InferRoute
+from hub.http.routes.route import InferRoute
 from hub.http.wire import error_response
 
 __all__ = ["Closed", "Dispatch"]

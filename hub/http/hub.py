@@ -8,7 +8,7 @@ from starlette.requests import Request
 
 from hub.config import Limits
 from hub.http.auth import Keys
-from hub.http.metrics import Metrics
+from hub.http.metrics.metrics import Metrics
 from hub.registry.host import LoadedTask
 from hub.serving.runtime import Runtime
 

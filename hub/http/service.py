@@ -12,9 +12,9 @@ import httpx
 
 from hub.client import server_file as record
 from hub.http.bento import HubService
-from hub.http.drain import drain_on_signal
-from hub.http.gauges import forget_the_dead
-from hub.http.orphan import end_with
+from hub.http.metrics.gauges import forget_the_dead
+from hub.http.process.drain import drain_on_signal
+from hub.http.process.orphan import end_with
 
 if TYPE_CHECKING:
     from hub.serving.runtime import Runtime

@@ -10,7 +10,7 @@ import pytest
 
 from hub import errors
 from hub.api import HeadKind
-from hub.http.metrics import _Instruments
+from hub.http.metrics.metrics import _Instruments
 
 PAGE = (Path(__file__).parents[2] / "docs" / "http.md").read_text(encoding="utf-8")
 SENT = re.compile(r"```http\n(\w+) (\S+)\n(.*?)```(?:\n\n```json\n(.*?)```)?", re.DOTALL)

@@ -14,7 +14,7 @@ from types import SimpleNamespace
 import httpx
 import pytest
 
-from hub.http.gauges import forget_the_dead
+from hub.http.metrics.gauges import forget_the_dead
 
 
 def test_every_answer_names_the_replica_that_gave_it(client, live, admin) -> None:

@@ -13,8 +13,8 @@ from starlette.responses import Response
 from hub.api import MAX_TEXT, Model
 from hub.errors import TooLarge
 from hub.http.hub import hub_of
-from hub.http.route import InferRoute
-from hub.http.schemas import ERRORS
+from hub.http.routes.route import InferRoute
+from hub.http.routes.schemas import ERRORS
 from hub.http.wire import json_response
 from hub.serving.canary.grading import Comparer
 

@@ -11,7 +11,7 @@ from urllib.parse import urljoin, urlsplit
 
 import pytest
 
-from hub.http.cached import RecentText
+from hub.http.routes.cached import RecentText
 
 ORIGIN = "http://127.0.0.1:3000"
 KEY = "an-api-key-of-a-test"
@@ -110,7 +110,7 @@ def test_the_document_is_built_once(shared, monkeypatch) -> None:
     def fail(*given, **named):
         raise AssertionError("built for a request")
 
-    monkeypatch.setattr("hub.http.pages.json.dumps", fail)
+    monkeypatch.setattr("hub.http.routes.pages.json.dumps", fail)
     monkeypatch.setattr("fastapi.FastAPI.openapi", fail)
     monkeypatch.setattr(gzip, "compress", fail)
     bodies = {shared.get(path).content for path in ("/docs.json", "/openapi.json") for _ in range(3)}
@@ -136,7 +136,7 @@ def test_the_document_does_not_depend_on_deployments(client, live) -> None:
 
 def test_metrics_are_collected_once_a_second_however_many_ask(monkeypatch) -> None:
     now, collected = [0.0], []
-    monkeypatch.setattr("hub.http.cached.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("hub.http.routes.cached.time.monotonic", lambda: now[0])
 
     def collect() -> bytes:
         collected.append(now[0])

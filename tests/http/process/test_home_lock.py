@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 
 from hub.errors import Conflict
-from hub.serving.home_lock import home_lock
+from hub.http.process.home_lock import home_lock
 
 HOLD = """
 import sys, time
 from pathlib import Path
 from hub.errors import Conflict
-from hub.serving.home_lock import home_lock
+from hub.http.process.home_lock import home_lock
 try:
     with home_lock(Path(sys.argv[1])):
         print("runs", flush=True)

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from prometheus_client.mmap_dict import MmapedDict
 
-from hub.http import metric_values
-from hub.http.metric_values import ReservedDict
+from hub.http.metrics import values as metric_values
+from hub.http.metrics.values import ReservedDict
 
 ROOT = Path(__file__).parents[2]
 
@@ -77,7 +77,7 @@ def test_a_file_that_cannot_be_made_is_memory_from_the_start(tmp_path, monkeypat
 FULL = """
 import sys
 from pathlib import Path
-from hub.http.metric_values import ReservedDict
+from hub.http.metrics.values import ReservedDict
 room = Path(sys.argv[1])
 values = ReservedDict(str(room / "counter_1.db"))
 values.write_value("before", 1.0, 0.0)

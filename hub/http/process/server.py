@@ -15,7 +15,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from hub.config import Limits
-from hub.http.protocol import Connections, HubProtocol
+from hub.http.process.protocol import Connections, HubProtocol
 
 __all__ = ["HubServer"]
 

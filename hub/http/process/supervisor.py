@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 from hub.config import Settings
 from hub.errors import HostFault
-from hub.http.worker_config import READY, WorkerConfig
+from hub.http.process.worker_config import READY, WorkerConfig
 
 __all__ = ["Supervisor"]
 
@@ -56,7 +56,7 @@ class Supervisor:
         address: str,
         environment: Mapping[str, str],
         on_ready: Callable[[str], None],
-        command: tuple[str, ...] = (sys.executable, "-m", "hub.http.worker"),
+        command: tuple[str, ...] = (sys.executable, "-m", "hub.http.process.worker"),
     ) -> None:
         self._settings = settings
         self._listener = listener

@@ -9,7 +9,7 @@ import pytest
 
 from hub.api import _INVISIBLE, VISIBLE
 from hub.errors import HubError
-from hub.http.schemas import NAME_PATTERN, VERSION_PATTERN
+from hub.http.routes.schemas import NAME_PATTERN, VERSION_PATTERN
 from hub.names import check_name, parse_version_ref
 
 API_KEY = "an-api-key-of-a-test"

@@ -19,9 +19,9 @@ from starlette.responses import Response
 from hub.api import Model, Row
 from hub.errors import Conflict, Overloaded
 from hub.http.hub import Hub, hub_of
-from hub.http.native import sticky_key
-from hub.http.route import InferRoute
-from hub.http.schemas import ERRORS
+from hub.http.routes.native import sticky_key
+from hub.http.routes.route import InferRoute
+from hub.http.routes.schemas import ERRORS
 from hub.http.wire import json_response
 from hub.serving.plugins.validators import runs_plugin_code
 from hub.serving.requests.parsing import BadField, parse

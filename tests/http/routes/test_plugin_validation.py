@@ -7,7 +7,7 @@ import pytest
 
 @pytest.fixture
 def asked(home, serving, monkeypatch):
-    monkeypatch.setattr("hub.http.native.runs_plugin_code", lambda model: True)
+    monkeypatch.setattr("hub.http.routes.native.runs_plugin_code", lambda model: True)
     home.store.deploy("mood", home.add("mood", seed=1).ref, by="tester")
     with serving() as client:
         yield client

@@ -15,8 +15,8 @@ from fastapi import FastAPI
 from starlette.requests import Request
 from starlette.responses import Response
 
-from hub.http.cached import CachedBody, RecentText
-from hub.http.route import InferRoute
+from hub.http.routes.cached import CachedBody, RecentText
+from hub.http.routes.route import InferRoute
 
 __all__ = ["add_document", "add_metrics", "add_page"]
 

@@ -7,8 +7,8 @@ from typing import Any
 from fastapi import FastAPI
 
 from hub.http.auth import Right
-from hub.http.native import KEY_LENGTH
-from hub.http.route import InferRoute
+from hub.http.routes.native import KEY_LENGTH
+from hub.http.routes.route import InferRoute
 
 __all__ = ["build_document"]
 

@@ -16,9 +16,9 @@ import pytest
 
 from hub.config import CatalogPlace, Limits, Serve, Settings
 from hub.errors import HostFault
-from hub.http import launch, supervisor
-from hub.http.supervisor import Supervisor
-from hub.http.worker_config import WorkerConfig
+from hub.http.process import launch, supervisor
+from hub.http.process.supervisor import Supervisor
+from hub.http.process.worker_config import WorkerConfig
 
 SECRETS = ("the-admin-key-of-this-test", "the-api-key-of-this-test", "the-password")
 WORKER = """
@@ -170,6 +170,6 @@ def test_settings_are_the_same_after_the_way_to_a_worker(settings) -> None:
 
 def test_the_supervisor_stays_light() -> None:
     """It lives as long as the server, and has no use for BentoML or a model library."""
-    code = "import hub.http.launch, sys; print(*sorted(sys.modules))"
+    code = "import hub.http.process.launch, sys; print(*sorted(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert {"bentoml", "torch", "transformers", "uvicorn", "circus"}.isdisjoint(done.stdout.split())

@@ -22,8 +22,8 @@ from hub.api import Model
 from hub.errors import BadPlugin, BadRequest, HubError
 from hub.http.gate import NUMBER
 from hub.http.hub import Hub, hub_of
-from hub.http.route import InferRoute, RawInferRoute
-from hub.http.schemas import DESCRIBED, ERRORS, DeploymentList, ItemError, TaskList
+from hub.http.routes.route import InferRoute, RawInferRoute
+from hub.http.routes.schemas import DESCRIBED, ERRORS, DeploymentList, ItemError, TaskList
 from hub.http.wire import json_response
 from hub.registry.host import LoadedTask
 from hub.serving.describe import describe_task

@@ -16,8 +16,8 @@ from hub.client.protocol import find_server
 from hub.config import Settings, child_environment
 from hub.errors import BadConfig, Conflict
 from hub.http.auth import check_exposure
-from hub.http.supervisor import Supervisor
-from hub.serving.home_lock import home_lock
+from hub.http.process.home_lock import home_lock
+from hub.http.process.supervisor import Supervisor
 from hub.store.store import Store
 
 __all__ = ["serve"]

@@ -1,4 +1,4 @@
-"""One serving process, started by the supervisor: `python -m hub.http.worker`, its configuration on stdin."""
+"""One serving process, started by the supervisor: `python -m hub.http.process.worker`, its configuration on stdin."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from hub.http.orphan import end_with
-from hub.http.worker_config import READY, WorkerConfig
+from hub.http.process.orphan import end_with
+from hub.http.process.worker_config import READY, WorkerConfig
 from hub.visible import keep_logs_visible
 
 if TYPE_CHECKING:
-    from hub.http.server import HubServer
+    from hub.http.process.server import HubServer
 
 __all__ = ["main"]
 
@@ -32,7 +32,7 @@ def main() -> None:
 
     from bentoml._internal.log import configure_server_logging
 
-    from hub.http.server import HubServer
+    from hub.http.process.server import HubServer
     from hub.http.service import svc
 
     configure_server_logging()

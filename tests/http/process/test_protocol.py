@@ -16,8 +16,8 @@ import psutil
 import pytest
 
 from hub.config import Limits
-from hub.http import protocol, server, transport
-from hub.http.server import HubServer, most_connections
+from hub.http.process import protocol, server, transport
+from hub.http.process.server import HubServer, most_connections
 
 GET = b"GET / HTTP/1.1\r\nhost: x\r\n"
 POST = b"POST / HTTP/1.1\r\nhost: x\r\n"

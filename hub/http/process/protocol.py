@@ -2,7 +2,7 @@
 
 Extends uvicorn's protocol for httptools, which bounds neither headers nor time. h11 would bound the size of
 headers, but costs a request about a third more processor time (docs/operations.md), so one parser is enough.
-tests/http/test_protocol.py attacks it over sockets and guards what it relies on inside uvicorn 0.54.
+tests/http/process/test_protocol.py attacks it over sockets and guards what it relies on inside uvicorn 0.54.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from hub.config import Limits
 from hub.errors import BadRequest, HeadersTooLarge, HubError, NotReady, RequestTimeout
-from hub.http.transport import LingeringTransport
+from hub.http.process.transport import LingeringTransport
 
 __all__ = ["Connections", "HubProtocol"]
 

@@ -9,8 +9,8 @@ import pytest
 
 from hub.engine.fake import FakeEngine
 from hub.errors import DeadlineExceeded
-from hub.http import patience
-from hub.http.patience import ClientLeft, Patience
+from hub.http import deadline as patience
+from hub.http.deadline import ClientLeft, Patience
 
 
 async def never() -> None:

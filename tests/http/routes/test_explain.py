@@ -13,7 +13,7 @@ from hub.api import BadRequest, HeadKind
 from hub.config import load_settings
 from hub.errors import Overloaded
 from hub.explain.attribution import Wish, explain
-from hub.http.explain import WAITING, OneAtATime
+from hub.http.routes.explain import WAITING, OneAtATime
 from hub.registry.host import Registry
 from hub.serving.requests import pipeline
 from hub.store.records import Version

@@ -41,7 +41,7 @@ def _instruments(replicas: int) -> _Instruments:
     """Register every metric, once a process."""
     from bentoml._internal.configuration.containers import BentoMLContainer
 
-    from hub.http.metric_values import keep_values
+    from hub.http.metrics.values import keep_values
 
     keep_values(replicas)
     client = BentoMLContainer.metrics_client.get()

@@ -14,8 +14,8 @@ from starlette.responses import Response
 
 import hub
 from hub.http.hub import hub_of
-from hub.http.route import AdminRoute
-from hub.http.schemas import ERRORS, Deploy, DeploymentName, MovedInfo, Rollback
+from hub.http.routes.route import AdminRoute
+from hub.http.routes.schemas import ERRORS, Deploy, DeploymentName, MovedInfo, Rollback
 from hub.http.wire import json_response
 from hub.serving.canary.trial import Trial
 from hub.serving.describe import describe_deployment, describe_move, describe_past

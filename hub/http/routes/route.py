@@ -15,8 +15,8 @@ from starlette.types import Receive, Scope, Send
 from hub.config import Limits
 from hub.errors import HubError
 from hub.http.auth import Right
+from hub.http.deadline import ClientLeft, Patience
 from hub.http.hub import hub_of
-from hub.http.patience import ClientLeft, Patience
 from hub.http.wire import error_response, read_body
 from hub.serving.faults import log_fault
 from hub.serving.requests.parsing import parse

@@ -1,0 +1,1 @@
+"""The routes: inference, administration, feedback, explanation, pages."""

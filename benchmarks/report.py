@@ -11,7 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Literal
 
-from hub.cli.output import table
+from hub.cli.screen.output import table
 
 __all__ = ["Target", "machine", "report"]
 

@@ -27,8 +27,8 @@ from benchmarks.server import ROOT, hub_server, process, ready, wait
 from hub.api import HeadKind
 from hub.bases.base import Base
 from hub.bases.cache import Bases
-from hub.cli.local_server import free_port
-from hub.cli.output import error_console
+from hub.cli.quickstart.local_server import free_port
+from hub.cli.screen.output import error_console
 from hub.config import find_home
 from hub.store.store import Store
 

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.text import Text
 
-from hub.cli.bars import Bars
-from hub.cli.output import error_console, fail, print_json, progress, say, table
+from hub.cli.screen.bars import Bars
+from hub.cli.screen.output import error_console, fail, print_json, progress, say, table
 from hub.errors import HubError
 from hub.visible import keep_logs_visible, visible, visible_json
 

@@ -37,7 +37,7 @@ from benchmarks.hot_swap.run import Plan, run
 from benchmarks.report import Target, report
 from benchmarks.telltale import TOLERANCE, short_texts
 from hub.bases.cache import Bases
-from hub.cli.output import error_console
+from hub.cli.screen.output import error_console
 from hub.config import find_home
 
 TARGETS: dict[str, Target] = {

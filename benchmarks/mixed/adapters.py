@@ -17,7 +17,7 @@ import numpy as np
 from hub.api import HeadKind, Row
 from hub.bases.base import Base
 from hub.bases.cache import Bases
-from hub.cli.output import error_console
+from hub.cli.screen.output import error_console
 from hub.config import find_home
 from hub.engine.peft.format import parse
 from hub.engine.protocol import AdapterWeights, EngineRow

@@ -27,7 +27,7 @@ from benchmarks.soak.growth import Sample, growth_mb_per_hour, level_mb
 from benchmarks.soak.worker import DEPLOYMENTS, LARGE, VERSIONS, Order, name_of
 from hub.api import HeadKind
 from hub.bases.cache import Bases
-from hub.cli.output import error_console
+from hub.cli.screen.output import error_console
 from hub.config import find_home
 from hub.store.store import Store
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hub.cli.output import JSON_FLAG, print_json, say, table
+from hub.cli.screen.output import JSON_FLAG, print_json, say, table
 
 if TYPE_CHECKING:
     from hub.cli.import_adapter import Imported
@@ -195,8 +195,8 @@ def _row(version: Version, live: dict[str, list[str]]) -> tuple[object, ...]:
 
 
 def _facts(version: Version, live: dict[str, list[str]]) -> list[tuple[str, str]]:
-    from hub.cli.figures import measured_facts
     from hub.cli.int8_gate import describe_int8
+    from hub.cli.screen.figures import measured_facts
 
     manifest, serving = version.manifest, version.manifest.serving
     data = manifest.data

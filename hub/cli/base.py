@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hub.cli.bars import Bars
-from hub.cli.output import JSON_FLAG, print_json, progress, say, table
+from hub.cli.screen.bars import Bars
+from hub.cli.screen.output import JSON_FLAG, print_json, progress, say, table
 
 if TYPE_CHECKING:
     from hub.bases.base import Base

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from hub.cli.output import JSON_FLAG, error_console, print_json, say, table
+from hub.cli.screen.output import JSON_FLAG, error_console, print_json, say, table
 
 if TYPE_CHECKING:
     from hub.bases.base import Base

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hub.cli.output import JSON_FLAG, print_json, say
-from hub.cli.rollout import TIMEOUT, WAIT, Need, Waiting, show_served, wait
+from hub.cli.screen.output import JSON_FLAG, print_json, say
+from hub.cli.screen.wait import TIMEOUT, WAIT, Need, Waiting, show_served, wait
 
 if TYPE_CHECKING:
     from hub.client.protocol import Client

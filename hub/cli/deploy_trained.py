@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from hub.cli.bars import Bars
-from hub.cli.output import progress, say
+from hub.cli.screen.bars import Bars
+from hub.cli.screen.output import progress, say
 
 if TYPE_CHECKING:
     from hub.config import Settings

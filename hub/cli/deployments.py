@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hub.cli.deploy import SERVER
-from hub.cli.output import JSON_FLAG, grid, print_json, say, table
-from hub.cli.rollout import show_replicas
+from hub.cli.screen.output import JSON_FLAG, grid, print_json, say, table
+from hub.cli.screen.wait import show_replicas
 from hub.visible import visible_json
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hub.cli.output import JSON_FLAG, print_json, say, table
+from hub.cli.screen.output import JSON_FLAG, print_json, say, table
 
 if TYPE_CHECKING:
     from hub.client.doctor import Finding

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hub.cli.bars import Bars
-from hub.cli.output import JSON_FLAG, print_json, progress, say
 from hub.cli.reading import COLUMN, DELIMITER, ENCODING, HEADER, SEPARATOR, reading
+from hub.cli.screen.bars import Bars
+from hub.cli.screen.output import JSON_FLAG, print_json, progress, say
 
 if TYPE_CHECKING:
     from hub.data.examples import Rejected
@@ -153,7 +153,7 @@ def _check_slices(slices: list[str], items: Any, fields: list[str]) -> None:
 def _print(found: _Found, out: Path | None) -> None:
     from rich.markup import escape
 
-    from hub.cli import figures
+    from hub.cli.screen import figures
 
     evaluation = found.evaluation
     say(f"[bold]{found.version.ref}[/] on {evaluation.rows:,} rows:")

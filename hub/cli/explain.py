@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hub.cli.output import JSON_FLAG, print_json, say, table
+from hub.cli.screen.output import JSON_FLAG, print_json, say, table
 from hub.errors import BadRequest
 from hub.visible import masked
 

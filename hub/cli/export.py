@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hub.cli.adapters import Ref
-from hub.cli.bars import Bars
-from hub.cli.output import JSON_FLAG, print_json, progress, say, table
+from hub.cli.screen.bars import Bars
+from hub.cli.screen.output import JSON_FLAG, print_json, progress, say, table
 from hub.export.formats import Format, Precision
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hub.cli.output import JSON_FLAG, print_json, say, table
+from hub.cli.screen.output import JSON_FLAG, print_json, say, table
 
 if TYPE_CHECKING:
     from hub.data.feedback import FeedbackRows
@@ -62,7 +62,7 @@ def export(
     as_json: Annotated[bool, JSON_FLAG] = False,
 ) -> None:
     """Write what was asked and what was right as a training file that `hub train` reads as it is."""
-    from hub.cli.answer_files import atomically, open_answers
+    from hub.cli.predict_file.answer_files import atomically, open_answers
     from hub.errors import BadData, BadRequest
 
     if out.suffix not in FORMATS:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, get_args, get_origin
 
 import typer
 
-from hub.cli.output import JSON_FLAG, print_json, say
+from hub.cli.screen.output import JSON_FLAG, print_json, say
 
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo

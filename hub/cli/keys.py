@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from hub.cli.output import JSON_FLAG, print_json, say
+from hub.cli.screen.output import JSON_FLAG, print_json, say
 
 __all__ = ["register"]
 

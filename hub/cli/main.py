@@ -22,7 +22,6 @@ from hub.cli import (
     keys,
     plugins,
     predict,
-    quickstart,
     recipe,
     report,
     serve,
@@ -30,7 +29,8 @@ from hub.cli import (
     train,
     tune,
 )
-from hub.cli.output import fail
+from hub.cli.quickstart import quickstart
+from hub.cli.screen.output import fail
 from hub.cli.threads import wait_asleep
 from hub.errors import HostFault, HubError
 

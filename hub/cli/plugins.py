@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hub.cli.output import JSON_FLAG, error_console, print_json, say, table
+from hub.cli.screen.output import JSON_FLAG, error_console, print_json, say, table
 
 if TYPE_CHECKING:
     from hub.config import Settings

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hub.cli.deploy import SERVER
-from hub.cli.output import JSON_FLAG, print_json, say
 from hub.cli.reading import COLUMN, DELIMITER, ENCODING, HEADER, reading
+from hub.cli.screen.output import JSON_FLAG, print_json, say
 from hub.errors import BadRequest
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def predict(  # noqa: PLR0913, PLR0917 - a command's options
             request = _from_json(body) if body is not None else _from_text(client, deployment, text or "")
             _one(client, deployment, request, as_json)
         else:
-            from hub.cli.predict_file import predict_file
+            from hub.cli.predict_file.predict_file import predict_file
 
             predict_file(client, deployment, file, out, given, as_json)
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hub.cli.bars import Bars
-from hub.cli.output import JSON_FLAG, print_json, progress, say
 from hub.cli.reading import COLUMN, DELIMITER, ENCODING, HEADER, SEPARATOR, pairs, reading
+from hub.cli.screen.bars import Bars
+from hub.cli.screen.output import JSON_FLAG, print_json, progress, say
 
 if TYPE_CHECKING:
     from hub.data.profile.read_options import Reading

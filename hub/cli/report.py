@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hub.cli.output import JSON_FLAG, error_console, print_json, say
+from hub.cli.screen.output import JSON_FLAG, error_console, print_json, say
 
 if TYPE_CHECKING:
     from hub.store.records import Version

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from hub.cli.output import say
+from hub.cli.screen.output import say
 
 __all__ = ["register"]
 

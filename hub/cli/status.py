@@ -7,8 +7,8 @@ from typing import Annotated, Any
 import typer
 
 from hub.cli.deploy import SERVER
-from hub.cli.output import JSON_FLAG, print_json, say, table
-from hub.cli.rollout import show_replicas
+from hub.cli.screen.output import JSON_FLAG, print_json, say, table
+from hub.cli.screen.wait import show_replicas
 
 __all__ = ["register"]
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperCommand
 
-from hub.cli.bars import Bars
 from hub.cli.deploy_trained import check_task, deploy_trained, print_move
-from hub.cli.output import JSON_FLAG, error_console, print_json, progress, say
+from hub.cli.screen.bars import Bars
+from hub.cli.screen.output import JSON_FLAG, error_console, print_json, progress, say
 from hub.cli.threads import for_training
 
 if TYPE_CHECKING:
@@ -173,8 +173,8 @@ def _summary(result: TrainResult) -> Json:
 def _print(result: TrainResult, moved: Json | None) -> None:
     from rich.markup import escape
 
-    from hub.cli.figures import print_calibration, print_folds, print_gaps, print_metrics
     from hub.cli.int8_gate import describe_int8
+    from hub.cli.screen.figures import print_calibration, print_folds, print_gaps, print_metrics
     from hub.evaluation.goal import gain
 
     version, fitted = result.version, result.outcome.fitted
@@ -217,7 +217,7 @@ def _course(result: TrainResult) -> str:
 def _print_rows(result: TrainResult) -> None:
     from rich.markup import escape
 
-    from hub.cli.figures import print_ablation
+    from hub.cli.screen.figures import print_ablation
 
     data, account = result.plan.dataset, result.plan.dataset.account
     parts = [

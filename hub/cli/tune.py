@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hub.cli.bars import Bars
-from hub.cli.output import JSON_FLAG, error_console, print_json, progress, say, table
+from hub.cli.screen.bars import Bars
+from hub.cli.screen.output import JSON_FLAG, error_console, print_json, progress, say, table
 from hub.cli.threads import for_training
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from hub.cli.local_server import free_port
+from hub.cli.quickstart.local_server import free_port
 from hub.client import server_file as record
 from hub.testing.homes import FakeHome
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from hub.cli.output import say, table
+from hub.cli.screen.output import say, table
 
 if TYPE_CHECKING:
     from hub.evaluation.comparison import Comparison

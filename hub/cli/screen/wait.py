@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import typer
 from typer.core import TyperCommand
 
-from hub.cli.output import say, table
+from hub.cli.screen.output import say, table
 
 if TYPE_CHECKING:
     from hub.client.protocol import Client

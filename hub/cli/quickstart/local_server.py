@@ -33,7 +33,7 @@ class LocalServer:
 
     def wait(self) -> None:
         """Return when the server ends or the user presses Ctrl-C."""
-        from hub.cli.output import say
+        from hub.cli.screen.output import say
 
         if self.process is None:
             return

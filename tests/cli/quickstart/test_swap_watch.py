@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hub.cli.swap_watch import Answer, Watch
+from hub.cli.quickstart.swap_watch import Answer, Watch
 
 OLD = {"fine": {"negative": 0.1, "positive": 0.9}}
 NEW = {"fine": {"negative": 0.4, "positive": 0.6}}

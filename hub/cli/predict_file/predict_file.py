@@ -12,8 +12,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
-from hub.cli.answer_files import atomically, open_answers
-from hub.cli.output import error_console, print_json, progress, say
+from hub.cli.predict_file.answer_files import atomically, open_answers
+from hub.cli.screen.output import error_console, print_json, progress, say
 from hub.client.protocol import Client
 from hub.data.profile.read_options import Reading, data_for
 from hub.data.read.rows import BadRow, LeftRow, RawRow

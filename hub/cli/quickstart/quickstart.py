@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hub.cli.output import JSON_FLAG, print_json, say
+from hub.cli.screen.output import JSON_FLAG, print_json, say
 from hub.cli.threads import beside_others
 
 if TYPE_CHECKING:
     import httpx
 
-    from hub.cli.swap_watch import Verdict
+    from hub.cli.quickstart.swap_watch import Verdict
     from hub.client.protocol import ServerClient
     from hub.config import Settings
     from hub.training.train import TrainResult
@@ -74,7 +74,7 @@ def quickstart(
     as_json: Annotated[bool, JSON_FLAG] = False,
 ) -> None:
     """Pull a base, train, serve, deploy, ask, and swap a second version in under load."""
-    from hub.cli.local_server import local_server
+    from hub.cli.quickstart.local_server import local_server
     from hub.config import load_settings
 
     # Every answer during the swap is compared with both versions': that wants float32, whatever the batch.
@@ -108,8 +108,8 @@ def quickstart(
 
 def _pull(settings: Settings, quiet: bool) -> None:
     from hub.bases.cache import Bases
-    from hub.cli.bars import Bars
-    from hub.cli.output import progress
+    from hub.cli.screen.bars import Bars
+    from hub.cli.screen.output import progress
 
     with progress(quiet) as bars:
         Bases(settings.home).pull("minilm", on_progress=Bars(bars))
@@ -141,7 +141,7 @@ def _clients(settings: Settings, url: str) -> Iterator[tuple[ServerClient, httpx
 
 
 def _latency(http: httpx.Client) -> float:
-    from hub.cli.swap_watch import ask
+    from hub.cli.quickstart.swap_watch import ask
 
     for text in TEXTS:
         ask(http, NAME, text)
@@ -149,7 +149,7 @@ def _latency(http: httpx.Client) -> float:
 
 
 def _swap(admin: ServerClient, http: httpx.Client, url: str, old: str, new: str) -> tuple[float, Verdict]:
-    from hub.cli.swap_watch import Watch, reference
+    from hub.cli.quickstart.swap_watch import Watch, reference
 
     truth = {old: reference(http, NAME, TEXTS)}
     watch = Watch(url, NAME, TEXTS)

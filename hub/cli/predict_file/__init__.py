@@ -1,0 +1,1 @@
+"""`hub predict --file`: answers for the rows of a file."""

@@ -1,0 +1,1 @@
+"""`hub quickstart`: a first training, a server, and a swap under load."""

@@ -195,8 +195,8 @@ def _row(version: Version, live: dict[str, list[str]]) -> tuple[object, ...]:
 
 
 def _facts(version: Version, live: dict[str, list[str]]) -> list[tuple[str, str]]:
-    from hub.cli.int8_gate import describe_int8
     from hub.cli.screen.figures import measured_facts
+    from hub.export.int8_gate import describe_int8
 
     manifest, serving = version.manifest, version.manifest.serving
     data = manifest.data

@@ -100,7 +100,7 @@ def run_training(
         show = Bars(bars)
         show("load libraries", 0, 1)
         from hub.bases.cache import Bases
-        from hub.cli.int8_gate import INT8, int8_gauge
+        from hub.export.int8_gate import INT8, int8_gauge
         from hub.registry.host import Registry
         from hub.serving.residency.servable import servable_on
         from hub.store.store import Store
@@ -173,9 +173,9 @@ def _summary(result: TrainResult) -> Json:
 def _print(result: TrainResult, moved: Json | None) -> None:
     from rich.markup import escape
 
-    from hub.cli.int8_gate import describe_int8
     from hub.cli.screen.figures import print_calibration, print_folds, print_gaps, print_metrics
     from hub.evaluation.goal import gain
+    from hub.export.int8_gate import describe_int8
 
     version, fitted = result.version, result.outcome.fitted
     stored = "Stored" if result.new else "The same weights as before, which are"

@@ -14,11 +14,11 @@ from hub.data.filters import Tally
 from hub.data.label_quality import labels_of
 from hub.data.notes import Account, Note
 from hub.data.split import split, without_leaks
+from hub.progress import Progress, silent
 from hub.recipe.label_names import look_alike
 from hub.recipe.recipe import Recipe
+from hub.registry.guard import plugin_call
 from hub.store.manifest import too_many_labels
-from hub.training.guard import plugin_call
-from hub.training.progress import Progress, silent
 
 __all__ = ["Dataset", "Refused", "divide", "divides", "prepare", "refuse_too_many"]
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from hub.data.examples import AnyTask, Item
 from hub.data.label_quality import target_of
-from hub.training.progress import Progress, silent
+from hub.progress import Progress, silent
 
 __all__ = ["NearDuplicates", "likeness"]
 

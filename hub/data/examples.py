@@ -18,10 +18,10 @@ from hub.data.read.folders import TextFolder, files_of, text_table
 from hub.data.read.sources import is_hub, open_hub, open_source
 from hub.data.read.tables import BadRow, LeftRow, RawRow, Table, checked_table, open_table
 from hub.data.texts import Texts
+from hub.progress import Progress, silent
 from hub.recipe.label_names import normal_label
 from hub.recipe.recipe import LabelRules, Part, Recipe
-from hub.training.guard import plugin_call
-from hub.training.progress import Progress, silent
+from hub.registry.guard import plugin_call
 
 __all__ = ["Item", "Loaded", "Rejected", "draw", "load_examples"]
 

@@ -9,9 +9,9 @@ from hub.api import AdapterInfo, BadData, Features, HeadKind, Tokenizer
 from hub.data.dataset import Dataset
 from hub.data.examples import Item, Rejected
 from hub.errors import BadPlugin, BadRequest
+from hub.progress import Progress, silent
+from hub.registry.guard import plugin_call
 from hub.registry.loaded import LoadedTask
-from hub.training.guard import plugin_call
-from hub.training.progress import Progress, silent
 
 __all__ = ["encodable", "make_features", "usable_rows"]
 

@@ -12,8 +12,8 @@ from hub.data.label_quality import conflicting, label_counts, labels_of, rare_la
 from hub.data.notes import Account, Note, counted
 from hub.data.split import same_example, without_leaks
 from hub.errors import BadData
+from hub.progress import Progress
 from hub.recipe.recipe import Recipe
-from hub.training.progress import Progress
 
 __all__ = ["Tally"]
 

@@ -13,10 +13,10 @@ from hub.data.examples import Item, Rejected
 from hub.data.features import usable_rows
 from hub.data.notes import Note
 from hub.errors import InvalidName, NotFound
+from hub.progress import Progress
 from hub.recipe.recipe import Recipe
 from hub.registry.host import Registry
 from hub.training.plan import LABELLED, make_plan
-from hub.training.progress import Progress
 
 __all__ = ["CHANGES_FILE", "REPORT_FILE", "SPLITS", "checked_rows", "report_of", "write_prepared"]
 

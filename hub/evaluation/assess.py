@@ -16,8 +16,8 @@ from hub.evaluation.labels import multi_label_figures, single_label_figures
 from hub.evaluation.logits import Labelled
 from hub.evaluation.score import Decisions, Score
 from hub.evaluation.slices import by_length, by_value, measure_slices
+from hub.progress import Progress, silent
 from hub.store.manifest import Calibration, Gap
-from hub.training.progress import Progress, silent
 
 if TYPE_CHECKING:
     import numpy.typing as npt

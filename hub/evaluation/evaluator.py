@@ -21,9 +21,9 @@ from hub.evaluation.goal import Goal
 from hub.evaluation.intervals import Figures
 from hub.evaluation.logits import Labelled, labelled
 from hub.evaluation.predict import Ahead, forward_rows
+from hub.progress import Progress, silent
+from hub.registry.guard import plugin_call
 from hub.registry.loaded import LoadedTask
-from hub.training.guard import plugin_call
-from hub.training.progress import Progress, silent
 
 __all__ = ["Evaluator", "Sample", "Scored", "evaluate", "majority_metrics"]
 

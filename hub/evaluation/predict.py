@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from hub.api import HeadKind, Output, Row, Tokenizer
-from hub.training.progress import Progress, silent
+from hub.progress import Progress, silent
 
 __all__ = ["Ahead", "forward_rows"]
 

@@ -21,7 +21,7 @@ from hub.api import HeadKind, Output
 from hub.evaluation.calibration import fit_temperature
 from hub.evaluation.evaluator import Evaluator
 from hub.evaluation.predict import forward_rows
-from hub.training.progress import Progress, silent
+from hub.progress import Progress, silent
 
 __all__ = ["Temperature", "calibrate"]
 

@@ -21,13 +21,13 @@ from hub.errors import BadAdapter, BadRequest, HubError, MissingExtra, NotFound
 from hub.evaluation.predict import forward_rows
 from hub.explain.explanation import Explanation
 from hub.explain.token_spans import Place, find_places, words_of
+from hub.registry.guard import plugin_call
 from hub.registry.host import Registry
 from hub.store.content.content import content_hash
 from hub.store.content.weights import CONFIG_FILE, WEIGHTS_FILE
 from hub.store.records import Version
 from hub.store.store import Store
 from hub.training.fit.model import load_tokenizer, reload
-from hub.training.guard import plugin_call
 
 __all__ = ["Method", "Wish", "explain", "explain_row", "explain_rows", "texts_of"]
 

@@ -13,9 +13,9 @@ from hub.export.formats import Format, Precision
 from hub.export.model import OUTPUTS, answers, merge
 from hub.export.parity import Parity
 from hub.export.reference import Reference
+from hub.progress import Progress
 from hub.store.records import Version
 from hub.training.fit.model import quiet
-from hub.training.progress import Progress
 
 __all__ = ["write_merged"]
 

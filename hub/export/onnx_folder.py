@@ -26,8 +26,8 @@ from hub.export.formats import Format, Precision
 from hub.export.model import OUTPUTS, Standalone, merge
 from hub.export.parity import Parity
 from hub.export.reference import Reference
+from hub.progress import Progress
 from hub.store.records import Version
-from hub.training.progress import Progress
 
 if TYPE_CHECKING:
     from hub.export.probes import Ints

@@ -11,9 +11,9 @@ from hub.export.formats import Precision
 from hub.export.model import answers, input_names, load_peft, pad_token
 from hub.export.parity import Parity, compare
 from hub.export.probes import batch_inputs, probe_batches
+from hub.progress import Progress
 from hub.store.records import Version
 from hub.training.fit.model import load_tokenizer
-from hub.training.progress import Progress
 
 if TYPE_CHECKING:
     from hub.export.parity import Array

@@ -12,8 +12,8 @@ from hub.data.dataset import Refused
 from hub.evaluation.assess import Measured, measured
 from hub.evaluation.comparison import Comparison
 from hub.evaluation.stored.measure import compared
+from hub.progress import Progress, named
 from hub.training.plan import Plan
-from hub.training.progress import Progress, named
 from hub.training.run import Outcome, run, without_copies
 
 __all__ = ["WITHOUT", "Ablation", "ablate"]

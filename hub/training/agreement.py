@@ -12,9 +12,9 @@ from hub.api import HeadKind, Tokenizer
 from hub.data.examples import Item
 from hub.data.features import encodable
 from hub.evaluation.evaluator import Evaluator
+from hub.progress import Progress
 from hub.training.fit.model import reload
 from hub.training.plan import Plan
-from hub.training.progress import Progress
 
 __all__ = ["disagreeing"]
 

@@ -11,9 +11,9 @@ from statistics import mean, stdev
 from hub.data.augment.back_translation import TRANSLATIONS
 from hub.data.dataset import Refused
 from hub.data.folds import fold_datasets
+from hub.progress import Progress, named
 from hub.store.manifest import Spread
 from hub.training.plan import Plan
-from hub.training.progress import Progress, named
 from hub.training.run import run
 
 __all__ = ["FOLDS", "cross_validate"]

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 from hub.errors import HubError
 from hub.evaluation.comparison import Comparison
 from hub.evaluation.goal import explain
+from hub.progress import Progress, silent
 from hub.recipe.sections.evaluate import Deploy
 from hub.store.records import Version
-from hub.training.progress import Progress, silent
 
 if TYPE_CHECKING:
     from hub.registry.host import Registry

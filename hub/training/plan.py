@@ -17,12 +17,12 @@ from hub.bases.cache import Bases
 from hub.bases.sources import parse_source
 from hub.data.dataset import Dataset, Refused, prepare, refuse_too_many
 from hub.errors import BadRequest, InvalidName, NotFound
+from hub.progress import Progress, silent
 from hub.recipe.recipe import Recipe
+from hub.registry.guard import plugin_call
 from hub.registry.host import Registry
 from hub.registry.loaded import LoadedTask
 from hub.store.manifest import BaseRef, DataRef, Serving
-from hub.training.guard import plugin_call
-from hub.training.progress import Progress, silent
 
 __all__ = ["LABELLED", "Plan", "make_plan"]
 

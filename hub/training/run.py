@@ -24,6 +24,7 @@ from hub.errors import BadAdapter, BadData, Conflict
 from hub.evaluation.evaluator import Evaluator, Sample, Scored, majority_metrics
 from hub.evaluation.predict import forward_rows
 from hub.evaluation.temperature import Temperature, calibrate
+from hub.progress import Progress, named
 from hub.recipe.sections.augment import Augment
 from hub.training.agreement import disagreeing
 from hub.training.fit.balance import class_weights
@@ -40,7 +41,6 @@ from hub.training.fit.model import (
 )
 from hub.training.fit.trainer import Fitted, fit, pick_dtype
 from hub.training.plan import Plan
-from hub.training.progress import Progress, named
 from hub.training.trackers.callback import Logged
 from hub.training.trackers.fan_out import Trackers
 

@@ -23,6 +23,7 @@ from hub.evaluation.assess import MISTAKES, Measured, assess, measured, recorded
 from hub.evaluation.evaluation import Evaluation
 from hub.evaluation.evaluator import Sample
 from hub.names import VersionRef
+from hub.progress import Progress, silent
 from hub.recipe.recipe import Recipe
 from hub.registry.host import Registry
 from hub.report.record import report_of
@@ -33,7 +34,6 @@ from hub.store.store import Check, Store, Training
 from hub.training.ablation import WITHOUT, Ablation, ablate
 from hub.training.cross_validate import FOLDS, cross_validate
 from hub.training.plan import Plan, make_plan
-from hub.training.progress import Progress, silent
 from hub.training.run import ADAPTER, CHECKPOINTS, FIRST, Outcome, run
 from hub.training.trackers.fan_out import Tracked, Trackers
 from hub.training.trackers.start import check as check_trackers

@@ -16,9 +16,9 @@ from hub.data.augment.checks import Rules, fault, same_words
 from hub.data.augment.translators import Translator, open_translator
 from hub.data.augment.wordnet import WordNet
 from hub.data.examples import AnyTask, Item
+from hub.progress import Progress, silent
 from hub.recipe.recipe import Recipe
-from hub.training.guard import plugin_call
-from hub.training.progress import Progress, silent
+from hub.registry.guard import plugin_call
 
 __all__ = ["BACK", "Augmented", "augment"]
 

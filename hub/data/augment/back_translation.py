@@ -10,7 +10,7 @@ from pathlib import Path
 
 from hub.data.augment.translators import Translator
 from hub.errors import BadPlugin
-from hub.training.progress import Progress, silent
+from hub.progress import Progress, silent
 
 __all__ = ["TRANSLATIONS", "back_translated"]
 

@@ -22,9 +22,9 @@ from hub.data.profile.repeated_rows import Copies
 from hub.data.profile.row_numbers import MAX_PLACES, Places, place_of
 from hub.data.profile.sniff import Column, Peek
 from hub.data.read.rows import RawRow, Row
+from hub.progress import Progress, silent
 from hub.recipe.label_names import look_alikes
 from hub.recipe.recipe import LabelRules
-from hub.training.progress import Progress, silent
 
 __all__ = ["Look", "look"]
 

@@ -9,7 +9,7 @@ from hub.data.examples import AnyTask, Item
 from hub.data.label_quality import target_of
 from hub.data.profile.row_numbers import place_of
 from hub.data.split import same_example
-from hub.training.progress import Progress
+from hub.progress import Progress
 
 __all__ = ["MAX_COMPARED", "MAX_NEAR", "Copies"]
 

@@ -18,8 +18,8 @@ from hub.data.read.rows import RawRow, Row, Table
 from hub.data.read.sources import is_hub, open_hub, open_source
 from hub.data.read.tables import SUFFIXES, checked_table, open_table
 from hub.errors import BadData
+from hub.progress import Progress, silent
 from hub.recipe.recipe import Data, Part
-from hub.training.progress import Progress, silent
 
 __all__ = ["Column", "Peek", "peek", "sniff"]
 

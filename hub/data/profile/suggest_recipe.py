@@ -23,11 +23,11 @@ from hub.data.profile.read_options import NOT_GIVEN, Reading
 from hub.data.profile.sniff import Column, Peek, peek
 from hub.errors import BadData, Conflict, InvalidName, NotFound
 from hub.names import check_name
+from hub.progress import Progress, silent
 from hub.recipe.label_names import look_alikes
 from hub.recipe.recipe import RECIPE_FILE, Data, Recipe
 from hub.registry.host import Registry
 from hub.registry.loaded import LoadedTask
-from hub.training.progress import Progress, silent
 
 __all__ = ["Choices", "New", "as_yaml", "new_recipe"]
 

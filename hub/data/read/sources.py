@@ -15,7 +15,7 @@ from typing import IO, Any, Literal, cast
 from hub.bases.packages import fetch_package, open_member
 from hub.data.read.class_labels import named_features, with_names
 from hub.errors import BadData, BadRequest, NotFound, SourceUnavailable
-from hub.training.progress import Progress, silent
+from hub.progress import Progress, silent
 from hub.untrusted import open_regular
 
 __all__ = ["HubDataset", "SourceFile", "is_hub", "open_hub", "open_source"]

@@ -14,11 +14,11 @@ from hub.errors import BadAdapter, BadData, HubError
 from hub.evaluation.assess import Measured, measured
 from hub.evaluation.comparison import Comparison, compare
 from hub.evaluation.evaluator import Evaluator
+from hub.progress import Progress, silent
 from hub.registry.host import Registry
 from hub.store.records import Version
 from hub.store.store import Store
 from hub.training.fit.model import load_tokenizer, reload
-from hub.training.progress import Progress, silent
 
 __all__ = ["answers_of", "compared"]
 

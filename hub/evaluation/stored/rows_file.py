@@ -8,12 +8,12 @@ from pathlib import Path
 from hub.data.examples import Loaded, load_examples
 from hub.data.profile.read_options import NOT_GIVEN, Reading, data_for, needed_fields
 from hub.errors import BadData
+from hub.progress import Progress, silent
 from hub.recipe.recipe import Evaluate, LabelRules, Recipe
 from hub.recipe.sections.data import Pii
 from hub.registry.loaded import LoadedTask
 from hub.store.records import Version
 from hub.training.plan import LABELLED
-from hub.training.progress import Progress, silent
 
 __all__ = ["load_rows"]
 

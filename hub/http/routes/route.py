@@ -14,11 +14,11 @@ from starlette.types import Receive, Scope, Send
 
 from hub.config import Limits
 from hub.errors import HubError
+from hub.faults import log_fault
 from hub.http.auth import Right
 from hub.http.deadline import ClientLeft, Patience
 from hub.http.hub import hub_of
 from hub.http.wire import error_response, read_body
-from hub.serving.faults import log_fault
 from hub.serving.requests.parsing import parse
 
 __all__ = ["AdminRoute", "InferRoute", "RawInferRoute"]

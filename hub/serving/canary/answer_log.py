@@ -17,9 +17,9 @@ from pydantic import BaseModel
 
 from hub.config import Feedback
 from hub.errors import Conflict, NotFound
+from hub.faults import log_fault
 from hub.serving.background import Chore
 from hub.serving.canary.grading import Label
-from hub.serving.faults import log_fault
 from hub.serving.meter import Meter
 from hub.serving.observation import Observation
 from hub.store.catalog.feedback import Answer, Answers, Labelled

@@ -16,7 +16,7 @@ from queue import Empty, SimpleQueue
 from typing import Any, NamedTuple
 
 from hub.errors import HubError, NotReady, PluginFailed, PluginSuspended, PluginTimeout
-from hub.serving.faults import FRAMES, log_fault
+from hub.faults import FRAMES, log_fault
 from hub.serving.meter import Meter, NoMeter
 from hub.serving.plugins.suspension import Suspension
 

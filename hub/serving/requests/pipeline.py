@@ -21,11 +21,11 @@ from hub.api import Row, Task
 from hub.config import Limits
 from hub.engine.protocol import EngineRow
 from hub.errors import DeadlineExceeded, HubError, Overloaded, TooLarge
+from hub.faults import log_fault
 from hub.registry.host import LoadedTask
 from hub.serving.batching.fair_queue import Job
 from hub.serving.batching.lanes import encode_threads
 from hub.serving.canary.agreement import agree
-from hub.serving.faults import log_fault
 from hub.serving.meter import Meter
 from hub.serving.observation import NoObserver, Observer
 from hub.serving.plugins.pool import PluginPool

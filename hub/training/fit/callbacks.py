@@ -9,8 +9,8 @@ from typing import Any
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from hub.api import BadRecipe
+from hub.progress import Progress
 from hub.training.fit.batches import LengthGroups
-from hub.training.progress import Progress
 
 __all__ = ["Watch"]
 

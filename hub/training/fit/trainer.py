@@ -26,6 +26,7 @@ from transformers import (
 
 from hub.api import BadRecipe, Features, HeadKind
 from hub.evaluation.evaluator import Evaluator
+from hub.progress import Progress
 from hub.recipe.recipe import Train
 from hub.recipe.sections.method import RATES
 from hub.training.fit.activation_cache import (
@@ -50,7 +51,6 @@ from hub.training.fit.fused_kernels import fused
 from hub.training.fit.loss import WHOLE, Loss
 from hub.training.fit.model import quiet
 from hub.training.fit.optim import is_schedule_free, make_optimizer, make_schedule
-from hub.training.progress import Progress
 
 __all__ = ["Fitted", "fit", "pick_dtype"]
 

@@ -14,8 +14,8 @@ from typing import Any, Literal
 
 from hub.errors import BadRecipe, Conflict, MissingExtra
 from hub.evaluation.goal import Goal, best_of, worst
+from hub.progress import Progress, silent
 from hub.recipe.sections.tune import Dimension
-from hub.training.progress import Progress, silent
 from hub.training.search.session import Session
 from hub.training.search.space import Space
 from hub.training.search.trials import Trial, Tuned

@@ -15,12 +15,12 @@ from torch import Tensor
 from transformers import TrainerCallback
 
 from hub.api import HeadKind
+from hub.progress import silent
 from hub.recipe.sections.train import Train
 from hub.testing.tiny import tiny_decoder, tiny_encoder
 from hub.training.fit.loss import Loss
 from hub.training.fit.model import load_base, quiet
 from hub.training.fit.trainer import fit
-from hub.training.progress import silent
 
 LABELS = 3
 LENGTHS = (3, 11, 5, 8, 4, 12, 6, 9)

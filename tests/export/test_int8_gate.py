@@ -16,13 +16,13 @@ from typer.testing import CliRunner
 
 from hub.api import HeadKind, Output, Row
 from hub.bases.cache import Bases
-from hub.cli import int8_gate
-from hub.cli.int8_gate import GRAPH, _wait_for_graph, describe_int8, judge_int8
 from hub.cli.main import app
 from hub.config import find_home
 from hub.engine.slot_engine import SlotEngine
 from hub.errors import EngineFailed
 from hub.evaluation.evaluator import Sample, Scored
+from hub.export import int8_gate
+from hub.export.int8_gate import GRAPH, _wait_for_graph, describe_int8, judge_int8
 from hub.store.manifest import BaseRef, Manifest, Precision, Serving
 from hub.store.store import Store
 

@@ -7,17 +7,15 @@ from pathlib import Path
 
 import pytest
 
+from docs.recipe_table import markdown
 from hub.recipe.recipe import load_recipe
-from hub.training.reference import markdown
 
 PAGE = (Path(__file__).parents[2] / "docs" / "recipes.md").read_text(encoding="utf-8")
 EXAMPLES = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
 
 
 def test_the_page_ends_with_the_tables_of_the_model() -> None:
-    assert PAGE.endswith(markdown()), (
-        "run: python -m hub.training.reference, and put it at the end of the page"
-    )
+    assert PAGE.endswith(markdown()), "run: python -m docs.recipe_table, and put it at the end of the page"
 
 
 @pytest.mark.parametrize("text", EXAMPLES)

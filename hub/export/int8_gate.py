@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from hub.config import Settings
     from hub.engine.protocol import AdapterWeights, Array, Engine
     from hub.evaluation.evaluator import Sample
+    from hub.progress import Progress
     from hub.training.plan import Plan
-    from hub.training.progress import Progress
     from hub.training.train import Gauge
 
 __all__ = ["INT8", "describe_int8", "int8_gauge", "judge_int8"]

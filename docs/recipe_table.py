@@ -1,6 +1,6 @@
 """The table of recipe keys in docs/recipes.md, made from the model itself.
 
-python -m hub.training.reference
+python -m docs.recipe_table
 """
 
 from __future__ import annotations

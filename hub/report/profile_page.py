@@ -24,7 +24,7 @@ def page(look: Look) -> str:
     plots |= {name: _bars(name, counts) for name, counts in _counted(look).items() if counts}
     return render(
         _TEMPLATES,
-        "inspect.html",
+        "profile.html",
         look=look,
         plots={title: Markup(plot) for title, plot in plots.items()},
         bars=BARS,

@@ -27,7 +27,7 @@ def page(tuned: Tuned) -> str:
 
     shown = {title: Markup(plot) for title, plot in plots(tuned).items()}
     keys = list(tuned.space)
-    return render(_TEMPLATES, "tune.html", tuned=tuned, keys=keys, plots=shown, best=tuned.best)
+    return render(_TEMPLATES, "search.html", tuned=tuned, keys=keys, plots=shown, best=tuned.best)
 
 
 def plots(tuned: Tuned) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""One serving process, started by the supervisor: `python -m hub.http.process.worker`, its configuration on stdin."""
+"""A serving process: `python -m hub.http.process.worker`, started by the supervisor, configured on stdin."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from prometheus_client.mmap_dict import MmapedDict
 from hub.http.metrics import values as metric_values
 from hub.http.metrics.values import ReservedDict
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 def no_space(*arguments: object) -> None:

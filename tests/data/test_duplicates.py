@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from hub.data.duplicates import CROWD, NearDuplicates, likeness
 from hub.data.examples import Item
-from tests.training.conftest import Labelling
+from tests.support.training import Labelling
 
 TASK = Labelling()
 

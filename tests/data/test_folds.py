@@ -15,7 +15,7 @@ from hub.data.examples import Item
 from hub.data.folds import fold_datasets, folds
 from hub.errors import BadRecipe
 from hub.recipe.recipe import Recipe
-from tests.training.conftest import Labelling
+from tests.support.training import Labelling
 
 
 def items_of(labels: list[str], group: Callable[[int], str] = str) -> list[Item]:

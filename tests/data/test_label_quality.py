@@ -12,7 +12,7 @@ from hub.data.dataset import Dataset, Refused, prepare
 from hub.data.examples import Item
 from hub.data.label_quality import conflicting, rare_labels, relabelled, target_of
 from hub.recipe.recipe import Recipe
-from tests.training.conftest import Labelling
+from tests.support.training import Labelling
 
 RecipeMaker = Callable[..., Recipe]
 TASK = Labelling()

@@ -22,7 +22,7 @@ from hub.errors import BadAdapter, HostFault, HubError, NotFound, NotReady
 from hub.store.manifest import BaseRef, Serving
 from hub.store.records import Version
 from hub.testing.homes import FakeHome, plain_adapter
-from tests.serving.conftest import Harness, until
+from tests.support.serving import Harness, until
 
 TEXT = "a film that ends well"
 WEIGHTS = "adapter_model.safetensors"

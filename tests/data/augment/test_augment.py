@@ -18,7 +18,7 @@ from hub.data.augment.wordnet import WordNet
 from hub.data.examples import Item
 from hub.errors import BadData, BadRecipe, NotFound
 from hub.recipe.recipe import Recipe
-from tests.training.conftest import Ask, Labelling
+from tests.support.training import Ask, Labelling
 
 RecipeMaker = Callable[..., Recipe]
 WORDS = ("the", "food", "wasn't", "not", "good", "but", "very,", "cheap")

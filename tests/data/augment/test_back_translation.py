@@ -18,7 +18,7 @@ from hub.data.augment.translators import PIECE, FastTranslate, open_translator, 
 from hub.data.examples import Item
 from hub.errors import BadPlugin, BadRecipe, MissingExtra
 from hub.recipe.recipe import Recipe
-from tests.training.conftest import Ask, Labelling
+from tests.support.training import Ask, Labelling
 
 RecipeMaker = Callable[..., Recipe]
 RECIPE = "task: demo\ndata: a.csv\naugment: "

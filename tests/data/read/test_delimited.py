@@ -15,7 +15,7 @@ from hub.data.dataset import Refused, prepare
 from hub.data.read.tables import BadRow, RawRow, Table, open_table
 from hub.errors import BadData
 from hub.recipe.recipe import Data
-from tests.training.conftest import Labelling
+from tests.support.training import Labelling
 
 
 def opened(content: str | bytes, **settings: Any) -> Table:

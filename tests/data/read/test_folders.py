@@ -11,7 +11,7 @@ import pytest
 from hub.data.examples import Loaded, load_examples
 from hub.errors import BadData
 from hub.recipe.recipe import Recipe
-from tests.training.conftest import Labelling
+from tests.support.training import Labelling
 
 RecipeMaker = Callable[..., Recipe]
 

@@ -19,7 +19,7 @@ from hub.data.read.rows import LeftRow, RawRow, Row
 from hub.data.read.translation_files import po_table, tmx_table
 from hub.errors import BadData
 from hub.recipe.recipe import Recipe
-from tests.training.conftest import Ask
+from tests.support.training import Ask
 
 RecipeMaker = Callable[..., Recipe]
 PO = """

@@ -1,0 +1,5 @@
+"""Fixtures of serving tests."""
+
+from tests.support.serving import add, home, start, store, tiny_base_folder, until_fixture, watching
+
+__all__ = ["add", "home", "start", "store", "tiny_base_folder", "until_fixture", "watching"]

@@ -110,7 +110,7 @@ def test_a_call_that_hangs_ends_with_an_error_that_names_task_plugin_and_stage(
     assert hub.leases() == 0
     assert hub.ask("mood", "a fine film").scores, "another thread took its place"
     assert hanging(hub)["stuck_calls"] == 1
-    assert f"{step} hangs at" in caplog.text and "test_plugin_threads.py" in caplog.text
+    assert f"{step} hangs at" in caplog.text and "test_threads.py" in caplog.text
     stuck.go.set()
     assert until(lambda: hub.runtime.status()["hanging"] == [])
 

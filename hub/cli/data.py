@@ -163,9 +163,10 @@ def _prepare(recipe: Recipe, folder: Path, quiet: bool) -> tuple[Json, Account]:
     from hub.bases.cache import Bases
     from hub.config import load_settings
     from hub.data.dataset import Refused
-    from hub.data.prepared import checked_rows, write_prepared
+    from hub.data.prepared import write_prepared
     from hub.errors import Conflict
     from hub.registry.host import Registry
+    from hub.training.plan import checked_rows
 
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise Conflict(f"{folder} exists and is not an empty folder. Name another one with -o.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -111,19 +112,22 @@ def _new(
     from hub.config import load_settings
     from hub.data.profile.suggest_recipe import Choices, new_recipe
     from hub.registry.host import Registry
+    from hub.training.plan import checked_rows
 
     settings = load_settings()
     registry = Registry.of(settings)
     loaded = registry.task(task)
     usual = DECODER if loaded.spec.head is HeadKind.GENERATE else ENCODER
+    bases, cache = Bases(settings.home), settings.home / "cache" / "packages"
     with progress(quiet) as bars:
+        shown = Bars(bars)
         return new_recipe(
             loaded,
             data,
             folder,
             Choices(base or usual, given, options),
-            registry=registry,
-            bases=Bases(settings.home),
-            cache=settings.home / "cache" / "packages",
-            progress=Bars(bars),
+            check=partial(checked_rows, registry=registry, bases=bases, cache=cache, progress=shown),
+            bases=bases,
+            cache=cache,
+            progress=shown,
         )

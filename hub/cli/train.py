@@ -102,6 +102,7 @@ def run_training(
         from hub.bases.cache import Bases
         from hub.export.int8_gate import INT8, int8_gauge
         from hub.registry.host import Registry
+        from hub.report.write import write_report
         from hub.serving.residency.servable import servable_on
         from hub.store.store import Store
         from hub.training.train import train as train_recipe
@@ -120,6 +121,7 @@ def run_training(
             gauges={INT8: int8_gauge(settings, show)},
             search=search,
             trial=trial,
+            report=write_report,
         )
 
 

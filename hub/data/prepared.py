@@ -7,48 +7,17 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from hub.bases.cache import Bases
-from hub.data.dataset import Dataset, Refused, prepare
+from hub.data.dataset import Dataset
 from hub.data.examples import Item, Rejected
-from hub.data.features import usable_rows
 from hub.data.notes import Note
-from hub.errors import InvalidName, NotFound
-from hub.progress import Progress
 from hub.recipe.recipe import Recipe
-from hub.registry.host import Registry
-from hub.training.plan import LABELLED, make_plan
 
-__all__ = ["CHANGES_FILE", "REPORT_FILE", "SPLITS", "checked_rows", "report_of", "write_prepared"]
+__all__ = ["CHANGES_FILE", "REPORT_FILE", "SPLITS", "report_of", "write_prepared"]
 
 SPLITS = ("train", "validation", "held_out")
 REPORT_FILE, CHANGES_FILE = "report.json", "changes.jsonl"
 
 Json = dict[str, Any]
-
-
-def checked_rows(
-    recipe: Recipe, *, registry: Registry, bases: Bases, cache: Path, refused: Refused, progress: Progress
-) -> tuple[Dataset, bool]:
-    """Return the rows that a training run of the recipe would use, and whether they were tokenized.
-
-    They are not if the base is not here: a run may then reject more of them, such as those that are too long.
-
-    Raises:
-        BadRecipe, BadData, NotFound, SourceUnavailable: as `make_plan`.
-    """
-    try:
-        bases.get(recipe.base)
-    except (NotFound, InvalidName):
-        loaded = registry.task(recipe.task)
-        labelled = loaded.spec.head in LABELLED
-        return prepare(recipe, loaded.task, cache, refused, progress, needs_label=labelled), False
-    plan = make_plan(recipe, registry=registry, bases=bases, cache=cache, refused=refused, progress=progress)
-    from hub.training.fit.model import load_tokenizer
-
-    dataset, rejected = usable_rows(plan.loaded, load_tokenizer(plan.base), plan.info, plan.dataset, progress)
-    refused.add(rejected)
-    refused.check(dataset.size)
-    return dataset, True
 
 
 def write_prepared(

@@ -17,6 +17,8 @@ from torch import Tensor
 
 from hub.api import AdapterInfo, HeadKind, Output, Row
 from hub.bases.base import Base
+from hub.engine.peft.model import load_adapted
+from hub.engine.torch.loading import load_tokenizer
 from hub.errors import BadAdapter, BadRequest, HubError, MissingExtra, NotFound
 from hub.evaluation.predict import forward_rows
 from hub.explain.explanation import Explanation
@@ -27,7 +29,6 @@ from hub.store.content.content import content_hash
 from hub.store.content.weights import CONFIG_FILE, WEIGHTS_FILE
 from hub.store.records import Version
 from hub.store.store import Store
-from hub.training.fit.model import load_tokenizer, reload
 
 __all__ = ["Method", "Wish", "explain", "explain_row", "explain_rows", "texts_of"]
 
@@ -129,7 +130,7 @@ def _load(version: Version, base: Base, store: Store) -> PeftModel:
             raise BadAdapter(f"{version.ref} was altered after it was stored. Import or train it again.")
         device = "cuda" if torch.cuda.is_available() else "cpu"
         try:
-            return reload(Path(private), base, serving.head, len(serving.labels), device)
+            return load_adapted(Path(private), base, serving.head, len(serving.labels), device)
         except HubError:
             raise
         except Exception as error:  # PEFT and transformers raise what they like for files that do not fit

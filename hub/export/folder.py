@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from hub.api import HeadKind
-from hub.bases.base import Base, BaseKind
+from hub.bases.auto_classes import auto_class
+from hub.bases.base import Base
 from hub.export.formats import Format, Precision
-from hub.store.card.card import AUTO_CLASSES
 from hub.store.manifest import Serving
 from hub.store.records import Version
 
-__all__ = ["GRAPH_FILE", "PARITY_FILE", "auto_class", "write_about"]
+__all__ = ["GRAPH_FILE", "PARITY_FILE", "write_about"]
 
 GRAPH_FILE, PARITY_FILE, TASK_FILE, README_FILE = "model.onnx", "parity.json", "task.json", "README.md"
 _ENCODED = {"input_ids": "ids", "attention_mask": "attention_mask", "token_type_ids": "type_ids"}
@@ -33,13 +33,6 @@ _SETTINGS = f"""{TASK_FILE} has the labels in the order of the scores, the most 
 task's settings. Where these have a `temperature`, divide the scores by it first. {PARITY_FILE} says how near
 the model is to the adapter run by PEFT.
 """
-
-
-def auto_class(head: HeadKind, base: Base) -> str:
-    """Name the class of transformers that loads a head on a base."""
-    if head is HeadKind.GENERATE and base.kind is BaseKind.ENCODER_DECODER:
-        return "AutoModelForSeq2SeqLM"
-    return AUTO_CLASSES[head]
 
 
 def write_about(
@@ -75,7 +68,7 @@ def write_about(
         loading = _onnx_code(serving.head, inputs, outputs)
         about = f"as one ONNX graph ({precision}). With `pip install onnxruntime tokenizers`"
     else:
-        loading = _transformers_code(auto_class(serving.head, base), serving.head)
+        loading = _transformers_code(auto_class(serving.head, base.kind), serving.head)
         about = "as a transformers model. With `pip install transformers torch`"
     (folder / README_FILE).write_text(
         f"# {version.ref}\n\n"

@@ -7,15 +7,16 @@ from pathlib import Path
 
 import transformers
 
+from hub.bases.auto_classes import auto_class
 from hub.bases.base import Base
-from hub.export.folder import auto_class, write_about
+from hub.engine.quiet import peft_quiet
+from hub.export.folder import write_about
 from hub.export.formats import Format, Precision
 from hub.export.model import OUTPUTS, answers, merge
 from hub.export.parity import Parity
 from hub.export.reference import Reference
 from hub.progress import Progress
 from hub.store.records import Version
-from hub.training.fit.model import quiet
 
 __all__ = ["write_merged"]
 
@@ -31,8 +32,8 @@ def write_merged(version: Version, base: Base, folder: Path, progress: Progress)
     progress("write weights", 0, 1)
     reference.tokenizer.model_max_length = serving.max_length
     reference.tokenizer.save_pretrained(folder)
-    factory = getattr(transformers, auto_class(serving.head, base))
-    with quiet():
+    factory = getattr(transformers, auto_class(serving.head, base.kind))
+    with peft_quiet():
         merge(reference.adapted, serving).save_pretrained(folder)
         model = factory.from_pretrained(folder, local_files_only=True).eval()
     progress("write weights", 1, 1)

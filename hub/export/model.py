@@ -15,8 +15,8 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from hub.api import HeadKind
 from hub.bases.base import Base
 from hub.engine.peft.merge import merge as merge_with_peft
-from hub.engine.peft.model import head_model, known_warnings, load_folder
-from hub.engine.torch.loading import quiet
+from hub.engine.peft.model import head_model, load_folder
+from hub.engine.quiet import known_warnings, quiet
 from hub.errors import BadAdapter, BadBase, UnsupportedAdapter, UnsupportedFormat
 from hub.store.manifest import Serving
 from hub.store.records import Version

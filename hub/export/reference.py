@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 from hub.api import HeadKind
 from hub.bases.base import Base
+from hub.engine.torch.loading import load_tokenizer
 from hub.export.formats import Precision
 from hub.export.model import answers, input_names, load_peft, pad_token
 from hub.export.parity import Parity, compare
 from hub.export.probes import batch_inputs, probe_batches
 from hub.progress import Progress
 from hub.store.records import Version
-from hub.training.fit.model import load_tokenizer
 
 if TYPE_CHECKING:
     from hub.export.parity import Array

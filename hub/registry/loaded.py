@@ -35,6 +35,11 @@ class LoadedTask:
     request: type[BaseModel]
     response: type[BaseModel]
 
+    @property
+    def labelled(self) -> bool:
+        """True if the head scores labels, so that training rows need them."""
+        return self.spec.head in (HeadKind.SEQUENCE, HeadKind.TOKEN)
+
 
 def check_spec(spec: object) -> TaskSpec:
     """Return `spec` if it is a well-formed TaskSpec; imports nothing.

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from hub.errors import NotFound
 from hub.report.page import page
+from hub.report.record import report_of
 from hub.store.card.card import card
 from hub.store.content.reports import CARD_FILE, DATA_FILE, PAGE_FILE
 from hub.store.records import Version
@@ -15,10 +16,16 @@ from hub.store.store import Store
 
 if TYPE_CHECKING:
     from hub.training.gate import Judgement
+    from hub.training.train import TrainResult
 
-__all__ = ["add_gate", "keep", "page_of", "read"]
+__all__ = ["add_gate", "keep", "page_of", "read", "write_report"]
 
 Json = dict[str, Any]
+
+
+def write_report(store: Store, result: TrainResult) -> Path:
+    """Write the report of a finished run; return its page."""
+    return keep(store, result.version, report_of(result))
 
 
 def keep(store: Store, version: Version, report: Json) -> Path:

@@ -11,9 +11,9 @@ import torch
 from hub.api import HeadKind, Tokenizer
 from hub.data.examples import Item
 from hub.data.features import encodable
+from hub.engine.peft.model import load_adapted
 from hub.evaluation.evaluator import Evaluator
 from hub.progress import Progress
-from hub.training.fit.model import reload
 from hub.training.plan import Plan
 
 __all__ = ["disagreeing"]
@@ -38,7 +38,7 @@ def disagreeing(
             "augment.check", f"model needs a label for each text as a whole, unlike task {plan.recipe.task}"
         )
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    model = reload(adapter, plan.base, plan.head, len(plan.serving.labels), device)
+    model = load_adapted(adapter, plan.base, plan.head, len(plan.serving.labels), device)
     known = evaluator.labelled(evaluator.run(model, progress).outputs)
     if known is None:
         return []

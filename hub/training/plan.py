@@ -16,6 +16,7 @@ from hub.bases.base import Base, BaseKind
 from hub.bases.cache import Bases
 from hub.bases.sources import parse_source
 from hub.data.dataset import Dataset, Refused, prepare, refuse_too_many
+from hub.data.features import usable_rows
 from hub.errors import BadRequest, InvalidName, NotFound
 from hub.progress import Progress, silent
 from hub.recipe.recipe import Recipe
@@ -24,10 +25,9 @@ from hub.registry.host import Registry
 from hub.registry.loaded import LoadedTask
 from hub.store.manifest import BaseRef, DataRef, Serving
 
-__all__ = ["LABELLED", "Plan", "make_plan"]
+__all__ = ["Plan", "checked_rows", "make_plan"]
 
-LABELLED = (HeadKind.SEQUENCE, HeadKind.TOKEN)
-_TRAINABLE = (*LABELLED, HeadKind.SPAN, HeadKind.GENERATE)
+_TRAINABLE = (HeadKind.SEQUENCE, HeadKind.TOKEN, HeadKind.SPAN, HeadKind.GENERATE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,9 +102,8 @@ def make_plan(
     base = _base(recipe, bases, progress)
     _check_kind(recipe, base, loaded.spec.head)
     max_length = _max_length(recipe, base, loaded)
-    labelled = loaded.spec.head in LABELLED
-    dataset = prepare(recipe, loaded.task, cache, refused, progress, needs_label=labelled)
-    if loaded.spec.head in LABELLED and not dataset.labels:
+    dataset = prepare(recipe, loaded.task, cache, refused, progress, needs_label=loaded.labelled)
+    if loaded.labelled and not dataset.labels:
         raise recipe.error("data", f"the rows hold no labels, and task {recipe.task} learns from them")
     recipe = recipe.settled(len(dataset.train), base.model_type)
     serving = Serving(
@@ -120,6 +119,31 @@ def make_plan(
     return Plan(recipe, loaded, base, dataset, serving)
 
 
+def checked_rows(
+    recipe: Recipe, *, registry: Registry, bases: Bases, cache: Path, refused: Refused, progress: Progress
+) -> tuple[Dataset, bool]:
+    """Return the rows that a training run of the recipe would use, and whether they were tokenized.
+
+    They are not if the base is not here: a run may then reject more of them, such as those that are too long.
+
+    Raises:
+        BadRecipe, BadData, NotFound, SourceUnavailable: as `make_plan`.
+    """
+    try:
+        bases.get(recipe.base)
+    except (NotFound, InvalidName):
+        loaded = registry.task(recipe.task)
+        rows = prepare(recipe, loaded.task, cache, refused, progress, needs_label=loaded.labelled)
+        return rows, False
+    plan = make_plan(recipe, registry=registry, bases=bases, cache=cache, refused=refused, progress=progress)
+    from hub.engine.torch.loading import load_tokenizer
+
+    dataset, rejected = usable_rows(plan.loaded, load_tokenizer(plan.base), plan.info, plan.dataset, progress)
+    refused.add(rejected)
+    refused.check(dataset.size)
+    return dataset, True
+
+
 def _settings(recipe: Recipe, loaded: LoadedTask) -> dict[str, Any]:
     model = loaded.task.options
     try:
@@ -131,7 +155,7 @@ def _settings(recipe: Recipe, loaded: LoadedTask) -> dict[str, Any]:
 def _head_labels(
     recipe: Recipe, loaded: LoadedTask, dataset: Dataset, settings: dict[str, Any], max_length: int
 ) -> tuple[str, ...]:
-    if loaded.spec.head not in LABELLED:
+    if not loaded.labelled:
         return ()
     info = AdapterInfo(recipe.name, 0, dataset.labels, settings, max_length)
     with plugin_call(recipe.task, "head_labels()"):

@@ -20,6 +20,8 @@ from hub.data.augment.back_translation import TRANSLATIONS
 from hub.data.dataset import Refused
 from hub.data.examples import Item
 from hub.data.features import encodable, make_features
+from hub.engine.peft.model import load_adapted
+from hub.engine.torch.loading import load_tokenizer
 from hub.errors import BadAdapter, BadData, Conflict
 from hub.evaluation.evaluator import Evaluator, Sample, Scored, majority_metrics
 from hub.evaluation.predict import forward_rows
@@ -30,15 +32,7 @@ from hub.training.agreement import disagreeing
 from hub.training.fit.balance import class_weights
 from hub.training.fit.checkpoints import move
 from hub.training.fit.loss import Loss
-from hub.training.fit.model import (
-    add_adapter,
-    initial_update,
-    load_base,
-    load_tokenizer,
-    reload,
-    round_weights,
-    save_adapter,
-)
+from hub.training.fit.model import add_adapter, initial_update, load_base, round_weights, save_adapter
 from hub.training.fit.trainer import Fitted, fit, pick_dtype
 from hub.training.plan import Plan
 from hub.training.trackers.callback import Logged
@@ -64,7 +58,6 @@ PLAN_FILE = "plan.json"
 PARITY = 1e-4  # largest difference of a score between the model in memory and the stored one
 PROBES = 8  # rows compared for it
 SAMPLE = 400  # held-out rows whose answers are kept
-LABELLED = (HeadKind.SEQUENCE, HeadKind.TOKEN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,7 +264,7 @@ def _calibrated(
     plan: Plan, model: PeftModel, validation: Evaluator | None, progress: Progress
 ) -> Temperature | None:
     """Calibrate the scores of a head with labels; None for others."""
-    if plan.head not in LABELLED:
+    if not plan.loaded.labelled:
         return None
     return calibrate(model, validation, plan.recipe.evaluate.calibrate, progress)
 
@@ -282,7 +275,7 @@ def loss_of(plan: Plan, features: Sequence[Features]) -> Loss:
     Raises:
         BadRecipe: the head has no labels to smooth or to balance.
     """
-    train, labelled = plan.recipe.train, plan.head in LABELLED
+    train, labelled = plan.recipe.train, plan.loaded.labelled
     if train.label_smoothing and plan.head is HeadKind.SPAN:
         raise plan.recipe.error("train.label_smoothing", f"task {plan.recipe.task} has no labels to smooth")
     if train.balance != "none" and not labelled:
@@ -307,7 +300,7 @@ def _stored(
     dtype = torch.float16 if half else torch.float32
     round_weights(model, dtype)
     save_adapter(model, folder, dtype, initial)
-    stored = reload(folder, plan.base, plan.head, len(plan.serving.labels), model.device)
+    stored = load_adapted(folder, plan.base, plan.head, len(plan.serving.labels), model.device)
     difference = _largest_difference(model, stored, tokenizer, probes)
     if not difference <= PARITY:
         raise BadAdapter(

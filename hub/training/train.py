@@ -26,8 +26,6 @@ from hub.names import VersionRef
 from hub.progress import Progress, silent
 from hub.recipe.recipe import Recipe
 from hub.registry.host import Registry
-from hub.report.record import report_of
-from hub.report.write import keep
 from hub.store.manifest import Precision, Search, Spread
 from hub.store.records import Version
 from hub.store.store import Check, Store, Training
@@ -39,7 +37,7 @@ from hub.training.trackers.fan_out import Tracked, Trackers
 from hub.training.trackers.start import check as check_trackers
 from hub.training.trackers.start import figures, tracked
 
-__all__ = ["Gauge", "TrainResult", "only_run", "train"]
+__all__ = ["Gauge", "TrainResult", "WriteReport", "only_run", "train"]
 
 log = logging.getLogger(__name__)
 
@@ -76,6 +74,10 @@ class TrainResult:
     trackers: tuple[Tracked, ...] = ()
 
 
+WriteReport = Callable[[Store, TrainResult], Path]
+"""Writes the report of a stored version, and returns its page; `hub.report.write.write_report` does."""
+
+
 def train(  # noqa: PLR0913 - a run needs all of the hub
     recipe: Recipe,
     *,
@@ -89,8 +91,9 @@ def train(  # noqa: PLR0913 - a run needs all of the hub
     gauges: Mapping[str, Gauge] | None = None,
     search: Search | None = None,
     trial: Path | None = None,
+    report: WriteReport | None = None,
 ) -> TrainResult:
-    """Train, evaluate and store an adapter, with its report.
+    """Train, evaluate and store an adapter; `report` writes its report.
 
     `work` keeps the checkpoints of a run that does not finish; `resume` goes on from there. `check` is
     what the store asks before it takes the files; what each of `gauges` finds goes into the manifest, and so
@@ -128,7 +131,7 @@ def train(  # noqa: PLR0913 - a run needs all of the hub
         tags = {"version": str(version.ref), "sha256": version.sha256}
         told = ran.trackers.end("finished", figures(evaluation), tags)
     result = _result(ran, version, evaluation, seconds, work, ablation, told)
-    return replace(result, report=_report(store, result))
+    return replace(result, report=_report(store, result, report))
 
 
 @contextmanager
@@ -241,10 +244,10 @@ def _clean(work: Path) -> None:
     (work / TRANSLATIONS).unlink(missing_ok=True)
 
 
-def _report(store: Store, result: TrainResult) -> Path | None:
+def _report(store: Store, result: TrainResult, write: WriteReport | None) -> Path | None:
     """Write the report; what keeps it from being written does not undo a version that is stored."""
     try:
-        return keep(store, result.version, report_of(result))
+        return write(store, result) if write else None
     except Exception as error:
         log.warning("%s is stored, but not its report: %s", result.version.ref, error)
         return None

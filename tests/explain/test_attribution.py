@@ -12,13 +12,14 @@ import torch  # noqa: TID253
 
 from hub.api import AdapterInfo, HeadKind, Row
 from hub.bases.base import Base
+from hub.engine.torch.loading import load_tokenizer
 from hub.errors import BadRequest, MissingExtra, NotFound
 from hub.explain.attribution import Wish, explain_row
 from hub.explain.explanation import Explanation
 from hub.explain.token_spans import find_places, words_of
 from hub.recipe.recipe import Recipe
 from hub.testing.tiny import ENCODERS, peft_model, tiny_adapter, tiny_encoder
-from hub.training.fit.model import add_adapter, load_base, load_tokenizer
+from hub.training.fit.model import add_adapter, load_base
 
 CHOSEN = Wish()
 TEXT = "the service was slow"

@@ -13,6 +13,7 @@ from huggingface_hub import ModelCard
 from hub.bases.cache import Bases
 from hub.recipe.recipe import Recipe
 from hub.registry.host import Registry
+from hub.report.write import write_report
 from hub.store.store import Store
 from hub.testing.tiny import tiny_decoder
 from hub.training.train import train
@@ -66,7 +67,9 @@ def test_a_report_of_every_task(
     text = f"task: {task}\n{HEADS[task]}\ndata: {{source: a.jsonl, eval_fraction: 0.3}}\n{TRAIN}"
     recipe = make_recipe(text, a_jsonl=FILES[task])
     store = Store(tmp_path / "home")
-    result = train(recipe, registry=Registry.load(), store=store, bases=bases, work=tmp_path / "run")
+    result = train(
+        recipe, registry=Registry.load(), store=store, bases=bases, work=tmp_path / "run", report=write_report
+    )
     assert result.report is not None, "the report could not be written"
     data: dict[str, Any] = json.loads(result.report.with_name("report.json").read_text())
     metric = data["evaluation"]["metric"]

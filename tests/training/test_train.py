@@ -20,6 +20,7 @@ from transformers import AutoTokenizer
 from hub.bases.base import Base
 from hub.bases.cache import Bases
 from hub.engine.peft.format import parse
+from hub.engine.quiet import peft_quiet
 from hub.errors import BadAdapter, BadData, BadRecipe, Conflict
 from hub.evaluation.evaluator import evaluate
 from hub.recipe.recipe import Recipe
@@ -27,7 +28,7 @@ from hub.registry.host import Registry
 from hub.store.content.weights import read_adapter
 from hub.store.store import Store
 from hub.testing.tiny import tiny_decoder, tiny_encoder
-from hub.training.fit.model import load_base, quiet
+from hub.training.fit.model import load_base
 from hub.training.train import TrainResult, train
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -84,7 +85,7 @@ def reloaded(result: TrainResult, tiny_bases: Bases) -> Any:
     """Load what is stored with plain PEFT."""
     base = tiny_bases.get(result.plan.base.name)
     model = load_base(base, result.plan.head, len(result.plan.serving.labels))
-    with quiet():
+    with peft_quiet():
         return PeftModel.from_pretrained(model, result.version.path).eval()
 
 
@@ -436,12 +437,12 @@ def test_weights_that_do_not_survive_storing_are_not_stored(
     )
     from hub.training import run as run_module
 
-    genuine = run_module.reload
+    genuine = run_module.load_adapted
 
     def elsewhere(folder: Path, base: Base, *rest: Any) -> PeftModel:
         return genuine(folder, replace(base, path=other.path), *rest)
 
-    monkeypatch.setattr(run_module, "reload", elsewhere)
+    monkeypatch.setattr(run_module, "load_adapted", elsewhere)
     with pytest.raises(BadAdapter, match="stored weights give scores that differ by"):
         run(make_recipe(SENTIMENT, "train.max_steps=1", a_csv=REVIEWS))
     assert Store(tmp_path / "home").versions() == []

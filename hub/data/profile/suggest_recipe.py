@@ -10,14 +10,13 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from hub.api import FieldKind, HeadKind
 from hub.bases.cache import Bases
 from hub.data.dataset import Dataset, Refused
 from hub.data.examples import Item
 from hub.data.label_quality import label_counts
-from hub.data.prepared import checked_rows
 from hub.data.profile.columns import match_columns, separator_of
 from hub.data.profile.read_options import NOT_GIVEN, Reading
 from hub.data.profile.sniff import Column, Peek, peek
@@ -26,10 +25,9 @@ from hub.names import check_name
 from hub.progress import Progress, silent
 from hub.recipe.label_names import look_alikes
 from hub.recipe.recipe import RECIPE_FILE, Data, Recipe
-from hub.registry.host import Registry
 from hub.registry.loaded import LoadedTask
 
-__all__ = ["Choices", "New", "as_yaml", "new_recipe"]
+__all__ = ["CheckRows", "Choices", "New", "as_yaml", "new_recipe"]
 
 UNKNOWN = 512  # tokens that a base which is not here yet is taken to read
 SHOWN = 12  # labels in a comment
@@ -59,13 +57,20 @@ class Choices:
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
+class CheckRows(Protocol):
+    """Returns the rows that a training run of a recipe would use; `hub.training.plan.checked_rows` does."""
+
+    def __call__(self, recipe: Recipe, *, refused: Refused) -> tuple[Dataset, bool]:
+        """Also returns whether the rows were tokenized."""
+
+
 def new_recipe(
     loaded: LoadedTask,
     source: str,
     folder: Path,
     choices: Choices,
     *,
-    registry: Registry,
+    check: CheckRows,
     bases: Bases,
     cache: Path,
     progress: Progress = silent,
@@ -91,9 +96,7 @@ def new_recipe(
         options={**loaded.task.suggest_options(matched), **choices.options},
     )
     refused = Refused(recipe)
-    dataset, _ = checked_rows(
-        recipe, registry=registry, bases=bases, cache=cache, refused=refused, progress=progress
-    )
+    dataset, _ = check(recipe, refused=refused)
     _check_labels(loaded, matched, dataset)
     items = [*dataset.train, *dataset.validation, *dataset.held_out]
     labels = label_counts(items, loaded.task)

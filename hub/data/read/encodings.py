@@ -10,28 +10,20 @@ from itertools import chain
 from typing import IO, Any
 
 from hub.errors import BadData
+from hub.recipe.encodings import CODECS, UTF8, WIDE
 
-__all__ = ["MIN_BAD", "as_utf8", "check_encoding", "decode", "has_nul", "is_utf8", "not_utf8", "recognize"]
+__all__ = ["MIN_BAD", "as_utf8", "decode", "has_nul", "is_utf8", "not_utf8", "recognize"]
 
 _CHUNK = 1 << 18  # bytes
-_UTF8 = "utf-8"
 _BOMS = {  # UTF-32-LE starts with the mark of UTF-16-LE, so it is tried first
     codecs.BOM_UTF32_LE: "utf-32-le",
     codecs.BOM_UTF32_BE: "utf-32-be",
-    codecs.BOM_UTF8: _UTF8,
+    codecs.BOM_UTF8: UTF8,
     codecs.BOM_UTF16_LE: "utf-16-le",
     codecs.BOM_UTF16_BE: "utf-16-be",
 }
-_WIDE = ("utf-32-le", "utf-32-be", "utf-16-le", "utf-16-be")
 _MIN_WIDE = 16  # bytes; fewer do not show which of their bytes are regularly NUL
 _BINARY = {b"PK\x03\x04": "a ZIP archive or an Excel workbook", b"\x1f\x8b": "a gzip file without .gz"}
-_ALLOWED = (
-    *("utf-8", "utf-16", "utf-32", *_WIDE),
-    *(f"cp{number}" for number in (*range(1250, 1259), 437, 850, 866, 874, 932, 949, 950)),
-    *(f"iso-8859-{number}" for number in (*range(1, 12), *range(13, 17))),
-    *("koi8-r", "koi8-u", "mac-roman", "shift_jis", "euc-jp", "gb2312", "gbk", "gb18030", "big5", "euc-kr"),
-)
-_CODECS = {codecs.lookup(name).name: name for name in _ALLOWED} | {"utf-8-sig": _UTF8}
 # A source is refused when at least this many lines or texts are not UTF-8, and fewer have non-ASCII
 # characters in UTF-8. Otherwise they are single damaged rows, which are rejected one by one.
 MIN_BAD = 3
@@ -45,20 +37,6 @@ _WESTERN = frozenset(
 )
 
 
-def check_encoding(value: str) -> str:
-    """Return the canonical name of an encoding that a recipe may name.
-
-    Raises:
-        ValueError: it is unknown, or not an encoding of text files.
-    """
-    try:
-        return _CODECS[codecs.lookup(value).name]
-    except (LookupError, ValueError):
-        raise ValueError(
-            f"{value!r} is not a known text encoding; use one of: {', '.join(_ALLOWED)}"
-        ) from None
-
-
 def recognize(head: bytes) -> tuple[str, int] | None:
     """Return the encoding that the first bytes of a file show, and the length of its byte order mark.
 
@@ -67,7 +45,7 @@ def recognize(head: bytes) -> tuple[str, int] | None:
     for mark, encoding in _BOMS.items():
         if head.startswith(mark):
             return encoding, len(mark)
-    return next(((encoding, 0) for encoding in _WIDE if _is_wide(head, encoding)), None)
+    return next(((encoding, 0) for encoding in WIDE if _is_wide(head, encoding)), None)
 
 
 def _is_wide(head: bytes, encoding: str) -> bool:
@@ -102,15 +80,15 @@ def as_utf8(name: str, stream: IO[bytes], encoding: str | None = None) -> IO[byt
         raise BadData(f"{name}: is {kind}, not text. Save it as text, or correct its name.")
     found, mark = recognize(head) or (None, 0)
     _agree(name, found, mark, encoding)
-    chosen = found or encoding or _UTF8
+    chosen = found or encoding or UTF8
     chunks = chain([head[mark:]], iter(lambda: stream.read(_CHUNK), b""))
-    made = _checked(name, chunks) if chosen == _UTF8 else _transcoded(name, chunks, chosen, shown=bool(found))
+    made = _checked(name, chunks) if chosen == UTF8 else _transcoded(name, chunks, chosen, shown=bool(found))
     return io.BufferedReader(_Chunks(made))
 
 
 def is_utf8(stream: IO[bytes]) -> bool:
     """Return whether a file is UTF-8 text as a whole."""
-    decoder: Any = codecs.getincrementaldecoder(_UTF8)()
+    decoder: Any = codecs.getincrementaldecoder(UTF8)()
     for chunk in chain(iter(lambda: stream.read(_CHUNK), b""), [b""]):
         decoder = decoder and _still(decoder, chunk)
     return decoder is not None
@@ -125,8 +103,8 @@ def decode(name: str, raw: bytes, encoding: str | None = None) -> str:
     """
     found, mark = recognize(raw) or (None, 0)
     _agree(name, found, mark, encoding)
-    chosen = found or encoding or _UTF8
-    if chosen == _UTF8:
+    chosen = found or encoding or UTF8
+    if chosen == UTF8:
         return raw[mark:].decode()
     return b"".join(_transcoded(name, iter([raw[mark:]]), chosen, shown=bool(found))).decode()
 
@@ -185,7 +163,7 @@ class _Chunks(io.RawIOBase):
 
 def _checked(name: str, chunks: Iterator[bytes]) -> Iterator[bytes]:
     lines = _Lines()
-    decoder = codecs.getincrementaldecoder(_UTF8)("surrogateescape")
+    decoder = codecs.getincrementaldecoder(UTF8)("surrogateescape")
     held = b""
     for chunk in chunks:
         yield held
@@ -263,14 +241,14 @@ def _guess(raw: bytes) -> str | None:
         return "cp1252"
     from charset_normalizer import from_bytes
 
-    best = from_bytes(raw, cp_isolation=[name for name in _CODECS if not name.startswith("utf")]).best()
-    return _CODECS.get(codecs.lookup(best.encoding).name) if best else None
+    best = from_bytes(raw, cp_isolation=[name for name in CODECS if not name.startswith("utf")]).best()
+    return CODECS.get(codecs.lookup(best.encoding).name) if best else None
 
 
 def _transcoded(name: str, chunks: Iterator[bytes], encoding: str, shown: bool) -> Iterator[bytes]:
     """Yield UTF-8; `shown`: the file itself shows its encoding, the recipe does not only claim it."""
     decoder = codecs.getincrementaldecoder(encoding)()
-    utf8: Any = None if shown else codecs.getincrementaldecoder(_UTF8)()
+    utf8: Any = None if shown else codecs.getincrementaldecoder(UTF8)()
     line, empty, ascii_only = 1, True, True
     for chunk in chain(chunks, [b""]):
         try:
@@ -292,7 +270,7 @@ def _transcoded(name: str, chunks: Iterator[bytes], encoding: str, shown: bool) 
         if text:
             yield text.encode()
     # Text of another encoding is hardly ever valid UTF-8 by chance, unless it is ASCII.
-    if utf8 and not empty and (not ascii_only or encoding in _WIDE):
+    if utf8 and not empty and (not ascii_only or encoding in WIDE):
         raise BadData(
             f"{name}: is UTF-8 text, and data.encoding is {encoding}. Remove data.encoding, or set utf-8."
         )

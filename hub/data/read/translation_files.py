@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 from typing import IO, Any
 from xml.parsers import expat
 
-from hub.data.read.encodings import check_encoding, decode, not_utf8
+from hub.data.read.encodings import decode, not_utf8
 from hub.data.read.rows import LeftRow, RawRow, Row, Table
 from hub.errors import BadData
+from hub.recipe.encodings import check_encoding
 
 __all__ = ["po_table", "tmx_table"]
 

@@ -16,9 +16,9 @@ from hub.api import HeadKind
 from hub.bases.base import Base
 from hub.engine.peft.config import method_of
 from hub.engine.peft.format import outputs_of
-from hub.engine.peft.model import adapt, head_model, known_warnings
+from hub.engine.peft.model import adapt, head_model
 from hub.engine.protocol import AdapterWeights
-from hub.engine.torch.loading import quiet
+from hub.engine.quiet import known_warnings, quiet
 from hub.errors import BadAdapter, UnsupportedAdapter
 
 if TYPE_CHECKING:

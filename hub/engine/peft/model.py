@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,40 +10,35 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import peft
 import torch
+import transformers
 from peft import PeftConfig, PeftModel
 from safetensors import safe_open
 from torch import nn
-from transformers import (
-    AutoConfig,
-    AutoModel,
-    AutoModelForCausalLM,
-    AutoModelForQuestionAnswering,
-    AutoModelForSeq2SeqLM,
-    AutoModelForSequenceClassification,
-    AutoModelForTokenClassification,
-    PreTrainedModel,
-)
+from transformers import AutoConfig, AutoModel, PreTrainedConfig, PreTrainedModel
 
 from hub.api import HeadKind
-from hub.bases.base import Base, BaseKind
+from hub.bases.auto_classes import auto_class
+from hub.bases.base import Base
 from hub.engine.peft.config import HARMLESS, SAVE_CONVERTED, method_of
 from hub.engine.peft.format import COPIES
 from hub.engine.peft.patterns import explicit_config
-from hub.engine.torch.loading import quiet
-from hub.errors import BadAdapter, EngineFailed, UnsupportedAdapter
+from hub.engine.quiet import known_warnings, quiet
+from hub.errors import BadAdapter, BadBase, EngineFailed, UnsupportedAdapter
 
 if TYPE_CHECKING:
     from hub.engine.protocol import Array
 
-__all__ = ["HeadModel", "adapt", "fresh_adapter", "head_model", "known_warnings", "load_folder"]
+__all__ = [
+    "HeadModel",
+    "adapt",
+    "complete",
+    "fresh_adapter",
+    "head_model",
+    "load_adapted",
+    "load_folder",
+    "load_with_head",
+]
 
-_FACTORIES: Mapping[HeadKind, Any] = {
-    HeadKind.SEQUENCE: AutoModelForSequenceClassification,
-    HeadKind.TOKEN: AutoModelForTokenClassification,
-    HeadKind.SPAN: AutoModelForQuestionAnswering,
-    HeadKind.EMBEDDING: AutoModel,
-    HeadKind.GENERATE: AutoModelForCausalLM,
-}
 _LABELLED = frozenset({HeadKind.SEQUENCE, HeadKind.TOKEN})
 _POOLER = "pooler."
 _WEIGHTS = "adapter_model.safetensors"
@@ -144,25 +138,26 @@ _LARGEST = 8192  # a rank; more would only serve to fill the memory
 
 
 class HeadModel(NamedTuple):
-    """A base under the head of a kind, and the parameters that it lacks and an adapter has to bring."""
+    """A base under the head of a kind, and the names of the parameters that its files do not have."""
 
     model: PreTrainedModel
     missing: frozenset[str]
 
 
-def head_model(base: Base, kind: HeadKind, num_labels: int) -> HeadModel:
-    """Load the base in float32 under the Hugging Face head of `kind`; what the base lacks is NaN.
+def load_with_head(base: Base, kind: HeadKind, num_labels: int, dropout: float | None = None) -> HeadModel:
+    """Load the base in float32 under the Hugging Face head of `kind`; what its files lack is random.
 
-    A pooler that it lacks is left out of the bare model of an embedding, which does not read it.
+    `dropout` replaces every dropout rate in its config.
 
     Raises:
         EngineFailed: the folder does not hold a model of this kind.
     """
-    seq_to_seq = kind is HeadKind.GENERATE and base.kind is BaseKind.ENCODER_DECODER
-    factory = AutoModelForSeq2SeqLM if seq_to_seq else _FACTORIES[kind]
+    factory = getattr(transformers, auto_class(kind, base.kind))
     config = AutoConfig.from_pretrained(base.path, local_files_only=True)
     if kind in _LABELLED:
         config.num_labels = num_labels
+    if dropout is not None:
+        _set_dropout(config, dropout)
     settings: dict[str, Any] = {"dtype": torch.float32, "local_files_only": True}
     try:
         with quiet():
@@ -178,13 +173,52 @@ def head_model(base: Base, kind: HeadKind, num_labels: int) -> HeadModel:
                 missing = {name for name in missing if not name.startswith(prefix)}
     except (OSError, ValueError, RuntimeError) as error:
         raise EngineFailed(f"Base {base.name!r} cannot be loaded under a {kind} head: {error}") from error
+    return HeadModel(model, frozenset(missing))
+
+
+def head_model(base: Base, kind: HeadKind, num_labels: int) -> HeadModel:
+    """Load the base under a head for inference; what it lacks, and an adapter has to bring, is NaN.
+
+    A pooler that it lacks is left out of the bare model of an embedding, which does not read it.
+
+    Raises:
+        EngineFailed: the folder does not hold a model of this kind.
+    """
+    model, missing = load_with_head(base, kind, num_labels)
     if kind is HeadKind.EMBEDDING and any(name.startswith(_POOLER) for name in missing):
         model.pooler = None
-        missing = {name for name in missing if not name.startswith(_POOLER)}
+        missing = frozenset(name for name in missing if not name.startswith(_POOLER))
     for name, parameter in model.named_parameters(remove_duplicate=False):
         if name in missing:
             nn.init.constant_(parameter, float("nan"))
-    return HeadModel(model.requires_grad_(False).eval(), frozenset(missing))
+    return HeadModel(model.requires_grad_(False).eval(), missing)
+
+
+def load_adapted(folder: Path, base: Base, head: HeadKind, num_labels: int, device: Any) -> PeftModel:
+    """Load a PEFT folder on a fresh base, as anybody would with plain PEFT.
+
+    Raises:
+        BadAdapter, UnsupportedAdapter: as `load_folder`.
+        BadBase: the base lacks weights of its backbone.
+    """
+    model = complete(base, load_with_head(base, head, num_labels))
+    with quiet(), known_warnings():
+        return load_folder(model, folder).eval().to(device)
+
+
+def complete(base: Base, loaded: HeadModel) -> PreTrainedModel:
+    """Return the model if its backbone has all its weights.
+
+    Raises:
+        BadBase: some are missing, so that they would be random.
+    """
+    backbone = f"{loaded.model.base_model_prefix}."
+    if missing := sorted(name for name in loaded.missing if name.startswith(backbone)):
+        raise BadBase(
+            f"Base {base.name!r} lacks weights that this task needs ({', '.join(missing[:3])}), "
+            "and untrained ones would differ from server to server. Choose another base."
+        )
+    return loaded.model
 
 
 def adapt(model: PreTrainedModel, config: Mapping[str, Any], tensors: Mapping[str, Array]) -> PeftModel:
@@ -235,14 +269,10 @@ def load_folder(model: PreTrainedModel, folder: Path) -> PeftModel:
     return peft.PeftModel.from_pretrained(model, folder, config=config)
 
 
-@contextmanager
-def known_warnings() -> Iterator[None]:
-    """Leave out what PEFT warns of when it is as it should be here."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # such as of layers to exclude that are not there
-        # PEFT 0.21 reads an attribute that transformers 5.23 deprecates.
-        warnings.filterwarnings("ignore", message="`is_gradient_checkpointing`", category=FutureWarning)
-        yield
+def _set_dropout(config: PreTrainedConfig, rate: float) -> None:
+    for key, value in config.to_dict().items():
+        if "drop" in key and isinstance(value, int | float) and not isinstance(value, bool):
+            setattr(config, key, rate)
 
 
 @contextmanager

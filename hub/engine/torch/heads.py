@@ -16,28 +16,22 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
+import transformers
 from torch import Tensor, nn
 from transformers import (
-    AutoModelForQuestionAnswering,
-    AutoModelForSequenceClassification,
-    AutoModelForTokenClassification,
     PreTrainedConfig,
 )
 from transformers.utils import ModelOutput
 
 from hub.api import HeadKind
+from hub.bases.auto_classes import AUTO_CLASSES
 from hub.engine.torch.slotted import SlotContext, SlotLinear, Slotted, slot_layer
 from hub.engine.torch.stacks import Parts, Stacks, Values
 from hub.errors import UnsupportedAdapter
 
 __all__ = ["HEADED", "HeadSlots", "Hidden", "mean_pool"]
 
-_CLASSES = {
-    HeadKind.SEQUENCE: AutoModelForSequenceClassification,
-    HeadKind.TOKEN: AutoModelForTokenClassification,
-    HeadKind.SPAN: AutoModelForQuestionAnswering,
-}
-HEADED = tuple(_CLASSES)
+HEADED = (HeadKind.SEQUENCE, HeadKind.TOKEN, HeadKind.SPAN)
 _NO_TOKEN = -1  # an id that no row has
 
 
@@ -89,7 +83,9 @@ class HeadSlots:
         if self._hide_padding:
             config.pad_token_id = _NO_TOKEN
         with torch.device("meta"):
-            self._model = _CLASSES[kind].from_config(config, dtype=torch.float32).eval()
+            self._model = (
+                getattr(transformers, AUTO_CLASSES[kind]).from_config(config, dtype=torch.float32).eval()
+            )
         self.prefix: str = self._model.base_model_prefix
         backbone = getattr(self._model, self.prefix, None)
         if backbone is None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -21,10 +20,10 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
-from transformers.utils import logging as transformers_logging
 
 from hub.bases.base import Base, BaseKind
-from hub.errors import BadConfig, EngineFailed
+from hub.engine.quiet import quiet
+from hub.errors import BadBase, BadConfig, EngineFailed
 
 __all__ = [
     "base_tensors",
@@ -33,7 +32,6 @@ __all__ = [
     "load_tokenizer",
     "pick_device",
     "pick_dtype",
-    "quiet",
     "takes_token_types",
 ]
 
@@ -63,8 +61,15 @@ def pick_device(name: str) -> str:
 
 
 def load_tokenizer(base: Base) -> PreTrainedTokenizerBase:
-    """Load the base's fast tokenizer."""
-    return AutoTokenizer.from_pretrained(base.path, local_files_only=True)
+    """Load the base's fast tokenizer.
+
+    Raises:
+        BadBase: it has none, and tasks need its offsets.
+    """
+    tokenizer = AutoTokenizer.from_pretrained(base.path, local_files_only=True)
+    if not tokenizer.is_fast:
+        raise BadBase(f"Base {base.name!r} has no fast tokenizer (tokenizer.json), which tasks need.")
+    return tokenizer
 
 
 def load_model(base: Base, device: torch.device, **settings: Any) -> PreTrainedModel:
@@ -136,17 +141,3 @@ class _BaseTensors(Mapping[str, Tensor]):
 def base_tensors(base: Base) -> Mapping[str, Tensor]:
     """Return the tensors that the base's files hold, by the names they have there; read when asked for."""
     return _BaseTensors(base)
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Keep progress bars and notes about unused weights from a server's log."""
-    verbosity, bars = transformers_logging.get_verbosity(), transformers_logging.is_progress_bar_enabled()
-    transformers_logging.set_verbosity_error()
-    transformers_logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        transformers_logging.set_verbosity(verbosity)
-        if bars:
-            transformers_logging.enable_progress_bar()

@@ -10,6 +10,8 @@ import torch
 
 from hub.data.examples import Item, Rejected
 from hub.data.features import encodable
+from hub.engine.peft.model import load_adapted
+from hub.engine.torch.loading import load_tokenizer
 from hub.errors import BadAdapter, BadData, HubError
 from hub.evaluation.assess import Measured, measured
 from hub.evaluation.comparison import Comparison, compare
@@ -18,7 +20,6 @@ from hub.progress import Progress, silent
 from hub.registry.host import Registry
 from hub.store.records import Version
 from hub.store.store import Store
-from hub.training.fit.model import load_tokenizer, reload
 
 __all__ = ["answers_of", "compared"]
 
@@ -43,7 +44,7 @@ def answers_of(
     folder = store.fetch(version)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     try:
-        model = reload(folder, base, serving.head, len(serving.labels), device)
+        model = load_adapted(folder, base, serving.head, len(serving.labels), device)
     except HubError:
         raise
     except Exception as error:  # PEFT and transformers raise what they like for files that do not fit

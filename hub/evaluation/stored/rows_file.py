@@ -13,7 +13,6 @@ from hub.recipe.recipe import Evaluate, LabelRules, Recipe
 from hub.recipe.sections.data import Pii
 from hub.registry.loaded import LoadedTask
 from hub.store.records import Version
-from hub.training.plan import LABELLED
 
 __all__ = ["load_rows"]
 
@@ -50,11 +49,10 @@ def load_rows(
         options=dict(serving.settings),
         evaluate=Evaluate(slices=tuple(slices)),
     )
-    labelled = loaded.spec.head in LABELLED
-    found = load_examples(recipe, "source", loaded.task, cache, progress, needs_label=labelled)
+    found = load_examples(recipe, "source", loaded.task, cache, progress, needs_label=loaded.labelled)
     if not found.items and rules.bins:
         plain = recipe.model_copy(update={"data": data.model_copy(update={"labels": LabelRules()})})
-        found = load_examples(plain, "source", loaded.task, cache, progress, needs_label=labelled)
+        found = load_examples(plain, "source", loaded.task, cache, progress, needs_label=loaded.labelled)
     if not found.items:
         why = found.rejected or found.left_out
         raise BadData(f"{source}: no row can be used{f': {why[0].reason}' if why else ''}.")

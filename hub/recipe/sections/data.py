@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from hub.api import Model
-from hub.data.read.encodings import check_encoding
+from hub.recipe.encodings import check_encoding
 from hub.recipe.sections.values import Column, Label, Labels, Word, Words, listed
 
 __all__ = ["Bin", "Clean", "Data", "LabelRules", "Part", "Pii"]

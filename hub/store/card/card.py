@@ -10,12 +10,13 @@ from typing import Any
 import yaml
 
 from hub.api import HeadKind
+from hub.bases.auto_classes import AUTO_CLASSES
 from hub.bases.sources import licence, upstream
 from hub.store.card.figures import evaluation_section
 from hub.store.card.markdown import code, plain, table
 from hub.store.records import Version
 
-__all__ = ["AUTO_CLASSES", "card"]
+__all__ = ["card"]
 
 Report = Mapping[str, Any]
 Section = tuple[str, Iterable[str]]
@@ -29,13 +30,6 @@ _PIPELINES = {
 }
 _GENERATED = ("translation", "summarization")  # Hugging Face has a pipeline of its own for these
 _LANGUAGE = re.compile(r"[a-z]{2,3}")
-AUTO_CLASSES = {
-    HeadKind.SEQUENCE: "AutoModelForSequenceClassification",
-    HeadKind.TOKEN: "AutoModelForTokenClassification",
-    HeadKind.SPAN: "AutoModelForQuestionAnswering",
-    HeadKind.EMBEDDING: "AutoModel",
-    HeadKind.GENERATE: "AutoModelForCausalLM",
-}
 
 
 def card(version: Version, report: Report | None = None) -> str:

@@ -25,6 +25,7 @@ from transformers import (
 )
 
 from hub.api import BadRecipe, Features, HeadKind
+from hub.engine.quiet import peft_quiet
 from hub.evaluation.evaluator import Evaluator
 from hub.progress import Progress
 from hub.recipe.recipe import Train
@@ -49,7 +50,6 @@ from hub.training.fit.checkpoints import ended_early, last_checkpoint, step_of
 from hub.training.fit.first_token import first_token
 from hub.training.fit.fused_kernels import fused
 from hub.training.fit.loss import WHOLE, Loss
-from hub.training.fit.model import quiet
 from hub.training.fit.optim import is_schedule_free, make_optimizer, make_schedule
 
 __all__ = ["Fitted", "fit", "pick_dtype"]
@@ -123,7 +123,7 @@ def fit(  # noqa: PLR0913 - a training loop is all of these
     fixed = fixed_layers(model, collate(features[:1])) if train.cache else 0
     with ExitStack() as during:
         narrow = first_token(model, collate(features[:2]))
-        for context in (quiet(), narrow, fused(model, dtype), _attention(model, dtype, lengths)):
+        for context in (peft_quiet(), narrow, fused(model, dtype), _attention(model, dtype, lengths)):
             during.enter_context(context)
         kept = _kept(stock or Stock(folder), lengths, validation, fixed, _stored_as(train)) if fixed else {}
         batch = during.enter_context(cached(model, kept)) if kept else None

@@ -14,6 +14,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 from hub.bases.cache import Bases
 from hub.data.dataset import Refused, divides
+from hub.engine.torch.loading import load_tokenizer
 from hub.errors import BadData
 from hub.evaluation.goal import Goal, gain
 from hub.progress import Progress, silent
@@ -21,7 +22,6 @@ from hub.recipe.recipe import Recipe
 from hub.registry.host import Registry
 from hub.training.fit.activation_cache import Stock
 from hub.training.fit.checkpoints import move
-from hub.training.fit.model import load_tokenizer
 from hub.training.fit.trainer import Fitted, fit
 from hub.training.plan import Plan, make_plan
 from hub.training.run import evaluator_of, loss_of, new_model, note_plan, training_rows

@@ -14,12 +14,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hub.data.profile.sniff import peek
-from hub.data.read.encodings import as_utf8, check_encoding
+from hub.data.read.encodings import as_utf8
 from hub.data.read.folders import TextFolder, text_table
 from hub.data.read.rows import BadRow, RawRow, Row
 from hub.data.read.sources import open_source
 from hub.data.read.tables import open_table
 from hub.errors import BadData
+from hub.recipe.encodings import check_encoding
 from hub.recipe.recipe import Data
 
 TEXTS = ["Le café était bon", "Über den Film", "plain words", "à la carte", "déjà vu ailleurs"]

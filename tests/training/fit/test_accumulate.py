@@ -15,11 +15,12 @@ from torch import Tensor
 from transformers import TrainerCallback
 
 from hub.api import HeadKind
+from hub.engine.quiet import peft_quiet
 from hub.progress import silent
 from hub.recipe.sections.train import Train
 from hub.testing.tiny import tiny_decoder, tiny_encoder
 from hub.training.fit.loss import Loss
-from hub.training.fit.model import load_base, quiet
+from hub.training.fit.model import load_base
 from hub.training.fit.trainer import fit
 
 LABELS = 3
@@ -73,7 +74,7 @@ def steps(tmp_path: Path) -> Callable[..., tuple[dict[str, Tensor], float]]:
         if loss.head is HeadKind.SEQUENCE:
             several = isinstance(rows[0]["labels"], list)
             model.config.problem_type = f"{'multi' if several else 'single'}_label_classification"
-        with quiet():
+        with peft_quiet():
             adapted = get_peft_model(
                 model, LoraConfig(r=4, target_modules="all-linear", init_lora_weights=False)
             )

@@ -10,9 +10,9 @@ import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 
 from hub.api import HeadKind
+from hub.engine.quiet import peft_quiet
 from hub.testing.tiny import head_model, tiny_decoder, tiny_encoder
 from hub.training.fit.fused_kernels import fused
-from hub.training.fit.model import quiet
 
 KINDS = [HeadKind.SEQUENCE, HeadKind.GENERATE]  # with biases, and without
 
@@ -20,7 +20,7 @@ KINDS = [HeadKind.SEQUENCE, HeadKind.GENERATE]  # with biases, and without
 def adapted(folder: Path, kind: HeadKind, **lora: object) -> PeftModel:
     base = tiny_decoder(folder) if kind is HeadKind.GENERATE else tiny_encoder(folder)
     settings = {"r": 4, "lora_alpha": 12, "target_modules": "all-linear", "init_lora_weights": False} | lora
-    with quiet():
+    with peft_quiet():
         torch.manual_seed(0)
         return get_peft_model(head_model(base, kind, 3), LoraConfig(**settings)).double().eval()
 

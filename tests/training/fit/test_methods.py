@@ -15,6 +15,7 @@ from hub.api import HeadKind, Row
 from hub.bases.base import Base
 from hub.engine.build import build_engine
 from hub.engine.peft.load import weights_of
+from hub.engine.peft.model import load_adapted
 from hub.engine.protocol import EngineRow
 from hub.errors import BadAdapter, BadRecipe
 from hub.recipe.recipe import Recipe
@@ -22,7 +23,7 @@ from hub.recipe.sections.method import IA3_FAMILIES
 from hub.store.content.weights import read_adapter
 from hub.testing.tiny import tiny_decoder, tiny_encoder
 from hub.training.fit.methods import layers_of
-from hub.training.fit.model import add_adapter, load_base, reload, round_weights, save_adapter
+from hub.training.fit.model import add_adapter, load_base, round_weights, save_adapter
 
 RecipeMaker = Callable[..., Recipe]
 RECIPE = "task: sentiment\ndata: a.csv\n"
@@ -60,7 +61,7 @@ def test_a_method_is_saved_as_peft_and_served_as_it_was_trained(
     model = changed_model(base, make_recipe(RECIPE, f"method.type={method}"))
     round_weights(model, stored)
     save_adapter(model, tmp_path / "adapter", stored)
-    again = reload(tmp_path / "adapter", base, HeadKind.SEQUENCE, 3, "cpu")
+    again = load_adapted(tmp_path / "adapter", base, HeadKind.SEQUENCE, 3, "cpu")
     ids = torch.tensor([IDS])
     with torch.inference_mode():
         expected = model(input_ids=ids).logits

@@ -7,9 +7,10 @@ from pathlib import Path
 import torch  # noqa: TID253
 
 from hub.api import HeadKind
+from hub.engine.peft.model import load_adapted
 from hub.recipe.recipe import Recipe
 from hub.testing.tiny import tiny_encoder
-from hub.training.fit.model import add_adapter, load_base, reload, save_adapter
+from hub.training.fit.model import add_adapter, load_base, save_adapter
 
 IDS = torch.tensor([[2, 5, 6, 3, 7, 8, 3]])
 PAIR = torch.tensor([[0, 0, 0, 0, 1, 1, 1]])
@@ -20,7 +21,7 @@ def test_question_and_context_are_told_apart_in_training_and_after_loading(tmp_p
     recipe = Recipe.model_validate({"task": "qa", "data": "unused.json"})
     model = add_adapter(load_base(base, HeadKind.SPAN, 0), recipe, HeadKind.SPAN).eval()
     save_adapter(model, tmp_path / "adapter", torch.float32)
-    stored = reload(tmp_path / "adapter", base, HeadKind.SPAN, 0, "cpu")
+    stored = load_adapted(tmp_path / "adapter", base, HeadKind.SPAN, 0, "cpu")
     with torch.inference_mode():
         for each in (model, stored):
             told = each(input_ids=IDS, token_type_ids=PAIR).start_logits

@@ -19,6 +19,7 @@ from hub.bases.cache import Bases
 from hub.errors import BadRecipe, MissingExtra
 from hub.recipe.recipe import Recipe
 from hub.registry.host import Registry
+from hub.report.write import write_report
 from hub.store.store import Store
 from hub.training.trackers import start as places
 from hub.training.trackers.fan_out import Place, Tracked, Trackers
@@ -90,7 +91,15 @@ def run(tmp_path: Path, bases: Bases) -> Callable[..., TrainResult]:
     def trained(recipe: Recipe, **settings: Any) -> TrainResult:
         home = tmp_path / "home"
         work = home / "runs" / recipe.name
-        return train(recipe, registry=Registry.load(), store=Store(home), bases=bases, work=work, **settings)
+        return train(
+            recipe,
+            registry=Registry.load(),
+            store=Store(home),
+            bases=bases,
+            work=work,
+            report=write_report,
+            **settings,
+        )
 
     return trained
 

@@ -1,0 +1,48 @@
+# ruff: noqa: TID253 - imported when a model is loaded, and by nothing else
+"""Contexts that keep the libraries' notes off the terminal and out of a server's log."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from transformers.utils import logging
+
+__all__ = ["known_warnings", "peft_quiet", "quiet"]
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Hide progress bars, and notes about unused weights and new head weights."""
+    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if bars:
+            logging.enable_progress_bar()
+
+
+@contextmanager
+def known_warnings() -> Iterator[None]:
+    """Hide warnings of PEFT about adapters that are as they should be, such as excluded layers not found."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        _ignore_deprecations()
+        yield
+
+
+@contextmanager
+def peft_quiet() -> Iterator[None]:
+    """Hide what transformers and PEFT print about models in training; warnings of users' settings stay."""
+    with quiet(), warnings.catch_warnings():
+        _ignore_deprecations()
+        yield
+
+
+def _ignore_deprecations() -> None:
+    # PEFT 0.21 reads an attribute that transformers 5.23 deprecates.
+    warnings.filterwarnings("ignore", message="`is_gradient_checkpointing`", category=FutureWarning)

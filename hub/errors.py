@@ -45,10 +45,13 @@
 
 from __future__ import annotations
 
+import logging
+import traceback
 from collections.abc import Iterable, Sequence
 from typing import ClassVar
 
 __all__ = [
+    "FRAMES",
     "AmbiguousDeployment",
     "BadAdapter",
     "BadBase",
@@ -88,6 +91,7 @@ __all__ = [
     "UnsafeWeights",
     "UnsupportedAdapter",
     "UnsupportedFormat",
+    "log_fault",
 ]
 
 
@@ -304,3 +308,16 @@ class HostFault(HubError):
         where = f" ({error.filename})" if error.filename else ""
         what = f"{error.strerror or error}{where}"
         return cls(f"{what}. Check permissions and free space; HUB_HOME says where state lives.")
+
+
+FRAMES = 4
+
+
+def log_fault(log: logging.Logger, what: str, error: BaseException, said: str = "") -> None:
+    """Log the type and the innermost frames of `error`; its message may quote somebody's text.
+
+    `said` is the message without such text, where the caller can tell.
+    """
+    frames = traceback.extract_tb(error.__traceback__)[-FRAMES:]
+    where = " < ".join(f"{frame.filename}:{frame.lineno}" for frame in reversed(frames))
+    log.error("%s: %s%s at %s", what, type(error).__name__, f" ({said})" if said else "", where)

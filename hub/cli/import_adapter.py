@@ -211,7 +211,7 @@ def plain_lora(folder: Path, on: Base, head: HeadKind | None, merged: bool) -> I
     if merged or not init:
         yield folder, ""
         return
-    from hub.engine.peft.initial import initial_tensors
+    from hub.engine.peft.model import initial_tensors
 
     initial = initial_tensors(
         on, files.config, files.tensors, kind=head or head_of(files), num_labels=head_rows(files)

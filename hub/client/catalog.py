@@ -14,7 +14,7 @@ from hub.client.protocol import Json, Tried, whoami
 from hub.config import Settings
 from hub.errors import HubError
 from hub.registry.host import Registry
-from hub.serving.canary.agreement import can_agree
+from hub.serving.canary.grading import can_agree
 from hub.serving.canary.trial import Trial, promoted, rolled_back
 from hub.serving.control.fitness import check_fitness
 from hub.serving.describe import (

@@ -17,7 +17,7 @@ from hub.data.split import split, without_leaks
 from hub.progress import Progress, silent
 from hub.recipe.label_names import look_alike
 from hub.recipe.recipe import Recipe
-from hub.registry.guard import plugin_call
+from hub.registry.loaded import plugin_call
 from hub.store.manifest import too_many_labels
 
 __all__ = ["Dataset", "Refused", "divide", "divides", "prepare", "refuse_too_many"]

@@ -21,7 +21,7 @@ from hub.data.texts import Texts
 from hub.progress import Progress, silent
 from hub.recipe.label_names import normal_label
 from hub.recipe.recipe import LabelRules, Part, Recipe
-from hub.registry.guard import plugin_call
+from hub.registry.loaded import plugin_call
 
 __all__ = ["Item", "Loaded", "Rejected", "draw", "load_examples"]
 

@@ -10,8 +10,7 @@ from hub.data.dataset import Dataset
 from hub.data.examples import Item, Rejected
 from hub.errors import BadPlugin, BadRequest
 from hub.progress import Progress, silent
-from hub.registry.guard import plugin_call
-from hub.registry.loaded import LoadedTask
+from hub.registry.loaded import LoadedTask, plugin_call
 
 __all__ = ["encodable", "make_features", "usable_rows"]
 

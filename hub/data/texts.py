@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hub.api import Example, Field, FieldKind
-from hub.data.aligned import Aligned
-from hub.data.cleaning import cleaner
+from hub.data.cleaning import Aligned, cleaner
 from hub.data.fields import LeftOut, Unusable
 from hub.data.pii import Detector, Found, make_detector
 from hub.recipe.recipe import Recipe

@@ -22,8 +22,7 @@ from hub.evaluation.intervals import Figures
 from hub.evaluation.logits import Labelled, labelled
 from hub.evaluation.predict import Ahead, forward_rows
 from hub.progress import Progress, silent
-from hub.registry.guard import plugin_call
-from hub.registry.loaded import LoadedTask
+from hub.registry.loaded import LoadedTask, plugin_call
 
 __all__ = ["Evaluator", "Sample", "Scored", "evaluate", "majority_metrics"]
 

@@ -23,8 +23,8 @@ from hub.errors import BadAdapter, BadRequest, HubError, MissingExtra, NotFound
 from hub.evaluation.predict import forward_rows
 from hub.explain.explanation import Explanation
 from hub.explain.token_spans import Place, find_places, words_of
-from hub.registry.guard import plugin_call
 from hub.registry.host import Registry
+from hub.registry.loaded import plugin_call
 from hub.store.content.content import content_hash
 from hub.store.content.weights import CONFIG_FILE, WEIGHTS_FILE
 from hub.store.records import Version

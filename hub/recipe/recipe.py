@@ -12,7 +12,6 @@ from hub.api import Model
 from hub.errors import BadRecipe, HubError
 from hub.names import check_name
 from hub.recipe.errors import Origin, explain
-from hub.recipe.presets import with_preset
 from hub.recipe.sections.augment import Augment
 from hub.recipe.sections.data import Bin, Data, LabelRules, Part
 from hub.recipe.sections.evaluate import Deploy, Evaluate
@@ -23,6 +22,7 @@ from hub.recipe.sections.tune import Tune
 from hub.recipe.yaml_file import Document, KeyPath, parse_scalar, read_yaml
 
 __all__ = [
+    "PRESETS",
     "Augment",
     "Bin",
     "Data",
@@ -36,6 +36,7 @@ __all__ = [
     "Train",
     "Tune",
     "load_recipe",
+    "with_preset",
 ]
 
 RECIPE_FILE = "recipe.yaml"
@@ -181,3 +182,33 @@ def _replaced(values: dict[str, Any], parts: Sequence[str], value: Any) -> dict[
 
 def _default_name(file: Path) -> str:
     return file.resolve().parent.name if file.name == RECIPE_FILE else file.stem
+
+
+PRESETS: Mapping[str, Mapping[str, Any]] = {
+    "fast": {
+        "data": {"near_duplicates": "keep"},
+        "method": {"freeze": -2},
+        "evaluate": {"int8": False},
+    },
+    "best": {
+        "method": {"rank": 16, "dropout": 0.1},
+        "train": {"epochs": 6, "schedule": "cosine", "dropout": 0.1},
+    },
+}
+
+
+def with_preset(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a recipe's values with its preset's below them; an unknown preset is left to the model."""
+    preset = values.get("preset")
+    return _over(values, PRESETS.get(preset, {}) if isinstance(preset, str) else {})
+
+
+def _over(values: Mapping[str, Any], below: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(values)
+    for key, default in below.items():
+        given = values.get(key)
+        if key not in values:
+            merged[key] = default
+        elif isinstance(default, Mapping) and isinstance(given, Mapping):
+            merged[key] = _over(given, default)
+    return merged

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
@@ -15,7 +16,7 @@ from hub.api import Field, FieldKind, HeadKind, Task, TaskSpec
 from hub.errors import BadPlugin, HubError, InvalidName
 from hub.names import check_name
 
-__all__ = ["LoadedTask", "check_spec", "describe_failure", "load_task"]
+__all__ = ["LoadedTask", "check_spec", "describe_failure", "load_task", "plugin_call"]
 
 RESERVED_IN_REQUESTS = {
     "deployment": "it says which deployment answers.",
@@ -190,3 +191,14 @@ def _check_attributes(where: str, factory: type[Task[Any, Any]]) -> None:
 
 def _is_field(item: object) -> bool:
     return isinstance(item, Field) and isinstance(item.kind, FieldKind) and item.name.isidentifier()
+
+
+@contextmanager
+def plugin_call(task: str, what: str) -> Iterator[None]:
+    """Raise BadPlugin for whatever a task's method raises but a HubError; `what` says which and on what."""
+    try:
+        yield
+    except HubError:
+        raise
+    except Exception as error:
+        raise BadPlugin(f"Task {task!r} failed in {what}: {describe_failure(error)}") from error

@@ -16,8 +16,8 @@ from hub.config import Settings
 from hub.errors import Conflict, HubError, NotReady
 from hub.registry.host import Registry
 from hub.serving.batching.lanes import Lanes
-from hub.serving.canary.agreement import can_agree
 from hub.serving.canary.answer_log import AnswerLog
+from hub.serving.canary.grading import can_agree
 from hub.serving.canary.observers import Watchers
 from hub.serving.canary.trial import Trial, promoted, rolled_back
 from hub.serving.control.presence import Presence, Served

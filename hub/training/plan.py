@@ -20,9 +20,8 @@ from hub.data.features import usable_rows
 from hub.errors import BadRequest, InvalidName, NotFound
 from hub.progress import Progress, silent
 from hub.recipe.recipe import Recipe
-from hub.registry.guard import plugin_call
 from hub.registry.host import Registry
-from hub.registry.loaded import LoadedTask
+from hub.registry.loaded import LoadedTask, plugin_call
 from hub.store.manifest import BaseRef, DataRef, Serving
 
 __all__ = ["Plan", "checked_rows", "make_plan"]

@@ -29,9 +29,8 @@ from hub.evaluation.temperature import Temperature, calibrate
 from hub.progress import Progress, named
 from hub.recipe.sections.augment import Augment
 from hub.training.agreement import disagreeing
-from hub.training.fit.balance import class_weights
 from hub.training.fit.checkpoints import move
-from hub.training.fit.loss import Loss
+from hub.training.fit.loss import Loss, class_weights
 from hub.training.fit.model import add_adapter, initial_update, load_base, round_weights, save_adapter
 from hub.training.fit.trainer import Fitted, fit, pick_dtype
 from hub.training.plan import Plan

@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hub.data.aligned import Aligned
-from hub.data.cleaning import cleaner
+from hub.data.cleaning import Aligned, cleaner
 from hub.recipe.sections.data import Clean
 
 NOTHING = {"control": False, "unicode": "keep", "whitespace": False}

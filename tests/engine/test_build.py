@@ -11,13 +11,15 @@ from dataclasses import replace
 
 import pytest
 import torch
+import transformers
 from safetensors.torch import load_file, save_file
 from transformers import AutoModel, AutoModelForCausalLM, AutoModelForSequenceClassification
 
 from hub.api import HeadKind, Row
+from hub.bases.auto_classes import AUTO_CLASSES
 from hub.engine.build import build_engine
 from hub.engine.protocol import EngineRow
-from hub.engine.torch import heads, loading
+from hub.engine.torch import loading
 from hub.engine.torch.loading import pick_device
 from hub.errors import BadAdapter, BadConfig, EngineFailed, UnsupportedAdapter
 
@@ -128,7 +130,7 @@ def test_a_head_that_cannot_be_slotted_is_refused_and_the_rest_served(bert, trai
             model.gate = torch.nn.Parameter(torch.ones(1))
             return model
 
-    monkeypatch.setitem(heads._CLASSES, HeadKind.SEQUENCE, Gated)
+    monkeypatch.setattr(transformers, AUTO_CLASSES[HeadKind.SEQUENCE], Gated)
     engine = engine_of(bert, "torch", slots=1)
     with pytest.raises(UnsupportedAdapter, match=r"no sequence head to serve: .* normalisation layers: gate"):
         engine.check(trained(bert, HeadKind.SEQUENCE, labels=2, seed=51, targets=["query"]).weights)

@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 from hub.errors import BadRecipe
-from hub.recipe.presets import PRESETS
-from hub.recipe.recipe import Recipe, load_recipe
+from hub.recipe.recipe import PRESETS, Recipe, load_recipe
 
 
 def written(folder: Path, text: str, name: str = "recipe.yaml") -> Path:

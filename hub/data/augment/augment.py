@@ -11,14 +11,13 @@ from pathlib import Path
 
 from hub.api import BadData, BadRequest, FieldKind
 from hub.data.augment.back_translation import back_translated
-from hub.data.augment.changes import Change, delete, replace_words, swap
-from hub.data.augment.checks import Rules, fault, same_words
+from hub.data.augment.changes import Change, Rules, delete, fault, replace_words, same_words, swap
 from hub.data.augment.translators import Translator, open_translator
 from hub.data.augment.wordnet import WordNet
 from hub.data.examples import AnyTask, Item
 from hub.progress import Progress, silent
 from hub.recipe.recipe import Recipe
-from hub.registry.guard import plugin_call
+from hub.registry.loaded import plugin_call
 
 __all__ = ["BACK", "Augmented", "augment"]
 

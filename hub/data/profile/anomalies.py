@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Sequence
 
-from hub.data.aligned import Aligned
-from hub.data.cleaning import cleaner
+from hub.data.cleaning import Aligned, cleaner
 from hub.data.pii import builtin
 from hub.recipe.sections.data import Clean
 
-__all__ = ["oddities", "very_long"]
+__all__ = ["Sample", "languages", "oddities", "very_long"]
 
 LONG = 1000  # characters; shorter texts are never very long
 _CLEAN = Clean(html=True, entities=True, control=True, unicode="NFC", whitespace=False)
@@ -46,3 +46,50 @@ def very_long(lengths: Sequence[int]) -> int:
     ordered = sorted(lengths)
     low, high = (ordered[min(len(ordered) - 1, len(ordered) * share // 4)] for share in (1, 3))
     return max(LONG, high + 6 * (high - low))
+
+
+SAMPLE = 300  # texts
+FEWEST = 20  # letters; of fewer nothing can be told
+LONGEST = 1000  # characters that are looked at
+SURE = 0.8  # probability
+UNSURE = "unsure"
+
+
+class Sample:
+    """An even sample of a stream of texts: every n-th that is long enough, where n doubles as they come."""
+
+    def __init__(self, size: int = SAMPLE) -> None:
+        self.texts: list[str] = []
+        self._size = size
+        self._step = 1
+        self._seen = 0
+
+    def add(self, text: str) -> None:
+        """Take the text into the sample if it is its turn."""
+        text = text[:LONGEST]
+        if sum(map(str.isalpha, text)) < FEWEST:
+            return
+        if self._seen % self._step == 0:
+            self.texts.append(text)
+            if len(self.texts) > self._size:
+                self.texts = self.texts[::2]
+                self._step *= 2
+        self._seen += 1
+
+
+def languages(texts: Sequence[str]) -> Counter[str]:
+    """Count the languages (ISO 639-1) of texts taken evenly from all that are long enough."""
+    usable = [text for text in texts if sum(map(str.isalpha, text[:LONGEST])) >= FEWEST]
+    step = max(1, len(usable) // SAMPLE)
+    return Counter(_language(text[:LONGEST]) for text in usable[::step][:SAMPLE])
+
+
+def _language(text: str) -> str:
+    from langdetect import DetectorFactory, LangDetectException, detect_langs
+
+    DetectorFactory.seed = 0  # it draws at random otherwise
+    try:
+        best = detect_langs(text)[0]
+    except LangDetectException:
+        return UNSURE
+    return str(best.lang) if best.prob >= SURE else UNSURE

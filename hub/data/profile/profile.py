@@ -14,10 +14,9 @@ from hub.api import Field, FieldKind
 from hub.data.examples import AnyTask, Item
 from hub.data.fields import LABELLED, LeftOut, Unusable, convert
 from hub.data.label_quality import labels_of
-from hub.data.profile.anomalies import oddities, very_long
+from hub.data.profile.anomalies import Sample, languages, oddities, very_long
 from hub.data.profile.column_counts import ColumnCounts, ColumnLook
 from hub.data.profile.columns import is_text, label_column, match_columns, separator_of
-from hub.data.profile.languages import Sample, languages
 from hub.data.profile.repeated_rows import Copies
 from hub.data.profile.row_numbers import MAX_PLACES, Places, place_of
 from hub.data.profile.sniff import Column, Peek

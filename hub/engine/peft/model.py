@@ -28,12 +28,16 @@ from hub.errors import BadAdapter, BadBase, EngineFailed, UnsupportedAdapter
 if TYPE_CHECKING:
     from hub.engine.protocol import Array
 
+if TYPE_CHECKING:
+    from hub.engine.protocol import Array
+
 __all__ = [
     "HeadModel",
     "adapt",
     "complete",
     "fresh_adapter",
     "head_model",
+    "initial_tensors",
     "load_adapted",
     "load_folder",
     "load_with_head",
@@ -325,3 +329,21 @@ def _check_values(values: Mapping[str, Any]) -> None:
     for rank in ranks:
         if isinstance(rank, int) and rank > _LARGEST:
             raise BadAdapter(f"A rank of {rank} is more than {_LARGEST:,}, the largest that is taken here.")
+
+
+def initial_tensors(
+    base: Base, config: Mapping[str, Any], names: Iterable[str], *, kind: HeadKind, num_labels: int
+) -> dict[str, Array]:
+    """Return the tensors of a PiSSA or OLoRA adapter as PEFT initialises it, by the names PEFT saves.
+
+    `names` are those of the adapter's tensors.
+
+    Raises:
+        UnsupportedAdapter: the initialisation draws numbers or looks at data.
+        BadAdapter: the config is unsound, or not of an adapter on this base.
+        EngineFailed: the base could not be loaded.
+    """
+    with torch.no_grad():
+        adapted = fresh_adapter(head_model(base, kind, num_labels).model, config, names)
+        state = peft.get_peft_model_state_dict(adapted, save_embedding_layers=False)
+    return {name: value.float().numpy() for name, value in state.items()}

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from enum import StrEnum
 
-__all__ = ["Reservation", "SlotState", "SlotView"]
+__all__ = ["Fate", "Gone", "History", "Reservation", "SlotState", "SlotView"]
 
 
 class SlotState(StrEnum):
@@ -35,3 +37,48 @@ class SlotView:
     state: SlotState
     leases: int
     pinned: bool
+
+
+MOST = 256  # versions remembered
+
+
+class Fate(StrEnum):
+    """How a version came to be without a slot."""
+
+    EVICTED = "evicted"  # another one needed its slot; loaded again when asked for
+    DRAINED = "drained"  # nothing routed to it any more, and its last lease ended
+    FAILED = "failed"  # it could not be loaded
+
+
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """The latest that happened to a version that is not resident."""
+
+    key: str
+    name: str
+    fate: Fate
+    at: datetime
+    why: str
+
+
+class History:
+    """The latest fate of each of the last `most` versions; not thread-safe."""
+
+    def __init__(self, most: int = MOST) -> None:
+        self._most = most
+        self._gone: OrderedDict[str, Gone] = OrderedDict()
+
+    def add(self, key: str, name: str, fate: Fate, why: str) -> None:
+        """Remember a version's fate instead of an earlier one."""
+        self._gone.pop(key, None)
+        self._gone[key] = Gone(key, name, fate, datetime.now(UTC), why)
+        if len(self._gone) > self._most:
+            self._gone.popitem(last=False)
+
+    def forget(self, key: str) -> None:
+        """Forget a version that is resident now."""
+        self._gone.pop(key, None)
+
+    def all(self) -> list[Gone]:
+        """Return everything remembered, the latest first."""
+        return list(reversed(self._gone.values()))

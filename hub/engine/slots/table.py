@@ -52,8 +52,7 @@ from types import TracebackType
 from typing import Self
 
 from hub.engine.slots.eviction import GreedyDual
-from hub.engine.slots.history import Fate, Gone, History
-from hub.engine.slots.states import Reservation, SlotState, SlotView
+from hub.engine.slots.states import Fate, Gone, History, Reservation, SlotState, SlotView
 from hub.errors import Overloaded
 
 __all__ = ["Lease", "Reservation", "SlotState", "SlotTable", "SlotView"]

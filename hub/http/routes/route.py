@@ -13,8 +13,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from hub.config import Limits
-from hub.errors import HubError
-from hub.faults import log_fault
+from hub.errors import HubError, log_fault
 from hub.http.auth import Right
 from hub.http.deadline import ClientLeft, Patience
 from hub.http.hub import hub_of

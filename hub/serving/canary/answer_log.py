@@ -16,8 +16,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from hub.config import Feedback
-from hub.errors import Conflict, NotFound
-from hub.faults import log_fault
+from hub.errors import Conflict, NotFound, log_fault
 from hub.serving.background import Chore
 from hub.serving.canary.grading import Label
 from hub.serving.meter import Meter

@@ -11,17 +11,17 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol, TypeVar
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from hub.answers import is_comparable
+from hub.api import Task
 from hub.errors import BadRequest, NotFound
 from hub.registry.host import Registry
 from hub.registry.loaded import LoadedTask
-from hub.serving.canary.agreement import agree, has_own_agrees
 from hub.store.catalog.feedback import Answer
 from hub.store.store import Store
 
-__all__ = ["Comparer", "Label", "is_right", "matches"]
+__all__ = ["Comparer", "Label", "agree", "can_agree", "has_own_agrees", "is_right", "matches"]
 
 Result = TypeVar("Result")
 
@@ -166,3 +166,28 @@ def _normal(text: str) -> str:
     folded = unicodedata.normalize("NFKC", text).casefold()
     kept = "".join(" " if unicodedata.category(mark).startswith("P") else mark for mark in folded)
     return " ".join(kept.split())
+
+
+def agree(task: Task[Any, Any], one: BaseModel, other: BaseModel) -> bool | None:
+    """Return whether two responses say the same; None if the task cannot tell.
+
+    Raises:
+        TypeError: the task's `agrees` returns something else.
+    """
+    found: object = task.agrees(one, other)
+    if found is not None and not isinstance(found, bool):
+        raise TypeError(f"agrees() returns {type(found).__name__} and not True, False or None")
+    return found
+
+
+def can_agree(loaded: LoadedTask) -> bool:
+    """Tell whether answers of a task can be compared: by its `agrees`, or if they hold more than floats."""
+    if has_own_agrees(loaded.task):
+        return True
+    examples = loaded.response.model_json_schema().get("examples", ())
+    return any(is_comparable(loaded.response.model_validate(one).model_dump()) for one in examples)
+
+
+def has_own_agrees(task: Task[Any, Any]) -> bool:
+    """Tell whether a task brings its own comparison of answers."""
+    return type(task).agrees is not Task.agrees

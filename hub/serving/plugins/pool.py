@@ -9,7 +9,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import TypeVar
 
-from hub.faults import log_fault
+from hub.errors import log_fault
 from hub.serving.meter import Meter, NoMeter
 from hub.serving.plugins.threads import Stage, TaskThreads, ThreadState, Work
 

@@ -15,8 +15,7 @@ from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import Any, NamedTuple
 
-from hub.errors import HubError, NotReady, PluginFailed, PluginSuspended, PluginTimeout
-from hub.faults import FRAMES, log_fault
+from hub.errors import FRAMES, HubError, NotReady, PluginFailed, PluginSuspended, PluginTimeout, log_fault
 from hub.serving.meter import Meter, NoMeter
 from hub.serving.plugins.suspension import Suspension
 

@@ -11,8 +11,7 @@ from pydantic import BaseModel
 
 from hub.api import Output, Row, Tokenizer
 from hub.engine.protocol import EngineRow
-from hub.errors import BadRequest, HubError, PluginFailed
-from hub.faults import log_fault
+from hub.errors import BadRequest, HubError, PluginFailed, log_fault
 from hub.registry.host import LoadedTask
 from hub.serving.plugins.redact import exception_text
 from hub.serving.plugins.returned import WrongReturn, check_answer, check_rows

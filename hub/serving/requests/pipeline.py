@@ -20,19 +20,17 @@ from pydantic import BaseModel
 from hub.api import Row, Task
 from hub.config import Limits
 from hub.engine.protocol import EngineRow
-from hub.errors import DeadlineExceeded, HubError, Overloaded, TooLarge
-from hub.faults import log_fault
+from hub.errors import DeadlineExceeded, HubError, Overloaded, TooLarge, log_fault
 from hub.registry.host import LoadedTask
 from hub.serving.batching.fair_queue import Job
 from hub.serving.batching.lanes import encode_threads
-from hub.serving.canary.agreement import agree
+from hub.serving.canary.grading import agree
 from hub.serving.meter import Meter
 from hub.serving.observation import NoObserver, Observer
 from hub.serving.plugins.pool import PluginPool
 from hub.serving.plugins.threads import Stage, TaskThreads, ThreadState, Work
-from hub.serving.requests.call import Answers, Call, Side
+from hub.serving.requests.call import Answers, Call, Side, Witness
 from hub.serving.requests.codec import Answered, Outcome, Request, encode, fault
-from hub.serving.requests.witness import Witness
 from hub.serving.routing.router import Admission
 
 __all__ = ["Answers", "Pipeline"]

@@ -43,13 +43,12 @@ from hub.training.fit.activation_cache import (
     fixed_layers,
     numbered,
 )
-from hub.training.fit.balance import row_weights
 from hub.training.fit.batches import LengthGroups, collator, pad_alike
 from hub.training.fit.callbacks import Watch
 from hub.training.fit.checkpoints import ended_early, last_checkpoint, step_of
 from hub.training.fit.first_token import first_token
 from hub.training.fit.fused_kernels import fused
-from hub.training.fit.loss import WHOLE, Loss
+from hub.training.fit.loss import WHOLE, Loss, row_weights
 from hub.training.fit.optim import is_schedule_free, make_optimizer, make_schedule
 
 __all__ = ["Fitted", "fit", "pick_dtype"]

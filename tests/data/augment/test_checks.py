@@ -8,8 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hub.data.augment.changes import delete, swap
-from hub.data.augment.checks import Rules, fault, same_words
+from hub.data.augment.changes import Rules, delete, fault, same_words, swap
 
 WORDS = (
     "the",

@@ -10,8 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hub.data.profile.anomalies import oddities, very_long
-from hub.data.profile.languages import languages
+from hub.data.profile.anomalies import languages, oddities, very_long
 from hub.data.profile.profile import Look, look
 from hub.data.profile.sniff import peek
 from hub.errors import BadData

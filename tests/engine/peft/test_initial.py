@@ -7,7 +7,7 @@ import pytest
 
 from hub.api import HeadKind
 from hub.engine.peft.format import parse
-from hub.engine.peft.initial import initial_tensors
+from hub.engine.peft.model import initial_tensors
 from hub.errors import UnsupportedAdapter
 from hub.store.content.weights import AdapterFiles, read_adapter
 from hub.store.peft.plain_lora import to_plain_lora

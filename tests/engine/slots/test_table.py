@@ -13,7 +13,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, precondition, rule
 
-from hub.engine.slots.history import Fate, History
+from hub.engine.slots.states import Fate, History
 from hub.engine.slots.table import Lease, SlotState, SlotTable
 from hub.errors import Overloaded
 

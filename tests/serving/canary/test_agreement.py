@@ -14,8 +14,8 @@ from hub.answers import is_comparable
 from hub.answers import same_answer as agree
 from hub.registry.host import Registry
 from hub.registry.loaded import LoadedTask
-from hub.serving.canary.agreement import agree as ask
-from hub.serving.canary.agreement import can_agree
+from hub.serving.canary.grading import agree as ask
+from hub.serving.canary.grading import can_agree
 
 
 class Span(BaseModel):

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from hub.engine.slots.history import Fate
+from hub.engine.slots.states import Fate
 from hub.engine.slots.table import SlotState, SlotTable
 from hub.errors import BadAdapter, EngineFailed, NotReady, Overloaded, SourceUnavailable
 from hub.serving.meter import NoMeter

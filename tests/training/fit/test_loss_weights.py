@@ -8,8 +8,8 @@ from collections import Counter
 import pytest
 import torch
 
-from hub.training.fit.balance import HEAVIEST, class_weights, row_weights
 from hub.training.fit.batches import LengthGroups
+from hub.training.fit.loss import HEAVIEST, class_weights, row_weights
 
 
 def single(labels: list[int]) -> list[dict]:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import httpx
 
-from hub.client import server_file as record
+from hub.client import server_file
 
 __all__ = ["ROOT", "HubServer", "hub_server", "process", "ready", "wait"]
 
@@ -37,8 +37,8 @@ def hub_server(home: Path, *flags: str) -> Iterator[HubServer]:
     """Run `hub serve` with these flags for the home, from when its engine has settled."""
     command = [sys.executable, "-m", "hub", "serve", "--port", "0", *flags]
     with process(command, {"HUB_HOME": str(home)}, home.parent / "ours.log") as alive:
-        wait(alive, lambda: (found := record.read(home)) is not None and ready(found.url))
-        found = record.read(home)
+        wait(alive, lambda: (found := server_file.read(home)) is not None and ready(found.url))
+        found = server_file.read(home)
         assert found
         key = (home / "admin.key").read_text(encoding="ascii").strip()
         wait(alive, lambda: _settled(found.url, key))

@@ -102,7 +102,7 @@ def undeploy(
     as_json: Annotated[bool, JSON_FLAG] = False,
 ) -> None:
     """Take a deployment away; its versions stay, and requests already admitted are still answered."""
-    from hub.client.protocol import connect
+    from hub.client.connect import connect
     from hub.config import load_settings
 
     with connect(load_settings(), server) as client:
@@ -116,7 +116,7 @@ def undeploy(
 def _move(
     move: Callable[[Client], Json], server: str | None, as_json: bool, need: Need | None, timeout_s: float
 ) -> None:
-    from hub.client.protocol import connect
+    from hub.client.connect import connect
     from hub.config import load_settings
 
     with connect(load_settings(), server) as client:

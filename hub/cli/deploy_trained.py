@@ -71,7 +71,7 @@ def print_move(version: Version, moved: Json) -> None:
 
 def _deploy(result: TrainResult, settings: Settings, quiet: bool, answer: Json) -> None:
     """Judge a version and put it live if it passes; `answer` grows with what is known."""
-    from hub.client.protocol import connect
+    from hub.client.connect import connect
     from hub.registry.host import Registry
     from hub.report.write import add_gate
     from hub.store.store import Store
@@ -95,7 +95,7 @@ def _deploy(result: TrainResult, settings: Settings, quiet: bool, answer: Json) 
 
 def _restart_advice(task: str, settings: Settings) -> str:
     """Return what to restart if the server runs another version of the task's plugin than this process."""
-    from hub.client.protocol import connect
+    from hub.client.connect import connect
     from hub.errors import HubError
     from hub.registry.host import Registry
 

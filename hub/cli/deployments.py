@@ -44,7 +44,7 @@ def deployments(
     as_json: Annotated[bool, JSON_FLAG] = False,
 ) -> None:
     """List what is live: the stable version of each deployment, its canary with its share, its shadow."""
-    from hub.client.protocol import connect
+    from hub.client.connect import connect
     from hub.config import load_settings
     from hub.errors import BadRequest
 

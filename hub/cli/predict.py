@@ -49,7 +49,7 @@ def predict(  # noqa: PLR0913, PLR0917 - a command's options
 
     A file is read as the training data of the deployed version was, unless the options say otherwise.
     """
-    from hub.client.protocol import connect
+    from hub.client.connect import connect
     from hub.config import load_settings
 
     if sum(given is not None for given in (text, body, file)) != 1:
@@ -68,7 +68,7 @@ def predict(  # noqa: PLR0913, PLR0917 - a command's options
 
 
 def _one(client: Client, deployment: str, request: dict[str, Any], as_json: bool) -> None:
-    from hub.client.protocol import error_of
+    from hub.client.http import error_of
 
     (answer,) = client.predict(deployment, [request])
     if "error" in answer:

@@ -22,7 +22,7 @@ def register(app: typer.Typer) -> None:
 
 def status(server: Annotated[str | None, SERVER] = None, as_json: Annotated[bool, JSON_FLAG] = False) -> None:
     """Show the server, its engines and slots, what is live, and what could not go live and why."""
-    from hub.client.protocol import connect
+    from hub.client.connect import connect
     from hub.config import load_settings
 
     with connect(load_settings(), server) as client:

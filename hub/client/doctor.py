@@ -12,9 +12,10 @@ from filelock import FileLock, Timeout
 from pydantic import ValidationError
 from sqlalchemy import select
 
-from hub.client import server_file as record
+from hub.client import server_file
+from hub.client.connect import connect
 from hub.client.file_modes import open_files
-from hub.client.protocol import connect, find_server
+from hub.client.http import find_server
 from hub.config import Settings
 from hub.errors import BadConfig, HubError
 from hub.registry.host import Registry
@@ -128,13 +129,13 @@ def _misfits(registry: Registry, store: Store) -> Iterator[Finding]:
 
 
 def _server(settings: Settings) -> Iterator[Finding]:
-    path = settings.home / record.FILE
+    path = settings.home / server_file.FILE
     if not path.exists():
         return
     if url := find_server(settings):
         yield from _hanging(settings, url)
         return
-    if (found := record.read(settings.home)) is not None:
+    if (found := server_file.read(settings.home)) is not None:
         what = f"It names the process {found.pid}, which runs and does not answer at {found.url}."
         mend = (
             "Nothing if that server is only just starting or stopping; commands go to the catalog meanwhile."
@@ -165,8 +166,8 @@ def _hanging(settings: Settings, url: str) -> Iterator[Finding]:
 
 
 def _erase_record(home: Path) -> None:
-    if record.read(home) is None:
-        (home / record.FILE).unlink(missing_ok=True)
+    if server_file.read(home) is None:
+        (home / server_file.FILE).unlink(missing_ok=True)
 
 
 def _leftovers(home: Path) -> Iterator[Finding]:

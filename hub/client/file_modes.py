@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from hub.client.protocol import KEY_FILE
+from hub.client.http import KEY_FILE
 from hub.config import CONFIG_FILE, Settings, find_workspace
 from hub.keys import HASH_PREFIX
 from hub.store.doctor import Finding, Severity

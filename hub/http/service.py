@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, cast
 import bentoml
 import httpx
 
-from hub.client import server_file as record
+from hub.client import server_file
 from hub.http.bento import HubService
 from hub.http.metrics.gauges import forget_the_dead
 from hub.http.process.drain import drain_on_signal
@@ -62,7 +62,7 @@ class GraftHub:
         if address:
             supervisor = self.bento_service.supervisor
             end_with(supervisor)
-            record.keep(runtime.settings.home, address, supervisor)
+            server_file.keep(runtime.settings.home, address, supervisor)
             if runtime.settings.serve.replicas > 1:
                 await _let_others_answer(runtime, address)
 
@@ -71,7 +71,7 @@ class GraftHub:
         runtime = self.bento_service.hub.runtime
         await asyncio.to_thread(runtime.close)
         if runtime.settings.serve.replicas == 1:  # one of several may be replaced while the others go on
-            record.erase(runtime.settings.home, self.bento_service.supervisor)
+            server_file.erase(runtime.settings.home, self.bento_service.supervisor)
 
     async def __is_ready__(self) -> bool:
         return self.bento_service.hub.runtime.ready

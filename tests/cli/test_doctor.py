@@ -21,8 +21,7 @@ from grafthub_sentiment.task import SentimentTask
 from typer.testing import CliRunner
 
 from hub.cli.main import app
-from hub.client import doctor
-from hub.client import server_file as record
+from hub.client import doctor, server_file
 from hub.config import find_home
 from hub.registry.host import Registry
 from hub.store.store import Store
@@ -257,7 +256,9 @@ def test_copies_of_contents_at_a_url(live, tmp_path, monkeypatch) -> None:
 def test_the_record_of_a_server_that_was_killed(live) -> None:
     dead = subprocess.Popen([sys.executable, "-c", ""])
     dead.wait()
-    record.write(live.path, record.ServerRecord("http://127.0.0.1:9", dead.pid, "2026-01-01T00:00:00+00:00"))
+    server_file.write(
+        live.path, server_file.ServerRecord("http://127.0.0.1:9", dead.pid, "2026-01-01T00:00:00+00:00")
+    )
     status, findings = run()
     assert (status, findings[0]["code"]) == (0, "server_record_stale")
     assert run("--fix")[1][0]["mended"]
@@ -265,8 +266,8 @@ def test_the_record_of_a_server_that_was_killed(live) -> None:
 
 
 def test_the_record_of_a_server_that_lives_is_left_alone(live) -> None:
-    record.write(
-        live.path, record.ServerRecord("http://127.0.0.1:9", os.getpid(), "2026-01-01T00:00:00+00:00")
+    server_file.write(
+        live.path, server_file.ServerRecord("http://127.0.0.1:9", os.getpid(), "2026-01-01T00:00:00+00:00")
     )
     assert run("--fix")[1][0]["code"] == "server_silent"
     assert (live.path / "server.json").exists()
@@ -361,7 +362,7 @@ def test_the_table_says_what_to_do(live) -> None:
 
 def test_the_operations_page_lists_every_code() -> None:
     root = Path(__file__).parents[2]
-    source = "".join((root / "hub" / layer / "doctor.py").read_text() for layer in ("store", "serving"))
+    source = "".join((root / "hub" / layer / "doctor.py").read_text() for layer in ("store", "client"))
     codes = set(re.findall(r'(?:Finding\(\s*|return |else )"([a-z_]+)"', source))
     page = (root / "docs" / "operations.md").read_text().partition("## What should not be there")[2]
     table = page.partition("\n## ")[0]

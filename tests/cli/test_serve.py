@@ -18,7 +18,7 @@ import httpx
 import pytest
 
 from hub.cli.quickstart.local_server import free_port
-from hub.client import server_file as record
+from hub.client import server_file
 from hub.testing.homes import FakeHome
 
 pytestmark = pytest.mark.e2e
@@ -64,7 +64,7 @@ def wait_until_ready(home: Path, process: subprocess.Popen[bytes], log: Path) ->
     deadline = time.monotonic() + START_LIMIT_S
     while time.monotonic() < deadline:
         assert process.poll() is None, log.read_text()
-        found = record.read(home)
+        found = server_file.read(home)
         if found and is_ready(found.url):
             return
         time.sleep(0.1)
@@ -106,7 +106,7 @@ def home(tmp_path_factory: pytest.TempPathFactory, base_folder: Path) -> FakeHom
 @pytest.fixture(scope="module")
 def server(home: FakeHome) -> Iterator[httpx.Client]:
     with running(home.path, command("serve", "--port", "0", "--engine", "torch")):
-        found = record.read(home.path)
+        found = server_file.read(home.path)
         assert found
         with httpx.Client(base_url=found.url, timeout=60) as client:
             yield client
@@ -121,7 +121,7 @@ def test_it_serves_what_the_catalog_says(server, home) -> None:
 
 
 def test_its_record_is_there_and_names_its_process(server, home) -> None:
-    found = record.read(home.path)
+    found = server_file.read(home.path)
     assert found
     assert httpx.URL(found.url) == server.base_url.copy_with(path="")
 
@@ -202,7 +202,7 @@ def test_a_stop_waits_for_requests_and_erases_the_record(tmp_path, base_folder) 
         answered.append(sum("result" in item for item in reply.json()["items"]))
 
     with running(home.path, command("serve", "--port", "0", "--engine", "torch")) as process:
-        found = record.read(home.path)
+        found = server_file.read(home.path)
         assert found
         callers = [threading.Thread(target=ask_much, args=(found.url,)) for _ in range(4)]
         for caller in callers:
@@ -235,7 +235,9 @@ def test_the_record_of_a_server_that_was_killed_fools_nobody(home, tmp_path) -> 
     dead.wait()
     stale = FakeHome(tmp_path / "home", home.base.path)
     stale.add("mood", seed=1)
-    record.write(stale.path, record.ServerRecord("http://127.0.0.1:9", dead.pid, "2026-01-01T00:00:00+00:00"))
+    server_file.write(
+        stale.path, server_file.ServerRecord("http://127.0.0.1:9", dead.pid, "2026-01-01T00:00:00+00:00")
+    )
     assert "No server runs" in hub(stale.path, "deploy", "mood@1")
 
 
@@ -262,7 +264,7 @@ def test_a_built_bento_serves_as_well(tmp_path, base_folder) -> None:
         for name, value in {**folders, "HUB_SERVE__ENGINE": "fake"}.items():
             patch.setenv(name, value)
         with running(home.path, [bentoml, "serve", str(bento.parent), "--port", str(free_port(0))]):
-            found = record.read(home.path)
+            found = server_file.read(home.path)
             assert found
             with httpx.Client(base_url=found.url, timeout=60) as client:
                 assert ask(client, TEXTS[0])[0] == "mood@1"

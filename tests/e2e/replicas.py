@@ -20,7 +20,7 @@ import psutil
 from typer.testing import CliRunner
 
 from hub.cli.main import app
-from hub.client import server_file as record
+from hub.client import server_file
 from hub.errors import HubError
 
 START_LIMIT_S = 120
@@ -81,7 +81,7 @@ class Server:
 
     @property
     def url(self) -> str:
-        found = record.read(self.home)
+        found = server_file.read(self.home)
         assert found, self.log()
         return found.url
 
@@ -118,7 +118,7 @@ class Server:
         return json.loads(self.hub(*words, "--json"))
 
     def _is_ready(self) -> bool:
-        found = record.read(self.home)
+        found = server_file.read(self.home)
         try:
             return found is not None and httpx.get(f"{found.url}/readyz", timeout=5).is_success
         except httpx.HTTPError:

@@ -18,7 +18,7 @@ import pytest
 from typer.testing import CliRunner
 
 from hub.cli.main import app
-from hub.client import server_file as record
+from hub.client import server_file
 from hub.config import find_home
 from hub.store.store import Store
 from hub.testing.homes import FakeHome
@@ -82,7 +82,7 @@ def wait_for(home: Path) -> str:
     """Return where the server answers, once it does."""
     deadline = time.monotonic() + LIMIT_S
     while time.monotonic() < deadline:
-        found = record.read(home)
+        found = server_file.read(home)
         try:
             if found and httpx.get(f"{found.url}/readyz", timeout=5).is_success:
                 return found.url
@@ -153,4 +153,4 @@ def test_killed_in_a_deploy_then_altogether(home, when) -> None:
         assert "No server runs" in hub("deploy", "mood@1")
     with serving(home.path, port=httpx.URL(url).port or 0) as (_, client):
         assert ask(client) == ("mood@1", truth["mood@1"])
-    assert not (home.path / record.FILE).exists()
+    assert not (home.path / server_file.FILE).exists()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from hub.client import server_file as record
+from hub.client import server_file
 from hub.serving import disk
 from hub.serving.disk import Disk
 
@@ -34,6 +34,6 @@ def test_a_server_without_room_for_its_record_serves(tmp_path, monkeypatch, capl
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("json.dump", no_space)
-    record.keep(tmp_path, "http://127.0.0.1:9", 1)
+    server_file.keep(tmp_path, "http://127.0.0.1:9", 1)
     assert "--server http://127.0.0.1:9" in caplog.text
     assert list(tmp_path.iterdir()) == []

@@ -51,7 +51,7 @@ def local_server(settings: Settings, port: int | None = None) -> Iterator[LocalS
     Raises:
         NotReady: it ended or did not answer in time; the message holds the end of its log.
     """
-    from hub.client.protocol import find_server
+    from hub.client.http import find_server
 
     if url := find_server(settings):
         yield LocalServer(url, None)
@@ -83,7 +83,7 @@ def free_port(preferred: int) -> int:
 def _wait(settings: Settings, process: subprocess.Popen[bytes], log: Path) -> str:
     import httpx
 
-    from hub.client.protocol import find_server
+    from hub.client.http import find_server
 
     deadline = time.monotonic() + START_LIMIT_S
     while time.monotonic() < deadline:

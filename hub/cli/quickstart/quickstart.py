@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import httpx
 
     from hub.cli.quickstart.swap_watch import Verdict
-    from hub.client.protocol import ServerClient
+    from hub.client.http import ServerClient
     from hub.config import Settings
     from hub.training.train import TrainResult
 
@@ -134,7 +134,7 @@ def _clients(settings: Settings, url: str) -> Iterator[tuple[ServerClient, httpx
     """Open the two sides: who deploys, and who asks."""
     import httpx
 
-    from hub.client.protocol import connect
+    from hub.client.connect import connect
 
     with connect(settings) as admin, httpx.Client(base_url=url, timeout=60) as http:
         yield admin, http  # type: ignore[misc]

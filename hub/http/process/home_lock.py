@@ -8,7 +8,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from hub.client import server_file as record
+from hub.client import server_file
 from hub.errors import Conflict
 
 __all__ = ["LOCK_FILE", "home_lock"]
@@ -28,7 +28,7 @@ def home_lock(home: Path) -> Iterator[None]:
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        found = record.read(home)
+        found = server_file.read(home)
         where = f", at {found.url}" if found else ""
         raise Conflict(
             f"A server of {home} runs or starts already{where}. Stop it first, or set HUB_HOME to another "

@@ -11,8 +11,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from hub.client import server_file as record
-from hub.client.protocol import find_server
+from hub.client import server_file
+from hub.client.http import find_server
 from hub.config import Settings, child_environment
 from hub.errors import BadConfig, Conflict
 from hub.http.auth import check_exposure
@@ -46,7 +46,7 @@ def serve(settings: Settings, on_ready: Callable[[str], None]) -> None:
         try:
             asyncio.run(supervisor.run())
         finally:
-            record.erase(settings.home, os.getpid())
+            server_file.erase(settings.home, os.getpid())
 
 
 def _bind(host: str, port: int) -> socket.socket:

@@ -10,8 +10,9 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
-from hub.client import server_file as record
-from hub.client.protocol import connect, error_of, find_server
+from hub.client import server_file
+from hub.client.connect import connect
+from hub.client.http import error_of, find_server
 from hub.config import load_settings
 from hub.errors import BadRequest, HubError, NotFound, NotReady, Overloaded, TooLarge, Unauthorized
 
@@ -60,7 +61,7 @@ def server() -> Iterator[Answering]:
 def note(url: str, pid: int) -> None:
     home = load_settings().home
     home.mkdir(parents=True, exist_ok=True)
-    record.write(home, record.ServerRecord(url, pid, "2026-01-01T00:00:00+00:00"))
+    server_file.write(home, server_file.ServerRecord(url, pid, "2026-01-01T00:00:00+00:00"))
 
 
 def test_the_server_of_this_home_is_found_and_shown_the_key_that_is_kept_here(server) -> None:
@@ -114,10 +115,10 @@ def test_a_damaged_record_is_no_server(text) -> None:
 def test_only_the_record_of_the_process_itself_is_erased() -> None:
     home = load_settings().home
     note("http://127.0.0.1:9", os.getpid())
-    record.erase(home, os.getpid() + 1)
-    assert record.read(home)
-    record.erase(home, os.getpid())
-    assert record.read(home) is None
+    server_file.erase(home, os.getpid() + 1)
+    assert server_file.read(home)
+    server_file.erase(home, os.getpid())
+    assert server_file.read(home) is None
 
 
 @pytest.mark.parametrize("kind", [NotFound, Overloaded, TooLarge, Unauthorized, NotReady])

@@ -1,1 +1,1 @@
-"""To be written."""
+"""Training runs: a recipe in, a stored version out."""

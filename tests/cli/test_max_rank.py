@@ -57,7 +57,7 @@ def test_a_head_of_more_labels_than_any_slot_takes_is_refused_before_it_is_read(
         raise AssertionError("weights were read")
 
     monkeypatch.setattr("hub.store.manifest.MAX_LABELS", 1)
-    for module in ("weights", "store"):
+    for module in ("content.weights", "store"):
         monkeypatch.setattr(f"hub.store.{module}.read_adapter", refuse)
     for result in (imported(plain, *PLAIN), imported(plain, *PLAIN, "--merged"), imported(exported)):
         assert isinstance(result.exception, BadAdapter), result.exception

@@ -1,1 +1,1 @@
-"""Prometheus metrics."""
+"""Prometheus metrics, and where their values are kept."""

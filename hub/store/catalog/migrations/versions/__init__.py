@@ -1,0 +1,1 @@
+"""The schema of the catalog, one file a version."""

@@ -73,7 +73,7 @@ class Serve(Model):
     threads: int = Field(
         0, ge=0, description="Threads of one forward; 0: the cores, shared among the replicas."
     )
-    shelf_mb: int = Field(
+    adapter_cache_mb: int = Field(
         256,
         ge=0,
         description="Memory for adapters that were loaded before: no disk to wait for.",

@@ -163,8 +163,8 @@ def _await(client: CatalogClient, name: str) -> None:
 def _settle(client: CatalogClient) -> None:
     """Wait until graphs are made and measured: what they take is no growth."""
     assert client._local, "a deployment was asked"
-    for lane in client._local._runtime._ready().lanes.all():
-        lane.engine.settle(LOAD_TIMEOUT_S)
+    for base_worker in client._local._runtime._ready().base_workers.all():
+        base_worker.engine.settle(LOAD_TIMEOUT_S)
 
 
 def _unshared() -> float:

@@ -42,7 +42,7 @@ def bench(
     from hub.config import load_settings
     from hub.engine.build import build_engine
     from hub.engine.choice.autotune import Tuning
-    from hub.serving.batching.lanes import ENGINE_CACHE
+    from hub.serving.batching.base_workers import ENGINE_CACHE
 
     settings = load_settings()
     found = Bases(settings.home).get(base)

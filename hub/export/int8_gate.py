@@ -45,7 +45,7 @@ def int8_gauge(settings: Settings, progress: Progress) -> Gauge:
 
     Graphs are kept where the server keeps them: one that is made here need not be made there.
     """
-    from hub.serving.batching.lanes import ENGINE_CACHE
+    from hub.serving.batching.base_workers import ENGINE_CACHE
 
     def gauge(plan: Plan, folder: Path, sample: Sample) -> Precision:
         if why := _pointless(plan, sample):

@@ -8,14 +8,14 @@ from collections.abc import Callable
 
 from hub.errors import HubError
 
-__all__ = ["Chore"]
+__all__ = ["PeriodicTask"]
 
 log = logging.getLogger(__name__)
 
 _STOP_S = 3.0  # how long a stop waits for the catalog
 
 
-class Chore:
+class PeriodicTask:
     """Calls `work` every so often in a thread of its own, and once more when stopped.
 
     What it raises is logged once until it goes well again: work that failed is to be done the next time.

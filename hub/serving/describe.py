@@ -14,13 +14,13 @@ from hub.store.catalog.replicas import Replica
 from hub.store.records import Deployment, Move, Version
 
 if TYPE_CHECKING:
-    from hub.serving.batching.lanes import Lane
+    from hub.serving.batching.base_workers import BaseWorker
     from hub.serving.plugins.threads import ThreadState
 
 __all__ = [
+    "describe_base_worker",
     "describe_deployment",
     "describe_hanging",
-    "describe_lane",
     "describe_live",
     "describe_move",
     "describe_past",
@@ -143,14 +143,14 @@ def describe_hanging(state: ThreadState) -> Json:
     }
 
 
-def describe_lane(lane: Lane) -> Json:
+def describe_base_worker(base_worker: BaseWorker) -> Json:
     """Describe a resident base: its engine, what waits for it, and its slots."""
     return {
-        "base": lane.base.name,
-        "fingerprint": lane.base.fingerprint,
-        "engine": asdict(lane.engine.info()),
-        "queued_rows": lane.batcher.waiting,
-        "slots": _slots(lane.slots),
+        "base": base_worker.base.name,
+        "fingerprint": base_worker.base.fingerprint,
+        "engine": asdict(base_worker.engine.info()),
+        "queued_rows": base_worker.batcher.waiting,
+        "slots": _slots(base_worker.slots),
     }
 
 

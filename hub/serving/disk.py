@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from hub.serving.background import Chore
+from hub.serving.background import PeriodicTask
 
 __all__ = ["FULL_BYTES", "Disk", "free_bytes"]
 
@@ -23,7 +23,7 @@ class Disk:
     def __init__(self, home: Path) -> None:
         self._home = home
         self._full = False
-        self._task = Chore("The free space of the home cannot be read", self.look, _EVERY_S)
+        self._task = PeriodicTask("The free space of the home cannot be read", self.look, _EVERY_S)
 
     def start(self) -> None:
         """Begin to watch."""

@@ -15,16 +15,16 @@ from uuid import uuid4
 from hub.config import Settings
 from hub.errors import Conflict, HubError, NotReady
 from hub.registry.host import Registry
-from hub.serving.batching.lanes import Lanes
+from hub.serving.batching.base_workers import BaseWorkers
 from hub.serving.canary.answer_log import AnswerLog
 from hub.serving.canary.grading import can_agree
-from hub.serving.canary.observers import Watchers
+from hub.serving.canary.observers import Observers
 from hub.serving.canary.trial import Trial, promoted, rolled_back
 from hub.serving.control.presence import Presence, Served
 from hub.serving.control.reconciler import Reconciler
 from hub.serving.describe import (
+    describe_base_worker,
     describe_hanging,
-    describe_lane,
     describe_plugins,
     describe_replica,
     plugin_name,
@@ -33,7 +33,7 @@ from hub.serving.meter import Meter, NoMeter
 from hub.serving.observation import Observer
 from hub.serving.plugins.rehearsal import rehearse_on
 from hub.serving.requests.pipeline import Pipeline
-from hub.serving.residency.adapter_cache import Shelf
+from hub.serving.residency.adapter_cache import AdapterCache
 from hub.serving.residency.residency import Residency
 from hub.serving.routing.router import Failure, Router
 from hub.store.catalog.replicas import Replicas
@@ -67,14 +67,14 @@ class _Parts:
     """What exists once the runtime has started."""
 
     store: Store
-    lanes: Lanes
+    base_workers: BaseWorkers
     residency: Residency
     router: Router
     reconciler: Reconciler
     pipeline: Pipeline
     replicas: Replicas
     presence: Presence | None
-    watchers: Watchers | None
+    observers: Observers | None
 
 
 class Runtime:
@@ -148,9 +148,9 @@ class Runtime:
     @property
     def answers(self) -> AnswerLog:
         """What is kept of answers, and takes labels on them; only a server has it."""
-        watchers = self._ready().watchers
-        assert watchers, "started as a server"
-        return watchers.answers
+        observers = self._ready().observers
+        assert observers, "started as a server"
+        return observers.answers
 
     def deploy(self, name: str, ref: str, *, by: str, why: str = "", trial: Trial | None = None) -> Moved:
         """Make a version ready, move the catalog's pointer, and put the version live; blocks.
@@ -207,11 +207,11 @@ class Runtime:
             **self.replicas(),
             "deployments": routes.describe(),
             "failures": [asdict(failure) for failure in _failures(parts)],
-            "engines": [describe_lane(lane) for lane in parts.lanes.all()],
+            "engines": [describe_base_worker(base_worker) for base_worker in parts.base_workers.all()],
             "loads": parts.residency.describe(),
             "plugins": describe_plugins(self.registry),
             "hanging": [describe_hanging(state) for state in parts.pipeline.hanging()],
-            **(parts.watchers.describe() if parts.watchers else {}),
+            **(parts.observers.describe() if parts.observers else {}),
         }
 
     def replicas(self) -> dict[str, Any]:
@@ -243,8 +243,8 @@ class Runtime:
                 log.warning("Plugin %s is broken: %s", plugin.id, plugin.reason)
         if parts.presence:
             parts.presence.start()
-        if parts.watchers:
-            parts.watchers.start()
+        if parts.observers:
+            parts.observers.start()
         live = len(parts.router.routes.by_name)
         log.info("Ready after %.1f s with %d deployments.", time.perf_counter() - began, live)
 
@@ -269,24 +269,24 @@ class Runtime:
     def _build(self, loop: asyncio.AbstractEventLoop, url: str | None) -> _Parts:
         settings, meter = self.settings, self._meter
         store = Store.of(settings, keep_open=True)
-        watchers = None
+        observers = None
         if url is not None and self._observer is None:
-            watchers = Watchers(store, settings.feedback, self.replica, self, meter)
+            observers = Observers(store, settings.feedback, self.replica, self, meter)
         pipeline = Pipeline(
             settings.limits,
             loop,
-            self._observer or watchers,
+            self._observer or observers,
             plugin_of=partial(plugin_name, self.registry),
             meter=meter,
         )
-        lanes = Lanes(store.bases, settings, deliver=pipeline.forwarded, meter=meter)
+        base_workers = BaseWorkers(store.bases, settings, deliver=pipeline.forwarded, meter=meter)
         residency = Residency(
-            lanes,
+            base_workers,
             meter,
             settings.home / SCRATCH,
             store.fetch,
             timeout_s=settings.serve.load_timeout_s,
-            shelf=Shelf(settings.serve.shelf_mb * 1_000_000),
+            adapter_cache=AdapterCache(settings.serve.adapter_cache_mb * 1_000_000),
             max_rank=settings.serve.max_rank,
             rehearse=partial(rehearse_on, self.registry, pipeline.pool),
         )
@@ -306,7 +306,9 @@ class Runtime:
         presence = None
         if url is not None:
             presence = Presence(replicas, self.replica, url, lambda: _served(router, reconciler))
-        return _Parts(store, lanes, residency, router, reconciler, pipeline, replicas, presence, watchers)
+        return _Parts(
+            store, base_workers, residency, router, reconciler, pipeline, replicas, presence, observers
+        )
 
     def _converged(self) -> None:
         if self._parts and self._parts.presence:
@@ -352,13 +354,13 @@ class Runtime:
 
 
 def _close(parts: _Parts) -> None:
-    if parts.watchers:
-        parts.watchers.stop()
+    if parts.observers:
+        parts.observers.stop()
     if parts.presence:
         parts.presence.stop()
     parts.reconciler.stop()
     parts.residency.close()
-    parts.lanes.close()
+    parts.base_workers.close()
     parts.pipeline.close()
     parts.store.catalog.close()
 

@@ -34,13 +34,13 @@ def model_folder(tmp_path: Path) -> Callable[..., Path]:
 @pytest.fixture
 def package_index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
     """Return a publisher of wheels, and make pip look for packages among them alone."""
-    shelf = tmp_path / "index"
-    shelf.mkdir()
+    adapter_cache = tmp_path / "index"
+    adapter_cache.mkdir()
     monkeypatch.setenv("PIP_NO_INDEX", "1")
-    monkeypatch.setenv("PIP_FIND_LINKS", str(shelf))
+    monkeypatch.setenv("PIP_FIND_LINKS", str(adapter_cache))
 
     def publish(name: str, version: str, files: Mapping[str, bytes]) -> Path:
-        path = shelf / f"{name}-{version}-py3-none-any.whl"
+        path = adapter_cache / f"{name}-{version}-py3-none-any.whl"
         about = f"{name}-{version}.dist-info"
         with zipfile.ZipFile(path, "w") as wheel:
             for member, content in files.items():

@@ -49,16 +49,16 @@ def test_a_wheel_is_downloaded_and_nothing_else_is_left(package_index, tmp_path:
 def test_an_sdist_is_downloaded_and_its_files_are_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shelf = tmp_path / "shelf"
-    shelf.mkdir()
+    adapter_cache = tmp_path / "adapter_cache"
+    adapter_cache.mkdir()
     files = {
         "carrier-1.2/setup.py": b"from setuptools import setup\nsetup(name='carrier', version='1.2')\n",
         "carrier-1.2/PKG-INFO": b"Metadata-Version: 2.1\nName: carrier\nVersion: 1.2\n",
         "carrier-1.2/data/rows.txt": b"one\n",
     }
-    (shelf / "carrier-1.2.tar.gz").write_bytes(tar_bytes(files))
+    (adapter_cache / "carrier-1.2.tar.gz").write_bytes(tar_bytes(files))
     monkeypatch.setenv("PIP_NO_INDEX", "1")
-    monkeypatch.setenv("PIP_FIND_LINKS", str(shelf))
+    monkeypatch.setenv("PIP_FIND_LINKS", str(adapter_cache))
     got = fetch_package("carrier==1.2", "sdist", tmp_path / "into")
     assert list(got.parent.iterdir()) == [got]
     with open_member(got, "data/rows.txt") as rows:

@@ -71,7 +71,7 @@ import psutil
 import torch
 from hub.config import Settings
 from hub.serving.heap import return_free_memory
-from hub.serving.batching.lanes import Lanes
+from hub.serving.batching.base_workers import BaseWorkers
 from hub.serving.meter import NoMeter
 
 def held():
@@ -83,13 +83,13 @@ layer, dtype = {
     "gelu": (torch.nn.functional.gelu, torch.float32),
     "linear": (torch.nn.Linear(64, 64).bfloat16(), torch.bfloat16),
 }[sys.argv[1]]
-lanes = Lanes(None, Settings(home=Path(sys.argv[2])), deliver=print, meter=NoMeter())
+base_workers = BaseWorkers(None, Settings(home=Path(sys.argv[2])), deliver=print, meter=NoMeter())
 with torch.inference_mode():
     before = held()
     for tokens in range(1, 1001):
         layer(torch.zeros(tokens, 64, dtype=dtype))
 print(held() - before)
-lanes.close()
+base_workers.close()
 """
 KERNEL_CACHES = ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY")
 

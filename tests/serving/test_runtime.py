@@ -40,7 +40,7 @@ def test_the_version_to_roll_back_to_stays_resident_and_older_ones_leave(add, st
     versions = [add(seed=seed) for seed in (1, 2, 3)]
     for version in versions:
         hub.runtime.deploy("mood", str(version.ref), by="t")
-    assert {view.key for view in hub.lane.slots.view()} == {version.sha256 for version in versions[1:]}
+    assert {view.key for view in hub.base_worker.slots.view()} == {version.sha256 for version in versions[1:]}
 
 
 def test_a_deploy_made_in_the_catalog_by_another_process_goes_live(add, start, store, until) -> None:
@@ -101,7 +101,7 @@ def test_an_adapter_that_changes_nothing_is_not_put_live(add, start) -> None:
     with pytest.raises(BadAdapter, match="changes nothing"):
         hub.runtime.deploy("mood", "mood@1", by="t")
     assert hub.live() == {}
-    assert hub.lane.slots.view() == [], "its slot is free again"
+    assert hub.base_worker.slots.view() == [], "its slot is free again"
 
 
 def test_unknown_versions_and_empty_histories_are_refused(add, start) -> None:

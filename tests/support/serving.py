@@ -15,7 +15,7 @@ import pytest
 
 from hub.config import Settings, find_home, load_settings
 from hub.registry.host import Registry
-from hub.serving.batching.lanes import Lane
+from hub.serving.batching.base_workers import BaseWorker
 from hub.serving.observation import Observation, Observer
 from hub.serving.routing.routes import by_name
 from hub.serving.runtime import Runtime
@@ -72,12 +72,12 @@ class Harness:
             return Answered(str(admission.version.ref), answers.items)
 
     @property
-    def lane(self) -> Lane:
-        (lane,) = self.runtime._ready().lanes.all()
-        return lane
+    def base_worker(self) -> BaseWorker:
+        (base_worker,) = self.runtime._ready().base_workers.all()
+        return base_worker
 
     def leases(self) -> int:
-        return sum(view.leases for view in self.lane.slots.view())
+        return sum(view.leases for view in self.base_worker.slots.view())
 
     def live(self) -> dict[str, str]:
         return {name: str(route.version.ref) for name, route in self.runtime.router.routes.by_name.items()}
@@ -125,7 +125,7 @@ def watching() -> Watching:
 def start(home: FakeHome) -> Iterator[Callable[..., Harness]]:
     """Start a runtime on the fake engine; flags are those of `serve`, or limits given as a mapping.
 
-    With a `url` it is a server's, which other replicas see. There is no shelf.
+    With a `url` it is a server's, which other replicas see. There is no adapter cache.
     """
     started: list[Harness] = []
 
@@ -135,7 +135,7 @@ def start(home: FakeHome) -> Iterator[Callable[..., Harness]]:
         observer: Observer | None = None,
         **serve: Any,
     ) -> Harness:
-        usual = {"engine": "fake", "slots": 4, "poll_ms": 20, "shelf_mb": 0}
+        usual = {"engine": "fake", "slots": 4, "poll_ms": 20, "adapter_cache_mb": 0}
         flags = {"serve": usual | serve, "limits": limits or {}}
         started.append(Harness(load_settings(flags=flags), url, observer))
         return started[-1]

@@ -17,7 +17,7 @@ from pydantic import BaseModel
 
 from hub.config import Feedback
 from hub.errors import Conflict, NotFound, log_fault
-from hub.serving.background import Chore
+from hub.serving.background import PeriodicTask
 from hub.serving.canary.grading import Label
 from hub.serving.meter import Meter
 from hub.serving.observation import Observation
@@ -86,7 +86,7 @@ class AnswerLog:
         self._prune_at = 0.0  # monotonic
         self._most_bytes = settings.megabytes * 1_000_000
         self._unpruned = self._most_bytes  # bytes written since all bytes were added up: unknown at first
-        self._chore = Chore("Answers are not kept for feedback", self._work, WRITE_S)
+        self._chore = PeriodicTask("Answers are not kept for feedback", self._work, WRITE_S)
 
     @property
     def keeps(self) -> bool:

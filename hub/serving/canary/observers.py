@@ -15,10 +15,10 @@ from hub.store.catalog.feedback import Answers
 from hub.store.records import Deployment
 from hub.store.store import Store
 
-__all__ = ["Watchers"]
+__all__ = ["Observers"]
 
 
-class Watchers:
+class Observers:
     """The `Observer` of a server."""
 
     def __init__(self, store: Store, settings: Feedback, replica: str, mover: Mover, meter: Meter) -> None:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Protocol
 
 from hub.errors import Conflict, HubError, NotFound
-from hub.serving.background import Chore
+from hub.serving.background import PeriodicTask
 from hub.serving.canary.counts import Counts
 from hub.serving.canary.guard import Guard, read_guard
 from hub.serving.canary.verdict import Rated, Verdict, judge
@@ -58,7 +58,7 @@ class Guards:
         self._generation = -1
         self._guarded: list[_Guarded] = []
         self._said: dict[str, str] = {}
-        self._chore = Chore("Canaries are not watched", self.look, LOOK_S)
+        self._chore = PeriodicTask("Canaries are not watched", self.look, LOOK_S)
 
     def start(self) -> None:
         """Begin to watch."""

@@ -26,7 +26,7 @@ from hub.errors import (
 )
 from hub.registry.host import Registry
 from hub.registry.loaded import LoadedTask, describe_failure
-from hub.serving.batching.lanes import Lane
+from hub.serving.batching.base_workers import BaseWorker
 from hub.serving.plugins.pool import PluginPool
 from hub.serving.plugins.returned import WrongReturn, check_answer, check_rows
 from hub.store.records import Version
@@ -153,14 +153,16 @@ class Rehearsal:
         )
 
 
-def rehearse_on(registry: Registry, pool: PluginPool, lane: Lane, slot: int, version: Version) -> None:
+def rehearse_on(
+    registry: Registry, pool: PluginPool, base_worker: BaseWorker, slot: int, version: Version
+) -> None:
     """Answer the examples of a version's task at the slot that it was written to; raises as `Rehearsal`."""
     loaded = registry.task(version.manifest.serving.task)
 
     def run(rows: Sequence[Row]) -> Sequence[Output]:
-        return lane.engine.run([EngineRow(row, slot, loaded.spec.head) for row in rows], aside=True)
+        return base_worker.engine.run([EngineRow(row, slot, loaded.spec.head) for row in rows], aside=True)
 
-    borrow, longest = lane.tokenizers.borrow, lane.base.max_length
+    borrow, longest = base_worker.tokenizers.borrow, base_worker.base.max_length
     Rehearsal(str(version.ref), version.info, loaded, borrow, longest, run, pool).check()
 
 

@@ -18,7 +18,7 @@ from hub.serving.requests.codec import Answered, Encoded, Outcome, Request, deco
 from hub.serving.routing.router import Admission, Held
 from hub.store.records import Version
 
-__all__ = ["Answers", "Call", "Side", "Witness"]
+__all__ = ["Answers", "Call", "CallObserver", "Side"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,7 @@ class Side:
 
     def cancel(self) -> None:
         if self.job:
-            self.held.lane.batcher.cancel(self.job)
+            self.held.base_worker.batcher.cancel(self.job)
 
 
 class Call:
@@ -87,6 +87,7 @@ class Call:
     __slots__ = (
         "answers",
         "beside",
+        "call_observer",
         "cancelled",
         "main",
         "requests",
@@ -94,7 +95,6 @@ class Call:
         "threads",
         "trial",
         "waiter",
-        "witness",
     )
 
     def __init__(
@@ -102,7 +102,7 @@ class Call:
         admission: Admission,
         requests: Sequence[Request],
         waiter: asyncio.Future[Answers],
-        witness: Witness | None,
+        call_observer: CallObserver | None,
         threads: TaskThreads,
         trial: bool = False,
     ) -> None:
@@ -112,7 +112,7 @@ class Call:
         self.trial = trial
         self.requests = requests
         self.waiter = waiter
-        self.witness = witness
+        self.call_observer = call_observer
         self.main = Side(self, main)
         self.beside = Side(self, beside) if beside else None
         self.answers: Answers | HubError | None = None
@@ -132,7 +132,7 @@ class Call:
             beside.held.lease.release()
 
 
-class Witness:
+class CallObserver:
     """Follows one call on the event loop. What is told a second time is not passed on."""
 
     __slots__ = ("_admission", "_observer", "_request_id", "_requests", "_seconds", "_told")

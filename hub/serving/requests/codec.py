@@ -35,7 +35,7 @@ class Answered(NamedTuple):
 
 def encode(task: LoadedTask, plugin: str, held: Held, requests: Sequence[Request]) -> list[Encoded]:
     """Turn each request into rows at the slot of `held`, or into the error that says why not."""
-    with held.lane.tokenizers.borrow() as tokenizer:
+    with held.base_worker.tokenizers.borrow() as tokenizer:
         return [
             request if isinstance(request, HubError) else _rows(task, plugin, held, request, tokenizer)
             for request in requests
@@ -85,7 +85,7 @@ def _rows(task: LoadedTask, plugin: str, held: Held, request: BaseModel, tokeniz
     info = held.target.info
     try:
         returned: object = task.task.encode(request, tokenizer, info)
-        rows: Sequence[Row] = check_rows(returned, min(held.lane.base.max_length, info.max_length))
+        rows: Sequence[Row] = check_rows(returned, min(held.base_worker.base.max_length, info.max_length))
     except BadRequest as error:
         return error
     except HubError as error:  # such as an option of the adapter that this version does not know

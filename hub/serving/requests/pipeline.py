@@ -22,14 +22,14 @@ from hub.config import Limits
 from hub.engine.protocol import EngineRow
 from hub.errors import DeadlineExceeded, HubError, Overloaded, TooLarge, log_fault
 from hub.registry.host import LoadedTask
+from hub.serving.batching.base_workers import encode_threads
 from hub.serving.batching.fair_queue import Job
-from hub.serving.batching.lanes import encode_threads
 from hub.serving.canary.grading import agree
 from hub.serving.meter import Meter
 from hub.serving.observation import NoObserver, Observer
 from hub.serving.plugins.pool import PluginPool
 from hub.serving.plugins.threads import Stage, TaskThreads, ThreadState, Work
-from hub.serving.requests.call import Answers, Call, Side, Witness
+from hub.serving.requests.call import Answers, Call, CallObserver, Side
 from hub.serving.requests.codec import Answered, Outcome, Request, encode, fault
 from hub.serving.routing.router import Admission
 
@@ -81,26 +81,26 @@ class Pipeline:
         """
         if not self._observer.wants(admission.route.deployment):
             return await self._run(admission, requests, None)
-        witness = Witness(self._observer, admission, requests, request_id)
+        call_observer = CallObserver(self._observer, admission, requests, request_id)
         try:
-            return await self._run(admission, requests, witness)
+            return await self._run(admission, requests, call_observer)
         except HubError as error:
-            witness.failed(error.code)
+            call_observer.failed(error.code)
             raise
         except asyncio.CancelledError as error:
             late = DeadlineExceeded.code in error.args
-            witness.failed(DeadlineExceeded.code if late else "cancelled")
+            call_observer.failed(DeadlineExceeded.code if late else "cancelled")
             raise
 
     async def _run(
-        self, admission: Admission, requests: Sequence[Request], witness: Witness | None
+        self, admission: Admission, requests: Sequence[Request], call_observer: CallObserver | None
     ) -> Answers:
         threads = self._pool.of(admission.route.task.spec.name)
         if threads.calls >= self._limits.queued_rows:
             raise Overloaded(f"{threads.calls} calls are under way already. Send the request again later.")
         trial = threads.admit()
-        call = Call(admission, requests, self._loop.create_future(), witness, threads, trial)
-        if witness is None or threads.stuck:  # what is optional does not risk more threads
+        call = Call(admission, requests, self._loop.create_future(), call_observer, threads, trial)
+        if call_observer is None or threads.stuck:  # what is optional does not risk more threads
             call.go_alone()
         answers: Answers | None = None
         threads.calls += 1
@@ -114,8 +114,8 @@ class Pipeline:
             threads.calls -= 1
             if trial:
                 threads.tried(answers is not None and answers.any_answered)
-        if witness and not call.beside:
-            witness.answered(answers.items)
+        if call_observer and not call.beside:
+            call_observer.answered(answers.items)
         return answers
 
     async def encode(self, admission: Admission, request: BaseModel) -> list[Row]:
@@ -235,7 +235,7 @@ class Pipeline:
         if beside is None or not extra:
             call.go_alone()
             self._queue(main, rows)
-        elif beside.held.lane is main.held.lane:
+        elif beside.held.base_worker is main.held.base_worker:
             job = Job(extra, beside.held.lease.release, beside)
             self._queue(main, rows, job)
             beside.job = job
@@ -256,7 +256,7 @@ class Pipeline:
             raise
 
     def _queue(self, side: Side, rows: list[EngineRow], beside: Job | None = None) -> None:
-        side.job = side.held.lane.batcher.submit(rows, side.held.lease.release, side, beside)
+        side.job = side.held.base_worker.batcher.submit(rows, side.held.lease.release, side, beside)
 
     def _beside(self, side: Side, rows: int) -> Generator[Stage, list[EngineRow], list[EngineRow]]:
         """Encode what is to run beside `rows` rows of the caller; none if it cannot, or is too much."""
@@ -265,7 +265,7 @@ class Pipeline:
         except Exception as error:
             log_fault(log, f"{side.held.target.version.ref} could not run beside", error)
             return []
-        waiting = side.held.lane.batcher.waiting + rows + len(extra)
+        waiting = side.held.base_worker.batcher.waiting + rows + len(extra)
         fits = len(extra) <= self._limits.rows and waiting <= SPARE * self._limits.queued_rows
         return extra if fits else []
 
@@ -323,7 +323,7 @@ class Pipeline:
         with self._joining:
             side.done = True
             last = call.main.done and beside.done
-        if not last or call.cancelled or call.witness is None or not isinstance(call.answers, Answers):
+        if not last or call.cancelled or call.call_observer is None or not isinstance(call.answers, Answers):
             return
         items = call.answers.items
         agreed: list[bool | None] = [None] * len(items)
@@ -332,7 +332,7 @@ class Pipeline:
                 agreed = yield Stage("decode", partial(_compare, items, beside), optional=True)
             except Exception as error:
                 log_fault(log, f"{beside.held.target.version.ref} could not be compared", error)
-        self._tell(call.witness.answered, items, beside.held.target.version, agreed)
+        self._tell(call.call_observer.answered, items, beside.held.target.version, agreed)
 
     def _tell(self, hear: Callable[..., object], *what: object) -> None:
         try:
@@ -377,8 +377,8 @@ def _wake(calls: Sequence[Call]) -> None:
     for call in calls:
         if call.waiter.done():
             continue
-        if call.witness:
-            call.witness.ended()
+        if call.call_observer:
+            call.call_observer.ended()
         if isinstance(call.answers, HubError):
             call.waiter.set_exception(call.answers)
         elif call.answers is not None:

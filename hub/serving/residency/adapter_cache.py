@@ -7,10 +7,10 @@ from collections import OrderedDict
 
 from hub.engine.protocol import AdapterWeights
 
-__all__ = ["Shelf"]
+__all__ = ["AdapterCache"]
 
 
-class Shelf:
+class AdapterCache:
     """At most `limit` bytes of adapters, by content hash; what was not used for longest goes first.
 
     A content does not change, so what is here is right for as long as its name is asked for. A merged

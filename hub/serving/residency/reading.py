@@ -17,7 +17,7 @@ from hub.bases.base import Base
 from hub.engine.peft.load import weights_of
 from hub.engine.protocol import BARE_SLOT, AdapterWeights, EngineRow
 from hub.errors import BadAdapter, HostFault
-from hub.serving.batching.lanes import Lane
+from hub.serving.batching.base_workers import BaseWorker
 from hub.store.content.content import content_hash
 from hub.store.content.weights import CONFIG_FILE, WEIGHTS_FILE, AdapterFiles, read_adapter
 from hub.store.peft.rank import MAX_RANK, check_rank
@@ -100,7 +100,7 @@ def _copied_to(version: Version, scratch: Path, max_rank: int) -> AdapterFiles:
         ) from error
 
 
-def probe(lane: Lane, slot: int, weights: AdapterWeights, version: Version) -> None:
+def probe(base_worker: BaseWorker, slot: int, weights: AdapterWeights, version: Version) -> None:
     """Run one row at the slot; the adapter has to change what the bare base says, to finite numbers.
 
     It does not wait for the forward under way: three short rows hold that up less than it would hold up a
@@ -112,8 +112,8 @@ def probe(lane: Lane, slot: int, weights: AdapterWeights, version: Version) -> N
         BadAdapter: it does not.
     """
     kinds = [HeadKind.GENERATE] if weights.kind is HeadKind.GENERATE else [weights.kind, HeadKind.EMBEDDING]
-    rows = [EngineRow(lane.probe, slot, kind) for kind in kinds]
-    outputs = lane.engine.run([*rows, EngineRow(lane.probe, BARE_SLOT, kinds[-1])], aside=True)
+    rows = [EngineRow(base_worker.probe, slot, kind) for kind in kinds]
+    outputs = base_worker.engine.run([*rows, EngineRow(base_worker.probe, BARE_SLOT, kinds[-1])], aside=True)
     if any(output.values is not None and not np.isfinite(output.values).all() for output in outputs):
         raise BadAdapter(f"{version.ref} answers a probe with NaN or infinity. Train it again.")
     if not (weights.layers or weights.merged):

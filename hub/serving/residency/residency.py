@@ -16,10 +16,10 @@ from typing import Any
 from hub.engine.protocol import AdapterWeights
 from hub.engine.slots.table import Lease, Reservation, SlotState, SlotTable, SlotView
 from hub.errors import EngineFailed, HubError, NotReady, Overloaded, SourceUnavailable
+from hub.serving.batching.base_workers import BaseWorker, BaseWorkers
 from hub.serving.batching.cost import LoadCost
-from hub.serving.batching.lanes import Lane, Lanes
 from hub.serving.meter import Meter
-from hub.serving.residency.adapter_cache import Shelf
+from hub.serving.residency.adapter_cache import AdapterCache
 from hub.serving.residency.loads import WAITERS, Load, Loads
 from hub.serving.residency.reading import probe, read_weights
 from hub.store.peft.rank import MAX_RANK
@@ -48,31 +48,30 @@ class Residency:
     """Loads versions into slots, each once however many ask for it, and leases the slots out.
 
     While it is loaded, and until all who waited for that have had their turn, a version is pinned.
-    `fetch` makes the files of a version be on this machine. What is on the `shelf` was read and found good
-    before: for requests it is written to a slot again without its files. Nobody waits for a load longer than
-    `timeout_s` seconds, while the load itself goes on. `rehearse` answers the example of a version's task at
-    the slot that it was written to, and raises why it cannot.
+    `fetch` downloads a version's files to this machine if they are not here. A hit in `adapter_cache` skips
+    disk, hashing and checks. A caller waits at most `timeout_s` seconds for a load, which itself goes on.
+    `rehearse` runs the example of the version's task in the slot just written, and raises if that fails.
     """
 
     def __init__(
         self,
-        lanes: Lanes,
+        base_workers: BaseWorkers,
         meter: Meter,
         scratch: Path,
         fetch: Callable[[Version], Path],
         *,
         timeout_s: float = 30.0,
-        shelf: Shelf | None = None,
+        adapter_cache: AdapterCache | None = None,
         max_rank: int = MAX_RANK,
-        rehearse: Callable[[Lane, int, Version], None] = lambda lane, slot, version: None,
+        rehearse: Callable[[BaseWorker, int, Version], None] = lambda base_worker, slot, version: None,
     ) -> None:
-        self._lanes = lanes
+        self._lanes = base_workers
         self._meter = meter
         self._scratch = scratch
         self._fetch = fetch
         self._rehearse = rehearse
         self._timeout_s = timeout_s
-        self._shelf = shelf or Shelf(0)
+        self._shelf = adapter_cache or AdapterCache(0)
         self._max_rank = max_rank
         self._lock = threading.Lock()
         self._failures: dict[str, _Failure] = {}
@@ -81,11 +80,11 @@ class Residency:
         self._loads = Loads(self._load, self._unpin)
         self._closed = False
 
-    def lease(self, version: Version) -> tuple[Lane, Lease] | None:
+    def lease(self, version: Version) -> tuple[BaseWorker, Lease] | None:
         """Claim the slot of a resident version; None if it is not resident. Never blocks."""
-        lane = self._lanes.get(version.manifest.serving.base.fingerprint)
-        lease = lane.slots.lease(version.sha256) if lane else None
-        return (lane, lease) if lane and lease else None
+        base_worker = self._lanes.get(version.manifest.serving.base.fingerprint)
+        lease = base_worker.slots.lease(version.sha256) if base_worker else None
+        return (base_worker, lease) if base_worker and lease else None
 
     def ensure(self, version: Version, *, again: bool = False) -> Future[None]:
         """Make a version resident; the future holds the HubError if it cannot be.
@@ -144,9 +143,9 @@ class Residency:
     def drain(self, version: Version, why: str = "no deployment needs it") -> None:
         """Lease a version to nobody new, and free its slot when the last lease ends."""
         fingerprint = version.manifest.serving.base.fingerprint
-        if lane := self._lanes.get(fingerprint):
-            lane.slots.drain(version.sha256, why)
-            self._report(lane)
+        if base_worker := self._lanes.get(fingerprint):
+            base_worker.slots.drain(version.sha256, why)
+            self._report(base_worker)
         elif load := self._loads.get(version.sha256):  # which opens the base first
             load.future.add_done_callback(lambda _: self.drain(version, why))
 
@@ -193,8 +192,8 @@ class Residency:
             if failure and not again and failure.until > time.monotonic():
                 raise type(failure.error)(str(failure.error))
             load = Load(version, urgent=again)
-            if lane := self._lanes.get(version.manifest.serving.base.fingerprint):
-                self._pin(load, lane)
+            if base_worker := self._lanes.get(version.manifest.serving.base.fingerprint):
+                self._pin(load, base_worker)
             self._loads.submit(load)
             return load
 
@@ -215,30 +214,30 @@ class Residency:
             "goes on; try again, and see `hub status` if that does not help."
         )
 
-    def _pin(self, load: Load, lane: Lane) -> None:
+    def _pin(self, load: Load, base_worker: BaseWorker) -> None:
         if load not in self._pinned:
-            lane.slots.pin(load.version.sha256)
-            self._pinned[load] = lane.slots
+            base_worker.slots.pin(load.version.sha256)
+            self._pinned[load] = base_worker.slots
 
     def _unpin(self, load: Load) -> None:
         if slots := self._pinned.pop(load, None):
             slots.unpin(load.version.sha256)
 
     def _load(self, load: Load) -> None:
-        version, lane = load.version, None
+        version, base_worker = load.version, None
         began, failure, fresh = time.perf_counter(), None, False
         try:
-            lane = self._lanes.open(version.manifest.serving.base.fingerprint)
-            self._pin(load, lane)
+            base_worker = self._lanes.open(version.manifest.serving.base.fingerprint)
+            self._pin(load, base_worker)
             load.loading = time.monotonic()
             load.opened.set()
-            fresh = self._write(lane, load)
+            fresh = self._write(base_worker, load)
         except HubError as error:
             failure = type(error)(str(error))  # its traceback would keep the adapter in memory
         except Exception as error:
             log.exception("%s cannot be loaded.", version.ref)
             failure = EngineFailed(f"{version.ref} cannot be loaded ({type(error).__name__}).")
-        self._remember(version, lane, failure)
+        self._remember(version, base_worker, failure)
         took = time.perf_counter() - began
         if failure:
             self._meter.load("failed", took)
@@ -248,11 +247,11 @@ class Residency:
             self._meter.load("ok", took)
             log.debug("Loaded %s in %.0f ms.", version.ref, took * 1000)
 
-    def _remember(self, version: Version, lane: Lane | None, failure: HubError | None) -> None:
+    def _remember(self, version: Version, base_worker: BaseWorker | None, failure: HubError | None) -> None:
         """Keep why a load failed, before those that wait for it hear of it."""
         now, name = time.monotonic(), str(version.ref)
-        if failure and lane:
-            lane.slots.failed(version.sha256, name, str(failure))
+        if failure and base_worker:
+            base_worker.slots.failed(version.sha256, name, str(failure))
         with self._lock:
             self._failures = {key: one for key, one in self._failures.items() if one.until > now}
             self._failures.pop(version.sha256, None)
@@ -260,48 +259,48 @@ class Residency:
                 lasts = RETRY_SOURCE_S if isinstance(failure, SourceUnavailable) else RETRY_AFTER_S
                 self._failures[version.sha256] = _Failure(name, failure, now + lasts)
 
-    def _write(self, lane: Lane, load: Load) -> bool:
+    def _write(self, base_worker: BaseWorker, load: Load) -> bool:
         """Put a version into a slot; False if it is there already."""
         version = load.version
         sha256, name = version.sha256, str(version.ref)
-        if lane.slots.state(sha256) is SlotState.RESIDENT:
+        if base_worker.slots.state(sha256) is SlotState.RESIDENT:
             return False
         began = time.perf_counter()
         kept = self._shelf.take(sha256)
         # A move reads the files whatever is kept: what is deployed has to be whole on the disk, too.
-        weights = self._read(lane, version) if kept is None or load.urgent else kept
+        weights = self._read(base_worker, version) if kept is None or load.urgent else kept
         seconds = time.perf_counter() - began
         if self._closed:
             raise NotReady("The server is shutting down. Send the request again.")
-        reservation = _reserve(lane.slots, sha256, name, urgent=load.urgent)
+        reservation = _reserve(base_worker.slots, sha256, name, urgent=load.urgent)
         if reservation is None:  # it was draining, and is resident again
             return False
         if reservation.evicted:
-            self._meter.evicted(lane.base.name)
+            self._meter.evicted(base_worker.base.name)
         try:
             began = time.perf_counter()
-            lane.engine.write(reservation.slot, weights)
+            base_worker.engine.write(reservation.slot, weights)
             seconds += time.perf_counter() - began
             if kept is None:
-                probe(lane, reservation.slot, weights, version)
-                self._rehearse(lane, reservation.slot, version)
+                probe(base_worker, reservation.slot, weights, version)
+                self._rehearse(base_worker, reservation.slot, version)
         except BaseException:
-            lane.slots.abort(sha256)
+            base_worker.slots.abort(sha256)
             raise
-        kind = (lane.base.name, weights.merged, weights.nbytes.bit_length())
-        lane.slots.commit(sha256, self._cost.note(kind, seconds), used=not load.urgent)
+        kind = (base_worker.base.name, weights.merged, weights.nbytes.bit_length())
+        base_worker.slots.commit(sha256, self._cost.note(kind, seconds), used=not load.urgent)
         self._shelf.put(weights)
-        self._report(lane)
+        self._report(base_worker)
         return True
 
-    def _read(self, lane: Lane, version: Version) -> AdapterWeights:
+    def _read(self, base_worker: BaseWorker, version: Version) -> AdapterWeights:
         self._fetch(version)
-        weights = read_weights(version, self._scratch, lane.base, self._max_rank)
-        lane.engine.check(weights)
+        weights = read_weights(version, self._scratch, base_worker.base, self._max_rank)
+        base_worker.engine.check(weights)
         return weights
 
-    def _report(self, lane: Lane) -> None:
-        self._meter.slots(lane.base.name, lane.slots.in_use, lane.slots.capacity)
+    def _report(self, base_worker: BaseWorker) -> None:
+        self._meter.slots(base_worker.base.name, base_worker.slots.in_use, base_worker.slots.capacity)
 
 
 def _reserve(slots: SlotTable, sha256: str, name: str, *, urgent: bool) -> Reservation | None:

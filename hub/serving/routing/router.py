@@ -15,7 +15,7 @@ from typing import NamedTuple, Self
 
 from hub.engine.slots.table import Lease
 from hub.errors import HubError, NotFound, NotReady, Overloaded
-from hub.serving.batching.lanes import Lane
+from hub.serving.batching.base_workers import BaseWorker
 from hub.serving.observation import Track
 from hub.serving.residency.residency import Residency
 from hub.serving.routing.routes import Resolve, Route, Routes, Target
@@ -45,10 +45,10 @@ class Failure:
 
 
 class Held(NamedTuple):
-    """A version on its lane, with a lease on its slot."""
+    """A version on its base worker, with a lease on its slot."""
 
     target: Target
-    lane: Lane
+    base_worker: BaseWorker
     lease: Lease
 
 

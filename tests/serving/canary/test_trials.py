@@ -59,7 +59,7 @@ def test_a_promotion_makes_the_canary_stable_and_keeps_the_version_before_reside
     assert live.ask("mood", TEXT).version == "mood@2"
     kinds = [(move.kind, move.why) for move in live.runtime.store.history("mood")]
     assert kinds == [("deploy", ""), ("canary", ""), ("promote", "it does well")]
-    assert len(live.lane.slots.view()) == 2
+    assert len(live.base_worker.slots.view()) == 2
 
 
 def test_a_rollback_ends_a_trial_and_the_stable_version_stays(live) -> None:
@@ -69,7 +69,7 @@ def test_a_rollback_ends_a_trial_and_the_stable_version_stays(live) -> None:
     assert live.ask("mood", TEXT).version == "mood@1"
     route = live.runtime.router.routes.by_name["mood"]
     assert (route.canary, route.shadow) == (None, None)
-    assert len(live.lane.slots.view()) == 1, "what was tried is drained"
+    assert len(live.base_worker.slots.view()) == 1, "what was tried is drained"
 
 
 def test_a_rollback_of_a_resident_version_takes_no_50_ms(live) -> None:
@@ -156,7 +156,7 @@ def test_a_canary_that_cannot_be_loaded_again_leaves_its_requests_to_the_stable_
 ) -> None:
     live.runtime.deploy("mood", "mood@2", by="t", trial=ALL)
     canary = live.runtime.store.get("mood@2")
-    live.lane.slots.drain(canary.sha256)
+    live.base_worker.slots.drain(canary.sha256)
     whole = (canary.path / "adapter_model.safetensors").read_bytes()
     damage(canary)
     assert [live.ask("mood", TEXT).version for _ in range(3)] == ["mood@1"] * 3
@@ -170,18 +170,18 @@ def test_a_canary_that_cannot_be_loaded_again_leaves_its_requests_to_the_stable_
 
 def test_a_canary_that_was_evicted_is_loaded_for_its_request(live) -> None:
     live.runtime.deploy("mood", "mood@2", by="t", trial=ALL)
-    live.lane.slots.drain(live.runtime.store.get("mood@2").sha256)
+    live.base_worker.slots.drain(live.runtime.store.get("mood@2").sha256)
     assert live.ask("mood", TEXT).version == "mood@2"
 
 
 def test_a_shadow_that_was_evicted_is_loaded_for_later_and_nobody_waits(live, watching, until) -> None:
     live.runtime.deploy("mood", "mood@2", by="t", trial=SHADOW)
     shadow = live.runtime.store.get("mood@2").sha256
-    live.lane.slots.drain(shadow)
+    live.base_worker.slots.drain(shadow)
     assert live.ask("mood", TEXT).version == "mood@1"
     assert until(lambda: len(watching.seen) == 1)
     assert watching.seen[0].beside is None
-    assert until(lambda: live.lane.slots.state(shadow) is SlotState.RESIDENT)
+    assert until(lambda: live.base_worker.slots.state(shadow) is SlotState.RESIDENT)
     live.ask("mood", TEXT)
     assert until(lambda: len(watching.seen) == 2)
     assert str(watching.seen[1].beside.ref) == "mood@2"

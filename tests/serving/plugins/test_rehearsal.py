@@ -16,7 +16,7 @@ from hub.api import HeadKind
 from hub.client.catalog import CatalogClient
 from hub.config import load_settings
 from hub.errors import BadAdapter, BadPlugin
-from hub.serving.batching import lanes
+from hub.serving.batching import base_workers
 from hub.serving.plugins import pool as plugin_pool
 from hub.serving.plugins import rehearsal
 from hub.serving.plugins.rehearsal import rehearse_on
@@ -125,15 +125,15 @@ def hangs(home, monkeypatch):
 def test_a_task_that_does_not_return_is_named_and_requests_go_on(
     home, start, hangs, until, monkeypatch
 ) -> None:
-    monkeypatch.setattr(lanes, "BORROW_S", 0.01)
+    monkeypatch.setattr(base_workers, "BORROW_S", 0.01)
     hub = start(limits={"plugin_timeout_s": 0.5})
     hub.runtime.deploy("mood", "mood@1", by="t")
     for attempt in range(
-        1, lanes.encode_threads() + 1
+        1, base_workers.encode_threads() + 1
     ):  # as many as requests may hang before the task is suspended
         rehearse = partial(rehearse_on, hub.runtime.registry, hub.runtime.pipeline.pool)
         with pytest.raises(BadPlugin, match="encode of the task 'sentiment' has not returned"):
-            rehearse(hub.lane, 1, home.store.get("mood@2"))
+            rehearse(hub.base_worker, 1, home.store.get("mood@2"))
         (state,) = hub.runtime.status()["hanging"]
         assert (state["plugin"], state["stuck_calls"], state["suspended"]) == ("sentiment", attempt, False)
     assert hub.ask("mood", TEXT).version == "mood@1"

@@ -13,7 +13,7 @@ from pydantic import ConfigDict, Field, field_validator
 
 from hub.api import Model, Text
 from hub.errors import BadRequest, HubError, NotReady, PluginFailed, PluginSuspended, PluginTimeout
-from hub.serving.batching import lanes
+from hub.serving.batching import base_workers
 from hub.serving.canary.trial import Trial
 from hub.serving.plugins import pool as plugin_pool
 from hub.serving.plugins.validators import runs_plugin_code
@@ -26,9 +26,9 @@ STEPS = ["encode", "decode"]
 
 @pytest.fixture(autouse=True)
 def _small_share(monkeypatch) -> None:
-    monkeypatch.setattr(lanes, "encode_threads", lambda: SHARE)
+    monkeypatch.setattr(base_workers, "encode_threads", lambda: SHARE)
     monkeypatch.setattr(pipeline, "encode_threads", lambda: SHARE)
-    monkeypatch.setattr(lanes, "BORROW_S", 0.01)
+    monkeypatch.setattr(base_workers, "BORROW_S", 0.01)
 
 
 @pytest.fixture
@@ -118,14 +118,16 @@ def test_a_call_that_hangs_ends_with_an_error_that_names_task_plugin_and_stage(
 def test_calls_of_one_forward_do_not_wait_for_one_that_hangs(build, hang, monkeypatch, until) -> None:
     hub, stuck = build(plugin_timeout_s=60), hang("decode")
     inside, gate = threading.Event(), threading.Event()
-    run = hub.lane.engine.run
+    run = hub.base_worker.engine.run
     monkeypatch.setattr(
-        hub.lane.engine, "run", lambda rows, **how: inside.set() or (gate.wait(30) and run(rows, **how))
+        hub.base_worker.engine,
+        "run",
+        lambda rows, **how: inside.set() or (gate.wait(30) and run(rows, **how)),
     )
     first = hub.submit("mood", "in the forward before")
     assert inside.wait(10)
     calls = [hub.submit("mood", text) for text in ("before it", "hang", "after it", "and this")]
-    assert until(lambda: hub.lane.batcher.waiting == len(calls))
+    assert until(lambda: hub.base_worker.batcher.waiting == len(calls))
     gate.set()
     assert all(call.result(20).scores for call in (first, calls[0], *calls[2:]))
     assert not calls[1].done()
@@ -136,8 +138,8 @@ def test_calls_of_one_forward_do_not_wait_for_one_that_hangs(build, hang, monkey
 def test_rows_that_a_late_encode_returns_are_never_run(build, hang, until, monkeypatch) -> None:
     hub, stuck = build(), hang("encode")
     ran: list[str] = []
-    run = hub.lane.engine.run
-    monkeypatch.setattr(hub.lane.engine, "run", lambda rows, **how: ran.append("") or run(rows, **how))
+    run = hub.base_worker.engine.run
+    monkeypatch.setattr(hub.base_worker.engine, "run", lambda rows, **how: ran.append("") or run(rows, **how))
     with pytest.raises(PluginTimeout):
         hub.ask("mood", "hang")
     stuck.go.set()

@@ -146,7 +146,7 @@ def test_a_row_that_the_engine_refuses_is_the_plugins_fault(live, monkeypatch) -
     def refuse(rows, **how):
         raise InvalidText("A row has token ids that this base does not know.")
 
-    monkeypatch.setattr(live.lane.engine, "run", refuse)
+    monkeypatch.setattr(live.base_worker.engine, "run", refuse)
     (answer,) = live.ask("mood", "a film").items
     assert type(answer) is PluginFailed and "token ids" in str(answer)
 

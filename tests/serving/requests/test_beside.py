@@ -49,8 +49,8 @@ class Engine:
         self.failing: set[int] = set()
         self.inside, self.gate = threading.Event(), threading.Event()
         self.gate.set()
-        self._run = hub.lane.engine.run
-        monkeypatch.setattr(hub.lane.engine, "run", self.run)
+        self._run = hub.base_worker.engine.run
+        monkeypatch.setattr(hub.base_worker.engine, "run", self.run)
 
     def run(self, rows: list[EngineRow], *, aside: bool = False):
         if aside:
@@ -70,7 +70,7 @@ def engine(live, monkeypatch) -> Engine:
 
 def slot_of(hub, ref: str) -> int:
     sha256 = hub.runtime.store.get(ref).sha256
-    return next(view.slot for view in hub.lane.slots.view() if view.key == sha256)
+    return next(view.slot for view in hub.base_worker.slots.view() if view.key == sha256)
 
 
 def only_version(hub, monkeypatch, step: str, number: int, act) -> None:
@@ -164,9 +164,9 @@ def test_a_nearly_full_queue_takes_the_caller_and_not_its_shadow(begin, watching
     first = hub.submit("mood", TEXTS[0])
     assert engine.inside.wait(10)
     waiting = [hub.submit("mood", TEXTS[number]) for number in (1, 2, 3)]
-    assert until(lambda: hub.lane.batcher.waiting == 6)
+    assert until(lambda: hub.base_worker.batcher.waiting == 6)
     late = [hub.submit("mood", TEXTS[number]) for number in (4, 5)]
-    assert until(lambda: hub.lane.batcher.waiting == 8)
+    assert until(lambda: hub.base_worker.batcher.waiting == 8)
     with pytest.raises(Overloaded):
         hub.ask("mood", TEXTS[6])
     engine.gate.set()
@@ -194,9 +194,9 @@ def test_rows_of_a_shadow_that_wait_are_dropped_with_the_call(live, engine, unti
     first = live.submit("mood", TEXTS[0])
     assert engine.inside.wait(10)
     waiting = live.submit("mood", *TEXTS[:2])
-    assert until(lambda: live.lane.batcher.waiting == 4)
+    assert until(lambda: live.base_worker.batcher.waiting == 4)
     waiting.cancel()
-    assert until(lambda: live.lane.batcher.waiting == 0)
+    assert until(lambda: live.base_worker.batcher.waiting == 0)
     assert live.leases() == 2
     engine.gate.set()
     assert first.result(10).scores
@@ -263,7 +263,7 @@ def test_whatever_becomes_of_calls_no_lease_is_left_and_each_request_is_told_onc
         kept = [
             text for call, group in zip(calls, texts, strict=True) if not call.cancelled() for text in group
         ]
-        assert until(lambda: live.leases() == 0 and live.lane.batcher.waiting == 0)
+        assert until(lambda: live.leases() == 0 and live.base_worker.batcher.waiting == 0)
         assert until(lambda: set(kept) <= {one.request.text for one in watching.seen})
     told = Counter(one.request.text for one in watching.seen)
     assert [told[text] for text in kept] == [1] * len(kept)
@@ -283,7 +283,7 @@ def test_a_shadow_on_another_base_runs_in_a_forward_of_its_own(
         home.store, base, "mood", plain_adapter(folder.parent / "adapter", seed=5, module=ELECTRA)
     )
     live.runtime.deploy("mood", str(other.ref), by="t", trial=SHADOW)
-    first, second = live.runtime._ready().lanes.all()
+    first, second = live.runtime._ready().base_workers.all()
     assert live.ask("mood", *TEXTS[:3]).version == "mood@1"
     assert until(lambda: len(watching.seen) == 3)
     assert {(one.beside.ref, one.agreed is None) for one in watching.seen} == {(other.ref, False)}
@@ -291,15 +291,19 @@ def test_a_shadow_on_another_base_runs_in_a_forward_of_its_own(
     def refuse(*given, **more):
         raise Overloaded("No room here.")
 
-    both = {lane.base.fingerprint: lane for lane in (first, second)}
+    both = {base_worker.base.fingerprint: base_worker for base_worker in (first, second)}
     with monkeypatch.context() as patch:
         patch.setattr(both[base.fingerprint].batcher, "submit", refuse)
-        assert live.ask("mood", TEXTS[0]).scores, "its own lane is full: the caller is answered all the same"
+        assert live.ask("mood", TEXTS[0]).scores, (
+            "its base worker is full: the caller is answered all the same"
+        )
     with monkeypatch.context() as patch:
         patch.setattr(both[home.base.fingerprint].batcher, "submit", refuse)
         with pytest.raises(Overloaded):
             live.ask("mood", TEXTS[0])
-    assert until(lambda: sum(view.leases for lane in (first, second) for view in lane.slots.view()) == 0)
+    assert until(
+        lambda: sum(view.leases for base_worker in (first, second) for view in base_worker.slots.view()) == 0
+    )
     assert [(one.error, one.beside is None) for one in watching.seen[3:]] == [
         ("", True),
         ("overloaded", True),

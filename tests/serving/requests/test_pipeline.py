@@ -26,7 +26,7 @@ def live(add, start):
 def hold(hub, monkeypatch) -> tuple[threading.Event, threading.Event]:
     """Keep the engine in its next forward until the second event is set; the first says it is there."""
     inside, gate = threading.Event(), threading.Event()
-    run = hub.lane.engine.run
+    run = hub.base_worker.engine.run
 
     def held(rows, *, aside=False):
         if not aside:
@@ -34,7 +34,7 @@ def hold(hub, monkeypatch) -> tuple[threading.Event, threading.Event]:
             gate.wait(30)
         return run(rows, aside=aside)
 
-    monkeypatch.setattr(hub.lane.engine, "run", held)
+    monkeypatch.setattr(hub.base_worker.engine, "run", held)
     return inside, gate
 
 
@@ -117,7 +117,7 @@ def test_calls_beyond_the_queue_are_refused_before_they_cost_anything(add, start
 
 def test_a_failing_engine_is_an_error_for_the_call_and_not_the_end(live, monkeypatch) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(live.lane.engine, "run", lambda rows, **how: 1 / 0)
+        patch.setattr(live.base_worker.engine, "run", lambda rows, **how: 1 / 0)
         with pytest.raises(EngineFailed):
             _ = live.ask("mood", "a film").scores
     assert live.ask("mood", "a film").scores
@@ -140,9 +140,9 @@ def test_a_cancelled_call_that_waits_is_never_run(live, monkeypatch, until) -> N
     first = live.submit("mood", "in the forward")
     assert inside.wait(10)
     waiting = live.submit("mood", "waits", "too")
-    assert until(lambda: live.lane.batcher.waiting == 2)
+    assert until(lambda: live.base_worker.batcher.waiting == 2)
     waiting.cancel()
-    assert until(lambda: live.lane.batcher.waiting == 0)
+    assert until(lambda: live.base_worker.batcher.waiting == 0)
     assert live.leases() == 1
     gate.set()
     assert first.result(10).scores

@@ -10,7 +10,7 @@ import pytest
 from hub.api import HeadKind
 from hub.engine.protocol import AdapterWeights, LayerUpdate
 from hub.errors import BadAdapter
-from hub.serving.residency.adapter_cache import Shelf
+from hub.serving.residency.adapter_cache import AdapterCache
 
 
 def adapter(sha256: str, floats: int = 25, *, merged: bool = False) -> AdapterWeights:
@@ -21,34 +21,34 @@ def adapter(sha256: str, floats: int = 25, *, merged: bool = False) -> AdapterWe
 
 
 def test_what_was_not_used_for_longest_makes_room() -> None:
-    shelf = Shelf(600)
+    adapter_cache = AdapterCache(600)
     kept = {key: adapter(key) for key in "abc"}
     for weights in kept.values():
-        shelf.put(weights)
-    assert shelf.take("a") is kept["a"]
-    shelf.put(adapter("d"))
-    assert shelf.take("b") is None
-    assert all(shelf.take(key) for key in "acd")
+        adapter_cache.put(weights)
+    assert adapter_cache.take("a") is kept["a"]
+    adapter_cache.put(adapter("d"))
+    assert adapter_cache.take("b") is None
+    assert all(adapter_cache.take(key) for key in "acd")
 
 
 def test_putting_one_again_takes_no_more_room() -> None:
-    shelf = Shelf(600)
+    adapter_cache = AdapterCache(600)
     for key in "abcccc":
-        shelf.put(adapter(key))
-    assert all(shelf.take(key) for key in "abc")
+        adapter_cache.put(adapter(key))
+    assert all(adapter_cache.take(key) for key in "abc")
 
 
 @pytest.mark.parametrize(
     ("limit", "weights"), [(0, adapter("a")), (100, adapter("a")), (10_000, adapter("a", merged=True))]
 )
 def test_nothing_is_kept_where_there_is_no_room_nor_merged_copies(limit, weights) -> None:
-    shelf = Shelf(limit)
-    shelf.put(weights)
-    assert shelf.take("a") is None
+    adapter_cache = AdapterCache(limit)
+    adapter_cache.put(weights)
+    assert adapter_cache.take("a") is None
 
 
 def test_a_version_that_was_evicted_is_loaded_again_without_its_files(add, start) -> None:
-    hub = start(slots=1, shelf_mb=8)
+    hub = start(slots=1, adapter_cache_mb=8)
     first = add(seed=1)
     add("other", seed=2)
     hub.runtime.deploy("mood", "mood@1", by="t")
@@ -61,7 +61,7 @@ def test_a_version_that_was_evicted_is_loaded_again_without_its_files(add, start
 
 
 def test_a_deploy_reads_the_files_all_the_same(add, start) -> None:
-    hub = start(slots=1, shelf_mb=8)
+    hub = start(slots=1, adapter_cache_mb=8)
     first, _ = add(seed=1), add(seed=2)
     hub.runtime.deploy("mood", "mood@1", by="t")
     hub.runtime.deploy("mood", "mood@2", by="t")

@@ -52,8 +52,8 @@ def probed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Probed]:
         weights = parse(config, tensors, kind=HeadKind.SEQUENCE, num_labels=2, sha256="0" * 64)
         engine.write(1, weights)
         try:
-            lane: Any = SimpleNamespace(engine=engine, probe=Row([2, 9, 11, 3]))
-            probe(lane, 1, weights, SimpleNamespace(ref="mood@1"))  # type: ignore[arg-type]
+            base_worker: Any = SimpleNamespace(engine=engine, probe=Row([2, 9, 11, 3]))
+            probe(base_worker, 1, weights, SimpleNamespace(ref="mood@1"))  # type: ignore[arg-type]
         finally:
             engine.clear(1)
 

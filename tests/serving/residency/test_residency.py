@@ -102,7 +102,7 @@ def test_a_rank_above_the_limit_is_refused_before_any_weights_are_read(add, star
     with pytest.raises(BadAdapter, match=r"rank 2 .* limit is 1.*serve\.max_rank"):
         hub.runtime.deploy("mood", "mood@1", by="t")
     assert reads == []
-    assert hub.lane.engine._adapters == {}
+    assert hub.base_worker.engine._adapters == {}
 
 
 def test_a_merged_adapter_may_have_any_rank(add, home, tmp_path, monkeypatch) -> None:
@@ -197,10 +197,10 @@ def test_undeploying_clears_what_the_version_left_in_the_engine(add, start, unti
     add(seed=1)
     hub.runtime.deploy("mood", "mood@1", by="t")
     hub.ask("mood", "a film")
-    assert len(hub.lane.engine._adapters) == 1
+    assert len(hub.base_worker.engine._adapters) == 1
     hub.runtime.undeploy("mood", by="t")
-    assert until(lambda: hub.lane.engine._adapters == {})
-    assert hub.lane.slots.in_use == 0
+    assert until(lambda: hub.base_worker.engine._adapters == {})
+    assert hub.base_worker.slots.in_use == 0
     (gone,) = hub.runtime.status()["engines"][0]["slots"]["gone"]
     assert (gone["version"], gone["state"], gone["why"]) == ("mood@1", "drained", "no deployment needs it")
 
@@ -211,7 +211,7 @@ def test_a_version_that_fails_its_probe_is_cleared_from_the_engine(add, start, u
     monkeypatch.setattr(residency, "probe", lambda *given: (_ for _ in ()).throw(BadAdapter("It is bare.")))
     with pytest.raises(BadAdapter, match="bare"):
         hub.runtime.deploy("mood", "mood@1", by="t")
-    assert until(lambda: hub.lane.engine._adapters == {})
+    assert until(lambda: hub.base_worker.engine._adapters == {})
     status = hub.runtime.status()
     assert [
         (gone["version"], gone["state"], gone["why"]) for gone in status["engines"][0]["slots"]["gone"]
@@ -229,14 +229,14 @@ def test_what_a_deploy_made_ready_is_not_evicted_before_it_is_live(add, start, m
 
     def deploy_late(*given, **more):
         with pytest.raises(Overloaded):
-            hub.lane.slots.reserve(other.sha256)
-        seen.extend(view.pinned for view in hub.lane.slots.view())
+            hub.base_worker.slots.reserve(other.sha256)
+        seen.extend(view.pinned for view in hub.base_worker.slots.view())
         return deploy(*given, **more)
 
     monkeypatch.setattr(store, "deploy", deploy_late)
     hub.runtime.deploy("mood", "mood@2", by="t")
     assert seen == [True]
-    (view,) = hub.lane.slots.view()
+    (view,) = hub.base_worker.slots.view()
     assert (view.name, view.pinned) == ("mood@2", False)
     assert hub.ask("mood", "a film").version == "mood@2"
 
@@ -262,7 +262,7 @@ def test_requests_are_told_when_a_load_takes_too_long_and_a_deploy_too(
 
 
 def test_a_base_that_takes_long_to_open_keeps_no_other_from_being_used(start, monkeypatch) -> None:
-    lanes = start().runtime._ready().lanes
+    base_workers = start().runtime._ready().base_workers
     entered, gate = threading.Event(), threading.Event()
     made = {name: SimpleNamespace(close=lambda: None) for name in ("quick", "slow")}
 
@@ -272,14 +272,14 @@ def test_a_base_that_takes_long_to_open_keeps_no_other_from_being_used(start, mo
             assert gate.wait(10)
         return made[base]
 
-    monkeypatch.setattr(lanes, "_build", build)
-    monkeypatch.setattr(lanes._bases, "by_fingerprint", lambda fingerprint: fingerprint)
+    monkeypatch.setattr(base_workers, "_build", build)
+    monkeypatch.setattr(base_workers._bases, "by_fingerprint", lambda fingerprint: fingerprint)
     opened = []
-    threads = [threading.Thread(target=lambda: opened.append(lanes.open("slow"))) for _ in range(2)]
+    threads = [threading.Thread(target=lambda: opened.append(base_workers.open("slow"))) for _ in range(2)]
     for thread in threads:
         thread.start()
     assert entered.wait(10)
-    assert lanes.open("quick") is lanes.open("quick") is made["quick"]
+    assert base_workers.open("quick") is base_workers.open("quick") is made["quick"]
     gate.set()
     for thread in threads:
         thread.join()

@@ -33,26 +33,28 @@ class Engine:
 
 
 class Rig:
-    """A residency over one lane, whose loads wait for `pass_on`, and then fail if they are told to."""
+    """A residency over one base worker, whose loads wait for `pass_on`, and then fail if they are told to."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, slots: int, timeout_s: float) -> None:
         self.slots = SlotTable(slots)
         self.engine = Engine()
-        self.lane = SimpleNamespace(base=SimpleNamespace(name="tiny"), engine=self.engine, slots=self.slots)
+        self.base_worker = SimpleNamespace(
+            base=SimpleNamespace(name="tiny"), engine=self.engine, slots=self.slots
+        )
         self.open = True
         self.gates: dict[str, threading.Event] = {}
         self.reading: dict[str, int] = {}
         self.overlapping = 0
         self.fails: dict[str, Exception] = {}
         self.reads: list[str] = []
-        lanes = SimpleNamespace(get=lambda _: self.lane if self.open else None, open=self._open)
+        base_workers = SimpleNamespace(get=lambda _: self.base_worker if self.open else None, open=self._open)
         monkeypatch.setattr(residency, "read_weights", self._read)
         monkeypatch.setattr(residency, "probe", lambda *given: None)
-        self.residency = Residency(lanes, NoMeter(), None, lambda version: None, timeout_s=timeout_s)
+        self.residency = Residency(base_workers, NoMeter(), None, lambda version: None, timeout_s=timeout_s)
 
     def _open(self, fingerprint: str) -> object:
         self.open = True
-        return self.lane
+        return self.base_worker
 
     def _read(self, version: object, *given: object) -> SimpleNamespace:
         key = version.sha256

@@ -23,14 +23,14 @@ from hub.config import Serve, Settings
 from hub.engine.build import build_engine
 from hub.engine.protocol import Engine
 from hub.engine.slots.table import SlotTable
-from hub.serving.background import Chore
+from hub.serving.background import PeriodicTask
 from hub.serving.batching.batcher import Batcher
 from hub.serving.batching.fair_queue import Job
 from hub.serving.batching.slot_cleaner import Cleaner
 from hub.serving.heap import limit_heap, limit_kernel_caches, return_free_memory
 from hub.serving.meter import Meter
 
-__all__ = ["Lane", "Lanes", "encode_threads", "forward_threads"]
+__all__ = ["BaseWorker", "BaseWorkers", "encode_threads", "forward_threads"]
 
 log = logging.getLogger(__name__)
 
@@ -74,7 +74,7 @@ class Tokenizers:
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class Lane:
+class BaseWorker:
     """A resident base and all that runs rows on it. `probe` is a row that any base can take."""
 
     base: Base
@@ -92,8 +92,8 @@ class Lane:
         self.engine.close()
 
 
-class Lanes:
-    """The lanes of this process, by base fingerprint."""
+class BaseWorkers:
+    """The base workers of this process, by base fingerprint."""
 
     def __init__(
         self,
@@ -107,52 +107,52 @@ class Lanes:
         self._settings = settings
         self._deliver = deliver
         self._meter = meter
-        self._lanes: dict[str, Lane] = {}
+        self._lanes: dict[str, BaseWorker] = {}
         self._lock = threading.Lock()
         self._opening: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
         limit_heap()
         limit_kernel_caches()
-        self._heap = Chore("heap", return_free_memory, TRIM_S)
+        self._heap = PeriodicTask("heap", return_free_memory, TRIM_S)
         self._heap.start()
 
-    def get(self, fingerprint: str) -> Lane | None:
-        """Return the lane of a base if it is open; never blocks."""
+    def get(self, fingerprint: str) -> BaseWorker | None:
+        """Return the base worker of a base if it is open; never blocks."""
         return self._lanes.get(fingerprint)
 
-    def all(self) -> list[Lane]:
-        """Return the open lanes."""
+    def all(self) -> list[BaseWorker]:
+        """Return the open base workers."""
         return list(self._lanes.values())
 
-    def open(self, fingerprint: str) -> Lane:
-        """Return the lane of a base, building its engine the first time; blocks.
+    def open(self, fingerprint: str) -> BaseWorker:
+        """Return the base worker of a base, building its engine the first time; blocks.
 
         Raises:
             NotFound: the base is not on this machine.
             EngineFailed, BadConfig: the engine cannot be built.
         """
-        if lane := self._lanes.get(fingerprint):
-            return lane
+        if base_worker := self._lanes.get(fingerprint):
+            return base_worker
         with self._lock:
             opening = self._opening[fingerprint]
         with opening:  # one base that takes long to open does not keep others from being opened
-            if lane := self._lanes.get(fingerprint):
-                return lane
-            lane = self._build(self._bases.by_fingerprint(fingerprint))
+            if base_worker := self._lanes.get(fingerprint):
+                return base_worker
+            base_worker = self._build(self._bases.by_fingerprint(fingerprint))
             gc.collect()
             gc.freeze()  # what was loaded stays: keep the collector from walking over it again and again
             with self._lock:
-                self._lanes = {**self._lanes, fingerprint: lane}
-            return lane
+                self._lanes = {**self._lanes, fingerprint: base_worker}
+            return base_worker
 
     def close(self) -> None:
-        """Close every lane."""
+        """Close every base worker."""
         with self._lock:
-            lanes, self._lanes = list(self._lanes.values()), {}
-        for lane in lanes:
-            lane.close()
+            base_workers, self._lanes = list(self._lanes.values()), {}
+        for base_worker in base_workers:
+            base_worker.close()
         self._heap.stop()
 
-    def _build(self, base: Base) -> Lane:
+    def _build(self, base: Base) -> BaseWorker:
         began = time.perf_counter()
         serve, limits = self._settings.serve, self._settings.limits
         tokenizers = Tokenizers(base, encode_threads())
@@ -183,7 +183,7 @@ class Lanes:
             name=base.name,
             cleared=lambda: self._meter.slots(base.name, cleaner.slots.in_use, serve.slots),
         )
-        return Lane(base, engine, cleaner.slots, cleaner, batcher, tokenizers, probe)
+        return BaseWorker(base, engine, cleaner.slots, cleaner, batcher, tokenizers, probe)
 
 
 def forward_threads(serve: Serve) -> int:

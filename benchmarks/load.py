@@ -43,17 +43,17 @@ def main(plan_file: str) -> None:
 
 async def run(plan: dict[str, Any]) -> dict[str, float]:
     requests = [_encode(plan, path, body) for path, body in plan["requests"]]
-    tally = Tally(time.perf_counter() + WARM_S)
-    until = tally.since + plan["seconds"]
+    counter = Tally(time.perf_counter() + WARM_S)
+    until = counter.since + plan["seconds"]
     clients = (
-        client(plan["host"], plan["port"], requests[number:] + requests[:number], until, tally)
+        client(plan["host"], plan["port"], requests[number:] + requests[:number], until, counter)
         for number in range(plan["clients"])
     )
     await asyncio.gather(*clients)
-    return _figures(tally, plan["seconds"])
+    return _figures(counter, plan["seconds"])
 
 
-async def client(host: str, port: int, requests: list[bytes], until: float, tally: Tally) -> None:
+async def client(host: str, port: int, requests: list[bytes], until: float, counter: Tally) -> None:
     """Ask one request after another on one connection until the time is up."""
     reader, writer = await asyncio.open_connection(host, port)
     turn = 0
@@ -65,20 +65,20 @@ async def client(host: str, port: int, requests: list[bytes], until: float, tall
         assert length, head
         await reader.readexactly(int(length[1]))
         answered = time.perf_counter()
-        if tally.since < answered < until:
-            _note(tally, head, (answered - asked) * 1000)
+        if counter.since < answered < until:
+            _note(counter, head, (answered - asked) * 1000)
     writer.close()
 
 
-def _note(tally: Tally, head: bytes, latency: float) -> None:
+def _note(counter: Tally, head: bytes, latency: float) -> None:
     if not head.startswith(b"HTTP/1.1 200"):
-        tally.failed += 1
+        counter.failed += 1
         return
-    tally.latency.append(latency)
+    counter.latency.append(latency)
     engine, total = ENGINE.search(head), TOTAL.search(head)
     if engine and total:
-        tally.overhead.append(latency - float(engine[1]))
-        tally.inside.append(float(total[1]) - float(engine[1]))
+        counter.overhead.append(latency - float(engine[1]))
+        counter.inside.append(float(total[1]) - float(engine[1]))
 
 
 def _encode(plan: dict[str, Any], path: str, body: Any) -> bytes:
@@ -90,17 +90,17 @@ def _encode(plan: dict[str, Any], path: str, body: Any) -> bytes:
     return head.encode() + payload
 
 
-def _figures(tally: Tally, seconds: float) -> dict[str, float]:
-    latency = sorted(tally.latency) or [0.0]
+def _figures(counter: Tally, seconds: float) -> dict[str, float]:
+    latency = sorted(counter.latency) or [0.0]
     figures = {
-        "rps": len(tally.latency) / seconds,
+        "rps": len(counter.latency) / seconds,
         "p50_ms": statistics.median(latency),
         "p99_ms": latency[min(int(len(latency) * 0.99), len(latency) - 1)],
-        "failed": tally.failed,
+        "failed": counter.failed,
     }
-    if tally.overhead:
-        figures["overhead_ms"] = statistics.median(tally.overhead)
-        figures["inside_ms"] = statistics.median(tally.inside)
+    if counter.overhead:
+        figures["overhead_ms"] = statistics.median(counter.overhead)
+        figures["inside_ms"] = statistics.median(counter.inside)
     return figures
 
 

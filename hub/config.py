@@ -18,12 +18,12 @@ from hub.errors import BadConfig
 from hub.keys import hash_key
 
 __all__ = [
-    "Blobs",
-    "CatalogPlace",
-    "Feedback",
-    "Limits",
-    "Plugins",
-    "Serve",
+    "BlobSettings",
+    "CatalogSettings",
+    "FeedbackSettings",
+    "LimitSettings",
+    "PluginSettings",
+    "ServeSettings",
     "Settings",
     "child_environment",
     "find_home",
@@ -36,7 +36,7 @@ CONFIG_FILE = "hub.toml"
 _HOST = re.compile(r"[A-Za-z0-9._-]{1,253}|[0-9A-Fa-f:.]{2,45}")
 
 
-class Limits(Model):
+class LimitSettings(Model):
     """What one request may ask for."""
 
     body_bytes: int = Field(2_000_000, gt=0, description="Largest request body, in bytes.")
@@ -59,7 +59,7 @@ class Limits(Model):
     )
 
 
-class Serve(Model):
+class ServeSettings(Model):
     """The server."""
 
     host: str = Field("127.0.0.1", description="Address to bind; beyond loopback, keys are required.")
@@ -123,13 +123,13 @@ class Serve(Model):
         return tuple(_numbered(_host, number, host) for number, host in enumerate(hosts, start=1))
 
     @model_validator(mode="after")
-    def _check_roles(self) -> Serve:
+    def _check_roles(self) -> ServeSettings:
         if self.admin_key and hash_key(self.admin_key) in self.api_keys:
             raise ValueError("serve.admin_key is one of serve.api_keys; use another key for administration")
         return self
 
 
-class CatalogPlace(Model):
+class CatalogSettings(Model):
     """Where versions, deployments and their history are written down."""
 
     url: str = Field(
@@ -137,7 +137,7 @@ class CatalogPlace(Model):
     )
 
 
-class Feedback(Model):
+class FeedbackSettings(Model):
     """What is kept of answers so that they can be compared with the truth; nothing unless `keep` is set."""
 
     keep: Literal["nothing", "answers", "texts"] = Field(
@@ -150,7 +150,7 @@ class Feedback(Model):
     )
 
 
-class Blobs(Model):
+class BlobSettings(Model):
     """Where adapter files lie."""
 
     blobs: str = Field(
@@ -160,7 +160,7 @@ class Blobs(Model):
     )
 
 
-class Plugins(Model):
+class PluginSettings(Model):
     """The plugin host."""
 
     disabled: tuple[str, ...] = Field((), description="Plugins that are never imported.")
@@ -178,12 +178,12 @@ class Settings(BaseSettings):
     )
 
     home: Path
-    serve: Serve = Serve()
-    limits: Limits = Limits()
-    plugins: Plugins = Plugins()
-    catalog: CatalogPlace = CatalogPlace()
-    feedback: Feedback = Feedback()
-    store: Blobs = Blobs()
+    serve: ServeSettings = ServeSettings()
+    limits: LimitSettings = LimitSettings()
+    plugins: PluginSettings = PluginSettings()
+    catalog: CatalogSettings = CatalogSettings()
+    feedback: FeedbackSettings = FeedbackSettings()
+    store: BlobSettings = BlobSettings()
 
     @classmethod
     def settings_customise_sources(

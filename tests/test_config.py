@@ -6,7 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from hub.config import Limits, Plugins, Serve, child_environment, find_home, find_workspace, load_settings
+from hub.config import (
+    LimitSettings,
+    PluginSettings,
+    ServeSettings,
+    child_environment,
+    find_home,
+    find_workspace,
+    load_settings,
+)
 from hub.errors import BadConfig
 
 
@@ -22,7 +30,11 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_without_file_or_variable_everything_has_its_default(workspace: Path) -> None:
     settings = load_settings()
-    assert (settings.serve, settings.limits, settings.plugins) == (Serve(), Limits(), Plugins())
+    assert (settings.serve, settings.limits, settings.plugins) == (
+        ServeSettings(),
+        LimitSettings(),
+        PluginSettings(),
+    )
     assert settings.home == workspace / ".hub"
 
 
@@ -30,11 +42,13 @@ def test_the_file_the_variables_and_the_flags_win_in_this_order(
     workspace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (workspace / "hub.toml").write_text("[serve]\nport = 1001\nslots = 5\nthreads = 3\n")
-    assert load_settings().serve == Serve(port=1001, slots=5, threads=3)
+    assert load_settings().serve == ServeSettings(port=1001, slots=5, threads=3)
     monkeypatch.setenv("HUB_SERVE__PORT", "1002")
     monkeypatch.setenv("HUB_SERVE__SLOTS", "6")
-    assert load_settings().serve == Serve(port=1002, slots=6, threads=3)
-    assert load_settings(flags={"serve": {"port": 1003}}).serve == Serve(port=1003, slots=6, threads=3)
+    assert load_settings().serve == ServeSettings(port=1002, slots=6, threads=3)
+    assert load_settings(flags={"serve": {"port": 1003}}).serve == ServeSettings(
+        port=1003, slots=6, threads=3
+    )
 
 
 def test_state_lies_beside_the_nearest_workspace_file(
@@ -106,7 +120,7 @@ def test_settings_do_not_change_and_do_not_print_keys(workspace: Path) -> None:
     )
     assert "secret" not in repr(settings)
     with pytest.raises(ValueError, match="frozen"):
-        settings.serve = Serve()
+        settings.serve = ServeSettings()
 
 
 def test_child_processes_get_no_settings_that_may_be_secrets(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,8 @@ drawn evenly, so that most are not resident. Evictions, and loads of what was ev
 Versions are stored and removed beside the server, on the same cores, as often in either kind of period:
 without moves they are stored under a name that is not deployed.
 
-Adapters are telltale (benchmarks/telltale.py): `wrong` counts answers that are not those of the version that
+Each adapter is a fingerprinted test adapter (benchmarks/fingerprinted.py): `wrong` counts answers that differ
+from those of the version
 they name, and answers of a version that was not live at any time between question and answer. `failed` counts
 requests without an answer, moves that were refused, and a 404 while the deployment was there.
 
@@ -32,10 +33,10 @@ import argparse
 import random
 import sys
 
+from benchmarks.fingerprinted import TOLERANCE, short_texts
 from benchmarks.hot_swap.figures import figures
 from benchmarks.hot_swap.run import Plan, run
 from benchmarks.report import Target, report
-from benchmarks.telltale import TOLERANCE, short_texts
 from hub.bases.cache import Bases
 from hub.cli.screen.output import error_console
 from hub.config import find_home

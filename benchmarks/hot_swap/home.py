@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.fingerprinted import LABELS, SETTINGS, Oracle, Truth, draw, save
 from benchmarks.hot_swap.timeline import Live
-from benchmarks.telltale import LABELS, SETTINGS, Oracle, Truth, draw, save
 from hub.api import HeadKind
 from hub.bases.base import Base
 from hub.bases.cache import Bases

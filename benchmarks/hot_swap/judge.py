@@ -7,8 +7,8 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from benchmarks.fingerprinted import Truth
 from benchmarks.hot_swap.timeline import Live, Timeline
-from benchmarks.telltale import Truth
 
 __all__ = ["Answer", "Judge", "Verdicts"]
 

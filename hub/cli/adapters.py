@@ -119,8 +119,8 @@ def _print_imported(found: Imported, base: str | None, registry: Registry) -> No
             f"{base}. On another base than it was trained on, its answers are wrong."
         )
     say(f"Stored [bold]{version.ref}[/] for the task {version.manifest.serving.task}.")
-    if why := misfit(version, registry):
-        say(f"[bold yellow]It may not fit[/]: {escape(why)}")
+    if reason := misfit(version, registry):
+        say(f"[bold yellow]It may not fit[/]: {escape(reason)}")
     say(f"Next: hub deploy {version.ref} --as {version.name}")
 
 

@@ -12,7 +12,7 @@ from hub.cli.screen.bars import Bars
 from hub.cli.screen.output import JSON_FLAG, print_json, progress, say, table
 
 if TYPE_CHECKING:
-    from hub.data.notes import Account
+    from hub.data.notes import DataReport
     from hub.data.profile.profile import Look
     from hub.data.profile.read_options import Reading
     from hub.data.profile.row_numbers import Places
@@ -143,13 +143,13 @@ def prepare(
 
     parsed = load_recipe(recipe, set_ or ())
     folder = out or Path(f"{parsed.name}-{PREPARED}")
-    report, account = _prepare(parsed, folder, as_json)
+    report, data_report = _prepare(parsed, folder, as_json)
     if as_json:
         print_json({"folder": str(folder), **report})
         return
     rows = ", ".join(f"{count:,} {split.replace('_', ' ')}" for split, count in report["rows"].items())
     say(f"wrote {escape(str(folder))}: {rows}.")
-    for line in _lines(account, report["account"]["rejected"]):
+    for line in _lines(data_report, report["data_report"]["rejected"]):
         say(f"  {escape(line)}.")
     say("changes.jsonl lists each row that was changed or left out, and why; report.json counts them.")
     if not report["tokenized"]:
@@ -159,7 +159,7 @@ def prepare(
         )
 
 
-def _prepare(recipe: Recipe, folder: Path, quiet: bool) -> tuple[Json, Account]:
+def _prepare(recipe: Recipe, folder: Path, quiet: bool) -> tuple[Json, DataReport]:
     from hub.bases.cache import Bases
     from hub.config import load_settings
     from hub.data.dataset import Refused
@@ -180,13 +180,13 @@ def _prepare(recipe: Recipe, folder: Path, quiet: bool) -> tuple[Json, Account]:
             refused=refused,
             progress=Bars(bars),
         )
-    return write_prepared(dataset, refused.rows, recipe, folder, tokenized=tokenized), dataset.account
+    return write_prepared(dataset, refused.rows, recipe, folder, tokenized=tokenized), dataset.data_report
 
 
-def _lines(account: Account, rejected: int) -> list[str]:
+def _lines(data_report: DataReport, rejected: int) -> list[str]:
     counts = {
         "rejected": rejected,
-        "duplicates": account.duplicates,
-        "held-out rows that were also trained on": account.leaked,
+        "duplicates": data_report.duplicates,
+        "held-out rows that were also trained on": data_report.leaked,
     }
-    return [f"{count:,} {what}" for what, count in counts.items() if count] + account.lines()
+    return [f"{count:,} {what}" for what, count in counts.items() if count] + data_report.lines()

@@ -19,7 +19,7 @@ __all__ = ["SERVER", "register"]
 SERVER = typer.Option(
     help="URL of a server elsewhere; also HUB_SERVER. Its key goes in HUB_KEY.", metavar="URL"
 )
-WHY = typer.Option(help="The reason, for the deployment's history.")
+REASON = typer.Option(help="The reason, for the deployment's history.")
 DEPLOYMENT = typer.Argument(help="A deployment.")
 WAIT_S = 60.0
 Json = dict[str, Any]
@@ -48,7 +48,7 @@ def deploy(  # noqa: PLR0913, PLR0917 - one for each option
         list[str] | None,
         typer.Option(help="What the canary must keep to, such as error_rate=0.01; again for more."),
     ] = None,
-    why: Annotated[str, WHY] = "",
+    reason: Annotated[str, REASON] = "",
     wait: Annotated[Need | None, WAIT] = None,
     timeout: Annotated[float, TIMEOUT] = WAIT_S,
     server: Annotated[str | None, SERVER] = None,
@@ -65,24 +65,24 @@ def deploy(  # noqa: PLR0913, PLR0917 - one for each option
     trial: Any = {"canary": canary, "shadow": shadow, "guard": rules} if canary is not None or shadow else {}
     if rules and not trial:
         trial = {"guard": rules}
-    _move(lambda client: client.deploy(name, version, why, **trial), server, as_json, wait, timeout)
+    _move(lambda client: client.deploy(name, version, reason, **trial), server, as_json, wait, timeout)
 
 
 def promote(
     deployment: Annotated[str, DEPLOYMENT],
-    why: Annotated[str, WHY] = "",
+    reason: Annotated[str, REASON] = "",
     wait: Annotated[Need | None, WAIT] = None,
     timeout: Annotated[float, TIMEOUT] = WAIT_S,
     server: Annotated[str | None, SERVER] = None,
     as_json: Annotated[bool, JSON_FLAG] = False,
 ) -> None:
     """Make the canary, or where there is none the shadow, the version that answers all requests."""
-    _move(lambda client: client.promote(deployment, why), server, as_json, wait, timeout)
+    _move(lambda client: client.promote(deployment, reason), server, as_json, wait, timeout)
 
 
 def rollback(
     deployment: Annotated[str, DEPLOYMENT],
-    why: Annotated[str, WHY] = "",
+    reason: Annotated[str, REASON] = "",
     wait: Annotated[Need | None, WAIT] = None,
     timeout: Annotated[float, TIMEOUT] = WAIT_S,
     server: Annotated[str | None, SERVER] = None,
@@ -92,12 +92,12 @@ def rollback(
 
     A second rollback undoes one of the latter kind.
     """
-    _move(lambda client: client.rollback(deployment, why), server, as_json, wait, timeout)
+    _move(lambda client: client.rollback(deployment, reason), server, as_json, wait, timeout)
 
 
 def undeploy(
     deployment: Annotated[str, DEPLOYMENT],
-    why: Annotated[str, WHY] = "",
+    reason: Annotated[str, REASON] = "",
     server: Annotated[str | None, SERVER] = None,
     as_json: Annotated[bool, JSON_FLAG] = False,
 ) -> None:
@@ -106,7 +106,7 @@ def undeploy(
     from hub.config import load_settings
 
     with connect(load_settings(), server) as client:
-        gone = client.undeploy(deployment, why)
+        gone = client.undeploy(deployment, reason)
         if as_json:
             print_json({**gone, "server": client.url})
         else:

@@ -17,7 +17,7 @@ __all__ = ["check_task", "deploy_trained", "print_move"]
 
 Json = dict[str, Any]
 GATE_FILE = "gate.json"  # in the folder of the run
-WHY = 1000  # characters that a move's reason may have
+REASON = 1000  # characters that a move's reason may have
 
 
 def check_task(name: str, task: str, settings: Settings) -> None:
@@ -89,8 +89,8 @@ def _deploy(result: TrainResult, settings: Settings, quiet: bool, answer: Json) 
         add_gate(store, result.version, name, live, judgement)
     if judgement.passed and (live is None or live.ref != result.version.ref):
         with connect(settings) as client:
-            why = f"hub train: {judgement.reason}"[:WHY]
-            answer |= {"answer": client.deploy(name, str(result.version.ref), why), "server": client.url}
+            reason = f"hub train: {judgement.reason}"[:REASON]
+            answer |= {"answer": client.deploy(name, str(result.version.ref), reason), "server": client.url}
 
 
 def _restart_advice(task: str, settings: Settings) -> str:

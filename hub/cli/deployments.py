@@ -23,7 +23,7 @@ __all__ = ["register"]
 
 EVERY_S = 0.5
 HEADERS = ("DEPLOYMENT", "TASK", "STABLE", "CANARY", "SHADOW", "SINCE")
-PAST = ("WHEN", "WHO", "MOVE", "FROM", "TO", "WHY")
+PAST = ("WHEN", "WHO", "MOVE", "FROM", "TO", "REASON")
 Json = dict[str, Any]
 
 
@@ -106,7 +106,7 @@ def _row(one: Json) -> list[str]:
 
 def _past(move: Json) -> list[str]:
     before, after = move["before"] or "-", move["after"] or "-"
-    return [_when(move["when"]), move["who"], move["kind"], before, after, move["why"]]
+    return [_when(move["when"]), move["who"], move["kind"], before, after, move["reason"]]
 
 
 def _when(moment: str) -> str:

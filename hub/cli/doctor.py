@@ -42,7 +42,7 @@ def doctor(
     settings = load_settings()
     adopted = [asdict(one) for one in adopt_unknown(settings)] if adopt and settings.home.is_dir() else []
     found = [_described(finding, fix) for finding in examine(settings)]
-    ill = [one for one in found if one["severity"] != "info" and one["mended"] is not True]
+    ill = [one for one in found if one["severity"] != "info" and one["repaired"] is not True]
     if as_json:
         print_json({"home": str(settings.home), "ok": not ill, "findings": found, "adopted": adopted})
     else:
@@ -56,23 +56,23 @@ def doctor(
 def _left(one: Json) -> str:
     from rich.markup import escape
 
-    return f"[bold red]left[/] {one['sha256'][:12]}: {escape(one['why'])}."
+    return f"[bold red]left[/] {one['sha256'][:12]}: {escape(one['reason'])}."
 
 
 def _described(finding: Finding, fix: bool) -> Json:
-    """Return a finding as JSON, after mending it if that was asked for; `mended` is null where it was not."""
-    mended, failure = None, ""
+    """Return a finding as JSON, repaired if asked for; `repaired` is null where it was not."""
+    repaired, failure = None, ""
     if fix and finding.fix:
         failure = _mend(finding)
-        mended = not failure
+        repaired = not failure
     return {
         "code": finding.code,
         "severity": finding.severity.value,
         "where": finding.where,
         "what": finding.what,
-        "mend": finding.mend,
+        "remedy": finding.remedy,
         "fixable": finding.fix is not None,
-        "mended": mended,
+        "repaired": repaired,
         "failure": failure,
     }
 
@@ -115,6 +115,6 @@ def _show(found: list[Json], ill: int, home: str, fixed: bool) -> None:
 
 
 def _outcome(one: Json) -> str:
-    if one["mended"]:
+    if one["repaired"]:
         return "Mended."
-    return f"Not mended: {one['failure']}" if one["failure"] else str(one["mend"])
+    return f"Not mended: {one['failure']}" if one["failure"] else str(one["remedy"])

@@ -21,7 +21,7 @@ __all__ = ["register"]
 SHOWN = 10  # words in the table
 
 
-class Method(StrEnum):
+class ExplainMethod(StrEnum):
     """How contributions are found."""
 
     GRADIENTS = "gradients"
@@ -41,8 +41,8 @@ def explain(
         typer.Option(metavar="NAME=VALUE", help="Another field of the request; repeatable."),
     ] = None,
     method: Annotated[
-        Method, typer.Option(help="Integrated gradients (extra 'explain'), or attention maps.")
-    ] = Method.GRADIENTS,
+        ExplainMethod, typer.Option(help="Integrated gradients (extra 'explain'), or attention maps.")
+    ] = ExplainMethod.GRADIENTS,
     target: Annotated[
         str | None, typer.Option(metavar="LABEL", help="A label, start or end; none: the chosen one.")
     ] = None,

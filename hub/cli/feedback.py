@@ -12,7 +12,7 @@ from hub.cli.screen.output import JSON_FLAG, print_json, say, table
 
 if TYPE_CHECKING:
     from hub.data.feedback import FeedbackRows
-    from hub.store.catalog.feedback import Labelled, Score
+    from hub.store.catalog.feedback import LabelledAnswer, VersionScore
     from hub.store.records import Deployment
     from hub.store.store import Store
 
@@ -120,8 +120,8 @@ def _store() -> Store:
     return existing_store(load_settings())
 
 
-def _described(score: Score, deployment: Deployment | None) -> Json:
-    from hub.serving.canary.verdict import wilson
+def _described(score: VersionScore, deployment: Deployment | None) -> Json:
+    from hub.serving.canary.analysis import wilson
 
     low, high = wilson(score.correct, score.labelled)
     return {
@@ -154,7 +154,7 @@ def _cells(row: Json) -> list[object]:
     return [*shown, f"{row['accuracy']:.3f}", f"{low:.3f} to {high:.3f}"]
 
 
-def _training_rows(store: Store, name: str) -> Iterator[tuple[Labelled, FeedbackRows]]:
+def _training_rows(store: Store, name: str) -> Iterator[tuple[LabelledAnswer, FeedbackRows]]:
     """Yield the labelled answers of a deployment, each with what makes a row of it.
 
     Raises:
@@ -182,7 +182,7 @@ def _training_rows(store: Store, name: str) -> Iterator[tuple[Labelled, Feedback
     return ((one, maker) for one in given)
 
 
-def _made(given: Labelled, maker: FeedbackRows, *, flat: bool) -> tuple[Json, str]:
+def _made(given: LabelledAnswer, maker: FeedbackRows, *, flat: bool) -> tuple[Json, str]:
     import json
 
     from hub.data.fields import Unusable

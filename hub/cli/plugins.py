@@ -169,9 +169,9 @@ def _show_misfits(settings: Settings, tasks: set[str]) -> None:
     store, registry = Store.of(settings), Registry.of(settings)
     live = {str(version.ref) for found in store.deployments() for version in found.versions}
     for version in store.versions():
-        if version.manifest.serving.task in tasks and (why := misfit(version, registry)):
+        if version.manifest.serving.task in tasks and (reason := misfit(version, registry)):
             where = "live" if str(version.ref) in live else "stored"
-            error_console().print(f"{version.ref} ({where}) may not fit: {why}", markup=False)
+            error_console().print(f"{version.ref} ({where}) may not fit: {reason}", markup=False)
 
 
 def _disabled(settings: Settings) -> frozenset[str]:

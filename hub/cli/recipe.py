@@ -77,19 +77,19 @@ def new(  # noqa: PLR0913, PLR0917 - a command's options
     values = {key: parse_scalar(text) for key, text in pairs(options or [], "--option KEY=VALUE").items()}
     given = reading(columns, delimiter, header, encoding, separator)
     made = _new(task, data, folder, given, values, base, as_json)
-    file, account = folder / "recipe.yaml", made.dataset.account
+    file, data_report = folder / "recipe.yaml", made.dataset.data_report
     if as_json:
         print_json(
             {
                 "recipe": str(file),
                 "columns": made.recipe.data.columns,
                 "labels": dict(made.labels),
-                "account": account.to_json(),
+                "data_report": data_report.to_json(),
             }
         )
         return
     named = ", ".join(f"{field}={column}" for field, column in made.recipe.data.columns.items())
-    say(f"wrote {escape(str(file))}: {account.read:,} rows, {escape(named)}.")
+    say(f"wrote {escape(str(file))}: {data_report.read:,} rows, {escape(named)}.")
     say(f"Next: hub train {escape(str(folder))}")
 
 

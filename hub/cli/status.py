@@ -109,10 +109,10 @@ def _show_lifecycle(found: dict[str, Any]) -> None:
     for load in found["loads"]:
         if load["state"] == "failed":
             retry = f"tried again in {max(load['retry_in_s'], 0):.0f} s"
-            say(f"[bold red]failed[/] {load['version']} cannot be loaded, {retry}: {escape(load['why'])}")
+            say(f"[bold red]failed[/] {load['version']} cannot be loaded, {retry}: {escape(load['reason'])}")
         else:
             say(f"{load['state']} {load['version']} for {load['seconds']:.1f} s, {load['waiting']} waiting")
     for engine in found["engines"]:
         for gone in [one for one in engine["slots"]["gone"] if one["state"] != "failed"][:GONE]:
-            why = f": {gone['why']}" if gone["why"] else ""
-            say(f"{gone['state']} {gone['version']} at {gone['at'][:19]}{escape(why)}")
+            reason = f": {gone['reason']}" if gone["reason"] else ""
+            say(f"{gone['state']} {gone['version']} at {gone['at'][:19]}{escape(reason)}")

@@ -157,14 +157,14 @@ def _summary(result: TrainResult) -> Json:
             "train": len(data.train),
             "validation": len(data.validation),
             "held_out": len(data.held_out),
-            "left_out": sum(data.account.left_out.values()),
-            "duplicates": data.account.duplicates,
-            "leaked": data.account.leaked,
+            "left_out": sum(data.data_report.left_out.values()),
+            "duplicates": data.data_report.duplicates,
+            "leaked": data.data_report.leaked,
             "rejected": len(result.rejected),
         },
-        "account": data.account.to_json(),
+        "data_report": data.data_report.to_json(),
         "augmented": dict(result.outcome.augmented),
-        "augmented_dropped": {change: dict(why) for change, why in result.outcome.dropped.items()},
+        "augmented_dropped": {change: dict(reason) for change, reason in result.outcome.dropped.items()},
         "ablation": result.ablation.as_dict() if result.ablation else None,
         "rejected_file": str(result.rejected_file),
         "report": str(result.report) if result.report else None,
@@ -221,18 +221,18 @@ def _print_rows(result: TrainResult) -> None:
 
     from hub.cli.screen.figures import print_ablation
 
-    data, account = result.plan.dataset, result.plan.dataset.account
+    data, data_report = result.plan.dataset, result.plan.dataset.data_report
     parts = [
         f"{len(data.train):,} to train",
         f"{len(data.validation):,} to choose the checkpoint",
         f"{len(data.held_out):,} held out",
-        f"{sum(account.left_out.values()):,} left out",
-        f"{account.duplicates:,} duplicates",
-        f"{account.leaked:,} held-out ones that were also trained on",
+        f"{sum(data_report.left_out.values()):,} left out",
+        f"{data_report.duplicates:,} duplicates",
+        f"{data_report.leaked:,} held-out ones that were also trained on",
         f"{len(result.rejected):,} rejected",
     ]
     say(f"Rows: {', '.join(part for part in parts if not part.startswith('0 '))}.")
-    for line in account.lines():
+    for line in data_report.lines():
         say(f"  {escape(line)}.")
     if counts := dict(result.outcome.augmented):
         dropped = counts.pop("dropped", 0)

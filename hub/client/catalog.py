@@ -10,12 +10,12 @@ from typing import Any, Unpack
 from pydantic import BaseModel
 from pydantic_core import from_json, to_json
 
-from hub.client.protocol import Json, Tried, whoami
+from hub.client.protocol import Json, TrialOptions, whoami
 from hub.config import Settings
 from hub.errors import HubError
 from hub.registry.host import Registry
 from hub.serving.canary.grading import can_agree
-from hub.serving.canary.trial import Trial, promoted, rolled_back
+from hub.serving.canary.trial import ServingTrial, promoted, rolled_back
 from hub.serving.control.fitness import check_fitness
 from hub.serving.describe import (
     describe_deployment,
@@ -56,33 +56,33 @@ class CatalogClient:
             self._local.close()
         self._store.catalog.close()
 
-    def deploy(self, deployment: str, ref: str, why: str = "", **trial: Unpack[Tried]) -> Json:
+    def deploy(self, deployment: str, ref: str, reason: str = "", **trial: Unpack[TrialOptions]) -> Json:
         version = self._store.get(ref)
-        tried = Trial.of(trial.get("canary"), trial.get("shadow", False), trial.get("guard"))
+        tried = ServingTrial.of(trial.get("canary"), trial.get("shadow", False), trial.get("guard"))
         if tried is None:
             warning = self._check(version)
-            moved = self._store.deploy(deployment, version.ref, by=whoami(), why=why)
+            moved = self._store.deploy(deployment, version.ref, by=whoami(), reason=reason)
         else:
             comparable = can_agree(self._registry.task(version.manifest.serving.task))
             tried.check(self._store, deployment, version, comparable=comparable)
             warning = self._check(version)
-            moved = tried.begin(self._store, deployment, version, by=whoami(), why=why)
+            moved = tried.begin(self._store, deployment, version, by=whoami(), reason=reason)
         return describe_move(moved, warning=warning)
 
-    def promote(self, deployment: str, why: str = "") -> Json:
+    def promote(self, deployment: str, reason: str = "") -> Json:
         current = self._store.deployment(deployment)
         warning = self._check(promoted(current))
-        moved = self._store.promote(deployment, by=whoami(), why=why, seen=current.generation)
+        moved = self._store.promote(deployment, by=whoami(), reason=reason, seen=current.generation)
         return describe_move(moved, warning=warning)
 
-    def rollback(self, deployment: str, why: str = "") -> Json:
+    def rollback(self, deployment: str, reason: str = "") -> Json:
         current = self._store.deployment(deployment)
         warning = self._check(rolled_back(current))
-        moved = self._store.rollback(deployment, by=whoami(), why=why, seen=current.generation)
+        moved = self._store.rollback(deployment, by=whoami(), reason=reason, seen=current.generation)
         return describe_move(moved, warning=warning)
 
-    def undeploy(self, deployment: str, why: str = "") -> Json:
-        self._store.undeploy(deployment, by=whoami(), why=why)
+    def undeploy(self, deployment: str, reason: str = "") -> Json:
+        self._store.undeploy(deployment, by=whoami(), reason=reason)
         return {"name": deployment, "removed": True}
 
     def deployments(self) -> list[Json]:

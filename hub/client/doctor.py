@@ -74,11 +74,11 @@ def _store(settings: Settings) -> Iterator[Finding]:
         store = Store.of(settings)
         found = list(examine_store(store))
     except BadConfig as error:
-        mend = "Stop the server and put a copy of the catalog back."
-        yield Finding("catalog_damaged", where, str(error), Severity.ERROR, mend)
+        remedy = "Stop the server and put a copy of the catalog back."
+        yield Finding("catalog_damaged", where, str(error), Severity.ERROR, remedy)
     except HubError as error:
-        mend = "Do what the message says, and run this again."
-        yield Finding("catalog_unusable", where, str(error), Severity.ERROR, mend)
+        remedy = "Do what the message says, and run this again."
+        yield Finding("catalog_unusable", where, str(error), Severity.ERROR, remedy)
     else:
         yield from found
         if all(finding.code != "catalog_damaged" for finding in found):
@@ -94,16 +94,16 @@ def _plugins(settings: Settings, store: Store) -> Iterator[Finding]:
     try:
         registry = Registry.of(settings)
     except HubError as error:
-        mend = "Do what the message says, and run this again."
-        yield Finding("plugins_unreadable", str(settings.home), str(error), Severity.ERROR, mend)
+        remedy = "Do what the message says, and run this again."
+        yield Finding("plugins_unreadable", str(settings.home), str(error), Severity.ERROR, remedy)
         return
     for task, names in tasks.items():
         try:
             registry.task(task)
         except HubError as error:
             what = f"{', '.join(names)} cannot be served: {error}"
-            mend = "See `hub plugins list`; hub plugins install DISTRIBUTION."
-            yield Finding("plugin_missing", f"task {task}", what, Severity.ERROR, mend)
+            remedy = "See `hub plugins list`; hub plugins install DISTRIBUTION."
+            yield Finding("plugin_missing", f"task {task}", what, Severity.ERROR, remedy)
     yield from _misfits(registry, store)
 
 
@@ -117,15 +117,15 @@ def _misfits(registry: Registry, store: Store) -> Iterator[Finding]:
     for deployment in deployments:
         for version in deployment.versions:
             live.setdefault(str(version.ref), []).append(deployment.name)
-    mend = "Install the plugin that it was made with, or train or import it again and deploy that."
+    remedy = "Install the plugin that it was made with, or train or import it again and deploy that."
     for version in versions:
         ref = str(version.ref)
-        why = misfit(version, registry) or (unanswerable(version, registry, store) if ref in live else "")
-        if not why:
+        reason = misfit(version, registry) or (unanswerable(version, registry, store) if ref in live else "")
+        if not reason:
             continue
         serves = f" It serves {', '.join(live[ref])}." if ref in live else ""
         severity = Severity.WARNING if ref in live else Severity.INFO
-        yield Finding("adapter_misfit", ref, f"{why}{serves}", severity, mend)
+        yield Finding("adapter_misfit", ref, f"{reason}{serves}", severity, remedy)
 
 
 def _server(settings: Settings) -> Iterator[Finding]:
@@ -137,10 +137,10 @@ def _server(settings: Settings) -> Iterator[Finding]:
         return
     if (found := server_file.read(settings.home)) is not None:
         what = f"It names the process {found.pid}, which runs and does not answer at {found.url}."
-        mend = (
+        remedy = (
             "Nothing if that server is only just starting or stopping; commands go to the catalog meanwhile."
         )
-        yield Finding("server_silent", str(path), what, Severity.INFO, mend)
+        yield Finding("server_silent", str(path), what, Severity.INFO, remedy)
         return
     what = (
         "A server that was killed left it. Commands see that it is gone; the next `hub serve` writes it anew."
@@ -176,15 +176,15 @@ def _leftovers(home: Path) -> Iterator[Finding]:
         for path in sorted(home.glob(pattern)):
             what = f"A temporary file of {was}; its process was stopped before it could remove it."
             if _age(path) < GRACE_S:
-                mend = "Nothing: it may be in use. --fix removes it once it is an hour old."
-                yield Finding("leftover", str(path), what, Severity.INFO, mend)
+                remedy = "Nothing: it may be in use. --fix removes it once it is an hour old."
+                yield Finding("leftover", str(path), what, Severity.INFO, remedy)
             else:
                 fix = partial(_remove, path)
                 yield Finding("leftover", str(path), what, Severity.WARNING, "--fix removes it.", fix)
     for path in sorted((home / "bases").glob(".*.partial")):
         what = "A base that was not pulled to its end."
-        mend = "Nothing: the next `hub base pull` removes it."
-        yield Finding("base_unfinished", str(path), what, Severity.INFO, mend)
+        remedy = "Nothing: the next `hub base pull` removes it."
+        yield Finding("base_unfinished", str(path), what, Severity.INFO, remedy)
 
 
 def _age(path: Path) -> float:
@@ -209,9 +209,9 @@ def _trainings(runs: Path) -> Iterator[Finding]:
     """Mention training runs that did not finish; theirs is work that `--resume` goes on with."""
     for work in sorted(path.parent for path in runs.glob("*/checkpoints")):
         if not _held(work / ".lock"):
-            mend = f"Go on with `hub train RECIPE --resume`, or remove {work}."
+            remedy = f"Go on with `hub train RECIPE --resume`, or remove {work}."
             what = f"A training of {work.name!r} did not finish."
-            yield Finding("training_unfinished", str(work), what, Severity.INFO, mend)
+            yield Finding("training_unfinished", str(work), what, Severity.INFO, remedy)
 
 
 def _held(lock: Path) -> bool:
@@ -229,9 +229,9 @@ def _disk(home: Path) -> Iterator[Finding]:
             f"{free / 2**20:.1f} MiB are free. A server serves the versions in its memory; deploys, imports, "
             "feedback and loads from disk fail."
         )
-        mend = "Make room on this disk: `hub adapters rm` removes versions that are not needed."
-        yield Finding("disk_full", str(home), what, Severity.ERROR, mend)
+        remedy = "Make room on this disk: `hub adapters rm` removes versions that are not needed."
+        yield Finding("disk_full", str(home), what, Severity.ERROR, remedy)
     elif free < LOW_DISK:
         what = f"{free / 2**20:.0f} MiB are free; a deploy needs room for a copy of its version."
-        mend = "Make room: `hub adapters rm` removes versions that are not needed."
-        yield Finding("disk_low", str(home), what, Severity.WARNING, mend)
+        remedy = "Make room: `hub adapters rm` removes versions that are not needed."
+        yield Finding("disk_low", str(home), what, Severity.WARNING, remedy)

@@ -10,7 +10,7 @@ from urllib.parse import quote
 import httpx
 
 from hub.client import server_file
-from hub.client.protocol import Json, Tried, whoami
+from hub.client.protocol import Json, TrialOptions, whoami
 from hub.config import Settings
 from hub.errors import BadRequest, HubError, NotFound, NotReady, Unauthorized
 
@@ -51,17 +51,17 @@ class ServerClient:
     def __exit__(self, *error: object) -> None:
         self._http.close()
 
-    def deploy(self, deployment: str, ref: str, why: str = "", **trial: Unpack[Tried]) -> Json:
-        return self._move("PUT", deployment, why, version=ref, **trial)
+    def deploy(self, deployment: str, ref: str, reason: str = "", **trial: Unpack[TrialOptions]) -> Json:
+        return self._move("PUT", deployment, reason, version=ref, **trial)
 
-    def promote(self, deployment: str, why: str = "") -> Json:
-        return self._move("POST", deployment, why, "/promote")
+    def promote(self, deployment: str, reason: str = "") -> Json:
+        return self._move("POST", deployment, reason, "/promote")
 
-    def rollback(self, deployment: str, why: str = "") -> Json:
-        return self._move("POST", deployment, why, "/rollback")
+    def rollback(self, deployment: str, reason: str = "") -> Json:
+        return self._move("POST", deployment, reason, "/rollback")
 
-    def undeploy(self, deployment: str, why: str = "") -> Json:
-        return self._move("DELETE", deployment, why)
+    def undeploy(self, deployment: str, reason: str = "") -> Json:
+        return self._move("DELETE", deployment, reason)
 
     def deployments(self) -> list[Json]:
         found: list[Json] = self._ask("GET", "/admin/deployments")["deployments"]
@@ -94,8 +94,8 @@ class ServerClient:
     def status(self) -> Json:
         return {"server": self.url, **self._ask("GET", "/admin/status")}
 
-    def _move(self, method: str, deployment: str, why: str, step: str = "", **more: Any) -> Json:
-        body = {"why": why, "by": whoami(), **more}
+    def _move(self, method: str, deployment: str, reason: str, step: str = "", **more: Any) -> Json:
+        body = {"reason": reason, "by": whoami(), **more}
         return self._ask(method, f"/admin/deployments/{_part(deployment)}{step}", body)
 
     def _ask(self, method: str, path: str, body: Json | None = None) -> Json:

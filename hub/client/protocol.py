@@ -8,12 +8,12 @@ import socket
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, TypedDict, Unpack
 
-__all__ = ["Client", "Json", "Tried", "whoami"]
+__all__ = ["Client", "Json", "TrialOptions", "whoami"]
 
 Json = dict[str, Any]
 
 
-class Tried(TypedDict, total=False):
+class TrialOptions(TypedDict, total=False):
     """As what a version is tried: a canary with a share in percent and perhaps a guard, or a shadow."""
 
     canary: float | None
@@ -26,16 +26,16 @@ class Client(Protocol):
 
     url: str | None
 
-    def deploy(self, deployment: str, ref: str, why: str = "", **trial: Unpack[Tried]) -> Json:
+    def deploy(self, deployment: str, ref: str, reason: str = "", **trial: Unpack[TrialOptions]) -> Json:
         """Put a version live under a name, or on trial there; `swap_ms` is null where no server runs."""
 
-    def promote(self, deployment: str, why: str = "") -> Json:
+    def promote(self, deployment: str, reason: str = "") -> Json:
         """Make the canary, or where there is none the shadow, the stable version."""
 
-    def rollback(self, deployment: str, why: str = "") -> Json:
+    def rollback(self, deployment: str, reason: str = "") -> Json:
         """End a trial, or without one go back to the version that was live before."""
 
-    def undeploy(self, deployment: str, why: str = "") -> Json:
+    def undeploy(self, deployment: str, reason: str = "") -> Json:
         """Take a deployment away; its versions stay."""
 
     def deployments(self) -> list[Json]:

@@ -57,14 +57,14 @@ def wait_until_served(
         try:
             rollout = Rollout.of(ask()["replicas"], deployment, generation)
         except NotReady as error:
-            why = f"and who serves it cannot be told: {error}"
+            reason = f"and who serves it cannot be told: {error}"
         else:
             if rollout.is_enough(need):
                 return rollout
-            why = _explain(rollout, need, timeout_s)
+            reason = _explain(rollout, need, timeout_s)
         if time.monotonic() > deadline:
             moved = f"The move of {deployment!r} to generation {generation} is in the catalog and stays there"
-            raise NotServed(f"{moved}, {why}")
+            raise NotServed(f"{moved}, {reason}")
         time.sleep(_EVERY_S)
 
 

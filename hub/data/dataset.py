@@ -10,9 +10,9 @@ from pathlib import Path
 
 from hub.api import BadData
 from hub.data.examples import AnyTask, Item, Rejected, draw, load_examples
-from hub.data.filters import Tally
+from hub.data.filters import RowFilters
 from hub.data.label_quality import labels_of
-from hub.data.notes import Account, Note
+from hub.data.notes import DataReport, Note
 from hub.data.split import split, without_leaks
 from hub.progress import Progress, silent
 from hub.recipe.label_names import look_alike
@@ -50,8 +50,8 @@ class Refused:
         if usable and refused <= allowed * (usable + refused):
             return
         if not usable:
-            why = self.listed() if refused else "the sources hold no rows that the recipe keeps"
-            raise BadData(f"No usable rows: {why}.")
+            reason = self.listed() if refused else "the sources hold no rows that the recipe keeps"
+            raise BadData(f"No usable rows: {reason}.")
         raise BadData(
             f"{refused} of {usable + refused} rows cannot be used, and data.max_rejected allows a share of "
             f"{allowed:g}: {self.listed()}."
@@ -68,7 +68,7 @@ class Refused:
 class Dataset:
     """Examples by use; `sha256` covers all of them in the order read.
 
-    What is trained on is cleaned; what is held out and chosen by is as a client would send it. `account`
+    What is trained on is cleaned; what is held out and chosen by is as a client would send it. `data_report`
     counts what became of every row, and `notes` say where.
     """
 
@@ -77,7 +77,7 @@ class Dataset:
     held_out: tuple[Item, ...]
     labels: tuple[str, ...]
     sha256: str
-    account: Account = field(default_factory=Account)
+    data_report: DataReport = field(default_factory=DataReport)
     notes: tuple[Note, ...] = ()
 
     @property
@@ -111,10 +111,10 @@ def prepare(
     separate = load_examples(recipe, "eval", task, cache, progress, needs_label=needs_label)
     refused.add((*source.rejected, *separate.rejected))
     refused.check(len(source.items))
-    tally = Tally(recipe, task, progress)
-    tally.loaded(source, separate)
-    items = draw(tally.without_duplicates(tally.without_conflicts(source.items)), data.limit, seed)
-    items, others = tally.without_rare(items, separate.items)
+    counter = RowFilters(recipe, task, progress)
+    counter.loaded(source, separate)
+    items = draw(counter.without_duplicates(counter.without_conflicts(source.items)), data.limit, seed)
+    items, others = counter.without_rare(items, separate.items)
     with plugin_call(recipe.task, "labels()"):
         labels = tuple(task.labels(item.example for item in items))
     refuse_too_many(recipe, labels)
@@ -124,20 +124,20 @@ def prepare(
         train, held_out = split(
             items, max(1, round(data.eval_fraction * len(items))), seed, task, data.group_by
         )
-    clean = tally.without_leaks(held_out, train)
+    clean = counter.without_leaks(held_out, train)
     kept, validation = divide(recipe, train, task)
     if data.eval and not held_out and refused.rows:
         raise BadData(f"No held-out row can be used: {refused.listed()}.")
     if not kept or not clean:
         raise BadData(_too_few(len(kept), len(held_out), len(clean)))
-    account, notes = tally.account(refused.rows)
+    data_report, notes = counter.data_report(refused.rows)
     return Dataset(
         train=tuple(kept),
         validation=tuple(validation),
         held_out=tuple(item.as_sent() for item in draw(clean, data.eval_limit, seed)),
         labels=labels,
         sha256=_digest((*items, *others)),
-        account=account,
+        data_report=data_report,
         notes=notes,
     )
 

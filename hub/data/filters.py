@@ -9,18 +9,18 @@ from hub.data.duplicates import NearDuplicates
 from hub.data.examples import AnyTask, Item, Loaded, Rejected
 from hub.data.fields import LABELLED
 from hub.data.label_quality import conflicting, label_counts, labels_of, rare_labels, relabelled
-from hub.data.notes import Account, Note, counted
+from hub.data.notes import DataReport, Note, counted
 from hub.data.split import same_example, without_leaks
 from hub.errors import BadData
 from hub.progress import Progress
 from hub.recipe.recipe import Recipe
 
-__all__ = ["Tally"]
+__all__ = ["RowFilters"]
 
 SHOWN = 5  # places in a message
 
 
-class Tally:
+class RowFilters:
     """Applies a recipe's rules to loaded rows, and gathers the account of it.
 
     The steps are asked once each, in the order they stand here.
@@ -127,10 +127,10 @@ class Tally:
             return clean
         return [item for index, item in enumerate(clean) if index not in near]
 
-    def account(self, rejected: Sequence[Rejected]) -> tuple[Account, tuple[Note, ...]]:
+    def data_report(self, rejected: Sequence[Rejected]) -> tuple[DataReport, tuple[Note, ...]]:
         """Return the counts and the notes."""
         left_out = [note.detail for note in self._notes if note.what == "left out"]
-        counts = Account(
+        counts = DataReport(
             rejected=len(rejected),
             changed=dict(sorted(self._changed.items())),
             left_out=counted(left_out),

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Account", "Note", "write_notes"]
+__all__ = ["DataReport", "Note", "write_notes"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,7 @@ class Note:
 
 
 @dataclass(frozen=True, slots=True)
-class Account:
+class DataReport:
     """Counts of rows, unless said otherwise.
 
     `changed` goes by key of `data.clean`, and `pii` there means masked. `left_out` goes by reason and covers

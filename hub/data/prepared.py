@@ -47,7 +47,7 @@ def report_of(dataset: Dataset, rejected: Sequence[Rejected], recipe: Recipe) ->
         "seed": recipe.train.seed,
         "rows": {split: len(getattr(dataset, split)) for split in SPLITS},
         "labels": list(dataset.labels),
-        "account": {**dataset.account.to_json(), "rejected": len(rejected)},
+        "data_report": {**dataset.data_report.to_json(), "rejected": len(rejected)},
         "data": recipe.data.model_dump(mode="json", by_alias=True),
     }
 

@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
     Ints = npt.NDArray[np.int64]
 
-__all__ = ["Batch", "Limits", "collate"]
+__all__ = ["Batch", "BatchLimits", "collate"]
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class BatchLimits:
     """What a base can read: most tokens in a row, and how many token ids and types it knows."""
 
     max_length: int
@@ -40,7 +40,7 @@ class Batch:
     lengths: Ints  # [B]
 
 
-def collate(rows: Sequence[EngineRow], limits: Limits, pad: int, *, left: bool = False) -> Batch:
+def collate(rows: Sequence[EngineRow], limits: BatchLimits, pad: int, *, left: bool = False) -> Batch:
     """Pad rows with `pad`, on the right or on the left.
 
     Raises:

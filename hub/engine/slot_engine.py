@@ -16,7 +16,7 @@ from transformers import PreTrainedConfig
 
 from hub.api import HeadKind, Output
 from hub.bases.base import Base, BaseKind
-from hub.engine.batch import Limits, collate
+from hub.engine.batch import BatchLimits, collate
 from hub.engine.choice.timings import Timings
 from hub.engine.protocol import BARE_SLOT, AdapterWeights, EngineInfo, EngineRow
 from hub.engine.torch.backbone import TorchBackbone
@@ -62,7 +62,9 @@ class SlotEngine:
         self._backbones = backbones
         model = backbones.reference.model
         config, tokenizer = model.config, load_tokenizer(base)
-        self._limits = Limits(base.max_length, config.vocab_size, getattr(config, "type_vocab_size", 0) or 1)
+        self._limits = BatchLimits(
+            base.max_length, config.vocab_size, getattr(config, "type_vocab_size", 0) or 1
+        )
         self._pad = tokenizer.pad_token_id or 0
         self._heads: dict[HeadKind, HeadSlots] = {}
         self._headless: dict[HeadKind, str] = {}  # reasons

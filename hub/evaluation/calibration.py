@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     Floats = npt.NDArray[np.floating[Any]]
 
-__all__ = ["Bin", "calibration_error", "fit_temperature", "probabilities", "reliability"]
+__all__ = ["CalibrationBin", "calibration_error", "fit_temperature", "probabilities", "reliability"]
 
 BINS = 15
 COLDEST, HOTTEST = 0.05, 20.0
@@ -24,7 +24,7 @@ CHANCE = 3.84  # of chi-squared with one degree of freedom
 
 
 @dataclass(frozen=True, slots=True)
-class Bin:
+class CalibrationBin:
     """Answers of like confidence: how many, how confident on average, how many of them right (a share)."""
 
     rows: int
@@ -41,14 +41,14 @@ def probabilities(logits: Floats, *, several: bool) -> npt.NDArray[np.float64]:
     return np.asarray(exponents / exponents.sum(axis=1, keepdims=True))
 
 
-def reliability(confidence: Floats, right: npt.NDArray[np.bool_], bins: int = BINS) -> list[Bin]:
+def reliability(confidence: Floats, right: npt.NDArray[np.bool_], bins: int = BINS) -> list[CalibrationBin]:
     """Put answers into `bins` ranges of equal width by their confidence [N]; empty ranges are left out."""
     edges = np.minimum((np.asarray(confidence) * bins).astype(int), bins - 1)
     found = []
     for edge in range(bins):
         inside = edges == edge
         if rows := int(inside.sum()):
-            found.append(Bin(rows, float(confidence[inside].mean()), float(right[inside].mean())))
+            found.append(CalibrationBin(rows, float(confidence[inside].mean()), float(right[inside].mean())))
     return found
 
 

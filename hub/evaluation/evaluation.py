@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from hub.evaluation.calibration import Bin
+from hub.evaluation.calibration import CalibrationBin
 from hub.evaluation.goal import Goal
 from hub.evaluation.intervals import Interval
 from hub.evaluation.slices import Slice
@@ -29,8 +29,8 @@ class Calibrated:
     rows: int
     ece_before: float
     ece_after: float
-    before: tuple[Bin, ...]
-    after: tuple[Bin, ...]
+    before: tuple[CalibrationBin, ...]
+    after: tuple[CalibrationBin, ...]
     reason: str = ""
 
 

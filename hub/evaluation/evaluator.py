@@ -24,7 +24,7 @@ from hub.evaluation.predict import Ahead, forward_rows
 from hub.progress import Progress, silent
 from hub.registry.loaded import LoadedTask, plugin_call
 
-__all__ = ["Evaluator", "Sample", "Scored", "evaluate", "majority_metrics"]
+__all__ = ["EvaluationSample", "Evaluator", "Scored", "evaluate", "majority_metrics"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class Scored:
 
 
 @dataclass(frozen=True, slots=True)
-class Sample:
+class EvaluationSample:
     """Some of the examples that a model was measured on, and what it answered to their rows."""
 
     evaluator: Evaluator
@@ -179,7 +179,7 @@ class Evaluator:
             targets += [known.get(tuple(row.input_ids)) for row in rows]
         return labelled(outputs, targets)
 
-    def sample(self, outputs: Sequence[Output], most: int) -> Sample:
+    def sample(self, outputs: Sequence[Output], most: int) -> EvaluationSample:
         """Return at most `most` examples, from everywhere among them, with their part of `outputs`."""
         step = math.ceil(len(self._examples) / most)
         chosen = copy.copy(self)
@@ -187,7 +187,7 @@ class Evaluator:
             setattr(chosen, name, getattr(self, name)[::step])
         remaining = iter(outputs)
         by_example = [[next(remaining) for _ in rows] for rows in self._rows]
-        return Sample(chosen, [output for own in by_example[::step] for output in own])
+        return EvaluationSample(chosen, [output for own in by_example[::step] for output in own])
 
 
 def evaluate(

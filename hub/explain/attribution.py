@@ -22,7 +22,7 @@ from hub.engine.torch.loading import load_tokenizer
 from hub.errors import BadAdapter, BadRequest, HubError, MissingExtra, NotFound
 from hub.evaluation.predict import forward_rows
 from hub.explain.explanation import Explanation
-from hub.explain.token_spans import Place, find_places, words_of
+from hub.explain.token_spans import TokenPlace, find_places, words_of
 from hub.registry.host import Registry
 from hub.registry.loaded import plugin_call
 from hub.store.content.content import content_hash
@@ -185,7 +185,7 @@ def explain_row(
 
 def _choose(
     outputs: Sequence[Output],
-    places: Sequence[tuple[Place | None, ...]],
+    places: Sequence[tuple[TokenPlace | None, ...]],
     texts: Mapping[str, str],
     head: HeadKind,
     info: AdapterInfo,
@@ -227,7 +227,7 @@ def _labels_asked(labels: Sequence[str], head: HeadKind, wish: Wish) -> list[int
 
 
 def _positions(
-    places: Sequence[Place | None], row: Row, texts: Mapping[str, str], word: str | None
+    places: Sequence[TokenPlace | None], row: Row, texts: Mapping[str, str], word: str | None
 ) -> list[int]:
     """Return the tokens that may be asked about: those of the texts, or the first one of a word."""
     if word is None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from hub.explain.token_spans import Place
+from hub.explain.token_spans import TokenPlace
 
 __all__ = ["Explanation", "Word"]
 
@@ -16,7 +16,7 @@ class Word:
     """A word of a text and the sum of its pieces' scores."""
 
     text: str
-    place: Place
+    place: TokenPlace
     score: float
 
 
@@ -37,7 +37,7 @@ class Explanation:
     score: float
     position: int | None
     tokens: tuple[str, ...]
-    places: tuple[Place | None, ...]
+    places: tuple[TokenPlace | None, ...]
     scores: tuple[float, ...]
     words: tuple[tuple[int, ...], ...]
     texts: Mapping[str, str]
@@ -53,7 +53,7 @@ class Explanation:
         for tokens in self.words:
             first, last = self.places[tokens[0]], self.places[tokens[-1]]
             assert first is not None and last is not None
-            place = Place(first.field, first.start, last.end, first.word)
+            place = TokenPlace(first.field, first.start, last.end, first.word)
             text = self.texts[place.field][place.start : place.end]
             found.append(Word(text, place, sum(self.scores[token] for token in tokens)))
         return found

@@ -8,13 +8,13 @@ from difflib import SequenceMatcher
 
 from hub.api import Tokenizer
 
-__all__ = ["Place", "find_places", "words_of"]
+__all__ = ["TokenPlace", "find_places", "words_of"]
 
 _TAKEN = -1  # no token has this id
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class TokenPlace:
     """Characters `start` to `end` of a field's text; tokens of one `word` are pieces of it."""
 
     field: str
@@ -25,14 +25,14 @@ class Place:
 
 def find_places(
     ids: Sequence[int], texts: Mapping[str, str], tokenizer: Tokenizer
-) -> tuple[Place | None, ...]:
+) -> tuple[TokenPlace | None, ...]:
     """Return the place of each token of a row, None for those that stand in no text.
 
     A task may cut a text or put several into a row; of each text, the longest run of tokens that the row
     shares with it is found.
     """
     rest = list(ids)
-    places: list[Place | None] = [None] * len(ids)
+    places: list[TokenPlace | None] = [None] * len(ids)
     for field, text in texts.items():
         encoding = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
         theirs = encoding["input_ids"]
@@ -43,12 +43,12 @@ def find_places(
             start, end = offsets[token]
             start += len(text[start:end]) - len(text[start:end].lstrip())
             word = words[token] if words[token] is not None else token
-            places[found.a + step] = Place(field, start, end, word)
+            places[found.a + step] = TokenPlace(field, start, end, word)
             rest[found.a + step] = _TAKEN
     return tuple(places)
 
 
-def words_of(places: Sequence[Place | None]) -> list[list[int]]:
+def words_of(places: Sequence[TokenPlace | None]) -> list[list[int]]:
     """Group the tokens of a row that have a place by words, in order."""
     groups: list[list[int]] = []
     last: tuple[str, int] | None = None

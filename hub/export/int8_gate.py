@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING
 
 from hub.api import HeadKind
 from hub.errors import EngineFailed, HubError
-from hub.store.manifest import Manifest, Precision, Serving
+from hub.store.manifest import Manifest, PrecisionRecord, Serving
 
 if TYPE_CHECKING:
     from hub.api import Output, Row
     from hub.config import Settings
     from hub.engine.protocol import AdapterWeights, Array, Engine
-    from hub.evaluation.evaluator import Sample
+    from hub.evaluation.evaluator import EvaluationSample
     from hub.progress import Progress
     from hub.training.plan import Plan
     from hub.training.train import Gauge
@@ -47,22 +47,22 @@ def int8_gauge(settings: Settings, progress: Progress) -> Gauge:
     """
     from hub.serving.batching.base_workers import ENGINE_CACHE
 
-    def gauge(plan: Plan, folder: Path, sample: Sample) -> Precision:
-        if why := _pointless(plan, sample):
-            return Precision(passed=False, reason=why)
+    def gauge(plan: Plan, folder: Path, sample: EvaluationSample) -> PrecisionRecord:
+        if reason := _pointless(plan, sample):
+            return PrecisionRecord(passed=False, reason=reason)
         progress("check int8", 0, 1)
         try:
             outputs = _answers(plan, folder, sample.evaluator.rows, settings.home / ENGINE_CACHE)
             found = judge_int8(plan.serving, sample, outputs)
         except HubError as error:
-            found = Precision(passed=False, reason=f"it could not be measured: {error}".rstrip("."))
+            found = PrecisionRecord(passed=False, reason=f"it could not be measured: {error}".rstrip("."))
         progress("check int8", 1, 1)
         return found
 
     return gauge
 
 
-def judge_int8(serving: Serving, sample: Sample, outputs: Sequence[Output]) -> Precision:
+def judge_int8(serving: Serving, sample: EvaluationSample, outputs: Sequence[Output]) -> PrecisionRecord:
     """Compare outputs for the rows of a sample with those of float32."""
     evaluator, name = sample.evaluator, sample.evaluator.metric
     agreement = _agreement(serving, sample.outputs, outputs)
@@ -73,7 +73,7 @@ def judge_int8(serving: Serving, sample: Sample, outputs: Sequence[Output]) -> P
         failed.append(f"label agreement is {agreement:.1%}, less than {LEAST_AGREEMENT:.0%}")
     if not abs(before - after) <= point:
         failed.append(f"{name} goes from {before:.4f} to {after:.4f}, by more than {point:g}")
-    return Precision(
+    return PrecisionRecord(
         passed=not failed,
         reason="; ".join(failed),
         rows=evaluator.examples,
@@ -102,7 +102,7 @@ def describe_int8(manifest: Manifest) -> str:
     )
 
 
-def _pointless(plan: Plan, sample: Sample) -> str:
+def _pointless(plan: Plan, sample: EvaluationSample) -> str:
     from hub.bases.base import BaseKind
 
     if not plan.recipe.evaluate.int8:

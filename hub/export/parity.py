@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     Array = npt.NDArray[np.float32]
     Ints = npt.NDArray[np.int64]
 
-__all__ = ["Comparison", "Figures", "Parity", "compare"]
+__all__ = ["Figures", "Parity", "ParityComparison", "compare"]
 
 TOLERANCE = 1e-4  # fp32: of the largest value, or of 1 where all are smaller
 INT8_COSINE = 0.99  # int8: least cosine of all values
@@ -79,7 +79,7 @@ class Figures:
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class ParityComparison:
     """The figures of one batch, `rows` padded to `tokens`."""
 
     rows: int
@@ -92,7 +92,7 @@ class Parity:
     """The figures of all batches; `largest` is the largest value that PEFT answered."""
 
     precision: Precision
-    batches: Sequence[Comparison]
+    batches: Sequence[ParityComparison]
     largest: float
 
     @property
@@ -148,7 +148,7 @@ def compare(
     mask: Ints,
     *,
     multi_label: bool = False,
-) -> Comparison:
+) -> ParityComparison:
     """Compare the outputs of one padded batch; `mask` is [B, T].
 
     One decision is made on a row (SEQUENCE), on a token (TOKEN, GENERATE), or on a row's start and on
@@ -158,7 +158,7 @@ def compare(
     with np.errstate(invalid="ignore"):  # what is not finite fails its gate
         figures = [_figures(first, second, head, multi_label) for first, second in pairs]
     rows, tokens = mask.shape
-    return Comparison(rows, tokens, reduce(add, figures))
+    return ParityComparison(rows, tokens, reduce(add, figures))
 
 
 def _vectors(head: HeadKind, outputs: Sequence[Array], mask: Ints) -> list[Array]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from starlette.requests import Request
 
-from hub.config import Limits
+from hub.config import LimitSettings
 from hub.http.auth import Keys
 from hub.http.metrics.metrics import Metrics
 from hub.registry.host import LoadedTask
@@ -22,7 +22,7 @@ class Hub:
     runtime: Runtime
     tasks: tuple[LoadedTask, ...]
     keys: Keys
-    limits: Limits
+    limits: LimitSettings
     metrics: Metrics
 
 

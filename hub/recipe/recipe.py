@@ -14,9 +14,9 @@ from hub.names import check_name
 from hub.recipe.errors import Origin, explain
 from hub.recipe.sections.augment import Augment
 from hub.recipe.sections.data import Bin, Data, LabelRules, Part
-from hub.recipe.sections.evaluate import Deploy, Evaluate
+from hub.recipe.sections.evaluate import DeployGate, Evaluate
 from hub.recipe.sections.method import RATES, Method
-from hub.recipe.sections.report import Report
+from hub.recipe.sections.report import ReportSection
 from hub.recipe.sections.train import Train
 from hub.recipe.sections.tune import Tune
 from hub.recipe.yaml_file import Document, KeyPath, parse_scalar, read_yaml
@@ -26,13 +26,13 @@ __all__ = [
     "Augment",
     "Bin",
     "Data",
-    "Deploy",
+    "DeployGate",
     "Evaluate",
     "LabelRules",
     "Method",
     "Part",
     "Recipe",
-    "Report",
+    "ReportSection",
     "Train",
     "Tune",
     "load_recipe",
@@ -69,8 +69,8 @@ class Recipe(Model):
         "which takes the memory of what the adapter changed and runs its rows apart.",
     )
     tune: Tune = Field(Tune(), description="What `hub tune` varies.")
-    report: Report = Field(Report(), description="What is written of the run.")
-    deploy: Deploy = Field(Deploy(), description="The gate of `hub train --deploy`.")
+    report: ReportSection = Field(ReportSection(), description="What is written of the run.")
+    deploy: DeployGate = Field(DeployGate(), description="The gate of `hub train --deploy`.")
 
     _origin: Origin = PrivateAttr(default_factory=Origin)
 

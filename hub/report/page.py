@@ -64,7 +64,7 @@ def page(report: Json) -> str:
         confusion=_confusion(evaluation["labels"].get("confusion")),
         slices=_by_column(evaluation["slices"]),
         mistakes=[_mistake(one) for one in evaluation["mistakes"]],
-        account=_account(report["data"]),
+        data_report=_account(report["data"]),
         recipe=_yaml(report["recipe"]),
         seconds=_seconds,
         said=_said,
@@ -145,14 +145,14 @@ def _mistake(one: Json) -> dict[str, Any]:
 
 def _account(data: Json) -> list[tuple[str, int]]:
     """Return what became of the rows, in the order in which it happened."""
-    account = data["account"]
-    counts = [(said, account.get(key, 0)) for key, said in _ACCOUNT.items()]
-    near = "left in" if account.get("near") == "report" else "dropped"
+    data_report = data["data_report"]
+    counts = [(said, data_report.get(key, 0)) for key, said in _ACCOUNT.items()]
+    near = "left in" if data_report.get("near") == "report" else "dropped"
     said = [(f"{what}, {near}" if "near" in what else what, count) for what, count in counts]
     parts = [
         *said[:2],
-        *((f"left out: {reason}", count) for reason, count in account.get("left_out", {}).items()),
-        *((f"changed: {reason}", count) for reason, count in account.get("changed", {}).items()),
+        *((f"left out: {reason}", count) for reason, count in data_report.get("left_out", {}).items()),
+        *((f"changed: {reason}", count) for reason, count in data_report.get("changed", {}).items()),
         *said[2:],
     ]
     return [(what, count) for what, count in parts if count]

@@ -45,10 +45,10 @@ def read(store: Store, version: Version) -> Json:
     text = store.reports.read(version)
     if text is None:
         origin = version.manifest.origin
-        why = "Imported versions have none" if origin == "imported" else "It is older than reports are"
+        reason = "Imported versions have none" if origin == "imported" else "It is older than reports are"
         raise NotFound(
-            f"{version.ref} has no report. {why}; `hub evaluate {version.ref} --data FILE` measures it anew, "
-            "and `hub train` with its recipe writes a report."
+            f"{version.ref} has no report. {reason}; `hub evaluate {version.ref} --data FILE` measures it "
+            "anew, and `hub train` with its recipe writes a report."
         )
     report: Json = json.loads(text)
     return report

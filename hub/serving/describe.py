@@ -92,7 +92,7 @@ def describe_past(move: Move) -> Json:
         "who": move.who,
         "before": str(move.before) if move.before else None,
         "after": str(move.after) if move.after else None,
-        "why": move.why,
+        "reason": move.reason,
     }
 
 
@@ -175,7 +175,7 @@ def _slots(slots: SlotTable) -> Json:
                 "sha256": gone.key,
                 "state": str(gone.fate),
                 "at": gone.at.isoformat(),
-                "why": gone.why,
+                "reason": gone.reason,
             }
             for gone in slots.history()
         ],

@@ -19,7 +19,7 @@ from hub.serving.batching.base_workers import BaseWorkers
 from hub.serving.canary.answer_log import AnswerLog
 from hub.serving.canary.grading import can_agree
 from hub.serving.canary.observers import Observers
-from hub.serving.canary.trial import Trial, promoted, rolled_back
+from hub.serving.canary.trial import ServingTrial, promoted, rolled_back
 from hub.serving.control.presence import Presence, Served
 from hub.serving.control.reconciler import Reconciler
 from hub.serving.describe import (
@@ -152,7 +152,9 @@ class Runtime:
         assert observers, "started as a server"
         return observers.answers
 
-    def deploy(self, name: str, ref: str, *, by: str, why: str = "", trial: Trial | None = None) -> Moved:
+    def deploy(
+        self, name: str, ref: str, *, by: str, reason: str = "", trial: ServingTrial | None = None
+    ) -> Moved:
         """Make a version ready, move the catalog's pointer, and put the version live; blocks.
 
         With a `trial` it becomes the deployment's canary or shadow, and the stable version stays.
@@ -167,10 +169,10 @@ class Runtime:
             comparable = can_agree(self.registry.task(version.manifest.serving.task))
             feedback = self.settings.feedback.keep != "nothing"
             trial.check(store, name, version, feedback=feedback, comparable=comparable)
-            return self._move(version, lambda: trial.begin(store, name, version, by=by, why=why))
-        return self._move(version, lambda: store.deploy(name, version.ref, by=by, why=why))
+            return self._move(version, lambda: trial.begin(store, name, version, by=by, reason=reason))
+        return self._move(version, lambda: store.deploy(name, version.ref, by=by, reason=reason))
 
-    def promote(self, name: str, *, by: str, why: str = "", seen: int | None = None) -> Moved:
+    def promote(self, name: str, *, by: str, reason: str = "", seen: int | None = None) -> Moved:
         """Make the canary, or where there is none the shadow, the stable version; blocks.
 
         Raises:
@@ -178,9 +180,11 @@ class Runtime:
             BadAdapter and others: the version cannot be served; nothing has moved.
         """
         store = self.store
-        return self._move_seen(name, promoted, lambda at: store.promote(name, by=by, why=why, seen=at), seen)
+        return self._move_seen(
+            name, promoted, lambda at: store.promote(name, by=by, reason=reason, seen=at), seen
+        )
 
-    def rollback(self, name: str, *, by: str, why: str = "", seen: int | None = None) -> Moved:
+    def rollback(self, name: str, *, by: str, reason: str = "", seen: int | None = None) -> Moved:
         """End the trial, or without one go back to the version that was live before; blocks.
 
         Raises:
@@ -188,14 +192,14 @@ class Runtime:
         """
         store = self.store
         return self._move_seen(
-            name, rolled_back, lambda at: store.rollback(name, by=by, why=why, seen=at), seen
+            name, rolled_back, lambda at: store.rollback(name, by=by, reason=reason, seen=at), seen
         )
 
-    def undeploy(self, name: str, *, by: str, why: str = "") -> None:
+    def undeploy(self, name: str, *, by: str, reason: str = "") -> None:
         """Take a deployment away; requests already admitted are still answered."""
         parts = self._ready()
         with parts.reconciler.moving():
-            parts.store.undeploy(name, by=by, why=why)
+            parts.store.undeploy(name, by=by, reason=reason)
             parts.reconciler.converge()
 
     def status(self) -> dict[str, Any]:

@@ -25,11 +25,11 @@ LOCK_S = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Adopted:
-    """A content and the version that it is now; `ref` is empty where it cannot be one, and `why` says so."""
+    """A content and the version it became; `ref` is empty where it could not, for the `reason` given."""
 
     sha256: str
     ref: str
-    why: str = ""
+    reason: str = ""
 
 
 def adopt(store: Store, former: str = "") -> list[Adopted]:

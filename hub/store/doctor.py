@@ -42,7 +42,7 @@ class Finding:
     where: str
     what: str
     severity: Severity
-    mend: str
+    remedy: str
     fix: Callable[[], None] | None = None
 
 
@@ -78,20 +78,20 @@ def _integrity(store: Store) -> Iterator[Finding]:
     if not store.catalog.is_file:
         return
     where = str(store.catalog.shown)
-    mend = "Stop the server, put a copy of the file back, and run `hub doctor` again."
+    remedy = "Stop the server, put a copy of the file back, and run `hub doctor` again."
     try:
         with store.catalog.read() as session:
             said = [str(row[0]) for row in session.execute(text("PRAGMA integrity_check"))]
             loose = [str(row[0]) for row in session.execute(text("PRAGMA foreign_key_check"))]
     except HubError as error:
-        yield Finding("catalog_damaged", where, str(error), Severity.ERROR, mend)
+        yield Finding("catalog_damaged", where, str(error), Severity.ERROR, remedy)
         return
     if said != ["ok"]:
         what = f"SQLite finds the file damaged: {said[0]}."
-        yield Finding("catalog_damaged", where, what, Severity.ERROR, mend)
+        yield Finding("catalog_damaged", where, what, Severity.ERROR, remedy)
     elif loose:
         what = f"Rows of {', '.join(sorted(set(loose)))} name rows that are not there."
-        yield Finding("catalog_loose_rows", where, what, Severity.ERROR, mend)
+        yield Finding("catalog_loose_rows", where, what, Severity.ERROR, remedy)
 
 
 def _history(store: Store) -> Iterator[Finding]:
@@ -104,14 +104,14 @@ def _history(store: Store) -> Iterator[Finding]:
     newest = max(moves | last, default=0)
     if counter is None or counter < newest:
         what = f"The generation is {counter}, and there is a move number {newest}: no deploy can be recorded."
-        mend = f"--fix sets it to {newest}."
+        remedy = f"--fix sets it to {newest}."
         yield Finding(
-            "generation_behind", where, what, Severity.ERROR, mend, partial(_raise_counter, store, newest)
+            "generation_behind", where, what, Severity.ERROR, remedy, partial(_raise_counter, store, newest)
         )
     elif lost := sorted((set(range(1, counter + 1)) | last) - moves):
         what = f"The history lacks {len(lost)} of {counter} moves, the first of them number {lost[0]}."
-        mend = "Serving goes on without them; a copy of the catalog may still have them."
-        yield Finding("moves_lost", where, what, Severity.WARNING, mend)
+        remedy = "Serving goes on without them; a copy of the catalog may still have them."
+        yield Finding("moves_lost", where, what, Severity.WARNING, remedy)
 
 
 def _raise_counter(store: Store, newest: int) -> None:
@@ -131,8 +131,8 @@ def _versions(store: Store) -> tuple[dict[int, _Stored], list[Finding]]:
                 manifest = Manifest.model_validate_json(row.manifest)
             except ValidationError as error:
                 what = f"Its manifest in the catalog cannot be read: {error.errors()[0]['msg']}."
-                mend = "Put a copy of the catalog back: no command can list versions as it is."
-                findings.append(Finding("manifest_damaged", str(ref), what, Severity.ERROR, mend))
+                remedy = "Put a copy of the catalog back: no command can list versions as it is."
+                findings.append(Finding("manifest_damaged", str(ref), what, Severity.ERROR, remedy))
                 continue
             versions[row.id] = _Stored(ref, row.sha256, manifest, store.contents.path(row.sha256))
     return versions, findings
@@ -145,8 +145,8 @@ def _contents(store: Store, versions: Mapping[int, _Stored]) -> Iterator[Finding
         try:
             shared = set(blobs.names())
         except HubError as error:
-            mend = "Versions that are not on this machine yet cannot be loaded until it can be reached."
-            yield Finding("blobs_unreachable", blobs.shown, str(error), Severity.WARNING, mend)
+            remedy = "Versions that are not on this machine yet cannot be loaded until it can be reached."
+            yield Finding("blobs_unreachable", blobs.shown, str(error), Severity.WARNING, remedy)
             shared = {stored.sha256 for stored in versions.values()}
     ill = {stored.sha256: _illness(stored, shared) for stored in versions.values()}
     if not any(ill.values()):
@@ -189,14 +189,14 @@ def _ill(store: Store, stored: _Stored, code: str, roles: Sequence[str]) -> Find
         return Finding(code, where, what, Severity.WARNING, "--fix writes it again.", fix)
     if code == "copy_altered":
         what = "The copy on this machine does not have its hash any more."
-        mend = "Nothing: when it is loaded it is downloaded again; --fix does so now."
+        remedy = "Nothing: when it is loaded it is downloaded again; --fix does so now."
         fetch = partial(_fetch, store, stored)
-        return Finding(code, where, what, Severity.INFO, mend, fetch)
+        return Finding(code, where, what, Severity.INFO, remedy, fetch)
     gone = code == "content_missing"
     what = "Its files are gone." if gone else "Its files do not have their hash any more."
     needed = f" It is {' and '.join(roles)}." if roles else ""
-    mend = "Import it again from a copy (the same content takes its place), or train again and deploy that."
-    return Finding(code, where, what + needed, Severity.ERROR, mend)
+    remedy = "Import it again from a copy (the same content takes its place), or train again and deploy that."
+    return Finding(code, where, what + needed, Severity.ERROR, remedy)
 
 
 def _fetch(store: Store, stored: _Stored) -> None:
@@ -240,8 +240,8 @@ def _unknown(path: Path) -> Finding:
     """Report a content that this catalog has lost, or never had: nothing removes it by itself."""
     refs = [str(record.ref) for record in read_records(path)]
     what = f"The catalog does not have this content{', which was ' + ' and '.join(refs) if refs else ''}."
-    mend = "`hub doctor --adopt` adds it to the catalog. If nothing needs it, remove the folder."
-    return Finding("content_unknown", str(path), what, Severity.WARNING, mend)
+    remedy = "`hub doctor --adopt` adds it to the catalog. If nothing needs it, remove the folder."
+    return Finding("content_unknown", str(path), what, Severity.WARNING, remedy)
 
 
 _LATER = "Nothing: any command removes it once it is an hour old."
@@ -252,8 +252,8 @@ def _bases(store: Store, versions: Mapping[int, _Stored]) -> Iterator[Finding]:
     try:
         here = {base.fingerprint for base in store.bases.list()}
     except HubError as error:
-        mend = "Remove that folder and pull the base again."
-        yield Finding("base_damaged", str(store.bases.folder), str(error), Severity.ERROR, mend)
+        remedy = "Remove that folder and pull the base again."
+        yield Finding("base_damaged", str(store.bases.folder), str(error), Severity.ERROR, remedy)
         return
     lacking: dict[str, tuple[_Stored, list[str]]] = {}
     for key, roles in _roles(store).items():

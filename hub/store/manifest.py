@@ -16,7 +16,7 @@ __all__ = [
     "DataRef",
     "Gap",
     "Manifest",
-    "Precision",
+    "PrecisionRecord",
     "Search",
     "Serving",
     "Spread",
@@ -47,9 +47,9 @@ class DataRef(Model):
     eval_rows: int
     rejected_rows: int = 0
     licence: str = ""
-    account: dict[str, Any] = Field(
+    data_report: dict[str, Any] = Field(
         default_factory=dict,
-        exclude_if=lambda account: not account,
+        exclude_if=lambda data_report: not data_report,
         description="What became of the rows: read, changed, left out and why, duplicates, personal data.",
     )
 
@@ -82,7 +82,7 @@ class Gap(Model):
     others: float
 
 
-class Precision(Model):
+class PrecisionRecord(Model):
     """How a version answers on a base of another precision than float32, on a sample of its held-out rows."""
 
     passed: bool = Field(description="Whether it may be served so.")
@@ -188,7 +188,7 @@ class Manifest(Model):
     )
     libraries: dict[str, str] = Field(default_factory=dict)
     train_seconds: float | None = None
-    precision: dict[str, Precision] = Field(
+    precision: dict[str, PrecisionRecord] = Field(
         default_factory=dict, exclude_if=lambda known: not known, description="By name: int8."
     )
 

@@ -87,4 +87,4 @@ class Move:
     who: str
     before: VersionRef | None
     after: VersionRef | None
-    why: str
+    reason: str

@@ -33,7 +33,7 @@ from hub.store.manifest import (
     DataRef,
     Gap,
     Manifest,
-    Precision,
+    PrecisionRecord,
     Search,
     Serving,
     Spread,
@@ -72,7 +72,7 @@ class Training(TypedDict, total=False):
     plugin: PluginRef | None
     libraries: Mapping[str, str]
     train_seconds: float | None
-    precision: Mapping[str, Precision]
+    precision: Mapping[str, PrecisionRecord]
 
 
 class Store(Deployments):

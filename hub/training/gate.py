@@ -9,7 +9,7 @@ from hub.errors import HubError
 from hub.evaluation.comparison import Comparison
 from hub.evaluation.goal import explain
 from hub.progress import Progress, silent
-from hub.recipe.sections.evaluate import Deploy
+from hub.recipe.sections.evaluate import DeployGate
 from hub.store.records import Version
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def pass_gate(
 def judge(
     new: Version,
     live: Version | None,
-    rule: Deploy,
+    rule: DeployGate,
     comparison: Comparison | None = None,
     why_not: str = "",
 ) -> Judgement:
@@ -94,7 +94,7 @@ def judge(
     return Judgement(allowed, said + unrun)
 
 
-def _by_rows(live: Version, rule: Deploy, found: Comparison) -> Judgement:
+def _by_rows(live: Version, rule: DeployGate, found: Comparison) -> Judgement:
     said = (
         f"{found.metric} {found.first:.4f} against {found.second:.4f} of {live.ref} on the same "
         f"{found.rows:,} held-out rows{explain(found.goal)}"

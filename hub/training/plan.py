@@ -63,11 +63,11 @@ class Plan:
     ) -> DataRef:
         """Describe the data for the manifest; copies that were dropped go by change and reason."""
         data, dataset = self.recipe.data, self.dataset
-        account = replace(dataset.account, rejected=rejected).to_json()
+        data_report = replace(dataset.data_report, rejected=rejected).to_json()
         if augmented:
-            account["augmented"] = dict(augmented)
+            data_report["augmented"] = dict(augmented)
         if dropped:
-            account["augmented_dropped"] = {name: dict(reasons) for name, reasons in dropped.items()}
+            data_report["augmented_dropped"] = {name: dict(reasons) for name, reasons in dropped.items()}
         return DataRef(
             source=", ".join(part.source for part in data.source),
             sha256=dataset.sha256,
@@ -75,7 +75,7 @@ class Plan:
             eval_rows=len(dataset.held_out),
             rejected_rows=rejected,
             licence=data.licence,
-            account=account,
+            data_report=data_report,
         )
 
 

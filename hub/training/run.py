@@ -23,7 +23,7 @@ from hub.data.features import encodable, make_features
 from hub.engine.peft.model import load_adapted
 from hub.engine.torch.loading import load_tokenizer
 from hub.errors import BadAdapter, BadData, Conflict
-from hub.evaluation.evaluator import Evaluator, Sample, Scored, majority_metrics
+from hub.evaluation.evaluator import EvaluationSample, Evaluator, Scored, majority_metrics
 from hub.evaluation.predict import forward_rows
 from hub.evaluation.temperature import Temperature, calibrate
 from hub.progress import Progress, named
@@ -72,7 +72,7 @@ class Outcome:
     baseline: Mapping[str, float]
     fitted: Fitted
     dtype: str
-    sample: Sample
+    sample: EvaluationSample
     held_out: Evaluator
     scored: Scored
     temperature: Temperature | None

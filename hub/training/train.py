@@ -21,12 +21,12 @@ from hub.data.notes import write_notes
 from hub.errors import Conflict
 from hub.evaluation.assess import MISTAKES, Measured, assess, measured, recorded
 from hub.evaluation.evaluation import Evaluation
-from hub.evaluation.evaluator import Sample
+from hub.evaluation.evaluator import EvaluationSample
 from hub.names import VersionRef
 from hub.progress import Progress, silent
 from hub.recipe.recipe import Recipe
 from hub.registry.host import Registry
-from hub.store.manifest import Precision, Search, Spread
+from hub.store.manifest import PrecisionRecord, Search, Spread
 from hub.store.records import Version
 from hub.store.store import Check, Store, Training
 from hub.training.ablation import WITHOUT, Ablation, ablate
@@ -46,7 +46,7 @@ NOTES_FILE = "rows.jsonl"
 _LIBRARIES = ("grafthub", "torch", "transformers", "peft")
 
 
-Gauge = Callable[[Plan, Path, Sample], Precision]
+Gauge = Callable[[Plan, Path, EvaluationSample], PrecisionRecord]
 """Measures the adapter in a folder on a base of another precision; never fails."""
 
 
@@ -192,7 +192,7 @@ def _trained(
     ran: _Ran,
     evaluation: Evaluation,
     seconds: float,
-    precision: Mapping[str, Precision],
+    precision: Mapping[str, PrecisionRecord],
     ablation: Ablation | None,
 ) -> Training:
     """Return what the manifest says of the data, the run and its figures."""

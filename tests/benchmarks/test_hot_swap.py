@@ -14,12 +14,22 @@ from typing import Any
 import numpy as np
 import pytest
 
+from benchmarks.fingerprinted import (
+    LABELS,
+    TOLERANCE,
+    Content,
+    Oracle,
+    Truth,
+    draw,
+    number_of,
+    save,
+    short_texts,
+)
 from benchmarks.hot_swap.figures import figures
 from benchmarks.hot_swap.judge import Answer, Judge, Verdicts
 from benchmarks.hot_swap.moves import Move
 from benchmarks.hot_swap.run import Outcome, Period
 from benchmarks.hot_swap.timeline import Live, Timeline
-from benchmarks.telltale import LABELS, TOLERANCE, Content, Oracle, Truth, draw, number_of, save, short_texts
 from hub.api import HeadKind, Row
 from hub.bases.base import Base
 from hub.engine.build import build_engine

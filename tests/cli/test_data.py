@@ -57,7 +57,7 @@ def test_the_splits_are_written_and_counted(recipe: Path, tmp_path: Path) -> Non
     assert report["rows"]["held_out"] == 6
     texts = [row["text"] for rows in splits.values() for row in rows]
     assert len(texts) == len(set(texts)) == len(ROWS) + 1
-    assert report["account"]["rejected"] == report["account"]["duplicates"] == 1
+    assert report["data_report"]["rejected"] == report["data_report"]["duplicates"] == 1
 
 
 def test_every_row_that_is_changed_or_left_out_is_named(recipe: Path, tmp_path: Path) -> None:
@@ -90,7 +90,7 @@ def test_it_is_the_same_each_time_and_nothing_is_overwritten(recipe: Path, tmp_p
 def test_the_report_is_printed_as_json(recipe: Path, tmp_path: Path) -> None:
     shown = json.loads(hub_data("prepare", recipe, "-o", tmp_path / "out", "--json").stdout)
     assert shown["folder"] == str(tmp_path / "out")
-    assert shown["account"]["changed"] == {"html": 1}
+    assert shown["data_report"]["changed"] == {"html": 1}
 
 
 def test_what_was_prepared_can_be_prepared_again(recipe: Path, tmp_path: Path) -> None:
@@ -142,6 +142,6 @@ def test_prepare_and_train_agree_about_every_row(
     data = Store(find_home()).get("demo").manifest.data
     assert data is not None
     for report in (without_base, with_base):
-        assert report["account"]["rejected"] == data.rejected_rows == 4
+        assert report["data_report"]["rejected"] == data.rejected_rows == 4
         assert report["rows"]["train"] + report["rows"]["validation"] == data.train_rows
         assert report["rows"]["held_out"] == data.eval_rows

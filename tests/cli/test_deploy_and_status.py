@@ -20,9 +20,9 @@ def hub(*args: str) -> str:
 def test_a_deploy_without_a_server_moves_the_catalog(fake_home) -> None:
     fake_home.add("mood", seed=1), fake_home.add("mood", seed=2)
     assert "serves mood@1" in hub("deploy", "mood@1")
-    moved = json.loads(hub("deploy", "mood", "--as", "mood", "--why", "newer", "--json"))
+    moved = json.loads(hub("deploy", "mood", "--as", "mood", "--reason", "newer", "--json"))
     assert (moved["version"], moved["previous"], moved["server"]) == ("mood@2", "mood@1", None)
-    assert [move.why for move in fake_home.store.history("mood")] == ["", "newer"]
+    assert [move.reason for move in fake_home.store.history("mood")] == ["", "newer"]
     assert "@" in fake_home.store.history("mood")[0].who
 
 

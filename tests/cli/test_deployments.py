@@ -29,7 +29,7 @@ def home(fake_home):
     """A home with the deployment `mood` on its first version, and two more to try."""
     for seed in (1, 2, 3):
         fake_home.add("mood", seed=seed)
-    hub("deploy", "mood@1", "--why", "first")
+    hub("deploy", "mood@1", "--reason", "first")
     return fake_home
 
 
@@ -48,7 +48,7 @@ def test_a_shadow_is_named_as_such(home) -> None:
 
 def test_a_canary_is_promoted_and_its_promotion_undone(home) -> None:
     hub("deploy", "mood@2", "--canary", "10")
-    assert "serves mood@2 (before: mood@1)" in hub("promote", "mood", "--why", "good")
+    assert "serves mood@2 (before: mood@1)" in hub("promote", "mood", "--reason", "good")
     assert "serves mood@1 (before: mood@2)" in hub("rollback", "mood")
 
 
@@ -59,9 +59,9 @@ def test_a_rollback_takes_a_trial_away(home) -> None:
 
 
 def test_a_deployment_is_taken_away(home) -> None:
-    assert "answers no more" in hub("undeploy", "mood", "--why", "not used")
+    assert "answers no more" in hub("undeploy", "mood", "--reason", "not used")
     assert home.store.deployments() == []
-    assert home.store.history("mood")[-1].why == "not used"
+    assert home.store.history("mood")[-1].reason == "not used"
     with pytest.raises(NotFound):
         hub("undeploy", "mood")
 
@@ -120,12 +120,12 @@ def test_an_empty_home_says_what_to_do() -> None:
 
 
 def test_the_history_says_who_when_what_and_why(home) -> None:
-    hub("deploy", "mood@2", "--canary", "10", "--why", "spring reviews")
-    hub("promote", "mood", "--why", "did well")
+    hub("deploy", "mood@2", "--canary", "10", "--reason", "spring reviews")
+    hub("promote", "mood", "--reason", "did well")
     told = hub("deployments", "mood", "--history")
     assert "did well" in told and "spring reviews" in told and "promote" in told
     history = json.loads(hub("deployments", "mood", "--history", "--json"))["history"]
-    assert [(move["kind"], move["before"], move["after"], move["why"]) for move in history] == [
+    assert [(move["kind"], move["before"], move["after"], move["reason"]) for move in history] == [
         ("deploy", None, "mood@1", "first"),
         ("canary", None, "mood@2", "spring reviews"),
         ("promote", "mood@1", "mood@2", "did well"),

@@ -42,11 +42,11 @@ def one(code: str, *args: str) -> dict[str, Any]:
     return findings[0]
 
 
-def mended(code: str) -> None:
+def repaired(code: str) -> None:
     """Mend the only finding; afterwards there is none."""
     assert one(code)["fixable"]
     status, findings = run("--fix")
-    assert (status, [finding["mended"] for finding in findings]) == (0, [True])
+    assert (status, [finding["repaired"] for finding in findings]) == (0, [True])
     assert run() == (0, [])
 
 
@@ -93,7 +93,7 @@ def test_altered_weights_are_told_and_an_import_of_a_copy_mends_them(live, tmp_p
         file.seek(-1, os.SEEK_END)
         file.write(b"\x7f")
     one("content_altered")
-    assert one("content_altered", "--fix")["mended"] is None
+    assert one("content_altered", "--fix")["repaired"] is None
     live.store.import_version(copy, "mood")
     assert run() == (0, [])
     assert live.store.versions()[0].sha256 == version.sha256
@@ -104,7 +104,7 @@ def test_a_manifest_is_written_again(live, harm) -> None:
     manifest = live.store.get("mood@1").path / "manifest.json"
     before = manifest.read_text()
     manifest.unlink() if harm == "gone" else manifest.write_text(before[:40])
-    mended("manifest_lost")
+    repaired("manifest_lost")
     assert manifest.read_text() == before
 
 
@@ -133,7 +133,7 @@ def test_what_a_killed_process_left_is_removed_once_it_is_old(live, name) -> Non
     assert (status, [finding["code"] for finding in findings]) == (0, ["leftover"])
     assert left.exists(), "it is young, and may be in use"
     aged(left)
-    mended("leftover")
+    repaired("leftover")
     assert not left.exists()
 
 
@@ -149,7 +149,7 @@ def test_an_old_folder_in_which_something_is_written_now_is_young(live) -> None:
 def test_a_base_that_a_deployment_needs(live) -> None:
     (live.base.path / "base.json").unlink()
     found = one("base_missing")
-    assert found["mend"] == f"hub base pull {live.base.source}"
+    assert found["remedy"] == f"hub base pull {live.base.source}"
     assert "mood@1" in found["what"]
 
 
@@ -185,7 +185,7 @@ def test_a_live_version_whose_labels_the_task_cannot_use(live) -> None:
 
 def test_a_generation_behind_the_moves_is_raised(live) -> None:
     sql("UPDATE generation SET value = 0")
-    mended("generation_behind")
+    repaired("generation_behind")
     live.store.deploy("other", "mood@1", by="test")
     assert live.store.generation() == 2
 
@@ -245,7 +245,7 @@ def test_copies_of_contents_at_a_url(live, tmp_path, monkeypatch) -> None:
     (version.path / "adapter_config.json").write_text("{}")
     status, findings = run()
     assert (status, findings[0]["code"]) == (0, "copy_altered")
-    assert run("--fix")[1][0]["mended"]
+    assert run("--fix")[1][0]["repaired"]
     assert run() == (0, [])
     shutil.rmtree(version.path)
     assert run() == (0, [])
@@ -261,7 +261,7 @@ def test_the_record_of_a_server_that_was_killed(live) -> None:
     )
     status, findings = run()
     assert (status, findings[0]["code"]) == (0, "server_record_stale")
-    assert run("--fix")[1][0]["mended"]
+    assert run("--fix")[1][0]["repaired"]
     assert not (live.path / "server.json").exists()
 
 
@@ -277,7 +277,7 @@ def test_a_training_that_did_not_finish_is_mentioned_and_one_that_runs_is_not(li
     work = live.path / "runs" / "mood"
     (work / "checkpoints").mkdir(parents=True)
     status, findings = run("--fix")
-    assert (status, findings[0]["code"], findings[0]["mended"]) == (0, "training_unfinished", None)
+    assert (status, findings[0]["code"], findings[0]["repaired"]) == (0, "training_unfinished", None)
     with FileLock(work / ".lock"):
         assert run() == (0, [])
 
@@ -286,7 +286,7 @@ def test_a_key_that_others_may_read(live) -> None:
     key = live.path / "admin.key"
     key.write_text("k" * 32)
     key.chmod(0o644)
-    mended("admin_key_open")
+    repaired("admin_key_open")
     assert stat.S_IMODE(key.stat().st_mode) == 0o600
 
 
@@ -294,7 +294,7 @@ def test_a_catalog_that_others_may_read(live) -> None:
     catalog = live.path / "catalog.db"
     assert stat.S_IMODE(catalog.stat().st_mode) == 0o600, "made so"
     catalog.chmod(0o664)
-    mended("catalog_open")
+    repaired("catalog_open")
     assert stat.S_IMODE(catalog.stat().st_mode) == 0o600
 
 
@@ -320,7 +320,7 @@ def test_settings_with_keys_that_others_may_read(live, tmp_path, monkeypatch, te
     tmp_path.chmod(0o755)
     config.chmod(0o644)
     if secret:
-        mended("config_open")
+        repaired("config_open")
         assert stat.S_IMODE(config.stat().st_mode) == 0o600
     else:
         assert run() == (0, [])
@@ -349,7 +349,7 @@ def test_a_fix_that_cannot_be_made_says_why(live, monkeypatch) -> None:
 
     monkeypatch.setattr(doctor, "examine", locked_meanwhile)
     found = one("manifest_lost", "--fix")
-    assert (found["mended"], found["failure"]) == (False, "Another process holds the lock of the store.")
+    assert (found["repaired"], found["failure"]) == (False, "Another process holds the lock of the store.")
 
 
 def test_the_table_says_what_to_do(live) -> None:

@@ -163,7 +163,7 @@ def test_the_gate_runs_the_live_version_on_the_same_rows(recipe: Path) -> None:
     assert "comparison" not in unpaired["deploy"]
     assert "of demo@1" in unpaired["deploy"]["reason"]
     moves = Store(find_home()).history("demo")
-    assert moves[-1].why == f"hub train: {unpaired['deploy']['reason']}"
+    assert moves[-1].reason == f"hub train: {unpaired['deploy']['reason']}"
 
 
 def test_a_live_version_with_other_labels_is_judged_by_its_record(recipe: Path) -> None:

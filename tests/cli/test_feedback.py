@@ -18,7 +18,7 @@ from hub.data.examples import load_examples
 from hub.errors import BadData, BadRequest, Conflict, NotFound
 from hub.recipe.recipe import load_recipe
 from hub.registry.host import Registry
-from hub.store.catalog.feedback import Answer, Answers
+from hub.store.catalog.feedback import Answers, StoredAnswer
 
 KINDS = {"qa": HeadKind.SPAN, "extraction": HeadKind.TOKEN, "translation": HeadKind.GENERATE}
 
@@ -44,7 +44,9 @@ def answered(fake_home) -> Callable[..., None]:
         id = f"r{next(number)}"
         text = None if request is None else json.dumps(request)
         answers = Answers(fake_home.store.catalog)
-        answers.keep([Answer(id, "desk", str(version.ref), version.sha256, datetime.now(UTC), "{}", text)])
+        answers.keep(
+            [StoredAnswer(id, "desk", str(version.ref), version.sha256, datetime.now(UTC), "{}", text)]
+        )
         if label is not None:
             answers.label(id, label, lambda response, given: correct)
 

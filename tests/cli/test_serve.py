@@ -156,7 +156,7 @@ def test_no_answer_fails_or_is_wrong_while_versions_swap(server, home) -> None:
     clients = [threading.Thread(target=keep_asking, args=(number,)) for number in range(4)]
     for client in clients:
         client.start()
-    hub(home.path, "deploy", "mood@1", "--why", "again")
+    hub(home.path, "deploy", "mood@1", "--reason", "again")
     assert ask(server, TEXTS[0])[0] == "mood@1"
     home.store.deploy("mood", "mood@2", by="another process")
     deadline = time.monotonic() + 30

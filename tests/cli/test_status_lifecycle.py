@@ -12,12 +12,12 @@ from hub.config import find_home
 
 def test_it_says_what_loads_and_what_left(capsys: pytest.CaptureFixture[str]) -> None:
     gone = [
-        {"version": f"mood@{n}", "state": state, "at": "2026-01-02T03:04:05.6+00:00", "why": "[why]"}
+        {"version": f"mood@{n}", "state": state, "at": "2026-01-02T03:04:05.6+00:00", "reason": "[why]"}
         for n, state in enumerate(["failed", *["evicted"] * 5, "drained"])
     ]
     loads = [
         {"version": "a@1", "state": "loading", "seconds": 1.25, "waiting": 3},
-        {"version": "b@1", "state": "failed", "retry_in_s": 29.6, "why": "its file is short [x]"},
+        {"version": "b@1", "state": "failed", "retry_in_s": 29.6, "reason": "its file is short [x]"},
     ]
     status._show_lifecycle({"loads": loads, "engines": [{"slots": {"gone": gone}}]})
     said = capsys.readouterr().out.splitlines()

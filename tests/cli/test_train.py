@@ -123,7 +123,7 @@ def test_json_is_one_document(recipe: Path) -> None:
         "leaked": 0,
         "rejected": 1,
     }
-    assert told["account"]["read"] == 41
+    assert told["data_report"]["read"] == 41
     assert Path(told["rejected_file"]).is_file()
 
 
@@ -178,7 +178,7 @@ class OldServer:
     def __init__(self, plugins: list[dict[str, Any]]) -> None:
         self._plugins = plugins
 
-    def deploy(self, name: str, ref: str, why: str) -> None:
+    def deploy(self, name: str, ref: str, reason: str) -> None:
         raise NotFound(f"{ref} cannot be served here.")
 
     def status(self) -> dict[str, Any]:

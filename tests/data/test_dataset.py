@@ -80,7 +80,7 @@ def test_held_out_rows_that_were_trained_on_are_dropped(prepared) -> None:
         b_csv=csv_of([("two", "a"), ("new", "b")]),
     )
     assert texts(dataset.held_out) == {"new"}
-    assert (dataset.account.duplicates, dataset.account.leaked) == (1, 1)
+    assert (dataset.data_report.duplicates, dataset.data_report.leaked) == (1, 1)
 
 
 def test_held_out_rows_with_an_unknown_label_are_rejected(prepared) -> None:
@@ -178,8 +178,8 @@ def test_rows_are_cleaned_where_they_are_trained_on_and_sent_where_they_are_held
     dataset, _ = prepared("task: t\ndata: a.csv\n", a_csv=rows)
     assert all(text.startswith("some text") for text in texts(dataset.train))
     assert all(text.startswith("some  text") for text in texts(dataset.validation) | texts(dataset.held_out))
-    assert dataset.account.changed == {"whitespace": 300}
-    assert dataset.account.read == 300
+    assert dataset.data_report.changed == {"whitespace": 300}
+    assert dataset.data_report.read == 300
 
 
 def test_duplicates_and_leaks_are_those_of_the_cleaned_texts(prepared) -> None:
@@ -188,7 +188,7 @@ def test_duplicates_and_leaks_are_those_of_the_cleaned_texts(prepared) -> None:
         a_csv=csv_of([("one  two", "a"), ("one two", "a"), ("three", "b")]),
         b_csv=csv_of([(" three ", "b"), ("new", "b")]),
     )
-    assert (dataset.account.duplicates, dataset.account.leaked) == (1, 1)
+    assert (dataset.data_report.duplicates, dataset.data_report.leaked) == (1, 1)
     assert [(note.what, note.line, note.detail) for note in dataset.notes if note.what != "changed"] == [
         ("duplicate", 3, "of a.csv:2"),
         ("leaked", 2, ""),
@@ -210,7 +210,7 @@ def test_near_duplicates(prepared, rule: str, train: int, held_out: int, found: 
         b_csv=NEAR_HELD,
     )
     assert (len(dataset.train), len(dataset.held_out)) == (train, held_out)
-    assert (dataset.account.near_duplicates, dataset.account.near_leaked) == (found, found)
+    assert (dataset.data_report.near_duplicates, dataset.data_report.near_leaked) == (found, found)
 
 
 PRIVATE = csv_of([("mail a@b.co", "a"), ("call +1 415 555 2671 or +1 415 555 2672", "b"), ("fine", "b")])
@@ -218,7 +218,7 @@ PRIVATE = csv_of([("mail a@b.co", "a"), ("call +1 415 555 2671 or +1 415 555 267
 
 def test_personal_data_is_counted_by_kind(prepared) -> None:
     dataset, _ = prepared("task: t\ndata: a.csv\n", a_csv=PRIVATE)
-    assert dataset.account.pii == {"EMAIL": 1, "PHONE": 2}
+    assert dataset.data_report.pii == {"EMAIL": 1, "PHONE": 2}
     assert [(note.line, note.detail) for note in dataset.notes] == [(2, "EMAIL 1"), (3, "PHONE 2")]
 
 
@@ -226,7 +226,7 @@ def test_masked_personal_data_is_nowhere_in_the_data_set(prepared) -> None:
     dataset, _ = prepared("task: t\ndata: {source: a.csv, pii: mask}\n", a_csv=PRIVATE)
     assert not any(value in repr(dataset) for value in ("a@b", "415"))
     assert "mail <EMAIL>" in repr(dataset)
-    assert dataset.account.changed == {"pii": 2}
+    assert dataset.data_report.changed == {"pii": 2}
 
 
 def test_refused_personal_data_is_told_by_kind_and_line(prepared) -> None:
@@ -240,9 +240,9 @@ def test_refused_personal_data_is_told_by_kind_and_line(prepared) -> None:
 
 def test_the_account_is_plain_json_and_says_what_is_not_nothing(prepared, tmp_path: Path) -> None:
     dataset, _ = prepared("task: t\ndata: {source: a.csv, where: {label: b}}\n", a_csv=PRIVATE)
-    account = dataset.account
-    assert json.loads(json.dumps(account.to_json())) == account.to_json()
-    assert account.lines() == ["Left out: another label 1", "Personal data: PHONE 2"]
+    data_report = dataset.data_report
+    assert json.loads(json.dumps(data_report.to_json())) == data_report.to_json()
+    assert data_report.lines() == ["Left out: another label 1", "Personal data: PHONE 2"]
     write_notes(dataset.notes, tmp_path / "rows.jsonl")
     lines = [json.loads(line) for line in (tmp_path / "rows.jsonl").read_text().splitlines()]
     assert lines[0] == {"source": "a.csv", "line": 2, "what": "left out", "detail": "another label"}

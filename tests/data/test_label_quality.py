@@ -113,11 +113,11 @@ def test_rows_with_a_rare_label_are_left_out_on_both_sides(prepared) -> None:
         a_csv=ROWS,
         b_csv=HELD,
     )
-    account = dataset.account
+    data_report = dataset.data_report
     assert dataset.labels == ("a", "b")
     assert [item.example["text"] for item in dataset.held_out] == ["new one"]
-    assert (account.rare, account.rare_labels, account.left_out) == (1, ("c",), {"rare label": 2})
-    assert account.rejected == 1  # `d` was never among the training rows
+    assert (data_report.rare, data_report.rare_labels, data_report.left_out) == (1, ("c",), {"rare label": 2})
+    assert data_report.rejected == 1  # `d` was never among the training rows
     assert [(note.source, note.line) for note in dataset.notes if note.what == "left out"] == [
         ("a.csv", 22),
         ("b.csv", 3),
@@ -132,19 +132,19 @@ def test_rare_labels_become_another(prepared) -> None:
     )
     assert dataset.labels == ("a", "b", "rest")
     assert [item.example["label"] for item in dataset.held_out] == ["a", "rest", "rest"]
-    assert dataset.account.left_out == {}
+    assert dataset.data_report.left_out == {}
 
 
 def test_conflicts_are_counted_and_listed_by_line(prepared) -> None:
     rows = ROWS + "text 0,b\n"
     kept = prepared("task: t\ndata: {source: a.csv, eval: b.csv}\n", a_csv=rows, b_csv="text,label\nnew,a\n")
-    assert kept.account.conflicts == 2
+    assert kept.data_report.conflicts == 2
     assert [note.line for note in kept.notes if note.what == "conflict"] == [2, 23]
-    assert kept.account.left_out == {}
+    assert kept.data_report.left_out == {}
     dropped = prepared(
         "task: t\ndata: {source: a.csv, eval: b.csv, labels: {conflicts: majority}}\n",
         a_csv=rows,
         b_csv="text,label\nnew,a\n",
     )
-    assert dropped.account.left_out == {"conflicting labels": 2}
+    assert dropped.data_report.left_out == {"conflicting labels": 2}
     assert len(dropped.train) == len(kept.train) - 2

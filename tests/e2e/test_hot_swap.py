@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.fingerprinted import TOLERANCE, short_texts
 from benchmarks.hot_swap.moves import KINDS
 from benchmarks.hot_swap.run import Plan, run
-from benchmarks.telltale import TOLERANCE, short_texts
 from hub.testing.tiny import tiny_encoder
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]

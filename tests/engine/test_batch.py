@@ -8,11 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hub.api import HeadKind, Row
-from hub.engine.batch import Limits, collate
+from hub.engine.batch import BatchLimits, collate
 from hub.engine.protocol import EngineRow
 from hub.errors import BadRequest, TooLarge
 
-LIMITS = Limits(max_length=16, vocabulary=100, token_types=2)
+LIMITS = BatchLimits(max_length=16, vocabulary=100, token_types=2)
 PAD = 7
 
 ROWS = st.lists(

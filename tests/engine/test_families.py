@@ -182,14 +182,14 @@ def test_what_no_slot_can_hold_is_refused_with_a_way_out(family, base_of, traine
     engine = engine_of(base, "torch", slots=1)
     for kind in scored(base):
         for asked in methods(base, kind).values():
-            if why := refused(base, kind, asked):
+            if reason := refused(base, kind, asked):
                 labels = 0 if kind is HeadKind.EMBEDDING else LABELS
                 weights = trained(base, kind, labels=labels, seed=0, **asked).weights
-                with pytest.raises(UnsupportedAdapter, match=why) as caught:
+                with pytest.raises(UnsupportedAdapter, match=reason) as caught:
                     engine.check(weights)
-                if "head to serve" not in why:
+                if "head to serve" not in reason:
                     assert re.search("serve: merged in the recipe, --merged at import", str(caught.value))
-                with pytest.raises(UnsupportedAdapter, match=why):
+                with pytest.raises(UnsupportedAdapter, match=reason):
                     engine.write(1, weights)
     assert engine.info().slot_bytes == 0
 

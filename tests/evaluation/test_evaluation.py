@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from hub.evaluation.calibration import Bin
+from hub.evaluation.calibration import CalibrationBin
 from hub.evaluation.evaluation import Calibrated, Evaluation, Mistake
 from hub.evaluation.intervals import Interval
 from hub.evaluation.labels import single_label_figures
@@ -18,7 +18,7 @@ EVALUATION = Evaluation(
     intervals={"accuracy": Interval(0.0, 1.0, 1000)},
     baseline={},
     labels=single_label_figures([0, 0, 1], [0, 1, 1], ("a", "b")),
-    calibration=Calibrated(1.5, 60, 0.2, 0.1, (Bin(3, 0.9, 0.7),), (Bin(3, 0.8, 0.7),)),
+    calibration=Calibrated(1.5, 60, 0.2, 0.1, (CalibrationBin(3, 0.9, 0.7),), (CalibrationBin(3, 0.8, 0.7),)),
     slice_metric="accuracy",
     slices=(
         Slice("source", "a.csv", 2, 0.5, Interval(0.0, 0.9, 1000), 1.0, gap=True),

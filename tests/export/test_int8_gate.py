@@ -20,10 +20,10 @@ from hub.cli.main import app
 from hub.config import find_home
 from hub.engine.slot_engine import SlotEngine
 from hub.errors import EngineFailed
-from hub.evaluation.evaluator import Sample, Scored
+from hub.evaluation.evaluator import EvaluationSample, Scored
 from hub.export import int8_gate
 from hub.export.int8_gate import GRAPH, _wait_for_graph, describe_int8, judge_int8
-from hub.store.manifest import BaseRef, Manifest, Precision, Serving
+from hub.store.manifest import BaseRef, Manifest, PrecisionRecord, Serving
 from hub.store.store import Store
 
 RECIPE = """
@@ -61,8 +61,10 @@ def outputs(*values: Any) -> list[Output]:
     return [Output(Row([1] * (len(a) if a.ndim == 2 else 3)), a) for a in arrays]
 
 
-def judged(first: list[Output], second: list[Output], before=0.9, after=0.9, serving=SEQUENCE) -> Precision:
-    return judge_int8(serving, Sample(Knows(before, after, len(first)), first), second)  # type: ignore[arg-type]
+def judged(
+    first: list[Output], second: list[Output], before=0.9, after=0.9, serving=SEQUENCE
+) -> PrecisionRecord:
+    return judge_int8(serving, EvaluationSample(Knows(before, after, len(first)), first), second)  # type: ignore[arg-type]
 
 
 LEFT, RIGHT = [1.0, -1.0], [-1.0, 1.0]
@@ -104,7 +106,7 @@ def test_tokens_starts_ends_and_single_labels_are_decisions_of_their_own() -> No
 
 def test_it_is_said_in_a_line_why_or_why_not() -> None:
     def said(origin="trained", serving=SEQUENCE, **found: Any) -> str:
-        precision = {"int8": Precision(**found)} if found else {}
+        precision = {"int8": PrecisionRecord(**found)} if found else {}
         manifest = Manifest(
             serving=serving, created="", origin=origin, metric="accuracy", precision=precision
         )
@@ -137,7 +139,7 @@ def recipe(tmp_path: Path, tiny: Path) -> Path:
     return tmp_path
 
 
-def trained(recipe: Path, *settings: str) -> Precision:
+def trained(recipe: Path, *settings: str) -> PrecisionRecord:
     options = [part for each in settings for part in ("--set", each)]
     result = CliRunner().invoke(app, ["train", str(recipe), "--json", *options])
     assert result.exit_code == 0, result.output
@@ -168,7 +170,7 @@ def test_a_trained_version_is_measured_and_the_figures_are_shown(recipe: Path) -
     ],
 )
 def test_what_is_not_measured_says_why(recipe: Path, settings: str, reason: str) -> None:
-    assert trained(recipe, settings) == Precision(passed=False, reason=reason)
+    assert trained(recipe, settings) == PrecisionRecord(passed=False, reason=reason)
 
 
 def test_a_graph_that_cannot_be_made_fails_no_training(recipe: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -30,7 +30,7 @@ REPORT: dict[str, Any] = {
     "curves": {"loss": [], "learning_rate": [], "grad_norm": [], "metrics": {}},
     "data": {
         "source": ["a.po"], "eval": [], "sha256": "d" * 64, "licence": "", "augmented": {},
-        "rows": {"train": 5, "validation": 0, "held_out": 3}, "account": {"read": 8, "pii": {}},
+        "rows": {"train": 5, "validation": 0, "held_out": 3}, "data_report": {"read": 8, "pii": {}},
     },
     "search": None, "precision": {}, "recipe": {"name": "t"},
     "environment": {"device": "CPU", "platform": "x", "python": "3", "libraries": {}, "seed": 1},

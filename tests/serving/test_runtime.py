@@ -18,7 +18,7 @@ TEXT = "a warm and funny film"
 def test_a_deploy_is_live_when_it_returns(add, start) -> None:
     hub = start()
     add(seed=1)
-    moved = hub.runtime.deploy("mood", "mood@1", by="tester", why="first")
+    moved = hub.runtime.deploy("mood", "mood@1", by="tester", reason="first")
     assert (str(moved.deployment.stable.ref), moved.deployment.generation) == ("mood@1", 1)
     assert hub.ask("mood", TEXT).version == "mood@1"
 

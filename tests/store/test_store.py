@@ -13,7 +13,7 @@ from hub.errors import BadAdapter, BaseMismatch, Conflict, HubError, InvalidName
 from hub.store.card.folder import read_manifest
 from hub.store.content.content import content_hash
 from hub.store.content.weights import read_adapter
-from hub.store.manifest import Calibration, DataRef, Gap, Manifest, Precision, Serving
+from hub.store.manifest import Calibration, DataRef, Gap, Manifest, PrecisionRecord, Serving
 from hub.store.store import Store
 
 
@@ -80,7 +80,7 @@ def test_how_it_answers_in_int8_is_kept_and_is_no_part_of_the_content(
     folder = peft_folder()
     plain = store.add("x", folder, serving, origin="trained")
     assert "precision" not in json.loads(plain.manifest.model_dump_json())
-    int8 = Precision(passed=True, rows=300, agreement=0.99, metric=0.9, metric_float32=0.91)
+    int8 = PrecisionRecord(passed=True, rows=300, agreement=0.99, metric=0.9, metric_float32=0.91)
     measured = store.add("y", folder, serving, origin="trained", precision={"int8": int8})
     assert measured.sha256 == plain.sha256
     assert store.get("y").manifest.precision == {"int8": int8}

@@ -114,7 +114,7 @@ def test_both_are_trained_as_long_and_measured_on_the_same_rows(
     manifest = result.version.manifest
     assert manifest.ablation == json.loads(json.dumps(found.as_dict()))
     assert manifest.data is not None
-    assert manifest.data.account["augmented_dropped"] == found.as_dict()["dropped"]
+    assert manifest.data.data_report["augmented_dropped"] == found.as_dict()["dropped"]
     left = {path.name for path in (tmp_path / "home" / "runs" / "demo").iterdir()}
     assert left == {".lock", "plan.json", "rejected.jsonl", "rows.jsonl"}
 

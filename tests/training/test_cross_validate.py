@@ -55,7 +55,7 @@ def test_the_metric_has_a_mean_and_a_spread_over_the_folds(make_recipe, run: Tra
     assert spread.mean > 0.8
     assert manifest.data is not None
     assert manifest.data.train_rows == 72  # the stored version is trained on all of them
-    assert manifest.data.account["changed"] == {"whitespace": 90}
+    assert manifest.data.data_report["changed"] == {"whitespace": 90}
     assert not (tmp_path / "home" / "runs" / "demo" / "folds").exists()
     notes = (tmp_path / "home" / "runs" / "demo" / "rows.jsonl").read_text().splitlines()
     changed = {"source": "a.csv", "line": 2, "what": "changed", "detail": "whitespace"}

@@ -118,7 +118,7 @@ def test_changed_copies_are_trained_on_and_counted(make_recipe: RecipeMaker, run
     result = run(make_recipe(text, "train.epochs=1", a_csv=REVIEWS))
     data = result.version.manifest.data
     assert data is not None
-    counts = data.account["augmented"]
+    counts = data.data_report["augmented"]
     assert set(counts) == {"delete", "dropped", "swap"}
     assert sum(counts.values()) == 2 * data.train_rows == 192
     steps = -(-(data.train_rows + counts["delete"] + counts["swap"]) // 8)
@@ -252,8 +252,8 @@ def test_bad_data_leaves_an_account_of_its_rows(
 ) -> None:
     with pytest.raises(BadData, match="120 of 240 rows cannot be used"):
         run(make_recipe(SENTIMENT, a_csv=REVIEWS + ",positive\n" * 120))
-    account = tmp_path / "home" / "runs" / "demo" / "rejected.jsonl"
-    assert len(account.read_text().splitlines()) == 120
+    data_report = tmp_path / "home" / "runs" / "demo" / "rejected.jsonl"
+    assert len(data_report.read_text().splitlines()) == 120
 
 
 def test_two_runs_do_not_share_a_work_folder(make_recipe: RecipeMaker, run: Trainer, tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from hub.cli.threads import beside_others
 if TYPE_CHECKING:
     import httpx
 
-    from hub.cli.quickstart.swap_watch import Verdict
+    from hub.cli.quickstart.swap_watch import SwapVerdict
     from hub.client.http import ServerClient
     from hub.config import Settings
     from hub.training.train import TrainResult
@@ -52,7 +52,7 @@ class Trained:
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class QuickstartReport:
     """What `--json` prints."""
 
     url: str
@@ -60,7 +60,7 @@ class Report:
     second: Trained
     request_p50_ms: float
     swap_ms: float
-    swap: Verdict
+    swap: SwapVerdict
 
 
 def register(app: typer.Typer) -> None:
@@ -99,7 +99,7 @@ def quickstart(
         tell.swapped(swap_ms, verdict)
         tell.end(server.url)
         if as_json:
-            print_json(asdict(Report(server.url, first, second, p50, swap_ms, verdict)))
+            print_json(asdict(QuickstartReport(server.url, first, second, p50, swap_ms, verdict)))
         if not once:
             server.wait()
     if verdict.failed or verdict.wrong:
@@ -148,11 +148,11 @@ def _latency(http: httpx.Client) -> float:
     return statistics.median(ask(http, NAME, text).seconds * 1000 for text in TEXTS * 4)
 
 
-def _swap(admin: ServerClient, http: httpx.Client, url: str, old: str, new: str) -> tuple[float, Verdict]:
-    from hub.cli.quickstart.swap_watch import Watch, reference
+def _swap(admin: ServerClient, http: httpx.Client, url: str, old: str, new: str) -> tuple[float, SwapVerdict]:
+    from hub.cli.quickstart.swap_watch import SwapWatch, reference
 
     truth = {old: reference(http, NAME, TEXTS)}
-    watch = Watch(url, NAME, TEXTS)
+    watch = SwapWatch(url, NAME, TEXTS)
     with watch.running():
         time.sleep(BEFORE_S)
         moved: dict[str, Any] = admin.deploy(NAME, new, "quickstart")
@@ -183,7 +183,7 @@ class _Teller:
         self._say(f"   {url} serves it; a request takes {p50:.1f} ms (median).")
         self._say(f'   "{text}" -> {answer["label"]}, {answer["score"]:.2f}')
 
-    def swapped(self, swap_ms: float, verdict: Verdict) -> None:
+    def swapped(self, swap_ms: float, verdict: SwapVerdict) -> None:
         shares = ", ".join(f"{count} by {version}" for version, count in verdict.by_version.items())
         self._say(
             f"   {verdict.sent} requests sent meanwhile: {verdict.failed} failed, {verdict.wrong} wrong "

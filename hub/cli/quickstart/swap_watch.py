@@ -13,7 +13,7 @@ from typing import Any
 
 import httpx
 
-__all__ = ["Answer", "Verdict", "Watch", "reference"]
+__all__ = ["SwapAnswer", "SwapVerdict", "SwapWatch", "reference"]
 
 # Two float32 forwards of one version differ by far less, two versions by far more. In bf16 it is up to .004.
 TOLERANCE = 1e-3
@@ -21,7 +21,7 @@ Scores = Mapping[str, float]
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class SwapAnswer:
     """One answer: what was asked, which version says it answered, its scores; times in seconds."""
 
     text: str
@@ -32,7 +32,7 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class SwapVerdict:
     """What came of a swap under load."""
 
     sent: int
@@ -43,7 +43,7 @@ class Verdict:
     slowest_ms: float
 
 
-def ask(client: httpx.Client, deployment: str, text: str) -> Answer:
+def ask(client: httpx.Client, deployment: str, text: str) -> SwapAnswer:
     """Ask once; a failure is an answer without scores."""
     asked = time.monotonic()
     try:
@@ -51,8 +51,8 @@ def ask(client: httpx.Client, deployment: str, text: str) -> Answer:
         reply.raise_for_status()
         scores: dict[str, float] = reply.json()["scores"]
     except (httpx.HTTPError, KeyError, ValueError):
-        return Answer(text, asked, time.monotonic() - asked)
-    return Answer(text, asked, time.monotonic() - asked, reply.headers["x-hub-version"], scores)
+        return SwapAnswer(text, asked, time.monotonic() - asked)
+    return SwapAnswer(text, asked, time.monotonic() - asked, reply.headers["x-hub-version"], scores)
 
 
 def reference(client: httpx.Client, deployment: str, texts: Sequence[str]) -> dict[str, Scores | None]:
@@ -61,14 +61,14 @@ def reference(client: httpx.Client, deployment: str, texts: Sequence[str]) -> di
 
 
 @dataclass
-class Watch:
+class SwapWatch:
     """A few clients in threads that ask without a pause from `running` until it ends."""
 
     url: str
     deployment: str
     texts: Sequence[str]
     clients: int = 4
-    answers: list[Answer] = field(default_factory=list)
+    answers: list[SwapAnswer] = field(default_factory=list)
 
     @contextmanager
     def running(self) -> Iterator[None]:
@@ -89,7 +89,7 @@ class Watch:
             while not stop.is_set():
                 self.answers.append(ask(client, self.deployment, next(texts)))
 
-    def judge(self, truth: Mapping[str, Mapping[str, Scores | None]], live: str, since: float) -> Verdict:
+    def judge(self, truth: Mapping[str, Mapping[str, Scores | None]], live: str, since: float) -> SwapVerdict:
         """Count failures and wrong answers.
 
         An answer is wrong if its scores are not those of the version it names (`truth`: version ->
@@ -105,7 +105,7 @@ class Watch:
         times = [answer.seconds * 1000 for answer in good] or [0.0]
         counts = {name: sum(answer.version == name for answer in good) for name in truth}
         failed = len(self.answers) - len(good)
-        return Verdict(len(self.answers), failed, wrong, counts, statistics.median(times), max(times))
+        return SwapVerdict(len(self.answers), failed, wrong, counts, statistics.median(times), max(times))
 
 
 def _same(got: Scores | None, want: Any) -> bool:

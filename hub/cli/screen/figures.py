@@ -118,8 +118,8 @@ def print_calibration(evaluation: Evaluation) -> None:
             f"{found.ece_before:.4f} to {found.ece_after:.4f}."
         )
         return
-    why = f" No temperature: {escape(found.reason)}." if found.reason else ""
-    say(f"Calibration error {found.ece_after:.4f}.{why}")
+    reason = f" No temperature: {escape(found.reason)}." if found.reason else ""
+    say(f"Calibration error {found.ece_after:.4f}.{reason}")
 
 
 def print_folds(spreads: Mapping[str, Spread]) -> None:

@@ -10,7 +10,7 @@ from hub.data.cleaning import Aligned, cleaner
 from hub.data.pii import builtin
 from hub.recipe.sections.data import Clean
 
-__all__ = ["Sample", "languages", "oddities", "very_long"]
+__all__ = ["TextSample", "languages", "oddities", "very_long"]
 
 LONG = 1000  # characters; shorter texts are never very long
 _CLEAN = Clean(html=True, entities=True, control=True, unicode="NFC", whitespace=False)
@@ -55,7 +55,7 @@ SURE = 0.8  # probability
 UNSURE = "unsure"
 
 
-class Sample:
+class TextSample:
     """An even sample of a stream of texts: every n-th that is long enough, where n doubles as they come."""
 
     def __init__(self, size: int = SAMPLE) -> None:

@@ -14,7 +14,7 @@ from hub.api import Field, FieldKind
 from hub.data.examples import AnyTask, Item
 from hub.data.fields import LABELLED, LeftOut, Unusable, convert
 from hub.data.label_quality import labels_of
-from hub.data.profile.anomalies import Sample, languages, oddities, very_long
+from hub.data.profile.anomalies import TextSample, languages, oddities, very_long
 from hub.data.profile.column_counts import ColumnCounts, ColumnLook
 from hub.data.profile.columns import is_text, label_column, match_columns, separator_of
 from hub.data.profile.repeated_rows import Copies
@@ -117,7 +117,7 @@ class _Seen:
         self._longest: dict[Column, list[tuple[int, int, str]]] = {
             column: [] for field, column in fields if field.kind in _TEXTS
         }
-        self._sample = Sample()
+        self._sample = TextSample()
         self._rows = self._unread = 0
 
     def add(self, row: Row) -> None:

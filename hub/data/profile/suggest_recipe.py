@@ -184,7 +184,7 @@ def _text(
     rows = len(dataset.train) + len(dataset.validation)
     epochs, batch = next((epochs, batch) for most, epochs, batch in _PLANS if rows < most)
     limit = f"max_length: {tokens}" if tokens else f"# max_length: {loaded.task.max_length}"
-    why = "99 of 100 rows are no longer, by estimate" if tokens else "tokens; the task's default"
+    reason = "99 of 100 rows are no longer, by estimate" if tokens else "tokens; the task's default"
     lines = [
         "# Made by `hub recipe new`; change what you like, and run it with `hub train` and this folder.",
         "# Every key is explained in docs/recipes.md; `hub recipe schema` lets an editor check them.",
@@ -192,7 +192,7 @@ def _text(
         f"task: {as_yaml(recipe.task)}",
         f"base: {as_yaml(recipe.base)}  # fetched on first use; `hub base list` shows which are here",
         "summary: ''  # one sentence for people",
-        f"{limit}  # {why}",
+        f"{limit}  # {reason}",
         *_section("options", recipe.options),
         *_data(recipe.data, source, dataset, labels),
         "method:",
@@ -206,25 +206,27 @@ def _text(
 
 
 def _data(data: Data, source: str, dataset: Dataset, labels: Counter[str]) -> list[str]:
-    account = dataset.account
+    data_report = dataset.data_report
     settings = data.model_dump(mode="json", exclude_defaults=True, exclude={"source", "columns"})
     lines = [
         "data:",
-        f"  # {account.read:,} rows were read, {account.rejected:,} of them cannot be used.",
-        *(f"  # {line}." for line in account.lines()),
+        f"  # {data_report.read:,} rows were read, {data_report.rejected:,} of them cannot be used.",
+        *(f"  # {line}." for line in data_report.lines()),
         f"  source: {as_yaml(source)}",
         *(f"  {key}: {as_yaml(value)}" for key, value in settings.items()),
         "  columns:  # what the task calls it: what the data calls it",
         *(f"    {name}: {as_yaml(column)}" for name, column in data.columns.items()),
         "  eval_fraction: 0.1  # share of the rows held out to measure on; or name a file: `eval: test.csv`",
     ]
-    if account.duplicates:
-        lines.insert(2, f"  # {account.duplicates:,} rows are the same as another one; they are read once.")
-    if account.conflicts:
+    if data_report.duplicates:
+        lines.insert(
+            2, f"  # {data_report.duplicates:,} rows are the same as another one; they are read once."
+        )
+    if data_report.conflicts:
         lines.append(
             "  # labels: {conflicts: majority}  # of rows that contradict one another, the commonest answer"
         )
-    if account.pii:
+    if data_report.pii:
         lines.append("  # pii: mask  # put <EMAIL> and so on in the place of personal data")
     if labels:
         lines.append(f"  # Labels: {_counts(labels)}.")

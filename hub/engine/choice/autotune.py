@@ -105,7 +105,7 @@ def _measure(base: Base, backbones: Backbones, budget_s: float) -> Timings:
     """Time the backbones in turns, the cheap shapes first, until the time is up."""
     began = time.perf_counter()
     there = [backbone for backbone in backbones.all if backbone.covers(_BARE)]
-    refused = {b.name: why for b in there if (why := _fault(b, backbones, base))}
+    refused = {b.name: reason for b in there if (reason := _fault(b, backbones, base))}
     candidates = [backbone for backbone in there if backbone.name not in refused]
     seconds: dict[str, dict[Shape, float]] = {backbone.name: {} for backbone in candidates}
     for rows, tokens in SHAPES:

@@ -44,7 +44,7 @@ Order = Callable[[int, int], Sequence[Backbone]]
 """From rows and tokens of a batch to the backbones to try, the best first."""
 
 
-class Tune(Protocol):
+class Autotune(Protocol):
     """Measures backbones; `timings` is what it found last."""
 
     timings: Timings | None
@@ -67,7 +67,7 @@ class Backbones:
         other: TorchBackbone | None = None,
         graphs: Sequence[OnnxBackbone] = (),
         exporter: Exporter | None = None,
-        tune: Tune | None = None,
+        tune: Autotune | None = None,
     ) -> None:
         self.reference = reference
         self.pooler = pooler

@@ -58,7 +58,7 @@ class Gone:
     name: str
     fate: Fate
     at: datetime
-    why: str
+    reason: str
 
 
 class History:
@@ -68,10 +68,10 @@ class History:
         self._most = most
         self._gone: OrderedDict[str, Gone] = OrderedDict()
 
-    def add(self, key: str, name: str, fate: Fate, why: str) -> None:
+    def add(self, key: str, name: str, fate: Fate, reason: str) -> None:
         """Remember a version's fate instead of an earlier one."""
         self._gone.pop(key, None)
-        self._gone[key] = Gone(key, name, fate, datetime.now(UTC), why)
+        self._gone[key] = Gone(key, name, fate, datetime.now(UTC), reason)
         if len(self._gone) > self._most:
             self._gone.popitem(last=False)
 

@@ -205,7 +205,7 @@ class SlotTable:
                 left = self._drain_unwanted(key)
         self._tell(left)
 
-    def drain(self, key: str, why: str = "") -> bool:
+    def drain(self, key: str, reason: str = "") -> bool:
         """Lease `key` to nobody new, and free its slot with its last lease; True if it has none now.
 
         A version that is loading or pinned is drained once it is neither, unless somebody wants it
@@ -213,16 +213,16 @@ class SlotTable:
         """
         with self._lock:
             if key in self._entries or key in self._pins:
-                self._unwanted[key] = why
+                self._unwanted[key] = reason
             left = self._drain_unwanted(key)
             gone = key not in self._entries
         self._tell(left)
         return gone
 
-    def failed(self, key: str, name: str, why: str) -> None:
+    def failed(self, key: str, name: str, reason: str) -> None:
         """Remember that a version could not be loaded."""
         with self._lock:
-            self._history.add(key, name, Fate.FAILED, why)
+            self._history.add(key, name, Fate.FAILED, reason)
 
     def to_clear(self) -> int | None:
         """Take a slot that a version has left, to be cleared and given back; None if there is none."""
@@ -314,14 +314,14 @@ class SlotTable:
         entry = self._entries[key]
         return entry.state is SlotState.RESIDENT and not entry.leases and key not in self._pins
 
-    def _evict(self, why: str) -> str:
+    def _evict(self, reason: str) -> str:
         key = self._order.evict(self._is_idle)
         if key is None:
             raise Overloaded(
                 f"All {self.capacity} adapter slots are in use. Try again, or start the server with more "
                 "(serve.slots)."
             )
-        self._history.add(key, self._entries[key].name, Fate.EVICTED, why)
+        self._history.add(key, self._entries[key].name, Fate.EVICTED, reason)
         self._leave(key)
         return key
 

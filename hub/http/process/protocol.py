@@ -18,7 +18,7 @@ from typing import Any
 import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-from hub.config import Limits
+from hub.config import LimitSettings
 from hub.errors import BadRequest, HeadersTooLarge, HubError, NotReady, RequestTimeout
 from hub.http.process.transport import LingeringTransport
 
@@ -39,7 +39,7 @@ class Connections:
     `on_refused` is called with the code of each error that ends a connection.
     """
 
-    limits: Limits
+    limits: LimitSettings
     most: int
     on_refused: Callable[[str], None]
     idle: dict[HubProtocol, None] = field(default_factory=dict)

@@ -14,7 +14,7 @@ import psutil
 import uvicorn
 from starlette.types import ASGIApp
 
-from hub.config import Limits
+from hub.config import LimitSettings
 from hub.http.process.protocol import Connections, HubProtocol
 
 __all__ = ["HubServer"]
@@ -33,7 +33,7 @@ class HubServer(uvicorn.Server):
     def __init__(
         self,
         app: ASGIApp,
-        limits: Limits,
+        limits: LimitSettings,
         is_ready: Callable[[], bool],
         on_ready: Callable[[], None],
         on_refused: Callable[[str], None],

@@ -15,9 +15,9 @@ from starlette.responses import Response
 import hub
 from hub.http.hub import hub_of
 from hub.http.routes.route import AdminRoute
-from hub.http.routes.schemas import ERRORS, Deploy, DeploymentName, MovedInfo, Rollback
+from hub.http.routes.schemas import ERRORS, DeploymentName, DeployRequest, MovedInfo, Rollback
 from hub.http.wire import json_response
-from hub.serving.canary.trial import Trial
+from hub.serving.canary.trial import ServingTrial
 from hub.serving.describe import describe_deployment, describe_move, describe_past
 from hub.serving.runtime import Moved
 
@@ -80,8 +80,8 @@ async def _show(request: Request, name: DeploymentName) -> Response:
     )
 
 
-async def _deploy(request: Request, name: DeploymentName, body: Deploy) -> Response:
-    trial = Trial.of(body.canary, body.shadow, body.guard)
+async def _deploy(request: Request, name: DeploymentName, body: DeployRequest) -> Response:
+    trial = ServingTrial.of(body.canary, body.shadow, body.guard)
     deploy = partial(hub_of(request).runtime.deploy, name, body.version, trial=trial)
     return await _move(deploy, body)
 
@@ -95,10 +95,10 @@ async def _rollback(request: Request, name: DeploymentName, body: Rollback = Rol
 
 
 async def _undeploy(request: Request, name: DeploymentName, body: Rollback = Rollback()) -> Response:  # noqa: B008
-    await asyncio.to_thread(hub_of(request).runtime.undeploy, name, by=body.by, why=body.why)
+    await asyncio.to_thread(hub_of(request).runtime.undeploy, name, by=body.by, reason=body.reason)
     return json_response({"name": name, "removed": True})
 
 
 async def _move(move: Callable[..., Moved], body: Rollback) -> Response:
-    moved = await asyncio.to_thread(move, by=body.by, why=body.why)
+    moved = await asyncio.to_thread(move, by=body.by, reason=body.reason)
     return json_response(describe_move(moved.deployment, moved.prepare_s, moved.swap_s, moved.warning))

@@ -21,7 +21,7 @@ from hub.serving.canary.grading import Comparer
 __all__ = ["add_routes"]
 
 
-class Feedback(Model):
+class FeedbackRequest(Model):
     """The right answer to a request."""
 
     model_config = ConfigDict(
@@ -61,7 +61,7 @@ def add_routes(app: FastAPI) -> None:
     )
 
 
-async def _give(request: Request, body: Feedback) -> Response:
+async def _give(request: Request, body: FeedbackRequest) -> Response:
     if len(json.dumps(body.label, ensure_ascii=False)) > MAX_TEXT:
         raise TooLarge(f"`label` has more than {MAX_TEXT:,} characters.")
     runtime = hub_of(request).runtime

@@ -29,7 +29,7 @@ from hub.registry.host import LoadedTask
 from hub.serving.describe import describe_task
 from hub.serving.plugins.validators import runs_plugin_code
 from hub.serving.requests.parsing import check_json, parse, parse_call
-from hub.serving.requests.pipeline import Answers
+from hub.serving.requests.pipeline import CallAnswers
 from hub.serving.routing.router import Admission
 from hub.serving.routing.routes import Resolve, Route, by_name, by_task
 
@@ -198,7 +198,7 @@ def sticky_key(request: Request) -> str:
     return key
 
 
-def _headers(admission: Admission, answers: Answers, took: float) -> dict[str, str]:
+def _headers(admission: Admission, answers: CallAnswers, took: float) -> dict[str, str]:
     return {
         "x-hub-deployment": admission.route.name,
         "x-hub-version": str(admission.version.ref),
@@ -209,7 +209,7 @@ def _headers(admission: Admission, answers: Answers, took: float) -> dict[str, s
     }
 
 
-def _many(answers: Answers) -> bytes:
+def _many(answers: CallAnswers) -> bytes:
     parts = (
         json.dumps(item.to_json(), ensure_ascii=False, separators=(",", ":")).encode()
         if isinstance(item, HubError)

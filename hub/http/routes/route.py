@@ -12,7 +12,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from hub.config import Limits
+from hub.config import LimitSettings
 from hub.errors import HubError, log_fault
 from hub.http.auth import Right
 from hub.http.deadline import ClientLeft, Patience
@@ -75,7 +75,7 @@ class InferRoute(APIRoute):
             response: Response = await self.endpoint(request, **given)
         return response
 
-    def _seconds(self, limits: Limits) -> float:
+    def _seconds(self, limits: LimitSettings) -> float:
         return limits.timeout_s
 
 
@@ -90,5 +90,5 @@ class AdminRoute(InferRoute):
 
     right = Right.ADMIN
 
-    def _seconds(self, limits: Limits) -> float:
+    def _seconds(self, limits: LimitSettings) -> float:
         return 0.0

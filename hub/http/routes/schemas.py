@@ -13,7 +13,7 @@ from hub.serving.canary.guard import CRITERIA, Guard
 __all__ = [
     "DESCRIBED",
     "ERRORS",
-    "Deploy",
+    "DeployRequest",
     "DeploymentInfo",
     "DeploymentList",
     "DeploymentName",
@@ -48,14 +48,14 @@ class ItemError(ErrorBody):
     """An item that could not be answered; the others were."""
 
 
-class Tried(Model):
+class TrialState(Model):
     """A version on trial."""
 
     version: str = Field(examples=["movie-sentiment@3"])
     sha256: str
 
 
-class CanaryInfo(Tried):
+class CanaryInfo(TrialState):
     """A version that answers a share of the requests."""
 
     percent: float
@@ -74,7 +74,7 @@ class DeploymentInfo(Model):
         description="Settings that the training files of the stable version were read with, such as columns."
     )
     canary: CanaryInfo | None
-    shadow: Tried | None
+    shadow: TrialState | None
     updated: str
 
 
@@ -117,13 +117,13 @@ _TRIAL_RULES: dict[str, Any] = {
 class Rollback(Model):
     """Who moves a deployment, and why, for its history."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [{"why": "v2 mistakes irony"}]})
+    model_config = ConfigDict(json_schema_extra={"examples": [{"reason": "v2 mistakes irony"}]})
 
-    why: str = Field("", max_length=1000, json_schema_extra=_STORABLE)
+    reason: str = Field("", max_length=1000, json_schema_extra=_STORABLE)
     by: str = Field("admin", min_length=1, max_length=200, json_schema_extra=_STORABLE)
 
 
-class Deploy(Rollback):
+class DeployRequest(Rollback):
     """The version a deployment is to serve, or to try."""
 
     model_config = ConfigDict(
@@ -157,7 +157,7 @@ class MovedInfo(Model):
     version: str
     previous: str | None
     canary: CanaryInfo | None
-    shadow: Tried | None
+    shadow: TrialState | None
     generation: int
     prepare_ms: float = Field(
         description="Time to load and check the version; the old one answered meanwhile."

@@ -9,7 +9,7 @@ from pydantic import BeforeValidator, Field
 from hub.api import Model
 from hub.recipe.sections.values import Column, listed
 
-__all__ = ["Deploy", "Evaluate"]
+__all__ = ["DeployGate", "Evaluate"]
 
 
 class Evaluate(Model):
@@ -39,7 +39,7 @@ class Evaluate(Model):
     )
 
 
-class Deploy(Model):
+class DeployGate(Model):
     """The gate of `hub train --deploy`."""
 
     max_drop: float = Field(

@@ -9,10 +9,10 @@ from pydantic import Field, field_validator
 
 from hub.api import Model
 
-__all__ = ["Report"]
+__all__ = ["ReportSection"]
 
 
-class Report(Model):
+class ReportSection(Model):
     """What is written of a run."""
 
     examples: int = Field(

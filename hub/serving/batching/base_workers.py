@@ -19,7 +19,7 @@ from typing import Any
 from hub.api import Row, Tokenizer
 from hub.bases.base import Base
 from hub.bases.cache import Bases
-from hub.config import Serve, Settings
+from hub.config import ServeSettings, Settings
 from hub.engine.build import build_engine
 from hub.engine.protocol import Engine
 from hub.engine.slots.table import SlotTable
@@ -186,7 +186,7 @@ class BaseWorkers:
         return BaseWorker(base, engine, cleaner.slots, cleaner, batcher, tokenizers, probe)
 
 
-def forward_threads(serve: Serve) -> int:
+def forward_threads(serve: ServeSettings) -> int:
     """How many threads one forward uses: with several replicas, each has its share of the cores; 0: all."""
     if serve.threads or serve.replicas == 1:
         return serve.threads

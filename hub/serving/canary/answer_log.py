@@ -15,13 +15,13 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from hub.config import Feedback
+from hub.config import FeedbackSettings
 from hub.errors import Conflict, NotFound, log_fault
 from hub.serving.background import PeriodicTask
 from hub.serving.canary.grading import Label
 from hub.serving.meter import Meter
 from hub.serving.observation import Observation
-from hub.store.catalog.feedback import Answer, Answers, Labelled
+from hub.store.catalog.feedback import Answers, LabelledAnswer, StoredAnswer
 from hub.store.records import Version
 
 __all__ = ["AnswerLog"]
@@ -36,7 +36,7 @@ PRUNE_S = 60.0
 _ADDED_UP_EVERY = 20  # of feedback.megabytes that are written: adding up reads all that is kept
 
 
-IsCorrect = Callable[[Answer, Label], Awaitable[bool]]
+IsCorrect = Callable[[StoredAnswer, Label], Awaitable[bool]]
 
 
 class _Replaced(Exception):
@@ -55,8 +55,8 @@ class _Waiting:
     request: BaseModel | None
     size: int
 
-    def answer(self) -> Answer:
-        return Answer(
+    def answer(self) -> StoredAnswer:
+        return StoredAnswer(
             request_id=self.request_id,
             deployment=self.deployment,
             version=str(self.version.ref),
@@ -74,7 +74,7 @@ class AnswerLog:
     catalog does not take at once are written later.
     """
 
-    def __init__(self, answers: Answers, settings: Feedback, meter: Meter) -> None:
+    def __init__(self, answers: Answers, settings: FeedbackSettings, meter: Meter) -> None:
         self._answers = answers
         self._settings = settings
         self._meter = meter
@@ -133,7 +133,7 @@ class AnswerLog:
                 self._unpruned += sum(_bytes(answer) for answer in answers)
                 self._taken(batch, len(answers))
 
-    async def label(self, request_id: str, label: Label, is_correct: IsCorrect) -> Labelled:
+    async def label(self, request_id: str, label: Label, is_correct: IsCorrect) -> LabelledAnswer:
         """Tie a label to an answer; one that another replica has yet to write is waited for.
 
         `is_correct` compares the two outside of any transaction, because it may run plugin code.
@@ -175,7 +175,7 @@ class AnswerLog:
             "error": self._chore.error,
         }
 
-    def _tie(self, answer: Answer, label: Label, correct: bool) -> Labelled | None:
+    def _tie(self, answer: StoredAnswer, label: Label, correct: bool) -> LabelledAnswer | None:
         """Write a label; None if the answer is gone, or its request id was used again, since it was read."""
         compared = json.loads(answer.response)
 
@@ -202,7 +202,7 @@ class AnswerLog:
         with self._lock:
             return [self._queue[place] for place in range(min(len(self._queue), 500))]
 
-    def _made(self, waiting: _Waiting) -> Answer | None:
+    def _made(self, waiting: _Waiting) -> StoredAnswer | None:
         try:
             return waiting.answer()
         except Exception as error:  # a plugin's model that cannot be written as JSON
@@ -224,7 +224,7 @@ class AnswerLog:
         self._meter.answers("ok", kept)
 
 
-def _bytes(answer: Answer) -> int:
+def _bytes(answer: StoredAnswer) -> int:
     return len(answer.response.encode()) + len((answer.request or "").encode())
 
 

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator
 
 from hub.errors import BadRequest, Forbidden, HubError, NotReady, Overloaded, Unauthorized
 from hub.serving.observation import Observation, Track
-from hub.store.catalog.tallies import Tally, TallyKey
+from hub.store.catalog.counters import TrialCounts, TrialKey
 from hub.store.records import Version
 
 __all__ = ["Counts"]
@@ -22,8 +22,8 @@ class Counts:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._tallies: dict[TallyKey, Tally] = {}
-        self._changed: set[TallyKey] = set()
+        self._counters: dict[TrialKey, TrialCounts] = {}
+        self._changed: set[TrialKey] = set()
 
     def count(self, seen: Observation) -> None:
         """Count one request; quick enough for the event loop."""
@@ -31,43 +31,43 @@ class Counts:
         if trial is None or seen.error in _NOBODYS:
             return
         with self._lock:
-            tally = self._of(seen, seen.version, trial)
+            counter = self._of(seen, seen.version, trial)
             if seen.error:
-                tally.fail()
+                counter.fail()
             else:
-                tally.answer(seen.seconds)
+                counter.answer(seen.seconds)
             if seen.agreed is not None and seen.beside:
                 tried = seen.version if seen.track is Track.CANARY else seen.beside
                 self._of(seen, tried, trial).compare(seen.agreed)
 
-    def changed(self) -> dict[TallyKey, Tally]:
+    def changed(self) -> dict[TrialKey, TrialCounts]:
         """Return a copy of what has changed since it was last asked for."""
         with self._lock:
             changed, self._changed = self._changed, set()
-            return {key: self._tallies[key].copy() for key in changed if key in self._tallies}
+            return {key: self._counters[key].copy() for key in changed if key in self._counters}
 
-    def again(self, keys: Collection[TallyKey]) -> None:
+    def again(self, keys: Collection[TrialKey]) -> None:
         """Give these out again: they could not be saved."""
         with self._lock:
             self._changed.update(keys)
 
-    def forget(self, keys: Collection[TallyKey]) -> None:
+    def forget(self, keys: Collection[TrialKey]) -> None:
         """Count no further what is over."""
         with self._lock:
             for key in keys:
-                self._tallies.pop(key, None)
+                self._counters.pop(key, None)
                 self._changed.discard(key)
 
     def keep_only(self, trials: Collection[tuple[str, int | None]]) -> None:
         """Forget all but these trials, given by deployment and generation."""
         with self._lock:
-            over = [key for key in self._tallies if (key.deployment, key.trial) not in trials]
+            over = [key for key in self._counters if (key.deployment, key.trial) not in trials]
         self.forget(over)
 
-    def _of(self, seen: Observation, version: Version, trial: int) -> Tally:
-        key = TallyKey(seen.deployment.name, trial, version.sha256)
+    def _of(self, seen: Observation, version: Version, trial: int) -> TrialCounts:
+        key = TrialKey(seen.deployment.name, trial, version.sha256)
         self._changed.add(key)
-        return self._tallies.setdefault(key, Tally())
+        return self._counters.setdefault(key, TrialCounts())
 
 
 def _codes(kind: type[HubError]) -> Iterator[str]:

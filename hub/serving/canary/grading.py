@@ -18,7 +18,7 @@ from hub.api import Task
 from hub.errors import BadRequest, NotFound
 from hub.registry.host import Registry
 from hub.registry.loaded import LoadedTask
-from hub.store.catalog.feedback import Answer
+from hub.store.catalog.feedback import StoredAnswer
 from hub.store.store import Store
 
 __all__ = ["Comparer", "Label", "agree", "can_agree", "has_own_agrees", "is_right", "matches"]
@@ -48,7 +48,7 @@ class Comparer:
     store: Store
     read: Read
 
-    async def __call__(self, answer: Answer, label: Label) -> bool:
+    async def __call__(self, answer: StoredAnswer, label: Label) -> bool:
         """Tell whether an answer was right.
 
         Raises:
@@ -62,7 +62,7 @@ class Comparer:
                 return found
         return await asyncio.to_thread(is_right, response, label)
 
-    def _task(self, answer: Answer) -> LoadedTask | None:
+    def _task(self, answer: StoredAnswer) -> LoadedTask | None:
         """Return the task that gave an answer, if it is still here and compares answers itself."""
         try:
             version = self.store.get(answer.version)

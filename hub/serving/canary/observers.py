@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from hub.config import Feedback
+from hub.config import FeedbackSettings
 from hub.serving.canary.answer_log import AnswerLog
 from hub.serving.canary.counts import Counts
 from hub.serving.canary.watchdog import Guards, Mover
@@ -21,7 +21,9 @@ __all__ = ["Observers"]
 class Observers:
     """The `Observer` of a server."""
 
-    def __init__(self, store: Store, settings: Feedback, replica: str, mover: Mover, meter: Meter) -> None:
+    def __init__(
+        self, store: Store, settings: FeedbackSettings, replica: str, mover: Mover, meter: Meter
+    ) -> None:
         self._counts = Counts()
         self.answers = AnswerLog(Answers(store.catalog), settings, meter)
         self.guards = Guards(store, replica, mover, self._counts, self.answers.keeps)

@@ -11,18 +11,18 @@ from hub.serving.canary.guard import read_guard
 from hub.store.records import Deployment, Version
 from hub.store.store import Store
 
-__all__ = ["Trial", "promoted", "rolled_back"]
+__all__ = ["ServingTrial", "promoted", "rolled_back"]
 
 
 @dataclass(frozen=True, slots=True)
-class Trial:
+class ServingTrial:
     """What a version is tried as: a canary with a share in percent and perhaps a guard, else a shadow."""
 
     percent: float | None = None
     guard: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, canary: float | None, shadow: bool, guard: Mapping[str, Any] | None) -> Trial | None:
+    def of(cls, canary: float | None, shadow: bool, guard: Mapping[str, Any] | None) -> ServingTrial | None:
         """Return what was asked for; None for a plain deploy.
 
         Raises:
@@ -69,11 +69,11 @@ class Trial:
                 "feedback.keep to 'answers' or 'texts'."
             )
 
-    def begin(self, store: Store, name: str, version: Version, *, by: str, why: str) -> Deployment:
+    def begin(self, store: Store, name: str, version: Version, *, by: str, reason: str) -> Deployment:
         """Make the version the canary or shadow of the deployment in the catalog."""
         if self.percent is None:
-            return store.shadow(name, version.ref, by=by, why=why)
-        return store.canary(name, version.ref, percent=self.percent, guard=self.guard, by=by, why=why)
+            return store.shadow(name, version.ref, by=by, reason=reason)
+        return store.canary(name, version.ref, percent=self.percent, guard=self.guard, by=by, reason=reason)
 
 
 def promoted(deployment: Deployment) -> Version:

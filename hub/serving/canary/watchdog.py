@@ -9,11 +9,11 @@ from typing import Protocol
 
 from hub.errors import Conflict, HubError, NotFound
 from hub.serving.background import PeriodicTask
+from hub.serving.canary.analysis import CanaryAnalysis, Rated, judge
 from hub.serving.canary.counts import Counts
 from hub.serving.canary.guard import Guard, read_guard
-from hub.serving.canary.verdict import Rated, Verdict, judge
+from hub.store.catalog.counters import Counters, TrialCounts
 from hub.store.catalog.feedback import Answers
-from hub.store.catalog.tallies import Tallies, Tally
 from hub.store.records import Deployment, Version
 from hub.store.store import Store
 
@@ -28,9 +28,9 @@ BY = "guard"
 class Mover(Protocol):
     """Whoever moves deployments; the runtime does."""
 
-    def promote(self, name: str, *, by: str, why: str, seen: int) -> object: ...
+    def promote(self, name: str, *, by: str, reason: str, seen: int) -> object: ...
 
-    def rollback(self, name: str, *, by: str, why: str, seen: int) -> object: ...
+    def rollback(self, name: str, *, by: str, reason: str, seen: int) -> object: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ class Guards:
         self._mover = mover
         self._counts = counts
         self._feedback = feedback
-        self._tallies = Tallies(store.catalog)
+        self._counters = Counters(store.catalog)
         self._answers = Answers(store.catalog)
         self._generation = -1
         self._guarded: list[_Guarded] = []
@@ -91,7 +91,7 @@ class Guards:
         if not changed:
             return
         try:
-            over = self._tallies.save(self._replica, changed)
+            over = self._counters.save(self._replica, changed)
         except BaseException:
             self._counts.again(changed)
             raise
@@ -104,7 +104,7 @@ class Guards:
             if deployment.canary and deployment.canary.guard and deployment.trial is not None:
                 self._take_up(deployment, deployment.canary.version, deployment.trial)
         self._counts.keep_only({(deployment.name, deployment.trial) for deployment in deployments})
-        self._tallies.prune()
+        self._counters.prune()
 
     def _take_up(self, deployment: Deployment, canary: Version, trial: int) -> None:
         try:
@@ -121,37 +121,39 @@ class Guards:
     def _judge(self, guarded: _Guarded) -> None:
         deployment, guard = guarded.deployment, guarded.guard
         name, stable = deployment.name, deployment.stable
-        counted = self._tallies.of(name, guarded.trial)
-        tally = counted.get(guarded.canary.sha256, Tally())
+        counted = self._counters.of(name, guarded.trial)
+        counter = counted.get(guarded.canary.sha256, TrialCounts())
         rated = self._answers.rated(name, guarded.began) if guard.accuracy is not None else {}
         minutes = (datetime.now(UTC) - guarded.began).total_seconds() / 60
         mine, others = (Rated(*rated.get(version.sha256, (0, 0))) for version in (guarded.canary, stable))
-        verdict, why = judge(guard, tally, minutes, mine, others)
+        verdict, reason = judge(guard, counter, minutes, mine, others)
         off = " (feedback.keep is off here)" if guard.accuracy is not None and not self._feedback else ""
-        said = why + off
-        if verdict is not Verdict.WAIT:
-            beside = describe_tally(counted.get(stable.sha256, Tally()))
-            said = self._move(guarded, verdict, f"{why} [canary {describe_tally(tally)}; stable {beside}]")
+        said = reason + off
+        if verdict is not CanaryAnalysis.WAIT:
+            beside = describe_tally(counted.get(stable.sha256, TrialCounts()))
+            said = self._move(
+                guarded, verdict, f"{reason} [canary {describe_tally(counter)}; stable {beside}]"
+            )
         self._said[name] = said
 
-    def _move(self, guarded: _Guarded, verdict: Verdict, why: str) -> str:
+    def _move(self, guarded: _Guarded, verdict: CanaryAnalysis, reason: str) -> str:
         """Move the deployment; return why it was, or could not be."""
         name, seen = guarded.deployment.name, guarded.deployment.generation
-        move = self._mover.promote if verdict is Verdict.PROMOTE else self._mover.rollback
+        move = self._mover.promote if verdict is CanaryAnalysis.PROMOTE else self._mover.rollback
         try:
-            move(name, by=BY, why=why, seen=seen)
+            move(name, by=BY, reason=reason, seen=seen)
         except (Conflict, NotFound):  # another replica, or somebody, was first
-            return why
+            return reason
         except HubError as error:  # tried again at the next look
             if self._said.get(name) != str(error):
                 log.warning("Guard of %s: no %s: %s", name, verdict, error)
             return str(error)
-        log.info("Guard of %s: %s of %s: %s.", name, verdict, guarded.canary.ref, why)
-        return why
+        log.info("Guard of %s: %s of %s: %s.", name, verdict, guarded.canary.ref, reason)
+        return reason
 
 
-def describe_tally(tally: Tally) -> str:
+def describe_tally(counter: TrialCounts) -> str:
     """Say in a few words what was counted of a version."""
-    agreed = f", {tally.agreed} of {tally.compared} agreed" if tally.compared else ""
-    p99 = f", p99 {1000 * tally.quantile(0.99):.3g} ms" if tally.answered else ""
-    return f"{tally.requests} requests, {tally.errors} failed{p99}{agreed}"
+    agreed = f", {counter.agreed} of {counter.compared} agreed" if counter.compared else ""
+    p99 = f", p99 {1000 * counter.quantile(0.99):.3g} ms" if counter.answered else ""
+    return f"{counter.requests} requests, {counter.errors} failed{p99}{agreed}"

@@ -8,13 +8,13 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future
 
-__all__ = ["ANSWER_S", "Watch"]
+__all__ = ["ANSWER_S", "CatalogWatch"]
 
 ANSWER_S = 5.0  # how long a request waits for a look
 _ASKED_S = 0.25  # at most so often for requests, however many ask
 
 
-class Watch:
+class CatalogWatch:
     """Calls `look` in a thread of its own, one call at a time, until it is stopped.
 
     `look` returns "", or why the catalog cannot be read; it does not raise.
@@ -75,9 +75,9 @@ class Watch:
                 self._began = time.monotonic()
                 if asked:
                     self._answered = self._began
-            why = self._look()
+            reason = self._look()
             if asked:
-                asked.set_result(why)
+                asked.set_result(reason)
         with self._changed:
             asked, self._asked = self._asked, None
         if asked:

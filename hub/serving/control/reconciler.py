@@ -12,7 +12,7 @@ from types import MappingProxyType
 
 from hub.errors import HubError
 from hub.registry.host import Registry
-from hub.serving.control.catalog_watch import Watch
+from hub.serving.control.catalog_watch import CatalogWatch
 from hub.serving.control.fitness import check_fitness
 from hub.serving.meter import Meter
 from hub.serving.residency.residency import RETRY_AFTER_S, Residency
@@ -54,7 +54,7 @@ class Reconciler:
         self._meter = meter
         self._moving = threading.RLock()
         self._converged = converged
-        self._watch = Watch(self._look, poll_s)
+        self._watch = CatalogWatch(self._look, poll_s)
         self._listener = Listener(store.catalog, self._watch.wake)
         self._retry_at = 0.0  # monotonic
         self._served: dict[str, Version] = {}  # routed at some time, and not drained since

@@ -12,7 +12,7 @@ from pydantic import BaseModel
 
 from hub.api import AdapterInfo, HeadKind, Output, Row, Tokenizer, read_options
 from hub.bases.base import Base
-from hub.config import Limits
+from hub.config import LimitSettings
 from hub.engine.protocol import AdapterWeights, Engine, EngineRow
 from hub.errors import (
     BadAdapter,
@@ -146,10 +146,10 @@ class Rehearsal:
         except Exception as error:
             raise self._refusal(f"{step} raises {describe_failure(error)}") from error
 
-    def _refusal(self, why: str) -> BadAdapter:
+    def _refusal(self, reason: str) -> BadAdapter:
         return BadAdapter(
-            f"{self.name} cannot answer the example of the task {self.loaded.spec.name!r}: {why} Correct its "
-            "labels, options or weights and train or import it again."
+            f"{self.name} cannot answer the example of the task {self.loaded.spec.name!r}: {reason} Correct "
+            "its labels, options or weights and train or import it again."
         )
 
 
@@ -173,7 +173,7 @@ def rehearse_alone(
     base: Base,
     engine: Engine | None = None,
     *,
-    limits: Limits | None = None,
+    limits: LimitSettings | None = None,
 ) -> None:
     """Answer the examples outside a server, at slot 1 of an engine that the adapter was written to.
 
@@ -192,7 +192,7 @@ def rehearse_alone(
         return running.run([EngineRow(row, 1, loaded.spec.head) for row in rows])
 
     tokenizer: Tokenizer = load_tokenizer(base)  # not within the plugin's time
-    limit_s = (limits or Limits()).plugin_timeout_s
+    limit_s = (limits or LimitSettings()).plugin_timeout_s
     with closing(PluginPool(limit_s, 1, lambda _: loaded.spec.factory.partition(":")[0])) as pool:
         Rehearsal(
             name,

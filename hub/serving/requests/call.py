@@ -18,11 +18,11 @@ from hub.serving.requests.codec import Answered, Encoded, Outcome, Request, deco
 from hub.serving.routing.router import Admission, Held
 from hub.store.records import Version
 
-__all__ = ["Answers", "Call", "CallObserver", "Side"]
+__all__ = ["Call", "CallAnswers", "CallObserver", "Side"]
 
 
 @dataclass(frozen=True, slots=True)
-class Answers:
+class CallAnswers:
     """What became of each request, in order, and where the time went.
 
     `bodies` has the JSON of each answer, and b"" for an error.
@@ -101,7 +101,7 @@ class Call:
         self,
         admission: Admission,
         requests: Sequence[Request],
-        waiter: asyncio.Future[Answers],
+        waiter: asyncio.Future[CallAnswers],
         call_observer: CallObserver | None,
         threads: TaskThreads,
         trial: bool = False,
@@ -115,7 +115,7 @@ class Call:
         self.call_observer = call_observer
         self.main = Side(self, main)
         self.beside = Side(self, beside) if beside else None
-        self.answers: Answers | HubError | None = None
+        self.answers: CallAnswers | HubError | None = None
         self.cancelled = False
 
     def cancel(self) -> None:

@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel
 
 from hub.api import Row, Task
-from hub.config import Limits
+from hub.config import LimitSettings
 from hub.engine.protocol import EngineRow
 from hub.errors import DeadlineExceeded, HubError, Overloaded, TooLarge, log_fault
 from hub.registry.host import LoadedTask
@@ -29,11 +29,11 @@ from hub.serving.meter import Meter
 from hub.serving.observation import NoObserver, Observer
 from hub.serving.plugins.pool import PluginPool
 from hub.serving.plugins.threads import Stage, TaskThreads, ThreadState, Work
-from hub.serving.requests.call import Answers, Call, CallObserver, Side
+from hub.serving.requests.call import Call, CallAnswers, CallObserver, Side
 from hub.serving.requests.codec import Answered, Outcome, Request, encode, fault
 from hub.serving.routing.router import Admission
 
-__all__ = ["Answers", "Pipeline"]
+__all__ = ["CallAnswers", "Pipeline"]
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +52,7 @@ class Pipeline:
 
     def __init__(
         self,
-        limits: Limits,
+        limits: LimitSettings,
         loop: asyncio.AbstractEventLoop,
         observer: Observer | None = None,
         *,
@@ -67,7 +67,7 @@ class Pipeline:
 
     async def run(
         self, admission: Admission, requests: Sequence[Request], *, request_id: str = ""
-    ) -> Answers:
+    ) -> CallAnswers:
         """Answer requests that share one admission; an item that fails does not fail the others.
 
         The slots stay leased until no row of the call waits or runs any more, also if it is cancelled.
@@ -94,7 +94,7 @@ class Pipeline:
 
     async def _run(
         self, admission: Admission, requests: Sequence[Request], call_observer: CallObserver | None
-    ) -> Answers:
+    ) -> CallAnswers:
         threads = self._pool.of(admission.route.task.spec.name)
         if threads.calls >= self._limits.queued_rows:
             raise Overloaded(f"{threads.calls} calls are under way already. Send the request again later.")
@@ -102,7 +102,7 @@ class Pipeline:
         call = Call(admission, requests, self._loop.create_future(), call_observer, threads, trial)
         if call_observer is None or threads.stuck:  # what is optional does not risk more threads
             call.go_alone()
-        answers: Answers | None = None
+        answers: CallAnswers | None = None
         threads.calls += 1
         try:
             threads.submit(self._encode(call))
@@ -315,7 +315,7 @@ class Pipeline:
         else:
             items, bodies = [one.outcome for one in answered], [one.body for one in answered]
             queue_s, engine_s = (job.queue_s, job.engine_s) if job else (0.0, 0.0)
-            call.answers = Answers(items, bodies, queue_s, engine_s)
+            call.answers = CallAnswers(items, bodies, queue_s, engine_s)
 
     def _join(self, side: Side, beside: Side) -> Work:
         """Compare the two versions of a call, in the thread of the one that is last."""
@@ -323,7 +323,12 @@ class Pipeline:
         with self._joining:
             side.done = True
             last = call.main.done and beside.done
-        if not last or call.cancelled or call.call_observer is None or not isinstance(call.answers, Answers):
+        if (
+            not last
+            or call.cancelled
+            or call.call_observer is None
+            or not isinstance(call.answers, CallAnswers)
+        ):
             return
         items = call.answers.items
         agreed: list[bool | None] = [None] * len(items)

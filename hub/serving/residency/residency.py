@@ -140,14 +140,14 @@ class Residency:
         finally:
             self._loads.leave(load)
 
-    def drain(self, version: Version, why: str = "no deployment needs it") -> None:
+    def drain(self, version: Version, reason: str = "no deployment needs it") -> None:
         """Lease a version to nobody new, and free its slot when the last lease ends."""
         fingerprint = version.manifest.serving.base.fingerprint
         if base_worker := self._lanes.get(fingerprint):
-            base_worker.slots.drain(version.sha256, why)
+            base_worker.slots.drain(version.sha256, reason)
             self._report(base_worker)
         elif load := self._loads.get(version.sha256):  # which opens the base first
-            load.future.add_done_callback(lambda _: self.drain(version, why))
+            load.future.add_done_callback(lambda _: self.drain(version, reason))
 
     def describe(self) -> list[dict[str, Any]]:
         """Describe the loads under way, and the failures that requests are told of without another try."""
@@ -169,7 +169,7 @@ class Residency:
                     "sha256": sha256,
                     "state": "failed",
                     "retry_in_s": round(failure.until - now, 3),
-                    "why": str(failure.error),
+                    "reason": str(failure.error),
                 }
                 for sha256, failure in self._failures.items()
                 if failure.until > now

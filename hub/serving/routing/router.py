@@ -155,12 +155,12 @@ class Router:
         except NotFound:
             if self.seen_anew is None:
                 raise
-        why = await self.seen_anew()
+        reason = await self.seen_anew()
         try:
             return await self._admit(resolve, key)
         except NotFound as unknown:
-            if why:
-                raise NotReady(f"{why} Whether this is still so cannot be told: {unknown}") from None
+            if reason:
+                raise NotReady(f"{reason} Whether this is still so cannot be told: {unknown}") from None
             raise
 
     async def _admit(self, resolve: Resolve, key: str) -> Admission:

@@ -146,7 +146,7 @@ def _limits(version: Version, report: Report | None) -> list[str]:
             f"Its probabilities are off by {found.ece_after:.4f} on average (expected calibration error)"
             f"{done}."
         )
-    if manifest.data and (pii := manifest.data.account.get("pii")):
+    if manifest.data and (pii := manifest.data.data_report.get("pii")):
         counts = ", ".join(f"{plain(kind)} {count:,}" for kind, count in pii.items())
         parts.append(f"Personal data found in the rows, by kind: {counts}.")
     return parts
@@ -178,20 +178,20 @@ def _training(version: Version, report: Report | None) -> list[str]:
             f"{data.eval_rows:,} others; {data.rejected_rows:,} rows could not be used. "
             f"Licence of the data: {plain(data.licence) or 'not stated'}. Content sha256: `{data.sha256}`.",
         ]
-    done = _section("#### Preprocessing", _preprocessing(data.account if data else {}))
+    done = _section("#### Preprocessing", _preprocessing(data.data_report if data else {}))
     done += _section("#### Training Hyperparameters", _hyperparameters(manifest.recipe or {}))
     done += _section("#### Speeds, Sizes, Times", _times(manifest.train_seconds, report))
     return [*parts, *(["### Training Procedure", *done] if done else [])]
 
 
-def _preprocessing(account: Mapping[str, Any]) -> list[str]:
+def _preprocessing(data_report: Mapping[str, Any]) -> list[str]:
     counts = {
-        "rows read": account.get("read", 0),
-        **{f"changed: {reason}": count for reason, count in account.get("changed", {}).items()},
-        **{f"left out: {reason}": count for reason, count in account.get("left_out", {}).items()},
-        "duplicates": account.get("duplicates", 0),
-        "held-out rows that were also trained on, left out": account.get("leaked", 0),
-        **{f"changed copies: {how}": count for how, count in account.get("augmented", {}).items()},
+        "rows read": data_report.get("read", 0),
+        **{f"changed: {reason}": count for reason, count in data_report.get("changed", {}).items()},
+        **{f"left out: {reason}": count for reason, count in data_report.get("left_out", {}).items()},
+        "duplicates": data_report.get("duplicates", 0),
+        "held-out rows that were also trained on, left out": data_report.get("leaked", 0),
+        **{f"changed copies: {how}": count for how, count in data_report.get("augmented", {}).items()},
     }
     rows = [(plain(what), f"{count:,}") for what, count in counts.items() if count]
     return [table(("what", "rows"), rows)] if rows else []

@@ -53,7 +53,7 @@ class Deployments:
         with self.catalog.read() as session:
             return self._deployment_of(_deployment_row(session, name))
 
-    def deploy(self, name: str, ref: VersionRef | str, *, by: str, why: str = "") -> Deployment:
+    def deploy(self, name: str, ref: VersionRef | str, *, by: str, reason: str = "") -> Deployment:
         """Make a version the one that `name` serves; without a number, the newest. Ends a canary.
 
         What is live already stays so, and that is not a move.
@@ -76,7 +76,7 @@ class Deployments:
                 if row.stable_id != version.id:
                     row.previous_id, row.stable_id = row.stable_id, version.id
                 _end_trial(row, shadow=row.shadow_id == version.id)
-            return self._moved(session, row, "deploy", before, _ref(version), by, why)
+            return self._moved(session, row, "deploy", before, _ref(version), by, reason)
 
     def canary(
         self,
@@ -86,7 +86,7 @@ class Deployments:
         percent: float,
         guard: Mapping[str, Any] | None = None,
         by: str,
-        why: str = "",
+        reason: str = "",
     ) -> Deployment:
         """Give a version a share of the deployment's requests; again for another share or guard.
 
@@ -101,10 +101,10 @@ class Deployments:
             row.trial = None if row.canary_id != version.id else row.trial
             row.canary_id, row.canary_percent = version.id, percent
             row.canary_guard = json.dumps(dict(guard or {}), sort_keys=True)
-            moved = self._moved(session, row, "canary", before, _ref(version), by, why)
+            moved = self._moved(session, row, "canary", before, _ref(version), by, reason)
         return moved
 
-    def shadow(self, name: str, ref: VersionRef | str, *, by: str, why: str = "") -> Deployment:
+    def shadow(self, name: str, ref: VersionRef | str, *, by: str, reason: str = "") -> Deployment:
         """Run a version beside the stable one on the same requests, its answers compared and not returned.
 
         Raises:
@@ -114,10 +114,10 @@ class Deployments:
             before = _ref(row.shadow) if row.shadow else None
             row.trial = None if row.shadow_id != version.id else row.trial
             row.shadow_id = version.id
-            moved = self._moved(session, row, "shadow", before, _ref(version), by, why)
+            moved = self._moved(session, row, "shadow", before, _ref(version), by, reason)
         return moved
 
-    def promote(self, name: str, *, by: str, why: str = "", seen: int | None = None) -> Deployment:
+    def promote(self, name: str, *, by: str, reason: str = "", seen: int | None = None) -> Deployment:
         """Make the canary, or where there is none the shadow, the stable version.
 
         Raises:
@@ -134,9 +134,9 @@ class Deployments:
             before = _ref(row.stable)
             row.previous_id, row.stable_id = row.stable_id, target.id
             _end_trial(row, shadow=row.shadow_id == target.id)
-            return self._moved(session, row, "promote", before, _ref(target), by, why)
+            return self._moved(session, row, "promote", before, _ref(target), by, reason)
 
-    def rollback(self, name: str, *, by: str, why: str = "", seen: int | None = None) -> Deployment:
+    def rollback(self, name: str, *, by: str, reason: str = "", seen: int | None = None) -> Deployment:
         """Take the canary and the shadow away; without them, go back to the version that was live before.
 
         A second rollback undoes one of the latter kind.
@@ -156,13 +156,13 @@ class Deployments:
             else:
                 before, after = _ref(row.stable), _ref(row.previous)
                 row.previous_id, row.stable_id = row.stable_id, row.previous_id
-            return self._moved(session, row, "rollback", before, after, by, why)
+            return self._moved(session, row, "rollback", before, after, by, reason)
 
-    def undeploy(self, name: str, *, by: str, why: str = "") -> None:
+    def undeploy(self, name: str, *, by: str, reason: str = "") -> None:
         """Take a deployment away; its versions stay."""
         with self.catalog.write() as session:
             row = _deployment_row(session, name)
-            self._count(session, name, "undeploy", _ref(row.stable), None, by, why)
+            self._count(session, name, "undeploy", _ref(row.stable), None, by, reason)
             session.delete(row)
 
     def history(self, name: str) -> list[Move]:
@@ -244,9 +244,9 @@ class Deployments:
         before: str | None,
         after: str,
         by: str,
-        why: str,
+        reason: str,
     ) -> Deployment:
-        move = self._count(session, row.name, kind, before, after, by, why)
+        move = self._count(session, row.name, kind, before, after, by, reason)
         row.generation, row.updated = move.generation, move.when
         if (row.canary_id or row.shadow_id) and row.trial is None:
             row.trial = move.generation
@@ -263,9 +263,9 @@ class Deployments:
         before: str | None,
         after: str | None,
         by: str,
-        why: str,
+        reason: str,
     ) -> MoveRow:
-        check_text(why, "The reason")
+        check_text(reason, "The reason")
         check_text(by, "The name of who makes the change")
         counter = session.scalars(select(GenerationRow)).one()
         counter.value += 1
@@ -278,7 +278,7 @@ class Deployments:
             who=by,
             before=before,
             after=after,
-            why=why,
+            reason=reason,
         )
         session.add(move)
         self.catalog.changed(session)
@@ -326,5 +326,5 @@ def _move_of(row: MoveRow) -> Move:
         who=row.who,
         before=parse_version_ref(row.before) if row.before else None,
         after=parse_version_ref(row.after) if row.after else None,
-        why=row.why,
+        reason=row.reason,
     )

@@ -14,13 +14,13 @@ from sqlalchemy.orm import InstrumentedAttribute, Session
 from hub.store.catalog.catalog import Catalog
 from hub.store.catalog.tables import AnswerRow, FeedbackRow
 
-__all__ = ["Answer", "Answers", "Labelled", "Score"]
+__all__ = ["Answers", "LabelledAnswer", "StoredAnswer", "VersionScore"]
 
 _AT_ONCE = 500  # ids in one statement
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class StoredAnswer:
     """What a version answered; `response` and `request` are JSON, the latter None unless texts are kept."""
 
     request_id: str
@@ -33,16 +33,16 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
-class Labelled:
+class LabelledAnswer:
     """An answer and what the right one is, all of it as JSON values."""
 
-    answer: Answer
+    answer: StoredAnswer
     label: Any
     correct: bool
 
 
 @dataclass(frozen=True, slots=True)
-class Score:
+class VersionScore:
     """Of a version's answers, how many have a label, and of these how many were right."""
 
     deployment: str
@@ -59,7 +59,7 @@ class Answers:
     def __init__(self, catalog: Catalog) -> None:
         self._catalog = catalog
 
-    def keep(self, answers: Sequence[Answer]) -> None:
+    def keep(self, answers: Sequence[StoredAnswer]) -> None:
         """Write answers; one whose request id was used before takes the place of the other, label and all."""
         latest = {answer.request_id: answer for answer in answers}
         rows = [_row_of(answer) for answer in latest.values()]
@@ -69,7 +69,7 @@ class Answers:
                 session.execute(delete(AnswerRow).where(AnswerRow.request_id.in_(ids)))
                 session.execute(insert(AnswerRow), rows[at : at + _AT_ONCE])
 
-    def find(self, request_id: str) -> Answer | None:
+    def find(self, request_id: str) -> StoredAnswer | None:
         """Return the answer to a request, if it is kept."""
         with self._catalog.read() as session:
             row = session.get(AnswerRow, request_id)
@@ -77,7 +77,7 @@ class Answers:
 
     def label(
         self, request_id: str, label: Any, right: Callable[[dict[str, Any], Any], bool]
-    ) -> Labelled | None:
+    ) -> LabelledAnswer | None:
         """Tie a label to an answer, in place of one given before; None if no such answer is kept.
 
         `right` compares the response with the label.
@@ -87,13 +87,13 @@ class Answers:
             if row is None:
                 return None
             answer = _answer_of(row)
-            given = Labelled(answer, label, right(json.loads(answer.response), label))
+            given = LabelledAnswer(answer, label, right(json.loads(answer.response), label))
             when = datetime.now(UTC).isoformat(timespec="microseconds")
             text = json.dumps(label, ensure_ascii=False)
             session.merge(FeedbackRow(request_id=request_id, label=text, correct=given.correct, when=when))
             return given
 
-    def scores(self, deployment: str | None = None) -> list[Score]:
+    def scores(self, deployment: str | None = None) -> list[VersionScore]:
         """Return how the versions of a deployment, or of all, have done; the latest answer's first."""
         labelled = func.count(FeedbackRow.request_id)
         correct = func.coalesce(func.sum(cast(FeedbackRow.correct, Integer)), 0)
@@ -106,7 +106,7 @@ class Answers:
             .order_by(AnswerRow.deployment, func.max(AnswerRow.when).desc())
         )
         with self._catalog.read() as session:
-            return [Score(*row) for row in session.execute(query)]
+            return [VersionScore(*row) for row in session.execute(query)]
 
     def rated(self, deployment: str, since: datetime) -> dict[str, tuple[int, int]]:
         """Return labelled and right answers since then, by the version's sha256."""
@@ -119,7 +119,7 @@ class Answers:
         with self._catalog.read() as session:
             return {sha256: (labelled, correct) for sha256, labelled, correct in session.execute(query)}
 
-    def labelled(self, deployment: str) -> Iterator[Labelled]:
+    def labelled(self, deployment: str) -> Iterator[LabelledAnswer]:
         """Yield the labelled answers of a deployment, oldest first, as of one moment."""
         query = (
             select(AnswerRow, FeedbackRow.label, FeedbackRow.correct)
@@ -129,7 +129,7 @@ class Answers:
         )
         with self._catalog.read() as session:
             for row, label, correct in session.execute(query).yield_per(_AT_ONCE):
-                yield Labelled(_answer_of(row), json.loads(label), correct)
+                yield LabelledAnswer(_answer_of(row), json.loads(label), correct)
 
     def prune(self, days: float, rows: int, most_bytes: int | None = None) -> int:
         """Remove answers older than so many days and all but the newest so many, with their labels.
@@ -179,7 +179,7 @@ def _of(deployment: str | None) -> ColumnElement[bool]:
     return true() if deployment is None else AnswerRow.deployment == deployment
 
 
-def _row_of(answer: Answer) -> dict[str, Any]:
+def _row_of(answer: StoredAnswer) -> dict[str, Any]:
     return {
         "request_id": answer.request_id,
         "deployment": answer.deployment,
@@ -191,8 +191,8 @@ def _row_of(answer: Answer) -> dict[str, Any]:
     }
 
 
-def _answer_of(row: AnswerRow) -> Answer:
-    return Answer(
+def _answer_of(row: AnswerRow) -> StoredAnswer:
+    return StoredAnswer(
         request_id=row.request_id,
         deployment=row.deployment,
         version=row.version,

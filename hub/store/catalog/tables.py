@@ -8,12 +8,12 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 __all__ = [
     "AdapterRow",
     "AnswerRow",
+    "CatalogTable",
     "DeploymentRow",
     "FeedbackRow",
     "GenerationRow",
     "MoveRow",
     "ReplicaRow",
-    "Table",
     "TallyRow",
     "VersionRow",
 ]
@@ -22,11 +22,11 @@ Name = String(63)
 Hash = String(64)
 
 
-class Table(DeclarativeBase):
+class CatalogTable(DeclarativeBase):
     """Base of the catalog's tables. Times are UTC in ISO 8601, JSON is text."""
 
 
-class AdapterRow(Table):
+class AdapterRow(CatalogTable):
     """A name, and the highest number it ever gave out: a removed version's number is not used again."""
 
     __tablename__ = "adapters"
@@ -34,7 +34,7 @@ class AdapterRow(Table):
     last_number: Mapped[int]
 
 
-class VersionRow(Table):
+class VersionRow(CatalogTable):
     """One immutable version."""
 
     __tablename__ = "versions"
@@ -47,7 +47,7 @@ class VersionRow(Table):
     created: Mapped[str]
 
 
-class DeploymentRow(Table):
+class DeploymentRow(CatalogTable):
     """A named endpoint: the version it serves, the one before, and those on trial."""
 
     __tablename__ = "deployments"
@@ -68,7 +68,7 @@ class DeploymentRow(Table):
     shadow: Mapped[VersionRow | None] = relationship(foreign_keys=[shadow_id], lazy="joined")
 
 
-class MoveRow(Table):
+class MoveRow(CatalogTable):
     """One change of a deployment; rows are only ever added (a trigger refuses the rest)."""
 
     __tablename__ = "moves"
@@ -79,10 +79,10 @@ class MoveRow(Table):
     who: Mapped[str]
     before: Mapped[str | None]
     after: Mapped[str | None]
-    why: Mapped[str]
+    reason: Mapped[str]
 
 
-class GenerationRow(Table):
+class GenerationRow(CatalogTable):
     """The one row that counts moves, and all changes of versions and deployments; `catalog` is its id."""
 
     __tablename__ = "generation"
@@ -92,7 +92,7 @@ class GenerationRow(Table):
     changes: Mapped[int] = mapped_column(server_default="0")
 
 
-class ReplicaRow(Table):
+class ReplicaRow(CatalogTable):
     """A serving process: where it is, when it was last heard of, and the generation it serves."""
 
     __tablename__ = "replicas"
@@ -106,10 +106,10 @@ class ReplicaRow(Table):
     failures: Mapped[str]  # JSON: deployment -> why its wanted version is not live there
 
 
-class TallyRow(Table):
+class TallyRow(CatalogTable):
     """What one replica counted of one version in one trial of a deployment."""
 
-    __tablename__ = "tallies"
+    __tablename__ = "counters"
     deployment: Mapped[str] = mapped_column(Name, primary_key=True)
     trial: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     sha256: Mapped[str] = mapped_column(Hash, primary_key=True)
@@ -121,7 +121,7 @@ class TallyRow(Table):
     latencies: Mapped[str]  # JSON: counts by bucket
 
 
-class AnswerRow(Table):
+class AnswerRow(CatalogTable):
     """An answer that feedback may be given on; `request` is null unless texts are kept."""
 
     __tablename__ = "answers"
@@ -134,7 +134,7 @@ class AnswerRow(Table):
     request: Mapped[str | None]  # JSON
 
 
-class FeedbackRow(Table):
+class FeedbackRow(CatalogTable):
     """What somebody says the right answer was; `correct` compares it with the answer given."""
 
     __tablename__ = "feedback"

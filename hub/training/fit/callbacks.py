@@ -12,10 +12,10 @@ from hub.api import BadRecipe
 from hub.progress import Progress
 from hub.training.fit.batches import LengthGroups
 
-__all__ = ["Watch"]
+__all__ = ["TrainingCallback"]
 
 
-class Watch(TrainerCallback):  # type: ignore[misc]
+class TrainingCallback(TrainerCallback):  # type: ignore[misc]
     """Reports steps and loss, sets the order of each epoch, and stops a run that diverges."""
 
     def __init__(self, progress: Progress, batches: LengthGroups) -> None:

@@ -44,7 +44,7 @@ from hub.training.fit.activation_cache import (
     numbered,
 )
 from hub.training.fit.batches import LengthGroups, collator, pad_alike
-from hub.training.fit.callbacks import Watch
+from hub.training.fit.callbacks import TrainingCallback
 from hub.training.fit.checkpoints import ended_early, last_checkpoint, step_of
 from hub.training.fit.first_token import first_token
 from hub.training.fit.fused_kernels import fused
@@ -133,7 +133,7 @@ def fit(  # noqa: PLR0913 - a training loop is all of these
             train_dataset=numbered(features) if kept else features,
             eval_dataset=features[:1] if validation else None,
             data_collator=collate,
-            callbacks=[Watch(progress, batches), *callbacks, *_early_stopping(train, validation)],
+            callbacks=[TrainingCallback(progress, batches), *callbacks, *_early_stopping(train, validation)],
         )
         trainer.remove_callback(PrinterCallback)
         checkpoint = last_checkpoint(folder) if resume else None

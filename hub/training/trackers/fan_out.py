@@ -13,7 +13,7 @@ from queue import Full, Queue
 
 from hub.training.trackers.tracker import Begun, Ended, Scalars, Status, Tracker
 
-__all__ = ["WAIT", "Place", "Tracked", "Trackers"]
+__all__ = ["WAIT", "Tracked", "TrackerPlace", "Trackers"]
 
 WAIT = 10.0  # seconds that the end of a run waits for all trackers together
 WAITING = 10_000  # calls that a slow tracker may be behind
@@ -27,7 +27,7 @@ _Call = Callable[[Tracker], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class TrackerPlace:
     """A tracker that may be opened; `where` is a folder or an address for people."""
 
     name: str
@@ -51,7 +51,7 @@ class Tracked:
 class Trackers:
     """The trackers of one run. No call raises, and only `end` waits, `wait` seconds at most."""
 
-    def __init__(self, places: Sequence[Place], run: Begun, wait: float = WAIT) -> None:
+    def __init__(self, places: Sequence[TrackerPlace], run: Begun, wait: float = WAIT) -> None:
         self._workers = [_Worker(place) for place in places]
         self._wait = wait
         self._known = self._step = 0
@@ -83,7 +83,7 @@ class Trackers:
 class _Worker:
     """Calls one tracker, until it fails or is too far behind."""
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: TrackerPlace) -> None:
         self._place, self._problem = place, ""
         self._calls: Queue[_Call | None] = Queue(WAITING)
         self._lock = threading.Lock()

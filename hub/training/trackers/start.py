@@ -16,7 +16,7 @@ from hub.errors import MissingExtra
 from hub.evaluation.evaluation import Evaluation
 from hub.recipe.recipe import Recipe
 from hub.training.plan import Plan
-from hub.training.trackers.fan_out import WAIT, Place, Trackers
+from hub.training.trackers.fan_out import WAIT, TrackerPlace, Trackers
 from hub.training.trackers.tracker import Begun, Tracker
 from hub.training.trackers.trackio import folder_of
 
@@ -76,7 +76,7 @@ def figures(evaluation: Evaluation) -> dict[str, float]:
     return found
 
 
-def places(recipe: Recipe, home: Path, run: str) -> list[Place]:
+def places(recipe: Recipe, home: Path, run: str) -> list[TrackerPlace]:
     """Return where a run called `run` is written; nothing is opened."""
     folder = home / TENSORBOARD / recipe.name / run
     uri, artifacts = _mlflow(recipe.report.mlflow_uri, home)
@@ -98,9 +98,9 @@ def places(recipe: Recipe, home: Path, run: str) -> list[Place]:
         return Trackio(folder_of(home), experiment)
 
     known = {
-        TENSORBOARD: Place(TENSORBOARD, str(folder), tensorboard),
-        "mlflow": Place("mlflow", uri if artifacts else "a server", mlflow),
-        "trackio": Place("trackio", str(folder_of(home)), trackio),
+        TENSORBOARD: TrackerPlace(TENSORBOARD, str(folder), tensorboard),
+        "mlflow": TrackerPlace("mlflow", uri if artifacts else "a server", mlflow),
+        "trackio": TrackerPlace("trackio", str(folder_of(home)), trackio),
     }
     return [known[name] for name in dict.fromkeys(recipe.report.trackers)]
 

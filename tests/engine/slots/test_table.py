@@ -270,7 +270,7 @@ def test_what_became_of_a_version_is_remembered_until_it_is_resident_again() -> 
     table.commit("b")
     table.drain("b", "nothing routes to it")
     table.failed("c", "mood@3", "the file is short")
-    assert [(gone.key, gone.name, gone.fate, gone.why) for gone in table.history()] == [
+    assert [(gone.key, gone.name, gone.fate, gone.reason) for gone in table.history()] == [
         ("c", "mood@3", Fate.FAILED, "the file is short"),
         ("b", "mood@2", Fate.DRAINED, "nothing routes to it"),
         ("a", "mood@1", Fate.EVICTED, "to make room for mood@2"),

@@ -15,7 +15,7 @@ from typing import Any
 import psutil
 import pytest
 
-from hub.config import Limits
+from hub.config import LimitSettings
 from hub.http.process import protocol, server, transport
 from hub.http.process.server import HubServer, most_connections
 
@@ -64,7 +64,7 @@ class App:
 class Serving:
     """A server on a thread of its own."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: LimitSettings) -> None:
         self.app = App()
         self.ready = threading.Event()
         self.codes: list[str] = []  # of what was refused
@@ -112,7 +112,7 @@ def serve(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Se
 
     @contextmanager
     def running(**limits: Any) -> Iterator[Serving]:
-        serving = Serving(Limits(**limits))
+        serving = Serving(LimitSettings(**limits))
         serving.thread.start()
         try:
             assert serving.ready.wait(WAIT_S)

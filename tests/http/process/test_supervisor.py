@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from hub.config import CatalogPlace, Limits, Serve, Settings
+from hub.config import CatalogSettings, LimitSettings, ServeSettings, Settings
 from hub.errors import HostFault
 from hub.http.process import launch, supervisor
 from hub.http.process.supervisor import Supervisor
@@ -34,12 +34,12 @@ READY = "channel.sendall(b'ready\\n'); signal.pause()"
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
-    serve = Serve(admin_key=SECRETS[0], api_keys=(SECRETS[1],), replicas=1)
+    serve = ServeSettings(admin_key=SECRETS[0], api_keys=(SECRETS[1],), replicas=1)
     return Settings(
         home=tmp_path,
         serve=serve,
-        limits=Limits(timeout_s=1),
-        catalog=CatalogPlace(url=f"postgresql://hub:{SECRETS[2]}@db/hub"),
+        limits=LimitSettings(timeout_s=1),
+        catalog=CatalogSettings(url=f"postgresql://hub:{SECRETS[2]}@db/hub"),
     )
 
 
@@ -102,7 +102,7 @@ def test_a_worker_that_is_killed_is_replaced_and_all_end_on_sigterm(settings, li
 
 
 def test_as_many_workers_run_as_the_settings_say(settings, listener) -> None:
-    settings = settings.model_copy(update={"serve": Serve(replicas=3)})
+    settings = settings.model_copy(update={"serve": ServeSettings(replicas=3)})
     ran = Ran(settings, listener, READY)
     ran.run(lambda: len(ran.pids) == 3)
     assert len(set(ran.pids)) == 3
@@ -114,7 +114,7 @@ def test_workers_that_never_become_ready_end_the_server_with_a_reason(
     settings, listener, monkeypatch, replicas
 ) -> None:
     monkeypatch.setattr(supervisor, "MAX_BACKOFF_S", 0.0)
-    settings = settings.model_copy(update={"serve": Serve(replicas=replicas)})
+    settings = settings.model_copy(update={"serve": ServeSettings(replicas=replicas)})
     ran = Ran(settings, listener, "os._exit(7)")
     with pytest.raises(HostFault, match=r"exit status 7.* 5th time.*plugins\.disabled"):
         ran.run()

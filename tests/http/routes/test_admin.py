@@ -12,7 +12,7 @@ def test_a_version_is_put_live_and_rolled_back(add, client, admin) -> None:
     put = client.put("/admin/deployments/mood", json={"version": "mood@1"}, headers=admin)
     assert put.status_code == 200
     assert put.json()["swap_ms"] >= 0
-    client.put("/admin/deployments/mood", json={"version": "mood", "why": "newest"}, headers=admin)
+    client.put("/admin/deployments/mood", json={"version": "mood", "reason": "newest"}, headers=admin)
     assert client.post("/v1/deployments/mood/predict", json=TEXT).headers["x-hub-version"] == "mood@2"
     back = client.post("/admin/deployments/mood/rollback", headers=admin).json()
     assert (back["version"], back["previous"], back["generation"]) == ("mood@1", "mood@2", 3)
@@ -21,12 +21,12 @@ def test_a_version_is_put_live_and_rolled_back(add, client, admin) -> None:
 
 def test_a_deployment_is_shown_with_its_history(add, client, admin) -> None:
     add(seed=1), add(seed=2)
-    body = {"version": "mood@1", "why": "first try", "by": "ann@desk"}
+    body = {"version": "mood@1", "reason": "first try", "by": "ann@desk"}
     client.put("/admin/deployments/mood", json=body, headers=admin)
     client.put("/admin/deployments/mood", json={"version": "mood@2"}, headers=admin)
     shown = client.get("/admin/deployments/mood", headers=admin).json()
     assert (shown["version"], shown["previous"]) == ("mood@2", "mood@1")
-    assert [(move["who"], move["after"], move["why"]) for move in shown["history"]] == [
+    assert [(move["who"], move["after"], move["reason"]) for move in shown["history"]] == [
         ("ann@desk", "mood@1", "first try"),
         ("admin", "mood@2", ""),
     ]
@@ -109,8 +109,8 @@ def test_a_canary_is_tried_promoted_and_rolled_back(add, client, live, admin) ->
     assert (tried["canary"]["percent"], tried["canary"]["guard"]) == (100, {"error_rate": 0.01})
     answered = client.post("/v1/deployments/mood/predict", json=TEXT).headers
     assert (answered["x-hub-version"], answered["x-hub-track"]) == ("mood@2", "canary")
-    why = {"why": "it does well", "by": "ann@desk"}
-    promoted = client.post("/admin/deployments/mood/promote", json=why, headers=admin).json()
+    reason = {"reason": "it does well", "by": "ann@desk"}
+    promoted = client.post("/admin/deployments/mood/promote", json=reason, headers=admin).json()
     assert (promoted["version"], promoted["previous"], promoted["canary"]) == ("mood@2", "mood@1", None)
     answered = client.post("/v1/deployments/mood/predict", json=TEXT).headers
     assert (answered["x-hub-version"], answered["x-hub-track"]) == ("mood@2", "stable")
@@ -161,6 +161,6 @@ def test_a_promotion_of_nothing_is_a_conflict(client, live, admin) -> None:
 
 def test_who_takes_a_deployment_away_and_why_is_kept(client, live, admin, store) -> None:
     live("mood", seed=1)
-    body = {"why": "not used", "by": "ann@desk"}
+    body = {"reason": "not used", "by": "ann@desk"}
     assert client.request("DELETE", "/admin/deployments/mood", json=body, headers=admin).status_code == 200
-    assert (store.history("mood")[-1].who, store.history("mood")[-1].why) == ("ann@desk", "not used")
+    assert (store.history("mood")[-1].who, store.history("mood")[-1].reason) == ("ann@desk", "not used")

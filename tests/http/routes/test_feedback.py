@@ -14,10 +14,10 @@ from datetime import UTC, datetime
 import pytest
 from grafthub_sentiment.task import SentimentTask
 
-from hub.config import Feedback
+from hub.config import FeedbackSettings
 from hub.serving.canary.answer_log import AnswerLog
 from hub.serving.meter import NoMeter
-from hub.store.catalog.feedback import Answer, Answers
+from hub.store.catalog.feedback import Answers, StoredAnswer
 
 KEPT = {"keep": "texts", "days": 30, "rows": 100}
 ONE = "/v1/deployments/mood/predict"
@@ -131,9 +131,9 @@ def test_a_label_is_not_tied_to_an_answer_that_took_the_place_of_the_one_compare
 def keep_log(store):
     """A log with one answer in it."""
     answers = Answers(store.catalog)
-    answer = Answer("once", "mood", "mood@1", "0" * 64, datetime.now(UTC), '{"label": "positive"}')
+    answer = StoredAnswer("once", "mood", "mood@1", "0" * 64, datetime.now(UTC), '{"label": "positive"}')
     answers.keep([answer])
-    return AnswerLog(answers, Feedback(keep="answers"), NoMeter()), answers, answer
+    return AnswerLog(answers, FeedbackSettings(keep="answers"), NoMeter()), answers, answer
 
 
 def test_an_unknown_id_is_404_and_told_what_is_kept(keeping) -> None:
@@ -209,7 +209,7 @@ def test_what_is_kept_is_counted_and_no_log_line_holds_a_word_of_it(keeping, adm
 
 
 def test_an_answer_that_another_replica_has_yet_to_write_is_waited_for(keeping, store, add) -> None:
-    late = Answer("late", "mood", "mood@1", "0" * 64, datetime.now(UTC), '{"label": "positive"}')
+    late = StoredAnswer("late", "mood", "mood@1", "0" * 64, datetime.now(UTC), '{"label": "positive"}')
 
     def write() -> None:
         time.sleep(0.3)

@@ -15,7 +15,7 @@ from pydantic import BaseModel
 from hub.errors import BadRequest, NotFound
 from hub.registry.host import Registry
 from hub.serving.canary.grading import Comparer, is_right, matches
-from hub.store.catalog.feedback import Answer
+from hub.store.catalog.feedback import StoredAnswer
 
 SENTIMENT = {"label": "positive", "score": 0.9, "polarity": 0.8, "scores": {"positive": 0.9}}
 SINGLE = {"label": "sport", "score": 0.9, "labels": [{"label": "sport", "score": 0.9}], "scores": {}}
@@ -139,7 +139,7 @@ def compared(task, label, stored: str = "mood@1") -> bool:
 
     comparer = Comparer(SimpleNamespace(task=lambda name: task), SimpleNamespace(get=get), read)
     body = Rating(stars=4.5).model_dump_json()
-    return asyncio.run(comparer(Answer("id", "mood", stored, "0" * 64, datetime.now(UTC), body), label))
+    return asyncio.run(comparer(StoredAnswer("id", "mood", stored, "0" * 64, datetime.now(UTC), body), label))
 
 
 def test_floats_are_compared_by_the_tasks_own_agrees() -> None:

@@ -8,11 +8,11 @@ import pytest
 from grafthub_sentiment.models import SentimentResponse
 from grafthub_sentiment.task import SentimentTask
 
-from hub.config import Feedback
+from hub.config import FeedbackSettings
 from hub.errors import Conflict, NotReady
 from hub.serving.canary import answer_log
 from hub.serving.canary.answer_log import AnswerLog
-from hub.serving.canary.trial import Trial
+from hub.serving.canary.trial import ServingTrial
 from hub.serving.meter import NoMeter
 from hub.serving.observation import Observation, Track
 from hub.store.catalog.feedback import Answers
@@ -20,7 +20,7 @@ from hub.store.store import Store
 from hub.testing.homes import add_version, plain_adapter
 
 TEXT = "a warm and funny film"
-GUARDED = Trial(100.0, {"error_rate": 0.05, "requests": 20, "minutes": 0})
+GUARDED = ServingTrial(100.0, {"error_rate": 0.05, "requests": 20, "minutes": 0})
 
 
 @pytest.fixture
@@ -99,7 +99,7 @@ def keep(store, add):
     request = SentimentTask.request(SentimentTask(), {"text": TEXT})
 
     def build(**settings):
-        log = AnswerLog(Answers(store.catalog), Feedback(**settings), NoMeter())
+        log = AnswerLog(Answers(store.catalog), FeedbackSettings(**settings), NoMeter())
 
         def take(id: str, **more) -> None:
             given = {"request": request, "response": response} | more
@@ -207,7 +207,7 @@ def test_stopping_writes_what_waits(keep, store) -> None:
 
 def test_a_guard_of_accuracy_is_refused_where_no_answer_can_be_labelled(add, start, monkeypatch) -> None:
     add(seed=1), add(seed=2)
-    trial = Trial(10.0, {"accuracy": 0.02})
+    trial = ServingTrial(10.0, {"accuracy": 0.02})
     hub = start(url="")
     hub.runtime.deploy("mood", "mood@1", by="t")
     with pytest.raises(Conflict, match=r"feedback\.keep"):

@@ -9,13 +9,13 @@ from grafthub_sentiment.task import SentimentTask
 
 from hub.engine.slots.table import SlotState
 from hub.errors import BadAdapter, BadRequest, Conflict, InvalidText, NotFound
-from hub.serving.canary.trial import Trial
+from hub.serving.canary.trial import ServingTrial
 from hub.serving.control import reconciler
 from hub.serving.observation import Track
 from hub.serving.residency import residency
 
 TEXT = "a warm and funny film"
-ALL, NONE, SHADOW = Trial(100.0), Trial(0.0), Trial()
+ALL, NONE, SHADOW = ServingTrial(100.0), ServingTrial(0.0), ServingTrial()
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def damage(version) -> None:
 
 
 def test_a_canary_answers_its_share_and_the_stable_version_the_rest(live) -> None:
-    live.runtime.deploy("mood", "mood@2", by="t", trial=Trial(50.0))
+    live.runtime.deploy("mood", "mood@2", by="t", trial=ServingTrial(50.0))
     told = {live.ask("mood", TEXT, key=str(number)).version for number in range(40)}
     assert told == {"mood@1", "mood@2"}
     route = live.runtime.router.routes.by_name["mood"]
@@ -53,11 +53,11 @@ def test_a_canary_answers_with_its_own_weights(live) -> None:
 
 
 def test_a_promotion_makes_the_canary_stable_and_keeps_the_version_before_resident(live) -> None:
-    live.runtime.deploy("mood", "mood@2", by="t", trial=Trial(10.0))
-    moved = live.runtime.promote("mood", by="t", why="it does well")
+    live.runtime.deploy("mood", "mood@2", by="t", trial=ServingTrial(10.0))
+    moved = live.runtime.promote("mood", by="t", reason="it does well")
     assert (str(moved.deployment.stable.ref), str(moved.deployment.previous.ref)) == ("mood@2", "mood@1")
     assert live.ask("mood", TEXT).version == "mood@2"
-    kinds = [(move.kind, move.why) for move in live.runtime.store.history("mood")]
+    kinds = [(move.kind, move.reason) for move in live.runtime.store.history("mood")]
     assert kinds == [("deploy", ""), ("canary", ""), ("promote", "it does well")]
     assert len(live.base_worker.slots.view()) == 2
 
@@ -119,13 +119,13 @@ def test_trials_that_make_no_sense(live, add) -> None:
     with pytest.raises(Conflict, match="no canary and no shadow"):
         live.runtime.promote("mood", by="t")
     with pytest.raises(BadRequest, match="not as both"):
-        Trial.of(10, True, None)
+        ServingTrial.of(10, True, None)
     with pytest.raises(BadRequest, match="guard watches a canary"):
-        Trial.of(None, True, {"error_rate": 0.1})
+        ServingTrial.of(None, True, {"error_rate": 0.1})
     with pytest.raises(BadRequest, match="percent"):
-        Trial.of(101, False, None)
+        ServingTrial.of(101, False, None)
     with pytest.raises(BadRequest, match="error_rat"):
-        Trial.of(10, False, {"error_rat": 0.1})
+        ServingTrial.of(10, False, {"error_rat": 0.1})
 
 
 @pytest.mark.parametrize("role", ["canary", "shadow"])
@@ -207,7 +207,7 @@ def test_the_share_of_a_running_canary_changes_without_loading_anything(live, mo
 
 
 def test_what_serves_is_described_with_its_tracks(live) -> None:
-    live.runtime.deploy("mood", "mood@2", by="t", trial=Trial(12.5, {"error_rate": 0.1}))
+    live.runtime.deploy("mood", "mood@2", by="t", trial=ServingTrial(12.5, {"error_rate": 0.1}))
     live.runtime.deploy("mood", "mood@3", by="t", trial=SHADOW)
     (told,) = live.runtime.status()["deployments"]
     assert told["version"] == "mood@1"
@@ -259,6 +259,6 @@ def test_agreement_counts_only_what_can_be_compared(live, watching, until, monke
 
 def test_a_guard_of_agreement_is_refused_where_answers_hold_only_floats(live, monkeypatch) -> None:
     monkeypatch.setattr("hub.serving.runtime.can_agree", lambda loaded: False)
-    guarded = Trial.of(10.0, False, {"agreement": 0.9})
+    guarded = ServingTrial.of(10.0, False, {"agreement": 0.9})
     with pytest.raises(Conflict, match="a method `agrees`"):
         live.runtime.deploy("mood", "mood@2", by="t", trial=guarded)

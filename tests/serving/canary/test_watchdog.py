@@ -13,9 +13,9 @@ from hub.errors import BadAdapter, NotReady
 from hub.serving.canary.counts import Counts
 from hub.serving.canary.watchdog import Guards
 from hub.serving.observation import Observation, Track
+from hub.store.catalog.counters import Counters
 from hub.store.catalog.deployments import Deployments
-from hub.store.catalog.feedback import Answer, Answers
-from hub.store.catalog.tallies import Tallies
+from hub.store.catalog.feedback import Answers, StoredAnswer
 from hub.store.records import Deployment
 from hub.store.store import Store
 
@@ -90,18 +90,18 @@ def add_versions(tmp_path) -> Callable[[Store], None]:
 
 def last(store: Store) -> tuple[str, str, str]:
     move = store.history("shop")[-1]
-    return move.kind, move.who, move.why
+    return move.kind, move.who, move.reason
 
 
 @pytest.mark.parametrize(
-    ("guard", "served", "why"),
+    ("guard", "served", "reason"),
     [
         ({"error_rate": 0.01}, {"failed": 20}, "error rate 0.33 above 0.01 over 120 requests"),
         ({"agreement": 0.95}, {"agreed": 45}, "agreement 0.75 under 0.95 over 120 requests"),
         ({"p99_ms": 50}, {"seconds": 0.2}, "p99 205 ms above 50 ms over 120 answers"),
     ],
 )
-def test_a_bad_canary_is_rolled_back_by_what_all_replicas_counted(begin, guard, served, why) -> None:
+def test_a_bad_canary_is_rolled_back_by_what_all_replicas_counted(begin, guard, served, reason) -> None:
     one, two = begin(**guard)
     one.serve(60, **served)
     one.guards.look()
@@ -111,13 +111,13 @@ def test_a_bad_canary_is_rolled_back_by_what_all_replicas_counted(begin, guard, 
     two.guards.look()
     kind, who, said = last(one.store)
     assert (kind, who) == ("rollback", "guard")
-    assert said.startswith(why)
+    assert said.startswith(reason)
     assert "[canary 120 requests, " in said
     assert "stable 120 requests, 0 failed, p99 " in said
     assert one.store.deployment("shop").canary is None
     one.guards.look()
     assert one.guards.describe() == {}
-    assert Tallies(one.store.catalog).of("shop", 2) == {}, "what was counted of the trial is gone"
+    assert Counters(one.store.catalog).of("shop", 2) == {}, "what was counted of the trial is gone"
 
 
 def test_a_good_canary_is_promoted_after_its_requests_and_its_time(begin) -> None:
@@ -130,9 +130,9 @@ def test_a_good_canary_is_promoted_after_its_requests_and_its_time(begin) -> Non
     assert one.guards.describe() == {"shop": "0.0 of 0.01 minutes"}
     threading.Event().wait(0.7)
     one.guards.look()
-    kind, who, why = last(one.store)
+    kind, who, reason = last(one.store)
     assert (kind, who) == ("promote", "guard")
-    assert why.startswith("error rate 0 within 0.05 over 100 requests; p99 ")
+    assert reason.startswith("error rate 0 within 0.05 over 100 requests; p99 ")
     assert str(one.store.deployment("shop").stable.ref) == "shop@2"
 
 
@@ -214,9 +214,11 @@ def test_right_answers_decide_where_the_guard_asks_for_accuracy(begin) -> None:
     label(answers, deployment, deployment.stable, right=90, of=100)
     label(answers, deployment, deployment.canary.version, right=4, of=30)
     one.guards.look()
-    kind, who, why = last(one.store)
+    kind, who, reason = last(one.store)
     assert (kind, who) == ("rollback", "guard")
-    assert why.startswith("accuracy 0.133 under 0.9 of the stable version less 0.02 over 30 and 100 labels")
+    assert reason.startswith(
+        "accuracy 0.133 under 0.9 of the stable version less 0.02 over 30 and 100 labels"
+    )
 
 
 def test_labels_on_answers_from_before_the_trial_do_not_count(begin) -> None:
@@ -234,7 +236,7 @@ def label(
 ) -> None:
     when = datetime.now(UTC) - age
     ids = [f"{version.number}-{number}" for number in range(of)]
-    answers.keep([Answer(id, "shop", str(version.ref), version.sha256, when, "{}") for id in ids])
+    answers.keep([StoredAnswer(id, "shop", str(version.ref), version.sha256, when, "{}") for id in ids])
     for number, id in enumerate(ids):
         answers.label(id, "a", lambda response, label, good=number < right: good)
 
@@ -274,8 +276,8 @@ def test_the_stable_version_is_not_blamed_for_what_a_caller_sent(begin) -> None:
     assert one.counts.changed() == {}
     for code in ("internal", "engine_failed", "deadline_exceeded", "bad_recipe"):
         one._saw(deployment, Track.CANARY, error=code, seconds=0.0)
-    (tally,) = one.counts.changed().values()
-    assert (tally.requests, tally.errors) == (4, 4)
+    (counter,) = one.counts.changed().values()
+    assert (counter.requests, counter.errors) == (4, 4)
 
 
 def test_a_shadow_is_credited_with_its_agreement(begin) -> None:
@@ -296,7 +298,7 @@ def test_a_shadow_is_credited_with_its_agreement(begin) -> None:
             )
         )
     one.guards.look()
-    counted = Tallies(store.catalog).of("shop", deployment.trial)
+    counted = Counters(store.catalog).of("shop", deployment.trial)
     shadow, stable = counted[deployment.shadow.sha256], counted[deployment.stable.sha256]
     assert (shadow.compared, shadow.agreed, shadow.requests) == (10, 7, 0)
     assert (stable.requests, stable.compared) == (10, 0)

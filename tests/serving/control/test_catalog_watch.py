@@ -9,7 +9,7 @@ import time
 import pytest
 
 from hub.serving.control import catalog_watch as module
-from hub.serving.control.catalog_watch import Watch
+from hub.serving.control.catalog_watch import CatalogWatch
 
 
 class Looks:
@@ -36,8 +36,8 @@ def looks() -> Looks:
 def watching(looks, request):
     """Start a watch that looks every so many seconds; it is stopped at the end."""
 
-    def start(every_s: float) -> Watch:
-        watch = Watch(looks, every_s)
+    def start(every_s: float) -> CatalogWatch:
+        watch = CatalogWatch(looks, every_s)
         watch.start()
         request.addfinalizer(watch.stop)
         request.addfinalizer(looks.free.set)
@@ -46,7 +46,7 @@ def watching(looks, request):
     return start
 
 
-def ask(watch: Watch, times: int = 1) -> list[str]:
+def ask(watch: CatalogWatch, times: int = 1) -> list[str]:
     async def all_at_once() -> list[str]:
         return await asyncio.gather(*(watch.seen_anew() for _ in range(times)))
 

@@ -41,11 +41,11 @@ def change_options(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "why"),
+    ("change", "reason"),
     [(change_fields, "the fields of training data"), (change_format, "the format of adapters (1 and 2)")],
 )
 def test_a_version_of_another_contract_is_refused_and_both_releases_are_named(
-    home, start, monkeypatch, change: Callable[[pytest.MonkeyPatch], None], why: str
+    home, start, monkeypatch, change: Callable[[pytest.MonkeyPatch], None], reason: str
 ) -> None:
     home.add(seed=1, plugin=made_with())
     change(monkeypatch)
@@ -55,7 +55,7 @@ def test_a_version_of_another_contract_is_refused_and_both_releases_are_named(
     with pytest.raises(BadAdapter) as caught:
         hub.runtime.deploy("mood", "mood@1", by="t")
     assert "was made with grafthub-sentiment 0.9, and grafthub-sentiment " in str(caught.value)
-    assert why in str(caught.value)
+    assert reason in str(caught.value)
     assert hub.live() == {"mood": "now@1"}
     with (
         CatalogClient(load_settings()) as catalog,

@@ -43,7 +43,7 @@ def refused(live, kind: type[Exception] = BadAdapter) -> str:
 
 
 @pytest.mark.parametrize(
-    ("labels", "settings", "why"),
+    ("labels", "settings", "reason"),
     [
         (("glad", "sad"), {}, "polarity of label 'glad' is not known"),
         (("positive", "positive"), {}, "two of its labels are 'positive'"),
@@ -55,10 +55,10 @@ def refused(live, kind: type[Exception] = BadAdapter) -> str:
     ],
 )
 def test_labels_and_settings_that_fail_every_request_are_refused(
-    home, live, labels: tuple[str, ...], settings: dict[str, Any], why: str
+    home, live, labels: tuple[str, ...], settings: dict[str, Any], reason: str
 ) -> None:
     home.add(seed=2, labels=labels, settings=settings)
-    assert why in refused(live)
+    assert reason in refused(live)
     with CatalogClient(load_settings()) as catalog, pytest.raises(BadAdapter, match="mood@2 cannot answer"):
         catalog.deploy("mood", "mood@2")
 
@@ -85,7 +85,7 @@ def not_a_number(self, request, outputs, adapter):
 
 
 @pytest.mark.parametrize(
-    ("decode", "why"),
+    ("decode", "reason"),
     [
         (exits, "decode raises SystemExit: out of paper."),
         (fails, "decode raises ValueError: expected 3 scores."),
@@ -94,7 +94,9 @@ def not_a_number(self, request, outputs, adapter):
         (not_a_number, "decode returned NaN or infinity as scores.positive."),
     ],
 )
-def test_an_answer_that_is_none_is_refused_with_its_cause(home, live, monkeypatch, decode, why: str) -> None:
+def test_an_answer_that_is_none_is_refused_with_its_cause(
+    home, live, monkeypatch, decode, reason: str
+) -> None:
     home.add(seed=2)
     right = SentimentTask.decode
 
@@ -102,7 +104,7 @@ def test_an_answer_that_is_none_is_refused_with_its_cause(home, live, monkeypatc
         return (decode if adapter.version == 2 else right)(self, request, outputs, adapter)
 
     monkeypatch.setattr(SentimentTask, "decode", decode_by_version)
-    assert why in refused(live)
+    assert reason in refused(live)
 
 
 @pytest.fixture

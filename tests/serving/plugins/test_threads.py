@@ -14,7 +14,7 @@ from pydantic import ConfigDict, Field, field_validator
 from hub.api import Model, Text
 from hub.errors import BadRequest, HubError, NotReady, PluginFailed, PluginSuspended, PluginTimeout
 from hub.serving.batching import base_workers
-from hub.serving.canary.trial import Trial
+from hub.serving.canary.trial import ServingTrial
 from hub.serving.plugins import pool as plugin_pool
 from hub.serving.plugins.validators import runs_plugin_code
 from hub.serving.requests import pipeline
@@ -251,7 +251,7 @@ def test_a_shadow_that_hangs_keeps_no_caller_waiting_and_suspends_nothing(
     build, monkeypatch, watching, step, until
 ) -> None:
     hub, go = build(observer=watching), threading.Event()
-    hub.runtime.deploy("mood", "mood@2", by="t", trial=Trial())
+    hub.runtime.deploy("mood", "mood@2", by="t", trial=ServingTrial())
     real = getattr(SentimentTask, step)
 
     def patched(*given):

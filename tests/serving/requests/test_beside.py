@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 
 from hub.engine.protocol import EngineRow
 from hub.errors import EngineFailed, InvalidText, Overloaded, TooLarge
-from hub.serving.canary.trial import Trial
+from hub.serving.canary.trial import ServingTrial
 from hub.serving.observation import Track
 
 TEXTS = [f"film number {number}" for number in range(12)]
-SHADOW = Trial()
+SHADOW = ServingTrial()
 ELECTRA = "electra.encoder.layer.0.attention.self.query"
 
 
@@ -205,7 +205,7 @@ def test_rows_of_a_shadow_that_wait_are_dropped_with_the_call(live, engine, unti
 
 def test_a_canary_guarded_on_agreement_runs_beside_the_stable_version(live, engine, watching, until) -> None:
     live.runtime.rollback("mood", by="t")
-    live.runtime.deploy("mood", "mood@2", by="t", trial=Trial(100.0, {"agreement": 0.9}))
+    live.runtime.deploy("mood", "mood@2", by="t", trial=ServingTrial(100.0, {"agreement": 0.9}))
     engine.forwards.clear()
     assert live.ask("mood", TEXTS[0]).version == "mood@2"
     assert until(lambda: len(watching.seen) == 1)
@@ -216,7 +216,7 @@ def test_a_canary_guarded_on_agreement_runs_beside_the_stable_version(live, engi
 
 
 def test_an_unguarded_canary_and_the_requests_of_a_shadow_run_apart(live, engine, watching, until) -> None:
-    live.runtime.deploy("mood", "mood@2", by="t", trial=Trial(100.0))
+    live.runtime.deploy("mood", "mood@2", by="t", trial=ServingTrial(100.0))
     engine.forwards.clear()
     live.ask("mood", TEXTS[0])
     assert engine.forwards == [[slot_of(live, "mood@2")]]
@@ -294,9 +294,7 @@ def test_a_shadow_on_another_base_runs_in_a_forward_of_its_own(
     both = {base_worker.base.fingerprint: base_worker for base_worker in (first, second)}
     with monkeypatch.context() as patch:
         patch.setattr(both[base.fingerprint].batcher, "submit", refuse)
-        assert live.ask("mood", TEXTS[0]).scores, (
-            "its base worker is full: the caller is answered all the same"
-        )
+        assert live.ask("mood", TEXTS[0]).scores, "its base worker is full, the caller is answered anyway"
     with monkeypatch.context() as patch:
         patch.setattr(both[home.base.fingerprint].batcher, "submit", refuse)
         with pytest.raises(Overloaded):

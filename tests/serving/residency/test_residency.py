@@ -18,7 +18,7 @@ from hub.engine.protocol import AdapterWeights
 from hub.errors import BadAdapter, NotFound, NotReady, Overloaded
 from hub.serving.residency import reading, residency
 from hub.serving.residency.reading import read_weights
-from hub.store.manifest import Precision
+from hub.store.manifest import PrecisionRecord
 
 
 @pytest.fixture
@@ -171,7 +171,11 @@ def test_a_version_that_asks_for_it_is_merged_when_it_is_loaded(add, home, tmp_p
 
 @pytest.mark.parametrize(
     ("precision", "allowed"),
-    [({}, False), ({"int8": Precision(passed=False)}, False), ({"int8": Precision(passed=True)}, True)],
+    [
+        ({}, False),
+        ({"int8": PrecisionRecord(passed=False)}, False),
+        ({"int8": PrecisionRecord(passed=True)}, True),
+    ],
 )
 def test_only_what_was_measured_may_run_in_int8(add, home, tmp_path, precision, allowed) -> None:
     plain = add(seed=1)
@@ -202,7 +206,7 @@ def test_undeploying_clears_what_the_version_left_in_the_engine(add, start, unti
     assert until(lambda: hub.base_worker.engine._adapters == {})
     assert hub.base_worker.slots.in_use == 0
     (gone,) = hub.runtime.status()["engines"][0]["slots"]["gone"]
-    assert (gone["version"], gone["state"], gone["why"]) == ("mood@1", "drained", "no deployment needs it")
+    assert (gone["version"], gone["state"], gone["reason"]) == ("mood@1", "drained", "no deployment needs it")
 
 
 def test_a_version_that_fails_its_probe_is_cleared_from_the_engine(add, start, until, monkeypatch) -> None:
@@ -214,7 +218,7 @@ def test_a_version_that_fails_its_probe_is_cleared_from_the_engine(add, start, u
     assert until(lambda: hub.base_worker.engine._adapters == {})
     status = hub.runtime.status()
     assert [
-        (gone["version"], gone["state"], gone["why"]) for gone in status["engines"][0]["slots"]["gone"]
+        (gone["version"], gone["state"], gone["reason"]) for gone in status["engines"][0]["slots"]["gone"]
     ] == [("mood@1", "failed", "It is bare.")]
     assert [(load["version"], load["state"]) for load in status["loads"]] == [("mood@1", "failed")]
 

@@ -282,9 +282,9 @@ def test_where_all_are_leased_the_longest_unused_is_drained_to_make_room(rig, mo
     leases = [one.residency.lease(version(key))[1] for key in "ba"]
     drain, drained = one.slots.drain, []
 
-    def watched(key: str, why: str) -> bool:
-        drained.append((key, why))
-        gone = drain(key, why)
+    def watched(key: str, reason: str) -> bool:
+        drained.append((key, reason))
+        gone = drain(key, reason)
         if key == "b":
             leases[0].release()
         return gone
@@ -339,7 +339,7 @@ def test_a_failure_is_told_without_another_try_and_a_deploy_tries_again(rig) -> 
             asyncio.run(one.residency.wait(version("a")))
     assert one.reads == ["a"]
     (told,) = one.residency.describe()
-    assert (told["version"], told["state"], told["why"]) == ("a@1", "failed", "a@1 is short.")
+    assert (told["version"], told["state"], told["reason"]) == ("a@1", "failed", "a@1 is short.")
     assert 0 < told["retry_in_s"] <= residency.RETRY_AFTER_S
     assert [(gone.name, gone.fate) for gone in one.slots.history()] == [("a@1", Fate.FAILED)]
     with one.residency.held(version("a")):

@@ -13,7 +13,7 @@ from sqlalchemy import delete, select
 from hub.errors import BadConfig, NotReady
 from hub.store.catalog.catalog import Catalog
 from hub.store.catalog.migrations import HEAD
-from hub.store.catalog.tables import AdapterRow, DeploymentRow, MoveRow, Table, VersionRow
+from hub.store.catalog.tables import AdapterRow, CatalogTable, DeploymentRow, MoveRow, VersionRow
 
 # As the first release made it, with one deployment.
 FIRST_SCHEMA = """
@@ -90,7 +90,7 @@ def test_the_migrations_make_the_tables_that_the_code_reads(
     catalog = Catalog(where)
     with catalog._engine.connect() as connection:
         context = MigrationContext.configure(connection)
-        assert compare_metadata(context, Table.metadata) == []
+        assert compare_metadata(context, CatalogTable.metadata) == []
     catalog.close()
 
 

@@ -23,7 +23,7 @@ def test_a_deployment_serves_what_was_deployed_last(stocked: Store) -> None:
         "classification",
         1,
     )
-    second = stocked.deploy("live", "x", by="bob", why="better")
+    second = stocked.deploy("live", "x", by="bob", reason="better")
     assert (second.stable.number, second.previous.number, second.generation) == (3, 1, 2)
     assert stocked.deployment("live") == second
     assert stocked.deployments() == [second]
@@ -65,13 +65,13 @@ def test_a_deployment_never_changes_its_task(stocked: Store) -> None:
 
 
 def test_the_history_tells_who_moved_what_and_why(stocked: Store) -> None:
-    stocked.deploy("live", "x@1", by="ann", why="first")
+    stocked.deploy("live", "x@1", by="ann", reason="first")
     stocked.deploy("other", "y@1", by="ann")
     stocked.deploy("live", "x@2", by="bob")
-    stocked.rollback("live", by="cy", why="worse")
-    stocked.undeploy("live", by="ann", why="over")
+    stocked.rollback("live", by="cy", reason="worse")
+    stocked.undeploy("live", by="ann", reason="over")
     moves = stocked.history("live")
-    assert [(move.generation, move.who, move.before, move.after, move.why) for move in moves] == [
+    assert [(move.generation, move.who, move.before, move.after, move.reason) for move in moves] == [
         (1, "ann", None, VersionRef("x", 1), "first"),
         (3, "bob", VersionRef("x", 1), VersionRef("x", 2), ""),
         (4, "cy", VersionRef("x", 2), VersionRef("x", 1), "worse"),
@@ -223,7 +223,7 @@ def test_any_sequence_of_moves_keeps_the_books(stocked: Store) -> None:
 def test_a_reason_that_no_database_can_store_is_refused(stocked: Store, text: str) -> None:
     before = stocked.generation()
     with pytest.raises(BadRequest, match="cannot be stored"):
-        stocked.deploy("live", "x@1", by="test", why=text)
+        stocked.deploy("live", "x@1", by="test", reason=text)
     with pytest.raises(BadRequest, match="cannot be stored"):
         stocked.deploy("live", "x@1", by=text)
     assert stocked.generation() == before

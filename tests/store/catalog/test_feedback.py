@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from hub.store.catalog.catalog import Catalog
-from hub.store.catalog.feedback import Answer, Answers, Score
+from hub.store.catalog.feedback import Answers, StoredAnswer, VersionScore
 
 NOW = datetime.now(UTC)
 
@@ -24,9 +24,9 @@ def answers(request, tmp_path) -> Iterator[Answers]:
 
 def answer(
     id: str, version: int = 1, age: timedelta = timedelta(), deployment: str = "shop", **more: Any
-) -> Answer:
+) -> StoredAnswer:
     response = '{"label": "a"}'
-    return Answer(id, deployment, f"x@{version}", f"{version}" * 64, NOW - age, response, **more)
+    return StoredAnswer(id, deployment, f"x@{version}", f"{version}" * 64, NOW - age, response, **more)
 
 
 def same(response: dict[str, Any], label: Any) -> bool:
@@ -38,8 +38,8 @@ def test_labels_are_counted_by_version_and_the_latest_comes_first(answers: Answe
     assert answers.label("r1", "a", same).correct
     assert not answers.label("r3", "b", same).correct
     assert answers.scores("shop") == [
-        Score("shop", "x@1", "1" * 64, 2, 1, 1),
-        Score("shop", "x@2", "2" * 64, 1, 1, 0),
+        VersionScore("shop", "x@1", "1" * 64, 2, 1, 1),
+        VersionScore("shop", "x@2", "2" * 64, 1, 1, 0),
     ]
     assert answers.rated("shop", NOW - timedelta(minutes=5)) == {"1" * 64: (1, 1), "2" * 64: (1, 0)}
     assert answers.rated("shop", NOW - timedelta(seconds=5)) == {"1" * 64: (1, 1)}
@@ -61,7 +61,7 @@ def test_an_id_used_again_is_the_newer_answer_without_the_label_of_the_older(ans
     answers.keep([answer("r1", 1)])
     answers.label("r1", "a", same)
     answers.keep([answer("r1", 2), answer("r1", 3)])
-    assert answers.scores() == [Score("shop", "x@3", "3" * 64, 1, 0, 0)]
+    assert answers.scores() == [VersionScore("shop", "x@3", "3" * 64, 1, 0, 0)]
 
 
 def test_what_was_labelled_is_read_back_oldest_first(answers: Answers) -> None:

@@ -22,7 +22,7 @@ from hub.registry.host import Registry
 from hub.report.write import write_report
 from hub.store.store import Store
 from hub.training.trackers import start as places
-from hub.training.trackers.fan_out import Place, Tracked, Trackers
+from hub.training.trackers.fan_out import Tracked, TrackerPlace, Trackers
 from hub.training.trackers.tracker import Begun, Ended, Scalars
 from hub.training.train import TrainResult, train
 
@@ -120,8 +120,8 @@ def scalars_of(folder: Path) -> dict[str, list[tuple[int, float]]]:
     return found
 
 
-def place(tracker: Any, name: str = "one") -> Place:
-    return Place(name, "here", lambda: tracker)
+def place(tracker: Any, name: str = "one") -> TrackerPlace:
+    return TrackerPlace(name, "here", lambda: tracker)
 
 
 def written(home: Path) -> bytes:
@@ -237,7 +237,7 @@ def test_a_server_that_is_not_there_is_a_problem_of_the_tracker(
     from hub.training.trackers.mlflow import MLflow
 
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    trackers = Trackers([Place("mlflow", "", lambda: MLflow("http://127.0.0.1:9", "grafthub"))], SMALL)
+    trackers = Trackers([TrackerPlace("mlflow", "", lambda: MLflow("http://127.0.0.1:9", "grafthub"))], SMALL)
     [told] = trackers.end("finished")
     assert told.problem
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from alembic import context
 
-from hub.store.catalog.tables import Table
+from hub.store.catalog.tables import CatalogTable
 
 context.configure(
     connection=context.config.attributes["connection"],
-    target_metadata=Table.metadata,
+    target_metadata=CatalogTable.metadata,
     render_as_batch=True,  # SQLite cannot alter a column
 )
 context.run_migrations()

@@ -45,7 +45,7 @@ def upgrade() -> None:
         sa.Column("who", sa.String, nullable=False),
         sa.Column("before", sa.String),
         sa.Column("after", sa.String),
-        sa.Column("why", sa.String, nullable=False),
+        sa.Column("reason", sa.String, nullable=False),
     )
     op.create_index("ix_moves_deployment", "moves", ["deployment"])
     generation = op.create_table(

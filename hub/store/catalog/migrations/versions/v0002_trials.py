@@ -33,7 +33,7 @@ def upgrade() -> None:
     )
     op.create_index("ix_replicas_seen", "replicas", ["seen"])
     op.create_table(
-        "tallies",
+        "counters",
         sa.Column("deployment", sa.String(63), primary_key=True),
         sa.Column("trial", sa.Integer, primary_key=True, autoincrement=False),
         sa.Column("sha256", sa.String(64), primary_key=True),

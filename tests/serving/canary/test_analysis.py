@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hub.serving.canary.analysis import CanaryAnalysis, Rated, judge, wilson
 from hub.serving.canary.guard import Guard
-from hub.serving.canary.verdict import Rated, Verdict, judge, wilson
-from hub.store.catalog.tallies import Tally
+from hub.store.catalog.counters import TrialCounts
 
 PATIENCE = 20_000  # requests
 
@@ -24,21 +24,21 @@ def stream(
     slow: float = 0.0,
     differs: float = 0.0,
     most: int = PATIENCE,
-) -> tuple[Verdict, int, str]:
+) -> tuple[CanaryAnalysis, int, str]:
     """Judge after every ten requests of a canary, as time goes by a second each; return the first move."""
-    luck, tally = random.Random(seed), Tally()
+    luck, counter = random.Random(seed), TrialCounts()
     said = ""
     for number in range(1, most + 1):
         if luck.random() < fails:
-            tally.fail()
+            counter.fail()
         else:
-            tally.answer(0.2 if luck.random() < slow else 0.01)
-            tally.compare(luck.random() >= differs)
+            counter.answer(0.2 if luck.random() < slow else 0.01)
+            counter.compare(luck.random() >= differs)
         if number % 10 == 0:
-            verdict, said = judge(guard, tally, number / 60)
-            if verdict is not Verdict.WAIT:
+            verdict, said = judge(guard, counter, number / 60)
+            if verdict is not CanaryAnalysis.WAIT:
                 return verdict, number, said
-    return Verdict.WAIT, most, said
+    return CanaryAnalysis.WAIT, most, said
 
 
 @pytest.mark.parametrize(
@@ -52,82 +52,88 @@ def stream(
 def test_a_bad_canary_is_rolled_back_soon_and_a_good_one_promoted(limit, bad, said) -> None:
     guard = Guard(**limit)
     for seed in range(30):
-        verdict, after, why = stream(guard, seed, **bad)
-        assert verdict is Verdict.ROLLBACK
+        verdict, after, reason = stream(guard, seed, **bad)
+        assert verdict is CanaryAnalysis.ROLLBACK
         assert 100 <= after <= 1500
-        assert re.match(said, why), why
+        assert re.match(said, reason), reason
         good = {name: rate / 50 for name, rate in bad.items()}
-        verdict, after, why = stream(guard, seed, **good)
-        assert verdict is Verdict.PROMOTE, why
+        verdict, after, reason = stream(guard, seed, **good)
+        assert verdict is CanaryAnalysis.PROMOTE, reason
         assert after >= 600, "ten minutes"
 
 
 def test_a_canary_at_its_limit_is_hardly_ever_rolled_back_however_often_one_looks() -> None:
     guard = Guard(error_rate=0.02, agreement=0.95, promote=False)
     wrongly = [
-        stream(guard, seed, fails=0.02, differs=0.05, most=3000)[0] is Verdict.ROLLBACK for seed in range(200)
+        stream(guard, seed, fails=0.02, differs=0.05, most=3000)[0] is CanaryAnalysis.ROLLBACK
+        for seed in range(200)
     ]
     assert sum(wrongly) <= 6, "two limits, each at most 1 % in the long run"
 
 
 @given(st.integers(0, 99), st.integers(0, 99))
 def test_nothing_is_decided_on_few_requests(requests: int, errors: int) -> None:
-    tally = Tally(requests=requests, errors=min(errors, requests))
-    assert judge(Guard(error_rate=0.0), tally, 1e6)[0] is Verdict.WAIT
+    counter = TrialCounts(requests=requests, errors=min(errors, requests))
+    assert judge(Guard(error_rate=0.0), counter, 1e6)[0] is CanaryAnalysis.WAIT
 
 
 @pytest.mark.parametrize("limit", [{"agreement": 0.5}, {"accuracy": 0.1}, {"p99_ms": 10_000.0}])
 def test_nothing_is_promoted_on_a_limit_that_was_not_measured(limit) -> None:
-    tally = Tally(requests=10_000, errors=10_000)
-    verdict, why = judge(Guard(**limit), tally, 1e6)
-    assert verdict is Verdict.WAIT
-    assert "0 of" in why
+    counter = TrialCounts(requests=10_000, errors=10_000)
+    verdict, reason = judge(Guard(**limit), counter, 1e6)
+    assert verdict is CanaryAnalysis.WAIT
+    assert "0 of" in reason
 
 
 def test_agreement_is_unknown_where_nothing_could_be_compared() -> None:
-    tally = Tally(requests=0)
+    counter = TrialCounts(requests=0)
     for _ in range(120):
-        tally.answer(0.01)
-    verdict, said = judge(Guard(agreement=0.9), tally, 60, Rated(0, 0), Rated(0, 0))
-    assert verdict is Verdict.WAIT
+        counter.answer(0.01)
+    verdict, said = judge(Guard(agreement=0.9), counter, 60, Rated(0, 0), Rated(0, 0))
+    assert verdict is CanaryAnalysis.WAIT
     assert said.startswith("agreement is unknown: none of 120 answers could be compared")
 
 
 def test_nothing_is_promoted_before_its_time_or_where_people_do_it() -> None:
-    tally = Tally(requests=1000)
-    assert judge(Guard(error_rate=0.1, minutes=5), tally, 4.9) == (Verdict.WAIT, "4.9 of 5 minutes")
-    assert judge(Guard(error_rate=0.1, minutes=5), tally, 5)[0] is Verdict.PROMOTE
-    left = judge(Guard(error_rate=0.1, promote=False), tally, 1e6)
-    assert left == (Verdict.WAIT, "within every limit; promotion is left to people")
+    counter = TrialCounts(requests=1000)
+    assert judge(Guard(error_rate=0.1, minutes=5), counter, 4.9) == (CanaryAnalysis.WAIT, "4.9 of 5 minutes")
+    assert judge(Guard(error_rate=0.1, minutes=5), counter, 5)[0] is CanaryAnalysis.PROMOTE
+    left = judge(Guard(error_rate=0.1, promote=False), counter, 1e6)
+    assert left == (CanaryAnalysis.WAIT, "within every limit; promotion is left to people")
 
 
 def test_one_broken_limit_is_enough_and_all_that_are_broken_are_named() -> None:
-    tally = Tally(requests=1000, errors=500, compared=500, agreed=100)
-    verdict, why = judge(Guard(error_rate=0.1, agreement=0.9, accuracy=0.1), tally, 0)
-    assert verdict is Verdict.ROLLBACK
-    assert why == "error rate 0.5 above 0.1 over 1000 requests; agreement 0.2 under 0.9 over 500 requests"
+    counter = TrialCounts(requests=1000, errors=500, compared=500, agreed=100)
+    verdict, reason = judge(Guard(error_rate=0.1, agreement=0.9, accuracy=0.1), counter, 0)
+    assert verdict is CanaryAnalysis.ROLLBACK
+    assert reason == "error rate 0.5 above 0.1 over 1000 requests; agreement 0.2 under 0.9 over 500 requests"
 
 
-def accuracy(labelled: int, correct: int, stable: Rated, **more: float) -> tuple[Verdict, str]:
+def accuracy(labelled: int, correct: int, stable: Rated, **more: float) -> tuple[CanaryAnalysis, str]:
     guard = Guard(accuracy=0.05, minutes=0, **more)
-    return judge(guard, Tally(requests=1000), 1, Rated(labelled, correct), stable)
+    return judge(guard, TrialCounts(requests=1000), 1, Rated(labelled, correct), stable)
 
 
 def test_a_few_unlucky_labels_do_not_roll_back() -> None:
     good = Rated(400, 360)
-    assert accuracy(3, 0, good)[0] is Verdict.WAIT, "three wrong of three"
-    assert accuracy(10, 7, good, labels=10)[0] is Verdict.WAIT, "three wrong of ten, where ten are enough"
-    assert accuracy(50, 40, good)[0] is Verdict.WAIT, "0.8 where 0.9 is usual, of 50"
+    assert accuracy(3, 0, good)[0] is CanaryAnalysis.WAIT, "three wrong of three"
+    assert accuracy(10, 7, good, labels=10)[0] is CanaryAnalysis.WAIT, (
+        "three wrong of ten, where ten are enough"
+    )
+    assert accuracy(50, 40, good)[0] is CanaryAnalysis.WAIT, "0.8 where 0.9 is usual, of 50"
 
 
 def test_surely_fewer_right_answers_roll_back_and_as_many_promote() -> None:
     good = Rated(400, 360)
-    verdict, why = accuracy(100, 60, good)
-    assert verdict is Verdict.ROLLBACK
-    assert why == "accuracy 0.6 under 0.9 of the stable version less 0.05 over 100 and 400 labels"
-    assert accuracy(100, 88, good)[0] is Verdict.PROMOTE, "within the allowance"
-    assert accuracy(49, 49, good) == (Verdict.WAIT, "49 of 50 labels on answers of the canary")
-    assert accuracy(100, 99, Rated(3, 3)) == (Verdict.WAIT, "3 of 50 labels on answers of the stable version")
+    verdict, reason = accuracy(100, 60, good)
+    assert verdict is CanaryAnalysis.ROLLBACK
+    assert reason == "accuracy 0.6 under 0.9 of the stable version less 0.05 over 100 and 400 labels"
+    assert accuracy(100, 88, good)[0] is CanaryAnalysis.PROMOTE, "within the allowance"
+    assert accuracy(49, 49, good) == (CanaryAnalysis.WAIT, "49 of 50 labels on answers of the canary")
+    assert accuracy(100, 99, Rated(3, 3)) == (
+        CanaryAnalysis.WAIT,
+        "3 of 50 labels on answers of the stable version",
+    )
 
 
 def test_an_equal_canary_is_hardly_ever_rolled_back_by_labels() -> None:
@@ -142,7 +148,7 @@ def test_an_equal_canary_is_hardly_ever_rolled_back_by_labels() -> None:
             rated, stable = Rated(number, mine), Rated(number, others)
             if (
                 number % 5 == 0
-                and judge(guard, Tally(requests=1000), 1, rated, stable)[0] is Verdict.ROLLBACK
+                and judge(guard, TrialCounts(requests=1000), 1, rated, stable)[0] is CanaryAnalysis.ROLLBACK
             ):
                 wrongly += 1
                 break

@@ -16,9 +16,9 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from hub.serving.canary.guard import Guard
-from hub.store.catalog.tallies import Tally
+from hub.store.catalog.counters import TrialCounts
 
-__all__ = ["Rated", "Verdict", "judge", "wilson"]
+__all__ = ["CanaryAnalysis", "Rated", "judge", "wilson"]
 
 _ALPHA = 0.01
 _Z_GUARD = 3.0
@@ -35,7 +35,7 @@ class Rated(NamedTuple):
 UNRATED = Rated()
 
 
-class Verdict(StrEnum):
+class CanaryAnalysis(StrEnum):
     """What is to become of a canary."""
 
     WAIT = "wait"
@@ -56,25 +56,25 @@ class _Finding:
 
 
 def judge(
-    guard: Guard, canary: Tally, minutes: float, rated: Rated = UNRATED, stable: Rated = UNRATED
-) -> tuple[Verdict, str]:
+    guard: Guard, canary: TrialCounts, minutes: float, rated: Rated = UNRATED, stable: Rated = UNRATED
+) -> tuple[CanaryAnalysis, str]:
     """Return what is to become of a canary after so long, and why.
 
     Rolled back: it is surely beyond a limit. Promoted: for `guard.minutes` it has been within every limit
     that is set, each of them measured.
     """
     if canary.requests < guard.requests:
-        return Verdict.WAIT, f"{canary.requests} of {guard.requests} requests"
+        return CanaryAnalysis.WAIT, f"{canary.requests} of {guard.requests} requests"
     found = list(_findings(guard, canary, rated, stable))
     if broken := [finding.said for finding in found if finding.state is _State.BROKEN]:
-        return Verdict.ROLLBACK, "; ".join(broken)
+        return CanaryAnalysis.ROLLBACK, "; ".join(broken)
     if waiting := [finding.said for finding in found if finding.state is _State.OPEN]:
-        return Verdict.WAIT, "; ".join(waiting)
+        return CanaryAnalysis.WAIT, "; ".join(waiting)
     if minutes < guard.minutes:
-        return Verdict.WAIT, f"{minutes:.1f} of {guard.minutes:g} minutes"
+        return CanaryAnalysis.WAIT, f"{minutes:.1f} of {guard.minutes:g} minutes"
     if not guard.promote:
-        return Verdict.WAIT, "within every limit; promotion is left to people"
-    return Verdict.PROMOTE, "; ".join(finding.said for finding in found)
+        return CanaryAnalysis.WAIT, "within every limit; promotion is left to people"
+    return CanaryAnalysis.PROMOTE, "; ".join(finding.said for finding in found)
 
 
 def wilson(correct: int, of: int, z: float = _Z_SHOWN) -> tuple[float, float]:
@@ -87,7 +87,7 @@ def wilson(correct: int, of: int, z: float = _Z_SHOWN) -> tuple[float, float]:
     return max(0.0, min(share, middle - half)), min(1.0, max(share, middle + half))  # but for rounding
 
 
-def _findings(guard: Guard, canary: Tally, rated: Rated, stable: Rated) -> Iterator[_Finding]:
+def _findings(guard: Guard, canary: TrialCounts, rated: Rated, stable: Rated) -> Iterator[_Finding]:
     if (most := guard.error_rate) is not None:
         share = canary.errors / canary.requests
         state = _state(canary.errors, canary.requests, most)
@@ -100,7 +100,7 @@ def _findings(guard: Guard, canary: Tally, rated: Rated, stable: Rated) -> Itera
         yield _accuracy(guard.accuracy, guard.labels, rated, stable)
 
 
-def _latency(limit_ms: float, least: int, canary: Tally) -> _Finding:
+def _latency(limit_ms: float, least: int, canary: TrialCounts) -> _Finding:
     if canary.answered < least:
         return _Finding(_State.OPEN, f"{canary.answered} of {least} answers to tell the p99 by")
     slower = canary.slower_than(limit_ms / 1000)
@@ -111,7 +111,7 @@ def _latency(limit_ms: float, least: int, canary: Tally) -> _Finding:
     return _said(state, "p99", f"{p99:.3g} ms", "above", f"{limit_ms:g} ms", f"{canary.answered} answers")
 
 
-def _agreement(limit: float, least: int, canary: Tally) -> _Finding:
+def _agreement(limit: float, least: int, canary: TrialCounts) -> _Finding:
     if not canary.compared and canary.answered >= least:
         return _Finding(
             _State.OPEN,

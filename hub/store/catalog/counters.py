@@ -15,14 +15,14 @@ from sqlalchemy.orm import Session
 from hub.store.catalog.catalog import Catalog
 from hub.store.catalog.tables import DeploymentRow, TallyRow
 
-__all__ = ["Tallies", "Tally", "TallyKey"]
+__all__ = ["Counters", "TrialCounts", "TrialKey"]
 
 _SHORTEST_S = 1e-4
 _PER_OCTAVE = 8  # buckets; each is 9 % wider than the one before
 _BUCKETS = 24 * _PER_OCTAVE  # up to 28 minutes
 
 
-class TallyKey(NamedTuple):
+class TrialKey(NamedTuple):
     """Of which version, in which trial (see `Deployment.trial`)."""
 
     deployment: str
@@ -31,7 +31,7 @@ class TallyKey(NamedTuple):
 
 
 @dataclass(slots=True)
-class Tally:
+class TrialCounts:
     """Requests, those that failed, and those of a comparison with how many agreed.
 
     `latencies` counts answered requests by bucket: what is read from it is off by at most 9 %, the width
@@ -63,7 +63,7 @@ class Tally:
         self.compared += 1
         self.agreed += agreed
 
-    def add(self, other: Tally) -> None:
+    def add(self, other: TrialCounts) -> None:
         """Count all that another tally has counted."""
         self.requests += other.requests
         self.errors += other.errors
@@ -71,8 +71,8 @@ class Tally:
         self.agreed += other.agreed
         self.latencies.update(other.latencies)
 
-    def copy(self) -> Tally:
-        return Tally(self.requests, self.errors, self.compared, self.agreed, self.latencies.copy())
+    def copy(self) -> TrialCounts:
+        return TrialCounts(self.requests, self.errors, self.compared, self.agreed, self.latencies.copy())
 
     def quantile(self, share: float) -> float:
         """Return the seconds within which this share of the answers came; 0 without any."""
@@ -90,28 +90,28 @@ class Tally:
         return sum(count * min(1.0, max(0.0, bucket - place)) for bucket, count in self.latencies.items())
 
 
-class Tallies:
+class Counters:
     """The catalog's table of tallies. A replica writes the whole of its own counts: again is no harm."""
 
     def __init__(self, catalog: Catalog) -> None:
         self._catalog = catalog
 
-    def save(self, replica: str, tallies: Mapping[TallyKey, Tally]) -> set[TallyKey]:
+    def save(self, replica: str, counters: Mapping[TrialKey, TrialCounts]) -> set[TrialKey]:
         """Write what a replica has counted so far; return the keys whose trial is over, which are not."""
         with self._catalog.write() as session:
-            trials = _trials(session, {key.deployment for key in tallies})
-            over = {key for key in tallies if trials.get(key.deployment) != key.trial}
-            for key in tallies.keys() - over:
-                session.merge(_row_of(replica, key, tallies[key]))
+            trials = _trials(session, {key.deployment for key in counters})
+            over = {key for key in counters if trials.get(key.deployment) != key.trial}
+            for key in counters.keys() - over:
+                session.merge(_row_of(replica, key, counters[key]))
             return over
 
-    def of(self, deployment: str, trial: int) -> dict[str, Tally]:
+    def of(self, deployment: str, trial: int) -> dict[str, TrialCounts]:
         """Return what all replicas have counted in a trial, by the version's sha256."""
         query = select(TallyRow).where(TallyRow.deployment == deployment, TallyRow.trial == trial)
-        found: dict[str, Tally] = {}
+        found: dict[str, TrialCounts] = {}
         with self._catalog.read() as session:
             for row in session.scalars(query):
-                found.setdefault(row.sha256, Tally()).add(_tally_of(row))
+                found.setdefault(row.sha256, TrialCounts()).add(_tally_of(row))
         return found
 
     def prune(self) -> None:
@@ -131,23 +131,23 @@ def _trials(session: Session, names: Iterable[str]) -> dict[str, int | None]:
     return {name: trial for name, trial in session.execute(query)}
 
 
-def _row_of(replica: str, key: TallyKey, tally: Tally) -> TallyRow:
+def _row_of(replica: str, key: TrialKey, counter: TrialCounts) -> TallyRow:
     return TallyRow(
         deployment=key.deployment,
         trial=key.trial,
         sha256=key.sha256,
         replica=replica,
-        requests=tally.requests,
-        errors=tally.errors,
-        compared=tally.compared,
-        agreed=tally.agreed,
-        latencies=json.dumps(tally.latencies),
+        requests=counter.requests,
+        errors=counter.errors,
+        compared=counter.compared,
+        agreed=counter.agreed,
+        latencies=json.dumps(counter.latencies),
     )
 
 
-def _tally_of(row: TallyRow) -> Tally:
+def _tally_of(row: TallyRow) -> TrialCounts:
     latencies = Counter({int(bucket): count for bucket, count in json.loads(row.latencies).items()})
-    return Tally(row.requests, row.errors, row.compared, row.agreed, latencies)
+    return TrialCounts(row.requests, row.errors, row.compared, row.agreed, latencies)
 
 
 def _place(seconds: float) -> float:

@@ -5,9 +5,11 @@
 Each engine runs in a process of its own for N minutes (30): ten deployments on eight slots, calls of 1 to 32
 texts of mixed lengths at a steady rate, and a move between two versions every five seconds. Growth is the
 Theil-Sen slope of the process's unshared memory after the warm-up, which is ten minutes, or a third of the
-time if that is less. At the end an adapter of rank 256 is deployed and taken away: `rank_kept_mb` is how much
-of the memory it took the process still holds. Engines that this machine cannot run (torch-bf16 without bf16
-instructions) are left out.
+time if that is less. The heap holds free pages until they are returned to the system, a varying number;
+`floor_mb_per_hour` is the slope of the lowest sample of every 15 seconds, with its 90 % confidence interval.
+At the end an adapter of rank 256 is deployed and taken away: `rank_kept_mb` is how much of the memory it took
+the process still holds. Engines that this machine cannot run (torch-bf16 without bf16 instructions) are left
+out.
 """
 
 from __future__ import annotations
@@ -23,15 +25,16 @@ from dataclasses import asdict
 from pathlib import Path
 
 from benchmarks.report import Target, report
-from benchmarks.soak.growth import Sample, growth_mb_per_hour, level_mb
+from benchmarks.soak.growth import Sample, growth, level_mb, lows
 from benchmarks.soak.worker import DEPLOYMENTS, LARGE, VERSIONS, Order, name_of
 from hub.api import HeadKind
 from hub.bases.cache import Bases
 from hub.cli.screen.output import error_console
+from hub.cli.threads import wait_asleep
 from hub.config import find_home
 from hub.store.store import Store
 
-FIGURE, KEPT = "growth_mb_per_hour", "rank_kept_mb"
+FIGURE, FLOOR, KEPT = "growth_mb_per_hour", "floor_mb_per_hour", "rank_kept_mb"
 MOST_GROWTH = 10.0
 MOST_KEPT = 50.0  # MB, of some 400
 LARGE_RANK = 256
@@ -45,6 +48,7 @@ TARGETS: dict[str, Target] = {
 def main() -> bool:
     """Run each engine and report."""
     options = _arguments()
+    wait_asleep()  # as the commands that serve do
     seconds = options.minutes * 60
     warm_up_s = min(WARM_UP_S, seconds / 3)
     rows: list[tuple[object, ...]] = []
@@ -62,16 +66,29 @@ def main() -> bool:
                 _keep(options.samples / f"{engine}.json", samples)
             found = _figures(samples, counts, warm_up_s)
             figures |= {f"{name}_{engine}": value for name, value in found.items()}
-            sizes = (samples[0].rss, samples[-1].rss, found[FIGURE], found[KEPT])
+            sizes = (samples[0].rss, samples[-1].rss, found[FIGURE], found[FLOOR], found[KEPT])
             rows.append((engine, counts["calls"], counts["rows"], *(f"{size:.1f}" for size in sizes)))
     figures[FIGURE] = max(figures[key] for key in figures if key.startswith(FIGURE))
-    headers = ("ENGINE", "CALLS", "ROWS", "RSS MB AT FIRST", "AT THE END", "GROWTH MB/H", "KEPT MB")
+    headers = (
+        "ENGINE",
+        "CALLS",
+        "ROWS",
+        "RSS MB AT FIRST",
+        "AT THE END",
+        "GROWTH MB/H",
+        "FLOOR MB/H",
+        "KEPT MB",
+    )
     return report("soak", headers, rows, figures, TARGETS)
 
 
 def _figures(samples: Sequence[Sample], counts: Mapping[str, float], warm_up_s: float) -> dict[str, float]:
+    floor = growth(lows(samples), warm_up_s)
     return {
-        FIGURE: growth_mb_per_hour(samples, warm_up_s),
+        FIGURE: growth(samples, warm_up_s).rate,
+        FLOOR: floor.rate,
+        "floor_low": floor.low,
+        "floor_high": floor.high,
         "rss_mb": level_mb(samples, warm_up_s),
         "rank_took_mb": counts["rank_took_mb"],
         KEPT: counts[KEPT],

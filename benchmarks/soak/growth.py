@@ -5,11 +5,12 @@ from __future__ import annotations
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import combinations
+from typing import NamedTuple
 
-__all__ = ["Sample", "growth_mb_per_hour", "level_mb"]
+__all__ = ["Growth", "Sample", "growth", "level_mb", "lows"]
 
-MOST = 600  # samples in one fit: the number of pairs grows with the square
+LOW_S = 15.0  # longer than the server waits between two returns of free memory to the system
+CONFIDENCE = 0.9
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,25 +22,45 @@ class Sample:
     uss: float
 
 
-def growth_mb_per_hour(samples: Sequence[Sample], warm_up_s: float) -> float:
+class Growth(NamedTuple):
+    """A slope in MB an hour, with the ends of its 90 % confidence interval."""
+
+    rate: float
+    low: float
+    high: float
+
+
+def growth(samples: Sequence[Sample], warm_up_s: float) -> Growth:
     """Return the Theil-Sen slope of the unshared memory after the warm-up.
 
-    The median over all pairs ignores single jumps, such as a garbage collection at the last sample.
+    The median over all pairs ignores single jumps, such as a garbage collection at the last sample. The
+    interval assumes independent samples, so it is too narrow for samples a few seconds apart.
 
     Raises:
         ValueError: fewer than two samples lie after the warm-up.
     """
-    kept = _thinned([sample for sample in samples if sample.seconds >= warm_up_s])
+    from scipy.stats import theilslopes
+
+    kept = [sample for sample in samples if sample.seconds >= warm_up_s]
     if len(kept) < 2:
         raise ValueError(f"Only {len(kept)} samples lie after the warm-up of {warm_up_s:g} s.")
-    slopes = [(b.uss - a.uss) / (b.seconds - a.seconds) for a, b in combinations(kept, 2)]
-    return statistics.median(slopes) * 3600
+    hours = [sample.seconds / 3600 for sample in kept]
+    rate, _, low, high = theilslopes([sample.uss for sample in kept], hours, CONFIDENCE)
+    return Growth(float(rate), float(low), float(high))
+
+
+def lows(samples: Sequence[Sample]) -> list[Sample]:
+    """Return the sample with the least unshared memory of every `LOW_S` seconds.
+
+    That is what the process holds when no large batch runs and free pages were just returned to the system.
+    """
+    spans: dict[int, Sample] = {}
+    for sample in samples:
+        span = int(sample.seconds // LOW_S)
+        spans[span] = min(spans.get(span, sample), sample, key=lambda one: one.uss)
+    return list(spans.values())
 
 
 def level_mb(samples: Sequence[Sample], warm_up_s: float) -> float:
     """Return the median resident memory after the warm-up."""
     return statistics.median(sample.rss for sample in samples if sample.seconds >= warm_up_s)
-
-
-def _thinned(samples: Sequence[Sample]) -> Sequence[Sample]:
-    return samples[:: max(1, -(-len(samples) // MOST))]

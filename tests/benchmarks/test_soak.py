@@ -9,7 +9,7 @@ import sys
 import pytest
 
 import benchmarks.soak.__main__ as soak
-from benchmarks.soak.growth import Sample, growth_mb_per_hour, level_mb
+from benchmarks.soak.growth import Sample, growth, level_mb, lows
 
 
 def samples(mb_per_hour: float, *, jump: float = 0.0) -> list[Sample]:
@@ -26,7 +26,16 @@ def samples(mb_per_hour: float, *, jump: float = 0.0) -> list[Sample]:
 @pytest.mark.parametrize("rate", [0.0, 100.0])
 def test_growth_is_the_slope_after_the_warm_up_whatever_the_last_sample_is(rate: float) -> None:
     for jump in (-200.0, 0.0, 200.0):
-        assert growth_mb_per_hour(samples(rate, jump=jump), 600) == pytest.approx(rate, abs=5)
+        assert growth(samples(rate, jump=jump), 600).rate == pytest.approx(rate, abs=5)
+
+
+def test_the_floor_is_the_slope_of_what_is_held_whatever_is_free_beside_it() -> None:
+    free = random.Random(1)
+    level = [Sample(2.0 * i, 700.0, 600 + 20 * i / 1800 + free.choice((0, 80, 200))) for i in range(900)]
+    floor = growth(lows(level), 600)
+    assert floor.rate == pytest.approx(20, abs=10)
+    assert floor.low < floor.rate < floor.high
+    assert len(lows(level)) == 1800 / 15
 
 
 def test_the_level_is_the_resident_memory_after_the_warm_up() -> None:
@@ -35,7 +44,7 @@ def test_the_level_is_the_resident_memory_after_the_warm_up() -> None:
 
 def test_a_run_that_ends_during_the_warm_up_has_no_growth() -> None:
     with pytest.raises(ValueError, match="warm-up of 1800 s"):
-        growth_mb_per_hour(samples(0.0), 1800)
+        growth(samples(0.0), 1800)
 
 
 def test_the_last_line_has_the_growth_of_each_engine_and_the_largest(
@@ -51,5 +60,6 @@ def test_the_last_line_has_the_growth_of_each_engine_and_the_largest(
     figures = told["figures"]
     assert figures["growth_mb_per_hour"] == figures["growth_mb_per_hour_onnx"] == pytest.approx(60, abs=5)
     assert figures["growth_mb_per_hour_torch"] == pytest.approx(2, abs=5)
+    assert figures["floor_low_onnx"] < figures["floor_mb_per_hour_onnx"] < figures["floor_high_onnx"]
     assert (figures["rank_took_mb_onnx"], figures["rank_kept_mb_onnx"]) == (400, 3)
     assert told["targets"]["growth_mb_per_hour_torch"] == ["<=", 10.0]

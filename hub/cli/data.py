@@ -1,4 +1,4 @@
-"""`hub data`: a look at rows before they are trained on, and the rows as they will be."""
+"""`hub data`: profiles data files and writes the rows that a training run would use."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hub.cli.screen.output import JSON_FLAG, print_json, progress, say, table
 
 if TYPE_CHECKING:
     from hub.data.notes import DataReport
-    from hub.data.profile.profile import Look
+    from hub.data.profile.profile import Profile
     from hub.data.profile.read_options import Reading
     from hub.data.profile.row_numbers import Places
     from hub.recipe.recipe import Recipe
@@ -22,10 +22,10 @@ __all__ = ["register"]
 
 Json = dict[str, Any]
 PREPARED = "prepared"
-SHOWN = 5  # places of one oddity
+SHOWN = 5  # places of one anomaly
 MOST_LABELS = 20
 
-commands = typer.Typer(help="Data: look at it, and prepare it as training does.", no_args_is_help=True)
+commands = typer.Typer(help="Profile data, and prepare it as training does.", no_args_is_help=True)
 
 
 def register(app: typer.Typer) -> None:
@@ -51,11 +51,11 @@ def inspect(  # noqa: PLR0913, PLR0917 - a command's options
         Path | None, typer.Option(metavar="OUT", help="Write a page with plots there as well.")
     ] = None,
 ) -> None:
-    """Show columns, lengths, labels, languages, duplicates and odd rows; texts are never quoted."""
+    """Show columns, lengths, labels, languages, duplicates and anomalies; texts are never quoted."""
     from rich.markup import escape
 
     given = reading(columns, delimiter, header, encoding, separator)
-    found = _look(data, task, like, given, as_json)
+    found = _profile(data, task, like, given, as_json)
     if html is not None:
         from hub.report.profile_page import page
 
@@ -63,17 +63,17 @@ def inspect(  # noqa: PLR0913, PLR0917 - a command's options
     if as_json:
         print_json(found.to_json())
         return
-    _print_look(found)
+    _print_profile(found)
     if html is not None:
         say(f"wrote {escape(str(html))}")
 
 
-def _look(data: str, task: str | None, like: str | None, given: Reading, quiet: bool) -> Look:
+def _profile(data: str, task: str | None, like: str | None, given: Reading, quiet: bool) -> Profile:
     from hub.cli.stored import existing_store
     from hub.config import load_settings
-    from hub.data.profile.profile import look
+    from hub.data.profile.profile import profile
     from hub.data.profile.read_options import like_version
-    from hub.data.profile.sniff import peek
+    from hub.data.profile.sniff import sniff
     from hub.registry.host import Registry
 
     settings = load_settings()
@@ -86,11 +86,11 @@ def _look(data: str, task: str | None, like: str | None, given: Reading, quiet: 
     loaded = registry.task(task).task if task else None
     with progress(quiet) as bars:
         show = Bars(bars)
-        found = peek(data, Path.cwd(), cache, show, given.settings)
-        return look(found, loaded, task or "", show, columns=given.columns)
+        found = sniff(data, Path.cwd(), cache, show, given.settings)
+        return profile(found, loaded, task or "", show, columns=given.columns)
 
 
-def _print_look(found: Look) -> None:
+def _print_profile(found: Profile) -> None:
     from rich.markup import escape
 
     unread = f", and {found.unread:,} that cannot be read" if found.unread else ""
@@ -111,12 +111,12 @@ def _print_look(found: Look) -> None:
             if len(counts) > MOST_LABELS:
                 say(f"and {len(counts) - MOST_LABELS} more")
     if found.near_compared < found.compared:
-        say(f"Near duplicates were looked for among the first {found.near_compared:,} different rows.")
-    if found.odd:
+        say(f"Near duplicates were searched among the first {found.near_compared:,} distinct rows.")
+    if found.anomalies:
         say("")
         table(
-            ["ROWS TO LOOK AT", "ROWS", "LINES"],
-            [(what, places.count, _some(places)) for what, places in found.odd.items()],
+            ["ANOMALY", "ROWS", "LINES"],
+            [(what, places.count, _some(places)) for what, places in found.anomalies.items()],
         )
 
 

@@ -1,39 +1,41 @@
-"""A look at data as one HTML page that needs no other file."""
+"""Renders a data profile as one self-contained HTML page."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from hub.data.profile.profile import Look
+from hub.data.profile.profile import Profile
 from hub.report.html import render, svg
 
 __all__ = ["page"]
 
 BARS = 20
 BINS = 40
-SHOWN = 20  # places of one oddity
+SHOWN = 20  # places of one anomaly
 _TEMPLATES = Path(__file__).parent / "templates"
 
 
-def page(look: Look) -> str:
-    """Return the page; it has names of columns and labels, and no text of a row."""
+def page(profile: Profile) -> str:
+    """Return the page. It names columns and labels and quotes no row."""
     from markupsafe import Markup
 
-    plots = {f"Characters of {name}": _histogram(name, lengths) for name, lengths in look.characters.items()}
-    plots |= {name: _bars(name, counts) for name, counts in _counted(look).items() if counts}
+    plots = {
+        f"Characters of {name}": _histogram(name, lengths) for name, lengths in profile.characters.items()
+    }
+    plots |= {name: _bars(name, counts) for name, counts in _counted(profile).items() if counts}
     return render(
         _TEMPLATES,
         "profile.html",
-        look=look,
+        profile=profile,
         plots={title: Markup(plot) for title, plot in plots.items()},
         bars=BARS,
         shown=SHOWN,
     )
 
 
-def _counted(look: Look) -> dict[str, Mapping[str, int]]:
-    return {"Labels": look.labels, "Languages": look.languages}
+def _counted(profile: Profile) -> dict[str, Mapping[str, int]]:
+    return {"Labels": profile.labels, "Languages": profile.languages}
 
 
 def _histogram(name: str, lengths: Sequence[int]) -> str:
@@ -60,6 +62,6 @@ def _bars(name: str, counts: Mapping[str, int]) -> str:
 
 
 def _plain(label: str) -> str:
-    """Return what can be drawn of a label."""
+    """Return a label without unprintable characters, at most 40 characters long."""
     shown = "".join(char if char.isprintable() else " " for char in label)
     return shown if len(shown) <= 40 else f"{shown[:39]}…"

@@ -113,7 +113,7 @@ def test_a_look_is_printed_as_json(recipe: Path) -> None:
     shown = hub_data("inspect", recipe / "a.csv", "--task", "sentiment", "--json")
     found = json.loads(shown.stdout)
     assert found["labels"] == {"positive": 15, "negative": 12}
-    assert found["odd"]["the same as an earlier row"] == {"rows": 1, "places": ["27"]}
+    assert found["anomalies"]["the same as an earlier row"] == {"rows": 1, "places": ["27"]}
 
 
 MIXED = """

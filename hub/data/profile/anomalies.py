@@ -1,4 +1,4 @@
-"""What is odd about a text, without a quote of it."""
+"""Finds anomalies in texts, such as markup, mojibake and personal data, and detects languages."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from hub.data.cleaning import Aligned, cleaner
 from hub.data.pii import builtin
 from hub.recipe.sections.data import Clean
 
-__all__ = ["TextSample", "languages", "oddities", "very_long"]
+__all__ = ["TextSample", "anomaly_detector", "languages", "very_long"]
 
-LONG = 1000  # characters; shorter texts are never very long
+MIN_VERY_LONG_CHARS = 1000  # characters; shorter texts are never very long
 _CLEAN = Clean(html=True, entities=True, control=True, unicode="NFC", whitespace=False)
 _SAID = {
     "html": "HTML tags (clean.html)",
@@ -25,8 +25,8 @@ _REST = "\x80-\xbf\u20ac\u201a\u0192\u201e\u2026\u2020\u2021\u02c6\u2030\u2018\u
 _MOJIBAKE = re.compile(f"[\u00c2-\u00c5\u00ce-\u00d1][{_REST}]|\u00e2[\u0080\u20ac][{_REST}]|\ufffd")
 
 
-def oddities() -> Callable[[str], list[str]]:
-    """Return a function that names what is odd about a text."""
+def anomaly_detector() -> Callable[[str], list[str]]:
+    """Return a function that names the anomalies of a text and quotes none of it."""
     clean = cleaner(_CLEAN)
 
     def find(text: str) -> list[str]:
@@ -42,21 +42,21 @@ def oddities() -> Callable[[str], list[str]]:
 
 
 def very_long(lengths: Sequence[int]) -> int:
-    """Return the length beyond which a text is far from all others (six quartile ranges over the third)."""
+    """Return the length above which a text is an outlier: third quartile plus six interquartile ranges."""
     ordered = sorted(lengths)
     low, high = (ordered[min(len(ordered) - 1, len(ordered) * share // 4)] for share in (1, 3))
-    return max(LONG, high + 6 * (high - low))
+    return max(MIN_VERY_LONG_CHARS, high + 6 * (high - low))
 
 
 SAMPLE = 300  # texts
-FEWEST = 20  # letters; of fewer nothing can be told
-LONGEST = 1000  # characters that are looked at
-SURE = 0.8  # probability
+MIN_LETTERS = 20  # of a text, below which language detection is unreliable
+MAX_SAMPLE_CHARS = 1000  # of a text, that are read
+MIN_PROBABILITY = 0.8  # probability
 UNSURE = "unsure"
 
 
 class TextSample:
-    """An even sample of a stream of texts: every n-th that is long enough, where n doubles as they come."""
+    """An even sample of a stream of texts: every n-th long enough one; n doubles when the sample is full."""
 
     def __init__(self, size: int = SAMPLE) -> None:
         self.texts: list[str] = []
@@ -65,9 +65,9 @@ class TextSample:
         self._seen = 0
 
     def add(self, text: str) -> None:
-        """Take the text into the sample if it is its turn."""
-        text = text[:LONGEST]
-        if sum(map(str.isalpha, text)) < FEWEST:
+        """Add every n-th text to the sample."""
+        text = text[:MAX_SAMPLE_CHARS]
+        if sum(map(str.isalpha, text)) < MIN_LETTERS:
             return
         if self._seen % self._step == 0:
             self.texts.append(text)
@@ -78,18 +78,18 @@ class TextSample:
 
 
 def languages(texts: Sequence[str]) -> Counter[str]:
-    """Count the languages (ISO 639-1) of texts taken evenly from all that are long enough."""
-    usable = [text for text in texts if sum(map(str.isalpha, text[:LONGEST])) >= FEWEST]
+    """Count the languages (ISO 639-1) of an even sample of the texts that are long enough."""
+    usable = [text for text in texts if sum(map(str.isalpha, text[:MAX_SAMPLE_CHARS])) >= MIN_LETTERS]
     step = max(1, len(usable) // SAMPLE)
-    return Counter(_language(text[:LONGEST]) for text in usable[::step][:SAMPLE])
+    return Counter(_language(text[:MAX_SAMPLE_CHARS]) for text in usable[::step][:SAMPLE])
 
 
 def _language(text: str) -> str:
     from langdetect import DetectorFactory, LangDetectException, detect_langs
 
-    DetectorFactory.seed = 0  # it draws at random otherwise
+    DetectorFactory.seed = 0  # else detection is random
     try:
         best = detect_langs(text)[0]
     except LangDetectException:
         return UNSURE
-    return str(best.lang) if best.prob >= SURE else UNSURE
+    return str(best.lang) if best.prob >= MIN_PROBABILITY else UNSURE

@@ -10,14 +10,14 @@ from typing import Any
 from hub.data.profile.sniff import Column
 from hub.data.read.cell_lists import is_missing
 
-__all__ = ["MAX_DISTINCT", "ColumnCounts", "ColumnLook"]
+__all__ = ["MAX_DISTINCT", "ColumnCounts", "ColumnProfile"]
 
 MAX_DISTINCT = 100_000  # values of one column that are told apart
 _QUANTILES = {"min": 0.0, "25 %": 0.25, "50 %": 0.5, "75 %": 0.75, "95 %": 0.95, "max": 1.0}
 
 
 @dataclass(frozen=True, slots=True)
-class ColumnLook:
+class ColumnProfile:
     """One column; `lengths` are quantiles in characters, of a column of texts alone.
 
     `distinct` is a lower bound if it is MAX_DISTINCT.
@@ -46,10 +46,10 @@ class ColumnCounts:
         if len(self._hashes) < MAX_DISTINCT:
             self._hashes.add(hash(value if isinstance(value, str) else repr(value)))
 
-    def look(self, column: Column, use: str) -> ColumnLook:
+    def profile(self, column: Column, use: str) -> ColumnProfile:
         """Return what was counted; `use` says what the column is used as."""
         lengths = sorted(self.lengths)
-        return ColumnLook(str(column), use, self._filled, len(self._hashes), _quantiles(lengths))
+        return ColumnProfile(str(column), use, self._filled, len(self._hashes), _quantiles(lengths))
 
 
 def _quantiles(lengths: Sequence[int]) -> dict[str, int]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from hub.api import Field, FieldKind
 from hub.data.fields import LABELLED, Unusable, convert
-from hub.data.profile.sniff import Column, Peek
+from hub.data.profile.sniff import Column, Sniff
 from hub.data.read.cell_lists import UnreadableList, is_missing, literal_list
 from hub.errors import BadData
 from hub.recipe.recipe import LabelRules
@@ -42,7 +42,7 @@ _NO_LABEL = re.compile(r"(?:id|idx|index|split|url|date|time|timestamp|author|us
 
 
 def match_columns(
-    fields: Sequence[Field], found: Peek, given: Mapping[str, str], task: str
+    fields: Sequence[Field], found: Sniff, given: Mapping[str, str], task: str
 ) -> dict[str, Column]:
     """Return the column of each field that has one; `given` ones are taken as they are.
 
@@ -90,7 +90,7 @@ def separator_of(values: Sequence[Any]) -> str | None:
 def _keep_one(
     labelled: Sequence[Field],
     fields: Sequence[Field],
-    found: Peek,
+    found: Sniff,
     matched: dict[str, Column],
     given: Mapping[str, str],
 ) -> None:
@@ -129,7 +129,7 @@ def _literal(value: str) -> list[Any] | None:
         return None
 
 
-def _column_for(field: Field, found: Peek) -> Column | None:
+def _column_for(field: Field, found: Sniff) -> Column | None:
     """Return the column that holds one field, by name or else by content; None: no column seems to."""
     for known in ("name", "synonym"):
         if (column := _named(field, found, {}, known)) is not None:
@@ -137,7 +137,7 @@ def _column_for(field: Field, found: Peek) -> Column | None:
     return _best(field, found, {})
 
 
-def label_column(found: Peek) -> tuple[Field, Column] | None:
+def label_column(found: Sniff) -> tuple[Field, Column] | None:
     """Return the column that seems to hold labels, tags or entities, with its kind; None: no column does.
 
     The field is called as the column.
@@ -177,7 +177,7 @@ def _come_again(words: Sequence[str], rows: int) -> bool:
     return few and max(map(len, distinct)) <= _LONGEST
 
 
-def _given(fields: Sequence[Field], found: Peek, given: Mapping[str, str], task: str) -> dict[str, Column]:
+def _given(fields: Sequence[Field], found: Sniff, given: Mapping[str, str], task: str) -> dict[str, Column]:
     matched: dict[str, Column] = {}
     names = [field.name for field in fields]
     for name, text in given.items():
@@ -190,7 +190,7 @@ def _given(fields: Sequence[Field], found: Peek, given: Mapping[str, str], task:
     return matched
 
 
-def _named(field: Field, found: Peek, matched: Mapping[str, Column], by: str) -> Column | None:
+def _named(field: Field, found: Sniff, matched: Mapping[str, Column], by: str) -> Column | None:
     names = [field.name] if by == "name" else _SYNONYMS.get(field.name, "").split()
     free = {str(column).casefold(): column for column in found.columns if column not in matched.values()}
     return next(
@@ -199,7 +199,7 @@ def _named(field: Field, found: Peek, matched: Mapping[str, Column], by: str) ->
 
 
 def _held(
-    field: Field, found: Peek, matched: Mapping[str, Column], task: str, in_order: bool = False
+    field: Field, found: Sniff, matched: Mapping[str, Column], task: str, in_order: bool = False
 ) -> Column:
     column = _best(field, found, matched, in_order)
     if column is None:
@@ -213,7 +213,7 @@ def _held(
     return column
 
 
-def _near_miss(found: Peek, matched: Mapping[str, Column]) -> str:
+def _near_miss(found: Sniff, matched: Mapping[str, Column]) -> str:
     """Return why the column whose name suggests tags or entities cannot be read as such."""
     for field in (_TAGS, _ENTITIES):
         for name in [field.name, *_SYNONYMS[field.name].split()]:
@@ -228,7 +228,7 @@ def _near_miss(found: Peek, matched: Mapping[str, Column]) -> str:
     return ""
 
 
-def _best(field: Field, found: Peek, matched: Mapping[str, Column], in_order: bool = False) -> Column | None:
+def _best(field: Field, found: Sniff, matched: Mapping[str, Column], in_order: bool = False) -> Column | None:
     """Return the free column that holds what the field needs best, by content alone.
 
     `in_order` takes the first that will do: content does not tell a text from its translation.
@@ -285,7 +285,7 @@ def _fits(field: Field, values: Sequence[Any]) -> bool:
     return good > 0.5 * len(values)
 
 
-def _values(found: Peek, column: Column) -> list[Any]:
+def _values(found: Sniff, column: Column) -> list[Any]:
     return _some(list(found.values(column)))[:SAMPLE]
 
 
@@ -293,5 +293,5 @@ def _some(values: Sequence[Any]) -> list[Any]:
     return [value for value in values if not is_missing(value) and value != ""]
 
 
-def _there_is(found: Peek) -> str:
+def _there_is(found: Sniff) -> str:
     return f"The columns are: {', '.join(map(str, found.columns))}."

@@ -1,4 +1,4 @@
-"""Counts, lengths, labels, duplicates, languages and odd rows of some data."""
+"""Profiles data: counts, lengths, labels, duplicates, languages and anomalies."""
 
 from __future__ import annotations
 
@@ -14,45 +14,44 @@ from hub.api import Field, FieldKind
 from hub.data.examples import AnyTask, Item
 from hub.data.fields import LABELLED, LeftOut, Unusable, convert
 from hub.data.label_quality import labels_of
-from hub.data.profile.anomalies import TextSample, languages, oddities, very_long
-from hub.data.profile.column_counts import ColumnCounts, ColumnLook
+from hub.data.profile.anomalies import TextSample, anomaly_detector, languages, very_long
+from hub.data.profile.column_counts import ColumnCounts, ColumnProfile
 from hub.data.profile.columns import is_text, label_column, match_columns, separator_of
 from hub.data.profile.repeated_rows import Copies
 from hub.data.profile.row_numbers import MAX_PLACES, Places, place_of
-from hub.data.profile.sniff import Column, Peek
+from hub.data.profile.sniff import Column, Sniff
 from hub.data.read.rows import RawRow, Row
 from hub.progress import Progress, silent
 from hub.recipe.label_names import look_alikes
 from hub.recipe.recipe import LabelRules
 
-__all__ = ["Look", "look"]
+__all__ = ["Profile", "profile"]
 
 _TEXTS = (FieldKind.TEXT, FieldKind.TOKENS)
 _GUESSED = (Field("text", FieldKind.TEXT, "The text."), Field("label", FieldKind.LABEL, "Its label.", False))
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
-    """Figures about some data; none of them quotes a text.
+class Profile:
+    """Figures about data; none of them quotes a text.
 
-    `odd` has the places of the rows for each oddity. `characters` are the lengths of all texts of each
-    column. `compared` and `near_compared` are the different rows among which duplicates and near duplicates
-    were looked for.
+    `anomalies` maps each anomaly to the places of its rows, `characters` each column to the lengths of its
+    texts. `compared` and `near_compared` count the distinct rows searched for duplicates and near duplicates.
     """
 
     name: str
     rows: int
     unread: int
-    columns: tuple[ColumnLook, ...]
+    columns: tuple[ColumnProfile, ...]
     characters: Mapping[str, Sequence[int]]
     labels: Mapping[str, int]
     languages: Mapping[str, int]
-    odd: Mapping[str, Places]
+    anomalies: Mapping[str, Places]
     compared: int
     near_compared: int
 
     def to_json(self) -> dict[str, Any]:
-        """Return plain JSON values, with the first places of each oddity."""
+        """Return plain JSON values, with the first places of each anomaly."""
         columns = [
             {"name": one.name, "use": one.use, "filled": one.filled, "distinct": one.distinct}
             | ({"characters": dict(one.lengths)} if one.lengths else {})
@@ -65,9 +64,9 @@ class Look:
             "columns": columns,
             "labels": dict(self.labels),
             "languages": dict(self.languages),
-            "odd": {
+            "anomalies": {
                 what: {"rows": places.count, "places": list(places.first)}
-                for what, places in self.odd.items()
+                for what, places in self.anomalies.items()
             },
             "compared": self.compared,
             "near_compared": self.near_compared,
@@ -76,21 +75,21 @@ class Look:
 
 @dataclass(frozen=True, slots=True)
 class _Shape:
-    """The fields that are looked at, in the place of a task's."""
+    """Stands in for a task: the fields that are profiled."""
 
     fields: tuple[Field, ...]
 
 
-def look(
-    found: Peek,
+def profile(
+    found: Sniff,
     task: AnyTask | None = None,
     name: str = "",
     progress: Progress = silent,
     columns: Mapping[str, str] = MappingProxyType({}),
-) -> Look:
-    """Look at rows; the task `name` says which columns matter, else their names and values do.
+) -> Profile:
+    """Profile all rows; the columns are those of the task's fields, or without a task are guessed.
 
-    `columns` name the columns of fields; without a task, those of `text` and `label`.
+    `columns` maps fields to columns; without a task, the fields `text` and `label`.
 
     Raises:
         BadData: the task needs a field that no column holds, or there is no such field or column.
@@ -98,22 +97,22 @@ def look(
     seen = _Seen(found, _columns(found, task, name, columns))
     for row in found.stream(progress):
         seen.add(row)
-    return seen.look(found.name, progress)
+    return seen.profile(found.name, progress)
 
 
 class _Seen:
-    """What is kept of rows that stream by: counts, lengths, hashes, and the rows for near duplicates."""
+    """Accumulates counts, lengths, hashes and candidates for near duplicates from a stream of rows."""
 
-    def __init__(self, found: Peek, fields: Sequence[tuple[Field, Column]]) -> None:
+    def __init__(self, found: Sniff, fields: Sequence[tuple[Field, Column]]) -> None:
         self._fields = fields
         self._separator = _separator(found, fields)
         self._columns = {column: ColumnCounts() for column in found.columns}
         self._shape = cast(AnyTask, _Shape(tuple(field for field, _ in fields)))
-        self._odd: defaultdict[str, Places] = defaultdict(Places)
+        self._anomalies: defaultdict[str, Places] = defaultdict(Places)
         self._labels: Counter[str] = Counter()
         self._label_places: defaultdict[str, Places] = defaultdict(Places)
         self._copies = Copies(self._shape)
-        self._oddities = oddities()
+        self._detect = anomaly_detector()
         self._longest: dict[Column, list[tuple[int, int, str]]] = {
             column: [] for field, column in fields if field.kind in _TEXTS
         }
@@ -125,14 +124,14 @@ class _Seen:
         place = place_of(row.source, row.line)
         if not isinstance(row, RawRow):
             self._unread += 1
-            self._odd[f"cannot be read: {row.reason}"].add(place)
+            self._anomalies[f"cannot be read: {row.reason}"].add(place)
             return
         self._rows += 1
         for column, counts in self._columns.items():
             counts.add(row.values.get(column))
         item, wrong = _item(row, self._fields, self._separator)
         for what in wrong:
-            self._odd[what].add(place)
+            self._anomalies[what].add(place)
         for field, column in self._fields:
             if field.kind in _TEXTS:
                 self._add_text(column, _text(item, field), place)
@@ -142,35 +141,35 @@ class _Seen:
         if any(json.loads(item.request).values()):
             labelled = _labelled(item, self._shape)
             for what, where in self._copies.add(item, labelled):
-                self._odd[what].add(where)
+                self._anomalies[what].add(where)
 
-    def look(self, name: str, progress: Progress) -> Look:
+    def profile(self, name: str, progress: Progress) -> Profile:
         """Return the figures of all rows."""
         for what, place in self._copies.near(progress):
-            self._odd[what].add(place)
+            self._anomalies[what].add(place)
         for column, longest in self._longest.items():
             limit = very_long(self._columns[column].lengths or [0])
             for length, _, place in sorted(longest, key=lambda one: -one[1]):
                 if length > limit:
-                    self._odd["very long"].add(place)
+                    self._anomalies["very long"].add(place)
         self._add_look_alikes()
         used = {column: _use(field, column) for field, column in self._fields}
-        return Look(
+        return Profile(
             name=name,
             rows=self._rows,
             unread=self._unread,
-            columns=tuple(counts.look(one, used.get(one, "")) for one, counts in self._columns.items()),
+            columns=tuple(counts.profile(one, used.get(one, "")) for one, counts in self._columns.items()),
             characters={str(column): self._columns[column].lengths for column in self._longest},
             labels=dict(self._labels.most_common()),
             languages=dict(languages(self._sample.texts).most_common()),
-            odd=dict(sorted(self._odd.items(), key=lambda pair: -pair[1].count)),
+            anomalies=dict(sorted(self._anomalies.items(), key=lambda pair: -pair[1].count)),
             compared=self._copies.compared,
             near_compared=self._copies.near_compared,
         )
 
     def _add_text(self, column: Column, text: str, place: str) -> None:
-        for what in self._oddities(text):
-            self._odd[what].add(place)
+        for what in self._detect(text):
+            self._anomalies[what].add(place)
         if text:
             self._columns[column].lengths.append(len(text))
             self._sample.add(text)
@@ -184,11 +183,11 @@ class _Seen:
             commonest, *others = sorted(group, key=lambda name: (-self._labels[name], name))
             for other in others:
                 what = f"label {other!r} looks like {commonest!r} (labels.rename)"
-                self._odd[what] = self._label_places[other]
+                self._anomalies[what] = self._label_places[other]
 
 
 def _columns(
-    found: Peek, task: AnyTask | None, name: str, given: Mapping[str, str]
+    found: Sniff, task: AnyTask | None, name: str, given: Mapping[str, str]
 ) -> list[tuple[Field, Column]]:
     if task is not None or given:
         fields = task.fields if task is not None else _GUESSED
@@ -203,10 +202,10 @@ def _columns(
     return [*texts, labelled] if labelled else texts
 
 
-def _separator(found: Peek, columns: Sequence[tuple[Field, Column]]) -> str | None:
-    """Return the separator that is given, or that the cells of a column of several labels show."""
-    if given := found.settings.get("separator"):
-        return str(given)
+def _separator(found: Sniff, columns: Sequence[tuple[Field, Column]]) -> str | None:
+    """Return the separator of the settings, else the one found in the cells of a multi-label column."""
+    if separator := found.settings.get("separator"):
+        return str(separator)
     column = next((column for field, column in columns if field.kind is FieldKind.LABELS), None)
     return None if column is None else separator_of(list(found.values(column)))
 
@@ -214,7 +213,7 @@ def _separator(found: Peek, columns: Sequence[tuple[Field, Column]]) -> str | No
 def _item(
     row: RawRow, columns: Sequence[tuple[Field, Column]], separator: str | None
 ) -> tuple[Item, list[str]]:
-    """Return a row's example, None where a value is missing or not what the field needs, and what that is."""
+    """Return a row's example and its faults; a missing or invalid value is None in the example."""
     example: dict[str, Any] = {}
     wrong = []
     for field, column in columns:

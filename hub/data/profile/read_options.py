@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from hub.api import Field, FieldKind
-from hub.data.profile.sniff import sniff
+from hub.data.profile.sniff import sniff_settings
 from hub.data.read.encodings import is_utf8
 from hub.data.read.folders import TextFolder, files_of
 from hub.data.read.rows import RawRow
@@ -60,7 +60,7 @@ def data_for(
     Raises:
         BadData, SourceUnavailable: the source cannot be opened.
     """
-    found = sniff(source, Path.cwd(), cache)
+    found = sniff_settings(source, Path.cwd(), cache)
     suggested = {"format": found["format"]} if "format" in found else {}
     recorded_file = {key: value for key, value in recorded.items() if key != "columns"}
     if "encoding" in recorded_file and _has_own_encoding(source, found, cache):

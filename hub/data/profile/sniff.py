@@ -1,4 +1,4 @@
-"""A look at data before there is a recipe for it: how it is to be read, its columns, its rows."""
+"""Sniffs data without a recipe: how to read it, its columns, and its first rows."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ from hub.errors import BadData
 from hub.progress import Progress, silent
 from hub.recipe.recipe import Data, Part
 
-__all__ = ["Column", "Peek", "peek", "sniff"]
+__all__ = ["Column", "Sniff", "sniff", "sniff_settings"]
 
 Column = str | int
-_HEAD = 1 << 16  # bytes that tell the format
-_LONGEST_NAME = 60  # characters of a column's name
+_HEAD = 1 << 16  # bytes from which the format is detected
+MAX_NAME_CHARS = 60  # characters of a column's name
 MAX_PER_FILE, MAX_ROWS = 2000, 20_000
 _REPORT_EVERY = 2000  # rows
 _SIDES = ("source", "target")  # columns of files of translations
 
 
 @dataclass(frozen=True, slots=True)
-class Peek:
-    """The first rows of some data; `settings` are the keys of `data` that it has to be read with.
+class Sniff:
+    """The first rows of data; `settings` are the keys of the recipe's section `data` needed to read it.
 
-    `rows` are those that can be read of the first MAX_PER_FILE of each file, MAX_ROWS in all.
+    `rows` are the readable ones among the first MAX_PER_FILE rows of each file, at most MAX_ROWS in all.
     """
 
     name: str
@@ -51,34 +51,34 @@ class Peek:
         return (row.values.get(column) for row in self.rows)
 
     def stream(self, progress: Progress = silent) -> Iterator[Row]:
-        """Yield all rows, reading the data again; of several files, each row names its own."""
+        """Read the data again and yield all rows; with more than one file, each row names its file."""
         data = Data(source=(Part.model_validate({"from": self.source}),), **self.settings)
-        several = len(files_of(self.source, self.folder)) > 1
+        many = len(files_of(self.source, self.folder)) > 1
         for table in _tables(self.source, self.folder, self.cache, data, progress):
             count = 0
             for count, row in enumerate(table.rows, 1):
-                yield replace(row, source=row.source or table.name) if several else row
+                yield replace(row, source=row.source or table.name) if many else row
                 if count % _REPORT_EVERY == 0:
                     progress(f"read {table.name}", count, 0)
             progress(f"read {table.name}", count, count)
 
 
-def peek(
+def sniff(
     source: str,
     folder: Path,
     cache: Path,
     progress: Progress = silent,
     given: Mapping[str, Any] = MappingProxyType({}),
-) -> Peek:
-    """Read the first rows of a file, a folder, or what else a recipe may name.
+) -> Sniff:
+    """Read the first rows of any source that a recipe may name, such as a file or a folder.
 
-    `given` are keys of `data` that are known; the others are suggested by the files.
+    `given` holds keys of `data` that are fixed; the others are detected.
 
     Raises:
-        BadData: it is missing, of no known format, or holds no rows.
+        BadData: the source is missing, of an unknown format, or has no readable rows.
         SourceUnavailable: a download failed.
     """
-    settings = {**sniff(source, folder, cache, progress, given), **given}
+    settings = {**sniff_settings(source, folder, cache, progress, given), **given}
     data = Data(source=(Part.model_validate({"from": source}),), **settings)
     name, reason = "", ""
     named: list[tuple[Column, ...] | None] = []
@@ -93,7 +93,7 @@ def peek(
                 reason = reason or f": {row.reason}"
     if not rows:
         raise BadData(f"{source}: no row can be read{reason}.")
-    return Peek(name, settings, _columns(named, rows), tuple(rows), source, folder, cache)
+    return Sniff(name, settings, _columns(named, rows), tuple(rows), source, folder, cache)
 
 
 def _tables(source: str, folder: Path, cache: Path, data: Data, progress: Progress) -> Iterator[Table]:
@@ -110,14 +110,14 @@ def _tables(source: str, folder: Path, cache: Path, data: Data, progress: Progre
                 yield open_table(file.name, file.stream, data)
 
 
-def sniff(
+def sniff_settings(
     source: str,
     folder: Path,
     cache: Path,
     progress: Progress = silent,
     given: Mapping[str, Any] = MappingProxyType({}),
 ) -> dict[str, Any]:
-    """Return the keys of `data` that the beginnings of files suggest, by the ones that are `given`.
+    """Detect the keys of `data` from the beginning of each file; `given` holds keys that are fixed.
 
     Raises:
         BadData: a file is missing.
@@ -132,7 +132,7 @@ def sniff(
             found = _settings(file.name, file.stream.read(_HEAD), given.get("delimiter"))
         encodings.append(found.pop("encoding", None))
         settings |= found
-    # Files show these encodings by themselves; the key is for people, and would be wrong for a mixture.
+    # Reading detects these encodings too; the key is for people, and would be wrong for mixed encodings.
     if len(set(encodings)) == 1 and encodings[0]:
         settings["encoding"] = encodings[0]
     return settings
@@ -160,7 +160,7 @@ def _has_copy(name: str, columns: Sequence[Column], rows: Sequence[RawRow]) -> b
 
 
 def _settings(name: str, head: bytes, delimiter: str | None = None) -> dict[str, Any]:
-    """Return the keys of `data` that differ from their defaults for a file that starts so."""
+    """Return the keys of `data` that differ from their defaults, for a file that starts with `head`."""
     known = next((kind for suffix, kind in SUFFIXES.items() if name.endswith(suffix)), None)
     if known in ("parquet", "tmx"):
         return {}
@@ -191,6 +191,6 @@ def _format(first: str) -> str:
 
 
 def _is_name(cell: str) -> bool:
-    """Tell whether a cell of the first line may be the name of a column."""
+    """Return whether a cell of the first line may be a column name."""
     number = cell.strip().lstrip("+-").replace(".", "", 1).isdecimal()
-    return not number and len(cell) <= _LONGEST_NAME and len(cell.split()) <= 5
+    return not number and len(cell) <= MAX_NAME_CHARS and len(cell.split()) <= 5

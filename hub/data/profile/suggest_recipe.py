@@ -19,7 +19,7 @@ from hub.data.examples import Item
 from hub.data.label_quality import label_counts
 from hub.data.profile.columns import match_columns, separator_of
 from hub.data.profile.read_options import NOT_GIVEN, Reading
-from hub.data.profile.sniff import Column, Peek, peek
+from hub.data.profile.sniff import Column, Sniff, sniff
 from hub.errors import BadData, Conflict, InvalidName, NotFound
 from hub.names import check_name
 from hub.progress import Progress, silent
@@ -84,7 +84,7 @@ def new_recipe(
     target = folder / RECIPE_FILE
     if target.exists():
         raise Conflict(f"{target} exists. Name another folder with -o, or delete it.")
-    found = peek(source, Path.cwd(), cache, progress, given=choices.reading.settings)
+    found = sniff(source, Path.cwd(), cache, progress, given=choices.reading.settings)
     decided, settings = _decided(found)
     matched = match_columns(loaded.task.fields, decided, choices.reading.columns, loaded.spec.name)
     data = {"source": source, "columns": matched, **found.settings, **settings}
@@ -108,7 +108,7 @@ def new_recipe(
     return New(recipe, dataset, labels, text)
 
 
-def _decided(found: Peek) -> tuple[Peek, dict[str, Any]]:
+def _decided(found: Sniff) -> tuple[Sniff, dict[str, Any]]:
     """Leave rows that an annotator rejected out of the look, as Prodigy's column `answer` has them."""
     decisions = {value for value in found.values(DECISION) if value is not None}
     if not decisions or not decisions <= {ACCEPTED, "reject", "ignore"}:
@@ -118,7 +118,7 @@ def _decided(found: Peek) -> tuple[Peek, dict[str, Any]]:
     return replace(found, rows=rows, columns=columns), {"where": {DECISION: ACCEPTED}}
 
 
-def _separator(loaded: LoadedTask, found: Peek, matched: Mapping[str, Column]) -> dict[str, str]:
+def _separator(loaded: LoadedTask, found: Sniff, matched: Mapping[str, Column]) -> dict[str, str]:
     """Return the setting for cells whose labels something else than a comma separates."""
     for one in loaded.task.fields:
         if one.kind is FieldKind.LABELS and one.name in matched:

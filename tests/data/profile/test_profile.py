@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hub.data.profile.anomalies import languages, oddities, very_long
-from hub.data.profile.profile import Look, look
-from hub.data.profile.sniff import peek
+from hub.data.profile.anomalies import anomaly_detector, languages, very_long
+from hub.data.profile.profile import Profile, profile
+from hub.data.profile.sniff import sniff
 from hub.errors import BadData
 from hub.report.profile_page import page
 
@@ -46,16 +46,16 @@ EXPECTED = {
 
 
 @pytest.fixture
-def found(tmp_path: Path) -> Look:
+def found(tmp_path: Path) -> Profile:
     (tmp_path / "a.csv").write_text(ROWS, encoding="utf-8")
-    return look(peek("a.csv", tmp_path, tmp_path / "cache"))
+    return profile(sniff("a.csv", tmp_path, tmp_path / "cache"))
 
 
-def test_every_odd_row_is_named_by_its_line(found: Look) -> None:
-    assert {what: places.first for what, places in found.odd.items()} == EXPECTED
+def test_every_odd_row_is_named_by_its_line(found: Profile) -> None:
+    assert {what: places.first for what, places in found.anomalies.items()} == EXPECTED
 
 
-def test_columns_labels_and_lengths_are_counted(found: Look) -> None:
+def test_columns_labels_and_lengths_are_counted(found: Profile) -> None:
     assert (found.rows, found.unread) == (10, 1)
     assert {one.name: one.use for one in found.columns} == {"id": "", "body": "text", "mood": "label"}
     body = found.columns[1]
@@ -77,7 +77,7 @@ def test_several_labels_and_tags_are_counted_one_by_one(
 ) -> None:
     rows = [f"a text of number {n},{cells[n % len(cells)]}" for n in range(20)]
     (tmp_path / "a.csv").write_text("\n".join([f"text,{column}", *rows]) + "\n")
-    found = look(peek("a.csv", tmp_path, tmp_path))
+    found = profile(sniff("a.csv", tmp_path, tmp_path))
     assert {one.name: one.use for one in found.columns} == {"text": "text", column: use}
     assert found.labels == labels
 
@@ -85,14 +85,14 @@ def test_several_labels_and_tags_are_counted_one_by_one(
 def test_words_of_all_kinds_are_no_labels(tmp_path: Path) -> None:
     rows = [json.dumps({"tokens": ["word", str(n), str(n * 7)]}) for n in range(20)]
     (tmp_path / "a.jsonl").write_text("\n".join(rows))
-    assert look(peek("a.jsonl", tmp_path, tmp_path)).labels == {}
+    assert profile(sniff("a.jsonl", tmp_path, tmp_path)).labels == {}
 
 
 def test_labels_that_look_alike_are_named(tmp_path: Path) -> None:
     rows = [f"a text of number {n},{('good', 'bad', 'good', 'Good')[n % 4]}" for n in range(40)]
     (tmp_path / "a.csv").write_text("\n".join(["text,label", *rows]) + "\n")
-    odd = look(peek("a.csv", tmp_path, tmp_path)).odd
-    assert odd["label 'Good' looks like 'good' (labels.rename)"].count == 10
+    anomalies = profile(sniff("a.csv", tmp_path, tmp_path)).anomalies
+    assert anomalies["label 'Good' looks like 'good' (labels.rename)"].count == 10
 
 
 def test_a_task_says_which_columns_matter(tmp_path: Path, labelling) -> None:
@@ -102,18 +102,18 @@ def test_a_task_says_which_columns_matter(tmp_path: Path, labelling) -> None:
             for n in range(20)
         )
     )
-    found = look(peek("a.jsonl", tmp_path, tmp_path), labelling, "demo")
+    found = profile(sniff("a.jsonl", tmp_path, tmp_path), labelling, "demo")
     assert {one.name: one.use for one in found.columns} == {"text": "text", "note": "", "label": "label"}
     (tmp_path / "b.csv").write_text("number\n1\n2\n")
     with pytest.raises(BadData, match="'text'"):
-        look(peek("b.csv", tmp_path, tmp_path), labelling, "demo")
+        profile(sniff("b.csv", tmp_path, tmp_path), labelling, "demo")
 
 
 def test_files_of_a_folder_are_told_apart(tmp_path: Path) -> None:
     for name in ("a.csv", "b.csv"):
         (tmp_path / "both").mkdir(exist_ok=True)
         (tmp_path / "both" / name).write_text(f"text,label\n,x\nwhat {name} has,y\n")
-    assert look(peek("both", tmp_path, tmp_path)).odd["empty text"].first == ["a.csv:2", "b.csv:2"]
+    assert profile(sniff("both", tmp_path, tmp_path)).anomalies["empty text"].first == ["a.csv:2", "b.csv:2"]
 
 
 def test_languages_are_told_and_the_same_each_time() -> None:
@@ -130,13 +130,13 @@ def test_languages_are_told_and_the_same_each_time() -> None:
 
 @given(st.text())
 def test_any_text_can_be_looked_at(text: str) -> None:
-    assert all(isinstance(what, str) for what in oddities()(text))
+    assert all(isinstance(what, str) for what in anomaly_detector()(text))
 
 
 @given(st.text(alphabet="éàçñöüÄßøåłšж中文 abc", min_size=1))
 def test_broken_characters_are_found_and_whole_ones_are_not(text: str) -> None:
     def broken(shown: str) -> bool:
-        return any(what.startswith("broken") for what in oddities()(shown))
+        return any(what.startswith("broken") for what in anomaly_detector()(shown))
 
     assert not broken(text)
     if re.search("[éàçñöüß]", text):
@@ -148,7 +148,7 @@ def test_very_long_is_what_is_far_from_the_others(lengths: list[int], limit: int
     assert very_long(lengths) == limit
 
 
-def test_the_page_stands_alone_and_quotes_no_text(found: Look) -> None:
+def test_the_page_stands_alone_and_quotes_no_text(found: Profile) -> None:
     made = page(found)
     assert made == page(found)
     assert made.count("<svg") == 3
@@ -162,7 +162,7 @@ def test_the_page_stands_alone_and_quotes_no_text(found: Look) -> None:
 def test_names_in_the_page_are_escaped(tmp_path: Path) -> None:
     rows = "".join(f"what is said in row {n},<i>${n % 2}^</i> 中\n" for n in range(20))
     (tmp_path / "a.csv").write_text(f"<u>text,label\n{rows}", encoding="utf-8")
-    made = page(look(peek("a.csv", tmp_path, tmp_path)))
+    made = page(profile(sniff("a.csv", tmp_path, tmp_path)))
     assert "<u>text" not in made
     assert "<i>" not in made
     assert "&lt;i&gt;$1^" in made

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hub.data.profile.sniff import peek
+from hub.data.profile.sniff import sniff
 from hub.data.read.encodings import as_utf8
 from hub.data.read.folders import TextFolder, text_table
 from hub.data.read.rows import BadRow, RawRow, Row
@@ -173,18 +173,18 @@ def test_utf16_in_gzip_is_read(tmp_path: Path) -> None:
 
 def test_a_peek_names_the_encoding_that_a_file_shows(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_bytes(FILES["a.csv"].replace(",", ";").encode("utf-16"))
-    found = peek("a.csv", tmp_path, tmp_path)
+    found = sniff("a.csv", tmp_path, tmp_path)
     assert found.settings == {"encoding": "utf-16-le", "delimiter": ";"}
     assert [row.values["text"] for row in found.rows] == TEXTS
     (tmp_path / "b.csv").write_bytes(b"sep=|\ntext|label\na|b\n")
-    assert peek("b.csv", tmp_path, tmp_path).settings == {}
+    assert sniff("b.csv", tmp_path, tmp_path).settings == {}
 
 
 def test_a_peek_names_no_encoding_for_a_mixed_folder(tmp_path: Path) -> None:
     (tmp_path / "both").mkdir()
     (tmp_path / "both" / "a.csv").write_bytes(FILES["a.csv"].encode("utf-16"))
     (tmp_path / "both" / "b.csv").write_bytes(FILES["a.csv"].encode())
-    found = peek("both", tmp_path, tmp_path)
+    found = sniff("both", tmp_path, tmp_path)
     assert (found.settings, len(found.rows)) == ({}, 10)
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import errno
+from typing import Annotated
 
 import typer
 
+import hub
 from hub.cli import (
     adapters,
     base,
@@ -70,6 +72,22 @@ for module in (
     quickstart,
 ):
     module.register(app)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"hub {hub.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit."),
+    ] = False,
+) -> None:
+    """Take the options that need no command."""
 
 
 def main() -> None:

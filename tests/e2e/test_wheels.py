@@ -1,0 +1,76 @@
+"""Wheels of the hub and its plugins, installed into an environment where nothing else is ours."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from hub.testing.environment import fresh_environment
+from tests.e2e.conftest import Hub
+
+pytestmark = [pytest.mark.e2e, pytest.mark.slow]
+
+ROOT = Path(__file__).parents[2]
+PLUGINS = ("classification", "extraction", "qa", "sentiment", "translation")
+
+
+def build(project: Path, copy: Path, wheels: Path) -> None:
+    """Build the wheel of a project from a copy: setuptools writes into the folder that it builds."""
+    left = shutil.ignore_patterns(".*", "*.egg-info", "build", "__pycache__", "plugins", "tests", "adapters")
+    shutil.copytree(project, copy, ignore=left)
+    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(wheels), str(copy)]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.fixture(scope="module")
+def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The Python of an environment with our wheels; of the tests' own it sees everything but the hub."""
+    folder = tmp_path_factory.mktemp("wheels")
+    wheels = folder / "dist"
+    build(ROOT, folder / "hub", wheels)
+    for name in PLUGINS:
+        build(ROOT / "plugins" / name, folder / name, wheels)
+    made = fresh_environment(folder / "env")
+    install = [made, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", *wheels.glob("*.whl")]
+    subprocess.run(install, check=True, capture_output=True)
+    return made
+
+
+@pytest.fixture
+def installed(python: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Hub:
+    monkeypatch.chdir(tmp_path)  # the working folder is on `sys.path`
+    return Hub(tmp_path / "hub-home", str(python))
+
+
+def test_the_installed_hub_is_the_wheel_and_finds_the_plugins(installed: Hub, python: Path) -> None:
+    code = "import hub, hub_sentiment; print(hub.__file__); print(hub_sentiment.__file__)"
+    where = subprocess.run(
+        [python, "-c", code], check=True, capture_output=True, text=True, cwd=installed.home.parent
+    )
+    assert [Path(line).is_relative_to(python.parents[1]) for line in where.stdout.split()] == [True, True]
+    found = {plugin["id"]: plugin["state"] for plugin in installed.json("plugins", "list")["plugins"]}
+    assert found == dict.fromkeys(PLUGINS, "ok")
+
+
+def test_it_trains_and_serves_from_its_own_files(installed: Hub, tmp_path: Path) -> None:
+    """Recipes, reports, the page at / and the migrations come out of the wheel."""
+    from hub.testing.tiny_bases import tiny_encoder
+
+    base = tiny_encoder(tmp_path / "tiny")
+    installed.run("init", str(tmp_path / "workspace"))
+    settings = (f"base={base.path}", "train.epochs=1", "evaluate.int8=false")
+    options = [part for setting in settings for part in ("--set", setting)]
+    trained = installed.json(
+        "train", str(tmp_path / "workspace" / "adapters" / "example"), "--deploy", *options
+    )
+    assert trained["version"] == "example@1"
+    assert "<svg" in Path(trained["report"]).read_text(encoding="utf-8")
+    with installed.serving() as client:
+        assert client.get("/").status_code == client.get("/docs.json").status_code == 200
+        answer = client.post("/v1/tasks/classification", json={"text": "I was charged twice"})
+        assert answer.headers["x-hub-version"] == "example@1"

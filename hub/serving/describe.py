@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from hub.engine.slots.table import SlotTable
 from hub.registry.host import LoadedTask, Registry
 from hub.store.catalog.replicas import Replica
-from hub.store.records import Deployment, Move, Version
+from hub.store.records import Deployment, DeploymentEvent, Version
 
 if TYPE_CHECKING:
     from hub.serving.batching.base_workers import BaseWorker
@@ -83,7 +83,7 @@ def describe_move(
     }
 
 
-def describe_past(move: Move) -> Json:
+def describe_past(move: DeploymentEvent) -> Json:
     """Describe a move of a deployment's history."""
     return {
         "generation": move.generation,

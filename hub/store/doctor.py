@@ -14,7 +14,7 @@ from sqlalchemy import select, text
 
 from hub.errors import HubError
 from hub.names import VersionRef
-from hub.store.catalog.tables import DeploymentRow, GenerationRow, MoveRow, VersionRow
+from hub.store.catalog.tables import DeploymentEventRow, DeploymentRow, GenerationRow, VersionRow
 from hub.store.content.content import content_hash
 from hub.store.identity import read_records
 from hub.store.manifest import MANIFEST_FILE, Manifest
@@ -95,30 +95,29 @@ def _integrity(store: Store) -> Iterator[Finding]:
 
 
 def _history(store: Store) -> Iterator[Finding]:
-    """Compare the generation with the moves: there is one for each number up to it."""
+    """Compare the generation with the events: there is one for each number up to it."""
     where = str(store.catalog.shown)
     with store.catalog.read() as session:
-        counter = session.scalars(select(GenerationRow.value)).one_or_none()
-        moves = set(session.scalars(select(MoveRow.generation)))
+        counter = session.scalars(select(GenerationRow.value)).one()
+        events = set(session.scalars(select(DeploymentEventRow.generation)))
         last = set(session.scalars(select(DeploymentRow.generation)))
-    newest = max(moves | last, default=0)
-    if counter is None or counter < newest:
-        what = f"The generation is {counter}, and there is a move number {newest}: no deploy can be recorded."
+    newest = max(events | last, default=0)
+    if counter < newest:
+        what = f"The generation is {counter}, and the newest event is {newest}: no deploy can be recorded."
         remedy = f"--fix sets it to {newest}."
         yield Finding(
             "generation_behind", where, what, Severity.ERROR, remedy, partial(_raise_counter, store, newest)
         )
-    elif lost := sorted((set(range(1, counter + 1)) | last) - moves):
-        what = f"The history lacks {len(lost)} of {counter} moves, the first of them number {lost[0]}."
+    elif lost := sorted((set(range(1, counter + 1)) | last) - events):
+        what = f"The history lacks {len(lost)} of {counter} events, the first of them number {lost[0]}."
         remedy = "Serving goes on without them; a copy of the catalog may still have them."
-        yield Finding("moves_lost", where, what, Severity.WARNING, remedy)
+        yield Finding("events_lost", where, what, Severity.WARNING, remedy)
 
 
 def _raise_counter(store: Store, newest: int) -> None:
     with store.catalog.write() as session:
-        counter = session.get(GenerationRow, 1) or GenerationRow(id=1, value=0)
+        counter = session.scalars(select(GenerationRow)).one()
         counter.value = max(counter.value, newest)
-        session.add(counter)
 
 
 def _versions(store: Store) -> tuple[dict[int, _Stored], list[Finding]]:

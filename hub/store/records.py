@@ -12,7 +12,7 @@ from hub.api import AdapterInfo
 from hub.names import VersionRef
 from hub.store.manifest import Manifest
 
-__all__ = ["Canary", "Deployment", "Move", "Version"]
+__all__ = ["Canary", "Deployment", "DeploymentEvent", "Version"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,7 @@ class Deployment:
 
 
 @dataclass(frozen=True, slots=True)
-class Move:
+class DeploymentEvent:
     """One change of a deployment, as it was made; `before` or `after` is None where there was nothing.
 
     `kind` is deploy, canary, shadow, promote, rollback or undeploy.

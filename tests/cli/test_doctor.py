@@ -191,8 +191,8 @@ def test_a_generation_behind_the_moves_is_raised(live) -> None:
 
 
 def test_a_move_that_is_lost(live) -> None:
-    sql("DROP TRIGGER moves_no_delete; DELETE FROM moves")
-    assert not one("moves_lost")["fixable"]
+    sql("DROP TRIGGER events_no_delete; DELETE FROM deployment_events")
+    assert not one("events_lost")["fixable"]
 
 
 def test_a_row_that_names_nothing(live) -> None:

@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import sqlite3
-from contextlib import closing
-from pathlib import Path
-
 import pytest
 
 from hub.store.store import Store
-from tests.store.catalog.test_catalog import FIRST_SCHEMA
 
 
 @pytest.mark.parametrize("name", ["mood", "fresh"])
@@ -54,27 +49,3 @@ def test_a_start_in_an_empty_home(broken, tmp_path) -> None:
     broken.pristine = tmp_path / "empty"
     broken.pristine.mkdir()
     broken.sweep("adapters", "list")
-
-
-def test_a_start_on_the_catalog_of_the_first_release(broken, tmp_path) -> None:
-    broken.pristine = first_release(broken.home().rename(tmp_path / "first"))
-    broken.sweep("adapters", "list")
-
-
-def first_release(home: Path) -> Path:
-    """Take a home's catalog back to the schema of the first release."""
-    new = home / "catalog.new"
-    (home / "catalog.db").rename(new)
-    schema, _, _ = FIRST_SCHEMA.partition("INSERT INTO generation")
-    with closing(sqlite3.connect(home / "catalog.db")) as connection:
-        connection.executescript(f"{schema} PRAGMA user_version=1; ATTACH '{new}' AS new")
-        for table in ("generation", "adapters", "versions", "deployments", "moves"):
-            columns = ", ".join(
-                f'"{row[1]}"' for row in connection.execute(f"PRAGMA main.table_info({table})")
-            )
-            connection.execute(f"INSERT INTO main.{table} ({columns}) SELECT {columns} FROM new.{table}")
-        connection.commit()
-    new.unlink()
-    (home / "catalog.db").chmod(0o600)  # else doctor says that others can read it
-    (home / "adapters" / ".catalog.json").unlink()
-    return home

@@ -13,7 +13,7 @@ from sqlalchemy import delete, exists, select
 from sqlalchemy.orm import Session
 
 from hub.store.catalog.catalog import Catalog
-from hub.store.catalog.tables import DeploymentRow, TallyRow
+from hub.store.catalog.tables import DeploymentRow, TrialCountsRow
 
 __all__ = ["Counters", "TrialCounts", "TrialKey"]
 
@@ -107,7 +107,9 @@ class Counters:
 
     def of(self, deployment: str, trial: int) -> dict[str, TrialCounts]:
         """Return what all replicas have counted in a trial, by the version's sha256."""
-        query = select(TallyRow).where(TallyRow.deployment == deployment, TallyRow.trial == trial)
+        query = select(TrialCountsRow).where(
+            TrialCountsRow.deployment == deployment, TrialCountsRow.trial == trial
+        )
         found: dict[str, TrialCounts] = {}
         with self._catalog.read() as session:
             for row in session.scalars(query):
@@ -117,13 +119,15 @@ class Counters:
     def prune(self) -> None:
         """Remove what was counted in trials that are over."""
         with self._catalog.read() as session:
-            if session.scalar(select(TallyRow.trial).where(_OVER).limit(1)) is None:
+            if session.scalar(select(TrialCountsRow.trial).where(_OVER).limit(1)) is None:
                 return
         with self._catalog.write() as session:
-            session.execute(delete(TallyRow).where(_OVER))
+            session.execute(delete(TrialCountsRow).where(_OVER))
 
 
-_OVER = ~exists().where(DeploymentRow.name == TallyRow.deployment, DeploymentRow.trial == TallyRow.trial)
+_OVER = ~exists().where(
+    DeploymentRow.name == TrialCountsRow.deployment, DeploymentRow.trial == TrialCountsRow.trial
+)
 
 
 def _trials(session: Session, names: Iterable[str]) -> dict[str, int | None]:
@@ -131,8 +135,8 @@ def _trials(session: Session, names: Iterable[str]) -> dict[str, int | None]:
     return {name: trial for name, trial in session.execute(query)}
 
 
-def _row_of(replica: str, key: TrialKey, counter: TrialCounts) -> TallyRow:
-    return TallyRow(
+def _row_of(replica: str, key: TrialKey, counter: TrialCounts) -> TrialCountsRow:
+    return TrialCountsRow(
         deployment=key.deployment,
         trial=key.trial,
         sha256=key.sha256,
@@ -145,7 +149,7 @@ def _row_of(replica: str, key: TrialKey, counter: TrialCounts) -> TallyRow:
     )
 
 
-def _tally_of(row: TallyRow) -> TrialCounts:
+def _tally_of(row: TrialCountsRow) -> TrialCounts:
     latencies = Counter({int(bucket): count for bucket, count in json.loads(row.latencies).items()})
     return TrialCounts(row.requests, row.errors, row.compared, row.agreed, latencies)
 

@@ -15,10 +15,10 @@ from sqlalchemy.orm import Session
 from hub.errors import BadRequest, Conflict, NotFound
 from hub.names import VersionRef, check_name, check_text, parse_version_ref
 from hub.store.catalog.catalog import Catalog
-from hub.store.catalog.tables import DeploymentRow, GenerationRow, MoveRow, VersionRow
+from hub.store.catalog.tables import DeploymentEventRow, DeploymentRow, GenerationRow, VersionRow
 from hub.store.content.content import Contents
 from hub.store.manifest import Manifest
-from hub.store.records import Canary, Deployment, Move, Version
+from hub.store.records import Canary, Deployment, DeploymentEvent, Version
 
 __all__ = ["Deployments"]
 
@@ -165,10 +165,14 @@ class Deployments:
             self._count(session, name, "undeploy", _ref(row.stable), None, by, reason)
             session.delete(row)
 
-    def history(self, name: str) -> list[Move]:
+    def history(self, name: str) -> list[DeploymentEvent]:
         """Return every move of a deployment, oldest first, also of one that was taken away."""
         with self.catalog.read() as session:
-            query = select(MoveRow).where(MoveRow.deployment == name).order_by(MoveRow.generation)
+            query = (
+                select(DeploymentEventRow)
+                .where(DeploymentEventRow.deployment == name)
+                .order_by(DeploymentEventRow.generation)
+            )
             moves = [_move_of(row) for row in session.scalars(query)]
             if not moves:
                 _deployment_row(session, name)
@@ -264,13 +268,13 @@ class Deployments:
         after: str | None,
         by: str,
         reason: str,
-    ) -> MoveRow:
+    ) -> DeploymentEventRow:
         check_text(reason, "The reason")
         check_text(by, "The name of who makes the change")
         counter = session.scalars(select(GenerationRow)).one()
         counter.value += 1
         when = datetime.now(UTC).isoformat(timespec="microseconds")
-        move = MoveRow(
+        move = DeploymentEventRow(
             generation=counter.value,
             deployment=name,
             kind=kind,
@@ -317,8 +321,8 @@ def _ref(row: VersionRow) -> str:
     return f"{row.name}@{row.number}"
 
 
-def _move_of(row: MoveRow) -> Move:
-    return Move(
+def _move_of(row: DeploymentEventRow) -> DeploymentEvent:
+    return DeploymentEvent(
         generation=row.generation,
         deployment=row.deployment,
         kind=row.kind,

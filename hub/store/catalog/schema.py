@@ -1,4 +1,4 @@
-"""Brings a catalog's schema up to this release."""
+"""Migrates the schema of a catalog to this release."""
 
 from __future__ import annotations
 
@@ -12,19 +12,17 @@ from hub.store.catalog.migrations import HEAD
 
 __all__ = ["is_current", "migrate"]
 
-_FIRST = "0001"
-
 
 def is_current(connection: Connection) -> bool:
-    """Tell whether nothing has to be done; cheap, and does not import alembic."""
+    """Return whether the schema is current; cheap, and does not import alembic."""
     return _revision(connection) == HEAD
 
 
 def migrate(connection: Connection, shown: str) -> None:
-    """Run the migrations that are missing, in the caller's transaction; `shown` names the catalog.
+    """Run the missing migrations in the transaction of the caller; `shown` names the catalog in errors.
 
     Raises:
-        BadConfig: it was written by a newer release.
+        BadConfig: a newer release wrote it.
     """
     from alembic import command
     from alembic.config import Config
@@ -38,8 +36,6 @@ def migrate(connection: Connection, shown: str) -> None:
     known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
     if revision and revision not in known:
         raise BadConfig(f"{shown} was written by a newer GraftHub (schema {revision}): upgrade this one.")
-    if revision is None and inspect(connection).has_table("adapters"):
-        command.stamp(config, _FIRST)  # made before there were migrations
     command.upgrade(config, "head")
 
 

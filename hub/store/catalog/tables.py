@@ -1,4 +1,4 @@
-"""The catalog's tables. A change here needs a migration in `migrations/versions`; a test compares the two."""
+"""The tables of the catalog. A change here needs a migration in `migrations/versions`; a test compares."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ __all__ = [
     "AdapterRow",
     "AnswerRow",
     "CatalogTable",
+    "DeploymentEventRow",
     "DeploymentRow",
     "FeedbackRow",
     "GenerationRow",
-    "MoveRow",
     "ReplicaRow",
-    "TallyRow",
+    "TrialCountsRow",
     "VersionRow",
 ]
 
@@ -27,7 +27,7 @@ class CatalogTable(DeclarativeBase):
 
 
 class AdapterRow(CatalogTable):
-    """A name, and the highest number it ever gave out: a removed version's number is not used again."""
+    """An adapter name and the highest version number it has used; numbers are never reused."""
 
     __tablename__ = "adapters"
     name: Mapped[str] = mapped_column(Name, primary_key=True)
@@ -48,7 +48,7 @@ class VersionRow(CatalogTable):
 
 
 class DeploymentRow(CatalogTable):
-    """A named endpoint: the version it serves, the one before, and those on trial."""
+    """A named endpoint: its stable and previous versions, and those on trial."""
 
     __tablename__ = "deployments"
     name: Mapped[str] = mapped_column(Name, primary_key=True)
@@ -59,7 +59,7 @@ class DeploymentRow(CatalogTable):
     canary_percent: Mapped[float | None] = mapped_column(Float)
     canary_guard: Mapped[str | None]  # JSON
     shadow_id: Mapped[int | None] = mapped_column(ForeignKey("versions.id"))
-    trial: Mapped[int | None]  # generation at which the canary or shadow of now began
+    trial: Mapped[int | None]  # generation at which the current canary or shadow began
     generation: Mapped[int]
     updated: Mapped[str]
     stable: Mapped[VersionRow] = relationship(foreign_keys=[stable_id], lazy="joined", innerjoin=True)
@@ -68,13 +68,13 @@ class DeploymentRow(CatalogTable):
     shadow: Mapped[VersionRow | None] = relationship(foreign_keys=[shadow_id], lazy="joined")
 
 
-class MoveRow(CatalogTable):
-    """One change of a deployment; rows are only ever added (a trigger refuses the rest)."""
+class DeploymentEventRow(CatalogTable):
+    """One change of a deployment. The table is append-only: triggers refuse updates and deletes."""
 
-    __tablename__ = "moves"
+    __tablename__ = "deployment_events"
     generation: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     deployment: Mapped[str] = mapped_column(Name, index=True)
-    kind: Mapped[str] = mapped_column(String(16), server_default="deploy")
+    kind: Mapped[str] = mapped_column(String(16))
     when: Mapped[str]
     who: Mapped[str]
     before: Mapped[str | None]
@@ -83,17 +83,17 @@ class MoveRow(CatalogTable):
 
 
 class GenerationRow(CatalogTable):
-    """The one row that counts moves, and all changes of versions and deployments; `catalog` is its id."""
+    """The single row that counts deployment events (`value`) and all changes; `catalog` is a random id."""
 
     __tablename__ = "generation"
     id: Mapped[int] = mapped_column(primary_key=True)
     value: Mapped[int]
-    catalog: Mapped[str] = mapped_column(String(32), server_default="")
-    changes: Mapped[int] = mapped_column(server_default="0")
+    catalog: Mapped[str] = mapped_column(String(32))
+    changes: Mapped[int]
 
 
 class ReplicaRow(CatalogTable):
-    """A serving process: where it is, when it was last heard of, and the generation it serves."""
+    """A serving process: its address, its last heartbeat, and the generation it serves."""
 
     __tablename__ = "replicas"
     id: Mapped[str] = mapped_column(Hash, primary_key=True)
@@ -103,11 +103,11 @@ class ReplicaRow(CatalogTable):
     started: Mapped[str]
     seen: Mapped[str] = mapped_column(index=True)
     generation: Mapped[int]
-    failures: Mapped[str]  # JSON: deployment -> why its wanted version is not live there
+    failures: Mapped[str]  # JSON: deployment -> reason why its version is not live there
 
 
-class TallyRow(CatalogTable):
-    """What one replica counted of one version in one trial of a deployment."""
+class TrialCountsRow(CatalogTable):
+    """Counters of one replica for one version in one trial of a deployment."""
 
     __tablename__ = "counters"
     deployment: Mapped[str] = mapped_column(Name, primary_key=True)
@@ -122,7 +122,7 @@ class TallyRow(CatalogTable):
 
 
 class AnswerRow(CatalogTable):
-    """An answer that feedback may be given on; `request` is null unless texts are kept."""
+    """An answer that can receive feedback; `request` is null unless texts are kept."""
 
     __tablename__ = "answers"
     request_id: Mapped[str] = mapped_column(Hash, primary_key=True)
@@ -135,7 +135,7 @@ class AnswerRow(CatalogTable):
 
 
 class FeedbackRow(CatalogTable):
-    """What somebody says the right answer was; `correct` compares it with the answer given."""
+    """The true label that a user reported; `correct`: the answer had it."""
 
     __tablename__ = "feedback"
     request_id: Mapped[str] = mapped_column(

@@ -11,7 +11,7 @@ from sqlalchemy import delete, update
 
 from hub.errors import BadConfig, BadRequest, Conflict, InvalidName, NotFound
 from hub.names import VersionRef
-from hub.store.catalog.tables import AnswerRow, MoveRow
+from hub.store.catalog.tables import AnswerRow, DeploymentEventRow
 from hub.store.store import Store
 
 
@@ -100,10 +100,10 @@ def test_a_deployment_needs_a_legal_name(stocked: Store, name: str) -> None:
             use()
 
 
-def test_moves_can_only_be_added(stocked: Store) -> None:
+def test_events_are_append_only(stocked: Store) -> None:
     stocked.deploy("live", "x@1", by="ann")
-    for statement in (delete(MoveRow), update(MoveRow).values(who="eve")):
-        with pytest.raises(BadConfig, match="only ever added"), stocked.catalog.write() as session:
+    for statement in (delete(DeploymentEventRow), update(DeploymentEventRow).values(who="eve")):
+        with pytest.raises(BadConfig, match="append-only"), stocked.catalog.write() as session:
             session.execute(statement)
     assert [move.who for move in stocked.history("live")] == ["ann"]
 

@@ -1,3 +1,3 @@
-"""Schema migrations, run by alembic when a catalog is opened; `HEAD` is the newest."""
+"""Schema migrations, which alembic runs when a catalog is opened; `HEAD` is the newest revision."""
 
-HEAD = "0003"
+HEAD = "0001"

@@ -1,4 +1,4 @@
-"""Run by alembic: migrates on the connection that `hub.store.catalog.schema` hands over."""
+"""Alembic's environment: migrates on the connection that `hub.store.catalog.schema` passes in."""
 
 from __future__ import annotations
 

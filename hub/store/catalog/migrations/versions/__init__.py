@@ -1,1 +1,1 @@
-"""The schema of the catalog, one file a version."""
+"""One module for each revision of the schema."""

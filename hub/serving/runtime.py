@@ -198,9 +198,8 @@ class Runtime:
     def undeploy(self, name: str, *, by: str, reason: str = "") -> None:
         """Take a deployment away; requests already admitted are still answered."""
         parts = self._ready()
-        with parts.reconciler.moving():
+        with parts.reconciler.change():
             parts.store.undeploy(name, by=by, reason=reason)
-            parts.reconciler.converge()
 
     def status(self) -> dict[str, Any]:
         """Describe engines, slots, queues, deployments, failures and plugins as plain JSON values."""
@@ -300,12 +299,12 @@ class Runtime:
             self.registry,
             residency,
             router,
-            poll_s=settings.serve.poll_ms / 1000,
+            serve=settings.serve,
             preload=self._preload,
             meter=meter,
             converged=self._converged,
         )
-        router.seen_anew = reconciler.seen_anew
+        router.refresh = reconciler.refresh
         replicas = Replicas(store.catalog)
         presence = None
         if url is not None:
@@ -347,13 +346,9 @@ class Runtime:
     def _move(self, version: Version, move: Callable[[], Deployment]) -> Moved:
         parts = self._ready()
         began = time.perf_counter()
-        with (
-            parts.reconciler.prepared(version) as warning,
-            parts.reconciler.moving(),  # others move while it loads
-        ):
+        with parts.reconciler.prepared(version) as warning, parts.reconciler.change():
             prepared = time.perf_counter()
             deployment = move()
-            parts.reconciler.converge()
         return Moved(deployment, prepared - began, time.perf_counter() - prepared, warning)
 
 

@@ -50,7 +50,7 @@ class CatalogWatch:
             self._woken = True
             self._changed.notify_all()
 
-    async def seen_anew(self) -> str:
+    async def refresh(self) -> str:
         """Wait for a look that begins after now, and return what it returned.
 
         Callers share looks: all of them together cause at most one per interval. Returns a reason too if

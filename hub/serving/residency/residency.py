@@ -86,6 +86,11 @@ class Residency:
         lease = base_worker.slots.lease(version.sha256) if base_worker else None
         return (base_worker, lease) if base_worker and lease else None
 
+    def is_resident(self, version: Version) -> bool:
+        """Return whether a version could be leased now."""
+        base_worker = self._lanes.get(version.manifest.serving.base.fingerprint)
+        return base_worker is not None and base_worker.slots.state(version.sha256) is SlotState.RESIDENT
+
     def ensure(self, version: Version, *, again: bool = False) -> Future[None]:
         """Make a version resident; the future holds the HubError if it cannot be.
 

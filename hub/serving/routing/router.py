@@ -106,12 +106,12 @@ def sticky_point(deployment: Deployment, key: str) -> float:
 class Router:
     """Admits requests by the current table and replaces the table.
 
-    `draw` gives numbers in [0, 1): by them requests without a key are shared out. Where `seen_anew` is set,
+    `draw` gives numbers in [0, 1): by them requests without a key are shared out. Where `refresh` is set,
     it is asked before a name is called unknown: it brings the table up to what the catalog says by then,
     and returns why it could not, or "".
     """
 
-    seen_anew: Callable[[], Awaitable[str]] | None = None
+    refresh: Callable[[], Awaitable[str]] | None = None
 
     def __init__(self, residency: Residency, draw: Callable[[], float] = random.random) -> None:
         self._residency = residency
@@ -153,9 +153,9 @@ class Router:
         try:
             return await self._admit(resolve, key)
         except NotFound:
-            if self.seen_anew is None:
+            if self.refresh is None:
                 raise
-        reason = await self.seen_anew()
+        reason = await self.refresh()
         try:
             return await self._admit(resolve, key)
         except NotFound as unknown:

@@ -48,7 +48,7 @@ def watching(looks, request):
 
 def ask(watch: CatalogWatch, times: int = 1) -> list[str]:
     async def all_at_once() -> list[str]:
-        return await asyncio.gather(*(watch.seen_anew() for _ in range(times)))
+        return await asyncio.gather(*(watch.refresh() for _ in range(times)))
 
     return asyncio.run(all_at_once())
 
@@ -125,7 +125,7 @@ def test_one_who_leaves_takes_nothing_from_the_others(watching, looks) -> None:
     watch = watching(60)
 
     async def two() -> str:
-        first, second = (asyncio.create_task(watch.seen_anew()) for _ in range(2))
+        first, second = (asyncio.create_task(watch.refresh()) for _ in range(2))
         await asyncio.sleep(0)
         first.cancel()
         return await second

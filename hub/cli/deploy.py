@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from hub.cli.pairs import json_pairs
 from hub.cli.screen.output import JSON_FLAG, print_json, say
 from hub.cli.screen.wait import TIMEOUT, WAIT, Need, Waiting, show_served, wait
 
@@ -61,7 +61,7 @@ def deploy(  # noqa: PLR0913, PLR0917 - one for each option
     from hub.names import parse_version_ref
 
     name = deployment or parse_version_ref(version).name
-    rules = _guard(guard or [])
+    rules = json_pairs(guard, "--guard")
     trial: Any = {"canary": canary, "shadow": shadow, "guard": rules} if canary is not None or shadow else {}
     if rules and not trial:
         trial = {"guard": rules}
@@ -151,19 +151,3 @@ def _report(moved: Json, url: str | None, others: int) -> None:
         return
     took = f"ready in {moved['prepare_ms']:.0f} ms, swapped in {moved['swap_ms']:.0f} ms"
     say(f"[dim]{took}.[/] Ask it: POST {url}/v1/deployments/{moved['name']}/predict")
-
-
-def _guard(given: Sequence[str]) -> Json:
-    """Read KEY=VALUE rules; a value is a number, true or false, or else text."""
-    from hub.errors import BadRequest
-
-    rules: Json = {}
-    for rule in given:
-        key, equals, value = rule.partition("=")
-        if not (key and equals and value):
-            raise BadRequest(f"{rule!r} is no rule of a guard: write --guard KEY=VALUE.")
-        try:
-            rules[key] = json.loads(value)
-        except ValueError:
-            rules[key] = value
-    return rules

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from hub.cli.pairs import pairs
 from hub.cli.screen.output import JSON_FLAG, print_json, say, table
 from hub.errors import BadRequest
 from hub.visible import masked
@@ -61,7 +62,7 @@ def explain(
     settings = load_settings()
     registry, store = Registry.of(settings), existing_store(settings)
     version = store.get(adapter)
-    values = _request(registry, version, text, field or [])
+    values = _request(registry, version, text, field)
     from hub.explain.attribution import Wish
     from hub.explain.attribution import explain as run
 
@@ -80,13 +81,13 @@ def explain(
         say(f"Written to {escape(str(html))}.")
 
 
-def _request(registry: Any, version: Version, text: str | None, pairs: list[str]) -> dict[str, Any]:
+def _request(registry: Any, version: Version, text: str | None, given: list[str] | None) -> dict[str, Any]:
     """Return the request's fields, checked against its model; what is wrong quotes no text."""
     from pydantic import ValidationError
 
     loaded = registry.task(version.manifest.serving.task)
     schema = loaded.request.model_json_schema()
-    values = dict(_pair(one) for one in pairs)
+    values: dict[str, Any] = pairs(given, "--field", "NAME=VALUE", empty=True)
     if text is not None:
         texts = [name for name, about in schema["properties"].items() if about.get("type") == "string"]
         if not texts:
@@ -102,13 +103,6 @@ def _request(registry: Any, version: Version, text: str | None, pairs: list[str]
             f"{name}: {first['msg']}. The task {loaded.spec.name!r} needs: {needed}. Use --field NAME=VALUE."
         ) from None
     return values
-
-
-def _pair(text: str) -> tuple[str, str]:
-    name, equals, value = text.partition("=")
-    if not name or not equals:
-        raise BadRequest("--field takes NAME=VALUE, such as --field 'question=Who came?'.")
-    return name, value
 
 
 def _print(found: Explanation) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 import shutil
 import sys
 from collections.abc import Iterable, Iterator, Mapping
@@ -12,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
+
+from hub.cli.pairs import json_pairs
 
 if TYPE_CHECKING:
     from hub.api import HeadKind
@@ -164,15 +165,7 @@ def options_of(loaded: LoadedTask, pairs: Iterable[str], head: HeadConfig) -> di
 
     from hub.errors import BadRequest
 
-    values = {}
-    for pair in pairs:
-        key, equals, value = pair.partition("=")
-        if not equals:
-            raise BadRequest(f"--option {pair}: write key=value.")
-        try:
-            values[key] = json.loads(value)
-        except ValueError:
-            values[key] = value
+    values = json_pairs(pairs, "--option", empty=True)
     model = loaded.task.options
     _add_problem_type(values, head.problem_type, loaded)
     try:

@@ -6,10 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from hub.cli.pairs import pairs
+from hub.errors import BadRequest
+
 if TYPE_CHECKING:
     from hub.data.profile.read_options import Reading
 
-__all__ = ["COLUMN", "DELIMITER", "ENCODING", "HEADER", "SEPARATOR", "pairs", "reading"]
+__all__ = ["COLUMN", "DELIMITER", "ENCODING", "HEADER", "SEPARATOR", "reading"]
 
 COLUMN: Any = typer.Option(
     "--column", metavar="FIELD=COLUMN", help="Which column holds a field of the task; repeatable."
@@ -33,27 +36,8 @@ def reading(
         BadRequest: a column is not FIELD=COLUMN, or the delimiter is not one character.
     """
     from hub.data.profile.read_options import Reading
-    from hub.errors import BadRequest
 
     mark = "\t" if delimiter == "\\t" else delimiter
     if mark is not None and len(mark) != 1:
         raise BadRequest(f"--delimiter {delimiter}: give one character, or \\t for a tab.")
-    return Reading(pairs(columns or []), mark, header, encoding, separator)
-
-
-def pairs(texts: list[str], form: str = "--column FIELD=COLUMN") -> dict[str, str]:
-    """Return the values of a repeatable option as a mapping; `form` is the option and the form of its values.
-
-    Raises:
-        BadRequest: a value is not KEY=VALUE.
-    """
-    from hub.errors import BadRequest
-
-    option, _, wanted = form.partition(" ")
-    found = {}
-    for text in texts:
-        key, _, value = text.partition("=")
-        if not key or not value:
-            raise BadRequest(f"{option} {text}: write {wanted}.")
-        found[key] = value
-    return found
+    return Reading(pairs(columns, "--column", "FIELD=COLUMN"), mark, header, encoding, separator)

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hub.cli.reading import COLUMN, DELIMITER, ENCODING, HEADER, SEPARATOR, pairs, reading
+from hub.cli.pairs import pairs
+from hub.cli.reading import COLUMN, DELIMITER, ENCODING, HEADER, SEPARATOR, reading
 from hub.cli.screen.bars import Bars
 from hub.cli.screen.output import JSON_FLAG, print_json, progress, say
 
@@ -74,7 +75,7 @@ def new(  # noqa: PLR0913, PLR0917 - a command's options
     from hub.recipe.yaml_file import parse_scalar
 
     folder = out or Path("adapters") / _stem(data)
-    values = {key: parse_scalar(text) for key, text in pairs(options or [], "--option KEY=VALUE").items()}
+    values = {key: parse_scalar(text) for key, text in pairs(options, "--option").items()}
     given = reading(columns, delimiter, header, encoding, separator)
     made = _new(task, data, folder, given, values, base, as_json)
     file, data_report = folder / "recipe.yaml", made.dataset.data_report

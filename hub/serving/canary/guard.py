@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from pydantic import ConfigDict, Field, ValidationError
@@ -10,7 +10,7 @@ from pydantic import ConfigDict, Field, ValidationError
 from hub.api import Model
 from hub.errors import BadRequest
 
-__all__ = ["CRITERIA", "Guard", "parse_guard", "read_guard"]
+__all__ = ["CRITERIA", "Guard", "read_guard"]
 
 CRITERIA = ("error_rate", "p99_ms", "agreement", "accuracy")
 
@@ -68,24 +68,6 @@ def read_guard(values: Mapping[str, Any]) -> Guard:
     if not guard.criteria:
         raise BadRequest(f"A guard needs a limit to watch: set one of {', '.join(CRITERIA)}.")
     return guard
-
-
-def parse_guard(pairs: Iterable[str]) -> Guard:
-    """Return the guard that `key=value` strings of a command line describe.
-
-    Raises:
-        BadRequest: as `read_guard`, or a string is no `key=value`, or a key comes twice.
-    """
-    values: dict[str, str] = {}
-    for pair in pairs:
-        key, equals, value = pair.partition("=")
-        key, value = key.strip(), value.strip()
-        if not equals or not value:
-            raise BadRequest(f"guard {pair[:80]!r}: write key=value, such as agreement=0.95.")
-        if key in values:
-            raise BadRequest(f"guard {key}: is given twice.")
-        values[key] = value
-    return read_guard(values)
 
 
 def _about(key: str) -> str:

@@ -104,7 +104,7 @@ def test_reading_qa_answers_with_a_span_of_the_context(store: Store, minilm: Bas
 def held_out_metrics(
     name: str, store: Store, base: Base, version: Version, *overrides: str
 ) -> tuple[dict[str, float], int]:
-    from hub.data.dataset import Refused
+    from hub.data.dataset import InvalidRows
     from hub.evaluation.evaluator import Evaluator
     from hub.recipe.recipe import load_recipe
     from hub.training.plan import make_plan
@@ -116,7 +116,7 @@ def held_out_metrics(
             registry=Registry.load(),
             bases=store.bases,
             cache=base.path.parents[1] / "packages",
-            refused=Refused(recipe),
+            invalid=InvalidRows(recipe),
         )
     except SourceUnavailable as error:
         pytest.skip(f"NOT TESTED on its data: {error}")

@@ -151,7 +151,7 @@ def prepare(
     say(f"wrote {escape(str(folder))}: {rows}.")
     for line in _lines(data_report, report["data_report"]["rejected"]):
         say(f"  {escape(line)}.")
-    say("changes.jsonl lists each row that was changed or left out, and why; report.json counts them.")
+    say("changes.jsonl lists each row that was changed or filtered and why; report.json counts them.")
     if not report["tokenized"]:
         base = escape(parsed.base)
         say(
@@ -162,7 +162,7 @@ def prepare(
 def _prepare(recipe: Recipe, folder: Path, quiet: bool) -> tuple[Json, DataReport]:
     from hub.bases.cache import Bases
     from hub.config import load_settings
-    from hub.data.dataset import Refused
+    from hub.data.dataset import InvalidRows
     from hub.data.prepared import write_prepared
     from hub.errors import Conflict
     from hub.registry.host import Registry
@@ -170,17 +170,17 @@ def _prepare(recipe: Recipe, folder: Path, quiet: bool) -> tuple[Json, DataRepor
 
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise Conflict(f"{folder} exists and is not an empty folder. Name another one with -o.")
-    settings, refused = load_settings(), Refused(recipe)
+    settings, invalid = load_settings(), InvalidRows(recipe)
     with progress(quiet) as bars:
         dataset, tokenized = checked_rows(
             recipe,
             registry=Registry.of(settings),
             bases=Bases(settings.home),
             cache=settings.home / "cache" / "packages",
-            refused=refused,
+            invalid=invalid,
             progress=Bars(bars),
         )
-    return write_prepared(dataset, refused.rows, recipe, folder, tokenized=tokenized), dataset.data_report
+    return write_prepared(dataset, invalid.rows, recipe, folder, tokenized=tokenized), dataset.data_report
 
 
 def _lines(data_report: DataReport, rejected: int) -> list[str]:

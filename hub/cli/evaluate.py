@@ -117,7 +117,7 @@ def _measure(
         cache = store.home / "cache" / "packages"
         rows = load_rows(version, loaded, data, cache, reading=given, slices=slices, progress=show)
         _check_slices(slices, rows.items, [field.name for field in loaded.task.fields])
-        found, refused = answers_of(version, rows.items, registry=registry, store=store, progress=show)
+        found, invalid = answers_of(version, rows.items, registry=registry, store=store, progress=show)
         known = version.manifest.calibration
         temperature = Temperature(known.temperature, known.rows, known.reason) if known else None
         evaluation = assess(
@@ -129,7 +129,7 @@ def _measure(
             theirs, _ = answers_of(other, rows.items, registry=registry, store=store)
             show(f"load {other.ref}", 1, 1)
             comparison = compared(found, theirs, SEED)
-    return _Found(version, evaluation, [*rows.rejected, *refused], other, comparison)
+    return _Found(version, evaluation, [*rows.rejected, *invalid], other, comparison)
 
 
 def _other(version: Version, against: str, store: Any) -> Version:

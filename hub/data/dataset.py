@@ -1,4 +1,4 @@
-"""The rows of a recipe, cleaned and divided: what is trained on, what is held out, what was refused."""
+"""Prepares a recipe's rows: cleaned, deduplicated, split into training, validation and held-out rows."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from hub.recipe.recipe import Recipe
 from hub.registry.loaded import plugin_call
 from hub.store.manifest import too_many_labels
 
-__all__ = ["Dataset", "Refused", "divide", "divides", "prepare", "refuse_too_many"]
+__all__ = ["Dataset", "InvalidRows", "check_label_count", "divide", "divides", "prepare"]
 
-FEWEST_VALIDATION = 10  # rows; a metric over fewer says too little to choose a checkpoint by
+MIN_VALIDATION_ROWS = 10  # fewer give too noisy a metric to choose a checkpoint by
 SHOWN = 5  # reasons in a message
 
 
-class Refused:
-    """The rows that cannot be used, gathered over all stages of a run."""
+class InvalidRows:
+    """Collects the rows that cannot be used, over all stages of a run."""
 
     def __init__(self, recipe: Recipe) -> None:
         self._recipe = recipe
@@ -37,28 +37,28 @@ class Refused:
         self.rows += rows
 
     def write(self, path: Path) -> None:
-        """Write one JSON object a line: source, line, reason."""
+        """Write one JSON object per line: source, line, reason."""
         with path.open("w", encoding="utf-8") as file:
             for row in self.rows:
                 value = {"source": row.source, "line": row.line, "reason": row.reason}
                 file.write(json.dumps(value, ensure_ascii=False) + "\n")
 
     def check(self, usable: int) -> None:
-        """Raise BadData when no row is usable, or more rows are refused than the recipe allows."""
+        """Raise BadData if no row is usable, or if more rows are invalid than `data.max_rejected` allows."""
         allowed = self._recipe.data.max_rejected
-        refused = len(self.rows)
-        if usable and refused <= allowed * (usable + refused):
+        invalid = len(self.rows)
+        if usable and invalid <= allowed * (usable + invalid):
             return
         if not usable:
-            reason = self.listed() if refused else "the sources hold no rows that the recipe keeps"
+            reason = self.listed() if invalid else "the sources hold no rows that the recipe keeps"
             raise BadData(f"No usable rows: {reason}.")
         raise BadData(
-            f"{refused} of {usable + refused} rows cannot be used, and data.max_rejected allows a share of "
+            f"{invalid} of {usable + invalid} rows cannot be used, and data.max_rejected allows a share of "
             f"{allowed:g}: {self.listed()}."
         )
 
     def listed(self) -> str:
-        """Return the places and reasons of the first rejected rows, for a message."""
+        """Return the places and reasons of the first invalid rows, for a message."""
         first = "; ".join(f"{row.source}:{row.line}: {row.reason}" for row in self.rows[:SHOWN])
         more = len(self.rows) - SHOWN
         return f"{first}; and {more} more" if more > 0 else first
@@ -66,10 +66,10 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
-    """Examples by use; `sha256` covers all of them in the order read.
+    """Examples by split; `sha256` covers all of them in the order read.
 
-    What is trained on is cleaned; what is held out and chosen by is as a client would send it. `data_report`
-    counts what became of every row, and `notes` say where.
+    Training examples are cleaned; validation and held-out examples are as a client would send them.
+    `data_report` counts what was done to the rows, and `notes` list it row by row.
     """
 
     train: tuple[Item, ...]
@@ -82,7 +82,7 @@ class Dataset:
 
     @property
     def size(self) -> int:
-        """Number of examples in use."""
+        """Number of examples in all splits."""
         return len(self.train) + len(self.validation) + len(self.held_out)
 
 
@@ -90,18 +90,18 @@ def prepare(
     recipe: Recipe,
     task: AnyTask,
     cache: Path,
-    refused: Refused,
+    invalid: InvalidRows,
     progress: Progress = silent,
     *,
     needs_label: bool = False,
 ) -> Dataset:
-    """Load, clean, deduplicate and divide the rows of a recipe; refused rows are added to `refused`.
+    """Load, clean, deduplicate and split the rows of a recipe; invalid rows are added to `invalid`.
 
-    `needs_label` is that of `load_examples`.
+    `needs_label` is passed to `load_examples`.
 
     Raises:
-        BadRecipe, BadData, SourceUnavailable: as `load_examples`; when too few rows are left; when there is
-            personal data and `data.pii` is refuse.
+        BadRecipe, BadData, SourceUnavailable: as `load_examples`; if too few rows remain; if `data.pii` is
+            refuse and there is personal data.
     """
     data, seed = recipe.data, recipe.train.seed
     if data.group_by and data.group_by not in (field.name for field in task.fields):
@@ -109,28 +109,28 @@ def prepare(
         raise recipe.error("data.group_by", f"task {recipe.task} has no such field. It has: {known}")
     source = load_examples(recipe, "source", task, cache, progress, needs_label=needs_label)
     separate = load_examples(recipe, "eval", task, cache, progress, needs_label=needs_label)
-    refused.add((*source.rejected, *separate.rejected))
-    refused.check(len(source.items))
+    invalid.add((*source.rejected, *separate.rejected))
+    invalid.check(len(source.items))
     counter = RowFilters(recipe, task, progress)
     counter.loaded(source, separate)
     items = draw(counter.without_duplicates(counter.without_conflicts(source.items)), data.limit, seed)
     items, others = counter.without_rare(items, separate.items)
     with plugin_call(recipe.task, "labels()"):
         labels = tuple(task.labels(item.example for item in items))
-    refuse_too_many(recipe, labels)
+    check_label_count(recipe, labels)
     if data.eval:
-        train, held_out = items, _with_known_labels(others, items, task, refused)
+        train, held_out = items, _with_known_labels(others, items, task, invalid)
     else:
         train, held_out = split(
             items, max(1, round(data.eval_fraction * len(items))), seed, task, data.group_by
         )
     clean = counter.without_leaks(held_out, train)
     kept, validation = divide(recipe, train, task)
-    if data.eval and not held_out and refused.rows:
-        raise BadData(f"No held-out row can be used: {refused.listed()}.")
+    if data.eval and not held_out and invalid.rows:
+        raise BadData(f"No held-out row can be used: {invalid.listed()}.")
     if not kept or not clean:
         raise BadData(_too_few(len(kept), len(held_out), len(clean)))
-    data_report, notes = counter.data_report(refused.rows)
+    data_report, notes = counter.data_report(invalid.rows)
     return Dataset(
         train=tuple(kept),
         validation=tuple(validation),
@@ -142,8 +142,8 @@ def prepare(
     )
 
 
-def refuse_too_many(recipe: Recipe, labels: Collection[str]) -> None:
-    """Raise BadRecipe where the rows have more labels than an adapter may have; nothing is trained yet."""
+def check_label_count(recipe: Recipe, labels: Collection[str]) -> None:
+    """Raise BadRecipe if there are more labels than an adapter may have."""
     if reason := too_many_labels(len(labels)):
         raise recipe.error(
             "data",
@@ -153,30 +153,30 @@ def refuse_too_many(recipe: Recipe, labels: Collection[str]) -> None:
 
 
 def divide(recipe: Recipe, train: list[Item], task: AnyTask) -> tuple[list[Item], list[Item]]:
-    """Keep apart what early stopping looks at, so that the held-out rows stay unseen until the end."""
+    """Split off validation rows for early stopping, so that held-out rows stay unseen until the end."""
     settings = recipe.train
     size = min(settings.validation_rows, round(settings.validation_fraction * len(train)))
-    if not divides(recipe) or size < FEWEST_VALIDATION:
+    if not divides(recipe) or size < MIN_VALIDATION_ROWS:
         return train, []
     kept, taken = split(train, size, settings.seed, task, recipe.data.group_by)
     return kept, [item.as_sent() for item in without_leaks(taken, kept)]
 
 
 def divides(recipe: Recipe) -> bool:
-    """Tell whether a recipe looks at validation rows before its end, and so keeps some apart."""
+    """Return whether training evaluates on validation rows, which are then split off."""
     settings = recipe.train
     return settings.patience > 0 and (settings.epochs > 1 or settings.checkpoint_steps is not None)
 
 
 def _with_known_labels(
-    held_out: Sequence[Item], train: Sequence[Item], task: AnyTask, refused: Refused
+    held_out: Sequence[Item], train: Sequence[Item], task: AnyTask, invalid: InvalidRows
 ) -> list[Item]:
     known = {label for item in train for label in labels_of(item, task)}
     good = []
     for item in held_out:
         strange = sorted(labels_of(item, task) - known)
         if strange:
-            refused.add([item.rejected(_unknown(strange[0], known))])
+            invalid.add([item.rejected(_unknown(strange[0], known))])
         else:
             good.append(item)
     return good

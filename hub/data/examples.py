@@ -1,4 +1,4 @@
-"""From the rows of a recipe's sources to training examples, with an account of every row that is not one."""
+"""Converts the rows of a recipe's sources to examples; keeps the reason for each row that is not used."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from typing import Any, Literal
 from pydantic import BaseModel
 
 from hub.api import BadData, BadRequest, Example, Field, Task
-from hub.data.fields import LABELLED, LeftOut, Unusable, convert
+from hub.data.fields import LABELLED, Filtered, Unusable, convert
 from hub.data.read.folders import TextFolder, files_of, text_table
 from hub.data.read.sources import is_hub, open_hub, open_source
-from hub.data.read.tables import BadRow, LeftRow, RawRow, Table, checked_table, open_table
+from hub.data.read.tables import FilteredRow, InvalidRow, RawRow, Table, checked_table, open_table
 from hub.data.texts import Texts
 from hub.progress import Progress, silent
 from hub.recipe.label_names import normal_label
@@ -32,7 +32,7 @@ SIDES = ("source", "target")  # columns of a file of translations
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """A row that cannot be used; the reason quotes none of its text."""
+    """A row that is not used; the reason quotes none of its text."""
 
     source: str
     line: int
@@ -41,11 +41,11 @@ class Rejected:
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """An example, the JSON of the request it makes, and where it stands.
+    """An example, its request as JSON, and its source and line.
 
-    `sent` is the example before it was cleaned, `cleaned` the one after where `example` is as sent; both are
-    None where nothing was changed. `changed` names the keys of `data.clean` that changed it, and `pii` counts
-    the personal data in it by kind. `extra` has the columns of `evaluate.slices` that are no task fields.
+    `sent` is the example before cleaning; `cleaned` the one after, if `example` is the one before. Both are
+    None if cleaning changed nothing. `changed` names the keys of `data.clean` that changed it, `pii` counts
+    its personal data by kind. `extra` has the columns of `evaluate.slices` that are not task fields.
     """
 
     example: Example
@@ -66,13 +66,13 @@ class Item:
         return Rejected(self.source, self.line, str(reason))
 
     def as_sent(self) -> Item:
-        """Return the item with its example as a client would send it, which is what a server gets."""
+        """Return the item with its example uncleaned, as a client would send it."""
         return (
             self if self.sent is None else replace(self, example=self.sent, sent=None, cleaned=self.example)
         )
 
     def as_trained(self) -> Item:
-        """Return the item with its example cleaned, as it is trained on."""
+        """Return the item with its example cleaned, for training."""
         return (
             self
             if self.cleaned is None
@@ -82,11 +82,11 @@ class Item:
 
 @dataclass(slots=True)
 class Loaded:
-    """What became of the rows of some sources; `left_out` are those the recipe excludes, `read` all."""
+    """The rows of the sources: examples, invalid rows, filtered rows, and the number of rows read."""
 
     items: list[Item] = field(default_factory=list)
     rejected: list[Rejected] = field(default_factory=list)
-    left_out: list[Rejected] = field(default_factory=list)
+    filtered: list[Rejected] = field(default_factory=list)
     read: int = 0
 
 
@@ -99,13 +99,13 @@ def load_examples(
     *,
     needs_label: bool = False,
 ) -> Loaded:
-    """Read all sources of one kind; packages are kept in `cache`.
+    """Read the sources of `data.source` or `data.eval`; packages are cached in `cache`.
 
-    With `needs_label`, a row without a value in any labelled field is rejected.
+    With `needs_label`, a row without a value in any labelled field is invalid.
 
     Raises:
         BadRecipe: a column or field that the recipe names does not exist.
-        BadData: a file is missing or is not of its format.
+        BadData: a file is missing or does not have its format.
         SourceUnavailable: a download failed.
     """
     _check_fields(recipe, which, task)
@@ -121,7 +121,7 @@ def load_examples(
 
 
 def draw(items: Sequence[Item], limit: int | None, seed: int) -> list[Item]:
-    """Return at most `limit` items, drawn by `seed`, in their order."""
+    """Return at most `limit` items, sampled with `seed`, in their original order."""
     if limit is None or len(items) <= limit:
         return list(items)
     return [items[index] for index in sorted(random.Random(seed).sample(range(len(items)), limit))]
@@ -141,7 +141,7 @@ def _opened(place: str | TextFolder, recipe: Recipe, cache: Path, progress: Prog
 
 
 def _languages(recipe: Recipe) -> tuple[str, str] | None:
-    """Return the pair of languages to read of a file that has several, if columns or options name it."""
+    """Return the language pair to read from a multilingual file, if columns or options name it."""
     named = [recipe.data.columns.get(name, recipe.options.get(f"{name}_language")) for name in SIDES]
     source, target = (name if isinstance(name, str) and name not in SIDES else None for name in named)
     return (source, target) if source and target else None
@@ -152,22 +152,22 @@ def _read_part(loaded: Loaded, reader: _Reader, progress: Progress) -> None:
     for count, row in enumerate(reader.table.rows, 1):
         if count % _REPORT_EVERY == 0:
             progress(f"read {name}", count, 0)
-        if isinstance(row, BadRow | LeftRow):
-            rows = loaded.rejected if isinstance(row, BadRow) else loaded.left_out
+        if isinstance(row, InvalidRow | FilteredRow):
+            rows = loaded.rejected if isinstance(row, InvalidRow) else loaded.filtered
             rows.append(Rejected(row.source or name, row.line, row.reason))
             continue
         try:
             loaded.items.append(reader.item(row))
         except Unusable as error:
             loaded.rejected.append(Rejected(row.source or name, row.line, str(error)))
-        except LeftOut as reason:
-            loaded.left_out.append(Rejected(row.source or name, row.line, str(reason)))
+        except Filtered as reason:
+            loaded.filtered.append(Rejected(row.source or name, row.line, str(reason)))
     loaded.read += count
     progress(f"read {name}", count, count)
 
 
 class _Reader:
-    """Turns the rows of one table into examples of one task."""
+    """Converts the rows of one table to examples of one task."""
 
     def __init__(
         self, recipe: Recipe, part: Part, table: Table, task: AnyTask, texts: Texts, needs_label: bool = False
@@ -189,11 +189,11 @@ class _Reader:
         """Return the row's example.
 
         Raises:
-            Unusable, LeftOut: it has none.
+            Unusable, Filtered: the row makes no example.
         """
         for column, values in self.where:
             if normal_label(_word(row.values.get(column))) not in values:
-                raise LeftOut(f"another {column}")
+                raise Filtered(f"another {column}")
         name = row.source or self.table.name
         example = {field.name: self._value(field, row) for field in self.task.fields}
         if self.labelled and all(example[field] is None for field in self.labelled):
@@ -230,9 +230,9 @@ class _Reader:
     def _column_of(self, field: Field) -> str | int | None:
         if field.name in self.part.set:
             return None
-        given = self.recipe.data.columns.get(field.name)
-        if given is not None:
-            return self._named(given, f"data.columns.{field.name}")
+        column = self.recipe.data.columns.get(field.name)
+        if column is not None:
+            return self._named(column, f"data.columns.{field.name}")
         if not field.required and field.name in self.recipe.data.columns.values():
             return None  # the column of this name holds another field
         known = self.table.columns
@@ -247,7 +247,7 @@ class _Reader:
         )
 
     def _named(self, column: str | int, key: str) -> str | int:
-        """Return a column of the recipe as the rows have it, checked where the columns are known."""
+        """Return the column of the table that the recipe names; checked if the table's columns are known."""
         known = self.table.columns
         if known is None:
             return column
@@ -269,12 +269,12 @@ def _word(value: Any) -> str:
 
 
 def _check_fields(recipe: Recipe, which: str, task: AnyTask) -> None:
-    """Refuse fields the task does not have, and label rules where it has no labels."""
+    """Raise BadRecipe for fields that the task lacks, and for label rules of a task without labels."""
     names = [field.name for field in task.fields]
-    given = [(f"data.columns.{name}", name) for name in recipe.data.columns]
+    named = [(f"data.columns.{name}", name) for name in recipe.data.columns]
     for number, part in enumerate(getattr(recipe.data, which)):
-        given += [(f"data.{which}.{number}.set.{name}", name) for name in part.set]
-    for key, name in given:
+        named += [(f"data.{which}.{number}.set.{name}", name) for name in part.set]
+    for key, name in named:
         if name not in names:
             near = difflib.get_close_matches(name, names, n=1)
             hint = f", did you mean {near[0]}?" if near else "."

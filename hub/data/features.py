@@ -30,7 +30,7 @@ def make_features(
     items: Sequence[Item],
     progress: Progress = silent,
 ) -> tuple[list[Features], list[Rejected]]:
-    """Return the features of all examples, and the examples that the task refused.
+    """Return the features of all examples, and the examples that are invalid for the task.
 
     Raises:
         BadPlugin: features lack what the head needs, or are longer than `max_length`.
@@ -55,7 +55,7 @@ def make_features(
 def encodable(
     loaded: LoadedTask, tokenizer: Tokenizer, info: AdapterInfo, items: Sequence[Item]
 ) -> tuple[list[Item], list[Rejected]]:
-    """Divide held-out examples into those the task can answer and those it refuses, such as too long ones."""
+    """Divide held-out examples into those the task can encode and invalid ones, such as too long texts."""
     good: list[Item] = []
     rejected: list[Rejected] = []
     for item in items:

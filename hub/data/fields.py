@@ -13,7 +13,7 @@ from hub.data.read.cell_lists import UnreadableList, is_missing, literal, litera
 from hub.recipe.label_names import normal_label
 from hub.recipe.recipe import LabelRules
 
-__all__ = ["LABELLED", "LeftOut", "Unusable", "convert", "labels_in"]
+__all__ = ["LABELLED", "Filtered", "Unusable", "convert", "labels_in"]
 
 LABELLED = (FieldKind.LABEL, FieldKind.LABELS, FieldKind.TAGS, FieldKind.ENTITIES)
 # Ours and Prodigy's; doccano's; Label Studio's; Hugging Face pipelines'.
@@ -29,7 +29,7 @@ class Unusable(Exception):
     """The row is bad; the message is the reason and quotes none of its text."""
 
 
-class LeftOut(Exception):
+class Filtered(Exception):
     """The recipe leaves the row out on purpose; the message is the reason."""
 
 
@@ -263,7 +263,7 @@ def _binned(number: float, rules: LabelRules) -> str:
         below = bin.max is None or number <= bin.max
         if above and below:
             return bin.label
-    raise LeftOut("in none of labels.bins")
+    raise Filtered("in none of labels.bins")
 
 
 def _kind_of(value: Any) -> str:

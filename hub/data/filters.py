@@ -1,4 +1,4 @@
-"""The steps between loading and dividing, each keeping count of what it did."""
+"""Row filters between loading and splitting; each counts the rows it removes or flags."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ SHOWN = 5  # places in a message
 
 
 class RowFilters:
-    """Applies a recipe's rules to loaded rows, and gathers the account of it.
+    """Applies a recipe's filters to loaded rows and collects counts and notes for the data report.
 
-    The steps are asked once each, in the order they stand here.
+    Each method is called once, in the order of definition.
     """
 
     def __init__(self, recipe: Recipe, task: AnyTask, progress: Progress) -> None:
@@ -39,15 +39,15 @@ class RowFilters:
         self._labelled = any(field.kind in LABELLED for field in task.fields)
 
     def loaded(self, source: Loaded, separate: Loaded) -> None:
-        """Count what loading did.
+        """Count the rows that loading read, changed and filtered.
 
         Raises:
-            BadData: the rows hold personal data, and the recipe refuses that.
+            BadData: rows hold personal data, and `data.pii` is refuse.
         """
         items = [*source.items, *separate.items]
         self._counts["read"] = source.read + separate.read
-        for row in (*source.left_out, *separate.left_out):
-            self._notes.append(Note(row.source, row.line, "left out", row.reason))
+        for row in (*source.filtered, *separate.filtered):
+            self._notes.append(Note(row.source, row.line, "filtered", row.reason))
         for item in items:
             self._changed.update(item.changed)
             self._pii.update(dict(item.pii))
@@ -68,11 +68,11 @@ class RowFilters:
         self._counts["conflicts"] = len(found)
         for item in found:
             self._note(item, "conflict")
-        self._leave_out((items[index] for index in sorted(out)), "conflicting labels")
+        self._filter_out((items[index] for index in sorted(out)), "conflicting labels")
         return [item for index, item in enumerate(items) if index not in out]
 
     def without_duplicates(self, items: Sequence[Item]) -> list[Item]:
-        """Keep the first of equal examples and, if the recipe drops them, of nearly equal ones."""
+        """Keep the first of duplicate examples and, if `near_duplicates` is drop, of near duplicates."""
         first: dict[str, Item] = {}
         for item in items:
             known = first.setdefault(same_example(item), item)
@@ -89,7 +89,7 @@ class RowFilters:
         return [item for index, item in enumerate(unique) if index not in near]
 
     def without_rare(self, items: Sequence[Item], separate: Sequence[Item]) -> tuple[list[Item], list[Item]]:
-        """Apply `labels.least` to training rows, and what follows for held-out rows of their own."""
+        """Apply `labels.least` to training rows, and the same to separate held-out rows."""
         rules = self._data.labels
         if rules.least == 1:
             return list(items), list(separate)
@@ -97,9 +97,9 @@ class RowFilters:
         hit = [item for item in items if self._rare.intersection(labels_of(item, self._task))]
         self._counts["rare"] = len(hit)
         if rules.other is None:
-            self._leave_out(hit, "rare label")
+            self._filter_out(hit, "rare label")
             gone = [item for item in separate if self._rare.intersection(labels_of(item, self._task))]
-            self._leave_out(gone, "rare label")
+            self._filter_out(gone, "rare label")
             lost = {id(item) for item in (*hit, *gone)}
             return [each for each in items if id(each) not in lost], [
                 each for each in separate if id(each) not in lost
@@ -112,7 +112,7 @@ class RowFilters:
         )
 
     def without_leaks(self, held_out: Sequence[Item], train: Sequence[Item]) -> list[Item]:
-        """Drop held-out rows that ask what a training row does; and if the recipe says so, nearly that."""
+        """Drop held-out rows whose request equals a training row's or, with `drop`, nearly equals it."""
         clean = without_leaks(held_out, train)
         kept = {id(item) for item in clean}
         self._counts["leaked"] = len(held_out) - len(clean)
@@ -129,11 +129,11 @@ class RowFilters:
 
     def data_report(self, rejected: Sequence[Rejected]) -> tuple[DataReport, tuple[Note, ...]]:
         """Return the counts and the notes."""
-        left_out = [note.detail for note in self._notes if note.what == "left out"]
+        filtered = [note.detail for note in self._notes if note.what == "filtered"]
         counts = DataReport(
             rejected=len(rejected),
             changed=dict(sorted(self._changed.items())),
-            left_out=counted(left_out),
+            filtered=counted(filtered),
             near=self._data.near_duplicates,
             rare_labels=tuple(sorted(self._rare)),
             pii=dict(sorted(self._pii.items())),
@@ -144,9 +144,9 @@ class RowFilters:
     def _note(self, item: Item, what: str, detail: str = "") -> None:
         self._notes.append(Note(item.source, item.line, what, detail))
 
-    def _leave_out(self, items: Iterable[Item], reason: str) -> None:
+    def _filter_out(self, items: Iterable[Item], reason: str) -> None:
         for item in items:
-            self._note(item, "left out", reason)
+            self._note(item, "filtered", reason)
 
 
 def _refusal(pii: Counter[str], items: Sequence[Item]) -> str:

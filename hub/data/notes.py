@@ -1,4 +1,4 @@
-"""What became of every row: counts for the manifest, and notes that say where, without its text."""
+"""The data report: counts for the manifest, and notes on single rows, which quote no text."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ __all__ = ["DataReport", "Note", "write_notes"]
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """One thing that was done to a row or found in it.
+    """One change to a row, or one finding in it.
 
-    `what` is one of: changed, left out, duplicate, near duplicate, conflict, leaked, near leak, pii.
+    `what` is one of: changed, filtered, duplicate, near duplicate, conflict, leaked, near leak, pii.
     """
 
     source: str
@@ -27,19 +27,18 @@ class Note:
 
 @dataclass(frozen=True, slots=True)
 class DataReport:
-    """Counts of rows, unless said otherwise.
+    """Counts of rows, except `pii`, which counts findings by kind.
 
-    `changed` goes by key of `data.clean`, and `pii` there means masked. `left_out` goes by reason and covers
-    what the recipe, the format and label hygiene exclude. `conflicts` are training rows that ask what another
-    one with different labels does, `rare` those with a label of too few rows; whether they were left out,
-    `left_out` says. `near_duplicates` and `near_leaked` were found, and dropped only if `near` is "drop".
-    `pii` counts findings by kind.
+    `changed` is by key of `data.clean` (`pii` there means masked), `filtered` by reason: rules of the recipe,
+    marks of the format, label quality. `conflicts` counts training rows with the request of a row that has
+    other labels, `rare` those with a label of too few rows; `filtered` has the ones that were removed.
+    `near_duplicates` and `near_leaked` were removed only if `near` is "drop".
     """
 
     read: int = 0
     rejected: int = 0
     changed: Mapping[str, int] = field(default_factory=dict)
-    left_out: Mapping[str, int] = field(default_factory=dict)
+    filtered: Mapping[str, int] = field(default_factory=dict)
     duplicates: int = 0
     near: str = "keep"
     near_duplicates: int = 0
@@ -55,11 +54,11 @@ class DataReport:
         return json.loads(json.dumps(asdict(self)))  # type: ignore[no-any-return]
 
     def lines(self) -> list[str]:
-        """Say in a few short sentences what is not nothing, for people."""
+        """Return the counts that are not 0 as short sentences."""
         left = "left in" if self.near == "report" else "dropped"
         parts = [
             _list("Cleaned", self.changed),
-            _list("Left out", self.left_out),
+            _list("Filtered", self.filtered),
             _some(self.near_duplicates, f"near duplicates, {left}"),
             _some(self.near_leaked, f"held-out rows nearly the same as a training row, {left}"),
             _some(self.conflicts, "rows that another one with different labels contradicts"),
@@ -79,12 +78,12 @@ def _list(title: str, counts: Mapping[str, int]) -> str:
 
 
 def counted(values: Iterable[str]) -> dict[str, int]:
-    """Count words; the result is sorted by them."""
+    """Count values; the result is sorted by value."""
     return dict(sorted(Counter(values).items()))
 
 
 def write_notes(notes: Iterable[Note], path: Path) -> None:
-    """Write one JSON object a line: source, line, what, detail."""
+    """Write one JSON object per line: source, line, what, detail."""
     with path.open("w", encoding="utf-8") as file:
         for note in notes:
             file.write(json.dumps(asdict(note), ensure_ascii=False) + "\n")

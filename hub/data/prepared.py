@@ -57,15 +57,15 @@ def _row(item: Item) -> Json:
 
 
 def _changes(dataset: Dataset, rejected: Sequence[Rejected]) -> Iterator[Json]:
-    """Yield what was done to rows or found in them, with both texts of those that were changed."""
+    """Yield every note; those of changed rows have the texts before and after."""
     texts = {
         (item.source, item.line): _both(item)
         for split in SPLITS
         for item in getattr(dataset, split)
         if item.changed
     }
-    refused = (Note(row.source, row.line, "rejected", row.reason) for row in rejected)
-    for note in (*dataset.notes, *refused):
+    invalid = (Note(row.source, row.line, "rejected", row.reason) for row in rejected)
+    for note in (*dataset.notes, *invalid):
         change: Json = {"source": note.source, "line": note.line, "what": note.what}
         if note.detail:
             change["detail"] = note.detail

@@ -9,7 +9,7 @@ from typing import Any
 
 from hub.api import Example, Field, FieldKind
 from hub.data.cleaning import Aligned, cleaner
-from hub.data.fields import LeftOut, Unusable
+from hub.data.fields import Filtered, Unusable
 from hub.data.pii import Detector, Found, make_detector
 from hub.recipe.recipe import Recipe
 
@@ -142,12 +142,12 @@ class Texts:
             if field.kind is FieldKind.TOKENS and value:
                 lengths.append(len(" ".join(value)))
             if field.kind is FieldKind.TEXT and field.required and not value.strip():
-                raise LeftOut("empty once cleaned")
+                raise Filtered("empty once cleaned")
         longest = max(lengths, default=0)
         if least is not None and longest < least:
-            raise LeftOut("shorter than clean.min_chars")
+            raise Filtered("shorter than clean.min_chars")
         if most is not None and longest > most:
-            raise LeftOut("longer than clean.max_chars")
+            raise Filtered("longer than clean.max_chars")
 
 
 def _stands_in(text: str, answer: Mapping[str, Any]) -> bool:

@@ -24,11 +24,11 @@ _TEMPLATES = Path(__file__).parent / "templates"
 _ACCOUNT = {
     "read": "rows read",
     "rejected": "rejected: they cannot be used",
-    "duplicates": "left out: duplicates",
+    "duplicates": "removed: duplicates",
     "near_duplicates": "near duplicates",
     "conflicts": "contradicted by a row with other labels",
     "rare": "with a label of too few rows",
-    "leaked": "left out of the held-out rows: also trained on",
+    "leaked": "removed from the held-out rows: also trained on",
     "near_leaked": "held out, nearly the same as a training row",
 }
 
@@ -151,7 +151,7 @@ def _account(data: Json) -> list[tuple[str, int]]:
     said = [(f"{what}, {near}" if "near" in what else what, count) for what, count in counts]
     parts = [
         *said[:2],
-        *((f"left out: {reason}", count) for reason, count in data_report.get("left_out", {}).items()),
+        *((f"filtered: {reason}", count) for reason, count in data_report.get("filtered", {}).items()),
         *((f"changed: {reason}", count) for reason, count in data_report.get("changed", {}).items()),
         *said[2:],
     ]

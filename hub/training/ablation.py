@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from hub.data.dataset import Refused
+from hub.data.dataset import InvalidRows
 from hub.evaluation.assess import Measured, measured
 from hub.evaluation.comparison import Comparison
 from hub.evaluation.stored.measure import compared
@@ -89,7 +89,7 @@ def ablate(
     folder = work / WITHOUT
     folder.mkdir(exist_ok=True)
     shown = named(progress, "without copies")
-    plain = run(_as_long(without_copies(plan), outcome), Refused(plan.recipe), folder, shown, resume)
+    plain = run(_as_long(without_copies(plan), outcome), InvalidRows(plan.recipe), folder, shown, resume)
     seconds = time.perf_counter() - started
     theirs = measured(plain.held_out, plain.scored)
     return Ablation.of(compared(found, theirs, plan.recipe.train.seed), outcome, plain, seconds)

@@ -9,7 +9,7 @@ from pathlib import Path
 from statistics import mean, stdev
 
 from hub.data.augment.back_translation import TRANSLATIONS
-from hub.data.dataset import Refused
+from hub.data.dataset import InvalidRows
 from hub.data.folds import fold_datasets
 from hub.progress import Progress, named
 from hub.store.manifest import Spread
@@ -43,7 +43,7 @@ def cross_validate(plan: Plan, folder: Path, progress: Progress, resume: bool) -
             one = replace(plan, dataset=dataset)
             shown = named(progress, f"fold {number} of {count}")
             memory = folder.parent / TRANSLATIONS
-            outcome = run(one, Refused(plan.recipe), work, shown, resume, memory)
+            outcome = run(one, InvalidRows(plan.recipe), work, shown, resume, memory)
             known = dict(outcome.metrics)
             (work / _RESULT).write_text(json.dumps([[plan.sha256, count], known]), encoding="utf-8")
         found.append(known)

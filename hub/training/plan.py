@@ -15,7 +15,7 @@ from hub.api import AdapterInfo, HeadKind
 from hub.bases.base import Base, BaseKind
 from hub.bases.cache import Bases
 from hub.bases.sources import parse_source
-from hub.data.dataset import Dataset, Refused, prepare, refuse_too_many
+from hub.data.dataset import Dataset, InvalidRows, check_label_count, prepare
 from hub.data.features import usable_rows
 from hub.errors import BadRequest, InvalidName, NotFound
 from hub.progress import Progress, silent
@@ -85,7 +85,7 @@ def make_plan(
     registry: Registry,
     bases: Bases,
     cache: Path,
-    refused: Refused,
+    invalid: InvalidRows,
     progress: Progress = silent,
 ) -> Plan:
     """Check a recipe against the task, the base and the data it names; pulls the base if need be.
@@ -101,7 +101,7 @@ def make_plan(
     base = _base(recipe, bases, progress)
     _check_kind(recipe, base, loaded.spec.head)
     max_length = _max_length(recipe, base, loaded)
-    dataset = prepare(recipe, loaded.task, cache, refused, progress, needs_label=loaded.labelled)
+    dataset = prepare(recipe, loaded.task, cache, invalid, progress, needs_label=loaded.labelled)
     if loaded.labelled and not dataset.labels:
         raise recipe.error("data", f"the rows hold no labels, and task {recipe.task} learns from them")
     recipe = recipe.settled(len(dataset.train), base.model_type)
@@ -119,7 +119,7 @@ def make_plan(
 
 
 def checked_rows(
-    recipe: Recipe, *, registry: Registry, bases: Bases, cache: Path, refused: Refused, progress: Progress
+    recipe: Recipe, *, registry: Registry, bases: Bases, cache: Path, invalid: InvalidRows, progress: Progress
 ) -> tuple[Dataset, bool]:
     """Return the rows that a training run of the recipe would use, and whether they were tokenized.
 
@@ -132,14 +132,14 @@ def checked_rows(
         bases.get(recipe.base)
     except (NotFound, InvalidName):
         loaded = registry.task(recipe.task)
-        rows = prepare(recipe, loaded.task, cache, refused, progress, needs_label=loaded.labelled)
+        rows = prepare(recipe, loaded.task, cache, invalid, progress, needs_label=loaded.labelled)
         return rows, False
-    plan = make_plan(recipe, registry=registry, bases=bases, cache=cache, refused=refused, progress=progress)
+    plan = make_plan(recipe, registry=registry, bases=bases, cache=cache, invalid=invalid, progress=progress)
     from hub.engine.torch.loading import load_tokenizer
 
     dataset, rejected = usable_rows(plan.loaded, load_tokenizer(plan.base), plan.info, plan.dataset, progress)
-    refused.add(rejected)
-    refused.check(dataset.size)
+    invalid.add(rejected)
+    invalid.check(dataset.size)
     return dataset, True
 
 
@@ -159,7 +159,7 @@ def _head_labels(
     info = AdapterInfo(recipe.name, 0, dataset.labels, settings, max_length)
     with plugin_call(recipe.task, "head_labels()"):
         labels = tuple(loaded.task.head_labels(info))
-    refuse_too_many(recipe, labels)
+    check_label_count(recipe, labels)
     return labels
 
 

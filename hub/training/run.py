@@ -17,7 +17,7 @@ from transformers import set_seed
 from hub.api import Features, HeadKind, Row, Tokenizer
 from hub.data.augment.augment import Dropped, augment
 from hub.data.augment.back_translation import TRANSLATIONS
-from hub.data.dataset import Refused
+from hub.data.dataset import InvalidRows
 from hub.data.examples import Item
 from hub.data.features import encodable, make_features
 from hub.engine.peft.model import load_adapted
@@ -82,7 +82,7 @@ class Outcome:
 
 def run(
     plan: Plan,
-    refused: Refused,
+    invalid: InvalidRows,
     work: Path,
     progress: Progress,
     resume: bool,
@@ -90,7 +90,7 @@ def run(
     trackers: Trackers | None = None,
     trial: Path | None = None,
 ) -> Outcome:
-    """Train a plan; rows that the task refuses are added to `refused`.
+    """Train a plan; rows that are invalid for the task are added to `invalid`.
 
     Translations are remembered in the file `memory`, if not in `work`. `trackers` are told what is logged.
     The run goes on from the checkpoints in `trial`, as `hub tune` leaves them, if they are of this very plan.
@@ -102,11 +102,11 @@ def run(
         BadAdapter: the stored weights do not give the scores of the trained model.
     """
     tokenizer = load_tokenizer(plan.base)
-    before = len(refused.rows)
+    before = len(invalid.rows)
     features, augmented, dropped = training_rows(
-        plan, tokenizer, refused, work, progress, resume=resume, memory=memory
+        plan, tokenizer, invalid, work, progress, resume=resume, memory=memory
     )
-    validation, held_out = _evaluators(plan, tokenizer, refused, before, len(features))
+    validation, held_out = _evaluators(plan, tokenizer, invalid, before, len(features))
     resume = _begin(plan, work, resume, trial)
     model = new_model(plan, features)
     initial = initial_update(model) if plan.recipe.method.changes_base else None
@@ -143,28 +143,28 @@ def run(
 
 
 def _evaluators(
-    plan: Plan, tokenizer: Tokenizer, refused: Refused, before: int, features: int
+    plan: Plan, tokenizer: Tokenizer, invalid: InvalidRows, before: int, features: int
 ) -> tuple[Evaluator | None, Evaluator]:
     """Return what scores validation and held-out rows; too few usable rows end the run here.
 
-    `before` rows had been refused before the run, and `features` rows are there to train on.
+    `before` rows were invalid before the run, and there are `features` rows to train on.
     """
-    validation = evaluator_of(plan, tokenizer, plan.dataset.validation, refused)
-    held_out = evaluator_of(plan, tokenizer, plan.dataset.held_out, refused)
+    validation = evaluator_of(plan, tokenizer, plan.dataset.validation, invalid)
+    held_out = evaluator_of(plan, tokenizer, plan.dataset.held_out, invalid)
     _check_slices(plan)
-    refused.check(plan.dataset.size - (len(refused.rows) - before))
+    invalid.check(plan.dataset.size - (len(invalid.rows) - before))
     if validation is None and plan.recipe.train.schedule == "plateau":
         raise plan.recipe.error("train.schedule", "plateau looks at validation rows, and there are too few")
     if not features or held_out is None:
         which = "held-out" if features else "training"
-        raise BadData(f"No {which} row can be used: {refused.rows[-1].reason}")
+        raise BadData(f"No {which} row can be used: {invalid.rows[-1].reason}")
     return validation, held_out
 
 
 def training_rows(
     plan: Plan,
     tokenizer: Tokenizer,
-    refused: Refused,
+    invalid: InvalidRows,
     work: Path,
     progress: Progress,
     *,
@@ -174,7 +174,7 @@ def training_rows(
     """Return what is trained on, with changed copies, and counts of these and of dropped ones by change."""
     dataset = plan.dataset
     features, rejected = make_features(plan.loaded, tokenizer, plan.info, dataset.train, progress)
-    refused.add(rejected)
+    invalid.add(rejected)
     unusable = {(row.source, row.line) for row in rejected}
     copies = augment(
         plan.recipe,
@@ -188,7 +188,7 @@ def training_rows(
         first = work / FIRST
         first.mkdir(parents=True, exist_ok=True)
         shown = named(progress, "first model")
-        run(without_copies(plan), Refused(plan.recipe), first, shown, resume)
+        run(without_copies(plan), InvalidRows(plan.recipe), first, shown, resume)
         copies = copies.without(disagreeing(plan, first / ADAPTER, tokenizer, copies.items, shown), "model")
     more, worse = make_features(plan.loaded, tokenizer, plan.info, copies.items, progress)
     counts = copies.counts | ({"unusable": len(worse)} if worse else {})
@@ -201,11 +201,11 @@ def without_copies(plan: Plan) -> Plan:
 
 
 def evaluator_of(
-    plan: Plan, tokenizer: Tokenizer, items: Sequence[Item], refused: Refused
+    plan: Plan, tokenizer: Tokenizer, items: Sequence[Item], invalid: InvalidRows
 ) -> Evaluator | None:
     """Return what scores a model on these rows; None if the task can answer none of them."""
     good, rejected = encodable(plan.loaded, tokenizer, plan.info, items)
-    refused.add(rejected)
+    invalid.add(rejected)
     return Evaluator.of(plan.loaded, tokenizer, plan.info, good) if good else None
 
 

@@ -15,7 +15,7 @@ from filelock import FileLock, Timeout
 
 from hub.bases.cache import Bases
 from hub.data.augment.back_translation import TRANSLATIONS
-from hub.data.dataset import Refused
+from hub.data.dataset import InvalidRows
 from hub.data.examples import Rejected
 from hub.data.notes import write_notes
 from hub.errors import Conflict
@@ -107,17 +107,17 @@ def train(  # noqa: PLR0913 - a run needs all of the hub
     started = time.perf_counter()
     check_trackers(recipe)
     with only_run(work), ExitStack() as during:
-        refused = Refused(recipe)
-        with _listed(refused, work):
+        invalid = InvalidRows(recipe)
+        with _listed(invalid, work):
             plan = make_plan(
                 recipe,
                 registry=registry,
                 bases=bases,
                 cache=store.home / "cache" / "packages",
-                refused=refused,
+                invalid=invalid,
                 progress=progress,
             )
-            ran = _carry_out(plan, refused, store, work, progress, resume, trial, during)
+            ran = _carry_out(plan, invalid, store, work, progress, resume, trial, during)
         evaluation = _assessed(recipe, ran, progress)
         precision = {
             name: gauge(plan, work / ADAPTER, ran.outcome.sample) for name, gauge in (gauges or {}).items()
@@ -135,12 +135,12 @@ def train(  # noqa: PLR0913 - a run needs all of the hub
 
 
 @contextmanager
-def _listed(refused: Refused, work: Path) -> Iterator[None]:
+def _listed(invalid: InvalidRows, work: Path) -> Iterator[None]:
     """Write the list of rejected rows however the block ends."""
     try:
         yield
     finally:
-        refused.write(work / REJECTED_FILE)
+        invalid.write(work / REJECTED_FILE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +148,7 @@ class _Ran:
     """A plan carried out; `before` are the versions of its name that were there already."""
 
     plan: Plan
-    refused: Refused
+    invalid: InvalidRows
     across: dict[str, Spread]
     before: set[VersionRef]
     trackers: Trackers
@@ -158,7 +158,7 @@ class _Ran:
 
 def _carry_out(
     plan: Plan,
-    refused: Refused,
+    invalid: InvalidRows,
     store: Store,
     work: Path,
     progress: Progress,
@@ -171,9 +171,9 @@ def _carry_out(
     across = cross_validate(plan, work / FOLDS, progress, resume)
     before = {version.ref for version in store.versions(plan.recipe.name)}
     trackers = during.enter_context(tracked(plan, store.home))
-    outcome = run(plan, refused, work, progress, resume, trackers=trackers, trial=trial)
+    outcome = run(plan, invalid, work, progress, resume, trackers=trackers, trial=trial)
     found = measured(outcome.held_out, outcome.scored)
-    return _Ran(plan, refused, across, before, trackers, outcome, found)
+    return _Ran(plan, invalid, across, before, trackers, outcome, found)
 
 
 def _assessed(recipe: Recipe, ran: _Ran, progress: Progress) -> Evaluation:
@@ -205,7 +205,7 @@ def _trained(
         "intervals": kept["intervals"],
         "calibration": kept["calibration"],
         "gaps": kept["gaps"],
-        "data": ran.plan.data_ref(len(ran.refused.rows), outcome.augmented, outcome.dropped),
+        "data": ran.plan.data_ref(len(ran.invalid.rows), outcome.augmented, outcome.dropped),
         "libraries": {name: version_of(name) for name in _LIBRARIES},
         "train_seconds": round(seconds, 1),
         "precision": precision,
@@ -228,7 +228,7 @@ def _result(
         plan=ran.plan,
         outcome=ran.outcome,
         seconds=seconds,
-        rejected=tuple(ran.refused.rows),
+        rejected=tuple(ran.invalid.rows),
         rejected_file=work / REJECTED_FILE,
         measured=ran.found,
         evaluation=evaluation,

@@ -118,7 +118,7 @@ def test_json_is_one_document(recipe: Path) -> None:
         "train": 30,
         "validation": 0,
         "held_out": 10,
-        "left_out": 0,
+        "filtered": 0,
         "duplicates": 0,
         "leaked": 0,
         "rejected": 1,

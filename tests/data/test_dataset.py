@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hub.api import Field, FieldKind
-from hub.data.dataset import Dataset, Refused, prepare
+from hub.data.dataset import Dataset, InvalidRows, prepare
 from hub.data.examples import Item
 from hub.data.notes import write_notes
 from hub.data.split import split
@@ -28,10 +28,10 @@ def csv_of(rows: list[tuple[str, str]]) -> str:
 
 @pytest.fixture
 def prepared(make_recipe: RecipeMaker, labelling, tmp_path: Path):
-    def run(text: str, *overrides: str, **files: str | bytes) -> tuple[Dataset, Refused]:
+    def run(text: str, *overrides: str, **files: str | bytes) -> tuple[Dataset, InvalidRows]:
         recipe = make_recipe(text, *overrides, **files)
-        refused = Refused(recipe)
-        return prepare(recipe, labelling, tmp_path / "cache", refused), refused
+        invalid = InvalidRows(recipe)
+        return prepare(recipe, labelling, tmp_path / "cache", invalid), invalid
 
     return run
 
@@ -85,12 +85,12 @@ def test_held_out_rows_that_were_trained_on_are_dropped(prepared) -> None:
 
 def test_held_out_rows_with_an_unknown_label_are_rejected(prepared) -> None:
     train = csv_of([("one", "a"), ("two", "b")])
-    _, refused = prepared(
+    _, invalid = prepared(
         "task: t\ndata: {source: a.csv, eval: b.csv, max_rejected: 0.5}\n",
         a_csv=train,
         b_csv=csv_of([("new", "b"), ("odd", "z")]),
     )
-    assert [(row.line, row.reason) for row in refused.rows] == [
+    assert [(row.line, row.reason) for row in invalid.rows] == [
         (3, "label 'z' is not among the training rows")
     ]
 
@@ -138,8 +138,8 @@ def test_too_few_rows_stop_the_run(prepared) -> None:
 
 
 def test_rejected_rows_are_written_one_a_line(prepared, tmp_path: Path) -> None:
-    _, refused = prepared("task: t\ndata: {source: a.csv, max_rejected: 0.5}\n", a_csv=MANY + ",a\n")
-    refused.write(tmp_path / "rejected.jsonl")
+    _, invalid = prepared("task: t\ndata: {source: a.csv, max_rejected: 0.5}\n", a_csv=MANY + ",a\n")
+    invalid.write(tmp_path / "rejected.jsonl")
     lines = (tmp_path / "rejected.jsonl").read_text().splitlines()
     assert [json.loads(line) for line in lines] == [
         {"source": "a.csv", "line": 402, "reason": "text is empty"}
@@ -242,10 +242,10 @@ def test_the_account_is_plain_json_and_says_what_is_not_nothing(prepared, tmp_pa
     dataset, _ = prepared("task: t\ndata: {source: a.csv, where: {label: b}}\n", a_csv=PRIVATE)
     data_report = dataset.data_report
     assert json.loads(json.dumps(data_report.to_json())) == data_report.to_json()
-    assert data_report.lines() == ["Left out: another label 1", "Personal data: PHONE 2"]
+    assert data_report.lines() == ["Filtered: another label 1", "Personal data: PHONE 2"]
     write_notes(dataset.notes, tmp_path / "rows.jsonl")
     lines = [json.loads(line) for line in (tmp_path / "rows.jsonl").read_text().splitlines()]
-    assert lines[0] == {"source": "a.csv", "line": 2, "what": "left out", "detail": "another label"}
+    assert lines[0] == {"source": "a.csv", "line": 2, "what": "filtered", "detail": "another label"}
     assert lines[1] == {"source": "a.csv", "line": 3, "what": "pii", "detail": "PHONE 2"}
 
 

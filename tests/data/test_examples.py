@@ -77,7 +77,7 @@ data:
 """
     loaded = load(text, a_csv="part,text,label\none,a,7\n2,b,1\nthree,c,9\n2,d,5\none,e,many\n")
     assert [item.example["text"] for item in loaded.items] == ["a", "d"]
-    assert len(loaded.left_out) == 2
+    assert len(loaded.filtered) == 2
     assert loaded.rejected == [Rejected("a.csv", 6, "label is not a number")]
 
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hub.api import MAX_TEXT, Field, FieldKind
-from hub.data.fields import LeftOut, Unusable, convert, labels_in
+from hub.data.fields import Filtered, Unusable, convert, labels_in
 from hub.recipe.recipe import LabelRules
 
 NO_RULES = LabelRules()
@@ -93,7 +93,7 @@ def test_spellings_that_look_the_same_are_one_label(spelling: str) -> None:
 def test_bins_turn_numbers_into_labels_and_leave_the_rest_out() -> None:
     assert convert(field(FieldKind.LABEL), "1.0", VALENCE) == "positive"
     assert convert(field(FieldKind.LABEL), -2, VALENCE) == "negative"
-    with pytest.raises(LeftOut):
+    with pytest.raises(Filtered):
         convert(field(FieldKind.LABEL), "0.99", VALENCE)
     assert reason(FieldKind.LABEL, "often", VALENCE) == "cell is not a number"
     assert reason(FieldKind.LABEL, "nan", VALENCE) == "cell is empty"

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hub.data.dataset import Refused, prepare
+from hub.data.dataset import InvalidRows, prepare
 from hub.data.examples import Item
 from hub.data.folds import fold_datasets, folds
 from hub.errors import BadRecipe
@@ -62,7 +62,7 @@ def test_folds_are_made_of_training_rows_cleaned_and_held_out_ones_as_sent(
 ) -> None:
     rows = "text,label\n" + "".join(f"text  {n},{'ab'[n % 2]}\n" for n in range(300))
     recipe = make_recipe("task: t\ndata: a.csv\nevaluate: {folds: 3}\n", a_csv=rows)
-    dataset = prepare(recipe, Labelling(), tmp_path, Refused(recipe))
+    dataset = prepare(recipe, Labelling(), tmp_path, InvalidRows(recipe))
     assert dataset.validation
     held: list[int] = []
     for fold in fold_datasets(recipe, dataset, Labelling()):

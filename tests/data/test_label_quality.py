@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from hub.api import Field, FieldKind
-from hub.data.dataset import Dataset, Refused, prepare
+from hub.data.dataset import Dataset, InvalidRows, prepare
 from hub.data.examples import Item
 from hub.data.label_quality import conflicting, rare_labels, relabelled, target_of
 from hub.recipe.recipe import Recipe
@@ -36,9 +36,9 @@ def items_of(*rows: str) -> list[Item]:
 )
 def test_conflicts(rule: str, out: set[int]) -> None:
     items = items_of("one=a", "one=a", "one=b", "two=a", "tie=a", "tie=b", "three=b", "three=b")
-    found, left_out = conflicting(items, TASK, rule)
+    found, filtered = conflicting(items, TASK, rule)
     assert [item.line for item in found] == [1, 2, 3, 5, 6]
-    assert left_out == out
+    assert filtered == out
 
 
 def test_the_order_of_a_set_of_labels_is_no_conflict() -> None:
@@ -98,7 +98,7 @@ def test_every_kind_of_label_is_renamed() -> None:
 def prepared(make_recipe: RecipeMaker, tmp_path: Path) -> Callable[..., Dataset]:
     def run(text: str, **files: str) -> Dataset:
         recipe = make_recipe(text, **files)
-        return prepare(recipe, TASK, tmp_path / "cache", Refused(recipe))
+        return prepare(recipe, TASK, tmp_path / "cache", InvalidRows(recipe))
 
     return run
 
@@ -116,9 +116,9 @@ def test_rows_with_a_rare_label_are_left_out_on_both_sides(prepared) -> None:
     data_report = dataset.data_report
     assert dataset.labels == ("a", "b")
     assert [item.example["text"] for item in dataset.held_out] == ["new one"]
-    assert (data_report.rare, data_report.rare_labels, data_report.left_out) == (1, ("c",), {"rare label": 2})
+    assert (data_report.rare, data_report.rare_labels, data_report.filtered) == (1, ("c",), {"rare label": 2})
     assert data_report.rejected == 1  # `d` was never among the training rows
-    assert [(note.source, note.line) for note in dataset.notes if note.what == "left out"] == [
+    assert [(note.source, note.line) for note in dataset.notes if note.what == "filtered"] == [
         ("a.csv", 22),
         ("b.csv", 3),
     ]
@@ -132,7 +132,7 @@ def test_rare_labels_become_another(prepared) -> None:
     )
     assert dataset.labels == ("a", "b", "rest")
     assert [item.example["label"] for item in dataset.held_out] == ["a", "rest", "rest"]
-    assert dataset.data_report.left_out == {}
+    assert dataset.data_report.filtered == {}
 
 
 def test_conflicts_are_counted_and_listed_by_line(prepared) -> None:
@@ -140,11 +140,11 @@ def test_conflicts_are_counted_and_listed_by_line(prepared) -> None:
     kept = prepared("task: t\ndata: {source: a.csv, eval: b.csv}\n", a_csv=rows, b_csv="text,label\nnew,a\n")
     assert kept.data_report.conflicts == 2
     assert [note.line for note in kept.notes if note.what == "conflict"] == [2, 23]
-    assert kept.data_report.left_out == {}
+    assert kept.data_report.filtered == {}
     dropped = prepared(
         "task: t\ndata: {source: a.csv, eval: b.csv, labels: {conflicts: majority}}\n",
         a_csv=rows,
         b_csv="text,label\nnew,a\n",
     )
-    assert dropped.data_report.left_out == {"conflicting labels": 2}
+    assert dropped.data_report.filtered == {"conflicting labels": 2}
     assert len(dropped.train) == len(kept.train) - 2

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hub.api import Field, FieldKind
-from hub.data.fields import LeftOut, Unusable
+from hub.data.fields import Filtered, Unusable
 from hub.data.texts import Texts, Treated
 from hub.recipe.recipe import Recipe
 from hub.recipe.sections.data import Data
@@ -160,7 +160,7 @@ def test_warning_changes_nothing() -> None:
     ],
 )
 def test_rows_are_left_out_by_length(text: str, rules: dict[str, Any], reason: str) -> None:
-    with pytest.raises(LeftOut, match=reason):
+    with pytest.raises(Filtered, match=reason):
         treat(PLAIN, {"text": text, "label": "a"}, clean=rules)
 
 

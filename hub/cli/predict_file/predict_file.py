@@ -16,7 +16,7 @@ from hub.cli.predict_file.answer_files import atomically, open_answers
 from hub.cli.screen.output import error_console, print_json, progress, say
 from hub.client.protocol import Client
 from hub.data.profile.read_options import Reading, data_for
-from hub.data.read.rows import BadRow, LeftRow, RawRow
+from hub.data.read.rows import FilteredRow, InvalidRow, RawRow
 from hub.data.read.sources import open_source
 from hub.data.read.tables import open_table
 from hub.errors import BadData, BadRequest, Overloaded
@@ -118,7 +118,9 @@ def _named(column: str | int, known: Sequence[str | int] | None) -> str:
     return str(known[column] if isinstance(column, int) and known and column < len(known) else column)
 
 
-def _asked(row: RawRow | BadRow | LeftRow, schema: Mapping[str, Any], columns: Mapping[str, str]) -> Asked:
+def _asked(
+    row: RawRow | InvalidRow | FilteredRow, schema: Mapping[str, Any], columns: Mapping[str, str]
+) -> Asked:
     if not isinstance(row, RawRow):
         return Asked(row.line, {}, None, row.reason)
     values = {str(key): value for key, value in row.values.items()}

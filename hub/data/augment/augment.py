@@ -34,7 +34,7 @@ class Augmented:
     """Copies to train on beside the rows, and by which change each was made.
 
     `dropped` counts by change and reason: unchanged, repeated (it asks what another training row or one kept
-    apart asks), refused (by the task), or what a check found: length, words, negation, number, name, model.
+    apart asks), invalid (for the task), or what a check found: length, words, negation, number, name, model.
     """
 
     items: tuple[Item, ...] = ()
@@ -208,7 +208,7 @@ class _Copier:
             with plugin_call(self.recipe.task, f"request() on a copy of {item.place}"):
                 request = self.task.request(example).model_dump_json()
         except (BadRequest, BadData):
-            return "refused"
+            return "invalid"
         return replace(item, example=example, request=request, sent=None, cleaned=None)
 
 

@@ -12,7 +12,7 @@ from typing import Any, cast
 
 from hub.api import Field, FieldKind
 from hub.data.examples import AnyTask, Item
-from hub.data.fields import LABELLED, LeftOut, Unusable, convert
+from hub.data.fields import LABELLED, Filtered, Unusable, convert
 from hub.data.label_quality import labels_of
 from hub.data.profile.anomalies import TextSample, anomaly_detector, languages, very_long
 from hub.data.profile.column_counts import ColumnCounts, ColumnProfile
@@ -220,7 +220,7 @@ def _item(
         value = row.values.get(column)
         try:
             example[field.name] = convert(field, value, LabelRules(), separator)
-        except (Unusable, LeftOut) as error:
+        except (Unusable, Filtered) as error:
             example[field.name] = None
             if field.kind not in _TEXTS or str(error) != f"{field.name} is empty":
                 wrong.append(str(error))

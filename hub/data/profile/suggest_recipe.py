@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from hub.api import FieldKind, HeadKind
 from hub.bases.cache import Bases
-from hub.data.dataset import Dataset, Refused
+from hub.data.dataset import Dataset, InvalidRows
 from hub.data.examples import Item
 from hub.data.label_quality import label_counts
 from hub.data.profile.columns import match_columns, separator_of
@@ -60,7 +60,7 @@ class Choices:
 class CheckRows(Protocol):
     """Returns the rows that a training run of a recipe would use; `hub.training.plan.checked_rows` does."""
 
-    def __call__(self, recipe: Recipe, *, refused: Refused) -> tuple[Dataset, bool]:
+    def __call__(self, recipe: Recipe, *, invalid: InvalidRows) -> tuple[Dataset, bool]:
         """Also returns whether the rows were tokenized."""
 
 
@@ -95,8 +95,8 @@ def new_recipe(
         data=Data.model_validate({**_separator(loaded, decided, matched), **data}),
         options={**loaded.task.suggest_options(matched), **choices.options},
     )
-    refused = Refused(recipe)
-    dataset, _ = check(recipe, refused=refused)
+    invalid = InvalidRows(recipe)
+    dataset, _ = check(recipe, invalid=invalid)
     _check_labels(loaded, matched, dataset)
     items = [*dataset.train, *dataset.validation, *dataset.held_out]
     labels = label_counts(items, loaded.task)

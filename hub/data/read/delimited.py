@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import IO
 
-from hub.data.read.rows import BadRow, RawRow, Table
+from hub.data.read.rows import InvalidRow, RawRow, Table
 from hub.data.read.stray_quotes import Shape, Values
 from hub.errors import BadData
 from hub.recipe.recipe import Data
@@ -27,8 +27,8 @@ _SWALLOWED = "holds lines that look like rows: a quote is stray or missing"
 def delimited_table(name: str, stream: IO[bytes], kind: str, data: Data) -> Table:
     """Return the rows of a CSV or TSV file that is UTF-8.
 
-    Each line of a row that cannot be read is a `BadRow`, as it may have been a row. Columns without a name at
-    the end of the header are left out; a row that has a value there is bad.
+    Each line of a row that cannot be parsed is an `InvalidRow`, as it may be a row itself. Trailing columns
+    without a name are dropped; a row with a value in one is invalid.
 
     Raises:
         BadData: here or while it is read: the file is empty, its header is not usable, or a quoted cell does
@@ -52,9 +52,9 @@ def delimited_table(name: str, stream: IO[bytes], kind: str, data: Data) -> Tabl
     return Table(name, header, _rows(cells, header, shape, first.cells if isinstance(first, _Cut) else ()))
 
 
-def _without_header(name: str, cells: _Cells, first: _Cut | BadRow) -> Table:
-    before: list[_Cut | BadRow] = [first]
-    while isinstance(before[-1], BadRow) and (item := next(cells.rows, None)) is not None:
+def _without_header(name: str, cells: _Cells, first: _Cut | InvalidRow) -> Table:
+    before: list[_Cut | InvalidRow] = [first]
+    while isinstance(before[-1], InvalidRow) and (item := next(cells.rows, None)) is not None:
         before.append(item)
     width = len(before[-1].cells) if isinstance(before[-1], _Cut) else 0
     cells.push_back(before)
@@ -62,9 +62,11 @@ def _without_header(name: str, cells: _Cells, first: _Cut | BadRow) -> Table:
     return Table(name, tuple(range(width)), _rows(cells, tuple(range(width)), shape, ()))
 
 
-def _header(name: str, first: _Cut | BadRow, delimiter: str, data: Data) -> tuple[tuple[str | int, ...], int]:
+def _header(
+    name: str, first: _Cut | InvalidRow, delimiter: str, data: Data
+) -> tuple[tuple[str | int, ...], int]:
     """Return the names of the columns, and how many cells the header has; unnamed ones are numbers."""
-    if isinstance(first, BadRow):
+    if isinstance(first, InvalidRow):
         raise BadData(f"{name}:{first.line}: the header cannot be read: it {first.reason}.")
     names = [cell.strip() for cell in first.cells]
     if any("\ud800" <= character <= "\udfff" for cell in names for character in cell):
@@ -163,14 +165,14 @@ class _Cells:
         self.unsure = False
         self._name = name
         self._lines = lines
-        self._first: list[_Cut | BadRow] = []
+        self._first: list[_Cut | InvalidRow] = []
         self.rows = self._rows()
 
-    def push_back(self, rows: Sequence[_Cut | BadRow]) -> None:
+    def push_back(self, rows: Sequence[_Cut | InvalidRow]) -> None:
         self._first = list(rows)
         self.rows = self._rows()
 
-    def _rows(self) -> Iterator[_Cut | BadRow]:
+    def _rows(self) -> Iterator[_Cut | InvalidRow]:
         yield from self._first
         # The limit holds for the whole process; other readers may rely on a larger one.
         csv.field_size_limit(max(csv.field_size_limit(), _MAX_CELL))
@@ -206,24 +208,24 @@ class _Cells:
                 yield _Cut(first, cells, tuple(lines.taken))
 
 
-def _each_line(first: int, count: int, reason: str) -> Iterator[BadRow]:
-    yield BadRow(first, reason)
+def _each_line(first: int, count: int, reason: str) -> Iterator[InvalidRow]:
+    yield InvalidRow(first, reason)
     for line in range(first + 1, first + count):
-        yield BadRow(line, f"belongs to the row on line {first}, which {reason}")
+        yield InvalidRow(line, f"belongs to the row on line {first}, which {reason}")
 
 
-def _is_spaced(row: _Cut | BadRow) -> bool:
+def _is_spaced(row: _Cut | InvalidRow) -> bool:
     """Check whether the file has blanks after its delimiters."""
     return isinstance(row, _Cut) and any(cell.startswith(" ") for cell in row.cells[1:])
 
 
 def _rows(
     cells: _Cells, header: Sequence[str | int], shape: Shape, first: Sequence[str]
-) -> Iterator[RawRow | BadRow]:
+) -> Iterator[RawRow | InvalidRow]:
     """Yield the rows; those with a few lines that may be rows come last, when all values are known."""
     values, doubtful = Values(shape.width), list[_Cut]()
     for row in cells.rows:
-        if isinstance(row, BadRow):
+        if isinstance(row, InvalidRow):
             yield row
             continue
         swallowed = shape.swallows(row.lines)

@@ -114,7 +114,7 @@ def not_utf8(name: str, raw: bytes, line: int = 0, named: str | None = None) -> 
     escaped = raw.decode(errors="surrogateescape")
     bad = [(n, text) for n, text in enumerate(escaped.split("\n"), 1) if _ESCAPED.search(text)]
     samples = [_bytes(text[:_SAMPLE]) for _, text in bad[:_SAMPLES]]
-    return _refused(name, line or (bad[0][0] if bad else 1), samples, len(bad), named)
+    return _wrong_encoding(name, line or (bad[0][0] if bad else 1), samples, len(bad), named)
 
 
 def has_nul(value: Any) -> bool:
@@ -196,7 +196,7 @@ class _Lines:
         """Raise BadData if the whole file has another encoding."""
         self._end()
         if self.bad >= MIN_BAD and self.bad > self.good:
-            raise _refused(name, self._first_bad, self._samples, self.bad)
+            raise _wrong_encoding(name, self._first_bad, self._samples, self.bad)
 
     def _end(self) -> None:
         self._line += 1
@@ -220,7 +220,9 @@ def _bytes(text: str) -> bytes:
     return text.encode(errors="surrogateescape")
 
 
-def _refused(name: str, line: int, samples: list[bytes], lines: int, named: str | None = None) -> BadData:
+def _wrong_encoding(
+    name: str, line: int, samples: list[bytes], lines: int, named: str | None = None
+) -> BadData:
     others = f", nor are {lines - 1:,} other lines" if lines > 1 else ""
     guess = named or _guess(b"\n".join(samples))
     may_be = f" It may be {guess}." if guess else ""

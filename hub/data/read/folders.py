@@ -8,7 +8,7 @@ from pathlib import Path
 
 from hub.api import MAX_TEXT
 from hub.data.read.encodings import MIN_BAD, decode, not_utf8
-from hub.data.read.rows import BadRow, RawRow, Row, Table
+from hub.data.read.rows import InvalidRow, RawRow, Row, Table
 from hub.data.read.tables import SUFFIXES
 from hub.errors import BadData
 from hub.untrusted import open_regular
@@ -80,20 +80,20 @@ def _rows(folder: TextFolder, encoding: str | None) -> Iterator[Row]:
             with open_regular(path) as file:
                 raw = file.read(_BYTES + 1)
         except OSError as error:
-            yield BadRow(1, f"cannot be read: {error.strerror}", name)
+            yield InvalidRow(1, f"cannot be read: {error.strerror}", name)
             continue
         if len(raw) > _BYTES:
-            yield BadRow(1, f"has more than {_BYTES:,} bytes", name)
+            yield InvalidRow(1, f"has more than {_BYTES:,} bytes", name)
             continue
         try:
             text = decode(str(path), raw, encoding)
         except UnicodeDecodeError as error:
             line = raw.count(b"\n", 0, error.start) + 1
             bad.append(not_utf8(str(path), raw))
-            yield BadRow(line, "is not UTF-8 text", name)
+            yield InvalidRow(line, "is not UTF-8 text", name)
             continue
         if "\0" in text:
-            yield BadRow(text.count("\n", 0, text.index("\0")) + 1, "has a NUL character", name)
+            yield InvalidRow(text.count("\n", 0, text.index("\0")) + 1, "has a NUL character", name)
             continue
         good += not text.isascii()
         label = {"label": path.parent.name} if folder.labelled else {}

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from hub.data.read.rows import LeftRow, RawRow
+from hub.data.read.rows import FilteredRow, RawRow
 
 __all__ = ["is_task", "task_row"]
 
@@ -28,14 +28,14 @@ def is_task(value: Mapping[str, Any]) -> bool:
     return isinstance(value.get("data"), Mapping) and isinstance(value.get("annotations"), list)
 
 
-def task_row(line: int, value: Mapping[str, Any]) -> RawRow | LeftRow:
+def task_row(line: int, value: Mapping[str, Any]) -> RawRow | FilteredRow:
     """Return the row of a task by its first annotation that was not cancelled; a ground truth goes first.
 
     Regions of text become lists of `start`, `end` and `label`; relations are left out.
     """
     done = [one for one in value["annotations"] if isinstance(one, Mapping) and not one.get("was_cancelled")]
     if not done:
-        return LeftRow(line, "task without an annotation")
+        return FilteredRow(line, "task without an annotation")
     best = next((one for one in done if one.get("ground_truth")), done[0])
     results = [one for one in best.get("result") or () if isinstance(one, Mapping)]
     found: dict[str, Any] = {}

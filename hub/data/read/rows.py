@@ -1,4 +1,4 @@
-"""Rows as a file has them, and those that it has and are not read."""
+"""Raw rows of a file, and rows that were filtered or could not be parsed."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["BadRow", "LeftRow", "RawRow", "Row", "Table"]
+__all__ = ["FilteredRow", "InvalidRow", "RawRow", "Row", "Table"]
 
 
 @dataclass(frozen=True, slots=True)
 class RawRow:
-    """One row; `line` counts from 1, in rows where the format has no lines.
+    """One row; `line` counts from 1, or is the number of the row where the format has no lines.
 
-    `source` is the file it stands in, where that is not the table's name.
+    `source` is its file, "" if that is the table's name.
     """
 
     line: int
@@ -22,8 +22,8 @@ class RawRow:
 
 
 @dataclass(frozen=True, slots=True)
-class BadRow:
-    """A row that cannot be read, and why."""
+class InvalidRow:
+    """A row that cannot be parsed, with the reason."""
 
     line: int
     reason: str
@@ -31,20 +31,20 @@ class BadRow:
 
 
 @dataclass(frozen=True, slots=True)
-class LeftRow:
-    """A row that its format marks as not to be used, and why."""
+class FilteredRow:
+    """A row that its format marks as not to be used, with the reason."""
 
     line: int
     reason: str
     source: str = ""
 
 
-Row = RawRow | BadRow | LeftRow
+Row = RawRow | InvalidRow | FilteredRow
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """The rows of one source; `columns` is None where each row names its own, numbers without a header."""
+    """The rows of one source; `columns` is None if each row names its own, numbers if there is no header."""
 
     name: str
     columns: tuple[str | int, ...] | None

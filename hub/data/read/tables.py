@@ -12,12 +12,12 @@ from hub.data.read.class_labels import stored_features, with_names
 from hub.data.read.delimited import delimited_table
 from hub.data.read.encodings import as_utf8, has_nul, not_utf8
 from hub.data.read.label_studio import is_task, task_row
-from hub.data.read.rows import BadRow, LeftRow, RawRow, Row, Table
+from hub.data.read.rows import FilteredRow, InvalidRow, RawRow, Row, Table
 from hub.data.read.translation_files import po_table, tmx_table
 from hub.errors import BadData
 from hub.recipe.recipe import Data
 
-__all__ = ["SUFFIXES", "BadRow", "LeftRow", "RawRow", "Table", "checked_table", "open_table"]
+__all__ = ["SUFFIXES", "FilteredRow", "InvalidRow", "RawRow", "Table", "checked_table", "open_table"]
 
 SUFFIXES = {
     ".csv": "csv",
@@ -78,8 +78,8 @@ def _sound(row: Row) -> Row:
     if not isinstance(row, RawRow):
         return row
     if len(row.values) > MAX_COLUMNS:
-        return BadRow(row.line, _too_wide(len(row.values)), row.source)
-    return BadRow(row.line, "has a NUL character", row.source) if has_nul(row.values) else row
+        return InvalidRow(row.line, _too_wide(len(row.values)), row.source)
+    return InvalidRow(row.line, "has a NUL character", row.source) if has_nul(row.values) else row
 
 
 def _too_wide(columns: int) -> str:
@@ -105,24 +105,28 @@ def _is_utf8(line: str) -> bool:
     return line.isascii() or not _SURROGATE.search(line)
 
 
-def _json_lines(stream: IO[bytes]) -> Iterator[RawRow | BadRow]:
+def _json_lines(stream: IO[bytes]) -> Iterator[RawRow | InvalidRow]:
     for number, line in _lines(stream):
         if not line.strip(_BLANKS):
             continue
         if not _is_utf8(line):
-            yield BadRow(number, "is not UTF-8 text")
+            yield InvalidRow(number, "is not UTF-8 text")
             continue
         try:
             value = json.loads(line)
         except RecursionError:
-            yield BadRow(number, "is nested too deeply")
+            yield InvalidRow(number, "is nested too deeply")
         except ValueError as error:
-            yield BadRow(number, f"is not JSON: {getattr(error, 'msg', error)}")
+            yield InvalidRow(number, f"is not JSON: {getattr(error, 'msg', error)}")
         else:
-            yield RawRow(number, value) if isinstance(value, dict) else BadRow(number, "is not a JSON object")
+            yield (
+                RawRow(number, value)
+                if isinstance(value, dict)
+                else InvalidRow(number, "is not a JSON object")
+            )
 
 
-def _conll(stream: IO[bytes]) -> Iterator[RawRow | BadRow]:
+def _conll(stream: IO[bytes]) -> Iterator[RawRow | InvalidRow]:
     """Yield a row for each sentence: a token a line, columns parted by tabs or spaces, a blank line after.
 
     `tokens` is the first column, `tags` the last; 0, 1, ... is each of them.
@@ -139,9 +143,9 @@ def _conll(stream: IO[bytes]) -> Iterator[RawRow | BadRow]:
         yield from _sentence(number + 1 - len(block), block)
 
 
-def _sentence(first: int, block: Sequence[str]) -> Iterator[RawRow | BadRow]:
+def _sentence(first: int, block: Sequence[str]) -> Iterator[RawRow | InvalidRow]:
     if not all(map(_is_utf8, block)):
-        yield BadRow(first, "is not UTF-8 text")
+        yield InvalidRow(first, "is not UTF-8 text")
         return
     # Tokens may hold no-break and other spaces of Unicode.
     split = [line.split("\t") if "\t" in line else re.split(" +", line.strip(" ")) for line in block]
@@ -149,9 +153,9 @@ def _sentence(first: int, block: Sequence[str]) -> Iterator[RawRow | BadRow]:
     comment = [cells[0].startswith("#") and len(cells) != width for cells in split]
     cells = [row for row, skip in zip(split, comment, strict=True) if not skip and row[0] != "-DOCSTART-"]
     if odd := [row for row in cells if len(row) != width]:
-        yield BadRow(first, f"has a line of {len(odd[0])} columns before one of {width}")
+        yield InvalidRow(first, f"has a line of {len(odd[0])} columns before one of {width}")
     elif cells and width < 2:
-        yield BadRow(first, "has one column; a tag is to follow each token")
+        yield InvalidRow(first, "has one column; a tag is to follow each token")
     elif cells:
         columns = [list(column) for column in zip(*cells, strict=True)]
         yield RawRow(first, {"tokens": columns[0], "tags": columns[-1], **dict(enumerate(columns))})
@@ -168,7 +172,7 @@ def _parquet(name: str, stream: IO[bytes]) -> Table:
 
     named = stored_features(file.schema_arrow)
 
-    def rows() -> Iterator[RawRow | BadRow]:
+    def rows() -> Iterator[RawRow | InvalidRow]:
         line = 0
         try:
             for batch in file.iter_batches(batch_size=_ROWS_AT_ONCE):
@@ -201,11 +205,11 @@ def _json(name: str, stream: IO[bytes], squad: bool) -> Table:
 
 def _object(number: int, value: Any) -> Row:
     if not isinstance(value, dict):
-        return BadRow(number, "is not an object")
+        return InvalidRow(number, "is not an object")
     return task_row(number, value) if is_task(value) else RawRow(number, value)
 
 
-def _squad(articles: Sequence[Any]) -> Iterator[RawRow | BadRow]:
+def _squad(articles: Sequence[Any]) -> Iterator[RawRow | InvalidRow]:
     """Yield one row for each question; rows are counted over the whole file."""
     row = 0
     for article in articles:
@@ -213,7 +217,7 @@ def _squad(articles: Sequence[Any]) -> Iterator[RawRow | BadRow]:
             for question in _items(paragraph, "qas"):
                 row += 1
                 if not isinstance(question, dict):
-                    yield BadRow(row, "the question is not an object")
+                    yield InvalidRow(row, "the question is not an object")
                     continue
                 answers = [] if question.get("is_impossible") else question.get("answers", [])
                 yield RawRow(

@@ -10,7 +10,7 @@ from typing import IO, Any
 from xml.parsers import expat
 
 from hub.data.read.encodings import decode, not_utf8
-from hub.data.read.rows import LeftRow, RawRow, Row, Table
+from hub.data.read.rows import FilteredRow, RawRow, Row, Table
 from hub.errors import BadData
 from hub.recipe.encodings import check_encoding
 
@@ -94,18 +94,18 @@ def _charset(raw: bytes) -> str | None:
 def _po_rows(entry: Any, codes: Sequence[str]) -> Iterator[Row]:
     line = entry.linenum or 1
     if entry.obsolete:
-        yield LeftRow(line, "obsolete message")
+        yield FilteredRow(line, "obsolete message")
     elif entry.fuzzy:
-        yield LeftRow(line, "fuzzy message")
+        yield FilteredRow(line, "fuzzy message")
     elif not entry.translated():
-        yield LeftRow(line, "untranslated message")
+        yield FilteredRow(line, "untranslated message")
     elif not entry.msgid_plural:
         yield RawRow(line, _pair(entry.msgid, entry.msgstr, entry, codes))
     elif len(entry.msgstr_plural) == 2:
         yield RawRow(line, _pair(entry.msgid, entry.msgstr_plural[0], entry, codes))
         yield RawRow(line, _pair(entry.msgid_plural, entry.msgstr_plural[1], entry, codes))
     else:
-        yield LeftRow(line, "message with other than two plural forms")
+        yield FilteredRow(line, "message with other than two plural forms")
 
 
 def _pair(source: str, target: str, entry: Any, codes: Sequence[str]) -> dict[str, Any]:
@@ -141,7 +141,7 @@ def _tmx_rows(name: str, stream: IO[bytes], languages: tuple[str, str] | None) -
                 f"{name}: has an encoding that is not read in XML: {error}. Convert it to UTF-8, and its XML "
                 "declaration."
             ) from None
-        except _Refused as error:
+        except _NotTmx as error:
             raise BadData(f"{name}:{reader.parser.CurrentLineNumber}: {error}") from None
         for unit in reader.take():
             rows += isinstance(row := _tmx_row(unit, languages, reader.srclang), RawRow)
@@ -162,7 +162,7 @@ class _Unit:
     texts: dict[str, str] = field(default_factory=dict)
 
 
-class _Refused(Exception):
+class _NotTmx(Exception):
     """What stands in the file is not to be read; the message says what."""
 
 
@@ -194,7 +194,7 @@ class _Tmx:
         return done
 
     def _entity(self, *declared: Any) -> None:
-        raise _Refused("uses an entity of its own, which TMX does not need and this program does not read.")
+        raise _NotTmx("uses an entity of its own, which TMX does not need and this program does not read.")
 
     def _reference(self, *named: Any) -> int:
         self._entity()
@@ -202,7 +202,7 @@ class _Tmx:
 
     def _start(self, tag: str, attributes: Mapping[str, str]) -> None:
         if self._depth == 0 and tag != "tmx":
-            raise _Refused(f"is not TMX: its first element is {tag[:40]!r}.")
+            raise _NotTmx(f"is not TMX: its first element is {tag[:40]!r}.")
         self._depth += 1
         if tag == "header":
             self.srclang = attributes.get("srclang", "").lower()
@@ -232,7 +232,7 @@ class _Tmx:
             self._unit = None
 
 
-def _tmx_row(unit: _Unit, languages: tuple[str, str] | None, srclang: str) -> RawRow | LeftRow:
+def _tmx_row(unit: _Unit, languages: tuple[str, str] | None, srclang: str) -> RawRow | FilteredRow:
     if languages:
         source, target = (_in_language(unit.texts, language) for language in languages)
         names = languages
@@ -242,7 +242,7 @@ def _tmx_row(unit: _Unit, languages: tuple[str, str] | None, srclang: str) -> Ra
         target = others[0] if len(others) == 1 else None
         names = (source or "", target or "")
     if source is None or target is None:
-        return LeftRow(unit.line, "unit without the two languages")
+        return FilteredRow(unit.line, "unit without the two languages")
     first, second = unit.texts[source], unit.texts[target]
     pair = {"source": first, "target": second, names[0]: first, names[1]: second}
     return RawRow(unit.line, {**pair, **unit.texts})

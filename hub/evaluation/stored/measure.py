@@ -27,7 +27,7 @@ __all__ = ["answers_of", "compared"]
 def answers_of(
     version: Version, items: Sequence[Item], *, registry: Registry, store: Store, progress: Progress = silent
 ) -> tuple[Measured, list[Rejected]]:
-    """Load a version on its base with plain PEFT and have it answer examples; also return those it refuses.
+    """Load a version on its base with plain PEFT and answer examples; also return the invalid ones.
 
     Raises:
         NotFound: its base, or its task, is not here.
@@ -38,9 +38,9 @@ def answers_of(
     loaded = registry.task(serving.task)
     base = store.bases.by_fingerprint(serving.base.fingerprint)
     tokenizer = load_tokenizer(base)
-    good, refused = encodable(loaded, tokenizer, version.info, items)
+    good, invalid = encodable(loaded, tokenizer, version.info, items)
     if not good:
-        raise BadData(f"{version.ref} can answer no row: {refused[0].reason if refused else 'there is none'}")
+        raise BadData(f"{version.ref} can answer no row: {invalid[0].reason if invalid else 'there is none'}")
     folder = store.fetch(version)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     try:
@@ -50,7 +50,7 @@ def answers_of(
     except Exception as error:  # PEFT and transformers raise what they like for files that do not fit
         raise BadAdapter(f"{version.ref} cannot be loaded with PEFT: {error}") from error
     evaluator = Evaluator.of(loaded, tokenizer, version.info, good)
-    return measured(evaluator, evaluator.run(model, progress)), refused
+    return measured(evaluator, evaluator.run(model, progress)), invalid
 
 
 def compared(first: Measured, second: Measured, seed: int) -> Comparison:

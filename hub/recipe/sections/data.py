@@ -47,14 +47,14 @@ class LabelRules(Model):
 
     rename: dict[Label, Label] = Field({}, description="Value in the file: label. Others stay as they are.")
     bins: tuple[Bin, ...] = Field(
-        (), description="Ranges over a column of numbers; a row in none of them is left out and counted."
+        (), description="Ranges over a column of numbers; a row in none of them is filtered and counted."
     )
     only: Labels = Field((), description="The labels there may be; a row with another is rejected.")
     least: int = Field(
         1, ge=1, description="Fewest training rows of a label; what happens to rarer ones, `other` says."
     )
     other: Label | None = Field(
-        None, description="Label that rarer ones become; none: rows that have one are left out and counted."
+        None, description="Label that rarer ones become; none: rows that have one are filtered and counted."
     )
     conflicts: Literal["keep", "drop", "majority"] = Field(
         "keep",
@@ -156,7 +156,7 @@ class Data(Model):
         description="Task field: column name, or its position from 0. A field not named reads its namesake.",
     )
     where: dict[Column, Labels] = Field(
-        {}, description="Column: value or list of values; rows with another are left out and counted."
+        {}, description="Column: value or list of values; rows with another are filtered and counted."
     )
     labels: LabelRules = Field(LabelRules(), description="How the label column becomes labels.")
     clean: Clean = Field(Clean(), description="What is taken out of training texts.")

@@ -188,9 +188,9 @@ def _preprocessing(data_report: Mapping[str, Any]) -> list[str]:
     counts = {
         "rows read": data_report.get("read", 0),
         **{f"changed: {reason}": count for reason, count in data_report.get("changed", {}).items()},
-        **{f"left out: {reason}": count for reason, count in data_report.get("left_out", {}).items()},
+        **{f"filtered: {reason}": count for reason, count in data_report.get("filtered", {}).items()},
         "duplicates": data_report.get("duplicates", 0),
-        "held-out rows that were also trained on, left out": data_report.get("leaked", 0),
+        "held-out rows removed because they are also trained on": data_report.get("leaked", 0),
         **{f"changed copies: {how}": count for how, count in data_report.get("augmented", {}).items()},
     }
     rows = [(plain(what), f"{count:,}") for what, count in counts.items() if count]

@@ -13,7 +13,7 @@ from typing import Any
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from hub.bases.cache import Bases
-from hub.data.dataset import Refused, divides
+from hub.data.dataset import InvalidRows, divides
 from hub.engine.torch.loading import load_tokenizer
 from hub.errors import BadData
 from hub.evaluation.goal import Goal, gain
@@ -44,13 +44,13 @@ class Session:
     A trial trains as `hub train` does and is measured on the validation rows alone; nothing is stored.
     """
 
-    def __init__(self, plan: Plan, refused: Refused, folder: Path, progress: Progress = silent) -> None:
+    def __init__(self, plan: Plan, invalid: InvalidRows, folder: Path, progress: Progress = silent) -> None:
         self.plan = plan
         self._folder = folder
         self._tokenizer = load_tokenizer(plan.base)
-        self._features, _, _ = training_rows(plan, self._tokenizer, refused, folder, progress)
-        validation = evaluator_of(plan, self._tokenizer, plan.dataset.validation, refused)
-        refused.check(plan.dataset.size)
+        self._features, _, _ = training_rows(plan, self._tokenizer, invalid, folder, progress)
+        validation = evaluator_of(plan, self._tokenizer, plan.dataset.validation, invalid)
+        invalid.check(plan.dataset.size)
         if validation is None or not self._features:
             rows = len(plan.dataset.train) + len(plan.dataset.validation)
             raise BadData(
@@ -77,18 +77,18 @@ class Session:
         Raises:
             BadRecipe, BadData, NotFound, SourceUnavailable: as `make_plan`; too few rows to choose by.
         """
-        refused = Refused(recipe)
+        invalid = InvalidRows(recipe)
         divided = recipe.model_copy(
             update={"train": recipe.train.model_copy(update={"patience": 1, "epochs": 2.0})}
         )
         divided._origin = recipe._origin
         try:
             plan = make_plan(
-                divided, registry=registry, bases=bases, cache=cache, refused=refused, progress=progress
+                divided, registry=registry, bases=bases, cache=cache, invalid=invalid, progress=progress
             )
-            return cls(plan, refused, folder, progress)
+            return cls(plan, invalid, folder, progress)
         finally:
-            refused.write(folder / "rejected.jsonl")
+            invalid.write(folder / "rejected.jsonl")
 
     @property
     def metric(self) -> str:

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hub.data.dataset import Refused, prepare
-from hub.data.read.tables import BadRow, RawRow, Table, open_table
+from hub.data.dataset import InvalidRows, prepare
+from hub.data.read.tables import InvalidRow, RawRow, Table, open_table
 from hub.errors import BadData
 from hub.recipe.recipe import Data
 from tests.support.training import Labelling
@@ -32,7 +32,7 @@ def good(found: list[Any]) -> list[tuple[Any, ...]]:
 
 
 def bad_lines(found: list[Any]) -> list[int]:
-    return [row.line for row in found if isinstance(row, BadRow)]
+    return [row.line for row in found if isinstance(row, InvalidRow)]
 
 
 def written(table: list[tuple[str, ...]], header: tuple[str, ...] = ("text", "label"), **how: Any) -> str:
@@ -74,7 +74,7 @@ def test_a_run_stops_for_the_lines_that_a_stray_quote_swallows(make_recipe, tmp_
     with pytest.raises(
         BadData, match=r"^51 of 60 rows cannot be used.*a\.csv:7: holds lines that look like rows"
     ):
-        prepare(recipe, Labelling(), tmp_path / "cache", Refused(recipe))
+        prepare(recipe, Labelling(), tmp_path / "cache", InvalidRows(recipe))
 
 
 def test_lines_are_swallowed_beside_quoted_cells() -> None:
@@ -156,7 +156,7 @@ def test_what_csv_writes_is_read_back_or_counted(table: list[tuple[str, ...]], e
     left = list(table)
     for row in good(found):
         left.remove(row)
-    reasons = [row.reason for row in found if isinstance(row, BadRow)]
+    reasons = [row.reason for row in found if isinstance(row, InvalidRow)]
     assert all("look like rows" in reason for reason in reasons)
     assert bool(left) == bool(reasons)
 
@@ -216,9 +216,9 @@ def test_columns_without_a_name_at_the_end_are_left_out() -> None:
         RawRow(2, {"v1": "good", "v2": "a"}),
         RawRow(3, {"v1": "bad", "v2": "b"}),
         RawRow(4, {"v1": "good", "v2": "c"}),
-        BadRow(5, "has a value in column 3, which has no name"),
-        BadRow(6, "has 1 cells where the header has 5"),
-        BadRow(7, "has 6 cells where the header has 5"),
+        InvalidRow(5, "has a value in column 3, which has no name"),
+        InvalidRow(6, "has 1 cells where the header has 5"),
+        InvalidRow(7, "has 6 cells where the header has 5"),
     ]
 
 
@@ -242,7 +242,7 @@ def test_joined_files_leave_no_marks_and_no_header_among_the_rows() -> None:
     content = "\ufefftext,label\na,good\n\ufefftext,label\nb,bad\n\ufeffc,good\n"
     assert rows(content) == [
         RawRow(2, {"text": "a", "label": "good"}),
-        BadRow(3, "repeats the header"),
+        InvalidRow(3, "repeats the header"),
         RawRow(4, {"text": "b", "label": "bad"}),
         RawRow(5, {"text": "c", "label": "good"}),
     ]
@@ -250,15 +250,15 @@ def test_joined_files_leave_no_marks_and_no_header_among_the_rows() -> None:
 
 def test_without_a_header_the_first_readable_row_tells_the_columns() -> None:
     assert rows('"a "b",c\nd,e\nf\n', header=False) == [
-        BadRow(1, "has text after the quote that ends a cell"),
+        InvalidRow(1, "has text after the quote that ends a cell"),
         RawRow(2, {0: "d", 1: "e"}),
-        BadRow(3, "has 1 cells where the first row has 2"),
+        InvalidRow(3, "has 1 cells where the first row has 2"),
     ]
 
 
 def test_a_row_with_a_nul_is_bad_and_a_header_is_refused() -> None:
     assert rows("text,label\na\0,good\nb,bad\n") == [
-        BadRow(2, "has a NUL character"),
+        InvalidRow(2, "has a NUL character"),
         RawRow(3, {"text": "b", "label": "bad"}),
     ]
     with pytest.raises(BadData, match="the header has NUL characters"):

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from hub.data.profile.sniff import sniff
 from hub.data.read.encodings import as_utf8
 from hub.data.read.folders import TextFolder, text_table
-from hub.data.read.rows import BadRow, RawRow, Row
+from hub.data.read.rows import InvalidRow, RawRow, Row
 from hub.data.read.sources import open_source
 from hub.data.read.tables import open_table
 from hub.errors import BadData
@@ -89,7 +89,7 @@ def test_single_damaged_rows_are_rejected_one_by_one() -> None:
     )
     accented = "".join(f"été {n},good\n" for n in range(9)).encode()
     damaged = rows("a.jsonl", b'{"text": "\xff"}\n' * 3 + '{"text": "é"}\n'.encode() * 3)
-    assert [isinstance(row, BadRow) for row in damaged] == [True] * 3 + [False] * 3
+    assert [isinstance(row, InvalidRow) for row in damaged] == [True] * 3 + [False] * 3
     assert len(rows("a.csv", b"text,label\n" + accented + b"\xff,bad\n" * 8)) == 17
 
 
@@ -213,4 +213,4 @@ def test_text_files_are_read_in_the_encoding_they_show_or_the_recipe_names(folde
 
 
 def test_a_text_file_with_a_nul_is_bad(folder) -> None:
-    assert list(text_table(folder(a=b"one\ntw\0o")).rows) == [BadRow(2, "has a NUL character", "a.txt")]
+    assert list(text_table(folder(a=b"one\ntw\0o")).rows) == [InvalidRow(2, "has a NUL character", "a.txt")]

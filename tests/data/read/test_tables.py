@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hub.data.read.tables import BadRow, RawRow, Table, open_table
+from hub.data.read.tables import InvalidRow, RawRow, Table, open_table
 from hub.errors import BadData
 from hub.recipe.recipe import Data
 
@@ -19,7 +19,7 @@ def opened(name: str, content: bytes, **settings: Any) -> Table:
     return open_table(name, io.BytesIO(content), Data.model_validate({"source": name, **settings}))
 
 
-def rows(name: str, content: bytes, **settings: Any) -> list[RawRow | BadRow]:
+def rows(name: str, content: bytes, **settings: Any) -> list[RawRow | InvalidRow]:
     return list(opened(name, content, **settings).rows)
 
 
@@ -37,8 +37,8 @@ def test_a_byte_order_mark_is_not_part_of_the_first_column() -> None:
 
 def test_rows_with_too_few_or_many_cells_are_bad() -> None:
     assert rows("a.csv", b"text,label\none\none,two,three\ngood,a\n") == [
-        BadRow(2, "has 1 cells where the header has 2"),
-        BadRow(3, "has 3 cells where the header has 2"),
+        InvalidRow(2, "has 1 cells where the header has 2"),
+        InvalidRow(3, "has 3 cells where the header has 2"),
         RawRow(4, {"text": "good", "label": "a"}),
     ]
 
@@ -59,7 +59,7 @@ def test_a_file_without_a_header_has_numbered_columns() -> None:
     assert list(table.rows) == [
         RawRow(1, {0: "1", 1: "good"}),
         RawRow(2, {0: "2", 1: "bad"}),
-        BadRow(3, "has 1 cells where the first row has 2"),
+        InvalidRow(3, "has 1 cells where the first row has 2"),
     ]
 
 
@@ -93,7 +93,7 @@ def test_a_token_may_hold_a_no_break_space() -> None:
     assert isinstance(row, RawRow)
     assert row.values["tokens"] == ["10\u00a0000"]
     assert rows("a.conll", "10 O\n\u00a0\n".encode()) == [
-        BadRow(1, "has a line of 2 columns before one of 1")
+        InvalidRow(1, "has a line of 2 columns before one of 1")
     ]
 
 
@@ -106,8 +106,8 @@ def test_json_lines_of_joined_files_are_read() -> None:
 
 def test_a_json_value_with_a_nul_is_bad() -> None:
     assert rows("a.jsonl", b'{"a": ["x\\u0000"]}\n{"\\u0000": 1}\n') == [
-        BadRow(1, "has a NUL character"),
-        BadRow(2, "has a NUL character"),
+        InvalidRow(1, "has a NUL character"),
+        InvalidRow(2, "has a NUL character"),
     ]
 
 
@@ -115,10 +115,10 @@ def test_json_lines_tell_what_is_no_object() -> None:
     content = b'\xef\xbb\xbf{"text": "a"}\n\n[1]\n{"text"\n{"text": "\xff"}\n' + b"[" * 100_000
     assert rows("a.jsonl", content) == [
         RawRow(1, {"text": "a"}),
-        BadRow(3, "is not a JSON object"),
-        BadRow(4, "is not JSON: Expecting ':' delimiter"),
-        BadRow(5, "is not UTF-8 text"),
-        BadRow(6, "is nested too deeply"),
+        InvalidRow(3, "is not a JSON object"),
+        InvalidRow(4, "is not JSON: Expecting ':' delimiter"),
+        InvalidRow(5, "is not UTF-8 text"),
+        InvalidRow(6, "is nested too deeply"),
     ]
 
 
@@ -137,7 +137,7 @@ def test_squad_json_gives_a_row_for_each_question() -> None:
     }  # fmt: skip
     assert isinstance(second, RawRow)
     assert second.values["answers"] == []
-    assert third == BadRow(3, "the question is not an object")
+    assert third == InvalidRow(3, "the question is not an object")
 
 
 CONLL = b"""\
@@ -175,9 +175,9 @@ def test_conll_gives_a_row_for_each_sentence() -> None:
     assert isinstance(second, RawRow)
     assert (second.line, second.values["tokens"]) == (8, ["Oslo", "New York"])
     assert second.values["tags"] == ["B-LOC", "B-LOC"]
-    assert uneven == BadRow(11, "has a line of 2 columns before one of 3")
-    assert binary == BadRow(14, "is not UTF-8 text")
-    assert alone == BadRow(16, "has one column; a tag is to follow each token")
+    assert uneven == InvalidRow(11, "has a line of 2 columns before one of 3")
+    assert binary == InvalidRow(14, "is not UTF-8 text")
+    assert alone == InvalidRow(16, "has one column; a tag is to follow each token")
 
 
 TOKENS = st.one_of(
@@ -204,7 +204,10 @@ def test_json_lines_come_back_as_they_were_written(objects: list[dict[str, str]]
 
 
 def test_a_json_list_gives_its_objects() -> None:
-    assert rows("a.json", b'[{"text": "a"}, 3]') == [RawRow(1, {"text": "a"}), BadRow(2, "is not an object")]
+    assert rows("a.json", b'[{"text": "a"}, 3]') == [
+        RawRow(1, {"text": "a"}),
+        InvalidRow(2, "is not an object"),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -245,5 +248,5 @@ def test_a_table_of_too_many_columns_is_refused_at_once() -> None:
         open_table("a.csv", io.BytesIO(f"{header}\n".encode()), Data(source="a.csv"))
     row = json.dumps({f"c{n}": n for n in range(5000)})
     [bad] = open_table("a.jsonl", io.BytesIO(row.encode()), Data(source="a.jsonl")).rows
-    assert isinstance(bad, BadRow)
+    assert isinstance(bad, InvalidRow)
     assert "5,000 columns" in bad.reason

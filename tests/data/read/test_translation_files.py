@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from hub.api import Field, FieldKind
 from hub.data.examples import load_examples
 from hub.data.read import sources
-from hub.data.read.rows import LeftRow, RawRow, Row
+from hub.data.read.rows import FilteredRow, RawRow, Row
 from hub.data.read.translation_files import po_table, tmx_table
 from hub.errors import BadData
 from hub.recipe.recipe import Recipe
@@ -67,7 +67,7 @@ def pairs(rows: list[Row]) -> list[tuple[int, str, str]]:
 
 
 def left(rows: list[Row]) -> list[tuple[int, str]]:
-    return [(row.line, row.reason) for row in rows if isinstance(row, LeftRow)]
+    return [(row.line, row.reason) for row in rows if isinstance(row, FilteredRow)]
 
 
 def test_translated_messages_are_rows() -> None:
@@ -230,7 +230,7 @@ def test_columns_or_options_choose_the_languages(
         {"source": "A dog & more", "target": "Un chien"},
         {"source": "Yes", "target": "Oui"},
     ]
-    assert [row.reason for row in loaded.left_out] == ["unit without the two languages"]
+    assert [row.reason for row in loaded.filtered] == ["unit without the two languages"]
 
 
 def test_a_po_file_is_read_by_its_name_and_counts_what_it_leaves_out(
@@ -239,7 +239,7 @@ def test_a_po_file_is_read_by_its_name_and_counts_what_it_leaves_out(
     recipe = make_recipe("task: t\ndata: fr.po.gz\n")
     (tmp_path / "fr.po.gz").write_bytes(gzip.compress(PO.encode()))
     loaded = load_examples(recipe, "source", Translating(), tmp_path)
-    assert (len(loaded.items), len(loaded.left_out), loaded.read) == (4, 4, 8)
+    assert (len(loaded.items), len(loaded.filtered), loaded.read) == (4, 4, 8)
 
 
 def test_what_unpacks_as_no_text_does_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

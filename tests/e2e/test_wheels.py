@@ -20,8 +20,13 @@ PLUGINS = ("classification", "extraction", "qa", "sentiment", "translation")
 
 def build(project: Path, copy: Path, wheels: Path) -> None:
     """Build the wheel of a project from a copy: setuptools writes into the folder that it builds."""
-    left = shutil.ignore_patterns(".*", "*.egg-info", "build", "__pycache__", "plugins", "tests", "adapters")
-    shutil.copytree(project, copy, ignore=left)
+    copy.mkdir()
+    for name in ("pyproject.toml", "README.md", "LICENSE", "hub", "src"):
+        source = project / name
+        if source.is_dir():
+            shutil.copytree(source, copy / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
+        elif source.exists():
+            shutil.copy(source, copy)
     command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(wheels), str(copy)]
     done = subprocess.run(command, check=False, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -44,16 +49,17 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def installed(python: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Hub:
     monkeypatch.chdir(tmp_path)  # the working folder is on `sys.path`
+    monkeypatch.delenv("PYTHONPATH", raising=False)
     return Hub(tmp_path / "hub-home", str(python))
 
 
 def test_the_installed_hub_is_the_wheel_and_finds_the_plugins(installed: Hub, python: Path) -> None:
-    code = "import hub, hub_sentiment; print(hub.__file__); print(hub_sentiment.__file__)"
+    code = "import hub, grafthub_sentiment; print(hub.__file__); print(grafthub_sentiment.__file__)"
     where = subprocess.run(
         [python, "-c", code], check=True, capture_output=True, text=True, cwd=installed.home.parent
     )
     assert [Path(line).is_relative_to(python.parents[1]) for line in where.stdout.split()] == [True, True]
-    found = {plugin["id"]: plugin["state"] for plugin in installed.json("plugins", "list")["plugins"]}
+    found = {plugin["id"]: plugin["state"] for plugin in installed.json("plugins", "list")}
     assert found == dict.fromkeys(PLUGINS, "ok")
 
 

@@ -39,7 +39,7 @@ slot: a version may be pinned before it is loaded.
 
 What was evicted, drained or failed is remembered for a while, until it is resident again.
 
-Every method is one critical section under one lock, and none of them blocks on anything else.
+Every method is one critical section under one lock. Only `wait_for_room` waits for anything else.
 """
 
 from __future__ import annotations
@@ -110,6 +110,7 @@ class SlotTable:
         self._spare = spare
         self._on_left = on_left
         self._lock = threading.Lock()
+        self._room = threading.Condition(self._lock)  # notified when there may be room
         self._entries: dict[str, _Entry] = {}
         self._free = deque(range(1, capacity + spare + 1))
         self._left: deque[int] = deque()
@@ -137,13 +138,17 @@ class SlotTable:
             if key in self._entries:
                 return None
             evicted = None
-            most = self.capacity + (self._spare if urgent else 0)
-            while len(self._entries) >= most or not (self._free or self._left):
+            while not self._has_free_slot(urgent):
                 evicted = self._evict(f"to make room for {name or key}")
             slot = self._left.pop() if evicted else (self._free or self._left).popleft()
             self._entries[key] = _Entry(slot, name or key)
         self._tell(evicted is not None)
         return Reservation(key, slot, evicted)
+
+    def wait_for_room(self, timeout: float, *, urgent: bool = False) -> bool:
+        """Wait until `reserve` would find a slot; False if it would find none after `timeout` seconds."""
+        with self._lock:
+            return self._room.wait_for(lambda: self._has_room(urgent), timeout)
 
     def commit(self, key: str, cost: float = 1.0, *, used: bool = True) -> None:
         """Make a loaded version resident: from now on it can be leased.
@@ -158,6 +163,7 @@ class SlotTable:
             entry = self._loading(key)
             self._order.add(key, cost, used=used)
             entry.state = SlotState.RESIDENT
+            self._room.notify_all()
             self._history.forget(key)
             left = self._drain_unwanted(key) or self._trim()
         self._tell(left)
@@ -202,6 +208,7 @@ class SlotTable:
             left = False
             if not self._pins[key]:
                 del self._pins[key]
+                self._room.notify_all()
                 left = self._drain_unwanted(key)
         self._tell(left)
 
@@ -244,6 +251,7 @@ class SlotTable:
                 raise ValueError(f"Slot {slot} is not being cleared.")
             self._clearing.remove(slot)
             self._free.append(slot)
+            self._room.notify_all()
 
     def state(self, key: str) -> SlotState | None:
         """Return the version's state; None if it has no slot."""
@@ -283,8 +291,17 @@ class SlotTable:
             lease._released = True
             entry = self._entries[lease.key]
             entry.leases -= 1
+            if not entry.leases:
+                self._room.notify_all()
             left = (entry.state is SlotState.DRAINING and self._drain_unwanted(lease.key)) or self._trim()
         self._tell(left)
+
+    def _has_free_slot(self, urgent: bool) -> bool:
+        limit = self.capacity + (self._spare if urgent else 0)
+        return len(self._entries) < limit and bool(self._free or self._left)
+
+    def _has_room(self, urgent: bool) -> bool:
+        return self._has_free_slot(urgent) or any(map(self._is_idle, self._entries))
 
     def _want(self, key: str) -> None:
         self._unwanted.pop(key, None)
@@ -341,6 +358,7 @@ class SlotTable:
     def _leave(self, key: str) -> None:
         self._order.remove(key)
         self._left.append(self._entries.pop(key).slot)
+        self._room.notify_all()
 
     def _tell(self, left: bool) -> None:
         if left and self._left:

@@ -29,7 +29,6 @@ __all__ = ["Residency"]
 
 log = logging.getLogger(__name__)
 
-SLOT_POLL_S = 0.002
 DRAIN_AFTER_S = 0.05  # leases are short: mostly a slot is idle before that
 SLOT_WAIT_S = 10.0
 RETRY_AFTER_S = 30.0  # how long a version that failed to load is not tried again by mere requests
@@ -309,24 +308,25 @@ class Residency:
 
 
 def _reserve(slots: SlotTable, sha256: str, name: str, *, urgent: bool) -> Reservation | None:
-    """Reserve a slot; while none is idle, wait, and soon take the longest unused one out of use.
+    """Reserve a slot; while none is idle, wait, and every DRAIN_AFTER_S drain the longest unused version.
 
     Raises:
         Overloaded: no slot came free in time.
     """
-    began = time.monotonic()
-    drain_at = began + DRAIN_AFTER_S
+    now = time.monotonic()
+    give_up_at, drain_at = now + SLOT_WAIT_S, now + DRAIN_AFTER_S
     while True:
         try:
             return slots.reserve(sha256, name, urgent=urgent)
         except Overloaded:
             now = time.monotonic()
-            if now - began > SLOT_WAIT_S:
+            if now > give_up_at:
                 raise
-        if now > drain_at and (busy := _busy(slots)):
-            slots.drain(busy[0].key, f"to make room for {name}")
+        if now >= drain_at:
             drain_at = now + DRAIN_AFTER_S
-        time.sleep(SLOT_POLL_S)
+            if busy := _busy(slots):
+                slots.drain(busy[0].key, f"to make room for {name}")
+        slots.wait_for_room(min(drain_at, give_up_at) - now, urgent=urgent)
 
 
 def _busy(slots: SlotTable) -> list[SlotView]:

@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections import Counter
+from functools import partial
 
 import pytest
 from hypothesis import settings
@@ -260,6 +261,43 @@ def test_a_slot_that_is_reserved_first_is_not_cleared() -> None:
     assert calls == [1]
     lease.release()
     assert calls == [1, 1]
+
+
+@pytest.mark.parametrize("how", ["release", "unpin", "abort", "commit", "cleared"])
+def test_who_waits_for_room_is_woken_when_there_is_some(how) -> None:
+    table = SlotTable(1)
+    if how in ("abort", "commit"):
+        table.reserve("a")
+        act = {"abort": table.abort, "commit": table.commit}[how]
+        room = partial(act, "a")
+    elif how == "release":
+        load(table, "a")
+        room = leased(table, "a").release
+    elif how == "unpin":
+        load(table, "a")
+        table.pin("a")
+        room = partial(table.unpin, "a")
+    else:
+        load(table, "a")
+        table.drain("a")
+        assert table.to_clear() == 1
+        room = partial(table.cleared, 1)
+    assert not table.wait_for_room(0.01)
+    found: list[bool] = []
+    waiter = threading.Thread(target=lambda: found.append(table.wait_for_room(60)))
+    waiter.start()
+    room()
+    waiter.join(20)
+    assert found == [True]
+    assert load(table, "b") == 1
+
+
+def test_a_spare_slot_is_room_for_urgent_loads_alone() -> None:
+    table = SlotTable(1, spare=1)
+    load(table, "a")
+    leased(table, "a")
+    assert not table.wait_for_room(0.0)
+    assert table.wait_for_room(0.0, urgent=True)
 
 
 def test_what_became_of_a_version_is_remembered_until_it_is_resident_again() -> None:

@@ -274,6 +274,22 @@ def test_a_lack_of_slots_is_not_remembered_as_a_failure(rig, monkeypatch) -> Non
     asyncio.run(one.residency.wait(version("b")))
 
 
+def test_a_load_goes_on_when_a_lease_ends_and_does_not_poll(rig, monkeypatch, until) -> None:
+    monkeypatch.setattr(residency, "DRAIN_AFTER_S", 60.0)
+    monkeypatch.setattr(residency, "SLOT_WAIT_S", 60.0)
+    one = rig(slots=1)
+    one.load("a")
+    _, lease = one.residency.lease(version("a"))
+    reserve, tries = one.slots.reserve, []
+    monkeypatch.setattr(one.slots, "reserve", lambda *key, **how: tries.append(key) or reserve(*key, **how))
+    one.pass_on("b")
+    loaded = one.residency.ensure(version("b"))
+    assert until(lambda: bool(one.slots._room._waiters))
+    lease.release()
+    loaded.result(10)
+    assert len(tries) == 2
+
+
 def test_where_all_are_leased_the_longest_unused_is_drained_to_make_room(rig, monkeypatch) -> None:
     one = rig(slots=2)
     monkeypatch.setattr(one.residency._cost, "note", lambda kind, seconds: 1.0)

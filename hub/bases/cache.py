@@ -12,12 +12,12 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from hub.bases.base import Base, BaseKind
-from hub.bases.disk import sync
 from hub.bases.fingerprint import fingerprint, read_json
 from hub.bases.inspect import check_model_folder, inspect_folder
 from hub.bases.packages import Progress
 from hub.bases.sources import FolderSource, Source, parse_source
 from hub.errors import BadBase, Conflict, NotFound
+from hub.files import move_folder
 from hub.names import check_name
 
 __all__ = ["Bases"]
@@ -90,8 +90,7 @@ class Bases:
             with _staged(self.folder / f".{name}{_PARTIAL}") as staging:
                 origin.fetch(staging, on_progress or _silent)
                 _seal(staging, name, origin.spec)
-                staging.rename(self.folder / name)
-                sync(self.folder)
+                move_folder(staging, self.folder / name)
         return self.get(name)
 
     def _pulled(self, name: str, origin: Source) -> Base | None:
@@ -151,7 +150,6 @@ def _seal(folder: Path, name: str, source: str) -> None:
     (folder / RECORD).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
     for path in folder.iterdir():
         path.chmod(0o644)
-        sync(path)
 
 
 @contextmanager

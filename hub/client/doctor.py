@@ -18,6 +18,7 @@ from hub.client.file_modes import open_files
 from hub.client.http import find_server
 from hub.config import Settings
 from hub.errors import BadConfig, HubError
+from hub.files import PART
 from hub.registry.host import Registry
 from hub.serving.control.fitness import misfit, unanswerable
 from hub.serving.disk import FULL_BYTES, free_bytes
@@ -35,11 +36,11 @@ LOW_DISK = 512 << 20  # bytes
 
 # What a process that was killed leaves under a home, and what it was for.
 _ASIDE = {
-    ".server.json-*": "a record of a server",
-    ".plugins.json-*": "the list of disabled plugins",
+    f".*{PART}": "a file that was being written",
+    f"adapters/.*{PART}": "a file that was being written",
     "tmp*": "a new admin key",
     f"{SCRATCH}/*": "a version that was being loaded",
-    "cache/engines/*.part": "a graph that was being exported",
+    f"cache/engines/*{PART}": "a graph that was being exported",
     "cache/packages/.pip-*": "a download",
 }
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import logging
 import os
-import tempfile
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+
+from hub.files import write_file
 
 __all__ = ["ServerRecord", "erase", "keep", "lives", "read", "write"]
 
@@ -28,14 +29,7 @@ class ServerRecord:
 
 def write(home: Path, record: ServerRecord) -> None:
     """Replace the record."""
-    descriptor, aside = tempfile.mkstemp(dir=home, prefix=f".{FILE}-")
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            json.dump(asdict(record), file)
-        os.replace(aside, home / FILE)
-    except OSError:
-        Path(aside).unlink(missing_ok=True)
-        raise
+    write_file(home / FILE, json.dumps(asdict(record)), private=True)
 
 
 def keep(home: Path, url: str, pid: int) -> None:

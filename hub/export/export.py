@@ -12,9 +12,9 @@ from hub.errors import BadAdapter, BadRequest, BaseMismatch, NotFound, Unsupport
 from hub.export.folder import PARITY_FILE
 from hub.export.formats import Format, Precision
 from hub.export.parity import Parity
+from hub.files import new_folder
 from hub.names import VersionRef
 from hub.progress import Progress, silent
-from hub.store.card.folder import new_folder
 from hub.store.content.content import content_hash
 from hub.store.records import Version
 from hub.store.store import Store

@@ -26,8 +26,8 @@ from pathlib import Path
 from typing import Any
 
 from hub.config import child_environment
+from hub.files import write_file
 from hub.registry.discovery import FoundPlugin, find_plugins
-from hub.registry.state import write_json
 
 __all__ = ["BUILT_IN", "forget", "main", "screen"]
 
@@ -183,7 +183,7 @@ def _write(home: Path | None, results: Mapping[str, Any]) -> None:
     if home is None or not home.is_dir():
         return
     try:
-        write_json(home / RESULTS_FILE, results)
+        write_file(home / RESULTS_FILE, json.dumps(results, indent=2), private=True)
     except OSError:
         return  # plugins are tried again by the next process
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from pathlib import Path
 
 from hub.errors import BadConfig
+from hub.files import write_file
 
-__all__ = ["disable", "disabled_plugins", "enable", "write_json"]
+__all__ = ["disable", "disabled_plugins", "enable"]
 
 STATE_FILE = "plugins.json"
 
@@ -45,20 +44,7 @@ def enable(home: Path, name: str) -> None:
     _write(home, disabled_plugins(home) - {name})
 
 
-def write_json(path: Path, value: object) -> None:
-    """Replace a small file in an existing folder as a whole, and flush it to disk."""
-    handle, aside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
-    try:
-        with open(handle, "w", encoding="utf-8") as file:
-            json.dump(value, file, indent=2)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(aside, path)
-    except BaseException:
-        os.unlink(aside)
-        raise
-
-
 def _write(home: Path, names: frozenset[str]) -> None:
     home.mkdir(parents=True, exist_ok=True)
-    write_json(home / STATE_FILE, {"disabled": sorted(names)})
+    text = json.dumps({"disabled": sorted(names)}, indent=2)
+    write_file(home / STATE_FILE, text, private=True, durable=True)

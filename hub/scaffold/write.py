@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
-import tempfile
 from collections.abc import Collection, Mapping
 from importlib.metadata import distributions
 from importlib.resources import as_file, files
@@ -14,6 +12,7 @@ from string import Template
 
 from hub import __version__
 from hub.errors import BadRequest, Conflict, InvalidName
+from hub.files import new_folder
 from hub.names import check_name
 from hub.registry.discovery import find_plugins, normalize_distribution
 
@@ -41,16 +40,13 @@ def write_plugin(name: str, parent: Path, tasks: Collection[str] = ()) -> Path:
     if folder.exists():
         raise Conflict(f"{folder} exists already. Choose another name, or another folder with --dir.")
     try:
-        parent.mkdir(parents=True, exist_ok=True)
-        aside = Path(tempfile.mkdtemp(dir=parent, prefix=f".{name}-"))
+        with (
+            new_folder(folder) as aside,
+            as_file(files("hub.scaffold") / "templates" / "plugin") as templates,
+        ):
+            _fill(templates, aside, words)
     except OSError as error:
         raise BadRequest(f"{parent} cannot hold the new plugin: {error.strerror}.") from None
-    try:
-        with as_file(files("hub.scaffold") / "templates" / "plugin") as templates:
-            _fill(templates, aside / name, words)
-        (aside / name).rename(folder)
-    finally:
-        shutil.rmtree(aside)
     return folder
 
 

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from sqlalchemy import select, text
 
 from hub.errors import HubError
+from hub.files import write_file
 from hub.names import VersionRef
 from hub.store.catalog.tables import DeploymentEventRow, DeploymentRow, GenerationRow, VersionRow
 from hub.store.content.content import content_hash
@@ -205,9 +206,7 @@ def _fetch(store: Store, stored: _Stored) -> None:
 def _write_manifest(store: Store, stored: _Stored) -> None:
     with store.contents.lock.acquire(timeout=LOCK_S):
         if _illness(stored, ()) == "manifest_lost":
-            aside = stored.path / f".{MANIFEST_FILE}"
-            aside.write_text(stored.manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
-            aside.replace(stored.path / MANIFEST_FILE)
+            write_file(stored.path / MANIFEST_FILE, stored.manifest.model_dump_json(indent=2) + "\n")
 
 
 def _roles(store: Store) -> dict[int, list[str]]:

@@ -11,6 +11,7 @@ from typing import NamedTuple
 from sqlalchemy import select
 
 from hub.errors import HubError, NotReady, SourceUnavailable
+from hub.files import write_file
 from hub.names import VersionRef, parse_version_ref
 from hub.store.catalog.catalog import Catalog
 from hub.store.catalog.tables import VersionRow
@@ -100,9 +101,7 @@ def write_record(contents: Contents, catalog: str, version: Version) -> None:
     folder = version.path / str(version.ref)
     try:
         folder.mkdir(exist_ok=True)
-        aside = folder / f".{RECORD_FILE}"
-        aside.write_text(text + "\n", encoding="utf-8")
-        aside.replace(folder / RECORD_FILE)
+        write_file(folder / RECORD_FILE, text + "\n")
         if contents.blobs:
             contents.blobs.put_beside(version.sha256, f"{version.ref}/{RECORD_FILE}", text.encode())
     except (OSError, SourceUnavailable) as error:

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from filelock import FileLock
 
-from hub.bases.disk import sync
+from hub.files import write_file
 
 __all__ = ["FILE", "CatalogMark", "CatalogState"]
 
@@ -64,9 +63,6 @@ class CatalogMark:
                 later = found and found.catalog == state.catalog and found.changes >= state.changes
                 if later and not force:
                     return
-                aside = self.path.with_name(f"{FILE}.new")
-                aside.write_text(json.dumps(asdict(state)) + "\n", encoding="utf-8")
-                sync(aside)
-                os.replace(aside, self.path)
+                write_file(self.path, json.dumps(asdict(state)) + "\n", durable=True)
         except OSError as error:
             log.warning("%s cannot be written: %s.", self.path, error.strerror or error)

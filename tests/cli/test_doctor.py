@@ -119,7 +119,7 @@ def test_a_fresh_content_without_a_row_is_no_damage(live) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["scratch/load-x", ".server.json-x", ".plugins.json-x", "tmpx", "cache/engines/x.part"]
+    "name", ["scratch/load-x", ".server.json.x.part", "adapters/.x.part", "tmpx", "cache/engines/x.part"]
 )
 def test_what_a_killed_process_left_is_removed_once_it_is_old(live, name) -> None:
     left = live.path / name

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from hub.errors import BadRequest
+from hub.files import replacing
 
 __all__ = ["AnswerFile", "atomically", "open_answers"]
 
@@ -55,15 +55,8 @@ def atomically(out: Path) -> Iterator[Path]:
     """Yield a file beside `out` that takes its place if the block succeeds, and else goes away."""
     if not out.parent.is_dir():
         raise BadRequest(f"{out.parent} is not a folder.")
-    descriptor, name = tempfile.mkstemp(dir=out.parent, prefix=f".{out.name}-")
-    os.close(descriptor)
-    partial = Path(name)
-    try:
+    with replacing(out) as partial:
         yield partial
-        partial.chmod(0o644)
-        partial.replace(out)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 class _JsonLines:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from hub.files import write_file
 
 __all__ = ["Shape", "Timings"]
 
@@ -54,10 +55,8 @@ class Timings:
     def save(self, path: Path) -> None:
         """Write to a file that `load` reads."""
         rows = [[name, *shape, s] for name, one in self.seconds.items() for shape, s in one.items()]
-        part = path.with_suffix(f".{os.getpid()}.part")
         path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_text(json.dumps({"seconds": rows, "refused": dict(self.refused)}), encoding="utf-8")
-        part.replace(path)
+        write_file(path, json.dumps({"seconds": rows, "refused": dict(self.refused)}))
 
     @classmethod
     def load(cls, path: Path) -> Timings | None:

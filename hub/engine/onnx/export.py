@@ -24,6 +24,7 @@ from hub.engine.torch.loading import load_model, takes_token_types
 from hub.engine.torch.slotted import SlotContext, slot_layer
 from hub.engine.torch.stacks import Parts
 from hub.errors import EngineFailed
+from hub.files import replacing
 
 __all__ = ["BATCH_INPUTS", "HIDDEN", "MODEL", "REVISION", "main", "order"]
 
@@ -127,8 +128,7 @@ def _quantize(path: Path) -> None:
     from onnx import TensorProto
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
-    small = path.with_suffix(".int8")
-    try:
+    with replacing(path) as small:
         quantize_dynamic(
             path,
             small,
@@ -137,9 +137,6 @@ def _quantize(path: Path) -> None:
             weight_type=QuantType.QInt8,
             extra_options={"DefaultTensorType": TensorProto.FLOAT},
         )
-        small.replace(path)
-    finally:
-        small.unlink(missing_ok=True)
 
 
 @torch.inference_mode()

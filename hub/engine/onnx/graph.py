@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import subprocess
 import sys
 import threading
@@ -23,6 +22,7 @@ from hub.engine.onnx import export
 from hub.engine.torch.stacks import Parts
 from hub.engine.torch.tensors import BatchTensors
 from hub.errors import EngineFailed
+from hub.files import replacing
 
 __all__ = ["Exporter", "OnnxGraph"]
 
@@ -46,12 +46,8 @@ class Exporter:
         path = self._cache / f"{self._key(stacks, int8)}.onnx"
         if not path.is_file():
             self._cache.mkdir(parents=True, exist_ok=True)
-            part = path.with_name(f"{path.name}.{os.getpid()}.part")
-            try:
-                self._export(export.order(self._base, stacks, part, int8=int8))
-                part.replace(path)
-            finally:
-                part.unlink(missing_ok=True)
+            with replacing(path) as aside:
+                self._export(export.order(self._base, stacks, aside, int8=int8))
         return path
 
     def stop(self) -> None:

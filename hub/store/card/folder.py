@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import json
 import shutil
-import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
-from hub.errors import BadAdapter, Conflict
+from hub.errors import BadAdapter
+from hub.files import new_folder
 from hub.store.card.card import card
 from hub.store.content.reports import CARD_FILE
 from hub.store.content.weights import CONFIG_FILE, WEIGHTS_FILE
@@ -20,7 +19,7 @@ from hub.store.manifest import MANIFEST_FILE, Manifest
 from hub.store.records import Version
 from hub.untrusted import read_json
 
-__all__ = ["new_folder", "read_manifest", "write_folder"]
+__all__ = ["read_manifest", "write_folder"]
 
 _MAX_MANIFEST = 16 << 20  # bytes; ours have some thousand
 
@@ -38,29 +37,6 @@ def write_folder(version: Version, folder: Path, report: Mapping[str, Any] | Non
         )
         (aside / CARD_FILE).write_text(card(version, report), encoding="utf-8")
     return folder
-
-
-@contextmanager
-def new_folder(folder: Path) -> Iterator[Path]:
-    """Yield a private folder that becomes `folder` at the end of the block, or is removed if it fails.
-
-    Raises:
-        Conflict: `folder` exists and is not empty; nothing was begun.
-    """
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise Conflict(f"{folder} exists and is not empty. Choose another folder.")
-    final = folder.absolute()  # "." has no name
-    final.parent.mkdir(parents=True, exist_ok=True)
-    aside = Path(tempfile.mkdtemp(prefix=f".{final.name}-", dir=final.parent))
-    try:
-        yield aside
-        aside.chmod(0o755)
-        for path in aside.iterdir():
-            if path.is_file():
-                path.chmod(0o644)
-        aside.replace(final)
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
 
 
 def read_manifest(folder: Path) -> Manifest:

@@ -17,9 +17,9 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from hub.bases.disk import sync
 from hub.bases.sources import upstream
 from hub.errors import BadAdapter
+from hub.files import move_folder
 from hub.store.content.remote import MARKER, Blobs
 from hub.store.content.weights import CONFIG_FILE, WEIGHTS_FILE, find_weights, read_config, write_saved_names
 from hub.store.manifest import MANIFEST_FILE, Manifest, Serving
@@ -119,10 +119,7 @@ class Contents:
             shutil.rmtree(final)  # altered since it was stored: the checked copy takes its place
         (private / MANIFEST_FILE).write_text(_text(manifest), encoding="utf-8")
         private.chmod(0o755)
-        for path in (*private.iterdir(), private):
-            sync(path)
-        private.rename(final)
-        sync(self.folder)
+        move_folder(private, final)
         return final
 
     def discard(self, sha256: str) -> None:

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from hub.errors import SourceUnavailable
+from hub.files import write_file
 from hub.store.content.content import Contents
 from hub.store.records import Version
 
@@ -40,9 +41,7 @@ class Reports:
         folder = self.folder(version)
         folder.mkdir(exist_ok=True)
         for name, text in files.items():
-            aside = folder / f".{name}"
-            aside.write_text(text, encoding="utf-8")
-            aside.replace(folder / name)
+            write_file(folder / name, text)
         if blobs := self._contents.blobs:
             try:
                 for name, text in files.items():
@@ -63,7 +62,7 @@ class Reports:
             if data is not None:
                 self._contents.fetch(version.sha256, version.manifest)
                 kept.parent.mkdir(exist_ok=True)
-                kept.write_bytes(data)
+                write_file(kept, data)
         return kept.read_text(encoding="utf-8") if kept.is_file() else None
 
     def remove(self, version: Version) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from hub.cli.context import Context
 from hub.cli.screen.output import JSON_FLAG, print_json, say, table
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ def list_(
     as_json: Annotated[bool, JSON_FLAG] = False,
 ) -> None:
     """List versions: task, base, metric, and where each is live."""
-    store = _store()
+    store = Context.load().existing_store
     versions = store.versions(name) if name is None else store.versions(store.get(name).name)
     live = _live(store)
     if as_json:
@@ -49,7 +50,7 @@ def list_(
 @commands.command()
 def show(ref: Ref, as_json: Annotated[bool, JSON_FLAG] = False) -> None:
     """Show all that is known of one version."""
-    store = _store()
+    store = Context.load().existing_store
     version = store.get(ref)
     live = _live(store)
     if as_json:
@@ -86,15 +87,12 @@ def import_(  # noqa: PLR0913, PLR0917 - one for each thing that a PEFT folder d
 ) -> None:
     """Store an adapter folder: one of ours with its manifest, or one that plain PEFT saved."""
     from hub.cli.import_adapter import Described, import_folder
-    from hub.config import load_settings
-    from hub.registry.host import Registry
-    from hub.store.store import Store
 
-    settings = load_settings()
-    store, registry = Store.of(settings), Registry.of(settings)
+    context = Context.load()
+    store, registry = context.store, context.registry
     described = Described(task, base, labels, tuple(option or ()), max_length, merged)
     found = import_folder(
-        folder, name or folder.resolve().name, described, store, registry, settings.serve.max_rank
+        folder, name or folder.resolve().name, described, store, registry, context.settings.serve.max_rank
     )
     if as_json:
         about = {"converted_from": found.converted_from, "trained_on": found.trained_on}
@@ -133,7 +131,7 @@ def export(
     """Write a version as a plain PEFT folder with a model card."""
     from rich.markup import escape
 
-    store = _store()
+    store = Context.load().existing_store
     version = store.get(ref)
     written = store.export(version.ref, folder)
     if as_json:
@@ -152,7 +150,7 @@ def rm(
     from hub.errors import InvalidName
     from hub.names import parse_version_ref
 
-    store = _store()
+    store = Context.load().existing_store
     if parse_version_ref(ref).number is None:
         known = ", ".join(str(version.ref) for version in store.versions(store.get(ref).name))
         raise InvalidName(f"Say which version of {ref} to remove. There is: {known}.")
@@ -164,13 +162,6 @@ def rm(
         print_json({"removed": str(version.ref), "sha256": version.sha256})
         return
     say(f"Removed {version.ref}.")
-
-
-def _store() -> Store:
-    from hub.cli.stored import existing_store
-    from hub.config import load_settings
-
-    return existing_store(load_settings())
 
 
 def _live(store: Store) -> dict[str, list[str]]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from hub.cli.context import Context
 from hub.cli.screen.output import JSON_FLAG, error_console, print_json, say, table
 
 if TYPE_CHECKING:
@@ -38,14 +39,12 @@ def bench(
     as_json: Annotated[bool, JSON_FLAG] = False,
 ) -> None:
     """Measure what can run a base here, on random adapters, and show what is picked for which batch."""
-    from hub.bases.cache import Bases
-    from hub.config import load_settings
     from hub.engine.build import build_engine
     from hub.engine.choice.autotune import Tuning
     from hub.serving.batching.base_workers import ENGINE_CACHE
 
-    settings = load_settings()
-    found = Bases(settings.home).get(base)
+    context = Context.load()
+    settings, found = context.settings, context.bases.get(base)
     with error_console().status(f"Loading {base}"):
         engine: Any = build_engine(
             found,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from hub.cli.context import Context
 from hub.cli.reading import COLUMN, DELIMITER, ENCODING, HEADER, SEPARATOR, reading
 from hub.cli.screen.bars import Bars
 from hub.cli.screen.output import JSON_FLAG, print_json, progress, say, table
@@ -69,17 +70,14 @@ def inspect(  # noqa: PLR0913, PLR0917 - a command's options
 
 
 def _profile(data: str, task: str | None, like: str | None, given: Reading, quiet: bool) -> Profile:
-    from hub.cli.stored import existing_store
-    from hub.config import load_settings
     from hub.data.profile.profile import profile
     from hub.data.profile.read_options import like_version
     from hub.data.profile.sniff import sniff
-    from hub.registry.host import Registry
 
-    settings = load_settings()
-    registry, cache = Registry.of(settings), settings.home / "cache" / "packages"
+    context = Context.load()
+    registry, cache = context.registry, context.packages
     if like:
-        version = existing_store(settings).get(like)
+        version = context.existing_store.get(like)
         task = task or version.manifest.serving.task
         fields = registry.task(task).task.fields
         given = like_version(data, fields, version.manifest.reading, given, cache)
@@ -160,23 +158,20 @@ def prepare(
 
 
 def _prepare(recipe: Recipe, folder: Path, quiet: bool) -> tuple[Json, DataReport]:
-    from hub.bases.cache import Bases
-    from hub.config import load_settings
     from hub.data.dataset import InvalidRows
     from hub.data.prepared import write_prepared
     from hub.errors import Conflict
-    from hub.registry.host import Registry
     from hub.training.plan import checked_rows
 
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise Conflict(f"{folder} exists and is not an empty folder. Name another one with -o.")
-    settings, invalid = load_settings(), InvalidRows(recipe)
+    context, invalid = Context.load(), InvalidRows(recipe)
     with progress(quiet) as bars:
         dataset, tokenized = checked_rows(
             recipe,
-            registry=Registry.of(settings),
-            bases=Bases(settings.home),
-            cache=settings.home / "cache" / "packages",
+            registry=context.registry,
+            bases=context.bases,
+            cache=context.packages,
             invalid=invalid,
             progress=Bars(bars),
         )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from hub.cli.context import Context
 from hub.cli.pairs import json_pairs
 from hub.cli.screen.output import JSON_FLAG, print_json, say
 from hub.cli.screen.wait import TIMEOUT, WAIT, Need, Waiting, show_served, wait
@@ -102,10 +103,7 @@ def undeploy(
     as_json: Annotated[bool, JSON_FLAG] = False,
 ) -> None:
     """Take a deployment away; its versions stay, and requests already admitted are still answered."""
-    from hub.client.connect import connect
-    from hub.config import load_settings
-
-    with connect(load_settings(), server) as client:
+    with Context.load().client(server) as client:
         gone = client.undeploy(deployment, reason)
         if as_json:
             print_json({**gone, "server": client.url})
@@ -116,10 +114,7 @@ def undeploy(
 def _move(
     move: Callable[[Client], Json], server: str | None, as_json: bool, need: Need | None, timeout_s: float
 ) -> None:
-    from hub.client.connect import connect
-    from hub.config import load_settings
-
-    with connect(load_settings(), server) as client:
+    with Context.load().client(server) as client:
         moved = move(client)
         served = wait(client, moved, need, timeout_s)
         if as_json:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from hub.cli.context import Context
 from hub.cli.screen.bars import Bars
 from hub.cli.screen.output import progress, say
 
 if TYPE_CHECKING:
-    from hub.config import Settings
     from hub.store.records import Version
     from hub.training.train import TrainResult
 
@@ -20,11 +20,11 @@ GATE_FILE = "gate.json"  # in the folder of the run
 REASON = 1000  # characters that a move's reason may have
 
 
-def check_task(name: str, task: str, settings: Settings) -> None:
+def check_task(name: str, task: str, context: Context) -> None:
     """Refuse before training what the catalog would refuse after it."""
     from hub.errors import Conflict
 
-    live = _live(name, settings)
+    live = _live(name, context)
     if live and live.manifest.serving.task != task:
         raise Conflict(
             f"Deployment {name!r} serves the task {live.manifest.serving.task!r}, and the recipe trains for "
@@ -32,15 +32,15 @@ def check_task(name: str, task: str, settings: Settings) -> None:
         )
 
 
-def deploy_trained(result: TrainResult, name: str, settings: Settings, quiet: bool) -> Json:
+def deploy_trained(result: TrainResult, name: str, context: Context, quiet: bool) -> Json:
     """Put a version live if it passes the gate; the answer holds a failure, as the version is stored."""
     from hub.errors import HubError
 
     answer: Json = {"deployment": name, "passed": False, "reason": ""}
     try:
-        _deploy(result, settings, quiet, answer)
+        _deploy(result, context, quiet, answer)
     except HubError as error:
-        answer |= {"failed": str(error), "restart": _restart_advice(result.plan.recipe.task, settings)}
+        answer |= {"failed": str(error), "restart": _restart_advice(result.plan.recipe.task, context)}
     return answer
 
 
@@ -69,44 +69,40 @@ def print_move(version: Version, moved: Json) -> None:
     say(f"Next: hub predict {moved['deployment']} TEXT")
 
 
-def _deploy(result: TrainResult, settings: Settings, quiet: bool, answer: Json) -> None:
+def _deploy(result: TrainResult, context: Context, quiet: bool, answer: Json) -> None:
     """Judge a version and put it live if it passes; `answer` grows with what is known."""
-    from hub.client.connect import connect
-    from hub.registry.host import Registry
     from hub.report.write import add_gate
-    from hub.store.store import Store
     from hub.training.gate import pass_gate
 
     name = answer["deployment"]
-    live = _live(name, settings)
+    live = _live(name, context)
     with progress(quiet) as bars:
-        registry, store = Registry.of(settings), Store.of(settings)
-        judgement = pass_gate(result, live, registry=registry, store=store, progress=Bars(bars))
+        judgement = pass_gate(
+            result, live, registry=context.registry, store=context.store, progress=Bars(bars)
+        )
     answer |= {"live": str(live.ref) if live else None, **judgement.to_json()}
-    path = settings.home / "runs" / result.plan.recipe.name / GATE_FILE
+    path = context.settings.home / "runs" / result.plan.recipe.name / GATE_FILE
     path.write_text(json.dumps({"version": str(result.version.ref), **answer}, indent=2), encoding="utf-8")
     if result.report:
-        add_gate(store, result.version, name, live, judgement)
+        add_gate(context.store, result.version, name, live, judgement)
     if judgement.passed and (live is None or live.ref != result.version.ref):
-        with connect(settings) as client:
+        with context.client() as client:
             reason = f"hub train: {judgement.reason}"[:REASON]
             answer |= {"answer": client.deploy(name, str(result.version.ref), reason), "server": client.url}
 
 
-def _restart_advice(task: str, settings: Settings) -> str:
+def _restart_advice(task: str, context: Context) -> str:
     """Return what to restart if the server runs another version of the task's plugin than this process."""
-    from hub.client.connect import connect
     from hub.errors import HubError
-    from hub.registry.host import Registry
 
     try:
-        with connect(settings) as client:
+        with context.client() as client:
             if client.url is None:
                 return ""
             url, theirs = client.url, client.status()["plugins"]
     except HubError:
         return ""
-    ours = Registry.of(settings).plugin_of(task)
+    ours = context.registry.plugin_of(task)
     found = [plugin for plugin in theirs if task in plugin["tasks"] and plugin["state"] == "ok"]
     if any(plugin.get("distribution", ours.distribution) != ours.distribution for plugin in found):
         return f"The server at {url} has the task {task!r} from another plugin than {ours.name}."
@@ -119,7 +115,5 @@ def _restart_advice(task: str, settings: Settings) -> str:
     )
 
 
-def _live(name: str, settings: Settings) -> Version | None:
-    from hub.store.store import Store
-
-    return {found.name: found.stable for found in Store.of(settings).deployments()}.get(name)
+def _live(name: str, context: Context) -> Version | None:
+    return {found.name: found.stable for found in context.store.deployments()}.get(name)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from hub.cli.context import Context
 from hub.cli.deploy import SERVER
 from hub.cli.screen.output import JSON_FLAG, grid, print_json, say, table
 from hub.cli.screen.wait import show_replicas
@@ -44,15 +45,13 @@ def deployments(
     as_json: Annotated[bool, JSON_FLAG] = False,
 ) -> None:
     """List what is live: the stable version of each deployment, its canary with its share, its shadow."""
-    from hub.client.connect import connect
-    from hub.config import load_settings
     from hub.errors import BadRequest
 
     if history and (name is None or watch):
         raise BadRequest(
             "--history is of one deployment, and not to be watched: `hub deployments NAME --history`."
         )
-    with connect(load_settings(), server) as client:
+    with Context.load().client(server) as client:
         if watch:
             with suppress(KeyboardInterrupt):
                 _watch(client, name, as_json)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from hub.cli.context import Context
 from hub.cli.screen.output import JSON_FLAG, print_json, say, table
 
 if TYPE_CHECKING:
@@ -37,9 +38,8 @@ def doctor(
 ) -> None:
     """Look for what should not be in the state folder; exit status 1 if something needs mending."""
     from hub.client.doctor import adopt_unknown, examine
-    from hub.config import load_settings
 
-    settings = load_settings()
+    settings = Context.load().settings
     adopted = [asdict(one) for one in adopt_unknown(settings)] if adopt and settings.home.is_dir() else []
     found = [_described(finding, fix) for finding in examine(settings)]
     ill = [one for one in found if one["severity"] != "info" and one["repaired"] is not True]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from hub.cli.context import Context
 from hub.cli.reading import COLUMN, DELIMITER, ENCODING, HEADER, SEPARATOR, reading
 from hub.cli.screen.bars import Bars
 from hub.cli.screen.output import JSON_FLAG, print_json, progress, say
@@ -96,12 +97,8 @@ def evaluate(  # noqa: PLR0913, PLR0917 - a command's options
 def _measure(
     adapter: str, data: str, given: Reading, against: str | None, slices: list[str], quiet: bool
 ) -> _Found:
-    from hub.cli.stored import existing_store
-    from hub.config import load_settings
-    from hub.registry.host import Registry
-
-    settings = load_settings()
-    registry, store = Registry.of(settings), existing_store(settings)
+    context = Context.load()
+    registry, store = context.registry, context.existing_store
     version = store.get(adapter)
     other = _other(version, against, store) if against else None
     loaded = registry.task(version.manifest.serving.task)
@@ -114,7 +111,7 @@ def _measure(
         from hub.evaluation.temperature import Temperature
 
         show("load libraries", 1, 1)
-        cache = store.home / "cache" / "packages"
+        cache = context.packages
         rows = load_rows(version, loaded, data, cache, reading=given, slices=slices, progress=show)
         _check_slices(slices, rows.items, [field.name for field in loaded.task.fields])
         found, invalid = answers_of(version, rows.items, registry=registry, store=store, progress=show)

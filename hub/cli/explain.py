@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from hub.cli.context import Context
 from hub.cli.pairs import pairs
 from hub.cli.screen.output import JSON_FLAG, print_json, say, table
 from hub.errors import BadRequest
@@ -55,12 +56,8 @@ def explain(
     html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a page there too.")] = None,
 ) -> None:
     """Show which words of a text speak for an answer, and which against it."""
-    from hub.cli.stored import existing_store
-    from hub.config import load_settings
-    from hub.registry.host import Registry
-
-    settings = load_settings()
-    registry, store = Registry.of(settings), existing_store(settings)
+    context = Context.load()
+    registry, store = context.registry, context.existing_store
     version = store.get(adapter)
     values = _request(registry, version, text, field)
     from hub.explain.attribution import Wish

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hub.cli.adapters import Ref
+from hub.cli.context import Context
 from hub.cli.screen.bars import Bars
 from hub.cli.screen.output import JSON_FLAG, print_json, progress, say, table
 from hub.export.formats import Format, Precision
@@ -35,14 +36,11 @@ def export(
     as_json: Annotated[bool, JSON_FLAG] = False,
 ) -> None:
     """Write an adapter merged into its base, compared with the adapter itself, to use without the hub."""
-    from hub.cli.stored import existing_store
-    from hub.config import load_settings
     from hub.export.export import export_version
 
     started = time.perf_counter()
     with progress(quiet=as_json) as bars:
-        precision = Precision.INT8 if int8 else Precision.FP32
-        store = existing_store(load_settings())
+        precision, store = Precision.INT8 if int8 else Precision.FP32, Context.load().existing_store
         exported = export_version(store, ref, output, form, precision=precision, progress=Bars(bars))
     seconds = time.perf_counter() - started
     if as_json:

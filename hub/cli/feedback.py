@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from hub.cli.context import Context
 from hub.cli.screen.output import JSON_FLAG, print_json, say, table
 
 if TYPE_CHECKING:
     from hub.data.feedback import FeedbackRows
     from hub.store.catalog.feedback import LabelledAnswer, VersionScore
     from hub.store.records import Deployment
-    from hub.store.store import Store
 
 __all__ = ["register"]
 
@@ -40,7 +40,7 @@ def show(
     """Show for each version how many answers are kept and labelled, and how many of these were right."""
     from hub.store.catalog.feedback import Answers
 
-    store = _store()
+    store = Context.load().existing_store
     scores = Answers(store.catalog).scores(deployment)
     if deployment and not scores:
         store.deployment(deployment)  # says what there is
@@ -67,8 +67,7 @@ def export(
 
     if out.suffix not in FORMATS:
         raise BadRequest(f"The file's name must end in one of {', '.join(FORMATS)}, not {out.suffix!r}.")
-    store = _store()
-    rows = _training_rows(store, deployment)
+    rows = _training_rows(Context.load(), deployment)
     written, left = 0, []
     with atomically(out) as partial, open_answers(partial, out.suffix) as file:
         for given, maker in rows:
@@ -99,7 +98,7 @@ def clear(
     """Delete the answers that are kept, with their requests and labels."""
     from hub.store.catalog.feedback import Answers
 
-    store = _store()
+    store = Context.load().existing_store
     answers = Answers(store.catalog)
     if deployment and not answers.scores(deployment):
         store.deployment(deployment)  # says what there is
@@ -111,13 +110,6 @@ def clear(
         print_json({"deployment": deployment, "removed": gone})
     else:
         say(f"Deleted {gone} answers.")
-
-
-def _store() -> Store:
-    from hub.cli.stored import existing_store
-    from hub.config import load_settings
-
-    return existing_store(load_settings())
 
 
 def _described(score: VersionScore, deployment: Deployment | None) -> Json:
@@ -154,21 +146,19 @@ def _cells(row: Json) -> list[object]:
     return [*shown, f"{row['accuracy']:.3f}", f"{low:.3f} to {high:.3f}"]
 
 
-def _training_rows(store: Store, name: str) -> Iterator[tuple[LabelledAnswer, FeedbackRows]]:
+def _training_rows(context: Context, name: str) -> Iterator[tuple[LabelledAnswer, FeedbackRows]]:
     """Yield the labelled answers of a deployment, each with what makes a row of it.
 
     Raises:
         Conflict: they were kept without their requests.
         BadData: there are none.
     """
-    from hub.config import load_settings
     from hub.data.feedback import FeedbackRows
     from hub.errors import BadData, Conflict
-    from hub.registry.host import Registry
     from hub.store.catalog.feedback import Answers
 
-    task = Registry.of(load_settings()).task(store.deployment(name).task).task
-    given = list(Answers(store.catalog).labelled(name))
+    task = context.registry.task(context.existing_store.deployment(name).task).task
+    given = list(Answers(context.existing_store.catalog).labelled(name))
     if not given:
         raise BadData(f"No answer of {name!r} has a label yet: POST /v1/feedback gives one.")
     with_texts = [one for one in given if one.answer.request is not None]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from hub.cli.context import Context
 from hub.cli.screen.output import JSON_FLAG, error_console, print_json, say, table
 
 if TYPE_CHECKING:
@@ -33,10 +34,7 @@ def list_plugins(
     """List installed plugins, their state and their tasks."""
     from dataclasses import asdict
 
-    from hub.config import load_settings
-    from hub.registry.host import Registry
-
-    registry = Registry.of(load_settings())
+    registry = Context.load().registry
     if check:
         registry.check()
     found = registry.plugins()
@@ -56,10 +54,9 @@ def install(
     ] = True,
 ) -> None:
     """Install a plugin with pip and try its tasks."""
-    from hub.config import load_settings
     from hub.registry.install import install as install_plugin
 
-    settings = load_settings()
+    settings = Context.load().settings
     with error_console().status(f"Installing {what}"):
         done = install_plugin(
             what, home=settings.home, disabled=_disabled(settings), build_isolation=build_isolation
@@ -76,11 +73,10 @@ def uninstall(
     force: Annotated[bool, typer.Option("--force", help="Even if deployments use its tasks.")] = False,
 ) -> None:
     """Uninstall the distribution that a plugin comes from."""
-    from hub.config import load_settings
     from hub.registry.discovery import pick_plugins
     from hub.registry.install import uninstall as uninstall_distribution
 
-    settings = load_settings()
+    settings = Context.load().settings
     plugins = pick_plugins(name)
     distribution = plugins[0].distribution
     if not force:
@@ -95,11 +91,10 @@ def uninstall(
 @plugins_app.command()
 def disable(name: Annotated[str, typer.Argument(help="Name of a plugin or of its distribution.")]) -> None:
     """Keep a plugin from being imported."""
-    from hub.config import load_settings
     from hub.registry.discovery import pick_plugins
     from hub.registry.state import disable as disable_plugin
 
-    settings = load_settings()
+    settings = Context.load().settings
     for plugin in pick_plugins(name):
         disable_plugin(settings.home, plugin.id)
         say(f"Plugin {plugin.name} ({plugin.distribution}) is disabled. {RESTART}")
@@ -108,13 +103,12 @@ def disable(name: Annotated[str, typer.Argument(help="Name of a plugin or of its
 @plugins_app.command()
 def enable(name: Annotated[str, typer.Argument(help="Name of a plugin or of its distribution.")]) -> None:
     """Undo `hub plugins disable`."""
-    from hub.config import load_settings
     from hub.errors import Conflict
     from hub.registry.discovery import pick_plugins
     from hub.registry.host import Registry
     from hub.registry.screening import forget
 
-    settings = load_settings()
+    settings = Context.load().settings
     plugins = pick_plugins(name)
     for plugin in plugins:
         _forget(settings, plugin)
@@ -137,11 +131,9 @@ def new(
     """Write a small working plugin with a test, sample data and a recipe."""
     from rich.markup import escape
 
-    from hub.config import load_settings
-    from hub.registry.host import Registry
     from hub.scaffold.write import write_plugin
 
-    written = write_plugin(name, folder, Registry.of(load_settings()).tasks())
+    written = write_plugin(name, folder, Context.load().registry.tasks())
     say(f"Wrote {escape(str(written))}. Next:")
     for step in (f"hub plugins install {written}", f"pytest {written}", f"hub train {written}"):
         say(f"  {escape(step)}")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from hub.cli.context import Context
 from hub.cli.deploy import SERVER
 from hub.cli.reading import COLUMN, DELIMITER, ENCODING, HEADER, reading
 from hub.cli.screen.output import JSON_FLAG, print_json, say
@@ -49,15 +50,12 @@ def predict(  # noqa: PLR0913, PLR0917 - a command's options
 
     A file is read as the training data of the deployed version was, unless the options say otherwise.
     """
-    from hub.client.connect import connect
-    from hub.config import load_settings
-
     if sum(given is not None for given in (text, body, file)) != 1:
         raise BadRequest("Give one of: a TEXT, --input JSON, or --file FILE with -o OUTPUT.")
     if (file is None) != (out is None):
         raise BadRequest("--file and -o go together: the rows to ask, and the file that the answers go to.")
     given = reading(columns, delimiter, header, encoding)
-    with connect(load_settings(), server) as client:
+    with Context.load().client(server) as client:
         if file is None or out is None:
             request = _from_json(body) if body is not None else _from_text(client, deployment, text or "")
             _one(client, deployment, request, as_json)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from hub.cli.context import Context
 from hub.cli.pairs import pairs
 from hub.cli.reading import COLUMN, DELIMITER, ENCODING, HEADER, SEPARATOR, reading
 from hub.cli.screen.bars import Bars
@@ -109,17 +110,13 @@ def _new(
     quiet: bool,
 ) -> New:
     from hub.api import HeadKind
-    from hub.bases.cache import Bases
-    from hub.config import load_settings
     from hub.data.profile.suggest_recipe import Choices, new_recipe
-    from hub.registry.host import Registry
     from hub.training.plan import checked_rows
 
-    settings = load_settings()
-    registry = Registry.of(settings)
-    loaded = registry.task(task)
+    context = Context.load()
+    loaded = context.registry.task(task)
     usual = DECODER if loaded.spec.head is HeadKind.GENERATE else ENCODER
-    bases, cache = Bases(settings.home), settings.home / "cache" / "packages"
+    bases, cache = context.bases, context.packages
     with progress(quiet) as bars:
         shown = Bars(bars)
         return new_recipe(
@@ -127,7 +124,7 @@ def _new(
             data,
             folder,
             Choices(base or usual, given, options),
-            check=partial(checked_rows, registry=registry, bases=bases, cache=cache, progress=shown),
+            check=partial(checked_rows, registry=context.registry, bases=bases, cache=cache, progress=shown),
             bases=bases,
             cache=cache,
             progress=shown,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from hub.cli.context import Context
 from hub.cli.screen.output import JSON_FLAG, error_console, print_json, say
 
 if TYPE_CHECKING:
@@ -38,12 +39,10 @@ def report(
     open_: Annotated[bool, typer.Option("--open", help="Show the page in the browser.")] = False,
 ) -> None:
     """Say where the report of a stored version lies, or write a copy of it."""
-    from hub.cli.stored import existing_store
-    from hub.config import load_settings
     from hub.report.write import page_of, read
     from hub.store.content.reports import CARD_FILE, DATA_FILE
 
-    store = existing_store(load_settings())
+    store = Context.load().existing_store
     version = store.get(adapter)
     page = page_of(store, version)
     paths = {"page": page, "data": page.with_name(DATA_FILE), "card": page.with_name(CARD_FILE)}

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from hub.cli.context import Context
 from hub.cli.deploy import SERVER
 from hub.cli.screen.output import JSON_FLAG, print_json, say, table
 from hub.cli.screen.wait import show_replicas
@@ -22,10 +23,7 @@ def register(app: typer.Typer) -> None:
 
 def status(server: Annotated[str | None, SERVER] = None, as_json: Annotated[bool, JSON_FLAG] = False) -> None:
     """Show the server, its engines and slots, what is live, and what could not go live and why."""
-    from hub.client.connect import connect
-    from hub.config import load_settings
-
-    with connect(load_settings(), server) as client:
+    with Context.load().client(server) as client:
         found = client.status()
     if as_json:
         print_json(found)

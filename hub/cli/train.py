@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperCommand
 
+from hub.cli.context import Context
 from hub.cli.deploy_trained import check_task, deploy_trained, print_move
 from hub.cli.screen.bars import Bars
 from hub.cli.screen.output import JSON_FLAG, error_console, print_json, progress, say
@@ -61,22 +62,21 @@ def train(
     as_json: Annotated[bool, JSON_FLAG] = False,
 ) -> None:
     """Train an adapter, measure it on held-out rows, and store it as a new version."""
-    from hub.config import load_settings
     from hub.names import check_name
     from hub.recipe.recipe import load_recipe
 
-    settings = load_settings()
+    context = Context.load()
     parsed = load_recipe(recipe, [*(set_ or ()), *(["augment.ablation=true"] if ablation else [])])
     target = None
     if deploy is not None:
         target = check_name(parsed.name if deploy == _RECIPE_NAME else deploy, "deployment")
-        check_task(target, parsed.task, settings)
+        check_task(target, parsed.task, context)
     try:
-        result = run_training(parsed, settings, quiet=as_json, resume=resume)
+        result = run_training(parsed, context.settings, quiet=as_json, resume=resume)
     except KeyboardInterrupt:
         error_console().print("Interrupted. The same command with --resume goes on from the last checkpoint.")
         raise SystemExit(130) from None
-    moved = deploy_trained(result, target, settings, as_json) if target else None
+    moved = deploy_trained(result, target, context, as_json) if target else None
     if as_json:
         print_json(_summary(result) | ({"deploy": moved} if moved else {}))
     else:
@@ -99,25 +99,22 @@ def run_training(
     with progress(quiet) as bars:
         show = Bars(bars)
         show("load libraries", 0, 1)
-        from hub.bases.cache import Bases
         from hub.export.int8_gate import INT8, int8_gauge
-        from hub.registry.host import Registry
         from hub.report.write import write_report
         from hub.serving.residency.servable import servable_on
-        from hub.store.store import Store
         from hub.training.train import train as train_recipe
 
         show("load libraries", 1, 1)
-        bases = Bases(settings.home)
+        context = Context(settings)
         return train_recipe(
             recipe,
-            registry=Registry.of(settings),
-            store=Store.of(settings),
-            bases=bases,
+            registry=context.registry,
+            store=context.store,
+            bases=context.bases,
             work=settings.home / "runs" / recipe.name,
             progress=show,
             resume=resume,
-            check=servable_on(bases, trained_here=True),
+            check=servable_on(context.bases, trained_here=True),
             gauges={INT8: int8_gauge(settings, show)},
             search=search,
             trial=trial,

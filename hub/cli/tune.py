@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from hub.cli.context import Context
 from hub.cli.screen.bars import Bars
 from hub.cli.screen.output import JSON_FLAG, error_console, print_json, progress, say, table
 from hub.cli.threads import for_training
@@ -55,10 +56,9 @@ def tune(
     as_json: Annotated[bool, JSON_FLAG] = False,
 ) -> None:
     """Look for the settings that learn best, and store what they learned as a version."""
-    from hub.config import load_settings
     from hub.recipe.recipe import load_recipe
 
-    settings = load_settings()
+    settings = Context.load().settings
     parsed = load_recipe(recipe, set_ or ())
     sampler = parsed.tune.sampler if grid is None else ("grid" if grid else "bayes")
     try:
@@ -101,8 +101,6 @@ def run_search(
     with progress(quiet) as bars:
         show = Bars(bars)
         show("load libraries", 0, 1)
-        from hub.bases.cache import Bases
-        from hub.registry.host import Registry
         from hub.report.search_page import page
         from hub.training.search.session import Session
         from hub.training.search.space import space_of
@@ -110,16 +108,16 @@ def run_search(
         from hub.training.train import only_run
 
         show("load libraries", 1, 1)
-        space = space_of(recipe)
+        context, space = Context(settings), space_of(recipe)
         work = settings.home / "runs" / recipe.name
         with only_run(work):
             folder = work / FOLDER
             folder.mkdir(exist_ok=True)
             session = Session.open(
                 recipe,
-                registry=Registry.of(settings),
-                bases=Bases(settings.home),
-                cache=settings.home / "cache" / "packages",
+                registry=context.registry,
+                bases=context.bases,
+                cache=context.packages,
                 folder=folder,
                 progress=show,
             )

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from hub.cli.context import Context
 from hub.cli.screen.output import JSON_FLAG, print_json, say
 from hub.cli.threads import beside_others
 
@@ -75,12 +76,11 @@ def quickstart(
 ) -> None:
     """Pull a base, train, serve, deploy, ask, and swap a second version in under load."""
     from hub.cli.quickstart.local_server import local_server
-    from hub.config import load_settings
 
     # Every answer during the swap is compared with both versions': that wants float32, whatever the batch.
     os.environ.setdefault("HUB_SERVE__ENGINE", "onnx")
     beside_others()  # a server, clients and the second training share the cores
-    settings = load_settings()
+    settings = Context.load().settings
     tell = _Teller(quiet=as_json)
     tell.step(1, "Base model and version 1")
     _pull(settings, as_json)
@@ -107,12 +107,11 @@ def quickstart(
 
 
 def _pull(settings: Settings, quiet: bool) -> None:
-    from hub.bases.cache import Bases
     from hub.cli.screen.bars import Bars
     from hub.cli.screen.output import progress
 
     with progress(quiet) as bars:
-        Bases(settings.home).pull("minilm", on_progress=Bars(bars))
+        Context(settings).bases.pull("minilm", on_progress=Bars(bars))
 
 
 def _train(settings: Settings, quiet: bool, *overrides: str) -> Trained:

@@ -59,7 +59,7 @@ def test_the_installed_hub_is_the_wheel_and_finds_the_plugins(installed: Hub, py
         [python, "-c", code], check=True, capture_output=True, text=True, cwd=installed.home.parent
     )
     assert [Path(line).is_relative_to(python.parents[1]) for line in where.stdout.split()] == [True, True]
-    found = {plugin["id"]: plugin["state"] for plugin in installed.json("plugins", "list")}
+    found = {plugin["name"]: plugin["state"] for plugin in installed.json("plugins", "list")}
     assert found == dict.fromkeys(PLUGINS, "ok")
 
 

@@ -40,7 +40,7 @@ from pydantic import (
 )
 
 from hub.answers import same_answer
-from hub.errors import BadData, BadRecipe, BadRequest, HubError, InvalidText, TooLarge
+from hub.errors import BadData, BadRecipe, BadRequest, HubError, InvalidText, TooLarge, first_problem
 
 if TYPE_CHECKING:
     import numpy as np
@@ -237,9 +237,8 @@ def read_options(model: type[OptionsT], adapter: AdapterInfo) -> OptionsT:
     try:
         return model(**{key: adapter.settings[key] for key in model.model_fields if key in adapter.settings})
     except ValidationError as error:
-        first = error.errors(include_input=False, include_url=False)[0]
-        option = ".".join(str(part) for part in first["loc"]) or "options"
-        raise BadRecipe(f"Option {option!r} of adapter {adapter.name!r}: {first['msg']}.") from None
+        option, reason = first_problem(error, "options")
+        raise BadRecipe(f"Option {option!r} of adapter {adapter.name!r}: {reason}.") from None
 
 
 def split_tag(tag: str) -> tuple[str, str]:

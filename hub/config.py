@@ -14,7 +14,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from hub.api import Model
-from hub.errors import BadConfig
+from hub.errors import BadConfig, first_problem
 from hub.keys import hash_key
 
 __all__ = [
@@ -253,7 +253,8 @@ def load_settings(start: Path | None = None, flags: dict[str, Any] | None = None
         where = "a flag"
         return _Given(**_merge(settings.model_dump(), flags)) if flags else settings
     except ValidationError as error:
-        raise BadConfig(_explain(error, where)) from None
+        key, reason = first_problem(error, "")
+        raise BadConfig(f"Setting {key!r} in {where}: {reason}.") from None
     except SettingsError as error:  # a list in a variable; the message names the section and no value
         section = re.search(r'field "(\w+)"', str(error))
         name = f"HUB_{section[1].upper()}__*" if section else "HUB_*"
@@ -291,12 +292,6 @@ def _host(host: str) -> str:
     if host != "*" and not _HOST.fullmatch(host):
         raise ValueError("write a host name or an address, without a scheme, port, path or brackets")
     return host.lower().rstrip(".")
-
-
-def _explain(error: ValidationError, where: str) -> str:
-    first = error.errors(include_input=False, include_url=False)[0]
-    key = ".".join(str(part) for part in first["loc"])
-    return f"Setting {key!r} in {where}: {first['msg'].removeprefix('Value error, ')}."
 
 
 def _user_data() -> Path:

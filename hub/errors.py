@@ -48,7 +48,10 @@ from __future__ import annotations
 import logging
 import traceback
 from collections.abc import Iterable, Sequence
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
 
 __all__ = [
     "FRAMES",
@@ -91,6 +94,7 @@ __all__ = [
     "UnsafeWeights",
     "UnsupportedAdapter",
     "UnsupportedFormat",
+    "first_problem",
     "log_fault",
 ]
 
@@ -308,6 +312,15 @@ class HostFault(HubError):
         where = f" ({error.filename})" if error.filename else ""
         what = f"{error.strerror or error}{where}"
         return cls(f"{what}. Check permissions and free space; HUB_HOME says where state lives.")
+
+
+def first_problem(error: ValidationError, nothing: str = "value") -> tuple[str, str]:
+    """Return the dotted key and the message of the first problem, without the value that was given.
+
+    The key is `nothing` where the problem is with the value as a whole.
+    """
+    first = error.errors(include_input=False, include_url=False)[0]
+    return ".".join(map(str, first["loc"])) or nothing, first["msg"].removeprefix("Value error, ")
 
 
 FRAMES = 4

@@ -4,15 +4,17 @@ import inspect
 import re
 
 import pytest
+from pydantic import BaseModel, ValidationError, field_validator
 
 from hub import errors
-from hub.errors import HubError, MissingExtra, NotFound
+from hub.errors import HubError, MissingExtra, NotFound, first_problem
 
 TREE = [value for value in vars(errors).values() if isinstance(value, type) and issubclass(value, HubError)]
 
 
-def test_every_error_is_exported_and_nothing_else() -> None:
-    assert sorted(errors.__all__) == sorted(error.__name__ for error in TREE)
+def test_every_error_is_exported_and_no_other_class() -> None:
+    exported = [name for name in errors.__all__ if inspect.isclass(getattr(errors, name))]
+    assert sorted(exported) == sorted(error.__name__ for error in TREE)
 
 
 def test_the_tree_in_the_docstring_is_the_tree_there_is() -> None:
@@ -48,3 +50,27 @@ def test_what_is_not_found_is_answered_with_what_there_is() -> None:
 
 def test_a_missing_extra_is_named_with_the_command_that_brings_it() -> None:
     assert "pip install 'grafthub[pg]'" in str(MissingExtra.of("PostgreSQL", "pg"))
+
+
+def test_the_first_problem_of_a_validation_has_a_dotted_key_and_no_value() -> None:
+    class Inner(BaseModel):
+        rank: int
+
+        @field_validator("rank")
+        @classmethod
+        def _even(cls, rank: int) -> int:
+            if rank % 2:
+                raise ValueError("must be even")
+            return rank
+
+    class Outer(BaseModel):
+        items: list[Inner]
+
+    with pytest.raises(ValidationError) as found:
+        Outer.model_validate({"items": [{"rank": 2}, {"rank": 3}]})
+    assert first_problem(found.value) == ("items.1.rank", "must be even")
+    with pytest.raises(ValidationError) as found:
+        Outer.model_validate("secret")
+    key, reason = first_problem(found.value, "the file")
+    assert key == "the file"
+    assert "secret" not in reason

@@ -11,7 +11,7 @@ import typer
 from hub.cli.context import Context
 from hub.cli.pairs import pairs
 from hub.cli.screen.output import JSON_FLAG, print_json, say, table
-from hub.errors import BadRequest
+from hub.errors import BadRequest, first_problem
 from hub.visible import masked
 
 if TYPE_CHECKING:
@@ -93,11 +93,10 @@ def _request(registry: Any, version: Version, text: str | None, given: list[str]
     try:
         loaded.request.model_validate(values)
     except ValidationError as error:
-        first = error.errors(include_input=False, include_url=False)[0]
-        name = ".".join(str(part) for part in first["loc"]) or "request"
+        name, reason = first_problem(error, "request")
         needed = ", ".join(schema.get("required", []))
         raise BadRequest(
-            f"{name}: {first['msg']}. The task {loaded.spec.name!r} needs: {needed}. Use --field NAME=VALUE."
+            f"{name}: {reason}. The task {loaded.spec.name!r} needs: {needed}. Use --field NAME=VALUE."
         ) from None
     return values
 

@@ -163,7 +163,7 @@ def options_of(loaded: LoadedTask, pairs: Iterable[str], head: HeadConfig) -> di
     """
     from pydantic import ValidationError
 
-    from hub.errors import BadRequest
+    from hub.errors import BadRequest, first_problem
 
     values = json_pairs(pairs, "--option", empty=True)
     model = loaded.task.options
@@ -171,10 +171,9 @@ def options_of(loaded: LoadedTask, pairs: Iterable[str], head: HeadConfig) -> di
     try:
         options: dict[str, Any] = model.model_validate(values).model_dump(mode="json")
     except ValidationError as error:
-        first = error.errors(include_input=False, include_url=False)[0]
-        key = ".".join(str(part) for part in first["loc"])
+        key, reason = first_problem(error, "")
         known = ", ".join(model.model_fields) or "none"
-        raise BadRequest(f"--option {key}: {first['msg']}. The task's options: {known}.") from None
+        raise BadRequest(f"--option {key}: {reason}. The task's options: {known}.") from None
     return options
 
 

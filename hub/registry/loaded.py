@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import AliasChoices, AliasPath, BaseModel, RootModel, ValidationError
 
 from hub.api import Field, FieldKind, HeadKind, Task, TaskSpec
-from hub.errors import BadPlugin, HubError, InvalidName
+from hub.errors import BadPlugin, HubError, InvalidName, first_problem
 from hub.names import check_name
 
 __all__ = ["LoadedTask", "check_spec", "describe_failure", "load_task", "plugin_call"]
@@ -118,7 +118,9 @@ def _model(where: str) -> type[BaseModel]:
         try:
             model.model_validate(example)
         except ValidationError as error:
-            raise BadPlugin(f"An example of {where} does not fit it: {_first(error)}.") from None
+            raise BadPlugin(
+                f"An example of {where} does not fit it: {': '.join(first_problem(error))}."
+            ) from None
         except HubError as error:  # hub.api.Text raises its own
             raise BadPlugin(f"An example of {where} does not fit it: {error}") from None
     return model
@@ -141,11 +143,6 @@ def _field_names(model: type[BaseModel]) -> set[str]:
         paths = [alias.path[0] if isinstance(alias, AliasPath) else alias for alias in aliases]
         names |= {str(alias) for alias in (name, field.alias, field.serialization_alias, *paths) if alias}
     return names
-
-
-def _first(error: ValidationError) -> str:
-    first = error.errors(include_url=False, include_input=False)[0]
-    return f"{'.'.join(str(part) for part in first['loc']) or 'value'}: {first['msg']}"
 
 
 def _task(where: str) -> Task[Any, Any]:

@@ -12,7 +12,7 @@ from filelock import Timeout
 from pydantic import ValidationError
 from sqlalchemy import select, text
 
-from hub.errors import HubError
+from hub.errors import HubError, first_problem
 from hub.files import write_file
 from hub.names import VersionRef
 from hub.store.catalog.tables import DeploymentEventRow, DeploymentRow, GenerationRow, VersionRow
@@ -130,7 +130,7 @@ def _versions(store: Store) -> tuple[dict[int, _Stored], list[Finding]]:
             try:
                 manifest = Manifest.model_validate_json(row.manifest)
             except ValidationError as error:
-                what = f"Its manifest in the catalog cannot be read: {error.errors()[0]['msg']}."
+                what = f"Its manifest in the catalog cannot be read: {': '.join(first_problem(error))}."
                 remedy = "Put a copy of the catalog back: no command can list versions as it is."
                 findings.append(Finding("manifest_damaged", str(ref), what, Severity.ERROR, remedy))
                 continue

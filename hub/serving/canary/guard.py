@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import ConfigDict, Field, ValidationError
 
 from hub.api import Model
-from hub.errors import BadRequest
+from hub.errors import BadRequest, first_problem
 
 __all__ = ["CRITERIA", "Guard", "read_guard"]
 
@@ -58,13 +58,12 @@ def read_guard(values: Mapping[str, Any]) -> Guard:
     try:
         guard = Guard.model_validate(values)
     except ValidationError as error:
-        first = error.errors(include_input=False, include_url=False)[0]
-        key = ".".join(str(part) for part in first["loc"])
-        if first["type"] == "extra_forbidden":
+        key, reason = first_problem(error, "")
+        if key not in Guard.model_fields:
             raise BadRequest(
                 f"A guard has no {key[:80]!r}. It has: {', '.join(Guard.model_fields)}."
             ) from None
-        raise BadRequest(f"guard {key}: {first['msg']}. {_about(key)}".rstrip()) from None
+        raise BadRequest(f"guard {key}: {reason}. {_about(key)}".rstrip()) from None
     if not guard.criteria:
         raise BadRequest(f"A guard needs a limit to watch: set one of {', '.join(CRITERIA)}.")
     return guard

@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from hub.errors import BadAdapter
+from hub.errors import BadAdapter, first_problem
 from hub.files import new_folder
 from hub.store.card.card import card
 from hub.store.content.reports import CARD_FILE
@@ -55,8 +55,7 @@ def read_manifest(folder: Path) -> Manifest:
         # Strict as JSON is: a list is not a tuple in Python's mode, so the checked text is what is parsed.
         return Manifest.model_validate_json(json.dumps(read_json(path, _MAX_MANIFEST)))
     except ValidationError as error:
-        first = error.errors(include_input=False, include_url=False)[0]
-        key = ".".join(str(part) for part in first["loc"]) or "the file"
-        raise BadAdapter(f"{path}: {key}: {first['msg']}.") from None
+        key, reason = first_problem(error, "the file")
+        raise BadAdapter(f"{path}: {key}: {reason}.") from None
     except (OSError, ValueError) as error:
         raise BadAdapter(f"{path} is not a manifest: {error}.") from None

@@ -69,7 +69,7 @@ class Patience:
     def _cancel(self, reason: Exception) -> None:
         if self._reason is None and self._task is not None:
             self._reason = reason
-            self._task.cancel(getattr(reason, "code", None))  # those on the way learn why
+            self._task.cancel(reason)  # CancelledError.args hold it, for observers of the call
 
     def _start_watching(self, receive: Receive) -> None:
         self._watcher = self._loop.create_task(self._watch(receive))

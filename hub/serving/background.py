@@ -1,4 +1,4 @@
-"""Work for the catalog that is done again and again beside serving, and waits while the catalog is gone."""
+"""Work that is repeated beside serving, and that is retried while the catalog is gone."""
 
 from __future__ import annotations
 
@@ -16,26 +16,34 @@ _STOP_S = 3.0  # how long a stop waits for the catalog
 
 
 class PeriodicTask:
-    """Calls `work` every so often in a thread of its own, and once more when stopped.
+    """Calls `work` every `every_s` seconds and when woken, in a thread of its own, and once more at the end.
 
-    What it raises is logged once until it goes well again: work that failed is to be done the next time.
+    The last call is to `last` if that is given. An error is logged once until a call succeeds again; the work
+    is retried at the next turn.
     """
 
-    def __init__(self, name: str, work: Callable[[], None], every_s: float) -> None:
+    def __init__(
+        self, name: str, work: Callable[[], None], every_s: float, *, last: Callable[[], None] | None = None
+    ) -> None:
         self._name = name
         self._work = work
         self._every_s = every_s
+        self._last = last or work
         self._due = threading.Event()
         self._stopped = False
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self.error = ""
 
     def start(self) -> None:
-        """Begin."""
+        """Start the thread; the first call is due after `every_s`."""
         self._thread.start()
 
+    def wake(self) -> None:
+        """Make a call due now."""
+        self._due.set()
+
     def stop(self) -> None:
-        """Do it for the last time; what the catalog keeps waiting is left to itself."""
+        """Make the last call; it is not awaited for longer than a few seconds."""
         self._stopped = True
         self._due.set()
         if self._thread.is_alive():
@@ -44,15 +52,18 @@ class PeriodicTask:
     def _run(self) -> None:
         while not self._stopped:
             self._due.wait(self._every_s)
-            self._try()
+            self._due.clear()
+            if not self._stopped:
+                self._try(self._work)
+        self._try(self._last)
 
-    def _try(self) -> None:
+    def _try(self, work: Callable[[], None]) -> None:
         try:
-            self._work()
+            work()
         except Exception as error:
-            said = str(error) if isinstance(error, HubError) else type(error).__name__
+            reason = str(error) if isinstance(error, HubError) else type(error).__name__
             if not self.error:
-                log.warning("%s: %s", self._name, said, exc_info=not isinstance(error, HubError))
-            self.error = said
+                log.warning("%s: %s", self._name, reason, exc_info=not isinstance(error, HubError))
+            self.error = reason
         else:
             self.error = ""

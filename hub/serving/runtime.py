@@ -20,7 +20,7 @@ from hub.serving.canary.answer_log import AnswerLog
 from hub.serving.canary.grading import can_agree
 from hub.serving.canary.observers import Observers
 from hub.serving.canary.trial import ServingTrial, promoted, rolled_back
-from hub.serving.control.presence import Presence, Served
+from hub.serving.control.presence import BEAT_S, FILE_BEAT_S, Presence, Served
 from hub.serving.control.reconciler import Reconciler
 from hub.serving.describe import (
     describe_base_worker,
@@ -44,7 +44,6 @@ __all__ = ["Moved", "Runtime"]
 
 log = logging.getLogger(__name__)
 
-SCRATCH = "scratch"
 ATTEMPTS = 5  # to move a deployment that others move at the same time
 RETRY_S = 1.0  # a server that starts while the catalog is gone asks for it again after this
 
@@ -286,7 +285,6 @@ class Runtime:
         residency = Residency(
             base_workers,
             meter,
-            settings.home / SCRATCH,
             store.fetch,
             timeout_s=settings.serve.load_timeout_s,
             adapter_cache=AdapterCache(settings.serve.adapter_cache_mb * 1_000_000),
@@ -308,7 +306,8 @@ class Runtime:
         replicas = Replicas(store.catalog)
         presence = None
         if url is not None:
-            presence = Presence(replicas, self.replica, url, lambda: _served(router, reconciler))
+            every_s = FILE_BEAT_S if store.catalog.is_file else BEAT_S
+            presence = Presence(replicas, self.replica, url, lambda: _served(router, reconciler), every_s)
         return _Parts(
             store, base_workers, residency, router, reconciler, pipeline, replicas, presence, observers
         )

@@ -79,6 +79,8 @@ class Backbones:
         """The slots that hold an adapter."""
         first: list[Backbone] = list(self.graphs)
         self._order: Order = lambda rows, tokens: first
+        self._only: list[Backbone] | None = None
+        self._measured_alone = threading.Lock()  # taken before `busy`
         self.busy = threading.Lock()
         """Held while a backbone runs, or is measured: they share the cores."""
         self._failure = self._unmeasured = ""
@@ -146,18 +148,20 @@ class Backbones:
 
     def chosen(self, rows: int, tokens: int, slots: frozenset[int] = frozenset()) -> Backbone:
         """Return the backbone that a batch of this shape runs on."""
-        usable = (backbone for backbone in self._order(rows, tokens) if backbone.covers(slots))
+        only = self._only
+        order = self._order(rows, tokens) if only is None else only
+        usable = (backbone for backbone in order if backbone.covers(slots))
         return next(usable, self.reference)
 
     @contextmanager
     def only(self, name: str) -> Iterator[None]:
         """Run everything on the backbone of that name while the block runs; for measurements."""
-        before, wanted = self._order, [backbone for backbone in self.all if backbone.name == name]
-        self._order = lambda rows, tokens: wanted
-        try:
-            yield
-        finally:
-            self._order = before
+        with self._measured_alone:
+            self._only = [backbone for backbone in self.all if backbone.name == name]
+            try:
+                yield
+            finally:
+                self._only = None
 
     def warm(self, timeout: float) -> bool:
         """Make graphs and measure for the bare base as well, and wait; False if it takes longer."""

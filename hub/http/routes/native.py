@@ -24,7 +24,7 @@ from hub.http.gate import NUMBER
 from hub.http.hub import Hub, hub_of
 from hub.http.routes.route import InferRoute, RawInferRoute
 from hub.http.routes.schemas import DESCRIBED, ERRORS, DeploymentList, ItemError, TaskList
-from hub.http.wire import json_response
+from hub.http.wire import error_response, json_response
 from hub.registry.host import LoadedTask
 from hub.serving.describe import describe_task
 from hub.serving.plugins.validators import runs_plugin_code
@@ -165,6 +165,7 @@ def _list_of(kind: Any) -> Any:
 async def _answer(request: Request, resolve: Resolve, read: Callable[[Route], Requests]) -> Response:
     hub, began = hub_of(request), time.perf_counter()
     task, code = "", "internal"
+    admission: Admission | None = None
     try:
         with await hub.runtime.router.admit(resolve, sticky_key(request)) as admission:
             route = admission.route
@@ -178,7 +179,11 @@ async def _answer(request: Request, resolve: Resolve, read: Callable[[Route], Re
         code = "ok"
     except HubError as error:
         code = error.code
-        raise
+        if admission is None:
+            raise
+        refused = error_response(error)
+        refused.headers.update(_version_headers(admission))
+        return refused
     except asyncio.CancelledError:
         code = "cancelled"
         raise
@@ -198,12 +203,18 @@ def sticky_key(request: Request) -> str:
     return key
 
 
-def _headers(admission: Admission, answers: CallAnswers, took: float) -> dict[str, str]:
+def _version_headers(admission: Admission) -> dict[str, str]:
     return {
         "x-hub-deployment": admission.route.name,
         "x-hub-version": str(admission.version.ref),
         "x-hub-sha256": admission.version.sha256,
         "x-hub-track": admission.track,
+    }
+
+
+def _headers(admission: Admission, answers: CallAnswers, took: float) -> dict[str, str]:
+    return {
+        **_version_headers(admission),
         "server-timing": f"queue;dur={answers.queue_s * 1000:.3f}, engine;dur={answers.engine_s * 1000:.3f}, "
         f"total;dur={took * 1000:.3f}",
     }

@@ -1,72 +1,56 @@
-"""This serving process as others see it: its row in the catalog, kept fresh."""
+"""The row of this serving process in the catalog's table of replicas."""
 
 from __future__ import annotations
 
-import logging
 import os
 import socket
-import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from hub.errors import HubError
+from hub.serving.background import PeriodicTask
 from hub.store.catalog.replicas import Replicas
 
-__all__ = ["BEAT_S", "Presence", "Served"]
-
-log = logging.getLogger(__name__)
+__all__ = ["BEAT_S", "FILE_BEAT_S", "Presence", "Served"]
 
 BEAT_S = 2.0
-_STOP_S = 3.0  # how long a stop waits for the catalog
+# A report to SQLite syncs the disk. Its replicas are workers of one server, which replaces one that ends, so
+# their rows may be older; three reports have to fit into SILENT_S.
+FILE_BEAT_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """What a replica tells of itself: the generation it serves, and why a deployment is not live there."""
+    """The generation that a replica serves, and by deployment the reason why it is not live there."""
 
     generation: int
     failures: Mapping[str, str]
 
 
 class Presence:
-    """Reports a replica when told that something changed, and every few seconds, in a thread of its own.
+    """Reports a replica to the catalog when it changes and every few seconds; while that is gone, retries."""
 
-    While the catalog is gone nothing is reported, and nothing else happens.
-    """
-
-    def __init__(self, replicas: Replicas, id: str, url: str, served: Callable[[], Served]) -> None:
+    def __init__(
+        self, replicas: Replicas, id: str, url: str, served: Callable[[], Served], every_s: float = BEAT_S
+    ) -> None:
         self._replicas = replicas
         self._id = id
         self._url = url
         self._served = served
-        self._due = threading.Event()
-        self._stopped = False
-        self._heard = True  # by the catalog, the last time
-        self._thread = threading.Thread(target=self._run, name="presence", daemon=True)
+        name = "This replica cannot be reported in the catalog"
+        self._task = PeriodicTask(name, self._report, every_s, last=lambda: replicas.withdraw(id))
 
     def start(self) -> None:
         """Report for the first time, and go on."""
-        self._due.set()
-        self._thread.start()
+        self._task.wake()
+        self._task.start()
 
     def changed(self) -> None:
         """Report soon."""
-        self._due.set()
+        self._task.wake()
 
     def stop(self) -> None:
-        """Take the row away, unless the catalog keeps one waiting: then others remove it."""
-        self._stopped = True
-        self._due.set()
-        if self._thread.is_alive():
-            self._thread.join(_STOP_S)
-
-    def _run(self) -> None:
-        while not self._stopped:
-            self._due.wait(BEAT_S)
-            self._due.clear()
-            if not self._stopped:
-                self._try(self._report)
-        self._try(lambda: self._replicas.withdraw(self._id))
+        """Remove the row; if the catalog does not answer, the other replicas do."""
+        self._task.stop()
 
     def _report(self) -> None:
         served = self._served()
@@ -78,14 +62,3 @@ class Presence:
             generation=served.generation,
             failures=served.failures,
         )
-
-    def _try(self, ask: Callable[[], None]) -> None:
-        try:
-            ask()
-        except Exception as error:
-            if self._heard:
-                said = error if isinstance(error, HubError) else type(error).__name__
-                log.warning("This replica cannot be reported in the catalog: %s", said)
-            self._heard = False
-        else:
-            self._heard = True

@@ -79,7 +79,7 @@ class TaskThreads:
     def __init__(self, task: str, plugin: str, share: int, meter: Meter | None = None) -> None:
         self.task = task
         self.plugin = plugin
-        self.calls = 0  # under way; the pipeline counts them on its event loop
+        self.requests = 0  # being answered; the pipeline counts them on its event loop
         self._share = share
         self._meter = meter or NoMeter()
         self._lock = threading.Lock()

@@ -1,6 +1,6 @@
 """The way of an admitted call: encode in a thread of its task, a shared forward, decode in such a thread.
 
-The stages hand a call on to one another; the event loop hears of it once, when the answers are there.
+The stages hand a call on to one another; the event loop is woken once a call, when its answers are there.
 A second version may run beside the one that answers, in the same forward: a shadow. It costs the caller
 its encoding and its rows' share of the forward; nothing that becomes of it reaches the caller.
 """
@@ -88,7 +88,8 @@ class Pipeline:
             call_observer.failed(error.code)
             raise
         except asyncio.CancelledError as error:
-            late = DeadlineExceeded.code in error.args
+            # `Patience` passes the error to Task.cancel, which puts it into the args of CancelledError.
+            late = any(isinstance(reason, DeadlineExceeded) for reason in error.args)
             call_observer.failed(DeadlineExceeded.code if late else "cancelled")
             raise
 
@@ -96,14 +97,11 @@ class Pipeline:
         self, admission: Admission, requests: Sequence[Request], call_observer: CallObserver | None
     ) -> CallAnswers:
         threads = self._pool.of(admission.route.task.spec.name)
-        if threads.calls >= self._limits.queued_rows:
-            raise Overloaded(f"{threads.calls} calls are under way already. Send the request again later.")
-        trial = threads.admit()
+        trial = self._admit(threads, len(requests))
         call = Call(admission, requests, self._loop.create_future(), call_observer, threads, trial)
         if call_observer is None or threads.stuck:  # what is optional does not risk more threads
             call.go_alone()
         answers: CallAnswers | None = None
-        threads.calls += 1
         try:
             threads.submit(self._encode(call))
             answers = await call.waiter
@@ -111,12 +109,31 @@ class Pipeline:
             call.cancel()
             raise
         finally:
-            threads.calls -= 1
+            threads.requests -= len(requests)
             if trial:
                 threads.tried(answers is not None and answers.any_answered)
         if call_observer and not call.beside:
             call_observer.answered(answers.items)
         return answers
+
+    def _admit(self, threads: TaskThreads, requests: int) -> bool:
+        """Count the requests of a call; True if it is the trial of a suspended task.
+
+        Each request makes at least one row, so more of them than rows may wait are too many.
+
+        Raises:
+            Overloaded: too many requests are being answered.
+            PluginSuspended: the task is suspended.
+        """
+        limit = self._limits.queued_rows
+        if threads.requests and threads.requests + requests > limit:
+            raise Overloaded(
+                f"{threads.requests} requests of this task are being answered and the limit is {limit} "
+                "(limits.queued_rows). Send the request again later."
+            )
+        trial = threads.admit()
+        threads.requests += requests
+        return trial
 
     async def encode(self, admission: Admission, request: BaseModel) -> list[Row]:
         """Turn a request into rows for the admitted version, as `run` does, and run none of them.
@@ -142,18 +159,15 @@ class Pipeline:
             PluginTimeout, PluginSuspended, PluginFailed: as `run`; and what `call` raises on purpose.
         """
         threads = self._pool.of(task.spec.name)
-        if threads.calls >= self._limits.queued_rows:
-            raise Overloaded(f"{threads.calls} calls are under way already. Send the request again later.")
-        trial = threads.admit()
+        trial = self._admit(threads, 1)
         waiter: asyncio.Future[Result] = self._loop.create_future()
-        threads.calls += 1
         returned = False
         try:
             threads.submit(self._read(task, threads, call, waiter, step))
             result = await waiter
             returned = True
         finally:
-            threads.calls -= 1
+            threads.requests -= 1
             if trial:
                 threads.tried(returned)
         return result
@@ -169,11 +183,11 @@ class Pipeline:
         try:
             result: Result = yield Stage(step, call)
         except HubError as error:
-            self._tell(_settle, waiter, error)
+            self._notify(_settle, waiter, error)
         except Exception as error:
-            self._tell(_settle, waiter, fault(task, threads.plugin, step, error))
+            self._notify(_settle, waiter, fault(task, threads.plugin, step, error))
         else:
-            self._tell(_settle, waiter, None, result)
+            self._notify(_settle, waiter, None, result)
 
     def forwarded(self, jobs: Sequence[Job]) -> None:
         """Take the jobs of a forward from a batcher, in its thread."""
@@ -270,44 +284,34 @@ class Pipeline:
         return extra if fits else []
 
     def _decode(self, threads: TaskThreads, pending: deque[Side]) -> Work:
-        """Answer the calls of one task; the event loop is woken once for all of them.
+        """Decode and answer the calls of one task, each as soon as it is decoded; then compare.
 
-        When one takes long, another thread goes on with what is `pending`.
+        When one takes long, another thread continues with what is `pending`.
         """
         taken: list[Side] = []
-        answered: deque[Call] = deque()
         while side := _pop(pending):
             taken.append(side)
             call = side.call
             if side is call.main:
                 if call.answers is None and not call.cancelled:
-                    yield from self._answer(call, partial(self._hurry, threads, pending, answered))
-                answered.append(call)
-        self._wake(answered)
+                    yield from self._answer(call, partial(self._continue_elsewhere, threads, pending))
+                self._notify(_wake, call)
         for side in taken:
             if beside := side.call.beside:
                 yield from self._join(side, beside)
 
-    def _hurry(self, threads: TaskThreads, pending: deque[Side], answered: deque[Call]) -> None:
+    def _continue_elsewhere(self, threads: TaskThreads, pending: deque[Side]) -> None:
         """Keep other calls from waiting for the one that is being decoded."""
-        self._wake(answered)
         if pending:
             threads.submit(self._decode(threads, pending))
 
-    def _wake(self, answered: deque[Call]) -> None:
-        calls = []
-        while call := _pop(answered):
-            calls.append(call)
-        if calls:
-            self._tell(_wake, calls)
-
-    def _answer(self, call: Call, hurry: Callable[[], None]) -> Work:
+    def _answer(self, call: Call, on_slow: Callable[[], None]) -> Work:
         threads, job = call.threads, call.main.job
         if threads.suspended and not call.trial:
             call.answers = threads.refusal()
             return
         try:
-            answered: list[Answered] = yield Stage("decode", call.main.items, slow=hurry)
+            answered: list[Answered] = yield Stage("decode", call.main.items, slow=on_slow)
         except HubError as error:
             call.answers = error
         except Exception as error:
@@ -337,13 +341,13 @@ class Pipeline:
                 agreed = yield Stage("decode", partial(_compare, items, beside), optional=True)
             except Exception as error:
                 log_fault(log, f"{beside.held.target.version.ref} could not be compared", error)
-        self._tell(call.call_observer.answered, items, beside.held.target.version, agreed)
+        self._notify(call.call_observer.answered, items, beside.held.target.version, agreed)
 
-    def _tell(self, hear: Callable[..., object], *what: object) -> None:
+    def _notify(self, callback: Callable[..., object], *values: object) -> None:
         try:
-            self._loop.call_soon_threadsafe(hear, *what)
+            self._loop.call_soon_threadsafe(callback, *values)
         except RuntimeError:
-            log.info("An answer came after the server had stopped.")
+            log.info("An answer was ready after the server had stopped.")
 
 
 def _settle(waiter: asyncio.Future[Result], error: HubError | None, result: Any = None) -> None:
@@ -378,13 +382,12 @@ def _agreed(task: Task[Any, Any], one: Outcome, other: Outcome) -> bool | None:
         return None
 
 
-def _wake(calls: Sequence[Call]) -> None:
-    for call in calls:
-        if call.waiter.done():
-            continue
-        if call.call_observer:
-            call.call_observer.ended()
-        if isinstance(call.answers, HubError):
-            call.waiter.set_exception(call.answers)
-        elif call.answers is not None:
-            call.waiter.set_result(call.answers)
+def _wake(call: Call) -> None:
+    if call.waiter.done():
+        return
+    if call.call_observer:
+        call.call_observer.ended()
+    if isinstance(call.answers, HubError):
+        call.waiter.set_exception(call.answers)
+    elif call.answers is not None:
+        call.waiter.set_result(call.answers)

@@ -376,5 +376,27 @@ def test_one_backbone_can_be_measured_alone(make: Make, exporter: Exporter) -> N
     assert ran(backbones, 1) == ONNX
 
 
+def test_an_order_that_is_measured_meanwhile_outlives_the_measurement_of_one_backbone(
+    make: Make, exporter: Exporter
+) -> None:
+    measured = threading.Event()
+
+    class Measures:
+        timings = None
+
+        def __call__(self, backbones: Backbones) -> Callable[[int, int], list[object]]:
+            measured.wait(TIMEOUT)
+            return lambda rows, tokens: [backbones.reference]
+
+    backbones = make(tune=Measures())
+    exporter.ready.set()
+    backbones.write(1, NARROW)
+    with backbones.only(ONNX):
+        measured.set()
+        assert backbones.settle(TIMEOUT)
+        assert ran(backbones, 1) == ONNX
+    assert ran(backbones, 1) == TORCH
+
+
 def test_choices_before_there_is_anything_to_choose(make: Make) -> None:
     assert make().choices() == TORCH

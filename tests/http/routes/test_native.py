@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from grafthub_sentiment.task import SentimentTask
 
 TEXT = {"text": "a warm and funny film"}
 
@@ -67,6 +68,16 @@ def test_items_are_answered_in_order_and_fail_alone(client, live) -> None:
         if text:
             alone = client.post("/v1/deployments/mood/predict", json={"text": text}).json()
             assert item["result"] == alone
+
+
+def test_a_request_that_failed_names_the_version_that_it_failed_on(client, live, monkeypatch) -> None:
+    version = live("mood", seed=1)
+    monkeypatch.setattr(SentimentTask, "decode", lambda *given: 1 / 0)
+    reply = client.post("/v1/deployments/mood/predict", json=TEXT)
+    assert (reply.status_code, reply.json()["error"]["code"]) == (500, "plugin_failed")
+    assert reply.headers["x-hub-version"] == "mood@1"
+    assert reply.headers["x-hub-sha256"] == version.sha256
+    assert reply.headers["x-hub-track"] == "stable"
 
 
 def test_too_many_items_are_refused(client, live) -> None:

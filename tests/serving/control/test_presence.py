@@ -10,11 +10,11 @@ import pytest
 from hub.config import load_settings
 from hub.errors import NotReady
 from hub.registry.host import Registry
-from hub.serving.control import presence as module
-from hub.serving.control.presence import Presence, Served
+from hub.serving import background, runtime
+from hub.serving.control.presence import BEAT_S, FILE_BEAT_S, Presence, Served
 from hub.serving.runtime import Runtime
 from hub.store.catalog.catalog import Catalog
-from hub.store.catalog.replicas import Replicas
+from hub.store.catalog.replicas import SILENT_S, Replicas
 from hub.store.store import Store
 
 
@@ -27,8 +27,8 @@ def replicas(tmp_path) -> Replicas:
 def present(replicas, request):
     """Start reporting what `served` returns; stopped at the end."""
 
-    def start(served) -> Presence:
-        presence = Presence(replicas, "me", "http://here", served)
+    def start(served, every_s: float = BEAT_S) -> Presence:
+        presence = Presence(replicas, "me", "http://here", served, every_s)
         presence.start()
         request.addfinalizer(presence.stop)
         return presence
@@ -53,13 +53,12 @@ def test_a_change_is_reported_without_waiting_for_the_next_beat(present, replica
     assert until(lambda: generations(replicas) == {"me": 1})
     now[0] = Served(2, {"mood": "broken"})
     presence.changed()
-    assert until(lambda: generations(replicas) == {"me": 2}, module.BEAT_S / 2)
+    assert until(lambda: generations(replicas) == {"me": 2}, BEAT_S / 2)
     assert replicas.live()[0].failures == {"mood": "broken"}
 
 
-def test_it_is_heard_of_again_and_again(present, replicas, until, monkeypatch) -> None:
-    monkeypatch.setattr(module, "BEAT_S", 0.02)
-    present(lambda: Served(1, {}))
+def test_it_is_reported_again_and_again(present, replicas, until) -> None:
+    present(lambda: Served(1, {}), 0.02)
     assert until(lambda: generations(replicas) == {"me": 1})
     replicas.withdraw("me")
     assert until(lambda: generations(replicas) == {"me": 1})
@@ -68,7 +67,6 @@ def test_it_is_heard_of_again_and_again(present, replicas, until, monkeypatch) -
 def test_without_a_catalog_it_keeps_trying_and_says_so_once(
     present, replicas, until, monkeypatch, caplog
 ) -> None:
-    monkeypatch.setattr(module, "BEAT_S", 0.02)
     tries, report = [], replicas.report
 
     def fails(*args, **kwargs) -> None:
@@ -76,7 +74,7 @@ def test_without_a_catalog_it_keeps_trying_and_says_so_once(
         raise NotReady("The catalog is gone.")
 
     monkeypatch.setattr(replicas, "report", fails)
-    present(lambda: Served(1, {}))
+    present(lambda: Served(1, {}), 0.02)
     assert until(lambda: len(tries) > 3)
     assert caplog.text.count("The catalog is gone") == 1
     monkeypatch.setattr(replicas, "report", report)
@@ -84,13 +82,40 @@ def test_without_a_catalog_it_keeps_trying_and_says_so_once(
 
 
 def test_a_stop_does_not_wait_for_a_catalog_that_hangs(present, replicas, until, monkeypatch) -> None:
-    monkeypatch.setattr(module, "_STOP_S", 0.1)
+    monkeypatch.setattr(background, "_STOP_S", 0.1)
     hanging, asked = threading.Event(), threading.Event()
     monkeypatch.setattr(replicas, "report", lambda *args, **kwargs: (asked.set(), hanging.wait(30)))
     presence = present(lambda: Served(1, {}))
     assert asked.wait(10)
     presence.stop()
     hanging.set()
+
+
+def test_a_stop_during_a_report_still_removes_the_row(present, replicas, until, monkeypatch) -> None:
+    report, go, asked = replicas.report, threading.Event(), threading.Event()
+
+    def slow(*args, **kwargs) -> None:
+        asked.set()
+        go.wait(30)
+        report(*args, **kwargs)
+
+    monkeypatch.setattr(replicas, "report", slow)
+    presence = present(lambda: Served(1, {}))
+    assert asked.wait(10)
+    threading.Timer(0.05, go.set).start()
+    presence.stop()
+    assert generations(replicas) == {}
+
+
+def test_a_file_catalog_is_written_less_often_and_a_row_outlives_two_lost_reports() -> None:
+    assert BEAT_S < FILE_BEAT_S <= SILENT_S / 3
+
+
+def test_a_server_on_a_file_catalog_reports_at_its_interval(start, monkeypatch) -> None:
+    intervals = []
+    monkeypatch.setattr(runtime, "Presence", lambda *given: intervals.append(given[-1]) or Presence(*given))
+    start(url="http://here")
+    assert intervals == [FILE_BEAT_S]
 
 
 def test_a_runtime_that_serves_is_listed_and_one_that_only_predicts_is_not(add, start, store, until) -> None:

@@ -187,7 +187,7 @@ def test_calls_of_one_task_do_not_use_up_the_calls_of_others(build, hang) -> Non
     hub, stuck = build(plugin_timeout_s=60, queued_rows=4), hang("encode")
     calls = [hub.submit("mood", "hang") for _ in range(4)]
     stuck.entered(SHARE)
-    with pytest.raises(HubError, match="4 calls are under way"):
+    with pytest.raises(HubError, match="4 requests of this task are being answered"):
         hub.ask("mood", "one more")
     assert hub.ask("topic", "a text").items[0].label
     stuck.go.set()

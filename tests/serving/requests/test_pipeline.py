@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from contextlib import suppress
 
 import pytest
 from grafthub_sentiment.task import SentimentTask
 
-from hub.errors import EngineFailed, HubError, InvalidText, Overloaded, TooLarge
+from hub.errors import DeadlineExceeded, EngineFailed, HubError, InvalidText, Overloaded, TooLarge
+from hub.serving.plugins import threads
 from hub.serving.routing.routes import by_name
 
 SECRET = "the words of a customer"
@@ -113,6 +115,66 @@ def test_calls_beyond_the_queue_are_refused_before_they_cost_anything(add, start
     assert all(call.result(10).scores for call in calls)
     assert hub.ask("mood", "and now?").scores
     assert hub.leases() == 0
+
+
+def test_every_item_of_a_call_counts_towards_the_queue(add, start, monkeypatch) -> None:
+    hub = start(limits={"queued_rows": 4})
+    add(seed=1)
+    hub.runtime.deploy("mood", "mood@1", by="t")
+    inside, gate = hold(hub, monkeypatch)
+    call = hub.submit("mood", "a", "b", "c", "d")
+    assert inside.wait(10)
+    with pytest.raises(Overloaded, match=r"4 requests .* limit is 4 \(limits\.queued_rows\)"):
+        hub.ask("mood", "one more")
+    gate.set()
+    assert len(call.result(10).items) == 4
+    assert len(hub.ask("mood", *"abcdef").items) == 6, "a call that is alone is not refused"
+
+
+def test_a_call_is_answered_before_the_next_one_of_its_forward_is_decoded(live, monkeypatch, until) -> None:
+    inside, gate = hold(live, monkeypatch)
+    calls = [live.submit("mood", "holds the engine")]
+    assert inside.wait(10)
+    calls += [live.submit("mood", text) for text in ("first", "second")]
+    assert until(lambda: live.base_worker.batcher.waiting == 2)
+    decode, answered = SentimentTask.decode, []
+
+    def slow(self, request, outputs, adapter):
+        if request.text == "second":
+            answered.append(until(calls[1].done, 10))
+        return decode(self, request, outputs, adapter)
+
+    monkeypatch.setattr(threads, "SLOW_S", 60.0)
+    monkeypatch.setattr(SentimentTask, "decode", slow)
+    gate.set()
+    assert [len(call.result(20).items) for call in calls] == [1, 1, 1]
+    assert answered == [True]
+
+
+def test_a_deadline_is_observed_by_its_type_and_not_by_the_text_of_a_cancellation(
+    add, start, watching, monkeypatch
+) -> None:
+    hub = start(observer=watching)
+    add(seed=1)
+    hub.runtime.deploy("mood", "mood@1", by="t")
+    inside, gate = hold(hub, monkeypatch)
+
+    first = hub.submit("mood", "holds the engine")
+    assert inside.wait(10)
+
+    async def cancelled(reason: object) -> None:
+        task = asyncio.ensure_future(hub._ask("mood", ["waits"], ""))
+        while not hub.base_worker.batcher.waiting:
+            await asyncio.sleep(0.01)
+        task.cancel(reason)
+        with suppress(asyncio.CancelledError):
+            await task
+
+    for reason in (DeadlineExceeded("late"), "deadline_exceeded", None):
+        asyncio.run_coroutine_threadsafe(cancelled(reason), hub.loop).result(20)
+    assert [one.error for one in watching.seen] == ["deadline_exceeded", "cancelled", "cancelled"]
+    gate.set()
+    assert first.result(10).scores
 
 
 def test_a_failing_engine_is_an_error_for_the_call_and_not_the_end(live, monkeypatch) -> None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from hub.errors import HubError, UnsafeWeights
 from hub.untrusted import open_regular, parse_json
 
-__all__ = ["MAX_HEADER", "MAX_PARSED", "read_header"]
+__all__ = ["MAX_HEADER", "MAX_PARSED", "header_of", "read_header"]
 
 MAX_HEADER = 100_000_000  # bytes; the limit of the safetensors library itself
 MAX_PARSED = 16 << 20  # bytes; some 100,000 tensors. Parsed JSON may take thirty times its size
@@ -31,26 +31,28 @@ def read_header(path: Path, malformed: type[HubError]) -> dict[str, Any]:
         malformed: it is cut off or its header is wrong.
     """
     with open_regular(path) as file:
-        size = os.fstat(file.fileno()).st_size
-        start = file.read(9)
-        if start == _GIT_LFS:
-            raise malformed(
-                f"{path.name} is a Git LFS pointer: the weights themselves were not downloaded. Run `git lfs "
-                f"pull` in {path.parent} and try again."
-            )
-        length = int.from_bytes(start[:8], "little")
-        if len(start) == 9 and (start[8:] != b"{" or length > MAX_HEADER):
-            what = next(
-                (what for magic, what in _FOREIGN.items() if start.startswith(magic)), "another format"
-            )
-            raise UnsafeWeights(f"{path.name} is {what}, not safetensors. Nothing of it was loaded.")
-        if length > MAX_PARSED:
-            raise malformed(
-                f"{path.name} has a safetensors header of {length:,} bytes, and at most {MAX_PARSED:,} are "
-                "read: save it as several files."
-            )
-        file.seek(8)
-        raw = file.read(min(length, size))
+        return header_of(file, os.fstat(file.fileno()).st_size, path, malformed)
+
+
+def header_of(file: IO[bytes], size: int, path: Path, malformed: type[HubError]) -> dict[str, Any]:
+    """Do as `read_header` does with an open file of `size` bytes; `path` names it in errors."""
+    start = file.read(9)
+    if start == _GIT_LFS:
+        raise malformed(
+            f"{path.name} is a Git LFS pointer: the weights themselves were not downloaded. Run `git lfs "
+            f"pull` in {path.parent} and try again."
+        )
+    length = int.from_bytes(start[:8], "little")
+    if len(start) == 9 and (start[8:] != b"{" or length > MAX_HEADER):
+        what = next((what for magic, what in _FOREIGN.items() if start.startswith(magic)), "another format")
+        raise UnsafeWeights(f"{path.name} is {what}, not safetensors. Nothing of it was loaded.")
+    if length > MAX_PARSED:
+        raise malformed(
+            f"{path.name} has a safetensors header of {length:,} bytes, and at most {MAX_PARSED:,} are "
+            "read: save it as several files."
+        )
+    file.seek(8)
+    raw = file.read(min(length, size))
     if len(start) < 9 or len(raw) < length:
         raise malformed(f"{path.name} is cut off inside its safetensors header. Copy or download it again.")
     try:

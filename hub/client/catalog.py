@@ -29,7 +29,7 @@ from hub.serving.plugins.rehearsal import rehearse_alone
 from hub.serving.requests.parsing import parse_call
 from hub.serving.residency.reading import read_weights
 from hub.serving.routing.routes import by_name
-from hub.serving.runtime import SCRATCH, Runtime
+from hub.serving.runtime import Runtime
 from hub.store.catalog.replicas import Replicas
 from hub.store.records import Version
 from hub.store.store import Store
@@ -127,7 +127,7 @@ class CatalogClient:
         warning = check_fitness(version, self._registry)
         base = self._store.bases.by_fingerprint(serving.base.fingerprint)
         self._store.fetch(version)
-        read_weights(version, self._settings.home / SCRATCH, base, self._settings.serve.max_rank)
+        read_weights(version, base, self._settings.serve.max_rank)
         loaded, limits = self._registry.task(serving.task), self._settings.limits
         rehearse_alone(str(version.ref), version.info, loaded, base, limits=limits)
         return warning

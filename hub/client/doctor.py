@@ -22,7 +22,6 @@ from hub.files import PART
 from hub.registry.host import Registry
 from hub.serving.control.fitness import misfit, unanswerable
 from hub.serving.disk import FULL_BYTES, free_bytes
-from hub.serving.runtime import SCRATCH
 from hub.store.adopt import Adopted, adopt
 from hub.store.catalog.tables import DeploymentRow
 from hub.store.doctor import Finding, Severity, examine_store
@@ -39,7 +38,6 @@ _ASIDE = {
     f".*{PART}": "a file that was being written",
     f"adapters/.*{PART}": "a file that was being written",
     "tmp*": "a new admin key",
-    f"{SCRATCH}/*": "a version that was being loaded",
     f"cache/engines/*{PART}": "a graph that was being exported",
     "cache/packages/.pip-*": "a download",
 }

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -25,8 +24,7 @@ from hub.explain.explanation import Explanation
 from hub.explain.token_spans import TokenPlace, find_places, words_of
 from hub.registry.host import Registry
 from hub.registry.loaded import plugin_call
-from hub.store.content.content import content_hash
-from hub.store.content.weights import CONFIG_FILE, WEIGHTS_FILE
+from hub.store.content.content import copy_verified
 from hub.store.records import Version
 from hub.store.store import Store
 
@@ -119,15 +117,9 @@ def _check_head(version: Version) -> None:
 def _load(version: Version, base: Base, store: Store) -> PeftModel:
     """Load a version from a private copy of its files, which has the hash that the catalog names."""
     serving = version.manifest.serving
-    stored = store.fetch(version)
+    store.fetch(version)
     with tempfile.TemporaryDirectory(prefix="hub-explain-") as private:
-        try:
-            for name in (CONFIG_FILE, WEIGHTS_FILE):
-                shutil.copyfile(stored / name, Path(private, name))
-        except FileNotFoundError:
-            raise BadAdapter(f"{version.ref}: its files are gone from the store. Import it again.") from None
-        if content_hash(Path(private), serving) != version.sha256:
-            raise BadAdapter(f"{version.ref} was altered after it was stored. Import or train it again.")
+        copy_verified(version, Path(private))
         device = "cuda" if torch.cuda.is_available() else "cpu"
         try:
             return load_adapted(Path(private), base, serving.head, len(serving.labels), device)

@@ -30,9 +30,8 @@ ROOT = Path(__file__).parents[2]
 TEXT = "a film that ends well"
 LIMIT_S = 120
 TRAILS = {  # what the worker goes through before it is killed, and what is live then
-    "the move is in the catalog": (["sql INSERT INTO moves", "committed"], "mood@3"),
-    "half of the weights are copied": (["half scratch/"], "mood@2"),
-    "the move is not committed": (["sql INSERT INTO moves", "commit"], "mood@2"),
+    "the move is in the catalog": (["sql INSERT INTO deployment_events", "committed"], "mood@3"),
+    "the move is not committed": (["sql INSERT INTO deployment_events", "commit"], "mood@2"),
 }
 Scores = Mapping[str, float]
 

@@ -1,13 +1,11 @@
-"""From a version's files to what an engine is given: copied, hashed, parsed; then asked a probe."""
+"""Turns the files of a version into the weights that an engine loads, and probes the loaded adapter."""
 
 from __future__ import annotations
 
-import errno
 import logging
-import shutil
-import tempfile
+import sys
 from dataclasses import replace
-from pathlib import Path
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,9 +16,9 @@ from hub.engine.peft.load import weights_of
 from hub.engine.protocol import BARE_SLOT, AdapterWeights, EngineRow
 from hub.errors import BadAdapter, HostFault
 from hub.serving.batching.base_workers import BaseWorker
-from hub.store.content.content import content_hash
-from hub.store.content.weights import CONFIG_FILE, WEIGHTS_FILE, AdapterFiles, read_adapter
-from hub.store.peft.rank import MAX_RANK, check_rank
+from hub.store.content.content import read_verified
+from hub.store.content.weights import AdapterFiles, parse_adapter
+from hub.store.peft.rank import MAX_RANK, check_ranks
 from hub.store.records import Version
 
 if TYPE_CHECKING:
@@ -30,22 +28,20 @@ __all__ = ["probe", "read_weights"]
 
 log = logging.getLogger(__name__)
 
-_FULL = (errno.ENOSPC, errno.EDQUOT)
-_MEMORY = Path("/dev/shm")  # a file system in memory, on Linux
 ROUNDING = 1e-5  # of the largest value of an embedding
 
 
-def read_weights(version: Version, scratch: Path, base: Base, max_rank: int = MAX_RANK) -> AdapterWeights:
-    """Copy a version's files aside, check the copy against the version's hash, and parse or merge it.
+def read_weights(version: Version, base: Base, max_rank: int = MAX_RANK) -> AdapterWeights:
+    """Read a version's files once into memory, compare them with its hash, and parse or merge them.
 
     Raises:
         BadAdapter: the files are gone, were altered, or are not a sound adapter; or its rank is larger than
             `max_rank`, and it is not merged.
-        HostFault: they cannot be copied: the disk is full, or not to be read or written.
-        EngineFailed: the base that it is to be merged into could not be loaded.
+        HostFault: they cannot be read.
+        EngineFailed: the base that the adapter is merged into cannot be loaded.
     """
     serving = version.manifest.serving
-    files = _copied(version, scratch, max_rank)
+    files = _read(version, max_rank)
     weights = weights_of(
         base,
         files.config,
@@ -59,45 +55,16 @@ def read_weights(version: Version, scratch: Path, base: Base, max_rank: int = MA
     return replace(weights, int8=int8 is not None and int8.passed)
 
 
-def _copied(version: Version, scratch: Path, max_rank: int) -> AdapterFiles:
-    """Read the files from a private copy whose hash is right; on a full disk the copy is in memory.
-
-    So a worker that is replaced, or needs an evicted adapter again, serves on a full disk as well.
-    """
+def _read(version: Version, max_rank: int) -> AdapterFiles:
     try:
-        return _copied_to(version, scratch, max_rank)
-    except HostFault as fault:
-        full = isinstance(fault.__cause__, OSError) and fault.__cause__.errno in _FULL
-        if not (full and _MEMORY.is_dir()):
-            raise
-        log.warning("%s is copied to memory: the disk of %s is full.", version.ref, scratch.parent)
-        return _copied_to(version, _MEMORY, max_rank)
-
-
-def _copied_to(version: Version, scratch: Path, max_rank: int) -> AdapterFiles:
-    try:
-        scratch.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=scratch, prefix="load-") as private:
-            folder = Path(private)
-            for name in (CONFIG_FILE, WEIGHTS_FILE):
-                shutil.copyfile(version.path / name, folder / name)
-            if content_hash(folder, version.manifest.serving) != version.sha256:
-                raise BadAdapter(
-                    f"{version.ref} was altered after it was stored: its files do not have the hash in the "
-                    "catalog. Import or train it again."
-                )
-            if not version.manifest.serving.merged:
-                check_rank(folder, max_rank)
-            return read_adapter(folder)
-    except FileNotFoundError as error:
-        raise BadAdapter(
-            f"{version.ref}: {Path(error.filename).name} is gone from the store. Import or train it again."
-        ) from None
+        files = read_verified(version)
     except OSError as error:
         raise HostFault(
-            f"{version.ref} cannot be copied to the folder {scratch.name}: {error.strerror or error}. Check "
-            "free space and permissions there, and try again."
+            f"{version.ref} cannot be read from {version.path}: {error.strerror or error}. Check the disk "
+            "and the permissions there, and try again."
         ) from error
+    most = sys.maxsize if version.manifest.serving.merged else max_rank
+    return parse_adapter(version.path, files, partial(check_ranks, most=most))
 
 
 def probe(base_worker: BaseWorker, slot: int, weights: AdapterWeights, version: Version) -> None:

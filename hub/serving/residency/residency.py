@@ -56,7 +56,6 @@ class Residency:
         self,
         base_workers: BaseWorkers,
         meter: Meter,
-        scratch: Path,
         fetch: Callable[[Version], Path],
         *,
         timeout_s: float = 30.0,
@@ -66,7 +65,6 @@ class Residency:
     ) -> None:
         self._lanes = base_workers
         self._meter = meter
-        self._scratch = scratch
         self._fetch = fetch
         self._rehearse = rehearse
         self._timeout_s = timeout_s
@@ -299,7 +297,7 @@ class Residency:
 
     def _read(self, base_worker: BaseWorker, version: Version) -> AdapterWeights:
         self._fetch(version)
-        weights = read_weights(version, self._scratch, base_worker.base, self._max_rank)
+        weights = read_weights(version, base_worker.base, self._max_rank)
         base_worker.engine.check(weights)
         return weights
 

@@ -11,7 +11,7 @@ import re
 import shutil
 import tempfile
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -23,8 +23,9 @@ from hub.files import move_folder
 from hub.store.content.remote import MARKER, Blobs
 from hub.store.content.weights import CONFIG_FILE, WEIGHTS_FILE, find_weights, read_config, write_saved_names
 from hub.store.manifest import MANIFEST_FILE, Manifest, Serving
+from hub.store.records import Version
 
-__all__ = ["RECORD_FILE", "Contents", "content_hash", "is_content"]
+__all__ = ["RECORD_FILE", "Contents", "content_hash", "copy_verified", "is_content", "read_verified"]
 
 RECORD_FILE = "version.json"  # in a folder named like the version: what the catalog's row says
 
@@ -98,8 +99,7 @@ class Contents:
         """
         if self.blobs:
             self.blobs.own(sha256, self.owner)  # before it is looked for: see Blobs.release
-            data = {name: (files / name).read_bytes() for name in (CONFIG_FILE, WEIGHTS_FILE)}
-            self.blobs.put(sha256, {**data, MARKER: _text(manifest).encode()})
+            self.blobs.put(sha256, {**_read_files(files), MARKER: _text(manifest).encode()})
 
     def is_published(self, sha256: str) -> bool:
         """With a URL, tell whether the content, which is placed here, exists there; True without."""
@@ -221,14 +221,51 @@ def is_content(path: Path) -> bool:
 
 
 def content_hash(folder: Path, serving: Serving) -> str:
-    """Return the sha256 over config bytes, weight bytes and the canonical JSON of `serving`."""
+    """Return the sha256 of config, weights and the canonical JSON of `serving`; "" if a file is missing."""
+    if not all((folder / name).is_file() for name in (CONFIG_FILE, WEIGHTS_FILE)):
+        return ""
+    return _hash(_read_files(folder), serving)
+
+
+def _read_files(folder: Path) -> dict[str, bytes]:
+    return {name: (folder / name).read_bytes() for name in (CONFIG_FILE, WEIGHTS_FILE)}
+
+
+def read_verified(version: Version) -> dict[str, bytes]:
+    """Return the adapter files of a version by name: read once, and compared with its hash.
+
+    Raises:
+        BadAdapter: a file is gone or was altered.
+        OSError: a file cannot be read.
+    """
+    try:
+        files = _read_files(version.path)
+    except FileNotFoundError as error:
+        raise BadAdapter(
+            f"{version.ref}: {Path(error.filename).name} is gone from the store. Import or train it again."
+        ) from None
+    if _hash(files, version.manifest.serving) != version.sha256:
+        raise BadAdapter(
+            f"{version.ref} was altered after it was stored: its files do not have the hash in the catalog. "
+            "Import or train it again."
+        )
+    return files
+
+
+def copy_verified(version: Version, folder: Path) -> None:
+    """Write the adapter files of a version to a private folder, from the bytes that were verified.
+
+    Raises: as `read_verified`.
+    """
+    for name, data in read_verified(version).items():
+        (folder / name).write_bytes(data)
+
+
+def _hash(files: Mapping[str, bytes], serving: Serving) -> str:
     digest = hashlib.sha256()
     for name in (CONFIG_FILE, WEIGHTS_FILE):
-        if not (folder / name).is_file():
-            return ""
-        part = (folder / name).read_bytes()
-        digest.update(len(part).to_bytes(8, "little"))
-        digest.update(part)
+        digest.update(len(files[name]).to_bytes(8, "little"))
+        digest.update(files[name])
     canonical = json.dumps(serving.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
     digest.update(canonical.encode())
     return digest.hexdigest()

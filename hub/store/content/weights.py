@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hub.bases.weights_file import read_header
+from hub.bases.weights_file import header_of, read_header
 from hub.errors import BadAdapter, UnsafeWeights, UnsupportedAdapter
 from hub.store.peft.names import saved_names
-from hub.untrusted import read_json
+from hub.untrusted import open_regular, parse_json
 
 if TYPE_CHECKING:
     import numpy as np
@@ -24,6 +25,7 @@ __all__ = [
     "CONFIG_FILE",
     "WEIGHTS_FILE",
     "AdapterFiles",
+    "parse_adapter",
     "read_adapter",
     "read_config",
     "read_tensors",
@@ -54,7 +56,26 @@ def read_adapter(folder: Path) -> AdapterFiles:
         BadAdapter: a file is missing, cut off or malformed, a number is not finite, or a tensor is empty.
         UnsafeWeights: the weights are a pickle, a zip, or anything else but safetensors.
     """
-    config, tensors = read_config(folder), read_tensors(find_weights(folder))
+    return _under_saved_names(read_config(folder), read_tensors(find_weights(folder)))
+
+
+def parse_adapter(
+    folder: Path, files: Mapping[str, bytes], check: Callable[[Mapping[str, Any]], None]
+) -> AdapterFiles:
+    """Parse an adapter in memory, `files` by name; `folder` names them in errors.
+
+    `check` receives the header of the weights before they are parsed.
+
+    Raises: as `read_adapter` and `check`.
+    """
+    path, weights = folder / WEIGHTS_FILE, files[WEIGHTS_FILE]
+    check(header_of(BytesIO(weights), len(weights), path, BadAdapter))
+    return _under_saved_names(
+        _parse_config(files[CONFIG_FILE], folder / CONFIG_FILE), _tensors(weights, path)
+    )
+
+
+def _under_saved_names(config: Mapping[str, Any], tensors: Mapping[str, Array]) -> AdapterFiles:
     names = saved_names(tensors)
     for name, tensor in tensors.items():
         if not tensor.size or (tensor.ndim == 1 and _MATRIX.search(names[name])):
@@ -100,8 +121,18 @@ def read_config(folder: Path) -> dict[str, Any]:
             f"{folder} has no {CONFIG_FILE}: it is not a PEFT adapter folder. {_inside(folder)}".rstrip()
         )
     try:
-        config = read_json(path, _MAX_CONFIG)
-    except (OSError, ValueError) as error:
+        with open_regular(path) as file:
+            return _parse_config(file.read(_MAX_CONFIG + 1), path)
+    except OSError as error:
+        raise BadAdapter(f"{path} is not a PEFT config: {error}.") from None
+
+
+def _parse_config(data: bytes, path: Path) -> dict[str, Any]:
+    try:
+        if len(data) > _MAX_CONFIG:
+            raise ValueError(f"it has more than {_MAX_CONFIG:,} bytes")
+        config = parse_json(data)
+    except ValueError as error:
         raise BadAdapter(f"{path} is not a PEFT config: {error}.") from None
     if not isinstance(config, dict) or not isinstance(config.get("peft_type"), str):
         raise BadAdapter(f"{path} names no peft_type: it is not a PEFT config.")
@@ -116,14 +147,18 @@ def read_tensors(path: Path) -> dict[str, Array]:
         UnsafeWeights: it is another format.
         UnsupportedAdapter: a tensor holds something else than fp64, fp32, fp16 or bf16.
     """
-    import numpy as np
-    from safetensors import SafetensorError, deserialize
-
     if not path.is_file():
         raise BadAdapter(f"{path} does not exist.")
     read_header(path, BadAdapter)
+    return _tensors(path.read_bytes(), path)
+
+
+def _tensors(data: bytes, path: Path) -> dict[str, Array]:
+    import numpy as np
+    from safetensors import SafetensorError, deserialize
+
     try:
-        entries = deserialize(path.read_bytes())  # type: ignore[no-untyped-call]
+        entries = deserialize(data)  # type: ignore[no-untyped-call]
     except SafetensorError as error:
         raise BadAdapter(f"{path.name} is not valid safetensors: {error}.") from None
     tensors = {}

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from hub.bases.weights_file import read_header
 from hub.errors import BadAdapter
@@ -11,7 +13,7 @@ from hub.store.content.weights import find_weights
 from hub.store.manifest import too_many_labels
 from hub.store.peft.peft_folder import is_output_layer
 
-__all__ = ["MAX_RANK", "check_head", "check_rank"]
+__all__ = ["MAX_RANK", "check_head", "check_rank", "check_ranks"]
 
 MAX_RANK = 256  # the default of serve.max_rank, and the largest rank in a recipe
 _FACTOR = re.compile(r"\.lora_(?:embedding_)?(?P<side>[AB])(?:\.|$)")
@@ -26,7 +28,16 @@ def check_rank(folder: Path, most: int) -> None:
         BadAdapter: a rank is too large, or the folder has no sound weights file.
         UnsafeWeights: the weights file is of another format.
     """
-    for name, entry in read_header(find_weights(folder), BadAdapter).items():
+    check_ranks(read_header(find_weights(folder), BadAdapter), most)
+
+
+def check_ranks(header: Mapping[str, Any], most: int) -> None:
+    """Refuse a weights file whose header has a LoRA rank above `most`.
+
+    Raises:
+        BadAdapter: a rank is too large.
+    """
+    for name, entry in header.items():
         match = _FACTOR.search(name)
         if not match or len(entry["shape"]) < 2:
             continue

@@ -70,11 +70,6 @@ def test_a_remembered_failure_expires(add, resident, monkeypatch) -> None:
     resident.ensure(version).result(10)
 
 
-def test_nothing_is_left_of_the_private_copies(add, resident, home) -> None:
-    resident.ensure(add(seed=1)).result(10)
-    assert list((home.path / "scratch").iterdir()) == []
-
-
 def test_an_adapter_whose_answers_are_not_finite_is_refused(add, resident, monkeypatch) -> None:
     run = FakeEngine.run
 
@@ -98,21 +93,22 @@ def test_a_rank_above_the_limit_is_refused_before_any_weights_are_read(add, star
     hub = start(max_rank=1)
     add(seed=1)
     reads: list[object] = []
-    monkeypatch.setattr(reading, "read_adapter", reads.append)
+    monkeypatch.setattr("hub.store.content.weights._tensors", lambda *given: reads.append(given))
     with pytest.raises(BadAdapter, match=r"rank 2 .* limit is 1.*serve\.max_rank"):
         hub.runtime.deploy("mood", "mood@1", by="t")
     assert reads == []
     assert hub.base_worker.engine._adapters == {}
 
 
-def test_a_merged_adapter_may_have_any_rank(add, home, tmp_path, monkeypatch) -> None:
+def test_a_merged_adapter_may_have_any_rank(add, home, monkeypatch) -> None:
     version = add(seed=1)
     serving = version.manifest.serving.model_copy(update={"merged": True})
     merged = dataclasses.replace(version, manifest=version.manifest.model_copy(update={"serving": serving}))
-    monkeypatch.setattr(reading, "content_hash", lambda *given: version.sha256)
+    files = {path.name: path.read_bytes() for path in version.path.iterdir() if path.is_file()}
+    monkeypatch.setattr(reading, "read_verified", lambda version: files)
     monkeypatch.setattr(reading, "weights_of", lambda base, config, tensors, **given: tensors)
     monkeypatch.setattr(reading, "replace", lambda tensors, **given: tensors)
-    assert read_weights(merged, tmp_path, home.base, 1)
+    assert read_weights(merged, home.base, 1)
 
 
 def test_a_refused_adapter_is_not_kept_in_memory_by_its_error(add, start, monkeypatch) -> None:
@@ -131,21 +127,21 @@ def test_a_refused_adapter_is_not_kept_in_memory_by_its_error(add, start, monkey
     assert [array() for array in held] == [None] * len(held)
 
 
-def test_weights_under_another_hash_are_refused(add, home, tmp_path) -> None:
+def test_weights_under_another_hash_are_refused(add, home) -> None:
     first, second = add(seed=1), add(seed=2)
     swapped = dataclasses.replace(first, path=second.path)
     with pytest.raises(BadAdapter, match="altered"):
-        read_weights(swapped, tmp_path, home.base)
+        read_weights(swapped, home.base)
 
 
-def test_a_changed_label_order_is_another_content(add, home, tmp_path) -> None:
+def test_a_changed_label_order_is_another_content(add, home) -> None:
     version = add(seed=1)
     serving = version.manifest.serving.model_copy(update={"labels": ("positive", "negative")})
     relabelled = dataclasses.replace(
         version, manifest=version.manifest.model_copy(update={"serving": serving})
     )
     with pytest.raises(BadAdapter, match="altered"):
-        read_weights(relabelled, tmp_path, home.base)
+        read_weights(relabelled, home.base)
 
 
 def test_a_version_that_asks_for_it_is_merged_when_it_is_loaded(add, home, tmp_path, resident) -> None:
@@ -157,7 +153,7 @@ def test_a_version_that_asks_for_it_is_merged_when_it_is_loaded(add, home, tmp_p
     (folder / "adapter_config.json").write_text(json.dumps(config))
     serving = plain.manifest.serving.model_copy(update={"merged": True})
     version = home.store.add("mood", folder, serving, origin="imported")
-    weights = read_weights(version, tmp_path, home.base)
+    weights = read_weights(version, home.base)
     assert weights.merged
     assert weights.layers == {}
     assert sorted(weights.full) == [
@@ -177,12 +173,12 @@ def test_a_version_that_asks_for_it_is_merged_when_it_is_loaded(add, home, tmp_p
         ({"int8": PrecisionRecord(passed=True)}, True),
     ],
 )
-def test_only_what_was_measured_may_run_in_int8(add, home, tmp_path, precision, allowed) -> None:
+def test_only_what_was_measured_may_run_in_int8(add, home, precision, allowed) -> None:
     plain = add(seed=1)
     version = home.store.add(
         "int8", plain.path, plain.manifest.serving, origin="trained", precision=precision
     )
-    assert read_weights(version, tmp_path, home.base).int8 is allowed
+    assert read_weights(version, home.base).int8 is allowed
 
 
 def test_a_request_for_a_version_that_cannot_be_loaded_says_why(add, start, store) -> None:

@@ -50,7 +50,7 @@ class Rig:
         base_workers = SimpleNamespace(get=lambda _: self.base_worker if self.open else None, open=self._open)
         monkeypatch.setattr(residency, "read_weights", self._read)
         monkeypatch.setattr(residency, "probe", lambda *given: None)
-        self.residency = Residency(base_workers, NoMeter(), None, lambda version: None, timeout_s=timeout_s)
+        self.residency = Residency(base_workers, NoMeter(), lambda version: None, timeout_s=timeout_s)
 
     def _open(self, fingerprint: str) -> object:
         self.open = True

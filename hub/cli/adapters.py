@@ -44,12 +44,12 @@ def list_(
         rows = [_row(version, live) for version in versions]
         table(("VERSION", "TASK", "BASE", "METRIC", "LIVE AS", "CREATED"), rows)
     else:
-        say("No adapter is stored yet. Train one with `hub train`, or bring one with `hub adapters import`.")
+        say("No adapter is stored yet. Train one with `hub train`, or import one with `hub adapters import`.")
 
 
 @commands.command()
 def show(ref: Ref, as_json: Annotated[bool, JSON_FLAG] = False) -> None:
-    """Show all that is known of one version."""
+    """Show the details of one version."""
     store = Context.load().existing_store
     version = store.get(ref)
     live = _live(store)
@@ -63,8 +63,12 @@ def show(ref: Ref, as_json: Annotated[bool, JSON_FLAG] = False) -> None:
 @commands.command("import")
 def import_(  # noqa: PLR0913, PLR0917 - one for each thing that a PEFT folder does not say
     folder: Annotated[Path, typer.Argument(help="A PEFT folder: adapter_config.json and its safetensors.")],
-    name: Annotated[str | None, typer.Argument(help="Name to store it under; default: the folder's.")] = None,
-    task: Annotated[str | None, typer.Option(help="Task it is for; not needed with a manifest.json.")] = None,
+    name: Annotated[
+        str | None, typer.Argument(help="Name of the adapter; default: the folder's name.")
+    ] = None,
+    task: Annotated[
+        str | None, typer.Option(help="Task of the adapter; not needed with a manifest.json.")
+    ] = None,
     base: Annotated[
         str | None, typer.Option(help="Base it was trained on, as `hub base list` shows.")
     ] = None,
@@ -76,16 +80,16 @@ def import_(  # noqa: PLR0913, PLR0917 - one for each thing that a PEFT folder d
         ),
     ] = "",
     option: Annotated[list[str] | None, typer.Option(help="An option of the task, key=value.")] = None,
-    max_length: Annotated[int | None, typer.Option(min=8, help="Longest row, in tokens.")] = None,
+    max_length: Annotated[int | None, typer.Option(min=8, help="Maximum length of a row, in tokens.")] = None,
     merged: Annotated[
         bool,
         typer.Option(
-            "--merged", help="Serve it from a copy of the base of its own, whatever its PEFT method."
+            "--merged", help="Serve it from its own merged copy of the base; works with any PEFT method."
         ),
     ] = False,
     as_json: Annotated[bool, JSON_FLAG] = False,
 ) -> None:
-    """Store an adapter folder: one of ours with its manifest, or one that plain PEFT saved."""
+    """Store an adapter folder, exported by GraftHub or saved by PEFT."""
     from hub.cli.import_adapter import Described, import_folder
 
     context = Context.load()
@@ -114,7 +118,7 @@ def _print_imported(found: Imported, base: str | None, registry: Registry) -> No
     if found.trained_on:
         say(
             f"Check the base: the adapter's config names {escape(found.trained_on)}, and it was imported on "
-            f"{base}. On another base than it was trained on, its answers are wrong."
+            f"{base}. On a base other than the one it was trained on, its answers are wrong."
         )
     say(f"Stored [bold]{version.ref}[/] for the task {version.manifest.serving.task}.")
     if reason := misfit(version, registry):

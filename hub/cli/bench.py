@@ -31,14 +31,16 @@ def register(app: typer.Typer) -> None:
 
 def bench(
     base: Annotated[str, typer.Argument(help="A pulled base; see hub base list.")] = "minilm",
-    adapters: Annotated[int, typer.Option(min=1, max=1000, help="Adapters that share each batch.")] = 16,
-    rank: Annotated[int, typer.Option(min=1, max=256, help="Their rank.")] = 8,
-    targets: Annotated[Targets, typer.Option(help="Their layers: query and value, or all linear.")] = "all",
-    budget: Annotated[float, typer.Option(min=0.1, help="Seconds to measure.")] = 10.0,
-    again: Annotated[bool, typer.Option("--again", help="Measure even if that was done before.")] = False,
+    adapters: Annotated[int, typer.Option(min=1, max=1000, help="Number of adapters in each batch.")] = 16,
+    rank: Annotated[int, typer.Option(min=1, max=256, help="Rank of the adapters.")] = 8,
+    targets: Annotated[Targets, typer.Option(help="Adapted layers: query and value, or all linear.")] = "all",
+    budget: Annotated[float, typer.Option(min=0.1, help="Seconds spent on measuring.")] = 10.0,
+    again: Annotated[
+        bool, typer.Option("--again", help="Measure again, even if results are cached.")
+    ] = False,
     as_json: Annotated[bool, JSON_FLAG] = False,
 ) -> None:
-    """Measure what can run a base here, on random adapters, and show what is picked for which batch."""
+    """Measure the engines on this machine with random adapters, and show the fastest for each batch shape."""
     from hub.engine.build import build_engine
     from hub.engine.choice.autotune import Tuning
     from hub.serving.batching.base_workers import ENGINE_CACHE
@@ -74,7 +76,7 @@ def _measure(engine: SlotEngine, base: Base, adapters: int, rank: int, targets: 
             engine.write(slot, weights)
             writes.append((time.perf_counter() - began) * 1000)
         if not engine.warm(SETTLE_S):
-            error_console().print("[yellow]The measurement is not over; what follows is incomplete.[/]")
+            error_console().print("[yellow]The measurement has not finished; the table is incomplete.[/]")
     info, timings = engine.info(), engine.timings
     shapes = timings.shapes if timings else []
     return {

@@ -26,7 +26,9 @@ PREPARED = "prepared"
 SHOWN = 5  # places of one anomaly
 MOST_LABELS = 20
 
-commands = typer.Typer(help="Profile data, and prepare it as training does.", no_args_is_help=True)
+commands = typer.Typer(
+    help="Profile data files, and write the rows that training uses.", no_args_is_help=True
+)
 
 
 def register(app: typer.Typer) -> None:
@@ -36,11 +38,17 @@ def register(app: typer.Typer) -> None:
 
 @commands.command()
 def inspect(  # noqa: PLR0913, PLR0917 - a command's options
-    data: Annotated[str, typer.Argument(metavar="FILE", help="A file, a folder, or what a recipe may name.")],
-    task: Annotated[str | None, typer.Option(help="The task whose columns matter; none: a guess.")] = None,
+    data: Annotated[
+        str, typer.Argument(metavar="FILE", help="A file, a folder, or any source that a recipe takes.")
+    ],
+    task: Annotated[
+        str | None, typer.Option(help="The task whose columns to look for; default: a guess.")
+    ] = None,
     like: Annotated[
         str | None,
-        typer.Option(metavar="NAME[@N]", help="Read it as the training data of this version, for its task."),
+        typer.Option(
+            metavar="NAME[@N]", help="Read the file with the settings of this version's training data."
+        ),
     ] = None,
     columns: Annotated[list[str] | None, COLUMN] = None,
     delimiter: Annotated[str | None, DELIMITER] = None,
@@ -49,7 +57,7 @@ def inspect(  # noqa: PLR0913, PLR0917 - a command's options
     separator: Annotated[str | None, SEPARATOR] = None,
     as_json: Annotated[bool, JSON_FLAG] = False,
     html: Annotated[
-        Path | None, typer.Option(metavar="OUT", help="Write a page with plots there as well.")
+        Path | None, typer.Option(metavar="OUT", help="Also write an HTML page with plots.")
     ] = None,
 ) -> None:
     """Show columns, lengths, labels, languages, duplicates and anomalies; texts are never quoted."""
@@ -127,7 +135,7 @@ def prepare(
     recipe: Annotated[Path, typer.Argument(help="A recipe, or a folder with recipe.yaml.")],
     out: Annotated[
         Path | None,
-        typer.Option("--output", "-o", metavar="FOLDER", help="Where to write; none: NAME-prepared."),
+        typer.Option("--output", "-o", metavar="FOLDER", help="Folder to write to; default: NAME-prepared."),
     ] = None,
     set_: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override one key of the recipe.")

@@ -17,9 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["SERVER", "register"]
 
-SERVER = typer.Option(
-    help="URL of a server elsewhere; also HUB_SERVER. Its key goes in HUB_KEY.", metavar="URL"
-)
+SERVER = typer.Option(help="URL of another server; also HUB_SERVER. Put its key in HUB_KEY.", metavar="URL")
 REASON = typer.Option(help="The reason, for the deployment's history.")
 DEPLOYMENT = typer.Argument(help="A deployment.")
 WAIT_S = 60.0
@@ -36,18 +34,22 @@ def register(app: typer.Typer) -> None:
 def deploy(  # noqa: PLR0913, PLR0917 - one for each option
     version: Annotated[str, typer.Argument(metavar="NAME[@N]", help="A version; without @N, the newest.")],
     deployment: Annotated[
-        str | None, typer.Option("--as", help="Deployment to put it live as; default: the adapter's name.")
+        str | None, typer.Option("--as", help="Deployment that serves it; default: the adapter's name.")
     ] = None,
     canary: Annotated[
         float | None,
-        typer.Option(help="Try it on this share of the requests, in percent.", min=0, max=100),
+        typer.Option(help="Send it this share of the requests, in percent.", min=0, max=100),
     ] = None,
     shadow: Annotated[
-        bool, typer.Option("--shadow", help="Run it beside the stable version; its answers are compared.")
+        bool,
+        typer.Option(
+            "--shadow",
+            help="Run it on the same requests as the stable version; its answers are only compared.",
+        ),
     ] = False,
     guard: Annotated[
         list[str] | None,
-        typer.Option(help="What the canary must keep to, such as error_rate=0.01; again for more."),
+        typer.Option(help="A limit for the canary, such as error_rate=0.01; repeatable."),
     ] = None,
     reason: Annotated[str, REASON] = "",
     wait: Annotated[Need | None, WAIT] = None,
@@ -55,9 +57,9 @@ def deploy(  # noqa: PLR0913, PLR0917 - one for each option
     server: Annotated[str | None, SERVER] = None,
     as_json: Annotated[bool, JSON_FLAG] = False,
 ) -> None:
-    """Put a version live: loaded and checked first, then swapped in while requests go on.
+    """Put a version live without interrupting requests; it is loaded and checked first.
 
-    With --canary or --shadow it is tried beside the version that is live, which stays.
+    With --canary or --shadow the live version stays live beside it.
     """
     from hub.names import parse_version_ref
 
@@ -77,7 +79,7 @@ def promote(
     server: Annotated[str | None, SERVER] = None,
     as_json: Annotated[bool, JSON_FLAG] = False,
 ) -> None:
-    """Make the canary, or where there is none the shadow, the version that answers all requests."""
+    """Make the canary the stable version; without a canary, the shadow."""
     _move(lambda client: client.promote(deployment, reason), server, as_json, wait, timeout)
 
 
@@ -89,9 +91,9 @@ def rollback(
     server: Annotated[str | None, SERVER] = None,
     as_json: Annotated[bool, JSON_FLAG] = False,
 ) -> None:
-    """Take a canary and a shadow away; without them, put the version that was live before back.
+    """Remove the canary and the shadow; if there are none, go back to the previous version.
 
-    A second rollback undoes one of the latter kind.
+    After going back, a second rollback returns to the newer version.
     """
     _move(lambda client: client.rollback(deployment, reason), server, as_json, wait, timeout)
 
@@ -102,13 +104,13 @@ def undeploy(
     server: Annotated[str | None, SERVER] = None,
     as_json: Annotated[bool, JSON_FLAG] = False,
 ) -> None:
-    """Take a deployment away; its versions stay, and requests already admitted are still answered."""
+    """Remove a deployment; its versions stay, and requests already admitted are still answered."""
     with Context.load().client(server) as client:
         gone = client.undeploy(deployment, reason)
         if as_json:
             print_json({**gone, "server": client.url})
         else:
-            say(f"[bold]{gone['name']}[/] answers no more. Its versions are kept: see `hub adapters list`.")
+            say(f"[bold]{gone['name']}[/] is removed. Its versions are kept: see `hub adapters list`.")
 
 
 def _move(
@@ -137,12 +139,12 @@ def _report(moved: Json, url: str | None, others: int) -> None:
         watched = f", guarded by {rules}" if rules else ""
         say(f"[bold]{canary['version']}[/] answers {canary['percent']:g} % of its requests{watched}.")
     if shadow := moved["shadow"]:
-        say(f"[bold]{shadow['version']}[/] runs beside it, and its answers are compared.")
+        say(f"[bold]{shadow['version']}[/] runs on the same requests; its answers are only compared.")
     if url is None and others:
-        say(f"No server runs here; {others} elsewhere take it up.")
+        say(f"No server runs here; {others} elsewhere will serve it.")
         return
     if url is None:
-        say("No server runs; the next `hub serve` has it.")
+        say("No server runs; the next `hub serve` will serve it.")
         return
     took = f"ready in {moved['prepare_ms']:.0f} ms, swapped in {moved['swap_ms']:.0f} ms"
     say(f"[dim]{took}.[/] Ask it: POST {url}/v1/deployments/{moved['name']}/predict")

@@ -34,23 +34,24 @@ def register(app: typer.Typer) -> None:
 
 
 def deployments(
-    name: Annotated[str | None, typer.Argument(help="A deployment; without, all of them.")] = None,
+    name: Annotated[str | None, typer.Argument(help="A deployment; default: all.")] = None,
     history: Annotated[
-        bool, typer.Option("--history", help="Also every move of the deployment: who, when, what and why.")
+        bool, typer.Option("--history", help="Also the history of the deployment: who, when, what and why.")
     ] = False,
     watch: Annotated[
-        bool, typer.Option("--watch", help="Keep showing them until Ctrl-C; with --json, a line a change.")
+        bool,
+        typer.Option(
+            "--watch", help="Update the list until Ctrl-C; with --json, print a line for each change."
+        ),
     ] = False,
     server: Annotated[str | None, SERVER] = None,
     as_json: Annotated[bool, JSON_FLAG] = False,
 ) -> None:
-    """List what is live: the stable version of each deployment, its canary with its share, its shadow."""
+    """List the deployments: stable version, canary with its share, shadow."""
     from hub.errors import BadRequest
 
     if history and (name is None or watch):
-        raise BadRequest(
-            "--history is of one deployment, and not to be watched: `hub deployments NAME --history`."
-        )
+        raise BadRequest("--history needs a name and excludes --watch: `hub deployments NAME --history`.")
     with Context.load().client(server) as client:
         if watch:
             with suppress(KeyboardInterrupt):
@@ -84,7 +85,7 @@ def _show(found: Sequence[Json], past: Sequence[Json] | None) -> None:
     elif past is None:
         say("Nothing is deployed. Put a version live with `hub deploy NAME@N --as DEPLOYMENT`.")
     else:
-        say("It is not deployed any more.")
+        say("It is no longer deployed.")
     if past is not None:
         say("")
         table(PAST, [_past(move) for move in past])

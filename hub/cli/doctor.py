@@ -25,18 +25,18 @@ def register(app: typer.Typer) -> None:
 
 def doctor(
     fix: Annotated[
-        bool, typer.Option("--fix", help="Mend what can be mended without losing anything.")
+        bool, typer.Option("--fix", help="Repair what can be repaired without losing data.")
     ] = False,
     adopt: Annotated[
         bool,
         typer.Option(
             "--adopt",
-            help="Accept the catalog that is there, and add the stored contents that it lacks to it.",
+            help="Accept the present catalog, and add stored contents that it lacks.",
         ),
     ] = False,
     as_json: Annotated[bool, JSON_FLAG] = False,
 ) -> None:
-    """Look for what should not be in the state folder; exit status 1 if something needs mending."""
+    """Check the state folder for damage; exit status 1 if something needs repair."""
     from hub.client.doctor import adopt_unknown, examine
 
     settings = Context.load().settings
@@ -63,7 +63,7 @@ def _described(finding: Finding, fix: bool) -> Json:
     """Return a finding as JSON, repaired if asked for; `repaired` is null where it was not."""
     repaired, failure = None, ""
     if fix and finding.fix:
-        failure = _mend(finding)
+        failure = _repair(finding)
         repaired = not failure
     return {
         "code": finding.code,
@@ -77,8 +77,8 @@ def _described(finding: Finding, fix: bool) -> Json:
     }
 
 
-def _mend(finding: Finding) -> str:
-    """Mend a finding; return why that failed, or nothing."""
+def _repair(finding: Finding) -> str:
+    """Repair a finding; return the reason if that failed, else ""."""
     from filelock import Timeout
 
     from hub.errors import HubError
@@ -97,7 +97,7 @@ def _show(found: list[Json], ill: int, home: str, fixed: bool) -> None:
     from rich.markup import escape
 
     if not found:
-        say(f"[bold green]ok[/] Nothing to mend in {escape(home)}.")
+        say(f"[bold green]ok[/] Nothing to repair in {escape(home)}.")
         return
     rows = [
         (
@@ -110,11 +110,11 @@ def _show(found: list[Json], ill: int, home: str, fixed: bool) -> None:
     ]
     table(("SEVERITY", "CODE", "WHERE", "WHAT, AND WHAT TO DO"), rows)
     fixable = [one for one in found if one["fixable"] and one["severity"] != "info"]
-    more = f"; `hub doctor --fix` mends {len(fixable)} of it" if fixable and not fixed else ""
-    say(f"[bold red]{ill} to mend[/]{more}." if ill else "[bold green]ok[/] Nothing to mend.")
+    more = f"; `hub doctor --fix` repairs {len(fixable)} of them" if fixable and not fixed else ""
+    say(f"[bold red]{ill} to repair[/]{more}." if ill else "[bold green]ok[/] Nothing to repair.")
 
 
 def _outcome(one: Json) -> str:
     if one["repaired"]:
-        return "Mended."
-    return f"Not mended: {one['failure']}" if one["failure"] else str(one["remedy"])
+        return "Repaired."
+    return f"Not repaired: {one['failure']}" if one["failure"] else str(one["remedy"])

@@ -58,7 +58,7 @@ def register(app: typer.Typer) -> None:
 def evaluate(  # noqa: PLR0913, PLR0917 - a command's options
     adapter: Annotated[str, typer.Argument(metavar="NAME[@N]", help="A version; without @N, the newest.")],
     data: Annotated[
-        str, typer.Option(metavar="FILE", help="Rows with right answers: a file, or what a recipe may name.")
+        str, typer.Option(metavar="FILE", help="Labelled rows: a file, or any source that a recipe takes.")
     ],
     columns: Annotated[list[str] | None, COLUMN] = None,
     delimiter: Annotated[str | None, DELIMITER] = None,
@@ -66,21 +66,26 @@ def evaluate(  # noqa: PLR0913, PLR0917 - a command's options
     encoding: Annotated[str | None, ENCODING] = None,
     separator: Annotated[str | None, SEPARATOR] = None,
     against: Annotated[
-        str | None, typer.Option(metavar="NAME[@N]", help="Another version, on the same rows.")
+        str | None,
+        typer.Option(metavar="NAME[@N]", help="Another version to compare with, on the same rows."),
     ] = None,
     slice_: Annotated[
         list[str] | None,
-        typer.Option("--slice", metavar="COLUMN", help="Measure by its values apart; repeatable."),
+        typer.Option(
+            "--slice", metavar="COLUMN", help="Measure each value of this column on its own; repeatable."
+        ),
     ] = None,
     as_json: Annotated[bool, JSON_FLAG] = False,
     out: Annotated[
         Path | None,
-        typer.Option("--output", "-o", metavar="DIR", help=f"Write {EVALUATION_FILE} there, with mistakes."),
+        typer.Option(
+            "--output", "-o", metavar="DIR", help=f"Write {EVALUATION_FILE} there, with the worst mistakes."
+        ),
     ] = None,
 ) -> None:
     """Measure a stored version on a file: metrics with intervals, calibration, slices, a comparison.
 
-    The file is read as the version's training data was, unless the options say otherwise.
+    The file is read with the settings of the version's training data; options override them.
     """
     given = reading(columns, delimiter, header, encoding, separator)
     found = _measure(adapter, data, given, against, slice_ or [], as_json)

@@ -37,7 +37,9 @@ def register(app: typer.Typer) -> None:
 
 def explain(
     adapter: Annotated[str, typer.Argument(metavar="NAME[@N]", help="A version; without @N, the newest.")],
-    text: Annotated[str | None, typer.Argument(help="What to ask: the task's first text field.")] = None,
+    text: Annotated[
+        str | None, typer.Argument(help="Text for the first text field of the task's request.")
+    ] = None,
     field: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME=VALUE", help="Another field of the request; repeatable."),
@@ -46,16 +48,19 @@ def explain(
         ExplainMethod, typer.Option(help="Integrated gradients (extra 'explain'), or attention maps.")
     ] = ExplainMethod.GRADIENTS,
     target: Annotated[
-        str | None, typer.Option(metavar="LABEL", help="A label, start or end; none: the chosen one.")
+        str | None,
+        typer.Option(metavar="LABEL", help="A label, start or end; default: the one that the version chose."),
     ] = None,
     word: Annotated[
         str | None,
-        typer.Option(help="Where each token has a score: the word to ask about; none: the surest one."),
+        typer.Option(
+            help="For tasks with a score per token: the word to explain; default: the most confident one."
+        ),
     ] = None,
     as_json: Annotated[bool, JSON_FLAG] = False,
-    html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a page there too.")] = None,
+    html: Annotated[Path | None, typer.Option(metavar="FILE", help="Also write an HTML page.")] = None,
 ) -> None:
-    """Show which words of a text speak for an answer, and which against it."""
+    """Show how much each word of a text contributes to an answer."""
     context = Context.load()
     registry, store = context.registry, context.existing_store
     version = store.get(adapter)
@@ -136,7 +141,7 @@ def _largest(words: list[Word]) -> list[Word]:
 
 
 def _style(score: float, most: float) -> str:
-    """Return a background: green speaks for the target, red against it; the stronger, the more."""
+    """Return a background: green for words that raise the target's score, red for those that lower it."""
     share = abs(score) / most if most else 0.0
     if share < 0.05:
         return ""

@@ -35,7 +35,7 @@ def export(
     int8: Annotated[bool, typer.Option("--int8", help="Quantize the ONNX model's linear layers.")] = False,
     as_json: Annotated[bool, JSON_FLAG] = False,
 ) -> None:
-    """Write an adapter merged into its base, compared with the adapter itself, to use without the hub."""
+    """Merge an adapter into its base as a standalone model, and compare it with the adapter."""
     from hub.export.export import export_version
 
     started = time.perf_counter()

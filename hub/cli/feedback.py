@@ -18,9 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["register"]
 
-commands = typer.Typer(
-    help="Show, export and clear what was answered and what people said was right.", no_args_is_help=True
-)
+commands = typer.Typer(help="Show, export and delete kept answers and their labels.", no_args_is_help=True)
 ROLES = ("stable", "canary", "shadow", "previous", "")
 HEADERS = ("DEPLOYMENT", "VERSION", "AS", "ANSWERS", "LABELLED", "ACCURACY", "95 % INTERVAL")
 FORMATS = (".jsonl", ".csv", ".parquet")
@@ -34,10 +32,10 @@ def register(app: typer.Typer) -> None:
 
 @commands.command()
 def show(
-    deployment: Annotated[str | None, typer.Argument(help="A deployment; without, all of them.")] = None,
+    deployment: Annotated[str | None, typer.Argument(help="A deployment; default: all.")] = None,
     as_json: Annotated[bool, JSON_FLAG] = False,
 ) -> None:
-    """Show for each version how many answers are kept and labelled, and how many of these were right."""
+    """Show the kept and labelled answers of each version, and its accuracy on them."""
     from hub.store.catalog.feedback import Answers
 
     store = Context.load().existing_store
@@ -61,7 +59,7 @@ def export(
     out: Annotated[Path, typer.Option("--out", "-o", help="FILE.jsonl, .csv or .parquet.")],
     as_json: Annotated[bool, JSON_FLAG] = False,
 ) -> None:
-    """Write what was asked and what was right as a training file that `hub train` reads as it is."""
+    """Write labelled answers as a training file for `hub train`."""
     from hub.cli.predict_file.answer_files import atomically, open_answers
     from hub.errors import BadData, BadRequest
 
@@ -91,11 +89,11 @@ def export(
 
 @commands.command()
 def clear(
-    deployment: Annotated[str | None, typer.Argument(help="A deployment; without, all of them.")] = None,
+    deployment: Annotated[str | None, typer.Argument(help="A deployment; default: all.")] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     as_json: Annotated[bool, JSON_FLAG] = False,
 ) -> None:
-    """Delete the answers that are kept, with their requests and labels."""
+    """Delete kept answers with their requests and labels."""
     from hub.store.catalog.feedback import Answers
 
     store = Context.load().existing_store
@@ -104,7 +102,7 @@ def clear(
         store.deployment(deployment)  # says what there is
     if not yes:
         what = f"every answer of {deployment}" if deployment else "every answer of every deployment"
-        typer.confirm(f"Delete {what} and what was said of it for good?", abort=True, err=True)
+        typer.confirm(f"Delete {what}, with requests and labels, for good?", abort=True, err=True)
     gone = answers.clear(deployment)
     if as_json:
         print_json({"deployment": deployment, "removed": gone})

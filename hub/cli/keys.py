@@ -12,7 +12,7 @@ from hub.cli.screen.output import JSON_FLAG, print_json, say
 __all__ = ["register"]
 
 keys_app = typer.Typer(
-    help="Make keys for a server, and the hashes that its settings hold.", no_args_is_help=True
+    help="Create keys for a server, and their hashes for its settings.", no_args_is_help=True
 )
 
 

@@ -28,7 +28,7 @@ def register(app: typer.Typer) -> None:
 
 @plugins_app.command("list")
 def list_plugins(
-    check: Annotated[bool, typer.Option(help="Also import every task, to find those that fail.")] = False,
+    check: Annotated[bool, typer.Option(help="Also import every task to find failures.")] = False,
     as_json: Annotated[bool, JSON_FLAG] = False,
 ) -> None:
     """List installed plugins, their state and their tasks."""
@@ -53,7 +53,7 @@ def install(
         bool, typer.Option(help="Build a folder in a fresh environment, filled from the package index.")
     ] = True,
 ) -> None:
-    """Install a plugin with pip and try its tasks."""
+    """Install a plugin with pip and check its tasks."""
     from hub.registry.install import install as install_plugin
 
     settings = Context.load().settings
@@ -116,7 +116,7 @@ def enable(name: Annotated[str, typer.Argument(help="Name of a plugin or of its 
         if plugin.goes_by(settings.plugins.disabled):
             raise Conflict(
                 f"Plugin {plugin.name!r} is disabled in hub.toml, under [plugins], or by the variable "
-                "HUB_PLUGINS__DISABLED. Take it out there."
+                "HUB_PLUGINS__DISABLED. Remove it there."
             )
     enabled = {plugin.id for plugin in plugins}
     _show([plugin for plugin in Registry.of(settings).plugins() if plugin.id in enabled])

@@ -27,17 +27,19 @@ def register(app: typer.Typer) -> None:
 
 def predict(  # noqa: PLR0913, PLR0917 - a command's options
     deployment: Annotated[str, typer.Argument(help="A deployment.")],
-    text: Annotated[str | None, typer.Argument(help="What to ask: the task's first text field.")] = None,
+    text: Annotated[
+        str | None, typer.Argument(help="Text for the first text field of the task's request.")
+    ] = None,
     body: Annotated[
         str | None,
         typer.Option("--input", help='All fields as JSON: \'{"question": "...", "context": "..."}\'.'),
     ] = None,
     file: Annotated[
-        Path | None, typer.Option(help="Ask every row of a CSV, TSV, JSONL or Parquet file.")
+        Path | None, typer.Option(help="A CSV, TSV, JSONL or Parquet file: one request for each row.")
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help="With --file: where answers go (csv, jsonl, parquet)."),
+        typer.Option("--output", "-o", help="With --file: the file to write (csv, jsonl, parquet)."),
     ] = None,
     columns: Annotated[list[str] | None, COLUMN] = None,
     delimiter: Annotated[str | None, DELIMITER] = None,
@@ -46,14 +48,14 @@ def predict(  # noqa: PLR0913, PLR0917 - a command's options
     server: Annotated[str | None, SERVER] = None,
     as_json: Annotated[bool, JSON_FLAG] = False,
 ) -> None:
-    """Ask a deployment one thing, or every row of a file; without a server, a base is loaded here.
+    """Send a deployment one request, or one for every row of a file; without a server, load the base here.
 
-    A file is read as the training data of the deployed version was, unless the options say otherwise.
+    A file is read with the settings of the version's training data; options override them.
     """
     if sum(given is not None for given in (text, body, file)) != 1:
         raise BadRequest("Give one of: a TEXT, --input JSON, or --file FILE with -o OUTPUT.")
     if (file is None) != (out is None):
-        raise BadRequest("--file and -o go together: the rows to ask, and the file that the answers go to.")
+        raise BadRequest("--file and -o go together: the rows, and the file for the answers.")
     given = reading(columns, delimiter, header, encoding)
     with Context.load().client(server) as client:
         if file is None or out is None:

@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 __all__ = ["COLUMN", "DELIMITER", "ENCODING", "HEADER", "SEPARATOR", "reading"]
 
 COLUMN: Any = typer.Option(
-    "--column", metavar="FIELD=COLUMN", help="Which column holds a field of the task; repeatable."
+    "--column", metavar="FIELD=COLUMN", help="Column of a field of the task; repeatable."
 )
-DELIMITER: Any = typer.Option(metavar="CHAR", help="What separates columns; tab is `\\t`.")
-HEADER: Any = typer.Option("--header/--no-header", help="Whether the first line names the columns.")
+DELIMITER: Any = typer.Option(metavar="CHAR", help="Column delimiter; `\\t` for tab.")
+HEADER: Any = typer.Option("--header/--no-header", help="Whether the first line holds the column names.")
 ENCODING: Any = typer.Option(metavar="NAME", help="Text encoding of the file, such as cp1252.")
-SEPARATOR: Any = typer.Option(metavar="TEXT", help="What separates several labels or tags in one cell.")
+SEPARATOR: Any = typer.Option(metavar="TEXT", help="Separator of labels or tags in one cell.")
 
 
 def reading(

@@ -23,7 +23,9 @@ __all__ = ["register"]
 
 ENCODER, DECODER = "minilm", "smollm2-135m"
 
-recipes = typer.Typer(help="Recipes: their JSON Schema, and a new one from data.", no_args_is_help=True)
+recipes = typer.Typer(
+    help="Write a recipe for a data file; print the JSON Schema of recipes.", no_args_is_help=True
+)
 
 
 def register(app: typer.Typer) -> None:
@@ -37,7 +39,7 @@ def schema(
         Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write it there.")
     ] = None,
 ) -> None:
-    """Print the JSON Schema of recipes, which editors check them by."""
+    """Print the JSON Schema of recipes, for editors."""
     from rich.markup import escape
 
     from hub.recipe.schema import recipe_schema
@@ -53,10 +55,10 @@ def schema(
 @recipes.command()
 def new(  # noqa: PLR0913, PLR0917 - a command's options
     task: Annotated[str, typer.Argument(help="A task of `hub plugins list`.")],
-    data: Annotated[str, typer.Argument(help="A file, a folder, or what else a recipe may name.")],
+    data: Annotated[str, typer.Argument(help="A file, a folder, or any source that a recipe takes.")],
     out: Annotated[
         Path | None,
-        typer.Option("--output", "-o", metavar="FOLDER", help="Where to write it; none: adapters/NAME."),
+        typer.Option("--output", "-o", metavar="FOLDER", help="Folder to write to; default: adapters/NAME."),
     ] = None,
     columns: Annotated[list[str] | None, COLUMN] = None,
     delimiter: Annotated[str | None, DELIMITER] = None,
@@ -70,7 +72,7 @@ def new(  # noqa: PLR0913, PLR0917 - a command's options
     ] = None,
     as_json: Annotated[bool, JSON_FLAG] = False,
 ) -> None:
-    """Write a commented recipe for data, which trains as it is."""
+    """Write a commented recipe for a data file, ready to train."""
     from rich.markup import escape
 
     from hub.recipe.yaml_file import parse_scalar

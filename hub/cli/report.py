@@ -36,9 +36,9 @@ def report(
             help="Write a copy: FILE.html, FILE.json, or FILE.md for the card.",
         ),
     ] = None,
-    open_: Annotated[bool, typer.Option("--open", help="Show the page in the browser.")] = False,
+    open_: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
 ) -> None:
-    """Say where the report of a stored version lies, or write a copy of it."""
+    """Print the path of a version's report, or write a copy of it."""
     from hub.report.write import page_of, read
     from hub.store.content.reports import CARD_FILE, DATA_FILE
 
@@ -65,7 +65,7 @@ def report(
         import webbrowser
 
         if not webbrowser.open(page.as_uri()):
-            error_console().print("There is no browser here.")
+            error_console().print("No browser was found.")
 
 
 def _copy(paths: dict[str, Path], out: Path) -> None:

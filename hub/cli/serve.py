@@ -25,7 +25,7 @@ def serve(
     threads: Annotated[int | None, typer.Option(help="Threads of one forward; 0: all cores.", min=0)] = None,
     replicas: Annotated[int | None, typer.Option(help="Serving processes on this port.", min=1)] = None,
 ) -> None:
-    """Serve all deployments over HTTP, until Ctrl-C; deploys go live without a restart."""
+    """Serve all deployments over HTTP until Ctrl-C; deployment changes need no restart."""
     from hub.config import load_settings
 
     flags: dict[str, Any] = {

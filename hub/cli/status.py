@@ -22,7 +22,7 @@ def register(app: typer.Typer) -> None:
 
 
 def status(server: Annotated[str | None, SERVER] = None, as_json: Annotated[bool, JSON_FLAG] = False) -> None:
-    """Show the server, its engines and slots, what is live, and what could not go live and why."""
+    """Show the server, its engines and slots, the deployments, and failures with their reasons."""
     with Context.load().client(server) as client:
         found = client.status()
     if as_json:

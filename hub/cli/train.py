@@ -52,13 +52,13 @@ def train(
     ] = None,
     deploy: Annotated[
         str | None,
-        typer.Option(metavar="[NAME]", help="Put the version live, as NAME or under the recipe's name."),
+        typer.Option(metavar="[NAME]", help="Deploy the version as NAME; default: the recipe's name."),
     ] = None,
     ablation: Annotated[
         bool,
-        typer.Option("--ablation", help="Train without changed copies too, and say what they changed."),
+        typer.Option("--ablation", help="Also train without augmentation, and compare."),
     ] = False,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with a run that was interrupted.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted run.")] = False,
     as_json: Annotated[bool, JSON_FLAG] = False,
 ) -> None:
     """Train an adapter, measure it on held-out rows, and store it as a new version."""
@@ -74,7 +74,9 @@ def train(
     try:
         result = run_training(parsed, context.settings, quiet=as_json, resume=resume)
     except KeyboardInterrupt:
-        error_console().print("Interrupted. The same command with --resume goes on from the last checkpoint.")
+        error_console().print(
+            "Interrupted. The same command with --resume continues from the last checkpoint."
+        )
         raise SystemExit(130) from None
     moved = deploy_trained(result, target, context, as_json) if target else None
     if as_json:
@@ -177,12 +179,12 @@ def _print(result: TrainResult, moved: Json | None) -> None:
     from hub.export.int8_gate import describe_int8
 
     version, fitted = result.version, result.outcome.fitted
-    stored = "Stored" if result.new else "The same weights as before, which are"
+    stored = "Stored" if result.new else "These weights were stored before:"
     say(f"{stored} [bold]{version.ref}[/], trained in {result.seconds:.0f} s ({_course(result)}).")
     baseline, metric = result.outcome.baseline, version.manifest.metric
     print_metrics(result.evaluation, "HELD OUT")
     if baseline and gain(result.outcome.metrics[metric], baseline[metric], version.manifest.metric_goal) <= 0:
-        say("[bold yellow]That is no better than always giving the commonest label[/]: more rows or steps?")
+        say("[bold yellow]No better than always giving the most frequent label[/]: try more rows or steps.")
     print_folds(version.manifest.metrics_cv)
     print_calibration(result.evaluation)
     print_gaps(result.evaluation)
@@ -190,7 +192,7 @@ def _print(result: TrainResult, moved: Json | None) -> None:
     if int8 := describe_int8(version.manifest):
         say(f"Serving in int8 is {escape(int8)}.")
     if fitted.resumed_from:
-        say(f"The run went on from step {fitted.resumed_from}.")
+        say(f"The run continued from step {fitted.resumed_from}.")
     if result.report:
         say(f"Report: {escape(str(result.report))}")
     for tracker in result.trackers:

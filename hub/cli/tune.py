@@ -34,28 +34,29 @@ def register(app: typer.Typer) -> None:
 def tune(
     recipe: Annotated[Path, typer.Argument(help="A recipe, or a folder with recipe.yaml.")],
     trials: Annotated[
-        int | None, typer.Option(min=1, help="How many, those before a --resume included; none: tune.trials.")
+        int | None,
+        typer.Option(min=1, help="Number of trials, including those before --resume; default: tune.trials."),
     ] = None,
     grid: Annotated[
         bool | None,
-        typer.Option("--grid/--bayes", help="Every combination, or where good values were found."),
+        typer.Option("--grid/--bayes", help="Try every combination, or sample near good values."),
     ] = None,
     timeout: Annotated[
-        float | None, typer.Option(min=0, help="Seconds after which no further trial is begun.")
+        float | None, typer.Option(min=0, help="Seconds after which no new trial starts.")
     ] = None,
     set_: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override one key of the recipe.")
     ] = None,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with a search that was interrupted.")
-    ] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted search.")] = False,
     train: Annotated[
         bool,
-        typer.Option("--train/--no-train", help="Whether to measure the best on held-out rows and store it."),
+        typer.Option(
+            "--train/--no-train", help="Whether to evaluate the best trial on held-out rows and store it."
+        ),
     ] = True,
     as_json: Annotated[bool, JSON_FLAG] = False,
 ) -> None:
-    """Look for the settings that learn best, and store what they learned as a version."""
+    """Search hyperparameters, and store the best trial as a version."""
     from hub.recipe.recipe import load_recipe
 
     settings = Context.load().settings
@@ -77,7 +78,7 @@ def tune(
         if train and tuned.winner:
             result = _store(tuned.winner, tuned, page.parent, settings, resume, as_json)
     except KeyboardInterrupt:
-        error_console().print("Interrupted. The same command with --resume goes on from the last trial.")
+        error_console().print("Interrupted. The same command with --resume continues from the last trial.")
         raise SystemExit(130) from None
     _end(tuned, page, result, as_json)
 
@@ -195,7 +196,11 @@ def _end(tuned: Tuned, page: Path, result: TrainResult | None, as_json: bool) ->
             }
         print_json(answer)
     if tuned.best is None:
-        last = tuned.trials[-1].reason if tuned.trials else "the time was over before the first ended"
+        last = (
+            tuned.trials[-1].reason
+            if tuned.trials
+            else "the time limit was reached before the first trial ended"
+        )
         raise BadRecipe(f"No trial was finished: {last}")
     if as_json:
         return

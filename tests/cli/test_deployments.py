@@ -42,7 +42,7 @@ def test_a_canary_gets_its_share_and_its_guard(home) -> None:
 
 
 def test_a_shadow_is_named_as_such(home) -> None:
-    assert "mood@3 runs beside it" in hub("deploy", "mood@3", "--as", "mood", "--shadow")
+    assert "mood@3 runs on the same requests" in hub("deploy", "mood@3", "--as", "mood", "--shadow")
     assert str(home.store.deployment("mood").shadow.ref) == "mood@3"
 
 
@@ -59,7 +59,7 @@ def test_a_rollback_takes_a_trial_away(home) -> None:
 
 
 def test_a_deployment_is_taken_away(home) -> None:
-    assert "answers no more" in hub("undeploy", "mood", "--reason", "not used")
+    assert "mood is removed" in hub("undeploy", "mood", "--reason", "not used")
     assert home.store.deployments() == []
     assert home.store.history("mood")[-1].reason == "not used"
     with pytest.raises(NotFound):
@@ -87,7 +87,7 @@ def test_a_canary_without_a_server_is_checked_too(home) -> None:
         (["promote", "mood"], Conflict, "no canary and no shadow"),
         (["promote", "taste"], NotFound, "mood"),
         (["deployments", "taste"], NotFound, "mood"),
-        (["deployments", "--history"], BadRequest, "of one deployment"),
+        (["deployments", "--history"], BadRequest, "--history needs a name"),
     ],
 )
 def test_what_cannot_be_meant_is_refused(home, args, kind, said) -> None:
@@ -136,7 +136,7 @@ def test_the_history_says_who_when_what_and_why(home) -> None:
 def test_the_history_of_what_was_taken_away_is_still_there(home) -> None:
     hub("undeploy", "mood")
     told = hub("deployments", "mood", "--history")
-    assert "not deployed any more" in told
+    assert "no longer deployed" in told
     assert "undeploy" in told
 
 

@@ -70,11 +70,11 @@ def register(app: typer.Typer) -> None:
 
 
 def quickstart(
-    once: Annotated[bool, typer.Option("--once", help="Stop at the end instead of serving on.")] = False,
-    port: Annotated[int | None, typer.Option(help="Port; default: as configured, or a free one.")] = None,
+    once: Annotated[bool, typer.Option("--once", help="Stop at the end; default: keep serving.")] = False,
+    port: Annotated[int | None, typer.Option(help="Port; default: serve.port, or a free one.")] = None,
     as_json: Annotated[bool, JSON_FLAG] = False,
 ) -> None:
-    """Pull a base, train, serve, deploy, ask, and swap a second version in under load."""
+    """Pull a base, train, serve, deploy, predict, and swap in a second version under load."""
     from hub.cli.quickstart.local_server import local_server
 
     # Every answer during the swap is compared with both versions': that wants float32, whatever the batch.

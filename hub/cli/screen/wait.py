@@ -19,7 +19,7 @@ Need = Literal["all", "quorum"]
 NEEDS = ("all", "quorum")
 
 WAIT = typer.Option(
-    help="Return when all replicas serve it (also without a value), or a quorum: more than half.",
+    help="Wait until all replicas (the default) or a quorum, more than half, serve the change.",
     metavar="[all|quorum]",
 )
 TIMEOUT = typer.Option(help="Longest time to wait, in seconds.", min=0.0)

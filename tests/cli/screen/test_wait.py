@@ -72,7 +72,7 @@ def test_nobody_is_waited_for_unless_asked(replica) -> None:
     replica("one", 0)
     said = hub("deploy", "mood@1")
     assert "Served by" not in said
-    assert "No server runs here; 1 elsewhere take it up." in said
+    assert "No server runs here; 1 elsewhere will serve it." in said
 
 
 @pytest.mark.parametrize("command", ["status", "deployments"])

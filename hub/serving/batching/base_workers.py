@@ -38,7 +38,7 @@ SPARE = 1  # slots beside serve.slots, so that a move need not wait for one
 PROBE_TEXT = "The probe reads this sentence."  # several words: what overflows may do so between them only
 BORROW_S = 0.25  # a tokenizer that is in use comes back after milliseconds
 ENGINE_CACHE = Path("cache") / "engines"
-TRIM_S = 30.0  # between two returns of freed memory to the system
+TRIM_S = 5.0  # between two returns of freed memory to the system
 
 
 class Tokenizers:

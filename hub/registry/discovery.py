@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection
 from dataclasses import dataclass
 from importlib.metadata import Distribution, EntryPoint, entry_points
 from typing import Literal
+
+from packaging.utils import canonicalize_name
 
 from hub.api import ENTRY_POINT_GROUP
 from hub.errors import NotFound, PluginConflict
@@ -16,7 +17,6 @@ __all__ = [
     "PluginState",
     "PluginStatus",
     "find_plugins",
-    "normalize_distribution",
     "pick_plugins",
 ]
 
@@ -63,7 +63,7 @@ class FoundPlugin:
 
     def goes_by(self, names: Collection[str]) -> bool:
         """Tell whether `names` holds this plugin's name, its id or its distribution's name."""
-        distributions = {normalize_distribution(name) for name in names}
+        distributions = {canonicalize_name(name) for name in names}
         return self.name in names or self.id in names or self.distribution in distributions
 
     def status(self, state: PluginState, reason: str = "", tasks: tuple[str, ...] = ()) -> PluginStatus:
@@ -99,15 +99,10 @@ def pick_plugins(name: str) -> list[FoundPlugin]:
     return named
 
 
-def normalize_distribution(name: str) -> str:
-    """Return a distribution's name in its one canonical spelling (PyPA name normalization)."""
-    return re.sub(r"[-_.]+", "-", name).lower()
-
-
 def _found(entry_point: EntryPoint) -> FoundPlugin:
     distribution: Distribution | None = entry_point.dist
     if distribution is None:
         return FoundPlugin("unknown", "", entry_point)
     return FoundPlugin(
-        normalize_distribution(distribution.name or "unknown"), distribution.version or "", entry_point
+        canonicalize_name(distribution.name or "unknown"), distribution.version or "", entry_point
     )

@@ -12,9 +12,11 @@ from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
 
+from packaging.utils import canonicalize_name
+
 from hub.api import ENTRY_POINT_GROUP
 from hub.errors import BadPlugin, BadRequest, Conflict, NotFound, PluginConflict
-from hub.registry.discovery import PluginStatus, normalize_distribution
+from hub.registry.discovery import PluginStatus
 from hub.registry.pip import failure, reason, run_pip
 from hub.registry.probe import probe
 from hub.registry.screening import forget
@@ -68,11 +70,9 @@ def install(
     target = _target(what)
     before, plugins_before = _versions(), _plugin_distributions()
     report = _run(target, before, plugins_before, build_isolation)["install"]
-    brought = {
-        normalize_distribution(item["metadata"]["name"]): item["metadata"]["version"] for item in report
-    }
+    brought = {canonicalize_name(item["metadata"]["name"]): item["metadata"]["version"] for item in report}
     asked = next((item["metadata"]["name"] for item in report if item.get("requested")), target.distribution)
-    distribution = normalize_distribution(asked)
+    distribution = canonicalize_name(asked)
     version = brought.get(distribution) or before.get(distribution, "")
     if not any(plugin.distribution == distribution for plugin in probe(None)):
         raise _no_plugin(distribution, version, sorted(brought.keys() - (before.keys() - plugins_before)))
@@ -120,15 +120,13 @@ def _versions() -> dict[str, str]:
     """Return the version of every distribution installed, by normalized name."""
     importlib.invalidate_caches()
     return {
-        normalize_distribution(item.name): item.version
-        for item in distributions()
-        if item.name and item.version
+        canonicalize_name(item.name): item.version for item in distributions() if item.name and item.version
     }
 
 
 def _plugin_distributions() -> set[str]:
     return {
-        normalize_distribution(item.name)
+        canonicalize_name(item.name)
         for item in distributions()
         if item.name and item.entry_points.select(group=ENTRY_POINT_GROUP)
     }

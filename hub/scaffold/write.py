@@ -10,11 +10,13 @@ from importlib.util import find_spec
 from pathlib import Path
 from string import Template
 
+from packaging.utils import canonicalize_name
+
 from hub import __version__
 from hub.errors import BadRequest, Conflict, InvalidName
 from hub.files import new_folder
 from hub.names import check_name
-from hub.registry.discovery import find_plugins, normalize_distribution
+from hub.registry.discovery import find_plugins
 
 __all__ = ["write_plugin"]
 
@@ -53,9 +55,9 @@ def write_plugin(name: str, parent: Path, tasks: Collection[str] = ()) -> Path:
 def _refuse_taken(words: Mapping[str, str], tasks: Collection[str]) -> None:
     """Refuse names of what is installed or comes with GraftHub: pip would put the new plugin in its place."""
     name, package = words["name"], words["package"]
-    distribution = normalize_distribution(words["distribution"])
-    installed = {normalize_distribution(item.name) for item in distributions() if item.name}
-    built_in = {normalize_distribution(f"grafthub-{task}") for task in BUILT_IN}
+    distribution = canonicalize_name(words["distribution"])
+    installed = {canonicalize_name(item.name) for item in distributions() if item.name}
+    built_in = {canonicalize_name(f"grafthub-{task}") for task in BUILT_IN}
     if distribution in installed | built_in or find_spec(package):
         what = f"the distribution {distribution}"
     elif name in tasks or any(plugin.name == name for plugin in find_plugins()):

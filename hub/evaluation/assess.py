@@ -1,4 +1,4 @@
-"""From the answers to held-out rows to their evaluation: intervals, labels, calibration, slices, mistakes."""
+"""Evaluates predictions on held-out rows: intervals, labels, calibration, slices, mistakes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from hub.evaluation.logits import Labelled
 from hub.evaluation.score import Decisions, Score
 from hub.evaluation.slices import by_length, by_value, measure_slices
 from hub.progress import Progress, silent
-from hub.store.manifest import Calibration, Gap
+from hub.store.manifest import Calibration, UnderperformingSlice
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -30,15 +30,15 @@ __all__ = ["MISTAKES", "Measured", "assess", "measured", "recorded"]
 
 MISTAKES = 20
 STAGES = 3
-UNNAMED = "(none)"  # the label of an example that names none
+UNNAMED = "(none)"  # the label of an example without one
 
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """Answers to some rows, ready to be scored on any part of them.
+    """Predictions on rows, which can be scored on any subset of them.
 
-    `known` has the logits of the rows whose labels the version knows; `decisions` those of all rows where
-    each example has just one. `labels` are the names in `decisions`: those of the version, then others.
+    `known` has the logits of the rows whose labels the version knows. `decisions` covers all rows, if each
+    example is one row; `labels` are its names: those of the version, then unknown ones.
     """
 
     evaluator: Evaluator
@@ -54,11 +54,11 @@ class Recorded(TypedDict):
 
     intervals: dict[str, tuple[float, float]]
     calibration: Calibration | None
-    gaps: tuple[Gap, ...]
+    underperforming_slices: tuple[UnderperformingSlice, ...]
 
 
 def measured(evaluator: Evaluator, scored: Scored) -> Measured:
-    """Prepare answers for `assess` and for comparisons."""
+    """Prepare predictions for `assess` and for comparisons."""
     known = evaluator.labelled(scored.outputs)
     decisions, labels = None, tuple(evaluator.info.labels)
     if (
@@ -81,18 +81,18 @@ def assess(
     mistakes: int = MISTAKES,
     progress: Progress = silent,
 ) -> Evaluation:
-    """Return all figures of answers; `columns` name task fields and extra columns to slice by.
+    """Compute all figures; `columns` names the task fields and extra columns to slice by.
 
-    At most `mistakes` wrong answers are in it.
+    The evaluation lists at most `mistakes` wrong answers.
     """
     evaluator, score, known = found.evaluator, found.score, found.known
     progress("measure", 0, STAGES)
     intervals = score.intervals(seed)
     progress("measure", 1, STAGES)
-    metric = score.right_share or evaluator.metric
+    metric = score.accuracy_metric or evaluator.metric
     parts = _parts(evaluator, columns)
     fast = score.is_fast(metric)
-    goal: Goal = "max" if score.right_share else evaluator.goal
+    goal: Goal = "max" if score.accuracy_metric else evaluator.goal
     slices = measure_slices(parts, score.of(metric), evaluator.examples, seed, goal=goal, fast=fast)
     progress("measure", 2, STAGES)
     evaluation = Evaluation(
@@ -114,14 +114,16 @@ def assess(
 
 
 def recorded(evaluation: Evaluation) -> Recorded:
-    """Return what a manifest keeps of an evaluation beside the metrics."""
+    """Return the parts of an evaluation, other than metrics, that the manifest keeps."""
     found, names = evaluation.calibration, ("temperature", "rows", "ece_before", "ece_after", "reason")
     return Recorded(
         intervals={name: (one.low, one.high) for name, one in evaluation.intervals.items()},
         calibration=Calibration(**{name: getattr(found, name) for name in names}) if found else None,
-        gaps=tuple(
-            Gap(column=gap.column, value=gap.value, rows=gap.rows, metric=gap.metric, others=gap.others)
-            for gap in evaluation.gaps
+        underperforming_slices=tuple(
+            UnderperformingSlice(
+                column=one.column, value=one.value, rows=one.rows, metric=one.metric, others=one.others
+            )
+            for one in evaluation.underperforming_slices
         ),
     )
 
@@ -131,60 +133,60 @@ def _decided(
 ) -> tuple[Decisions, tuple[str, ...]]:
     """Return the decisions on all rows, and the names of their labels.
 
-    A label that the version does not know gets an index after those it knows, so that its row is wrong.
+    Labels unknown to the version get indices after its own, so that their rows count as wrong.
     """
     logits = np.stack([output.values for output in outputs if output.values is not None])  # [N, C]
     named = {
-        row: _true_labels(evaluator, row, several=known.several)
+        row: _true_labels(evaluator, row, multi_label=known.multi_label)
         for row in np.setdiff1d(np.arange(evaluator.examples), known.rows).tolist()
     }
     own = tuple(evaluator.info.labels)
     labels = (*own, *sorted({label for found in named.values() for label in found}.difference(own)))
     index = {label: number for number, label in enumerate(labels)}
-    shape = (len(logits), len(labels)) if known.several else (len(logits),)
-    truth, given = np.zeros(shape, dtype=int), np.zeros(shape, dtype=int)
-    if known.several:
-        truth[known.rows, : len(own)] = known.targets
-        given[:, : len(own)] = logits > 0
+    shape = (len(logits), len(labels)) if known.multi_label else (len(logits),)
+    true, predicted = np.zeros(shape, dtype=int), np.zeros(shape, dtype=int)
+    if known.multi_label:
+        true[known.rows, : len(own)] = known.targets
+        predicted[:, : len(own)] = logits > 0
     else:
-        truth[known.rows] = known.targets
-        given[:] = logits.argmax(axis=1)
+        true[known.rows] = known.targets
+        predicted[:] = logits.argmax(axis=1)
     for row, found in named.items():
         places = [index[label] for label in found]
-        truth[(row, places) if known.several else row] = 1 if known.several else places[0]
-    return Decisions(truth, given, len(labels)), labels
+        true[(row, places) if known.multi_label else row] = 1 if known.multi_label else places[0]
+    return Decisions(true, predicted, len(labels)), labels
 
 
-def _true_labels(evaluator: Evaluator, row: int, *, several: bool) -> tuple[str, ...]:
-    """Return the labels that an example names; one at least unless there may be any number."""
+def _true_labels(evaluator: Evaluator, row: int, *, multi_label: bool) -> tuple[str, ...]:
+    """Return the true labels of an example: exactly one unless `multi_label`."""
     example = evaluator.references[row]
-    kind = FieldKind.LABELS if several else FieldKind.LABEL
+    kind = FieldKind.LABELS if multi_label else FieldKind.LABEL
     values = [example.get(field.name) for field in evaluator.loaded.task.fields if field.kind is kind]
-    given = [value for value in values if value is not None]
-    if several:
-        return tuple(dict.fromkeys(str(label) for labels in given for label in labels))
-    return (str(given[0]) if given else UNNAMED,)
+    true = [value for value in values if value is not None]
+    if multi_label:
+        return tuple(dict.fromkeys(str(label) for labels in true for label in labels))
+    return (str(true[0]) if true else UNNAMED,)
 
 
 def _label_figures(known: Labelled | None, labels: Sequence[str]) -> dict[str, Any]:
     if known is None:
         return {}
-    scores = probabilities(known.logits, several=known.several)
-    if known.several:
-        return multi_label_figures(known.targets > 0, known.given, labels, scores)
-    return single_label_figures(known.targets.tolist(), known.given.tolist(), labels, scores)
+    scores = probabilities(known.logits, multi_label=known.multi_label)
+    if known.multi_label:
+        return multi_label_figures(known.targets > 0, known.predicted, labels, scores)
+    return single_label_figures(known.targets.tolist(), known.predicted.tolist(), labels, scores)
 
 
 def _calibrated(known: Labelled, temperature: Temperature | None) -> Calibrated:
     value = temperature.value if temperature else 1.0
-    after, before = known.sureness(), known.sureness(1 / value)
+    after, before = known.confidence(), known.confidence(1 / value)
     return Calibrated(
         temperature=value,
         rows=temperature.rows if temperature else 0,
-        ece_before=calibration_error(before, known.right),
-        ece_after=calibration_error(after, known.right),
-        before=tuple(reliability(before, known.right)),
-        after=tuple(reliability(after, known.right)),
+        ece_before=calibration_error(before, known.correct),
+        ece_after=calibration_error(after, known.correct),
+        before=tuple(reliability(before, known.correct)),
+        after=tuple(reliability(after, known.correct)),
         reason=temperature.reason if temperature else "",
     )
 
@@ -192,7 +194,7 @@ def _calibrated(known: Labelled, temperature: Temperature | None) -> Calibrated:
 def _parts(
     evaluator: Evaluator, columns: Sequence[str | int]
 ) -> dict[str, Mapping[str, npt.NDArray[np.int64]]]:
-    """Return the rows by length, label, file, and the columns named."""
+    """Return the row indices of each slice: by length, label, file, and the named columns."""
     examples, fields = evaluator.references, evaluator.loaded.task.fields
     parts = {"length": by_length(evaluator.lengths, "tokens")}
     for field in fields:
@@ -212,7 +214,7 @@ def _said(value: Any) -> Any:
 
 
 def _mistakes(found: Measured, most: int) -> list[Mistake]:
-    """Return the surest wrong labels, or the examples with the worst metric where it is a mean over them."""
+    """Return the most confident wrong labels or, if the metric is a mean over examples, the lowest scored."""
     evaluator = found.evaluator
     if found.decisions is not None:
         return _wrong_labels(found, found.decisions, most)
@@ -225,21 +227,21 @@ def _mistakes(found: Measured, most: int) -> list[Mistake]:
 
 
 def _wrong_labels(found: Measured, decisions: Decisions, most: int) -> list[Mistake]:
-    several, names = decisions.truth.ndim == 2, found.labels
+    multi_label, names = decisions.true.ndim == 2, found.labels
     logits = np.stack([output.values for output in found.scored.outputs if output.values is not None])
-    chances = probabilities(logits, several=several)  # [N, C]
-    if several:
-        wrong = (decisions.truth != decisions.given)[:, : chances.shape[1]]
+    chances = probabilities(logits, multi_label=multi_label)  # [N, C]
+    if multi_label:
+        wrong = (decisions.true != decisions.predicted)[:, : chances.shape[1]]
         chances = np.where(wrong, np.maximum(chances, 1 - chances), 0.0)  # of the wrong ones alone
-    sure = np.where(decisions.right, -1.0, chances.max(axis=1))
-    worst = np.argsort(-sure, kind="stable")[: min(most, int((~decisions.right).sum()))].tolist()
+    confidence = np.where(decisions.correct, -1.0, chances.max(axis=1))  # [N]
+    worst = np.argsort(-confidence, kind="stable")[: min(most, int((~decisions.correct).sum()))].tolist()
     return [
         _mistake(
             found,
             row,
-            float(sure[row]),
-            _named(decisions.truth[row], names),
-            _named(decisions.given[row], names),
+            float(confidence[row]),
+            _named(decisions.true[row], names),
+            _named(decisions.predicted[row], names),
         )
         for row in worst
     ]
@@ -254,7 +256,7 @@ def _mistake(found: Measured, row: int, score: float, expected: str = "", answer
     evaluator = found.evaluator
     texts = {
         "request": evaluator.requests[row].model_dump(mode="json", exclude_none=True),
-        "right": {key: value for key, value in evaluator.references[row].items() if value is not None},
+        "expected": {key: value for key, value in evaluator.references[row].items() if value is not None},
         "answer": found.scored.predictions[row].model_dump(mode="json", exclude_none=True),
     }
     item = evaluator.items[row] if evaluator.items else None

@@ -1,6 +1,7 @@
-"""How well probabilities say how often an answer is right, and the temperature that mends them.
+"""Calibration: reliability bins, expected calibration error, and temperature scaling.
 
-Guo et al., "On Calibration of Modern Neural Networks", arXiv:1706.04599.
+Guo et al., "On Calibration of Modern Neural Networks", arXiv:1706.04599. scikit-learn has no such error, and
+its `calibration_curve` gives no counts of rows per bin.
 """
 
 from __future__ import annotations
@@ -19,75 +20,77 @@ if TYPE_CHECKING:
 __all__ = ["CalibrationBin", "calibration_error", "fit_temperature", "probabilities", "reliability"]
 
 BINS = 15
-COLDEST, HOTTEST = 0.05, 20.0
-CHANCE = 3.84  # of chi-squared with one degree of freedom
+MIN_TEMPERATURE, MAX_TEMPERATURE = 0.05, 20.0
+CHI_SQUARED_95 = 3.84  # 95th percentile, one degree of freedom
 
 
 @dataclass(frozen=True, slots=True)
 class CalibrationBin:
-    """Answers of like confidence: how many, how confident on average, how many of them right (a share)."""
+    """A reliability bin: number of predictions, their mean confidence, their accuracy."""
 
     rows: int
     confidence: float
     accuracy: float
 
 
-def probabilities(logits: Floats, *, several: bool) -> npt.NDArray[np.float64]:
-    """Turn logits [N, C] into probabilities: each label's own with `several`, else a distribution."""
+def probabilities(logits: Floats, *, multi_label: bool) -> npt.NDArray[np.float64]:
+    """Return probabilities [N, C] of logits [N, C]: a sigmoid of each with `multi_label`, else a softmax."""
+    from scipy.special import expit, softmax
+
     values = np.asarray(logits, dtype=np.float64)
-    if several:
-        return np.asarray(np.exp(-np.logaddexp(0.0, -values)))
-    exponents = np.exp(values - values.max(axis=1, keepdims=True))
-    return np.asarray(exponents / exponents.sum(axis=1, keepdims=True))
+    return np.asarray(expit(values) if multi_label else softmax(values, axis=1))
 
 
-def reliability(confidence: Floats, right: npt.NDArray[np.bool_], bins: int = BINS) -> list[CalibrationBin]:
-    """Put answers into `bins` ranges of equal width by their confidence [N]; empty ranges are left out."""
+def reliability(confidence: Floats, correct: npt.NDArray[np.bool_], bins: int = BINS) -> list[CalibrationBin]:
+    """Return the non-empty ones of `bins` bins of equal width, by confidence [N]; `correct` is [N]."""
     edges = np.minimum((np.asarray(confidence) * bins).astype(int), bins - 1)
     found = []
     for edge in range(bins):
         inside = edges == edge
         if rows := int(inside.sum()):
-            found.append(CalibrationBin(rows, float(confidence[inside].mean()), float(right[inside].mean())))
+            found.append(
+                CalibrationBin(rows, float(confidence[inside].mean()), float(correct[inside].mean()))
+            )
     return found
 
 
-def calibration_error(confidence: Floats, right: npt.NDArray[np.bool_], bins: int = BINS) -> float:
-    """Return the expected calibration error: the gap of each bin's confidence to its accuracy, by size."""
+def calibration_error(confidence: Floats, correct: npt.NDArray[np.bool_], bins: int = BINS) -> float:
+    """Return the expected calibration error: the mean over rows of |confidence - accuracy| of their bin."""
     total = len(confidence)
     return sum(
-        abs(one.confidence - one.accuracy) * one.rows / total for one in reliability(confidence, right, bins)
+        abs(one.confidence - one.accuracy) * one.rows / total
+        for one in reliability(confidence, correct, bins)
     )
 
 
-def fit_temperature(logits: Floats, targets: Floats, *, several: bool) -> float:
-    """Return the T for which logits / T make the targets likeliest; 1.0 if chance explains any other.
+def fit_temperature(logits: Floats, targets: Floats, *, multi_label: bool) -> float:
+    """Return the temperature T that maximizes the likelihood of the targets given logits / T.
 
-    `targets` are label indices [N], or 0 and 1 for each label [N, C] with `several`. Chance is told by the
-    likelihood-ratio test: twice the gain in log-likelihood is to exceed the 95th percentile of chi-squared.
+    `targets` are label indices [N], or 0 and 1 for each label [N, C] with `multi_label`. Returns 1.0 unless
+    the likelihood-ratio test is significant: twice the gain in log-likelihood exceeds `CHI_SQUARED_95`.
     """
     from scipy.optimize import minimize_scalar
 
     if not len(logits):
         return 1.0
     values = np.asarray(logits, dtype=np.float64)
-    right = (values > 0) == targets if several else values.argmax(axis=1) == targets
-    if right.all() or not right.any():
-        return 1.0  # such rows say nothing of how sure to be
+    correct = (values > 0) == targets if multi_label else values.argmax(axis=1) == targets
+    if correct.all() or not correct.any():
+        return 1.0  # the likelihood then has no maximum
 
     def loss(log_t: float) -> float:
-        return _log_loss(values / math.exp(log_t), targets, several=several)
+        return _log_loss(values / math.exp(log_t), targets, multi_label=multi_label)
 
-    bounds = (math.log(COLDEST), math.log(HOTTEST))
+    bounds = (math.log(MIN_TEMPERATURE), math.log(MAX_TEMPERATURE))
     best = minimize_scalar(loss, bounds=bounds, method="bounded")
     gain = 2 * targets.size * (loss(0.0) - best.fun)
-    return float(math.exp(best.x)) if gain > CHANCE else 1.0
+    return float(math.exp(best.x)) if gain > CHI_SQUARED_95 else 1.0
 
 
-def _log_loss(logits: npt.NDArray[np.float64], targets: Floats, *, several: bool) -> float:
-    if several:
+def _log_loss(logits: npt.NDArray[np.float64], targets: Floats, *, multi_label: bool) -> float:
+    from scipy.special import log_softmax
+
+    if multi_label:
         return float(np.mean(np.logaddexp(0.0, logits) - targets * logits))
-    top = logits.max(axis=1)
-    total = top + np.log(np.exp(logits - top[:, None]).sum(axis=1))
-    chosen = logits[np.arange(len(logits)), np.asarray(targets, dtype=int)]
-    return float(np.mean(total - chosen))
+    chosen = np.arange(len(logits)), np.asarray(targets, dtype=int)
+    return -float(np.mean(log_softmax(logits, axis=1)[chosen]))

@@ -1,4 +1,4 @@
-"""Two versions on the same rows: which is better, and whether chance explains it."""
+"""Compares two versions on the same rows: difference, paired bootstrap, McNemar's test."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hub.evaluation.intervals import Figure, Paired, mcnemar, paired_bootstrap, 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    Right = tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]
+    Correctness = tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]
 
 __all__ = ["Comparison", "compare"]
 
@@ -24,8 +24,7 @@ SIGNIFICANT = 0.05
 class Comparison:
     """The metric of two versions on the same rows.
 
-    `mcnemar` is the two-sided p-value that both are right equally often, None where rows are not simply right
-    or wrong.
+    `mcnemar` is the two-sided p-value of McNemar's test, None if rows are not simply correct or wrong.
     """
 
     metric: str
@@ -38,27 +37,27 @@ class Comparison:
 
     @property
     def gain(self) -> float:
-        """By how much the first is better than the second; negative where it is worse."""
+        """By how much the first is better than the second; negative if it is worse."""
         return gain(self.first, self.second, self.goal)
 
     @property
     def p_worse(self) -> float:
-        """One-sided p-value of the first being worse: small where chance hardly explains its loss."""
+        """One-sided p-value for the first being worse."""
         return 1 - self.p_better
 
     @property
     def p_better(self) -> float:
-        """One-sided p-value of the first being better."""
+        """One-sided p-value for the first being better."""
         return self.paired.worse if self.goal == "max" else 1 - self.paired.worse
 
     @property
     def is_worse(self) -> bool:
-        """Whether the first is worse by more than chance explains."""
+        """Whether the first is significantly worse."""
         return self.p_worse < SIGNIFICANT
 
     @property
     def is_better(self) -> bool:
-        """Whether the first is better by more than chance explains."""
+        """Whether the first is significantly better."""
         return self.p_better < SIGNIFICANT
 
     def to_json(self) -> dict[str, Any]:
@@ -66,7 +65,7 @@ class Comparison:
         return {**asdict(self), "p_worse": self.p_worse, "p_better": self.p_better}
 
     def chance(self) -> str:
-        """Say how likely chance is, in the direction of the difference."""
+        """Return the p-values, one-sided in the direction of the difference, as text."""
         p = self.p_worse if self.gain < 0 else self.p_better
         tested = "" if self.mcnemar is None else f", McNemar p {_p(self.mcnemar)}"
         return f"p {_p(p)}{tested}"
@@ -78,14 +77,14 @@ def compare(
     second: Figure,
     rows: int,
     seed: int,
-    right: Right | None = None,
+    correct: Correctness | None = None,
     *,
     goal: Goal = "max",
     fast: bool = True,
 ) -> Comparison:
-    """Compare the metric of two versions; `goal` says whether a higher or a lower one is better.
+    """Compare the metric of two versions; `goal` is the direction in which it is better.
 
-    `right` has for each row [N] whether either version was right; `fast` is as for `resamples_for`.
+    `correct` has for each version which rows [N] it answered correctly; `fast` is as for `resamples_for`.
     """
     every = np.arange(rows)
     return Comparison(
@@ -94,7 +93,7 @@ def compare(
         first=first(every),
         second=second(every),
         paired=paired_bootstrap(first, second, rows, seed, resamples_for(rows, fast=fast)),
-        mcnemar=mcnemar(*right) if right else None,
+        mcnemar=mcnemar(*correct) if correct else None,
         goal=goal,
     )
 

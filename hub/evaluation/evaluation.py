@@ -1,4 +1,4 @@
-"""What was measured of a version on rows that it was not trained on, as one JSON value."""
+"""The evaluation of a version on held-out rows, convertible to and from JSON."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ __all__ = ["Calibrated", "Evaluation", "Mistake"]
 
 @dataclass(frozen=True, slots=True)
 class Calibrated:
-    """How sure the answers are and how often right, before and after the temperature, on the rows measured.
+    """Calibration on the held-out rows before and after temperature scaling.
 
-    `rows` validation rows chose the `temperature`, by which the logits were divided; where nothing was
-    fitted it is 1, and `reason` says why. `ece` is the expected calibration error.
+    The `temperature` was fitted on `rows` validation rows; it is 1 if none was fitted, with the `reason`.
+    `ece` is the expected calibration error.
     """
 
     temperature: float
@@ -36,11 +36,11 @@ class Calibrated:
 
 @dataclass(frozen=True, slots=True)
 class Mistake:
-    """An answer that was wrong, and where its row stands.
+    """A wrong answer and the source and line of its row.
 
-    `score` is the probability of the label that was given where there are labels (the surest mistakes come
-    first), else the metric of this row alone (the worst comes first). `expected` and `answered` are labels,
-    "" where there are none. `texts` has the request, the answer and the right one; it is for reports alone.
+    `score` is the probability of the predicted label (the most confident mistake comes first), or without
+    labels the metric of this row (the worst comes first). `expected` and `answered` are labels, "" without
+    labels. `texts` has the request, the expected and the actual answer; only reports keep it.
     """
 
     source: str
@@ -53,14 +53,13 @@ class Mistake:
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """Figures of one version on some rows.
+    """Figures of one version on held-out rows.
 
-    `metrics` are the task's own, `metric` names the one that it is judged by, and `goal` says whether a
-    higher or a lower one is better. `baseline` has those of always giving the answer most common in training
-    ({} where there is none). `intervals` are of 95 %.
-    `labels` is what `hub.evaluation.labels` returns: of one label an example, it has `confusion`.
-    `slice_metric` is what slices and their gaps are measured by: the share of right rows where that is one
-    of the metrics, as averages over labels mean little where a label is all there is.
+    `metrics` are the task's own; `metric` names the main one, and `goal` is the direction in which it is
+    better. `baseline` has the metrics of always predicting the most common training answer, {} if there is
+    none. `intervals` are at 95 %. `labels` is the result of `hub.evaluation.labels`. Slices are compared by
+    `slice_metric`: accuracy if it is one of the metrics, as averages over labels mean little in a slice of
+    one label.
     """
 
     task: str
@@ -77,12 +76,12 @@ class Evaluation:
     goal: Goal = "max"
 
     @property
-    def gaps(self) -> tuple[Slice, ...]:
-        """The slices on which the metric is worse than on the other rows by more than chance explains."""
-        return tuple(one for one in self.slices if one.gap)
+    def underperforming_slices(self) -> tuple[Slice, ...]:
+        """The slices on which the metric is significantly worse than on the other rows."""
+        return tuple(one for one in self.slices if one.underperforms)
 
     def to_json(self, *, texts: bool = False) -> dict[str, Any]:
-        """Return plain JSON values; the texts of mistakes only if asked for."""
+        """Return plain JSON values; with the texts of mistakes if `texts`."""
         shown = (
             self if texts else replace(self, mistakes=tuple(replace(m, texts=None) for m in self.mistakes))
         )
@@ -91,7 +90,7 @@ class Evaluation:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Evaluation:
-        """Return the evaluation that `to_json` made this of."""
+        """Return the evaluation from the value of `to_json`."""
         return _adapter().validate_python(value)
 
 

@@ -1,5 +1,5 @@
 # ruff: noqa: TID253 - imported when a training run starts, and by nothing else
-"""Held-out examples through the task's own encode and decode, on a model that is in memory."""
+"""Evaluates a model in memory on held-out examples, with the task's own encode and decode."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ __all__ = ["EvaluationSample", "Evaluator", "Scored", "evaluate", "majority_metr
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """The task's metrics, its answer to each example, and the outputs that it made them of."""
+    """The task's metrics, its answer to each example, and the model outputs."""
 
     metrics: Mapping[str, float]
     predictions: Sequence[Any]
@@ -38,16 +38,16 @@ class Scored:
 
 @dataclass(frozen=True, slots=True)
 class EvaluationSample:
-    """Some of the examples that a model was measured on, and what it answered to their rows."""
+    """A sample of the examples that a model was evaluated on, with its outputs for their rows."""
 
     evaluator: Evaluator
     outputs: Sequence[Output]
 
 
 class Evaluator:
-    """Examples encoded once, to be scored any number of times while a model trains.
+    """Encodes examples once, and scores them any number of times while a model trains.
 
-    `items` say where the examples stand, if that is known.
+    `items` has the source and line of each example, if known.
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class Evaluator:
 
     @property
     def metric(self) -> str:
-        """The metric the task is judged by."""
+        """The task's main metric."""
         return str(self.loaded.task.metric)
 
     @property
@@ -89,7 +89,7 @@ class Evaluator:
 
     @property
     def examples(self) -> int:
-        """How many there are."""
+        """The number of examples."""
         return len(self._examples)
 
     @property
@@ -99,21 +99,21 @@ class Evaluator:
 
     @property
     def references(self) -> Sequence[Example]:
-        """The examples, with their right answers."""
+        """The examples, with their expected answers."""
         return self._examples
 
     @property
     def requests(self) -> Sequence[Any]:
-        """What is asked of the task for each example."""
+        """The request of each example."""
         return self._requests
 
     @property
     def lengths(self) -> list[int]:
-        """How many tokens the rows of each example have."""
+        """The number of tokens of each example, over all of its rows."""
         return [sum(len(row.input_ids) for row in rows) for rows in self._rows]
 
     def run(self, model: torch.nn.Module, progress: Progress = silent, ahead: Ahead | None = None) -> Scored:
-        """Score the model as it is now; it is left in the mode it was in."""
+        """Evaluate the model; its training mode is restored."""
         outputs = forward_rows(model, self.tokenizer, self.loaded.spec.head, self.rows, progress, ahead)
         return self.score(outputs)
 
@@ -162,9 +162,9 @@ class Evaluator:
         return metrics
 
     def labelled(self, outputs: Sequence[Output]) -> Labelled | None:
-        """Return the outputs of `rows` beside what they are trained to be; None for heads without labels.
+        """Pair the outputs of `rows` with their training targets; None for heads without labels.
 
-        Rows for which the task makes no feature, such as those with a label unknown to it, are left out.
+        Rows for which the task makes no features, such as those with an unknown label, are skipped.
         """
         if self.head not in (HeadKind.SEQUENCE, HeadKind.TOKEN):
             return None
@@ -180,7 +180,7 @@ class Evaluator:
         return labelled(outputs, targets)
 
     def sample(self, outputs: Sequence[Output], most: int) -> EvaluationSample:
-        """Return at most `most` examples, from everywhere among them, with their part of `outputs`."""
+        """Return at most `most` examples, evenly spaced, with their part of `outputs`."""
         step = math.ceil(len(self._examples) / most)
         chosen = copy.copy(self)
         for name in ("_examples", "_requests", "_rows", "items"):
@@ -205,7 +205,7 @@ def evaluate(
 def majority_metrics(
     evaluator: Evaluator, head: HeadKind, targets: Sequence[Any], labels: int
 ) -> Mapping[str, float]:
-    """Return the metrics of always giving the answer most common in training; {} where there is none.
+    """Return the metrics of always predicting the most common training answer; {} if there is none.
 
     `targets` are the `labels` of the training features: an int, or C floats for multi-label.
     """

@@ -1,4 +1,4 @@
-"""Which of two values of a metric is better."""
+"""The direction in which a metric is better."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ Goal = Literal["max", "min"]
 
 
 def gain(first: float, second: float, goal: Goal) -> float:
-    """Return by how much the first is better than the second; negative where it is worse."""
+    """Return by how much the first is better than the second; negative if it is worse."""
     return first - second if goal == "max" else second - first
 
 
 def best_of(values: Iterable[float], goal: Goal) -> float | None:
-    """Return the best of some values; None of none."""
+    """Return the best value; None if there are no values."""
     return (max if goal == "max" else min)(values, default=None)
 
 
 def worst(goal: Goal) -> float:
-    """Return what any value is better than."""
+    """Return infinity with the sign that makes every value better."""
     return -math.inf if goal == "max" else math.inf
 
 
 def explain(goal: Goal) -> str:
-    """Return a note for readers where lower is better, "" where it is as they expect."""
+    """Return a note for readers if lower is better, else ""."""
     return "" if goal == "max" else " (lower is better)"

@@ -1,4 +1,8 @@
-"""How far a figure may be off because the rows are the ones they happen to be: bootstrap and paired tests."""
+"""Confidence intervals and paired tests: bootstrap, paired bootstrap, McNemar.
+
+scipy.stats.bootstrap has no place here: it cannot resample rows once for many figures, skip resamples where
+a figure is undefined, or compare two models on the same resamples.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +32,7 @@ __all__ = [
 ]
 
 RESAMPLES = (1000, 400, 200, 100, 50, 25)  # the first whose rows fit the limit is taken, or else the last
-PERCENTILES = 200  # fewer resamples tell a deviation, but no tails: Efron and Tibshirani, 1993, chapter 6
+MIN_PERCENTILE_RESAMPLES = 200  # fewer give a deviation, but no tails: Efron and Tibshirani, 1993, chapter 6
 MAX_FAST_ROWS = 50_000_000  # rows of all resamples that a formula over arrays scores: seconds
 MAX_SLOW_ROWS = 50_000  # rows of all resamples that a task's own metric scores: seconds, chrF takes 30
 MIN_SLOW_ROWS = 125  # a call of such a metric costs as much as this many rows at least
@@ -36,16 +40,16 @@ LEVEL = 0.95
 SIGMAS = 1.96
 
 Figure = Callable[["Indices"], float]
-"""Gives a figure of the rows at some indices, NaN where such rows have none."""
+"""Returns a figure of the rows at indices [N], NaN if it is undefined for them."""
 Figures = Callable[["Indices"], Mapping[str, float]]
-"""Gives several of them, by name; those that such rows have."""
+"""Returns figures by name; undefined ones are missing."""
 
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """A confidence interval by the bootstrap (Efron and Tibshirani, 1993).
+    """A 95 % bootstrap confidence interval (Efron and Tibshirani, 1993).
 
-    Of 200 resamples or more it is between percentiles, of fewer 1.96 standard deviations to either side.
+    With 200 resamples or more it is the percentile interval, with fewer 1.96 standard deviations either way.
     """
 
     low: float
@@ -55,11 +59,11 @@ class Interval:
 
 @dataclass(frozen=True, slots=True)
 class Paired:
-    """The difference of two models on the same rows: the first's figure less the second's.
+    """The difference of two models on the same rows: the first's figure minus the second's.
 
-    `worse` is the share of resamples in which the first is below the second, half of the ties added; of fewer
-    than 200 resamples it is taken from the normal distribution that has their deviation. A one-sided p-value
-    of the first being better is `worse`, of its being worse 1 - `worse` (Koehn, 2004, "Statistical
+    `worse` is the share of resamples in which the first is below the second, with half of the ties; with
+    fewer than 200 resamples it is from the normal distribution with their deviation. The one-sided p-value
+    for the first being better is `worse`, for its being worse 1 - `worse` (Koehn, 2004, "Statistical
     Significance Tests for Machine Translation Evaluation").
     """
 
@@ -71,10 +75,10 @@ class Paired:
 
 
 def resamples_for(rows: int, *, fast: bool, groups: int = 1) -> int:
-    """Return how many resamples each of `groups` gets, of which one has `rows`.
+    """Return the number of resamples for each of `groups` groups, where one has `rows` rows.
 
-    `fast`: the figure is a formula over arrays, not a call of the task. The number depends on counts alone
-    and never on a clock, so that the same answers and seed have the same figures on every machine.
+    `fast`: the figure is a formula over arrays, not a call of the task. The number depends on counts, not
+    on time, so that the same predictions and seed give the same figures on every machine.
     """
     room = (MAX_FAST_ROWS if fast else MAX_SLOW_ROWS) / groups
     cost = rows if fast else max(rows, MIN_SLOW_ROWS)
@@ -82,7 +86,7 @@ def resamples_for(rows: int, *, fast: bool, groups: int = 1) -> int:
 
 
 def bootstrap(score: Figures, rows: int, seed: int, resamples: int = RESAMPLES[0]) -> dict[str, Interval]:
-    """Return the 95 % intervals of the figures of `score`; a figure that most resamples lack has none."""
+    """Return the 95 % intervals of the figures that more than half of the resamples have."""
     every = score(np.arange(rows))
     drawn: dict[str, list[float]] = defaultdict(list)
     for chosen in _resamples(rows, seed, resamples):
@@ -98,7 +102,7 @@ def bootstrap(score: Figures, rows: int, seed: int, resamples: int = RESAMPLES[0
 def paired_bootstrap(
     first: Figure, second: Figure, rows: int, seed: int, resamples: int = RESAMPLES[0]
 ) -> Paired:
-    """Compare two models on the same resamples of the same rows; those without a figure are left out."""
+    """Compare two models on the same resamples of rows; resamples without a figure are skipped."""
 
     def difference(chosen: Indices) -> float:
         return first(chosen) - second(chosen)
@@ -107,7 +111,7 @@ def paired_bootstrap(
     drawn = [difference(chosen) for chosen in _resamples(rows, seed, resamples)]
     below = np.asarray([value for value in drawn if not math.isnan(value)])
     low, high = _bounds(whole, below)
-    if len(below) >= PERCENTILES:
+    if len(below) >= MIN_PERCENTILE_RESAMPLES:
         worse = float((below < 0).mean() + (below == 0).mean() / 2)
     else:
         sigma = float(np.std(below, ddof=1))
@@ -116,9 +120,10 @@ def paired_bootstrap(
 
 
 def mcnemar(first: npt.NDArray[np.bool_], second: npt.NDArray[np.bool_]) -> float:
-    """Return the exact two-sided p-value that two models are right equally often (McNemar, 1947).
+    """Return the two-sided p-value of McNemar's exact test (1947) for two models on the same rows.
 
-    Both say of the same rows [N] whether that model was right there.
+    `first` and `second` [N] are true where that model is correct. statsmodels computes the same by the same
+    binomial test, and would be one more dependency.
     """
     from scipy.stats import binomtest
 
@@ -134,7 +139,7 @@ def _resamples(rows: int, seed: int, count: int) -> Iterator[Indices]:
 
 
 def _bounds(whole: float, values: list[float] | npt.NDArray[np.float64]) -> tuple[float, float]:
-    if len(values) < PERCENTILES:
+    if len(values) < MIN_PERCENTILE_RESAMPLES:
         reach = SIGMAS * float(np.std(values, ddof=1))
         return whole - reach, whole + reach
     tail = (1 - LEVEL) / 2

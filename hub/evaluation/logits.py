@@ -1,4 +1,4 @@
-"""What a head said of rows whose labels are known."""
+"""Logits of rows whose labels are known, with the labels."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ IGNORED = -100
 
 @dataclass(frozen=True, slots=True)
 class Labelled:
-    """Logits [M, C] and what is right: label indices [M], or 0 and 1 for each label [M, C].
+    """Logits [M, C] and targets: label indices [M], or 0 and 1 for each label [M, C].
 
-    M counts rows, or tokens where each is labelled; `rows` [M] are the rows that they are of.
+    M counts rows, or tokens if each is labelled; `rows` [M] has the row of each.
     """
 
     logits: npt.NDArray[np.float32]
@@ -32,36 +32,36 @@ class Labelled:
     rows: npt.NDArray[np.int64]
 
     @property
-    def several(self) -> bool:
-        """Whether any number of labels may be right at once."""
+    def multi_label(self) -> bool:
+        """Whether an example may have any number of labels."""
         return self.targets.ndim == 2
 
     @property
-    def given(self) -> npt.NDArray[Any]:
-        """The labels that the logits choose, in the form of `targets`."""
-        return np.asarray(self.logits > 0 if self.several else self.logits.argmax(axis=1))
+    def predicted(self) -> npt.NDArray[Any]:
+        """The predicted labels, shaped like `targets`."""
+        return np.asarray(self.logits > 0 if self.multi_label else self.logits.argmax(axis=1))
 
-    def sureness(self, temperature: float = 1.0) -> npt.NDArray[np.float64]:
-        """Return the probability of each decision at a temperature: [M], or [M * C] with several labels."""
-        found = probabilities(self.logits / temperature, several=self.several)
-        return np.maximum(found, 1 - found).ravel() if self.several else np.asarray(found.max(axis=1))
+    def confidence(self, temperature: float = 1.0) -> npt.NDArray[np.float64]:
+        """Return the probability of each decision at a temperature: [M], or [M * C] if multi-label."""
+        found = probabilities(self.logits / temperature, multi_label=self.multi_label)
+        return np.maximum(found, 1 - found).ravel() if self.multi_label else np.asarray(found.max(axis=1))
 
     @property
-    def right(self) -> npt.NDArray[np.bool_]:
-        """Which of those decisions are right."""
-        return np.asarray(self.given == self.targets).ravel()
+    def correct(self) -> npt.NDArray[np.bool_]:
+        """Which decisions are correct: [M], or [M * C] if multi-label."""
+        return np.asarray(self.predicted == self.targets).ravel()
 
 
 def labelled(outputs: Sequence[Output], targets: Iterable[Any]) -> Labelled | None:
-    """Put the outputs of rows together with their targets: an int, C floats or [T] ints each.
+    """Pair the outputs of rows with their targets: an int, C floats or [T] ints each.
 
-    Rows and tokens without a target are left out; None if none is left.
+    Rows and tokens without a target are skipped; None if there is none with one.
     """
     found = list(_pairs(outputs, targets))
     if not found:
         return None
-    logits, right, rows = zip(*found, strict=True)
-    return Labelled(np.stack(logits), np.asarray(right), np.asarray(rows))
+    logits, expected, rows = zip(*found, strict=True)
+    return Labelled(np.stack(logits), np.asarray(expected), np.asarray(rows))
 
 
 def _pairs(outputs: Sequence[Output], targets: Iterable[Any]) -> Iterator[tuple[Any, Any, int]]:

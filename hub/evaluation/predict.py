@@ -1,5 +1,5 @@
 # ruff: noqa: TID253 - imported when a training run starts, and by nothing else
-"""Rows through a model that is in memory: batches of like length, raw scores or generated text."""
+"""Runs rows through a model in memory, in batches of similar length: raw scores or generated text."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ROWS_AT_ONCE = 64
 
 
 Ahead = Callable[[list[int]], None]
-"""Told which of the rows make up the next batch."""
+"""Called with the row indices of the next batch."""
 
 
 def forward_rows(
@@ -30,7 +30,7 @@ def forward_rows(
     progress: Progress = silent,
     ahead: Ahead | None = None,
 ) -> list[Output]:
-    """Run rows in batches of like length; the outputs are in the order of the rows."""
+    """Run rows in batches of similar length; the outputs are in the order of the rows."""
     outputs: list[Output | None] = [None] * len(rows)
     training, done = model.training, 0
     model.eval()
@@ -71,7 +71,7 @@ def _score(model: Any, tokenizer: Tokenizer, rows: Sequence[Row]) -> list[Output
 
 
 def _generate(model: Any, tokenizer: Tokenizer, rows: Sequence[Row]) -> list[Output]:
-    """Continue prompts greedily."""
+    """Generate greedily."""
     inputs = _padded(model, tokenizer, rows, left=True)
     prompt = inputs["input_ids"].shape[1]
     room = model.config.max_position_embeddings - prompt

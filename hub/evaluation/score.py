@@ -1,8 +1,8 @@
-"""A task's metrics on any of the rows, worked out in numpy where they are known to be common ones.
+"""A task's metrics on any subset of rows, computed in numpy where they match a common formula.
 
-A bootstrap asks for a metric a thousand times, which takes minutes of what counts word by word. Which
-formula a metric follows is not told by its name: a formula is used only if it gives just what the task gave,
-on all rows and on several draws of them.
+A bootstrap computes a metric a thousand times, which takes minutes if the task counts word by word (and
+scikit-learn's functions take milliseconds a call). A formula is used only if it gives the task's own value
+on all rows and on random draws of them; the metric's name does not matter.
 """
 
 from __future__ import annotations
@@ -32,36 +32,37 @@ FEW = 25  # rows of the draws on which a metric has to be a mean over rows befor
 
 @dataclass(frozen=True, slots=True)
 class Decisions:
-    """Right and given labels of each row: indices [N], or a truth value for each label [N, C]."""
+    """True and predicted labels of each row: indices [N], or 0 and 1 for each label [N, C]."""
 
-    truth: npt.NDArray[Any]
-    given: npt.NDArray[Any]
+    true: npt.NDArray[Any]
+    predicted: npt.NDArray[Any]
     labels: int
 
     @property
-    def right(self) -> npt.NDArray[np.bool_]:
-        """Which rows [N] are right, with all of their labels."""
-        same = self.truth == self.given
+    def correct(self) -> npt.NDArray[np.bool_]:
+        """Which rows [N] are correct in all of their labels."""
+        same = self.true == self.predicted
         return np.asarray(same if same.ndim == 1 else same.all(axis=1))
 
 
 class Score:
-    """Metrics by indices of rows; `by_row` are those that are the mean over rows of their values there [N].
+    """Computes metrics of rows by their indices.
 
-    `right_share` names the one that is the share of rows whose labels are right, "" if there is none.
+    `by_row` has the values per row [N] of metrics that are means over rows. `accuracy_metric` names the
+    metric that is the share of correct rows, "" if there is none.
     """
 
     def __init__(self, figures: Figures, rows: int, decisions: Decisions | None = None) -> None:
         self.rows = rows
         self.by_row: dict[str, Floats] = {}
-        self.right_share = ""
+        self.accuracy_metric = ""
         self._figures = figures
         self.whole = figures(np.arange(rows))
         self._quick: dict[str, Figure] = {}
         probes = [(chosen, figures(chosen)) for chosen in _draws(rows)]
         if decisions is not None:
             self._match(_of_decisions(decisions), probes)
-            self.right_share = self._named(_mean(decisions.right), probes)
+            self.accuracy_metric = self._named(_mean(decisions.correct), probes)
         if len(self._quick) < len(self.whole) and (values := self._each(probes)):
             self._match([_mean(each) for each in values.values()], probes, list(values))
             self.by_row = {name: values[name] for name in values if name in self._quick}
@@ -73,7 +74,7 @@ class Score:
         return {name: figure(indices) for name, figure in self._quick.items()}
 
     def of(self, name: str) -> Figure:
-        """Return the function that gives one metric."""
+        """Return the function that computes one metric."""
         return self._quick.get(name) or (lambda indices: self._figures(indices).get(name, math.nan))
 
     def is_fast(self, name: str) -> bool:
@@ -81,7 +82,7 @@ class Score:
         return name in self._quick
 
     def intervals(self, seed: int) -> dict[str, Interval]:
-        """Return the 95 % intervals of all metrics, with more resamples for those that are formulas."""
+        """Return the 95 % intervals of all metrics, with more resamples for those with a formula."""
 
         def formulas(indices: Indices) -> Mapping[str, float]:
             return {name: figure(indices) for name, figure in self._quick.items()}
@@ -107,9 +108,9 @@ class Score:
         return all(name in found and abs(formula(rows) - found[name]) < SAME for rows, found in every)
 
     def _each(self, probes: Sequence[tuple[Indices, Mapping[str, float]]]) -> dict[str, Floats]:
-        """Return the values at each row alone [N] of metrics that may be means over rows.
+        """Return the values per row [N] of metrics that may be means over rows.
 
-        Every row is a call of the task, so small draws decide first whether there is any such metric.
+        Each row costs a call of the task, so small draws first show whether there is any such metric.
         """
         alone = cache(lambda row: self._figures(np.array([row])))
 
@@ -145,24 +146,24 @@ def _mean(values: npt.NDArray[Any]) -> Figure:
 
 
 def _of_decisions(decisions: Decisions) -> list[Figure]:
-    counts = _single(decisions) if decisions.truth.ndim == 1 else _several(decisions)
+    counts = _single_label(decisions) if decisions.true.ndim == 1 else _multi_label(decisions)
     formulas: list[Figure] = [
-        _mean(decisions.right),
+        _mean(decisions.correct),
         lambda rows: _f1(*(each.sum(keepdims=True) for each in counts(rows))),
         lambda rows: _f1(*counts(rows)),
     ]
-    if decisions.truth.ndim == 1:
+    if decisions.true.ndim == 1:
         formulas.append(lambda rows: _mcc(*counts(rows), len(rows)))
     return formulas
 
 
 Counts = Callable[["Indices"], tuple["Floats", "Floats", "Floats"]]
-"""Gives three counts for each label [C]: how often it was given and right, was right, was given."""
+"""Returns three counts per label, each [C]: true positives, true labels, predicted labels."""
 
 
-def _single(decisions: Decisions) -> Counts:
+def _single_label(decisions: Decisions) -> Counts:
     labels = decisions.labels
-    cells = decisions.truth * labels + decisions.given
+    cells = decisions.true * labels + decisions.predicted
 
     def counts(rows: Indices) -> tuple[Floats, Floats, Floats]:
         table = np.bincount(cells[rows], minlength=labels * labels).reshape(labels, labels).astype(float)
@@ -171,19 +172,19 @@ def _single(decisions: Decisions) -> Counts:
     return counts
 
 
-def _several(decisions: Decisions) -> Counts:
-    truth, given = decisions.truth.astype(float), decisions.given.astype(float)
-    both = truth * given
-    return lambda rows: (both[rows].sum(axis=0), truth[rows].sum(axis=0), given[rows].sum(axis=0))
+def _multi_label(decisions: Decisions) -> Counts:
+    true, predicted = decisions.true.astype(float), decisions.predicted.astype(float)
+    both = true * predicted
+    return lambda rows: (both[rows].sum(axis=0), true[rows].sum(axis=0), predicted[rows].sum(axis=0))
 
 
-def _f1(hits: Floats, truth: Floats, given: Floats) -> float:
+def _f1(hits: Floats, true: Floats, predicted: Floats) -> float:
     """Return the mean F1 of the labels that occur; 1 if none does."""
-    seen = truth + given > 0
-    return float((2 * hits[seen] / (truth + given)[seen]).mean()) if seen.any() else 1.0
+    seen = true + predicted > 0
+    return float((2 * hits[seen] / (true + predicted)[seen]).mean()) if seen.any() else 1.0
 
 
-def _mcc(hits: Floats, truth: Floats, given: Floats, rows: int) -> float:
+def _mcc(hits: Floats, true: Floats, predicted: Floats, rows: int) -> float:
     """Return Matthews' coefficient for any number of labels (Gorodkin, 2004)."""
-    spread = (rows**2 - (truth**2).sum()) * (rows**2 - (given**2).sum())
-    return float((hits.sum() * rows - truth @ given) / np.sqrt(spread)) if spread else 0.0
+    spread = (rows**2 - (true**2).sum()) * (rows**2 - (predicted**2).sum())
+    return float((hits.sum() * rows - true @ predicted) / np.sqrt(spread)) if spread else 0.0

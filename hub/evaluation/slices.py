@@ -1,4 +1,4 @@
-"""The metric on parts of the held-out rows, and the parts on which it is worse than elsewhere."""
+"""Slices of the held-out rows: the metric on each, and which of them underperform."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ if TYPE_CHECKING:
 
 __all__ = ["Slice", "by_length", "by_value", "measure_slices"]
 
-FEWEST = 20  # rows; a metric over fewer says too little
-MOST_VALUES = 30  # of one column
+MIN_SLICE_ROWS = 20  # fewer give too noisy a metric
+MAX_VALUES = 30  # of one column
 QUARTERS = (0.25, 0.5, 0.75)
 
 
 @dataclass(frozen=True, slots=True)
 class Slice:
-    """Some of the rows: by which column, with which value, and the metric there and on all `others`.
+    """The rows with one value in a column: the metric on them, and on all `others`.
 
-    `gap` is true if the metric is worse than on all other rows by more than chance explains: the figure of
-    the others lies outside the interval, on the better side.
+    `underperforms` is true if the metric is significantly worse than on the other rows: their figure is
+    outside the interval, on the better side.
     """
 
     column: str
@@ -39,13 +39,13 @@ class Slice:
     metric: float
     interval: Interval
     others: float
-    gap: bool
+    underperforms: bool
 
 
 def by_value(values: Sequence[object]) -> Mapping[str, Indices]:
-    """Group rows by what a column says of them, the rarest together if there are many; {} if all are one."""
+    """Group rows by value, with rare values as one group; {} if all are equal."""
     named = ["none" if value is None else str(value) for value in values]
-    common = {value for value, _ in Counter(named).most_common(MOST_VALUES)}
+    common = {value for value, _ in Counter(named).most_common(MAX_VALUES)}
     groups: dict[str, list[int]] = defaultdict(list)
     for index, value in enumerate(named):
         groups[value if value in common else "(others)"].append(index)
@@ -53,7 +53,7 @@ def by_value(values: Sequence[object]) -> Mapping[str, Indices]:
 
 
 def by_length(lengths: Sequence[int], unit: str) -> Mapping[str, Indices]:
-    """Divide rows into quarters by length; rows of one length stay together."""
+    """Split rows into quarters by length; rows of equal length stay together."""
     cuts = sorted({int(cut) for cut in np.quantile(lengths, QUARTERS)})
     quarter = np.searchsorted(cuts, lengths, side="left")
     groups: dict[str, Indices] = {}
@@ -73,12 +73,12 @@ def measure_slices(
     goal: Goal = "max",
     fast: bool = True,
 ) -> list[Slice]:
-    """Measure every group of at least 20 rows that has the metric; `fast` as for `resamples_for`."""
+    """Measure the groups of at least 20 rows that have the metric; `fast` is as for `resamples_for`."""
     groups = [
         (column, value, indices, np.setdiff1d(np.arange(rows), indices))
         for column, found in columns.items()
         for value, indices in found.items()
-        if FEWEST <= len(indices) < rows
+        if MIN_SLICE_ROWS <= len(indices) < rows
     ]
     slices = []
     for column, value, indices, others in groups:
@@ -86,13 +86,15 @@ def measure_slices(
         resamples = resamples_for(len(indices), fast=fast, groups=len(groups))
         interval = bootstrap(_within(score, indices), len(indices), seed, resamples).get("")
         if interval and not math.isnan(inside + rest):
-            gap = interval.high < rest if goal == "max" else interval.low > rest
-            slices.append(Slice(column, value, len(indices), inside, interval, rest, gap=gap))
+            underperforms = interval.high < rest if goal == "max" else interval.low > rest
+            slices.append(
+                Slice(column, value, len(indices), inside, interval, rest, underperforms=underperforms)
+            )
     return slices
 
 
 def _within(score: Figure, indices: Indices) -> Figures:
-    """Return the metric by indices into `indices`."""
+    """Return the metric as a function of indices into `indices`."""
 
     def figures(chosen: Indices) -> Mapping[str, float]:
         value = score(indices[chosen])

@@ -1,9 +1,9 @@
 # ruff: noqa: TID253 - imported when a training run starts, and by nothing else
-"""A temperature for a trained head, put into its weights: probabilities change, answers do not.
+"""Temperature scaling of a trained head, applied to its weights: probabilities change, answers do not.
 
-Logits that are divided by a number above 1 make less sure probabilities (arXiv:1706.04599). A head that ends
-in a linear layer gives such logits by itself once that layer's weight and bias are divided by it, so
-that a server, PEFT and an exported graph all answer alike, and at no cost.
+Logits divided by a temperature above 1 give less confident probabilities (arXiv:1706.04599). Dividing weight
+and bias of the head's last linear layer has the same effect, so that a server, PEFT and an exported graph
+answer alike, at no cost.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from hub.progress import Progress, silent
 
 __all__ = ["Temperature", "calibrate"]
 
-FEWEST = 50  # validation rows
-PROBES = 8  # rows on which a divided head has to give divided logits
+MIN_VALIDATION_ROWS = 50
+PROBES = 8  # rows on which the divided head is checked to give divided logits
 NEAR = 1e-3
 
 
 @dataclass(frozen=True, slots=True)
 class Temperature:
-    """What a head's logits were divided by, how many rows chose it, and why it is 1 if none did."""
+    """The fitted temperature, the number of validation rows, and the reason if it is 1."""
 
     value: float = 1.0
     rows: int = 0
@@ -44,17 +44,17 @@ def calibrate(
 ) -> Temperature:
     """Fit a temperature on validation rows and divide the head's last layer by it, in place.
 
-    Nothing is changed where an answer to one of the rows would be another: thresholds of probability other
-    than one half, or means over tokens, decide otherwise at another temperature.
+    Nothing changes if the answer to any of the rows would: tasks with thresholds other than 0.5, or with
+    means over tokens, decide differently at another temperature.
     """
     if not wanted:
         return Temperature(reason="the recipe leaves it out (evaluate.calibrate)")
     count = validation.examples if validation else 0
-    if validation is None or count < FEWEST:
-        return Temperature(reason=f"{count} validation rows are too few; {FEWEST} are needed")
+    if validation is None or count < MIN_VALIDATION_ROWS:
+        return Temperature(reason=f"{count} validation rows are too few; {MIN_VALIDATION_ROWS} are needed")
     outputs = forward_rows(model, validation.tokenizer, validation.head, validation.rows, _named(progress))
     known = validation.labelled(outputs)
-    value = fit_temperature(known.logits, known.targets, several=known.several) if known else 1.0
+    value = fit_temperature(known.logits, known.targets, multi_label=known.multi_label) if known else 1.0
     if value == 1.0:
         return Temperature(rows=count, reason="the validation rows call for none")
     cooled = [replace(output, values=_values(output) / value) for output in outputs]
@@ -82,7 +82,7 @@ def _decisions(validation: Evaluator, outputs: Sequence[Output]) -> list[Any]:
 
 
 def _without_numbers(value: Any) -> Any:
-    """Return an answer less its scores."""
+    """Return an answer without its scores."""
     if isinstance(value, BaseModel):
         value = value.model_dump()
     if isinstance(value, Mapping):
@@ -93,7 +93,7 @@ def _without_numbers(value: Any) -> Any:
 
 
 def _divide_head(model: PeftModel, validation: Evaluator, value: float) -> bool:
-    """Divide the last linear layer; if that does not divide the logits, undo it and return False."""
+    """Divide the last linear layer; if that does not divide the logits, restore it and return False."""
     layer = _last_linear(model, validation)
     if layer is None:
         return False
@@ -111,7 +111,7 @@ def _divide_head(model: PeftModel, validation: Evaluator, value: float) -> bool:
 
 
 def _last_linear(model: PeftModel, validation: Evaluator) -> nn.Linear | None:
-    """Return the last layer of the trained head, if it is linear and has an output for each label."""
+    """Return the last linear layer of the trained head that has an output for each label."""
     labels = len(validation.info.labels)
     found = [
         module

@@ -1,4 +1,4 @@
-"""The report as one HTML page that needs no other file."""
+"""Renders the training report as one self-contained HTML page."""
 
 from __future__ import annotations
 
@@ -16,12 +16,11 @@ if TYPE_CHECKING:
 
 __all__ = ["page"]
 
-MOST_CONFUSION = 30  # labels of a matrix that is shown whole
-MOST_PAIRS = 30
+MAX_CONFUSION_LABELS = 30  # of a matrix that is shown whole
+MAX_PAIRS = 30
 Json = Mapping[str, Any]
 _TEMPLATES = Path(__file__).parent / "templates"
-# Counts of the account by what they say, where a word of the key alone would not.
-_ACCOUNT = {
+_COUNT_TITLES = {  # of the data report
     "read": "rows read",
     "rejected": "rejected: they cannot be used",
     "duplicates": "removed: duplicates",
@@ -35,7 +34,7 @@ _ACCOUNT = {
 
 @dataclass(frozen=True, slots=True)
 class Confusion:
-    """Counts [C, C] of rows by right and by given label, and the commonest confusions."""
+    """A confusion matrix [C, C], true by predicted label, and the most frequent confusions."""
 
     labels: Sequence[str]
     rows: Sequence[Sequence[int]]
@@ -43,16 +42,16 @@ class Confusion:
 
     @property
     def is_whole(self) -> bool:
-        return len(self.labels) <= MOST_CONFUSION
+        return len(self.labels) <= MAX_CONFUSION_LABELS
 
     def share(self, row: int, column: int) -> float:
-        """Share of the rows of one label that were given another."""
+        """Share of the rows with label `row` that were predicted as `column`."""
         total = sum(self.rows[row])
         return self.rows[row][column] / total if total else 0.0
 
 
 def page(report: Json) -> str:
-    """Return the page of a report; what the report lacks, the page leaves out."""
+    """Return the page of a report, without sections for missing values."""
     evaluation = report["evaluation"]
     return render(
         _TEMPLATES,
@@ -64,7 +63,7 @@ def page(report: Json) -> str:
         confusion=_confusion(evaluation["labels"].get("confusion")),
         slices=_by_column(evaluation["slices"]),
         mistakes=[_mistake(one) for one in evaluation["mistakes"]],
-        data_report=_account(report["data"]),
+        data_report=_data_report(report["data"]),
         recipe=_yaml(report["recipe"]),
         seconds=_seconds,
         said=_said,
@@ -95,7 +94,7 @@ def _plots(report: Json) -> dict[str, Markup]:
 
 
 def _bar(value: float, interval: Json | None) -> dict[str, float] | None:
-    """Return left, width and place of the value in percent of a scale from 0 to 1, or to 100."""
+    """Return start and width of the interval and the value, in percent of a scale from 0 to 1 or to 100."""
     low, high = (interval["low"], interval["high"]) if interval else (value, value)
     scale = next((top for top in (1.0, 100.0) if low >= 0 and max(high, value) <= top), None)
     if scale is None:
@@ -109,13 +108,15 @@ def _confusion(found: Json | None) -> Confusion | None:
     labels, rows = found["labels"], found["rows"]
     pairs = sorted(
         (
-            (-count, labels[right], labels[given])
-            for right, counts in enumerate(rows)
-            for given, count in enumerate(counts)
-            if count and right != given
+            (-count, labels[true], labels[predicted])
+            for true, counts in enumerate(rows)
+            for predicted, count in enumerate(counts)
+            if count and true != predicted
         ),
     )
-    return Confusion(labels, rows, [(right, given, -count) for count, right, given in pairs[:MOST_PAIRS]])
+    return Confusion(
+        labels, rows, [(true, predicted, -count) for count, true, predicted in pairs[:MAX_PAIRS]]
+    )
 
 
 def _by_column(slices: Sequence[Json]) -> dict[str, list[Json]]:
@@ -126,27 +127,27 @@ def _by_column(slices: Sequence[Json]) -> dict[str, list[Json]]:
 
 
 def _mistake(one: Json) -> dict[str, Any]:
-    """Return what is shown of a wrong answer: what was asked, and what is right and was answered."""
+    """Return the displayed parts of a wrong answer: the request, the expected and the actual answer."""
     texts = one["texts"] or {}
-    asked, right = texts.get("request", {}), texts.get("right", {})
+    asked, expected = texts.get("request", {}), texts.get("expected", {})
     return {
         "where": f"{one['source']}:{one['line']}" if one["source"] else f"row {one['line']}",
         "score": one["score"],
         "labelled": bool(one["expected"] or one["answered"]),
         "asked": {name: _said(value) for name, value in asked.items()},
-        "right": {"": one["expected"] or "none"}
+        "expected": {"": one["expected"] or "none"}
         if one["expected"] or one["answered"]
-        else {name: _said(value) for name, value in right.items() if asked.get(name) != value},
+        else {name: _said(value) for name, value in expected.items() if asked.get(name) != value},
         "answered": {"": one["answered"] or "none"}
         if one["expected"] or one["answered"]
         else {name: _said(value) for name, value in texts.get("answer", {}).items()},
     }
 
 
-def _account(data: Json) -> list[tuple[str, int]]:
-    """Return what became of the rows, in the order in which it happened."""
+def _data_report(data: Json) -> list[tuple[str, int]]:
+    """Return the counts of the data report that are not 0, in the order of processing."""
     data_report = data["data_report"]
-    counts = [(said, data_report.get(key, 0)) for key, said in _ACCOUNT.items()]
+    counts = [(said, data_report.get(key, 0)) for key, said in _COUNT_TITLES.items()]
     near = "left in" if data_report.get("near") == "report" else "dropped"
     said = [(f"{what}, {near}" if "near" in what else what, count) for what, count in counts]
     parts = [

@@ -65,9 +65,7 @@ def reliability(bins: Sequence[Mapping[str, float]], salt: str) -> str:
             color=ACCENT,
             zorder=3,
         )
-        axes.set(
-            xlim=(0, 1.02), ylim=(0, 1.02), xlabel="confidence", ylabel="share that is right", aspect="equal"
-        )
+        axes.set(xlim=(0, 1.02), ylim=(0, 1.02), xlabel="confidence", ylabel="accuracy", aspect="equal")
 
     return _drawn(draw, (3.2, 3.2), f"reliability-{salt}")
 

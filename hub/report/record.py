@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 __all__ = ["curves_of", "report_of"]
 
 SCHEMA_VERSION = 1
-MOST_POINTS = 500  # of one curve
+MAX_POINTS = 500  # of one curve
 
 Json = dict[str, Any]
 
@@ -89,8 +89,8 @@ def _finite(value: Any) -> Any:
 
 
 def _thinned(points: list[list[float]]) -> list[list[float]]:
-    """Return at most MOST_POINTS of them, the last one always among them."""
-    stride = math.ceil(len(points) / MOST_POINTS)
+    """Return at most MAX_POINTS of them, the last one always among them."""
+    stride = math.ceil(len(points) / MAX_POINTS)
     return points[::-1][::stride][::-1]
 
 

@@ -14,12 +14,12 @@ __all__ = [
     "BaseRef",
     "Calibration",
     "DataRef",
-    "Gap",
     "Manifest",
     "PrecisionRecord",
     "Search",
     "Serving",
     "Spread",
+    "UnderperformingSlice",
     "too_many_labels",
 ]
 
@@ -72,7 +72,7 @@ class Calibration(Model):
     reason: str = Field("", description="Why nothing was divided.")
 
 
-class Gap(Model):
+class UnderperformingSlice(Model):
     """Held-out rows on which the version is worse than on all others by more than chance explains."""
 
     column: str
@@ -171,7 +171,7 @@ class Manifest(Model):
         default_factory=dict, exclude_if=lambda known: not known, description="Of 95 %, for `metrics`."
     )
     calibration: Calibration | None = Field(None, exclude_if=lambda known: known is None)
-    gaps: tuple[Gap, ...] = Field((), exclude_if=lambda known: not known)
+    underperforming_slices: tuple[UnderperformingSlice, ...] = Field((), exclude_if=lambda known: not known)
     data: DataRef | None = None
     recipe: dict[str, Any] | None = None
     search: Search | None = Field(

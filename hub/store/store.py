@@ -31,12 +31,12 @@ from hub.store.manifest import (
     BaseRef,
     Calibration,
     DataRef,
-    Gap,
     Manifest,
     PrecisionRecord,
     Search,
     Serving,
     Spread,
+    UnderperformingSlice,
 )
 from hub.store.mark import CatalogMark
 from hub.store.peft.fit import check_fit
@@ -64,7 +64,7 @@ class Training(TypedDict, total=False):
     metrics_cv: Mapping[str, Spread]
     intervals: Mapping[str, tuple[float, float]]
     calibration: Calibration | None
-    gaps: Sequence[Gap]
+    underperforming_slices: Sequence[UnderperformingSlice]
     data: DataRef | None
     recipe: Mapping[str, Any] | None
     search: Search | None

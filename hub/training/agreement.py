@@ -42,6 +42,6 @@ def disagreeing(
     known = evaluator.labelled(evaluator.run(model, progress).outputs)
     if known is None:
         return []
-    right = known.right.reshape(len(known.rows), -1)
-    wrong = {id(good[row]) for place, row in enumerate(known.rows.tolist()) if not right[place].all()}
+    correct = known.correct.reshape(len(known.rows), -1)
+    wrong = {id(good[row]) for place, row in enumerate(known.rows.tolist()) if not correct[place].all()}
     return [index for index, item in enumerate(copies) if id(item) in wrong]

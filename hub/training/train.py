@@ -204,7 +204,7 @@ def _trained(
         "metrics_cv": ran.across,
         "intervals": kept["intervals"],
         "calibration": kept["calibration"],
-        "gaps": kept["gaps"],
+        "underperforming_slices": kept["underperforming_slices"],
         "data": ran.plan.data_ref(len(ran.invalid.rows), outcome.augmented, outcome.dropped),
         "libraries": {name: version_of(name) for name in _LIBRARIES},
         "train_seconds": round(seconds, 1),

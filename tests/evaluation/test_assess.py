@@ -95,11 +95,11 @@ def test_rows_are_sliced_by_length_label_file_and_columns_and_gaps_are_flagged(l
     found = assessed(labelled(labelling, items, wrong), columns=["channel", "text"])
     assert {one.column for one in found.slices} == {"length", "label", "file", "channel", "text"}
     assert found.slice_metric == "accuracy"
-    gaps = {(gap.column, gap.value): gap for gap in found.gaps}
-    gap = gaps["channel", "mail"]
-    assert (gap.rows, gap.metric, gap.others) == (30, 0.5, 1.0)
+    found_slices = {(one.column, one.value): one for one in found.underperforming_slices}
+    mail = found_slices["channel", "mail"]
+    assert (mail.rows, mail.metric, mail.others) == (30, 0.5, 1.0)
     kept = recorded(found)
-    assert ("channel", "mail") in {(gap.column, gap.value) for gap in kept["gaps"]}
+    assert ("channel", "mail") in {(one.column, one.value) for one in kept["underperforming_slices"]}
     assert kept["intervals"]["accuracy"] == (
         found.intervals["accuracy"].low, found.intervals["accuracy"].high,
     )  # fmt: skip
@@ -122,24 +122,24 @@ def test_rows_with_a_label_the_version_does_not_know_count_as_wrong_and_are_in_n
     assert [(m.line, m.expected) for m in found.mistakes] == [(41, "c")]
 
 
-@pytest.mark.parametrize("several", [False, True])
-def test_one_unknown_label_leaves_the_figures_of_all_other_rows_as_they_are(several: bool) -> None:
+@pytest.mark.parametrize("multi_label", [False, True])
+def test_one_unknown_label_leaves_the_figures_of_all_other_rows_as_they_are(multi_label: bool) -> None:
     loaded = Registry.load().task("classification")
     names = ("x", "y", "z")
-    info = AdapterInfo("demo", 0, names, {"multi_label": several}, 64)
+    info = AdapterInfo("demo", 0, names, {"multi_label": multi_label}, 64)
     chance = np.random.default_rng(0)
 
     def item(row: int, labels: tuple[str, ...]) -> Item:
-        right = {"label": None, "labels": labels} if several else {"label": labels[0], "labels": None}
-        return Item({"text": f"t{row}", "text_pair": None, **right}, "", "a.csv", row)
+        correct = {"label": None, "labels": labels} if multi_label else {"label": labels[0], "labels": None}
+        return Item({"text": f"t{row}", "text_pair": None, **correct}, "", "a.csv", row)
 
-    truth = [tuple(n for n in names if chance.random() < 0.4) or ("x",) for _ in range(60)]
-    items = [item(row, labels) for row, labels in enumerate(truth)]
-    strange = [item(60, ("x", "strange")) if several else item(60, ("strange",)), item(61, ("other",))]
+    true = [tuple(n for n in names if chance.random() < 0.4) or ("x",) for _ in range(60)]
+    items = [item(row, labels) for row, labels in enumerate(true)]
+    strange = [item(60, ("x", "strange")) if multi_label else item(60, ("strange",)), item(61, ("other",))]
     evaluator = Evaluator.of(loaded, Words(), info, [*items, *strange])
     logits = [
-        [2.0 if name in (labels if several else labels[:1]) else -2.0 for name in names]
-        for labels in [*truth, ("x",), ("x",)]
+        [2.0 if name in (labels if multi_label else labels[:1]) else -2.0 for name in names]
+        for labels in [*true, ("x",), ("x",)]
     ]
     wrong = logits[3].index(-2.0)
     logits[3] = [9.0 if place == wrong else -9.0 for place in range(3)]
@@ -148,8 +148,8 @@ def test_one_unknown_label_leaves_the_figures_of_all_other_rows_as_they_are(seve
     ]
     found = measured(evaluator, evaluator.score(outputs))
     assert found.decisions is not None
-    assert found.decisions.right.tolist() == [row not in (3, 60, 61) for row in range(62)]
-    assert found.score.right_share == "accuracy"
+    assert found.decisions.correct.tolist() == [row not in (3, 60, 61) for row in range(62)]
+    assert found.score.accuracy_metric == "accuracy"
     assert all(found.score.is_fast(name) for name in found.scored.metrics), (
         "counts give the task's own metrics"
     )
@@ -158,7 +158,7 @@ def test_one_unknown_label_leaves_the_figures_of_all_other_rows_as_they_are(seve
     assert {one.resamples for one in evaluation.intervals.values()} == {1000}
     assert evaluation.mistakes[0].line == 3
     assert {mistake.line: mistake.expected for mistake in evaluation.mistakes if mistake.line > 59} == {
-        60: "x, strange" if several else "strange",
+        60: "x, strange" if multi_label else "strange",
         61: "other",
     }
     known = assessed(measured(*_first(evaluator, items, outputs, loaded, info)), baseline={})
@@ -177,21 +177,21 @@ def test_several_labels_a_row_are_measured_each(labelling) -> None:
     loaded = Registry.load().task("classification")
     info = AdapterInfo("demo", 0, ("x", "y", "z"), {"multi_label": True}, 64)
     chance = np.random.default_rng(0)
-    truth = chance.random((60, 3)) < 0.4
+    true = chance.random((60, 3)) < 0.4
     items = [
         Item(
             {"text": f"t{n}", "text_pair": None, "label": None, "labels": tuple(np.array(info.labels)[row])},
             "", "a.csv", n,
         )
-        for n, row in enumerate(truth)
+        for n, row in enumerate(true)
     ]  # fmt: skip
     evaluator = Evaluator.of(loaded, Words(), info, items)
-    given = truth.copy()
-    given[3, 0] ^= True
-    given[7, 2] ^= True
+    predicted = true.copy()
+    predicted[3, 0] ^= True
+    predicted[7, 2] ^= True
     outputs = [
         Output(row, np.where(values, 2.0 + n, -2.0 - n).astype(np.float32))
-        for n, (row, values) in enumerate(zip(evaluator.rows, given, strict=True))
+        for n, (row, values) in enumerate(zip(evaluator.rows, predicted, strict=True))
     ]
     found = assessed(measured(evaluator, evaluator.score(outputs)), baseline={})
     assert found.labels["exact_match"] == pytest.approx(58 / 60)
@@ -205,10 +205,10 @@ def test_several_labels_a_row_are_measured_each(labelling) -> None:
 def test_other_heads_get_the_metrics_of_their_task_with_intervals_and_the_worst_rows(labelling) -> None:
     def metrics(predictions: Sequence[Any], references: Sequence[Any]) -> dict[str, float]:
         pairs = list(zip(predictions, references, strict=True))
-        right = [answer.label == example["label"] for answer, example in pairs]
-        if not any(right):
+        correct = [answer.label == example["label"] for answer, example in pairs]
+        if not any(correct):
             raise ValueError("nothing to score")  # as some metrics do on a few rows
-        credit = sum(1.0 if ok else 0.25 for ok in right) / len(right)
+        credit = sum(1.0 if ok else 0.25 for ok in correct) / len(correct)
         return {"credit": credit, "answers": float(len({answer.label for answer, _ in pairs}))}
 
     labelling.metrics, labelling.metric = metrics, "credit"

@@ -21,8 +21,8 @@ EVALUATION = Evaluation(
     calibration=Calibrated(1.5, 60, 0.2, 0.1, (CalibrationBin(3, 0.9, 0.7),), (CalibrationBin(3, 0.8, 0.7),)),
     slice_metric="accuracy",
     slices=(
-        Slice("source", "a.csv", 2, 0.5, Interval(0.0, 0.9, 1000), 1.0, gap=True),
-        Slice("source", "b.csv", 1, 1.0, Interval(1.0, 1.0, 1000), 0.5, gap=False),
+        Slice("source", "a.csv", 2, 0.5, Interval(0.0, 0.9, 1000), 1.0, underperforms=True),
+        Slice("source", "b.csv", 1, 1.0, Interval(1.0, 1.0, 1000), 0.5, underperforms=False),
     ),
     mistakes=(Mistake("a.csv", 2, 0.9, "a", "b", {"request": {"text": "secret"}}),),
 )
@@ -38,4 +38,4 @@ def test_texts_are_written_only_for_reports() -> None:
 
 
 def test_gaps_are_the_slices_that_are_flagged() -> None:
-    assert [one.value for one in EVALUATION.gaps] == ["a.csv"]
+    assert [one.value for one in EVALUATION.underperforming_slices] == ["a.csv"]

@@ -23,15 +23,15 @@ from hub.evaluation.slices import by_length, by_value, measure_slices
 def test_one_label_an_example_gets_every_figure() -> None:
     from sklearn.metrics import f1_score, matthews_corrcoef, roc_auc_score
 
-    truth, predicted = [0, 0, 1, 2, 2, 2], [0, 1, 1, 2, 2, 0]
+    true, predicted = [0, 0, 1, 2, 2, 2], [0, 1, 1, 2, 2, 0]
     scores = np.eye(3)[predicted] * 0.8 + 0.1
-    figures = single_label_figures(truth, predicted, ("a", "b", "c"), scores)
+    figures = single_label_figures(true, predicted, ("a", "b", "c"), scores)
     assert figures["accuracy"] == pytest.approx(4 / 6)
     assert figures["f1_micro"] == pytest.approx(4 / 6)
-    assert figures["f1_macro"] == pytest.approx(f1_score(truth, predicted, average="macro"))
-    assert figures["mcc"] == pytest.approx(matthews_corrcoef(truth, predicted))
+    assert figures["f1_macro"] == pytest.approx(f1_score(true, predicted, average="macro"))
+    assert figures["mcc"] == pytest.approx(matthews_corrcoef(true, predicted))
     assert figures["roc_auc"] == pytest.approx(
-        roc_auc_score(truth, scores / scores.sum(1, keepdims=True), multi_class="ovr")
+        roc_auc_score(true, scores / scores.sum(1, keepdims=True), multi_class="ovr")
     )
     assert figures["confusion"] == {"labels": ["a", "b", "c"], "rows": [[1, 1, 0], [0, 1, 0], [1, 0, 2]]}
     assert figures["per_label"]["c"] == {
@@ -46,9 +46,9 @@ def test_a_label_that_no_row_has_breaks_nothing() -> None:
 
 
 def test_several_labels_an_example_get_theirs() -> None:
-    truth = np.array([[1, 0, 1], [0, 1, 0]], dtype=bool)
+    true = np.array([[1, 0, 1], [0, 1, 0]], dtype=bool)
     predicted = np.array([[1, 0, 0], [0, 1, 0]], dtype=bool)
-    figures = multi_label_figures(truth, predicted, ("a", "b", "c"), predicted.astype(float))
+    figures = multi_label_figures(true, predicted, ("a", "b", "c"), predicted.astype(float))
     assert (figures["exact_match"], figures["hamming_loss"]) == (0.5, pytest.approx(1 / 6))
     assert (figures["precision_micro"], figures["recall_micro"]) == (1.0, pytest.approx(2 / 3))
     assert figures["per_label"]["c"]["recall"] == 0.0
@@ -61,45 +61,45 @@ def test_the_calibration_error_is_the_gap_of_confidence_to_accuracy() -> None:
     assert [(one.rows, one.accuracy) for one in reliability(confidence, right)] == [(2, 0.5), (4, 0.75)]
 
 
-@pytest.mark.parametrize("several", [False, True])
+@pytest.mark.parametrize("multi_label", [False, True])
 @pytest.mark.parametrize("heat", [0.4, 1.0, 3.0])
-def test_the_temperature_is_found_that_made_the_logits_too_sure(heat: float, several: bool) -> None:
+def test_the_temperature_is_found_that_made_the_logits_too_sure(heat: float, multi_label: bool) -> None:
     random = np.random.default_rng(0)
     honest = random.normal(0, 2, (4000, 3))
-    chances = probabilities(honest, several=several)
+    chances = probabilities(honest, multi_label=multi_label)
     targets = (
         (random.random(chances.shape) < chances).astype(float)
-        if several
+        if multi_label
         else (chances.cumsum(1) > random.random((4000, 1))).argmax(1)
     )
-    assert fit_temperature(honest * heat, targets, several=several) == pytest.approx(heat, rel=0.1)
+    assert fit_temperature(honest * heat, targets, multi_label=multi_label) == pytest.approx(heat, rel=0.1)
 
 
 def test_rows_that_are_all_right_say_nothing_of_the_temperature() -> None:
     logits = np.array([[3.0, 0.0], [0.0, 3.0]])
-    assert fit_temperature(logits, np.array([0, 1]), several=False) == 1.0
-    assert fit_temperature(np.empty((0, 2)), np.empty(0), several=False) == 1.0
+    assert fit_temperature(logits, np.array([0, 1]), multi_label=False) == 1.0
+    assert fit_temperature(np.empty((0, 2)), np.empty(0), multi_label=False) == 1.0
 
 
 def test_a_gain_that_chance_explains_is_none() -> None:
     random = np.random.default_rng(0)
     honest = random.normal(0, 2, (60, 3))
-    targets = (probabilities(honest, several=False).cumsum(1) > random.random((60, 1))).argmax(1)
-    assert fit_temperature(honest * 1.1, targets, several=False) == 1.0
-    assert fit_temperature(honest * 4, targets, several=False) == pytest.approx(4, rel=0.5)
+    targets = (probabilities(honest, multi_label=False).cumsum(1) > random.random((60, 1))).argmax(1)
+    assert fit_temperature(honest * 1.1, targets, multi_label=False) == 1.0
+    assert fit_temperature(honest * 4, targets, multi_label=False) == pytest.approx(4, rel=0.5)
 
 
 def test_a_temperature_changes_no_decision_and_lowers_the_error() -> None:
     random = np.random.default_rng(1)
     honest = random.normal(0, 1.5, (3000, 4))
-    chances = probabilities(honest, several=False)
+    chances = probabilities(honest, multi_label=False)
     targets = (chances.cumsum(1) > random.random((3000, 1))).argmax(1)
     sure = honest * 4
-    cooled = sure / fit_temperature(sure, targets, several=False)
+    cooled = sure / fit_temperature(sure, targets, multi_label=False)
     right = sure.argmax(1) == targets
     assert (cooled.argmax(1) == sure.argmax(1)).all()
     before, after = (
-        calibration_error(probabilities(each, several=False).max(1), right) for each in (sure, cooled)
+        calibration_error(probabilities(each, multi_label=False).max(1), right) for each in (sure, cooled)
     )
     assert before > 0.2
     assert after < 0.05
@@ -191,7 +191,10 @@ def test_a_slice_on_which_the_model_fails_is_flagged() -> None:
     values = ["web"] * 60 + ["mail"] * 60 + ["rare"] * 3
     right = np.array([True] * 57 + [False] * 3 + [True] * 30 + [False] * 30 + [True] * 3)
     slices = measure_slices({"source": by_value(values)}, lambda chosen: float(right[chosen].mean()), 123, 0)
-    assert [(one.value, one.rows, one.gap) for one in slices] == [("mail", 60, True), ("web", 60, False)]
+    assert [(one.value, one.rows, one.underperforms) for one in slices] == [
+        ("mail", 60, True),
+        ("web", 60, False),
+    ]
     assert slices[0].metric == 0.5
     assert slices[0].interval.low < 0.5 < slices[0].interval.high < slices[0].others
 
@@ -202,20 +205,30 @@ def test_of_an_error_the_slice_with_the_higher_one_is_flagged() -> None:
     slices = measure_slices(
         {"source": by_value(values)}, lambda chosen: float(errors[chosen].mean()), 120, 0, goal="min"
     )
-    assert [(one.value, one.gap) for one in slices] == [("mail", True), ("web", False)]
+    assert [(one.value, one.underperforms) for one in slices] == [("mail", True), ("web", False)]
 
 
 def test_a_column_of_one_value_makes_no_slices_and_rare_ones_of_many_go_together() -> None:
     assert by_value(["same"] * 10) == {}
-    groups = by_value([*range(slices_module.MOST_VALUES), *range(slices_module.MOST_VALUES), 1001, 1002])
-    assert len(groups) == slices_module.MOST_VALUES + 1
-    assert groups["(others)"].tolist() == [2 * slices_module.MOST_VALUES, 2 * slices_module.MOST_VALUES + 1]
-    assert groups["1"].tolist() == [1, slices_module.MOST_VALUES + 1]
+    groups = by_value([*range(slices_module.MAX_VALUES), *range(slices_module.MAX_VALUES), 1001, 1002])
+    assert len(groups) == slices_module.MAX_VALUES + 1
+    assert groups["(others)"].tolist() == [2 * slices_module.MAX_VALUES, 2 * slices_module.MAX_VALUES + 1]
+    assert groups["1"].tolist() == [1, slices_module.MAX_VALUES + 1]
 
 
 def test_ten_thousand_labels_get_their_figures_without_a_matrix_of_as_many_squared() -> None:
-    truth = list(range(100))
-    figures = single_label_figures(truth, truth, [f"intent {n}" for n in range(10_000)])
+    labels = list(range(100))
+    figures = single_label_figures(labels, labels, [f"intent {n}" for n in range(10_000)])
     assert figures["accuracy"] == 1
     assert len(figures["per_label"]) == 10_000
     assert "confusion" not in figures
+
+
+@given(st.lists(st.lists(st.floats(-30, 30), min_size=3, max_size=3), min_size=1, max_size=20))
+def test_probabilities_are_the_textbook_formulas(rows: list[list[float]]) -> None:
+    logits = np.array(rows)
+    powers = np.exp(logits)
+    np.testing.assert_allclose(
+        probabilities(logits, multi_label=False), powers / powers.sum(1, keepdims=True), rtol=1e-12
+    )
+    np.testing.assert_allclose(probabilities(logits, multi_label=True), 1 / (1 + 1 / powers), rtol=1e-12)

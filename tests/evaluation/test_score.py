@@ -16,10 +16,10 @@ from hub.evaluation.slices import measure_slices
 
 LABELS = ("a", "b", "c", "never")
 RANDOM = np.random.default_rng(0)
-TRUTH = RANDOM.integers(0, 3, 200)
-GIVEN = np.where(RANDOM.random(200) < 0.7, TRUTH, RANDOM.integers(0, 3, 200))
-SEVERAL = RANDOM.random((200, 4)) < 0.3
-CHOSEN = SEVERAL ^ (RANDOM.random((200, 4)) < 0.1)
+TRUE_LABELS = RANDOM.integers(0, 3, 200)
+PREDICTED = np.where(RANDOM.random(200) < 0.7, TRUE_LABELS, RANDOM.integers(0, 3, 200))
+TRUE_SETS = RANDOM.random((200, 4)) < 0.3
+PREDICTED_SETS = TRUE_SETS ^ (RANDOM.random((200, 4)) < 0.1)
 
 
 def names(rows: np.ndarray) -> list[list[str]]:
@@ -35,16 +35,16 @@ def counted(figures: Callable, calls: list[int]) -> Callable:
 
 
 def one(rows: np.ndarray) -> dict[str, float]:
-    return single_label([LABELS[i] for i in GIVEN[rows]], [LABELS[i] for i in TRUTH[rows]])
+    return single_label([LABELS[i] for i in PREDICTED[rows]], [LABELS[i] for i in TRUE_LABELS[rows]])
 
 
-def several(rows: np.ndarray) -> dict[str, float]:
-    return multi_label(names(CHOSEN[rows]), names(SEVERAL[rows]))
+def by_sets(rows: np.ndarray) -> dict[str, float]:
+    return multi_label(names(PREDICTED_SETS[rows]), names(TRUE_SETS[rows]))
 
 
 @pytest.mark.parametrize(
     ("figures", "decisions"),
-    [(one, Decisions(TRUTH, GIVEN, 4)), (several, Decisions(SEVERAL, CHOSEN, 4))],
+    [(one, Decisions(TRUE_LABELS, PREDICTED, 4)), (by_sets, Decisions(TRUE_SETS, PREDICTED_SETS, 4))],
 )
 def test_the_metrics_of_labels_are_taken_from_counts(figures: Callable, decisions: Decisions) -> None:
     calls: list[int] = []
@@ -55,29 +55,29 @@ def test_the_metrics_of_labels_are_taken_from_counts(figures: Callable, decision
         assert score(rows) == pytest.approx(figures(rows))
         assert score.of("f1_macro")(rows) == pytest.approx(figures(rows)["f1_macro"])
     assert len(calls) == before
-    assert score.right_share == "accuracy"
+    assert score.accuracy_metric == "accuracy"
 
 
 def test_a_metric_that_only_looks_like_the_share_of_right_rows_is_asked_of_the_task() -> None:
-    half_right = np.where(TRUTH == GIVEN, 1.0, 0.5)  # partial credit for what is wrong
+    half_right = np.where(TRUE_LABELS == PREDICTED, 1.0, 0.5)  # partial credit for what is wrong
 
     def figures(rows: np.ndarray) -> dict[str, float]:
-        return {"credit": float(half_right[rows].mean()), "median": float(np.median(TRUTH[rows]))}
+        return {"credit": float(half_right[rows].mean()), "median": float(np.median(TRUE_LABELS[rows]))}
 
-    score = Score(figures, 200, Decisions(TRUTH, GIVEN, 4))
+    score = Score(figures, 200, Decisions(TRUE_LABELS, PREDICTED, 4))
     rows = RANDOM.integers(0, 200, 31)
     assert score(rows) == pytest.approx(figures(rows))
-    assert score.right_share == ""
+    assert score.accuracy_metric == ""
     assert set(score.by_row) == {"credit"}  # a mean over rows, which the median is not
     np.testing.assert_allclose(score.by_row["credit"], half_right)
 
 
 def test_only_a_metric_that_may_be_a_mean_is_asked_for_row_by_row() -> None:
     calls: list[int] = []
-    score = Score(counted(lambda rows: {"median": float(np.median(TRUTH[rows]))}, calls), 200)
+    score = Score(counted(lambda rows: {"median": float(np.median(TRUE_LABELS[rows]))}, calls), 200)
     assert score.by_row == {}
     assert calls.count(1) <= 3 + 7 + 25
-    mean = Score(lambda rows: {"a": float(TRUTH[rows].mean())}, 200)
+    mean = Score(lambda rows: {"a": float(TRUE_LABELS[rows].mean())}, 200)
     assert set(mean.by_row) == {"a"}
     assert mean.is_fast("a")
     assert not score.is_fast("median")
@@ -85,7 +85,7 @@ def test_only_a_metric_that_may_be_a_mean_is_asked_for_row_by_row() -> None:
 
 def test_metrics_that_are_formulas_have_more_resamples_than_the_others() -> None:
     def figures(rows: np.ndarray) -> dict[str, float]:
-        return {"median": float(np.median(TRUTH[rows])), "mean": float(TRUTH[rows].mean())}
+        return {"median": float(np.median(TRUE_LABELS[rows])), "mean": float(TRUE_LABELS[rows].mean())}
 
     found = Score(figures, 200).intervals(0)
     assert list(found) == ["median", "mean"]
@@ -94,7 +94,7 @@ def test_metrics_that_are_formulas_have_more_resamples_than_the_others() -> None
 
 def test_figures_do_not_depend_on_a_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     def figures(rows: np.ndarray) -> dict[str, float]:
-        return {"median": float(np.median(TRUTH[rows])), "mean": float(TRUTH[rows].mean())}
+        return {"median": float(np.median(TRUE_LABELS[rows])), "mean": float(TRUE_LABELS[rows].mean())}
 
     def measured() -> tuple[object, ...]:
         score = Score(figures, 200)

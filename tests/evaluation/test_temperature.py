@@ -20,7 +20,7 @@ from hub.bases.cache import Bases
 from hub.evaluation import temperature as module
 from hub.evaluation.evaluator import Evaluator
 from hub.evaluation.predict import forward_rows
-from hub.evaluation.temperature import FEWEST, Temperature, calibrate
+from hub.evaluation.temperature import MIN_VALIDATION_ROWS, Temperature, calibrate
 from hub.recipe.recipe import Recipe
 from hub.registry.host import Registry
 from hub.registry.loaded import LoadedTask
@@ -97,7 +97,7 @@ def test_the_logits_of_every_family_are_divided_and_no_answer_changes(
     ("wanted", "rows", "reason"),
     [
         (False, len(TEXTS), "the recipe leaves it out (evaluate.calibrate)"),
-        (True, FEWEST - 1, "49 validation rows are too few; 50 are needed"),
+        (True, MIN_VALIDATION_ROWS - 1, "49 validation rows are too few; 50 are needed"),
     ],
 )
 def test_where_nothing_is_fitted_it_is_said_why(
@@ -183,7 +183,7 @@ def test_the_stored_head_has_the_temperature_in_it(
     known = cooled.version.manifest.calibration
     assert known is not None
     assert (known.temperature, known.reason) == (2.0, "")
-    assert known.rows >= FEWEST
+    assert known.rows >= MIN_VALIDATION_ROWS
     without = plain.version.manifest.calibration
     assert without is not None
     assert without.ece_after == pytest.approx(known.ece_before, abs=1e-6)

@@ -20,7 +20,7 @@ REPORT: dict[str, Any] = {
         "calibration": None, "slice_metric": "chrf", "slices": [],
         "mistakes": [{
             "source": "a.po", "line": 7, "score": 1.0, "expected": "", "answered": "",
-            "texts": {"request": {"text": "<b>one</b>"}, "right": {"target": "un"}, "answer": {"text": "deux"}},
+            "texts": {"request": {"text": "<b>one</b>"}, "expected": {"target": "un"}, "answer": {"text": "deux"}},
         }],
     },
     "training": {

@@ -13,7 +13,7 @@ from hub.errors import BadAdapter, BaseMismatch, Conflict, HubError, InvalidName
 from hub.store.card.folder import read_manifest
 from hub.store.content.content import content_hash
 from hub.store.content.weights import read_adapter
-from hub.store.manifest import Calibration, DataRef, Gap, Manifest, PrecisionRecord, Serving
+from hub.store.manifest import Calibration, DataRef, Manifest, PrecisionRecord, Serving, UnderperformingSlice
 from hub.store.store import Store
 
 
@@ -60,18 +60,20 @@ def test_what_was_measured_is_kept_and_is_no_part_of_the_content(
 ) -> None:
     folder = peft_folder()
     plain = store.add("x", folder, serving, origin="trained")
-    assert not {"intervals", "calibration", "gaps"} & set(json.loads(plain.manifest.model_dump_json()))
+    assert not {"intervals", "calibration", "underperforming_slices"} & set(
+        json.loads(plain.manifest.model_dump_json())
+    )
     calibration = Calibration(temperature=1.5, rows=60, ece_before=0.1, ece_after=0.02)
-    gap = Gap(column="label", value="a", rows=30, metric=0.5, others=0.9)
+    one = UnderperformingSlice(column="label", value="a", rows=30, metric=0.5, others=0.9)
     measured = store.add(
         "y", folder, serving, origin="trained",
-        intervals={"accuracy": (0.8, 0.9)}, calibration=calibration, gaps=(gap,),
+        intervals={"accuracy": (0.8, 0.9)}, calibration=calibration, underperforming_slices=(one,),
     )  # fmt: skip
     assert measured.sha256 == plain.sha256
     store.export("y", tmp_path / "out")
     for manifest in (store.get("y").manifest, read_manifest(tmp_path / "out")):
         assert manifest.intervals == {"accuracy": (0.8, 0.9)}
-        assert (manifest.calibration, manifest.gaps) == (calibration, (gap,))
+        assert (manifest.calibration, manifest.underperforming_slices) == (calibration, (one,))
 
 
 def test_how_it_answers_in_int8_is_kept_and_is_no_part_of_the_content(

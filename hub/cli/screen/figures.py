@@ -38,7 +38,12 @@ def measured_facts(manifest: Manifest) -> list[tuple[str, str]]:
         ("metrics", ", ".join(_figure(manifest, name) for name in manifest.metrics)),
         ("over folds", ", ".join(f"{name} {of.mean:.4f} ± {of.std:.4f}" for name, of in spreads.items())),
         ("calibration", calibration),
-        ("worse where", ", ".join(f"{gap.column} {gap.value} ({gap.metric:.4f})" for gap in manifest.gaps)),
+        (
+            "worse where",
+            ", ".join(
+                f"{one.column} {one.value} ({one.metric:.4f})" for one in manifest.underperforming_slices
+            ),
+        ),
     ]
 
 
@@ -86,7 +91,7 @@ def print_slices(evaluation: Evaluation) -> None:
             f"{one.metric:.4f}",
             _between(one.interval),
             f"{one.others:.4f}",
-            "worse" if one.gap else "",
+            "worse" if one.underperforms else "",
         )
         for one in evaluation.slices
     ]
@@ -97,11 +102,11 @@ def print_gaps(evaluation: Evaluation) -> None:
     """Say in a line each which slices are worse than the other rows."""
     from rich.markup import escape
 
-    for gap in evaluation.gaps:
-        where = escape(f"{gap.column} {gap.value}")
+    for one in evaluation.underperforming_slices:
+        where = escape(f"{one.column} {one.value}")
         say(
-            f"[bold yellow]Worse where[/] {where} ({gap.rows:,} rows): {evaluation.slice_metric} "
-            f"{gap.metric:.4f} against {gap.others:.4f} elsewhere."
+            f"[bold yellow]Worse where[/] {where} ({one.rows:,} rows): {evaluation.slice_metric} "
+            f"{one.metric:.4f} against {one.others:.4f} elsewhere."
         )
 
 

@@ -1,5 +1,5 @@
 # ruff: noqa: TID253 - imported when a stored version is measured, and by nothing else
-"""A stored version measured on rows, and two versions on those that both can answer."""
+"""Evaluates a stored version on rows, and compares two versions on the rows that both can answer."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def answers_of(
         model = load_adapted(folder, base, serving.head, len(serving.labels), device)
     except HubError:
         raise
-    except Exception as error:  # PEFT and transformers raise what they like for files that do not fit
+    except Exception as error:  # PEFT and transformers raise exceptions of any type for files that do not fit
         raise BadAdapter(f"{version.ref} cannot be loaded with PEFT: {error}") from error
     evaluator = Evaluator.of(loaded, tokenizer, version.info, good)
     return measured(evaluator, evaluator.run(model, progress)), invalid
@@ -66,16 +66,16 @@ def compared(first: Measured, second: Measured, seed: int) -> Comparison:
     ours, theirs = (np.asarray(indices) for indices in zip(*pairs, strict=True))
     metric = first.evaluator.metric
     one, other = first.score.of(metric), second.score.of(metric)
-    right = None
+    correct = None
     if first.decisions and second.decisions:
-        right = first.decisions.right[ours], second.decisions.right[theirs]
+        correct = first.decisions.correct[ours], second.decisions.correct[theirs]
     return compare(
         metric,
         lambda chosen: one(ours[chosen]),
         lambda chosen: other(theirs[chosen]),
         len(pairs),
         seed,
-        right,
+        correct,
         goal=first.evaluator.goal,
         fast=first.score.is_fast(metric) and second.score.is_fast(metric),
     )

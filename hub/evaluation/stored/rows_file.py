@@ -1,4 +1,4 @@
-"""Rows of a file for a stored version: read as its training rows were, as far as the file has their form."""
+"""Reads rows of a file for a stored version, in the same way as its training rows if the file allows."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ def load_rows(
 ) -> Loaded:
     """Read a file, a folder, or any source that a recipe may name.
 
-    The source is read as `data_for` says: as `reading`, as the version's training data, or by a look. Labels
-    become what the recipe made them, unless no row can be read so: the file may have them as they are
-    answered.
+    How it is read is decided by `data_for`: by `reading`, like the version's training data, or sniffed.
+    Labels are converted as in the recipe, unless no row can be read that way: the file may hold them as the
+    version answers them.
 
     Raises:
         BadRecipe, BadData, SourceUnavailable: as `load_examples`; no row can be used.

@@ -7,8 +7,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
 
-import yaml
-
 from hub.api import HeadKind
 from hub.bases.auto_classes import AUTO_CLASSES
 from hub.bases.sources import licence, upstream
@@ -34,7 +32,6 @@ _LANGUAGE = re.compile(r"[a-z]{2,3}")
 
 def card(version: Version, report: Report | None = None) -> str:
     """Write the card of a version, with what its report adds to the manifest; it has no text of a row."""
-    front = yaml.safe_dump(_front_matter(version), sort_keys=False, allow_unicode=True)
     summary = str((version.manifest.recipe or {}).get("summary") or "")
     parts = [
         f"# {version.name}",
@@ -49,7 +46,7 @@ def card(version: Version, report: Report | None = None) -> str:
         *evaluation_section(version, report),
         *_section("## Technical Specifications", _technical(version, report)),
     ]
-    return f"---\n{front}---\n\n" + "\n\n".join(part for part in parts if part) + "\n"
+    return f"---\n{_front_matter(version)}\n---\n\n" + "\n\n".join(part for part in parts if part) + "\n"
 
 
 def _section(title: str, parts: Iterable[str]) -> list[str]:
@@ -57,29 +54,36 @@ def _section(title: str, parts: Iterable[str]) -> list[str]:
     return [title, *said] if said else []
 
 
-def _front_matter(version: Version) -> dict[str, Any]:
+def _front_matter(version: Version) -> str:
+    from huggingface_hub import EvalResult, ModelCardData
+
     manifest, serving = version.manifest, version.manifest.serving
     pipeline = serving.task if serving.task in _GENERATED else _PIPELINES[serving.head]
     method = str((manifest.recipe or {}).get("method", {}).get("type", "lora"))
-    languages = _languages(serving.settings)
-    front: dict[str, Any] = {
-        **({"language": languages} if languages else {}),
-        **({"license": found} if (found := licence(serving.base.source)) else {}),
-        "library_name": "peft",
-        "pipeline_tag": pipeline,
-        "tags": list(dict.fromkeys(["grafthub", method, serving.task])),
-        "base_model": upstream(serving.base.source) or serving.base.name,
-    }
-    if manifest.data and (ids := _hub_ids(manifest.data.source)):
-        front["datasets"] = ids
-    if manifest.metrics:
-        front["metrics"] = list(manifest.metrics)
-    if manifest.metrics and manifest.data:
-        metrics = [{"type": name, "value": round(value, 6)} for name, value in manifest.metrics.items()]
-        dataset = {"name": manifest.data.source, "type": "custom"}
-        result = {"task": {"type": pipeline}, "dataset": dataset, "metrics": metrics}
-        front["model-index"] = [{"name": version.name, "results": [result]}]
-    return front
+    source = manifest.data.source if manifest.data else ""
+    results = [
+        EvalResult(
+            task_type=pipeline,
+            dataset_type="custom",
+            dataset_name=source,
+            metric_type=name,
+            metric_value=round(value, 6),
+        )
+        for name, value in manifest.metrics.items()
+    ]
+    data = ModelCardData(
+        language=_languages(serving.settings) or None,
+        license=licence(serving.base.source),
+        library_name="peft",
+        pipeline_tag=pipeline,
+        tags=["grafthub", method, serving.task],
+        base_model=upstream(serving.base.source) or serving.base.name,
+        datasets=_hub_ids(source) or None,
+        metrics=list(manifest.metrics) or None,
+        model_name=version.name if source and results else None,
+        eval_results=results if source and results else None,
+    )
+    return str(data.to_yaml())
 
 
 def _languages(settings: Mapping[str, Any]) -> list[str]:
@@ -127,10 +131,10 @@ def _uses(version: Version) -> list[str]:
 def _limits(version: Version, report: Report | None) -> list[str]:
     manifest = version.manifest
     parts = []
-    if manifest.gaps:
+    if manifest.underperforming_slices:
         rows = [
-            (plain(gap.column), plain(gap.value), f"{gap.rows:,}", f"{gap.metric:.4f}", f"{gap.others:.4f}")
-            for gap in manifest.gaps
+            (plain(one.column), plain(one.value), f"{one.rows:,}", f"{one.metric:.4f}", f"{one.others:.4f}")
+            for one in manifest.underperforming_slices
         ]
         parts += [
             "On these held-out rows it is worse than on all others, by more than chance explains:",

@@ -158,9 +158,11 @@ def _show_misfits(settings: Settings, tasks: set[str]) -> None:
 
     if not (settings.catalog.url or (settings.home / CATALOG_FILE).is_file()):
         return
-    store, registry = Store.of(settings), Registry.of(settings)
-    live = {str(version.ref) for found in store.deployments() for version in found.versions}
-    for version in store.versions():
+    registry = Registry.of(settings)
+    with Store.of(settings) as store:
+        live = {str(version.ref) for found in store.deployments() for version in found.versions}
+        versions = store.versions()
+    for version in versions:
         if version.manifest.serving.task in tasks and (reason := misfit(version, registry)):
             where = "live" if str(version.ref) in live else "stored"
             error_console().print(f"{version.ref} ({where}) may not fit: {reason}", markup=False)
@@ -196,7 +198,8 @@ def _refuse_if_used(settings: Settings, distribution: str) -> None:
         raise BadPlugin(f"Its tasks cannot be listed, as {error} Add --force to uninstall it.") from None
     elsewhere = {task for plugin in plugins if plugin.distribution != distribution for task in plugin.tasks}
     own = {task for plugin in plugins if plugin.distribution == distribution for task in plugin.tasks}
-    users = [d.name for d in Store.of(settings).deployments() if d.task in own - elsewhere]
+    with Store.of(settings) as store:
+        users = [d.name for d in store.deployments() if d.task in own - elsewhere]
     if users:
         raise Conflict(
             f"The deployments {', '.join(users)} use tasks of {distribution}. "

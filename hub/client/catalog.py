@@ -19,8 +19,8 @@ from hub.serving.canary.trial import ServingTrial, promoted, rolled_back
 from hub.serving.control.fitness import check_fitness
 from hub.serving.describe import (
     describe_deployment,
-    describe_move,
-    describe_past,
+    describe_change,
+    describe_event,
     describe_plugins,
     describe_replica,
     describe_task,
@@ -54,7 +54,7 @@ class CatalogClient:
     def __exit__(self, *error: object) -> None:
         if self._local:
             self._local.close()
-        self._store.catalog.close()
+        self._store.close()
 
     def deploy(self, deployment: str, ref: str, reason: str = "", **trial: Unpack[TrialOptions]) -> Json:
         version = self._store.get(ref)
@@ -67,19 +67,19 @@ class CatalogClient:
             tried.check(self._store, deployment, version, comparable=comparable)
             warning = self._check(version)
             moved = tried.begin(self._store, deployment, version, by=whoami(), reason=reason)
-        return describe_move(moved, warning=warning)
+        return describe_change(moved, warning=warning)
 
     def promote(self, deployment: str, reason: str = "") -> Json:
         current = self._store.deployment(deployment)
         warning = self._check(promoted(current))
         moved = self._store.promote(deployment, by=whoami(), reason=reason, seen=current.generation)
-        return describe_move(moved, warning=warning)
+        return describe_change(moved, warning=warning)
 
     def rollback(self, deployment: str, reason: str = "") -> Json:
         current = self._store.deployment(deployment)
         warning = self._check(rolled_back(current))
         moved = self._store.rollback(deployment, by=whoami(), reason=reason, seen=current.generation)
-        return describe_move(moved, warning=warning)
+        return describe_change(moved, warning=warning)
 
     def undeploy(self, deployment: str, reason: str = "") -> Json:
         self._store.undeploy(deployment, by=whoami(), reason=reason)
@@ -89,7 +89,7 @@ class CatalogClient:
         return [describe_deployment(deployment) for deployment in self._store.deployments()]
 
     def history(self, deployment: str) -> list[Json]:
-        return [describe_past(move) for move in self._store.history(deployment)]
+        return [describe_event(move) for move in self._store.history(deployment)]
 
     def deployment(self, name: str) -> Json:
         deployment = self._store.deployment(name)

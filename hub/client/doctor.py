@@ -46,7 +46,8 @@ _ASIDE = {
 def adopt_unknown(settings: Settings) -> list[Adopted]:
     """Accept the catalog as the one of this home, and add the contents that it does not have to it."""
     mark = CatalogMark(settings.home / "adapters").read()
-    return adopt(Store.of(settings, accept=True), mark.catalog if mark else "")
+    with Store.of(settings, accept=True) as store:
+        return adopt(store, mark.catalog if mark else "")
 
 
 def examine(settings: Settings) -> list[Finding]:
@@ -70,8 +71,10 @@ def examine(settings: Settings) -> list[Finding]:
 def _store(settings: Settings) -> Iterator[Finding]:
     where = "catalog.url" if settings.catalog.url else str(settings.home / CATALOG_FILE)
     try:
-        store = Store.of(settings)
-        found = list(examine_store(store))
+        with Store.of(settings) as store:
+            found = list(examine_store(store))
+            damaged = any(finding.code == "catalog_damaged" for finding in found)
+            found += [] if damaged else _plugins(settings, store)
     except BadConfig as error:
         remedy = "Stop the server and put a copy of the catalog back."
         yield Finding("catalog_damaged", where, str(error), Severity.ERROR, remedy)
@@ -80,8 +83,6 @@ def _store(settings: Settings) -> Iterator[Finding]:
         yield Finding("catalog_unusable", where, str(error), Severity.ERROR, remedy)
     else:
         yield from found
-        if all(finding.code != "catalog_damaged" for finding in found):
-            yield from _plugins(settings, store)
 
 
 def _plugins(settings: Settings, store: Store) -> Iterator[Finding]:

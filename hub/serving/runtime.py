@@ -40,7 +40,7 @@ from hub.store.catalog.replicas import Replicas
 from hub.store.records import Deployment, Version
 from hub.store.store import Store
 
-__all__ = ["Moved", "Runtime"]
+__all__ = ["AppliedChange", "Runtime"]
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +49,7 @@ RETRY_S = 1.0  # a server that starts while the catalog is gone asks for it agai
 
 
 @dataclass(frozen=True, slots=True)
-class Moved:
+class AppliedChange:
     """A deployment after a move; seconds to make its version ready, and from the move to its first answer.
 
     `warning` says why the version may not fit the installed plugin.
@@ -153,7 +153,7 @@ class Runtime:
 
     def deploy(
         self, name: str, ref: str, *, by: str, reason: str = "", trial: ServingTrial | None = None
-    ) -> Moved:
+    ) -> AppliedChange:
         """Make a version ready, move the catalog's pointer, and put the version live; blocks.
 
         With a `trial` it becomes the deployment's canary or shadow, and the stable version stays.
@@ -171,7 +171,7 @@ class Runtime:
             return self._move(version, lambda: trial.begin(store, name, version, by=by, reason=reason))
         return self._move(version, lambda: store.deploy(name, version.ref, by=by, reason=reason))
 
-    def promote(self, name: str, *, by: str, reason: str = "", seen: int | None = None) -> Moved:
+    def promote(self, name: str, *, by: str, reason: str = "", seen: int | None = None) -> AppliedChange:
         """Make the canary, or where there is none the shadow, the stable version; blocks.
 
         Raises:
@@ -183,7 +183,7 @@ class Runtime:
             name, promoted, lambda at: store.promote(name, by=by, reason=reason, seen=at), seen
         )
 
-    def rollback(self, name: str, *, by: str, reason: str = "", seen: int | None = None) -> Moved:
+    def rollback(self, name: str, *, by: str, reason: str = "", seen: int | None = None) -> AppliedChange:
         """End the trial, or without one go back to the version that was live before; blocks.
 
         Raises:
@@ -329,7 +329,7 @@ class Runtime:
         target: Callable[[Deployment], Version],
         move: Callable[[int], Deployment],
         seen: int | None,
-    ) -> Moved:
+    ) -> AppliedChange:
         """Move away from what the catalog says, or said at `seen`; others may move it during the load."""
         store = self.store
         for _ in range(ATTEMPTS):
@@ -342,13 +342,13 @@ class Runtime:
                     raise
         raise Conflict(f"{name!r} is moved by others all the time. Try again.")
 
-    def _move(self, version: Version, move: Callable[[], Deployment]) -> Moved:
+    def _move(self, version: Version, move: Callable[[], Deployment]) -> AppliedChange:
         parts = self._ready()
         began = time.perf_counter()
         with parts.reconciler.prepared(version) as warning, parts.reconciler.change():
             prepared = time.perf_counter()
             deployment = move()
-        return Moved(deployment, prepared - began, time.perf_counter() - prepared, warning)
+        return AppliedChange(deployment, prepared - began, time.perf_counter() - prepared, warning)
 
 
 def _close(parts: _Parts) -> None:
@@ -360,7 +360,7 @@ def _close(parts: _Parts) -> None:
     parts.residency.close()
     parts.base_workers.close()
     parts.pipeline.close()
-    parts.store.catalog.close()
+    parts.store.close()
 
 
 def _failures(parts: _Parts) -> list[Failure]:

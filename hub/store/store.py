@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal, TypedDict, Unpack
+from typing import Any, Literal, Self, TypedDict, Unpack
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -107,7 +107,7 @@ class Store(Deployments):
         try:
             check_catalog(self.catalog, mark, self.contents, accept=accept)
         except NotReady:
-            self.catalog.close()
+            self.close()
             raise
         self.catalog.committed = mark.advance
         self.contents.owner = self.catalog.state().catalog
@@ -119,6 +119,16 @@ class Store(Deployments):
         return cls(
             settings.home, settings.catalog.url, settings.store.blobs, keep_open=keep_open, accept=accept
         )
+
+    def close(self) -> None:
+        """Close the connections to the catalog; a store can also be used as a context manager."""
+        self.catalog.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self.close()
 
     def add(
         self,

@@ -167,7 +167,7 @@ def shared(tmp_path, base_folder, postgres_url, s3_url, moto_server) -> Iterator
         shared.there.wait()
         yield shared
     assert Replicas(shared.store.catalog).live() == [], "both stopped, and took their rows away"
-    shared.store.catalog.close()
+    shared.store.close()
 
 
 def test_two_servers_share_a_database_and_a_bucket(shared, postgres_server) -> None:

@@ -196,4 +196,4 @@ def test_replicas_that_share_a_url_recognise_an_emptied_postgres_catalog(
     assert content_hash(found.fetch(found.get("y@1")), serving) == before["y@1"]
     assert version.path.is_dir()
     for store in (here, there, found):
-        store.catalog.close()
+        store.close()

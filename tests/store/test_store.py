@@ -407,3 +407,11 @@ def test_every_error_has_a_code_of_its_own_family(store: Store, peft_folder, ser
     with pytest.raises(HubError) as caught:
         store.get("nothing")
     assert caught.value.to_json()["error"]["code"] == "not_found"
+
+
+def test_a_store_is_closed_at_the_end_of_its_block(tmp_path, monkeypatch) -> None:
+    closed: list[object] = []
+    monkeypatch.setattr("hub.store.catalog.catalog.Catalog.close", lambda self: closed.append(self))
+    with Store(tmp_path / "h") as store:
+        assert not closed
+    assert closed == [store.catalog]

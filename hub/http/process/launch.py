@@ -39,7 +39,7 @@ def serve(settings: Settings, on_ready: Callable[[str], None]) -> None:
     if running := find_server(settings):
         raise Conflict(f"The server of {settings.home} runs already, at {running}.")
     with home_lock(settings.home), _bind(host, settings.serve.port) as listener:
-        Store.of(settings)  # a catalog that cannot be opened fails here, not in the log of a worker
+        Store.of(settings).close()  # a catalog that cannot be opened fails here, not in the log of a worker
         logging.basicConfig(format=LOG_FORMAT, datefmt="%Y-%m-%dT%H:%M:%S%z")
         address = _url(host, listener.getsockname()[1])
         supervisor = Supervisor(settings, listener, address, _environment(settings), on_ready)

@@ -87,7 +87,7 @@ def test_a_catalog_that_is_gone_for_a_while_delays_the_decision_and_no_answer(
         postgres_server.start()
     decided = [("deploy", "t"), ("canary", "t"), ("rollback", "guard")]
     assert until(lambda: moves(store) == decided, 60)
-    store.catalog.close()
+    store.close()
 
 
 @pytest.fixture
@@ -127,7 +127,7 @@ def test_requests_are_kept_with_texts_alone(keep, store) -> None:
 
 
 def test_what_cannot_be_kept_is_counted_and_nothing_waits_for_it(keep, store, monkeypatch) -> None:
-    monkeypatch.setattr(answer_log, "MOST_WAITING", 3)
+    monkeypatch.setattr(answer_log, "MAX_WAITING", 3)
     log, take = keep(keep="answers")
     for number in range(5):
         take(f"r{number}")
@@ -140,7 +140,7 @@ def test_what_cannot_be_kept_is_counted_and_nothing_waits_for_it(keep, store, mo
 
 
 def test_long_texts_that_wait_are_bounded_too(keep, monkeypatch) -> None:
-    monkeypatch.setattr(answer_log, "MOST_CHARACTERS", 2 * len(TEXT))
+    monkeypatch.setattr(answer_log, "MAX_WAITING_CHARACTERS", 2 * len(TEXT))
     log, take = keep(keep="texts")
     for number in range(3):
         take(f"r{number}")

@@ -58,7 +58,7 @@ def open_store(request, tmp_path) -> Iterator[Callable[[], Store]]:
 
     yield build
     for store in opened:
-        store.catalog.close()
+        store.close()
 
 
 @pytest.fixture
@@ -172,7 +172,7 @@ def test_one_that_decides_by_what_is_over_moves_nothing(begin) -> None:
     two.guards.look()
     one.guards._save()
     one.store.canary("shop", "shop@3", percent=10, guard={"error_rate": 0.01}, by="somebody")
-    two.guards._judge(two.guards._guarded[0])
+    two.guards._analyze(two.guards._guarded[0])
     assert last(one.store)[:2] == ("canary", "somebody")
     assert str(one.store.deployment("shop").canary.version.ref) == "shop@3"
     one.serve(50)

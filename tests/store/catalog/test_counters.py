@@ -72,7 +72,7 @@ def on_trial(request, tmp_path, peft_folder, serving) -> Iterator[tuple[Store, T
     trial = store.canary("shop", "x@2", percent=10, by="t").trial
     assert trial
     yield store, TrialKey("shop", trial, version.sha256)
-    store.catalog.close()
+    store.close()
 
 
 def test_replicas_are_added_up_and_saving_again_changes_nothing(on_trial) -> None:

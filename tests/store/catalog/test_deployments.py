@@ -233,4 +233,4 @@ def test_a_value_that_postgres_refuses_is_no_damage(postgres_url: str, tmp_path)
     store = Store(tmp_path / "home", postgres_url)
     with pytest.raises(BadRequest, match="cannot store a value"), store.catalog.read() as session:
         session.get(AnswerRow, "a\0b")
-    store.catalog.close()
+    store.close()

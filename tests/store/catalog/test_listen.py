@@ -70,7 +70,7 @@ def test_a_move_is_heard_at_once(tmp_path, peft_folder, serving, postgres_url, l
     store.deploy("x", version.ref, by="t")
     assert ear.hears()
     assert time.monotonic() - began < 2
-    store.catalog.close()
+    store.close()
 
 
 def test_nothing_is_heard_of_a_move_that_is_taken_back(opened, listening) -> None:

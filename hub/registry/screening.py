@@ -40,7 +40,7 @@ START_S = 60.0
 FAULT_LASTS_S = 3600.0  # a fault may have had a passing cause: then the plugin is tried again
 AT_ONCE = 4
 POLL_S = 0.02
-MOST_FILES = 5000  # whose times tell whether a plugin was changed in place
+MAX_FILES = 5000  # whose times tell whether a plugin was changed in place
 
 _START, _DONE = "start", "done"
 
@@ -148,7 +148,7 @@ def _times(package: str) -> list[str]:
     files = [Path(spec.origin)] if spec.origin and spec.has_location else []
     for folder in spec.submodule_search_locations or ():
         for path in Path(folder).rglob("*"):
-            if path.suffix in {".py", ".so", ".pyd"} and len(files) < MOST_FILES:
+            if path.suffix in {".py", ".so", ".pyd"} and len(files) < MAX_FILES:
                 files.append(path)
     times = [path.stat().st_mtime_ns for path in files if path.is_file()]
     return [str(max(times, default=0)), str(len(times))]

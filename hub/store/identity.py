@@ -25,7 +25,7 @@ __all__ = ["Record", "check_catalog", "parse_record", "read_records", "refuse_if
 
 log = logging.getLogger(__name__)
 
-_LARGEST = 32 << 20  # bytes of a record
+_MAX_RECORD_BYTES = 32 << 20  # bytes of a record
 _ADVICE = (
     "Put the newest copy of the catalog back. To go on with this one, run `hub doctor --adopt`: it accepts "
     "this catalog and adds the versions of {folder} that it does not have."
@@ -113,7 +113,7 @@ def read_records(content: Path) -> list[Record]:
     found = []
     for path in sorted(content.glob(f"*/{RECORD_FILE}")):
         try:
-            data = path.read_bytes() if path.stat().st_size <= _LARGEST else b""
+            data = path.read_bytes() if path.stat().st_size <= _MAX_RECORD_BYTES else b""
         except OSError:
             data = b""
         if record := parse_record(data, str(path)):

@@ -37,7 +37,7 @@ SHAPES: tuple[Shape, ...] = (
 )  # fmt: skip
 REPEATS = 5
 HOPELESS = 1.6  # times the fastest, after which a backbone is not measured again on a shape
-LEAST_COSINE = 0.999  # between a backbone's hidden states and the reference's
+MIN_COSINE = 0.999  # between a backbone's hidden states and the reference's
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,9 +159,9 @@ def _fault(backbone: Backbone, backbones: Backbones, base: Base) -> str:
     with backbones.busy, torch.inference_mode():
         expected, got = (b.run(batch).states.float() for b in (backbones.reference, backbone))
     cosine = torch.cosine_similarity(expected, got, dim=-1).min().item()
-    if cosine >= LEAST_COSINE:
+    if cosine >= MIN_COSINE:
         return ""
-    return f"its hidden states have a cosine of {cosine:.4f} to those in float32, less than {LEAST_COSINE}"
+    return f"its hidden states have a cosine of {cosine:.4f} to those in float32, less than {MIN_COSINE}"
 
 
 def _batch(backbones: Backbones, shape: Shape) -> BatchTensors:

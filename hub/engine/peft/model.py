@@ -138,7 +138,7 @@ _TRAINING = frozenset(
 )
 # Initialisations that can be computed again from the base; others drew numbers or looked at data.
 _KNOWN_INITS = frozenset({"true", "false", "gaussian", "eva", "orthogonal", "pissa", "olora"})
-_LARGEST = 8192  # a rank; more would only serve to fill the memory
+_MAX_RANK = 8192  # a rank; more would only serve to fill the memory
 
 
 class HeadModel(NamedTuple):
@@ -327,8 +327,8 @@ def _check_values(values: Mapping[str, Any]) -> None:
     for key in ("rank_pattern", "n_frequency_pattern"):
         ranks += (values.get(key) or {}).values()
     for rank in ranks:
-        if isinstance(rank, int) and rank > _LARGEST:
-            raise BadAdapter(f"A rank of {rank} is more than {_LARGEST:,}, the largest that is taken here.")
+        if isinstance(rank, int) and rank > _MAX_RANK:
+            raise BadAdapter(f"A rank of {rank} is more than {_MAX_RANK:,}, the largest that is taken here.")
 
 
 def initial_tensors(

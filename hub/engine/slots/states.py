@@ -39,7 +39,7 @@ class SlotView:
     pinned: bool
 
 
-MOST = 256  # versions remembered
+MAX_VERSIONS = 256  # versions remembered
 
 
 class Fate(StrEnum):
@@ -64,7 +64,7 @@ class Gone:
 class History:
     """The latest fate of each of the last `most` versions; not thread-safe."""
 
-    def __init__(self, most: int = MOST) -> None:
+    def __init__(self, most: int = MAX_VERSIONS) -> None:
         self._most = most
         self._gone: OrderedDict[str, Gone] = OrderedDict()
 

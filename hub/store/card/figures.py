@@ -10,7 +10,7 @@ from hub.store.records import Version
 
 __all__ = ["evaluation_section"]
 
-MOST_LABELS = 60
+MAX_LABEL_ROWS = 60
 Report = Mapping[str, Any]
 
 
@@ -57,7 +57,7 @@ def _folds(version: Version) -> list[str]:
 def _labels(figures: Mapping[str, Any]) -> list[str]:
     rows = [
         (code(label), *(f"{of[name]:.4f}" for name in ("precision", "recall", "f1")), f"{of['support']:,}")
-        for label, of in list(figures.get("per_label", {}).items())[:MOST_LABELS]
+        for label, of in list(figures.get("per_label", {}).items())[:MAX_LABEL_ROWS]
     ]
     rows = [(row[0].replace("|", "\\|"), *row[1:]) for row in rows]
     return ["By label:", table(("label", "precision", "recall", "F1", "rows"), rows)] if rows else []

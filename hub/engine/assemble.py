@@ -1,5 +1,5 @@
 # ruff: noqa: TID253 - imported when an engine is built, and by nothing else
-"""Loads a base for each backbone that an engine is to have."""
+"""Loads the base once for each backbone of an engine."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ def assemble(
     own: TemporaryDirectory[str] | None,
     tuning: Tuning | None,
 ) -> SlotEngine:
-    """Build the engine of a kind; without `cache` only on torch; `own` is removed when it closes.
+    """Build an engine; without `cache` it has torch backbones only; `own` is removed when it closes.
 
     Raises:
-        BadConfig: the device computes in no bf16.
+        BadConfig: the device does not support bf16.
         EngineFailed: the base could not be loaded.
     """
     if threads:
@@ -67,7 +67,7 @@ def _has_other(kind: str, device: torch.device) -> bool:
 
 
 def _reference_dtype(kind: str, encoder: bool) -> torch.dtype | None:
-    """Return the dtype of the torch backbone that is always there; None: that of the base."""
+    """Return the dtype of the reference torch backbone; None: the dtype of the base."""
     if kind == "torch-bf16":
         return torch.bfloat16
     return torch.float32 if encoder else None
@@ -76,7 +76,7 @@ def _reference_dtype(kind: str, encoder: bool) -> torch.dtype | None:
 def _torch(
     base: Base, slots: int, device: torch.device, dtype: torch.dtype | None
 ) -> tuple[TorchBackbone, nn.Module | None]:
-    """Load a torch backbone, and apart from it the pooler that an encoder may have."""
+    """Load a torch backbone, and separately the pooler that an encoder may have."""
     settings: dict[str, Any] = {"dtype": dtype} if dtype else {}
     model = load_model(base, device, **settings)
     pooler = None

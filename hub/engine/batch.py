@@ -1,4 +1,4 @@
-"""Rows to padded arrays, checked and filled in one pass each, without torch."""
+"""Checks rows and pads them into arrays, one pass each, without torch."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = ["Batch", "BatchLimits", "collate"]
 
 @dataclass(frozen=True, slots=True)
 class BatchLimits:
-    """What a base can read: most tokens in a row, and how many token ids and types it knows."""
+    """The limits of a base: tokens in a row, size of the vocabulary, number of token types."""
 
     max_length: int
     vocabulary: int
@@ -31,7 +31,7 @@ class BatchLimits:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Rows padded to the longest of them."""
+    """Rows padded to the longest row."""
 
     input_ids: Ints  # [B, T]
     attention_mask: Ints  # [B, T]; 1 on a row's own tokens
@@ -44,8 +44,8 @@ def collate(rows: Sequence[EngineRow], limits: BatchLimits, pad: int, *, left: b
     """Pad rows with `pad`, on the right or on the left.
 
     Raises:
-        TooLarge: a row has more tokens than the base reads.
-        BadRequest: a row has no tokens, or ids the base does not know.
+        TooLarge: a row has more tokens than the base accepts.
+        BadRequest: a row has no tokens, or ids outside the vocabulary.
     """
     lengths = _lengths(row.row.input_ids for row in rows)
     longest = int(lengths.max())

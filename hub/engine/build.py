@@ -1,4 +1,4 @@
-"""Which engine a base gets; heavy libraries are imported only when one is built."""
+"""Selects and builds the engine for a base; heavy libraries are imported only then."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def build_engine(
 ) -> Engine:
     """Build an engine with `slots` adapter slots on `base`.
 
-    `auto` measures what there is on an encoder and picks the fastest for each shape; on any other base it is
+    `auto` measures the candidates on an encoder and picks the fastest for each shape; on any other base it is
     torch in the dtype of the base. `threads` is per forward, 0 meaning all cores. `cache` keeps exported
     graphs and measurements between runs; None: until `close`.
 

@@ -33,7 +33,7 @@ class FakeEngine:
         self._adapters: dict[int, AdapterWeights] = {}
 
     def check(self, weights: AdapterWeights) -> None:
-        """Accept any adapter: there is no base for it to disagree with."""
+        """Accept any adapter: there is no base to check it against."""
 
     def write(self, slot: int, weights: AdapterWeights) -> None:
         if not BARE_SLOT < slot <= self._slots:

@@ -1,4 +1,4 @@
-"""What an engine is given and what it gives back; free of torch, so anything may import it."""
+"""The engine protocol: its inputs and outputs; free of torch, so any module may import it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ BARE_SLOT = 0  # all zeros: the bare base
 
 @dataclass(frozen=True, slots=True)
 class LayerUpdate:
-    """What an adapter changes in one layer; None where it changes nothing.
+    """The update of one layer; None where the adapter changes nothing.
 
     A linear layer computes y = output_scale * (W (input_scale * x) + bias) + b (a x), the scaling of
     LoRA folded into b. With `magnitude` (DoRA, arXiv:2402.09353) each output is scaled by
@@ -40,15 +40,15 @@ class LayerUpdate:
 
     @property
     def changes(self) -> bool:
-        """False if the layer computes what it does without the update.
+        """False if the update does not change the layer's output.
 
-        A magnitude counts as a change: only the base's weights show whether it is one.
+        A magnitude counts as a change: whether it is one depends on the weights of the base.
         """
         return self.magnitude is not None or self.changes_any_base
 
     @property
     def changes_any_base(self) -> bool:
-        """Whether the layer computes something else whatever the base's weights are."""
+        """Whether the update changes the layer's output for any weights of the base."""
         scales = (self.input_scale, self.output_scale)
         return (self.b is not None and bool(self.b.any())) or any(
             s is not None and bool((s != 1).any()) for s in scales
@@ -56,14 +56,14 @@ class LayerUpdate:
 
     @property
     def arrays(self) -> list[Array]:
-        """All that is not None."""
+        """The arrays that are not None."""
         values = (self.a, self.b, self.magnitude, self.input_scale, self.output_scale)
         return [value for value in values if value is not None]
 
 
 @dataclass(frozen=True, slots=True)
 class AdapterWeights:
-    """One adapter's arrays, parsed and checked, independent of any engine.
+    """The checked arrays of one adapter, independent of any engine.
 
     Paths are those of the model PEFT wrapped, head included: "bert.encoder.layer.0.attention.self.query".
     `layers` is keyed by module path, `full` by the path of a parameter that was trained whole
@@ -87,7 +87,7 @@ class AdapterWeights:
 
     @property
     def changes(self) -> bool:
-        """False if the backbone computes what it does without the adapter.
+        """False if the adapter does not change the backbone's output.
 
         A bias that was trained beside the layers counts as a change, as a magnitude does.
         """
@@ -100,7 +100,7 @@ class AdapterWeights:
 
     @property
     def changes_any_base(self) -> bool:
-        """Whether the backbone computes something else whatever the base's weights are."""
+        """Whether the adapter changes the backbone's output for any weights of the base."""
         return self.merged or any(update.changes_any_base for update in self.layers.values())
 
     @property
@@ -121,7 +121,7 @@ class EngineRow:
 
 @dataclass(frozen=True, slots=True)
 class EngineInfo:
-    """What an engine says of itself; sizes in bytes."""
+    """The description of an engine; sizes in bytes."""
 
     name: str
     device: str
@@ -136,15 +136,15 @@ class EngineInfo:
 class Engine(Protocol):
     """Runs rows on one base.
 
-    Any method may be called from another thread while `run` is under way, `write` and `clear` for slots
-    that no row of that run names. Forwards take turns, but for those `aside`.
+    Other threads may call any method during `run`, but `write` and `clear` only for slots that no running
+    row uses. Forwards run one after another, except those `aside`.
     """
 
     def check(self, weights: AdapterWeights) -> None:
         """Raise BadAdapter (or a subclass) if `weights` cannot run on this base."""
 
     def write(self, slot: int, weights: AdapterWeights) -> None:
-        """Put `weights` into a free slot (from 1), growing rank or label stacks if needed."""
+        """Write `weights` to a free slot (from 1); grows the rank or label stacks if needed."""
 
     def clear(self, slot: int) -> None:
         """Zero a slot."""
@@ -159,9 +159,9 @@ class Engine(Protocol):
         """
 
     def settle(self, timeout: float) -> bool:
-        """Wait for preparation that goes on in the background; False if it is not over after `timeout` s.
+        """Wait for background preparation; False if it takes longer than `timeout` seconds.
 
-        Rows run correctly before; they may run slower.
+        Rows run correctly before, but may run slower.
         """
 
     def info(self) -> EngineInfo:

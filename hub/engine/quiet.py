@@ -1,5 +1,5 @@
 # ruff: noqa: TID253 - imported when a model is loaded, and by nothing else
-"""Contexts that keep the libraries' notes off the terminal and out of a server's log."""
+"""Context managers that silence notes of libraries on the terminal and in the server's log."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def quiet() -> Iterator[None]:
 
 @contextmanager
 def known_warnings() -> Iterator[None]:
-    """Hide warnings of PEFT about adapters that are as they should be, such as excluded layers not found."""
+    """Hide PEFT's warnings about correct adapters, such as excluded layers that are not found."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
         _ignore_deprecations()
@@ -37,7 +37,7 @@ def known_warnings() -> Iterator[None]:
 
 @contextmanager
 def peft_quiet() -> Iterator[None]:
-    """Hide what transformers and PEFT print about models in training; warnings of users' settings stay."""
+    """Hide notes of transformers and PEFT during training, except warnings about the user's settings."""
     with quiet(), warnings.catch_warnings():
         _ignore_deprecations()
         yield

@@ -36,7 +36,7 @@ __all__ = ["SlotEngine"]
 
 @dataclass(frozen=True, slots=True)
 class _Occupant:
-    """What a slot holds; `alone`: the backbone of a merged adapter."""
+    """The contents of a slot; `alone`: the backbone of a merged adapter."""
 
     kind: HeadKind
     num_labels: int
@@ -44,7 +44,7 @@ class _Occupant:
 
 
 class SlotEngine:
-    """Runs rows on one base; see `Engine` for what each method promises."""
+    """Runs rows on one base; implements `Engine`."""
 
     def __init__(
         self,
@@ -127,31 +127,31 @@ class SlotEngine:
 
     @property
     def linears(self) -> dict[str, tuple[int, int]]:
-        """The widths, in and out, of every linear layer that an adapter may change, by path."""
+        """The input and output width of every linear layer that an adapter may change, by path."""
         layers = self._placement.layers.items()
         return {p: (m.in_features, m.out_features) for p, m in layers if isinstance(m, torch.nn.Linear)}
 
     @property
     def timings(self) -> Timings | None:
-        """What was measured of the backbones, if anything was."""
+        """The measured times of the backbones, if any."""
         return self._backbones.timings
 
     @property
     def backbones(self) -> tuple[str, ...]:
-        """The names of what may run a batch now."""
+        """The names of the backbones that can run a batch now."""
         return tuple(b.name for b in self._backbones.all if b.covers(self._backbones.filled))
 
     def chosen(self, rows: int, tokens: int) -> str:
-        """Name what runs a batch of so many rows, padded to so many tokens."""
+        """Return the name of the backbone for a batch of `rows` rows, padded to `tokens` tokens."""
         return self._backbones.chosen(rows, tokens, self._backbones.filled).name
 
     def run_on(self, name: str, rows: Sequence[EngineRow]) -> list[Output]:
-        """Run rows on the backbone of that name, to measure it; as `run` otherwise."""
+        """Run rows on the named backbone, to measure it; otherwise as `run`."""
         with self._backbones.only(name):
             return self.run(rows)
 
     def warm(self, timeout: float) -> bool:
-        """Prepare for rows of the bare base too, and wait as `settle` does."""
+        """Prepare for rows of the bare base as well; waits as `settle` does."""
         return self._backbones.warm(timeout)
 
     def info(self) -> EngineInfo:
@@ -186,20 +186,20 @@ class SlotEngine:
                 self._headless[kind] = f"Base {self._base.name!r} has no {kind} head to serve: {error}"
 
     def _merge(self, weights: AdapterWeights) -> tuple[Placed, TorchBackbone]:
-        """Make the backbone of an adapter that does not fit in a slot; only its head goes there."""
+        """Build the backbone of a merged adapter; only its head is written to the slot."""
         fresh = load_model(self._base, self._device, dtype=self._backbones.reference.dtype)
         placed, changed = self._placement.place_merged(weights)
         return placed, self._backbones.reference.with_weights(changed, fresh)
 
     def _vacate(self, slot: int) -> None:
-        """Forget who had a slot, and free what a merged adapter had beside it."""
+        """Forget the owner of a slot, and free the backbone of a merged adapter."""
         occupant = self._occupants.get(slot)
         self._occupants = {key: value for key, value in self._occupants.items() if key != slot}
         if occupant and occupant.alone:
             occupant.alone.free()
 
     def _forwards(self, rows: Sequence[EngineRow]) -> list[list[int]]:
-        """Split rows into those of one forward: all scored ones, all generated ones, merged ones by slot."""
+        """Group row indices by forward: scored rows, generated rows, merged adapters by slot."""
         groups: dict[tuple[bool, int], list[int]] = {}
         for index, row in enumerate(rows):
             occupant = self._occupants.get(row.slot)
@@ -233,7 +233,7 @@ class SlotEngine:
         return [outputs[i] for i in range(len(rows))]
 
     def _values(self, kind: HeadKind, tensors: BatchTensors, hidden: Hidden, index: Sequence[int]) -> Array:
-        """Compute one kind for the rows at `index`; padded labels and tokens are still there."""
+        """Compute one head kind for the rows at `index`; outputs still include padding."""
         if len(index) < len(tensors.slots):
             picked = torch.tensor(index, device=self._device)
             tensors, hidden = tensors.rows(picked), hidden.rows(picked)
@@ -245,7 +245,7 @@ class SlotEngine:
         return array
 
     def _own_part(self, value: Array, row: EngineRow) -> Array:
-        """Cut what padding added: labels that other adapters have, tokens that other rows have."""
+        """Remove padded labels and tokens."""
         if row.head is HeadKind.EMBEDDING:
             return value
         labels = self._occupants[row.slot].num_labels
@@ -261,7 +261,7 @@ class SlotEngine:
 
     @contextmanager
     def _aside(self) -> Iterator[None]:
-        """On a GPU, copy on a stream beside the one that forwards run on, and wait for the end."""
+        """On a GPU, copy on a separate stream and synchronize with it."""
         if self._device.type != "cuda":
             yield
             return

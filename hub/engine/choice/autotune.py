@@ -1,7 +1,7 @@
 # ruff: noqa: TID253 - imported when an engine is built, and by nothing else
-"""Measures the backbones of an engine on a few shapes, and from then on picks the fastest for each batch.
+"""Autotune: measures the backbones of an engine on a few shapes, then picks the fastest for each batch.
 
-Measurements are cached by all that they depend on: the machine, the versions, the base, its stacks.
+Measurements are cached by machine, library versions, base and stacks.
 """
 
 from __future__ import annotations
@@ -42,14 +42,14 @@ MIN_COSINE = 0.999  # between a backbone's hidden states and the reference's
 
 @dataclass(frozen=True, slots=True)
 class Tuning:
-    """How long to measure, in seconds, and whether to do it again when it was done before."""
+    """How long to measure, in seconds, and whether to ignore cached measurements."""
 
     budget_s: float = 10.0
     again: bool = False
 
 
 class Tuner:
-    """Orders the backbones of one engine."""
+    """Ranks the backbones of one engine by speed."""
 
     def __init__(self, base: Base, cache: Path, threads: int, tuning: Tuning) -> None:
         self._base = base
@@ -59,7 +59,7 @@ class Tuner:
         self.timings: Timings | None = None
 
     def __call__(self, backbones: Backbones) -> Order:
-        """Measure, or read what was measured before; a candidate that is never chosen is dropped."""
+        """Measure, or read cached measurements; a candidate that is never chosen is dropped."""
         path = self._cache / f"tune-{self._key(backbones)}.json"
         timings = None if self._tuning.again else Timings.load(path)
         if timings is None:
@@ -102,7 +102,7 @@ def _order(timings: Timings, backbones: Backbones) -> Order:
 
 
 def _measure(base: Base, backbones: Backbones, budget_s: float) -> Timings:
-    """Time the backbones in turns, the cheap shapes first, until the time is up."""
+    """Time the backbones in turns, cheap shapes first, until the time budget is used."""
     began = time.perf_counter()
     there = [backbone for backbone in backbones.all if backbone.covers(_BARE)]
     refused = {b.name: reason for b in there if (reason := _fault(b, backbones, base))}
@@ -149,9 +149,9 @@ def _time(backbone: Backbone, backbones: Backbones, batch: BatchTensors) -> floa
 
 
 def _fault(backbone: Backbone, backbones: Backbones, base: Base) -> str:
-    """Tell how a backbone departs from the reference on a small batch; "" if it does not.
+    """Return how a backbone deviates from the reference on a small batch; "" if it does not.
 
-    An int8 one is not asked: it only ever runs adapters whose answers were measured on it.
+    An int8 backbone is not checked: it only runs adapters that were evaluated on it.
     """
     if backbone is backbones.reference or _is_int8(backbone.name):
         return ""
@@ -165,7 +165,7 @@ def _fault(backbone: Backbone, backbones: Backbones, base: Base) -> str:
 
 
 def _batch(backbones: Backbones, shape: Shape) -> BatchTensors:
-    """Make rows of random tokens in every slot that is filled, in turns."""
+    """Make rows of random tokens that use the filled slots in turn."""
     rows, tokens = shape
     random = torch.Generator().manual_seed(rows * tokens)
     ids = torch.randint(backbones.reference.model.config.vocab_size, shape, generator=random)

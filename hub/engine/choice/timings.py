@@ -1,4 +1,4 @@
-"""What each backbone took on a few shapes, and what that says of any shape; free of torch."""
+"""Measured times of backbones on a few shapes, and the estimate for any shape; free of torch."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Timings:
     refused: Mapping[str, str] = field(default_factory=dict)
 
     def order(self, rows: int, tokens: int) -> list[str]:
-        """Return the names of all backbones that were measured and not refused, the preferred first."""
+        """Return the names of the measured backbones that were not refused, fastest first."""
         names = [name for name in self.seconds if name not in self.refused and self.seconds[name]]
         return sorted(names, key=lambda name: self._cost(name, rows, tokens))
 
@@ -34,7 +34,7 @@ class Timings:
         return self.predict(name, rows, tokens) * (INTERPRETER if name.startswith("torch") else 1.0)
 
     def predict(self, name: str, rows: int, tokens: int) -> float:
-        """Return seconds for a shape: per token, as the shapes measured nearby took."""
+        """Return the estimated seconds for a shape, from the time per token of nearby measured shapes."""
         total = weight = 0.0
         for (known_rows, known_tokens), seconds in self.seconds[name].items():
             distance = math.log2(rows / known_rows) ** 2 + math.log2(tokens / known_tokens) ** 2
@@ -45,22 +45,22 @@ class Timings:
 
     @property
     def shapes(self) -> list[Shape]:
-        """The shapes that were measured, the smallest first."""
+        """The measured shapes, smallest first."""
         return sorted({shape for one in self.seconds.values() for shape in one}, key=lambda s: s[0] * s[1])
 
     def best(self) -> dict[Shape, str]:
-        """Return what is chosen for each shape that was measured."""
+        """Return the chosen backbone for each measured shape."""
         return {shape: order[0] for shape in self.shapes if (order := self.order(*shape))}
 
     def save(self, path: Path) -> None:
-        """Write to a file that `load` reads."""
+        """Save to a file for `load`."""
         rows = [[name, *shape, s] for name, one in self.seconds.items() for shape, s in one.items()]
         path.parent.mkdir(parents=True, exist_ok=True)
         write_file(path, json.dumps({"seconds": rows, "refused": dict(self.refused)}))
 
     @classmethod
     def load(cls, path: Path) -> Timings | None:
-        """Read what `save` wrote; None if there is no such file, or one that cannot be used."""
+        """Read a file that `save` wrote; None if it is missing or invalid."""
         try:
             found = json.loads(path.read_text(encoding="utf-8"))
             return cls(_by_name(found["seconds"]), dict(found["refused"]))

@@ -1,7 +1,7 @@
-"""An encoder in onnxruntime, reading the torch backbone's stacks where they lie.
+"""An encoder in onnxruntime that reads the torch backbone's stacks without copying them.
 
-A graph is exported once per base and set of stacks. Until there is one with all that an adapter has,
-`covers` says so, and its rows run elsewhere.
+A graph is exported once per base and set of stacks. Until a graph has all stacks of an adapter,
+`covers` is false and its rows run on another backbone.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ __all__ = ["OnnxBackbone"]
 
 
 class _Live(NamedTuple):
-    """What runs; replaced by one assignment."""
+    """The graph in use; replaced by one assignment."""
 
     graph: OnnxGraph | None
     slots: frozenset[int]  # whose adapters have no part that the graph lacks
@@ -29,7 +29,7 @@ class _Live(NamedTuple):
 class OnnxBackbone:
     """Runs rows on the newest exported graph; with `int8` the base's weights are eight-bit integers.
 
-    Callers see to it that `write`, `clear` and `prepare`'s last step do not overlap (one lock of theirs).
+    The caller's lock must keep `write`, `clear` and the last step of `prepare` from overlapping.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class OnnxBackbone:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the weights that the graph has for itself."""
+        """Bytes of the weights that the graph does not share."""
         return self._live.graph.nbytes if self._live.graph else 0
 
     @property
@@ -54,11 +54,11 @@ class OnnxBackbone:
         return self._live.graph.stacks if self._live.graph else frozenset()
 
     def covers(self, slots: Set[int]) -> bool:
-        """Tell whether rows of all these slots can run here now."""
+        """Return whether rows of all these slots can run here now."""
         return self._live.graph is not None and slots <= self._live.slots
 
     def write(self, slot: int, values: Values, *, allowed: bool = True) -> None:
-        """Take note of what a slot holds; the stacks themselves are written by the torch backbone."""
+        """Record the contents of a slot; the torch backbone writes the stacks themselves."""
         if self._live.graph:
             self._live.graph.forget(self._reference.stacks.layers)
         self._touched.pop(slot, None)
@@ -67,11 +67,11 @@ class OnnxBackbone:
         self._show(self._live.graph)
 
     def is_short(self, *, bare: bool = False) -> bool:
-        """Tell whether an adapter has a part that no graph has; with `bare`, also if there is no graph."""
+        """Return whether an adapter needs a stack that no graph has; with `bare`, also without any graph."""
         return not self._wanted() <= self.stacks or (bare and not self.int8 and self._live.graph is None)
 
     def make(self) -> OnnxGraph:
-        """Return a graph that has all parts there are now; blocks for seconds where it must be exported.
+        """Return a graph with all current stacks; blocks for seconds if it must be exported.
 
         Raises:
             EngineFailed: the export failed or was stopped.
@@ -85,11 +85,11 @@ class OnnxBackbone:
         return frozenset[str]().union(*self._touched.values())
 
     def show(self, graph: OnnxGraph) -> None:
-        """Run on `graph` from now on."""
+        """Use `graph` for the following batches."""
         self._show(graph)
 
     def run(self, batch: BatchTensors, *, decode: bool = False) -> Hidden:
-        """Run the rows, whose slots are covered."""
+        """Run rows whose slots are covered."""
         graph, layers = self._live.graph, self._reference.stacks.layers
         assert graph is not None, "rows run here only where `covers` says so"
         hidden = Hidden(graph.run(batch, layers))

@@ -1,8 +1,8 @@
 # ruff: noqa: TID253 - runs in a process of its own
 """Exports an encoder to ONNX with the stacks and the slot index as graph inputs.
 
-`python -m hub.engine.onnx.export` reads an order from stdin: the exporter takes seconds, needs a copy of the
-base, and changes settings that every thread of its process sees, so a server has it done elsewhere.
+`python -m hub.engine.onnx.export` reads an order from stdin. A server exports in a subprocess because the
+exporter takes seconds, needs a copy of the base, and changes global settings of its process.
 """
 
 from __future__ import annotations
@@ -39,13 +39,13 @@ _INT8_COSINE = 0.9  # of hidden states; whether an adapter can live with it is m
 
 
 def order(base: Base, stacks: Sequence[str], path: Path, *, int8: bool) -> str:
-    """Return what `main` reads: export `base` with the named stacks to `path`."""
+    """Return the JSON order for `main`: export `base` with the named stacks to `path`."""
     fields = {"base": asdict(base), "stacks": list(stacks), "path": str(path), "int8": int8}
     return json.dumps(fields, default=str)
 
 
 def main() -> None:
-    """Carry out the order on stdin; fail if the file would not compute what torch does."""
+    """Export as ordered on stdin; fails if the graph does not reproduce the outputs of torch."""
     wanted = json.load(sys.stdin)
     path, stacks = Path(wanted["path"]), tuple(wanted["stacks"])
     if hasattr(os, "nice"):
@@ -124,7 +124,7 @@ def _export(graph: _Graph, stacks: Sequence[str], path: Path) -> None:
 
 
 def _quantize(path: Path) -> None:
-    """Replace a graph by one whose products with the base's weights run in int8."""
+    """Quantize a graph file: products with the weights of the base run in int8."""
     from onnx import TensorProto
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
@@ -141,7 +141,7 @@ def _quantize(path: Path) -> None:
 
 @torch.inference_mode()
 def _verify(graph: _Graph, path: Path, check: Any) -> None:
-    """Compare with torch on shapes that were not traced, so that a size baked into the graph shows."""
+    """Compare with torch on untraced shapes, to detect a size that is baked into the graph."""
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     stacks = [f"{part}.{layer}" for part, layer in graph._names]
     known = {meta.name for meta in session.get_inputs()}

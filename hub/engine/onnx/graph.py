@@ -1,5 +1,5 @@
 # ruff: noqa: TID253 - imported by the onnx backbone only
-"""One exported graph: where its file is cached, how it is made, and a session that runs it."""
+"""One exported graph: its cached file, its export, and the session that runs it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ __all__ = ["Exporter", "OnnxGraph"]
 
 
 class Exporter:
-    """Makes graph files for one base, one at a time, in a process of their own."""
+    """Exports graphs of one base in a subprocess, one at a time."""
 
     def __init__(self, base: Base, cache: Path) -> None:
         self._base = base
@@ -51,7 +51,7 @@ class Exporter:
         return path
 
     def stop(self) -> None:
-        """End an export that is under way, and start no more."""
+        """Stop a running export, and start no more."""
         with self._lock:
             self._stopped = True
             if self._process:
@@ -75,7 +75,7 @@ class Exporter:
             raise EngineFailed(f"Exporting base {self._base.name!r} to ONNX failed: {reason}")
 
     def _key(self, stacks: Sequence[str], int8: bool) -> str:
-        """Name all that the graph depends on."""
+        """Return the cache key: a hash of everything that the graph depends on."""
         parts = [self._base.fingerprint, str(export.REVISION), str(int8), *stacks]
         parts += [version(package) for package in ("torch", "transformers")]
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
@@ -122,7 +122,7 @@ class OnnxGraph:
         self.nbytes = file.stat().st_size - sum(tensor.nbytes for tensor in shared.values())
 
     def forget(self, layers: Mapping[str, Parts]) -> None:
-        """Drop bindings to other stacks than these: they keep the memory of stacks that were replaced."""
+        """Drop bindings to other stacks: they keep the memory of replaced stacks alive."""
         self._idle = [binding for binding in self._idle if binding.reads(layers)]
 
     def run(self, batch: BatchTensors, layers: Mapping[str, Parts]) -> Tensor:
@@ -148,14 +148,14 @@ class OnnxGraph:
 
 
 class _Binding:
-    """What one run at a time reads and writes, with the stacks that are bound to it."""
+    """The I/O binding of one run, with the stacks that are bound to it."""
 
     def __init__(self, values: Any) -> None:
         self.values = values
         self._bound: Mapping[str, Parts] | None = None
 
     def reads(self, layers: Mapping[str, Parts]) -> bool:
-        """Tell whether these stacks are the ones bound."""
+        """Return whether these stacks are bound."""
         return self._bound is layers
 
     def bind(self, layers: Mapping[str, Parts], stacks: Set[str]) -> None:

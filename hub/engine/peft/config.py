@@ -1,4 +1,4 @@
-"""What a PEFT config says of an adapter's method: refused by name, or the numbers that its tensors need."""
+"""Checks the method in a PEFT config, and reads its rank and scaling."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ WAY_OUT = "or ask for a merged copy of its own (serve: merged in the recipe, --m
 
 
 def method_of(config: Mapping[str, Any]) -> str:
-    """Return PEFT's name of the method, in capitals; "" if the config has none."""
+    """Return PEFT's name of the method in upper case; "" if the config has none."""
     return str(config.get("peft_type") or "").upper()
 
 
@@ -128,7 +128,7 @@ def rank_and_scaling(config: Mapping[str, Any], module: str) -> tuple[float, flo
 
 
 def _number(config: Mapping[str, Any], patterns: str, default: str, module: str) -> float:
-    """Return the value for `module`: of the first pattern that ends its path, or the default."""
+    """Return the value of the first pattern that matches the end of the module's path, or the default."""
     value, special_cases = config.get(default), config.get(patterns) or {}
     if not isinstance(special_cases, Mapping):
         raise BadAdapter(f"{patterns} must map module names to numbers, not be {str(special_cases)[:80]}.")

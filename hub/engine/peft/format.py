@@ -48,7 +48,7 @@ def parse(
     """Turn a PEFT adapter into arrays; `num_labels` is read for SEQUENCE and TOKEN.
 
     Raises:
-        UnsupportedAdapter: the method cannot be served; the message names it and a way out.
+        UnsupportedAdapter: the method cannot be served; the message names an alternative.
         BadAdapter: a tensor is left over, missing, of a wrong shape, or not finite.
     """
     refuse_method(config)

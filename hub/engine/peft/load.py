@@ -1,4 +1,4 @@
-"""From an adapter's config and tensors to what an engine is given."""
+"""Turns the config and tensors of an adapter into the weights that an engine loads."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def weights_of(
     """Read an adapter for a slot, or merge it into its base; only the latter loads PEFT and the base.
 
     Raises:
-        UnsupportedAdapter: the method cannot be served so; the message names it and a way out.
+        UnsupportedAdapter: the method cannot be served; the message names an alternative.
         BadAdapter: the adapter is unsound.
         EngineFailed: the base could not be loaded.
     """

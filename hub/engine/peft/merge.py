@@ -1,5 +1,5 @@
 # ruff: noqa: TID253 - imported when an adapter is to be merged, and by nothing else
-"""Adapters that do not fit in a slot: merged into the base by PEFT, and read off as what changed."""
+"""Merges adapters that do not fit in a slot into the base with PEFT, and returns the changed parameters."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def merged_weights(
     num_labels: int,
     sha256: str,
 ) -> AdapterWeights:
-    """Merge an adapter into its base: `full` gets the head, and each parameter that is not the base's.
+    """Merge an adapter into its base; `full` holds the head and every parameter that changed.
 
     `num_labels` is read for SEQUENCE and TOKEN.
 
@@ -72,7 +72,7 @@ def merged_weights(
 
 
 def merge(adapted: PeftModel) -> PreTrainedModel:
-    """Fold an adapter into the model under it, in place.
+    """Merge an adapter into its model, in place.
 
     Raises:
         UnsupportedAdapter: PEFT cannot merge this kind of adapter.
@@ -90,7 +90,7 @@ def merge(adapted: PeftModel) -> PreTrainedModel:
 
 
 def _untie(model: nn.Module) -> None:
-    """Give modules that share a weight one each: PEFT runs an adapter on one of them alone."""
+    """Untie shared weights: PEFT applies an adapter to one of the modules only."""
     seen: set[int] = set()
     for module in model.modules():
         for name, parameter in list(module.named_parameters(recurse=False)):

@@ -1,5 +1,5 @@
 # ruff: noqa: TID253 - imported when PEFT itself has to run an adapter, and by nothing else
-"""An adapter on its base as PEFT runs it, made from arrays: nothing is unpickled, fetched or looked up."""
+"""Builds PEFT models from arrays: nothing is unpickled, downloaded or looked up."""
 
 from __future__ import annotations
 
@@ -142,14 +142,14 @@ _MAX_RANK = 8192  # a rank; more would only serve to fill the memory
 
 
 class HeadModel(NamedTuple):
-    """A base under the head of a kind, and the names of the parameters that its files do not have."""
+    """A base with a head, and the names of the parameters that are missing in its files."""
 
     model: PreTrainedModel
     missing: frozenset[str]
 
 
 def load_with_head(base: Base, kind: HeadKind, num_labels: int, dropout: float | None = None) -> HeadModel:
-    """Load the base in float32 under the Hugging Face head of `kind`; what its files lack is random.
+    """Load the base in float32 with the Hugging Face head of `kind`; missing parameters are random.
 
     `dropout` replaces every dropout rate in its config.
 
@@ -181,9 +181,9 @@ def load_with_head(base: Base, kind: HeadKind, num_labels: int, dropout: float |
 
 
 def head_model(base: Base, kind: HeadKind, num_labels: int) -> HeadModel:
-    """Load the base under a head for inference; what it lacks, and an adapter has to bring, is NaN.
+    """Load the base with a head for inference; missing parameters, which the adapter must bring, are NaN.
 
-    A pooler that it lacks is left out of the bare model of an embedding, which does not read it.
+    A missing pooler is removed from the bare model of an embedding, which does not use it.
 
     Raises:
         EngineFailed: the folder does not hold a model of this kind.
@@ -199,7 +199,7 @@ def head_model(base: Base, kind: HeadKind, num_labels: int) -> HeadModel:
 
 
 def load_adapted(folder: Path, base: Base, head: HeadKind, num_labels: int, device: Any) -> PeftModel:
-    """Load a PEFT folder on a fresh base, as anybody would with plain PEFT.
+    """Load a PEFT folder on a fresh base with plain PEFT.
 
     Raises:
         BadAdapter, UnsupportedAdapter: as `load_folder`.
@@ -211,10 +211,10 @@ def load_adapted(folder: Path, base: Base, head: HeadKind, num_labels: int, devi
 
 
 def complete(base: Base, loaded: HeadModel) -> PreTrainedModel:
-    """Return the model if its backbone has all its weights.
+    """Return the model if no weight of its backbone is missing.
 
     Raises:
-        BadBase: some are missing, so that they would be random.
+        BadBase: some are missing and would be random.
     """
     backbone = f"{loaded.model.base_model_prefix}."
     if missing := sorted(name for name in loaded.missing if name.startswith(backbone)):
@@ -226,11 +226,11 @@ def complete(base: Base, loaded: HeadModel) -> PreTrainedModel:
 
 
 def adapt(model: PreTrainedModel, config: Mapping[str, Any], tensors: Mapping[str, Array]) -> PeftModel:
-    """Put an adapter on a model, in place, as `PeftModel.from_pretrained` does from files.
+    """Add an adapter to a model, in place, as `PeftModel.from_pretrained` does from files.
 
     Raises:
-        UnsupportedAdapter: the method is none that PEFT can merge, or its config asks for more than that.
-        BadAdapter: config and tensors are not those of one adapter on this model.
+        UnsupportedAdapter: PEFT cannot merge the method or an option in its config.
+        BadAdapter: config and tensors do not fit each other or the model.
     """
     adapted = fresh_adapter(model, config, tensors)
     state = {name: torch.from_numpy(array.copy()) for name, array in tensors.items()}
@@ -248,7 +248,7 @@ def adapt(model: PreTrainedModel, config: Mapping[str, Any], tensors: Mapping[st
 
 
 def fresh_adapter(model: PreTrainedModel, config: Mapping[str, Any], names: Iterable[str]) -> PeftModel:
-    """Put an adapter on a model as it is before training, as far as that does not depend on chance.
+    """Add an adapter to a model in its initial state, as far as that is deterministic.
 
     `names` are those of its tensors, which tell the modules that it is put on.
 
@@ -290,7 +290,7 @@ def _put_on_base(config: Mapping[str, Any]) -> Iterator[None]:
 
 
 def _read_config(config: Mapping[str, Any]) -> PeftConfig:
-    """Make PEFT's config of what the file says, as far as it is known to be harmless."""
+    """Build PEFT's config from the keys that are known to be harmless."""
     method = method_of(config)
     if method not in _METHODS:
         raise UnsupportedAdapter(
@@ -322,7 +322,7 @@ def _read_config(config: Mapping[str, Any]) -> PeftConfig:
 
 
 def _check_values(values: Mapping[str, Any]) -> None:
-    """Refuse ranks that could fill the memory."""
+    """Refuse ranks that could exhaust the memory."""
     ranks = [values.get(key) for key in ("r", "init_r", "target_r", "n_frequency")]
     for key in ("rank_pattern", "n_frequency_pattern"):
         ranks += (values.get(key) or {}).values()

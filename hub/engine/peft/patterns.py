@@ -1,7 +1,7 @@
-"""The patterns in a PEFT config, matched in linear time; PEFT itself is given plain names of modules.
+"""Matches the patterns in a PEFT config in linear time; PEFT itself receives plain module names.
 
-PEFT matches the regular expressions of a config by backtracking, and a config that a stranger wrote can make
-that take hours. RE2 (https://github.com/google/re2) takes time in proportion to the name.
+PEFT matches regular expressions by backtracking, which an untrusted config can make take hours. RE2
+(https://github.com/google/re2) takes time linear in the length of the name.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Matcher:
         """Compile the patterns.
 
         Raises:
-            UnsupportedAdapter: they are too many, too long, malformed, or need backtracking.
+            UnsupportedAdapter: there are too many, or one is too long, malformed or needs backtracking.
         """
         self._names: dict[str, int] = {}
         self._patterns: list[tuple[int, Any]] = []
@@ -54,21 +54,21 @@ class Matcher:
             )
 
     def first(self, module: str) -> int | None:
-        """Return the place of the first pattern that matches; None if no one does."""
+        """Return the index of the first pattern that matches, or None."""
         places = [self._names[end] for end in _ends(module) if end in self._names]
         places += [place for place, compiled in self._patterns if compiled.fullmatch(module)]
         return min(places, default=None)
 
 
 def _ends(module: str) -> Iterator[str]:
-    """Yield the path of a module and what is left of it without its first parts."""
+    """Yield the path of a module and all its suffixes."""
     parts = module.split(".")
     return (".".join(parts[start:]) for start in range(len(parts)))
 
 
 @lru_cache(8)
 def matcher(patterns: tuple[str, ...]) -> Matcher:
-    """Return the matcher of these patterns; raises as it does."""
+    """Return a matcher of these patterns. Raises: as `Matcher`."""
     return Matcher(patterns)
 
 
@@ -76,7 +76,7 @@ def check_patterns(config: Mapping[str, Any]) -> None:
     """Refuse a config with patterns that cannot be matched in linear time, or with too many of them.
 
     Raises:
-        BadAdapter: a value is of another form than PEFT writes.
+        BadAdapter: a value has another form than PEFT writes.
         UnsupportedAdapter: as `Matcher`.
     """
     for key in _PATTERNS:
@@ -125,7 +125,7 @@ def explicit_config(config: Mapping[str, Any], names: Iterable[str]) -> dict[str
 
 
 def _check_targets(given: str | Collection[str] | None, modules: Sequence[str]) -> None:
-    """Refuse tensors of modules that `target_modules` does not name: PEFT would leave them out."""
+    """Refuse tensors of modules that `target_modules` does not match: PEFT would ignore them."""
     if given is None or given == ALL_LINEAR:
         return
     if isinstance(given, str):
@@ -147,7 +147,7 @@ def _feedforward(given: str | Collection[str], modules: Sequence[str]) -> list[s
 
 
 def _by_module(special: Mapping[str, Any], modules: Sequence[str]) -> dict[str, Any]:
-    """Return the numbers of the modules that have one of their own, by patterns that match just these."""
+    """Return per-module values, keyed by patterns that match exactly these modules."""
     found, values = matcher(tuple(special)), list(special.values())
     places = {module: found.first(module) for module in modules}
     return {f"^{re.escape(module)}": values[place] for module, place in places.items() if place is not None}

@@ -1,5 +1,5 @@
 # ruff: noqa: TID253 - imported when a folder brings a tokenizer, and by nothing else
-"""Compares the tokenizer in an adapter's folder with the base's, which every adapter is served with."""
+"""Compares the tokenizer in an adapter's folder with that of the base, which serves every adapter."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ _SHOWN = 3
 
 
 def check_tokenizer(folder: Path, base: Base, kind: HeadKind) -> None:
-    """Raise BadAdapter if the folder has a tokenizer that gives other tokens than the base's.
+    """Raise BadAdapter if the folder has a tokenizer that produces other tokens than the base's.
 
-    Compared is the effect on an adapter of `kind`: chat template, end token and decoder only matter to one
-    that generates text, and the padding token to none, because padding is masked.
+    Chat template, end token and decoder are compared for GENERATE only; the padding token never is, because
+    padding is masked.
     """
     files = [name for name in TOKENIZER_FILES if (folder / name).is_file()]
     if not files:
@@ -55,7 +55,7 @@ def check_tokenizer(folder: Path, base: Base, kind: HeadKind) -> None:
 
 
 def _load(folder: Path, files: list[str], base: Base) -> PreTrainedTokenizerBase:
-    """Load the folder's tokenizer under the base's config; what the folder leaves out is the base's."""
+    """Load the folder's tokenizer; files that it lacks are taken from the base."""
     whole = SETTINGS_FILE in files and any(name in VOCABULARY_FILES for name in files)
     with TemporaryDirectory(prefix="hub-tokenizer-") as aside:
         for name in ("config.json", *(() if whole else TOKENIZER_FILES)):
@@ -83,7 +83,7 @@ def _load(folder: Path, files: list[str], base: Base) -> PreTrainedTokenizerBase
 
 
 def _behaviour(tokenizer: PreTrainedTokenizerBase, kind: HeadKind) -> dict[str, Any]:
-    """Return all that decides which tokens a text becomes, and for GENERATE which text tokens become."""
+    """Return everything that determines the tokens of a text, and for GENERATE the text of tokens."""
     backend = json.loads(tokenizer.backend_tokenizer.to_str())
     model = dict(backend["model"])
     vocabulary = model.pop("vocab")

@@ -1,4 +1,4 @@
-"""Which version leaves when a slot is needed: the one unused longest, weighed by what it costs to reload."""
+"""Selects the version to evict: the least recently used, weighted by its reload cost."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _SLACK = 64  # outdated nodes that the heap may hold before it is made anew
 
 
 class GreedyDual:
-    """Orders versions for eviction by GreedyDual; not thread-safe.
+    """The eviction order of versions (GreedyDual); not thread-safe.
 
     A version is worth H = L + cost from its load or its last use on. The one worth least is evicted, and
     L, 0 at first, rises to what it was worth. So a version that nobody uses stays until the others cost
@@ -34,9 +34,9 @@ class GreedyDual:
         self._clock = count()
 
     def add(self, key: str, cost: float, *, used: bool = True) -> None:
-        """Take up a version that costs `cost` to load, in any unit that all share.
+        """Add a version with its load cost, in any unit that all versions share.
 
-        One that is not `used` yet, only expected to be, is worth L until it is.
+        A version that is not `used` yet is worth L until it is.
 
         Raises:
             ValueError: the cost is negative, infinite or not a number.
@@ -51,16 +51,16 @@ class GreedyDual:
             heapify(self._heap)
 
     def use(self, key: str) -> None:
-        """Note that a version is used now."""
+        """Record a use of a version."""
         self._worth[key] = (self._floor + self._cost[key], next(self._clock))
 
     def remove(self, key: str) -> None:
-        """Forget a version; it need not be known."""
+        """Remove a version, if it is known."""
         self._cost.pop(key, None)
         self._worth.pop(key, None)
 
     def evict(self, may: Callable[[str], bool]) -> str | None:
-        """Remove and return the version worth least of those that `may` go; None if none may."""
+        """Remove and return the least valuable version for which `may` is true, or None."""
         passed: set[tuple[float, int, str]] = set()
         try:
             while self._heap:
@@ -83,5 +83,5 @@ class GreedyDual:
                 heappush(self._heap, node)
 
     def order(self) -> Iterable[str]:
-        """Return all versions, the one worth least first."""
+        """Return all versions, the least valuable first."""
         return sorted(self._worth, key=self._worth.__getitem__)

@@ -1,4 +1,4 @@
-"""What a slot table says of its slots."""
+"""The states of slots, as a slot table reports them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["Fate", "Gone", "History", "Reservation", "SlotState", "SlotView"]
 
 
 class SlotState(StrEnum):
-    """What may happen to a version's slot."""
+    """Events of a version's slot."""
 
     LOADING = "loading"  # being written: no leases
     RESIDENT = "resident"  # may be leased
@@ -20,7 +20,7 @@ class SlotState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Reservation:
-    """A slot that the caller must now write, then `commit`, or else `abort`."""
+    """A reserved slot: the caller must write it and `commit`, or `abort`."""
 
     key: str
     slot: int
@@ -29,7 +29,7 @@ class Reservation:
 
 @dataclass(frozen=True, slots=True)
 class SlotView:
-    """One slot in use, as it was at one moment; `name` is what people call the version."""
+    """A snapshot of one slot in use; `name` is the version's `name@N`."""
 
     key: str
     name: str
@@ -43,7 +43,7 @@ MAX_VERSIONS = 256  # versions remembered
 
 
 class Fate(StrEnum):
-    """How a version came to be without a slot."""
+    """Why a version lost its slot."""
 
     EVICTED = "evicted"  # another one needed its slot; loaded again when asked for
     DRAINED = "drained"  # nothing routed to it any more, and its last lease ended
@@ -52,7 +52,7 @@ class Fate(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Gone:
-    """The latest that happened to a version that is not resident."""
+    """The latest fate of a version that is not resident."""
 
     key: str
     name: str
@@ -69,16 +69,16 @@ class History:
         self._gone: OrderedDict[str, Gone] = OrderedDict()
 
     def add(self, key: str, name: str, fate: Fate, reason: str) -> None:
-        """Remember a version's fate instead of an earlier one."""
+        """Record a version's fate; it replaces an earlier one."""
         self._gone.pop(key, None)
         self._gone[key] = Gone(key, name, fate, datetime.now(UTC), reason)
         if len(self._gone) > self._most:
             self._gone.popitem(last=False)
 
     def forget(self, key: str) -> None:
-        """Forget a version that is resident now."""
+        """Remove a version that is resident now."""
         self._gone.pop(key, None)
 
     def all(self) -> list[Gone]:
-        """Return everything remembered, the latest first."""
+        """Return all fates, latest first."""
         return list(reversed(self._gone.values()))

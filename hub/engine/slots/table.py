@@ -59,7 +59,7 @@ __all__ = ["Lease", "Reservation", "SlotState", "SlotTable", "SlotView"]
 
 
 class Lease:
-    """A claim on a version's slot: the slot is not rewritten until `release`."""
+    """A counted claim on a version's slot, which is not rewritten until `release`."""
 
     __slots__ = ("_released", "_table", "key", "slot")
 

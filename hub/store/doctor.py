@@ -1,4 +1,4 @@
-"""What a store should not hold: rows without contents, contents without rows, a history with holes."""
+"""Checks a store: rows without contents, contents without rows, gaps in the history."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _ROLES = ("stable", "previous", "canary", "shadow")
 
 
 class Severity(StrEnum):
-    """How much a finding matters; `info` is nothing to mend."""
+    """The severity of a finding; `info` needs no repair."""
 
     INFO = "info"
     WARNING = "warning"
@@ -37,7 +37,7 @@ class Severity(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Something that should not be. `fix` mends it without losing anything; None where a person has to."""
+    """A problem that was found. `fix` repairs it without data loss; None if a person has to."""
 
     code: str
     where: str
@@ -49,7 +49,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class _Stored:
-    """A version's row."""
+    """A row of the table of versions."""
 
     ref: VersionRef
     sha256: str
@@ -58,7 +58,7 @@ class _Stored:
 
 
 def examine_store(store: Store) -> Iterator[Finding]:
-    """Look at the catalog, then at what its rows name; nothing is changed.
+    """Check the catalog, then the files and bases that its rows name; changes nothing.
 
     Every stored adapter is read once, to compare its hash.
     """
@@ -75,7 +75,7 @@ def examine_store(store: Store) -> Iterator[Finding]:
 
 
 def _integrity(store: Store) -> Iterator[Finding]:
-    """Ask SQLite to check its own file; a database server looks after its files itself."""
+    """Run SQLite's integrity check; a database server checks its own files."""
     if not store.catalog.is_file:
         return
     where = str(store.catalog.shown)
@@ -139,7 +139,7 @@ def _versions(store: Store) -> tuple[dict[int, _Stored], list[Finding]]:
 
 
 def _contents(store: Store, versions: Mapping[int, _Stored]) -> Iterator[Finding]:
-    """Compare each content with its hash; what seems wrong is looked at again while nobody removes it."""
+    """Compare each content with its hash; problems are checked again under the lock."""
     shared: set[str] = set()
     if blobs := store.contents.blobs:
         try:
@@ -164,7 +164,7 @@ def _contents(store: Store, versions: Mapping[int, _Stored]) -> Iterator[Finding
 
 
 def _illness(stored: _Stored, shared: Collection[str]) -> str:
-    """Return the code of what is wrong with a content, or nothing; `shared`: those at the store's URL."""
+    """Return the code of a content's problem, or ""; `shared`: the contents at the store's URL."""
     elsewhere = stored.sha256 in shared
     if not stored.path.is_dir():
         return "" if elsewhere else "content_missing"
@@ -210,7 +210,7 @@ def _write_manifest(store: Store, stored: _Stored) -> None:
 
 
 def _roles(store: Store) -> dict[int, list[str]]:
-    """Return what deployments need each version row for: `stable of 'mood'`."""
+    """Return the roles of each version row in deployments: `stable of 'mood'`."""
     roles: dict[int, list[str]] = {}
     columns = [getattr(DeploymentRow, f"{role}_id") for role in _ROLES]
     with store.catalog.read() as session:
@@ -222,7 +222,7 @@ def _roles(store: Store) -> dict[int, list[str]]:
 
 
 def _unnamed(store: Store, named: set[str], partial_view: bool) -> Iterator[Finding]:
-    """Report contents without a row: what an add or a removal left half-made, and those of a lost catalog."""
+    """Report contents without a row: of unfinished adds and removals, and of a lost catalog."""
     what = "No version has this content. An import or a removal was stopped midway, or one runs right now."
     for path in [] if partial_view else store.contents.unknown(named):
         if store.contents.is_noted(path.name):
@@ -235,7 +235,7 @@ def _unnamed(store: Store, named: set[str], partial_view: bool) -> Iterator[Find
 
 
 def _unknown(path: Path) -> Finding:
-    """Report a content that this catalog has lost, or never had: nothing removes it by itself."""
+    """Report a content that this catalog does not have; nothing removes it automatically."""
     refs = [str(record.ref) for record in read_records(path)]
     what = f"The catalog does not have this content{', which was ' + ' and '.join(refs) if refs else ''}."
     remedy = "`hub doctor --adopt` adds it to the catalog. If nothing needs it, remove the folder."
@@ -246,7 +246,7 @@ _LATER = "Nothing: any command removes it once it is an hour old."
 
 
 def _bases(store: Store, versions: Mapping[int, _Stored]) -> Iterator[Finding]:
-    """Tell of what deployments need and this machine lacks."""
+    """Report bases that deployments need and that are missing on this machine."""
     try:
         here = {base.fingerprint for base in store.bases.list()}
     except HubError as error:

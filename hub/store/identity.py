@@ -1,4 +1,4 @@
-"""Whether a catalog is the one of the contents beside it, and what each content remembers of its versions."""
+"""Checks that a catalog belongs to its contents, and keeps a record of each version beside its content."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _ADVICE = (
 
 
 class Record(NamedTuple):
-    """What lies beside a content about one version: enough to make its row again."""
+    """The record of one version beside its content, from which its row can be restored."""
 
     catalog: str
     ref: VersionRef
@@ -42,10 +42,10 @@ class Record(NamedTuple):
 
 
 def refuse_if_gone(catalog: Path, contents: Contents) -> None:
-    """Refuse to make an empty catalog where the one that names the contents is missing or has no bytes.
+    """Refuse to create an empty catalog if contents exist and their catalog file is missing or empty.
 
     Raises:
-        NotReady: says how to put it back, or to make one from the contents.
+        NotReady: the message explains how to restore the catalog.
     """
     gone = not catalog.exists()
     if (gone or not catalog.stat().st_size) and _has_contents(contents):
@@ -56,7 +56,7 @@ def refuse_if_gone(catalog: Path, contents: Contents) -> None:
 
 
 def check_catalog(catalog: Catalog, mark: CatalogMark, contents: Contents, *, accept: bool) -> None:
-    """Compare the catalog with the mark beside the contents; `accept`: the mark is made that of the catalog.
+    """Compare the catalog with the mark beside the contents; `accept` replaces the mark instead.
 
     Raises:
         NotReady: it is another catalog, an empty one, or an older copy.
@@ -86,9 +86,9 @@ def check_catalog(catalog: Catalog, mark: CatalogMark, contents: Contents, *, ac
 
 
 def write_record(contents: Contents, catalog: str, version: Version) -> None:
-    """Write what the catalog's row says beside the content, so that a lost row can be made again.
+    """Write a version's row beside its content, so that a lost row can be restored.
 
-    The row is committed: a record that cannot be written fails nothing.
+    The row is already committed, so a failed write is only logged.
     """
     text = json.dumps(
         {
@@ -109,7 +109,7 @@ def write_record(contents: Contents, catalog: str, version: Version) -> None:
 
 
 def read_records(content: Path) -> list[Record]:
-    """Return the records beside a content; those that cannot be read are left out."""
+    """Return the valid records beside a content."""
     found = []
     for path in sorted(content.glob(f"*/{RECORD_FILE}")):
         try:
@@ -122,7 +122,7 @@ def read_records(content: Path) -> list[Record]:
 
 
 def parse_record(data: bytes, where: str) -> Record | None:
-    """Return a record, None if it is not a sound one."""
+    """Parse a record; None if it is invalid."""
     try:
         value = parse_json(data)
         ref = parse_version_ref(value["version"])

@@ -1,4 +1,4 @@
-"""Values that the catalog hands out."""
+"""The values that the catalog returns."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ class Version:
 
     @property
     def info(self) -> AdapterInfo:
-        """What the task may read of this version."""
+        """The part of this version that tasks see."""
         serving = self.manifest.serving
         return AdapterInfo(self.name, self.number, serving.labels, serving.settings, serving.max_length)
 
 
 @dataclass(frozen=True, slots=True)
 class Canary:
-    """A version that answers a share of a deployment's requests, in percent; `guard` is empty without one."""
+    """A version that answers `percent` of a deployment's requests; `guard` is empty without one."""
 
     version: Version
     percent: float
@@ -48,9 +48,9 @@ class Canary:
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
-    """A named endpoint: the version it serves, the one before, and those on trial.
+    """A named endpoint: its stable and previous versions, and those on trial.
 
-    `generation` is that of its last move, `trial` that of the move which began the canary or shadow of now.
+    `generation` is that of its last event, `trial` that of the event that began the current canary or shadow.
     """
 
     name: str
@@ -75,7 +75,7 @@ class Deployment:
 
 @dataclass(frozen=True, slots=True)
 class DeploymentEvent:
-    """One change of a deployment, as it was made; `before` or `after` is None where there was nothing.
+    """One change of a deployment; `before` or `after` is None where there was no version.
 
     `kind` is deploy, canary, shadow, promote, rollback or undeploy.
     """

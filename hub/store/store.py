@@ -1,4 +1,4 @@
-"""The store: immutable adapter versions on disk, and the catalog that names and deploys them."""
+"""The store: immutable adapter versions on disk, and the catalog of versions and deployments."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ Check = Callable[[AdapterFiles, Serving], None]
 
 
 class Training(TypedDict, total=False):
-    """What a manifest may say of how the version came about."""
+    """The fields of a manifest that training fills."""
 
     metrics: Mapping[str, float]
     metric: str
@@ -78,10 +78,9 @@ class Training(TypedDict, total=False):
 class Store(Deployments):
     """Versions and deployments under one home folder; any number of processes may have it open.
 
-    `catalog` is the URL of a database that homes share; without one it is a file in the home.
-    `blobs` is the URL where they share adapter files; it is not asked before it is needed. `keep_open` is for
-    who reads the catalog all the time, and then closes it. `accept`: the catalog is taken as the one of this
-    home whatever it knows of the contents.
+    `catalog` is the URL of a database that several homes share; by default it is a file in the home. `blobs`
+    is the URL of shared adapter files, used when needed. `keep_open` keeps connections for frequent reads.
+    `accept`: accept the catalog as that of this home without comparing it with the contents.
 
     Raises:
         NotReady: the catalog is gone, another one, or older than the contents.
@@ -143,11 +142,11 @@ class Store(Deployments):
         """Store the PEFT files in `folder` as the next version of `name`.
 
         The files are copied to a private folder, checked there, hashed, uploaded if the store has a URL,
-        flushed to disk and renamed into place before the catalog names them. The same content under the
-        same name is not stored twice: the version there is is returned.
+        flushed to disk and renamed into place before the catalog names them. If `name` already has the same
+        content, its version is returned.
 
         Raises:
-            BadAdapter, UnsafeWeights: the files are not a sound adapter; nothing is stored.
+            BadAdapter, UnsafeWeights: the files are not a valid adapter; nothing is stored.
             SourceUnavailable: the store's URL cannot be reached; nothing is stored.
         """
         check_name(name, "adapter")
@@ -192,7 +191,7 @@ class Store(Deployments):
             return self._version_of(self._find(session, ref))
 
     def remove(self, ref: VersionRef | str) -> Version:
-        """Forget a version, and delete its files when no other version has the same content.
+        """Remove a version, and its files if no other version has the same content.
 
         Raises:
             Conflict: a deployment serves it, or would roll back to it.
@@ -218,11 +217,11 @@ class Store(Deployments):
         return version
 
     def fetch(self, version: Version) -> Path:
-        """Make a version's files be on this machine, at `version.path`, and return that.
+        """Download a version's files to `version.path` if they are not there, and return that.
 
         Raises:
-            BadAdapter: the store's URL has them no more, or altered.
-            SourceUnavailable: it cannot be reached, and they are not here yet.
+            BadAdapter: they are missing or altered at the store's URL.
+            SourceUnavailable: it cannot be reached, and they are not on this machine.
         """
         return self.contents.fetch(version.sha256, version.manifest)
 
@@ -315,7 +314,7 @@ class Store(Deployments):
         return write_folder(version, folder, self._report(version))
 
     def _report(self, version: Version) -> dict[str, Any] | None:
-        """Return what a report says, if there is one within reach: a card without it has less to say."""
+        """Return a version's report, or None if there is none or it cannot be reached."""
         try:
             data = self.reports.read(version)
         except SourceUnavailable as error:

@@ -1,4 +1,4 @@
-"""Which version is in which slot, and who still needs it: bookkeeping only, no tensors.
+"""The slot table: versions, leases and pins of slots; bookkeeping only, no tensors.
 
 A slot is free, or belongs to one version in one of three states:
 
@@ -9,7 +9,7 @@ A slot is free, or belongs to one version in one of three states:
     left --reserve--> LOADING
     left --to_clear--> nobody's --cleared--> free
 
-Loading, by whoever wants a version resident:
+To load a version:
 
     reservation = table.reserve(sha256)          # None: it is resident, or another thread loads it
     if reservation:
@@ -20,18 +20,18 @@ Loading, by whoever wants a version resident:
             raise
         table.commit(sha256, seconds)
 
-Serving, by whoever admits a request:
+To serve a request:
 
     with table.lease(sha256) as lease:           # hold it until the forward that reads the slot is over
         ... EngineRow(row, lease.slot, head) ...
 
-`lease` gives None instead of a lease when the version is not resident, so that the caller can load it.
+`lease` returns None when the version is not resident; the caller can then load it.
 A lease may be released from any thread, once or many times; only the first counts. Release it after
 the engine has answered, not when a client stops waiting: the slot is rewritten once nobody leases it.
 
-A slot that a version has left still holds its weights. Whoever clears slots takes one with `to_clear`,
-clears it, and gives it back with `cleared`; in between nobody can reserve it. A slot that is reserved
-before that needs no clearing: a load writes all of it.
+A slot that a version has left still holds its weights. The slot cleaner takes it with `to_clear`, clears it
+and calls `cleared`; meanwhile it cannot be reserved. A slot that is reserved before that needs no clearing,
+because a load overwrites it.
 
 Pins keep a version from being evicted and drained: while it is loaded and nobody can lease it yet, or
 between its load and the table that routes to it. They are counted, and belong to the key, not to the
@@ -70,7 +70,7 @@ class Lease:
         self._released = False
 
     def release(self) -> None:
-        """Give the claim up; calling it again does nothing."""
+        """Release the claim; further calls do nothing."""
         self._table._release(self)
 
     def __enter__(self) -> Self:
@@ -95,12 +95,12 @@ def _nobody() -> None:
 
 
 class SlotTable:
-    """Slots 1 to `capacity` and the versions in them; slot 0, the bare base, is never handed out.
+    """Slots 1 to `capacity` and their versions; slot 0, the bare base, is never assigned.
 
-    There are `spare` slots more, which only urgent loads are given, so that these need not wait for a
-    lease to end. Whoever has one keeps it; in its place the next version that is idle is evicted.
+    `spare` additional slots are reserved for urgent loads, which then need not wait for a lease to end. The
+    version keeps that slot; the next idle version is evicted instead.
 
-    `on_left` is called, outside the lock, when there is a slot to clear: it should only wake somebody.
+    `on_left` is called, outside the lock, when a slot needs clearing; it should only wake a thread.
     """
 
     def __init__(self, capacity: int, *, spare: int = 0, on_left: Callable[[], None] = _nobody) -> None:
@@ -121,10 +121,10 @@ class SlotTable:
         self._history = History()
 
     def reserve(self, key: str, name: str = "", *, urgent: bool = False) -> Reservation | None:
-        """Take a slot for `key` to be loaded into; None if it already has one.
+        """Reserve a slot to load `key` into; None if it already has one.
 
-        Takes a free slot, `urgent` also a spare one, or else evicts a version that is neither leased nor
-        pinned: the one unused for longest, weighed by what it costs to load again (see `GreedyDual`).
+        Takes a free slot, with `urgent` also a spare one, else evicts a version that is neither leased nor
+        pinned, in the order of `GreedyDual`.
         A draining version becomes resident again, and an earlier `drain` that has yet to happen is
         forgotten; but not where the version is pinned: then it came after the wish for the version, which
         was the pin.
@@ -169,7 +169,7 @@ class SlotTable:
         self._tell(left)
 
     def abort(self, key: str) -> None:
-        """Give back the slot of a version whose loading failed."""
+        """Free the slot of a version whose load failed."""
         with self._lock:
             self._loading(key)
             self._leave(key)
@@ -187,7 +187,7 @@ class SlotTable:
             return Lease(self, key, entry.slot)
 
     def pin(self, key: str) -> None:
-        """Keep `key`, loaded or not, from being evicted, until it is unpinned as often as pinned.
+        """Protect `key`, loaded or not, from eviction; pins are counted.
 
         As with `reserve`, a draining version becomes resident again.
         """
@@ -196,7 +196,7 @@ class SlotTable:
             self._want(key)
 
     def unpin(self, key: str) -> None:
-        """Take one pin from `key`; with the last one gone, a `drain` that it put off happens.
+        """Remove one pin from `key`; after the last one, a postponed `drain` happens.
 
         Raises:
             ValueError: it is not pinned.
@@ -213,10 +213,9 @@ class SlotTable:
         self._tell(left)
 
     def drain(self, key: str, reason: str = "") -> bool:
-        """Lease `key` to nobody new, and free its slot with its last lease; True if it has none now.
+        """Give no new lease on `key` and free its slot after the last lease; True if that is now.
 
-        A version that is loading or pinned is drained once it is neither, unless somebody wants it
-        again before: see `pin` and `reserve`.
+        A version that is loading or pinned is drained later, unless `pin` or `reserve` is called before.
         """
         with self._lock:
             if key in self._entries or key in self._pins:
@@ -227,12 +226,12 @@ class SlotTable:
         return gone
 
     def failed(self, key: str, name: str, reason: str) -> None:
-        """Remember that a version could not be loaded."""
+        """Record that a version could not be loaded."""
         with self._lock:
             self._history.add(key, name, Fate.FAILED, reason)
 
     def to_clear(self) -> int | None:
-        """Take a slot that a version has left, to be cleared and given back; None if there is none."""
+        """Return a slot that needs clearing, or None; the caller clears it and calls `cleared`."""
         with self._lock:
             if not self._left:
                 return None
@@ -241,10 +240,10 @@ class SlotTable:
             return slot
 
     def cleared(self, slot: int) -> None:
-        """Give back a slot that `to_clear` returned.
+        """Free a slot that `to_clear` returned.
 
         Raises:
-            ValueError: nobody took it.
+            ValueError: `to_clear` did not return it.
         """
         with self._lock:
             if slot not in self._clearing:
@@ -261,7 +260,7 @@ class SlotTable:
 
     @property
     def in_use(self) -> int:
-        """How many slots belong to a version."""
+        """The number of slots that belong to a version."""
         return len(self._entries)
 
     def evictable(self) -> list[str]:
@@ -280,7 +279,7 @@ class SlotTable:
             ]
 
     def history(self) -> list[Gone]:
-        """Return what became of versions that are no longer resident, the latest first."""
+        """Return the fates of versions that are no longer resident, latest first."""
         with self._lock:
             return self._history.all()
 
@@ -311,7 +310,7 @@ class SlotTable:
             self._order.use(key)
 
     def _drain_unwanted(self, key: str) -> bool:
-        """Do what `drain` asked for as far as it can be done now; True if that left a slot."""
+        """Drain what can be drained now; True if a slot needs clearing."""
         entry = self._entries.get(key)
         if key not in self._unwanted or key in self._pins:
             return False
@@ -343,7 +342,7 @@ class SlotTable:
         return key
 
     def _trim(self) -> bool:
-        """Get spare slots back, as far as versions are idle; True if that left a slot."""
+        """Evict idle versions to restore the spare slots; True if a slot needs clearing."""
         before = len(self._entries)
         while len(self._entries) > self.capacity and any(map(self._is_idle, self._entries)):
             self._evict("to keep a slot for the next move")

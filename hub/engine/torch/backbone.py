@@ -1,5 +1,5 @@
 # ruff: noqa: TID253 - imported by the engines only
-"""A torch model whose layers are slotted as adapters come to touch them."""
+"""A torch model whose layers are replaced by slotted layers when the first adapter needs them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ["TorchBackbone"]
 
 
 class TorchBackbone:
-    """Runs rows on `model` with stacks of its dtype; a layer is left alone until an adapter touches it.
+    """Runs rows on `model` with stacks of its dtype; a layer is slotted when an adapter first needs it.
 
     `model` is the bare backbone of an encoder, and all of a decoder or an encoder-decoder.
     """
@@ -47,15 +47,15 @@ class TorchBackbone:
         return sum(parameter.nbytes for parameter in self.model.parameters())
 
     def covers(self, slots: frozenset[int]) -> bool:
-        """Any adapter runs here."""
+        """Return True: any adapter runs here."""
         return True
 
     def select(self, slots: Tensor) -> None:
-        """Say which slot each row of the next forward has, [B]."""
+        """Set the slots of the rows of the next forward, [B]."""
         self._context.slots = slots
 
     def write(self, slot: int, values: Values) -> None:
-        """Overwrite one slot that no running forward reads."""
+        """Overwrite one slot; no running forward may read it."""
         self.stacks.write(slot, values)
 
     def run(self, batch: BatchTensors, *, decode: bool = False) -> Hidden:
@@ -101,7 +101,7 @@ class TorchBackbone:
     def with_weights(self, changed: Mapping[str, Tensor], fresh: PreTrainedModel) -> TorchBackbone:
         """Return a backbone without slots that shares all weights with this one but those in `changed`.
 
-        `fresh` is the base loaded once more; its own copies of what is shared are given up.
+        `fresh` is a second load of the base; its copies of the shared weights are freed.
         """
         shared = dict(self.model.named_parameters(remove_duplicate=False))
         if getattr(self.model, "pooler", None) is None and hasattr(fresh, "pooler"):
@@ -115,7 +115,7 @@ class TorchBackbone:
         return TorchBackbone(fresh, slots=0)
 
     def free(self) -> None:
-        """Give up the weights, but not what other backbones share; nothing can run here afterwards.
+        """Free the weights that no other backbone shares; the backbone cannot run afterwards.
 
         Modules refer to one another in circles, which the collector may not come by for long, and never
         once they are frozen: so the tensors are let go one by one.

@@ -23,7 +23,7 @@ __all__ = ["Generator"]
 
 
 class Generator:
-    """Continues prompts; a row ends at its own `max_new_tokens`, at an end token, or at `max_length`."""
+    """Generates tokens; a row ends at its `max_new_tokens`, at an end token, or at `max_length`."""
 
     def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, max_length: int) -> None:
         self._tokenizer = tokenizer
@@ -81,9 +81,9 @@ class _RowLimits:
 
 
 def _greedy(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> GenerationConfig:
-    """Return what must not be left to the settings saved with the base: answers must not depend on chance.
+    """Return the settings that override those saved with the base, so that generation is deterministic.
 
-    `generate` takes what is not set here (a penalty for repetition, words never to be written) from there.
+    Other settings, such as a repetition penalty, are taken from the base.
     """
     saved = model.generation_config.eos_token_id
     ends = {*(saved if isinstance(saved, list) else [saved]), tokenizer.eos_token_id} - {None}

@@ -1,5 +1,5 @@
 # ruff: noqa: TID253 - imported by the engines only
-"""Heads of many adapters: the Hugging Face head modules, with slotted layers.
+"""Heads of many adapters: the Hugging Face head modules with slotted layers.
 
 Each head class is built without its backbone; in the backbone's place hangs a module that returns an
 output computed before, so that the class does its own pooling and wiring. A layer whose weights come
@@ -36,7 +36,7 @@ _NO_TOKEN = -1  # an id that no row has
 
 
 class Hidden(NamedTuple):
-    """What heads read: the last hidden states, [B, T, H]; of the decoder too where a base has two stacks."""
+    """The input of heads: last hidden states, [B, T, H]; for an encoder-decoder also the decoder's."""
 
     states: Tensor
     decoded: Tensor | None = None
@@ -48,13 +48,13 @@ class Hidden(NamedTuple):
 
 
 def mean_pool(hidden: Tensor, mask: Tensor) -> Tensor:
-    """Average hidden [B, T, H] over the tokens that mask [B, T] marks; gives [B, H]."""
+    """Return the mean of hidden [B, T, H] over the tokens in mask [B, T], as [B, H]."""
     weights = mask.unsqueeze(-1).to(hidden.dtype)
     return (hidden * weights).sum(1) / weights.sum(1)
 
 
 class HeadSlots:
-    """All slots' heads of one kind.
+    """The heads of one kind in all slots.
 
     `pooler` is the base's own, for classes that read a pooled output; `weights` are the base's tensors by
     name, of which those that belong to the head are taken.
@@ -120,7 +120,7 @@ class HeadSlots:
 
     @property
     def slot_bytes(self) -> int:
-        """Bytes that one slot takes now."""
+        """Bytes per slot."""
         return self._stacks.slot_bytes
 
     def _slot(self, weights: Mapping[str, Tensor], device: torch.device) -> None:
@@ -179,7 +179,7 @@ class HeadLayer:
 
 @dataclass
 class _Output(ModelOutput):  # type: ignore[misc]
-    """Has what head classes read of the output of any kind of backbone."""
+    """The output fields that head classes read, for any kind of backbone."""
 
     last_hidden_state: Tensor | None = None
     pooler_output: Tensor | None = None
@@ -195,7 +195,7 @@ class _Output(ModelOutput):  # type: ignore[misc]
 
 
 class _StoredOutput(nn.Module):
-    """Stands where the backbone was, with the base's pooler if the class reads a pooled output."""
+    """Replaces the backbone; has the base's pooler if the class reads a pooled output."""
 
     def __init__(self, backbone: nn.Module, pooler: nn.Module | None) -> None:
         super().__init__()

@@ -1,5 +1,5 @@
 # ruff: noqa: TID253 - imported when an engine is built, and by nothing else
-"""From a base's folder to a model on a device."""
+"""Loads models and tokenizers from the folder of a base."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def load_tokenizer(base: Base) -> PreTrainedTokenizerBase:
 
 
 def load_model(base: Base, device: torch.device, **settings: Any) -> PreTrainedModel:
-    """Load the base for inference: the backbone of an encoder, the whole of any other.
+    """Load the base for inference: the backbone of an encoder, else the whole model.
 
     An encoder whose weights come without a pooler gets none. `settings` go to `from_pretrained`.
 
@@ -97,12 +97,12 @@ def load_model(base: Base, device: torch.device, **settings: Any) -> PreTrainedM
 
 
 def takes_token_types(model: PreTrainedModel) -> bool:
-    """Tell whether the model reads `token_type_ids`; some families have none."""
+    """Return whether the model takes `token_type_ids`."""
     return "token_type_ids" in inspect.signature(model.forward).parameters
 
 
 def computes_in_bf16(device: torch.device) -> bool:
-    """Tell whether the device has instructions for bf16."""
+    """Return whether the device has instructions for bf16."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     fast: bool = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
@@ -118,7 +118,7 @@ def pick_dtype(config: PreTrainedConfig, device: torch.device) -> torch.dtype:
 
 
 class _BaseTensors(Mapping[str, Tensor]):
-    """The tensors in a base's files, each read when it is asked for."""
+    """The tensors in the files of a base, read lazily."""
 
     def __init__(self, base: Base) -> None:
         self._files = {}
@@ -139,5 +139,5 @@ class _BaseTensors(Mapping[str, Tensor]):
 
 
 def base_tensors(base: Base) -> Mapping[str, Tensor]:
-    """Return the tensors that the base's files hold, by the names they have there; read when asked for."""
+    """Return the tensors in the files of a base by name, read lazily."""
     return _BaseTensors(base)

@@ -1,5 +1,5 @@
 # ruff: noqa: TID253 - imported by the engines only
-"""Where an adapter's arrays belong on a base: layers of the backbone, layers of a head, or nowhere.
+"""Maps the arrays of an adapter to layers of the backbone and of the head.
 
 PEFT names a layer as the model it wrapped did. That model was a head class, whose backbone hangs under a
 prefix ("bert."), or the bare backbone; here both come down to the paths of one backbone.
@@ -30,14 +30,14 @@ _POOLER = "pooler."
 
 
 class Placed(NamedTuple):
-    """An adapter's arrays by the layer that will hold them; `head` by path in the head's own class."""
+    """The arrays of an adapter by target layer; `head` by path in the head class."""
 
     backbone: Values
     head: Values
 
 
 class Placement:
-    """Sorts adapters onto one base.
+    """Maps adapters to the layers of one base.
 
     Its weights are read for what is fixed when an adapter is loaded: DoRA's scale, the shift of a bias.
     """
@@ -135,22 +135,22 @@ class Placement:
         )
 
     def _inside(self, path: str, head: HeadSlots | None) -> str | None:
-        """Return the path in the backbone that an adapter's path means."""
+        """Return the backbone path for an adapter's path."""
         return next((name for name in self._readings(path, head) if name in self.layers), None)
 
     def _readings(self, path: str, head: HeadSlots | None) -> tuple[str, ...]:
-        """Return what a path may mean: itself, or with or without a name for the backbone."""
+        """Return candidate paths: as it is, with and without the backbone's prefix."""
         bare = path.removeprefix(f"{head.prefix}." if head else self._prefix)
         return path, bare, self._prefix + bare
 
 
 def _ignored(kind: HeadKind, path: str) -> bool:
-    """An embedding is the mean over tokens, in which a pooler plays no part."""
+    """Drop the pooler for an embedding, which is the mean over tokens."""
     return kind in (HeadKind.EMBEDDING, HeadKind.TOKEN, HeadKind.SPAN) and _POOLER in f"{path}."
 
 
 def _values(layer: nn.Module, update: LayerUpdate, path: str) -> dict[str, Tensor]:
-    """Turn an update of a layer that has its own weights into the parts that a slot holds."""
+    """Convert the update of a layer with its own weights to the parts of a slot."""
     if isinstance(layer, nn.Linear):
         _check_shape(layer.in_features, layer.out_features, update, path)
     elif update.rank:
@@ -183,13 +183,13 @@ def _by_layer(full: Mapping[str, Array]) -> dict[str, dict[str, Tensor]]:
 
 
 def _whole(layer: HeadLayer, changed: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return all parameters of a head's layer: those that changed, and the base's own for the others."""
+    """Return all parameters of a head's layer: the changed ones, and the base's for the others."""
     own = {name: value.detach().float().cpu() for name, value in layer.module.named_parameters(recurse=False)}
     return {**own, **changed}
 
 
 def _add(layers: dict[str, dict[str, Tensor]], path: str, parts: Mapping[str, Tensor]) -> None:
-    """Join parts with what a layer has already; two shifts add up."""
+    """Merge parts into those of a layer; two shifts are added."""
     known = layers.setdefault(path, {})
     for part, value in parts.items():
         known[part] = known[part] + value if part in known else value

@@ -1,5 +1,5 @@
 # ruff: noqa: TID253 - imported by the engines only
-"""Layers that compute each row with the update in its slot: one gather and two products, whatever the mix.
+"""Layers that apply each row's slot update: one gather and two products, for any mix of adapters.
 
 For row i of a batch, y[i] = W x[i] + bias + b[slot[i]] (a[slot[i]] x[i]), as in S-LoRA and Punica
 (arXiv:2311.03285, arXiv:2310.18547), with dense stacks instead of paged ones; the other parts of an
@@ -21,7 +21,7 @@ __all__ = ["SlotContext", "SlotLinear", "SlotNorm", "Slotted", "slot_layer"]
 
 
 class SlotContext(threading.local):
-    """The slot of every row of the forward under way in this thread; each backbone sets its own before it."""
+    """The slots of the rows of this thread's current forward; each backbone sets its own before it."""
 
     def __init__(self) -> None:
         self.slots = torch.empty(0, dtype=torch.int64)  # [B]
@@ -105,7 +105,7 @@ Slotted = SlotLinear | SlotNorm
 
 
 def slot_layer(model: nn.Module, path: str, context: SlotContext, *, own: bool = True) -> Slotted:
-    """Put a slotted layer in the place of the linear or normalisation layer at `path`."""
+    """Replace the linear or normalisation layer at `path` by a slotted layer."""
     layer = model.get_submodule(path)
     slotted: Slotted
     if isinstance(layer, nn.Linear):
@@ -124,7 +124,7 @@ def _vectors(stack: Tensor, slots: Tensor) -> Tensor:
 
 
 class _PerRow(Tensor):
-    """What a layer makes of one input that all rows share: already one result per row.
+    """The per-row result of a layer for one input that all rows share.
 
     DeBERTa projects its relative positions once and then repeats them for every row; with adapters that
     touch the projection each row has its own, and there is nothing left to repeat.

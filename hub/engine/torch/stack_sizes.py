@@ -1,5 +1,5 @@
 # ruff: noqa: TID253 - imported by the engines only
-"""Which sizes the slots of a set of stacks hold, and when a stack is larger than they need."""
+"""Tracks the sizes that slots need, and decides when a stack shrinks."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class StackSizes:
         self._unneeded: Counter[Key] = Counter()  # writes in a row
 
     def set(self, slot: int, values: Mapping[str, Mapping[str, Tensor]]) -> None:
-        """Record what a slot holds from now on; no values: nothing."""
+        """Record the sizes of a slot's values; without values it is empty."""
         for key, size in self._slots.pop(slot, {}).items():
             held = self._held[key]
             held[size] -= 1
@@ -49,7 +49,7 @@ class StackSizes:
         return tuple(map(max, *held)) if held and len(held) > 1 else tuple(*held) if held else ()
 
     def may_shrink(self, layer: str, part: str, have: int, need: int, *, cleared: bool) -> bool:
-        """Tell whether a stack of `have` numbers a slot should be cut to `need`; called once each write."""
+        """Return whether a stack of `have` numbers per slot should shrink to `need`; call once per write."""
         key = layer, part
         if need * SHRINK_AT > have:
             self._unneeded.pop(key, None)

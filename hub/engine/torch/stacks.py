@@ -1,10 +1,10 @@
 # ruff: noqa: TID253 - imported by the engines only
-"""The arrays of all slots: for every layer that an adapter touches, one stack per part of an update.
+"""The stacks of all slots: for each layer that an adapter changes, one stack per part of an update.
 
 Stacks are written in place, a slot at a time. When a layer, a part, a rank or a label count is new, a
 larger stack is made aside and published by one assignment, so that a forward may run meanwhile. In the same
 way a smaller stack replaces one that is much larger than its slots need. The size of a layer's stack depends
-on the adapters in that layer alone. Callers see to it that one thread writes at a time, to slots that no
+on the adapters in that layer alone. The caller must write from one thread at a time, to slots that no
 running forward reads.
 """
 
@@ -27,7 +27,7 @@ Values = Mapping[str, Mapping[str, Tensor]]
 
 
 class Parts(NamedTuple):
-    """What one layer holds for all slots; None while no adapter has it.
+    """The stacks of one layer; None while no adapter has the part.
 
     y = output_scale * (W (input_scale * x) + bias) + shift + b (a x), where `weight` and `bias` stand for
     the layer's own. A slot whose adapter lacks a part holds what changes nothing.
@@ -43,7 +43,7 @@ class Parts(NamedTuple):
 
     @property
     def present(self) -> dict[str, Tensor]:
-        """The parts that there are, in the order of the fields."""
+        """The parts that are not None, in the order of the fields."""
         return {name: value for name, value in zip(self._fields, self, strict=True) if value is not None}
 
 
@@ -80,11 +80,11 @@ class Stacks:
 
     @property
     def slot_bytes(self) -> int:
-        """Bytes that one slot takes now."""
+        """Bytes per slot."""
         return sum(t.nbytes for parts in self.layers.values() for t in parts.present.values()) // self._rows
 
     def write(self, slot: int, values: Values) -> None:
-        """Overwrite one slot: `values` where they are given, elsewhere what changes nothing.
+        """Overwrite one slot with `values`, and with neutral values where none are given.
 
         If memory runs out, nothing is published and no stack is kept.
         """
@@ -124,7 +124,7 @@ class Stacks:
             torch._foreach_copy_(into, new, non_blocking=True)
 
     def _grown(self, values: Values) -> dict[str, Parts]:
-        """Return new parts for the layers where a value is missing its stack or does not fit in it."""
+        """Return new parts for the layers where a value has no stack or does not fit in it."""
         grown = {}
         for layer, given in values.items():
             old = self.layers.get(layer, Parts())
@@ -138,7 +138,7 @@ class Stacks:
         return grown
 
     def _shrunk(self, grown: Mapping[str, Parts], *, cleared: bool) -> dict[str, Parts]:
-        """Return new parts for the layers that hold much more than their slots need."""
+        """Return smaller parts for the layers whose stacks are much larger than needed."""
         shrunk = {}
         for layer, parts in self.layers.items():
             if layer not in grown and (small := self._cut(layer, parts, cleared=cleared)):
@@ -146,7 +146,7 @@ class Stacks:
         return shrunk
 
     def _cut(self, layer: str, parts: Parts, *, cleared: bool) -> dict[str, Tensor]:
-        """Return smaller copies of the stacks of one layer that hold much more than their slots need."""
+        """Return smaller copies of the stacks of one layer that are much larger than needed."""
         small = {}
         for part, stack in parts.present.items():
             size = self._least(layer, part, stack)
@@ -156,7 +156,7 @@ class Stacks:
         return small
 
     def _least(self, layer: str, part: str, stack: Tensor) -> tuple[int, ...]:
-        """Return the smallest size of a slot that has room for what every slot holds."""
+        """Return the smallest slot size that fits the values of every slot."""
         if size := self._sizes.needed(layer, part):
             return size
         room = tuple(stack.shape[1:])
@@ -167,7 +167,7 @@ class Stacks:
         return room
 
     def _stack(self, layer: str, part: str, value: Tensor, old: Tensor | None) -> Tensor:
-        """Make a stack that `value` fits in and that holds what the old one does."""
+        """Return a stack that fits `value`, with the contents of the old one."""
         shape = value.shape if old is None else map(max, value.shape, old.shape[1:])
         stack = torch.zeros((self._rows, *shape), device=self._device, dtype=self._dtype)
         if old is not None:

@@ -1,5 +1,5 @@
 # ruff: noqa: TID253 - imported by the engines only
-"""A batch on its way to the device."""
+"""Copies a batch to the device."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class BatchTensors(NamedTuple):
 
     @classmethod
     def of(cls, batch: Batch, device: torch.device) -> BatchTensors:
-        """Copy a batch over; to a GPU from pinned memory, without waiting."""
+        """Copy a batch to the device; to a GPU asynchronously from pinned memory."""
         arrays = (batch.input_ids, batch.attention_mask, batch.token_type_ids, batch.slots)
         tensors = (torch.from_numpy(array) for array in arrays)
         if device.type == "cuda":

@@ -1,4 +1,4 @@
-"""What is counted of the versions of a trial: by each replica for itself, added up when read."""
+"""Counters of the versions in a trial: one row per replica, summed when read."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _BUCKETS = 24 * _PER_OCTAVE  # up to 28 minutes
 
 
 class TrialKey(NamedTuple):
-    """Of which version, in which trial (see `Deployment.trial`)."""
+    """A version in a trial (see `Deployment.trial`)."""
 
     deployment: str
     trial: int
@@ -32,10 +32,9 @@ class TrialKey(NamedTuple):
 
 @dataclass(slots=True)
 class TrialCounts:
-    """Requests, those that failed, and those of a comparison with how many agreed.
+    """Counts of requests, errors, comparisons and agreements.
 
-    `latencies` counts answered requests by bucket: what is read from it is off by at most 9 %, the width
-    of a bucket.
+    `latencies` counts answered requests by bucket; quantiles are off by at most 9 %, the width of a bucket.
     """
 
     requests: int = 0
@@ -49,7 +48,7 @@ class TrialCounts:
         return self.requests - self.errors
 
     def answer(self, seconds: float) -> None:
-        """Count a request that was answered after so long."""
+        """Count a request and its latency."""
         self.requests += 1
         self.latencies[_bucket(seconds)] += 1
 
@@ -59,12 +58,12 @@ class TrialCounts:
         self.errors += 1
 
     def compare(self, agreed: bool) -> None:
-        """Count a comparison with what ran beside."""
+        """Count a comparison with the version that ran beside it."""
         self.compared += 1
         self.agreed += agreed
 
     def add(self, other: TrialCounts) -> None:
-        """Count all that another tally has counted."""
+        """Add the counts of another replica."""
         self.requests += other.requests
         self.errors += other.errors
         self.compared += other.compared
@@ -75,7 +74,7 @@ class TrialCounts:
         return TrialCounts(self.requests, self.errors, self.compared, self.agreed, self.latencies.copy())
 
     def quantile(self, share: float) -> float:
-        """Return the seconds within which this share of the answers came; 0 without any."""
+        """Return the latency quantile `share` in seconds; 0 without answers."""
         wanted = share * self.latencies.total()
         seen = 0
         for bucket, count in sorted(self.latencies.items()):
@@ -85,19 +84,19 @@ class TrialCounts:
         return 0.0
 
     def slower_than(self, seconds: float) -> float:
-        """Return how many answers took longer, by interpolation within the bucket that `seconds` is in."""
+        """Return the number of answers slower than `seconds`, interpolated within its bucket."""
         place = _place(seconds)
         return sum(count * min(1.0, max(0.0, bucket - place)) for bucket, count in self.latencies.items())
 
 
 class Counters:
-    """The catalog's table of tallies. A replica writes the whole of its own counts: again is no harm."""
+    """The catalog's table of counters. A replica writes its totals, so a write can be repeated."""
 
     def __init__(self, catalog: Catalog) -> None:
         self._catalog = catalog
 
     def save(self, replica: str, counters: Mapping[TrialKey, TrialCounts]) -> set[TrialKey]:
-        """Write what a replica has counted so far; return the keys whose trial is over, which are not."""
+        """Write the totals of a replica; return the keys whose trial is over, which are not written."""
         with self._catalog.write() as session:
             trials = _trials(session, {key.deployment for key in counters})
             over = {key for key in counters if trials.get(key.deployment) != key.trial}
@@ -106,18 +105,18 @@ class Counters:
             return over
 
     def of(self, deployment: str, trial: int) -> dict[str, TrialCounts]:
-        """Return what all replicas have counted in a trial, by the version's sha256."""
+        """Return the counts of all replicas in a trial, by the version's sha256."""
         query = select(TrialCountsRow).where(
             TrialCountsRow.deployment == deployment, TrialCountsRow.trial == trial
         )
         found: dict[str, TrialCounts] = {}
         with self._catalog.read() as session:
             for row in session.scalars(query):
-                found.setdefault(row.sha256, TrialCounts()).add(_tally_of(row))
+                found.setdefault(row.sha256, TrialCounts()).add(_counts_of(row))
         return found
 
     def prune(self) -> None:
-        """Remove what was counted in trials that are over."""
+        """Remove the counters of trials that are over."""
         with self._catalog.read() as session:
             if session.scalar(select(TrialCountsRow.trial).where(_OVER).limit(1)) is None:
                 return
@@ -149,13 +148,13 @@ def _row_of(replica: str, key: TrialKey, counter: TrialCounts) -> TrialCountsRow
     )
 
 
-def _tally_of(row: TrialCountsRow) -> TrialCounts:
+def _counts_of(row: TrialCountsRow) -> TrialCounts:
     latencies = Counter({int(bucket): count for bucket, count in json.loads(row.latencies).items()})
     return TrialCounts(row.requests, row.errors, row.compared, row.agreed, latencies)
 
 
 def _place(seconds: float) -> float:
-    """Return where a time lies on the scale of buckets: bucket b has the times from b - 1 to b."""
+    """Return the position of a time on the scale of buckets: bucket b holds b - 1 to b."""
     if seconds <= _SHORTEST_S:
         return 0.0
     return min(float(_BUCKETS), _PER_OCTAVE * math.log2(seconds / _SHORTEST_S))

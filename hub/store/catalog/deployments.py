@@ -1,4 +1,4 @@
-"""Deployments: which versions are behind which name, every move recorded and counted."""
+"""Deployments: the versions behind each name; every change is an event with its own generation."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ __all__ = ["Deployments"]
 
 
 class Deployments:
-    """The half of the store that moves pointers; `generation` grows by one with every move.
+    """The half of the store that changes deployments; every change increments `generation`.
 
-    Every move says who made it (`by`) and may say why. Those that take `seen` are refused with Conflict if
-    the deployment has moved since that generation: for a caller that decided by what it saw then.
+    Every change records its author (`by`) and an optional reason. With `seen`, a change raises Conflict if
+    the deployment has changed since that generation.
     """
 
     def __init__(self, catalog: Catalog, contents: Contents) -> None:
@@ -35,12 +35,12 @@ class Deployments:
         self.contents = contents
 
     def generation(self) -> int:
-        """Return how many moves there have been; one small read, cheap to poll."""
+        """Return the number of events; one small read, cheap to poll."""
         with self.catalog.read() as session:
             return session.scalars(select(GenerationRow.value)).one()
 
     def deployments(self) -> list[Deployment]:
-        """Return every deployment, by name, as of one moment."""
+        """Return every deployment by name, from one transaction."""
         with self.catalog.read() as session:
             return [self._deployment_of(row) for row in session.scalars(_ALL)]
 
@@ -48,15 +48,15 @@ class Deployments:
         """Return one deployment.
 
         Raises:
-            NotFound: lists the deployments there are.
+            NotFound: lists the existing deployments.
         """
         with self.catalog.read() as session:
             return self._deployment_of(_deployment_row(session, name))
 
     def deploy(self, name: str, ref: VersionRef | str, *, by: str, reason: str = "") -> Deployment:
-        """Make a version the one that `name` serves; without a number, the newest. Ends a canary.
+        """Make a version the stable one of `name`; without a number, the newest. Ends a canary.
 
-        What is live already stays so, and that is not a move.
+        If it is live already, nothing changes and no event is recorded.
 
         Raises:
             Conflict: the deployment serves another task.
@@ -76,7 +76,7 @@ class Deployments:
                 if row.stable_id != version.id:
                     row.previous_id, row.stable_id = row.stable_id, version.id
                 _end_trial(row, shadow=row.shadow_id == version.id)
-            return self._moved(session, row, "deploy", before, _ref(version), by, reason)
+            return self._changed(session, row, "deploy", before, _ref(version), by, reason)
 
     def canary(
         self,
@@ -88,7 +88,7 @@ class Deployments:
         by: str,
         reason: str = "",
     ) -> Deployment:
-        """Give a version a share of the deployment's requests; again for another share or guard.
+        """Give a version a share of the requests; call it again to change share or guard.
 
         Raises:
             Conflict: the version is the stable one, or of another task.
@@ -101,11 +101,11 @@ class Deployments:
             row.trial = None if row.canary_id != version.id else row.trial
             row.canary_id, row.canary_percent = version.id, percent
             row.canary_guard = json.dumps(dict(guard or {}), sort_keys=True)
-            moved = self._moved(session, row, "canary", before, _ref(version), by, reason)
-        return moved
+            changed = self._changed(session, row, "canary", before, _ref(version), by, reason)
+        return changed
 
     def shadow(self, name: str, ref: VersionRef | str, *, by: str, reason: str = "") -> Deployment:
-        """Run a version beside the stable one on the same requests, its answers compared and not returned.
+        """Run a version on the same requests as stable; its answers are compared and not returned.
 
         Raises:
             Conflict: the version is the stable one, or of another task.
@@ -114,14 +114,14 @@ class Deployments:
             before = _ref(row.shadow) if row.shadow else None
             row.trial = None if row.shadow_id != version.id else row.trial
             row.shadow_id = version.id
-            moved = self._moved(session, row, "shadow", before, _ref(version), by, reason)
-        return moved
+            changed = self._changed(session, row, "shadow", before, _ref(version), by, reason)
+        return changed
 
     def promote(self, name: str, *, by: str, reason: str = "", seen: int | None = None) -> Deployment:
         """Make the canary, or where there is none the shadow, the stable version.
 
         Raises:
-            Conflict: there is neither, or it moved since `seen`.
+            Conflict: there is neither, or it changed since `seen`.
         """
         with self.catalog.write() as session:
             row = _deployment_row(session, name, seen)
@@ -134,15 +134,15 @@ class Deployments:
             before = _ref(row.stable)
             row.previous_id, row.stable_id = row.stable_id, target.id
             _end_trial(row, shadow=row.shadow_id == target.id)
-            return self._moved(session, row, "promote", before, _ref(target), by, reason)
+            return self._changed(session, row, "promote", before, _ref(target), by, reason)
 
     def rollback(self, name: str, *, by: str, reason: str = "", seen: int | None = None) -> Deployment:
-        """Take the canary and the shadow away; without them, go back to the version that was live before.
+        """Remove canary and shadow; without them, go back to the previous version.
 
-        A second rollback undoes one of the latter kind.
+        A second rollback to the previous version undoes the first.
 
         Raises:
-            Conflict: no other version was live before, or it moved since `seen`.
+            Conflict: there is no previous version, or it changed since `seen`.
         """
         with self.catalog.write() as session:
             row = _deployment_row(session, name, seen)
@@ -156,30 +156,30 @@ class Deployments:
             else:
                 before, after = _ref(row.stable), _ref(row.previous)
                 row.previous_id, row.stable_id = row.stable_id, row.previous_id
-            return self._moved(session, row, "rollback", before, after, by, reason)
+            return self._changed(session, row, "rollback", before, after, by, reason)
 
     def undeploy(self, name: str, *, by: str, reason: str = "") -> None:
-        """Take a deployment away; its versions stay."""
+        """Remove a deployment; its versions stay."""
         with self.catalog.write() as session:
             row = _deployment_row(session, name)
-            self._count(session, name, "undeploy", _ref(row.stable), None, by, reason)
+            self._record_event(session, name, "undeploy", _ref(row.stable), None, by, reason)
             session.delete(row)
 
     def history(self, name: str) -> list[DeploymentEvent]:
-        """Return every move of a deployment, oldest first, also of one that was taken away."""
+        """Return the events of a deployment, oldest first, also of a removed one."""
         with self.catalog.read() as session:
             query = (
                 select(DeploymentEventRow)
                 .where(DeploymentEventRow.deployment == name)
                 .order_by(DeploymentEventRow.generation)
             )
-            moves = [_move_of(row) for row in session.scalars(query)]
-            if not moves:
+            events = [_event_of(row) for row in session.scalars(query)]
+            if not events:
                 _deployment_row(session, name)
-            return moves
+            return events
 
     def _find(self, session: Session, ref: VersionRef | str) -> VersionRow:
-        """Return the row a reference names, or raise NotFound listing what there is."""
+        """Return the row that a reference names, or raise NotFound with the existing names."""
         ref = parse_version_ref(ref) if isinstance(ref, str) else ref
         query = select(VersionRow).where(VersionRow.name == ref.name).order_by(VersionRow.number.desc())
         rows: Sequence[VersionRow] = session.scalars(query).all()
@@ -193,7 +193,7 @@ class Deployments:
         raise NotFound.of("adapter", ref.name, names, "See `hub adapters list`.")
 
     def _version_of(self, row: VersionRow) -> Version:
-        """Turn a catalog row into the value that travels."""
+        """Convert a row."""
         return Version(
             name=row.name,
             number=row.number,
@@ -240,7 +240,7 @@ class Deployments:
                 "would get answers of another kind. Deploy it under a name of its own."
             )
 
-    def _moved(
+    def _changed(
         self,
         session: Session,
         row: DeploymentRow,
@@ -250,16 +250,16 @@ class Deployments:
         by: str,
         reason: str,
     ) -> Deployment:
-        move = self._count(session, row.name, kind, before, after, by, reason)
-        row.generation, row.updated = move.generation, move.when
+        event = self._record_event(session, row.name, kind, before, after, by, reason)
+        row.generation, row.updated = event.generation, event.when
         if (row.canary_id or row.shadow_id) and row.trial is None:
-            row.trial = move.generation
+            row.trial = event.generation
         session.add(row)
         session.flush()
         session.refresh(row)
         return self._deployment_of(row)
 
-    def _count(
+    def _record_event(
         self,
         session: Session,
         name: str,
@@ -274,7 +274,7 @@ class Deployments:
         counter = session.scalars(select(GenerationRow)).one()
         counter.value += 1
         when = datetime.now(UTC).isoformat(timespec="microseconds")
-        move = DeploymentEventRow(
+        event = DeploymentEventRow(
             generation=counter.value,
             deployment=name,
             kind=kind,
@@ -284,10 +284,10 @@ class Deployments:
             after=after,
             reason=reason,
         )
-        session.add(move)
+        session.add(event)
         self.catalog.changed(session)
         self.catalog.announce(session)
-        return move
+        return event
 
 
 _ALL = select(DeploymentRow).order_by(DeploymentRow.name)
@@ -295,7 +295,7 @@ _ALL = select(DeploymentRow).order_by(DeploymentRow.name)
 
 @lru_cache(maxsize=512)
 def _manifest(text: str) -> Manifest:
-    """Parse a manifest; a server reads those of its deployments again with every move."""
+    """Parse a manifest; cached because a server reads its deployments again after every change."""
     return Manifest.model_validate_json(text)
 
 
@@ -305,12 +305,12 @@ def _deployment_row(session: Session, name: str, seen: int | None = None) -> Dep
         known = (row.name for row in session.scalars(_ALL))
         raise NotFound.of("deployment", name, known, "Make one with `hub deploy NAME@N --as DEPLOYMENT`.")
     if seen is not None and row.generation != seen:
-        raise Conflict(f"{name!r} was moved meanwhile (generation {row.generation}, not {seen}).")
+        raise Conflict(f"{name!r} was changed meanwhile (generation {row.generation}, not {seen}).")
     return row
 
 
 def _end_trial(row: DeploymentRow, *, shadow: bool) -> None:
-    """Take the canary away, and with `shadow` the shadow too."""
+    """Remove the canary, and with `shadow` also the shadow."""
     row.canary_id = row.canary_percent = row.canary_guard = None
     if shadow:
         row.shadow_id = None
@@ -321,7 +321,7 @@ def _ref(row: VersionRow) -> str:
     return f"{row.name}@{row.number}"
 
 
-def _move_of(row: DeploymentEventRow) -> DeploymentEvent:
+def _event_of(row: DeploymentEventRow) -> DeploymentEvent:
     return DeploymentEvent(
         generation=row.generation,
         deployment=row.deployment,

@@ -86,7 +86,7 @@ def test_a_move_that_was_decided_by_what_is_past_is_refused(live) -> None:
     moved = live.runtime.deploy("mood", "mood@2", by="t", trial=ALL)
     live.runtime.deploy("mood", "mood@3", by="t", trial=ALL)
     for move in (live.runtime.promote, live.runtime.rollback):
-        with pytest.raises(Conflict, match="moved meanwhile"):
+        with pytest.raises(Conflict, match="changed meanwhile"):
             move("mood", by="guard", seen=moved.deployment.generation)
     assert live.ask("mood", TEXT).version == "mood@3"
 

@@ -14,7 +14,7 @@ class Progress(Protocol):
 
 
 def silent(stage: str, done: int, total: int, note: str = "") -> None:
-    """Report nothing."""
+    """Ignore progress."""
 
 
 def named(progress: Progress, name: str) -> Progress:

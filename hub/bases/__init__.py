@@ -1,1 +1,1 @@
-"""Base models: where they come from, their fingerprints, the local cache."""
+"""Base models: sources, fingerprints and the local cache."""

@@ -1,4 +1,4 @@
-"""What the rest of the hub knows of a base model."""
+"""The description of a base model."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["Base", "BaseKind"]
 
 
 class BaseKind(StrEnum):
-    """What a base can do: classify and extract (encoder) or generate (the other two)."""
+    """The architecture of a base: encoders classify and extract, the other two generate."""
 
     ENCODER = "encoder"
     DECODER = "decoder"

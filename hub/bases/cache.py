@@ -1,4 +1,4 @@
-"""The bases on this machine: pulled once, found by name or fingerprint."""
+"""The local cache of bases, found by name or fingerprint."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _PULL_HINT = "Get one with `hub base pull minilm`."
 
 
 class Bases:
-    """The folder `<home>/bases`: one sub-folder for each base, named as the base is."""
+    """The folder `<home>/bases`: one subfolder per base, with the name of the base."""
 
     def __init__(self, home: Path) -> None:
         self.folder = home / "bases"
@@ -44,7 +44,7 @@ class Bases:
         """Return the base of that name.
 
         Raises:
-            NotFound: lists the bases there are, and how to pull one.
+            NotFound: lists the existing bases and how to pull one.
         """
         path = self.folder / check_name(name, "base")
         if not (path / RECORD).is_file():
@@ -55,7 +55,7 @@ class Bases:
         """Return a base with that fingerprint.
 
         Raises:
-            NotFound: lists the bases there are.
+            NotFound: lists the existing bases.
         """
         bases = self.list()
         for base in bases:
@@ -68,15 +68,15 @@ class Bases:
         )
 
     def pull(self, source: str, name: str | None = None, on_progress: Progress | None = None) -> Base:
-        """Get a base from `source` (see `parse_source`) under `name`; one already here is returned.
+        """Pull a base from `source` (see `parse_source`) as `name`; an existing one is returned.
 
-        The files are gathered aside and renamed into place when complete and checked, so a pull that
-        is interrupted leaves nothing; what a killed process left is removed by the next pull.
+        The files are downloaded to a temporary folder, checked and renamed into place, so an interrupted
+        pull leaves nothing; the next pull removes the files of a killed process.
 
         Raises:
             Conflict: the name is taken by a base from another source.
             SourceUnavailable: the download failed, or a pinned sha256 did not match.
-            BadBase, UnsafeWeights: what came is not a usable base.
+            BadBase, UnsafeWeights: the files are not a usable base.
         """
         origin = parse_source(source)
         name = check_name(name or origin.name, "base")
@@ -163,4 +163,4 @@ def _staged(folder: Path) -> Iterator[Path]:
 
 
 def _silent(what: str, done: int, total: int) -> None:
-    """Report nothing."""
+    """Ignore progress."""

@@ -1,4 +1,4 @@
-"""Which files make up a base, and the one sha256 that stands for them."""
+"""The files of a base, and their fingerprint (sha256)."""
 
 from __future__ import annotations
 
@@ -51,12 +51,12 @@ _CHUNK = 1 << 20
 
 
 def is_model_file(name: str) -> bool:
-    """Tell whether a file of this name belongs to a base: safetensors, config or tokenizer."""
+    """Return whether a file name belongs to a base: safetensors, config or tokenizer."""
     return name in _NAMES or _SHARD.fullmatch(name) is not None
 
 
 def model_files(folder: Path) -> list[Path]:
-    """Return the files of `folder` that make up a base, by name."""
+    """Return the files of the base in `folder`, sorted by name."""
     return sorted(path for path in folder.iterdir() if is_model_file(path.name) and path.is_file())
 
 
@@ -72,8 +72,8 @@ def sha256_file(path: Path) -> str:
 def fingerprint(folder: Path) -> str:
     """Return the sha256 over weights, config and tokenizer.
 
-    JSON files count by content: layout, and the keys that name the library that saved them, do not
-    change the fingerprint, so one base from two sources is one base.
+    JSON files are compared by value, without layout and the keys that name the saving library, so a base from
+    two sources has one fingerprint.
     """
     digest = hashlib.sha256()
     for path in model_files(folder):

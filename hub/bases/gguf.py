@@ -15,7 +15,7 @@ __all__ = ["convert"]
 def convert(weights: Path, folder: Path) -> None:
     """Write config, tokenizer and bf16 safetensors weights of a GGUF causal model into `folder`.
 
-    A process of its own does it: torch is loaded there, and the memory is given back at its end.
+    Runs in a subprocess, which frees the memory of torch and the model at its end.
 
     Raises:
         BadBase: transformers cannot read the file.

@@ -16,7 +16,7 @@ __all__ = ["download"]
 
 
 def download(repo: str, revision: str, folder: Path, on_progress: Progress) -> None:
-    """Put the model files of `repo` at `revision` into `folder`.
+    """Download the model files of `repo` at `revision` into `folder`.
 
     Raises:
         UnsafeWeights: the repository has its weights as pickles only.
@@ -46,7 +46,7 @@ def _bar_for(what: str, on_progress: Progress) -> type:
     from tqdm import tqdm  # type: ignore[import-untyped]
 
     class Bar(tqdm):  # type: ignore[misc]
-        """What the hub client takes for a progress bar: it draws nothing and reports bytes."""
+        """A tqdm bar for the hub client that draws nothing and reports bytes."""
 
         def __init__(self, *args: Any, **kwargs: Any) -> None:
             super().__init__(*args, **{**kwargs, "file": io.StringIO(), "disable": False})

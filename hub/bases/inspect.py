@@ -1,4 +1,4 @@
-"""Read what a model folder is from its config: kind, type, token limit."""
+"""Reads kind, model type and token limit of a model folder from its config."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ _PICKLES = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".h5", ".msgpack"
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What a model's config says of it; `max_length` is in tokens."""
+    """Facts from a model's config; `max_length` is in tokens."""
 
     kind: BaseKind
     model_type: str
@@ -53,7 +53,7 @@ class Facts:
 
 
 def inspect_folder(folder: Path) -> Facts:
-    """Tell kind, model type and token limit of a model folder.
+    """Return kind, model type and token limit of a model folder.
 
     Raises:
         BadBase: config.json is missing, unreadable or names no model type.
@@ -68,11 +68,11 @@ def inspect_folder(folder: Path) -> Facts:
 
 
 def check_model_folder(folder: Path) -> None:
-    """Make sure that `folder` holds a config, a fast tokenizer and whole safetensors weights.
+    """Check that `folder` holds a config, a fast tokenizer and complete safetensors weights.
 
     Raises:
         BadBase: a file is missing or malformed.
-        UnsafeWeights: the weights are a pickle, or pose as safetensors.
+        UnsafeWeights: the weights are a pickle, or another format named as safetensors.
     """
     names = {path.name for path in folder.iterdir()}
     refuse_pickles(names, str(folder))
@@ -83,7 +83,7 @@ def check_model_folder(folder: Path) -> None:
 
 
 def weight_shapes(folder: Path) -> dict[str, tuple[int, ...]]:
-    """Return the shape of every weight of a base, read from the headers alone.
+    """Return the shape of every weight of a base, read from the headers.
 
     Raises:
         BadBase, UnsafeWeights: as `check_model_folder`.
@@ -93,7 +93,7 @@ def weight_shapes(folder: Path) -> dict[str, tuple[int, ...]]:
 
 
 def layer_shapes(base: Base) -> dict[str, tuple[int, ...]]:
-    """Return the shape of every weight of a base, also of an output layer tied to the input embedding.
+    """Return the shape of every weight of a base, including an output layer tied to the input embedding.
 
     Checkpoints store a tied weight once, under the embedding's name.
 
@@ -107,7 +107,7 @@ def layer_shapes(base: Base) -> dict[str, tuple[int, ...]]:
 
 
 def refuse_pickles(names: set[str], where: str) -> None:
-    """Raise UnsafeWeights if the only weights among `names` are pickles or the like."""
+    """Raise UnsafeWeights if the only weights among `names` are pickles or other unsafe formats."""
     safe = any(name.endswith(".safetensors") for name in names)
     unsafe = sorted(name for name in names if name.endswith(_PICKLES))
     if unsafe and not safe:

@@ -1,4 +1,4 @@
-"""Files out of Python packages: download one wheel or sdist with pip, read members safely."""
+"""Downloads a wheel or sdist with pip and reads its members safely."""
 
 from __future__ import annotations
 
@@ -42,12 +42,12 @@ def fetch_package(
 ) -> Path:
     """Download the one wheel or sdist of `dist==version` into `folder`, without dependencies.
 
-    A wheel is only downloaded. For an sdist pip asks the package for its metadata, which runs the
-    package's own build code, as installing it would: give `sha256` where it is known.
+    A wheel is only downloaded. For an sdist pip runs the package's build code to get its metadata, so give
+    `sha256` where it is known.
 
     Raises:
         BadRequest: `requirement` is not `dist==version`.
-        SourceUnavailable: pip could not; the message ends with pip's reason.
+        SourceUnavailable: pip failed; the message ends with pip's reason.
     """
     if not _REQUIREMENT.fullmatch(requirement):
         raise BadRequest(f"{requirement[:120]!r} does not name one package version: write dist==version.")
@@ -77,7 +77,7 @@ def members(archive: Path | IO[bytes]) -> list[str]:
     """Return the names of the regular files in a wheel, zip or tar archive.
 
     Raises:
-        BadRequest: it is no such archive.
+        BadRequest: it is not such an archive.
     """
     with _opened(archive) as inside:
         if isinstance(inside, zipfile.ZipFile):
@@ -89,12 +89,12 @@ def members(archive: Path | IO[bytes]) -> list[str]:
 def open_member(archive: Path | IO[bytes], member: str) -> Iterator[IO[bytes]]:
     """Open one file of a wheel, zip or tar archive for reading; nothing is unpacked to disk.
 
-    `member` is its full name, or its name below an sdist's single top folder. As the archive may be
-    an open file, an archive inside an archive is read by opening twice.
+    `member` is the full name, or the name below an sdist's top folder. The archive may be an open file, so
+    nested archives can be read.
 
     Raises:
-        NotFound: there is no such member.
-        BadRequest: it is no such archive.
+        NotFound: the member does not exist.
+        BadRequest: it is not such an archive.
     """
     with _opened(archive) as inside:
         if isinstance(inside, zipfile.ZipFile):
@@ -111,7 +111,7 @@ def open_member(archive: Path | IO[bytes], member: str) -> Iterator[IO[bytes]]:
 
 
 def extract_member(archive: Path | IO[bytes], member: str, target: Path, limit: int = MAX_MEMBER) -> Path:
-    """Write one file of an archive to exactly `target`, whatever path the archive gives it.
+    """Extract one file of an archive to `target`, whatever its path in the archive.
 
     Raises:
         TooLarge: it unpacks to more than `limit` bytes; `target` is removed.

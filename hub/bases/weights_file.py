@@ -1,4 +1,4 @@
-"""The check that a file really is safetensors, made before any library is given it."""
+"""Checks that a file is safetensors before a library opens it."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ _GIT_LFS = b"version h"  # of "version https://git-lfs.github.com/spec/v1"
 
 
 def read_header(path: Path, malformed: type[HubError]) -> dict[str, Any]:
-    """Return the tensors a safetensors file declares: name to `{"dtype", "shape", "data_offsets"}`.
+    """Return the header of a safetensors file: tensor name to `{"dtype", "shape", "data_offsets"}`.
 
     Raises:
-        UnsafeWeights: the file is a pickle, a zip, or another format posing as safetensors.
-        malformed: it is cut off or its header is wrong.
+        UnsafeWeights: the file is a pickle, a zip, or another format.
+        malformed: it is truncated or its header is malformed.
     """
     with open_regular(path) as file:
         return header_of(file, os.fstat(file.fileno()).st_size, path, malformed)
 
 
 def header_of(file: IO[bytes], size: int, path: Path, malformed: type[HubError]) -> dict[str, Any]:
-    """Do as `read_header` does with an open file of `size` bytes; `path` names it in errors."""
+    """As `read_header`, for an open file of `size` bytes; `path` names it in errors."""
     start = file.read(9)
     if start == _GIT_LFS:
         raise malformed(

@@ -1,4 +1,4 @@
-"""The catalog's transactions: SQLAlchemy over SQLite or PostgreSQL."""
+"""The catalog database: SQLAlchemy over SQLite or PostgreSQL."""
 
 from __future__ import annotations
 
@@ -41,14 +41,14 @@ CHANNEL = "grafthub"  # of LISTEN and NOTIFY
 
 
 class Catalog:
-    """A database with any number of readers beside one writer, across processes and machines.
+    """A database with one writer at a time and any number of readers, across processes and machines.
 
     `where` is the path of a SQLite file (kept in WAL mode), or the URL of a PostgreSQL database. `keep_open`:
-    connections to the file stay open from one transaction to the next, until `close`; for servers, which
-    are to `write_back` now and then.
+    connections to the file stay open between transactions, until `close`; for servers, which call
+    `write_back` from time to time.
 
     Raises:
-        BadConfig: the URL is not one of these, or what is there is no catalog or a newer release's.
+        BadConfig: the URL is not supported, or the database is not a catalog or one of a newer release.
         NotReady: it does not answer.
     """
 
@@ -76,13 +76,13 @@ class Catalog:
 
     @contextmanager
     def read(self) -> Iterator[Session]:
-        """Open a transaction that sees one state of the catalog."""
+        """Open a read transaction: it sees one snapshot of the catalog."""
         with self._translated(), Session(self._engine) as session:
             yield session
 
     @contextmanager
     def write(self) -> Iterator[Session]:
-        """Open a transaction that excludes other writers from its start; all of it happens, or nothing."""
+        """Open an atomic write transaction, which excludes other writers from its start."""
         with self._translated(), Session(self._writer) as session:
             with session.begin():
                 session.connection()  # begins now, not at the first statement
@@ -92,7 +92,7 @@ class Catalog:
             self.committed(state)
 
     def state(self) -> CatalogState:
-        """Return the catalog's id and its count of changes."""
+        """Return the id of the catalog and its number of changes."""
         with self.read() as session:
             row = session.scalars(select(GenerationRow)).one()
             return CatalogState(row.catalog, row.changes)
@@ -104,15 +104,15 @@ class Catalog:
         session.info[_CHANGED] = CatalogState(row.catalog, row.changes)
 
     def announce(self, session: Session) -> None:
-        """Wake those that `listen`, once this transaction is committed; SQLite has nobody to wake."""
+        """Notify listeners when this transaction is committed; does nothing for SQLite."""
         if not self.is_file:
             session.connection().exec_driver_sql(f"NOTIFY {CHANNEL}")
 
     def write_back(self) -> None:
-        """Move what SQLite's log holds to the file, so that a copy of that alone is whole; else do nothing.
+        """Checkpoint SQLite's log, so that a copy of the file alone is complete; PostgreSQL: do nothing.
 
-        Elsewhere whoever closes the last connection does that. Does not wait for others, and needs room on
-        the disk: without either the log stays, and is read as before.
+        Without `keep_open`, closing the last connection does that. It does not wait for others and needs disk
+        space; if it fails the log stays and is still read.
         """
         if not (self._keep_open and self.is_file):
             return
@@ -126,7 +126,7 @@ class Catalog:
                 cursor.execute(f"PRAGMA busy_timeout={_BUSY_MS}")
 
     def close(self) -> None:
-        """Close what connections are open."""
+        """Close the open connections."""
         self._engine.dispose()
 
     def _prepare(self) -> None:
@@ -187,7 +187,7 @@ def _sqlite(url: URL, keep_open: bool) -> tuple[Engine, Engine]:
 
 
 def _watch_file(engine: Engine, path: Path) -> None:
-    """See to it that no transaction goes to a file that is not there any more, or not the same."""
+    """Discard pooled connections when the file was removed or replaced."""
 
     def which() -> tuple[int, int] | None:
         try:

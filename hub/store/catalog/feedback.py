@@ -1,4 +1,4 @@
-"""Answers that are kept for feedback, and the labels that were given on them."""
+"""Stored answers and the feedback on them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _AT_ONCE = 500  # ids in one statement
 
 @dataclass(frozen=True, slots=True)
 class StoredAnswer:
-    """What a version answered; `response` and `request` are JSON, the latter None unless texts are kept."""
+    """A version's answer; `response` and `request` are JSON, `request` is None unless texts are kept."""
 
     request_id: str
     deployment: str
@@ -34,7 +34,7 @@ class StoredAnswer:
 
 @dataclass(frozen=True, slots=True)
 class LabelledAnswer:
-    """An answer and what the right one is, all of it as JSON values."""
+    """An answer with its true label, as JSON values."""
 
     answer: StoredAnswer
     label: Any
@@ -43,7 +43,7 @@ class LabelledAnswer:
 
 @dataclass(frozen=True, slots=True)
 class VersionScore:
-    """Of a version's answers, how many have a label, and of these how many were right."""
+    """The numbers of a version's answers, labelled answers and correct answers."""
 
     deployment: str
     version: str
@@ -60,7 +60,7 @@ class Answers:
         self._catalog = catalog
 
     def keep(self, answers: Sequence[StoredAnswer]) -> None:
-        """Write answers; one whose request id was used before takes the place of the other, label and all."""
+        """Write answers; an earlier answer with the same request id is replaced, with its label."""
         latest = {answer.request_id: answer for answer in answers}
         rows = [_row_of(answer) for answer in latest.values()]
         with self._catalog.write() as session:
@@ -78,7 +78,7 @@ class Answers:
     def label(
         self, request_id: str, label: Any, right: Callable[[dict[str, Any], Any], bool]
     ) -> LabelledAnswer | None:
-        """Tie a label to an answer, in place of one given before; None if no such answer is kept.
+        """Set the label of an answer; it replaces an earlier one. None if the answer is not kept.
 
         `right` compares the response with the label.
         """
@@ -94,7 +94,7 @@ class Answers:
             return given
 
     def scores(self, deployment: str | None = None) -> list[VersionScore]:
-        """Return how the versions of a deployment, or of all, have done; the latest answer's first."""
+        """Return the scores of the versions of one deployment or of all, latest answer first."""
         labelled = func.count(FeedbackRow.request_id)
         correct = func.coalesce(func.sum(cast(FeedbackRow.correct, Integer)), 0)
         columns = (AnswerRow.deployment, AnswerRow.version, AnswerRow.sha256)
@@ -109,7 +109,7 @@ class Answers:
             return [VersionScore(*row) for row in session.execute(query)]
 
     def rated(self, deployment: str, since: datetime) -> dict[str, tuple[int, int]]:
-        """Return labelled and right answers since then, by the version's sha256."""
+        """Return the numbers of labelled and correct answers since then, by the version's sha256."""
         query = (
             select(AnswerRow.sha256, func.count(), func.sum(cast(FeedbackRow.correct, Integer)))
             .join(FeedbackRow, FeedbackRow.request_id == AnswerRow.request_id)
@@ -120,7 +120,7 @@ class Answers:
             return {sha256: (labelled, correct) for sha256, labelled, correct in session.execute(query)}
 
     def labelled(self, deployment: str) -> Iterator[LabelledAnswer]:
-        """Yield the labelled answers of a deployment, oldest first, as of one moment."""
+        """Yield the labelled answers of a deployment, oldest first, from one snapshot."""
         query = (
             select(AnswerRow, FeedbackRow.label, FeedbackRow.correct)
             .join(FeedbackRow, FeedbackRow.request_id == AnswerRow.request_id)
@@ -132,9 +132,9 @@ class Answers:
                 yield LabelledAnswer(_answer_of(row), json.loads(label), correct)
 
     def prune(self, days: float, rows: int, most_bytes: int | None = None) -> int:
-        """Remove answers older than so many days and all but the newest so many, with their labels.
+        """Remove answers older than `days` and all but the newest `rows`, with their labels.
 
-        `most_bytes` bounds what their JSON takes; to add that up reads all of it.
+        `most_bytes` limits the total size of their JSON; computing it reads all of it.
         """
         oldest = _text(datetime.now(UTC) - timedelta(days=days))
         with self._catalog.read() as session:
@@ -151,7 +151,7 @@ class Answers:
             return _removed(session, expired)
 
     def _past_bytes(self, most: int) -> Select[Any]:
-        """Select the time of the newest answer with which the newest ones take more than `most` bytes."""
+        """Select the time of the newest answer at which the running total exceeds `most` bytes."""
 
         def size(column: InstrumentedAttribute[Any]) -> ColumnElement[int]:
             if self._catalog.is_file:
@@ -164,7 +164,7 @@ class Answers:
         return select(func.max(totals.c.when)).where(totals.c.total > most)
 
     def clear(self, deployment: str | None = None) -> int:
-        """Remove every answer and label of a deployment, or of all; return how many answers."""
+        """Remove the answers and labels of one deployment or of all; return the number of answers."""
         with self._catalog.write() as session:
             return _removed(session, _of(deployment))
 

@@ -1,4 +1,4 @@
-"""Hears what is announced in a PostgreSQL catalog: LISTEN, on a connection of its own."""
+"""Listens for changes in a PostgreSQL catalog (LISTEN) on a separate connection."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ _ALIVE = {"connect_timeout": 5, "keepalives_idle": 5, "keepalives_interval": 2, 
 
 
 class Listener:
-    """Calls `heard` in a thread of its own whenever moves are announced, and once it has connected.
+    """Calls `heard` in a thread when a change is announced, and after each connect.
 
-    While there is no connection nothing is heard, so whoever needs to know has to look by himself as well.
-    A catalog that is a file announces nothing: then nothing is started.
+    Changes during a lost connection are missed, so the caller must also poll. For a SQLite catalog nothing is
+    started.
     """
 
     def __init__(self, catalog: Catalog, heard: Callable[[], None]) -> None:
@@ -37,12 +37,12 @@ class Listener:
         self._thread = threading.Thread(target=self._run, name="listener", daemon=True)
 
     def start(self) -> None:
-        """Begin to listen."""
+        """Start listening."""
         if not self._catalog.is_file:
             self._thread.start()
 
     def stop(self) -> None:
-        """Stop listening; a connecting under way ends by itself."""
+        """Stop listening; a connect in progress ends by itself."""
         self._stopped.set()
         if self._thread.is_alive():
             self._thread.join(2 * _CHECK_S)

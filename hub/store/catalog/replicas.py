@@ -1,4 +1,4 @@
-"""Serving processes, as they report themselves in the catalog."""
+"""The serving processes that report to the catalog."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from hub.store.catalog.tables import ReplicaRow
 
 __all__ = ["SILENT_S", "Replica", "Replicas"]
 
-SILENT_S = 15.0  # a replica unheard of for so long is gone
+SILENT_S = 15.0  # without a report for this long, a replica is gone
 _REASON = 500  # characters of a failure that are kept
 
 
 @dataclass(frozen=True, slots=True)
 class Replica:
-    """A serving process, as it last reported itself; `failures` are by deployment, with the reason.
+    """The last report of a serving process; `failures` maps deployments to reasons.
 
-    `silent_s` is how long ago that was, by the catalog's clock.
+    `silent_s` is the age of the report by the clock of the catalog.
     """
 
     id: str
@@ -45,7 +45,7 @@ class Replicas:
     def report(
         self, id: str, *, host: str, pid: int, url: str, generation: int, failures: Mapping[str, str]
     ) -> None:
-        """Write a replica's row anew, and remove those of replicas that are gone."""
+        """Write a replica's row, and remove the rows of expired replicas."""
         told = {name: reason[:_REASON] for name, reason in failures.items()}
         with self._catalog.write() as session:
             now = self._now(session)
@@ -63,7 +63,7 @@ class Replicas:
             session.execute(delete(ReplicaRow).where(ReplicaRow.id == id))
 
     def live(self) -> list[Replica]:
-        """Return the replicas heard of lately, those that run longest first."""
+        """Return the replicas that reported recently, longest running first."""
         with self._catalog.read() as session:
             now = self._now(session)
             query = select(ReplicaRow).where(ReplicaRow.seen >= _text(now - _SILENT))

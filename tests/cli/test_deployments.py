@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from functools import partial
 
 import pytest
@@ -16,6 +15,7 @@ from typer.testing import CliRunner
 
 from hub.cli.main import app
 from hub.errors import BadAdapter, BadRequest, Conflict, NotFound
+from tests.support.waiting import until
 
 
 def hub(*args: str) -> str:
@@ -163,12 +163,3 @@ def test_a_watch_prints_a_line_for_every_change_until_it_is_interrupted(home) ->
         watch.stdout.close()
     assert [line.get("canary") and line["canary"]["percent"] for line in lines] == [None, 5, None]
     assert lines[2] == {"name": "mood", "removed": True}
-
-
-def until(holds, seconds: float = 30) -> bool:
-    deadline = time.monotonic() + seconds
-    while not holds():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.01)
-    return True

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -181,13 +181,3 @@ class Hammer:
 def fresh_connections() -> httpx.Client:
     """A client whose every request has a connection of its own."""
     return httpx.Client(limits=httpx.Limits(max_keepalive_connections=0), timeout=60)
-
-
-def until(holds: Callable[[], bool], seconds: float = 60) -> bool:
-    """Wait for something that other processes are about to do."""
-    deadline = time.monotonic() + seconds
-    while not holds():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.05)
-    return True

@@ -12,7 +12,8 @@ import httpx
 import pytest
 
 from hub.testing.homes import FakeHome
-from tests.e2e.replicas import Hammer, Server, until
+from tests.e2e.replicas import Hammer, Server
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.e2e
 

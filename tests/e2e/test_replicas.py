@@ -16,7 +16,8 @@ from hub.bases.cache import Bases
 from hub.store.catalog.replicas import Replicas
 from hub.store.store import Store
 from hub.testing.homes import FakeHome, add_version, plain_adapter
-from tests.e2e.replicas import Hammer, Server, until
+from tests.e2e.replicas import Hammer, Server
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.e2e
 

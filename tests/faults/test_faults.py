@@ -21,7 +21,8 @@ from hub.errors import BadAdapter, HubError, NotFound, NotReady
 from hub.store.manifest import BaseRef, Serving
 from hub.store.records import Version
 from hub.testing.homes import FakeHome, plain_adapter
-from tests.support.serving import Harness, until
+from tests.support.serving import Harness
+from tests.support.waiting import until
 
 TEXT = "a film that ends well"
 WEIGHTS = "adapter_model.safetensors"

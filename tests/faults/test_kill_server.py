@@ -23,6 +23,7 @@ from hub.config import find_home
 from hub.store.store import Store
 from hub.testing.homes import FakeHome
 from tests.faults.conftest import ALL
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.e2e
 
@@ -133,7 +134,7 @@ def test_killed_in_a_deploy_then_altogether(home, when) -> None:
         truth = all_truths(home.path, client)
         gate = home.path.parent / "gate"
         gate.write_text("\n".join(trail))
-        time.sleep(0.2)
+        assert until(gate.with_suffix(".armed").exists)
         if "half" in trail[0]:
             home.add("mood", seed=4)
         with pytest.raises(httpx.HTTPError):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,6 +16,9 @@ from hub.config import find_home
 from hub.store.records import Version
 from hub.store.store import Store
 from hub.testing.homes import FakeHome
+from tests.support.waiting import until, until_fixture
+
+__all__ = ["until_fixture"]
 
 ADMIN_KEY = "an-admin-key-for-tests"
 
@@ -119,18 +121,3 @@ def the_service() -> Any:
 @pytest.fixture(scope="session")
 def service() -> Any:
     return the_service()
-
-
-def until(holds: Callable[[], bool], seconds: float = 20) -> bool:
-    """Wait for something that another thread is about to do."""
-    deadline = time.monotonic() + seconds
-    while not holds():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.005)
-    return True
-
-
-@pytest.fixture(name="until")
-def _until() -> Callable[..., bool]:
-    return until

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -143,18 +142,3 @@ def start(home: FakeHome) -> Iterator[Callable[..., Harness]]:
     yield build
     for harness in started:
         harness.close()
-
-
-def until(holds: Callable[[], bool], seconds: float = 20) -> bool:
-    """Wait for something that another thread is about to do."""
-    deadline = time.monotonic() + seconds
-    while not holds():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.005)
-    return True
-
-
-@pytest.fixture(name="until")
-def until_fixture() -> Callable[..., bool]:
-    return until

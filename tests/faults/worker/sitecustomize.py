@@ -38,6 +38,7 @@ def _watch() -> None:
         steps = Once(home, gate.with_suffix(".record"), trail=trail)
         steps.install()
         steps.armed = True
+        gate.with_suffix(".armed").touch()
 
     threading.Thread(target=arm, daemon=True).start()
 

@@ -18,6 +18,7 @@ import pytest
 from hub.config import LimitSettings
 from hub.http.process import protocol, server, transport
 from hub.http.process.server import HubServer, most_connections
+from tests.support.waiting import until
 
 GET = b"GET / HTTP/1.1\r\nhost: x\r\n"
 POST = b"POST / HTTP/1.1\r\nhost: x\r\n"
@@ -264,15 +265,6 @@ def test_a_client_that_reads_no_answer_is_cut_off(serve, monkeypatch) -> None:
     monkeypatch.setattr(protocol, "SEND_S", 0.1)
     with serve() as serving, serving.open(b"GET /large HTTP/1.1\r\nhost: x\r\n\r\n"):
         assert until(lambda: serving.app.seen != [] and serving.connections() == 0)
-
-
-def until(holds: Callable[[], bool]) -> bool:
-    pause = threading.Event()
-    for _ in range(int(WAIT_S * 100)):
-        if holds():
-            return True
-        pause.wait(0.01)
-    return False
 
 
 def test_connections_without_a_request_make_room_for_new_ones(serve) -> None:

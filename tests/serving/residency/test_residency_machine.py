@@ -16,7 +16,7 @@ from hub.engine.slots.table import Lease, SlotState
 from hub.errors import BadAdapter, NotReady, Overloaded
 from hub.serving.residency import loads, residency
 from tests.serving.residency.test_residency_waiting import Rig, version
-from tests.support.serving import until
+from tests.support.waiting import until
 
 KEYS = st.sampled_from("abcde")
 

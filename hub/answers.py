@@ -1,4 +1,4 @@
-"""Whether two answers say the same, where nothing is known of what they mean."""
+"""The default comparison of two answers, without knowledge of the task."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ __all__ = ["is_comparable", "same_answer"]
 
 
 def same_answer(one: BaseModel, other: BaseModel) -> bool | None:
-    """Compare two responses of a task: equal once every float is left out; None if nothing else is there.
+    """Return whether two responses are equal without their floats; None if they hold only floats.
 
-    Labels, spans, texts, whole numbers, what is true and what is null count; scores do not. The order of a
-    list counts, also where scores made it: a second-best label that differs is a difference.
+    Strings, integers, booleans and nulls are compared, and the order of lists: a different second-best label
+    is a difference.
     """
     first, second = one.model_dump(), other.model_dump()
     if not is_comparable(first) and not is_comparable(second):
@@ -22,7 +22,7 @@ def same_answer(one: BaseModel, other: BaseModel) -> bool | None:
 
 
 def is_comparable(value: Any) -> bool:
-    """Tell whether a value holds anything but floats; an empty list does: it says that there is nothing."""
+    """Return whether a value holds anything but floats; an empty list does."""
     if isinstance(value, dict):
         return not value or any(is_comparable(inner) for inner in value.values())
     if isinstance(value, list | tuple):

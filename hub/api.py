@@ -124,11 +124,11 @@ class Model(BaseModel):
 
 
 class NoOptions(Model):
-    """Options of a task that has none."""
+    """The options model of a task without options."""
 
 
 class HeadKind(StrEnum):
-    """What the engine computes for a row, and so the shape of `Output.values`."""
+    """The head that the engine computes for a row; determines the shape of `Output.values`."""
 
     SEQUENCE = "sequence"  # [C]     one score per label
     TOKEN = "token"  # [T, C]  one score per token and label
@@ -138,7 +138,7 @@ class HeadKind(StrEnum):
 
 
 class FieldKind(StrEnum):
-    """What a training column holds; the loader converts and checks accordingly."""
+    """The type of a training column; the loader converts and checks its values."""
 
     TEXT = "text"  # str, not empty
     LABEL = "label"  # str
@@ -152,7 +152,7 @@ class FieldKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One column that a task's training data has; an optional one that is absent is None."""
+    """A column of a task's training data; an absent optional column is None."""
 
     name: str
     kind: FieldKind
@@ -162,7 +162,7 @@ class Field:
 
 @dataclass(frozen=True, slots=True)
 class TaskSpec:
-    """One task a plugin provides; `request`, `response` and `factory` are "package.module:Name"."""
+    """A task of a plugin; `request`, `response` and `factory` are "package.module:Name"."""
 
     name: str
     summary: str
@@ -174,7 +174,7 @@ class TaskSpec:
 
 @dataclass(frozen=True, slots=True)
 class AdapterInfo:
-    """What training stored with an adapter and a task may read.
+    """The facts about an adapter that its task can read.
 
     `settings` is the task's own options as plain JSON values. `max_length` is the token limit of
     one row, special tokens included.
@@ -203,7 +203,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """What the model said about one row: raw scores (float32, see HeadKind), or generated text."""
+    """The model's output for one row: raw scores (float32, see HeadKind), or generated text."""
 
     row: Row
     values: npt.NDArray[np.float32] | None = None
@@ -229,7 +229,7 @@ OptionsT = TypeVar("OptionsT", bound=BaseModel)
 
 
 def read_options(model: type[OptionsT], adapter: AdapterInfo) -> OptionsT:
-    """Return the adapter's settings as the task's options; settings that `model` lacks are left out.
+    """Return the adapter's settings as the task's options; settings unknown to `model` are ignored.
 
     Raises:
         BadRecipe: a setting does not fit; the message names the option.
@@ -288,7 +288,7 @@ def truncate(encoding: Any, limit: int, *, side: str = "right") -> Tokens:
 
 
 def _longest_first(first: int, second: int, room: int) -> tuple[int, int]:
-    """Return how many tokens of two texts fit in `room`, fewer than both have.
+    """Return how many tokens of each of two texts fit in `room`, which is fewer than both have.
 
     The rule is that of the Rust library `tokenizers`: the longer text, or of equal ones the second, gets
     the odd token.
@@ -298,7 +298,7 @@ def _longest_first(first: int, second: int, room: int) -> tuple[int, int]:
 
 
 class Task(ABC, Generic[RequestT, ResponseT]):
-    """How a request becomes model rows and how model outputs become an answer.
+    """Turns a request into model rows, and model outputs into an answer.
 
     A task is pure: it holds no state between calls and never sees a device, a batch, another
     request or an HTTP object. Its methods run in threads, several at once.
@@ -330,10 +330,10 @@ class Task(ABC, Generic[RequestT, ResponseT]):
         return ()
 
     def head_labels(self, adapter: AdapterInfo) -> tuple[str, ...]:
-        """Return what the outputs of the head stand for: the labels, unless an option makes it more.
+        """Return the names of the head's outputs: the labels, unless an option adds more.
 
-        Asked once, before training, with what `labels` found in `adapter.labels`; the answer is what
-        `adapter.labels` holds from then on.
+        Called once before training, with the result of `labels` in `adapter.labels`; its result replaces
+        `adapter.labels`.
         """
         return adapter.labels
 
@@ -346,7 +346,7 @@ class Task(ABC, Generic[RequestT, ResponseT]):
 
     @abstractmethod
     def request(self, example: Example) -> RequestT:
-        """Turn a held-out example into the request a client would send, without its answer."""
+        """Turn a held-out example into a client's request, without its answer."""
 
     @abstractmethod
     def encode(self, request: RequestT, tokenizer: Tokenizer, adapter: AdapterInfo) -> list[Row]:
@@ -357,12 +357,12 @@ class Task(ABC, Generic[RequestT, ResponseT]):
         """Turn the outputs of the request's rows, in order, into the answer."""
 
     def agrees(self, answer: ResponseT, other: ResponseT) -> bool | None:
-        """Return whether two versions gave the same answer to a request; None if that cannot be told.
+        """Return whether two answers to a request agree; None if they cannot be compared.
 
-        Canaries and shadows are compared by it, and answers with feedback that is an object. By default
-        answers agree if they are equal once all floats are left out, and nothing can be told of answers of
-        floats alone. Override it for numbers, such as ratings that agree within a tolerance, and for
-        rankings. It is called in threads, as `decode` is.
+        It compares canaries and shadows with stable, and answers with feedback that is an object. By default
+        answers agree if they are equal without their floats; answers of floats alone cannot be compared.
+        Override it for numbers, such as ratings with a tolerance, and for rankings. It is called in threads,
+        as `decode` is.
         """
         return same_answer(answer, other)
 
@@ -381,7 +381,7 @@ class Task(ABC, Generic[RequestT, ResponseT]):
 
     @abstractmethod
     def metrics(self, predictions: Sequence[ResponseT], references: Sequence[Example]) -> dict[str, float]:
-        """Score answers against the examples they were asked for; must contain `metric`."""
+        """Score answers against their examples; the result must contain `metric`."""
 
 
 class TaskHooks:

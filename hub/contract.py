@@ -1,4 +1,4 @@
-"""The part of a task that its adapters depend on: recorded with each version, compared after an upgrade."""
+"""The contract of a task with its adapters: recorded with each version, compared after an upgrade."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _NAMED = frozenset({"properties", "$defs"})  # their keys are names, not keyword
 
 
 class PluginRef(Model):
-    """The plugin a version was trained or imported with."""
+    """The plugin with which a version was trained or imported."""
 
     distribution: str
     version: str
@@ -37,7 +37,7 @@ class PluginRef(Model):
 def contract_of(spec: TaskSpec, task: Task[Any, Any], response: type[BaseModel]) -> str:
     """Return a hash of the head, the required fields, the options, the answer and the meaning of labels.
 
-    Texts, defaults and limits of a schema do not count.
+    Descriptions, defaults and limits in a schema are ignored.
     """
     parts = {
         "head": spec.head.value,
@@ -56,7 +56,7 @@ def required_fields(task: Task[Any, Any]) -> dict[str, str]:
 
 
 def _outputs(head: HeadKind, task: Task[Any, Any]) -> list[str]:
-    """Return the outputs that the task gives a head for some labels; [] where it cannot say."""
+    """Return the head outputs that the task names for sample labels; [] if it raises."""
     if head not in (HeadKind.SEQUENCE, HeadKind.TOKEN):
         return []
     try:

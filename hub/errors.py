@@ -1,4 +1,4 @@
-"""Every error GraftHub raises on purpose, as one tree.
+"""The tree of all errors that GraftHub raises on purpose.
 
     HubError
     ├── BadRequest            400  what a caller sent is wrong
@@ -32,15 +32,15 @@
     ├── NotReady              503
     │   └── PluginSuspended   503  too many calls hang in this plugin's code
     ├── DeadlineExceeded      504  a request took longer than limits.timeout_s
-    ├── NotServed             504  a move is made, and too few replicas serve it yet
+    ├── NotServed             504  a change is in the catalog, and too few replicas serve it yet
     ├── SourceUnavailable     502  a download failed
     ├── EngineFailed          500
     ├── PluginFailed          500  a plugin's code raised an exception or returned a wrong value
     │   └── PluginTimeout     504  a plugin's code ran longer than limits.plugin_timeout_s
-    ├── ExportFailed          500  an exported model is not what the adapter is
+    ├── ExportFailed          500  an exported model does not reproduce the adapter
     └── HostFault             507  the disk or the operating system refused
 
-`code` is stable: clients may match on it. `str(error)` says what happened, to what, and what to do.
+`code` is stable: clients may match on it. `str(error)` is the message: the problem, its object, the remedy.
 """
 
 from __future__ import annotations
@@ -175,14 +175,14 @@ class CrossOrigin(Forbidden):
 
 
 class NotFound(HubError):
-    """A name that nothing answers to; the message lists what does exist."""
+    """An unknown name; the message lists the existing ones."""
 
     code = "not_found"
     status = 404
 
     @classmethod
     def of(cls, kind: str, name: str, known: Iterable[str], hint: str = "") -> NotFound:
-        """Build the message from the kind of thing, the name asked for, and the names there are."""
+        """Build the message from the kind of object, the unknown name, and the existing names."""
         names = sorted(known)
         listed = f"There is: {', '.join(names[:20])}" if names else f"There is no {kind} yet"
         more = f" and {len(names) - 20} more" if len(names) > 20 else ""
@@ -249,7 +249,7 @@ class MissingExtra(HubError):
 
     @classmethod
     def of(cls, feature: str, extra: str) -> MissingExtra:
-        """Name the feature and the extra that brings it."""
+        """Build the message from the feature and the extra that provides it."""
         return cls(f"{feature} needs an optional package. Run: pip install 'grafthub[{extra}]'")
 
 
@@ -308,7 +308,7 @@ class HostFault(HubError):
 
     @classmethod
     def of(cls, error: OSError) -> HostFault:
-        """Say what the operating system refused, and for which file."""
+        """Build the message from the operating system's error and the file."""
         where = f" ({error.filename})" if error.filename else ""
         what = f"{error.strerror or error}{where}"
         return cls(f"{what}. Check permissions and free space; HUB_HOME says where state lives.")
@@ -327,9 +327,9 @@ FRAMES = 4
 
 
 def log_fault(log: logging.Logger, what: str, error: BaseException, said: str = "") -> None:
-    """Log the type and the innermost frames of `error`; its message may quote somebody's text.
+    """Log the type and the innermost frames of `error`, without its message, which may quote user text.
 
-    `said` is the message without such text, where the caller can tell.
+    `said` is a message that is known to have no user text.
     """
     frames = traceback.extract_tb(error.__traceback__)[-FRAMES:]
     where = " < ".join(f"{frame.filename}:{frame.lineno}" for frame in reversed(frames))

@@ -1,4 +1,4 @@
-"""What counts as a key of the server, and the hash by which a key is stored and compared."""
+"""Validates API keys, and hashes them for storage and comparison."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _PRINTABLE = re.compile(r"[!-~]*")  # what fits into an Authorization header
 
 
 def hash_key(key: str) -> str:
-    """Return `sha256:<64 hex digits>` of a key; one that is written like this already is returned.
+    """Return `sha256:<64 hex digits>` of a key; a hash in this form is returned unchanged.
 
     Raises:
-        ValueError: it is neither a key nor such a hash; the message does not repeat it.
+        ValueError: it is neither a key nor such a hash; the message does not contain it.
     """
     if key.startswith(HASH_PREFIX):
         digits = key.removeprefix(HASH_PREFIX)

@@ -1,4 +1,4 @@
-"""The one place that checks names, so that no unchecked name reaches a path or a query."""
+"""Checks names, so that no unchecked name reaches a path or a query."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a training run tells what it is doing."""
+"""The progress of a training run."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ __all__ = ["Progress", "named", "silent"]
 
 
 class Progress(Protocol):
-    """Called often from the training thread; `total` 0: unknown; `note` is a few words such as the loss."""
+    """Called often, from the training thread; `total` 0: unknown; `note` is short, such as the loss."""
 
     def __call__(self, stage: str, done: int, total: int, note: str = "") -> None: ...
 
@@ -18,7 +18,7 @@ def silent(stage: str, done: int, total: int, note: str = "") -> None:
 
 
 def named(progress: Progress, name: str) -> Progress:
-    """Return a progress that says of each stage what it is part of."""
+    """Return a progress that prefixes each stage with its context."""
 
     def shown(stage: str, done: int, total: int, note: str = "") -> None:
         progress(f"{name}: {stage}", done, total, note)

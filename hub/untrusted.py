@@ -1,4 +1,4 @@
-"""Reads files that others made, within bounds: regular files only, and JSON without surprises."""
+"""Reads untrusted files within limits: regular files only, and strict JSON."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
 def open_regular(path: Path) -> IO[bytes]:
     """Open a regular file to read.
 
-    A FIFO or a device would keep the reader waiting, or never end.
+    Reading a FIFO or a device could block or never end.
 
     Raises:
         OSError: it is another kind of file, or cannot be opened.
@@ -40,8 +40,8 @@ def read_json(path: Path, most_bytes: int = MAX_JSON_BYTES, *, unique_keys: bool
     """Read a JSON file as `parse_json` does.
 
     Raises:
-        OSError: it is no regular file, or cannot be read.
-        ValueError: it is larger than `most_bytes`, or no JSON of bounded kind; the message says which.
+        OSError: it is not a regular file, or cannot be read.
+        ValueError: it is larger than `most_bytes`, or `parse_json` refuses it.
     """
     with open_regular(path) as file:
         data = file.read(most_bytes + 1)
@@ -51,12 +51,12 @@ def read_json(path: Path, most_bytes: int = MAX_JSON_BYTES, *, unique_keys: bool
 
 
 def parse_json(data: bytes, *, unique_keys: bool = True) -> Any:
-    """Parse UTF-8 JSON: no NaN or infinity, no key twice, numbers and nesting of bounded length.
+    """Parse UTF-8 JSON: no NaN or infinity, no duplicate keys, limited length of numbers and depth.
 
-    Without `unique_keys` the last of equal keys counts, as other readers of the file have it.
+    Without `unique_keys` the last of duplicate keys counts, as in other parsers.
 
     Raises:
-        ValueError: says what is wrong; no text of the document is in it.
+        ValueError: the reason, without text of the document.
     """
     if _is_deep(data):
         raise ValueError(f"it is nested more than {MAX_DEPTH} levels deep")

@@ -1,4 +1,4 @@
-"""Makes characters visible that act on a terminal or hide in it, where text of others is shown."""
+"""Escapes control characters in untrusted text that is shown on a terminal."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ def visible(text: str) -> str:
 
 
 def masked(text: str) -> str:
-    """Replace each control character by one that shows nothing else, so that offsets stay."""
+    """Replace each control character by one harmless character, so that offsets stay."""
     return _ACTING.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
 def visible_json(text: str) -> str:
-    """Escape the control characters in a JSON document, whose value stays the same."""
+    """Escape the control characters in a JSON document without changing its value."""
     return _ACTING.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def keep_logs_visible() -> None:
-    """Make what the handlers of this process write visible from now on."""
+    """Escape control characters in all log records of this process."""
     for name in logging.root.manager.loggerDict:
         for handler in logging.getLogger(name).handlers:
             handler.addFilter(VisibleFilter())
@@ -37,7 +37,7 @@ def keep_logs_visible() -> None:
 
 
 class VisibleFilter(logging.Filter):
-    """Makes the message of each record visible; for a handler."""
+    """A logging filter that escapes control characters in messages."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         message = record.getMessage()

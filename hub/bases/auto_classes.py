@@ -1,4 +1,4 @@
-"""Names of the transformers classes that load a base under the head of each kind."""
+"""The transformers class for a base with a head of each kind."""
 
 from __future__ import annotations
 

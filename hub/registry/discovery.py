@@ -1,4 +1,4 @@
-"""Which plugins are installed: read from metadata, so that nothing of a plugin is imported."""
+"""Finds installed plugins by their metadata, without importing them."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class PluginStatus:
 
     @property
     def id(self) -> str:
-        """`distribution:name`, which no other plugin has."""
+        """The unique id, `distribution:name`."""
         return f"{self.distribution}:{self.name}"
 
 
@@ -62,7 +62,7 @@ class FoundPlugin:
         return f"{self.distribution}:{self.name}"
 
     def goes_by(self, names: Collection[str]) -> bool:
-        """Tell whether `names` holds this plugin's name, its id or its distribution's name."""
+        """Return whether `names` contains this plugin's name, id or distribution."""
         distributions = {canonicalize_name(name) for name in names}
         return self.name in names or self.id in names or self.distribution in distributions
 
@@ -73,18 +73,18 @@ class FoundPlugin:
 
 
 def find_plugins() -> list[FoundPlugin]:
-    """List the entry points of the group `hub.tasks.v1`, in a fixed order, importing none."""
+    """List the entry points of the group `hub.tasks.v1` in a fixed order; imports none."""
     found = {_found(entry_point) for entry_point in entry_points(group=ENTRY_POINT_GROUP)}
     return sorted(found, key=lambda plugin: (plugin.name, plugin.distribution, plugin.entry_point.value))
 
 
 def pick_plugins(name: str) -> list[FoundPlugin]:
-    """Return the installed plugins that a person means by `name`, importing none.
+    """Return the installed plugins for `name` on the command line; imports none.
 
-    That is the one with this name or id, or all plugins of the distribution with this name.
+    `name` is a plugin's name or id, or the name of a distribution: then all its plugins.
 
     Raises:
-        NotFound: there is none.
+        NotFound: there is no such plugin.
         PluginConflict: plugins of several distributions have this name.
     """
     found = find_plugins()

@@ -1,4 +1,4 @@
-"""The plugin host: loads each installed plugin alone, so that one that fails takes nothing else down."""
+"""The plugin host: loads each installed plugin in isolation, so a failure affects no other plugin."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ HOOK = "hub_tasks"
 
 @dataclass(frozen=True, slots=True)
 class _Plugin:
-    """A plugin as it stood after its spec module was imported and its hook called."""
+    """The state of a plugin after its import and its hook."""
 
     status: PluginStatus
     specs: tuple[TaskSpec, ...] = ()
@@ -54,22 +54,22 @@ class Registry:
     def load(cls, disabled: Collection[str] = ()) -> Registry:
         """Find and load all plugins but those in `disabled` (names, ids or distributions).
 
-        A plugin that ends the process ends this one: see `screened`.
+        A plugin that kills its process kills this one: see `screened`.
         """
         return cls._of(find_plugins(), disabled, {})
 
     @classmethod
     def screened(cls, disabled: Collection[str], home: Path | None) -> Registry:
-        """Load as `load`, but none that ends or hangs a process of its own, in which it is tried first.
+        """As `load`, but first try each plugin in a subprocess and skip those that kill or hang it.
 
-        Results are remembered in `home`.
+        Results are stored in `home`.
         """
         found = find_plugins()
         return cls._of(found, disabled, screen((one for one in found if not one.goes_by(disabled)), home))
 
     @classmethod
     def of(cls, settings: Settings) -> Registry:
-        """Load all plugins but those disabled in the settings or by `hub plugins disable`, `screened`."""
+        """Load as `screened`, without the plugins disabled in the settings or by `hub plugins disable`."""
         disabled = disabled_plugins(settings.home) | set(settings.plugins.disabled)
         return cls.screened(disabled, settings.home)
 
@@ -89,7 +89,7 @@ class Registry:
         return [self._status(plugin) for plugin in self._plugins]
 
     def tasks(self) -> dict[str, TaskSpec]:
-        """Return the specs of all tasks that can be used, by name; imports no task."""
+        """Return the specs of all usable tasks by name; imports no task."""
         return {
             name: claims[0][1]
             for name, claims in sorted(self._claims.items())
@@ -102,7 +102,7 @@ class Registry:
         Raises:
             NotFound: no working plugin provides it.
             PluginConflict: several plugins do.
-            BadPlugin: it was tried and its classes are not usable.
+            BadPlugin: its classes were imported and are not usable.
         """
         claims = self._claims.get(name, [])
         if not claims:
@@ -150,7 +150,7 @@ class Registry:
         )
 
     def check(self, *names: str) -> None:
-        """Load these tasks, or else all, so that `plugins` tells of each whether it can be used."""
+        """Load these tasks, by default all, so that `plugins` reports whether each is usable."""
         for name in names or self.tasks():
             try:
                 self.task(name)
@@ -158,7 +158,7 @@ class Registry:
                 continue  # kept in _failures, which `plugins` reads
 
     def handle(self, plugin: PluginStatus) -> str:
-        """Return what to call a plugin on the command line: its name, or its id if names clash."""
+        """Return a plugin's name for the command line: its id if names clash."""
         alike = [other for other in self._plugins if other.status.name == plugin.name]
         return plugin.name if len(alike) == 1 else plugin.id
 
@@ -179,7 +179,7 @@ class Registry:
         return f"Task {name!r} is provided by the plugins {listed}. Keep one, run: {commands}."
 
     def _hint(self, name: str) -> str:
-        """Say which plugin probably provides a missing task, and why it does not."""
+        """Return a hint: the plugin that probably provides a missing task, and its problem."""
         hints = []
         for status in self.plugins():
             if status.state == "broken" and not status.tasks:
@@ -190,7 +190,7 @@ class Registry:
 
 
 def _load(manager: pluggy.PluginManager, found: FoundPlugin, fault: str) -> _Plugin:
-    """Import and register one plugin and call its hook; whatever it raises becomes its reason."""
+    """Import and register a plugin and call its hook; an exception becomes its `reason`."""
     if manager.is_blocked(found.id):
         return _Plugin(found.status("disabled", "Disabled by hub plugins disable or in hub.toml."))
     if fault:
@@ -216,7 +216,7 @@ def _register(manager: pluggy.PluginManager, found: FoundPlugin) -> tuple[TaskSp
 
 
 def _refuse_unknown_hooks(manager: pluggy.PluginManager, plugin: Any) -> None:
-    """Do for one plugin what PluginManager.check_pending does for all at once."""
+    """Check the hooks of one plugin, as PluginManager.check_pending does for all."""
     known = [caller.name for caller in vars(manager.hook).values() if caller.has_spec()]
     for caller in manager.get_hookcallers(plugin) or ():
         if caller.has_spec():
@@ -227,7 +227,7 @@ def _refuse_unknown_hooks(manager: pluggy.PluginManager, plugin: Any) -> None:
 
 
 def _specs(manager: pluggy.PluginManager, plugin: Any, where: str) -> tuple[TaskSpec, ...]:
-    """Call this plugin's hook and no other's."""
+    """Call the hook of this plugin only."""
     mine = [impl for impl in getattr(manager.hook, HOOK).get_hookimpls() if impl.plugin is plugin]
     if not mine:
         undecorated = f"{HOOK} is there, but without @hookimpl" if hasattr(plugin, HOOK) else f"no {HOOK}"

@@ -33,7 +33,7 @@ _ARCHIVES = (".whl", ".tar.gz", ".zip")
 
 @dataclass(frozen=True, slots=True)
 class Installed:
-    """A distribution that `install` brought, or found there already, and its plugins."""
+    """A distribution that `install` installed or found, and its plugins."""
 
     distribution: str
     version: str
@@ -43,7 +43,7 @@ class Installed:
 
 @dataclass(frozen=True, slots=True)
 class _Target:
-    """What to install: pip's argument, whether it is a file or folder, its name where that is known."""
+    """The target of an installation: pip's argument, whether it is a path, its name if known."""
 
     argument: str
     local: bool
@@ -53,19 +53,19 @@ class _Target:
 def install(
     what: str, *, home: Path | None = None, disabled: Collection[str] = (), build_isolation: bool = True
 ) -> Installed:
-    """Install a plugin from the package index, a folder, a wheel or an sdist, and try its tasks.
+    """Install a plugin from the package index, a folder, a wheel or an sdist, and load its tasks.
 
-    How its import ended is remembered in `home`.
+    The result of its import is stored in `home`.
 
-    Libraries that are installed already keep their versions. A distribution that turns out to be no
-    task plugin is uninstalled again, with whatever came along with it.
+    Installed libraries keep their versions. A distribution that is not a task plugin is uninstalled
+    again, with its new dependencies.
 
     Raises:
-        BadRequest, NotFound: `what` is neither a requirement nor a path to something installable.
-        SourceUnavailable: it, or what it needs, cannot be downloaded; with pip's reason.
-        Conflict: it needs other versions of libraries than those installed.
-        BadPlugin: it does not build, is no task plugin, or is broken.
-        PluginConflict: one of its tasks is provided by another plugin too.
+        BadRequest, NotFound: `what` is neither a requirement nor an installable path.
+        SourceUnavailable: it or a dependency cannot be downloaded; with pip's reason.
+        Conflict: it needs other versions of installed libraries.
+        BadPlugin: it does not build, is not a task plugin, or is broken.
+        PluginConflict: another plugin also provides one of its tasks.
     """
     target = _target(what)
     before, plugins_before = _versions(), _plugin_distributions()
@@ -117,7 +117,7 @@ def _target(what: str) -> _Target:
 
 
 def _versions() -> dict[str, str]:
-    """Return the version of every distribution installed, by normalized name."""
+    """Return the versions of all installed distributions, by canonical name."""
     importlib.invalidate_caches()
     return {
         canonicalize_name(item.name): item.version for item in distributions() if item.name and item.version
@@ -135,7 +135,7 @@ def _plugin_distributions() -> set[str]:
 def _run(
     target: _Target, before: Mapping[str, str], plugins: Collection[str], build_isolation: bool
 ) -> dict[str, Any]:
-    """Install, all installed libraries but the plugins pinned, and return pip's report."""
+    """Install with all installed libraries except plugins pinned; return pip's report."""
     with tempfile.TemporaryDirectory() as scratch:
         constraints, report = Path(scratch, "constraints.txt"), Path(scratch, "report.json")
         pinned = sorted(before.keys() - set(plugins))
@@ -152,7 +152,7 @@ def _run(
 
 
 def _no_plugin(distribution: str, version: str, new: Sequence[str]) -> BadPlugin:
-    """Undo the installation of something that is no plugin, and return the error that says so."""
+    """Uninstall a distribution that is not a plugin, and return the error."""
     told = f"{distribution} {version} is no task plugin: it has no entry point in {ENTRY_POINT_GROUP!r}."
     if not new:
         return BadPlugin(f"{told} It is a library that was there before; nothing was uninstalled.")
@@ -166,7 +166,7 @@ def _refuse_unusable(distribution: str, version: str, plugins: Sequence[PluginSt
         if plugin.state == "broken":
             raise BadPlugin(
                 f"{distribution} {version} is installed, but its plugin {plugin.name!r} is broken: "
-                f"{plugin.reason} Mend it and install again, or run: hub plugins uninstall {distribution}"
+                f"{plugin.reason} Repair it and install again, or run: hub plugins uninstall {distribution}"
             )
         if plugin.state == "conflict":
             raise PluginConflict(

@@ -1,4 +1,4 @@
-"""From the strings of a TaskSpec to the task itself, checked against what the hub relies on."""
+"""Loads and checks the classes that a TaskSpec names."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _OBJECT = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 
 @dataclass(frozen=True, slots=True)
 class LoadedTask:
-    """A task ready for use, with the models of its requests and responses."""
+    """A loaded task with the models of its requests and responses."""
 
     spec: TaskSpec
     task: Task[Any, Any]
@@ -38,7 +38,7 @@ class LoadedTask:
 
     @property
     def labelled(self) -> bool:
-        """True if the head scores labels, so that training rows need them."""
+        """Whether the head scores labels, so that training rows need them."""
         return self.spec.head in (HeadKind.SEQUENCE, HeadKind.TOKEN)
 
 
@@ -46,7 +46,7 @@ def check_spec(spec: object) -> TaskSpec:
     """Return `spec` if it is a well-formed TaskSpec; imports nothing.
 
     Raises:
-        BadPlugin: the message names what is wrong.
+        BadPlugin: the message names the problem.
     """
     if not isinstance(spec, TaskSpec):
         raise BadPlugin(f"hub_tasks yields {spec!r:.80}, which is not a TaskSpec.")
@@ -70,10 +70,10 @@ def check_spec(spec: object) -> TaskSpec:
 
 
 def load_task(spec: TaskSpec) -> LoadedTask:
-    """Import what a spec names, check it and build the task.
+    """Import and check the classes of a spec, and build the task.
 
     Raises:
-        BadPlugin: an import fails, or a class is not what it has to be; the message says which.
+        BadPlugin: an import fails, or a class is invalid.
     """
     try:
         request = _model(check_spec(spec).request)
@@ -86,7 +86,7 @@ def load_task(spec: TaskSpec) -> LoadedTask:
 
 
 def describe_failure(error: BaseException) -> str:
-    """Say in one sentence what was raised."""
+    """Return a one-sentence description of an exception."""
     lines = str(error).strip().splitlines()
     said = f"{type(error).__name__}: {lines[0][:300]}" if lines else type(error).__name__
     return said if said.endswith((".", "!", "?")) else f"{said}."
@@ -127,7 +127,7 @@ def _model(where: str) -> type[BaseModel]:
 
 
 def _refuse_reserved(where: str, model: type[BaseModel], reserved: Mapping[str, str]) -> None:
-    """Refuse fields that the hub's own routes and files could not tell from theirs."""
+    """Refuse fields that clash with fields of the hub's routes and files."""
     if issubclass(model, RootModel):
         raise BadPlugin(f"{where} is a RootModel: its JSON has to be an object with named fields.")
     if taken := sorted(reserved.keys() & _field_names(model)):
@@ -135,7 +135,7 @@ def _refuse_reserved(where: str, model: type[BaseModel], reserved: Mapping[str, 
 
 
 def _field_names(model: type[BaseModel]) -> set[str]:
-    """Return every name by which JSON may give a field."""
+    """Return all names of a field in JSON."""
     names = {computed.alias or name for name, computed in model.model_computed_fields.items()}
     for name, field in model.model_fields.items():
         choices = field.validation_alias
@@ -192,7 +192,7 @@ def _is_field(item: object) -> bool:
 
 @contextmanager
 def plugin_call(task: str, what: str) -> Iterator[None]:
-    """Raise BadPlugin for whatever a task's method raises but a HubError; `what` says which and on what."""
+    """Raise BadPlugin for any exception of a task's method except HubError; `what` describes the call."""
     try:
         yield
     except HubError:

@@ -1,4 +1,4 @@
-"""The pip of the running Python, and what its output means."""
+"""Runs the pip of the current Python, and interprets its output."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _UNREACHED = ("Retrying (", "No matching distribution found", "Could not find a 
 
 
 def run_pip(command: str, *arguments: str) -> tuple[bool, str]:
-    """Run one pip command; return whether it succeeded and all that it printed.
+    """Run a pip command; return whether it succeeded, and its output.
 
     Raises:
         BadConfig: this Python has no pip.
@@ -38,7 +38,7 @@ def run_pip(command: str, *arguments: str) -> tuple[bool, str]:
 
 
 def failure(what: str, output: str, hint: str = "") -> HubError:
-    """Turn the output of a failed installation of `what` into the error that fits."""
+    """Return the error for the output of a failed installation of `what`."""
     if "ResolutionImpossible" in output:
         causes = "; ".join(_CAUSE.findall(output)) or reason(output)
         return Conflict(f"{what} needs other versions of libraries than those installed: {causes}.")
@@ -50,9 +50,9 @@ def failure(what: str, output: str, hint: str = "") -> HubError:
 
 
 def reason(output: str) -> str:
-    """Return the line of pip's output that says most, as a sentence.
+    """Return the most informative line of pip's output as a sentence.
 
-    That is the exception a build ended with, else pip's last error, else the last line.
+    That is the exception of a build, else pip's last error, else the last line.
     """
     lines = [line.strip() for line in output.splitlines() if line.strip()]
     raised = [line for line in lines if _EXCEPTION.match(line)]

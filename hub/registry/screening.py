@@ -1,4 +1,4 @@
-"""Imports each third-party plugin once in a process of its own, before this process imports it.
+"""Imports each third-party plugin once in a subprocess, before this process imports it.
 
 A plugin can end the process that imports it, by `os._exit` or a crash in an extension, or never return. The
 result is kept in the state folder, by distribution, version and the plugin's files.
@@ -46,9 +46,9 @@ _START, _DONE = "start", "done"
 
 
 def screen(plugins: Iterable[FoundPlugin], home: Path | None) -> dict[str, str]:
-    """Return why distributions must not be imported by this process, by distribution.
+    """Return the distributions that must not be imported by this process, with the reasons.
 
-    Without a `home`, or where it does not exist, nothing is remembered.
+    Without an existing `home`, results are not stored.
     """
     entries: dict[str, list[FoundPlugin]] = {}
     for plugin in plugins:
@@ -68,14 +68,14 @@ def screen(plugins: Iterable[FoundPlugin], home: Path | None) -> dict[str, str]:
 
 
 def forget(home: Path, distribution: str) -> None:
-    """Try a distribution again when it is next needed."""
+    """Discard the result of a distribution, so that it is tried again."""
     known = _read(home)
     if known.pop(distribution, None):
         _write(home, known)
 
 
 def _try(distribution: str) -> str:
-    """Import a distribution's plugins and tasks in a process of its own; return what it died of, or ""."""
+    """Import a distribution's plugins and tasks in a subprocess; return why it died, or ""."""
     with tempfile.TemporaryDirectory(prefix="hub-plugin-") as scratch:
         stage = Path(scratch, "stage")
         stage.write_text(_START, encoding="utf-8")
@@ -118,7 +118,7 @@ def _when(stage: str) -> str:
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:
-    """End the process and whatever it started."""
+    """Kill the process and its children."""
     with suppress(ProcessLookupError, PermissionError):
         if hasattr(os, "killpg"):
             os.killpg(process.pid, signal.SIGKILL)
@@ -128,7 +128,7 @@ def _kill(process: subprocess.Popen[bytes]) -> None:
 
 
 def _key(plugins: Iterable[FoundPlugin]) -> str:
-    """Return what a result holds for: version, metadata, and the times of the files, whatever the Python."""
+    """Return the cache key of a result: version, metadata and file times, for any Python version."""
     parts: list[str] = [sys.version]
     for plugin in plugins:
         dist = plugin.entry_point.dist
@@ -138,7 +138,7 @@ def _key(plugins: Iterable[FoundPlugin]) -> str:
 
 
 def _times(package: str) -> list[str]:
-    """Return the newest time and the number of files of a top-level package; it is not imported."""
+    """Return the newest time and the number of files of a top-level package, without importing it."""
     try:
         spec = find_spec(package)
     except (ImportError, ValueError, AttributeError):
@@ -161,7 +161,7 @@ def _is_known(result: Mapping[str, Any] | None, key: str) -> bool:
 
 
 def _read(home: Path | None) -> dict[str, dict[str, Any]]:
-    """Return the results; a file that cannot be read has none."""
+    """Return the stored results; none if the file cannot be read."""
     try:
         found = json.loads((home / RESULTS_FILE).read_text(encoding="utf-8")) if home else {}
     except (OSError, ValueError):
@@ -189,7 +189,7 @@ def _write(home: Path | None, results: Mapping[str, Any]) -> None:
 
 
 def main() -> None:
-    """Import one distribution's plugins and their tasks; what fails with an exception is no concern here."""
+    """Import a distribution's plugins and tasks; exceptions are ignored here."""
     distribution, stage = sys.argv[1], Path(sys.argv[2])
     _end_with_parent()
     from hub.registry.host import Registry
@@ -205,7 +205,7 @@ def main() -> None:
 
 
 def _end_with_parent() -> None:
-    """End this process and its children when the parent is gone, and at the latest some time after."""
+    """Kill this process and its children when the parent ends, or after a timeout."""
     if hasattr(signal, "alarm"):
         signal.signal(signal.SIGALRM, signal.SIG_DFL)  # ends also a process whose extension holds the GIL
         signal.alarm(int(START_S + 10 * LIMIT_S))

@@ -1,4 +1,4 @@
-"""Which plugins are switched off: one small file in the state folder."""
+"""The disabled plugins: a small file in the state folder."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ STATE_FILE = "plugins.json"
 
 
 def disabled_plugins(home: Path) -> frozenset[str]:
-    """Return what `disable` was called with.
+    """Return the names passed to `disable`.
 
     Raises:
         BadConfig: the file is damaged.
@@ -29,7 +29,7 @@ def disabled_plugins(home: Path) -> frozenset[str]:
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise BadConfig(
             f'{path} is damaged: it has to read {{"disabled": ["name", ...]}}. '
-            "Mend it, or delete it to enable every plugin."
+            "Repair it, or delete it to enable every plugin."
         )
     return frozenset(names)
 

@@ -1,4 +1,4 @@
-"""Adds contents that a catalog does not have to it, as the versions that their records name."""
+"""Adds contents to a catalog that lacks them, as the versions named by their records."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ LOCK_S = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Adopted:
-    """A content and the version it became; `ref` is empty where it could not, for the `reason` given."""
+    """A content and its new version; `ref` is empty if it could not be added, for the given `reason`."""
 
     sha256: str
     ref: str
@@ -33,10 +33,10 @@ class Adopted:
 
 
 def adopt(store: Store, former: str = "") -> list[Adopted]:
-    """Add every version that lies beside the contents and that the catalog lacks.
+    """Add every version that has a record beside its content and no row in the catalog.
 
-    `former` is the id of the catalog that the home had before: at a URL, contents of other catalogs are left.
-    A number that the catalog has given to another content since is replaced by the next free one.
+    `former` is the id of the previous catalog of the home: at a URL, contents of other catalogs are skipped.
+    A version number that is in use now is replaced by the next free one.
     """
     found: list[Adopted | None] = []
     if store.contents.blobs:
@@ -49,9 +49,9 @@ def adopt(store: Store, former: str = "") -> list[Adopted]:
 
 
 def candidates(content: Path, known: bool) -> list[Record]:
-    """Return the versions that a content says it is; without a record it is one under a name made for it.
+    """Return the records of a content; without one, a record with a generated name.
 
-    `known`: a row names the content, so nothing has to be made up.
+    `known`: a row names the content, so no name is generated.
     """
     records = read_records(content)
     if not (records or known):
@@ -64,7 +64,7 @@ def candidates(content: Path, known: bool) -> list[Record]:
 
 
 def _adopt_one(store: Store, content: Path, record: Record) -> Adopted | None:
-    """Add one version; None where the catalog has this content under this name."""
+    """Add one version; None if the catalog already has this content under this name."""
     sha256 = content.name
     with store.catalog.write() as session:
         query = select(VersionRow.id).filter_by(name=record.ref.name, sha256=sha256)
@@ -113,7 +113,7 @@ def _is_known(store: Store, sha256: str) -> bool:
 
 
 def _fetch_lost(store: Store, catalogs: set[str]) -> Iterator[Adopted]:
-    """Bring contents of these catalogs from the URL whose rows are lost."""
+    """Download the contents of these catalogs whose rows are lost."""
     contents: Contents = store.contents
     assert contents.blobs
     for sha256 in contents.blobs.names():

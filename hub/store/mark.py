@@ -1,7 +1,7 @@
-"""`<home>/adapters/.catalog.json`: which catalog names the contents beside it, and how far it had come.
+"""The mark `<home>/adapters/.catalog.json`: the id and change count of the catalog of these contents.
 
-An empty catalog, another one, or an older copy does not know all of these contents. The mark is how that is
-recognised: it is written after every change of the catalog, and compared when a store is opened.
+It detects an empty catalog, another one, or an older copy, which would lack contents: it is written after
+every change of the catalog, and compared when a store is opened.
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ FILE = ".catalog.json"
 
 @dataclass(frozen=True, slots=True)
 class CatalogState:
-    """The id of a catalog, made with it, and how many changes of versions and deployments it has had."""
+    """The random id of a catalog, and its number of changes of versions and deployments."""
 
     catalog: str
     changes: int
 
 
 class CatalogMark:
-    """The mark in one folder of contents."""
+    """The mark in a folder of contents."""
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / FILE
 
     def read(self) -> CatalogState | None:
-        """Return the mark; None without one, or where it cannot be read."""
+        """Return the mark; None if it is missing or cannot be read."""
         try:
             found = json.loads(self.path.read_bytes()[:1000])
             return CatalogState(str(found["catalog"]), int(found["changes"]))
@@ -48,15 +48,15 @@ class CatalogMark:
             return None
 
     def advance(self, state: CatalogState) -> None:
-        """Write a state, unless a later one of the same catalog is there."""
+        """Write a state, unless the mark has a later one of the same catalog."""
         self._write(state, force=False)
 
     def replace(self, state: CatalogState) -> None:
-        """Write a state, whatever is there."""
+        """Write a state unconditionally."""
         self._write(state, force=True)
 
     def _write(self, state: CatalogState, *, force: bool) -> None:
-        """The catalog has committed: a mark that cannot be written guards less and fails nothing."""
+        """Write the mark; the catalog has committed, so a failure is only logged."""
         try:
             with FileLock(self.path.with_name(f"{FILE}.lock")):
                 found = self.read()

@@ -1,4 +1,4 @@
-"""The model card of a version: Hugging Face's template, with the parts that there is something to say in."""
+"""The model card of a version: the sections of Hugging Face's template that have content."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _LANGUAGE = re.compile(r"[a-z]{2,3}")
 
 
 def card(version: Version, report: Report | None = None) -> str:
-    """Write the card of a version, with what its report adds to the manifest; it has no text of a row."""
+    """Return the card of a version from its manifest and report; it contains no text of a row."""
     summary = str((version.manifest.recipe or {}).get("summary") or "")
     parts = [
         f"# {version.name}",
@@ -87,13 +87,13 @@ def _front_matter(version: Version) -> str:
 
 
 def _languages(settings: Mapping[str, Any]) -> list[str]:
-    """Return the language codes that options of a task name, such as `source_language`."""
+    """Return the language codes in options such as `source_language`."""
     values = [value for name, value in settings.items() if name.endswith("language")]
     return list(dict.fromkeys(value for value in values if _LANGUAGE.fullmatch(str(value))))
 
 
 def _hub_ids(source: str) -> list[str]:
-    """Return the data sets of a model hub among sources: `hf:name@revision`."""
+    """Return the names of Hugging Face data sets among the sources (`hf:name@revision`)."""
     found = (part.removeprefix("hf:") for part in source.split(", ") if part.startswith("hf:"))
     return list(dict.fromkeys(re.split(r"[@:]", name)[0] for name in found))
 

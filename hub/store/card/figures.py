@@ -1,4 +1,4 @@
-"""The part of a model card that says what was measured."""
+"""The evaluation section of a model card."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Report = Mapping[str, Any]
 
 
 def evaluation_section(version: Version, report: Report | None) -> list[str]:
-    """Return the section on the evaluation, part by part."""
+    """Return the parts of the evaluation section."""
     manifest, found = version.manifest, (report or {}).get("evaluation") or {}
     if not manifest.metrics:
         return ["## Evaluation", "None were recorded."]

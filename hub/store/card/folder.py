@@ -1,4 +1,4 @@
-"""A version as a folder for others: plain PEFT files, the manifest, and a model card."""
+"""Exports a version as a folder: plain PEFT files, the manifest, and a model card."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ _MAX_MANIFEST = 16 << 20  # bytes; ours have some thousand
 
 
 def write_folder(version: Version, folder: Path, report: Mapping[str, Any] | None = None) -> Path:
-    """Write the version into `folder`, which is absent or empty; complete or not there at all.
+    """Write the version to `folder`, which must be absent or empty, as a whole or not at all.
 
-    The card says what `report` knows; the report itself, which has texts of rows, is left out.
+    The card includes figures of `report`; the report itself is not exported, as it contains texts of rows.
     """
     with new_folder(folder) as aside:
         for name in (CONFIG_FILE, WEIGHTS_FILE):
@@ -43,7 +43,7 @@ def read_manifest(folder: Path) -> Manifest:
     """Read the manifest in a folder.
 
     Raises:
-        BadAdapter: there is none, or a key of it is wrong.
+        BadAdapter: it is missing or invalid.
     """
     path = folder / MANIFEST_FILE
     if not path.is_file():

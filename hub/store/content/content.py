@@ -1,6 +1,6 @@
-"""Adapter folders by content: `<home>/adapters/<sha256>/`, each written once and never changed.
+"""Content-addressed adapter folders: `<home>/adapters/<sha256>/`, each immutable.
 
-With a URL, that is where contents are, and the folder holds copies of those that this machine used.
+With a URL, contents are stored there, and the folder is a cache of those that this machine used.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ _ORPHAN_AGE = 3600.0  # seconds that something without a catalog row is left alo
 
 
 class Contents:
-    """The folder that holds adapter contents; the catalog says which of them are in use.
+    """The folder of adapter contents; the catalog records which of them are in use.
 
-    It is made when something is put there: to look for a version must not leave a folder behind.
-    `url`: where contents are shared between machines, in any file system that fsspec knows.
+    The first write creates it: reading must not create a folder. `url`: where machines share contents, in any
+    file system that fsspec supports.
     """
 
     def __init__(self, folder: Path, url: str = "") -> None:
@@ -49,16 +49,16 @@ class Contents:
         self.lock = FileLock(folder / ".lock")  # acquiring it makes the folder too
 
     def path(self, sha256: str) -> Path:
-        """Return where a content lies, or will lie once it is fetched."""
+        """Return the path of a content, which may not be fetched yet."""
         return self.folder / sha256
 
     def fetch(self, sha256: str, manifest: Manifest) -> Path:
-        """Return the folder of a content; with a URL, download it if the copy here is absent or altered.
+        """Return the folder of a content; with a URL, download it if the local copy is missing or altered.
 
-        What comes down is compared with its hash in a private folder, before it is seen here.
+        A download is verified in a private folder before it becomes visible.
 
         Raises:
-            BadAdapter: it is not at the URL, or what is there has another hash.
+            BadAdapter: it is not at the URL, or has another hash there.
             SourceUnavailable: the URL cannot be reached.
         """
         final = self.path(sha256)
@@ -76,10 +76,10 @@ class Contents:
 
     @contextmanager
     def incoming(self, source: Path, serving: Serving) -> Iterator[Path]:
-        """Copy the two adapter files of `source` into a private folder, removed at the end.
+        """Copy the two adapter files of `source` to a private folder, which is removed at the end.
 
-        Nothing else in `source` is read, and no symbolic link is followed, so what is checked in
-        the copy is what gets stored. Tensors are stored under the names that PEFT gives them.
+        No other file is read and no symbolic link is followed, so the checked copy is what is stored.
+        Tensors are stored under the names that PEFT gives them.
         """
         if not source.is_dir():
             raise BadAdapter(f"{source} is not a folder: an adapter is a PEFT folder.")
@@ -92,24 +92,24 @@ class Contents:
             yield private
 
     def publish(self, files: Path, sha256: str, manifest: Manifest) -> None:
-        """With a URL, make the content exist there; what lies there intact already is left.
+        """With a URL, upload the content unless it is intact there.
 
         Raises:
-            SourceUnavailable: the URL cannot be reached; no half content exists there.
+            SourceUnavailable: the URL cannot be reached; no partial content is visible there.
         """
         if self.blobs:
             self.blobs.own(sha256, self.owner)  # before it is looked for: see Blobs.release
             self.blobs.put(sha256, {**_read_files(files), MARKER: _text(manifest).encode()})
 
     def is_published(self, sha256: str) -> bool:
-        """With a URL, tell whether the content, which is placed here, exists there; True without."""
+        """Return whether the local content also exists at the URL; True without a URL."""
         if self.blobs is None:
             return True
         sizes = {name: (self.path(sha256) / name).stat().st_size for name in (CONFIG_FILE, WEIGHTS_FILE)}
         return self.blobs.holds(sha256, sizes)
 
     def place(self, private: Path, sha256: str, manifest: Manifest) -> Path:
-        """Rename a checked folder into place; call with `lock` held, before the catalog row is written."""
+        """Move a checked folder into place; call it under `lock`, before the catalog row is written."""
         final = self.path(sha256)
         if final.is_dir():
             if content_hash(final, manifest.serving) == sha256:
@@ -123,27 +123,26 @@ class Contents:
         return final
 
     def discard(self, sha256: str) -> None:
-        """Remove a content that no catalog row uses any more; call with `lock` held."""
+        """Remove a content that no catalog row uses; call it under `lock`."""
         aside = self._aside()
         if self.path(sha256).is_dir():
             self.path(sha256).rename(aside / sha256)
         shutil.rmtree(aside)
 
     def unknown(self, used: Collection[str]) -> list[Path]:
-        """Return the contents that no row names."""
+        """Return the contents that are not in `used`."""
         return sorted(path for path in self.all() if path.name not in used)
 
     def all(self) -> Iterator[Path]:
-        """Yield the contents that are here."""
+        """Yield the local contents."""
         return (path for path in self.folder.glob("*") if is_content(path))
 
     def sweep(self, used: Collection[str]) -> None:
-        """Remove what a crash left half-made: old private copies, and contents of adds and removals.
+        """Remove remains of a crash: old private copies, and contents of unfinished adds and removals.
 
-        Called with the contents that are in use. An add holds the lock from renaming to its row, so
-        while this holds it no content is between the two; if another process holds it, nothing is swept.
-        A content that no row names is removed only if a note says that it was left on the way: others are
-        those of a catalog that was lost, and stay.
+        `used` are the contents in the catalog. Call it under `lock`: an add holds the lock from the rename to
+        its row, so no content is between the two. A content without a row is removed only if a note marks
+        it as unfinished; others belong to a lost catalog and stay.
         """
         oldest = time.time() - _ORPHAN_AGE
         for path in self.folder.glob(f"{_INCOMING}*"):
@@ -160,31 +159,31 @@ class Contents:
                 self.settled(sha256)
 
     def was_recorded(self, sha256: str) -> bool:
-        """Tell whether a version had this content at some time: the record of it lies beside the weights."""
+        """Return whether a version ever had this content: its record lies beside the weights."""
         return any(self.path(sha256).glob(f"*/{RECORD_FILE}"))
 
     def note(self, sha256: str, *, removal: bool = False) -> None:
-        """Remember that a content and its rows are about to differ for a while."""
+        """Write a note that an add or removal of the content has begun."""
         (self.folder / f"{_NOTE}{sha256}").write_text(_REMOVAL if removal else "", encoding="utf-8")
 
     def is_noted(self, sha256: str) -> bool:
-        """Tell whether an add or a removal of the content has not come to its end."""
+        """Return whether an add or removal of the content is unfinished."""
         return (self.folder / f"{_NOTE}{sha256}").exists()
 
     def settled(self, sha256: str) -> None:
-        """Forget the note: the rows and the contents agree again."""
+        """Remove the note: rows and contents agree again."""
         (self.folder / f"{_NOTE}{sha256}").unlink(missing_ok=True)
 
     def unsettled(self) -> list[str]:
-        """Return what was noted long ago: a crash, or a URL out of reach, came in between."""
+        """Return contents with an old note, left by a crash or an unreachable URL."""
         oldest = time.time() - _ORPHAN_AGE
         notes = [path for path in self.folder.glob(f"{_NOTE}*") if path.stat().st_mtime < oldest]
         return [path.name.removeprefix(_NOTE) for path in notes]
 
     def withdraw(self, sha256: str) -> None:
-        """With a URL, remove a content there, unless another catalog may have it.
+        """With a URL, remove a content there, unless another catalog owns it too.
 
-        Call in a write transaction that saw no row name it.
+        Call it in a write transaction that found no row for it.
         """
         if self.blobs:
             self.blobs.release(sha256, self.owner)
@@ -203,7 +202,7 @@ class Contents:
 
     @contextmanager
     def try_lock(self) -> Iterator[bool]:
-        """Hold the lock if it is free right now; yields whether it is."""
+        """Acquire the lock if it is free; yields whether it was."""
         try:
             self.lock.acquire(timeout=0)
         except Timeout:
@@ -216,7 +215,7 @@ class Contents:
 
 
 def is_content(path: Path) -> bool:
-    """Tell whether a path is a folder named like a content."""
+    """Return whether a path is a folder with the name of a content."""
     return re.fullmatch("[0-9a-f]{64}", path.name) is not None and path.is_dir()
 
 
@@ -284,7 +283,7 @@ def _copy(source: Path, target: Path) -> None:
 
 
 def _name_base(folder: Path, serving: Serving) -> None:
-    """Make the PEFT config name the base as others know it, not as a path on the trainer's machine."""
+    """Write the public name of the base to the PEFT config, instead of a path on the training machine."""
     config = read_config(folder)
     name = upstream(serving.base.source) or serving.base.name
     if config.get("base_model_name_or_path") != name:

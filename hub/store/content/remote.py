@@ -34,12 +34,12 @@ _S3 = ("s3", "s3a")
 
 
 class Blobs:
-    """The contents at one URL. Nothing is imported or asked before the first call.
+    """The contents at one URL; imported and opened at the first call.
 
-    Every call raises SourceUnavailable, within seconds, if the place cannot be reached or refuses.
+    Every call raises SourceUnavailable within seconds if the URL cannot be reached or denies access.
 
     Raises:
-        BadConfig: `url` is not one.
+        BadConfig: `url` is not a URL.
         MissingExtra: it is on S3, and s3fs is not installed.
     """
 
@@ -57,7 +57,7 @@ class Blobs:
             raise MissingExtra.of(f"store.blobs = {self.shown!r}", "s3")
 
     def put(self, sha256: str, files: Mapping[str, bytes]) -> None:
-        """Make the content exist, unless it does, intact; the marker is uploaded last."""
+        """Upload the content unless it exists intact; the marker is uploaded last."""
         if self.holds(sha256, {name: len(files[name]) for name in DATA}) and all(
             self._read(sha256, name) == files[name] for name in DATA
         ):
@@ -66,7 +66,7 @@ class Blobs:
             self._write(sha256, name, files[name])
 
     def holds(self, sha256: str, sizes: Mapping[str, int]) -> bool:
-        """Tell whether the content exists whole; files named in `sizes` have to be of that size."""
+        """Return whether the content is complete; `sizes` are expected file sizes."""
         try:
             found = {name: self._do("info", sha256, name)["size"] for name in (MARKER, *DATA)}
         except FileNotFoundError:
@@ -74,7 +74,7 @@ class Blobs:
         return found.items() >= sizes.items()
 
     def get(self, sha256: str, folder: Path) -> None:
-        """Download the two adapter files; the caller compares the hash.
+        """Download the two adapter files; the caller checks the hash.
 
         Raises:
             BadAdapter: the content does not exist there.
@@ -90,7 +90,7 @@ class Blobs:
             ) from None
 
     def remove(self, sha256: str) -> None:
-        """Make the content not exist, then remove its files; what is missing is no error."""
+        """Remove the marker of the content, then its files; missing files are ignored."""
         for name in (MARKER, *DATA):
             with suppress(FileNotFoundError):
                 self._do("rm_file", sha256, name)
@@ -98,11 +98,11 @@ class Blobs:
         self._remove_folder(sha256)
 
     def own(self, sha256: str, owner: str) -> None:
-        """Note that a catalog has a content, or is about to."""
+        """Record a catalog as an owner of a content, before it adds the row."""
         self._write(sha256, f"{_OWNERS}/{owner}", b"1\n")
 
     def owners(self, sha256: str) -> set[str]:
-        """Return the ids of the catalogs that have a content."""
+        """Return the ids of the catalogs that own a content."""
         try:
             found = [str(path).rpartition(f"{sha256}/")[2] for path in self._do("find", sha256)]
         except FileNotFoundError:
@@ -110,11 +110,11 @@ class Blobs:
         return {name.removeprefix(f"{_OWNERS}/") for name in found if name.startswith(f"{_OWNERS}/")}
 
     def release(self, sha256: str, owner: str) -> None:
-        """Remove a content that this catalog alone has; one that others have, or nobody noted, stays.
+        """Remove a content if this catalog is its only owner.
 
-        Another catalog may add it meanwhile. It notes itself as an owner before it looks for the marker; here
-        the marker goes before the owners are read again. So either it does not find the marker and uploads,
-        or it is seen here and the marker is put back.
+        Another catalog may add it meanwhile: it records itself as an owner before it looks for the marker,
+        and here the marker is removed before the owners are read again. So either it misses the marker and
+        uploads, or it is seen here and the marker is restored.
         """
         owners = self.owners(sha256)
         if owner not in owners:
@@ -134,18 +134,18 @@ class Blobs:
             self._do("rm_file", sha256, _OWNERS, owner)
 
     def put_beside(self, sha256: str, name: str, data: bytes) -> None:
-        """Write `folder/file` beside an existing content; it is no part of that, and may be written again."""
+        """Write `folder/file` beside a content; it is not part of the hash and may be overwritten."""
         self._write(sha256, name, data)
 
     def get_beside(self, sha256: str, name: str) -> bytes | None:
-        """Read `folder/file` beside a content, None if it is not there."""
+        """Read `folder/file` beside a content, or None."""
         try:
             return self._read(sha256, name)
         except FileNotFoundError:
             return None
 
     def records(self, sha256: str, file: str) -> dict[str, bytes]:
-        """Read the files of one name in the folders beside a content, by folder."""
+        """Read the files named `file` in the folders beside a content, by folder."""
         try:
             found = [str(path).rpartition(f"{sha256}/")[2].split("/") for path in self._do("find", sha256)]
         except FileNotFoundError:
@@ -154,7 +154,7 @@ class Blobs:
         return {folder: self._read(sha256, f"{folder}/{file}") for folder in folders}
 
     def remove_beside(self, sha256: str, folder: str = "") -> None:
-        """Remove what lies in one folder beside a content, or in all of them."""
+        """Remove one folder beside a content, or all of them."""
         with suppress(FileNotFoundError):
             found = [str(path).rpartition(f"{sha256}/")[2] for path in self._do("find", sha256)]
             beside = [
@@ -172,7 +172,7 @@ class Blobs:
             fs.rmdir(f"{root}/{name}")
 
     def names(self) -> list[str]:
-        """List the contents, whole or half."""
+        """List the contents, including incomplete ones."""
         try:
             listed = self._do("ls", detail=False)
         except FileNotFoundError:
@@ -208,7 +208,7 @@ class Blobs:
         limit_s: float = _CALL_S,
         **options: Any,
     ) -> Any:
-        """Call the file system; FileNotFoundError is for the caller to judge."""
+        """Call the file system; FileNotFoundError is raised unchanged."""
         try:
             fs, root = self._open()
             if fs.async_impl:
@@ -233,7 +233,7 @@ class Blobs:
 
 
 def _file_system(url: str, shown: str) -> tuple[Any, str]:
-    """Open the file system behind `url`, which knows of no listing that is not fresh."""
+    """Open the file system of `url`, without a cache of listings."""
     from fsspec.config import conf
     from fsspec.core import url_to_fs
 
@@ -259,5 +259,5 @@ def _file_system(url: str, shown: str) -> tuple[Any, str]:
 
 
 def _without_secrets(text: str) -> str:
-    """Cut user names, passwords and signatures out of URLs."""
+    """Remove user names, passwords and signatures from URLs."""
     return re.sub(r"(://)[^/@\s]*@|\?[^\s\"']*", r"\1", text)

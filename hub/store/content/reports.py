@@ -1,7 +1,7 @@
 """Reports of versions: files beside the weights of the content, in a folder named like the version.
 
-They are no part of its hash, may be written again, and go with the version when it is removed. With a URL
-they are there too, and what another machine reads is fetched from there.
+They are not part of its hash, may be overwritten, and are removed with the version. With a URL they are
+uploaded, and other machines fetch them from there.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ class Reports:
         self._contents = contents
 
     def folder(self, version: Version) -> Path:
-        """Return where the report of a version lies, or would lie."""
+        """Return the path of a version's report, which may not exist."""
         return version.path / str(version.ref)
 
     def keep(self, version: Version, files: Mapping[str, str]) -> Path:
-        """Write the files of a report, in place of those before; return their folder.
+        """Write the files of a report, replacing earlier ones; return their folder.
 
-        Where the store's URL cannot be reached they are on this machine alone, and a warning says so.
+        If the store's URL cannot be reached they stay on this machine only, with a warning.
         """
         folder = self.folder(version)
         folder.mkdir(exist_ok=True)
@@ -51,7 +51,7 @@ class Reports:
         return folder
 
     def read(self, version: Version) -> str | None:
-        """Return the data of a report, None if the version has none.
+        """Return the JSON of a report, or None.
 
         Raises:
             BadAdapter, SourceUnavailable: the version is at the store's URL, and cannot be fetched.
@@ -66,7 +66,7 @@ class Reports:
         return kept.read_text(encoding="utf-8") if kept.is_file() else None
 
     def remove(self, version: Version) -> None:
-        """Remove the report of a version whose content stays for another one."""
+        """Remove the report of a version whose content another version still uses."""
         shutil.rmtree(self.folder(version), ignore_errors=True)
         if blobs := self._contents.blobs:
             try:

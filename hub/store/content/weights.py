@@ -1,4 +1,4 @@
-"""Read adapter files into numpy arrays: safetensors only, every number finite."""
+"""Reads adapter files into numpy arrays: safetensors only, finite numbers only."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ _MATRIX = re.compile(r"\.lora_[AB]\.weight$")
 
 @dataclass(frozen=True, slots=True)
 class AdapterFiles:
-    """A PEFT folder, read: its config and its tensors by their PEFT names."""
+    """The contents of a PEFT folder: config, and tensors by their PEFT names."""
 
     config: Mapping[str, Any]
     tensors: Mapping[str, Array]
@@ -53,8 +53,8 @@ def read_adapter(folder: Path) -> AdapterFiles:
     """Read a PEFT folder; tensors get the names that save_pretrained() gives them.
 
     Raises:
-        BadAdapter: a file is missing, cut off or malformed, a number is not finite, or a tensor is empty.
-        UnsafeWeights: the weights are a pickle, a zip, or anything else but safetensors.
+        BadAdapter: a file is missing, truncated or malformed, a number is not finite, or a tensor is empty.
+        UnsafeWeights: the weights are not safetensors.
     """
     return _under_saved_names(read_config(folder), read_tensors(find_weights(folder)))
 
@@ -88,7 +88,7 @@ def _under_saved_names(config: Mapping[str, Any], tensors: Mapping[str, Array]) 
 
 
 def write_saved_names(folder: Path) -> None:
-    """Rename the tensors in a PEFT folder to the names that save_pretrained() gives them; often none.
+    """Rename the tensors in a PEFT folder to the names that save_pretrained() gives them, if needed.
 
     Raises: as `read_adapter`.
     """
@@ -98,7 +98,7 @@ def write_saved_names(folder: Path) -> None:
 
 
 def find_weights(folder: Path) -> Path:
-    """Return the weights file of a PEFT folder, or say why there is none."""
+    """Return the weights file of a PEFT folder, or raise BadAdapter or UnsafeWeights."""
     path = folder / WEIGHTS_FILE
     if path.is_file():
         return path
@@ -140,12 +140,12 @@ def _parse_config(data: bytes, path: Path) -> dict[str, Any]:
 
 
 def read_tensors(path: Path) -> dict[str, Array]:
-    """Return the tensors of a safetensors file as float32, whatever float type it stores.
+    """Return the tensors of a safetensors file as float32.
 
     Raises:
-        BadAdapter: the file is cut off or malformed, or a number is not finite.
-        UnsafeWeights: it is another format.
-        UnsupportedAdapter: a tensor holds something else than fp64, fp32, fp16 or bf16.
+        BadAdapter: the file is truncated or malformed, or a number is not finite.
+        UnsafeWeights: it is not safetensors.
+        UnsupportedAdapter: a tensor has another type than fp64, fp32, fp16 or bf16.
     """
     if not path.is_file():
         raise BadAdapter(f"{path} does not exist.")
@@ -175,7 +175,7 @@ def _tensors(data: bytes, path: Path) -> dict[str, Array]:
 
 
 def write_adapter(folder: Path, files: AdapterFiles) -> None:
-    """Write what `read_adapter` reads, in float32."""
+    """Write a PEFT folder for `read_adapter`, in float32."""
     from safetensors.numpy import save_file
 
     text = json.dumps(dict(files.config), indent=2, sort_keys=True)
@@ -184,7 +184,7 @@ def write_adapter(folder: Path, files: AdapterFiles) -> None:
 
 
 def _inside(folder: Path) -> str:
-    """Name the subfolders with an adapter: PEFT makes one for each adapter not named "default"."""
+    """Return a hint on subfolders with an adapter: PEFT makes one per adapter not named "default"."""
     found = sorted(str(path.parent) for path in folder.glob(f"*/{CONFIG_FILE}"))
     return f"There is one in {' and in '.join(found[:3])}: give that path." if found else ""
 

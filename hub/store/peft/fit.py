@@ -1,4 +1,4 @@
-"""Whether an adapter's layers are layers of a base, told from names and shapes alone."""
+"""Checks that the layers of an adapter exist in a base, by names and shapes."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _CONV1D_LAYERS = frozenset({"c_attn", "c_fc", "c_proj", "q_attn"})
 
 
 def check_fit(files: AdapterFiles, base: Base) -> None:
-    """Raise BaseMismatch unless every layer with a LoRA update is in `base` and of a fitting shape.
+    """Raise BaseMismatch unless every layer with a LoRA update exists in `base` with a fitting shape.
 
-    A head model puts its backbone under a name of its own ("bert."), and a base may be saved with or
-    without it: paths are compared from their ends.
+    Paths are compared from their ends, because a head model prefixes its backbone ("bert.") and a base may be
+    saved with or without that prefix.
     """
     shapes = {_ending(name): shape for name, shape in layer_shapes(base).items()}
     trained_on = files.config.get("base_model_name_or_path") or "an unnamed base"
@@ -65,8 +65,8 @@ def _side(shape: tuple[int, ...], side: str, transposed: bool) -> int:
 
 
 def _is_transposed(layer: str, base: Base) -> bool:
-    """Tell whether a layer is transformers' Conv1D, [in, out].
+    """Return whether a layer is transformers' Conv1D, [in, out].
 
-    PEFT goes by this too, whatever the config's `fan_in_fan_out` says.
+    PEFT uses this too, and ignores the config's `fan_in_fan_out`.
     """
     return base.model_type in _CONV1D_TYPES and layer.rpartition(".")[2] in _CONV1D_LAYERS

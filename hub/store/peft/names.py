@@ -1,4 +1,4 @@
-"""Tensor names as PEFT saves them, from the names that other ways of saving an adapter produce."""
+"""Converts tensor names of other ways to save an adapter to the names that PEFT saves."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ _MAGNITUDE = ".lora_magnitude_vector"
 
 
 def saved_names(names: Iterable[str]) -> dict[str, str]:
-    """Return for each name the one that save_pretrained() gives that tensor.
+    """Map each tensor name to the name that save_pretrained() gives it.
 
     Raises:
-        BadAdapter: the names are those of several adapters, or two of them mean the same tensor.
+        BadAdapter: the names belong to several adapters, or two of them mean the same tensor.
     """
     bare = {name: _WRAPPERS.sub("", name) for name in names}
     adapters: set[str] = set()
@@ -48,7 +48,7 @@ def saved_names(names: Iterable[str]) -> dict[str, str]:
 
 
 def _without_adapter(name: str, adapters: set[str]) -> str:
-    """Remove the adapter's name from a tensor's, and add it to `adapters`."""
+    """Remove the adapter's name from a tensor name, and add it to `adapters`."""
     match = _NAMED.fullmatch(name)
     if not match or match["adapter"] in _PARAMETERS:
         return name.removesuffix(".weight") if name.endswith(f"{_MAGNITUDE}.weight") else name

@@ -1,4 +1,4 @@
-"""Read the head's kind and its labels from a plain PEFT folder, as a manifest would state them."""
+"""Reads the kind and the labels of the head from a plain PEFT folder."""
 
 from __future__ import annotations
 
@@ -41,10 +41,10 @@ _LABELLED = (HeadKind.SEQUENCE, HeadKind.TOKEN)
 
 
 def head_of(files: AdapterFiles) -> HeadKind:
-    """Tell the head's kind from PEFT's task_type.
+    """Return the head kind for PEFT's task_type.
 
     Raises:
-        BadAdapter: the config states none that we know.
+        BadAdapter: the config has no known task_type.
     """
     stated = files.config.get("task_type")
     if stated not in _HEADS:
@@ -65,7 +65,7 @@ def head_rows(files: AdapterFiles) -> int:
 
 
 def is_output_layer(tensor: str, layers: Sequence[str] = _OUTPUT_LAYERS) -> bool:
-    """Tell whether a tensor's name is that of the weight of a head's last layer."""
+    """Return whether a tensor name is the weight of a head's last layer."""
     return any(tensor.endswith((f".{layer}.weight", f".{layer}.modules_to_save.weight")) for layer in layers)
 
 
@@ -115,9 +115,9 @@ def labels_of(
 
 @dataclass(frozen=True, slots=True)
 class HeadConfig:
-    """The head as a model's config.json describes it; empty where that says nothing.
+    """The description of the head in a model's config.json; empty without one.
 
-    `problem_type` is the value transformers chooses the loss by.
+    `problem_type` selects the loss in transformers.
     """
 
     labels: tuple[str, ...] = ()
@@ -145,7 +145,7 @@ def head_config(folder: Path) -> HeadConfig:
 
 
 def check_outputs(serving: Serving) -> None:
-    """Raise BadAdapter for a head with one output, unless the sigmoid of that output is wanted.
+    """Raise BadAdapter for a head with one output, unless it is used with a sigmoid.
 
     A softmax over one output is 1 for every text.
     """
@@ -167,7 +167,7 @@ def check_outputs(serving: Serving) -> None:
 
 
 def _labels_in(names: object) -> tuple[str, ...]:
-    """Return the labels of an id2label in the order of its numbers, which JSON has as text."""
+    """Return the labels of an id2label in the order of its numbers, which are strings in JSON."""
     labels: dict[int, str] = {}
     if isinstance(names, Mapping) and all(str(key).isdecimal() for key in names):
         labels = {int(key): str(value).strip() for key, value in names.items()}

@@ -1,4 +1,4 @@
-"""PiSSA and OLoRA to plain LoRA: adapters that start from a part of the base's weights and take it out there.
+"""Converts PiSSA and OLoRA adapters, which train on a residue of the base's weights, to plain LoRA.
 
 Both (arXiv:2404.02948, arXiv:2406.01775) train B A on the residue W - s B0 A0, where B0 A0 comes from W. On
 the base as it is, that adapter is the plain LoRA [B, -B0] [A; A0] of twice the rank.
@@ -22,7 +22,7 @@ _A, _B = ".lora_A.weight", ".lora_B.weight"
 
 
 def changed_base(config: Mapping[str, Any]) -> str:
-    """Return the initialisation of a LoRA config if `to_plain_lora` is for it: pissa or olora, else ""."""
+    """Return the initialisation of a LoRA config that `to_plain_lora` converts (pissa or olora), else ""."""
     init = str(config.get("init_lora_weights")).lower()
     return init if config.get("peft_type") == "LORA" and init in ("pissa", "olora") else ""
 
@@ -42,7 +42,7 @@ def to_plain_lora(files: AdapterFiles, initial: Mapping[str, Array]) -> AdapterF
 
 
 def _config(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Double the ranks and leave the scaling, alpha / r or with rsLoRA alpha / sqrt(r), what it was."""
+    """Double the ranks and keep the scaling: alpha / r, or alpha / sqrt(r) with rsLoRA."""
     more = math.sqrt(2) if config.get("use_rslora") else 2
     return {
         **config,

@@ -1,4 +1,4 @@
-"""The limits on the rank and the labels of adapters, checked from the header of their weights file."""
+"""Checks rank and label count of adapters against their limits, from the header of the weights file."""
 
 from __future__ import annotations
 

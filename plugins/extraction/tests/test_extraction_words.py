@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from grafthub_extraction.models import ExtractionRequest
 from grafthub_extraction.task import ExtractionTask
-from grafthub_extraction.windows import joined_scores, tokenize, window_bounds
+from grafthub_extraction.windows import cut_windows, joined_scores, tokenize
 from grafthub_extraction.words import group_tokens, word_bounds
 from hypothesis import given
 from hypothesis import strategies as st
@@ -81,7 +81,7 @@ def test_words_that_share_a_token_are_one_unit() -> None:
 @given(st.integers(0, 200), st.integers(1, 30), st.integers(0, 15))
 def test_windows_cover_a_text_and_share_it_out(size: int, room: int, overlap: int) -> None:
     overlap = min(overlap, room // 2)
-    windows = window_bounds(size, room, overlap, 10_000)
+    windows = cut_windows(size, room, overlap, 10_000)
     assert windows is not None
     assert [index for window in windows for index in range(window.own_start, window.own_stop)] == [
         *range(size)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from copy import deepcopy
-from itertools import pairwise
 
 import pytest
 from grafthub_qa.models import QaRequest
 from grafthub_qa.task import QaTask
-from grafthub_qa.windows import tokenize_pair, window_bounds
+from grafthub_qa.windows import tokenize_pair
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
@@ -38,28 +37,6 @@ def visible(text):
     except InvalidText:
         return False
     return True
-
-
-@given(
-    size=st.integers(0, 500), room=st.integers(1, 60), overlap=st.integers(0, 60), most=st.integers(1, 1000)
-)
-def test_every_token_is_in_a_window_and_neighbours_share_the_overlap(size, room, overlap, most):
-    assume(overlap < room)
-    bounds = window_bounds(size, room, overlap, most)
-    if bounds is None:
-        return
-    covered = {token for start, stop in bounds for token in range(start, stop)}
-    assert covered == set(range(size))
-    assert all(stop - start <= room for start, stop in bounds)
-    assert all(before[1] - after[0] == overlap for before, after in pairwise(bounds))
-    assert len(bounds) <= most
-
-
-@given(size=st.integers(1, 500), room=st.integers(1, 60))
-def test_the_limit_on_windows_is_exact(size, room):
-    needed = len(window_bounds(size, room, room // 2, 10_000))
-    assert window_bounds(size, room, room // 2, needed) is not None
-    assert window_bounds(size, room, room // 2, needed - 1) is None
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)

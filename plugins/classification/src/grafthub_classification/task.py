@@ -32,6 +32,7 @@ from hub.api import (
     read_options,
     truncate,
 )
+from hub.task_tools import softmax
 
 __all__ = ["ClassificationTask"]
 
@@ -149,8 +150,7 @@ def _probabilities(
     scores: npt.NDArray[np.float32] | None, options: ClassificationOptions
 ) -> npt.NDArray[np.float64]:
     """Turn scores [C] into probabilities [C]."""
-    scaled = np.asarray(scores, dtype=np.float64) / options.temperature
+    logits = np.asarray(scores, dtype=np.float64)
     if options.multi_label:
-        return np.asarray(np.exp(-np.logaddexp(0.0, -scaled)))
-    exponents = np.exp(scaled - scaled.max())
-    return np.asarray(exponents / exponents.sum())
+        return np.asarray(np.exp(-np.logaddexp(0.0, -logits / options.temperature)))
+    return softmax(logits, options.temperature)

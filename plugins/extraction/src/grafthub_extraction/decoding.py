@@ -16,6 +16,7 @@ from grafthub_extraction.tags import best_path, chosen, read_spans
 from grafthub_extraction.windows import joined_scores
 from grafthub_extraction.words import Units, group_tokens, word_bounds
 from hub.api import Output
+from hub.task_tools import softmax
 
 __all__ = ["find_entities"]
 
@@ -30,7 +31,7 @@ def find_entities(
     constrained: bool,
 ) -> list[Entity]:
     """Return the entities of a text in their order; `labels` are those of the columns of the outputs."""
-    probabilities = _softmax(joined_scores(outputs))  # [N, C]
+    probabilities = softmax(joined_scores(outputs))  # [N, C]
     starts, ends = outputs[0].row.meta["starts"], outputs[0].row.meta["ends"]
     if aggregation in ("none", "simple"):
         seen = np.flatnonzero(starts < ends)
@@ -66,8 +67,3 @@ def _by_word(probabilities: Scores, units: Units, aggregation: Aggregation) -> S
     if aggregation == "average":
         return np.stack([piece.mean(axis=0) for piece in pieces])
     return np.stack([piece[piece.max(axis=1).argmax()] for piece in pieces])
-
-
-def _softmax(scores: Scores) -> Scores:
-    exponents = np.exp(scores - scores.max(axis=1, keepdims=True))
-    return np.asarray(exponents / exponents.sum(axis=1, keepdims=True))

@@ -10,8 +10,9 @@ import numpy.typing as npt
 
 from grafthub_extraction.words import Offsets
 from hub.api import Output, Row, Tokenizer, TooLarge
+from hub.task_tools import window_bounds
 
-__all__ = ["Document", "Window", "joined_scores", "tokenize", "window_bounds"]
+__all__ = ["Document", "Window", "cut_windows", "joined_scores", "tokenize"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +43,7 @@ class Document:
             TooLarge: the text takes more than `most`.
         """
         room = max(1, limit - (len(self.ids) - len(self.starts)))
-        windows = window_bounds(len(self.starts), room, min(overlap, room // 2), most)
+        windows = cut_windows(len(self.starts), room, min(overlap, room // 2), most)
         if windows is None:
             raise TooLarge(
                 f"The text has {len(self.starts)} tokens, more than {most} windows of {room} can cover. "
@@ -79,17 +80,17 @@ def tokenize(text: str, tokenizer: Tokenizer) -> Document:
     )
 
 
-def window_bounds(size: int, room: int, overlap: int, most: int) -> list[Window] | None:
-    """Cover `size` tokens with windows of `room` that share at least `overlap`; None if `most` do not do.
+def cut_windows(size: int, room: int, overlap: int, most: int) -> list[Window] | None:
+    """Cover `size` tokens with windows of `room` that share at least `overlap`; None if `most` are too few.
 
-    Of the tokens that two windows share, each answers for the half that it has more context for.
+    Of the tokens that two windows share, each answers for the half for which it has more context. The last
+    window is moved left to be as long as the others.
     """
-    step = max(1, room - overlap)
-    count = 1 + max(0, -(-(size - room) // step))
-    if count > most:
+    bounds = window_bounds(size, room, overlap, most)
+    if bounds is None:
         return None
-    starts = [max(0, min(index * step, size - room)) for index in range(count)]
-    stops = [min(start + room, size) for start in starts]
+    stops = [stop for _, stop in bounds]
+    starts = [max(0, stop - room) for stop in stops]
     cuts = [(start + stop) // 2 for start, stop in zip(starts[1:], stops, strict=False)]
     return [Window(*bounds) for bounds in zip(starts, stops, [0, *cuts], [*cuts, size], strict=True)]
 

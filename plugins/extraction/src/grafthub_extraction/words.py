@@ -1,4 +1,4 @@
-"""The words of a text, found without a tokenizer, so that entities begin and end alike on every base."""
+"""Splits a text into words without a tokenizer, so that entity boundaries are the same on every base."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from hub.task_tools import is_continuation
+
 __all__ = ["Offsets", "Units", "group_tokens", "word_bounds"]
 
 Offsets = npt.NDArray[np.int64]
-_JOINERS = "\u200c\u200d"
-_EMOJI_JOINER = "\u200d"
+_NON_JOINER = "\u200c"  # within words of Persian and Indic scripts
 # Scripts written without spaces: Thai, Lao, Burmese, Khmer, kana, Han. Each character is a word.
 _UNSPACED = re.compile(
     "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3005-\u3007\u3040-\u30ff\u31f0-\u31ff\u3400-\u4dbf"
@@ -30,7 +31,7 @@ def word_bounds(text: str) -> Offsets:
     running = False  # the last word takes in letters that follow it
     for index, character in enumerate(text):
         touching = bool(bounds) and bounds[-1][1] == index
-        if touching and _continues(text, index):
+        if touching and (character == _NON_JOINER or is_continuation(text, index)):
             bounds[-1][1] = index + 1
             continue
         kind = unicodedata.category(character)[0]
@@ -43,17 +44,6 @@ def word_bounds(text: str) -> Offsets:
             bounds.append([index, index + 1])
         running = letter
     return np.array(bounds, dtype=np.int64).reshape(-1, 2)
-
-
-def _continues(text: str, index: int) -> bool:
-    """Tell whether the character at `index` belongs to the one before."""
-    character = text[index]
-    return (
-        character in _JOINERS
-        or text[index - 1] == _EMOJI_JOINER
-        or "\U0001f3fb" <= character <= "\U0001f3ff"  # skin tones
-        or unicodedata.category(character)[0] == "M"
-    )
 
 
 @dataclass(frozen=True, slots=True)

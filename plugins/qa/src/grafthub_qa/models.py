@@ -11,7 +11,7 @@ from hub.api import Model, Text
 __all__ = ["QaAnswer", "QaOptions", "QaRequest", "QaResponse"]
 
 Probability = Annotated[float, Field(ge=0.0, le=1.0)]
-MOST_ANSWERS = 20
+MAX_ANSWERS = 20
 
 
 class QaRequest(Model):
@@ -31,7 +31,7 @@ class QaRequest(Model):
 
     question: Text = Field(description="The question.")
     context: Text = Field(description="The text to find the answer in.")
-    top_k: int = Field(1, ge=1, le=MOST_ANSWERS, description="Most entries in `answers`.")
+    top_k: int = Field(1, ge=1, le=MAX_ANSWERS, description="Most entries in `answers`.")
 
 
 class QaAnswer(Model):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -10,11 +9,11 @@ import numpy as np
 import numpy.typing as npt
 
 from hub.api import Output
+from hub.task_tools import is_continuation
 
 __all__ = ["SpanScores", "whole_characters"]
 
 CANDIDATES = 20  # spans that a probability is shared among, as in SQuAD's own evaluation
-_JOINER = "\u200d"
 
 Scores = npt.NDArray[np.float32]
 
@@ -78,22 +77,11 @@ def whole_characters(text: str, start: int, end: int) -> tuple[int, int]:
         start += 1
     while start < end and text[end - 1].isspace():
         end -= 1
-    while 0 < start < end and _continues(text, start):
+    while 0 < start < end and is_continuation(text, start):
         start -= 1
-    while start < end < len(text) and _continues(text, end):
+    while start < end < len(text) and is_continuation(text, end):
         end += 1
     return start, end
-
-
-def _continues(text: str, index: int) -> bool:
-    """Tell whether the character at `index` belongs to the one before."""
-    character = text[index]
-    return (
-        unicodedata.category(character).startswith("M")
-        or character == _JOINER
-        or text[index - 1] == _JOINER
-        or "\U0001f3fb" <= character <= "\U0001f3ff"  # skin tones
-    )
 
 
 def _remove(table: Scores, first: int, last: int) -> None:

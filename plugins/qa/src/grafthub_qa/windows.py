@@ -8,10 +8,11 @@ import numpy as np
 import numpy.typing as npt
 
 from hub.api import Row, Tokenizer, TooLarge
+from hub.task_tools import window_bounds
 
-__all__ = ["Pair", "tokenize_pair", "window_bounds"]
+__all__ = ["Pair", "tokenize_pair"]
 
-LEAST_ROOM = 8  # context tokens that must fit beside the question
+MIN_CONTEXT_TOKENS = 8  # that must fit beside the question
 Offsets = npt.NDArray[np.int64]
 
 
@@ -34,7 +35,7 @@ class Pair:
         """
         around = len(self.ids) - len(self.starts)
         room = limit - around
-        if room < min(LEAST_ROOM, len(self.starts)):
+        if room < min(MIN_CONTEXT_TOKENS, len(self.starts)):
             raise TooLarge(
                 f"The question takes {around} of the {limit} tokens of a row, which leaves too little for "
                 "the context. Ask a shorter question."
@@ -82,12 +83,3 @@ def tokenize_pair(question: str, context: str, tokenizer: Tokenizer) -> Pair:
         starts=offsets[:, 0],
         ends=offsets[:, 1],
     )
-
-
-def window_bounds(size: int, room: int, overlap: int, most: int) -> list[tuple[int, int]] | None:
-    """Cover `size` tokens with windows of `room` that share `overlap`; None if `most` do not do."""
-    step = max(1, room - overlap)
-    count = 1 + max(0, -(-(size - room) // step))
-    if count > most:
-        return None
-    return [(index * step, min(index * step + room, size)) for index in range(count)]

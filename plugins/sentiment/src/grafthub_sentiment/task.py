@@ -25,6 +25,7 @@ from hub.api import (
     read_options,
     truncate,
 )
+from hub.task_tools import softmax
 
 __all__ = ["SentimentTask"]
 
@@ -57,9 +58,7 @@ class SentimentTask(Task[SentimentRequest, SentimentResponse]):
     ) -> SentimentResponse:
         options = read_options(SentimentOptions, adapter)
         weights = polarities(adapter.labels, options.polarity)
-        scaled = np.asarray(outputs[0].values, dtype=np.float64) / options.temperature  # [C]
-        exponents = np.exp(scaled - scaled.max())
-        scores = exponents / exponents.sum()
+        scores = softmax(np.asarray(outputs[0].values, dtype=np.float64), options.temperature)  # [C]
         ranked = {adapter.labels[index]: float(scores[index]) for index in np.argsort(-scores, kind="stable")}
         label = next(iter(ranked))
         return SentimentResponse(

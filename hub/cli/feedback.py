@@ -165,8 +165,8 @@ def _training_rows(context: Context, name: str) -> Iterator[tuple[LabelledAnswer
             f"The {len(given)} labelled answers of {name!r} were kept without their requests, and a training "
             "file needs these. Set feedback.keep to 'texts': it holds for answers from then on."
         )
-    several = any(isinstance(one.label, list) and len(one.label) != 1 for one in with_texts)
-    maker = FeedbackRows(task, several=several)
+    multi_label = any(isinstance(one.label, list) and len(one.label) != 1 for one in with_texts)
+    maker = FeedbackRows(task, multi_label=multi_label)
     return ((one, maker) for one in given)
 
 

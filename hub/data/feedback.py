@@ -26,16 +26,16 @@ _PROBES: Mapping[FieldKind, Any] = {
 class FeedbackRows:
     """Makes rows that the task's recipes read as they are: the request's fields, and what is to be learned.
 
-    `several`: the task's labels are sets, so that one label is a set of one.
+    `multi_label`: the task's labels are sets, so that one label is a set of one.
     """
 
-    def __init__(self, task: AnyTask, *, several: bool = False) -> None:
+    def __init__(self, task: AnyTask, *, multi_label: bool = False) -> None:
         self._task = task
         self._asked = _asked(task)
         self._rules = LabelRules()
         free = [field for field in task.fields if field.name not in self._asked]
         self._names = {field.name for field in free}
-        self._label = None if several else _first(free, FieldKind.LABEL)
+        self._label = None if multi_label else _first(free, FieldKind.LABEL)
         self._labels = _first(free, FieldKind.LABELS)
         self._answers = _first(free, FieldKind.ANSWERS)
         self._text = next((f for f in free if f.kind is FieldKind.TEXT and f.required), None)

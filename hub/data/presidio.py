@@ -21,7 +21,7 @@ except ModuleNotFoundError:
 
 __all__ = ["KINDS", "presidio"]
 
-SURE = 0.4  # presidio's own score of a telephone number; below are bare digits that could be anything
+MIN_PHONE_SCORE = 0.4  # presidio's own score of a phone number; lower scores are bare digits
 _NAMES = {
     "EMAIL_ADDRESS": "EMAIL",
     "IBAN_CODE": "IBAN",
@@ -66,7 +66,7 @@ def presidio(recipe: Recipe) -> Detector:
     )
 
     def find(text: str) -> list[Found]:
-        results = analyzer.analyze(text, language=rules.language, score_threshold=SURE)
+        results = analyzer.analyze(text, language=rules.language, score_threshold=MIN_PHONE_SCORE)
         results.sort(key=lambda result: (-result.score, result.start - result.end, result.start))
         named = (
             Found(one.start, one.end, _NAMES.get(one.entity_type, one.entity_type))

@@ -31,7 +31,7 @@ from hub.store.store import Store
 __all__ = ["Method", "Wish", "explain", "explain_row", "explain_rows", "texts_of"]
 
 Method = Literal["gradients", "attention"]
-FEWEST_STEPS, MOST_STEPS = 64, 1024
+MIN_STEPS, MAX_STEPS = 64, 1024
 TOLERANCE = 0.02  # of the difference of the scores; more steps are made until the sum is that near to it
 ROWS_AT_ONCE = 32
 SPAN_LABELS = ("start", "end")
@@ -285,7 +285,7 @@ def _integrated_gradients(reader: _Reader, baseline: Sequence[int]) -> tuple[lis
     integrated = LayerIntegratedGradients(reader, layer)
     empty = torch.tensor([list(baseline)], device=reader.ids.device)
     before = reader.value(empty)
-    difference, steps = reader.value() - before, FEWEST_STEPS
+    difference, steps = reader.value() - before, MIN_STEPS
     while True:
         parts = integrated.attribute(
             inputs=reader.ids,
@@ -296,7 +296,7 @@ def _integrated_gradients(reader: _Reader, baseline: Sequence[int]) -> tuple[lis
         )  # [1, T, H]
         scores = parts.sum(-1)[0]
         missed = abs(float(scores.sum()) - difference)
-        if steps >= MOST_STEPS or missed <= TOLERANCE * max(abs(difference), 1.0):
+        if steps >= MAX_STEPS or missed <= TOLERANCE * max(abs(difference), 1.0):
             return scores.tolist(), before, steps
         steps *= 2
 

@@ -28,7 +28,7 @@ _MEANING = {
     HeadKind.EMBEDDING: "A text's vector is the mean over its tokens, not normalized.",
     HeadKind.GENERATE: "It was trained on the prompts that its task makes, and is at its best on those.",
 }
-_SEVERAL = "The scores are [texts, labels]: the sigmoid of each is that label's own probability."
+_MULTI_LABEL = "The scores are [texts, labels]: the sigmoid of each is that label's own probability."
 _SETTINGS = f"""{TASK_FILE} has the labels in the order of the scores, the most tokens of a row, and the
 task's settings. Where these have a `temperature`, divide the scores by it first. {PARITY_FILE} says how near
 the model is to the adapter run by PEFT.
@@ -104,5 +104,5 @@ def _example(head: HeadKind) -> str:
 
 
 def _notes(serving: Serving) -> str:
-    several = serving.head is HeadKind.SEQUENCE and serving.settings.get("multi_label")
-    return f"{_SEVERAL if several else _MEANING[serving.head]}\n\n{_SETTINGS}"
+    multi_label = serving.head is HeadKind.SEQUENCE and serving.settings.get("multi_label")
+    return f"{_MULTI_LABEL if multi_label else _MEANING[serving.head]}\n\n{_SETTINGS}"

@@ -27,14 +27,14 @@ if TYPE_CHECKING:
 __all__ = ["INT8", "describe_int8", "int8_gauge", "judge_int8"]
 
 INT8 = "int8"
-LEAST_AGREEMENT = 0.98  # share of decisions that are the same
+MIN_AGREEMENT = 0.98  # share of equal decisions
 POINT = 0.01  # of a metric; 1 where it is a percentage
-FEWEST = 50  # held-out rows
+MIN_ROWS = 50  # held-out rows
 POLL_S = 0.05
 STALLED_S = (
     1800.0  # without work of the export: a process that runs gets CPU time in half an hour, even niced
 )
-MOST_CPU_S = 12 * 3600.0  # of one export process, which no other load of the machine adds to
+MAX_CPU_S = 12 * 3600.0  # CPU time of one export process, which other load does not increase
 BATCH = 32
 MERGED = "a merged copy of the base runs in float32"
 GRAPH = "onnx int8"
@@ -69,8 +69,8 @@ def judge_int8(serving: Serving, sample: EvaluationSample, outputs: Sequence[Out
     before, after = (evaluator.score(each).metrics[name] for each in (sample.outputs, outputs))
     point = POINT if abs(before) <= 1 else 100 * POINT
     failed = []
-    if agreement < LEAST_AGREEMENT:
-        failed.append(f"label agreement is {agreement:.1%}, less than {LEAST_AGREEMENT:.0%}")
+    if agreement < MIN_AGREEMENT:
+        failed.append(f"label agreement is {agreement:.1%}, less than {MIN_AGREEMENT:.0%}")
     if not abs(before - after) <= point:
         failed.append(f"{name} goes from {before:.4f} to {after:.4f}, by more than {point:g}")
     return PrecisionRecord(
@@ -111,8 +111,8 @@ def _pointless(plan: Plan, sample: EvaluationSample) -> str:
         return f"int8 is for encoders, and {plan.base.name} is of kind {plan.base.kind}"
     if plan.serving.merged:
         return MERGED
-    if sample.evaluator.examples < FEWEST:
-        return f"{sample.evaluator.examples} held-out rows are too few to tell; {FEWEST} are needed"
+    if sample.evaluator.examples < MIN_ROWS:
+        return f"{sample.evaluator.examples} held-out rows are too few to tell; {MIN_ROWS} are needed"
     return ""
 
 
@@ -161,8 +161,8 @@ def _wait_for_graph(engine: Engine) -> None:
             since = now
         if now - since > STALLED_S:
             raise _hangs(f"has used no CPU time for {STALLED_S / 60:.0f} minutes")
-        if max(worked.values(), default=0) > MOST_CPU_S:
-            raise _hangs(f"has used {MOST_CPU_S / 3600:.0f} hours of CPU time")
+        if max(worked.values(), default=0) > MAX_CPU_S:
+            raise _hangs(f"has used {MAX_CPU_S / 3600:.0f} hours of CPU time")
 
 
 def _export_cpu() -> dict[int, int]:
@@ -204,12 +204,12 @@ def _agreement(serving: Serving, expected: Sequence[Output], got: Sequence[Outpu
 
     from hub.export.parity import compare
 
-    several = bool(serving.settings.get("multi_label"))
+    multi_label = bool(serving.settings.get("multi_label"))
     figures = []
     for pair in zip(expected, got, strict=True):
         first, second = (_columns(serving.head, output) for output in pair)
         mask = np.ones((1, len(pair[0].row.input_ids)), np.int64)
-        figures.append(compare(serving.head, first, second, mask, multi_label=several).figures)
+        figures.append(compare(serving.head, first, second, mask, multi_label=multi_label).figures)
     return reduce(add, figures).agreement or 0.0
 
 

@@ -100,8 +100,8 @@ def merge(adapted: PeftModel, serving: Serving) -> PreTrainedModel:
         merged.config.id2label = dict(enumerate(serving.labels))
         merged.config.label2id = {label: index for index, label in enumerate(serving.labels)}
     if serving.head is HeadKind.SEQUENCE:
-        several = bool(serving.settings.get("multi_label"))
-        merged.config.problem_type = f"{'multi' if several else 'single'}_label_classification"
+        multi_label = bool(serving.settings.get("multi_label"))
+        merged.config.problem_type = f"{'multi' if multi_label else 'single'}_label_classification"
     return merged
 
 

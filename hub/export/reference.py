@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Reference"]
 
-_LONGEST_PROMPT = 32  # tokens: a model that generates answers each with scores of its whole vocabulary
+MAX_PROMPT_TOKENS = 32  # each token has logits of the whole vocabulary
 _PROMPTS = (1, 2, 5)
 
 
@@ -32,13 +32,13 @@ class Reference:
         progress("load model", 0, 1)
         serving = version.manifest.serving
         self._head = serving.head
-        self._several = bool(serving.settings.get("multi_label"))
+        self._multi_label = bool(serving.settings.get("multi_label"))
         self.tokenizer = load_tokenizer(base)
         self.adapted = load_peft(base, version, self.tokenizer)
         self.pad = pad_token(self.tokenizer)
         progress("load model", 1, 1)
         if self._head is HeadKind.GENERATE:
-            limit = min(serving.max_length, _LONGEST_PROMPT)
+            limit = min(serving.max_length, MAX_PROMPT_TOKENS)
             self.probes = probe_batches(self.tokenizer, limit, _PROMPTS)
         else:
             self.probes = probe_batches(self.tokenizer, serving.max_length)
@@ -61,9 +61,9 @@ class Reference:
             ExportFailed: its answers are not near enough.
         """
         found = []
-        for done, (batch, right) in enumerate(zip(self.batches, self._answers, strict=True), 1):
+        for done, (batch, expected) in enumerate(zip(self.batches, self._answers, strict=True), 1):
             mask = batch["attention_mask"]
-            found.append(compare(self._head, right, run(batch), mask, multi_label=self._several))
+            found.append(compare(self._head, expected, run(batch), mask, multi_label=self._multi_label))
             progress("compare", done, len(self.batches))
         largest = max(float(abs(array).max()) for arrays in self._answers for array in arrays)
         parity = Parity(precision, found, largest)

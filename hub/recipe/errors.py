@@ -17,7 +17,7 @@ from hub.recipe.yaml_file import KeyPath
 
 __all__ = ["Origin", "explain", "sections"]
 
-MOST = 10  # problems shown at once
+MAX_PROBLEMS = 10  # in one message
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +55,8 @@ def explain(
         line = origin.say((*prefix, *key), problem)
         if line not in said:
             said.append(line)
-    rest = [f"... and {len(said) - MOST} more problems."] if len(said) > MOST else []
-    return BadRecipe("\n".join([*said[:MOST], *rest]))
+    rest = [f"... and {len(said) - MAX_PROBLEMS} more problems."] if len(said) > MAX_PROBLEMS else []
+    return BadRecipe("\n".join([*said[:MAX_PROBLEMS], *rest]))
 
 
 def sections(model: type[BaseModel], at: str = "") -> dict[str, type[BaseModel]]:

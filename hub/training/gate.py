@@ -1,4 +1,4 @@
-"""The gate of `hub train --deploy`: a version that is worse than the live one stays in the store."""
+"""The gate of `hub train --deploy`: a version that is worse than the live one is not deployed."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
 __all__ = ["Judgement", "judge", "pass_gate"]
 
-ENOUGH = 200  # held-out rows; over fewer a drop that matters would pass for chance
+MIN_SIGNIFICANCE_ROWS = 200  # held-out rows; with fewer, a relevant drop would not be significant
 
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """Whether a version may go live, why, and the comparison with the live one if it was run."""
+    """Whether a version may go live, the reason, and the comparison with the live one if it was run."""
 
     passed: bool
     reason: str
@@ -44,7 +44,7 @@ def pass_gate(
     store: Store,
     progress: Progress = silent,
 ) -> Judgement:
-    """Judge a version that was just trained, by running the live one on the same held-out rows."""
+    """Compare a new version with the live one on the same held-out rows, and decide on deployment."""
     recipe = result.plan.recipe
     comparison, why_not = None, ""
     if live is not None and live.sha256 != result.version.sha256 and recipe.deploy.paired:
@@ -71,11 +71,11 @@ def judge(
     comparison: Comparison | None = None,
     why_not: str = "",
 ) -> Judgement:
-    """Compare a version with the live one: on the same rows, or else by what is on record of both.
+    """Compare a version with the live one: on the same rows, or else by their recorded metrics.
 
-    It passes if its metric is not worse than the live one's by more than `max_drop`; and, on 200 of the same
-    rows or more, if chance explains that it is (one-sided p of .05 or above). A first version passes, and so
-    does one whose predecessor has no such metric on record. `why_not` says why there is no comparison.
+    It passes if its metric is worse by at most `max_drop` or, on 200 or more of the same rows, not
+    significantly worse (one-sided p of .05 or above). It also passes if nothing is live, or if the live
+    version has no such metric on record. `why_not` is the reason why there is no comparison.
     """
     if live is None:
         return Judgement(True, "nothing was live")
@@ -105,8 +105,8 @@ def _by_rows(live: Version, rule: DeployGate, found: Comparison) -> Judgement:
         return Judgement(True, said + better, found)
     if drop <= rule.max_drop:
         return Judgement(True, f"{said}, a {change} that deploy.max_drop allows", found)
-    if found.rows < ENOUGH:
-        few = f", and fewer than {ENOUGH} rows cannot tell a {change} from chance"
+    if found.rows < MIN_SIGNIFICANCE_ROWS:
+        few = f", and fewer than {MIN_SIGNIFICANCE_ROWS} rows cannot tell a {change} from chance"
         return Judgement(False, said + few, found)
     explained = "chance explains" if not found.is_worse else "chance does not explain"
     return Judgement(not found.is_worse, f"{said}, a {change} that {explained} ({found.chance()})", found)
@@ -120,6 +120,6 @@ def _incomparable(new: Version, live: Version) -> str:
 
 
 def _same_held_out(new: Version, live: Version) -> bool:
-    """Tell whether both were trained and measured on the very same rows, as far as is recorded."""
+    """Return whether both were trained and evaluated on the same rows, according to their manifests."""
     ours, theirs = new.manifest.data, live.manifest.data
     return ours is not None and theirs is not None and ours.sha256 == theirs.sha256

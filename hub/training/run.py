@@ -254,8 +254,8 @@ def new_model(plan: Plan, features: Sequence[Features]) -> PeftModel:
     set_seed(plan.recipe.train.seed)
     model = load_base(plan.base, plan.head, len(plan.serving.labels), plan.recipe.train.dropout)
     if plan.head is HeadKind.SEQUENCE:
-        several = isinstance(features[0]["labels"], list)
-        model.config.problem_type = f"{'multi' if several else 'single'}_label_classification"
+        multi_label = isinstance(features[0]["labels"], list)
+        model.config.problem_type = f"{'multi' if multi_label else 'single'}_label_classification"
     return add_adapter(model, plan.recipe, plan.head)
 
 

@@ -100,8 +100,8 @@ def test_tokens_starts_ends_and_single_labels_are_decisions_of_their_own() -> No
     span = SEQUENCE.model_copy(update={"head": HeadKind.SPAN})
     start_moves = [[0.0, 0], [3, 0], [2, 5]], [[0.0, 0], [2, 0], [3, 5]]
     assert judged(*map(outputs, start_moves), serving=span).agreement == 0.5
-    several = SEQUENCE.model_copy(update={"settings": {"multi_label": True}})
-    assert judged(outputs([2.0, 1.0]), outputs([2.0, -1.0]), serving=several).agreement == 0.5
+    multi_label = SEQUENCE.model_copy(update={"settings": {"multi_label": True}})
+    assert judged(outputs([2.0, 1.0]), outputs([2.0, -1.0]), serving=multi_label).agreement == 0.5
 
 
 def test_it_is_said_in_a_line_why_or_why_not() -> None:

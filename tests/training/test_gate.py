@@ -11,10 +11,10 @@ import pytest
 from hub.api import HeadKind
 from hub.evaluation.comparison import Comparison, compare
 from hub.evaluation.goal import Goal
-from hub.recipe.recipe import Deploy
+from hub.recipe.recipe import DeployGate
 from hub.store.manifest import BaseRef, DataRef, Manifest, Serving
 from hub.store.records import Version
-from hub.training.gate import ENOUGH, judge
+from hub.training.gate import MIN_SIGNIFICANCE_ROWS, judge
 
 
 def version(number: int, data: str = "a", goal: Goal = "max", **metrics: float) -> Version:
@@ -45,7 +45,7 @@ LIVE = version(1, accuracy=0.8)
 
 
 def test_a_first_version_passes() -> None:
-    assert judge(version(1, accuracy=0.1), None, Deploy()).passed
+    assert judge(version(1, accuracy=0.1), None, DeployGate()).passed
 
 
 @pytest.mark.parametrize(
@@ -53,7 +53,7 @@ def test_a_first_version_passes() -> None:
     [(0.9, 0.0, True), (0.8, 0.0, True), (0.79, 0.0, False), (0.79, 0.02, True)],
 )
 def test_the_metric_on_record_may_drop_as_far_as_allowed(after: float, max_drop: float, passed: bool) -> None:
-    judgement = judge(version(2, accuracy=after), LIVE, Deploy(max_drop=max_drop))
+    judgement = judge(version(2, accuracy=after), LIVE, DeployGate(max_drop=max_drop))
     assert judgement.passed is passed
     assert judgement.reason == f"accuracy {after:.4f} against 0.8000 of demo@1"
 
@@ -64,7 +64,7 @@ def test_the_metric_on_record_may_drop_as_far_as_allowed(after: float, max_drop:
 )
 def test_an_error_on_record_may_rise_as_far_as_allowed(after: float, max_drop: float, passed: bool) -> None:
     live = version(1, goal="min", mae=0.8)
-    judgement = judge(version(2, goal="min", mae=after), live, Deploy(max_drop=max_drop))
+    judgement = judge(version(2, goal="min", mae=after), live, DeployGate(max_drop=max_drop))
     assert judgement.passed is passed
     assert judgement.reason == f"mae {after:.4f} against 0.8000 of demo@1 (lower is better)"
 
@@ -77,24 +77,24 @@ def test_an_error_on_the_same_rows_is_judged_by_its_direction(new: float, passed
     score = lambda values: lambda chosen: float(values[chosen].mean())  # noqa: E731
     found = compare("mae", score(errors * new), score(errors), 400, 0, goal="min")
     assert (found.is_better, found.is_worse) == (passed, not passed)
-    judgement = judge(version(2, mae=0.5), version(1, mae=0.5), Deploy(), found)
+    judgement = judge(version(2, mae=0.5), version(1, mae=0.5), DeployGate(), found)
     assert judgement.passed is passed
     assert said in judgement.reason
 
 
 def test_figures_of_other_data_are_called_so() -> None:
-    judgement = judge(version(2, "b", accuracy=0.9), version(1, "a", accuracy=0.8), Deploy())
+    judgement = judge(version(2, "b", accuracy=0.9), version(1, "a", accuracy=0.8), DeployGate())
     assert judgement.reason.endswith("of demo@1, measured on other data")
 
 
 def test_a_live_version_without_the_metric_cannot_hold_another_back() -> None:
-    judgement = judge(version(2, accuracy=0.1), version(1, f1=0.8), Deploy())
+    judgement = judge(version(2, accuracy=0.1), version(1, f1=0.8), DeployGate())
     assert judgement.passed
     assert judgement.reason == "demo@1, which was live, has no accuracy on record"
 
 
 def test_what_could_not_be_run_is_judged_by_the_record_and_said() -> None:
-    judgement = judge(version(2, accuracy=0.7), LIVE, Deploy(), why_not="its base is gone")
+    judgement = judge(version(2, accuracy=0.7), LIVE, DeployGate(), why_not="its base is gone")
     assert not judgement.passed
     assert judgement.reason.endswith("; demo@1 was not run on the same rows: its base is gone")
 
@@ -102,21 +102,26 @@ def test_what_could_not_be_run_is_judged_by_the_record_and_said() -> None:
 @pytest.mark.parametrize(
     ("found", "rule", "passed", "said"),
     [
-        (comparison(1000, 0), Deploy(), True, "of demo@1 on the same 1,000 held-out rows"),
+        (comparison(1000, 0), DeployGate(), True, "of demo@1 on the same 1,000 held-out rows"),
         (
             comparison(1000, 0, 40),
-            Deploy(),
+            DeployGate(),
             True,
             "better by more than chance (p < 0.001, McNemar p < 0.001)",
         ),
-        (comparison(1000, 60), Deploy(max_drop=0.06), True, "a drop that deploy.max_drop allows"),
-        (comparison(1000, 60), Deploy(), False, "a drop that chance does not explain (p < 0.001, McNemar"),
-        (comparison(1000, 42, 40), Deploy(), True, "a drop that chance explains (p = 0.4"),
-        (comparison(100, 42, 40), Deploy(), False, "fewer than 200 rows cannot tell a drop from chance"),
+        (comparison(1000, 60), DeployGate(max_drop=0.06), True, "a drop that deploy.max_drop allows"),
+        (
+            comparison(1000, 60),
+            DeployGate(),
+            False,
+            "a drop that chance does not explain (p < 0.001, McNemar",
+        ),
+        (comparison(1000, 42, 40), DeployGate(), True, "a drop that chance explains (p = 0.4"),
+        (comparison(100, 42, 40), DeployGate(), False, "fewer than 200 rows cannot tell a drop from chance"),
     ],
 )
 def test_on_the_same_rows_a_drop_has_to_be_more_than_chance(
-    found: Comparison, rule: Deploy, passed: bool, said: str
+    found: Comparison, rule: DeployGate, passed: bool, said: str
 ) -> None:
     judgement = judge(version(2, accuracy=0.1), LIVE, rule, found)
     assert judgement.passed is passed, judgement.reason
@@ -125,5 +130,5 @@ def test_on_the_same_rows_a_drop_has_to_be_more_than_chance(
 
 
 def test_as_many_rows_as_tell_are_enough() -> None:
-    assert judge(LIVE, LIVE, Deploy(), comparison(ENOUGH, 9, 8)).passed
-    assert not judge(LIVE, LIVE, Deploy(), comparison(ENOUGH - 2, 9, 8)).passed
+    assert judge(LIVE, LIVE, DeployGate(), comparison(MIN_SIGNIFICANCE_ROWS, 9, 8)).passed
+    assert not judge(LIVE, LIVE, DeployGate(), comparison(MIN_SIGNIFICANCE_ROWS - 2, 9, 8)).passed

@@ -175,8 +175,8 @@ def _rules(recipe: Recipe, task: AnyTask) -> Rules | None:
     settings = recipe.augment
     if settings.check == "none":
         return None
-    several = sum(field.kind is FieldKind.TEXT for field in task.fields if field.required) > 1
-    keep = settings.keep or ("negation", "number", *(("name",) if several else ()))
+    many_texts = sum(field.kind is FieldKind.TEXT for field in task.fields if field.required) > 1
+    keep = settings.keep or ("negation", "number", *(("name",) if many_texts else ()))
     return Rules(settings.least_kept, settings.length, keep)
 
 

@@ -17,9 +17,9 @@ from hub.recipe.recipe import LabelRules
 __all__ = ["is_text", "label_column", "match_columns", "separator_of"]
 
 SAMPLE = 500  # rows whose values are looked at
-MOST_LABELS = 200
-_LONGEST = 40  # characters of a label
-_MARKS = ("|", ";", ",", "/")  # between several labels of one cell
+MAX_LABELS = 200
+MAX_LABEL_CHARS = 40
+_MARKS = ("|", ";", ",", "/")  # separators of the labels in a cell
 _LABEL = Field("label", FieldKind.LABEL, "")
 _LABELS = Field("labels", FieldKind.LABELS, "")
 _TAGS = Field("tags", FieldKind.TAGS, "")
@@ -59,9 +59,9 @@ def match_columns(
                 matched[field.name] = column
     labelled = [field for field in fields if field.kind in LABELLED]
     missing = [field for field in fields if field.required and field.name not in matched]
-    several = sum(field.kind is FieldKind.TEXT for field in missing) > 1
+    many_texts = sum(field.kind is FieldKind.TEXT for field in missing) > 1
     for field in missing:
-        in_order = several and field.kind is FieldKind.TEXT
+        in_order = many_texts and field.kind is FieldKind.TEXT
         matched[field.name] = _held(field, found, matched, task, in_order)
     if labelled and not any(field.name in matched for field in labelled):
         best = next((field for field in labelled if _best(field, found, matched) is not None), labelled[0])
@@ -72,7 +72,7 @@ def match_columns(
 
 
 def separator_of(values: Sequence[Any]) -> str | None:
-    """Return the mark between several labels in the cells of a column; None if no mark makes sense of them.
+    """Return the separator between labels in the cells of a column; None if there is none.
 
     A mark is one if the parts that it makes are fewer than the cells that hold them: the same labels come in
     several combinations. `Paris, France` and `Oslo, Norway` have as many parts as a list of places would not.
@@ -82,7 +82,11 @@ def separator_of(values: Sequence[Any]) -> str | None:
     fewest = len({cell.strip() for cell in cells})
     for mark in _MARKS:
         parts = {part.strip() for cell in cells for part in cell.split(mark)}
-        if any(mark in cell for cell in cells) and len(parts) < fewest and max(map(len, parts)) <= _LONGEST:
+        if (
+            any(mark in cell for cell in cells)
+            and len(parts) < fewest
+            and max(map(len, parts)) <= MAX_LABEL_CHARS
+        ):
             found, fewest = mark, len(parts)
     return found
 
@@ -100,7 +104,7 @@ def _keep_one(
         return
     first = next((field for field in chosen if field.name in given), chosen[0])
     if first.name not in given and first.kind in (FieldKind.LABEL, FieldKind.LABELS):
-        kind = FieldKind.LABELS if _holds_several(_values(found, matched[first.name])) else FieldKind.LABEL
+        kind = FieldKind.LABELS if _is_multi_label(_values(found, matched[first.name])) else FieldKind.LABEL
         column = matched[first.name]
         first = next((field for field in labelled if field.kind is kind), first)
         matched[first.name] = column
@@ -113,8 +117,8 @@ def _keep_one(
                 matched.pop(field.name, None)
 
 
-def _holds_several(values: Sequence[Any]) -> bool:
-    """Return whether cells hold several labels each: lists other than of one label, or marks between them."""
+def _is_multi_label(values: Sequence[Any]) -> bool:
+    """Return whether cells hold any number of labels: lists not all of one label, or separated labels."""
     for value in values:
         items = _literal(value) if isinstance(value, str) else value
         if isinstance(items, Mapping) or (isinstance(items, list | tuple) and len(items) != 1):
@@ -150,8 +154,8 @@ def label_column(found: Sniff) -> tuple[Field, Column] | None:
         column = _column_for(_LABELS, found)
         if column is None or _score(_LABELS, column, _values(found, column)) is None:
             return None
-    several = _holds_several(_values(found, column))
-    return replace(_LABELS if several else _LABEL, name=str(column), required=False), column
+    multi_label = _is_multi_label(_values(found, column))
+    return replace(_LABELS if multi_label else _LABEL, name=str(column), required=False), column
 
 
 def is_text(values: Sequence[Any]) -> bool:
@@ -173,8 +177,8 @@ def _is_label(name: Column, values: Sequence[Any]) -> bool:
 def _come_again(words: Sequence[str], rows: int) -> bool:
     """Return whether words are short, and few for that many rows."""
     distinct = set(words)
-    few = 1 < len(distinct) <= max(2, min(MOST_LABELS, rows // 2))
-    return few and max(map(len, distinct)) <= _LONGEST
+    few = 1 < len(distinct) <= max(2, min(MAX_LABELS, rows // 2))
+    return few and max(map(len, distinct)) <= MAX_LABEL_CHARS
 
 
 def _given(fields: Sequence[Field], found: Sniff, given: Mapping[str, str], task: str) -> dict[str, Column]:

@@ -23,7 +23,7 @@ __all__ = ["HubDataset", "SourceFile", "is_hub", "open_hub", "open_source"]
 MAX_BYTES = 4 << 30  # of one data file, unpacked
 MAX_LINES = 20_000_000  # of one data file: as rows they take 10 GB and more of memory, and minutes to read
 FREE_BYTES = 64 << 20  # may be unpacked from anything
-MOST_TIMES = 200  # the packed size, beyond that: text shrinks to a tenth, a bomb to a thousandth
+MAX_UNPACK_RATIO = 200  # text compresses about 10 to 1, a decompression bomb 1000 to 1
 # A source package runs its own build code when pip fetches it, so those known here are pinned.
 _PINS = {"vaderSentiment==3.3.2": "5d7c06e027fc8b99238edb0d53d970cf97066ef97654009890b83703849632f9"}
 _PACKAGE = re.compile(r"\w[\w.-]*==\w[\w.!+-]*")
@@ -177,10 +177,10 @@ class _Bounded(io.RawIOBase):
             )
         if self._read > MAX_BYTES:
             raise BadData(f"{self._location}: unpacks to more than {MAX_BYTES >> 30} GiB.")
-        if self._packed and self._read > FREE_BYTES and self._read > MOST_TIMES * self._packed.tell():
+        if self._packed and self._read > FREE_BYTES and self._read > MAX_UNPACK_RATIO * self._packed.tell():
             raise BadData(
-                f"{self._location}: unpacks to more than {MOST_TIMES} times its size, as no text does. If it "
-                "is meant so, unpack it yourself."
+                f"{self._location}: unpacks to more than {MAX_UNPACK_RATIO} times its size, as no text does. "
+                "If it is meant so, unpack it yourself."
             )
         buffer[: len(chunk)] = chunk
         return len(chunk)

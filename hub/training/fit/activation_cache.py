@@ -181,14 +181,14 @@ def cached(model: PeftModel, kept: Mapping[str, Activations]) -> Iterator[Batch]
     `kept` has what is known of the rows of each use, all of one depth.
     """
     fixed = layers(model)[: next(iter(kept.values())).depth]
-    looking = _Looking()
+    lookup = _Lookup()
     for number, layer in enumerate(fixed):
         last = number == len(fixed) - 1
-        layer.forward = partial(looking.last if last else looking.below, layer.forward)
+        layer.forward = partial(lookup.last if last else lookup.below, layer.forward)
     still = [module for layer in (*fixed, *_embeddings(model)) for module in layer.modules()]
 
     def batch(rows: Tensor | None, use: str = TRAINED) -> None:
-        looking.begin(None if rows is None else rows.cpu(), kept.get(use))
+        lookup.begin(None if rows is None else rows.cpu(), kept.get(use))
         if rows is not None:
             for module in still:
                 module.training = False
@@ -200,7 +200,7 @@ def cached(model: PeftModel, kept: Mapping[str, Activations]) -> Iterator[Batch]
             del layer.forward  # what the class has comes back
 
 
-class _Looking:
+class _Lookup:
     """Forwards of the fixed layers: all but the last let pass what they are given once it is known."""
 
     def __init__(self) -> None:
@@ -213,28 +213,28 @@ class _Looking:
         self._rows, self._activations, self._found = rows, activations, None
 
     def below(self, forward: Any, *args: Any, **kwargs: Any) -> Any:
-        given = args[0] if args else kwargs["hidden_states"]
-        if self._look(given) is None:
+        hidden_states = args[0] if args else kwargs["hidden_states"]
+        if self._find(hidden_states) is None:
             return forward(*args, **kwargs)
-        return given if self._alone else (given, None)
+        return hidden_states if self._alone else (hidden_states, None)
 
     def last(self, forward: Any, *args: Any, **kwargs: Any) -> Any:
-        given = args[0] if args else kwargs["hidden_states"]
-        if self._look(given) is None:
+        hidden_states = args[0] if args else kwargs["hidden_states"]
+        if self._find(hidden_states) is None:
             output = forward(*args, **kwargs)
             self._alone = isinstance(output, Tensor)
             if self._rows is not None and self._activations is not None:
                 self._activations.keep(self._rows, _hidden(output))
-            if self._look(given) is None:
+            if self._find(hidden_states) is None:
                 return output
         # The first time too: what is kept may be rounded, and each time is to give the same.
         assert self._found is not None
-        found = self._found.to(given.device, given.dtype)
+        found = self._found.to(hidden_states.device, hidden_states.dtype)
         return found if self._alone else (found, None)
 
-    def _look(self, given: Tensor) -> Tensor | None:
+    def _find(self, hidden_states: Tensor) -> Tensor | None:
         if self._rows is not None and self._activations is not None and self._found is None:
-            self._found = self._activations.find(self._rows, given.shape[1])
+            self._found = self._activations.find(self._rows, hidden_states.shape[1])
         return self._found
 
 

@@ -108,10 +108,10 @@ def class_weights(features: Sequence[Features], num_labels: int) -> Tensor:
     counts: Counter[int] = Counter()
     for row in features:
         counts.update(_labels(row))
-    several = bool(features) and _is_several(features[0])
-    total = len(features) if several else sum(counts.values())
+    multi_label = bool(features) and _is_multi_label(features[0])
+    total = len(features) if multi_label else sum(counts.values())
     weights = [
-        ((total - counts[label]) / counts[label] if several else total / (len(counts) * counts[label]))
+        ((total - counts[label]) / counts[label] if multi_label else total / (len(counts) * counts[label]))
         if counts[label]
         else 1.0
         for label in range(num_labels)
@@ -136,12 +136,12 @@ def _labels(row: Features) -> Iterator[int]:
     value = row["labels"]
     if isinstance(value, int):
         yield value
-    elif _is_several(row):
+    elif _is_multi_label(row):
         yield from (label for label, right in enumerate(value) if right)
     else:
         yield from (label for label in value if label != IGNORED)
 
 
-def _is_several(row: Features) -> bool:
+def _is_multi_label(row: Features) -> bool:
     value = row["labels"]
     return isinstance(value, list) and bool(value) and isinstance(value[0], float)

@@ -31,7 +31,7 @@ __all__ = ["KEPT", "Session"]
 KEPT = "best"  # checkpoints of the best trial that `hub train` would end with the same way, and their plan
 
 FOREVER = 1_000_000  # evaluations
-FEWEST = 20  # rows, of which half may be kept apart to choose by
+MIN_ROWS = 20  # half of which may become validation rows
 _TRIAL = "trial"
 
 Watch = Callable[[int, float], None]
@@ -56,7 +56,7 @@ class Session:
             raise BadData(
                 "Too few rows to choose by: trials are compared on `train.validation_fraction` of the "
                 f"training rows, ten at least. Give more rows than {rows}, or raise it"
-                f"{f' to {math.ceil(1000 / rows) / 100}' if rows >= FEWEST else ''}."
+                f"{f' to {math.ceil(1000 / rows) / 100}' if rows >= MIN_ROWS else ''}."
             )
         self._validation = validation
         self._stock = Stock(folder)

@@ -16,7 +16,7 @@ from hub.recipe.sections.tune import Dimension
 
 __all__ = ["Space", "space_of"]
 
-LARGEST_GRID = 10_000
+MAX_GRID_TRIALS = 10_000
 AROUND = 5  # the default range of the learning rate: a fifth of the method's own to five times it
 _SECTIONS = ("method", "train")
 # What decides which rows are trained on and which the trials are measured on, or changes no result.
@@ -64,9 +64,9 @@ class Space:
             if values is None:
                 raise self._error(key, "a grid needs a list of values, or a step")
         lists = [values for values in points.values() if values is not None]
-        if (size := math.prod(map(len, lists))) > LARGEST_GRID:
+        if (size := math.prod(map(len, lists))) > MAX_GRID_TRIALS:
             raise self.recipe.error(
-                "tune.space", f"{size:,} combinations are too many for a grid (at most {LARGEST_GRID:,})"
+                "tune.space", f"{size:,} combinations are too many for a grid (at most {MAX_GRID_TRIALS:,})"
             )
         combinations = [dict(zip(points, values, strict=True)) for values in itertools.product(*lists)]
         random.Random(self.recipe.train.seed).shuffle(combinations)
@@ -152,7 +152,7 @@ def _points(dimension: Dimension) -> list[Any] | None:
         return None
     low, high = dimension.low or 0.0, dimension.high or 0.0
     count = math.floor((high - low) / step + 1e-9) + 1
-    if count > LARGEST_GRID:
+    if count > MAX_GRID_TRIALS:
         return None
     points = [low + number * step for number in range(count)]
     return [int(point) for point in points] if dimension.int else [float(f"{point:.12g}") for point in points]

@@ -36,7 +36,7 @@ __all__ = ["STUDY_FILE", "search"]
 
 STUDY_FILE = "study.db"
 STARTUP = 5  # trials that are drawn at random, and finish, before any is guided or pruned
-FEWEST = 4  # finished trials, below which nothing is said of what matters
+MIN_TRIALS = 4  # finished ones, for importances
 _STUDY = "study"
 _OF = "of"  # hash of what the study searches
 _LOST = "interrupted"
@@ -204,7 +204,7 @@ def _importance(study: optuna.Study) -> dict[str, float]:
     By fANOVA (Hutter and others, ICML 2014).
     """
     finished = _finished(study)
-    if len(finished) < FEWEST or len({one.value for one in finished}) < 2:
+    if len(finished) < MIN_TRIALS or len({one.value for one in finished}) < 2:
         return {}
     varied = [key for key in finished[0].params if len({str(one.params[key]) for one in finished}) > 1]
     if not varied:

@@ -22,7 +22,7 @@ except ModuleNotFoundError:
 __all__ = ["MLflow"]
 
 _STATUS = {"finished": "FINISHED", "failed": "FAILED", "interrupted": "KILLED"}
-_MOST_PARAMS = 100  # that a server takes at once
+MAX_PARAMS = 100  # in one call, a limit of MLflow servers
 
 logging.getLogger("mlflow").setLevel(logging.WARNING)
 logging.getLogger("alembic").setLevel(logging.WARNING)
@@ -52,8 +52,8 @@ class MLflow:
         made = self._client.create_run(experiment, run_name=f"{run.group}/{run.name}", tags=dict(run.tags))
         self._run = made.info.run_id
         params = [Param(key, value) for key, value in run.params.items()]
-        for first in range(0, len(params), _MOST_PARAMS):
-            self._client.log_batch(self._run, params=params[first : first + _MOST_PARAMS])
+        for first in range(0, len(params), MAX_PARAMS):
+            self._client.log_batch(self._run, params=params[first : first + MAX_PARAMS])
 
     def scalars(self, step: int, values: Scalars) -> None:
         now = int(time.time() * 1000)

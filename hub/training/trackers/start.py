@@ -23,7 +23,7 @@ from hub.training.trackers.trackio import folder_of
 __all__ = ["check", "figures", "params", "places", "track", "tracked"]
 
 TENSORBOARD = "tensorboard"
-LONGEST = 500  # characters of a setting
+MAX_SETTING_CHARS = 500
 # Sentences, and values of columns: none of the trackers' business.
 _PRIVATE = ("summary", "where", "set", "labels", "mlflow_uri")
 
@@ -121,8 +121,8 @@ def _flat(values: Mapping[str, Any], above: str = "") -> dict[str, str]:
     for key, value in values.items():
         if key in _PRIVATE:
             continue
-        several = isinstance(value, list) and value and all(isinstance(item, dict) for item in value)
-        inner = dict(zip(map(str, range(len(value))), value, strict=True)) if several else value
+        sections = isinstance(value, list) and value and all(isinstance(item, dict) for item in value)
+        inner = dict(zip(map(str, range(len(value))), value, strict=True)) if sections else value
         if isinstance(inner, dict):
             found |= _flat(inner, f"{above}{key}.")
         else:
@@ -131,7 +131,7 @@ def _flat(values: Mapping[str, Any], above: str = "") -> dict[str, str]:
 
 
 def _text(value: Any) -> str:
-    return (value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))[:LONGEST]
+    return (value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))[:MAX_SETTING_CHARS]
 
 
 def _mlflow(uri: str, home: Path) -> tuple[str, Path | None]:

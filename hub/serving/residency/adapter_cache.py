@@ -24,7 +24,7 @@ class AdapterCache:
 
     def put(self, weights: AdapterWeights) -> None:
         """Keep an adapter that passed its probe, if it fits."""
-        if not weights.merged and _nbytes(weights) <= self._limit:
+        if self._limit and not weights.merged and _nbytes(weights) <= self._limit:
             with self._lock:
                 self._adapters[weights.sha256] = weights
 

@@ -122,7 +122,7 @@ class Bases:
                 with lock:
                     shutil.rmtree(left, ignore_errors=True)
             except Timeout:
-                continue  # another process is pulling that base right now
+                continue  # another process is pulling that base
 
 
 def _load(path: Path) -> Base:
@@ -154,7 +154,7 @@ def _seal(folder: Path, name: str, source: str) -> None:
 
 @contextmanager
 def _staged(folder: Path) -> Iterator[Path]:
-    shutil.rmtree(folder, ignore_errors=True)  # of a pull that was killed: the caller holds the lock
+    shutil.rmtree(folder, ignore_errors=True)  # left by a killed pull; the caller holds the lock
     folder.mkdir()
     try:
         yield folder

@@ -36,7 +36,7 @@ _NAMES = frozenset(
     }
 )
 _SHARD = re.compile(r"model-\d{5}-of-\d{5}\.safetensors")
-# Written by whichever library saved the file, and where; they say nothing about what the model computes.
+# Depend on the library and the path that saved the file, not on what the model computes.
 _IGNORED_KEYS = frozenset(
     {
         "_name_or_path",

@@ -42,7 +42,7 @@ def _convert(weights: Path, folder: Path) -> None:
         quantization_config=GgufConfig(dequantize=True),
         dtype=torch.bfloat16,
     )
-    # The loaded model counts as quantized and refuses to be saved; a plain one takes its weights.
+    # transformers refuses to save a model that was loaded quantized; copy the weights to a plain one.
     config = loaded.config
     if hasattr(config, "quantization_config"):
         del config.quantization_config

@@ -136,7 +136,7 @@ def _weight_files(folder: Path) -> list[Path]:
 def _kind(config: dict[str, Any], model_type: str) -> BaseKind:
     architectures = [str(name) for name in config.get("architectures") or ()]
     causal = any(name.endswith(("ForCausalLM", "LMHeadModel")) for name in architectures)
-    # Half of an encoder-decoder (BartForCausalLM) says that it is one no more.
+    # The decoder of an encoder-decoder (BartForCausalLM) has is_encoder_decoder false.
     half = causal and config.get("is_encoder_decoder") is False
     if config.get("is_encoder_decoder") or (model_type in _ENCODER_DECODERS and not half):
         return BaseKind.ENCODER_DECODER

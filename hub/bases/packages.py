@@ -20,14 +20,14 @@ from hub.errors import BadRequest, NotFound, SourceUnavailable, TooLarge
 
 __all__ = ["MAX_MEMBER", "Progress", "extract_member", "fetch_package", "members", "open_member"]
 
-Progress = Callable[[str, int, int], None]  # what is being done, units done, units in all (0: unknown)
+Progress = Callable[[str, int, int], None]  # stage, units done, total units (0: unknown)
 
 MAX_MEMBER = 20 << 30  # bytes that one member may unpack to
 _REQUIREMENT = re.compile(r"([A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)==([A-Za-z0-9][A-Za-z0-9.!+_-]*)")
 _SIZE = re.compile(r"\(([0-9.]+) (B|bytes|kB|MB|GB)\)")
 _UNITS = {"B": 1, "bytes": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9}
 _CHUNK = 1 << 20
-# setuptools, which most sdists build with, is here: spare pip making an environment for it each time.
+# Most sdists build with setuptools, which is installed: skip pip's isolated build environment.
 _NO_BUILD_ENVIRONMENT = {"wheel": (), "sdist": ("--no-build-isolation",)}
 _POLL = 0.2  # seconds
 

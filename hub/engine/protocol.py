@@ -129,8 +129,8 @@ class EngineInfo:
     slots: int
     base_bytes: int
     slot_bytes: int
-    note: str = ""  # what is unusual now: something still being prepared, or a fallback and why
-    choices: str = ""  # what runs small batches and large ones
+    note: str = ""  # current notices: a preparation in progress, or a fallback with its reason
+    choices: str = ""  # backbones for small and for large batches
 
 
 class Engine(Protocol):

@@ -73,7 +73,7 @@ class SlotEngine:
         self._generator: Generator | None = None
         if base.kind is not BaseKind.ENCODER:
             self._generator = Generator(model, tokenizer, base.max_length)
-        self._occupants: Mapping[int, _Occupant] = {}  # replaced, never changed
+        self._occupants: Mapping[int, _Occupant] = {}  # replaced as a whole, never mutated
         self._writing = threading.Lock()
 
     def check(self, weights: AdapterWeights) -> None:
@@ -211,7 +211,8 @@ class SlotEngine:
         occupant = self._occupants.get(rows[0].slot)
         alone = occupant.alone if occupant else None
         if rows[0].head is HeadKind.GENERATE:
-            with self._backbones.busy:  # whether two of transformers' `generate` may run at once is not known
+            # It is not known whether two calls of transformers' `generate` may run concurrently.
+            with self._backbones.busy:
                 return self._generate(rows, alone)
         return self._score(rows, alone, aside)
 

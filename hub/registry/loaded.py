@@ -121,7 +121,7 @@ def _model(where: str) -> type[BaseModel]:
             raise BadPlugin(
                 f"An example of {where} does not fit it: {': '.join(first_problem(error))}."
             ) from None
-        except HubError as error:  # hub.api.Text raises its own
+        except HubError as error:  # hub.api.Text raises one
             raise BadPlugin(f"An example of {where} does not fit it: {error}") from None
     return model
 

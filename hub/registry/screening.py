@@ -37,10 +37,10 @@ BUILT_IN = frozenset(
 RESULTS_FILE = "plugin-checks.json"
 LIMIT_S = 20.0  # for one import, without the start of Python and of the hub
 START_S = 60.0
-FAULT_LASTS_S = 3600.0  # a fault may have had a passing cause: then the plugin is tried again
+FAULT_LASTS_S = 3600.0  # a fault may be transient: after this time the plugin is tried again
 AT_ONCE = 4
 POLL_S = 0.02
-MAX_FILES = 5000  # whose times tell whether a plugin was changed in place
+MAX_FILES = 5000  # whose times are compared to detect a plugin changed in place
 
 _START, _DONE = "start", "done"
 
@@ -201,13 +201,13 @@ def main() -> None:
         stage.write_text(f"task {name}", encoding="utf-8")
         registry.check(name)
     stage.write_text(_DONE, encoding="utf-8")
-    os._exit(0)  # whatever threads the plugin left running
+    os._exit(0)  # even if threads of the plugin still run
 
 
 def _end_with_parent() -> None:
     """Kill this process and its children when the parent ends, or after a timeout."""
     if hasattr(signal, "alarm"):
-        signal.signal(signal.SIGALRM, signal.SIG_DFL)  # ends also a process whose extension holds the GIL
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)  # also kills a process whose extension holds the GIL
         signal.alarm(int(START_S + 10 * LIMIT_S))
 
     def wait() -> None:

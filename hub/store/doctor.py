@@ -65,7 +65,7 @@ def examine_store(store: Store) -> Iterator[Finding]:
     damaged = list(_integrity(store))
     yield from damaged
     if damaged:
-        return  # what follows reads the catalog
+        return  # the other checks read the catalog
     yield from _history(store)
     versions, unreadable = _versions(store)
     yield from unreadable

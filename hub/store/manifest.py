@@ -115,7 +115,7 @@ class Serving(Model):
     max_length: int = Field(128, gt=0)
     merged: bool = Field(
         False,
-        exclude_if=lambda merged: not merged,  # contents from before it was there keep their hash
+        exclude_if=lambda merged: not merged,  # older contents keep their hash
         description="Served from a copy of the base with the adapter merged into it, instead of from a slot.",
     )
     contract: str = Field(

@@ -49,7 +49,7 @@ __all__ = ["CATALOG_FILE", "Check", "Store", "Training"]
 log = logging.getLogger(__name__)
 
 CATALOG_FILE = "catalog.db"
-_TRIES = 3  # of an add that meets removals of the same content
+_TRIES = 3  # attempts of an add while others remove the same content
 
 Check = Callable[[AdapterFiles, Serving], None]
 """Raises BadAdapter when the files cannot be served as stated; called before anything is stored."""

@@ -36,8 +36,8 @@ SHAPES: tuple[Shape, ...] = (
     (1, 16), (1, 64), (4, 32), (1, 256), (16, 24), (8, 96), (32, 32), (64, 64), (16, 256),
 )  # fmt: skip
 REPEATS = 5
-HOPELESS = 1.6  # times the fastest, after which a backbone is not measured again on a shape
-MIN_COSINE = 0.999  # between a backbone's hidden states and the reference's
+HOPELESS = 1.6  # times the fastest: a backbone slower than this is not measured again on a shape
+MIN_COSINE = 0.999  # between hidden states of a backbone and of the reference
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ class Tuner:
             timings.save(path)
         self.timings = timings
         best = timings.best()
-        # int8 runs only the adapters that may; the others need what comes next.
+        # int8 runs only the adapters that passed its gate; the others need the next backbone.
         exact = {next(n for n in timings.order(*shape) if not _is_int8(n)) for shape in timings.shapes}
         for name in sorted({b.name for b in backbones.all} - exact):
             backbones.drop(name)
@@ -130,7 +130,7 @@ def _time_shape(
             if known and min(known) > HOPELESS * fastest:
                 continue
             one = _time(backbone, backbones, batch)
-            if turn:  # the first finds its memory
+            if turn:  # the first run allocates memory
                 known.append(one)
         if turn and time.perf_counter() > deadline:
             break

@@ -12,9 +12,9 @@ from hub.files import write_file
 
 __all__ = ["Shape", "Timings"]
 
-Shape = tuple[int, int]  # rows, tokens of the longest
-# A forward in torch is hundreds of calls between which it waits for the interpreter, which a server's other
-# threads want too; onnxruntime is called once. Torch has to be faster by this much to be chosen.
+Shape = tuple[int, int]  # rows, tokens of the longest row
+# A torch forward makes hundreds of calls and competes for the GIL with the server's other threads between
+# them; onnxruntime is called once. Torch is chosen only if it is faster by this factor.
 INTERPRETER = 1.1
 
 

@@ -23,7 +23,7 @@ class _Live(NamedTuple):
     """The graph in use; replaced by one assignment."""
 
     graph: OnnxGraph | None
-    slots: frozenset[int]  # whose adapters have no part that the graph lacks
+    slots: frozenset[int]  # slots whose adapters need no stack that the graph lacks
 
 
 class OnnxBackbone:

@@ -31,11 +31,11 @@ __all__ = ["BATCH_INPUTS", "HIDDEN", "MODEL", "REVISION", "main", "order"]
 REVISION = 2  # raise it when the exported graph changes
 BATCH_INPUTS = ("input_ids", "attention_mask", "token_type_ids", "slots")
 HIDDEN = "last_hidden_state"
-MODEL = "_model."  # what an initializer's name puts before the parameter's path in the base
+MODEL = "_model."  # prefix of an initializer's name before the parameter's path in the base
 
 _OPSET = 18
 _TOLERANCE = 1e-4  # of hidden states, which layer norms keep near 1
-_INT8_COSINE = 0.9  # of hidden states; whether an adapter can live with it is measured on its own data
+_INT8_COSINE = 0.9  # of hidden states; the accuracy of each adapter is measured on its own data
 
 
 def order(base: Base, stacks: Sequence[str], path: Path, *, int8: bool) -> str:

@@ -99,7 +99,7 @@ class OnnxGraph:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.log_severity_level = 3
-        # A memory pattern is kept for each shape of a batch, and there are thousands of shapes.
+        # onnxruntime would keep a memory pattern per batch shape, and there are thousands of shapes.
         options.enable_mem_pattern = False
         # Spinning between the operators of a run nearly doubles the speed of short ones; spinning between
         # runs would take the cores that parse requests and tokenize.
@@ -110,14 +110,14 @@ class OnnxGraph:
         for name, value in values.items():
             options.add_initializer(name, value)
         self._session = onnxruntime.InferenceSession(file, options, providers=_providers(device))
-        self._shared = values  # the session has pointers only: these have to outlive it
+        self._shared = values  # the session holds pointers only: these must outlive it
         self._inputs = {meta.name for meta in self._session.get_inputs()}
         self._device = device
         self._options = onnxruntime.RunOptions()
         if device.type == "cpu":
-            # Each run gives its memory back: the arena would keep the sum of the largest pieces ever needed.
+            # Each run frees its memory: the arena would keep the sum of the largest blocks ever needed.
             self._options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
-        self._idle: list[_Binding] = []  # one for each run under way, at most
+        self._idle: list[_Binding] = []  # at most one per concurrent run
         self.stacks = frozenset(stacks)
         self.nbytes = file.stat().st_size - sum(tensor.nbytes for tensor in shared.values())
 
@@ -136,13 +136,14 @@ class OnnxGraph:
         for name, tensor in zip(export.BATCH_INPUTS, batch, strict=True):
             if name in self._inputs:
                 values.bind_ortvalue_input(name, OrtValue.from_dlpack(tensor.contiguous()))
-        # Bound anew each time, or onnxruntime writes over what the last run returned.
+        # Bound for each run, else onnxruntime overwrites the output of the previous run.
         values.bind_output(export.HIDDEN, self._device.type, self._device.index or 0)
         self._session.run_with_iobinding(values, self._options)
         (value,) = values.get_outputs()
         self._idle.append(binding)
         if self._device.type == "cpu":
             return torch.from_numpy(value.numpy())
+        # `_ortvalue` (onnxruntime 1.31): the Python wrapper itself does not export DLPack.
         hidden: Tensor = torch.utils.dlpack.from_dlpack(value._ortvalue)
         return hidden
 

@@ -19,7 +19,7 @@ __all__ = [
     "refuse_method",
 ]
 
-# Config keys that say how an adapter was made, not what it computes.
+# Config keys that describe how an adapter was trained, not what it computes.
 HARMLESS = frozenset(
     {
         "auto_mapping",
@@ -71,7 +71,7 @@ _NAMES = {
     "trainable_token_indices": "trained token embeddings",
     "target_parameters": "LoRA on bare parameters",
 }
-# Initialisations that leave the base as it was, so that B A is the whole update.
+# Initialisations that do not change the base, so that B A is the whole update.
 _PLAIN_INITS = frozenset({"true", "false", "gaussian", "eva", "orthogonal"})
 _CONVERTED = frozenset({"pissa", "olora"})  # those that follow from the base alone
 SAVE_CONVERTED = (

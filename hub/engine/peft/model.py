@@ -76,7 +76,7 @@ _LORA = frozenset(
         "use_rslora",
     }
 )
-# What a config may say of each method; whatever reads files, draws at random or runs code is left out.
+# The allowed config keys of each method, without those that read files, use random numbers or run code.
 _METHODS: Mapping[str, tuple[type[PeftConfig], frozenset[str]]] = {
     "LORA": (peft.LoraConfig, _LORA),
     "ADALORA": (
@@ -123,7 +123,7 @@ _METHODS: Mapping[str, tuple[type[PeftConfig], frozenset[str]]] = {
     ),
     "VERA": (peft.VeraConfig, frozenset({"d_initial", "projection_prng_key", "r", "save_projection"})),
 }
-# Only matter while training; PEFT's own defaults take their place.
+# Used in training only; replaced by PEFT's defaults.
 _TRAINING = frozenset(
     {
         "beta1",
@@ -136,9 +136,9 @@ _TRAINING = frozenset(
         "vera_dropout",
     }
 )
-# Initialisations that can be computed again from the base; others drew numbers or looked at data.
+# Initialisations that can be recomputed from the base; others use random numbers or data.
 _KNOWN_INITS = frozenset({"true", "false", "gaussian", "eva", "orthogonal", "pissa", "olora"})
-_MAX_RANK = 8192  # a rank; more would only serve to fill the memory
+_MAX_RANK = 8192  # a limit on ranks, so that a config cannot exhaust the memory
 
 
 class HeadModel(NamedTuple):

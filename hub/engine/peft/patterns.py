@@ -20,8 +20,8 @@ MAX_PATTERNS = 64  # entries that are patterns
 MAX_LENGTH = 2000  # characters of one; some configs name every module in one pattern
 ALL_LINEAR = "all-linear"
 _PREFIX = "base_model.model."
-_OTHERWISE = re.compile(r"\{,|\[\[?:|\\[QEpPCzZ]")  # read differently by RE2 and by Python, or by one alone
-_LITERAL = re.compile(r"\w[\w-]*(?:\.\w[\w-]*)*")  # its dots are dots, though to PEFT they are any character
+_OTHERWISE = re.compile(r"\{,|\[\[?:|\\[QEpPCzZ]")  # RE2 and Python differ in this syntax
+_LITERAL = re.compile(r"\w[\w-]*(?:\.\w[\w-]*)*")  # dots are literal here; PEFT reads them as any character
 # The names of tensors that methods put below a module, such as `query.lora_A.weight`.
 _PART = re.compile(
     r"(?P<module>.+?)\.(?:lora_|ia3_l|hada_|lokr_|oft_|vera_lambda_|fourierft_|hra_|randlora_)[^.]*(?:\..*)?"

@@ -68,7 +68,7 @@ def _load(folder: Path, files: list[str], base: Base) -> PreTrainedTokenizerBase
                 tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
                     aside, local_files_only=True, trust_remote_code=False
                 )
-        except Exception as error:  # the library tokenizers raises Exception itself
+        except Exception as error:  # tokenizers raises plain Exception
             raise BadAdapter(
                 f"The tokenizer in {folder} cannot be loaded: {str(error).replace(aside, str(folder))[:300]} "
                 f"Copy its files again, or, if the adapter was trained with the base's tokenizer, remove "

@@ -9,7 +9,7 @@ from itertools import count
 
 __all__ = ["GreedyDual"]
 
-_SLACK = 64  # outdated nodes that the heap may hold before it is made anew
+_SLACK = 64  # outdated nodes in the heap before it is rebuilt
 
 
 class GreedyDual:

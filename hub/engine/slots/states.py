@@ -15,7 +15,7 @@ class SlotState(StrEnum):
 
     LOADING = "loading"  # being written: no leases
     RESIDENT = "resident"  # may be leased
-    DRAINING = "draining"  # leased, but to nobody new
+    DRAINING = "draining"  # leased, but no new leases
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,7 @@ class Reservation:
 
     key: str
     slot: int
-    evicted: str | None  # the version that had to leave for it
+    evicted: str | None  # the version evicted for it
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ class Fate(StrEnum):
     """Why a version lost its slot."""
 
     EVICTED = "evicted"  # another one needed its slot; loaded again when asked for
-    DRAINED = "drained"  # nothing routed to it any more, and its last lease ended
+    DRAINED = "drained"  # no route uses it any more, and its last lease ended
     FAILED = "failed"  # it could not be loaded
 
 

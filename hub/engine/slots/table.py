@@ -117,7 +117,7 @@ class SlotTable:
         self._clearing: set[int] = set()
         self._order = GreedyDual()  # of those committed
         self._pins: Counter[str] = Counter()
-        self._unwanted: dict[str, str] = {}  # to be drained once it is loaded and not pinned: why
+        self._unwanted: dict[str, str] = {}  # reason, by version to drain once it is loaded and not pinned
         self._history = History()
 
     def reserve(self, key: str, name: str = "", *, urgent: bool = False) -> Reservation | None:
@@ -262,11 +262,6 @@ class SlotTable:
     def in_use(self) -> int:
         """The number of slots that belong to a version."""
         return len(self._entries)
-
-    def evictable(self) -> list[str]:
-        """Return the versions that `reserve` may evict, in the order it would."""
-        with self._lock:
-            return [key for key in self._order.order() if self._is_idle(key)]
 
     def view(self) -> list[SlotView]:
         """Return the slots in use, in the order of eviction; those being loaded come last."""

@@ -40,7 +40,7 @@ class Generator:
             BadRequest: a row asks for no tokens, or its prompt leaves no room for one.
         """
         limits = [self._limit(row) for row in rows]
-        # Some bases (BART) force an end token at the limit: of the longest row, which is not the others'.
+        # Some bases (BART) force an end token at the length limit, which differs between the rows here.
         model.generation_config.forced_eos_token_id = None
         prompt = input_ids.shape[1] if self._continues else 1  # the decoder's start token
         tokens = model.generate(

@@ -78,7 +78,7 @@ class HeadSlots:
         # An inner layer is never wider than its input, so this width marks the output layer.
         self._marked = 2 if kind is HeadKind.SPAN else config.hidden_size + 1
         config.num_labels = self._marked
-        # A head that looks for the last token goes by the padding id, and some bases have none.
+        # Heads find the last token by the padding id, and some bases have none.
         self._hide_padding = config.pad_token_id is None
         if self._hide_padding:
             config.pad_token_id = _NO_TOKEN

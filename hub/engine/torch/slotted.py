@@ -58,7 +58,7 @@ class SlotLinear(nn.Linear):
             y = y + _vectors(parts.shift, slots)
         if parts.a is not None and parts.b is not None:
             a, b = parts.a.index_select(0, slots), parts.b.index_select(0, slots)
-            if x.shape[0] != a.shape[0]:  # what all rows share has an update for each row
+            if x.shape[0] != a.shape[0]:  # an input shared by all rows gets an update per row
                 x, y = (t.expand(a.shape[0], -1, -1).contiguous() for t in (x, y))
             y = y.baddbmm_(torch.bmm(x, a), b.transpose(1, 2))
         return y

@@ -12,8 +12,8 @@ __all__ = ["StackSizes"]
 
 Key = tuple[str, str]  # layer, part
 
-SHRINK_AT = 4  # a stack shrinks when it holds at least this many times what its slots need
-PATIENCE = 8  # writes in a row that do not need a stack's size before it shrinks
+SHRINK_AT = 4  # a stack shrinks when it is at least this many times larger than its slots need
+PATIENCE = 8  # consecutive writes that do not need a stack's size, before it shrinks
 
 
 class StackSizes:
@@ -27,7 +27,7 @@ class StackSizes:
     def __init__(self) -> None:
         self._slots: dict[int, dict[Key, Size]] = {}
         self._held: dict[Key, Counter[Size]] = {}
-        self._unneeded: Counter[Key] = Counter()  # writes in a row
+        self._unneeded: Counter[Key] = Counter()  # consecutive writes
 
     def set(self, slot: int, values: Mapping[str, Mapping[str, Tensor]]) -> None:
         """Record the sizes of a slot's values; without values it is empty."""

@@ -118,6 +118,7 @@ class Stacks:
                 target = _corner(target, value.shape)
             into.append(target)
             new.append(value)
+        # Private in torch 2.13, where its optimizers use them: one call for the arrays of all layers.
         if zeros:
             torch._foreach_zero_(zeros)
         if into:
@@ -160,7 +161,7 @@ class Stacks:
         if size := self._sizes.needed(layer, part):
             return size
         room = tuple(stack.shape[1:])
-        if part in _RANKED:  # an exported graph reads the stack whether a slot holds something or not
+        if part in _RANKED:  # an exported graph reads the stack even if no slot uses it
             return (*room[:-1], 1)
         if part in _OWN and self._own(layer, part) is None:
             return (1, *room[1:])

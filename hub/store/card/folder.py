@@ -21,7 +21,7 @@ from hub.untrusted import read_json
 
 __all__ = ["read_manifest", "write_folder"]
 
-_MAX_MANIFEST = 16 << 20  # bytes; ours have some thousand
+_MAX_MANIFEST = 16 << 20  # bytes; a manifest usually has some thousand
 
 
 def write_folder(version: Version, folder: Path, report: Mapping[str, Any] | None = None) -> Path:
@@ -52,7 +52,7 @@ def read_manifest(folder: Path) -> Manifest:
             "hub adapters import FOLDER NAME --task TASK --base BASE."
         )
     try:
-        # Strict as JSON is: a list is not a tuple in Python's mode, so the checked text is what is parsed.
+        # Validated as JSON: in Python mode pydantic's strict check refuses a list for a tuple.
         return Manifest.model_validate_json(json.dumps(read_json(path, _MAX_MANIFEST)))
     except ValidationError as error:
         key, reason = first_problem(error, "the file")

@@ -85,7 +85,7 @@ class Catalog:
         """Open an atomic write transaction, which excludes other writers from its start."""
         with self._translated(), Session(self._writer) as session:
             with session.begin():
-                session.connection()  # begins now, not at the first statement
+                session.connection()  # begin now, not at the first statement
                 yield session
             state = session.info.get(_CHANGED)
         if state:
@@ -119,7 +119,7 @@ class Catalog:
         log = Path(f"{self.url.database}-wal")
         if log.exists() and log.stat().st_size:
             with self._translated(), self._engine.connect() as connection:
-                cursor: Any = connection.connection.cursor()  # no transaction may be under way
+                cursor: Any = connection.connection.cursor()  # a checkpoint must run outside a transaction
                 cursor.execute("PRAGMA busy_timeout=0")
                 with suppress(sqlite3.OperationalError):
                     cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -174,9 +174,9 @@ def _url(where: Path | str) -> URL:
 
 
 def _sqlite(url: URL, keep_open: bool) -> tuple[Engine, Engine]:
-    # Mostly without a pool: a transaction opens the file and closes it, so nothing is left open to a fork or
-    # an exit. But whoever closes the last connection writes the log back into the file: a server keeps some.
-    # A file that has gone is an error, and is not made anew: an empty catalog would take its place.
+    # Usually without a pool: each transaction opens and closes the file, so nothing is open at a fork or an
+    # exit. But closing the last connection checkpoints the log, so a server keeps connections. A removed file
+    # is an error (mode=rw): otherwise an empty catalog would replace it.
     file = url.set(database=f"file:{quote(str(url.database))}", query={"mode": "rw", "uri": "true"})
     engine = create_engine(file, poolclass=QueuePool if keep_open else NullPool)
     if keep_open:
@@ -208,10 +208,10 @@ def _watch_file(engine: Engine, path: Path) -> None:
 
 
 def _configure(connection: Any, record: object) -> None:
-    connection.isolation_level = None  # transactions begin where SQLAlchemy says, not at the first write
+    connection.isolation_level = None  # SQLAlchemy begins transactions, not the driver at the first write
     cursor = connection.cursor()
     cursor.execute(f"PRAGMA busy_timeout={_BUSY_MS}")
-    cursor.execute("PRAGMA journal_mode=WAL")  # kept in the file: after the first time this changes nothing
+    cursor.execute("PRAGMA journal_mode=WAL")  # persistent in the file: later calls change nothing
     cursor.execute("PRAGMA foreign_keys=ON")
     cursor.execute("PRAGMA synchronous=FULL")
     cursor.close()
@@ -223,7 +223,7 @@ def _begin(connection: Connection) -> None:
 
 
 def _postgres(url: URL) -> tuple[Engine, Engine]:
-    # A server that has gone is noticed within seconds, also when packets to it are lost without an answer.
+    # A lost server is detected within seconds, also when its packets are dropped silently.
     engine = create_engine(
         url,
         pool_size=3,
@@ -237,7 +237,7 @@ def _postgres(url: URL) -> tuple[Engine, Engine]:
             "options": f"-c lock_timeout={_BUSY_MS} -c statement_timeout={2 * _BUSY_MS}",
         },
     )
-    # Not repeatable: what a writer reads has to be what the one before it wrote, whose lock it waited for.
+    # Not REPEATABLE READ: a writer must see the commit of the writer whose lock it waited for.
     writer = engine.execution_options(isolation_level="READ COMMITTED")
     event.listen(writer, "begin", _take_turn)
     return engine, writer

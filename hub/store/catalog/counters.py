@@ -18,7 +18,7 @@ from hub.store.catalog.tables import DeploymentRow, TrialCountsRow
 __all__ = ["Counters", "TrialCounts", "TrialKey"]
 
 _SHORTEST_S = 1e-4
-_PER_OCTAVE = 8  # buckets; each is 9 % wider than the one before
+_PER_OCTAVE = 8  # buckets; each is 9 % wider than the previous one
 _BUCKETS = 24 * _PER_OCTAVE  # up to 28 minutes
 
 

@@ -170,7 +170,7 @@ class Answers:
 
 
 def _removed(session: Session, where: ColumnElement[bool]) -> int:
-    # The labels go with them, by the foreign key.
+    # The foreign key deletes the labels as well.
     gone = session.execute(delete(AnswerRow).where(where).returning(AnswerRow.request_id))
     return len(gone.all())
 

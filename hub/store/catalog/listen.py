@@ -16,10 +16,10 @@ __all__ = ["Listener"]
 
 log = logging.getLogger(__name__)
 
-_CHECK_S = 0.25  # how soon a stop is noticed
-_PAUSES_S = (0.25, 15.0)  # before another try to connect: at first, and at most
+_CHECK_S = 0.25  # interval between checks for a stop
+_PAUSES_S = (0.25, 15.0)  # delay before the next connect: initial, maximum
 
-# An idle connection whose other end is gone without a word is noticed within about ten seconds.
+# An idle connection to a lost server is detected within about ten seconds.
 _ALIVE = {"connect_timeout": 5, "keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count": 3}
 
 
@@ -65,7 +65,7 @@ class Listener:
                 pause = min(2 * pause, _PAUSES_S[1])
 
     def _follow(self, connection: Connection[Any]) -> None:
-        self._heard()  # what was announced before this connection
+        self._heard()  # changes before this connection
         while not self._stopped.is_set():
             for _ in connection.notifies(timeout=_CHECK_S, stop_after=1):
                 self._heard()

@@ -16,7 +16,7 @@ from hub.store.catalog.tables import ReplicaRow
 __all__ = ["SILENT_S", "Replica", "Replicas"]
 
 SILENT_S = 15.0  # without a report for this long, a replica is gone
-_REASON = 500  # characters of a failure that are kept
+_REASON = 500  # characters kept of a failure
 
 
 @dataclass(frozen=True, slots=True)

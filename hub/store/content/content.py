@@ -27,12 +27,12 @@ from hub.store.records import Version
 
 __all__ = ["RECORD_FILE", "Contents", "content_hash", "copy_verified", "is_content", "read_verified"]
 
-RECORD_FILE = "version.json"  # in a folder named like the version: what the catalog's row says
+RECORD_FILE = "version.json"  # in a folder named like the version: a copy of the catalog's row
 
 _INCOMING = ".incoming-"
 _NOTE = ".unsettled-"
 _REMOVAL = "removal"
-_ORPHAN_AGE = 3600.0  # seconds that something without a catalog row is left alone
+_ORPHAN_AGE = 3600.0  # seconds before something without a catalog row is removed
 
 
 class Contents:
@@ -46,7 +46,7 @@ class Contents:
         self.folder = folder
         self.blobs = Blobs(url) if url else None
         self.owner = ""  # the catalog's id: at a URL, contents may be those of several catalogs
-        self.lock = FileLock(folder / ".lock")  # acquiring it makes the folder too
+        self.lock = FileLock(folder / ".lock")  # acquiring it creates the folder
 
     def path(self, sha256: str) -> Path:
         """Return the path of a content, which may not be fetched yet."""
@@ -116,7 +116,7 @@ class Contents:
                 return final
             for report in (path for path in final.iterdir() if path.is_dir()):
                 report.rename(private / report.name)
-            shutil.rmtree(final)  # altered since it was stored: the checked copy takes its place
+            shutil.rmtree(final)  # altered since it was stored: replace it by the checked copy
         (private / MANIFEST_FILE).write_text(_text(manifest), encoding="utf-8")
         private.chmod(0o755)
         move_folder(private, final)

@@ -22,11 +22,11 @@ DATA = (CONFIG_FILE, WEIGHTS_FILE)
 
 _OWNERS = "owners"  # the folder beside a content with one file for each catalog that has it
 
-# An operation on S3 ends after two of these at most, an answer that trickles in is not cut short.
+# An operation on S3 ends after at most two timeouts; a slow but steady answer is not interrupted.
 _CONNECT_S = 2.0
 _READ_S = 4.0
 _ATTEMPTS = 2
-# Whatever the file system: the longest that a call may take, and the slowest upload that is waited for.
+# For any file system: the timeout of a call, and the lowest upload speed that is waited for.
 _CALL_S = 10.0
 _BYTES_PER_S = 250_000
 _DOWNLOAD_S = 300.0
@@ -166,7 +166,7 @@ class Blobs:
                 self._remove_folder(f"{sha256}/{inner}")
 
     def _remove_folder(self, name: str) -> None:
-        # Object stores have no folders to remove, and some file systems keep one that others write to.
+        # Object stores have no folders, and some file systems refuse to remove one that is not empty.
         with suppress(OSError, NotImplementedError):
             fs, root = self._open()
             fs.rmdir(f"{root}/{name}")
@@ -217,7 +217,7 @@ class Blobs:
             return getattr(fs, method)("/".join((root, *path)), *given, **options)
         except (FileNotFoundError, FileExistsError, HubError):
             raise
-        except Exception as error:  # each kind of file system raises what its own library does
+        except Exception as error:  # each file system raises the exceptions of its own library
             raise self._unavailable(error) from error
 
     def _open(self) -> tuple[Any, str]:
@@ -254,7 +254,7 @@ def _file_system(url: str, shown: str) -> tuple[Any, str]:
     except ValueError as error:
         raise BadConfig(f"store.blobs = {shown!r}: {_without_secrets(str(error))}.") from error
     if protocol in _S3:
-        fs.retries = 1  # on top of those above
+        fs.retries = 1  # in addition to the attempts above
     return fs, str(root).rstrip("/")
 
 

@@ -196,7 +196,7 @@ def _decode(name: str, entry: Mapping[str, Any]) -> Array:
     if dtype == "BF16":  # the upper half of a float32
         array = (np.frombuffer(data, "<u2").astype(np.uint32) << 16).view(np.float32)
     elif dtype in _NUMPY_TYPES:
-        with np.errstate(over="ignore"):  # what becomes infinite is refused by the caller
+        with np.errstate(over="ignore"):  # the caller refuses infinite values
             array = np.frombuffer(data, _NUMPY_TYPES[dtype]).astype(np.float32)
     else:
         raise UnsupportedAdapter(f"Tensor {name!r} has type {dtype}; adapters are F32, F16, BF16 or F64.")

@@ -9,9 +9,9 @@ from hub.errors import BadAdapter
 
 __all__ = ["saved_names"]
 
-# Put around modules by torch.compile, FSDP and activation checkpointing; no model has them as own names.
+# Added by torch.compile, FSDP and activation checkpointing; no model has modules of these names.
 _WRAPPERS = re.compile(r"(?<![^.])(_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.")
-# A state_dict has the adapter's name inside, which save_pretrained() leaves out.
+# A state_dict has the adapter's name in its keys, which save_pretrained() removes.
 _NAMED = re.compile(
     r"(?P<start>.+\.(?:lora_[ABE]|lora_embedding_[AB]|lora_magnitude_vector|ia3_l|hada_[wt][12](?:_[ab])?"
     r"|lokr_[wt][12](?:_[ab])?|oft_R|hra_u|vera_lambda_[bd]|fourierft_spectrum))"

@@ -25,7 +25,7 @@ __all__ = [
 
 MODEL_CONFIG_FILE = "config.json"
 _MAX_CONFIG = 10_000_000  # bytes
-_GENERIC = re.compile(r"LABEL_[0-9]+")  # the names transformers makes up
+_GENERIC = re.compile(r"LABEL_[0-9]+")  # generic names of transformers
 
 _HEADS = {
     "SEQ_CLS": HeadKind.SEQUENCE,

@@ -16,6 +16,7 @@ from hub.engine.slots.table import Lease, SlotState
 from hub.errors import BadAdapter, NotReady, Overloaded
 from hub.serving.residency import loads, residency
 from tests.serving.residency.test_residency_waiting import Rig, version
+from tests.support.slots import evictable
 from tests.support.waiting import until
 
 KEYS = st.sampled_from("abcde")
@@ -79,7 +80,7 @@ class ResidencyMachine(RuleBasedStateMachine):
     @rule(place=st.integers(0, 100), good=st.booleans())
     def end_a_load(self, place: int, good: bool) -> None:
         key = sorted(self.loading)[place % len(self.loading)]
-        room = self.rig.slots.in_use < 3 or bool(self.rig.slots.evictable())
+        room = self.rig.slots.in_use < 3 or bool(evictable(self.rig.slots))
         if not good:
             self.rig.fails[key] = BadAdapter(f"{key} is bad.")
         self.rig.pass_on(key)
@@ -124,7 +125,7 @@ class ResidencyMachine(RuleBasedStateMachine):
         if key in self.loading or self.rig.slots.state(key) is None:
             return
         with self.rig.residency.held(version(key)):
-            assert key not in self.rig.slots.evictable()
+            assert key not in evictable(self.rig.slots)
             self.rig.residency.drain(version(key))
             _, lease = self.rig.residency.lease(version(key))
             self.held.append(lease)

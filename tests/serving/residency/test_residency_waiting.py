@@ -15,6 +15,7 @@ from hub.errors import BadAdapter, EngineFailed, NotReady, Overloaded, SourceUna
 from hub.serving.meter import NoMeter
 from hub.serving.residency import loads, residency
 from hub.serving.residency.residency import Residency
+from tests.support.slots import evictable
 
 
 class Engine:
@@ -182,7 +183,7 @@ def test_what_was_waited_for_is_not_evicted_before_its_turn(opened, rig) -> None
         _, lease = one.residency.lease(version("a"))
         lease.release()
         await asyncio.sleep(0)
-        assert one.slots.evictable() == ["a"]
+        assert evictable(one.slots) == ["a"]
 
     asyncio.run(turn())
 
@@ -215,7 +216,7 @@ def test_what_is_drained_while_it_loads_does_not_stay(opened, rig, until) -> Non
     one.open = opened
     if not opened:
         opening = threading.Event()
-        one.residency._lanes.open = lambda _: opening.wait(10) and one._open("f")
+        one.residency._base_workers.open = lambda _: opening.wait(10) and one._open("f")
     future = one.residency.ensure(version("a"))
     one.residency.drain(version("a"))
     if not opened:

@@ -93,7 +93,7 @@ def _to_form(form: str) -> Step:
 
 
 def _composes(char: str) -> bool:
-    """Tell whether a character may join the one before it: a mark, or a Korean vowel or final."""
+    """Return whether a character may join the one before it: a mark, or a Korean vowel or final."""
     return unicodedata.category(char).startswith("M") or "\u1160" <= char <= "\u11ff"
 
 

@@ -71,7 +71,7 @@ def stratum(item: Item, task: AnyTask) -> object:
 
 
 def _are_few(items: Sequence[Item], together: str) -> bool:
-    """Tell whether groups are so few that labels come out of proportion when they are drawn by chance."""
+    """Return whether groups are so few that labels come out of proportion when they are drawn by chance."""
     return len({repr(item.example[together]) for item in items}) <= MANY_GROUPS
 
 

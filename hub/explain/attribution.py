@@ -1,5 +1,5 @@
 # ruff: noqa: TID253 - imported when a stored version is explained, and by nothing else
-"""What each token of a request contributed to a score of a stored version."""
+"""Attributes a score of a stored version to the tokens of the request."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The contribution of each token to a score, as a value that is shown and written."""
+"""An explanation: the contribution of each token to a score."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An explanation as one HTML page that needs nothing beside it."""
+"""Renders an explanation as one self-contained HTML page."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where the tokens of a row stand in the texts of its request."""
+"""Maps the tokens of a row to character spans in the request's texts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A version as a folder for others: complete and checked, or not there at all."""
+"""Exports a version as a folder that appears only once it is complete and checked."""
 
 from __future__ import annotations
 

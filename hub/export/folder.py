@@ -1,4 +1,4 @@
-"""What lies in an exported folder beside the weights: settings, and how to load it."""
+"""Writes the files of an exported folder other than weights: settings, and how to load it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a version can be exported as; the command line shows these."""
+"""The export formats, which the command line lists."""
 
 from __future__ import annotations
 

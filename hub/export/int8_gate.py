@@ -1,4 +1,4 @@
-"""Whether a version may be served on a base in int8: where it answers its own held-out rows as well."""
+"""The int8 gate: whether a version answers its held-out rows as well on an int8 base."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # ruff: noqa: TID253 - imported when a model is exported, and by nothing else
-"""A version as a plain transformers folder: merged weights that AutoModelFor... loads alone."""
+"""Exports a version as a plain transformers folder: merged weights that AutoModelFor... loads."""
 
 from __future__ import annotations
 

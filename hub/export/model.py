@@ -1,5 +1,5 @@
 # ruff: noqa: TID253 - imported when a model is exported, and by nothing else
-"""The base under an adapter as PEFT runs it, the two merged, and what either answers."""
+"""Loads a version as PEFT runs it, merges it into its base, and runs either."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # ruff: noqa: TID253 - imported when a model is exported, and by nothing else
-"""A version as one ONNX graph: the merged model, exported, quantized if asked, and compared with PEFT."""
+"""Exports a version as one ONNX graph: merged, optionally quantized, and compared with PEFT."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How near an exported model is to the adapter run by PEFT, and how near it has to be."""
+"""Parity of an exported model with the adapter run by PEFT, and its tolerances."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rows to compare models on: single texts and pairs, short and as long as the adapter allows, padded."""
+"""Probe rows for comparing models: single texts and pairs, from short to the maximum length, padded."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The adapter as PEFT runs it, its answers to the probes, and how near another model comes to them."""
+"""The reference: the adapter run by PEFT on the probes, and the comparison of another model with it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Names of the text encodings that a recipe may give to a data file."""
+"""The text encodings that a recipe may name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Validation errors of a recipe, said with file, line and key."""
+"""Validation errors of a recipe, with file, line and key."""
 
 from __future__ import annotations
 

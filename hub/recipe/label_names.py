@@ -1,4 +1,4 @@
-"""Names of labels: their normal form, and names that differ only in case or in the form of a number."""
+"""Normalizes label names and finds names that differ only in case, width or the form of a number."""
 
 from __future__ import annotations
 

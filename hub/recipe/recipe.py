@@ -1,4 +1,4 @@
-"""The recipe: one typed YAML file that says a whole training run, stored beside its result."""
+"""The recipe: one typed YAML file that describes a training run and is stored with its version."""
 
 from __future__ import annotations
 

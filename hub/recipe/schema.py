@@ -1,4 +1,4 @@
-"""The JSON Schema of a recipe, short forms included, for editors and other programs."""
+"""The JSON Schema of recipes, including short forms, for editors and other programs."""
 
 from __future__ import annotations
 

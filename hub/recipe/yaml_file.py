@@ -1,4 +1,4 @@
-"""YAML with line numbers: what `yaml.safe_load` would build, and where each key stands in the file."""
+"""YAML with line numbers: the values of `yaml.safe_load`, and the line of each key."""
 
 from __future__ import annotations
 

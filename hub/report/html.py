@@ -1,4 +1,4 @@
-"""Pages that need no other file: templates that escape every text, and plots as inline SVG."""
+"""Self-contained HTML pages: templates that escape every text, and plots as inline SVG."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Plots of a report as SVG in the colours of the page; all words in them are ours."""
+"""Plots of a report as SVG, in the page's colours and without texts of the data."""
 
 from __future__ import annotations
 

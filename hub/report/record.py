@@ -1,4 +1,4 @@
-"""What a run did and found, as one JSON value: `report.json`, of which the page is made."""
+"""The record of a training run as one JSON value: `report.json`, from which the page is rendered."""
 
 from __future__ import annotations
 

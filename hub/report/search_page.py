@@ -1,4 +1,4 @@
-"""A search as one HTML page that needs no other file."""
+"""Renders a search as one self-contained HTML page."""
 
 from __future__ import annotations
 

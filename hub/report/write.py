@@ -1,4 +1,4 @@
-"""Reports in the store: written when a run ends, completed by the gate, read by `hub report`."""
+"""Stores reports: written at the end of a run, completed by the gate, read by `hub report`."""
 
 from __future__ import annotations
 

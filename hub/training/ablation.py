@@ -1,4 +1,4 @@
-"""What augmentation changed: the same recipe once more without copies, on the same held-out rows."""
+"""Ablation of augmentation: trains the recipe again without copies and compares on the held-out rows."""
 
 from __future__ import annotations
 
@@ -80,8 +80,8 @@ def ablate(
 ) -> Ablation | None:
     """Train a plan without copies and compare; None unless `augment.ablation` is set.
 
-    Seed, number of steps and steps between evaluations are those of the run with copies, which has more
-    steps in an epoch: what is compared is the rows, not how long was trained.
+    Seed, number of steps and steps between evaluations are those of the run with copies, whose epochs are
+    longer: the runs differ in the rows, not in the length of training.
     """
     if not plan.recipe.augment.ablation:
         return None
@@ -96,7 +96,7 @@ def ablate(
 
 
 def _as_long(plan: Plan, outcome: Outcome) -> Plan:
-    """Return the plan with the steps that the run with copies had, or would have had without stopping."""
+    """Return the plan with the number of steps of the run with copies, not counting early stopping."""
     train, fitted = plan.recipe.train, outcome.fitted
     epoch = max(1, round(fitted.steps / fitted.epochs)) if fitted.epochs else 1
     settled = train.model_copy(

@@ -1,5 +1,5 @@
 # ruff: noqa: TID253 - imported when a training run starts, and by nothing else
-"""Which copies a model that was trained without them gives another label than they have."""
+"""Finds augmented copies whose label a model trained without them does not predict."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ __all__ = ["disagreeing"]
 def disagreeing(
     plan: Plan, adapter: Path, tokenizer: Tokenizer, copies: Sequence[Item], progress: Progress
 ) -> list[int]:
-    """Return the indices of copies with a label that the model in a folder does not give.
+    """Return the indices of copies whose label the model in `adapter` does not predict.
 
-    Copies that the task cannot encode are not among them.
+    Copies that the task cannot encode are not included.
 
     Raises:
-        BadRecipe: the task makes several rows of a text, or its head gives a text no label.
+        BadRecipe: the task makes more than one row of a text, or its head predicts no label per text.
     """
     good, _ = encodable(plan.loaded, tokenizer, plan.info, copies)
     if not good:

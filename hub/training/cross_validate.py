@@ -1,4 +1,4 @@
-"""k-fold cross-validation of a plan, before the training proper."""
+"""k-fold cross-validation of a plan, before the actual training."""
 
 from __future__ import annotations
 

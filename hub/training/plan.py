@@ -1,4 +1,4 @@
-"""All that is settled before a model is loaded: task, options, base, data, and how it will be served."""
+"""The plan of a run, made before a model is loaded: task, options, base, data and serving settings."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # ruff: noqa: TID253 - imported when a training run starts, and by nothing else
-"""The heavy part of a run: tokenize, train, write what will be stored, and measure exactly that."""
+"""Runs a plan: tokenize, train, write the adapter, and evaluate the written weights."""
 
 from __future__ import annotations
 
@@ -92,8 +92,8 @@ def run(
 ) -> Outcome:
     """Train a plan; rows that are invalid for the task are added to `invalid`.
 
-    Translations are remembered in the file `memory`, if not in `work`. `trackers` are told what is logged.
-    The run goes on from the checkpoints in `trial`, as `hub tune` leaves them, if they are of this very plan.
+    Translations are cached in the file `memory`, by default in `work`. `trackers` receive the logs. The run
+    continues from the checkpoints of `hub tune` in `trial`, if they are of an equal plan.
 
     Raises:
         BadData: too few rows are left.
@@ -171,7 +171,7 @@ def training_rows(
     resume: bool = False,
     memory: Path | None = None,
 ) -> tuple[list[Features], dict[str, int], Dropped]:
-    """Return what is trained on, with changed copies, and counts of these and of dropped ones by change."""
+    """Return the training features with augmented copies, and counts of kept and dropped copies by change."""
     dataset = plan.dataset
     features, rejected = make_features(plan.loaded, tokenizer, plan.info, dataset.train, progress)
     invalid.add(rejected)
@@ -196,7 +196,7 @@ def training_rows(
 
 
 def without_copies(plan: Plan) -> Plan:
-    """Return the plan with nothing augmented."""
+    """Return the plan without augmentation."""
     return replace(plan, recipe=plan.recipe.model_copy(update={"augment": Augment()}))
 
 

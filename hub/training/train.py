@@ -1,4 +1,4 @@
-"""One training run, from a recipe to a stored version; a step that fails stores nothing."""
+"""One training run, from a recipe to a stored version; if a step fails, nothing is stored."""
 
 from __future__ import annotations
 

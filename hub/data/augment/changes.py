@@ -70,7 +70,7 @@ def _free(words: Sequence[str]) -> list[int]:
 
 
 def turns(word: str) -> bool:
-    """Tell whether a word may turn a label around: not, never, wasn't, but."""
+    """Return whether a word may turn a label around: not, never, wasn't, but."""
     plain = word.lower().replace("\N{RIGHT SINGLE QUOTATION MARK}", "'").strip(".,;:!?\"'()")
     return plain in _TURNING or plain.endswith("n't")
 
@@ -102,7 +102,7 @@ class Rules:
 
 
 def same_words(source: str, copy: str) -> bool:
-    """Tell whether two texts have the same words in the same order, but for case and punctuation."""
+    """Return whether two texts have the same words in the same order, but for case and punctuation."""
     return _words(source) == _words(copy)
 
 

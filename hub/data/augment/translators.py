@@ -103,5 +103,5 @@ def pieces(text: str) -> Iterator[str]:
 
 
 def _translatable(piece: str) -> bool:
-    """Tell whether there are words to translate; a single endless one, such as a link, is none."""
+    """Return whether there are words to translate; a single endless one, such as a link, is none."""
     return len(piece) <= PIECE and any(char.isalpha() for char in piece)

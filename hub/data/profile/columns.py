@@ -159,14 +159,14 @@ def label_column(found: Sniff) -> tuple[Field, Column] | None:
 
 
 def is_text(values: Sequence[Any]) -> bool:
-    """Tell whether a column's values are texts rather than words, numbers or ids."""
+    """Return whether a column's values are texts rather than words, numbers or ids."""
     texts = [value for value in values if isinstance(value, str) and value.strip()]
     spaced = sum(len(text.split()) > 1 or not text.isascii() for text in texts)
     return bool(texts) and spaced >= 0.3 * len(texts) and len(texts) >= 0.5 * len(_some(values))
 
 
 def _is_label(name: Column, values: Sequence[Any]) -> bool:
-    """Tell whether a column's values are a few short words or numbers that come again and again."""
+    """Return whether a column's values are a few short words or numbers that come again and again."""
     try:
         words = [convert(_LABEL, value, LabelRules()) for value in values]
     except Unusable:
@@ -278,7 +278,7 @@ def _converted(field: Field, value: Any) -> Sequence[Any]:
 
 
 def _fits(field: Field, values: Sequence[Any]) -> bool:
-    """Tell whether most of a column's values can become the field's."""
+    """Return whether most of a column's values can become the field's."""
     good = 0
     for value in values:
         try:

@@ -50,7 +50,7 @@ class HubDataset:
 
 
 def is_hub(location: str) -> bool:
-    """Tell whether a location names a data set of the Hugging Face Hub."""
+    """Return whether a location names a data set of the Hugging Face Hub."""
     return location.startswith("hf:")
 
 

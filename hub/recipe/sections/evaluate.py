@@ -1,4 +1,4 @@
-"""`evaluate` and `deploy`: what is measured, and what has to hold before a version goes live."""
+"""`evaluate` and `deploy`: evaluation settings, and the gate before deployment."""
 
 from __future__ import annotations
 

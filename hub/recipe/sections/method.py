@@ -1,4 +1,4 @@
-"""`method`: what is trained."""
+"""`method`: the PEFT method and its targets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`report`: what is written of a run."""
+"""`report`: mistakes shown in the report, and experiment trackers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["ReportSection"]
 
 
 class ReportSection(Model):
-    """What is written of a run."""
+    """The report of a run, and its trackers."""
 
     examples: int = Field(
         20,

@@ -1,5 +1,5 @@
 # ruff: noqa: TID253 - imported when a training run starts, and by nothing else
-"""Layers below the lowest trained one run once for each row; from then on what they gave is looked up."""
+"""Caches activations: frozen layers below the lowest trained one run once per row."""
 
 from __future__ import annotations
 
@@ -91,16 +91,16 @@ class Activations:
         self._known[rows] = True
 
     def find(self, rows: Tensor, length: int) -> Tensor | None:
-        """Return the states [B, length, H] of these rows, zero where they are padded; None if any lacks."""
+        """Return the states [B, length, H] of rows, zero at padding; None unless all are cached."""
         if self._states is None or not bool(self._known[rows].all()):
             return None
         inside, at = self._places(rows, length)
         states = self._states[at.clamp(max=len(self._states) - 1)]
-        # Where a row is padded stands what is another's, or not known yet.
+        # Positions of padding hold states of other rows, or uninitialized memory.
         return states.masked_fill_(~inside[..., None], 0)
 
     def _places(self, rows: Tensor, length: int) -> tuple[Tensor, Tensor]:
-        """Return which of [B, length] are tokens of the rows, and where among the states each stands."""
+        """Return the token mask [B, length] of rows, and the index of each position in the states."""
         steps = torch.arange(length)
         return steps < self._lengths[rows][:, None], self._starts[rows][:, None] + steps
 
@@ -113,7 +113,7 @@ class Activations:
         elif size <= self._room.disk:
             file = self._folder / "activations"
             flat = torch.from_file(str(file), shared=True, size=tokens * width, dtype=self._dtype)
-            file.unlink()  # what is mapped stays, and is gone with the process
+            file.unlink()  # the mapping keeps the data until the process ends
             self._states = flat.view(tokens, width)
             self.use = CacheUse(self.depth, size, "disk")
         else:
@@ -123,7 +123,7 @@ class Activations:
 
 
 Batch = Callable[[Tensor | None, str], None]
-"""Told before a batch runs which rows [B] it has, and what for; None: rows without numbers."""
+"""Called before a batch with its row numbers [B] and their use; None if the rows have no numbers."""
 
 TRAINED = "trained on"
 CHOOSING = "validation"
@@ -140,7 +140,7 @@ class Stock:
         self._made: dict[tuple[str, int, torch.dtype], Activations] = {}
 
     def of(self, use: str, lengths: Sequence[int], depth: int, dtype: torch.dtype) -> Activations:
-        """Return what is kept of these rows at this depth, or an empty one."""
+        """Return the cached activations of these rows at this depth, or an empty cache."""
         key = (use, depth, dtype)
         if key not in self._made:
             self._folder.mkdir(parents=True, exist_ok=True)
@@ -150,12 +150,12 @@ class Stock:
 
 
 def numbered(features: Sequence[Features]) -> list[Features]:
-    """Return the features with the number of each row, as the batches that `cached` is told of have it."""
+    """Return the features with a row number each, which `cached` looks up."""
     return [{**row, ROWS: number} for number, row in enumerate(features)]
 
 
 def fixed_layers(model: PeftModel, inputs: Mapping[str, Tensor]) -> int:
-    """Return how many of the lowest layers give the same whatever is trained, found by a probe batch."""
+    """Return the number of lowest layers whose output needs no gradient, found with a probe batch."""
     moving: dict[int, bool] = {}
 
     def watch(number: int, layer: nn.Module, args: Any, output: Any) -> None:
@@ -176,9 +176,9 @@ def fixed_layers(model: PeftModel, inputs: Mapping[str, Tensor]) -> int:
 
 @contextmanager
 def cached(model: PeftModel, kept: Mapping[str, Activations]) -> Iterator[Batch]:
-    """Look the fixed layers up while the block runs; in batches that are told of they have no dropout.
+    """Replace the forward of the fixed layers by cache lookups, without dropout, within the block.
 
-    `kept` has what is known of the rows of each use, all of one depth.
+    `kept` has the cached activations by use, all of one depth.
     """
     fixed = layers(model)[: next(iter(kept.values())).depth]
     lookup = _Lookup()
@@ -197,11 +197,11 @@ def cached(model: PeftModel, kept: Mapping[str, Activations]) -> Iterator[Batch]
         yield batch
     finally:
         for layer in fixed:
-            del layer.forward  # what the class has comes back
+            del layer.forward  # restores the method of the class
 
 
 class _Lookup:
-    """Forwards of the fixed layers: all but the last let pass what they are given once it is known."""
+    """Forwards of the fixed layers: on a hit, the last returns cached states and the others their input."""
 
     def __init__(self) -> None:
         self._activations: Activations | None = None
@@ -227,7 +227,7 @@ class _Lookup:
                 self._activations.keep(self._rows, _hidden(output))
             if self._find(hidden_states) is None:
                 return output
-        # The first time too: what is kept may be rounded, and each time is to give the same.
+        # Also on the first pass: cached states may be rounded, and every epoch has to see the same.
         assert self._found is not None
         found = self._found.to(hidden_states.device, hidden_states.dtype)
         return found if self._alone else (found, None)

@@ -1,5 +1,5 @@
 # ruff: noqa: TID253 - imported when a training run starts, and by nothing else
-"""Batches of like length, in an order that depends on seed and epoch alone."""
+"""Batches of similar length, in an order that depends only on seed and epoch."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # ruff: noqa: TID253 - imported when a training run starts, and by nothing else
-"""The callback of every training loop: progress, the order of each epoch, a stop when the loss diverges."""
+"""The callback of every training loop: progress, epoch order, a stop if the loss diverges."""
 
 from __future__ import annotations
 

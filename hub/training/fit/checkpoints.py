@@ -1,5 +1,5 @@
 # ruff: noqa: TID253 - imported when a training run starts, and by nothing else
-"""Checkpoints that Trainer wrote into a folder."""
+"""Finds, reads and moves Trainer's checkpoints."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["ended_early", "last_checkpoint", "move", "step_of"]
 
 
 def last_checkpoint(folder: Path) -> Path | None:
-    """Return the newest checkpoint in `folder` that was written to its end, if there is one."""
+    """Return the newest complete checkpoint in `folder`, if there is one."""
     return max(_whole(folder), key=step_of, default=None)
 
 
@@ -23,7 +23,7 @@ def step_of(checkpoint: Path) -> int:
 
 
 def ended_early(checkpoint: Path, patience: int) -> TrainerState | None:
-    """Return the state of a run that early stopping had ended; Trainer would train on."""
+    """Return the state of a run that early stopping ended; Trainer itself would continue it."""
     state = TrainerState.load_from_json(str(checkpoint / TRAINER_STATE_NAME))
     stopping = state.stateful_callbacks.get("EarlyStoppingCallback")
     waited = stopping["attributes"]["early_stopping_patience_counter"] if stopping else -1

@@ -1,5 +1,5 @@
 # ruff: noqa: TID253 - imported when a training run starts, and by nothing else
-"""A head that reads the first token alone needs nothing of the others once the last attention is done."""
+"""For heads that read only the first token: the last layer skips all other tokens after attention."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # ruff: noqa: TID253 - imported when a training run starts, and by nothing else
-"""LoRA layers as one function: the same numbers as PEFT's, in fewer passes over the activations."""
+"""Fused LoRA layers: the results of PEFT's layers in fewer passes over the activations."""
 
 from __future__ import annotations
 

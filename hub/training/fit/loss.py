@@ -1,5 +1,5 @@
 # ruff: noqa: TID253 - imported when a training run starts, and by nothing else
-"""The loss of a batch, and its share of the loss of all batches that one optimizer step accumulates."""
+"""The loss of a batch, and its share of an optimizer step that accumulates batches."""
 
 from __future__ import annotations
 

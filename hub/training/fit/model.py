@@ -1,5 +1,5 @@
 # ruff: noqa: TID253 - imported when a training run starts, and by nothing else
-"""The base under the head of a task, with a PEFT adapter on it."""
+"""Builds the base with the head of a task and a PEFT adapter."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # ruff: noqa: TID253 - imported when a training run starts, and by nothing else
-"""Optimizers and schedules by the names that a recipe has for them."""
+"""Optimizers and schedules by their names in recipes."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _NAMES = {"linear": "linear", "cosine": "cosine", "constant": "constant_with_war
 
 
 def is_schedule_free(optimizer: Any) -> bool:
-    """Tell whether the weights to use are others than those being trained, until it is told to `eval`."""
+    """Return whether the optimizer has an `eval` mode, which swaps in the weights to use."""
     return callable(getattr(optimizer, "eval", None))
 
 

@@ -1,5 +1,5 @@
 # ruff: noqa: TID253 - imported when a training run starts, and by nothing else
-"""Hugging Face Trainer with batches of like length, the task's own metric, and nothing it does not need."""
+"""Hugging Face's Trainer with batches of similar length and the task's own metric."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # ruff: noqa: TID253 - imported when a search starts, and by nothing else
-"""What the trials over one data set share: rows, token lists, validation, and what fixed layers give."""
+"""State that all trials on one data set share: rows, tokens, validation, cached activations."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ MIN_ROWS = 20  # half of which may become validation rows
 _TRIAL = "trial"
 
 Watch = Callable[[int, float], None]
-"""Told the number of each evaluation, from 1, and the metric; may raise to end the trial."""
+"""Called with the number of each evaluation, from 1, and the metric; may raise to end the trial."""
 
 
 class Session:
-    """One data set, loaded, cleaned, divided and tokenized once, and any number of trials on it.
+    """One data set, prepared and tokenized once, for any number of trials.
 
-    A trial trains as `hub train` does and is measured on the validation rows alone; nothing is stored.
+    A trial trains like `hub train` and is evaluated on the validation rows only; nothing is stored.
     """
 
     def __init__(self, plan: Plan, invalid: InvalidRows, folder: Path, progress: Progress = silent) -> None:

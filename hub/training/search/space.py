@@ -1,4 +1,4 @@
-"""The values that a search may try, checked against the recipe before the first trial."""
+"""The search space, checked against the recipe before the first trial."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A search by Optuna over a session, kept in an SQLite file that a later call goes on from."""
+"""Runs an Optuna search over a session; an SQLite file makes it resumable."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a search found: one value for each trial, and the best of them."""
+"""The result of a search: the value of each trial, and the best trials."""
 
 from __future__ import annotations
 

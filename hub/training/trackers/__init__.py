@@ -1,1 +1,1 @@
-"""Experiment trackers: TensorBoard, MLflow and trackio are told what a run logs, and no text of a row."""
+"""Experiment trackers: TensorBoard, MLflow and trackio receive the logs of a run, without texts of rows."""

@@ -1,5 +1,5 @@
 # ruff: noqa: TID253 - imported when a training run starts, and by nothing else
-"""Where the training loop tells the trackers what it logs."""
+"""The Trainer callback that passes logs to the trackers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["Logged"]
 
 
 class Logged(TrainerCallback):  # type: ignore[misc]
-    """Tells what was logged, that of steps before a `--resume` first."""
+    """Passes the log to the trackers, starting with the steps before a `--resume`."""
 
     def __init__(self, trackers: Trackers) -> None:
         self._trackers = trackers

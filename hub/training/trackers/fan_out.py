@@ -1,4 +1,4 @@
-"""One run told to several trackers, each in a thread of its own: one that fails or hangs ends no run."""
+"""Passes the logs of one run to all trackers, each in its own thread: one that fails or hangs ends no run."""
 
 from __future__ import annotations
 

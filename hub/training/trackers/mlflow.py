@@ -1,4 +1,4 @@
-"""MLflow: a run in an experiment, in a local SQLite file or on a server."""
+"""MLflow: one run per training, in a local SQLite file or on a server."""
 
 from __future__ import annotations
 

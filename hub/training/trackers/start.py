@@ -1,4 +1,4 @@
-"""The trackers that a recipe names, and what they are told of it."""
+"""Starts the trackers that a recipe names and passes them its settings."""
 
 from __future__ import annotations
 

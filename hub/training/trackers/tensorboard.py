@@ -1,5 +1,5 @@
 # ruff: noqa: TID253 - imported when such a tracker is opened, and by nothing else
-"""TensorBoard: an event file a run, so that `tensorboard --logdir HOME/tensorboard` shows them all."""
+"""TensorBoard: one event file per run, for `tensorboard --logdir HOME/tensorboard`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a tracker is told of a run: settings at its start, numbers by step, figures and tags at its end."""
+"""The tracker protocol: settings at the start, numbers by step, figures and tags at the end."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Ended:
 
 
 class Tracker(Protocol):
-    """Called from one thread of its own, in order; whatever it raises is the end of it, not of the run."""
+    """Called in order, from a thread of its own; an exception ends the tracker, not the run."""
 
     def start(self, run: Begun) -> None: ...
 

@@ -1,4 +1,4 @@
-"""trackio: a run in a project of its local SQLite files, which `trackio show` displays."""
+"""trackio: one run per training in its local SQLite files, for `trackio show`."""
 
 from __future__ import annotations
 

@@ -103,5 +103,5 @@ def choose_pair(options: TranslationOptions, source: str | None, target: str | N
 
 
 def _same(asked: str | None, language: str) -> bool:
-    """Tell whether `asked` leaves it open or means the language, by code or by name."""
+    """Return whether `asked` leaves it open or means the language, by code or by name."""
     return asked is None or language_name(asked).casefold() == language_name(language).casefold()

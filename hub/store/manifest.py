@@ -1,4 +1,4 @@
-"""The manifest: what a version is, beside its weights in `manifest.json`."""
+"""The manifest of a version: `manifest.json` beside its weights."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class DataRef(Model):
     data_report: dict[str, Any] = Field(
         default_factory=dict,
         exclude_if=lambda data_report: not data_report,
-        description="What became of the rows: read, changed, left out and why, duplicates, personal data.",
+        description="Counts of rows: read, changed, filtered by reason, duplicates, personal data.",
     )
 
 
@@ -63,17 +63,17 @@ class Spread(Model):
 
 
 class Calibration(Model):
-    """Whether probabilities say how often an answer is right, on the held-out rows."""
+    """The calibration of probabilities on the held-out rows."""
 
-    temperature: float = Field(description="What the head's last layer was divided by.")
-    rows: int = Field(0, description="Validation rows that chose it.")
+    temperature: float = Field(description="Divisor of the head's last layer.")
+    rows: int = Field(0, description="Validation rows that it was fitted on.")
     ece_before: float = Field(description="Expected calibration error before that.")
     ece_after: float
-    reason: str = Field("", description="Why nothing was divided.")
+    reason: str = Field("", description="Reason why no temperature was applied.")
 
 
 class UnderperformingSlice(Model):
-    """Held-out rows on which the version is worse than on all others by more than chance explains."""
+    """Held-out rows on which the version is significantly worse than on all others."""
 
     column: str
     value: str
@@ -83,18 +83,18 @@ class UnderperformingSlice(Model):
 
 
 class PrecisionRecord(Model):
-    """How a version answers on a base of another precision than float32, on a sample of its held-out rows."""
+    """The evaluation of a version on a base of lower precision, on a sample of its held-out rows."""
 
-    passed: bool = Field(description="Whether it may be served so.")
-    reason: str = Field("", description="Why not: the gate it failed, or why nothing was measured.")
+    passed: bool = Field(description="Whether it may be served in this precision.")
+    reason: str = Field("", description="The gate that failed, or the reason why it was not measured.")
     rows: int = 0
-    agreement: float | None = Field(None, description="Share of decisions that are those in float32.")
+    agreement: float | None = Field(None, description="Share of decisions that equal those in float32.")
     metric: float | None = None
     metric_float32: float | None = None
 
 
 def too_many_labels(count: int) -> str:
-    """Say what to do about a head of more labels than `MAX_LABELS`; "" where it has no more."""
+    """Return the problem with more labels than `MAX_LABELS`, and the remedy; "" if there is none."""
     if count <= MAX_LABELS:
         return ""
     return (
@@ -105,7 +105,7 @@ def too_many_labels(count: int) -> str:
 
 
 class Serving(Model):
-    """All that changes an answer besides the weights; part of the content hash."""
+    """The settings that affect answers besides the weights; part of the content hash."""
 
     task: str
     head: HeadKind
@@ -121,7 +121,7 @@ class Serving(Model):
     contract: str = Field(
         "",
         exclude_if=lambda contract: not contract,
-        description="Fingerprint of the plugin it was made with: what its answers mean depends on it.",
+        description="Fingerprint of the plugin's contract, which defines the meaning of answers.",
     )
 
     @field_validator("labels")
@@ -133,7 +133,7 @@ class Serving(Model):
 
 
 class Search(Model):
-    """What `hub tune` tried; the metric is on the rows that choose the checkpoint, not on held-out ones."""
+    """The search of `hub tune`; its metric is measured on validation rows, not on held-out rows."""
 
     trials: int
     pruned: int
@@ -142,8 +142,8 @@ class Search(Model):
     space: dict[str, Any]
     metric: str
     best: float
-    values: dict[str, Any] = Field(description="Those of the best trial, by key of the recipe.")
-    seconds: float = Field(0.0, description="Of all trials together.")
+    values: dict[str, Any] = Field(description="Recipe values of the best trial, by key.")
+    seconds: float = Field(0.0, description="Total of all trials.")
 
 
 SCHEMA_VERSION = 1
@@ -151,7 +151,7 @@ READING = ("encoding", "header", "delimiter", "quotes", "separator", "columns")
 
 
 class Manifest(Model):
-    """One version's manifest; `sha256` of a version covers the weights, their config and `serving`."""
+    """The manifest of a version, whose `sha256` covers weights, config and `serving`."""
 
     schema_version: int = Field(SCHEMA_VERSION, ge=1)
     serving: Serving
@@ -160,7 +160,9 @@ class Manifest(Model):
     metrics: dict[str, float] = Field(default_factory=dict)
     metric: str = Field("", description="Key of `metrics` that the deploy gate reads.")
     metric_goal: Literal["max", "min"] = Field(
-        "max", exclude_if=lambda goal: goal == "max", description="Whether a higher or a lower one is better."
+        "max",
+        exclude_if=lambda goal: goal == "max",
+        description="Whether higher or lower is better.",
     )
     metrics_cv: dict[str, Spread] = Field(
         default_factory=dict,
@@ -168,7 +170,7 @@ class Manifest(Model):
         description="`metrics` over the folds of cross-validation.",
     )
     intervals: dict[str, tuple[float, float]] = Field(
-        default_factory=dict, exclude_if=lambda known: not known, description="Of 95 %, for `metrics`."
+        default_factory=dict, exclude_if=lambda known: not known, description="95 % intervals of `metrics`."
     )
     calibration: Calibration | None = Field(None, exclude_if=lambda known: known is None)
     underperforming_slices: tuple[UnderperformingSlice, ...] = Field((), exclude_if=lambda known: not known)
@@ -180,11 +182,11 @@ class Manifest(Model):
     ablation: dict[str, Any] = Field(
         default_factory=dict,
         exclude_if=lambda known: not known,
-        description="What augmentation changed: the metric with copies and without, on the same held-out "
-        "rows, their difference with its interval of 95 %, and the copies by change.",
+        description="Effect of augmentation: the metric with and without copies on the same held-out rows, "
+        "the difference with its 95 % interval, and the copies by change.",
     )
     plugin: PluginRef | None = Field(
-        None, exclude_if=lambda known: known is None, description="The plugin it was made with."
+        None, exclude_if=lambda known: known is None, description="The plugin that trained or imported it."
     )
     libraries: dict[str, str] = Field(default_factory=dict)
     train_seconds: float | None = None
@@ -201,7 +203,7 @@ class Manifest(Model):
 
     @property
     def reading(self) -> dict[str, Any]:
-        """The settings of the recipe's section `data` that say how the training files were read."""
+        """The settings in the recipe's section `data` with which the training files were read."""
         data = (self.recipe or {}).get("data")
         return (
             {key: data[key] for key in READING if data.get(key) is not None} if isinstance(data, dict) else {}

@@ -44,7 +44,7 @@ class CatalogMark:
         except FileNotFoundError:
             return None
         except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
-            log.warning("%s cannot be read and is written anew: %s", self.path, type(error).__name__)
+            log.warning("%s cannot be read and is rewritten: %s", self.path, type(error).__name__)
             return None
 
     def advance(self, state: CatalogState) -> None:

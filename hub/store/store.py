@@ -318,7 +318,7 @@ class Store(Deployments):
         try:
             data = self.reports.read(version)
         except SourceUnavailable as error:
-            log.warning("The card is made without the report of %s. %s", version.ref, error)
+            log.warning("The card is written without the report of %s. %s", version.ref, error)
             return None
         return json.loads(data) if data else None
 
@@ -328,8 +328,8 @@ class Store(Deployments):
             same = session.scalar(select(VersionRow).filter_by(name=name, sha256=sha256))
             if same is not None:
                 return self._version_of(same)
-            # The lock of `contents` holds for one machine; the catalog has one writer on all of them. What
-            # is there now stays until this row is seen: see _settle.
+            # The lock of `contents` is per machine; the catalog has one writer across machines. A content
+            # that is published now stays until this row is visible: see _settle.
             if not self.contents.is_published(sha256):
                 return None
             adapter = session.get(AdapterRow, name) or AdapterRow(name=name, last_number=0)
@@ -349,12 +349,11 @@ class Store(Deployments):
             return self._version_of(row)
 
     def _settle(self, *unused: str) -> None:
-        """Remove from the store's URL contents that have lost their last row, or never got one in a crash.
+        """Remove contents without a row from the store's URL.
 
-        Only within a write transaction that sees no row name the content. So an add of the same content,
-        from any machine, either wrote its row before, and the content stays, or finds it gone when it
-        looks in its own write transaction, and uploads it again. Only what this home noted is removed:
-        of other things that lie there the catalog knows nothing.
+        Each is removed in a write transaction that finds no row for it. So a concurrent add of the same
+        content, from any machine, either wrote its row before, and the content stays, or misses the content
+        in its own write transaction and uploads it again. Only contents with a note of this home are removed.
         """
         try:
             for sha256 in {*unused, *self.contents.unsettled()}:
@@ -363,7 +362,7 @@ class Store(Deployments):
                         self.contents.withdraw(sha256)
                 self.contents.settled(sha256)
         except SourceUnavailable as error:
-            log.warning("Files that no version has any more stay until a later add or removal. %s", error)
+            log.warning("Files without a version stay until a later add or removal. %s", error)
 
     def _sweep(self) -> None:
         if not self.contents.folder.is_dir():

@@ -160,11 +160,11 @@ def test_the_doctor_names_what_the_catalog_lacks(stocked: Store) -> None:
 def test_a_mark_that_cannot_be_written_or_read_fails_nothing(
     store: Store, peft_folder, serving, monkeypatch, caplog
 ) -> None:
-    def no_space(*arguments: object) -> None:
+    def no_space(*arguments: object, **options: object) -> None:
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr("hub.store.mark.sync", no_space)
+        patch.setattr("hub.store.mark.write_file", no_space)
         store.add("x", peft_folder(1), serving, origin="trained")
     assert "cannot be written: No space left on device" in caplog.text
     (store.contents.folder / ".catalog.json").write_text("[" * 100_000)

@@ -11,7 +11,7 @@ import pytest
 
 from hub.errors import BadAdapter, BaseMismatch, Conflict, HubError, InvalidName, NotFound, NotReady
 from hub.store.card.folder import read_manifest
-from hub.store.content.content import content_hash
+from hub.store.content.content import content_hash, copy_verified
 from hub.store.content.weights import read_adapter
 from hub.store.manifest import Calibration, DataRef, Manifest, PrecisionRecord, Serving, UnderperformingSlice
 from hub.store.store import Store
@@ -410,8 +410,22 @@ def test_every_error_has_a_code_of_its_own_family(store: Store, peft_folder, ser
 
 
 def test_a_store_is_closed_at_the_end_of_its_block(tmp_path, monkeypatch) -> None:
-    closed: list[object] = []
-    monkeypatch.setattr("hub.store.catalog.catalog.Catalog.close", lambda self: closed.append(self))
     with Store(tmp_path / "h") as store:
+        closed: list[bool] = []
+        monkeypatch.setattr(store.catalog, "close", lambda: closed.append(True))
         assert not closed
-    assert closed == [store.catalog]
+    assert closed == [True]
+
+
+def test_a_verified_copy_is_made_of_the_bytes_that_were_hashed(stocked, tmp_path) -> None:
+    version = stocked.get("x@1")
+    copy_verified(version, tmp_path)
+    for path in tmp_path.glob("adapter_*"):
+        assert path.read_bytes() == (version.path / path.name).read_bytes()
+    weights = version.path / "adapter_model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1] + b"?")
+    with pytest.raises(BadAdapter, match="was altered after it was stored"):
+        copy_verified(version, tmp_path)
+    weights.unlink()
+    with pytest.raises(BadAdapter, match=r"adapter_model\.safetensors is gone"):
+        copy_verified(version, tmp_path)

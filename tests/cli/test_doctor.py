@@ -358,7 +358,7 @@ def test_the_operations_page_lists_every_code() -> None:
     root = Path(__file__).parents[2]
     source = "".join((root / "hub" / layer / "doctor.py").read_text() for layer in ("store", "client"))
     codes = set(re.findall(r'(?:Finding\(\s*|return |else )"([a-z_]+)"', source))
-    page = (root / "docs" / "operations.md").read_text().partition("## What should not be there")[2]
+    page = (root / "docs" / "operations.md").read_text().partition("## Checks of the state folder")[2]
     table = page.partition("\n## ")[0]
     assert "content_altered" in codes
     assert codes - set(re.findall(r"`([a-z_]+)`", table)) == set()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -24,6 +25,10 @@ from hub.api import (
 )
 from hub.bases.cache import Bases
 from hub.recipe.recipe import Recipe, load_recipe
+from hub.registry.host import Registry
+
+if TYPE_CHECKING:
+    from hub.training.train import TrainResult
 
 
 class Ask(Model):
@@ -79,6 +84,24 @@ def bases(tmp_path_factory: pytest.TempPathFactory) -> Bases:
     made = Bases(folder)
     made.pull(str(tiny_encoder(folder / "encoder").path), "tiny")
     return made
+
+
+@pytest.fixture(scope="session")
+def registry() -> Registry:
+    return Registry.load()
+
+
+@pytest.fixture
+def run(tmp_path: Path, registry: Registry, bases: Bases) -> Callable[..., TrainResult]:
+    """Return a function that trains a recipe in a home of its own."""
+    from hub.store.store import Store
+    from hub.training.train import train
+
+    def trained(recipe: Recipe, home: str = "home", **settings: Any) -> TrainResult:
+        store, work = Store(tmp_path / home), tmp_path / home / "runs" / recipe.name
+        return train(recipe, registry=registry, store=store, bases=bases, work=work, **settings)
+
+    return trained
 
 
 @pytest.fixture

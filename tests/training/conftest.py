@@ -1,5 +1,5 @@
 """Fixtures of training tests."""
 
-from tests.support.training import bases, labelling, make_recipe
+from tests.support.training import bases, labelling, make_recipe, registry, run
 
-__all__ = ["bases", "labelling", "make_recipe"]
+__all__ = ["bases", "labelling", "make_recipe", "registry", "run"]

@@ -6,7 +6,6 @@ import json
 import sqlite3
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -15,9 +14,8 @@ from hub.data.augment import augment as rows
 from hub.data.augment.augment import Augmented
 from hub.recipe.recipe import Recipe
 from hub.registry.host import Registry
-from hub.store.store import Store
 from hub.training.search.session import Session
-from hub.training.train import TrainResult, train
+from hub.training.train import TrainResult
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -42,21 +40,6 @@ REVIEWS = "text,label\n" + "".join(
         ("awful", "negative"),
     )
 )
-
-
-@pytest.fixture(scope="module")
-def registry() -> Registry:
-    return Registry.load()
-
-
-@pytest.fixture
-def run(tmp_path: Path, registry: Registry, bases: Bases) -> Trainer:
-    def trained(recipe: Recipe, home: str = "home", **settings: Any) -> TrainResult:
-        work = tmp_path / home / "runs" / recipe.name
-        store = Store(tmp_path / home)
-        return train(recipe, registry=registry, store=store, bases=bases, work=work, **settings)
-
-    return trained
 
 
 class Wordy:

@@ -5,17 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from hub.bases.cache import Bases
 from hub.errors import BadRecipe
-from hub.recipe.recipe import Recipe
-from hub.registry.host import Registry
-from hub.store.store import Store
 from hub.training import cross_validate as module
-from hub.training.train import TrainResult, train
+from hub.training.train import TrainResult
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -34,16 +29,6 @@ ROWS = "text,label\n" + "".join(
 )
 
 Trainer = Callable[..., TrainResult]
-
-
-@pytest.fixture
-def run(tmp_path: Path, bases: Bases) -> Trainer:
-    def trained(recipe: Recipe, **settings: Any) -> TrainResult:
-        store = Store(tmp_path / "home")
-        work = tmp_path / "home" / "runs" / recipe.name
-        return train(recipe, registry=Registry.load(), store=store, bases=bases, work=work, **settings)
-
-    return trained
 
 
 def test_the_metric_has_a_mean_and_a_spread_over_the_folds(make_recipe, run: Trainer, tmp_path: Path) -> None:

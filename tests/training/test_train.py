@@ -29,7 +29,7 @@ from hub.store.content.weights import read_adapter
 from hub.store.store import Store
 from hub.testing.tiny import tiny_decoder, tiny_encoder
 from hub.training.fit.model import load_base
-from hub.training.train import TrainResult, train
+from hub.training.train import TrainResult
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -56,41 +56,24 @@ REVIEWS = "text,label\n" + "".join(
 
 
 @pytest.fixture(scope="module")
-def registry() -> Registry:
-    return Registry.load()
-
-
-@pytest.fixture(scope="module")
-def tiny_bases(tmp_path_factory: pytest.TempPathFactory) -> Bases:
+def bases(tmp_path_factory: pytest.TempPathFactory) -> Bases:
     folder = tmp_path_factory.mktemp("bases")
-    bases = Bases(folder)
-    bases.pull(str(tiny_encoder(folder / "encoder").path), "tiny")
-    bases.pull(str(tiny_decoder(folder / "decoder").path), "tiny-decoder")
-    return bases
+    made = Bases(folder)
+    made.pull(str(tiny_encoder(folder / "encoder").path), "tiny")
+    made.pull(str(tiny_decoder(folder / "decoder").path), "tiny-decoder")
+    return made
 
 
-@pytest.fixture
-def run(tmp_path: Path, registry: Registry, tiny_bases: Bases) -> Trainer:
-    """Return a function that trains a recipe in a home of its own."""
-
-    def trained(recipe: Recipe, home: str = "home", **settings: Any) -> TrainResult:
-        store = Store(tmp_path / home)
-        work = tmp_path / home / "runs" / recipe.name
-        return train(recipe, registry=registry, store=store, bases=tiny_bases, work=work, **settings)
-
-    return trained
-
-
-def reloaded(result: TrainResult, tiny_bases: Bases) -> Any:
+def reloaded(result: TrainResult, bases: Bases) -> Any:
     """Load what is stored with plain PEFT."""
-    base = tiny_bases.get(result.plan.base.name)
+    base = bases.get(result.plan.base.name)
     model = load_base(base, result.plan.head, len(result.plan.serving.labels))
     with peft_quiet():
         return PeftModel.from_pretrained(model, result.version.path).eval()
 
 
 def test_a_file_becomes_a_version_whose_metrics_are_those_of_the_stored_weights(
-    make_recipe: RecipeMaker, run: Trainer, registry: Registry, tiny_bases: Bases
+    make_recipe: RecipeMaker, run: Trainer, registry: Registry, bases: Bases
 ) -> None:
     result = run(make_recipe(SENTIMENT, a_csv=REVIEWS))
     version, manifest = result.version, result.version.manifest
@@ -107,7 +90,7 @@ def test_a_file_becomes_a_version_whose_metrics_are_those_of_the_stored_weights(
     held_out = [item.example for item in result.plan.dataset.held_out]
     tokenizer = AutoTokenizer.from_pretrained(result.plan.base.path)
     metrics, answers = evaluate(
-        registry.task("sentiment"), reloaded(result, tiny_bases), tokenizer, version.info, held_out
+        registry.task("sentiment"), reloaded(result, bases), tokenizer, version.info, held_out
     )
     assert metrics == manifest.metrics
     assert len(answers) == 24
@@ -423,7 +406,7 @@ train: {epochs: 2, batch_size: 4, learning_rate: 0.01, patience: 0}
 
 
 def test_weights_that_do_not_survive_storing_are_not_stored(
-    make_recipe: RecipeMaker, run: Trainer, tiny_bases: Bases, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    make_recipe: RecipeMaker, run: Trainer, bases: Bases, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """The reloaded model runs on another base than the trained one: the parity check has to see it."""
     other = tiny_encoder(tmp_path / "other")

@@ -41,11 +41,6 @@ def _one_thread(one_thread: None) -> None:
     """All of these tests."""
 
 
-@pytest.fixture(scope="package")
-def registry() -> Registry:
-    return Registry.load()
-
-
 @pytest.fixture
 def recipe(make_recipe: Callable[..., Recipe]) -> Recipe:
     return make_recipe(RECIPE, a_csv=ROWS)

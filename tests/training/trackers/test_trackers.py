@@ -10,21 +10,19 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from hub.bases.cache import Bases
 from hub.errors import BadRecipe, MissingExtra
 from hub.recipe.recipe import Recipe
-from hub.registry.host import Registry
 from hub.report.write import write_report
-from hub.store.store import Store
 from hub.training.trackers import start as places
 from hub.training.trackers.fan_out import Tracked, TrackerPlace, Trackers
 from hub.training.trackers.tracker import Begun, Ended, Scalars
-from hub.training.train import TrainResult, train
+from hub.training.train import TrainResult
 
 RECIPE = """
 summary: a sentence for people
@@ -87,21 +85,8 @@ def _own_server(one_thread: None, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def run(tmp_path: Path, bases: Bases) -> Callable[..., TrainResult]:
-    def trained(recipe: Recipe, **settings: Any) -> TrainResult:
-        home = tmp_path / "home"
-        work = home / "runs" / recipe.name
-        return train(
-            recipe,
-            registry=Registry.load(),
-            store=Store(home),
-            bases=bases,
-            work=work,
-            report=write_report,
-            **settings,
-        )
-
-    return trained
+def run(run: Callable[..., TrainResult]) -> Callable[..., TrainResult]:
+    return partial(run, report=write_report)
 
 
 def scalars_of(folder: Path) -> dict[str, list[tuple[int, float]]]:

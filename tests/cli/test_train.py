@@ -149,7 +149,7 @@ def test_a_worse_version_is_stored_and_not_deployed(recipe: Path) -> None:
     shown = hub_train(recipe, "--deploy", *POOR)
     assert shown.exit_code == 1
     assert "Not deployed: accuracy" in shown.stdout
-    assert "no better than" in shown.stdout
+    assert "No better than" in shown.stdout
     assert live() == {"demo": "demo@1"}
     allowed = hub_train(recipe, "--deploy", *POOR, "--set", "deploy.max_drop=1", "--json")
     assert json.loads(allowed.stdout)["deploy"]["passed"]
@@ -202,7 +202,7 @@ OLD = {"name": "sentiment", "distribution": "grafthub-sentiment", "version": "0.
 def test_a_server_that_cannot_take_the_version_leaves_it_stored_and_is_to_be_restarted(
     recipe: Path, monkeypatch: pytest.MonkeyPatch, plugins: list[dict[str, Any]], said: str
 ) -> None:
-    monkeypatch.setattr("hub.client.connect.connect", lambda settings: nullcontext(OldServer(plugins)))
+    monkeypatch.setattr("hub.client.connect.connect", lambda settings, server: nullcontext(OldServer(plugins)))
     shown = hub_train(recipe, "--deploy", *POOR)
     assert shown.exit_code == 1
     output = " ".join(shown.stdout.split())

@@ -113,7 +113,7 @@ def test_what_is_shown_and_written(recipe: Path, named: Path, tmp_path: Path) ->
     assert "1 row cannot be used" in shown
     assert "named.jsonl:101: text is empty" in shown
     written = json.loads((tmp_path / "out" / "evaluation.json").read_text())
-    assert "odd" in [mistake["texts"]["right"]["label"] for mistake in written["mistakes"]]
+    assert "odd" in [mistake["texts"]["expected"]["label"] for mistake in written["mistakes"]]
     facts = hub("adapters", "show", "demo").stdout
     for word in ("over folds", "error 0.", "no temperature: 0 validation rows are too few"):
         assert word in facts, word

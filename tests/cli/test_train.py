@@ -202,7 +202,9 @@ OLD = {"name": "sentiment", "distribution": "grafthub-sentiment", "version": "0.
 def test_a_server_that_cannot_take_the_version_leaves_it_stored_and_is_to_be_restarted(
     recipe: Path, monkeypatch: pytest.MonkeyPatch, plugins: list[dict[str, Any]], said: str
 ) -> None:
-    monkeypatch.setattr("hub.client.connect.connect", lambda settings, server: nullcontext(OldServer(plugins)))
+    monkeypatch.setattr(
+        "hub.client.connect.connect", lambda settings, server: nullcontext(OldServer(plugins))
+    )
     shown = hub_train(recipe, "--deploy", *POOR)
     assert shown.exit_code == 1
     output = " ".join(shown.stdout.split())

@@ -18,8 +18,8 @@ from hub.serving.canary.grading import can_agree
 from hub.serving.canary.trial import ServingTrial, promoted, rolled_back
 from hub.serving.control.fitness import check_fitness
 from hub.serving.describe import (
-    describe_deployment,
     describe_change,
+    describe_deployment,
     describe_event,
     describe_plugins,
     describe_replica,

@@ -18,7 +18,7 @@ __all__ = ["KEY_FILE", "ServerClient", "admin_key", "error_of", "find_server"]
 
 KEY_FILE = "admin.key"
 PROBE_S = 2.0
-PATIENCE_S = 600.0  # a first deploy may load a base
+TIMEOUT_S = 600.0  # a first deploy may load a base
 
 
 def find_server(settings: Settings) -> str | None:
@@ -39,9 +39,9 @@ class ServerClient:
     def __init__(self, url: str, key: str = "") -> None:
         self.url: str | None = url.rstrip("/")
         headers = {"authorization": f"Bearer {key}"} if key else {}
-        patience = httpx.Timeout(PATIENCE_S, connect=10)
+        timeout = httpx.Timeout(TIMEOUT_S, connect=10)
         try:
-            self._http = httpx.Client(base_url=url, headers=headers, timeout=patience)
+            self._http = httpx.Client(base_url=url, headers=headers, timeout=timeout)
         except httpx.InvalidURL as error:
             raise BadRequest(f"{url!r} is not the URL of a server: {error}.") from None
 

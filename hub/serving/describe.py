@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
 __all__ = [
     "describe_base_worker",
+    "describe_change",
     "describe_deployment",
+    "describe_event",
     "describe_hanging",
     "describe_live",
-    "describe_move",
-    "describe_past",
     "describe_plugins",
     "describe_replica",
     "describe_task",
@@ -63,7 +63,7 @@ def describe_deployment(deployment: Deployment) -> Json:
     }
 
 
-def describe_move(
+def describe_change(
     deployment: Deployment,
     prepare_s: float | None = None,
     swap_s: float | None = None,
@@ -83,7 +83,7 @@ def describe_move(
     }
 
 
-def describe_past(move: DeploymentEvent) -> Json:
+def describe_event(move: DeploymentEvent) -> Json:
     """Describe a move of a deployment's history."""
     return {
         "generation": move.generation,

@@ -18,8 +18,8 @@ from hub.http.routes.route import AdminRoute
 from hub.http.routes.schemas import ERRORS, DeploymentName, DeployRequest, MovedInfo, Rollback
 from hub.http.wire import json_response
 from hub.serving.canary.trial import ServingTrial
-from hub.serving.describe import describe_deployment, describe_move, describe_past
-from hub.serving.runtime import Moved
+from hub.serving.describe import describe_change, describe_deployment, describe_event
+from hub.serving.runtime import AppliedChange
 
 __all__ = ["add_routes"]
 
@@ -76,7 +76,7 @@ async def _show(request: Request, name: DeploymentName) -> Response:
     deployment = await asyncio.to_thread(store.deployment, name)
     history = await asyncio.to_thread(store.history, name)
     return json_response(
-        {**describe_deployment(deployment), "history": [describe_past(move) for move in history]}
+        {**describe_deployment(deployment), "history": [describe_event(move) for move in history]}
     )
 
 
@@ -99,6 +99,6 @@ async def _undeploy(request: Request, name: DeploymentName, body: Rollback = Rol
     return json_response({"name": name, "removed": True})
 
 
-async def _move(move: Callable[..., Moved], body: Rollback) -> Response:
+async def _move(move: Callable[..., AppliedChange], body: Rollback) -> Response:
     moved = await asyncio.to_thread(move, by=body.by, reason=body.reason)
-    return json_response(describe_move(moved.deployment, moved.prepare_s, moved.swap_s, moved.warning))
+    return json_response(describe_change(moved.deployment, moved.prepare_s, moved.swap_s, moved.warning))

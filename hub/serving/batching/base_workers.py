@@ -26,7 +26,7 @@ from hub.engine.slots.table import SlotTable
 from hub.serving.background import PeriodicTask
 from hub.serving.batching.batcher import Batcher
 from hub.serving.batching.fair_queue import Job
-from hub.serving.batching.slot_cleaner import Cleaner
+from hub.serving.batching.slot_cleaner import SlotCleaner
 from hub.serving.heap import limit_heap, limit_kernel_caches, return_free_memory
 from hub.serving.meter import Meter
 
@@ -80,7 +80,7 @@ class BaseWorker:
     base: Base
     engine: Engine
     slots: SlotTable
-    cleaner: Cleaner
+    cleaner: SlotCleaner
     batcher: Batcher
     tokenizers: Tokenizers
     probe: Row
@@ -107,7 +107,7 @@ class BaseWorkers:
         self._settings = settings
         self._deliver = deliver
         self._meter = meter
-        self._lanes: dict[str, BaseWorker] = {}
+        self._base_workers: dict[str, BaseWorker] = {}
         self._lock = threading.Lock()
         self._opening: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
         limit_heap()
@@ -117,11 +117,11 @@ class BaseWorkers:
 
     def get(self, fingerprint: str) -> BaseWorker | None:
         """Return the base worker of a base if it is open; never blocks."""
-        return self._lanes.get(fingerprint)
+        return self._base_workers.get(fingerprint)
 
     def all(self) -> list[BaseWorker]:
         """Return the open base workers."""
-        return list(self._lanes.values())
+        return list(self._base_workers.values())
 
     def open(self, fingerprint: str) -> BaseWorker:
         """Return the base worker of a base, building its engine the first time; blocks.
@@ -130,12 +130,12 @@ class BaseWorkers:
             NotFound: the base is not on this machine.
             EngineFailed, BadConfig: the engine cannot be built.
         """
-        if base_worker := self._lanes.get(fingerprint):
+        if base_worker := self._base_workers.get(fingerprint):
             return base_worker
         with self._lock:
             opening = self._opening[fingerprint]
         with opening:  # one base that takes long to open does not keep others from being opened
-            if base_worker := self._lanes.get(fingerprint):
+            if base_worker := self._base_workers.get(fingerprint):
                 return base_worker
             base_worker = self._build(self._bases.by_fingerprint(fingerprint))
             gc.collect()
@@ -144,13 +144,13 @@ class BaseWorkers:
             # Without this one, which finds next to none, the garbage of thousands of requests piles up.
             gc.collect()
             with self._lock:
-                self._lanes = {**self._lanes, fingerprint: base_worker}
+                self._base_workers = {**self._base_workers, fingerprint: base_worker}
             return base_worker
 
     def close(self) -> None:
         """Close every base worker."""
         with self._lock:
-            base_workers, self._lanes = list(self._lanes.values()), {}
+            base_workers, self._base_workers = list(self._base_workers.values()), {}
         for base_worker in base_workers:
             base_worker.close()
         self._heap.stop()
@@ -179,7 +179,7 @@ class BaseWorkers:
         log.info("Opened base %s on the %s engine in %.1f s.", base.name, engine.info().name, took)
         with tokenizers.borrow() as tokenizer:
             probe = _probe(tokenizer)
-        cleaner = Cleaner(
+        cleaner = SlotCleaner(
             engine,
             serve.slots,
             spare=SPARE,

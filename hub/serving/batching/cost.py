@@ -9,9 +9,9 @@ from collections.abc import Hashable
 __all__ = ["ForwardCost", "LoadCost"]
 
 DECAY = 0.98  # weight of a forward against the one after it: some fifty count
-ENOUGH = 8.0  # forwards before what they say is believed
-LEAST, MOST = 8.0, 8192.0  # tokens
-AT_FIRST = 256.0
+MIN_FORWARDS = 8.0  # forwards before what they say is believed
+MIN_FIXED_TOKENS, MAX_FIXED_TOKENS = 8.0, 8192.0  # tokens
+INITIAL_FIXED_TOKENS = 256.0
 LOAD_DECAY = 0.9  # weight of a load against the one after it
 
 
@@ -36,13 +36,13 @@ class ForwardCost:
     def fixed_tokens(self) -> float:
         """How many tokens cost what starting one more forward does: some on a CPU, thousands on a GPU."""
         spread = self._n * self._xx - self._x * self._x
-        if self._n < ENOUGH or spread <= 1e-6 * self._xx:
-            return AT_FIRST
+        if self._n < MIN_FORWARDS or spread <= 1e-6 * self._xx:
+            return INITIAL_FIXED_TOKENS
         per_token = (self._n * self._xy - self._x * self._y) / spread
         if per_token <= 0.0:
-            return MOST
+            return MAX_FIXED_TOKENS
         fixed = (self._y - per_token * self._x) / self._n
-        return min(max(fixed / per_token, LEAST), MOST)
+        return min(max(fixed / per_token, MIN_FIXED_TOKENS), MAX_FIXED_TOKENS)
 
 
 class LoadCost:

@@ -9,12 +9,12 @@ from collections.abc import Callable
 from hub.engine.protocol import Engine
 from hub.engine.slots.table import SlotTable
 
-__all__ = ["Cleaner"]
+__all__ = ["SlotCleaner"]
 
 log = logging.getLogger(__name__)
 
 
-class Cleaner:
+class SlotCleaner:
     """Clears one engine's slots in a thread of its own, beside the forwards; `cleared` hears of it.
 
     The table hands each slot either to the cleaner or to a load, never to both.

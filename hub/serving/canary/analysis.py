@@ -18,7 +18,7 @@ from typing import NamedTuple
 from hub.serving.canary.guard import Guard
 from hub.store.catalog.counters import TrialCounts
 
-__all__ = ["CanaryAnalysis", "Rated", "judge", "wilson"]
+__all__ = ["CanaryAnalysis", "Rated", "analyze", "wilson"]
 
 _ALPHA = 0.01
 _Z_GUARD = 3.0
@@ -55,7 +55,7 @@ class _Finding:
     said: str
 
 
-def judge(
+def analyze(
     guard: Guard, canary: TrialCounts, minutes: float, rated: Rated = UNRATED, stable: Rated = UNRATED
 ) -> tuple[CanaryAnalysis, str]:
     """Return what is to become of a canary after so long, and why.

@@ -28,9 +28,9 @@ __all__ = ["AnswerLog"]
 
 log = logging.getLogger(__name__)
 
-MOST_WAITING = 10_000
-MOST_CHARACTERS = 32_000_000  # of requests that wait
-LONGEST_ID = 64
+MAX_WAITING = 10_000
+MAX_WAITING_CHARACTERS = 32_000_000  # of requests that wait
+MAX_ID_CHARACTERS = 64
 WRITE_S = 0.5
 PRUNE_S = 60.0
 _ADDED_UP_EVERY = 20  # of feedback.megabytes that are written: adding up reads all that is kept
@@ -86,7 +86,7 @@ class AnswerLog:
         self._prune_at = 0.0  # monotonic
         self._most_bytes = settings.megabytes * 1_000_000
         self._unpruned = self._most_bytes  # bytes written since all bytes were added up: unknown at first
-        self._chore = PeriodicTask("Answers are not kept for feedback", self._work, WRITE_S)
+        self._task = PeriodicTask("Answers are not kept for feedback", self._work, WRITE_S)
 
     @property
     def keeps(self) -> bool:
@@ -95,11 +95,11 @@ class AnswerLog:
 
     def start(self) -> None:
         """Begin to write, and to remove what is past its time."""
-        self._chore.start()
+        self._task.start()
 
     def stop(self) -> None:
         """Write what waits, if the catalog takes it."""
-        self._chore.stop()
+        self._task.stop()
 
     def take(self, seen: Observation) -> None:
         """Keep an answer that a caller got; quick enough for the event loop."""
@@ -117,8 +117,8 @@ class AnswerLog:
             size,
         )
         with self._lock:
-            full = len(self._queue) >= MOST_WAITING or self._characters + size > MOST_CHARACTERS
-            if not full and len(seen.request_id) <= LONGEST_ID:
+            full = len(self._queue) >= MAX_WAITING or self._characters + size > MAX_WAITING_CHARACTERS
+            if not full and len(seen.request_id) <= MAX_ID_CHARACTERS:
                 self._queue.append(waiting)
                 self._characters += size
                 return
@@ -172,7 +172,7 @@ class AnswerLog:
             "kept": kept,
             "waiting": waiting,
             "dropped": dropped,
-            "error": self._chore.error,
+            "error": self._task.error,
         }
 
     def _tie(self, answer: StoredAnswer, label: Label, correct: bool) -> LabelledAnswer | None:

@@ -1,4 +1,4 @@
-"""What a canary has to keep to; see `verdict` for how it is judged."""
+"""What a canary has to keep to; see `analysis` for how it is judged."""
 
 from __future__ import annotations
 

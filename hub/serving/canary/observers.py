@@ -7,7 +7,7 @@ from typing import Any
 from hub.config import FeedbackSettings
 from hub.serving.canary.answer_log import AnswerLog
 from hub.serving.canary.counts import Counts
-from hub.serving.canary.watchdog import Guards, Mover
+from hub.serving.canary.watchdog import Deployer, Guards
 from hub.serving.disk import Disk
 from hub.serving.meter import Meter
 from hub.serving.observation import Observation
@@ -22,11 +22,11 @@ class Observers:
     """The `Observer` of a server."""
 
     def __init__(
-        self, store: Store, settings: FeedbackSettings, replica: str, mover: Mover, meter: Meter
+        self, store: Store, settings: FeedbackSettings, replica: str, deployer: Deployer, meter: Meter
     ) -> None:
         self._counts = Counts()
         self.answers = AnswerLog(Answers(store.catalog), settings, meter)
-        self.guards = Guards(store, replica, mover, self._counts, self.answers.keeps)
+        self.guards = Guards(store, replica, deployer, self._counts, self.answers.keeps)
         self._disk = Disk(store.home)
 
     def start(self) -> None:

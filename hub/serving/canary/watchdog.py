@@ -9,7 +9,7 @@ from typing import Protocol
 
 from hub.errors import Conflict, HubError, NotFound
 from hub.serving.background import PeriodicTask
-from hub.serving.canary.analysis import CanaryAnalysis, Rated, judge
+from hub.serving.canary.analysis import CanaryAnalysis, Rated, analyze
 from hub.serving.canary.counts import Counts
 from hub.serving.canary.guard import Guard, read_guard
 from hub.store.catalog.counters import Counters, TrialCounts
@@ -17,7 +17,7 @@ from hub.store.catalog.feedback import Answers
 from hub.store.records import Deployment, Version
 from hub.store.store import Store
 
-__all__ = ["Guards", "Mover", "describe_tally"]
+__all__ = ["Deployer", "Guards", "describe_counts"]
 
 log = logging.getLogger(__name__)
 
@@ -25,7 +25,7 @@ LOOK_S = 1.0
 BY = "guard"
 
 
-class Mover(Protocol):
+class Deployer(Protocol):
     """Whoever moves deployments; the runtime does."""
 
     def promote(self, name: str, *, by: str, reason: str, seen: int) -> object: ...
@@ -47,10 +47,12 @@ class _Guarded:
 class Guards:
     """One replica's part in it: any of them may decide, and the catalog lets only the first one move."""
 
-    def __init__(self, store: Store, replica: str, mover: Mover, counts: Counts, feedback: bool) -> None:
+    def __init__(
+        self, store: Store, replica: str, deployer: Deployer, counts: Counts, feedback: bool
+    ) -> None:
         self._store = store
         self._replica = replica
-        self._mover = mover
+        self._deployer = deployer
         self._counts = counts
         self._feedback = feedback
         self._counters = Counters(store.catalog)
@@ -58,15 +60,15 @@ class Guards:
         self._generation = -1
         self._guarded: list[_Guarded] = []
         self._said: dict[str, str] = {}
-        self._chore = PeriodicTask("Canaries are not watched", self.look, LOOK_S)
+        self._task = PeriodicTask("Canaries are not watched", self.look, LOOK_S)
 
     def start(self) -> None:
         """Begin to watch."""
-        self._chore.start()
+        self._task.start()
 
     def stop(self) -> None:
         """Save what was counted, if the catalog takes it."""
-        self._chore.stop()
+        self._task.stop()
 
     def describe(self) -> dict[str, str]:
         """Say of each deployment with a guard how it stands."""
@@ -84,7 +86,7 @@ class Guards:
             self._read()
             self._generation = generation
         for guarded in self._guarded:
-            self._judge(guarded)
+            self._analyze(guarded)
 
     def _save(self) -> None:
         changed = self._counts.changed()
@@ -118,7 +120,7 @@ class Guards:
         began = next((move.when for move in moves if move.generation == trial), deployment.updated)
         self._guarded.append(_Guarded(deployment, canary, trial, guard, began))
 
-    def _judge(self, guarded: _Guarded) -> None:
+    def _analyze(self, guarded: _Guarded) -> None:
         deployment, guard = guarded.deployment, guarded.guard
         name, stable = deployment.name, deployment.stable
         counted = self._counters.of(name, guarded.trial)
@@ -126,33 +128,33 @@ class Guards:
         rated = self._answers.rated(name, guarded.began) if guard.accuracy is not None else {}
         minutes = (datetime.now(UTC) - guarded.began).total_seconds() / 60
         mine, others = (Rated(*rated.get(version.sha256, (0, 0))) for version in (guarded.canary, stable))
-        verdict, reason = judge(guard, counter, minutes, mine, others)
+        analysis, reason = analyze(guard, counter, minutes, mine, others)
         off = " (feedback.keep is off here)" if guard.accuracy is not None and not self._feedback else ""
         said = reason + off
-        if verdict is not CanaryAnalysis.WAIT:
-            beside = describe_tally(counted.get(stable.sha256, TrialCounts()))
+        if analysis is not CanaryAnalysis.WAIT:
+            beside = describe_counts(counted.get(stable.sha256, TrialCounts()))
             said = self._move(
-                guarded, verdict, f"{reason} [canary {describe_tally(counter)}; stable {beside}]"
+                guarded, analysis, f"{reason} [canary {describe_counts(counter)}; stable {beside}]"
             )
         self._said[name] = said
 
-    def _move(self, guarded: _Guarded, verdict: CanaryAnalysis, reason: str) -> str:
+    def _move(self, guarded: _Guarded, analysis: CanaryAnalysis, reason: str) -> str:
         """Move the deployment; return why it was, or could not be."""
         name, seen = guarded.deployment.name, guarded.deployment.generation
-        move = self._mover.promote if verdict is CanaryAnalysis.PROMOTE else self._mover.rollback
+        move = self._deployer.promote if analysis is CanaryAnalysis.PROMOTE else self._deployer.rollback
         try:
             move(name, by=BY, reason=reason, seen=seen)
         except (Conflict, NotFound):  # another replica, or somebody, was first
             return reason
         except HubError as error:  # tried again at the next look
             if self._said.get(name) != str(error):
-                log.warning("Guard of %s: no %s: %s", name, verdict, error)
+                log.warning("Guard of %s: no %s: %s", name, analysis, error)
             return str(error)
-        log.info("Guard of %s: %s of %s: %s.", name, verdict, guarded.canary.ref, reason)
+        log.info("Guard of %s: %s of %s: %s.", name, analysis, guarded.canary.ref, reason)
         return reason
 
 
-def describe_tally(counter: TrialCounts) -> str:
+def describe_counts(counter: TrialCounts) -> str:
     """Say in a few words what was counted of a version."""
     agreed = f", {counter.agreed} of {counter.compared} agreed" if counter.compared else ""
     p99 = f", p99 {1000 * counter.quantile(0.99):.3g} ms" if counter.answered else ""

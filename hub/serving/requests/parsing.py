@@ -13,7 +13,7 @@ __all__ = ["BadField", "check_json", "parse", "parse_call"]
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
-TOLD = 3  # wrong fields that a message names
+MAX_NAMED_FIELDS = 3  # wrong fields that a message names
 MAX_PATH = 120  # characters of a field's path in an error: its parts may be keys that the caller chose
 
 
@@ -94,8 +94,8 @@ def _explain(body: bytes, error: ValidationError) -> HubError:
     first = details[0]
     if first["type"] == "json_invalid":
         return _not_json(body, first["msg"].removeprefix("Invalid JSON: "))
-    told = "; ".join(f"{_path(detail['loc'])}: {detail['msg']}" for detail in details[:TOLD])
-    more = f"; and {len(details) - TOLD} more" if len(details) > TOLD else ""
+    told = "; ".join(f"{_path(detail['loc'])}: {detail['msg']}" for detail in details[:MAX_NAMED_FIELDS])
+    more = f"; and {len(details) - MAX_NAMED_FIELDS} more" if len(details) > MAX_NAMED_FIELDS else ""
     return BadField(f"{told}{more}.", _path(first["loc"]) if first["loc"] else "")
 
 

@@ -63,12 +63,12 @@ class Residency:
         max_rank: int = MAX_RANK,
         rehearse: Callable[[BaseWorker, int, Version], None] = lambda base_worker, slot, version: None,
     ) -> None:
-        self._lanes = base_workers
+        self._base_workers = base_workers
         self._meter = meter
         self._fetch = fetch
         self._rehearse = rehearse
         self._timeout_s = timeout_s
-        self._shelf = adapter_cache or AdapterCache(0)
+        self._adapter_cache = adapter_cache or AdapterCache(0)
         self._max_rank = max_rank
         self._lock = threading.Lock()
         self._failures: dict[str, _Failure] = {}
@@ -79,13 +79,13 @@ class Residency:
 
     def lease(self, version: Version) -> tuple[BaseWorker, Lease] | None:
         """Claim the slot of a resident version; None if it is not resident. Never blocks."""
-        base_worker = self._lanes.get(version.manifest.serving.base.fingerprint)
+        base_worker = self._base_workers.get(version.manifest.serving.base.fingerprint)
         lease = base_worker.slots.lease(version.sha256) if base_worker else None
         return (base_worker, lease) if base_worker and lease else None
 
     def is_resident(self, version: Version) -> bool:
         """Return whether a version could be leased now."""
-        base_worker = self._lanes.get(version.manifest.serving.base.fingerprint)
+        base_worker = self._base_workers.get(version.manifest.serving.base.fingerprint)
         return base_worker is not None and base_worker.slots.state(version.sha256) is SlotState.RESIDENT
 
     def ensure(self, version: Version, *, again: bool = False) -> Future[None]:
@@ -145,7 +145,7 @@ class Residency:
     def drain(self, version: Version, reason: str = "no deployment needs it") -> None:
         """Lease a version to nobody new, and free its slot when the last lease ends."""
         fingerprint = version.manifest.serving.base.fingerprint
-        if base_worker := self._lanes.get(fingerprint):
+        if base_worker := self._base_workers.get(fingerprint):
             base_worker.slots.drain(version.sha256, reason)
             self._report(base_worker)
         elif load := self._loads.get(version.sha256):  # which opens the base first
@@ -194,7 +194,7 @@ class Residency:
             if failure and not again and failure.until > time.monotonic():
                 raise type(failure.error)(str(failure.error))
             load = Load(version, urgent=again)
-            if base_worker := self._lanes.get(version.manifest.serving.base.fingerprint):
+            if base_worker := self._base_workers.get(version.manifest.serving.base.fingerprint):
                 self._pin(load, base_worker)
             self._loads.submit(load)
             return load
@@ -229,7 +229,7 @@ class Residency:
         version, base_worker = load.version, None
         began, failure, fresh = time.perf_counter(), None, False
         try:
-            base_worker = self._lanes.open(version.manifest.serving.base.fingerprint)
+            base_worker = self._base_workers.open(version.manifest.serving.base.fingerprint)
             self._pin(load, base_worker)
             load.loading = time.monotonic()
             load.opened.set()
@@ -268,7 +268,7 @@ class Residency:
         if base_worker.slots.state(sha256) is SlotState.RESIDENT:
             return False
         began = time.perf_counter()
-        kept = self._shelf.take(sha256)
+        kept = self._adapter_cache.take(sha256)
         # A move reads the files whatever is kept: what is deployed has to be whole on the disk, too.
         weights = self._read(base_worker, version) if kept is None or load.urgent else kept
         seconds = time.perf_counter() - began
@@ -291,7 +291,7 @@ class Residency:
             raise
         kind = (base_worker.base.name, weights.merged, weights.nbytes.bit_length())
         base_worker.slots.commit(sha256, self._cost.note(kind, seconds), used=not load.urgent)
-        self._shelf.put(weights)
+        self._adapter_cache.put(weights)
         self._report(base_worker)
         return True
 

@@ -24,7 +24,9 @@ from hub.store.records import Deployment, Version
 __all__ = ["Admission", "Failure", "Held", "Router", "sticky_point"]
 
 ATTEMPTS = 20  # loads that one request waits for while others evict what it loaded
-PATIENT = 5  # of these at once; then it waits a little before each, for the others to have had their turn
+MAX_EAGER_ATTEMPTS = (
+    5  # of these at once; then it waits a little before each, for the others to have had their turn
+)
 PAUSE_S = 0.01
 CANARY_ATTEMPTS = 2  # of those, for a canary: then the stable version answers
 RELOAD_AFTER_S = 1.0  # how often at most an evicted version is loaded only to run beside others
@@ -186,7 +188,7 @@ class Router:
                 if self._failures:
                     self._failures.pop(target.version.sha256, None)
                 return Admission(route, track, held, beside, began)
-            if attempt >= PATIENT:
+            if attempt >= MAX_EAGER_ATTEMPTS:
                 await asyncio.sleep(PAUSE_S)
             if track is Track.CANARY:
                 sound = await self._load_canary(route, target)

@@ -14,7 +14,7 @@ from hub.api import HeadKind, Output, Row
 from hub.engine.protocol import AdapterWeights, EngineInfo, EngineRow
 from hub.errors import EngineFailed, NotReady, Overloaded
 from hub.serving.batching.batcher import Batcher
-from hub.serving.batching.cost import AT_FIRST, LEAST, MOST, ForwardCost
+from hub.serving.batching.cost import INITIAL_FIXED_TOKENS, MAX_FIXED_TOKENS, MIN_FIXED_TOKENS, ForwardCost
 from hub.serving.batching.fair_queue import TOKENS_PER_ROW, FairQueue, Job
 
 POISON = 13
@@ -327,20 +327,20 @@ def test_the_cost_of_a_forward_is_learned(fixed, per_token, sizes) -> None:
     cost = ForwardCost()
     for size in sizes:
         cost.note(size, fixed + per_token * size)
-    expected = min(max(fixed / per_token, LEAST), MOST)
+    expected = min(max(fixed / per_token, MIN_FIXED_TOKENS), MAX_FIXED_TOKENS)
     assert cost.fixed_tokens == pytest.approx(expected, rel=0.05)
 
 
 def test_little_knowledge_of_the_cost_is_not_believed() -> None:
     cost = ForwardCost()
-    assert cost.fixed_tokens == AT_FIRST
+    assert cost.fixed_tokens == INITIAL_FIXED_TOKENS
     for _ in range(50):
         cost.note(40, 0.01)  # one size says nothing of the slope
-    assert cost.fixed_tokens == AT_FIRST
+    assert cost.fixed_tokens == INITIAL_FIXED_TOKENS
 
 
 def test_a_cost_that_does_not_grow_with_the_tokens_asks_for_full_batches() -> None:
     cost = ForwardCost()
     for size in range(10, 500, 10):
         cost.note(size, 0.02 - size * 1e-6)
-    assert cost.fixed_tokens == MOST
+    assert cost.fixed_tokens == MAX_FIXED_TOKENS

@@ -8,7 +8,7 @@ import pytest
 
 from hub.engine.slots.table import SlotState
 from hub.errors import Overloaded
-from hub.serving.batching.slot_cleaner import Cleaner
+from hub.serving.batching.slot_cleaner import SlotCleaner
 
 
 class Engine:
@@ -32,7 +32,7 @@ def engine():
 @pytest.fixture
 def cleaner(engine):
     heard: list[int] = []
-    made = Cleaner(engine, 1, name="tiny", cleared=lambda: heard.append(1))
+    made = SlotCleaner(engine, 1, name="tiny", cleared=lambda: heard.append(1))
     made.heard = heard
     yield made
     engine.gate.set()

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hub.serving.canary.analysis import CanaryAnalysis, Rated, judge, wilson
+from hub.serving.canary.analysis import CanaryAnalysis, Rated, analyze, wilson
 from hub.serving.canary.guard import Guard
 from hub.store.catalog.counters import TrialCounts
 
@@ -35,9 +35,9 @@ def stream(
             counter.answer(0.2 if luck.random() < slow else 0.01)
             counter.compare(luck.random() >= differs)
         if number % 10 == 0:
-            verdict, said = judge(guard, counter, number / 60)
-            if verdict is not CanaryAnalysis.WAIT:
-                return verdict, number, said
+            analysis, said = analyze(guard, counter, number / 60)
+            if analysis is not CanaryAnalysis.WAIT:
+                return analysis, number, said
     return CanaryAnalysis.WAIT, most, said
 
 
@@ -52,13 +52,13 @@ def stream(
 def test_a_bad_canary_is_rolled_back_soon_and_a_good_one_promoted(limit, bad, said) -> None:
     guard = Guard(**limit)
     for seed in range(30):
-        verdict, after, reason = stream(guard, seed, **bad)
-        assert verdict is CanaryAnalysis.ROLLBACK
+        analysis, after, reason = stream(guard, seed, **bad)
+        assert analysis is CanaryAnalysis.ROLLBACK
         assert 100 <= after <= 1500
         assert re.match(said, reason), reason
         good = {name: rate / 50 for name, rate in bad.items()}
-        verdict, after, reason = stream(guard, seed, **good)
-        assert verdict is CanaryAnalysis.PROMOTE, reason
+        analysis, after, reason = stream(guard, seed, **good)
+        assert analysis is CanaryAnalysis.PROMOTE, reason
         assert after >= 600, "ten minutes"
 
 
@@ -74,14 +74,14 @@ def test_a_canary_at_its_limit_is_hardly_ever_rolled_back_however_often_one_look
 @given(st.integers(0, 99), st.integers(0, 99))
 def test_nothing_is_decided_on_few_requests(requests: int, errors: int) -> None:
     counter = TrialCounts(requests=requests, errors=min(errors, requests))
-    assert judge(Guard(error_rate=0.0), counter, 1e6)[0] is CanaryAnalysis.WAIT
+    assert analyze(Guard(error_rate=0.0), counter, 1e6)[0] is CanaryAnalysis.WAIT
 
 
 @pytest.mark.parametrize("limit", [{"agreement": 0.5}, {"accuracy": 0.1}, {"p99_ms": 10_000.0}])
 def test_nothing_is_promoted_on_a_limit_that_was_not_measured(limit) -> None:
     counter = TrialCounts(requests=10_000, errors=10_000)
-    verdict, reason = judge(Guard(**limit), counter, 1e6)
-    assert verdict is CanaryAnalysis.WAIT
+    analysis, reason = analyze(Guard(**limit), counter, 1e6)
+    assert analysis is CanaryAnalysis.WAIT
     assert "0 of" in reason
 
 
@@ -89,29 +89,32 @@ def test_agreement_is_unknown_where_nothing_could_be_compared() -> None:
     counter = TrialCounts(requests=0)
     for _ in range(120):
         counter.answer(0.01)
-    verdict, said = judge(Guard(agreement=0.9), counter, 60, Rated(0, 0), Rated(0, 0))
-    assert verdict is CanaryAnalysis.WAIT
+    analysis, said = analyze(Guard(agreement=0.9), counter, 60, Rated(0, 0), Rated(0, 0))
+    assert analysis is CanaryAnalysis.WAIT
     assert said.startswith("agreement is unknown: none of 120 answers could be compared")
 
 
 def test_nothing_is_promoted_before_its_time_or_where_people_do_it() -> None:
     counter = TrialCounts(requests=1000)
-    assert judge(Guard(error_rate=0.1, minutes=5), counter, 4.9) == (CanaryAnalysis.WAIT, "4.9 of 5 minutes")
-    assert judge(Guard(error_rate=0.1, minutes=5), counter, 5)[0] is CanaryAnalysis.PROMOTE
-    left = judge(Guard(error_rate=0.1, promote=False), counter, 1e6)
+    assert analyze(Guard(error_rate=0.1, minutes=5), counter, 4.9) == (
+        CanaryAnalysis.WAIT,
+        "4.9 of 5 minutes",
+    )
+    assert analyze(Guard(error_rate=0.1, minutes=5), counter, 5)[0] is CanaryAnalysis.PROMOTE
+    left = analyze(Guard(error_rate=0.1, promote=False), counter, 1e6)
     assert left == (CanaryAnalysis.WAIT, "within every limit; promotion is left to people")
 
 
 def test_one_broken_limit_is_enough_and_all_that_are_broken_are_named() -> None:
     counter = TrialCounts(requests=1000, errors=500, compared=500, agreed=100)
-    verdict, reason = judge(Guard(error_rate=0.1, agreement=0.9, accuracy=0.1), counter, 0)
-    assert verdict is CanaryAnalysis.ROLLBACK
+    analysis, reason = analyze(Guard(error_rate=0.1, agreement=0.9, accuracy=0.1), counter, 0)
+    assert analysis is CanaryAnalysis.ROLLBACK
     assert reason == "error rate 0.5 above 0.1 over 1000 requests; agreement 0.2 under 0.9 over 500 requests"
 
 
 def accuracy(labelled: int, correct: int, stable: Rated, **more: float) -> tuple[CanaryAnalysis, str]:
     guard = Guard(accuracy=0.05, minutes=0, **more)
-    return judge(guard, TrialCounts(requests=1000), 1, Rated(labelled, correct), stable)
+    return analyze(guard, TrialCounts(requests=1000), 1, Rated(labelled, correct), stable)
 
 
 def test_a_few_unlucky_labels_do_not_roll_back() -> None:
@@ -125,8 +128,8 @@ def test_a_few_unlucky_labels_do_not_roll_back() -> None:
 
 def test_surely_fewer_right_answers_roll_back_and_as_many_promote() -> None:
     good = Rated(400, 360)
-    verdict, reason = accuracy(100, 60, good)
-    assert verdict is CanaryAnalysis.ROLLBACK
+    analysis, reason = accuracy(100, 60, good)
+    assert analysis is CanaryAnalysis.ROLLBACK
     assert reason == "accuracy 0.6 under 0.9 of the stable version less 0.05 over 100 and 400 labels"
     assert accuracy(100, 88, good)[0] is CanaryAnalysis.PROMOTE, "within the allowance"
     assert accuracy(49, 49, good) == (CanaryAnalysis.WAIT, "49 of 50 labels on answers of the canary")
@@ -148,7 +151,7 @@ def test_an_equal_canary_is_hardly_ever_rolled_back_by_labels() -> None:
             rated, stable = Rated(number, mine), Rated(number, others)
             if (
                 number % 5 == 0
-                and judge(guard, TrialCounts(requests=1000), 1, rated, stable)[0] is CanaryAnalysis.ROLLBACK
+                and analyze(guard, TrialCounts(requests=1000), 1, rated, stable)[0] is CanaryAnalysis.ROLLBACK
             ):
                 wrongly += 1
                 break

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,18 +13,24 @@ from transformers.utils import logging
 __all__ = ["known_warnings", "peft_quiet", "quiet"]
 
 
+# transformers 5.23: `from_pretrained` sets the default dtype and patches torch's initialisation for the whole
+# process. Of two models loaded at once, one with tied weights lacked its lm_head in two of three tries.
+_LOADING = threading.RLock()
+
+
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Hide progress bars, and notes about unused weights and new head weights."""
-    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(verbosity)
-        if bars:
-            logging.enable_progress_bar()
+    """Hide progress bars, and notes about unused weights and new head weights; one thread at a time."""
+    with _LOADING:
+        verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+        logging.set_verbosity_error()
+        logging.disable_progress_bar()
+        try:
+            yield
+        finally:
+            logging.set_verbosity(verbosity)
+            if bars:
+                logging.enable_progress_bar()
 
 
 @contextmanager

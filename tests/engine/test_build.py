@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
@@ -20,7 +21,7 @@ from hub.bases.auto_classes import AUTO_CLASSES
 from hub.engine.build import build_engine
 from hub.engine.protocol import EngineRow
 from hub.engine.torch import loading
-from hub.engine.torch.loading import pick_device
+from hub.engine.torch.loading import load_model, pick_device
 from hub.errors import BadAdapter, BadConfig, EngineFailed, UnsupportedAdapter
 
 
@@ -199,3 +200,11 @@ sys.exit(f"imported: {heavy}" if heavy else 0)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_bases_are_loaded_side_by_side(base_of, bert):
+    """transformers loads one model at a time: of two, those with tied weights came without their lm_head."""
+    bases = [bert, base_of("llama"), base_of("qwen2")] * 4
+    with ThreadPoolExecutor(6) as threads:
+        models = list(threads.map(lambda base: load_model(base, torch.device("cpu")), bases))
+    assert [model.config.model_type for model in models] == ["bert", "llama", "qwen2"] * 4

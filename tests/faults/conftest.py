@@ -154,7 +154,7 @@ def chosen(steps: Sequence[str]) -> list[int]:
         for number in (kinds.index(kind) + 1, len(kinds) - kinds[::-1].index(kind))
     }
     others = [number for number in numbers if number not in telling]
-    return sorted(telling | set(random.Random(len(steps)).sample(others, OTHERS)))
+    return sorted(telling | set(random.Random(len(steps)).sample(others, min(OTHERS, len(others)))))
 
 
 def state(home: Path) -> State:

@@ -30,10 +30,10 @@ def test_the_status_names_it_for_as_long_as_it_lasts(start, add, monkeypatch) ->
 
 
 def test_a_server_without_room_for_its_record_serves(tmp_path, monkeypatch, caplog) -> None:
-    def no_space(*arguments: object) -> None:
+    def no_space(*arguments: object, **settings: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("json.dump", no_space)
+    monkeypatch.setattr("hub.client.server_file.write_file", no_space)
     server_file.keep(tmp_path, "http://127.0.0.1:9", 1)
     assert "--server http://127.0.0.1:9" in caplog.text
     assert list(tmp_path.iterdir()) == []

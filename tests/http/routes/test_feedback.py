@@ -192,7 +192,7 @@ def test_it_needs_an_api_key_where_answers_do(serving, monkeypatch) -> None:
 
 def test_the_page_of_routes_shows_it(keeping) -> None:
     route = keeping.get("/openapi.json").json()["paths"]["/v1/feedback"]["post"]
-    assert route["requestBody"]["content"]["application/json"]["schema"]["$ref"].endswith("/Feedback")
+    assert route["requestBody"]["content"]["application/json"]["schema"]["$ref"].endswith("/FeedbackRequest")
 
 
 def test_what_is_kept_is_counted_and_no_log_line_holds_a_word_of_it(keeping, admin, until, caplog) -> None:

@@ -25,7 +25,7 @@ WARM_S = 1.0
 
 
 @dataclass
-class Tally:
+class LoadCounts:
     """What all clients saw after the warm-up."""
 
     since: float
@@ -43,17 +43,17 @@ def main(plan_file: str) -> None:
 
 async def run(plan: dict[str, Any]) -> dict[str, float]:
     requests = [_encode(plan, path, body) for path, body in plan["requests"]]
-    counter = Tally(time.perf_counter() + WARM_S)
-    until = counter.since + plan["seconds"]
+    counts = LoadCounts(time.perf_counter() + WARM_S)
+    until = counts.since + plan["seconds"]
     clients = (
-        client(plan["host"], plan["port"], requests[number:] + requests[:number], until, counter)
+        client(plan["host"], plan["port"], requests[number:] + requests[:number], until, counts)
         for number in range(plan["clients"])
     )
     await asyncio.gather(*clients)
-    return _figures(counter, plan["seconds"])
+    return _figures(counts, plan["seconds"])
 
 
-async def client(host: str, port: int, requests: list[bytes], until: float, counter: Tally) -> None:
+async def client(host: str, port: int, requests: list[bytes], until: float, counts: LoadCounts) -> None:
     """Ask one request after another on one connection until the time is up."""
     reader, writer = await asyncio.open_connection(host, port)
     turn = 0
@@ -65,20 +65,20 @@ async def client(host: str, port: int, requests: list[bytes], until: float, coun
         assert length, head
         await reader.readexactly(int(length[1]))
         answered = time.perf_counter()
-        if counter.since < answered < until:
-            _note(counter, head, (answered - asked) * 1000)
+        if counts.since < answered < until:
+            _note(counts, head, (answered - asked) * 1000)
     writer.close()
 
 
-def _note(counter: Tally, head: bytes, latency: float) -> None:
+def _note(counts: LoadCounts, head: bytes, latency: float) -> None:
     if not head.startswith(b"HTTP/1.1 200"):
-        counter.failed += 1
+        counts.failed += 1
         return
-    counter.latency.append(latency)
+    counts.latency.append(latency)
     engine, total = ENGINE.search(head), TOTAL.search(head)
     if engine and total:
-        counter.overhead.append(latency - float(engine[1]))
-        counter.inside.append(float(total[1]) - float(engine[1]))
+        counts.overhead.append(latency - float(engine[1]))
+        counts.inside.append(float(total[1]) - float(engine[1]))
 
 
 def _encode(plan: dict[str, Any], path: str, body: Any) -> bytes:
@@ -90,17 +90,17 @@ def _encode(plan: dict[str, Any], path: str, body: Any) -> bytes:
     return head.encode() + payload
 
 
-def _figures(counter: Tally, seconds: float) -> dict[str, float]:
-    latency = sorted(counter.latency) or [0.0]
+def _figures(counts: LoadCounts, seconds: float) -> dict[str, float]:
+    latency = sorted(counts.latency) or [0.0]
     figures = {
-        "rps": len(counter.latency) / seconds,
+        "rps": len(counts.latency) / seconds,
         "p50_ms": statistics.median(latency),
         "p99_ms": latency[min(int(len(latency) * 0.99), len(latency) - 1)],
-        "failed": counter.failed,
+        "failed": counts.failed,
     }
-    if counter.overhead:
-        figures["overhead_ms"] = statistics.median(counter.overhead)
-        figures["inside_ms"] = statistics.median(counter.inside)
+    if counts.overhead:
+        figures["overhead_ms"] = statistics.median(counts.overhead)
+        figures["inside_ms"] = statistics.median(counts.inside)
     return figures
 
 

@@ -1,4 +1,4 @@
-"""The countable rules of the layout: small folders, and a sentence about what lives in each."""
+"""The countable rules of the layout: small folders, a sentence for each, class names that are used once."""
 
 from __future__ import annotations
 
@@ -29,3 +29,13 @@ def test_a_folder_says_in_one_sentence_what_lives_there(folder: Path) -> None:
 def test_a_folder_has_at_most_sixteen_unlike_modules(folder: Path) -> None:
     modules = [path.name for path in folder.glob("*.py") if path.name != "__init__.py"]
     assert len(modules) <= MAX_MODULES, f"{len(modules)} modules: group them in folders named by what they do"
+
+
+def test_a_public_class_name_is_used_once() -> None:
+    """A search for a class finds one."""
+    places: dict[str, list[str]] = {}
+    for path in HUB.rglob("*.py"):
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                places.setdefault(node.name, []).append(name(path))
+    assert {found: where for found, where in places.items() if len(where) > 1} == {}

@@ -1,6 +1,6 @@
-"""How long a request is worked on: until its deadline, and only while its client is there.
+"""Cancels a request at its deadline or when its client disconnects.
 
-Stands in for BentoML's TimeoutMiddleware, whose timer outlives every request it was set for.
+Replaces BentoML's TimeoutMiddleware, whose timer outlives the request it was set for.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ from starlette.types import Receive
 
 from hub.errors import DeadlineExceeded
 
-__all__ = ["ClientLeft", "Patience"]
+__all__ = ["ClientLeft", "Deadline"]
 
-WATCH_AFTER_S = 0.1  # a call that is answered sooner is not worth asking whether its client has left
+WATCH_AFTER_S = 0.1  # calls answered sooner are not worth watching the connection
 
 
 class ClientLeft(Exception):
     """The client closed the connection before it was answered."""
 
 
-class Patience:
+class Deadline:
     """An `async with` block that is cancelled when `seconds` have passed (0: never) or its client leaves.
 
     Raises:

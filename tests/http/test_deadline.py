@@ -9,8 +9,8 @@ import pytest
 
 from hub.engine.fake import FakeEngine
 from hub.errors import DeadlineExceeded
-from hub.http import deadline as patience
-from hub.http.deadline import ClientLeft, Patience
+from hub.http import deadline
+from hub.http.deadline import ClientLeft, Deadline
 
 
 async def never() -> None:
@@ -23,7 +23,7 @@ async def leaves() -> dict[str, str]:
 
 def test_work_in_time_is_left_alone() -> None:
     async def work() -> str:
-        async with Patience(5):
+        async with Deadline(5):
             await asyncio.sleep(0)
             return "done"
 
@@ -32,7 +32,7 @@ def test_work_in_time_is_left_alone() -> None:
 
 def test_work_past_its_deadline_is_cancelled() -> None:
     async def work() -> None:
-        async with Patience(0.01):
+        async with Deadline(0.01):
             await never()
 
     with pytest.raises(DeadlineExceeded, match=r"0\.01 s"):
@@ -42,7 +42,7 @@ def test_work_past_its_deadline_is_cancelled() -> None:
 def test_the_task_can_go_on_after_a_deadline() -> None:
     async def work() -> str:
         try:
-            async with Patience(0.01):
+            async with Deadline(0.01):
                 await never()
         except DeadlineExceeded:
             await asyncio.sleep(0)
@@ -54,7 +54,7 @@ def test_the_task_can_go_on_after_a_deadline() -> None:
 
 def test_without_a_deadline_nothing_ends_the_work(monkeypatch) -> None:
     async def work() -> str:
-        async with Patience(0):
+        async with Deadline(0):
             await asyncio.sleep(0.05)
             return "done"
 
@@ -62,11 +62,11 @@ def test_without_a_deadline_nothing_ends_the_work(monkeypatch) -> None:
 
 
 def test_a_client_that_leaves_ends_the_work(monkeypatch) -> None:
-    monkeypatch.setattr(patience, "WATCH_AFTER_S", 0.0)
+    monkeypatch.setattr(deadline, "WATCH_AFTER_S", 0.0)
 
     async def work() -> None:
-        async with Patience(30) as patient:
-            patient.watch(leaves)
+        async with Deadline(30) as waiting:
+            waiting.watch(leaves)
             await never()
 
     with pytest.raises(ClientLeft):
@@ -74,15 +74,15 @@ def test_a_client_that_leaves_ends_the_work(monkeypatch) -> None:
 
 
 def test_a_client_that_stays_does_not(monkeypatch) -> None:
-    monkeypatch.setattr(patience, "WATCH_AFTER_S", 0.0)
+    monkeypatch.setattr(deadline, "WATCH_AFTER_S", 0.0)
 
     async def stays() -> dict[str, str]:
         await never()
         return {}
 
     async def work() -> str:
-        async with Patience(30) as patient:
-            patient.watch(stays)
+        async with Deadline(30) as waiting:
+            waiting.watch(stays)
             await asyncio.sleep(0.05)
             return "done"
 
@@ -91,7 +91,7 @@ def test_a_client_that_stays_does_not(monkeypatch) -> None:
 
 def test_a_cancellation_from_outside_stays_one(monkeypatch) -> None:
     async def work() -> None:
-        async with Patience(30):
+        async with Deadline(30):
             await never()
 
     async def outside() -> None:
@@ -106,7 +106,7 @@ def test_a_cancellation_from_outside_stays_one(monkeypatch) -> None:
 
 def test_an_error_of_the_work_goes_before_the_deadline() -> None:
     async def work() -> None:
-        async with Patience(0.01):
+        async with Deadline(0.01):
             try:
                 await never()
             except asyncio.CancelledError:

@@ -15,7 +15,7 @@ from starlette.types import Receive, Scope, Send
 from hub.config import LimitSettings
 from hub.errors import HubError, log_fault
 from hub.http.auth import Right
-from hub.http.deadline import ClientLeft, Patience
+from hub.http.deadline import ClientLeft, Deadline
 from hub.http.hub import hub_of
 from hub.http.wire import error_response, read_body
 from hub.serving.requests.parsing import parse
@@ -70,8 +70,8 @@ class InferRoute(APIRoute):
             body = await read_body(request, hub.limits.body_bytes, hub.limits.body_s)
             if body or parameter.default is parameter.empty:
                 given["body"] = parse(body, parameter.annotation) if self.parses else body
-        async with Patience(self._seconds(hub.limits)) as patience:
-            patience.watch(request.receive)
+        async with Deadline(self._seconds(hub.limits)) as deadline:
+            deadline.watch(request.receive)
             response: Response = await self.endpoint(request, **given)
         return response
 

@@ -24,7 +24,7 @@ __all__ = ["register"]
 
 EVERY_S = 0.5
 HEADERS = ("DEPLOYMENT", "TASK", "STABLE", "CANARY", "SHADOW", "SINCE")
-PAST = ("WHEN", "WHO", "MOVE", "FROM", "TO", "REASON")
+PAST = ("WHEN", "WHO", "CHANGE", "FROM", "TO", "REASON")
 Json = dict[str, Any]
 
 

@@ -12,39 +12,14 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from hub.config import find_home
 from hub.store.records import Version
-from hub.store.store import Store
 from hub.testing.homes import FakeHome
+from tests.support.serving import add, home, store, tiny_base_folder
 from tests.support.waiting import until, until_fixture
 
-__all__ = ["until_fixture"]
+__all__ = ["add", "home", "store", "tiny_base_folder", "until_fixture"]
 
 ADMIN_KEY = "an-admin-key-for-tests"
-
-
-@pytest.fixture(scope="session")
-def tiny_base_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from hub.testing.tiny import tiny_encoder
-
-    folder = tmp_path_factory.mktemp("bases") / "tiny"
-    tiny_encoder(folder)
-    return folder
-
-
-@pytest.fixture
-def home(_own_home: None, tiny_base_folder: Path) -> FakeHome:
-    return FakeHome(find_home(), tiny_base_folder)
-
-
-@pytest.fixture
-def store(home: FakeHome) -> Store:
-    return home.store
-
-
-@pytest.fixture
-def add(home: FakeHome) -> Callable[..., Version]:
-    return home.add
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -55,16 +55,24 @@ class Tokenizers:
 
     @contextmanager
     def borrow(self) -> Iterator[Tokenizer]:
-        """Lend a copy. When none has come back within BORROW_S, plugin code may hang: load another."""
-        try:
-            tokenizer = self._free.get(timeout=BORROW_S)
-        except Empty:
-            tokenizer = self._load()
+        """Lend a copy."""
+        tokenizer = self.take()
         try:
             yield tokenizer
         finally:
-            if self._free.qsize() < self._copies:
-                self._free.put(tokenizer)
+            self.give_back(tokenizer)
+
+    def take(self) -> Tokenizer:
+        """Lend a copy. When none has come back within BORROW_S, plugin code may hang: load another."""
+        try:
+            return self._free.get(timeout=BORROW_S)
+        except Empty:
+            return self._load()
+
+    def give_back(self, tokenizer: Tokenizer) -> None:
+        """Take a copy back."""
+        if self._free.qsize() < self._copies:
+            self._free.put(tokenizer)
 
     def _load(self) -> Tokenizer:
         from hub.engine.torch.loading import load_tokenizer

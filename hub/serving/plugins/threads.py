@@ -29,12 +29,14 @@ SLOW_S = 0.2
 class Stage(NamedTuple):
     """One run of plugin code, without arguments; `optional`: no caller waits for its result.
 
-    `slow` is called once, from another thread, if it runs for longer than SLOW_S.
+    `prepare` is called first, in the same thread; it is our code, and the time limit does not count it.
+    `slow` is called once, from another thread, if `run` takes longer than SLOW_S.
     """
 
     name: str
     run: Callable[[], Any]
     optional: bool = False
+    prepare: Callable[[], None] | None = None
     slow: Callable[[], None] | None = None
 
 
@@ -221,11 +223,13 @@ class TaskThreads:
     def _run(self, thread: _Thread, work: Work, stage: Stage | None) -> bool:
         """Run the stages of `work`; False if the thread was written off meanwhile."""
         while stage is not None:
-            thread.work, thread.began = work, time.monotonic()
-            thread.stage = stage  # last: `expire` reads it first
             error: Exception | None = None
             result: object = None
             try:
+                if stage.prepare:
+                    stage.prepare()
+                thread.work, thread.began = work, time.monotonic()
+                thread.stage = stage  # last: `expire` reads it first
                 result = stage.run()
             except Exception as raised:
                 error = raised

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 
 from pydantic import BaseModel
 
+from hub.api import Tokenizer
 from hub.engine.protocol import EngineRow
 from hub.errors import HubError
 from hub.serving.batching.fair_queue import Job
 from hub.serving.observation import Observation, Observer
-from hub.serving.plugins.threads import TaskThreads
+from hub.serving.plugins.threads import Stage, TaskThreads
 from hub.serving.requests.codec import Answered, Encoded, Outcome, Request, decode, encode
 from hub.serving.routing.router import Admission, Held
 from hub.store.records import Version
@@ -49,7 +50,7 @@ class CallAnswers:
 class Side:
     """A version at work on a call: its rows, and the job that runs them."""
 
-    __slots__ = ("call", "done", "encoded", "held", "job")
+    __slots__ = ("call", "done", "encoded", "held", "job", "tokenizer")
 
     def __init__(self, call: Call, held: Held) -> None:
         self.call = call
@@ -57,13 +58,24 @@ class Side:
         self.encoded: Sequence[Encoded] = ()
         self.job: Job | None = None
         self.done = False
+        self.tokenizer: Tokenizer | None = None
 
-    def rows(self) -> list[EngineRow]:
-        """Encode, and return the rows of all requests; none if the call was cancelled before."""
-        call = self.call
-        if call.cancelled:
-            return []
-        self.encoded = encode(call.task, call.threads.plugin, self.held, call.requests)
+    def encode(self, *, optional: bool = False) -> Stage:
+        """Return the stage that encodes: the rows of all requests; none if the call was cancelled before."""
+        return Stage("encode", self._rows, optional, prepare=self._take_tokenizer)
+
+    def _take_tokenizer(self) -> None:
+        self.tokenizer = self.held.base_worker.tokenizers.take()
+
+    def _rows(self) -> list[EngineRow]:
+        call, tokenizer = self.call, self.tokenizer
+        assert tokenizer is not None, "the stage was prepared"
+        try:
+            if call.cancelled:
+                return []
+            self.encoded = encode(call.task, call.threads.plugin, self.held, call.requests, tokenizer)
+        finally:
+            self.held.base_worker.tokenizers.give_back(tokenizer)
         return [row for item in self.encoded if not isinstance(item, HubError) for row in item]
 
     def items(self) -> list[Answered]:

@@ -33,13 +33,14 @@ class Answered(NamedTuple):
     body: bytes = b""
 
 
-def encode(task: LoadedTask, plugin: str, held: Held, requests: Sequence[Request]) -> list[Encoded]:
+def encode(
+    task: LoadedTask, plugin: str, held: Held, requests: Sequence[Request], tokenizer: Tokenizer
+) -> list[Encoded]:
     """Turn each request into rows at the slot of `held`, or into the error that says why not."""
-    with held.base_worker.tokenizers.borrow() as tokenizer:
-        return [
-            request if isinstance(request, HubError) else _rows(task, plugin, held, request, tokenizer)
-            for request in requests
-        ]
+    return [
+        request if isinstance(request, HubError) else _rows(task, plugin, held, request, tokenizer)
+        for request in requests
+    ]
 
 
 def decode(

@@ -145,7 +145,8 @@ class Pipeline:
         plugin = self._pool.of(task.spec.name).plugin
 
         def rows() -> list[EngineRow]:
-            (encoded,) = encode(task, plugin, held, [request])
+            with held.base_worker.tokenizers.borrow() as tokenizer:
+                (encoded,) = encode(task, plugin, held, [request], tokenizer)
             if isinstance(encoded, HubError):
                 raise encoded
             return encoded
@@ -219,7 +220,7 @@ class Pipeline:
     def _encode(self, call: Call) -> Work:
         main = call.main
         try:
-            rows = self._checked((yield Stage("encode", main.rows)))
+            rows = self._checked((yield main.encode()))
             extra: list[EngineRow] = []
             if rows and call.beside:
                 extra = yield from self._beside(call.beside, len(rows))
@@ -275,7 +276,7 @@ class Pipeline:
     def _beside(self, side: Side, rows: int) -> Generator[Stage, list[EngineRow], list[EngineRow]]:
         """Encode what is to run beside `rows` rows of the caller; none if it cannot, or is too much."""
         try:
-            extra = yield Stage("encode", side.rows, optional=True)
+            extra = yield side.encode(optional=True)
         except Exception as error:
             log_fault(log, f"{side.held.target.version.ref} could not run beside", error)
             return []

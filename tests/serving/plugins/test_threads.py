@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+import time
 
 import pytest
 from grafthub_classification.task import ClassificationTask
@@ -35,7 +36,7 @@ def _small_share(monkeypatch) -> None:
 def build(add, start, watching):
     """A runtime with `mood` (sentiment) and `topic` (classification) on one base."""
 
-    def make(plugin_timeout_s: float = 0.2, observer=None, **limits):
+    def make(plugin_timeout_s: float = 0.5, observer=None, **limits):
         hub = start(limits={"plugin_timeout_s": plugin_timeout_s, **limits}, observer=observer)
         add(seed=1), add(seed=2)
         add("topic", seed=3, task="classification", labels=("sport", "politics"))
@@ -250,7 +251,7 @@ def test_a_cancelled_call_that_hangs_gives_its_slot_back_at_the_time_limit(build
 def test_a_shadow_that_hangs_keeps_no_caller_waiting_and_suspends_nothing(
     build, monkeypatch, watching, step, until
 ) -> None:
-    hub, go = build(1.0, observer=watching), threading.Event()  # another tokenizer is loaded meanwhile
+    hub, go = build(1.0, observer=watching), threading.Event()
     hub.runtime.deploy("mood", "mood@2", by="t", trial=ServingTrial())
     real = getattr(SentimentTask, step)
 
@@ -267,6 +268,24 @@ def test_a_shadow_that_hangs_keeps_no_caller_waiting_and_suspends_nothing(
     assert until(lambda: hub.leases() == 0)
     go.set()
     assert until(lambda: hub.runtime.status()["hanging"] == [])
+
+
+def test_the_time_a_tokenizer_takes_to_load_is_not_the_plugin_s(build, hang, monkeypatch) -> None:
+    hub, stuck = build(), hang("encode")
+    load = base_workers.Tokenizers._load
+
+    def slow(tokenizers):
+        time.sleep(1.0)
+        return load(tokenizers)
+
+    with pytest.raises(PluginTimeout):
+        hub.ask("mood", "hang")
+    monkeypatch.setattr(base_workers.Tokenizers, "_load", slow)
+    with pytest.raises(PluginTimeout):
+        hub.ask("mood", "hang again")
+    assert hub.ask("topic", "every tokenizer hangs, so another is loaded").items[0].label
+    assert hub.leases() == 0
+    stuck.go.set()
 
 
 @pytest.mark.parametrize("step", STEPS)

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from queue import Empty, SimpleQueue
+from queue import Empty, Queue
 from typing import Any
 
 from hub.api import Row, Tokenizer
@@ -48,7 +48,9 @@ class Tokenizers:
         self._base = base
         self._copies = copies
         original = self._load()
-        self._free: SimpleQueue[Tokenizer] = SimpleQueue()
+        # not a SimpleQueue: in CPython 3.11, whose `get` waits for ever when another thread takes the item
+        # it woke up for and its timeout is over by then
+        self._free: Queue[Tokenizer] = Queue()
         for _ in range(copies - 1):
             self._free.put(copy.deepcopy(original))
         self._free.put(original)

@@ -10,6 +10,7 @@ import typer
 
 from hub.cli.context import Context
 from hub.cli.screen.output import JSON_FLAG, print_json, say, table
+from hub.errors import BadData, BadRequest, Conflict
 
 if TYPE_CHECKING:
     from hub.data.feedback import FeedbackRows
@@ -61,7 +62,6 @@ def export(
 ) -> None:
     """Write labelled answers as a training file for `hub train`."""
     from hub.cli.predict_file.answer_files import atomically, open_answers
-    from hub.errors import BadData, BadRequest
 
     if out.suffix not in FORMATS:
         raise BadRequest(f"The file's name must end in one of {', '.join(FORMATS)}, not {out.suffix!r}.")
@@ -152,7 +152,6 @@ def _training_rows(context: Context, name: str) -> Iterator[tuple[LabelledAnswer
         BadData: there are none.
     """
     from hub.data.feedback import FeedbackRows
-    from hub.errors import BadData, Conflict
     from hub.store.catalog.feedback import Answers
 
     task = context.registry.task(context.existing_store.deployment(name).task).task

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Literal, get_args, get_origin
 
 import typer
 
-from hub.cli.screen.output import JSON_FLAG, print_json, say
+from hub.cli.screen.output import JSON_FLAG, escape, print_json, say
+from hub.errors import Conflict
 
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
@@ -36,10 +37,7 @@ def init(
     as_json: Annotated[bool, JSON_FLAG] = False,
 ) -> None:
     """Start a workspace: hub.toml, and an example recipe with its data."""
-    from rich.markup import escape
-
     from hub.config import CONFIG_FILE
-    from hub.errors import Conflict
 
     config = folder / CONFIG_FILE
     if config.exists():
@@ -52,7 +50,7 @@ def init(
         print_json({"workspace": str(folder.resolve()), "files": [str(path) for path in written]})
         return
     for path in written:
-        say(f"wrote {escape(str(path))}")
+        say(f"wrote {escape(path)}")
     enter = "" if folder.resolve() == Path.cwd() else f"cd {folder} && "
     say(f"Next: {escape(enter)}hub train adapters/example --deploy")
 

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from hub.cli.screen.output import JSON_FLAG, print_json, say
+from hub.errors import BadConfig
 
 __all__ = ["register"]
 
@@ -41,7 +42,6 @@ def hash_(as_json: Annotated[bool, JSON_FLAG] = False) -> None:
     """Read a key from standard input and print the hash for serve.api_keys or serve.admin_key."""
     import getpass
 
-    from hub.errors import BadConfig
     from hub.keys import hash_key
 
     key = getpass.getpass("Key: ") if sys.stdin.isatty() else sys.stdin.readline().rstrip("\r\n")

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hub.cli.context import Context
-from hub.cli.screen.output import JSON_FLAG, error_console, print_json, say, table
+from hub.cli.screen.output import JSON_FLAG, error_console, escape, print_json, say, table
+from hub.errors import BadPlugin, Conflict
 
 if TYPE_CHECKING:
     from hub.config import Settings
@@ -103,7 +104,6 @@ def disable(name: Annotated[str, typer.Argument(help="Name of a plugin or of its
 @plugins_app.command()
 def enable(name: Annotated[str, typer.Argument(help="Name of a plugin or of its distribution.")]) -> None:
     """Undo `hub plugins disable`."""
-    from hub.errors import Conflict
     from hub.registry.discovery import pick_plugins
     from hub.registry.host import Registry
     from hub.registry.screening import forget
@@ -129,12 +129,10 @@ def new(
     folder: Annotated[Path, typer.Option("--dir", help="Where to put the new folder.")] = Path(),
 ) -> None:
     """Write a small working plugin with a test, sample data and a recipe."""
-    from rich.markup import escape
-
     from hub.scaffold.write import write_plugin
 
     written = write_plugin(name, folder, Context.load().registry.tasks())
-    say(f"Wrote {escape(str(written))}. Next:")
+    say(f"Wrote {escape(written)}. Next:")
     for step in (f"hub plugins install {written}", f"pytest {written}", f"hub train {written}"):
         say(f"  {escape(step)}")
 
@@ -186,7 +184,6 @@ def _forget(settings: Settings, plugin: FoundPlugin) -> None:
 
 def _refuse_if_used(settings: Settings, distribution: str) -> None:
     """Raise Conflict if a deployment's task is provided by this distribution and no other."""
-    from hub.errors import BadPlugin, Conflict
     from hub.registry.probe import probe
     from hub.store.store import CATALOG_FILE, Store
 

@@ -11,7 +11,7 @@ import typer
 from hub.cli.context import Context
 from hub.cli.deploy import SERVER
 from hub.cli.reading import COLUMN, DELIMITER, ENCODING, HEADER, reading
-from hub.cli.screen.output import JSON_FLAG, print_json, say
+from hub.cli.screen.output import JSON_FLAG, escape, print_json, say
 from hub.errors import BadRequest
 
 if TYPE_CHECKING:
@@ -82,8 +82,6 @@ def _one(client: Client, deployment: str, request: dict[str, Any], as_json: bool
 
 def say_plain(key: str, value: object) -> None:
     """Print one field of an answer."""
-    from rich.markup import escape
-
     shown = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     say(f"[dim]{escape(key)}:[/] {escape(shown)}")
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hub.cli.context import Context
-from hub.cli.screen.output import JSON_FLAG, print_json, say
+from hub.cli.screen.output import JSON_FLAG, print_json, progress, say
 from hub.cli.threads import beside_others
 
 if TYPE_CHECKING:
@@ -107,11 +107,8 @@ def quickstart(
 
 
 def _pull(settings: Settings, quiet: bool) -> None:
-    from hub.cli.screen.bars import Bars
-    from hub.cli.screen.output import progress
-
     with progress(quiet) as bars:
-        Context(settings).bases.pull("minilm", on_progress=Bars(bars))
+        Context(settings).bases.pull("minilm", on_progress=bars)
 
 
 def _train(settings: Settings, quiet: bool, *overrides: str) -> Trained:

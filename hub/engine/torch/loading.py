@@ -38,8 +38,8 @@ __all__ = [
 ]
 
 # Hold it while a model is built or loaded, and while PEFT changes its modules: meanwhile transformers 5.23
-# has set the default dtype and patched torch.nn.init and `tie_weights` for all threads. Of two models loaded at
-# once, one with tied weights lacked its lm_head in two of three tries. Take it after any other lock.
+# has set the default dtype and patched torch.nn.init and `tie_weights` for all threads. Of two models loaded
+# at once, one with tied weights lacked its lm_head in two of three tries. Take it after any other lock.
 one_load_at_a_time = threading.RLock()
 _POOLER = "pooler."
 _FACTORIES = {

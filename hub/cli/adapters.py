@@ -19,16 +19,11 @@ if TYPE_CHECKING:
     from hub.store.records import Version
     from hub.store.store import Store
 
-__all__ = ["register"]
+__all__ = ["commands"]
 
 commands = typer.Typer(help="List, show, import, export and remove adapter versions.", no_args_is_help=True)
 
 Ref = Annotated[str, typer.Argument(metavar="NAME[@N]", help="A version; without @N, the newest.")]
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command to `app`."""
-    app.add_typer(commands, name="adapters")
 
 
 @commands.command("list")

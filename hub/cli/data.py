@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from hub.data.profile.row_numbers import Places
     from hub.recipe.recipe import Recipe
 
-__all__ = ["register"]
+__all__ = ["commands"]
 
 Json = dict[str, Any]
 PREPARED = "prepared"
@@ -29,11 +29,6 @@ MOST_LABELS = 20
 commands = typer.Typer(
     help="Profile data files, and write the rows that training uses.", no_args_is_help=True
 )
-
-
-def register(app: typer.Typer) -> None:
-    """Add the commands to `app`."""
-    app.add_typer(commands, name="data")
 
 
 @commands.command()
@@ -153,9 +148,7 @@ def prepare(
     say("changes.jsonl lists each row that was changed or filtered and why; report.json counts them.")
     if not report["tokenized"]:
         base = escape(parsed.base)
-        say(
-            f"Rows were not tokenized, and hub train may find invalid rows: run hub base pull {base} first."
-        )
+        say(f"Rows were not tokenized, and hub train may find invalid rows: run hub base pull {base} first.")
 
 
 def _prepare(recipe: Recipe, folder: Path, quiet: bool) -> tuple[Json, DataReport]:

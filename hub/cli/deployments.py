@@ -21,17 +21,12 @@ from hub.visible import visible_json
 if TYPE_CHECKING:
     from hub.client.protocol import Client
 
-__all__ = ["register"]
+__all__ = ["deployments"]
 
 EVERY_S = 0.5
 HEADERS = ("DEPLOYMENT", "TASK", "STABLE", "CANARY", "SHADOW", "SINCE")
 PAST = ("WHEN", "WHO", "CHANGE", "FROM", "TO", "REASON")
 Json = dict[str, Any]
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command to `app`."""
-    app.command()(deployments)
 
 
 def deployments(

@@ -14,14 +14,9 @@ from hub.errors import HubError
 if TYPE_CHECKING:
     from hub.client.doctor import Finding
 
-__all__ = ["register"]
+__all__ = ["doctor"]
 
 Json = dict[str, Any]
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command to `app`."""
-    app.command()(doctor)
 
 
 def doctor(

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from hub.evaluation.evaluation import Evaluation
     from hub.store.records import Version
 
-__all__ = ["register"]
+__all__ = ["evaluate"]
 
 Json = dict[str, Any]
 SHOWN = 5  # rows that cannot be used
@@ -48,11 +48,6 @@ class _Found:
             "against": str(self.against.ref) if self.against else None,
             "comparison": self.comparison.to_json() if self.comparison else None,
         }
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command to `app`."""
-    app.command()(evaluate)
 
 
 def evaluate(  # noqa: PLR0913, PLR0917 - a command's options

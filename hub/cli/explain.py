@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from hub.explain.explanation import Explanation, Word
     from hub.store.records import Version
 
-__all__ = ["register"]
+__all__ = ["explain"]
 
 SHOWN = 10  # words in the table
 
@@ -28,11 +28,6 @@ class ExplainMethod(StrEnum):
 
     GRADIENTS = "gradients"
     ATTENTION = "attention"
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command to `app`."""
-    app.command()(explain)
 
 
 def explain(

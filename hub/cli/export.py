@@ -17,12 +17,7 @@ if TYPE_CHECKING:
     from hub.export.export import Exported
     from hub.export.parity import Figures, Parity
 
-__all__ = ["register"]
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command to `app`."""
-    app.command()(export)
+__all__ = ["export"]
 
 
 def export(

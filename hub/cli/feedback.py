@@ -17,18 +17,13 @@ if TYPE_CHECKING:
     from hub.store.catalog.feedback import LabelledAnswer, VersionScore
     from hub.store.records import Deployment
 
-__all__ = ["register"]
+__all__ = ["commands"]
 
 commands = typer.Typer(help="Show, export and delete kept answers and their labels.", no_args_is_help=True)
 ROLES = ("stable", "canary", "shadow", "previous", "")
 HEADERS = ("DEPLOYMENT", "VERSION", "AS", "ANSWERS", "LABELLED", "ACCURACY", "95 % INTERVAL")
 FORMATS = (".jsonl", ".csv", ".parquet")
 Json = dict[str, Any]
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command to `app`."""
-    app.add_typer(commands, name="feedback")
 
 
 @commands.command()

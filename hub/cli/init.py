@@ -15,7 +15,7 @@ from hub.errors import Conflict
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
 
-__all__ = ["config_text", "register"]
+__all__ = ["config_text", "init"]
 
 _EXAMPLE = Path(__file__).parent / "templates" / "example"
 _HEAD = """\
@@ -25,11 +25,6 @@ _HEAD = """\
 # where HUB_HOME says.
 """
 _GITIGNORE = ".hub/\n"
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command to `app`."""
-    app.command()(init)
 
 
 def init(

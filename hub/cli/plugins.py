@@ -15,19 +15,14 @@ if TYPE_CHECKING:
     from hub.config import Settings
     from hub.registry.discovery import FoundPlugin, PluginStatus
 
-__all__ = ["register"]
+__all__ = ["commands"]
 
 RESTART = "A running server keeps the plugins it started with: restart it."
 
-plugins_app = typer.Typer(help="List, install and write task plugins.", no_args_is_help=True)
+commands = typer.Typer(help="List, install and write task plugins.", no_args_is_help=True)
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command to `app`."""
-    app.add_typer(plugins_app, name="plugins")
-
-
-@plugins_app.command("list")
+@commands.command("list")
 def list_plugins(
     check: Annotated[bool, typer.Option(help="Also import every task to find failures.")] = False,
     as_json: Annotated[bool, JSON_FLAG] = False,
@@ -47,7 +42,7 @@ def list_plugins(
         _show(found)
 
 
-@plugins_app.command()
+@commands.command()
 def install(
     what: Annotated[str, typer.Argument(metavar="NAME|PATH|WHEEL", help="Package name, folder or wheel.")],
     build_isolation: Annotated[
@@ -68,7 +63,7 @@ def install(
     say(RESTART)
 
 
-@plugins_app.command()
+@commands.command()
 def uninstall(
     name: Annotated[str, typer.Argument(help="Name of a plugin or of its distribution.")],
     force: Annotated[bool, typer.Option("--force", help="Even if deployments use its tasks.")] = False,
@@ -89,7 +84,7 @@ def uninstall(
     say(f"{distribution} is uninstalled. {RESTART}")
 
 
-@plugins_app.command()
+@commands.command()
 def disable(name: Annotated[str, typer.Argument(help="Name of a plugin or of its distribution.")]) -> None:
     """Keep a plugin from being imported."""
     from hub.registry.discovery import pick_plugins
@@ -101,7 +96,7 @@ def disable(name: Annotated[str, typer.Argument(help="Name of a plugin or of its
         say(f"Plugin {plugin.name} ({plugin.distribution}) is disabled. {RESTART}")
 
 
-@plugins_app.command()
+@commands.command()
 def enable(name: Annotated[str, typer.Argument(help="Name of a plugin or of its distribution.")]) -> None:
     """Undo `hub plugins disable`."""
     from hub.registry.discovery import pick_plugins
@@ -123,7 +118,7 @@ def enable(name: Annotated[str, typer.Argument(help="Name of a plugin or of its 
     say(RESTART)
 
 
-@plugins_app.command()
+@commands.command()
 def new(
     name: Annotated[str, typer.Argument(help="Name of the plugin and of its task.")],
     folder: Annotated[Path, typer.Option("--dir", help="Where to put the new folder.")] = Path(),

@@ -17,12 +17,7 @@ from hub.errors import BadRequest
 if TYPE_CHECKING:
     from hub.client.protocol import Client
 
-__all__ = ["register"]
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command to `app`."""
-    app.command()(predict)
+__all__ = ["predict"]
 
 
 def predict(  # noqa: PLR0913, PLR0917 - a command's options

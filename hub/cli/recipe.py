@@ -18,21 +18,16 @@ if TYPE_CHECKING:
     from hub.data.profile.read_options import Reading
     from hub.data.profile.suggest_recipe import New
 
-__all__ = ["register"]
+__all__ = ["commands"]
 
 ENCODER, DECODER = "minilm", "smollm2-135m"
 
-recipes = typer.Typer(
+commands = typer.Typer(
     help="Write a recipe for a data file; print the JSON Schema of recipes.", no_args_is_help=True
 )
 
 
-def register(app: typer.Typer) -> None:
-    """Add the commands to `app`."""
-    app.add_typer(recipes, name="recipe")
-
-
-@recipes.command()
+@commands.command()
 def schema(
     out: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write it there.")
@@ -49,7 +44,7 @@ def schema(
     say(f"wrote {escape(out)}")
 
 
-@recipes.command()
+@commands.command()
 def new(  # noqa: PLR0913, PLR0917 - a command's options
     task: Annotated[str, typer.Argument(help="A task of `hub plugins list`.")],
     data: Annotated[str, typer.Argument(help="A file, a folder, or any source that a recipe takes.")],

@@ -15,14 +15,9 @@ if TYPE_CHECKING:
     from hub.store.records import Version
     from hub.store.store import Store
 
-__all__ = ["register"]
+__all__ = ["report"]
 
 Json = dict[str, Any]
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command to `app`."""
-    app.command()(report)
 
 
 def report(

@@ -4,21 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-import typer
-
 from hub.cli.context import Context
 from hub.cli.deploy import SERVER
 from hub.cli.screen.output import JSON_FLAG, escape, print_json, say, table
 from hub.cli.screen.wait import show_replicas
 
-__all__ = ["register"]
+__all__ = ["status"]
 
 GONE = 5  # versions without a slot that are listed for each base; all of them with --json
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command to `app`."""
-    app.command()(status)
 
 
 def status(server: Annotated[str | None, SERVER] = None, as_json: Annotated[bool, JSON_FLAG] = False) -> None:

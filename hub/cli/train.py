@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from hub.store.manifest import Search
     from hub.training.train import TrainResult
 
-__all__ = ["register", "run_training"]
+__all__ = ["TrainCommand", "run_training", "train"]
 
 Json = dict[str, Any]
 _RECIPE_NAME = "@recipe"  # no legal deployment name
@@ -28,7 +28,7 @@ _TAKES_VALUE = ("--set",)
 SHOWN = 5  # invalid rows
 
 
-class _Command(TyperCommand):
+class TrainCommand(TyperCommand):
     """Lets `--deploy` stand alone or take a NAME after it, which typer's options cannot."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
@@ -38,11 +38,6 @@ class _Command(TyperCommand):
             if not named:
                 args = [*args[:at], f"--deploy={_RECIPE_NAME}", *args[at + 1 :]]
         return super().parse_args(ctx, args)
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command to `app`."""
-    app.command(cls=_Command)(train)
 
 
 def train(

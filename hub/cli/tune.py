@@ -19,16 +19,11 @@ if TYPE_CHECKING:
     from hub.training.search.trials import Trial, Tuned
     from hub.training.train import TrainResult
 
-__all__ = ["register", "run_search"]
+__all__ = ["run_search", "tune"]
 
 FOLDER = "tune"  # in the run's folder
 PAGE = "tune.html"
 WINNER = "winner.json"  # the recipe that is being trained and stored
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command to `app`."""
-    app.command()(tune)
 
 
 def tune(

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from hub.config import Settings
     from hub.training.train import TrainResult
 
-__all__ = ["register"]
+__all__ = ["quickstart"]
 
 NAME = "quickstart"
 FIRST_ROWS, SECOND_ROWS = 2000, 5000  # what the two versions learn from, of 9,000 there are
@@ -62,11 +62,6 @@ class QuickstartReport:
     request_p50_ms: float
     swap_ms: float
     swap: SwapVerdict
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command to `app`."""
-    app.command()(quickstart)
 
 
 def quickstart(

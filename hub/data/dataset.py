@@ -9,10 +9,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from hub.api import BadData
-from hub.data.examples import AnyTask, Item, Rejected, draw, load_examples
+from hub.data.examples import AnyTask, Item, draw, load_examples
 from hub.data.filters import RowFilters
 from hub.data.label_quality import labels_of
 from hub.data.notes import DataReport, Note
+from hub.data.read.rows import InvalidRow
 from hub.data.split import split, without_leaks
 from hub.progress import Progress, silent
 from hub.recipe.label_names import look_alike
@@ -31,9 +32,9 @@ class InvalidRows:
 
     def __init__(self, recipe: Recipe) -> None:
         self._recipe = recipe
-        self.rows: list[Rejected] = []
+        self.rows: list[InvalidRow] = []
 
-    def add(self, rows: Iterable[Rejected]) -> None:
+    def add(self, rows: Iterable[InvalidRow]) -> None:
         self.rows += rows
 
     def write(self, path: Path) -> None:
@@ -44,8 +45,8 @@ class InvalidRows:
                 file.write(json.dumps(value, ensure_ascii=False) + "\n")
 
     def check(self, usable: int) -> None:
-        """Raise BadData if no row is usable, or if more rows are invalid than `data.max_rejected` allows."""
-        allowed = self._recipe.data.max_rejected
+        """Raise BadData if no row is usable, or if more rows are invalid than `data.max_invalid` allows."""
+        allowed = self._recipe.data.max_invalid
         invalid = len(self.rows)
         if usable and invalid <= allowed * (usable + invalid):
             return
@@ -53,7 +54,7 @@ class InvalidRows:
             reason = self.listed() if invalid else "the sources hold no rows that the recipe keeps"
             raise BadData(f"No usable rows: {reason}.")
         raise BadData(
-            f"{invalid} of {usable + invalid} rows cannot be used, and data.max_rejected allows a share of "
+            f"{invalid} of {usable + invalid} rows cannot be used, and data.max_invalid allows a share of "
             f"{allowed:g}: {self.listed()}."
         )
 
@@ -109,7 +110,7 @@ def prepare(
         raise recipe.error("data.group_by", f"task {recipe.task} has no such field. It has: {known}")
     source = load_examples(recipe, "source", task, cache, progress, needs_label=needs_label)
     separate = load_examples(recipe, "eval", task, cache, progress, needs_label=needs_label)
-    invalid.add((*source.rejected, *separate.rejected))
+    invalid.add((*source.invalid, *separate.invalid))
     invalid.check(len(source.items))
     counter = RowFilters(recipe, task, progress)
     counter.loaded(source, separate)
@@ -176,7 +177,7 @@ def _with_known_labels(
     for item in held_out:
         strange = sorted(labels_of(item, task) - known)
         if strange:
-            invalid.add([item.rejected(_unknown(strange[0], known))])
+            invalid.add([item.invalid(_unknown(strange[0], known))])
         else:
             good.append(item)
     return good

@@ -6,10 +6,11 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from hub.data.duplicates import NearDuplicates
-from hub.data.examples import AnyTask, Item, Loaded, Rejected
+from hub.data.examples import AnyTask, Item, Loaded
 from hub.data.fields import LABELLED
 from hub.data.label_quality import conflicting, label_counts, labels_of, rare_labels, relabelled
 from hub.data.notes import DataReport, Note, counted
+from hub.data.read.rows import InvalidRow
 from hub.data.split import same_example, without_leaks
 from hub.errors import BadData
 from hub.progress import Progress
@@ -127,11 +128,11 @@ class RowFilters:
             return clean
         return [item for index, item in enumerate(clean) if index not in near]
 
-    def data_report(self, rejected: Sequence[Rejected]) -> tuple[DataReport, tuple[Note, ...]]:
+    def data_report(self, invalid: Sequence[InvalidRow]) -> tuple[DataReport, tuple[Note, ...]]:
         """Return the counts and the notes."""
         filtered = [note.detail for note in self._notes if note.what == "filtered"]
         counts = DataReport(
-            rejected=len(rejected),
+            invalid=len(invalid),
             changed=dict(sorted(self._changed.items())),
             filtered=counted(filtered),
             near=self._data.near_duplicates,

@@ -36,7 +36,7 @@ class DataReport:
     """
 
     read: int = 0
-    rejected: int = 0
+    invalid: int = 0
     changed: Mapping[str, int] = field(default_factory=dict)
     filtered: Mapping[str, int] = field(default_factory=dict)
     duplicates: int = 0

@@ -165,7 +165,7 @@ def read(task: str, file: Path) -> list[dict[str, Any]]:
     loaded = load_examples(
         load_recipe(recipe), "source", Registry.of(load_settings()).task(task).task, file.parent / "cache"
     )
-    assert loaded.rejected == []
+    assert loaded.invalid == []
     return [dict(item.example) for item in loaded.items]
 
 

@@ -109,7 +109,7 @@ HELD = "text,label\nnew one,a\nnew two,c\nnew three,d\n"
 
 def test_rows_with_a_rare_label_are_left_out_on_both_sides(prepared) -> None:
     dataset = prepared(
-        "task: t\ndata: {source: a.csv, eval: b.csv, max_rejected: 0.5, labels: {least: 2}}\n",
+        "task: t\ndata: {source: a.csv, eval: b.csv, max_invalid: 0.5, labels: {least: 2}}\n",
         a_csv=ROWS,
         b_csv=HELD,
     )
@@ -117,7 +117,7 @@ def test_rows_with_a_rare_label_are_left_out_on_both_sides(prepared) -> None:
     assert dataset.labels == ("a", "b")
     assert [item.example["text"] for item in dataset.held_out] == ["new one"]
     assert (data_report.rare, data_report.rare_labels, data_report.filtered) == (1, ("c",), {"rare label": 2})
-    assert data_report.rejected == 1  # `d` was never among the training rows
+    assert data_report.invalid == 1  # `d` was never among the training rows
     assert [(note.source, note.line) for note in dataset.notes if note.what == "filtered"] == [
         ("a.csv", 22),
         ("b.csv", 3),

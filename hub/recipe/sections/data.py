@@ -49,7 +49,7 @@ class LabelRules(Model):
     bins: tuple[Bin, ...] = Field(
         (), description="Ranges over a column of numbers; a row in none of them is filtered and counted."
     )
-    only: Labels = Field((), description="The labels there may be; a row with another is rejected.")
+    only: Labels = Field((), description="The labels there may be; a row with another is invalid.")
     least: int = Field(
         1, ge=1, description="Fewest training rows of a label; what happens to rarer ones, `other` says."
     )
@@ -181,8 +181,8 @@ class Data(Model):
     group_by: str | None = Field(
         None, description="Task field; rows that share its value are never both trained on and held out."
     )
-    max_rejected: float = Field(
-        0.1, ge=0, le=1, description="Stop when more than this share of rows is rejected."
+    max_invalid: float = Field(
+        0.1, ge=0, le=1, description="Stop when more than this share of rows is invalid."
     )
     licence: str = Field("", description="Licence of the data, kept in the manifest.")
 

@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hub.data.dataset import InvalidRows, prepare
-from hub.data.read.tables import InvalidRow, RawRow, Table, open_table
+from hub.data.read.rows import InvalidRow, RawRow, Table
+from hub.data.read.tables import open_table
 from hub.errors import BadData
 from hub.recipe.recipe import Data
 from tests.support.training import Labelling

@@ -76,7 +76,7 @@ def carded(store: Store, peft_folder):
             sha256="d" * 64,
             train_rows=1200,
             eval_rows=300,
-            rejected_rows=4,
+            invalid_rows=4,
             licence="CC0-1.0",
         ),
         recipe={"summary": "Sorts tickets."},

@@ -51,7 +51,7 @@ ROWS = "text,label\n" + "".join(
 
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from hub.testing.tiny import tiny_encoder
+    from tests.support.tiny import tiny_encoder
 
     return tiny_encoder(tmp_path_factory.mktemp("base") / "encoder").path
 

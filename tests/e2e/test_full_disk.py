@@ -11,8 +11,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from hub.testing.homes import FakeHome
 from tests.e2e.replicas import Hammer, Server
+from tests.support.homes import FakeHome
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.e2e
@@ -43,7 +43,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 @pytest.fixture
 def server(small_disk: Path, tmp_path: Path) -> Iterator[Server]:
     """Two workers, `mood@1` live, `mood@2` stored; each answer is to be written to the disk."""
-    from hub.testing.tiny import tiny_encoder
+    from tests.support.tiny import tiny_encoder
 
     tiny_encoder(tmp_path / "tiny")
     home = FakeHome(small_disk, tmp_path / "tiny")

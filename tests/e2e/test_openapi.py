@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from hub.api import HeadKind
-from hub.testing.homes import FakeHome
-from hub.testing.tiny import tiny_encoder
 from tests.e2e.conftest import Hub
+from tests.support.homes import FakeHome
+from tests.support.tiny import tiny_encoder
 
 ADMIN_KEY = "an-admin-key-for-schemathesis"
 CONFIG = Path(__file__).parent / "schemathesis.toml"

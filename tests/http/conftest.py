@@ -13,7 +13,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from hub.store.records import Version
-from hub.testing.homes import FakeHome
+from tests.support.homes import FakeHome
 from tests.support.serving import add, home, store, tiny_base_folder
 from tests.support.waiting import until, until_fixture
 

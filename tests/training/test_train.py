@@ -27,9 +27,9 @@ from hub.recipe.recipe import Recipe
 from hub.registry.host import Registry
 from hub.store.content.weights import read_adapter
 from hub.store.store import Store
-from hub.testing.tiny import tiny_decoder, tiny_encoder
 from hub.training.fit.model import load_base
 from hub.training.train import TrainResult
+from tests.support.tiny import tiny_decoder, tiny_encoder
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

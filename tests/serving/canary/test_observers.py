@@ -17,7 +17,7 @@ from hub.serving.meter import NoMeter
 from hub.serving.observation import Observation, Track
 from hub.store.catalog.feedback import Answers
 from hub.store.store import Store
-from hub.testing.homes import add_version, plain_adapter
+from tests.support.homes import add_version, plain_adapter
 
 TEXT = "a warm and funny film"
 GUARDED = ServingTrial(100.0, {"error_rate": 0.05, "requests": 20, "minutes": 0})

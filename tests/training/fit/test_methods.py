@@ -21,9 +21,9 @@ from hub.errors import BadAdapter, BadRecipe
 from hub.recipe.recipe import Recipe
 from hub.recipe.sections.method import IA3_FAMILIES
 from hub.store.content.weights import read_adapter
-from hub.testing.tiny import tiny_decoder, tiny_encoder
 from hub.training.fit.methods import layers_of
 from hub.training.fit.model import add_adapter, load_base, round_weights, save_adapter
+from tests.support.tiny import tiny_decoder, tiny_encoder
 
 RecipeMaker = Callable[..., Recipe]
 RECIPE = "task: sentiment\ndata: a.csv\n"

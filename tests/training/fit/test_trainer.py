@@ -16,10 +16,10 @@ from hub.engine.torch.loading import load_model
 from hub.progress import silent
 from hub.recipe.recipe import Recipe
 from hub.recipe.sections.train import Train
-from hub.testing.tiny import tiny_encoder
 from hub.training.fit.loss import Loss
 from hub.training.fit.model import add_adapter, load_base
 from hub.training.fit.trainer import fit
+from tests.support.tiny import tiny_encoder
 
 
 def test_another_thread_loads_a_base_during_a_run(tmp_path: Path, make_recipe: Callable[..., Recipe]) -> None:

@@ -18,7 +18,7 @@ from hub.data.read.folders import TextFolder, files_of, text_table
 from hub.data.read.rows import FilteredRow, InvalidRow, RawRow, Table
 from hub.data.read.sources import is_hub, open_hub, open_source
 from hub.data.read.tables import checked_table, open_table
-from hub.data.texts import Texts
+from hub.data.texts import Preprocessor
 from hub.progress import Progress, silent
 from hub.recipe.label_names import normal_label
 from hub.recipe.recipe import LabelRules, Part, Recipe
@@ -100,7 +100,7 @@ def load_examples(
         SourceUnavailable: a download failed.
     """
     _check_fields(recipe, which, task)
-    loaded, texts = Loaded(), Texts(recipe, task.fields)
+    loaded, texts = Loaded(), Preprocessor(recipe, task.fields)
     parts: Sequence[Part] = getattr(recipe.data, which)
     for number, part in enumerate(parts):
         before = len(loaded.items)
@@ -163,7 +163,13 @@ class _Reader:
     """Converts the rows of one table to examples of one task."""
 
     def __init__(
-        self, recipe: Recipe, part: Part, table: Table, task: AnyTask, texts: Texts, needs_label: bool = False
+        self,
+        recipe: Recipe,
+        part: Part,
+        table: Table,
+        task: AnyTask,
+        texts: Preprocessor,
+        needs_label: bool = False,
     ) -> None:
         self.labelled = [field.name for field in task.fields if field.kind in LABELLED] if needs_label else []
         self.recipe = recipe
@@ -191,20 +197,20 @@ class _Reader:
         example = {field.name: self._value(field, row) for field in self.task.fields}
         if self.labelled and all(example[field] is None for field in self.labelled):
             raise Unusable(f"has no label: {' and '.join(self.labelled)} empty or absent")
-        treated = self.texts.treat(example)
+        processed = self.texts.process(example)
         try:
             with plugin_call(self.recipe.task, f"request() on {source}:{row.line}"):
-                request: BaseModel = self.task.request(treated.example)
+                request: BaseModel = self.task.request(processed.example)
         except (BadRequest, BadData) as error:
             raise Unusable(str(error)) from None
         return Item(
-            treated.example,
+            processed.example,
             request.model_dump_json(),
             source,
             row.line,
-            sent=treated.sent if treated.changed else None,
-            changed=treated.changed,
-            pii=tuple(sorted(treated.pii.items())),
+            sent=processed.sent if processed.changed else None,
+            changed=processed.changed,
+            pii=tuple(sorted(processed.pii.items())),
             extra=tuple((str(column), _word(self._raw(row, column))) for column in self.extra),
         )
 

@@ -1,4 +1,4 @@
-"""Training examples to token lists, checked against what the head needs."""
+"""Converts examples to training features, and checks that they have the keys the head needs."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def make_features(
     """Return the features of all examples, and the examples that are invalid for the task.
 
     Raises:
-        BadPlugin: features lack what the head needs, or are longer than `max_length`.
+        BadPlugin: features lack a key that the head needs, or are longer than `max_length`.
     """
     features: list[Features] = []
     invalid: list[InvalidRow] = []
@@ -56,7 +56,7 @@ def make_features(
 def encodable(
     loaded: LoadedTask, tokenizer: Tokenizer, info: AdapterInfo, items: Sequence[Item]
 ) -> tuple[list[Item], list[InvalidRow]]:
-    """Divide held-out examples into those the task can encode and invalid ones, such as too long texts."""
+    """Divide held-out examples into those that the task can encode and invalid ones, such as long texts."""
     good: list[Item] = []
     invalid: list[InvalidRow] = []
     for item in items:

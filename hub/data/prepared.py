@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from hub.data.dataset import Dataset
 from hub.data.examples import Item
-from hub.data.notes import Note
+from hub.data.notes import Note, write_rows
 from hub.data.read.rows import InvalidRow
 from hub.recipe.recipe import Recipe
 
@@ -31,8 +31,8 @@ def write_prepared(
     """
     folder.mkdir(parents=True, exist_ok=True)
     for split in SPLITS:
-        _write(folder / f"{split}.jsonl", map(_row, getattr(dataset, split)))
-    _write(folder / CHANGES_FILE, _changes(dataset, invalid))
+        write_rows(map(_row, getattr(dataset, split)), folder / f"{split}.jsonl")
+    write_rows(_changes(dataset, invalid), folder / CHANGES_FILE)
     report = {**report_of(dataset, invalid, recipe), "tokenized": tokenized}
     text = json.dumps(report, indent=2, ensure_ascii=False)
     (folder / REPORT_FILE).write_text(f"{text}\n", encoding="utf-8")
@@ -84,9 +84,3 @@ def _both(item: Item) -> Json:
         "before": {name: before.get(name) for name in differ},
         "after": {name: after[name] for name in differ},
     }
-
-
-def _write(path: Path, rows: Iterable[Json]) -> None:
-    with path.open("w", encoding="utf-8") as file:
-        for row in rows:
-            file.write(json.dumps(row, ensure_ascii=False) + "\n")

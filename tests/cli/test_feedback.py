@@ -213,8 +213,8 @@ def test_answers_that_make_no_row_are_filtered_and_listed(desk, answered, tmp_pa
     told = json.loads(hub("feedback", "export", "desk", "-o", str(out), "--json"))
     assert told["rows"] == 1
     assert [one["reason"] for one in told["filtered"]] == [
-        "its label does not stand in the text of the request",
-        "its label names none of the fields that the task learns from",
+        "its label does not occur in the text of the request",
+        "its label has none of the fields that the task is trained on",
         "it was kept without its request",
     ]
 

@@ -116,7 +116,7 @@ def test_too_many_bad_rows_stop_the_run(prepared) -> None:
     with pytest.raises(BadData) as raised:
         prepared("task: t\ndata: a.csv\n", a_csv=bad)
     assert str(raised.value) == (
-        "2 of 10 rows cannot be used, and data.max_invalid allows a share of 0.1: a.csv:10: text is empty; "
+        "2 of 10 rows are invalid, and data.max_invalid allows a share of 0.1: a.csv:10: text is empty; "
         "a.csv:11: text is empty."
     )
     assert len(prepared("task: t\ndata: {source: a.csv, max_invalid: 0.2}\n", a_csv=bad)[1].rows) == 2
@@ -126,7 +126,7 @@ def test_no_usable_row_stops_the_run_with_the_first_reasons(prepared) -> None:
     bad = csv_of([("", "a")] * 7)
     with pytest.raises(BadData, match=r"^No usable rows: a.csv:2: text is empty; .* and 2 more\.$"):
         prepared("task: t\ndata: {source: a.csv, max_invalid: 1}\n", a_csv=bad)
-    with pytest.raises(BadData, match="hold no rows"):
+    with pytest.raises(BadData, match="have no rows"):
         prepared("task: t\ndata: a.csv\n", a_csv="text,label\n")
 
 
@@ -233,8 +233,8 @@ def test_refused_personal_data_is_told_by_kind_and_line(prepared) -> None:
     with pytest.raises(BadData) as raised:
         prepared("task: t\ndata: {source: a.csv, pii: refuse}\n", a_csv=PRIVATE)
     assert str(raised.value) == (
-        "2 rows hold personal data (1 EMAIL, 2 PHONE), and data.pii is refuse: a.csv:2, a.csv:3. Take it "
-        "out, or set data.pii to mask."
+        "2 rows contain personal data (1 EMAIL, 2 PHONE), and data.pii is refuse: a.csv:2, a.csv:3. Remove "
+        "it, or set data.pii to mask."
     )
 
 
@@ -254,7 +254,7 @@ def test_a_held_out_label_that_looks_like_a_training_label_is_named_as_that(prep
     rows = [(f"text {n}", ("good", "bad")[n % 2]) for n in range(20)]
     with pytest.raises(BadData) as raised:
         prepared(text, a_csv=csv_of(rows), b_csv=csv_of([("one", "Good"), ("two", "BAD")]))
-    alike = "is not among the training rows, which have {}: if they are the same label, rename one"
+    alike = "is not among the training rows, which have {}: if both are the same label, rename one"
     for number, (label, known) in enumerate((("Good", "good"), ("BAD", "bad")), 2):
         assert f"b.csv:{number}: label {label!r} {alike.format(repr(known))}" in str(raised.value)
     renamed = text.replace("b.csv}", "b.csv, labels: {rename: {Good: good, BAD: bad}}}")
@@ -266,7 +266,7 @@ def test_a_column_of_ids_is_not_taken_for_twenty_thousand_labels(
     prepared, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("hub.store.manifest.MAX_LABELS", 19)
-    with pytest.raises(BadRecipe, match=r"it has 20 labels, and the limit is 19.*data\.labels\.least drops"):
+    with pytest.raises(BadRecipe, match=r"it has 20 labels, and the limit is 19.*labels\.min_rows drops"):
         prepared("task: t\ndata: a.csv\n", a_csv=csv_of([(f"text {n}", f"id {n % 20}") for n in range(400)]))
     monkeypatch.setattr("hub.store.manifest.MAX_LABELS", 20)
     dataset, _ = prepared(

@@ -233,7 +233,7 @@ def test_a_refusal_by_the_store_stores_nothing(
 def test_bad_data_leaves_an_account_of_its_rows(
     make_recipe: RecipeMaker, run: Trainer, tmp_path: Path
 ) -> None:
-    with pytest.raises(BadData, match="120 of 240 rows cannot be used"):
+    with pytest.raises(BadData, match="120 of 240 rows are invalid"):
         run(make_recipe(SENTIMENT, a_csv=REVIEWS + ",positive\n" * 120))
     data_report = tmp_path / "home" / "runs" / "demo" / "invalid.jsonl"
     assert len(data_report.read_text().splitlines()) == 120

@@ -26,8 +26,8 @@ class Method(Model):
     type: Literal["auto", "lora", "ia3", "bitfit", "head", "full"] = Field(
         "lora",
         description="lora: low-rank updates. ia3: learned scales of some layers' outputs. bitfit: the "
-"base's biases. head: only the head. full: all weights, served as a merged copy. auto: "
-"ia3 or lora, by number of rows.",
+        "base's biases. head: only the head. full: all weights, served as a merged copy. auto: "
+        "ia3 or lora, by number of rows.",
     )
     rank: int = Field(8, ge=1, le=256, description="LoRA rank.")
     alpha: float | None = Field(None, gt=0, description="LoRA alpha; default: twice the rank.")
@@ -58,7 +58,7 @@ class Method(Model):
         if self.type in ("auto", "lora"):
             if self.init in _DOUBLED and self.rank > MAX_DOUBLED_RANK:
                 raise ValueError(
-                    f"rank is at most {MAX_DOUBLED_RANK} with {self.init}, which is stored with twice the rank"
+                    f"rank is at most {MAX_DOUBLED_RANK} with {self.init}, stored with twice the rank"
                 )
             return self
         if given := self._of_lora():

@@ -155,7 +155,7 @@ def test_draining_shortens_the_time_limit_of_a_rehearsal(start, hangs, monkeypat
     hub = start(limits={"plugin_timeout_s": 600})
     hub.runtime.deploy("mood", Deploy(version="mood@1", by="t"))
     with ThreadPoolExecutor(1) as threads:
-        moved = threads.submit(hub.runtime.deploy, "mood", "mood@2", by="t")
+        moved = threads.submit(hub.runtime.deploy, "mood", Deploy(version="mood@2", by="t"))
         assert hangs[0].wait(20)
         hub.runtime.drain()
         with pytest.raises(BadPlugin):

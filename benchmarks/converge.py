@@ -26,7 +26,7 @@ from hub.serving.runtime import Runtime
 from hub.store.catalog.replicas import Replicas
 from hub.store.change import Deploy
 from hub.store.store import Store
-from hub.testing.homes import add_version, plain_adapter
+from tests.support.homes import add_version, plain_adapter
 
 ENOUGH_S = 30.0
 
@@ -62,7 +62,7 @@ def main() -> None:
 
 
 def _measure(folder: Path, catalog: str, moves: int, poll_ms: int) -> tuple[list[float], list[float]]:
-    from hub.testing.tiny import tiny_encoder
+    from tests.support.tiny import tiny_encoder
 
     home = folder / "home"
     tiny_encoder(folder / "tiny")

@@ -149,7 +149,7 @@ def _prepare(folder: Path, base: Base) -> None:
     """Make the adapters, and a home of ours that has them deployed."""
     from transformers.utils import logging
 
-    from hub.testing.tiny import tiny_adapter
+    from tests.support.tiny import tiny_adapter
 
     logging.set_verbosity_error()
     logging.disable_progress_bar()

@@ -1,4 +1,4 @@
-"""The table of recipe keys in docs/recipes.md, made from the model itself.
+"""Generates the tables of recipe keys in docs/recipes.md from the pydantic models.
 
 python -m docs.recipe_table
 """
@@ -29,7 +29,7 @@ _WORDS = {str: "text", int: "whole number", float: "number", bool: "true or fals
 def markdown() -> str:
     """Return one table for each section of a recipe."""
     found = sections(Recipe)
-    del found["data.eval"]  # made like data.source
+    del found["data.eval"]  # the same as data.source
     return "\n".join(_section(key, model) for key, model in found.items())
 
 
@@ -80,13 +80,13 @@ def _is_model(annotation: Any) -> bool:
 
 def _bounds(info: FieldInfo) -> str:
     signs = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
-    said = [
+    bounds = [
         f"{sign} {bound}"
         for item in info.metadata
         for name, sign in signs.items()
         if (bound := getattr(item, name, None)) is not None
     ]
-    return f", {', '.join(dict.fromkeys(said))}" if said else ""
+    return f", {', '.join(dict.fromkeys(bounds))}" if bounds else ""
 
 
 if __name__ == "__main__":

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,29 +20,24 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
-def load_tokenizer(folder: Path) -> Any:
-    from transformers import AutoTokenizer
-
-    return AutoTokenizer.from_pretrained(folder)
+def unchanged(tokenizer: Any) -> Iterator[Any]:
+    """Yield a tokenizer that tests share, and check that no task has set state in it."""
+    yield tokenizer
+    backend = tokenizer.backend_tokenizer
+    assert backend.truncation is None and backend.padding is None, "a task has set state in the tokenizer"
 
 
 @pytest.fixture(scope="session")
-def word_tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+def word_tokenizer() -> Iterator[Any]:
     """The word-piece tokenizer of a tiny encoder; shared, so no test may leave a trace in it."""
-    from hub.testing.tiny import tiny_encoder
+    from hub.testing.tiny_tokenizers import tiny_tokenizer
 
-    tokenizer = load_tokenizer(tiny_encoder(tmp_path_factory.mktemp("encoder")).path)
-    yield tokenizer
-    backend = tokenizer.backend_tokenizer
-    assert backend.truncation is None and backend.padding is None, "a task has set state in the tokenizer"
+    yield from unchanged(tiny_tokenizer("bert"))
 
 
 @pytest.fixture(scope="session")
-def byte_tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+def byte_tokenizer() -> Iterator[Any]:
     """The byte tokenizer of a tiny decoder, which has a chat template."""
-    from hub.testing.tiny import tiny_decoder
+    from hub.testing.tiny_tokenizers import tiny_tokenizer
 
-    tokenizer = load_tokenizer(tiny_decoder(tmp_path_factory.mktemp("decoder")).path)
-    yield tokenizer
-    backend = tokenizer.backend_tokenizer
-    assert backend.truncation is None and backend.padding is None, "a task has set state in the tokenizer"
+    yield from unchanged(tiny_tokenizer("llama"))

@@ -40,7 +40,7 @@ def pieces(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """A word-piece tokenizer."""
     from transformers import AutoTokenizer
 
-    from hub.testing.tiny import tiny_encoder
+    from tests.support.tiny import tiny_encoder
 
     return AutoTokenizer.from_pretrained(tiny_encoder(tmp_path_factory.mktemp("tiny")).path)
 

@@ -11,7 +11,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.text import Text
 
-from hub.cli.screen.bars import Bars
 from hub.cli.screen.output import error_console, fail, print_json, progress, say, table
 from hub.errors import HubError
 from hub.visible import keep_logs_visible, visible, visible_json
@@ -53,13 +52,13 @@ def test_no_way_of_printing_lets_it_through(text, how, capsys, monkeypatch) -> N
 @pytest.mark.parametrize("text", [*EVIL, "[red]x[/red]", "[/]", "[link=http://x]y", "{task.id}", "\\[b]"])
 def test_descriptions_of_bars_are_text(text: str, capsys: pytest.CaptureFixture[str]) -> None:
     with progress() as bars:
-        Bars(bars)(f"read {text}.csv", 1, 2, note=f"label {text}")
-        bars.add_task(f"Asking {text}")
+        bars(f"read {text}.csv", 1, 2, note=f"label {text}")
+        bars(f"predict {text}", 1, 0)
     printed = capsys.readouterr().err
     assert not ACTING & set(printed)
     lines = printed.split("\n")
     assert f"read {visible(text)}.csv  label {visible(text)}" in lines[0]
-    assert f"Asking {visible(text)}" in lines[1]
+    assert f"predict {visible(text)}" in lines[1]
 
 
 def test_the_text_beside_a_spinner_is_text(capsys: pytest.CaptureFixture[str]) -> None:
@@ -72,7 +71,7 @@ def test_the_text_beside_a_spinner_is_text(capsys: pytest.CaptureFixture[str]) -
 
 def test_a_description_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     with progress() as bars:
-        bars.add_task("read a\nerror: gone.csv")
+        bars("read a\nerror: gone.csv", 1, 0)
     assert "read a\\nerror: gone.csv" in capsys.readouterr().err
 
 

@@ -58,7 +58,7 @@ class Setting:
         """Return the PEFT folder of one random adapter, made when first asked for."""
         from transformers.utils import logging
 
-        from hub.testing.tiny import tiny_adapter
+        from tests.support.tiny import tiny_adapter
 
         logging.set_verbosity_error()
         logging.disable_progress_bar()

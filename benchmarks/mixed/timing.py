@@ -116,7 +116,7 @@ def _peft(setting: Setting, dtype: str) -> Any:
     import torch
     from peft import PeftModel
 
-    from hub.testing.tiny import head_model
+    from tests.support.tiny import head_model
 
     model: Any = None
     for slot in range(1, ADAPTERS + 1):

@@ -120,8 +120,8 @@ def _prepare(home: Path, base_name: str) -> None:
     """Make a home with two versions of each of ten adapters, deployed at the first."""
     from transformers.utils import logging
 
-    from hub.testing.tiny import tiny_adapter
-    from hub.testing.tiny_bases import tiny_encoder
+    from tests.support.tiny import tiny_adapter
+    from tests.support.tiny_bases import tiny_encoder
 
     logging.set_verbosity_error()
     logging.disable_progress_bar()

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hub.cli.context import Context
-from hub.cli.screen.output import JSON_FLAG, print_json, say, table
+from hub.cli.screen.output import JSON_FLAG, escape, print_json, say, table
+from hub.errors import InvalidName
+from hub.names import parse_version_ref
 
 if TYPE_CHECKING:
     from hub.cli.import_adapter import Imported
@@ -17,16 +19,11 @@ if TYPE_CHECKING:
     from hub.store.records import Version
     from hub.store.store import Store
 
-__all__ = ["register"]
+__all__ = ["commands"]
 
 commands = typer.Typer(help="List, show, import, export and remove adapter versions.", no_args_is_help=True)
 
 Ref = Annotated[str, typer.Argument(metavar="NAME[@N]", help="A version; without @N, the newest.")]
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command to `app`."""
-    app.add_typer(commands, name="adapters")
 
 
 @commands.command("list")
@@ -106,8 +103,6 @@ def import_(  # noqa: PLR0913, PLR0917 - one for each thing that a PEFT folder d
 
 
 def _print_imported(found: Imported, base: str | None, registry: Registry) -> None:
-    from rich.markup import escape
-
     from hub.serving.control.fitness import misfit
 
     version = found.version
@@ -133,15 +128,13 @@ def export(
     as_json: Annotated[bool, JSON_FLAG] = False,
 ) -> None:
     """Write a version as a plain PEFT folder with a model card."""
-    from rich.markup import escape
-
     store = Context.load().existing_store
     version = store.get(ref)
     written = store.export(version.ref, folder)
     if as_json:
         print_json({"version": str(version.ref), "folder": str(written)})
         return
-    say(f"Wrote [bold]{version.ref}[/] to {escape(str(written))}; its README.md says how to load it.")
+    say(f"Wrote [bold]{version.ref}[/] to {escape(written)}; its README.md says how to load it.")
 
 
 @commands.command()
@@ -151,9 +144,6 @@ def rm(
     as_json: Annotated[bool, JSON_FLAG] = False,
 ) -> None:
     """Remove one version for good; refused while a deployment needs it."""
-    from hub.errors import InvalidName
-    from hub.names import parse_version_ref
-
     store = Context.load().existing_store
     if parse_version_ref(ref).number is None:
         known = ", ".join(str(version.ref) for version in store.versions(store.get(ref).name))
@@ -196,9 +186,7 @@ def _facts(version: Version, live: dict[str, list[str]]) -> list[tuple[str, str]
     manifest, serving = version.manifest, version.manifest.serving
     data = manifest.data
     rows = (
-        f"{data.train_rows} to train, {data.eval_rows} held out, {data.rejected_rows} unusable"
-        if data
-        else ""
+        f"{data.train_rows} to train, {data.eval_rows} held out, {data.invalid_rows} unusable" if data else ""
     )
     return [
         ("task", f"{serving.task} ({serving.head} head, rows of at most {serving.max_length} tokens)"),

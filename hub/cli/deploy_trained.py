@@ -6,8 +6,8 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from hub.cli.context import Context
-from hub.cli.screen.bars import Bars
-from hub.cli.screen.output import progress, say
+from hub.cli.screen.output import escape, progress, say
+from hub.errors import Conflict, HubError
 
 if TYPE_CHECKING:
     from hub.store.records import Version
@@ -22,8 +22,6 @@ REASON = 1000  # characters that a move's reason may have
 
 def check_task(name: str, task: str, context: Context) -> None:
     """Refuse before training what the catalog would refuse after it."""
-    from hub.errors import Conflict
-
     live = _live(name, context)
     if live and live.manifest.serving.task != task:
         raise Conflict(
@@ -34,8 +32,6 @@ def check_task(name: str, task: str, context: Context) -> None:
 
 def deploy_trained(result: TrainResult, name: str, context: Context, quiet: bool) -> Json:
     """Put a version live if it passes the gate; the answer holds a failure, as the version is stored."""
-    from hub.errors import HubError
-
     answer: Json = {"deployment": name, "passed": False, "reason": ""}
     try:
         _deploy(result, context, quiet, answer)
@@ -46,8 +42,6 @@ def deploy_trained(result: TrainResult, name: str, context: Context, quiet: bool
 
 def print_move(version: Version, moved: Json) -> None:
     """Print what `deploy_trained` returned."""
-    from rich.markup import escape
-
     if failed := moved.get("failed"):
         say(f"[bold red]Not deployed[/]: {escape(failed)}")
         if moved["restart"]:
@@ -79,9 +73,7 @@ def _deploy(result: TrainResult, context: Context, quiet: bool, answer: Json) ->
     name = answer["deployment"]
     live = _live(name, context)
     with progress(quiet) as bars:
-        judgement = pass_gate(
-            result, live, registry=context.registry, store=context.store, progress=Bars(bars)
-        )
+        judgement = pass_gate(result, live, registry=context.registry, store=context.store, progress=bars)
     answer |= {"live": str(live.ref) if live else None, **judgement.to_json()}
     path = context.settings.home / "runs" / result.plan.recipe.name / GATE_FILE
     path.write_text(json.dumps({"version": str(result.version.ref), **answer}, indent=2), encoding="utf-8")
@@ -96,8 +88,6 @@ def _deploy(result: TrainResult, context: Context, quiet: bool, answer: Json) ->
 
 def _restart_advice(task: str, context: Context) -> str:
     """Return what to restart if the server runs another version of the task's plugin than this process."""
-    from hub.errors import HubError
-
     try:
         with context.client() as client:
             if client.url is None:

@@ -15,22 +15,18 @@ from hub.cli.context import Context
 from hub.cli.deploy import SERVER
 from hub.cli.screen.output import JSON_FLAG, grid, print_json, say, table
 from hub.cli.screen.wait import show_replicas
+from hub.errors import BadRequest, NotFound
 from hub.visible import visible_json
 
 if TYPE_CHECKING:
     from hub.client.protocol import Client
 
-__all__ = ["register"]
+__all__ = ["deployments"]
 
 EVERY_S = 0.5
 HEADERS = ("DEPLOYMENT", "TASK", "STABLE", "CANARY", "SHADOW", "SINCE")
 PAST = ("WHEN", "WHO", "CHANGE", "FROM", "TO", "REASON")
 Json = dict[str, Any]
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command to `app`."""
-    app.command()(deployments)
 
 
 def deployments(
@@ -48,8 +44,6 @@ def deployments(
     as_json: Annotated[bool, JSON_FLAG] = False,
 ) -> None:
     """List the deployments: stable version, canary with its share, shadow."""
-    from hub.errors import BadRequest
-
     if history and (name is None or watch):
         raise BadRequest("--history needs a name and excludes --watch: `hub deployments NAME --history`.")
     with Context.load().client(server) as client:
@@ -70,8 +64,6 @@ def deployments(
 
 def _found(client: Client, name: str | None, *, gone: bool = False) -> list[Json]:
     """Return the deployments, or the one of that name; with `gone` it need not be there any more."""
-    from hub.errors import NotFound
-
     every = client.deployments()
     found = [one for one in every if name in (None, one["name"])]
     if name and not found and not gone:

@@ -8,19 +8,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hub.cli.context import Context
-from hub.cli.screen.output import JSON_FLAG, print_json, say, table
+from hub.cli.screen.output import JSON_FLAG, escape, print_json, say, table
+from hub.errors import HubError
 
 if TYPE_CHECKING:
     from hub.client.doctor import Finding
 
-__all__ = ["register"]
+__all__ = ["doctor"]
 
 Json = dict[str, Any]
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command to `app`."""
-    app.command()(doctor)
 
 
 def doctor(
@@ -54,8 +50,6 @@ def doctor(
 
 
 def _left(one: Json) -> str:
-    from rich.markup import escape
-
     return f"[bold red]left[/] {one['sha256'][:12]}: {escape(one['reason'])}."
 
 
@@ -81,8 +75,6 @@ def _repair(finding: Finding) -> str:
     """Repair a finding; return the reason if that failed, else ""."""
     from filelock import Timeout
 
-    from hub.errors import HubError
-
     assert finding.fix
     try:
         finding.fix()
@@ -94,8 +86,6 @@ def _repair(finding: Finding) -> str:
 
 
 def _show(found: list[Json], ill: int, home: str, fixed: bool) -> None:
-    from rich.markup import escape
-
     if not found:
         say(f"[bold green]ok[/] Nothing to repair in {escape(home)}.")
         return

@@ -11,17 +11,17 @@ import typer
 
 from hub.cli.context import Context
 from hub.cli.reading import COLUMN, DELIMITER, ENCODING, HEADER, SEPARATOR, reading
-from hub.cli.screen.bars import Bars
-from hub.cli.screen.output import JSON_FLAG, print_json, progress, say
+from hub.cli.screen.output import JSON_FLAG, escape, print_json, progress, say
+from hub.errors import BadRequest
 
 if TYPE_CHECKING:
-    from hub.data.examples import Rejected
     from hub.data.profile.read_options import Reading
+    from hub.data.read.rows import InvalidRow
     from hub.evaluation.comparison import Comparison
     from hub.evaluation.evaluation import Evaluation
     from hub.store.records import Version
 
-__all__ = ["register"]
+__all__ = ["evaluate"]
 
 Json = dict[str, Any]
 SHOWN = 5  # rows that cannot be used
@@ -33,7 +33,7 @@ SEED = 13
 class _Found:
     version: Version
     evaluation: Evaluation
-    unused: list[Rejected]
+    unused: list[InvalidRow]
     against: Version | None = None
     comparison: Comparison | None = None
 
@@ -48,11 +48,6 @@ class _Found:
             "against": str(self.against.ref) if self.against else None,
             "comparison": self.comparison.to_json() if self.comparison else None,
         }
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command to `app`."""
-    app.command()(evaluate)
 
 
 def evaluate(  # noqa: PLR0913, PLR0917 - a command's options
@@ -107,8 +102,7 @@ def _measure(
     version = store.get(adapter)
     other = _other(version, against, store) if against else None
     loaded = registry.task(version.manifest.serving.task)
-    with progress(quiet) as bars:
-        show = Bars(bars)
+    with progress(quiet) as show:
         show("load libraries", 0, 1)
         from hub.evaluation.assess import assess
         from hub.evaluation.stored.measure import answers_of, compared
@@ -131,12 +125,10 @@ def _measure(
             theirs, _ = answers_of(other, rows.items, registry=registry, store=store)
             show(f"load {other.ref}", 1, 1)
             comparison = compared(found, theirs, SEED)
-    return _Found(version, evaluation, [*rows.rejected, *invalid], other, comparison)
+    return _Found(version, evaluation, [*rows.invalid, *invalid], other, comparison)
 
 
 def _other(version: Version, against: str, store: Any) -> Version:
-    from hub.errors import BadRequest
-
     other: Version = store.get(against)
     task, theirs = version.manifest.serving.task, other.manifest.serving.task
     if task != theirs:
@@ -145,16 +137,12 @@ def _other(version: Version, against: str, store: Any) -> Version:
 
 
 def _check_slices(slices: list[str], items: Any, fields: list[str]) -> None:
-    from hub.errors import BadRequest
-
     for column in slices:
         if column not in fields and not any(dict(item.extra).get(column) for item in items):
             raise BadRequest(f"--slice {column}: no row has such a column. Fields: {', '.join(fields)}.")
 
 
 def _print(found: _Found, out: Path | None) -> None:
-    from rich.markup import escape
-
     from hub.cli.screen import figures
 
     evaluation = found.evaluation
@@ -174,4 +162,4 @@ def _print(found: _Found, out: Path | None) -> None:
     for row in found.unused[:SHOWN]:
         say(f"  [dim]{escape(f'{row.source}:{row.line}: {row.reason}')}[/]")
     if out is not None:
-        say(f"Written to {escape(str(out / EVALUATION_FILE))}, with the texts of the worst mistakes.")
+        say(f"Written to {escape(out / EVALUATION_FILE)}, with the texts of the worst mistakes.")

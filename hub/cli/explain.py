@@ -10,7 +10,7 @@ import typer
 
 from hub.cli.context import Context
 from hub.cli.pairs import pairs
-from hub.cli.screen.output import JSON_FLAG, print_json, say, table
+from hub.cli.screen.output import JSON_FLAG, escape, print_json, say, table
 from hub.errors import BadRequest, first_problem
 from hub.visible import masked
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from hub.explain.explanation import Explanation, Word
     from hub.store.records import Version
 
-__all__ = ["register"]
+__all__ = ["explain"]
 
 SHOWN = 10  # words in the table
 
@@ -28,11 +28,6 @@ class ExplainMethod(StrEnum):
 
     GRADIENTS = "gradients"
     ATTENTION = "attention"
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command to `app`."""
-    app.command()(explain)
 
 
 def explain(
@@ -78,9 +73,7 @@ def explain(
         return
     _print(found)
     if html is not None:
-        from rich.markup import escape
-
-        say(f"Written to {escape(str(html))}.")
+        say(f"Written to {escape(html)}.")
 
 
 def _request(registry: Any, version: Version, text: str | None, given: list[str] | None) -> dict[str, Any]:
@@ -108,7 +101,6 @@ def _request(registry: Any, version: Version, text: str | None, given: list[str]
 
 def _print(found: Explanation) -> None:
     from rich.console import Console
-    from rich.markup import escape
     from rich.text import Text
 
     say(f"[bold]{found.name}@{found.version}[/] [dim]{found.method}[/] {escape(_asked(found))}")

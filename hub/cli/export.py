@@ -10,20 +10,14 @@ import typer
 
 from hub.cli.adapters import Ref
 from hub.cli.context import Context
-from hub.cli.screen.bars import Bars
-from hub.cli.screen.output import JSON_FLAG, print_json, progress, say, table
+from hub.cli.screen.output import JSON_FLAG, escape, print_json, progress, say, table
 from hub.export.formats import Format, Precision
 
 if TYPE_CHECKING:
     from hub.export.export import Exported
     from hub.export.parity import Figures, Parity
 
-__all__ = ["register"]
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command to `app`."""
-    app.command()(export)
+__all__ = ["export"]
 
 
 def export(
@@ -41,7 +35,7 @@ def export(
     started = time.perf_counter()
     with progress(quiet=as_json) as bars:
         precision, store = Precision.INT8 if int8 else Precision.FP32, Context.load().existing_store
-        exported = export_version(store, ref, output, form, precision=precision, progress=Bars(bars))
+        exported = export_version(store, ref, output, form, precision=precision, progress=bars)
     seconds = time.perf_counter() - started
     if as_json:
         print_json(_summary(exported, seconds))
@@ -62,13 +56,11 @@ def _summary(exported: Exported, seconds: float) -> dict[str, Any]:
 
 
 def _print(exported: Exported, seconds: float) -> None:
-    from rich.markup import escape
-
     if exported.parity:
         _print_parity(exported.parity)
     what = f"{exported.form} ({exported.precision})" if exported.parity else exported.form
     say(
-        f"Wrote [bold]{exported.version.ref}[/] as {what} to {escape(str(exported.folder))}: "
+        f"Wrote [bold]{exported.version.ref}[/] as {what} to {escape(exported.folder)}: "
         f"{exported.nbytes / 1e6:.1f} MB in {seconds:.0f} s. Its README.md says how to load it."
     )
 

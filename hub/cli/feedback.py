@@ -1,7 +1,8 @@
-"""`hub feedback`: how versions do by what people said, and that as training data."""
+"""`hub feedback`: accuracy of versions on labelled answers, and labelled answers as training data."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -9,25 +10,22 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hub.cli.context import Context
-from hub.cli.screen.output import JSON_FLAG, print_json, say, table
+from hub.cli.screen.output import JSON_FLAG, escape, print_json, say, table
+from hub.errors import BadData, BadRequest, Conflict
 
 if TYPE_CHECKING:
     from hub.data.feedback import FeedbackRows
     from hub.store.catalog.feedback import LabelledAnswer, VersionScore
     from hub.store.records import Deployment
 
-__all__ = ["register"]
+__all__ = ["commands"]
 
 commands = typer.Typer(help="Show, export and delete kept answers and their labels.", no_args_is_help=True)
 ROLES = ("stable", "canary", "shadow", "previous", "")
 HEADERS = ("DEPLOYMENT", "VERSION", "AS", "ANSWERS", "LABELLED", "ACCURACY", "95 % INTERVAL")
 FORMATS = (".jsonl", ".csv", ".parquet")
+SHOWN = 5  # filtered answers
 Json = dict[str, Any]
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command to `app`."""
-    app.add_typer(commands, name="feedback")
 
 
 @commands.command()
@@ -41,7 +39,7 @@ def show(
     store = Context.load().existing_store
     scores = Answers(store.catalog).scores(deployment)
     if deployment and not scores:
-        store.deployment(deployment)  # says what there is
+        store.deployment(deployment)  # raises NotFound with the known names
     deployments = {one.name: one for one in store.deployments()}
     rows = [_described(score, deployments.get(score.deployment)) for score in scores]
     rows.sort(key=lambda row: (row["deployment"], ROLES.index(row["role"])))
@@ -50,7 +48,9 @@ def show(
     elif rows:
         table(HEADERS, [_cells(row) for row in rows])
     else:
-        say(f"No answers are kept{f' of {deployment}' if deployment else ''}: see feedback.keep in hub.toml.")
+        say(
+            f"No answers are kept{f' for {deployment}' if deployment else ''}: see feedback.keep in hub.toml."
+        )
 
 
 @commands.command()
@@ -61,30 +61,33 @@ def export(
 ) -> None:
     """Write labelled answers as a training file for `hub train`."""
     from hub.cli.predict_file.answer_files import atomically, open_answers
-    from hub.errors import BadData, BadRequest
 
     if out.suffix not in FORMATS:
         raise BadRequest(f"The file's name must end in one of {', '.join(FORMATS)}, not {out.suffix!r}.")
     rows = _training_rows(Context.load(), deployment)
-    written, left = 0, []
+    written, filtered = 0, []
     with atomically(out) as partial, open_answers(partial, out.suffix) as file:
-        for given, maker in rows:
-            row, reason = _made(given, maker, flat=out.suffix != ".jsonl")
+        for labelled, maker in rows:
+            row, reason = _row(labelled, maker, flat=out.suffix != ".jsonl")
             if reason:
-                left.append({"request_id": given.answer.request_id, "reason": reason})
+                filtered.append({"request_id": labelled.answer.request_id, "reason": reason})
                 continue
             file.add(row)
             written += 1
         if not written:
-            raise BadData(_nothing(deployment, left))
+            reasons = "; ".join(sorted({one["reason"] for one in filtered}))
+            raise BadData(
+                f"None of the {len(filtered)} labelled answers of {deployment!r} makes a training row: "
+                f"{reasons}."
+            )
     if as_json:
-        print_json({"file": str(out), "rows": written, "left_out": left})
+        print_json({"file": str(out), "rows": written, "filtered": filtered})
         return
-    say(f"Wrote {written} rows to {out}.")
-    for one in left[:5]:
-        say(f"Left out {one['request_id']}: {one['reason']}.")
-    if len(left) > 5:
-        say(f"And {len(left) - 5} more; --json lists them.")
+    say(f"Wrote {written} rows to {escape(out)}.")
+    for one in filtered[:SHOWN]:
+        say(f"Filtered {one['request_id']}: {escape(one['reason'])}.")
+    if len(filtered) > SHOWN:
+        say(f"And {len(filtered) - SHOWN} more; --json lists them.")
 
 
 @commands.command()
@@ -99,15 +102,15 @@ def clear(
     store = Context.load().existing_store
     answers = Answers(store.catalog)
     if deployment and not answers.scores(deployment):
-        store.deployment(deployment)  # says what there is
+        store.deployment(deployment)  # raises NotFound with the known names
     if not yes:
         what = f"every answer of {deployment}" if deployment else "every answer of every deployment"
         typer.confirm(f"Delete {what}, with requests and labels, for good?", abort=True, err=True)
-    gone = answers.clear(deployment)
+    count = answers.clear(deployment)
     if as_json:
-        print_json({"deployment": deployment, "removed": gone})
+        print_json({"deployment": deployment, "removed": count})
     else:
-        say(f"Deleted {gone} answers.")
+        say(f"Deleted {count} answers.")
 
 
 def _described(score: VersionScore, deployment: Deployment | None) -> Json:
@@ -145,45 +148,38 @@ def _cells(row: Json) -> list[object]:
 
 
 def _training_rows(context: Context, name: str) -> Iterator[tuple[LabelledAnswer, FeedbackRows]]:
-    """Yield the labelled answers of a deployment, each with what makes a row of it.
+    """Yield the labelled answers of a deployment, each with the maker of its row.
 
     Raises:
-        Conflict: they were kept without their requests.
-        BadData: there are none.
+        Conflict: all were kept without their requests.
+        BadData: no answer has a label.
     """
     from hub.data.feedback import FeedbackRows
-    from hub.errors import BadData, Conflict
     from hub.store.catalog.feedback import Answers
 
     task = context.registry.task(context.existing_store.deployment(name).task).task
-    given = list(Answers(context.existing_store.catalog).labelled(name))
-    if not given:
+    every = list(Answers(context.existing_store.catalog).labelled(name))
+    if not every:
         raise BadData(f"No answer of {name!r} has a label yet: POST /v1/feedback gives one.")
-    with_texts = [one for one in given if one.answer.request is not None]
+    with_texts = [one for one in every if one.answer.request is not None]
     if not with_texts:
         raise Conflict(
-            f"The {len(given)} labelled answers of {name!r} were kept without their requests, and a training "
-            "file needs these. Set feedback.keep to 'texts': it holds for answers from then on."
+            f"The {len(every)} labelled answers of {name!r} were kept without their requests, which a "
+            "training file needs. Set feedback.keep to 'texts'; it applies to later answers."
         )
     multi_label = any(isinstance(one.label, list) and len(one.label) != 1 for one in with_texts)
     maker = FeedbackRows(task, multi_label=multi_label)
-    return ((one, maker) for one in given)
+    return ((one, maker) for one in every)
 
 
-def _made(given: LabelledAnswer, maker: FeedbackRows, *, flat: bool) -> tuple[Json, str]:
-    import json
-
+def _row(labelled: LabelledAnswer, maker: FeedbackRows, *, flat: bool) -> tuple[Json, str]:
+    """Return a training row, or {} and the reason that there is none."""
     from hub.data.fields import Unusable
 
-    if given.answer.request is None:
+    if labelled.answer.request is None:
         return {}, "it was kept without its request"
     try:
-        row = maker.row(json.loads(given.answer.request), given.label)
+        row = maker.row(json.loads(labelled.answer.request), labelled.label)
         return (maker.flat(row) if flat else row), ""
     except Unusable as error:
         return {}, str(error)
-
-
-def _nothing(name: str, left: list[Json]) -> str:
-    reasons = sorted({one["reason"] for one in left})
-    return f"None of the {len(left)} labelled answers of {name!r} makes a training row: {'; '.join(reasons)}."

@@ -13,6 +13,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from hub.cli.pairs import json_pairs
+from hub.errors import BadAdapter, BadRequest, first_problem
 
 if TYPE_CHECKING:
     from hub.api import HeadKind
@@ -68,7 +69,6 @@ def import_folder(
         BadRequest: the command line says too little, or what the manifest states already.
         BadAdapter, UnsafeWeights, BaseMismatch: the folder cannot be served.
     """
-    from hub.errors import BadRequest
     from hub.store.manifest import MANIFEST_FILE
 
     if (folder / MANIFEST_FILE).is_file() and not described.task:
@@ -84,7 +84,6 @@ def import_folder(
 def _import_by_manifest(
     folder: Path, name: str, described: Described, store: Store, registry: Registry, max_rank: int
 ) -> Version:
-    from hub.errors import BadRequest
     from hub.store.card.folder import read_manifest
     from hub.store.manifest import MANIFEST_FILE
     from hub.store.peft.rank import check_rank
@@ -138,8 +137,6 @@ def split_labels(text: str) -> list[str]:
     Raises:
         BadRequest: a label is empty, or a quote is not closed.
     """
-    from hub.errors import BadRequest
-
     if not text.strip():
         return []
     try:
@@ -162,8 +159,6 @@ def options_of(loaded: LoadedTask, pairs: Iterable[str], head: HeadConfig) -> di
         BadAdapter: config.json describes a head that the task cannot serve.
     """
     from pydantic import ValidationError
-
-    from hub.errors import BadRequest, first_problem
 
     values = json_pairs(pairs, "--option", empty=True)
     model = loaded.task.options
@@ -218,7 +213,6 @@ def plain_lora(folder: Path, on: Base, head: HeadKind | None, merged: bool) -> I
 def task_check(registry: Registry, store: Store, folder: Path) -> Any:
     """Return the check that the adapter in `folder` can be served for its task, as PEFT runs it."""
     from hub.bases.tokenizer_files import TOKENIZER_FILES
-    from hub.errors import BadAdapter
     from hub.serving.residency.servable import servable_on
 
     servable = servable_on(store.bases, registry)
@@ -246,7 +240,6 @@ def _last_part(path: str) -> str:
 def _add_problem_type(values: dict[str, Any], problem_type: str, loaded: LoadedTask) -> None:
     """Set the option that makes probabilities as the head was trained to give them."""
     from hub.api import HeadKind
-    from hub.errors import BadAdapter
 
     if loaded.spec.head is not HeadKind.SEQUENCE:
         return

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Literal, get_args, get_origin
 
 import typer
 
-from hub.cli.screen.output import JSON_FLAG, print_json, say
+from hub.cli.screen.output import JSON_FLAG, escape, print_json, say
+from hub.errors import Conflict
 
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
 
-__all__ = ["config_text", "register"]
+__all__ = ["config_text", "init"]
 
 _EXAMPLE = Path(__file__).parent / "templates" / "example"
 _HEAD = """\
@@ -26,20 +27,12 @@ _HEAD = """\
 _GITIGNORE = ".hub/\n"
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command to `app`."""
-    app.command()(init)
-
-
 def init(
     folder: Annotated[Path, typer.Argument(help="Where to put the workspace; made if absent.")] = Path("."),
     as_json: Annotated[bool, JSON_FLAG] = False,
 ) -> None:
     """Start a workspace: hub.toml, and an example recipe with its data."""
-    from rich.markup import escape
-
     from hub.config import CONFIG_FILE
-    from hub.errors import Conflict
 
     config = folder / CONFIG_FILE
     if config.exists():
@@ -52,7 +45,7 @@ def init(
         print_json({"workspace": str(folder.resolve()), "files": [str(path) for path in written]})
         return
     for path in written:
-        say(f"wrote {escape(str(path))}")
+        say(f"wrote {escape(path)}")
     enter = "" if folder.resolve() == Path.cwd() else f"cd {folder} && "
     say(f"Next: {escape(enter)}hub train adapters/example --deploy")
 

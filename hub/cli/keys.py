@@ -8,20 +8,16 @@ from typing import Annotated
 import typer
 
 from hub.cli.screen.output import JSON_FLAG, print_json, say
+from hub.errors import BadConfig
 
-__all__ = ["register"]
+__all__ = ["commands"]
 
-keys_app = typer.Typer(
+commands = typer.Typer(
     help="Create keys for a server, and their hashes for its settings.", no_args_is_help=True
 )
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command to `app`."""
-    app.add_typer(keys_app, name="keys")
-
-
-@keys_app.command()
+@commands.command()
 def new(as_json: Annotated[bool, JSON_FLAG] = False) -> None:
     """Print a new random key and its hash; neither is stored."""
     import secrets
@@ -36,12 +32,11 @@ def new(as_json: Annotated[bool, JSON_FLAG] = False) -> None:
     say(f"hash  {hash_key(key)}   for serve.api_keys or serve.admin_key")
 
 
-@keys_app.command(name="hash")
+@commands.command(name="hash")
 def hash_(as_json: Annotated[bool, JSON_FLAG] = False) -> None:
     """Read a key from standard input and print the hash for serve.api_keys or serve.admin_key."""
     import getpass
 
-    from hub.errors import BadConfig
     from hub.keys import hash_key
 
     key = getpass.getpass("Key: ") if sys.stdin.isatty() else sys.stdin.readline().rstrip("\r\n")

@@ -33,6 +33,7 @@ from hub.cli import (
 )
 from hub.cli.quickstart import quickstart
 from hub.cli.screen.output import fail
+from hub.cli.screen.wait import Waiting
 from hub.cli.threads import wait_asleep
 from hub.errors import HostFault, HubError
 
@@ -47,31 +48,46 @@ app = typer.Typer(
     add_completion=False,
 )
 
-for module in (
-    init,
-    base,
-    plugins,
-    train,
-    tune,
-    recipe,
-    data,
-    adapters,
-    evaluate,
-    explain,
-    report,
-    export,
-    feedback,
-    bench,
-    serve,
-    keys,
-    deploy,
-    deployments,
-    predict,
-    status,
-    doctor,
-    quickstart,
-):
-    module.register(app)
+COMMANDS = (
+    init.init,
+    train.train,
+    tune.tune,
+    evaluate.evaluate,
+    explain.explain,
+    report.report,
+    export.export,
+    bench.bench,
+    serve.serve,
+    deploy.deploy,
+    deploy.promote,
+    deploy.rollback,
+    deploy.undeploy,
+    deployments.deployments,
+    predict.predict,
+    status.status,
+    doctor.doctor,
+    quickstart.quickstart,
+)
+CLASSES = {  # of the commands whose options typer cannot parse
+    train.train: train.TrainCommand,
+    deploy.deploy: Waiting,
+    deploy.promote: Waiting,
+    deploy.rollback: Waiting,
+}
+GROUPS = {
+    "base": base.commands,
+    "plugins": plugins.commands,
+    "recipe": recipe.commands,
+    "data": data.commands,
+    "adapters": adapters.commands,
+    "feedback": feedback.commands,
+    "keys": keys.commands,
+}
+
+for command in COMMANDS:
+    app.command(cls=CLASSES.get(command))(command)
+for group, commands in GROUPS.items():
+    app.add_typer(commands, name=group)
 
 
 def _print_version(wanted: bool) -> None:

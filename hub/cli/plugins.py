@@ -8,25 +8,21 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hub.cli.context import Context
-from hub.cli.screen.output import JSON_FLAG, error_console, print_json, say, table
+from hub.cli.screen.output import JSON_FLAG, error_console, escape, print_json, say, table
+from hub.errors import BadPlugin, Conflict
 
 if TYPE_CHECKING:
     from hub.config import Settings
     from hub.registry.discovery import FoundPlugin, PluginStatus
 
-__all__ = ["register"]
+__all__ = ["commands"]
 
 RESTART = "A running server keeps the plugins it started with: restart it."
 
-plugins_app = typer.Typer(help="List, install and write task plugins.", no_args_is_help=True)
+commands = typer.Typer(help="List, install and write task plugins.", no_args_is_help=True)
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command to `app`."""
-    app.add_typer(plugins_app, name="plugins")
-
-
-@plugins_app.command("list")
+@commands.command("list")
 def list_plugins(
     check: Annotated[bool, typer.Option(help="Also import every task to find failures.")] = False,
     as_json: Annotated[bool, JSON_FLAG] = False,
@@ -46,7 +42,7 @@ def list_plugins(
         _show(found)
 
 
-@plugins_app.command()
+@commands.command()
 def install(
     what: Annotated[str, typer.Argument(metavar="NAME|PATH|WHEEL", help="Package name, folder or wheel.")],
     build_isolation: Annotated[
@@ -67,7 +63,7 @@ def install(
     say(RESTART)
 
 
-@plugins_app.command()
+@commands.command()
 def uninstall(
     name: Annotated[str, typer.Argument(help="Name of a plugin or of its distribution.")],
     force: Annotated[bool, typer.Option("--force", help="Even if deployments use its tasks.")] = False,
@@ -88,7 +84,7 @@ def uninstall(
     say(f"{distribution} is uninstalled. {RESTART}")
 
 
-@plugins_app.command()
+@commands.command()
 def disable(name: Annotated[str, typer.Argument(help="Name of a plugin or of its distribution.")]) -> None:
     """Keep a plugin from being imported."""
     from hub.registry.discovery import pick_plugins
@@ -100,10 +96,9 @@ def disable(name: Annotated[str, typer.Argument(help="Name of a plugin or of its
         say(f"Plugin {plugin.name} ({plugin.distribution}) is disabled. {RESTART}")
 
 
-@plugins_app.command()
+@commands.command()
 def enable(name: Annotated[str, typer.Argument(help="Name of a plugin or of its distribution.")]) -> None:
     """Undo `hub plugins disable`."""
-    from hub.errors import Conflict
     from hub.registry.discovery import pick_plugins
     from hub.registry.host import Registry
     from hub.registry.screening import forget
@@ -123,18 +118,16 @@ def enable(name: Annotated[str, typer.Argument(help="Name of a plugin or of its 
     say(RESTART)
 
 
-@plugins_app.command()
+@commands.command()
 def new(
     name: Annotated[str, typer.Argument(help="Name of the plugin and of its task.")],
     folder: Annotated[Path, typer.Option("--dir", help="Where to put the new folder.")] = Path(),
 ) -> None:
     """Write a small working plugin with a test, sample data and a recipe."""
-    from rich.markup import escape
-
     from hub.scaffold.write import write_plugin
 
     written = write_plugin(name, folder, Context.load().registry.tasks())
-    say(f"Wrote {escape(str(written))}. Next:")
+    say(f"Wrote {escape(written)}. Next:")
     for step in (f"hub plugins install {written}", f"pytest {written}", f"hub train {written}"):
         say(f"  {escape(step)}")
 
@@ -186,7 +179,6 @@ def _forget(settings: Settings, plugin: FoundPlugin) -> None:
 
 def _refuse_if_used(settings: Settings, distribution: str) -> None:
     """Raise Conflict if a deployment's task is provided by this distribution and no other."""
-    from hub.errors import BadPlugin, Conflict
     from hub.registry.probe import probe
     from hub.store.store import CATALOG_FILE, Store
 

@@ -11,18 +11,13 @@ import typer
 from hub.cli.context import Context
 from hub.cli.deploy import SERVER
 from hub.cli.reading import COLUMN, DELIMITER, ENCODING, HEADER, reading
-from hub.cli.screen.output import JSON_FLAG, print_json, say
+from hub.cli.screen.output import JSON_FLAG, escape, print_json, say
 from hub.errors import BadRequest
 
 if TYPE_CHECKING:
     from hub.client.protocol import Client
 
-__all__ = ["register"]
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command to `app`."""
-    app.command()(predict)
+__all__ = ["predict"]
 
 
 def predict(  # noqa: PLR0913, PLR0917 - a command's options
@@ -82,8 +77,6 @@ def _one(client: Client, deployment: str, request: dict[str, Any], as_json: bool
 
 def say_plain(key: str, value: object) -> None:
     """Print one field of an answer."""
-    from rich.markup import escape
-
     shown = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     say(f"[dim]{escape(key)}:[/] {escape(shown)}")
 

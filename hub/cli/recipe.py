@@ -12,36 +12,28 @@ import typer
 from hub.cli.context import Context
 from hub.cli.pairs import pairs
 from hub.cli.reading import COLUMN, DELIMITER, ENCODING, HEADER, SEPARATOR, reading
-from hub.cli.screen.bars import Bars
-from hub.cli.screen.output import JSON_FLAG, print_json, progress, say
+from hub.cli.screen.output import JSON_FLAG, escape, print_json, progress, say
 
 if TYPE_CHECKING:
     from hub.data.profile.read_options import Reading
     from hub.data.profile.suggest_recipe import New
 
-__all__ = ["register"]
+__all__ = ["commands"]
 
 ENCODER, DECODER = "minilm", "smollm2-135m"
 
-recipes = typer.Typer(
+commands = typer.Typer(
     help="Write a recipe for a data file; print the JSON Schema of recipes.", no_args_is_help=True
 )
 
 
-def register(app: typer.Typer) -> None:
-    """Add the commands to `app`."""
-    app.add_typer(recipes, name="recipe")
-
-
-@recipes.command()
+@commands.command()
 def schema(
     out: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write it there.")
     ] = None,
 ) -> None:
     """Print the JSON Schema of recipes, for editors."""
-    from rich.markup import escape
-
     from hub.recipe.schema import recipe_schema
 
     made = recipe_schema()
@@ -49,10 +41,10 @@ def schema(
         print_json(made)
         return
     out.write_text(json.dumps(made, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    say(f"wrote {escape(str(out))}")
+    say(f"wrote {escape(out)}")
 
 
-@recipes.command()
+@commands.command()
 def new(  # noqa: PLR0913, PLR0917 - a command's options
     task: Annotated[str, typer.Argument(help="A task of `hub plugins list`.")],
     data: Annotated[str, typer.Argument(help="A file, a folder, or any source that a recipe takes.")],
@@ -73,8 +65,6 @@ def new(  # noqa: PLR0913, PLR0917 - a command's options
     as_json: Annotated[bool, JSON_FLAG] = False,
 ) -> None:
     """Write a commented recipe for a data file, ready to train."""
-    from rich.markup import escape
-
     from hub.recipe.yaml_file import parse_scalar
 
     folder = out or Path("adapters") / _stem(data)
@@ -93,8 +83,8 @@ def new(  # noqa: PLR0913, PLR0917 - a command's options
         )
         return
     named = ", ".join(f"{field}={column}" for field, column in made.recipe.data.columns.items())
-    say(f"wrote {escape(str(file))}: {data_report.read:,} rows, {escape(named)}.")
-    say(f"Next: hub train {escape(str(folder))}")
+    say(f"wrote {escape(file)}: {data_report.read:,} rows, {escape(named)}.")
+    say(f"Next: hub train {escape(folder)}")
 
 
 def _stem(data: str) -> str:
@@ -119,8 +109,7 @@ def _new(
     loaded = context.registry.task(task)
     usual = DECODER if loaded.spec.head is HeadKind.GENERATE else ENCODER
     bases, cache = context.bases, context.packages
-    with progress(quiet) as bars:
-        shown = Bars(bars)
+    with progress(quiet) as shown:
         return new_recipe(
             loaded,
             data,

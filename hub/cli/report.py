@@ -8,20 +8,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hub.cli.context import Context
-from hub.cli.screen.output import JSON_FLAG, error_console, print_json, say
+from hub.cli.screen.output import JSON_FLAG, error_console, escape, print_json, say
+from hub.errors import BadRequest
 
 if TYPE_CHECKING:
     from hub.store.records import Version
     from hub.store.store import Store
 
-__all__ = ["register"]
+__all__ = ["report"]
 
 Json = dict[str, Any]
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command to `app`."""
-    app.command()(report)
 
 
 def report(
@@ -69,8 +65,6 @@ def report(
 
 
 def _copy(paths: dict[str, Path], out: Path) -> None:
-    from hub.errors import BadRequest
-
     kinds = {".html": "page", ".json": "data", ".md": "card"}
     kind = kinds.get(out.suffix.lower())
     if kind is None:
@@ -80,10 +74,8 @@ def _copy(paths: dict[str, Path], out: Path) -> None:
 
 
 def _print(version: Version, store: Store, paths: dict[str, Path], out: Path | None) -> None:
-    from rich.markup import escape
-
     say(f"[bold]{version.ref}[/]")
     for name, path in paths.items():
-        say(f"  {name}: {escape(str(path))}")
+        say(f"  {name}: {escape(path)}")
     if out is not None:
-        say(f"Written to {escape(str(out))}.")
+        say(f"Written to {escape(out)}.")

@@ -8,12 +8,7 @@ import typer
 
 from hub.cli.screen.output import say
 
-__all__ = ["register"]
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command to `app`."""
-    app.command()(serve)
+__all__ = ["serve"]
 
 
 def serve(

@@ -4,21 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-import typer
-
 from hub.cli.context import Context
 from hub.cli.deploy import SERVER
-from hub.cli.screen.output import JSON_FLAG, print_json, say, table
+from hub.cli.screen.output import JSON_FLAG, escape, print_json, say, table
 from hub.cli.screen.wait import show_replicas
 
-__all__ = ["register"]
+__all__ = ["status"]
 
 GONE = 5  # versions without a slot that are listed for each base; all of them with --json
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command to `app`."""
-    app.command()(status)
 
 
 def status(server: Annotated[str | None, SERVER] = None, as_json: Annotated[bool, JSON_FLAG] = False) -> None:
@@ -32,8 +25,6 @@ def status(server: Annotated[str | None, SERVER] = None, as_json: Annotated[bool
 
 
 def _show(found: dict[str, Any]) -> None:
-    from rich.markup import escape
-
     if found["server"]:
         behind = (found["catalog_generation"] or 0) - found["generation"]
         state = f"generation {found['generation']}" + (f", {behind} behind the catalog" if behind > 0 else "")
@@ -74,8 +65,6 @@ def _show(found: dict[str, Any]) -> None:
 
 def _show_hanging(found: dict[str, Any]) -> None:
     """Name the plugins in whose code calls hang."""
-    from rich.markup import escape
-
     for one in found.get("hanging", []):
         what = f"plugin {one['plugin']}: {one['stuck_calls']} calls of task {one['task']} hang in its code"
         if not one["suspended"]:
@@ -88,8 +77,6 @@ def _show_hanging(found: dict[str, Any]) -> None:
 
 def _show_watching(found: dict[str, Any]) -> None:
     """Say how guards stand, and what is kept of answers or could not be."""
-    from rich.markup import escape
-
     for name, stands in sorted(found.get("guards", {}).items()):
         say(f"guard of {name}: {escape(stands)}")
     feedback = found.get("feedback", {"keep": "nothing"})
@@ -102,8 +89,6 @@ def _show_watching(found: dict[str, Any]) -> None:
 
 def _show_lifecycle(found: dict[str, Any]) -> None:
     """Say what loads, what could not be loaded lately, and what left its slot last."""
-    from rich.markup import escape
-
     for load in found["loads"]:
         if load["state"] == "failed":
             retry = f"tried again in {max(load['retry_in_s'], 0):.0f} s"

@@ -10,9 +10,9 @@ from typer.core import TyperCommand
 
 from hub.cli.context import Context
 from hub.cli.deploy_trained import check_task, deploy_trained, print_move
-from hub.cli.screen.bars import Bars
-from hub.cli.screen.output import JSON_FLAG, error_console, print_json, progress, say
+from hub.cli.screen.output import JSON_FLAG, error_console, escape, print_json, progress, say
 from hub.cli.threads import for_training
+from hub.names import check_name
 
 if TYPE_CHECKING:
     from hub.config import Settings
@@ -20,15 +20,15 @@ if TYPE_CHECKING:
     from hub.store.manifest import Search
     from hub.training.train import TrainResult
 
-__all__ = ["register", "run_training"]
+__all__ = ["TrainCommand", "run_training", "train"]
 
 Json = dict[str, Any]
 _RECIPE_NAME = "@recipe"  # no legal deployment name
 _TAKES_VALUE = ("--set",)
-SHOWN = 5  # rejected rows
+SHOWN = 5  # invalid rows
 
 
-class _Command(TyperCommand):
+class TrainCommand(TyperCommand):
     """Lets `--deploy` stand alone or take a NAME after it, which typer's options cannot."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
@@ -38,11 +38,6 @@ class _Command(TyperCommand):
             if not named:
                 args = [*args[:at], f"--deploy={_RECIPE_NAME}", *args[at + 1 :]]
         return super().parse_args(ctx, args)
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command to `app`."""
-    app.command(cls=_Command)(train)
 
 
 def train(
@@ -62,7 +57,6 @@ def train(
     as_json: Annotated[bool, JSON_FLAG] = False,
 ) -> None:
     """Train an adapter, measure it on held-out rows, and store it as a new version."""
-    from hub.names import check_name
     from hub.recipe.recipe import load_recipe
 
     context = Context.load()
@@ -98,8 +92,7 @@ def run_training(
 ) -> TrainResult:
     """Train with progress bars on stderr, in the state folder of `settings`; else as `hub.training.train`."""
     for_training()
-    with progress(quiet) as bars:
-        show = Bars(bars)
+    with progress(quiet) as show:
         show("load libraries", 0, 1)
         from hub.export.int8_gate import INT8, int8_gauge
         from hub.report.write import write_report
@@ -159,21 +152,19 @@ def _summary(result: TrainResult) -> Json:
             "filtered": sum(data.data_report.filtered.values()),
             "duplicates": data.data_report.duplicates,
             "leaked": data.data_report.leaked,
-            "rejected": len(result.rejected),
+            "invalid": len(result.invalid),
         },
         "data_report": data.data_report.to_json(),
         "augmented": dict(result.outcome.augmented),
         "augmented_dropped": {change: dict(reason) for change, reason in result.outcome.dropped.items()},
         "ablation": result.ablation.as_dict() if result.ablation else None,
-        "rejected_file": str(result.rejected_file),
+        "invalid_file": str(result.invalid_file),
         "report": str(result.report) if result.report else None,
         "trackers": [one.to_json() for one in result.trackers],
     }
 
 
 def _print(result: TrainResult, moved: Json | None) -> None:
-    from rich.markup import escape
-
     from hub.cli.screen.figures import print_calibration, print_folds, print_gaps, print_metrics
     from hub.evaluation.goal import gain
     from hub.export.int8_gate import describe_int8
@@ -194,7 +185,7 @@ def _print(result: TrainResult, moved: Json | None) -> None:
     if fitted.resumed_from:
         say(f"The run continued from step {fitted.resumed_from}.")
     if result.report:
-        say(f"Report: {escape(str(result.report))}")
+        say(f"Report: {escape(result.report)}")
     for tracker in result.trackers:
         said = (
             f"[yellow]incomplete[/]: {escape(tracker.problem)}" if tracker.problem else escape(tracker.where)
@@ -216,8 +207,6 @@ def _course(result: TrainResult) -> str:
 
 
 def _print_rows(result: TrainResult) -> None:
-    from rich.markup import escape
-
     from hub.cli.screen.figures import print_ablation
 
     data, data_report = result.plan.dataset, result.plan.dataset.data_report
@@ -228,7 +217,7 @@ def _print_rows(result: TrainResult) -> None:
         f"{sum(data_report.filtered.values()):,} filtered",
         f"{data_report.duplicates:,} duplicates",
         f"{data_report.leaked:,} held-out ones that were also trained on",
-        f"{len(result.rejected):,} rejected",
+        f"{len(result.invalid):,} invalid",
     ]
     say(f"Rows: {', '.join(part for part in parts if not part.startswith('0 '))}.")
     for line in data_report.lines():
@@ -239,10 +228,10 @@ def _print_rows(result: TrainResult) -> None:
         say(f"  Changed copies: {said or 'none'}; {dropped:,} dropped{_reasons(result)}.")
     if result.ablation:
         print_ablation(result.ablation)
-    for row in result.rejected[:SHOWN]:
+    for row in result.invalid[:SHOWN]:
         say(f"  [dim]{escape(f'{row.source}:{row.line}: {row.reason}')}[/]")
-    if len(result.rejected) > SHOWN:
-        say(f"  [dim]all in {escape(str(result.rejected_file))}[/]")
+    if len(result.invalid) > SHOWN:
+        say(f"  [dim]all in {escape(result.invalid_file)}[/]")
 
 
 def _reasons(result: TrainResult) -> str:

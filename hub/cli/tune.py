@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hub.cli.context import Context
-from hub.cli.screen.bars import Bars
-from hub.cli.screen.output import JSON_FLAG, error_console, print_json, progress, say, table
+from hub.cli.screen.output import JSON_FLAG, error_console, escape, print_json, progress, say, table
 from hub.cli.threads import for_training
+from hub.errors import BadRecipe
 
 if TYPE_CHECKING:
     from hub.config import Settings
@@ -19,16 +19,11 @@ if TYPE_CHECKING:
     from hub.training.search.trials import Trial, Tuned
     from hub.training.train import TrainResult
 
-__all__ = ["register", "run_search"]
+__all__ = ["run_search", "tune"]
 
 FOLDER = "tune"  # in the run's folder
 PAGE = "tune.html"
 WINNER = "winner.json"  # the recipe that is being trained and stored
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command to `app`."""
-    app.command()(tune)
 
 
 def tune(
@@ -99,8 +94,7 @@ def run_search(
         MissingExtra: Optuna is not installed.
     """
     for_training()
-    with progress(quiet) as bars:
-        show = Bars(bars)
+    with progress(quiet) as show:
         show("load libraries", 0, 1)
         from hub.report.search_page import page
         from hub.training.search.session import Session
@@ -162,15 +156,13 @@ def _same_winner(winner: Recipe, file: Path, resume: bool) -> bool:
 
 
 def _print(tuned: Tuned, page: Path) -> None:
-    from rich.markup import escape
-
     keys = list(tuned.space)
     rows = [_row(trial, keys) for trial in tuned.trials]
     table(("TRIAL", *keys, tuned.metric.upper(), "STATE", "S"), rows)
     if tuned.importance:
         parts = [f"{key} {share:.0%}" for key, share in tuned.importance.items()]
         say(f"Of the differences, {', '.join(parts)}.")
-    say(f"Plots: {escape(str(page))}")
+    say(f"Plots: {escape(page)}")
 
 
 def _row(trial: Trial, keys: list[str]) -> tuple[str, ...]:
@@ -182,10 +174,6 @@ def _row(trial: Trial, keys: list[str]) -> tuple[str, ...]:
 
 
 def _end(tuned: Tuned, page: Path, result: TrainResult | None, as_json: bool) -> None:
-    from rich.markup import escape
-
-    from hub.errors import BadRecipe
-
     if as_json:
         answer: dict[str, Any] = tuned.to_json() | {"page": str(page), "version": None}
         if result:
@@ -209,7 +197,7 @@ def _end(tuned: Tuned, page: Path, result: TrainResult | None, as_json: bool) ->
     if result:
         say(f"Stored {result.version.ref}; on held-out rows: {_figures(result)}.")
         if result.report:
-            say(f"Report: {escape(str(result.report))}")
+            say(f"Report: {escape(result.report)}")
         say(f"Next: hub deploy {result.version.ref} --as {result.version.name}")
 
 

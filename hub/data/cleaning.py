@@ -1,4 +1,4 @@
-"""What is taken out of a training text, each kind of change as spans that are replaced."""
+"""Cleans training texts; every change is a list of replaced spans, so that offsets can follow."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from hub.recipe.sections.data import Clean
 __all__ = ["Aligned", "Span", "cleaner"]
 
 Span = tuple[int, int, str]
-"""Start, end and what stands there instead; never empty, none overlapping the next."""
+"""Start, end and replacement; spans are not empty, sorted, and do not overlap."""
 Step = Callable[[str], Iterator[Span]]
 
 _BLOCKS = (
     "address|article|aside|blockquote|br|dd|div|dl|dt|figure|footer|form|h[1-6]|header|hr|li|main|nav|ol|p|"
     "pre|section|table|t[dhr]|ul"
 )
-# The lengths are bounded, so that a text of openings without an end takes no quadratic time.
+# Bounded lengths keep a text of unclosed tags from taking quadratic time.
 _TAG = re.compile(
     r"<!--.{0,2000}?-->"
     r"|<(?P<raw>script|style)\b[^<>]{0,2000}>.{0,10000}?</(?P=raw)\s{0,9}>"
@@ -32,7 +32,7 @@ _TAG = re.compile(
 )
 _ENTITY = re.compile(r"&(?:#[0-9]{1,7}|#x[0-9a-f]{1,6}|[a-z][a-z0-9]{1,31});", re.IGNORECASE)
 _URL = re.compile(r"\b(?:https?://|www\.)[^\s<>\"]*[^\s<>\"'.,;:!?)\]}]", re.IGNORECASE)
-_SPACE = re.compile(r"\s{2,}|[^\S ]|\A\s|\s\Z")  # all but one space between two words
+_SPACE = re.compile(r"\s{2,}|[^\S ]|\A\s|\s\Z")  # white space other than a single space between words
 _ASCII = re.compile(r"[\x00-\x7f]*")
 
 
@@ -85,7 +85,7 @@ def _to_form(form: str) -> Step:
             (start, end, unicodedata.normalize(form, text[start:end]))  # type: ignore[arg-type]
             for start, end in pairwise([*starts, len(text)])
         ]
-        # Characters that join across these parts would have no place of their own: left as they are.
+        # A text whose characters join across these parts is not changed: the spans would be wrong.
         if "".join(new for _, _, new in made) == unicodedata.normalize(form, text):  # type: ignore[arg-type]
             yield from made
 
@@ -93,19 +93,19 @@ def _to_form(form: str) -> Step:
 
 
 def _composes(char: str) -> bool:
-    """Return whether a character may join the one before it: a mark, or a Korean vowel or final."""
+    """Return whether a character may combine with the previous one: a mark, or a Korean vowel or final."""
     return unicodedata.category(char).startswith("M") or "\u1160" <= char <= "\u11ff"
 
 
 class Aligned:
-    """A text that remembers its replacements, so that offsets into the original can follow them."""
+    """A text that records its replacements, so that offsets into the original can be mapped."""
 
     def __init__(self, text: str) -> None:
         self.text = text
         self._steps: list[tuple[Sequence[Span], list[int]]] = []
 
     def replace(self, spans: Iterable[Span]) -> bool:
-        """Replace spans of the present text, given in order; returns whether that changed it."""
+        """Replace sorted spans of the current text; return whether the text changed."""
         real = [span for span in spans if self.text[span[0] : span[1]] != span[2]]
         if not real:
             return False
@@ -114,14 +114,14 @@ class Aligned:
             parts += [self.text[at:start], new]
             at = end
         self.text = "".join([*parts, self.text[at:]])
-        # How far characters behind each span have moved.
+        # The shift of the characters after each span.
         self._steps.append((real, list(accumulate(len(new) - (end - start) for start, end, new in real))))
         return True
 
     def moved(self, start: int, end: int) -> tuple[int, int]:
-        """Return where a part of the original stands now; one that cuts into a replacement has all of it.
+        """Map a span of the original to the current text; it is extended over replacements it overlaps.
 
-        Of a part that is gone, start and end are the same.
+        Start and end are equal if nothing is left of the span.
         """
         for spans, shifts in self._steps:
             if start >= end:

@@ -9,10 +9,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from hub.api import BadData
-from hub.data.examples import AnyTask, Item, Rejected, draw, load_examples
+from hub.data.examples import AnyTask, Item, draw, load_examples
 from hub.data.filters import RowFilters
 from hub.data.label_quality import labels_of
-from hub.data.notes import DataReport, Note
+from hub.data.notes import DataReport, Note, write_rows
+from hub.data.read.rows import InvalidRow
 from hub.data.split import split, without_leaks
 from hub.progress import Progress, silent
 from hub.recipe.label_names import look_alike
@@ -23,44 +24,42 @@ from hub.store.manifest import too_many_labels
 __all__ = ["Dataset", "InvalidRows", "check_label_count", "divide", "divides", "prepare"]
 
 MIN_VALIDATION_ROWS = 10  # fewer give too noisy a metric to choose a checkpoint by
-SHOWN = 5  # reasons in a message
+MAX_SHOWN = 5  # reasons in a message
 
 
 class InvalidRows:
-    """Collects the rows that cannot be used, over all stages of a run."""
+    """Collects the invalid rows of all stages of a run."""
 
     def __init__(self, recipe: Recipe) -> None:
         self._recipe = recipe
-        self.rows: list[Rejected] = []
+        self.rows: list[InvalidRow] = []
 
-    def add(self, rows: Iterable[Rejected]) -> None:
+    def add(self, rows: Iterable[InvalidRow]) -> None:
         self.rows += rows
 
     def write(self, path: Path) -> None:
         """Write one JSON object per line: source, line, reason."""
-        with path.open("w", encoding="utf-8") as file:
-            for row in self.rows:
-                value = {"source": row.source, "line": row.line, "reason": row.reason}
-                file.write(json.dumps(value, ensure_ascii=False) + "\n")
+        rows = ({"source": row.source, "line": row.line, "reason": row.reason} for row in self.rows)
+        write_rows(rows, path)
 
     def check(self, usable: int) -> None:
-        """Raise BadData if no row is usable, or if more rows are invalid than `data.max_rejected` allows."""
-        allowed = self._recipe.data.max_rejected
+        """Raise BadData if no row is usable, or if the share of invalid rows exceeds `data.max_invalid`."""
+        allowed = self._recipe.data.max_invalid
         invalid = len(self.rows)
         if usable and invalid <= allowed * (usable + invalid):
             return
         if not usable:
-            reason = self.listed() if invalid else "the sources hold no rows that the recipe keeps"
+            reason = self.listed() if invalid else "the sources have no rows, or all are filtered"
             raise BadData(f"No usable rows: {reason}.")
         raise BadData(
-            f"{invalid} of {usable + invalid} rows cannot be used, and data.max_rejected allows a share of "
+            f"{invalid} of {usable + invalid} rows are invalid, and data.max_invalid allows a share of "
             f"{allowed:g}: {self.listed()}."
         )
 
     def listed(self) -> str:
         """Return the places and reasons of the first invalid rows, for a message."""
-        first = "; ".join(f"{row.source}:{row.line}: {row.reason}" for row in self.rows[:SHOWN])
-        more = len(self.rows) - SHOWN
+        first = "; ".join(f"{row.source}:{row.line}: {row.reason}" for row in self.rows[:MAX_SHOWN])
+        more = len(self.rows) - MAX_SHOWN
         return f"{first}; and {more} more" if more > 0 else first
 
 
@@ -69,7 +68,7 @@ class Dataset:
     """Examples by split; `sha256` covers all of them in the order read.
 
     Training examples are cleaned; validation and held-out examples are as a client would send them.
-    `data_report` counts what was done to the rows, and `notes` list it row by row.
+    `data_report` has counts of changed and removed rows, `notes` the details of each.
     """
 
     train: tuple[Item, ...]
@@ -109,12 +108,12 @@ def prepare(
         raise recipe.error("data.group_by", f"task {recipe.task} has no such field. It has: {known}")
     source = load_examples(recipe, "source", task, cache, progress, needs_label=needs_label)
     separate = load_examples(recipe, "eval", task, cache, progress, needs_label=needs_label)
-    invalid.add((*source.rejected, *separate.rejected))
+    invalid.add((*source.invalid, *separate.invalid))
     invalid.check(len(source.items))
-    counter = RowFilters(recipe, task, progress)
-    counter.loaded(source, separate)
-    items = draw(counter.without_duplicates(counter.without_conflicts(source.items)), data.limit, seed)
-    items, others = counter.without_rare(items, separate.items)
+    filters = RowFilters(recipe, task, progress)
+    filters.loaded(source, separate)
+    items = draw(filters.without_duplicates(filters.without_conflicts(source.items)), data.limit, seed)
+    items, others = filters.without_rare(items, separate.items)
     with plugin_call(recipe.task, "labels()"):
         labels = tuple(task.labels(item.example for item in items))
     check_label_count(recipe, labels)
@@ -124,13 +123,13 @@ def prepare(
         train, held_out = split(
             items, max(1, round(data.eval_fraction * len(items))), seed, task, data.group_by
         )
-    clean = counter.without_leaks(held_out, train)
+    clean = filters.without_leaks(held_out, train)
     kept, validation = divide(recipe, train, task)
     if data.eval and not held_out and invalid.rows:
         raise BadData(f"No held-out row can be used: {invalid.listed()}.")
     if not kept or not clean:
         raise BadData(_too_few(len(kept), len(held_out), len(clean)))
-    data_report, notes = counter.data_report(invalid.rows)
+    data_report, notes = filters.data_report(invalid.rows)
     return Dataset(
         train=tuple(kept),
         validation=tuple(validation),
@@ -147,8 +146,8 @@ def check_label_count(recipe: Recipe, labels: Collection[str]) -> None:
     if reason := too_many_labels(len(labels)):
         raise recipe.error(
             "data",
-            f"{reason}. If these are not labels but ids or texts, name another column under data.columns; "
-            "data.labels.least drops rare labels, and data.labels.rename merges labels",
+            f"{reason}. If these are ids or texts rather than labels, name another column in data.columns; "
+            "data.labels.min_rows drops rare labels, and data.labels.rename merges labels",
         )
 
 
@@ -163,7 +162,7 @@ def divide(recipe: Recipe, train: list[Item], task: AnyTask) -> tuple[list[Item]
 
 
 def divides(recipe: Recipe) -> bool:
-    """Return whether training evaluates on validation rows, which are then split off."""
+    """Return whether training uses validation rows."""
     settings = recipe.train
     return settings.patience > 0 and (settings.epochs > 1 or settings.checkpoint_steps is not None)
 
@@ -176,7 +175,7 @@ def _with_known_labels(
     for item in held_out:
         strange = sorted(labels_of(item, task) - known)
         if strange:
-            invalid.add([item.rejected(_unknown(strange[0], known))])
+            invalid.add([item.invalid(_unknown(strange[0], known))])
         else:
             good.append(item)
     return good
@@ -187,7 +186,7 @@ def _unknown(label: str, known: Collection[str]) -> str:
     if alike is None:
         return f"label {label!r} is not among the training rows"
     return (
-        f"label {label!r} is not among the training rows, which have {alike!r}: if they are the same "
+        f"label {label!r} is not among the training rows, which have {alike!r}: if both are the same "
         "label, rename one in data.labels.rename"
     )
 
@@ -203,5 +202,5 @@ def _digest(items: Iterable[Item]) -> str:
 
 def _too_few(train: int, held_out: int, clean: int) -> str:
     if held_out and not clean:
-        return "Every held-out row is also a training row. Give data.eval rows that are not trained on."
-    return f"Too few rows: {train} to train on and {clean} held out. Give more rows, or data.eval."
+        return "Every held-out row is also a training row. Use other rows for data.eval."
+    return f"Too few rows: {train} to train on and {clean} held out. Add rows, or set data.eval."

@@ -1,4 +1,4 @@
-"""Converts the rows of a recipe's sources to examples; keeps the reason for each row that is not used."""
+"""Converts the rows of a recipe's sources to examples; collects invalid and filtered rows with reasons."""
 
 from __future__ import annotations
 
@@ -15,37 +15,30 @@ from pydantic import BaseModel
 from hub.api import BadData, BadRequest, Example, Field, Task
 from hub.data.fields import LABELLED, Filtered, Unusable, convert
 from hub.data.read.folders import TextFolder, files_of, text_table
+from hub.data.read.rows import FilteredRow, InvalidRow, RawRow, Table
 from hub.data.read.sources import is_hub, open_hub, open_source
-from hub.data.read.tables import FilteredRow, InvalidRow, RawRow, Table, checked_table, open_table
-from hub.data.texts import Texts
+from hub.data.read.tables import checked_table, open_table
+from hub.data.texts import Preprocessor
 from hub.progress import Progress, silent
 from hub.recipe.label_names import normal_label
 from hub.recipe.recipe import LabelRules, Part, Recipe
 from hub.registry.loaded import plugin_call
 
-__all__ = ["Item", "Loaded", "Rejected", "draw", "load_examples"]
+__all__ = ["Item", "Loaded", "draw", "load_examples"]
 
 AnyTask = Task[Any, Any]
 _REPORT_EVERY = 500  # rows
-SIDES = ("source", "target")  # columns of a file of translations
-
-
-@dataclass(frozen=True, slots=True)
-class Rejected:
-    """A row that is not used; the reason quotes none of its text."""
-
-    source: str
-    line: int
-    reason: str
+SIDES = ("source", "target")  # columns of a translation file
 
 
 @dataclass(frozen=True, slots=True)
 class Item:
     """An example, its request as JSON, and its source and line.
 
-    `sent` is the example before cleaning; `cleaned` the one after, if `example` is the one before. Both are
-    None if cleaning changed nothing. `changed` names the keys of `data.clean` that changed it, `pii` counts
-    its personal data by kind. `extra` has the columns of `evaluate.slices` that are not task fields.
+    If cleaning changed the example, `example` is the cleaned one and `sent` the original; after `as_sent`,
+    `example` is the original and `cleaned` the cleaned one. `changed` names the keys of `data.clean` that
+    changed it, `pii` counts its personal data by kind. `extra` has the columns of `evaluate.slices` that are
+    not task fields.
     """
 
     example: Example
@@ -62,22 +55,20 @@ class Item:
     def place(self) -> str:
         return f"{self.source}:{self.line}"
 
-    def rejected(self, reason: object) -> Rejected:
-        return Rejected(self.source, self.line, str(reason))
+    def invalid(self, reason: object) -> InvalidRow:
+        return InvalidRow(self.line, str(reason), self.source)
 
     def as_sent(self) -> Item:
         """Return the item with its example uncleaned, as a client would send it."""
-        return (
-            self if self.sent is None else replace(self, example=self.sent, sent=None, cleaned=self.example)
-        )
+        if self.sent is None:
+            return self
+        return replace(self, example=self.sent, sent=None, cleaned=self.example)
 
     def as_trained(self) -> Item:
         """Return the item with its example cleaned, for training."""
-        return (
-            self
-            if self.cleaned is None
-            else replace(self, example=self.cleaned, sent=self.example, cleaned=None)
-        )
+        if self.cleaned is None:
+            return self
+        return replace(self, example=self.cleaned, sent=self.example, cleaned=None)
 
 
 @dataclass(slots=True)
@@ -85,8 +76,8 @@ class Loaded:
     """The rows of the sources: examples, invalid rows, filtered rows, and the number of rows read."""
 
     items: list[Item] = field(default_factory=list)
-    rejected: list[Rejected] = field(default_factory=list)
-    filtered: list[Rejected] = field(default_factory=list)
+    invalid: list[InvalidRow] = field(default_factory=list)
+    filtered: list[FilteredRow] = field(default_factory=list)
     read: int = 0
 
 
@@ -101,7 +92,7 @@ def load_examples(
 ) -> Loaded:
     """Read the sources of `data.source` or `data.eval`; packages are cached in `cache`.
 
-    With `needs_label`, a row without a value in any labelled field is invalid.
+    With `needs_label`, a row without a value in at least one labelled field is invalid.
 
     Raises:
         BadRecipe: a column or field that the recipe names does not exist.
@@ -109,7 +100,7 @@ def load_examples(
         SourceUnavailable: a download failed.
     """
     _check_fields(recipe, which, task)
-    loaded, texts = Loaded(), Texts(recipe, task.fields)
+    loaded, texts = Loaded(), Preprocessor(recipe, task.fields)
     parts: Sequence[Part] = getattr(recipe.data, which)
     for number, part in enumerate(parts):
         before = len(loaded.items)
@@ -121,7 +112,7 @@ def load_examples(
 
 
 def draw(items: Sequence[Item], limit: int | None, seed: int) -> list[Item]:
-    """Return at most `limit` items, sampled with `seed`, in their original order."""
+    """Sample at most `limit` items with `seed`; keep their order."""
     if limit is None or len(items) <= limit:
         return list(items)
     return [items[index] for index in sorted(random.Random(seed).sample(range(len(items)), limit))]
@@ -152,16 +143,18 @@ def _read_part(loaded: Loaded, reader: _Reader, progress: Progress) -> None:
     for count, row in enumerate(reader.table.rows, 1):
         if count % _REPORT_EVERY == 0:
             progress(f"read {name}", count, 0)
-        if isinstance(row, InvalidRow | FilteredRow):
-            rows = loaded.rejected if isinstance(row, InvalidRow) else loaded.filtered
-            rows.append(Rejected(row.source or name, row.line, row.reason))
-            continue
+        source = row.source or name
         try:
-            loaded.items.append(reader.item(row))
+            if isinstance(row, RawRow):
+                loaded.items.append(reader.item(row, source))
+            elif isinstance(row, InvalidRow):
+                raise Unusable(row.reason)
+            else:
+                raise Filtered(row.reason)
         except Unusable as error:
-            loaded.rejected.append(Rejected(row.source or name, row.line, str(error)))
+            loaded.invalid.append(InvalidRow(row.line, str(error), source))
         except Filtered as reason:
-            loaded.filtered.append(Rejected(row.source or name, row.line, str(reason)))
+            loaded.filtered.append(FilteredRow(row.line, str(reason), source))
     loaded.read += count
     progress(f"read {name}", count, count)
 
@@ -170,7 +163,13 @@ class _Reader:
     """Converts the rows of one table to examples of one task."""
 
     def __init__(
-        self, recipe: Recipe, part: Part, table: Table, task: AnyTask, texts: Texts, needs_label: bool = False
+        self,
+        recipe: Recipe,
+        part: Part,
+        table: Table,
+        task: AnyTask,
+        texts: Preprocessor,
+        needs_label: bool = False,
     ) -> None:
         self.labelled = [field.name for field in task.fields if field.kind in LABELLED] if needs_label else []
         self.recipe = recipe
@@ -185,33 +184,38 @@ class _Reader:
         ]
         self.extra = [name for name in recipe.evaluate.slices if name not in self.columns]
 
-    def item(self, row: RawRow) -> Item:
+    def item(self, row: RawRow, source: str) -> Item:
         """Return the row's example.
 
         Raises:
-            Unusable, Filtered: the row makes no example.
+            Unusable: the row is invalid.
+            Filtered: the recipe excludes the row.
         """
         for column, values in self.where:
             if normal_label(_word(row.values.get(column))) not in values:
                 raise Filtered(f"another {column}")
-        name = row.source or self.table.name
         example = {field.name: self._value(field, row) for field in self.task.fields}
         if self.labelled and all(example[field] is None for field in self.labelled):
             raise Unusable(f"has no label: {' and '.join(self.labelled)} empty or absent")
-        treated = self.texts.treat(example)
+        processed = self.texts.process(example)
         try:
-            with plugin_call(self.recipe.task, f"request() on {name}:{row.line}"):
-                request: BaseModel = self.task.request(treated.example)
+            with plugin_call(self.recipe.task, f"request() on {source}:{row.line}"):
+                request: BaseModel = self.task.request(processed.example)
         except (BadRequest, BadData) as error:
             raise Unusable(str(error)) from None
-        sent = treated.sent if treated.changed else None
-        pii = tuple(sorted(treated.pii.items()))
-        request_json, changed = request.model_dump_json(), treated.changed
-        extra = tuple((str(column), _word(self._raw(row, column))) for column in self.extra)
-        return Item(treated.example, request_json, name, row.line, sent, None, changed, pii, extra)
+        return Item(
+            processed.example,
+            request.model_dump_json(),
+            source,
+            row.line,
+            sent=processed.sent if processed.changed else None,
+            changed=processed.changed,
+            pii=tuple(sorted(processed.pii.items())),
+            extra=tuple((str(column), _word(self._raw(row, column))) for column in self.extra),
+        )
 
     def _raw(self, row: RawRow, column: str | int) -> Any:
-        """Return a cell by its column's name or position; None if there is none."""
+        """Return a cell by the name or position of its column; None if the row lacks it."""
         known = self.table.columns
         named = known[column] if isinstance(column, int) and known and column < len(known) else column
         return row.values.get(named)
@@ -242,12 +246,12 @@ class _Reader:
             return None
         raise self.recipe.error(
             "data.columns",
-            f"{self.table.name} has no column {field.name!r}: say which one holds it "
+            f"{self.table.name} has no column {field.name!r}: name the column that holds it "
             f"({field.summary.rstrip('.')}), such as {{{field.name}: NAME}}. {self._there_is()}",
         )
 
     def _named(self, column: str | int, key: str) -> str | int:
-        """Return the column of the table that the recipe names; checked if the table's columns are known."""
+        """Return the column that the recipe names; raise BadRecipe if the table is known not to have it."""
         known = self.table.columns
         if known is None:
             return column

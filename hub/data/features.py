@@ -1,4 +1,4 @@
-"""Training examples to token lists, checked against what the head needs."""
+"""Converts examples to training features, and checks that they have the keys the head needs."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from dataclasses import replace
 
 from hub.api import AdapterInfo, BadData, Features, HeadKind, Tokenizer
 from hub.data.dataset import Dataset
-from hub.data.examples import Item, Rejected
+from hub.data.examples import Item
+from hub.data.read.rows import InvalidRow
 from hub.errors import BadPlugin, BadRequest
 from hub.progress import Progress, silent
 from hub.registry.loaded import LoadedTask, plugin_call
@@ -29,57 +30,57 @@ def make_features(
     info: AdapterInfo,
     items: Sequence[Item],
     progress: Progress = silent,
-) -> tuple[list[Features], list[Rejected]]:
+) -> tuple[list[Features], list[InvalidRow]]:
     """Return the features of all examples, and the examples that are invalid for the task.
 
     Raises:
-        BadPlugin: features lack what the head needs, or are longer than `max_length`.
+        BadPlugin: features lack a key that the head needs, or are longer than `max_length`.
     """
     features: list[Features] = []
-    rejected: list[Rejected] = []
+    invalid: list[InvalidRow] = []
     for number, item in enumerate(items, 1):
         try:
             with plugin_call(loaded.spec.name, f"features() on {item.place}"):
                 made = loaded.task.features(item.example, tokenizer, info)
         except (BadData, BadRequest) as error:
-            rejected.append(item.rejected(error))
+            invalid.append(item.invalid(error))
             continue
         for row in made:
             _check(loaded, row, info)
         features += made
         if number % _REPORT_EVERY == 0 or number == len(items):
             progress("tokenize", number, len(items))
-    return features, rejected
+    return features, invalid
 
 
 def encodable(
     loaded: LoadedTask, tokenizer: Tokenizer, info: AdapterInfo, items: Sequence[Item]
-) -> tuple[list[Item], list[Rejected]]:
-    """Divide held-out examples into those the task can encode and invalid ones, such as too long texts."""
+) -> tuple[list[Item], list[InvalidRow]]:
+    """Divide held-out examples into those that the task can encode and invalid ones, such as long texts."""
     good: list[Item] = []
-    rejected: list[Rejected] = []
+    invalid: list[InvalidRow] = []
     for item in items:
         try:
             with plugin_call(loaded.spec.name, f"encode() on {item.place}"):
                 loaded.task.encode(loaded.task.request(item.example), tokenizer, info)
         except (BadData, BadRequest) as error:
-            rejected.append(item.rejected(error))
+            invalid.append(item.invalid(error))
         else:
             good.append(item)
-    return good, rejected
+    return good, invalid
 
 
 def usable_rows(
     loaded: LoadedTask, tokenizer: Tokenizer, info: AdapterInfo, dataset: Dataset, progress: Progress = silent
-) -> tuple[Dataset, list[Rejected]]:
-    """Return the dataset without the rows that a training run rejects once it tokenizes, and these rows."""
-    _, rejected = make_features(loaded, tokenizer, info, dataset.train, progress)
-    lost = {(row.source, row.line) for row in rejected}
+) -> tuple[Dataset, list[InvalidRow]]:
+    """Tokenize the dataset; return it without the rows that are invalid for the task, and these rows."""
+    _, invalid = make_features(loaded, tokenizer, info, dataset.train, progress)
+    lost = {(row.source, row.line) for row in invalid}
     train = tuple(item for item in dataset.train if (item.source, item.line) not in lost)
     validation, unanswerable = encodable(loaded, tokenizer, info, dataset.validation)
     held_out, more = encodable(loaded, tokenizer, info, dataset.held_out)
     usable = replace(dataset, train=train, validation=tuple(validation), held_out=tuple(held_out))
-    return usable, [*rejected, *unanswerable, *more]
+    return usable, [*invalid, *unanswerable, *more]
 
 
 def _check(loaded: LoadedTask, row: Features, info: AdapterInfo) -> None:

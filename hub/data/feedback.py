@@ -1,4 +1,4 @@
-"""From answered requests and their right answers to rows of training data of the task."""
+"""Converts requests with feedback to training rows of the task."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ _PROBES: Mapping[FieldKind, Any] = {
 
 
 class FeedbackRows:
-    """Makes rows that the task's recipes read as they are: the request's fields, and what is to be learned.
+    """Makes rows that a recipe of the task can read: the fields of the request, and the correct answer.
 
-    `multi_label`: the task's labels are sets, so that one label is a set of one.
+    `multi_label`: examples have any number of labels, so that one label is a list of one.
     """
 
     def __init__(self, task: AnyTask, *, multi_label: bool = False) -> None:
         self._task = task
-        self._asked = _asked(task)
+        self._sources = _request_fields(task)
         self._rules = LabelRules()
-        free = [field for field in task.fields if field.name not in self._asked]
+        free = [field for field in task.fields if field.name not in self._sources]
         self._names = {field.name for field in free}
         self._label = None if multi_label else _first(free, FieldKind.LABEL)
         self._labels = _first(free, FieldKind.LABELS)
@@ -41,32 +41,32 @@ class FeedbackRows:
         self._text = next((f for f in free if f.kind is FieldKind.TEXT and f.required), None)
 
     def row(self, request: Mapping[str, Any], label: Any) -> Row:
-        """Return the row of a request and its right answer.
+        """Return the row of a request and its correct answer.
 
         Raises:
-            Unusable: they make none; the message is the reason and quotes nothing of them.
+            Unusable: they do not fit the task; the message is the reason and quotes neither.
         """
         given = {key: value for key, value in request.items() if value is not None}
-        fields = {name: given[source] for name, source in self._asked.items() if source in given}
-        learned = self._learned(given, label)
-        self._check({**fields, **learned})
-        shown = {"label": label} if isinstance(label, str) and "label" not in self._names else {}
-        return {**given, **shown, **fields, **learned}
+        fields = {name: given[source] for name, source in self._sources.items() if source in given}
+        target = self._target(given, label)
+        self._check({**fields, **target})
+        plain = {"label": label} if isinstance(label, str) and "label" not in self._names else {}
+        return {**given, **plain, **fields, **target}
 
     def flat(self, row: Row) -> Row:
-        """Return a row for a file whose cells are texts, where several labels are parted by commas.
+        """Return a row for a file of text cells, with labels separated by commas.
 
         Raises:
-            Unusable: its labels cannot be told so.
+            Unusable: its labels cannot be written this way.
         """
         labels = row.get(self._labels.name) if self._labels else None
         if labels is None or self._labels is None:
             return row
         if not labels or any("," in label for label in labels):
-            raise Unusable("its labels, none or one with a comma, cannot stand in one cell: write .jsonl")
+            raise Unusable("a list of no labels, or a label with a comma, needs a .jsonl file")
         return {**row, self._labels.name: ",".join(labels)}
 
-    def _learned(self, request: Mapping[str, Any], label: Any) -> Row:
+    def _target(self, request: Mapping[str, Any], label: Any) -> Row:
         if isinstance(label, Mapping):
             return self._from_object(request, label)
         texts = [label] if isinstance(label, str) else list(label)
@@ -75,10 +75,10 @@ class FeedbackRows:
         if self._label and len(texts) == 1:
             return {self._label.name: texts[0]}
         if self._answers:
-            return {self._answers.name: _places([text for text in texts if text.strip()], request)}
+            return {self._answers.name: _answer_spans([text for text in texts if text.strip()], request)}
         if self._text and texts:
             return {self._text.name: texts[0]}
-        raise Unusable("its label is not of the kind that the task learns from")
+        raise Unusable("its label does not have the type that the task is trained on")
 
     def _from_object(self, request: Mapping[str, Any], label: Mapping[str, Any]) -> Row:
         if known := {name: value for name, value in label.items() if name in self._names}:
@@ -87,8 +87,8 @@ class FeedbackRows:
             return {self._answers.name: []}
         texts = [value for value in label.values() if isinstance(value, str)]
         if len(texts) != 1 or not (self._answers or self._text):
-            raise Unusable("its label names none of the fields that the task learns from")
-        return self._learned(request, texts[0])
+            raise Unusable("its label has none of the fields that the task is trained on")
+        return self._target(request, texts[0])
 
     def _check(self, row: Row) -> None:
         example = {
@@ -100,12 +100,12 @@ class FeedbackRows:
             raise Unusable(str(error)) from None
 
 
-def _asked(task: AnyTask) -> dict[str, str]:
-    """Return which field of a request each field of the training data becomes, seen by trying."""
+def _request_fields(task: AnyTask) -> dict[str, str]:
+    """Map fields of the training data to fields of a request, found by converting probe values."""
     probes = {field.name: _probe(field, number) for number, field in enumerate(task.fields)}
     try:
         request = task.request(probes).model_dump()
-    except Exception:  # it wants other values: the names have to tell
+    except Exception:  # the probe values are invalid for the task: assume equal names
         return {field.name: field.name for field in task.fields if field.kind is FieldKind.TEXT}
     sources = {value: key for key, value in request.items() if isinstance(value, str)}
     return {name: sources[probe] for name, probe in probes.items() if probe in sources}
@@ -119,12 +119,12 @@ def _first(fields: Iterable[Field], kind: FieldKind) -> Field | None:
     return next((field for field in fields if field.kind is kind), None)
 
 
-def _places(answers: Sequence[str], request: Mapping[str, Any]) -> list[Row]:
-    """Return where answers first stand in the longest text of the request that holds one."""
+def _answer_spans(answers: Sequence[str], request: Mapping[str, Any]) -> list[Row]:
+    """Find the first occurrence of each answer in the longest text of the request that contains one."""
     texts = sorted((value for value in request.values() if isinstance(value, str)), key=len, reverse=True)
     for text in texts:
         if found := [{"text": one, "answer_start": text.find(one)} for one in answers if one in text]:
             return found
     if answers:
-        raise Unusable("its label does not stand in the text of the request")
+        raise Unusable("its label does not occur in the text of the request")
     return []

@@ -1,4 +1,4 @@
-"""From a cell to the value a task's field needs; what cannot become one is said in a few words."""
+"""Converts cells to the values of a task's fields."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from hub.recipe.recipe import LabelRules
 __all__ = ["LABELLED", "Filtered", "Unusable", "convert", "labels_in"]
 
 LABELLED = (FieldKind.LABEL, FieldKind.LABELS, FieldKind.TAGS, FieldKind.ENTITIES)
-# Ours and Prodigy's; doccano's; Label Studio's; Hugging Face pipelines'.
+# Keys of our own format and Prodigy; of doccano; of Label Studio; of Hugging Face pipelines.
 _ENTITY_KEYS = (
     ("start", "start_offset"),
     ("end", "end_offset"),
@@ -26,29 +26,29 @@ _NUMBER = re.compile(r"[+-]?[0-9]+(?:\.0*)?")
 
 
 class Unusable(Exception):
-    """The row is bad; the message is the reason and quotes none of its text."""
+    """The row is invalid; the message is the reason and quotes none of its text."""
 
 
 class Filtered(Exception):
-    """The recipe leaves the row out on purpose; the message is the reason."""
+    """The recipe excludes the row; the message is the reason."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Cell:
-    """How cells are read: the recipe's label rules, and what separates the items of one cell."""
+    """Settings for reading cells: the recipe's label rules, and the separator of items in one cell."""
 
     rules: LabelRules
     separator: str | None = None
 
 
 def convert(field: Field, value: Any, rules: LabelRules, separator: str | None = None) -> Any:
-    """Return the cell's value as `field` needs it; None for an optional one that is empty.
+    """Convert a cell to the type of `field`; None for an empty optional cell.
 
-    `separator` is that of `data.separator`.
+    `separator` is the recipe's `data.separator`.
 
     Raises:
-        Unusable: it cannot be converted.
-        LeftOut: it lies in none of the recipe's bins.
+        Unusable: the cell cannot be converted.
+        Filtered: the number is in none of the recipe's bins.
     """
     empty = _is_empty(field, value, rules)
     if empty and not field.required:
@@ -62,7 +62,7 @@ def convert(field: Field, value: Any, rules: LabelRules, separator: str | None =
 
 
 def _is_empty(field: Field, value: Any, rules: LabelRules) -> bool:
-    """Return whether a cell holds nothing; a label column holds nothing where pandas wrote `nan`, too."""
+    """Return whether a cell is empty; for labels, pandas' `nan` counts as empty too."""
     if not isinstance(value, str):
         return is_missing(value)
     word = value.strip()
@@ -70,7 +70,7 @@ def _is_empty(field: Field, value: Any, rules: LabelRules) -> bool:
 
 
 def labels_in(field: Field, value: Any) -> tuple[str, ...]:
-    """Return the labels that a converted value holds, in its order; of tags and entities their types."""
+    """Return the labels in a converted value, in order; for tags and entities, their distinct types."""
     if value is None or field.kind not in LABELLED:
         return ()
     if field.kind is FieldKind.LABEL:
@@ -95,12 +95,12 @@ def _text(value: Any, cell: _Cell) -> str:
 
 
 def _label(value: Any, cell: _Cell) -> str:
-    """Accept a list of one label too, as exports of annotation tools hold them."""
+    """Also accept a list of one label, as some annotation tools export it."""
     value = _choices(value)
     items = literal_list(value) if isinstance(value, str) else value
     if isinstance(items, list | tuple):
         if len(items) != 1:
-            raise Unusable(f"holds {len(items)} labels, and takes one")
+            raise Unusable(f"has {len(items)} labels instead of one")
         value = items[0]
     if cell.rules.bins:
         return _binned(_number(value, cell), cell.rules)
@@ -119,7 +119,7 @@ def _labels(value: Any, cell: _Cell) -> tuple[str, ...]:
 
 
 def _choices(value: Any) -> Any:
-    """Return the list in `{"choices": [...]}`, as Label Studio exports several labels; else the value."""
+    """Return the list in `{"choices": [...]}`, Label Studio's form of several labels; else the value."""
     found = value
     if isinstance(value, str) and value.lstrip().startswith('{"choices"'):
         found = literal(value)
@@ -137,7 +137,7 @@ def _number(value: Any, cell: _Cell) -> float:
 
 
 def _answers(value: Any, cell: _Cell) -> tuple[dict[str, Any], ...]:
-    """Accept a list of objects, an object of two lists (as Parquet has it), or either as JSON text."""
+    """Accept a list of objects, an object of two lists (as in Parquet), or either as JSON text."""
     return tuple(_answer(item, cell) for item in _objects(value, ("text", "answer_start"), "answers"))
 
 
@@ -150,7 +150,7 @@ def _answer(item: Any, cell: _Cell) -> dict[str, Any]:
 
 
 def _tokens(value: Any, cell: _Cell) -> tuple[str, ...]:
-    """Accept strings, and objects with a `text`, as some annotation tools write them."""
+    """Accept strings, and objects with a `text`, as some annotation tools export them."""
     items = split_cell(value, cell.separator, None) if isinstance(value, str) else value
     if not isinstance(items, list | tuple):
         raise Unusable(f"is {_kind_of(value)}, not a list of tokens")
@@ -164,7 +164,7 @@ def _tokens(value: Any, cell: _Cell) -> tuple[str, ...]:
 
 
 def _tags(value: Any, cell: _Cell) -> tuple[str, ...]:
-    """Rename whole tags, such as the numbers of a data set, or the types in them."""
+    """Rename whole tags, such as numbers, or the entity types in them."""
     items = split_cell(value, cell.separator, None) if isinstance(value, str) else value
     if not isinstance(items, list | tuple):
         raise Unusable(f"is {_kind_of(value)}, not a list of tags")
@@ -177,7 +177,7 @@ def _tag(tag: str, rules: LabelRules) -> str:
     tag = rules.rename.get(tag, tag)
     if _NUMBER.fullmatch(tag):
         raise Unusable(
-            "holds a number in place of a tag: name the tag of each number in data.labels.rename, such as "
+            "has numbers instead of tags: map each number to a tag in data.labels.rename, such as "
             "{0: O, 1: B-PER, 2: I-PER}"
         )
     prefix, kind = split_tag(tag)
@@ -188,7 +188,7 @@ def _tag(tag: str, rules: LabelRules) -> str:
 
 
 def _entities(value: Any, cell: _Cell) -> tuple[dict[str, Any], ...]:
-    """Accept what `_answers` does, and lists of start, end and label in place of objects."""
+    """Accept the forms of `_answers`, and lists of start, end and label instead of objects."""
     return tuple(_entity(item, cell) for item in _objects(value, ("start", "end", "label"), "entities"))
 
 
@@ -221,14 +221,14 @@ _CONVERTERS: dict[FieldKind, Callable[[Any, _Cell], Any]] = {
 
 
 def _objects(value: Any, keys: tuple[str, ...], what: str) -> list[Any]:
-    """Return a list that a cell holds as it is, as text, or as one list for each of the keys."""
+    """Return the objects in a cell: a list, its JSON or Python text, or an object of one list per key."""
     if isinstance(value, str):
         value = literal(value) if value.strip() else []
     if isinstance(value, Mapping):
         columns = [column for key in keys if isinstance(column := value.get(key), list)]
         if len(columns) < len(keys) or len({len(column) for column in columns}) > 1:
             *most, last = keys
-            raise Unusable(f"needs the lists {', '.join(most)} and {last}, of one length")
+            raise Unusable(f"needs the lists {', '.join(most)} and {last}, of equal length")
         value = [dict(zip(keys, row, strict=True)) for row in zip(*columns, strict=True)]
     if value is not None and not isinstance(value, list):
         raise Unusable(f"is {_kind_of(value)}, not a list of {what}")

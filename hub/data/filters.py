@@ -1,4 +1,4 @@
-"""Row filters between loading and splitting; each counts the rows it removes or flags."""
+"""Row filters between loading and splitting; each counts the rows that it removes or flags."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from hub.data.duplicates import NearDuplicates
-from hub.data.examples import AnyTask, Item, Loaded, Rejected
+from hub.data.examples import AnyTask, Item, Loaded
 from hub.data.fields import LABELLED
-from hub.data.label_quality import conflicting, label_counts, labels_of, rare_labels, relabelled
-from hub.data.notes import DataReport, Note, counted
+from hub.data.label_quality import find_conflicts, label_counts, labels_of, rare_labels, replace_labels
+from hub.data.notes import DataReport, Note
+from hub.data.read.rows import InvalidRow
 from hub.data.split import same_example, without_leaks
 from hub.errors import BadData
 from hub.progress import Progress
@@ -17,7 +18,7 @@ from hub.recipe.recipe import Recipe
 
 __all__ = ["RowFilters"]
 
-SHOWN = 5  # places in a message
+MAX_SHOWN = 5  # places in a message
 
 
 class RowFilters:
@@ -42,7 +43,7 @@ class RowFilters:
         """Count the rows that loading read, changed and filtered.
 
         Raises:
-            BadData: rows hold personal data, and `data.pii` is refuse.
+            BadData: rows contain personal data, and `data.pii` is refuse.
         """
         items = [*source.items, *separate.items]
         self._counts["read"] = source.read + separate.read
@@ -63,7 +64,7 @@ class RowFilters:
     def without_conflicts(self, items: Sequence[Item]) -> list[Item]:
         """Apply `labels.conflicts`."""
         found, out = (
-            conflicting(items, self._task, self._data.labels.conflicts) if self._labelled else ([], ())
+            find_conflicts(items, self._task, self._data.labels.conflicts) if self._labelled else ([], ())
         )
         self._counts["conflicts"] = len(found)
         for item in found:
@@ -89,27 +90,30 @@ class RowFilters:
         return [item for index, item in enumerate(unique) if index not in near]
 
     def without_rare(self, items: Sequence[Item], separate: Sequence[Item]) -> tuple[list[Item], list[Item]]:
-        """Apply `labels.least` to training rows, and the same to separate held-out rows."""
+        """Apply `labels.min_rows` to training rows, and the result to separate held-out rows."""
         rules = self._data.labels
-        if rules.least == 1:
+        if rules.min_rows == 1:
             return list(items), list(separate)
-        self._rare = rare_labels(items, self._task, rules.least, rules.other)
-        hit = [item for item in items if self._rare.intersection(labels_of(item, self._task))]
-        self._counts["rare"] = len(hit)
+        self._rare = rare_labels(items, self._task, rules.min_rows, rules.other)
+        removed, kept = self._partition(items)
+        self._counts["rare"] = len(removed)
         if rules.other is None:
-            self._filter_out(hit, "rare label")
-            gone = [item for item in separate if self._rare.intersection(labels_of(item, self._task))]
-            self._filter_out(gone, "rare label")
-            lost = {id(item) for item in (*hit, *gone)}
-            return [each for each in items if id(each) not in lost], [
-                each for each in separate if id(each) not in lost
-            ]
+            more, kept_separate = self._partition(separate)
+            self._filter_out((*removed, *more), "rare label")
+            return kept, kept_separate
         unseen = label_counts(separate, self._task).keys() - label_counts(items, self._task).keys()
         names = self._rare.union(unseen)
         return (
-            relabelled(items, self._task, self._rare, rules.other),
-            relabelled(separate, self._task, names, rules.other),
+            replace_labels(items, self._task, self._rare, rules.other),
+            replace_labels(separate, self._task, names, rules.other),
         )
+
+    def _partition(self, items: Sequence[Item]) -> tuple[list[Item], list[Item]]:
+        """Return the items with a rare label, and the others."""
+        parts: tuple[list[Item], list[Item]] = [], []
+        for item in items:
+            parts[self._rare.isdisjoint(labels_of(item, self._task))].append(item)
+        return parts
 
     def without_leaks(self, held_out: Sequence[Item], train: Sequence[Item]) -> list[Item]:
         """Drop held-out rows whose request equals a training row's or, with `drop`, nearly equals it."""
@@ -127,13 +131,13 @@ class RowFilters:
             return clean
         return [item for index, item in enumerate(clean) if index not in near]
 
-    def data_report(self, rejected: Sequence[Rejected]) -> tuple[DataReport, tuple[Note, ...]]:
+    def data_report(self, invalid: Sequence[InvalidRow]) -> tuple[DataReport, tuple[Note, ...]]:
         """Return the counts and the notes."""
         filtered = [note.detail for note in self._notes if note.what == "filtered"]
         counts = DataReport(
-            rejected=len(rejected),
+            invalid=len(invalid),
             changed=dict(sorted(self._changed.items())),
-            filtered=counted(filtered),
+            filtered=dict(sorted(Counter(filtered).items())),
             near=self._data.near_duplicates,
             rare_labels=tuple(sorted(self._rare)),
             pii=dict(sorted(self._pii.items())),
@@ -151,9 +155,9 @@ class RowFilters:
 
 def _refusal(pii: Counter[str], items: Sequence[Item]) -> str:
     kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(pii.items()))
-    places = ", ".join(item.place for item in items[:SHOWN])
-    more = f" and {len(items) - SHOWN} more" if len(items) > SHOWN else ""
+    places = ", ".join(item.place for item in items[:MAX_SHOWN])
+    more = f" and {len(items) - MAX_SHOWN} more" if len(items) > MAX_SHOWN else ""
     return (
-        f"{len(items)} rows hold personal data ({kinds}), and data.pii is refuse: {places}{more}. Take it "
-        "out, or set data.pii to mask."
+        f"{len(items)} rows contain personal data ({kinds}), and data.pii is refuse: {places}{more}. Remove "
+        "it, or set data.pii to mask."
     )

@@ -1,4 +1,4 @@
-"""Cross-validation: every training row is held out once."""
+"""Folds for cross-validation: every training row is held out once."""
 
 from __future__ import annotations
 
@@ -15,15 +15,19 @@ __all__ = ["fold_datasets", "folds"]
 
 
 def folds(
-    items: Sequence[Item], count: int, seed: int, task: AnyTask, together: str | None = None
+    items: Sequence[Item], count: int, seed: int, task: AnyTask, group_field: str | None = None
 ) -> Iterator[tuple[list[Item], list[Item]]]:
-    """Yield what is left and what is held out of `count` parts of about one size, each in order.
+    """Yield the training and the held-out items of `count` folds of similar size, each in order.
 
-    Labels are in proportion in every part. With `together`, no part divides examples with one value of that
-    field. There are fewer parts when there are not as many groups. What asks the request of an example that
-    is left is dropped from those held out.
+    Labels are in proportion in every fold. With `group_field`, examples with the same value of that field
+    stay together, and there are at most as many folds as groups. Held-out items whose request is also that of
+    a training item are dropped.
     """
-    parts = _grouped(items, count, seed, task, together) if together else _by_label(items, count, seed, task)
+    parts = (
+        _grouped(items, count, seed, task, group_field)
+        if group_field
+        else _by_label(items, count, seed, task)
+    )
     for part in parts:
         taken = set(part)
         left = [item for index, item in enumerate(items) if index not in taken]
@@ -33,7 +37,7 @@ def folds(
 
 
 def fold_datasets(recipe: Recipe, dataset: Dataset, task: AnyTask) -> Iterator[Dataset]:
-    """Yield the data set of each fold of `evaluate.folds`, made of the training rows alone."""
+    """Yield the data set of each fold of `evaluate.folds`, made from the training rows only."""
     rows = (*dataset.train, *(item.as_trained() for item in dataset.validation))
     for left, held_out in folds(
         rows, recipe.evaluate.folds or 0, recipe.train.seed, task, recipe.data.group_by
@@ -52,7 +56,7 @@ def _by_label(items: Sequence[Item], count: int, seed: int, task: AnyTask) -> It
 
     strata = [str(stratum(item, task)) for item in items]
     rows = Counter(strata)
-    # Labels with fewer rows than parts are dealt out together.
+    # Labels with fewer rows than folds form one stratum.
     strata = [label if rows[label] >= count else "" for label in strata]
     if 0 < strata.count("") < count:
         common = rows.most_common(1)[0][0]
@@ -62,9 +66,9 @@ def _by_label(items: Sequence[Item], count: int, seed: int, task: AnyTask) -> It
 
 
 def _grouped(
-    items: Sequence[Item], count: int, seed: int, task: AnyTask, together: str
+    items: Sequence[Item], count: int, seed: int, task: AnyTask, group_field: str
 ) -> Iterator[list[int]]:
-    groups = [repr(item.example[together]) for item in items]
+    groups = [repr(item.example[group_field]) for item in items]
     labels = [str(stratum(item, task)) for item in items]
     count = min(count, len(set(groups)))
     return grouped_folds(labels, groups, count, seed) if count > 1 else iter(())

@@ -1,4 +1,4 @@
-"""Labels that contradict one another, and labels of too few rows."""
+"""Finds contradicting and rare labels, and replaces labels."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from hub.api import Example, FieldKind, split_tag
 from hub.data.examples import AnyTask, Item
 from hub.data.fields import LABELLED, labels_in
 
-__all__ = ["conflicting", "label_counts", "labels_of", "rare_labels", "relabelled", "target_of"]
+__all__ = ["find_conflicts", "label_counts", "labels_of", "rare_labels", "replace_labels", "target_key"]
 
 
-def target_of(item: Item, task: AnyTask) -> str:
-    """Return the example's labels as text that is equal where they are; "" where the task has none."""
+def target_key(item: Item, task: AnyTask) -> str:
+    """Return a text that is equal for examples with equal labels; "" if the task has no labels."""
     parts = []
     for field in task.fields:
         value = item.example[field.name]
@@ -30,10 +30,10 @@ def _flat(value: Any) -> Any:
     return repr(sorted(value.items())) if isinstance(value, dict) else value
 
 
-def conflicting(items: Sequence[Item], task: AnyTask, rule: str) -> tuple[list[Item], set[int]]:
-    """Return the items whose request another one makes with different labels, and the indices to leave out.
+def find_conflicts(items: Sequence[Item], task: AnyTask, rule: str) -> tuple[list[Item], set[int]]:
+    """Return the items whose request occurs with different labels, and the indices to filter out.
 
-    `rule` is that of `labels.conflicts`.
+    `rule` is the recipe's `labels.conflicts`.
     """
     by_request: dict[str, list[int]] = defaultdict(list)
     for index, item in enumerate(items):
@@ -41,7 +41,7 @@ def conflicting(items: Sequence[Item], task: AnyTask, rule: str) -> tuple[list[I
     found: list[int] = []
     out: set[int] = set()
     for indices in by_request.values():
-        targets = {index: target_of(items[index], task) for index in indices} if len(indices) > 1 else {}
+        targets = {index: target_key(items[index], task) for index in indices} if len(indices) > 1 else {}
         counts = Counter(targets.values())
         if len(counts) < 2:
             continue
@@ -59,28 +59,28 @@ def label_counts(items: Sequence[Item], task: AnyTask) -> Counter[str]:
     return Counter(label for item in items for label in labels_of(item, task))
 
 
-def rare_labels(items: Sequence[Item], task: AnyTask, least: int, other: str | None) -> frozenset[str]:
-    """Return the labels of fewer than `least` rows.
+def rare_labels(items: Sequence[Item], task: AnyTask, min_rows: int, other: str | None) -> frozenset[str]:
+    """Return the labels of fewer than `min_rows` rows.
 
-    Without `other` their rows go, which may make further labels rare: those are returned as well.
+    Without `other` their rows are removed, which may make further labels rare; those are included.
     """
     rare: frozenset[str] = frozenset()
     while True:
         left = [item for item in items if other is not None or not rare.intersection(labels_of(item, task))]
         counts = label_counts(left, task)
-        more = rare | {label for label, count in counts.items() if count < least and label != other}
+        more = rare | {label for label, count in counts.items() if count < min_rows and label != other}
         if more == rare or other is not None:
             return more
         rare = more
 
 
-def relabelled(items: Sequence[Item], task: AnyTask, labels: frozenset[str], other: str) -> list[Item]:
+def replace_labels(items: Sequence[Item], task: AnyTask, labels: frozenset[str], other: str) -> list[Item]:
     """Return the items with each of `labels` replaced by `other`."""
     return [
         replace(
             item,
-            example=_relabelled(item.example, task, labels, other),
-            sent=item.sent and _relabelled(item.sent, task, labels, other),
+            example=_replace_labels(item.example, task, labels, other),
+            sent=item.sent and _replace_labels(item.sent, task, labels, other),
         )
         if labels.intersection(labels_of(item, task))
         else item
@@ -88,7 +88,7 @@ def relabelled(items: Sequence[Item], task: AnyTask, labels: frozenset[str], oth
     ]
 
 
-def _relabelled(example: Example, task: AnyTask, labels: frozenset[str], other: str) -> Example:
+def _replace_labels(example: Example, task: AnyTask, labels: frozenset[str], other: str) -> Example:
     def new(label: str) -> str:
         return other if label in labels else label
 
@@ -118,5 +118,5 @@ _RELABEL: Mapping[FieldKind, Callable[[Any, Callable[[str], str]], Any]] = {
 
 
 def labels_of(item: Item, task: AnyTask) -> set[str]:
-    """Return the labels that a row has."""
+    """Return the labels of a row."""
     return {label for field in task.fields for label in labels_in(field, item.example[field.name])}

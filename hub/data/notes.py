@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-__all__ = ["DataReport", "Note", "write_notes"]
+__all__ = ["DataReport", "Note", "write_notes", "write_rows"]
 
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """One change to a row, or one finding in it.
+    """One change to a row, or one finding about it.
 
     `what` is one of: changed, filtered, duplicate, near duplicate, conflict, leaked, near leak, pii.
     """
@@ -29,14 +28,13 @@ class Note:
 class DataReport:
     """Counts of rows, except `pii`, which counts findings by kind.
 
-    `changed` is by key of `data.clean` (`pii` there means masked), `filtered` by reason: rules of the recipe,
-    marks of the format, label quality. `conflicts` counts training rows with the request of a row that has
-    other labels, `rare` those with a label of too few rows; `filtered` has the ones that were removed.
-    `near_duplicates` and `near_leaked` were removed only if `near` is "drop".
+    `changed` counts by key of `data.clean` ("pii": masked), `filtered` by reason. `conflicts` counts training
+    rows whose request also occurs with other labels, `rare` those with a label of too few rows; `filtered`
+    includes the ones that were removed. `near_duplicates` and `near_leaked` were removed if `near` is "drop".
     """
 
     read: int = 0
-    rejected: int = 0
+    invalid: int = 0
     changed: Mapping[str, int] = field(default_factory=dict)
     filtered: Mapping[str, int] = field(default_factory=dict)
     duplicates: int = 0
@@ -61,7 +59,7 @@ class DataReport:
             _list("Filtered", self.filtered),
             _some(self.near_duplicates, f"near duplicates, {left}"),
             _some(self.near_leaked, f"held-out rows nearly the same as a training row, {left}"),
-            _some(self.conflicts, "rows that another one with different labels contradicts"),
+            _some(self.conflicts, "rows with contradicting labels"),
             _some(self.rare, f"rows with a rare label ({', '.join(self.rare_labels[:5])})"),
             _list("Personal data", self.pii),
         ]
@@ -73,17 +71,16 @@ def _some(count: int, what: str) -> str:
 
 
 def _list(title: str, counts: Mapping[str, int]) -> str:
-    said = ", ".join(f"{name} {count:,}" for name, count in sorted(counts.items()))
-    return f"{title}: {said}" if said else ""
+    listed = ", ".join(f"{name} {count:,}" for name, count in sorted(counts.items()))
+    return f"{title}: {listed}" if listed else ""
 
 
-def counted(values: Iterable[str]) -> dict[str, int]:
-    """Count values; the result is sorted by value."""
-    return dict(sorted(Counter(values).items()))
+def write_rows(rows: Iterable[Any], path: Path) -> None:
+    """Write JSON objects, one per line."""
+    with path.open("w", encoding="utf-8") as file:
+        file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
 
 
 def write_notes(notes: Iterable[Note], path: Path) -> None:
     """Write one JSON object per line: source, line, what, detail."""
-    with path.open("w", encoding="utf-8") as file:
-        for note in notes:
-            file.write(json.dumps(asdict(note), ensure_ascii=False) + "\n")
+    write_rows(map(asdict, notes), path)

@@ -1,4 +1,4 @@
-"""Personal data in texts: where it stands and of what kind."""
+"""Finds personal data in texts: position and kind."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import NamedTuple
 
 from hub.recipe.recipe import Recipe
 
-__all__ = ["BUILTIN_KINDS", "Detector", "Found", "builtin", "make_detector"]
+__all__ = ["BUILTIN_KINDS", "Detector", "PiiMatch", "builtin", "make_detector"]
 
 
-class Found(NamedTuple):
-    """Personal data at characters start to end of a text; it never holds the text."""
+class PiiMatch(NamedTuple):
+    """Personal data at characters `start` to `end` of a text; does not contain the text."""
 
     start: int
     end: int
@@ -24,12 +24,12 @@ class Found(NamedTuple):
         return f"<{self.kind}>"
 
 
-Detector = Callable[[str], list[Found]]
-"""Returns what a text holds, in order, none overlapping."""
+Detector = Callable[[str], list[PiiMatch]]
+"""Returns the matches in a text, sorted and without overlaps."""
 
 
 def make_detector(recipe: Recipe) -> Detector | None:
-    """Return what looks for the personal data that `data.pii` names; None when it is to be ignored.
+    """Return the detector for the kinds in `data.pii`; None if personal data is ignored.
 
     Raises:
         BadRecipe: an unknown kind, or no such spaCy model.
@@ -47,29 +47,29 @@ def make_detector(recipe: Recipe) -> Detector | None:
     for number, kind in enumerate(rules.kinds):
         if kind not in known:
             names = ", ".join(known)
-            raise recipe.error(f"data.pii.kinds.{number}", f"{kind!r} is no kind. There is: {names}")
+            raise recipe.error(f"data.pii.kinds.{number}", f"{kind!r} is not a kind. There is: {names}")
     wanted = frozenset(rules.kinds or known)
     return lambda text: [found for found in find(text) if found.kind in wanted]
 
 
-def apart(found: Iterable[Found]) -> list[Found]:
-    """Return what does not overlap, in order; of what does, what came first in `found`."""
-    kept: list[Found] = []
+def without_overlaps(found: Iterable[PiiMatch]) -> list[PiiMatch]:
+    """Return the matches sorted; of overlapping ones, only the first in `found` is kept."""
+    kept: list[PiiMatch] = []
     for one in found:
         if all(one.end <= other.start or one.start >= other.end for other in kept):
             kept.append(one)
     return sorted(kept)
 
 
-def builtin(text: str) -> list[Found]:
+def builtin(text: str) -> list[PiiMatch]:
     """Find e-mail addresses, IBANs, card and telephone numbers, and IP addresses.
 
-    IBANs are checked by ISO 7064 mod 97-10, cards by issuer and Luhn's formula (ISO/IEC 7812-1).
+    IBANs are validated by ISO 7064 mod 97-10, cards by issuer and the Luhn algorithm (ISO/IEC 7812-1).
     """
     if not _HINT.search(text):
         return []
-    return apart(
-        Found(start, end, kind)
+    return without_overlaps(
+        PiiMatch(start, end, kind)
         for kind, pattern, check in _KINDS
         for match in pattern.finditer(text)
         for start, end in check(match)
@@ -102,20 +102,16 @@ def _any(match: re.Match[str]) -> Spans:
 
 
 def _iban(match: re.Match[str]) -> Spans:
-    """Shorten from the right, as capital words may follow, until the check digits fit."""
+    """Shorten the match from the right until the check digits are valid: capital words may follow."""
     text = match[0]
     for end in range(len(text), 14, -1):
         if end < len(text) and text[end].isalnum() and text[end - 1] != " ":
             continue
-        digits = "".join(str(int(char, 36)) for char in _turned(text[:end]))
+        joined = text[:end].replace(" ", "")
+        digits = "".join(str(int(char, 36)) for char in joined[4:] + joined[:4])
         if int(digits) % 97 == 1:
             yield match.start(), match.start() + len(text[:end].rstrip())
             return
-
-
-def _turned(iban: str) -> str:
-    joined = iban.replace(" ", "")
-    return joined[4:] + joined[:4]
 
 
 def _card(match: re.Match[str]) -> Spans:

@@ -1,4 +1,4 @@
-"""Personal data by presidio-analyzer, which is never let near the network."""
+"""Finds personal data with presidio-analyzer, without network access."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from hub.data.pii import Detector, Found, apart
+from hub.data.pii import Detector, PiiMatch, without_overlaps
 from hub.errors import MissingExtra
 from hub.recipe.recipe import Recipe
 
@@ -31,11 +31,11 @@ _NAMES = {
 }
 _NOT_PERSONAL = frozenset({"URL", "DATE_TIME"})
 _FROM_MODEL = ("PERSON", "LOCATION", "ORGANIZATION", "NRP")
-# Of the addresses whose ending is on the list of public suffixes that the package carries.
+# Only addresses whose domain is on the package's own list of public suffixes; nothing is downloaded.
 _SUFFIXES = tldextract.TLDExtract(suffix_list_urls=(), cache_dir=None)
 
 
-logging.getLogger("presidio-analyzer").setLevel(logging.ERROR)  # it warns of every other language
+logging.getLogger("presidio-analyzer").setLevel(logging.ERROR)  # it warns about every other language
 
 
 class _Email(EmailRecognizer):  # type: ignore[misc]
@@ -44,7 +44,7 @@ class _Email(EmailRecognizer):  # type: ignore[misc]
 
 
 class _Loaded(SpacyNlpEngine):  # type: ignore[misc]
-    """Takes a spaCy pipeline as it is; presidio's own engine downloads one it does not find."""
+    """Uses a loaded spaCy pipeline; presidio's own engine downloads missing ones."""
 
     def __init__(self, pipeline: Any, language: str) -> None:
         super().__init__(models=[{"lang_code": language, "model_name": "given"}])
@@ -52,7 +52,7 @@ class _Loaded(SpacyNlpEngine):  # type: ignore[misc]
 
 
 def presidio(recipe: Recipe) -> Detector:
-    """Return presidio's analyzer for the recipe's language, with names and places only if it has a model.
+    """Return presidio's analyzer for the recipe's language; names and places need `data.pii.model`.
 
     Raises:
         BadRecipe: no such spaCy model is installed, or spaCy does not know the language.
@@ -65,15 +65,15 @@ def presidio(recipe: Recipe) -> Detector:
         supported_languages=[rules.language],
     )
 
-    def find(text: str) -> list[Found]:
+    def find(text: str) -> list[PiiMatch]:
         results = analyzer.analyze(text, language=rules.language, score_threshold=MIN_PHONE_SCORE)
         results.sort(key=lambda result: (-result.score, result.start - result.end, result.start))
         named = (
-            Found(one.start, one.end, _NAMES.get(one.entity_type, one.entity_type))
+            PiiMatch(one.start, one.end, _NAMES.get(one.entity_type, one.entity_type))
             for one in results
             if one.entity_type not in _NOT_PERSONAL
         )
-        return apart(named)
+        return without_overlaps(named)
 
     return find
 
@@ -97,7 +97,7 @@ def _pipeline(recipe: Recipe) -> Any:
     folder = recipe.folder / Path(rules.model).expanduser()
     if not (folder.is_dir() or spacy.util.is_package(rules.model)):
         raise recipe.error(
-            "data.pii.model", f"no spaCy model {rules.model!r} is installed here, and no folder is named so"
+            "data.pii.model", f"{rules.model!r} is neither an installed spaCy model nor a folder"
         )
     return spacy.load(folder if folder.is_dir() else rules.model)
 

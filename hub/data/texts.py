@@ -1,4 +1,4 @@
-"""The texts of an example: cleaned and masked in place, with every label where it was."""
+"""Cleans and masks the texts of examples, and moves the offsets of their labels accordingly."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from typing import Any
 from hub.api import Example, Field, FieldKind
 from hub.data.cleaning import Aligned, cleaner
 from hub.data.fields import Filtered, Unusable
-from hub.data.pii import Detector, Found, make_detector
+from hub.data.pii import Detector, PiiMatch, make_detector
 from hub.recipe.recipe import Recipe
 
-__all__ = ["Texts", "Treated"]
+__all__ = ["Preprocessed", "Preprocessor"]
 
 _OFFSETS = (FieldKind.ANSWERS, FieldKind.ENTITIES)
-_CUTS = frozenset({"html", "urls"})  # take out what a reader sees
+_CUTS = frozenset({"html", "urls"})  # these rules remove visible text
 
 
 @dataclass(frozen=True, slots=True)
-class Treated:
-    """An example to train on, and the same one as a client would send it.
+class Preprocessed:
+    """A cleaned example, and the same one as a client would send it.
 
-    `sent` is masked, where the recipe asks for that, and never cleaned. `changed` names keys of `data.clean`,
-    and `pii` if something was masked; `pii` counts what was found, by kind.
+    `sent` is not cleaned, but masked if the recipe masks. `changed` has the keys of `data.clean` that changed
+    the example, and "pii" if something was masked; `pii` counts the personal data by kind.
     """
 
     example: Example
@@ -33,8 +33,8 @@ class Treated:
     pii: Mapping[str, int]
 
 
-class Texts:
-    """Cleans and masks examples of one task as a recipe says."""
+class Preprocessor:
+    """Cleans and masks examples of one task by the rules of a recipe."""
 
     def __init__(self, recipe: Recipe, fields: Sequence[Field]) -> None:
         self._rules = recipe.data.clean
@@ -43,22 +43,22 @@ class Texts:
         self._mask = recipe.data.pii.action == "mask"
         self._fields = fields
 
-    def treat(self, example: Example) -> Treated:
+    def process(self, example: Example) -> Preprocessed:
         """Clean and mask one example.
 
         Raises:
-            LeftOut: its longest text is too short or too long, or a text is empty once cleaned.
-            Unusable: it holds personal data to be masked, and offsets that might be of another text.
+            Filtered: its longest text is too short or too long, or a text is empty once cleaned.
+            Unusable: it has personal data to mask, and offsets that may refer to another text.
         """
         cleaned, changed = self._cleaned(example)
         self._check(cleaned)
         if self._find is None:
-            return Treated(cleaned, example, changed, {})
+            return Preprocessed(cleaned, example, changed, {})
         masked, found = self._masked(cleaned, self._find)
         if not self._mask:
-            return Treated(cleaned, example, changed, found)
+            return Preprocessed(cleaned, example, changed, found)
         sent = self._masked(example, self._find)[0] if changed else masked
-        return Treated(masked, sent, (*changed, "pii") if found else changed, found)
+        return Preprocessed(masked, sent, (*changed, "pii") if found else changed, found)
 
     def _cleaned(self, example: Example) -> tuple[Example, tuple[str, ...]]:
         anchor = self._anchor(example)
@@ -70,7 +70,7 @@ class Texts:
             text = Aligned(example[name])
             kinds = self._clean(text)
             if not kinds or (not text.text and not _CUTS.intersection(kinds)):
-                continue  # a text of nothing visible is the task's to refuse
+                continue  # the task decides about texts without a visible character
             moved = self._moved(example, text) if name == anchor else {}
             if moved is not None:
                 new |= {name: text.text, **moved}
@@ -87,7 +87,7 @@ class Texts:
             if not found or not self._mask:
                 continue
             if anchor is None:
-                raise Unusable("holds personal data to be masked, and offsets that may be of another text")
+                raise Unusable("has personal data to mask, and offsets that may refer to another text")
             text = Aligned(example[name])
             text.replace([(one.start, one.end, one.mask) for one in found])
             moved = self._moved(example, text) if name == anchor else {}
@@ -111,7 +111,7 @@ class Texts:
         return [field for field in self._fields if field.kind in _OFFSETS and example[field.name]]
 
     def _anchor(self, example: Example) -> str | None:
-        """Return the text that the offsets are of, "" if there are none, None if that cannot be told."""
+        """Return the field whose text the offsets refer to; "" without offsets, None if it is ambiguous."""
         offsets = self._offsets(example)
         if not offsets:
             return ""
@@ -124,7 +124,7 @@ class Texts:
         return texts[0] if len(texts) == 1 else None
 
     def _moved(self, example: Example, text: Aligned) -> dict[str, Any] | None:
-        """Return the fields of offsets for a changed text; None if a label would be of nothing."""
+        """Return the offset fields for a changed text; None if the span of a label would be empty."""
         new: dict[str, Any] = {}
         for field in self._offsets(example):
             move = _moved_answer if field.kind is FieldKind.ANSWERS else _moved_entity
@@ -135,7 +135,6 @@ class Texts:
         return new
 
     def _check(self, example: Example) -> None:
-        least, most = self._rules.min_chars, self._rules.max_chars
         lengths = [len(example[name]) for name in self._texts(example)]
         for field in self._fields:
             value = example[field.name]
@@ -144,9 +143,9 @@ class Texts:
             if field.kind is FieldKind.TEXT and field.required and not value.strip():
                 raise Filtered("empty once cleaned")
         longest = max(lengths, default=0)
-        if least is not None and longest < least:
+        if longest < (self._rules.min_chars or 0):
             raise Filtered("shorter than clean.min_chars")
-        if most is not None and longest > most:
+        if longest > (self._rules.max_chars or longest):
             raise Filtered("longer than clean.max_chars")
 
 
@@ -165,8 +164,8 @@ def _moved_entity(entity: Mapping[str, Any], text: Aligned) -> dict[str, Any] | 
     return {**entity, "start": start, "end": end} if start < end else None
 
 
-def _masked_tokens(tokens: Sequence[str], found: Sequence[Found]) -> tuple[str, ...]:
-    """Replace every token that has a part of what was found; there are as many tokens as before."""
+def _masked_tokens(tokens: Sequence[str], found: Sequence[PiiMatch]) -> tuple[str, ...]:
+    """Replace every token that overlaps a match by its mask; the number of tokens stays."""
     new, at = [], 0
     for token in tokens:
         end = at + len(token)

@@ -13,24 +13,40 @@ from transformers.utils import logging
 __all__ = ["known_warnings", "peft_quiet", "quiet"]
 
 
-# transformers 5.23: `from_pretrained` sets the default dtype and patches torch's initialisation for the whole
-# process. Of two models loaded at once, one with tied weights lacked its lm_head in two of three tries.
-_LOADING = threading.RLock()
+class _Silence:
+    """The settings to restore when the last of the blocks that run, in any thread, ends."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._blocks = 0
+        self._before = (logging.WARNING, True)  # verbosity, progress bars
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if not self._blocks:
+                self._before = logging.get_verbosity(), logging.is_progress_bar_enabled()
+                logging.set_verbosity_error()
+                logging.disable_progress_bar()
+            self._blocks += 1
+
+    def __exit__(self, *error: object) -> None:
+        with self._lock:
+            self._blocks -= 1
+            if not self._blocks:
+                verbosity, bars = self._before
+                logging.set_verbosity(verbosity)
+                if bars:
+                    logging.enable_progress_bar()
+
+
+_SILENCE = _Silence()
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Hide progress bars, and notes about unused weights and new head weights; one thread at a time."""
-    with _LOADING:
-        verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-        logging.set_verbosity_error()
-        logging.disable_progress_bar()
-        try:
-            yield
-        finally:
-            logging.set_verbosity(verbosity)
-            if bars:
-                logging.enable_progress_bar()
+    """Hide progress bars, and notes about unused weights and new head weights, in all threads."""
+    with _SILENCE:
+        yield
 
 
 @contextmanager

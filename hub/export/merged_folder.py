@@ -10,6 +10,7 @@ import transformers
 from hub.bases.auto_classes import auto_class
 from hub.bases.base import Base
 from hub.engine.quiet import peft_quiet
+from hub.engine.torch.loading import one_load_at_a_time
 from hub.export.folder import write_about
 from hub.export.formats import Format, Precision
 from hub.export.model import OUTPUTS, answers, merge
@@ -35,7 +36,8 @@ def write_merged(version: Version, base: Base, folder: Path, progress: Progress)
     factory = getattr(transformers, auto_class(serving.head, base.kind))
     with peft_quiet():
         merge(reference.adapted, serving).save_pretrained(folder)
-        model = factory.from_pretrained(folder, local_files_only=True).eval()
+        with one_load_at_a_time:
+            model = factory.from_pretrained(folder, local_files_only=True).eval()
     progress("write weights", 1, 1)
     parity = reference.compare(lambda batch: answers(model, serving.head, batch), Precision.FP32, progress)
     write_about(

@@ -17,6 +17,7 @@ from hub.bases.base import Base
 from hub.engine.peft.merge import merge as merge_with_peft
 from hub.engine.peft.model import head_model, load_folder
 from hub.engine.quiet import known_warnings, quiet
+from hub.engine.torch.loading import one_load_at_a_time
 from hub.errors import BadAdapter, BadBase, UnsupportedAdapter, UnsupportedFormat
 from hub.store.manifest import Serving
 from hub.store.records import Version
@@ -71,7 +72,7 @@ def load_peft(base: Base, version: Version, tokenizer: PreTrainedTokenizerBase) 
     model = _load(base, serving)
     if model.config.pad_token_id is None:  # else decoders with a head take one row at a time
         model.config.pad_token_id = pad_token(tokenizer)
-    with quiet(), known_warnings():
+    with one_load_at_a_time, quiet(), known_warnings():
         warnings.filterwarnings("error", message="Found missing adapter keys", category=UserWarning)
         try:
             adapted = load_folder(model, version.path).eval()

@@ -45,31 +45,36 @@ RECIPE_FILE = "recipe.yaml"
 class Recipe(Model):
     """A training run; only `task` and `data` have no default."""
 
-    name: str = Field("", description="Name of the adapter; none: the recipe's folder.")
+    name: str = Field("", description="Name of the adapter; default: the name of the recipe's folder.")
     preset: Literal["default", "fast", "best"] = Field(
         "default",
-        description="Other defaults for what the recipe does not say: fast trains the two highest layers "
-        "alone and leaves out what takes time besides, best trains longer and more.",
+        description="Another set of defaults: fast trains only the two highest layers and skips optional "
+        "steps, best trains longer with a higher rank.",
     )
-    summary: str = Field("", description="One sentence for people, kept in the manifest.")
-    task: str = Field(description="A task of `hub plugins list`.")
-    base: str = Field("minilm", description="A base of `hub base list`, or a source `hub base pull` takes.")
+    summary: str = Field("", description="One sentence for readers, kept in the manifest.")
+    task: str = Field(description="A task listed by `hub plugins list`.")
+    base: str = Field(
+        "minilm", description="A base listed by `hub base list`, or a source that `hub base pull` accepts."
+    )
     data: Data = Field(description="Where the rows come from; a plain path is short for `source`.")
-    augment: Augment = Field(Augment(), description="Changed copies of training rows.")
-    options: dict[str, Any] = Field({}, description="The task's own options; see the plugin's README.")
-    max_length: int | None = Field(None, ge=8, description="Tokens of one row; none: the task's default.")
-    method: Method = Field(Method(), description="What is trained on the frozen base.")
-    train: Train = Field(Train(), description="How long and how fast.")
-    evaluate: Evaluate = Field(
-        Evaluate(), description="What is measured of the stored version besides its metrics."
+    augment: Augment = Field(Augment(), description="Modified copies of training rows.")
+    options: dict[str, Any] = Field({}, description="Options of the task; see the plugin's README.")
+    max_length: int | None = Field(
+        None, ge=8, description="Maximum number of tokens per row; default: the task's."
     )
+    method: Method = Field(Method(), description="What is trained on the frozen base.")
+    train: Train = Field(Train(), description="Training settings.")
+    evaluate: Evaluate = Field(Evaluate(), description="What is evaluated in addition to the metrics.")
     serve: Literal["slot", "merged"] = Field(
         "slot",
-        description="slot shares the base with all other adapters; merged has a copy of the base of its own, "
-        "which takes the memory of what the adapter changed and runs its rows apart.",
+        description="slot: served on the base that all adapters share. merged: served from its own merged "
+        "copy of the base, which takes memory for the changed weights and runs its rows in "
+        "separate batches.",
     )
-    tune: Tune = Field(Tune(), description="What `hub tune` varies.")
-    report: ReportSection = Field(ReportSection(), description="What is written of the run.")
+    tune: Tune = Field(Tune(), description="The search of `hub tune`.")
+    report: ReportSection = Field(
+        ReportSection(), description="The report of the run, and experiment trackers."
+    )
     deploy: DeployGate = Field(DeployGate(), description="The gate of `hub train --deploy`.")
 
     _origin: Origin = PrivateAttr(default_factory=Origin)

@@ -22,7 +22,7 @@ Json = Mapping[str, Any]
 _TEMPLATES = Path(__file__).parent / "templates"
 _COUNT_TITLES = {  # of the data report
     "read": "rows read",
-    "rejected": "rejected: they cannot be used",
+    "invalid": "invalid: they cannot be used",
     "duplicates": "removed: duplicates",
     "near_duplicates": "near duplicates",
     "conflicts": "contradicted by a row with other labels",

@@ -132,7 +132,7 @@ def _data(result: TrainResult) -> Json:
             "validation": len(dataset.validation),
             "held_out": len(dataset.held_out),
         },
-        "data_report": {**dataset.data_report.to_json(), "rejected": len(result.rejected)},
+        "data_report": {**dataset.data_report.to_json(), "invalid": len(result.invalid)},
         "augmented": dict(result.outcome.augmented),
         "augmented_dropped": {change: dict(reason) for change, reason in result.outcome.dropped.items()},
         "ablation": result.ablation.as_dict() if result.ablation else None,

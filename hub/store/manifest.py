@@ -45,7 +45,7 @@ class DataRef(Model):
     sha256: str
     train_rows: int
     eval_rows: int
-    rejected_rows: int = 0
+    invalid_rows: int = 0
     licence: str = ""
     data_report: dict[str, Any] = Field(
         default_factory=dict,

@@ -1,6 +1,6 @@
-"""For tests only: tiny bases, and the suite that a plugin author runs on a task.
+"""The conformance tests that a plugin author runs on a task.
 
-Importing this makes pytest explain the suite's bare assertions as it explains a test module's own.
+Importing this makes pytest explain their bare assertions like those of a test module.
 """
 
 from __future__ import annotations

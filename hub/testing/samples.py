@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -54,15 +52,11 @@ KINDS: Mapping[FieldKind, type | tuple[type, ...]] = {
 
 @cache
 def tokenizer_for(head: HeadKind) -> Tokenizer:
-    """A real fast tokenizer: bytes with a chat template for GENERATE, word pieces for the rest."""
-    from transformers import AutoTokenizer
+    """Return a real fast tokenizer: bytes with a chat template for GENERATE, else word pieces."""
+    from hub.testing.tiny_tokenizers import tiny_tokenizer
 
-    from hub.testing.tiny import tiny_decoder, tiny_encoder
-
-    make = tiny_decoder if head is HeadKind.GENERATE else tiny_encoder
-    with tempfile.TemporaryDirectory() as folder:
-        tokenizer: Tokenizer = AutoTokenizer.from_pretrained(make(Path(folder, "base")).path)
-        return tokenizer
+    tokenizer: Tokenizer = tiny_tokenizer("llama" if head is HeadKind.GENERATE else "bert")
+    return tokenizer
 
 
 def fake_outputs(spec: TaskSpec, rows: Sequence[Row], adapter: AdapterInfo) -> list[Output]:

@@ -59,11 +59,11 @@ class Plan:
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
     def data_ref(
-        self, rejected: int, augmented: Mapping[str, int], dropped: Mapping[str, Mapping[str, int]]
+        self, invalid: int, augmented: Mapping[str, int], dropped: Mapping[str, Mapping[str, int]]
     ) -> DataRef:
         """Describe the data for the manifest; copies that were dropped go by change and reason."""
         data, dataset = self.recipe.data, self.dataset
-        data_report = replace(dataset.data_report, rejected=rejected).to_json()
+        data_report = replace(dataset.data_report, invalid=invalid).to_json()
         if augmented:
             data_report["augmented"] = dict(augmented)
         if dropped:
@@ -73,7 +73,7 @@ class Plan:
             sha256=dataset.sha256,
             train_rows=len(dataset.train) + len(dataset.validation),
             eval_rows=len(dataset.held_out),
-            rejected_rows=rejected,
+            invalid_rows=invalid,
             licence=data.licence,
             data_report=data_report,
         )
@@ -123,7 +123,7 @@ def checked_rows(
 ) -> tuple[Dataset, bool]:
     """Return the rows that a training run of the recipe would use, and whether they were tokenized.
 
-    They are not if the base is not here: a run may then reject more of them, such as those that are too long.
+    They are not if the base is not on this machine: a run may then find more invalid rows, such as long ones.
 
     Raises:
         BadRecipe, BadData, NotFound, SourceUnavailable: as `make_plan`.
@@ -137,8 +137,8 @@ def checked_rows(
     plan = make_plan(recipe, registry=registry, bases=bases, cache=cache, invalid=invalid, progress=progress)
     from hub.engine.torch.loading import load_tokenizer
 
-    dataset, rejected = usable_rows(plan.loaded, load_tokenizer(plan.base), plan.info, plan.dataset, progress)
-    invalid.add(rejected)
+    dataset, more = usable_rows(plan.loaded, load_tokenizer(plan.base), plan.info, plan.dataset, progress)
+    invalid.add(more)
     invalid.check(dataset.size)
     return dataset, True
 

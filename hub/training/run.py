@@ -173,9 +173,9 @@ def training_rows(
 ) -> tuple[list[Features], dict[str, int], Dropped]:
     """Return the training features with augmented copies, and counts of kept and dropped copies by change."""
     dataset = plan.dataset
-    features, rejected = make_features(plan.loaded, tokenizer, plan.info, dataset.train, progress)
-    invalid.add(rejected)
-    unusable = {(row.source, row.line) for row in rejected}
+    features, more = make_features(plan.loaded, tokenizer, plan.info, dataset.train, progress)
+    invalid.add(more)
+    unusable = {(row.source, row.line) for row in more}
     copies = augment(
         plan.recipe,
         plan.loaded.task,
@@ -190,9 +190,9 @@ def training_rows(
         shown = named(progress, "first model")
         run(without_copies(plan), InvalidRows(plan.recipe), first, shown, resume)
         copies = copies.without(disagreeing(plan, first / ADAPTER, tokenizer, copies.items, shown), "model")
-    more, worse = make_features(plan.loaded, tokenizer, plan.info, copies.items, progress)
-    counts = copies.counts | ({"unusable": len(worse)} if worse else {})
-    return features + more, counts, copies.dropped
+    copied, unusable_copies = make_features(plan.loaded, tokenizer, plan.info, copies.items, progress)
+    counts = copies.counts | ({"unusable": len(unusable_copies)} if unusable_copies else {})
+    return features + copied, counts, copies.dropped
 
 
 def without_copies(plan: Plan) -> Plan:
@@ -204,8 +204,8 @@ def evaluator_of(
     plan: Plan, tokenizer: Tokenizer, items: Sequence[Item], invalid: InvalidRows
 ) -> Evaluator | None:
     """Return what scores a model on these rows; None if the task can answer none of them."""
-    good, rejected = encodable(plan.loaded, tokenizer, plan.info, items)
-    invalid.add(rejected)
+    good, more = encodable(plan.loaded, tokenizer, plan.info, items)
+    invalid.add(more)
     return Evaluator.of(plan.loaded, tokenizer, plan.info, good) if good else None
 
 

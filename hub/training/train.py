@@ -16,8 +16,8 @@ from filelock import FileLock, Timeout
 from hub.bases.cache import Bases
 from hub.data.augment.back_translation import TRANSLATIONS
 from hub.data.dataset import InvalidRows
-from hub.data.examples import Rejected
 from hub.data.notes import write_notes
+from hub.data.read.rows import InvalidRow
 from hub.errors import Conflict
 from hub.evaluation.assess import MISTAKES, Measured, assess, measured, recorded
 from hub.evaluation.evaluation import Evaluation
@@ -41,7 +41,7 @@ __all__ = ["Gauge", "TrainResult", "WriteReport", "only_run", "train"]
 
 log = logging.getLogger(__name__)
 
-REJECTED_FILE = "rejected.jsonl"
+INVALID_FILE = "invalid.jsonl"
 NOTES_FILE = "rows.jsonl"
 _LIBRARIES = ("grafthub", "torch", "transformers", "peft")
 
@@ -52,7 +52,7 @@ Gauge = Callable[[Plan, Path, EvaluationSample], PrecisionRecord]
 
 @dataclass(frozen=True, slots=True)
 class TrainResult:
-    """A finished run; `rejected_file` lists the rejected rows, one JSON object a line.
+    """A finished run; `invalid_file` lists the invalid rows, one JSON object a line.
 
     `evaluation` has every figure of the held-out rows, `measured` the answers that they are of. `new` is
     false when the store had these very weights under this name before. `report` is the page, None if it
@@ -65,8 +65,8 @@ class TrainResult:
     plan: Plan
     outcome: Outcome
     seconds: float
-    rejected: tuple[Rejected, ...]
-    rejected_file: Path
+    invalid: tuple[InvalidRow, ...]
+    invalid_file: Path
     measured: Measured
     evaluation: Evaluation
     report: Path | None = None
@@ -136,11 +136,11 @@ def train(  # noqa: PLR0913 - a run needs all of the hub
 
 @contextmanager
 def _listed(invalid: InvalidRows, work: Path) -> Iterator[None]:
-    """Write the list of rejected rows however the block ends."""
+    """Write the list of invalid rows however the block ends."""
     try:
         yield
     finally:
-        invalid.write(work / REJECTED_FILE)
+        invalid.write(work / INVALID_FILE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,8 +228,8 @@ def _result(
         plan=ran.plan,
         outcome=ran.outcome,
         seconds=seconds,
-        rejected=tuple(ran.invalid.rows),
-        rejected_file=work / REJECTED_FILE,
+        invalid=tuple(ran.invalid.rows),
+        invalid_file=work / INVALID_FILE,
         measured=ran.found,
         evaluation=evaluation,
         ablation=ablation,

@@ -36,7 +36,7 @@ from hub.engine.build import build_engine
 from hub.engine.peft.format import parse
 from hub.engine.protocol import AdapterWeights, EngineRow
 from hub.engine.torch.loading import computes_in_bf16, load_tokenizer
-from hub.testing.tiny import peft_model, tiny_encoder
+from tests.support.tiny import peft_model, tiny_encoder
 
 TEXTS = short_texts(random.Random(0), 6)
 NUMBERS = (7, 12, 40_000, 2**16 - 1)

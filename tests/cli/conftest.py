@@ -11,7 +11,7 @@ from hub.bases.base import Base, BaseKind
 from hub.config import load_settings
 from hub.store.change import Deploy
 from hub.store.store import Store
-from hub.testing.homes import FakeHome, add_version, plain_adapter
+from tests.support.homes import FakeHome, add_version, plain_adapter
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def deploy_task(tmp_path: Path) -> Callable[[str, str], None]:
 
 @pytest.fixture(scope="session")
 def tiny_base_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from hub.testing.tiny import tiny_encoder
+    from tests.support.tiny import tiny_encoder
 
     folder = tmp_path_factory.mktemp("bases") / "tiny"
     tiny_encoder(folder)

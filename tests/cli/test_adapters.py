@@ -39,7 +39,7 @@ def stored() -> list[str]:
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Base, Path]:
     """A base, and a classifier with three labels that plain PEFT saved."""
-    from hub.testing.tiny import tiny_adapter, tiny_encoder
+    from tests.support.tiny import tiny_adapter, tiny_encoder
 
     folder = tmp_path_factory.mktemp("made")
     base = tiny_encoder(folder / "tiny")
@@ -107,7 +107,7 @@ def test_an_adapter_whose_head_the_task_does_not_have_is_refused(tickets: Path) 
 def test_what_fits_in_no_slot_is_refused_and_served_from_a_merged_copy_when_asked(
     made: tuple[Base, Path], tickets: Path, tmp_path: Path, settings: dict[str, object], named: str
 ) -> None:
-    from hub.testing.tiny import tiny_adapter
+    from tests.support.tiny import tiny_adapter
 
     folder = tiny_adapter(made[0], tmp_path / "odd", kind=HeadKind.SEQUENCE, labels=("a", "b"), **settings)
     common = ("import", folder, "--task", "classification", "--base", "tiny")
@@ -123,7 +123,7 @@ def test_what_fits_in_no_slot_is_refused_and_served_from_a_merged_copy_when_aske
 def test_an_adapter_that_changed_the_base_is_converted_unless_it_is_merged(
     made: tuple[Base, Path], tickets: Path, tmp_path: Path
 ) -> None:
-    from hub.testing.tiny import tiny_adapter
+    from tests.support.tiny import tiny_adapter
 
     folder = tiny_adapter(
         made[0], tmp_path / "odd", kind=HeadKind.SEQUENCE, labels=("a", "b"), init_lora_weights="pissa"

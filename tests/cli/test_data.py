@@ -57,18 +57,18 @@ def test_the_splits_are_written_and_counted(recipe: Path, tmp_path: Path) -> Non
     assert report["rows"]["held_out"] == 6
     texts = [row["text"] for rows in splits.values() for row in rows]
     assert len(texts) == len(set(texts)) == len(ROWS) + 1
-    assert report["data_report"]["rejected"] == report["data_report"]["duplicates"] == 1
+    assert report["data_report"]["invalid"] == report["data_report"]["duplicates"] == 1
 
 
 def test_every_row_that_is_changed_or_left_out_is_named(recipe: Path, tmp_path: Path) -> None:
     assert hub_data("prepare", recipe, "-o", tmp_path / "out").exit_code == 0
     changes = {(change["line"], change["what"]): change for change in read(tmp_path / "out/changes.jsonl")}
-    assert set(changes) == {(26, "changed"), (27, "duplicate"), (28, "rejected")}
+    assert set(changes) == {(26, "changed"), (27, "duplicate"), (28, "invalid")}
     changed = changes[26, "changed"]
     assert changed["detail"] == "html"
     assert changed["before"] == {"text": "a <b>grand</b> day out"}
     assert changed["after"] == {"text": "a grand day out"}
-    assert changes[28, "rejected"]["detail"] == "text is empty"
+    assert changes[28, "invalid"]["detail"] == "text is empty"
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -120,7 +120,7 @@ MIXED = """
 name: demo
 task: classification
 base: tiny
-data: {source: a.csv, eval_fraction: 0.25, max_rejected: 0.5}
+data: {source: a.csv, eval_fraction: 0.25, max_invalid: 0.5}
 train: {max_steps: 1, patience: 0}
 evaluate: {int8: false}
 """
@@ -142,6 +142,6 @@ def test_prepare_and_train_agree_about_every_row(
     data = Store(find_home()).get("demo").manifest.data
     assert data is not None
     for report in (without_base, with_base):
-        assert report["data_report"]["rejected"] == data.rejected_rows == 4
+        assert report["data_report"]["invalid"] == data.invalid_rows == 4
         assert report["rows"]["train"] + report["rows"]["validation"] == data.train_rows
         assert report["rows"]["held_out"] == data.eval_rows

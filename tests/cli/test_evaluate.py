@@ -43,7 +43,7 @@ CELLS = [
 
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from hub.testing.tiny import tiny_encoder
+    from tests.support.tiny import tiny_encoder
 
     return tiny_encoder(tmp_path_factory.mktemp("base") / "encoder").path
 
@@ -175,7 +175,7 @@ def test_a_live_version_with_other_labels_is_judged_by_its_record(recipe: Path) 
 
 
 def test_a_live_version_whose_base_is_gone_is_judged_by_its_record(recipe: Path, tmp_path: Path) -> None:
-    from hub.testing.tiny import tiny_encoder
+    from tests.support.tiny import tiny_encoder
 
     hub("train", recipe, "--deploy")
     Bases(find_home()).pull(str(tiny_encoder(tmp_path / "roberta", "roberta").path), "other")

@@ -12,7 +12,7 @@ from typer.testing import CliRunner, Result
 from hub.api import HeadKind
 from hub.cli.main import app
 from hub.errors import BadRequest, NotFound
-from hub.testing.homes import FakeHome, add_version
+from tests.support.homes import FakeHome, add_version
 
 TEXT = "the <b>food</b> was good"
 
@@ -30,7 +30,7 @@ def add(
     labels: tuple[str, ...] = ("negative", "positive"),
 ) -> None:
     """Store a version that plain PEFT can load."""
-    from hub.testing.tiny import tiny_adapter
+    from tests.support.tiny import tiny_adapter
 
     adapter = tiny_adapter(home.base, folder / name, kind=head, labels=labels)
     add_version(home.store, home.base, name, adapter, task=task, head=head, labels=labels)

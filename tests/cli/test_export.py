@@ -23,7 +23,7 @@ def hub(*arguments: object) -> Result:
 @pytest.fixture(scope="module")
 def tickets(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """A base and a classifier that plain PEFT saved."""
-    from hub.testing.tiny import tiny_adapter, tiny_encoder
+    from tests.support.tiny import tiny_adapter, tiny_encoder
 
     folder = tmp_path_factory.mktemp("made")
     base = tiny_encoder(folder / "tiny")

@@ -1,4 +1,4 @@
-"""`hub feedback`: accuracy by version, and labelled answers as a file that recipes read as it is."""
+"""`hub feedback`: accuracy by version, and labelled answers as a file that recipes read unchanged."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def test_versions_are_shown_side_by_side_with_wilsons_interval(fake_home, desk, 
 
 def test_nothing_kept_is_said_and_an_unknown_name_is_an_error(desk) -> None:
     desk()
-    assert "No answers are kept of desk" in hub("feedback", "show", "desk")
+    assert "No answers are kept for desk" in hub("feedback", "show", "desk")
     assert "feedback.keep" in hub("feedback", "show")
     assert isinstance(refuse("feedback", "show", "dask"), NotFound)
     assert isinstance(refuse("feedback", "clear", "dask", "--yes"), NotFound)
@@ -166,7 +166,7 @@ def read(task: str, file: Path) -> list[dict[str, Any]]:
     loaded = load_examples(
         load_recipe(recipe), "source", Registry.of(load_settings()).task(task).task, file.parent / "cache"
     )
-    assert loaded.rejected == []
+    assert loaded.invalid == []
     return [dict(item.example) for item in loaded.items]
 
 
@@ -189,7 +189,7 @@ def test_where_several_labels_may_be_right_all_rows_have_sets_of_them(desk, answ
     out = out.with_suffix(".csv")
     told = json.loads(hub("feedback", "export", "desk", "-o", str(out), "--json"))
     assert [row["labels"] for row in read("classification", out)] == [("a", "b"), ("a",)]
-    assert "write .jsonl" in told["left_out"][0]["reason"]
+    assert "write .jsonl" in told["filtered"][0]["reason"]
 
 
 def test_the_request_and_the_label_are_in_the_file(desk, answered, tmp_path) -> None:
@@ -203,7 +203,7 @@ def test_the_request_and_the_label_are_in_the_file(desk, answered, tmp_path) -> 
     }
 
 
-def test_what_makes_no_row_is_left_out_and_listed(desk, answered, tmp_path) -> None:
+def test_answers_that_make_no_row_are_filtered_and_listed(desk, answered, tmp_path) -> None:
     version, out = desk("qa"), tmp_path / "out.jsonl"
     asked = {"question": "Who?", "context": "Ann saw it."}
     answered(version, asked, "Ann")
@@ -213,9 +213,9 @@ def test_what_makes_no_row_is_left_out_and_listed(desk, answered, tmp_path) -> N
     answered(version, asked, None)
     told = json.loads(hub("feedback", "export", "desk", "-o", str(out), "--json"))
     assert told["rows"] == 1
-    assert [one["reason"] for one in told["left_out"]] == [
-        "its label does not stand in the text of the request",
-        "its label names none of the fields that the task learns from",
+    assert [one["reason"] for one in told["filtered"]] == [
+        "its label does not occur in the text of the request",
+        "its label has none of the fields that the task is trained on",
         "it was kept without its request",
     ]
 

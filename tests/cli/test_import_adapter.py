@@ -64,7 +64,7 @@ def peft_scores(base: Base, folder: Path, labels: int) -> list[float]:
     import torch
     from transformers import AutoTokenizer
 
-    from hub.testing.tiny import peft_model
+    from tests.support.tiny import peft_model
 
     encoded = AutoTokenizer.from_pretrained(base.path)(TEXT, return_tensors="pt")
     with torch.inference_mode():
@@ -75,7 +75,7 @@ def peft_scores(base: Base, folder: Path, labels: int) -> list[float]:
 
 @pytest.fixture(scope="module")
 def base(tmp_path_factory: pytest.TempPathFactory) -> Base:
-    from hub.testing.tiny import tiny_encoder
+    from tests.support.tiny import tiny_encoder
 
     return tiny_encoder(tmp_path_factory.mktemp("bases") / "tiny")
 
@@ -83,7 +83,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Base:
 @pytest.fixture(scope="module")
 def made(base: Base, tmp_path_factory: pytest.TempPathFactory) -> MakeAdapter:
     """Make a classifier with plain PEFT, each kind once."""
-    from hub.testing.tiny import tiny_adapter
+    from tests.support.tiny import tiny_adapter
 
     known: dict[str, Path] = {}
 
@@ -508,7 +508,7 @@ SAVED = pytest.mark.filterwarnings("ignore:Setting `save_embedding_layers`")
 @SAVED
 @pytest.mark.parametrize("family", ["llama", "t5"])
 def test_lora_on_a_tied_output_layer_goes_in_and_out_as_peft_saves_it(tmp_path: Path, family: str) -> None:
-    from hub.testing.tiny import tiny_adapter, tiny_decoder, tiny_encoder_decoder
+    from tests.support.tiny import tiny_adapter, tiny_decoder, tiny_encoder_decoder
 
     make = tiny_decoder if family == "llama" else tiny_encoder_decoder
     base = make(tmp_path / "generator", family)
@@ -528,7 +528,7 @@ def test_lora_on_a_tied_output_layer_goes_in_and_out_as_peft_saves_it(tmp_path: 
 @TIED
 @SAVED
 def test_a_tied_output_layer_trained_in_full_is_refused_unless_it_is_merged(tmp_path: Path) -> None:
-    from hub.testing.tiny import tiny_adapter, tiny_decoder
+    from tests.support.tiny import tiny_adapter, tiny_decoder
 
     base = tiny_decoder(tmp_path / "generator")
     Bases(find_home()).pull(str(base.path))

@@ -11,8 +11,8 @@ from hub.cli.main import app
 from hub.config import find_home
 from hub.errors import BadAdapter
 from hub.store.store import Store
-from hub.testing.homes import FakeHome, plain_adapter
-from hub.testing.tiny_bases import tiny_encoder
+from tests.support.homes import FakeHome, plain_adapter
+from tests.support.tiny_bases import tiny_encoder
 
 PLAIN = ("--task", "sentiment", "--base", "base", "--labels", "negative,positive")
 

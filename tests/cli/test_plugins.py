@@ -15,7 +15,7 @@ from hub.cli.main import app
 from hub.config import load_settings
 from hub.errors import Conflict, HubError, NotFound
 from hub.registry.state import disable, disabled_plugins
-from hub.testing.environment import install_into
+from tests.support.environment import install_into
 
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "plugins"
 

@@ -13,7 +13,7 @@ import pytest
 
 from hub.config import load_settings
 from hub.registry.state import disable, disabled_plugins
-from hub.testing.environment import fresh_environment
+from tests.support.environment import fresh_environment
 
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "plugins"
 COMMAND = "from hub.cli.main import main; main()"

@@ -18,7 +18,7 @@ from hub.data.profile.suggest_recipe import as_yaml
 from hub.errors import HubError
 from hub.recipe.recipe import load_recipe
 from hub.recipe.schema import recipe_schema
-from hub.testing.tiny import tiny_encoder
+from tests.support.tiny import tiny_encoder
 
 
 def hub_recipe(*arguments: object) -> Result:

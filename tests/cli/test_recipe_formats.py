@@ -306,7 +306,7 @@ EXTRACTION: dict[str, tuple[str, bytes]] = {
 
 @pytest.fixture(scope="module")
 def bases(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    from hub.testing.tiny import tiny_decoder, tiny_encoder
+    from tests.support.tiny import tiny_decoder, tiny_encoder
 
     folder = tmp_path_factory.mktemp("bases")
     return {

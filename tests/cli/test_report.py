@@ -16,7 +16,7 @@ from hub.bases.cache import Bases
 from hub.cli.main import app
 from hub.config import find_home
 from hub.errors import BadRequest, NotFound
-from hub.testing.homes import FakeHome
+from tests.support.homes import FakeHome
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

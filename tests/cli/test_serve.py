@@ -20,7 +20,7 @@ import pytest
 from hub.cli.quickstart.local_server import free_port
 from hub.client import server_file
 from hub.store.change import Deploy
-from hub.testing.homes import FakeHome
+from tests.support.homes import FakeHome
 
 pytestmark = pytest.mark.e2e
 
@@ -87,7 +87,7 @@ def ask(client: httpx.Client, text: str) -> tuple[str, dict[str, float]]:
 
 @pytest.fixture(scope="module")
 def base_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from hub.testing.tiny import tiny_encoder
+    from tests.support.tiny import tiny_encoder
 
     folder = tmp_path_factory.mktemp("bases") / "tiny"
     tiny_encoder(folder)

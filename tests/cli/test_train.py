@@ -42,7 +42,7 @@ ROWS = "text,label\n" + "".join(
 
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from hub.testing.tiny import tiny_encoder
+    from tests.support.tiny import tiny_encoder
 
     return tiny_encoder(tmp_path_factory.mktemp("base") / "encoder").path
 
@@ -76,7 +76,7 @@ def test_a_recipe_becomes_a_version_and_the_figures_are_shown(recipe: Path) -> N
     shown = hub_train(recipe)
     assert shown.exit_code == 0, shown.output
     assert "Stored demo@1" in shown.stdout
-    assert "30 to train, 10 held out, 1 rejected" in shown.stdout
+    assert "30 to train, 10 held out, 1 invalid" in shown.stdout
     assert "a.csv:42: text is empty" in shown.stdout
     assert "hub deploy demo@1 --as demo" in shown.stdout
     assert [str(version.ref) for version in Store(find_home()).versions()] == ["demo@1"]
@@ -122,10 +122,10 @@ def test_json_is_one_document(recipe: Path) -> None:
         "filtered": 0,
         "duplicates": 0,
         "leaked": 0,
-        "rejected": 1,
+        "invalid": 1,
     }
     assert told["data_report"]["read"] == 41
-    assert Path(told["rejected_file"]).is_file()
+    assert Path(told["invalid_file"]).is_file()
 
 
 @pytest.mark.parametrize(
@@ -227,16 +227,16 @@ def test_mistakes_are_told_before_anything_is_loaded(recipe: Path, tmp_path: Pat
 
 
 def test_an_interrupted_run_says_how_to_go_on_and_does(recipe: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from hub.cli import train as command
+    from hub.cli.screen import output
 
-    class Interrupting(command.Bars):
+    class Interrupting(output.Bars):
         def __call__(self, stage: str, done: int, total: int, note: str = "") -> None:
             super().__call__(stage, done, total, note)
             if (stage, done) == ("train", 20):
                 raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(command, "Bars", Interrupting)
+        patched.setattr(output, "Bars", Interrupting)
         stopped = hub_train(recipe)
     assert stopped.exit_code == 130
     assert "--resume" in stopped.stderr

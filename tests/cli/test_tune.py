@@ -51,7 +51,7 @@ ROWS = "text,label\n" + "".join(
 
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from hub.testing.tiny import tiny_encoder
+    from tests.support.tiny import tiny_encoder
 
     return tiny_encoder(tmp_path_factory.mktemp("base") / "encoder").path
 
@@ -91,7 +91,7 @@ def test_the_best_trial_is_stored(recipe: Path) -> None:
     assert search.values == {"train.learning_rate": stored["train"]["learning_rate"]}
     folder = find_home() / "runs" / "demo" / "tune"
     assert "<svg" in (folder / "tune.html").read_text()
-    assert sorted(path.name for path in folder.iterdir()) == ["rejected.jsonl", "study.db", "tune.html"]
+    assert sorted(path.name for path in folder.iterdir()) == ["invalid.jsonl", "study.db", "tune.html"]
 
 
 @pytest.fixture

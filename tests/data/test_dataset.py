@@ -83,10 +83,10 @@ def test_held_out_rows_that_were_trained_on_are_dropped(prepared) -> None:
     assert (dataset.data_report.duplicates, dataset.data_report.leaked) == (1, 1)
 
 
-def test_held_out_rows_with_an_unknown_label_are_rejected(prepared) -> None:
+def test_held_out_rows_with_an_unknown_label_are_invalid(prepared) -> None:
     train = csv_of([("one", "a"), ("two", "b")])
     _, invalid = prepared(
-        "task: t\ndata: {source: a.csv, eval: b.csv, max_rejected: 0.5}\n",
+        "task: t\ndata: {source: a.csv, eval: b.csv, max_invalid: 0.5}\n",
         a_csv=train,
         b_csv=csv_of([("new", "b"), ("odd", "z")]),
     )
@@ -116,17 +116,17 @@ def test_too_many_bad_rows_stop_the_run(prepared) -> None:
     with pytest.raises(BadData) as raised:
         prepared("task: t\ndata: a.csv\n", a_csv=bad)
     assert str(raised.value) == (
-        "2 of 10 rows cannot be used, and data.max_rejected allows a share of 0.1: a.csv:10: text is empty; "
+        "2 of 10 rows are invalid, and data.max_invalid allows a share of 0.1: a.csv:10: text is empty; "
         "a.csv:11: text is empty."
     )
-    assert len(prepared("task: t\ndata: {source: a.csv, max_rejected: 0.2}\n", a_csv=bad)[1].rows) == 2
+    assert len(prepared("task: t\ndata: {source: a.csv, max_invalid: 0.2}\n", a_csv=bad)[1].rows) == 2
 
 
 def test_no_usable_row_stops_the_run_with_the_first_reasons(prepared) -> None:
     bad = csv_of([("", "a")] * 7)
     with pytest.raises(BadData, match=r"^No usable rows: a.csv:2: text is empty; .* and 2 more\.$"):
-        prepared("task: t\ndata: {source: a.csv, max_rejected: 1}\n", a_csv=bad)
-    with pytest.raises(BadData, match="hold no rows"):
+        prepared("task: t\ndata: {source: a.csv, max_invalid: 1}\n", a_csv=bad)
+    with pytest.raises(BadData, match="have no rows"):
         prepared("task: t\ndata: a.csv\n", a_csv="text,label\n")
 
 
@@ -137,10 +137,10 @@ def test_too_few_rows_stop_the_run(prepared) -> None:
         prepared("task: t\ndata: {source: a.csv, eval: a.csv}\n", a_csv=csv_of([("one", "a")]))
 
 
-def test_rejected_rows_are_written_one_a_line(prepared, tmp_path: Path) -> None:
-    _, invalid = prepared("task: t\ndata: {source: a.csv, max_rejected: 0.5}\n", a_csv=MANY + ",a\n")
-    invalid.write(tmp_path / "rejected.jsonl")
-    lines = (tmp_path / "rejected.jsonl").read_text().splitlines()
+def test_invalid_rows_are_written_one_a_line(prepared, tmp_path: Path) -> None:
+    _, invalid = prepared("task: t\ndata: {source: a.csv, max_invalid: 0.5}\n", a_csv=MANY + ",a\n")
+    invalid.write(tmp_path / "invalid.jsonl")
+    lines = (tmp_path / "invalid.jsonl").read_text().splitlines()
     assert [json.loads(line) for line in lines] == [
         {"source": "a.csv", "line": 402, "reason": "text is empty"}
     ]
@@ -233,8 +233,8 @@ def test_refused_personal_data_is_told_by_kind_and_line(prepared) -> None:
     with pytest.raises(BadData) as raised:
         prepared("task: t\ndata: {source: a.csv, pii: refuse}\n", a_csv=PRIVATE)
     assert str(raised.value) == (
-        "2 rows hold personal data (1 EMAIL, 2 PHONE), and data.pii is refuse: a.csv:2, a.csv:3. Take it "
-        "out, or set data.pii to mask."
+        "2 rows contain personal data (1 EMAIL, 2 PHONE), and data.pii is refuse: a.csv:2, a.csv:3. Remove "
+        "it, or set data.pii to mask."
     )
 
 
@@ -254,7 +254,7 @@ def test_a_held_out_label_that_looks_like_a_training_label_is_named_as_that(prep
     rows = [(f"text {n}", ("good", "bad")[n % 2]) for n in range(20)]
     with pytest.raises(BadData) as raised:
         prepared(text, a_csv=csv_of(rows), b_csv=csv_of([("one", "Good"), ("two", "BAD")]))
-    alike = "is not among the training rows, which have {}: if they are the same label, rename one"
+    alike = "is not among the training rows, which have {}: if both are the same label, rename one"
     for number, (label, known) in enumerate((("Good", "good"), ("BAD", "bad")), 2):
         assert f"b.csv:{number}: label {label!r} {alike.format(repr(known))}" in str(raised.value)
     renamed = text.replace("b.csv}", "b.csv, labels: {rename: {Good: good, BAD: bad}}}")
@@ -266,7 +266,7 @@ def test_a_column_of_ids_is_not_taken_for_twenty_thousand_labels(
     prepared, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("hub.store.manifest.MAX_LABELS", 19)
-    with pytest.raises(BadRecipe, match=r"it has 20 labels, and the limit is 19.*data\.labels\.least drops"):
+    with pytest.raises(BadRecipe, match=r"it has 20 labels, and the limit is 19.*labels\.min_rows drops"):
         prepared("task: t\ndata: a.csv\n", a_csv=csv_of([(f"text {n}", f"id {n % 20}") for n in range(400)]))
     monkeypatch.setattr("hub.store.manifest.MAX_LABELS", 20)
     dataset, _ = prepared(

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hub.data.duplicates import CROWD, NearDuplicates, likeness
+from hub.data.duplicates import MAX_CANDIDATES, NearDuplicates, jaccard
 from hub.data.examples import Item
 from tests.support.training import Labelling
 
@@ -29,16 +29,16 @@ def within(items: list[Item], threshold: float = 0.8) -> dict[int, int]:
 
 
 def test_likeness_is_the_share_of_common_pieces() -> None:
-    assert likeness("the same text", "The  SAME text!") == 1
-    assert likeness("abcdef", "abcdeg") == pytest.approx(1 / 3)
-    assert likeness("abc", "abd") == 0
-    assert likeness("?!", "?!") == 1 > likeness("?!", "!?")
+    assert jaccard("the same text", "The  SAME text!") == 1
+    assert jaccard("abcdef", "abcdeg") == pytest.approx(1 / 3)
+    assert jaccard("abc", "abd") == 0
+    assert jaccard("?!", "?!") == 1 > jaccard("?!", "!?")
 
 
 @given(st.text(max_size=20), st.text(max_size=20))
 def test_likeness_goes_both_ways(first: str, second: str) -> None:
-    assert 0 <= likeness(first, second) == likeness(second, first) <= 1
-    assert likeness(first, first) == 1
+    assert 0 <= jaccard(first, second) == jaccard(second, first) <= 1
+    assert jaccard(first, first) == 1
 
 
 LONG = "the quick brown fox jumps over the lazy dog while the cat looks on"
@@ -95,7 +95,7 @@ def test_the_time_grows_with_the_rows(kind: str) -> None:
         return time.process_time() - started
 
     seconds(200)
-    assert seconds(6 * 20 * CROWD) < 6 * 3 * seconds(20 * CROWD)
+    assert seconds(6 * 20 * MAX_CANDIDATES) < 6 * 3 * seconds(20 * MAX_CANDIDATES)
 
 
 def test_known_near_duplicates_are_found() -> None:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from hub.data.examples import Loaded, Rejected, load_examples
+from hub.data.examples import Loaded, load_examples
+from hub.data.read.rows import InvalidRow
 from hub.errors import BadPlugin, BadRecipe
 from hub.recipe.recipe import Recipe
 
@@ -47,7 +48,7 @@ def test_each_bad_row_is_told_with_its_line_and_no_text_of_it(load) -> None:
     content = b"text,label\ngood,x\n,x\ncaf\xe9,x\nsecret,\none\n\xe2\x80\x8b,x\n"
     loaded = load("task: t\ndata: a.csv\n", a_csv=content)
     assert [item.example["text"] for item in loaded.items] == ["good"]
-    assert [(row.source, row.line, row.reason) for row in loaded.rejected] == [
+    assert [(row.source, row.line, row.reason) for row in loaded.invalid] == [
         ("a.csv", 3, "text is empty"),
         ("a.csv", 4, "text is not UTF-8 text"),
         ("a.csv", 5, "label is empty"),
@@ -61,9 +62,9 @@ def test_json_rows_without_a_column_are_bad_one_by_one(load) -> None:
         "task: t\ndata: a.jsonl\n", a_jsonl='{"text": "a"}\n{"text": "a", "label": 1}\n{"text": 3}\n'
     )
     assert len(loaded.items) == 1
-    assert loaded.rejected == [
-        Rejected("a.jsonl", 1, "has no column 'label'"),
-        Rejected("a.jsonl", 3, "text is a number, not text"),
+    assert loaded.invalid == [
+        InvalidRow(1, "has no column 'label'", "a.jsonl"),
+        InvalidRow(3, "text is a number, not text", "a.jsonl"),
     ]
 
 
@@ -78,7 +79,7 @@ data:
     loaded = load(text, a_csv="part,text,label\none,a,7\n2,b,1\nthree,c,9\n2,d,5\none,e,many\n")
     assert [item.example["text"] for item in loaded.items] == ["a", "d"]
     assert len(loaded.filtered) == 2
-    assert loaded.rejected == [Rejected("a.csv", 6, "label is not a number")]
+    assert loaded.invalid == [InvalidRow(6, "label is not a number", "a.csv")]
 
 
 def test_a_wrong_delimiter_is_guessed(load) -> None:
@@ -111,8 +112,8 @@ data:
     [
         (
             "task: t\ndata: {source: a.csv, columns: {text: id}}\n",
-            "recipe.yaml:3: data.columns: a.csv has no column 'label': say which one holds it (Its label), "
-            "such as {label: NAME}. There is: id, review.",
+            "recipe.yaml:3: data.columns: a.csv has no column 'label': name the column that holds it "
+            "(Its label), such as {label: NAME}. There is: id, review.",
         ),
         (
             "task: t\ndata:\n  source: a.csv\n  columns:\n    text: reviw\n",

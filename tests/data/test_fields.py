@@ -67,7 +67,7 @@ def test_a_list_of_one_label_is_that_label(value: Any) -> None:
 
 @pytest.mark.parametrize("value", [[], ["a", "b"], '["a", "b"]', "['a' 'b']"])
 def test_a_list_of_another_length_is_no_label(value: Any) -> None:
-    assert "takes one" in reason(FieldKind.LABEL, value)
+    assert "instead of one" in reason(FieldKind.LABEL, value)
 
 
 @pytest.mark.parametrize("value", [None, float("nan"), "nan", "NaN", "<NA>", " ", [None], [float("nan")]])
@@ -141,7 +141,7 @@ def test_no_answer_is_an_answer(value: Any) -> None:
     [
         ("{", "cell is neither JSON nor a Python list"),
         (3, "cell is a number, not a list of answers"),
-        ({"text": ["a"]}, "cell needs the lists text and answer_start, of one length"),
+        ({"text": ["a"]}, "cell needs the lists text and answer_start, of equal length"),
         ([{"text": "a"}], "cell needs a text and an answer_start from 0 in each answer"),
         (
             [{"text": "a", "answer_start": True}],
@@ -247,7 +247,10 @@ def test_entities_that_may_be_absent_are_none_only_if_they_are() -> None:
     [
         ("[", "cell is neither JSON nor a Python list"),
         ("3", "cell is a number, not a list of entities"),
-        ({"start": [1], "end": [2], "label": []}, "cell needs the lists start, end and label, of one length"),
+        (
+            {"start": [1], "end": [2], "label": []},
+            "cell needs the lists start, end and label, of equal length",
+        ),
         *[
             (value, "cell needs a start from 0, an end after it and a label in each entity")
             for value in (

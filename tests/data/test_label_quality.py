@@ -10,7 +10,7 @@ import pytest
 from hub.api import Field, FieldKind
 from hub.data.dataset import Dataset, InvalidRows, prepare
 from hub.data.examples import Item
-from hub.data.label_quality import conflicting, rare_labels, relabelled, target_of
+from hub.data.label_quality import find_conflicts, rare_labels, replace_labels, target_key
 from hub.recipe.recipe import Recipe
 from tests.support.training import Labelling
 
@@ -36,7 +36,7 @@ def items_of(*rows: str) -> list[Item]:
 )
 def test_conflicts(rule: str, out: set[int]) -> None:
     items = items_of("one=a", "one=a", "one=b", "two=a", "tie=a", "tie=b", "three=b", "three=b")
-    found, filtered = conflicting(items, TASK, rule)
+    found, filtered = find_conflicts(items, TASK, rule)
     assert [item.line for item in found] == [1, 2, 3, 5, 6]
     assert filtered == out
 
@@ -46,7 +46,9 @@ def test_the_order_of_a_set_of_labels_is_no_conflict() -> None:
         fields = (Field("text", FieldKind.TEXT, ""), Field("tags", FieldKind.LABELS, ""))
 
     items = [Item({"text": "t", "tags": tags}, "t", "a", 1) for tags in (("a", "b"), ("b", "a"), ("a",))]
-    assert target_of(items[0], Several()) == target_of(items[1], Several()) != target_of(items[2], Several())
+    assert (
+        target_key(items[0], Several()) == target_key(items[1], Several()) != target_key(items[2], Several())
+    )
 
 
 def test_rare_labels_are_those_of_too_few_rows() -> None:
@@ -83,7 +85,7 @@ def test_every_kind_of_label_is_renamed() -> None:
         "entities": ({"start": 0, "end": 1, "label": "x"},),
         "none": None,
     }
-    [item] = relabelled([Item(example, "", "a", 1, sent=example)], All(), frozenset("x"), "other")
+    [item] = replace_labels([Item(example, "", "a", 1, sent=example)], All(), frozenset("x"), "other")
     assert item.example == item.sent
     assert item.example == {
         "label": "other",
@@ -109,7 +111,7 @@ HELD = "text,label\nnew one,a\nnew two,c\nnew three,d\n"
 
 def test_rows_with_a_rare_label_are_left_out_on_both_sides(prepared) -> None:
     dataset = prepared(
-        "task: t\ndata: {source: a.csv, eval: b.csv, max_rejected: 0.5, labels: {least: 2}}\n",
+        "task: t\ndata: {source: a.csv, eval: b.csv, max_invalid: 0.5, labels: {min_rows: 2}}\n",
         a_csv=ROWS,
         b_csv=HELD,
     )
@@ -117,7 +119,7 @@ def test_rows_with_a_rare_label_are_left_out_on_both_sides(prepared) -> None:
     assert dataset.labels == ("a", "b")
     assert [item.example["text"] for item in dataset.held_out] == ["new one"]
     assert (data_report.rare, data_report.rare_labels, data_report.filtered) == (1, ("c",), {"rare label": 2})
-    assert data_report.rejected == 1  # `d` was never among the training rows
+    assert data_report.invalid == 1  # `d` was never among the training rows
     assert [(note.source, note.line) for note in dataset.notes if note.what == "filtered"] == [
         ("a.csv", 22),
         ("b.csv", 3),
@@ -126,7 +128,7 @@ def test_rows_with_a_rare_label_are_left_out_on_both_sides(prepared) -> None:
 
 def test_rare_labels_become_another(prepared) -> None:
     dataset = prepared(
-        "task: t\ndata: {source: a.csv, eval: b.csv, labels: {least: 2, other: rest}}\n",
+        "task: t\ndata: {source: a.csv, eval: b.csv, labels: {min_rows: 2, other: rest}}\n",
         a_csv=ROWS,
         b_csv=HELD,
     )

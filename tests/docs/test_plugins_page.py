@@ -11,7 +11,7 @@ import pytest
 
 from hub.bases.base import Base
 from hub.config import load_settings
-from hub.testing.environment import fresh_environment
+from tests.support.environment import fresh_environment
 
 PAGE = Path(__file__).parents[2] / "docs" / "plugins.md"
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)

@@ -12,8 +12,8 @@ import httpx
 import pytest
 
 from hub.store.change import Deploy
-from hub.testing.homes import FakeHome
 from tests.e2e.replicas import Hammer, Server
+from tests.support.homes import FakeHome
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.e2e
@@ -44,7 +44,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 @pytest.fixture
 def server(small_disk: Path, tmp_path: Path) -> Iterator[Server]:
     """Two workers, `mood@1` live, `mood@2` stored; each answer is to be written to the disk."""
-    from hub.testing.tiny import tiny_encoder
+    from tests.support.tiny import tiny_encoder
 
     tiny_encoder(tmp_path / "tiny")
     home = FakeHome(small_disk, tmp_path / "tiny")

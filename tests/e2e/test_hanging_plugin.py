@@ -9,10 +9,10 @@ import httpx
 import pytest
 
 from hub.store.change import Deploy
-from hub.testing.environment import install_into
-from hub.testing.homes import FakeHome
-from hub.testing.tiny import tiny_encoder
 from tests.e2e.conftest import Hub
+from tests.support.environment import install_into
+from tests.support.homes import FakeHome
+from tests.support.tiny import tiny_encoder
 
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "plugins"
 EXPLAIN = "/v1/deployments/hanging/explain"

@@ -10,7 +10,7 @@ import pytest
 from benchmarks.fingerprinted import TOLERANCE, short_texts
 from benchmarks.hot_swap.moves import KINDS
 from benchmarks.hot_swap.run import Plan, run
-from hub.testing.tiny import tiny_encoder
+from tests.support.tiny import tiny_encoder
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 

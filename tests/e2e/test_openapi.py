@@ -10,9 +10,9 @@ import pytest
 
 from hub.api import HeadKind
 from hub.store.change import Deploy
-from hub.testing.homes import FakeHome
-from hub.testing.tiny import tiny_encoder
 from tests.e2e.conftest import Hub
+from tests.support.homes import FakeHome
+from tests.support.tiny import tiny_encoder
 
 ADMIN_KEY = "an-admin-key-for-schemathesis"
 CONFIG = Path(__file__).parent / "schemathesis.toml"

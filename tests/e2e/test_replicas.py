@@ -16,8 +16,8 @@ from hub.bases.cache import Bases
 from hub.store.catalog.replicas import Replicas
 from hub.store.change import Deploy
 from hub.store.store import Store
-from hub.testing.homes import FakeHome, add_version, plain_adapter
 from tests.e2e.replicas import Hammer, Server
+from tests.support.homes import FakeHome, add_version, plain_adapter
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.e2e
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.e2e
 
 @pytest.fixture(scope="module")
 def base_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from hub.testing.tiny import tiny_encoder
+    from tests.support.tiny import tiny_encoder
 
     folder = tmp_path_factory.mktemp("bases") / "tiny"
     tiny_encoder(folder)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hub.testing.environment import fresh_environment
+from tests.support.environment import fresh_environment
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 

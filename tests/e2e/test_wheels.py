@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from hub.testing.environment import fresh_environment
 from tests.e2e.conftest import Hub
+from tests.support.environment import fresh_environment
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
@@ -65,7 +65,7 @@ def test_the_installed_hub_is_the_wheel_and_finds_the_plugins(installed: Hub, py
 
 def test_it_trains_and_serves_from_its_own_files(installed: Hub, tmp_path: Path) -> None:
     """Recipes, reports, the page at / and the migrations come out of the wheel."""
-    from hub.testing.tiny_bases import tiny_encoder
+    from tests.support.tiny_bases import tiny_encoder
 
     base = tiny_encoder(tmp_path / "tiny")
     installed.run("init", str(tmp_path / "workspace"))

@@ -23,8 +23,8 @@ from hub.bases.base import Base, BaseKind
 from hub.engine.build import build_engine
 from hub.engine.peft.format import parse
 from hub.engine.protocol import AdapterWeights, Engine, EngineRow
-from hub.testing import tiny
-from hub.testing.tiny import peft_model, tiny_adapter
+from tests.support import tiny
+from tests.support.tiny import peft_model, tiny_adapter
 
 EngineMaker = Callable[..., Engine]
 _SPECIAL = 6  # no tiny tokenizer has more special tokens than this at either end of its vocabulary

@@ -21,7 +21,7 @@ from hub.bases.auto_classes import AUTO_CLASSES
 from hub.engine.build import build_engine
 from hub.engine.protocol import EngineRow
 from hub.engine.torch import loading
-from hub.engine.torch.loading import load_model, pick_device
+from hub.engine.torch.loading import load_model, one_load_at_a_time, pick_device
 from hub.errors import BadAdapter, BadConfig, EngineFailed, UnsupportedAdapter
 
 
@@ -208,3 +208,22 @@ def test_bases_are_loaded_side_by_side(base_of, bert):
     with ThreadPoolExecutor(6) as threads:
         models = list(threads.map(lambda base: load_model(base, torch.device("cpu")), bases))
     assert [model.config.model_type for model in models] == ["bert", "llama", "qwen2"] * 4
+
+
+@pytest.mark.parametrize(
+    ("name", "method"),
+    [("AutoModel", "from_pretrained"), ("AutoModelForTokenClassification", "from_config")],
+)
+def test_nothing_is_loaded_while_an_engine_builds_the_base_and_its_heads(bert, monkeypatch, name, method):
+    """transformers sets the default dtype and patches torch for all threads while it builds a model."""
+    cls, free = getattr(transformers, name), []
+    build = getattr(cls, method)
+
+    def watched(*args, **settings):
+        with ThreadPoolExecutor(1) as thread:
+            free.append(thread.submit(one_load_at_a_time.acquire, blocking=False).result())
+        return build(*args, **settings)
+
+    monkeypatch.setattr(cls, method, watched)
+    build_engine(bert, kind="torch", slots=1).close()
+    assert free and not any(free)

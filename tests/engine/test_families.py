@@ -18,8 +18,8 @@ from hub.api import HeadKind, Row
 from hub.bases.base import Base, BaseKind
 from hub.engine.protocol import EngineRow
 from hub.errors import BadRequest, TooLarge, UnsupportedAdapter
-from hub.testing import tiny
 from tests.engine.conftest import EngineMaker, Trained, bare_embedding, random_row
+from tests.support import tiny
 
 TOLERANCE = 1e-4
 LABELS = 3

@@ -16,7 +16,7 @@ from hub.errors import BadPlugin
 from hub.evaluation.evaluator import Evaluator, majority_metrics
 from hub.evaluation.predict import forward_rows
 from hub.registry.loaded import LoadedTask
-from hub.testing.tiny import head_model, tiny_decoder, tiny_encoder
+from tests.support.tiny import head_model, tiny_decoder, tiny_encoder
 
 TEXTS = ("good", "a very bad film in paris", "the plot of this book was not great and i hate it", "food")
 SPEC = TaskSpec("t", "A task.", HeadKind.SEQUENCE, "m:A", "m:B", "m:C")

@@ -25,9 +25,9 @@ from hub.recipe.recipe import Recipe
 from hub.registry.host import Registry
 from hub.registry.loaded import LoadedTask
 from hub.store.store import Store
-from hub.testing.tiny import ENCODERS, head_model, tiny_encoder
 from hub.training.fit.model import add_adapter
 from hub.training.train import TrainResult, train
+from tests.support.tiny import ENCODERS, head_model, tiny_encoder
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

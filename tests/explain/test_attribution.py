@@ -18,8 +18,8 @@ from hub.explain.attribution import Wish, explain_row
 from hub.explain.explanation import Explanation
 from hub.explain.token_spans import find_places, words_of
 from hub.recipe.recipe import Recipe
-from hub.testing.tiny import ENCODERS, peft_model, tiny_adapter, tiny_encoder
 from hub.training.fit.model import add_adapter, load_base
+from tests.support.tiny import ENCODERS, peft_model, tiny_adapter, tiny_encoder
 
 CHOSEN = Wish()
 TEXT = "the service was slow"

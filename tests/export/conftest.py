@@ -35,13 +35,13 @@ Maker = Callable[..., Made]
 @pytest.fixture(scope="session")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Maker:
     """Make an adapter on a tiny base and import it; the same arguments give the same one."""
-    from hub.testing import tiny
+    from tests.support import tiny
 
     kept: dict[str, Made] = {}
 
     def make(kind: HeadKind, model_type: str = "bert", settings: object = None, **lora: object) -> Made:
         if "method" in lora and not hasattr(tiny, "ENCODERS"):
-            pytest.skip("NOT TESTED: hub.testing.tiny makes LoRA adapters alone.")
+            pytest.skip("NOT TESTED: tests.support.tiny makes LoRA adapters alone.")
         key = repr((kind, model_type, settings, lora))
         if key not in kept:
             folder = tmp_path_factory.mktemp("made")
@@ -71,7 +71,7 @@ def _base(tiny: Any, folder: Path, model_type: str) -> Base:
     if model_type == "llama":
         return tiny.tiny_decoder(folder)
     if not hasattr(tiny, "ENCODERS"):
-        pytest.skip(f"NOT TESTED: hub.testing.tiny makes no {model_type}.")
+        pytest.skip(f"NOT TESTED: tests.support.tiny makes no {model_type}.")
     makers = (
         (tiny.tiny_encoder, tiny.ENCODERS),
         (tiny.tiny_decoder, tiny.DECODERS),

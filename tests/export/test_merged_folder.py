@@ -15,7 +15,7 @@ from hub.export import parity
 from hub.export.export import export_version
 from hub.export.formats import Format
 from hub.store.store import Store
-from hub.testing.tiny import tiny_adapter
+from tests.support.tiny import tiny_adapter
 
 ENCODERS = ("bert", "roberta", "xlm-roberta", "distilbert", "electra", "deberta-v2", "modernbert")
 DECODERS = ("llama", "qwen2")

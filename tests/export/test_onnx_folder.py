@@ -28,7 +28,7 @@ from hub.export.formats import Format, Precision
 from hub.registry.host import Registry
 from hub.store.records import Version
 from hub.store.store import Store
-from hub.testing.tiny import head_model, peft_model
+from tests.support.tiny import head_model, peft_model
 
 ENCODERS = ("bert", "roberta", "xlm-roberta", "distilbert", "electra", "deberta-v2", "modernbert")
 TYPED = ("bert", "electra")

@@ -18,8 +18,8 @@ import pytest
 from hub.store.change import Deploy
 from hub.store.content.content import content_hash
 from hub.store.store import Store
-from hub.testing.homes import FakeHome, plain_adapter
 from tests.faults.killed import Job
+from tests.support.homes import FakeHome, plain_adapter
 
 ALL = os.environ.get("GRAFTHUB_FAULTS") == "all"
 OTHERS = 2  # kills of a sweep beside those that tell most, unless all are asked for
@@ -205,7 +205,7 @@ def age(home: Path) -> None:
 
 @pytest.fixture(scope="session")
 def tiny_base_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from hub.testing.tiny import tiny_encoder
+    from tests.support.tiny import tiny_encoder
 
     folder = tmp_path_factory.mktemp("bases") / "tiny"
     tiny_encoder(folder)

@@ -50,7 +50,6 @@ def warm() -> None:
     import hub.client.doctor
     import hub.engine.fake
     import hub.serving.residency.servable
-    import hub.testing.homes
     from hub.config import Settings
     from hub.engine.torch.loading import load_tokenizer  # noqa: F401
     from hub.registry.host import Registry

@@ -21,7 +21,7 @@ from hub.errors import BadAdapter, HubError, NotFound, NotReady
 from hub.store.change import Deploy, DeploymentChange
 from hub.store.manifest import BaseRef, Serving
 from hub.store.records import Version
-from hub.testing.homes import FakeHome, plain_adapter
+from tests.support.homes import FakeHome, plain_adapter
 from tests.support.serving import Harness
 from tests.support.waiting import until
 

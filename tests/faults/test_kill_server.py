@@ -22,8 +22,8 @@ from hub.client import server_file
 from hub.config import find_home
 from hub.store.change import Deploy
 from hub.store.store import Store
-from hub.testing.homes import FakeHome
 from tests.faults.conftest import ALL
+from tests.support.homes import FakeHome
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.e2e

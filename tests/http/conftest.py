@@ -14,7 +14,7 @@ from starlette.testclient import TestClient
 
 from hub.store.change import Deploy
 from hub.store.records import Version
-from hub.testing.homes import FakeHome
+from tests.support.homes import FakeHome
 from tests.support.serving import add, home, store, tiny_base_folder
 from tests.support.waiting import until, until_fixture
 

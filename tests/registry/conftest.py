@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from hub.testing.environment import install_into
+from tests.support.environment import install_into
 
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "plugins"
 

@@ -15,8 +15,8 @@ from hub.recipe.recipe import Recipe
 from hub.registry.host import Registry
 from hub.report.write import write_report
 from hub.store.store import Store
-from hub.testing.tiny import tiny_decoder
 from hub.training.train import train
+from tests.support.tiny import tiny_decoder
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -20,12 +20,12 @@ from hub.serving.routing.routes import by_name
 from hub.serving.runtime import Runtime
 from hub.store.records import Deployment, Version
 from hub.store.store import Store
-from hub.testing.homes import FakeHome
+from tests.support.homes import FakeHome
 
 
 @pytest.fixture(scope="session")
 def tiny_base_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from hub.testing.tiny import tiny_encoder
+    from tests.support.tiny import tiny_encoder
 
     folder = tmp_path_factory.mktemp("bases") / "tiny"
     tiny_encoder(folder)

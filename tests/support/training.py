@@ -78,7 +78,7 @@ class Labelling(Task[Ask, Answer]):
 @pytest.fixture(scope="session")
 def bases(tmp_path_factory: pytest.TempPathFactory) -> Bases:
     """A state folder's bases: a tiny encoder called tiny."""
-    from hub.testing.tiny import tiny_encoder
+    from tests.support.tiny import tiny_encoder
 
     folder = tmp_path_factory.mktemp("bases")
     made = Bases(folder)

@@ -16,7 +16,8 @@ from transformers import AutoTokenizer
 
 from hub.api import HeadKind
 from hub.bases.base import Base, BaseKind
-from hub.testing.tiny import (
+from hub.testing.tiny_tokenizers import tiny_tokenizer
+from tests.support.tiny import (
     DECODERS,
     ENCODER_DECODERS,
     ENCODERS,
@@ -28,7 +29,6 @@ from hub.testing.tiny import (
     tiny_encoder,
     tiny_encoder_decoder,
 )
-from hub.testing.tiny_tokenizers import tiny_tokenizer
 
 LABELS = ("bad", "good", "other")
 TEXTS = ("good film", "A bad phone in paris, it was not great!", "zebra")

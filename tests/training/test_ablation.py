@@ -99,7 +99,7 @@ def test_both_are_trained_as_long_and_measured_on_the_same_rows(
     assert manifest.data is not None
     assert manifest.data.data_report["augmented_dropped"] == found.as_dict()["dropped"]
     left = {path.name for path in (tmp_path / "home" / "runs" / "demo").iterdir()}
-    assert left == {".lock", "plan.json", "rejected.jsonl", "rows.jsonl"}
+    assert left == {".lock", "plan.json", "invalid.jsonl", "rows.jsonl"}
 
 
 def test_the_model_without_copies_is_the_one_that_a_recipe_without_them_trains(

@@ -27,9 +27,9 @@ from hub.recipe.recipe import Recipe
 from hub.registry.host import Registry
 from hub.store.content.weights import read_adapter
 from hub.store.store import Store
-from hub.testing.tiny import tiny_decoder, tiny_encoder
 from hub.training.fit.model import load_base
 from hub.training.train import TrainResult
+from tests.support.tiny import tiny_decoder, tiny_encoder
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -113,9 +113,9 @@ def test_nothing_of_a_finished_run_is_left_but_the_account_of_its_rows(
 ) -> None:
     result = run(make_recipe(SENTIMENT, "train.max_steps=2", a_csv=REVIEWS + ",positive\n"))
     left = {path.name for path in (tmp_path / "home" / "runs" / "demo").iterdir()}
-    assert left == {".lock", "plan.json", "rejected.jsonl", "rows.jsonl"}
-    assert [(row.line, row.reason) for row in result.rejected] == [(122, "text is empty")]
-    assert json.loads(result.rejected_file.read_text())["line"] == 122
+    assert left == {".lock", "plan.json", "invalid.jsonl", "rows.jsonl"}
+    assert [(row.line, row.reason) for row in result.invalid] == [(122, "text is empty")]
+    assert json.loads(result.invalid_file.read_text())["line"] == 122
 
 
 def test_the_same_recipe_and_rows_make_the_same_version(make_recipe: RecipeMaker, run: Trainer) -> None:
@@ -233,9 +233,9 @@ def test_a_refusal_by_the_store_stores_nothing(
 def test_bad_data_leaves_an_account_of_its_rows(
     make_recipe: RecipeMaker, run: Trainer, tmp_path: Path
 ) -> None:
-    with pytest.raises(BadData, match="120 of 240 rows cannot be used"):
+    with pytest.raises(BadData, match="120 of 240 rows are invalid"):
         run(make_recipe(SENTIMENT, a_csv=REVIEWS + ",positive\n" * 120))
-    data_report = tmp_path / "home" / "runs" / "demo" / "rejected.jsonl"
+    data_report = tmp_path / "home" / "runs" / "demo" / "invalid.jsonl"
     assert len(data_report.read_text().splitlines()) == 120
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from hub.cli.predict_file.answer_files import atomically, open_answers
-from hub.cli.screen.output import error_console, print_json, progress, say
+from hub.cli.screen.output import error_console, escape, print_json, progress, say
 from hub.client.protocol import Client
 from hub.data.profile.read_options import Reading, data_for
 from hub.data.read.rows import FilteredRow, InvalidRow, RawRow
@@ -66,20 +66,20 @@ def predict_file(
         atomically(out) as partial,
         open_answers(partial, out.suffix) as answers,
         open_source(str(source), Path.cwd(), cache) as opened,
-        progress(quiet=as_json) as bars,
+        progress(quiet=as_json) as show,
     ):
         table = open_table(opened.name, opened.stream, data)
         columns = {name: _named(column, table.columns) for name, column in data.columns.items()}
         rows = (_asked(row, request, columns) for row in table.rows)
-        bar = bars.add_task(f"Asking {deployment}", total=_about_how_many(source))
+        stage, total = f"predict {deployment}", _estimated_rows(source)
         for asked, answer in _answered(client, deployment, rows):
             fields, reason = _fields(asked, answer, answer_columns)
             answers.add(fields)
             answered += not reason
             if reason:
                 bad.add(asked.line, reason)
-            bars.advance(bar)
-        bars.update(bar, total=answered + bad.count)
+            show(stage, answered + bad.count, total)
+        show(stage, answered + bad.count, answered + bad.count)
         if not answered and bad.count:
             line, reason = bad.first[0]
             raise BadData(f"Not one of {bad.count} rows could be answered. Line {line}: {reason}")
@@ -104,9 +104,7 @@ def _report(answered: int, bad: _Bad, out: Path, as_json: bool) -> None:
         failures = [{"line": line, "reason": reason} for line, reason in bad.first]
         print_json({"answered": answered, "failed": bad.count, "output": str(out), "failures": failures})
         return
-    from rich.markup import escape
-
-    say(f"{answered:,} rows answered, {bad.count:,} not; written to [bold]{escape(str(out))}[/].")
+    say(f"{answered:,} rows answered, {bad.count:,} not; written to [bold]{escape(out)}[/].")
     for line, reason in bad.first[:SHOWN]:
         error_console().print(f"[yellow]line {line}[/]: {escape(reason)}")
     if bad.count > SHOWN:
@@ -204,14 +202,14 @@ def _fields(asked: Asked, answer: Any, names: Sequence[str]) -> tuple[dict[str, 
     return fields, reason
 
 
-def _about_how_many(source: Path) -> int | None:
-    """Guess the rows of a file for the progress bar, where that is cheap."""
+def _estimated_rows(source: Path) -> int:
+    """Estimate the rows of a file for the progress bar; 0 where that takes more than counting lines."""
     if source.suffix == ".parquet":
         import pyarrow.parquet as pq
 
         return int(pq.read_metadata(source).num_rows)
     if source.suffix not in (".csv", ".tsv", ".jsonl"):
-        return None
+        return 0
     with source.open("rb") as file:
         lines = sum(part.count(b"\n") for part in iter(lambda: file.read(1 << 20), b""))
     return lines - (source.suffix != ".jsonl")

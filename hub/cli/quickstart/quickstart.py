@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hub.cli.context import Context
-from hub.cli.screen.output import JSON_FLAG, print_json, say
+from hub.cli.screen.output import JSON_FLAG, print_json, progress, say
 from hub.cli.threads import beside_others
 from hub.store.change import Deploy
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from hub.config import Settings
     from hub.training.train import TrainResult
 
-__all__ = ["register"]
+__all__ = ["quickstart"]
 
 NAME = "quickstart"
 FIRST_ROWS, SECOND_ROWS = 2000, 5000  # what the two versions learn from, of 9,000 there are
@@ -63,11 +63,6 @@ class QuickstartReport:
     request_p50_ms: float
     swap_ms: float
     swap: SwapVerdict
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command to `app`."""
-    app.command()(quickstart)
 
 
 def quickstart(
@@ -108,11 +103,8 @@ def quickstart(
 
 
 def _pull(settings: Settings, quiet: bool) -> None:
-    from hub.cli.screen.bars import Bars
-    from hub.cli.screen.output import progress
-
     with progress(quiet) as bars:
-        Context(settings).bases.pull("minilm", on_progress=Bars(bars))
+        Context(settings).bases.pull("minilm", on_progress=bars)
 
 
 def _train(settings: Settings, quiet: bool, *overrides: str) -> Trained:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from hub.cli.screen.output import say, table
+from hub.cli.screen.output import escape, say, table
 
 if TYPE_CHECKING:
     from hub.evaluation.comparison import Comparison
@@ -100,8 +100,6 @@ def print_slices(evaluation: Evaluation) -> None:
 
 def print_gaps(evaluation: Evaluation) -> None:
     """Say in a line each which slices are worse than the other rows."""
-    from rich.markup import escape
-
     for one in evaluation.underperforming_slices:
         where = escape(f"{one.column} {one.value}")
         say(
@@ -112,8 +110,6 @@ def print_gaps(evaluation: Evaluation) -> None:
 
 def print_calibration(evaluation: Evaluation) -> None:
     """Say how far probabilities are off, and what was done about it."""
-    from rich.markup import escape
-
     found = evaluation.calibration
     if found is None:
         return
@@ -129,8 +125,6 @@ def print_calibration(evaluation: Evaluation) -> None:
 
 def print_folds(spreads: Mapping[str, Spread]) -> None:
     """Show the figures of cross-validation."""
-    from rich.markup import escape
-
     for name, spread in spreads.items():
         say(f"Over {len(spread.folds)} folds: {escape(name)} {spread.mean:.4f}, spread {spread.std:.4f}.")
 

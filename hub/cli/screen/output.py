@@ -1,4 +1,4 @@
-"""How commands speak: tables and JSON on stdout, progress and errors on stderr."""
+"""Output of commands: text, tables and JSON on stdout, progress and errors on stderr."""
 
 from __future__ import annotations
 
@@ -18,13 +18,33 @@ if TYPE_CHECKING:
     from rich.progress import Progress
     from rich.table import Table
 
-__all__ = ["JSON_FLAG", "error_console", "fail", "grid", "print_json", "progress", "say", "table"]
+__all__ = [
+    "JSON_FLAG",
+    "Bars",
+    "error_console",
+    "escape",
+    "fail",
+    "grid",
+    "print_json",
+    "progress",
+    "say",
+    "table",
+]
 
 JSON_FLAG = typer.Option("--json", help="Print one JSON document instead of text.")
+_BYTES = "download "  # stages with this prefix count bytes
+_MEGABYTE = 1_000_000
+
+
+def escape(value: object) -> str:
+    """Return a value as text without rich markup."""
+    from rich.markup import escape as escape_markup
+
+    return escape_markup(str(value))
 
 
 def say(text: str) -> None:
-    """Print a line for people on stdout; rich markup is honoured, and control characters are made visible."""
+    """Print a line of rich markup on stdout, with control characters made visible."""
     from rich.console import Console
 
     Console(highlight=False, soft_wrap=True).print(visible(text))
@@ -44,8 +64,7 @@ def table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
 
 
 def grid(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> Table:
-    """Lay rows out under headers."""
-    from rich.markup import escape
+    """Return a table of rows under headers."""
     from rich.table import Table
 
     view = Table(box=None, pad_edge=False, header_style="bold")
@@ -57,12 +76,8 @@ def grid(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> Table:
 
 
 def error_console() -> Console:
-    """Return a console on stderr, for progress bars and messages that are not the result.
-
-    It makes control characters visible in what it prints.
-    """
+    """Return a console on stderr, with control characters made visible; the result goes to stdout."""
     from rich.console import Console
-    from rich.markup import escape
     from rich.status import Status
 
     class Visible(Console):
@@ -71,17 +86,37 @@ def error_console() -> Console:
             super().print(*shown, **options)
 
         def status(self, status: Any, **options: Any) -> Status:
-            """Show a text, which is not markup, beside a spinner."""
+            """Show plain text beside a spinner."""
             return super().status(escape(_one_line(str(status))), **options)
 
     return Visible(stderr=True, highlight=False, soft_wrap=True)
 
 
+class Bars:
+    """One progress bar for each stage."""
+
+    def __init__(self, bars: Progress) -> None:
+        self._bars = bars
+        self._tasks: dict[str, Any] = {}
+
+    def __call__(self, stage: str, done: int, total: int, note: str = "") -> None:
+        """Show `done` of `total` (0: unknown) and a short note such as the loss; bytes as megabytes."""
+        scale, unit = (_MEGABYTE, ", MB") if stage.startswith(_BYTES) else (1, "")
+        if stage not in self._tasks:
+            self._tasks[stage] = self._bars.add_task(stage, total=None)
+        self._bars.update(
+            self._tasks[stage],
+            description=f"{stage}{unit}{f'  {note}' if note else ''}",
+            completed=round(done / scale),
+            total=max(round(total / scale), 1) if total else None,
+        )
+
+
 @contextmanager
-def progress(quiet: bool = False) -> Iterator[Progress]:
+def progress(quiet: bool = False) -> Iterator[Bars]:
     """Show progress bars on stderr while the block runs; nothing when `quiet`.
 
-    Descriptions are text, not markup: files, adapters and labels have the names that others gave them.
+    Descriptions are text, not markup: they contain names of files, adapters and labels.
     """
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, Task, TextColumn, TimeElapsedColumn
     from rich.text import Text
@@ -92,7 +127,7 @@ def progress(quiet: bool = False) -> Iterator[Progress]:
 
     columns = (Description(""), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=error_console(), disable=quiet, transient=False) as bars:
-        yield bars
+        yield Bars(bars)
 
 
 def _one_line(text: str) -> str:
@@ -100,11 +135,9 @@ def _one_line(text: str) -> str:
 
 
 def fail(error: HubError) -> NoReturn:
-    """Print the error and leave with status 1; with --json on the command line, as JSON on stdout."""
+    """Print the error and exit with status 1; with --json on the command line, as JSON on stdout."""
     if "--json" in sys.argv:
         print_json(error.to_json())
     else:
-        from rich.markup import escape
-
         error_console().print(f"[bold red]error[/] [dim]({error.code})[/] {escape(str(error))}")
     raise SystemExit(1)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import typer
 from typer.core import TyperCommand
 
-from hub.cli.screen.output import say, table
+from hub.cli.screen.output import escape, say, table
 
 if TYPE_CHECKING:
     from hub.client.protocol import Client
@@ -53,8 +53,6 @@ def wait(client: Client, moved: Mapping[str, Any], need: Need | None, timeout_s:
 
 def show_served(served: Mapping[str, Any]) -> None:
     """Tell what `wait` returned."""
-    from rich.markup import escape
-
     if not served:
         return
     total = len(served["serving"]) + len(served["missing"])
@@ -65,8 +63,6 @@ def show_served(served: Mapping[str, Any]) -> None:
 
 def show_replicas(replicas: Sequence[Mapping[str, Any]]) -> None:
     """Print the live replicas as a table, then what each could not put live."""
-    from rich.markup import escape
-
     rows = [
         [
             one["id"][:12],

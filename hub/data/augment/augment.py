@@ -1,4 +1,4 @@
-"""Changed copies of a recipe's training rows, and an account of them."""
+"""Augments training rows with changed copies."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 from hub.api import BadData, BadRequest, FieldKind
 from hub.data.augment.back_translation import back_translated
-from hub.data.augment.changes import Change, Rules, delete, fault, replace_words, same_words, swap
+from hub.data.augment.changes import Change, CopyRules, broken_rule, delete, replace_words, same_words, swap
 from hub.data.augment.translators import Translator, open_translator
 from hub.data.augment.wordnet import WordNet
 from hub.data.examples import AnyTask, Item
@@ -19,22 +19,21 @@ from hub.progress import Progress, silent
 from hub.recipe.recipe import Recipe
 from hub.registry.loaded import plugin_call
 
-__all__ = ["BACK", "Augmented", "augment"]
+__all__ = ["BACK_TRANSLATION", "Augmented", "augment"]
 
-BACK = "back_translation"
+BACK_TRANSLATION = "back_translation"
 _LABELS = (FieldKind.LABEL, FieldKind.LABELS)
 _PLACED = (FieldKind.ANSWERS, FieldKind.ENTITIES, FieldKind.TOKENS, FieldKind.TAGS)
 
-Ways = Mapping[str, tuple[Change, float]]
 Dropped = dict[str, dict[str, int]]
 
 
 @dataclass(frozen=True, slots=True)
 class Augmented:
-    """Copies to train on beside the rows, and by which change each was made.
+    """The copies to train on, with the change that made each.
 
-    `dropped` counts by change and reason: unchanged, repeated (it asks what another training row or one kept
-    apart asks), invalid (for the task), or what a check found: length, words, negation, number, name, model.
+    `dropped` counts by change and reason: unchanged, repeated (the request of another copy or row), invalid
+    (for the task), or the check that failed: length, words, negation, number, name, model.
     """
 
     items: tuple[Item, ...] = ()
@@ -43,13 +42,13 @@ class Augmented:
 
     @property
     def counts(self) -> dict[str, int]:
-        """Copies by change, and all that were dropped."""
+        """The number of copies by change, and of all dropped copies."""
         counts = Counter(self.changes)
         counts["dropped"] = sum(sum(reasons.values()) for reasons in self.dropped.values())
         return {name: count for name, count in sorted(counts.items()) if count}
 
     def without(self, indices: Iterable[int], reason: str) -> Augmented:
-        """Return what is left once the copies at some indices are dropped too."""
+        """Return the copies without those at some indices, which count as dropped for `reason`."""
         gone = set(indices)
         left = [index for index in range(len(self.items)) if index not in gone]
         more = Counter((self.changes[index], reason) for index in gone)
@@ -72,24 +71,25 @@ def augment(
     translator: Translator | None = None,
     progress: Progress = silent,
 ) -> Augmented:
-    """Return changed copies of training rows; none asks what a row of `train` or `apart` asks.
+    """Return changed copies of training rows; none has the request of a row of `train` or `apart`.
 
-    Translations are remembered in the file `memory`; `translator` is the engine if not the recipe's.
+    Translations are cached in the file `memory`; `translator` replaces the recipe's engine.
 
     Raises:
-        BadRecipe: the labels of the task would not fit a changed text, or there is no such field or engine.
-        NotFound: there is no WordNet where the recipe says.
+        BadRecipe: the task's labels would not fit a changed text, or a field or engine does not exist.
+        NotFound: the recipe's WordNet folder has no WordNet.
         MissingExtra: the engine is not installed.
     """
     settings = recipe.augment
     if not settings.copies:
         return Augmented()
     fields = _fields(recipe, task)
-    ways = dict(_ways(recipe))
+    changers = _changers(recipe)
+    names = [*changers, *([BACK_TRANSLATION] if settings.back_translation else [])]
     seed = recipe.train.seed if settings.seed is None else settings.seed
-    picked = _pick([*ways, *([BACK] if settings.back_translation else [])], len(train), settings.copies, seed)
+    drawn = _draw(names, len(train), settings.copies, seed)
     if settings.back_translation:
-        chosen = (item for item, names in zip(train, picked, strict=True) if BACK in names)
+        chosen = (item for item, names in zip(train, drawn, strict=True) if BACK_TRANSLATION in names)
         back = back_translated(
             (text for item in chosen for name in fields if (text := item.example.get(name))),
             translator or open_translator(recipe),
@@ -98,15 +98,15 @@ def augment(
             memory=memory,
             progress=progress,
         )
-        ways[BACK] = (lambda text, share, chance: back[text] or text), 1.0
+        changers[BACK_TRANSLATION] = (lambda text, share, rng: back[text] or text), 1.0
     copier = _Copier(recipe, task, fields, _rules(recipe, task), random.Random(f"{seed} words"))
     seen = {item.request for item in (*train, *apart)}
     items: list[Item] = []
     changes: list[str] = []
     dropped: Counter[tuple[str, str]] = Counter()
-    for item, names in zip(train, picked, strict=True):
+    for item, names in zip(train, drawn, strict=True):
         for name in names:
-            made = copier.copy(item, ways[name])
+            made = copier.copy(item, changers[name])
             if isinstance(made, Item) and made.request in seen:
                 made = "repeated"
             if isinstance(made, str):
@@ -118,27 +118,27 @@ def augment(
     return Augmented(tuple(items), tuple(changes), _nested(dropped))
 
 
-def _pick(ways: Sequence[str], rows: int, copies: int, seed: int) -> list[list[str]]:
-    """Draw the change of each copy; a row goes through back-translation once, as it would come out equal."""
-    chance = random.Random(seed)
-    others = [name for name in ways if name != BACK]
-    picked = []
+def _draw(changes: Sequence[str], rows: int, copies: int, seed: int) -> list[list[str]]:
+    """Draw the change of each copy; back-translation is drawn once per row, as its result is always equal."""
+    rng = random.Random(seed)
+    others = [name for name in changes if name != BACK_TRANSLATION]
+    drawn = []
     for _ in range(rows):
         names: list[str] = []
         for _ in range(copies):
-            names.append(chance.choice(others if others and BACK in names else list(ways)))
-        picked.append(names)
-    return picked
+            names.append(rng.choice(others if others and BACK_TRANSLATION in names else list(changes)))
+        drawn.append(names)
+    return drawn
 
 
 def _fields(recipe: Recipe, task: AnyTask) -> list[str]:
-    """Return the text fields that are changed."""
+    """Return the text fields to change."""
     kinds = {field.kind for field in task.fields}
     if not kinds & set(_LABELS) or kinds & set(_PLACED):
         raise recipe.error(
             "augment.copies",
-            f"the rows of task {recipe.task} would no longer fit their answers once words are changed; only "
-            "tasks with labels for whole texts can be augmented",
+            f"task {recipe.task} cannot be augmented: answers would not fit changed words; only tasks with "
+            "labels for whole texts can",
         )
     texts = [field.name for field in task.fields if field.kind is FieldKind.TEXT]
     for name in recipe.augment.fields:
@@ -148,8 +148,8 @@ def _fields(recipe: Recipe, task: AnyTask) -> list[str]:
     return list(recipe.augment.fields) or [name for name in texts if name != recipe.data.group_by]
 
 
-def _ways(recipe: Recipe) -> Ways:
-    """Return the changes of words that the recipe asks for, with their shares."""
+def _changers(recipe: Recipe) -> dict[str, tuple[Change, float]]:
+    """Return the word changes that the recipe enables, with their shares."""
     settings = recipe.augment
     found: dict[str, tuple[Change, float]] = {}
     if settings.delete:
@@ -162,22 +162,22 @@ def _ways(recipe: Recipe) -> Ways:
     if not found and not settings.back_translation:
         raise recipe.error(
             "augment.copies",
-            "delete, swap and synonyms are all 0 and there is no back_translation: copies would be the same",
+            "delete, swap and synonyms are 0 and back_translation is not set: copies would be unchanged",
         )
     return found
 
 
-def _rules(recipe: Recipe, task: AnyTask) -> Rules | None:
-    """Return what copies have to keep; None if nothing is checked.
+def _rules(recipe: Recipe, task: AnyTask) -> CopyRules | None:
+    """Return the rules that copies must satisfy; None without checks.
 
-    Where a label is of two texts, such as whether one follows from the other, names decide it as well.
+    A label of two texts, such as entailment, also depends on names.
     """
     settings = recipe.augment
     if settings.check == "none":
         return None
     many_texts = sum(field.kind is FieldKind.TEXT for field in task.fields if field.required) > 1
     keep = settings.keep or ("negation", "number", *(("name",) if many_texts else ()))
-    return Rules(settings.least_kept, settings.length, keep)
+    return CopyRules(settings.min_kept, settings.length, keep)
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,21 +185,21 @@ class _Copier:
     recipe: Recipe
     task: AnyTask
     fields: Sequence[str]
-    rules: Rules | None
-    chance: random.Random
+    rules: CopyRules | None
+    rng: random.Random
 
-    def copy(self, item: Item, how: tuple[Change, float]) -> Item | str:
-        """Return the item with its texts changed, or why not."""
-        change, share = how
+    def copy(self, item: Item, changer: tuple[Change, float]) -> Item | str:
+        """Return the item with its texts changed, or the reason why it is dropped."""
+        change, share = changer
         example = dict(item.example)
         unchanged = True
         for name in self.fields:
             if not (text := example.get(name)):
                 continue
-            made = change(text, share, self.chance)
+            made = change(text, share, self.rng)
             if same_words(text, made):
                 continue
-            if self.rules and (reason := fault(text, made, self.rules)):
+            if self.rules and (reason := broken_rule(text, made, self.rules)):
                 return reason
             example[name], unchanged = made, False
         if unchanged:

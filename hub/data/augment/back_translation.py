@@ -1,4 +1,4 @@
-"""Texts that went to another language and back, remembered in the folder of a run."""
+"""Back-translation of texts, cached in the folder of a run."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from hub.progress import Progress, silent
 __all__ = ["TRANSLATIONS", "back_translated"]
 
 TRANSLATIONS = "translations.sqlite"
-BATCH = 64  # texts that are lost when a run is killed
+BATCH = 64  # texts; a killed run loses at most one batch
 
 
 def back_translated(
@@ -27,9 +27,9 @@ def back_translated(
     memory: Path | None = None,
     progress: Progress = silent,
 ) -> dict[str, str]:
-    """Return each text as it comes back from the language `via`; "" where the engine had nothing to say.
+    """Map each text to its back-translation through the language `via`; "" if the engine returns nothing.
 
-    What `memory` knows, a file that is made if need be, is not translated again; texts stand in it by hash.
+    Translations in the SQLite file `memory`, keyed by hashes, are reused; the file is created if missing.
     """
     wanted = list(dict.fromkeys(texts))
     found: dict[str, str] = {}
@@ -55,10 +55,10 @@ def back_translated(
 
 
 def _translate(translator: Translator, texts: list[str], source: str, target: str) -> list[str]:
-    """Translate what is not empty."""
+    """Translate the texts that are not empty."""
     full = [text for text in texts if text.strip()]
     made = translator.translate(full, source, target) if full else []
     if len(made) != len(full):
-        raise BadPlugin(f"{translator.name} gave {len(made)} translations of {len(full)} texts.")
+        raise BadPlugin(f"{translator.name} returned {len(made)} translations for {len(full)} texts.")
     translated = dict(zip(full, made, strict=True))
     return [translated.get(text, "") for text in texts]

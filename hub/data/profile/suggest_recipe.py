@@ -210,7 +210,7 @@ def _data(data: Data, source: str, dataset: Dataset, labels: Counter[str]) -> li
     settings = data.model_dump(mode="json", exclude_defaults=True, exclude={"source", "columns"})
     lines = [
         "data:",
-        f"  # {data_report.read:,} rows were read, {data_report.rejected:,} of them cannot be used.",
+        f"  # {data_report.read:,} rows were read, {data_report.invalid:,} of them cannot be used.",
         *(f"  # {line}." for line in data_report.lines()),
         f"  source: {as_yaml(source)}",
         *(f"  {key}: {as_yaml(value)}" for key, value in settings.items()),

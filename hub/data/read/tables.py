@@ -12,12 +12,12 @@ from hub.data.read.class_labels import stored_features, with_names
 from hub.data.read.delimited import delimited_table
 from hub.data.read.encodings import as_utf8, has_nul, not_utf8
 from hub.data.read.label_studio import is_task, task_row
-from hub.data.read.rows import FilteredRow, InvalidRow, RawRow, Row, Table
+from hub.data.read.rows import InvalidRow, RawRow, Row, Table
 from hub.data.read.translation_files import po_table, tmx_table
 from hub.errors import BadData
 from hub.recipe.recipe import Data
 
-__all__ = ["SUFFIXES", "FilteredRow", "InvalidRow", "RawRow", "Table", "checked_table", "open_table"]
+__all__ = ["SUFFIXES", "checked_table", "open_table"]
 
 SUFFIXES = {
     ".csv": "csv",

@@ -19,6 +19,7 @@ from hub.engine.peft.format import outputs_of
 from hub.engine.peft.model import adapt, head_model
 from hub.engine.protocol import AdapterWeights
 from hub.engine.quiet import known_warnings, quiet
+from hub.engine.torch.loading import one_load_at_a_time
 from hub.errors import BadAdapter, UnsupportedAdapter
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ def merge(adapted: PeftModel) -> PreTrainedModel:
     """
     _untie(adapted)
     try:
-        with quiet(), known_warnings():
+        with one_load_at_a_time, quiet(), known_warnings():
             merged: PreTrainedModel = adapted.merge_and_unload(safe_merge=True)
     except (NotImplementedError, ValueError, AttributeError) as error:
         method = adapted.active_peft_config.peft_type.value

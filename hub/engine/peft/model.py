@@ -23,6 +23,7 @@ from hub.engine.peft.config import HARMLESS, SAVE_CONVERTED, method_of
 from hub.engine.peft.format import COPIES
 from hub.engine.peft.patterns import explicit_config
 from hub.engine.quiet import known_warnings, quiet
+from hub.engine.torch.loading import one_load_at_a_time
 from hub.errors import BadAdapter, BadBase, EngineFailed, UnsupportedAdapter
 
 if TYPE_CHECKING:
@@ -164,7 +165,7 @@ def load_with_head(base: Base, kind: HeadKind, num_labels: int, dropout: float |
         _set_dropout(config, dropout)
     settings: dict[str, Any] = {"dtype": torch.float32, "local_files_only": True}
     try:
-        with quiet():
+        with one_load_at_a_time, quiet():
             model, report = factory.from_pretrained(
                 base.path, config=config, output_loading_info=True, **settings
             )
@@ -206,7 +207,7 @@ def load_adapted(folder: Path, base: Base, head: HeadKind, num_labels: int, devi
         BadBase: the base lacks weights of its backbone.
     """
     model = complete(base, load_with_head(base, head, num_labels))
-    with quiet(), known_warnings():
+    with one_load_at_a_time, quiet(), known_warnings():
         return load_folder(model, folder).eval().to(device)
 
 
@@ -234,7 +235,7 @@ def adapt(model: PreTrainedModel, config: Mapping[str, Any], tensors: Mapping[st
     """
     adapted = fresh_adapter(model, config, tensors)
     state = {name: torch.from_numpy(array.copy()) for name, array in tensors.items()}
-    with quiet(), known_warnings(), _put_on_base(config):
+    with one_load_at_a_time, quiet(), known_warnings(), _put_on_base(config):
         result = peft.set_peft_model_state_dict(adapted, state)
     own = {name for name, _ in adapted.named_parameters() if f".{_ADAPTER}" in name and _DERIVED not in name}
     if missing := sorted(own.intersection(result.missing_keys)):
@@ -255,7 +256,7 @@ def fresh_adapter(model: PreTrainedModel, config: Mapping[str, Any], names: Iter
     Raises: as `adapt`.
     """
     wanted = _read_config(explicit_config(config, names))
-    with quiet(), known_warnings(), _put_on_base(config):
+    with one_load_at_a_time, quiet(), known_warnings(), _put_on_base(config):
         return peft.get_peft_model(model, wanted)
 
 

@@ -18,13 +18,12 @@ from typing import Any, NamedTuple
 import torch
 import transformers
 from torch import Tensor, nn
-from transformers import (
-    PreTrainedConfig,
-)
+from transformers import PreTrainedConfig
 from transformers.utils import ModelOutput
 
 from hub.api import HeadKind
 from hub.bases.auto_classes import AUTO_CLASSES
+from hub.engine.torch.loading import one_load_at_a_time
 from hub.engine.torch.slotted import SlotContext, SlotLinear, Slotted, slot_layer
 from hub.engine.torch.stacks import Parts, Stacks, Values
 from hub.errors import UnsupportedAdapter
@@ -82,7 +81,7 @@ class HeadSlots:
         self._hide_padding = config.pad_token_id is None
         if self._hide_padding:
             config.pad_token_id = _NO_TOKEN
-        with torch.device("meta"):
+        with one_load_at_a_time, torch.device("meta"):
             self._model = (
                 getattr(transformers, AUTO_CLASSES[kind]).from_config(config, dtype=torch.float32).eval()
             )

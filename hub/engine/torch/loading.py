@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import inspect
+import threading
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -30,11 +31,16 @@ __all__ = [
     "computes_in_bf16",
     "load_model",
     "load_tokenizer",
+    "one_load_at_a_time",
     "pick_device",
     "pick_dtype",
     "takes_token_types",
 ]
 
+# Hold it while a model is built or loaded, and while PEFT changes its modules: meanwhile transformers 5.23
+# has set the default dtype and patched torch.nn.init and `tie_weights` for all threads. Of two models loaded
+# at once, one with tied weights lacked its lm_head in two of three tries. Take it after any other lock.
+one_load_at_a_time = threading.RLock()
 _POOLER = "pooler."
 _FACTORIES = {
     BaseKind.ENCODER: AutoModel,
@@ -83,7 +89,7 @@ def load_model(base: Base, device: torch.device, **settings: Any) -> PreTrainedM
     config = AutoConfig.from_pretrained(base.path, local_files_only=True)
     settings = {"config": config, "dtype": pick_dtype(config, device), "local_files_only": True} | settings
     factory = _FACTORIES[base.kind]
-    with quiet():
+    with one_load_at_a_time, quiet():
         try:
             model, report = factory.from_pretrained(base.path, output_loading_info=True, **settings)
         except (OSError, ValueError, RuntimeError, SafetensorError) as error:

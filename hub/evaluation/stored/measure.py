@@ -8,8 +8,9 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from hub.data.examples import Item, Rejected
+from hub.data.examples import Item
 from hub.data.features import encodable
+from hub.data.read.rows import InvalidRow
 from hub.engine.peft.model import load_adapted
 from hub.engine.torch.loading import load_tokenizer
 from hub.errors import BadAdapter, BadData, HubError
@@ -26,7 +27,7 @@ __all__ = ["answers_of", "compared"]
 
 def answers_of(
     version: Version, items: Sequence[Item], *, registry: Registry, store: Store, progress: Progress = silent
-) -> tuple[Measured, list[Rejected]]:
+) -> tuple[Measured, list[InvalidRow]]:
     """Load a version on its base with plain PEFT and answer examples; also return the invalid ones.
 
     Raises:

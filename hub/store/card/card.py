@@ -179,7 +179,7 @@ def _training(version: Version, report: Report | None) -> list[str]:
         parts += [
             "### Training Data",
             f"Trained on {data.train_rows:,} rows of {code(data.source)} and measured on "
-            f"{data.eval_rows:,} others; {data.rejected_rows:,} rows could not be used. "
+            f"{data.eval_rows:,} others; {data.invalid_rows:,} rows could not be used. "
             f"Licence of the data: {plain(data.licence) or 'not stated'}. Content sha256: `{data.sha256}`.",
         ]
     done = _section("#### Preprocessing", _preprocessing(data.data_report if data else {}))

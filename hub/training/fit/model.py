@@ -17,6 +17,7 @@ from hub.api import HeadKind
 from hub.bases.base import Base
 from hub.engine.peft.model import complete, load_with_head
 from hub.engine.quiet import peft_quiet
+from hub.engine.torch.loading import one_load_at_a_time
 from hub.recipe.recipe import Recipe
 from hub.store.content.weights import read_adapter, write_adapter
 from hub.store.peft.plain_lora import to_plain_lora
@@ -56,7 +57,7 @@ def add_adapter(model: PreTrainedModel, recipe: Recipe, head: HeadKind) -> PeftM
         BadRecipe: as `adapt`.
     """
     heads = [] if head is HeadKind.GENERATE else _head_modules(model)
-    with peft_quiet():
+    with one_load_at_a_time, peft_quiet():
         return adapt(model, recipe, _TASK_TYPES.get(head), heads)
 
 

@@ -88,7 +88,7 @@ class Session:
             )
             return cls(plan, invalid, folder, progress)
         finally:
-            invalid.write(folder / "rejected.jsonl")
+            invalid.write(folder / "invalid.jsonl")
 
     @property
     def metric(self) -> str:

@@ -168,7 +168,7 @@ def test_rows_with_places_in_their_texts_are_refused(make_recipe: RecipeMaker) -
     ("keys", "said"),
     [
         ("copies: 1, fields: [label]", r"augment\.fields.*no text field 'label': text"),
-        ("copies: 1, delete: 0, swap: 0", "all 0"),
+        ("copies: 1, delete: 0, swap: 0", "are 0 and"),
     ],
 )
 def test_a_section_that_can_do_nothing_is_refused(make_recipe: RecipeMaker, keys: str, said: str) -> None:

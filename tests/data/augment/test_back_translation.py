@@ -149,7 +149,7 @@ def test_an_engine_that_loses_texts_is_told_of() -> None:
         def translate(self, texts: Sequence[str], source: str, target: str) -> list[str]:
             return super().translate(texts, source, target)[1:]
 
-    with pytest.raises(BadPlugin, match="shouting 1 gave 1 translations of 2 texts"):
+    with pytest.raises(BadPlugin, match="shouting 1 returned 1 translations for 2 texts"):
         back_translated(["a", "b"], Losing(), "en", "pt")
 
 

@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hub.data.dataset import InvalidRows, prepare
-from hub.data.read.tables import InvalidRow, RawRow, Table, open_table
+from hub.data.read.rows import InvalidRow, RawRow, Table
+from hub.data.read.tables import open_table
 from hub.errors import BadData
 from hub.recipe.recipe import Data
 from tests.support.training import Labelling
@@ -72,7 +73,7 @@ def test_a_run_stops_for_the_lines_that_a_stray_quote_swallows(make_recipe, tmp_
     content = damaged(_7='"' + LINES[6], _57='A screen of 19",good')
     recipe = make_recipe("task: t\ndata: a.csv\n", a_csv=content)
     with pytest.raises(
-        BadData, match=r"^51 of 60 rows cannot be used.*a\.csv:7: holds lines that look like rows"
+        BadData, match=r"^51 of 60 rows are invalid.*a\.csv:7: holds lines that look like rows"
     ):
         prepare(recipe, Labelling(), tmp_path / "cache", InvalidRows(recipe))
 

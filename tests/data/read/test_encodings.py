@@ -83,7 +83,7 @@ def test_no_line_of_another_encoding_is_lost_silently(encoding: str, text: str) 
     assert rows("a.csv", raw, encoding=encoding) == rows("a.csv", f"text\n{text}".encode())
 
 
-def test_single_damaged_rows_are_rejected_one_by_one() -> None:
+def test_single_damaged_rows_are_invalid_one_by_one() -> None:
     assert rows("a.csv", b"text,label\nd\xe9j\xe0,good\nplain,bad\n")[1] == RawRow(
         3, {"text": "plain", "label": "bad"}
     )

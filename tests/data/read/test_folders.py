@@ -64,7 +64,7 @@ def test_text_files_without_folders_may_get_one_label(load) -> None:
 
 def test_a_bad_text_file_is_told_with_its_name_and_line(load) -> None:
     loaded = load({"a/1.txt": b"one\ntw\xff", "a/2.txt": "", "a/3.txt": b"x" * 800_001, "a/4.txt": "fine"})
-    assert [(row.source, row.line, row.reason) for row in loaded.rejected] == [
+    assert [(row.source, row.line, row.reason) for row in loaded.invalid] == [
         ("a/1.txt", 2, "is not UTF-8 text"),
         ("a/2.txt", 1, "text is empty"),
         ("a/3.txt", 1, "has more than 800,000 bytes"),

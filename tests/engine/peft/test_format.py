@@ -18,7 +18,7 @@ from hub.engine.peft.format import outputs_of, parse
 from hub.engine.peft.model import _METHODS, fresh_adapter
 from hub.engine.protocol import LayerUpdate
 from hub.errors import BadAdapter, UnsupportedAdapter
-from hub.testing.tiny import head_model, tiny_adapter
+from tests.support.tiny import head_model, tiny_adapter
 
 LAYERS = [
     *(f"encoder.layer.{n}.attention.self.{name}" for n in (0, 1) for name in ("query", "key", "value")),

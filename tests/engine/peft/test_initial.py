@@ -11,8 +11,8 @@ from hub.engine.peft.model import initial_tensors
 from hub.errors import UnsupportedAdapter
 from hub.store.content.weights import AdapterFiles, read_adapter
 from hub.store.peft.plain_lora import to_plain_lora
-from hub.testing.tiny import peft_model, tiny_adapter, tiny_decoder
 from tests.engine.conftest import Trained
+from tests.support.tiny import peft_model, tiny_adapter, tiny_decoder
 
 TOLERANCE = 1e-4
 PATTERNS = {"rank_pattern": {"query": 2}, "alpha_pattern": {"value": 3}}

@@ -18,7 +18,7 @@ from hub.engine.peft.merge import merged_weights
 from hub.engine.protocol import EngineRow
 from hub.errors import BadAdapter, UnsupportedAdapter
 from hub.store.content.weights import read_adapter
-from hub.testing import tiny
+from tests.support import tiny
 
 TOLERANCE = 1e-4
 LABELS = ("a", "b", "c")

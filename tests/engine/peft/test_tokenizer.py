@@ -14,7 +14,7 @@ from hub.api import HeadKind
 from hub.bases.base import Base
 from hub.engine.peft.tokenizer import check_tokenizer
 from hub.errors import BadAdapter
-from hub.testing.tiny import DECODERS, ENCODER_DECODERS, ENCODERS
+from tests.support.tiny import DECODERS, ENCODER_DECODERS, ENCODERS
 
 FAMILIES = (*ENCODERS, *DECODERS, *ENCODER_DECODERS)
 

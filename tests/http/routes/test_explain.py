@@ -18,8 +18,8 @@ from hub.registry.host import Registry
 from hub.serving.requests import pipeline
 from hub.store.change import Deploy
 from hub.store.records import Version
-from hub.testing.homes import add_version
-from hub.testing.tiny import tiny_adapter
+from tests.support.homes import add_version
+from tests.support.tiny import tiny_adapter
 
 ONE = "/v1/deployments/mood/explain"
 TEXT = "a warm film"

@@ -9,7 +9,7 @@ from hub.config import ServeSettings, Settings
 from hub.serving.batching.base_workers import BaseWorkers
 from hub.serving.meter import NoMeter
 from hub.store.store import Store
-from hub.testing.homes import FakeHome
+from tests.support.homes import FakeHome
 
 
 class Circle:

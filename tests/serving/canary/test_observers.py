@@ -17,7 +17,7 @@ from hub.serving.observation import Observation, Track
 from hub.store.catalog.feedback import Answers
 from hub.store.change import Deploy
 from hub.store.store import Store
-from hub.testing.homes import add_version, plain_adapter
+from tests.support.homes import add_version, plain_adapter
 
 TEXT = "a warm and funny film"
 GUARDED = {"canary": 100.0, "guard": {"error_rate": 0.05, "requests": 20, "minutes": 0}}

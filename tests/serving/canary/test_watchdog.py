@@ -80,7 +80,7 @@ def begin(open_store, add_versions) -> Callable[..., list[Replica]]:
 @pytest.fixture
 def add_versions(tmp_path) -> Callable[[Store], None]:
     from hub.bases.base import Base, BaseKind
-    from hub.testing.homes import add_version, plain_adapter
+    from tests.support.homes import add_version, plain_adapter
 
     def add(store: Store) -> None:
         base = Base("tiny", "tiny", "0" * 64, BaseKind.ENCODER, "bert", 64, tmp_path / "base")

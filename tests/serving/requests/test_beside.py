@@ -273,8 +273,8 @@ def test_whatever_becomes_of_calls_no_lease_is_left_and_each_request_is_told_onc
 def test_a_shadow_on_another_base_runs_in_a_forward_of_its_own(
     live, home, watching, until, tmp_path_factory, monkeypatch
 ) -> None:
-    from hub.testing.homes import add_version, plain_adapter
-    from hub.testing.tiny import tiny_encoder
+    from tests.support.homes import add_version, plain_adapter
+    from tests.support.tiny import tiny_encoder
 
     folder = tmp_path_factory.mktemp("bases") / "electra"
     tiny_encoder(folder, "electra")

@@ -14,8 +14,8 @@ from hub.serving.control import reconciler
 from hub.store.change import Deploy
 from hub.store.records import Version
 from hub.store.store import Store
-from hub.testing.homes import FakeHome, add_version, plain_adapter
 from tests.fixtures.s3 import S3Server
+from tests.support.homes import FakeHome, add_version, plain_adapter
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from hub.engine.build import build_engine
 from hub.engine.peft.format import parse
 from hub.errors import BadAdapter
 from hub.serving.residency.reading import probe
-from hub.testing.tiny import head_model, tiny_adapter, tiny_encoder
+from tests.support.tiny import head_model, tiny_adapter, tiny_encoder
 
 Edit = Callable[[str, np.ndarray], np.ndarray]
 Probed = Callable[..., None]

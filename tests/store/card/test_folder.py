@@ -21,7 +21,7 @@ TASKS = {HeadKind.SEQUENCE: "classification", HeadKind.SPAN: "qa", HeadKind.GENE
 
 @pytest.fixture
 def tiny_base(request: pytest.FixtureRequest, home: Path, tmp_path: Path) -> Base:
-    from hub.testing.tiny import tiny_decoder, tiny_encoder
+    from tests.support.tiny import tiny_decoder, tiny_encoder
 
     make = tiny_decoder if request.node.callspec.params["kind"] is HeadKind.GENERATE else tiny_encoder
     return Bases(home).pull(str(make(tmp_path / "tiny").path))
@@ -35,7 +35,7 @@ def test_an_exported_adapter_computes_in_peft_what_it_did_before(
     import torch
     from peft import PeftModel
 
-    from hub.testing.tiny import head_model, tiny_adapter
+    from tests.support.tiny import head_model, tiny_adapter
 
     labels = ("billing", "bug", "howto") if kind is HeadKind.SEQUENCE else ()
     made = tiny_adapter(tiny_base, tmp_path / "made", kind=kind, labels=labels)
@@ -76,7 +76,7 @@ def carded(store: Store, peft_folder):
             sha256="d" * 64,
             train_rows=1200,
             eval_rows=300,
-            rejected_rows=4,
+            invalid_rows=4,
             licence="CC0-1.0",
         ),
         recipe={"summary": "Sorts tickets."},

@@ -26,14 +26,14 @@ def pair(layer: str, fan_in: int, fan_out: int) -> dict[str, np.ndarray]:
 
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory: pytest.TempPathFactory):
-    from hub.testing.tiny import tiny_encoder
+    from tests.support.tiny import tiny_encoder
 
     return tiny_encoder(tmp_path_factory.mktemp("fit") / "base")
 
 
 @pytest.mark.parametrize("kind", [HeadKind.SEQUENCE, HeadKind.SPAN, HeadKind.EMBEDDING])
 def test_an_adapter_of_the_base_fits_under_any_head(tiny, tmp_path, kind: HeadKind) -> None:
-    from hub.testing.tiny import tiny_adapter
+    from tests.support.tiny import tiny_adapter
 
     labels = ("a", "b") if kind is HeadKind.SEQUENCE else ()
     check_fit(read_adapter(tiny_adapter(tiny, tmp_path / "adapter", kind=kind, labels=labels)), tiny)
@@ -59,7 +59,7 @@ def test_a_layer_s_type_and_not_fan_in_fan_out_tells_its_sides(tiny, tmp_path) -
 
 @pytest.mark.parametrize("family", ["llama", "t5", "bart"])
 def test_an_output_layer_tied_to_the_embedding_is_a_layer_of_the_base(tmp_path, family: str) -> None:
-    from hub.testing.tiny import DECODERS, tiny_decoder, tiny_encoder_decoder
+    from tests.support.tiny import DECODERS, tiny_decoder, tiny_encoder_decoder
 
     make = tiny_decoder if family in DECODERS else tiny_encoder_decoder
     base = make(tmp_path, family)

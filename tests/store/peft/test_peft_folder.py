@@ -19,7 +19,7 @@ from hub.store.peft.peft_folder import head_of, head_rows, labels_of
     ],
 )
 def test_what_plain_peft_saves_tells_its_head(tmp_path, kind: HeadKind, labels, rows: int) -> None:
-    from hub.testing.tiny import tiny_adapter, tiny_encoder
+    from tests.support.tiny import tiny_adapter, tiny_encoder
 
     base = tiny_encoder(tmp_path / "base")
     files = read_adapter(tiny_adapter(base, tmp_path / "adapter", kind=kind, labels=labels))
@@ -28,7 +28,7 @@ def test_what_plain_peft_saves_tells_its_head(tmp_path, kind: HeadKind, labels, 
 
 
 def test_a_causal_adapter_generates(tmp_path) -> None:
-    from hub.testing.tiny import tiny_adapter, tiny_decoder
+    from tests.support.tiny import tiny_adapter, tiny_decoder
 
     base = tiny_decoder(tmp_path / "base")
     files = read_adapter(tiny_adapter(base, tmp_path / "adapter", kind=HeadKind.GENERATE, labels=()))

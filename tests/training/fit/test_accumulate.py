@@ -18,10 +18,10 @@ from hub.api import HeadKind
 from hub.engine.quiet import peft_quiet
 from hub.progress import silent
 from hub.recipe.sections.train import Train
-from hub.testing.tiny import tiny_decoder, tiny_encoder
 from hub.training.fit.loss import Loss
 from hub.training.fit.model import load_base
 from hub.training.fit.trainer import fit
+from tests.support.tiny import tiny_decoder, tiny_encoder
 
 LABELS = 3
 LENGTHS = (3, 11, 5, 8, 4, 12, 6, 9)

@@ -13,7 +13,6 @@ import torch
 from hub.api import HeadKind
 from hub.bases.base import Base
 from hub.recipe.recipe import Recipe
-from hub.testing.tiny import tiny_encoder
 from hub.training.fit.activation_cache import (
     CHOOSING,
     TRAINED,
@@ -25,6 +24,7 @@ from hub.training.fit.activation_cache import (
 )
 from hub.training.fit.batches import collator
 from hub.training.fit.model import add_adapter, load_base
+from tests.support.tiny import tiny_encoder
 
 RECIPE = "task: sentiment\ndata: a.csv\n"
 RecipeMaker = Callable[..., Recipe]

@@ -11,11 +11,11 @@ import torch
 
 from hub.api import HeadKind
 from hub.recipe.recipe import Recipe
-from hub.testing.tiny import tiny_decoder, tiny_encoder
 from hub.training.fit.activation_cache import layers
 from hub.training.fit.batches import collator
 from hub.training.fit.first_token import first_token
 from hub.training.fit.model import add_adapter, load_base
+from tests.support.tiny import tiny_decoder, tiny_encoder
 
 RecipeMaker = Callable[..., Recipe]
 BATCH = collator(1)(

@@ -11,8 +11,8 @@ from peft import LoraConfig, PeftModel, get_peft_model
 
 from hub.api import HeadKind
 from hub.engine.quiet import peft_quiet
-from hub.testing.tiny import head_model, tiny_decoder, tiny_encoder
 from hub.training.fit.fused_kernels import fused
+from tests.support.tiny import head_model, tiny_decoder, tiny_encoder
 
 KINDS = [HeadKind.SEQUENCE, HeadKind.GENERATE]  # with biases, and without
 

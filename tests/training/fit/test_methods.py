@@ -21,9 +21,9 @@ from hub.errors import BadAdapter, BadRecipe
 from hub.recipe.recipe import Recipe
 from hub.recipe.sections.method import IA3_FAMILIES
 from hub.store.content.weights import read_adapter
-from hub.testing.tiny import tiny_decoder, tiny_encoder
 from hub.training.fit.methods import layers_of
 from hub.training.fit.model import add_adapter, load_base, round_weights, save_adapter
+from tests.support.tiny import tiny_decoder, tiny_encoder
 
 RecipeMaker = Callable[..., Recipe]
 RECIPE = "task: sentiment\ndata: a.csv\n"
@@ -125,9 +125,9 @@ def test_ia3_and_frozen_layers_are_found_on_a_decoder(make_recipe: RecipeMaker, 
 @pytest.mark.parametrize(
     ("overrides", "said"),
     [
-        (("method.type=ia3", "method.rank=4"), "rank goes with the type lora, not ia3"),
-        (("method.type=bitfit", "method.dora=true"), "dora goes with the type lora"),
-        (("method.type=full", "method.target=[query]"), "target goes with the types lora and ia3"),
+        (("method.type=ia3", "method.rank=4"), "rank needs the type lora, not ia3"),
+        (("method.type=bitfit", "method.dora=true"), "dora needs the type lora"),
+        (("method.type=full", "method.target=[query]"), "target needs the type lora or ia3"),
     ],
 )
 def test_keys_of_another_method_are_refused(

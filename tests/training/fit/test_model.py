@@ -9,8 +9,8 @@ import torch  # noqa: TID253
 from hub.api import HeadKind
 from hub.engine.peft.model import load_adapted
 from hub.recipe.recipe import Recipe
-from hub.testing.tiny import tiny_encoder
 from hub.training.fit.model import add_adapter, load_base, save_adapter
+from tests.support.tiny import tiny_encoder
 
 IDS = torch.tensor([[2, 5, 6, 3, 7, 8, 3]])
 PAIR = torch.tensor([[0, 0, 0, 0, 1, 1, 1]])

@@ -59,7 +59,7 @@ def test_what_the_best_trial_learned_is_kept_and_nothing_else(
     assert not list(kept.rglob("optimizer.pt"))
     session.train(recipe.changed({"train.learning_rate": 1e-6}), ignore, best=best)
     assert sorted(kept.rglob("*")) == before
-    assert sorted((tmp_path / "tune").iterdir()) == [kept, tmp_path / "tune" / "rejected.jsonl"]
+    assert sorted((tmp_path / "tune").iterdir()) == [kept, tmp_path / "tune" / "invalid.jsonl"]
     # A run of this recipe keeps no rows apart, so that it would learn from more.
     session.train(recipe.changed({"train.epochs": 1}), ignore)
     assert not kept.exists()

@@ -95,7 +95,7 @@ class FakeHome:
             return add_version(self.store, self.base, name, adapter, plugin=plugin, **made)
 
 
-def add_version(  # noqa: PLR0913 - what a manifest states
+def add_version(
     store: Store,
     base: Base,
     name: str,

@@ -32,7 +32,7 @@ from transformers import (
 
 from hub.api import HeadKind
 from hub.bases.base import Base, BaseKind
-from hub.testing.tiny_bases import (
+from tests.support.tiny_bases import (
     DECODERS,
     ENCODER_DECODERS,
     ENCODERS,
@@ -90,7 +90,7 @@ def head_kinds(base: Base) -> tuple[HeadKind, ...]:
     return tuple(kinds)
 
 
-def tiny_adapter(  # noqa: PLR0913 - tests name what they vary
+def tiny_adapter(
     base: Base,
     folder: Path,
     *,

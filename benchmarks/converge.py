@@ -24,6 +24,7 @@ from hub.config import load_settings
 from hub.registry.host import Registry
 from hub.serving.runtime import Runtime
 from hub.store.catalog.replicas import Replicas
+from hub.store.change import Deploy
 from hub.store.store import Store
 from tests.support.homes import add_version, plain_adapter
 
@@ -69,7 +70,7 @@ def _measure(folder: Path, catalog: str, moves: int, poll_ms: int) -> tuple[list
     store = Store(home, catalog)
     for seed in range(moves + 1):
         add_version(store, base, "mood", plain_adapter(folder / f"adapter-{seed}", seed=seed))
-    store.deploy("mood", "mood@1", by="benchmark")
+    store.deploy("mood", Deploy(version="mood@1", by="benchmark"))
     serve = {"engine": "fake", "slots": 4, "poll_ms": poll_ms}
     settings = load_settings(flags={"serve": serve, "catalog": {"url": catalog}}).model_copy(
         update={"home": home}
@@ -82,7 +83,7 @@ def _measure(folder: Path, catalog: str, moves: int, poll_ms: int) -> tuple[list
     live, told = [], []
     for number in range(2, moves + 2):
         time.sleep(random.uniform(0.3, 0.6))  # anywhere between two polls
-        wanted = store.deploy("mood", f"mood@{number}", by="benchmark").generation
+        wanted = store.deploy("mood", Deploy(version=f"mood@{number}", by="benchmark")).generation
         began = time.perf_counter()
         live.append(_until(began, partial(_serves, runtime, wanted)))
         told.append(_until(began, partial(_listed, replicas, wanted)))

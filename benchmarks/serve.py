@@ -30,6 +30,7 @@ from hub.bases.cache import Bases
 from hub.cli.quickstart.local_server import free_port
 from hub.cli.screen.output import error_console
 from hub.config import find_home
+from hub.store.change import Deploy
 from hub.store.store import Store
 
 DEPLOYMENTS = 16
@@ -164,7 +165,7 @@ def _prepare(folder: Path, base: Base) -> None:
             adapter, name, task="sentiment", head=HeadKind.SEQUENCE, base=own,
             labels=("negative", "positive"), max_length=64,
         )  # fmt: skip
-        store.deploy(name, version.ref, by="benchmark")
+        store.deploy(name, Deploy(version=version.ref, by="benchmark"))
 
 
 @contextmanager

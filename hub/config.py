@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import re
-import sys
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
+from platformdirs import user_data_path
 from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
@@ -235,7 +235,7 @@ def find_home(start: Path | None = None) -> Path:
         return Path(explicit).expanduser().resolve()
     if workspace := find_workspace(start):
         return workspace / ".hub"
-    return _user_data() / "grafthub"
+    return user_data_path("grafthub", appauthor=False)
 
 
 def load_settings(start: Path | None = None, flags: dict[str, Any] | None = None) -> Settings:
@@ -292,11 +292,3 @@ def _host(host: str) -> str:
     if host != "*" and not _HOST.fullmatch(host):
         raise ValueError("write a host name or an address, without a scheme, port, path or brackets")
     return host.lower().rstrip(".")
-
-
-def _user_data() -> Path:
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Application Support"
-    if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA", str(Path.home() / "AppData" / "Local")))
-    return Path(os.environ.get("XDG_DATA_HOME", str(Path.home() / ".local" / "share")))

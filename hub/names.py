@@ -5,11 +5,19 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from hub.errors import BadRequest, InvalidName
+from hub.errors import InvalidName
 
-__all__ = ["VersionRef", "check_name", "check_text", "parse_version_ref"]
+__all__ = [
+    "NAME_PATTERN",
+    "VERSION_PATTERN",
+    "VersionRef",
+    "check_name",
+    "parse_version_ref",
+]
 
-_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
+NAME_PATTERN = r"^(?!.*\.\.)[a-z0-9][a-z0-9._-]{0,62}$"
+VERSION_PATTERN = NAME_PATTERN[:-1] + r"(@[1-9][0-9]{0,8})?$"
+_NAME = re.compile(NAME_PATTERN[:-1])
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,19 +33,12 @@ class VersionRef:
 
 def check_name(name: str, kind: str) -> str:
     """Return `name` if it is a legal name for a `kind` of thing, else raise InvalidName."""
-    if not isinstance(name, str) or not _NAME.fullmatch(name) or ".." in name:
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise InvalidName(
             f"{str(name)[:80]!r} is not a valid {kind} name: use 1 to 63 of a-z, 0-9, '.', '_', '-', "
             "starting with a letter or digit."
         )
     return name
-
-
-def check_text(text: str, what: str) -> str:
-    """Return `text` if every database can store it, else raise BadRequest; `what` begins the sentence."""
-    if "\0" in text or any("\ud800" <= character <= "\udfff" for character in text):
-        raise BadRequest(f"{what} has a NUL character or half of a surrogate pair, which cannot be stored.")
-    return text
 
 
 def parse_version_ref(text: str) -> VersionRef:

@@ -17,6 +17,7 @@ from benchmarks.hot_swap.timeline import Live
 from hub.api import HeadKind
 from hub.bases.base import Base
 from hub.bases.cache import Bases
+from hub.store.change import Deploy
 from hub.store.store import Store
 
 __all__ = ["Home", "Importer", "importer", "prepare"]
@@ -91,7 +92,7 @@ def _add(name: str, folder: Path, deploy: bool) -> Live:
         settings=SETTINGS, max_length=64,
     )  # fmt: skip
     if deploy:
-        store.deploy(name, version.ref, by="benchmark")
+        store.deploy(name, Deploy(version=version.ref, by="benchmark"))
     return Live(str(version.ref), version.sha256)
 
 

@@ -32,6 +32,7 @@ from hub.bases.cache import Bases
 from hub.cli.screen.output import error_console
 from hub.cli.threads import wait_asleep
 from hub.config import find_home
+from hub.store.change import Deploy
 from hub.store.store import Store
 
 FIGURE, FLOOR, KEPT = "growth_mb_per_hour", "floor_mb_per_hour", "rank_kept_mb"
@@ -141,7 +142,7 @@ def _prepare(home: Path, base_name: str) -> None:
             folder, name, task="sentiment", head=HeadKind.SEQUENCE, base=base, labels=("negative", "positive")
         )
     for deployment in range(DEPLOYMENTS):
-        store.deploy(name_of(deployment), f"{name_of(deployment)}@1", by="benchmark")
+        store.deploy(name_of(deployment), Deploy(version=f"{name_of(deployment)}@1", by="benchmark"))
 
 
 def _shuffled(adapter: Path, folder: Path, seed: int) -> Path:

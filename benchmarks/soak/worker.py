@@ -18,6 +18,7 @@ from benchmarks.soak.growth import Sample
 from hub.client.catalog import CatalogClient
 from hub.config import load_settings
 from hub.errors import NotFound, NotReady
+from hub.store.change import Deploy, DeploymentChange
 
 __all__ = ["DEPLOYMENTS", "LARGE", "SLOTS", "VERSIONS", "Order", "name_of"]
 
@@ -99,7 +100,7 @@ class _Load:
         chance = random.Random(-1)
         while not self._stop.wait(SWAP_S):
             name = name_of(chance.randrange(DEPLOYMENTS))
-            self._client.deploy(name, f"{name}@{chance.randint(1, VERSIONS)}")
+            self._client.deploy(name, Deploy(version=f"{name}@{chance.randint(1, VERSIONS)}"))
 
     def _text(self, chance: random.Random) -> str:
         """Return short texts mostly, and one in ten of any length."""
@@ -116,7 +117,7 @@ def main() -> None:
     with CatalogClient(settings) as client:
         for number in range(VERSIONS, 0, -1):  # each version is loaded once: the adapter cache fills here
             for name in map(name_of, range(DEPLOYMENTS)):
-                client.deploy(name, f"{name}@{number}")
+                client.deploy(name, Deploy(version=f"{name}@{number}"))
                 _await(client, name)
         _settle(client)
         load = _Load(client, order)
@@ -138,10 +139,10 @@ def main() -> None:
 def _large_rank(client: CatalogClient) -> dict[str, float]:
     """Deploy and undeploy an adapter of a large rank; return what it took and what it left behind, in MB."""
     before = _unshared()
-    client.deploy(LARGE, f"{LARGE}@1")
+    client.deploy(LARGE, Deploy(version=f"{LARGE}@1"))
     _await(client, LARGE)
     took = _unshared() - before
-    client.undeploy(LARGE)
+    client.undeploy(LARGE, DeploymentChange())
     deadline = time.monotonic() + GIVE_BACK_S
     while (kept := _unshared() - before) > took / 10 and time.monotonic() < deadline:
         time.sleep(1)

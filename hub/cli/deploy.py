@@ -14,6 +14,7 @@ from hub.cli.screen.wait import TIMEOUT, WAIT, Need, Waiting, show_served, wait
 
 if TYPE_CHECKING:
     from hub.client.protocol import Client
+    from hub.store.change import DeploymentChange
 
 __all__ = ["SERVER", "register"]
 
@@ -61,14 +62,14 @@ def deploy(  # noqa: PLR0913, PLR0917 - one for each option
 
     With --canary or --shadow the live version stays live beside it.
     """
+    from hub.client.protocol import whoami
     from hub.names import parse_version_ref
+    from hub.store.change import Deploy
 
     name = deployment or parse_version_ref(version).name
     rules = json_pairs(guard, "--guard")
-    trial: Any = {"canary": canary, "shadow": shadow, "guard": rules} if canary is not None or shadow else {}
-    if rules and not trial:
-        trial = {"guard": rules}
-    _move(lambda client: client.deploy(name, version, reason, **trial), server, as_json, wait, timeout)
+    change = Deploy.of(version=version, canary=canary, shadow=shadow, guard=rules, reason=reason, by=whoami())
+    _apply(lambda client: client.deploy(name, change), server, as_json, wait, timeout)
 
 
 def promote(
@@ -80,7 +81,7 @@ def promote(
     as_json: Annotated[bool, JSON_FLAG] = False,
 ) -> None:
     """Make the canary the stable version; without a canary, the shadow."""
-    _move(lambda client: client.promote(deployment, reason), server, as_json, wait, timeout)
+    _apply(lambda client: client.promote(deployment, _change(reason)), server, as_json, wait, timeout)
 
 
 def rollback(
@@ -95,7 +96,7 @@ def rollback(
 
     After going back, a second rollback returns to the newer version.
     """
-    _move(lambda client: client.rollback(deployment, reason), server, as_json, wait, timeout)
+    _apply(lambda client: client.rollback(deployment, _change(reason)), server, as_json, wait, timeout)
 
 
 def undeploy(
@@ -106,39 +107,46 @@ def undeploy(
 ) -> None:
     """Remove a deployment; its versions stay, and requests already admitted are still answered."""
     with Context.load().client(server) as client:
-        gone = client.undeploy(deployment, reason)
+        gone = client.undeploy(deployment, _change(reason))
         if as_json:
             print_json({**gone, "server": client.url})
         else:
             say(f"[bold]{gone['name']}[/] is removed. Its versions are kept: see `hub adapters list`.")
 
 
-def _move(
-    move: Callable[[Client], Json], server: str | None, as_json: bool, need: Need | None, timeout_s: float
+def _change(reason: str) -> DeploymentChange:
+    from hub.client.protocol import whoami
+    from hub.store.change import DeploymentChange
+
+    return DeploymentChange.of(reason=reason, by=whoami())
+
+
+def _apply(
+    change: Callable[[Client], Json], server: str | None, as_json: bool, need: Need | None, timeout_s: float
 ) -> None:
     with Context.load().client(server) as client:
-        moved = move(client)
-        served = wait(client, moved, need, timeout_s)
+        changed = change(client)
+        served = wait(client, changed, need, timeout_s)
         if as_json:
-            print_json({**moved, **served, "server": client.url})
+            print_json({**changed, **served, "server": client.url})
         else:
             others = 0 if client.url else len(client.replicas()["replicas"])
-            _report(moved, client.url, others)
+            _report(changed, client.url, others)
             show_served(served)
 
 
-def _report(moved: Json, url: str | None, others: int) -> None:
+def _report(changed: Json, url: str | None, others: int) -> None:
     from rich.markup import escape
 
-    before = f" (before: {moved['previous']})" if moved["previous"] else ""
-    say(f"[bold]{moved['name']}[/] serves [bold]{moved['version']}[/]{before}.")
-    if warning := moved.get("warning"):
+    before = f" (before: {changed['previous']})" if changed["previous"] else ""
+    say(f"[bold]{changed['name']}[/] serves [bold]{changed['version']}[/]{before}.")
+    if warning := changed.get("warning"):
         say(f"[bold yellow]Check it[/]: {escape(warning)}")
-    if canary := moved["canary"]:
+    if canary := changed["canary"]:
         rules = ", ".join(f"{key}={value}" for key, value in canary["guard"].items())
         watched = f", guarded by {rules}" if rules else ""
         say(f"[bold]{canary['version']}[/] answers {canary['percent']:g} % of its requests{watched}.")
-    if shadow := moved["shadow"]:
+    if shadow := changed["shadow"]:
         say(f"[bold]{shadow['version']}[/] runs on the same requests; its answers are only compared.")
     if url is None and others:
         say(f"No server runs here; {others} elsewhere will serve it.")
@@ -146,5 +154,5 @@ def _report(moved: Json, url: str | None, others: int) -> None:
     if url is None:
         say("No server runs; the next `hub serve` will serve it.")
         return
-    took = f"ready in {moved['prepare_ms']:.0f} ms, swapped in {moved['swap_ms']:.0f} ms"
-    say(f"[dim]{took}.[/] Ask it: POST {url}/v1/deployments/{moved['name']}/predict")
+    took = f"ready in {changed['prepare_ms']:.0f} ms, swapped in {changed['swap_ms']:.0f} ms"
+    say(f"[dim]{took}.[/] Ask it: POST {url}/v1/deployments/{changed['name']}/predict")

@@ -65,7 +65,9 @@ def print_move(version: Version, moved: Json) -> None:
 
 def _deploy(result: TrainResult, context: Context, quiet: bool, answer: Json) -> None:
     """Judge a version and put it live if it passes; `answer` grows with what is known."""
+    from hub.client.protocol import whoami
     from hub.report.write import add_gate
+    from hub.store.change import Deploy
     from hub.training.gate import pass_gate
 
     name = answer["deployment"]
@@ -80,7 +82,8 @@ def _deploy(result: TrainResult, context: Context, quiet: bool, answer: Json) ->
     if judgement.passed and (live is None or live.ref != result.version.ref):
         with context.client() as client:
             reason = f"hub train: {judgement.reason}"[:REASON]
-            answer |= {"answer": client.deploy(name, str(result.version.ref), reason), "server": client.url}
+            change = Deploy(version=result.version.ref, reason=reason, by=whoami())
+            answer |= {"answer": client.deploy(name, change), "server": client.url}
 
 
 def _restart_advice(task: str, context: Context) -> str:

@@ -1,21 +1,21 @@
-"""The same questions, asked of the catalog and of a runtime in this process: no server runs."""
+"""The client without a server: it works on the catalog, and predicts with a runtime in this process."""
 
 from __future__ import annotations
 
 import asyncio
 import threading
 from collections.abc import Mapping, Sequence
-from typing import Any, Unpack
+from typing import Any
 
 from pydantic import BaseModel
 from pydantic_core import from_json, to_json
 
-from hub.client.protocol import Json, TrialOptions, whoami
+from hub.client.protocol import Json
 from hub.config import Settings
 from hub.errors import HubError
 from hub.registry.host import Registry
 from hub.serving.canary.grading import can_agree
-from hub.serving.canary.trial import ServingTrial, promoted, rolled_back
+from hub.serving.canary.trial import check_trial, promoted, rolled_back
 from hub.serving.control.fitness import check_fitness
 from hub.serving.describe import (
     describe_change,
@@ -31,6 +31,7 @@ from hub.serving.residency.reading import read_weights
 from hub.serving.routing.routes import by_name
 from hub.serving.runtime import Runtime
 from hub.store.catalog.replicas import Replicas
+from hub.store.change import Deploy, DeploymentChange
 from hub.store.records import Version
 from hub.store.store import Store
 
@@ -56,40 +57,36 @@ class CatalogClient:
             self._local.close()
         self._store.close()
 
-    def deploy(self, deployment: str, ref: str, reason: str = "", **trial: Unpack[TrialOptions]) -> Json:
-        version = self._store.get(ref)
-        tried = ServingTrial.of(trial.get("canary"), trial.get("shadow", False), trial.get("guard"))
-        if tried is None:
-            warning = self._check(version)
-            moved = self._store.deploy(deployment, version.ref, by=whoami(), reason=reason)
-        else:
+    def deploy(self, deployment: str, change: Deploy) -> Json:
+        version = self._store.get(change.version)
+        if change.trial:
             comparable = can_agree(self._registry.task(version.manifest.serving.task))
-            tried.check(self._store, deployment, version, comparable=comparable)
-            warning = self._check(version)
-            moved = tried.begin(self._store, deployment, version, by=whoami(), reason=reason)
-        return describe_change(moved, warning=warning)
+            check_trial(self._store, deployment, version, change, comparable=comparable)
+        warning = self._check(version)
+        changed = self._store.deploy(deployment, change.pinned(version.ref))
+        return describe_change(changed, warning=warning)
 
-    def promote(self, deployment: str, reason: str = "") -> Json:
+    def promote(self, deployment: str, change: DeploymentChange) -> Json:
         current = self._store.deployment(deployment)
         warning = self._check(promoted(current))
-        moved = self._store.promote(deployment, by=whoami(), reason=reason, seen=current.generation)
-        return describe_change(moved, warning=warning)
+        changed = self._store.promote(deployment, change, seen=current.generation)
+        return describe_change(changed, warning=warning)
 
-    def rollback(self, deployment: str, reason: str = "") -> Json:
+    def rollback(self, deployment: str, change: DeploymentChange) -> Json:
         current = self._store.deployment(deployment)
         warning = self._check(rolled_back(current))
-        moved = self._store.rollback(deployment, by=whoami(), reason=reason, seen=current.generation)
-        return describe_change(moved, warning=warning)
+        changed = self._store.rollback(deployment, change, seen=current.generation)
+        return describe_change(changed, warning=warning)
 
-    def undeploy(self, deployment: str, reason: str = "") -> Json:
-        self._store.undeploy(deployment, by=whoami(), reason=reason)
+    def undeploy(self, deployment: str, change: DeploymentChange) -> Json:
+        self._store.undeploy(deployment, change)
         return {"name": deployment, "removed": True}
 
     def deployments(self) -> list[Json]:
         return [describe_deployment(deployment) for deployment in self._store.deployments()]
 
     def history(self, deployment: str) -> list[Json]:
-        return [describe_event(move) for move in self._store.history(deployment)]
+        return [describe_event(event) for event in self._store.history(deployment)]
 
     def deployment(self, name: str) -> Json:
         deployment = self._store.deployment(name)
@@ -119,9 +116,9 @@ class CatalogClient:
         }
 
     def _check(self, version: Version) -> str:
-        """Refuse what a server could not serve, as far as that can be told without an engine.
+        """Refuse a version that a server could not serve, as far as can be checked without an engine.
 
-        Returns why it may not fit the installed plugin, or "".
+        Returns the reason why it may not fit the installed plugin, or "".
         """
         serving = version.manifest.serving
         warning = check_fitness(version, self._registry)

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Unpack
+from typing import Any
 from urllib.parse import quote
 
 import httpx
 
 from hub.client import server_file
-from hub.client.protocol import Json, TrialOptions, whoami
+from hub.client.protocol import Json
 from hub.config import Settings
 from hub.errors import BadRequest, HubError, NotFound, NotReady, Unauthorized
+from hub.store.change import Deploy, DeploymentChange
 
 __all__ = ["KEY_FILE", "ServerClient", "admin_key", "error_of", "find_server"]
 
@@ -51,17 +52,17 @@ class ServerClient:
     def __exit__(self, *error: object) -> None:
         self._http.close()
 
-    def deploy(self, deployment: str, ref: str, reason: str = "", **trial: Unpack[TrialOptions]) -> Json:
-        return self._move("PUT", deployment, reason, version=ref, **trial)
+    def deploy(self, deployment: str, change: Deploy) -> Json:
+        return self._change("PUT", deployment, change)
 
-    def promote(self, deployment: str, reason: str = "") -> Json:
-        return self._move("POST", deployment, reason, "/promote")
+    def promote(self, deployment: str, change: DeploymentChange) -> Json:
+        return self._change("POST", deployment, change, "/promote")
 
-    def rollback(self, deployment: str, reason: str = "") -> Json:
-        return self._move("POST", deployment, reason, "/rollback")
+    def rollback(self, deployment: str, change: DeploymentChange) -> Json:
+        return self._change("POST", deployment, change, "/rollback")
 
-    def undeploy(self, deployment: str, reason: str = "") -> Json:
-        return self._move("DELETE", deployment, reason)
+    def undeploy(self, deployment: str, change: DeploymentChange) -> Json:
+        return self._change("DELETE", deployment, change)
 
     def deployments(self) -> list[Json]:
         found: list[Json] = self._ask("GET", "/admin/deployments")["deployments"]
@@ -94,8 +95,8 @@ class ServerClient:
     def status(self) -> Json:
         return {"server": self.url, **self._ask("GET", "/admin/status")}
 
-    def _move(self, method: str, deployment: str, reason: str, step: str = "", **more: Any) -> Json:
-        body = {"reason": reason, "by": whoami(), **more}
+    def _change(self, method: str, deployment: str, change: DeploymentChange, step: str = "") -> Json:
+        body = change.model_dump(mode="json", exclude_unset=True)
         return self._ask(method, f"/admin/deployments/{_part(deployment)}{step}", body)
 
     def _ask(self, method: str, path: str, body: Json | None = None) -> Json:

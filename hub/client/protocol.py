@@ -1,4 +1,4 @@
-"""What a program beside the server can ask of a hub, whether over HTTP or of the catalog alone."""
+"""The client protocol: operations on a hub, over HTTP or directly on the catalog."""
 
 from __future__ import annotations
 
@@ -6,43 +6,37 @@ import getpass
 import os
 import socket
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol, TypedDict, Unpack
+from typing import Any, Protocol
 
-__all__ = ["Client", "Json", "TrialOptions", "whoami"]
+from hub.store.change import Deploy, DeploymentChange
+
+__all__ = ["Client", "Json", "whoami"]
 
 Json = dict[str, Any]
 
 
-class TrialOptions(TypedDict, total=False):
-    """As what a version is tried: a canary with a share in percent and perhaps a guard, or a shadow."""
-
-    canary: float | None
-    shadow: bool
-    guard: Mapping[str, Any]
-
-
 class Client(Protocol):
-    """What can be asked of a hub; answers are the JSON objects that docs/http.md describes."""
+    """Operations on a hub; they return the JSON objects that docs/http.md describes."""
 
     url: str | None
 
-    def deploy(self, deployment: str, ref: str, reason: str = "", **trial: Unpack[TrialOptions]) -> Json:
+    def deploy(self, deployment: str, change: Deploy) -> Json:
         """Put a version live under a name, or on trial there; `swap_ms` is null where no server runs."""
 
-    def promote(self, deployment: str, reason: str = "") -> Json:
+    def promote(self, deployment: str, change: DeploymentChange) -> Json:
         """Make the canary, or where there is none the shadow, the stable version."""
 
-    def rollback(self, deployment: str, reason: str = "") -> Json:
-        """End a trial, or without one go back to the version that was live before."""
+    def rollback(self, deployment: str, change: DeploymentChange) -> Json:
+        """End a trial, or without one go back to the previous version."""
 
-    def undeploy(self, deployment: str, reason: str = "") -> Json:
-        """Take a deployment away; its versions stay."""
+    def undeploy(self, deployment: str, change: DeploymentChange) -> Json:
+        """Remove a deployment; its versions stay."""
 
     def deployments(self) -> list[Json]:
         """List the deployments as the catalog has them, by name."""
 
     def history(self, deployment: str) -> list[Json]:
-        """Return every move of a deployment, oldest first."""
+        """Return every event of a deployment, oldest first."""
 
     def deployment(self, name: str) -> Json:
         """Return a deployment with `task`, `version`, and the JSON schemas `request` and `response`."""

@@ -68,8 +68,8 @@ class Recipe(Model):
     serve: Literal["slot", "merged"] = Field(
         "slot",
         description="slot: served on the base that all adapters share. merged: served from its own merged "
-"copy of the base, which takes memory for the changed weights and runs its rows in "
-"separate batches.",
+        "copy of the base, which takes memory for the changed weights and runs its rows in "
+        "separate batches.",
     )
     tune: Tune = Field(Tune(), description="The search of `hub tune`.")
     report: ReportSection = Field(

@@ -69,7 +69,7 @@ def describe_change(
     swap_s: float | None = None,
     warning: str = "",
 ) -> Json:
-    """Describe a deployment after a move; without times where no server took part.
+    """Describe a deployment after a change; without times where no server took part.
 
     `warning` says why the version may not fit the installed plugin.
     """
@@ -83,16 +83,16 @@ def describe_change(
     }
 
 
-def describe_event(move: DeploymentEvent) -> Json:
-    """Describe a move of a deployment's history."""
+def describe_event(event: DeploymentEvent) -> Json:
+    """Describe an event of a deployment's history."""
     return {
-        "generation": move.generation,
-        "kind": move.kind,
-        "when": move.when.isoformat(),
-        "who": move.who,
-        "before": str(move.before) if move.before else None,
-        "after": str(move.after) if move.after else None,
-        "reason": move.reason,
+        "generation": event.generation,
+        "kind": event.kind,
+        "when": event.when.isoformat(),
+        "who": event.who,
+        "before": str(event.before) if event.before else None,
+        "after": str(event.after) if event.after else None,
+        "reason": event.reason,
     }
 
 

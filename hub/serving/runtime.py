@@ -19,7 +19,7 @@ from hub.serving.batching.base_workers import BaseWorkers
 from hub.serving.canary.answer_log import AnswerLog
 from hub.serving.canary.grading import can_agree
 from hub.serving.canary.observers import Observers
-from hub.serving.canary.trial import ServingTrial, promoted, rolled_back
+from hub.serving.canary.trial import check_trial, promoted, rolled_back
 from hub.serving.control.presence import BEAT_S, FILE_BEAT_S, Presence, Served
 from hub.serving.control.reconciler import Reconciler
 from hub.serving.describe import (
@@ -37,6 +37,7 @@ from hub.serving.residency.adapter_cache import AdapterCache
 from hub.serving.residency.residency import Residency
 from hub.serving.routing.router import Failure, Router
 from hub.store.catalog.replicas import Replicas
+from hub.store.change import Deploy, DeploymentChange
 from hub.store.records import Deployment, Version
 from hub.store.store import Store
 
@@ -44,13 +45,13 @@ __all__ = ["AppliedChange", "Runtime"]
 
 log = logging.getLogger(__name__)
 
-ATTEMPTS = 5  # to move a deployment that others move at the same time
+ATTEMPTS = 5  # to change a deployment that others change at the same time
 RETRY_S = 1.0  # a server that starts while the catalog is gone asks for it again after this
 
 
 @dataclass(frozen=True, slots=True)
 class AppliedChange:
-    """A deployment after a move; seconds to make its version ready, and from the move to its first answer.
+    """A deployment after a change; seconds to load its version, and from the change until it was live.
 
     `warning` says why the version may not fit the installed plugin.
     """
@@ -111,8 +112,8 @@ class Runtime:
     def start(self, loop: asyncio.AbstractEventLoop, url: str | None = None) -> threading.Thread:
         """Load in the background; answers are delivered on `loop`.
 
-        A server says at which `url` it answers, "" if it does not know: it is listed among the replicas,
-        and one that finds the catalog gone waits for it.
+        A server passes the `url` at which it answers, "" if it does not know it: it is listed among the
+        replicas, and waits for a catalog that is unreachable.
         """
         self._starter = threading.Thread(target=self._start, args=(loop, url), name="start", daemon=True)
         self._starter.start()
@@ -151,54 +152,43 @@ class Runtime:
         assert observers, "started as a server"
         return observers.answers
 
-    def deploy(
-        self, name: str, ref: str, *, by: str, reason: str = "", trial: ServingTrial | None = None
-    ) -> AppliedChange:
-        """Make a version ready, move the catalog's pointer, and put the version live; blocks.
-
-        With a `trial` it becomes the deployment's canary or shadow, and the stable version stays.
+    def deploy(self, name: str, change: Deploy) -> AppliedChange:
+        """Load a version, then make it the stable one, the canary or the shadow; blocks.
 
         Raises:
-            NotFound, Conflict, BadRequest: as `Store.deploy`, `canary` and `shadow`.
-            BadAdapter and others: the version cannot be served; nothing has moved.
+            NotFound, Conflict, BadRequest: as `Store.deploy`, and `check_trial`.
+            BadAdapter and others: the version cannot be served; nothing has changed.
         """
         store = self.store
-        version = store.get(ref)
-        if trial:
+        version = store.get(change.version)
+        if change.trial:
             comparable = can_agree(self.registry.task(version.manifest.serving.task))
             feedback = self.settings.feedback.keep != "nothing"
-            trial.check(store, name, version, feedback=feedback, comparable=comparable)
-            return self._move(version, lambda: trial.begin(store, name, version, by=by, reason=reason))
-        return self._move(version, lambda: store.deploy(name, version.ref, by=by, reason=reason))
+            check_trial(store, name, version, change, feedback=feedback, comparable=comparable)
+        return self._apply(version, partial(store.deploy, name, change.pinned(version.ref)))
 
-    def promote(self, name: str, *, by: str, reason: str = "", seen: int | None = None) -> AppliedChange:
+    def promote(self, name: str, change: DeploymentChange, *, seen: int | None = None) -> AppliedChange:
         """Make the canary, or where there is none the shadow, the stable version; blocks.
 
         Raises:
             NotFound, Conflict: as `Store.promote`.
-            BadAdapter and others: the version cannot be served; nothing has moved.
+            BadAdapter and others: the version cannot be served; nothing has changed.
         """
-        store = self.store
-        return self._move_seen(
-            name, promoted, lambda at: store.promote(name, by=by, reason=reason, seen=at), seen
-        )
+        return self._apply_seen(name, promoted, partial(self.store.promote, name, change), seen)
 
-    def rollback(self, name: str, *, by: str, reason: str = "", seen: int | None = None) -> AppliedChange:
-        """End the trial, or without one go back to the version that was live before; blocks.
+    def rollback(self, name: str, change: DeploymentChange, *, seen: int | None = None) -> AppliedChange:
+        """End the trial, or without one go back to the previous version; blocks.
 
         Raises:
             NotFound, Conflict: as `Store.rollback`.
         """
-        store = self.store
-        return self._move_seen(
-            name, rolled_back, lambda at: store.rollback(name, by=by, reason=reason, seen=at), seen
-        )
+        return self._apply_seen(name, rolled_back, partial(self.store.rollback, name, change), seen)
 
-    def undeploy(self, name: str, *, by: str, reason: str = "") -> None:
-        """Take a deployment away; requests already admitted are still answered."""
+    def undeploy(self, name: str, change: DeploymentChange) -> None:
+        """Remove a deployment; requests already admitted are still answered."""
         parts = self._ready()
         with parts.reconciler.change():
-            parts.store.undeploy(name, by=by, reason=reason)
+            parts.store.undeploy(name, change)
 
     def status(self) -> dict[str, Any]:
         """Describe engines, slots, queues, deployments, failures and plugins as plain JSON values."""
@@ -219,13 +209,13 @@ class Runtime:
     def replicas(self) -> dict[str, Any]:
         """Describe the serving processes that the catalog knows; without it, say so and go on."""
         parts = self._ready()
-        told: dict[str, Any] = {"replica": self.replica, "catalog_generation": None, "replicas": []}
+        found: dict[str, Any] = {"replica": self.replica, "catalog_generation": None, "replicas": []}
         try:
-            told["catalog_generation"] = generation = parts.store.generation()
-            told["replicas"] = [describe_replica(one, generation) for one in parts.replicas.live()]
+            found["catalog_generation"] = generation = parts.store.generation()
+            found["replicas"] = [describe_replica(one, generation) for one in parts.replicas.live()]
         except HubError as error:
-            return {**told, "catalog_error": str(error)}
-        return {**told, "catalog_error": parts.reconciler.catalog_error}
+            return {**found, "catalog_error": str(error)}
+        return {**found, "catalog_error": parts.reconciler.catalog_error}
 
     def _start(self, loop: asyncio.AbstractEventLoop, url: str | None) -> None:
         began = time.perf_counter()
@@ -323,31 +313,31 @@ class Runtime:
             raise NotReady("The server is still loading. Try again in a few seconds.")
         return self._parts
 
-    def _move_seen(
+    def _apply_seen(
         self,
         name: str,
         target: Callable[[Deployment], Version],
-        move: Callable[[int], Deployment],
+        apply: Callable[..., Deployment],
         seen: int | None,
     ) -> AppliedChange:
-        """Move away from what the catalog says, or said at `seen`; others may move it during the load."""
+        """Change the deployment as it is now, or was at `seen`; others may change it during the load."""
         store = self.store
         for _ in range(ATTEMPTS):
             current = store.deployment(name)
             at = current.generation if seen is None else seen
             try:
-                return self._move(target(current), partial(move, at))
+                return self._apply(target(current), partial(apply, seen=at))
             except Conflict:
                 if seen is not None or store.deployment(name).generation == at:
                     raise
-        raise Conflict(f"{name!r} is moved by others all the time. Try again.")
+        raise Conflict(f"{name!r} is changed by others all the time. Try again.")
 
-    def _move(self, version: Version, move: Callable[[], Deployment]) -> AppliedChange:
+    def _apply(self, version: Version, apply: Callable[[], Deployment]) -> AppliedChange:
         parts = self._ready()
         began = time.perf_counter()
         with parts.reconciler.prepared(version) as warning, parts.reconciler.change():
             prepared = time.perf_counter()
-            deployment = move()
+            deployment = apply()
         return AppliedChange(deployment, prepared - began, time.perf_counter() - prepared, warning)
 
 
@@ -371,7 +361,9 @@ def _failures(parts: _Parts) -> list[Failure]:
 
 def _served(router: Router, reconciler: Reconciler) -> Served:
     generation = router.routes.generation  # before the failures, which are known once it is published
-    told: dict[str, list[str]] = {}
+    reasons: dict[str, list[str]] = {}
     for failure in reconciler.failures.values():
-        told.setdefault(failure.deployment, []).append(f"{failure.role} {failure.wanted}: {failure.reason}")
-    return Served(generation, {name: " ".join(reasons) for name, reasons in told.items()})
+        reasons.setdefault(failure.deployment, []).append(
+            f"{failure.role} {failure.wanted}: {failure.reason}"
+        )
+    return Served(generation, {name: " ".join(each) for name, each in reasons.items()})

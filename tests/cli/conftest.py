@@ -9,6 +9,7 @@ import pytest
 
 from hub.bases.base import Base, BaseKind
 from hub.config import load_settings
+from hub.store.change import Deploy
 from hub.store.store import Store
 from tests.support.homes import FakeHome, add_version, plain_adapter
 
@@ -21,7 +22,7 @@ def deploy_task(tmp_path: Path) -> Callable[[str, str], None]:
         base = Base("tiny", "tiny", "0" * 64, BaseKind.ENCODER, "bert", 64, tmp_path / "base")
         store = Store(load_settings().home)
         add_version(store, base, "made", plain_adapter(tmp_path / "made"), task=task)
-        store.deploy(deployment, "made@1", by="test")
+        store.deploy(deployment, Deploy(version="made@1", by="test"))
 
     return deploy
 

@@ -15,6 +15,7 @@ from hub.bases.cache import Bases
 from hub.cli.main import app
 from hub.config import find_home
 from hub.errors import BadAdapter, BadRequest, Conflict, HubError, InvalidName, NotFound, UnsupportedAdapter
+from hub.store.change import Deploy
 from hub.store.store import Store
 
 LABELS = "billing,bug,howto"
@@ -175,7 +176,7 @@ def test_an_exported_version_is_imported_by_its_manifest(imported: str, tmp_path
 
 
 def test_the_list_tells_what_is_live_where(imported: str) -> None:
-    Store(find_home()).deploy("live", imported, by="test")
+    Store(find_home()).deploy("live", Deploy(version=imported, by="test"))
     line = hub("list").stdout.splitlines()[1].split()
     assert line[:4] == ["tickets@1", "classification", "tiny", "live"]
     found = json.loads(hub("list", "tickets", "--json").stdout)
@@ -217,6 +218,6 @@ def test_yes_removes_without_asking_and_json_says_what(imported: str) -> None:
 
 def test_a_removal_must_name_a_version_that_nobody_needs(imported: str) -> None:
     assert "There is: tickets@1" in refused(InvalidName, "rm", "tickets", "--yes")
-    Store(find_home()).deploy("live", imported, by="test")
+    Store(find_home()).deploy("live", Deploy(version=imported, by="test"))
     assert "is live in 'live'" in refused(Conflict, "rm", imported, "--yes")
     assert stored() == [imported]

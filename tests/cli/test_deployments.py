@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 
 from hub.cli.main import app
 from hub.errors import BadAdapter, BadRequest, Conflict, NotFound
+from hub.store.change import Deploy, DeploymentChange
 from tests.support.waiting import until
 
 
@@ -151,9 +152,9 @@ def test_a_watch_prints_a_line_for_every_change_until_it_is_interrupted(home) ->
     reading.start()
     try:
         assert until(lambda: len(lines) == 1)
-        home.store.canary("mood", "mood@2", percent=5, by="t")
+        home.store.deploy("mood", Deploy(version="mood@2", canary=5, by="t"))
         assert until(lambda: len(lines) == 2)
-        home.store.undeploy("mood", by="t")
+        home.store.undeploy("mood", DeploymentChange(by="t"))
         assert until(lambda: len(lines) == 3)
         watch.send_signal(signal.SIGINT)
         assert watch.wait(20) == 0

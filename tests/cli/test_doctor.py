@@ -24,6 +24,7 @@ from hub.cli.main import app
 from hub.client import doctor, server_file
 from hub.config import find_home
 from hub.registry.host import Registry
+from hub.store.change import Deploy
 from hub.store.store import Store
 
 
@@ -64,7 +65,7 @@ def sql(statement: str) -> None:
 @pytest.fixture
 def live(fake_home):
     """mood@1 is live."""
-    fake_home.store.deploy("mood", fake_home.add("mood", seed=1).ref, by="test")
+    fake_home.store.deploy("mood", Deploy(version=fake_home.add("mood", seed=1).ref, by="test"))
     return fake_home
 
 
@@ -166,21 +167,21 @@ def test_a_live_version_made_with_another_release_of_its_plugin(live, monkeypatc
     monkeypatch.setattr(SentimentTask, "adapter_format", 2)
     status, (found,) = run()
     assert (status, found["code"], found["severity"]) == (0, "adapter_misfit", "info")
-    live.store.deploy("mood", "mood@2", by="test")
+    live.store.deploy("mood", Deploy(version="mood@2", by="test"))
     found = one("adapter_misfit")
     assert "mood@2 was made with grafthub-sentiment 0.9" in found["what"]
     assert "It serves mood." in found["what"]
 
 
 def test_a_live_version_whose_labels_the_task_cannot_use(live) -> None:
-    live.store.deploy("mood", live.add("mood", seed=2, labels=("glad", "sad")).ref, by="test")
+    live.store.deploy("mood", Deploy(version=live.add("mood", seed=2, labels=("glad", "sad")).ref, by="test"))
     assert "polarity of label 'glad' is not known" in one("adapter_misfit")["what"]
 
 
 def test_a_generation_behind_the_moves_is_raised(live) -> None:
     sql("UPDATE generation SET value = 0")
     repaired("generation_behind")
-    live.store.deploy("other", "mood@1", by="test")
+    live.store.deploy("other", Deploy(version="mood@1", by="test"))
     assert live.store.generation() == 2
 
 

@@ -19,6 +19,7 @@ from hub.errors import BadData, BadRequest, Conflict, NotFound
 from hub.recipe.recipe import load_recipe
 from hub.registry.host import Registry
 from hub.store.catalog.feedback import Answers, StoredAnswer
+from hub.store.change import Deploy
 
 KINDS = {"qa": HeadKind.SPAN, "extraction": HeadKind.TOKEN, "translation": HeadKind.GENERATE}
 
@@ -57,7 +58,7 @@ def answered(fake_home) -> Callable[..., None]:
 def desk(fake_home) -> Callable[[str], Any]:
     def build(task: str = "sentiment") -> Any:
         version = fake_home.add("desk", seed=1, task=task, kind=KINDS.get(task, HeadKind.SEQUENCE))
-        fake_home.store.deploy("desk", version.ref, by="t")
+        fake_home.store.deploy("desk", Deploy(version=version.ref, by="t"))
         return version
 
     return build
@@ -66,7 +67,7 @@ def desk(fake_home) -> Callable[[str], Any]:
 def test_versions_are_shown_side_by_side_with_wilsons_interval(fake_home, desk, answered) -> None:
     stable = desk()
     canary = fake_home.add("desk", seed=2)
-    fake_home.store.canary("desk", canary.ref, percent=10, by="t")
+    fake_home.store.deploy("desk", Deploy(version=canary.ref, canary=10, by="t"))
     for right in (True,) * 8 + (False,) * 2:
         answered(stable, None, "positive", right)
     answered(canary, None, "positive", False)

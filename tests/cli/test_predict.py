@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 from hub.api import HeadKind
 from hub.cli.main import app
 from hub.errors import BadData, BadRequest, InvalidText, NotFound
+from hub.store.change import Deploy
 
 
 def hub(*args: str) -> str:
@@ -24,9 +25,9 @@ def hub(*args: str) -> str:
 @pytest.fixture(autouse=True)
 def mood(fake_home):
     """The deployment `mood`, and `reader` of a task that needs two texts."""
-    fake_home.store.deploy("mood", fake_home.add("mood", seed=1).ref, by="t")
+    fake_home.store.deploy("mood", Deploy(version=fake_home.add("mood", seed=1).ref, by="t"))
     reader = fake_home.add("reader", seed=2, task="qa", kind=HeadKind.SPAN, labels=())
-    fake_home.store.deploy("reader", reader.ref, by="t")
+    fake_home.store.deploy("reader", Deploy(version=reader.ref, by="t"))
 
 
 @pytest.fixture

@@ -19,6 +19,7 @@ import pytest
 
 from hub.cli.quickstart.local_server import free_port
 from hub.client import server_file
+from hub.store.change import Deploy
 from tests.support.homes import FakeHome
 
 pytestmark = pytest.mark.e2e
@@ -99,7 +100,7 @@ def home(tmp_path_factory: pytest.TempPathFactory, base_folder: Path) -> FakeHom
     home = FakeHome(tmp_path_factory.mktemp("served") / "home", base_folder)
     for seed in (1, 2, 3):
         home.add("mood", seed=seed)
-    home.store.deploy("mood", "mood@1", by="tester")
+    home.store.deploy("mood", Deploy(version="mood@1", by="tester"))
     return home
 
 
@@ -158,7 +159,7 @@ def test_no_answer_fails_or_is_wrong_while_versions_swap(server, home) -> None:
         client.start()
     hub(home.path, "deploy", "mood@1", "--reason", "again")
     assert ask(server, TEXTS[0])[0] == "mood@1"
-    home.store.deploy("mood", "mood@2", by="another process")
+    home.store.deploy("mood", Deploy(version="mood@2", by="another process"))
     deadline = time.monotonic() + 30
     while ask(server, TEXTS[0])[0] != "mood@2":
         assert time.monotonic() < deadline, "a move in the catalog goes live by itself"
@@ -193,7 +194,7 @@ def test_a_damaged_catalog_is_told_at_once(tmp_path) -> None:
 
 def test_a_stop_waits_for_requests_and_erases_the_record(tmp_path, base_folder) -> None:
     home = FakeHome(tmp_path / "home", base_folder)
-    home.store.deploy("mood", home.add("mood", seed=1).ref, by="tester")
+    home.store.deploy("mood", Deploy(version=home.add("mood", seed=1).ref, by="tester"))
     items = [{"text": f"{' '.join(TEXTS)} {number}"} for number in range(250)]
     answered: list[int] = []
 
@@ -244,7 +245,7 @@ def test_the_record_of_a_server_that_was_killed_fools_nobody(home, tmp_path) -> 
 def test_a_built_bento_serves_as_well(tmp_path, base_folder) -> None:
     """`bentoml build`, then `bentoml serve` of what it built."""
     home = FakeHome(tmp_path / "home", base_folder)
-    home.store.deploy("mood", home.add("mood", seed=1).ref, by="tester")
+    home.store.deploy("mood", Deploy(version=home.add("mood", seed=1).ref, by="tester"))
     bentoml = str(Path(sys.executable).with_name("bentoml"))
     root = Path(__file__).parents[2]
     folders = {"BENTOML_HOME": str(tmp_path / "bentos"), "BENTOML_DO_NOT_TRACK": "True"}

@@ -19,6 +19,7 @@ from hub.bases.cache import Bases
 from hub.cli.main import app
 from hub.config import find_home
 from hub.errors import BadData, BadRecipe, Conflict, HubError, InvalidName, NotFound
+from hub.store.change import Deploy
 from hub.store.store import Store
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -178,8 +179,8 @@ class OldServer:
     def __init__(self, plugins: list[dict[str, Any]]) -> None:
         self._plugins = plugins
 
-    def deploy(self, name: str, ref: str, reason: str) -> None:
-        raise NotFound(f"{ref} cannot be served here.")
+    def deploy(self, name: str, change: Deploy) -> None:
+        raise NotFound(f"{change.version} cannot be served here.")
 
     def status(self) -> dict[str, Any]:
         return {"plugins": self._plugins}

@@ -11,6 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from hub.store.change import Deploy
 from tests.e2e.replicas import Hammer, Server
 from tests.support.homes import FakeHome
 from tests.support.waiting import until
@@ -48,7 +49,7 @@ def server(small_disk: Path, tmp_path: Path) -> Iterator[Server]:
     tiny_encoder(tmp_path / "tiny")
     home = FakeHome(small_disk, tmp_path / "tiny")
     home.add("mood", seed=1), home.add("mood", seed=2)
-    home.store.deploy("mood", "mood@1", by="tester")
+    home.store.deploy("mood", Deploy(version="mood@1", by="tester"))
     with Server(small_disk, {"HUB_FEEDBACK__KEEP": "texts"}, "--replicas", "2").running() as server:
         server.wait()
         assert until(lambda: len(server.replicas()) == 2), server.log()

@@ -8,6 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from hub.store.change import Deploy
 from tests.e2e.conftest import Hub
 from tests.support.environment import install_into
 from tests.support.homes import FakeHome
@@ -30,7 +31,7 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Hub:
     tiny_encoder(tmp_path / "tiny")
     home = FakeHome(tmp_path / "hub-home", tmp_path / "tiny")
     for name, task in (("mood", "sentiment"), ("hanging", "hanging")):
-        home.store.deploy(name, home.add(name, task=task).ref, by="tester")
+        home.store.deploy(name, Deploy(version=home.add(name, task=task).ref, by="tester"))
     return Hub(tmp_path / "hub-home")
 
 

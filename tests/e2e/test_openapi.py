@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from hub.api import HeadKind
+from hub.store.change import Deploy
 from tests.e2e.conftest import Hub
 from tests.support.homes import FakeHome
 from tests.support.tiny import tiny_encoder
@@ -50,7 +51,7 @@ def prepare(home: Path, base: Path) -> None:
     tiny_encoder(base)
     made = FakeHome(home, base)
     for seed in (1, 2):
-        made.store.deploy("mood", made.add("mood", seed=seed).ref, by="tester")
+        made.store.deploy("mood", Deploy(version=made.add("mood", seed=seed).ref, by="tester"))
     made.add("mood", seed=3)
     reader = made.add("reader", seed=4, task="qa", kind=HeadKind.SPAN, labels=())
-    made.store.deploy("reader", reader.ref, by="tester")
+    made.store.deploy("reader", Deploy(version=reader.ref, by="tester"))

@@ -14,6 +14,7 @@ import pytest
 
 from hub.bases.cache import Bases
 from hub.store.catalog.replicas import Replicas
+from hub.store.change import Deploy
 from hub.store.store import Store
 from tests.e2e.replicas import Hammer, Server
 from tests.support.homes import FakeHome, add_version, plain_adapter
@@ -38,7 +39,7 @@ def home(tmp_path_factory: pytest.TempPathFactory, base_folder: Path) -> FakeHom
     for seed in (1, 2, 3):
         home.add("mood", seed=seed)
     home.add("fresh", seed=4)
-    home.store.deploy("mood", "mood@1", by="tester")
+    home.store.deploy("mood", Deploy(version="mood@1", by="tester"))
     return home
 
 
@@ -143,7 +144,7 @@ class Shared:
             adapter = plain_adapter(folder / f"adapter-{seed}", seed=seed)
             version = add_version(self.store, bases[0], "mood", adapter)
             self.versions[str(version.ref)] = version
-        self.store.deploy("mood", "mood@1", by="tester")
+        self.store.deploy("mood", Deploy(version="mood@1", by="tester"))
 
     def answers(self) -> list[tuple[str, str]]:
         """What each of the two says: its version, and the answer itself."""

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from hub.store.change import Deploy
 from hub.store.content.content import content_hash
 from hub.store.store import Store
 from tests.faults.killed import Job
@@ -226,7 +227,7 @@ def pristine(tmp_path_factory: pytest.TempPathFactory, tiny_base_folder: Path) -
         home.add("mood", seed=seed)
     home.add("other", seed=9)
     for name, ref in (("mood", "mood@1"), ("mood", "mood@2"), ("other", "other@1")):
-        home.store.deploy(name, ref, by="test")
+        home.store.deploy(name, Deploy(version=ref, by="test"))
     return home.path
 
 

@@ -18,6 +18,7 @@ from safetensors.numpy import load_file, save_file
 from hub.api import HeadKind
 from hub.config import find_home, load_settings
 from hub.errors import BadAdapter, HubError, NotFound, NotReady
+from hub.store.change import Deploy, DeploymentChange
 from hub.store.manifest import BaseRef, Serving
 from hub.store.records import Version
 from tests.support.homes import FakeHome, plain_adapter
@@ -64,7 +65,7 @@ class Steady:
         """A deploy fails for that reason and moves nothing."""
         generation = self.home.store.generation()
         with pytest.raises(HubError, match=match) as refused:
-            self.runtime.deploy("mood", str(ref), by="test")
+            self.runtime.deploy("mood", Deploy(version=str(ref), by="test"))
         assert type(refused.value) is kind
         assert self.home.store.generation() == generation
         self.goes_on()
@@ -78,7 +79,7 @@ class Steady:
 @pytest.fixture
 def home(_own_home: None, tiny_base_folder: Path) -> FakeHome:
     home = FakeHome(find_home(), tiny_base_folder)
-    home.store.deploy("mood", home.add("mood", seed=1).ref, by="test")
+    home.store.deploy("mood", Deploy(version=home.add("mood", seed=1).ref, by="test"))
     return home
 
 
@@ -192,13 +193,15 @@ def test_a_bad_version_is_refused_and_the_live_one_stays(steady, home, tmp_path)
 
 def test_a_bad_version_that_another_process_deployed(steady, home, tmp_path) -> None:
     """The catalog wants it, the server says why it cannot; the live version answers on."""
-    home.store.deploy("mood", equal_to_the_bare_base(home, tmp_path / "bad").ref, by="another process")
+    home.store.deploy(
+        "mood", Deploy(version=equal_to_the_bare_base(home, tmp_path / "bad").ref, by="another process")
+    )
     assert until(lambda: steady.runtime.status()["failures"])
     (failure,) = steady.runtime.status()["failures"]
     assert (failure["wanted"], failure["serving"]) == ("mood@2", "mood@1")
     assert "changes nothing" in failure["reason"]
     steady.goes_on()
-    home.store.rollback("mood", by="another process")
+    home.store.rollback("mood", DeploymentChange(by="another process"))
     assert until(lambda: not steady.runtime.status()["failures"])
     steady.goes_on()
 
@@ -212,7 +215,10 @@ def test_a_version_is_loaded_on_a_full_disk(steady, home, monkeypatch) -> None:
     version = home.add("mood", seed=2)
     for name in ("shutil.copyfile", "tempfile.mkdtemp", "tempfile.mkstemp"):
         monkeypatch.setattr(name, _no_space)
-    assert steady.runtime.deploy("mood", str(version.ref), by="test").deployment.stable.ref == version.ref
+    assert (
+        steady.runtime.deploy("mood", Deploy(version=version.ref, by="test")).deployment.stable.ref
+        == version.ref
+    )
 
 
 def test_no_room_to_store_a_version(steady, home, tmp_path) -> None:
@@ -242,13 +248,16 @@ def test_a_locked_catalog(steady, home, monkeypatch) -> None:
     with written_by_another(home):
         steady.refuses(version.ref, NotReady, "database is locked")
         assert steady.runtime.status()["catalog_error"] == "", "it can be read meanwhile"
-    assert steady.runtime.deploy("mood", str(version.ref), by="test").deployment.stable.ref == version.ref
+    assert (
+        steady.runtime.deploy("mood", Deploy(version=version.ref, by="test")).deployment.stable.ref
+        == version.ref
+    )
 
 
 def test_a_deploy_waits_for_a_short_lock(steady, home) -> None:
     version = home.add("mood", seed=2)
     moved = threading.Thread(
-        target=lambda: steady.runtime.deploy("mood", str(version.ref), by="test"), daemon=True
+        target=lambda: steady.runtime.deploy("mood", Deploy(version=version.ref, by="test")), daemon=True
     )
     with written_by_another(home):
         moved.start()
@@ -263,10 +272,13 @@ def test_a_catalog_that_is_gone_for_a_while(steady, home, tmp_path) -> None:
     catalog, aside = home.path / "catalog.db", tmp_path / "aside"
     catalog.rename(aside)
     with pytest.raises(NotReady, match="unable to open database file"):
-        steady.runtime.deploy("mood", str(version.ref), by="test")
+        steady.runtime.deploy("mood", Deploy(version=version.ref, by="test"))
     steady.goes_on()
     assert not catalog.exists(), "nobody made an empty one in its place"
     aside.rename(catalog)
     assert until(lambda: steady.runtime.status()["catalog_error"] == "")
     steady.goes_on()
-    assert steady.runtime.deploy("mood", str(version.ref), by="test").deployment.stable.ref == version.ref
+    assert (
+        steady.runtime.deploy("mood", Deploy(version=version.ref, by="test")).deployment.stable.ref
+        == version.ref
+    )

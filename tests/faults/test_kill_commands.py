@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from hub.store.change import Deploy
 from hub.store.store import Store
 
 
@@ -22,7 +23,7 @@ def test_a_canary(broken) -> None:
 
 def test_a_promotion(broken, tmp_path) -> None:
     broken.pristine = broken.home().rename(tmp_path / "on-trial")
-    Store(broken.pristine).canary("mood", "mood@3", percent=10, by="test")
+    Store(broken.pristine).deploy("mood", Deploy(version="mood@3", canary=10, by="test"))
     broken.sweep("promote", "mood")
 
 

@@ -20,6 +20,7 @@ from typer.testing import CliRunner
 from hub.cli.main import app
 from hub.client import server_file
 from hub.config import find_home
+from hub.store.change import Deploy
 from hub.store.store import Store
 from tests.faults.conftest import ALL
 from tests.support.homes import FakeHome
@@ -43,7 +44,7 @@ def home(tiny_base_folder: Path) -> FakeHome:
     home = FakeHome(find_home(), tiny_base_folder)
     for seed in (1, 2, 3):
         home.add("mood", seed=seed)
-    home.store.deploy("mood", "mood@1", by="test")
+    home.store.deploy("mood", Deploy(version="mood@1", by="test"))
     return home
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
+from hub.store.change import Deploy
 from hub.store.records import Version
 from tests.support.homes import FakeHome
 from tests.support.serving import add, home, store, tiny_base_folder
@@ -50,7 +51,7 @@ def serving(home: FakeHome) -> Callable[..., Any]:
 def shared(tmp_path_factory: pytest.TempPathFactory, tiny_base_folder: Path) -> Iterator[TestClient]:
     """A server with the deployment `mood`, for the tests of a module that change nothing in it."""
     home = FakeHome(tmp_path_factory.mktemp("shared"), tiny_base_folder)
-    home.store.deploy("mood", home.add("mood", seed=1).ref, by="tester")
+    home.store.deploy("mood", Deploy(version=home.add("mood", seed=1).ref, by="tester"))
     with serve(home.path) as client:
         yield client
 

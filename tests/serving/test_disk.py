@@ -7,6 +7,7 @@ import logging
 from hub.client import server_file
 from hub.serving import disk
 from hub.serving.disk import Disk
+from hub.store.change import Deploy
 
 
 def test_a_full_disk_is_said_once_and_so_is_its_end(tmp_path, monkeypatch, caplog) -> None:
@@ -22,7 +23,7 @@ def test_a_full_disk_is_said_once_and_so_is_its_end(tmp_path, monkeypatch, caplo
 def test_the_status_names_it_for_as_long_as_it_lasts(start, add, monkeypatch) -> None:
     hub = start(url="")
     add("mood", seed=1)
-    hub.runtime.deploy("mood", "mood@1", by="t")
+    hub.runtime.deploy("mood", Deploy(version="mood@1", by="t"))
     assert hub.runtime.status()["disk"]["error"] == ""
     monkeypatch.setattr(disk, "free_bytes", lambda home: 0)
     assert "is full" in hub.runtime.status()["disk"]["error"]

@@ -11,6 +11,7 @@ from hub.errors import BadAdapter, Conflict, NotFound, NotReady
 from hub.registry.host import Registry
 from hub.serving.control import reconciler
 from hub.serving.runtime import Runtime
+from hub.store.change import Deploy, DeploymentChange
 
 TEXT = "a warm and funny film"
 
@@ -18,7 +19,7 @@ TEXT = "a warm and funny film"
 def test_a_deploy_is_live_when_it_returns(add, start) -> None:
     hub = start()
     add(seed=1)
-    moved = hub.runtime.deploy("mood", "mood@1", by="tester", reason="first")
+    moved = hub.runtime.deploy("mood", Deploy(version="mood@1", by="tester", reason="first"))
     assert (str(moved.deployment.stable.ref), moved.deployment.generation) == ("mood@1", 1)
     assert hub.ask("mood", TEXT).version == "mood@1"
 
@@ -26,11 +27,11 @@ def test_a_deploy_is_live_when_it_returns(add, start) -> None:
 def test_versions_answer_differently_and_a_rollback_brings_the_old_answer_back(add, start) -> None:
     hub = start()
     add(seed=1), add(seed=2)
-    hub.runtime.deploy("mood", "mood@1", by="t")
+    hub.runtime.deploy("mood", Deploy(version="mood@1", by="t"))
     first = hub.ask("mood", TEXT).scores
-    hub.runtime.deploy("mood", "mood@2", by="t")
+    hub.runtime.deploy("mood", Deploy(version="mood@2", by="t"))
     second = hub.ask("mood", TEXT).scores
-    hub.runtime.rollback("mood", by="t")
+    hub.runtime.rollback("mood", DeploymentChange(by="t"))
     assert first != second
     assert hub.ask("mood", TEXT).scores == first
 
@@ -39,18 +40,18 @@ def test_the_version_to_roll_back_to_stays_resident_and_older_ones_leave(add, st
     hub = start()
     versions = [add(seed=seed) for seed in (1, 2, 3)]
     for version in versions:
-        hub.runtime.deploy("mood", str(version.ref), by="t")
+        hub.runtime.deploy("mood", Deploy(version=version.ref, by="t"))
     assert {view.key for view in hub.base_worker.slots.view()} == {version.sha256 for version in versions[1:]}
 
 
 def test_a_deploy_made_in_the_catalog_by_another_process_goes_live(add, start, store, until) -> None:
     hub = start()
     add(seed=1), add(seed=2)
-    store.deploy("mood", "mood@1", by="elsewhere")
+    store.deploy("mood", Deploy(version="mood@1", by="elsewhere"))
     assert until(lambda: hub.live() == {"mood": "mood@1"})
-    store.deploy("mood", "mood@2", by="elsewhere")
+    store.deploy("mood", Deploy(version="mood@2", by="elsewhere"))
     assert until(lambda: hub.live() == {"mood": "mood@2"})
-    store.undeploy("mood", by="elsewhere")
+    store.undeploy("mood", DeploymentChange(by="elsewhere"))
     assert until(lambda: hub.live() == {})
     assert hub.runtime.status()["generation"] == store.generation()
 
@@ -59,10 +60,10 @@ def test_a_version_that_fails_to_load_leaves_the_old_one_live_and_says_why(add, 
     hub = start()
     add(seed=1)
     bad = add(seed=2)
-    hub.runtime.deploy("mood", "mood@1", by="t")
+    hub.runtime.deploy("mood", Deploy(version="mood@1", by="t"))
     with (bad.path / "adapter_model.safetensors").open("ab") as file:
         file.write(b"x")
-    store.deploy("mood", "mood@2", by="elsewhere")
+    store.deploy("mood", Deploy(version="mood@2", by="elsewhere"))
     assert until(lambda: hub.runtime.status()["failures"] != [])
     (failure,) = hub.runtime.status()["failures"]
     assert (failure["wanted"], failure["serving"]) == ("mood@2", "mood@1")
@@ -76,7 +77,7 @@ def test_a_failed_version_is_tried_again_after_a_while(add, start, store, until,
     version = add(seed=1)
     whole = (version.path / "adapter_model.safetensors").read_bytes()
     (version.path / "adapter_model.safetensors").write_bytes(whole[:100])
-    store.deploy("mood", "mood@1", by="elsewhere")
+    store.deploy("mood", Deploy(version="mood@1", by="elsewhere"))
     assert until(lambda: hub.runtime.status()["failures"] != [])
     (version.path / "adapter_model.safetensors").write_bytes(whole)
     assert until(lambda: hub.live() == {"mood": "mood@1"})
@@ -86,10 +87,10 @@ def test_a_deploy_that_cannot_be_served_moves_nothing(add, start, store) -> None
     hub = start()
     add(seed=1)
     bad = add(seed=2)
-    hub.runtime.deploy("mood", "mood@1", by="t")
+    hub.runtime.deploy("mood", Deploy(version="mood@1", by="t"))
     (bad.path / "adapter_config.json").unlink()
     with pytest.raises(BadAdapter, match=r"adapter_config\.json"):
-        hub.runtime.deploy("mood", "mood@2", by="t")
+        hub.runtime.deploy("mood", Deploy(version="mood@2", by="t"))
     assert store.generation() == 1
     assert str(store.deployment("mood").stable.ref) == "mood@1"
     assert hub.ask("mood", TEXT).version == "mood@1"
@@ -99,7 +100,7 @@ def test_an_adapter_that_changes_nothing_is_not_put_live(add, start) -> None:
     hub = start()
     add(edit=lambda key, tensor: tensor * 0 if "lora_B" in key else tensor)
     with pytest.raises(BadAdapter, match="changes nothing"):
-        hub.runtime.deploy("mood", "mood@1", by="t")
+        hub.runtime.deploy("mood", Deploy(version="mood@1", by="t"))
     assert hub.live() == {}
     assert hub.base_worker.slots.view() == [], "its slot is free again"
 
@@ -108,12 +109,12 @@ def test_unknown_versions_and_empty_histories_are_refused(add, start) -> None:
     hub = start()
     add(seed=1)
     with pytest.raises(NotFound, match="mood@1"):
-        hub.runtime.deploy("mood", "mood@7", by="t")
+        hub.runtime.deploy("mood", Deploy(version="mood@7", by="t"))
     with pytest.raises(NotFound, match="deployment"):
-        hub.runtime.rollback("nothing", by="t")
-    hub.runtime.deploy("mood", "mood@1", by="t")
+        hub.runtime.rollback("nothing", DeploymentChange(by="t"))
+    hub.runtime.deploy("mood", Deploy(version="mood@1", by="t"))
     with pytest.raises(Conflict, match="nothing to go back to"):
-        hub.runtime.rollback("mood", by="t")
+        hub.runtime.rollback("mood", DeploymentChange(by="t"))
 
 
 def test_more_deployments_than_slots_are_all_answered_rightly(add, start) -> None:
@@ -121,7 +122,7 @@ def test_more_deployments_than_slots_are_all_answered_rightly(add, start) -> Non
     names = [f"mood-{seed}" for seed in range(5)]
     for seed, name in enumerate(names):
         add(name, seed=seed)
-        hub.runtime.deploy(name, name, by="t")
+        hub.runtime.deploy(name, Deploy(version=name, by="t"))
     truth = {name: hub.ask(name, TEXT).scores for name in names}
     assert len({tuple(scores.items()) for scores in truth.values()}) == len(names)
     for _ in range(3):
@@ -137,7 +138,7 @@ def test_versions_in_constant_use_take_turns_on_too_few_slots(add, start) -> Non
     names = [f"mood-{seed}" for seed in range(4)]
     for seed, name in enumerate(names):
         add(name, seed=seed)
-        hub.runtime.deploy(name, name, by="t")
+        hub.runtime.deploy(name, Deploy(version=name, by="t"))
     truth = {name: hub.ask(name, TEXT).scores for name in names}
     answers: dict[str, list[bool]] = {name: [] for name in names}
     failures: list[Exception] = []
@@ -160,8 +161,8 @@ def test_versions_in_constant_use_take_turns_on_too_few_slots(add, start) -> Non
 
 def test_a_restart_serves_what_the_catalog_says(add, start, store) -> None:
     add(seed=1), add("other", seed=2)
-    store.deploy("mood", "mood@1", by="t")
-    store.deploy("other", "other@1", by="t")
+    store.deploy("mood", Deploy(version="mood@1", by="t"))
+    store.deploy("other", Deploy(version="other@1", by="t"))
     hub = start(slots=1)
     assert hub.live() == {"mood": "mood@1", "other": "other@1"}
     assert [hub.ask(name, TEXT).version for name in ("mood", "other")] == ["mood@1", "other@1"]
@@ -171,8 +172,8 @@ def test_a_deployment_that_is_broken_at_the_start_says_why_and_others_answer(add
     broken = add(seed=1)
     add("other", seed=2)
     (broken.path / "adapter_model.safetensors").unlink()
-    store.deploy("mood", "mood@1", by="t")
-    store.deploy("other", "other@1", by="t")
+    store.deploy("mood", Deploy(version="mood@1", by="t"))
+    store.deploy("other", Deploy(version="other@1", by="t"))
     hub = start()
     with pytest.raises(NotReady, match=r"mood.*adapter_model\.safetensors"):
         hub.ask("mood", TEXT)
@@ -185,7 +186,7 @@ def test_clients_see_neither_a_failure_nor_a_wrong_answer_while_versions_swap(ad
     truth = {}
     for seed in (1, 2, 3):
         ref = str(add(seed=seed).ref)
-        hub.runtime.deploy("mood", ref, by="t")
+        hub.runtime.deploy("mood", Deploy(version=ref, by="t"))
         truth[ref] = {text: hub.ask("mood", text).scores for text in texts}
     stop, seen, failures = threading.Event(), [], []
 
@@ -205,9 +206,9 @@ def test_clients_see_neither_a_failure_nor_a_wrong_answer_while_versions_swap(ad
         client.start()
     for turn in range(12):
         if turn % 4 == 3:
-            hub.runtime.rollback("mood", by="t")
+            hub.runtime.rollback("mood", DeploymentChange(by="t"))
         else:
-            hub.runtime.deploy("mood", f"mood@{turn % 3 + 1}", by="t")
+            hub.runtime.deploy("mood", Deploy(version=f"mood@{turn % 3 + 1}", by="t"))
         live = str(hub.runtime.store.deployment("mood").stable.ref)
         assert hub.ask("mood", texts[0]).version == live, "what was deployed answers from then on"
     stop.set()

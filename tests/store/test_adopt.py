@@ -12,6 +12,7 @@ from sqlalchemy import text
 
 from hub.errors import NotReady
 from hub.store.adopt import adopt
+from hub.store.change import Deploy
 from hub.store.content.content import content_hash
 from hub.store.doctor import examine_store
 from hub.store.store import Store
@@ -90,10 +91,10 @@ def test_an_older_copy_is_refused_and_what_it_lacks_comes_back(
 
 @pytest.mark.parametrize("change", ["deploy", "remove"])
 def test_a_copy_from_before_any_change_is_older(stocked: Store, tmp_path: Path, change: str) -> None:
-    stocked.deploy("live", "x@1", by="t")
+    stocked.deploy("live", Deploy(version="x@1", by="t"))
     old = tmp_path / "old.db"
     shutil.copyfile(stocked.home / "catalog.db", old)
-    stocked.deploy("live", "x@2", by="t") if change == "deploy" else stocked.remove("x@3")
+    stocked.deploy("live", Deploy(version="x@2", by="t")) if change == "deploy" else stocked.remove("x@3")
     deleted(stocked.home)
     shutil.copyfile(old, stocked.home / "catalog.db")
     with pytest.raises(NotReady, match="is an older copy"):

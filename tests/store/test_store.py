@@ -11,6 +11,7 @@ import pytest
 
 from hub.errors import BadAdapter, BaseMismatch, Conflict, HubError, InvalidName, NotFound, NotReady
 from hub.store.card.folder import read_manifest
+from hub.store.change import Deploy
 from hub.store.content.content import content_hash, copy_verified
 from hub.store.content.weights import read_adapter
 from hub.store.manifest import Calibration, DataRef, Manifest, PrecisionRecord, Serving, UnderperformingSlice
@@ -211,8 +212,8 @@ def test_a_content_that_was_altered_on_disk_is_replaced(store: Store, peft_folde
 
 
 def test_a_deployed_version_is_not_removed_nor_the_one_before(stocked: Store) -> None:
-    stocked.deploy("live", "x@1", by="test")
-    stocked.deploy("live", "x@2", by="test")
+    stocked.deploy("live", Deploy(version="x@1", by="test"))
+    stocked.deploy("live", Deploy(version="x@2", by="test"))
     with pytest.raises(Conflict, match="x@2 is live in 'live'"):
         stocked.remove("x@2")
     with pytest.raises(Conflict, match="would roll back to"):

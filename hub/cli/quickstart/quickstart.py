@@ -16,6 +16,7 @@ import typer
 from hub.cli.context import Context
 from hub.cli.screen.output import JSON_FLAG, print_json, progress, say
 from hub.cli.threads import beside_others
+from hub.store.change import Deploy
 
 if TYPE_CHECKING:
     import httpx
@@ -83,7 +84,7 @@ def quickstart(
     tell.trained(first)
     tell.step(2, "A server, and version 1 live")
     with local_server(settings, port) as server, _clients(settings, server.url) as (admin, http):
-        admin.deploy(NAME, first.version, "quickstart")
+        admin.deploy(NAME, Deploy(version=first.version, reason="quickstart"))
         p50 = _latency(http)
         tell.live(server.url, http, p50)
         tell.step(3, "Version 2, from more rows")
@@ -146,7 +147,7 @@ def _swap(admin: ServerClient, http: httpx.Client, url: str, old: str, new: str)
     watch = SwapWatch(url, NAME, TEXTS)
     with watch.running():
         time.sleep(BEFORE_S)
-        moved: dict[str, Any] = admin.deploy(NAME, new, "quickstart")
+        moved: dict[str, Any] = admin.deploy(NAME, Deploy(version=new, reason="quickstart"))
         since = time.monotonic()
         time.sleep(AFTER_S)
     truth[new] = reference(http, NAME, TEXTS)

@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable
-from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from fastapi import FastAPI
 from starlette.requests import Request
@@ -15,15 +14,17 @@ from starlette.responses import Response
 import hub
 from hub.http.hub import hub_of
 from hub.http.routes.route import AdminRoute
-from hub.http.routes.schemas import ERRORS, DeploymentName, DeployRequest, MovedInfo, Rollback
+from hub.http.routes.schemas import ERRORS, ChangedInfo, DeploymentName
 from hub.http.wire import json_response
-from hub.serving.canary.trial import ServingTrial
 from hub.serving.describe import describe_change, describe_deployment, describe_event
 from hub.serving.runtime import AppliedChange
+from hub.store.change import Deploy, DeploymentChange
 
 __all__ = ["add_routes"]
 
 ONE = "/admin/deployments/{name}"
+_BY_ADMIN = DeploymentChange()  # of a request without a body
+Change = TypeVar("Change", bound=DeploymentChange)
 
 
 def add_routes(app: FastAPI) -> None:
@@ -35,14 +36,20 @@ def add_routes(app: FastAPI) -> None:
             "GET",
             _replicas,
             dict[str, Any],
-            "Every serving process, and how far it has come",
+            "Every serving process, and the generation it serves",
         ),
         ("/admin/deployments", "GET", _list, dict[str, Any], "Every deployment, as the catalog has it"),
         (ONE, "GET", _show, dict[str, Any], "One deployment and its history"),
-        (ONE, "PUT", _deploy, MovedInfo, "Load a version, check it, and put it live or on trial"),
-        (ONE, "DELETE", _undeploy, dict[str, Any], "Take a deployment away; its versions stay"),
-        (f"{ONE}/promote", "POST", _promote, MovedInfo, "Make the canary or shadow the stable version"),
-        (f"{ONE}/rollback", "POST", _rollback, MovedInfo, "End a trial, or go back to the version before"),
+        (ONE, "PUT", _deploy, ChangedInfo, "Load a version, check it, and put it live or on trial"),
+        (ONE, "DELETE", _undeploy, dict[str, Any], "Remove a deployment; its versions stay"),
+        (f"{ONE}/promote", "POST", _promote, ChangedInfo, "Make the canary or shadow the stable version"),
+        (
+            f"{ONE}/rollback",
+            "POST",
+            _rollback,
+            ChangedInfo,
+            "End a trial, or go back to the previous version",
+        ),
     ):
         app.router.add_api_route(
             path,
@@ -76,29 +83,29 @@ async def _show(request: Request, name: DeploymentName) -> Response:
     deployment = await asyncio.to_thread(store.deployment, name)
     history = await asyncio.to_thread(store.history, name)
     return json_response(
-        {**describe_deployment(deployment), "history": [describe_event(move) for move in history]}
+        {**describe_deployment(deployment), "history": [describe_event(event) for event in history]}
     )
 
 
-async def _deploy(request: Request, name: DeploymentName, body: DeployRequest) -> Response:
-    trial = ServingTrial.of(body.canary, body.shadow, body.guard)
-    deploy = partial(hub_of(request).runtime.deploy, name, body.version, trial=trial)
-    return await _move(deploy, body)
+async def _deploy(request: Request, name: DeploymentName, body: Deploy) -> Response:
+    return await _apply(hub_of(request).runtime.deploy, name, body)
 
 
-async def _promote(request: Request, name: DeploymentName, body: Rollback = Rollback()) -> Response:  # noqa: B008
-    return await _move(partial(hub_of(request).runtime.promote, name), body)
+async def _promote(request: Request, name: DeploymentName, body: DeploymentChange = _BY_ADMIN) -> Response:
+    return await _apply(hub_of(request).runtime.promote, name, body)
 
 
-async def _rollback(request: Request, name: DeploymentName, body: Rollback = Rollback()) -> Response:  # noqa: B008
-    return await _move(partial(hub_of(request).runtime.rollback, name), body)
+async def _rollback(request: Request, name: DeploymentName, body: DeploymentChange = _BY_ADMIN) -> Response:
+    return await _apply(hub_of(request).runtime.rollback, name, body)
 
 
-async def _undeploy(request: Request, name: DeploymentName, body: Rollback = Rollback()) -> Response:  # noqa: B008
-    await asyncio.to_thread(hub_of(request).runtime.undeploy, name, by=body.by, reason=body.reason)
+async def _undeploy(request: Request, name: DeploymentName, body: DeploymentChange = _BY_ADMIN) -> Response:
+    await asyncio.to_thread(hub_of(request).runtime.undeploy, name, body)
     return json_response({"name": name, "removed": True})
 
 
-async def _move(move: Callable[..., AppliedChange], body: Rollback) -> Response:
-    moved = await asyncio.to_thread(move, by=body.by, reason=body.reason)
-    return json_response(describe_change(moved.deployment, moved.prepare_s, moved.swap_s, moved.warning))
+async def _apply(apply: Callable[[str, Change], AppliedChange], name: str, change: Change) -> Response:
+    applied = await asyncio.to_thread(apply, name, change)
+    return json_response(
+        describe_change(applied.deployment, applied.prepare_s, applied.swap_s, applied.warning)
+    )

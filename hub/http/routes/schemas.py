@@ -5,28 +5,24 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from fastapi import Path
-from pydantic import ConfigDict, Field, WithJsonSchema
+from pydantic import Field
 
 from hub.api import Model
-from hub.serving.canary.guard import CRITERIA, Guard
+from hub.names import NAME_PATTERN
 
 __all__ = [
     "DESCRIBED",
     "ERRORS",
-    "DeployRequest",
+    "ChangedInfo",
     "DeploymentInfo",
     "DeploymentList",
     "DeploymentName",
     "ErrorBody",
     "ItemError",
-    "MovedInfo",
-    "Rollback",
     "TaskList",
 ]
 
 
-NAME_PATTERN = r"^(?!.*\.\.)[a-z0-9][a-z0-9._-]{0,62}$"  # as hub.names checks
-VERSION_PATTERN = NAME_PATTERN[:-1] + r"(@[1-9][0-9]{0,8})?$"
 DeploymentName = Annotated[str, Path(json_schema_extra={"pattern": NAME_PATTERN})]
 
 
@@ -97,60 +93,8 @@ class TaskList(Model):
     tasks: list[TaskInfo]
 
 
-def _guard_schema() -> dict[str, Any]:
-    """Return the schema of a guard: null, nothing, or at least one limit with its conditions."""
-    guard = Guard.model_json_schema()
-    limits = [{"required": [name], "properties": {name: {"type": "number"}}} for name in CRITERIA]
-    return {"anyOf": [{"type": "null"}, {"type": "object", "maxProperties": 0}, {**guard, "anyOf": limits}]}
-
-
-_STORABLE: dict[str, Any] = {"pattern": r"^[^\u0000]*$"}
-_CANARY = {"required": ["canary"], "properties": {"canary": {"type": "number"}}}
-_SHADOW = {"required": ["shadow"], "properties": {"shadow": {"const": True}}}
-_GUARD = {"required": ["guard"], "properties": {"guard": {"type": "object", "minProperties": 1}}}
-# `Trial.of`: a canary or a shadow, and a guard for a canary alone.
-_TRIAL_RULES: dict[str, Any] = {
-    "not": {"anyOf": [{"allOf": [_CANARY, _SHADOW]}, {"allOf": [_GUARD, {"not": _CANARY}]}]}
-}
-
-
-class Rollback(Model):
-    """Who moves a deployment, and why, for its history."""
-
-    model_config = ConfigDict(json_schema_extra={"examples": [{"reason": "v2 mistakes irony"}]})
-
-    reason: str = Field("", max_length=1000, json_schema_extra=_STORABLE)
-    by: str = Field("admin", min_length=1, max_length=200, json_schema_extra=_STORABLE)
-
-
-class DeployRequest(Rollback):
-    """The version a deployment is to serve, or to try."""
-
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {"version": "movie-sentiment@2"},
-                {"version": "movie-sentiment@3", "canary": 10, "guard": {"error_rate": 0.01}},
-            ],
-            **_TRIAL_RULES,
-        }
-    )
-
-    version: str = Field(
-        description="name@N, or a name alone for its newest version.",
-        json_schema_extra={"pattern": VERSION_PATTERN},
-    )
-    canary: float | None = Field(
-        None, ge=0, le=100, description="Share of the requests in percent: try it, and leave the stable one."
-    )
-    shadow: bool = Field(False, description="Run it beside the stable one, compare, return nothing of it.")
-    guard: Annotated[dict[str, Any] | None, WithJsonSchema(_guard_schema())] = Field(
-        None, description="When the canary is promoted or taken away by itself; docs/operations.md."
-    )
-
-
-class MovedInfo(Model):
-    """A deployment after a move."""
+class ChangedInfo(Model):
+    """A deployment after a change."""
 
     name: str
     task: str
@@ -162,7 +106,7 @@ class MovedInfo(Model):
     prepare_ms: float = Field(
         description="Time to load and check the version; the old one answered meanwhile."
     )
-    swap_ms: float = Field(description="Time from moving the pointer until the version was live.")
+    swap_ms: float = Field(description="Time from the change of the catalog until the version was live.")
     warning: str = Field("", description="Why the version may not fit the installed plugin.")
 
 
@@ -175,7 +119,7 @@ _HEADERS = {
     "x-hub-version": "Its version, name@N",
     "x-hub-sha256": "The content hash of that version",
     "x-hub-track": "As what it answered: stable or canary",
-    "x-hub-request-id": "What was sent under this name, or a new one",
+    "x-hub-request-id": "The value the request sent, or a new one",
     "server-timing": "Milliseconds in the queue, in the engine and in all",
 }
 DESCRIBED: dict[int | str, dict[str, Any]] = {

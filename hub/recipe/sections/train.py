@@ -22,7 +22,7 @@ class Train(Model):
         gt=0,
         le=1,
         description="Peak learning rate; default: 0.001 for lora, 0.01 for ia3, 0.003 for bitfit, 0.005 for "
-"head, 0.0001 for full.",
+        "head, 0.0001 for full.",
     )
     optimizer: Literal["adamw", "adam", "sgd", "adafactor", "lora+", "schedule-free"] = Field(
         "adamw",
@@ -38,8 +38,8 @@ class Train(Model):
     schedule: Literal["auto", "linear", "cosine", "constant", "exponential", "one-cycle", "plateau"] = Field(
         "auto",
         description="How the learning rate decays after the warmup: exponential to 1 %; plateau by half "
-"after each evaluation without improvement, without a warmup. auto is linear, or "
-"constant with schedule-free.",
+        "after each evaluation without improvement, without a warmup. auto is linear, or "
+        "constant with schedule-free.",
     )
     warmup: float = Field(
         0.06, ge=0, lt=1, description="Share of the steps over which the learning rate rises."
@@ -100,8 +100,7 @@ class Train(Model):
     )
     dtype: Literal["auto", "fp32", "bf16", "fp16"] = Field(
         "auto",
-        description="auto is bf16 autocast if the hardware supports it, else fp32; fp16 needs a CUDA "
-"device.",
+        description="auto is bf16 autocast if the hardware supports it, else fp32; fp16 needs a CUDA device.",
     )
 
     @model_validator(mode="after")

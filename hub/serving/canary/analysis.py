@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
-from hub.serving.canary.guard import Guard
 from hub.store.catalog.counters import TrialCounts
+from hub.store.guard import Guard
 
 __all__ = ["CanaryAnalysis", "Rated", "analyze", "wilson"]
 

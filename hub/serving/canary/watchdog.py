@@ -11,9 +11,10 @@ from hub.errors import Conflict, HubError, NotFound
 from hub.serving.background import PeriodicTask
 from hub.serving.canary.analysis import CanaryAnalysis, Rated, analyze
 from hub.serving.canary.counts import Counts
-from hub.serving.canary.guard import Guard, read_guard
 from hub.store.catalog.counters import Counters, TrialCounts
 from hub.store.catalog.feedback import Answers
+from hub.store.change import DeploymentChange
+from hub.store.guard import Guard, read_guard
 from hub.store.records import Deployment, Version
 from hub.store.store import Store
 
@@ -26,11 +27,11 @@ BY = "guard"
 
 
 class Deployer(Protocol):
-    """Whoever moves deployments; the runtime does."""
+    """Changes deployments; the runtime does."""
 
-    def promote(self, name: str, *, by: str, reason: str, seen: int) -> object: ...
+    def promote(self, name: str, change: DeploymentChange, *, seen: int) -> object: ...
 
-    def rollback(self, name: str, *, by: str, reason: str, seen: int) -> object: ...
+    def rollback(self, name: str, change: DeploymentChange, *, seen: int) -> object: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,9 +142,9 @@ class Guards:
     def _move(self, guarded: _Guarded, analysis: CanaryAnalysis, reason: str) -> str:
         """Move the deployment; return why it was, or could not be."""
         name, seen = guarded.deployment.name, guarded.deployment.generation
-        move = self._deployer.promote if analysis is CanaryAnalysis.PROMOTE else self._deployer.rollback
+        change = self._deployer.promote if analysis is CanaryAnalysis.PROMOTE else self._deployer.rollback
         try:
-            move(name, by=BY, reason=reason, seen=seen)
+            change(name, DeploymentChange(by=BY, reason=reason), seen=seen)
         except (Conflict, NotFound):  # another replica, or somebody, was first
             return reason
         except HubError as error:  # tried again at the next look

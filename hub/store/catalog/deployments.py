@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from hub.errors import BadRequest, Conflict, NotFound
-from hub.names import VersionRef, check_name, check_text, parse_version_ref
+from hub.errors import Conflict, NotFound
+from hub.names import VersionRef, check_name, parse_version_ref
 from hub.store.catalog.catalog import Catalog
 from hub.store.catalog.tables import DeploymentEventRow, DeploymentRow, GenerationRow, VersionRow
+from hub.store.change import Deploy, DeploymentChange
 from hub.store.content.content import Contents
 from hub.store.manifest import Manifest
 from hub.store.records import Canary, Deployment, DeploymentEvent, Version
@@ -26,8 +25,7 @@ __all__ = ["Deployments"]
 class Deployments:
     """The half of the store that changes deployments; every change increments `generation`.
 
-    Every change records its author (`by`) and an optional reason. With `seen`, a change raises Conflict if
-    the deployment has changed since that generation.
+    With `seen`, a change raises Conflict if the deployment has changed since that generation.
     """
 
     def __init__(self, catalog: Catalog, contents: Contents) -> None:
@@ -53,17 +51,21 @@ class Deployments:
         with self.catalog.read() as session:
             return self._deployment_of(_deployment_row(session, name))
 
-    def deploy(self, name: str, ref: VersionRef | str, *, by: str, reason: str = "") -> Deployment:
-        """Make a version the stable one of `name`; without a number, the newest. Ends a canary.
+    def deploy(self, name: str, change: Deploy) -> Deployment:
+        """Make a version the stable one of `name`, or its canary or shadow; without a number, the newest.
 
-        If it is live already, nothing changes and no event is recorded.
+        A new stable version ends a canary. If it is live already, nothing changes and no event is recorded.
+        For the canary it replaces, `change` sets another share or guard.
 
         Raises:
-            Conflict: the deployment serves another task.
+            Conflict: the deployment serves another task, or the version on trial is its stable one.
+            NotFound: there is no such version, or no such deployment to try it in.
         """
         check_name(name, "deployment")
         with self.catalog.write() as session:
-            version = self._find(session, ref)
+            version = self._find(session, change.version)
+            if change.trial:
+                return self._try(session, _deployment_row(session, name), version, change)
             row = session.get(DeploymentRow, name)
             before = _ref(row.stable) if row else None
             if row is None:
@@ -76,48 +78,9 @@ class Deployments:
                 if row.stable_id != version.id:
                     row.previous_id, row.stable_id = row.stable_id, version.id
                 _end_trial(row, shadow=row.shadow_id == version.id)
-            return self._changed(session, row, "deploy", before, _ref(version), by, reason)
+            return self._changed(session, row, "deploy", before, _ref(version), change)
 
-    def canary(
-        self,
-        name: str,
-        ref: VersionRef | str,
-        *,
-        percent: float,
-        guard: Mapping[str, Any] | None = None,
-        by: str,
-        reason: str = "",
-    ) -> Deployment:
-        """Give a version a share of the requests; call it again to change share or guard.
-
-        Raises:
-            Conflict: the version is the stable one, or of another task.
-            BadRequest: the share is not between 0 and 100 percent.
-        """
-        if not 0 <= percent <= 100:
-            raise BadRequest(f"A canary gets between 0 and 100 percent of the requests, not {percent:g}.")
-        with self._trying(name, ref, "canary") as (session, row, version):
-            before = _ref(row.canary) if row.canary else None
-            row.trial = None if row.canary_id != version.id else row.trial
-            row.canary_id, row.canary_percent = version.id, percent
-            row.canary_guard = json.dumps(dict(guard or {}), sort_keys=True)
-            changed = self._changed(session, row, "canary", before, _ref(version), by, reason)
-        return changed
-
-    def shadow(self, name: str, ref: VersionRef | str, *, by: str, reason: str = "") -> Deployment:
-        """Run a version on the same requests as stable; its answers are compared and not returned.
-
-        Raises:
-            Conflict: the version is the stable one, or of another task.
-        """
-        with self._trying(name, ref, "shadow") as (session, row, version):
-            before = _ref(row.shadow) if row.shadow else None
-            row.trial = None if row.shadow_id != version.id else row.trial
-            row.shadow_id = version.id
-            changed = self._changed(session, row, "shadow", before, _ref(version), by, reason)
-        return changed
-
-    def promote(self, name: str, *, by: str, reason: str = "", seen: int | None = None) -> Deployment:
+    def promote(self, name: str, change: DeploymentChange, *, seen: int | None = None) -> Deployment:
         """Make the canary, or where there is none the shadow, the stable version.
 
         Raises:
@@ -134,9 +97,9 @@ class Deployments:
             before = _ref(row.stable)
             row.previous_id, row.stable_id = row.stable_id, target.id
             _end_trial(row, shadow=row.shadow_id == target.id)
-            return self._changed(session, row, "promote", before, _ref(target), by, reason)
+            return self._changed(session, row, "promote", before, _ref(target), change)
 
-    def rollback(self, name: str, *, by: str, reason: str = "", seen: int | None = None) -> Deployment:
+    def rollback(self, name: str, change: DeploymentChange, *, seen: int | None = None) -> Deployment:
         """Remove canary and shadow; without them, go back to the previous version.
 
         A second rollback to the previous version undoes the first.
@@ -156,13 +119,13 @@ class Deployments:
             else:
                 before, after = _ref(row.stable), _ref(row.previous)
                 row.previous_id, row.stable_id = row.stable_id, row.previous_id
-            return self._changed(session, row, "rollback", before, after, by, reason)
+            return self._changed(session, row, "rollback", before, after, change)
 
-    def undeploy(self, name: str, *, by: str, reason: str = "") -> None:
+    def undeploy(self, name: str, change: DeploymentChange) -> None:
         """Remove a deployment; its versions stay."""
         with self.catalog.write() as session:
             row = _deployment_row(session, name)
-            self._record_event(session, name, "undeploy", _ref(row.stable), None, by, reason)
+            self._record_event(session, name, "undeploy", _ref(row.stable), None, change)
             session.delete(row)
 
     def history(self, name: str) -> list[DeploymentEvent]:
@@ -220,17 +183,20 @@ class Deployments:
             trial=row.trial,
         )
 
-    @contextmanager
-    def _trying(
-        self, name: str, ref: VersionRef | str, kind: str
-    ) -> Iterator[tuple[Session, DeploymentRow, VersionRow]]:
-        with self.catalog.write() as session:
-            row = _deployment_row(session, name)
-            version = self._find(session, ref)
-            self._refuse_other_task(row, version)
-            if version.id == row.stable_id:
-                raise Conflict(f"{_ref(version)} is live in {name!r} already: it cannot be its {kind} too.")
-            yield session, row, version
+    def _try(self, session: Session, row: DeploymentRow, version: VersionRow, change: Deploy) -> Deployment:
+        kind = change.trial or ""
+        self._refuse_other_task(row, version)
+        if version.id == row.stable_id:
+            raise Conflict(f"{_ref(version)} is live in {row.name!r} already: it cannot be its {kind} too.")
+        current = row.shadow if change.shadow else row.canary
+        before = _ref(current) if current else None
+        row.trial = None if current is not version else row.trial
+        if change.shadow:
+            row.shadow_id = version.id
+        else:
+            row.canary_id, row.canary_percent = version.id, change.canary
+            row.canary_guard = json.dumps(change.limits, sort_keys=True)
+        return self._changed(session, row, kind, before, _ref(version), change)
 
     def _refuse_other_task(self, row: DeploymentRow, version: VersionRow) -> None:
         task = self._version_of(version).manifest.serving.task
@@ -247,10 +213,9 @@ class Deployments:
         kind: str,
         before: str | None,
         after: str,
-        by: str,
-        reason: str,
+        change: DeploymentChange,
     ) -> Deployment:
-        event = self._record_event(session, row.name, kind, before, after, by, reason)
+        event = self._record_event(session, row.name, kind, before, after, change)
         row.generation, row.updated = event.generation, event.when
         if (row.canary_id or row.shadow_id) and row.trial is None:
             row.trial = event.generation
@@ -266,11 +231,8 @@ class Deployments:
         kind: str,
         before: str | None,
         after: str | None,
-        by: str,
-        reason: str,
+        change: DeploymentChange,
     ) -> DeploymentEventRow:
-        check_text(reason, "The reason")
-        check_text(by, "The name of who makes the change")
         counter = session.scalars(select(GenerationRow)).one()
         counter.value += 1
         when = datetime.now(UTC).isoformat(timespec="microseconds")
@@ -279,10 +241,10 @@ class Deployments:
             deployment=name,
             kind=kind,
             when=when,
-            who=by,
+            who=change.by,
             before=before,
             after=after,
-            reason=reason,
+            reason=change.reason,
         )
         session.add(event)
         self.catalog.changed(session)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from hub.store.change import Deploy
+
 TEXT = {"text": "a warm and funny film"}
 
 
@@ -94,7 +96,7 @@ def test_the_status_tells_engines_slots_and_plugins(client, live, admin) -> None
 
 def test_a_deploy_in_the_catalog_shows_without_a_restart(add, client, store, until) -> None:
     add(seed=1)
-    store.deploy("mood", "mood@1", by="elsewhere")
+    store.deploy("mood", Deploy(version="mood@1", by="elsewhere"))
     assert until(lambda: client.post("/v1/deployments/mood/predict", json=TEXT).status_code == 200)
 
 

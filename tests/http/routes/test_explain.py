@@ -16,6 +16,7 @@ from hub.explain.attribution import Wish, explain
 from hub.http.routes.explain import WAITING, OneAtATime
 from hub.registry.host import Registry
 from hub.serving.requests import pipeline
+from hub.store.change import Deploy
 from hub.store.records import Version
 from tests.support.homes import add_version
 from tests.support.tiny import tiny_adapter
@@ -42,7 +43,7 @@ def add_real(home, tmp_path):
 def explaining(serving, monkeypatch, add_real, store):
     """A server with the deployment `mood` that explains."""
     monkeypatch.setenv("HUB_SERVE__EXPLAIN", "true")
-    store.deploy("mood", add_real(1).ref, by="t")
+    store.deploy("mood", Deploy(version=add_real(1).ref, by="t"))
     with serving() as client:
         yield client
 

@@ -18,6 +18,7 @@ from hub.config import FeedbackSettings
 from hub.serving.canary.answer_log import AnswerLog
 from hub.serving.meter import NoMeter
 from hub.store.catalog.feedback import Answers, StoredAnswer
+from hub.store.change import Deploy
 
 KEPT = {"keep": "texts", "days": 30, "rows": 100}
 ONE = "/v1/deployments/mood/predict"
@@ -28,7 +29,7 @@ JSON = {"content-type": "application/json"}
 def keeping(serving, monkeypatch, add, store):
     """A server with the deployment `mood` that keeps answers and their requests."""
     monkeypatch.setenv("HUB_FEEDBACK", json.dumps(KEPT))
-    store.deploy("mood", add("mood", seed=1).ref, by="t")
+    store.deploy("mood", Deploy(version=add("mood", seed=1).ref, by="t"))
     with serving() as client:
         yield client
 
@@ -85,7 +86,7 @@ def test_an_agrees_that_hangs_ends_at_the_time_limit_and_holds_up_no_other_label
 ) -> None:
     monkeypatch.setenv("HUB_FEEDBACK", json.dumps(KEPT))
     monkeypatch.setenv("HUB_LIMITS__PLUGIN_TIMEOUT_S", "2")
-    store.deploy("mood", add("mood", seed=1).ref, by="t")
+    store.deploy("mood", Deploy(version=add("mood", seed=1).ref, by="t"))
     inside, go = threading.Event(), threading.Event()
     by_polarity(monkeypatch, lambda one, other: inside.set() or go.wait(60))
     with serving() as client, ThreadPoolExecutor(1) as threads:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import pytest
 
+from hub.store.change import Deploy
+
 
 @pytest.fixture
 def asked(home, serving, monkeypatch):
     monkeypatch.setattr("hub.http.routes.native.runs_plugin_code", lambda model: True)
-    home.store.deploy("mood", home.add("mood", seed=1).ref, by="tester")
+    home.store.deploy("mood", Deploy(version=home.add("mood", seed=1).ref, by="tester"))
     with serving() as client:
         yield client
 

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from hub.serving.observation import Track
 from hub.serving.routing.router import Router, sticky_point
 from hub.serving.routing.routes import by_name
+from hub.store.change import Deploy
 
 keys = st.text(max_size=300)
 shares = st.floats(0, 100)
@@ -62,11 +63,11 @@ def tracks(add, start):
     """How many of `total` requests a canary of `percent` gets; given keys, one request for each."""
     hub = start()
     add(seed=1), add(seed=2)
-    hub.runtime.deploy("mood", "mood@1", by="t")
+    hub.runtime.deploy("mood", Deploy(version="mood@1", by="t"))
     store = hub.runtime.store
 
     def count(percent: float, total: int, key=lambda number: "", seed: int = 1) -> list[Track]:
-        store.canary("mood", "mood@2", percent=percent, by="t")
+        store.deploy("mood", Deploy(version="mood@2", canary=percent, by="t"))
         hub.runtime._ready().reconciler.converge()
         router = Router(hub.runtime._ready().residency, draw=random.Random(seed).random)
         router.publish(hub.runtime.router.routes)

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hub.serving.canary.analysis import CanaryAnalysis, Rated, analyze, wilson
-from hub.serving.canary.guard import Guard
 from hub.store.catalog.counters import TrialCounts
+from hub.store.guard import Guard
 
 PATIENCE = 20_000  # requests
 

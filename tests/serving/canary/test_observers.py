@@ -12,15 +12,15 @@ from hub.config import FeedbackSettings
 from hub.errors import Conflict, NotReady
 from hub.serving.canary import answer_log
 from hub.serving.canary.answer_log import AnswerLog
-from hub.serving.canary.trial import ServingTrial
 from hub.serving.meter import NoMeter
 from hub.serving.observation import Observation, Track
 from hub.store.catalog.feedback import Answers
+from hub.store.change import Deploy
 from hub.store.store import Store
 from tests.support.homes import add_version, plain_adapter
 
 TEXT = "a warm and funny film"
-GUARDED = ServingTrial(100.0, {"error_rate": 0.05, "requests": 20, "minutes": 0})
+GUARDED = {"canary": 100.0, "guard": {"error_rate": 0.05, "requests": 20, "minutes": 0}}
 
 
 @pytest.fixture
@@ -50,8 +50,8 @@ def test_a_canary_that_fails_is_taken_away_and_callers_get_the_stable_version(
 ) -> None:
     hub = start(url="")
     add(seed=1), add(seed=2)
-    hub.runtime.deploy("mood", "mood@1", by="t")
-    hub.runtime.deploy("mood", "mood@2", by="t", trial=GUARDED)
+    hub.runtime.deploy("mood", Deploy(version="mood@1", by="t"))
+    hub.runtime.deploy("mood", Deploy(version="mood@2", **GUARDED, by="t"))
     assert until(lambda: hub.runtime.status()["guards"] == {"mood": "0 of 20 requests"})
     ask_often(hub)
     assert until(lambda: moves(store)[-1] == ("rollback", "guard"))
@@ -62,8 +62,8 @@ def test_a_canary_that_fails_is_taken_away_and_callers_get_the_stable_version(
 def test_a_canary_that_does_well_is_promoted_for_every_replica(add, start, until, store) -> None:
     one, two = start(url=""), start(url="")
     add(seed=1), add(seed=2)
-    one.runtime.deploy("mood", "mood@1", by="t")
-    one.runtime.deploy("mood", "mood@2", by="t", trial=GUARDED)
+    one.runtime.deploy("mood", Deploy(version="mood@1", by="t"))
+    one.runtime.deploy("mood", Deploy(version="mood@2", **GUARDED, by="t"))
     assert until(lambda: two.live() == {"mood": "mood@1"})
     ask_often(one)
     assert until(lambda: one.live() == two.live() == {"mood": "mood@2"})
@@ -78,8 +78,8 @@ def test_a_catalog_that_is_gone_for_a_while_delays_the_decision_and_no_answer(
     for seed in (1, 2):
         add_version(store, home.base, "mood", plain_adapter(tmp_path / f"made-{seed}", seed=seed))
     hub = start(url="")
-    hub.runtime.deploy("mood", "mood@1", by="t")
-    hub.runtime.deploy("mood", "mood@2", by="t", trial=GUARDED)
+    hub.runtime.deploy("mood", Deploy(version="mood@1", by="t"))
+    hub.runtime.deploy("mood", Deploy(version="mood@2", **GUARDED, by="t"))
     postgres_server.stop()
     try:
         ask_often(hub)
@@ -94,7 +94,7 @@ def test_a_catalog_that_is_gone_for_a_while_delays_the_decision_and_no_answer(
 def keep(store, add):
     """Return a log of answers over the store's catalog, and a way to tell it of an answer."""
     version = add(seed=1)
-    deployment = store.deploy("mood", version.ref, by="t")
+    deployment = store.deploy("mood", Deploy(version=version.ref, by="t"))
     response = SentimentResponse(label="positive", score=0.9, polarity=0.8, scores={"positive": 0.9})
     request = SentimentTask.request(SentimentTask(), {"text": TEXT})
 
@@ -207,10 +207,10 @@ def test_stopping_writes_what_waits(keep, store) -> None:
 
 def test_a_guard_of_accuracy_is_refused_where_no_answer_can_be_labelled(add, start, monkeypatch) -> None:
     add(seed=1), add(seed=2)
-    trial = ServingTrial(10.0, {"accuracy": 0.02})
+    trial = {"canary": 10.0, "guard": {"accuracy": 0.02}}
     hub = start(url="")
-    hub.runtime.deploy("mood", "mood@1", by="t")
+    hub.runtime.deploy("mood", Deploy(version="mood@1", by="t"))
     with pytest.raises(Conflict, match=r"feedback\.keep"):
-        hub.runtime.deploy("mood", "mood@2", by="t", trial=trial)
+        hub.runtime.deploy("mood", Deploy(version="mood@2", **trial, by="t"))
     monkeypatch.setenv("HUB_FEEDBACK__KEEP", "answers")
-    assert start(url="").runtime.deploy("mood", "mood@2", by="t", trial=trial).deployment.canary
+    assert start(url="").runtime.deploy("mood", Deploy(version="mood@2", **trial, by="t")).deployment.canary

@@ -9,13 +9,13 @@ from grafthub_sentiment.task import SentimentTask
 
 from hub.engine.slots.table import SlotState
 from hub.errors import BadAdapter, BadRequest, Conflict, InvalidText, NotFound
-from hub.serving.canary.trial import ServingTrial
 from hub.serving.control import reconciler
 from hub.serving.observation import Track
 from hub.serving.residency import residency
+from hub.store.change import Deploy, DeploymentChange
 
 TEXT = "a warm and funny film"
-ALL, NONE, SHADOW = ServingTrial(100.0), ServingTrial(0.0), ServingTrial()
+ALL, NONE, SHADOW = {"canary": 100.0}, {"canary": 0.0}, {"shadow": True}
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def live(add, start, watching):
     hub = start(observer=watching)
     for seed in (1, 2, 3, 4):
         add(seed=seed)
-    hub.runtime.deploy("mood", "mood@1", by="t")
+    hub.runtime.deploy("mood", Deploy(version="mood@1", by="t"))
     return hub
 
 
@@ -34,7 +34,7 @@ def damage(version) -> None:
 
 
 def test_a_canary_answers_its_share_and_the_stable_version_the_rest(live) -> None:
-    live.runtime.deploy("mood", "mood@2", by="t", trial=ServingTrial(50.0))
+    live.runtime.deploy("mood", Deploy(version="mood@2", canary=50.0, by="t"))
     told = {live.ask("mood", TEXT, key=str(number)).version for number in range(40)}
     assert told == {"mood@1", "mood@2"}
     route = live.runtime.router.routes.by_name["mood"]
@@ -43,18 +43,18 @@ def test_a_canary_answers_its_share_and_the_stable_version_the_rest(live) -> Non
 
 
 def test_a_canary_answers_with_its_own_weights(live) -> None:
-    live.runtime.deploy("mood", "mood@2", by="t", trial=ALL)
+    live.runtime.deploy("mood", Deploy(version="mood@2", **ALL, by="t"))
     tried = live.ask("mood", TEXT)
-    live.runtime.promote("mood", by="t")
+    live.runtime.promote("mood", DeploymentChange(by="t"))
     promoted = live.ask("mood", TEXT)
     assert (tried.version, tried.scores) == (promoted.version, promoted.scores)
-    live.runtime.rollback("mood", by="t")
+    live.runtime.rollback("mood", DeploymentChange(by="t"))
     assert live.ask("mood", TEXT).scores != tried.scores
 
 
 def test_a_promotion_makes_the_canary_stable_and_keeps_the_version_before_resident(live) -> None:
-    live.runtime.deploy("mood", "mood@2", by="t", trial=ServingTrial(10.0))
-    moved = live.runtime.promote("mood", by="t", reason="it does well")
+    live.runtime.deploy("mood", Deploy(version="mood@2", canary=10.0, by="t"))
+    moved = live.runtime.promote("mood", DeploymentChange(by="t", reason="it does well"))
     assert (str(moved.deployment.stable.ref), str(moved.deployment.previous.ref)) == ("mood@2", "mood@1")
     assert live.ask("mood", TEXT).version == "mood@2"
     kinds = [(move.kind, move.reason) for move in live.runtime.store.history("mood")]
@@ -63,9 +63,9 @@ def test_a_promotion_makes_the_canary_stable_and_keeps_the_version_before_reside
 
 
 def test_a_rollback_ends_a_trial_and_the_stable_version_stays(live) -> None:
-    live.runtime.deploy("mood", "mood@2", by="t", trial=ALL)
-    live.runtime.deploy("mood", "mood@3", by="t", trial=SHADOW)
-    live.runtime.rollback("mood", by="t")
+    live.runtime.deploy("mood", Deploy(version="mood@2", **ALL, by="t"))
+    live.runtime.deploy("mood", Deploy(version="mood@3", **SHADOW, by="t"))
+    live.runtime.rollback("mood", DeploymentChange(by="t"))
     assert live.ask("mood", TEXT).version == "mood@1"
     route = live.runtime.router.routes.by_name["mood"]
     assert (route.canary, route.shadow) == (None, None)
@@ -73,28 +73,28 @@ def test_a_rollback_ends_a_trial_and_the_stable_version_stays(live) -> None:
 
 
 def test_a_rollback_of_a_resident_version_takes_no_50_ms(live) -> None:
-    live.runtime.deploy("mood", "mood@2", by="t")
+    live.runtime.deploy("mood", Deploy(version="mood@2", by="t"))
     took = []
     for _ in range(5):
         began = time.perf_counter()
-        live.runtime.rollback("mood", by="t")
+        live.runtime.rollback("mood", DeploymentChange(by="t"))
         took.append(time.perf_counter() - began)
     assert min(took) < 0.05
 
 
-def test_a_move_that_was_decided_by_what_is_past_is_refused(live) -> None:
-    moved = live.runtime.deploy("mood", "mood@2", by="t", trial=ALL)
-    live.runtime.deploy("mood", "mood@3", by="t", trial=ALL)
-    for move in (live.runtime.promote, live.runtime.rollback):
+def test_a_change_of_a_deployment_that_has_changed_since_is_refused(live) -> None:
+    first = live.runtime.deploy("mood", Deploy(version="mood@2", **ALL, by="t"))
+    live.runtime.deploy("mood", Deploy(version="mood@3", **ALL, by="t"))
+    for change in (live.runtime.promote, live.runtime.rollback):
         with pytest.raises(Conflict, match="changed meanwhile"):
-            move("mood", by="guard", seen=moved.deployment.generation)
+            change("mood", DeploymentChange(by="guard"), seen=first.deployment.generation)
     assert live.ask("mood", TEXT).version == "mood@3"
 
 
 def test_a_share_of_none_and_of_all(live) -> None:
-    live.runtime.deploy("mood", "mood@2", by="t", trial=NONE)
+    live.runtime.deploy("mood", Deploy(version="mood@2", **NONE, by="t"))
     assert {live.ask("mood", TEXT).version for _ in range(20)} == {"mood@1"}
-    live.runtime.deploy("mood", "mood@2", by="t", trial=ALL)
+    live.runtime.deploy("mood", Deploy(version="mood@2", **ALL, by="t"))
     assert {live.ask("mood", TEXT).version for _ in range(20)} == {"mood@2"}
 
 
@@ -103,7 +103,7 @@ def test_a_trial_that_cannot_be_served_moves_nothing(live, add, trial) -> None:
     bad = add(seed=9)
     damage(bad)
     with pytest.raises(BadAdapter, match="altered"):
-        live.runtime.deploy("mood", str(bad.ref), by="t", trial=trial)
+        live.runtime.deploy("mood", Deploy(version=bad.ref, **trial, by="t"))
     assert live.runtime.store.generation() == 1
     assert live.ask("mood", TEXT).version == "mood@1"
 
@@ -111,21 +111,21 @@ def test_a_trial_that_cannot_be_served_moves_nothing(live, add, trial) -> None:
 def test_trials_that_make_no_sense(live, add) -> None:
     add("topics", seed=7, task="classification")
     with pytest.raises(Conflict, match="live in 'mood' already"):
-        live.runtime.deploy("mood", "mood@1", by="t", trial=ALL)
+        live.runtime.deploy("mood", Deploy(version="mood@1", **ALL, by="t"))
     with pytest.raises(Conflict, match="serves the task"):
-        live.runtime.deploy("mood", "topics@1", by="t", trial=SHADOW)
+        live.runtime.deploy("mood", Deploy(version="topics@1", **SHADOW, by="t"))
     with pytest.raises(NotFound, match="deployment"):
-        live.runtime.deploy("taste", "mood@1", by="t", trial=ALL)
+        live.runtime.deploy("taste", Deploy(version="mood@1", **ALL, by="t"))
     with pytest.raises(Conflict, match="no canary and no shadow"):
-        live.runtime.promote("mood", by="t")
+        live.runtime.promote("mood", DeploymentChange(by="t"))
     with pytest.raises(BadRequest, match="not as both"):
-        ServingTrial.of(10, True, None)
+        Deploy.of(version="mood@2", canary=10, shadow=True)
     with pytest.raises(BadRequest, match="guard watches a canary"):
-        ServingTrial.of(None, True, {"error_rate": 0.1})
-    with pytest.raises(BadRequest, match="percent"):
-        ServingTrial.of(101, False, None)
+        Deploy.of(version="mood@2", shadow=True, guard={"error_rate": 0.1})
+    with pytest.raises(BadRequest, match="canary: Input should be less than"):
+        Deploy.of(version="mood@2", canary=101)
     with pytest.raises(BadRequest, match="error_rat"):
-        ServingTrial.of(10, False, {"error_rat": 0.1})
+        Deploy.of(version="mood@2", canary=10, guard={"error_rat": 0.1})
 
 
 @pytest.mark.parametrize("role", ["canary", "shadow"])
@@ -138,9 +138,9 @@ def test_a_broken_trial_made_elsewhere_is_told_and_the_stable_version_answers_al
     damage(bad)
     store = live.runtime.store
     if role == "canary":
-        store.canary("mood", bad.ref, percent=100, by="elsewhere")
+        store.deploy("mood", Deploy(version=bad.ref, canary=100, by="elsewhere"))
     else:
-        store.shadow("mood", bad.ref, by="elsewhere")
+        store.deploy("mood", Deploy(version=bad.ref, shadow=True, by="elsewhere"))
     assert until(lambda: live.runtime.status()["failures"] != [])
     (failure,) = live.runtime.status()["failures"]
     assert (failure["role"], failure["wanted"], failure["serving"]) == (role, str(bad.ref), "mood@1")
@@ -154,7 +154,7 @@ def test_a_broken_trial_made_elsewhere_is_told_and_the_stable_version_answers_al
 def test_a_canary_that_cannot_be_loaded_again_leaves_its_requests_to_the_stable_version(
     live, until, monkeypatch
 ) -> None:
-    live.runtime.deploy("mood", "mood@2", by="t", trial=ALL)
+    live.runtime.deploy("mood", Deploy(version="mood@2", **ALL, by="t"))
     canary = live.runtime.store.get("mood@2")
     live.base_worker.slots.drain(canary.sha256)
     whole = (canary.path / "adapter_model.safetensors").read_bytes()
@@ -169,13 +169,13 @@ def test_a_canary_that_cannot_be_loaded_again_leaves_its_requests_to_the_stable_
 
 
 def test_a_canary_that_was_evicted_is_loaded_for_its_request(live) -> None:
-    live.runtime.deploy("mood", "mood@2", by="t", trial=ALL)
+    live.runtime.deploy("mood", Deploy(version="mood@2", **ALL, by="t"))
     live.base_worker.slots.drain(live.runtime.store.get("mood@2").sha256)
     assert live.ask("mood", TEXT).version == "mood@2"
 
 
 def test_a_shadow_that_was_evicted_is_loaded_for_later_and_nobody_waits(live, watching, until) -> None:
-    live.runtime.deploy("mood", "mood@2", by="t", trial=SHADOW)
+    live.runtime.deploy("mood", Deploy(version="mood@2", **SHADOW, by="t"))
     shadow = live.runtime.store.get("mood@2").sha256
     live.base_worker.slots.drain(shadow)
     assert live.ask("mood", TEXT).version == "mood@1"
@@ -190,9 +190,9 @@ def test_a_shadow_that_was_evicted_is_loaded_for_later_and_nobody_waits(live, wa
 def test_a_canary_and_a_shadow_survive_a_restart(add, start, store) -> None:
     for seed in (1, 2, 3):
         add(seed=seed)
-    store.deploy("mood", "mood@1", by="t")
-    store.canary("mood", "mood@2", percent=100, by="t")
-    store.shadow("mood", "mood@3", by="t")
+    store.deploy("mood", Deploy(version="mood@1", by="t"))
+    store.deploy("mood", Deploy(version="mood@2", canary=100, by="t"))
+    store.deploy("mood", Deploy(version="mood@3", shadow=True, by="t"))
     hub = start()
     assert hub.ask("mood", TEXT).version == "mood@2"
     route = hub.runtime.router.routes.by_name["mood"]
@@ -200,15 +200,15 @@ def test_a_canary_and_a_shadow_survive_a_restart(add, start, store) -> None:
 
 
 def test_the_share_of_a_running_canary_changes_without_loading_anything(live, monkeypatch) -> None:
-    live.runtime.deploy("mood", "mood@2", by="t", trial=NONE)
+    live.runtime.deploy("mood", Deploy(version="mood@2", **NONE, by="t"))
     monkeypatch.setattr(residency, "read_weights", lambda *given: 1 / 0, raising=False)
-    live.runtime.deploy("mood", "mood@2", by="t", trial=ALL)
+    live.runtime.deploy("mood", Deploy(version="mood@2", **ALL, by="t"))
     assert live.ask("mood", TEXT).version == "mood@2"
 
 
 def test_what_serves_is_described_with_its_tracks(live) -> None:
-    live.runtime.deploy("mood", "mood@2", by="t", trial=ServingTrial(12.5, {"error_rate": 0.1}))
-    live.runtime.deploy("mood", "mood@3", by="t", trial=SHADOW)
+    live.runtime.deploy("mood", Deploy(version="mood@2", canary=12.5, guard={"error_rate": 0.1}, by="t"))
+    live.runtime.deploy("mood", Deploy(version="mood@3", **SHADOW, by="t"))
     (told,) = live.runtime.status()["deployments"]
     assert told["version"] == "mood@1"
     assert told["canary"] | {"sha256": ""} == {
@@ -229,7 +229,7 @@ def test_every_request_of_a_call_is_observed_with_its_answer(live, watching, mon
         return encode(self, request, tokenizer, adapter)
 
     monkeypatch.setattr(SentimentTask, "encode", choosy)
-    live.runtime.deploy("mood", "mood@2", by="t", trial=ALL)
+    live.runtime.deploy("mood", Deploy(version="mood@2", **ALL, by="t"))
     (answer, _) = live.ask("mood", TEXT, "no").items
     first, second = watching.seen
     assert (first.track, str(first.version.ref), first.request_id) == (Track.CANARY, "mood@2", "r-1.0")
@@ -240,7 +240,7 @@ def test_every_request_of_a_call_is_observed_with_its_answer(live, watching, mon
 
 
 def test_what_nobody_wants_costs_nothing(live, watching) -> None:
-    live.runtime.deploy("mood", "mood@2", by="t", trial=SHADOW)
+    live.runtime.deploy("mood", Deploy(version="mood@2", **SHADOW, by="t"))
     watching.wanted = False
     live.ask("mood", TEXT)
     assert watching.seen == []
@@ -249,9 +249,9 @@ def test_what_nobody_wants_costs_nothing(live, watching) -> None:
 
 def test_agreement_counts_only_what_can_be_compared(live, watching, until, monkeypatch) -> None:
     monkeypatch.setattr(SentimentTask, "agrees", lambda self, answer, other: None)
-    live.runtime.deploy("mood", "mood@2", by="t", trial=ALL)
-    live.runtime.rollback("mood", by="t")
-    live.runtime.deploy("mood", "mood@2", by="t", trial=SHADOW)
+    live.runtime.deploy("mood", Deploy(version="mood@2", **ALL, by="t"))
+    live.runtime.rollback("mood", DeploymentChange(by="t"))
+    live.runtime.deploy("mood", Deploy(version="mood@2", **SHADOW, by="t"))
     live.ask("mood", TEXT)
     assert until(lambda: any(seen.beside for seen in watching.seen))
     assert [seen.agreed for seen in watching.seen if seen.beside] == [None]
@@ -259,6 +259,6 @@ def test_agreement_counts_only_what_can_be_compared(live, watching, until, monke
 
 def test_a_guard_of_agreement_is_refused_where_answers_hold_only_floats(live, monkeypatch) -> None:
     monkeypatch.setattr("hub.serving.runtime.can_agree", lambda loaded: False)
-    guarded = ServingTrial.of(10.0, False, {"agreement": 0.9})
+    guarded = {"canary": 10.0, "guard": {"agreement": 0.9}}
     with pytest.raises(Conflict, match="a method `agrees`"):
-        live.runtime.deploy("mood", "mood@2", by="t", trial=guarded)
+        live.runtime.deploy("mood", Deploy(version="mood@2", **guarded, by="t"))

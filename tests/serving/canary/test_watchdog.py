@@ -16,6 +16,8 @@ from hub.serving.observation import Observation, Track
 from hub.store.catalog.counters import Counters
 from hub.store.catalog.deployments import Deployments
 from hub.store.catalog.feedback import Answers, StoredAnswer
+from hub.store.catalog.tables import DeploymentRow
+from hub.store.change import Deploy, DeploymentChange
 from hub.store.records import Deployment
 from hub.store.store import Store
 
@@ -68,8 +70,8 @@ def begin(open_store, add_versions) -> Callable[..., list[Replica]]:
     def build(replicas: int = 2, **guard: Any) -> list[Replica]:
         store = open_store()
         add_versions(store)
-        store.deploy("shop", "shop@1", by="t")
-        store.canary("shop", "shop@2", percent=50, guard={"minutes": 0, **guard}, by="t")
+        store.deploy("shop", Deploy(version="shop@1", by="t"))
+        store.deploy("shop", Deploy(version="shop@2", canary=50, guard={"minutes": 0, **guard}, by="t"))
         return [Replica(open_store(), f"r{number}") for number in range(replicas)]
 
     return build
@@ -171,7 +173,7 @@ def test_one_that_decides_by_what_is_over_moves_nothing(begin) -> None:
     one.serve(40, failed=40)
     two.guards.look()
     one.guards._save()
-    one.store.canary("shop", "shop@3", percent=10, guard={"error_rate": 0.01}, by="somebody")
+    one.store.deploy("shop", Deploy(version="shop@3", canary=10, guard={"error_rate": 0.01}, by="somebody"))
     two.guards._analyze(two.guards._guarded[0])
     assert last(one.store)[:2] == ("canary", "somebody")
     assert str(one.store.deployment("shop").canary.version.ref) == "shop@3"
@@ -259,8 +261,10 @@ def test_a_promotion_that_cannot_be_is_tried_again_and_holds_up_nothing(begin, m
     assert last(one.store)[0] == "promote"
 
 
-def test_a_guard_that_makes_no_sense_is_told_and_moves_nothing(begin) -> None:
-    (one,) = begin(1, agrement=0.5)
+def test_a_guard_of_the_catalog_that_is_not_valid_is_reported_and_changes_nothing(begin) -> None:
+    (one,) = begin(1, agreement=0.5)
+    with one.store.catalog.write() as session:
+        session.get_one(DeploymentRow, "shop").canary_guard = '{"agrement": 0.5}'
     one.serve(200, failed=200)
     one.guards.look()
     assert "no 'agrement'" in one.guards.describe()["shop"]
@@ -283,8 +287,8 @@ def test_the_stable_version_is_not_blamed_for_what_a_caller_sent(begin) -> None:
 def test_a_shadow_is_credited_with_its_agreement(begin) -> None:
     (one,) = begin(1, error_rate=0.01)
     store = one.store
-    store.rollback("shop", by="t")
-    deployment = store.shadow("shop", "shop@3", by="t")
+    store.rollback("shop", DeploymentChange(by="t"))
+    deployment = store.deploy("shop", Deploy(version="shop@3", shadow=True, by="t"))
     for number in range(10):
         one.counts.count(
             Observation(

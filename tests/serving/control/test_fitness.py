@@ -15,6 +15,7 @@ from hub.config import load_settings
 from hub.contract import PluginRef
 from hub.errors import BadAdapter
 from hub.registry.host import Registry
+from hub.store.change import Deploy
 
 URGENCY = (Field("text", FieldKind.TEXT, "A text."), Field("urgency", FieldKind.NUMBER, "From 0 to 10."))
 
@@ -51,9 +52,9 @@ def test_a_version_of_another_contract_is_refused_and_both_releases_are_named(
     change(monkeypatch)
     home.add("now", seed=2, plugin=Registry.load().plugin_of("sentiment"))
     hub = start()
-    hub.runtime.deploy("mood", "now@1", by="t")
+    hub.runtime.deploy("mood", Deploy(version="now@1", by="t"))
     with pytest.raises(BadAdapter) as caught:
-        hub.runtime.deploy("mood", "mood@1", by="t")
+        hub.runtime.deploy("mood", Deploy(version="mood@1", by="t"))
     assert "was made with grafthub-sentiment 0.9, and grafthub-sentiment " in str(caught.value)
     assert reason in str(caught.value)
     assert hub.live() == {"mood": "now@1"}
@@ -61,30 +62,30 @@ def test_a_version_of_another_contract_is_refused_and_both_releases_are_named(
         CatalogClient(load_settings()) as catalog,
         pytest.raises(BadAdapter, match=r"grafthub-sentiment 0\.9"),
     ):
-        catalog.deploy("mood", "mood@1")
+        catalog.deploy("mood", Deploy(version="mood@1"))
 
 
 def test_another_release_with_the_same_contract_is_fine(home, start) -> None:
     home.add(seed=1, plugin=made_with())
-    assert start().runtime.deploy("mood", "mood@1", by="t").warning == ""
+    assert start().runtime.deploy("mood", Deploy(version="mood@1", by="t")).warning == ""
 
 
 def test_other_options_alone_are_a_warning(home, start, monkeypatch) -> None:
     home.add(seed=1, plugin=made_with())
     change_options(monkeypatch)
-    warning = start().runtime.deploy("mood", "mood@1", by="t").warning
+    warning = start().runtime.deploy("mood", Deploy(version="mood@1", by="t")).warning
     assert "mood@1 was made with grafthub-sentiment 0.9" in warning
 
 
 def test_a_manifest_that_names_no_plugin_is_tried_only(home, start, monkeypatch) -> None:
     assert "plugin" not in home.add(seed=1).manifest.model_dump()
     change_options(monkeypatch)
-    assert start().runtime.deploy("mood", "mood@1", by="t").warning == ""
+    assert start().runtime.deploy("mood", Deploy(version="mood@1", by="t")).warning == ""
 
 
 def test_after_an_upgrade_a_restart_says_which_deployments_no_longer_fit(home, start, monkeypatch) -> None:
     for seed in (1, 2, 3):
-        home.store.deploy(f"mood-{seed}", home.add(seed=seed, plugin=made_with()).ref, by="t")
+        home.store.deploy(f"mood-{seed}", Deploy(version=home.add(seed=seed, plugin=made_with()).ref, by="t"))
     change_fields(monkeypatch)
     hub = start(slots=1)  # more than one version is loaded only when asked for
     assert hub.live() == {}

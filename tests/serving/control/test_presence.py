@@ -15,6 +15,7 @@ from hub.serving.control.presence import BEAT_S, FILE_BEAT_S, Presence, Served
 from hub.serving.runtime import Runtime
 from hub.store.catalog.catalog import Catalog
 from hub.store.catalog.replicas import SILENT_S, Replicas
+from hub.store.change import Deploy
 from hub.store.store import Store
 
 
@@ -124,7 +125,7 @@ def test_a_runtime_that_serves_is_listed_and_one_that_only_predicts_is_not(add, 
     assert hub.runtime.status()["replicas"] == []
     served = start(url="http://here")
     assert until(lambda: [one["url"] for one in hub.runtime.status()["replicas"]] == ["http://here"])
-    served.runtime.deploy("mood", "mood@1", by="t")
+    served.runtime.deploy("mood", Deploy(version="mood@1", by="t"))
     assert until(lambda: [one["generation"] for one in hub.runtime.status()["replicas"]] == [1])
 
 
@@ -132,7 +133,7 @@ def test_a_replica_tells_how_far_behind_it_is_and_what_it_cannot_serve(add, star
     bad = add(seed=1)
     served = start(url="http://here")
     (bad.path / "adapter_config.json").unlink()
-    store.deploy("mood", "mood@1", by="elsewhere")
+    store.deploy("mood", Deploy(version="mood@1", by="elsewhere"))
     assert until(lambda: any(one["failures"] for one in served.runtime.status()["replicas"]))
     (told,) = served.runtime.status()["replicas"]
     assert (told["generation"], told["behind"]) == (1, 0)
@@ -143,7 +144,7 @@ def test_a_server_that_finds_the_catalog_gone_waits_for_it(add, start, store, un
     """One that is started again while a database is away must not stay useless when it is back."""
     monkeypatch.setattr("hub.serving.runtime.RETRY_S", 0.02)
     add(seed=1)
-    store.deploy("mood", "mood@1", by="t")
+    store.deploy("mood", Deploy(version="mood@1", by="t"))
     tries, of = [], Store.of
 
     def gone_at_first(settings, **how):

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from hub.store.change import Deploy, DeploymentChange
 from hub.store.records import Version
 
 
@@ -45,9 +46,9 @@ def test_a_load_that_hangs_delays_neither_a_deploy_nor_other_deployments(
     disk.watch(hub)
     disk.held.add("slow@1")
     add("slow", seed=1), add("mood", seed=2), add("taste", seed=3)
-    store.deploy("slow", "slow@1", by="elsewhere")
+    store.deploy("slow", Deploy(version="slow@1", by="elsewhere"))
     assert until(lambda: disk.waiting == {"slow@1"})
-    hub.runtime.deploy("mood", "mood@1", by="t")
+    hub.runtime.deploy("mood", Deploy(version="mood@1", by="t"))
     assert hub.live() == {"mood": "mood@1"}
     disk.released.set()
     assert until(lambda: hub.live() == {"mood": "mood@1", "slow": "slow@1"})
@@ -60,8 +61,8 @@ def test_deployments_are_loaded_beside_each_other(add, start, store, disk, until
     disk.held.add("slow@1")
     add("slow", seed=1), add("mood", seed=2)
     hub.runtime._ready().reconciler.stop()  # so that one `converge` finds both
-    store.deploy("mood", "mood@1", by="elsewhere")
-    store.deploy("slow", "slow@1", by="elsewhere")  # the latest change is loaded first
+    store.deploy("mood", Deploy(version="mood@1", by="elsewhere"))
+    store.deploy("slow", Deploy(version="slow@1", by="elsewhere"))  # the latest change is loaded first
     converging = threading.Thread(target=hub.runtime._ready().reconciler.converge)
     converging.start()
     assert until(lambda: hub.live() == {"mood": "mood@1"})
@@ -75,15 +76,15 @@ def test_deployments_are_loaded_beside_each_other(add, start, store, disk, until
 def test_a_load_that_ends_late_does_not_undo_a_newer_change(add, start, store, disk, until, removed) -> None:
     hub = start(slots=8)
     add(seed=1), add(seed=2), add(seed=3)
-    hub.runtime.deploy("mood", "mood@1", by="t")
+    hub.runtime.deploy("mood", Deploy(version="mood@1", by="t"))
     disk.watch(hub)
     disk.held.add("mood@2")
-    store.deploy("mood", "mood@2", by="elsewhere")
+    store.deploy("mood", Deploy(version="mood@2", by="elsewhere"))
     assert until(lambda: disk.waiting == {"mood@2"})
     if removed:
-        hub.runtime.undeploy("mood", by="t")
+        hub.runtime.undeploy("mood", DeploymentChange(by="t"))
     else:
-        hub.runtime.deploy("mood", "mood@3", by="t")
+        hub.runtime.deploy("mood", Deploy(version="mood@3", by="t"))
     wanted = {} if removed else {"mood": "mood@3"}
     assert hub.live() == wanted
     published = []

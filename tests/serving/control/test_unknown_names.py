@@ -8,6 +8,7 @@ import time
 import pytest
 
 from hub.errors import NotFound, NotReady
+from hub.store.change import Deploy
 from hub.store.store import Store
 
 SELDOM = 60_000  # a poll that does not come
@@ -32,14 +33,14 @@ def reads(monkeypatch, store):
 def test_a_deployment_made_elsewhere_is_answered_for_before_the_next_poll(add, start, store) -> None:
     hub = start(poll_ms=SELDOM)
     add(seed=1)
-    store.deploy("mood", "mood@1", by="elsewhere")
+    store.deploy("mood", Deploy(version="mood@1", by="elsewhere"))
     assert hub.ask("mood", "a film").version == "mood@1"
 
 
 def test_the_first_to_ask_for_it_share_one_converging(add, start, store) -> None:
     hub = start(poll_ms=SELDOM)
     add(seed=1)
-    store.deploy("mood", "mood@1", by="elsewhere")
+    store.deploy("mood", Deploy(version="mood@1", by="elsewhere"))
     asked = [hub.submit("mood", "a film") for _ in range(30)]
     assert {one.result(30).version for one in asked} == {"mood@1"}
 
@@ -56,7 +57,7 @@ def test_strangers_names_cost_at_most_one_read_an_interval(start, reads) -> None
 def test_a_name_that_is_known_costs_none(add, start, reads) -> None:
     hub = start(poll_ms=SELDOM)
     add(seed=1)
-    hub.runtime.deploy("mood", "mood@1", by="t")
+    hub.runtime.deploy("mood", Deploy(version="mood@1", by="t"))
     before = len(reads)
     hub.ask("mood", "a film")
     assert len(reads) == before
@@ -67,7 +68,7 @@ def test_while_the_catalog_is_gone_nobody_is_told_that_a_name_is_unknown(
 ) -> None:
     hub = start(poll_ms=SELDOM)
     add(seed=1)
-    hub.runtime.deploy("mood", "mood@1", by="t")
+    hub.runtime.deploy("mood", Deploy(version="mood@1", by="t"))
 
     def gone(self) -> int:
         raise NotReady("The catalog cannot be used right now.")
@@ -94,10 +95,10 @@ def test_a_deploy_that_loads_does_not_hold_up_a_move_made_elsewhere(add, start, 
 
     monkeypatch.setattr(Store, "fetch", held)
     hub = start(poll_ms=20)
-    deploying = threading.Thread(target=lambda: hub.runtime.deploy("slow", "slow@1", by="t"))
+    deploying = threading.Thread(target=lambda: hub.runtime.deploy("slow", Deploy(version="slow@1", by="t")))
     deploying.start()
     assert loading.wait(30)
-    store.deploy("mood", "mood@1", by="elsewhere")
+    store.deploy("mood", Deploy(version="mood@1", by="elsewhere"))
     try:
         assert hub.ask("mood", "a film").version == "mood@1"
     finally:

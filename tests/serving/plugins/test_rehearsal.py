@@ -20,6 +20,7 @@ from hub.serving.batching import base_workers
 from hub.serving.plugins import pool as plugin_pool
 from hub.serving.plugins import rehearsal
 from hub.serving.plugins.rehearsal import rehearse_on
+from hub.store.change import Deploy, DeploymentChange
 
 TEXT = "a warm and funny film"
 
@@ -29,14 +30,14 @@ def live(home, start):
     """A runtime that serves mood@1 as `mood`."""
     hub = start()
     home.add(seed=1)
-    hub.runtime.deploy("mood", "mood@1", by="t")
+    hub.runtime.deploy("mood", Deploy(version="mood@1", by="t"))
     return hub
 
 
 def refused(live, kind: type[Exception] = BadAdapter) -> str:
     """Deploy mood@2, which must be refused; mood@1 still answers. Return the reason."""
     with pytest.raises(kind) as caught:
-        live.runtime.deploy("mood", "mood@2", by="t")
+        live.runtime.deploy("mood", Deploy(version="mood@2", by="t"))
     assert live.live() == {"mood": "mood@1"}
     assert live.ask("mood", TEXT).version == "mood@1"
     return str(caught.value)
@@ -60,7 +61,7 @@ def test_labels_and_settings_that_fail_every_request_are_refused(
     home.add(seed=2, labels=labels, settings=settings)
     assert reason in refused(live)
     with CatalogClient(load_settings()) as catalog, pytest.raises(BadAdapter, match="mood@2 cannot answer"):
-        catalog.deploy("mood", "mood@2")
+        catalog.deploy("mood", Deploy(version="mood@2"))
 
 
 def exits(self, request, outputs, adapter):
@@ -129,7 +130,7 @@ def test_a_task_that_does_not_return_is_named_and_requests_go_on(
 ) -> None:
     monkeypatch.setattr(base_workers, "BORROW_S", 0.01)
     hub = start(limits={"plugin_timeout_s": 0.5})
-    hub.runtime.deploy("mood", "mood@1", by="t")
+    hub.runtime.deploy("mood", Deploy(version="mood@1", by="t"))
     for attempt in range(
         1, base_workers.encode_threads() + 1
     ):  # as many as requests may hang before the task is suspended
@@ -145,16 +146,16 @@ def test_a_task_that_does_not_return_is_named_and_requests_go_on(
 
 def test_a_deploy_that_hangs_in_the_plugin_is_refused_at_the_time_limit(start, hangs) -> None:
     hub = start(limits={"plugin_timeout_s": 0.2})
-    hub.runtime.deploy("mood", "mood@1", by="t")
+    hub.runtime.deploy("mood", Deploy(version="mood@1", by="t"))
     assert "mood@2 cannot be put live" in refused(hub, BadPlugin)
 
 
 def test_draining_shortens_the_time_limit_of_a_rehearsal(start, hangs, monkeypatch) -> None:
     monkeypatch.setattr(plugin_pool, "GRACE_S", 0.1)
     hub = start(limits={"plugin_timeout_s": 600})
-    hub.runtime.deploy("mood", "mood@1", by="t")
+    hub.runtime.deploy("mood", Deploy(version="mood@1", by="t"))
     with ThreadPoolExecutor(1) as threads:
-        moved = threads.submit(hub.runtime.deploy, "mood", "mood@2", by="t")
+        moved = threads.submit(hub.runtime.deploy, "mood", Deploy(version="mood@2", by="t"))
         assert hangs[0].wait(20)
         hub.runtime.drain()
         with pytest.raises(BadPlugin):
@@ -164,7 +165,7 @@ def test_draining_shortens_the_time_limit_of_a_rehearsal(start, hangs, monkeypat
 def test_without_a_server_the_same_time_limit_holds(hangs, monkeypatch) -> None:
     monkeypatch.setenv("HUB_LIMITS__PLUGIN_TIMEOUT_S", "0.2")
     with CatalogClient(load_settings()) as catalog, pytest.raises(BadPlugin, match="has not returned"):
-        catalog.deploy("mood", "mood@2")
+        catalog.deploy("mood", Deploy(version="mood@2"))
     assert not hangs[1].is_set(), "nothing waits for the thread that hangs"
 
 
@@ -183,7 +184,7 @@ def test_a_rollback_to_a_version_that_no_longer_answers_leaves_what_is_live(home
     first = start()
     for seed in (1, 2):
         home.add(seed=seed)
-        first.runtime.deploy("mood", f"mood@{seed}", by="t")
+        first.runtime.deploy("mood", Deploy(version=f"mood@{seed}", by="t"))
     right = SentimentTask.decode
 
     def decode(self, request, outputs, adapter):
@@ -193,7 +194,7 @@ def test_a_rollback_to_a_version_that_no_longer_answers_leaves_what_is_live(home
     monkeypatch.setattr(SentimentTask, "decode", decode)
     hub = start()
     with pytest.raises(BadAdapter, match="AssertionError: made for an earlier release"):
-        hub.runtime.rollback("mood", by="t")
+        hub.runtime.rollback("mood", DeploymentChange(by="t"))
     assert hub.live() == {"mood": "mood@2"}
     assert hub.ask("mood", TEXT).version == "mood@2"
 
@@ -202,7 +203,7 @@ def test_an_example_for_languages_that_the_adapter_lacks_is_no_fault(home, start
     hub = start()
     settings = {"pairs": [["en", "de"]]}
     home.add("german", seed=1, task="translation", kind=HeadKind.GENERATE, labels=(), settings=settings)
-    hub.runtime.deploy("german", "german@1", by="t")
+    hub.runtime.deploy("german", Deploy(version="german@1", by="t"))
     assert hub.live() == {"german": "german@1"}
 
 
@@ -221,5 +222,5 @@ def test_generated_text_is_cut_short_only_where_the_task_can_read_it(home, start
     hub = start()
     settings = {"source_language": "en", "target_language": "fr"}
     home.add("french", seed=1, task="translation", kind=HeadKind.GENERATE, labels=(), settings=settings)
-    hub.runtime.deploy("french", "french@1", by="t")
+    hub.runtime.deploy("french", Deploy(version="french@1", by="t"))
     assert asked == [rehearsal.FEW_TOKENS, 128]

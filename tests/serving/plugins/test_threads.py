@@ -15,11 +15,11 @@ from pydantic import ConfigDict, Field, field_validator
 from hub.api import Model, Text
 from hub.errors import BadRequest, HubError, NotReady, PluginFailed, PluginSuspended, PluginTimeout
 from hub.serving.batching import base_workers
-from hub.serving.canary.trial import ServingTrial
 from hub.serving.plugins import pool as plugin_pool
 from hub.serving.plugins.validators import runs_plugin_code
 from hub.serving.requests import pipeline
 from hub.serving.routing.routes import by_name
+from hub.store.change import Deploy
 
 SHARE = 2
 STEPS = ["encode", "decode"]
@@ -40,8 +40,8 @@ def build(add, start, watching):
         hub = start(limits={"plugin_timeout_s": plugin_timeout_s, **limits}, observer=observer)
         add(seed=1), add(seed=2)
         add("topic", seed=3, task="classification", labels=("sport", "politics"))
-        hub.runtime.deploy("mood", "mood@1", by="t")
-        hub.runtime.deploy("topic", "topic@1", by="t")
+        hub.runtime.deploy("mood", Deploy(version="mood@1", by="t"))
+        hub.runtime.deploy("topic", Deploy(version="topic@1", by="t"))
         assert hub.ask("mood", "warm").scores and hub.ask("topic", "warm").items[0].label
         return hub
 
@@ -252,7 +252,7 @@ def test_a_shadow_that_hangs_keeps_no_caller_waiting_and_suspends_nothing(
     build, monkeypatch, watching, step, until
 ) -> None:
     hub, go = build(1.0, observer=watching), threading.Event()
-    hub.runtime.deploy("mood", "mood@2", by="t", trial=ServingTrial())
+    hub.runtime.deploy("mood", Deploy(version="mood@2", shadow=True, by="t"))
     real = getattr(SentimentTask, step)
 
     def patched(*given):

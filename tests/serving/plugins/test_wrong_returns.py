@@ -14,6 +14,7 @@ from hub.api import BadData, BadRecipe, BadRequest, InvalidText, Model, Row, Tex
 from hub.errors import PluginFailed
 from hub.serving.plugins.redact import exception_text
 from hub.serving.plugins.returned import WrongReturn, check_answer, check_rows
+from hub.store.change import Deploy
 
 SECRET = "Kunigunde Oberhuber owes 4711 euros"
 
@@ -41,7 +42,7 @@ def answer(**changes: object) -> SentimentResponse:
 def live(add, start):
     hub = start()
     add(seed=1)
-    hub.runtime.deploy("mood", "mood@1", by="t")
+    hub.runtime.deploy("mood", Deploy(version="mood@1", by="t"))
     return hub
 
 

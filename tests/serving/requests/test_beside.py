@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 
 from hub.engine.protocol import EngineRow
 from hub.errors import EngineFailed, InvalidText, Overloaded, TooLarge
-from hub.serving.canary.trial import ServingTrial
 from hub.serving.observation import Track
+from hub.store.change import Deploy, DeploymentChange
 
 TEXTS = [f"film number {number}" for number in range(12)]
-SHADOW = ServingTrial()
+SHADOW = {"shadow": True}
 ELECTRA = "electra.encoder.layer.0.attention.self.query"
 
 
@@ -29,8 +29,8 @@ def begin(add, start, watching):
     def build(**limits: int):
         hub = start(limits=limits, observer=watching)
         add(seed=1), add(seed=2)
-        hub.runtime.deploy("mood", "mood@1", by="t")
-        hub.runtime.deploy("mood", "mood@2", by="t", trial=SHADOW)
+        hub.runtime.deploy("mood", Deploy(version="mood@1", by="t"))
+        hub.runtime.deploy("mood", Deploy(version="mood@2", **SHADOW, by="t"))
         return hub
 
     return build
@@ -94,7 +94,7 @@ def test_both_run_in_one_forward_each_at_its_own_slot(live, engine) -> None:
 def test_the_callers_answer_is_the_stable_versions_and_agreement_is_told(live, watching, until) -> None:
     answers = live.ask("mood", *TEXTS).items
     assert until(lambda: len(watching.seen) == len(TEXTS))
-    live.runtime.promote("mood", by="t")
+    live.runtime.promote("mood", DeploymentChange(by="t"))
     others = live.ask("mood", *TEXTS).items
     seen = watching.seen[: len(TEXTS)]
     assert [one.response for one in seen] == answers
@@ -204,8 +204,8 @@ def test_rows_of_a_shadow_that_wait_are_dropped_with_the_call(live, engine, unti
 
 
 def test_a_canary_guarded_on_agreement_runs_beside_the_stable_version(live, engine, watching, until) -> None:
-    live.runtime.rollback("mood", by="t")
-    live.runtime.deploy("mood", "mood@2", by="t", trial=ServingTrial(100.0, {"agreement": 0.9}))
+    live.runtime.rollback("mood", DeploymentChange(by="t"))
+    live.runtime.deploy("mood", Deploy(version="mood@2", canary=100.0, guard={"agreement": 0.9}, by="t"))
     engine.forwards.clear()
     assert live.ask("mood", TEXTS[0]).version == "mood@2"
     assert until(lambda: len(watching.seen) == 1)
@@ -216,7 +216,7 @@ def test_a_canary_guarded_on_agreement_runs_beside_the_stable_version(live, engi
 
 
 def test_an_unguarded_canary_and_the_requests_of_a_shadow_run_apart(live, engine, watching, until) -> None:
-    live.runtime.deploy("mood", "mood@2", by="t", trial=ServingTrial(100.0))
+    live.runtime.deploy("mood", Deploy(version="mood@2", canary=100.0, by="t"))
     engine.forwards.clear()
     live.ask("mood", TEXTS[0])
     assert engine.forwards == [[slot_of(live, "mood@2")]]
@@ -282,7 +282,7 @@ def test_a_shadow_on_another_base_runs_in_a_forward_of_its_own(
     other = add_version(
         home.store, base, "mood", plain_adapter(folder.parent / "adapter", seed=5, module=ELECTRA)
     )
-    live.runtime.deploy("mood", str(other.ref), by="t", trial=SHADOW)
+    live.runtime.deploy("mood", Deploy(version=other.ref, **SHADOW, by="t"))
     first, second = live.runtime._ready().base_workers.all()
     assert live.ask("mood", *TEXTS[:3]).version == "mood@1"
     assert until(lambda: len(watching.seen) == 3)

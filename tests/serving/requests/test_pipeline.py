@@ -12,6 +12,7 @@ from grafthub_sentiment.task import SentimentTask
 from hub.errors import DeadlineExceeded, EngineFailed, HubError, InvalidText, Overloaded, TooLarge
 from hub.serving.plugins import threads
 from hub.serving.routing.routes import by_name
+from hub.store.change import Deploy
 
 SECRET = "the words of a customer"
 
@@ -21,7 +22,7 @@ def live(add, start):
     """A runtime with the deployment `mood`."""
     hub = start()
     add(seed=1)
-    hub.runtime.deploy("mood", "mood@1", by="t")
+    hub.runtime.deploy("mood", Deploy(version="mood@1", by="t"))
     return hub
 
 
@@ -95,7 +96,7 @@ def test_a_row_the_base_cannot_take_is_the_plugins_fault(live, monkeypatch) -> N
 def test_a_call_over_the_row_limit_is_refused(add, start) -> None:
     hub = start(limits={"rows": 3})
     add(seed=1)
-    hub.runtime.deploy("mood", "mood@1", by="t")
+    hub.runtime.deploy("mood", Deploy(version="mood@1", by="t"))
     assert len(hub.ask("mood", "a", "b", "c").items) == 3
     with pytest.raises(TooLarge, match=r"limits\.rows"):
         hub.ask("mood", "a", "b", "c", "d")
@@ -105,7 +106,7 @@ def test_a_call_over_the_row_limit_is_refused(add, start) -> None:
 def test_calls_beyond_the_queue_are_refused_before_they_cost_anything(add, start, monkeypatch) -> None:
     hub = start(limits={"queued_rows": 2})
     add(seed=1)
-    hub.runtime.deploy("mood", "mood@1", by="t")
+    hub.runtime.deploy("mood", Deploy(version="mood@1", by="t"))
     inside, gate = hold(hub, monkeypatch)
     calls = [hub.submit("mood", "a film") for _ in range(2)]
     assert inside.wait(10)
@@ -120,7 +121,7 @@ def test_calls_beyond_the_queue_are_refused_before_they_cost_anything(add, start
 def test_every_item_of_a_call_counts_towards_the_queue(add, start, monkeypatch) -> None:
     hub = start(limits={"queued_rows": 4})
     add(seed=1)
-    hub.runtime.deploy("mood", "mood@1", by="t")
+    hub.runtime.deploy("mood", Deploy(version="mood@1", by="t"))
     inside, gate = hold(hub, monkeypatch)
     call = hub.submit("mood", "a", "b", "c", "d")
     assert inside.wait(10)
@@ -156,7 +157,7 @@ def test_a_deadline_is_observed_by_its_type_and_not_by_the_text_of_a_cancellatio
 ) -> None:
     hub = start(observer=watching)
     add(seed=1)
-    hub.runtime.deploy("mood", "mood@1", by="t")
+    hub.runtime.deploy("mood", Deploy(version="mood@1", by="t"))
     inside, gate = hold(hub, monkeypatch)
 
     first = hub.submit("mood", "holds the engine")

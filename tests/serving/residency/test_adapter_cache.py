@@ -11,6 +11,7 @@ from hub.api import HeadKind
 from hub.engine.protocol import AdapterWeights, LayerUpdate
 from hub.errors import BadAdapter
 from hub.serving.residency.adapter_cache import AdapterCache
+from hub.store.change import Deploy
 
 
 def adapter(sha256: str, floats: int = 25, *, merged: bool = False) -> AdapterWeights:
@@ -51,9 +52,9 @@ def test_a_version_that_was_evicted_is_loaded_again_without_its_files(add, start
     hub = start(slots=1, adapter_cache_mb=8)
     first = add(seed=1)
     add("other", seed=2)
-    hub.runtime.deploy("mood", "mood@1", by="t")
+    hub.runtime.deploy("mood", Deploy(version="mood@1", by="t"))
     before = hub.ask("mood", "a film")
-    hub.runtime.deploy("other", "other@1", by="t")  # takes the only slot
+    hub.runtime.deploy("other", Deploy(version="other@1", by="t"))  # takes the only slot
     shutil.rmtree(first.path)
     after = hub.ask("mood", "a film")
     assert (after.version, after.items) == (before.version, before.items)
@@ -63,9 +64,9 @@ def test_a_version_that_was_evicted_is_loaded_again_without_its_files(add, start
 def test_a_deploy_reads_the_files_all_the_same(add, start) -> None:
     hub = start(slots=1, adapter_cache_mb=8)
     first, _ = add(seed=1), add(seed=2)
-    hub.runtime.deploy("mood", "mood@1", by="t")
-    hub.runtime.deploy("mood", "mood@2", by="t")
+    hub.runtime.deploy("mood", Deploy(version="mood@1", by="t"))
+    hub.runtime.deploy("mood", Deploy(version="mood@2", by="t"))
     shutil.rmtree(first.path)
     with pytest.raises(BadAdapter, match="gone from the store"):
-        hub.runtime.deploy("mood", "mood@1", by="t")
+        hub.runtime.deploy("mood", Deploy(version="mood@1", by="t"))
     assert hub.ask("mood", "a film").version == "mood@2"

@@ -11,6 +11,7 @@ from fsspec.core import url_to_fs
 
 from hub.errors import BadAdapter, SourceUnavailable
 from hub.serving.control import reconciler
+from hub.store.change import Deploy
 from hub.store.records import Version
 from hub.store.store import Store
 from tests.fixtures.s3 import S3Server
@@ -43,23 +44,23 @@ def s3(moto_server: S3Server) -> Iterator[S3Server]:
 
 
 def test_s3_gone_for_a_while_leaves_what_is_live_live(elsewhere, trained, start, s3: S3Server) -> None:
-    elsewhere.deploy("mood", trained(1), by="test")
+    elsewhere.deploy("mood", Deploy(version=trained(1), by="test"))
     replica = start()
     before = replica.ask("mood", "good").scores
     second = trained(2)
     s3.stop()
     with pytest.raises(SourceUnavailable, match="cannot be reached"):
-        replica.runtime.deploy("mood", second.ref, by="test")
+        replica.runtime.deploy("mood", Deploy(version=second.ref, by="test"))
     assert (replica.live(), replica.ask("mood", "good").scores) == ({"mood": "mood@1"}, before)
     assert elsewhere.deployment("mood").stable.number == 1
     s3.start()
-    replica.runtime.deploy("mood", second.ref, by="test")
+    replica.runtime.deploy("mood", Deploy(version=second.ref, by="test"))
     assert replica.ask("mood", "good").version == "mood@2"
     assert replica.ask("mood", "good").scores != before
 
 
 def test_a_version_that_is_altered_on_s3_does_not_go_live(elsewhere, trained, start, s3_url: str) -> None:
-    elsewhere.deploy("mood", trained(1), by="test")
+    elsewhere.deploy("mood", Deploy(version=trained(1), by="test"))
     replica = start()
     second = trained(2)
     weights = bytearray((second.path / "adapter_model.safetensors").read_bytes())
@@ -67,7 +68,7 @@ def test_a_version_that_is_altered_on_s3_does_not_go_live(elsewhere, trained, st
     files, root = url_to_fs(s3_url)
     files.pipe_file(f"{root}/{second.sha256}/adapter_model.safetensors", bytes(weights))
     with pytest.raises(BadAdapter, match="altered or cut off"):
-        replica.runtime.deploy("mood", second.ref, by="test")
+        replica.runtime.deploy("mood", Deploy(version=second.ref, by="test"))
     assert replica.ask("mood", "good").version == "mood@1"
 
 
@@ -75,11 +76,11 @@ def test_a_move_made_elsewhere_while_s3_is_gone_is_followed_once_it_is_back(
     elsewhere, trained, start, s3: S3Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(reconciler, "RETRY_AFTER_S", 1.0)
-    elsewhere.deploy("mood", trained(1), by="test")
+    elsewhere.deploy("mood", Deploy(version=trained(1), by="test"))
     replica = start()
     second = trained(2)
     s3.stop()
-    elsewhere.deploy("mood", second, by="test")
+    elsewhere.deploy("mood", Deploy(version=second, by="test"))
     until = time.monotonic() + 10
     while not replica.runtime.status()["failures"] and time.monotonic() < until:
         time.sleep(0.05)

@@ -18,6 +18,7 @@ from hub.engine.protocol import AdapterWeights
 from hub.errors import BadAdapter, NotFound, NotReady, Overloaded
 from hub.serving.residency import reading, residency
 from hub.serving.residency.reading import read_weights
+from hub.store.change import Deploy, DeploymentChange
 from hub.store.manifest import PrecisionRecord
 
 
@@ -95,7 +96,7 @@ def test_a_rank_above_the_limit_is_refused_before_any_weights_are_read(add, star
     reads: list[object] = []
     monkeypatch.setattr("hub.store.content.weights._tensors", lambda *given: reads.append(given))
     with pytest.raises(BadAdapter, match=r"rank 2 .* limit is 1.*serve\.max_rank"):
-        hub.runtime.deploy("mood", "mood@1", by="t")
+        hub.runtime.deploy("mood", Deploy(version="mood@1", by="t"))
     assert reads == []
     assert hub.base_worker.engine._adapters == {}
 
@@ -122,7 +123,7 @@ def test_a_refused_adapter_is_not_kept_in_memory_by_its_error(add, start, monkey
 
     monkeypatch.setattr(FakeEngine, "write", fail)
     with pytest.raises(BadAdapter, match="not fit"):
-        hub.runtime.deploy("mood", "mood@1", by="t")
+        hub.runtime.deploy("mood", Deploy(version="mood@1", by="t"))
     assert held
     assert [array() for array in held] == [None] * len(held)
 
@@ -184,8 +185,8 @@ def test_only_what_was_measured_may_run_in_int8(add, home, precision, allowed) -
 def test_a_request_for_a_version_that_cannot_be_loaded_says_why(add, start, store) -> None:
     hub = start(slots=1)
     good, bad = add(seed=1), add("other", seed=2)
-    hub.runtime.deploy("other", "other@1", by="t")
-    hub.runtime.deploy("mood", "mood@1", by="t")  # takes the only slot
+    hub.runtime.deploy("other", Deploy(version="other@1", by="t"))
+    hub.runtime.deploy("mood", Deploy(version="mood@1", by="t"))  # takes the only slot
     (bad.path / "adapter_model.safetensors").unlink()
     with pytest.raises(NotReady, match=r"'other' cannot be served: other@1: adapter_model\.safetensors"):
         hub.ask("other", "a film")
@@ -195,10 +196,10 @@ def test_a_request_for_a_version_that_cannot_be_loaded_says_why(add, start, stor
 def test_undeploying_clears_what_the_version_left_in_the_engine(add, start, until) -> None:
     hub = start()
     add(seed=1)
-    hub.runtime.deploy("mood", "mood@1", by="t")
+    hub.runtime.deploy("mood", Deploy(version="mood@1", by="t"))
     hub.ask("mood", "a film")
     assert len(hub.base_worker.engine._adapters) == 1
-    hub.runtime.undeploy("mood", by="t")
+    hub.runtime.undeploy("mood", DeploymentChange(by="t"))
     assert until(lambda: hub.base_worker.engine._adapters == {})
     assert hub.base_worker.slots.in_use == 0
     (gone,) = hub.runtime.status()["engines"][0]["slots"]["gone"]
@@ -210,7 +211,7 @@ def test_a_version_that_fails_its_probe_is_cleared_from_the_engine(add, start, u
     add(seed=1)
     monkeypatch.setattr(residency, "probe", lambda *given: (_ for _ in ()).throw(BadAdapter("It is bare.")))
     with pytest.raises(BadAdapter, match="bare"):
-        hub.runtime.deploy("mood", "mood@1", by="t")
+        hub.runtime.deploy("mood", Deploy(version="mood@1", by="t"))
     assert until(lambda: hub.base_worker.engine._adapters == {})
     status = hub.runtime.status()
     assert [
@@ -223,7 +224,7 @@ def test_what_a_deploy_made_ready_is_not_evicted_before_it_is_live(add, start, m
     hub = start(slots=1, load_timeout_s=0.5)
     add(seed=1), add(seed=2)
     other = add("other", seed=3)
-    hub.runtime.deploy("mood", "mood@1", by="t")
+    hub.runtime.deploy("mood", Deploy(version="mood@1", by="t"))
     store, deploy = hub.runtime.store, hub.runtime.store.deploy
     seen = []
 
@@ -234,7 +235,7 @@ def test_what_a_deploy_made_ready_is_not_evicted_before_it_is_live(add, start, m
         return deploy(*given, **more)
 
     monkeypatch.setattr(store, "deploy", deploy_late)
-    hub.runtime.deploy("mood", "mood@2", by="t")
+    hub.runtime.deploy("mood", Deploy(version="mood@2", by="t"))
     assert seen == [True]
     (view,) = hub.base_worker.slots.view()
     assert (view.name, view.pinned) == ("mood@2", False)
@@ -246,15 +247,15 @@ def test_requests_are_told_when_a_load_takes_too_long_and_a_deploy_too(
 ) -> None:
     hub = start(slots=1, load_timeout_s=0.2)
     add(seed=1), add("slow", seed=2), add("slower", seed=3)
-    hub.runtime.deploy("slow", "slow@1", by="t")
-    hub.runtime.deploy("mood", "mood@1", by="t")  # takes the only slot
+    hub.runtime.deploy("slow", Deploy(version="slow@1", by="t"))
+    hub.runtime.deploy("mood", Deploy(version="mood@1", by="t"))  # takes the only slot
     gate = threading.Event()
     monkeypatch.setattr(residency, "read_weights", lambda *given: gate.wait(10) and read_weights(*given))
     with pytest.raises(NotReady, match=r"'slow' cannot be served: slow@1 is not loaded after 0\.2 s"):
         hub.ask("slow", "a film")
     assert hub.ask("mood", "a film").version == "mood@1", "what is resident goes on"
     with pytest.raises(NotReady, match=r"slower@1 is not loaded after 0\.2 s"):
-        hub.runtime.deploy("slower", "slower@1", by="t")
+        hub.runtime.deploy("slower", Deploy(version="slower@1", by="t"))
     assert "slower" not in hub.live()
     gate.set()
     assert until(lambda: hub.runtime.status()["loads"] == [])

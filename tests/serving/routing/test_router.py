@@ -6,6 +6,7 @@ import pytest
 
 from hub.errors import AmbiguousDeployment, Conflict, NotFound
 from hub.serving.routing.routes import by_name, by_task
+from hub.store.change import Deploy
 
 
 @pytest.fixture
@@ -16,7 +17,7 @@ def routes(add, start):
         hub = start(slots=8)
         for seed, name in enumerate(names):
             add(name, seed=seed)
-            hub.runtime.deploy(name, name, by="t")
+            hub.runtime.deploy(name, Deploy(version=name, by="t"))
         return hub.runtime.router.routes
 
     return build

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hub.store.catalog.counters import Counters, TrialCounts, TrialKey
+from hub.store.change import Deploy, DeploymentChange
 from hub.store.store import Store
 
 SECONDS = st.floats(1e-4, 1000)
@@ -68,8 +69,8 @@ def on_trial(request, tmp_path, peft_folder, serving) -> Iterator[tuple[Store, T
     store = Store(tmp_path / "home", url)
     store.add("x", peft_folder(1), serving, origin="trained")
     version = store.add("x", peft_folder(2), serving, origin="trained")
-    store.deploy("shop", "x@1", by="t")
-    trial = store.canary("shop", "x@2", percent=10, by="t").trial
+    store.deploy("shop", Deploy(version="x@1", by="t"))
+    trial = store.deploy("shop", Deploy(version="x@2", canary=10, by="t")).trial
     assert trial
     yield store, TrialKey("shop", trial, version.sha256)
     store.close()
@@ -93,7 +94,7 @@ def test_what_is_counted_of_a_trial_goes_when_the_trial_is_over(on_trial) -> Non
     counters.save("one", {key: counter(10)})
     counters.prune()
     assert counters.of("shop", key.trial), "the trial goes on"
-    store.rollback("shop", by="t")
+    store.rollback("shop", DeploymentChange(by="t"))
     assert counters.save("one", {key: counter(12)}) == {key}
     assert counters.of("shop", key.trial)[key.sha256].requests == 10, "what comes late is not written"
     counters.prune()

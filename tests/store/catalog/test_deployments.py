@@ -12,64 +12,65 @@ from sqlalchemy import delete, update
 from hub.errors import BadConfig, BadRequest, Conflict, InvalidName, NotFound
 from hub.names import VersionRef
 from hub.store.catalog.tables import AnswerRow, DeploymentEventRow
+from hub.store.change import Deploy, DeploymentChange
 from hub.store.store import Store
 
 
 def test_a_deployment_serves_what_was_deployed_last(stocked: Store) -> None:
-    first = stocked.deploy("live", "x@1", by="ann")
+    first = stocked.deploy("live", Deploy(version="x@1", by="ann"))
     assert (first.stable.number, first.previous, first.task, first.generation) == (
         1,
         None,
         "classification",
         1,
     )
-    second = stocked.deploy("live", "x", by="bob", reason="better")
+    second = stocked.deploy("live", Deploy(version="x", by="bob", reason="better"))
     assert (second.stable.number, second.previous.number, second.generation) == (3, 1, 2)
     assert stocked.deployment("live") == second
     assert stocked.deployments() == [second]
 
 
 def test_rollback_goes_back_and_a_second_one_forth(stocked: Store) -> None:
-    stocked.deploy("live", "x@1", by="ann")
-    stocked.deploy("live", "x@2", by="ann")
-    assert [stocked.rollback("live", by="ann").stable.number for _ in range(3)] == [1, 2, 1]
+    stocked.deploy("live", Deploy(version="x@1", by="ann"))
+    stocked.deploy("live", Deploy(version="x@2", by="ann"))
+    assert [stocked.rollback("live", DeploymentChange(by="ann")).stable.number for _ in range(3)] == [1, 2, 1]
 
 
 def test_deploying_what_is_live_is_no_move(stocked: Store) -> None:
-    stocked.deploy("live", "x@1", by="ann")
-    stocked.deploy("live", "x@2", by="ann")
-    again = stocked.deploy("live", "x@2", by="bob")
+    stocked.deploy("live", Deploy(version="x@1", by="ann"))
+    stocked.deploy("live", Deploy(version="x@2", by="ann"))
+    again = stocked.deploy("live", Deploy(version="x@2", by="bob"))
     assert (again.previous.number, again.generation, stocked.generation()) == (1, 2, 2)
 
 
 def test_rolling_back_the_first_version_is_refused(stocked: Store) -> None:
-    stocked.deploy("live", "x@1", by="ann")
+    stocked.deploy("live", Deploy(version="x@1", by="ann"))
     with pytest.raises(Conflict, match="nothing to go back to"):
-        stocked.rollback("live", by="ann")
+        stocked.rollback("live", DeploymentChange(by="ann"))
     assert stocked.generation() == 1
 
 
 def test_another_adapter_of_the_same_task_may_take_over(stocked: Store, peft_folder, serving) -> None:
     stocked.add("z", peft_folder(9), serving, origin="trained")
-    stocked.deploy("live", "x@1", by="ann")
-    assert str(stocked.deploy("live", "z@1", by="ann").stable.ref) == "z@1"
+    stocked.deploy("live", Deploy(version="x@1", by="ann"))
+    assert str(stocked.deploy("live", Deploy(version="z@1", by="ann")).stable.ref) == "z@1"
 
 
 def test_a_deployment_never_changes_its_task(stocked: Store) -> None:
-    stocked.deploy("live", "x@1", by="ann")
+    stocked.deploy("live", Deploy(version="x@1", by="ann"))
     with pytest.raises(Conflict, match="'classification' and y@1 is for 'sentiment'"):
-        stocked.deploy("live", "y@1", by="ann")
+        stocked.deploy("live", Deploy(version="y@1", by="ann"))
     assert str(stocked.deployment("live").stable.ref) == "x@1"
-    stocked.undeploy("live", by="ann")
-    assert stocked.deploy("live", "y@1", by="ann").task == "sentiment"
+    stocked.undeploy("live", DeploymentChange(by="ann"))
+    assert stocked.deploy("live", Deploy(version="y@1", by="ann")).task == "sentiment"
 
 
 def test_the_history_tells_who_moved_what_and_why(stocked: Store) -> None:
-    stocked.deploy("live", "x@1", by="ann", reason="first")
-    stocked.deploy("other", "y@1", by="ann")
-    stocked.deploy("live", "x@2", by="bob")
-    stocked.rollback("live", by="cy", reason="worse")
-    stocked.undeploy("live", by="ann", reason="over")
+    stocked.deploy("live", Deploy(version="x@1", by="ann", reason="first"))
+    stocked.deploy("other", Deploy(version="y@1", by="ann"))
+    stocked.deploy("live", Deploy(version="x@2", by="bob"))
+    stocked.rollback("live", DeploymentChange(by="cy", reason="worse"))
+    stocked.undeploy("live", DeploymentChange(by="ann", reason="over"))
     moves = stocked.history("live")
     assert [(move.generation, move.who, move.before, move.after, move.reason) for move in moves] == [
         (1, "ann", None, VersionRef("x", 1), "first"),
@@ -84,24 +85,30 @@ def test_what_does_not_exist_is_answered_with_what_does(stocked: Store) -> None:
     for use in (stocked.deployment, stocked.history):
         with pytest.raises(NotFound, match="hub deploy"):
             use("live")
-    stocked.deploy("live", "x@1", by="ann")
-    for use in (lambda: stocked.rollback("dead", by="x"), lambda: stocked.undeploy("dead", by="x")):
+    stocked.deploy("live", Deploy(version="x@1", by="ann"))
+    for use in (
+        lambda: stocked.rollback("dead", DeploymentChange(by="x")),
+        lambda: stocked.undeploy("dead", DeploymentChange(by="x")),
+    ):
         with pytest.raises(NotFound, match="There is: live"):
             use()
     with pytest.raises(NotFound, match="x@1, x@2, x@3"):
-        stocked.deploy("live", "x@7", by="ann")
+        stocked.deploy("live", Deploy(version="x@7", by="ann"))
     assert stocked.generation() == 1
 
 
 @pytest.mark.parametrize("name", ["../x", "A", "", "live@1"])
 def test_a_deployment_needs_a_legal_name(stocked: Store, name: str) -> None:
-    for use in (lambda: stocked.deploy(name, "x@1", by="a"), lambda: stocked.deployment(name)):
+    for use in (
+        lambda: stocked.deploy(name, Deploy(version="x@1", by="a")),
+        lambda: stocked.deployment(name),
+    ):
         with pytest.raises(InvalidName):
             use()
 
 
 def test_events_are_append_only(stocked: Store) -> None:
-    stocked.deploy("live", "x@1", by="ann")
+    stocked.deploy("live", Deploy(version="x@1", by="ann"))
     for statement in (delete(DeploymentEventRow), update(DeploymentEventRow).values(who="eve")):
         with pytest.raises(BadConfig, match="append-only"), stocked.catalog.write() as session:
             session.execute(statement)
@@ -111,7 +118,7 @@ def test_events_are_append_only(stocked: Store) -> None:
 def _flip(home: Path, name: str, moves: int) -> None:
     store = Store(home)
     for number in range(moves):
-        store.deploy(name, f"x@{number % 2 + 1}", by=name)
+        store.deploy(name, Deploy(version=f"x@{number % 2 + 1}", by=name))
 
 
 def test_every_move_of_every_process_has_a_generation_of_its_own(stocked: Store) -> None:
@@ -145,7 +152,7 @@ class Bookkeeping(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         for deployment in self.store.deployments():
-            self.store.undeploy(deployment.name, by="reset")
+            self.store.undeploy(deployment.name, DeploymentChange(by="reset"))
         self.start = self.store.generation()
         self.past = {name: self._moves(name) for name in ("one", "two")}
         self.live: dict[str, tuple[int, int | None]] = {}
@@ -154,7 +161,7 @@ class Bookkeeping(RuleBasedStateMachine):
     @rule(name=NAMES, number=st.integers(1, 3))
     def deploy(self, name: str, number: int) -> None:
         stable, _ = self.live.get(name, (None, None))
-        self.store.deploy(name, f"x@{number}", by="test")
+        self.store.deploy(name, Deploy(version=f"x@{number}", by="test"))
         if stable != number:
             self.live[name] = (number, stable)
             self.moves.append((name, stable, number))
@@ -164,9 +171,9 @@ class Bookkeeping(RuleBasedStateMachine):
         stable, previous = self.live.get(name, (None, None))
         if stable is None or previous is None:
             with pytest.raises(Conflict if stable else NotFound):
-                self.store.rollback(name, by="test")
+                self.store.rollback(name, DeploymentChange(by="test"))
             return
-        self.store.rollback(name, by="test")
+        self.store.rollback(name, DeploymentChange(by="test"))
         self.live[name] = (previous, stable)
         self.moves.append((name, stable, previous))
 
@@ -175,14 +182,14 @@ class Bookkeeping(RuleBasedStateMachine):
     def undeploy(self, data: st.DataObject) -> None:
         name = data.draw(st.sampled_from(sorted(self.live)))
         stable, _ = self.live.pop(name)
-        self.store.undeploy(name, by="test")
+        self.store.undeploy(name, DeploymentChange(by="test"))
         self.moves.append((name, stable, None))
 
     @rule(name=NAMES)
     def refuse_another_task(self, name: str) -> None:
         if name in self.live:
             with pytest.raises(Conflict):
-                self.store.deploy(name, "y@1", by="test")
+                self.store.deploy(name, Deploy(version="y@1", by="test"))
 
     @invariant()
     def agrees(self) -> None:
@@ -220,13 +227,10 @@ def test_any_sequence_of_moves_keeps_the_books(stocked: Store) -> None:
 
 
 @pytest.mark.parametrize("text", ["a\0b", "\udcff"])
-def test_a_reason_that_no_database_can_store_is_refused(stocked: Store, text: str) -> None:
-    before = stocked.generation()
-    with pytest.raises(BadRequest, match="cannot be stored"):
-        stocked.deploy("live", "x@1", by="test", reason=text)
-    with pytest.raises(BadRequest, match="cannot be stored"):
-        stocked.deploy("live", "x@1", by=text)
-    assert stocked.generation() == before
+@pytest.mark.parametrize("key", ["reason", "by"])
+def test_a_reason_that_no_database_can_store_is_refused(key: str, text: str) -> None:
+    with pytest.raises(BadRequest, match=r"cannot be stored|unable to parse raw data as a unicode string"):
+        Deploy.of(version="x@1", **{key: text})
 
 
 def test_a_value_that_postgres_refuses_is_no_damage(postgres_url: str, tmp_path) -> None:

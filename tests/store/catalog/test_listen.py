@@ -9,6 +9,7 @@ import pytest
 
 from hub.store.catalog.catalog import Catalog
 from hub.store.catalog.listen import Listener
+from hub.store.change import Deploy
 from hub.store.store import Store
 
 
@@ -67,7 +68,7 @@ def test_a_move_is_heard_at_once(tmp_path, peft_folder, serving, postgres_url, l
     assert ear.hears(), "once it is connected"
     assert not ear.hears(0.3), "nothing has moved"
     began = time.monotonic()
-    store.deploy("x", version.ref, by="t")
+    store.deploy("x", Deploy(version=version.ref, by="t"))
     assert ear.hears()
     assert time.monotonic() - began < 2
     store.close()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from hub.errors import BadRequest
-from hub.serving.canary.guard import Guard, read_guard
+from hub.store.guard import Guard, read_guard
 
 
 def test_values_of_a_command_line_become_a_guard() -> None:

@@ -88,7 +88,7 @@ class Clean(Model):
         "ones.",
     )
     urls: Literal["keep", "mask", "drop"] = Field(
-        "keep", description="mask replaces URLs with <URL>, drop removes them."
+        "keep", description="mask replaces URLs with `<URL>`, drop removes them."
     )
     whitespace: bool = Field(
         True, description="Collapse whitespace to one space and strip both ends; single empty lines are kept."
@@ -106,8 +106,8 @@ class Pii(Model):
 
     action: Literal["ignore", "warn", "mask", "refuse"] = Field(
         "warn",
-        description="ignore: do not search. warn: count. mask: replace with <EMAIL>, <PHONE> and so on in "
-        "all rows. refuse: stop the run.",
+        description="ignore: do not search. warn: count. mask: replace with `<EMAIL>`, `<PHONE>` and so on "
+        "in all rows. refuse: stop the run.",
     )
     detector: Literal["builtin", "presidio"] = Field(
         "builtin",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.mixed.adapters import QV, Found, Setting, in_turns, rows_of
 from hub.api import HeadKind
+from tests.support.backbones import chosen, run_on
 
 if TYPE_CHECKING:
     from hub.engine.protocol import EngineRow
@@ -65,7 +66,7 @@ def against_bare(setting: Setting) -> Found:
         setting.say(f"64 adapters on {name}, and none")
         with setting.engine("auto", ADAPTERS) as engine:
             _fill(setting, engine, targets)
-            kind = _kind(engine.chosen(64, 32))
+            kind = _kind(chosen(engine, 64, 32))
             with setting.engine(kind, 1) as bare:
                 bare.warm(timeout=300)
                 rows = rows_of(64, 32, range(1, ADAPTERS + 1))
@@ -85,12 +86,12 @@ def choices(setting: Setting) -> Found:
         _fill(setting, engine, QV)
         for rows, tokens in OTHER_SHAPES:
             batch = rows_of(rows, tokens, range(1, ADAPTERS + 1))
-            ways = {name: partial(engine.run_on, name, batch) for name in engine.backbones}
+            ways = {name: partial(run_on, engine, name, batch) for name in engine.backbones}
             times = in_turns(ways, setting.rounds)
-            chosen, best = engine.chosen(rows, tokens), min(times, key=times.__getitem__)
-            ratio = times[chosen] / times[best]
+            picked, best = chosen(engine, rows, tokens), min(times, key=times.__getitem__)
+            ratio = times[picked] / times[best]
             worst = max(worst, ratio)
-            found.rows.append((f"{rows}x{tokens}", f"chosen {chosen}, best {best}", f"{ratio:.2f}", "ratio"))
+            found.rows.append((f"{rows}x{tokens}", f"chosen {picked}, best {best}", f"{ratio:.2f}", "ratio"))
     found.figures["worst_choice"] = worst
     return found
 

@@ -54,16 +54,14 @@ def assemble(
         if kind != "onnx" and where.type == "cpu":
             int8 = OnnxBackbone(exporter, reference, threads, int8=True)
             graphs.insert(0 if kind == "onnx-int8" else 1, int8)
-        other = _torch(base, slots, where, torch.bfloat16)[0] if _has_other(kind, where) else None
+        other = None
+        if kind == "auto" and computes_in_bf16(where):
+            other = _torch(base, slots, where, torch.bfloat16)[0]
         tune = Tuner(base, cache, threads, tuning or Tuning()) if kind == "auto" else None
         backbones = Backbones(
             reference, pooler=pooler, other=other, graphs=graphs, exporter=exporter, tune=tune
         )
     return SlotEngine(base, backbones, slots=slots, device=device, own=own)
-
-
-def _has_other(kind: str, device: torch.device) -> bool:
-    return kind == "auto" and computes_in_bf16(device)
 
 
 def _reference_dtype(kind: str, encoder: bool) -> torch.dtype | None:

@@ -50,7 +50,7 @@ def collate(rows: Sequence[EngineRow], limits: BatchLimits, pad: int, *, left: b
     lengths = _lengths(row.row.input_ids for row in rows)
     longest = int(lengths.max())
     if longest > limits.max_length:
-        raise TooLarge(f"A row has {longest} tokens; this base reads at most {limits.max_length}.")
+        raise TooLarge(f"A row has {longest} tokens; this base takes at most {limits.max_length}.")
     if not lengths.all():
         raise BadRequest("A row has no tokens.")
     columns = np.arange(longest)
@@ -86,4 +86,4 @@ def _fill(mask: npt.NDArray[np.bool_], values: Iterable[Iterable[int]], default:
 
 def _check_range(what: str, ids: Ints, count: int) -> None:
     if ids.min() < 0 or ids.max() >= count:
-        raise BadRequest(f"A row has {what} that this base does not know; they go from 0 to {count - 1}.")
+        raise BadRequest(f"A row has {what} outside the range of this base, 0 to {count - 1}.")

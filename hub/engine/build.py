@@ -39,7 +39,7 @@ def build_engine(
         EngineFailed: the base could not be loaded.
     """
     if kind not in ENGINES:
-        raise BadConfig(f"No engine named {kind!r}. There is: {', '.join(ENGINES)}.")
+        raise BadConfig(f"No engine named {kind!r}. Choose one of: {', '.join(ENGINES)}.")
     if kind == "fake":
         from hub.engine.fake import FakeEngine
 

@@ -1,7 +1,7 @@
 """A deterministic engine without torch, for tests and plugin authors.
 
-Values are drawn from a hash of (adapter, token ids), so they differ between adapters and rows,
-repeat exactly, and have the shapes a real engine gives.
+Values depend on a hash of (adapter, token ids): they differ between adapters and rows, repeat exactly, and
+have the shapes of a real engine's.
 """
 
 from __future__ import annotations

@@ -141,15 +141,6 @@ class SlotEngine:
         """The names of the backbones that can run a batch now."""
         return tuple(b.name for b in self._backbones.all if b.covers(self._backbones.filled))
 
-    def chosen(self, rows: int, tokens: int) -> str:
-        """Return the name of the backbone for a batch of `rows` rows, padded to `tokens` tokens."""
-        return self._backbones.chosen(rows, tokens, self._backbones.filled).name
-
-    def run_on(self, name: str, rows: Sequence[EngineRow]) -> list[Output]:
-        """Run rows on the named backbone, to measure it; otherwise as `run`."""
-        with self._backbones.only(name):
-            return self.run(rows)
-
     def warm(self, timeout: float) -> bool:
         """Prepare for rows of the bare base as well; waits as `settle` does."""
         return self._backbones.warm(timeout)
@@ -192,7 +183,7 @@ class SlotEngine:
         return placed, self._backbones.reference.with_weights(changed, fresh)
 
     def _vacate(self, slot: int) -> None:
-        """Forget the owner of a slot, and free the backbone of a merged adapter."""
+        """Remove the adapter of a slot, and free its backbone if it is merged."""
         occupant = self._occupants.get(slot)
         self._occupants = {key: value for key, value in self._occupants.items() if key != slot}
         if occupant and occupant.alone:
@@ -211,7 +202,7 @@ class SlotEngine:
         occupant = self._occupants.get(rows[0].slot)
         alone = occupant.alone if occupant else None
         if rows[0].head is HeadKind.GENERATE:
-            # It is not known whether two calls of transformers' `generate` may run concurrently.
+            # transformers does not document whether two calls of `generate` may run concurrently.
             with self._backbones.busy:
                 return self._generate(rows, alone)
         return self._score(rows, alone, aside)
@@ -253,7 +244,7 @@ class SlotEngine:
         return value[:labels] if row.head is HeadKind.SEQUENCE else value[: len(row.row.input_ids), :labels]
 
     def _generate(self, rows: Sequence[EngineRow], alone: TorchBackbone | None) -> list[Output]:
-        assert self._generator is not None, "run refuses GENERATE rows where nothing generates"
+        assert self._generator is not None, "`run` refuses GENERATE rows on a base that generates no text"
         left = self._base.kind is BaseKind.DECODER
         tensors = BatchTensors.of(collate(rows, self._limits, self._pad, left=left), self._device)
         backbone = alone or self._backbones.reference

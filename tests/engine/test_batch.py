@@ -57,10 +57,10 @@ def test_arrays_are_read_like_lists() -> None:
     ("row", "error", "reason"),
     [
         (Row([]), BadRequest, "no tokens"),
-        (Row([1] * 17), TooLarge, "17 tokens; this base reads at most 16"),
-        (Row([1, 100]), BadRequest, "token ids that this base does not know; they go from 0 to 99"),
+        (Row([1] * 17), TooLarge, "17 tokens; this base takes at most 16"),
+        (Row([1, 100]), BadRequest, "token ids outside the range of this base, 0 to 99"),
         (Row([1, -1]), BadRequest, "token ids"),
-        (Row([1, 2], [0, 2]), BadRequest, "token types that this base does not know"),
+        (Row([1, 2], [0, 2]), BadRequest, "token types outside the range of this base"),
         (Row([1, 2], [0]), BadRequest, "more or fewer token types than tokens"),
     ],
 )

@@ -66,9 +66,9 @@ def test_the_fake_engine_needs_no_base(bert, tmp_path):
     [
         (
             {"kind": "tensorrt"},
-            "No engine named 'tensorrt'. There is: auto, onnx, onnx-int8, torch, torch-bf16, fake",
+            "No engine named 'tensorrt'. Choose one of: auto, onnx, onnx-int8, torch, torch-bf16, fake",
         ),
-        ({"device": "abacus"}, "No device named 'abacus'. There is: auto, cpu, cuda"),
+        ({"device": "abacus"}, "No device named 'abacus'. Choose one of: auto, cpu, cuda"),
         ({"device": "cuda:77"}, "Device 'cuda:77' cannot be used here"),
     ],
 )

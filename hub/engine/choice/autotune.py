@@ -36,7 +36,7 @@ SHAPES: tuple[Shape, ...] = (
     (1, 16), (1, 64), (4, 32), (1, 256), (16, 24), (8, 96), (32, 32), (64, 64), (16, 256),
 )  # fmt: skip
 REPEATS = 5
-HOPELESS = 1.6  # times the fastest: a backbone slower than this is not measured again on a shape
+MAX_SLOWDOWN = 1.6  # times the fastest: a slower backbone is not measured again on a shape
 MIN_COSINE = 0.999  # between hidden states of a backbone and of the reference
 
 
@@ -104,9 +104,9 @@ def _order(timings: Timings, backbones: Backbones) -> Order:
 def _measure(base: Base, backbones: Backbones, budget_s: float) -> Timings:
     """Time the backbones in turns, cheap shapes first, until the time budget is used."""
     began = time.perf_counter()
-    there = [backbone for backbone in backbones.all if backbone.covers(_BARE)]
-    refused = {b.name: reason for b in there if (reason := _fault(b, backbones, base))}
-    candidates = [backbone for backbone in there if backbone.name not in refused]
+    usable = [backbone for backbone in backbones.all if backbone.covers(_BARE)]
+    refused = {b.name: reason for b in usable if (reason := _fault(b, backbones, base))}
+    candidates = [backbone for backbone in usable if backbone.name not in refused]
     seconds: dict[str, dict[Shape, float]] = {backbone.name: {} for backbone in candidates}
     for rows, tokens in SHAPES:
         shape = (rows, min(tokens, base.max_length))
@@ -127,7 +127,7 @@ def _time_shape(
         for backbone in candidates:
             known = took[backbone.name]
             fastest = min((min(one) for one in took.values() if one), default=float("inf"))
-            if known and min(known) > HOPELESS * fastest:
+            if known and min(known) > MAX_SLOWDOWN * fastest:
                 continue
             one = _time(backbone, backbones, batch)
             if turn:  # the first run allocates memory
@@ -165,7 +165,7 @@ def _fault(backbone: Backbone, backbones: Backbones, base: Base) -> str:
 
 
 def _batch(backbones: Backbones, shape: Shape) -> BatchTensors:
-    """Make rows of random tokens that use the filled slots in turn."""
+    """Make rows of random tokens, which use the filled slots in turn."""
     rows, tokens = shape
     random = torch.Generator().manual_seed(rows * tokens)
     ids = torch.randint(backbones.reference.model.config.vocab_size, shape, generator=random)

@@ -1,17 +1,17 @@
 # ruff: noqa: TID253 - imported when an engine is built, and by nothing else
-"""The backbones of one base that may run a batch, and which of them does.
+"""The backbones of one base, and the choice of the one that runs a batch.
 
-The torch backbone in the base's reference dtype is always there: it runs what the others cannot yet, and
-its stacks are the ones that onnxruntime reads. Graphs are made, and candidates measured, in a thread of
-their own while rows run.
+The torch backbone in the reference dtype always exists: it runs what the others cannot run yet, and
+onnxruntime reads its stacks. Graphs are exported and candidates measured in a background thread while rows
+run.
 """
 
 from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from typing import Protocol
 
 from torch import nn
@@ -41,11 +41,11 @@ class Backbone(Protocol):
 
 
 Order = Callable[[int, int], Sequence[Backbone]]
-"""From rows and tokens of a batch to the backbones to try, the best first."""
+"""Maps rows and tokens of a batch to the backbones to try, the best first."""
 
 
 class Autotune(Protocol):
-    """Measures backbones; `timings` is what it found last."""
+    """Measures backbones; `timings` is its last result."""
 
     timings: Timings | None
 
@@ -53,10 +53,10 @@ class Autotune(Protocol):
 
 
 class Backbones:
-    """What one engine has to run batches with.
+    """The backbones of one engine.
 
-    `other` is a torch backbone of another dtype (bf16) beside the reference, `graphs` the onnx ones, in the
-    order in which they are preferred until `tune` has found out.
+    `other` is a torch backbone of another dtype (bf16) beside the reference; `graphs` are the onnx ones, in
+    order of preference until `tune` has measured them.
     """
 
     def __init__(
@@ -79,10 +79,8 @@ class Backbones:
         """The slots that hold an adapter."""
         first: list[Backbone] = list(self.graphs)
         self._order: Order = lambda rows, tokens: first
-        self._only: list[Backbone] | None = None
-        self._measured_alone = threading.Lock()  # taken before `busy`
         self.busy = threading.Lock()
-        """Held while a backbone runs, or is measured: they share the cores."""
+        """Held while a backbone runs or is measured, because they share the cores."""
         self._failure = self._unmeasured = ""
         self._closed = self._bare = False
         self._changed = threading.Condition()
@@ -94,7 +92,7 @@ class Backbones:
 
     @property
     def timings(self) -> Timings | None:
-        """What was measured, if anything was."""
+        """The last measurements, if any."""
         return self._tune.timings if self._tune else None
 
     @property
@@ -112,24 +110,24 @@ class Backbones:
 
     @property
     def note(self) -> str:
-        """What is unusual now."""
+        """Current notices; "" if there are none."""
         if self._failure or not self._worker:
             return self._failure or self._unmeasured
-        return "An ONNX graph is being made or measured; rows that need it run on torch until then."
+        return "An ONNX graph is being exported or measured; until then, rows that need it run on torch."
 
     def choices(self) -> str:
-        """Say what runs a single short row, and what a full batch."""
+        """Return the backbones for a single short row and for a full batch, as text."""
         few, many = self.chosen(1, 32).name, self.chosen(64, 32).name
         return few if few == many else f"{few}; full batches {many}"
 
     def drop(self, name: str) -> None:
-        """Give up a backbone that is never chosen; the reference stays."""
+        """Remove a backbone that is never chosen; the reference stays."""
         with self._changed, self.busy:
             if self.other and self.other.name == name:
                 self.other = None
 
     def write(self, slot: int, values: Values, *, int8: bool = False) -> None:
-        """Overwrite one slot that no running forward reads, everywhere."""
+        """Overwrite one slot in every backbone; no running forward may read it."""
         self.reference.write(slot, values)
         with self._changed:
             if self.other:
@@ -140,7 +138,7 @@ class Backbones:
             self._prepare()
 
     def run(self, batch: BatchTensors, *, decode: bool = False, aside: bool = False) -> Hidden:
-        """Run the whole batch on the best backbone that has all its slots; `aside`: at once."""
+        """Run the batch on the best backbone that covers its slots; `aside`: without waiting for `busy`."""
         rows, tokens = batch.input_ids.shape
         slots = frozenset(batch.slots.tolist()) if self.graphs else frozenset()
         with nullcontext() if aside else self.busy:
@@ -148,40 +146,28 @@ class Backbones:
 
     def chosen(self, rows: int, tokens: int, slots: frozenset[int] = frozenset()) -> Backbone:
         """Return the backbone that a batch of this shape runs on."""
-        only = self._only
-        order = self._order(rows, tokens) if only is None else only
-        usable = (backbone for backbone in order if backbone.covers(slots))
+        usable = (backbone for backbone in self._order(rows, tokens) if backbone.covers(slots))
         return next(usable, self.reference)
 
-    @contextmanager
-    def only(self, name: str) -> Iterator[None]:
-        """Run everything on the backbone of that name while the block runs; for measurements."""
-        with self._measured_alone:
-            self._only = [backbone for backbone in self.all if backbone.name == name]
-            try:
-                yield
-            finally:
-                self._only = None
-
     def warm(self, timeout: float) -> bool:
-        """Make graphs and measure for the bare base as well, and wait; False if it takes longer."""
+        """Export and measure for the bare base as well, and wait; False on a timeout."""
         with self._changed:
             self._bare = True
             self._prepare()
         return self.settle(timeout)
 
     def settle(self, timeout: float) -> bool:
-        """Wait for graphs and measurements under way; False if they are not over in time."""
+        """Wait for exports and measurements in progress; False on a timeout."""
         with self._changed:
             return self._changed.wait_for(lambda: self._worker is None, timeout)
 
     @property
     def closed(self) -> bool:
-        """True once `close` was called: what goes on in the background should end."""
+        """True once `close` was called; background work then ends."""
         return self._closed
 
     def close(self) -> None:
-        """End what goes on in the background, and drop the graphs."""
+        """End background work and drop the graphs."""
         with self._changed:
             self._closed = True
             worker = self._worker
@@ -193,14 +179,14 @@ class Backbones:
             graph.close()
 
     def _prepare(self) -> None:
-        """Start making the graph that is missing, unless one is being made or cannot be."""
+        """Start to export a missing graph, unless an export is in progress or has failed."""
         if self._worker or self._closed or self._failure or not self._missing():
             return
         self._worker = threading.Thread(target=self._work, name="graphs", daemon=True)
         self._worker.start()
 
     def _missing(self) -> list[OnnxBackbone]:
-        return [graph for graph in self.graphs if graph.is_short(bare=self._bare)]
+        return [graph for graph in self.graphs if graph.lacks_stacks(bare=self._bare)]
 
     def _work(self) -> None:
         while True:
@@ -217,9 +203,9 @@ class Backbones:
             return
         try:
             self._order = self._tune(self)
-        except Exception as error:  # a full disk, or a backbone that fails; rows go on running as before
+        except Exception as error:  # a full disk or a failing backbone; rows run as before
             self._tune = None
-            self._unmeasured = f"Nothing was measured, and ONNX runs what it can: {error}"
+            self._unmeasured = f"Measuring failed, and ONNX runs what it can: {error}"
             if not self._closed:
                 log.warning("%s", self._unmeasured)
 
@@ -227,10 +213,10 @@ class Backbones:
         for graph in self._missing():
             try:
                 made = graph.make()
-            except Exception as error:  # onnxruntime's errors share no class; rows go on running on torch
+            except Exception as error:  # onnxruntime's errors share no class; rows run on torch
                 self._failure = f"Some or all rows run on torch: {error}"
                 if not self._closed:
                     log.warning("%s", self._failure)
                 return
             with self._changed:
-                graph.show(made)
+                graph.use(made)

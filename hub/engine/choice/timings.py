@@ -73,8 +73,8 @@ def _by_name(rows: Sequence[tuple[str, int, int, float]]) -> dict[str, dict[Shap
     for name, row_count, tokens, took in rows:
         shape, took_s = (int(row_count), int(tokens)), float(took)
         if min(shape) < 1 or not 0 < took_s < math.inf:
-            raise ValueError(f"Nothing takes {took_s} s on {shape}.")
+            raise ValueError(f"{took_s} s on {shape} is no valid time.")
         seconds.setdefault(str(name), {})[shape] = took_s
     if not seconds:
-        raise ValueError("Nothing was measured.")
+        raise ValueError("There are no measurements.")
     return seconds

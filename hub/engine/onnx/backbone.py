@@ -64,10 +64,10 @@ class OnnxBackbone:
         self._touched.pop(slot, None)
         if allowed:
             self._touched[slot] = frozenset(f"{part}.{layer}" for layer in values for part in values[layer])
-        self._show(self._live.graph)
+        self._use(self._live.graph)
 
-    def is_short(self, *, bare: bool = False) -> bool:
-        """Return whether an adapter needs a stack that no graph has; with `bare`, also without any graph."""
+    def lacks_stacks(self, *, bare: bool = False) -> bool:
+        """Return whether the graph lacks a stack of an adapter; with `bare`, also whether there is none."""
         return not self._wanted() <= self.stacks or (bare and not self.int8 and self._live.graph is None)
 
     def make(self) -> OnnxGraph:
@@ -84,14 +84,14 @@ class OnnxBackbone:
     def _wanted(self) -> frozenset[str]:
         return frozenset[str]().union(*self._touched.values())
 
-    def show(self, graph: OnnxGraph) -> None:
+    def use(self, graph: OnnxGraph) -> None:
         """Use `graph` for the following batches."""
-        self._show(graph)
+        self._use(graph)
 
     def run(self, batch: BatchTensors, *, decode: bool = False) -> Hidden:
         """Run rows whose slots are covered."""
         graph, layers = self._live.graph, self._reference.stacks.layers
-        assert graph is not None, "rows run here only where `covers` says so"
+        assert graph is not None, "rows run here only if `covers` is true"
         hidden = Hidden(graph.run(batch, layers))
         if layers is not self._reference.stacks.layers:  # replaced during the run
             graph.forget(self._reference.stacks.layers)
@@ -101,7 +101,7 @@ class OnnxBackbone:
         """Drop the graph."""
         self._live = _Live(None, frozenset())
 
-    def _show(self, graph: OnnxGraph | None) -> None:
+    def _use(self, graph: OnnxGraph | None) -> None:
         has = graph.stacks if graph else frozenset()
         self._live = _Live(
             graph, frozenset(slot for slot, touched in self._touched.items() if touched <= has)

@@ -1,8 +1,8 @@
 # ruff: noqa: TID253 - runs in a process of its own
 """Exports an encoder to ONNX with the stacks and the slot index as graph inputs.
 
-`python -m hub.engine.onnx.export` reads an order from stdin. A server exports in a subprocess because the
-exporter takes seconds, needs a copy of the base, and changes global settings of its process.
+`python -m hub.engine.onnx.export` reads its arguments from stdin as JSON. A server exports in a subprocess
+because the exporter takes seconds, needs a copy of the base, and changes global settings of its process.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from hub.engine.torch.stacks import Parts
 from hub.errors import EngineFailed
 from hub.files import replacing
 
-__all__ = ["BATCH_INPUTS", "HIDDEN", "MODEL", "REVISION", "main", "order"]
+__all__ = ["BATCH_INPUTS", "HIDDEN", "MODEL", "REVISION", "arguments", "main"]
 
 REVISION = 2  # raise it when the exported graph changes
 BATCH_INPUTS = ("input_ids", "attention_mask", "token_type_ids", "slots")
@@ -38,14 +38,14 @@ _TOLERANCE = 1e-4  # of hidden states, which layer norms keep near 1
 _INT8_COSINE = 0.9  # of hidden states; the accuracy of each adapter is measured on its own data
 
 
-def order(base: Base, stacks: Sequence[str], path: Path, *, int8: bool) -> str:
-    """Return the JSON order for `main`: export `base` with the named stacks to `path`."""
+def arguments(base: Base, stacks: Sequence[str], path: Path, *, int8: bool) -> str:
+    """Return the JSON arguments of `main` that export `base` with the named stacks to `path`."""
     fields = {"base": asdict(base), "stacks": list(stacks), "path": str(path), "int8": int8}
     return json.dumps(fields, default=str)
 
 
 def main() -> None:
-    """Export as ordered on stdin; fails if the graph does not reproduce the outputs of torch."""
+    """Export a graph; fails if it does not reproduce the outputs of torch."""
     wanted = json.load(sys.stdin)
     path, stacks = Path(wanted["path"]), tuple(wanted["stacks"])
     if hasattr(os, "nice"):
@@ -53,10 +53,10 @@ def main() -> None:
     torch.manual_seed(0)
     graph = _Graph(_base(wanted["base"]), stacks).eval()
     _export(graph, stacks, path)
-    _verify(graph, path, _furthest)
+    _verify(graph, path, _float32_fault)
     if wanted["int8"]:
         _quantize(path)
-        _verify(graph, path, _least_alike)
+        _verify(graph, path, _int8_fault)
 
 
 class _Graph(nn.Module):
@@ -141,7 +141,7 @@ def _quantize(path: Path) -> None:
 
 @torch.inference_mode()
 def _verify(graph: _Graph, path: Path, check: Any) -> None:
-    """Compare with torch on untraced shapes, to detect a size that is baked into the graph."""
+    """Compare with torch on untraced shapes, to detect a size that is fixed in the graph."""
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     stacks = [f"{part}.{layer}" for part, layer in graph._names]
     known = {meta.name for meta in session.get_inputs()}
@@ -154,12 +154,12 @@ def _verify(graph: _Graph, path: Path, check: Any) -> None:
             raise EngineFailed(f"The exported graph {fault} on {rows} rows of {tokens} tokens.")
 
 
-def _furthest(expected: Tensor, got: Tensor) -> str:
+def _float32_fault(expected: Tensor, got: Tensor) -> str:
     off = (expected - got).abs().max().item()
     return "" if off <= _TOLERANCE else f"is off by {off:.1e}"
 
 
-def _least_alike(expected: Tensor, got: Tensor) -> str:
+def _int8_fault(expected: Tensor, got: Tensor) -> str:
     cosine = torch.cosine_similarity(expected, got, dim=-1).min().item()
     return "" if cosine >= _INT8_COSINE else f"in int8 has a cosine of {cosine:.3f} to torch"
 

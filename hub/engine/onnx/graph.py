@@ -47,7 +47,7 @@ class Exporter:
         if not path.is_file():
             self._cache.mkdir(parents=True, exist_ok=True)
             with replacing(path) as aside:
-                self._export(export.order(self._base, stacks, aside, int8=int8))
+                self._export(export.arguments(self._base, stacks, aside, int8=int8))
         return path
 
     def stop(self) -> None:
@@ -57,7 +57,7 @@ class Exporter:
             if self._process:
                 self._process.kill()
 
-    def _export(self, order: str) -> None:
+    def _export(self, arguments: str) -> None:
         with self._lock:
             if self._stopped:
                 raise EngineFailed("The engine is closed.")
@@ -69,7 +69,7 @@ class Exporter:
                 text=True,
             )
         with self._process as process:
-            _, errors = process.communicate(order)
+            _, errors = process.communicate(arguments)
         if process.returncode:
             reason = errors.strip().rpartition("\n")[2] or f"exit status {process.returncode}"
             raise EngineFailed(f"Exporting base {self._base.name!r} to ONNX failed: {reason}")
@@ -82,10 +82,10 @@ class Exporter:
 
 
 class OnnxGraph:
-    """A session on one graph; the stacks it reads are the torch tensors themselves, on any device.
+    """A session on one graph, which reads the torch tensors of the stacks themselves, on any device.
 
-    So are the embeddings of the base, on a CPU, where `weights` (by path in the base) holds them in float32:
-    onnxruntime only looks them up. The weights of linear layers it repacks into a copy of its own.
+    On a CPU it also shares the float32 embeddings in `weights` (by path in the base), which onnxruntime
+    only looks up. onnxruntime repacks the weights of linear layers into its own copy.
     """
 
     def __init__(
@@ -122,11 +122,11 @@ class OnnxGraph:
         self.nbytes = file.stat().st_size - sum(tensor.nbytes for tensor in shared.values())
 
     def forget(self, layers: Mapping[str, Parts]) -> None:
-        """Drop bindings to other stacks: they keep the memory of replaced stacks alive."""
+        """Drop bindings to other stacks, which keep the memory of replaced stacks alive."""
         self._idle = [binding for binding in self._idle if binding.reads(layers)]
 
     def run(self, batch: BatchTensors, layers: Mapping[str, Parts]) -> Tensor:
-        """Return the last hidden states; `layers` is a mapping that is replaced when a stack is."""
+        """Return the last hidden states; a new stack comes in a new `layers` mapping."""
         try:
             binding = self._idle.pop()
         except IndexError:

@@ -1,9 +1,9 @@
-"""Reads what PEFT saves: a config and named tensors become checked, engine-neutral arrays.
+"""Converts the config and tensors that PEFT saves to checked, engine-neutral arrays.
 
 PEFT 0.21 names a tensor `base_model.model.<module path>.` and then `lora_A.weight`, `lora_B.weight`,
 `lora_magnitude_vector` (DoRA) or `ia3_l`; a module trained in full keeps its parameters' own names, and
-a bias trained beside LoRA sits in `base_layer`. The scaling is folded into B here, so that engines know
-nothing of it.
+a bias trained beside LoRA is in `base_layer`. The scaling is folded into B here, so that engines need not
+know it.
 """
 
 from __future__ import annotations

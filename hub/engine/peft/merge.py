@@ -46,7 +46,7 @@ def merged_weights(
     `num_labels` is read for SEQUENCE and TOKEN.
 
     Raises:
-        UnsupportedAdapter: PEFT cannot merge the method, or it is not one that is merged here.
+        UnsupportedAdapter: PEFT cannot merge the method, or it is not allowed here.
         BadAdapter: the adapter is unsound, lacks a head, or changes nothing.
         EngineFailed: the base could not be loaded.
     """
@@ -126,6 +126,6 @@ def _check_equal(expected: list[Tensor], got: list[Tensor], method: str) -> None
         difference = (first - second).abs().max().item()
         if difference > TOLERANCE * max(1.0, first.abs().max().item()):
             raise UnsupportedAdapter(
-                f"Merged into its base, this {method} adapter answers otherwise than PEFT runs it (by "
-                f"{difference:.2g}), so it cannot be served so."
+                f"Merged into its base, this {method} adapter differs from PEFT's own output by "
+                f"{difference:.2g}, so it cannot be served as a merged copy."
             )

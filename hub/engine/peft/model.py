@@ -1,5 +1,5 @@
 # ruff: noqa: TID253 - imported when PEFT itself has to run an adapter, and by nothing else
-"""Builds PEFT models from arrays: nothing is unpickled, downloaded or looked up."""
+"""Builds PEFT models from arrays, without unpickling or downloads."""
 
 from __future__ import annotations
 
@@ -25,9 +25,6 @@ from hub.engine.peft.patterns import explicit_config
 from hub.engine.quiet import known_warnings, quiet
 from hub.engine.torch.loading import one_load_at_a_time
 from hub.errors import BadAdapter, BadBase, EngineFailed, UnsupportedAdapter
-
-if TYPE_CHECKING:
-    from hub.engine.protocol import Array
 
 if TYPE_CHECKING:
     from hub.engine.protocol import Array
@@ -251,7 +248,7 @@ def adapt(model: PreTrainedModel, config: Mapping[str, Any], tensors: Mapping[st
 def fresh_adapter(model: PreTrainedModel, config: Mapping[str, Any], names: Iterable[str]) -> PeftModel:
     """Add an adapter to a model in its initial state, as far as that is deterministic.
 
-    `names` are those of its tensors, which tell the modules that it is put on.
+    `names` are those of its tensors, which determine the adapted modules.
 
     Raises: as `adapt`.
     """
@@ -261,7 +258,7 @@ def fresh_adapter(model: PreTrainedModel, config: Mapping[str, Any], names: Iter
 
 
 def load_folder(model: PreTrainedModel, folder: Path) -> PeftModel:
-    """Load a PEFT folder on a model with PEFT alone; its patterns are replaced by the modules they stand for.
+    """Load a PEFT folder on a model with PEFT alone; its patterns are replaced by the modules they match.
 
     Raises:
         BadAdapter, UnsupportedAdapter: as `explicit_config`.
@@ -291,19 +288,19 @@ def _put_on_base(config: Mapping[str, Any]) -> Iterator[None]:
 
 
 def _read_config(config: Mapping[str, Any]) -> PeftConfig:
-    """Build PEFT's config from the keys that are known to be harmless."""
+    """Build PEFT's config from the allowed keys."""
     method = method_of(config)
     if method not in _METHODS:
         raise UnsupportedAdapter(
-            f"This is a {method or 'nameless'} adapter, which cannot be merged into its base here. There is: "
-            f"{', '.join(_METHODS)}."
+            f"This is a {method or 'nameless'} adapter, which cannot be merged into its base here. Supported "
+            f"are: {', '.join(_METHODS)}."
         )
     cls, keys = _METHODS[method]
     init = str(config.get("init_lora_weights", True)).lower()
     if init not in _KNOWN_INITS:
         raise UnsupportedAdapter(
-            f"The initialisation {init!r} changed the base weights in a way that the adapter's files do not "
-            f"tell, so it fits no base as it is. {SAVE_CONVERTED}"
+            f"The initialisation {init!r} changed the base weights, and the adapter's files do not record "
+            f"how, so it fits no base as it is. {SAVE_CONVERTED}"
         )
     known = _COMMON | keys
     for key in sorted(config.keys() - known - HARMLESS - _TRAINING):
@@ -329,7 +326,7 @@ def _check_values(values: Mapping[str, Any]) -> None:
         ranks += (values.get(key) or {}).values()
     for rank in ranks:
         if isinstance(rank, int) and rank > _MAX_RANK:
-            raise BadAdapter(f"A rank of {rank} is more than {_MAX_RANK:,}, the largest that is taken here.")
+            raise BadAdapter(f"A rank of {rank} is more than {_MAX_RANK:,}, the largest that is allowed.")
 
 
 def initial_tensors(
@@ -340,7 +337,7 @@ def initial_tensors(
     `names` are those of the adapter's tensors.
 
     Raises:
-        UnsupportedAdapter: the initialisation draws numbers or looks at data.
+        UnsupportedAdapter: the initialisation uses random numbers or data.
         BadAdapter: the config is unsound, or not of an adapter on this base.
         EngineFailed: the base could not be loaded.
     """

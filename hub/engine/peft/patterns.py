@@ -20,7 +20,7 @@ MAX_PATTERNS = 64  # entries that are patterns
 MAX_LENGTH = 2000  # characters of one; some configs name every module in one pattern
 ALL_LINEAR = "all-linear"
 _PREFIX = "base_model.model."
-_OTHERWISE = re.compile(r"\{,|\[\[?:|\\[QEpPCzZ]")  # RE2 and Python differ in this syntax
+_RE2_DIFFERS = re.compile(r"\{,|\[\[?:|\\[QEpPCzZ]")  # RE2 and Python differ in this syntax
 _LITERAL = re.compile(r"\w[\w-]*(?:\.\w[\w-]*)*")  # dots are literal here; PEFT reads them as any character
 # The names of tensors that methods put below a module, such as `query.lora_A.weight`.
 _PART = re.compile(
@@ -49,8 +49,8 @@ class Matcher:
                 self._patterns.append((place, _compiled(rf"(?:.*\.)?(?:{pattern})", pattern)))
         if len(self._names) > MAX_NAMES or len(self._patterns) > MAX_PATTERNS:
             raise UnsupportedAdapter(
-                f"The config has {len(patterns):,} names and patterns of modules, and at most {MAX_NAMES:,} "
-                f"names and {MAX_PATTERNS} patterns are read."
+                f"The config has {len(patterns):,} names and patterns of modules; the limits are "
+                f"{MAX_NAMES:,} names and {MAX_PATTERNS} patterns."
             )
 
     def first(self, module: str) -> int | None:
@@ -98,13 +98,13 @@ def check_patterns(config: Mapping[str, Any]) -> None:
 
 
 def adapted_modules(names: Iterable[str]) -> list[str]:
-    """Return the modules that the tensors of an adapter belong to, sorted, as the base calls them."""
+    """Return the modules that the tensors of an adapter belong to, sorted, by their paths in the base."""
     bare = (name.removeprefix(_PREFIX) for name in names)
     return sorted({match["module"] for name in bare if (match := _PART.fullmatch(name))})
 
 
 def explicit_config(config: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
-    """Return the config with every pattern replaced by the modules of the tensors `names` that it stands for.
+    """Return the config with every pattern replaced by the modules of the tensors `names` that it matches.
 
     Raises: as `check_patterns`.
     """
@@ -130,12 +130,12 @@ def _check_targets(given: str | Collection[str] | None, modules: Sequence[str]) 
         return
     if isinstance(given, str):
         compiled = _compiled(given, given)
-        strangers = [module for module in modules if not compiled.fullmatch(module)]
+        unmatched = [module for module in modules if not compiled.fullmatch(module)]
     else:
         names = frozenset(given)
-        strangers = [module for module in modules if names.isdisjoint(_ends(module))]
-    if strangers:
-        raise BadAdapter(f"The adapter has tensors of {strangers[0]!r}, which target_modules does not name.")
+        unmatched = [module for module in modules if names.isdisjoint(_ends(module))]
+    if unmatched:
+        raise BadAdapter(f"The adapter has tensors of {unmatched[0]!r}, which target_modules does not name.")
 
 
 def _feedforward(given: str | Collection[str], modules: Sequence[str]) -> list[str]:
@@ -160,7 +160,7 @@ def _compiled(pattern: str, shown: str) -> Any:
         raise UnsupportedAdapter(
             f"The pattern {shown[:80]!r}... has more than {MAX_LENGTH:,} characters. Name the modules."
         )
-    if odd := _OTHERWISE.search(shown):
+    if odd := _RE2_DIFFERS.search(shown):
         raise UnsupportedAdapter(
             f"The pattern {shown[:80]!r} has {odd[0]!r}, which RE2 reads differently. Name the modules."
         )
@@ -171,7 +171,7 @@ def _compiled(pattern: str, shown: str) -> Any:
         return re2.compile(pattern, options)
     except re2.error as error:
         reason = error.args[0] if error.args else error
-        said = reason.decode(errors="replace") if isinstance(reason, bytes) else str(reason)
+        text = reason.decode(errors="replace") if isinstance(reason, bytes) else str(reason)
         raise UnsupportedAdapter(
-            f"The pattern {shown[:80]!r} cannot be matched in linear time: {said[:200]}. Name the modules."
+            f"The pattern {shown[:80]!r} cannot be matched in linear time: {text[:200]}. Name the modules."
         ) from None

@@ -105,7 +105,7 @@ def _behaviour(tokenizer: PreTrainedTokenizerBase, kind: HeadKind) -> dict[str, 
         behaviour |= {
             "decoder": backend["decoder"],
             "end token": tokenizer.eos_token_id,
-            "special tokens left out of answers": sorted(set(tokenizer.all_special_ids)),
+            "special tokens removed from answers": sorted(set(tokenizer.all_special_ids)),
             "chat template": tokenizer.chat_template,
         }
     return behaviour

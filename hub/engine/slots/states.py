@@ -9,9 +9,11 @@ from enum import StrEnum
 
 __all__ = ["Fate", "Gone", "History", "Reservation", "SlotState", "SlotView"]
 
+MAX_VERSIONS = 256  # in the history
+
 
 class SlotState(StrEnum):
-    """Events of a version's slot."""
+    """The state of a version's slot."""
 
     LOADING = "loading"  # being written: no leases
     RESIDENT = "resident"  # may be leased
@@ -39,14 +41,11 @@ class SlotView:
     pinned: bool
 
 
-MAX_VERSIONS = 256  # versions remembered
-
-
 class Fate(StrEnum):
     """Why a version lost its slot."""
 
-    EVICTED = "evicted"  # another one needed its slot; loaded again when asked for
-    DRAINED = "drained"  # no route uses it any more, and its last lease ended
+    EVICTED = "evicted"  # another version needed its slot; loaded again on demand
+    DRAINED = "drained"  # no route uses it, and its last lease has ended
     FAILED = "failed"  # it could not be loaded
 
 
@@ -62,17 +61,16 @@ class Gone:
 
 
 class History:
-    """The latest fate of each of the last `most` versions; not thread-safe."""
+    """The latest fate of each of the last MAX_VERSIONS versions; not thread-safe."""
 
-    def __init__(self, most: int = MAX_VERSIONS) -> None:
-        self._most = most
+    def __init__(self) -> None:
         self._gone: OrderedDict[str, Gone] = OrderedDict()
 
     def add(self, key: str, name: str, fate: Fate, reason: str) -> None:
         """Record a version's fate; it replaces an earlier one."""
         self._gone.pop(key, None)
         self._gone[key] = Gone(key, name, fate, datetime.now(UTC), reason)
-        if len(self._gone) > self._most:
+        if len(self._gone) > MAX_VERSIONS:
             self._gone.popitem(last=False)
 
     def forget(self, key: str) -> None:

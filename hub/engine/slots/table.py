@@ -2,12 +2,12 @@
 
 A slot is free, or belongs to one version in one of three states:
 
-    free --reserve--> LOADING --commit--> RESIDENT --drain--> DRAINING --last release--> left
+    free --reserve--> LOADING --commit--> RESIDENT --drain--> DRAINING --last release--> vacated
                          |                   |  ^                 |
-                         +--abort--> left    |  +-----reserve-----+
+                         +--abort--> vacated |  +-----reserve-----+
                                              +--evicted by reserve (idle, not pinned)--> its next owner
-    left --reserve--> LOADING
-    left --to_clear--> nobody's --cleared--> free
+    vacated --reserve--> LOADING
+    vacated --to_clear--> being cleared --cleared--> free
 
 To load a version:
 
@@ -27,17 +27,17 @@ To serve a request:
 
 `lease` returns None when the version is not resident; the caller can then load it.
 A lease may be released from any thread, once or many times; only the first counts. Release it after
-the engine has answered, not when a client stops waiting: the slot is rewritten once nobody leases it.
+the engine has answered, not when a client stops waiting, because a slot without a lease may be rewritten.
 
-A slot that a version has left still holds its weights. The slot cleaner takes it with `to_clear`, clears it
-and calls `cleared`; meanwhile it cannot be reserved. A slot that is reserved before that needs no clearing,
+A vacated slot still holds the weights of its last version. The slot cleaner takes it with `to_clear`, clears
+it and calls `cleared`; meanwhile it cannot be reserved. A vacated slot that is reserved needs no clearing,
 because a load overwrites it.
 
-Pins keep a version from being evicted and drained: while it is loaded and nobody can lease it yet, or
-between its load and the table that routes to it. They are counted, and belong to the key, not to the
-slot: a version may be pinned before it is loaded.
+Pins protect a version from eviction and draining while it is loaded and cannot be leased yet, and between
+its load and the publication of the table that routes to it. They are counted, and belong to the version, not
+to the slot: a version may be pinned before it is loaded.
 
-What was evicted, drained or failed is remembered for a while, until it is resident again.
+The table keeps a history of evicted, drained and failed versions until they are resident again.
 
 Every method is one critical section under one lock. Only `wait_for_room` waits for anything else.
 """
@@ -90,34 +90,32 @@ class _Entry:
     leases: int = 0
 
 
-def _nobody() -> None:
-    return
-
-
 class SlotTable:
     """Slots 1 to `capacity` and their versions; slot 0, the bare base, is never assigned.
 
     `spare` additional slots are reserved for urgent loads, which then need not wait for a lease to end. The
     version keeps that slot; the next idle version is evicted instead.
 
-    `on_left` is called, outside the lock, when a slot needs clearing; it should only wake a thread.
+    `on_vacated` is called, outside the lock, when a slot needs clearing; it should only wake a thread.
     """
 
-    def __init__(self, capacity: int, *, spare: int = 0, on_left: Callable[[], None] = _nobody) -> None:
+    def __init__(
+        self, capacity: int, *, spare: int = 0, on_vacated: Callable[[], None] | None = None
+    ) -> None:
         if capacity < 1:
             raise ValueError(f"A slot table needs at least one slot, not {capacity}.")
         self.capacity = capacity
         self._spare = spare
-        self._on_left = on_left
+        self._on_vacated = on_vacated
         self._lock = threading.Lock()
         self._room = threading.Condition(self._lock)  # notified when there may be room
         self._entries: dict[str, _Entry] = {}
         self._free = deque(range(1, capacity + spare + 1))
-        self._left: deque[int] = deque()
+        self._vacated: deque[int] = deque()
         self._clearing: set[int] = set()
         self._order = GreedyDual()  # of those committed
         self._pins: Counter[str] = Counter()
-        self._unwanted: dict[str, str] = {}  # reason, by version to drain once it is loaded and not pinned
+        self._to_drain: dict[str, str] = {}  # reason, by version to drain once it is loaded and not pinned
         self._history = History()
 
     def reserve(self, key: str, name: str = "", *, urgent: bool = False) -> Reservation | None:
@@ -125,36 +123,35 @@ class SlotTable:
 
         Takes a free slot, with `urgent` also a spare one, else evicts a version that is neither leased nor
         pinned, in the order of `GreedyDual`.
-        A draining version becomes resident again, and an earlier `drain` that has yet to happen is
-        forgotten; but not where the version is pinned: then it came after the wish for the version, which
-        was the pin.
+        A draining version becomes resident again, and a pending `drain` is cancelled, unless the version is
+        pinned: then the drain was requested after the pin, and stays pending.
 
         Raises:
             Overloaded: every slot is loading, leased, pinned or being cleared.
         """
         with self._lock:
             if key not in self._pins:
-                self._want(key)
+                self._cancel_drain(key)
             if key in self._entries:
                 return None
             evicted = None
             while not self._has_free_slot(urgent):
                 evicted = self._evict(f"to make room for {name or key}")
-            slot = self._left.pop() if evicted else (self._free or self._left).popleft()
+            slot = self._vacated.pop() if evicted else (self._free or self._vacated).popleft()
             self._entries[key] = _Entry(slot, name or key)
-        self._tell(evicted is not None)
+        self._notify(evicted is not None)
         return Reservation(key, slot, evicted)
 
     def wait_for_room(self, timeout: float, *, urgent: bool = False) -> bool:
-        """Wait until `reserve` would find a slot; False if it would find none after `timeout` seconds."""
+        """Wait until `reserve` would find a slot; False after `timeout` seconds."""
         with self._lock:
             return self._room.wait_for(lambda: self._has_room(urgent), timeout)
 
     def commit(self, key: str, cost: float = 1.0, *, used: bool = True) -> None:
         """Make a loaded version resident: from now on it can be leased.
 
-        `cost` says what loading it took, in any unit that all versions share. Where nobody is known to use
-        it right away, it leaves before those that were used.
+        `cost` is the cost of loading it, in any unit that all versions share. With `used` False it is evicted
+        before versions that were used.
 
         Raises:
             ValueError: it is not being loaded, or the cost is negative or not finite.
@@ -165,16 +162,16 @@ class SlotTable:
             entry.state = SlotState.RESIDENT
             self._room.notify_all()
             self._history.forget(key)
-            left = self._drain_unwanted(key) or self._trim()
-        self._tell(left)
+            vacated = self._drain_pending(key) or self._trim()
+        self._notify(vacated)
 
     def abort(self, key: str) -> None:
         """Free the slot of a version whose load failed."""
         with self._lock:
             self._loading(key)
-            self._leave(key)
-            self._unwanted.pop(key, None)
-        self._tell(True)
+            self._vacate(key)
+            self._to_drain.pop(key, None)
+        self._notify(True)
 
     def lease(self, key: str) -> Lease | None:
         """Claim the version's slot; None if it is absent, loading or draining."""
@@ -193,7 +190,7 @@ class SlotTable:
         """
         with self._lock:
             self._pins[key] += 1
-            self._want(key)
+            self._cancel_drain(key)
 
     def unpin(self, key: str) -> None:
         """Remove one pin from `key`; after the last one, a postponed `drain` happens.
@@ -205,12 +202,12 @@ class SlotTable:
             if not self._pins[key]:
                 raise ValueError(f"{key!r} is not pinned.")
             self._pins[key] -= 1
-            left = False
+            vacated = False
             if not self._pins[key]:
                 del self._pins[key]
                 self._room.notify_all()
-                left = self._drain_unwanted(key)
-        self._tell(left)
+                vacated = self._drain_pending(key)
+        self._notify(vacated)
 
     def drain(self, key: str, reason: str = "") -> bool:
         """Give no new lease on `key` and free its slot after the last lease; True if that is now.
@@ -219,10 +216,10 @@ class SlotTable:
         """
         with self._lock:
             if key in self._entries or key in self._pins:
-                self._unwanted[key] = reason
-            left = self._drain_unwanted(key)
+                self._to_drain[key] = reason
+            vacated = self._drain_pending(key)
             gone = key not in self._entries
-        self._tell(left)
+        self._notify(vacated)
         return gone
 
     def failed(self, key: str, name: str, reason: str) -> None:
@@ -233,9 +230,9 @@ class SlotTable:
     def to_clear(self) -> int | None:
         """Return a slot that needs clearing, or None; the caller clears it and calls `cleared`."""
         with self._lock:
-            if not self._left:
+            if not self._vacated:
                 return None
-            slot = self._left.popleft()
+            slot = self._vacated.popleft()
             self._clearing.add(slot)
             return slot
 
@@ -287,38 +284,38 @@ class SlotTable:
             entry.leases -= 1
             if not entry.leases:
                 self._room.notify_all()
-            left = (entry.state is SlotState.DRAINING and self._drain_unwanted(lease.key)) or self._trim()
-        self._tell(left)
+            vacated = (entry.state is SlotState.DRAINING and self._drain_pending(lease.key)) or self._trim()
+        self._notify(vacated)
 
     def _has_free_slot(self, urgent: bool) -> bool:
         limit = self.capacity + (self._spare if urgent else 0)
-        return len(self._entries) < limit and bool(self._free or self._left)
+        return len(self._entries) < limit and bool(self._free or self._vacated)
 
     def _has_room(self, urgent: bool) -> bool:
         return self._has_free_slot(urgent) or any(map(self._is_idle, self._entries))
 
-    def _want(self, key: str) -> None:
-        self._unwanted.pop(key, None)
+    def _cancel_drain(self, key: str) -> None:
+        self._to_drain.pop(key, None)
         entry = self._entries.get(key)
         if entry and entry.state is SlotState.DRAINING:
             entry.state = SlotState.RESIDENT
             self._order.use(key)
 
-    def _drain_unwanted(self, key: str) -> bool:
-        """Drain what can be drained now; True if a slot needs clearing."""
+    def _drain_pending(self, key: str) -> bool:
+        """Drain a version if its drain is due; True if a slot needs clearing."""
         entry = self._entries.get(key)
-        if key not in self._unwanted or key in self._pins:
+        if key not in self._to_drain or key in self._pins:
             return False
         if entry is None:
-            del self._unwanted[key]
+            del self._to_drain[key]
             return False
         if entry.state is SlotState.LOADING:
             return False
         if entry.leases:
             entry.state = SlotState.DRAINING
             return False
-        self._history.add(key, entry.name, Fate.DRAINED, self._unwanted.pop(key))
-        self._leave(key)
+        self._history.add(key, entry.name, Fate.DRAINED, self._to_drain.pop(key))
+        self._vacate(key)
         return True
 
     def _is_idle(self, key: str) -> bool:
@@ -333,14 +330,14 @@ class SlotTable:
                 "(serve.slots)."
             )
         self._history.add(key, self._entries[key].name, Fate.EVICTED, reason)
-        self._leave(key)
+        self._vacate(key)
         return key
 
     def _trim(self) -> bool:
         """Evict idle versions to restore the spare slots; True if a slot needs clearing."""
         before = len(self._entries)
         while len(self._entries) > self.capacity and any(map(self._is_idle, self._entries)):
-            self._evict("to keep a slot for the next move")
+            self._evict("to keep a slot for the next deployment change")
         return len(self._entries) < before
 
     def _loading(self, key: str) -> _Entry:
@@ -349,11 +346,11 @@ class SlotTable:
             raise ValueError(f"{key!r} is not being loaded.")
         return entry
 
-    def _leave(self, key: str) -> None:
+    def _vacate(self, key: str) -> None:
         self._order.remove(key)
-        self._left.append(self._entries.pop(key).slot)
+        self._vacated.append(self._entries.pop(key).slot)
         self._room.notify_all()
 
-    def _tell(self, left: bool) -> None:
-        if left and self._left:
-            self._on_left()
+    def _notify(self, vacated: bool) -> None:
+        if vacated and self._vacated and self._on_vacated:
+            self._on_vacated()

@@ -22,7 +22,7 @@ __all__ = ["TorchBackbone"]
 class TorchBackbone:
     """Runs rows on `model` with stacks of its dtype; a layer is slotted when an adapter first needs it.
 
-    `model` is the bare backbone of an encoder, and all of a decoder or an encoder-decoder.
+    `model` is the bare backbone of an encoder, or a whole decoder or encoder-decoder.
     """
 
     def __init__(self, model: PreTrainedModel, slots: int) -> None:
@@ -69,8 +69,8 @@ class TorchBackbone:
     def per_row_layers(self) -> frozenset[str]:
         """Return the linear and normalisation layers that can differ from row to row, found by a forward.
 
-        One that works on something all rows share (DeBERTa's table of relative positions) is not among
-        them, unless it is a linear layer that takes it as [1, n, in]: see `SlotLinear`.
+        A layer whose input all rows share (DeBERTa's table of relative positions) is included only if it is
+        linear and takes that input as [1, n, in]: see `SlotLinear`.
         """
         rows, tokens = 3, 5
         found: set[str] = set()
@@ -117,8 +117,8 @@ class TorchBackbone:
     def free(self) -> None:
         """Free the weights that no other backbone shares; the backbone cannot run afterwards.
 
-        Modules refer to one another in circles, which the collector may not come by for long, and never
-        once they are frozen: so the tensors are let go one by one.
+        Modules form reference cycles, which the garbage collector may free late, or never if they are frozen;
+        so each tensor is released here.
         """
         for parameter in self.model.parameters():
             parameter.data = parameter.data.new_empty(0)

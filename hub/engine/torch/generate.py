@@ -34,7 +34,7 @@ class Generator:
     def run(
         self, rows: Sequence[EngineRow], input_ids: Tensor, mask: Tensor, model: PreTrainedModel
     ) -> list[Output]:
-        """Continue the rows in input_ids [B, T], padded on the left; `model` of two stacks answers them.
+        """Generate a text for each row; input_ids [B, T] are padded on the left if `model` is a decoder.
 
         Raises:
             BadRequest: a row asks for no tokens, or its prompt leaves no room for one.
@@ -64,7 +64,8 @@ class Generator:
             return min(wanted, self._max_length - 1)
         if length >= self._max_length:
             raise BadRequest(
-                f"A prompt of {length} tokens leaves no room to answer: this base holds {self._max_length}."
+                f"A prompt of {length} tokens leaves no room for an answer: this base takes "
+                f"{self._max_length}."
             )
         return min(wanted, self._max_length - length)
 

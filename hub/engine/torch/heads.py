@@ -1,10 +1,9 @@
 # ruff: noqa: TID253 - imported by the engines only
 """Heads of many adapters: the Hugging Face head modules with slotted layers.
 
-Each head class is built without its backbone; in the backbone's place hangs a module that returns an
-output computed before, so that the class does its own pooling and wiring. A layer whose weights come
-with the base (a pooler, ModernBERT's dense layer) is shared and slotted like any other; one that is new
-has a whole weight per slot. Heads compute in float32.
+In each head class, a module that returns precomputed hidden states replaces the backbone, so that the class
+does its own pooling. A layer whose weights come with the base (a pooler, ModernBERT's dense layer) is shared
+and slotted like any other; a new layer has a whole weight per slot. Heads compute in float32.
 """
 
 from __future__ import annotations
@@ -56,11 +55,11 @@ class HeadSlots:
     """The heads of one kind in all slots.
 
     `pooler` is the base's own, for classes that read a pooled output; `weights` are the base's tensors by
-    name, of which those that belong to the head are taken.
+    name, some of which may belong to the head.
 
     Raises:
-        UnsupportedAdapter: the family has no such head, or one that is made of other layers than linear
-            and normalisation ones.
+        UnsupportedAdapter: the family has no such head, or the head has other layers than linear and
+            normalisation ones.
     """
 
     def __init__(
@@ -98,7 +97,7 @@ class HeadSlots:
         self._stacks = Stacks(slots, device, torch.float32, publish=self._publish, own=self._own)
 
     def write(self, slot: int, values: Values) -> None:
-        """Put a placed head into a slot that no running forward reads; an empty one clears it."""
+        """Overwrite one slot that no running forward reads; no values clear it."""
         self._stacks.write(slot, values)
 
     def run(self, hidden: Hidden, input_ids: Tensor, mask: Tensor, slots: Tensor) -> Tensor:
@@ -129,16 +128,16 @@ class HeadSlots:
                 own = self._has_own(path, layer, weights, device)
                 slotted = slot_layer(self._model, path, self._context, own=own)
                 self.layers[path] = HeadLayer(slotted, labelled, own, layer.bias is not None)
-        if left := [name for name, value in self._model.named_parameters() if value.is_meta]:
+        if unset := [name for name, value in self._model.named_parameters() if value.is_meta]:
             raise UnsupportedAdapter(
                 f"The {self._kind} head of {self._model.config.model_type} has more than linear and "
-                f"normalisation layers: {', '.join(left)}."
+                f"normalisation layers: {', '.join(unset)}."
             )
 
     def _has_own(
         self, path: str, layer: nn.Module, weights: Mapping[str, Tensor], device: torch.device
     ) -> bool:
-        """Give a layer the base's weights if it has them all; True if it then has its own."""
+        """Set a layer's weights to the base's; False if the base lacks one."""
         for name, parameter in list(layer.named_parameters()):
             if not parameter.is_meta:
                 continue
@@ -158,7 +157,7 @@ class HeadSlots:
 
 @dataclass(frozen=True, slots=True)
 class HeadLayer:
-    """A slotted layer of a head; `own`: the base brings its weights; `labelled`: it has an output a label."""
+    """A slotted layer of a head; `own`: it has the base's weights; `labelled`: one output per label."""
 
     module: Slotted
     labelled: bool
@@ -205,7 +204,7 @@ class _StoredOutput(nn.Module):
         self._of = threading.local()
 
     def put(self, states: Tensor | None) -> None:
-        """Set what the next forward in this thread gives."""
+        """Set the output of the next forward in this thread."""
         self._of.states = states
 
     def forward(self, *args: Any, **kwargs: Any) -> _Output:

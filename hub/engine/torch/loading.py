@@ -58,7 +58,7 @@ def pick_device(name: str) -> str:
     if name == "auto":
         return "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     if name.partition(":")[0] not in ("cpu", "cuda", "mps"):
-        raise BadConfig(f"No device named {name!r}. There is: auto, cpu, cuda, cuda:N, mps.")
+        raise BadConfig(f"No device named {name!r}. Choose one of: auto, cpu, cuda, cuda:N, mps.")
     try:
         torch.empty(0, device=name)
     except (RuntimeError, AssertionError) as error:

@@ -1,8 +1,8 @@
 # ruff: noqa: TID253 - imported by the engines only
 """Maps the arrays of an adapter to layers of the backbone and of the head.
 
-PEFT names a layer as the model it wrapped did. That model was a head class, whose backbone hangs under a
-prefix ("bert."), or the bare backbone; here both come down to the paths of one backbone.
+PEFT names a layer as the model it wrapped did. That model was a head class, which has its backbone under a
+prefix ("bert."), or the bare backbone; here both are mapped to the paths of one backbone.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Placed(NamedTuple):
 class Placement:
     """Maps adapters to the layers of one base.
 
-    Its weights are read for what is fixed when an adapter is loaded: DoRA's scale, the shift of a bias.
+    The base's weights determine values that are fixed at load: DoRA's scale, the shift of a bias.
     """
 
     def __init__(self, backbone: TorchBackbone, heads: Mapping[HeadKind, HeadSlots]) -> None:
@@ -110,8 +110,8 @@ class Placement:
                     del parameters["weight"]
                 if not parameters.keys() <= {"bias"}:
                     raise UnsupportedAdapter(
-                        f"{path!r} was trained in full, and of the backbone only biases can be. Train it "
-                        f"with LoRA, {WAY_OUT}"
+                        f"{path!r} was trained in full, which in the backbone is possible for biases only. "
+                        f"Train it with LoRA, {WAY_OUT}"
                     )
                 if parameters:
                     _add(backbone, inside, _bias_shift(self.layers[inside], parameters, path))
@@ -127,11 +127,11 @@ class Placement:
         if found in ("", "Linear"):
             return BadAdapter(
                 f"The base has no linear layer {path!r} that a slot can change: the adapter was trained "
-                "on another kind of base, or changes what all rows share."
+                "on another kind of base, or changes a layer whose input all rows share."
             )
         return UnsupportedAdapter(
-            f"Layer {path!r} of the base is of type {found}, and of the backbone slots change linear layers "
-            f"alone. Train it on other layers, {WAY_OUT}"
+            f"Layer {path!r} of the base is of type {found}, and slots change only linear layers of the "
+            f"backbone. Train it on other layers, {WAY_OUT}"
         )
 
     def _inside(self, path: str, head: HeadSlots | None) -> str | None:
@@ -145,7 +145,7 @@ class Placement:
 
 
 def _ignored(kind: HeadKind, path: str) -> bool:
-    """Drop the pooler for an embedding, which is the mean over tokens."""
+    """Return whether the path is that of a pooler, which this kind of head does not use."""
     return kind in (HeadKind.EMBEDDING, HeadKind.TOKEN, HeadKind.SPAN) and _POOLER in f"{path}."
 
 

@@ -30,7 +30,7 @@ class SlotContext(threading.local):
 class SlotLinear(nn.Linear):
     """A linear layer with an update per slot; shares the parameters it replaces.
 
-    One whose own parameters are absent (None) lives on the `weight` and `bias` of the slots alone.
+    Without parameters of its own (None), it uses the `weight` and `bias` of the slots.
     """
 
     def __init__(self, linear: nn.Linear, context: SlotContext, *, own: bool = True) -> None:

@@ -30,7 +30,7 @@ class Parts(NamedTuple):
     """The stacks of one layer; None while no adapter has the part.
 
     y = output_scale * (W (input_scale * x) + bias) + shift + b (a x), where `weight` and `bias` stand for
-    the layer's own. A slot whose adapter lacks a part holds what changes nothing.
+    the layer's own. A slot whose adapter lacks a part holds neutral values.
     """
 
     a: Tensor | None = None  # [S+1, in, r]; transposed, which makes its product three times faster on a CPU
@@ -74,7 +74,7 @@ class Stacks:
         self._publish = publish
         self._own = own
         self.layers: Mapping[str, Parts] = MappingProxyType({})
-        """By layer; replaced by a new mapping when a stack is, never changed."""
+        """By layer; never mutated: a new stack comes in a new mapping."""
         self._flat: list[tuple[str, str, Tensor]] = []  # layer, part, stack
         self._sizes = StackSizes()
 
@@ -150,13 +150,13 @@ class Stacks:
         """Return smaller copies of the stacks of one layer that are much larger than needed."""
         small = {}
         for part, stack in parts.present.items():
-            size = self._least(layer, part, stack)
+            size = self._smallest(layer, part, stack)
             have, need = stack.numel() // self._rows, math.prod(size)
             if self._sizes.may_shrink(layer, part, have, need, cleared=cleared):
                 small[part] = _corner(stack, (self._rows, *size)).clone()
         return small
 
-    def _least(self, layer: str, part: str, stack: Tensor) -> tuple[int, ...]:
+    def _smallest(self, layer: str, part: str, stack: Tensor) -> tuple[int, ...]:
         """Return the smallest slot size that fits the values of every slot."""
         if size := self._sizes.needed(layer, part):
             return size
@@ -180,7 +180,7 @@ class Stacks:
         return stack
 
     def _neutral(self, layer: str, part: str, target: Tensor, zeros: list[Tensor]) -> None:
-        """Make a slot of one part change nothing; what becomes zero is left to the caller."""
+        """Write the neutral value of one part to a slot; the caller zeroes what is added to `zeros`."""
         own = self._own(layer, part) if part in _OWN else None
         if own is not None:
             target.copy_(own)
@@ -194,7 +194,7 @@ def _fits(value: Tensor, stack: Tensor | None) -> bool:
     if stack is None:
         return False
     room = stack.shape[1:]
-    return value.shape == room or all(size <= most for size, most in zip(value.shape, room, strict=True))
+    return value.shape == room or all(size <= limit for size, limit in zip(value.shape, room, strict=True))
 
 
 def _corner(target: Tensor, shape: Iterable[int]) -> Tensor:

@@ -28,7 +28,7 @@ class SlotCleaner:
         self._cleared = cleared
         self._wake = threading.Event()
         self._closed = False
-        self.slots = SlotTable(capacity, spare=spare, on_left=self._wake.set)
+        self.slots = SlotTable(capacity, spare=spare, on_vacated=self._wake.set)
         self._thread = threading.Thread(target=self._loop, name=f"cleaner-{name}", daemon=True)
         self._thread.start()
 

@@ -130,7 +130,7 @@ def test_torch_runs_until_the_graph_is_there(make: Make, exporter: Exporter) -> 
     backbones.write(1, NARROW)
     assert exporter.began.wait(TIMEOUT)
     assert backbones.settle(0) is False
-    assert "graph is being made" in backbones.note
+    assert "graph is being exported" in backbones.note
     assert ran(backbones, 0, 1) == TORCH
     exporter.ready.set()
     assert backbones.settle(TIMEOUT) is True
@@ -364,38 +364,6 @@ def test_a_failed_measurement_leaves_the_order_there_was_and_says_why(
     assert backbones.settle(TIMEOUT)
     assert ran(backbones, 1, 2) == ONNX
     assert tune.calls == 1
-
-
-def test_one_backbone_can_be_measured_alone(make: Make, exporter: Exporter) -> None:
-    backbones = make()
-    exporter.ready.set()
-    backbones.write(1, NARROW)
-    assert backbones.settle(TIMEOUT)
-    with backbones.only(TORCH):
-        assert ran(backbones, 1) == TORCH
-    assert ran(backbones, 1) == ONNX
-
-
-def test_an_order_that_is_measured_meanwhile_outlives_the_measurement_of_one_backbone(
-    make: Make, exporter: Exporter
-) -> None:
-    measured = threading.Event()
-
-    class Measures:
-        timings = None
-
-        def __call__(self, backbones: Backbones) -> Callable[[int, int], list[object]]:
-            measured.wait(TIMEOUT)
-            return lambda rows, tokens: [backbones.reference]
-
-    backbones = make(tune=Measures())
-    exporter.ready.set()
-    backbones.write(1, NARROW)
-    with backbones.only(ONNX):
-        measured.set()
-        assert backbones.settle(TIMEOUT)
-        assert ran(backbones, 1) == ONNX
-    assert ran(backbones, 1) == TORCH
 
 
 def test_choices_before_there_is_anything_to_choose(make: Make) -> None:

@@ -14,6 +14,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, precondition, rule
 
+from hub.engine.slots import states
 from hub.engine.slots.states import Fate, History
 from hub.engine.slots.table import Lease, SlotState, SlotTable
 from hub.errors import Overloaded
@@ -235,7 +236,7 @@ def test_a_cost_is_a_finite_number(cost) -> None:
 
 def test_a_slot_that_was_left_is_cleared_before_it_is_anybodys_again() -> None:
     calls = []
-    table = SlotTable(1, on_left=lambda: calls.append(1))
+    table = SlotTable(1, on_vacated=lambda: calls.append(1))
     assert table.to_clear() is None, "nothing was ever in it"
     load(table, "a")
     table.drain("a")
@@ -252,7 +253,7 @@ def test_a_slot_that_was_left_is_cleared_before_it_is_anybodys_again() -> None:
 
 def test_a_slot_that_is_reserved_first_is_not_cleared() -> None:
     calls = []
-    table = SlotTable(1, on_left=lambda: calls.append(1))
+    table = SlotTable(1, on_vacated=lambda: calls.append(1))
     table.reserve("a")
     table.abort("a")
     load(table, "b")
@@ -318,8 +319,9 @@ def test_what_became_of_a_version_is_remembered_until_it_is_resident_again() -> 
     assert [gone.key for gone in table.history()] == ["c", "b"]
 
 
-def test_the_history_is_bounded_and_keeps_the_latest() -> None:
-    history = History(most=3)
+def test_the_history_is_bounded_and_keeps_the_latest(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(states, "MAX_VERSIONS", 3)
+    history = History()
     for key in "abcdb":
         history.add(key, key, Fate.EVICTED, "")
     assert [gone.key for gone in history.all()] == ["b", "d", "c"]
@@ -392,7 +394,7 @@ class Stress:
     def __init__(self, seed: int) -> None:
         self.seed = seed
         self.wake, self.over = threading.Event(), threading.Event()
-        self.table, self.cells = SlotTable(3, on_left=self.wake.set), Cells(3)
+        self.table, self.cells = SlotTable(3, on_vacated=self.wake.set), Cells(3)
         self.wrong: list[object] = []
         self.done: Counter[str] = Counter()
 
@@ -497,7 +499,7 @@ class SlotMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.left_calls = 0
-        self.table = SlotTable(3, spare=1, on_left=self._on_left)
+        self.table = SlotTable(3, spare=1, on_vacated=self._on_vacated)
         self.content: dict[int, str] = {}  # what was last written to each slot
         self.held: list[Lease] = []
         self.pins: Counter[str] = Counter()
@@ -506,7 +508,7 @@ class SlotMachine(RuleBasedStateMachine):
         self.gone: dict[str, Fate] = {}
         self.unwanted: set[str] = set()
 
-    def _on_left(self) -> None:
+    def _on_vacated(self) -> None:
         assert not self.table._lock.locked(), "whoever is woken may call the table"
         self.left_calls += 1
 
@@ -663,7 +665,7 @@ class SlotMachine(RuleBasedStateMachine):
     def no_slot_is_lost_or_owned_twice(self) -> None:
         table = self.table
         owned = [view.slot for view in table.view()]
-        assert sorted([*owned, *table._free, *table._left, *self.clearing]) == [1, 2, 3, 4]
+        assert sorted([*owned, *table._free, *table._vacated, *self.clearing]) == [1, 2, 3, 4]
         assert table.in_use == len(owned)
 
     @invariant()
@@ -705,7 +707,7 @@ class SlotMachine(RuleBasedStateMachine):
         while slot := self.table.to_clear():
             self.table.cleared(slot)
         assert sorted(self.table._free) == [1, 2, 3, 4]
-        assert not self.table._unwanted
+        assert not self.table._to_drain
         assert not self.table._pins
         assert not list(self.table._order.order())
 

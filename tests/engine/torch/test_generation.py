@@ -128,8 +128,8 @@ def test_a_row_ends_where_the_base_has_no_more_room(decoder, adapters, fill):
     ("row", "reason"),
     [
         (Row([5, 6]), "max_new_tokens must be 1 or more, not 0"),
-        (Row([5] * 256, max_new_tokens=1), "256 tokens leaves no room to answer"),
-        (Row([10**6], max_new_tokens=1), "token ids that this base does not know"),
+        (Row([5] * 256, max_new_tokens=1), "256 tokens leaves no room for an answer"),
+        (Row([10**6], max_new_tokens=1), "token ids outside the range of this base"),
     ],
 )
 def test_prompts_that_cannot_be_continued(decoder, row, reason):

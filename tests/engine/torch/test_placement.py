@@ -113,8 +113,8 @@ def test_a_layer_of_another_type_is_named_with_a_way_out(place, sequence):
 @pytest.mark.parametrize(
     ("full", "reason"),
     [
-        ("encoder.layer.1.output.dense.weight", "of the backbone only biases can be"),
-        ("encoder.layer.1.output.LayerNorm.weight", "of the backbone only biases can be"),
+        ("encoder.layer.1.output.dense.weight", "in the backbone is possible for biases only"),
+        ("encoder.layer.1.output.LayerNorm.weight", "in the backbone is possible for biases only"),
         ("embeddings.word_embeddings.weight", "belongs neither to a sequence head nor to a layer"),
     ],
 )
@@ -145,7 +145,7 @@ def test_the_base_s_own_weight_saved_beside_lora_on_it_is_no_hindrance(place, be
     weight = own.base_model.model.get_submodule(path).weight.detach().numpy()
     with_own = replace(sequence, full={**sequence.full, f"{path}.weight": weight})
     assert place(with_own).backbone.keys() == place(sequence).backbone.keys()
-    with pytest.raises(UnsupportedAdapter, match="of the backbone only biases can be"):
+    with pytest.raises(UnsupportedAdapter, match="in the backbone is possible for biases only"):
         place(replace(sequence, full={**sequence.full, f"{path}.weight": weight * 1.01}))
 
 

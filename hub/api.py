@@ -48,6 +48,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ENTRY_POINT_GROUP",
+    "GREEDY",
     "AdapterInfo",
     "BadData",
     "BadRecipe",
@@ -56,6 +57,7 @@ __all__ = [
     "Features",
     "Field",
     "FieldKind",
+    "FinishReason",
     "HeadKind",
     "HubError",
     "InvalidText",
@@ -63,6 +65,7 @@ __all__ = [
     "NoOptions",
     "Output",
     "Row",
+    "Sampling",
     "Task",
     "TaskHooks",
     "TaskSpec",
@@ -188,26 +191,61 @@ class AdapterInfo:
 
 
 @dataclass(frozen=True, slots=True)
+class Sampling:
+    """How the tokens of a generated text are chosen.
+
+    `temperature` 0: always the most likely token; the settings from `top_k` to `seed` are not read then. A
+    seed gives the same text again, whatever else the server runs. `repetition_penalty` None: that of the
+    base. The text ends before the first of the strings in `stop`.
+    """
+
+    temperature: float = 0.0
+    top_k: int = 0  # 0: all tokens
+    top_p: float = 1.0
+    min_p: float = 0.0
+    seed: int | None = None
+    repetition_penalty: float | None = None
+    logit_bias: Mapping[int, float] = field(default_factory=lambda: MappingProxyType({}))
+    stop: tuple[str, ...] = ()
+
+
+GREEDY = Sampling()
+
+
+class FinishReason(StrEnum):
+    """Why a generated text ended."""
+
+    STOP = "stop"  # an end token or a stop string
+    LENGTH = "length"  # `max_new_tokens`, or the context of the base
+
+
+@dataclass(frozen=True, slots=True)
 class Row:
     """One tokenized sequence.
 
-    `input_ids` and `token_type_ids` are [T]. `max_new_tokens` is read for GENERATE only. `meta` is
-    carried to `decode` untouched; the engine never reads it.
+    `input_ids` and `token_type_ids` are [T]. `max_new_tokens` and `sampling` are read for GENERATE only.
+    `meta` is carried to `decode` untouched; the engine never reads it.
     """
 
     input_ids: Sequence[int]
     token_type_ids: Sequence[int] | None = None
     max_new_tokens: int = 0
     meta: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+    sampling: Sampling = GREEDY
 
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """The model's output for one row: raw scores (float32, see HeadKind), or generated text."""
+    """The model's output for one row: raw scores (float32, see HeadKind), or generated text.
+
+    `tokens` counts those that were generated, an end token included.
+    """
 
     row: Row
     values: npt.NDArray[np.float32] | None = None
     text: str = ""
+    tokens: int = 0
+    finish_reason: FinishReason | None = None
 
 
 class Tokenizer(Protocol):

@@ -7,17 +7,22 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
+from queue import SimpleQueue
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
-from transformers import PreTrainedConfig
+from transformers import PreTrainedConfig, PreTrainedTokenizerBase
 
 from hub.api import HeadKind, Output
 from hub.bases.base import Base, BaseKind
 from hub.engine.batch import BatchLimits, collate
 from hub.engine.choice.timings import Timings
+from hub.engine.generate.decoding import Decoding, can_decode
+from hub.engine.generate.loop import GenerationLoop
+from hub.engine.generate.rows import GeneratingRow, OnEnd, OnText, check_room
 from hub.engine.protocol import BARE_SLOT, AdapterWeights, EngineInfo, EngineRow
 from hub.engine.torch.backbone import TorchBackbone
 from hub.engine.torch.generate import Generator
@@ -32,6 +37,9 @@ if TYPE_CHECKING:
     from hub.engine.protocol import Array
 
 __all__ = ["SlotEngine"]
+
+MAX_GENERATING_ROWS = 32
+MAX_ARENA_BYTES = 2 << 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +79,11 @@ class SlotEngine:
         self._make_heads(config, backbones.pooler)
         self._placement = Placement(backbones.reference, self._heads)
         self._generator: Generator | None = None
+        self._generation: GenerationLoop | None = None
         if base.kind is not BaseKind.ENCODER:
             self._generator = Generator(model, tokenizer, base.max_length)
+            if can_decode(model, base.max_length):
+                self._generation = GenerationLoop(partial(_open_decoding, tokenizer), base.name)
         self._occupants: Mapping[int, _Occupant] = {}  # replaced as a whole, never mutated
         self._writing = threading.Lock()
 
@@ -122,6 +133,22 @@ class SlotEngine:
             ) from error
         return [outputs[index] for index in range(len(rows))]
 
+    @property
+    def streams(self) -> bool:
+        return self._generation is not None
+
+    def generate(self, row: EngineRow, on_text: OnText, on_end: OnEnd) -> GeneratingRow:
+        assert self._generation is not None, "only an engine that `streams`"
+        self._refuse(row)
+        ids = tuple(row.row.input_ids)
+        collate([row], self._limits, self._pad)  # refuses what no forward could take
+        limit = check_room(len(ids), row.row.max_new_tokens, self._base.max_length)
+        generating = GeneratingRow(ids, row.slot, limit, row.row.sampling, on_text, on_end)
+        occupant = self._occupants.get(row.slot)
+        backbone = (occupant and occupant.alone) or self._backbones.reference
+        self._generation.submit(backbone, [generating])
+        return generating
+
     def settle(self, timeout: float) -> bool:
         return self._backbones.settle(timeout)
 
@@ -158,8 +185,10 @@ class SlotEngine:
         )
 
     def close(self) -> None:
+        if self._generation:
+            self._generation.close()
         backbones = self.__dict__.pop("_backbones", None)
-        for name in ("_heads", "_generator", "_placement"):
+        for name in ("_heads", "_generator", "_generation", "_placement"):
             self.__dict__.pop(name, None)
         if backbones:
             backbones.close()
@@ -201,6 +230,8 @@ class SlotEngine:
     def _forward(self, rows: Sequence[EngineRow], aside: bool) -> list[Output]:
         occupant = self._occupants.get(rows[0].slot)
         alone = occupant.alone if occupant else None
+        if rows[0].head is HeadKind.GENERATE and self._generation:
+            return self._write_texts(rows)
         if rows[0].head is HeadKind.GENERATE:
             # transformers does not document whether two calls of `generate` may run concurrently.
             with self._backbones.busy:
@@ -243,6 +274,18 @@ class SlotEngine:
         labels = self._occupants[row.slot].num_labels
         return value[:labels] if row.head is HeadKind.SEQUENCE else value[: len(row.row.input_ids), :labels]
 
+    def _write_texts(self, rows: Sequence[EngineRow]) -> list[Output]:
+        """Generate beside whatever else the loop writes, and wait for all rows."""
+        ended: SimpleQueue[tuple[GeneratingRow, HubError | None]] = SimpleQueue()
+        generating = [self.generate(row, _ignore, lambda row, error: ended.put((row, error))) for row in rows]
+        errors = dict(ended.get() for _ in rows)
+        if error := next((found for row in generating if (found := errors[row])), None):
+            raise error
+        return [
+            Output(row.row, text=done.text, tokens=len(done.tokens), finish_reason=done.reason)
+            for row, done in zip(rows, generating, strict=True)
+        ]
+
     def _generate(self, rows: Sequence[EngineRow], alone: TorchBackbone | None) -> list[Output]:
         assert self._generator is not None, "`run` refuses GENERATE rows on a base that generates no text"
         left = self._base.kind is BaseKind.DECODER
@@ -279,3 +322,13 @@ class SlotEngine:
             raise EngineFailed(f"Slot {row.slot} holds no adapter with a {row.head} head.")
         if row.head in self._headless:
             raise EngineFailed(self._headless[row.head])
+
+
+def _open_decoding(tokenizer: PreTrainedTokenizerBase, backbone: TorchBackbone) -> Decoding:
+    return Decoding(
+        backbone.model, backbone.select, tokenizer, max_rows=MAX_GENERATING_ROWS, max_bytes=MAX_ARENA_BYTES
+    )
+
+
+def _ignore(text: str) -> None:
+    return

@@ -1,0 +1,146 @@
+# ruff: noqa: TID253 - imported by the torch engine only
+"""Keys and values of the rows that generate: per layer one tensor [R, heads, C, D] for each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedConfig
+from transformers.cache_utils import Cache, CacheLayerMixin
+
+__all__ = ["Arena", "column_bytes"]
+
+COLUMN_STEP = 64  # columns are read and allocated in multiples of it: few shapes, few kernels
+SPARE = 1  # the last column takes what padding writes; nothing reads it
+
+
+@dataclass(slots=True)
+class _Window:
+    """The rows and columns of the current forward."""
+
+    first: int  # row of the arena
+    rows: int
+    columns: int  # read from each row
+    places: Tensor  # [rows, T], the column of each token
+
+
+class Arena:
+    """A cache for `model(past_key_values=...)` in which every row has a length of its own.
+
+    Rows are numbered from 0. Columns behind a row's length hold finite leftovers, which the mask excludes.
+    """
+
+    def __init__(self, layers: int, device: torch.device) -> None:
+        self._device = device
+        self.rows = self.columns = 0
+        self._layers = [_ArenaLayer(self) for _ in range(layers)]
+        self.cache = Cache(layers=self._layers)
+        self.window = _Window(0, 0, 0, torch.empty(0, 0, dtype=torch.int64, device=device))
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that are allocated."""
+        return sum(tensor.nbytes for layer in self._layers for tensor in layer.tensors)
+
+    def reserve(self, rows: int, columns: int, max_rows: int) -> None:
+        """Make room for so many rows of so many columns, at most `max_rows`; what they store stays."""
+        columns = _rounded(columns + SPARE)
+        if rows <= self.rows and columns <= self.columns:
+            return
+        self.rows = min(max(rows, 2 * self.rows), max_rows) if rows > self.rows else min(self.rows, max_rows)
+        self.columns = columns
+        for layer in self._layers:
+            layer.resize()
+
+    def move(self, source: int, target: int) -> None:
+        """Copy a row over another one."""
+        for layer in self._layers:
+            for tensor in layer.tensors:
+                tensor[target] = tensor[source]
+
+    def clear(self) -> None:
+        """Free all memory."""
+        self.rows = self.columns = 0
+        for layer in self._layers:
+            layer.tensors = []
+
+    def look(self, first: int, starts: list[int], lengths: list[int]) -> tuple[Tensor, Tensor]:
+        """Set the window of the next forward and return `positions` [n, T] and `mask` [n, 1, T, columns].
+
+        Row `first` + i stores `lengths[i]` tokens from column `starts[i]` on. T is the longest of them; the
+        tokens of a shorter row are on the right, and what padding writes goes to the spare column.
+        """
+        width = max(lengths)
+        ends = [start + length for start, length in zip(starts, lengths, strict=True)]
+        columns = min(_rounded(max(ends)), self.columns)
+        offset = torch.arange(width, device=self._device) - width
+        places = torch.tensor(ends, device=self._device).unsqueeze(1) + offset  # [n, T]
+        padding = offset < -torch.tensor(lengths, device=self._device).unsqueeze(1)
+        mask = torch.arange(columns, device=self._device) <= places.unsqueeze(2)
+        # A query without any key would give NaN: padding reads the first column, and nobody reads padding.
+        mask[..., 0] |= padding
+        positions = places.masked_fill(padding, 0)
+        self.window = _Window(first, len(starts), columns, places.masked_fill(padding, self.columns - SPARE))
+        return positions, mask.unsqueeze(1)
+
+
+class _ArenaLayer(CacheLayerMixin):  # type: ignore[misc] # transformers has no types
+    """One layer of the arena; transformers calls `update` in the layer's attention."""
+
+    def __init__(self, arena: Arena) -> None:
+        super().__init__()
+        self._arena = arena
+        self.tensors: list[Tensor] = []  # keys and values, [R, heads, C, D]; none before the first forward
+
+    def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
+        rows, columns = self._arena.rows, self._arena.columns
+        self.tensors = [
+            states.new_zeros(rows, states.shape[1], columns, states.shape[3])
+            for states in (key_states, value_states)
+        ]
+
+    def update(
+        self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any
+    ) -> tuple[Tensor, Tensor]:
+        """Store [n, heads, T, D] at the window's places, and return all its rows [n, heads, columns, D]."""
+        if not self.tensors:
+            self.lazy_initialization(key_states, value_states)
+        window = self._arena.window
+        places = window.places[:, None, :, None]
+        rows = slice(window.first, window.first + window.rows)
+        for stored, states in zip(self.tensors, (key_states, value_states), strict=True):
+            stored[rows].scatter_(2, places.expand_as(states), states)
+        keys, values = (stored[rows, :, : window.columns] for stored in self.tensors)
+        return keys, values
+
+    def resize(self) -> None:
+        if not self.tensors:
+            return
+        old = self.tensors
+        self.lazy_initialization(*old)
+        for new, stored in zip(self.tensors, old, strict=True):
+            rows, columns = min(len(new), len(stored)), min(new.shape[2], stored.shape[2])
+            new[:rows, :, :columns] = stored[:rows, :, :columns]
+
+    def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
+        return self._arena.window.columns, 0
+
+    def get_seq_length(self) -> int:
+        return self._arena.window.columns
+
+    def get_max_length(self) -> int:
+        return -1
+
+
+def column_bytes(config: PreTrainedConfig, dtype: torch.dtype) -> int:
+    """Return the bytes of one column of one row, over all layers."""
+    heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+    width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    return int(2 * config.num_hidden_layers * heads * width * dtype.itemsize)
+
+
+def _rounded(columns: int) -> int:
+    return -(-columns // COLUMN_STEP) * COLUMN_STEP

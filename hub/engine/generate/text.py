@@ -1,0 +1,74 @@
+"""Turns tokens into text piece by piece, and finds stop strings; no torch here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from hub.api import Tokenizer
+
+__all__ = ["TextStream"]
+
+UNFINISHED = "\ufffd"  # the text of a token that ends inside a UTF-8 character
+MAX_UNFINISHED_TOKENS = 8  # a character has at most 4 bytes; what is still undecodable then is bad UTF-8
+
+
+class TextStream:
+    """The text of one answer. A piece is returned when no later token can change it.
+
+    Held back: the end of the text while it is an unfinished UTF-8 character, or may become a stop string.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, stops: Sequence[str]) -> None:
+        self._tokenizer = tokenizer
+        self._stops = tuple(stops)
+        self._longest = max(map(len, stops), default=0)
+        self._tokens: list[int] = []
+        self._start = 0  # tokens before it are decoded for good
+        self._read = 0  # tokens before it have given text
+        self._held = ""  # decoded, not yet returned
+        self.stopped = False
+        """Whether a stop string was found; the text ends before it."""
+
+    def add(self, token: int) -> str:
+        """Add a token, and return the text that is certain now."""
+        self._tokens.append(token)
+        before = self._decode(self._tokens[self._start : self._read])
+        after = self._decode(self._tokens[self._start :])
+        unfinished = len(self._tokens) - self._read < MAX_UNFINISHED_TOKENS and after.endswith(UNFINISHED)
+        if unfinished or not after.startswith(before):
+            return ""
+        self._start, self._read = self._read, len(self._tokens)
+        return self._release(after[len(before) :])
+
+    def end(self) -> str:
+        """Return what was held back."""
+        if self.stopped:
+            return ""
+        before = self._decode(self._tokens[self._start : self._read])
+        rest = self._decode(self._tokens[self._start :])[len(before) :]
+        piece = self._release(rest)
+        held, self._held = self._held, ""
+        return piece + held
+
+    def _decode(self, tokens: Sequence[int]) -> str:
+        text: str = self._tokenizer.decode(tokens, skip_special_tokens=True)
+        return text
+
+    def _release(self, text: str) -> str:
+        self._held += text
+        found = [at for stop in self._stops if (at := self._held.find(stop)) >= 0]
+        if found:
+            self.stopped = True
+            piece, self._held = self._held[: min(found)], ""
+            return piece
+        keep = next(
+            (
+                size
+                for size in range(min(self._longest - 1, len(self._held)), 0, -1)
+                if any(stop.startswith(self._held[-size:]) for stop in self._stops)
+            ),
+            0,
+        )
+        cut = len(self._held) - keep
+        piece, self._held = self._held[:cut], self._held[cut:]
+        return piece

@@ -1,0 +1,179 @@
+# ruff: noqa: TID253 - compares with transformers
+"""Rows that join, leave and are cancelled in any order write what each writes alone."""
+
+from __future__ import annotations
+
+import random
+import threading
+from dataclasses import dataclass, replace
+from queue import SimpleQueue
+
+import pytest
+from transformers import AutoTokenizer
+
+from hub.api import FinishReason, HeadKind, Sampling
+from hub.engine.generate.rows import GeneratingRow
+from hub.engine.protocol import EngineRow
+from hub.errors import HubError
+
+
+@dataclass
+class Written:
+    """What one row has written, piece by piece."""
+
+    row: EngineRow
+    pieces: list[str]
+    ended: SimpleQueue[tuple[GeneratingRow, HubError | None]]
+
+    def wait(self) -> GeneratingRow:
+        done, error = self.ended.get(timeout=60)
+        if error:
+            raise error
+        assert "".join(self.pieces) == done.text
+        return done
+
+
+@pytest.fixture(params=["llama", "qwen2"])
+def writer(request, base_of, trained, engine_of, fill):
+    """An engine with three adapters, and a function that begins a row."""
+    base = base_of(request.param)
+    adapters = [trained(base, HeadKind.GENERATE, rank=rank, seed=60 + rank, spread=0.3) for rank in (1, 4, 8)]
+    engine = engine_of(base, "torch")
+    fill(engine, adapters)
+    return Writer(engine, adapters, AutoTokenizer.from_pretrained(base.path))
+
+
+class Writer:
+    def __init__(self, engine, adapters, tokenizer) -> None:
+        self.engine, self.adapters, self.tokenizer = engine, adapters, tokenizer
+
+    def row(self, slot: int, length: int, number: int, tokens: int, **sampling) -> EngineRow:
+        row = self.adapters[slot - 1].row(slot, length, number, max_new_tokens=tokens)
+        return replace(row, row=replace(row.row, sampling=Sampling(**sampling)))
+
+    def begin(self, row: EngineRow) -> tuple[Written, GeneratingRow]:
+        written = Written(row, [], SimpleQueue())
+        generating = self.engine.generate(
+            row, written.pieces.append, lambda done, error: written.ended.put((done, error))
+        )
+        return written, generating
+
+    def alone(self, row: EngineRow) -> GeneratingRow:
+        return self.begin(row)[0].wait()
+
+    def expected(self, row: EngineRow) -> str:
+        return self.adapters[row.slot - 1].alone_text(row.row)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_greedy_rows_equal_peft_alone_whatever_runs_beside_them(writer, seed) -> None:
+    chance = random.Random(seed)
+    rows = [
+        writer.row(chance.randint(1, 3), chance.randint(1, 120), number, chance.randint(1, 40))
+        for number in range(24)
+    ]
+    begun = []
+    for number, row in enumerate(rows):
+        written, generating = writer.begin(row)
+        if number % 5 == 4:
+            generating.cancel()
+        begun.append((written, generating))
+    for written, generating in begun:
+        done = written.wait()
+        if not generating.cancelled:
+            assert done.text == writer.expected(written.row)
+            assert len(done.tokens) <= written.row.row.max_new_tokens
+            assert done.reason is not None
+
+
+SETTINGS = [
+    {"temperature": 1.0, "seed": 1},
+    {"temperature": 0.7, "seed": 2, "top_k": 5},
+    {"temperature": 1.3, "seed": 3, "top_p": 0.8},
+    {"temperature": 1.0, "seed": 4, "min_p": 0.1},
+    {"temperature": 0.9, "seed": 5, "top_k": 50, "top_p": 0.95, "min_p": 0.02, "repetition_penalty": 1.3},
+    {"temperature": 2.0, "seed": 6, "logit_bias": {40: 5.0, 41: -100.0}},
+    {},
+]
+
+
+def test_a_sampled_row_equals_itself_alone_with_its_seed(writer) -> None:
+    rows = [
+        writer.row(1 + number % 3, 5 + 7 * number, number, 25, **settings)
+        for number, settings in enumerate(SETTINGS * 2)
+    ]
+    alone = [writer.alone(row).tokens for row in rows]
+    together = [writer.begin(row)[0] for row in rows]
+    assert [written.wait().tokens for written in together] == alone
+    assert len({tuple(tokens) for tokens in alone}) > len(SETTINGS)
+
+
+def test_another_seed_writes_another_text_and_no_seed_a_new_one(writer) -> None:
+    texts = [
+        tuple(writer.alone(writer.row(1, 9, 0, 20, temperature=1.5, seed=seed)).tokens)
+        for seed in (1, 1, 2, None, None)
+    ]
+    assert texts[0] == texts[1]
+    assert len(set(texts)) == 4
+
+
+def test_a_stop_string_ends_a_row_and_is_not_part_of_it(writer) -> None:
+    whole = writer.alone(writer.row(2, 11, 3, 30)).text
+    assert len(whole) > 6
+    stop = whole[3:5]
+    row = writer.row(2, 11, 3, 30, stop=(stop, "never written"))
+    done = writer.alone(row)
+    assert done.text == whole[: whole.index(stop)]
+    assert done.reason is FinishReason.STOP
+
+
+def test_a_cancelled_row_frees_its_place_within_a_step(writer) -> None:
+    first_piece = threading.Event()
+    ended: SimpleQueue[tuple[GeneratingRow, HubError | None]] = SimpleQueue()
+    generating = writer.engine.generate(
+        writer.row(1, 20, 0, 200, temperature=1.0, seed=1),
+        lambda text: first_piece.set(),
+        lambda done, error: ended.put((done, error)),
+    )
+    assert first_piece.wait(30)
+    generating.cancel()
+    done, error = ended.get(timeout=30)
+    assert error is None and done.reason is None
+    assert len(done.tokens) < 200
+
+
+def test_a_step_that_fails_fails_only_the_row_that_is_the_cause(writer, monkeypatch) -> None:
+    from hub.engine.generate.decoding import Decoding
+
+    rows = [writer.row(1 + number % 3, 10 + number, number, 12) for number in range(6)]
+    expected = [writer.expected(row) for row in rows]
+    guilty = tuple(rows[2].row.input_ids)
+    logits = Decoding._logits
+
+    def fail(self, live, first, budget):
+        if any(one.row.prompt == guilty and len(one.row.tokens) == 4 for one in live):
+            raise RuntimeError("an index is out of range")
+        return logits(self, live, first, budget)
+
+    monkeypatch.setattr(Decoding, "_logits", fail)
+    begun = [writer.begin(row)[0] for row in rows]
+    for number, written in enumerate(begun):
+        if number == 2:
+            with pytest.raises(HubError, match="RuntimeError"):
+                written.wait()
+        else:
+            assert written.wait().text == expected[number]
+
+
+def test_a_long_prompt_is_taken_in_parts_while_others_write(writer, monkeypatch) -> None:
+    from hub.engine.generate import decoding
+
+    monkeypatch.setitem(decoding.PREFILL_TOKENS, "cpu", 16)
+    rows = [
+        writer.row(1, 5, 0, 40),
+        writer.row(2, 150, 1, 10),
+        writer.row(3, 7, 2, 30),
+        writer.row(1, 90, 3, 9),
+    ]
+    begun = [writer.begin(row)[0] for row in rows]
+    assert [written.wait().text for written in begun] == [writer.expected(row) for row in rows]

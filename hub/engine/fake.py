@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hub.api import HeadKind, Output, Row
-from hub.engine.protocol import BARE_SLOT, AdapterWeights, EngineInfo, EngineRow
+from hub.api import FinishReason, HeadKind, Output, Row
+from hub.engine.protocol import BARE_SLOT, AdapterWeights, EngineInfo, EngineRow, Generating, OnEnd, OnText
 from hub.errors import EngineFailed
 
 if TYPE_CHECKING:
@@ -46,6 +46,18 @@ class FakeEngine:
     def run(self, rows: Sequence[EngineRow], *, aside: bool = False) -> list[Output]:
         return [self._answer(row) for row in rows]
 
+    @property
+    def streams(self) -> bool:
+        return True
+
+    def generate(self, row: EngineRow, on_text: OnText, on_end: OnEnd) -> Generating:
+        output = self._answer(row)
+        middle = len(output.text) // 2
+        for piece in (output.text[:middle], output.text[middle:]):
+            on_text(piece)
+        on_end(output)
+        return _Ended()
+
     def settle(self, timeout: float) -> bool:
         return True
 
@@ -62,9 +74,16 @@ class FakeEngine:
         random = np.random.default_rng(_seed(weights.sha256 if weights else "", row))
         if engine_row.head is HeadKind.GENERATE:
             words = random.choice(_WORDS, size=min(max(row.max_new_tokens, 1), 5))
-            return Output(row, text=" ".join(words))
+            return Output(row, None, " ".join(words), len(words), FinishReason.LENGTH)
         values: Array = random.standard_normal(_shape(engine_row.head, row, weights), dtype=np.float32)
         return Output(row, values)
+
+
+class _Ended:
+    """A row whose text was complete at once."""
+
+    def cancel(self) -> None:
+        return
 
 
 def _shape(head: HeadKind, row: Row, weights: AdapterWeights | None) -> tuple[int, ...]:

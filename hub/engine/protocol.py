@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from hub.api import HeadKind, Output, Row
+from hub.errors import HubError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -14,7 +15,17 @@ if TYPE_CHECKING:
 
     Array = npt.NDArray[np.float32]
 
-__all__ = ["BARE_SLOT", "AdapterWeights", "Engine", "EngineInfo", "EngineRow", "LayerUpdate"]
+__all__ = [
+    "BARE_SLOT",
+    "AdapterWeights",
+    "Engine",
+    "EngineInfo",
+    "EngineRow",
+    "Generating",
+    "LayerUpdate",
+    "OnEnd",
+    "OnText",
+]
 
 BARE_SLOT = 0  # all zeros: the bare base
 
@@ -133,6 +144,17 @@ class EngineInfo:
     choices: str = ""  # backbones for small and for large batches
 
 
+class Generating(Protocol):
+    """A row that an engine generates text for."""
+
+    def cancel(self) -> None:
+        """End the row before the next step, with what it has written until then."""
+
+
+OnText = Callable[[str], None]
+OnEnd = Callable[[Output | HubError], None]
+
+
 class Engine(Protocol):
     """Runs rows on one base.
 
@@ -156,6 +178,21 @@ class Engine(Protocol):
 
         Raises:
             EngineFailed: the forward failed; no row has an answer.
+        """
+
+    @property
+    def streams(self) -> bool:
+        """Whether the engine implements `generate`."""
+
+    def generate(self, row: EngineRow, on_text: OnText, on_end: OnEnd) -> Generating:
+        """Begin to generate the text of a row, and return at once; other rows may join and leave meanwhile.
+
+        Both callbacks run in the engine's thread: `on_text` for each piece of text, and `on_end` once, when
+        nothing of the row is in the engine any more and its slot may be reused.
+
+        Raises:
+            BadRequest, TooLarge: no text can be generated from the row; `on_end` is not called.
+            NotReady: the engine is closed.
         """
 
     def settle(self, timeout: float) -> bool:

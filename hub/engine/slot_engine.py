@@ -22,8 +22,8 @@ from hub.engine.batch import BatchLimits, collate
 from hub.engine.choice.timings import Timings
 from hub.engine.generate.decoding import Decoding, can_decode
 from hub.engine.generate.loop import GenerationLoop
-from hub.engine.generate.rows import GeneratingRow, OnEnd, OnText, check_room
-from hub.engine.protocol import BARE_SLOT, AdapterWeights, EngineInfo, EngineRow
+from hub.engine.generate.rows import GeneratingRow, check_room
+from hub.engine.protocol import BARE_SLOT, AdapterWeights, EngineInfo, EngineRow, OnEnd, OnText
 from hub.engine.torch.backbone import TorchBackbone
 from hub.engine.torch.generate import Generator
 from hub.engine.torch.heads import HEADED, HeadSlots, Hidden, mean_pool
@@ -138,15 +138,8 @@ class SlotEngine:
         return self._generation is not None
 
     def generate(self, row: EngineRow, on_text: OnText, on_end: OnEnd) -> GeneratingRow:
-        assert self._generation is not None, "only an engine that `streams`"
-        self._refuse(row)
-        ids = tuple(row.row.input_ids)
-        collate([row], self._limits, self._pad)  # refuses what no forward could take
-        limit = check_room(len(ids), row.row.max_new_tokens, self._base.max_length)
-        generating = GeneratingRow(ids, row.slot, limit, row.row.sampling, on_text, on_end)
-        occupant = self._occupants.get(row.slot)
-        backbone = (occupant and occupant.alone) or self._backbones.reference
-        self._generation.submit(backbone, [generating])
+        generating = self._generating(row, on_text, on_end)
+        self._begin([generating])
         return generating
 
     def settle(self, timeout: float) -> bool:
@@ -276,15 +269,32 @@ class SlotEngine:
 
     def _write_texts(self, rows: Sequence[EngineRow]) -> list[Output]:
         """Generate beside whatever else the loop writes, and wait for all rows."""
-        ended: SimpleQueue[tuple[GeneratingRow, HubError | None]] = SimpleQueue()
-        generating = [self.generate(row, _ignore, lambda row, error: ended.put((row, error))) for row in rows]
-        errors = dict(ended.get() for _ in rows)
-        if error := next((found for row in generating if (found := errors[row])), None):
-            raise error
-        return [
-            Output(row.row, text=done.text, tokens=len(done.tokens), finish_reason=done.reason)
-            for row, done in zip(rows, generating, strict=True)
-        ]
+        ended: SimpleQueue[tuple[int, Output | HubError]] = SimpleQueue()
+
+        def end(index: int, outcome: Output | HubError) -> None:
+            ended.put((index, outcome))
+
+        self._begin([self._generating(row, _ignore, partial(end, index)) for index, row in enumerate(rows)])
+        outcomes = dict(ended.get() for _ in rows)
+        outputs: list[Output] = []
+        for index in range(len(rows)):
+            if isinstance(outcome := outcomes[index], HubError):
+                raise outcome
+            outputs.append(outcome)
+        return outputs
+
+    def _generating(self, row: EngineRow, on_text: OnText, on_end: OnEnd) -> GeneratingRow:
+        self._refuse(row)
+        collate([row], self._limits, self._pad)  # refuses what no forward could take
+        limit = check_room(len(row.row.input_ids), row.row.max_new_tokens, self._base.max_length)
+        return GeneratingRow(row.row, row.slot, limit, on_text, on_end)
+
+    def _begin(self, rows: Sequence[GeneratingRow]) -> None:
+        assert self._generation is not None, "only an engine that `streams`"
+        for row in rows:
+            occupant = self._occupants.get(row.slot)
+            backbone = (occupant and occupant.alone) or self._backbones.reference
+            self._generation.submit(backbone, row)
 
     def _generate(self, rows: Sequence[EngineRow], alone: TorchBackbone | None) -> list[Output]:
         assert self._generator is not None, "`run` refuses GENERATE rows on a base that generates no text"

@@ -81,13 +81,13 @@ class Decoding:
         for live in [*self._live, *self._prefilling]:
             live.end(error)
         for row in self._waiting.drop(lambda row: True):
-            row.on_end(row, error)
+            row.end(error)
         self._live, self._prefilling = [], []
         self._arena.clear()
 
     def _remove_cancelled(self) -> None:
         for row in self._waiting.drop(lambda row: row.cancelled):
-            row.on_end(row, None)
+            row.end()
         for live in [live for live in (*self._live, *self._prefilling) if live.row.cancelled]:
             self._leave(live, None)
 
@@ -240,7 +240,7 @@ class _Live:
             self.row.on_text(text)
 
     def end(self, error: HubError | None) -> None:
-        self.row.on_end(self.row, error)
+        self.row.end(error)
 
 
 def can_decode(model: PreTrainedModel, max_length: int) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import torch
 
@@ -33,8 +33,8 @@ class GenerationLoop:
         self._closed = False
         self._thread: threading.Thread | None = None
 
-    def submit(self, backbone: TorchBackbone, rows: Sequence[GeneratingRow]) -> None:
-        """Begin with rows; returns at once.
+    def submit(self, backbone: TorchBackbone, row: GeneratingRow) -> None:
+        """Begin with a row; returns at once.
 
         Raises:
             NotReady: the loop is closed.
@@ -42,7 +42,7 @@ class GenerationLoop:
         with self._changed:
             if self._closed:
                 raise _gone()
-            self._inbox += [(backbone, row) for row in rows]
+            self._inbox.append((backbone, row))
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name=f"generate-{self._name}", daemon=True)
                 self._thread.start()
@@ -67,7 +67,7 @@ class GenerationLoop:
         for decoding in models.values():
             decoding.fail(_gone())
         for _, row in self._inbox:
-            row.on_end(row, _gone())
+            row.end(_gone())
 
     def _receive(self, models: dict[TorchBackbone, Decoding]) -> bool:
         """Take what was submitted; without any row, wait for one. False once the loop is closed."""
@@ -83,7 +83,7 @@ class GenerationLoop:
                     models[backbone] = self._open_model(backbone)
                 models[backbone].add(row)
             except Exception as error:
-                row.on_end(row, _as_hub_error(error))
+                row.end(_as_hub_error(error))
         return True
 
 

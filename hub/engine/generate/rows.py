@@ -3,29 +3,26 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from hub.api import FinishReason, Sampling
+from hub.api import FinishReason, Output, Row, Sampling
+from hub.engine.protocol import OnEnd, OnText
 from hub.errors import BadRequest, HubError, Overloaded
 
-__all__ = ["GeneratingRow", "MemoryLimit", "OnEnd", "OnText", "Turns", "check_room"]
-
-OnText = Callable[[str], None]
+__all__ = ["GeneratingRow", "MemoryLimit", "Turns", "check_room"]
 
 
 @dataclass(eq=False, slots=True)
 class GeneratingRow:
     """A row on its way from its prompt to its last token.
 
-    `on_text` receives each new piece of text. `on_end` is called once, after the row's memory is free, with
-    an error or None. Both are called in the thread of the loop.
+    The callbacks are those of `Engine.generate`.
     """
 
-    prompt: tuple[int, ...]
+    row: Row
     slot: int
     limit: int  # tokens to generate at most
-    sampling: Sampling
     on_text: OnText
     on_end: OnEnd
     tokens: list[int] = field(default_factory=list)
@@ -35,8 +32,20 @@ class GeneratingRow:
     reason: FinishReason | None = None
 
     def cancel(self) -> None:
-        """End the row before the next step; `on_end` is called without an error."""
+        """End the row before the next step."""
         self.cancelled = True
+
+    def end(self, error: HubError | None = None) -> None:
+        """Tell how it ended; called once, after the row's memory is free."""
+        self.on_end(error or Output(self.row, None, self.text, len(self.tokens), self.reason))
+
+    @property
+    def prompt(self) -> Sequence[int]:
+        return self.row.input_ids
+
+    @property
+    def sampling(self) -> Sampling:
+        return self.row.sampling
 
     @property
     def columns(self) -> int:
@@ -44,14 +53,11 @@ class GeneratingRow:
         return len(self.prompt) + self.limit - 1
 
     @property
-    def pending(self) -> tuple[int, ...]:
+    def pending(self) -> Sequence[int]:
         """The tokens whose keys and values are to be computed next."""
         if self.stored < len(self.prompt):
             return self.prompt[self.stored :]
-        return tuple(self.tokens[self.stored - len(self.prompt) :])
-
-
-OnEnd = Callable[[GeneratingRow, HubError | None], None]
+        return self.tokens[self.stored - len(self.prompt) :]
 
 
 def check_room(prompt: int, wanted: int, max_length: int) -> int:

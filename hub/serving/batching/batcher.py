@@ -12,10 +12,12 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 
+from hub.api import HeadKind
 from hub.engine.protocol import Engine, EngineRow
 from hub.errors import EngineFailed, HubError, NotReady, Overloaded
 from hub.serving.batching.cost import ForwardCost
 from hub.serving.batching.fair_queue import FairQueue, Job, Pick
+from hub.serving.batching.text_jobs import TextJobs
 from hub.serving.meter import Meter, NoMeter
 
 __all__ = ["Batcher"]
@@ -50,6 +52,7 @@ class Batcher:
         self._deliver = deliver
         self._meter = meter or NoMeter()
         self._queue = FairQueue()
+        self._texts = TextJobs(engine, max_rows=queued_rows, finish=self._finish)
         self._cost = ForwardCost()
         self._changed = threading.Condition()
         self._closed = False
@@ -58,8 +61,8 @@ class Batcher:
 
     @property
     def waiting(self) -> int:
-        """Rows that no forward has taken yet."""
-        return len(self._queue)
+        """Rows that no forward has taken yet, and rows that generate."""
+        return len(self._queue) + self._texts.rows
 
     def submit(
         self,
@@ -76,10 +79,15 @@ class Batcher:
             Overloaded: too many rows wait already; `on_settled` is not called then.
             NotReady: the batcher is closed.
         """
-        return self._add(Job(rows, on_settled, waiter), beside)
+        job = Job(rows, on_settled, waiter)
+        if self._engine.streams and rows[0].head is HeadKind.GENERATE:
+            return self._write(job, beside)
+        return self._add(job, beside)
 
     def cancel(self, job: Job) -> None:
         """Drop the rows of `job` that wait; those in a forward run on, and nobody hears of them."""
+        if self._texts.cancel(job):
+            return
         with self._changed:
             job.cancelled = True
             self._queue.drop(job)
@@ -91,6 +99,7 @@ class Batcher:
         """Fail the jobs that wait, let the forward in progress end, stop the thread."""
         with self._changed:
             self._closed = True
+            self._texts.close()
             jobs = self._queue.drain()
             self._changed.notify()
         gone = NotReady("The server is shutting down. Send the request again.")
@@ -98,6 +107,16 @@ class Batcher:
             job.outcomes = [outcome or gone for outcome in job.outcomes]
         self._finish([job for job in jobs if _settle(job)])
         self._thread.join()
+
+    def _write(self, job: Job, beside: Job | None) -> Job:
+        self._texts.submit(job)
+        if beside:
+            try:
+                self._texts.submit(beside)
+            except HubError as error:
+                beside.outcomes = [error] * len(beside.rows)
+                self._finish([beside])
+        return job
 
     def _add(self, job: Job, beside: Job | None = None) -> Job:
         with self._changed:

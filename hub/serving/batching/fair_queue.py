@@ -33,6 +33,7 @@ class Job:
         "cancelled",
         "engine_s",
         "on_settled",
+        "on_text",
         "outcomes",
         "pending",
         "queued_at",
@@ -49,6 +50,7 @@ class Job:
         self.rows = rows
         self.on_settled = on_settled
         self.waiter = waiter
+        self.on_text: Callable[[int, str], None] | None = None  # for a row's index, each piece of its text
         self.outcomes: list[Output | HubError | None] = [None] * len(rows)
         self.pending = list(range(len(rows)))
         self.running = 0

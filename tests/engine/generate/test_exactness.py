@@ -11,7 +11,7 @@ from queue import SimpleQueue
 import pytest
 from transformers import AutoTokenizer
 
-from hub.api import FinishReason, HeadKind, Sampling
+from hub.api import FinishReason, HeadKind, Output, Sampling
 from hub.engine.generate.rows import GeneratingRow
 from hub.engine.protocol import EngineRow
 from hub.errors import HubError
@@ -23,14 +23,14 @@ class Written:
 
     row: EngineRow
     pieces: list[str]
-    ended: SimpleQueue[tuple[GeneratingRow, HubError | None]]
+    ended: SimpleQueue[Output | HubError]
 
-    def wait(self) -> GeneratingRow:
-        done, error = self.ended.get(timeout=60)
-        if error:
-            raise error
-        assert "".join(self.pieces) == done.text
-        return done
+    def wait(self) -> Output:
+        outcome = self.ended.get(timeout=60)
+        if isinstance(outcome, HubError):
+            raise outcome
+        assert "".join(self.pieces) == outcome.text
+        return outcome
 
 
 @pytest.fixture(params=["llama", "qwen2"])
@@ -53,12 +53,10 @@ class Writer:
 
     def begin(self, row: EngineRow) -> tuple[Written, GeneratingRow]:
         written = Written(row, [], SimpleQueue())
-        generating = self.engine.generate(
-            row, written.pieces.append, lambda done, error: written.ended.put((done, error))
-        )
+        generating = self.engine.generate(row, written.pieces.append, written.ended.put)
         return written, generating
 
-    def alone(self, row: EngineRow) -> GeneratingRow:
+    def alone(self, row: EngineRow) -> Output:
         return self.begin(row)[0].wait()
 
     def expected(self, row: EngineRow) -> str:
@@ -82,8 +80,8 @@ def test_greedy_rows_equal_peft_alone_whatever_runs_beside_them(writer, seed) ->
         done = written.wait()
         if not generating.cancelled:
             assert done.text == writer.expected(written.row)
-            assert len(done.tokens) <= written.row.row.max_new_tokens
-            assert done.reason is not None
+            assert done.tokens <= written.row.row.max_new_tokens
+            assert done.finish_reason is not None
 
 
 SETTINGS = [
@@ -102,15 +100,15 @@ def test_a_sampled_row_equals_itself_alone_with_its_seed(writer) -> None:
         writer.row(1 + number % 3, 5 + 7 * number, number, 25, **settings)
         for number, settings in enumerate(SETTINGS * 2)
     ]
-    alone = [writer.alone(row).tokens for row in rows]
+    alone = [writer.alone(row).text for row in rows]
     together = [writer.begin(row)[0] for row in rows]
-    assert [written.wait().tokens for written in together] == alone
-    assert len({tuple(tokens) for tokens in alone}) > len(SETTINGS)
+    assert [written.wait().text for written in together] == alone
+    assert len(set(alone)) > len(SETTINGS)
 
 
 def test_another_seed_writes_another_text_and_no_seed_a_new_one(writer) -> None:
     texts = [
-        tuple(writer.alone(writer.row(1, 9, 0, 20, temperature=1.5, seed=seed)).tokens)
+        writer.alone(writer.row(1, 9, 0, 20, temperature=1.5, seed=seed)).text
         for seed in (1, 1, 2, None, None)
     ]
     assert texts[0] == texts[1]
@@ -124,22 +122,20 @@ def test_a_stop_string_ends_a_row_and_is_not_part_of_it(writer) -> None:
     row = writer.row(2, 11, 3, 30, stop=(stop, "never written"))
     done = writer.alone(row)
     assert done.text == whole[: whole.index(stop)]
-    assert done.reason is FinishReason.STOP
+    assert done.finish_reason is FinishReason.STOP
 
 
 def test_a_cancelled_row_frees_its_place_within_a_step(writer) -> None:
     first_piece = threading.Event()
-    ended: SimpleQueue[tuple[GeneratingRow, HubError | None]] = SimpleQueue()
+    ended: SimpleQueue[Output | HubError] = SimpleQueue()
     generating = writer.engine.generate(
-        writer.row(1, 20, 0, 200, temperature=1.0, seed=1),
-        lambda text: first_piece.set(),
-        lambda done, error: ended.put((done, error)),
+        writer.row(1, 20, 0, 200, temperature=1.0, seed=1), lambda text: first_piece.set(), ended.put
     )
     assert first_piece.wait(30)
     generating.cancel()
-    done, error = ended.get(timeout=30)
-    assert error is None and done.reason is None
-    assert len(done.tokens) < 200
+    output = ended.get(timeout=30)
+    assert isinstance(output, Output) and output.finish_reason is None
+    assert output.tokens < 200
 
 
 def test_a_step_that_fails_fails_only_the_row_that_is_the_cause(writer, monkeypatch) -> None:
@@ -147,7 +143,7 @@ def test_a_step_that_fails_fails_only_the_row_that_is_the_cause(writer, monkeypa
 
     rows = [writer.row(1 + number % 3, 10 + number, number, 12) for number in range(6)]
     expected = [writer.expected(row) for row in rows]
-    guilty = tuple(rows[2].row.input_ids)
+    guilty = rows[2].row.input_ids
     logits = Decoding._logits
 
     def fail(self, live, first, budget):

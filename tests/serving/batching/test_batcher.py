@@ -23,6 +23,8 @@ POISON = 13
 class EchoEngine:
     """Answers each row with its own ids; fails any forward that holds POISON; can be held back."""
 
+    streams = False
+
     def __init__(self) -> None:
         self.forwards: list[list[EngineRow]] = []
         self.gate = threading.Event()

@@ -1,0 +1,103 @@
+"""Jobs whose rows generate text: the engine's own loop runs them, and no forward waits for them."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from functools import partial
+
+from hub.api import Output
+from hub.engine.protocol import Engine, Generating
+from hub.errors import HubError, NotReady, Overloaded
+from hub.serving.batching.fair_queue import Job
+
+__all__ = ["TextJobs"]
+
+
+class TextJobs:
+    """Begins the rows of a job at once, and finishes the job when all of them have ended.
+
+    `finish` receives a job that has just settled, in the thread of the engine's loop or of `submit`.
+    """
+
+    def __init__(self, engine: Engine, *, max_rows: int, finish: Callable[[Sequence[Job]], None]) -> None:
+        self._engine = engine
+        self._max_rows = max_rows
+        self._finish = finish
+        self._lock = threading.Lock()
+        self._jobs: dict[Job, list[Generating]] = {}
+        self._rows = 0
+        self._closed = False
+
+    @property
+    def rows(self) -> int:
+        """Rows that wait or generate."""
+        return self._rows
+
+    def submit(self, job: Job) -> Job:
+        """Begin the rows of a job.
+
+        Raises:
+            Overloaded: too many rows generate or wait already.
+            NotReady: the server is shutting down.
+        """
+        with self._lock:
+            if self._closed:
+                raise NotReady("The server is shutting down. Send the request again.")
+            if self._rows and self._rows + len(job.rows) > self._max_rows:
+                raise Overloaded(
+                    f"{self._rows} texts are being generated and the limit is {self._max_rows} "
+                    "(limits.queued_rows). Send the request again later."
+                )
+            self._rows += len(job.rows)
+            self._jobs[job] = []
+            job.pending, job.running = [], len(job.rows)
+            job.started_at = job.queued_at
+        for index in range(len(job.rows)):
+            self._begin(job, index)
+        return job
+
+    def cancel(self, job: Job) -> bool:
+        """Cancel the rows of a job; False if it is not one of these, or has ended."""
+        with self._lock:
+            job.cancelled = True
+            generating = self._jobs.get(job)
+            rows = list(generating or ())
+        for row in rows:
+            row.cancel()
+        return generating is not None
+
+    def close(self) -> None:
+        """Take no more jobs; the engine ends those that run when it is closed."""
+        with self._lock:
+            self._closed = True
+
+    def _begin(self, job: Job, index: int) -> None:
+        try:
+            row = self._engine.generate(
+                job.rows[index], partial(self._said, job, index), partial(self._ended, job, index)
+            )
+        except HubError as error:
+            self._ended(job, index, error)
+            return
+        with self._lock:
+            if job in self._jobs:
+                self._jobs[job].append(row)
+            cancelled = job.cancelled
+        if cancelled:
+            row.cancel()
+
+    def _said(self, job: Job, index: int, text: str) -> None:
+        if job.on_text and not job.cancelled:
+            job.on_text(index, text)
+
+    def _ended(self, job: Job, index: int, outcome: Output | HubError) -> None:
+        job.outcomes[index] = outcome
+        with self._lock:
+            job.running -= 1
+            self._rows -= 1
+            if job.running:
+                return
+            del self._jobs[job]
+            job.settled = True
+        self._finish([job])

@@ -7,6 +7,7 @@ import json
 import re
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack, aclosing
 from functools import partial, reduce
 from operator import or_
 from types import GenericAlias
@@ -24,6 +25,7 @@ from hub.http.gate import NUMBER
 from hub.http.hub import Hub, hub_of
 from hub.http.routes.route import InferRoute, RawInferRoute
 from hub.http.routes.schemas import DESCRIBED, ERRORS, DeploymentList, ItemError, TaskList
+from hub.http.routes.stream import EventStream, wants_events
 from hub.http.wire import error_response, json_response
 from hub.registry.host import LoadedTask
 from hub.serving.describe import describe_task
@@ -163,6 +165,8 @@ def _list_of(kind: Any) -> Any:
 
 
 async def _answer(request: Request, resolve: Resolve, read: Callable[[Route], Requests]) -> Response:
+    if wants_events(request):
+        return await _stream(request, resolve, read)
     hub, began = hub_of(request), time.perf_counter()
     task, code = "", "internal"
     admission: Admission | None = None
@@ -170,10 +174,7 @@ async def _answer(request: Request, resolve: Resolve, read: Callable[[Route], Re
         with await hub.runtime.router.admit(resolve, sticky_key(request)) as admission:
             route = admission.route
             task = route.task.spec.name
-            if runs_plugin_code(route.task.request):  # it may hang: not here, on the event loop
-                requests, many = await hub.runtime.pipeline.read(route.task, partial(read, route))
-            else:
-                requests, many = read(route)
+            requests, many = await _read(hub, route, read)
             answers = await hub.runtime.pipeline.run(admission, requests, request_id=request.scope[NUMBER])
         body = _many(answers) if many else answers.only()
         code = "ok"
@@ -191,6 +192,33 @@ async def _answer(request: Request, resolve: Resolve, read: Callable[[Route], Re
         took = time.perf_counter() - began
         hub.metrics.call(task, code, took)
     return Response(body, headers=_headers(admission, answers, took), media_type="application/json")
+
+
+async def _stream(request: Request, resolve: Resolve, read: Callable[[Route], Requests]) -> Response:
+    """Answer with events; an error before the first piece is an ordinary error response."""
+    hub = hub_of(request)
+    async with AsyncExitStack() as stack:
+        admission = stack.enter_context(await hub.runtime.router.admit(resolve, sticky_key(request)))
+        route, version = admission.route, _version_headers(admission)
+        try:
+            requests, many = await _read(hub, route, read)
+            if many:
+                raise BadRequest("A stream answers one request. Send it without `items`.")
+            stream = hub.runtime.pipeline.stream(admission, requests[0], request_id=request.scope[NUMBER])
+            pieces = await stack.enter_async_context(aclosing(stream))
+            first = await anext(pieces)
+        except HubError as error:
+            hub.metrics.call(route.task.spec.name, error.code, time.perf_counter() - admission.began)
+            refused = error_response(error)
+            refused.headers.update(version)
+            return refused
+        return EventStream(hub, route.task.spec.name, version, first, pieces, stack.pop_all())
+
+
+async def _read(hub: Hub, route: Route, read: Callable[[Route], Requests]) -> Requests:
+    if runs_plugin_code(route.task.request):  # it may hang: not here, on the event loop
+        return await hub.runtime.pipeline.read(route.task, partial(read, route))
+    return read(route)
 
 
 def sticky_key(request: Request) -> str:

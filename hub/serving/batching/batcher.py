@@ -70,16 +70,20 @@ class Batcher:
         on_settled: Callable[[], None],
         waiter: object,
         beside: Job | None = None,
+        *,
+        on_text: Callable[[str], None] | None = None,
     ) -> Job:
         """Queue a call's rows (at least one); its job is handed to `deliver` when all have run.
 
-        The job `beside` is queued at the same moment, so that one forward takes both.
+        The job `beside` is queued at the same moment, so that one forward takes both. `on_text` receives the
+        pieces of a text that is generated from the only row, in the engine's thread.
 
         Raises:
             Overloaded: too many rows wait already; `on_settled` is not called then.
             NotReady: the batcher is closed.
         """
         job = Job(rows, on_settled, waiter)
+        job.on_text = on_text
         if self._engine.streams and rows[0].head is HeadKind.GENERATE:
             return self._write(job, beside)
         return self._add(job, beside)

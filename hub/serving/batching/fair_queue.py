@@ -50,7 +50,7 @@ class Job:
         self.rows = rows
         self.on_settled = on_settled
         self.waiter = waiter
-        self.on_text: Callable[[int, str], None] | None = None  # for a row's index, each piece of its text
+        self.on_text: Callable[[str], None] | None = None  # for the pieces of the only row's text
         self.outcomes: list[Output | HubError | None] = [None] * len(rows)
         self.pending = list(range(len(rows)))
         self.running = 0

@@ -75,7 +75,7 @@ class TextJobs:
     def _begin(self, job: Job, index: int) -> None:
         try:
             row = self._engine.generate(
-                job.rows[index], partial(self._said, job, index), partial(self._ended, job, index)
+                job.rows[index], partial(self._write, job), partial(self._ended, job, index)
             )
         except HubError as error:
             self._ended(job, index, error)
@@ -87,9 +87,9 @@ class TextJobs:
         if cancelled:
             row.cancel()
 
-    def _said(self, job: Job, index: int, text: str) -> None:
+    def _write(self, job: Job, piece: str) -> None:
         if job.on_text and not job.cancelled:
-            job.on_text(index, text)
+            job.on_text(piece)
 
     def _ended(self, job: Job, index: int, outcome: Output | HubError) -> None:
         job.outcomes[index] = outcome

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from pydantic import BaseModel
 
-from hub.api import Tokenizer
+from hub.api import FinishReason, Output, Tokenizer
 from hub.engine.protocol import EngineRow
 from hub.errors import HubError
 from hub.serving.batching.fair_queue import Job
@@ -19,7 +19,16 @@ from hub.serving.requests.codec import Answered, Encoded, Outcome, Request, deco
 from hub.serving.routing.router import Admission, Held
 from hub.store.records import Version
 
-__all__ = ["Call", "CallAnswers", "CallObserver", "Side"]
+__all__ = ["Call", "CallAnswers", "CallObserver", "Side", "Usage", "usage_of"]
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """The tokens of a call that generated text, and why the text ended (None where a row failed)."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    finish_reason: FinishReason | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +42,7 @@ class CallAnswers:
     bodies: Sequence[bytes]
     queue_s: float = 0.0
     engine_s: float = 0.0
+    usage: Usage | None = None  # of text that was generated
 
     @property
     def any_answered(self) -> bool:
@@ -45,6 +55,19 @@ class CallAnswers:
         if isinstance(item, HubError):
             raise item
         return body
+
+
+def usage_of(outcomes: Sequence[Output | HubError | None]) -> Usage | None:
+    """Add up the generated tokens of a call; None if it generated none."""
+    outputs = [outcome for outcome in outcomes if isinstance(outcome, Output) and outcome.tokens]
+    if not outputs:
+        return None
+    reasons = [output.finish_reason for output in outputs]
+    return Usage(
+        sum(len(output.row.input_ids) for output in outputs),
+        sum(output.tokens for output in outputs),
+        FinishReason.LENGTH if FinishReason.LENGTH in reasons else reasons[0],
+    )
 
 
 class Side:
@@ -102,6 +125,7 @@ class Call:
         "call_observer",
         "cancelled",
         "main",
+        "on_text",
         "requests",
         "task",
         "threads",
@@ -125,6 +149,7 @@ class Call:
         self.requests = requests
         self.waiter = waiter
         self.call_observer = call_observer
+        self.on_text: Callable[[str], None] | None = None
         self.main = Side(self, main)
         self.beside = Side(self, beside) if beside else None
         self.answers: CallAnswers | HubError | None = None

@@ -11,7 +11,7 @@ import asyncio
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import AsyncGenerator, Callable, Generator, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
@@ -29,7 +29,7 @@ from hub.serving.meter import Meter
 from hub.serving.observation import NoObserver, Observer
 from hub.serving.plugins.pool import PluginPool
 from hub.serving.plugins.threads import Stage, TaskThreads, ThreadState, Work
-from hub.serving.requests.call import Call, CallAnswers, CallObserver, Side
+from hub.serving.requests.call import Call, CallAnswers, CallObserver, Side, usage_of
 from hub.serving.requests.codec import Answered, Outcome, Request, encode, fault
 from hub.serving.routing.router import Admission
 
@@ -66,11 +66,17 @@ class Pipeline:
         self._pool = PluginPool(limits.plugin_timeout_s, encode_threads(), plugin_of, meter)
 
     async def run(
-        self, admission: Admission, requests: Sequence[Request], *, request_id: str = ""
+        self,
+        admission: Admission,
+        requests: Sequence[Request],
+        *,
+        request_id: str = "",
+        on_text: Callable[[str], None] | None = None,
     ) -> CallAnswers:
         """Answer requests that share one admission; an item that fails does not fail the others.
 
         The slots stay leased until no row of the call waits or runs any more, also if it is cancelled.
+        `on_text` is called on the event loop with each piece of a text that is generated from a single row.
 
         Raises:
             TooLarge: together they need more rows than one call may.
@@ -80,10 +86,10 @@ class Pipeline:
             NotReady: the server is shutting down.
         """
         if not self._observer.wants(admission.route.deployment):
-            return await self._run(admission, requests, None)
+            return await self._run(admission, requests, None, on_text)
         call_observer = CallObserver(self._observer, admission, requests, request_id)
         try:
-            return await self._run(admission, requests, call_observer)
+            return await self._run(admission, requests, call_observer, on_text)
         except HubError as error:
             call_observer.failed(error.code)
             raise
@@ -93,12 +99,39 @@ class Pipeline:
             call_observer.failed(DeadlineExceeded.code if late else "cancelled")
             raise
 
+    async def stream(
+        self, admission: Admission, request: Request, *, request_id: str = ""
+    ) -> AsyncGenerator[str | CallAnswers]:
+        """Answer one request: yields the pieces of its text as they are generated, then the answer.
+
+        A task that generates no text, or from several rows, has no pieces. To close the generator cancels
+        the call.
+
+        Raises: as `run`, and the error of the request.
+        """
+        pieces: asyncio.Queue[str | None] = asyncio.Queue()
+        running = self._loop.create_task(
+            self.run(admission, [request], request_id=request_id, on_text=pieces.put_nowait)
+        )
+        running.add_done_callback(lambda task: pieces.put_nowait(None))
+        try:
+            while (piece := await pieces.get()) is not None:
+                yield piece
+            yield await running
+        finally:
+            running.cancel()
+
     async def _run(
-        self, admission: Admission, requests: Sequence[Request], call_observer: CallObserver | None
+        self,
+        admission: Admission,
+        requests: Sequence[Request],
+        call_observer: CallObserver | None,
+        on_text: Callable[[str], None] | None,
     ) -> CallAnswers:
         threads = self._pool.of(admission.route.task.spec.name)
         trial = self._admit(threads, len(requests))
         call = Call(admission, requests, self._loop.create_future(), call_observer, threads, trial)
+        call.on_text = on_text
         if call_observer is None or threads.stuck:  # what is optional does not risk more threads
             call.go_alone()
         answers: CallAnswers | None = None
@@ -271,7 +304,11 @@ class Pipeline:
             raise
 
     def _queue(self, side: Side, rows: list[EngineRow], beside: Job | None = None) -> None:
-        side.job = side.held.base_worker.batcher.submit(rows, side.held.lease.release, side, beside)
+        on_text = side.call.on_text if side is side.call.main and len(rows) == 1 else None
+        said = partial(self._notify, on_text) if on_text else None
+        side.job = side.held.base_worker.batcher.submit(
+            rows, side.held.lease.release, side, beside, on_text=said
+        )
 
     def _beside(self, side: Side, rows: int) -> Generator[Stage, list[EngineRow], list[EngineRow]]:
         """Encode what is to run beside `rows` rows of the caller; none if it cannot, or is too much."""
@@ -320,7 +357,9 @@ class Pipeline:
         else:
             items, bodies = [one.outcome for one in answered], [one.body for one in answered]
             queue_s, engine_s = (job.queue_s, job.engine_s) if job else (0.0, 0.0)
-            call.answers = CallAnswers(items, bodies, queue_s, engine_s)
+            call.answers = CallAnswers(
+                items, bodies, queue_s, engine_s, usage_of(job.outcomes if job else ())
+            )
 
     def _join(self, side: Side, beside: Side) -> Work:
         """Compare the two versions of a call, in the thread of the one that is last."""

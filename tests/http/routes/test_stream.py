@@ -1,0 +1,101 @@
+"""Answers as server-sent events: what a client reads, and what a failure looks like."""
+
+from __future__ import annotations
+
+import json
+from types import SimpleNamespace
+
+import pytest
+
+from hub.api import HeadKind
+from hub.engine.fake import FakeEngine
+from hub.errors import EngineFailed
+from hub.store.change import Deploy
+
+EVENTS = {"accept": "text/event-stream"}
+REQUEST = {"text": "a warm film", "source_language": "en", "target_language": "fr"}
+
+
+@pytest.fixture
+def version(home):
+    added = home.add("desk", task="translation", kind=HeadKind.GENERATE, labels=())
+    home.store.deploy("desk", Deploy(version=added.ref))
+    home.store.deploy("mood", Deploy(version=home.add("mood", seed=1).ref))
+    return added
+
+
+def read(client, path="/v1/deployments/desk/predict", body=REQUEST):
+    """Return the response and its events, as (name, data)."""
+    with client.stream("POST", path, json=body, headers=EVENTS) as response:
+        events = []
+        for block in response.read().decode().split("\n\n")[:-1]:
+            name, data = block.split("\n")
+            events.append((name.removeprefix("event: "), json.loads(data.removeprefix("data: "))))
+    return response, events
+
+
+def test_the_first_event_names_the_version_and_the_last_has_the_answer_and_its_counts(
+    version, serving
+) -> None:
+    with serving() as client:
+        response, events = read(client)
+        whole = client.post("/v1/deployments/desk/predict", json=REQUEST).json()
+    assert response.headers["content-type"].startswith("text/event-stream")
+    assert response.headers["x-hub-version"] == str(version.ref)
+    (start, about), *texts, (end, result) = events
+    assert start == "start"
+    assert about == {
+        "deployment": "desk",
+        "version": str(version.ref),
+        "sha256": version.sha256,
+        "track": "stable",
+    }
+    assert len(texts) > 1 and {name for name, _ in texts} == {"text"}
+    assert "".join(piece["text"] for _, piece in texts) == whole["translation"]
+    assert end == "end" and result["response"] == whole
+    assert result["prompt_tokens"] > 0 and result["completion_tokens"] > 0
+    assert result["finish_reason"] == "length"
+
+
+def test_the_route_of_a_task_streams_too(version, serving) -> None:
+    with serving() as client:
+        _, events = read(client, "/v1/tasks/translation", {**REQUEST, "deployment": "desk"})
+    assert [events[0][0], events[-1][0]] == ["start", "end"]
+
+
+def test_a_task_that_generates_no_text_has_no_pieces(version, serving) -> None:
+    with serving() as client:
+        _, events = read(client, "/v1/deployments/mood/predict", {"text": "a warm film"})
+    assert [name for name, _ in events] == ["start", "end"]
+    assert events[1][1]["completion_tokens"] == 0 and events[1][1]["finish_reason"] is None
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "status", "code"),
+    [
+        ("/v1/deployments/nothing/predict", REQUEST, 404, "not_found"),
+        ("/v1/deployments/desk/predict", {"text": ""}, 400, "invalid_text"),
+        ("/v1/deployments/desk/predict", {"items": [REQUEST]}, 400, "bad_request"),
+        ("/v1/deployments/desk/predict", {"text": 3}, 400, "bad_request"),
+    ],
+)
+def test_an_error_before_the_first_piece_is_an_ordinary_error(
+    version, serving, path, body, status, code
+) -> None:
+    with serving() as client:
+        reply = client.post(path, json=body, headers=EVENTS)
+    assert (reply.status_code, reply.json()["error"]["code"]) == (status, code)
+
+
+def test_a_failure_in_the_middle_is_an_error_event_and_no_clean_end(version, serving, monkeypatch) -> None:
+    def fail(self, row, on_text, on_end):
+        on_text("the first words")
+        on_end(EngineFailed("The engine failed (RuntimeError)."))
+        return SimpleNamespace(cancel=lambda: None)
+
+    monkeypatch.setattr(FakeEngine, "generate", fail)
+    with serving() as client:
+        response, events = read(client)
+    assert response.status_code == 200
+    assert [name for name, _ in events] == ["start", "text", "error"]
+    assert events[-1][1]["error"]["code"] == "engine_failed"

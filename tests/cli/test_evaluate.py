@@ -110,7 +110,7 @@ def test_what_is_shown_and_written(recipe: Path, named: Path, tmp_path: Path) ->
     assert "demo@1 on 101 rows" in shown
     for word in ("95 %", "PRECISION", "Matthews", "paris", "tokens", "Calibration error", "Over 2 folds"):
         assert word in shown, word
-    assert "1 row cannot be used" in shown
+    assert "1 invalid row:" in shown
     assert "named.jsonl:101: text is empty" in shown
     written = json.loads((tmp_path / "out" / "evaluation.json").read_text())
     assert "odd" in [mistake["texts"]["expected"]["label"] for mistake in written["mistakes"]]
@@ -138,7 +138,7 @@ def test_what_cannot_be_measured_is_told(recipe: Path, named: Path, tmp_path: Pa
     told("train", recipe, *POOR)
     assert "There is: demo@1" in refused(NotFound, "evaluate", "demo@7", "--data", named)
     assert "write FIELD=COLUMN" in refused(BadRequest, "evaluate", "demo", "--data", named, "--column", "x")
-    assert "--slice nothing: no row has such a column" in refused(
+    assert "--slice nothing: no row has this column" in refused(
         BadRequest, "evaluate", "demo", "--data", named, "--slice", "nothing"
     )
     assert "has no column 'words'" in refused(

@@ -150,7 +150,7 @@ def _print(found: _Found, out: Path | None) -> None:
     figures.print_metrics(evaluation, evaluation.task.upper())
     figures.print_labels(evaluation.labels)
     figures.print_slices(evaluation)
-    figures.print_gaps(evaluation)
+    figures.print_underperforming(evaluation)
     figures.print_calibration(evaluation)
     if found.version.manifest.metrics_cv:
         say("At training:")

@@ -165,7 +165,7 @@ def _summary(result: TrainResult) -> Json:
 
 
 def _print(result: TrainResult, deployed: Json | None) -> None:
-    from hub.cli.screen.figures import print_calibration, print_folds, print_gaps, print_metrics
+    from hub.cli.screen.figures import print_calibration, print_folds, print_metrics, print_underperforming
     from hub.evaluation.goal import gain
     from hub.export.int8_gate import describe_int8
 
@@ -178,7 +178,7 @@ def _print(result: TrainResult, deployed: Json | None) -> None:
         say("[bold yellow]No better than the majority label[/]: try more rows or steps.")
     print_folds(version.manifest.metrics_cv)
     print_calibration(result.evaluation)
-    print_gaps(result.evaluation)
+    print_underperforming(result.evaluation)
     _print_rows(result)
     if int8 := describe_int8(version.manifest):
         say(f"Serving in int8 is {escape(int8)}.")

@@ -108,7 +108,7 @@ def enable(name: Annotated[str, typer.Argument(help="Name of a plugin or of its 
     for plugin in plugins:
         _forget(settings, plugin)
         forget(settings.home, plugin.distribution)
-        if plugin.goes_by(settings.plugins.disabled):
+        if plugin.is_in(settings.plugins.disabled):
             raise Conflict(
                 f"Plugin {plugin.name!r} is disabled in hub.toml, under [plugins], or by the variable "
                 "HUB_PLUGINS__DISABLED. Remove it there."
@@ -173,7 +173,7 @@ def _forget(settings: Settings, plugin: FoundPlugin) -> None:
     from hub.registry.state import enable as enable_plugin
 
     for name in disabled_plugins(settings.home):
-        if plugin.goes_by({name}):
+        if plugin.is_in({name}):
             enable_plugin(settings.home, name)
 
 

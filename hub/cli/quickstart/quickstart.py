@@ -104,7 +104,7 @@ def quickstart(
 
 def _pull(settings: Settings, quiet: bool) -> None:
     with progress(quiet) as bars:
-        Context(settings).bases.pull("minilm", on_progress=bars)
+        Context(settings).bases.pull("minilm", progress=bars)
 
 
 def _train(settings: Settings, quiet: bool, *overrides: str) -> Trained:

@@ -148,7 +148,7 @@ def _fetched(
     if kept:
         return kept[0]
     sha256 = pinned if kind == "sdist" else None
-    return fetch_package(requirement, kind, folder, sha256=sha256, on_progress=progress)
+    return fetch_package(requirement, kind, folder, sha256=sha256, progress=progress)
 
 
 class _Bounded(io.RawIOBase):

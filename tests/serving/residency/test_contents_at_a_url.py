@@ -80,7 +80,7 @@ def test_a_move_made_elsewhere_while_s3_is_gone_is_followed_once_it_is_back(
     replica = start()
     second = trained(2)
     s3.stop()
-    elsewhere.deploy("mood", Deploy(version=second, by="test"))
+    elsewhere.deploy("mood", Deploy(version=str(second.ref), by="test"))
     until = time.monotonic() + 10
     while not replica.runtime.status()["failures"] and time.monotonic() < until:
         time.sleep(0.05)

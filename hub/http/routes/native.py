@@ -1,4 +1,4 @@
-"""Our own wire format: one typed route per task, one route per deployment, and what there is to ask."""
+"""The native API: one typed route per task, one route for all deployments, and lists of both."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from hub.serving.routing.routes import Resolve, Route, by_name, by_task
 __all__ = ["add_routes", "sticky_key"]
 
 KEY_LENGTH = 256
-Requests = tuple[list[BaseModel | HubError], bool]  # with whether they came as a list
+Requests = tuple[list[BaseModel | HubError], bool]  # and whether the body was a list
 
 
 def add_routes(app: FastAPI, tasks: Sequence[LoadedTask]) -> None:
@@ -49,7 +49,7 @@ def add_routes(app: FastAPI, tasks: Sequence[LoadedTask]) -> None:
         _list_tasks,
         response_model=TaskList,
         tags=["tasks"],
-        summary="List the tasks and the deployments that answer for each",
+        summary="List the tasks and their deployments",
         responses=ERRORS,
         route_class_override=InferRoute,
     )
@@ -58,7 +58,7 @@ def add_routes(app: FastAPI, tasks: Sequence[LoadedTask]) -> None:
         _list_deployments,
         response_model=DeploymentList,
         tags=["deployments"],
-        summary="List the deployments and the version live behind each",
+        summary="List the deployments and their live versions",
         responses=ERRORS,
         route_class_override=InferRoute,
     )
@@ -68,13 +68,13 @@ def call_model(task: LoadedTask) -> type[BaseModel]:
     """Return the task's request model with the field `deployment` added.
 
     Raises:
-        BadPlugin: the request has a field of that name already.
+        BadPlugin: the request already has a field of this name.
     """
     if "deployment" in task.request.model_fields:
         raise BadPlugin(
-            f"The request of task {task.spec.name!r} has a field 'deployment', a name the hub needs."
+            f"The request of task {task.spec.name!r} has a field 'deployment', which is a reserved name."
         )
-    about = "Which deployment answers; by default the task's only one, or the one named like the task."
+    about = "The deployment; default: the only one of the task, or the one with the name of the task."
     name = re.sub(r"\W", "_", task.spec.name).title().replace("_", "") + "Call"
     model: type[BaseModel] = create_model(
         name, __base__=task.request, deployment=(str | None, Field(None, description=about))
@@ -93,16 +93,16 @@ def _add_task(app: FastAPI, task: LoadedTask) -> None:
     def resolve(deployment: str | None) -> Resolve:
         return by_name(deployment, name) if deployment else by_task(name)
 
-    async def ask(request: Request, body: Any) -> Response:
+    async def call(request: Request, body: Any) -> Response:
         if not foreign:
             return await _answer(request, resolve(body.deployment), lambda route: exact(body))
         deployment = parse(_only_deployment(body), _Deployment).deployment
         return await _answer(request, resolve(deployment), lambda route: exact(parse(body, model)))
 
-    ask.__annotations__ = {"request": Request, "body": model, "return": Response}
+    call.__annotations__ = {"request": Request, "body": model, "return": Response}
     app.router.add_api_route(
         f"/v1/tasks/{name}",
-        ask,
+        call,
         methods=["POST"],
         response_model=task.response,
         name=f"ask_{name}",
@@ -114,41 +114,43 @@ def _add_task(app: FastAPI, task: LoadedTask) -> None:
 
 
 class _Deployment(Model):
-    """The part of a call's body that says who answers."""
+    """The field `deployment` of a call."""
 
     deployment: str | None = None
 
 
 def _only_deployment(body: bytes) -> bytes:
-    """Leave out of a body what only the plugin's own code can validate."""
+    """Return a body with the field `deployment` alone: the others are validated by plugin code."""
     value = check_json(body)
     known = isinstance(value, dict) and "deployment" in value
     return to_json({"deployment": value["deployment"]} if known else {})
 
 
 def _add_deployments(app: FastAPI, tasks: Sequence[LoadedTask]) -> None:
-    asked: Any = _any_of([task.request for task in tasks])
-    answered: Any = _any_of([task.response for task in tasks])
-    # One that is no request is an error in its place; `parse_call` bounds the list, by limits.items.
-    items: Any = Annotated[_list_of(asked | Any), Field(min_length=1)]
+    requests: Any = _any_of([task.request for task in tasks])
+    responses: Any = _any_of([task.response for task in tasks])
+    # An invalid item is an error in its place; `parse_call` limits the list by limits.items.
+    items: Any = Annotated[_list_of(requests | Any), Field(min_length=1)]
     many: Any = create_model("Items", __base__=Model, items=(items, ...))
-    result = create_model("ItemResult", __base__=Model, result=(answered, ...))
+    result = create_model("ItemResult", __base__=Model, result=(responses, ...))
     outcome = _any_of([result, ItemError])
     results: Any = create_model("ItemResults", __base__=Model, items=(_list_of(outcome), ...))
 
     async def predict(request: Request, name: str, body: Any) -> Response:
-        most = hub_of(request).limits.items
-        return await _answer(request, by_name(name), lambda route: parse_call(body, route.task.request, most))
+        limit = hub_of(request).limits.items
+        return await _answer(
+            request, by_name(name), lambda route: parse_call(body, route.task.request, limit)
+        )
 
-    body = _any_of([asked, many])
+    body = _any_of([requests, many])
     predict.__annotations__ = {"request": Request, "name": str, "body": body, "return": Response}
     app.router.add_api_route(
         "/v1/deployments/{name}/predict",
         predict,
         methods=["POST"],
-        response_model=_any_of([answered, results]),
+        response_model=_any_of([responses, results]),
         tags=["deployments"],
-        summary="Ask one deployment: a request of its task, or a list of them as `items`",
+        summary="Send a deployment one request of its task, or a list of requests as `items`",
         responses=DESCRIBED,
         route_class_override=RawInferRoute,
     )
@@ -170,7 +172,7 @@ async def _answer(request: Request, resolve: Resolve, read: Callable[[Route], Re
         with await hub.runtime.router.admit(resolve, sticky_key(request)) as admission:
             route = admission.route
             task = route.task.spec.name
-            if runs_plugin_code(route.task.request):  # it may hang: not here, on the event loop
+            if runs_plugin_code(route.task.request):  # may hang, so it does not run on the event loop
                 requests, many = await hub.runtime.pipeline.read(route.task, partial(read, route))
             else:
                 requests, many = read(route)
@@ -194,7 +196,7 @@ async def _answer(request: Request, resolve: Resolve, read: Callable[[Route], Re
 
 
 def sticky_key(request: Request) -> str:
-    """Return by what the caller wants to be sent to the same version each time, "" if it does not mind."""
+    """Return the key that pins the caller to one of the versions, or ""."""
     key = request.headers.get("x-hub-key", "")
     if len(key) > KEY_LENGTH:
         raise BadRequest(

@@ -1,4 +1,4 @@
-"""Frozen settings: `hub.toml`, then `HUB_*` variables, then flags; and where state lives."""
+"""Frozen settings from `hub.toml`, `HUB_*` variables and flags, and the location of the state folder."""
 
 from __future__ import annotations
 
@@ -37,30 +37,32 @@ _HOST = re.compile(r"[A-Za-z0-9._-]{1,253}|[0-9A-Fa-f:.]{2,45}")
 
 
 class LimitSettings(Model):
-    """What one request may ask for."""
+    """Limits of requests and connections."""
 
-    body_bytes: int = Field(2_000_000, gt=0, description="Largest request body, in bytes.")
-    items: int = Field(256, gt=0, description="Most items in one predict call.")
-    rows: int = Field(512, gt=0, description="Most model rows that one request may need.")
+    body_bytes: int = Field(2_000_000, gt=0, description="Maximum size of a request body, in bytes.")
+    items: int = Field(256, gt=0, description="Maximum items in one predict call.")
+    rows: int = Field(512, gt=0, description="Maximum model rows of one request.")
     queued_rows: int = Field(4096, gt=0, description="Rows waiting for the engine before 429.")
     timeout_s: float = Field(
-        60.0, gt=0, description="Longest time from a complete request to its answer, in seconds."
+        60.0, gt=0, description="Maximum time from a complete request to its answer, in seconds."
     )
-    body_s: float = Field(30.0, gt=0, description="Longest time in which a body must arrive, in seconds.")
-    header_s: float = Field(
-        10.0, gt=0, description="Longest time in which all headers must arrive, in seconds."
+    body_s: float = Field(30.0, gt=0, description="Time in which the body must arrive, in seconds.")
+    header_s: float = Field(10.0, gt=0, description="Time in which all headers must arrive, in seconds.")
+    idle_s: float = Field(
+        75.0, gt=0, description="Time after which an idle connection is closed, in seconds."
     )
-    idle_s: float = Field(75.0, gt=0, description="How long a connection without a request stays open.")
-    header_bytes: int = Field(32_768, ge=1024, description="Largest request line and headers, in bytes.")
-    headers: int = Field(100, ge=16, description="Most headers in one request.")
-    connections: int = Field(1000, ge=1, description="Most open connections of one serving process.")
+    header_bytes: int = Field(
+        32_768, ge=1024, description="Maximum size of request line and headers, in bytes."
+    )
+    headers: int = Field(100, ge=16, description="Maximum headers in one request.")
+    connections: int = Field(1000, ge=1, description="Maximum open connections of one serving process.")
     plugin_timeout_s: float = Field(
-        15.0, gt=0, description="Longest time a plugin's encode or decode may take for one call, in seconds."
+        15.0, gt=0, description="Time limit of a plugin's encode or decode for one call, in seconds."
     )
 
 
 class ServeSettings(Model):
-    """The server."""
+    """Settings of the server."""
 
     host: str = Field("127.0.0.1", description="Address to bind; beyond loopback, keys are required.")
     port: int = Field(3000, ge=0, le=65535)
@@ -68,36 +70,41 @@ class ServeSettings(Model):
     device: str = Field("auto", description="auto, cpu, cuda, cuda:N or mps.")
     slots: int = Field(32, ge=1, le=100_000, description="Adapters resident at once on each base.")
     max_rank: int = Field(
-        256, ge=1, description="Largest LoRA rank of an adapter that is imported or deployed."
+        256, ge=1, description="Maximum LoRA rank of an adapter that is imported or deployed."
     )
     threads: int = Field(
-        0, ge=0, description="Threads of one forward; 0: the cores, shared among the replicas."
+        0, ge=0, description="Threads of one forward pass; 0: all cores, divided among the replicas."
     )
     adapter_cache_mb: int = Field(
         256,
         ge=0,
-        description="Memory for adapters that were loaded before: no disk to wait for.",
+        description="Memory for the cache of loaded adapters.",
     )
-    batch_rows: int = Field(64, gt=0, description="Most rows in one forward.")
-    poll_ms: int = Field(250, gt=0, description="How often the catalog is asked for changes.")
+    batch_rows: int = Field(64, gt=0, description="Maximum rows in one forward pass.")
+    poll_ms: int = Field(
+        250, gt=0, description="Interval at which the catalog is polled for changes, in milliseconds."
+    )
     load_timeout_s: float = Field(
-        30.0, gt=0, description="Longest wait for an adapter to be loaded, in seconds."
+        30.0, gt=0, description="Maximum time to wait for an adapter to load, in seconds."
     )
     explain: bool = Field(
-        False, description="Answer /v1/deployments/NAME/explain: some seconds of the cores for each request."
+        False,
+        description="Enable /v1/deployments/NAME/explain, which takes seconds of all cores for each call.",
     )
     replicas: int = Field(1, ge=1, le=64, description="Serving processes; each holds a copy of the bases.")
     admin_key: str = Field(
         "",
         repr=False,
-        description="Key for /admin, at least 16 characters, or its hash; empty: a local one is made.",
+        description="Key for /admin, at least 16 characters, or its hash; empty: a local key is created.",
     )
     api_keys: tuple[str, ...] = Field(
-        (), repr=False, description="Keys for inference, or their hashes (`hub keys hash`); empty: open."
+        (),
+        repr=False,
+        description="Keys for inference, or their hashes (`hub keys hash`); empty: no key is needed.",
     )
     allowed_hosts: tuple[str, ...] = Field(
         (),
-        description="Names by which clients may address the server; empty: loopback names if bound to "
+        description="Host names under which clients may reach the server; empty: loopback names if bound to "
         "loopback, else any name.",
     )
 
@@ -111,16 +118,16 @@ class ServeSettings(Model):
     @field_validator("api_keys")
     @classmethod
     def _hash_api_keys(cls, keys: tuple[str, ...]) -> tuple[str, ...]:
-        """Keep hashes only: nothing but the comparison needs these keys."""
-        hashed = tuple(_numbered(hash_key, number, key) for number, key in enumerate(keys, start=1))
+        """Store hashes only: keys are only compared."""
+        hashed = tuple(_check_item(hash_key, number, key) for number, key in enumerate(keys, start=1))
         if len(set(hashed)) < len(hashed):
-            raise ValueError("a key is listed twice; give each client a key of its own")
+            raise ValueError("a key is listed twice; give each client its own key")
         return hashed
 
     @field_validator("allowed_hosts")
     @classmethod
     def _check_hosts(cls, hosts: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(_numbered(_host, number, host) for number, host in enumerate(hosts, start=1))
+        return tuple(_check_item(_host, number, host) for number, host in enumerate(hosts, start=1))
 
     @model_validator(mode="after")
     def _check_roles(self) -> ServeSettings:
@@ -130,7 +137,7 @@ class ServeSettings(Model):
 
 
 class CatalogSettings(Model):
-    """Where versions, deployments and their history are written down."""
+    """The database of versions, deployments and their history."""
 
     url: str = Field(
         "", repr=False, description="postgresql://...; empty: a SQLite file in the home, for one machine."
@@ -138,20 +145,22 @@ class CatalogSettings(Model):
 
 
 class FeedbackSettings(Model):
-    """What is kept of answers so that they can be compared with the truth; nothing unless `keep` is set."""
+    """Storage of answers for comparison with the ground truth; off by default."""
 
     keep: Literal["nothing", "answers", "texts"] = Field(
-        "nothing", description="answers: what was answered, by request id; texts: the request as well."
+        "nothing", description="answers: store answers by request id; texts: store the requests as well."
     )
-    days: float = Field(30, gt=0, description="After which answers and the feedback on them are deleted.")
-    rows: int = Field(100_000, gt=0, description="Most answers kept; the oldest are deleted first.")
+    days: float = Field(30, gt=0, description="Maximum age of stored answers and their feedback, in days.")
+    rows: int = Field(
+        100_000, gt=0, description="Maximum number of stored answers; the oldest are deleted first."
+    )
     megabytes: int = Field(
-        1_000, gt=0, description="Most megabytes of answers and requests kept; the oldest are deleted first."
+        1_000, gt=0, description="Maximum size of stored answers and requests; the oldest are deleted first."
     )
 
 
 class BlobSettings(Model):
-    """Where adapter files lie."""
+    """The storage of adapter files."""
 
     blobs: str = Field(
         "",
@@ -197,8 +206,8 @@ class Settings(BaseSettings):
         return env_settings, init_settings
 
 
-class _Given(Settings):
-    """Settings made of what is given alone, so that a flag goes before a variable."""
+class _Explicit(Settings):
+    """Settings that ignore HUB_* variables, so that flags override them."""
 
     @classmethod
     def settings_customise_sources(
@@ -212,15 +221,15 @@ class _Given(Settings):
 
 
 def find_workspace(start: Path | None = None) -> Path | None:
-    """Return the nearest folder at or above `start` (default: here) that holds hub.toml."""
+    """Return the nearest folder at or above `start` (default: the working folder) with a hub.toml."""
     here = (start or Path.cwd()).resolve()
     return next((folder for folder in (here, *here.parents) if (folder / CONFIG_FILE).is_file()), None)
 
 
 def child_environment() -> dict[str, str]:
-    """Return the environment for child processes: without HUB_* variables other than HUB_HOME.
+    """Return the environment for child processes, with HUB_HOME as the only HUB_* variable.
 
-    They may hold keys and passwords, and children run code of others: plugins, packages that pip builds.
+    The others may hold keys and passwords, and children run third-party code: plugins, builds by pip.
     """
     return {
         name: value
@@ -242,7 +251,7 @@ def load_settings(start: Path | None = None, flags: dict[str, Any] | None = None
     """Read hub.toml, then HUB_* variables, then `flags` (nested like the file).
 
     Raises:
-        BadConfig: the file is not TOML, or a key or value is wrong; the message names it.
+        BadConfig: the file is not TOML, or a key or value is invalid; the message has the key.
     """
     workspace = find_workspace(start)
     from_file = _read_toml(workspace / CONFIG_FILE) if workspace else {}
@@ -251,21 +260,19 @@ def load_settings(start: Path | None = None, flags: dict[str, Any] | None = None
     try:
         settings = Settings(**from_file)
         where = "a flag"
-        return _Given(**_merge(settings.model_dump(), flags)) if flags else settings
+        return _Explicit(**_merge(settings.model_dump(), flags)) if flags else settings
     except ValidationError as error:
         key, reason = first_problem(error, "")
         raise BadConfig(f"Setting {key!r} in {where}: {reason}.") from None
-    except SettingsError as error:  # a list in a variable; the message names the section and no value
+    except SettingsError as error:  # a list in a variable; the message has the section and no value
         section = re.search(r'field "(\w+)"', str(error))
         name = f"HUB_{section[1].upper()}__*" if section else "HUB_*"
-        raise BadConfig(
-            f'A variable {name} takes a list and does not hold JSON. Write \'["...", "..."]\'.'
-        ) from None
+        raise BadConfig(f'A variable {name} takes a list as JSON. Write \'["...", "..."]\'.') from None
 
 
 def restore_settings(dumped: str) -> Settings:
-    """Return the settings that `Settings.model_dump_json` wrote; no file or HUB_* variable is read."""
-    return _Given.model_validate_json(dumped)
+    """Parse the output of `Settings.model_dump_json`, without reading files or HUB_* variables."""
+    return _Explicit.model_validate_json(dumped)
 
 
 def _read_toml(path: Path) -> dict[str, Any]:
@@ -280,8 +287,8 @@ def _merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
     return {**base, **over, **nested}
 
 
-def _numbered(check: Callable[[str], str], number: int, value: str) -> str:
-    """Return what `check` returns for one value of a list; its error says which one is wrong."""
+def _check_item(check: Callable[[str], str], number: int, value: str) -> str:
+    """Apply `check` to one value of a list; the error has its number."""
     try:
         return check(value)
     except ValueError as error:

@@ -1,46 +1,46 @@
-"""The tree of all errors that GraftHub raises on purpose.
+"""The exceptions of GraftHub.
 
     HubError
-    ├── BadRequest            400  what a caller sent is wrong
+    ├── BadRequest            400  the request is invalid
     │   ├── InvalidName       400
     │   ├── InvalidText       400
     │   ├── MethodNotAllowed  405
     │   ├── RequestTimeout    408  headers or a body did not arrive in time
     │   ├── TooLarge          413
     │   ├── BadMediaType      415
-    │   ├── Misdirected       421  addressed to a host that this server does not answer for
+    │   ├── Misdirected       421  addressed to another host name
     │   ├── HeadersTooLarge   431
-    │   └── UnsupportedFormat 400  this adapter cannot be exported so
+    │   └── UnsupportedFormat 400  this adapter cannot be exported in this format
     ├── Unauthorized          401
     ├── Forbidden             403
-    │   └── CrossOrigin       403  a web page of another site sent this
-    ├── NotFound              404  names what exists
+    │   └── CrossOrigin       403  sent by a web page of another site
+    ├── NotFound              404  the message lists the existing names
     ├── Conflict              409
     │   ├── AmbiguousDeployment
     │   └── PluginConflict
-    ├── BadRecipe             422  a recipe or data file is wrong
+    ├── BadRecipe             422  a recipe or data file is invalid
     │   └── BadData
     ├── BadAdapter            422  weights are malformed or unsafe
     │   ├── UnsafeWeights
     │   ├── UnsupportedAdapter
     │   └── BaseMismatch
-    ├── BadBase               422  a base is incomplete, altered or of no known kind
+    ├── BadBase               422  a base is incomplete, altered or of an unknown kind
     ├── BadPlugin             422
     ├── BadConfig             422
-    ├── MissingExtra          501  an optional dependency is absent
+    ├── MissingExtra          501  an optional dependency is missing
     ├── Overloaded            429
     ├── NotReady              503
-    │   └── PluginSuspended   503  too many calls hang in this plugin's code
+    │   └── PluginSuspended   503  too many calls hang in the plugin's code
     ├── DeadlineExceeded      504  a request took longer than limits.timeout_s
-    ├── NotServed             504  a change is in the catalog, and too few replicas serve it yet
+    ├── NotServed             504  too few replicas serve a change in time
     ├── SourceUnavailable     502  a download failed
     ├── EngineFailed          500
     ├── PluginFailed          500  a plugin's code raised an exception or returned a wrong value
     │   └── PluginTimeout     504  a plugin's code ran longer than limits.plugin_timeout_s
     ├── ExportFailed          500  an exported model does not reproduce the adapter
-    └── HostFault             507  the disk or the operating system refused
+    └── HostFault             507  the disk or the operating system failed
 
-`code` is stable: clients may match on it. `str(error)` is the message: the problem, its object, the remedy.
+`code` is stable, so that clients can match on it. `str(error)` has the problem, its object and the remedy.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ if TYPE_CHECKING:
     from pydantic import ValidationError
 
 __all__ = [
-    "FRAMES",
+    "MAX_FRAMES",
     "AmbiguousDeployment",
     "BadAdapter",
     "BadBase",
@@ -100,7 +100,7 @@ __all__ = [
 
 
 class HubError(Exception):
-    """Root of the tree; carries a stable code and the HTTP status it maps to."""
+    """Base class, with a stable code and the HTTP status."""
 
     code: ClassVar[str] = "internal"
     status: ClassVar[int] = 500
@@ -124,7 +124,7 @@ class InvalidText(BadRequest):
 
 
 class MethodNotAllowed(BadRequest):
-    """`allowed`: the methods that the path takes, for the header Allow."""
+    """`allowed`: the methods of the path, for the header Allow."""
 
     code = "method_not_allowed"
     status = 405
@@ -182,7 +182,7 @@ class NotFound(HubError):
 
     @classmethod
     def of(cls, kind: str, name: str, known: Iterable[str], hint: str = "") -> NotFound:
-        """Build the message from the kind of object, the unknown name, and the existing names."""
+        """Build the message from the kind of object, the unknown name and the existing names."""
         names = sorted(known)
         listed = f"There is: {', '.join(names[:20])}" if names else f"There is no {kind} yet"
         more = f" and {len(names) - 20} more" if len(names) > 20 else ""
@@ -311,26 +311,26 @@ class HostFault(HubError):
         """Build the message from the operating system's error and the file."""
         where = f" ({error.filename})" if error.filename else ""
         what = f"{error.strerror or error}{where}"
-        return cls(f"{what}. Check permissions and free space; HUB_HOME says where state lives.")
+        return cls(f"{what}. Check permissions and free space; state is in the folder HUB_HOME.")
 
 
-def first_problem(error: ValidationError, nothing: str = "value") -> tuple[str, str]:
-    """Return the dotted key and the message of the first problem, without the value that was given.
+def first_problem(error: ValidationError, whole: str = "value") -> tuple[str, str]:
+    """Return the dotted key and the message of the first problem, without the invalid value.
 
-    The key is `nothing` where the problem is with the value as a whole.
+    The key is `whole` if the value as a whole is invalid.
     """
     first = error.errors(include_input=False, include_url=False)[0]
-    return ".".join(map(str, first["loc"])) or nothing, first["msg"].removeprefix("Value error, ")
+    return ".".join(map(str, first["loc"])) or whole, first["msg"].removeprefix("Value error, ")
 
 
-FRAMES = 4
+MAX_FRAMES = 4  # in a log line
 
 
-def log_fault(log: logging.Logger, what: str, error: BaseException, said: str = "") -> None:
+def log_fault(log: logging.Logger, what: str, error: BaseException, detail: str = "") -> None:
     """Log the type and the innermost frames of `error`, without its message, which may quote user text.
 
-    `said` is a message that is known to have no user text.
+    `detail` is a message that is known to contain no user text.
     """
-    frames = traceback.extract_tb(error.__traceback__)[-FRAMES:]
+    frames = traceback.extract_tb(error.__traceback__)[-MAX_FRAMES:]
     where = " < ".join(f"{frame.filename}:{frame.lineno}" for frame in reversed(frames))
-    log.error("%s: %s%s at %s", what, type(error).__name__, f" ({said})" if said else "", where)
+    log.error("%s: %s%s at %s", what, type(error).__name__, f" ({detail})" if detail else "", where)

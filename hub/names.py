@@ -1,4 +1,4 @@
-"""Checks names, so that no unchecked name reaches a path or a query."""
+"""Validates names before they are used in a path or a query."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _NAME = re.compile(NAME_PATTERN[:-1])
 
 @dataclass(frozen=True, slots=True)
 class VersionRef:
-    """`name@N`, or `name` alone (`number` is None: the newest)."""
+    """`name@N`, or `name` with `number` None for the newest version."""
 
     name: str
     number: int | None = None
@@ -32,7 +32,7 @@ class VersionRef:
 
 
 def check_name(name: str, kind: str) -> str:
-    """Return `name` if it is a legal name for a `kind` of thing, else raise InvalidName."""
+    """Return `name` if it is valid, else raise InvalidName; `kind` is the word for the message."""
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise InvalidName(
             f"{str(name)[:80]!r} is not a valid {kind} name: use 1 to 63 of a-z, 0-9, '.', '_', '-', "

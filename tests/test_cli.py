@@ -9,7 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from hub.cli.main import says_disk_full
+from hub.cli.main import is_disk_full
 
 HEAVY = ("torch", "transformers", "peft", "onnxruntime", "bentoml", "datasets", "sklearn", "pandas", "numpy")
 
@@ -72,6 +72,6 @@ def test_a_full_disk_that_a_library_reports_is_one_line_and_no_traceback() -> No
 
 
 def test_a_short_write_of_torch_counts_as_a_full_disk_and_another_error_does_not() -> None:
-    assert says_disk_full(RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos 64 vs 0"))
-    assert says_disk_full(OSError(errno.EDQUOT, "Disk quota exceeded"))
-    assert not says_disk_full(RuntimeError("shapes do not match"))
+    assert is_disk_full(RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos 64 vs 0"))
+    assert is_disk_full(OSError(errno.EDQUOT, "Disk quota exceeded"))
+    assert not is_disk_full(RuntimeError("shapes do not match"))

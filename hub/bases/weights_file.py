@@ -12,7 +12,7 @@ from hub.untrusted import open_regular, parse_json
 __all__ = ["MAX_HEADER", "MAX_PARSED", "header_of", "read_header"]
 
 MAX_HEADER = 100_000_000  # bytes; the limit of the safetensors library itself
-MAX_PARSED = 16 << 20  # bytes; some 100,000 tensors. Parsed JSON may take thirty times its size
+MAX_PARSED = 16 << 20  # bytes; about 100,000 tensors. Parsed JSON may take thirty times its size
 _FOREIGN = {
     b"PK\x03\x04": "a zip archive (PyTorch's own format: pickle inside)",
     b"\x80": "a Python pickle",
@@ -39,26 +39,26 @@ def header_of(file: IO[bytes], size: int, path: Path, malformed: type[HubError])
     start = file.read(9)
     if start == _GIT_LFS:
         raise malformed(
-            f"{path.name} is a Git LFS pointer: the weights themselves were not downloaded. Run `git lfs "
-            f"pull` in {path.parent} and try again."
+            f"{path.name} is a Git LFS pointer: the weights were not downloaded. Run `git lfs pull` in "
+            f"{path.parent} and try again."
         )
     length = int.from_bytes(start[:8], "little")
     if len(start) == 9 and (start[8:] != b"{" or length > MAX_HEADER):
         what = next((what for magic, what in _FOREIGN.items() if start.startswith(magic)), "another format")
-        raise UnsafeWeights(f"{path.name} is {what}, not safetensors. Nothing of it was loaded.")
+        raise UnsafeWeights(f"{path.name} is {what}, not safetensors. It was not loaded.")
     if length > MAX_PARSED:
         raise malformed(
-            f"{path.name} has a safetensors header of {length:,} bytes, and at most {MAX_PARSED:,} are "
-            "read: save it as several files."
+            f"{path.name} has a safetensors header of {length:,} bytes, and the limit is {MAX_PARSED:,}: "
+            "save it as several files."
         )
     file.seek(8)
     raw = file.read(min(length, size))
     if len(start) < 9 or len(raw) < length:
-        raise malformed(f"{path.name} is cut off inside its safetensors header. Copy or download it again.")
+        raise malformed(f"{path.name} is truncated inside its safetensors header. Copy or download it again.")
     try:
         header: dict[str, Any] = parse_json(raw)
     except ValueError as error:
-        raise malformed(f"{path.name} has a safetensors header that cannot be read: {error}.") from None
+        raise malformed(f"{path.name} has a safetensors header that cannot be parsed: {error}.") from None
     header.pop("__metadata__", None)
     try:
         end = max((int(entry["data_offsets"][1]) for entry in header.values()), default=0)
@@ -67,7 +67,7 @@ def header_of(file: IO[bytes], size: int, path: Path, malformed: type[HubError])
         raise malformed(f"{path.name} has a safetensors header with a malformed entry.") from None
     if end != size - 8 - length:
         raise malformed(
-            f"{path.name} is cut off or altered: its header describes {end:,} bytes of weights "
-            f"and {size - 8 - length:,} follow. Copy or download it again."
+            f"{path.name} is truncated or altered: its header describes {end:,} bytes of weights, and "
+            f"{size - 8 - length:,} follow. Copy or download it again."
         )
     return header

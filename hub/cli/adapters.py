@@ -1,4 +1,4 @@
-"""`hub adapters`: the versions in the store, in and out as PEFT folders."""
+"""`hub adapters`: lists, shows, imports, exports and removes versions in the store."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def show(ref: Ref, as_json: Annotated[bool, JSON_FLAG] = False) -> None:
 
 
 @commands.command("import")
-def import_(  # noqa: PLR0913, PLR0917 - one for each thing that a PEFT folder does not say
+def import_(  # noqa: PLR0913, PLR0917 - a command's options
     folder: Annotated[Path, typer.Argument(help="A PEFT folder: adapter_config.json and its safetensors.")],
     name: Annotated[
         str | None, typer.Argument(help="Name of the adapter; default: the folder's name.")
@@ -92,32 +92,30 @@ def import_(  # noqa: PLR0913, PLR0917 - one for each thing that a PEFT folder d
     context = Context.load()
     store, registry = context.store, context.registry
     described = Described(task, base, labels, tuple(option or ()), max_length, merged)
-    found = import_folder(
+    imported = import_folder(
         folder, name or folder.resolve().name, described, store, registry, context.settings.serve.max_rank
     )
     if as_json:
-        about = {"converted_from": found.converted_from, "trained_on": found.trained_on}
-        print_json({**_summary(found.version, _live(store)), **about})
+        origin = {"converted_from": imported.converted_from, "trained_on": imported.trained_on}
+        print_json({**_summary(imported.version, _live(store)), **origin})
     else:
-        _print_imported(found, base, registry)
+        _print_imported(imported, base, registry)
 
 
-def _print_imported(found: Imported, base: str | None, registry: Registry) -> None:
+def _print_imported(imported: Imported, base: str | None, registry: Registry) -> None:
     from hub.serving.control.fitness import misfit
 
-    version = found.version
-    if found.converted_from:
+    version = imported.version
+    if imported.converted_from:
+        say(f"Converted from {imported.converted_from}, which changes the base, to LoRA of twice the rank.")
+    if imported.trained_on:
         say(
-            f"Converted from {found.converted_from}, which changes the base, to plain LoRA of twice the rank."
-        )
-    if found.trained_on:
-        say(
-            f"Check the base: the adapter's config names {escape(found.trained_on)}, and it was imported on "
-            f"{base}. On a base other than the one it was trained on, its answers are wrong."
+            f"Check the base: the adapter's config names {escape(imported.trained_on)}, and it was imported "
+            f"for {base}. On a base other than the one it was trained on, its answers are wrong."
         )
     say(f"Stored [bold]{version.ref}[/] for the task {version.manifest.serving.task}.")
     if reason := misfit(version, registry):
-        say(f"[bold yellow]It may not fit[/]: {escape(reason)}")
+        say(f"[bold yellow]It may not fit the task[/]: {escape(reason)}")
     say(f"Next: hub deploy {version.ref} --as {version.name}")
 
 
@@ -134,7 +132,7 @@ def export(
     if as_json:
         print_json({"version": str(version.ref), "folder": str(written)})
         return
-    say(f"Wrote [bold]{version.ref}[/] to {escape(written)}; its README.md says how to load it.")
+    say(f"Wrote [bold]{version.ref}[/] to {escape(written)}; its README.md shows how to load it.")
 
 
 @commands.command()
@@ -147,7 +145,7 @@ def rm(
     store = Context.load().existing_store
     if parse_version_ref(ref).number is None:
         known = ", ".join(str(version.ref) for version in store.versions(store.get(ref).name))
-        raise InvalidName(f"Say which version of {ref} to remove. There is: {known}.")
+        raise InvalidName(f"Name the version of {ref} to remove. There is: {known}.")
     version = store.get(ref)
     if not yes:
         typer.confirm(f"Remove {version.ref} ({version.sha256[:12]}) for good?", abort=True, err=True)

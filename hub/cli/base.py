@@ -1,4 +1,4 @@
-"""`hub base`: pull base models and list those that are here."""
+"""`hub base`: pulls and lists base models."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from hub.cli.context import Context
 from hub.cli.screen.output import JSON_FLAG, escape, print_json, progress, say, table
 
 if TYPE_CHECKING:
@@ -24,27 +25,21 @@ def pull(
     name: Annotated[str | None, typer.Option(help="Local name; default: from the source.")] = None,
     as_json: Annotated[bool, JSON_FLAG] = False,
 ) -> None:
-    """Download and check a base model, unless it is on this machine already."""
-    from hub.bases.cache import Bases
-    from hub.config import find_home
-
+    """Download and verify a base model, unless it is on this machine already."""
     with progress(quiet=as_json) as bars:
-        base = Bases(find_home()).pull(source, name, bars)
+        base = Context.load().bases.pull(source, name, bars)
     if as_json:
         print_json(_as_json(base))
         return
     say(f"Base [bold]{base.name}[/]: {base.model_type} {base.kind}, up to {base.max_length} tokens.")
     say(f"[dim]{escape(base.path)}  {base.fingerprint[:12]}[/]")
-    say(f"Next: write a recipe with `base: {base.name}` (`hub init` makes one) and run `hub train` on it.")
+    say(f"Next: write a recipe with `base: {base.name}` (`hub init` writes an example) and run `hub train`.")
 
 
 @commands.command("list")
 def list_(as_json: Annotated[bool, JSON_FLAG] = False) -> None:
     """List the base models on this machine."""
-    from hub.bases.cache import Bases
-    from hub.config import find_home
-
-    bases = Bases(find_home()).list()
+    bases = Context.load().bases.list()
     if as_json:
         print_json([_as_json(base) for base in bases])
     elif bases:

@@ -1,4 +1,4 @@
-"""`hub bench`: what the engine can run on this machine, how fast, and what it picks."""
+"""`hub bench`: measures the engines on this machine and shows the fastest for each batch shape."""
 
 from __future__ import annotations
 
@@ -30,9 +30,7 @@ def bench(
     rank: Annotated[int, typer.Option(min=1, max=256, help="Rank of the adapters.")] = 8,
     targets: Annotated[Targets, typer.Option(help="Adapted layers: query and value, or all linear.")] = "all",
     budget: Annotated[float, typer.Option(min=0.1, help="Seconds spent on measuring.")] = 10.0,
-    again: Annotated[
-        bool, typer.Option("--again", help="Measure again, even if results are cached.")
-    ] = False,
+    again: Annotated[bool, typer.Option("--again", help="Measure again even if results are cached.")] = False,
     as_json: Annotated[bool, JSON_FLAG] = False,
 ) -> None:
     """Measure the engines on this machine with random adapters, and show the fastest for each batch shape."""
@@ -103,7 +101,7 @@ def _measure(engine: SlotEngine, base: Base, adapters: int, rank: int, targets: 
 
 
 def _random(engine: SlotEngine, rank: int, targets: Targets, seed: int) -> AdapterWeights:
-    """Make an adapter without a head; it may run on int8, since nobody reads its answers."""
+    """Return a random adapter without a head; it may run in int8, since its answers are not used."""
     import numpy as np
 
     from hub.api import HeadKind
@@ -135,15 +133,15 @@ def _show(result: dict[str, Any]) -> None:
     if rows:
         table(("ROWS x TOKENS", *names, "CHOSEN"), rows)
     else:
-        say(f"Nothing to choose from: {result['choices']} runs everything.")
+        say(f"There is no choice: {result['choices']} runs every batch.")
     if INT8 in names:
-        say("int8 runs only adapters whose answers were measured on it and are good enough.")
+        say("int8 runs only adapters that passed the accuracy check in int8.")
     for name, reason in result["refused"].items():
         say(f"[yellow]{name}[/] is not used: {reason}.")
     if result["note"]:
         say(f"[yellow]{result['note']}[/]")
     say(
-        f"Base {result['base_bytes'] / 1e6:.0f} MB in all copies; an adapter "
-        f"{result['adapter_bytes'] / 1e3:.0f} kB, its slot {result['slot_bytes'] / 1e3:.0f} kB; writing one "
-        f"takes {result['write_ms']:.2f} ms."
+        f"All copies of the base: {result['base_bytes'] / 1e6:.0f} MB; an adapter: "
+        f"{result['adapter_bytes'] / 1e3:.0f} kB; its slot: {result['slot_bytes'] / 1e3:.0f} kB; writing a "
+        f"slot: {result['write_ms']:.2f} ms."
     )

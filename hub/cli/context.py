@@ -1,4 +1,4 @@
-"""What a command works on: the settings, and the store, plugins, bases and server that they name."""
+"""The settings of a command, and the store, plugins, bases and server that they configure."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ __all__ = ["Context"]
 
 @dataclass(frozen=True)
 class Context:
-    """The settings of a command; what they name is imported and opened on first use."""
+    """The settings of a command; the store, plugins and bases are imported and opened on first use."""
 
     settings: Settings
 
@@ -40,7 +40,7 @@ class Context:
 
     @cached_property
     def store(self) -> Store:
-        """The store, for a command that adds to it; makes the state folder."""
+        """The store, for a command that writes to it; creates the state folder."""
         from hub.store.store import Store
 
         return Store.of(self.settings)
@@ -82,13 +82,13 @@ class Context:
         return self.settings.home / "cache" / "packages"
 
     def client(self, server: str | None = None) -> AbstractContextManager[Client]:
-        """Open a client of `server`, or of what `hub.client.connect` finds without one."""
+        """Open a client of `server`, by default as `hub.client.connect` finds one."""
         from hub.client.connect import connect
 
         return connect(self.settings, server)
 
     def _has_store(self) -> bool:
-        """Tell whether there is a catalog, or contents without one: opening the store reports these."""
+        """Return whether there is a catalog, or contents without one, which opening the store reports."""
         from hub.store.store import CATALOG_FILE
 
         home = self.settings.home

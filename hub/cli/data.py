@@ -14,9 +14,9 @@ from hub.errors import Conflict
 
 if TYPE_CHECKING:
     from hub.data.notes import DataReport
+    from hub.data.profile.column_counts import Places
     from hub.data.profile.profile import Profile
     from hub.data.profile.read_options import Reading
-    from hub.data.profile.row_numbers import Places
     from hub.recipe.recipe import Recipe
 
 __all__ = ["commands"]
@@ -24,7 +24,7 @@ __all__ = ["commands"]
 Json = dict[str, Any]
 PREPARED = "prepared"
 SHOWN = 5  # places of one anomaly
-MOST_LABELS = 20
+MAX_LABELS = 20  # in a table
 
 commands = typer.Typer(
     help="Profile data files, and write the rows that training uses.", no_args_is_help=True
@@ -37,7 +37,7 @@ def inspect(  # noqa: PLR0913, PLR0917 - a command's options
         str, typer.Argument(metavar="FILE", help="A file, a folder, or any source that a recipe takes.")
     ],
     task: Annotated[
-        str | None, typer.Option(help="The task whose columns to look for; default: a guess.")
+        str | None, typer.Option(help="The task whose columns to look for; default: guessed.")
     ] = None,
     like: Annotated[
         str | None,
@@ -55,7 +55,7 @@ def inspect(  # noqa: PLR0913, PLR0917 - a command's options
         Path | None, typer.Option(metavar="OUT", help="Also write an HTML page with plots.")
     ] = None,
 ) -> None:
-    """Show columns, lengths, labels, languages, duplicates and anomalies; texts are never quoted."""
+    """Show columns, lengths, labels, languages, duplicates and anomalies, without quoting any text."""
     given = reading(columns, delimiter, header, encoding, separator)
     found = _profile(data, task, like, given, as_json)
     if html is not None:
@@ -89,8 +89,8 @@ def _profile(data: str, task: str | None, like: str | None, given: Reading, quie
 
 
 def _print_profile(found: Profile) -> None:
-    unread = f", and {found.unread:,} that cannot be read" if found.unread else ""
-    say(f"{escape(found.name)}: {found.rows:,} rows{unread}.")
+    invalid = f", and {found.unread:,} invalid" if found.unread else ""
+    say(f"{escape(found.name)}: {found.rows:,} rows{invalid}.")
     quantiles = next((list(one.lengths) for one in found.columns if one.lengths), [])
     headers = ["COLUMN", "USED AS", "FILLED", "DISTINCT", *(f"CHARS {name.upper()}" for name in quantiles)]
     rows = [
@@ -102,12 +102,12 @@ def _print_profile(found: Profile) -> None:
         if counts:
             say("")
             total = sum(counts.values())
-            shown = list(counts.items())[:MOST_LABELS]
+            shown = list(counts.items())[:MAX_LABELS]
             table([header, "ROWS", "SHARE"], [(name, n, f"{n / total:.1%}") for name, n in shown])
-            if len(counts) > MOST_LABELS:
-                say(f"and {len(counts) - MOST_LABELS} more")
+            if len(counts) > MAX_LABELS:
+                say(f"and {len(counts) - MAX_LABELS} more")
     if found.near_compared < found.compared:
-        say(f"Near duplicates were searched among the first {found.near_compared:,} distinct rows.")
+        say(f"Only the first {found.near_compared:,} distinct rows were compared for near duplicates.")
     if found.anomalies:
         say("")
         table(
@@ -132,7 +132,7 @@ def prepare(
     ] = None,
     as_json: Annotated[bool, JSON_FLAG] = False,
 ) -> None:
-    """Write the rows as they would be trained on and held out, and what became of every other one."""
+    """Write the training and held-out rows, and list every row that was changed, filtered or invalid."""
     from hub.recipe.recipe import load_recipe
 
     parsed = load_recipe(recipe, set_ or ())

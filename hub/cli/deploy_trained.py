@@ -1,4 +1,4 @@
-"""`hub train --deploy`: the gate, the move, and what they came to."""
+"""`hub train --deploy`: runs the gate and deploys a trained version that passes."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ if TYPE_CHECKING:
     from hub.store.records import Version
     from hub.training.train import TrainResult
 
-__all__ = ["check_task", "deploy_trained", "print_move"]
+__all__ = ["check_task", "deploy_trained", "print_deployed"]
 
 Json = dict[str, Any]
 GATE_FILE = "gate.json"  # in the folder of the run
-REASON = 1000  # characters that a move's reason may have
+MAX_REASON_CHARS = 1000  # as the server limits it
 
 
 def check_task(name: str, task: str, context: Context) -> None:
-    """Refuse before training what the catalog would refuse after it."""
+    """Raise Conflict before training if the deployment `name` serves another task."""
     live = _live(name, context)
     if live and live.manifest.serving.task != task:
         raise Conflict(
@@ -31,63 +31,63 @@ def check_task(name: str, task: str, context: Context) -> None:
 
 
 def deploy_trained(result: TrainResult, name: str, context: Context, quiet: bool) -> Json:
-    """Put a version live if it passes the gate; the answer holds a failure, as the version is stored."""
-    answer: Json = {"deployment": name, "passed": False, "reason": ""}
+    """Deploy a version if it passes the gate; a failure is returned, since the version is stored anyway."""
+    outcome: Json = {"deployment": name, "passed": False, "reason": ""}
     try:
-        _deploy(result, context, quiet, answer)
+        _deploy(result, context, quiet, outcome)
     except HubError as error:
-        answer |= {"failed": str(error), "restart": _restart_advice(result.plan.recipe.task, context)}
-    return answer
+        outcome |= {"failed": str(error), "restart": _restart_advice(result.plan.recipe.task, context)}
+    return outcome
 
 
-def print_move(version: Version, moved: Json) -> None:
+def print_deployed(version: Version, outcome: Json) -> None:
     """Print what `deploy_trained` returned."""
-    if failed := moved.get("failed"):
+    if failed := outcome.get("failed"):
         say(f"[bold red]Not deployed[/]: {escape(failed)}")
-        if moved["restart"]:
-            say(escape(moved["restart"]))
-        say(f"Stored as {version.ref}. To put it live: hub deploy {version.ref} --as {moved['deployment']}")
+        if outcome["restart"]:
+            say(escape(outcome["restart"]))
+        say(f"Stored as {version.ref}. To put it live: hub deploy {version.ref} --as {outcome['deployment']}")
         return
-    if not moved["passed"]:
-        say(f"[bold yellow]Not deployed[/]: {escape(moved['reason'])}.")
-        say(f"To put it live all the same: hub deploy {version.ref} --as {moved['deployment']}")
+    if not outcome["passed"]:
+        say(f"[bold yellow]Not deployed[/]: {escape(outcome['reason'])}.")
+        say(f"To put it live anyway: hub deploy {version.ref} --as {outcome['deployment']}")
         return
-    if "answer" not in moved:
-        say(f"{version.ref} is live as {moved['deployment']} already.")
+    if "answer" not in outcome:
+        say(f"{version.ref} is live as {outcome['deployment']} already.")
         return
-    where = f"at {moved['server']}" if moved["server"] else "once a server runs: hub serve"
-    say(f"[bold green]Live[/] as {moved['deployment']}, {where}.")
-    if warning := moved["answer"].get("warning"):
+    where = f"at {outcome['server']}" if outcome["server"] else "once a server runs: hub serve"
+    say(f"[bold green]Live[/] as {outcome['deployment']}, {where}.")
+    if warning := outcome["answer"].get("warning"):
         say(f"[bold yellow]Check it[/]: {escape(warning)}")
-    say(f"Gate: {escape(moved['reason'])}.")
-    say(f"Next: hub predict {moved['deployment']} TEXT")
+    say(f"Gate: {escape(outcome['reason'])}.")
+    say(f"Next: hub predict {outcome['deployment']} TEXT")
 
 
-def _deploy(result: TrainResult, context: Context, quiet: bool, answer: Json) -> None:
-    """Judge a version and put it live if it passes; `answer` grows with what is known."""
+def _deploy(result: TrainResult, context: Context, quiet: bool, outcome: Json) -> None:
+    """Run the gate, and deploy a version that passes; adds the results to `outcome`."""
     from hub.client.protocol import whoami
     from hub.report.write import add_gate
     from hub.store.change import Deploy
     from hub.training.gate import pass_gate
 
-    name = answer["deployment"]
+    name = outcome["deployment"]
     live = _live(name, context)
     with progress(quiet) as bars:
         judgement = pass_gate(result, live, registry=context.registry, store=context.store, progress=bars)
-    answer |= {"live": str(live.ref) if live else None, **judgement.to_json()}
+    outcome |= {"live": str(live.ref) if live else None, **judgement.to_json()}
     path = context.settings.home / "runs" / result.plan.recipe.name / GATE_FILE
-    path.write_text(json.dumps({"version": str(result.version.ref), **answer}, indent=2), encoding="utf-8")
+    path.write_text(json.dumps({"version": str(result.version.ref), **outcome}, indent=2), encoding="utf-8")
     if result.report:
         add_gate(context.store, result.version, name, live, judgement)
     if judgement.passed and (live is None or live.ref != result.version.ref):
         with context.client() as client:
-            reason = f"hub train: {judgement.reason}"[:REASON]
+            reason = f"hub train: {judgement.reason}"[:MAX_REASON_CHARS]
             change = Deploy(version=result.version.ref, reason=reason, by=whoami())
-            answer |= {"answer": client.deploy(name, change), "server": client.url}
+            outcome |= {"answer": client.deploy(name, change), "server": client.url}
 
 
 def _restart_advice(task: str, context: Context) -> str:
-    """Return what to restart if the server runs another version of the task's plugin than this process."""
+    """Return a hint if the server runs another version of the task's plugin than this process, else ""."""
     try:
         with context.client() as client:
             if client.url is None:
@@ -103,8 +103,7 @@ def _restart_advice(task: str, context: Context) -> str:
         return ""
     has = f"{ours.distribution} {found[0].get('version', '')}".strip() if found else f"no task {task!r}"
     return (
-        f"The server at {url} has {has}, and this environment has {ours.name}: restart the server, "
-        "which then has it too."
+        f"The server at {url} has {has}, and this environment has {ours.name}. Restart the server to load it."
     )
 
 

@@ -1,4 +1,4 @@
-"""`hub deployments`."""
+"""`hub deployments`: lists deployments, their history, and changes as they happen."""
 
 from __future__ import annotations
 
@@ -32,7 +32,11 @@ Json = dict[str, Any]
 def deployments(
     name: Annotated[str | None, typer.Argument(help="A deployment; default: all.")] = None,
     history: Annotated[
-        bool, typer.Option("--history", help="Also the history of the deployment: who, when, what and why.")
+        bool,
+        typer.Option(
+            "--history",
+            help="Also show the history of the deployment.",
+        ),
     ] = False,
     watch: Annotated[
         bool,
@@ -52,21 +56,21 @@ def deployments(
                 _watch(client, name, as_json)
             return
         past = client.history(name) if name and history else None
-        found = _found(client, name, gone=past is not None)
+        found = _select(client, name, may_be_removed=past is not None)
         replicas = client.replicas()["replicas"]
         if as_json:
-            told = {"deployments": found, "replicas": replicas}
-            print_json(told | ({} if past is None else {"history": past}))
+            past_json = {} if past is None else {"history": past}
+            print_json({"deployments": found, "replicas": replicas, **past_json})
         else:
             _show(found, past)
             show_replicas(replicas)
 
 
-def _found(client: Client, name: str | None, *, gone: bool = False) -> list[Json]:
-    """Return the deployments, or the one of that name; with `gone` it need not be there any more."""
+def _select(client: Client, name: str | None, *, may_be_removed: bool) -> list[Json]:
+    """Return all deployments, or the one of that name; with `may_be_removed`, none if it was removed."""
     every = client.deployments()
     found = [one for one in every if name in (None, one["name"])]
-    if name and not found and not gone:
+    if name and not found and not may_be_removed:
         raise NotFound.of("deployment", name, (one["name"] for one in every))
     return found
 
@@ -80,7 +84,7 @@ def _show(found: Sequence[Json], past: Sequence[Json] | None) -> None:
         say("It is no longer deployed.")
     if past is not None:
         say("")
-        table(PAST, [_past(move) for move in past])
+        table(PAST, [_past(change) for change in past])
 
 
 def _row(one: Json) -> list[str]:
@@ -96,9 +100,9 @@ def _row(one: Json) -> list[str]:
     ]
 
 
-def _past(move: Json) -> list[str]:
-    before, after = move["before"] or "-", move["after"] or "-"
-    return [_when(move["when"]), move["who"], move["kind"], before, after, move["reason"]]
+def _past(change: Json) -> list[str]:
+    before, after = change["before"] or "-", change["after"] or "-"
+    return [_when(change["when"]), change["who"], change["kind"], before, after, change["reason"]]
 
 
 def _when(moment: str) -> str:
@@ -115,16 +119,16 @@ def _watch(client: Client, name: str | None, as_json: bool) -> None:
 
     with Live(auto_refresh=False) as live:
         while True:
-            found = _found(client, name, gone=True)
+            found = _select(client, name, may_be_removed=True)
             live.update(grid(HEADERS, [_row(one) for one in found]), refresh=True)
             time.sleep(EVERY_S)
 
 
 def _changes(client: Client, name: str | None) -> Iterator[Json]:
-    """Yield each deployment as it is now, then again whenever it has moved, and once when it has gone."""
+    """Yield each deployment now and after each change, and once when it is removed."""
     known: dict[str, Json] = {}
     while True:
-        now = {one["name"]: one for one in _found(client, name, gone=True)}
+        now = {one["name"]: one for one in _select(client, name, may_be_removed=True)}
         yield from (one for key, one in now.items() if known.get(key) != one)
         yield from ({"name": key, "removed": True} for key in known.keys() - now.keys())
         known = now

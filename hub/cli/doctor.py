@@ -1,4 +1,4 @@
-"""`hub doctor`."""
+"""`hub doctor`: checks the state folder and repairs it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def doctor(
         bool,
         typer.Option(
             "--adopt",
-            help="Accept the present catalog, and add stored contents that it lacks.",
+            help="Keep the current catalog, and add stored contents that are missing from it.",
         ),
     ] = False,
     as_json: Annotated[bool, JSON_FLAG] = False,
@@ -38,23 +38,23 @@ def doctor(
     settings = Context.load().settings
     adopted = [asdict(one) for one in adopt_unknown(settings)] if adopt and settings.home.is_dir() else []
     found = [_described(finding, fix) for finding in examine(settings)]
-    ill = [one for one in found if one["severity"] != "info" and one["repaired"] is not True]
+    open_ = [one for one in found if one["severity"] != "info" and one["repaired"] is not True]
     if as_json:
-        print_json({"home": str(settings.home), "ok": not ill, "findings": found, "adopted": adopted})
+        print_json({"home": str(settings.home), "ok": not open_, "findings": found, "adopted": adopted})
     else:
         for one in adopted:
-            say(f"[bold]{one['ref']}[/] is in the catalog again." if one["ref"] else _left(one))
-        _show(found, len(ill), str(settings.home), fix)
-    if ill:
+            say(f"[bold]{one['ref']}[/] is in the catalog again." if one["ref"] else _not_adopted(one))
+        _show(found, len(open_), str(settings.home), fix)
+    if open_:
         raise SystemExit(1)
 
 
-def _left(one: Json) -> str:
-    return f"[bold red]left[/] {one['sha256'][:12]}: {escape(one['reason'])}."
+def _not_adopted(one: Json) -> str:
+    return f"[bold red]not adopted[/] {one['sha256'][:12]}: {escape(one['reason'])}."
 
 
 def _described(finding: Finding, fix: bool) -> Json:
-    """Return a finding as JSON, repaired if asked for; `repaired` is null where it was not."""
+    """Return a finding as JSON after repairing it if `fix`; `repaired` is null where no repair was tried."""
     repaired, failure = None, ""
     if fix and finding.fix:
         failure = _repair(finding)
@@ -72,7 +72,7 @@ def _described(finding: Finding, fix: bool) -> Json:
 
 
 def _repair(finding: Finding) -> str:
-    """Repair a finding; return the reason if that failed, else ""."""
+    """Repair a finding; return the reason if the repair failed, else ""."""
     from filelock import Timeout
 
     assert finding.fix
@@ -85,7 +85,7 @@ def _repair(finding: Finding) -> str:
     return ""
 
 
-def _show(found: list[Json], ill: int, home: str, fixed: bool) -> None:
+def _show(found: list[Json], to_repair: int, home: str, fixed: bool) -> None:
     if not found:
         say(f"[bold green]ok[/] Nothing to repair in {escape(home)}.")
         return
@@ -98,10 +98,10 @@ def _show(found: list[Json], ill: int, home: str, fixed: bool) -> None:
         )
         for one in found
     ]
-    table(("SEVERITY", "CODE", "WHERE", "WHAT, AND WHAT TO DO"), rows)
+    table(("SEVERITY", "CODE", "WHERE", "PROBLEM AND REMEDY"), rows)
     fixable = [one for one in found if one["fixable"] and one["severity"] != "info"]
     more = f"; `hub doctor --fix` repairs {len(fixable)} of them" if fixable and not fixed else ""
-    say(f"[bold red]{ill} to repair[/]{more}." if ill else "[bold green]ok[/] Nothing to repair.")
+    say(f"[bold red]{to_repair} to repair[/]{more}." if to_repair else "[bold green]ok[/] Nothing to repair.")
 
 
 def _outcome(one: Json) -> str:

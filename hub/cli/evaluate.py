@@ -1,4 +1,4 @@
-"""`hub evaluate`: a stored version measured on a file, alone or against another one."""
+"""`hub evaluate`: measures a stored version on a file, alone or against another version."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["evaluate"]
 
 Json = dict[str, Any]
-SHOWN = 5  # rows that cannot be used
+SHOWN = 5  # invalid rows
 EVALUATION_FILE = "evaluation.json"
 SEED = 13
 
@@ -139,7 +139,7 @@ def _other(version: Version, against: str, store: Any) -> Version:
 def _check_slices(slices: list[str], items: Any, fields: list[str]) -> None:
     for column in slices:
         if column not in fields and not any(dict(item.extra).get(column) for item in items):
-            raise BadRequest(f"--slice {column}: no row has such a column. Fields: {', '.join(fields)}.")
+            raise BadRequest(f"--slice {column}: no row has this column. Fields: {', '.join(fields)}.")
 
 
 def _print(found: _Found, out: Path | None) -> None:
@@ -150,16 +150,16 @@ def _print(found: _Found, out: Path | None) -> None:
     figures.print_metrics(evaluation, evaluation.task.upper())
     figures.print_labels(evaluation.labels)
     figures.print_slices(evaluation)
-    figures.print_gaps(evaluation)
+    figures.print_underperforming(evaluation)
     figures.print_calibration(evaluation)
     if found.version.manifest.metrics_cv:
-        say("When it was trained:")
+        say("At training:")
         figures.print_folds(found.version.manifest.metrics_cv)
     if found.comparison and found.against:
         figures.print_comparison(found.comparison, str(found.version.ref), str(found.against.ref))
     if found.unused:
-        say(f"{len(found.unused):,} row{'s' * (len(found.unused) > 1)} cannot be used:")
+        say(f"{len(found.unused):,} invalid row{'s' * (len(found.unused) > 1)}:")
     for row in found.unused[:SHOWN]:
         say(f"  [dim]{escape(f'{row.source}:{row.line}: {row.reason}')}[/]")
     if out is not None:
-        say(f"Written to {escape(out / EVALUATION_FILE)}, with the texts of the worst mistakes.")
+        say(f"Wrote {escape(out / EVALUATION_FILE)}, with the texts of the worst mistakes.")

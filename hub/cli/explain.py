@@ -1,4 +1,4 @@
-"""`hub explain`: which words a stored version's answer comes from."""
+"""`hub explain`: shows the contribution of each word to an answer of a stored version."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SHOWN = 10  # words in the table
 
 
 class ExplainMethod(StrEnum):
-    """How contributions are found."""
+    """Attribution methods."""
 
     GRADIENTS = "gradients"
     ATTENTION = "attention"
@@ -73,11 +73,11 @@ def explain(
         return
     _print(found)
     if html is not None:
-        say(f"Written to {escape(html)}.")
+        say(f"Wrote {escape(html)}.")
 
 
 def _request(registry: Any, version: Version, text: str | None, given: list[str] | None) -> dict[str, Any]:
-    """Return the request's fields, checked against its model; what is wrong quotes no text."""
+    """Return the request's fields, validated against its model; the error quotes no text."""
     from pydantic import ValidationError
 
     loaded = registry.task(version.manifest.serving.task)
@@ -105,21 +105,21 @@ def _print(found: Explanation) -> None:
 
     say(f"[bold]{found.name}@{found.version}[/] [dim]{found.method}[/] {escape(_asked(found))}")
     words = found.merged()
-    most = max((abs(word.score) for word in words), default=0.0)
+    highest = max((abs(word.score) for word in words), default=0.0)
     console = Console(highlight=False, soft_wrap=True)
     for name, text in found.texts.items():
         line = Text(f"{name}: ", style="dim") if len(found.texts) > 1 else Text()
         shown = Text(masked(text))
         for word in words:
-            if word.place.field == name and (style := _style(word.score, most)):
+            if word.place.field == name and (style := _style(word.score, highest)):
                 shown.stylize(style, word.place.start, word.place.end)
         console.print(line + shown)
     table(("WORD", "SCORE"), [(word.text, f"{word.score:+.4f}") for word in _largest(words)])
     if found.convergence_delta is not None:
-        missed = f"{found.convergence_delta:+.2g}"
-        say(f"[dim]{found.steps} steps; the scores miss the difference to an empty text by {missed}[/]")
+        delta = f"{found.convergence_delta:+.2g}"
+        say(f"[dim]{found.steps} steps; convergence delta {delta}[/]")
     if found.rows > 1:
-        say(f"[dim]The request made {found.rows} rows; this is row {found.row + 1}.[/]")
+        say(f"[dim]The request was split into {found.rows} rows; this is row {found.row + 1}.[/]")
 
 
 def _asked(found: Explanation) -> str:
@@ -132,9 +132,9 @@ def _largest(words: list[Word]) -> list[Word]:
     return sorted(words, key=lambda word: -abs(word.score))[:SHOWN]
 
 
-def _style(score: float, most: float) -> str:
+def _style(score: float, highest: float) -> str:
     """Return a background: green for words that raise the target's score, red for those that lower it."""
-    share = abs(score) / most if most else 0.0
+    share = abs(score) / highest if highest else 0.0
     if share < 0.05:
         return ""
     other = round(230 - 130 * share)

@@ -1,4 +1,4 @@
-"""`hub export`: one adapter as a model that needs no hub."""
+"""`hub export`: writes an adapter as a standalone model."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def _print(exported: Exported, seconds: float) -> None:
     what = f"{exported.form} ({exported.precision})" if exported.parity else exported.form
     say(
         f"Wrote [bold]{exported.version.ref}[/] as {what} to {escape(exported.folder)}: "
-        f"{exported.nbytes / 1e6:.1f} MB in {seconds:.0f} s. Its README.md says how to load it."
+        f"{exported.nbytes / 1e6:.1f} MB in {seconds:.0f} s. Its README.md shows how to load it."
     )
 
 

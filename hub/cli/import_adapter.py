@@ -1,4 +1,4 @@
-"""`hub adapters import`: its labels and task options, and the folder in a form that slots can serve."""
+"""`hub adapters import`: stores a PEFT folder as a version, converted to plain LoRA where needed."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ __all__ = [
     "task_check",
 ]
 
-_SEVERAL = "multi_label"
+_MULTI_LABEL = "multi_label"
 
 
 @dataclass(frozen=True, slots=True)
 class Described:
-    """What the command line says of a folder; a manifest in it states all but `merged`."""
+    """The command line's description of a folder; a manifest replaces all of it but `merged`."""
 
     task: str | None = None
     base: str | None = None
@@ -53,7 +53,11 @@ class Described:
 
 @dataclass(frozen=True, slots=True)
 class Imported:
-    """A stored version; the initialisation it was converted from and another base its config names, or ""."""
+    """A stored version.
+
+    `converted_from`: the initialisation that was converted, or ""; `trained_on`: the base that the config
+    names, if it is another one, or "".
+    """
 
     version: Version
     converted_from: str = ""
@@ -63,10 +67,10 @@ class Imported:
 def import_folder(
     folder: Path, name: str, described: Described, store: Store, registry: Registry, max_rank: int
 ) -> Imported:
-    """Store a folder by its manifest or, without one or with a task given, as the command line describes it.
+    """Store a folder by its manifest; without one, or with a task given, as the command line describes it.
 
     Raises:
-        BadRequest: the command line says too little, or what the manifest states already.
+        BadRequest: the command line lacks task or base, or repeats what the manifest holds.
         BadAdapter, UnsafeWeights, BaseMismatch: the folder cannot be served.
     """
     from hub.store.manifest import MANIFEST_FILE
@@ -75,8 +79,8 @@ def import_folder(
         return Imported(_import_by_manifest(folder, name, described, store, registry, max_rank))
     if not described.task or not described.base:
         raise BadRequest(
-            f"{folder} carries no {MANIFEST_FILE}, so say what it is: --task (see `hub plugins list`) and "
-            "--base (see `hub base list`)."
+            f"{folder} has no {MANIFEST_FILE}: give --task (see `hub plugins list`) and --base (see "
+            "`hub base list`)."
         )
     return _import_plain(folder, name, described, store, registry, max_rank)
 
@@ -90,8 +94,8 @@ def _import_by_manifest(
 
     if described.base or described.labels or described.options or described.max_length:
         raise BadRequest(
-            f"{folder} has a {MANIFEST_FILE}, which states base, labels, options and length. Leave these "
-            "out, or give --task and --base too to import it as a plain PEFT folder."
+            f"{folder} has a {MANIFEST_FILE}, which holds base, labels, options and length. Omit them, or "
+            "give --task and --base to import it as a plain PEFT folder."
         )
     merged = described.merged
     if not (merged or read_manifest(folder).serving.merged):
@@ -111,10 +115,10 @@ def _import_plain(
     config, on = read_config(folder), store.bases.get(described.base)
     head = None if config.get("task_type") else loaded.spec.head
     trained_on = other_base(config, on)
-    most = sys.maxsize if merged else max_rank
-    check_rank(folder, most)
+    limit = sys.maxsize if merged else max_rank
+    check_rank(folder, limit)
     with plain_lora(folder, on, head, merged) as (source, converted_from):
-        check_rank(source, most)  # a conversion doubles it
+        check_rank(source, limit)  # conversion doubles the rank
         version = store.import_peft(
             source,
             name,
@@ -132,7 +136,7 @@ def _import_plain(
 
 
 def split_labels(text: str) -> list[str]:
-    """Split labels at commas, as a line of CSV: one with a comma is quoted.
+    """Parse labels as a line of CSV: a label with a comma is quoted.
 
     Raises:
         BadRequest: a label is empty, or a quote is not closed.
@@ -150,12 +154,12 @@ def split_labels(text: str) -> list[str]:
 
 
 def options_of(loaded: LoadedTask, pairs: Iterable[str], head: HeadConfig) -> dict[str, Any]:
-    """Check key=value pairs against the task's options; values are JSON where they can be.
+    """Validate key=value pairs against the task's options; a value that is not JSON is text.
 
-    A head that config.json calls multi-label is imported as one unless an option says otherwise.
+    A head that is multi-label in config.json stays multi-label unless an option overrides it.
 
     Raises:
-        BadRequest: the task has no such option, or not with this value.
+        BadRequest: the task has no such option, or the value is invalid.
         BadAdapter: config.json describes a head that the task cannot serve.
     """
     from pydantic import ValidationError
@@ -173,9 +177,9 @@ def options_of(loaded: LoadedTask, pairs: Iterable[str], head: HeadConfig) -> di
 
 
 def other_base(config: Mapping[str, Any], base: Base) -> str:
-    """Return the base that a PEFT config names, or "" if that is `base` by name or source.
+    """Return the base that a PEFT config names, or "" if its name or source matches `base`.
 
-    Bases of one architecture have the same layers, so names and shapes do not show a wrong one.
+    Bases of one architecture share layer names and shapes, so these do not reveal a wrong base.
     """
     from hub.bases.sources import upstream
 
@@ -186,7 +190,7 @@ def other_base(config: Mapping[str, Any], base: Base) -> str:
 
 @contextmanager
 def plain_lora(folder: Path, on: Base, head: HeadKind | None, merged: bool) -> Iterator[tuple[Path, str]]:
-    """Yield the folder to import, and the initialisation it was converted from: "" for the folder itself."""
+    """Yield the folder to import and the initialisation it was converted from ("": not converted)."""
     from hub.store.content.weights import read_adapter, write_adapter
     from hub.store.peft.peft_folder import MODEL_CONFIG_FILE, head_of, head_rows
     from hub.store.peft.plain_lora import changed_base, to_plain_lora
@@ -211,7 +215,7 @@ def plain_lora(folder: Path, on: Base, head: HeadKind | None, merged: bool) -> I
 
 
 def task_check(registry: Registry, store: Store, folder: Path) -> Any:
-    """Return the check that the adapter in `folder` can be served for its task, as PEFT runs it."""
+    """Return the check that the adapter in `folder` can be served for its task with PEFT's outputs."""
     from hub.bases.tokenizer_files import TOKENIZER_FILES
     from hub.serving.residency.servable import servable_on
 
@@ -222,7 +226,7 @@ def task_check(registry: Registry, store: Store, folder: Path) -> Any:
         if serving.head is not expected:
             raise BadAdapter(
                 f"The task {serving.task!r} needs a {expected} head, and this adapter has a {serving.head} "
-                "one. Choose another --task."
+                "head. Choose another --task."
             )
         servable(files, serving)
         if any((folder / name).is_file() for name in TOKENIZER_FILES):
@@ -238,21 +242,21 @@ def _last_part(path: str) -> str:
 
 
 def _add_problem_type(values: dict[str, Any], problem_type: str, loaded: LoadedTask) -> None:
-    """Set the option that makes probabilities as the head was trained to give them."""
+    """Set the multi-label option as config.json's problem_type requires."""
     from hub.api import HeadKind
 
     if loaded.spec.head is not HeadKind.SEQUENCE:
         return
     if problem_type == "regression":
         raise BadAdapter(
-            "config.json says problem_type regression, which cannot be served: answers have no field for a "
+            "config.json has problem_type regression, which cannot be served: answers have no field for a "
             "raw value. Train with labels instead."
         )
-    if problem_type != "multi_label_classification" or _SEVERAL in values:
+    if problem_type != "multi_label_classification" or _MULTI_LABEL in values:
         return
-    if _SEVERAL not in loaded.task.options.model_fields:
+    if _MULTI_LABEL not in loaded.task.options.model_fields:
         raise BadAdapter(
-            "config.json says problem_type multi_label_classification, and the task "
+            "config.json has problem_type multi_label_classification, and the task "
             f"{loaded.spec.name!r} gives each text one label. Use --task classification."
         )
-    values[_SEVERAL] = True
+    values[_MULTI_LABEL] = True

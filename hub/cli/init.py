@@ -1,4 +1,4 @@
-"""`hub init`: a new workspace with a commented hub.toml and a recipe that trains."""
+"""`hub init`: writes a workspace with a commented hub.toml and an example recipe."""
 
 from __future__ import annotations
 
@@ -19,19 +19,18 @@ __all__ = ["config_text", "init"]
 
 _EXAMPLE = Path(__file__).parent / "templates" / "example"
 _HEAD = """\
-# Settings of this GraftHub workspace. Every line that starts with "# name =" shows a default: take
-# the "# " away to change it. A variable such as HUB_SERVE__PORT=8080 goes before this file, and a flag
-# of a command before both. State (bases, adapters, the catalog) lives in .hub beside this file, or
-# where HUB_HOME says.
+# Settings of this GraftHub workspace. Each line "# name = value" shows a default: uncomment it to change
+# it. A variable such as HUB_SERVE__PORT=8080 overrides this file, and a flag of a command overrides both.
+# State (bases, adapters, the catalog) is in .hub beside this file, or in the folder HUB_HOME.
 """
 _GITIGNORE = ".hub/\n"
 
 
 def init(
-    folder: Annotated[Path, typer.Argument(help="Where to put the workspace; made if absent.")] = Path("."),
+    folder: Annotated[Path, typer.Argument(help="Folder of the workspace; created if absent.")] = Path("."),
     as_json: Annotated[bool, JSON_FLAG] = False,
 ) -> None:
-    """Start a workspace: hub.toml, and an example recipe with its data."""
+    """Create a workspace: hub.toml, and an example recipe with its data."""
     from hub.config import CONFIG_FILE
 
     config = folder / CONFIG_FILE
@@ -69,12 +68,12 @@ def _setting(key: str, field: FieldInfo) -> list[str]:
     choices = get_args(field.annotation) if get_origin(field.annotation) is Literal else ()
     about = field.description or (f"One of: {', '.join(map(str, choices))}." if choices else "")
     default = list(field.default) if isinstance(field.default, tuple) else field.default
-    shown = f"# {key} = {json.dumps(default)}"  # JSON values of these kinds are TOML values too
+    shown = f"# {key} = {json.dumps(default)}"  # JSON values of these types are valid TOML
     return [f"# {about}", shown] if about else [shown]
 
 
 def _write(path: Path, text: str, private: bool) -> bool:
-    """Write a file that is not there yet, readable by its owner alone if `private`; return whether it was."""
+    """Write a new file, readable by its owner alone if `private`; return False if it exists."""
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600 if private else 0o666)

@@ -1,4 +1,4 @@
-"""`hub keys`."""
+"""`hub keys`: creates keys for a server, and hashes them for its settings."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def hash_(as_json: Annotated[bool, JSON_FLAG] = False) -> None:
     try:
         hashed = hash_key(key)
     except ValueError as error:
-        raise BadConfig(f"This cannot be used: {error}.") from None
+        raise BadConfig(f"This key is invalid: {error}.") from None
     if as_json:
         print_json({"hash": hashed})
     else:

@@ -1,4 +1,4 @@
-"""Entry point of the `hub` command: one file per command, nothing heavy imported until one runs."""
+"""Entry point of the `hub` command; heavy libraries are imported by the command that needs them."""
 
 from __future__ import annotations
 
@@ -103,11 +103,11 @@ def options(
         typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit."),
     ] = False,
 ) -> None:
-    """Take the options that need no command."""
+    """Options that need no command."""
 
 
 def main() -> None:
-    """Run the command line; an expected error is one line and exit status 1."""
+    """Run the command line; an expected error prints one line and exits with status 1."""
     wait_asleep()
     try:
         app()
@@ -116,17 +116,17 @@ def main() -> None:
     except OSError as error:
         fail(HostFault.of(error))
     except Exception as error:
-        if not says_disk_full(error):
+        if not is_disk_full(error):
             raise
         fail(
             HostFault(
-                "No space left on device. Make room on the disk of the state folder (HUB_HOME says where it "
-                "is) or of the temporary files, and run the command again."
+                "No space left on device. Free space on the disk of the state folder (HUB_HOME) or of the "
+                "temporary files, and run the command again."
             )
         )
 
 
-# torch's zip writer does not say why a write was short: it reports the position it expected.
+# torch's zip writer reports the expected position of a short write instead of the reason.
 _FULL = (
     "No space left on device",
     "os error 28",
@@ -136,16 +136,12 @@ _FULL = (
 )
 
 
-def says_disk_full(error: BaseException) -> bool:
-    """Tell whether an error of another library, or one that it comes from, is that of a full disk.
+def is_disk_full(error: BaseException) -> bool:
+    """Return whether a library's error, or a cause of it, is that of a full disk.
 
-    safetensors (Rust), torch (C++) and others raise errors of their own, with the reason in the text.
+    safetensors (Rust), torch (C++) and others raise their own error types with the reason in the message.
     """
-    seen: BaseException | None = error
-    while seen is not None:
-        if isinstance(seen, OSError) and seen.errno in (errno.ENOSPC, errno.EDQUOT):
-            return True
-        if any(text in str(seen) for text in _FULL):
-            return True
-        seen = seen.__cause__ or seen.__context__
-    return False
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return True
+    cause = error.__cause__ or error.__context__
+    return any(text in str(error) for text in _FULL) or (cause is not None and is_disk_full(cause))

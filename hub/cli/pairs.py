@@ -14,7 +14,7 @@ __all__ = ["json_pairs", "pairs"]
 def pairs(
     texts: Iterable[str] | None, option: str, form: str = "KEY=VALUE", *, empty: bool = False
 ) -> dict[str, str]:
-    """Return the values by key; of a key that is given twice, the last. `empty` allows KEY= as well.
+    """Return the values by key, for a repeated key the last one; `empty` allows KEY= as well.
 
     Raises:
         BadRequest: an argument is not KEY=VALUE; the message names `option` and `form`.
@@ -29,7 +29,7 @@ def pairs(
 
 
 def json_pairs(texts: Iterable[str] | None, option: str, *, empty: bool = False) -> dict[str, Any]:
-    """Return the values by key, each read as JSON where it is JSON, else as text; otherwise as `pairs`."""
+    """Return `pairs` with each value parsed as JSON, or kept as text if it is not JSON."""
     return {key: _json(value) for key, value in pairs(texts, option, empty=empty).items()}
 
 

@@ -1,4 +1,4 @@
-"""`hub plugins`."""
+"""`hub plugins`: lists, installs, disables, removes and writes task plugins."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["commands"]
 
-RESTART = "A running server keeps the plugins it started with: restart it."
+RESTART = "Restart a running server: it keeps the plugins that it started with."
 
 commands = typer.Typer(help="List, install and write task plugins.", no_args_is_help=True)
 
@@ -108,7 +108,7 @@ def enable(name: Annotated[str, typer.Argument(help="Name of a plugin or of its 
     for plugin in plugins:
         _forget(settings, plugin)
         forget(settings.home, plugin.distribution)
-        if plugin.goes_by(settings.plugins.disabled):
+        if plugin.is_in(settings.plugins.disabled):
             raise Conflict(
                 f"Plugin {plugin.name!r} is disabled in hub.toml, under [plugins], or by the variable "
                 "HUB_PLUGINS__DISABLED. Remove it there."
@@ -121,7 +121,7 @@ def enable(name: Annotated[str, typer.Argument(help="Name of a plugin or of its 
 @commands.command()
 def new(
     name: Annotated[str, typer.Argument(help="Name of the plugin and of its task.")],
-    folder: Annotated[Path, typer.Option("--dir", help="Where to put the new folder.")] = Path(),
+    folder: Annotated[Path, typer.Option("--dir", help="Parent of the new folder.")] = Path(),
 ) -> None:
     """Write a small working plugin with a test, sample data and a recipe."""
     from hub.scaffold.write import write_plugin
@@ -144,7 +144,7 @@ def _show(plugins: list[PluginStatus] | tuple[PluginStatus, ...]) -> None:
 
 
 def _show_misfits(settings: Settings, tasks: set[str]) -> None:
-    """Print the stored versions of these tasks that do not fit the plugin now installed."""
+    """Print the stored versions of these tasks that do not fit the installed plugin."""
     from hub.registry.host import Registry
     from hub.serving.control.fitness import misfit
     from hub.store.store import CATALOG_FILE, Store
@@ -168,13 +168,13 @@ def _disabled(settings: Settings) -> frozenset[str]:
 
 
 def _forget(settings: Settings, plugin: FoundPlugin) -> None:
-    """Drop every name under which `hub plugins disable` may have noted this plugin."""
+    """Remove every name under which `hub plugins disable` may have recorded this plugin."""
     from hub.registry.state import disabled_plugins
     from hub.registry.state import enable as enable_plugin
 
-    for noted in disabled_plugins(settings.home):
-        if plugin.goes_by({noted}):
-            enable_plugin(settings.home, noted)
+    for name in disabled_plugins(settings.home):
+        if plugin.is_in({name}):
+            enable_plugin(settings.home, name)
 
 
 def _refuse_if_used(settings: Settings, distribution: str) -> None:
@@ -187,7 +187,7 @@ def _refuse_if_used(settings: Settings, distribution: str) -> None:
     try:
         plugins = probe(_disabled(settings), settings.home)
     except BadPlugin as error:
-        raise BadPlugin(f"Its tasks cannot be listed, as {error} Add --force to uninstall it.") from None
+        raise BadPlugin(f"Its tasks cannot be listed: {error} Add --force to uninstall it.") from None
     elsewhere = {task for plugin in plugins if plugin.distribution != distribution for task in plugin.tasks}
     own = {task for plugin in plugins if plugin.distribution == distribution for task in plugin.tasks}
     with Store.of(settings) as store:

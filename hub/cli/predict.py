@@ -1,4 +1,4 @@
-"""`hub predict`."""
+"""`hub predict`: sends one request, or one for each row of a file."""
 
 from __future__ import annotations
 
@@ -43,14 +43,14 @@ def predict(  # noqa: PLR0913, PLR0917 - a command's options
     server: Annotated[str | None, SERVER] = None,
     as_json: Annotated[bool, JSON_FLAG] = False,
 ) -> None:
-    """Send a deployment one request, or one for every row of a file; without a server, load the base here.
+    """Send a deployment one request, or one for every row of a file; without a server, run it here.
 
     A file is read with the settings of the version's training data; options override them.
     """
     if sum(given is not None for given in (text, body, file)) != 1:
         raise BadRequest("Give one of: a TEXT, --input JSON, or --file FILE with -o OUTPUT.")
     if (file is None) != (out is None):
-        raise BadRequest("--file and -o go together: the rows, and the file for the answers.")
+        raise BadRequest("--file and -o need each other: the rows, and the file for the answers.")
     given = reading(columns, delimiter, header, encoding)
     with Context.load().client(server) as client:
         if file is None or out is None:
@@ -82,7 +82,7 @@ def say_plain(key: str, value: object) -> None:
 
 
 def _from_text(client: Client, deployment: str, text: str) -> dict[str, Any]:
-    """Put the text into the request's first text field, if that is all the request needs."""
+    """Return a request with the text in its first text field, if it needs no other field."""
     described = client.deployment(deployment)
     schema = described["request"]
     fields = [name for name, about in schema["properties"].items() if about.get("type") == "string"]

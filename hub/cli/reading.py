@@ -30,7 +30,7 @@ def reading(
     encoding: str | None = None,
     separator: str | None = None,
 ) -> Reading:
-    """Return what the options say.
+    """Return the options as a Reading.
 
     Raises:
         BadRequest: a column is not FIELD=COLUMN, or the delimiter is not one character.

@@ -1,4 +1,4 @@
-"""`hub recipe`: the JSON Schema of recipes, and a new recipe made by looking at data."""
+"""`hub recipe`: prints the JSON Schema of recipes, and writes a recipe for a data file."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ commands = typer.Typer(
 @commands.command()
 def schema(
     out: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write it there.")
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write it to FILE.")
     ] = None,
 ) -> None:
     """Print the JSON Schema of recipes, for editors."""

@@ -1,4 +1,4 @@
-"""`hub report`: the page, the data and the card of what a training run found."""
+"""`hub report`: the page, data and model card of a training run."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def report(
     if as_json:
         found = read(store, version)
         for mistake in found["evaluation"]["mistakes"]:
-            mistake["texts"] = None  # they are for who asks for the file
+            mistake["texts"] = None  # only a copied file holds texts of rows
         print_json(
             {
                 "version": str(version.ref),
@@ -78,4 +78,4 @@ def _print(version: Version, store: Store, paths: dict[str, Path], out: Path | N
     for name, path in paths.items():
         say(f"  {name}: {escape(path)}")
     if out is not None:
-        say(f"Written to {escape(out)}.")
+        say(f"Wrote {escape(out)}.")

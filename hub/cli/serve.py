@@ -1,4 +1,4 @@
-"""`hub serve`."""
+"""`hub serve`: serves all deployments over HTTP."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`hub status`."""
+"""`hub status`: the state of the server, its engines, deployments and plugins."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hub.cli.screen.wait import show_replicas
 
 __all__ = ["status"]
 
-GONE = 5  # versions without a slot that are listed for each base; all of them with --json
+SHOWN = 5  # versions without a slot, for each base; --json lists all
 
 
 def status(server: Annotated[str | None, SERVER] = None, as_json: Annotated[bool, JSON_FLAG] = False) -> None:
@@ -30,7 +30,7 @@ def _show(found: dict[str, Any]) -> None:
         state = f"generation {found['generation']}" + (f", {behind} behind the catalog" if behind > 0 else "")
         say(f"Server: [bold]{found['server']}[/] ({state})")
     else:
-        say("Server: none runs here. Start one with `hub serve`.")
+        say("Server: not running. Start one with `hub serve`.")
     for engine in found["engines"]:
         slots, info = engine["slots"], engine["engine"]
         runs = f"{info['name']} ({info['device']}, {info['dtype']})"
@@ -48,11 +48,11 @@ def _show(found: dict[str, Any]) -> None:
     else:
         say("Nothing is deployed. Put a version live with `hub deploy NAME@N --as DEPLOYMENT`.")
     for failure in found["failures"]:
-        stays = f"{failure['serving']} stays live" if failure["serving"] else "nothing answers there"
+        stays = f"{failure['serving']} stays live" if failure["serving"] else "nothing is live"
         what = f"{failure['deployment']} wants {failure['wanted']}, {stays}"
         say(f"[bold red]failed[/] {what}: {escape(failure['reason'])}")
     show_replicas(found["replicas"])
-    _show_watching(found)
+    _show_observers(found)
     for plugin in found["plugins"]:
         if plugin["state"] not in ("ok", "disabled"):
             say(f"[bold red]{plugin['state']}[/] plugin {plugin['name']}: {escape(plugin['reason'])}")
@@ -64,21 +64,21 @@ def _show(found: dict[str, Any]) -> None:
 
 
 def _show_hanging(found: dict[str, Any]) -> None:
-    """Name the plugins in whose code calls hang."""
+    """Print the plugins with hanging calls."""
     for one in found.get("hanging", []):
-        what = f"plugin {one['plugin']}: {one['stuck_calls']} calls of task {one['task']} hang in its code"
+        what = f"plugin {one['plugin']}: {one['stuck_calls']} calls of task {one['task']} hang"
         if not one["suspended"]:
             say(f"[bold yellow]hangs[/] {escape(what)}")
             continue
-        again = "" if one["retry_in_s"] is None else f" One is tried again in {one['retry_in_s']:.0f} s."
+        again = "" if one["retry_in_s"] is None else f" The next attempt is in {one['retry_in_s']:.0f} s."
         fix = f"Update it and restart the server, or run: hub plugins disable {one['plugin']}"
-        say(f"[bold red]suspended[/] {escape(what)}, and others are refused.{again} {escape(fix)}")
+        say(f"[bold red]suspended[/] {escape(what)}, and new calls are refused.{again} {escape(fix)}")
 
 
-def _show_watching(found: dict[str, Any]) -> None:
-    """Say how guards stand, and what is kept of answers or could not be."""
-    for name, stands in sorted(found.get("guards", {}).items()):
-        say(f"guard of {name}: {escape(stands)}")
+def _show_observers(found: dict[str, Any]) -> None:
+    """Print the state of guards and of the answer log."""
+    for name, state in sorted(found.get("guards", {}).items()):
+        say(f"guard of {name}: {escape(state)}")
     feedback = found.get("feedback", {"keep": "nothing"})
     if feedback["keep"] != "nothing":
         kept = f"{feedback['kept']} kept, {feedback['waiting']} waiting, {feedback['dropped']} dropped"
@@ -88,14 +88,14 @@ def _show_watching(found: dict[str, Any]) -> None:
 
 
 def _show_lifecycle(found: dict[str, Any]) -> None:
-    """Say what loads, what could not be loaded lately, and what left its slot last."""
+    """Print running and failed loads, and the versions that left their slots last."""
     for load in found["loads"]:
         if load["state"] == "failed":
-            retry = f"tried again in {max(load['retry_in_s'], 0):.0f} s"
+            retry = f"retry in {max(load['retry_in_s'], 0):.0f} s"
             say(f"[bold red]failed[/] {load['version']} cannot be loaded, {retry}: {escape(load['reason'])}")
         else:
             say(f"{load['state']} {load['version']} for {load['seconds']:.1f} s, {load['waiting']} waiting")
     for engine in found["engines"]:
-        for gone in [one for one in engine["slots"]["gone"] if one["state"] != "failed"][:GONE]:
+        for gone in [one for one in engine["slots"]["gone"] if one["state"] != "failed"][:SHOWN]:
             reason = f": {gone['reason']}" if gone["reason"] else ""
             say(f"{gone['state']} {gone['version']} at {gone['at'][:19]}{escape(reason)}")

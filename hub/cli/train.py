@@ -1,4 +1,4 @@
-"""`hub train`: a recipe in, a stored version out, live if asked for."""
+"""`hub train`: trains a recipe, stores the version and, with --deploy, puts it live."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import typer
 from typer.core import TyperCommand
 
 from hub.cli.context import Context
-from hub.cli.deploy_trained import check_task, deploy_trained, print_move
+from hub.cli.deploy_trained import check_task, deploy_trained, print_deployed
 from hub.cli.screen.output import JSON_FLAG, error_console, escape, print_json, progress, say
 from hub.cli.threads import for_training
 from hub.names import check_name
@@ -29,7 +29,7 @@ SHOWN = 5  # invalid rows
 
 
 class TrainCommand(TyperCommand):
-    """Lets `--deploy` stand alone or take a NAME after it, which typer's options cannot."""
+    """Makes the NAME after `--deploy` optional, which typer does not support."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         if "--deploy" in args:
@@ -72,12 +72,12 @@ def train(
             "Interrupted. The same command with --resume continues from the last checkpoint."
         )
         raise SystemExit(130) from None
-    moved = deploy_trained(result, target, context, as_json) if target else None
+    deployed = deploy_trained(result, target, context, as_json) if target else None
     if as_json:
-        print_json(_summary(result) | ({"deploy": moved} if moved else {}))
+        print_json(_summary(result) | ({"deploy": deployed} if deployed else {}))
     else:
-        _print(result, moved)
-    if moved and (not moved["passed"] or "failed" in moved):
+        _print(result, deployed)
+    if deployed and (not deployed["passed"] or "failed" in deployed):
         raise SystemExit(1)
 
 
@@ -90,7 +90,7 @@ def run_training(
     search: Search | None = None,
     trial: Path | None = None,
 ) -> TrainResult:
-    """Train with progress bars on stderr, in the state folder of `settings`; else as `hub.training.train`."""
+    """Run `hub.training.train` in the state folder of `settings`, with progress bars on stderr."""
     for_training()
     with progress(quiet) as show:
         show("load libraries", 0, 1)
@@ -118,7 +118,7 @@ def run_training(
 
 
 def _has_recipe(args: list[str]) -> bool:
-    """Tell whether a positional argument is among these."""
+    """Return whether one of the arguments is positional."""
     return any(
         not arg.startswith("-") and (index == 0 or args[index - 1] not in _TAKES_VALUE)
         for index, arg in enumerate(args)
@@ -164,21 +164,21 @@ def _summary(result: TrainResult) -> Json:
     }
 
 
-def _print(result: TrainResult, moved: Json | None) -> None:
-    from hub.cli.screen.figures import print_calibration, print_folds, print_gaps, print_metrics
+def _print(result: TrainResult, deployed: Json | None) -> None:
+    from hub.cli.screen.figures import print_calibration, print_folds, print_metrics, print_underperforming
     from hub.evaluation.goal import gain
     from hub.export.int8_gate import describe_int8
 
     version, fitted = result.version, result.outcome.fitted
-    stored = "Stored" if result.new else "These weights were stored before:"
+    stored = "Stored" if result.new else "These weights are already stored:"
     say(f"{stored} [bold]{version.ref}[/], trained in {result.seconds:.0f} s ({_course(result)}).")
     baseline, metric = result.outcome.baseline, version.manifest.metric
     print_metrics(result.evaluation, "HELD OUT")
     if baseline and gain(result.outcome.metrics[metric], baseline[metric], version.manifest.metric_goal) <= 0:
-        say("[bold yellow]No better than always giving the most frequent label[/]: try more rows or steps.")
+        say("[bold yellow]No better than the majority label[/]: try more rows or steps.")
     print_folds(version.manifest.metrics_cv)
     print_calibration(result.evaluation)
-    print_gaps(result.evaluation)
+    print_underperforming(result.evaluation)
     _print_rows(result)
     if int8 := describe_int8(version.manifest):
         say(f"Serving in int8 is {escape(int8)}.")
@@ -187,14 +187,12 @@ def _print(result: TrainResult, moved: Json | None) -> None:
     if result.report:
         say(f"Report: {escape(result.report)}")
     for tracker in result.trackers:
-        said = (
-            f"[yellow]incomplete[/]: {escape(tracker.problem)}" if tracker.problem else escape(tracker.where)
-        )
-        say(f"Tracked by {tracker.name}: {said}")
-    if moved is None:
+        state = "[yellow]incomplete[/]: " if tracker.problem else ""
+        say(f"Tracked by {tracker.name}: {state}{escape(tracker.problem or tracker.where)}")
+    if deployed is None:
         say(f"Next: hub deploy {version.ref} --as {version.name}")
     else:
-        print_move(version, moved)
+        print_deployed(version, deployed)
 
 
 def _course(result: TrainResult) -> str:
@@ -216,7 +214,7 @@ def _print_rows(result: TrainResult) -> None:
         f"{len(data.held_out):,} held out",
         f"{sum(data_report.filtered.values()):,} filtered",
         f"{data_report.duplicates:,} duplicates",
-        f"{data_report.leaked:,} held-out ones that were also trained on",
+        f"{data_report.leaked:,} held-out rows that are also training rows",
         f"{len(result.invalid):,} invalid",
     ]
     say(f"Rows: {', '.join(part for part in parts if not part.startswith('0 '))}.")
@@ -224,8 +222,8 @@ def _print_rows(result: TrainResult) -> None:
         say(f"  {escape(line)}.")
     if counts := dict(result.outcome.augmented):
         dropped = counts.pop("dropped", 0)
-        said = ", ".join(f"{name} {count:,}" for name, count in counts.items())
-        say(f"  Changed copies: {said or 'none'}; {dropped:,} dropped{_reasons(result)}.")
+        kept = ", ".join(f"{name} {count:,}" for name, count in counts.items())
+        say(f"  Augmented copies: {kept or 'none'}; {dropped:,} dropped{_reasons(result)}.")
     if result.ablation:
         print_ablation(result.ablation)
     for row in result.invalid[:SHOWN]:

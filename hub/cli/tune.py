@@ -1,4 +1,4 @@
-"""`hub tune`: many trainings on one data set, and the best of them stored."""
+"""`hub tune`: searches hyperparameters and stores the best trial."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ __all__ = ["run_search", "tune"]
 
 FOLDER = "tune"  # in the run's folder
 PAGE = "tune.html"
-WINNER = "winner.json"  # the recipe that is being trained and stored
+WINNER = "winner.json"  # the recipe of the best trial while it is evaluated and stored
 
 
 def tune(
@@ -88,7 +88,7 @@ def run_search(
     timeout: float | None = None,
     quiet: bool = False,
 ) -> tuple[Tuned, Path]:
-    """Search with progress bars on stderr, in the state folder of `settings`; return also the page written.
+    """Search in the state folder of `settings`, with progress bars on stderr; return the page as well.
 
     Raises:
         MissingExtra: Optuna is not installed.
@@ -134,7 +134,7 @@ def run_search(
 def _store(
     winner: Recipe, tuned: Tuned, folder: Path, settings: Settings, resume: bool, quiet: bool
 ) -> TrainResult:
-    """Measure and store the best; what its trial learned is used if its checkpoints are still there."""
+    """Evaluate and store the best trial, from its checkpoints if they exist."""
     from hub.cli.train import run_training
     from hub.training.search.session import KEPT
 
@@ -146,12 +146,12 @@ def _store(
 
 
 def _same_winner(winner: Recipe, file: Path, resume: bool) -> bool:
-    """Note what is trained; tell whether a call before this one was at the same."""
+    """Record the recipe in `file`; return whether an interrupted call recorded the same one."""
     import json
 
-    noted = json.dumps(winner.resolved())
-    same = resume and file.is_file() and file.read_text(encoding="utf-8") == noted
-    file.write_text(noted, encoding="utf-8")
+    text = json.dumps(winner.resolved())
+    same = resume and file.is_file() and file.read_text(encoding="utf-8") == text
+    file.write_text(text, encoding="utf-8")
     return same
 
 
@@ -161,7 +161,7 @@ def _print(tuned: Tuned, page: Path) -> None:
     table(("TRIAL", *keys, tuned.metric.upper(), "STATE", "S"), rows)
     if tuned.importance:
         parts = [f"{key} {share:.0%}" for key, share in tuned.importance.items()]
-        say(f"Of the differences, {', '.join(parts)}.")
+        say(f"Share of the variance: {', '.join(parts)}.")
     say(f"Plots: {escape(page)}")
 
 
@@ -189,11 +189,11 @@ def _end(tuned: Tuned, page: Path, result: TrainResult | None, as_json: bool) ->
             if tuned.trials
             else "the time limit was reached before the first trial ended"
         )
-        raise BadRecipe(f"No trial was finished: {last}")
+        raise BadRecipe(f"No trial finished: {last}")
     if as_json:
         return
     chosen = " ".join(f"--set {key}={_yaml(value)}" for key, value in tuned.best.values.items())
-    say(f"Best is trial {tuned.best.number}: {escape(chosen)}")
+    say(f"The best trial is {tuned.best.number}: {escape(chosen)}")
     if result:
         say(f"Stored {result.version.ref}; on held-out rows: {_figures(result)}.")
         if result.report:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import difflib
 import random
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -14,10 +13,8 @@ from pydantic import BaseModel
 
 from hub.api import BadData, BadRequest, Example, Field, Task
 from hub.data.fields import LABELLED, Filtered, Unusable, convert
-from hub.data.read.folders import TextFolder, files_of, text_table
+from hub.data.read.folders import files_of, open_place
 from hub.data.read.rows import FilteredRow, InvalidRow, RawRow, Table
-from hub.data.read.sources import is_hub, open_hub, open_source
-from hub.data.read.tables import checked_table, open_table
 from hub.data.texts import Preprocessor
 from hub.progress import Progress, silent
 from hub.recipe.label_names import normal_label
@@ -100,12 +97,12 @@ def load_examples(
         SourceUnavailable: a download failed.
     """
     _check_fields(recipe, which, task)
-    loaded, texts = Loaded(), Preprocessor(recipe, task.fields)
+    loaded, texts, languages = Loaded(), Preprocessor(recipe, task.fields), _languages(recipe)
     parts: Sequence[Part] = getattr(recipe.data, which)
     for number, part in enumerate(parts):
         before = len(loaded.items)
         for place in files_of(part.source, recipe.folder):
-            with _opened(place, recipe, cache, progress) as table:
+            with open_place(place, recipe.folder, recipe.data, cache, progress, languages) as table:
                 _read_part(loaded, _Reader(recipe, part, table, task, texts, needs_label), progress)
         loaded.items[before:] = draw(loaded.items[before:], part.limit, recipe.train.seed + number)
     return loaded
@@ -116,19 +113,6 @@ def draw(items: Sequence[Item], limit: int | None, seed: int) -> list[Item]:
     if limit is None or len(items) <= limit:
         return list(items)
     return [items[index] for index in sorted(random.Random(seed).sample(range(len(items)), limit))]
-
-
-@contextmanager
-def _opened(place: str | TextFolder, recipe: Recipe, cache: Path, progress: Progress) -> Iterator[Table]:
-    if isinstance(place, TextFolder):
-        yield text_table(place, recipe.data.encoding)
-    elif is_hub(place):
-        with open_hub(place) as found:
-            numbered = (RawRow(line, row) for line, row in enumerate(found.rows, 1))
-            yield checked_table(Table(found.name, found.columns, numbered))
-    else:
-        with open_source(place, recipe.folder, cache, progress) as file:
-            yield open_table(file.name, file.stream, recipe.data, _languages(recipe))
 
 
 def _languages(recipe: Recipe) -> tuple[str, str] | None:

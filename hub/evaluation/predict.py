@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from hub.api import HeadKind, Output, Row, Tokenizer
+from hub.engine.torch.loading import pad_token
 from hub.progress import Progress, silent
 
 __all__ = ["Ahead", "forward_rows"]
@@ -83,7 +84,7 @@ def _generate(model: Any, tokenizer: Tokenizer, rows: Sequence[Row]) -> list[Out
         temperature=None,
         top_p=None,
         top_k=None,
-        pad_token_id=_pad(tokenizer),
+        pad_token_id=pad_token(tokenizer),
         eos_token_id=tokenizer.eos_token_id,
     )
     continued = tokens[:, prompt:].tolist()
@@ -93,16 +94,11 @@ def _generate(model: Any, tokenizer: Tokenizer, rows: Sequence[Row]) -> list[Out
     ]
 
 
-def _pad(tokenizer: Tokenizer) -> int:
-    pads = (tokenizer.pad_token_id, tokenizer.eos_token_id, 0)
-    return next(token for token in pads if token is not None)
-
-
 def _padded(model: Any, tokenizer: Tokenizer, rows: Sequence[Row], *, left: bool) -> dict[str, Tensor]:
     longest = max(len(row.input_ids) for row in rows)
     shape = (len(rows), longest)
     inputs = {
-        "input_ids": torch.full(shape, _pad(tokenizer)),
+        "input_ids": torch.full(shape, pad_token(tokenizer)),
         "attention_mask": torch.zeros(shape, dtype=torch.long),
     }
     if any(row.token_type_ids is not None for row in rows):

@@ -1,4 +1,4 @@
-"""Exports a version as a folder that appears only once it is complete and checked."""
+"""Exports a version to a folder, which is created only after all checks pass."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ __all__ = ["Exported", "export_version"]
 
 @dataclass(frozen=True, slots=True)
 class Exported:
-    """A finished export; `parity` is None where the weights were only copied."""
+    """A finished export; `parity` is None if the weights were only copied."""
 
     version: Version
     folder: Path
@@ -47,15 +47,15 @@ def export_version(
     precision: Precision = Precision.FP32,
     progress: Progress = silent,
 ) -> Exported:
-    """Write a version into `folder`, which is absent or empty.
+    """Write a version to `folder`, which must be absent or empty.
 
-    A standalone model is compared with the adapter run by PEFT before the folder appears.
+    A standalone model is compared with the adapter in PEFT before the folder is created.
 
     Raises:
         Conflict: `folder` exists and is not empty.
         BaseMismatch: the version's base is not on this machine.
-        BadRequest, UnsupportedFormat: this format cannot hold this adapter.
-        ExportFailed: what was written does not compute what the adapter does; nothing is left of it.
+        BadRequest, UnsupportedFormat: the format does not support this adapter.
+        ExportFailed: the exported model does not give the outputs of the adapter; no files are left.
     """
     version, folder = store.get(ref), folder.absolute()
     if precision is Precision.INT8 and form is not Format.ONNX:
@@ -66,11 +66,11 @@ def export_version(
     serving = version.manifest.serving
     if form is Format.ONNX and (base.kind is not BaseKind.ENCODER or serving.head is HeadKind.GENERATE):
         raise UnsupportedFormat(
-            f"{Format.ONNX} holds encoders, and {base.name!r} ({base.model_type}) is a {base.kind}. "
-            f"Use --format {Format.MERGED}, a folder that transformers loads alone, or {Format.PEFT}."
+            f"{Format.ONNX} supports encoders, and {base.name!r} ({base.model_type}) is a {base.kind}. "
+            f"Use --format {Format.MERGED}, a folder for transformers alone, or {Format.PEFT}."
         )
     if content_hash(store.fetch(version), serving) != version.sha256:
-        raise BadAdapter(f"The files of {version.ref} in {version.path} were altered since they were stored.")
+        raise BadAdapter(f"The files of {version.ref} in {version.path} were altered after they were stored.")
     with new_folder(folder) as aside:
         progress("load libraries", 0, 1)
         from hub.export.merged_folder import write_merged
@@ -92,6 +92,6 @@ def _base_of(version: Version, store: Store) -> Base:
         return store.bases.by_fingerprint(base.fingerprint)
     except NotFound as error:
         raise BaseMismatch(
-            f"{version.ref} was trained on the base {base.name!r}, which is not here. "
+            f"{version.ref} was trained on the base {base.name!r}, which is not on this machine. "
             f"Run: hub base pull {base.source}. {error}"
         ) from None

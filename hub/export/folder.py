@@ -19,19 +19,19 @@ __all__ = ["GRAPH_FILE", "PARITY_FILE", "write_about"]
 GRAPH_FILE, PARITY_FILE, TASK_FILE, README_FILE = "model.onnx", "parity.json", "task.json", "README.md"
 _ENCODED = {"input_ids": "ids", "attention_mask": "attention_mask", "token_type_ids": "type_ids"}
 _MEANING = {
-    HeadKind.SEQUENCE: "The scores are [texts, labels]: the largest is the label's, and their softmax is "
-    "the probabilities.",
-    HeadKind.TOKEN: "The scores are [texts, tokens, labels]: the largest is the token's label.",
+    HeadKind.SEQUENCE: "The scores are [texts, labels]: the label is the one with the largest score, and the "
+    "softmax of the scores gives the probabilities.",
+    HeadKind.TOKEN: "The scores are [texts, tokens, labels]: a token's label has the largest score.",
     HeadKind.SPAN: "Start and end scores are [pairs, tokens]: the answer goes from the best start to the "
-    "best end at or after it, within the context. A context that does not fit is cut: ask in overlapping "
+    "best end at or after it, within the context. A long context is truncated: split it into overlapping "
     "parts.",
     HeadKind.EMBEDDING: "A text's vector is the mean over its tokens, not normalized.",
-    HeadKind.GENERATE: "It was trained on the prompts that its task makes, and is at its best on those.",
+    HeadKind.GENERATE: "The model was trained on the prompts of its task, and works best on those.",
 }
-_MULTI_LABEL = "The scores are [texts, labels]: the sigmoid of each is that label's own probability."
-_SETTINGS = f"""{TASK_FILE} has the labels in the order of the scores, the most tokens of a row, and the
-task's settings. Where these have a `temperature`, divide the scores by it first. {PARITY_FILE} says how near
-the model is to the adapter run by PEFT.
+_MULTI_LABEL = "The scores are [texts, labels]: the sigmoid of each score is the probability of its label."
+_SETTINGS = f"""{TASK_FILE} has the labels in the order of the scores, the maximum number of tokens, and the
+settings of the task. If they include a `temperature`, divide the scores by it first. {PARITY_FILE} compares
+the model with the adapter in PEFT.
 """
 
 
@@ -45,7 +45,7 @@ def write_about(
     inputs: Sequence[str],
     outputs: Sequence[str],
 ) -> None:
-    """Write task.json, all that one needs to decode the outputs, and README.md."""
+    """Write README.md, and task.json with what is needed to decode the outputs."""
     serving = version.manifest.serving
     task: dict[str, Any] = {
         "adapter": version.name,
@@ -72,8 +72,8 @@ def write_about(
         about = "as a transformers model. With `pip install transformers torch`"
     (folder / README_FILE).write_text(
         f"# {version.ref}\n\n"
-        f"The adapter for the task `{serving.task}`, merged into `{serving.base.name}`, {about}, "
-        f"in this folder:\n\n```python\n{loading}```\n\n{_notes(serving)}",
+        f"The adapter for the task `{serving.task}`, merged into `{serving.base.name}`, {about}, run in this "
+        f"folder:\n\n```python\n{loading}```\n\n{_notes(serving)}",
         encoding="utf-8",
     )
 

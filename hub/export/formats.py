@@ -8,7 +8,7 @@ __all__ = ["Format", "Precision"]
 
 
 class Format(StrEnum):
-    """What an exported folder is."""
+    """The format of an exported folder."""
 
     ONNX = "onnx"  # adapter and base in one graph, for onnxruntime alone
     MERGED = "safetensors-merged"  # adapter and base in one transformers folder
@@ -16,7 +16,7 @@ class Format(StrEnum):
 
 
 class Precision(StrEnum):
-    """What the weights of the exported linear layers are."""
+    """The precision of the exported linear layers."""
 
     FP32 = "fp32"
     INT8 = "int8"

@@ -1,4 +1,4 @@
-"""The int8 gate: whether a version answers its held-out rows as well on an int8 base."""
+"""The int8 gate: compares a version on an int8 base with float32, on its held-out rows."""
 
 from __future__ import annotations
 
@@ -28,27 +28,25 @@ __all__ = ["INT8", "describe_int8", "int8_gauge", "judge_int8"]
 
 INT8 = "int8"
 MIN_AGREEMENT = 0.98  # share of equal decisions
-POINT = 0.01  # of a metric; 1 where it is a percentage
+MAX_DROP = 0.01  # of a metric between 0 and 1; 1 of a percentage
 MIN_ROWS = 50  # held-out rows
 POLL_S = 0.05
-STALLED_S = (
-    1800.0  # without work of the export: a process that runs gets CPU time in half an hour, even niced
-)
-MAX_CPU_S = 12 * 3600.0  # CPU time of one export process, which other load does not increase
+MAX_IDLE_S = 1800.0  # without CPU time of the export: in half an hour, even a niced process gets some
+MAX_CPU_S = 12 * 3600.0  # CPU time of one export process; independent of other load
 BATCH = 32
 MERGED = "a merged copy of the base runs in float32"
 GRAPH = "onnx int8"
 
 
 def int8_gauge(settings: Settings, progress: Progress) -> Gauge:
-    """Return what measures a freshly trained adapter on the int8 base.
+    """Return a gauge that measures a trained adapter on the int8 base.
 
-    Graphs are kept where the server keeps them: one that is made here need not be made there.
+    It uses the server's cache of graphs, so that the server need not export them again.
     """
     from hub.serving.batching.base_workers import ENGINE_CACHE
 
     def gauge(plan: Plan, folder: Path, sample: EvaluationSample) -> PrecisionRecord:
-        if reason := _pointless(plan, sample):
+        if reason := _skip_reason(plan, sample):
             return PrecisionRecord(passed=False, reason=reason)
         progress("check int8", 0, 1)
         try:
@@ -67,12 +65,12 @@ def judge_int8(serving: Serving, sample: EvaluationSample, outputs: Sequence[Out
     evaluator, name = sample.evaluator, sample.evaluator.metric
     agreement = _agreement(serving, sample.outputs, outputs)
     before, after = (evaluator.score(each).metrics[name] for each in (sample.outputs, outputs))
-    point = POINT if abs(before) <= 1 else 100 * POINT
+    allowed = MAX_DROP if abs(before) <= 1 else 100 * MAX_DROP
     failed = []
     if agreement < MIN_AGREEMENT:
         failed.append(f"label agreement is {agreement:.1%}, less than {MIN_AGREEMENT:.0%}")
-    if not abs(before - after) <= point:
-        failed.append(f"{name} goes from {before:.4f} to {after:.4f}, by more than {point:g}")
+    if not abs(before - after) <= allowed:
+        failed.append(f"{name} changes from {before:.4f} to {after:.4f}, by more than {allowed:g}")
     return PrecisionRecord(
         passed=not failed,
         reason="; ".join(failed),
@@ -84,7 +82,7 @@ def judge_int8(serving: Serving, sample: EvaluationSample, outputs: Sequence[Out
 
 
 def describe_int8(manifest: Manifest) -> str:
-    """Say in a line whether a version may be served in int8, and why not; "" where that is no question."""
+    """Return a line on whether a version may be served in int8, with the reason; "" for generation."""
     if manifest.serving.head is HeadKind.GENERATE:
         return ""
     found = manifest.precision.get(INT8)
@@ -92,8 +90,8 @@ def describe_int8(manifest: Manifest) -> str:
         return f"not allowed: {MERGED}"
     if found is None:
         if manifest.origin == "imported":
-            return "not allowed: an imported adapter has no rows to measure it on"
-        return "not allowed: it was not measured"
+            return "not allowed: an imported adapter has no held-out rows"
+        return "not allowed: not measured"
     if not found.passed:
         return f"not allowed: {found.reason}"
     return (
@@ -102,25 +100,25 @@ def describe_int8(manifest: Manifest) -> str:
     )
 
 
-def _pointless(plan: Plan, sample: EvaluationSample) -> str:
+def _skip_reason(plan: Plan, sample: EvaluationSample) -> str:
     from hub.bases.base import BaseKind
 
     if not plan.recipe.evaluate.int8:
-        return "the recipe leaves it out (evaluate.int8)"
+        return "disabled in the recipe (evaluate.int8)"
     if plan.base.kind is not BaseKind.ENCODER or plan.head is HeadKind.GENERATE:
         return f"int8 is for encoders, and {plan.base.name} is of kind {plan.base.kind}"
     if plan.serving.merged:
         return MERGED
     if sample.evaluator.examples < MIN_ROWS:
-        return f"{sample.evaluator.examples} held-out rows are too few to tell; {MIN_ROWS} are needed"
+        return f"{sample.evaluator.examples} held-out rows are too few; {MIN_ROWS} are needed"
     return ""
 
 
 def _answers(plan: Plan, folder: Path, rows: Sequence[Row], cache: Path) -> list[Output]:
-    """Run rows on the base in int8, each on the adapter in `folder`.
+    """Run rows on the base in int8 with the adapter in `folder`.
 
     Raises:
-        EngineFailed: the graph could not be made.
+        EngineFailed: the export of the graph failed.
     """
     from hub.engine.build import build_engine
     from hub.engine.protocol import EngineRow
@@ -141,17 +139,17 @@ def _answers(plan: Plan, folder: Path, rows: Sequence[Row], cache: Path) -> list
 
 
 def _wait_for_graph(engine: Engine) -> None:
-    """Wait for the int8 graph alone; that of float32, which comes after it, is not needed here.
+    """Wait for the int8 graph; the float32 graph, which is exported after it, is not needed here.
 
-    An export that works is waited for however long it takes, because whether a version may run in int8 must
-    not depend on how busy the machine is. What bounds it is its own CPU time, and that it goes on using some.
+    The limits are on the export's CPU time and idle time, not on its duration: whether a version may run in
+    int8 must not depend on the load of the machine.
 
     Raises:
-        EngineFailed: the export failed, does nothing, or does not end.
+        EngineFailed: the export failed, is idle, or does not end.
     """
     from hub.engine.slot_engine import SlotEngine
 
-    assert isinstance(engine, SlotEngine), "which is what build_engine makes of an encoder"
+    assert isinstance(engine, SlotEngine), "build_engine returns one for encoders"
     worked, since = _export_cpu(), time.monotonic()
     while GRAPH not in engine.backbones:
         if engine.settle(POLL_S) and GRAPH not in engine.backbones:
@@ -159,14 +157,14 @@ def _wait_for_graph(engine: Engine) -> None:
         now, (found, worked) = time.monotonic(), (worked, _export_cpu())
         if found != worked:
             since = now
-        if now - since > STALLED_S:
-            raise _hangs(f"has used no CPU time for {STALLED_S / 60:.0f} minutes")
+        if now - since > MAX_IDLE_S:
+            raise _hangs(f"has used no CPU time for {MAX_IDLE_S / 60:.0f} minutes")
         if max(worked.values(), default=0) > MAX_CPU_S:
             raise _hangs(f"has used {MAX_CPU_S / 3600:.0f} hours of CPU time")
 
 
 def _export_cpu() -> dict[int, int]:
-    """Return the CPU seconds that each export process of this process has used, by its id."""
+    """Return the CPU seconds of each export subprocess, by process id."""
     import psutil
 
     from hub.engine.onnx import export
@@ -183,7 +181,7 @@ def _export_cpu() -> dict[int, int]:
 def _hangs(how: str) -> EngineFailed:
     return EngineFailed(
         f"the export of the int8 graph hangs: its process {how}. The version is stored and runs in float32; "
-        "train it again to measure it, or set evaluate.int8 to false to leave that out"
+        "train again to measure it, or set evaluate.int8 to false"
     )
 
 
@@ -199,7 +197,7 @@ def _weights(plan: Plan, folder: Path) -> AdapterWeights:
 
 
 def _agreement(serving: Serving, expected: Sequence[Output], got: Sequence[Output]) -> float:
-    """Return the share of decisions that are the same: the best label of a row or token, start and end."""
+    """Return the share of equal decisions: the best label of a row or token, or the best start and end."""
     import numpy as np
 
     from hub.export.parity import compare
@@ -214,7 +212,7 @@ def _agreement(serving: Serving, expected: Sequence[Output], got: Sequence[Outpu
 
 
 def _columns(head: HeadKind, output: Output) -> list[Array]:
-    """Return the values of one row as a batch of one: start and end apart for a span."""
-    assert output.values is not None, "encoders answer in values"
+    """Return the values of one row as a batch of one; for a span, start and end as two arrays."""
+    assert output.values is not None, "encoders give values"
     values = output.values[None]
     return [values[..., 0], values[..., 1]] if head is HeadKind.SPAN else [values]

@@ -1,5 +1,5 @@
 # ruff: noqa: TID253 - imported when a model is exported, and by nothing else
-"""Exports a version as a plain transformers folder: merged weights that AutoModelFor... loads."""
+"""Exports a version as a transformers folder with merged weights."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ __all__ = ["write_merged"]
 
 
 def write_merged(version: Version, base: Base, folder: Path, progress: Progress) -> Parity:
-    """Write weights (float32, safetensors), config, tokenizer, settings and README into `folder`.
+    """Write weights (float32, safetensors), config, tokenizer, settings and README to `folder`.
 
     Raises:
-        ExportFailed: the folder, loaded again, does not compute what PEFT does.
+        ExportFailed: the model loaded from the folder differs from PEFT.
     """
     serving = version.manifest.serving
     reference = Reference(version, base, progress)

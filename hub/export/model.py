@@ -1,5 +1,5 @@
 # ruff: noqa: TID253 - imported when a model is exported, and by nothing else
-"""Loads a version as PEFT runs it, merges it into its base, and runs either."""
+"""Loads a version with PEFT, merges it into its base, and runs either."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from hub.bases.base import Base
 from hub.engine.peft.merge import merge as merge_with_peft
 from hub.engine.peft.model import head_model, load_folder
 from hub.engine.quiet import known_warnings, quiet
-from hub.engine.torch.loading import one_load_at_a_time
+from hub.engine.torch.loading import one_load_at_a_time, pad_token
 from hub.errors import BadAdapter, BadBase, UnsupportedAdapter, UnsupportedFormat
 from hub.store.manifest import Serving
 from hub.store.records import Version
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from hub.export.parity import Array
     from hub.export.probes import Ints
 
-__all__ = ["OUTPUTS", "Standalone", "answers", "input_names", "load_peft", "merge", "pad_token"]
+__all__ = ["OUTPUTS", "Standalone", "answers", "input_names", "load_peft", "merge"]
 
 OUTPUTS: Mapping[HeadKind, tuple[str, ...]] = {
     HeadKind.SEQUENCE: ("logits",),  # [B, C]
@@ -61,16 +61,16 @@ class Standalone(nn.Module):
 
 
 def load_peft(base: Base, version: Version, tokenizer: PreTrainedTokenizerBase) -> PeftModel:
-    """Load the version on its base as anybody would with plain PEFT, in float32.
+    """Load the version on its base with plain PEFT, in float32.
 
     Raises:
         BadBase: the base lacks weights.
-        BadAdapter: the adapter's tensors are not those that its config asks for.
-        UnsupportedFormat: this kind of adapter changes no weights, so that it cannot be merged.
+        BadAdapter: the adapter's tensors do not match its config.
+        UnsupportedFormat: this kind of adapter does not change weights, so it cannot be merged.
     """
     serving = version.manifest.serving
     model = _load(base, serving)
-    if model.config.pad_token_id is None:  # else decoders with a head take one row at a time
+    if model.config.pad_token_id is None:  # without it, decoders with a head accept only single rows
         model.config.pad_token_id = pad_token(tokenizer)
     with one_load_at_a_time, quiet(), known_warnings():
         warnings.filterwarnings("error", message="Found missing adapter keys", category=UserWarning)
@@ -88,7 +88,7 @@ def load_peft(base: Base, version: Version, tokenizer: PreTrainedTokenizerBase) 
 
 
 def merge(adapted: PeftModel, serving: Serving) -> PreTrainedModel:
-    """Fold the adapter into the base in place, and name its labels in the config.
+    """Merge the adapter into the base in place, and write its labels to the config.
 
     Raises:
         UnsupportedFormat: PEFT cannot merge this kind of adapter.
@@ -108,23 +108,18 @@ def merge(adapted: PeftModel, serving: Serving) -> PreTrainedModel:
 
 @torch.inference_mode()
 def answers(model: nn.Module, head: HeadKind, inputs: Mapping[str, Ints]) -> tuple[Array, ...]:
-    """Return what a model, or a PeftModel, says about one padded batch."""
-    # PEFT 0.21's own class for question answering drops the token types; the model in it does not.
+    """Return the outputs of a model, or a PeftModel, for one padded batch."""
+    # PEFT 0.21's class for question answering drops the token types; the wrapped model does not.
     inner = model.base_model if isinstance(model, PeftModel) else model
     outputs = Standalone(inner, head)(**{name: torch.from_numpy(array) for name, array in inputs.items()})
     return tuple(output.float().numpy() for output in outputs)
 
 
 def input_names(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> tuple[str, ...]:
-    """Return the inputs of a row: with token types only if both the tokenizer and the model know two."""
-    kinds = getattr(model.config, "type_vocab_size", None) or 0
-    typed = "token_type_ids" in tokenizer.model_input_names and kinds > 1
+    """Return the model inputs; token types only if both the tokenizer and the model have two of them."""
+    types = getattr(model.config, "type_vocab_size", None) or 0
+    typed = "token_type_ids" in tokenizer.model_input_names and types > 1
     return ("input_ids", "attention_mask", *(("token_type_ids",) if typed else ()))
-
-
-def pad_token(tokenizer: PreTrainedTokenizerBase) -> int:
-    """Return the token to pad with; attention is masked there, so that any will do."""
-    return next(token for token in (tokenizer.pad_token_id, tokenizer.eos_token_id, 0) if token is not None)
 
 
 def _load(base: Base, serving: Serving) -> PreTrainedModel:

@@ -3,23 +3,19 @@
 
 from __future__ import annotations
 
-import logging
-import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import onnxruntime
 import torch
-from onnx import TensorProto
-from onnxruntime.quantization import QuantType, quantize_dynamic
 from tokenizers import Tokenizer
 from transformers import PreTrainedModel
 
 from hub.api import HeadKind
 from hub.bases.base import Base
+from hub.engine.onnx.convert import export_module, quantize
 from hub.errors import ExportFailed
 from hub.export.folder import GRAPH_FILE, write_about
 from hub.export.formats import Format, Precision
@@ -34,33 +30,28 @@ if TYPE_CHECKING:
 
 __all__ = ["write_onnx"]
 
-_OPSET = 18
-_QUANTIZED = ["MatMul", "Gemm"]  # else newer opsets get nothing quantized
-_UNQUANTIZED_FILE = "fp32.onnx"
-
 
 def write_onnx(
     version: Version, base: Base, folder: Path, precision: Precision, progress: Progress
 ) -> Parity:
-    """Write graph, tokenizer, settings and README into `folder`.
+    """Write graph, tokenizer, settings and README to `folder`.
 
     Raises:
-        ExportFailed: the graph could not be made, or does not compute what PEFT does.
+        ExportFailed: the export failed, or the graph differs from PEFT.
     """
     serving = version.manifest.serving
-    outputs, exact = OUTPUTS[serving.head], precision is Precision.FP32
+    outputs = OUTPUTS[serving.head]
     reference = Reference(version, base, progress)
     progress("export graph", 0, 1)
-    graph = folder / (GRAPH_FILE if exact else _UNQUANTIZED_FILE)
+    graph = folder / GRAPH_FILE
     _export(merge(reference.adapted, serving), serving.head, reference.batches[1], graph)
     progress("export graph", 1, 1)
-    if not exact:
+    if precision is Precision.INT8:
         progress("quantize", 0, 1)
-        _quantize(graph, folder / GRAPH_FILE)
-        graph.unlink()
+        quantize(graph)
         progress("quantize", 1, 1)
-    session = _session(folder / GRAPH_FILE)
-    inputs = [meta.name for meta in session.get_inputs()]  # the exporter drops one that changes nothing
+    session = _session(graph)
+    inputs = [meta.name for meta in session.get_inputs()]  # the exporter drops unused inputs
     parity = reference.compare(
         lambda batch: session.run(outputs, {name: batch[name] for name in inputs}), precision, progress
     )
@@ -70,40 +61,19 @@ def write_onnx(
 
 
 def _export(model: PreTrainedModel, head: HeadKind, example: Mapping[str, Ints], path: Path) -> None:
-    # Only the "eager" attention traces into a graph that keeps its axes dynamic.
-    model.set_attn_implementation("eager")
+    model.set_attn_implementation("eager")  # see export_module
     graph = Standalone(model, head).eval()
     tokens = {0: "batch", 1: "tokens"}
     outputs = tokens if head in (HeadKind.TOKEN, HeadKind.SPAN) else {0: "batch"}
     try:
-        with _silent_exporter(), torch.no_grad():
-            torch.onnx.export(
-                graph,
-                tuple(torch.from_numpy(array) for array in example.values()),
-                path,
-                input_names=list(example),
-                output_names=list(OUTPUTS[head]),
-                dynamic_axes=dict.fromkeys(example, tokens) | dict.fromkeys(OUTPUTS[head], outputs),
-                opset_version=_OPSET,
-                dynamo=False,
-            )
+        inputs = {name: torch.from_numpy(array) for name, array in example.items()}
+        axes = dict.fromkeys(example, tokens) | dict.fromkeys(OUTPUTS[head], outputs)
+        export_module(graph, inputs, OUTPUTS[head], axes, path)
     except (RuntimeError, torch.onnx.errors.OnnxExporterError) as error:
         raise ExportFailed(
             f"torch cannot export a {model.config.model_type} model to ONNX: "
             f"{str(error).splitlines()[0][:300]} Use --format {Format.MERGED}."
         ) from error
-
-
-def _quantize(source: Path, target: Path) -> None:
-    with _silent_exporter():
-        quantize_dynamic(
-            source,
-            target,
-            op_types_to_quantize=_QUANTIZED,
-            per_channel=True,
-            weight_type=QuantType.QInt8,
-            extra_options={"DefaultTensorType": TensorProto.FLOAT},
-        )
 
 
 def _session(path: Path) -> onnxruntime.InferenceSession:
@@ -113,10 +83,10 @@ def _session(path: Path) -> onnxruntime.InferenceSession:
 
 
 def _write_tokenizer(reference: Reference, limit: int, folder: Path) -> None:
-    """Write a tokenizer.json that alone makes the hub's own rows: cut to `limit`, padded to the longest.
+    """Write a tokenizer.json that truncates to `limit` and pads to the longest row, as the hub does.
 
     Raises:
-        ExportFailed: its tokens are others than the hub's.
+        ExportFailed: its tokens differ from those of the hub.
     """
     reference.tokenizer.save_pretrained(folder)
     path = str(folder / "tokenizer.json")
@@ -128,19 +98,6 @@ def _write_tokenizer(reference: Reference, limit: int, folder: Path) -> None:
     for probe in chain.from_iterable(reference.probes):
         if tokenizer.encode(probe.text, probe.pair).ids != list(probe.tokens["input_ids"]):
             raise ExportFailed(
-                f"The base's tokenizer makes other tokens of {probe.text!r} than its tokenizer.json alone "
-                f"does, so nothing was written. Use --format {Format.MERGED}."
+                f"The base's tokenizer gives other tokens for {probe.text!r} than its tokenizer.json alone, "
+                f"so nothing was written. Use --format {Format.MERGED}."
             )
-
-
-@contextmanager
-def _silent_exporter() -> Iterator[None]:
-    """Keep warnings of what tracing fixes, which the comparison would show, off the terminal."""
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(before)

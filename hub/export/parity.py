@@ -1,4 +1,4 @@
-"""Parity of an exported model with the adapter run by PEFT, and its tolerances."""
+"""Parity of an exported model with the adapter in PEFT, and its tolerances."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ if TYPE_CHECKING:
 
 __all__ = ["Figures", "Parity", "ParityComparison", "compare"]
 
-TOLERANCE = 1e-4  # fp32: of the largest value, or of 1 where all are smaller
-INT8_COSINE = 0.99  # int8: least cosine of all values
-INT8_AGREEMENT = 0.95  # int8: least share of clear decisions that are the same
-CLEAR = 1.0  # lead of the best score over the next, or of a label's own over 0; odds of e to 1
+TOLERANCE = 1e-4  # fp32: relative to the largest value, or to 1 if all values are smaller
+MIN_INT8_COSINE = 0.99  # of all values
+MIN_INT8_AGREEMENT = 0.95  # share of equal clear decisions
+CLEAR_MARGIN = 1.0  # of the best score over the next, or of a multi-label score over 0; odds of e to 1
 
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """Sums over values and decisions, which add up over batches."""
+    """Sums over values and decisions, which can be added over batches."""
 
     max_difference: float
     products: tuple[float, float, float]  # PEFT x model, PEFT x PEFT, model x model
     decisions: int = 0
     same: int = 0
-    clear: int = 0  # decisions where PEFT's scores leave little doubt
+    clear: int = 0  # decisions in which PEFT's scores have a margin of CLEAR_MARGIN
     clear_same: int = 0
 
     def __add__(self, other: Figures) -> Figures:
@@ -54,19 +54,19 @@ class Figures:
 
     @property
     def cosine(self) -> float:
-        """The cosine of all values, taken as one vector."""
+        """The cosine similarity of all values as one vector."""
         both, first, second = self.products
         length = float(np.sqrt(first * second))
         return both / length if length else float(first == second)
 
     @property
     def agreement(self) -> float | None:
-        """Share of decisions that are the same; None where none are made, as for embeddings."""
+        """Share of equal decisions; None without decisions, as for embeddings."""
         return self.same / self.decisions if self.decisions else None
 
     @property
     def clear_agreement(self) -> float | None:
-        """Share of clear decisions that are the same; None where there are none."""
+        """Share of equal clear decisions; None without clear decisions."""
         return self.clear_same / self.clear if self.clear else None
 
     def to_json(self) -> dict[str, float | None]:
@@ -89,7 +89,7 @@ class ParityComparison:
 
 @dataclass(frozen=True, slots=True)
 class Parity:
-    """The figures of all batches; `largest` is the largest value that PEFT answered."""
+    """The figures of all batches; `largest` is the largest absolute value of PEFT's outputs."""
 
     precision: Precision
     batches: Sequence[ParityComparison]
@@ -102,34 +102,34 @@ class Parity:
 
     @property
     def gate(self) -> dict[str, float]:
-        """What the figures have to be: `max_difference` at most, or the others at least."""
+        """The limits: a maximum of `max_difference`, or minimums of the other figures."""
         if self.precision is Precision.FP32:
             return {"max_difference": TOLERANCE * max(1.0, self.largest)}
-        return {"cosine": INT8_COSINE, "clear_agreement": INT8_AGREEMENT}
+        return {"cosine": MIN_INT8_COSINE, "clear_agreement": MIN_INT8_AGREEMENT}
 
     def check(self) -> None:
-        """Raise ExportFailed, naming the figure, unless the model is near enough to PEFT."""
+        """Raise ExportFailed if a figure exceeds its limit."""
         total, gate = self.total, self.gate
         if self.precision is Precision.FP32:
             if not total.max_difference <= gate["max_difference"]:
                 raise ExportFailed(
-                    f"The exported model differs from PEFT by {total.max_difference:.2g} and at most "
+                    f"The exported model differs from PEFT by {total.max_difference:.2g}, and at most "
                     f"{gate['max_difference']:.2g} is allowed, so nothing was written."
                 )
         elif not total.cosine >= gate["cosine"]:
             raise ExportFailed(
-                f"In int8 the model's values have a cosine of {total.cosine:.4f} to PEFT's and at least "
-                f"{gate['cosine']} is asked, so nothing was written. Export it without --int8."
+                f"The int8 model's outputs have a cosine of {total.cosine:.4f} with PEFT's, and at least "
+                f"{gate['cosine']} is required, so nothing was written. Export without --int8."
             )
         elif total.clear and not total.clear_same >= gate["clear_agreement"] * total.clear:
             raise ExportFailed(
-                f"In int8 the model decides {total.clear - total.clear_same} of {total.clear} clear cases "
-                f"otherwise than PEFT and at least {gate['clear_agreement']:.0%} must be the same, so "
-                "nothing was written. Export it without --int8."
+                f"The int8 model differs from PEFT in {total.clear - total.clear_same} of {total.clear} "
+                f"clear decisions, and at least {gate['clear_agreement']:.0%} must be equal, so nothing was "
+                "written. Export without --int8."
             )
 
     def to_json(self) -> dict[str, Any]:
-        """Return all figures and what they had to be."""
+        """Return all figures and their limits."""
         return {
             "compared_with": "the adapter run by PEFT in fp32",
             "precision": self.precision.value,
@@ -151,18 +151,18 @@ def compare(
 ) -> ParityComparison:
     """Compare the outputs of one padded batch; `mask` is [B, T].
 
-    One decision is made on a row (SEQUENCE), on a token (TOKEN, GENERATE), or on a row's start and on
-    its end (SPAN): the best score. `multi_label` makes one on each label: whether it is above 0.
+    There is one decision per row (SEQUENCE), per token (TOKEN, GENERATE), or per start and end (SPAN): the
+    best score. With `multi_label` there is one per label: whether its score is above 0.
     """
     pairs = zip(_vectors(head, expected, mask), _vectors(head, got, mask), strict=True)
-    with np.errstate(invalid="ignore"):  # what is not finite fails its gate
+    with np.errstate(invalid="ignore"):  # values that are not finite fail the gate
         figures = [_figures(first, second, head, multi_label) for first, second in pairs]
     rows, tokens = mask.shape
     return ParityComparison(rows, tokens, reduce(add, figures))
 
 
 def _vectors(head: HeadKind, outputs: Sequence[Array], mask: Ints) -> list[Array]:
-    """Cut outputs into the vectors that are decided on, without padding."""
+    """Split outputs into one vector per decision, without padding."""
     found: list[Array] = []
     for output in outputs:
         for row, kept in zip(output, mask.astype(bool), strict=True):
@@ -182,9 +182,9 @@ def _figures(first: Array, second: Array, head: HeadKind, multi_label: bool) -> 
     if head is HeadKind.EMBEDDING:
         return Figures(off, products)
     if multi_label:
-        same, clear = (first > 0) == (second > 0), np.abs(first) >= CLEAR
+        same, clear = (first > 0) == (second > 0), np.abs(first) >= CLEAR_MARGIN
     else:
         best = int(first.argmax())
         same = np.array([best == second.argmax()])
-        clear = np.array([first[best] - np.delete(first, best).max(initial=-np.inf) >= CLEAR])
+        clear = np.array([first[best] - np.delete(first, best).max(initial=-np.inf) >= CLEAR_MARGIN])
     return Figures(off, products, same.size, int(same.sum()), int(clear.sum()), int((same & clear).sum()))

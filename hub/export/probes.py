@@ -1,4 +1,4 @@
-"""Probe rows for comparing models: single texts and pairs, from short to the maximum length, padded."""
+"""Padded probe batches for comparing models: single texts and pairs of all lengths."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ _SIZES = (1, 2, 5, 16, 33)  # rows of a batch
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """A text, or a pair of texts, and the tokens that the hub makes of it."""
+    """A text, or a pair of texts, and its tokens in the hub."""
 
     text: str
     pair: str | None
@@ -72,7 +72,7 @@ class Probe:
 
 
 def probe_batches(tokenizer: Tokenizer, limit: int, sizes: Sequence[int] = _SIZES) -> list[list[Probe]]:
-    """Return batches of `sizes` rows of mixed lengths, and two with rows of `limit` tokens."""
+    """Return batches of `sizes` rows of mixed lengths, and two batches with rows of `limit` tokens."""
     stream = _stream(tokenizer, limit)
     batches = [[next(stream) for _ in range(size)] for size in sizes]
     long = _probe(tokenizer, " ".join(_TEXTS * (1 + limit // len(_TEXTS))), None, limit)
@@ -93,7 +93,7 @@ def batch_inputs(batch: Sequence[Probe], names: Sequence[str], pad: int) -> dict
 
 
 def _stream(tokenizer: Tokenizer, limit: int) -> Iterator[Probe]:
-    """Yield texts in turn, every third one with the next as its pair."""
+    """Yield the texts in a cycle, every third one paired with its successor."""
     index = 0
     while True:
         text, after = (_TEXTS[at % len(_TEXTS)] for at in (index, index + 1))

@@ -1,4 +1,4 @@
-"""The reference: the adapter run by PEFT on the probes, and the comparison of another model with it."""
+"""The reference outputs of the adapter in PEFT on the probes, and the comparison of a model with them."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from hub.api import HeadKind
 from hub.bases.base import Base
-from hub.engine.torch.loading import load_tokenizer
+from hub.engine.torch.loading import load_tokenizer, pad_token
 from hub.export.formats import Precision
-from hub.export.model import answers, input_names, load_peft, pad_token
+from hub.export.model import answers, input_names, load_peft
 from hub.export.parity import Parity, compare
 from hub.export.probes import batch_inputs, probe_batches
 from hub.progress import Progress
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 
 __all__ = ["Reference"]
 
-MAX_PROMPT_TOKENS = 32  # each token has logits of the whole vocabulary
+MAX_PROMPT_TOKENS = 32  # each token has logits over the whole vocabulary
 _PROMPTS = (1, 2, 5)
 
 
 class Reference:
-    """Loads a version on its base and asks it the probes; `adapted` may then be merged."""
+    """Loads a version on its base and runs the probes; `adapted` may be merged afterwards."""
 
     def __init__(self, version: Version, base: Base, progress: Progress) -> None:
         progress("load model", 0, 1)
@@ -55,10 +55,10 @@ class Reference:
         precision: Precision,
         progress: Progress,
     ) -> Parity:
-        """Ask another model the probes.
+        """Run the probes on another model and compare its outputs.
 
         Raises:
-            ExportFailed: its answers are not near enough.
+            ExportFailed: the outputs differ too much.
         """
         found = []
         for done, (batch, expected) in enumerate(zip(self.batches, self._answers, strict=True), 1):

@@ -1,1 +1,1 @@
-"""The BentoML service: HTTP in, HTTP out; nothing here knows how an answer is computed."""
+"""The BentoML service: routes, authentication, limits and serving processes."""

@@ -1,4 +1,4 @@
-"""The FastAPI application: the routes of this hub's tasks, ready to be mounted in the service."""
+"""The FastAPI application with the routes of the installed tasks."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 
 def build_app(settings: Settings) -> FastAPI:
-    """Build the application around a runtime that has yet to be started (`app.state.hub.runtime`)."""
+    """Build the application; its runtime, `app.state.hub.runtime`, is not started."""
     registry = Registry.of(settings)
     tasks = tuple(_usable(registry))
     metrics = Metrics(settings.serve.replicas)
@@ -31,9 +31,9 @@ def build_app(settings: Settings) -> FastAPI:
     app = FastAPI(
         title="GraftHub",
         version=hub.__version__,
-        docs_url=None,  # FastAPI's pages load their scripts from elsewhere
+        docs_url=None,  # FastAPI's pages load scripts from another origin
         redoc_url=None,
-        openapi_url=None,  # FastAPI's document is open to everyone
+        openapi_url=None,  # FastAPI's document needs no key
     )
     app.state.hub = Hub(Runtime(settings, registry, metrics), tasks, keys, settings.limits, metrics)
     native.add_routes(app, tasks)
@@ -47,14 +47,14 @@ def build_app(settings: Settings) -> FastAPI:
 
 
 def _usable(registry: Registry) -> list[LoadedTask]:
-    """Load the tasks; one that cannot be used is logged and left out."""
+    """Load the tasks; an invalid one is logged and skipped."""
     tasks = []
     for name in registry.tasks():
         try:
             task = registry.task(name)
             native.call_model(task)
         except BadPlugin as error:
-            log.error("Task %s is left out: %s", name, error)
+            log.error("Task %s is skipped: %s", name, error)
         else:
             tasks.append(task)
     return tasks

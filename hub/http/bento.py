@@ -1,7 +1,7 @@
 # ruff: noqa: TID253 - extends BentoML's service; only the service module imports it
-"""BentoML's service with our middleware: bounded labels, a deadline that does not leak, no log of requests.
+"""BentoML's service with our middleware: metrics with bounded labels, deadlines, and no request log.
 
-What this leans on inside BentoML 1.4.39 is guarded by tests/http/test_bento_contract.py.
+Relies on private parts of BentoML 1.4.39, which tests/http/test_bento_contract.py checks.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ __all__ = ["HubService"]
 log = logging.getLogger(__name__)
 
 PROBES = frozenset({"/livez", "/healthz", "/readyz"})
-WILDCARD = "localhost"  # what BentoML writes for 0.0.0.0 and ::; it takes no names itself
+WILDCARD = "localhost"  # BentoML's name for 0.0.0.0 and ::; it takes no host names
 REPLACED = frozenset(
     {AccessLogMiddleware, ContextMiddleware, RunnerTrafficMetricsMiddleware, TimeoutMiddleware}
 )
@@ -52,14 +52,14 @@ REPLACED = frozenset(
 
 @cache
 def _bento_metrics(namespace: str) -> RunnerTrafficMetricsMiddleware:
-    """Register BentoML's request metrics, once a process."""
+    """Register BentoML's request metrics once per process."""
     middleware = RunnerTrafficMetricsMiddleware(None, namespace)
     middleware._setup()
     return middleware
 
 
 class RouteMetrics:
-    """Feeds BentoML's request metrics, under the route's template instead of the path, and at less cost."""
+    """Records BentoML's request metrics, labelled with the template of the route instead of the path."""
 
     def __init__(self, app: ASGIApp, namespace: str) -> None:
         self.app = app
@@ -73,7 +73,7 @@ class RouteMetrics:
             return
         route, began, status = scope[TEMPLATE], time.perf_counter(), 500
 
-        async def noting(message: Message) -> None:
+        async def record_status(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
@@ -82,7 +82,7 @@ class RouteMetrics:
         running = self._of_route.get(route) or self._begin(route)
         running.inc()
         try:
-            await self.app(scope, receive, noting)
+            await self.app(scope, receive, record_status)
         finally:
             running.dec()
             total, duration = self._of_status.get((route, status)) or self._end(route, status)
@@ -112,10 +112,10 @@ class RouteMetrics:
 
 
 class HubAppFactory(ServiceAppFactory):  # type: ignore[misc]
-    """Builds BentoML's Starlette application bare; the middleware that is kept goes around the whole."""
+    """Builds BentoML's application without middleware; HubService applies the part it keeps."""
 
     def __call__(self) -> Starlette:
-        """Build it without BentoML's pages, which load scripts from elsewhere, and its open metrics."""
+        """Return the application without BentoML's pages, which load external scripts, and open metrics."""
         app = super().__call__()
         app.router.routes[:] = [
             route
@@ -129,19 +129,19 @@ class HubAppFactory(ServiceAppFactory):  # type: ignore[misc]
         return []
 
     def kept(self) -> list[Middleware]:
-        """Return BentoML's middleware less what is replaced, serves API methods, or traces to nowhere."""
+        """Return BentoML's middleware without what is replaced, and without tracing if nothing exports it."""
         traced = BentoMLContainer.tracing.exporter_type.get() is not None
         dropped = REPLACED if traced else REPLACED | {OpenTelemetryMiddleware}
         return [middleware for middleware in super().middlewares if middleware.cls not in dropped]
 
 
 class HubService(Service[Any]):  # type: ignore[misc]
-    """A BentoML service whose routes are made from the installed plugins when a worker builds its app."""
+    """A BentoML service whose routes are built from the installed plugins by each worker."""
 
     _worker: WorkerConfig | None = None
 
     def start_in(self, worker: WorkerConfig) -> None:
-        """Take settings and address from our supervisor; without it (`bentoml serve`) they are looked up."""
+        """Take settings and address from our supervisor; `bentoml serve` has none, so they are looked up."""
         self._worker = worker
         server_context.service_type = "entry_service"
         server_context.service_name = server_context.bento_name = self.name
@@ -151,25 +151,25 @@ class HubService(Service[Any]):  # type: ignore[misc]
 
     @property
     def supervisor(self) -> int:
-        """The process that restarts this one."""
+        """The id of the process that restarts this one."""
         return self._worker.supervisor if self._worker else os.getppid()
 
     @property
     def hub(self) -> Hub:
-        """The hub behind the app that `to_asgi` built last."""
+        """The hub of the app that `to_asgi` built last."""
         hub: Hub = self._app().state.hub
         return hub
 
     @property
     def address(self) -> str | None:
-        """The URL of the server that this process belongs to, or None if no supervisor started it."""
+        """The URL of the server, or None without a supervisor and port."""
         if self._worker:
             return self._worker.address
         host, port = _bound(self.url)
         return f"http://{f'[{host}]' if ':' in host else host}:{port}" if port else None
 
     def inject_config(self) -> None:
-        """Hand BentoML its configuration, for as many workers as the settings say."""
+        """Set BentoML's configuration, with the number of workers of the settings."""
         self.config["workers"] = self._settings().serve.replicas
         super().inject_config()
 
@@ -178,7 +178,7 @@ class HubService(Service[Any]):  # type: ignore[misc]
 
         try:
             host = self._host()
-            if self._worker is None:  # our supervisor has checked before it bound the port
+            if self._worker is None:  # our supervisor checks before it binds the port
                 check_exposure(host, load_settings())
         except BadConfig as error:
             log.error("%s", error)
@@ -200,7 +200,7 @@ class HubService(Service[Any]):  # type: ignore[misc]
 
     @property
     def openapi_spec(self) -> Any:
-        if not self.mount_apps:  # `bentoml build` asks for the page without building an app
+        if not self.mount_apps:  # `bentoml build` reads the document without building an app
             self._mount()
         return super().openapi_spec
 
@@ -220,11 +220,13 @@ class HubService(Service[Any]):  # type: ignore[misc]
             return self._worker.settings
         try:
             return load_settings()
-        except BadConfig as error:  # BentoML's commands end with the message of its own errors alone
+        except (
+            BadConfig
+        ) as error:  # BentoML's commands print only errors of their own type without a traceback
             raise BentoMLConfigException(str(error)) from None
 
     def _mount(self) -> Settings:
-        from hub.http.app import build_app  # not at the top: the supervisor has no use for it
+        from hub.http.app import build_app  # not at the top: the supervisor does not need it
 
         settings = self._settings()
         self.mount_apps: list[tuple[ASGIApp, str, str]] = []
@@ -233,6 +235,6 @@ class HubService(Service[Any]):  # type: ignore[misc]
 
 
 def _bound(url: str | None) -> tuple[str, int]:
-    """Take a URL of BentoML's apart; it puts no brackets around an IPv6 address."""
+    """Return host and port of a URL by BentoML, which puts no brackets around an IPv6 address."""
     host, _, port = (url or "").partition("://")[2].rpartition(":")
     return host or "127.0.0.1", int(port or 0)

@@ -15,19 +15,19 @@ from hub.errors import DeadlineExceeded
 
 __all__ = ["ClientLeft", "Deadline"]
 
-WATCH_AFTER_S = 0.1  # calls answered sooner are not worth watching the connection
+WATCH_AFTER_S = 0.1  # shorter calls are not worth a watcher task
 
 
 class ClientLeft(Exception):
-    """The client closed the connection before it was answered."""
+    """The client closed the connection before the answer."""
 
 
 class Deadline:
-    """An `async with` block that is cancelled when `seconds` have passed (0: never) or its client leaves.
+    """An `async with` block that is cancelled after `seconds` (0: never) or when its client disconnects.
 
     Raises:
-        DeadlineExceeded: the time was up.
-        ClientLeft: the client went away; noticed once `watch` has been called.
+        DeadlineExceeded: the time is over.
+        ClientLeft: the client disconnected after `watch` was called.
     """
 
     __slots__ = ("_loop", "_reason", "_seconds", "_task", "_timers", "_watcher")
@@ -41,7 +41,7 @@ class Deadline:
         self._reason: Exception | None = None
 
     def watch(self, receive: Receive) -> None:
-        """Notice from now on when the client leaves; the body must have been read."""
+        """Cancel the block when the client disconnects; the body must have been read."""
         self._timers.append(self._loop.call_later(WATCH_AFTER_S, self._start_watching, receive))
 
     async def __aenter__(self) -> Self:

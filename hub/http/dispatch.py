@@ -1,4 +1,4 @@
-"""Who answers: our routes at once, BentoML's through its routers, or nobody at all."""
+"""Dispatches requests to our routes directly, and all others to BentoML's routers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["Closed", "Dispatch"]
 
 
 class Dispatch:
-    """Runs our routes directly; all else goes the long way through BentoML's routers."""
+    """Calls our routes directly; all other requests go through BentoML's routers."""
 
     def __init__(self, app: FastAPI, others: ASGIApp) -> None:
         self._app = app
@@ -36,7 +36,7 @@ class Dispatch:
 
 
 class Closed:
-    """Answers everything with one error: for a server that must not serve as it was started."""
+    """Answers every request with one error, for a server whose settings forbid serving."""
 
     def __init__(self, error: HubError) -> None:
         self._error = NotReady(str(error))

@@ -1,7 +1,6 @@
-"""The outermost ASGI layer: knows every path, numbers every request, refuses what no route takes.
+"""The outermost ASGI layer: assigns request ids and rejects requests that no route accepts.
 
-It stands before the metrics, whose labels are paths: what it lets through is counted under the
-route's template, so that nobody can make labels up.
+It precedes the metrics, whose label is the template of the route, so that clients cannot create labels.
 """
 
 from __future__ import annotations
@@ -20,8 +19,8 @@ from hub.http.wire import error_response
 
 __all__ = ["NUMBER", "TEMPLATE", "Gate", "Paths"]
 
-TEMPLATE = "hub.template"  # scope key: the path with its parameters unfilled
-NUMBER = "hub.request_id"  # scope key: the request's id, the caller's own or ours
+TEMPLATE = "hub.template"  # scope key: the path template of the route
+NUMBER = "hub.request_id"  # scope key: the request id, from the caller or generated
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 
 
@@ -33,7 +32,7 @@ class _Leaf:
 
 
 class Paths:
-    """Every path that some route answers, with its methods."""
+    """Every path of the routes with its methods."""
 
     def __init__(self, routes: Iterable[BaseRoute]) -> None:
         self._fixed: dict[str, _Leaf] = {}
@@ -44,29 +43,29 @@ class Paths:
             leaf.methods.update(methods)
 
     def match(self, path: str, method: str) -> tuple[str, dict[str, str]]:
-        """Return the template of the route that answers, and the path's parameters.
+        """Return the template of the route and the path parameters.
 
         Raises:
-            NotFound: no route has that path.
-            MethodNotAllowed: one has, with other methods.
+            NotFound: no route has the path.
+            MethodNotAllowed: the route has other methods.
         """
         found = self._fixed.get(path)
-        leaf, given = (found, {}) if found else self._search(path)
+        leaf, parameters = (found, {}) if found else self._search(path)
         if leaf.methods and method not in leaf.methods:
             refusal = MethodNotAllowed(f"{leaf.template} takes {', '.join(sorted(leaf.methods))}.")
             refusal.allowed = sorted(leaf.methods)
             raise refusal
-        return leaf.template, given
+        return leaf.template, parameters
 
     def _search(self, path: str) -> tuple[_Leaf, dict[str, str]]:
         for leaf in self._open.values():
             if match := leaf.pattern.match(path):
                 return leaf, match.groupdict()
-        raise NotFound("No such path. The page at / shows all there are.")
+        raise NotFound("No such path. The page at / lists all paths.")
 
 
 class Gate:
-    """Wraps the whole application."""
+    """Wraps the application."""
 
     def __init__(
         self, app: ASGIApp, paths: Paths, guard: BrowserGuard, *, body_bytes: int, replica: str
@@ -88,8 +87,7 @@ class Gate:
 
         async def numbered(message: Message) -> None:
             if message["type"] == "http.response.start":
-                told = ((b"x-hub-request-id", number), self._replica)
-                message["headers"] = [*message["headers"], *told]
+                message["headers"] = [*message["headers"], (b"x-hub-request-id", number), self._replica]
             await send(message)
 
         try:

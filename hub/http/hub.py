@@ -1,4 +1,4 @@
-"""What every route reaches through `request.app.state.hub`."""
+"""The shared state of the routes: `request.app.state.hub`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["Hub", "hub_of"]
 
 @dataclass(frozen=True, slots=True)
 class Hub:
-    """One server: what answers, who may ask, what one request may ask for."""
+    """Runtime, tasks, keys, limits and metrics of one server."""
 
     runtime: Runtime
     tasks: tuple[LoadedTask, ...]
@@ -27,6 +27,6 @@ class Hub:
 
 
 def hub_of(request: Request) -> Hub:
-    """Return the hub behind a request."""
+    """Return the hub of a request."""
     hub: Hub = request.app.state.hub
     return hub

@@ -1,8 +1,8 @@
-"""Checks that keep web pages of other sites out: the Host, the Origin and the content type of a request.
+"""Rejects requests of other sites' web pages by their Host, Origin and content type.
 
-A page in a browser on this machine can send requests to a loopback address. Under a name that its owner
-points to 127.0.0.1 (DNS rebinding) it could also read the answers: the Host header gives it away. A simple
-form post needs no permission of the server: it has an Origin, and cannot have a JSON content type.
+A page in a browser on this machine can send requests to a loopback address. If its own name resolves to
+127.0.0.1 (DNS rebinding), it could also read the answers; the Host header reveals that name. A form post
+needs no permission of the server, but it has an Origin and cannot have a JSON content type.
 """
 
 from __future__ import annotations
@@ -23,11 +23,12 @@ MAX_SHOWN = 80  # characters of a header's value in an error
 
 
 class BrowserGuard:
-    """Accepts requests that are addressed to this server and not sent by a page of another site.
+    """Accepts requests that are addressed to this server and were not sent by a page of another site.
 
-    `bound` is the address that the server listens on. Without `allowed` names, a server on loopback takes
-    loopback names, and one beyond it any name: there every request has a key, which no page can add. Loopback
-    names are always taken, and beyond loopback all addresses, as probes use them: only names can be rebound.
+    `bound` is the address of the listening socket. Without `allowed` names, a server on loopback accepts
+    loopback names, and a server beyond loopback any name, since every request needs a key, which no page can
+    add. Loopback names are always accepted, and beyond loopback all IP addresses (health probes use them),
+    since only names can be rebound.
     """
 
     def __init__(self, bound: str, allowed: Iterable[str] = ()) -> None:
@@ -39,9 +40,9 @@ class BrowserGuard:
         """Check a request by its method and its headers, with names in lower case.
 
         Raises:
-            BadRequest: it does not have exactly one valid Host header.
-            Misdirected: it is addressed to another name.
-            CrossOrigin: a page of another site sent it, and it may change something.
+            BadRequest: there is not exactly one valid Host header.
+            Misdirected: the Host is not a name of this server.
+            CrossOrigin: a page of another site sent it, and its method may change something.
         """
         headers = list(headers)
         host = self._check_host(_values(headers, b"host"))
@@ -50,7 +51,7 @@ class BrowserGuard:
                 self._check_origin(origin, host)
 
     def _check_host(self, given: list[str]) -> str:
-        """Return the Host header, "" where any is taken and none was sent."""
+        """Return the Host header, or "" if it is missing and any is accepted."""
         if self._any and not given:
             return ""
         found = _HOST.fullmatch(given[0]) if len(given) == 1 else None
@@ -60,8 +61,8 @@ class BrowserGuard:
         is_ours = is_loopback(name) or (not self._loopback and _is_ip(name))
         if not (self._any or name in self._named or is_ours):
             raise Misdirected(
-                f"This server does not answer for the host {name[:MAX_SHOWN]!r}. Address it as it is bound, "
-                "or add the name to serve.allowed_hosts."
+                f"The host {name[:MAX_SHOWN]!r} is not a name of this server. Use its bound address, or add "
+                "the name to serve.allowed_hosts."
             )
         return given[0].lower()
 
@@ -71,20 +72,20 @@ class BrowserGuard:
         found = _HOST.fullmatch(place)
         if found and place.removesuffix(f":{port}") == host.removesuffix(f":{port}"):
             return
-        # Behind a proxy the Host may be the server's own, while the page has the public name.
+        # Behind a proxy, the Host may be the server's own name while the page has the public name.
         if found and found["port"] in (None, port) and found["name"].strip("[]") in self._named:
             return
         raise CrossOrigin(
-            f"A page of {origin[:MAX_SHOWN]!r} sent this, and only pages of this server may. Send it from a "
-            "program without a browser, or add the name of your proxy to serve.allowed_hosts."
+            f"This was sent by a page of {origin[:MAX_SHOWN]!r}, which is another site. Send it from a "
+            "program outside a browser, or add the name of your proxy to serve.allowed_hosts."
         )
 
 
 def check_media_type(method: str, headers: Iterable[tuple[bytes, bytes]]) -> None:
-    """Check that a body, if there is one and the method takes one, is declared as JSON in UTF-8.
+    """Check that a body is declared as JSON in UTF-8.
 
     Raises:
-        BadMediaType: it is declared as something else, or not at all.
+        BadMediaType: the content type is another one or missing.
     """
     if method in SAFE_METHODS:
         return
@@ -103,7 +104,7 @@ def _check_json(declared: str) -> None:
         how = f"declared as {media[:MAX_SHOWN]!r}" if media else "not declared"
         raise BadMediaType(f"The body is {how}. Send JSON, with the header 'content-type: application/json'.")
     if "charset=" in rest and "charset=utf-8" not in rest and "charset=utf8" not in rest:
-        raise BadMediaType("JSON is sent in UTF-8; leave the charset out of the content-type.")
+        raise BadMediaType("JSON must be UTF-8: send the content-type without a charset.")
 
 
 def _is_ip(name: str) -> bool:

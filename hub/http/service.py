@@ -1,5 +1,5 @@
-# ruff: noqa: TID253 - this is the BentoML service; light all the same, since BentoML's supervisor imports it too
-"""The service that `hub serve`, `bentoml serve` and bentofile.yaml name: `hub.http.service:svc`."""
+# ruff: noqa: TID253 - this is the BentoML service; BentoML's supervisor imports it, so it stays light
+"""The service of `hub serve`, `bentoml serve` and bentofile.yaml: `hub.http.service:svc`."""
 
 from __future__ import annotations
 
@@ -12,9 +12,7 @@ import httpx
 
 from hub.client import server_file
 from hub.http.bento import HubService
-from hub.http.metrics.gauges import forget_the_dead
-from hub.http.process.drain import drain_on_signal
-from hub.http.process.orphan import end_with
+from hub.http.process.shutdown import drain_on_signal, end_with
 
 if TYPE_CHECKING:
     from hub.serving.runtime import Runtime
@@ -26,7 +24,7 @@ PROBE_EVERY_S = 0.2
 MAX_UNANSWERED = 3  # probes in a row
 
 IMAGE = (
-    bentoml.images.Image(lock_python_packages=False)  # locking asks the network at every build
+    bentoml.images.Image(lock_python_packages=False)  # locking uses the network at every build
     .python_packages("setuptools>=77")
     .build_include("pyproject.toml", "constraints.txt", "README.md", "LICENSE", "hub", "plugins")
     .run("uv pip install --constraint src/constraints.txt ./src ./src/plugins/*")
@@ -44,17 +42,18 @@ IMAGE = (
 class GraftHub:
     """Task-specific NLP endpoints, each an adapter on one resident base model.
 
-    Every deployment has its own endpoint; deploying a new version changes what answers there without a
-    restart and without a failed request.
+    Every deployment has its own endpoint; a new version is deployed without a restart or a failed request.
     """
 
     bento_service: HubService  # set by BentoML
 
     @bentoml.on_startup  # type: ignore[untyped-decorator]
     async def load(self) -> None:
-        """Load in the background, so that /livez answers meanwhile."""
+        """Start loading in the background, so that /livez answers at once."""
+        from hub.http.metrics.values import remove_dead_gauges  # not at the top: imports prometheus_client
+
         logging.getLogger("hub").setLevel(logging.INFO)  # BentoML leaves the root at WARNING
-        forget_the_dead()
+        remove_dead_gauges()
         runtime = self.bento_service.hub.runtime
         address = self.bento_service.address
         runtime.start(asyncio.get_running_loop(), address or "")
@@ -64,30 +63,32 @@ class GraftHub:
             end_with(supervisor)
             server_file.keep(runtime.settings.home, address, supervisor)
             if runtime.settings.serve.replicas > 1:
-                await _let_others_answer(runtime, address)
+                await _wait_beside_others(runtime, address)
 
     @bentoml.on_shutdown  # type: ignore[untyped-decorator]
     async def unload(self) -> None:
         runtime = self.bento_service.hub.runtime
         await asyncio.to_thread(runtime.close)
-        if runtime.settings.serve.replicas == 1:  # one of several may be replaced while the others go on
+        if (
+            runtime.settings.serve.replicas == 1
+        ):  # one of several workers may be replaced while the others serve
             server_file.erase(runtime.settings.home, self.bento_service.supervisor)
 
     async def __is_ready__(self) -> bool:
         return self.bento_service.hub.runtime.ready
 
 
-async def _let_others_answer(runtime: Runtime, address: str) -> None:
-    """Wait until loaded, as long as another worker answers at the same address.
+async def _wait_beside_others(runtime: Runtime, address: str) -> None:
+    """Wait until the runtime is ready, as long as another worker answers at the same address.
 
-    This worker takes no connections before its startup ends, so none is left waiting for it to load.
+    This worker accepts no connections before its startup ends, so no request waits for it to load.
     """
     unanswered = 0
     async with httpx.AsyncClient(timeout=PROBE_S) as client:
         while not runtime.ready and unanswered < MAX_UNANSWERED:
             try:
                 reply = await client.get(f"{address}/readyz", headers={"connection": "close"})
-            except httpx.TimeoutException:  # none accepts, or one is slow on a busy machine
+            except httpx.TimeoutException:  # no worker accepts, or the machine is busy
                 unanswered += 1
                 continue
             except httpx.HTTPError:

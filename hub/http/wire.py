@@ -1,4 +1,4 @@
-"""Bodies on the wire: JSON of bounded size in, JSON or the one error object out."""
+"""Request bodies of bounded size, and JSON responses."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ __all__ = ["error_response", "json_response", "read_body"]
 
 
 def json_response(value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
-    """Answer with plain JSON values."""
+    """Return a JSON response."""
     body = json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
     return Response(body, status, headers, "application/json")
 
 
 def error_response(error: HubError) -> Response:
-    """Answer with the one error object there is, under the error's own status."""
+    """Return the error object with the status and headers of the error."""
     headers = {}
     if isinstance(error, Unauthorized):
         headers["www-authenticate"] = "Bearer"
@@ -44,11 +44,11 @@ def error_response(error: HubError) -> Response:
 
 
 async def read_body(request: Request, limit: int, seconds: float) -> bytes:
-    """Read a JSON body of at most `limit` bytes, whether or not its length was announced.
+    """Read a body of at most `limit` bytes, with or without a declared length.
 
     Raises:
-        TooLarge: it is over the limit; the rest is not read.
-        RequestTimeout: it has not arrived within `seconds`; the rest is not read.
+        TooLarge: it exceeds the limit; the rest is not read.
+        RequestTimeout: it did not arrive within `seconds`; the rest is not read.
     """
     parts: list[bytes] = []
     size = 0

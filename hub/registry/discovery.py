@@ -12,13 +12,7 @@ from packaging.utils import canonicalize_name
 from hub.api import ENTRY_POINT_GROUP
 from hub.errors import NotFound, PluginConflict
 
-__all__ = [
-    "FoundPlugin",
-    "PluginState",
-    "PluginStatus",
-    "find_plugins",
-    "pick_plugins",
-]
+__all__ = ["FoundPlugin", "PluginState", "PluginStatus", "find_plugins", "pick_plugins"]
 
 PluginState = Literal["ok", "broken", "disabled", "conflict"]
 
@@ -27,8 +21,8 @@ PluginState = Literal["ok", "broken", "disabled", "conflict"]
 class PluginStatus:
     """One installed plugin as `hub plugins list` shows it.
 
-    `name` is its entry point's name, `entry_point` the "module" or "module:object" behind it. Tasks
-    are unknown, so empty, for a plugin that is disabled or failed to load.
+    `name` is the name of its entry point, `entry_point` the "module" or "module:object" it refers to. `tasks`
+    is empty for a plugin that is disabled or failed to load.
     """
 
     name: str
@@ -61,7 +55,7 @@ class FoundPlugin:
     def id(self) -> str:
         return f"{self.distribution}:{self.name}"
 
-    def goes_by(self, names: Collection[str]) -> bool:
+    def is_in(self, names: Collection[str]) -> bool:
         """Return whether `names` contains this plugin's name, id or distribution."""
         distributions = {canonicalize_name(name) for name in names}
         return self.name in names or self.id in names or self.distribution in distributions
@@ -81,10 +75,10 @@ def find_plugins() -> list[FoundPlugin]:
 def pick_plugins(name: str) -> list[FoundPlugin]:
     """Return the installed plugins for `name` on the command line; imports none.
 
-    `name` is a plugin's name or id, or the name of a distribution: then all its plugins.
+    `name` is the name or id of a plugin, or the name of a distribution, for all its plugins.
 
     Raises:
-        NotFound: there is no such plugin.
+        NotFound: no plugin matches.
         PluginConflict: plugins of several distributions have this name.
     """
     found = find_plugins()
@@ -93,7 +87,7 @@ def pick_plugins(name: str) -> list[FoundPlugin]:
         ids = " or ".join(plugin.id for plugin in named)
         raise PluginConflict(f"Several distributions have a plugin named {name!r}. Write {ids}.")
     if not named:
-        named = [plugin for plugin in found if plugin.goes_by({name})]
+        named = [plugin for plugin in found if plugin.is_in({name})]
     if not named:
         raise NotFound.of("plugin", name, {plugin.name for plugin in found})
     return named

@@ -36,8 +36,8 @@ class _Plugin:
 class Registry:
     """The tasks that installed plugins provide.
 
-    Loading imports only the light module behind each entry point. A task's own modules are imported
-    when `task` is first asked for it. Safe to use from several threads.
+    Loading imports only the small module behind each entry point. A task's own modules are imported by the
+    first call of `task`. Thread-safe.
     """
 
     def __init__(self, plugins: Iterable[_Plugin]) -> None:
@@ -52,20 +52,20 @@ class Registry:
 
     @classmethod
     def load(cls, disabled: Collection[str] = ()) -> Registry:
-        """Find and load all plugins but those in `disabled` (names, ids or distributions).
+        """Find and load all plugins except those in `disabled` (names, ids or distributions).
 
-        A plugin that kills its process kills this one: see `screened`.
+        A plugin that ends the process when imported ends this one: see `screened`.
         """
         return cls._of(find_plugins(), disabled, {})
 
     @classmethod
     def screened(cls, disabled: Collection[str], home: Path | None) -> Registry:
-        """As `load`, but first try each plugin in a subprocess and skip those that kill or hang it.
+        """As `load`, but first import each plugin in a subprocess and skip those that end or hang it.
 
-        Results are stored in `home`.
+        Results are cached in `home`.
         """
         found = find_plugins()
-        return cls._of(found, disabled, screen((one for one in found if not one.goes_by(disabled)), home))
+        return cls._of(found, disabled, screen((one for one in found if not one.is_in(disabled)), home))
 
     @classmethod
     def of(cls, settings: Settings) -> Registry:
@@ -80,7 +80,7 @@ class Registry:
         manager = pluggy.PluginManager("hub")
         manager.add_hookspecs(TaskHooks)
         for plugin in found:
-            if plugin.goes_by(disabled):
+            if plugin.is_in(disabled):
                 manager.set_blocked(plugin.id)
         return cls([_load(manager, plugin, faults.get(plugin.distribution, "")) for plugin in found])
 
@@ -118,7 +118,7 @@ class Registry:
 
         Raises:
             NotFound, PluginConflict: as `spec`.
-            BadPlugin: its modules do not import or its classes are not usable; from then on its
+            BadPlugin: its modules cannot be imported or its classes are not usable; from then on its
                 plugin is listed as broken.
         """
         if (loaded := self._loaded.get(name)) is not None:
@@ -176,17 +176,17 @@ class Registry:
         claimants = [status for status, _ in self._claims[name]]
         listed = " and ".join(f"{self.handle(status)!r} ({status.distribution})" for status in claimants)
         commands = " or ".join(f"hub plugins disable {self.handle(status)}" for status in claimants)
-        return f"Task {name!r} is provided by the plugins {listed}. Keep one, run: {commands}."
+        return f"Task {name!r} is provided by the plugins {listed}. To keep one, run: {commands}."
 
     def _hint(self, name: str) -> str:
-        """Return a hint: the plugin that probably provides a missing task, and its problem."""
+        """Return a hint about the plugin that probably provides a missing task."""
         hints = []
         for status in self.plugins():
             if status.state == "broken" and not status.tasks:
                 hints.append(f"Plugin {self.handle(status)!r} is broken: {status.reason}")
             elif status.state == "disabled" and status.name == name:
                 hints.append(f"It is disabled, run: hub plugins enable {self.handle(status)}.")
-        return " ".join(hints) or "More come with: hub plugins install."
+        return " ".join(hints) or "To add tasks, run: hub plugins install."
 
 
 def _load(manager: pluggy.PluginManager, found: FoundPlugin, fault: str) -> _Plugin:
@@ -230,7 +230,7 @@ def _specs(manager: pluggy.PluginManager, plugin: Any, where: str) -> tuple[Task
     """Call the hook of this plugin only."""
     mine = [impl for impl in getattr(manager.hook, HOOK).get_hookimpls() if impl.plugin is plugin]
     if not mine:
-        undecorated = f"{HOOK} is there, but without @hookimpl" if hasattr(plugin, HOOK) else f"no {HOOK}"
+        undecorated = f"{HOOK} lacks @hookimpl" if hasattr(plugin, HOOK) else f"no {HOOK}"
         raise BadPlugin(f"{where} implements no hook ({undecorated}): see hub.api.TaskHooks.")
     specs = tuple(check_spec(spec) for impl in mine for spec in impl.function())
     if not specs:

@@ -33,7 +33,7 @@ _ARCHIVES = (".whl", ".tar.gz", ".zip")
 
 @dataclass(frozen=True, slots=True)
 class Installed:
-    """A distribution that `install` installed or found, and its plugins."""
+    """A distribution, newly installed if `changed`, and its plugins."""
 
     distribution: str
     version: str
@@ -55,10 +55,8 @@ def install(
 ) -> Installed:
     """Install a plugin from the package index, a folder, a wheel or an sdist, and load its tasks.
 
-    The result of its import is stored in `home`.
-
-    Installed libraries keep their versions. A distribution that is not a task plugin is uninstalled
-    again, with its new dependencies.
+    The result of its import is cached in `home`. Installed libraries keep their versions. A distribution that
+    is not a task plugin is uninstalled again, with its new dependencies.
 
     Raises:
         BadRequest, NotFound: `what` is neither a requirement nor an installable path.
@@ -70,12 +68,12 @@ def install(
     target = _target(what)
     before, plugins_before = _versions(), _plugin_distributions()
     report = _run(target, before, plugins_before, build_isolation)["install"]
-    brought = {canonicalize_name(item["metadata"]["name"]): item["metadata"]["version"] for item in report}
-    asked = next((item["metadata"]["name"] for item in report if item.get("requested")), target.distribution)
-    distribution = canonicalize_name(asked)
-    version = brought.get(distribution) or before.get(distribution, "")
+    new = {canonicalize_name(item["metadata"]["name"]): item["metadata"]["version"] for item in report}
+    requested = next((item["metadata"]["name"] for item in report if item.get("requested")), None)
+    distribution = canonicalize_name(requested or target.distribution)
+    version = new.get(distribution) or before.get(distribution, "")
     if not any(plugin.distribution == distribution for plugin in probe(None)):
-        raise _no_plugin(distribution, version, sorted(brought.keys() - (before.keys() - plugins_before)))
+        raise _no_plugin(distribution, version, sorted(new.keys() - (before.keys() - plugins_before)))
     try:
         if home:
             forget(home, distribution)
@@ -83,7 +81,7 @@ def install(
     except BadPlugin as error:
         raise BadPlugin(f"{distribution} {version} is installed, but {error}") from None
     _refuse_unusable(distribution, version, plugins)
-    return Installed(distribution, version, bool(brought), plugins)
+    return Installed(distribution, version, bool(new), plugins)
 
 
 def uninstall(distribution: str) -> None:
@@ -108,11 +106,11 @@ def _target(what: str) -> _Target:
         return _Target(what, local=False, distribution=match["name"])
     path = path.resolve()
     if not path.exists():
-        raise NotFound(f"There is no {path}. Name a folder, a wheel, or a package of the package index.")
+        raise NotFound(f"{path} does not exist. Name a folder, a wheel, or a package of the package index.")
     if path.is_dir() and not any((path / name).is_file() for name in ("pyproject.toml", "setup.py")):
         raise BadRequest(f"{path} is not a Python distribution: it has no pyproject.toml.")
     if path.is_file() and not path.name.endswith(_ARCHIVES):
-        raise BadRequest(f"{path.name} is not installable: name a folder, or a file that ends in .whl.")
+        raise BadRequest(f"{path.name} cannot be installed: name a folder, or a file that ends in .whl.")
     return _Target(str(path), local=True, distribution=path.name.split("-")[0])
 
 
@@ -153,12 +151,12 @@ def _run(
 
 def _no_plugin(distribution: str, version: str, new: Sequence[str]) -> BadPlugin:
     """Uninstall a distribution that is not a plugin, and return the error."""
-    told = f"{distribution} {version} is no task plugin: it has no entry point in {ENTRY_POINT_GROUP!r}."
+    problem = f"{distribution} {version} is not a task plugin: no entry point in {ENTRY_POINT_GROUP!r}."
     if not new:
-        return BadPlugin(f"{told} It is a library that was there before; nothing was uninstalled.")
+        return BadPlugin(f"{problem} It was installed before as a library; nothing was uninstalled.")
     done, output = run_pip("uninstall", "--yes", *new)
     undone = f"Uninstalled again: {', '.join(new)}." if done else f"It stays installed: {reason(output)}"
-    return BadPlugin(f"{told} {undone}")
+    return BadPlugin(f"{problem} {undone}")
 
 
 def _refuse_unusable(distribution: str, version: str, plugins: Sequence[PluginStatus]) -> None:

@@ -19,10 +19,10 @@ from hub.names import check_name
 __all__ = ["LoadedTask", "check_spec", "describe_failure", "load_task", "plugin_call"]
 
 RESERVED_IN_REQUESTS = {
-    "deployment": "it says which deployment answers.",
-    "items": "it holds the requests of a call that has several.",
+    "deployment": "it names the deployment.",
+    "items": "it has the requests of a batch call.",
 }
-RESERVED_IN_RESPONSES = {"error": "it holds the reason why a request has no answer."}
+RESERVED_IN_RESPONSES = {"error": "it has the reason why a request failed."}
 
 _OBJECT = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 
@@ -88,8 +88,8 @@ def load_task(spec: TaskSpec) -> LoadedTask:
 def describe_failure(error: BaseException) -> str:
     """Return a one-sentence description of an exception."""
     lines = str(error).strip().splitlines()
-    said = f"{type(error).__name__}: {lines[0][:300]}" if lines else type(error).__name__
-    return said if said.endswith((".", "!", "?")) else f"{said}."
+    text = f"{type(error).__name__}: {lines[0][:300]}" if lines else type(error).__name__
+    return text if text.endswith((".", "!", "?")) else f"{text}."
 
 
 def _resolve(where: str) -> object:
@@ -127,15 +127,15 @@ def _model(where: str) -> type[BaseModel]:
 
 
 def _refuse_reserved(where: str, model: type[BaseModel], reserved: Mapping[str, str]) -> None:
-    """Refuse fields that clash with fields of the hub's routes and files."""
+    """Raise BadPlugin for fields that clash with those of the hub's routes and files."""
     if issubclass(model, RootModel):
-        raise BadPlugin(f"{where} is a RootModel: its JSON has to be an object with named fields.")
+        raise BadPlugin(f"{where} is a RootModel: its JSON must be an object with named fields.")
     if taken := sorted(reserved.keys() & _field_names(model)):
         raise BadPlugin(f"{where} has a field {taken[0]!r}, a reserved name: {reserved[taken[0]]} Rename it.")
 
 
 def _field_names(model: type[BaseModel]) -> set[str]:
-    """Return all names of a field in JSON."""
+    """Return all names that the fields can have in JSON."""
     names = {computed.alias or name for name, computed in model.model_computed_fields.items()}
     for name, field in model.model_fields.items():
         choices = field.validation_alias

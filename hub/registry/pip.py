@@ -38,7 +38,7 @@ def run_pip(command: str, *arguments: str) -> tuple[bool, str]:
 
 
 def failure(what: str, output: str, hint: str = "") -> HubError:
-    """Return the error for the output of a failed installation of `what`."""
+    """Return the error for pip's output of a failed installation of `what`."""
     if "ResolutionImpossible" in output:
         causes = "; ".join(_CAUSE.findall(output)) or reason(output)
         return Conflict(f"{what} needs other versions of libraries than those installed: {causes}.")
@@ -50,12 +50,9 @@ def failure(what: str, output: str, hint: str = "") -> HubError:
 
 
 def reason(output: str) -> str:
-    """Return the most informative line of pip's output as a sentence.
-
-    That is the exception of a build, else pip's last error, else the last line.
-    """
+    """Return the exception of a build, else pip's last error, else the last line, as a sentence."""
     lines = [line.strip() for line in output.splitlines() if line.strip()]
     raised = [line for line in lines if _EXCEPTION.match(line)]
     errors = [line[len("ERROR: ") :] for line in lines if line.startswith(("ERROR: ", "error: "))]
-    found = (raised or errors or lines or ["pip said nothing"])[-1]
+    found = (raised or errors or lines or ["no output from pip"])[-1]
     return found if found.endswith(".") else f"{found}."

@@ -1,7 +1,7 @@
-"""Lists the plugins in a fresh Python process, so that changes of this environment are seen at once.
+"""Lists the plugins in a new Python process, which sees packages that were just installed.
 
 The process is `python -m hub.registry.probe DISABLED HOME ANSWER`: DISABLED is a JSON list of names, or
-null to import nothing; HOME remembers how imports ended, "" does not; ANSWER is the file to write.
+null to import nothing; HOME is the cache of import results, or ""; ANSWER is the output file.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ __all__ = ["main", "probe"]
 
 
 def probe(disabled: Collection[str] | None, home: Path | None = None) -> list[PluginStatus]:
-    """List the plugins in a fresh process, which also loads their tasks.
+    """List the plugins in a new process, which also loads their tasks.
 
     With `disabled` None nothing is imported, and every plugin is reported as disabled. `home` is as for
     `Registry.screened`.
 
     Raises:
-        BadPlugin: a plugin killed the process.
+        BadPlugin: a plugin ended the process.
     """
     with tempfile.TemporaryDirectory() as scratch:
         answer = Path(scratch, "plugins.json")
@@ -55,7 +55,7 @@ def probe(disabled: Collection[str] | None, home: Path | None = None) -> list[Pl
 
 
 def main() -> None:
-    """The main function of the fresh process."""
+    """The main function of the process."""
     disabled, home, answer = json.loads(sys.argv[1]), sys.argv[2], Path(sys.argv[3])
     if disabled is None:
         plugins = [plugin.status("disabled") for plugin in find_plugins()]

@@ -1,10 +1,10 @@
 """Imports each third-party plugin once in a subprocess, before this process imports it.
 
-A plugin can end the process that imports it, by `os._exit` or a crash in an extension, or never return. The
-result is kept in the state folder, by distribution, version and the plugin's files.
+A plugin can end the process that imports it, by `os._exit` or a crash in an extension, or hang. The result is
+cached in the state folder, by distribution, version and the plugin's files.
 
-The process is `python -m hub.registry.screening DISTRIBUTION STAGE`: STAGE is the file where it writes what
-it is about to do. Its standard input is a pipe that ends with the parent.
+The process is `python -m hub.registry.screening DISTRIBUTION STAGE`: it writes its current stage to the file
+STAGE. Its standard input is a pipe that is closed when the parent ends.
 """
 
 from __future__ import annotations
@@ -35,20 +35,20 @@ BUILT_IN = frozenset(
     f"grafthub-{name}" for name in ("classification", "extraction", "qa", "sentiment", "translation")
 )
 RESULTS_FILE = "plugin-checks.json"
-LIMIT_S = 20.0  # for one import, without the start of Python and of the hub
-START_S = 60.0
-FAULT_LASTS_S = 3600.0  # a fault may be transient: after this time the plugin is tried again
-AT_ONCE = 4
+MAX_IMPORT_S = 20.0  # for one import, without the start of Python and of the hub
+MAX_START_S = 60.0
+FAULT_TTL_S = 3600.0  # a fault may be transient: after this time the plugin is tried again
+PROCESSES = 4
 POLL_S = 0.02
-MAX_FILES = 5000  # whose times are compared to detect a plugin changed in place
+MAX_FILES = 5000  # whose modification times are compared
 
 _START, _DONE = "start", "done"
 
 
 def screen(plugins: Iterable[FoundPlugin], home: Path | None) -> dict[str, str]:
-    """Return the distributions that must not be imported by this process, with the reasons.
+    """Return the distributions that this process must not import, with the reasons.
 
-    Without an existing `home`, results are not stored.
+    Results are not cached if `home` does not exist.
     """
     entries: dict[str, list[FoundPlugin]] = {}
     for plugin in plugins:
@@ -60,7 +60,7 @@ def screen(plugins: Iterable[FoundPlugin], home: Path | None) -> dict[str, str]:
     keys = {name: _key(found) for name, found in entries.items()}
     fresh = [name for name, key in keys.items() if not _is_known(known.get(name), key)]
     if fresh:
-        with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="screening") as pool:
+        with ThreadPoolExecutor(PROCESSES, thread_name_prefix="screening") as pool:
             for name, fault in zip(fresh, pool.map(_try, fresh), strict=True):
                 known[name] = {"key": keys[name], "fault": fault, "when": time.time()}
         _write(home, known)
@@ -68,14 +68,14 @@ def screen(plugins: Iterable[FoundPlugin], home: Path | None) -> dict[str, str]:
 
 
 def forget(home: Path, distribution: str) -> None:
-    """Discard the result of a distribution, so that it is tried again."""
+    """Discard the cached result of a distribution."""
     known = _read(home)
     if known.pop(distribution, None):
         _write(home, known)
 
 
 def _try(distribution: str) -> str:
-    """Import a distribution's plugins and tasks in a subprocess; return why it died, or ""."""
+    """Import a distribution's plugins and tasks in a subprocess; return why it failed, or ""."""
     with tempfile.TemporaryDirectory(prefix="hub-plugin-") as scratch:
         stage = Path(scratch, "stage")
         stage.write_text(_START, encoding="utf-8")
@@ -107,8 +107,8 @@ def _watch(process: subprocess.Popen[bytes], stage: Path) -> str:
             return f"It ends the process {_when(now)} ({how})."
         if now != at:
             at, began = now, time.monotonic()
-        if time.monotonic() - began > (START_S if at == _START else LIMIT_S):
-            return f"It hangs {_when(at)}: stopped after {LIMIT_S:g} s."
+        if time.monotonic() - began > (MAX_START_S if at == _START else MAX_IMPORT_S):
+            return f"It hangs {_when(at)}: stopped after {MAX_IMPORT_S:g} s."
         time.sleep(POLL_S)
 
 
@@ -128,7 +128,7 @@ def _kill(process: subprocess.Popen[bytes]) -> None:
 
 
 def _key(plugins: Iterable[FoundPlugin]) -> str:
-    """Return the cache key of a result: version, metadata and file times, for any Python version."""
+    """Return the cache key of a result: Python version, plugin version, metadata and file times."""
     parts: list[str] = [sys.version]
     for plugin in plugins:
         dist = plugin.entry_point.dist
@@ -138,7 +138,7 @@ def _key(plugins: Iterable[FoundPlugin]) -> str:
 
 
 def _times(package: str) -> list[str]:
-    """Return the newest time and the number of files of a top-level package, without importing it."""
+    """Return the latest modification time and the number of files of a package, without importing it."""
     try:
         spec = find_spec(package)
     except (ImportError, ValueError, AttributeError):
@@ -157,11 +157,11 @@ def _times(package: str) -> list[str]:
 def _is_known(result: Mapping[str, Any] | None, key: str) -> bool:
     if result is None or result["key"] != key:
         return False
-    return not result["fault"] or 0 <= time.time() - result["when"] < FAULT_LASTS_S
+    return not result["fault"] or 0 <= time.time() - result["when"] < FAULT_TTL_S
 
 
 def _read(home: Path | None) -> dict[str, dict[str, Any]]:
-    """Return the stored results; none if the file cannot be read."""
+    """Return the cached results; none if the file cannot be read."""
     try:
         found = json.loads((home / RESULTS_FILE).read_text(encoding="utf-8")) if home else {}
     except (OSError, ValueError):
@@ -185,7 +185,7 @@ def _write(home: Path | None, results: Mapping[str, Any]) -> None:
     try:
         write_file(home / RESULTS_FILE, json.dumps(results, indent=2), private=True)
     except OSError:
-        return  # plugins are tried again by the next process
+        return  # the next process tries the plugins again
 
 
 def main() -> None:
@@ -201,14 +201,14 @@ def main() -> None:
         stage.write_text(f"task {name}", encoding="utf-8")
         registry.check(name)
     stage.write_text(_DONE, encoding="utf-8")
-    os._exit(0)  # even if threads of the plugin still run
+    os._exit(0)  # do not wait for threads of the plugin
 
 
 def _end_with_parent() -> None:
     """Kill this process and its children when the parent ends, or after a timeout."""
     if hasattr(signal, "alarm"):
-        signal.signal(signal.SIGALRM, signal.SIG_DFL)  # also kills a process whose extension holds the GIL
-        signal.alarm(int(START_S + 10 * LIMIT_S))
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)  # works even if an extension holds the GIL
+        signal.alarm(int(MAX_START_S + 10 * MAX_IMPORT_S))
 
     def wait() -> None:
         sys.stdin.buffer.read()

@@ -1,4 +1,4 @@
-"""The disabled plugins: a small file in the state folder."""
+"""The list of disabled plugins, a file in the state folder."""
 
 from __future__ import annotations
 
@@ -28,19 +28,19 @@ def disabled_plugins(home: Path) -> frozenset[str]:
         names = None
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise BadConfig(
-            f'{path} is damaged: it has to read {{"disabled": ["name", ...]}}. '
-            "Repair it, or delete it to enable every plugin."
+            f'{path} is damaged: its content must be {{"disabled": ["name", ...]}}. '
+            "Repair it, or delete it to enable all plugins."
         )
     return frozenset(names)
 
 
 def disable(home: Path, name: str) -> None:
-    """Keep a plugin (by name, id or distribution) from being imported from now on."""
+    """Disable a plugin (by name, id or distribution): it is not imported from now on."""
     _write(home, disabled_plugins(home) | {name})
 
 
 def enable(home: Path, name: str) -> None:
-    """Undo `disable`; nothing happens if it was not disabled."""
+    """Undo `disable`, if the plugin was disabled."""
     _write(home, disabled_plugins(home) - {name})
 
 

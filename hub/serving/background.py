@@ -1,4 +1,4 @@
-"""Work that is repeated beside serving, and that is retried while the catalog is gone."""
+"""Periodic tasks in threads of their own, which retry after errors."""
 
 from __future__ import annotations
 
@@ -12,14 +12,13 @@ __all__ = ["PeriodicTask"]
 
 log = logging.getLogger(__name__)
 
-_STOP_S = 3.0  # how long a stop waits for the catalog
+_STOP_S = 3.0  # how long `stop` waits for the last call
 
 
 class PeriodicTask:
-    """Calls `work` every `every_s` seconds and when woken, in a thread of its own, and once more at the end.
+    """Calls `work` every `every_s` seconds and when woken, in its own thread; at the end `last`, or `work`.
 
-    The last call is to `last` if that is given. An error is logged once until a call succeeds again; the work
-    is retried at the next turn.
+    An error is logged once until a call succeeds again; the next call retries.
     """
 
     def __init__(
@@ -43,7 +42,7 @@ class PeriodicTask:
         self._due.set()
 
     def stop(self) -> None:
-        """Make the last call; it is not awaited for longer than a few seconds."""
+        """Make the last call, and wait for it for a few seconds at most."""
         self._stopped = True
         self._due.set()
         if self._thread.is_alive():

@@ -1,4 +1,4 @@
-"""Deployments, moves and plugins as plain JSON values: the same whoever is asked."""
+"""Descriptions of deployments, replicas, plugins and engines as JSON values, for the server and the CLI."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def describe_live(
 
 
 def describe_deployment(deployment: Deployment) -> Json:
-    """Describe a deployment as the catalog has it."""
+    """Describe a deployment as it is in the catalog."""
     previous, canary = deployment.previous, deployment.canary
     return {
         **describe_live(deployment, deployment.stable, canary.version if canary else None, deployment.shadow),
@@ -69,9 +69,9 @@ def describe_change(
     swap_s: float | None = None,
     warning: str = "",
 ) -> Json:
-    """Describe a deployment after a change; without times where no server took part.
+    """Describe a deployment after a change; the times are None if no server took part.
 
-    `warning` says why the version may not fit the installed plugin.
+    `warning` is the reason why the version may not fit the installed plugin.
     """
     described = describe_deployment(deployment)
     kept = ("name", "task", "version", "previous", "canary", "shadow", "generation")
@@ -97,7 +97,7 @@ def describe_event(event: DeploymentEvent) -> Json:
 
 
 def describe_replica(replica: Replica, generation: int) -> Json:
-    """Describe a serving process, and how many moves it is behind the catalog's `generation`."""
+    """Describe a serving process, and how far it is behind the catalog's `generation`."""
     return {
         "id": replica.id,
         "host": replica.host,
@@ -133,7 +133,7 @@ def plugin_name(registry: Registry, task: str) -> str:
 
 
 def describe_hanging(state: ThreadState) -> Json:
-    """Describe a task in whose plugin's code calls hang; `retry_in_s` is null where only a restart helps."""
+    """Describe a task whose plugin has hanging calls; `retry_in_s` is null if only a restart helps."""
     return {
         "task": state.task,
         "plugin": state.plugin,
@@ -144,7 +144,7 @@ def describe_hanging(state: ThreadState) -> Json:
 
 
 def describe_base_worker(base_worker: BaseWorker) -> Json:
-    """Describe a resident base: its engine, what waits for it, and its slots."""
+    """Describe a resident base: its engine, queue and slots."""
     return {
         "base": base_worker.base.name,
         "fingerprint": base_worker.base.fingerprint,
@@ -155,7 +155,7 @@ def describe_base_worker(base_worker: BaseWorker) -> Json:
 
 
 def _slots(slots: SlotTable) -> Json:
-    """Describe who has a slot, in the order of eviction, and what became of others, the latest first."""
+    """Describe the versions in slots, in eviction order, and those without a slot any more, latest first."""
     return {
         "capacity": slots.capacity,
         "resident": [
@@ -189,7 +189,7 @@ def describe_task(task: LoadedTask) -> Json:
 
 @lru_cache(maxsize=256)
 def _schemas(request: type[BaseModel], response: type[BaseModel]) -> Json:
-    """Build the schemas once: that takes milliseconds, and lists of tasks are asked for without a key."""
+    """Build the schemas once: that takes milliseconds, and the list of tasks needs no API key."""
     return {
         "request": request.model_json_schema(),
         "response": response.model_json_schema(mode="serialization"),

@@ -9,14 +9,11 @@ batch and caches 1,024 of them.
 from __future__ import annotations
 
 import ctypes
-import logging
 import os
 import sys
 from functools import cache
 
 __all__ = ["limit_heap", "limit_kernel_caches", "return_free_memory"]
-
-log = logging.getLogger(__name__)
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8  # from malloc.h
 HEAPS = 2
@@ -29,10 +26,10 @@ KERNELS = 256
 
 
 def limit_heap() -> None:
-    """Set the allocator of this process up for serving; call it before threads are started.
+    """Configure the allocator of this process for serving; call it before threads are started.
 
-    Without the settings glibc raises the size from which pieces are mapped alone to 32 MB, after the first
-    large piece is freed. Other C libraries are left as they are.
+    Without these settings glibc raises its mmap threshold to up to 32 MB when a mapped piece is freed. Other
+    C libraries are not configured.
     """
     libc = _glibc()
     if libc:
@@ -42,7 +39,7 @@ def limit_heap() -> None:
 
 
 def limit_kernel_caches() -> None:
-    """Limit oneDNN's cache of compiled kernels, and the one that torch keeps of them in each thread.
+    """Limit oneDNN's cache of compiled kernels, and torch's cache of them in each thread.
 
     Both limits are environment variables, which are read when the process, or the thread, first computes with
     oneDNN. A variable that is already set is kept.
@@ -52,7 +49,7 @@ def limit_kernel_caches() -> None:
 
 
 def return_free_memory() -> None:
-    """Return free pages of all heaps to the system; takes milliseconds, beside what runs."""
+    """Return free pages of all heaps to the system; takes milliseconds and blocks no other thread."""
     libc = _glibc()
     if libc:
         libc.malloc_trim(0)

@@ -1,4 +1,4 @@
-"""What is known of an answered request by those that watch how versions do."""
+"""The record of one answered request, which guards and the answer log receive."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from pydantic import BaseModel
 
 from hub.store.records import Deployment, Version
 
-__all__ = ["NoObserver", "Observation", "Observer", "Track"]
+__all__ = ["Observation", "Observer", "Track"]
 
 
 class Track(StrEnum):
-    """As what a version answered."""
+    """The role in which a version answered."""
 
     STABLE = "stable"
     CANARY = "canary"
@@ -22,12 +22,12 @@ class Track(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """One request of a call, and what became of it.
+    """One request of a call and its result.
 
-    `request_id` is that of the HTTP request, with the item's place after a dot if the call has several.
-    `error` is the error's code, "" if it was answered; `seconds` is the call's time. `beside` ran on the
-    same request, if any did: the shadow, or the stable version beside a guarded canary; `agreed` says
-    whether both gave the same answer, None if one of them gave none.
+    `request_id` is that of the HTTP request, with the item's index after a dot if the call has several.
+    `error` is the error's code, "" if it was answered; `seconds` is the time of the call. `beside` is the
+    version that also ran on the request, if any: the shadow, or stable beside a guarded canary. `agreed`:
+    whether both gave the same answer; None if one of them gave none.
     """
 
     deployment: Deployment
@@ -43,23 +43,13 @@ class Observation:
 
 
 class Observer(Protocol):
-    """Takes observations on the event loop: never blocks and never raises.
+    """Receives observations on the event loop; must not block or raise.
 
-    `observe` may hear of a request after its caller has the answer: what ran beside is compared later.
+    An observation may come after the caller has the answer, because a second version is compared later.
     """
 
     def wants(self, deployment: Deployment) -> bool:
-        """Whether the requests of a deployment are to be observed; asked once a call, so it is quick."""
+        """Return whether to observe the requests of a deployment; must be quick."""
 
     def observe(self, seen: Observation) -> None:
-        """Take what became of one request."""
-
-
-class NoObserver:
-    """Watches nothing."""
-
-    def wants(self, deployment: Deployment) -> bool:
-        return False
-
-    def observe(self, seen: Observation) -> None:
-        return
+        """Receive the record of one request."""

@@ -1,4 +1,4 @@
-"""What a canary has to keep to; see `analysis` for how it is judged."""
+"""Guards: the limits of a canary; `hub.serving.canary.analysis` decides by them."""
 
 from __future__ import annotations
 
@@ -16,32 +16,36 @@ CRITERIA = ("error_rate", "p99_ms", "agreement", "accuracy")
 
 
 class Guard(Model):
-    """Limits for a canary: rolled back once it is surely beyond one, promoted once it has kept to all.
+    """Limits of a canary: rolled back once one is exceeded with certainty, promoted once it is within all.
 
-    Nothing is decided on fewer than `requests` answers, or for `accuracy` on fewer than `labels`.
+    No decision is made on fewer than `requests` answers, or for `accuracy` on fewer than `labels`.
     """
 
     model_config = ConfigDict(allow_inf_nan=False)
 
-    error_rate: float | None = Field(None, ge=0, lt=1, description="Most of its requests that may fail.")
+    error_rate: float | None = Field(None, ge=0, lt=1, description="Maximum share of its requests that fail.")
     p99_ms: float | None = Field(
-        None, gt=0, description="Milliseconds that 99 of 100 of its answers may take at most."
+        None, gt=0, description="Maximum 99th percentile of its latency, in milliseconds."
     )
     agreement: float | None = Field(
-        None, gt=0, le=1, description="Least share of its answers that are those of the stable version."
+        None,
+        gt=0,
+        le=1,
+        description="Minimum share of its answers that match those of the stable version. While set, every "
+        "request of the canary also runs on the stable version.",
     )
     accuracy: float | None = Field(
         None,
         ge=0,
         lt=1,
-        description="How far its share of right answers, by feedback, may be below the stable version's.",
+        description="Maximum drop of its accuracy, by feedback, below that of the stable version.",
     )
-    requests: int = Field(100, ge=1, description="Answers of the canary before anything is decided.")
+    requests: int = Field(100, ge=1, description="Minimum answers of the canary before a decision.")
     labels: int = Field(
-        50, ge=10, description="Labelled answers of the canary, and of the stable version, for `accuracy`."
+        50, ge=10, description="Minimum labelled answers of canary and stable version each, for `accuracy`."
     )
-    minutes: float = Field(10, ge=0, description="Least time before it is promoted.")
-    promote: bool = Field(True, description="Off: it is only rolled back, never promoted.")
+    minutes: float = Field(10, ge=0, description="Minimum time before promotion.")
+    promote: bool = Field(True, description="Off: it is rolled back, but never promoted.")
 
     @property
     def criteria(self) -> dict[str, float]:
@@ -50,10 +54,10 @@ class Guard(Model):
 
 
 def read_guard(values: Mapping[str, Any]) -> Guard:
-    """Return the guard of JSON values, such as a catalog or a request holds.
+    """Validate a guard given as JSON values.
 
     Raises:
-        BadRequest: a key or a value is wrong, or no limit is set; the message lists what there is.
+        BadRequest: a key or a value is wrong, or no limit is set.
     """
     try:
         guard = Guard.model_validate(values)

@@ -1,10 +1,10 @@
-"""The suite a plugin author runs on a task, with real tokenizers and the fake engine.
+"""The conformance tests of a task, with real tokenizers and the fake engine.
 
     class TestTickets(TaskConformance):
         spec = next(hub_tasks())
         examples = ({"text": "It burns!", "label": "urgent"}, {"text": "Thanks.", "label": "can-wait"})
 
-Every test says in its name what the hub relies on.
+The name of each test states what the hub relies on.
 """
 
 from __future__ import annotations
@@ -47,23 +47,23 @@ from hub.testing.samples import (
 __all__ = ["TaskConformance"]
 
 THREADS = 8
-ROOMY = 512  # tokens, enough for an example to fit whole
+ROOMY = 512  # tokens, enough for a whole example
 
 
 class TaskConformance:
-    """Subclass it as `Test…` and set `spec` and `examples`; give every label an example."""
+    """Subclass it as `Test…` and set `spec` and `examples`, with an example for every label."""
 
     spec: ClassVar[TaskSpec]
-    """What the plugin's hook yields."""
+    """The spec that the plugin's hook yields."""
 
     examples: ClassVar[Sequence[Example]]
-    """Training rows, as the loader would hand them to the task; at least two."""
+    """Training rows as the loader passes them to the task; at least two."""
 
     options: ClassVar[Mapping[str, Any]] = MappingProxyType({})
     """The recipe's `options` to test with."""
 
     best: ClassVar[float] = 1.0
-    """What the task's metric is for answers that are all right; 0.0 for most errors."""
+    """The value of the task's metric if all answers are correct; 0.0 for error rates."""
 
     @pytest.fixture
     def loaded(self) -> LoadedTask:
@@ -75,7 +75,7 @@ class TaskConformance:
 
     @pytest.fixture
     def adapter(self, loaded: LoadedTask) -> AdapterInfo:
-        """An adapter as training would store it."""
+        """An adapter as training stores it."""
         settings = loaded.task.options.model_validate(dict(self.options)).model_dump(mode="json")
         found = AdapterInfo(
             "conformance",
@@ -150,7 +150,7 @@ class TaskConformance:
                 request = loaded.task.request(lengthened(example, loaded))
                 rows = loaded.task.encode(request, tokenizer, short)
             except BadRequest:
-                continue  # refusing what cannot fit is as good as cutting it
+                continue  # rejecting what does not fit is as good as truncating it
             for row in rows:
                 assert_row(row, short, self.spec.head)
 
@@ -200,11 +200,11 @@ class TaskConformance:
             with pytest.raises(BadData):
                 loaded.task.features({**self.examples[0], field.name: strange}, tokenizer, adapter)
 
-    def test_right_answers_get_the_best_metric(
+    def test_correct_answers_get_the_best_metric(
         self, loaded: LoadedTask, tokenizer: Tokenizer, adapter: AdapterInfo
     ) -> None:
         if self.spec.head is HeadKind.EMBEDDING:
-            pytest.skip("an embedding has no right answer")
+            pytest.skip("an embedding has no correct answer")
         roomy, answers = with_length(adapter, max(ROOMY, adapter.max_length)), []
         for example in self.examples:
             request = loaded.task.request(example)

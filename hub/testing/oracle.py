@@ -1,4 +1,4 @@
-"""The outputs of a model that knows every answer, made from a task's own training features."""
+"""The outputs of a perfect model, made from a task's own training features."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hub.api import AdapterInfo, Features, HeadKind, Output, Row, Tokenizer
 
 __all__ = ["oracle_outputs"]
 
-SURE = 20.0  # a score far enough from the others that softmax rounds to 1
+MAX_SCORE = 20.0  # so far from the other scores that softmax rounds to 1
 
 
 def oracle_outputs(
@@ -21,13 +21,13 @@ def oracle_outputs(
     tokenizer: Tokenizer,
     adapter: AdapterInfo,
 ) -> list[Output]:
-    """Return for each row what a perfect model would, going by the features with the same input ids.
+    """Return the outputs of a perfect model, from the features with the same input ids as each row.
 
-    A row without such features (a window that training left out) gets the output that says nothing:
-    a span at its first token, and zeros elsewhere.
+    A row without such features (a window that training skipped) gets a neutral output: a span at its first
+    token, zeros for other heads.
     """
     if head is HeadKind.GENERATE:
-        return [Output(row, text=_learned(features, index, tokenizer)) for index, row in enumerate(rows)]
+        return [Output(row, text=_target_text(features, index, tokenizer)) for index, row in enumerate(rows)]
     by_ids = {tuple(item["input_ids"]): item for item in features}
     known = [by_ids.get(tuple(row.input_ids)) for row in rows]
     return [
@@ -40,24 +40,24 @@ def _values(head: HeadKind, row: Row, item: Features | None, labels: int) -> npt
     length = len(row.input_ids)
     if head is HeadKind.SPAN:
         starts, ends = (item["start_positions"], item["end_positions"]) if item else (0, 0)
-        values = np.full((length, 2), -SURE, np.float32)
-        values[starts, 0] = values[ends, 1] = SURE
+        values = np.full((length, 2), -MAX_SCORE, np.float32)
+        values[starts, 0] = values[ends, 1] = MAX_SCORE
         return values
     if head is HeadKind.TOKEN:
         values = np.zeros((length, labels), np.float32)
         for position, label in enumerate(item["labels"] if item else ()):
-            values[position, max(label, 0)] = SURE
+            values[position, max(label, 0)] = MAX_SCORE
         return values
     scores = np.zeros(labels, np.float32)
     if item is None:
         return scores
     if np.ndim(item["labels"]) == 0:
-        scores[item["labels"]] = SURE
+        scores[item["labels"]] = MAX_SCORE
         return scores
-    return np.where(np.asarray(item["labels"]) > 0.5, SURE, -SURE).astype(np.float32)
+    return np.where(np.asarray(item["labels"]) > 0.5, MAX_SCORE, -MAX_SCORE).astype(np.float32)
 
 
-def _learned(features: Sequence[Features], index: int, tokenizer: Tokenizer) -> str:
+def _target_text(features: Sequence[Features], index: int, tokenizer: Tokenizer) -> str:
     if index >= len(features):
         return ""
     ids = [label for label in features[index]["labels"] if label != -100]

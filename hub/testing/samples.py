@@ -1,4 +1,4 @@
-"""What the conformance suite makes of a task's own examples, and how it checks one row."""
+"""Inputs that the conformance tests derive from a task's examples, and checks of one row."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def tokenizer_for(head: HeadKind) -> Tokenizer:
 
 
 def fake_outputs(spec: TaskSpec, rows: Sequence[Row], adapter: AdapterInfo) -> list[Output]:
-    """What the fake engine says; the arrays refuse to be written to."""
+    """Return the outputs of the fake engine, in read-only arrays."""
     engine = FakeEngine(slots=1)
     labels = 2 if spec.head is HeadKind.SPAN else len(adapter.labels)
     engine.write(1, AdapterWeights(spec.head, {}, {}, labels, sha256=adapter.name))
@@ -76,7 +76,7 @@ def with_length(adapter: AdapterInfo, length: int) -> AdapterInfo:
 
 
 def with_strange_label(kind: FieldKind, value: Any) -> Any:
-    """The value of a field with a label that no example has; unchanged if it holds none."""
+    """Return a field's value with a label that no example has; unchanged if it has no label."""
     if not value:
         return value
     if kind is FieldKind.LABEL:
@@ -91,7 +91,7 @@ def with_strange_label(kind: FieldKind, value: Any) -> Any:
 
 
 def lengthened(example: Example, loaded: LoadedTask, times: int = 200) -> dict[str, Any]:
-    """The example with its longest text, or its tokens, many times over."""
+    """Return the example with its longest text, or its tokens, repeated."""
     given = [field for field in loaded.task.fields if example.get(field.name)]
     tokens = [field.name for field in given if field.kind in (FieldKind.TOKENS, FieldKind.TAGS)]
     longer = {name: example[name] * times for name in tokens}
@@ -102,7 +102,7 @@ def lengthened(example: Example, loaded: LoadedTask, times: int = 200) -> dict[s
 
 
 def row_key(row: Row) -> tuple[list[int], list[int] | None, int]:
-    """What the engine sees of a row."""
+    """Return the parts of a row that the engine reads."""
     types = None if row.token_type_ids is None else list(row.token_type_ids)
     return list(row.input_ids), types, row.max_new_tokens
 
@@ -118,7 +118,7 @@ def assert_row(row: Row, adapter: AdapterInfo, head: HeadKind) -> None:
     assert 0 < len(row.input_ids) <= adapter.max_length
     assert all(isinstance(token, int | np.integer) for token in row.input_ids)
     assert row.token_type_ids is None or len(row.token_type_ids) == len(row.input_ids)
-    assert row.max_new_tokens > 0 or head is not HeadKind.GENERATE, "say how much to generate at most"
+    assert row.max_new_tokens > 0 or head is not HeadKind.GENERATE, "set max_new_tokens"
 
 
 def assert_target(item: Mapping[str, Any], head: HeadKind, labels: int) -> None:

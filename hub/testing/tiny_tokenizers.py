@@ -1,8 +1,8 @@
 # ruff: noqa: TID253 - builds tokenizers of transformers; product code never imports it
 """Tiny fast tokenizers: word pieces or bytes, with the special tokens and inputs of each model family.
 
-Both kinds cover any text. The tokens are fewer than a real tokenizer's; their ids stand where the
-family has them (RoBERTa pads with 1, Marian with its last id), and so does what is put around a text.
+Both kinds cover any text. There are fewer tokens than in a real tokenizer; special tokens have the ids of the
+family (RoBERTa pads with 1, Marian with its last id), and surround a text as in the family.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ _CHATML = (
 class _Style:
     """Special tokens by the name transformers has for them, in the order of their ids.
 
-    `last` are the tokens that come after all others. `frame` is put around one text, and around a
-    pair; an empty one adds nothing.
+    `last` are the tokens with the highest ids. `frame` has the templates of one text and of a pair; "" adds
+    nothing.
     """
 
     special: tuple[str, ...]
@@ -74,7 +74,7 @@ _TEXT_FRAME = ("$A </s>", "$A </s> $B </s>")
 _STYLES = {
     "bert": _BERT,
     "electra": _BERT,
-    # The tokenizer makes token types; the model has no embedding for them and lets them be.
+    # The tokenizer returns token types; the model has no embedding for them and ignores them.
     "deberta-v2": _Style(
         ("[PAD]", "[CLS]", "[SEP]", "[UNK]"),
         _BERT_NAMES,

@@ -172,7 +172,7 @@ def _base(recipe: Recipe, bases: Bases, progress: Progress) -> Base:
             parse_source(recipe.base)
         except BadRequest:
             raise recipe.error("base", str(unknown).rstrip(".")) from None
-        return bases.pull(recipe.base, on_progress=progress)
+        return bases.pull(recipe.base, progress=progress)
 
 
 def _check_kind(recipe: Recipe, base: Base, head: HeadKind) -> None:

@@ -23,7 +23,7 @@ def die(what, done, total):
     if done == 2:
         os.kill(os.getpid(), signal.SIGKILL)
 
-Bases(Path(sys.argv[1])).pull(sys.argv[2], on_progress=die)
+Bases(Path(sys.argv[1])).pull(sys.argv[2], progress=die)
 """
 PULL = """
 import sys
@@ -31,7 +31,7 @@ from pathlib import Path
 from hub.bases.cache import Bases
 
 steps = []
-Bases(Path(sys.argv[1])).pull(sys.argv[2], on_progress=lambda *step: steps.append(step))
+Bases(Path(sys.argv[1])).pull(sys.argv[2], progress=lambda *step: steps.append(step))
 print(len(steps))
 """
 
@@ -81,7 +81,7 @@ def test_pulling_again_copies_nothing(bases: Bases, model_folder) -> None:
     folder = model_folder()
     base = bases.pull(str(folder))
     steps = []
-    assert bases.pull(str(folder), on_progress=lambda *step: steps.append(step)) == base
+    assert bases.pull(str(folder), progress=lambda *step: steps.append(step)) == base
     assert steps == []
 
 
@@ -115,7 +115,7 @@ def test_a_pull_that_fails_half_way_leaves_nothing(bases: Bases, model_folder) -
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        bases.pull(str(model_folder()), on_progress=fail)
+        bases.pull(str(model_folder()), progress=fail)
     assert entries(bases) == set()
 
 

@@ -25,7 +25,7 @@ from hub.errors import HubError
 
 steps = []
 try:
-    base = Bases(Path(sys.argv[1])).pull(sys.argv[2], on_progress=lambda *step: steps.append(step))
+    base = Bases(Path(sys.argv[1])).pull(sys.argv[2], progress=lambda *step: steps.append(step))
     print(json.dumps({"name": base.name, "source": base.source, "steps": steps}))
 except HubError as error:
     print(json.dumps({"code": error.code, "message": str(error)}))

@@ -38,9 +38,7 @@ def archive(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 def test_a_wheel_is_downloaded_and_nothing_else_is_left(package_index, tmp_path: Path) -> None:
     published = package_index("carrier", "1.2", {"carrier/x.txt": b"hello"})
     seen = []
-    got = fetch_package(
-        "carrier==1.2", "wheel", tmp_path / "into", on_progress=lambda *args: seen.append(args)
-    )
+    got = fetch_package("carrier==1.2", "wheel", tmp_path / "into", progress=lambda *args: seen.append(args))
     assert got.read_bytes() == published.read_bytes()
     assert list(got.parent.iterdir()) == [got]
     assert {what for what, _, _ in seen} == {"download carrier==1.2"}

@@ -93,7 +93,7 @@ def test_a_folder_without_a_manifest_needs_task_and_base(tickets: Path) -> None:
 
 def test_an_adapter_whose_head_the_task_does_not_have_is_refused(tickets: Path) -> None:
     message = refused(BadAdapter, "import", tickets, "--task", "qa", "--base", "tiny")
-    assert "needs a span head, and this adapter has a sequence one" in message
+    assert "needs a span head, and this adapter has a sequence head" in message
     assert stored() == []
 
 

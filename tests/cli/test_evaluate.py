@@ -110,7 +110,7 @@ def test_what_is_shown_and_written(recipe: Path, named: Path, tmp_path: Path) ->
     assert "demo@1 on 101 rows" in shown
     for word in ("95 %", "PRECISION", "Matthews", "paris", "tokens", "Calibration error", "Over 2 folds"):
         assert word in shown, word
-    assert "1 row cannot be used" in shown
+    assert "1 invalid row:" in shown
     assert "named.jsonl:101: text is empty" in shown
     written = json.loads((tmp_path / "out" / "evaluation.json").read_text())
     assert "odd" in [mistake["texts"]["expected"]["label"] for mistake in written["mistakes"]]
@@ -138,7 +138,7 @@ def test_what_cannot_be_measured_is_told(recipe: Path, named: Path, tmp_path: Pa
     told("train", recipe, *POOR)
     assert "There is: demo@1" in refused(NotFound, "evaluate", "demo@7", "--data", named)
     assert "write FIELD=COLUMN" in refused(BadRequest, "evaluate", "demo", "--data", named, "--column", "x")
-    assert "--slice nothing: no row has such a column" in refused(
+    assert "--slice nothing: no row has this column" in refused(
         BadRequest, "evaluate", "demo", "--data", named, "--slice", "nothing"
     )
     assert "has no column 'words'" in refused(
@@ -182,7 +182,9 @@ def test_a_live_version_whose_base_is_gone_is_judged_by_its_record(recipe: Path,
     shutil.rmtree(find_home() / "bases" / "tiny")
     moved = told("train", recipe, "--deploy", "--set", "deploy.max_drop=1", "--set", "base=other")["deploy"]
     assert moved["passed"]
-    assert "demo@1 was not run on the same rows: No base here has the fingerprint" in moved["reason"]
+    assert (
+        "demo@1 was not run on the same rows: No base on this machine has the fingerprint" in moved["reason"]
+    )
 
 
 def test_a_slice_that_no_row_has_is_refused_before_training(recipe: Path) -> None:

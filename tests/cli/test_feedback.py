@@ -189,7 +189,7 @@ def test_where_several_labels_may_be_right_all_rows_have_sets_of_them(desk, answ
     out = out.with_suffix(".csv")
     told = json.loads(hub("feedback", "export", "desk", "-o", str(out), "--json"))
     assert [row["labels"] for row in read("classification", out)] == [("a", "b"), ("a",)]
-    assert "write .jsonl" in told["filtered"][0]["reason"]
+    assert "needs a .jsonl file" in told["filtered"][0]["reason"]
 
 
 def test_the_request_and_the_label_are_in_the_file(desk, answered, tmp_path) -> None:

@@ -142,7 +142,7 @@ def test_bad_rows_are_named_counted_and_kept(here) -> None:
     assert [bool(row["label"]) for row in rows] == [True, False, False, False, True]
     assert [bool(row["error"]) for row in rows] == [False, True, True, True, False]
     result = CliRunner().invoke(app, ["predict", "mood", "--file", "in.csv", "-o", "out.csv"])
-    assert "2 rows answered, 3 not" in result.output
+    assert "2 rows answered, 3 failed" in result.output
     assert "line 4" in result.output
 
 

@@ -175,7 +175,7 @@ def test_no_answer_fails_or_is_wrong_while_versions_swap(server, home) -> None:
 
 
 def test_a_second_server_of_the_same_home_is_refused(server, home) -> None:
-    assert "runs already" in hub(home.path, "serve", "--port", "0", status=1)
+    assert "already running at" in hub(home.path, "serve", "--port", "0", status=1)
 
 
 def test_a_port_that_is_taken_is_an_error(server, tmp_path) -> None:

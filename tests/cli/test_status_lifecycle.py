@@ -22,7 +22,7 @@ def test_it_says_what_loads_and_what_left(capsys: pytest.CaptureFixture[str]) ->
     status._show_lifecycle({"loads": loads, "engines": [{"slots": {"gone": gone}}]})
     said = capsys.readouterr().out.splitlines()
     assert said[0] == "loading a@1 for 1.2 s, 3 waiting"
-    assert said[1] == "failed b@1 cannot be loaded, tried again in 30 s: its file is short [x]"
+    assert said[1] == "failed b@1 cannot be loaded, retry in 30 s: its file is short [x]"
     assert said[2] == "evicted mood@1 at 2026-01-02T03:04:05: [why]"
     assert len(said) == 7, "the failure is said once, and of the others the latest five"
 

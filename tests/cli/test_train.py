@@ -102,7 +102,7 @@ def test_ablation_says_in_one_line_what_changed_copies_did(recipe: Path) -> None
         rf"difference {number} \({number} to {number}\), p [=<] {number}\.",
         flat,
     ), flat
-    assert "Changed copies: " in flat
+    assert "Augmented copies: " in flat
     told = json.loads(hub_train(recipe, *arguments, "--json").stdout)["ablation"]
     assert (told["rows"], told["steps"], told["steps_without"]) == (10, 2, 2)
 

@@ -81,7 +81,7 @@ def tried(found: Any) -> list[Any]:
 def test_the_best_trial_is_stored(recipe: Path) -> None:
     shown = hub_tune(recipe)
     assert shown.exit_code == 0, shown.exception
-    assert "Best is trial" in shown.stdout
+    assert "The best trial is" in shown.stdout
     assert "Stored demo@1; on held-out rows: accuracy" in shown.stdout
     [version] = Store(find_home()).versions("demo")
     search, stored = version.manifest.search, version.manifest.recipe
@@ -181,7 +181,7 @@ def test_a_bad_space_is_told_before_anything_is_loaded(recipe: Path) -> None:
 def test_when_no_trial_is_finished_that_is_an_error(recipe: Path) -> None:
     error = hub_tune(recipe, "--timeout", 0).exception
     assert isinstance(error, BadRecipe)
-    assert "No trial was finished" in str(error)
+    assert "No trial finished" in str(error)
     assert Store(find_home()).versions("demo") == []
 
 

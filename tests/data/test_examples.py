@@ -9,7 +9,7 @@ import pytest
 
 from hub.data.examples import Loaded, load_examples
 from hub.data.read.rows import InvalidRow
-from hub.errors import BadPlugin, BadRecipe
+from hub.errors import BadData, BadPlugin, BadRecipe
 from hub.recipe.recipe import Recipe
 
 RecipeMaker = Callable[..., Recipe]
@@ -83,7 +83,7 @@ data:
 
 
 def test_a_wrong_delimiter_is_guessed(load) -> None:
-    with pytest.raises(BadRecipe, match=r"There is: text;label \(is data\.delimiter ';'\?\)"):
+    with pytest.raises(BadData, match=r"single column .*: text;label\. Set data\.delimiter: to ';'"):
         load("task: t\ndata: a.csv\n", a_csv="text;label\na;b\n")
 
 

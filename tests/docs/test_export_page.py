@@ -19,6 +19,6 @@ def test_every_format_is_in_the_table_and_nothing_else() -> None:
 def test_the_bounds_it_gives_are_the_bounds() -> None:
     table = PAGE.partition("| | bound |")[2].partition("\n\n")[0]
     assert f"at most {parity.TOLERANCE:.0e}".replace("e-04", "e-4") in table
-    assert f"at least {parity.INT8_COSINE}" in table
-    assert f"at least {parity.INT8_AGREEMENT * 100:.0f} %" in table
-    assert f"leads by {parity.CLEAR:.0f} or more" in PAGE
+    assert f"at least {parity.MIN_INT8_COSINE}" in table
+    assert f"at least {parity.MIN_INT8_AGREEMENT * 100:.0f} %" in table
+    assert f"leads by {parity.CLEAR_MARGIN:.0f} or more" in PAGE

@@ -76,11 +76,11 @@ LEFT, RIGHT = [1.0, -1.0], [-1.0, 1.0]
         (0, 0.9, 0.9, ""),
         (2, 0.9, 0.895, ""),
         (3, 0.9, 0.9, "label agreement is 97.0%, less than 98%"),
-        (0, 0.9, 0.88, "accuracy goes from 0.9000 to 0.8800, by more than 0.01"),
-        (0, 0.9, 0.92, "accuracy goes from 0.9000 to 0.9200, by more than 0.01"),
+        (0, 0.9, 0.88, "accuracy changes from 0.9000 to 0.8800, by more than 0.01"),
+        (0, 0.9, 0.92, "accuracy changes from 0.9000 to 0.9200, by more than 0.01"),
         (0, 90.0, 89.5, ""),
-        (0, 90.0, 88.5, "accuracy goes from 90.0000 to 88.5000, by more than 1"),
-        (9, 0.9, 0.7, "label agreement is 91.0%, less than 98%; accuracy goes from"),
+        (0, 90.0, 88.5, "accuracy changes from 90.0000 to 88.5000, by more than 1"),
+        (9, 0.9, 0.7, "label agreement is 91.0%, less than 98%; accuracy changes from"),
     ],
 )
 def test_labels_have_to_agree_and_the_metric_has_to_stay(flipped, before, after, failed) -> None:
@@ -117,8 +117,8 @@ def test_it_is_said_in_a_line_why_or_why_not() -> None:
         "allowed: label agreement 99.7%, accuracy 0.9100 against 0.9200 in float32, on 300 held-out rows"
     )
     assert said(passed=False, reason="too few") == "not allowed: too few"
-    assert said() == "not allowed: it was not measured"
-    assert said(origin="imported") == "not allowed: an imported adapter has no rows to measure it on"
+    assert said() == "not allowed: not measured"
+    assert said(origin="imported") == "not allowed: an imported adapter has no held-out rows"
     merged = SEQUENCE.model_copy(update={"merged": True})
     assert said(serving=merged, passed=True) == "not allowed: a merged copy of the base runs in float32"
     assert said(serving=SEQUENCE.model_copy(update={"head": HeadKind.GENERATE})) == ""
@@ -164,8 +164,8 @@ def test_a_trained_version_is_measured_and_the_figures_are_shown(recipe: Path) -
 @pytest.mark.parametrize(
     ("settings", "reason"),
     [
-        ("evaluate.int8=false", "the recipe leaves it out (evaluate.int8)"),
-        ("data.eval_fraction=0.25", "30 held-out rows are too few to tell; 50 are needed"),
+        ("evaluate.int8=false", "disabled in the recipe (evaluate.int8)"),
+        ("data.eval_fraction=0.25", "30 held-out rows are too few; 50 are needed"),
         ("serve=merged", "a merged copy of the base runs in float32"),
     ],
 )
@@ -244,7 +244,7 @@ def test_an_export_that_hangs_is_ended_and_the_version_is_stored(
     def look() -> dict[int, int]:
         seen.append(watched())
         if seen[-1]:  # it runs: half an hour passes at the next look
-            monkeypatch.setattr(int8_gate, "STALLED_S", -1.0)
+            monkeypatch.setattr(int8_gate, "MAX_IDLE_S", -1.0)
         return seen[-1]
 
     monkeypatch.setattr(int8_gate, "_export_cpu", look)

@@ -71,7 +71,7 @@ def test_an_embedding_decides_nothing_and_is_judged_by_its_cosine() -> None:
     assert near.figures.agreement is None
     int8(near).check()
     far = compare(HeadKind.EMBEDDING, [vector], [vector + np.float32(0.4)], mask)
-    with pytest.raises(ExportFailed, match=r"cosine of 0\.9\d+ to PEFT's and at least 0\.99 is asked"):
+    with pytest.raises(ExportFailed, match=r"cosine of 0\.9\d+ with PEFT's, and at least 0\.99 is required"):
         int8(far).check()
 
 
@@ -99,7 +99,7 @@ def test_int8_may_decide_what_is_a_toss_up_otherwise_but_not_what_is_clear() -> 
     int8(sequence([*clear, *open_], [*clear, [8.9, 9.0], [8.9, 9.0]])).check()
     flipped = sequence([*clear, [9.0, 7.9], [9.0, 7.9]], [*clear, [8.4, 8.5], [8.4, 8.5]])
     assert flipped.figures.cosine > 0.99
-    with pytest.raises(ExportFailed, match="decides 2 of 20 clear cases otherwise"):
+    with pytest.raises(ExportFailed, match="differs from PEFT in 2 of 20 clear decisions"):
         int8(flipped).check()
 
 

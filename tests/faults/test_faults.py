@@ -176,7 +176,7 @@ BAD: dict[Maker, tuple[type[HubError], str]] = {
     truncated: (BadAdapter, "altered after it was stored"),
     gone: (BadAdapter, "gone from the store"),
     truncated_before_it_was_stored: (BadAdapter, "safetensors"),
-    of_a_base_that_is_not_here: (NotFound, "No base here has the fingerprint"),
+    of_a_base_that_is_not_here: (NotFound, "No base on this machine has the fingerprint"),
     of_a_wider_base: (BadAdapter, "maps 32 to 32 values, but the adapter's update maps 48 to 48"),
     of_a_deeper_base: (BadAdapter, "layer.40"),
     of_two_ranks: (BadAdapter, "rank"),

@@ -1,4 +1,4 @@
-"""A worker among others: how it names itself, when it takes requests, what it leaves behind."""
+"""A worker among others: its replica header, its startup, and the files it leaves behind."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from types import SimpleNamespace
 import httpx
 import pytest
 
-from hub.http.metrics.gauges import forget_the_dead
+from hub.http.metrics.values import remove_dead_gauges
 
 
 def test_every_answer_names_the_replica_that_gave_it(client, live, admin) -> None:
@@ -81,9 +81,9 @@ def other():
 
 async def waited(runtime, address: str) -> bool:
     """Whether startup is still held up after a while."""
-    from hub.http.service import _let_others_answer
+    from hub.http.service import _wait_beside_others
 
-    waiting = asyncio.create_task(_let_others_answer(runtime, address))
+    waiting = asyncio.create_task(_wait_beside_others(runtime, address))
     await asyncio.sleep(0.6)
     held = not waiting.done()
     runtime.ready = True
@@ -132,5 +132,5 @@ def test_gauges_of_a_process_that_is_gone_are_not_added_up(tmp_path, monkeypatch
     files = [f"gauge_livesum_{os.getpid()}.db", f"gauge_livesum_{dead.pid}.db", f"counter_{dead.pid}.db"]
     for name in files:
         (tmp_path / name).touch()
-    forget_the_dead()
+    remove_dead_gauges()
     assert {path.name for path in tmp_path.iterdir()} == {files[0], files[2]}

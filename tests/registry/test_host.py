@@ -70,7 +70,7 @@ REASONS = {
     "exit": r"SystemExit: this plugin takes the process down",
     "hook": r"unknown hook 'hub_task'; did you mean 'hub_tasks'\?",
     "signature": r"PluginValidationError: .*hub_tasks",
-    "undecorated": r"implements no hook \(hub_tasks is there, but without @hookimpl\)",
+    "undecorated": r"implements no hook \(hub_tasks lacks @hookimpl\)",
     "raises": r"RuntimeError: the licence server does not answer",
     "spec": r"yields \{'name': 'broken-spec'\}, which is not a TaskSpec",
     "name": r"'\.\./evil' is not a valid task name",

@@ -71,7 +71,7 @@ def test_a_plugin_that_hangs_is_stopped_with_the_processes_it_started(
     install: Install, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DEADLY_HANG", str(tmp_path / "pids"))
-    monkeypatch.setattr(screening, "LIMIT_S", 1.0)
+    monkeypatch.setattr(screening, "MAX_IMPORT_S", 1.0)
     install("deadly-hang")
     assert statuses()["deadly-hang"].reason.startswith("It hangs when imported: stopped after 1 s.")
     pids = (tmp_path / "pids").read_text().split()
@@ -120,7 +120,7 @@ def test_a_fault_is_tried_again_after_a_while_and_a_damaged_record_is_none(
     assert statuses()["deadly-exit"].state == "broken"
     tried: list[str] = []
     monkeypatch.setattr(screening, "_try", lambda name: tried.append(name) or "It ends.")
-    monkeypatch.setattr(screening, "FAULT_LASTS_S", 0.0)
+    monkeypatch.setattr(screening, "FAULT_TTL_S", 0.0)
     assert statuses()["deadly-exit"].reason.startswith("It ends.")
     record = load_settings().home / screening.RESULTS_FILE
     for damaged in ("[]", "{", json.dumps({"deadly-exit": {"key": 1}})):

@@ -15,7 +15,7 @@ def test_a_full_disk_is_said_once_and_so_is_its_end(tmp_path, monkeypatch, caplo
     watched = Disk(tmp_path)
     for free in (0, 4096, 1 << 40, 1 << 40):
         monkeypatch.setattr(disk, "free_bytes", lambda home, free=free: free)
-        watched.look()
+        watched.check()
     assert [entry.levelname for entry in caplog.records] == ["WARNING", "INFO"]
     assert "is full" in caplog.text
 

@@ -17,7 +17,7 @@ import psutil
 from hub.config import Settings
 from hub.serving import heap
 from hub.serving.batching.base_workers import BaseWorkers
-from hub.serving.meter import NoMeter
+from hub.serving.meter import Meter
 
 libc = ctypes.CDLL(None)
 libc.malloc.restype, libc.malloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
@@ -48,7 +48,7 @@ size, call = int(sys.argv[1]), sys.argv[2]
 if call == "limit_heap":
     heap.limit_heap()
 if call == "serve":
-    workers = BaseWorkers(None, Settings(home=Path("none")), deliver=print, meter=NoMeter())
+    workers = BaseWorkers(None, Settings(home=Path("none")), deliver=print, meter=Meter())
     before = held()
     print(json.dumps([leave_gaps(size), await_return(before, 10.0)]))
     workers.close()
@@ -92,7 +92,7 @@ import torch
 from hub.config import Settings
 from hub.serving.heap import return_free_memory
 from hub.serving.batching.base_workers import BaseWorkers
-from hub.serving.meter import NoMeter
+from hub.serving.meter import Meter
 
 def held():
     return_free_memory()
@@ -103,7 +103,7 @@ layer, dtype = {
     "gelu": (torch.nn.functional.gelu, torch.float32),
     "linear": (torch.nn.Linear(64, 64).bfloat16(), torch.bfloat16),
 }[sys.argv[1]]
-base_workers = BaseWorkers(None, Settings(home=Path(sys.argv[2])), deliver=print, meter=NoMeter())
+base_workers = BaseWorkers(None, Settings(home=Path(sys.argv[2])), deliver=print, meter=Meter())
 with torch.inference_mode():
     before = held()
     for tokens in range(1, 1001):

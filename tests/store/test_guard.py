@@ -25,7 +25,7 @@ def test_what_the_catalog_holds_of_a_guard_is_the_guard_again() -> None:
     ("values", "said"),
     [
         ({"agrement": ".9"}, "no 'agrement'.*error_rate, p99_ms, agreement, accuracy, requests, labels"),
-        ({"agreement": "high"}, "guard agreement: .*valid number.*those of the stable version"),
+        ({"agreement": "high"}, "guard agreement: .*valid number.*match those of the stable version"),
         ({"agreement": "95"}, "guard agreement: .*less than or equal to 1"),
         ({"error_rate": "-1"}, "guard error_rate"),
         ({"agreement": "nan"}, "guard agreement"),

@@ -355,7 +355,7 @@ FLAWS = [
     (WrongTarget, TaskConformance.test_features_suit_the_head),
     (Skewed, TaskConformance.test_training_sees_the_rows_that_serving_will_send),
     (AcceptsAll, TaskConformance.test_an_unknown_label_is_bad_data),
-    (Reversed, TaskConformance.test_right_answers_get_the_best_metric),
+    (Reversed, TaskConformance.test_correct_answers_get_the_best_metric),
     (Infinite, TaskConformance.test_metrics_are_numbers_and_not_better_than_the_best),
     (Remembers, TaskConformance.test_threads_with_different_limits_get_the_answers_one_thread_gets),
 ]

@@ -1,4 +1,4 @@
-"""Files of rows that commands write: CSV, TSV, JSONL or Parquet."""
+"""Writers of row files: CSV, TSV, JSONL and Parquet."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ROWS_AT_ONCE = 10_000  # of a Parquet file's row group
 
 
 class AnswerFile(Protocol):
-    """An output file that takes one row after another."""
+    """An output file to which rows are appended."""
 
     def add(self, row: Row) -> None:
         """Append a row."""
@@ -29,10 +29,10 @@ class AnswerFile(Protocol):
 
 @contextmanager
 def open_answers(path: Path, suffix: str) -> Iterator[AnswerFile]:
-    """Open an output file of the format that `suffix` names; it is complete when the block ends.
+    """Open an output file in the format of `suffix`; it is complete when the block ends.
 
     Raises:
-        BadRequest: no such format.
+        BadRequest: the format is unknown.
     """
     kinds: dict[str, type[_JsonLines | _Delimited | _Parquet]] = {
         ".csv": _Delimited,
@@ -52,7 +52,7 @@ def open_answers(path: Path, suffix: str) -> Iterator[AnswerFile]:
 
 @contextmanager
 def atomically(out: Path) -> Iterator[Path]:
-    """Yield a file beside `out` that takes its place if the block succeeds, and else goes away."""
+    """Yield a temporary file that replaces `out` if the block succeeds."""
     if not out.parent.is_dir():
         raise BadRequest(f"{out.parent} is not a folder.")
     with replacing(out) as partial:
@@ -73,8 +73,8 @@ class _JsonLines:
         self._file.close()
 
 
-class _Gathered:
-    """Keeps the rows in a temporary file until all columns are known; structures become JSON."""
+class _Buffered:
+    """Buffers rows in a temporary file until all columns are known; lists and objects become JSON."""
 
     def __init__(self, path: Path, suffix: str) -> None:
         self.path = path
@@ -96,12 +96,11 @@ class _Gathered:
         self._rows.close()
 
     def rows(self) -> Iterator[dict[str, Any]]:
-        """Yield the rows that were added."""
         self._rows.seek(0)
         return map(json.loads, self._rows)
 
 
-class _Delimited(_Gathered):
+class _Delimited(_Buffered):
     def finish(self) -> None:
         delimiter = "\t" if self.suffix == ".tsv" else ","
         with self.path.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
@@ -110,7 +109,7 @@ class _Delimited(_Gathered):
             writer.writerows(self.rows())
 
 
-class _Parquet(_Gathered):
+class _Parquet(_Buffered):
     def finish(self) -> None:
         import pyarrow as pa
         import pyarrow.parquet as pq
@@ -119,16 +118,16 @@ class _Parquet(_Gathered):
         schema = pa.schema(list(types.items()))
         rows = self.rows()
         with pq.ParquetWriter(self.path, schema) as writer:
-            while some := list(islice(rows, ROWS_AT_ONCE)):
+            while batch := list(islice(rows, ROWS_AT_ONCE)):
                 columns = [
-                    pa.array([_typed(row.get(name), kind == pa.string()) for row in some], kind)
+                    pa.array([_typed(row.get(name), kind == pa.string()) for row in batch], kind)
                     for name, kind in types.items()
                 ]
                 writer.write_table(pa.Table.from_arrays(columns, schema=schema))
 
 
 def _arrow_type(pa: Any, kinds: set[type]) -> Any:
-    """Return the type of a column whose values are of these kinds: text where they do not go together."""
+    """Return the Arrow type of a column whose values have these types; mixed types become text."""
     if not kinds:
         return pa.null()
     for known, made in (({bool}, pa.bool_()), ({int}, pa.int64()), ({int, float}, pa.float64())):

@@ -1,4 +1,4 @@
-"""`hub predict --file`: every row of a data file asked, a few calls at a time, answers in order."""
+"""`hub predict --file`: predicts every row of a data file, a few calls at a time, in order."""
 
 from __future__ import annotations
 
@@ -25,43 +25,43 @@ __all__ = ["predict_file"]
 
 ROWS_AT_ONCE = 64  # in one call
 CALLS_AT_ONCE = 4
-PAUSES_S = (0.2, 0.5, 1.0, 2.0, 5.0)  # before a call that a busy server refused is made again
-MAX_FAILURES = 1000  # that are listed in JSON
-SHOWN = 5  # bad rows that are named on the screen
+PAUSES_S = (0.2, 0.5, 1.0, 2.0, 5.0)  # before the retries of a call that a busy server refused
+MAX_FAILURES = 1000  # listed in JSON
+SHOWN = 5  # failures that are printed
 ERROR = "error"
 
 Item = TypeVar("Item")
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """A row of the input, and its request or the reason there is none."""
+class InputRow:
+    """A row of the input, and its request or the reason that it has none."""
 
     line: int
-    row: Mapping[str, Any]
+    cells: Mapping[str, Any]
     request: Mapping[str, Any] | None
     reason: str = ""
 
 
 def predict_file(
-    client: Client, deployment: str, source: Path, out: Path, given: Reading, as_json: bool
+    client: Client, deployment: str, source: Path, out: Path, options: Reading, as_json: bool
 ) -> None:
-    """Write the input's columns with the answer's, and the reason for a row that has none, to `out`.
+    """Write the input's columns with those of the answer, or the reason that a row failed, to `out`.
 
-    The file is read as `given`, or as the training data of the deployed version.
+    The file is read with the settings of the deployed version's training data; `options` override them.
 
     Raises:
-        BadData: the file cannot be read, has none of the fields, or not one row could be answered.
+        BadData: the file cannot be read, has none of the fields, or every row failed.
     """
     described = client.deployment(deployment)
     answer_columns = list(described["response"].get("properties", {}))
     request = described["request"]
-    answered, bad = 0, _Bad()
+    answered, failures = 0, _Failures()
     if not source.is_file():
-        raise BadData(f"{source}: there is no such file.")
+        raise BadData(f"{source}: no such file.")
     recorded = described.get("reading") or {}
-    cache = Path.cwd()  # a local file needs none
-    data = data_for(str(source), request.get("required", []), recorded, given, cache)
+    cache = Path.cwd()  # unused: a local file needs no download
+    data = data_for(str(source), request.get("required", []), recorded, options, cache)
     with (
         atomically(out) as partial,
         open_answers(partial, out.suffix) as answers,
@@ -70,25 +70,25 @@ def predict_file(
     ):
         table = open_table(opened.name, opened.stream, data)
         columns = {name: _named(column, table.columns) for name, column in data.columns.items()}
-        rows = (_asked(row, request, columns) for row in table.rows)
+        rows = (_input_row(row, request, columns) for row in table.rows)
         stage, total = f"predict {deployment}", _estimated_rows(source)
-        for asked, answer in _answered(client, deployment, rows):
-            fields, reason = _fields(asked, answer, answer_columns)
+        for row, answer in _answered(client, deployment, rows):
+            fields, reason = _fields(row, answer, answer_columns)
             answers.add(fields)
             answered += not reason
             if reason:
-                bad.add(asked.line, reason)
-            show(stage, answered + bad.count, total)
-        show(stage, answered + bad.count, answered + bad.count)
-        if not answered and bad.count:
-            line, reason = bad.first[0]
-            raise BadData(f"Not one of {bad.count} rows could be answered. Line {line}: {reason}")
-    _report(answered, bad, out, as_json)
+                failures.add(row.line, reason)
+            show(stage, answered + failures.count, total)
+        show(stage, answered + failures.count, answered + failures.count)
+        if not answered and failures.count:
+            line, reason = failures.first[0]
+            raise BadData(f"All {failures.count} rows failed. Line {line}: {reason}")
+    _report(answered, failures, out, as_json)
 
 
 @dataclass(slots=True)
-class _Bad:
-    """Rows without an answer: how many, and the lines and reasons of the first MAX_FAILURES."""
+class _Failures:
+    """The number of rows without an answer, and line and reason of the first MAX_FAILURES."""
 
     count: int = 0
     first: list[tuple[int, str]] = field(default_factory=list)
@@ -99,28 +99,30 @@ class _Bad:
             self.first.append((line, reason))
 
 
-def _report(answered: int, bad: _Bad, out: Path, as_json: bool) -> None:
+def _report(answered: int, failures: _Failures, out: Path, as_json: bool) -> None:
     if as_json:
-        failures = [{"line": line, "reason": reason} for line, reason in bad.first]
-        print_json({"answered": answered, "failed": bad.count, "output": str(out), "failures": failures})
+        listed = [{"line": line, "reason": reason} for line, reason in failures.first]
+        print_json({"answered": answered, "failed": failures.count, "output": str(out), "failures": listed})
         return
-    say(f"{answered:,} rows answered, {bad.count:,} not; written to [bold]{escape(out)}[/].")
-    for line, reason in bad.first[:SHOWN]:
+    say(f"{answered:,} rows answered, {failures.count:,} failed; wrote [bold]{escape(out)}[/].")
+    for line, reason in failures.first[:SHOWN]:
         error_console().print(f"[yellow]line {line}[/]: {escape(reason)}")
-    if bad.count > SHOWN:
-        error_console().print(f"... and {bad.count - SHOWN:,} more; the column {ERROR!r} has every reason.")
+    if failures.count > SHOWN:
+        error_console().print(
+            f"... and {failures.count - SHOWN:,} more; the column {ERROR!r} has every reason."
+        )
 
 
 def _named(column: str | int, known: Sequence[str | int] | None) -> str:
-    """Return a column by the name that its cells have in a row."""
+    """Return the name of a column that is given by name or by index."""
     return str(known[column] if isinstance(column, int) and known and column < len(known) else column)
 
 
-def _asked(
+def _input_row(
     row: RawRow | InvalidRow | FilteredRow, schema: Mapping[str, Any], columns: Mapping[str, str]
-) -> Asked:
+) -> InputRow:
     if not isinstance(row, RawRow):
-        return Asked(row.line, {}, None, row.reason)
+        return InputRow(row.line, {}, None, row.reason)
     values = {str(key): value for key, value in row.values.items()}
     request = {}
     for name, about in schema["properties"].items():
@@ -130,12 +132,12 @@ def _asked(
     try:
         json.dumps(request, ensure_ascii=False).encode()
     except (UnicodeEncodeError, TypeError, ValueError):
-        return Asked(row.line, values, None, "is not UTF-8 text, or no JSON value")
-    return Asked(row.line, values, request)
+        return InputRow(row.line, values, None, "is not valid UTF-8, or no JSON value")
+    return InputRow(row.line, values, request)
 
 
 def _typed(value: Any, about: Mapping[str, Any]) -> Any:
-    """Turn a cell of text into the number or truth value that the field takes."""
+    """Parse the text of a cell if the field takes a number or boolean."""
     kinds = {about.get("type"), *(option.get("type") for option in about.get("anyOf", []))}
     if isinstance(value, str) and "string" not in kinds:
         try:
@@ -145,10 +147,10 @@ def _typed(value: Any, about: Mapping[str, Any]) -> Any:
     return value
 
 
-def _answered(client: Client, deployment: str, rows: Iterator[Asked]) -> Iterator[tuple[Asked, Any]]:
-    """Yield every row with its answer (None if it had no request), in order, a few calls ahead."""
+def _answered(client: Client, deployment: str, rows: Iterator[InputRow]) -> Iterator[tuple[InputRow, Any]]:
+    """Yield every row with its answer (None without a request) in order, keeping a few calls in flight."""
     with ThreadPoolExecutor(CALLS_AT_ONCE) as threads:
-        ahead: deque[tuple[list[Asked], Future[list[dict[str, Any]]]]] = deque()
+        ahead: deque[tuple[list[InputRow], Future[list[dict[str, Any]]]]] = deque()
         for batch in _batches(rows, ROWS_AT_ONCE):
             ahead.append((batch, threads.submit(_call, client, deployment, batch)))
             if len(ahead) >= CALLS_AT_ONCE:
@@ -157,32 +159,35 @@ def _answered(client: Client, deployment: str, rows: Iterator[Asked]) -> Iterato
             yield from _matched(*ahead.popleft())
 
 
-def _matched(batch: Sequence[Asked], call: Future[list[dict[str, Any]]]) -> Iterator[tuple[Asked, Any]]:
+def _matched(batch: Sequence[InputRow], call: Future[list[dict[str, Any]]]) -> Iterator[tuple[InputRow, Any]]:
     answers = iter(call.result())
-    for asked in batch:
-        yield asked, None if asked.request is None else next(answers)
+    for row in batch:
+        yield row, None if row.request is None else next(answers)
 
 
-def _call(client: Client, deployment: str, batch: Sequence[Asked]) -> list[dict[str, Any]]:
-    requests = [asked.request for asked in batch if asked.request is not None]
-    return _ask(client, deployment, requests) if requests else []
+def _call(client: Client, deployment: str, batch: Sequence[InputRow]) -> list[dict[str, Any]]:
+    requests = [row.request for row in batch if row.request is not None]
+    return _predict(client, deployment, requests) if requests else []
 
 
-def _ask(client: Client, deployment: str, requests: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Ask in one call; what is too much for one is asked in halves, down to single rows."""
+def _predict(client: Client, deployment: str, requests: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Predict in one call; split a refused call in halves, down to single rows."""
     try:
-        return _patiently(client, deployment, requests)
+        return _with_retries(client, deployment, requests)
     except BadRequest as error:
         if len(requests) == 1:
             return [dict(error.to_json())]
     middle = len(requests) // 2
-    return [*_ask(client, deployment, requests[:middle]), *_ask(client, deployment, requests[middle:])]
+    return [
+        *_predict(client, deployment, requests[:middle]),
+        *_predict(client, deployment, requests[middle:]),
+    ]
 
 
-def _patiently(
+def _with_retries(
     client: Client, deployment: str, requests: Sequence[Mapping[str, Any]]
 ) -> list[dict[str, Any]]:
-    """Ask again, a few times, while the server is busy with others."""
+    """Predict, with a few retries while the server is overloaded."""
     for pause in PAUSES_S:
         try:
             return client.predict(deployment, requests)
@@ -191,14 +196,14 @@ def _patiently(
     return client.predict(deployment, requests)
 
 
-def _fields(asked: Asked, answer: Any, names: Sequence[str]) -> tuple[dict[str, Any], str]:
-    """Return one row of the output and why it has no answer; an input column keeps its name."""
+def _fields(row: InputRow, answer: Any, names: Sequence[str]) -> tuple[dict[str, Any], str]:
+    """Return one row of the output and the reason that it failed, or ""; input columns keep their names."""
     result = answer.get("result", {}) if answer else {}
-    reason = asked.reason or (answer["error"]["message"] if "error" in (answer or {}) else "")
-    fields = dict(asked.row)
+    reason = row.reason or (answer["error"]["message"] if "error" in (answer or {}) else "")
+    fields = dict(row.cells)
     for name in [*names, ERROR]:
         value = reason or None if name == ERROR else result.get(name)
-        fields[f"predicted_{name}" if name in asked.row else name] = value
+        fields[f"predicted_{name}" if name in row.cells else name] = value
     return fields, reason
 
 

@@ -1,4 +1,4 @@
-"""A server for this home in a process of its own, for as long as a command needs it."""
+"""Runs a server for this home in a child process while a command needs it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ STOP_LIMIT_S = 30.0
 
 @dataclass(frozen=True, slots=True)
 class LocalServer:
-    """A server that answers at `url`; `process` is None if it was running before."""
+    """A running server; `process` is None if another command started it."""
 
     url: str
     process: subprocess.Popen[bytes] | None
@@ -46,10 +46,10 @@ class LocalServer:
 
 @contextmanager
 def local_server(settings: Settings, port: int | None = None) -> Iterator[LocalServer]:
-    """Yield this home's server; one is started, and stopped at the end, if none runs.
+    """Yield this home's server; if none runs, start one and stop it at the end.
 
     Raises:
-        NotReady: it ended or did not answer in time; the message holds the end of its log.
+        NotReady: it ended or did not answer in time; the message has the end of its log.
     """
     from hub.client.http import find_server
 
@@ -60,7 +60,7 @@ def local_server(settings: Settings, port: int | None = None) -> Iterator[LocalS
     log.parent.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "hub", "serve", "--port", str(port or free_port(settings.serve.port))]
     with log.open("wb") as out:
-        # A session of its own: Ctrl-C reaches this command alone, which then stops the server in order.
+        # In a new session, Ctrl-C reaches this command alone, which then stops the server in order.
         process = subprocess.Popen(command, stdout=out, stderr=out, start_new_session=True)
     try:
         yield LocalServer(_wait(settings, process, log), process)
@@ -69,7 +69,7 @@ def local_server(settings: Settings, port: int | None = None) -> Iterator[LocalS
 
 
 def free_port(preferred: int) -> int:
-    """Return `preferred` if nothing listens there, else a port that is free now."""
+    """Return `preferred` if it is free, else another free port."""
     for port in (preferred, 0):
         with socket.socket() as probe:
             try:
@@ -88,7 +88,7 @@ def _wait(settings: Settings, process: subprocess.Popen[bytes], log: Path) -> st
     deadline = time.monotonic() + START_LIMIT_S
     while time.monotonic() < deadline:
         if process.poll() is not None:
-            raise _not_ready(f"The server ended at once (status {process.returncode}).", log)
+            raise _not_ready(f"The server ended at start (status {process.returncode}).", log)
         url = find_server(settings)
         if url and httpx.get(f"{url}/readyz", timeout=10).is_success:
             return url

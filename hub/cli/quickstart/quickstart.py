@@ -1,4 +1,4 @@
-"""`hub quickstart`: the whole way once, on real weights, with the figures of this machine."""
+"""`hub quickstart`: trains, serves and hot-swaps a real adapter, and prints measured figures."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from hub.store.change import Deploy
 if TYPE_CHECKING:
     import httpx
 
-    from hub.cli.quickstart.swap_watch import SwapVerdict
+    from hub.cli.quickstart.swap_watch import SwapResult
     from hub.client.http import ServerClient
     from hub.config import Settings
     from hub.training.train import TrainResult
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 __all__ = ["quickstart"]
 
 NAME = "quickstart"
-FIRST_ROWS, SECOND_ROWS = 2000, 5000  # what the two versions learn from, of 9,000 there are
-BEFORE_S, AFTER_S = 2.0, 2.0  # how long the clients ask before and after the swap
+FIRST_ROWS, SECOND_ROWS = 2000, 5000  # training rows of the two versions, of 9,000
+BEFORE_S, AFTER_S = 2.0, 2.0  # of load before and after the swap
 TEXTS = (
     "A warm and funny film that I will watch again.",
     "Two hours of my life that nobody gives back.",
@@ -45,7 +45,7 @@ TEXTS = (
 
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """One trained version; accuracy is on held-out text."""
+    """One trained version; accuracy is on held-out rows."""
 
     version: str
     accuracy: float
@@ -55,14 +55,14 @@ class Trained:
 
 @dataclass(frozen=True, slots=True)
 class QuickstartReport:
-    """What `--json` prints."""
+    """The output of `--json`."""
 
     url: str
     first: Trained
     second: Trained
     request_p50_ms: float
     swap_ms: float
-    swap: SwapVerdict
+    swap: SwapResult
 
 
 def quickstart(
@@ -73,38 +73,38 @@ def quickstart(
     """Pull a base, train, serve, deploy, predict, and swap in a second version under load."""
     from hub.cli.quickstart.local_server import local_server
 
-    # Every answer during the swap is compared with both versions': that wants float32, whatever the batch.
+    # Answers during the swap are compared with those of both versions, which needs float32 in every batch.
     os.environ.setdefault("HUB_SERVE__ENGINE", "onnx")
-    beside_others()  # a server, clients and the second training share the cores
+    beside_others()  # the server, its clients and the second training share the cores
     settings = Context.load().settings
-    tell = _Teller(quiet=as_json)
-    tell.step(1, "Base model and version 1")
+    narrator = _Narrator(quiet=as_json)
+    narrator.step(1, "Base model and version 1")
     _pull(settings, as_json)
     first = _train(settings, as_json, f"data.limit={FIRST_ROWS}")
-    tell.trained(first)
-    tell.step(2, "A server, and version 1 live")
+    narrator.trained(first)
+    narrator.step(2, "A server, and version 1 live")
     with local_server(settings, port) as server, _clients(settings, server.url) as (admin, http):
         admin.deploy(NAME, Deploy(version=first.version, reason="quickstart"))
         p50 = _latency(http)
-        tell.live(server.url, http, p50)
-        tell.step(3, "Version 2, from more rows")
+        narrator.live(server.url, http, p50)
+        narrator.step(3, "Version 2, from more rows")
         second = _train(settings, as_json, f"data.limit={SECOND_ROWS}")
-        tell.trained(second)
-        tell.step(4, "Swap it in while clients keep calling")
-        swap_ms, verdict = _swap(admin, http, server.url, first.version, second.version)
-        tell.swapped(swap_ms, verdict)
-        tell.end(server.url)
+        narrator.trained(second)
+        narrator.step(4, "Swap it in while clients keep calling")
+        swap_ms, result = _swap(admin, http, server.url, first.version, second.version)
+        narrator.swapped(swap_ms, result)
+        narrator.end(server.url)
         if as_json:
-            print_json(asdict(QuickstartReport(server.url, first, second, p50, swap_ms, verdict)))
+            print_json(asdict(QuickstartReport(server.url, first, second, p50, swap_ms, result)))
         if not once:
             server.wait()
-    if verdict.failed or verdict.wrong:
+    if result.failed or result.wrong:
         raise SystemExit(1)
 
 
 def _pull(settings: Settings, quiet: bool) -> None:
     with progress(quiet) as bars:
-        Context(settings).bases.pull("minilm", on_progress=bars)
+        Context(settings).bases.pull("minilm", progress=bars)
 
 
 def _train(settings: Settings, quiet: bool, *overrides: str) -> Trained:
@@ -115,7 +115,7 @@ def _train(settings: Settings, quiet: bool, *overrides: str) -> Trained:
         recipe = load_recipe(path, overrides)
         result: TrainResult = run_training(recipe, settings, quiet=quiet)
     data = result.version.manifest.data
-    assert data is not None, "a trained version names its data"
+    assert data is not None, "a trained version has its data in the manifest"
     return Trained(
         str(result.version.ref), result.outcome.metrics["accuracy"], data.train_rows, round(result.seconds, 1)
     )
@@ -123,7 +123,7 @@ def _train(settings: Settings, quiet: bool, *overrides: str) -> Trained:
 
 @contextmanager
 def _clients(settings: Settings, url: str) -> Iterator[tuple[ServerClient, httpx.Client]]:
-    """Open the two sides: who deploys, and who asks."""
+    """Open an administration client and an HTTP client for requests."""
     import httpx
 
     from hub.client.connect import connect
@@ -140,22 +140,22 @@ def _latency(http: httpx.Client) -> float:
     return statistics.median(ask(http, NAME, text).seconds * 1000 for text in TEXTS * 4)
 
 
-def _swap(admin: ServerClient, http: httpx.Client, url: str, old: str, new: str) -> tuple[float, SwapVerdict]:
+def _swap(admin: ServerClient, http: httpx.Client, url: str, old: str, new: str) -> tuple[float, SwapResult]:
     from hub.cli.quickstart.swap_watch import SwapWatch, reference
 
-    truth = {old: reference(http, NAME, TEXTS)}
+    expected = {old: reference(http, NAME, TEXTS)}
     watch = SwapWatch(url, NAME, TEXTS)
     with watch.running():
         time.sleep(BEFORE_S)
         moved: dict[str, Any] = admin.deploy(NAME, Deploy(version=new, reason="quickstart"))
         since = time.monotonic()
         time.sleep(AFTER_S)
-    truth[new] = reference(http, NAME, TEXTS)
-    return float(moved["swap_ms"]), watch.judge(truth, new, since)
+    expected[new] = reference(http, NAME, TEXTS)
+    return float(moved["swap_ms"]), watch.result(expected, new, since)
 
 
-class _Teller:
-    """Says what happened in plain words; silent under --json."""
+class _Narrator:
+    """Prints each step and its figures; silent with --json."""
 
     def __init__(self, quiet: bool) -> None:
         self._say = (lambda text: None) if quiet else say
@@ -165,25 +165,25 @@ class _Teller:
 
     def trained(self, trained: Trained) -> None:
         self._say(
-            f"   [bold]{trained.version}[/] is right on {trained.accuracy:.1%} of text it has not seen; "
-            f"{trained.rows} rows, {trained.seconds:.0f} s."
+            f"   [bold]{trained.version}[/] has an accuracy of {trained.accuracy:.1%} on held-out rows; "
+            f"{trained.rows} training rows, {trained.seconds:.0f} s."
         )
 
     def live(self, url: str, http: httpx.Client, p50: float) -> None:
         text = TEXTS[0]
         answer = http.post(f"/v1/deployments/{NAME}/predict", json={"text": text}).json()
-        self._say(f"   {url} serves it; a request takes {p50:.1f} ms (median).")
+        self._say(f"   Live at {url}; a request takes {p50:.1f} ms (median).")
         self._say(f'   "{text}" -> {answer["label"]}, {answer["score"]:.2f}')
 
-    def swapped(self, swap_ms: float, verdict: SwapVerdict) -> None:
-        shares = ", ".join(f"{count} by {version}" for version, count in verdict.by_version.items())
+    def swapped(self, swap_ms: float, result: SwapResult) -> None:
+        shares = ", ".join(f"{count} by {version}" for version, count in result.by_version.items())
         self._say(
-            f"   {verdict.sent} requests sent meanwhile: {verdict.failed} failed, {verdict.wrong} wrong "
+            f"   {result.sent} requests during the swap: {result.failed} failed, {result.wrong} wrong "
             f"({shares})."
         )
         self._say(
-            f"   The swap itself took {swap_ms:.1f} ms; requests took {verdict.median_ms:.1f} ms (median), "
-            f"{verdict.slowest_ms:.1f} ms at most."
+            f"   The swap itself took {swap_ms:.1f} ms; requests took {result.median_ms:.1f} ms (median), "
+            f"{result.slowest_ms:.1f} ms at most."
         )
 
     def end(self, url: str) -> None:

@@ -1,4 +1,4 @@
-"""Clients that keep asking one deployment while it changes, and a judge of every answer they got."""
+"""Load on one deployment during a swap, and a check of every answer."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from typing import Any
 
 import httpx
 
-__all__ = ["SwapAnswer", "SwapVerdict", "SwapWatch", "reference"]
+__all__ = ["SwapAnswer", "SwapResult", "SwapWatch", "reference"]
 
-# Two float32 forwards of one version differ by far less, two versions by far more. In bf16 it is up to .004.
+# Two float32 forwards of one version differ by far less, two versions by far more; in bf16, by up to 0.004.
 TOLERANCE = 1e-3
 Scores = Mapping[str, float]
 
 
 @dataclass(frozen=True, slots=True)
 class SwapAnswer:
-    """One answer: what was asked, which version says it answered, its scores; times in seconds."""
+    """One answer: the text, start and duration in seconds, the version that answered and its scores."""
 
     text: str
     asked: float
@@ -32,8 +32,8 @@ class SwapAnswer:
 
 
 @dataclass(frozen=True, slots=True)
-class SwapVerdict:
-    """What came of a swap under load."""
+class SwapResult:
+    """Counts and latencies of the requests during a swap."""
 
     sent: int
     failed: int
@@ -44,7 +44,7 @@ class SwapVerdict:
 
 
 def ask(client: httpx.Client, deployment: str, text: str) -> SwapAnswer:
-    """Ask once; a failure is an answer without scores."""
+    """Send one request; a failure is an answer without scores."""
     asked = time.monotonic()
     try:
         reply = client.post(f"/v1/deployments/{deployment}/predict", json={"text": text})
@@ -56,13 +56,13 @@ def ask(client: httpx.Client, deployment: str, text: str) -> SwapAnswer:
 
 
 def reference(client: httpx.Client, deployment: str, texts: Sequence[str]) -> dict[str, Scores | None]:
-    """Return what the deployment answers to each text now, with nothing else going on."""
+    """Return the deployment's scores for each text, measured without other load."""
     return {text: ask(client, deployment, text).scores for text in texts}
 
 
 @dataclass
 class SwapWatch:
-    """A few clients in threads that ask without a pause from `running` until it ends."""
+    """Client threads that send requests without a pause while `running` is open."""
 
     url: str
     deployment: str
@@ -89,23 +89,24 @@ class SwapWatch:
             while not stop.is_set():
                 self.answers.append(ask(client, self.deployment, next(texts)))
 
-    def judge(self, truth: Mapping[str, Mapping[str, Scores | None]], live: str, since: float) -> SwapVerdict:
+    def result(
+        self, expected: Mapping[str, Mapping[str, Scores | None]], live: str, since: float
+    ) -> SwapResult:
         """Count failures and wrong answers.
 
-        An answer is wrong if its scores are not those of the version it names (`truth`: version ->
-        text -> scores), or if it was asked after `since`, when `live` was the only version, and
-        another one answered.
+        An answer is wrong if its scores differ from those of its version (`expected`: version -> text ->
+        scores), or if another version than `live` answered a request that was sent after `since`.
         """
         good = [answer for answer in self.answers if answer.scores is not None]
         wrong = sum(
-            not _same(answer.scores, truth.get(answer.version, {}).get(answer.text))
+            not _same(answer.scores, expected.get(answer.version, {}).get(answer.text))
             or (answer.asked > since and answer.version != live)
             for answer in good
         )
         times = [answer.seconds * 1000 for answer in good] or [0.0]
-        counts = {name: sum(answer.version == name for answer in good) for name in truth}
+        counts = {name: sum(answer.version == name for answer in good) for name in expected}
         failed = len(self.answers) - len(good)
-        return SwapVerdict(len(self.answers), failed, wrong, counts, statistics.median(times), max(times))
+        return SwapResult(len(self.answers), failed, wrong, counts, statistics.median(times), max(times))
 
 
 def _same(got: Scores | None, want: Any) -> bool:

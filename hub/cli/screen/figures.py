@@ -1,4 +1,4 @@
-"""An evaluation and a comparison for people: tables and sentences."""
+"""Prints evaluations and comparisons as tables and sentences."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ __all__ = [
     "print_calibration",
     "print_comparison",
     "print_folds",
-    "print_gaps",
     "print_labels",
     "print_metrics",
     "print_slices",
+    "print_underperforming",
 ]
 
 
 def measured_facts(manifest: Manifest) -> list[tuple[str, str]]:
-    """Return what a manifest has of its evaluation, by name; "" where it has nothing."""
+    """Return the evaluation figures of a manifest by name; "" where it has none."""
     spreads, found = manifest.metrics_cv, manifest.calibration
     calibration = ""
     if found is not None:
@@ -36,10 +36,13 @@ def measured_facts(manifest: Manifest) -> list[tuple[str, str]]:
         calibration = f"error {found.ece_after:.4f}, {done}"
     return [
         ("metrics", ", ".join(_figure(manifest, name) for name in manifest.metrics)),
-        ("over folds", ", ".join(f"{name} {of.mean:.4f} ± {of.std:.4f}" for name, of in spreads.items())),
+        (
+            "cross-validation",
+            ", ".join(f"{name} {of.mean:.4f} ± {of.std:.4f}" for name, of in spreads.items()),
+        ),
         ("calibration", calibration),
         (
-            "worse where",
+            "underperforming slices",
             ", ".join(
                 f"{one.column} {one.value} ({one.metric:.4f})" for one in manifest.underperforming_slices
             ),
@@ -48,7 +51,7 @@ def measured_facts(manifest: Manifest) -> list[tuple[str, str]]:
 
 
 def print_metrics(evaluation: Evaluation, header: str) -> None:
-    """Show every metric with its interval, and what the commonest answer would reach."""
+    """Print every metric with its interval and the majority baseline."""
     baseline = evaluation.baseline
     rows = [
         (
@@ -63,7 +66,7 @@ def print_metrics(evaluation: Evaluation, header: str) -> None:
 
 
 def print_labels(figures: Mapping[str, Any]) -> None:
-    """Show precision, recall and F1 of each label, and what is not among the task's metrics."""
+    """Print precision, recall and F1 of each label, and further metrics."""
     if not figures:
         return
     rows = [
@@ -72,15 +75,15 @@ def print_labels(figures: Mapping[str, Any]) -> None:
     ]
     table(("LABEL", "PRECISION", "RECALL", "F1", "ROWS"), rows)
     also = [
-        f"{said} {figures[name]:.4f}"
-        for name, said in (("mcc", "Matthews"), ("roc_auc", "ROC-AUC"), ("hamming_loss", "Hamming loss"))
+        f"{title} {figures[name]:.4f}"
+        for name, title in (("mcc", "Matthews"), ("roc_auc", "ROC-AUC"), ("hamming_loss", "Hamming loss"))
         if figures.get(name) is not None
     ]
     say(f"{', '.join(also)}.")
 
 
 def print_slices(evaluation: Evaluation) -> None:
-    """Show the metric on parts of the rows."""
+    """Print the metric of each slice."""
     if not evaluation.slices:
         return
     rows = [
@@ -98,24 +101,24 @@ def print_slices(evaluation: Evaluation) -> None:
     table(("SLICE", "VALUE", "ROWS", evaluation.slice_metric.upper(), "95 %", "OTHERS", ""), rows)
 
 
-def print_gaps(evaluation: Evaluation) -> None:
-    """Say in a line each which slices are worse than the other rows."""
+def print_underperforming(evaluation: Evaluation) -> None:
+    """Print one line for each underperforming slice."""
     for one in evaluation.underperforming_slices:
         where = escape(f"{one.column} {one.value}")
         say(
-            f"[bold yellow]Worse where[/] {where} ({one.rows:,} rows): {evaluation.slice_metric} "
+            f"[bold yellow]Underperforming slice[/] {where} ({one.rows:,} rows): {evaluation.slice_metric} "
             f"{one.metric:.4f} against {one.others:.4f} elsewhere."
         )
 
 
 def print_calibration(evaluation: Evaluation) -> None:
-    """Say how far probabilities are off, and what was done about it."""
+    """Print the calibration error and the temperature."""
     found = evaluation.calibration
     if found is None:
         return
     if found.temperature != 1:
         say(
-            f"Calibrated: temperature {found.temperature:.3f}, by which the calibration error goes from "
+            f"Calibrated: temperature {found.temperature:.3f} changes the calibration error from "
             f"{found.ece_before:.4f} to {found.ece_after:.4f}."
         )
         return
@@ -124,13 +127,13 @@ def print_calibration(evaluation: Evaluation) -> None:
 
 
 def print_folds(spreads: Mapping[str, Spread]) -> None:
-    """Show the figures of cross-validation."""
+    """Print mean and spread over the folds of cross-validation."""
     for name, spread in spreads.items():
         say(f"Over {len(spread.folds)} folds: {escape(name)} {spread.mean:.4f}, spread {spread.std:.4f}.")
 
 
 def print_ablation(found: Ablation) -> None:
-    """Say what changed copies did to the metric."""
+    """Print the effect of augmentation on the metric."""
     p = "< 0.001" if found.p < 0.001 else f"= {found.p:.3f}"
     say(
         f"  Augmentation: {found.metric} {found.with_copies:.4f} with copies, {found.without_copies:.4f} "
@@ -139,7 +142,7 @@ def print_ablation(found: Ablation) -> None:
 
 
 def print_comparison(found: Comparison, first: str, second: str) -> None:
-    """Say which of two versions is better on the same rows, and whether chance explains it."""
+    """Print which of two versions is better on the same rows, and whether chance explains it."""
     paired = found.paired
     lower = " Lower is better." if found.goal == "min" else ""
     say(

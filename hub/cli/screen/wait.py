@@ -1,4 +1,4 @@
-"""`--wait` of the commands that move a deployment, and the table of replicas."""
+"""`--wait` of the commands that change a deployment, and the table of replicas."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ TIMEOUT = typer.Option(help="Longest time to wait, in seconds.", min=0.0)
 
 
 class Waiting(TyperCommand):
-    """A command whose option `--wait` may stand without a value, for `--wait all`."""
+    """Makes the value of `--wait` optional (`all`), which typer does not support."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         given = args.copy()
@@ -37,22 +37,22 @@ class Waiting(TyperCommand):
         return super().parse_args(ctx, given)
 
 
-def wait(client: Client, moved: Mapping[str, Any], need: Need | None, timeout_s: float) -> dict[str, Any]:
-    """Wait until enough replicas serve a move; return who does and who does not, {} without `need`.
+def wait(client: Client, change: Mapping[str, Any], need: Need | None, timeout_s: float) -> dict[str, Any]:
+    """Wait until enough replicas serve a change; return those that do and do not, {} without `need`.
 
     Raises:
-        NotServed: not in time; names the replicas that do not serve it, and why.
+        NotServed: the time is over; the message has the remaining replicas with reasons.
     """
     from hub.client.wait import wait_until_served
 
     if need is None:
         return {}
-    rollout = wait_until_served(client.replicas, moved["name"], moved["generation"], need, timeout_s)
+    rollout = wait_until_served(client.replicas, change["name"], change["generation"], need, timeout_s)
     return {"serving": list(rollout.serving), "missing": list(rollout.missing)}
 
 
 def show_served(served: Mapping[str, Any]) -> None:
-    """Tell what `wait` returned."""
+    """Print the result of `wait`."""
     if not served:
         return
     total = len(served["serving"]) + len(served["missing"])
@@ -62,7 +62,7 @@ def show_served(served: Mapping[str, Any]) -> None:
 
 
 def show_replicas(replicas: Sequence[Mapping[str, Any]]) -> None:
-    """Print the live replicas as a table, then what each could not put live."""
+    """Print the live replicas as a table, then their failed changes."""
     rows = [
         [
             one["id"][:12],

@@ -12,15 +12,15 @@ from hub.recipe.sections.data import Clean
 
 __all__ = ["TextSample", "anomaly_detector", "languages", "very_long"]
 
-MIN_VERY_LONG_CHARS = 1000  # characters; shorter texts are never very long
+MIN_VERY_LONG_CHARS = 1000
 _CLEAN = Clean(html=True, entities=True, control=True, unicode="NFC", whitespace=False)
-_SAID = {
+_NAMES = {
     "html": "HTML tags (clean.html)",
     "entities": "HTML entities (clean.entities)",
     "control": "control characters (clean.control)",
-    "unicode": "letters that are not composed (clean.unicode)",
+    "unicode": "decomposed letters (clean.unicode)",
 }
-# UTF-8 that was read as Latin-1 or Windows-1252: the first byte of a letter, then one of the rest of it.
+# UTF-8 that was decoded as Latin-1 or Windows-1252: a lead byte, then a continuation byte.
 _REST = "\x80-\xbf\u20ac\u201a\u0192\u201e\u2026\u2020\u2021\u02c6\u2030\u2018\u2019\u201c\u201d\u2022\u2122"
 _MOJIBAKE = re.compile(f"[\u00c2-\u00c5\u00ce-\u00d1][{_REST}]|\u00e2[\u0080\u20ac][{_REST}]|\ufffd")
 
@@ -32,9 +32,9 @@ def anomaly_detector() -> Callable[[str], list[str]]:
     def find(text: str) -> list[str]:
         if not text.strip():
             return ["empty text"]
-        found = [_SAID[name] for name in clean(Aligned(text))]
+        found = [_NAMES[name] for name in clean(Aligned(text))]
         if _MOJIBAKE.search(text):
-            found.append("broken characters (read in a wrong encoding)")
+            found.append("broken characters (decoded with the wrong encoding)")
         kinds = dict.fromkeys(one.kind for one in builtin(text))
         return found + [f"personal data: {kind} (pii)" for kind in kinds]
 
@@ -49,9 +49,9 @@ def very_long(lengths: Sequence[int]) -> int:
 
 
 SAMPLE = 300  # texts
-MIN_LETTERS = 20  # of a text, below which language detection is unreliable
-MAX_SAMPLE_CHARS = 1000  # of a text, that are read
-MIN_PROBABILITY = 0.8  # probability
+MIN_LETTERS = 20  # per text; language detection is unreliable with fewer
+MAX_SAMPLE_CHARS = 1000  # per text
+MIN_PROBABILITY = 0.8
 UNSURE = "unsure"
 
 
@@ -87,7 +87,7 @@ def languages(texts: Sequence[str]) -> Counter[str]:
 def _language(text: str) -> str:
     from langdetect import DetectorFactory, LangDetectException, detect_langs
 
-    DetectorFactory.seed = 0  # else detection is random
+    DetectorFactory.seed = 0  # langdetect samples randomly without a seed
     try:
         best = detect_langs(text)[0]
     except LangDetectException:

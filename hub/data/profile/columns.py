@@ -1,4 +1,4 @@
-"""Which column of some data holds which field of a task, told by names and by what they hold."""
+"""Matches the columns of a data set to the fields of a task, by name and by content."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from hub.recipe.recipe import LabelRules
 
 __all__ = ["is_text", "label_column", "match_columns", "separator_of"]
 
-SAMPLE = 500  # rows whose values are looked at
+SAMPLE = 500  # rows
 MAX_LABELS = 200
 MAX_LABEL_CHARS = 40
 _MARKS = ("|", ";", ",", "/")  # separators of the labels in a cell
@@ -44,13 +44,13 @@ _NO_LABEL = re.compile(r"(?:id|idx|index|split|url|date|time|timestamp|author|us
 def match_columns(
     fields: Sequence[Field], found: Sniff, given: Mapping[str, str], task: str
 ) -> dict[str, Column]:
-    """Return the column of each field that has one; `given` ones are taken as they are.
+    """Map fields to columns; `given` maps fields to columns that are fixed.
 
-    Of labelled fields that are all optional, such as `label` and `labels`, one is matched: the one that fits
-    what the column holds.
+    Of several optional labelled fields, such as `label` and `labels`, only the one that fits the content of
+    the column is matched.
 
     Raises:
-        BadData: a given field or column does not exist, or no column holds what the task needs.
+        BadData: a given field or column does not exist, or no column fits a field that the task needs.
     """
     matched = _given(fields, found, given, task)
     for known in ("name", "synonym"):
@@ -74,8 +74,8 @@ def match_columns(
 def separator_of(values: Sequence[Any]) -> str | None:
     """Return the separator between labels in the cells of a column; None if there is none.
 
-    A mark is one if the parts that it makes are fewer than the cells that hold them: the same labels come in
-    several combinations. `Paris, France` and `Oslo, Norway` have as many parts as a list of places would not.
+    A mark is a separator if it yields fewer distinct parts than there are distinct cells, because labels
+    recur in several combinations. The commas of `Paris, France` and `Oslo, Norway` are not separators.
     """
     cells = {value for value in values if isinstance(value, str) and _literal(value) is None}
     found = None
@@ -98,7 +98,7 @@ def _keep_one(
     matched: dict[str, Column],
     given: Mapping[str, str],
 ) -> None:
-    """Leave one of several labelled fields in `matched`, and no words beside a text with entities."""
+    """Keep one of several labelled fields in `matched`, and no tokens next to a text with entities."""
     chosen = [field for field in labelled if field.name in matched]
     if len([field for field in chosen if field.name in given]) > 1:
         return
@@ -118,7 +118,7 @@ def _keep_one(
 
 
 def _is_multi_label(values: Sequence[Any]) -> bool:
-    """Return whether cells hold any number of labels: lists not all of one label, or separated labels."""
+    """Return whether cells have any number of labels: lists other than of one label, or separated labels."""
     for value in values:
         items = _literal(value) if isinstance(value, str) else value
         if isinstance(items, Mapping) or (isinstance(items, list | tuple) and len(items) != 1):
@@ -134,7 +134,7 @@ def _literal(value: str) -> list[Any] | None:
 
 
 def _column_for(field: Field, found: Sniff) -> Column | None:
-    """Return the column that holds one field, by name or else by content; None: no column seems to."""
+    """Return the column that fits a field, by name or else by content; None if there is none."""
     for known in ("name", "synonym"):
         if (column := _named(field, found, {}, known)) is not None:
             return column
@@ -142,10 +142,7 @@ def _column_for(field: Field, found: Sniff) -> Column | None:
 
 
 def label_column(found: Sniff) -> tuple[Field, Column] | None:
-    """Return the column that seems to hold labels, tags or entities, with its kind; None: no column does.
-
-    The field is called as the column.
-    """
+    """Return the probable column of labels, tags or entities, and a field of its name; None without one."""
     for field in (_TAGS, _ENTITIES):
         if (column := _best(field, found, {})) is not None:
             return replace(field, name=str(column), required=False), column
@@ -166,16 +163,16 @@ def is_text(values: Sequence[Any]) -> bool:
 
 
 def _is_label(name: Column, values: Sequence[Any]) -> bool:
-    """Return whether a column's values are a few short words or numbers that come again and again."""
+    """Return whether a column's values are a few short words or numbers that recur."""
     try:
         words = [convert(_LABEL, value, LabelRules()) for value in values]
     except Unusable:
         return False
-    return _come_again(words, len(words)) and not _NO_LABEL.match(str(name))
+    return _recur(words, len(words)) and not _NO_LABEL.match(str(name))
 
 
-def _come_again(words: Sequence[str], rows: int) -> bool:
-    """Return whether words are short, and few for that many rows."""
+def _recur(words: Sequence[str], rows: int) -> bool:
+    """Return whether the words are short, and few for the number of rows."""
     distinct = set(words)
     few = 1 < len(distinct) <= max(2, min(MAX_LABELS, rows // 2))
     return few and max(map(len, distinct)) <= MAX_LABEL_CHARS
@@ -209,16 +206,16 @@ def _held(
     if column is None:
         taken = ", ".join(f"{name}={column}" for name, column in matched.items())
         known = f" (found: {taken})" if taken else ""
-        way_out = _near_miss(found, matched) or f"Say which one it is: --column {field.name}=COLUMN."
+        remedy = _near_miss(found, matched) or f"Name it: --column {field.name}=COLUMN."
         raise BadData(
-            f"{found.name}: no column seems to hold the field {field.name!r} of task {task}: {field.summary} "
-            f"{_there_is(found)}{known} {way_out}"
+            f"{found.name}: no column seems to be the field {field.name!r} of task {task}: {field.summary} "
+            f"{_there_is(found)}{known} {remedy}"
         )
     return column
 
 
 def _near_miss(found: Sniff, matched: Mapping[str, Column]) -> str:
-    """Return why the column whose name suggests tags or entities cannot be read as such."""
+    """Return why a column whose name suggests tags or entities cannot be parsed."""
     for field in (_TAGS, _ENTITIES):
         for name in [field.name, *_SYNONYMS[field.name].split()]:
             column = next((one for one in found.columns if str(one).casefold() == name), None)
@@ -233,9 +230,9 @@ def _near_miss(found: Sniff, matched: Mapping[str, Column]) -> str:
 
 
 def _best(field: Field, found: Sniff, matched: Mapping[str, Column], in_order: bool = False) -> Column | None:
-    """Return the free column that holds what the field needs best, by content alone.
+    """Return the unmatched column whose content fits the field best.
 
-    `in_order` takes the first that will do: content does not tell a text from its translation.
+    `in_order` returns the first one that fits: content does not distinguish a text from its translation.
     """
     scores = {}
     for column in found.columns:
@@ -250,7 +247,7 @@ def _best(field: Field, found: Sniff, matched: Mapping[str, Column], in_order: b
 
 
 def _score(field: Field, column: Column, values: Sequence[Any]) -> float | None:
-    """Return how well a column suits a field; None: not at all."""
+    """Return how well a column fits a field; None if it does not."""
     if field.kind is FieldKind.TEXT:
         return sum(len(str(value)) for value in values) / len(values) if is_text(values) else None
     if field.kind is FieldKind.LABEL:
@@ -264,7 +261,7 @@ def _score(field: Field, column: Column, values: Sequence[Any]) -> float | None:
     lists = any(not isinstance(value, str) or _literal(value) is not None for value in values)
     items = [_converted(field, value) for value in values]
     words = [word for some in items for word in some]
-    if not lists or (field.kind is FieldKind.LABELS and not _come_again(words, len(values))):
+    if not lists or (field.kind is FieldKind.LABELS and not _recur(words, len(values))):
         return None
     filled = sum(map(bool, items))
     return filled / len(values) if filled else None
@@ -278,7 +275,7 @@ def _converted(field: Field, value: Any) -> Sequence[Any]:
 
 
 def _fits(field: Field, values: Sequence[Any]) -> bool:
-    """Return whether most of a column's values can become the field's."""
+    """Return whether most of a column's values can be converted to the field."""
     good = 0
     for value in values:
         try:

@@ -15,10 +15,9 @@ from hub.data.examples import AnyTask, Item
 from hub.data.fields import LABELLED, Filtered, Unusable, convert
 from hub.data.label_quality import labels_of
 from hub.data.profile.anomalies import TextSample, anomaly_detector, languages, very_long
-from hub.data.profile.column_counts import ColumnCounts, ColumnProfile
+from hub.data.profile.column_counts import MAX_PLACES, ColumnCounts, ColumnProfile, Places, place_of
 from hub.data.profile.columns import is_text, label_column, match_columns, separator_of
 from hub.data.profile.repeated_rows import Copies
-from hub.data.profile.row_numbers import MAX_PLACES, Places, place_of
 from hub.data.profile.sniff import Column, Sniff
 from hub.data.read.rows import RawRow, Row
 from hub.progress import Progress, silent
@@ -28,12 +27,15 @@ from hub.recipe.recipe import LabelRules
 __all__ = ["Profile", "profile"]
 
 _TEXTS = (FieldKind.TEXT, FieldKind.TOKENS)
-_GUESSED = (Field("text", FieldKind.TEXT, "The text."), Field("label", FieldKind.LABEL, "Its label.", False))
+_DEFAULT_FIELDS = (
+    Field("text", FieldKind.TEXT, "The text."),
+    Field("label", FieldKind.LABEL, "Its label.", False),
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """Figures about data; none of them quotes a text.
+    """Statistics of a data set, without quotes from its texts.
 
     `anomalies` maps each anomaly to the places of its rows, `characters` each column to the lengths of its
     texts. `compared` and `near_compared` count the distinct rows searched for duplicates and near duplicates.
@@ -75,7 +77,7 @@ class Profile:
 
 @dataclass(frozen=True, slots=True)
 class _Shape:
-    """Stands in for a task: the fields that are profiled."""
+    """The profiled fields, in place of a task."""
 
     fields: tuple[Field, ...]
 
@@ -87,12 +89,12 @@ def profile(
     progress: Progress = silent,
     columns: Mapping[str, str] = MappingProxyType({}),
 ) -> Profile:
-    """Profile all rows; the columns are those of the task's fields, or without a task are guessed.
+    """Profile all rows; columns are matched to the task's fields, or guessed without a task.
 
-    `columns` maps fields to columns; without a task, the fields `text` and `label`.
+    `columns` maps fields to columns; without a task, the fields are `text` and `label`.
 
     Raises:
-        BadData: the task needs a field that no column holds, or there is no such field or column.
+        BadData: no column fits a field that the task needs, or a given field or column does not exist.
     """
     seen = _Seen(found, _columns(found, task, name, columns))
     for row in found.stream(progress):
@@ -190,7 +192,7 @@ def _columns(
     found: Sniff, task: AnyTask | None, name: str, given: Mapping[str, str]
 ) -> list[tuple[Field, Column]]:
     if task is not None or given:
-        fields = task.fields if task is not None else _GUESSED
+        fields = task.fields if task is not None else _DEFAULT_FIELDS
         matched = match_columns(fields, found, given, name or "(none)")
         return [(field, matched[field.name]) for field in fields if field.name in matched]
     labelled = label_column(found)
@@ -203,7 +205,7 @@ def _columns(
 
 
 def _separator(found: Sniff, columns: Sequence[tuple[Field, Column]]) -> str | None:
-    """Return the separator of the settings, else the one found in the cells of a multi-label column."""
+    """Return the separator in the settings, else the one detected in a multi-label column."""
     if separator := found.settings.get("separator"):
         return str(separator)
     column = next((column for field, column in columns if field.kind is FieldKind.LABELS), None)
@@ -213,7 +215,7 @@ def _separator(found: Sniff, columns: Sequence[tuple[Field, Column]]) -> str | N
 def _item(
     row: RawRow, columns: Sequence[tuple[Field, Column]], separator: str | None
 ) -> tuple[Item, list[str]]:
-    """Return a row's example and its faults; a missing or invalid value is None in the example."""
+    """Return a row's example and its anomalies; a missing or invalid value is None in the example."""
     example: dict[str, Any] = {}
     wrong = []
     for field, column in columns:

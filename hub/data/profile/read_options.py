@@ -1,4 +1,4 @@
-"""How commands read a data file: by their options, as a version's training data, or by sniffing it."""
+"""Settings for reading a data file: from command line options, a version's training data, or sniffing."""
 
 from __future__ import annotations
 
@@ -8,24 +8,22 @@ from pathlib import Path
 from typing import Any
 
 from hub.api import Field, FieldKind
-from hub.data.profile.sniff import sniff_settings
+from hub.data.profile.sniff import Column, sniff_settings
 from hub.data.read.encodings import is_utf8
-from hub.data.read.folders import TextFolder, files_of
+from hub.data.read.folders import TextFolder, files_of, open_place
 from hub.data.read.rows import RawRow
-from hub.data.read.sources import is_hub, open_hub, open_source
-from hub.data.read.tables import open_table
+from hub.data.read.sources import is_hub, open_source
 from hub.errors import BadData
 from hub.recipe.recipe import Data, Part
 
-__all__ = ["NOT_GIVEN", "Column", "Reading", "data_for", "like_version", "needed_fields"]
+__all__ = ["NOT_GIVEN", "Reading", "data_for", "like_version", "needed_fields"]
 
-Column = str | int
 _GIVEN = ("encoding", "header", "delimiter", "separator")
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """How the command line says to read a file; None, or an absent column: not said."""
+    """Command line options for reading a file; None, or an absent column, if not given."""
 
     columns: Mapping[str, str] = field(default_factory=dict)
     delimiter: str | None = None
@@ -35,7 +33,7 @@ class Reading:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """The keys of a recipe's section `data` that were given, without the columns."""
+        """The given keys of a recipe's section `data`, without the columns."""
         return {key: value for key in _GIVEN if (value := getattr(self, key)) is not None}
 
 
@@ -43,7 +41,7 @@ NOT_GIVEN = Reading()
 
 
 def needed_fields(fields: Sequence[Field]) -> list[str]:
-    """Return the fields that a file must have to be asked: required ones that hold no label or answer."""
+    """Return the fields that a file of requests must have: required ones other than labels and answers."""
     asked = (FieldKind.TEXT, FieldKind.TOKENS, FieldKind.NUMBER)
     return [one.name for one in fields if one.required and one.kind in asked]
 
@@ -51,11 +49,11 @@ def needed_fields(fields: Sequence[Field]) -> list[str]:
 def data_for(
     source: str, needed: Sequence[str], recorded: Mapping[str, Any], given: Reading, cache: Path
 ) -> Data:
-    """Return the settings that read a source, with a column for each field that the source has one for.
+    """Return the settings for reading a source, with a column for each field that the source has.
 
-    `recorded` are settings that a version's training data was read with. They are used if the source has the
-    columns that they name for the `needed` fields, or columns of the fields' own names; otherwise settings
-    that a look at the source suggests are used, if these do. What is `given` goes before both.
+    `recorded` are the settings that a version's training data was read with. They are used if the source has
+    the columns that they name for the `needed` fields, or columns with the fields' names; otherwise the
+    sniffed settings are used. `given` settings take precedence over both.
 
     Raises:
         BadData, SourceUnavailable: the source cannot be opened.
@@ -69,7 +67,7 @@ def data_for(
     first: Data | None = None
     candidates = [{**recorded_file, **suggested}, found]
     if recorded.get("header") is False and found.get("header", True):
-        # The training file had no header; this one may have one, and its names go before positions.
+        # The training file had no header; this file may have one, and its names precede positions.
         named = _columns(_data(source, found, {}), source, cache)
         if all(name in named for name in needed):
             candidates.reverse()
@@ -89,7 +87,7 @@ def data_for(
 def like_version(
     source: str, fields: Sequence[Field], recorded: Mapping[str, Any], given: Reading, cache: Path
 ) -> Reading:
-    """Return what is given, completed by how a version's training data was read, as `data_for` decides."""
+    """Return the given options, completed by `data_for` from how a version's training data was read."""
     data = data_for(source, needed_fields(fields), recorded, given, cache)
     columns = {name: str(column) for name, column in data.columns.items()}
     return Reading(columns, data.delimiter, data.header, data.encoding, data.separator)
@@ -102,7 +100,7 @@ def _data(source: str, settings: Mapping[str, Any], columns: Mapping[str, Column
 
 
 def _has_own_encoding(source: str, sniffed: Mapping[str, Any], cache: Path) -> bool:
-    """Return whether a source shows its encoding: by a byte order mark, or because it is UTF-8 as a whole."""
+    """Return whether a source reveals its encoding: by a byte order mark, or because all of it is UTF-8."""
     place = files_of(source, Path.cwd())[0]
     if "encoding" in sniffed or isinstance(place, TextFolder) or is_hub(place):
         return True
@@ -111,14 +109,14 @@ def _has_own_encoding(source: str, sniffed: Mapping[str, Any], cache: Path) -> b
 
 
 def _given_columns(given: Mapping[str, str], there: Sequence[Column]) -> dict[str, Column]:
-    """Return the columns that were named; a number is a position unless a column is called so."""
+    """Return the named columns; a number is a position unless it is the name of a column."""
     return {
         name: int(text) if text.isdecimal() and text not in there else text for name, text in given.items()
     }
 
 
 def _applies(name: str, column: Column, there: Sequence[Column]) -> bool:
-    """Return whether a file has a recorded column; a column with the field's name goes before a position."""
+    """Return whether a file has a recorded column; the field's own name takes precedence over a position."""
     if isinstance(column, int) and column not in there:
         return name not in there and 0 <= column < len(there)
     return column in there
@@ -126,18 +124,11 @@ def _applies(name: str, column: Column, there: Sequence[Column]) -> bool:
 
 def _columns(data: Data, source: str, cache: Path) -> Sequence[Column]:
     """Return the columns of a source's first file, or the keys of its first row."""
-    place = files_of(source, Path.cwd())[0]
-    if isinstance(place, TextFolder):
-        return ("text", "label") if place.labelled else ("text",)
-    if is_hub(place):
-        with open_hub(place) as found:
-            return found.columns
-    with open_source(place, Path.cwd(), cache) as file:
-        try:
-            table = open_table(file.name, file.stream, data)
-        except BadData:
-            return ()  # of another form, as the other settings may find
-        if table.columns is not None:
-            return table.columns
-        row = next((row for row in table.rows if isinstance(row, RawRow)), None)
-        return () if row is None else tuple(row.values)
+    try:
+        with open_place(files_of(source, Path.cwd())[0], Path.cwd(), data, cache) as table:
+            if table.columns is not None:
+                return table.columns
+            row = next((row for row in table.rows if isinstance(row, RawRow)), None)
+            return () if row is None else tuple(row.values)
+    except BadData:
+        return ()  # the file does not fit these settings; other settings may fit

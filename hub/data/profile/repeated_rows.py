@@ -1,4 +1,4 @@
-"""Rows that repeat or contradict an earlier one, found while the rows stream by."""
+"""Finds rows that repeat or contradict an earlier row of a stream."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from collections.abc import Iterator
 from hub.data.duplicates import NearDuplicates
 from hub.data.examples import AnyTask, Item
 from hub.data.label_quality import target_key
-from hub.data.profile.row_numbers import place_of
+from hub.data.profile.column_counts import place_of
 from hub.data.split import same_example
 from hub.progress import Progress
 
 __all__ = ["MAX_COMPARED", "MAX_NEAR", "Copies"]
 
 NEAR = 0.85  # the default of data.near_threshold
-MAX_COMPARED = 500_000  # different rows, of which hashes are kept: some 100 bytes each
-MAX_NEAR = 50_000  # different rows, of which signatures are kept: some 4 kB each
+MAX_COMPARED = 500_000  # distinct rows; the hashes of each take about 100 bytes
+MAX_NEAR = 50_000  # distinct rows; the signature of each takes about 4 kB
 
 SAME = "the same as an earlier row"
 NEARLY = "nearly the same as an earlier row (near_duplicates)"
-CONTRADICTED = "another row asks the same and has another label (labels.conflicts)"
+CONTRADICTED = "another row has the same request and another label (labels.conflicts)"
 
 
 class Copies:
@@ -33,7 +33,7 @@ class Copies:
         self.compared = 0
 
     def add(self, item: Item, labelled: bool) -> Iterator[tuple[str, str]]:
-        """Yield what the row repeats or contradicts, with the place that it is said of."""
+        """Yield the anomalies of the row, each with its place."""
         row = hash(same_example(item))
         place = place_of(item.source, item.line)
         if row in self._rows:
@@ -49,7 +49,7 @@ class Copies:
             yield from self._contradictions(hash(item.request), hash(target_key(item, self._shape)), place)
 
     def near(self, progress: Progress) -> Iterator[tuple[str, str]]:
-        """Yield the rows that are nearly the same as an earlier one, among the first MAX_NEAR rows."""
+        """Yield the rows among the first MAX_NEAR that are nearly the same as an earlier one."""
         if self._kept:
             found = NearDuplicates(self._kept, NEAR, progress).within(self._kept, self._shape)
             for index in found:
@@ -58,14 +58,14 @@ class Copies:
 
     @property
     def near_compared(self) -> int:
-        """How many different rows were compared for near duplicates."""
+        """The number of distinct rows that were compared for near duplicates."""
         return len(self._kept)
 
     def _contradictions(self, asked: int, target: int, place: str) -> Iterator[tuple[str, str]]:
         known, first = self._asked.setdefault(asked, (target, place))
         if known == target:
             return
-        if first:  # the first row of several is named once
+        if first:  # report the first row once
             yield CONTRADICTED, first
             self._asked[asked] = (known, "")
         yield CONTRADICTED, place

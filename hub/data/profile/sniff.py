@@ -13,10 +13,10 @@ from typing import Any
 
 from hub.data.read.delimited import named_delimiter
 from hub.data.read.encodings import recognize
-from hub.data.read.folders import TextFolder, files_of, text_table
-from hub.data.read.rows import RawRow, Row, Table
-from hub.data.read.sources import is_hub, open_hub, open_source
-from hub.data.read.tables import SUFFIXES, checked_table, open_table
+from hub.data.read.folders import TextFolder, files_of, open_place
+from hub.data.read.rows import RawRow, Row
+from hub.data.read.sources import is_hub, open_source
+from hub.data.read.tables import SUFFIXES
 from hub.errors import BadData
 from hub.progress import Progress, silent
 from hub.recipe.recipe import Data, Part
@@ -25,10 +25,10 @@ __all__ = ["Column", "Sniff", "sniff", "sniff_settings"]
 
 Column = str | int
 _HEAD = 1 << 16  # bytes from which the format is detected
-MAX_NAME_CHARS = 60  # characters of a column's name
+MAX_NAME_CHARS = 60  # of a column
 MAX_PER_FILE, MAX_ROWS = 2000, 20_000
 _REPORT_EVERY = 2000  # rows
-_SIDES = ("source", "target")  # columns of files of translations
+_SIDES = ("source", "target")  # columns of a translation file
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,13 +53,14 @@ class Sniff:
     def stream(self, progress: Progress = silent) -> Iterator[Row]:
         """Read the data again and yield all rows; with more than one file, each row names its file."""
         data = Data(source=(Part.model_validate({"from": self.source}),), **self.settings)
-        many = len(files_of(self.source, self.folder)) > 1
-        for table in _tables(self.source, self.folder, self.cache, data, progress):
+        places = files_of(self.source, self.folder)
+        for place in places:
             count = 0
-            for count, row in enumerate(table.rows, 1):
-                yield replace(row, source=row.source or table.name) if many else row
-                if count % _REPORT_EVERY == 0:
-                    progress(f"read {table.name}", count, 0)
+            with open_place(place, self.folder, data, self.cache, progress) as table:
+                for count, row in enumerate(table.rows, 1):
+                    yield replace(row, source=row.source or table.name) if len(places) > 1 else row
+                    if count % _REPORT_EVERY == 0:
+                        progress(f"read {table.name}", count, 0)
             progress(f"read {table.name}", count, count)
 
 
@@ -83,31 +84,18 @@ def sniff(
     name, reason = "", ""
     named: list[tuple[Column, ...] | None] = []
     rows: list[RawRow] = []
-    for table in _tables(source, folder, cache, data, progress):
-        name = name or table.name
-        named.append(table.columns)
-        for row in islice(table.rows, min(MAX_PER_FILE, MAX_ROWS - len(rows))):
-            if isinstance(row, RawRow):
-                rows.append(row)
-            else:
-                reason = reason or f": {row.reason}"
+    for place in files_of(source, folder):
+        with open_place(place, folder, data, cache, progress) as table:
+            name = name or table.name
+            named.append(table.columns)
+            for row in islice(table.rows, min(MAX_PER_FILE, MAX_ROWS - len(rows))):
+                if isinstance(row, RawRow):
+                    rows.append(row)
+                else:
+                    reason = reason or f": {row.reason}"
     if not rows:
         raise BadData(f"{source}: no row can be read{reason}.")
     return Sniff(name, settings, _columns(named, rows), tuple(rows), source, folder, cache)
-
-
-def _tables(source: str, folder: Path, cache: Path, data: Data, progress: Progress) -> Iterator[Table]:
-    """Yield the table of each file, which is open until the next one is asked for."""
-    for place in files_of(source, folder):
-        if isinstance(place, TextFolder):
-            yield text_table(place, data.encoding)
-        elif is_hub(place):
-            with open_hub(place) as found:
-                rows = (RawRow(line, row) for line, row in enumerate(found.rows, 1))
-                yield checked_table(Table(found.name, found.columns, rows))
-        else:
-            with open_source(place, folder, cache, progress) as file:
-                yield open_table(file.name, file.stream, data)
 
 
 def sniff_settings(
@@ -132,7 +120,7 @@ def sniff_settings(
             found = _settings(file.name, file.stream.read(_HEAD), given.get("delimiter"))
         encodings.append(found.pop("encoding", None))
         settings |= found
-    # Reading detects these encodings too; the key is for people, and would be wrong for mixed encodings.
+    # Reading detects these encodings too; the key is for readers, and would be wrong for mixed encodings.
     if len(set(encodings)) == 1 and encodings[0]:
         settings["encoding"] = encodings[0]
     return settings
@@ -144,14 +132,14 @@ def _columns(named: Sequence[tuple[Column, ...] | None], rows: Sequence[RawRow])
         columns = tuple(dict.fromkeys(chain(*known)))
     else:
         keys = dict.fromkeys(key for row in rows for key in row.values)
-        # Sentences of CoNLL files have their columns by name and by number.
+        # CoNLL sentences have their columns both by name and by number.
         columns = tuple(key for key in keys if isinstance(key, str)) or tuple(keys)
     copies = [name for name in _SIDES if name in columns and _has_copy(name, columns, rows)]
     return tuple(column for column in columns if column not in copies)
 
 
 def _has_copy(name: str, columns: Sequence[Column], rows: Sequence[RawRow]) -> bool:
-    """Return whether another column, named after its language, holds the same as `source` or `target`."""
+    """Return whether another column, named after its language, is a copy of `source` or `target`."""
     return any(
         all(row.values.get(other) == row.values.get(name) for row in rows)
         for other in columns

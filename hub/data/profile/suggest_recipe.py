@@ -1,4 +1,4 @@
-"""A commented recipe for data that has none, made by looking at it."""
+"""Suggests a commented recipe for a data set."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ from hub.registry.loaded import LoadedTask
 
 __all__ = ["CheckRows", "Choices", "New", "as_yaml", "new_recipe"]
 
-UNKNOWN = 512  # tokens that a base which is not here yet is taken to read
-SHOWN = 12  # labels in a comment
+DEFAULT_MAX_LENGTH = 512  # tokens, for a base that is not on this machine
+MAX_SHOWN = 12  # labels in a comment
 DECISION, ACCEPTED = "answer", "accept"
-UNEVEN = 5.0  # times as many rows of the commonest label as of the rarest
+MIN_IMBALANCE = 5.0  # ratio of the rows of the most common and the rarest label
 _PLANS = ((100, 15, 8), (1000, 8, 16), (10_000, 3, 32), (math.inf, 2, 32))
 _PLAIN = re.compile(r"[A-Za-z][\w./-]*(?: [\w./-]+)*")
 _YAML_WORDS = frozenset(["y", "n", "yes", "no", "on", "off", "true", "false", "null"])
@@ -40,7 +40,7 @@ _YAML_WORDS = frozenset(["y", "n", "yes", "no", "on", "off", "true", "false", "n
 
 @dataclass(frozen=True, slots=True)
 class New:
-    """What a recipe was made of; `text` is the file."""
+    """A new recipe with its data; `text` is the content of the file."""
 
     recipe: Recipe
     dataset: Dataset
@@ -50,7 +50,7 @@ class New:
 
 @dataclass(frozen=True, slots=True)
 class Choices:
-    """What is given for a new recipe: the base, how to read the data, options of the task."""
+    """The choices for a new recipe: the base, how to read the data, options of the task."""
 
     base: str
     reading: Reading = NOT_GIVEN
@@ -58,7 +58,7 @@ class Choices:
 
 
 class CheckRows(Protocol):
-    """Returns the rows that a training run of a recipe would use; `hub.training.plan.checked_rows` does."""
+    """Returns the rows that a training run of a recipe would use: `hub.training.plan.checked_rows`."""
 
     def __call__(self, recipe: Recipe, *, invalid: InvalidRows) -> tuple[Dataset, bool]:
         """Also returns whether the rows were tokenized."""
@@ -75,10 +75,10 @@ def new_recipe(
     cache: Path,
     progress: Progress = silent,
 ) -> New:
-    """Write `recipe.yaml` in `folder` for data that is named as from the working folder.
+    """Write `recipe.yaml` in `folder` for a data source relative to the working folder.
 
     Raises:
-        Conflict: there is a recipe already.
+        Conflict: the recipe already exists.
         BadData: a column is missing, or the rows cannot be trained on.
     """
     target = folder / RECIPE_FILE
@@ -109,7 +109,7 @@ def new_recipe(
 
 
 def _decided(found: Sniff) -> tuple[Sniff, dict[str, Any]]:
-    """Leave rows that an annotator rejected out of the look, as Prodigy's column `answer` has them."""
+    """Exclude rows that an annotator did not accept, according to Prodigy's column `answer`."""
     decisions = {value for value in found.values(DECISION) if value is not None}
     if not decisions or not decisions <= {ACCEPTED, "reject", "ignore"}:
         return found, {}
@@ -119,7 +119,7 @@ def _decided(found: Sniff) -> tuple[Sniff, dict[str, Any]]:
 
 
 def _separator(loaded: LoadedTask, found: Sniff, matched: Mapping[str, Column]) -> dict[str, str]:
-    """Return the setting for cells whose labels something else than a comma separates."""
+    """Return the setting `separator` if labels in cells are separated by something other than a comma."""
     for one in loaded.task.fields:
         if one.kind is FieldKind.LABELS and one.name in matched:
             mark = separator_of(list(found.values(matched[one.name])))
@@ -129,12 +129,12 @@ def _separator(loaded: LoadedTask, found: Sniff, matched: Mapping[str, Column]) 
 
 
 def _check_labels(loaded: LoadedTask, matched: Mapping[str, Column], dataset: Dataset) -> None:
-    """Refuse data whose rows all have one label where a row has exactly one."""
+    """Raise BadData if all rows of a single-label task have the same label."""
     single = any(one.kind is FieldKind.LABEL and one.name in matched for one in loaded.task.fields)
     if single and loaded.spec.head is HeadKind.SEQUENCE and len(dataset.labels) == 1:
         raise BadData(
-            f"Every row has the label {dataset.labels[0]!r}, and training needs two. If another column holds "
-            "the labels, name it: --column label=COLUMN."
+            f"Every row has the label {dataset.labels[0]!r}, and training needs two. If the labels are in "
+            "another column, name it: --column label=COLUMN."
         )
 
 
@@ -154,11 +154,11 @@ def _most_tokens(base: str, bases: Bases) -> int:
     try:
         return bases.get(base).max_length
     except (NotFound, InvalidName):
-        return UNKNOWN
+        return DEFAULT_MAX_LENGTH
 
 
 def _tokens(items: Sequence[Item], loaded: LoadedTask, most: int) -> int | None:
-    """Return the limit that all but one row in a hundred fit in, by estimate; None: the task's own."""
+    """Estimate the token limit that 99 % of the rows fit in; None: use the task's default."""
     if loaded.spec.head is not HeadKind.SEQUENCE:
         return None
     counts = sorted(_estimate(item.request) for item in items)
@@ -167,7 +167,7 @@ def _tokens(items: Sequence[Item], loaded: LoadedTask, most: int) -> int | None:
 
 
 def _estimate(request: str) -> int:
-    """Return about how many tokens the texts of a request have, for vocabularies of pieces of words."""
+    """Estimate the number of tokens of a request, for subword vocabularies."""
     text = " ".join(value for value in json.loads(request).values() if isinstance(value, str))
     other = sum(not char.isascii() for char in text)
     return 2 + math.ceil((len(text) - other) / 3.5 + 0.7 * other)
@@ -184,21 +184,21 @@ def _text(
     rows = len(dataset.train) + len(dataset.validation)
     epochs, batch = next((epochs, batch) for most, epochs, batch in _PLANS if rows < most)
     limit = f"max_length: {tokens}" if tokens else f"# max_length: {loaded.task.max_length}"
-    reason = "99 of 100 rows are no longer, by estimate" if tokens else "tokens; the task's default"
+    reason = "estimate: 99 % of the rows fit" if tokens else "tokens; the task's default"
     lines = [
-        "# Made by `hub recipe new`; change what you like, and run it with `hub train` and this folder.",
-        "# Every key is explained in docs/recipes.md; `hub recipe schema` lets an editor check them.",
+        "# Made by `hub recipe new`. Edit it, then run `hub train` with this folder.",
+        "# docs/recipes.md explains every key; editors can check them with `hub recipe schema`.",
         f"name: {as_yaml(recipe.name)}",
         f"task: {as_yaml(recipe.task)}",
-        f"base: {as_yaml(recipe.base)}  # fetched on first use; `hub base list` shows which are here",
-        "summary: ''  # one sentence for people",
+        f"base: {as_yaml(recipe.base)}  # pulled on first use; `hub base list` lists the pulled ones",
+        "summary: ''  # one sentence for readers",
         f"{limit}  # {reason}",
         *_section("options", recipe.options),
         *_data(recipe.data, source, dataset, labels),
         "method:",
-        "  type: auto  # by the number of rows; lora, bitfit, ia3, head or full are others",
+        "  type: auto  # lora or ia3, by the number of rows; others: bitfit, head, full",
         "train:",
-        f"  epochs: {epochs}  # {rows:,} rows to train on: the fewer rows, the more passes",
+        f"  epochs: {epochs}  # for {rows:,} training rows; fewer rows need more epochs",
         f"  batch_size: {batch}",
         *_balance(labels),
     ]
@@ -210,41 +210,37 @@ def _data(data: Data, source: str, dataset: Dataset, labels: Counter[str]) -> li
     settings = data.model_dump(mode="json", exclude_defaults=True, exclude={"source", "columns"})
     lines = [
         "data:",
-        f"  # {data_report.read:,} rows were read, {data_report.invalid:,} of them cannot be used.",
+        f"  # {data_report.read:,} rows were read, {data_report.invalid:,} of them are invalid.",
         *(f"  # {line}." for line in data_report.lines()),
         f"  source: {as_yaml(source)}",
         *(f"  {key}: {as_yaml(value)}" for key, value in settings.items()),
-        "  columns:  # what the task calls it: what the data calls it",
+        "  columns:  # field of the task: column of the data",
         *(f"    {name}: {as_yaml(column)}" for name, column in data.columns.items()),
-        "  eval_fraction: 0.1  # share of the rows held out to measure on; or name a file: `eval: test.csv`",
+        "  eval_fraction: 0.1  # share of the rows to hold out for evaluation; or a file: `eval: test.csv`",
     ]
     if data_report.duplicates:
-        lines.insert(
-            2, f"  # {data_report.duplicates:,} rows are the same as another one; they are read once."
-        )
+        lines.insert(2, f"  # {data_report.duplicates:,} rows are duplicates and used once.")
     if data_report.conflicts:
-        lines.append(
-            "  # labels: {conflicts: majority}  # of rows that contradict one another, the commonest answer"
-        )
+        lines.append("  # labels: {conflicts: majority}  # keep the most common of contradicting labels")
     if data_report.pii:
-        lines.append("  # pii: mask  # put <EMAIL> and so on in the place of personal data")
+        lines.append("  # pii: mask  # replace personal data by <EMAIL> and so on")
     if labels:
         lines.append(f"  # Labels: {_counts(labels)}.")
     for first, *others in look_alikes(labels):
         renamed = ", ".join(f"{as_yaml(other)}: {as_yaml(first)}" for other in others)
-        lines.append(f"  # labels: {{rename: {{{renamed}}}}}  # if these are one label")
+        lines.append(f"  # labels: {{rename: {{{renamed}}}}}  # if these are the same label")
     return lines
 
 
 def _counts(labels: Counter[str]) -> str:
-    shown = ", ".join(f"{as_yaml(label)} {count:,}" for label, count in labels.most_common(SHOWN))
-    return f"{shown}, and {len(labels) - SHOWN} more" if len(labels) > SHOWN else shown
+    shown = ", ".join(f"{as_yaml(label)} {count:,}" for label, count in labels.most_common(MAX_SHOWN))
+    return f"{shown}, and {len(labels) - MAX_SHOWN} more" if len(labels) > MAX_SHOWN else shown
 
 
 def _balance(labels: Counter[str]) -> list[str]:
-    if not labels or max(labels.values()) < UNEVEN * min(labels.values()):
+    if not labels or max(labels.values()) < MIN_IMBALANCE * min(labels.values()):
         return []
-    return ["  balance: weights  # some labels are much rarer than others: their rows count more"]
+    return ["  balance: weights  # some labels are much rarer than others: gives their rows more weight"]
 
 
 def _section(name: str, values: Mapping[str, Any]) -> list[str]:
@@ -252,9 +248,9 @@ def _section(name: str, values: Mapping[str, Any]) -> list[str]:
 
 
 def as_yaml(value: Any) -> str:
-    """Return a scalar as YAML reads it back, on one line."""
+    """Return a scalar as YAML on one line."""
     if isinstance(value, str) and _PLAIN.fullmatch(value) and value.lower() not in _YAML_WORDS:
         return value
     written = json.dumps(value, ensure_ascii=False)
-    # JSON writes letters beyond U+FFFF as two escapes, which YAML does not put together.
+    # JSON escapes characters beyond U+FFFF as surrogate pairs, which YAML does not combine.
     return "".join(char if char.isprintable() else f"\\U{ord(char):08x}" for char in written)

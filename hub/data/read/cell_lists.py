@@ -1,4 +1,4 @@
-"""Several values in one cell: a list as JSON, Python or numpy writes it, or words with a separator."""
+"""Parses cells with several values: lists as written by JSON, Python or numpy, or separated words."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from typing import Any
 
 __all__ = ["UnreadableList", "is_missing", "literal", "literal_list", "split_cell"]
 
-MAX_LITERAL = 1_000_000  # characters; Python's parser needs some 100 bytes for each
+MAX_LITERAL = 1_000_000  # characters; Python's parser needs about 100 bytes for each
 _PAIRS = {"[": "]", "(": ")", "{": "}"}
 _LISTED = re.compile(r"""[,'"]|\.\.\.""")  # a single word in brackets has none of these
 _ADJACENT = re.compile(r"""['")\]]\s*[urbURB]?['"(\[]""")  # items without a comma, or an empty string
 _BLANKS = re.compile(r"[ \t\r\n]+")  # not U+00A0, which may stand inside a token
 _NAMES = {"nan": "None", "NaN": "None", "null": "None", "true": "True", "false": "False"}
-# Text that pandas and numpy write for a value that is not there; nobody names a class so.
+# Representations of missing values by pandas and numpy; no class has such a name.
 _MISSING = frozenset({"nan", "NaN", "<NA>", "NaT"})
 _VALUES = (tokenize.NAME, tokenize.NUMBER, tokenize.STRING)
 _LAYOUT = (tokenize.NEWLINE, tokenize.NL, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER)
 
 
 class UnreadableList(ValueError):
-    """A cell looks like a list and cannot be read as one; the message is the reason."""
+    """A cell looks like a list but cannot be parsed; the message is the reason."""
 
 
 def is_missing(value: Any) -> bool:
-    """Return whether a value is what data frames hold where there is none: None, NaN, pandas' NA or NaT."""
+    """Return whether a value stands for a missing one in a data frame: None, NaN, pandas' NA or NaT."""
     if value is None:
         return True
     if isinstance(value, str):
@@ -40,12 +40,12 @@ def is_missing(value: Any) -> bool:
 
 
 def literal_list(text: str) -> list[Any] | None:
-    """Return the list that a text writes out: `["a", "b"]`, `['a', 'b']`, `('a', 'b')`, `['a' 'b']`, `[0 1]`.
+    """Parse a list such as `["a", "b"]`, `['a', 'b']`, `('a', 'b')`, `['a' 'b']` or `[0 1]`.
 
-    None is returned for a text that is no list, such as `[other]` or `(see below)`.
+    Returns None for a text that is not a list, such as `[other]` or `(see below)`.
 
     Raises:
-        UnreadableList: it starts and ends like a list, and its items cannot be told apart.
+        UnreadableList: it starts and ends like a list, but cannot be parsed.
     """
     text = text.strip()
     if len(text) < 2 or _PAIRS.get(text[0]) != text[-1]:
@@ -54,17 +54,17 @@ def literal_list(text: str) -> list[Any] | None:
     if found is None:
         found = _from_python(text)
     if found is None and text[0] != "(" and _LISTED.search(text):
-        raise UnreadableList("looks like a list, and is neither a JSON nor a Python list")
+        raise UnreadableList("looks like a list, but is neither a JSON nor a Python list")
     if found and Ellipsis in found:
-        raise UnreadableList("is a list that was shortened when it was written (`...`)")
+        raise UnreadableList("is a list that was abbreviated when it was printed (`...`)")
     return found
 
 
 def literal(text: str) -> Any:
-    """Return the list or object that a text writes out, as JSON or as Python prints it.
+    """Parse a list or object in JSON or Python syntax.
 
     Raises:
-        UnreadableList: it is neither.
+        UnreadableList: it has neither syntax.
     """
     try:
         return json.loads(text)
@@ -76,9 +76,9 @@ def literal(text: str) -> Any:
 
 
 def split_cell(text: str, separator: str | None, default: str | None) -> list[Any]:
-    """Return the items of a cell: those of a list that is written out, else the parts between separators.
+    """Return the items of a list literal, else the parts of the text between separators.
 
-    `default` separates them if `separator` is None; a `default` of None stands for runs of ASCII space.
+    `default` is the separator if `separator` is None; a `default` of None means runs of ASCII white space.
 
     Raises:
         UnreadableList: as `literal_list`, if `separator` is None.
@@ -120,7 +120,7 @@ def _evaluated(text: str, prepare: Callable[[str], str] = str) -> Any:
     """Return the value of a Python literal; None for any other text."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # the parser warns of backslashes in strings
+            warnings.simplefilter("ignore")  # the parser warns about backslashes in strings
             return ast.literal_eval(prepare(text))
     except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError, tokenize.TokenError):
         return None
@@ -134,13 +134,7 @@ def _with_commas(text: str) -> str:
     parts: list[str] = []
     after_value = False
     for token in tokenize.generate_tokens(io.StringIO(text).readline):
-        if token.type in (
-            tokenize.NEWLINE,
-            tokenize.NL,
-            tokenize.INDENT,
-            tokenize.DEDENT,
-            tokenize.ENDMARKER,
-        ):
+        if token.type in _LAYOUT:
             continue
         is_value = token.type in _VALUES or token.string == "..."
         if after_value and (is_value or token.string in ("-", "[", "(")):

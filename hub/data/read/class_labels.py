@@ -1,4 +1,4 @@
-"""Names of classes that a data set's features give for the numbers in its rows."""
+"""Class names for the numeric labels of data sets with `datasets.ClassLabel` features."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import Any
 
 __all__ = ["named_features", "stored_features", "with_names"]
 
-FEATURES = b"huggingface"  # key of a Parquet file's metadata under which `datasets` writes them
+FEATURES = b"huggingface"  # metadata key of Parquet files that `datasets` wrote (private in datasets 4)
 
 
 def named_features(features: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the features, of a column or of the items of its lists, that are `datasets.ClassLabel`."""
+    """Return the `datasets.ClassLabel` features, of columns or of the items of their lists."""
     import datasets
 
     found = {key: getattr(kind, "feature", kind) for key, kind in features.items()}
@@ -19,7 +19,7 @@ def named_features(features: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def stored_features(schema: Any) -> dict[str, Any]:
-    """Return the class labels that an Arrow schema names; {} if `datasets` did not write it."""
+    """Return the class labels of an Arrow schema; {} if `datasets` did not write it."""
     if FEATURES not in (schema.metadata or {}):
         return {}
     import datasets
@@ -31,7 +31,7 @@ def stored_features(schema: Any) -> dict[str, Any]:
 
 
 def with_names(row: Mapping[str, Any], named: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the row with numbers, alone or in lists, replaced by their names."""
+    """Return the row with class numbers, single or in lists, replaced by their names."""
     words = {
         key: [_name(number, kind) for number in row[key]]
         if isinstance(row[key], list)
@@ -42,6 +42,6 @@ def with_names(row: Mapping[str, Any], named: Mapping[str, Any]) -> dict[str, An
 
 
 def _name(number: Any, kind: Any) -> str | None:
-    """Return the name of a class; None for -1, which stands for no label, and for a number without a name."""
+    """Return the name of a class; None for -1, which means no label, and for an unknown number."""
     known = isinstance(number, int) and 0 <= number < len(kind.names)
     return str(kind.int2str(number)) if known else None

@@ -1,4 +1,4 @@
-"""CSV and TSV tables. A stray quote swallows the lines up to the next one; they are found and counted."""
+"""CSV and TSV tables; detects rows that a stray quote merged into one cell."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from hub.recipe.recipe import Data
 
 __all__ = ["delimited_table", "named_delimiter"]
 
-_MAX_CELL = 1 << 24  # characters; a longer cell is taken for a missing quote, as it has to fit in memory
+_MAX_CELL = 1 << 24  # characters; a longer cell is taken for a missing quote, as cells are kept in memory
 _MAX_SHOWN = 60  # characters of a header
 _DELIMITERS = ";\t|,"
 _SEP = re.compile(r'"?sep=(.)"?[\r\n]*')  # Excel's first line, which names the delimiter
@@ -25,16 +25,16 @@ _SWALLOWED = "holds lines that look like rows: a quote is stray or missing"
 
 
 def delimited_table(name: str, stream: IO[bytes], kind: str, data: Data) -> Table:
-    """Return the rows of a CSV or TSV file that is UTF-8.
+    """Return the rows of a CSV or TSV file in UTF-8.
 
     Each line of a row that cannot be parsed is an `InvalidRow`, as it may be a row itself. Trailing columns
     without a name are dropped; a row with a value in one is invalid.
 
     Raises:
-        BadData: here or while it is read: the file is empty, its header is not usable, or a quoted cell does
-            not end.
+        BadData: here or while reading rows: the file is empty, its header is not usable, or a quoted cell is
+            not closed.
     """
-    # Bytes that are not UTF-8 become lone surrogates, which are found in the cell that has them.
+    # Bytes that are not UTF-8 become lone surrogates, which make the row invalid later.
     text = io.TextIOWrapper(stream, encoding="utf-8", errors="surrogateescape", newline="")
     lines = _Lines(text)
     delimiter = _delimiter(name, lines, kind, data)
@@ -65,7 +65,7 @@ def _without_header(name: str, cells: _Cells, first: _Cut | InvalidRow) -> Table
 def _header(
     name: str, first: _Cut | InvalidRow, delimiter: str, data: Data
 ) -> tuple[tuple[str | int, ...], int]:
-    """Return the names of the columns, and how many cells the header has; unnamed ones are numbers."""
+    """Return the names of the columns, and the number of cells of the header; unnamed columns are numbers."""
     if isinstance(first, InvalidRow):
         raise BadData(f"{name}:{first.line}: the header cannot be read: it {first.reason}.")
     names = [cell.strip() for cell in first.cells]
@@ -77,19 +77,18 @@ def _header(
             "or utf-16-be."
         )
     if not any(names):
-        raise BadData(f"{name}: has no header line. If its first line is a row, say data.header: false.")
+        raise BadData(f"{name}: has no header line. If its first line is a row, set data.header: false.")
     likely = next((mark for mark in _DELIMITERS if mark != delimiter and mark in names[0]), None)
     if likely and len(names) == 1 and data.delimiter is None:
         raise BadData(
-            f"{name}: has a single column when it is split at {delimiter!r}. There is: "
-            f"{names[0][:_MAX_SHOWN]} (is data.delimiter {likely!r}?). Set data.delimiter; to {delimiter!r} "
-            "if it is one column."
+            f"{name}: has a single column with the delimiter {delimiter!r}: {names[0][:_MAX_SHOWN]}. Set "
+            f"data.delimiter: to {likely!r}, or to {delimiter!r} if the file has one column."
         )
     width = len(names)
     while not names[-1]:
         names.pop()
     if twice := sorted(cell for cell, count in Counter(names).items() if cell and count > 1):
-        raise BadData(f"{name}: column {twice[0]!r} occurs twice in the header.")
+        raise BadData(f"{name}: the header has column {twice[0]!r} twice.")
     unnamed = names.count("") > 1
     return tuple(place if unnamed and not cell else cell for place, cell in enumerate(names)), width
 
@@ -102,7 +101,7 @@ def named_delimiter(line: str) -> str | None:
 
 def _delimiter(name: str, lines: _Lines, kind: str, data: Data) -> str:
     usual = "\t" if kind == "tsv" else ","
-    named = named_delimiter(lines.peek())
+    named = named_delimiter(lines.first())
     if not named:
         return data.delimiter or usual
     if data.delimiter not in (None, named):
@@ -115,7 +114,7 @@ def _delimiter(name: str, lines: _Lines, kind: str, data: Data) -> str:
 
 
 class _Lines:
-    """Lines of text, as the csv reader takes them; `taken` are those of the row being read."""
+    """Lines of text for the csv reader; `taken` are the lines of the current row."""
 
     def __init__(self, text: Iterator[str]) -> None:
         self._text = text
@@ -124,7 +123,7 @@ class _Lines:
         self.taken: list[str] = []
         self.ended = False
 
-    def peek(self) -> str:
+    def first(self) -> str:
         if self._next is None:
             self._next = next(self._text, "")
         return self._next
@@ -139,7 +138,7 @@ class _Lines:
             self.ended = True
             raise StopIteration
         if not self.taken:
-            # Files that were joined have byte order marks in between.
+            # Concatenated files have byte order marks in between.
             line = line.removeprefix("\ufeff")
         self.number += 1
         self.taken.append(line)
@@ -156,12 +155,12 @@ class _Cut:
 
 
 class _Cells:
-    """Parses rows; each line of one that is not well-formed becomes a BadRow, and empty lines nothing."""
+    """Parses rows; each line of a malformed row becomes an `InvalidRow`; empty lines are skipped."""
 
     def __init__(self, name: str, lines: _Lines, delimiter: str, quotes: bool) -> None:
         self.delimiter = delimiter
         self.quotes = quotes
-        # Whether a row follows one that was not well-formed: it may be the rest of a quoted cell.
+        # The previous row was malformed, so the next one may be the rest of a quoted cell.
         self.unsure = False
         self._name = name
         self._lines = lines
@@ -174,7 +173,7 @@ class _Cells:
 
     def _rows(self) -> Iterator[_Cut | InvalidRow]:
         yield from self._first
-        # The limit holds for the whole process; other readers may rely on a larger one.
+        # The limit is global to the process; other readers may need a larger one.
         csv.field_size_limit(max(csv.field_size_limit(), _MAX_CELL))
         reader = csv.reader(
             self._lines,
@@ -193,16 +192,16 @@ class _Cells:
             except csv.Error:
                 if lines.ended:
                     raise BadData(
-                        f"{self._name}:{first}: the row on this line opens a quote that is not closed before "
-                        "the end of the file. Repair it, or set data.quotes: false if quotes are text."
+                        f"{self._name}:{first}: the row on this line opens a quote that is never closed. "
+                        "Repair it, or set data.quotes: false if quotes are ordinary text."
                     ) from None
                 if sum(map(len, lines.taken)) > _MAX_CELL:
                     raise BadData(
                         f"{self._name}:{first}: the row on this line has a cell of more than {_MAX_CELL:,} "
-                        "characters: the quote that ends it may be missing. Repair or remove it."
+                        "characters: its closing quote may be missing. Repair or remove it."
                     ) from None
                 self.unsure = len(lines.taken) > 1 or lines.taken[-1].count('"') % 2 == 1
-                yield from _each_line(first, len(lines.taken), "has text after the quote that ends a cell")
+                yield from _each_line(first, len(lines.taken), "has text after the closing quote of a cell")
                 continue
             if cells:
                 yield _Cut(first, cells, tuple(lines.taken))
@@ -215,14 +214,14 @@ def _each_line(first: int, count: int, reason: str) -> Iterator[InvalidRow]:
 
 
 def _is_spaced(row: _Cut | InvalidRow) -> bool:
-    """Check whether the file has blanks after its delimiters."""
+    """Return whether the file has spaces after its delimiters."""
     return isinstance(row, _Cut) and any(cell.startswith(" ") for cell in row.cells[1:])
 
 
 def _rows(
     cells: _Cells, header: Sequence[str | int], shape: Shape, first: Sequence[str]
 ) -> Iterator[RawRow | InvalidRow]:
-    """Yield the rows; those with a few lines that may be rows come last, when all values are known."""
+    """Yield the rows; multi-line rows that may be several rows come last, when all values are known."""
     values, doubtful = Values(shape.width), list[_Cut]()
     for row in cells.rows:
         if isinstance(row, InvalidRow):
@@ -249,7 +248,7 @@ def _rows(
 def _fault(
     row: _Cut, cells: _Cells, header: Sequence[str | int], shape: Shape, first: Sequence[str]
 ) -> str | None:
-    """Return why a row cannot be used, or None."""
+    """Return why a row is invalid, or None."""
     count = len(row.cells)
     if count != shape.width and not len(header) <= count < shape.width:
         what = "the header" if first else "the first row"
@@ -261,6 +260,6 @@ def _fault(
         return "repeats the header"
     quotes = sum(line.count('"') for line in row.lines) if cells.quotes else 0
     if quotes % 2 and any(cell.endswith('"') for cell in row.cells):
-        return "has a quote without its counterpart"
+        return "has an unpaired quote"
     cells.unsure = cells.unsure and not shape.is_sure(row.lines, quotes)
     return "follows a stray quote, and may be the rest of another row" if cells.unsure else None

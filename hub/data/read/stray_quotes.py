@@ -1,4 +1,4 @@
-"""Rows of CSV whose quoted cell may have swallowed other rows, because a quote is stray or missing."""
+"""Detects CSV rows whose quoted cell contains other rows, because a quote is stray or missing."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from dataclasses import dataclass
 
 __all__ = ["Shape", "Values"]
 
-_MIN_SWALLOWED = 5  # lines that look like rows: text does not have so many by chance
+_MIN_SWALLOWED = 5  # lines that look like rows: text rarely has so many by chance
 _MIN_SHARE = 0.8  # share of the lines that look like rows
-_MAX_VALUES = 1000  # distinct values of a column that is taken for a label
+_MAX_VALUES = 1000  # distinct values of a column of labels
 _TO_CLOSING = re.compile(r'(?:[^"]|"")*"(?!")')
 
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """How a line looks that is a row; `spaced`: the file has blanks after its delimiters."""
+    """The form of a row in one line; `spaced`: the file has spaces after its delimiters."""
 
     delimiter: str
     width: int
     spaced: bool
 
     def split(self, lines: Sequence[str]) -> list[list[str]]:
-        """Return the cells that each line has without the quote that joins them; [] if it is unlike a row.
+        """Return the cells of each line without the quotes that join the lines; [] if it is not like a row.
 
-        Text has a blank or the end of the line after a comma, so that its lines are unlike rows.
+        In ordinary text, a comma is followed by a space or a line end, so its lines are not like rows.
         """
         return [
             cells if self._is_alike(cells := self._cells(line)) else []
@@ -40,7 +40,7 @@ class Shape:
         ]
 
     def swallows(self, lines: Sequence[str]) -> bool | None:
-        """Check whether a row of several lines is several rows; None: its lines look so, but are few."""
+        """Return whether a row of several lines is in fact several rows; None: too few lines to be sure."""
         if len(lines) < 2 or not self._ends_text(lines[-1]):
             return False
         found = self.split(lines)
@@ -52,7 +52,7 @@ class Shape:
         return None if alike == len(found) else False
 
     def is_sure(self, lines: Sequence[str], quotes: int) -> bool:
-        """Check that a row with so many quotes cannot be the rest of a quoted text."""
+        """Return whether a row with this number of quotes cannot be the rest of a quoted text."""
         if self.width < 2:
             return True
         if not quotes:
@@ -72,13 +72,13 @@ class Shape:
         return self.width > 2 or bool(cells[0] and cells[1])
 
     def _ends_text(self, line: str) -> bool:
-        """Check for text before the quote that closes: a row has it, the end of a quoted text may not."""
+        """Return whether there is text before the closing quote; a row has some, quoted text may not."""
         found = _TO_CLOSING.match(line)
         return found is not None and found[0][:-1].rpartition(self.delimiter)[2] != ""
 
 
 def _without_opening(line: str, delimiter: str) -> str:
-    """Return the first line of a row without the quote that it does not close."""
+    """Return the first line of a row without its unclosed quote."""
     mark = re.escape(delimiter)
     found = re.match(f'(?:(?:"(?:[^"]|"")*"|[^"{mark}][^{mark}]*|){mark})*"', line)
     return line if found is None else line[: found.end() - 1] + line[found.end() :].replace('"', "")
@@ -91,7 +91,7 @@ def _without_closing(line: str) -> str:
 
 
 class Values:
-    """The values of each column so far, as long as they recur."""
+    """The values of each column so far, while there are few distinct ones."""
 
     def __init__(self, width: int) -> None:
         self._columns: list[Counter[str] | None] = [Counter() for _ in range(width)]
@@ -105,7 +105,7 @@ class Values:
                     self._columns[place] = None
 
     def have(self, rows: Sequence[Sequence[str]]) -> bool:
-        """Check whether one column has few values, and all of these rows have one of them."""
+        """Return whether these rows have only known values in a column of few distinct values."""
         return any(
             all(row[place] in values for row in rows)
             for place, values in enumerate(self._columns)

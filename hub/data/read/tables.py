@@ -1,4 +1,4 @@
-"""File formats: every row of a data file as a mapping, with the line it stands on."""
+"""Reads the rows of data files of all formats as mappings, with line numbers."""
 
 from __future__ import annotations
 
@@ -33,23 +33,23 @@ SUFFIXES = {
 }
 MAX_COLUMNS = 4096
 _ROWS_AT_ONCE = 2048
-_BLANKS = " \t\r\n\v\f"  # those of ASCII
+_BLANKS = " \t\r\n\v\f"  # ASCII white space
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def open_table(name: str, stream: IO[bytes], data: Data, languages: tuple[str, str] | None = None) -> Table:
-    """Return the rows of a data file whose format `data` says or its name tells.
+    """Return the rows of a data file; its format is given in `data` or derived from its name.
 
-    `languages` is the pair to read of a file that has several.
+    `languages` is the pair to read from a multilingual file.
 
     Raises:
-        BadData: the format is unknown, or the file as a whole is not of it.
+        BadData: the format is unknown, or the file as a whole does not have it.
     """
     kind = data.format if data.format != "auto" else _format_of(name)
     whole: dict[str, Callable[[], Table]] = {
         "parquet": lambda: _parquet(name, stream),
         "po": lambda: po_table(name, stream, data.encoding),
-        "tmx": lambda: tmx_table(name, stream, languages),  # XML names its encoding
+        "tmx": lambda: tmx_table(name, stream, languages),  # XML declares its encoding
     }
     if kind in whole:
         return checked_table(whole[kind]())
@@ -64,17 +64,17 @@ def open_table(name: str, stream: IO[bytes], data: Data, languages: tuple[str, s
 
 
 def checked_table(table: Table) -> Table:
-    """Reject rows with NUL characters, which no text has, and rows and tables of too many columns.
+    """Make rows with NUL characters or too many columns invalid.
 
     Raises:
         BadData: the table has more than MAX_COLUMNS columns.
     """
     if table.columns is not None and len(table.columns) > MAX_COLUMNS:
         raise BadData(f"{table.name}: {_too_wide(len(table.columns))}. Is data.delimiter right?")
-    return Table(table.name, table.columns, map(_sound, table.rows))
+    return Table(table.name, table.columns, map(_checked, table.rows))
 
 
-def _sound(row: Row) -> Row:
+def _checked(row: Row) -> Row:
     if not isinstance(row, RawRow):
         return row
     if len(row.values) > MAX_COLUMNS:
@@ -90,14 +90,14 @@ def _format_of(name: str) -> str:
     for suffix, kind in SUFFIXES.items():
         if name.endswith(suffix):
             return kind
-    raise BadData(f"{name}: say data.format: the name ends in none of {', '.join(SUFFIXES)}.")
+    raise BadData(f"{name}: has an unknown format. Set data.format, or name it *{', *'.join(SUFFIXES)}.")
 
 
 def _lines(stream: IO[bytes]) -> Iterator[tuple[int, str]]:
-    """Yield each line with its number; only CR and LF end one, as texts hold other separators of lines."""
+    """Yield each line with its number; only CR and LF end a line, as texts contain other line separators."""
     text = io.TextIOWrapper(stream, encoding="utf-8", errors="surrogateescape", newline=None)
     for number, line in enumerate(text, 1):
-        # Files that were joined have byte order marks in between.
+        # Concatenated files have byte order marks in between.
         yield number, line.removeprefix("\ufeff").removesuffix("\n")
 
 
@@ -127,9 +127,9 @@ def _json_lines(stream: IO[bytes]) -> Iterator[RawRow | InvalidRow]:
 
 
 def _conll(stream: IO[bytes]) -> Iterator[RawRow | InvalidRow]:
-    """Yield a row for each sentence: a token a line, columns parted by tabs or spaces, a blank line after.
+    """Yield a row per sentence; a line has a token and its columns, and a blank line ends a sentence.
 
-    `tokens` is the first column, `tags` the last; 0, 1, ... is each of them.
+    `tokens` is the first column, `tags` the last; 0, 1, ... are the columns by position.
     """
     block: list[str] = []
     number = 0
@@ -147,7 +147,7 @@ def _sentence(first: int, block: Sequence[str]) -> Iterator[RawRow | InvalidRow]
     if not all(map(_is_utf8, block)):
         yield InvalidRow(first, "is not UTF-8 text")
         return
-    # Tokens may hold no-break and other spaces of Unicode.
+    # Tokens may contain no-break and other Unicode spaces.
     split = [line.split("\t") if "\t" in line else re.split(" +", line.strip(" ")) for line in block]
     width = len(split[-1])
     comment = [cells[0].startswith("#") and len(cells) != width for cells in split]
@@ -155,7 +155,7 @@ def _sentence(first: int, block: Sequence[str]) -> Iterator[RawRow | InvalidRow]
     if odd := [row for row in cells if len(row) != width]:
         yield InvalidRow(first, f"has a line of {len(odd[0])} columns before one of {width}")
     elif cells and width < 2:
-        yield InvalidRow(first, "has one column; a tag is to follow each token")
+        yield InvalidRow(first, "has one column; a tag must follow each token")
     elif cells:
         columns = [list(column) for column in zip(*cells, strict=True)]
         yield RawRow(first, {"tokens": columns[0], "tags": columns[-1], **dict(enumerate(columns))})

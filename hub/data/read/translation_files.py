@@ -1,4 +1,4 @@
-"""Files of translations: gettext PO, and TMX 1.4 (https://www.gala-global.org/tmx-14b)."""
+"""Translation files: gettext PO, and TMX 1.4 (https://www.gala-global.org/tmx-14b)."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from hub.recipe.encodings import check_encoding
 
 __all__ = ["po_table", "tmx_table"]
 
-MAX_PO = 256 << 20  # bytes; polib reads a file as a whole
+MAX_PO = 256 << 20  # bytes; polib reads the whole file into memory
 _COLUMNS = ("source", "target", "context")
 _CHUNK = 1 << 16
-_NATIVE = frozenset({"bpt", "ept", "it", "ph", "ut"})  # hold codes of the document's own format
+_NATIVE = frozenset({"bpt", "ept", "it", "ph", "ut"})  # contain codes of the document's native format
 _CHARSET = re.compile(rb"charset=([\w.:-]+)", re.ASCII)
 _LINE = re.compile(r"\(line (\d+)\)")
 
@@ -27,14 +27,13 @@ _LINE = re.compile(r"\(line (\d+)\)")
 def po_table(name: str, stream: IO[bytes], encoding: str | None = None) -> Table:
     """Return the translated messages of a PO file as `source`, `target` and `context` (msgctxt).
 
-    If the header names the language of the translations, the codes of both languages are columns, too.
+    If the header names the language of the translations, there are columns with both language codes, too.
 
-    Fuzzy, untranslated and obsolete messages are left out. Of a message with plural forms, each form of a
-    language that has two of them is a row. `encoding` is used for a file that does not show its own;
-    None: UTF-8.
+    Fuzzy, untranslated and obsolete messages are filtered. Each plural form is a row if the language has two.
+    `encoding` is used if the file's own is not detected; None: UTF-8.
 
     Raises:
-        BadData: it is not of that encoding or no PO file; the message says the line.
+        BadData: it does not have the encoding, or is not a PO file; the message has the line.
     """
     import polib
 
@@ -49,7 +48,7 @@ def po_table(name: str, stream: IO[bytes], encoding: str | None = None) -> Table
     if not text.strip():
         return Table(name, _COLUMNS, iter(()))
     try:
-        # A text without a line break would be taken for a path, and read.
+        # polib 1.2 takes a text without a line break for a path.
         messages = polib.pofile(_Text(f"{text}\n"), encoding="utf-8")
     except (OSError, UnicodeDecodeError, ValueError, IndexError) as error:
         found = _LINE.search(str(error))
@@ -59,9 +58,9 @@ def po_table(name: str, stream: IO[bytes], encoding: str | None = None) -> Table
 
 
 def _po_languages(metadata: Mapping[str, str]) -> tuple[str, ...]:
-    """Return the codes of both languages; () if the header does not name that of the translations.
+    """Return the codes of both languages; () if the header does not name the target language.
 
-    Messages are in English by gettext's convention, unless the header names another language, as Poedit does.
+    By gettext's convention messages are in English, unless the header names another language (Poedit).
     """
     target = metadata.get("Language", "").strip().replace("_", "-")
     source = metadata.get("X-Source-Language", "").strip().replace("_", "-") or "en"
@@ -69,20 +68,20 @@ def _po_languages(metadata: Mapping[str, str]) -> tuple[str, ...]:
 
 
 class _Text(str):
-    """A text with the lines that gettext sees."""
+    """A text that splits into lines as gettext does."""
 
     __slots__ = ()
 
     def splitlines(self, keepends: bool = False) -> list[str]:
-        """Divide at CR and LF alone.
+        """Split at CR and LF only.
 
-        polib calls this method, and that of `str` also divides at separators in messages, such as U+2028.
+        polib calls this method; that of `str` also splits at separators inside messages, such as U+2028.
         """
         return io.StringIO(str(self), newline=None).read().split("\n")
 
 
 def _charset(raw: bytes) -> str | None:
-    """Return the encoding that the header of a PO file names, if it is a known one other than UTF-8."""
+    """Return the encoding in the header of a PO file, if it is a known one other than UTF-8."""
     found = _CHARSET.search(raw)
     try:
         named = check_encoding(found[1].decode()) if found else "utf-8"
@@ -116,12 +115,12 @@ def _pair(source: str, target: str, entry: Any, codes: Sequence[str]) -> dict[st
 def tmx_table(name: str, stream: IO[bytes], languages: tuple[str, str] | None) -> Table:
     """Return the translation units of a TMX file as `source` and `target`.
 
-    `languages` are codes such as `en` or `pt-BR`; `en` also takes `en-GB`. Without them a unit is read if it
-    has two languages, one being the header's `srclang`. A unit that lacks one is left out. The codes are
-    columns, too.
+    `languages` are codes such as `en` or `pt-BR`; `en` also matches `en-GB`. Without them a unit is read if
+    it has two languages, one of which is the header's `srclang`. A unit that lacks one is filtered. There are
+    columns with the codes, too.
 
     Raises:
-        BadData: it is no TMX, or it has entities of its own, which are refused; the message says the line.
+        BadData: it is not TMX, or declares entities; the message has the line.
     """
     return Table(name, None, _tmx_rows(name, stream, languages))
 
@@ -136,10 +135,10 @@ def _tmx_rows(name: str, stream: IO[bytes], languages: tuple[str, str] | None) -
         except expat.ExpatError as error:
             reason = expat.ErrorString(error.code)
             raise BadData(f"{name}:{error.lineno}: is not well-formed XML: {reason}.") from None
-        except (LookupError, ValueError) as error:  # how pyexpat refuses an encoding that it cannot decode
+        except (LookupError, ValueError) as error:  # raised by pyexpat for unsupported encodings
             raise BadData(
-                f"{name}: has an encoding that is not read in XML: {error}. Convert it to UTF-8, and its XML "
-                "declaration."
+                f"{name}: has an encoding that is not supported in XML: {error}. Convert the file to UTF-8, "
+                "and adapt its XML declaration."
             ) from None
         except _NotTmx as error:
             raise BadData(f"{name}:{reader.parser.CurrentLineNumber}: {error}") from None
@@ -151,8 +150,8 @@ def _tmx_rows(name: str, stream: IO[bytes], languages: tuple[str, str] | None) -
     if not rows and reader.languages:
         pair = " and ".join(languages) if languages else f"{reader.srclang or '(no srclang)'} and another"
         raise BadData(
-            f"{name}: no unit has the languages {pair}. There is: {', '.join(sorted(reader.languages))}. Say "
-            "which with data.columns, such as {source: en, target: fr}."
+            f"{name}: no unit has the languages {pair}. There is: {', '.join(sorted(reader.languages))}. "
+            "Name two of them in data.columns, such as {source: en, target: fr}."
         )
 
 
@@ -163,11 +162,11 @@ class _Unit:
 
 
 class _NotTmx(Exception):
-    """What stands in the file is not to be read; the message says what."""
+    """The file has content that is not TMX; the message says which."""
 
 
 class _Tmx:
-    """Gathers units from expat's events; entities and anything outside the file are refused."""
+    """Collects units from expat's events; refuses entities and external references."""
 
     def __init__(self) -> None:
         self.parser = expat.ParserCreate()
@@ -189,12 +188,12 @@ class _Tmx:
         self._depth = 0
 
     def take(self) -> list[_Unit]:
-        """Return the units that have ended since."""
+        """Return the units that ended since the last call."""
         done, self._units = self._units, []
         return done
 
     def _entity(self, *declared: Any) -> None:
-        raise _NotTmx("uses an entity of its own, which TMX does not need and this program does not read.")
+        raise _NotTmx("uses an entity, which TMX does not need and this program does not read.")
 
     def _reference(self, *named: Any) -> int:
         self._entity()
@@ -249,7 +248,7 @@ def _tmx_row(unit: _Unit, languages: tuple[str, str] | None, srclang: str) -> Ra
 
 
 def _in_language(texts: Mapping[str, str], language: str) -> str | None:
-    """Return the code under which a unit has a language: the code itself, or one of its regions."""
+    """Return the code of a language in a unit: the language itself, or one of its regions."""
     wanted = language.lower().replace("_", "-")
     if wanted in texts or not wanted:
         return wanted if wanted in texts else None

@@ -20,11 +20,11 @@ import torch
 from torch import Tensor, nn
 
 from hub.bases.base import Base, BaseKind
+from hub.engine.onnx.convert import export_module, quantize
 from hub.engine.torch.loading import load_model, takes_token_types
 from hub.engine.torch.slotted import SlotContext, slot_layer
 from hub.engine.torch.stacks import Parts
 from hub.errors import EngineFailed
-from hub.files import replacing
 
 __all__ = ["BATCH_INPUTS", "HIDDEN", "MODEL", "REVISION", "arguments", "main"]
 
@@ -33,7 +33,6 @@ BATCH_INPUTS = ("input_ids", "attention_mask", "token_type_ids", "slots")
 HIDDEN = "last_hidden_state"
 MODEL = "_model."  # prefix of an initializer's name before the parameter's path in the base
 
-_OPSET = 18
 _TOLERANCE = 1e-4  # of hidden states, which layer norms keep near 1
 _INT8_COSINE = 0.9  # of hidden states; the accuracy of each adapter is measured on its own data
 
@@ -55,7 +54,7 @@ def main() -> None:
     _export(graph, stacks, path)
     _verify(graph, path, _float32_fault)
     if wanted["int8"]:
-        _quantize(path)
+        quantize(path)
         _verify(graph, path, _int8_fault)
 
 
@@ -111,32 +110,9 @@ def _export(graph: _Graph, stacks: Sequence[str], path: Path) -> None:
     for name in stacks:
         part, _, layer = name.partition(".")
         axes[name] = {0: "slots"} | ({2: f"rank_{layer}"} if part in ("a", "b") else {})
-    torch.onnx.export(
-        graph,
-        graph.example(rows=2, tokens=4, slots=3, rank=2),
-        path,
-        input_names=[*BATCH_INPUTS, *stacks],
-        output_names=[HIDDEN],
-        dynamic_axes=axes,
-        opset_version=_OPSET,
-        dynamo=False,
-    )
-
-
-def _quantize(path: Path) -> None:
-    """Quantize a graph file: products with the weights of the base run in int8."""
-    from onnx import TensorProto
-    from onnxruntime.quantization import QuantType, quantize_dynamic
-
-    with replacing(path) as small:
-        quantize_dynamic(
-            path,
-            small,
-            op_types_to_quantize=["MatMul", "Gemm"],
-            per_channel=True,
-            weight_type=QuantType.QInt8,
-            extra_options={"DefaultTensorType": TensorProto.FLOAT},
-        )
+    names = (*BATCH_INPUTS, *stacks)
+    example = graph.example(rows=2, tokens=4, slots=3, rank=2)
+    export_module(graph, dict(zip(names, example, strict=True)), [HIDDEN], axes, path)
 
 
 @torch.inference_mode()

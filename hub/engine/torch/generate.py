@@ -17,6 +17,7 @@ from transformers import (
 
 from hub.api import Output
 from hub.engine.protocol import EngineRow
+from hub.engine.torch.loading import pad_token
 from hub.errors import BadRequest
 
 __all__ = ["Generator"]
@@ -88,7 +89,6 @@ def _greedy(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> Gener
     """
     saved = model.generation_config.eos_token_id
     ends = {*(saved if isinstance(saved, list) else [saved]), tokenizer.eos_token_id} - {None}
-    pads = (tokenizer.pad_token_id, tokenizer.eos_token_id, 0)
     return GenerationConfig(
         decoder_start_token_id=model.config.decoder_start_token_id
         if model.config.is_encoder_decoder
@@ -96,5 +96,5 @@ def _greedy(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> Gener
         do_sample=False,
         num_beams=1,
         eos_token_id=sorted(ends) or None,
-        pad_token_id=next(token for token in pads if token is not None),
+        pad_token_id=pad_token(tokenizer),
     )

@@ -22,6 +22,7 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
+from hub.api import Tokenizer
 from hub.bases.base import Base, BaseKind
 from hub.engine.quiet import quiet
 from hub.errors import BadBase, BadConfig, EngineFailed
@@ -32,6 +33,7 @@ __all__ = [
     "load_model",
     "load_tokenizer",
     "one_load_at_a_time",
+    "pad_token",
     "pick_device",
     "pick_dtype",
     "takes_token_types",
@@ -100,6 +102,11 @@ def load_model(base: Base, device: torch.device, **settings: Any) -> PreTrainedM
     if missing:
         model.pooler = None
     return model.requires_grad_(False).eval().to(device)
+
+
+def pad_token(tokenizer: Tokenizer) -> int:
+    """Return the token to pad with; any token will do, as padding is masked."""
+    return next(token for token in (tokenizer.pad_token_id, tokenizer.eos_token_id, 0) if token is not None)
 
 
 def takes_token_types(model: PreTrainedModel) -> bool:

@@ -1,4 +1,4 @@
-"""Our own Prometheus metrics, beside BentoML's; labels are tasks and bases, never ids or texts."""
+"""Prometheus metrics of the hub; labels are tasks and bases, never ids or texts."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
 
-from hub.serving.meter import Outcome
+from hub.serving.meter import Meter, Outcome
 
 if TYPE_CHECKING:
     from prometheus_client import Counter, Gauge, Histogram
@@ -38,7 +38,7 @@ class _Instruments:
 
 @cache
 def _instruments(replicas: int) -> _Instruments:
-    """Register every metric, once a process."""
+    """Register every metric once per process."""
     from bentoml._internal.configuration.containers import BentoMLContainer
 
     from hub.http.metrics.values import keep_values
@@ -49,45 +49,54 @@ def _instruments(replicas: int) -> _Instruments:
     return _Instruments(
         calls=client.Counter("hub_calls", "Calls of a task, by result.", ["task", "code"]),
         call_seconds=client.Histogram(
-            "hub_call_seconds", "Seconds from body to answer.", ["task"], buckets=_SECONDS
+            "hub_call_seconds", "Seconds from the read body to the answer.", ["task"], buckets=_SECONDS
         ),
-        batch_rows=client.Histogram("hub_batch_rows", "Rows in one forward.", ["base"], buckets=_ROWS),
+        batch_rows=client.Histogram("hub_batch_rows", "Rows in one forward pass.", ["base"], buckets=_ROWS),
         forward_seconds=client.Histogram(
-            "hub_forward_seconds", "Seconds of one forward.", ["base"], buckets=_SECONDS
+            "hub_forward_seconds", "Seconds of one forward pass.", ["base"], buckets=_SECONDS
         ),
-        retries=client.Counter("hub_forward_retries", "Forwards that failed and ran in halves.", ["base"]),
-        waiting=client.Gauge("hub_waiting_rows", "Rows waiting when a forward ended.", ["base"], **live),
+        retries=client.Counter(
+            "hub_forward_retries", "Forward passes that failed and ran in halves.", ["base"]
+        ),
+        waiting=client.Gauge(
+            "hub_waiting_rows", "Rows waiting at the end of a forward pass.", ["base"], **live
+        ),
         resident=client.Gauge("hub_resident_adapters", "Adapters in slots.", ["base"], **live),
         capacity=client.Gauge("hub_slots", "Adapter slots.", ["base"], **live),
         load_seconds=client.Histogram(
             "hub_load_seconds", "Seconds to load one version.", ["outcome"], buckets=_SECONDS
         ),
-        evictions=client.Counter("hub_evictions", "Adapters that lost their slot to another.", ["base"]),
-        swaps=client.Counter("hub_swaps", "Deployments that went to another version.", ["outcome"]),
-        answers=client.Counter("hub_feedback_answers", "Answers kept for feedback, or dropped.", ["outcome"]),
+        evictions=client.Counter("hub_evictions", "Adapters evicted from their slot for another.", ["base"]),
+        swaps=client.Counter("hub_swaps", "Changes of a deployment's version.", ["outcome"]),
+        answers=client.Counter(
+            "hub_feedback_answers", "Answers stored for feedback, or dropped.", ["outcome"]
+        ),
         stuck=client.Gauge("hub_stuck_plugin_calls", "Calls that hang in plugin code.", ["task"], **live),
         suspended=client.Gauge(
-            "hub_suspended_tasks", "1 while a task's calls are refused because others hang.", ["task"], **live
+            "hub_suspended_tasks",
+            "1 while calls of the task are refused because others hang.",
+            ["task"],
+            **live,
         ),
         refused=client.Counter(
-            "hub_refused_requests", "Requests refused before a route was looked up, by error code.", ["code"]
+            "hub_refused_requests", "Requests refused before routing, by error code.", ["code"]
         ),
     )
 
 
-class Metrics:
-    """Counts what serving and the routes report, for one of `replicas` workers; a `Meter`."""
+class Metrics(Meter):
+    """The `Meter` of one of `replicas` workers."""
 
     def __init__(self, replicas: int = 1) -> None:
         self._to = _instruments(replicas)
 
     def call(self, task: str, code: str, seconds: float) -> None:
-        """A call of `task` ended with an error's code, or "ok"."""
+        """Count a call that ended with an error's code, or "ok"."""
         self._to.calls.labels(task, code).inc()
         self._to.call_seconds.labels(task).observe(seconds)
 
     def refused(self, code: str) -> None:
-        """A connection was ended with an error before a request reached a route."""
+        """Count a request that was refused before routing."""
         self._to.refused.labels(code).inc()
 
     def batch(self, base: str, rows: int, seconds: float, waiting: int) -> None:

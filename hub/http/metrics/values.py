@@ -1,9 +1,9 @@
-"""Where the values of metrics are kept: in memory for one worker, in memory-mapped files for several.
+"""Storage of metric values: memory for one worker, memory-mapped files for several.
 
-prometheus_client maps sparse files: on a full disk, the first write to a page without a block ends the
-process by SIGBUS. Here one worker has no files, and the files of several lie on tmpfs if there is one, and
-have their blocks before they are written. A file that gets no blocks becomes memory of its worker: counting
-goes on, and other workers do not see what that one counts.
+prometheus_client maps sparse files: on a full disk, the first write to a page without a block kills the
+process by SIGBUS. Here one worker has no files, and the files of several are on tmpfs if possible and have
+their blocks allocated before they are written. Without free blocks, a worker continues in its own memory, and
+other workers do not see its values.
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ from prometheus_client.mmap_dict import MmapedDict
 
 from hub.client.server_file import lives
 
-__all__ = ["FOLDER", "ReservedDict", "keep_values"]
+__all__ = ["FOLDER", "ReservedDict", "keep_values", "remove_dead_gauges"]
 
 log = logging.getLogger(__name__)
 
 FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 _PREFIX = "grafthub-metrics-"
-_FIRST_BYTES = 1 << 16  # what prometheus_client gives a new file
+_FIRST_BYTES = 1 << 16  # the initial size of prometheus_client 0.26
 
 
 @cache
 def keep_values(replicas: int) -> None:
-    """Choose the place for this process; call before the first metric is made.
+    """Choose the storage for this process; call before the first metric is created.
 
-    prometheus_client chooses when it is imported, and BentoML imports it early: the choice is replaced.
+    prometheus_client chooses on import, and BentoML imports it early, so the choice is replaced.
     """
     from bentoml._internal.configuration.containers import BentoMLContainer
     from bentoml._internal.server.metrics.prometheus import PrometheusClient
@@ -45,7 +45,7 @@ def keep_values(replicas: int) -> None:
     if replicas == 1:
         os.environ.pop(FOLDER, None)
         prometheus_client.values.ValueClass = prometheus_client.values.MutexValue
-        # Files have none: the names stay the same.
+        # Files have no *_created series; without them, the names are the same for one worker.
         prometheus_client.metrics.disable_created_metrics()  # type: ignore[no-untyped-call]
         BentoMLContainer.metrics_client.set(PrometheusClient(multiproc=False))
     elif FOLDER in os.environ:
@@ -53,8 +53,17 @@ def keep_values(replicas: int) -> None:
         prometheus_client.values.MmapedDict = ReservedDict  # type: ignore[attr-defined]
 
 
+def remove_dead_gauges() -> None:
+    """Remove the gauge files of killed workers, which would be added to those of the living."""
+    folder = os.environ.get(FOLDER)
+    for path in Path(folder).glob("gauge_live*_*.db") if folder else ():
+        pid = path.stem.rpartition("_")[2]
+        if pid.isdigit() and not lives(int(pid)):
+            path.unlink(missing_ok=True)
+
+
 class ReservedDict(MmapedDict):
-    """A file of values whose blocks are reserved first, or memory where the disk has none left."""
+    """A file of values with blocks allocated in advance, or memory if the disk is full."""
 
     def __init__(self, filename: str, read_mode: bool = False) -> None:
         self._memory = False
@@ -72,7 +81,7 @@ class ReservedDict(MmapedDict):
                 super().__init__(path)  # type: ignore[no-untyped-call]
 
     def _init_value(self, key: str) -> None:
-        # Mirrors the size that prometheus_client is about to write: length, padded key, two doubles.
+        # The size that prometheus_client 0.26 is about to write: length, padded key, two doubles.
         encoded = len(key.encode())
         used = self._used + 4 + encoded + (8 - (encoded + 4) % 8) + 16
         capacity = self._capacity
@@ -98,14 +107,14 @@ class ReservedDict(MmapedDict):
 
 
 def _reserve(descriptor: int, size: int) -> None:
-    """Give a file blocks up to `size`; OSError where the disk has none left."""
-    if hasattr(os, "posix_fallocate"):  # macOS has none
+    """Allocate the blocks of a file up to `size`; raises OSError on a full disk."""
+    if hasattr(os, "posix_fallocate"):  # not on macOS
         os.posix_fallocate(descriptor, 0, max(size, os.fstat(descriptor).st_size))
 
 
 @contextmanager
 def _memory_file() -> Iterator[str]:
-    """Yield a path under which a new file without a place on any disk can be opened."""
+    """Yield the path of a new file in memory."""
     descriptor = os.memfd_create("grafthub-metrics")
     try:
         yield f"/proc/self/fd/{descriptor}"
@@ -116,30 +125,30 @@ def _memory_file() -> Iterator[str]:
 def _warn(error: OSError) -> None:
     log.warning(
         "Metrics of this worker are kept in its memory and are missing from /metrics of the other workers: "
-        "%s. Make room and restart the server.",
+        "%s. Free space and restart the server.",
         error.strerror or error,
     )
 
 
 def _memory_folder() -> Path | None:
-    """Return a folder on tmpfs for the workers of one supervisor, or None; remove those of the dead."""
-    for place in (os.environ.get("XDG_RUNTIME_DIR"), "/dev/shm"):
-        if place and os.path.isdir(place) and os.access(place, os.W_OK):
-            _remove_dead(Path(place))
-            folder = Path(place) / f"{_PREFIX}{os.getppid()}-{_started(os.getppid())}"
+    """Return a folder on tmpfs for the workers of this supervisor, or None; remove those of dead ones."""
+    for parent in (os.environ.get("XDG_RUNTIME_DIR"), "/dev/shm"):
+        if parent and os.path.isdir(parent) and os.access(parent, os.W_OK):
+            _remove_dead(Path(parent))
+            folder = Path(parent) / f"{_PREFIX}{os.getppid()}-{_started(os.getppid())}"
             try:
                 folder.mkdir(mode=0o700, exist_ok=True)
                 found = folder.lstat()
             except OSError:
                 continue
-            # /dev/shm is writable for everybody: another user may have made the folder first.
+            # /dev/shm is writable by everyone: another user may have created the folder first.
             if stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid() and not found.st_mode & 0o077:
                 return folder
     return None
 
 
-def _remove_dead(place: Path) -> None:
-    for folder in place.glob(f"{_PREFIX}*-*"):
+def _remove_dead(parent: Path) -> None:
+    for folder in parent.glob(f"{_PREFIX}*-*"):
         pid, _, started = folder.name.removeprefix(_PREFIX).partition("-")
         dead = pid.isdigit() and not (lives(int(pid)) and _started(int(pid)) == started)
         if dead and not folder.is_symlink():
@@ -147,12 +156,12 @@ def _remove_dead(place: Path) -> None:
                 for file in folder.glob("*.db"):
                     file.unlink(missing_ok=True)
                 folder.rmdir()
-            except OSError:  # another user's, or another worker removes it
+            except OSError:  # of another user, or removed by another worker
                 continue
 
 
 def _started(pid: int) -> str:
-    """Return when a process started, in clock ticks since the boot; a number may be given out again."""
+    """Return the start of a process in clock ticks since boot, since process ids are reused."""
     try:
         text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
     except OSError:

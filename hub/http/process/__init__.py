@@ -1,1 +1,1 @@
-"""Serving processes: the supervisor, its workers, and HTTP/1.1 on a connection."""
+"""Serving processes: the supervisor, its workers, and the HTTP/1.1 protocol."""

@@ -1,8 +1,8 @@
-"""HTTP/1.1 on a connection, with bounds on everything that arrives before a route reads it.
+"""The HTTP/1.1 protocol of a connection, with limits on all input before a route reads it.
 
-Extends uvicorn's protocol for httptools, which bounds neither headers nor time. h11 would bound the size of
-headers, but costs a request about a third more processor time (docs/operations.md), so one parser is enough.
-tests/http/process/test_protocol.py attacks it over sockets and guards what it relies on inside uvicorn 0.54.
+Extends uvicorn's protocol for httptools, which limits neither headers nor time. h11 limits the size of
+headers but costs about a third more processor time per request (docs/operations.md). Relies on private parts
+of uvicorn 0.54, which tests/http/process/test_protocol.py checks with attacks over sockets.
 """
 
 from __future__ import annotations
@@ -26,21 +26,21 @@ __all__ = ["Connections", "HubProtocol"]
 
 log = logging.getLogger(__name__)
 
-MAX_PIPELINED = 16  # requests of one connection that wait for the answer to an earlier one
+MAX_PIPELINED = 16  # requests of one connection that wait for an earlier answer
 GRACE_S = 0.5  # for a request that was sent just before SIGTERM
-SEND_S = 30.0  # how long a client may take no bytes of its answer
-BODY_MARGIN_S = 1.0  # `read_body` times out first; this ends bodies that no route reads
+SEND_S = 30.0  # after which a client that reads nothing is disconnected
+BODY_MARGIN_S = 1.0  # `read_body` times out first; this limits bodies that no route reads
 
 
 @dataclass(slots=True)
 class Connections:
-    """The bounds, and the connections of this process that have no request under way, oldest first.
+    """The limits of this process, and its idle connections, oldest first.
 
-    `on_refused` is called with the code of each error that ends a connection.
+    `on_refused` is called with the code of each error that closes a connection.
     """
 
     limits: LimitSettings
-    most: int
+    max_open: int
     on_refused: Callable[[str], None]
     idle: dict[HubProtocol, None] = field(default_factory=dict)
     stopping: bool = False
@@ -54,11 +54,11 @@ class _Part(Enum):
     BODY = auto()
 
 
-_HEADERS = _Part.HEADERS  # looked up for each header: an enum's attribute takes longer
+_HEADERS = _Part.HEADERS  # a global is faster than an enum's attribute, which matters for each header
 
 
 class HubProtocol(HttpToolsProtocol):
-    """One connection."""
+    """The protocol of one connection."""
 
     transport: LingeringTransport
 
@@ -67,7 +67,7 @@ class HubProtocol(HttpToolsProtocol):
         self._of = of
         self._limits = of.limits
         self._part = _Part.NONE
-        self._unread = 0  # bytes since the parser last made something of them
+        self._unread = 0  # bytes since the parser last reported progress
         self._field_bytes = 0
         self._fields = 0
         self._deadline: float | None = None
@@ -78,7 +78,7 @@ class HubProtocol(HttpToolsProtocol):
         lingering = LingeringTransport(transport, self.loop)
         super().connection_made(lingering)
         self._deadline = self.loop.time() + self._limits.header_s
-        if len(self.connections) > self._of.most and not self._make_room():
+        if len(self.connections) > self._of.max_open and not self._make_room():
             self._refuse(NotReady("This server has no free connection. Try again shortly."))
             return
         self._of.idle[self] = None
@@ -86,9 +86,9 @@ class HubProtocol(HttpToolsProtocol):
             self.shutdown()
 
     def _make_room(self) -> bool:
-        """End the connection that has been without a request for longest, if there is one."""
+        """Close the connection that has been idle longest, if any; return whether one was closed."""
         for longest in self._of.idle:
-            longest.transport.abort()  # its descriptor is needed now
+            longest.transport.abort()  # frees its descriptor at once
             del self._of.idle[longest]
             return True
         return False
@@ -140,7 +140,7 @@ class HubProtocol(HttpToolsProtocol):
             raise HeadersTooLarge(f"A request may have {self._limits.headers} headers (limits.headers).")
         if self._field_bytes > self._limits.header_bytes:
             raise self._too_large()
-        if self._part is _HEADERS:  # fields after a chunked body are dropped
+        if self._part is _HEADERS:  # trailers of a chunked body are dropped
             super().on_header(name, value)
 
     def _too_large(self) -> HeadersTooLarge:
@@ -166,14 +166,14 @@ class HubProtocol(HttpToolsProtocol):
 
     def _check_upgrade(self) -> None:
         if self.parser.get_method() == b"CONNECT":
-            raise BadRequest("This server is no proxy.")
+            raise BadRequest("This server is not a proxy.")
         if self._get_upgrade() == b"websocket":
             raise BadRequest("This server has no WebSocket endpoint. Send plain HTTP; see GET /docs.")
 
     def _ignore_upgrade(self, rest: bytes) -> None:
-        """Read a request again without its offer of another protocol, such as HTTP/2 by Java's client.
+        """Parse a request again without its offer of another protocol, such as HTTP/2 by Java's client.
 
-        httptools takes what follows the headers of such a request for the other protocol, and drops the body.
+        httptools treats everything after such headers as the other protocol, which would lose the body.
         """
         fields = [one for one in self.headers if one[0] not in (b"connection", b"upgrade")]
         if b"close" in dict(self.headers)[b"connection"].lower():
@@ -181,7 +181,7 @@ class HubProtocol(HttpToolsProtocol):
         version = self.parser.get_http_version().encode()
         head = b"%b %b HTTP/%b\r\n" % (self.parser.get_method(), self.url, version)
         self.parser = httptools.HttpRequestParser(self)
-        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as in the class above
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as HttpToolsProtocol does
         self.data_received(head + b"".join(b"%b: %b\r\n" % one for one in fields) + b"\r\n" + rest)
 
     def on_body(self, body: bytes) -> None:
@@ -189,7 +189,7 @@ class HubProtocol(HttpToolsProtocol):
         super().on_body(body)
 
     def on_message_complete(self) -> None:
-        if self.parser.should_upgrade():  # read again
+        if self.parser.should_upgrade():  # it is parsed again
             return
         self._part = _Part.NONE
         self._deadline = None
@@ -209,12 +209,12 @@ class HubProtocol(HttpToolsProtocol):
         self._send_deadline = None
 
     def check_time(self, now: float) -> None:
-        """End what has taken too long; the server calls this once a second."""
+        """Close the connection if a deadline has passed; the server calls this once per second."""
         if self._send_deadline is not None and now > self._send_deadline:
             self.transport.abort()
         elif self._deadline is None or now < self._deadline:
             return
-        elif self._part is _Part.NONE:  # not a byte of a request has come
+        elif self._part is _Part.NONE:  # no byte of a request has arrived
             self.transport.close()
         else:
             waited = self._limits.body_s if self._part is _Part.BODY else self._limits.header_s
@@ -222,7 +222,7 @@ class HubProtocol(HttpToolsProtocol):
             self._refuse(RequestTimeout(f"The request was not complete within {waited:g} s ({setting})."))
 
     def shutdown(self) -> None:
-        """Answer what has been sent, then close; the server calls this when it stops."""
+        """Answer pending requests, then close; the server calls this when it stops."""
         if self._is_idle():
             self.loop.call_later(GRACE_S, self._end_if_idle)
         else:
@@ -240,7 +240,7 @@ class HubProtocol(HttpToolsProtocol):
         return self.cycle is None or self.cycle.response_complete
 
     def _refuse(self, error: HubError) -> None:
-        """Answer with an error and close; an earlier request that is still being answered goes first."""
+        """Answer with an error and close, after the answer to an earlier request."""
         self._refused = True
         self._deadline = None
         self._of.on_refused(error.code)

@@ -1,4 +1,7 @@
-"""uvicorn's server with our protocol, and a shutdown that answers the requests that were sent before it."""
+"""uvicorn's server with our protocol, and a shutdown that answers every request sent before it.
+
+Relies on private parts of uvicorn 0.54: `_captured_signals` and what a started server has.
+"""
 
 from __future__ import annotations
 
@@ -20,14 +23,14 @@ from hub.http.process.protocol import Connections, HubProtocol
 __all__ = ["HubServer"]
 
 CHECK_EVERY_S = 1.0
-SPARE_DESCRIPTORS = 64  # for files, the catalog, and connections that are being refused
+SPARE_DESCRIPTORS = 64  # for files, the catalog, and refused connections
 DRAIN_MARGIN_S = 5  # beyond limits.timeout_s
 
 
 class HubServer(uvicorn.Server):
-    """Serves one application; `on_ready` is called once, as soon as `is_ready`.
+    """Serves one application; calls `on_ready` once when `is_ready` returns True.
 
-    `on_refused` is called with the error code of each request that is refused before the application has it.
+    `on_refused` is called with the error code of each request that never reaches the application.
     """
 
     def __init__(
@@ -40,8 +43,8 @@ class HubServer(uvicorn.Server):
     ) -> None:
         self._is_ready = is_ready
         self._on_ready = on_ready
-        self._told_ready = False
-        self._connections = Connections(limits, most_connections(limits.connections), on_refused)
+        self._reported_ready = False
+        self._connections = Connections(limits, max_connections(limits.connections), on_refused)
         config = uvicorn.Config(
             app=cast("uvicorn._types.ASGIApplication", app),
             http=cast("type[asyncio.Protocol]", partial(HubProtocol, of=self._connections)),
@@ -60,15 +63,15 @@ class HubServer(uvicorn.Server):
         self._checker = asyncio.create_task(self._check_connections())
 
     async def on_tick(self, counter: int) -> bool:
-        if not self._told_ready and self._is_ready():
-            self._told_ready = True
+        if not self._reported_ready and self._is_ready():
+            self._reported_ready = True
             self._on_ready()
         return await super().on_tick(counter)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Answer requests under way, and those of connections that the kernel has queued, then stop."""
+        """Answer running requests and those of connections in the kernel's queue, then stop."""
         self._connections.stopping = True
-        queues = [listener.dup() for listener in sockets or []]  # closing a server closes its own
+        queues = [listener.dup() for listener in sockets or []]  # closing a server closes its socket
         for server in self.servers:
             server.close()
         for queue in queues:
@@ -76,16 +79,16 @@ class HubServer(uvicorn.Server):
             queue.close()
         await super().shutdown(sockets)
         self._checker.cancel()
-        self._captured_signals.clear()  # uvicorn would raise them again, for an exit status other than 0
+        self._captured_signals.clear()  # uvicorn would raise them again and exit with a status other than 0
 
     async def _take_queued(self, listener: socket.socket) -> None:
-        """Accept what is queued: closing the socket would reset it, although requests may have been sent."""
+        """Accept queued connections, which may hold requests and which closing the socket would reset."""
         loop = asyncio.get_running_loop()
         listener.setblocking(False)
         while True:
             try:
                 connection, _ = listener.accept()
-            except OSError:  # none is left
+            except OSError:  # the queue is empty
                 return
             connection.setblocking(False)
             await loop.connect_accepted_socket(self._protocol, connection)
@@ -107,12 +110,12 @@ class HubServer(uvicorn.Server):
                     connection.check_time(loop.time())
 
 
-def most_connections(wanted: int) -> int:
-    """Return how many connections to hold open: `wanted`, or as many as there are file descriptors for."""
+def max_connections(wanted: int) -> int:
+    """Return `wanted`, or fewer if there are not enough file descriptors; raises the soft limit if needed."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     used = psutil.Process().num_fds() + SPARE_DESCRIPTORS
-    enough = wanted + used
-    if soft < enough and soft != resource.RLIM_INFINITY:
-        soft = enough if hard == resource.RLIM_INFINITY else min(enough, hard)
+    needed = wanted + used
+    if soft < needed and soft != resource.RLIM_INFINITY:
+        soft = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     return wanted if soft == resource.RLIM_INFINITY else max(1, min(wanted, soft - used))

@@ -1,6 +1,6 @@
-"""Starts the serving processes on one listening socket, restarts those that end, stops them in order.
+"""Starts workers on one listening socket, restarts workers that exit, and stops them in order.
 
-There is no control endpoint: signals to this process are the only interface.
+There is no control endpoint; signals to this process are the only interface.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class _Worker:
     writer: asyncio.StreamWriter
 
     async def became_ready(self) -> bool:
-        """Wait until the worker answers requests, or ends without having done so."""
+        """Return True when the worker answers requests, or False if it exits before."""
         with suppress(OSError):
             return await self.reader.readline() == READY
         return False
@@ -47,7 +47,7 @@ class _Worker:
 
 
 class Supervisor:
-    """Runs `settings.serve.replicas` workers until SIGINT or SIGTERM, or until one cannot be started."""
+    """Runs `serve.replicas` workers until SIGINT or SIGTERM, or until one repeatedly fails to start."""
 
     def __init__(
         self,
@@ -70,10 +70,10 @@ class Supervisor:
         self._failure: HostFault | None = None
 
     async def run(self) -> None:
-        """Return once all workers have ended after a signal.
+        """Return when all workers have exited after a signal.
 
         Raises:
-            HostFault: a worker ended MAX_FAILED_STARTS times in a row before it was ready.
+            HostFault: a worker exited MAX_FAILED_STARTS times in a row before it was ready.
         """
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
@@ -101,16 +101,16 @@ class Supervisor:
                     f"Serving process {index} {how}, for the {failures}th time before it was ready."
                 )
                 return
-            log.error("Serving process %d %s; another is started.", index, how)
+            log.error("Serving process %d %s; it is restarted.", index, how)
             if failures:
                 with suppress(TimeoutError):
                     await asyncio.wait_for(self._stopping.wait(), min(2.0 ** (failures - 2), MAX_BACKOFF_S))
 
     async def _run_worker(self, index: int) -> tuple[bool, int]:
-        """Start a worker and wait for its end; return whether it became ready, and its exit status."""
+        """Start a worker and wait for its exit; return whether it became ready, and its exit status."""
         worker = self._workers[index] = await self._start(index)
         try:
-            if self._stopping.is_set():  # the signal came while the process was being started
+            if self._stopping.is_set():  # the signal came during the start
                 self._terminate(worker)
             ready = await worker.became_ready()
             if ready and not self._announced:
@@ -131,7 +131,7 @@ class Supervisor:
                 stdin=theirs.fileno(),
                 pass_fds=(descriptor,),
                 env=self._environment,
-                process_group=0,  # Ctrl-C reaches the supervisor alone, which then stops the workers in order
+                process_group=0,  # Ctrl-C reaches only the supervisor, which stops the workers in order
             )
         except BaseException:
             ours.close()
@@ -143,7 +143,7 @@ class Supervisor:
         return _Worker(process, reader, writer)
 
     def _on_signal(self) -> None:
-        if self._stopping.is_set():  # a second signal: requests under way are given up
+        if self._stopping.is_set():  # a second signal: running requests are cancelled
             for worker in self._workers.values():
                 worker.signal(signal.SIGINT)
         else:
@@ -152,7 +152,7 @@ class Supervisor:
     def _stop(self) -> None:
         self._stopping.set()
         with suppress(OSError):
-            self._listener.listen(0)  # what is queued now is answered by the workers; nothing more is queued
+            self._listener.listen(0)  # workers answer the queued connections; no others are queued
         for worker in self._workers.values():
             self._terminate(worker)
         self._listener.close()
@@ -165,14 +165,16 @@ class Supervisor:
     def _kill(self, worker: _Worker, seconds: float) -> None:
         if worker.process.returncode is None:
             log.error(
-                "Serving process %d still ran %g s after SIGTERM and is killed.", worker.process.pid, seconds
+                "Serving process %d did not exit within %g s after SIGTERM and is killed.",
+                worker.process.pid,
+                seconds,
             )
             worker.signal(signal.SIGKILL)
 
     def _give_up(self, problem: str) -> None:
         log.error("%s The server stops.", problem)
         self._failure = HostFault(
-            f"{problem} The server has stopped. Its log above says why; if a plugin ends the process, "
+            f"{problem} The server has stopped. The log above has the reason; if a plugin ends the process, "
             "disable it (plugins.disabled in hub.toml)."
         )
         if not self._stopping.is_set():

@@ -1,4 +1,4 @@
-"""A transport that closes in two steps, so that unread bytes do not turn the close into a reset."""
+"""A transport that closes in two steps, so that unread input does not turn the close into a reset."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from typing import Any
 
 __all__ = ["LINGER_S", "LingeringTransport"]
 
-LINGER_S = 1.0  # how long bytes of the client are read and dropped after the last byte was sent
+LINGER_S = 1.0  # during which input is discarded after the last byte was sent
 
 
 class LingeringTransport(asyncio.Transport):
     """Wraps a socket's transport.
 
-    The kernel answers with a reset when a socket is closed while unread bytes are in its buffer, and a reset
-    makes the client lose a response that it has not read yet. `close` therefore ends the sending side first,
-    and the connection ends when the client closes its side, or after LINGER_S.
+    The kernel sends a reset when a socket with unread input is closed, and a reset discards a response that
+    the client has not read yet. `close` therefore closes the sending side first; the connection ends when the
+    client closes its side, or after LINGER_S.
     """
 
     def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
@@ -37,7 +37,7 @@ class LingeringTransport(asyncio.Transport):
         if self.is_closing():
             return
         self._closing = True
-        with suppress(OSError, RuntimeError):  # the client has gone
+        with suppress(OSError, RuntimeError):  # the client has disconnected
             self._transport.write_eof()
             self._transport.resume_reading()
         self._timer = self._loop.call_later(LINGER_S, self._transport.abort)
@@ -47,7 +47,7 @@ class LingeringTransport(asyncio.Transport):
         self._transport.abort()
 
     def lost(self) -> None:
-        """The connection has ended."""
+        """Cancel the timer of `close`; called when the connection has ended."""
         self._closing = True
         if self._timer:
             self._timer.cancel()

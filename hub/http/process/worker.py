@@ -10,7 +10,7 @@ import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from hub.http.process.orphan import end_with
+from hub.http.process.shutdown import end_with
 from hub.http.process.worker_config import READY, WorkerConfig
 from hub.visible import keep_logs_visible
 
@@ -25,7 +25,7 @@ def main() -> None:
     channel = _take_stdin()
     with channel.makefile("rb") as lines:
         line = lines.readline()
-    if not line:  # the supervisor ended before it sent anything
+    if not line:  # the supervisor ended before it sent the configuration
         return
     config = WorkerConfig.from_line(line)
     end_with(config.supervisor)
@@ -42,11 +42,11 @@ def main() -> None:
         svc.to_asgi(),
         config.settings.limits,
         is_ready=lambda: svc.hub.runtime.ready,
-        on_ready=lambda: _tell(channel),
+        on_ready=lambda: _report_ready(channel),
         on_refused=svc.hub.metrics.refused,
     )
     listener = socket.socket(fileno=config.listener)
-    listener.set_inheritable(False)  # a process that a plugin starts must not keep the port
+    listener.set_inheritable(False)  # a child process of a plugin must not keep the port
     with asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner:
         runner.run(_serve(server, listener))
 
@@ -54,19 +54,19 @@ def main() -> None:
 async def _serve(server: HubServer, listener: socket.socket) -> None:
     await server.serve(sockets=[listener])
     logging.shutdown()
-    with suppress(OSError):  # a pipe whose reader has gone
+    with suppress(OSError):  # a pipe without a reader
         sys.stdout.flush()
         sys.stderr.flush()
-    os._exit(0)  # the engines are closed; a thread that hangs in a plugin's code must not keep the process
+    os._exit(0)  # the engines are closed; a thread that hangs in plugin code would keep the process
 
 
-def _tell(supervisor: socket.socket) -> None:
-    with suppress(OSError):  # it was killed; `end_with` ends this process
+def _report_ready(supervisor: socket.socket) -> None:
+    with suppress(OSError):  # it was killed; `end_with` stops this process
         supervisor.sendall(READY)
 
 
 def _take_stdin() -> socket.socket:
-    """Return the supervisor's channel, and leave an empty standard input to plugins."""
+    """Return the supervisor's channel, and replace standard input by an empty one."""
     channel = socket.socket(fileno=os.dup(0))
     empty = os.open(os.devnull, os.O_RDONLY)
     os.dup2(empty, 0)

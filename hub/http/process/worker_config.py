@@ -1,4 +1,4 @@
-"""What a serving process receives from its supervisor: settings with their secrets, socket, address."""
+"""The configuration that a worker receives from its supervisor: settings with secrets, socket, address."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from hub.config import Settings, restore_settings
 
 __all__ = ["READY", "WorkerConfig"]
 
-READY = b"ready\n"  # a worker writes this line to its supervisor once it answers requests
+READY = b"ready\n"  # sent by a worker to its supervisor when it answers requests
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerConfig:
-    """Sent as one line over a socket pair: environments and command lines are readable by others."""
+    """Sent as one line over a socket pair, since environments and command lines are readable by others."""
 
     settings: Settings
     address: str

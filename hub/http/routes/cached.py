@@ -1,4 +1,4 @@
-"""Answers that are the same for every caller: built once, kept with their gzip form and their ETag."""
+"""Responses that are the same for every caller, cached with their gzip form and ETag."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ _GZIP = re.compile(r"(?:^|,)\s*(?:gzip|\*)\s*(?:;\s*q=(?P<q>[\d.]+)\s*)?(?:,|$)"
 
 
 class CachedBody:
-    """A body with what is needed to answer from memory; `headers` are sent along."""
+    """A response body in memory, with its gzip form, ETag and `headers`."""
 
     def __init__(self, body: bytes, media_type: str, headers: Mapping[str, str] | None = None) -> None:
         self._body = body
         self._zipped = gzip.compress(body, mtime=0) if len(body) >= MIN_GZIP_BYTES else b""
         digest = hashlib.sha256(body).hexdigest()[:32]
-        self._etag = f'W/"{digest}"'  # weak: one for both forms
+        self._etag = f'W/"{digest}"'  # weak: shared by both forms
         self._headers = {
             "content-type": media_type,
             "etag": self._etag,
-            "cache-control": "no-cache",  # keep it, and ask whether it is still the same
+            "cache-control": "no-cache",  # cache it, and revalidate on each use
             "vary": "accept-encoding, authorization",
             **(headers or {}),
         }
 
     def answer(self, request: Request) -> Response:
-        """Return the body, in gzip if the request accepts it, or 304 if the caller has it."""
+        """Return the body, in gzip if the request accepts it, or 304 if its ETag matches."""
         known = request.headers.get("if-none-match", "")
         if known.strip() == "*" or self._etag.removeprefix("W/") in known:
             return Response(status_code=304, headers=self._headers)
@@ -45,24 +45,24 @@ class CachedBody:
 
 
 class RecentText:
-    """A text that is made again at most once in `seconds`, in a thread, however many ask for it."""
+    """A text that is generated in a thread at most once per `seconds`, for any number of requests."""
 
-    def __init__(self, make: Callable[[], bytes], seconds: float) -> None:
-        self._make = make
+    def __init__(self, generate: Callable[[], bytes], seconds: float) -> None:
+        self._generate = generate
         self._seconds = seconds
-        self._made = -seconds
+        self._generated_at = -seconds
         self._text = b""
         self._lock = asyncio.Lock()
 
     async def get(self) -> bytes:
-        """Return the text; it is at most `seconds` old."""
+        """Return the text, at most `seconds` old."""
         async with self._lock:
-            if time.monotonic() - self._made >= self._seconds:
-                self._text = await asyncio.to_thread(self._make)
-                self._made = time.monotonic()
+            if time.monotonic() - self._generated_at >= self._seconds:
+                self._text = await asyncio.to_thread(self._generate)
+                self._generated_at = time.monotonic()
         return self._text
 
 
 def _accepts_gzip(accepted: str) -> bool:
     found = _GZIP.search(accepted)
-    return bool(found) and float(found["q"] or 1) > 0 if found else False
+    return found is not None and float(found["q"] or 1) > 0

@@ -1,4 +1,4 @@
-"""The route that says which words an answer comes from; off unless the server is told otherwise."""
+"""The route that explains an answer by the contributions of its words; off by default."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ from hub.store.store import Store
 
 __all__ = ["add_routes"]
 
-WAITING = 4  # explanations that may wait for the one under way
-NICENESS = 10  # of the thread that makes them, and of those it starts
+MAX_WAITING = 4  # explanations that wait for the running one
+NICENESS = 10  # of the explaining thread and of the threads that it starts
 
 Result = TypeVar("Result")
 
 
 class Explain(Model):
-    """What is to be explained, and how."""
+    """The request to explain, and the method."""
 
     model_config = ConfigDict(
         json_schema_extra={"examples": [{"request": {"text": "A film without a dull minute."}}]}
@@ -50,12 +50,12 @@ class Explain(Model):
         "gradients", description="Integrated gradients (extra 'explain'), or attention rollout."
     )
     target: str | None = Field(
-        None, max_length=200, description="A label, or start or end of a span; none: the chosen one."
+        None, max_length=200, description="A label, or start or end of a span; none: the predicted one."
     )
     word: str | None = Field(
         None,
         max_length=200,
-        description="Where each token has a score: the word to ask about; none: the surest one.",
+        description="For tasks with a score per token: the word to explain; none: the most confident one.",
     )
 
 
@@ -71,8 +71,8 @@ class WordShare(Model):
 class Explained(Model):
     """What each token contributed to the score of `target`; lists are as long as `tokens`.
 
-    By gradients, scores are parts of the difference of `score` to `baseline_score`, where nothing is said,
-    and sum up to it but for `convergence_delta`. By attention they are shares of 1.
+    With gradients, scores sum to the difference between `score` and the `baseline_score` of a masked input,
+    up to `convergence_delta`. With attention, they sum to 1.
     """
 
     deployment: str
@@ -82,7 +82,7 @@ class Explained(Model):
     method: str
     target: str
     score: float
-    position: int | None = Field(description="The token that was read; null: the row has one score.")
+    position: int | None = Field(description="The explained token; null: the row has one score.")
     tokens: list[str]
     fields: list[str | None]
     offsets: list[tuple[int, int] | None]
@@ -91,30 +91,30 @@ class Explained(Model):
     baseline_score: float | None
     convergence_delta: float | None
     steps: int | None
-    row: int = Field(description="Which of the request's rows has the score.")
+    row: int = Field(description="The index of the explained row of the request.")
     rows: int
 
 
 class OneAtATime:
-    """Runs calls one after the other in a thread that steps back where cores are short.
+    """Runs calls one at a time in a thread of low priority.
 
-    They must run no plugin code: nothing ends one that hangs.
+    The calls must not run plugin code, since a hanging call is never ended.
     """
 
     def __init__(self) -> None:
-        self._pool = ThreadPoolExecutor(1, thread_name_prefix="explain", initializer=_step_back)
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="explain", initializer=_lower_priority)
         self._lock = threading.Lock()
         self._pending = 0
 
     async def run(self, call: Callable[[], Result]) -> Result:
-        """Run a call when its turn comes; one whose caller has left by then is dropped.
+        """Run a call in turn; it is dropped if its caller is cancelled before.
 
         Raises:
-            Overloaded: too many wait.
+            Overloaded: too many calls wait.
         """
         with self._lock:
-            if self._pending > WAITING:
-                raise Overloaded(f"{WAITING} explanations wait for the one under way. Try again later.")
+            if self._pending > MAX_WAITING:
+                raise Overloaded(f"{MAX_WAITING} explanations are waiting. Try again later.")
             self._pending += 1
         future = self._pool.submit(call)
         future.add_done_callback(self._done)
@@ -138,7 +138,7 @@ def add_routes(app: FastAPI) -> None:
         methods=["POST"],
         response_model=Explained,
         tags=["deployments"],
-        summary="Say which words an answer comes from (where serve.explain is set)",
+        summary="Explain an answer by the contributions of its words (needs serve.explain)",
         responses=ERRORS,
         route_class_override=InferRoute,
     )
@@ -146,13 +146,13 @@ def add_routes(app: FastAPI) -> None:
 
 async def _explain(hub: Hub, turns: OneAtATime, name: str, key: str, body: Explain) -> Response:
     if not hub.runtime.settings.serve.explain:
-        raise Conflict("Explanations are off here. Set serve.explain to true and start the server again.")
+        raise Conflict("Explanations are disabled. Set serve.explain to true and restart the server.")
     with await hub.runtime.router.admit(by_name(name), key) as admission:
         task = admission.route.task
         if runs_plugin_code(task.request):
-            asked = await hub.runtime.pipeline.read(task, lambda: _asked(body, admission))
+            asked = await hub.runtime.pipeline.read(task, lambda: _request(body, admission))
         else:
-            asked = _asked(body, admission)
+            asked = _request(body, admission)
         rows = await hub.runtime.pipeline.encode(admission, asked)
     found = await turns.run(lambda: _run(hub.runtime.store, admission.version, asked, rows, body))
     return json_response(
@@ -166,7 +166,7 @@ async def _explain(hub: Hub, turns: OneAtATime, name: str, key: str, body: Expla
     )
 
 
-def _asked(body: Explain, admission: Admission) -> BaseModel:
+def _request(body: Explain, admission: Admission) -> BaseModel:
     try:
         return parse(to_json(body.request), admission.route.task.request)
     except BadField as error:
@@ -174,14 +174,16 @@ def _asked(body: Explain, admission: Admission) -> BaseModel:
 
 
 def _run(store: Store, version: Version, asked: BaseModel, rows: list[Row], body: Explain) -> dict[str, Any]:
-    """Explain a version from its files: slots and their leases have no part in it, nor has plugin code."""
+    """Explain a version from its files, without slots, leases and plugin code."""
     from hub.explain.attribution import Wish, explain_rows, texts_of
 
     wish = Wish(body.method, body.target, body.word)
     return explain_rows(version, rows, texts_of(asked), wish, store).to_json()
 
 
-def _step_back() -> None:
-    with suppress(AttributeError, OSError):  # on Linux a priority is a thread's, elsewhere the process's
+def _lower_priority() -> None:
+    with suppress(
+        AttributeError, OSError
+    ):  # on Linux, threads have priorities of their own; elsewhere processes have
         if os.uname().sysname == "Linux":
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)

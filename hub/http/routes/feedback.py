@@ -1,4 +1,4 @@
-"""The route on which callers say what the right answer was."""
+"""The route that receives the correct answer to a request."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = ["add_routes"]
 
 
 class FeedbackRequest(Model):
-    """The right answer to a request."""
+    """The correct answer to a request."""
 
     model_config = ConfigDict(
         json_schema_extra={"examples": [{"request_id": "8f14e45fceea167a", "label": "negative"}]}
@@ -30,16 +30,16 @@ class FeedbackRequest(Model):
 
     request_id: str = Field(
         pattern=r"^[A-Za-z0-9._-]{1,64}$",
-        description="The x-hub-request-id of the answer; of a call with several items ID.0, ID.1, ...",
+        description="The x-hub-request-id of the answer; ID.0, ID.1, ... for a call with several items.",
     )
     label: str | Annotated[list[str], Field(max_length=1000)] | dict[str, Any] = Field(
-        description="The right label or text; all right labels, or texts of which any is right; or "
-        "an object with the fields of the response that say it, such as `entities`."
+        description="The correct label or text; all correct labels, or alternative texts; or an object with "
+        "fields of the response, such as `entities`."
     )
 
 
 class FeedbackGiven(Model):
-    """Whose answer it was, and whether it was right."""
+    """The version that answered, and whether its answer was correct."""
 
     request_id: str
     deployment: str
@@ -55,7 +55,7 @@ def add_routes(app: FastAPI) -> None:
         methods=["POST"],
         response_model=FeedbackGiven,
         tags=["feedback"],
-        summary="Say what the right answer to a request was; again takes the place of what was said before",
+        summary="Label the answer to a request; a later label replaces an earlier one",
         responses=ERRORS,
         route_class_override=InferRoute,
     )

@@ -1,4 +1,4 @@
-"""Our own wire format: one typed route per task, one route per deployment, and what there is to ask."""
+"""The native API: one typed route per task, one route for all deployments, and lists of both."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ from hub.serving.routing.routes import Resolve, Route, by_name, by_task
 __all__ = ["add_routes", "sticky_key"]
 
 KEY_LENGTH = 256
-Requests = tuple[list[BaseModel | HubError], bool]  # with whether they came as a list
+Requests = tuple[list[BaseModel | HubError], bool]  # and whether the body was a list
 
 
 def add_routes(app: FastAPI, tasks: Sequence[LoadedTask]) -> None:
@@ -51,7 +51,7 @@ def add_routes(app: FastAPI, tasks: Sequence[LoadedTask]) -> None:
         _list_tasks,
         response_model=TaskList,
         tags=["tasks"],
-        summary="List the tasks and the deployments that answer for each",
+        summary="List the tasks and their deployments",
         responses=ERRORS,
         route_class_override=InferRoute,
     )
@@ -60,7 +60,7 @@ def add_routes(app: FastAPI, tasks: Sequence[LoadedTask]) -> None:
         _list_deployments,
         response_model=DeploymentList,
         tags=["deployments"],
-        summary="List the deployments and the version live behind each",
+        summary="List the deployments and their live versions",
         responses=ERRORS,
         route_class_override=InferRoute,
     )
@@ -70,13 +70,13 @@ def call_model(task: LoadedTask) -> type[BaseModel]:
     """Return the task's request model with the field `deployment` added.
 
     Raises:
-        BadPlugin: the request has a field of that name already.
+        BadPlugin: the request already has a field of this name.
     """
     if "deployment" in task.request.model_fields:
         raise BadPlugin(
-            f"The request of task {task.spec.name!r} has a field 'deployment', a name the hub needs."
+            f"The request of task {task.spec.name!r} has a field 'deployment', which is a reserved name."
         )
-    about = "Which deployment answers; by default the task's only one, or the one named like the task."
+    about = "The deployment; default: the only one of the task, or the one with the name of the task."
     name = re.sub(r"\W", "_", task.spec.name).title().replace("_", "") + "Call"
     model: type[BaseModel] = create_model(
         name, __base__=task.request, deployment=(str | None, Field(None, description=about))
@@ -95,16 +95,16 @@ def _add_task(app: FastAPI, task: LoadedTask) -> None:
     def resolve(deployment: str | None) -> Resolve:
         return by_name(deployment, name) if deployment else by_task(name)
 
-    async def ask(request: Request, body: Any) -> Response:
+    async def call(request: Request, body: Any) -> Response:
         if not foreign:
             return await _answer(request, resolve(body.deployment), lambda route: exact(body))
         deployment = parse(_only_deployment(body), _Deployment).deployment
         return await _answer(request, resolve(deployment), lambda route: exact(parse(body, model)))
 
-    ask.__annotations__ = {"request": Request, "body": model, "return": Response}
+    call.__annotations__ = {"request": Request, "body": model, "return": Response}
     app.router.add_api_route(
         f"/v1/tasks/{name}",
-        ask,
+        call,
         methods=["POST"],
         response_model=task.response,
         name=f"ask_{name}",
@@ -116,41 +116,43 @@ def _add_task(app: FastAPI, task: LoadedTask) -> None:
 
 
 class _Deployment(Model):
-    """The part of a call's body that says who answers."""
+    """The field `deployment` of a call."""
 
     deployment: str | None = None
 
 
 def _only_deployment(body: bytes) -> bytes:
-    """Leave out of a body what only the plugin's own code can validate."""
+    """Return a body with the field `deployment` alone: the others are validated by plugin code."""
     value = check_json(body)
     known = isinstance(value, dict) and "deployment" in value
     return to_json({"deployment": value["deployment"]} if known else {})
 
 
 def _add_deployments(app: FastAPI, tasks: Sequence[LoadedTask]) -> None:
-    asked: Any = _any_of([task.request for task in tasks])
-    answered: Any = _any_of([task.response for task in tasks])
-    # One that is no request is an error in its place; `parse_call` bounds the list, by limits.items.
-    items: Any = Annotated[_list_of(asked | Any), Field(min_length=1)]
+    requests: Any = _any_of([task.request for task in tasks])
+    responses: Any = _any_of([task.response for task in tasks])
+    # An invalid item is an error in its place; `parse_call` limits the list by limits.items.
+    items: Any = Annotated[_list_of(requests | Any), Field(min_length=1)]
     many: Any = create_model("Items", __base__=Model, items=(items, ...))
-    result = create_model("ItemResult", __base__=Model, result=(answered, ...))
+    result = create_model("ItemResult", __base__=Model, result=(responses, ...))
     outcome = _any_of([result, ItemError])
     results: Any = create_model("ItemResults", __base__=Model, items=(_list_of(outcome), ...))
 
     async def predict(request: Request, name: str, body: Any) -> Response:
-        most = hub_of(request).limits.items
-        return await _answer(request, by_name(name), lambda route: parse_call(body, route.task.request, most))
+        limit = hub_of(request).limits.items
+        return await _answer(
+            request, by_name(name), lambda route: parse_call(body, route.task.request, limit)
+        )
 
-    body = _any_of([asked, many])
+    body = _any_of([requests, many])
     predict.__annotations__ = {"request": Request, "name": str, "body": body, "return": Response}
     app.router.add_api_route(
         "/v1/deployments/{name}/predict",
         predict,
         methods=["POST"],
-        response_model=_any_of([answered, results]),
+        response_model=_any_of([responses, results]),
         tags=["deployments"],
-        summary="Ask one deployment: a request of its task, or a list of them as `items`",
+        summary="Send a deployment one request of its task, or a list of requests as `items`",
         responses=DESCRIBED,
         route_class_override=RawInferRoute,
     )
@@ -207,6 +209,8 @@ async def _stream(request: Request, resolve: Resolve, read: Callable[[Route], Re
             stream = hub.runtime.pipeline.stream(admission, requests[0], request_id=request.scope[NUMBER])
             pieces = await stack.enter_async_context(aclosing(stream))
             first = await anext(pieces)
+            if isinstance(first, CallAnswers):
+                first.only()  # raises the error of the request
         except HubError as error:
             hub.metrics.call(route.task.spec.name, error.code, time.perf_counter() - admission.began)
             refused = error_response(error)
@@ -216,13 +220,13 @@ async def _stream(request: Request, resolve: Resolve, read: Callable[[Route], Re
 
 
 async def _read(hub: Hub, route: Route, read: Callable[[Route], Requests]) -> Requests:
-    if runs_plugin_code(route.task.request):  # it may hang: not here, on the event loop
+    if runs_plugin_code(route.task.request):  # may hang, so it does not run on the event loop
         return await hub.runtime.pipeline.read(route.task, partial(read, route))
     return read(route)
 
 
 def sticky_key(request: Request) -> str:
-    """Return by what the caller wants to be sent to the same version each time, "" if it does not mind."""
+    """Return the key that pins the caller to one of the versions, or ""."""
     key = request.headers.get("x-hub-key", "")
     if len(key) > KEY_LENGTH:
         raise BadRequest(

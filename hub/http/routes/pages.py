@@ -1,7 +1,7 @@
-"""The page at /, its assets, the API document and the metrics: everything for people and monitoring.
+"""The page at /, its assets, the OpenAPI document and the metrics.
 
-The page and its assets are the same on every server and need no key. The document and the metrics name what
-is installed and how it is used: where API keys are set, they need one.
+The page and its assets are the same on every server and need no key. The document and the metrics reveal what
+is installed and how it is used, and need an API key if keys are set.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ ASSETS = ("api.css", "api.js", "favicon-32x32.png", "swagger-ui-bundle.js", "swa
 
 
 def add_page(app: FastAPI) -> None:
-    """Add the page and what it loads; nothing of it comes from another origin."""
+    """Add the page and its assets, all from this origin."""
     page = _cached("api.html")
     for path in ("/", "/docs"):
         _add_open(app, path, page)
@@ -54,9 +54,9 @@ def add_page(app: FastAPI) -> None:
 
 
 def add_document(app: FastAPI, document: dict[str, Any]) -> None:
-    """Add the OpenAPI document, under our name and under BentoML's.
+    """Add the OpenAPI document at our path and at BentoML's.
 
-    It depends on what is installed, which does not change while a worker runs.
+    It depends on the installed plugins, which do not change while a worker runs.
     """
     body = json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
     cached = CachedBody(body, "application/json", _SAFE)
@@ -69,7 +69,7 @@ def add_document(app: FastAPI, document: dict[str, Any]) -> None:
 
 
 def add_metrics(app: FastAPI) -> None:
-    """Add the metrics in Prometheus' text format, collected at most once a second."""
+    """Add the metrics in Prometheus' text format, collected at most once per second."""
     from bentoml._internal.configuration.containers import BentoMLContainer
 
     client = BentoMLContainer.metrics_client.get()

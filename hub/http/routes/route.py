@@ -1,4 +1,4 @@
-"""Routes that FastAPI describes and we run: its OpenAPI page, our dispatch, reading, checking and errors."""
+"""Routes for FastAPI's OpenAPI document with our own dispatch, parsing, authentication and errors."""
 
 from __future__ import annotations
 
@@ -24,22 +24,22 @@ __all__ = ["AdminRoute", "InferRoute", "RawInferRoute"]
 
 log = logging.getLogger(__name__)
 
-CLIENT_LEFT = Response(status_code=499)  # nobody reads it
+CLIENT_LEFT = Response(status_code=499)  # never read
 
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
 
 class InferRoute(APIRoute):
-    """Calls `endpoint(request, <path parameters>, body=<its model>)` for whoever may infer.
+    """Calls `endpoint(request, <path parameters>, body=<its model>)` if the caller may infer.
 
-    The endpoint's signature is what the OpenAPI page is made from; it returns a Response.
+    The OpenAPI document is built from the signature of the endpoint, which returns a Response.
     """
 
     right = Right.INFER
     parses = True
 
     async def direct(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer as an ASGI application of its own, for a scope that has `app` and `path_params`."""
+        """Answer as an ASGI application; the scope must have `app` and `path_params`."""
         request = Request(scope, receive, send)
         response = await self._handler(request)
         await response(scope, receive, send)
@@ -57,7 +57,7 @@ class InferRoute(APIRoute):
             except Exception as error:
                 log_fault(log, f"{self.path_format} failed", error)
                 kind = type(error).__name__
-                return error_response(HubError(f"The server failed on this request ({kind}): see its log."))
+                return error_response(HubError(f"The server failed on this request ({kind}); see its log."))
 
         self._handler = handle
         return handle
@@ -65,14 +65,14 @@ class InferRoute(APIRoute):
     async def _answer(self, request: Request, parameter: inspect.Parameter | None) -> Response:
         hub = hub_of(request)
         hub.keys.check(request.headers.get("authorization"), self.right)
-        given: dict[str, Any] = dict(request.path_params)
+        arguments: dict[str, Any] = dict(request.path_params)
         if parameter is not None:
             body = await read_body(request, hub.limits.body_bytes, hub.limits.body_s)
             if body or parameter.default is parameter.empty:
-                given["body"] = parse(body, parameter.annotation) if self.parses else body
+                arguments["body"] = parse(body, parameter.annotation) if self.parses else body
         async with Deadline(self._seconds(hub.limits)) as deadline:
             deadline.watch(request.receive)
-            response: Response = await self.endpoint(request, **given)
+            response: Response = await self.endpoint(request, **arguments)
         return response
 
     def _seconds(self, limits: LimitSettings) -> float:
@@ -80,13 +80,13 @@ class InferRoute(APIRoute):
 
 
 class RawInferRoute(InferRoute):
-    """Gives the endpoint the body's bytes: what they have to be is known only once it has resolved."""
+    """Passes the raw body to the endpoint, which knows its model once it has resolved the deployment."""
 
     parses = False
 
 
 class AdminRoute(InferRoute):
-    """Asks for the admin key, and sets no deadline: a deploy may have to load a base first."""
+    """Requires the admin key and has no deadline, since a deploy may have to load a base."""
 
     right = Right.ADMIN
 

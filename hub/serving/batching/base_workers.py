@@ -34,22 +34,22 @@ __all__ = ["BaseWorker", "BaseWorkers", "encode_threads", "forward_threads"]
 
 log = logging.getLogger(__name__)
 
-SPARE = 1  # slots beside serve.slots, so that a move need not wait for one
-PROBE_TEXT = "The probe reads this sentence."  # several words: what overflows may do so between them only
-BORROW_S = 0.25  # a tokenizer that is in use comes back after milliseconds
+SPARE = 1  # slots in addition to serve.slots, so that a deployment change need not wait for one
+PROBE_TEXT = "The probe reads this sentence."  # several words: attention may overflow only between tokens
+BORROW_S = 0.25  # a tokenizer in use is returned within milliseconds
 ENGINE_CACHE = Path("cache") / "engines"
 TRIM_S = 5.0  # between two returns of freed memory to the system
 
 
 class Tokenizers:
-    """Copies of one base's tokenizer, lent to one thread each: a fast tokenizer is not safe to share."""
+    """Copies of one base's tokenizer, each lent to one thread: a fast tokenizer is not thread-safe."""
 
     def __init__(self, base: Base, copies: int) -> None:
         self._base = base
         self._copies = copies
         original = self._load()
-        # not a SimpleQueue: in CPython 3.11, whose `get` waits for ever when another thread takes the item
-        # it woke up for and its timeout is over by then
+        # Not a SimpleQueue: in CPython 3.11 its `get` waits for ever if another thread takes the item that
+        # woke it, and its timeout has passed by then.
         self._free: Queue[Tokenizer] = Queue()
         for _ in range(copies - 1):
             self._free.put(copy.deepcopy(original))
@@ -65,7 +65,7 @@ class Tokenizers:
             self.give_back(tokenizer)
 
     def take(self) -> Tokenizer:
-        """Lend a copy. When none has come back within BORROW_S, plugin code may hang: load another."""
+        """Lend a copy; load another if none is returned within BORROW_S, because plugin code may hang."""
         try:
             return self._free.get(timeout=BORROW_S)
         except Empty:
@@ -85,7 +85,7 @@ class Tokenizers:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class BaseWorker:
-    """A resident base and all that runs rows on it. `probe` is a row that any base can take."""
+    """A resident base with its engine, slots and batcher; `probe` is a row that any base can take."""
 
     base: Base
     engine: Engine
@@ -144,14 +144,14 @@ class BaseWorkers:
             return base_worker
         with self._lock:
             opening = self._opening[fingerprint]
-        with opening:  # one base that takes long to open does not keep others from being opened
+        with opening:  # a lock per base: a slow one does not block the others
             if base_worker := self._base_workers.get(fingerprint):
                 return base_worker
             base_worker = self._build(self._bases.by_fingerprint(fingerprint))
             gc.collect()
-            gc.freeze()  # what was loaded stays: keep the collector from walking over it again and again
-            # Python puts full collections off until a quarter as many objects are new as the last one found.
-            # Without this one, which finds next to none, the garbage of thousands of requests piles up.
+            gc.freeze()  # loaded objects stay: exclude them from collections
+            # CPython delays a full collection until new objects are a quarter of those that the last one
+            # left. This one leaves almost none; without it the garbage of thousands of requests piles up.
             gc.collect()
             with self._lock:
                 self._base_workers = {**self._base_workers, fingerprint: base_worker}
@@ -200,14 +200,14 @@ class BaseWorkers:
 
 
 def forward_threads(serve: ServeSettings) -> int:
-    """How many threads one forward uses: with several replicas, each has its share of the cores; 0: all."""
+    """Return the number of threads of one forward, 0 for all cores; replicas share the cores."""
     if serve.threads or serve.replicas == 1:
         return serve.threads
     return max(1, (os.cpu_count() or 1) // serve.replicas)
 
 
 def encode_threads() -> int:
-    """How many threads of one task at most turn text into rows, and rows into answers."""
+    """Return the maximum number of encode and decode threads per task."""
     return min(max(os.cpu_count() or 1, 2), 8)
 
 

@@ -1,8 +1,8 @@
-"""One thread per engine: whatever queued while a forward ran makes the next one.
+"""One thread per engine; the rows that queue up during a forward make the next one.
 
-There is no timer and no artificial wait: an idle engine starts at once on a single row, a busy one
-finds a full batch when it is done. A forward that fails is run again in halves, down to single rows,
-so that a row the engine cannot take fails its own caller and nobody else.
+There is no timer and no artificial wait: an idle engine starts at once on a single row, and a busy one finds
+a full batch afterwards. A failed forward is run again in halves, down to single rows, so that a row that
+the engine rejects fails its own caller only.
 """
 
 from __future__ import annotations
@@ -18,21 +18,17 @@ from hub.errors import EngineFailed, HubError, NotReady, Overloaded
 from hub.serving.batching.cost import ForwardCost
 from hub.serving.batching.fair_queue import FairQueue, Job, Pick
 from hub.serving.batching.text_jobs import TextJobs
-from hub.serving.meter import Meter, NoMeter
+from hub.serving.meter import Meter
 
 __all__ = ["Batcher"]
 
 log = logging.getLogger(__name__)
 
 
-def _nobody(jobs: Sequence[Job]) -> None:
-    return
-
-
 class Batcher:
-    """Runs submitted rows on `engine`, many callers' in one forward.
+    """Runs submitted rows on `engine`, those of many callers in one forward.
 
-    `deliver` is given the jobs that a forward completed, all at once, in the engine's thread.
+    `deliver` receives the jobs that a forward completed, all at once, in the engine's thread.
     """
 
     def __init__(
@@ -42,7 +38,7 @@ class Batcher:
         name: str,
         batch_rows: int,
         queued_rows: int,
-        deliver: Callable[[Sequence[Job]], None] = _nobody,
+        deliver: Callable[[Sequence[Job]], None] | None = None,
         meter: Meter | None = None,
     ) -> None:
         self._engine = engine
@@ -50,7 +46,7 @@ class Batcher:
         self._batch_rows = batch_rows
         self._queued_rows = queued_rows
         self._deliver = deliver
-        self._meter = meter or NoMeter()
+        self._meter = meter or Meter()
         self._queue = FairQueue()
         self._texts = TextJobs(engine, max_rows=queued_rows, finish=self._finish)
         self._cost = ForwardCost()
@@ -61,7 +57,7 @@ class Batcher:
 
     @property
     def waiting(self) -> int:
-        """Rows that no forward has taken yet, and rows that generate."""
+        """The number of rows that are queued or generate."""
         return len(self._queue) + self._texts.rows
 
     def submit(
@@ -73,23 +69,35 @@ class Batcher:
         *,
         on_text: Callable[[str], None] | None = None,
     ) -> Job:
-        """Queue a call's rows (at least one); its job is handed to `deliver` when all have run.
+        """Queue a call's rows (at least one); `deliver` receives its job when all have run.
 
-        The job `beside` is queued at the same moment, so that one forward takes both. `on_text` receives the
+        The job `beside` is queued in the same step, so that one forward takes both. `on_text` receives the
         pieces of a text that is generated from the only row, in the engine's thread.
 
         Raises:
-            Overloaded: too many rows wait already; `on_settled` is not called then.
+            Overloaded: too many rows are queued; `on_settled` is not called then.
             NotReady: the batcher is closed.
         """
         job = Job(rows, on_settled, waiter)
         job.on_text = on_text
         if self._engine.streams and rows[0].head is HeadKind.GENERATE:
-            return self._write(job, beside)
-        return self._add(job, beside)
+            return self._generate(job, beside)
+        with self._changed:
+            if self._closed:
+                raise NotReady("The server is shutting down. Send the request again.")
+            if self._queue and len(self._queue) + len(rows) > self._queued_rows:
+                raise Overloaded(
+                    f"{len(self._queue)} rows wait for the engine and the limit is {self._queued_rows} "
+                    "(limits.queued_rows). Send the request again later."
+                )
+            self._queue.add(job)
+            if beside:
+                self._queue.add(beside)
+            self._changed.notify()
+        return job
 
     def cancel(self, job: Job) -> None:
-        """Drop the rows of `job` that wait; those in a forward run on, and nobody hears of them."""
+        """Drop the queued rows of `job`; the results of those in a forward are discarded."""
         if self._texts.cancel(job):
             return
         with self._changed:
@@ -100,19 +108,19 @@ class Batcher:
             job.on_settled()
 
     def close(self) -> None:
-        """Fail the jobs that wait, let the forward in progress end, stop the thread."""
+        """Fail the queued jobs, wait for the forward in progress, and end the thread."""
         with self._changed:
             self._closed = True
             self._texts.close()
             jobs = self._queue.drain()
             self._changed.notify()
-        gone = NotReady("The server is shutting down. Send the request again.")
+        error = NotReady("The server is shutting down. Send the request again.")
         for job in jobs:
-            job.outcomes = [outcome or gone for outcome in job.outcomes]
+            job.outcomes = [outcome or error for outcome in job.outcomes]
         self._finish([job for job in jobs if _settle(job)])
         self._thread.join()
 
-    def _write(self, job: Job, beside: Job | None) -> Job:
+    def _generate(self, job: Job, beside: Job | None) -> Job:
         self._texts.submit(job)
         if beside:
             try:
@@ -120,21 +128,6 @@ class Batcher:
             except HubError as error:
                 beside.outcomes = [error] * len(beside.rows)
                 self._finish([beside])
-        return job
-
-    def _add(self, job: Job, beside: Job | None = None) -> Job:
-        with self._changed:
-            if self._closed:
-                raise NotReady("The server is shutting down. Send the request again.")
-            if self._queue and len(self._queue) + len(job.rows) > self._queued_rows:
-                raise Overloaded(
-                    f"{len(self._queue)} rows wait for the engine and the limit is {self._queued_rows} "
-                    "(limits.queued_rows). Send the request again later."
-                )
-            self._queue.add(job)
-            if beside:
-                self._queue.add(beside)
-            self._changed.notify()
         return job
 
     def _loop(self) -> None:
@@ -165,7 +158,7 @@ class Batcher:
             if len(outputs) != len(picks):
                 raise EngineFailed(f"The engine gave {len(outputs)} answers to {len(picks)} rows.")
         except Exception as error:
-            if not again:  # once a forward: all its rows may fail alike
+            if not again:  # once per forward: all its rows may fail for the same reason
                 log.error("A forward of %d rows on %s failed.", len(picks), self._name, exc_info=error)
             self._failed(picks, error)
             return
@@ -192,8 +185,9 @@ class Batcher:
     def _finish(self, settled: Sequence[Job]) -> None:
         for job in settled:
             job.on_settled()
-        if heard := [job for job in settled if not job.cancelled and job.waiter is not None]:
-            self._deliver(heard)
+        awaited = [job for job in settled if not job.cancelled and job.waiter is not None]
+        if awaited and self._deliver:
+            self._deliver(awaited)
 
 
 def _padded(picks: Sequence[Pick]) -> int:
@@ -202,7 +196,7 @@ def _padded(picks: Sequence[Pick]) -> int:
 
 
 def _settle(job: Job) -> bool:
-    """Mark a job that neither waits nor runs as settled; True the first time. Call under the lock."""
+    """Mark a job without queued or running rows as settled; True the first time. Call under the lock."""
     if job.settled or job.pending or job.running:
         return False
     job.settled = True

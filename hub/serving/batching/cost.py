@@ -1,4 +1,4 @@
-"""What forwards and loads cost, learned from those that ran."""
+"""Cost estimates of forwards and loads, from measured times."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from collections.abc import Hashable
 
 __all__ = ["ForwardCost", "LoadCost"]
 
-DECAY = 0.98  # weight of a forward against the one after it: some fifty count
-MIN_FORWARDS = 8.0  # forwards before what they say is believed
+DECAY = 0.98  # weight of a forward relative to the next: about fifty count
+MIN_FORWARDS = 8.0  # before the fit is used
 MIN_FIXED_TOKENS, MAX_FIXED_TOKENS = 8.0, 8192.0  # tokens
 INITIAL_FIXED_TOKENS = 256.0
-LOAD_DECAY = 0.9  # weight of a load against the one after it
+LOAD_DECAY = 0.9  # weight of a load relative to the next
 
 
 class ForwardCost:
@@ -25,7 +25,7 @@ class ForwardCost:
         self._n = self._x = self._y = self._xx = self._xy = 0.0
 
     def note(self, tokens: int, seconds: float) -> None:
-        """Take in a forward of `tokens` padded tokens."""
+        """Record a forward of `tokens` padded tokens."""
         self._n = self._n * DECAY + 1.0
         self._x = self._x * DECAY + tokens
         self._y = self._y * DECAY + seconds
@@ -34,7 +34,7 @@ class ForwardCost:
 
     @property
     def fixed_tokens(self) -> float:
-        """How many tokens cost what starting one more forward does: some on a CPU, thousands on a GPU."""
+        """The cost of starting one more forward, in tokens: few on a CPU, thousands on a GPU."""
         spread = self._n * self._xx - self._x * self._x
         if self._n < MIN_FORWARDS or spread <= 1e-6 * self._xx:
             return INITIAL_FIXED_TOKENS
@@ -46,10 +46,10 @@ class ForwardCost:
 
 
 class LoadCost:
-    """What it costs to load versions of one kind again: their mean seconds, to the nearest power of 2.
+    """The cost to reload versions of one kind: their mean seconds, rounded to a power of 2.
 
-    One load says little: it may have waited for a core or the disk. What is alike costs alike, so that
-    recency alone orders the eviction of versions of a kind.
+    A single load is a poor estimate, because it may have waited for a core or the disk. Versions of one kind
+    have equal costs, so that recency alone determines their order of eviction.
     """
 
     def __init__(self) -> None:
@@ -57,7 +57,7 @@ class LoadCost:
         self._means: dict[Hashable, float] = {}
 
     def note(self, kind: Hashable, seconds: float) -> float:
-        """Take in a load of a version of that kind, and return what one costs."""
+        """Record a load of a version of that kind, and return the cost of the kind."""
         with self._lock:
             mean = self._means.get(kind, seconds)
             mean = self._means[kind] = LOAD_DECAY * mean + (1 - LOAD_DECAY) * seconds

@@ -1,9 +1,8 @@
-"""The rows that wait for one engine, and which of them make the next forward; no threads here.
+"""The queue of rows for one engine, and the choice of rows for the next forward; not thread-safe.
 
-Callers take turns: each is given a row before any is given its second, so a call with hundreds of
-rows does not stand in the way of one with a single row. Around the row whose turn it is, rows of
-like length are taken, since a forward costs its rows times its longest row: as many as pad each
-other with fewer tokens than it would pay to run in two forwards.
+Calls take turns row by row, so that a call with hundreds of rows does not delay one with a single row. The
+cost of a forward is its number of rows times its longest row, so it takes rows of similar length to the
+first in turn, as long as their padding costs less than a second forward.
 """
 
 from __future__ import annotations
@@ -18,15 +17,15 @@ from hub.errors import HubError
 
 __all__ = ["FairQueue", "Job", "Pick"]
 
-WINDOW = 4  # how many batches' worth of rows are looked at
+WINDOW = 4  # batches of rows to choose from
 TOKENS_PER_ROW = 128  # a forward takes at most batch_rows times this many padded tokens
 
 
 class Job:
-    """The rows of one call and what became of each.
+    """The rows of one call and their outcomes, in the same order.
 
-    `outcomes` is in the order of `rows`. `on_settled` is called once, when no row waits or runs any
-    more: from then on the slots that the rows name may be reused.
+    `on_settled` is called once, when no row is queued or running: from then on the slots of the rows may be
+    reused.
     """
 
     __slots__ = (
@@ -80,7 +79,7 @@ Pick = tuple[Job, int]  # a job and the index of one of its rows
 
 
 class FairQueue:
-    """Jobs with rows waiting, in the order of their turns."""
+    """Jobs with queued rows, in the order of their turns."""
 
     def __init__(self) -> None:
         self._jobs: dict[Job, None] = {}  # an ordered set
@@ -95,18 +94,18 @@ class FairQueue:
         self._rows += len(job.pending)
 
     def drop(self, job: Job) -> None:
-        """Forget the rows of `job` that still wait."""
+        """Remove the queued rows of `job`."""
         self._jobs.pop(job, None)
         self._rows -= len(job.pending)
         job.pending = []
 
     def take(self, limit: int, fixed_tokens: float) -> list[Pick]:
-        """Remove and return the rows of the next forward: at least the one whose turn it is.
+        """Remove and return the rows of the next forward: at least the first in turn.
 
-        `fixed_tokens` is what one more forward costs, in tokens.
+        `fixed_tokens` is the cost of one more forward, in tokens.
         """
         window = list(islice(self._in_turn(), limit * WINDOW))
-        picks = _alike(window, limit, fixed_tokens) if len(window) > 1 else window
+        picks = _similar(window, limit, fixed_tokens) if len(window) > 1 else window
         taken: dict[Job, set[int]] = {}
         for job, index in picks:
             taken.setdefault(job, set()).add(index)
@@ -126,7 +125,7 @@ class FairQueue:
         return jobs
 
     def _in_turn(self) -> Iterator[Pick]:
-        """Yield the first waiting row of every job, then the second of every job that has one."""
+        """Yield the first queued row of every job, then the second of every job that has one."""
         jobs = list(self._jobs)
         for turn in count():
             jobs = [job for job in jobs if turn < len(job.pending)]
@@ -135,8 +134,8 @@ class FairQueue:
             yield from ((job, job.pending[turn]) for job in jobs)
 
 
-def _alike(window: Sequence[Pick], limit: int, fixed_tokens: float) -> list[Pick]:
-    """Choose up to `limit` rows around the length of the first, which is always among them."""
+def _similar(window: Sequence[Pick], limit: int, fixed_tokens: float) -> list[Pick]:
+    """Choose up to `limit` rows of similar length to the first, which is always among them."""
     lengths = [len(job.rows[index].row.input_ids) for job, index in window]
     order = sorted(range(1, len(window)), key=lambda place: abs(lengths[place] - lengths[0]))
     chosen, longest, tokens = [0], lengths[0], lengths[0]

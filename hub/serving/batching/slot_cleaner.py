@@ -1,4 +1,4 @@
-"""Clears the slots that versions have left, so that nothing of them stays in memory."""
+"""Clears vacated slots, so that no weights of removed versions stay in memory."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ log = logging.getLogger(__name__)
 
 
 class SlotCleaner:
-    """Clears one engine's slots in a thread of its own, beside the forwards; `cleared` hears of it.
+    """Clears one engine's slots in its own thread, during forwards; `cleared` is called after each.
 
-    The table hands each slot either to the cleaner or to a load, never to both.
+    The table gives a slot either to the cleaner or to a load, never to both.
     """
 
     def __init__(
@@ -33,7 +33,7 @@ class SlotCleaner:
         self._thread.start()
 
     def close(self) -> None:
-        """Leave the slots as they are, and end the thread."""
+        """End the thread; slots that are not cleared yet stay as they are."""
         self._closed = True
         self._wake.set()
         self._thread.join()
@@ -48,7 +48,7 @@ class SlotCleaner:
     def _clear(self, slot: int) -> None:
         try:
             self._engine.clear(slot)
-        except Exception:  # the next load writes all of the slot
+        except Exception:  # the next load overwrites the whole slot
             log.exception("Slot %d of %s could not be cleared.", slot, self._name)
         finally:
             self.slots.cleared(slot)

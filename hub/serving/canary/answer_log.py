@@ -1,4 +1,4 @@
-"""Keeps answers for feedback: a bounded queue that serving fills, and a writer behind it."""
+"""The answer log: stores answers for feedback through a bounded queue and a background writer."""
 
 from __future__ import annotations
 
@@ -29,23 +29,22 @@ __all__ = ["AnswerLog"]
 log = logging.getLogger(__name__)
 
 MAX_WAITING = 10_000
-MAX_WAITING_CHARACTERS = 32_000_000  # of requests that wait
+MAX_WAITING_CHARACTERS = 32_000_000  # of requests in the queue
 MAX_ID_CHARACTERS = 64
 WRITE_S = 0.5
 PRUNE_S = 60.0
-_ADDED_UP_EVERY = 20  # of feedback.megabytes that are written: adding up reads all that is kept
-
+_SUMS_PER_LIMIT = 20  # sums of all stored bytes while feedback.megabytes are written; each reads all answers
 
 IsCorrect = Callable[[StoredAnswer, Label], Awaitable[bool]]
 
 
 class _Replaced(Exception):
-    """Another answer has taken the place of the one that was compared."""
+    """The answer was replaced after it was compared."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Waiting:
-    """An answer that is not written yet; its JSON is made by the writer."""
+    """An answer in the queue; the writer makes its JSON."""
 
     request_id: str
     deployment: str
@@ -68,10 +67,10 @@ class _Waiting:
 
 
 class AnswerLog:
-    """What the setting `feedback` says is kept of answers, and the labels on them.
+    """Stores answers as the setting `feedback` asks, and labels on them.
 
-    Serving never waits for it: what finds the queue full is dropped, and counted. Answers that the
-    catalog does not take at once are written later.
+    Serving never waits for it: an answer that finds the queue full is dropped and counted. While the catalog
+    is unavailable, answers wait in the queue.
     """
 
     def __init__(self, answers: Answers, settings: FeedbackSettings, meter: Meter) -> None:
@@ -84,25 +83,25 @@ class AnswerLog:
         self._characters = 0
         self._kept = self._dropped = 0
         self._prune_at = 0.0  # monotonic
-        self._most_bytes = settings.megabytes * 1_000_000
-        self._unpruned = self._most_bytes  # bytes written since all bytes were added up: unknown at first
+        self._max_bytes = settings.megabytes * 1_000_000
+        self._unsummed = self._max_bytes  # bytes written since the last sum; unknown at first
         self._task = PeriodicTask("Answers are not kept for feedback", self._work, WRITE_S)
 
     @property
     def keeps(self) -> bool:
-        """True unless nothing is kept."""
+        """True if answers are stored."""
         return self._settings.keep != "nothing"
 
     def start(self) -> None:
-        """Begin to write, and to remove what is past its time."""
+        """Start writing answers, and removing old ones."""
         self._task.start()
 
     def stop(self) -> None:
-        """Write what waits, if the catalog takes it."""
+        """Write the queue, if the catalog is available."""
         self._task.stop()
 
     def take(self, seen: Observation) -> None:
-        """Keep an answer that a caller got; quick enough for the event loop."""
+        """Queue an answer; quick enough for the event loop."""
         if not self.keeps or seen.response is None or not seen.request_id:
             return
         request = seen.request if self._settings.keep == "texts" else None
@@ -125,46 +124,46 @@ class AnswerLog:
         self._drop()
 
     def flush(self) -> None:
-        """Write what waits now; blocks."""
+        """Write the queue; blocks."""
         with self._writing:
             while batch := self._batch():
-                answers = [answer for waiting in batch if (answer := self._made(waiting))]
+                answers = [answer for waiting in batch if (answer := self._stored(waiting))]
                 self._answers.keep(answers)
-                self._unpruned += sum(_bytes(answer) for answer in answers)
-                self._taken(batch, len(answers))
+                self._unsummed += sum(_bytes(answer) for answer in answers)
+                self._written(batch, len(answers))
 
     async def label(self, request_id: str, label: Label, is_correct: IsCorrect) -> LabelledAnswer:
-        """Tie a label to an answer; one that another replica has yet to write is waited for.
+        """Store a label on an answer; waits for an answer that another replica has not written yet.
 
         `is_correct` compares the two outside of any transaction, because it may run plugin code.
 
         Raises:
-            Conflict: nothing is kept.
-            NotFound: no such answer is, or not any more.
+            Conflict: no answers are stored here.
+            NotFound: the answer was never stored, or is not stored any more.
         """
         if not self.keeps:
             raise Conflict(
                 "No answers are kept here, so there is nothing to give feedback on. Set feedback.keep to "
                 "'answers' or 'texts' and start the server again."
             )
-        for attempt in range(3):  # as it is; with what waits here; with what waits in other replicas
+        for attempt in range(3):  # at once; after writing the queue; after other replicas wrote theirs
             if attempt == 1:
                 await asyncio.to_thread(self.flush)
             if attempt == 2:
                 await asyncio.sleep(2 * WRITE_S)
             if answer := await asyncio.to_thread(self._answers.find, request_id):
                 correct = await is_correct(answer, label)
-                if found := await asyncio.to_thread(self._tie, answer, label, correct):
-                    return found
+                if labelled := await asyncio.to_thread(self._store_label, answer, label, correct):
+                    return labelled
         raise NotFound(
-            f"No answer with the request id {request_id!r} is kept. Kept are the newest "
-            f"{self._settings.rows:,} answers of the last {self._settings.days:g} days, at most "
-            f"{self._settings.megabytes:,} MB of them, under the "
-            "x-hub-request-id of their response; of a call with several items under ID.0, ID.1, ..."
+            f"No answer with the request id {request_id!r} is kept. The newest {self._settings.rows:,} "
+            f"answers of the last {self._settings.days:g} days are kept, at most "
+            f"{self._settings.megabytes:,} MB of them, under the x-hub-request-id of their response; those "
+            "of a call with several items under ID.0, ID.1, ..."
         )
 
     def describe(self) -> dict[str, Any]:
-        """Say what is kept, and what could not be, as plain JSON values."""
+        """Describe the log as JSON values."""
         with self._lock:
             waiting, kept, dropped = len(self._queue), self._kept, self._dropped
         return {
@@ -175,8 +174,8 @@ class AnswerLog:
             "error": self._task.error,
         }
 
-    def _tie(self, answer: StoredAnswer, label: Label, correct: bool) -> LabelledAnswer | None:
-        """Write a label; None if the answer is gone, or its request id was used again, since it was read."""
+    def _store_label(self, answer: StoredAnswer, label: Label, correct: bool) -> LabelledAnswer | None:
+        """Write a label; None if the answer was removed or replaced since it was read."""
         compared = json.loads(answer.response)
 
         def as_compared(response: dict[str, Any], _: Label) -> bool:
@@ -192,17 +191,17 @@ class AnswerLog:
     def _work(self) -> None:
         self.flush()
         if time.monotonic() >= self._prune_at:
-            add_up = self._unpruned > self._most_bytes / _ADDED_UP_EVERY
-            most_bytes = self._most_bytes if add_up else None
-            self._answers.prune(self._settings.days, self._settings.rows, most_bytes)
-            self._unpruned = 0 if add_up else self._unpruned
+            sum_up = self._unsummed > self._max_bytes / _SUMS_PER_LIMIT
+            max_bytes = self._max_bytes if sum_up else None
+            self._answers.prune(self._settings.days, self._settings.rows, max_bytes)
+            self._unsummed = 0 if sum_up else self._unsummed
             self._prune_at = time.monotonic() + PRUNE_S
 
     def _batch(self) -> Sequence[_Waiting]:
         with self._lock:
             return [self._queue[place] for place in range(min(len(self._queue), 500))]
 
-    def _made(self, waiting: _Waiting) -> StoredAnswer | None:
+    def _stored(self, waiting: _Waiting) -> StoredAnswer | None:
         try:
             return waiting.answer()
         except Exception as error:  # a plugin's model that cannot be written as JSON
@@ -215,7 +214,7 @@ class AnswerLog:
             self._dropped += 1
         self._meter.answers("failed", 1)
 
-    def _taken(self, batch: Sequence[_Waiting], kept: int) -> None:
+    def _written(self, batch: Sequence[_Waiting], kept: int) -> None:
         with self._lock:
             for waiting in batch:
                 self._queue.popleft()

@@ -1,4 +1,4 @@
-"""Counts the requests of deployments that try a version: in memory, until the catalog takes them."""
+"""Counts the requests of deployments with a trial, in memory until the counts are saved to the catalog."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ __all__ = ["Counts"]
 
 
 class Counts:
-    """One replica's tallies, whole from the start of each trial.
+    """One replica's counters, complete since the start of each trial.
 
-    What a caller sent wrong and what the server had no room for is not counted: no version is to blame.
-    It grows with the trials there are, not with requests, also while the catalog is gone.
+    Client errors and overload are not counted, because the version did not cause them. Memory grows with the
+    number of trials, not of requests, also while the catalog is unavailable.
     """
 
     def __init__(self) -> None:
@@ -28,7 +28,7 @@ class Counts:
     def count(self, seen: Observation) -> None:
         """Count one request; quick enough for the event loop."""
         trial = seen.deployment.trial
-        if trial is None or seen.error in _NOBODYS:
+        if trial is None or seen.error in _NOT_COUNTED:
             return
         with self._lock:
             counter = self._of(seen, seen.version, trial)
@@ -41,28 +41,28 @@ class Counts:
                 self._of(seen, tried, trial).compare(seen.agreed)
 
     def changed(self) -> dict[TrialKey, TrialCounts]:
-        """Return a copy of what has changed since it was last asked for."""
+        """Return a copy of the counters that changed since the last call."""
         with self._lock:
             changed, self._changed = self._changed, set()
             return {key: self._counters[key].copy() for key in changed if key in self._counters}
 
-    def again(self, keys: Collection[TrialKey]) -> None:
-        """Give these out again: they could not be saved."""
+    def mark_changed(self, keys: Collection[TrialKey]) -> None:
+        """Return these from `changed` again, because they could not be saved."""
         with self._lock:
             self._changed.update(keys)
 
     def forget(self, keys: Collection[TrialKey]) -> None:
-        """Count no further what is over."""
+        """Remove the counters of trials that have ended."""
         with self._lock:
             for key in keys:
                 self._counters.pop(key, None)
                 self._changed.discard(key)
 
     def keep_only(self, trials: Collection[tuple[str, int | None]]) -> None:
-        """Forget all but these trials, given by deployment and generation."""
+        """Remove all but these trials, given by deployment and generation."""
         with self._lock:
-            over = [key for key in self._counters if (key.deployment, key.trial) not in trials]
-        self.forget(over)
+            ended = [key for key in self._counters if (key.deployment, key.trial) not in trials]
+        self.forget(ended)
 
     def _of(self, seen: Observation, version: Version, trial: int) -> TrialCounts:
         key = TrialKey(seen.deployment.name, trial, version.sha256)
@@ -76,13 +76,4 @@ def _codes(kind: type[HubError]) -> Iterator[str]:
         yield from _codes(child)
 
 
-_NOBODYS = frozenset(
-    [
-        "cancelled",
-        *(
-            code
-            for kind in (BadRequest, Unauthorized, Forbidden, Overloaded, NotReady)
-            for code in _codes(kind)
-        ),
-    ]
-)
+_NOT_COUNTED = {"cancelled"}.union(*map(_codes, (BadRequest, Unauthorized, Forbidden, Overloaded, NotReady)))

@@ -1,4 +1,4 @@
-"""Whether an answer was right, by a label that came later: by the task's own comparison, or one for all."""
+"""Grades answers by feedback labels, with the task's own comparison or a general one."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from hub.registry.loaded import LoadedTask
 from hub.store.catalog.feedback import StoredAnswer
 from hub.store.store import Store
 
-__all__ = ["Comparer", "Label", "agree", "can_agree", "has_own_agrees", "is_right", "matches"]
+__all__ = ["Comparer", "Label", "agree", "can_agree", "has_own_agrees", "is_correct", "matches"]
 
 Result = TypeVar("Result")
 
@@ -29,7 +29,7 @@ TOLERANCE = 1e-6  # of numbers, which JSON and float32 round
 
 Label = str | Sequence[str] | Mapping[str, Any]
 
-_SAME = {"label": "entity_group"}  # what training data call it, and what answers do
+_SAME = {"label": "entity_group"}  # the field of entities in training data, and in answers
 
 
 class Read(Protocol):
@@ -42,17 +42,17 @@ class Read(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Comparer:
-    """Compares kept answers with labels, in the way that the answer's task compares answers."""
+    """Compares stored answers with labels as the answer's task does."""
 
     registry: Registry
     store: Store
     read: Read
 
     async def __call__(self, answer: StoredAnswer, label: Label) -> bool:
-        """Tell whether an answer was right.
+        """Return whether an answer is correct.
 
         Raises:
-            BadRequest: as `is_right`.
+            BadRequest: as `is_correct`.
             PluginTimeout, PluginSuspended, PluginFailed: the task's `agrees` hangs or fails.
         """
         response = json.loads(answer.response)
@@ -60,10 +60,10 @@ class Comparer:
             call = partial(matches, task, response, label)
             if (found := await self.read(task, call, "agrees")) is not None:
                 return found
-        return await asyncio.to_thread(is_right, response, label)
+        return await asyncio.to_thread(is_correct, response, label)
 
     def _task(self, answer: StoredAnswer) -> LoadedTask | None:
-        """Return the task that gave an answer, if it is still here and compares answers itself."""
+        """Return the task of an answer, if it is installed and has its own comparison."""
         try:
             version = self.store.get(answer.version)
             task = self.registry.task(version.manifest.serving.task)
@@ -73,55 +73,55 @@ class Comparer:
 
 
 def matches(task: LoadedTask, response: Mapping[str, Any], label: Mapping[str, Any]) -> bool | None:
-    """Compare a response with itself in which the fields of `label` are replaced, by the task's `agrees`.
+    """Compare a response with a copy that has the fields of `label`, by the task's `agrees`.
 
-    None if that makes no answer of the task, or if the task cannot tell. Runs plugin code.
+    Runs plugin code. Returns None if the copy is no valid answer of the task, or if the task cannot decide.
     """
     if not label or not label.keys() <= response.keys():
         return None
     try:
-        given, right = (
-            # Strict: by default a text of digits or a truth value would pass for a number.
+        predicted, expected = (
+            # Strict: by default a string of digits or a boolean would be accepted as a number.
             task.response.model_validate_json(json.dumps(fields), strict=True, by_name=True)
             for fields in (response, {**response, **label})
         )
     except ValidationError:
         return None
-    return agree(task.task, given, right)
+    return agree(task.task, predicted, expected)
 
 
-def is_right(response: Mapping[str, Any], label: Label) -> bool:
-    """Compare a response, as JSON values, with the right answer.
+def is_correct(response: Mapping[str, Any], label: Label) -> bool:
+    """Return whether a response, as JSON values, matches its label.
 
-    - A response with `labels`, or else `label`: the set of them equals the label or labels given.
-    - Another one has its answer in its first text (`answer`, `translation`, ...): it equals the text
-      given, or one of several, but for case, punctuation and white space.
-    - An object: each field it has equals that of the response; texts as above, and of lists of objects,
-      such as entities, each has its equal on the other side in those fields that the right ones name.
-      Numbers are equal but for rounding.
+    - A response with `labels`, or else `label`: they must equal the given labels as a set.
+    - Any other response: its first string (`answer`, `translation`, ...) must equal one of the given texts,
+      up to case, punctuation and white space.
+    - An object as label: each of its fields must equal that of the response; strings as above, numbers up to
+      rounding. Lists of objects, such as entities, are compared regardless of order, in the fields that the
+      label has.
 
     Raises:
-        BadRequest: a label was given for a response of floats alone.
+        BadRequest: the label is no object and the response has floats only.
     """
     if isinstance(label, Mapping):
         return bool(label) and all(
-            key in response and _equal(response[key], right) for key, right in label.items()
+            key in response and _equal(response[key], expected) for key, expected in label.items()
         )
-    given = {label} if isinstance(label, str) else set(label)
+    expected = {label} if isinstance(label, str) else set(label)
     chosen = _labels(response)
     if chosen is not None:
-        return chosen == given
+        return chosen == expected
     answer = next((value for value in response.values() if isinstance(value, str)), None)
     if answer is None and response and not is_comparable(dict(response)):
         raise BadRequest(
             "This answer holds only floating-point numbers, so no label can be compared with it. Send an "
-            f"object with the right value of a field, of: {', '.join(response)}."
+            f"object with the true value of a field, one of: {', '.join(response)}."
         )
-    return answer is not None and _normal(answer) in {_normal(text) for text in given}
+    return answer is not None and _normal(answer) in {_normal(text) for text in expected}
 
 
 def _labels(response: Mapping[str, Any]) -> set[str] | None:
-    """Return the labels that a response chose; None if it is of another kind."""
+    """Return the predicted labels of a response; None if it has no field for them."""
     listed = response.get("labels")
     if isinstance(listed, list):
         found = [item.get("label") if isinstance(item, Mapping) else item for item in listed]
@@ -134,42 +134,42 @@ def _labels(response: Mapping[str, Any]) -> set[str] | None:
     return {one} if isinstance(one, str) else set()
 
 
-def _equal(answer: Any, right: Any) -> bool:
-    if isinstance(answer, str) and isinstance(right, str):
-        return _normal(answer) == _normal(right)
-    if isinstance(answer, list) and isinstance(right, list):
-        if all(isinstance(item, Mapping) for item in (*answer, *right)):
-            keys = [_named(item) for item in right]
-            named = sorted({key for item in keys for key in item})
-            return _chosen(map(_named, answer), named) == _chosen(keys, named)
-        return len(answer) == len(right) and all(map(_equal, answer, right))
-    if _is_number(answer) and _is_number(right):
-        return math.isclose(answer, right, rel_tol=TOLERANCE, abs_tol=TOLERANCE)
-    return bool(answer == right) and isinstance(answer, bool) == isinstance(right, bool)
+def _equal(answer: Any, expected: Any) -> bool:
+    if isinstance(answer, str) and isinstance(expected, str):
+        return _normal(answer) == _normal(expected)
+    if isinstance(answer, list) and isinstance(expected, list):
+        if all(isinstance(item, Mapping) for item in (*answer, *expected)):
+            items = [_renamed(item) for item in expected]
+            keys = sorted({key for item in items for key in item})
+            return _selected(map(_renamed, answer), keys) == _selected(items, keys)
+        return len(answer) == len(expected) and all(map(_equal, answer, expected))
+    if _is_number(answer) and _is_number(expected):
+        return math.isclose(answer, expected, rel_tol=TOLERANCE, abs_tol=TOLERANCE)
+    return bool(answer == expected) and isinstance(answer, bool) == isinstance(expected, bool)
 
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _named(item: Mapping[str, Any]) -> Mapping[str, Any]:
+def _renamed(item: Mapping[str, Any]) -> Mapping[str, Any]:
     return {_SAME.get(key, key): value for key, value in item.items()}
 
 
-def _chosen(items: Iterable[Mapping[str, Any]], keys: Sequence[str]) -> list[str]:
-    """Return the items in those fields, in an order of their own; without fields, one for each item."""
+def _selected(items: Iterable[Mapping[str, Any]], keys: Sequence[str]) -> list[str]:
+    """Return the values of those fields of each item, sorted."""
     return sorted(repr([item.get(key) for key in keys]) for item in items)
 
 
 def _normal(text: str) -> str:
-    """Leave case, punctuation, white space and ways to write one character out of a comparison."""
+    """Normalise case, punctuation, white space and Unicode compatibility forms."""
     folded = unicodedata.normalize("NFKC", text).casefold()
     kept = "".join(" " if unicodedata.category(mark).startswith("P") else mark for mark in folded)
     return " ".join(kept.split())
 
 
 def agree(task: Task[Any, Any], one: BaseModel, other: BaseModel) -> bool | None:
-    """Return whether two responses say the same; None if the task cannot tell.
+    """Return whether two responses agree; None if the task cannot decide.
 
     Raises:
         TypeError: the task's `agrees` returns something else.
@@ -181,7 +181,7 @@ def agree(task: Task[Any, Any], one: BaseModel, other: BaseModel) -> bool | None
 
 
 def can_agree(loaded: LoadedTask) -> bool:
-    """Tell whether answers of a task can be compared: by its `agrees`, or if they hold more than floats."""
+    """Return whether answers of a task can be compared: by its `agrees`, or as more than floats."""
     if has_own_agrees(loaded.task):
         return True
     examples = loaded.response.model_json_schema().get("examples", ())
@@ -189,5 +189,5 @@ def can_agree(loaded: LoadedTask) -> bool:
 
 
 def has_own_agrees(task: Task[Any, Any]) -> bool:
-    """Tell whether a task brings its own comparison of answers."""
+    """Return whether a task has its own comparison of answers."""
     return type(task).agrees is not Task.agrees

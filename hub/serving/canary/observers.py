@@ -1,4 +1,4 @@
-"""What runs beside serving: guards of canaries, the log of answers for feedback, the disk."""
+"""The observers of a server: guards of canaries, the answer log, and the check of the disk."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ class Observers:
         self._disk = Disk(store.home)
 
     def start(self) -> None:
-        """Begin to write what is observed, and to act on it."""
+        """Start the background tasks."""
         self.guards.start()
         self.answers.start()
         self._disk.start()
 
     def stop(self) -> None:
-        """Write what has been observed, if the catalog takes it."""
+        """Stop them, and write their data if the catalog is available."""
         self._disk.stop()
         self.guards.stop()
         self.answers.stop()
@@ -49,7 +49,7 @@ class Observers:
         self.answers.take(seen)
 
     def describe(self) -> dict[str, Any]:
-        """Describe the guards, what is kept, and the disk, as plain JSON values."""
+        """Describe the guards, the answer log and the disk as JSON values."""
         return {
             "guards": self.guards.describe(),
             "feedback": self.answers.describe(),

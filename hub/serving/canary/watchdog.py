@@ -1,4 +1,4 @@
-"""Watches guarded canaries: counts are saved, added up over replicas, judged, and acted on."""
+"""Watches guarded canaries: sums the counts of all replicas, analyses them, promotes or rolls back."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ __all__ = ["Deployer", "Guards", "describe_counts"]
 
 log = logging.getLogger(__name__)
 
-LOOK_S = 1.0
+CHECK_S = 1.0
 BY = "guard"
 
 
 class Deployer(Protocol):
-    """Changes deployments; the runtime does."""
+    """Changes deployments; the runtime implements it."""
 
     def promote(self, name: str, change: DeploymentChange, *, seen: int) -> object: ...
 
@@ -36,7 +36,7 @@ class Deployer(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class _Guarded:
-    """A deployment with a guarded canary, as of its last move."""
+    """A deployment with a guarded canary, as of its last change."""
 
     deployment: Deployment
     canary: Version
@@ -46,7 +46,7 @@ class _Guarded:
 
 
 class Guards:
-    """One replica's part in it: any of them may decide, and the catalog lets only the first one move."""
+    """One replica's guards. Any replica may decide; the catalog accepts only the first change."""
 
     def __init__(
         self, store: Store, replica: str, deployer: Deployer, counts: Counts, feedback: bool
@@ -60,26 +60,26 @@ class Guards:
         self._answers = Answers(store.catalog)
         self._generation = -1
         self._guarded: list[_Guarded] = []
-        self._said: dict[str, str] = {}
-        self._task = PeriodicTask("Canaries are not watched", self.look, LOOK_S)
+        self._states: dict[str, str] = {}
+        self._task = PeriodicTask("Canaries are not watched", self.check, CHECK_S)
 
     def start(self) -> None:
-        """Begin to watch."""
+        """Start watching."""
         self._task.start()
 
     def stop(self) -> None:
-        """Save what was counted, if the catalog takes it."""
+        """Save the counts, if the catalog is available."""
         self._task.stop()
 
     def describe(self) -> dict[str, str]:
-        """Say of each deployment with a guard how it stands."""
-        return dict(self._said)
+        """Return the state of each guarded deployment."""
+        return dict(self._states)
 
-    def look(self) -> None:
-        """Save what was counted, then judge every guarded canary; blocks.
+    def check(self) -> None:
+        """Save the counts, then analyse every guarded canary; blocks.
 
         Raises:
-            NotReady: the catalog is gone; nothing that was counted is lost.
+            NotReady: the catalog is unavailable; no counts are lost.
         """
         self._save()
         generation = self._store.generation()
@@ -94,31 +94,31 @@ class Guards:
         if not changed:
             return
         try:
-            over = self._counters.save(self._replica, changed)
+            ended = self._counters.save(self._replica, changed)
         except BaseException:
-            self._counts.again(changed)
+            self._counts.mark_changed(changed)
             raise
-        self._counts.forget(over)
+        self._counts.forget(ended)
 
     def _read(self) -> None:
         deployments = self._store.deployments()
-        self._guarded, self._said = [], {}
+        self._guarded, self._states = [], {}
         for deployment in deployments:
             if deployment.canary and deployment.canary.guard and deployment.trial is not None:
-                self._take_up(deployment, deployment.canary.version, deployment.trial)
+                self._add(deployment, deployment.canary.version, deployment.trial)
         self._counts.keep_only({(deployment.name, deployment.trial) for deployment in deployments})
         self._counters.prune()
 
-    def _take_up(self, deployment: Deployment, canary: Version, trial: int) -> None:
+    def _add(self, deployment: Deployment, canary: Version, trial: int) -> None:
         try:
             guard = read_guard(deployment.canary.guard if deployment.canary else {})
-            moves = self._store.history(deployment.name)
-        except NotFound:  # taken away meanwhile
+            events = self._store.history(deployment.name)
+        except NotFound:  # undeployed meanwhile
             return
         except HubError as error:
-            self._said[deployment.name] = str(error)
+            self._states[deployment.name] = str(error)
             return
-        began = next((move.when for move in moves if move.generation == trial), deployment.updated)
+        began = next((event.when for event in events if event.generation == trial), deployment.updated)
         self._guarded.append(_Guarded(deployment, canary, trial, guard, began))
 
     def _analyze(self, guarded: _Guarded) -> None:
@@ -131,24 +131,24 @@ class Guards:
         mine, others = (Rated(*rated.get(version.sha256, (0, 0))) for version in (guarded.canary, stable))
         analysis, reason = analyze(guard, counter, minutes, mine, others)
         off = " (feedback.keep is off here)" if guard.accuracy is not None and not self._feedback else ""
-        said = reason + off
+        state = reason + off
         if analysis is not CanaryAnalysis.WAIT:
             beside = describe_counts(counted.get(stable.sha256, TrialCounts()))
-            said = self._move(
+            state = self._apply(
                 guarded, analysis, f"{reason} [canary {describe_counts(counter)}; stable {beside}]"
             )
-        self._said[name] = said
+        self._states[name] = state
 
-    def _move(self, guarded: _Guarded, analysis: CanaryAnalysis, reason: str) -> str:
-        """Move the deployment; return why it was, or could not be."""
+    def _apply(self, guarded: _Guarded, analysis: CanaryAnalysis, reason: str) -> str:
+        """Change the deployment; return the reason, or that of a failure."""
         name, seen = guarded.deployment.name, guarded.deployment.generation
         change = self._deployer.promote if analysis is CanaryAnalysis.PROMOTE else self._deployer.rollback
         try:
             change(name, DeploymentChange(by=BY, reason=reason), seen=seen)
-        except (Conflict, NotFound):  # another replica, or somebody, was first
+        except (Conflict, NotFound):  # another replica or a user was first
             return reason
-        except HubError as error:  # tried again at the next look
-            if self._said.get(name) != str(error):
+        except HubError as error:  # retried at the next check
+            if self._states.get(name) != str(error):
                 log.warning("Guard of %s: no %s: %s", name, analysis, error)
             return str(error)
         log.info("Guard of %s: %s of %s: %s.", name, analysis, guarded.canary.ref, reason)
@@ -156,7 +156,7 @@ class Guards:
 
 
 def describe_counts(counter: TrialCounts) -> str:
-    """Say in a few words what was counted of a version."""
+    """Return a summary of the counts of a version."""
     agreed = f", {counter.agreed} of {counter.compared} agreed" if counter.compared else ""
     p99 = f", p99 {1000 * counter.quantile(0.99):.3g} ms" if counter.answered else ""
     return f"{counter.requests} requests, {counter.errors} failed{p99}{agreed}"

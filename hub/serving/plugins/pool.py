@@ -10,7 +10,7 @@ from concurrent.futures import Future
 from typing import TypeVar
 
 from hub.errors import log_fault
-from hub.serving.meter import Meter, NoMeter
+from hub.serving.meter import Meter
 from hub.serving.plugins.threads import Stage, TaskThreads, ThreadState, Work
 
 __all__ = ["PluginPool"]
@@ -18,7 +18,7 @@ __all__ = ["PluginPool"]
 log = logging.getLogger(__name__)
 
 GRACE_S = 3.0  # for plugin code, once the server shuts down
-CHECKS = 8  # of the time limit, within one limit
+CHECKS = 8  # for hanging threads, per time limit
 MAX_CHECK_S = 0.2
 
 
@@ -26,7 +26,7 @@ Result = TypeVar("Result")
 
 
 class PluginPool:
-    """Gives each task its own threads, at most `share`; plugin code may take `limit_s` seconds a stage."""
+    """Gives each task its own threads, at most `share`; plugin code may take `limit_s` seconds per stage."""
 
     def __init__(
         self, limit_s: float, share: int, plugin_of: Callable[[str], str] = str, meter: Meter | None = None
@@ -34,7 +34,7 @@ class PluginPool:
         self._limit_s = limit_s
         self._share = share
         self._plugin_of = plugin_of
-        self._meter = meter or NoMeter()
+        self._meter = meter or Meter()
         self._tasks: dict[str, TaskThreads] = {}
         self._lock = threading.Lock()
         self._ended = threading.Event()
@@ -46,12 +46,12 @@ class PluginPool:
         return self._tasks.get(task) or self._make(task)
 
     def call(self, task: str, step: str, call: Callable[[], Result]) -> Result:
-        """Run a call into a task's plugin code and wait for it; a hang counts towards no suspension.
+        """Run a call into a task's plugin code and wait for it; a hang does not count towards suspension.
 
         Raises:
             PluginTimeout: it did not end in time.
-            PluginSuspended, NotReady: the task was suspended, or the server shuts down, before its turn.
-            PluginFailed: it raised SystemExit or the like; and what it raises else.
+            PluginSuspended, NotReady: the task was suspended, or the server shut down, before its turn.
+            PluginFailed: it raised SystemExit or the like. Other errors of the call are passed on.
         """
         waiter: Future[Result] = Future()
         self.of(task).submit(_one_stage(Stage(step, call, optional=True), waiter))
@@ -67,7 +67,7 @@ class PluginPool:
         self._limit_s = min(self._limit_s, GRACE_S)
 
     def close(self) -> None:
-        """Run what is queued, for GRACE_S seconds at most, and leave the threads behind that still hang."""
+        """Run queued work for GRACE_S seconds at most, and abandon the threads that still hang."""
         with self._lock:
             self._closed = True
             tasks = list(self._tasks.values())
@@ -99,7 +99,7 @@ class PluginPool:
             for threads in list(self._tasks.values()):
                 try:
                     threads.expire(self._limit_s)
-                except Exception as error:  # the time limit has to hold for the other tasks
+                except Exception as error:  # the time limit must stay in force for the other tasks
                     log_fault(log, f"The threads of task {threads.task} could not be checked", error)
 
 

@@ -1,4 +1,4 @@
-"""The message of a plugin's exception without the text of the request that it may quote."""
+"""Removes the text of a request from the message of a plugin's exception."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from pydantic import BaseModel, ValidationError
 __all__ = ["exception_text"]
 
 MAX_LENGTH = 200  # characters of a message that are logged
-MIN_OVERLAP = 4  # characters of a word of the message that occur in the request: the word is removed
-MIN_OVERLAP_UNSPACED = 2  # where words are not separated by spaces, or are not ASCII
+MIN_OVERLAP = 4  # a word is removed if so many of its characters in a row occur in the request
+MIN_OVERLAP_UNSPACED = 2  # for words that are not ASCII
 MAX_DEPTH = 8
 GAP = "…"
 
@@ -22,8 +22,8 @@ _WORD = re.compile(r"\w+")
 def exception_text(error: BaseException, *private: object) -> str:
     """Return the message of `error` on one line; words that occur in `private` are replaced by "…".
 
-    `private` are requests and the outputs for them: whatever text they hold may be the customer's. A word
-    is also removed if a part of it occurs there, since messages quote parts, and quote them escaped.
+    `private` are requests and their outputs, whose text may be the customer's. A word is also removed if a
+    part of it occurs there, because messages quote parts of texts, and escape them.
     """
     message = " ".join(_message(error)[:MAX_LENGTH].split())
     text = "\n".join(_strings(private, MAX_DEPTH)).casefold()

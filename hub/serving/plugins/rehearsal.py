@@ -1,12 +1,11 @@
-"""Before a version goes live it answers its task's own example, the whole way that a request goes."""
+"""Rehearsal: before a version goes live, it answers the examples of its task on the path of a request."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from pydantic import BaseModel
 
@@ -28,12 +27,12 @@ from hub.registry.host import Registry
 from hub.registry.loaded import LoadedTask, describe_failure
 from hub.serving.batching.base_workers import BaseWorker
 from hub.serving.plugins.pool import PluginPool
-from hub.serving.plugins.returned import WrongReturn, check_answer, check_rows
+from hub.serving.plugins.returned import WrongReturn, check_answer, check_rows, non_finite
 from hub.store.records import Version
 
 __all__ = ["Rehearsal", "rehearse_alone", "rehearse_on"]
 
-FEW_TOKENS = 16  # generated at first; all that the row allows only if the task cannot read so few
+FEW_TOKENS = 16  # generated at first; the full number only if the task cannot decode these
 EXAMPLES = 4
 
 Run = Callable[[Sequence[Row]], Sequence[Output]]
@@ -42,11 +41,10 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Rehearsal:
-    """Answers a task's examples with the adapter of `info`, which messages call `name`.
+    """Answers a task's examples with the adapter of `info`; `name` is its name in messages.
 
     `run` computes rows at its slot, `borrow` lends a tokenizer; `pool` has the threads and the time limit for
-    plugin code. With `real` False, `run` makes values up:
-    then text that would have been generated is not decoded.
+    plugin code. With `real` False, `run` returns made-up values, and generated text is not decoded.
     """
 
     name: str
@@ -61,11 +59,11 @@ class Rehearsal:
     def check(self) -> None:
         """Answer the examples of the task's request model.
 
-        An example that the task refuses as a client's mistake, such as a language the adapter does not know,
-        is tried with its required fields only, and says nothing if that is refused too.
+        An example that the task rejects as a bad request, such as a language the adapter does not know, is
+        retried with its required fields only, and ignored if that is rejected too.
 
         Raises:
-            BadAdapter: its labels or settings are unsound, or an example cannot be answered; says why.
+            BadAdapter: its labels or settings are unsound, or an example cannot be answered.
             BadPlugin: the task does not return in time.
             PluginSuspended, NotReady: as for a request.
             EngineFailed: the engine failed.
@@ -119,8 +117,8 @@ class Rehearsal:
             try:
                 check_answer(answer, self.loaded.response)
             except WrongReturn:
-                # The example is no caller's text: here the place may be named.
-                if isinstance(answer, BaseModel) and (at := non_finite(answer.model_dump(warnings=False))):
+                # The example is not a caller's text, so the message may name the field.
+                if isinstance(answer, BaseModel) and (at := non_finite(answer)):
                     raise WrongReturn(f"returned NaN or infinity as {at}") from None
                 raise
 
@@ -177,8 +175,8 @@ def rehearse_alone(
 ) -> None:
     """Answer the examples outside a server, at slot 1 of an engine that the adapter was written to.
 
-    Without an engine, values are made up for the adapter's outputs: that finds labels and settings which the
-    task cannot use, and does not read any weights. Raises as `Rehearsal`.
+    Without an engine, the adapter's outputs are made up: this finds labels and settings that the task cannot
+    use, and reads no weights. Raises as `Rehearsal`.
     """
     from hub.engine.fake import FakeEngine
     from hub.engine.torch.loading import load_tokenizer
@@ -191,7 +189,7 @@ def rehearse_alone(
     def run(rows: Sequence[Row]) -> Sequence[Output]:
         return running.run([EngineRow(row, 1, loaded.spec.head) for row in rows])
 
-    tokenizer: Tokenizer = load_tokenizer(base)  # not within the plugin's time
+    tokenizer: Tokenizer = load_tokenizer(base)  # not counted in the plugin's time
     limit_s = (limits or LimitSettings()).plugin_timeout_s
     with closing(PluginPool(limit_s, 1, lambda _: loaded.spec.factory.partition(":")[0])) as pool:
         Rehearsal(
@@ -204,21 +202,6 @@ def rehearse_alone(
             pool,
             real=engine is not None,
         ).check()
-
-
-def non_finite(value: Any, where: str = "") -> str:
-    """Return where a number in plain values is NaN or infinite; "" if none is."""
-    if isinstance(value, float):
-        return "" if math.isfinite(value) else where or "value"
-    items: Iterator[tuple[Any, Any]] = iter(())
-    if isinstance(value, Mapping):
-        items = iter(value.items())
-    elif isinstance(value, list | tuple):
-        items = iter(enumerate(value))
-    for key, inner in items:
-        if found := non_finite(inner, f"{where}.{key}" if where else str(key)):
-            return found
-    return ""
 
 
 def _requests(model: type[BaseModel]) -> list[BaseModel]:

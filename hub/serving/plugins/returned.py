@@ -13,15 +13,15 @@ from pydantic_core import PydanticSerializationError
 
 from hub.api import Row
 
-__all__ = ["WrongReturn", "check_answer", "check_rows"]
+__all__ = ["WrongReturn", "check_answer", "check_rows", "non_finite"]
 
 MAX_DEPTH = 32
 
 
 class WrongReturn(Exception):
-    """Plugin code returned something that its contract does not allow; holds nothing of the request.
+    """Plugin code returned something that its contract does not allow; contains nothing of the request.
 
-    The message goes on from the task's name: "returned None instead of ...".
+    The message continues after the task's name: "returned None instead of ...".
     """
 
 
@@ -67,15 +67,36 @@ def check_answer(answer: object, model: type[BaseModel]) -> tuple[BaseModel, byt
     if len(vars(answer)) < len(type(answer).model_fields):
         raise WrongReturn(f"returned a {model.__name__} without all its fields")
     if b"null" in body or b"NaN" in body or b"Infinity" in body:
-        if not _finite(answer, MAX_DEPTH):
+        if non_finite(answer):
             raise WrongReturn(f"returned a {model.__name__} with NaN or infinity")
         if not all(_allows_none(type(answer), name) for name, value in vars(answer).items() if value is None):
             raise WrongReturn(f"returned a {model.__name__} whose fields have wrong types")
     return answer, body
 
 
+def non_finite(value: object, where: str = "", depth: int = MAX_DEPTH) -> str:
+    """Return the path of a NaN or infinite number in nested models, mappings and lists; "" if there is none.
+
+    Values nested deeper than `depth` count as not finite.
+    """
+    if isinstance(value, float):
+        return "" if math.isfinite(value) else where or "value"
+    if isinstance(value, BaseModel):
+        value = {**vars(value), **(value.model_extra or {})}
+    if isinstance(value, Mapping):
+        items: Iterable[tuple[object, object]] = value.items()
+    elif isinstance(value, list | tuple | set | frozenset):
+        items = enumerate(value)
+    else:
+        return ""
+    if not depth:
+        return where or "value"
+    paths = (non_finite(inner, f"{where}.{key}" if where else str(key), depth - 1) for key, inner in items)
+    return next(filter(None, paths), "")
+
+
 def _length_of_ids(ids: object, name: str) -> int:
-    """Count token ids; a tensor or generator in their place is refused as well."""
+    """Return the number of token ids; a tensor or generator is rejected."""
     if not isinstance(ids, Sequence) or isinstance(ids, str | bytes):
         raise WrongReturn(f"made a row with {_kind(ids)} instead of a list as {name}")
     try:
@@ -84,24 +105,9 @@ def _length_of_ids(ids: object, name: str) -> int:
         raise WrongReturn(f"made a row whose {name} are not all integers of 64 bits") from None
 
 
-def _finite(value: object, depth: int) -> bool:
-    """Tell whether no number in a value of nested models, mappings and lists is NaN or infinite."""
-    if isinstance(value, float):
-        return math.isfinite(value)
-    if isinstance(value, BaseModel):
-        inner: Iterable[object] = [*vars(value).values(), *(value.model_extra or {}).values()]
-    elif isinstance(value, Mapping):
-        inner = value.values()
-    elif isinstance(value, list | tuple | set | frozenset):
-        inner = value
-    else:
-        return True
-    return depth > 0 and all(_finite(one, depth - 1) for one in inner)
-
-
 @cache
 def _allows_none(model: type[BaseModel], name: str) -> bool:
-    """Tell whether a field may be None: the serializer takes None for any type."""
+    """Return whether a field may be None: the serializer accepts None for any type."""
     if name not in model.model_fields:
         return True
     annotation: Any = model.model_fields[name].annotation

@@ -1,6 +1,6 @@
 """When the calls of a task are refused because its plugin hangs, and when one is tried again.
 
-Not safe to use from several threads: its owner holds a lock.
+Not thread-safe: the owner holds a lock.
 """
 
 from __future__ import annotations
@@ -9,14 +9,14 @@ __all__ = ["Suspension"]
 
 FIRST_PAUSE_S = 60.0  # before the first trial call; doubled by each trial that hangs
 MAX_PAUSE_S = 3600.0
-MAX_SHARES = 4  # there are no more trials when this many times the share of threads is stuck
+MAX_SHARES = 4  # no more trials once this many times the share of threads is stuck
 
 
 class Suspension:
     """Suspends a task when `share` of its threads are stuck.
 
-    It ends when stuck threads return, or when a trial call is answered. A trial that hangs costs one more
-    thread, so trials are rare, and beyond MAX_SHARES there are none: only a restart helps then.
+    The suspension ends when stuck threads return, or when a trial call is answered. A trial that hangs costs
+    another thread, so trials are rare, and beyond MAX_SHARES there are none: then only a restart helps.
     """
 
     def __init__(self, share: int) -> None:
@@ -53,14 +53,14 @@ class Suspension:
         return ended
 
     def begin_trial(self, now: float) -> bool:
-        """Tell whether one call may be tried now; if so, its end is reported to `end_trial`."""
+        """Return whether a trial call may start now; if so, the caller reports its end to `end_trial`."""
         if not self.active or self._trying or (self.retry_in(now) or 0.0) > 0 or self._spent:
             return False
         self._trying = True
         return True
 
     def end_trial(self, answered: bool) -> bool:
-        """Note how a trial ended; True if that ends the suspension."""
+        """Record the end of a trial; True if that ends the suspension."""
         self._trying = False
         if not (answered and self.active):
             return False

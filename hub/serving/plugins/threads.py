@@ -1,7 +1,7 @@
 """Threads that run plugin code, with a time limit for each stage and a bounded share for each task.
 
-A thread cannot be ended from outside. One that exceeds the limit is written off: its caller gets the
-error, and a new thread takes its place. A task with too many of them is suspended.
+A thread cannot be ended from outside. One that exceeds the limit is written off: its caller gets an error,
+and a new thread takes its place. A task with too many such threads is suspended.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import Any, NamedTuple
 
-from hub.errors import FRAMES, HubError, NotReady, PluginFailed, PluginSuspended, PluginTimeout, log_fault
-from hub.serving.meter import Meter, NoMeter
+from hub.errors import MAX_FRAMES, HubError, NotReady, PluginFailed, PluginSuspended, PluginTimeout, log_fault
+from hub.serving.meter import Meter
 from hub.serving.plugins.suspension import Suspension
 
 __all__ = ["Stage", "TaskThreads", "ThreadState", "Work"]
@@ -27,9 +27,9 @@ SLOW_S = 0.2
 
 
 class Stage(NamedTuple):
-    """One run of plugin code, without arguments; `optional`: no caller waits for its result.
+    """One call of plugin code; `optional`: no caller waits for its result.
 
-    `prepare` is called first, in the same thread; it is our code, and the time limit does not count it.
+    `prepare` is called first, in the same thread; it is our code and does not count against the time limit.
     `slow` is called once, from another thread, if `run` takes longer than SLOW_S.
     """
 
@@ -41,15 +41,15 @@ class Stage(NamedTuple):
 
 
 Work = Generator[Stage, Any, None]
-"""Our code around plugin code: yields each stage, and is sent its result.
+"""Our code around plugin code: yields each stage and receives its result.
 
-A PluginTimeout, PluginSuspended or NotReady is thrown in where a stage has no result. Only stages may block.
+A PluginTimeout, PluginSuspended or NotReady is thrown in if a stage has no result. Only stages may block.
 """
 
 
 @dataclass(frozen=True, slots=True)
 class ThreadState:
-    """How the threads of one task stand, for status pages."""
+    """The state of one task's threads, for status pages."""
 
     task: str
     plugin: str
@@ -59,7 +59,7 @@ class ThreadState:
 
 
 class _Thread:
-    """What one thread is doing."""
+    """The state of one thread."""
 
     __slots__ = ("began", "lost", "slow", "stage", "thread", "work")
 
@@ -67,7 +67,7 @@ class _Thread:
         self.work: Work | None = None
         self.stage: Stage | None = None
         self.began = 0.0  # monotonic
-        self.slow: Stage | None = None  # the last stage that was found to be slow
+        self.slow: Stage | None = None  # the last stage whose `slow` was called
         self.lost = False
         self.thread: threading.Thread | None = None
 
@@ -75,7 +75,7 @@ class _Thread:
 class TaskThreads:
     """Runs the plugin code of one task in at most `share` daemon threads, which start when needed.
 
-    Threads that were written off do not count. Neither `close` nor the interpreter's exit waits for those.
+    Threads that were written off do not count; neither `close` nor the interpreter's exit waits for them.
     """
 
     def __init__(self, task: str, plugin: str, share: int, meter: Meter | None = None) -> None:
@@ -83,10 +83,10 @@ class TaskThreads:
         self.plugin = plugin
         self.requests = 0  # being answered; the pipeline counts them on its event loop
         self._share = share
-        self._meter = meter or NoMeter()
+        self._meter = meter or Meter()
         self._lock = threading.Lock()
         self._queue: SimpleQueue[tuple[Work, Stage] | None] = SimpleQueue()
-        self._idle = 0  # threads that wait for the queue and were not promised work yet
+        self._idle = 0  # threads that wait for the queue, minus queued items
         self._live: set[_Thread] = set()
         self._stuck: set[_Thread] = set()
         self._suspension = Suspension(share)
@@ -102,7 +102,7 @@ class TaskThreads:
         return len(self._stuck)
 
     def admit(self) -> bool:
-        """Let a call in; True if it is the trial of a suspended task, whose end `tried` has to learn.
+        """Admit a call; True if it is the trial of a suspended task, whose end goes to `end_trial`.
 
         Raises:
             PluginSuspended: the task is suspended.
@@ -114,7 +114,7 @@ class TaskThreads:
                 return True
         raise self.refusal()
 
-    def tried(self, answered: bool) -> None:
+    def end_trial(self, answered: bool) -> None:
         """End a trial."""
         with self._lock:
             resumed = self._suspension.end_trial(answered)
@@ -132,7 +132,7 @@ class TaskThreads:
         )
 
     def submit(self, work: Work) -> None:
-        """Run `work` up to its first stage here, and the rest in a thread of the task."""
+        """Run `work` up to its first stage in this thread, and the rest in a thread of the task."""
         if (stage := _advance(work)) is not None:
             self._put(work, stage)
 
@@ -160,7 +160,7 @@ class TaskThreads:
         return ThreadState(self.task, self.plugin, len(self._stuck), self._suspension.active, retry)
 
     def close(self) -> None:
-        """Take no more work; what is queued is still run until `abandon`."""
+        """Accept no more work; queued work still runs until `abandon`."""
         with self._lock:
             self._closed = True
             for _ in self._live:
@@ -173,11 +173,11 @@ class TaskThreads:
                 thread.thread.join(max(0.0, deadline - time.monotonic()))
 
     def abandon(self) -> int:
-        """Fail what is queued, write off every thread that still runs, and return their number."""
-        gone = _gone()
-        self._drain(gone)
+        """Fail queued work, write off every running thread, and return their number."""
+        error = _shutting_down()
+        self._drain(error)
         running = [(thread, stage) for thread in list(self._live) if (stage := thread.stage)]
-        return sum(self._write_off(thread, stage, gone) for thread, stage in running)
+        return sum(self._write_off(thread, stage, error) for thread, stage in running)
 
     def _put(self, work: Work, stage: Stage) -> None:
         with self._lock:
@@ -185,10 +185,10 @@ class TaskThreads:
                 self._queue.put((work, stage))
                 self._hire()
                 return
-        _fail(work, _gone())
+        _fail(work, _shutting_down())
 
     def _hire(self) -> None:
-        """Have a thread for one more item of the queue; call under the lock."""
+        """Provide a thread for one more queue item; call under the lock."""
         if self._idle:
             self._idle -= 1
         elif len(self._live) < self._share:
@@ -198,7 +198,7 @@ class TaskThreads:
             thread.thread = threading.Thread(target=self._loop, args=(thread,), name=name, daemon=True)
             try:
                 thread.thread.start()
-            except RuntimeError:  # the system allows no more threads: those that live do the work
+            except RuntimeError:  # the system allows no more threads: the existing ones do the work
                 self._live.discard(thread)
                 log.error("A thread of task %s could not be started.", self.task)
 
@@ -206,7 +206,7 @@ class TaskThreads:
         while item := self._next():
             if not self._run(thread, *item):
                 return
-            del item  # it refers to the texts of a call, and the next one may be long in coming
+            del item  # it holds the texts of a call, and the next item may come late
         with self._lock:
             self._live.discard(thread)
 
@@ -233,7 +233,7 @@ class TaskThreads:
                 result = stage.run()
             except Exception as raised:
                 error = raised
-            except BaseException as raised:  # sys.exit() in a plugin ends its call and not the thread
+            except BaseException as raised:  # sys.exit() in a plugin ends its call, not the thread
                 error = PluginFailed(
                     f"The task {self.task!r} of plugin {self.plugin!r} raised {type(raised).__name__} "
                     f"in {stage.name}."
@@ -249,7 +249,7 @@ class TaskThreads:
         return True
 
     def _write_off(self, thread: _Thread, stage: Stage, error: HubError) -> bool:
-        """Give up on a thread and what it runs, unless it has just finished that."""
+        """Give up on a thread and its work, unless the stage has just ended."""
         with self._lock:
             if thread.stage is not stage or thread.lost:
                 return False
@@ -272,7 +272,7 @@ class TaskThreads:
         return True
 
     def _returned(self, thread: _Thread, stage: Stage) -> None:
-        """Count a thread back that was written off and has returned from plugin code."""
+        """Record that a thread that was written off has returned from plugin code."""
         with self._lock:
             self._stuck.discard(thread)
             resumed = not stage.optional and self._suspension.returned()
@@ -302,12 +302,12 @@ class TaskThreads:
         self._meter.stuck(self.task, len(self._stuck), self._suspension.active)
 
 
-def _gone() -> NotReady:
+def _shutting_down() -> NotReady:
     return NotReady("The server is shutting down. Send the request again.")
 
 
 def _fail(work: Work, error: HubError) -> None:
-    """End `work` with `error` in place of every stage that is left."""
+    """Throw `error` into `work` at every remaining stage."""
     while _advance(work, error) is not None:
         pass
 
@@ -324,11 +324,11 @@ def _advance(work: Work, error: Exception | None = None, result: object = None) 
 
 
 def _where(thread: _Thread) -> str:
-    """Say where a thread is, as " at FILE:LINE < FILE:LINE", the innermost frame first."""
+    """Return the stack of a thread as " at FILE:LINE < FILE:LINE", innermost frame first."""
     ident = thread.thread.ident if thread.thread else None
     frame = sys._current_frames().get(ident or 0)
     lines: list[str] = []
-    while frame is not None and len(lines) < FRAMES:
+    while frame is not None and len(lines) < MAX_FRAMES:
         lines.append(f"{frame.f_code.co_filename}:{frame.f_lineno}")
         frame = frame.f_back
     return f" at {' < '.join(lines)}" if lines else ""

@@ -1,4 +1,4 @@
-"""Whether validating a request runs code of its plugin, which may hang or raise anything."""
+"""Detects request models whose validation runs plugin code, which may hang or raise anything."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ TRUSTED = ("hub", "pydantic")  # top-level packages whose validators return
 
 @cache
 def runs_plugin_code(model: type[BaseModel]) -> bool:
-    """Tell whether a validator, default factory or constructor in `model` is neither pydantic's nor ours."""
+    """Return whether a validator, default factory or constructor of `model` is not pydantic's or ours."""
     return _any_foreign(model.__pydantic_core_schema__, set())
 
 

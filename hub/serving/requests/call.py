@@ -1,4 +1,4 @@
-"""A call on its way through the pipeline: the version that answers it, and the one that runs beside."""
+"""A call in the pipeline: the version that answers it, and the one that runs beside it."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class CallAnswers:
-    """What became of each request, in order, and where the time went.
+    """The outcome of each request, in order, and the seconds spent.
 
     `bodies` has the JSON of each answer, and b"" for an error.
     """
@@ -46,11 +46,11 @@ class CallAnswers:
 
     @property
     def any_answered(self) -> bool:
-        """True unless every request became an error."""
+        """True unless every request failed."""
         return any(isinstance(item, BaseModel) for item in self.items)
 
     def only(self) -> bytes:
-        """Return the answer of a call that held one request as JSON, or raise its error."""
+        """Return the JSON answer of a call with one request, or raise its error."""
         (item,), (body,) = self.items, self.bodies
         if isinstance(item, HubError):
             raise item
@@ -71,7 +71,7 @@ def usage_of(outcomes: Sequence[Output | HubError | None]) -> Usage | None:
 
 
 class Side:
-    """A version at work on a call: its rows, and the job that runs them."""
+    """A version that processes a call: its rows, and the job that runs them."""
 
     __slots__ = ("call", "done", "encoded", "held", "job", "tokenizer")
 
@@ -84,7 +84,7 @@ class Side:
         self.tokenizer: Tokenizer | None = None
 
     def encode(self, *, optional: bool = False) -> Stage:
-        """Return the stage that encodes: the rows of all requests; none if the call was cancelled before."""
+        """Return the encode stage; its result is the rows of all requests, none if the call is cancelled."""
         return Stage("encode", self._rows, optional, prepare=self._take_tokenizer)
 
     def _take_tokenizer(self) -> None:
@@ -102,7 +102,7 @@ class Side:
         return [row for item in self.encoded if not isinstance(item, HubError) for row in item]
 
     def items(self) -> list[Answered]:
-        """Decode what became of the rows."""
+        """Decode the outcomes of the rows."""
         call = self.call
         outcomes = self.job.outcomes if self.job else ()
         return decode(call.task, call.threads.plugin, self.held, call.requests, self.encoded, outcomes)
@@ -113,9 +113,9 @@ class Side:
 
 
 class Call:
-    """A call on its way; what a stage adds, the next one reads.
+    """The state of a call, which its stages pass on.
 
-    `beside` is not changed any more once a row of the call is queued. A `trial` is let in while its task is
+    `beside` does not change once a row of the call is queued. A `trial` is admitted while its task is
     suspended.
     """
 
@@ -156,23 +156,23 @@ class Call:
         self.cancelled = False
 
     def cancel(self) -> None:
-        """Give the call up, whatever stage it is in."""
+        """Cancel the call in any stage."""
         self.cancelled = True
         self.main.cancel()
         if beside := self.beside:
             beside.cancel()
 
-    def go_alone(self) -> None:
-        """Run nothing beside."""
+    def drop_beside(self) -> None:
+        """Do not run the second version."""
         beside, self.beside = self.beside, None
         if beside:
             beside.held.lease.release()
 
 
 class CallObserver:
-    """Follows one call on the event loop. What is told a second time is not passed on."""
+    """Reports the requests of one call to an observer, once; runs on the event loop."""
 
-    __slots__ = ("_admission", "_observer", "_request_id", "_requests", "_seconds", "_told")
+    __slots__ = ("_admission", "_observer", "_reported", "_request_id", "_requests", "_seconds")
 
     def __init__(
         self,
@@ -186,10 +186,10 @@ class CallObserver:
         self._requests = requests
         self._request_id = request_id
         self._seconds = 0.0
-        self._told = False
+        self._reported = False
 
     def ended(self) -> None:
-        """Note that the call has its answer now, whenever that is told."""
+        """Record that the call has its answer now; the report may come later."""
         self._seconds = time.perf_counter() - self._admission.began
 
     def answered(
@@ -198,26 +198,26 @@ class CallObserver:
         beside: Version | None = None,
         agreed: Sequence[bool | None] = (),
     ) -> None:
-        """Tell of a call whose requests became `items`, and whether what ran beside agreed on each."""
-        self._tell(
+        """Report the outcomes of a call, and whether the second version agreed on each."""
+        self._report(
             ["" if isinstance(item, BaseModel) else item.code for item in items], items, beside, agreed
         )
 
     def failed(self, code: str) -> None:
-        """Tell of a call that failed as a whole."""
+        """Report a call that failed as a whole."""
         self.ended()
-        self._tell([code] * len(self._requests))
+        self._report([code] * len(self._requests))
 
-    def _tell(
+    def _report(
         self,
         codes: Sequence[str],
         items: Sequence[BaseModel | HubError] = (),
         beside: Version | None = None,
         agreed: Sequence[bool | None] = (),
     ) -> None:
-        if self._told:
+        if self._reported:
             return
-        self._told = True
+        self._reported = True
         admission = self._admission
         alone = len(codes) == 1 or not self._request_id
         for place, (code, request) in enumerate(zip(codes, self._requests, strict=True)):

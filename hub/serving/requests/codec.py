@@ -21,7 +21,7 @@ __all__ = ["Answered", "Encoded", "Outcome", "Request", "decode", "encode", "fau
 
 log = logging.getLogger(__name__)
 
-Request = BaseModel | HubError  # an item that was refused already keeps its place
+Request = BaseModel | HubError  # a request that failed to parse keeps its place
 Encoded = list[EngineRow] | HubError
 Outcome = BaseModel | HubError
 
@@ -36,7 +36,7 @@ class Answered(NamedTuple):
 def encode(
     task: LoadedTask, plugin: str, held: Held, requests: Sequence[Request], tokenizer: Tokenizer
 ) -> list[Encoded]:
-    """Turn each request into rows at the slot of `held`, or into the error that says why not."""
+    """Encode each request into rows at the slot of `held`, or into an error."""
     return [
         request if isinstance(request, HubError) else _rows(task, plugin, held, request, tokenizer)
         for request in requests
@@ -51,7 +51,7 @@ def decode(
     encoded: Sequence[Encoded],
     outcomes: Sequence[Output | HubError | None],
 ) -> list[Answered]:
-    """Turn what became of the rows, in their order, into an answer to each request or its error."""
+    """Decode the outcomes of the rows, in their order, into an answer or an error for each request."""
     answers: list[Answered] = []
     at = 0
     for request, rows in zip(requests, encoded, strict=True):
@@ -68,17 +68,17 @@ def decode(
 def fault(task: LoadedTask, plugin: str, step: str, error: BaseException, *private: object) -> PluginFailed:
     """Log where a plugin failed, and return the error for the caller.
 
-    What the exception says is logged only if `private` is given: whatever of the caller's it may quote.
+    The exception's message is logged only if `private` is given: texts of the caller that it may quote.
     """
     name = task.spec.name
     if isinstance(error, WrongReturn):
         _log_wrong_return(task, plugin, step, error)
         return PluginFailed(f"The task {name!r} {error}, in {step}: a fault in the plugin {plugin!r}.")
-    said = exception_text(error, *private) if private else ""
-    log_fault(log, f"Task {name}, plugin {plugin}, failed in {step}", error, said)
+    message = exception_text(error, *private) if private else ""
+    log_fault(log, f"Task {name}, plugin {plugin}, failed in {step}", error, message)
     return PluginFailed(
         f"The task {name!r} failed in {step} ({type(error).__name__}): a fault in the plugin {plugin!r}. "
-        "The server's log says where."
+        "See the server's log."
     )
 
 
@@ -89,7 +89,7 @@ def _rows(task: LoadedTask, plugin: str, held: Held, request: BaseModel, tokeniz
         rows: Sequence[Row] = check_rows(returned, min(held.base_worker.base.max_length, info.max_length))
     except BadRequest as error:
         return error
-    except HubError as error:  # such as an option of the adapter that this version does not know
+    except HubError as error:  # such as an option that this version of the plugin does not know
         failed = fault(task, plugin, "encode", error, request)
         return PluginFailed(f"{failed} {error}")
     except BaseException as error:  # sys.exit() in a plugin is a fault of its call
@@ -106,7 +106,7 @@ def _answer(
 ) -> Answered:
     outputs: list[Output] = []
     for outcome in outcomes:
-        if isinstance(outcome, BadRequest):  # the engine refused a row: encode made it, not the caller
+        if isinstance(outcome, BadRequest):  # the engine rejected a row, which encode made and not the caller
             wrong = WrongReturn(f"made a row that the base cannot take ({outcome})")
             return Answered(fault(task, plugin, "encode", wrong))
         if isinstance(outcome, HubError):

@@ -1,4 +1,4 @@
-"""Strict JSON into request models; errors name the field and repeat nothing of the input."""
+"""Parses strict JSON into request models; errors name the field and quote nothing of the input."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["BadField", "check_json", "parse", "parse_call"]
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
 MAX_NAMED_FIELDS = 3  # wrong fields that a message names
-MAX_PATH = 120  # characters of a field's path in an error: its parts may be keys that the caller chose
+MAX_PATH = 120  # characters of a field's path in an error, which may contain keys of the caller
 
 
 class BadField(BadRequest):
@@ -44,13 +44,15 @@ def parse(body: bytes, model: type[ModelT]) -> ModelT:
     return value
 
 
-def parse_call(body: bytes, model: type[BaseModel], most: int) -> tuple[list[BaseModel | HubError], bool]:
-    """Parse a body that is one request, or `{"items": [request, ...]}`; tells whether it was a list.
+def parse_call(
+    body: bytes, model: type[BaseModel], max_items: int
+) -> tuple[list[BaseModel | HubError], bool]:
+    """Parse a body that is one request or `{"items": [request, ...]}`; also return whether it was a list.
 
-    A request in a list that is wrong becomes an error in its place.
+    An invalid request in a list becomes an error in its place.
 
     Raises:
-        TooLarge: the list has more than `most` requests.
+        TooLarge: the list has more than `max_items` requests.
         BadRequest: as `parse`, for a body that is one request.
     """
     value = check_json(body) if b'"items"' in body and "items" not in model.model_fields else None
@@ -58,18 +60,18 @@ def parse_call(body: bytes, model: type[BaseModel], most: int) -> tuple[list[Bas
         return [parse(body, model)], False
     items = value["items"]
     if extra := sorted(value.keys() - {"items"}):
-        raise BadField(f"{extra[0][:MAX_PATH]}: not known beside 'items'.", extra[0])
+        raise BadField(f"{extra[0][:MAX_PATH]}: not allowed beside 'items'.", extra[0])
     if not isinstance(items, list) or not items:
         raise BadField("items: must be a list of at least one request.", "items")
-    if len(items) > most:
+    if len(items) > max_items:
         raise TooLarge(
-            f"items holds {len(items):,} requests and the limit is {most} (limits.items). Send fewer."
+            f"items holds {len(items):,} requests and the limit is {max_items} (limits.items). Send fewer."
         )
     return [_item(f"items.{index}", item, model) for index, item in enumerate(items)], True
 
 
 def check_json(body: bytes) -> Any:
-    """Parse JSON of any shape, strictly: UTF-8, no NaN, no half surrogates, no endless nesting.
+    """Parse JSON of any shape, strictly: UTF-8, no NaN, no unpaired surrogates, limited nesting.
 
     Raises:
         BadRequest, InvalidText: it is not such JSON.
@@ -94,9 +96,9 @@ def _explain(body: bytes, error: ValidationError) -> HubError:
     first = details[0]
     if first["type"] == "json_invalid":
         return _not_json(body, first["msg"].removeprefix("Invalid JSON: "))
-    told = "; ".join(f"{_path(detail['loc'])}: {detail['msg']}" for detail in details[:MAX_NAMED_FIELDS])
+    problems = "; ".join(f"{_path(detail['loc'])}: {detail['msg']}" for detail in details[:MAX_NAMED_FIELDS])
     more = f"; and {len(details) - MAX_NAMED_FIELDS} more" if len(details) > MAX_NAMED_FIELDS else ""
-    return BadField(f"{told}{more}.", _path(first["loc"]) if first["loc"] else "")
+    return BadField(f"{problems}{more}.", _path(first["loc"]) if first["loc"] else "")
 
 
 def _path(parts: tuple[int | str, ...]) -> str:
@@ -109,7 +111,7 @@ def _not_json(body: bytes, reason: str) -> HubError:
     try:
         body.decode()
     except UnicodeDecodeError as error:
-        return InvalidText(f"The body is not valid UTF-8: byte {error.start} fits no character.")
+        return InvalidText(f"The body is not valid UTF-8: byte {error.start} is invalid.")
     if "surrogate" in reason or "hex escape" in reason:
-        return InvalidText(f"The body holds half a surrogate pair or a broken \\u escape: {reason}.")
+        return InvalidText(f"The body has an unpaired surrogate or a broken \\u escape: {reason}.")
     return BadRequest(f"The body is not valid JSON: {reason}.")

@@ -1,8 +1,8 @@
-"""The way of an admitted call: encode in a thread of its task, a shared forward, decode in such a thread.
+"""The pipeline of a call: encode in a thread of its task, run in a shared forward, decode in such a thread.
 
-The stages hand a call on to one another; the event loop is woken once a call, when its answers are there.
-A second version may run beside the one that answers, in the same forward: a shadow. It costs the caller
-its encoding and its rows' share of the forward; nothing that becomes of it reaches the caller.
+Each stage passes the call on to the next; the event loop is woken once per call, when its answers are ready.
+A second version, such as a shadow, may run beside the one that answers, in the same forward. It delays the
+caller by its encoding and its rows' share of the forward; its result never reaches the caller.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from hub.serving.batching.base_workers import encode_threads
 from hub.serving.batching.fair_queue import Job
 from hub.serving.canary.grading import agree
 from hub.serving.meter import Meter
-from hub.serving.observation import NoObserver, Observer
+from hub.serving.observation import Observer
 from hub.serving.plugins.pool import PluginPool
 from hub.serving.plugins.threads import Stage, TaskThreads, ThreadState, Work
 from hub.serving.requests.call import Call, CallAnswers, CallObserver, Side, usage_of
@@ -41,13 +41,13 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 VALIDATION = "validation of a request"
-SPARE = 0.75  # of limits.queued_rows: beyond, nothing runs beside others
+MAX_QUEUE_BESIDE = 0.75  # of limits.queued_rows: with longer queues no second version runs
 
 
 class Pipeline:
-    """Answers admitted calls on one event loop; `observer` hears of those it wants.
+    """Answers admitted calls on one event loop; `observer` receives the requests that it wants.
 
-    `plugin_of` names the plugin that provides a task.
+    `plugin_of` returns the name of the plugin that provides a task.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class Pipeline:
     ) -> None:
         self._limits = limits
         self._loop = loop
-        self._observer = observer or NoObserver()
+        self._observer = observer
         self._joining = threading.Lock()
         self._pool = PluginPool(limits.plugin_timeout_s, encode_threads(), plugin_of, meter)
 
@@ -73,19 +73,19 @@ class Pipeline:
         request_id: str = "",
         on_text: Callable[[str], None] | None = None,
     ) -> CallAnswers:
-        """Answer requests that share one admission; an item that fails does not fail the others.
+        """Answer requests that share one admission; a failing request does not fail the others.
 
-        The slots stay leased until no row of the call waits or runs any more, also if it is cancelled.
+        The slots stay leased until no row of the call is queued or running, also if it is cancelled.
         `on_text` is called on the event loop with each piece of a text that is generated from a single row.
 
         Raises:
-            TooLarge: together they need more rows than one call may.
-            Overloaded: too many calls or rows are under way.
+            TooLarge: together they need more rows than a call may have.
+            Overloaded: too many calls or rows are in progress.
             PluginTimeout: the plugin's code did not end in time.
             PluginSuspended: too many calls hang in the plugin's code.
             NotReady: the server is shutting down.
         """
-        if not self._observer.wants(admission.route.deployment):
+        if self._observer is None or not self._observer.wants(admission.route.deployment):
             return await self._run(admission, requests, None, on_text)
         call_observer = CallObserver(self._observer, admission, requests, request_id)
         try:
@@ -94,7 +94,7 @@ class Pipeline:
             call_observer.failed(error.code)
             raise
         except asyncio.CancelledError as error:
-            # `Patience` passes the error to Task.cancel, which puts it into the args of CancelledError.
+            # `Deadline` passes the error to Task.cancel, which puts it into the args of CancelledError.
             late = any(isinstance(reason, DeadlineExceeded) for reason in error.args)
             call_observer.failed(DeadlineExceeded.code if late else "cancelled")
             raise
@@ -104,8 +104,8 @@ class Pipeline:
     ) -> AsyncGenerator[str | CallAnswers]:
         """Answer one request: yields the pieces of its text as they are generated, then the answer.
 
-        A task that generates no text, or from several rows, has no pieces. To close the generator cancels
-        the call.
+        A task that generates no text, or from several rows, has no pieces. Closing the generator cancels the
+        call.
 
         Raises: as `run`, and the error of the request.
         """
@@ -132,8 +132,8 @@ class Pipeline:
         trial = self._admit(threads, len(requests))
         call = Call(admission, requests, self._loop.create_future(), call_observer, threads, trial)
         call.on_text = on_text
-        if call_observer is None or threads.stuck:  # what is optional does not risk more threads
-            call.go_alone()
+        if call_observer is None or threads.stuck:  # optional work must not risk more threads
+            call.drop_beside()
         answers: CallAnswers | None = None
         try:
             threads.submit(self._encode(call))
@@ -144,7 +144,7 @@ class Pipeline:
         finally:
             threads.requests -= len(requests)
             if trial:
-                threads.tried(answers is not None and answers.any_answered)
+                threads.end_trial(answers is not None and answers.any_answered)
         if call_observer and not call.beside:
             call_observer.answered(answers.items)
         return answers
@@ -152,7 +152,7 @@ class Pipeline:
     def _admit(self, threads: TaskThreads, requests: int) -> bool:
         """Count the requests of a call; True if it is the trial of a suspended task.
 
-        Each request makes at least one row, so more of them than rows may wait are too many.
+        Each request has at least one row, so the limit of queued rows also limits requests.
 
         Raises:
             Overloaded: too many requests are being answered.
@@ -169,7 +169,7 @@ class Pipeline:
         return trial
 
     async def encode(self, admission: Admission, request: BaseModel) -> list[Row]:
-        """Turn a request into rows for the admitted version, as `run` does, and run none of them.
+        """Encode a request for the admitted version as `run` does, without running its rows.
 
         Raises:
             TooLarge, Overloaded, PluginTimeout, PluginSuspended, PluginFailed: as `run`.
@@ -187,10 +187,10 @@ class Pipeline:
         return [row.row for row in self._checked(await self.read(task, rows, "encode"))]
 
     async def read(self, task: LoadedTask, call: Callable[[], Result], step: str = VALIDATION) -> Result:
-        """Run a call into plugin code, in a thread of the task and under its time limit.
+        """Call plugin code in a thread of the task, under its time limit.
 
         Raises:
-            PluginTimeout, PluginSuspended, PluginFailed: as `run`; and what `call` raises on purpose.
+            PluginTimeout, PluginSuspended, PluginFailed: as `run`; and any HubError of `call`.
         """
         threads = self._pool.of(task.spec.name)
         trial = self._admit(threads, 1)
@@ -203,7 +203,7 @@ class Pipeline:
         finally:
             threads.requests -= 1
             if trial:
-                threads.tried(returned)
+                threads.end_trial(returned)
         return result
 
     def _read(
@@ -224,18 +224,18 @@ class Pipeline:
             self._notify(_settle, waiter, None, result)
 
     def forwarded(self, jobs: Sequence[Job]) -> None:
-        """Take the jobs of a forward from a batcher, in its thread."""
+        """Receive the finished jobs of a forward, in the thread of the batcher."""
         sides: dict[TaskThreads, list[Side]] = {}
         for job in jobs:
             if isinstance(job.waiter, Side):
-                job.waiter.job = job  # whoever submitted it may not have come to note it yet
+                job.waiter.job = job  # the submitting thread may not have stored it yet
                 sides.setdefault(job.waiter.call.threads, []).append(job.waiter)
         for threads, of_task in sides.items():
             threads.submit(self._decode(threads, deque(of_task)))
 
     @property
     def pool(self) -> PluginPool:
-        """The threads in which all plugin code runs."""
+        """The threads that run all plugin code."""
         return self._pool
 
     def hanging(self) -> list[ThreadState]:
@@ -243,11 +243,11 @@ class Pipeline:
         return self._pool.states()
 
     def drain(self) -> None:
-        """Give plugin code only a short time from now on, because the server shuts down."""
+        """Shorten the time limit of plugin code, because the server shuts down."""
         self._pool.drain()
 
     def close(self) -> None:
-        """End the threads; one that hangs in plugin code is left behind."""
+        """End the threads; those that hang in plugin code are abandoned."""
         self._pool.close()
 
     def _encode(self, call: Call) -> Work:
@@ -264,10 +264,10 @@ class Pipeline:
         except Exception as error:
             call.answers = fault(call.task, call.threads.plugin, "encode", error)
         if main.job is None:
-            call.go_alone()
+            call.drop_beside()
             main.held.lease.release()
             yield from self._decode(call.threads, deque([main]))
-        elif call.cancelled:  # while it was being encoded
+        elif call.cancelled:  # during encoding
             call.cancel()
 
     def _checked(self, rows: list[EngineRow]) -> list[EngineRow]:
@@ -281,7 +281,7 @@ class Pipeline:
     def _submit(self, call: Call, rows: list[EngineRow], extra: list[EngineRow]) -> None:
         main, beside = call.main, call.beside
         if beside is None or not extra:
-            call.go_alone()
+            call.drop_beside()
             self._queue(main, rows)
         elif beside.held.base_worker is main.held.base_worker:
             job = Job(extra, beside.held.lease.release, beside)
@@ -295,7 +295,7 @@ class Pipeline:
         try:
             self._queue(beside, extra)
         except HubError:
-            call.go_alone()
+            call.drop_beside()
         try:
             self._queue(call.main, rows)
         except HubError:
@@ -305,26 +305,26 @@ class Pipeline:
 
     def _queue(self, side: Side, rows: list[EngineRow], beside: Job | None = None) -> None:
         on_text = side.call.on_text if side is side.call.main and len(rows) == 1 else None
-        said = partial(self._notify, on_text) if on_text else None
+        notify = partial(self._notify, on_text) if on_text else None
         side.job = side.held.base_worker.batcher.submit(
-            rows, side.held.lease.release, side, beside, on_text=said
+            rows, side.held.lease.release, side, beside, on_text=notify
         )
 
     def _beside(self, side: Side, rows: int) -> Generator[Stage, list[EngineRow], list[EngineRow]]:
-        """Encode what is to run beside `rows` rows of the caller; none if it cannot, or is too much."""
+        """Encode the rows that run beside `rows` rows of the caller; none on failure or if too many."""
         try:
             extra = yield side.encode(optional=True)
         except Exception as error:
             log_fault(log, f"{side.held.target.version.ref} could not run beside", error)
             return []
         waiting = side.held.base_worker.batcher.waiting + rows + len(extra)
-        fits = len(extra) <= self._limits.rows and waiting <= SPARE * self._limits.queued_rows
+        fits = len(extra) <= self._limits.rows and waiting <= MAX_QUEUE_BESIDE * self._limits.queued_rows
         return extra if fits else []
 
     def _decode(self, threads: TaskThreads, pending: deque[Side]) -> Work:
-        """Decode and answer the calls of one task, each as soon as it is decoded; then compare.
+        """Decode the calls of one task and answer each as soon as it is decoded; then compare.
 
-        When one takes long, another thread continues with what is `pending`.
+        If one takes long, another thread continues with the `pending` ones.
         """
         taken: list[Side] = []
         while side := _pop(pending):
@@ -339,7 +339,7 @@ class Pipeline:
                 yield from self._join(side, beside)
 
     def _continue_elsewhere(self, threads: TaskThreads, pending: deque[Side]) -> None:
-        """Keep other calls from waiting for the one that is being decoded."""
+        """Decode the other calls in another thread."""
         if pending:
             threads.submit(self._decode(threads, pending))
 
@@ -357,12 +357,11 @@ class Pipeline:
         else:
             items, bodies = [one.outcome for one in answered], [one.body for one in answered]
             queue_s, engine_s = (job.queue_s, job.engine_s) if job else (0.0, 0.0)
-            call.answers = CallAnswers(
-                items, bodies, queue_s, engine_s, usage_of(job.outcomes if job else ())
-            )
+            usage = usage_of(job.outcomes) if job else None
+            call.answers = CallAnswers(items, bodies, queue_s, engine_s, usage)
 
     def _join(self, side: Side, beside: Side) -> Work:
-        """Compare the two versions of a call, in the thread of the one that is last."""
+        """Compare the two versions of a call, in the thread of the one that ends last."""
         call = side.call
         with self._joining:
             side.done = True
@@ -400,7 +399,7 @@ def _settle(waiter: asyncio.Future[Result], error: HubError | None, result: Any 
 
 
 def _pop(queue: deque[Item]) -> Item | None:
-    """Take the first item; several threads may do so at once."""
+    """Remove and return the first item; thread-safe."""
     try:
         return queue.popleft()
     except IndexError:

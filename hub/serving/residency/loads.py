@@ -1,8 +1,7 @@
-"""Loads under way: one of a version at a time, a few beside each other, and none that holds up the rest.
+"""Loads in progress: one per version, a few in parallel, and none that blocks the others.
 
-A load may hang: on a stalled disk, on an object store. It cannot be ended from outside, so each runs in a
-daemon thread of its own. It counts against the loads that run beside each other for a turn alone; then it
-runs on, and the next one starts.
+A load may hang on a stalled disk or an object store. It cannot be ended from outside, so each runs in its own
+daemon thread. After TURN_S it no longer counts against the limit of parallel loads, and the next one starts.
 """
 
 from __future__ import annotations
@@ -18,28 +17,28 @@ from hub.store.records import Version
 
 __all__ = ["Load", "Loads"]
 
-AT_ONCE = 2  # loads that start beside each other, and urgent ones beside these: they share the cores
-TURN_S = 5.0  # one that takes longer no longer keeps others from starting
-THREADS = 32  # loads that may hang at one time; past that, others wait for them
-WAITERS = 256  # requests that wait for one version; past that, 429
+MAX_PARALLEL = 2  # loads, and as many urgent ones in addition: they share the cores
+TURN_S = 5.0  # a load that takes longer no longer counts as parallel
+MAX_THREADS = 32  # loads in progress, including hanging ones
+MAX_WAITERS = 256  # requests that wait for one version; more get 429
 
 
 class Load:
-    """One load of a version: `future` says how it ended."""
+    """One load of a version; `future` holds its result."""
 
-    __slots__ = ("began", "ended", "future", "let_go", "loading", "opened", "urgent", "version", "waiters")
+    __slots__ = ("began", "ended", "future", "loading", "opened", "released", "urgent", "version", "waiters")
 
     def __init__(self, version: Version, *, urgent: bool = False) -> None:
         self.version = version
-        self.urgent = urgent  # a move waits for it: it goes before what requests wait for
+        self.urgent = urgent  # a deployment change waits for it: it goes before loads for requests
         self.future: Future[None] = Future()
-        self.future.set_running_or_notify_cancel()  # nobody who waits can cancel it for the others
+        self.future.set_running_or_notify_cancel()  # no waiter can cancel it for the others
         self.began = 0.0  # monotonic; 0.0 while it waits for its turn
-        self.loading = 0.0  # monotonic: when its base was open; 0.0 before
+        self.loading = 0.0  # monotonic: when its base was open; 0.0 before that
         self.opened = threading.Event()  # its base is open, or the load is over
         self.waiters = 0
         self.ended = False
-        self.let_go = False  # it has ended, and all who waited have had their turn
+        self.released = False  # it has ended and nobody waits for it
 
     def took(self) -> float:
         """Seconds since its base was open."""
@@ -47,11 +46,11 @@ class Load:
 
 
 class Loads:
-    """Calls `run` for each load; then, when nobody waits for it any more, `let_go`."""
+    """Calls `run` for each load, and `release` once it has ended and nobody waits for it."""
 
-    def __init__(self, run: Callable[[Load], None], let_go: Callable[[Load], None]) -> None:
+    def __init__(self, run: Callable[[Load], None], release: Callable[[Load], None]) -> None:
         self._run = run
-        self._let_go = let_go
+        self._release = release
         self._changed = threading.Condition()
         self._by_key: dict[str, Load] = {}
         self._queue: deque[Load] = deque()
@@ -60,16 +59,16 @@ class Loads:
         self._closed = False
 
     def get(self, key: str) -> Load | None:
-        """Return the load of a version that is under way."""
+        """Return the load of a version that is in progress."""
         return self._by_key.get(key)
 
     def all(self) -> list[Load]:
-        """Return the loads under way."""
+        """Return the loads in progress."""
         with self._changed:
             return list(self._by_key.values())
 
     def submit(self, load: Load) -> None:
-        """Start a load when its turn comes; the caller sees to it that there is no other of its version."""
+        """Start a load when its turn comes; the caller ensures that the version has no other."""
         with self._changed:
             refused = self._closed
             if not refused:
@@ -80,7 +79,7 @@ class Loads:
             self._end(load, NotReady("The server is shutting down. Send the request again."))
 
     def hurry(self, load: Load) -> None:
-        """Make a load urgent that may still wait for its turn."""
+        """Make a queued load urgent."""
         with self._changed:
             if load in self._queue and not load.urgent:
                 self._queue.remove(load)
@@ -88,16 +87,16 @@ class Loads:
                 self._enqueue(load)
                 self._dispatch()
 
-    def join(self, load: Load, most: int | None = None) -> bool:
-        """Wait for a load until `leave`; False if it was let go already.
+    def join(self, load: Load, max_waiters: int | None = None) -> bool:
+        """Add a waiter, until `leave`; False if the load was released already.
 
         Raises:
-            Overloaded: `most` wait for it already.
+            Overloaded: it has `max_waiters` already.
         """
         with self._changed:
-            if load.let_go:
+            if load.released:
                 return False
-            if most is not None and load.waiters >= most:
+            if max_waiters is not None and load.waiters >= max_waiters:
                 raise Overloaded(
                     f"{load.waiters} requests wait for {load.version.ref} to be loaded. Send the request "
                     "again later."
@@ -111,10 +110,10 @@ class Loads:
             load.waiters -= 1
             last = self._is_last(load)
         if last:
-            self._let_go(load)
+            self._release(load)
 
     def close(self, timeout: float) -> None:
-        """Take no more, fail those that wait for a turn, and give those that run time to end."""
+        """Accept no more loads, fail the queued ones, and wait for the running ones."""
         with self._changed:
             self._closed = True
             waiting = list(self._queue)
@@ -135,9 +134,9 @@ class Loads:
         while self._queue:
             now = time.monotonic()
             turns = [left for one in self._running if (left := one.began + TURN_S - now) > 0]
-            if len(self._running) >= THREADS:
+            if len(self._running) >= MAX_THREADS:
                 return
-            if len(turns) >= AT_ONCE * (1 + self._queue[0].urgent):
+            if len(turns) >= MAX_PARALLEL * (1 + self._queue[0].urgent):
                 if self._timer is None:
                     self._timer = threading.Timer(min(turns), self._tick)
                     self._timer.daemon = True
@@ -162,7 +161,7 @@ class Loads:
         self._end(load, error)
 
     def _end(self, load: Load, error: BaseException | None) -> None:
-        """Forget a load, before those that wait for it hear of it."""
+        """Remove a load, then set its result for those that wait."""
         with self._changed:
             self._by_key.pop(load.version.sha256, None)
             self._running.discard(load)
@@ -176,11 +175,11 @@ class Loads:
         else:
             load.future.set_exception(error)
         if last:
-            self._let_go(load)
+            self._release(load)
 
     def _is_last(self, load: Load) -> bool:
-        """Say, once, that a load has ended and nobody waits for it."""
-        if load.ended and not load.waiters and not load.let_go:
-            load.let_go = True
+        """Return True once, when a load has ended and nobody waits for it."""
+        if load.ended and not load.waiters and not load.released:
+            load.released = True
             return True
         return False

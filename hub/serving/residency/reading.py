@@ -1,8 +1,7 @@
-"""Turns the files of a version into the weights that an engine loads, and probes the loaded adapter."""
+"""Reads the files of a version into weights for an engine, and probes the loaded adapter."""
 
 from __future__ import annotations
 
-import logging
 import sys
 from dataclasses import replace
 from functools import partial
@@ -26,17 +25,15 @@ if TYPE_CHECKING:
 
 __all__ = ["probe", "read_weights"]
 
-log = logging.getLogger(__name__)
-
 ROUNDING = 1e-5  # of the largest value of an embedding
 
 
 def read_weights(version: Version, base: Base, max_rank: int = MAX_RANK) -> AdapterWeights:
-    """Read a version's files once into memory, compare them with its hash, and parse or merge them.
+    """Read a version's files once, verify their hash, and parse or merge them.
 
     Raises:
-        BadAdapter: the files are gone, were altered, or are not a sound adapter; or its rank is larger than
-            `max_rank`, and it is not merged.
+        BadAdapter: the files are missing, altered or not a sound adapter; or it is not merged and its rank
+            exceeds `max_rank`.
         HostFault: they cannot be read.
         EngineFailed: the base that the adapter is merged into cannot be loaded.
     """
@@ -63,20 +60,19 @@ def _read(version: Version, max_rank: int) -> AdapterFiles:
             f"{version.ref} cannot be read from {version.path}: {error.strerror or error}. Check the disk "
             "and the permissions there, and try again."
         ) from error
-    most = sys.maxsize if version.manifest.serving.merged else max_rank
-    return parse_adapter(version.path, files, partial(check_ranks, most=most))
+    limit = sys.maxsize if version.manifest.serving.merged else max_rank
+    return parse_adapter(version.path, files, partial(check_ranks, most=limit))
 
 
 def probe(base_worker: BaseWorker, slot: int, weights: AdapterWeights, version: Version) -> None:
-    """Run one row at the slot; the adapter has to change what the bare base says, to finite numbers.
+    """Run one row at the slot: the outputs must be finite, and differ from those of the bare base.
 
-    It does not wait for the forward under way: three short rows hold that up less than it would hold up a
-    deploy, or those who wait for the version.
-
-    One that has no layers, by its own account, is a trained head, and may leave the base as it is.
+    An adapter without layers is a trained head, and may leave the base's outputs unchanged. The probe runs
+    beside the forward in progress: its three short rows delay that forward little, and waiting for it would
+    delay the load.
 
     Raises:
-        BadAdapter: it does not.
+        BadAdapter: they are not.
     """
     kinds = [HeadKind.GENERATE] if weights.kind is HeadKind.GENERATE else [weights.kind, HeadKind.EMBEDDING]
     rows = [EngineRow(base_worker.probe, slot, kind) for kind in kinds]
@@ -86,13 +82,13 @@ def probe(base_worker: BaseWorker, slot: int, weights: AdapterWeights, version: 
     if not (weights.layers or weights.merged):
         return
     if not weights.changes or _answers_as_the_base(weights, outputs[-2].values, outputs[-1].values):
-        raise BadAdapter(f"{version.ref} changes nothing: it answers as the bare base does. Train it first.")
+        raise BadAdapter(f"{version.ref} changes nothing: it answers like the bare base. Train it first.")
 
 
 def _answers_as_the_base(weights: AdapterWeights, adapted: Array | None, bare: Array | None) -> bool:
-    """Compare the probe's answers; False where there are none, as for generated text.
+    """Compare the probe's outputs; False if there are none, as for generated text.
 
-    DoRA magnitudes and biases that are still the base's own leave differences of rounding.
+    DoRA magnitudes and biases that equal the base's cause rounding differences.
     """
     if adapted is None or bare is None:
         return False

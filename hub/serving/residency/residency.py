@@ -1,4 +1,4 @@
-"""Which versions are in slots, and how one gets there: copied, hashed, checked, written, probed."""
+"""Loads versions into slots: fetch, hash, check, write, probe; and leases the slots."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from hub.serving.batching.base_workers import BaseWorker, BaseWorkers
 from hub.serving.batching.cost import LoadCost
 from hub.serving.meter import Meter
 from hub.serving.residency.adapter_cache import AdapterCache
-from hub.serving.residency.loads import WAITERS, Load, Loads
+from hub.serving.residency.loads import MAX_WAITERS, Load, Loads
 from hub.serving.residency.reading import probe, read_weights
 from hub.store.peft.rank import MAX_RANK
 from hub.store.records import Version
@@ -29,11 +29,11 @@ __all__ = ["Residency"]
 
 log = logging.getLogger(__name__)
 
-DRAIN_AFTER_S = 0.05  # leases are short: mostly a slot is idle before that
+DRAIN_AFTER_S = 0.05  # leases are short: most slots are idle before that
 SLOT_WAIT_S = 10.0
-RETRY_AFTER_S = 30.0  # how long a version that failed to load is not tried again by mere requests
-RETRY_SOURCE_S = 2.0  # the same where its files could not be fetched: that passes
-CLOSE_S = 10.0  # how long the server's end waits for loads
+RETRY_AFTER_S = 30.0  # requests do not retry a failed load before that
+RETRY_SOURCE_S = 2.0  # the same if its files could not be fetched, which is often temporary
+CLOSE_S = 10.0  # how long `close` waits for loads
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,12 +44,12 @@ class _Failure:
 
 
 class Residency:
-    """Loads versions into slots, each once however many ask for it, and leases the slots out.
+    """Loads versions into slots, with one load per version, and leases the slots.
 
-    While it is loaded, and until all who waited for that have had their turn, a version is pinned.
-    `fetch` downloads a version's files to this machine if they are not here. A hit in `adapter_cache` skips
-    disk, hashing and checks. A caller waits at most `timeout_s` seconds for a load, which itself goes on.
-    `rehearse` runs the example of the version's task in the slot just written, and raises if that fails.
+    A version is pinned during its load and until all its waiters have continued. `fetch` downloads a
+    version's files if this machine lacks them. A hit in `adapter_cache` skips disk, hashing and checks. A
+    caller waits at most `timeout_s` seconds for a load, which continues afterwards. `rehearse` runs the
+    examples of the version's task in the written slot, and raises if that fails.
     """
 
     def __init__(
@@ -89,9 +89,9 @@ class Residency:
         return base_worker is not None and base_worker.slots.state(version.sha256) is SlotState.RESIDENT
 
     def ensure(self, version: Version, *, again: bool = False) -> Future[None]:
-        """Make a version resident; the future holds the HubError if it cannot be.
+        """Make a version resident; the future holds the HubError on failure.
 
-        A recent failure is repeated without another try, unless `again`.
+        A recent failure is returned without a retry, unless `again`.
         """
         try:
             return self._begin(version, again).future
@@ -104,15 +104,15 @@ class Residency:
         """Wait until a version is resident; its slot is then safe until the caller awaits again.
 
         Raises:
-            NotReady: it is still being loaded after `timeout_s`; the load goes on.
-            Overloaded: too many wait for it, or no slot comes free.
-            HubError: why it cannot be loaded.
+            NotReady: it is still being loaded after `timeout_s`; the load continues.
+            Overloaded: too many requests wait for it, or no slot becomes free.
+            HubError: it cannot be loaded.
         """
-        load = self._join(version, again=False, most=WAITERS)
+        load = self._join(version, again=False, max_waiters=MAX_WAITERS)
         try:
             self._refuse_late(load)
             ended = asyncio.wrap_future(load.future)
-            ended.add_done_callback(asyncio.Future.exception)  # heard of, also if nobody waits any more
+            ended.add_done_callback(asyncio.Future.exception)  # retrieved, also if nobody waits any more
             async with asyncio.timeout(self._timeout_s):
                 await asyncio.shield(ended)
         except TimeoutError:
@@ -122,13 +122,13 @@ class Residency:
 
     @contextmanager
     def held(self, version: Version) -> Iterator[None]:
-        """Make a version resident, trying again where it failed before, and keep it from being evicted.
+        """Make a version resident, retrying after a failure, and protect it from eviction.
 
-        Blocks. A base that has to be opened first may take as long as it needs.
+        Blocks. The time to open a base is not limited.
 
         Raises:
-            NotReady: it is still being loaded after `timeout_s`; the load goes on.
-            HubError: why it cannot be loaded.
+            NotReady: it is still being loaded after `timeout_s`; the load continues.
+            HubError: it cannot be loaded.
         """
         load = self._join(version, again=True)
         try:
@@ -143,16 +143,16 @@ class Residency:
             self._loads.leave(load)
 
     def drain(self, version: Version, reason: str = "no deployment needs it") -> None:
-        """Lease a version to nobody new, and free its slot when the last lease ends."""
+        """Give no new leases on a version, and free its slot when the last lease ends."""
         fingerprint = version.manifest.serving.base.fingerprint
         if base_worker := self._base_workers.get(fingerprint):
             base_worker.slots.drain(version.sha256, reason)
             self._report(base_worker)
-        elif load := self._loads.get(version.sha256):  # which opens the base first
+        elif load := self._loads.get(version.sha256):  # it opens the base first
             load.future.add_done_callback(lambda _: self.drain(version, reason))
 
     def describe(self) -> list[dict[str, Any]]:
-        """Describe the loads under way, and the failures that requests are told of without another try."""
+        """Describe the loads in progress, and the failures that are not retried yet."""
         now = time.monotonic()
         loads = [
             {
@@ -179,12 +179,12 @@ class Residency:
         return loads + failures
 
     def close(self) -> None:
-        """Take no more, and let running loads end; one that hangs is left behind."""
+        """Accept no more loads, and wait for running ones; those that hang are abandoned."""
         self._closed = True
         self._loads.close(CLOSE_S)
 
     def _begin(self, version: Version, again: bool) -> Load:
-        """Return the load of a version that is under way, or start one; raise what it failed with lately."""
+        """Return the load of a version in progress, or start one; raise its recent failure."""
         with self._lock:
             if running := self._loads.get(version.sha256):
                 if again:
@@ -199,21 +199,21 @@ class Residency:
             self._loads.submit(load)
             return load
 
-    def _join(self, version: Version, *, again: bool, most: int | None = None) -> Load:
+    def _join(self, version: Version, *, again: bool, max_waiters: int | None = None) -> Load:
         while True:
             load = self._begin(version, again)
-            if self._loads.join(load, most):
+            if self._loads.join(load, max_waiters):
                 return load
 
     def _refuse_late(self, load: Load) -> None:
-        """Raise NotReady if the load has taken so long that waiting for it, too, is no use."""
+        """Raise NotReady if the load has already taken longer than a caller waits."""
         if not load.ended and load.took() > self._timeout_s:
             raise self._late(load)
 
     def _late(self, load: Load) -> NotReady:
         return NotReady(
             f"{load.version.ref} is not loaded after {self._timeout_s:g} s (serve.load_timeout_s). The load "
-            "goes on; try again, and see `hub status` if that does not help."
+            "continues; try again, and see `hub status` if that does not help."
         )
 
     def _pin(self, load: Load, base_worker: BaseWorker) -> None:
@@ -250,7 +250,7 @@ class Residency:
             log.debug("Loaded %s in %.0f ms.", version.ref, took * 1000)
 
     def _remember(self, version: Version, base_worker: BaseWorker | None, failure: HubError | None) -> None:
-        """Keep why a load failed, before those that wait for it hear of it."""
+        """Record the result of a load, before its waiters continue."""
         now, name = time.monotonic(), str(version.ref)
         if failure and base_worker:
             base_worker.slots.failed(version.sha256, name, str(failure))
@@ -262,15 +262,15 @@ class Residency:
                 self._failures[version.sha256] = _Failure(name, failure, now + lasts)
 
     def _write(self, base_worker: BaseWorker, load: Load) -> bool:
-        """Put a version into a slot; False if it is there already."""
+        """Write a version to a slot; False if it is resident already."""
         version = load.version
         sha256, name = version.sha256, str(version.ref)
         if base_worker.slots.state(sha256) is SlotState.RESIDENT:
             return False
         began = time.perf_counter()
-        kept = self._adapter_cache.take(sha256)
-        # A move reads the files whatever is kept: what is deployed has to be whole on the disk, too.
-        weights = self._read(base_worker, version) if kept is None or load.urgent else kept
+        cached = self._adapter_cache.get(sha256)
+        # A deployment change always reads the files: a deployed version must also be intact on disk.
+        weights = self._read(base_worker, version) if cached is None or load.urgent else cached
         seconds = time.perf_counter() - began
         if self._closed:
             raise NotReady("The server is shutting down. Send the request again.")
@@ -283,7 +283,7 @@ class Residency:
             began = time.perf_counter()
             base_worker.engine.write(reservation.slot, weights)
             seconds += time.perf_counter() - began
-            if kept is None:
+            if cached is None:
                 probe(base_worker, reservation.slot, weights, version)
                 self._rehearse(base_worker, reservation.slot, version)
         except BaseException:
@@ -306,10 +306,10 @@ class Residency:
 
 
 def _reserve(slots: SlotTable, sha256: str, name: str, *, urgent: bool) -> Reservation | None:
-    """Reserve a slot; while none is idle, wait, and every DRAIN_AFTER_S drain the longest unused version.
+    """Reserve a slot; while none is idle, wait, and every DRAIN_AFTER_S drain the first version to evict.
 
     Raises:
-        Overloaded: no slot came free in time.
+        Overloaded: no slot became free in time.
     """
     now = time.monotonic()
     give_up_at, drain_at = now + SLOT_WAIT_S, now + DRAIN_AFTER_S

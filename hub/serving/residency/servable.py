@@ -1,4 +1,4 @@
-"""The check before the store takes an adapter: whether an engine can serve it on its base."""
+"""Checks, before the store accepts an adapter, that an engine can serve it on its base."""
 
 from __future__ import annotations
 
@@ -16,17 +16,16 @@ from hub.store.store import Check
 
 __all__ = ["servable_on"]
 
-
-_MAX_LOADED = 4_000_000_000  # bytes of base weights that a check loads to be sure
+_MAX_LOADED = 4_000_000_000  # bytes of base weights that a check loads
 
 
 def servable_on(bases: Bases, registry: Registry | None = None, *, trained_here: bool = False) -> Check:
     """Return the check for adapters of these bases.
 
-    It is the one a deploy makes, on an engine of its own. A base is not loaded for it where names and shapes
-    say enough: for an adapter that was `trained_here`, or if the base is very large. One that is merged into
-    its base, or trained parameters of the base in full, always needs the base. With a registry, the task
-    answers its own example with the adapter; where no base is loaded, with values that are made up.
+    It is the check of a deploy, on an engine of its own. Only names and shapes are checked, without loading
+    the base, for an adapter that was `trained_here` and for a very large base; an adapter that is merged into
+    its base, or has fully trained parameters of the base, always needs the base. With a registry, the task
+    answers its own examples with the adapter; without a loaded base, the outputs are made up.
     """
     from hub.engine.peft.load import weights_of
     from hub.serving.plugins.rehearsal import rehearse_alone
@@ -56,7 +55,7 @@ def servable_on(bases: Bases, registry: Registry | None = None, *, trained_here:
 
 
 def _replaces(weights: AdapterWeights, base: Base) -> bool:
-    """Tell whether the adapter has whole weights that the base has too, perhaps in a slotted head."""
+    """Return whether the adapter has whole weights of layers that the base has too."""
     from hub.bases.inspect import layer_shapes
 
     trained = [name for name in weights.full if not name.endswith(".bias")]
@@ -69,7 +68,7 @@ def _is_large(base: Base) -> bool:
 
 @contextmanager
 def _engine_with(weights: AdapterWeights, base: Base) -> Iterator[Engine]:
-    """Build an engine and write the adapter to its only slot; raises BadAdapter where it cannot hold it."""
+    """Build an engine and write the adapter to its only slot; raises BadAdapter if it does not fit."""
     from hub.engine.build import build_engine
 
     engine = build_engine(base, kind="torch", slots=1, device="cpu")

@@ -1,4 +1,4 @@
-"""Admits requests: which version answers, and the lease on its slot, chosen in one critical section."""
+"""Admits requests: chooses the version and leases its slot in one critical section."""
 
 from __future__ import annotations
 
@@ -19,22 +19,20 @@ from hub.serving.batching.base_workers import BaseWorker
 from hub.serving.observation import Track
 from hub.serving.residency.residency import Residency
 from hub.serving.routing.routes import Resolve, Route, Routes, Target
-from hub.store.records import Deployment, Version
+from hub.store.records import Deployment
 
 __all__ = ["Admission", "Failure", "Held", "Router", "sticky_point"]
 
-ATTEMPTS = 20  # loads that one request waits for while others evict what it loaded
-MAX_EAGER_ATTEMPTS = (
-    5  # of these at once; then it waits a little before each, for the others to have had their turn
-)
+MAX_ATTEMPTS = 20  # loads that one request waits for while others evict the version again
+MAX_EAGER_ATTEMPTS = 5  # without a pause before them, in which other requests continue
 PAUSE_S = 0.01
-CANARY_ATTEMPTS = 2  # of those, for a canary: then the stable version answers
-RELOAD_AFTER_S = 1.0  # how often at most an evicted version is loaded only to run beside others
+MAX_CANARY_ATTEMPTS = 2  # for a canary: then the stable version answers
+RELOAD_AFTER_S = 1.0  # minimum time between loads of an evicted version that only runs beside others
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A version that a deployment wants and that cannot be loaded; `serving` answers instead, if anything.
+    """A version of a deployment that cannot be loaded; `serving` answers instead, if not None.
 
     `role` is stable, canary or shadow.
     """
@@ -55,9 +53,9 @@ class Held(NamedTuple):
 
 
 class Admission:
-    """A request's fixed choice of version, with the lease on its slot.
+    """The version chosen for a request, with the lease on its slot.
 
-    Leaving the `with` block gives the lease up, unless `take` has handed it to a forward.
+    Leaving the `with` block releases the lease, unless `take` has passed it on.
     """
 
     __slots__ = ("_beside", "_main", "began", "route", "track", "version")
@@ -74,12 +72,12 @@ class Admission:
 
     @property
     def held(self) -> Held:
-        """The chosen version, until `take` hands it on."""
+        """The chosen version, until `take` passes it on."""
         assert self._main is not None, "an admission is good for one forward"
         return self._main
 
     def take(self) -> tuple[Held, Held | None]:
-        """Make the caller the one who releases the lease, and that of what is to run beside."""
+        """Pass the leases to the caller, who releases them: of the version, and of the one beside it."""
         main, beside = self.held, self._beside
         self._main = self._beside = None
         return main, beside
@@ -96,9 +94,9 @@ class Admission:
 
 
 def sticky_point(deployment: Deployment, key: str) -> float:
-    """Return where a key falls on [0, 100): the same as long as one trial lasts, whatever its share.
+    """Hash a key to [0, 100), constant during one trial.
 
-    A share of p percent is the keys below p, so a larger share only moves keys from stable to canary.
+    A share of p percent takes the keys below p, so a larger share only moves keys from stable to canary.
     """
     text = f"{deployment.name}\0{deployment.trial}\0{key}"
     digest = blake2b(text.encode("utf-8", "surrogatepass"), digest_size=4).digest()
@@ -108,9 +106,8 @@ def sticky_point(deployment: Deployment, key: str) -> float:
 class Router:
     """Admits requests by the current table and replaces the table.
 
-    `draw` gives numbers in [0, 1): by them requests without a key are shared out. Where `refresh` is set,
-    it is asked before a name is called unknown: it brings the table up to what the catalog says by then,
-    and returns why it could not, or "".
+    `draw` returns numbers in [0, 1), which assign requests without a key. `refresh`, if set, is called before
+    a name is reported as unknown: it updates the table from the catalog, and returns the error, or "".
     """
 
     refresh: Callable[[], Awaitable[str]] | None = None
@@ -121,35 +118,35 @@ class Router:
         self._lock = threading.Lock()
         self._routes = Routes()
         self._failures: dict[str, Failure] = {}  # by content hash: canaries and shadows
-        self._asked: dict[str, float] = {}  # by content hash: when loading was asked for, monotonic
+        self._reload_at: dict[str, float] = {}  # by content hash: earliest next reload, monotonic
 
     @property
     def routes(self) -> Routes:
-        """The table in force."""
+        """The current table."""
         return self._routes
 
     def failures(self) -> list[Failure]:
-        """Return the canaries and shadows that were live and could not be loaded again when needed."""
+        """Return the canaries and shadows that could not be loaded again when needed."""
         return sorted(self._failures.copy().values(), key=lambda failure: (failure.deployment, failure.role))
 
     def publish(self, routes: Routes) -> None:
-        """Put a table in force: every admission from now on goes by it."""
+        """Replace the table for all following admissions."""
         with self._lock:
             self._routes = routes
-        self._asked.clear()
+        self._reload_at.clear()
         used = {target.version.sha256 for route in routes.by_name.values() for target in route.targets}
         for sha256 in self._failures.keys() - used:
             self._failures.pop(sha256, None)
 
     async def admit(self, resolve: Resolve, key: str = "") -> Admission:
-        """Resolve to a version and lease its slot in one critical section; load it first if need be.
+        """Resolve to a version and lease its slot in one critical section; load it first if needed.
 
-        The same `key` is always answered by the same version of a trial. A canary that cannot be loaded
-        leaves its requests to the stable version.
+        During a trial, the same `key` always goes to the same version. If a canary cannot be loaded, the
+        stable version answers.
 
         Raises:
             NotFound, AmbiguousDeployment: as `resolve`.
-            NotReady: the version cannot be loaded; says why.
+            NotReady: the version cannot be loaded.
             Overloaded: every slot is in use.
         """
         try:
@@ -162,18 +159,18 @@ class Router:
             return await self._admit(resolve, key)
         except NotFound as unknown:
             if reason:
-                raise NotReady(f"{reason} Whether this is still so cannot be told: {unknown}") from None
+                raise NotReady(f"{reason} Without it this cannot be verified: {unknown}") from None
             raise
 
     async def _admit(self, resolve: Resolve, key: str) -> Admission:
         began = time.perf_counter()
         draw: float | None = None
-        sound = True
-        for attempt in range(ATTEMPTS):
+        loadable = True
+        for attempt in range(MAX_ATTEMPTS):
             with self._lock:
                 route = resolve(self._routes)
                 track, target = Track.STABLE, route.stable
-                if route.canary and sound and attempt < CANARY_ATTEMPTS:
+                if route.canary and loadable and attempt < MAX_CANARY_ATTEMPTS:
                     if draw is None:
                         draw = self._draw() * 100
                     point = sticky_point(route.deployment, key) if key else draw
@@ -191,7 +188,7 @@ class Router:
             if attempt >= MAX_EAGER_ATTEMPTS:
                 await asyncio.sleep(PAUSE_S)
             if track is Track.CANARY:
-                sound = await self._load_canary(route, target)
+                loadable = await self._load_canary(route, target)
             else:
                 await self._load(route, target)
         raise Overloaded(
@@ -205,7 +202,7 @@ class Router:
 
     async def _load(self, route: Route, target: Target) -> None:
         try:
-            await self._loaded(target.version)
+            await self._residency.wait(target.version)
         except Overloaded:
             raise
         except HubError as error:
@@ -213,22 +210,19 @@ class Router:
 
     async def _load_canary(self, route: Route, target: Target) -> bool:
         try:
-            await self._loaded(target.version)
+            await self._residency.wait(target.version)
         except HubError as error:
             self._note(route, target, "canary", error)
             return False
         self._note(route, target, "canary", None)
         return True
 
-    async def _loaded(self, version: Version) -> None:
-        await self._residency.wait(version)
-
     def _load_aside(self, route: Route, target: Target) -> None:
-        """Load a version that would have run beside, for later requests; nobody waits for it."""
+        """Load a version that runs beside others, for later requests; does not wait."""
         now, sha256 = time.monotonic(), target.version.sha256
-        if now < self._asked.get(sha256, 0.0):
+        if now < self._reload_at.get(sha256, 0.0):
             return
-        self._asked[sha256] = now + RELOAD_AFTER_S
+        self._reload_at[sha256] = now + RELOAD_AFTER_S
         role = "shadow" if target is route.shadow else "stable"
 
         def note(loaded: Future[None]) -> None:

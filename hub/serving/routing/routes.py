@@ -1,4 +1,4 @@
-"""Which versions are behind a name right now: one immutable table."""
+"""The routing table: an immutable mapping of deployment names to versions."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["Resolve", "Route", "Routes", "Target", "by_name", "by_task"]
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A version, with what its task may read of it."""
+    """A version, with the information for its task."""
 
     version: Version
     info: AdapterInfo
@@ -31,9 +31,9 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """A deployment, the versions that serve it, and the task that does the answering.
+    """A deployment, its task, and the versions that serve it.
 
-    `canary` and `shadow` are None also where the deployment has one that could not be loaded.
+    `canary` and `shadow` are also None if they could not be loaded.
     """
 
     deployment: Deployment
@@ -59,11 +59,11 @@ class Route:
 
     @property
     def targets(self) -> list[Target]:
-        """Every version that requests may need."""
+        """All versions of the route."""
         return [target for target in (self.stable, self.canary, self.shadow) if target]
 
     def describe(self) -> dict[str, Any]:
-        """Describe what serves the deployment as plain JSON values."""
+        """Describe the versions of the route as JSON values."""
         canary, shadow = self.canary, self.shadow
         return describe_live(
             self.deployment,
@@ -73,7 +73,7 @@ class Route:
         )
 
     def beside(self, track: Track) -> Target | None:
-        """Return what runs on the same request, never to be returned: for its answer to be compared."""
+        """Return the version that runs on the same request, only for comparison."""
         if track is Track.STABLE:
             return self.shadow
         wanted = self.deployment.canary
@@ -82,7 +82,7 @@ class Route:
 
 @dataclass(frozen=True, slots=True)
 class Routes:
-    """The routing table of one catalog generation; `broken` says why a deployment has no route."""
+    """The routing table of one catalog generation; `broken`: the reasons of deployments without a route."""
 
     generation: int = -1
     by_name: Mapping[str, Route] = field(default_factory=lambda: MappingProxyType({}))
@@ -93,7 +93,7 @@ class Routes:
         return [route for _, route in sorted(self.by_name.items()) if route.task.spec.name == task]
 
     def describe(self) -> list[dict[str, Any]]:
-        """Describe the deployments that have a route as plain JSON values, by name."""
+        """Describe the deployments that have a route as JSON values, by name."""
         return [route.describe() for _, route in sorted(self.by_name.items())]
 
 
@@ -101,11 +101,11 @@ Resolve = Callable[[Routes], Route]
 
 
 def by_name(name: str, task: str | None = None) -> Resolve:
-    """Resolve to the deployment of that name, which has to be one of `task` if that is given.
+    """Resolve to the deployment of that name, which must serve `task` if that is given.
 
     Raises:
-        NotFound: there is none; lists those there are.
-        NotReady: there is one, and it cannot be served; says why.
+        NotFound: there is none.
+        NotReady: it cannot be served.
         Conflict: it serves another task.
     """
 
@@ -128,7 +128,7 @@ def by_task(task: str) -> Resolve:
     """Resolve to a task's only deployment, or to the one named like the task.
 
     Raises:
-        AmbiguousDeployment: it has several; lists them.
+        AmbiguousDeployment: it has several.
         NotFound: it has none.
     """
 

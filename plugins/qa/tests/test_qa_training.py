@@ -114,7 +114,7 @@ def test_spaces_around_an_answer_are_not_learned(word_tokenizer):
         ({"question": "who won " * 30}, {}, "shorter question"),
         ({"context": "sun " * 20_000, "answers": ()}, {}, "windows"),
         ({"context": "a \ufffd b", "answers": ({"text": "\ufffd", "answer_start": 2},)}, {}, "no token"),
-        ({"answers": ({"text": CONTEXT, "answer_start": 0},)}, {"max_length": 16}, "whole in no window"),
+        ({"answers": ({"text": CONTEXT, "answer_start": 0},)}, {"max_length": 16}, "fits in no window"),
     ],
 )
 def test_an_example_that_cannot_be_used_says_why(word_tokenizer, changed, options, reason):

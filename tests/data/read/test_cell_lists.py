@@ -35,7 +35,7 @@ def test_numbers_that_numpy_printed_are_read_back() -> None:
 
 
 def test_an_array_that_numpy_shortened_is_refused() -> None:
-    with pytest.raises(UnreadableList, match="shortened"):
+    with pytest.raises(UnreadableList, match="abbreviated"):
         literal_list(str(np.array(["a"] * 2000)))
 
 

@@ -93,7 +93,7 @@ def test_a_few_swallowed_lines_are_found_by_the_labels_in_them() -> None:
 
 
 def test_a_quote_that_stays_open_is_refused_with_its_line() -> None:
-    with pytest.raises(BadData, match=r"^a\.csv:7: the row on this line opens a quote that is not closed"):
+    with pytest.raises(BadData, match=r"^a\.csv:7: the row on this line opens a quote that is never closed"):
         rows(damaged(_7='"' + LINES[6]))
 
 
@@ -139,7 +139,9 @@ def test_a_quote_that_lost_its_counterpart_is_bad() -> None:
 
 
 def test_a_header_with_a_stray_quote_is_refused() -> None:
-    with pytest.raises(BadData, match=r"^a\.csv:1: the header cannot be read: it has text after the quote"):
+    with pytest.raises(
+        BadData, match=r"^a\.csv:1: the header cannot be read: it has text after the closing quote"
+    ):
         rows('"text,label\na "b" c,good\n')
     with pytest.raises(BadData, match=r"^a\.csv:1: the header holds lines that look like rows"):
         rows('"text,label\na,good\nb 19",good\n')
@@ -233,7 +235,7 @@ def test_columns_without_a_name_in_between_have_their_position() -> None:
 @pytest.mark.parametrize("mark", [";", "\t", "|"])
 def test_another_delimiter_in_a_single_column_is_refused(mark: str) -> None:
     content = f"text{mark}label\na, b{mark}good\n"
-    with pytest.raises(BadData, match=r"Set data\.delimiter; to ',' if it is one column"):
+    with pytest.raises(BadData, match=r"or to ',' if the file has one column"):
         rows(content)
     assert rows(content, delimiter=mark) == [RawRow(2, {"text": "a, b", "label": "good"})]
     assert rows(f"a{mark}b\nc\n", delimiter=",") == [RawRow(2, {f"a{mark}b": "c"})]
@@ -251,7 +253,7 @@ def test_joined_files_leave_no_marks_and_no_header_among_the_rows() -> None:
 
 def test_without_a_header_the_first_readable_row_tells_the_columns() -> None:
     assert rows('"a "b",c\nd,e\nf\n', header=False) == [
-        InvalidRow(1, "has text after the quote that ends a cell"),
+        InvalidRow(1, "has text after the closing quote of a cell"),
         RawRow(2, {0: "d", 1: "e"}),
         InvalidRow(3, "has 1 cells where the first row has 2"),
     ]

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from hub.data.profile.sniff import sniff
 from hub.data.read.encodings import as_utf8
-from hub.data.read.folders import TextFolder, text_table
+from hub.data.read.folders import TextFolder, open_place
 from hub.data.read.rows import InvalidRow, RawRow, Row
 from hub.data.read.sources import open_source
 from hub.data.read.tables import open_table
@@ -113,7 +113,7 @@ def test_damage_far_into_a_large_file_is_counted_over_all_of_it() -> None:
         ),
         ("café,1,long\n".encode("utf-16-le"), "cp1252", "is utf-16-le text, and data.encoding is cp1252"),
         ("一书\n".encode("utf-16-le"), "utf-16", "has no byte order mark"),
-        ("it\u2019s\n".encode("cp1252"), "latin-1", "has control characters that no iso-8859-1 text has"),
+        ("it\u2019s\n".encode("cp1252"), "latin-1", "has control characters that iso-8859-1 text never has"),
         (b"one\ntwo\x81\n", "cp1252", "^a.csv:2: cannot be decoded as cp1252"),
         (
             "one\ntwo\n".encode("utf-16")[:-1],
@@ -200,17 +200,30 @@ def folder(tmp_path: Path) -> Callable[..., TextFolder]:
     return made
 
 
+def text_rows(folder: TextFolder, encoding: str | None = None) -> list[Row]:
+    with open_place(folder, folder.path, Data(source="unused", encoding=encoding), folder.path) as table:
+        return list(table.rows)
+
+
 def test_text_files_are_read_in_the_encoding_they_show_or_the_recipe_names(folder) -> None:
     text = "Un café, deux cafés\u2028et voilà"
     shown = folder(**{f"t{n}": text.encode(encoding) for n, encoding in enumerate(SHOWN)})
-    assert [row.values["text"] for row in text_table(shown).rows] == [text] * len(SHOWN)
+    assert [row.values["text"] for row in text_rows(shown)] == [text] * len(SHOWN)
     western = folder(a=b"caf\xe9", b=b"d\xe9j\xe0", c=b"\xe0 la carte", d=b"plain")
-    assert [row.values["text"] for row in text_table(western, "cp1252").rows] == [
+    assert [row.values["text"] for row in text_rows(western, "cp1252")] == [
         "café", "déjà", "à la carte", "plain",
     ]  # fmt: skip
     with pytest.raises(BadData, match=r"a\.txt:1: is not UTF-8 text\. It may be cp1252"):
-        list(text_table(western).rows)
+        text_rows(western)
 
 
 def test_a_text_file_with_a_nul_is_bad(folder) -> None:
-    assert list(text_table(folder(a=b"one\ntw\0o")).rows) == [InvalidRow(2, "has a NUL character", "a.txt")]
+    assert text_rows(folder(a=b"one\ntw\0o")) == [InvalidRow(2, "has a NUL character", "a.txt")]
+
+
+def test_a_gzip_file_that_is_cut_off_is_named_as_damaged(tmp_path: Path) -> None:
+    """The end of the file is beyond the head from which its format is detected."""
+    text = "text,label\n" + "".join(f"{'x' * n},{'good' if n % 2 else 'bad'}\n" for n in range(1, 1000))
+    (tmp_path / "a.csv.gz").write_bytes(gzip.compress(text.encode(), compresslevel=0)[:-200_000])
+    with pytest.raises(BadData, match=r"a\.csv\.gz: is damaged"):
+        sniff("a.csv.gz", tmp_path, tmp_path)

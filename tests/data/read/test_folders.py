@@ -75,9 +75,9 @@ def test_a_bad_text_file_is_told_with_its_name_and_line(load) -> None:
 @pytest.mark.parametrize(
     ("files", "expected"),
     [
-        ({"a.md": ""}, r"rows: holds no file to read: nothing ends in \.csv"),
-        ({"a.csv": "", "b/1.txt": ""}, "holds data files and text files in a folder for each label"),
-        ({"a.txt": "", "b/1.txt": ""}, "holds text files and text files in a folder"),
+        ({"a.md": ""}, r"rows: has no data file: no name ends in \.csv"),
+        ({"a.csv": "", "b/1.txt": ""}, "has data files and text files in a subfolder per label"),
+        ({"a.txt": "", "b/1.txt": ""}, "has text files and text files in a subfolder"),
     ],
 )
 def test_a_folder_that_cannot_be_read_is_told(load, files: dict[str, str], expected: str) -> None:

@@ -70,7 +70,7 @@ def test_a_header_of_nothing_is_told() -> None:
 
 
 def test_a_column_named_twice_is_told() -> None:
-    with pytest.raises(BadData, match="column 'text' occurs twice"):
+    with pytest.raises(BadData, match="the header has column 'text' twice"):
         opened("a.csv", b"text,text\n")
 
 
@@ -178,7 +178,7 @@ def test_conll_gives_a_row_for_each_sentence() -> None:
     assert second.values["tags"] == ["B-LOC", "B-LOC"]
     assert uneven == InvalidRow(11, "has a line of 2 columns before one of 3")
     assert binary == InvalidRow(14, "is not UTF-8 text")
-    assert alone == InvalidRow(16, "has one column; a tag is to follow each token")
+    assert alone == InvalidRow(16, "has one column; a tag must follow each token")
 
 
 TOKENS = st.one_of(
@@ -219,7 +219,7 @@ def test_a_json_list_gives_its_objects() -> None:
         ("a.json", b"{}", {}, "is not SQuAD JSON or a list of objects"),
         ("a.json", b"[]", {"format": "squad"}, "is not SQuAD JSON ("),
         ("a.parquet", b"PAR1 no", {}, "is not a Parquet file"),
-        ("a.doc", b"", {}, "say data.format"),
+        ("a.doc", b"", {}, "has an unknown format"),
         ("a.csv", b"\n\n", {}, "is empty"),
         ("a.csv", b"text,l\xe4bel\n", {}, "the header is not UTF-8 text"),
     ],

@@ -243,7 +243,7 @@ def test_a_po_file_is_read_by_its_name_and_counts_what_it_leaves_out(
 
 
 def test_what_unpacks_as_no_text_does_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sources, "FREE_BYTES", 1 << 20)
+    monkeypatch.setattr(sources, "MAX_UNCHECKED_BYTES", 1 << 20)
     (tmp_path / "bomb.jsonl.gz").write_bytes(gzip.compress(b" " * (8 << 20)))
     (tmp_path / "small.jsonl.gz").write_bytes(gzip.compress(b" " * (1 << 19)))
     with (

@@ -17,7 +17,7 @@ import pytest
 
 from hub.config import LimitSettings
 from hub.http.process import protocol, server, transport
-from hub.http.process.server import HubServer, most_connections
+from hub.http.process.server import HubServer, max_connections
 from tests.support.waiting import until
 
 GET = b"GET / HTTP/1.1\r\nhost: x\r\n"
@@ -315,9 +315,9 @@ def test_there_are_no_more_connections_than_file_descriptors(monkeypatch) -> Non
     asked: list[tuple[int, int]] = []
     monkeypatch.setattr(resource, "getrlimit", lambda which: (used + 100, used + 100))
     monkeypatch.setattr(resource, "setrlimit", lambda which, limits: asked.append(limits))
-    assert most_connections(1000) < 100
+    assert max_connections(1000) < 100
     monkeypatch.setattr(resource, "getrlimit", lambda which: (used + 100, 1_000_000))
-    assert most_connections(1000) == 1000
+    assert max_connections(1000) == 1000
     assert asked[-1][0] > 1000 + used
 
 

@@ -13,7 +13,7 @@ from hub.api import BadRequest, HeadKind
 from hub.config import load_settings
 from hub.errors import Overloaded
 from hub.explain.attribution import Wish, explain
-from hub.http.routes.explain import WAITING, OneAtATime
+from hub.http.routes.explain import MAX_WAITING, OneAtATime
 from hub.registry.host import Registry
 from hub.serving.requests import pipeline
 from hub.store.change import Deploy
@@ -201,7 +201,9 @@ def test_one_runs_some_wait_and_more_are_refused() -> None:
         return number
 
     async def many() -> list[object]:
-        asked = [asyncio.ensure_future(turns.run(lambda n=number: call(n))) for number in range(WAITING + 3)]
+        asked = [
+            asyncio.ensure_future(turns.run(lambda n=number: call(n))) for number in range(MAX_WAITING + 3)
+        ]
         await asyncio.sleep(0)
         asked[2].cancel()  # its caller left while it waited
         for _ in range(3):
@@ -212,6 +214,6 @@ def test_one_runs_some_wait_and_more_are_refused() -> None:
     found = asyncio.run(many())
     assert [one for one in found if isinstance(one, int)] == [0, 1, 3, 4]
     assert isinstance(found[2], asyncio.CancelledError)
-    assert all(isinstance(one, Overloaded) for one in found[WAITING + 1 :])
+    assert all(isinstance(one, Overloaded) for one in found[MAX_WAITING + 1 :])
     assert ran == [0, 1, 3, 4]
     assert asyncio.run(turns.run(lambda: 7)) == 7

@@ -16,7 +16,7 @@ from grafthub_sentiment.task import SentimentTask
 
 from hub.config import FeedbackSettings
 from hub.serving.canary.answer_log import AnswerLog
-from hub.serving.meter import NoMeter
+from hub.serving.meter import Meter
 from hub.store.catalog.feedback import Answers, StoredAnswer
 from hub.store.change import Deploy
 
@@ -134,7 +134,7 @@ def keep_log(store):
     answers = Answers(store.catalog)
     answer = StoredAnswer("once", "mood", "mood@1", "0" * 64, datetime.now(UTC), '{"label": "positive"}')
     answers.keep([answer])
-    return AnswerLog(answers, FeedbackSettings(keep="answers"), NoMeter()), answers, answer
+    return AnswerLog(answers, FeedbackSettings(keep="answers"), Meter()), answers, answer
 
 
 def test_an_unknown_id_is_404_and_told_what_is_kept(keeping) -> None:

@@ -7,7 +7,7 @@ import weakref
 
 from hub.config import ServeSettings, Settings
 from hub.serving.batching.base_workers import BaseWorkers
-from hub.serving.meter import NoMeter
+from hub.serving.meter import Meter
 from hub.store.store import Store
 from tests.support.homes import FakeHome
 
@@ -24,7 +24,7 @@ def test_garbage_of_requests_is_collected_however_much_was_loaded_with_a_base(
 ) -> None:
     loaded: list[list[int]] = [[] for _ in range(300_000)]  # as many objects as libraries and models have
     settings = Settings(home=home.path, serve=ServeSettings(engine="fake"))
-    base_workers = BaseWorkers(store.bases, settings, deliver=lambda jobs: None, meter=NoMeter())
+    base_workers = BaseWorkers(store.bases, settings, deliver=lambda jobs: None, meter=Meter())
     try:
         base_workers.open(home.base.fingerprint)
         circle = Circle()

@@ -102,7 +102,7 @@ def test_nothing_is_promoted_before_its_time_or_where_people_do_it() -> None:
     )
     assert analyze(Guard(error_rate=0.1, minutes=5), counter, 5)[0] is CanaryAnalysis.PROMOTE
     left = analyze(Guard(error_rate=0.1, promote=False), counter, 1e6)
-    assert left == (CanaryAnalysis.WAIT, "within every limit; promotion is left to people")
+    assert left == (CanaryAnalysis.WAIT, "within every limit; promotion is manual")
 
 
 def test_one_broken_limit_is_enough_and_all_that_are_broken_are_named() -> None:

@@ -14,7 +14,7 @@ from pydantic import BaseModel
 
 from hub.errors import BadRequest, NotFound
 from hub.registry.host import Registry
-from hub.serving.canary.grading import Comparer, is_right, matches
+from hub.serving.canary.grading import Comparer, is_correct, matches
 from hub.store.catalog.feedback import StoredAnswer
 
 SENTIMENT = {"label": "positive", "score": 0.9, "polarity": 0.8, "scores": {"positive": 0.9}}
@@ -66,7 +66,7 @@ ENTITIES = {
     ],
 )
 def test_right(response, label) -> None:
-    assert is_right(response, label)
+    assert is_correct(response, label)
 
 
 @pytest.mark.parametrize(
@@ -99,19 +99,19 @@ def test_right(response, label) -> None:
     ],
 )
 def test_wrong(response, label) -> None:
-    assert not is_right(response, label)
+    assert not is_correct(response, label)
 
 
 def test_numbers_are_equal_but_for_rounding() -> None:
-    assert is_right({"stars": 4.8300001}, {"stars": 4.83})
-    assert is_right({"stars": 4.0}, {"stars": 4})
-    assert not is_right({"stars": 4.84}, {"stars": 4.83})
-    assert not is_right({"sure": 1.0}, {"sure": True}), "a number is no truth value"
+    assert is_correct({"stars": 4.8300001}, {"stars": 4.83})
+    assert is_correct({"stars": 4.0}, {"stars": 4})
+    assert not is_correct({"stars": 4.84}, {"stars": 4.83})
+    assert not is_correct({"sure": 1.0}, {"sure": True}), "a number is no truth value"
 
 
 def test_a_label_for_an_answer_of_numbers_alone_is_refused_and_not_wrong() -> None:
     with pytest.raises(BadRequest, match="of: stars"):
-        is_right({"stars": 4.83}, "5")
+        is_correct({"stars": 4.83}, "5")
 
 
 class Rating(BaseModel):

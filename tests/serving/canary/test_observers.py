@@ -12,7 +12,7 @@ from hub.config import FeedbackSettings
 from hub.errors import Conflict, NotReady
 from hub.serving.canary import answer_log
 from hub.serving.canary.answer_log import AnswerLog
-from hub.serving.meter import NoMeter
+from hub.serving.meter import Meter
 from hub.serving.observation import Observation, Track
 from hub.store.catalog.feedback import Answers
 from hub.store.change import Deploy
@@ -99,7 +99,7 @@ def keep(store, add):
     request = SentimentTask.request(SentimentTask(), {"text": TEXT})
 
     def build(**settings):
-        log = AnswerLog(Answers(store.catalog), FeedbackSettings(**settings), NoMeter())
+        log = AnswerLog(Answers(store.catalog), FeedbackSettings(**settings), Meter())
 
         def take(id: str, **more) -> None:
             given = {"request": request, "response": response} | more

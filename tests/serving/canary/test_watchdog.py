@@ -106,18 +106,18 @@ def last(store: Store) -> tuple[str, str, str]:
 def test_a_bad_canary_is_rolled_back_by_what_all_replicas_counted(begin, guard, served, reason) -> None:
     one, two = begin(**guard)
     one.serve(60, **served)
-    one.guards.look()
+    one.guards.check()
     assert last(one.store)[0] == "canary", "sixty are too few"
     assert one.guards.describe() == {"shop": "60 of 100 requests"}
     two.serve(60, **served)
-    two.guards.look()
+    two.guards.check()
     kind, who, said = last(one.store)
     assert (kind, who) == ("rollback", "guard")
     assert said.startswith(reason)
     assert "[canary 120 requests, " in said
     assert "stable 120 requests, 0 failed, p99 " in said
     assert one.store.deployment("shop").canary is None
-    one.guards.look()
+    one.guards.check()
     assert one.guards.describe() == {}
     assert Counters(one.store.catalog).of("shop", 2) == {}, "what was counted of the trial is gone"
 
@@ -125,13 +125,13 @@ def test_a_bad_canary_is_rolled_back_by_what_all_replicas_counted(begin, guard, 
 def test_a_good_canary_is_promoted_after_its_requests_and_its_time(begin) -> None:
     (one,) = begin(1, error_rate=0.05, agreement=0.9, p99_ms=100, minutes=0.01)
     one.serve(99, agreed=99)
-    one.guards.look()
+    one.guards.check()
     assert last(one.store)[0] == "canary"
     one.serve(1, agreed=1)
-    one.guards.look()
+    one.guards.check()
     assert one.guards.describe() == {"shop": "0.0 of 0.01 minutes"}
     threading.Event().wait(0.7)
-    one.guards.look()
+    one.guards.check()
     kind, who, reason = last(one.store)
     assert (kind, who) == ("promote", "guard")
     assert reason.startswith("error rate 0 within 0.05 over 100 requests; p99 ")
@@ -141,7 +141,7 @@ def test_a_good_canary_is_promoted_after_its_requests_and_its_time(begin) -> Non
 def test_a_canary_is_never_promoted_on_no_data(begin) -> None:
     (one,) = begin(1, error_rate=0.5, requests=1)
     for _ in range(3):
-        one.guards.look()
+        one.guards.check()
     assert last(one.store)[0] == "canary"
 
 
@@ -155,7 +155,7 @@ def test_many_replicas_decide_once(begin) -> None:
     def look(replica: Replica) -> None:
         barrier.wait()
         try:
-            replica.guards.look()
+            replica.guards.check()
         except BaseException as error:
             raised.append(error)
 
@@ -171,20 +171,20 @@ def test_many_replicas_decide_once(begin) -> None:
 def test_one_that_decides_by_what_is_over_moves_nothing(begin) -> None:
     one, two = begin(error_rate=0.01, requests=10)
     one.serve(40, failed=40)
-    two.guards.look()
+    two.guards.check()
     one.guards._save()
     one.store.deploy("shop", Deploy(version="shop@3", canary=10, guard={"error_rate": 0.01}, by="somebody"))
     two.guards._analyze(two.guards._guarded[0])
     assert last(one.store)[:2] == ("canary", "somebody")
     assert str(one.store.deployment("shop").canary.version.ref) == "shop@3"
     one.serve(50)
-    one.guards.look()
+    one.guards.check()
     assert one.guards.describe() == {"shop": "50 of 100 requests"}, "a new trial is counted anew"
 
 
 def test_counting_goes_on_while_the_catalog_is_gone_and_the_decision_follows(begin, monkeypatch) -> None:
     (one,) = begin(1, error_rate=0.01)
-    one.guards.look()
+    one.guards.check()
 
     def gone(*arguments: object) -> None:
         raise NotReady("The catalog cannot be used right now.")
@@ -194,14 +194,14 @@ def test_counting_goes_on_while_the_catalog_is_gone_and_the_decision_follows(beg
         outage.setattr(one.store.catalog, "read", gone)
         for _ in range(3):
             with pytest.raises(NotReady):
-                one.guards.look()
+                one.guards.check()
     one.serve(60, failed=60)
     with monkeypatch.context() as outage:
         outage.setattr(one.store.catalog, "write", gone)
         with pytest.raises(NotReady):
-            one.guards.look()
+            one.guards.check()
     one.serve(60, failed=60)
-    one.guards.look()
+    one.guards.check()
     assert last(one.store)[0] == "rollback"
     assert "error rate 1 above 0.01 over 120 requests" in last(one.store)[2]
 
@@ -209,13 +209,13 @@ def test_counting_goes_on_while_the_catalog_is_gone_and_the_decision_follows(beg
 def test_right_answers_decide_where_the_guard_asks_for_accuracy(begin) -> None:
     (one,) = begin(1, accuracy=0.02, labels=20)
     one.serve(100)
-    one.guards.look()
+    one.guards.check()
     assert one.guards.describe() == {"shop": "0 of 20 labels on answers of the canary"}
     answers = Answers(one.store.catalog)
     deployment = one.store.deployment("shop")
     label(answers, deployment, deployment.stable, right=90, of=100)
     label(answers, deployment, deployment.canary.version, right=4, of=30)
-    one.guards.look()
+    one.guards.check()
     kind, who, reason = last(one.store)
     assert (kind, who) == ("rollback", "guard")
     assert reason.startswith(
@@ -229,7 +229,7 @@ def test_labels_on_answers_from_before_the_trial_do_not_count(begin) -> None:
     deployment = one.store.deployment("shop")
     for version in (deployment.stable, deployment.canary.version):
         label(Answers(one.store.catalog), deployment, version, right=50, of=50, age=timedelta(hours=1))
-    one.guards.look()
+    one.guards.check()
     assert one.guards.describe() == {"shop": "0 of 20 labels on answers of the canary"}
 
 
@@ -253,11 +253,11 @@ def test_a_promotion_that_cannot_be_is_tried_again_and_holds_up_nothing(begin, m
 
     monkeypatch.setattr(Deployments, "promote", refuse)
     for _ in range(3):
-        one.guards.look()
+        one.guards.check()
     assert one.guards.describe() == {"shop": "Its weights are damaged."}
     assert caplog.text.count("Its weights are damaged.") == 1
     monkeypatch.setattr(Deployments, "promote", promote)
-    one.guards.look()
+    one.guards.check()
     assert last(one.store)[0] == "promote"
 
 
@@ -266,7 +266,7 @@ def test_a_guard_of_the_catalog_that_is_not_valid_is_reported_and_changes_nothin
     with one.store.catalog.write() as session:
         session.get_one(DeploymentRow, "shop").canary_guard = '{"agrement": 0.5}'
     one.serve(200, failed=200)
-    one.guards.look()
+    one.guards.check()
     assert "no 'agrement'" in one.guards.describe()["shop"]
     assert last(one.store)[0] == "canary"
 
@@ -301,7 +301,7 @@ def test_a_shadow_is_credited_with_its_agreement(begin) -> None:
                 agreed=number < 7,
             )
         )
-    one.guards.look()
+    one.guards.check()
     counted = Counters(store.catalog).of("shop", deployment.trial)
     shadow, stable = counted[deployment.shadow.sha256], counted[deployment.stable.sha256]
     assert (shadow.compared, shadow.agreed, shadow.requests) == (10, 7, 0)

@@ -37,7 +37,7 @@ json_values = st.recursive(
 @given(st.dictionaries(st.sampled_from(["text", "top_k", "threshold", "items", "x"]), json_values))
 def test_any_object_is_a_call_or_an_error_of_ours(value) -> None:
     try:
-        requests, many = parse_call(json.dumps(value).encode(), Ask, most=3)
+        requests, many = parse_call(json.dumps(value).encode(), Ask, max_items=3)
     except HubError as error:
         assert error.status in (400, 413)
     else:
@@ -92,7 +92,7 @@ def test_a_field_path_is_given_and_kept_short() -> None:
 
 def test_items_fail_in_their_places() -> None:
     body = {"items": [{"text": "a"}, {"text": ""}, {"txt": "a"}, 7, {"text": "b", "top_k": 2}]}
-    requests, many = parse_call(json.dumps(body).encode(), Ask, most=5)
+    requests, many = parse_call(json.dumps(body).encode(), Ask, max_items=5)
     assert many
     assert [type(request) for request in requests] == [Ask, InvalidText, BadField, BadField, Ask]
     assert isinstance(requests[2], BadField)
@@ -112,12 +112,12 @@ def test_items_fail_in_their_places() -> None:
 )
 def test_a_wrong_list_fails_the_call(body, kind) -> None:
     with pytest.raises(kind, match=r"items|text"):
-        parse_call(json.dumps(body).encode(), Ask, most=3)
+        parse_call(json.dumps(body).encode(), Ask, max_items=3)
 
 
 def test_a_task_whose_request_has_a_field_items_keeps_it() -> None:
     class Basket(Model):
         items: list[str]
 
-    requests, many = parse_call(b'{"items": ["a", "b"]}', Basket, most=1)
+    requests, many = parse_call(b'{"items": ["a", "b"]}', Basket, max_items=1)
     assert (requests, many) == ([Basket(items=["a", "b"])], False)

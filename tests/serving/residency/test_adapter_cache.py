@@ -26,17 +26,17 @@ def test_what_was_not_used_for_longest_makes_room() -> None:
     kept = {key: adapter(key) for key in "abc"}
     for weights in kept.values():
         adapter_cache.put(weights)
-    assert adapter_cache.take("a") is kept["a"]
+    assert adapter_cache.get("a") is kept["a"]
     adapter_cache.put(adapter("d"))
-    assert adapter_cache.take("b") is None
-    assert all(adapter_cache.take(key) for key in "acd")
+    assert adapter_cache.get("b") is None
+    assert all(adapter_cache.get(key) for key in "acd")
 
 
 def test_putting_one_again_takes_no_more_room() -> None:
     adapter_cache = AdapterCache(600)
     for key in "abcccc":
         adapter_cache.put(adapter(key))
-    assert all(adapter_cache.take(key) for key in "abc")
+    assert all(adapter_cache.get(key) for key in "abc")
 
 
 @pytest.mark.parametrize(
@@ -45,7 +45,7 @@ def test_putting_one_again_takes_no_more_room() -> None:
 def test_nothing_is_kept_where_there_is_no_room_nor_merged_copies(limit, weights) -> None:
     adapter_cache = AdapterCache(limit)
     adapter_cache.put(weights)
-    assert adapter_cache.take("a") is None
+    assert adapter_cache.get("a") is None
 
 
 def test_a_version_that_was_evicted_is_loaded_again_without_its_files(add, start) -> None:

@@ -44,7 +44,7 @@ def s3(moto_server: S3Server) -> Iterator[S3Server]:
 
 
 def test_s3_gone_for_a_while_leaves_what_is_live_live(elsewhere, trained, start, s3: S3Server) -> None:
-    elsewhere.deploy("mood", Deploy(version=trained(1), by="test"))
+    elsewhere.deploy("mood", Deploy(version=str(trained(1).ref), by="test"))
     replica = start()
     before = replica.ask("mood", "good").scores
     second = trained(2)
@@ -60,7 +60,7 @@ def test_s3_gone_for_a_while_leaves_what_is_live_live(elsewhere, trained, start,
 
 
 def test_a_version_that_is_altered_on_s3_does_not_go_live(elsewhere, trained, start, s3_url: str) -> None:
-    elsewhere.deploy("mood", Deploy(version=trained(1), by="test"))
+    elsewhere.deploy("mood", Deploy(version=str(trained(1).ref), by="test"))
     replica = start()
     second = trained(2)
     weights = bytearray((second.path / "adapter_model.safetensors").read_bytes())
@@ -76,11 +76,11 @@ def test_a_move_made_elsewhere_while_s3_is_gone_is_followed_once_it_is_back(
     elsewhere, trained, start, s3: S3Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(reconciler, "RETRY_AFTER_S", 1.0)
-    elsewhere.deploy("mood", Deploy(version=trained(1), by="test"))
+    elsewhere.deploy("mood", Deploy(version=str(trained(1).ref), by="test"))
     replica = start()
     second = trained(2)
     s3.stop()
-    elsewhere.deploy("mood", Deploy(version=second, by="test"))
+    elsewhere.deploy("mood", Deploy(version=str(second.ref), by="test"))
     until = time.monotonic() + 10
     while not replica.runtime.status()["failures"] and time.monotonic() < until:
         time.sleep(0.05)

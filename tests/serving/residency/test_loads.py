@@ -17,9 +17,9 @@ class Gated:
 
     def __init__(self) -> None:
         self.running: list[str] = []
-        self.let_go: list[str] = []
+        self.released: list[str] = []
         self.gates: dict[str, threading.Event] = {}
-        self.loads = Loads(self._run, lambda load: self.let_go.append(load.version.sha256))
+        self.loads = Loads(self._run, lambda load: self.released.append(load.version.sha256))
 
     def start(self, key: str, *, urgent: bool = False) -> Load:
         self.gates[key] = threading.Event()
@@ -83,7 +83,7 @@ def test_loads_that_hang_keep_the_others_waiting_for_a_turn_and_no_longer(gated,
 
 def test_so_many_may_hang_and_not_more(gated, until, monkeypatch) -> None:
     monkeypatch.setattr(loads, "TURN_S", 0.01)
-    monkeypatch.setattr(loads, "THREADS", 4)
+    monkeypatch.setattr(loads, "MAX_THREADS", 4)
     for key in "abcdef":
         gated.start(key)
     assert until(lambda: gated.running == ["a", "b", "c", "d"])
@@ -92,7 +92,7 @@ def test_so_many_may_hang_and_not_more(gated, until, monkeypatch) -> None:
     assert until(lambda: gated.running == ["a", "b", "c", "d", "e"])
 
 
-def test_a_load_is_let_go_once_when_it_is_over_and_nobody_waits(gated, until) -> None:
+def test_a_load_is_released_once_when_it_is_over_and_nobody_waits(gated, until) -> None:
     load = gated.start("a")
     assert gated.loads.join(load)
     assert gated.loads.join(load)
@@ -100,18 +100,18 @@ def test_a_load_is_let_go_once_when_it_is_over_and_nobody_waits(gated, until) ->
     gated.gates["a"].set()
     load.future.result(5)
     assert gated.loads.get("a") is None
-    assert gated.let_go == []
+    assert gated.released == []
     gated.loads.leave(load)
-    assert gated.let_go == ["a"]
+    assert gated.released == ["a"]
     assert not gated.loads.join(load), "whoever comes now begins anew"
 
 
 def test_so_many_may_wait_for_one_version_and_not_more(gated) -> None:
     load = gated.start("a")
     for _ in range(3):
-        assert gated.loads.join(load, most=3)
+        assert gated.loads.join(load, max_waiters=3)
     with pytest.raises(Overloaded, match="3 requests wait for a@1"):
-        gated.loads.join(load, most=3)
+        gated.loads.join(load, max_waiters=3)
     assert gated.loads.join(load), "a deploy waits all the same"
 
 
@@ -126,4 +126,4 @@ def test_closing_fails_what_has_not_begun_and_leaves_behind_what_hangs(gated, un
     with pytest.raises(NotReady, match="shutting down"):
         gated.start("d").future.result(1)
     assert not hung.future.done()
-    assert sorted(gated.let_go) == ["c", "d"]
+    assert sorted(gated.released) == ["c", "d"]

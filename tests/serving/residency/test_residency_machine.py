@@ -28,7 +28,7 @@ class ResidencyMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.patch = pytest.MonkeyPatch()
-        self.patch.setattr(loads, "AT_ONCE", 10)
+        self.patch.setattr(loads, "MAX_PARALLEL", 10)
         self.patch.setattr(residency, "SLOT_WAIT_S", -1.0)
         self.patch.setattr(residency, "RETRY_AFTER_S", 3600.0)  # a slow machine is not to reach it
         self.rig = Rig(self.patch, slots=3, timeout_s=20.0)

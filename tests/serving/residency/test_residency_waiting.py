@@ -12,7 +12,7 @@ import pytest
 from hub.engine.slots.states import Fate
 from hub.engine.slots.table import SlotState, SlotTable
 from hub.errors import BadAdapter, EngineFailed, NotReady, Overloaded, SourceUnavailable
-from hub.serving.meter import NoMeter
+from hub.serving.meter import Meter
 from hub.serving.residency import loads, residency
 from hub.serving.residency.residency import Residency
 from tests.support.slots import evictable
@@ -51,7 +51,7 @@ class Rig:
         base_workers = SimpleNamespace(get=lambda _: self.base_worker if self.open else None, open=self._open)
         monkeypatch.setattr(residency, "read_weights", self._read)
         monkeypatch.setattr(residency, "probe", lambda *given: None)
-        self.residency = Residency(base_workers, NoMeter(), lambda version: None, timeout_s=timeout_s)
+        self.residency = Residency(base_workers, Meter(), lambda version: None, timeout_s=timeout_s)
 
     def _open(self, fingerprint: str) -> object:
         self.open = True
@@ -155,7 +155,7 @@ def test_one_request_that_gives_up_does_not_end_the_wait_of_others(rig, until) -
 
 
 def test_more_than_so_many_are_refused(rig, monkeypatch) -> None:
-    monkeypatch.setattr(residency, "WAITERS", 3)
+    monkeypatch.setattr(residency, "MAX_WAITERS", 3)
     one = rig()
 
     async def crowd() -> None:

@@ -124,7 +124,7 @@ SPOILT = [
     (zipped, UnsafeWeights, "zip"),
     (pickle_instead, UnsafeWeights, "adapter_model.bin"),
     (huge_header, UnsafeWeights, "another format"),
-    (truncated, BadAdapter, "cut off"),
+    (truncated, BadAdapter, "truncated"),
     (no_weights, BadAdapter, "has no adapter_model.safetensors"),
     (no_config, BadAdapter, "has no adapter_config.json"),
     (config_is_no_json, BadAdapter, "not JSON"),

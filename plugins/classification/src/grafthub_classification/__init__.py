@@ -1,4 +1,4 @@
-"""Text classification: one label or several, on a text or a pair of texts."""
+"""Text classification: one label or several for a text or a pair of texts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Figures of merit, all from 0 to 1 (Matthews: from -1), computed by scikit-learn."""
+"""Metrics by scikit-learn, from 0 to 1 (the Matthews coefficient from -1)."""
 
 from __future__ import annotations
 
@@ -7,31 +7,31 @@ from collections.abc import Sequence
 __all__ = ["multi_label", "single_label"]
 
 
-def single_label(predicted: Sequence[str], right: Sequence[str]) -> dict[str, float]:
-    """Score one label per example."""
+def single_label(predicted: Sequence[str], true: Sequence[str]) -> dict[str, float]:
+    """Return the metrics of one label per example."""
     from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef
 
-    names = sorted({*predicted, *right})
+    names = sorted({*predicted, *true})
     return {
-        "accuracy": float(accuracy_score(right, predicted)),
-        "f1_macro": float(f1_score(right, predicted, labels=names, average="macro", zero_division=0.0)),
-        "f1_micro": float(f1_score(right, predicted, labels=names, average="micro", zero_division=0.0)),
-        "mcc": float(matthews_corrcoef(right, predicted)) if len(names) > 1 else 0.0,
+        "accuracy": float(accuracy_score(true, predicted)),
+        "f1_macro": float(f1_score(true, predicted, labels=names, average="macro", zero_division=0.0)),
+        "f1_micro": float(f1_score(true, predicted, labels=names, average="micro", zero_division=0.0)),
+        "mcc": float(matthews_corrcoef(true, predicted)) if len(names) > 1 else 0.0,
     }
 
 
-def multi_label(predicted: Sequence[Sequence[str]], right: Sequence[Sequence[str]]) -> dict[str, float]:
-    """Score a set of labels per example; `accuracy` counts sets that are right as a whole."""
+def multi_label(predicted: Sequence[Sequence[str]], true: Sequence[Sequence[str]]) -> dict[str, float]:
+    """Return the metrics of a set of labels per example; `accuracy` counts sets that are equal."""
     from sklearn.metrics import accuracy_score, f1_score
     from sklearn.preprocessing import MultiLabelBinarizer
 
-    names = sorted({label for labels in (*predicted, *right) for label in labels})
-    if not names:  # nothing was to be chosen and nothing was
+    names = sorted({label for labels in (*predicted, *true) for label in labels})
+    if not names:  # no true and no predicted label
         return {"accuracy": 1.0, "f1_macro": 1.0, "f1_micro": 1.0}
-    binarizer = MultiLabelBinarizer(classes=names).fit(right)
-    gold, guess = binarizer.transform(right), binarizer.transform(predicted)
+    binarizer = MultiLabelBinarizer(classes=names).fit(true)
+    y_true, y_pred = binarizer.transform(true), binarizer.transform(predicted)
     return {
-        "accuracy": float(accuracy_score(gold, guess)),
-        "f1_macro": float(f1_score(gold, guess, average="macro", zero_division=0.0)),
-        "f1_micro": float(f1_score(gold, guess, average="micro", zero_division=0.0)),
+        "accuracy": float(accuracy_score(y_true, y_pred)),
+        "f1_macro": float(f1_score(y_true, y_pred, average="macro", zero_division=0.0)),
+        "f1_micro": float(f1_score(y_true, y_pred, average="micro", zero_division=0.0)),
     }

@@ -1,4 +1,4 @@
-"""What a client sends and gets, and what a recipe may set."""
+"""The request, the response and the options of a recipe."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ class ClassificationRequest(Model):
     )
 
     text: Text = Field(description="The text to label.")
-    text_pair: Text | None = Field(None, description="The second text, where the adapter compares two.")
-    top_k: int | None = Field(None, ge=1, description="Most entries in `scores`; all labels when absent.")
+    text_pair: Text | None = Field(None, description="The second text, if the adapter compares two.")
+    top_k: int | None = Field(None, ge=1, description="Maximum entries in `scores`; default: all labels.")
 
 
 class ClassificationLabel(Model):
-    """A chosen label."""
+    """A predicted label."""
 
     label: str
     score: Probability = Field(description="Probability of the label.")
 
 
 class ClassificationResponse(Model):
-    """The chosen label or labels, best first, and the probability of every label."""
+    """The predicted label or labels, most probable first, and the probability of every label."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -53,26 +53,24 @@ class ClassificationResponse(Model):
         }
     )
 
-    label: str | None = Field(description="The best chosen label; null if a multi-label adapter chose none.")
+    label: str | None = Field(description="The most probable label; null if a multi-label adapter has none.")
     score: Probability | None = Field(description="Probability of `label`; null if there is none.")
     labels: list[ClassificationLabel] = Field(
-        description="The chosen labels: exactly one, or, multi-label, all at or over their threshold."
+        description="The predicted labels: exactly one, or, multi-label, all at or above their threshold."
     )
     scores: dict[str, Probability] = Field(
-        description="Probability of each label, chosen or not; their sum is 1 unless multi-label."
+        description="Probability of each label, predicted or not; the sum is 1 unless multi-label."
     )
 
 
 class ClassificationOptions(Model):
     """Options of a recipe for `classification`."""
 
-    multi_label: bool = Field(False, description="Several labels, or none, may be right for one text.")
+    multi_label: bool = Field(False, description="A text may have several labels, or none.")
     threshold: Probability = Field(
-        0.5, description="Multi-label: a label is chosen at this probability or over."
+        0.5, description="Multi-label: a label is predicted at this probability or above."
     )
     thresholds: dict[str, Probability] = Field(
-        default_factory=dict, description="Multi-label: thresholds of single labels, in place of `threshold`."
+        default_factory=dict, description="Multi-label: thresholds of single labels, instead of `threshold`."
     )
-    temperature: float = Field(
-        1.0, gt=0.0, description="Scores are divided by it before they become probabilities."
-    )
+    temperature: float = Field(1.0, gt=0.0, description="Divisor of the scores before softmax or sigmoid.")

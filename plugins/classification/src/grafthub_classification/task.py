@@ -38,20 +38,21 @@ __all__ = ["ClassificationTask"]
 
 
 class ClassificationTask(Task[ClassificationRequest, ClassificationResponse]):
-    """Label a text or a pair of texts, with one label (softmax) or several (a sigmoid each)."""
+    """Label a text or a pair of texts: one label (softmax) or several (sigmoid)."""
 
     fields: ClassVar[tuple[Field, ...]] = (
         Field("text", FieldKind.TEXT, "The text to label."),
         Field("text_pair", FieldKind.TEXT, "The second text of a pair.", required=False),
-        Field("label", FieldKind.LABEL, "The one right label.", required=False),
-        Field("labels", FieldKind.LABELS, "Multi-label: all right labels.", required=False),
+        Field("label", FieldKind.LABEL, "The label.", required=False),
+        Field("labels", FieldKind.LABELS, "Multi-label: all labels.", required=False),
     )
     options: ClassVar[type[ClassificationOptions]] = ClassificationOptions
     metric: ClassVar[str] = "f1_macro"
 
     def labels(self, examples: Iterable[Example]) -> tuple[str, ...]:
-        """Return the labels in use, numbers in numeric order and before words."""
-        return tuple(sorted({label for example in examples for label in _right(example)}, key=_label_order))
+        """Return the labels of the examples: numbers by value, then words."""
+        found = {label for example in examples for label in _true_labels(example)}
+        return tuple(sorted(found, key=_label_order))
 
     def suggest_options(self, columns: Mapping[str, str | int]) -> Mapping[str, Any]:
         return {"multi_label": True} if "labels" in columns else {}
@@ -97,14 +98,14 @@ class ClassificationTask(Task[ClassificationRequest, ClassificationResponse]):
     def metrics(
         self, predictions: Sequence[ClassificationResponse], references: Sequence[Example]
     ) -> dict[str, float]:
-        """Score as single-label if every example has a `label`, else as multi-label."""
-        gold = [_right(example) for example in references]
+        """Return single-label metrics if every example has a `label`, else multi-label ones."""
+        true = [_true_labels(example) for example in references]
         if all(example.get("label") is not None for example in references):
-            return single_label([str(answer.label) for answer in predictions], [right[0] for right in gold])
-        return multi_label([[item.label for item in answer.labels] for answer in predictions], gold)
+            return single_label([str(answer.label) for answer in predictions], [labels[0] for labels in true])
+        return multi_label([[item.label for item in answer.labels] for answer in predictions], true)
 
 
-def _right(example: Example) -> tuple[str, ...]:
+def _true_labels(example: Example) -> tuple[str, ...]:
     if example.get("labels") is not None:
         return tuple(example["labels"])
     return () if example.get("label") is None else (example["label"],)
@@ -116,7 +117,7 @@ def _label_order(label: str) -> tuple[bool, int, str]:
 
 
 def _target(example: Example, adapter: AdapterInfo) -> int | list[float]:
-    """Return the index of the right label, or one 0.0 or 1.0 per label."""
+    """Return the index of the true label, or 0.0 or 1.0 per label if multi-label."""
     options = read_options(ClassificationOptions, adapter)
     _check_labels(adapter, options)
     single = example.get("label") is not None
@@ -124,12 +125,12 @@ def _target(example: Example, adapter: AdapterInfo) -> int | list[float]:
         column, other = ("labels", "label") if options.multi_label else ("label", "labels")
         mode = "on" if options.multi_label else "off"
         raise BadData(f"options.multi_label is {mode}: an example needs `{column}` and no `{other}`.")
-    right = _right(example)
-    if strangers := [label for label in right if label not in adapter.labels]:
-        raise BadData(f"Label {strangers[0]!r} is not one of: {_listed(adapter)}.")
+    true = _true_labels(example)
+    if unknown := [label for label in true if label not in adapter.labels]:
+        raise BadData(f"Label {unknown[0]!r} is not one of: {_listed(adapter)}.")
     if options.multi_label:
-        return [float(label in right) for label in adapter.labels]
-    return adapter.labels.index(right[0])
+        return [float(label in true) for label in adapter.labels]
+    return adapter.labels.index(true[0])
 
 
 def _check_labels(adapter: AdapterInfo, options: ClassificationOptions) -> None:
@@ -137,8 +138,8 @@ def _check_labels(adapter: AdapterInfo, options: ClassificationOptions) -> None:
         raise BadRecipe("No example has a label: map the column `label`, or `labels` for multi-label.")
     if len(adapter.labels) == 1 and not options.multi_label:
         raise BadRecipe(f"Every example has the label {adapter.labels[0]!r}; at least two are needed.")
-    if strangers := sorted(set(options.thresholds).difference(adapter.labels)):
-        raise BadRecipe(f"Option 'thresholds' names {strangers[0]!r}. The labels are: {_listed(adapter)}.")
+    if unknown := sorted(set(options.thresholds).difference(adapter.labels)):
+        raise BadRecipe(f"Option 'thresholds' names {unknown[0]!r}. The labels are: {_listed(adapter)}.")
 
 
 def _listed(adapter: AdapterInfo) -> str:

@@ -1,4 +1,4 @@
-"""Entity extraction: the pieces of a text of any length that have a type, such as names and amounts."""
+"""Entity extraction: typed spans, such as names and amounts, in a text of any length."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""From scores of tokens to entities, with the aggregations of Hugging Face's token classification.
+"""Converts token scores to entities, with the aggregations of Hugging Face's token classification.
 
-`none` and `simple` take the likeliest tag of each token as it is. `first`, `average` and `max` give a
-word one tag, by the scores of its tokens.
+`none` and `simple` use the most probable tag of each token. `first`, `average` and `max` give each word one
+tag, by the scores of its tokens.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ def find_entities(
     aggregation: Aggregation,
     constrained: bool,
 ) -> list[Entity]:
-    """Return the entities of a text in their order; `labels` are those of the columns of the outputs."""
+    """Return the entities of a text in order; `labels` are the columns of the outputs."""
     probabilities = softmax(joined_scores(outputs))  # [N, C]
     starts, ends = outputs[0].row.meta["starts"], outputs[0].row.meta["ends"]
     if aggregation in ("none", "simple"):
-        seen = np.flatnonzero(starts < ends)
-        probabilities, starts, ends = probabilities[seen], starts[seen], ends[seen]
+        visible = np.flatnonzero(starts < ends)
+        probabilities, starts, ends = probabilities[visible], starts[visible], ends[visible]
         path = probabilities.argmax(axis=1)
     else:
         units = group_tokens(word_bounds(text), starts, ends)

@@ -1,4 +1,4 @@
-"""Training examples: a text with entities, or tokens with tags, both read as text and spans."""
+"""Reads training examples, a text with entities or tokens with tags, as text and spans."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["read_example"]
 
 
 def read_example(example: Example) -> tuple[str, list[Span]]:
-    """Return the text and its entities, as spans of characters in order.
+    """Return the text and its entities, as ordered spans of characters.
 
     Raises:
         BadData: the columns do not make an annotated text, or entities overlap.
@@ -24,7 +24,7 @@ def read_example(example: Example) -> tuple[str, list[Span]]:
         return text, _spans(text, entities)
     if tokens is None or tags is None:
         raise BadData(
-            "An example needs `text` and `entities` (an empty list where there are none), or `tokens` and "
+            "An example needs `text` and `entities` (an empty list if there are none), or `tokens` and "
             "`tags`."
         )
     if len(tokens) != len(tags):

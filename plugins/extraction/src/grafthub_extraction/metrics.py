@@ -1,6 +1,6 @@
 """Precision, recall and F1 of whole entities, from 0 to 1.
 
-An entity is right if its place and its type are (Tjong Kim Sang and De Meulder 2003,
+An entity is correct if its span and type are (Tjong Kim Sang and De Meulder 2003,
 https://aclanthology.org/W03-0419).
 """
 
@@ -19,20 +19,20 @@ __all__ = ["entity_scores", "token_accuracy"]
 Scores = tuple[float, float, float]  # precision, recall, F1
 
 
-def entity_scores(found: Sequence[Sequence[Span]], right: Sequence[Sequence[Span]]) -> dict[str, float]:
-    """Score the entities found in some texts: over all of them, as mean of the types, and by type.
+def entity_scores(predicted: Sequence[Sequence[Span]], true: Sequence[Sequence[Span]]) -> dict[str, float]:
+    """Return the scores of predicted entities: over all texts, as mean of the types, and by type.
 
-    Where there was nothing to find and nothing was found, every score is 1.
+    Without true and predicted entities, every score is 1.
     """
     hits: Counter[str] = Counter()
-    said: Counter[str] = Counter()
+    guessed: Counter[str] = Counter()
     gold: Counter[str] = Counter()
-    for ours, theirs in zip(found, right, strict=True):
-        said.update(kind for _, _, kind in set(ours))
+    for ours, theirs in zip(predicted, true, strict=True):
+        guessed.update(kind for _, _, kind in set(ours))
         gold.update(kind for _, _, kind in set(theirs))
         hits.update(kind for _, _, kind in set(ours) & set(theirs))
-    by_type = {kind: _scores(hits[kind], said[kind], gold[kind]) for kind in sorted({*said, *gold})}
-    micro = _scores(hits.total(), said.total(), gold.total())
+    by_type = {kind: _scores(hits[kind], guessed[kind], gold[kind]) for kind in sorted({*guessed, *gold})}
+    micro = _scores(hits.total(), guessed.total(), gold.total())
     macro = np.mean(list(by_type.values()) or [micro], axis=0).tolist()
     names = ("precision", "recall", "f1")
     return {
@@ -43,11 +43,11 @@ def entity_scores(found: Sequence[Sequence[Span]], right: Sequence[Sequence[Span
 
 
 def token_accuracy(
-    texts: Sequence[str], found: Sequence[Sequence[Span]], right: Sequence[Sequence[Span]]
+    texts: Sequence[str], predicted: Sequence[Sequence[Span]], true: Sequence[Sequence[Span]]
 ) -> float:
-    """Return the share of words whose tag (BIO) is right, those outside of entities among them."""
+    """Return the share of words with the correct BIO tag, including words outside of entities."""
     same = total = 0
-    for text, ours, theirs in zip(texts, found, right, strict=True):
+    for text, ours, theirs in zip(texts, predicted, true, strict=True):
         words = word_bounds(text)
         tags = [write_tags(_in_words(words, spans), len(words), bilou=False) for spans in (ours, theirs)]
         same += sum(one == other for one, other in zip(*tags, strict=True))
@@ -65,7 +65,7 @@ def _in_words(words: np.ndarray, spans: Sequence[Span]) -> list[Span]:
     ]
 
 
-def _scores(hits: int, said: int, gold: int) -> Scores:
-    if not said and not gold:
+def _scores(hits: int, guessed: int, gold: int) -> Scores:
+    if not guessed and not gold:
         return 1.0, 1.0, 1.0
-    return hits / said if said else 0.0, hits / gold if gold else 0.0, 2 * hits / (said + gold)
+    return hits / guessed if guessed else 0.0, hits / gold if gold else 0.0, 2 * hits / (guessed + gold)

@@ -1,4 +1,4 @@
-"""What a client sends and gets, and what a recipe may set."""
+"""The request, the response and the options of a recipe."""
 
 from __future__ import annotations
 
@@ -14,33 +14,33 @@ Aggregation = Literal["none", "simple", "first", "average", "max"]
 
 
 class ExtractionRequest(Model):
-    """A text to find entities in."""
+    """A text to extract entities from."""
 
     model_config = ConfigDict(
         json_schema_extra={"examples": [{"text": "Ada Novak moved to Oslo.", "aggregation": "first"}]}
     )
 
-    text: Text = Field(description="The text to find entities in.")
+    text: Text = Field(description="The text to extract entities from.")
     aggregation: Aggregation | None = Field(
         None,
-        description="How the scores of tokens become entities: `none` gives every token that has a tag, "
-        "`simple` joins neighbours of one type, and the others decide word by word, by its `first` token, "
-        "the `average` over its tokens, or the one with the `max` score. Absent: as the adapter has it.",
+        description="How token scores become entities: `none` returns every tagged token, `simple` joins "
+        "neighbours of one type, and the others decide by word, from its `first` token, the `average` over "
+        "its tokens, or the token with the `max` score. Default: the adapter's.",
     )
 
 
 class Entity(Model):
-    """A piece of the text: `text[start:end] == word`, counted in characters (code points)."""
+    """A span of the text: `text[start:end] == word`, in characters (code points)."""
 
     entity_group: str = Field(description="Type of the entity; with `none` the tag, such as B-PER.")
-    word: str = Field(description="The entity, as it stands in the text.")
+    word: str = Field(description="The entity, as it is in the text.")
     start: int = Field(ge=0, description="First character of the entity in the text.")
     end: int = Field(ge=0, description="First character after the entity.")
     score: float = Field(ge=0.0, le=1.0, description="Mean probability of its tags.")
 
 
 class ExtractionResponse(Model):
-    """The entities of a text, in its order; none overlaps another."""
+    """The entities of a text, in order and without overlaps."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -55,25 +55,25 @@ class ExtractionResponse(Model):
         }
     )
 
-    entities: list[Entity] = Field(description="The entities, in the order of the text.")
+    entities: list[Entity] = Field(description="The entities, in order of position.")
 
 
 class ExtractionOptions(Model):
     """Options of a recipe for `extraction`."""
 
     scheme: Literal["BIO", "BILOU"] = Field(
-        "BIO", description="Tags that the head learns; the training data may have either."
+        "BIO", description="Tag scheme of the head; the training data may have either."
     )
     subwords: Literal["first", "all"] = Field(
-        "first", description="Tokens of a word that are learned; all: those after the first as I-."
+        "first", description="Tokens of a word that are trained; all: those after the first as I-."
     )
-    aggregation: Aggregation = Field("first", description="Aggregation of requests that name none.")
+    aggregation: Aggregation = Field("first", description="Default aggregation of requests.")
     constrained: bool = Field(
         True,
-        description="By words: the likeliest sequence of tags that is well-formed; off: the likeliest tag "
-        "of each word.",
+        description="With aggregation by word: the most probable well-formed tag sequence; off: the most "
+        "probable tag of each word.",
     )
     stride: int = Field(
         64, ge=0, description="Tokens that two windows of a long text share; at most half a window."
     )
-    max_windows: int = Field(256, ge=1, description="Most windows of one text; a longer one is refused.")
+    max_windows: int = Field(256, ge=1, description="Maximum windows of a text; a longer one is refused.")

@@ -1,6 +1,6 @@
-"""Tags of tokens and the spans they stand for: BIO and BILOU, well-formed or not.
+"""Converts between tags and spans: BIO and BILOU, well-formed or not.
 
-BIO begins an entity with B- and goes on with I-. BILOU (Ratinov and Roth 2009,
+BIO begins an entity with B- and continues it with I-. BILOU (Ratinov and Roth 2009,
 https://aclanthology.org/W09-1119) also marks the last word (L-) and the only one (U-).
 """
 
@@ -19,11 +19,11 @@ __all__ = ["Span", "best_path", "chosen", "follows", "read_spans", "tag_names", 
 Span = tuple[int, int, str]  # first item, item after the last, type
 Scores = npt.NDArray[np.float32]
 _PREFIXES = {"BIO": "BI", "BILOU": "BILU"}
-_FORBIDDEN = -1e9  # in place of a logarithm of 0: a sequence with as few faults as can be still wins
+_FORBIDDEN = -1e9  # not -inf: without a well-formed sequence, one with the fewest faults wins
 
 
 def tag_names(types: Iterable[str], scheme: str) -> tuple[str, ...]:
-    """Return the tags that a scheme has for some types; "O", for no entity, is the first."""
+    """Return the tags of a scheme for some types; the first is "O", for no entity."""
     return ("O", *(f"{prefix}-{kind}" for kind in types for prefix in _PREFIXES[scheme]))
 
 
@@ -39,28 +39,28 @@ def write_tags(spans: Iterable[Span], size: int, bilou: bool) -> list[str]:
 
 
 def read_spans(tags: Iterable[str]) -> list[Span]:
-    """Return the spans in tags of either scheme, as conlleval reads them where they are ill-formed.
+    """Return the spans in tags of either scheme; ill-formed tags are read as conlleval does.
 
-    I- or L- that continues nothing of its type begins an entity; one that no L- ends, ends before the
-    next that begins, or before O. A tag without a prefix is read as I-.
+    I- or L- without a preceding entity of its type begins one; an entity without L- ends before the next
+    entity or O. A tag without a prefix is read as I-.
     """
     spans: list[Span] = []
-    going = ""  # type of the last span while it may go on
+    open_type = ""  # type of the last span while it may continue
     for index, tag in enumerate(tags):
         prefix, kind = split_tag(tag)
         if prefix == "O":
-            going = ""
+            open_type = ""
             continue
-        if prefix in ("B", "U") or kind != going:
+        if prefix in ("B", "U") or kind != open_type:
             spans.append((index, index + 1, kind))
         else:
             spans[-1] = (spans[-1][0], index + 1, kind)
-        going = "" if prefix in ("L", "U") else kind
+        open_type = "" if prefix in ("L", "U") else kind
     return spans
 
 
 def best_path(probabilities: Scores, labels: tuple[str, ...]) -> npt.NDArray[np.intp]:
-    """Return the likeliest well-formed sequence of labels [N] under probabilities [N, C] (Viterbi)."""
+    """Return the most probable well-formed sequence of labels [N], from probabilities [N, C] (Viterbi)."""
     path: npt.NDArray[np.intp] = probabilities.argmax(axis=1)
     allowed = follows(labels)
     ends = [len(labels)]
@@ -84,10 +84,10 @@ def best_path(probabilities: Scores, labels: tuple[str, ...]) -> npt.NDArray[np.
 
 @lru_cache(maxsize=64)
 def follows(labels: tuple[str, ...]) -> npt.NDArray[np.bool_]:
-    """Tell which label may follow which, [C + 1, C + 1] from and to; the last is either end of the text.
+    """Return which label may follow which, [C + 1, C + 1] from and to; the last is either end of the text.
 
-    The labels say the scheme. A type that has no B- may begin with I-, one that has no L- or E- may end
-    anywhere: so it is in BIO, and where tags have no prefix.
+    The labels determine the scheme. A type without B- may begin with I-, one without L- may end anywhere, as
+    in BIO and for tags without prefixes.
     """
     parts = [*map(split_tag, labels), ("O", "")]
     known = set(parts)

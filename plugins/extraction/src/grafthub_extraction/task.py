@@ -32,7 +32,7 @@ from hub.api import (
 
 __all__ = ["ExtractionTask"]
 
-NOT_LEARNED = -100
+IGNORED = -100  # by the loss
 
 
 class ExtractionTask(Task[ExtractionRequest, ExtractionResponse]):
@@ -41,8 +41,8 @@ class ExtractionTask(Task[ExtractionRequest, ExtractionResponse]):
     fields: ClassVar[tuple[Field, ...]] = (
         Field("text", FieldKind.TEXT, "The text.", required=False),
         Field("entities", FieldKind.ENTITIES, "Its entities: start, end and label.", required=False),
-        Field("tokens", FieldKind.TOKENS, "In place of `text`: its words.", required=False),
-        Field("tags", FieldKind.TAGS, "In place of `entities`: a tag for each token.", required=False),
+        Field("tokens", FieldKind.TOKENS, "Instead of `text`: its words.", required=False),
+        Field("tags", FieldKind.TAGS, "Instead of `entities`: a tag for each token.", required=False),
     )
     options: ClassVar[type[ExtractionOptions]] = ExtractionOptions
     metric: ClassVar[str] = "f1"
@@ -74,7 +74,7 @@ class ExtractionTask(Task[ExtractionRequest, ExtractionResponse]):
         return ExtractionResponse(entities=entities)
 
     def features(self, example: Example, tokenizer: Tokenizer, adapter: AdapterInfo) -> list[Features]:
-        """Return one feature per window; a token in two is learned in the one that answers for it."""
+        """Return one feature per window; a token in two windows is trained in the one that owns it."""
         options = read_options(ExtractionOptions, adapter)
         try:
             text = self.request(example).text
@@ -86,12 +86,12 @@ class ExtractionTask(Task[ExtractionRequest, ExtractionResponse]):
         features = []
         for window in windows:
             row = document.row(window)
-            labels = np.full(len(row.input_ids), NOT_LEARNED)
+            labels = np.full(len(row.input_ids), IGNORED)
             at = document.first - window.start
             own = slice(at + window.own_start, at + window.own_stop)
             labels[own] = targets[window.own_start : window.own_stop]
-            if (labels == NOT_LEARNED).all():
-                continue  # nothing to learn, and a mean over no token is not a number
+            if (labels == IGNORED).all():
+                continue  # no targets: the mean loss would be NaN
             feature: Features = {"input_ids": row.input_ids, "labels": labels.tolist()}
             if row.token_type_ids is not None:
                 feature["token_type_ids"] = row.token_type_ids
@@ -101,29 +101,29 @@ class ExtractionTask(Task[ExtractionRequest, ExtractionResponse]):
     def metrics(
         self, predictions: Sequence[ExtractionResponse], references: Sequence[Example]
     ) -> dict[str, float]:
-        found = [
+        predicted = [
             [(entity.start, entity.end, entity.entity_group) for entity in answer.entities]
             for answer in predictions
         ]
-        texts, right = zip(*map(read_example, references), strict=True) if references else ((), ())
+        texts, true = zip(*map(read_example, references), strict=True) if references else ((), ())
         return {
-            **entity_scores(found, right),
-            "token_accuracy": token_accuracy(texts, found, right),
+            **entity_scores(predicted, true),
+            "token_accuracy": token_accuracy(texts, predicted, true),
         }
 
 
 def _targets(
     text: str, spans: Sequence[Span], document: Document, adapter: AdapterInfo, options: ExtractionOptions
 ) -> list[int]:
-    """Return what is learned of each of the text's tokens, [N]."""
+    """Return the target of each of the text's tokens, [N]."""
     units = group_tokens(word_bounds(text), document.starts, document.ends)
     if not len(units):
         raise BadData("The text has no token of its own.")
     bilou = any(split_tag(label)[0] in ("L", "U") for label in adapter.labels)
     index = {label: number for number, label in enumerate(adapter.labels)}
-    if strangers := [kind for _, _, kind in spans if f"B-{kind}" not in index]:
-        raise BadData(f"Label {strangers[0]!r} is not one of those in training.")
-    targets = [NOT_LEARNED] * len(document.starts)
+    if unknown := [kind for _, _, kind in spans if f"B-{kind}" not in index]:
+        raise BadData(f"Label {unknown[0]!r} is not one of those in training.")
+    targets = [IGNORED] * len(document.starts)
     tags = write_tags(_unit_spans(spans, units), len(units), bilou)
     for tag, first, stop in zip(tags, units.first.tolist(), units.stop.tolist(), strict=True):
         prefix, kind = split_tag(tag)
@@ -135,7 +135,7 @@ def _targets(
 
 
 def _unit_spans(spans: Sequence[Span], units: Units) -> list[Span]:
-    """Turn spans of characters into spans of the words that they touch; a word is in one alone."""
+    """Convert spans of characters to spans of the words that they touch; a word is in one span only."""
     found: list[Span] = []
     free = 0
     for start, end, kind in spans:

@@ -1,4 +1,4 @@
-"""A text of any length as overlapping rows of tokens, and the scores of all its tokens put together."""
+"""Splits a text of any length into overlapping rows of tokens, and merges the scores of its tokens."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["Document", "Window", "cut_windows", "joined_scores", "tokenize"]
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """The tokens `start` to `stop` make a row, which answers for `own_start` to `own_stop`."""
+    """A row of the tokens `start` to `stop`, which provides the scores of `own_start` to `own_stop`."""
 
     start: int
     stop: int
@@ -31,23 +31,23 @@ class Document:
 
     ids: list[int]
     types: list[int] | None
-    first: int  # position of the text's first token; special tokens go before
+    first: int  # position of the text's first token, after special tokens
     stop: int  # position after its last token
-    starts: Offsets  # [N] first character of each of the text's tokens, white space left out
+    starts: Offsets  # [N] first character of each of the text's tokens, without white space
     ends: Offsets  # [N] character after each
 
-    def windows(self, limit: int, overlap: int, most: int) -> list[Window]:
-        """Return the windows, of at most `limit` tokens with the special ones.
+    def windows(self, limit: int, overlap: int, max_windows: int) -> list[Window]:
+        """Return the windows, of at most `limit` tokens including special ones.
 
         Raises:
-            TooLarge: the text takes more than `most`.
+            TooLarge: the text needs more than `max_windows`.
         """
         room = max(1, limit - (len(self.ids) - len(self.starts)))
-        windows = cut_windows(len(self.starts), room, min(overlap, room // 2), most)
+        windows = cut_windows(len(self.starts), room, min(overlap, room // 2), max_windows)
         if windows is None:
             raise TooLarge(
-                f"The text has {len(self.starts)} tokens, more than {most} windows of {room} can cover. "
-                "Send it in parts."
+                f"The text has {len(self.starts)} tokens, more than {max_windows} windows of {room} can "
+                "cover. Send it in parts."
             )
         return windows
 
@@ -63,7 +63,7 @@ class Document:
 
 
 def tokenize(text: str, tokenizer: Tokenizer) -> Document:
-    """Tokenize whole; windows are cut here, as a tokenizer's own truncation is shared by all threads."""
+    """Tokenize the whole text: a tokenizer's own truncation is state that all threads share."""
     encoding = tokenizer(text, return_offsets_mapping=True, verbose=False)
     ids = list(encoding["input_ids"])
     inside = [index for index, part in enumerate(encoding.sequence_ids(0)) if part == 0]
@@ -80,13 +80,13 @@ def tokenize(text: str, tokenizer: Tokenizer) -> Document:
     )
 
 
-def cut_windows(size: int, room: int, overlap: int, most: int) -> list[Window] | None:
-    """Cover `size` tokens with windows of `room` that share at least `overlap`; None if `most` are too few.
+def cut_windows(size: int, room: int, overlap: int, max_windows: int) -> list[Window] | None:
+    """Cover `size` tokens with windows of `room` tokens that share at least `overlap`.
 
-    Of the tokens that two windows share, each answers for the half for which it has more context. The last
-    window is moved left to be as long as the others.
+    Of the tokens that two windows share, each owns the half for which it has more context. The last window is
+    moved left to be as long as the others. Returns None if there would be more than `max_windows`.
     """
-    bounds = window_bounds(size, room, overlap, most)
+    bounds = window_bounds(size, room, overlap, max_windows)
     if bounds is None:
         return None
     stops = [stop for _, stop in bounds]
@@ -96,7 +96,7 @@ def cut_windows(size: int, room: int, overlap: int, most: int) -> list[Window] |
 
 
 def joined_scores(outputs: Sequence[Output]) -> npt.NDArray[np.float32]:
-    """Return the scores of all tokens of the text, [N, C], each from the window that answers for it."""
+    """Return the scores of all tokens of the text, [N, C], each from the window that owns it."""
     parts = []
     for output in outputs:
         window, position = output.row.meta["window"], output.row.meta["position"]

@@ -23,12 +23,12 @@ _UNSPACED = re.compile(
 
 
 def word_bounds(text: str) -> Offsets:
-    """Return where the words of a text begin and end, [W, 2], in characters.
+    """Return the start and end of each word of a text, [W, 2], in characters.
 
-    A word is a run of letters, digits and their marks; any other visible character is one by itself.
+    A word is a run of letters, digits and their marks; any other visible character is a word by itself.
     """
     bounds: list[list[int]] = []
-    running = False  # the last word takes in letters that follow it
+    running = False  # a letter that follows continues the last word
     for index, character in enumerate(text):
         touching = bool(bounds) and bounds[-1][1] == index
         if touching and (character == _NON_JOINER or is_continuation(text, index)):
@@ -48,7 +48,7 @@ def word_bounds(text: str) -> Offsets:
 
 @dataclass(frozen=True, slots=True)
 class Units:
-    """What is tagged as one: a word with its tokens, or several that share a token."""
+    """The units of tagging: a word with its tokens, or several words that share a token."""
 
     starts: Offsets  # [U] first character
     ends: Offsets  # [U] character after
@@ -60,10 +60,10 @@ class Units:
 
 
 def group_tokens(words: Offsets, starts: Offsets, ends: Offsets) -> Units:
-    """Give the tokens, which begin and end at `starts` and `ends` [N], to the words [W, 2].
+    """Assign the tokens, which begin and end at `starts` and `ends` [N], to the words [W, 2].
 
-    A token belongs to the word that its first character is in. A word that no token begins in is part
-    of the unit whose token reaches into it, or of none.
+    A token belongs to the word of its first character. A word in which no token begins is part of the unit
+    whose token reaches into it, if any.
     """
     begins = np.searchsorted(words[:, 0], starts, side="right") - 1  # [N] the word, -1: before all
     reaches = np.searchsorted(words[:, 0], ends - 1, side="right") - 1

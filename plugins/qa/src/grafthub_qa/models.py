@@ -1,4 +1,4 @@
-"""What a client sends and gets, and what a recipe may set."""
+"""The request, the response and the options of a recipe."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ class QaRequest(Model):
 
     question: Text = Field(description="The question.")
     context: Text = Field(description="The text to find the answer in.")
-    top_k: int = Field(1, ge=1, le=MAX_ANSWERS, description="Most entries in `answers`.")
+    top_k: int = Field(1, ge=1, le=MAX_ANSWERS, description="Maximum entries in `answers`.")
 
 
 class QaAnswer(Model):
-    """A piece of the context: `context[start:end] == answer`, counted in characters (code points)."""
+    """A span of the context: `context[start:end] == answer`, in characters (code points)."""
 
-    answer: str = Field(description="The answer, as it stands in the context.")
+    answer: str = Field(description="The answer, as it is in the context.")
     score: Probability = Field(description="Probability among the best candidates and no answer.")
     start: int = Field(ge=0, description="First character of the answer in the context.")
     end: int = Field(ge=0, description="First character after the answer.")
@@ -62,14 +62,14 @@ class QaResponse(Model):
         }
     )
 
-    answer: str = Field(description="The best answer; empty if the context holds none.")
-    score: Probability = Field(description="Probability of `answer`, or of there being none.")
+    answer: str = Field(description="The best answer; empty if the context has none.")
+    score: Probability = Field(description="Probability of `answer`, or of no answer.")
     start: int = Field(ge=0, description="First character of the answer in the context; 0 if none.")
     end: int = Field(ge=0, description="First character after the answer; 0 if none.")
-    no_answer: bool = Field(description="The context does not hold the answer.")
-    no_answer_score: Probability = Field(description="Probability that the context holds no answer.")
+    no_answer: bool = Field(description="The context does not contain the answer.")
+    no_answer_score: Probability = Field(description="Probability that the context has no answer.")
     answers: list[QaAnswer] = Field(
-        description="The best candidates, best first; none overlaps another. Listed even if `no_answer`."
+        description="The best candidates, best first, without overlaps; listed even if `no_answer`."
     )
 
 
@@ -79,11 +79,11 @@ class QaOptions(Model):
     doc_stride: int = Field(
         128, ge=0, description="Tokens that two windows of a long context share; at most half a window."
     )
-    max_answer_length: int = Field(30, ge=1, le=128, description="Longest answer, in tokens.")
+    max_answer_length: int = Field(30, ge=1, le=128, description="Maximum length of an answer, in tokens.")
     no_answer: bool = Field(
-        True, description="The context may hold no answer; off: the best candidate is always the answer."
+        True, description="The context may have no answer; off: the best candidate is always the answer."
     )
     null_threshold: float = Field(
-        0.0, description="No answer if its score is over the best candidate's by more than this, in logits."
+        0.0, description="No answer if its score exceeds the best candidate's by more than this, in logits."
     )
-    max_windows: int = Field(256, ge=1, description="Most windows of one context; a longer one is refused.")
+    max_windows: int = Field(256, ge=1, description="Maximum windows of a context; a longer one is refused.")

@@ -1,4 +1,4 @@
-"""The best answers in what the model said about the windows of one context."""
+"""Finds the best answers in the outputs for the windows of one context."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hub.task_tools import is_continuation
 
 __all__ = ["SpanScores", "whole_characters"]
 
-CANDIDATES = 20  # spans that a probability is shared among, as in SQuAD's own evaluation
+CANDIDATES = 20  # spans over which probabilities are normalised, as in SQuAD's evaluation
 
 Scores = npt.NDArray[np.float32]
 
@@ -28,13 +28,13 @@ class SpanScores:
     ends: npt.NDArray[np.int64]  # [N]
 
     @classmethod
-    def of(cls, outputs: Sequence[Output], longest: int) -> SpanScores:
-        """Merge the windows: a span in several keeps its best score, "no answer" its worst.
+    def of(cls, outputs: Sequence[Output], max_tokens: int) -> SpanScores:
+        """Merge the windows: a span in several gets its best score, "no answer" its worst.
 
         "No answer" is the first token of a row, as in Devlin et al. 2019, https://aclanthology.org/N19-1423.
         """
         starts, ends = outputs[0].row.meta["starts"], outputs[0].row.meta["ends"]
-        length = max(1, min(longest, len(starts)))
+        length = max(1, min(max_tokens, len(starts)))
         table = np.full((len(starts), length), -np.inf, dtype=np.float32)
         null = np.inf
         for output in outputs:
@@ -69,7 +69,7 @@ class SpanScores:
 
 
 def whole_characters(text: str, start: int, end: int) -> tuple[int, int]:
-    """Trim white space, then widen to whole characters as people see them.
+    """Trim white space, then extend to whole grapheme clusters.
 
     A token may end before a combining mark, a variation selector or the rest of an emoji sequence.
     """
@@ -85,6 +85,6 @@ def whole_characters(text: str, start: int, end: int) -> tuple[int, int]:
 
 
 def _remove(table: Scores, first: int, last: int) -> None:
-    """Strike out every span that holds one of the tokens `first` to `last`."""
+    """Remove every span that contains one of the tokens `first` to `last`."""
     for start in range(max(0, first - table.shape[1] + 1), last + 1):
         table[start, max(0, first - start) :] = -np.inf

@@ -36,8 +36,8 @@ class QaTask(Task[QaRequest, QaResponse]):
 
     fields: ClassVar[tuple[Field, ...]] = (
         Field("question", FieldKind.TEXT, "The question."),
-        Field("context", FieldKind.TEXT, "The text that holds the answer, or does not."),
-        Field("answers", FieldKind.ANSWERS, "Right answers with their place; none: no answer."),
+        Field("context", FieldKind.TEXT, "The text that may contain the answer."),
+        Field("answers", FieldKind.ANSWERS, "Answers with their position; none: no answer."),
     )
     options: ClassVar[type[QaOptions]] = QaOptions
     metric: ClassVar[str] = "f1"
@@ -83,19 +83,19 @@ class QaTask(Task[QaRequest, QaResponse]):
         answer = _answer_tokens(example, both, options)
         if answer and not any(start <= answer[0] and answer[1] < stop for start, stop in bounds):
             raise BadData(
-                f"The answer takes {answer[1] - answer[0] + 1} tokens and is whole in no window: raise "
+                f"The answer has {answer[1] - answer[0] + 1} tokens and fits in no window: raise "
                 "max_length or options.doc_stride."
             )
         return [_window_features(both, start, stop, answer) for start, stop in bounds]
 
     def metrics(self, predictions: Sequence[QaResponse], references: Sequence[Example]) -> dict[str, float]:
-        scored = [
-            (said.answer, [answer["text"] for answer in example["answers"] or ()])
-            for said, example in zip(predictions, references, strict=True)
+        pairs = [
+            (prediction.answer, [answer["text"] for answer in example["answers"] or ()])
+            for prediction, example in zip(predictions, references, strict=True)
         ]
         return {
-            "exact_match": sum(exact_match(said, right) for said, right in scored) / max(1, len(scored)),
-            "f1": sum(f1(said, right) for said, right in scored) / max(1, len(scored)),
+            "exact_match": sum(exact_match(*pair) for pair in pairs) / max(1, len(pairs)),
+            "f1": sum(f1(*pair) for pair in pairs) / max(1, len(pairs)),
         }
 
 
@@ -104,7 +104,7 @@ def _probability(score: float, log_total: float) -> float:
 
 
 def _answer_tokens(example: Example, both: Pair, options: QaOptions) -> tuple[int, int] | None:
-    """Return the first and last context token of the first right answer; None if there is none."""
+    """Return the first and last context token of the first true answer; None if there is none."""
     if not example["answers"]:
         if not options.no_answer:
             raise BadData("The example has no answer, but options.no_answer is off.")
@@ -117,10 +117,10 @@ def _answer_tokens(example: Example, both: Pair, options: QaOptions) -> tuple[in
 
 
 def _place(context: str, answer: Mapping[str, Any]) -> tuple[int, int]:
-    """Return where the answer is: at `answer_start`, else at its occurrence nearest to that."""
+    """Return the span of the answer: at `answer_start`, else at the nearest occurrence."""
     text = answer["text"].strip()
     if not text:
-        raise BadData("The text of the answer is empty; leave `answers` empty where there is none.")
+        raise BadData("The text of the answer is empty; leave `answers` empty if there is none.")
     claimed = answer.get("answer_start")
     hint = int(claimed) if isinstance(claimed, (int, np.integer)) else 0
     found = _occurrences(context, text)

@@ -1,4 +1,4 @@
-"""A question and a context of any length as overlapping rows of tokens."""
+"""Splits a question and a context of any length into overlapping rows of tokens."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hub.task_tools import window_bounds
 
 __all__ = ["Pair", "tokenize_pair"]
 
-MIN_CONTEXT_TOKENS = 8  # that must fit beside the question
+MIN_CONTEXT_TOKENS = 8  # beside the question
 Offsets = npt.NDArray[np.int64]
 
 
@@ -22,16 +22,16 @@ class Pair:
 
     ids: list[int]
     types: list[int] | None
-    first: int  # position of the first context token; the question and special tokens go before
+    first: int  # position of the first context token, after the question and special tokens
     stop: int  # position after the last context token
     starts: Offsets  # [N] first character of each context token
     ends: Offsets  # [N] character after each context token
 
-    def windows(self, limit: int, overlap: int, most: int) -> list[tuple[int, int]]:
+    def windows(self, limit: int, overlap: int, max_windows: int) -> list[tuple[int, int]]:
         """Return the context tokens of each window: from, to (excluded).
 
         Raises:
-            TooLarge: the question leaves no room, or the context takes more than `most` windows.
+            TooLarge: the question leaves no room, or the context needs more than `max_windows`.
         """
         around = len(self.ids) - len(self.starts)
         room = limit - around
@@ -40,16 +40,16 @@ class Pair:
                 f"The question takes {around} of the {limit} tokens of a row, which leaves too little for "
                 "the context. Ask a shorter question."
             )
-        bounds = window_bounds(len(self.starts), room, min(overlap, room // 2), most)
+        bounds = window_bounds(len(self.starts), room, min(overlap, room // 2), max_windows)
         if bounds is None:
             raise TooLarge(
-                f"The context has {len(self.starts)} tokens, more than {most} windows of {room} can cover. "
-                "Send it in parts."
+                f"The context has {len(self.starts)} tokens, more than {max_windows} windows of {room} can "
+                "cover. Send it in parts."
             )
         return bounds
 
     def tokens_of(self, start: int, end: int) -> npt.NDArray[np.int64]:
-        """Return the context tokens that hold one of the characters `start` to `end` (excluded)."""
+        """Return the context tokens with a character from `start` to `end` (excluded)."""
         return np.flatnonzero((self.starts < end) & (self.ends > start))
 
     def row(self, start: int, stop: int) -> Row:
@@ -69,7 +69,7 @@ class Pair:
 
 
 def tokenize_pair(question: str, context: str, tokenizer: Tokenizer) -> Pair:
-    """Tokenize whole; windows are cut here, as a tokenizer's own truncation is shared by all threads."""
+    """Tokenize the whole pair: a tokenizer's own truncation is state that all threads share."""
     encoding = tokenizer(question, context, return_offsets_mapping=True, verbose=False)
     ids = list(encoding["input_ids"])
     inside = [index for index, text in enumerate(encoding.sequence_ids(0)) if text == 1]

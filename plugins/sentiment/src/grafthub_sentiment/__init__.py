@@ -14,7 +14,7 @@ def hub_tasks() -> Iterator[TaskSpec]:
     """Yield the task `sentiment`."""
     yield TaskSpec(
         name="sentiment",
-        summary="Tell how positive a text is: a label and a polarity from -1 to 1.",
+        summary="Rate how positive a text is: a label and a polarity from -1 to 1.",
         head=HeadKind.SEQUENCE,
         request="grafthub_sentiment.models:SentimentRequest",
         response="grafthub_sentiment.models:SentimentResponse",

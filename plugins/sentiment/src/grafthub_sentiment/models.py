@@ -1,4 +1,4 @@
-"""What a client sends and gets, and what a recipe may set."""
+"""The request, the response and the options of a recipe."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ Polarity = Annotated[float, Field(ge=-1.0, le=1.0)]
 
 
 class SentimentRequest(Model):
-    """A text to judge."""
+    """A text to classify."""
 
     model_config = ConfigDict(
         json_schema_extra={"examples": [{"text": "A warm, funny film with a superb cast."}]}
     )
 
-    text: Text = Field(description="The text to judge.")
+    text: Text = Field(description="The text to classify.")
 
 
 class SentimentResponse(Model):
-    """The likeliest label, and where the text lies between negative and positive."""
+    """The most probable label, and the polarity between negative and positive."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -40,12 +40,12 @@ class SentimentResponse(Model):
         }
     )
 
-    label: str = Field(description="The likeliest label.")
+    label: str = Field(description="The most probable label.")
     score: Probability = Field(description="Probability of `label`.")
     polarity: Polarity = Field(
-        description="From -1 (negative) to 1 (positive): the mean of the labels' polarities, weighed."
+        description="From -1 (negative) to 1 (positive): the labels' polarities, weighted by probability."
     )
-    scores: dict[str, Probability] = Field(description="Probability of each label, the likeliest first.")
+    scores: dict[str, Probability] = Field(description="Probability of each label, most probable first.")
 
 
 class SentimentOptions(Model):
@@ -53,8 +53,6 @@ class SentimentOptions(Model):
 
     polarity: dict[str, Polarity] = Field(
         default_factory=dict,
-        description="Polarity of each label whose name does not tell it.",
+        description="Polarity of each label whose name has no known polarity.",
     )
-    temperature: float = Field(
-        1.0, gt=0.0, description="Scores are divided by it before they become probabilities."
-    )
+    temperature: float = Field(1.0, gt=0.0, description="Divisor of the scores before softmax.")

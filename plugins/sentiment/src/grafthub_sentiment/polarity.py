@@ -1,4 +1,4 @@
-"""Which polarity a label stands for, by its name or by the recipe's option `polarity`."""
+"""The polarity of labels, by their names or by the recipe's option `polarity`."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ _NAMES = {
     "pos": 1.0,
     "very positive": 1.0,
 }
-_STEPS = ("very negative", "very positive")  # where these occur, plain negative and positive are halfway
+_STEPS = ("very negative", "very positive")  # with these, plain negative and positive are halfway
 _NUMBER = re.compile(r"([+-]?[0-9]{1,9})(?: stars?)?")
 
 
 def polarities(labels: Sequence[str], given: Mapping[str, float]) -> list[float]:
-    """Return the polarity of each label; what is `given` goes before what the names tell.
+    """Return the polarity of each label; `given` overrides the names.
 
     Raises:
-        BadRecipe: `given` names no label, or a label has no polarity; the message names the option.
+        BadRecipe: `given` names an unknown label, or a label has no polarity.
     """
-    if strangers := sorted(set(given).difference(labels)):
-        raise BadRecipe(f"Option 'polarity' names {strangers[0]!r}. The labels are: {', '.join(labels)}.")
+    if unknown := sorted(set(given).difference(labels)):
+        raise BadRecipe(f"Option 'polarity' names {unknown[0]!r}. The labels are: {', '.join(labels)}.")
     known = {**known_polarities(labels), **given}
     if missing := [label for label in labels if label not in known]:
         raise BadRecipe(
@@ -42,9 +42,9 @@ def polarities(labels: Sequence[str], given: Mapping[str, float]) -> list[float]
 
 
 def known_polarities(labels: Sequence[str]) -> dict[str, float]:
-    """Return the labels whose name tells their polarity: well-known words, or numbers and stars.
+    """Return the polarity of the labels whose names are known words, numbers or stars.
 
-    Numbers tell it only if every label is one: the lowest is -1, the highest 1, others by value.
+    Numbers count only if every label is one: the lowest is -1, the highest 1, others are interpolated.
     """
     numbers = {
         label: int(match[1]) for label in labels if (match := _NUMBER.fullmatch(label.lower().strip()))

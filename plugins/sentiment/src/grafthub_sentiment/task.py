@@ -31,17 +31,17 @@ __all__ = ["SentimentTask"]
 
 
 class SentimentTask(Task[SentimentRequest, SentimentResponse]):
-    """Label a text by its sentiment and place it between negative and positive."""
+    """Label the sentiment of a text, with a polarity between negative and positive."""
 
     fields: ClassVar[tuple[Field, ...]] = (
-        Field("text", FieldKind.TEXT, "The text to judge."),
+        Field("text", FieldKind.TEXT, "The text."),
         Field("label", FieldKind.LABEL, "Its sentiment: negative, neutral, positive, 1 to 5 stars, ..."),
     )
     options: ClassVar[type[SentimentOptions]] = SentimentOptions
     metric: ClassVar[str] = "accuracy"
 
     def labels(self, examples: Iterable[Example]) -> tuple[str, ...]:
-        """Return the labels in use, from negative to positive as far as their names tell."""
+        """Return the labels of the examples, from negative to positive by their names."""
         names = sorted({example["label"] for example in examples})
         known = known_polarities(names)
         return tuple(sorted(names, key=lambda name: (known.get(name, 0.0), name)))
@@ -86,13 +86,13 @@ class SentimentTask(Task[SentimentRequest, SentimentResponse]):
     def metrics(
         self, predictions: Sequence[SentimentResponse], references: Sequence[Example]
     ) -> dict[str, float]:
-        """Return accuracy and the F1 of the labels averaged, by scikit-learn."""
+        """Return accuracy and macro F1, by scikit-learn."""
         from sklearn.metrics import accuracy_score, f1_score
 
-        right = [example["label"] for example in references]
+        true = [example["label"] for example in references]
         predicted = [answer.label for answer in predictions]
-        names = sorted({*right, *predicted})
+        names = sorted({*true, *predicted})
         return {
-            "accuracy": float(accuracy_score(right, predicted)),
-            "f1_macro": float(f1_score(right, predicted, labels=names, average="macro", zero_division=0.0)),
+            "accuracy": float(accuracy_score(true, predicted)),
+            "f1_macro": float(f1_score(true, predicted, labels=names, average="macro", zero_division=0.0)),
         }

@@ -1,4 +1,4 @@
-"""Which language pair a request is for."""
+"""Languages, and the choice of the pair of a request."""
 
 from __future__ import annotations
 
@@ -11,11 +11,9 @@ from hub.api import BadRequest
 
 __all__ = ["choose_pair", "is_code", "language_name"]
 
-_CODE = re.compile(
-    r"(?!src|tgt|txt)[a-z]{2,3}(?:[-_][A-Za-z]{2,8})?"
-)  # ISO 639, perhaps with a region or script
+_CODE = re.compile(r"(?!src|tgt|txt)[a-z]{2,3}(?:[-_][A-Za-z]{2,8})?")  # ISO 639, with a region or script
 
-# ISO 639-1 codes; a model knows a language better by its name.
+# By ISO 639-1 code; prompts have the names, which models know better.
 _NAMES: Mapping[str, str] = MappingProxyType(
     {
         "ar": "Arabic",
@@ -65,12 +63,12 @@ _NAMES: Mapping[str, str] = MappingProxyType(
 
 
 def is_code(name: str) -> bool:
-    """Return whether a column's name has the form of a language code: `en`, `pt-BR`, `deu`."""
+    """Return whether a name has the form of a language code: `en`, `pt-BR`, `deu`."""
     return bool(_CODE.fullmatch(name))
 
 
 def language_name(language: str) -> str:
-    """Return the English name of a two-letter code, and anything else as it is."""
+    """Return the English name of a two-letter code; anything else unchanged."""
     return _NAMES.get(language.lower(), language)
 
 
@@ -96,12 +94,12 @@ def choose_pair(options: TranslationOptions, source: str | None, target: str | N
     listed = ", ".join(f"{pair[0]} to {pair[1]}" for pair in pairs)
     if fitting:
         raise BadRequest(
-            f"This adapter translates {listed}: name one with source_language and target_language."
+            f"This adapter translates {listed}: choose one with source_language and target_language."
         )
     asked = f"from {source or 'any language'} to {target or 'any language'}"
     raise BadRequest(f"This adapter translates {listed}, not {asked}.")
 
 
 def _same(asked: str | None, language: str) -> bool:
-    """Return whether `asked` leaves it open or means the language, by code or by name."""
+    """Return whether `asked` is None or the language, by code or by name."""
     return asked is None or language_name(asked).casefold() == language_name(language).casefold()

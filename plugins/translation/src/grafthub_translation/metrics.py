@@ -1,4 +1,4 @@
-"""How much of a translation is in the right one: BLEU, chrF and ROUGE, from 0 to 1.
+"""BLEU, chrF and ROUGE, from 0 to 1.
 
 BLEU: Papineni et al. 2002, https://aclanthology.org/P02-1040; chrF: Popović 2015,
 https://aclanthology.org/W15-3049; ROUGE: Lin 2004, https://aclanthology.org/W04-1013.
@@ -15,13 +15,13 @@ __all__ = ["overlap"]
 _ROUGE = {"rouge1": "rouge_1", "rouge2": "rouge_2", "rougeL": "rouge_l"}
 
 
-def overlap(said: Sequence[str], right: Sequence[str]) -> dict[str, float]:
+def overlap(predicted: Sequence[str], true: Sequence[str]) -> dict[str, float]:
     """Return corpus BLEU and chrF by sacrebleu, and the means of ROUGE-1, -2 and -L by rouge-score.
 
-    Words are those of the tokenizer 13a, in lower case for ROUGE: rouge-score's own knows ASCII alone.
+    Words are those of the tokenizer 13a, in lower case for ROUGE: rouge-score's own supports ASCII only.
     """
-    pairs = [_rouge(one, other) for one, other in zip(said, right, strict=True)]
-    counts = zip(*(_counts(one, other) for one, other in zip(said, right, strict=True)), strict=True)
+    pairs = [_rouge(one, other) for one, other in zip(predicted, true, strict=True)]
+    counts = zip(*(_counts(one, other) for one, other in zip(predicted, true, strict=True)), strict=True)
     return {
         **{
             name: metric._aggregate_and_compute(of_pairs).score / 100
@@ -41,18 +41,20 @@ def _by_corpus() -> dict[str, Any]:
     return {"bleu": BLEU(tokenize="13a"), "chrf": CHRF()}
 
 
-@lru_cache(maxsize=20_000)  # intervals ask for the same pairs many times
-def _counts(said: str, right: str) -> tuple[list[Any], ...]:
-    """Return the matches of a pair for each corpus metric.
+@lru_cache(maxsize=20_000)  # confidence intervals score the same pairs many times
+def _counts(predicted: str, true: str) -> tuple[list[Any], ...]:
+    """Return the match counts of a pair for each corpus metric.
 
-    sacrebleu 2 sums them up in its own bootstrap too, and has no public name for that.
+    Private in sacrebleu 2, whose own bootstrap sums them too; there is no public name.
     """
-    return tuple(metric._extract_corpus_statistics([said], [[right]])[0] for metric in _by_corpus().values())
+    return tuple(
+        metric._extract_corpus_statistics([predicted], [[true]])[0] for metric in _by_corpus().values()
+    )
 
 
 @lru_cache(maxsize=20_000)
-def _rouge(said: str, right: str) -> tuple[float, ...]:
-    scores = _scorer().score(right, said)
+def _rouge(predicted: str, true: str) -> tuple[float, ...]:
+    scores = _scorer().score(true, predicted)
     return tuple(float(scores[name].fmeasure) for name in _ROUGE)
 
 
@@ -64,7 +66,7 @@ def _scorer() -> Any:
 
 
 class _Words:
-    """What rouge-score asks for words."""
+    """The tokenizer for rouge-score."""
 
     def tokenize(self, text: str) -> list[str]:
         words: list[str] = _tokenizer()(text.lower()).split()

@@ -1,4 +1,4 @@
-"""What a client sends and gets, and what a recipe may set."""
+"""The request, the response and the options of a recipe."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ class TranslationRequest(Model):
 
     text: Text = Field(description="The text to translate.")
     source_language: Language | None = Field(
-        None, description="Language of the text; needed only if the adapter leaves it open."
+        None, description="Language of the text; required if the adapter has several."
     )
     target_language: Language | None = Field(
-        None, description="Language to translate to; needed only if the adapter leaves it open."
+        None, description="Language to translate to; required if the adapter has several."
     )
 
 
@@ -64,18 +64,18 @@ class TranslationResponse(Model):
 
 
 class TranslationOptions(Model):
-    """Options of a recipe for `translation`; without any language, every request names both."""
+    """Options of a recipe for `translation`; without languages, every request must name both."""
 
     source_language: Language | None = Field(None, description="Language of the column `source`.")
     target_language: Language | None = Field(None, description="Language of the column `target`.")
     pairs: tuple[Pair, ...] = Field(
-        (), description="All pairs the adapter translates, such as [[en, fr], [en, de]]; requests choose one."
+        (), description="All pairs of the adapter, such as [[en, fr], [en, de]]; requests choose one."
     )
     template: str | None = Field(
         None,
-        description="The instruction; {text} is needed, {source_language} and {target_language} may be used.",
+        description="The instruction, with {text} and optionally {source_language} and {target_language}.",
     )
-    max_new_tokens: int = Field(128, ge=1, le=4096, description="Longest translation, in tokens.")
+    max_new_tokens: int = Field(128, ge=1, le=4096, description="Maximum length of a translation, in tokens.")
 
     @field_validator("template")
     @classmethod
@@ -85,8 +85,8 @@ class TranslationOptions(Model):
         places = {name for _, name, _, _ in string.Formatter().parse(template) if name is not None}
         if "text" not in places or not places <= _PLACES:
             raise ValueError(
-                "the template must hold {text}, and may hold {source_language} and {target_language}; "
-                "write other braces twice"
+                "the template must contain {text}, and may contain {source_language} and {target_language}; "
+                "double other braces"
             )
         return template
 

@@ -1,4 +1,4 @@
-"""The prompt that asks for a translation, as token ids."""
+"""The prompt and the target of a translation, as token ids."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def prompt_ids(text: str, pair: tuple[str, str], tokenizer: Tokenizer, template:
     """Return the prompt: a chat turn if the tokenizer has a chat template, else plain text.
 
     Raises:
-        InvalidText: the text holds a control token, which the model would obey.
+        InvalidText: the text contains a control token, which the model would obey.
     """
     chat = getattr(tokenizer, "chat_template", None)
     _refuse_control_tokens(text, tokenizer)
@@ -30,10 +30,10 @@ def prompt_ids(text: str, pair: tuple[str, str], tokenizer: Tokenizer, template:
 
 
 def target_ids(text: str, tokenizer: Tokenizer) -> list[int]:
-    """Return what the model is to say after the prompt, without the token that ends it."""
+    """Return the target after the prompt, without its end token."""
     _refuse_control_tokens(text, tokenizer)
-    said = text if getattr(tokenizer, "chat_template", None) else f" {text}"
-    return list(tokenizer(said, add_special_tokens=False, verbose=False)["input_ids"])
+    target = text if getattr(tokenizer, "chat_template", None) else f" {text}"
+    return list(tokenizer(target, add_special_tokens=False, verbose=False)["input_ids"])
 
 
 def _refuse_control_tokens(text: str, tokenizer: Tokenizer) -> None:
@@ -41,4 +41,4 @@ def _refuse_control_tokens(text: str, tokenizer: Tokenizer) -> None:
     ends = (getattr(tokenizer, "bos_token", None), getattr(tokenizer, "eos_token", None))
     for token in getattr(tokenizer, "all_special_tokens", ()):
         if token in text and (token in chat or token in ends):
-            raise InvalidText(f"The text holds {token!r}, which steers the model itself. Take it out.")
+            raise InvalidText(f"The text contains {token!r}, a control token of the model. Remove it.")

@@ -30,11 +30,11 @@ from hub.api import (
 
 __all__ = ["TranslationTask"]
 
-NOT_LEARNED = -100
+IGNORED = -100  # by the loss
 
 
 class TranslationTask(Task[TranslationRequest, TranslationResponse]):
-    """Translate by asking an instruction-tuned decoder; the adapter makes it good at its pairs."""
+    """Translate with an instruction-tuned decoder and an adapter trained on its language pairs."""
 
     fields: ClassVar[tuple[Field, ...]] = (
         Field("source", FieldKind.TEXT, "A text."),
@@ -47,7 +47,7 @@ class TranslationTask(Task[TranslationRequest, TranslationResponse]):
     max_length: ClassVar[int] = 256
 
     def suggest_options(self, columns: Mapping[str, str | int]) -> Mapping[str, Any]:
-        """Return the language pair that the columns are named after, if they are."""
+        """Return the language pair in the names of the columns, if any."""
         pair = {f"{side}_language": columns.get(side) for side in ("source", "target")}
         named = [name for name in pair.values() if isinstance(name, str) and is_code(name)]
         return pair if len(named) == len(pair) else {}
@@ -76,9 +76,7 @@ class TranslationTask(Task[TranslationRequest, TranslationResponse]):
 
     def features(self, example: Example, tokenizer: Tokenizer, adapter: AdapterInfo) -> list[Features]:
         if tokenizer.eos_token_id is None:
-            raise BadRecipe(
-                "The base's tokenizer has no token that ends a text, so the model could not stop."
-            )
+            raise BadRecipe("The base's tokenizer has no end token, so the model could not stop.")
         try:
             prompt = _prompt(
                 self.request(example), tokenizer, adapter, read_options(TranslationOptions, adapter)
@@ -89,20 +87,20 @@ class TranslationTask(Task[TranslationRequest, TranslationResponse]):
         if len(answer) == 1:
             raise BadData("The target is empty.")
         answer = answer[: adapter.max_length - len(prompt)]
-        return [{"input_ids": prompt + answer, "labels": [NOT_LEARNED] * len(prompt) + answer}]
+        return [{"input_ids": prompt + answer, "labels": [IGNORED] * len(prompt) + answer}]
 
     def metrics(
         self, predictions: Sequence[TranslationResponse], references: Sequence[Example]
     ) -> dict[str, float]:
-        """Return corpus BLEU and chrF, and the mean F of ROUGE, from 0 to 1."""
-        said = [answer.translation for answer in predictions]
-        return overlap(said, [example["target"] for example in references])
+        """Return corpus BLEU and chrF, and mean ROUGE F1."""
+        predicted = [answer.translation for answer in predictions]
+        return overlap(predicted, [example["target"] for example in references])
 
 
 def _prompt(
     request: TranslationRequest, tokenizer: Tokenizer, adapter: AdapterInfo, options: TranslationOptions
 ) -> list[int]:
-    """Return the whole prompt, never a part of it; one token of the row is left for the answer."""
+    """Return the whole prompt, never truncated; at least one token of the row is left for the answer."""
     pair = choose_pair(options, request.source_language, request.target_language)
     prompt = prompt_ids(request.text, pair, tokenizer, options.template)
     if len(prompt) >= adapter.max_length:

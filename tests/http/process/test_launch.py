@@ -1,4 +1,4 @@
-"""Of servers that start on one home, one runs."""
+"""Only one server runs on a home."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 
 from hub.errors import Conflict
-from hub.http.process.home_lock import home_lock
+from hub.http.process.launch import home_lock
 
 HOLD = """
 import sys, time
 from pathlib import Path
 from hub.errors import Conflict
-from hub.http.process.home_lock import home_lock
+from hub.http.process.launch import home_lock
 try:
     with home_lock(Path(sys.argv[1])):
         print("runs", flush=True)
@@ -43,7 +43,7 @@ def test_of_servers_that_start_at_the_same_instant_one_runs(tmp_path) -> None:
 def test_a_server_that_was_killed_holds_nothing(tmp_path) -> None:
     holder = start(tmp_path)
     assert holder.stdout.readline() == "runs\n"
-    with pytest.raises(Conflict, match="runs or starts already"), home_lock(tmp_path):
+    with pytest.raises(Conflict, match="already running or starting"), home_lock(tmp_path):
         pass
     holder.send_signal(signal.SIGKILL)
     holder.communicate()

@@ -60,10 +60,10 @@ def explain(
     registry, store = context.registry, context.existing_store
     version = store.get(adapter)
     values = _request(registry, version, text, field)
-    from hub.explain.attribution import Wish
+    from hub.explain.attribution import ExplainOptions
     from hub.explain.attribution import explain as run
 
-    found = run(version, values, Wish(method.value, target, word), registry=registry, store=store)
+    found = run(version, values, ExplainOptions(method.value, target, word), registry=registry, store=store)
     if html is not None:
         from hub.explain.page import page
 

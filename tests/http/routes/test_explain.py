@@ -12,7 +12,7 @@ from grafthub_sentiment.task import SentimentTask
 from hub.api import BadRequest, HeadKind
 from hub.config import load_settings
 from hub.errors import Overloaded
-from hub.explain.attribution import Wish, explain
+from hub.explain.attribution import ExplainOptions, explain
 from hub.http.routes.explain import MAX_WAITING, OneAtATime
 from hub.registry.host import Registry
 from hub.serving.requests import pipeline
@@ -77,7 +77,9 @@ def test_an_explanation_names_the_version_that_answers_and_is_what_the_command_s
         told["score"] - told["baseline_score"] + told["convergence_delta"], abs=1e-4
     )
     version = store.get("mood@1")
-    same = explain(version, {"text": TEXT}, Wish(), registry=Registry.of(load_settings()), store=store)
+    same = explain(
+        version, {"text": TEXT}, ExplainOptions(), registry=Registry.of(load_settings()), store=store
+    )
     assert told["scores"] == pytest.approx(list(same.scores), abs=1e-5)
     assert [word["text"] for word in told["words"]] == [word.text for word in same.merged()]
 

@@ -26,7 +26,7 @@ from transformers import (
 from hub.bases.base import Base
 from hub.bases.fingerprint import fingerprint
 from hub.bases.inspect import inspect_folder
-from hub.testing.tiny_tokenizers import MAX_LENGTHS, tiny_tokenizer
+from tests.support.tiny_tokenizers import MAX_LENGTHS, tiny_tokenizer
 
 __all__ = [
     "DECODERS",

@@ -16,7 +16,6 @@ from transformers import AutoTokenizer
 
 from hub.api import HeadKind
 from hub.bases.base import Base, BaseKind
-from hub.testing.tiny_tokenizers import tiny_tokenizer
 from tests.support.tiny import (
     DECODERS,
     ENCODER_DECODERS,
@@ -29,6 +28,7 @@ from tests.support.tiny import (
     tiny_encoder,
     tiny_encoder_decoder,
 )
+from tests.support.tiny_tokenizers import tiny_tokenizer
 
 LABELS = ("bad", "good", "other")
 TEXTS = ("good film", "A bad phone in paris, it was not great!", "zebra")

@@ -35,10 +35,10 @@ UNNAMED = "(none)"  # the label of an example without one
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """Predictions on rows, which can be scored on any subset of them.
+    """Predictions on rows, which can be scored on any subset.
 
-    `known` has the logits of the rows whose labels the version knows. `decisions` covers all rows, if each
-    example is one row; `labels` are its names: those of the version, then unknown ones.
+    `known` has the logits of the rows whose labels the version knows. `decisions` has all rows, if each
+    example is one row; `labels` are their names: first those of the version, then unknown ones.
     """
 
     evaluator: Evaluator
@@ -200,7 +200,7 @@ def _parts(
     for field in fields:
         named = field.name in columns
         if named or (field.kind is FieldKind.LABEL and examples[0].get(field.name) is not None):
-            parts[field.name] = by_value([_said(example.get(field.name)) for example in examples])
+            parts[field.name] = by_value([_joined(example.get(field.name)) for example in examples])
     if evaluator.items:
         parts["file"] = by_value([item.source for item in evaluator.items])
         for column in map(str, columns):
@@ -209,7 +209,7 @@ def _parts(
     return parts
 
 
-def _said(value: Any) -> Any:
+def _joined(value: Any) -> Any:
     return ", ".join(map(str, value)) if isinstance(value, list | tuple) else value
 
 
@@ -232,7 +232,7 @@ def _wrong_labels(found: Measured, decisions: Decisions, most: int) -> list[Mist
     chances = probabilities(logits, multi_label=multi_label)  # [N, C]
     if multi_label:
         wrong = (decisions.true != decisions.predicted)[:, : chances.shape[1]]
-        chances = np.where(wrong, np.maximum(chances, 1 - chances), 0.0)  # of the wrong ones alone
+        chances = np.where(wrong, np.maximum(chances, 1 - chances), 0.0)  # of the wrong decisions only
     confidence = np.where(decisions.correct, -1.0, chances.max(axis=1))  # [N]
     worst = np.argsort(-confidence, kind="stable")[: min(most, int((~decisions.correct).sum()))].tolist()
     return [

@@ -182,7 +182,7 @@ def test_a_live_version_whose_base_is_gone_is_judged_by_its_record(recipe: Path,
     shutil.rmtree(find_home() / "bases" / "tiny")
     moved = told("train", recipe, "--deploy", "--set", "deploy.max_drop=1", "--set", "base=other")["deploy"]
     assert moved["passed"]
-    assert "demo@1 was not run on the same rows: No base on this machine has the fingerprint" in moved["reason"]
+    assert "was not run on the same rows: No base on this machine has the fingerprint" in moved["reason"]
 
 
 def test_a_slice_that_no_row_has_is_refused_before_training(recipe: Path) -> None:

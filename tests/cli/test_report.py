@@ -139,7 +139,7 @@ def test_a_report_that_cannot_be_written_takes_no_version_away(
     monkeypatch.setattr("hub.report.write.page", broken)
     answer = told("train", recipe)
     assert (answer["version"], answer["report"]) == ("demo@1", None)
-    assert "demo@1 is stored, but not its report: no page today" in caplog.text
+    assert "demo@1 is stored, but its report could not be written: no page today" in caplog.text
 
 
 def test_the_export_has_the_card_and_no_report(recipe: Path, tmp_path: Path) -> None:

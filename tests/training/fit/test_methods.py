@@ -105,8 +105,8 @@ def test_a_method_trains_what_it_says_and_a_new_head(base: Base, make_recipe: Re
 def test_frozen_layers_and_the_embeddings_are_left_alone(
     base: Base, make_recipe: RecipeMaker, method: str
 ) -> None:
-    path, count = layers_of(load_base(base, HeadKind.SEQUENCE, 3))
-    assert count == 2
+    path, layers = layers_of(load_base(base, HeadKind.SEQUENCE, 3))
+    assert len(layers) == 2
     names = trained(changed_model(base, make_recipe(RECIPE, f"method.type={method}", "method.freeze=1")))
     assert not [name for name in names if name.startswith(f"{path}.0.") or ".embeddings." in name]
     if method != "head":

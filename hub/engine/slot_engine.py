@@ -74,7 +74,7 @@ class SlotEngine:
         if base.kind is not BaseKind.ENCODER:
             self._generator = Generator(model, tokenizer, base.max_length)
         self._occupants: Mapping[int, _Occupant] = {}  # replaced as a whole, never mutated
-        self._writing = threading.Lock()
+        self._writing = threading.Lock()  # taken before the locks of `_backbones`
 
     def check(self, weights: AdapterWeights) -> None:
         self._refuse_kind(weights)

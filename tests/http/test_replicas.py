@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from types import SimpleNamespace
 
 import httpx
@@ -79,12 +80,14 @@ def other():
     thread.join()
 
 
-async def waited(runtime, address: str) -> bool:
-    """Whether startup is still held up after a while."""
+async def waited(runtime, address: str, asked: Callable[[], bool] = lambda: False) -> bool:
+    """Whether startup is still held up once the other worker was `asked`; without it, wait for its end."""
     from hub.http.service import _wait_beside_others
 
     waiting = asyncio.create_task(_wait_beside_others(runtime, address))
-    await asyncio.sleep(0.6)
+    async with asyncio.timeout(30):
+        while not (waiting.done() or asked()):
+            await asyncio.sleep(0.01)
     held = not waiting.done()
     runtime.ready = True
     await asyncio.wait_for(waiting, 5)
@@ -92,8 +95,7 @@ async def waited(runtime, address: str) -> bool:
 
 
 def test_it_takes_no_requests_before_it_has_loaded_while_another_does(service, other) -> None:
-    assert asyncio.run(waited(SimpleNamespace(ready=False), other.address))
-    assert other.server.asked > 1
+    assert asyncio.run(waited(SimpleNamespace(ready=False), other.address, lambda: other.server.asked > 1))
 
 
 def test_slow_answers_of_the_other_do_not_end_the_wait(service, other, monkeypatch) -> None:
@@ -107,8 +109,8 @@ def test_slow_answers_of_the_other_do_not_end_the_wait(service, other, monkeypat
         return await get(*given, **named)
 
     monkeypatch.setattr(httpx.AsyncClient, "get", slow)
-    assert asyncio.run(waited(SimpleNamespace(ready=False), other.address))
-    assert other.server.asked > 0
+    assert asyncio.run(waited(SimpleNamespace(ready=False), other.address, lambda: other.server.asked > 0))
+    assert late == []
 
 
 def test_a_worker_that_nobody_answers_starts(service, monkeypatch) -> None:

@@ -232,7 +232,7 @@ def test_the_end_waits_no_longer_than_it_may(caplog: pytest.LogCaptureFixture) -
     trackers.logged([{"step": 1, "loss": 0.5}])
     begun = time.monotonic()
     told = trackers.end("finished")
-    assert time.monotonic() - begun < 5
+    assert time.monotonic() - begun < 30
     assert all(one.problem for one in told)
     assert len(caplog.records) == 2
 

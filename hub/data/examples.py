@@ -249,7 +249,7 @@ class _Reader:
         columns = [str(column) for column in self.table.columns or ()]
         likely = next((mark for mark in ";\t|," if len(columns) == 1 and mark in columns[0]), None)
         hint = f" (is data.delimiter {likely!r}?)" if likely else ""
-        return f"There is: {', '.join(columns) or 'none'}{hint}"
+        return f"Available: {', '.join(columns) or 'none'}{hint}"
 
 
 def _word(value: Any) -> str:

@@ -222,7 +222,7 @@ def _refuse_unknown_hooks(manager: pluggy.PluginManager, plugin: Any) -> None:
         if caller.has_spec():
             continue
         near = difflib.get_close_matches(caller.name, known, n=1, cutoff=0.5)
-        hint = f"did you mean {near[0]!r}?" if near else f"there is: {', '.join(known)}."
+        hint = f"did you mean {near[0]!r}?" if near else f"available: {', '.join(known)}."
         raise BadPlugin(f"It implements the unknown hook {caller.name!r}; {hint}")
 
 

@@ -134,7 +134,7 @@ def tiny_encoder_decoder(folder: Path, model_type: str) -> Base:
 
 def _settings(noun: str, families: Mapping[str, Mapping[str, Any]], model_type: str) -> dict[str, Any]:
     if model_type not in families:
-        raise ValueError(f"No tiny {noun} of type {model_type!r}; there is: {', '.join(families)}.")
+        raise ValueError(f"No tiny {noun} of type {model_type!r}; available: {', '.join(families)}.")
     return dict(families[model_type])
 
 

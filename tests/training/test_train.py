@@ -284,7 +284,7 @@ def test_two_runs_do_not_share_a_work_folder(make_recipe: RecipeMaker, run: Trai
         ("options.polarty=1", "--set options.polarty: unknown key, did you mean polarity? Allowed: "),
         (
             "method.target=[qeury]",
-            "--set method.target: no linear layer is named qeury. There is: dense, key, query",
+            "--set method.target: no linear layer is named qeury. Available: dense, key, query",
         ),
     ],
 )

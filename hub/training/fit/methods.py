@@ -140,7 +140,7 @@ def _no_target(model: PreTrainedModel, recipe: Recipe) -> Exception:
     names = sorted({name.rpartition(".")[2] for name in inside})
     asked = recipe.method.target
     listed = asked if isinstance(asked, str) else ", ".join(asked)
-    return recipe.error("method.target", f"no linear layer is named {listed}. There is: {', '.join(names)}")
+    return recipe.error("method.target", f"no linear layer is named {listed}. Available: {', '.join(names)}")
 
 
 def _trained(model: nn.Module) -> Iterator[tuple[str, torch.nn.Parameter]]:

@@ -143,7 +143,7 @@ def test_keys_of_another_method_are_refused(
         (("method.freeze=2",), "method.freeze: the base has 2 layers"),
         (
             ("method.target=[nowhere]",),
-            "no linear layer is named nowhere. There is: dense, key, query, value",
+            "no linear layer is named nowhere. Available: dense, key, query, value",
         ),
         (("method.type=ia3", "method.target=[nowhere]"), "no linear layer is named nowhere"),
     ],

@@ -1,4 +1,4 @@
-"""What an explanation says of a model's scores."""
+"""Attribution of scores to tokens."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ def test_a_token_is_explained_by_its_word(bert: Base, tmp_path: Path) -> None:
         explained(bert, tmp_path, HeadKind.TOKEN, ExplainOptions(word="weather"))
 
 
-def test_without_a_word_the_surest_token_with_a_label_is_explained(bert: Base, tmp_path: Path) -> None:
+def test_without_a_word_the_most_confident_labelled_token_is_explained(bert: Base, tmp_path: Path) -> None:
     found = explained(bert, tmp_path, HeadKind.TOKEN, ExplainOptions("attention"))
     assert found.target != "O"
     assert found.position is not None and found.places[found.position] is not None

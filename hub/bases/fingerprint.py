@@ -35,7 +35,6 @@ _IGNORED_KEYS = frozenset(
         "local_files_only",
     }
 )
-_CHUNK = 1 << 20
 
 
 def is_model_file(name: str) -> bool:
@@ -50,11 +49,8 @@ def model_files(folder: Path) -> list[Path]:
 
 def sha256_file(path: Path) -> str:
     """Return the sha256 of a file's bytes, in hex."""
-    digest = hashlib.sha256()
     with path.open("rb") as file:
-        while chunk := file.read(_CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def fingerprint(folder: Path) -> str:

@@ -144,8 +144,6 @@ def _read_part(loaded: Loaded, reader: _Reader, progress: Progress) -> None:
 
 
 class _Reader:
-    """Converts the rows of one table to examples of one task."""
-
     def __init__(
         self,
         recipe: Recipe,

@@ -71,7 +71,6 @@ def _score(model: Any, tokenizer: Tokenizer, rows: Sequence[Row]) -> list[Output
 
 
 def _generate(model: Any, tokenizer: Tokenizer, rows: Sequence[Row]) -> list[Output]:
-    """Generate greedily."""
     inputs = _padded(model, tokenizer, rows, left=True)
     prompt = inputs["input_ids"].shape[1]
     room = model.config.max_position_embeddings - prompt

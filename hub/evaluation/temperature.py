@@ -76,7 +76,6 @@ def _decisions(validation: Evaluator, outputs: Sequence[Output]) -> list[Any]:
 
 
 def _without_numbers(value: Any) -> Any:
-    """Return an answer without its scores."""
     if isinstance(value, BaseModel):
         value = value.model_dump()
     if isinstance(value, Mapping):

@@ -70,9 +70,7 @@ def export_version(
             f"Use --format {Format.MERGED}, a folder for transformers alone, or {Format.PEFT}."
         )
     if content_hash(store.fetch(version), serving) != version.sha256:
-        raise BadAdapter(
-            f"The files of {version.ref} in {version.path} were altered after they were stored."
-        )
+        raise BadAdapter(f"The files of {version.ref} in {version.path} were altered after they were stored.")
     with new_folder(folder) as aside:
         progress("load libraries", 0, 1)
         from hub.export.merged_folder import write_merged

@@ -27,8 +27,6 @@ HOOK = "hub_tasks"
 
 @dataclass(frozen=True, slots=True)
 class _Plugin:
-    """The state of a plugin after its import and its hook."""
-
     status: PluginStatus
     specs: tuple[TaskSpec, ...] = ()
 
@@ -179,7 +177,6 @@ class Registry:
         return f"Task {name!r} is provided by the plugins {listed}. To keep one, run: {commands}."
 
     def _hint(self, name: str) -> str:
-        """Return a hint about the plugin that probably provides a missing task."""
         hints = []
         for status in self.plugins():
             if status.state == "broken" and not status.tasks:

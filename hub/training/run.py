@@ -262,7 +262,6 @@ def new_model(plan: Plan, features: Sequence[Features]) -> PeftModel:
 def _calibrated(
     plan: Plan, model: PeftModel, validation: Evaluator | None, progress: Progress
 ) -> Temperature | None:
-    """Calibrate the scores of a head with labels; None for others."""
     if not plan.loaded.labelled:
         return None
     return calibrate(model, validation, plan.recipe.evaluate.calibrate, progress)

@@ -148,7 +148,6 @@ def train(  # noqa: PLR0913 - a run needs all of the hub
 
 @contextmanager
 def _listed(invalid: InvalidRows, work: Path) -> Iterator[None]:
-    """Write the list of invalid rows, even if the block fails."""
     try:
         yield
     finally:
@@ -226,7 +225,6 @@ def _trained(
 
 
 def _clean(work: Path) -> None:
-    """Remove the files that only an unfinished run needs."""
     for name in (CHECKPOINTS, ADAPTER, FOLDS, FIRST, WITHOUT):
         shutil.rmtree(work / name, ignore_errors=name not in (CHECKPOINTS, ADAPTER))
     (work / TRANSLATIONS).unlink(missing_ok=True)

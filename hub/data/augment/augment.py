@@ -132,7 +132,6 @@ def _draw(changes: Sequence[str], rows: int, copies: int, seed: int) -> list[lis
 
 
 def _fields(recipe: Recipe, task: AnyTask) -> list[str]:
-    """Return the text fields to change."""
     kinds = {field.kind for field in task.fields}
     if not kinds & set(_LABELS) or kinds & set(_PLACED):
         raise recipe.error(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -14,7 +14,7 @@ from hub.data.read.cell_lists import UnreadableList, is_missing, literal_list
 from hub.errors import BadData
 from hub.recipe.recipe import LabelRules
 
-__all__ = ["is_text", "label_column", "match_columns", "separator_of"]
+__all__ = ["is_text", "label_column", "label_separator", "match_columns", "separator_of"]
 
 SAMPLE = 500  # rows
 MAX_LABELS = 200
@@ -69,6 +69,12 @@ def match_columns(
     if labelled and not any(field.required for field in labelled):
         _keep_one(labelled, fields, found, matched, given)
     return {field.name: matched[field.name] for field in fields if field.name in matched}
+
+
+def label_separator(found: Sniff, columns: Iterable[tuple[Field, Column]]) -> str | None:
+    """Return the separator in the cells of the multi-label column; None without one."""
+    column = next((column for field, column in columns if field.kind is FieldKind.LABELS), None)
+    return None if column is None else separator_of(list(found.values(column)))
 
 
 def separator_of(values: Sequence[Any]) -> str | None:
@@ -134,7 +140,6 @@ def _literal(value: str) -> list[Any] | None:
 
 
 def _column_for(field: Field, found: Sniff) -> Column | None:
-    """Return the column that fits a field, by name or else by content; None if there is none."""
     for known in ("name", "synonym"):
         if (column := _named(field, found, {}, known)) is not None:
             return column

@@ -16,7 +16,7 @@ from hub.data.fields import LABELLED, Filtered, Unusable, convert
 from hub.data.label_quality import labels_of
 from hub.data.profile.anomalies import TextSample, anomaly_detector, languages, very_long
 from hub.data.profile.column_counts import MAX_PLACES, ColumnCounts, ColumnProfile, Places, place_of
-from hub.data.profile.columns import is_text, label_column, match_columns, separator_of
+from hub.data.profile.columns import is_text, label_column, label_separator, match_columns
 from hub.data.profile.repeated_rows import Copies
 from hub.data.profile.sniff import Column, Sniff
 from hub.data.read.rows import RawRow, Row
@@ -77,8 +77,6 @@ class Profile:
 
 @dataclass(frozen=True, slots=True)
 class _Shape:
-    """The profiled fields, in place of a task."""
-
     fields: tuple[Field, ...]
 
 
@@ -107,7 +105,7 @@ class _Seen:
 
     def __init__(self, found: Sniff, fields: Sequence[tuple[Field, Column]]) -> None:
         self._fields = fields
-        self._separator = _separator(found, fields)
+        self._separator = found.settings.get("separator") or label_separator(found, fields)
         self._columns = {column: ColumnCounts() for column in found.columns}
         self._shape = cast(AnyTask, _Shape(tuple(field for field, _ in fields)))
         self._anomalies: defaultdict[str, Places] = defaultdict(Places)
@@ -202,14 +200,6 @@ def _columns(
         if (labelled is None or column != labelled[1]) and is_text(list(found.values(column)))
     ]
     return [*texts, labelled] if labelled else texts
-
-
-def _separator(found: Sniff, columns: Sequence[tuple[Field, Column]]) -> str | None:
-    """Return the separator in the settings, else the one detected in a multi-label column."""
-    if separator := found.settings.get("separator"):
-        return str(separator)
-    column = next((column for field, column in columns if field.kind is FieldKind.LABELS), None)
-    return None if column is None else separator_of(list(found.values(column)))
 
 
 def _item(

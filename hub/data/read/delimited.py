@@ -147,8 +147,6 @@ class _Lines:
 
 @dataclass(frozen=True, slots=True)
 class _Cut:
-    """The cells of a row, the line it starts on, and its lines."""
-
     line: int
     cells: list[str]
     lines: tuple[str, ...]
@@ -214,7 +212,6 @@ def _each_line(first: int, count: int, reason: str) -> Iterator[InvalidRow]:
 
 
 def _is_spaced(row: _Cut | InvalidRow) -> bool:
-    """Return whether the file has spaces after its delimiters."""
     return isinstance(row, _Cut) and any(cell.startswith(" ") for cell in row.cells[1:])
 
 

@@ -53,7 +53,6 @@ def _first(module: nn.Module, args: Any, kwargs: Any) -> tuple[Any, Any]:
 
 
 def _cut(value: Any) -> Any:
-    """Keep only the first token of states [B, T, H]."""
     return value[:, :1] if isinstance(value, Tensor) and value.ndim == 3 else value
 
 

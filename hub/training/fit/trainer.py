@@ -244,8 +244,6 @@ def _arguments(train: Train, folder: Path, validation: Evaluator | None) -> Trai
 
 @dataclass(frozen=True, slots=True)
 class _Parts:
-    """Our trainer's additions to Trainer."""
-
     train: Train
     batches: LengthGroups
     loss: Loss

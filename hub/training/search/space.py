@@ -159,6 +159,5 @@ def _points(dimension: Dimension) -> list[Any] | None:
 
 
 def _reason(error: BadRecipe) -> str:
-    """Return the first problem of an error, without its place."""
     problem = str(error).splitlines()[0].rstrip(".")
     return problem.partition(": ")[2] or problem

@@ -239,5 +239,4 @@ def _encode(value: Any) -> Any:
 
 
 def _decode(dimension: Dimension, value: Any) -> Any:
-    """Return the recipe's value for Optuna's."""
     return next((one for one in dimension.values if _encode(one) == value), value)

@@ -128,7 +128,6 @@ def _problem(error: Exception) -> str:
 
 
 def _scalars(entry: Mapping[str, float]) -> Scalars:
-    """Return the values of a log entry by the names for trackers."""
     validation = {name[5:]: value for name, value in entry.items() if name.startswith("eval_")}
     train = {name: entry[name] for name in ("loss", "learning_rate", "grad_norm") if name in entry}
     return _named("train", train) | _named("validation", validation)

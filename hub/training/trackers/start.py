@@ -143,7 +143,6 @@ def _mlflow(uri: str, home: Path) -> tuple[str, Path | None]:
 
 
 def _new(folder: Path) -> str:
-    """Return an unused folder name for a run, from the current time."""
     now = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
     names = (f"{now}-{number}" if number else now for number in count())
     return next(name for name in names if not (folder / name).exists())

@@ -35,6 +35,5 @@ class TensorBoard:
 
 
 def _table(rows: Mapping[str, str]) -> str:
-    """Return a Markdown table."""
     lines = (f"| {key} | {value.replace('|', chr(92) + '|')} |" for key, value in rows.items())
     return "\n".join(["| key | value |", "|---|---|", *lines])

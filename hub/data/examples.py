@@ -228,7 +228,7 @@ class _Reader:
             return None
         raise self.recipe.error(
             "data.columns",
-            f"{self.table.name} has no column {field.name!r}: name the column that holds it "
+            f"{self.table.name} has no column {field.name!r}: name the column for it "
             f"({field.summary.rstrip('.')}), such as {{{field.name}: NAME}}. {self._there_is()}",
         )
 

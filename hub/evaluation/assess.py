@@ -213,20 +213,20 @@ def _joined(value: Any) -> Any:
     return ", ".join(map(str, value)) if isinstance(value, list | tuple) else value
 
 
-def _mistakes(found: Measured, most: int) -> list[Mistake]:
+def _mistakes(found: Measured, limit: int) -> list[Mistake]:
     """Return the most confident wrong labels or, if the metric is a mean over examples, the lowest scored."""
     evaluator = found.evaluator
     if found.decisions is not None:
-        return _wrong_labels(found, found.decisions, most)
+        return _wrong_labels(found, found.decisions, limit)
     values = found.score.by_row.get(evaluator.metric)
     if values is None:
         return []
     merit = values if evaluator.goal == "max" else -values  # [N]
-    worst = [row for row in np.argsort(merit, kind="stable")[:most].tolist() if merit[row] < merit.max()]
+    worst = [row for row in np.argsort(merit, kind="stable")[:limit].tolist() if merit[row] < merit.max()]
     return [_mistake(found, row, float(values[row])) for row in worst]
 
 
-def _wrong_labels(found: Measured, decisions: Decisions, most: int) -> list[Mistake]:
+def _wrong_labels(found: Measured, decisions: Decisions, limit: int) -> list[Mistake]:
     multi_label, names = decisions.true.ndim == 2, found.labels
     logits = np.stack([output.values for output in found.scored.outputs if output.values is not None])
     chances = probabilities(logits, multi_label=multi_label)  # [N, C]
@@ -234,7 +234,7 @@ def _wrong_labels(found: Measured, decisions: Decisions, most: int) -> list[Mist
         wrong = (decisions.true != decisions.predicted)[:, : chances.shape[1]]
         chances = np.where(wrong, np.maximum(chances, 1 - chances), 0.0)  # of the wrong decisions only
     confidence = np.where(decisions.correct, -1.0, chances.max(axis=1))  # [N]
-    worst = np.argsort(-confidence, kind="stable")[: min(most, int((~decisions.correct).sum()))].tolist()
+    worst = np.argsort(-confidence, kind="stable")[: min(limit, int((~decisions.correct).sum()))].tolist()
     return [
         _mistake(
             found,

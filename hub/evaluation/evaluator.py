@@ -174,9 +174,9 @@ class Evaluator:
             targets += [known.get(tuple(row.input_ids)) for row in rows]
         return labelled(outputs, targets)
 
-    def sample(self, outputs: Sequence[Output], most: int) -> EvaluationSample:
-        """Return at most `most` examples, evenly spaced, with their part of `outputs`."""
-        step = math.ceil(len(self.references) / most)
+    def sample(self, outputs: Sequence[Output], limit: int) -> EvaluationSample:
+        """Return at most `limit` examples, evenly spaced, with their part of `outputs`."""
+        step = math.ceil(len(self.references) / limit)
         chosen = copy.copy(self)
         for name in ("references", "requests", "_rows", "items"):
             setattr(chosen, name, getattr(self, name)[::step])

@@ -112,7 +112,7 @@ data:
     [
         (
             "task: t\ndata: {source: a.csv, columns: {text: id}}\n",
-            "recipe.yaml:3: data.columns: a.csv has no column 'label': name the column that holds it "
+            "recipe.yaml:3: data.columns: a.csv has no column 'label': name the column for it "
             "(Its label), such as {label: NAME}. Available: id, review.",
         ),
         (

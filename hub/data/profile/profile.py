@@ -129,8 +129,8 @@ class _Seen:
         self._rows += 1
         for column, counts in self._columns.items():
             counts.add(row.values.get(column))
-        item, wrong = _item(row, self._fields, self._separator)
-        for what in wrong:
+        item, anomalies = _item(row, self._fields, self._separator)
+        for what in anomalies:
             self._anomalies[what].add(place)
         for field, column in self._fields:
             if field.kind in _TEXTS:
@@ -207,7 +207,7 @@ def _item(
 ) -> tuple[Item, list[str]]:
     """Return a row's example and its anomalies; a missing or invalid value is None in the example."""
     example: dict[str, Any] = {}
-    wrong = []
+    anomalies = []
     for field, column in columns:
         value = row.values.get(column)
         try:
@@ -215,12 +215,12 @@ def _item(
         except (Unusable, Filtered) as error:
             example[field.name] = None
             if field.kind not in _TEXTS or str(error) != f"{field.name} is empty":
-                wrong.append(str(error))
+                anomalies.append(str(error))
         else:
             if example[field.name] is None and field.kind in LABELLED:
-                wrong.append("no label")
-    asked = {field.name: example[field.name] for field, _ in columns if field.kind in _TEXTS}
-    return Item(example, json.dumps(asked), row.source, row.line), wrong
+                anomalies.append("no label")
+    request = {field.name: example[field.name] for field, _ in columns if field.kind in _TEXTS}
+    return Item(example, json.dumps(request), row.source, row.line), anomalies
 
 
 def _text(item: Item, field: Field) -> str:

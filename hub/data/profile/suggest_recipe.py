@@ -150,13 +150,13 @@ def _most_tokens(base: str, bases: Bases) -> int:
         return DEFAULT_MAX_LENGTH
 
 
-def _tokens(items: Sequence[Item], loaded: LoadedTask, most: int) -> int | None:
+def _tokens(items: Sequence[Item], loaded: LoadedTask, limit: int) -> int | None:
     """Estimate the token limit that 99 % of the rows fit in; None: use the task's default."""
     if loaded.spec.head is not HeadKind.SEQUENCE:
         return None
     counts = sorted(_estimate(item.request) for item in items)
     longest = counts[min(len(counts) - 1, round(0.99 * len(counts)))]
-    return min(most, max(32, 16 * math.ceil(longest / 16)))
+    return min(limit, max(32, 16 * math.ceil(longest / 16)))
 
 
 def _estimate(request: str) -> int:
@@ -175,7 +175,7 @@ def _text(
     loaded: LoadedTask,
 ) -> str:
     rows = len(dataset.train) + len(dataset.validation)
-    epochs, batch = next((epochs, batch) for most, epochs, batch in _PLANS if rows < most)
+    epochs, batch = next((epochs, batch) for limit, epochs, batch in _PLANS if rows < limit)
     limit = f"max_length: {tokens}" if tokens else f"# max_length: {loaded.task.max_length}"
     reason = "estimate: 99 % of the rows fit" if tokens else "tokens; the task's default"
     lines = [

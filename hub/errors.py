@@ -184,7 +184,7 @@ class NotFound(HubError):
     def of(cls, kind: str, name: str, known: Iterable[str], hint: str = "") -> NotFound:
         """Build the message from the kind of object, the unknown name and the existing names."""
         names = sorted(known)
-        listed = f"There is: {', '.join(names[:20])}" if names else f"There is no {kind} yet"
+        listed = f"Available: {', '.join(names[:20])}" if names else f"There is no {kind} yet"
         more = f" and {len(names) - 20} more" if len(names) > 20 else ""
         return cls(f"No {kind} named {name!r}. {listed}{more}.{' ' + hint if hint else ''}")
 

@@ -30,14 +30,14 @@ def unchanged(tokenizer: Any) -> Iterator[Any]:
 @pytest.fixture(scope="session")
 def word_tokenizer() -> Iterator[Any]:
     """The word-piece tokenizer of a tiny encoder; shared, so no test may leave a trace in it."""
-    from hub.testing.tiny_tokenizers import tiny_tokenizer
+    from hub.testing.tiny_tokenizers import BERT, tiny_tokenizer
 
-    yield from unchanged(tiny_tokenizer("bert"))
+    yield from unchanged(tiny_tokenizer(BERT, 64))
 
 
 @pytest.fixture(scope="session")
 def byte_tokenizer() -> Iterator[Any]:
     """The byte tokenizer of a tiny decoder, which has a chat template."""
-    from hub.testing.tiny_tokenizers import tiny_tokenizer
+    from hub.testing.tiny_tokenizers import LLAMA, tiny_tokenizer
 
-    yield from unchanged(tiny_tokenizer("llama"))
+    yield from unchanged(tiny_tokenizer(LLAMA))

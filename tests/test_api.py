@@ -114,7 +114,7 @@ def unigram() -> Any:
 @pytest.fixture(scope="module")
 def tokenizers() -> dict[str, tuple[Any, Any]]:
     """Tokenizers by kind: one without truncation, and one whose own truncation shows the right tokens."""
-    from hub.testing.tiny_tokenizers import tiny_tokenizer
+    from tests.support.tiny_tokenizers import tiny_tokenizer
 
     made = {name: unigram() if name == "unigram" else tiny_tokenizer(name) for name in TOKENIZERS}
     return {name: (tokenizer, deepcopy(tokenizer)) for name, tokenizer in made.items()}

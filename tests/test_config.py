@@ -61,7 +61,7 @@ def test_state_lies_beside_the_nearest_workspace_file(
     assert find_home() == workspace / "deep" / ".hub"
 
 
-def test_a_variable_says_where_state_lies_before_any_file(
+def test_a_variable_overrides_the_state_folder_of_the_file(
     workspace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HUB_HOME", str(workspace / "elsewhere"))

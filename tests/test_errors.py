@@ -41,7 +41,7 @@ def test_an_error_is_one_json_object_and_an_http_status(error: type[HubError]) -
 
 def test_what_is_not_found_is_answered_with_what_there_is() -> None:
     assert str(NotFound.of("base", "x", ["b", "a"], "Pull one.")) == (
-        "No base named 'x'. There is: a, b. Pull one."
+        "No base named 'x'. Available: a, b. Pull one."
     )
     assert str(NotFound.of("base", "x", [])) == "No base named 'x'. There is no base yet."
     many = str(NotFound.of("base", "x", [f"n{number:02}" for number in range(23)]))

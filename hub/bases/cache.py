@@ -63,7 +63,7 @@ class Bases:
                 return base
         known = ", ".join(f"{base.name} ({base.fingerprint[:12]})" for base in bases) or "none"
         raise NotFound(
-            f"No base on this machine has the fingerprint {fingerprint[:12]}. There is: {known}. Pull the "
+            f"No base on this machine has the fingerprint {fingerprint[:12]}. Available: {known}. Pull the "
             "adapter's base with `hub base pull`; `hub adapters show` names it."
         )
 

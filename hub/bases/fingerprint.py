@@ -9,34 +9,22 @@ from pathlib import Path
 from typing import Any
 
 from hub import untrusted
+from hub.bases.tokenizer_files import TOKENIZER_FILES
 from hub.errors import BadBase
 
 __all__ = ["fingerprint", "is_model_file", "model_files", "read_json", "sha256_file"]
 
 _NAMES = frozenset(
     {
+        *TOKENIZER_FILES,
         "config.json",
         "generation_config.json",
         "model.safetensors",
         "model.safetensors.index.json",
-        "tokenizer.json",
-        "tokenizer_config.json",
-        "special_tokens_map.json",
-        "added_tokens.json",
-        "chat_template.jinja",
-        "chat_template.json",
-        "vocab.txt",
-        "vocab.json",
-        "merges.txt",
-        "spiece.model",
-        "sentencepiece.bpe.model",
-        "tokenizer.model",
-        "source.spm",
-        "target.spm",
     }
 )
 _SHARD = re.compile(r"model-\d{5}-of-\d{5}\.safetensors")
-# Depend on the library and the path that saved the file, not on what the model computes.
+# These keys depend on the library and the path that saved the file, not on the model.
 _IGNORED_KEYS = frozenset(
     {
         "_name_or_path",
@@ -47,7 +35,6 @@ _IGNORED_KEYS = frozenset(
         "local_files_only",
     }
 )
-_CHUNK = 1 << 20
 
 
 def is_model_file(name: str) -> bool:
@@ -62,18 +49,15 @@ def model_files(folder: Path) -> list[Path]:
 
 def sha256_file(path: Path) -> str:
     """Return the sha256 of a file's bytes, in hex."""
-    digest = hashlib.sha256()
     with path.open("rb") as file:
-        while chunk := file.read(_CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def fingerprint(folder: Path) -> str:
     """Return the sha256 over weights, config and tokenizer.
 
-    JSON files are compared by value, without layout and the keys that name the saving library, so a base from
-    two sources has one fingerprint.
+    JSON files are hashed by value, without layout and the keys of the saving library, so that a base has the
+    same fingerprint from every source.
     """
     digest = hashlib.sha256()
     for path in model_files(folder):
@@ -88,7 +72,7 @@ def read_json(path: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise BadBase(f"{path} cannot be read as JSON: {error}.") from None
     if not isinstance(value, dict):
-        raise BadBase(f"{path} holds {type(value).__name__}, not a JSON object.")
+        raise BadBase(f"{path} is not a JSON object but {type(value).__name__}.")
     return value
 
 

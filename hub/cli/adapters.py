@@ -145,7 +145,7 @@ def rm(
     store = Context.load().existing_store
     if parse_version_ref(ref).number is None:
         known = ", ".join(str(version.ref) for version in store.versions(store.get(ref).name))
-        raise InvalidName(f"Name the version of {ref} to remove. There is: {known}.")
+        raise InvalidName(f"Name the version of {ref} to remove. Available: {known}.")
     version = store.get(ref)
     if not yes:
         typer.confirm(f"Remove {version.ref} ({version.sha256[:12]}) for good?", abort=True, err=True)

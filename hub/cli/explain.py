@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -23,13 +22,6 @@ __all__ = ["explain"]
 SHOWN = 10  # words in the table
 
 
-class ExplainMethod(StrEnum):
-    """Attribution methods."""
-
-    GRADIENTS = "gradients"
-    ATTENTION = "attention"
-
-
 def explain(
     adapter: Annotated[str, typer.Argument(metavar="NAME[@N]", help="A version; without @N, the newest.")],
     text: Annotated[
@@ -40,8 +32,9 @@ def explain(
         typer.Option(metavar="NAME=VALUE", help="Another field of the request; repeatable."),
     ] = None,
     method: Annotated[
-        ExplainMethod, typer.Option(help="Integrated gradients (extra 'explain'), or attention maps.")
-    ] = ExplainMethod.GRADIENTS,
+        Literal["gradients", "attention"],
+        typer.Option(help="Integrated gradients (extra 'explain'), or attention maps."),
+    ] = "gradients",
     target: Annotated[
         str | None,
         typer.Option(metavar="LABEL", help="A label, start or end; default: the one that the version chose."),
@@ -60,10 +53,10 @@ def explain(
     registry, store = context.registry, context.existing_store
     version = store.get(adapter)
     values = _request(registry, version, text, field)
-    from hub.explain.attribution import Wish
+    from hub.explain.attribution import ExplainOptions
     from hub.explain.attribution import explain as run
 
-    found = run(version, values, Wish(method.value, target, word), registry=registry, store=store)
+    found = run(version, values, ExplainOptions(method, target, word), registry=registry, store=store)
     if html is not None:
         from hub.explain.page import page
 

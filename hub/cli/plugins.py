@@ -52,14 +52,15 @@ def install(
     """Install a plugin with pip and check its tasks."""
     from hub.registry.install import install as install_plugin
 
-    settings = Context.load().settings
+    context = Context.load()
+    settings = context.settings
     with error_console().status(f"Installing {what}"):
         done = install_plugin(
             what, home=settings.home, disabled=_disabled(settings), build_isolation=build_isolation
         )
     say(f"{done.distribution} {done.version} {'is installed' if done.changed else 'was installed already'}.")
     _show(done.plugins)
-    _show_misfits(settings, {task for plugin in done.plugins for task in plugin.tasks})
+    _show_misfits(context, {task for plugin in done.plugins for task in plugin.tasks})
     say(RESTART)
 
 
@@ -72,15 +73,15 @@ def uninstall(
     from hub.registry.discovery import pick_plugins
     from hub.registry.install import uninstall as uninstall_distribution
 
-    settings = Context.load().settings
+    context = Context.load()
     plugins = pick_plugins(name)
     distribution = plugins[0].distribution
     if not force:
-        _refuse_if_used(settings, distribution)
+        _refuse_if_used(context, distribution)
     with error_console().status(f"Uninstalling {distribution}"):
         uninstall_distribution(distribution)
     for plugin in plugins:
-        _forget(settings, plugin)
+        _forget(context.settings, plugin)
     say(f"{distribution} is uninstalled. {RESTART}")
 
 
@@ -100,10 +101,10 @@ def disable(name: Annotated[str, typer.Argument(help="Name of a plugin or of its
 def enable(name: Annotated[str, typer.Argument(help="Name of a plugin or of its distribution.")]) -> None:
     """Undo `hub plugins disable`."""
     from hub.registry.discovery import pick_plugins
-    from hub.registry.host import Registry
     from hub.registry.screening import forget
 
-    settings = Context.load().settings
+    context = Context.load()
+    settings = context.settings
     plugins = pick_plugins(name)
     for plugin in plugins:
         _forget(settings, plugin)
@@ -114,7 +115,7 @@ def enable(name: Annotated[str, typer.Argument(help="Name of a plugin or of its 
                 "HUB_PLUGINS__DISABLED. Remove it there."
             )
     enabled = {plugin.id for plugin in plugins}
-    _show([plugin for plugin in Registry.of(settings).plugins() if plugin.id in enabled])
+    _show([plugin for plugin in context.registry.plugins() if plugin.id in enabled])
     say(RESTART)
 
 
@@ -143,20 +144,14 @@ def _show(plugins: list[PluginStatus] | tuple[PluginStatus, ...]) -> None:
             error_console().print(f"{plugin.name}: {plugin.reason}", markup=False)
 
 
-def _show_misfits(settings: Settings, tasks: set[str]) -> None:
+def _show_misfits(context: Context, tasks: set[str]) -> None:
     """Print the stored versions of these tasks that do not fit the installed plugin."""
-    from hub.registry.host import Registry
     from hub.serving.control.fitness import misfit
-    from hub.store.store import CATALOG_FILE, Store
 
-    if not (settings.catalog.url or (settings.home / CATALOG_FILE).is_file()):
-        return
-    registry = Registry.of(settings)
-    with Store.of(settings) as store:
-        live = {str(version.ref) for found in store.deployments() for version in found.versions}
-        versions = store.versions()
-    for version in versions:
-        if version.manifest.serving.task in tasks and (reason := misfit(version, registry)):
+    store = context.existing_store
+    live = {str(version.ref) for found in store.deployments() for version in found.versions}
+    for version in store.versions():
+        if version.manifest.serving.task in tasks and (reason := misfit(version, context.registry)):
             where = "live" if str(version.ref) in live else "stored"
             error_console().print(f"{version.ref} ({where}) may not fit: {reason}", markup=False)
 
@@ -177,21 +172,20 @@ def _forget(settings: Settings, plugin: FoundPlugin) -> None:
             enable_plugin(settings.home, name)
 
 
-def _refuse_if_used(settings: Settings, distribution: str) -> None:
+def _refuse_if_used(context: Context, distribution: str) -> None:
     """Raise Conflict if a deployment's task is provided by this distribution and no other."""
     from hub.registry.probe import probe
-    from hub.store.store import CATALOG_FILE, Store
 
-    if not (settings.catalog.url or (settings.home / CATALOG_FILE).is_file()):
+    deployments = context.existing_store.deployments()
+    if not deployments:
         return
     try:
-        plugins = probe(_disabled(settings), settings.home)
+        plugins = probe(_disabled(context.settings), context.settings.home)
     except BadPlugin as error:
         raise BadPlugin(f"Its tasks cannot be listed: {error} Add --force to uninstall it.") from None
     elsewhere = {task for plugin in plugins if plugin.distribution != distribution for task in plugin.tasks}
     own = {task for plugin in plugins if plugin.distribution == distribution for task in plugin.tasks}
-    with Store.of(settings) as store:
-        users = [d.name for d in store.deployments() if d.task in own - elsewhere]
+    users = [one.name for one in deployments if one.task in own - elsewhere]
     if users:
         raise Conflict(
             f"The deployments {', '.join(users)} use tasks of {distribution}. "

@@ -144,8 +144,6 @@ def _read_part(loaded: Loaded, reader: _Reader, progress: Progress) -> None:
 
 
 class _Reader:
-    """Converts the rows of one table to examples of one task."""
-
     def __init__(
         self,
         recipe: Recipe,
@@ -230,7 +228,7 @@ class _Reader:
             return None
         raise self.recipe.error(
             "data.columns",
-            f"{self.table.name} has no column {field.name!r}: name the column that holds it "
+            f"{self.table.name} has no column {field.name!r}: name the column for it "
             f"({field.summary.rstrip('.')}), such as {{{field.name}: NAME}}. {self._there_is()}",
         )
 
@@ -249,7 +247,7 @@ class _Reader:
         columns = [str(column) for column in self.table.columns or ()]
         likely = next((mark for mark in ";\t|," if len(columns) == 1 and mark in columns[0]), None)
         hint = f" (is data.delimiter {likely!r}?)" if likely else ""
-        return f"There is: {', '.join(columns) or 'none'}{hint}"
+        return f"Available: {', '.join(columns) or 'none'}{hint}"
 
 
 def _word(value: Any) -> str:

@@ -110,12 +110,17 @@ def _label(value: Any, cell: _Cell) -> str:
 def _labels(value: Any, cell: _Cell) -> tuple[str, ...]:
     if value is None:
         return ()
-    value = _choices(value)
-    items = split_cell(value, cell.separator, ",") if isinstance(value, str) else value
-    if not isinstance(items, list | tuple):
-        raise Unusable(f"is {_kind_of(value)}, not a list of labels")
+    items = _items(_choices(value), cell, ",", "labels")
     words = [_word(item, cell.rules) for item in items if not isinstance(item, str) or item.strip()]
     return _distinct(_known(word, cell.rules) for word in words)
+
+
+def _items(value: Any, cell: _Cell, default: str | None, what: str) -> Sequence[Any]:
+    """Return the items of a cell, which `default` separates if the recipe sets no separator."""
+    items = split_cell(value, cell.separator, default) if isinstance(value, str) else value
+    if not isinstance(items, list | tuple):
+        raise Unusable(f"is {_kind_of(value)}, not a list of {what}")
+    return items
 
 
 def _choices(value: Any) -> Any:
@@ -151,9 +156,7 @@ def _answer(item: Any, cell: _Cell) -> dict[str, Any]:
 
 def _tokens(value: Any, cell: _Cell) -> tuple[str, ...]:
     """Accept strings, and objects with a `text`, as some annotation tools export them."""
-    items = split_cell(value, cell.separator, None) if isinstance(value, str) else value
-    if not isinstance(items, list | tuple):
-        raise Unusable(f"is {_kind_of(value)}, not a list of tokens")
+    items = _items(value, cell, None, "tokens")
     if not items:
         raise Unusable("is empty")
     texts = (item.get("text") if isinstance(item, Mapping) else item for item in items)
@@ -165,9 +168,7 @@ def _tokens(value: Any, cell: _Cell) -> tuple[str, ...]:
 
 def _tags(value: Any, cell: _Cell) -> tuple[str, ...]:
     """Rename whole tags, such as numbers, or the entity types in them."""
-    items = split_cell(value, cell.separator, None) if isinstance(value, str) else value
-    if not isinstance(items, list | tuple):
-        raise Unusable(f"is {_kind_of(value)}, not a list of tags")
+    items = _items(value, cell, None, "tags")
     if not items:
         raise Unusable("is empty")
     return tuple(_tag(_word(item, cell.rules), cell.rules) for item in items)

@@ -109,7 +109,6 @@ class RowFilters:
         )
 
     def _partition(self, items: Sequence[Item]) -> tuple[list[Item], list[Item]]:
-        """Return the items with a rare label, and the others."""
         parts: tuple[list[Item], list[Item]] = [], []
         for item in items:
             parts[self._rare.isdisjoint(labels_of(item, self._task))].append(item)

@@ -47,7 +47,7 @@ def make_detector(recipe: Recipe) -> Detector | None:
     for number, kind in enumerate(rules.kinds):
         if kind not in known:
             names = ", ".join(known)
-            raise recipe.error(f"data.pii.kinds.{number}", f"{kind!r} is not a kind. There is: {names}")
+            raise recipe.error(f"data.pii.kinds.{number}", f"{kind!r} is not a kind. Available: {names}")
     wanted = frozenset(rules.kinds or known)
     return lambda text: [found for found in find(text) if found.kind in wanted]
 

@@ -55,7 +55,7 @@ def presidio(recipe: Recipe) -> Detector:
     """Return presidio's analyzer for the recipe's language; names and places need `data.pii.model`.
 
     Raises:
-        BadRecipe: no such spaCy model is installed, or spaCy does not know the language.
+        BadRecipe: no such spaCy model is installed, or spaCy does not support the language.
     """
     rules = recipe.data.pii
     registry = _registry(rules.language)
@@ -93,7 +93,9 @@ def _pipeline(recipe: Recipe) -> Any:
         try:
             return spacy.blank(rules.language)
         except ImportError:
-            raise recipe.error("data.pii.language", f"spaCy knows no language {rules.language!r}") from None
+            raise recipe.error(
+                "data.pii.language", f"spaCy does not support the language {rules.language!r}"
+            ) from None
     folder = recipe.folder / Path(rules.model).expanduser()
     if not (folder.is_dir() or spacy.util.is_package(rules.model)):
         raise recipe.error(

@@ -174,7 +174,8 @@ class Engine(Protocol):
     def run(self, rows: Sequence[EngineRow], *, aside: bool = False) -> list[Output]:
         """Compute all rows in one forward (GENERATE rows in one generate call); keeps the order.
 
-        `aside`: beside a forward under way, if the engine can. It slows that one down: for few rows only.
+        `aside`: in parallel to a forward in progress, if the engine can. Use it for few rows only, because it
+        slows that forward down.
 
         Raises:
             EngineFailed: the forward failed; no row has an answer.

@@ -85,7 +85,7 @@ class SlotEngine:
             if can_decode(model, base.max_length):
                 self._generation = GenerationLoop(partial(_open_decoding, tokenizer), base.name)
         self._occupants: Mapping[int, _Occupant] = {}  # replaced as a whole, never mutated
-        self._writing = threading.Lock()
+        self._writing = threading.Lock()  # taken before the locks of `_backbones`
 
     def check(self, weights: AdapterWeights) -> None:
         self._refuse_kind(weights)

@@ -35,10 +35,10 @@ UNNAMED = "(none)"  # the label of an example without one
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """Predictions on rows, which can be scored on any subset of them.
+    """Predictions on rows, which can be scored on any subset.
 
-    `known` has the logits of the rows whose labels the version knows. `decisions` covers all rows, if each
-    example is one row; `labels` are its names: those of the version, then unknown ones.
+    `known` has the logits of the rows whose labels the version knows. `decisions` has all rows, if each
+    example is one row; `labels` are their names: first those of the version, then unknown ones.
     """
 
     evaluator: Evaluator
@@ -200,7 +200,7 @@ def _parts(
     for field in fields:
         named = field.name in columns
         if named or (field.kind is FieldKind.LABEL and examples[0].get(field.name) is not None):
-            parts[field.name] = by_value([_said(example.get(field.name)) for example in examples])
+            parts[field.name] = by_value([_joined(example.get(field.name)) for example in examples])
     if evaluator.items:
         parts["file"] = by_value([item.source for item in evaluator.items])
         for column in map(str, columns):
@@ -209,32 +209,32 @@ def _parts(
     return parts
 
 
-def _said(value: Any) -> Any:
+def _joined(value: Any) -> Any:
     return ", ".join(map(str, value)) if isinstance(value, list | tuple) else value
 
 
-def _mistakes(found: Measured, most: int) -> list[Mistake]:
+def _mistakes(found: Measured, limit: int) -> list[Mistake]:
     """Return the most confident wrong labels or, if the metric is a mean over examples, the lowest scored."""
     evaluator = found.evaluator
     if found.decisions is not None:
-        return _wrong_labels(found, found.decisions, most)
+        return _wrong_labels(found, found.decisions, limit)
     values = found.score.by_row.get(evaluator.metric)
     if values is None:
         return []
     merit = values if evaluator.goal == "max" else -values  # [N]
-    worst = [row for row in np.argsort(merit, kind="stable")[:most].tolist() if merit[row] < merit.max()]
+    worst = [row for row in np.argsort(merit, kind="stable")[:limit].tolist() if merit[row] < merit.max()]
     return [_mistake(found, row, float(values[row])) for row in worst]
 
 
-def _wrong_labels(found: Measured, decisions: Decisions, most: int) -> list[Mistake]:
+def _wrong_labels(found: Measured, decisions: Decisions, limit: int) -> list[Mistake]:
     multi_label, names = decisions.true.ndim == 2, found.labels
     logits = np.stack([output.values for output in found.scored.outputs if output.values is not None])
     chances = probabilities(logits, multi_label=multi_label)  # [N, C]
     if multi_label:
         wrong = (decisions.true != decisions.predicted)[:, : chances.shape[1]]
-        chances = np.where(wrong, np.maximum(chances, 1 - chances), 0.0)  # of the wrong ones alone
+        chances = np.where(wrong, np.maximum(chances, 1 - chances), 0.0)  # of the wrong decisions only
     confidence = np.where(decisions.correct, -1.0, chances.max(axis=1))  # [N]
-    worst = np.argsort(-confidence, kind="stable")[: min(most, int((~decisions.correct).sum()))].tolist()
+    worst = np.argsort(-confidence, kind="stable")[: min(limit, int((~decisions.correct).sum()))].tolist()
     return [
         _mistake(
             found,

@@ -41,11 +41,11 @@ def probabilities(logits: Floats, *, multi_label: bool) -> npt.NDArray[np.float6
     return np.asarray(expit(values) if multi_label else softmax(values, axis=1))
 
 
-def reliability(confidence: Floats, correct: npt.NDArray[np.bool_], bins: int = BINS) -> list[CalibrationBin]:
-    """Return the non-empty ones of `bins` bins of equal width, by confidence [N]; `correct` is [N]."""
-    edges = np.minimum((np.asarray(confidence) * bins).astype(int), bins - 1)
+def reliability(confidence: Floats, correct: npt.NDArray[np.bool_]) -> list[CalibrationBin]:
+    """Return the non-empty ones of BINS bins of equal width, by confidence [N]; `correct` is [N]."""
+    edges = np.minimum((np.asarray(confidence) * BINS).astype(int), BINS - 1)
     found = []
-    for edge in range(bins):
+    for edge in range(BINS):
         inside = edges == edge
         if rows := int(inside.sum()):
             found.append(
@@ -54,12 +54,11 @@ def reliability(confidence: Floats, correct: npt.NDArray[np.bool_], bins: int = 
     return found
 
 
-def calibration_error(confidence: Floats, correct: npt.NDArray[np.bool_], bins: int = BINS) -> float:
+def calibration_error(confidence: Floats, correct: npt.NDArray[np.bool_]) -> float:
     """Return the expected calibration error: the mean over rows of |confidence - accuracy| of their bin."""
     total = len(confidence)
     return sum(
-        abs(one.confidence - one.accuracy) * one.rows / total
-        for one in reliability(confidence, correct, bins)
+        abs(one.confidence - one.accuracy) * one.rows / total for one in reliability(confidence, correct)
     )
 
 

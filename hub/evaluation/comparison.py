@@ -37,7 +37,7 @@ class Comparison:
 
     @property
     def gain(self) -> float:
-        """By how much the first is better than the second; negative if it is worse."""
+        """The difference of the metric, positive if the first is better."""
         return gain(self.first, self.second, self.goal)
 
     @property
@@ -84,7 +84,7 @@ def compare(
 ) -> Comparison:
     """Compare the metric of two versions; `goal` is the direction in which it is better.
 
-    `correct` has for each version which rows [N] it answered correctly; `fast` is as for `resamples_for`.
+    `correct` has the correctness of the rows [N] for each version; `fast` is as for `resamples_for`.
     """
     every = np.arange(rows)
     return Comparison(

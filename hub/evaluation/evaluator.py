@@ -20,11 +20,11 @@ from hub.errors import BadPlugin, HubError
 from hub.evaluation.goal import Goal
 from hub.evaluation.intervals import Figures
 from hub.evaluation.logits import Labelled, labelled
-from hub.evaluation.predict import Ahead, forward_rows
+from hub.evaluation.predict import BeforeBatch, forward_rows
 from hub.progress import Progress, silent
 from hub.registry.loaded import LoadedTask, plugin_call
 
-__all__ = ["EvaluationSample", "Evaluator", "Scored", "evaluate", "majority_metrics"]
+__all__ = ["EvaluationSample", "Evaluator", "Scored", "majority_metrics"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +45,10 @@ class EvaluationSample:
 
 
 class Evaluator:
-    """Encodes examples once, and scores them any number of times while a model trains.
+    """Encodes examples once, to score any number of models on them.
 
-    `items` has the source and line of each example, if known.
+    `references` are the examples with their expected answers, `requests` their requests, and `items` has the
+    source and line of each example, if known.
     """
 
     def __init__(
@@ -62,15 +63,15 @@ class Evaluator:
         self.tokenizer = tokenizer
         self.info = info
         self.items = items
-        self._examples = examples
-        self._requests = [loaded.task.request(example) for example in examples]
-        self._rows = [loaded.task.encode(request, tokenizer, info) for request in self._requests]
+        self.references = examples
+        self.requests = [loaded.task.request(example) for example in examples]
+        self._rows = [loaded.task.encode(request, tokenizer, info) for request in self.requests]
 
     @classmethod
     def of(
         cls, loaded: LoadedTask, tokenizer: Tokenizer, info: AdapterInfo, items: Sequence[Item]
     ) -> Evaluator:
-        """Return the evaluator of the examples of items."""
+        """Return the evaluator of the examples of `items`."""
         return cls(loaded, tokenizer, info, [item.example for item in items], items)
 
     @property
@@ -90,7 +91,7 @@ class Evaluator:
     @property
     def examples(self) -> int:
         """The number of examples."""
-        return len(self._examples)
+        return len(self.references)
 
     @property
     def rows(self) -> list[Row]:
@@ -98,23 +99,17 @@ class Evaluator:
         return [row for rows in self._rows for row in rows]
 
     @property
-    def references(self) -> Sequence[Example]:
-        """The examples, with their expected answers."""
-        return self._examples
-
-    @property
-    def requests(self) -> Sequence[Any]:
-        """The request of each example."""
-        return self._requests
-
-    @property
     def lengths(self) -> list[int]:
         """The number of tokens of each example, over all of its rows."""
         return [sum(len(row.input_ids) for row in rows) for rows in self._rows]
 
-    def run(self, model: torch.nn.Module, progress: Progress = silent, ahead: Ahead | None = None) -> Scored:
+    def run(
+        self, model: torch.nn.Module, progress: Progress = silent, before_batch: BeforeBatch | None = None
+    ) -> Scored:
         """Evaluate the model; its training mode is restored."""
-        outputs = forward_rows(model, self.tokenizer, self.loaded.spec.head, self.rows, progress, ahead)
+        outputs = forward_rows(
+            model, self.tokenizer, self.loaded.spec.head, self.rows, progress, before_batch
+        )
         return self.score(outputs)
 
     def score(self, outputs: Sequence[Output]) -> Scored:
@@ -125,7 +120,7 @@ class Evaluator:
         """
         task, predictions = self.loaded.task, self.decode(outputs)
         with plugin_call(self.loaded.spec.name, "metrics()"):
-            figures = task.metrics(predictions, self._examples)
+            figures = task.metrics(predictions, self.references)
             metrics = {name: float(value) for name, value in figures.items()}
         if not math.isfinite(metrics.get(task.metric, math.nan)):
             raise BadPlugin(
@@ -139,20 +134,20 @@ class Evaluator:
         with plugin_call(self.loaded.spec.name, "decode()"):
             return [
                 self.loaded.task.decode(request, [next(remaining) for _ in rows], self.info)
-                for request, rows in zip(self._requests, self._rows, strict=True)
+                for request, rows in zip(self.requests, self._rows, strict=True)
             ]
 
     def figures(self, predictions: Sequence[Any]) -> Figures:
-        """Return the function that gives the task's metrics of the examples at some indices.
+        """Return a function that computes the task's metrics of the examples at some indices.
 
-        It gives {} where the task cannot tell: a metric may need both labels, and few rows may have one.
+        It returns {} if the metrics are undefined: a metric may need both labels, and few rows may have one.
         """
         task = self.loaded.task
 
         def metrics(indices: Any) -> Mapping[str, float]:
-            chosen = [[values[index] for index in indices] for values in (predictions, self._examples)]
+            chosen = [[values[index] for index in indices] for values in (predictions, self.references)]
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # libraries warn of draws without some label
+                warnings.simplefilter("ignore")  # libraries warn about samples that lack a label
                 try:
                     found = task.metrics(*chosen)
                 except Exception:
@@ -169,7 +164,7 @@ class Evaluator:
         if self.head not in (HeadKind.SEQUENCE, HeadKind.TOKEN):
             return None
         targets: list[Any] = []
-        for example, rows in zip(self._examples, self._rows, strict=True):
+        for example, rows in zip(self.references, self._rows, strict=True):
             try:
                 with plugin_call(self.loaded.spec.name, "features()"):
                     features = self.loaded.task.features(example, self.tokenizer, self.info)
@@ -179,27 +174,15 @@ class Evaluator:
             targets += [known.get(tuple(row.input_ids)) for row in rows]
         return labelled(outputs, targets)
 
-    def sample(self, outputs: Sequence[Output], most: int) -> EvaluationSample:
-        """Return at most `most` examples, evenly spaced, with their part of `outputs`."""
-        step = math.ceil(len(self._examples) / most)
+    def sample(self, outputs: Sequence[Output], limit: int) -> EvaluationSample:
+        """Return at most `limit` examples, evenly spaced, with their part of `outputs`."""
+        step = math.ceil(len(self.references) / limit)
         chosen = copy.copy(self)
-        for name in ("_examples", "_requests", "_rows", "items"):
+        for name in ("references", "requests", "_rows", "items"):
             setattr(chosen, name, getattr(self, name)[::step])
         remaining = iter(outputs)
         by_example = [[next(remaining) for _ in rows] for rows in self._rows]
         return EvaluationSample(chosen, [output for own in by_example[::step] for output in own])
-
-
-def evaluate(
-    loaded: LoadedTask,
-    model: torch.nn.Module,
-    tokenizer: Tokenizer,
-    info: AdapterInfo,
-    examples: Sequence[Example],
-) -> tuple[Mapping[str, float], Sequence[Any]]:
-    """Return the task's metrics over the examples, and its answers."""
-    scored = Evaluator(loaded, tokenizer, info, examples).run(model)
-    return scored.metrics, scored.predictions
 
 
 def majority_metrics(

@@ -12,7 +12,7 @@ Goal = Literal["max", "min"]
 
 
 def gain(first: float, second: float, goal: Goal) -> float:
-    """Return by how much the first is better than the second; negative if it is worse."""
+    """Return the difference, positive if the first is better."""
     return first - second if goal == "max" else second - first
 
 

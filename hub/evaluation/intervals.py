@@ -1,7 +1,7 @@
 """Confidence intervals and paired tests: bootstrap, paired bootstrap, McNemar.
 
-scipy.stats.bootstrap has no place here: it cannot resample rows once for many figures, skip resamples where
-a figure is undefined, or compare two models on the same resamples.
+scipy.stats.bootstrap cannot resample rows once for many figures, skip resamples in which a figure is
+undefined, or compare two models on the same resamples.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ __all__ = [
     "resamples_for",
 ]
 
-RESAMPLES = (1000, 400, 200, 100, 50, 25)  # the first whose rows fit the limit is taken, or else the last
-MIN_PERCENTILE_RESAMPLES = 200  # fewer give a deviation, but no tails: Efron and Tibshirani, 1993, chapter 6
-MAX_FAST_ROWS = 50_000_000  # rows of all resamples that a formula over arrays scores: seconds
-MAX_SLOW_ROWS = 50_000  # rows of all resamples that a task's own metric scores: seconds, chrF takes 30
-MIN_SLOW_ROWS = 125  # a call of such a metric costs as much as this many rows at least
+RESAMPLES = (1000, 400, 200, 100, 50, 25)  # the first whose rows fit the limit is used, else the last
+MIN_PERCENTILE_RESAMPLES = 200  # fewer do not estimate tails: Efron and Tibshirani, 1993, chapter 6
+MAX_FAST_ROWS = 50_000_000  # rows of all resamples, for a formula over arrays: takes seconds
+MAX_SLOW_ROWS = 50_000  # rows of all resamples, for a task's own metric: takes seconds, 30 for chrF
+MIN_SLOW_ROWS = 125  # a call of a task's metric costs at least as much as this number of rows
 LEVEL = 0.95
 SIGMAS = 1.96
 
@@ -49,7 +49,7 @@ Figures = Callable[["Indices"], Mapping[str, float]]
 class Interval:
     """A 95 % bootstrap confidence interval (Efron and Tibshirani, 1993).
 
-    With 200 resamples or more it is the percentile interval, with fewer 1.96 standard deviations either way.
+    With 200 resamples or more it is the percentile interval, with fewer ±1.96 standard deviations.
     """
 
     low: float
@@ -61,10 +61,10 @@ class Interval:
 class Paired:
     """The difference of two models on the same rows: the first's figure minus the second's.
 
-    `worse` is the share of resamples in which the first is below the second, with half of the ties; with
-    fewer than 200 resamples it is from the normal distribution with their deviation. The one-sided p-value
-    for the first being better is `worse`, for its being worse 1 - `worse` (Koehn, 2004, "Statistical
-    Significance Tests for Machine Translation Evaluation").
+    `worse` is the share of resamples in which the first is below the second, plus half of the ties; with
+    fewer than 200 resamples it is computed from the normal distribution with their deviation. It is the
+    one-sided p-value for the first being better, and 1 - `worse` that for its being worse (Koehn, 2004,
+    "Statistical Significance Tests for Machine Translation Evaluation").
     """
 
     difference: float
@@ -75,10 +75,10 @@ class Paired:
 
 
 def resamples_for(rows: int, *, fast: bool, groups: int = 1) -> int:
-    """Return the number of resamples for each of `groups` groups, where one has `rows` rows.
+    """Return the number of resamples of `rows` rows for each of `groups` groups.
 
     `fast`: the figure is a formula over arrays, not a call of the task. The number depends on counts, not
-    on time, so that the same predictions and seed give the same figures on every machine.
+    on time, so that equal predictions and seeds give equal figures on every machine.
     """
     room = (MAX_FAST_ROWS if fast else MAX_SLOW_ROWS) / groups
     cost = rows if fast else max(rows, MIN_SLOW_ROWS)
@@ -86,7 +86,7 @@ def resamples_for(rows: int, *, fast: bool, groups: int = 1) -> int:
 
 
 def bootstrap(score: Figures, rows: int, seed: int, resamples: int = RESAMPLES[0]) -> dict[str, Interval]:
-    """Return the 95 % intervals of the figures that more than half of the resamples have."""
+    """Return the 95 % intervals of the figures that are defined in more than half of the resamples."""
     every = score(np.arange(rows))
     drawn: dict[str, list[float]] = defaultdict(list)
     for chosen in _resamples(rows, seed, resamples):
@@ -102,7 +102,7 @@ def bootstrap(score: Figures, rows: int, seed: int, resamples: int = RESAMPLES[0
 def paired_bootstrap(
     first: Figure, second: Figure, rows: int, seed: int, resamples: int = RESAMPLES[0]
 ) -> Paired:
-    """Compare two models on the same resamples of rows; resamples without a figure are skipped."""
+    """Compare two models on the same resamples of rows; undefined figures are skipped."""
 
     def difference(chosen: Indices) -> float:
         return first(chosen) - second(chosen)
@@ -122,8 +122,8 @@ def paired_bootstrap(
 def mcnemar(first: npt.NDArray[np.bool_], second: npt.NDArray[np.bool_]) -> float:
     """Return the two-sided p-value of McNemar's exact test (1947) for two models on the same rows.
 
-    `first` and `second` [N] are true where that model is correct. statsmodels computes the same by the same
-    binomial test, and would be one more dependency.
+    `first` and `second` [N] are true where that model is correct. statsmodels, one more dependency, computes
+    the same binomial test.
     """
     from scipy.stats import binomtest
 

@@ -1,4 +1,4 @@
-"""Figures of label predictions, by scikit-learn, as JSON values."""
+"""Metrics of label predictions by scikit-learn, as JSON values."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def _per_label(true: Any, predicted: Any, labels: Sequence[str]) -> dict[str, di
 
 
 def _mean_auc(true: npt.NDArray[np.bool_], scores: Floats) -> float | None:
-    """Average over the labels that some but not all examples have; None if there is no such label."""
+    """Return the mean over the labels that some but not all examples have; None if there are none."""
     from sklearn.metrics import roc_auc_score
 
     mixed = true.any(axis=0) & ~true.all(axis=0)

@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
     from hub.api import Output
 
-__all__ = ["Labelled", "labelled"]
+__all__ = ["IGNORED", "Labelled", "labelled"]
 
-IGNORED = -100
+IGNORED = -100  # the label of tokens that have none, in torch and transformers
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ class Labelled:
 def labelled(outputs: Sequence[Output], targets: Iterable[Any]) -> Labelled | None:
     """Pair the outputs of rows with their targets: an int, C floats or [T] ints each.
 
-    Rows and tokens without a target are skipped; None if there is none with one.
+    Rows and tokens without a target are skipped; the result is None if none is left.
     """
     found = list(_pairs(outputs, targets))
     if not found:

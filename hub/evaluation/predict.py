@@ -13,13 +13,12 @@ from hub.api import HeadKind, Output, Row, Tokenizer
 from hub.engine.torch.loading import pad_token
 from hub.progress import Progress, silent
 
-__all__ = ["Ahead", "forward_rows"]
+__all__ = ["BeforeBatch", "forward_rows"]
 
-TOKENS_AT_ONCE = 8192
-ROWS_AT_ONCE = 64
+MAX_BATCH_TOKENS = 8192
+MAX_BATCH_ROWS = 64
 
-
-Ahead = Callable[[list[int]], None]
+BeforeBatch = Callable[[list[int]], None]
 """Called with the row indices of the next batch."""
 
 
@@ -29,7 +28,7 @@ def forward_rows(
     head: HeadKind,
     rows: Sequence[Row],
     progress: Progress = silent,
-    ahead: Ahead | None = None,
+    before_batch: BeforeBatch | None = None,
 ) -> list[Output]:
     """Run rows in batches of similar length; the outputs are in the order of the rows."""
     outputs: list[Output | None] = [None] * len(rows)
@@ -38,8 +37,8 @@ def forward_rows(
     try:
         with torch.inference_mode():
             for indices in _batches(rows):
-                if ahead:
-                    ahead(indices)
+                if before_batch:
+                    before_batch(indices)
                 batch = [rows[index] for index in indices]
                 run = _generate if head is HeadKind.GENERATE else _score
                 for index, output in zip(indices, run(model, tokenizer, batch), strict=True):
@@ -55,7 +54,7 @@ def _batches(rows: Sequence[Row]) -> Iterator[list[int]]:
     order = sorted(range(len(rows)), key=lambda index: -len(rows[index].input_ids))
     while order:
         longest = len(rows[order[0]].input_ids)
-        size = max(1, min(ROWS_AT_ONCE, TOKENS_AT_ONCE // max(1, longest)))
+        size = max(1, min(MAX_BATCH_ROWS, MAX_BATCH_TOKENS // max(1, longest)))
         yield order[:size]
         del order[:size]
 
@@ -72,7 +71,6 @@ def _score(model: Any, tokenizer: Tokenizer, rows: Sequence[Row]) -> list[Output
 
 
 def _generate(model: Any, tokenizer: Tokenizer, rows: Sequence[Row]) -> list[Output]:
-    """Generate greedily."""
     inputs = _padded(model, tokenizer, rows, left=True)
     prompt = inputs["input_ids"].shape[1]
     room = model.config.max_position_embeddings - prompt

@@ -1,8 +1,8 @@
 """A task's metrics on any subset of rows, computed in numpy where they match a common formula.
 
 A bootstrap computes a metric a thousand times, which takes minutes if the task counts word by word (and
-scikit-learn's functions take milliseconds a call). A formula is used only if it gives the task's own value
-on all rows and on random draws of them; the metric's name does not matter.
+scikit-learn's functions take milliseconds per call). A formula is used only if it reproduces the task's value
+on all rows and on random samples; the metric's name does not matter.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Decisions", "Score"]
 
-PROBES = (1000, 100, 25, 7, 3)  # rows of the draws on which a formula has to agree
-SAME = 1e-9
-FEW = 25  # rows of the draws on which a metric has to be a mean over rows before all rows are scored
+PROBES = (1000, 100, 25, 7, 3)  # rows of the random samples on which a formula must agree
+TOLERANCE = 1e-9
+MAX_PROBE_ROWS = 25  # of the samples on which a metric must be a mean over rows before all rows are scored
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,18 +105,18 @@ class Score:
 
     def _agrees(self, formula: Figure, name: str, probes: Any) -> bool:
         every = [(np.arange(self.rows), self.whole), *probes]
-        return all(name in found and abs(formula(rows) - found[name]) < SAME for rows, found in every)
+        return all(name in found and abs(formula(rows) - found[name]) < TOLERANCE for rows, found in every)
 
     def _each(self, probes: Sequence[tuple[Indices, Mapping[str, float]]]) -> dict[str, Floats]:
         """Return the values per row [N] of metrics that may be means over rows.
 
-        Each row costs a call of the task, so small draws first show whether there is any such metric.
+        Each row costs a call of the task, so small samples first show whether there is such a metric.
         """
         alone = cache(lambda row: self._figures(np.array([row])))
 
         def is_mean(name: str, rows: Indices, value: float) -> bool:
             values = [alone(row).get(name, math.nan) for row in rows.tolist()]
-            return abs(sum(values) / len(values) - value) < SAME
+            return abs(sum(values) / len(values) - value) < TOLERANCE
 
         names = [
             name
@@ -125,7 +125,7 @@ class Score:
             and all(
                 name in found and is_mean(name, rows, found[name])
                 for rows, found in probes
-                if len(rows) <= FEW
+                if len(rows) <= MAX_PROBE_ROWS
             )
         ]
         values = [alone(row) for row in range(self.rows)] if names else []

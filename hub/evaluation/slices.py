@@ -1,4 +1,4 @@
-"""Slices of the held-out rows: the metric on each, and which of them underperform."""
+"""Slices of the held-out rows: the metric on each, and the underperforming ones."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ QUARTERS = (0.25, 0.5, 0.75)
 class Slice:
     """The rows with one value in a column: the metric on them, and on all `others`.
 
-    `underperforms` is true if the metric is significantly worse than on the other rows: their figure is
-    outside the interval, on the better side.
+    `underperforms` is true if the metric is significantly worse than on the other rows: the metric of the
+    others is outside the interval, on the better side.
     """
 
     column: str
@@ -43,7 +43,7 @@ class Slice:
 
 
 def by_value(values: Sequence[object]) -> Mapping[str, Indices]:
-    """Group rows by value, with rare values as one group; {} if all are equal."""
+    """Group rows by value, and rare values in one group; {} if all values are equal."""
     named = ["none" if value is None else str(value) for value in values]
     common = {value for value, _ in Counter(named).most_common(MAX_VALUES)}
     groups: dict[str, list[int]] = defaultdict(list)

@@ -2,8 +2,8 @@
 """Temperature scaling of a trained head, applied to its weights: probabilities change, answers do not.
 
 Logits divided by a temperature above 1 give less confident probabilities (arXiv:1706.04599). Dividing weight
-and bias of the head's last linear layer has the same effect, so that a server, PEFT and an exported graph
-answer alike, at no cost.
+and bias of the head's last linear layer has the same effect in a server, PEFT and an exported graph, at no
+cost.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from hub.api import HeadKind, Output
 from hub.evaluation.calibration import fit_temperature
 from hub.evaluation.evaluator import Evaluator
 from hub.evaluation.predict import forward_rows
-from hub.progress import Progress, silent
+from hub.progress import Progress, named, silent
 
 __all__ = ["Temperature", "calibrate"]
 
 MIN_VALIDATION_ROWS = 50
 PROBES = 8  # rows on which the divided head is checked to give divided logits
-NEAR = 1e-3
+TOLERANCE = 1e-3
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,32 +44,26 @@ def calibrate(
 ) -> Temperature:
     """Fit a temperature on validation rows and divide the head's last layer by it, in place.
 
-    Nothing changes if the answer to any of the rows would: tasks with thresholds other than 0.5, or with
-    means over tokens, decide differently at another temperature.
+    The head is left unchanged if the answer to any row would change: tasks with thresholds other than 0.5, or
+    with means over tokens, decide differently at another temperature.
     """
     if not wanted:
-        return Temperature(reason="the recipe leaves it out (evaluate.calibrate)")
+        return Temperature(reason="disabled in the recipe (evaluate.calibrate)")
     count = validation.examples if validation else 0
     if validation is None or count < MIN_VALIDATION_ROWS:
         return Temperature(reason=f"{count} validation rows are too few; {MIN_VALIDATION_ROWS} are needed")
-    outputs = forward_rows(model, validation.tokenizer, validation.head, validation.rows, _named(progress))
+    shown = named(progress, "calibrate")
+    outputs = forward_rows(model, validation.tokenizer, validation.head, validation.rows, shown)
     known = validation.labelled(outputs)
     value = fit_temperature(known.logits, known.targets, multi_label=known.multi_label) if known else 1.0
     if value == 1.0:
-        return Temperature(rows=count, reason="the validation rows call for none")
+        return Temperature(rows=count, reason="the validation rows show no significant miscalibration")
     cooled = [replace(output, values=_values(output) / value) for output in outputs]
     if _decisions(validation, outputs) != _decisions(validation, cooled):
         return Temperature(reason="answers would change: the task decides by fixed probabilities")
     if not _divide_head(model, validation, value):
         return Temperature(reason="the head does not end in a linear layer")
     return Temperature(value, count)
-
-
-def _named(progress: Progress) -> Progress:
-    def shown(stage: str, done: int, total: int, note: str = "") -> None:
-        progress("calibrate", done, total, note)
-
-    return shown
 
 
 def _values(output: Output) -> Any:
@@ -82,7 +76,6 @@ def _decisions(validation: Evaluator, outputs: Sequence[Output]) -> list[Any]:
 
 
 def _without_numbers(value: Any) -> Any:
-    """Return an answer without its scores."""
     if isinstance(value, BaseModel):
         value = value.model_dump()
     if isinstance(value, Mapping):
@@ -93,7 +86,7 @@ def _without_numbers(value: Any) -> Any:
 
 
 def _divide_head(model: PeftModel, validation: Evaluator, value: float) -> bool:
-    """Divide the last linear layer; if that does not divide the logits, restore it and return False."""
+    """Divide the last linear layer; restore it and return False if this does not divide the logits."""
     layer = _last_linear(model, validation)
     if layer is None:
         return False
@@ -102,7 +95,7 @@ def _divide_head(model: PeftModel, validation: Evaluator, value: float) -> bool:
     with torch.no_grad():
         for parameter in layer.parameters():
             parameter.div_(value)
-    if torch.allclose(_logits(model, validation), before / value, rtol=NEAR, atol=NEAR):
+    if torch.allclose(_logits(model, validation), before / value, rtol=TOLERANCE, atol=TOLERANCE):
         return True
     with torch.no_grad():
         for name, parameter in layer.named_parameters():

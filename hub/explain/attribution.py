@@ -1,4 +1,4 @@
-# ruff: noqa: TID253 - imported when a stored version is explained, and by nothing else
+# ruff: noqa: TID253 - imported only when a stored version is explained
 """Attributes a score of a stored version to the tokens of the request."""
 
 from __future__ import annotations
@@ -28,20 +28,20 @@ from hub.store.content.content import copy_verified
 from hub.store.records import Version
 from hub.store.store import Store
 
-__all__ = ["Method", "Wish", "explain", "explain_row", "explain_rows", "texts_of"]
+__all__ = ["ExplainOptions", "Method", "explain", "explain_row", "explain_rows", "texts_of"]
 
 Method = Literal["gradients", "attention"]
 MIN_STEPS, MAX_STEPS = 64, 1024
-TOLERANCE = 0.02  # of the difference of the scores; more steps are made until the sum is that near to it
+TOLERANCE = 0.02  # of the difference of the scores; steps double until the delta is below it
 ROWS_AT_ONCE = 32
 SPAN_LABELS = ("start", "end")
 EXPLAINED = (HeadKind.SEQUENCE, HeadKind.TOKEN, HeadKind.SPAN)
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
-    """What is to be explained: a label (none: the one that was chosen), and for heads with a score for each
-    token, the first token of this word (none: the surest one)."""
+class ExplainOptions:
+    """The method, the label to explain (None: the predicted one) and, for heads with a score per token, the
+    word whose first token is explained (None: the most confident token)."""
 
     method: Method = "gradients"
     target: str | None = None
@@ -50,7 +50,7 @@ class Wish:
 
 @dataclass(frozen=True, slots=True)
 class _Score:
-    """One number that the model gives for a row: `position` is None where the head gives one for the row."""
+    """One output of the model for a row; `position` is None if the head has one score per row."""
 
     row: Row
     number: int
@@ -60,13 +60,13 @@ class _Score:
 
 
 def explain(
-    version: Version, values: dict[str, Any], wish: Wish, *, registry: Registry, store: Store
+    version: Version, values: dict[str, Any], options: ExplainOptions, *, registry: Registry, store: Store
 ) -> Explanation:
     """Load a version on its base with plain PEFT and explain one of its scores for a request's fields.
 
     Raises:
-        BadRequest: its head has no scores to explain, or the request is not one of its task.
-        NotFound: there is no such label or word; or the base or the task is not here.
+        BadRequest: the head has no scores to explain.
+        NotFound: the label, the word, the base or the task is unknown.
         BadAdapter: the files cannot be loaded.
         MissingExtra: captum is not installed.
     """
@@ -77,7 +77,7 @@ def explain(
     tokenizer = load_tokenizer(store.bases.by_fingerprint(serving.base.fingerprint))
     with plugin_call(serving.task, "encode()"):
         rows = loaded.task.encode(request, tokenizer, version.info)
-    return explain_rows(version, rows, texts_of(request), wish, store)
+    return explain_rows(version, rows, texts_of(request), options, store)
 
 
 def texts_of(request: BaseModel) -> dict[str, str]:
@@ -86,7 +86,7 @@ def texts_of(request: BaseModel) -> dict[str, str]:
 
 
 def explain_rows(
-    version: Version, rows: Sequence[Row], texts: dict[str, str], wish: Wish, store: Store
+    version: Version, rows: Sequence[Row], texts: dict[str, str], options: ExplainOptions, store: Store
 ) -> Explanation:
     """Explain a version's score for a request that was encoded to `rows`; runs no plugin code.
 
@@ -99,8 +99,8 @@ def explain_rows(
     tokenizer = load_tokenizer(base)
     model = _load(version, base, store)
     try:
-        return explain_row(model, tokenizer, serving.head, version.info, rows, texts, wish)
-    finally:  # modules refer to one another in circles: a server need not wait for the collector
+        return explain_row(model, tokenizer, serving.head, version.info, rows, texts, options)
+    finally:  # frees the memory at once: modules are in reference cycles, which only the collector ends
         for parameter in model.parameters():
             parameter.data = parameter.data.new_empty(0)
 
@@ -109,13 +109,13 @@ def _check_head(version: Version) -> None:
     serving = version.manifest.serving
     if serving.head not in EXPLAINED:
         raise BadRequest(
-            f"{version.ref} cannot be explained: its task {serving.task} gives {serving.head.value} outputs, "
-            "and only scores of labels, of tokens and of spans can be."
+            f"{version.ref} cannot be explained: its task {serving.task} has {serving.head.value} outputs. "
+            "Only scores of labels, tokens and spans can be explained."
         )
 
 
 def _load(version: Version, base: Base, store: Store) -> PeftModel:
-    """Load a version from a private copy of its files, which has the hash that the catalog names."""
+    """Load a version from a private copy of its files whose hash is that of the catalog."""
     serving = version.manifest.serving
     store.fetch(version)
     with tempfile.TemporaryDirectory(prefix="hub-explain-") as private:
@@ -125,7 +125,7 @@ def _load(version: Version, base: Base, store: Store) -> PeftModel:
             return load_adapted(Path(private), base, serving.head, len(serving.labels), device)
         except HubError:
             raise
-        except Exception as error:  # PEFT and transformers raise what they like for files that do not fit
+        except Exception as error:  # PEFT and transformers raise errors of many types for invalid files
             raise BadAdapter(f"{version.ref} cannot be loaded with PEFT: {error}") from error
 
 
@@ -136,29 +136,29 @@ def explain_row(
     info: AdapterInfo,
     rows: Sequence[Row],
     texts: dict[str, str],
-    wish: Wish,
+    options: ExplainOptions,
 ) -> Explanation:
-    """Explain the highest score that the model gives for any of a request's rows.
+    """Explain the highest score of a request's rows.
 
     Raises:
-        NotFound: there is no such label or word.
-        BadRequest: the base gives no attention maps.
+        NotFound: the label or word is unknown.
+        BadRequest: the base has no attention maps.
         MissingExtra: captum is not installed.
     """
     model.eval()
     places = [find_places(row.input_ids, texts, tokenizer) for row in rows]
-    score = _choose(forward_rows(model, tokenizer, head, rows), places, texts, head, info, wish)
+    score = _choose(forward_rows(model, tokenizer, head, rows), places, texts, head, info, options)
     row, where = score.row, places[score.number]
-    reader = _Reader(model, head, row, score)
-    if wish.method == "gradients":
-        scores, baseline, steps = _integrated_gradients(reader, _baseline(tokenizer, row))
+    scorer = _Scorer(model, head, row, score)
+    if options.method == "gradients":
+        scores, baseline, steps = _integrated_gradients(scorer, _baseline(tokenizer, row))
     else:
-        scores, baseline, steps = _rollout(reader), None, None
-    value = reader.value()
+        scores, baseline, steps = _rollout(scorer), None, None
+    value = scorer.value()
     return Explanation(
         name=info.name,
         version=info.version,
-        method=wish.method,
+        method=options.method,
         target=score.name,
         score=value,
         position=score.position,
@@ -181,21 +181,21 @@ def _choose(
     texts: Mapping[str, str],
     head: HeadKind,
     info: AdapterInfo,
-    wish: Wish,
+    options: ExplainOptions,
 ) -> _Score:
     labels = SPAN_LABELS if head is HeadKind.SPAN else info.labels
-    if wish.target is not None and wish.target not in labels:
-        raise NotFound.of("label", wish.target, labels)
-    if wish.word is not None and head is HeadKind.SEQUENCE:
-        raise BadRequest("Only tasks that score each token can be asked about a word; leave the word out.")
-    wanted = _labels_asked(labels, head, wish)
+    if options.target is not None and options.target not in labels:
+        raise NotFound.of("label", options.target, labels)
+    if options.word is not None and head is HeadKind.SEQUENCE:
+        raise BadRequest("A word can be explained only by tasks with a score per token. Omit the word.")
+    wanted = _candidate_labels(labels, head, options)
     found: list[tuple[float, _Score]] = []
     for number, output in enumerate(outputs):
         assert output.values is not None
         values = output.values
         positions: Sequence[int | None] = [None]
         if head is not HeadKind.SEQUENCE:
-            positions = _positions(places[number], output.row, texts, wish.word)
+            positions = _positions(places[number], output.row, texts, options.word)
         for position in positions:
             scores = values if position is None else values[position]
             found += [
@@ -203,25 +203,23 @@ def _choose(
                 for label in wanted
             ]
     if not found:
-        raise NotFound(
-            f"The texts hold no word {wish.word!r} that the model reads, so nothing was explained."
-        )
+        raise NotFound(f"The model reads no word {options.word!r} in the texts.")
     return max(found, key=lambda pair: pair[0])[1]
 
 
-def _labels_asked(labels: Sequence[str], head: HeadKind, wish: Wish) -> list[int]:
+def _candidate_labels(labels: Sequence[str], head: HeadKind, options: ExplainOptions) -> list[int]:
     if head is HeadKind.SPAN:
-        return [labels.index(wish.target or SPAN_LABELS[0])]
-    if wish.target is not None:
-        return [labels.index(wish.target)]
-    nothing = "O" if head is HeadKind.TOKEN and wish.word is None else None
-    return [number for number, label in enumerate(labels) if label != nothing]
+        return [labels.index(options.target or SPAN_LABELS[0])]
+    if options.target is not None:
+        return [labels.index(options.target)]
+    outside = "O" if head is HeadKind.TOKEN and options.word is None else None
+    return [number for number, label in enumerate(labels) if label != outside]
 
 
 def _positions(
     places: Sequence[TokenPlace | None], row: Row, texts: Mapping[str, str], word: str | None
 ) -> list[int]:
-    """Return the tokens that may be asked about: those of the texts, or the first one of a word."""
+    """Return the candidate tokens: those of the texts, or the first one of a word."""
     if word is None:
         known = [token for token, place in enumerate(places) if place is not None]
         return known or list(range(len(row.input_ids)))
@@ -232,8 +230,8 @@ def _positions(
     return []
 
 
-class _Reader:
-    """Runs a row and reads one score of it."""
+class _Scorer:
+    """Runs the model on a row and returns the explained score."""
 
     def __init__(self, model: PeftModel, head: HeadKind, row: Row, score: _Score) -> None:
         self.model = model
@@ -244,7 +242,7 @@ class _Reader:
         self.types = None if types is None else torch.tensor([list(types)], device=model.device)
 
     def __call__(self, ids: Tensor, types: Tensor | None = None) -> Tensor:
-        """Return the score for each of [B, T] rows: [B]."""
+        """Return the scores [B] of rows [B, T]."""
         result = self.run(ids, types)
         if self.head is HeadKind.SPAN:
             logits: Tensor = result[f"{SPAN_LABELS[self.score.label]}_logits"]  # [B, T]
@@ -265,62 +263,62 @@ class _Reader:
 
 
 def _baseline(tokenizer: Any, row: Row) -> list[int]:
-    """Return the row with a token that says nothing for all but its special ones.
+    """Return the row with all tokens but the special ones masked.
 
-    That is the mask where there is one: padding would also move the positions of RoBERTa models.
+    The mask token is preferred, since padding would also shift the positions of RoBERTa models.
     """
     known = (tokenizer.mask_token_id, tokenizer.pad_token_id, tokenizer.unk_token_id)
-    nothing = next((token for token in known if token is not None), 0)
+    mask = next((token for token in known if token is not None), 0)
     special = set(tokenizer.all_special_ids)
-    return [token if token in special else nothing for token in row.input_ids]
+    return [token if token in special else mask for token in row.input_ids]
 
 
-def _integrated_gradients(reader: _Reader, baseline: Sequence[int]) -> tuple[list[float], float, int]:
+def _integrated_gradients(scorer: _Scorer, baseline: Sequence[int]) -> tuple[list[float], float, int]:
     """Return scores [T], the score of the baseline and the steps taken (arXiv:1703.01365)."""
     try:
         from captum.attr import LayerIntegratedGradients
     except ImportError:
-        raise MissingExtra.of("Integrated gradients (the method gradients)", "explain") from None
-    layer = reader.model.get_base_model().get_input_embeddings()
-    integrated = LayerIntegratedGradients(reader, layer)
-    empty = torch.tensor([list(baseline)], device=reader.ids.device)
-    before = reader.value(empty)
-    difference, steps = reader.value() - before, MIN_STEPS
+        raise MissingExtra.of("The method gradients (integrated gradients)", "explain") from None
+    layer = scorer.model.get_base_model().get_input_embeddings()
+    integrated = LayerIntegratedGradients(scorer, layer)
+    masked = torch.tensor([list(baseline)], device=scorer.ids.device)
+    before = scorer.value(masked)
+    difference, steps = scorer.value() - before, MIN_STEPS
     while True:
         parts = integrated.attribute(
-            inputs=reader.ids,
-            baselines=empty,
-            additional_forward_args=(reader.types,),
+            inputs=scorer.ids,
+            baselines=masked,
+            additional_forward_args=(scorer.types,),
             n_steps=steps,
             internal_batch_size=ROWS_AT_ONCE,
         )  # [1, T, H]
         scores = parts.sum(-1)[0]
-        missed = abs(float(scores.sum()) - difference)
-        if steps >= MAX_STEPS or missed <= TOLERANCE * max(abs(difference), 1.0):
+        delta = abs(float(scores.sum()) - difference)
+        if steps >= MAX_STEPS or delta <= TOLERANCE * max(abs(difference), 1.0):
             return scores.tolist(), before, steps
         steps *= 2
 
 
-def _rollout(reader: _Reader) -> list[float]:
-    """Return how much the place that is read attends to each token: [T], with the sum 1.
+def _rollout(scorer: _Scorer) -> list[float]:
+    """Return the attention of the explained position to each token, [T] with sum 1.
 
     Attention rollout: arXiv:2005.00928, over the mean of the heads.
     """
-    model: Any = reader.model.get_base_model()
-    model.set_attn_implementation("eager")  # the others keep no maps
+    model: Any = scorer.model.get_base_model()
+    model.set_attn_implementation("eager")  # the only one that returns maps
     with torch.no_grad():
-        maps = reader.run(reader.ids, reader.types, output_attentions=True).get("attentions")
+        maps = scorer.run(scorer.ids, scorer.types, output_attentions=True).get("attentions")
     if not maps or any(each is None for each in maps):
         raise BadRequest(
-            f"{model.config.model_type} models give no attention maps; use the method gradients."
+            f"{model.config.model_type} models have no attention maps; use the method gradients."
         )
-    length = reader.ids.shape[1]
-    residual = torch.eye(length, device=reader.ids.device)
+    length = scorer.ids.shape[1]
+    residual = torch.eye(length, device=scorer.ids.device)
     flow = residual
     for each in maps:  # [1, heads, T, T]
         mixed = each[0].float().mean(0) + residual
         flow = (mixed / mixed.sum(-1, keepdim=True)) @ flow
-    if reader.score.position is not None:
-        return list(flow[reader.score.position].tolist())
+    if scorer.score.position is not None:
+        return list(flow[scorer.score.position].tolist())
     pooled = flow.mean(0) if getattr(model.config, "classifier_pooling", "cls") == "mean" else flow[0]
     return list(pooled.tolist())

@@ -1,4 +1,4 @@
-"""An explanation: the contribution of each token to a score."""
+"""The contribution of each token to a score."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["Explanation", "Word"]
 
 @dataclass(frozen=True, slots=True)
 class Word:
-    """A word of a text and the sum of its pieces' scores."""
+    """A word of a text and the sum of its tokens' scores."""
 
     text: str
     place: TokenPlace
@@ -24,10 +24,9 @@ class Word:
 class Explanation:
     """Scores of the tokens of one row, for the score of label `target`.
 
-    Under the method gradients they are parts of that score's difference to the one of `baseline_score`, where
-    nothing is said; they sum up to it but for `convergence_delta`. Under attention they are shares of 1.
-    `position` is the token that was read, None where the head has one score for the row. `words` groups the
-    tokens that have a place.
+    With the method gradients, they sum to the difference between `score` and the `baseline_score` of a masked
+    input, up to `convergence_delta`. With attention, they sum to 1. `position` is the explained token, None
+    if the head has one score per row. `words` groups the tokens that have a place in a text.
     """
 
     name: str
@@ -59,7 +58,7 @@ class Explanation:
         return found
 
     def to_json(self) -> dict[str, Any]:
-        """Return plain values; tokens that stand in no text have null for a field and offsets."""
+        """Return JSON values; tokens outside the texts have null as field and offsets."""
         return {
             "name": self.name,
             "version": self.version,

@@ -20,12 +20,12 @@ td { padding-right: 2rem; } td + td { text-align: right; font-variant-numeric: t
 
 
 def page(found: Explanation) -> str:
-    """Return the page: the texts with each word shaded by its score, and a table of the words."""
+    """Return the page: the texts with words shaded by score, and a table of the words."""
     words = found.merged()
-    most = max((abs(word.score) for word in words), default=0.0) or 1.0
+    highest = max((abs(word.score) for word in words), default=0.0) or 1.0
     title = escape(f"{found.name}@{found.version}: {found.target}")
     texts = "\n".join(
-        f"<h2>{escape(name)}</h2>\n<p class=text>{_shaded(text, name, words, most)}</p>"
+        f"<h2>{escape(name)}</h2>\n<p class=text>{_shaded(text, name, words, highest)}</p>"
         for name, text in found.texts.items()
     )
     rows = "\n".join(
@@ -49,23 +49,23 @@ def page(found: Explanation) -> str:
 
 
 def _summary(found: Explanation) -> str:
-    said = f"Method {found.method}; score {found.score:.3f}."
+    summary = f"Method {found.method}; score {found.score:.3f}."
     if found.convergence_delta is not None:
-        said += (
-            f" With nothing said it is {found.baseline_score:.3f}; the parts of the words miss the "
-            f"difference by {found.convergence_delta:+.2g}. Green speaks for the label, red against it."
+        summary += (
+            f" The score of the masked text is {found.baseline_score:.3f}; convergence delta "
+            f"{found.convergence_delta:+.2g}. Green words raise the score of the label, red words lower it."
         )
-    return escape(said)
+    return escape(summary)
 
 
-def _shaded(text: str, field: str, words: list[Word], most: float) -> str:
+def _shaded(text: str, field: str, words: list[Word], highest: float) -> str:
     parts, done = [], 0
     for word in sorted(
         (word for word in words if word.place.field == field), key=lambda one: one.place.start
     ):
         start, end = max(word.place.start, done), word.place.end
         colour = "0,150,60" if word.score > 0 else "210,40,40"
-        shade = f"background:rgba({colour},{0.7 * abs(word.score) / most:.2f})"
+        shade = f"background:rgba({colour},{0.7 * abs(word.score) / highest:.2f})"
         parts.append(escape(text[done:start]))
         parts.append(f'<span title="{word.score:+.4f}" style="{shade}">{escape(text[start:end])}</span>')
         done = max(done, end)

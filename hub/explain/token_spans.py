@@ -10,12 +10,12 @@ from hub.api import Tokenizer
 
 __all__ = ["TokenPlace", "find_places", "words_of"]
 
-_TAKEN = -1  # no token has this id
+_USED = -1  # not a token id
 
 
 @dataclass(frozen=True, slots=True)
 class TokenPlace:
-    """Characters `start` to `end` of a field's text; tokens of one `word` are pieces of it."""
+    """Characters `start` to `end` of a field's text, and the index of the word in the text."""
 
     field: str
     start: int
@@ -26,10 +26,10 @@ class TokenPlace:
 def find_places(
     ids: Sequence[int], texts: Mapping[str, str], tokenizer: Tokenizer
 ) -> tuple[TokenPlace | None, ...]:
-    """Return the place of each token of a row, None for those that stand in no text.
+    """Return the place of each token of a row, None for tokens outside the texts.
 
-    A task may cut a text or put several into a row; of each text, the longest run of tokens that the row
-    shares with it is found.
+    A task may truncate a text or combine several in a row, so for each text the longest run of tokens that it
+    shares with the row is used.
     """
     rest = list(ids)
     places: list[TokenPlace | None] = [None] * len(ids)
@@ -44,12 +44,12 @@ def find_places(
             start += len(text[start:end]) - len(text[start:end].lstrip())
             word = words[token] if words[token] is not None else token
             places[found.a + step] = TokenPlace(field, start, end, word)
-            rest[found.a + step] = _TAKEN
+            rest[found.a + step] = _USED
     return tuple(places)
 
 
 def words_of(places: Sequence[TokenPlace | None]) -> list[list[int]]:
-    """Group the tokens of a row that have a place by words, in order."""
+    """Group the tokens of a row that have a place by word, in order."""
     groups: list[list[int]] = []
     last: tuple[str, int] | None = None
     for token, place in enumerate(places):

@@ -164,7 +164,6 @@ def _wait_for_graph(engine: Engine) -> None:
 
 
 def _export_cpu() -> dict[int, int]:
-    """Return the CPU seconds of each export subprocess, by process id."""
     import psutil
 
     from hub.engine.onnx import export

@@ -17,19 +17,19 @@ from hub.recipe.yaml_file import KeyPath
 
 __all__ = ["Origin", "explain", "sections"]
 
-MAX_PROBLEMS = 10  # in one message
+MAX_PROBLEMS = 10  # per message
 
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where a recipe came from: its file, the line of each key, the keys given on the command line."""
+    """The origin of a recipe: its file, the line of each key, the keys set on the command line."""
 
     path: Path | None = None
     lines: Mapping[KeyPath, int] = field(default_factory=dict)
     overridden: frozenset[str] = frozenset()
 
-    def say(self, key: KeyPath, problem: str) -> str:
-        """Return "file:line: key: problem", with what is known of it."""
+    def describe(self, key: KeyPath, problem: str) -> str:
+        """Return "file:line: key: problem", as far as known."""
         dotted = ".".join(str(part) for part in key)
         if any(dotted == given or dotted.startswith(f"{given}.") for given in self.overridden):
             return f"--set {dotted}: {problem}."
@@ -45,22 +45,18 @@ class Origin:
 def explain(
     error: ValidationError, model: type[BaseModel], values: Any, origin: Origin, prefix: KeyPath = ()
 ) -> BadRecipe:
-    """Turn pydantic's errors about `values` into one BadRecipe.
+    """Convert pydantic's errors about `values` to one BadRecipe.
 
-    `model` is what they were checked against; `prefix` is where they stand in the recipe.
+    `model` is the violated model; `prefix` is the path of the values in the recipe.
     """
-    said: list[str] = []
-    for detail in error.errors(include_url=False):
-        key, problem = _problem(detail, model, values)
-        line = origin.say((*prefix, *key), problem)
-        if line not in said:
-            said.append(line)
-    rest = [f"... and {len(said) - MAX_PROBLEMS} more problems."] if len(said) > MAX_PROBLEMS else []
-    return BadRecipe("\n".join([*said[:MAX_PROBLEMS], *rest]))
+    found = (_problem(detail, model, values) for detail in error.errors(include_url=False))
+    lines = list(dict.fromkeys(origin.describe((*prefix, *key), problem) for key, problem in found))
+    more = [f"... and {len(lines) - MAX_PROBLEMS} more problems."] if len(lines) > MAX_PROBLEMS else []
+    return BadRecipe("\n".join([*lines[:MAX_PROBLEMS], *more]))
 
 
 def sections(model: type[BaseModel], at: str = "") -> dict[str, type[BaseModel]]:
-    """Return every model inside `model` by dotted key; those in lists stand at the list's key."""
+    """Return every model inside `model` by dotted key; models in lists have the key of the list."""
     found = {at: model}
     for name, info in model.model_fields.items():
         inner = _model_in(info.annotation)
@@ -86,13 +82,13 @@ def _problem(detail: ErrorDetails, model: type[BaseModel], values: Any) -> tuple
     message = detail["msg"].replace("Input should be", "must be").replace("a valid tuple", "a list")
     message = message[0].lower() + message[1:]
     if isinstance(given, bool) and kind == "string_type":
-        return key, f"{message}: YAML reads yes, no, on and off as true or false; put the word in quotes"
+        return key, f"{message}: YAML reads yes, no, on and off as true or false; quote the word"
     shown = repr(given)
     return key, f"{message}, not {shown if len(shown) <= 60 else f'{shown[:60]}...'}"
 
 
 def _section(key: KeyPath, model: type[BaseModel]) -> type[BaseModel]:
-    """Return the model at a key; places in a list and names in a mapping are no sections."""
+    """Return the model at a key; list indices and keys of mappings are not sections."""
     found, at = sections(model), ""
     for part in key:
         inner = f"{at}.{part}".lstrip(".")
@@ -108,7 +104,7 @@ def _unknown(key: str, section: type[BaseModel]) -> str:
 
 
 def _key(loc: KeyPath, values: Any) -> KeyPath:
-    """Return the part of pydantic's location that the file has; the rest names branches of unions."""
+    """Return the part of pydantic's location that exists in the file; the rest are branches of unions."""
     key: list[str | int] = []
     for part in loc:
         known: Any = (

@@ -93,20 +93,20 @@ class Recipe(Model):
         return self._origin.path.parent if self._origin.path else Path.cwd()
 
     def error(self, key: str | KeyPath, problem: str) -> BadRecipe:
-        """Return the error that says `problem` of the dotted `key`, with file and line if known."""
+        """Return an error about the dotted `key`, with file and line if known."""
         parts = key.split(".") if isinstance(key, str) else key
         path = tuple(int(part) if isinstance(part, str) and part.isdigit() else part for part in parts)
-        return BadRecipe(self._origin.say(path, problem))
+        return BadRecipe(self._origin.describe(path, problem))
 
     def explain(self, error: ValidationError, model: type[BaseModel], key: str) -> BadRecipe:
-        """Return the error for a section, at `key`, that a plugin's own model refuses."""
+        """Return the error for the section `key`, which is invalid for a plugin's model."""
         return explain(error, model, getattr(self, key), self._origin, (key,))
 
     def changed(self, values: Mapping[str, Any]) -> Recipe:
         """Return the recipe with other values, by dotted key.
 
         Raises:
-            BadRecipe: a key does not take its value, or they do not go with each other.
+            BadRecipe: a key does not accept its value, or the values cannot be combined.
         """
         plain = self.resolved()
         for key, value in values.items():
@@ -119,7 +119,7 @@ class Recipe(Model):
         return recipe
 
     def settled(self, rows: int, family: str) -> Recipe:
-        """Return the recipe with what depends on training rows, type of base or method decided."""
+        """Return the recipe with all values that depend on training rows, type of base or method."""
         kind = self.method.type if self.method.type != "auto" else self.method.by_rows(rows, family)
         rate = self.train.learning_rate or RATES[kind]
         parts = {
@@ -138,7 +138,7 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     """Read a recipe file, or `recipe.yaml` in a folder; each override is "dotted.key=value".
 
     Raises:
-        BadRecipe: every problem found, one a line: file, line, key, what is wrong, what is allowed.
+        BadRecipe: lists all problems, one per line: file, line, key, problem, allowed values.
     """
     file = path / RECIPE_FILE if path.is_dir() else path
     if not file.is_file():
@@ -203,7 +203,7 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
 
 
 def with_preset(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a recipe's values with its preset's below them; an unknown preset is left to the model."""
+    """Return a recipe's values over those of its preset; the model reports an unknown preset."""
     preset = values.get("preset")
     return _over(values, PRESETS.get(preset, {}) if isinstance(preset, str) else {})
 

@@ -16,7 +16,7 @@ _PROBES = {"string": "word", "array": ["word"]}
 
 
 def recipe_schema() -> dict[str, Any]:
-    """Return the schema (draft 2020-12) of a recipe as YAML or JSON reads it."""
+    """Return the schema (draft 2020-12) of a recipe in YAML or JSON."""
     made = Recipe.model_json_schema(schema_generator=_Generator)
     about = (Recipe.__doc__ or "").splitlines()[0]
     return {
@@ -29,7 +29,7 @@ def recipe_schema() -> dict[str, Any]:
 
 
 class _Generator(GenerateJsonSchema):
-    """Knows what the validators that run before the types turn into what these take."""
+    """Includes the short forms that validators in mode "before" accept."""
 
     def function_before_schema(self, schema: core_schema.BeforeValidatorFunctionSchema) -> JsonSchemaValue:
         made = super().function_before_schema(schema)
@@ -49,7 +49,7 @@ class _Generator(GenerateJsonSchema):
 
 
 def _with_short_form(made: JsonSchemaValue, function: Any) -> JsonSchemaValue:
-    """Accept also what the section's own validator turns into one of its keys."""
+    """Also accept the short form that the section's validator converts to one of its keys."""
     short = {kind: value for kind, probe in _PROBES.items() if isinstance(value := function(probe), dict)}
     keys = {key for value in short.values() for key in value}
     if len(keys) != 1:

@@ -14,7 +14,7 @@ from hub.errors import BadRecipe
 __all__ = ["Document", "KeyPath", "parse_scalar", "read_yaml"]
 
 MAX_BYTES = 256_000
-MAX_NODES = 20_000  # after aliases are expanded, so that a few of them cannot grow without end
+MAX_NODES = 20_000  # with expanded aliases, which can grow exponentially
 
 KeyPath = tuple[str | int, ...]
 
@@ -31,7 +31,7 @@ def read_yaml(path: Path) -> Document:
     """Read one YAML document of plain values.
 
     Raises:
-        BadRecipe: not UTF-8, not YAML, a key given twice, or too large; the message has the line.
+        BadRecipe: it is not UTF-8 or YAML, has a key twice, or is too large; the message has the line.
     """
     try:
         raw = path.read_bytes()
@@ -57,19 +57,19 @@ def read_yaml(path: Path) -> Document:
 
 
 def parse_scalar(text: str) -> Any:
-    """Type a value from the command line as YAML would: `2`, `true`, `[a, b]`, else the text itself.
+    """Parse a value from the command line as YAML: `2`, `true`, `[a, b]`, else the text itself.
 
     Raises:
-        ValueError: the text opens a YAML structure that it does not close.
+        ValueError: the text is not valid YAML.
     """
     try:
         return yaml.safe_load(text)
     except (yaml.YAMLError, RecursionError) as error:
-        raise ValueError(f"{text!r} is not a YAML value: put it in quotes") from error
+        raise ValueError(f"{text!r} is not a YAML value: quote it") from error
 
 
 class _Builder:
-    """Builds values from the node tree, so that each key's line is still known."""
+    """Builds values from the node tree and records the line of each key."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -109,7 +109,7 @@ class _Builder:
             here = (*at, key if isinstance(key, int) and not isinstance(key, bool) else str(key))
             if key in result:
                 first = self.lines[here]
-                raise BadRecipe(f"{self.path}:{line}: {key}: is given twice (first on line {first}).")
+                raise BadRecipe(f"{self.path}:{line}: {key}: is set twice (first on line {first}).")
             self.lines[here] = line
             result[key] = self.value(value_node, here)
         return result

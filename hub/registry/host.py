@@ -27,8 +27,6 @@ HOOK = "hub_tasks"
 
 @dataclass(frozen=True, slots=True)
 class _Plugin:
-    """The state of a plugin after its import and its hook."""
-
     status: PluginStatus
     specs: tuple[TaskSpec, ...] = ()
 
@@ -179,7 +177,6 @@ class Registry:
         return f"Task {name!r} is provided by the plugins {listed}. To keep one, run: {commands}."
 
     def _hint(self, name: str) -> str:
-        """Return a hint about the plugin that probably provides a missing task."""
         hints = []
         for status in self.plugins():
             if status.state == "broken" and not status.tasks:
@@ -222,7 +219,7 @@ def _refuse_unknown_hooks(manager: pluggy.PluginManager, plugin: Any) -> None:
         if caller.has_spec():
             continue
         near = difflib.get_close_matches(caller.name, known, n=1, cutoff=0.5)
-        hint = f"did you mean {near[0]!r}?" if near else f"there is: {', '.join(known)}."
+        hint = f"did you mean {near[0]!r}?" if near else f"available: {', '.join(known)}."
         raise BadPlugin(f"It implements the unknown hook {caller.name!r}; {hint}")
 
 

@@ -115,7 +115,6 @@ def _target(what: str) -> _Target:
 
 
 def _versions() -> dict[str, str]:
-    """Return the versions of all installed distributions, by canonical name."""
     importlib.invalidate_caches()
     return {
         canonicalize_name(item.name): item.version for item in distributions() if item.name and item.version

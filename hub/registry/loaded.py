@@ -135,7 +135,6 @@ def _refuse_reserved(where: str, model: type[BaseModel], reserved: Mapping[str, 
 
 
 def _field_names(model: type[BaseModel]) -> set[str]:
-    """Return all names that the fields can have in JSON."""
     names = {computed.alias or name for name, computed in model.model_computed_fields.items()}
     for name, field in model.model_fields.items():
         choices = field.validation_alias

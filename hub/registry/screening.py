@@ -118,7 +118,6 @@ def _when(stage: str) -> str:
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:
-    """Kill the process and its children."""
     with suppress(ProcessLookupError, PermissionError):
         if hasattr(os, "killpg"):
             os.killpg(process.pid, signal.SIGKILL)
@@ -161,7 +160,6 @@ def _is_known(result: Mapping[str, Any] | None, key: str) -> bool:
 
 
 def _read(home: Path | None) -> dict[str, dict[str, Any]]:
-    """Return the cached results; none if the file cannot be read."""
     try:
         found = json.loads((home / RESULTS_FILE).read_text(encoding="utf-8")) if home else {}
     except (OSError, ValueError):
@@ -205,7 +203,6 @@ def main() -> None:
 
 
 def _end_with_parent() -> None:
-    """Kill this process and its children when the parent ends, or after a timeout."""
     if hasattr(signal, "alarm"):
         signal.signal(signal.SIGALRM, signal.SIG_DFL)  # works even if an extension holds the GIL
         signal.alarm(int(MAX_START_S + 10 * MAX_IMPORT_S))

@@ -1,4 +1,4 @@
-"""Self-contained HTML pages: templates that escape every text, and plots as inline SVG."""
+"""Self-contained HTML pages: templates with autoescaping, and plots as inline SVG."""
 
 from __future__ import annotations
 
@@ -15,36 +15,36 @@ __all__ = ["render", "svg"]
 
 
 def render(templates: Path, name: str, **values: Any) -> str:
-    """Return the template `name` of a folder, filled in: all that is not Markup is escaped."""
+    """Return the rendered template `name` of a folder; everything but Markup is escaped."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-    rooms = Environment(
+    environment = Environment(
         loader=FileSystemLoader(templates),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return rooms.get_template(name).render(**values)
+    return environment.get_template(name).render(**values)
 
 
-def svg(figure: Figure, salt: str, inks: Mapping[str, str] | None = None) -> str:
-    """Return a figure as an SVG element, the same each time; `salt` keeps its ids apart from others'.
+def svg(figure: Figure, salt: str, css: Mapping[str, str] | None = None) -> str:
+    """Return a figure as a reproducible SVG element; `salt` makes its ids unique in a page.
 
-    `inks` are CSS values to put for colours (`#rrggbb`), so that a plot follows the page that it is in; the
-    figure then has no background.
+    `css` maps colours (`#rrggbb`) to CSS values, so that a plot follows the colours of its page; the figure
+    then has no background.
     """
     from matplotlib import rc_context
 
     stream = io.StringIO()
     with rc_context({"svg.hashsalt": salt, "svg.fonttype": "none"}), warnings.catch_warnings():
-        # The browser has the letters that the font by which the layout is made lacks.
+        # The browser has the glyphs that the font of the layout lacks.
         warnings.filterwarnings("ignore", "Glyph", UserWarning)
         figure.savefig(
-            stream, format="svg", metadata={"Date": None, "Creator": None}, transparent=inks is not None
+            stream, format="svg", metadata={"Date": None, "Creator": None}, transparent=css is not None
         )
     text = stream.getvalue()
     text = text[text.index("<svg") :]
-    for colour, value in (inks or {}).items():
+    for colour, value in (css or {}).items():
         text = text.replace(colour, value)
     return text

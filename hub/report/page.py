@@ -16,20 +16,10 @@ if TYPE_CHECKING:
 
 __all__ = ["page"]
 
-MAX_CONFUSION_LABELS = 30  # of a matrix that is shown whole
+MAX_CONFUSION_LABELS = 30  # in a full matrix
 MAX_PAIRS = 30
 Json = Mapping[str, Any]
 _TEMPLATES = Path(__file__).parent / "templates"
-_COUNT_TITLES = {  # of the data report
-    "read": "rows read",
-    "invalid": "invalid: they cannot be used",
-    "duplicates": "removed: duplicates",
-    "near_duplicates": "near duplicates",
-    "conflicts": "contradicted by a row with other labels",
-    "rare": "with a label of too few rows",
-    "leaked": "removed from the held-out rows: also trained on",
-    "near_leaked": "held out, nearly the same as a training row",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +41,7 @@ class Confusion:
 
 
 def page(report: Json) -> str:
-    """Return the page of a report, without sections for missing values."""
+    """Return the page of a report; sections without values are omitted."""
     evaluation = report["evaluation"]
     return render(
         _TEMPLATES,
@@ -66,7 +56,7 @@ def page(report: Json) -> str:
         data_report=_data_report(report["data"]),
         recipe=_yaml(report["recipe"]),
         seconds=_seconds,
-        said=_said,
+        text=_text,
     )
 
 
@@ -94,9 +84,9 @@ def _plots(report: Json) -> dict[str, Markup]:
 
 
 def _bar(value: float, interval: Json | None) -> dict[str, float] | None:
-    """Return start and width of the interval and the value, in percent of a scale from 0 to 1 or to 100."""
+    """Return interval start, interval width and value in percent of a scale from 0 to 1, or to 100."""
     low, high = (interval["low"], interval["high"]) if interval else (value, value)
-    scale = next((top for top in (1.0, 100.0) if low >= 0 and max(high, value) <= top), None)
+    scale = next((limit for limit in (1.0, 100.0) if low >= 0 and max(high, value) <= limit), None)
     if scale is None:
         return None
     return {"left": 100 * low / scale, "width": 100 * (high - low) / scale, "at": 100 * value / scale}
@@ -129,34 +119,40 @@ def _by_column(slices: Sequence[Json]) -> dict[str, list[Json]]:
 def _mistake(one: Json) -> dict[str, Any]:
     """Return the displayed parts of a wrong answer: the request, the expected and the actual answer."""
     texts = one["texts"] or {}
-    asked, expected = texts.get("request", {}), texts.get("expected", {})
+    labelled = bool(one["expected"] or one["answered"])
+    asked = texts.get("request", {})
+    expected, answered = {"": one["expected"] or "none"}, {"": one["answered"] or "none"}
+    if not labelled:
+        expected = {
+            name: value for name, value in texts.get("expected", {}).items() if asked.get(name) != value
+        }
+        answered = texts.get("answer", {})
+    parts = {"asked": asked, "expected": expected, "answered": answered}
     return {
         "where": f"{one['source']}:{one['line']}" if one["source"] else f"row {one['line']}",
         "score": one["score"],
-        "labelled": bool(one["expected"] or one["answered"]),
-        "asked": {name: _said(value) for name, value in asked.items()},
-        "expected": {"": one["expected"] or "none"}
-        if one["expected"] or one["answered"]
-        else {name: _said(value) for name, value in expected.items() if asked.get(name) != value},
-        "answered": {"": one["answered"] or "none"}
-        if one["expected"] or one["answered"]
-        else {name: _said(value) for name, value in texts.get("answer", {}).items()},
+        "labelled": labelled,
+        **{part: {name: _text(value) for name, value in fields.items()} for part, fields in parts.items()},
     }
 
 
-def _data_report(data: Json) -> list[tuple[str, int]]:
-    """Return the counts of the data report that are not 0, in the order of processing."""
-    data_report = data["data_report"]
-    counts = [(said, data_report.get(key, 0)) for key, said in _COUNT_TITLES.items()]
-    near = "left in" if data_report.get("near") == "report" else "dropped"
-    said = [(f"{what}, {near}" if "near" in what else what, count) for what, count in counts]
-    parts = [
-        *said[:2],
-        *((f"filtered: {reason}", count) for reason, count in data_report.get("filtered", {}).items()),
-        *((f"changed: {reason}", count) for reason, count in data_report.get("changed", {}).items()),
-        *said[2:],
-    ]
-    return [(what, count) for what, count in parts if count]
+def _data_report(data: Json) -> dict[str, int]:
+    """Return the counts of the data report that are not 0, by title, in the order of processing."""
+    report = data["data_report"]
+    near = "kept" if report.get("near") == "report" else "removed"
+    counts = {
+        "read": report.get("read"),
+        "invalid": report.get("invalid"),
+        **{f"filtered: {reason}": count for reason, count in report.get("filtered", {}).items()},
+        **{f"changed: {reason}": count for reason, count in report.get("changed", {}).items()},
+        "duplicates, removed": report.get("duplicates"),
+        f"near duplicates, {near}": report.get("near_duplicates"),
+        "same text with different labels": report.get("conflicts"),
+        "rare labels": report.get("rare"),
+        "held-out rows that are also training rows, removed": report.get("leaked"),
+        f"held-out rows that nearly equal a training row, {near}": report.get("near_leaked"),
+    }
+    return {title: count for title, count in counts.items() if count}
 
 
 def _yaml(recipe: Json) -> str:
@@ -166,7 +162,7 @@ def _yaml(recipe: Json) -> str:
     return text
 
 
-def _said(value: Any) -> str:
+def _text(value: Any) -> str:
     if isinstance(value, str):
         return value
     if isinstance(value, float):

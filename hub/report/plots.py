@@ -1,4 +1,4 @@
-"""Plots of a report as SVG, in the page's colours and without texts of the data."""
+"""Plots of a report as SVG, in the colours of the page and without texts of the data."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 
 __all__ = ["curve", "reliability"]
 
-# Colours that nothing else has, and what the page puts for them.
+# Placeholder colours, which are replaced by CSS values.
 INK, LINE, ACCENT, SECOND = "#101112", "#c0c1c2", "#2040e0", "#c06010"
-INKS = {INK: "var(--ink)", LINE: "var(--line)", ACCENT: "var(--accent)", SECOND: "var(--second)"}
+CSS = {INK: "var(--ink)", LINE: "var(--line)", ACCENT: "var(--accent)", SECOND: "var(--second)"}
 STYLE: dict[Any, Any] = {
     "font.size": 9,
     "text.color": INK,
@@ -30,30 +30,30 @@ STYLE: dict[Any, Any] = {
     "xtick.color": INK,
     "ytick.color": INK,
 }
-MARKED = 30  # points of a line that are marked each
+MAX_MARKERS = 30  # longer lines have no markers
 
 
-def curve(points: Sequence[Sequence[float]], what: str, best: int | None = None) -> str:
-    """Return values [step, value] as a line; `best` is a step to mark."""
+def curve(points: Sequence[Sequence[float]], name: str, best: int | None = None) -> str:
+    """Return points [step, value] as a line, with the step `best` marked."""
 
     def draw(axes: Axes) -> None:
         steps, values = zip(*points, strict=True)
         axes.plot(
-            steps, values, color=ACCENT, linewidth=1.5, marker="o" if len(points) <= MARKED else "", ms=3
+            steps, values, color=ACCENT, linewidth=1.5, marker="o" if len(points) <= MAX_MARKERS else "", ms=3
         )
         if best is not None:
             axes.axvline(best, color=SECOND, linewidth=1, linestyle="--")
         axes.set_xlabel("step")
-        axes.set_ylabel(what)
+        axes.set_ylabel(name)
 
-    return _drawn(draw, (5.4, 2.6), what)
+    return _drawn(draw, (5.4, 2.6), name)
 
 
 def reliability(bins: Sequence[Mapping[str, float]], salt: str) -> str:
-    """Return accuracy by confidence; the area of a point goes by its rows, the diagonal is what should be."""
+    """Return a reliability diagram; the area of a point is proportional to its rows."""
 
     def draw(axes: Axes) -> None:
-        most = max(one["rows"] for one in bins)
+        largest = max(one["rows"] for one in bins)
         axes.plot((0, 1), (0, 1), color=INK, linewidth=0.8, linestyle=":")
         for one in bins:
             ends = (one["confidence"], one["accuracy"])
@@ -61,7 +61,7 @@ def reliability(bins: Sequence[Mapping[str, float]], salt: str) -> str:
         axes.scatter(
             [one["confidence"] for one in bins],
             [one["accuracy"] for one in bins],
-            s=[12 + 90 * one["rows"] / most for one in bins],
+            s=[12 + 90 * one["rows"] / largest for one in bins],
             color=ACCENT,
             zorder=3,
         )
@@ -78,4 +78,4 @@ def _drawn(draw: Any, size: tuple[float, float], salt: str) -> str:
         figure: Figure = Figure(figsize=size)
         draw(figure.subplots())
         figure.subplots_adjust(left=0.15, right=0.98, top=0.97, bottom=0.19)
-        return svg(figure, salt, INKS)
+        return svg(figure, salt, CSS)

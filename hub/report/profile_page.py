@@ -12,18 +12,19 @@ __all__ = ["page"]
 
 BARS = 20
 BINS = 40
-SHOWN = 20  # places of one anomaly
+SHOWN = 20  # lines of one anomaly
 _TEMPLATES = Path(__file__).parent / "templates"
 
 
 def page(profile: Profile) -> str:
-    """Return the page. It names columns and labels and quotes no row."""
+    """Return the page, with names of columns and labels but no texts of rows."""
     from markupsafe import Markup
 
     plots = {
         f"Characters of {name}": _histogram(name, lengths) for name, lengths in profile.characters.items()
     }
-    plots |= {name: _bars(name, counts) for name, counts in _counted(profile).items() if counts}
+    counted = {"Labels": profile.labels, "Languages": profile.languages}
+    plots |= {name: _bars(name, counts) for name, counts in counted.items() if counts}
     return render(
         _TEMPLATES,
         "profile.html",
@@ -32,10 +33,6 @@ def page(profile: Profile) -> str:
         bars=BARS,
         shown=SHOWN,
     )
-
-
-def _counted(profile: Profile) -> dict[str, Mapping[str, int]]:
-    return {"Labels": profile.labels, "Languages": profile.languages}
 
 
 def _histogram(name: str, lengths: Sequence[int]) -> str:
@@ -56,12 +53,12 @@ def _bars(name: str, counts: Mapping[str, int]) -> str:
     figure = Figure(figsize=(6, 0.8 + 0.24 * len(top)), layout="constrained")
     axes = figure.subplots()
     axes.barh(range(len(top)), [count for _, count in top], color="#3b6ea5")
-    axes.set_yticks(range(len(top)), [_plain(label) for label, _ in top], parse_math=False)
+    axes.set_yticks(range(len(top)), [_printable(label) for label, _ in top], parse_math=False)
     axes.set_xlabel("rows")
     return svg(figure, f"bars-{name}")
 
 
-def _plain(label: str) -> str:
+def _printable(label: str) -> str:
     """Return a label without unprintable characters, at most 40 characters long."""
     shown = "".join(char if char.isprintable() else " " for char in label)
     return shown if len(shown) <= 40 else f"{shown[:39]}…"

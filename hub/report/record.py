@@ -1,4 +1,4 @@
-"""The record of a training run as one JSON value: `report.json`, from which the page is rendered."""
+"""The report of a training run as JSON (`report.json`), from which the page is rendered."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Json = dict[str, Any]
 def report_of(result: TrainResult) -> Json:
     """Return the report of a finished run.
 
-    It has the texts of as many wrong answers as `report.examples` says, and of no other row.
+    It has the texts of at most `report.examples` wrong answers, and of no other row.
     """
     version, plan, outcome = result.version, result.plan, result.outcome
     manifest = version.manifest.model_dump(mode="json")
@@ -63,7 +63,7 @@ def report_of(result: TrainResult) -> Json:
 def curves_of(history: Sequence[Mapping[str, float]]) -> Json:
     """Return `loss`, `learning_rate` and `grad_norm` as points [step, value], and `metrics` by name.
 
-    The metrics are of the validation rows. What is not finite is left out, long curves are thinned.
+    Metrics are of the validation rows. Values that are not finite are skipped; long curves are thinned.
     """
     found: dict[str, list[list[float]]] = {}
     for entry in history:
@@ -80,7 +80,7 @@ def curves_of(history: Sequence[Mapping[str, float]]) -> Json:
 
 
 def _finite(value: Any) -> Any:
-    """Return JSON values as they are but for numbers that JSON does not have, which become None."""
+    """Return JSON values with None in place of numbers that are not finite."""
     if isinstance(value, Mapping):
         return {key: _finite(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -89,7 +89,7 @@ def _finite(value: Any) -> Any:
 
 
 def _thinned(points: list[list[float]]) -> list[list[float]]:
-    """Return at most MAX_POINTS of them, the last one always among them."""
+    """Return at most MAX_POINTS of the points, including the last one."""
     stride = math.ceil(len(points) / MAX_POINTS)
     return points[::-1][::stride][::-1]
 
@@ -150,7 +150,7 @@ def _environment(libraries: Mapping[str, str], seed: int) -> Json:
 
 
 def _device() -> str:
-    """Name what trained: the GPU, or the kind of processor and the threads in use."""
+    """Return the name of the GPU, or the processor type and the number of threads."""
     import torch
 
     if torch.cuda.is_available():

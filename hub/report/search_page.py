@@ -46,13 +46,13 @@ def plots(tuned: Tuned) -> dict[str, str]:
     for axes, (key, dimension) in zip(rows[:, 0], tuned.space.items(), strict=True):
         _slice(axes, measured, key, Dimension.model_validate(dimension), tuned.metric)
     if tuned.importance:
-        figures["What matters"] = Figure(figsize=(7, 0.8 + 0.3 * len(tuned.importance)), layout="constrained")
-        _importance(figures["What matters"].subplots(), tuned)
+        figures["Importance"] = Figure(figsize=(7, 0.8 + 0.3 * len(tuned.importance)), layout="constrained")
+        _importance(figures["Importance"].subplots(), tuned)
     return {title: svg(figure, title) for title, figure in figures.items()}
 
 
 def _history(axes: Axes, trials: Sequence[Trial], tuned: Tuned) -> None:
-    """Metric of each trial, and the best so far."""
+    """Plot the metric of each trial, and the best so far."""
     _points(axes, trials, [float(trial.number) for trial in trials])
     finished = [trial for trial in trials if trial.state == "complete"]
     better = max if tuned.goal == "max" else min
@@ -63,7 +63,7 @@ def _history(axes: Axes, trials: Sequence[Trial], tuned: Tuned) -> None:
 
 
 def _curves(axes: Axes, trials: Sequence[Trial], metric: str) -> None:
-    """Metric after each evaluation."""
+    """Plot the metric after each evaluation."""
     for trial in trials:
         steps = range(1, len(trial.curve) + 1)
         axes.plot(steps, trial.curve, color=COLOURS.get(trial.state, "#bbbbbb"), alpha=0.6, marker=".")
@@ -71,7 +71,7 @@ def _curves(axes: Axes, trials: Sequence[Trial], metric: str) -> None:
 
 
 def _slice(axes: Axes, trials: Sequence[Trial], key: str, dimension: Dimension, metric: str) -> None:
-    """Metric by one value."""
+    """Plot the metric by the value of one key."""
     if dimension.values:
         names = [str(value) for value in dimension.values]
         _points(axes, trials, [float(names.index(str(trial.values[key]))) for trial in trials])

@@ -1,4 +1,4 @@
-"""Stores reports: written at the end of a run, completed by the gate, read by `hub report`."""
+"""Stores reports: written after training, completed by the gate, read by `hub report`."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ Json = dict[str, Any]
 
 
 def write_report(store: Store, result: TrainResult) -> Path:
-    """Write the report of a finished run; return its page."""
+    """Write the report of a finished run; return the path of its page."""
     return keep(store, result.version, report_of(result))
 
 
 def keep(store: Store, version: Version, report: Json) -> Path:
-    """Write a report, its page and the version's card, in place of those before; return the page."""
+    """Write a report, its page and the version's card; return the path of the page."""
     text = json.dumps(report, indent=1, ensure_ascii=False, allow_nan=False)
     files = {PAGE_FILE: page(report), CARD_FILE: card(version, report), DATA_FILE: f"{text}\n"}
     return store.reports.keep(version, files) / PAGE_FILE
@@ -39,23 +39,23 @@ def read(store: Store, version: Version) -> Json:
     """Return the report of a version.
 
     Raises:
-        NotFound: it has none.
-        SourceUnavailable: it is at the store's URL alone, which cannot be reached.
+        NotFound: the version has no report.
+        SourceUnavailable: it is only at the store's URL, which cannot be reached.
     """
     text = store.reports.read(version)
     if text is None:
         origin = version.manifest.origin
-        reason = "Imported versions have none" if origin == "imported" else "It is older than reports are"
+        reason = "Imported versions have none" if origin == "imported" else "It predates reports"
         raise NotFound(
-            f"{version.ref} has no report. {reason}; `hub evaluate {version.ref} --data FILE` measures it "
-            "anew, and `hub train` with its recipe writes a report."
+            f"{version.ref} has no report. {reason}; `hub evaluate {version.ref} --data FILE` measures it, "
+            "and `hub train` with its recipe writes a report."
         )
     report: Json = json.loads(text)
     return report
 
 
 def page_of(store: Store, version: Version) -> Path:
-    """Return the page of a version, which is made again if this machine has the report's data alone.
+    """Return the path of a version's page, which is rendered if this machine has only the report's data.
 
     Raises:
         NotFound, SourceUnavailable: as `read`.
@@ -71,7 +71,7 @@ def page_of(store: Store, version: Version) -> Path:
 def add_gate(
     store: Store, version: Version, deployment: str, live: Version | None, judgement: Judgement
 ) -> Path:
-    """Put the gate's judgement into a version's report, beside what is on record of the live one."""
+    """Add the gate's result and the live version's stored metrics to a version's report."""
     report = read(store, version)
     report["gate"] = {
         "deployment": deployment,

@@ -1,1 +1,1 @@
-"""What `hub plugins new` writes."""
+"""The plugin template of `hub plugins new`."""

@@ -1,4 +1,4 @@
-"""Write a new plugin from the templates beside this module."""
+"""Writes a new plugin from the templates in this folder."""
 
 from __future__ import annotations
 
@@ -20,27 +20,27 @@ from hub.registry.discovery import find_plugins
 
 __all__ = ["write_plugin"]
 
-BUILT_IN = ("classification", "extraction", "qa", "sentiment", "translation")  # whether installed or not
+BUILT_IN = ("classification", "extraction", "qa", "sentiment", "translation")  # installed or not
 
 _TEMPLATE = ".tmpl"
 _IN_PATHS = {"__package__": "package", "__name__": "identifier"}  # placeholders in paths of templates
 
 
 def write_plugin(name: str, parent: Path, tasks: Collection[str] = ()) -> Path:
-    """Write a working plugin for a task called `name` to `parent/name` and return that folder.
+    """Write a working plugin for a task `name` to `parent/name` and return that folder.
 
-    `tasks` are those of the installed plugins.
+    `tasks` are the tasks of the installed plugins.
 
     Raises:
-        InvalidName: `name` cannot name a task and a distribution.
-        BadRequest: `parent` is not a folder that can be written to.
-        Conflict: there is something at `parent/name` already, or the plugin would replace another.
+        InvalidName: `name` is not valid for a task and a distribution.
+        BadRequest: `parent` is not a writable folder.
+        Conflict: `parent/name` exists, or the plugin would replace another one.
     """
     words = _words(name)
     _refuse_taken(words, tasks)
     folder = parent / name
     if folder.exists():
-        raise Conflict(f"{folder} exists already. Choose another name, or another folder with --dir.")
+        raise Conflict(f"{folder} already exists. Choose another name, or another folder with --dir.")
     try:
         with (
             new_folder(folder) as aside,
@@ -53,7 +53,7 @@ def write_plugin(name: str, parent: Path, tasks: Collection[str] = ()) -> Path:
 
 
 def _refuse_taken(words: Mapping[str, str], tasks: Collection[str]) -> None:
-    """Refuse names of what is installed or comes with GraftHub: pip would put the new plugin in its place."""
+    """Raise Conflict for the name of an installed or built-in plugin, which pip would replace."""
     name, package = words["name"], words["package"]
     distribution = canonicalize_name(words["distribution"])
     installed = {canonicalize_name(item.name) for item in distributions() if item.name}
@@ -65,16 +65,15 @@ def _refuse_taken(words: Mapping[str, str], tasks: Collection[str]) -> None:
     else:
         return
     raise Conflict(
-        f"{name!r} is taken: there is {what} already, and the new plugin would replace it or conflict with "
-        "it. Choose another name."
+        f"{name!r} is taken: the new plugin would replace or conflict with {what}. Choose another name."
     )
 
 
 def _words(name: str) -> dict[str, str]:
-    """Return what the templates' placeholders stand for."""
+    """Return the values of the templates' placeholders."""
     check_name(name, "plugin")
     if not name[-1].isalnum():
-        raise InvalidName(f"{name!r} is not a valid plugin name: it has to end in a letter or digit.")
+        raise InvalidName(f"{name!r} is not a valid plugin name: it must end in a letter or digit.")
     identifier = re.sub("[-.]", "_", name)
     camel = "".join(part.capitalize() for part in re.split(r"[-._]+", name))
     return {

@@ -53,9 +53,9 @@ KINDS: Mapping[FieldKind, type | tuple[type, ...]] = {
 @cache
 def tokenizer_for(head: HeadKind) -> Tokenizer:
     """Return a real fast tokenizer: bytes with a chat template for GENERATE, else word pieces."""
-    from hub.testing.tiny_tokenizers import tiny_tokenizer
+    from hub.testing.tiny_tokenizers import BERT, LLAMA, tiny_tokenizer
 
-    tokenizer: Tokenizer = tiny_tokenizer("llama" if head is HeadKind.GENERATE else "bert")
+    tokenizer: Tokenizer = tiny_tokenizer(LLAMA if head is HeadKind.GENERATE else BERT)
     return tokenizer
 
 

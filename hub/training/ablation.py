@@ -1,4 +1,4 @@
-"""Ablation of augmentation: trains the recipe again without copies and compares on the held-out rows."""
+"""Ablation of augmentation: trains without copies, and compares both models on the held-out rows."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ WITHOUT = "without_copies"
 
 @dataclass(frozen=True, slots=True)
 class Ablation:
-    """The metric with copies and without them, on the same `rows` held-out rows.
+    """The metric with and without copies, on the same `rows` held-out rows.
 
-    `low` and `high` are the 95 % interval of `difference`, with less without. `p` is one-sided, in the
-    direction of the difference; `mcnemar` two-sided, None where rows are not simply right or wrong. `copies`
-    counts by change, `dropped` by change and reason. `seconds` are those of the training without.
+    `low` and `high` are the 95 % interval of `difference` (with minus without). `p` is one-sided, in the
+    direction of the difference; `mcnemar` is two-sided, None if rows are not simply correct or wrong.
+    `copies` counts by change, `dropped` by change and reason. `seconds` is the time without copies.
     """
 
     metric: str
@@ -52,7 +52,7 @@ class Ablation:
 
     @classmethod
     def of(cls, found: Comparison, ours: Outcome, plain: Outcome, seconds: float) -> Ablation:
-        """Put a comparison, ours first, together with what was trained."""
+        """Combine a comparison (the model with copies first) with the outcomes of both runs."""
         paired = found.paired
         return cls(
             metric=found.metric,
@@ -80,7 +80,7 @@ def ablate(
 ) -> Ablation | None:
     """Train a plan without copies and compare; None unless `augment.ablation` is set.
 
-    Seed, number of steps and steps between evaluations are those of the run with copies, whose epochs are
+    Seed, number of steps and steps between evaluations equal those of the run with copies, whose epochs are
     longer: the runs differ in the rows, not in the length of training.
     """
     if not plan.recipe.augment.ablation:
@@ -96,7 +96,7 @@ def ablate(
 
 
 def _as_long(plan: Plan, outcome: Outcome) -> Plan:
-    """Return the plan with the number of steps of the run with copies, not counting early stopping."""
+    """Return the plan with the number of steps of the run with copies, before early stopping."""
     train, fitted = plan.recipe.train, outcome.fitted
     epoch = max(1, round(fitted.steps / fitted.epochs)) if fitted.epochs else 1
     settled = train.model_copy(

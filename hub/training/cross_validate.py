@@ -23,10 +23,10 @@ _RESULT = "metrics.json"
 
 
 def cross_validate(plan: Plan, folder: Path, progress: Progress, resume: bool) -> dict[str, Spread]:
-    """Train and measure once for each fold of `evaluate.folds`; {} when the recipe names none.
+    """Train and evaluate once per fold of `evaluate.folds`; {} if it is not set.
 
-    Each fold's model is measured as the one to be stored is, and starts from the same seed. With `resume`,
-    folds that `folder` has results of are not trained again.
+    Each fold's model is evaluated like the one to be stored, and has the same seed. With `resume`, folds with
+    results in `folder` are not trained again.
 
     Raises:
         BadRecipe: the rows make fewer than two folds.
@@ -48,7 +48,7 @@ def cross_validate(plan: Plan, folder: Path, progress: Progress, resume: bool) -
             (work / _RESULT).write_text(json.dumps([[plan.sha256, count], known]), encoding="utf-8")
         found.append(known)
     if len(found) < 2:
-        raise plan.recipe.error("evaluate.folds", "the training rows do not make two folds")
+        raise plan.recipe.error("evaluate.folds", "there are too few training rows for two folds")
     names = [name for name in found[0] if all(name in metrics for metrics in found)]
     return {name: _spread([metrics[name] for metrics in found]) for name in names}
 

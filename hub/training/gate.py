@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from hub.errors import HubError
 from hub.evaluation.comparison import Comparison
 from hub.evaluation.goal import explain
-from hub.progress import Progress, silent
+from hub.progress import Progress, named, silent
 from hub.recipe.sections.evaluate import DeployGate
 from hub.store.records import Version
 
@@ -52,10 +52,7 @@ def pass_gate(
             return judge(result.version, live, recipe.deploy, why_not=why_not)
         from hub.evaluation.stored.measure import answers_of, compared
 
-        def shown(stage: str, done: int, total: int, note: str = "") -> None:
-            progress(f"{stage} {live.ref}", done, total, note)
-
-        items = result.measured.evaluator.items
+        items, shown = result.measured.evaluator.items, named(progress, str(live.ref))
         try:
             theirs, _ = answers_of(live, items, registry=registry, store=store, progress=shown)
             comparison = compared(result.measured, theirs, recipe.train.seed)
@@ -87,35 +84,35 @@ def judge(
     if before is None:
         return Judgement(True, f"{live.ref}, which was live, has no {metric} on record{unrun}")
     goal = new.manifest.metric_goal
-    said = f"{metric} {after:.4f} against {before:.4f} of {live.ref}{explain(goal)}"
+    figures = f"{metric} {after:.4f} against {before:.4f} of {live.ref}{explain(goal)}"
     if not _same_held_out(new, live):
-        said += ", measured on other data"
+        figures += ", measured on other data"
     allowed = after >= before - rule.max_drop if goal == "max" else after <= before + rule.max_drop
-    return Judgement(allowed, said + unrun)
+    return Judgement(allowed, figures + unrun)
 
 
 def _by_rows(live: Version, rule: DeployGate, found: Comparison) -> Judgement:
-    said = (
+    figures = (
         f"{found.metric} {found.first:.4f} against {found.second:.4f} of {live.ref} on the same "
         f"{found.rows:,} held-out rows{explain(found.goal)}"
     )
     drop, change = -found.gain, "drop" if found.goal == "max" else "rise"
     if drop <= 0:
-        better = f", better by more than chance ({found.chance()})" if found.is_better else ""
-        return Judgement(True, said + better, found)
+        better = f", significantly better ({found.chance()})" if found.is_better else ""
+        return Judgement(True, figures + better, found)
     if drop <= rule.max_drop:
-        return Judgement(True, f"{said}, a {change} that deploy.max_drop allows", found)
+        return Judgement(True, f"{figures}, a {change} that deploy.max_drop allows", found)
     if found.rows < MIN_SIGNIFICANCE_ROWS:
-        few = f", and fewer than {MIN_SIGNIFICANCE_ROWS} rows cannot tell a {change} from chance"
-        return Judgement(False, said + few, found)
-    explained = "chance explains" if not found.is_worse else "chance does not explain"
-    return Judgement(not found.is_worse, f"{said}, a {change} that {explained} ({found.chance()})", found)
+        few = f", a {change}; fewer than {MIN_SIGNIFICANCE_ROWS} rows are too few for a test of significance"
+        return Judgement(False, figures + few, found)
+    kind = "significant" if found.is_worse else "not significant"
+    return Judgement(not found.is_worse, f"{figures}, a {change} that is {kind} ({found.chance()})", found)
 
 
 def _incomparable(new: Version, live: Version) -> str:
     ours, theirs = new.manifest.serving, live.manifest.serving
     if ours.task != theirs.task:
-        return f"it is for the task {theirs.task}"
+        return f"its task is {theirs.task}"
     return "" if {*ours.labels} == {*theirs.labels} else "it has other labels"
 
 

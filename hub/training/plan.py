@@ -45,15 +45,15 @@ class Plan:
 
     @property
     def info(self) -> AdapterInfo:
-        """What the task may read; the version has no number yet."""
+        """The adapter's information for the task; the version has no number yet."""
         serving = self.serving
         return AdapterInfo(self.recipe.name, 0, serving.labels, serving.settings, serving.max_length)
 
     @property
     def sha256(self) -> str:
-        """Hash of all that decides the weights: a run may only be resumed by an equal plan."""
-        beside = ("summary", "evaluate", "deploy", "tune", "report")
-        recipe = {key: value for key, value in self.recipe.resolved().items() if key not in beside}
+        """Hash of everything that determines the weights: only an equal plan may resume a run."""
+        others = ("summary", "evaluate", "deploy", "tune", "report")
+        recipe = {key: value for key, value in self.recipe.resolved().items() if key not in others}
         recipe["augment"].pop("ablation")
         parts = (recipe, self.dataset.sha256, self.serving.model_dump(mode="json"))
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
@@ -61,7 +61,7 @@ class Plan:
     def data_ref(
         self, invalid: int, augmented: Mapping[str, int], dropped: Mapping[str, Mapping[str, int]]
     ) -> DataRef:
-        """Describe the data for the manifest; copies that were dropped go by change and reason."""
+        """Describe the data for the manifest; `dropped` copies are counted by change and reason."""
         data, dataset = self.recipe.data, self.dataset
         data_report = replace(dataset.data_report, invalid=invalid).to_json()
         if augmented:
@@ -88,11 +88,11 @@ def make_plan(
     invalid: InvalidRows,
     progress: Progress = silent,
 ) -> Plan:
-    """Check a recipe against the task, the base and the data it names; pulls the base if need be.
+    """Check a recipe against its task, base and data; a missing base is pulled.
 
     Raises:
-        BadRecipe, BadData: the message says where.
-        NotFound, SourceUnavailable: there is no such task or base, or a download failed.
+        BadRecipe, BadData: the message has the place.
+        NotFound, SourceUnavailable: the task or base does not exist, or a download failed.
     """
     loaded = registry.task(recipe.task)
     if loaded.spec.head not in _TRAINABLE:
@@ -103,7 +103,7 @@ def make_plan(
     max_length = _max_length(recipe, base, loaded)
     dataset = prepare(recipe, loaded.task, cache, invalid, progress, needs_label=loaded.labelled)
     if loaded.labelled and not dataset.labels:
-        raise recipe.error("data", f"the rows hold no labels, and task {recipe.task} learns from them")
+        raise recipe.error("data", f"the rows have no labels, and task {recipe.task} needs them")
     recipe = recipe.settled(len(dataset.train), base.model_type)
     serving = Serving(
         task=recipe.task,

@@ -29,12 +29,12 @@ from hub.evaluation.temperature import Temperature, calibrate
 from hub.progress import Progress, named
 from hub.recipe.sections.augment import Augment
 from hub.training.agreement import disagreeing
+from hub.training.fit.callbacks import TrackerCallback
 from hub.training.fit.checkpoints import move
 from hub.training.fit.loss import Loss, class_weights
 from hub.training.fit.model import add_adapter, initial_update, load_base, round_weights, save_adapter
 from hub.training.fit.trainer import Fitted, fit, pick_dtype
 from hub.training.plan import Plan
-from hub.training.trackers.callback import Logged
 from hub.training.trackers.fan_out import Trackers
 
 __all__ = [
@@ -54,18 +54,18 @@ ADAPTER = "adapter"
 CHECKPOINTS = "checkpoints"
 FIRST = "first"
 PLAN_FILE = "plan.json"
-PARITY = 1e-4  # largest difference of a score between the model in memory and the stored one
+MAX_DIFFERENCE = 1e-4  # of a score between the model in memory and the stored one
 PROBES = 8  # rows compared for it
-SAMPLE = 400  # held-out rows whose answers are kept
+SAMPLE = 400  # held-out rows with outputs for the gauges
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a run measured; the PEFT folder lies in `work/adapter`.
+    """The results of a run; its PEFT folder is `work/adapter`.
 
-    `scored` has what the stored adapter answers to the rows of `held_out`, `sample` some of them.
-    `temperature` is None for heads without labels. `augmented` counts changed copies of training
-    rows, `dropped` those that were not used, by change and reason.
+    `scored` has the answers of the stored adapter to the rows of `held_out`, and `sample` a part of them.
+    `temperature` is None for heads without labels. `augmented` counts copies of training rows by change,
+    `dropped` unused ones by change and reason.
     """
 
     metrics: Mapping[str, float]
@@ -93,12 +93,12 @@ def run(
     """Train a plan; rows that are invalid for the task are added to `invalid`.
 
     Translations are cached in the file `memory`, by default in `work`. `trackers` receive the logs. The run
-    continues from the checkpoints of `hub tune` in `trial`, if they are of an equal plan.
+    continues from the checkpoints of `hub tune` in `trial`, if their plan is equal.
 
     Raises:
         BadData: too few rows are left.
-        BadRecipe: training diverged, or `method.target` fits no layer.
-        Conflict: `resume`, and the checkpoints in `work` are of another plan.
+        BadRecipe: training diverged, or `method.target` matches no layer.
+        Conflict: `resume`, and the checkpoints in `work` belong to another plan.
         BadAdapter: the stored weights do not give the scores of the trained model.
     """
     tokenizer = load_tokenizer(plan.base)
@@ -120,7 +120,7 @@ def run(
         validation=validation,
         progress=progress,
         resume=resume,
-        callbacks=[Logged(trackers)] if trackers else (),
+        callbacks=[TrackerCallback(trackers)] if trackers else (),
     )
     if trackers:
         trackers.logged(fitted.history)
@@ -145,19 +145,19 @@ def run(
 def _evaluators(
     plan: Plan, tokenizer: Tokenizer, invalid: InvalidRows, before: int, features: int
 ) -> tuple[Evaluator | None, Evaluator]:
-    """Return what scores validation and held-out rows; too few usable rows end the run here.
+    """Return the evaluators of validation and held-out rows; raise BadData if there are too few rows.
 
-    `before` rows were invalid before the run, and there are `features` rows to train on.
+    `before` rows were invalid before the run, and there are `features` training rows.
     """
     validation = evaluator_of(plan, tokenizer, plan.dataset.validation, invalid)
     held_out = evaluator_of(plan, tokenizer, plan.dataset.held_out, invalid)
     _check_slices(plan)
     invalid.check(plan.dataset.size - (len(invalid.rows) - before))
     if validation is None and plan.recipe.train.schedule == "plateau":
-        raise plan.recipe.error("train.schedule", "plateau looks at validation rows, and there are too few")
+        raise plan.recipe.error("train.schedule", "plateau needs validation rows, and there are too few")
     if not features or held_out is None:
         which = "held-out" if features else "training"
-        raise BadData(f"No {which} row can be used: {invalid.rows[-1].reason}")
+        raise BadData(f"No {which} row is valid: {invalid.rows[-1].reason}")
     return validation, held_out
 
 
@@ -171,7 +171,7 @@ def training_rows(
     resume: bool = False,
     memory: Path | None = None,
 ) -> tuple[list[Features], dict[str, int], Dropped]:
-    """Return the training features with augmented copies, and counts of kept and dropped copies by change."""
+    """Return the features of training rows and their copies, and counts of kept and dropped copies."""
     dataset = plan.dataset
     features, more = make_features(plan.loaded, tokenizer, plan.info, dataset.train, progress)
     invalid.add(more)
@@ -203,7 +203,7 @@ def without_copies(plan: Plan) -> Plan:
 def evaluator_of(
     plan: Plan, tokenizer: Tokenizer, items: Sequence[Item], invalid: InvalidRows
 ) -> Evaluator | None:
-    """Return what scores a model on these rows; None if the task can answer none of them."""
+    """Return the evaluator of these rows; None if the task can encode none of them."""
     good, more = encodable(plan.loaded, tokenizer, plan.info, items)
     invalid.add(more)
     return Evaluator.of(plan.loaded, tokenizer, plan.info, good) if good else None
@@ -223,15 +223,15 @@ def _check_slices(plan: Plan) -> None:
 
 
 def _begin(plan: Plan, work: Path, resume: bool, trial: Path | None) -> bool:
-    """Prepare the work folder; tell whether to go on from checkpoints in it, which are of this plan."""
+    """Prepare the work folder; return whether to resume from checkpoints in it, which are of this plan."""
     record = work / PLAN_FILE
     if not resume:
         for folder in (work / CHECKPOINTS, work / ADAPTER):
             shutil.rmtree(folder, ignore_errors=True)
     elif record.is_file() and not _is_of(plan, record):
         raise Conflict(
-            f"The run in {work} was started from another recipe, other data or another base, so it cannot "
-            "go on from there. Undo the change, or train from the start without --resume."
+            f"The run in {work} cannot be resumed: its recipe, data or base was different. Undo the change, "
+            "or train from the start without --resume."
         )
     note_plan(plan, work)
     if not resume and trial and _is_of(plan, trial / PLAN_FILE):
@@ -241,7 +241,7 @@ def _begin(plan: Plan, work: Path, resume: bool, trial: Path | None) -> bool:
 
 
 def note_plan(plan: Plan, folder: Path) -> None:
-    """Write down which plan the checkpoints in a folder are of."""
+    """Record the plan of the checkpoints in a folder."""
     (folder / PLAN_FILE).write_text(json.dumps(plan.sha256), encoding="utf-8")
 
 
@@ -250,7 +250,7 @@ def _is_of(plan: Plan, record: Path) -> bool:
 
 
 def new_model(plan: Plan, features: Sequence[Features]) -> PeftModel:
-    """Return the base with a new head and what the plan trains, as the seed has them."""
+    """Return the base with a new head and adapter, initialized by the seed."""
     set_seed(plan.recipe.train.seed)
     model = load_base(plan.base, plan.head, len(plan.serving.labels), plan.recipe.train.dropout)
     if plan.head is HeadKind.SEQUENCE:
@@ -262,14 +262,13 @@ def new_model(plan: Plan, features: Sequence[Features]) -> PeftModel:
 def _calibrated(
     plan: Plan, model: PeftModel, validation: Evaluator | None, progress: Progress
 ) -> Temperature | None:
-    """Calibrate the scores of a head with labels; None for others."""
     if not plan.loaded.labelled:
         return None
     return calibrate(model, validation, plan.recipe.evaluate.calibrate, progress)
 
 
 def loss_of(plan: Plan, features: Sequence[Features]) -> Loss:
-    """Return the loss that the plan trains by.
+    """Return the loss function of the plan.
 
     Raises:
         BadRecipe: the head has no labels to smooth or to balance.
@@ -293,7 +292,7 @@ def _stored(
 ) -> PeftModel:
     """Write the adapter, load it again on a fresh base, and check that both give the same scores.
 
-    With `initial` it is converted, and not rounded: what was taken out of the base was not.
+    With `initial` it is converted to plain LoRA, and not rounded, as the initial update was not rounded.
     """
     half = plan.recipe.method.stored == "fp16" and initial is None
     dtype = torch.float16 if half else torch.float32
@@ -301,16 +300,16 @@ def _stored(
     save_adapter(model, folder, dtype, initial)
     stored = load_adapted(folder, plan.base, plan.head, len(plan.serving.labels), model.device)
     difference = _largest_difference(model, stored, tokenizer, probes)
-    if not difference <= PARITY:
+    if not difference <= MAX_DIFFERENCE:
         raise BadAdapter(
-            f"The stored weights give scores that differ by {difference:.2g} from those of the trained model "
-            f"(at most {PARITY:g} is allowed), so nothing was stored. If method.stored is fp16, try fp32."
+            f"The scores of the stored weights differ from those of the trained model by {difference:.2g} "
+            f"(at most {MAX_DIFFERENCE:g} is allowed), so nothing was stored. Try method.stored: fp32."
         )
     return stored
 
 
 def _largest_difference(model: Any, other: Any, tokenizer: Tokenizer, rows: Sequence[Row]) -> float:
-    """Compare raw scores row by row, for generation those of every next token of the prompt."""
+    """Compare raw scores row by row; for generation, those of the next token at every position."""
     largest = 0.0
     for row in rows:
         first, second = (

@@ -47,17 +47,17 @@ _LIBRARIES = ("grafthub", "torch", "transformers", "peft")
 
 
 Gauge = Callable[[Plan, Path, EvaluationSample], PrecisionRecord]
-"""Measures the adapter in a folder on a base of another precision; never fails."""
+"""Measures the adapter in a folder on a base of another precision; raises nothing."""
 
 
 @dataclass(frozen=True, slots=True)
 class TrainResult:
-    """A finished run; `invalid_file` lists the invalid rows, one JSON object a line.
+    """A finished run; `invalid_file` lists the invalid rows, one JSON object per line.
 
-    `evaluation` has every figure of the held-out rows, `measured` the answers that they are of. `new` is
-    false when the store had these very weights under this name before. `report` is the page, None if it
-    could not be written, `ablation` what augmentation changed, if that was asked for.
-    `trackers` are those of the recipe, with what kept one from having all of the run.
+    `evaluation` has all figures of the held-out rows, `measured` the answers behind them. `new` is false if
+    the store already had the same weights under this name. `report` is the page, None if it could not be
+    written; `ablation` is the effect of augmentation, if requested. `trackers` are those of the recipe, with
+    the problem of each that failed.
     """
 
     version: Version
@@ -75,7 +75,7 @@ class TrainResult:
 
 
 WriteReport = Callable[[Store, TrainResult], Path]
-"""Writes the report of a stored version, and returns its page; `hub.report.write.write_report` does."""
+"""Writes the report of a stored version and returns its page: `hub.report.write.write_report`."""
 
 
 def train(  # noqa: PLR0913 - a run needs all of the hub
@@ -95,14 +95,14 @@ def train(  # noqa: PLR0913 - a run needs all of the hub
 ) -> TrainResult:
     """Train, evaluate and store an adapter; `report` writes its report.
 
-    `work` keeps the checkpoints of a run that does not finish; `resume` goes on from there. `check` is
-    what the store asks before it takes the files; what each of `gauges` finds goes into the manifest, and so
-    does the `search` that found the recipe. `trial` has checkpoints of that search, see `run`.
+    `work` keeps the checkpoints of an unfinished run, which `resume` continues. The store calls `check`
+    before it adds the files. The results of `gauges`, and the `search` that found the recipe, are recorded in
+    the manifest. `trial` has checkpoints of that search, see `run`.
 
     Raises:
         BadRecipe, BadData: the recipe or its data cannot be used.
-        Conflict: another run uses `work`, or it holds a run of another recipe.
-        NotFound, SourceUnavailable: there is no such task, base or download.
+        Conflict: another run uses `work`, or the run in it has another recipe.
+        NotFound, SourceUnavailable: the task or base does not exist, or a download failed.
     """
     started = time.perf_counter()
     check_trackers(recipe)
@@ -117,7 +117,7 @@ def train(  # noqa: PLR0913 - a run needs all of the hub
                 invalid=invalid,
                 progress=progress,
             )
-            ran = _carry_out(plan, invalid, store, work, progress, resume, trial, during)
+            ran = _run_plan(plan, invalid, store, work, progress, resume, trial, during)
         evaluation = _assessed(recipe, ran, progress)
         precision = {
             name: gauge(plan, work / ADAPTER, ran.outcome.sample) for name, gauge in (gauges or {}).items()
@@ -129,14 +129,25 @@ def train(  # noqa: PLR0913 - a run needs all of the hub
         version = store.add(recipe.name, work / ADAPTER, plan.serving, origin="trained", check=check, **about)
         _clean(work)
         tags = {"version": str(version.ref), "sha256": version.sha256}
-        told = ran.trackers.end("finished", figures(evaluation), tags)
-    result = _result(ran, version, evaluation, seconds, work, ablation, told)
+        trackers = ran.trackers.end("finished", figures(evaluation), tags)
+    result = TrainResult(
+        version=version,
+        new=version.ref not in ran.before,
+        plan=plan,
+        outcome=ran.outcome,
+        seconds=seconds,
+        invalid=tuple(ran.invalid.rows),
+        invalid_file=work / INVALID_FILE,
+        measured=ran.found,
+        evaluation=evaluation,
+        ablation=ablation,
+        trackers=trackers,
+    )
     return replace(result, report=_report(store, result, report))
 
 
 @contextmanager
 def _listed(invalid: InvalidRows, work: Path) -> Iterator[None]:
-    """Write the list of invalid rows however the block ends."""
     try:
         yield
     finally:
@@ -145,7 +156,7 @@ def _listed(invalid: InvalidRows, work: Path) -> Iterator[None]:
 
 @dataclass(frozen=True, slots=True)
 class _Ran:
-    """A plan carried out; `before` are the versions of its name that were there already."""
+    """The results of a plan; `before` are the earlier versions of its name."""
 
     plan: Plan
     invalid: InvalidRows
@@ -156,7 +167,7 @@ class _Ran:
     found: Measured
 
 
-def _carry_out(
+def _run_plan(
     plan: Plan,
     invalid: InvalidRows,
     store: Store,
@@ -166,7 +177,7 @@ def _carry_out(
     trial: Path | None,
     during: ExitStack,
 ) -> _Ran:
-    """Cross-validate, train and answer the held-out rows; the run is tracked until `during` ends."""
+    """Cross-validate, train, and answer the held-out rows; trackers are closed when `during` ends."""
     write_notes(plan.dataset.notes, work / NOTES_FILE)
     across = cross_validate(plan, work / FOLDS, progress, resume)
     before = {version.ref for version in store.versions(plan.recipe.name)}
@@ -195,7 +206,7 @@ def _trained(
     precision: Mapping[str, PrecisionRecord],
     ablation: Ablation | None,
 ) -> Training:
-    """Return what the manifest says of the data, the run and its figures."""
+    """Return the manifest's entries on the data, the run and its figures."""
     task, outcome, kept = ran.plan.loaded.task, ran.outcome, recorded(evaluation)
     return {
         "metrics": outcome.metrics,
@@ -213,59 +224,34 @@ def _trained(
     }
 
 
-def _result(
-    ran: _Ran,
-    version: Version,
-    evaluation: Evaluation,
-    seconds: float,
-    work: Path,
-    ablation: Ablation | None,
-    told: tuple[Tracked, ...],
-) -> TrainResult:
-    return TrainResult(
-        version=version,
-        new=version.ref not in ran.before,
-        plan=ran.plan,
-        outcome=ran.outcome,
-        seconds=seconds,
-        invalid=tuple(ran.invalid.rows),
-        invalid_file=work / INVALID_FILE,
-        measured=ran.found,
-        evaluation=evaluation,
-        ablation=ablation,
-        trackers=told,
-    )
-
-
 def _clean(work: Path) -> None:
-    """Remove what only a run that did not finish needs."""
     for name in (CHECKPOINTS, ADAPTER, FOLDS, FIRST, WITHOUT):
         shutil.rmtree(work / name, ignore_errors=name not in (CHECKPOINTS, ADAPTER))
     (work / TRANSLATIONS).unlink(missing_ok=True)
 
 
 def _report(store: Store, result: TrainResult, write: WriteReport | None) -> Path | None:
-    """Write the report; what keeps it from being written does not undo a version that is stored."""
+    """Write the report; the stored version remains if this fails."""
     try:
         return write(store, result) if write else None
     except Exception as error:
-        log.warning("%s is stored, but not its report: %s", result.version.ref, error)
+        log.warning("%s is stored, but its report could not be written: %s", result.version.ref, error)
         return None
 
 
 @contextmanager
 def only_run(work: Path) -> Iterator[None]:
-    """Keep other runs out of a folder while the block runs.
+    """Lock a folder against other runs within the block.
 
     Raises:
-        Conflict: one is in it.
+        Conflict: another run uses it.
     """
     work.mkdir(parents=True, exist_ok=True)
     lock = FileLock(work / ".lock", timeout=0)
     try:
         lock.acquire()
     except Timeout:
-        raise Conflict(f"Another run is training in {work}. Wait for it, or give one another name.") from None
+        raise Conflict(f"Another run uses {work}. Wait for it, or use another adapter name.") from None
     try:
         yield
     finally:

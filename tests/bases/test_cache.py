@@ -63,9 +63,9 @@ def test_an_unknown_base_is_answered_with_those_there_are(bases: Bases, model_fo
     with pytest.raises(NotFound, match="hub base pull minilm"):
         bases.get("mine")
     bases.pull(str(model_folder()), "mine")
-    with pytest.raises(NotFound, match="There is: mine"):
+    with pytest.raises(NotFound, match="Available: mine"):
         bases.get("yours")
-    with pytest.raises(NotFound, match="There is: mine"):
+    with pytest.raises(NotFound, match="Available: mine"):
         bases.by_fingerprint("0" * 64)
 
 

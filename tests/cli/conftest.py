@@ -1,4 +1,4 @@
-"""What several command tests need in the state folder."""
+"""Fixtures of command tests: state folders with bases and adapters."""
 
 from __future__ import annotations
 

@@ -84,7 +84,7 @@ def test_options_of_the_task_are_checked_and_kept(tickets: Path) -> None:
 def test_a_folder_without_a_manifest_needs_task_and_base(tickets: Path) -> None:
     for given in ((), ("--task", "classification"), ("--base", "tiny")):
         assert "--task (see `hub plugins list`)" in refused(BadRequest, "import", tickets, *given)
-    assert "There is: tiny" in refused(
+    assert "Available: tiny" in refused(
         NotFound, "import", tickets, "--task", "classification", "--base", "huge"
     )
     assert "classification" in refused(NotFound, "import", tickets, "--task", "cooking", "--base", "tiny")
@@ -132,8 +132,11 @@ def test_an_adapter_that_changed_the_base_is_converted_unless_it_is_merged(
     assert "Converted from pissa" in hub(*common).stdout
     config = json.loads((Store(find_home()).get("odd").path / "adapter_config.json").read_text())
     assert (config["r"], config["init_lora_weights"]) == (8, True)
-    told = [json.loads(hub(*common, *more, "--json").stdout) for more in ((), ("--merged",))]
-    assert [(each["version"], each["converted_from"]) for each in told] == [("odd@1", "pissa"), ("odd@2", "")]
+    result = [json.loads(hub(*common, *more, "--json").stdout) for more in ((), ("--merged",))]
+    assert [(each["version"], each["converted_from"]) for each in result] == [
+        ("odd@1", "pissa"),
+        ("odd@2", ""),
+    ]
 
 
 def test_a_merged_adapter_is_deployed_and_answers(
@@ -175,7 +178,7 @@ def test_an_exported_version_is_imported_by_its_manifest(imported: str, tmp_path
     assert "not empty" in refused(Conflict, "export", imported, tmp_path / "out")
 
 
-def test_the_list_tells_what_is_live_where(imported: str) -> None:
+def test_the_list_shows_where_versions_are_live(imported: str) -> None:
     Store(find_home()).deploy("live", Deploy(version=imported, by="test"))
     line = hub("list").stdout.splitlines()[1].split()
     assert line[:4] == ["tickets@1", "classification", "tiny", "live"]
@@ -183,18 +186,18 @@ def test_the_list_tells_what_is_live_where(imported: str) -> None:
     assert [(each["version"], each["live_as"], each["labels"]) for each in found] == [
         ("tickets@1", ["live"], LABELS.split(","))
     ]
-    assert "There is: tickets" in refused(NotFound, "list", "other")
+    assert "Available: tickets" in refused(NotFound, "list", "other")
 
 
-def test_an_empty_store_says_what_to_do() -> None:
+def test_an_empty_store_shows_the_next_command() -> None:
     assert "hub train" in hub("list").stdout
     assert json.loads(hub("list", "--json").stdout) == []
 
 
-def test_show_tells_all_of_one_version(imported: str) -> None:
-    told = hub("show", "tickets").stdout
+def test_show_has_all_details_of_a_version(imported: str) -> None:
+    result = hub("show", "tickets").stdout
     for part in ("tickets@1", "sequence head", "billing, bug, howto", "multi_label", "imported at"):
-        assert part in told
+        assert part in result
     found = json.loads(hub("show", imported, "--json").stdout)
     assert found["manifest"]["serving"]["labels"] == LABELS.split(",")
     assert found["sha256"] == Store(find_home()).get(imported).sha256
@@ -208,7 +211,7 @@ def test_removing_asks_first(imported: str) -> None:
     assert stored() == []
 
 
-def test_yes_removes_without_asking_and_json_says_what(imported: str) -> None:
+def test_yes_removes_without_confirmation(imported: str) -> None:
     sha256 = Store(find_home()).get(imported).sha256
     assert json.loads(hub("rm", imported, "--yes", "--json").stdout) == {
         "removed": imported,
@@ -217,7 +220,7 @@ def test_yes_removes_without_asking_and_json_says_what(imported: str) -> None:
 
 
 def test_a_removal_must_name_a_version_that_nobody_needs(imported: str) -> None:
-    assert "There is: tickets@1" in refused(InvalidName, "rm", "tickets", "--yes")
+    assert "Available: tickets@1" in refused(InvalidName, "rm", "tickets", "--yes")
     Store(find_home()).deploy("live", Deploy(version=imported, by="test"))
     assert "is live in 'live'" in refused(Conflict, "rm", imported, "--yes")
     assert stored() == [imported]

@@ -25,7 +25,7 @@ def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tiny_encoder(tmp_path_factory.mktemp("base") / "tiny").path
 
 
-def test_a_pulled_base_is_told_and_listed(tiny_folder: Path) -> None:
+def test_a_pulled_base_is_printed_and_listed(tiny_folder: Path) -> None:
     pulled = hub("pull", str(tiny_folder), "--name", "mine")
     assert pulled.exit_code == 0, pulled.exception
     assert "Base mine: bert encoder, up to 64 tokens." in pulled.stdout
@@ -57,7 +57,7 @@ def test_json_is_one_document_of_what_is_here(tiny_folder: Path) -> None:
     assert json.loads(hub("list", "--json").stdout) == [pulled]
 
 
-def test_an_empty_home_says_what_to_do() -> None:
+def test_an_empty_home_shows_the_next_command() -> None:
     assert "hub base pull minilm" in hub("list").stdout
     assert json.loads(hub("list", "--json").stdout) == []
 

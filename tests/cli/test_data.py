@@ -1,4 +1,4 @@
-"""`hub data`: rows are looked at and prepared as training does, and what became of each is written."""
+"""`hub data`: rows are profiled, and prepared as for training with a record of every change."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_the_splits_are_written_and_counted(recipe: Path, tmp_path: Path) -> Non
     assert report["data_report"]["invalid"] == report["data_report"]["duplicates"] == 1
 
 
-def test_every_row_that_is_changed_or_left_out_is_named(recipe: Path, tmp_path: Path) -> None:
+def test_every_changed_or_filtered_row_is_listed(recipe: Path, tmp_path: Path) -> None:
     assert hub_data("prepare", recipe, "-o", tmp_path / "out").exit_code == 0
     changes = {(change["line"], change["what"]): change for change in read(tmp_path / "out/changes.jsonl")}
     assert set(changes) == {(26, "changed"), (27, "duplicate"), (28, "invalid")}

@@ -17,7 +17,7 @@ def hub(*args: str) -> str:
     return result.stdout
 
 
-def test_a_deploy_without_a_server_moves_the_catalog(fake_home) -> None:
+def test_a_deploy_without_a_server_changes_the_catalog(fake_home) -> None:
     fake_home.add("mood", seed=1), fake_home.add("mood", seed=2)
     assert "serves mood@1" in hub("deploy", "mood@1")
     moved = json.loads(hub("deploy", "mood", "--as", "mood", "--reason", "newer", "--json"))
@@ -26,7 +26,7 @@ def test_a_deploy_without_a_server_moves_the_catalog(fake_home) -> None:
     assert "@" in fake_home.store.history("mood")[0].who
 
 
-def test_a_rollback_without_a_server_moves_it_back(fake_home) -> None:
+def test_a_rollback_without_a_server_changes_the_catalog(fake_home) -> None:
     fake_home.add("mood", seed=1), fake_home.add("mood", seed=2)
     hub("deploy", "mood@1", "--as", "live"), hub("deploy", "mood@2", "--as", "live")
     assert "serves mood@1 (before: mood@2)" in hub("rollback", "live")
@@ -42,7 +42,7 @@ def test_a_damaged_version_is_refused_also_without_a_server(fake_home) -> None:
     assert fake_home.store.deployments() == []
 
 
-def test_a_version_whose_base_is_gone_is_refused(fake_home) -> None:
+def test_a_version_with_a_missing_base_is_refused(fake_home) -> None:
     fake_home.add("mood", seed=1)
     (fake_home.base.path / "base.json").unlink()
     with pytest.raises(NotFound, match="fingerprint"):
@@ -79,10 +79,10 @@ def test_a_server_that_was_named_must_be_there(fake_home) -> None:
     assert fake_home.store.deployments() == [], "it is not put into the local catalog instead"
 
 
-def test_the_status_of_an_empty_home_says_what_to_do() -> None:
-    told = hub("status")
-    assert "hub serve" in told
-    assert "hub deploy" in told
+def test_the_status_of_an_empty_home_shows_the_next_command() -> None:
+    result = hub("status")
+    assert "hub serve" in result
+    assert "hub deploy" in result
 
 
 def test_the_status_lists_what_is_deployed(fake_home) -> None:

@@ -35,9 +35,11 @@ def home(fake_home):
 
 
 def test_a_canary_gets_its_share_and_its_guard(home) -> None:
-    told = hub("deploy", "mood@2", "--canary", "12.5", "--guard", "error_rate=0.01", "--guard", "p99_ms=200")
-    assert "serves mood@1" in told
-    assert "mood@2 answers 12.5 % of its requests, guarded by error_rate=0.01, p99_ms=200" in told
+    result = hub(
+        "deploy", "mood@2", "--canary", "12.5", "--guard", "error_rate=0.01", "--guard", "p99_ms=200"
+    )
+    assert "serves mood@1" in result
+    assert "mood@2 answers 12.5 % of its requests, guarded by error_rate=0.01, p99_ms=200" in result
     canary = home.store.deployment("mood").canary
     assert (canary.percent, canary.guard) == (12.5, {"error_rate": 0.01, "p99_ms": 200})
 
@@ -116,15 +118,15 @@ def test_deployments_are_listed_with_their_tracks(home) -> None:
     assert (one["canary"]["percent"], one["shadow"]["version"]) == (12.5, "mood@3")
 
 
-def test_an_empty_home_says_what_to_do() -> None:
+def test_an_empty_home_shows_the_next_command() -> None:
     assert "hub deploy" in hub("deployments")
 
 
-def test_the_history_says_who_when_what_and_why(home) -> None:
+def test_the_history_has_time_author_change_and_reason(home) -> None:
     hub("deploy", "mood@2", "--canary", "10", "--reason", "spring reviews")
     hub("promote", "mood", "--reason", "did well")
-    told = hub("deployments", "mood", "--history")
-    assert "did well" in told and "spring reviews" in told and "promote" in told
+    result = hub("deployments", "mood", "--history")
+    assert "did well" in result and "spring reviews" in result and "promote" in result
     history = json.loads(hub("deployments", "mood", "--history", "--json"))["history"]
     assert [(move["kind"], move["before"], move["after"], move["reason"]) for move in history] == [
         ("deploy", None, "mood@1", "first"),
@@ -136,9 +138,9 @@ def test_the_history_says_who_when_what_and_why(home) -> None:
 
 def test_the_history_of_what_was_taken_away_is_still_there(home) -> None:
     hub("undeploy", "mood")
-    told = hub("deployments", "mood", "--history")
-    assert "no longer deployed" in told
-    assert "undeploy" in told
+    result = hub("deployments", "mood", "--history")
+    assert "no longer deployed" in result
+    assert "undeploy" in result
 
 
 def test_a_watch_prints_a_line_for_every_change_until_it_is_interrupted(home) -> None:

@@ -1,4 +1,4 @@
-"""`hub doctor`: what it finds in a state folder, and what --fix does about it."""
+"""`hub doctor`: the damage it finds in a state folder, and the repairs of --fix."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_a_home_that_is_not_there_is_not_made() -> None:
     assert not find_home().exists()
 
 
-def test_files_that_are_gone_are_told_with_what_needs_them(live) -> None:
+def test_missing_files_are_reported_with_their_deployments(live) -> None:
     shutil.rmtree(live.store.get("mood@1").path)
     found = one("content_missing")
     assert found["where"].startswith("mood@1")
@@ -87,7 +87,7 @@ def test_files_that_are_gone_are_told_with_what_needs_them(live) -> None:
     assert not found["fixable"]
 
 
-def test_altered_weights_are_told_and_an_import_of_a_copy_mends_them(live, tmp_path) -> None:
+def test_altered_weights_are_reported_and_repaired_by_an_import(live, tmp_path) -> None:
     version = live.store.get("mood@1")
     copy = live.store.export("mood@1", tmp_path / "copy")
     with (version.path / "adapter_model.safetensors").open("r+b") as file:
@@ -178,14 +178,14 @@ def test_a_live_version_whose_labels_the_task_cannot_use(live) -> None:
     assert "polarity of label 'glad' is not known" in one("adapter_misfit")["what"]
 
 
-def test_a_generation_behind_the_moves_is_raised(live) -> None:
+def test_a_generation_behind_the_events_is_raised(live) -> None:
     sql("UPDATE generation SET value = 0")
     repaired("generation_behind")
     live.store.deploy("other", Deploy(version="mood@1", by="test"))
     assert live.store.generation() == 2
 
 
-def test_a_move_that_is_lost(live) -> None:
+def test_a_lost_event(live) -> None:
     sql("DROP TRIGGER events_no_delete; DELETE FROM deployment_events")
     assert not one("events_lost")["fixable"]
 
@@ -223,7 +223,7 @@ def test_a_lost_catalog_is_made_again_from_the_contents(live) -> None:
     assert {str(version.ref) for version in Store(live.path).versions()} == before
 
 
-def test_a_catalog_that_has_gone_is_told_and_not_made_anew(live) -> None:
+def test_a_missing_catalog_is_reported_and_not_created(live) -> None:
     (live.path / "catalog.db").unlink()
     assert "Put the newest copy of the catalog back" in one("catalog_unusable")["what"]
     assert "catalog_unusable" in {finding["code"] for finding in run("--fix")[1]}
@@ -332,7 +332,7 @@ def test_a_disk_that_is_full(live, monkeypatch) -> None:
     assert (status, findings[0]["code"], findings[0]["severity"]) == (1, "disk_full", "error")
 
 
-def test_a_fix_that_cannot_be_made_says_why(live, monkeypatch) -> None:
+def test_a_failed_fix_has_its_reason(live, monkeypatch) -> None:
     monkeypatch.setattr("hub.store.doctor.LOCK_S", 0.01)
     (live.store.get("mood@1").path / "manifest.json").unlink()
     examine, other = doctor.examine, Store(live.path)
@@ -347,7 +347,7 @@ def test_a_fix_that_cannot_be_made_says_why(live, monkeypatch) -> None:
     assert (found["repaired"], found["failure"]) == (False, "Another process holds the lock of the store.")
 
 
-def test_the_table_says_what_to_do(live) -> None:
+def test_the_table_has_remedies(live) -> None:
     shutil.rmtree(live.store.get("mood@1").path)
     result = CliRunner().invoke(app, ["doctor"], env={"COLUMNS": "200"})
     assert result.exit_code == 1

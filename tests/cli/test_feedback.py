@@ -76,14 +76,14 @@ def test_versions_are_shown_side_by_side_with_wilsons_interval(fake_home, desk, 
     first, second = text.splitlines()[1:3]
     assert first.split() == ["desk", "desk@1", "stable", "10", "10", "0.800", "0.490", "to", "0.943"]
     assert second.split() == ["desk", "desk@2", "canary", "2", "1", "0.000", "0.000", "to", "0.793"]
-    told = json.loads(hub("feedback", "show", "--json"))
-    assert [(one["role"], one["labelled"], one["correct"]) for one in told] == [
+    result = json.loads(hub("feedback", "show", "--json"))
+    assert [(one["role"], one["labelled"], one["correct"]) for one in result] == [
         ("stable", 10, 8),
         ("canary", 1, 0),
     ]
 
 
-def test_nothing_kept_is_said_and_an_unknown_name_is_an_error(desk) -> None:
+def test_without_answers_it_names_the_setting_and_an_unknown_name_is_an_error(desk) -> None:
     desk()
     assert "No answers are kept for desk" in hub("feedback", "show", "desk")
     assert "feedback.keep" in hub("feedback", "show")
@@ -187,9 +187,9 @@ def test_where_several_labels_may_be_right_all_rows_have_sets_of_them(desk, answ
     hub("feedback", "export", "desk", "-o", str(out))
     assert [row["labels"] for row in read("classification", out)] == [("a", "b"), ("a",), ()]
     out = out.with_suffix(".csv")
-    told = json.loads(hub("feedback", "export", "desk", "-o", str(out), "--json"))
+    result = json.loads(hub("feedback", "export", "desk", "-o", str(out), "--json"))
     assert [row["labels"] for row in read("classification", out)] == [("a", "b"), ("a",)]
-    assert "needs a .jsonl file" in told["filtered"][0]["reason"]
+    assert "needs a .jsonl file" in result["filtered"][0]["reason"]
 
 
 def test_the_request_and_the_label_are_in_the_file(desk, answered, tmp_path) -> None:
@@ -211,9 +211,9 @@ def test_answers_that_make_no_row_are_filtered_and_listed(desk, answered, tmp_pa
     answered(version, asked, {"who": "Ann", "what": "it"})
     answered(version, None, "Ann")
     answered(version, asked, None)
-    told = json.loads(hub("feedback", "export", "desk", "-o", str(out), "--json"))
-    assert told["rows"] == 1
-    assert [one["reason"] for one in told["filtered"]] == [
+    result = json.loads(hub("feedback", "export", "desk", "-o", str(out), "--json"))
+    assert result["rows"] == 1
+    assert [one["reason"] for one in result["filtered"]] == [
         "its label does not occur in the text of the request",
         "its label has none of the fields that the task is trained on",
         "it was kept without its request",
@@ -238,7 +238,7 @@ def test_an_export_without_texts_labels_or_a_known_format_is_refused(desk, answe
     assert list(tmp_path.glob(".out*")) == []
 
 
-def test_clearing_asks_first_and_says_how_many(desk, answered) -> None:
+def test_clearing_asks_first_and_prints_the_count(desk, answered) -> None:
     version = desk()
     answered(version, FILM, "positive"), answered(version, FILM, None)
     assert CliRunner().invoke(app, ["feedback", "clear", "desk"], input="n\n").exit_code == 1

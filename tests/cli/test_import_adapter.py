@@ -372,8 +372,8 @@ def test_another_base_in_the_config_is_noted(adapter: MakeAdapter, name: str, no
     edit(folder, lambda tensors: tensors, base_model_name_or_path=name)
     shown = " ".join(hub("adapters", "import", folder, *CLASSIFY).stdout.split())
     assert (f"config names {name}, and it was imported for tiny" in shown) is noted
-    told = json.loads(hub("adapters", "import", folder, *CLASSIFY, "--json").stdout)
-    assert told["trained_on"] == (name if noted else "")
+    result = json.loads(hub("adapters", "import", folder, *CLASSIFY, "--json").stdout)
+    assert result["trained_on"] == (name if noted else "")
 
 
 def edit(folder: Path, change: Callable[[dict[str, Any]], dict[str, Any]], **config: object) -> None:

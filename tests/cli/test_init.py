@@ -1,4 +1,4 @@
-"""`hub init`: the workspace it writes is complete, true to the settings, and trains."""
+"""`hub init`: the workspace is complete, agrees with the settings, and trains."""
 
 from __future__ import annotations
 
@@ -82,9 +82,9 @@ def test_files_that_are_there_are_kept(tmp_path: Path) -> None:
     (tmp_path / ".gitignore").write_text("mine\n")
     result = hub("init", str(tmp_path), "--json")
     assert (tmp_path / ".gitignore").read_text() == "mine\n"
-    told = json.loads(result.stdout)
-    assert told["workspace"] == str(tmp_path)
-    assert sorted(Path(path).name for path in told["files"]) == ["hub.toml", "recipe.yaml", "tickets.csv"]
+    outcome = json.loads(result.stdout)
+    assert outcome["workspace"] == str(tmp_path)
+    assert sorted(Path(path).name for path in outcome["files"]) == ["hub.toml", "recipe.yaml", "tickets.csv"]
 
 
 def test_the_example_is_a_recipe_over_balanced_rows(tmp_path: Path) -> None:

@@ -103,7 +103,7 @@ def test_disabling_one_of_two_rivals_resolves_the_conflict(plugged: Callable[...
     assert listed()["acme-tickets"]["state"] == "ok"
 
 
-def test_enable_says_when_hub_toml_disables_the_plugin(
+def test_enable_refuses_a_plugin_that_hub_toml_disables(
     plugged: Callable[..., None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plugged("acme-tickets")

@@ -137,7 +137,7 @@ def test_a_plugin_may_not_change_the_libraries_the_hub_runs_on(environment: Envi
     assert not environment.installed("acme-old")
 
 
-def test_no_network_is_said_with_pips_reason(environment: Environment) -> None:
+def test_without_a_network_the_error_has_pips_reason(environment: Environment) -> None:
     refused = environment.hub("install", "acme-that-nobody-published")
     assert refused.returncode == 1
     assert "(source_unavailable)" in refused.stderr

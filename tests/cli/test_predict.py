@@ -107,8 +107,8 @@ def read_rows(path: Path) -> list[dict[str, object]]:
 )
 def test_a_file_is_answered_row_by_row_in_order(here, source, target) -> None:
     write_rows(here / source)
-    told = json.loads(hub("predict", "mood", "--file", source, "-o", target, "--json"))
-    assert (told["answered"], told["failed"]) == (150, 0)
+    result = json.loads(hub("predict", "mood", "--file", source, "-o", target, "--json"))
+    assert (result["answered"], result["failed"]) == (150, 0)
     written = read_rows(here / target)
     assert [row["id"] for row in written] == [row["id"] for row in ROWS]
     alone = json.loads(hub("predict", "mood", "film 77", "--json"))
@@ -135,9 +135,9 @@ def test_columns_of_other_names_are_mapped(here) -> None:
 
 def test_bad_rows_are_named_counted_and_kept(here) -> None:
     (here / "in.csv").write_bytes(b"id,text\n1,good\n2,\n3,caf\xe9\n4,too,many\n5,fine\n")
-    told = json.loads(hub("predict", "mood", "--file", "in.csv", "-o", "out.csv", "--json"))
-    assert (told["answered"], told["failed"]) == (2, 3)
-    assert [failure["line"] for failure in told["failures"]] == [3, 4, 5]
+    outcome = json.loads(hub("predict", "mood", "--file", "in.csv", "-o", "out.csv", "--json"))
+    assert (outcome["answered"], outcome["failed"]) == (2, 3)
+    assert [failure["line"] for failure in outcome["failures"]] == [3, 4, 5]
     rows = read_rows(here / "out.csv")
     assert [bool(row["label"]) for row in rows] == [True, False, False, False, True]
     assert [bool(row["error"]) for row in rows] == [False, True, True, True, False]
@@ -155,12 +155,12 @@ def test_a_file_with_nothing_to_ask_leaves_no_output(here) -> None:
 
 def test_numbers_in_cells_become_numbers(here) -> None:
     (here / "in.csv").write_text("question,context,top_k\nWho?,Ann saw it.,2\nWho?,Ann saw it.,\n")
-    told = json.loads(hub("predict", "reader", "--file", "in.csv", "-o", "out.jsonl", "--json"))
-    assert told["failed"] == 0
+    result = json.loads(hub("predict", "reader", "--file", "in.csv", "-o", "out.jsonl", "--json"))
+    assert result["failed"] == 0
 
 
 def test_a_call_that_is_too_much_is_split(here, monkeypatch) -> None:
     monkeypatch.setenv("HUB_LIMITS__ITEMS", "10")
     write_rows(here / "in.csv")
-    told = json.loads(hub("predict", "mood", "--file", "in.csv", "-o", "out.csv", "--json"))
-    assert told["answered"] == 150
+    result = json.loads(hub("predict", "mood", "--file", "in.csv", "-o", "out.csv", "--json"))
+    assert result["answered"] == 150

@@ -1,4 +1,4 @@
-"""A version's training files can be evaluated, asked and inspected as they are; other files, by options."""
+"""Files like the training data can be evaluated, predicted and inspected; other files need options."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`hub recipe`: the schema of recipes, and a recipe made by looking at data."""
+"""`hub recipe`: the schema of recipes, and a recipe written for a data file."""
 
 from __future__ import annotations
 
@@ -91,10 +91,10 @@ def test_a_recipe_is_not_overwritten(workplace: Path) -> None:
 def test_a_missing_column_is_named_with_those_there_are(workplace: Path) -> None:
     lines = [f"{number},{text}" for number, (text, _) in enumerate(REVIEWS)]
     (workplace / "plain.csv").write_text(rows("id,verbatim", *lines))
-    said = refusal("new", "sentiment", "plain.csv")
-    assert "'label'" in said
-    assert "id, verbatim" in said
-    assert "--column label=COLUMN" in said
+    message = refusal("new", "sentiment", "plain.csv")
+    assert "'label'" in message
+    assert "id, verbatim" in message
+    assert "--column label=COLUMN" in message
     assert not (workplace / "adapters").exists()
 
 

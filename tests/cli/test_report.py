@@ -1,4 +1,4 @@
-"""`hub report`: what `hub train` writes beside a version, as page, data and card."""
+"""`hub report`: the page, data and card that `hub train` writes for a version."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def test_texts_are_escaped_in_the_page_and_nowhere_else(recipe: Path, tmp_path: 
     assert HOSTILE not in hub("report", "demo", "--json").stdout
 
 
-def test_wrong_answers_may_be_left_out(recipe: Path) -> None:
+def test_wrong_answers_can_be_omitted(recipe: Path) -> None:
     told("train", recipe, "--set", "report.examples=0")
     found = told("report", "demo")
     assert found["report"]["evaluation"]["mistakes"] == []
@@ -139,7 +139,7 @@ def test_a_report_that_cannot_be_written_takes_no_version_away(
     monkeypatch.setattr("hub.report.write.page", broken)
     answer = told("train", recipe)
     assert (answer["version"], answer["report"]) == ("demo@1", None)
-    assert "demo@1 is stored, but not its report: no page today" in caplog.text
+    assert "demo@1 is stored, but its report could not be written: no page today" in caplog.text
 
 
 def test_the_export_has_the_card_and_no_report(recipe: Path, tmp_path: Path) -> None:
@@ -150,7 +150,7 @@ def test_the_export_has_the_card_and_no_report(recipe: Path, tmp_path: Path) -> 
     assert not [path for path in (tmp_path / "out").iterdir() if path.name.startswith("report")]
 
 
-def test_a_version_without_a_report_says_what_to_do(fake_home: FakeHome) -> None:
+def test_a_version_without_a_report_names_the_commands(fake_home: FakeHome) -> None:
     fake_home.add("mood")
     error = hub("report", "mood").exception
     assert isinstance(error, NotFound)

@@ -1,4 +1,4 @@
-"""`hub serve` as people run it: a real server in a process of its own, real forwards on a tiny base."""
+"""`hub serve` as users run it: a server process with real forward passes on a tiny base."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def server(home: FakeHome) -> Iterator[httpx.Client]:
             yield client
 
 
-def test_it_serves_what_the_catalog_says(server, home) -> None:
+def test_it_serves_the_deployments_of_the_catalog(server, home) -> None:
     version, scores = ask(server, TEXTS[0])
     assert version == "mood@1"
     assert sum(scores.values()) == pytest.approx(1.0)
@@ -179,15 +179,15 @@ def test_a_second_server_of_the_same_home_is_refused(server, home) -> None:
 
 
 def test_a_port_that_is_taken_is_an_error(server, tmp_path) -> None:
-    told = hub(tmp_path, "serve", "--port", str(server.base_url.port), status=1)
-    assert "--port" in told
+    result = hub(tmp_path, "serve", "--port", str(server.base_url.port), status=1)
+    assert "--port" in result
 
 
 def test_beyond_loopback_without_keys_is_refused(tmp_path) -> None:
     assert "serve.api_keys" in hub(tmp_path, "serve", "--host", "0.0.0.0", status=1)
 
 
-def test_a_damaged_catalog_is_told_at_once(tmp_path) -> None:
+def test_a_damaged_catalog_fails_at_once(tmp_path) -> None:
     (tmp_path / "catalog.db").write_bytes(b"no database, whatever it is called" * 100)
     assert "catalog.db is damaged" in hub(tmp_path, "serve", "--port", "0", status=1)
 

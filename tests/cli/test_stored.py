@@ -1,4 +1,4 @@
-"""Commands that only read make no state folder where there is none."""
+"""Commands that only read create no state folder."""
 
 from __future__ import annotations
 

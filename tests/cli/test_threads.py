@@ -1,4 +1,4 @@
-"""Threads of a training spin only where nothing else needs the cores."""
+"""Training threads spin only on idle cores."""
 
 from __future__ import annotations
 

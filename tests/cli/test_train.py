@@ -83,7 +83,7 @@ def test_a_recipe_becomes_a_version_and_the_figures_are_shown(recipe: Path) -> N
     assert live() == {}
 
 
-def test_what_became_of_the_rows_is_said(recipe: Path) -> None:
+def test_the_data_report_is_printed(recipe: Path) -> None:
     (recipe / "a.csv").write_text(ROWS.replace("text,label\n", "text,label\nit is  a@b.co,positive\n"))
     shown = hub_train(recipe, "--set", "train.max_steps=2", "--set", "evaluate.folds=2").stdout
     assert "Cleaned: whitespace 1." in shown
@@ -91,7 +91,7 @@ def test_what_became_of_the_rows_is_said(recipe: Path) -> None:
     assert "Over 2 folds: accuracy" in shown
 
 
-def test_ablation_says_in_one_line_what_changed_copies_did(recipe: Path) -> None:
+def test_ablation_prints_one_line(recipe: Path) -> None:
     arguments = ("--ablation", "--set", "augment.copies=1", "--set", "train.max_steps=2")
     shown = hub_train(recipe, *arguments)
     assert shown.exit_code == 0, shown.output
@@ -103,8 +103,8 @@ def test_ablation_says_in_one_line_what_changed_copies_did(recipe: Path) -> None
         flat,
     ), flat
     assert "Augmented copies: " in flat
-    told = json.loads(hub_train(recipe, *arguments, "--json").stdout)["ablation"]
-    assert (told["rows"], told["steps"], told["steps_without"]) == (10, 2, 2)
+    result = json.loads(hub_train(recipe, *arguments, "--json").stdout)["ablation"]
+    assert (result["rows"], result["steps"], result["steps_without"]) == (10, 2, 2)
 
 
 def test_ablation_of_a_recipe_without_copies_is_refused(recipe: Path) -> None:
@@ -112,10 +112,10 @@ def test_ablation_of_a_recipe_without_copies_is_refused(recipe: Path) -> None:
 
 
 def test_json_is_one_document(recipe: Path) -> None:
-    told = json.loads(hub_train(recipe / "recipe.yaml", "--json").stdout)
-    assert told["version"] == "demo@1"
-    assert told["metrics"]["accuracy"] > told["baseline"]["accuracy"]
-    assert told["rows"] == {
+    result = json.loads(hub_train(recipe / "recipe.yaml", "--json").stdout)
+    assert result["version"] == "demo@1"
+    assert result["metrics"]["accuracy"] > result["baseline"]["accuracy"]
+    assert result["rows"] == {
         "train": 30,
         "validation": 0,
         "held_out": 10,
@@ -124,8 +124,8 @@ def test_json_is_one_document(recipe: Path) -> None:
         "leaked": 0,
         "invalid": 1,
     }
-    assert told["data_report"]["read"] == 41
-    assert Path(told["invalid_file"]).is_file()
+    assert result["data_report"]["read"] == 41
+    assert Path(result["invalid_file"]).is_file()
 
 
 @pytest.mark.parametrize(
@@ -159,8 +159,8 @@ def test_a_worse_version_is_stored_and_not_deployed(recipe: Path) -> None:
 
 def test_another_task_is_refused_before_training(recipe: Path) -> None:
     hub_train(recipe, "--deploy", *POOR)
-    told = refused(Conflict, recipe, "--deploy", "--set", "task=classification")
-    assert told.startswith("Deployment 'demo' serves the task 'sentiment'")
+    result = refused(Conflict, recipe, "--deploy", "--set", "task=classification")
+    assert result.startswith("Deployment 'demo' serves the task 'sentiment'")
     assert len(Store(find_home()).versions()) == 1
 
 
@@ -212,12 +212,12 @@ def test_a_server_that_cannot_take_the_version_leaves_it_stored_and_is_to_be_res
     assert "Not deployed: demo@1 cannot be served here." in output
     assert f"The server at http://127.0.0.1:1 {said}" in output
     assert output.endswith("Stored as demo@1. To put it live: hub deploy demo@1 --as demo")
-    told = json.loads(hub_train(recipe, "--deploy", *POOR, "--json").stdout)
-    assert told["version"] == "demo@1"
-    assert told["deploy"]["failed"] == "demo@1 cannot be served here."
+    result = json.loads(hub_train(recipe, "--deploy", *POOR, "--json").stdout)
+    assert result["version"] == "demo@1"
+    assert result["deploy"]["failed"] == "demo@1 cannot be served here."
 
 
-def test_mistakes_are_told_before_anything_is_loaded(recipe: Path, tmp_path: Path) -> None:
+def test_mistakes_are_found_before_anything_is_loaded(recipe: Path, tmp_path: Path) -> None:
     assert "train.epoch: unknown key" in refused(BadRecipe, recipe, "--set", "train.epoch=1")
     assert "there is no recipe here" in refused(BadRecipe, tmp_path)
     assert "not a valid deployment name" in refused(InvalidName, recipe, "--deploy", "No Name")
@@ -226,7 +226,7 @@ def test_mistakes_are_told_before_anything_is_loaded(recipe: Path, tmp_path: Pat
     assert Store(find_home()).versions() == []
 
 
-def test_an_interrupted_run_says_how_to_go_on_and_does(recipe: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_run_can_be_resumed(recipe: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from hub.cli.screen import output
 
     class Interrupting(output.Bars):
@@ -240,9 +240,9 @@ def test_an_interrupted_run_says_how_to_go_on_and_does(recipe: Path, monkeypatch
         stopped = hub_train(recipe)
     assert stopped.exit_code == 130
     assert "--resume" in stopped.stderr
-    told = json.loads(hub_train(recipe, "--resume", "--json").stdout)
-    assert told["resumed_from"] == 16
-    assert told["steps"] == 30
+    result = json.loads(hub_train(recipe, "--resume", "--json").stdout)
+    assert result["resumed_from"] == 16
+    assert result["steps"] == 30
 
 
 def test_a_run_that_was_killed_goes_on_to_the_same_weights(recipe: Path) -> None:

@@ -141,7 +141,7 @@ def test_a_recipe_that_keeps_no_rows_apart_learns_from_all_of_them_in_the_end(
     assert not (find_home() / "runs" / "demo" / "tune" / "best").exists()
 
 
-def test_a_winner_whose_checkpoints_are_gone_is_trained_again(recipe: Path, steps: list[int]) -> None:
+def test_a_winner_without_checkpoints_is_trained_again(recipe: Path, steps: list[int]) -> None:
     found = answer(recipe, "--no-train")
     shutil.rmtree(find_home() / "runs" / "demo" / "tune" / "best")
     before = len(steps)
@@ -171,7 +171,7 @@ def test_a_grid_may_be_asked_for(recipe: Path) -> None:
     assert found["train_seconds"] > 0
 
 
-def test_a_bad_space_is_told_before_anything_is_loaded(recipe: Path) -> None:
+def test_an_invalid_space_is_found_before_anything_is_loaded(recipe: Path) -> None:
     recipe.write_text(RECIPE.replace("train.learning_rate: {low", "train.learning_rat: {low"))
     error = hub_tune(recipe).exception
     assert isinstance(error, BadRecipe)

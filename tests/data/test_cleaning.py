@@ -97,9 +97,9 @@ def test_what_changed_a_text_is_named() -> None:
     "text", ["<!--" * 20_000, "<script>" * 12_000, "<" * 100_000, "&" * 100_000, "<p " * 60_000]
 )
 def test_openings_without_an_end_take_no_quadratic_time(text: str) -> None:
-    started = time.perf_counter()
+    started = time.thread_time()
     cleaned(text, html=True, entities=True, urls="drop", whitespace=True)
-    assert time.perf_counter() - started < 5
+    assert time.thread_time() - started < 5
 
 
 @given(st.text(st.characters(codec="utf-8") | st.sampled_from(" \t\n<>&;e\u0301\u200b\u1161"), max_size=40))

@@ -112,16 +112,16 @@ data:
     [
         (
             "task: t\ndata: {source: a.csv, columns: {text: id}}\n",
-            "recipe.yaml:3: data.columns: a.csv has no column 'label': name the column that holds it "
-            "(Its label), such as {label: NAME}. There is: id, review.",
+            "recipe.yaml:3: data.columns: a.csv has no column 'label': name the column for it "
+            "(Its label), such as {label: NAME}. Available: id, review.",
         ),
         (
             "task: t\ndata:\n  source: a.csv\n  columns:\n    text: reviw\n",
-            "recipe.yaml:6: data.columns.text: a.csv has no column 'reviw'. There is: id, review.",
+            "recipe.yaml:6: data.columns.text: a.csv has no column 'reviw'. Available: id, review.",
         ),
         (
             "task: t\ndata: {source: a.csv, columns: {text: 7}}\n",
-            "recipe.yaml:3: data.columns.text: a.csv has no column 7. There is: id, review.",
+            "recipe.yaml:3: data.columns.text: a.csv has no column 7. Available: id, review.",
         ),
         (
             "task: t\ndata: {source: a.csv, columns: {txt: id}}\n",
@@ -135,7 +135,7 @@ data:
         ),
         (
             "task: t\ndata: {source: a.csv, columns: {text: id, label: id}, where: {lang: en}}\n",
-            "recipe.yaml:3: data.where.lang: a.csv has no column 'lang'. There is: id, review.",
+            "recipe.yaml:3: data.where.lang: a.csv has no column 'lang'. Available: id, review.",
         ),
     ],
 )

@@ -80,7 +80,7 @@ def test_only_the_kinds_named_are_looked_for(make_recipe: RecipeMaker) -> None:
     assert find is not None
     assert [one.kind for one in find("a@b.co 10.0.0.1")] == ["EMAIL"]
     assert make_detector(make_recipe("task: t\ndata: {source: a, pii: ignore}\n")) is None
-    with pytest.raises(BadRecipe, match=r"kinds.0: 'NAME' is not a kind. There is: EMAIL, IBAN"):
+    with pytest.raises(BadRecipe, match=r"kinds.0: 'NAME' is not a kind. Available: EMAIL, IBAN"):
         make_detector(make_recipe("task: t\ndata: {source: a, pii: {kinds: NAME}}\n"))
 
 

@@ -16,8 +16,10 @@ from typing import Any
 
 import httpx
 import pytest
+from typer.testing import CliRunner
 
 from hub.bases.base import Base
+from hub.cli.main import app
 
 START_LIMIT_S = 120
 
@@ -42,6 +44,12 @@ class Hub:
             self.command(*args), check=False, env=self.env, cwd=cwd, capture_output=True, text=True
         )
         assert done.returncode == status, f"hub {args}: {done.returncode}\n{done.stdout}\n{done.stderr}"
+        return done.stdout
+
+    def run_here(self, *args: str) -> str:
+        """Run `hub ARGS` in this process, which has the libraries of training loaded; return stdout."""
+        done = CliRunner().invoke(app, list(args), env=self.env)
+        assert done.exit_code == 0, f"hub {args}: {done.output}\n{done.exception!r}"
         return done.stdout
 
     def json(self, *args: str, cwd: Path | None = None) -> Any:

@@ -72,7 +72,7 @@ def test_the_four_tasks_answer_over_http(hub, minilm, smollm2, link_base, tmp_pa
         "english-german": "task: translation\nbase: smollm2-135m\ndata: ../pairs.jsonl\n"
         f"options: {{source_language: en, target_language: de, max_new_tokens: 8}}\n{steps}",
     }.items():
-        hub.run("train", recipe(tmp_path, name, text), "--deploy")
+        hub.run_here("train", recipe(tmp_path, name, text), "--deploy")
 
     with hub.serving() as client:
         sentiment = client.post("/v1/tasks/sentiment", json={"text": "a joy"}).raise_for_status().json()

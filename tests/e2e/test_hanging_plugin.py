@@ -46,12 +46,11 @@ def explain(client: httpx.Client, text: str) -> tuple[int, str]:
     return reply.status_code, reply.json().get("error", {}).get("code", "")
 
 
-@pytest.mark.parametrize("step", ["encode", "decode", "validation"])
-def test_other_deployments_answer_while_one_hangs_and_status_names_the_plugin(hub, monkeypatch, step) -> None:
+def test_other_deployments_answer_while_one_hangs_and_status_names_the_plugin(hub, monkeypatch) -> None:
     monkeypatch.setenv("HUB_LIMITS__PLUGIN_TIMEOUT_S", "1")
     with hub.serving("--engine", "fake") as client, ThreadPoolExecutor(CALLS) as threads:
         assert ask(client, "hanging", "fine") == (200, "")
-        calls = [threads.submit(ask, client, "hanging", f"hang in {step}") for _ in range(CALLS)]
+        calls = [threads.submit(ask, client, "hanging", "hang in validation") for _ in range(CALLS)]
         while not all(call.done() for call in calls):
             assert ask(client, "mood", "a fine film") == (200, "")
             assert client.get("/readyz").status_code == 200
@@ -68,15 +67,14 @@ def test_other_deployments_answer_while_one_hangs_and_status_names_the_plugin(hu
         metrics = client.get("/metrics").text.splitlines()
         assert [line.split()[-1] for line in metrics if line.startswith("hub_suspended_tasks{")] == ["1.0"]
     log = (hub.home.parent / "server.log").read_text()
-    assert step in log and "hangs at" in log and "hanging_tickets.py" in log
+    assert "validation" in log and "hangs at" in log and "hanging_tickets.py" in log
 
 
-@pytest.mark.parametrize("step", ["encode", "validation"])
-def test_explanations_that_hang_count_towards_suspension(hub, monkeypatch, step) -> None:
+def test_explanations_that_hang_count_towards_suspension(hub, monkeypatch) -> None:
     monkeypatch.setenv("HUB_LIMITS__PLUGIN_TIMEOUT_S", "1")
     monkeypatch.setenv("HUB_SERVE__EXPLAIN", "true")
     with hub.serving("--engine", "fake") as client, ThreadPoolExecutor(CALLS) as threads:
-        calls = [threads.submit(explain, client, f"hang in {step}") for _ in range(CALLS)]
+        calls = [threads.submit(explain, client, "hang in encode") for _ in range(CALLS)]
         assert {call.result() for call in calls} <= {(504, "plugin_timeout"), (503, "plugin_suspended")}
         assert ask(client, "hanging", "fine") == (503, "plugin_suspended")
         assert ask(client, "mood", "a fine film") == (200, "")

@@ -96,7 +96,7 @@ def test_the_logits_of_every_family_are_divided_and_no_answer_changes(
 @pytest.mark.parametrize(
     ("wanted", "rows", "reason"),
     [
-        (False, len(TEXTS), "the recipe leaves it out (evaluate.calibrate)"),
+        (False, len(TEXTS), "disabled in the recipe (evaluate.calibrate)"),
         (True, MIN_VALIDATION_ROWS - 1, "49 validation rows are too few; 50 are needed"),
     ],
 )
@@ -187,7 +187,7 @@ def test_the_stored_head_has_the_temperature_in_it(
     without = plain.version.manifest.calibration
     assert without is not None
     assert without.ece_after == pytest.approx(known.ece_before, abs=1e-6)
-    assert without.reason == "the recipe leaves it out (evaluate.calibrate)"
+    assert without.reason == "disabled in the recipe (evaluate.calibrate)"
 
 
 def test_the_tags_of_tokens_are_calibrated_too(

@@ -1,4 +1,4 @@
-"""What an explanation says of a model's scores."""
+"""Attribution of scores to tokens."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from hub.api import AdapterInfo, HeadKind, Row
 from hub.bases.base import Base
 from hub.engine.torch.loading import load_tokenizer
 from hub.errors import BadRequest, MissingExtra, NotFound
-from hub.explain.attribution import Wish, explain_row
+from hub.explain.attribution import ExplainOptions, explain_row
 from hub.explain.explanation import Explanation
 from hub.explain.token_spans import find_places, words_of
 from hub.recipe.recipe import Recipe
 from hub.training.fit.model import add_adapter, load_base
 from tests.support.tiny import ENCODERS, peft_model, tiny_adapter, tiny_encoder
 
-CHOSEN = Wish()
+CHOSEN = ExplainOptions()
 TEXT = "the service was slow"
 FILLERS = ("the", "food", "was", "service", "and")
 LABELS = {
@@ -37,14 +37,18 @@ def bert(tmp_path_factory: pytest.TempPathFactory) -> Base:
 
 
 def explained(
-    base: Base, folder: Path, head: HeadKind = HeadKind.SEQUENCE, wish: Wish = CHOSEN, text: str = TEXT
+    base: Base,
+    folder: Path,
+    head: HeadKind = HeadKind.SEQUENCE,
+    options: ExplainOptions = CHOSEN,
+    text: str = TEXT,
 ) -> Explanation:
     labels = LABELS[head]
     adapter = tiny_adapter(base, folder / "adapter", kind=head, labels=labels)
     model, tokenizer = peft_model(base, adapter, head, len(labels)), load_tokenizer(base)
     row = Row(**tokenizer(text, return_attention_mask=False))
     info = AdapterInfo("demo", 3, labels)
-    return explain_row(model, tokenizer, head, info, [row], {"text": text}, wish)
+    return explain_row(model, tokenizer, head, info, [row], {"text": text}, options)
 
 
 @pytest.mark.parametrize("model_type", sorted(ENCODERS))
@@ -74,7 +78,7 @@ def test_the_word_that_decides_has_the_largest_score(bert: Base, tmp_path: Path)
     text = "the food was good and cheap"
     row = Row(**tokenizer(text, return_attention_mask=False))
     info = AdapterInfo("demo", 1, labels)
-    found = explain_row(model, tokenizer, HeadKind.SEQUENCE, info, [row], {"text": text}, Wish())
+    found = explain_row(model, tokenizer, HeadKind.SEQUENCE, info, [row], {"text": text}, ExplainOptions())
     assert found.target == "positive"
     assert max(found.merged(), key=lambda word: abs(word.score)).text == "good"
 
@@ -86,54 +90,56 @@ def test_a_version_that_holds_its_whole_base_is_explained(bert: Base, tmp_path: 
     tokenizer = load_tokenizer(bert)
     row = Row(**tokenizer(TEXT, return_attention_mask=False))
     info = AdapterInfo("demo", 1, LABELS[HeadKind.SEQUENCE])
-    found = explain_row(model, tokenizer, HeadKind.SEQUENCE, info, [row], {"text": TEXT}, Wish())
+    found = explain_row(model, tokenizer, HeadKind.SEQUENCE, info, [row], {"text": TEXT}, ExplainOptions())
     assert any(found.scores)
     assert found.convergence_delta == pytest.approx(0, abs=0.03)
 
 
 @pytest.mark.parametrize("model_type", sorted(ENCODERS))
 def test_attention_is_shared_out_over_the_row(model_type: str, tmp_path: Path) -> None:
-    found = explained(tiny_encoder(tmp_path / "base", model_type), tmp_path, wish=Wish("attention"))
+    found = explained(
+        tiny_encoder(tmp_path / "base", model_type), tmp_path, options=ExplainOptions("attention")
+    )
     assert sum(found.scores) == pytest.approx(1)
     assert min(found.scores) >= 0
     assert found.baseline_score is found.convergence_delta is found.steps is None
 
 
 def test_a_label_can_be_asked_for(bert: Base, tmp_path: Path) -> None:
-    first = explained(bert, tmp_path, wish=Wish("attention", "negative"))
-    second = explained(bert, tmp_path, wish=Wish("attention", "positive"))
-    chosen = explained(bert, tmp_path, wish=Wish("attention"))
+    first = explained(bert, tmp_path, options=ExplainOptions("attention", "negative"))
+    second = explained(bert, tmp_path, options=ExplainOptions("attention", "positive"))
+    chosen = explained(bert, tmp_path, options=ExplainOptions("attention"))
     assert (first.target, second.target) == ("negative", "positive")
     assert chosen.score == max(first.score, second.score)
     with pytest.raises(NotFound, match="negative, positive"):
-        explained(bert, tmp_path, wish=Wish(target="neutral"))
+        explained(bert, tmp_path, options=ExplainOptions(target="neutral"))
 
 
 def test_a_token_is_explained_by_its_word(bert: Base, tmp_path: Path) -> None:
-    found = explained(bert, tmp_path, HeadKind.TOKEN, Wish(word="Service", target="B-PER"))
+    found = explained(bert, tmp_path, HeadKind.TOKEN, ExplainOptions(word="Service", target="B-PER"))
     assert found.target == "B-PER" and found.position is not None
     place = found.places[found.position]
     assert place and TEXT[place.start :].startswith("service"[: place.end - place.start])
     with pytest.raises(NotFound, match="no word 'weather'"):
-        explained(bert, tmp_path, HeadKind.TOKEN, Wish(word="weather"))
+        explained(bert, tmp_path, HeadKind.TOKEN, ExplainOptions(word="weather"))
 
 
-def test_without_a_word_the_surest_token_with_a_label_is_explained(bert: Base, tmp_path: Path) -> None:
-    found = explained(bert, tmp_path, HeadKind.TOKEN, Wish("attention"))
+def test_without_a_word_the_most_confident_labelled_token_is_explained(bert: Base, tmp_path: Path) -> None:
+    found = explained(bert, tmp_path, HeadKind.TOKEN, ExplainOptions("attention"))
     assert found.target != "O"
     assert found.position is not None and found.places[found.position] is not None
 
 
 @pytest.mark.parametrize("target", ["start", "end"])
 def test_both_ends_of_an_answer_can_be_explained(bert: Base, tmp_path: Path, target: str) -> None:
-    found = explained(bert, tmp_path, HeadKind.SPAN, Wish(target=target))
+    found = explained(bert, tmp_path, HeadKind.SPAN, ExplainOptions(target=target))
     assert found.target == target
     assert found.convergence_delta == pytest.approx(0, abs=0.03)
 
 
 def test_only_heads_that_score_tokens_know_words(bert: Base, tmp_path: Path) -> None:
-    with pytest.raises(BadRequest, match="leave the word out"):
-        explained(bert, tmp_path, wish=Wish(word="slow"))
+    with pytest.raises(BadRequest, match="Omit the word"):
+        explained(bert, tmp_path, options=ExplainOptions(word="slow"))
 
 
 def test_the_error_without_captum_names_the_extra(
@@ -142,7 +148,7 @@ def test_the_error_without_captum_names_the_extra(
     monkeypatch.setitem(sys.modules, "captum.attr", None)
     with pytest.raises(MissingExtra, match=r"grafthub\[explain\]"):
         explained(bert, tmp_path)
-    assert explained(bert, tmp_path, wish=Wish("attention")).method == "attention"
+    assert explained(bert, tmp_path, options=ExplainOptions("attention")).method == "attention"
 
 
 def test_as_json_there_is_one_entry_for_each_token(bert: Base, tmp_path: Path) -> None:

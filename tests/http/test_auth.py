@@ -1,4 +1,4 @@
-"""Keys: who may ask, who may deploy, and what an open port takes."""
+"""Keys: the rights of API keys and of the admin key, and servers without keys."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whatever is sent: one JSON error object, the right status, and the server answers on."""
+"""Invalid input gets one JSON error object with the right status, and the server stays up."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What we lean on inside BentoML 1.4.39, and what its middleware must not do to our requests."""
+"""The private parts of BentoML 1.4.39 that hub/http relies on, and side effects of its middleware."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Deadlines and clients that leave: the work is cancelled, the right caller hears of it."""
+"""A deadline or a disconnect cancels the work of the right request."""
 
 from __future__ import annotations
 

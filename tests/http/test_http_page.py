@@ -44,7 +44,7 @@ def prepared(client, add, admin):
     return client
 
 
-def test_the_requests_of_the_page_are_answered_as_it_says(page_server, admin) -> None:
+def test_the_requests_of_the_page_get_the_documented_answers(page_server, admin) -> None:
     blocks = SENT.findall(PAGE)
     assert len(blocks) >= 5
     for method, path, body, shown in blocks:

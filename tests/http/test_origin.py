@@ -1,4 +1,4 @@
-"""What a page of another site, open in a browser on this machine, can do here: nothing."""
+"""A page of another site in a local browser cannot use the server."""
 
 from __future__ import annotations
 

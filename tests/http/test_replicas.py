@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from types import SimpleNamespace
 
 import httpx
@@ -24,24 +25,24 @@ def test_every_answer_names_the_replica_that_gave_it(client, live, admin) -> Non
         client.get("/nowhere"),
         client.get("/livez"),
     ]
-    told = client.get("/admin/replicas", headers=admin).json()
-    assert {reply.headers["x-hub-replica"] for reply in replies} == {told["replica"]}
+    result = client.get("/admin/replicas", headers=admin).json()
+    assert {reply.headers["x-hub-replica"] for reply in replies} == {result["replica"]}
 
 
 def test_the_replicas_are_listed_with_what_they_serve(client, live, admin, until) -> None:
     live("mood", 1)
 
     def listed() -> bool:
-        told = client.get("/admin/replicas", headers=admin).json()
-        return [(one["id"], one["generation"], one["behind"]) for one in told["replicas"]] == [
-            (told["replica"], 1, 0)
+        result = client.get("/admin/replicas", headers=admin).json()
+        return [(one["id"], one["generation"], one["behind"]) for one in result["replicas"]] == [
+            (result["replica"], 1, 0)
         ]
 
     assert until(listed)
     assert client.get("/admin/replicas").status_code == 401
 
 
-def test_status_is_told_while_the_catalog_is_gone(client, live, admin, monkeypatch) -> None:
+def test_status_is_available_without_the_catalog(client, live, admin, monkeypatch) -> None:
     from hub.errors import NotReady
 
     live("mood", 1)
@@ -50,10 +51,10 @@ def test_status_is_told_while_the_catalog_is_gone(client, live, admin, monkeypat
         raise NotReady("The catalog cannot be used right now.")
 
     monkeypatch.setattr("hub.store.catalog.deployments.Deployments.generation", gone)
-    told = client.get("/admin/status", headers=admin).json()
-    assert [one["version"] for one in told["deployments"]] == ["mood@1"]
-    assert (told["catalog_generation"], told["replicas"]) == (None, [])
-    assert "cannot be used" in told["catalog_error"]
+    result = client.get("/admin/status", headers=admin).json()
+    assert [one["version"] for one in result["deployments"]] == ["mood@1"]
+    assert (result["catalog_generation"], result["replicas"]) == (None, [])
+    assert "cannot be used" in result["catalog_error"]
 
 
 @pytest.fixture
@@ -79,12 +80,14 @@ def other():
     thread.join()
 
 
-async def waited(runtime, address: str) -> bool:
-    """Whether startup is still held up after a while."""
+async def waited(runtime, address: str, asked: Callable[[], bool] = lambda: False) -> bool:
+    """Whether startup is still held up once the other worker was `asked`; without it, wait for its end."""
     from hub.http.service import _wait_beside_others
 
     waiting = asyncio.create_task(_wait_beside_others(runtime, address))
-    await asyncio.sleep(0.6)
+    async with asyncio.timeout(30):
+        while not (waiting.done() or asked()):
+            await asyncio.sleep(0.01)
     held = not waiting.done()
     runtime.ready = True
     await asyncio.wait_for(waiting, 5)
@@ -92,8 +95,7 @@ async def waited(runtime, address: str) -> bool:
 
 
 def test_it_takes_no_requests_before_it_has_loaded_while_another_does(service, other) -> None:
-    assert asyncio.run(waited(SimpleNamespace(ready=False), other.address))
-    assert other.server.asked > 1
+    assert asyncio.run(waited(SimpleNamespace(ready=False), other.address, lambda: other.server.asked > 1))
 
 
 def test_slow_answers_of_the_other_do_not_end_the_wait(service, other, monkeypatch) -> None:
@@ -107,8 +109,8 @@ def test_slow_answers_of_the_other_do_not_end_the_wait(service, other, monkeypat
         return await get(*given, **named)
 
     monkeypatch.setattr(httpx.AsyncClient, "get", slow)
-    assert asyncio.run(waited(SimpleNamespace(ready=False), other.address))
-    assert other.server.asked > 0
+    assert asyncio.run(waited(SimpleNamespace(ready=False), other.address, lambda: other.server.asked > 0))
+    assert late == []
 
 
 def test_a_worker_that_nobody_answers_starts(service, monkeypatch) -> None:
@@ -125,7 +127,7 @@ def test_it_holds_nothing_up_where_no_other_is_ready(service, other) -> None:
     assert not asyncio.run(waited(SimpleNamespace(ready=False), "http://127.0.0.1:9"))
 
 
-def test_gauges_of_a_process_that_is_gone_are_not_added_up(tmp_path, monkeypatch) -> None:
+def test_gauges_of_a_dead_process_are_not_counted(tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path))
     dead = subprocess.Popen([sys.executable, "-c", ""])
     dead.wait()

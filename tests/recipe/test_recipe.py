@@ -91,7 +91,7 @@ def test_numbers_in_exponent_form_are_numbers(tmp_path: Path) -> None:
             "task: qa\ndata:\n  source: a\n  labels:\n    only: [yes, no]\n",
             ":5: data.labels.only.0: must be a valid string: YAML reads yes, no, on and off as true or false",
         ),
-        ("task: qa\ndata: a\ntask: b\n", ":3: task: is given twice (first on line 1)"),
+        ("task: qa\ndata: a\ntask: b\n", ":3: task: is set twice (first on line 1)"),
         ("task: [qa\ndata: a\n", ":2: is not valid YAML"),
         ("- a\n", ":1: a recipe is a mapping"),
         ("", ":1: a recipe is a mapping"),

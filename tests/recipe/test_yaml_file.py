@@ -66,5 +66,5 @@ def test_scalars_are_typed() -> None:
     assert [parse_scalar(text) for text in ("2", "0.5", "true", "null", "[a, 1]", "word", "")] == [
         2, 0.5, True, None, ["a", 1], "word", None,
     ]  # fmt: skip
-    with pytest.raises(ValueError, match="put it in quotes"):
+    with pytest.raises(ValueError, match="quote it"):
         parse_scalar("[a")

@@ -28,7 +28,7 @@ def test_a_path_that_cannot_be_installed_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BadRequest, match=r"has no pyproject\.toml"):
         install(str(tmp_path))
     (tmp_path / "notes.txt").touch()
-    with pytest.raises(BadRequest, match=r"notes\.txt is not installable"):
+    with pytest.raises(BadRequest, match=r"notes\.txt cannot be installed"):
         install(str(tmp_path / "notes.txt"))
 
 

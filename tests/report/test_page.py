@@ -1,5 +1,5 @@
 # ruff: noqa: E501 - a report as a table
-"""Pages of reports that lack what their task does not have."""
+"""Report pages of tasks without labels and calibration."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ REPORT: dict[str, Any] = {
 }  # fmt: skip
 
 
-def test_what_a_task_does_not_have_is_left_out() -> None:
+def test_sections_without_values_are_omitted() -> None:
     made = page(REPORT)
     for absent in ("Confusion", "Calibration", "Slices", "Learning curves", "Gate", "Search", "Augmentation"):
         assert absent not in made, absent

@@ -1,4 +1,4 @@
-"""Whatever the task, a run ends with a page, its data and a card that agree."""
+"""A run of any task writes a page, data and a card that agree."""
 
 from __future__ import annotations
 

@@ -51,7 +51,7 @@ def test_an_illegal_name_writes_nothing(tmp_path: Path, name: str) -> None:
 
 def test_what_is_there_is_never_overwritten(tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
-    with pytest.raises(Conflict, match=r"mine exists already"):
+    with pytest.raises(Conflict, match=r"mine already exists"):
         write_plugin("mine", tmp_path)
     assert not list((tmp_path / "mine").iterdir())
 

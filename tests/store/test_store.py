@@ -164,7 +164,7 @@ def test_what_changes_an_answer_changes_the_content(store: Store, peft_folder, s
 def test_what_does_not_exist_is_answered_with_what_does(stocked: Store) -> None:
     with pytest.raises(NotFound, match="x@1, x@2, x@3"):
         stocked.get("x@9")
-    with pytest.raises(NotFound, match="There is: x, y"):
+    with pytest.raises(NotFound, match="Available: x, y"):
         stocked.get("z")
     assert stocked.versions("z") == []
 

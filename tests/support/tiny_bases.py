@@ -26,7 +26,7 @@ from transformers import (
 from hub.bases.base import Base
 from hub.bases.fingerprint import fingerprint
 from hub.bases.inspect import inspect_folder
-from hub.testing.tiny_tokenizers import MAX_LENGTHS, tiny_tokenizer
+from tests.support.tiny_tokenizers import MAX_LENGTHS, tiny_tokenizer
 
 __all__ = [
     "DECODERS",
@@ -134,7 +134,7 @@ def tiny_encoder_decoder(folder: Path, model_type: str) -> Base:
 
 def _settings(noun: str, families: Mapping[str, Mapping[str, Any]], model_type: str) -> dict[str, Any]:
     if model_type not in families:
-        raise ValueError(f"No tiny {noun} of type {model_type!r}; there is: {', '.join(families)}.")
+        raise ValueError(f"No tiny {noun} of type {model_type!r}; available: {', '.join(families)}.")
     return dict(families[model_type])
 
 

@@ -16,7 +16,6 @@ from transformers import AutoTokenizer
 
 from hub.api import HeadKind
 from hub.bases.base import Base, BaseKind
-from hub.testing.tiny_tokenizers import tiny_tokenizer
 from tests.support.tiny import (
     DECODERS,
     ENCODER_DECODERS,
@@ -29,6 +28,7 @@ from tests.support.tiny import (
     tiny_encoder,
     tiny_encoder_decoder,
 )
+from tests.support.tiny_tokenizers import tiny_tokenizer
 
 LABELS = ("bad", "good", "other")
 TEXTS = ("good film", "A bad phone in paris, it was not great!", "zebra")
@@ -283,11 +283,11 @@ def test_one_seed_makes_one_adapter(base_of: Bases, tmp_path: Path) -> None:
 
 
 def test_what_is_not_there_is_refused_with_a_list_of_what_is(base_of: Bases, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="there is: bert, roberta"):
+    with pytest.raises(ValueError, match="available: bert, roberta"):
         tiny_encoder(tmp_path, "llama")
-    with pytest.raises(ValueError, match="there is: llama, qwen2"):
+    with pytest.raises(ValueError, match="available: llama, qwen2"):
         tiny_decoder(tmp_path, "gpt2")
-    with pytest.raises(ValueError, match="there is: t5, bart, marian"):
+    with pytest.raises(ValueError, match="available: t5, bart, marian"):
         tiny_encoder_decoder(tmp_path, "bert")
     with pytest.raises(ValueError, match="no token head for bart"):
         head_model(base_of("bart"), HeadKind.TOKEN)

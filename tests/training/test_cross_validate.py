@@ -81,7 +81,7 @@ def test_rows_of_one_group_make_no_folds(make_recipe, run: Trainer) -> None:
         a_csv="text,label\nsame,positive\nsame,negative\n",
         b_csv="text,label\nother,positive\n",
     )
-    with pytest.raises(BadRecipe, match=r"evaluate\.folds: the training rows do not make two folds"):
+    with pytest.raises(BadRecipe, match=r"evaluate\.folds: there are too few training rows for two folds"):
         run(recipe)
 
 

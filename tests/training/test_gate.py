@@ -70,7 +70,7 @@ def test_an_error_on_record_may_rise_as_far_as_allowed(after: float, max_drop: f
 
 
 @pytest.mark.parametrize(
-    ("new", "passed", "said"), [(0.5, True, "better by more"), (2.0, False, "a rise that")]
+    ("new", "passed", "said"), [(0.5, True, "significantly better"), (2.0, False, "a rise that")]
 )
 def test_an_error_on_the_same_rows_is_judged_by_its_direction(new: float, passed: bool, said: str) -> None:
     errors = np.random.default_rng(0).random(400)  # of the live version
@@ -107,17 +107,17 @@ def test_what_could_not_be_run_is_judged_by_the_record_and_said() -> None:
             comparison(1000, 0, 40),
             DeployGate(),
             True,
-            "better by more than chance (p < 0.001, McNemar p < 0.001)",
+            "significantly better (p < 0.001, McNemar p < 0.001)",
         ),
         (comparison(1000, 60), DeployGate(max_drop=0.06), True, "a drop that deploy.max_drop allows"),
         (
             comparison(1000, 60),
             DeployGate(),
             False,
-            "a drop that chance does not explain (p < 0.001, McNemar",
+            "a drop that is significant (p < 0.001, McNemar",
         ),
-        (comparison(1000, 42, 40), DeployGate(), True, "a drop that chance explains (p = 0.4"),
-        (comparison(100, 42, 40), DeployGate(), False, "fewer than 200 rows cannot tell a drop from chance"),
+        (comparison(1000, 42, 40), DeployGate(), True, "a drop that is not significant (p = 0.4"),
+        (comparison(100, 42, 40), DeployGate(), False, "fewer than 200 rows are too few"),
     ],
 )
 def test_on_the_same_rows_a_drop_has_to_be_more_than_chance(

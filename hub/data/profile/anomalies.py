@@ -58,9 +58,8 @@ UNSURE = "unsure"
 class TextSample:
     """An even sample of a stream of texts: every n-th long enough one; n doubles when the sample is full."""
 
-    def __init__(self, size: int = SAMPLE) -> None:
+    def __init__(self) -> None:
         self.texts: list[str] = []
-        self._size = size
         self._step = 1
         self._seen = 0
 
@@ -71,17 +70,15 @@ class TextSample:
             return
         if self._seen % self._step == 0:
             self.texts.append(text)
-            if len(self.texts) > self._size:
+            if len(self.texts) > SAMPLE:
                 self.texts = self.texts[::2]
                 self._step *= 2
         self._seen += 1
 
 
 def languages(texts: Sequence[str]) -> Counter[str]:
-    """Count the languages (ISO 639-1) of an even sample of the texts that are long enough."""
-    usable = [text for text in texts if sum(map(str.isalpha, text[:MAX_SAMPLE_CHARS])) >= MIN_LETTERS]
-    step = max(1, len(usable) // SAMPLE)
-    return Counter(_language(text[:MAX_SAMPLE_CHARS]) for text in usable[::step][:SAMPLE])
+    """Count the languages (ISO 639-1) of texts."""
+    return Counter(map(_language, texts))
 
 
 def _language(text: str) -> str:

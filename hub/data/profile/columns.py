@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -14,7 +14,7 @@ from hub.data.read.cell_lists import UnreadableList, is_missing, literal_list
 from hub.errors import BadData
 from hub.recipe.recipe import LabelRules
 
-__all__ = ["is_text", "label_column", "match_columns", "separator_of"]
+__all__ = ["is_text", "label_column", "label_separator", "match_columns", "separator_of"]
 
 SAMPLE = 500  # rows
 MAX_LABELS = 200
@@ -62,13 +62,19 @@ def match_columns(
     many_texts = sum(field.kind is FieldKind.TEXT for field in missing) > 1
     for field in missing:
         in_order = many_texts and field.kind is FieldKind.TEXT
-        matched[field.name] = _held(field, found, matched, task, in_order)
+        matched[field.name] = _by_content(field, found, matched, task, in_order)
     if labelled and not any(field.name in matched for field in labelled):
         best = next((field for field in labelled if _best(field, found, matched) is not None), labelled[0])
-        matched[best.name] = _held(best, found, matched, task)
+        matched[best.name] = _by_content(best, found, matched, task)
     if labelled and not any(field.required for field in labelled):
         _keep_one(labelled, fields, found, matched, given)
     return {field.name: matched[field.name] for field in fields if field.name in matched}
+
+
+def label_separator(found: Sniff, columns: Iterable[tuple[Field, Column]]) -> str | None:
+    """Return the separator in the cells of the multi-label column; None without one."""
+    column = next((column for field, column in columns if field.kind is FieldKind.LABELS), None)
+    return None if column is None else separator_of(list(found.values(column)))
 
 
 def separator_of(values: Sequence[Any]) -> str | None:
@@ -79,15 +85,15 @@ def separator_of(values: Sequence[Any]) -> str | None:
     """
     cells = {value for value in values if isinstance(value, str) and _literal(value) is None}
     found = None
-    fewest = len({cell.strip() for cell in cells})
+    min_parts = len({cell.strip() for cell in cells})
     for mark in _MARKS:
         parts = {part.strip() for cell in cells for part in cell.split(mark)}
         if (
             any(mark in cell for cell in cells)
-            and len(parts) < fewest
+            and len(parts) < min_parts
             and max(map(len, parts)) <= MAX_LABEL_CHARS
         ):
-            found, fewest = mark, len(parts)
+            found, min_parts = mark, len(parts)
     return found
 
 
@@ -134,7 +140,6 @@ def _literal(value: str) -> list[Any] | None:
 
 
 def _column_for(field: Field, found: Sniff) -> Column | None:
-    """Return the column that fits a field, by name or else by content; None if there is none."""
     for known in ("name", "synonym"):
         if (column := _named(field, found, {}, known)) is not None:
             return column
@@ -159,7 +164,7 @@ def is_text(values: Sequence[Any]) -> bool:
     """Return whether a column's values are texts rather than words, numbers or ids."""
     texts = [value for value in values if isinstance(value, str) and value.strip()]
     spaced = sum(len(text.split()) > 1 or not text.isascii() for text in texts)
-    return bool(texts) and spaced >= 0.3 * len(texts) and len(texts) >= 0.5 * len(_some(values))
+    return bool(texts) and spaced >= 0.3 * len(texts) and len(texts) >= 0.5 * len(_filled(values))
 
 
 def _is_label(name: Column, values: Sequence[Any]) -> bool:
@@ -199,14 +204,14 @@ def _named(field: Field, found: Sniff, matched: Mapping[str, Column], by: str) -
     )
 
 
-def _held(
+def _by_content(
     field: Field, found: Sniff, matched: Mapping[str, Column], task: str, in_order: bool = False
 ) -> Column:
     column = _best(field, found, matched, in_order)
     if column is None:
         taken = ", ".join(f"{name}={column}" for name, column in matched.items())
         known = f" (found: {taken})" if taken else ""
-        remedy = _near_miss(found, matched) or f"Name it: --column {field.name}=COLUMN."
+        remedy = _parse_problem(found, matched) or f"Name it: --column {field.name}=COLUMN."
         raise BadData(
             f"{found.name}: no column seems to be the field {field.name!r} of task {task}: {field.summary} "
             f"{_there_is(found)}{known} {remedy}"
@@ -214,7 +219,7 @@ def _held(
     return column
 
 
-def _near_miss(found: Sniff, matched: Mapping[str, Column]) -> str:
+def _parse_problem(found: Sniff, matched: Mapping[str, Column]) -> str:
     """Return why a column whose name suggests tags or entities cannot be parsed."""
     for field in (_TAGS, _ENTITIES):
         for name in [field.name, *_SYNONYMS[field.name].split()]:
@@ -287,10 +292,10 @@ def _fits(field: Field, values: Sequence[Any]) -> bool:
 
 
 def _values(found: Sniff, column: Column) -> list[Any]:
-    return _some(list(found.values(column)))[:SAMPLE]
+    return _filled(list(found.values(column)))[:SAMPLE]
 
 
-def _some(values: Sequence[Any]) -> list[Any]:
+def _filled(values: Sequence[Any]) -> list[Any]:
     return [value for value in values if not is_missing(value) and value != ""]
 
 

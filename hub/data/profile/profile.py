@@ -16,7 +16,7 @@ from hub.data.fields import LABELLED, Filtered, Unusable, convert
 from hub.data.label_quality import labels_of
 from hub.data.profile.anomalies import TextSample, anomaly_detector, languages, very_long
 from hub.data.profile.column_counts import MAX_PLACES, ColumnCounts, ColumnProfile, Places, place_of
-from hub.data.profile.columns import is_text, label_column, match_columns, separator_of
+from hub.data.profile.columns import is_text, label_column, label_separator, match_columns
 from hub.data.profile.repeated_rows import Copies
 from hub.data.profile.sniff import Column, Sniff
 from hub.data.read.rows import RawRow, Row
@@ -77,8 +77,6 @@ class Profile:
 
 @dataclass(frozen=True, slots=True)
 class _Shape:
-    """The profiled fields, in place of a task."""
-
     fields: tuple[Field, ...]
 
 
@@ -107,7 +105,7 @@ class _Seen:
 
     def __init__(self, found: Sniff, fields: Sequence[tuple[Field, Column]]) -> None:
         self._fields = fields
-        self._separator = _separator(found, fields)
+        self._separator = found.settings.get("separator") or label_separator(found, fields)
         self._columns = {column: ColumnCounts() for column in found.columns}
         self._shape = cast(AnyTask, _Shape(tuple(field for field, _ in fields)))
         self._anomalies: defaultdict[str, Places] = defaultdict(Places)
@@ -131,8 +129,8 @@ class _Seen:
         self._rows += 1
         for column, counts in self._columns.items():
             counts.add(row.values.get(column))
-        item, wrong = _item(row, self._fields, self._separator)
-        for what in wrong:
+        item, anomalies = _item(row, self._fields, self._separator)
+        for what in anomalies:
             self._anomalies[what].add(place)
         for field, column in self._fields:
             if field.kind in _TEXTS:
@@ -204,20 +202,12 @@ def _columns(
     return [*texts, labelled] if labelled else texts
 
 
-def _separator(found: Sniff, columns: Sequence[tuple[Field, Column]]) -> str | None:
-    """Return the separator in the settings, else the one detected in a multi-label column."""
-    if separator := found.settings.get("separator"):
-        return str(separator)
-    column = next((column for field, column in columns if field.kind is FieldKind.LABELS), None)
-    return None if column is None else separator_of(list(found.values(column)))
-
-
 def _item(
     row: RawRow, columns: Sequence[tuple[Field, Column]], separator: str | None
 ) -> tuple[Item, list[str]]:
     """Return a row's example and its anomalies; a missing or invalid value is None in the example."""
     example: dict[str, Any] = {}
-    wrong = []
+    anomalies = []
     for field, column in columns:
         value = row.values.get(column)
         try:
@@ -225,12 +215,12 @@ def _item(
         except (Unusable, Filtered) as error:
             example[field.name] = None
             if field.kind not in _TEXTS or str(error) != f"{field.name} is empty":
-                wrong.append(str(error))
+                anomalies.append(str(error))
         else:
             if example[field.name] is None and field.kind in LABELLED:
-                wrong.append("no label")
-    asked = {field.name: example[field.name] for field, _ in columns if field.kind in _TEXTS}
-    return Item(example, json.dumps(asked), row.source, row.line), wrong
+                anomalies.append("no label")
+    request = {field.name: example[field.name] for field, _ in columns if field.kind in _TEXTS}
+    return Item(example, json.dumps(request), row.source, row.line), anomalies
 
 
 def _text(item: Item, field: Field) -> str:

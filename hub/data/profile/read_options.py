@@ -42,8 +42,8 @@ NOT_GIVEN = Reading()
 
 def needed_fields(fields: Sequence[Field]) -> list[str]:
     """Return the fields that a file of requests must have: required ones other than labels and answers."""
-    asked = (FieldKind.TEXT, FieldKind.TOKENS, FieldKind.NUMBER)
-    return [one.name for one in fields if one.required and one.kind in asked]
+    kinds = (FieldKind.TEXT, FieldKind.TOKENS, FieldKind.NUMBER)
+    return [one.name for one in fields if one.required and one.kind in kinds]
 
 
 def data_for(

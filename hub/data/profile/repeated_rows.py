@@ -28,7 +28,7 @@ class Copies:
     def __init__(self, shape: AnyTask) -> None:
         self._shape = shape
         self._rows: set[int] = set()
-        self._asked: dict[int, tuple[int, str]] = {}
+        self._targets: dict[int, tuple[int, str]] = {}
         self._kept: list[Item] = []
         self.compared = 0
 
@@ -61,11 +61,11 @@ class Copies:
         """The number of distinct rows that were compared for near duplicates."""
         return len(self._kept)
 
-    def _contradictions(self, asked: int, target: int, place: str) -> Iterator[tuple[str, str]]:
-        known, first = self._asked.setdefault(asked, (target, place))
+    def _contradictions(self, request: int, target: int, place: str) -> Iterator[tuple[str, str]]:
+        known, first = self._targets.setdefault(request, (target, place))
         if known == target:
             return
         if first:  # report the first row once
             yield CONTRADICTED, first
-            self._asked[asked] = (known, "")
+            self._targets[request] = (known, "")
         yield CONTRADICTED, place

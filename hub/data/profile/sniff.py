@@ -179,6 +179,5 @@ def _format(first: str) -> str:
 
 
 def _is_name(cell: str) -> bool:
-    """Return whether a cell of the first line may be a column name."""
     number = cell.strip().lstrip("+-").replace(".", "", 1).isdecimal()
     return not number and len(cell) <= MAX_NAME_CHARS and len(cell.split()) <= 5

@@ -17,7 +17,7 @@ from hub.bases.cache import Bases
 from hub.data.dataset import Dataset, InvalidRows
 from hub.data.examples import Item
 from hub.data.label_quality import label_counts
-from hub.data.profile.columns import match_columns, separator_of
+from hub.data.profile.columns import label_separator, match_columns
 from hub.data.profile.read_options import NOT_GIVEN, Reading
 from hub.data.profile.sniff import Column, Sniff, sniff
 from hub.errors import BadData, Conflict, InvalidName, NotFound
@@ -86,13 +86,16 @@ def new_recipe(
         raise Conflict(f"{target} exists. Name another folder with -o, or delete it.")
     found = sniff(source, Path.cwd(), cache, progress, given=choices.reading.settings)
     decided, settings = _decided(found)
-    matched = match_columns(loaded.task.fields, decided, choices.reading.columns, loaded.spec.name)
-    data = {"source": source, "columns": matched, **found.settings, **settings}
+    fields = loaded.task.fields
+    matched = match_columns(fields, decided, choices.reading.columns, loaded.spec.name)
+    mark = label_separator(decided, ((one, matched[one.name]) for one in fields if one.name in matched))
+    detected = {"separator": mark} if mark not in (None, ",") else {}
+    data = {"source": source, "columns": matched, **detected, **found.settings, **settings}
     recipe = Recipe(
         name=_name(folder, loaded.spec.name),
         task=loaded.spec.name,
         base=choices.base,
-        data=Data.model_validate({**_separator(loaded, decided, matched), **data}),
+        data=Data.model_validate(data),
         options={**loaded.task.suggest_options(matched), **choices.options},
     )
     invalid = InvalidRows(recipe)
@@ -116,16 +119,6 @@ def _decided(found: Sniff) -> tuple[Sniff, dict[str, Any]]:
     rows = tuple(row for row in found.rows if row.values.get(DECISION) == ACCEPTED)
     columns = tuple(column for column in found.columns if column != DECISION)
     return replace(found, rows=rows, columns=columns), {"where": {DECISION: ACCEPTED}}
-
-
-def _separator(loaded: LoadedTask, found: Sniff, matched: Mapping[str, Column]) -> dict[str, str]:
-    """Return the setting `separator` if labels in cells are separated by something other than a comma."""
-    for one in loaded.task.fields:
-        if one.kind is FieldKind.LABELS and one.name in matched:
-            mark = separator_of(list(found.values(matched[one.name])))
-            if mark not in (None, ","):
-                return {"separator": str(mark)}
-    return {}
 
 
 def _check_labels(loaded: LoadedTask, matched: Mapping[str, Column], dataset: Dataset) -> None:
@@ -157,13 +150,13 @@ def _most_tokens(base: str, bases: Bases) -> int:
         return DEFAULT_MAX_LENGTH
 
 
-def _tokens(items: Sequence[Item], loaded: LoadedTask, most: int) -> int | None:
+def _tokens(items: Sequence[Item], loaded: LoadedTask, limit: int) -> int | None:
     """Estimate the token limit that 99 % of the rows fit in; None: use the task's default."""
     if loaded.spec.head is not HeadKind.SEQUENCE:
         return None
     counts = sorted(_estimate(item.request) for item in items)
     longest = counts[min(len(counts) - 1, round(0.99 * len(counts)))]
-    return min(most, max(32, 16 * math.ceil(longest / 16)))
+    return min(limit, max(32, 16 * math.ceil(longest / 16)))
 
 
 def _estimate(request: str) -> int:
@@ -182,7 +175,7 @@ def _text(
     loaded: LoadedTask,
 ) -> str:
     rows = len(dataset.train) + len(dataset.validation)
-    epochs, batch = next((epochs, batch) for most, epochs, batch in _PLANS if rows < most)
+    epochs, batch = next((epochs, batch) for limit, epochs, batch in _PLANS if rows < limit)
     limit = f"max_length: {tokens}" if tokens else f"# max_length: {loaded.task.max_length}"
     reason = "estimate: 99 % of the rows fit" if tokens else "tokens; the task's default"
     lines = [

@@ -21,7 +21,7 @@ _MAX_CELL = 1 << 24  # characters; a longer cell is taken for a missing quote, a
 _MAX_SHOWN = 60  # characters of a header
 _DELIMITERS = ";\t|,"
 _SEP = re.compile(r'"?sep=(.)"?[\r\n]*')  # Excel's first line, which names the delimiter
-_SWALLOWED = "holds lines that look like rows: a quote is stray or missing"
+_SWALLOWED = "contains lines that look like rows: a quote is stray or missing"
 
 
 def delimited_table(name: str, stream: IO[bytes], kind: str, data: Data) -> Table:
@@ -45,29 +45,27 @@ def delimited_table(name: str, stream: IO[bytes], kind: str, data: Data) -> Tabl
         raise BadData(f"{name}: is empty.")
     if not data.header:
         return _without_header(name, cells, first)
+    if isinstance(first, InvalidRow):
+        raise BadData(f"{name}:{first.line}: the header cannot be read: it {first.reason}.")
     header, width = _header(name, first, delimiter, data)
     shape = Shape(delimiter, width, spaced=_is_spaced(first))
-    if isinstance(first, _Cut) and shape.swallows(first.lines) is not False:
+    if shape.swallows(first.lines) is not False:
         raise BadData(f"{name}:{first.line}: the header {_SWALLOWED}.")
-    return Table(name, header, _rows(cells, header, shape, first.cells if isinstance(first, _Cut) else ()))
+    return Table(name, header, _rows(cells, header, shape, first.cells))
 
 
-def _without_header(name: str, cells: _Cells, first: _Cut | InvalidRow) -> Table:
-    before: list[_Cut | InvalidRow] = [first]
+def _without_header(name: str, cells: _Cells, first: _ParsedRow | InvalidRow) -> Table:
+    before: list[_ParsedRow | InvalidRow] = [first]
     while isinstance(before[-1], InvalidRow) and (item := next(cells.rows, None)) is not None:
         before.append(item)
-    width = len(before[-1].cells) if isinstance(before[-1], _Cut) else 0
+    width = len(before[-1].cells) if isinstance(before[-1], _ParsedRow) else 0
     cells.push_back(before)
     shape = Shape(cells.delimiter, width, spaced=_is_spaced(before[-1]))
     return Table(name, tuple(range(width)), _rows(cells, tuple(range(width)), shape, ()))
 
 
-def _header(
-    name: str, first: _Cut | InvalidRow, delimiter: str, data: Data
-) -> tuple[tuple[str | int, ...], int]:
+def _header(name: str, first: _ParsedRow, delimiter: str, data: Data) -> tuple[tuple[str | int, ...], int]:
     """Return the names of the columns, and the number of cells of the header; unnamed columns are numbers."""
-    if isinstance(first, InvalidRow):
-        raise BadData(f"{name}:{first.line}: the header cannot be read: it {first.reason}.")
     names = [cell.strip() for cell in first.cells]
     if any("\ud800" <= character <= "\udfff" for cell in names for character in cell):
         raise BadData(f"{name}: the header is not UTF-8 text. Set data.encoding, or save the file as UTF-8.")
@@ -146,9 +144,7 @@ class _Lines:
 
 
 @dataclass(frozen=True, slots=True)
-class _Cut:
-    """The cells of a row, the line it starts on, and its lines."""
-
+class _ParsedRow:
     line: int
     cells: list[str]
     lines: tuple[str, ...]
@@ -161,17 +157,17 @@ class _Cells:
         self.delimiter = delimiter
         self.quotes = quotes
         # The previous row was malformed, so the next one may be the rest of a quoted cell.
-        self.unsure = False
+        self.after_malformed = False
         self._name = name
         self._lines = lines
-        self._first: list[_Cut | InvalidRow] = []
+        self._first: list[_ParsedRow | InvalidRow] = []
         self.rows = self._rows()
 
-    def push_back(self, rows: Sequence[_Cut | InvalidRow]) -> None:
+    def push_back(self, rows: Sequence[_ParsedRow | InvalidRow]) -> None:
         self._first = list(rows)
         self.rows = self._rows()
 
-    def _rows(self) -> Iterator[_Cut | InvalidRow]:
+    def _rows(self) -> Iterator[_ParsedRow | InvalidRow]:
         yield from self._first
         # The limit is global to the process; other readers may need a larger one.
         csv.field_size_limit(max(csv.field_size_limit(), _MAX_CELL))
@@ -200,11 +196,11 @@ class _Cells:
                         f"{self._name}:{first}: the row on this line has a cell of more than {_MAX_CELL:,} "
                         "characters: its closing quote may be missing. Repair or remove it."
                     ) from None
-                self.unsure = len(lines.taken) > 1 or lines.taken[-1].count('"') % 2 == 1
+                self.after_malformed = len(lines.taken) > 1 or lines.taken[-1].count('"') % 2 == 1
                 yield from _each_line(first, len(lines.taken), "has text after the closing quote of a cell")
                 continue
             if cells:
-                yield _Cut(first, cells, tuple(lines.taken))
+                yield _ParsedRow(first, cells, tuple(lines.taken))
 
 
 def _each_line(first: int, count: int, reason: str) -> Iterator[InvalidRow]:
@@ -213,31 +209,30 @@ def _each_line(first: int, count: int, reason: str) -> Iterator[InvalidRow]:
         yield InvalidRow(line, f"belongs to the row on line {first}, which {reason}")
 
 
-def _is_spaced(row: _Cut | InvalidRow) -> bool:
-    """Return whether the file has spaces after its delimiters."""
-    return isinstance(row, _Cut) and any(cell.startswith(" ") for cell in row.cells[1:])
+def _is_spaced(row: _ParsedRow | InvalidRow) -> bool:
+    return isinstance(row, _ParsedRow) and any(cell.startswith(" ") for cell in row.cells[1:])
 
 
 def _rows(
     cells: _Cells, header: Sequence[str | int], shape: Shape, first: Sequence[str]
 ) -> Iterator[RawRow | InvalidRow]:
     """Yield the rows; multi-line rows that may be several rows come last, when all values are known."""
-    values, doubtful = Values(shape.width), list[_Cut]()
+    values, ambiguous = Values(shape.width), list[_ParsedRow]()
     for row in cells.rows:
         if isinstance(row, InvalidRow):
             yield row
             continue
         swallowed = shape.swallows(row.lines)
         if swallowed is None:
-            doubtful.append(row)
-        elif reason := _SWALLOWED if swallowed else _fault(row, cells, header, shape, first):
+            ambiguous.append(row)
+        elif reason := _SWALLOWED if swallowed else _problem(row, cells, header, shape, first):
             yield from _each_line(row.line, len(row.lines), reason)
         else:
             values.add(row.cells)
             yield RawRow(row.line, dict(zip(header, row.cells, strict=False)))
-    for row in doubtful:
+    for row in ambiguous:
         reason = (
-            _SWALLOWED if values.have(shape.split(row.lines)) else _fault(row, cells, header, shape, first)
+            _SWALLOWED if values.have(shape.split(row.lines)) else _problem(row, cells, header, shape, first)
         )
         if reason:
             yield from _each_line(row.line, len(row.lines), reason)
@@ -245,8 +240,8 @@ def _rows(
             yield RawRow(row.line, dict(zip(header, row.cells, strict=False)))
 
 
-def _fault(
-    row: _Cut, cells: _Cells, header: Sequence[str | int], shape: Shape, first: Sequence[str]
+def _problem(
+    row: _ParsedRow, cells: _Cells, header: Sequence[str | int], shape: Shape, first: Sequence[str]
 ) -> str | None:
     """Return why a row is invalid, or None."""
     count = len(row.cells)
@@ -261,5 +256,5 @@ def _fault(
     quotes = sum(line.count('"') for line in row.lines) if cells.quotes else 0
     if quotes % 2 and any(cell.endswith('"') for cell in row.cells):
         return "has an unpaired quote"
-    cells.unsure = cells.unsure and not shape.is_sure(row.lines, quotes)
-    return "follows a stray quote, and may be the rest of another row" if cells.unsure else None
+    cells.after_malformed = cells.after_malformed and not shape.is_sure(row.lines, quotes)
+    return "follows a stray quote, and may be the rest of another row" if cells.after_malformed else None

@@ -12,7 +12,7 @@ from typing import IO, Any
 from hub.errors import BadData
 from hub.recipe.encodings import CODECS, UTF8, WIDE
 
-__all__ = ["MIN_BAD", "as_utf8", "decode", "has_nul", "is_utf8", "not_utf8", "recognize"]
+__all__ = ["MIN_BAD", "as_utf8", "decode", "has_nul", "is_utf8", "not_utf8", "readable", "recognize"]
 
 _CHUNK = 1 << 18  # bytes
 _BOMS = {  # the mark of UTF-32-LE starts with that of UTF-16-LE, so it comes first
@@ -83,7 +83,7 @@ def as_utf8(name: str, stream: IO[bytes], encoding: str | None = None) -> IO[byt
     chosen = found or encoding or UTF8
     chunks = chain([head[mark:]], iter(lambda: stream.read(_CHUNK), b""))
     made = _checked(name, chunks) if chosen == UTF8 else _transcoded(name, chunks, chosen, shown=bool(found))
-    return io.BufferedReader(_Chunks(made))
+    return readable(made)
 
 
 def is_utf8(stream: IO[bytes]) -> bool:
@@ -140,8 +140,6 @@ def _agree(name: str, found: str | None, mark: int, given: str | None) -> None:
 
 
 class _Chunks(io.RawIOBase):
-    """Makes an iterator of bytes readable as a file."""
-
     def __init__(self, chunks: Iterator[bytes]) -> None:
         self._chunks = chunks
         self._rest = b""
@@ -159,6 +157,11 @@ class _Chunks(io.RawIOBase):
         self._rest = self._rest[len(taken) :]
         buffer[: len(taken)] = taken
         return len(taken)
+
+
+def readable(chunks: Iterator[bytes]) -> IO[bytes]:
+    """Return an iterator of bytes as a file."""
+    return io.BufferedReader(_Chunks(chunks))
 
 
 def _checked(name: str, chunks: Iterator[bytes]) -> Iterator[bytes]:

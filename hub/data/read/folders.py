@@ -10,7 +10,7 @@ from pathlib import Path
 from hub.api import MAX_TEXT
 from hub.data.read.encodings import MIN_BAD, decode, not_utf8
 from hub.data.read.rows import InvalidRow, RawRow, Row, Table
-from hub.data.read.sources import is_hub, open_hub, open_source
+from hub.data.read.sources import hub_table, is_hub, open_source
 from hub.data.read.tables import SUFFIXES, checked_table, open_table
 from hub.errors import BadData
 from hub.progress import Progress, silent
@@ -80,9 +80,7 @@ def open_place(
         columns = ("text", "label") if place.labelled else ("text",)
         yield Table(place.path.name, columns, _rows(place, data.encoding))
     elif is_hub(place):
-        with open_hub(place) as found:
-            rows = (RawRow(line, row) for line, row in enumerate(found.rows, 1))
-            yield checked_table(Table(found.name, found.columns, rows))
+        yield checked_table(hub_table(place))
     else:
         with open_source(place, folder, cache, progress) as file:
             yield open_table(file.name, file.stream, data, languages)

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import gzip
-import io
 import re
 import zlib
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Literal, cast
+from typing import IO, Literal, cast
 
 from hub.bases.packages import fetch_package, open_member
 from hub.data.read.class_labels import named_features, with_names
+from hub.data.read.encodings import readable
+from hub.data.read.rows import RawRow, Table
 from hub.errors import BadData, BadRequest, NotFound, SourceUnavailable
 from hub.progress import Progress, silent
 from hub.untrusted import open_regular
 
-__all__ = ["HubDataset", "SourceFile", "is_hub", "open_hub", "open_source"]
+__all__ = ["SourceFile", "hub_table", "is_hub", "open_source"]
 
 MAX_BYTES = 4 << 30  # of one data file, unpacked
 MAX_LINES = 20_000_000  # of one data file: as rows they take 10 GB or more of memory, and minutes to read
@@ -26,6 +27,7 @@ MAX_UNCHECKED_BYTES = 64 << 20  # unpacked at any ratio
 MAX_UNPACK_RATIO = 200  # text compresses about 10 to 1, a decompression bomb 1000 to 1
 # pip runs the build code of a source package when it fetches it, so known ones are pinned.
 _PINS = {"vaderSentiment==3.3.2": "5d7c06e027fc8b99238edb0d53d970cf97066ef97654009890b83703849632f9"}
+_CHUNK = 1 << 16  # bytes
 _PACKAGE = re.compile(r"\w[\w.-]*==\w[\w.!+-]*")
 _HUB = re.compile(
     r"hf:(?P<id>[\w.-]+(?:/[\w.-]+)?)(?:@(?P<revision>[\w./-]+))?(?::(?:(?P<config>[^/:]+)/)?(?P<split>[^/:]+))?"
@@ -38,15 +40,6 @@ class SourceFile:
 
     name: str
     stream: IO[bytes]
-
-
-@dataclass(frozen=True, slots=True)
-class HubDataset:
-    """One split of a data set of the Hugging Face Hub; `rows` yields plain mappings."""
-
-    name: str
-    columns: tuple[str, ...]
-    rows: Iterator[dict[str, Any]]
 
 
 def is_hub(location: str) -> bool:
@@ -74,16 +67,15 @@ def open_source(
             if name.endswith(".gz"):
                 packed, name = stream, name.removesuffix(".gz")
                 stream = cast(IO[bytes], gzip.GzipFile(fileobj=packed))
-            yield SourceFile(name, io.BufferedReader(_Bounded(stream, location, packed)))
+            yield SourceFile(name, readable(_bounded(stream, location, packed)))
         except (NotFound, BadRequest) as error:
             raise BadData(f"{location}: {error}") from None
         except (gzip.BadGzipFile, zlib.error, EOFError) as error:
             raise BadData(f"{location}: is damaged ({error}).") from None
 
 
-@contextmanager
-def open_hub(location: str) -> Iterator[HubDataset]:
-    """Open a data set given as `hf:id[@revision][:[config/]split]`; the split is `train` by default.
+def hub_table(location: str) -> Table:
+    """Read a data set given as `hf:id[@revision][:[config/]split]`; the split is `train` by default.
 
     Raises:
         BadData: the text does not have that form, or the config or split does not exist.
@@ -104,7 +96,8 @@ def open_hub(location: str) -> Iterator[HubDataset]:
     except (OSError, datasets.exceptions.DatasetsError) as error:
         raise SourceUnavailable(f"{location}: {type(error).__name__}: {str(error).splitlines()[0]}") from None
     named = named_features(table.features)
-    yield HubDataset(location, tuple(table.column_names), map(lambda row: with_names(row, named), table))
+    rows = (RawRow(line, with_names(row, named)) for line, row in enumerate(table, 1))
+    return Table(location, tuple(table.column_names), rows)
 
 
 def _local(location: str, folder: Path, stack: ExitStack) -> tuple[str, IO[bytes]]:
@@ -151,39 +144,25 @@ def _fetched(
     return fetch_package(requirement, kind, folder, sha256=sha256, progress=progress)
 
 
-class _Bounded(io.RawIOBase):
-    """Limits a stream to MAX_BYTES and MAX_LINES, so that a small archive cannot fill the memory.
+def _bounded(stream: IO[bytes], location: str, packed: IO[bytes] | None) -> Iterator[bytes]:
+    """Yield at most MAX_BYTES and MAX_LINES, so that a small archive cannot fill the memory.
 
-    `packed` is the compressed stream behind it.
+    `packed` is the compressed stream behind `stream`.
     """
-
-    def __init__(self, stream: IO[bytes], location: str, packed: IO[bytes] | None = None) -> None:
-        self._stream = stream
-        self._location = location
-        self._packed = packed
-        self._read = self._lines = 0
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        chunk = self._stream.read(len(buffer))
-        self._read += len(chunk)
-        self._lines += chunk.count(b"\n")
-        if self._lines > MAX_LINES:
+    size = lines = 0
+    while chunk := stream.read(_CHUNK):
+        size += len(chunk)
+        lines += chunk.count(b"\n")
+        if lines > MAX_LINES:
             raise BadData(
-                f"{self._location}: has more than {MAX_LINES:,} lines. Use a file with a sample of them: "
+                f"{location}: has more than {MAX_LINES:,} lines. Use a file with a sample of them: "
                 "data.limit would read all of them first."
             )
-        if self._read > MAX_BYTES:
-            raise BadData(f"{self._location}: unpacks to more than {MAX_BYTES >> 30} GiB.")
-        allowed = (
-            max(MAX_UNCHECKED_BYTES, MAX_UNPACK_RATIO * self._packed.tell()) if self._packed else MAX_BYTES
-        )
-        if self._read > allowed:
+        if size > MAX_BYTES:
+            raise BadData(f"{location}: unpacks to more than {MAX_BYTES >> 30} GiB.")
+        if packed and size > max(MAX_UNCHECKED_BYTES, MAX_UNPACK_RATIO * packed.tell()):
             raise BadData(
-                f"{self._location}: unpacks to more than {MAX_UNPACK_RATIO} times its size, unlike any text. "
-                "If this is intended, unpack it yourself."
+                f"{location}: unpacks to more than {MAX_UNPACK_RATIO} times its size, unlike any text. If "
+                "this is intended, unpack it yourself."
             )
-        buffer[: len(chunk)] = chunk
-        return len(chunk)
+        yield chunk

@@ -210,7 +210,6 @@ def _object(number: int, value: Any) -> Row:
 
 
 def _squad(articles: Sequence[Any]) -> Iterator[RawRow | InvalidRow]:
-    """Yield one row for each question; rows are counted over the whole file."""
     row = 0
     for article in articles:
         for paragraph in _items(article, "paragraphs"):

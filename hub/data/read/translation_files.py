@@ -150,7 +150,7 @@ def _tmx_rows(name: str, stream: IO[bytes], languages: tuple[str, str] | None) -
     if not rows and reader.languages:
         pair = " and ".join(languages) if languages else f"{reader.srclang or '(no srclang)'} and another"
         raise BadData(
-            f"{name}: no unit has the languages {pair}. There is: {', '.join(sorted(reader.languages))}. "
+            f"{name}: no unit has the languages {pair}. Available: {', '.join(sorted(reader.languages))}. "
             "Name two of them in data.columns, such as {source: en, target: fr}."
         )
 

@@ -83,7 +83,7 @@ class Backbones:
         """Held while a backbone runs or is measured, because they share the cores."""
         self._failure = self._unmeasured = ""
         self._closed = self._bare = False
-        self._changed = threading.Condition()
+        self._changed = threading.Condition()  # taken before `busy`
         self._worker: threading.Thread | None = None
 
     @property

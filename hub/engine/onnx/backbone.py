@@ -29,7 +29,7 @@ class _Live(NamedTuple):
 class OnnxBackbone:
     """Runs rows on the newest exported graph; with `int8` the base's weights are eight-bit integers.
 
-    The caller's lock must keep `write`, `clear` and the last step of `prepare` from overlapping.
+    The caller's lock must keep `write` and `use` from overlapping.
     """
 
     def __init__(

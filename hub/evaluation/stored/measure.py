@@ -1,5 +1,5 @@
 # ruff: noqa: TID253 - imported when a stored version is measured, and by nothing else
-"""Evaluates a stored version on rows, and compares two versions on the rows that both can answer."""
+"""Evaluates a stored version on rows, and compares two versions on the rows that both answered."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ __all__ = ["answers_of", "compared"]
 def answers_of(
     version: Version, items: Sequence[Item], *, registry: Registry, store: Store, progress: Progress = silent
 ) -> tuple[Measured, list[InvalidRow]]:
-    """Load a version on its base with plain PEFT and answer examples; also return the invalid ones.
+    """Load a version on its base with PEFT and answer examples; also return the invalid ones.
 
     Raises:
-        NotFound: its base, or its task, is not here.
+        NotFound: its base or its task is missing.
         BadAdapter: its files cannot be loaded.
         BadData: it can answer none of the examples.
     """
@@ -41,14 +41,16 @@ def answers_of(
     tokenizer = load_tokenizer(base)
     good, invalid = encodable(loaded, tokenizer, version.info, items)
     if not good:
-        raise BadData(f"{version.ref} can answer no row: {invalid[0].reason if invalid else 'there is none'}")
+        raise BadData(
+            f"{version.ref} can answer no row: {invalid[0].reason if invalid else 'there are none'}"
+        )
     folder = store.fetch(version)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         model = load_adapted(folder, base, serving.head, len(serving.labels), device)
     except HubError:
         raise
-    except Exception as error:  # PEFT and transformers raise exceptions of any type for files that do not fit
+    except Exception as error:  # PEFT and transformers raise exceptions of any type for invalid files
         raise BadAdapter(f"{version.ref} cannot be loaded with PEFT: {error}") from error
     evaluator = Evaluator.of(loaded, tokenizer, version.info, good)
     return measured(evaluator, evaluator.run(model, progress)), invalid

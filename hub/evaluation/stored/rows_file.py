@@ -1,4 +1,4 @@
-"""Reads rows of a file for a stored version, in the same way as its training rows if the file allows."""
+"""Reads the rows of a file for a stored version, if possible in the same way as its training rows."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ def load_rows(
 ) -> Loaded:
     """Read a file, a folder, or any source that a recipe may name.
 
-    How it is read is decided by `data_for`: by `reading`, like the version's training data, or sniffed.
-    Labels are converted as in the recipe, unless no row can be read that way: the file may hold them as the
-    version answers them.
+    `data_for` determines how it is read: by `reading`, like the version's training data, or by sniffing.
+    Labels are converted as in the recipe, unless this makes all rows invalid: the file may have the labels
+    that the version answers.
 
     Raises:
         BadRecipe, BadData, SourceUnavailable: as `load_examples`; no row can be used.

@@ -175,10 +175,10 @@ def _request(body: Explain, admission: Admission) -> BaseModel:
 
 def _run(store: Store, version: Version, asked: BaseModel, rows: list[Row], body: Explain) -> dict[str, Any]:
     """Explain a version from its files, without slots, leases and plugin code."""
-    from hub.explain.attribution import Wish, explain_rows, texts_of
+    from hub.explain.attribution import ExplainOptions, explain_rows, texts_of
 
-    wish = Wish(body.method, body.target, body.word)
-    return explain_rows(version, rows, texts_of(asked), wish, store).to_json()
+    options = ExplainOptions(body.method, body.target, body.word)
+    return explain_rows(version, rows, texts_of(asked), options, store).to_json()
 
 
 def _lower_priority() -> None:

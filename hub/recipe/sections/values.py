@@ -1,4 +1,4 @@
-"""Kinds of values that several sections take: one or a list, words that YAML read as numbers."""
+"""Types of values in several sections: one value or a list, words that YAML parsed as numbers."""
 
 from __future__ import annotations
 

@@ -118,7 +118,7 @@ class BaseWorkers:
         self._deliver = deliver
         self._meter = meter
         self._base_workers: dict[str, BaseWorker] = {}
-        self._lock = threading.Lock()
+        self._lock = threading.Lock()  # taken after those of `_opening`
         self._opening: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
         limit_heap()
         limit_kernel_caches()

@@ -78,7 +78,7 @@ class AnswerLog:
         self._settings = settings
         self._meter = meter
         self._lock = threading.Lock()  # of the queue
-        self._writing = threading.Lock()
+        self._writing = threading.Lock()  # taken before `_lock`
         self._queue: deque[_Waiting] = deque()
         self._characters = 0
         self._kept = self._dropped = 0

@@ -36,7 +36,7 @@ class PluginPool:
         self._plugin_of = plugin_of
         self._meter = meter or Meter()
         self._tasks: dict[str, TaskThreads] = {}
-        self._lock = threading.Lock()
+        self._lock = threading.Lock()  # taken before those of TaskThreads
         self._ended = threading.Event()
         self._closed = False
         self._watch = threading.Thread(target=self._check, name="plugin-watch", daemon=True)

@@ -16,6 +16,7 @@ TRUSTED = ("hub", "pydantic")  # top-level packages whose validators return
 @cache
 def runs_plugin_code(model: type[BaseModel]) -> bool:
     """Return whether a validator, default factory or constructor of `model` is not pydantic's or ours."""
+    # pydantic 2.14 documents the attribute, but not the keys of the schema.
     return _any_foreign(model.__pydantic_core_schema__, set())
 
 

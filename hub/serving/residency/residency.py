@@ -70,7 +70,7 @@ class Residency:
         self._timeout_s = timeout_s
         self._adapter_cache = adapter_cache or AdapterCache(0)
         self._max_rank = max_rank
-        self._lock = threading.Lock()
+        self._lock = threading.Lock()  # taken before those of loads and slot tables
         self._failures: dict[str, _Failure] = {}
         self._cost = LoadCost()
         self._pinned: dict[Load, SlotTable] = {}

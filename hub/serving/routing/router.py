@@ -115,7 +115,7 @@ class Router:
     def __init__(self, residency: Residency, draw: Callable[[], float] = random.random) -> None:
         self._residency = residency
         self._draw = draw
-        self._lock = threading.Lock()
+        self._lock = threading.Lock()  # taken before those of slot tables
         self._routes = Routes()
         self._failures: dict[str, Failure] = {}  # by content hash: canaries and shadows
         self._reload_at: dict[str, float] = {}  # by content hash: earliest next reload, monotonic

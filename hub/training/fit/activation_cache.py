@@ -16,6 +16,7 @@ from peft import PeftModel
 from torch import Tensor, nn
 
 from hub.api import Features
+from hub.training.fit.methods import embeddings_of, layers_of
 
 __all__ = [
     "CHOOSING",
@@ -29,29 +30,28 @@ __all__ = [
     "Stock",
     "cached",
     "fixed_layers",
-    "layers",
     "numbered",
 ]
 
-ROWS = "rows"  # the key of a batch that says which training rows it has: [B]
+ROWS = "rows"  # the key of a batch for its row numbers [B]
 
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """How many bytes of activations may be kept: in memory, and in a file of the run's folder."""
+    """The limits of the cache in bytes: in memory, and in a file of the run's folder."""
 
     memory: int
     disk: int
 
     @classmethod
     def in_folder(cls, folder: Path) -> Room:
-        """1 GiB of memory, and half of the disk that is free: a file is as fast while memory is free."""
+        """Return 1 GiB of memory and half of the free disk space; the page cache makes files as fast."""
         return cls(1 << 30, shutil.disk_usage(folder).free // 2)
 
 
 @dataclass(frozen=True, slots=True)
 class CacheUse:
-    """Of how many layers the outputs were kept, in how many bytes, and where; or why not."""
+    """The number of cached layers, the bytes, and "memory" or "disk"; or the reason for no cache."""
 
     layers: int = 0
     bytes: int = 0
@@ -63,9 +63,9 @@ UNUSED = CacheUse()
 
 
 class Activations:
-    """What layer `depth` gives for each token of each of some rows, as far as it is known.
+    """The cached outputs of layer `depth` for each token of each row.
 
-    One row's states follow the other's in one array [N, H], made when the first batch comes.
+    The states of all rows are concatenated in one array [N, H], which is allocated for the first batch.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class Activations:
         self._closed = False
 
     def keep(self, rows: Tensor, hidden: Tensor) -> None:
-        """Take the states [B, T, H] of some rows, if there is room."""
+        """Cache the states [B, T, H] of rows, if there is room."""
         if self._states is None and not self._closed:
             self._make(hidden.shape[-1])
         if self._states is None:
@@ -113,13 +113,13 @@ class Activations:
         elif size <= self._room.disk:
             file = self._folder / "activations"
             flat = torch.from_file(str(file), shared=True, size=tokens * width, dtype=self._dtype)
-            file.unlink()  # the mapping keeps the data until the process ends
+            file.unlink()  # the mapping keeps the data alive
             self._states = flat.view(tokens, width)
             self.use = CacheUse(self.depth, size, "disk")
         else:
             self._closed = True
-            lacking = f"{size / 2**30:.1f} GiB of activations fit neither in memory nor on the disk"
-            self.use = CacheUse(note=lacking)
+            note = f"{size / 2**30:.1f} GiB of activations fit neither in memory nor on the disk"
+            self.use = CacheUse(note=note)
 
 
 Batch = Callable[[Tensor | None, str], None]
@@ -130,10 +130,7 @@ CHOOSING = "validation"
 
 
 class Stock:
-    """Makes the activations of a run, by use of the rows.
-
-    Runs over the same rows that fix the same layers share them.
-    """
+    """The caches of a run, by use of the rows; trials with equal frozen layers share them."""
 
     def __init__(self, folder: Path, room: Room | None = None) -> None:
         self._folder, self._room = folder, room
@@ -150,18 +147,18 @@ class Stock:
 
 
 def numbered(features: Sequence[Features]) -> list[Features]:
-    """Return the features with a row number each, which `cached` looks up."""
+    """Add row numbers to features, for `cached`."""
     return [{**row, ROWS: number} for number, row in enumerate(features)]
 
 
 def fixed_layers(model: PeftModel, inputs: Mapping[str, Tensor]) -> int:
-    """Return the number of lowest layers whose output needs no gradient, found with a probe batch."""
+    """Return the number of lowest layers whose outputs need no gradient, determined with a probe batch."""
     moving: dict[int, bool] = {}
 
     def watch(number: int, layer: nn.Module, args: Any, output: Any) -> None:
         moving[number] = _hidden(output).requires_grad
 
-    found, training = layers(model), model.training
+    (_, found), training = layers_of(model.get_base_model()), model.training
     hooks = [layer.register_forward_hook(partial(watch, number)) for number, layer in enumerate(found)]
     model.eval()
     try:
@@ -178,14 +175,16 @@ def fixed_layers(model: PeftModel, inputs: Mapping[str, Tensor]) -> int:
 def cached(model: PeftModel, kept: Mapping[str, Activations]) -> Iterator[Batch]:
     """Replace the forward of the fixed layers by cache lookups, without dropout, within the block.
 
-    `kept` has the cached activations by use, all of one depth.
+    `kept` has the caches by use, all of the same depth.
     """
-    fixed = layers(model)[: next(iter(kept.values())).depth]
+    base = model.get_base_model()
+    fixed: Sequence[Any] = layers_of(base)[1][: next(iter(kept.values())).depth]
     lookup = _Lookup()
     for number, layer in enumerate(fixed):
         last = number == len(fixed) - 1
         layer.forward = partial(lookup.last if last else lookup.below, layer.forward)
-    still = [module for layer in (*fixed, *_embeddings(model)) for module in layer.modules()]
+    embeddings = [module for _, module in embeddings_of(base)]
+    still = [module for layer in (*fixed, *embeddings) for module in layer.modules()]
 
     def batch(rows: Tensor | None, use: str = TRAINED) -> None:
         lookup.begin(None if rows is None else rows.cpu(), kept.get(use))
@@ -205,7 +204,7 @@ class _Lookup:
 
     def __init__(self) -> None:
         self._activations: Activations | None = None
-        self._alone = True  # a layer returns its hidden states by themselves, not in a tuple
+        self._alone = True  # layers return a tensor of hidden states, not a tuple
         self._rows: Tensor | None = None
         self._found: Tensor | None = None
 
@@ -227,7 +226,7 @@ class _Lookup:
                 self._activations.keep(self._rows, _hidden(output))
             if self._find(hidden_states) is None:
                 return output
-        # Also on the first pass: cached states may be rounded, and every epoch has to see the same.
+        # Also on the first pass: cached states may be rounded, and all epochs must see the same states.
         assert self._found is not None
         found = self._found.to(hidden_states.device, hidden_states.dtype)
         return found if self._alone else (found, None)
@@ -241,27 +240,3 @@ class _Lookup:
 def _hidden(output: Any) -> Tensor:
     hidden: Tensor = output if isinstance(output, Tensor) else output[0]
     return hidden
-
-
-def layers(model: PeftModel) -> Sequence[Any]:
-    """Return the backbone's layers: its longest list of modules, none of those kept as they were."""
-    base = model.get_base_model()
-    lists: list[Sequence[Any]] = [
-        module  # type: ignore[misc]
-        for name, module in base.named_modules()
-        if isinstance(module, nn.ModuleList)
-        and name.startswith(f"{base.base_model_prefix}.")
-        and ".original_module." not in name
-    ]
-    return max(lists, key=len) if lists else ()
-
-
-def _embeddings(model: PeftModel) -> list[nn.Module]:
-    base = model.get_base_model()
-    return [
-        module
-        for name, module in base.named_modules()
-        if name.startswith(f"{base.base_model_prefix}.")
-        and name.rpartition(".")[2].startswith("embed")
-        and ".original_module." not in name
-    ]

@@ -13,18 +13,18 @@ from torch.nn import functional
 from torch.utils.data import Sampler
 
 from hub.api import Features
+from hub.evaluation.logits import IGNORED
 
 __all__ = ["LengthGroups", "collator", "pad_alike"]
 
-IGNORED = -100
-POOL = 64  # batches that are sorted by length together: more pads less, fewer mixes better
+POOL = 64  # batches that are sorted by length together: more reduce padding, fewer mix better
 
 
 class LengthGroups(Sampler[int]):
-    """Yields indices so that each run of `batch_size` of them has rows of about one length.
+    """Yields indices so that each batch of `batch_size` has rows of similar length.
 
-    Every epoch has its own order, which can be had again after an interruption: set `epoch`. With `weights`
-    an epoch draws as many rows as there are, each as often as its weight says on average.
+    The order depends on `epoch`, which is set to resume a run. With `weights`, an epoch samples as many rows
+    as there are, in proportion to their weights.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class LengthGroups(Sampler[int]):
         for start in range(0, len(order), POOL * self.batch_size):
             pool = sorted(order[start : start + POOL * self.batch_size], key=self.lengths.__getitem__)
             batches += [pool[at : at + self.batch_size] for at in range(0, len(pool), self.batch_size)]
-        # Only the very last batch is short; it stays last, so that the others keep their boundaries.
+        # Only the last batch may be short; it stays last, so that the others keep their boundaries.
         short = batches.pop() if len(batches[-1]) < self.batch_size else []
         chance.shuffle(batches)
         for batch in (*batches, short):
@@ -58,7 +58,7 @@ class LengthGroups(Sampler[int]):
 
 
 def collator(pad: int) -> Callable[[Sequence[Features]], dict[str, Tensor]]:
-    """Return a function that pads features to the longest of a batch and makes tensors of them."""
+    """Return a function that pads the features of a batch and converts them to tensors."""
 
     def collate(batch: Sequence[Features]) -> dict[str, Tensor]:
         longest = max(len(row["input_ids"]) for row in batch)
@@ -74,7 +74,7 @@ def collator(pad: int) -> Callable[[Sequence[Features]], dict[str, Tensor]]:
 
 
 def pad_alike(batches: Sequence[dict[str, Tensor]], pad: int) -> list[dict[str, Tensor]]:
-    """Lengthen batches [B, T] of token inputs without labels to the longest of them."""
+    """Pad batches [B, T] of token inputs without labels to the longest of them."""
     padding = {"input_ids": pad, "token_type_ids": 0, "attention_mask": 0}
     longest = max(batch["input_ids"].shape[1] for batch in batches)
     return [
@@ -89,7 +89,7 @@ def pad_alike(batches: Sequence[dict[str, Tensor]], pad: int) -> list[dict[str, 
 
 
 def _padded(row: Features, key: str, longest: int, padding: dict[str, int]) -> Any:
-    """Lengthen what has one value per token; a class, a position or a list of classes stays as it is."""
+    """Pad values per token; classes, positions and lists of classes are returned unchanged."""
     value = row[key]
     per_token = key in ("input_ids", "token_type_ids") or (
         key == "labels" and isinstance(value, list) and not (value and isinstance(value[0], float))

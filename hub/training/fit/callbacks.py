@@ -1,5 +1,5 @@
 # ruff: noqa: TID253 - imported when a training run starts, and by nothing else
-"""The callback of every training loop: progress, epoch order, a stop if the loss diverges."""
+"""Callbacks of the training loop: progress, epoch order, divergence, trackers."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from hub.api import BadRecipe
 from hub.progress import Progress
 from hub.training.fit.batches import LengthGroups
+from hub.training.trackers.fan_out import Trackers
 
-__all__ = ["TrainingCallback"]
+__all__ = ["TrackerCallback", "TrainingCallback"]
 
 
 class TrainingCallback(TrainerCallback):  # type: ignore[misc]
@@ -31,7 +32,7 @@ class TrainingCallback(TrainerCallback):  # type: ignore[misc]
     def on_epoch_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        control.should_log = True  # few rows make an epoch of fewer steps than are logged together
+        control.should_log = True  # an epoch may have fewer steps than the logging interval
 
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -55,3 +56,15 @@ class TrainingCallback(TrainerCallback):  # type: ignore[misc]
                 f"Lower it; it is {args.learning_rate:g}."
             )
         self._note = f"loss {loss:.3f}"
+
+
+class TrackerCallback(TrainerCallback):  # type: ignore[misc]
+    """Passes the log to the trackers; after `--resume`, including the steps before."""
+
+    def __init__(self, trackers: Trackers) -> None:
+        self._trackers = trackers
+
+    def on_log(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        self._trackers.logged([entry for entry in state.log_history if "train_runtime" not in entry])

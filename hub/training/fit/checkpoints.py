@@ -13,17 +13,17 @@ __all__ = ["ended_early", "last_checkpoint", "move", "step_of"]
 
 
 def last_checkpoint(folder: Path) -> Path | None:
-    """Return the newest complete checkpoint in `folder`, if there is one."""
+    """Return the latest complete checkpoint in `folder`, if any."""
     return max(_whole(folder), key=step_of, default=None)
 
 
 def step_of(checkpoint: Path) -> int:
-    """Return the number of steps after which a checkpoint was written."""
+    """Return the step of a checkpoint."""
     return int(checkpoint.name.rpartition("-")[2])
 
 
 def ended_early(checkpoint: Path, patience: int) -> TrainerState | None:
-    """Return the state of a run that early stopping ended; Trainer itself would continue it."""
+    """Return the state of a run that early stopping ended; Trainer would continue it."""
     state = TrainerState.load_from_json(str(checkpoint / TRAINER_STATE_NAME))
     stopping = state.stateful_callbacks.get("EarlyStoppingCallback")
     waited = stopping["attributes"]["early_stopping_patience_counter"] if stopping else -1
@@ -31,7 +31,7 @@ def ended_early(checkpoint: Path, patience: int) -> TrainerState | None:
 
 
 def move(source: Path, target: Path) -> None:
-    """Move a folder of checkpoints; each of them names the best by its place, which is changed first."""
+    """Move a folder of checkpoints; their states contain the path of the best one, which is updated."""
     shutil.rmtree(target, ignore_errors=True)
     for checkpoint in _whole(source):
         file = str(checkpoint / TRAINER_STATE_NAME)
@@ -43,5 +43,5 @@ def move(source: Path, target: Path) -> None:
 
 
 def _whole(folder: Path) -> list[Path]:
-    # The state is written last, so a checkpoint that has it has everything.
+    # Trainer writes the state last (transformers 5.23), so a checkpoint with a state is complete.
     return [path.parent for path in folder.glob(f"checkpoint-*/{TRAINER_STATE_NAME}")]

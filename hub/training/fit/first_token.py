@@ -1,5 +1,5 @@
 # ruff: noqa: TID253 - imported when a training run starts, and by nothing else
-"""For heads that read only the first token: the last layer skips all other tokens after attention."""
+"""Optimization for heads that read only the first token: the last layer drops the others after attention."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from hub.training.fit.activation_cache import layers
+from hub.training.fit.methods import layers_of
 
 __all__ = ["first_token"]
 
-SAME = 1e-5  # largest difference of a score
-# What follows attention in a layer, by family: BERT, RoBERTa, ELECTRA, DeBERTa; DistilBERT.
+TOLERANCE = 1e-5  # of a score
+# The module after attention in a layer, by family: BERT, RoBERTa, ELECTRA, DeBERTa; DistilBERT.
 _AFTER_ATTENTION = ("attention.output", "sa_layer_norm")
 
 
 @contextmanager
 def first_token(model: Any, probe: Mapping[str, Tensor]) -> Iterator[bool]:
-    """Compute only the first token behind the last layer's attention while the block runs.
+    """Compute only the first token after the last layer's attention, within the block.
 
-    Yields whether it does so: the family has to be known, and the scores of `probe`, a batch with several
-    tokens a row, have to stay as they are.
+    Yields whether this is active: the family must be known, and the scores of `probe`, a batch with several
+    tokens per row, must not change.
     """
     module = _tail(model)
     before = _scores(model, probe) if module else None
@@ -34,7 +34,7 @@ def first_token(model: Any, probe: Mapping[str, Tensor]) -> Iterator[bool]:
     hook = module.register_forward_pre_hook(_first, with_kwargs=True)
     try:
         after = _scores(model, probe)
-        same = after is not None and torch.allclose(before, after, atol=SAME, rtol=SAME)
+        same = after is not None and torch.allclose(before, after, atol=TOLERANCE, rtol=TOLERANCE)
         if not same:
             hook.remove()
         yield same
@@ -43,7 +43,7 @@ def first_token(model: Any, probe: Mapping[str, Tensor]) -> Iterator[bool]:
 
 
 def _tail(model: Any) -> nn.Module | None:
-    found = layers(model)
+    _, found = layers_of(model.get_base_model())
     inside = dict(found[-1].named_modules()) if found else {}
     return next((inside[name] for name in _AFTER_ATTENTION if name in inside), None)
 
@@ -53,12 +53,11 @@ def _first(module: nn.Module, args: Any, kwargs: Any) -> tuple[Any, Any]:
 
 
 def _cut(value: Any) -> Any:
-    """Leave the first token of states [B, T, H]."""
     return value[:, :1] if isinstance(value, Tensor) and value.ndim == 3 else value
 
 
 def _scores(model: Any, probe: Mapping[str, Tensor]) -> Tensor | None:
-    """Return the scores [B, C] of a batch; None where a head gives any others."""
+    """Return the scores [B, C] of a batch; None for scores of another shape."""
     inputs = {
         name: probe[name].to(model.device)
         for name in ("input_ids", "attention_mask", "token_type_ids")

@@ -19,12 +19,11 @@ __all__ = ["fused"]
 
 @contextmanager
 def fused(model: PeftModel, dtype: torch.dtype | None = None) -> Iterator[None]:
-    """Run plain LoRA layers without dropout as one function each while the block runs.
+    """Run plain LoRA layers without dropout as one fused function each, within the block.
 
-    On a CPU, PEFT's separate scaling and addition, forward and backward, each read and write a whole
-    [N, out] array; here they happen inside the matrix products. With `dtype` these compute in it, as
-    autocast would have them, from frozen weights that are converted once and not every step; so do other
-    frozen linear layers.
+    On a CPU, PEFT's separate scaling and addition each read and write a whole [N, out] array, forward and
+    backward; here they are part of the matrix products. With `dtype`, the products of these and other frozen
+    linear layers use it as under autocast, but frozen weights are converted only once.
     """
     layers = [module for module in model.modules() if _is_plain(module)]
     for layer in layers:
@@ -41,7 +40,7 @@ def fused(model: PeftModel, dtype: torch.dtype | None = None) -> Iterator[None]:
         yield
     finally:
         for layer in (*layers, *others):
-            del layer.forward  # what the class has comes back
+            del layer.forward  # restores the method of the class
 
 
 def _is_plain(module: Any) -> bool:
@@ -63,7 +62,7 @@ def _is_frozen(module: Any) -> bool:
 
 
 def _linear(weight: Tensor, bias: Tensor | None, x: Tensor) -> Tensor:
-    """Compute in the weight's dtype, as under autocast; without it (generation) give back that of `x`."""
+    """Compute in the weight's dtype; without autocast (generation) return the dtype of `x`."""
     y = functional.linear(x.to(weight.dtype), weight, bias)
     return y if torch.is_autocast_enabled(x.device.type) else y.to(x.dtype)
 

@@ -13,15 +13,14 @@ from torch import Tensor
 from torch.nn import functional
 
 from hub.api import Features, HeadKind
+from hub.evaluation.logits import IGNORED
 
-__all__ = ["HEAVIEST", "WHOLE", "Loss", "Share", "class_weights", "row_weights"]
-
-IGNORED = -100
+__all__ = ["MAX_WEIGHT", "WHOLE", "Loss", "Share", "class_weights", "row_weights"]
 
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """Factors of one batch's mean loss and of the penalty, for a sum over batches that is one mean loss."""
+    """Factors of a batch's mean loss and penalty, so that the sum over batches is one mean loss."""
 
     loss: float = 1.0
     penalty: float = 1.0
@@ -35,8 +34,8 @@ class Loss:
     """Computes the loss of a batch.
 
     `smoothing` spreads that share of each target over all labels (arXiv:1512.00567). `weights` [C] multiply
-    the loss of each label; with several labels an example, that of the rows that have it. `l1` multiplies
-    the sum of all trained weights' absolute values.
+    the loss of each label; for multi-label, only where it is true. `l1` multiplies the sum of the absolute
+    values of all trained weights.
     """
 
     head: HeadKind
@@ -48,7 +47,7 @@ class Loss:
         """Return the mean loss times the batch's share, and the outputs of the model."""
         outputs = model(**inputs)
         own = self.smoothing or self.weights is not None
-        if not share.loss:  # no label counts: the mean loss is 0 / 0
+        if not share.loss:  # all labels are ignored: the mean loss is 0 / 0
             loss = outputs.logits.float().sum() * 0.0
         else:
             loss = self._of_labels(outputs.logits, inputs["labels"]) if own else outputs.loss
@@ -60,7 +59,7 @@ class Loss:
         return loss, outputs
 
     def shares(self, batches: Sequence[Mapping[str, Tensor]]) -> list[Share]:
-        """Return the shares that give batches the loss and gradient of one batch of all their rows."""
+        """Return the shares with which batches have the loss and gradient of one batch of all their rows."""
         counts = torch.stack([self._count(batch) for batch in batches]).tolist()
         total = sum(counts) or 1.0
         return [Share(count / total, 1 / len(batches)) for count in counts]
@@ -68,7 +67,7 @@ class Loss:
     def _count(self, inputs: Mapping[str, Tensor]) -> Tensor:
         """Return the divisor of a batch's mean loss: rows or labelled tokens, or the sum of their weights."""
         labels = inputs.get("labels")
-        if labels is None or labels.is_floating_point():  # places of a span, or several labels a row
+        if labels is None or labels.is_floating_point():  # positions of a span, or multi-label
             rows = inputs["input_ids"]
             return torch.tensor(float(len(rows)), device=rows.device)
         if self.head is HeadKind.GENERATE:
@@ -81,10 +80,10 @@ class Loss:
     def _of_labels(self, logits: Tensor, labels: Tensor) -> Tensor:
         logits = logits.float()
         weights = None if self.weights is None else self.weights.to(logits.device)
-        if labels.is_floating_point():  # several labels: [B, C]
+        if labels.is_floating_point():  # multi-label: [B, C]
             targets = labels * (1 - self.smoothing) + self.smoothing / 2
             return functional.binary_cross_entropy_with_logits(logits, targets, pos_weight=weights)
-        if self.head is HeadKind.GENERATE:  # each position says the next token
+        if self.head is HeadKind.GENERATE:  # each position predicts the next token
             logits, labels = logits[:, :-1], labels[:, 1:]
         return functional.cross_entropy(
             logits.reshape(-1, logits.shape[-1]),
@@ -95,15 +94,15 @@ class Loss:
         )
 
 
-HEAVIEST = 20.0  # a label of one row in thousands would otherwise be all that a batch is about
+MAX_WEIGHT = 20.0  # otherwise a label of one row in thousands would dominate its batch
 
 
 def class_weights(features: Sequence[Features], num_labels: int) -> Tensor:
-    """Return the weight of each label, [C], from the `labels` of training features.
+    """Return the weight of each label [C] from the `labels` of training features.
 
-    One label a row or token: n / (C n_c), scikit-learn's "balanced", after King and Zeng (2001); several a
-    row: rows without the label over rows with it, as BCEWithLogitsLoss takes for `pos_weight`. At most
-    HEAVIEST, and 1 for a label that does not occur.
+    Single-label: n / (C n_c), scikit-learn's "balanced", after King and Zeng (2001). Multi-label: rows
+    without the label over rows with it, the `pos_weight` of BCEWithLogitsLoss. At most MAX_WEIGHT, and 1 for
+    a label that does not occur.
     """
     counts: Counter[int] = Counter()
     for row in features:
@@ -116,20 +115,20 @@ def class_weights(features: Sequence[Features], num_labels: int) -> Tensor:
         else 1.0
         for label in range(num_labels)
     ]
-    return torch.tensor(weights).clamp(max=HEAVIEST)
+    return torch.tensor(weights).clamp(max=MAX_WEIGHT)
 
 
 def row_weights(features: Sequence[Features]) -> list[float]:
-    """Return how often to draw each row: 1 for one with the commonest label, more for one with a rarer.
+    """Return the sampling weight of each row: 1 for the most common label, more for rarer labels.
 
-    Of several labels, in a row or its tokens, the rarest counts; a label is counted once a row. Rows without
-    a label are a kind of their own. At most HEAVIEST.
+    The rarest label of a row, or of its tokens, determines its weight; a label counts once per row. Rows
+    without a label count as one more label. At most MAX_WEIGHT.
     """
     kinds = [frozenset(_labels(row)) for row in features]
     counts = Counter(label for labels in kinds for label in labels)
     counts[IGNORED] = sum(not labels for labels in kinds)
     most = max(counts.values())
-    return [min(HEAVIEST, most / min(counts[label] for label in labels or (IGNORED,))) for labels in kinds]
+    return [min(MAX_WEIGHT, most / min(counts[label] for label in labels or (IGNORED,))) for labels in kinds]
 
 
 def _labels(row: Features) -> Iterator[int]:
@@ -137,7 +136,7 @@ def _labels(row: Features) -> Iterator[int]:
     if isinstance(value, int):
         yield value
     elif _is_multi_label(row):
-        yield from (label for label, right in enumerate(value) if right)
+        yield from (label for label, true in enumerate(value) if true)
     else:
         yield from (label for label in value if label != IGNORED)
 

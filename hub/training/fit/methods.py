@@ -1,8 +1,8 @@
 # ruff: noqa: TID253 - imported when a training run starts, and by nothing else
-"""From `method` to a PEFT model that trains just what it says, and saves it in PEFT's format.
+"""Builds the PEFT model for the recipe's `method`.
 
-A head alone, biases (BitFit, arXiv:2106.10199) and a whole base go into that format as modules saved in full
-beside a LoRA of no layer, which PEFT knows by a reserved name.
+A head alone, biases (BitFit, arXiv:2106.10199) and a whole base are saved in PEFT's format as full modules
+next to a LoRA of no layer, for which PEFT 0.21 reserves the target name DUMMY_TARGET_MODULES.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from transformers import PreTrainedModel
 
 from hub.recipe.recipe import Recipe
 
-__all__ = ["adapt", "layers_of"]
+__all__ = ["adapt", "embeddings_of", "layers_of"]
 
 
 def adapt(
     model: PreTrainedModel, recipe: Recipe, task_type: TaskType | None, heads: Sequence[str]
 ) -> PeftModel:
-    """Return the model with what the recipe trains; `heads` are its modules beside the backbone, if new.
+    """Return the PEFT model of the recipe; `heads` are the new modules outside the backbone.
 
     Raises:
-        BadRecipe: the base has no module that `method.target` names, or too few layers to freeze, or
-            `method.init` does not go with the rank.
+        BadRecipe: `method.target` matches no module, the base has too few layers to freeze, or `method.init`
+            does not support the rank.
     """
     method = recipe.method
     frozen = _frozen(model, recipe)
@@ -56,32 +56,39 @@ def adapt(
     return adapted
 
 
-def layers_of(model: PreTrainedModel) -> tuple[str, int]:
-    """Return the path of the backbone's layers, and how many there are; ("", 0) if it has none in a list."""
-    lists = [
-        (name, len(module))
-        for name, module in model.named_modules()
-        if isinstance(module, nn.ModuleList) and name.startswith(f"{model.base_model_prefix}.")
+def layers_of(model: PreTrainedModel) -> tuple[str, Sequence[nn.Module]]:
+    """Return the path and the modules of the backbone's layers, its longest module list, or ("", [])."""
+    lists: list[tuple[str, Any]] = [
+        (name, module) for name, module in _backbone(model) if isinstance(module, nn.ModuleList)
     ]
-    return max(lists, key=lambda found: found[1], default=("", 0))
+    return max(lists, key=lambda found: len(found[1]), default=("", []))
+
+
+def embeddings_of(model: PreTrainedModel) -> list[tuple[str, nn.Module]]:
+    """Return the paths and the modules of the backbone's embeddings."""
+    return [
+        (name, module) for name, module in _backbone(model) if name.rpartition(".")[2].startswith("embed")
+    ]
+
+
+def _backbone(model: PreTrainedModel) -> Iterator[tuple[str, nn.Module]]:
+    """Yield the modules of the backbone, without PEFT's copies of the original ones."""
+    for name, module in model.named_modules():
+        if name.startswith(f"{model.base_model_prefix}.") and ".original_module." not in name:
+            yield name, module
 
 
 def _frozen(model: PreTrainedModel, recipe: Recipe) -> list[str]:
-    """Return the paths of what `method.freeze` leaves alone: the lowest layers, and the embeddings."""
+    """Return the paths of the modules that `method.freeze` freezes: the lowest layers and the embeddings."""
     count = recipe.method.freeze
     if not count:
         return []
-    path, layers = layers_of(model)
+    path, modules = layers_of(model)
+    layers = len(modules)
     count = count if count > 0 else max(0, layers + count)
     if count >= layers:
-        raise recipe.error(
-            "method.freeze", f"the base has {layers} layers, and one at least is to be trained"
-        )
-    embeddings = [
-        name
-        for name, _ in model.named_modules()
-        if name.startswith(f"{model.base_model_prefix}.") and name.rpartition(".")[2].startswith("embed")
-    ]
+        raise recipe.error("method.freeze", f"the base has {layers} layers, and at least one must be trained")
+    embeddings = [name for name, _ in embeddings_of(model)]
     return [*embeddings, *(f"{path}.{number}" for number in range(count))]
 
 
@@ -111,7 +118,7 @@ def _ia3(model: PreTrainedModel, recipe: Recipe, shared: dict[str, Any]) -> Peft
     family, target = model.config.model_type, recipe.method.target
     if target == "all-linear" and family not in IA3_LAYERS:
         raise recipe.error(
-            "method.target", f"name the layers: PEFT knows none for ia3 on the family {family}"
+            "method.target", f"name the layers: PEFT has no ia3 defaults for the family {family}"
         )
     layers = list(IA3_LAYERS[family] if isinstance(target, str) else target)
     config: PeftConfig = IA3Config(
@@ -133,7 +140,7 @@ def _no_target(model: PreTrainedModel, recipe: Recipe) -> Exception:
     names = sorted({name.rpartition(".")[2] for name in inside})
     asked = recipe.method.target
     listed = asked if isinstance(asked, str) else ", ".join(asked)
-    return recipe.error("method.target", f"no linear layer is named {listed}. There is: {', '.join(names)}")
+    return recipe.error("method.target", f"no linear layer is named {listed}. Available: {', '.join(names)}")
 
 
 def _trained(model: nn.Module) -> Iterator[tuple[str, torch.nn.Parameter]]:
@@ -141,5 +148,5 @@ def _trained(model: nn.Module) -> Iterator[tuple[str, torch.nn.Parameter]]:
 
 
 def _plain(name: str) -> str:
-    """Return a parameter's name without what PEFT puts between a module saved in full and its parts."""
+    """Return a parameter's name without PEFT's prefix of fully saved modules."""
     return "." + name.replace(".modules_to_save.default", "")

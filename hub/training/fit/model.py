@@ -1,5 +1,5 @@
 # ruff: noqa: TID253 - imported when a training run starts, and by nothing else
-"""Builds the base with the head of a task and a PEFT adapter."""
+"""Builds the base with a head and a PEFT adapter, and saves the adapter."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ _TASK_TYPES = {
     HeadKind.SEQUENCE: TaskType.SEQ_CLS,
     HeadKind.TOKEN: TaskType.TOKEN_CLS,
     HeadKind.GENERATE: TaskType.CAUSAL_LM,
-    # None for spans: PEFT 0.21's class for question answering drops the token types on their way.
+    # None for spans: PEFT 0.21's class for question answering drops the token types.
 }
 _CONFIG = "adapter_config.json"
 _WEIGHTS = "adapter_model.safetensors"
 
 
 def load_base(base: Base, head: HeadKind, num_labels: int, dropout: float | None = None) -> PreTrainedModel:
-    """Load the base in float32 under a new head; `dropout` replaces every dropout rate in its config.
+    """Load the base in float32 with a new head; `dropout` replaces all dropout rates in its config.
 
     Raises:
         BadBase: weights are missing inside the backbone, so that they would be random.
@@ -51,7 +51,7 @@ def load_base(base: Base, head: HeadKind, num_labels: int, dropout: float | None
 
 
 def add_adapter(model: PreTrainedModel, recipe: Recipe, head: HeadKind) -> PeftModel:
-    """Put what `method` trains on the backbone; the head, if new, is trained in full.
+    """Add the adapter of `method` to the backbone; a new head is trained in full.
 
     Raises:
         BadRecipe: as `adapt`.
@@ -62,13 +62,13 @@ def add_adapter(model: PreTrainedModel, recipe: Recipe, head: HeadKind) -> PeftM
 
 
 def round_weights(model: PeftModel, dtype: torch.dtype) -> None:
-    """Round the weights that will be saved to what `dtype` can hold, in place."""
+    """Round the weights to save to the precision of `dtype`, in place."""
     for tensor in get_peft_model_state_dict(model, save_embedding_layers=False).values():
         tensor.copy_(tensor.to(dtype))
 
 
 def initial_update(model: PeftModel) -> dict[str, Any]:
-    """Return copies of A and B as they are before training, in arrays, by the names that PEFT saves."""
+    """Return copies of the untrained A and B matrices as arrays, by the names that PEFT saves."""
     state = get_peft_model_state_dict(model, save_embedding_layers=False)
     return {name: value.cpu().numpy().copy() for name, value in state.items() if ".lora_" in name}
 
@@ -76,7 +76,7 @@ def initial_update(model: PeftModel) -> dict[str, Any]:
 def save_adapter(
     model: PeftModel, folder: Path, dtype: torch.dtype, initial: Mapping[str, Any] | None = None
 ) -> None:
-    """Write a PEFT folder whose tensors are of `dtype`; equal weights make equal files.
+    """Write a PEFT folder with tensors of `dtype`; equal weights give equal files.
 
     With `initial` it is converted to plain LoRA.
     """
@@ -93,7 +93,7 @@ def save_adapter(
 
 
 def _head_modules(model: PreTrainedModel) -> list[str]:
-    """Return the modules beside the backbone that have weights."""
+    """Return the modules outside the backbone that have weights."""
     return [
         name
         for name, module in model.named_children()

@@ -1,5 +1,5 @@
 # ruff: noqa: TID253 - imported when a training run starts, and by nothing else
-"""Optimizers and schedules by their names in recipes."""
+"""Optimizers and learning rate schedules by their names in recipes."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ from hub.recipe.sections.train import Train
 
 __all__ = ["is_schedule_free", "make_optimizer", "make_schedule"]
 
-LAST = 0.01  # of the peak rate, where an exponential schedule ends
+FINAL_RATE = 0.01  # of an exponential schedule, relative to the peak
 _NAMES = {"linear": "linear", "cosine": "cosine", "constant": "constant_with_warmup"}
 
 
 def is_schedule_free(optimizer: Any) -> bool:
-    """Return whether the optimizer has an `eval` mode, which swaps in the weights to use."""
+    """Return whether the optimizer has an `eval` mode, which swaps in the averaged weights."""
     return callable(getattr(optimizer, "eval", None))
 
 
 def make_optimizer(model: PeftModel, train: Train, decayed: Collection[str]) -> Optimizer:
-    """Return the optimizer over what the model trains; weights named in `decayed` are decayed.
+    """Return the optimizer of the trained weights; those named in `decayed` have weight decay.
 
     LoRA+ is arXiv:2402.12354, schedule-free AdamW arXiv:2405.15682, Adafactor arXiv:1804.04235.
     """
@@ -62,15 +62,15 @@ def make_optimizer(model: PeftModel, train: Train, decayed: Collection[str]) -> 
 def make_schedule(
     optimizer: Optimizer, train: Train, steps: int, goal: Goal = "max"
 ) -> LRScheduler | ReduceLROnPlateau:
-    """Return how the rate moves over `steps`; it rises over the share of them that is the warmup.
+    """Return the learning rate schedule over `steps`, including the warmup.
 
-    `goal` says whether a higher or a lower metric is better, which decides what a plateau is.
+    `goal` is the direction in which the metric is better, for plateau.
     """
     warmup = math.ceil(train.warmup * steps)
     kind = "linear" if train.schedule == "auto" else train.schedule
     if train.optimizer == "schedule-free":
         for group in optimizer.param_groups:
-            group["warmup_steps"] = warmup  # it rises and averages by itself
+            group["warmup_steps"] = warmup  # the optimizer does the warmup and the averaging
         return LambdaLR(optimizer, lambda step: 1.0)
     if kind == "plateau":
         return ReduceLROnPlateau(optimizer, mode=goal, factor=0.5, patience=0)
@@ -88,7 +88,7 @@ def make_schedule(
 def _exponential(step: int, *, warmup: int, steps: int) -> float:
     if step < warmup:
         return step / warmup
-    return float(LAST ** ((step - warmup) / max(1, steps - warmup)))
+    return float(FINAL_RATE ** ((step - warmup) / max(1, steps - warmup)))
 
 
 def _groups(model: PeftModel, decayed: Collection[str], decay: float) -> list[dict[str, Any]]:

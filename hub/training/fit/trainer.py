@@ -1,5 +1,5 @@
 # ruff: noqa: TID253 - imported when a training run starts, and by nothing else
-"""Hugging Face's Trainer with batches of similar length and the task's own metric."""
+"""Hugging Face's Trainer with our batches, losses and optimizers, and the task's own metric."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ from transformers import (
 
 from hub.api import BadRecipe, Features, HeadKind
 from hub.engine.quiet import peft_quiet
+from hub.engine.torch.loading import computes_in_bf16, pick_device
 from hub.evaluation.evaluator import Evaluator
 from hub.progress import Progress
 from hub.recipe.recipe import Train
@@ -54,16 +55,16 @@ from hub.training.fit.optim import is_schedule_free, make_optimizer, make_schedu
 __all__ = ["Fitted", "fit", "pick_dtype"]
 
 LOG_EVERY = 10  # steps
-SHARE = "share"  # the key of a batch under which its share of the step's loss is kept
-SHORT = 96  # mean tokens of a row
+SHARE = "share"  # the key of a batch for its share of the step's loss
+MAX_SHORT_TOKENS = 96  # mean tokens per row; measured on a CPU in bf16
 
 
 @dataclass(frozen=True, slots=True)
 class Fitted:
-    """What the loop did; `best_step` is the checkpoint kept, None when there was no validation.
+    """The result of the loop; `best_step` is the kept checkpoint, None without validation.
 
-    `history` has what was logged at a `step`, that of steps before a `--resume` included: `loss` (the mean of
-    the steps since the log before), `grad_norm`, `learning_rate`, and `eval_` with a metric's name.
+    `history` has the log entries, including those before `--resume`: `step`, `loss` (the mean since the
+    previous entry), `grad_norm`, `learning_rate`, and metrics with the prefix `eval_`.
     """
 
     seconds: float
@@ -78,19 +79,16 @@ class Fitted:
 
 
 def pick_dtype(wanted: str) -> str:
-    """Resolve "auto": bf16 where the processor or GPU computes in it, else fp32.
+    """Resolve "auto": bf16 if the device has instructions for it, else fp32.
 
     Raises:
         BadRecipe: fp16, and there is no CUDA device.
     """
     if wanted == "fp16" and not torch.cuda.is_available():
-        raise BadRecipe("train.dtype: fp16 needs a CUDA device, and there is none here. Write auto.")
+        raise BadRecipe("train.dtype: fp16 needs a CUDA device, and there is none. Set it to auto.")
     if wanted != "auto":
         return wanted
-    if torch.cuda.is_available():
-        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
-    fast = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-    return "bf16" if fast and not torch.backends.mps.is_available() else "fp32"
+    return "bf16" if computes_in_bf16(torch.device(pick_device("auto"))) else "fp32"
 
 
 def fit(  # noqa: PLR0913 - a training loop is all of these
@@ -107,12 +105,12 @@ def fit(  # noqa: PLR0913 - a training loop is all of these
     callbacks: Sequence[TrainerCallback] = (),
     stock: Stock | None = None,
 ) -> Fitted:
-    """Train the adapter in place; with `validation`, the best checkpoint's weights are in it at the end.
+    """Train the adapter in place; with `validation`, the best checkpoint is loaded at the end.
 
-    What fixed layers give comes from `stock`, which may be that of an earlier run over the same features.
+    Activations of frozen layers are cached in `stock`, which runs over the same features can share.
 
     Raises:
-        BadRecipe: the loss became infinite or not a number.
+        BadRecipe: the loss became infinite or NaN.
     """
     lengths = [len(row["input_ids"]) for row in features]
     weights = row_weights(features) if train.balance == "sample" else None
@@ -148,21 +146,21 @@ def _early_stopping(train: Train, validation: Evaluator | None) -> list[TrainerC
 
 
 def _train_from(checkpoint: Path | None, trainer: _Trainer, model: PeftModel, patience: int) -> None:
-    """Train from a checkpoint or the start; where the run had stopped early already, take its weights."""
+    """Train from a checkpoint or the start; load the weights of a run that early stopping has ended."""
     if checkpoint and (ended := ended_early(checkpoint, patience)):
         trainer.state = ended
         model.load_adapter(ended.best_model_checkpoint, model.active_adapter)
     else:
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     trainer.use_weights()
-    # Under bf16 the forward was wrapped in autocast, and what is stored is measured in fp32.
+    # accelerate wraps the forward in autocast under bf16, and the stored weights are evaluated in fp32.
     trainer.accelerator.unwrap_model(trainer.model_wrapped, keep_fp32_wrapper=False)
 
 
 def _fitted(
     state: TrainerState, seconds: float, use: CacheUse, checkpoint: Path | None, *, chosen: bool
 ) -> Fitted:
-    """Read the result from the trainer's state; `chosen`: validation rows chose the checkpoint."""
+    """Return the result from the trainer's state; `chosen`: the checkpoint was chosen by validation rows."""
     return Fitted(
         seconds=seconds,
         steps=state.global_step,
@@ -179,7 +177,7 @@ def _fitted(
 def _kept(
     stock: Stock, lengths: Sequence[int], validation: Evaluator | None, depth: int, dtype: torch.dtype
 ) -> dict[str, Activations]:
-    """Return what is known of the rows of each use; a text that is generated has no rows to know."""
+    """Return the activation caches by use; generated texts are not cached."""
     kept = {TRAINED: stock.of(TRAINED, lengths, depth, dtype)}
     if validation and validation.head is not HeadKind.GENERATE:
         rows = [len(row.input_ids) for row in validation.rows]
@@ -193,10 +191,10 @@ def _stored_as(train: Train) -> torch.dtype:
 
 @contextmanager
 def _attention(model: PeftModel, dtype: torch.dtype | None, lengths: Sequence[int]) -> Iterator[None]:
-    """Train short rows in bf16 on a CPU with attention as plain products: its gradients are faster."""
+    """Use eager attention for short rows in bf16 on a CPU: its gradients are faster than those of SDPA."""
     base = model.get_base_model()
-    pays = dtype and base.device.type == "cpu" and sum(lengths) <= SHORT * len(lengths)
-    if not pays or base.config._attn_implementation != "sdpa":
+    faster = dtype and base.device.type == "cpu" and sum(lengths) <= MAX_SHORT_TOKENS * len(lengths)
+    if not faster or base.config._attn_implementation != "sdpa":  # private in transformers 5.23
         yield
         return
     base.set_attn_implementation("eager")
@@ -240,14 +238,12 @@ def _arguments(train: Train, folder: Path, validation: Evaluator | None) -> Trai
         dataloader_pin_memory=False,
         remove_unused_columns=False,
     )
-    arguments._n_gpu = min(arguments.n_gpu, 1)  # one process, one device: no DataParallel
+    arguments._n_gpu = min(arguments.n_gpu, 1)  # no DataParallel; private in transformers 5.23
     return arguments
 
 
 @dataclass(frozen=True, slots=True)
 class _Parts:
-    """What our trainer has beside what Trainer has."""
-
     train: Train
     batches: LengthGroups
     loss: Loss
@@ -258,9 +254,9 @@ class _Parts:
 
 
 class _Trainer(Trainer):  # type: ignore[misc]
-    """Trainer whose order, loss, optimizer and evaluation are ours."""
+    """Trainer with our order, loss, optimizer and evaluation."""
 
-    # Without it transformers 5.23 takes the loss of some models for scaled, and divides that of the others.
+    # Without it, transformers 5.23 divides the loss of some models by the number of accumulated batches.
     loss_is_scaled_for_ga = True
 
     control: TrainerControl
@@ -273,7 +269,7 @@ class _Trainer(Trainer):  # type: ignore[misc]
         self._validation, self._progress = parts.validation, parts.progress
 
     def use_weights(self) -> None:
-        """Put the weights to use in place of those being trained, where the optimizer has two kinds."""
+        """Swap in the weights for evaluation, if the optimizer averages weights."""
         if is_schedule_free(self.optimizer):
             self.optimizer.eval()
 
@@ -296,10 +292,10 @@ class _Trainer(Trainer):  # type: ignore[misc]
     def get_batch_samples(
         self, epoch_iterator: Iterator[dict[str, Any]], num_batches: int, device: torch.device
     ) -> tuple[list[dict[str, Any]], None]:
-        """Return the batches of one optimizer step; if there are several, each with its share of the loss."""
+        """Return the batches of one optimizer step; several batches get their shares of the loss."""
         batches = list(itertools.islice(epoch_iterator, num_batches))
         if len(batches) > 1:
-            if self._parts.loss.head is HeadKind.SPAN:  # its softmax is over the padding as well
+            if self._parts.loss.head is HeadKind.SPAN:  # its softmax includes the padding
                 batches = pad_alike(batches, self._parts.pad)
             for batch, share in zip(batches, self._parts.loss.shares(batches), strict=True):
                 batch[SHARE] = share
@@ -314,7 +310,7 @@ class _Trainer(Trainer):  # type: ignore[misc]
         return (loss, outputs) if return_outputs else loss
 
     def floating_point_ops(self, inputs: dict[str, Any]) -> int:
-        return 0  # nobody asks, and Trainer would count all parameters at each step
+        return 0  # not used, and Trainer would count all parameters at each step
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         self.use_weights()
@@ -324,11 +320,11 @@ class _Trainer(Trainer):  # type: ignore[misc]
         return self._parts.batches
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
-        assert self._validation is not None, "evaluated only when there is something to evaluate on"
+        assert self._validation is not None, "Trainer evaluates only with validation rows"
         self.use_weights()
         batch = self._parts.batch
-        look = (lambda rows: batch(torch.tensor(rows), CHOOSING)) if batch else None
-        metrics = self._validation.run(self.model, self._progress, look).metrics
+        before = (lambda rows: batch(torch.tensor(rows), CHOOSING)) if batch else None
+        metrics = self._validation.run(self.model, self._progress, before).metrics
         if batch:
             batch(None, CHOOSING)
         named = {f"eval_{name}": value for name, value in metrics.items()}

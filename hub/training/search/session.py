@@ -1,5 +1,5 @@
 # ruff: noqa: TID253 - imported when a search starts, and by nothing else
-"""State that all trials on one data set share: rows, tokens, validation, cached activations."""
+"""The shared state of all trials on one data set: rows, tokens, validation, cached activations."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ from hub.training.run import evaluator_of, loss_of, new_model, note_plan, traini
 
 __all__ = ["KEPT", "Session"]
 
-KEPT = "best"  # checkpoints of the best trial that `hub train` would end with the same way, and their plan
+KEPT = "best"  # folder with the checkpoints of the best trial and their plan, for `hub train`
 
-FOREVER = 1_000_000  # evaluations
-MIN_ROWS = 20  # half of which may become validation rows
+NO_PATIENCE = 1_000_000  # evaluations
+MIN_ROWS = 20  # half of them may become validation rows
 _TRIAL = "trial"
 
-Watch = Callable[[int, float], None]
+OnEvaluation = Callable[[int, float], None]
 """Called with the number of each evaluation, from 1, and the metric; may raise to end the trial."""
 
 
@@ -54,8 +54,8 @@ class Session:
         if validation is None or not self._features:
             rows = len(plan.dataset.train) + len(plan.dataset.validation)
             raise BadData(
-                "Too few rows to choose by: trials are compared on `train.validation_fraction` of the "
-                f"training rows, ten at least. Give more rows than {rows}, or raise it"
+                "Too few validation rows: trials are compared on `train.validation_fraction` of the training "
+                f"rows, at least ten. Add rows to the {rows}, or increase it"
                 f"{f' to {math.ceil(1000 / rows) / 100}' if rows >= MIN_ROWS else ''}."
             )
         self._validation = validation
@@ -72,10 +72,10 @@ class Session:
         folder: Path,
         progress: Progress = silent,
     ) -> Session:
-        """Load what a recipe names; validation rows are kept apart whatever its epochs and patience.
+        """Load the data of a recipe; validation rows are split off regardless of its epochs and patience.
 
         Raises:
-            BadRecipe, BadData, NotFound, SourceUnavailable: as `make_plan`; too few rows to choose by.
+            BadRecipe, BadData, NotFound, SourceUnavailable: as `make_plan`; too few validation rows.
         """
         invalid = InvalidRows(recipe)
         divided = recipe.model_copy(
@@ -92,7 +92,7 @@ class Session:
 
     @property
     def metric(self) -> str:
-        """What the trials are compared by."""
+        """The metric by which trials are compared."""
         return self._validation.metric
 
     @property
@@ -101,11 +101,15 @@ class Session:
         return self._validation.goal
 
     def train(
-        self, recipe: Recipe, watch: Watch, progress: Progress = silent, best: float | None = None
+        self,
+        recipe: Recipe,
+        on_evaluation: OnEvaluation,
+        progress: Progress = silent,
+        best: float | None = None,
     ) -> Fitted:
-        """Train a recipe that differs from the session's in `method` and `train` alone.
+        """Train a recipe that differs from the session's only in `method` and `train`.
 
-        What a trial better than `best`, the best before it, has learned stays in the folder `KEPT`.
+        The checkpoints are moved to the folder `KEPT` if the metric is better than `best`.
 
         Raises:
             BadRecipe: training diverged, or the recipe does not fit the base.
@@ -114,7 +118,7 @@ class Session:
         shutil.rmtree(work, ignore_errors=True)
         settled = recipe.settled(len(self.plan.dataset.train), self.plan.base.model_type)
         plan = replace(self.plan, recipe=settled)
-        patience = settled.train.patience or FOREVER
+        patience = settled.train.patience or NO_PATIENCE
         try:
             fitted = fit(
                 new_model(plan, self._features),
@@ -126,7 +130,7 @@ class Session:
                 validation=self._validation,
                 progress=progress,
                 resume=False,
-                callbacks=[_Watching(watch, self.metric)],
+                callbacks=[_EvaluationCallback(on_evaluation, self.metric)],
                 stock=self._stock,
             )
             found = fitted.best_metric
@@ -137,19 +141,19 @@ class Session:
             shutil.rmtree(work, ignore_errors=True)
 
     def _keep(self, plan: Plan, work: Path) -> None:
-        """Keep the checkpoints of the best trial so far, if a run of its recipe has the same rows."""
+        """Keep the checkpoints of the best trial, if a training run of its recipe has the same rows."""
         kept = self._folder / KEPT
         shutil.rmtree(kept, ignore_errors=True)
         if divides(plan.recipe):
             note_plan(plan, work)
             for state in work.glob("*/optimizer.pt"):
-                state.unlink()  # twice the size of what it trained, which has ended
+                state.unlink()  # large, and not needed after training
             move(work, kept)
 
 
-class _Watching(TrainerCallback):  # type: ignore[misc]
-    def __init__(self, watch: Watch, metric: str) -> None:
-        self._watch, self._metric, self._seen = watch, f"eval_{metric}", 0
+class _EvaluationCallback(TrainerCallback):  # type: ignore[misc]
+    def __init__(self, on_evaluation: OnEvaluation, metric: str) -> None:
+        self._on_evaluation, self._metric, self._count = on_evaluation, f"eval_{metric}", 0
 
     def on_evaluate(
         self,
@@ -159,5 +163,5 @@ class _Watching(TrainerCallback):  # type: ignore[misc]
         metrics: dict[str, float],
         **kwargs: Any,
     ) -> None:
-        self._seen += 1
-        self._watch(self._seen, metrics[self._metric])
+        self._count += 1
+        self._on_evaluation(self._count, metrics[self._metric])

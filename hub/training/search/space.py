@@ -17,9 +17,9 @@ from hub.recipe.sections.tune import Dimension
 __all__ = ["Space", "space_of"]
 
 MAX_GRID_TRIALS = 10_000
-AROUND = 5  # the default range of the learning rate: a fifth of the method's own to five times it
+RATE_RANGE = 5  # the default range of the learning rate: the method's default divided and multiplied by it
 _SECTIONS = ("method", "train")
-# What decides which rows are trained on and which the trials are measured on, or changes no result.
+# Keys that change the split, which all trials share, or do not change results.
 _SHARED = ("seed", "patience", "validation_fraction", "validation_rows", "checkpoint_steps", "cache")
 
 Values = dict[str, Any]
@@ -27,7 +27,7 @@ Values = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Space:
-    """Values by dotted key of the recipe."""
+    """The values to try, by dotted key of the recipe."""
 
     recipe: Recipe
     dimensions: Mapping[str, Dimension]
@@ -36,12 +36,12 @@ class Space:
         """Return the recipe with these values.
 
         Raises:
-            BadRecipe: they do not go with each other.
+            BadRecipe: they cannot be combined.
         """
         return self.recipe.changed(values)
 
     def own(self) -> Values:
-        """Return the values that the recipe has itself, where the space holds them."""
+        """Return the recipe's own values that are inside the space."""
         found = self.recipe.resolved()
         found["train"]["learning_rate"] = found["train"]["learning_rate"] or RATES.get(
             found["method"]["type"]
@@ -54,7 +54,7 @@ class Space:
         return values
 
     def grid(self) -> list[Values]:
-        """Return every combination, in an order that the seed decides.
+        """Return every combination, shuffled by the seed.
 
         Raises:
             BadRecipe: a range has no step, or there are too many combinations.
@@ -73,7 +73,7 @@ class Space:
         return combinations
 
     def to_json(self) -> dict[str, Any]:
-        """Return what tells this space from another."""
+        """Return the space as plain JSON values."""
         return {key: dimension.model_dump(mode="json") for key, dimension in self.dimensions.items()}
 
     def _error(self, key: str, problem: str) -> BadRecipe:
@@ -81,10 +81,10 @@ class Space:
 
 
 def space_of(recipe: Recipe) -> Space:
-    """Return the space of a recipe, or that of its method when it names none.
+    """Return the space of a recipe, by default that of its method.
 
     Raises:
-        BadRecipe: a key that cannot be varied, or a value that the key does not take.
+        BadRecipe: a key cannot be varied, or does not accept a value.
     """
     space = Space(recipe, recipe.tune.space or _default(recipe))
     for key, dimension in recipe.tune.space.items():
@@ -93,7 +93,7 @@ def space_of(recipe: Recipe) -> Space:
             try:
                 space.applied({key: value})
             except BadRecipe as error:
-                raise space._error(key, f"the recipe does not take {value!r}: {_reason(error)}") from None
+                raise space._error(key, f"the recipe does not accept {value!r}: {_reason(error)}") from None
     return space
 
 
@@ -101,7 +101,7 @@ def _default(recipe: Recipe) -> dict[str, Dimension]:
     kind = recipe.method.type if recipe.method.type != "auto" else "lora"
     rate, size = RATES[kind], recipe.train.batch_size
     space = {
-        "train.learning_rate": Dimension(low=rate / AROUND, high=rate * AROUND, log=True),
+        "train.learning_rate": Dimension(low=rate / RATE_RANGE, high=rate * RATE_RANGE, log=True),
         "train.batch_size": Dimension(values=(size, 2 * size)),
     }
     if recipe.method.type == "lora":
@@ -115,7 +115,7 @@ def _check_key(space: Space, key: str) -> None:
     fields = known[section].annotation.model_fields if section in _SECTIONS else {}  # type: ignore[union-attr]
     free = [f"{one}.{field}" for one in _SECTIONS for field in _free(known[one].annotation)]
     if not dot or name not in fields or name in _SHARED:
-        raise space._error(key, f"cannot be varied. What can: {', '.join(free)}")
+        raise space._error(key, f"cannot be varied. These keys can: {', '.join(free)}")
 
 
 def _free(section: Any) -> list[str]:
@@ -134,7 +134,7 @@ def _holds(dimension: Dimension, value: Any) -> bool:
 
 
 def _extremes(dimension: Dimension) -> tuple[Any, ...]:
-    """Return values that show whether a key takes all of a dimension."""
+    """Return values to test whether a key accepts all values of a dimension."""
     if dimension.values:
         return dimension.values
     low, high = dimension.low or 0.0, dimension.high or 0.0
@@ -144,7 +144,7 @@ def _extremes(dimension: Dimension) -> tuple[Any, ...]:
 
 
 def _points(dimension: Dimension) -> list[Any] | None:
-    """Return all values there are, None if they cannot be counted."""
+    """Return all values of a dimension, None if they cannot be enumerated."""
     if dimension.values:
         return list(dimension.values)
     step = dimension.step or (1.0 if dimension.int and not dimension.log else None)
@@ -159,6 +159,5 @@ def _points(dimension: Dimension) -> list[Any] | None:
 
 
 def _reason(error: BadRecipe) -> str:
-    """Return the first problem of an error without its place, which is that of the whole recipe."""
-    said = str(error).splitlines()[0].rstrip(".")
-    return said.partition(": ")[2] or said
+    problem = str(error).splitlines()[0].rstrip(".")
+    return problem.partition(": ")[2] or problem

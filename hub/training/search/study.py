@@ -1,4 +1,4 @@
-"""Runs an Optuna search over a session; an SQLite file makes it resumable."""
+"""Runs an Optuna search over a session; it can be resumed from its SQLite file."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import json
 import random
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
@@ -35,21 +35,18 @@ except ModuleNotFoundError:
 __all__ = ["STUDY_FILE", "search"]
 
 STUDY_FILE = "study.db"
-STARTUP = 5  # trials that are drawn at random, and finish, before any is guided or pruned
-MIN_TRIALS = 4  # finished ones, for importances
+STARTUP = 5  # random trials before the sampler is guided and trials are pruned
+MIN_TRIALS = 4  # finished trials for importances
 _STUDY = "study"
-_OF = "of"  # hash of what the study searches
+_OF = "of"  # hash of the recipe, data, base and space
 _LOST = "interrupted"
 _DETAILS = "details"
 _STATES = {TrialState.COMPLETE: "complete", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 
-Told = Callable[[Trial], None]
-"""Called after each trial."""
 
-
-def search(  # noqa: PLR0913 - a search is all of these
+def search(
     session: Session,
     space: Space,
     folder: Path,
@@ -58,17 +55,16 @@ def search(  # noqa: PLR0913 - a search is all of these
     sampler: str,
     resume: bool = False,
     timeout: float | None = None,
-    told: Told = lambda trial: None,
     progress: Progress = silent,
 ) -> Tuned:
-    """Run trials until there are `trials`, or `timeout` seconds are over and the one that runs has ended.
+    """Run trials until there are `trials`; none is started after `timeout` seconds.
 
-    The first trial of a search by "bayes" has the recipe's own values. With `resume` the trials in `folder`
-    count; one that was interrupted is made again with the same values, so that the end is the same.
+    The first trial of the sampler "bayes" has the recipe's own values. With `resume` the trials in `folder`
+    count; an interrupted one is repeated with the same values, so that the result is the same.
 
     Raises:
-        BadRecipe: the space makes no grid.
-        Conflict: `resume`, and the trials in `folder` are of another recipe, data set, base or space.
+        BadRecipe: the space has no finite grid.
+        Conflict: `resume`, and the trials in `folder` have another recipe, data set, base or space.
     """
     started = time.perf_counter()
     with _study(session, space, folder, sampler, resume) as study:
@@ -80,9 +76,8 @@ def search(  # noqa: PLR0913 - a search is all of these
                 break
             progress("tune", number, most)
             run.one(number)
-            told(_told(number, _counted(study)[number], session.goal))
             progress("tune", number + 1, most)
-        found = tuple(_told(number, trial, session.goal) for number, trial in enumerate(_counted(study)))
+        found = tuple(_trial(number, trial, session.goal) for number, trial in enumerate(_counted(study)))
         importance = _importance(study)
     return Tuned(
         recipe=space.recipe,
@@ -98,7 +93,7 @@ def search(  # noqa: PLR0913 - a search is all of these
 
 
 class _Run:
-    """Makes one trial after another; what a trial tries depends on seed, number and earlier trials alone."""
+    """Runs trials; the values of a trial depend only on seed, number and earlier trials."""
 
     def __init__(
         self, session: Session, space: Space, study: optuna.Study, sampler: str, progress: Progress
@@ -108,7 +103,7 @@ class _Run:
         self._distributions = {key: _distribution(one) for key, one in space.dimensions.items()}
 
     def one(self, number: int) -> None:
-        """Make a trial and keep what came of it."""
+        """Run a trial and record its result."""
         study, recipe = self._study, self._space.recipe
         study.sampler = optuna.samplers.TPESampler(
             seed=random.Random(f"{recipe.train.seed}-{number}").randrange(2**32), n_startup_trials=STARTUP
@@ -161,11 +156,12 @@ def _study(
         of = _fingerprint(session, space, sampler)
         if study.user_attrs.setdefault(_OF, of) != of:
             raise Conflict(
-                f"The trials in {folder} are of another recipe, other data, another base or another space, "
-                "so the search cannot go on from them. Undo the change, or search anew without --resume."
+                f"The trials in {folder} cannot be resumed: their recipe, data, base or space was different. "
+                "Undo the change, or start a new search without --resume."
             )
         study.set_user_attr(_OF, of)
         for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING, TrialState.WAITING)):
+            # `_trial_id` is private in Optuna 4, and the storage takes no other id.
             storage.set_trial_user_attr(trial._trial_id, _LOST, True)
             storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
         yield study
@@ -175,7 +171,7 @@ def _study(
 
 
 def _counted(study: optuna.Study) -> list[FrozenTrial]:
-    """Return the trials that came to an end, in order; what was interrupted is none."""
+    """Return the trials that ended, in order, without interrupted ones."""
     ended = study.get_trials(deepcopy=False, states=tuple(_STATES))
     return [trial for trial in ended if _LOST not in trial.user_attrs]
 
@@ -184,7 +180,7 @@ def _finished(study: optuna.Study) -> list[FrozenTrial]:
     return study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
 
 
-def _told(number: int, trial: FrozenTrial, goal: Goal) -> Trial:
+def _trial(number: int, trial: FrozenTrial, goal: Goal) -> Trial:
     details = trial.user_attrs[_DETAILS]
     return Trial(
         number=number,
@@ -238,10 +234,9 @@ def _distribution(dimension: Dimension) -> BaseDistribution:
 
 
 def _encode(value: Any) -> Any:
-    """Return what Optuna's categories take."""
+    """Return a value of a type that Optuna's categories accept."""
     return value if value is None or isinstance(value, str | int | float | bool) else json.dumps(value)
 
 
 def _decode(dimension: Dimension, value: Any) -> Any:
-    """Return the value of the recipe that Optuna's stands for."""
     return next((one for one in dimension.values if _encode(one) == value), value)

@@ -17,9 +17,9 @@ State = Literal["complete", "pruned", "failed"]
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """One setting of the values; `metric` is its best so far on the validation rows, None if it has none.
+    """One trial; `metric` is its best on the validation rows, None without an evaluation.
 
-    `curve` has the metric of each evaluation. `reason` says why it failed.
+    `curve` has the metric of each evaluation; `reason` is that of a failure.
     """
 
     number: int
@@ -34,9 +34,9 @@ class Trial:
 
 @dataclass(frozen=True, slots=True)
 class Tuned:
-    """All trials of a search, in order; `new` of them were made by this call.
+    """All trials of a search, in order; `new` is the number of trials of this call.
 
-    `importance` is the share of the metric's variance that each key explains, {} where that cannot be said.
+    `importance` is the share of the metric's variance that each key explains, {} if it is undefined.
     """
 
     recipe: Recipe
@@ -51,7 +51,7 @@ class Tuned:
 
     @property
     def best(self) -> Trial | None:
-        """The finished trial with the best metric, the earliest of equal ones."""
+        """The finished trial with the best metric, the earliest if there are several."""
         finished = [trial for trial in self.trials if trial.state == "complete" and trial.metric is not None]
         return max(finished, key=lambda trial: gain(trial.metric or 0.0, 0.0, self.goal), default=None)
 
@@ -61,7 +61,7 @@ class Tuned:
         return self.recipe.changed(self.best.values) if self.best else None
 
     def record(self) -> Search | None:
-        """Return what the manifest of the winner keeps."""
+        """Return the entry for the manifest of the best version."""
         best = self.best
         if best is None or best.metric is None:
             return None

@@ -1,4 +1,4 @@
-"""Passes the logs of one run to all trackers, each in its own thread: one that fails or hangs ends no run."""
+"""Passes the logs of a run to trackers, each in its own thread, so that a failure does not end the run."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from queue import Full, Queue
 
 from hub.training.trackers.tracker import Begun, Ended, Scalars, Status, Tracker
 
-__all__ = ["WAIT", "Tracked", "TrackerPlace", "Trackers"]
+__all__ = ["WAIT_S", "Tracked", "TrackerPlace", "Trackers"]
 
-WAIT = 10.0  # seconds that the end of a run waits for all trackers together
-WAITING = 10_000  # calls that a slow tracker may be behind
-SHOWN = 200  # characters of what a tracker says of its failure
+WAIT_S = 10.0  # at the end of a run, for all trackers together
+MAX_QUEUE = 10_000  # pending calls of a slow tracker
+MAX_SHOWN = 200  # characters of an error
 
 _log = logging.getLogger(__name__)
 _SECRET = re.compile(r"(?<=://)[^/\s@]*@")
@@ -28,7 +28,7 @@ _Call = Callable[[Tracker], None]
 
 @dataclass(frozen=True, slots=True)
 class TrackerPlace:
-    """A tracker that may be opened; `where` is a folder or an address for people."""
+    """A tracker to open; `where` is a folder or an address for readers."""
 
     name: str
     where: str
@@ -37,7 +37,7 @@ class TrackerPlace:
 
 @dataclass(frozen=True, slots=True)
 class Tracked:
-    """What became of a tracker; `problem` is "" when it has the whole run."""
+    """The result of a tracker; `problem` is "" if it received the whole run."""
 
     name: str
     where: str
@@ -49,59 +49,59 @@ class Tracked:
 
 
 class Trackers:
-    """The trackers of one run. No call raises, and only `end` waits, `wait` seconds at most."""
+    """The trackers of one run. No call raises, and only `end` waits, for at most `wait_s` seconds."""
 
-    def __init__(self, places: Sequence[TrackerPlace], run: Begun, wait: float = WAIT) -> None:
+    def __init__(self, places: Sequence[TrackerPlace], run: Begun, wait_s: float = WAIT_S) -> None:
         self._workers = [_Worker(place) for place in places]
-        self._wait = wait
+        self._wait_s = wait_s
         self._known = self._step = 0
-        self._tell(lambda tracker: tracker.start(run))
+        self._send(lambda tracker: tracker.start(run))
 
     def logged(self, history: Sequence[Mapping[str, float]]) -> None:
-        """Tell what a run has logged since the last call; `history` is all of it, with the steps."""
+        """Pass the entries since the last call; `history` has all log entries of the run."""
         for entry in history[self._known :]:
             self._step = max(self._step, int(entry["step"]))
             if values := _scalars(entry):
-                self._tell(lambda tracker, step=int(entry["step"]), of=values: tracker.scalars(step, of))  # type: ignore[misc]
+                self._send(lambda tracker, step=int(entry["step"]), of=values: tracker.scalars(step, of))  # type: ignore[misc]
         self._known = max(self._known, len(history))
 
     def end(
         self, status: Status, metrics: Mapping[str, float] = {}, tags: Mapping[str, str] = {}
     ) -> tuple[Tracked, ...]:
-        """Tell the end of the run, wait until it is written, and return what became of each tracker."""
+        """End the run, wait until all trackers have written it, and return their results."""
         ended = Ended(status, self._step, _named("held_out", metrics), tags)
-        self._tell(lambda tracker: tracker.end(ended))
-        self._tell(None)
-        until = time.monotonic() + self._wait
+        self._send(lambda tracker: tracker.end(ended))
+        self._send(None)
+        until = time.monotonic() + self._wait_s
         return tuple(worker.close(max(0.0, until - time.monotonic())) for worker in self._workers)
 
-    def _tell(self, call: _Call | None) -> None:
+    def _send(self, call: _Call | None) -> None:
         for worker in self._workers:
-            worker.tell(call)
+            worker.send(call)
 
 
 class _Worker:
-    """Calls one tracker, until it fails or is too far behind."""
+    """Calls one tracker in a thread, until it fails or its queue is full."""
 
     def __init__(self, place: TrackerPlace) -> None:
         self._place, self._problem = place, ""
-        self._calls: Queue[_Call | None] = Queue(WAITING)
+        self._calls: Queue[_Call | None] = Queue(MAX_QUEUE)
         self._lock = threading.Lock()
         self._thread = threading.Thread(target=self._work, name=f"tracker-{place.name}", daemon=True)
         self._thread.start()
 
-    def tell(self, call: _Call | None) -> None:
+    def send(self, call: _Call | None) -> None:
         if self._problem:
             return
         try:
             self._calls.put_nowait(call)
         except Full:
-            self._fail(f"fell {WAITING:,} calls behind")
+            self._fail(f"is {MAX_QUEUE:,} calls behind")
 
     def close(self, seconds: float) -> Tracked:
         self._thread.join(seconds)
         if self._thread.is_alive():
-            self._fail("had not taken everything when the run was over")
+            self._fail("had not written everything when the run ended")
         return Tracked(self._place.name, self._place.where, self._problem)
 
     def _work(self) -> None:
@@ -109,26 +109,25 @@ class _Worker:
             tracker = self._place.open()
             while (call := self._calls.get()) and not self._problem:
                 call(tracker)
-        except Exception as error:  # anything a library or a server comes up with
-            self._fail(_said(error))
+        except Exception as error:  # libraries and servers raise exceptions of any type
+            self._fail(_problem(error))
 
     def _fail(self, problem: str) -> None:
         with self._lock:
             if self._problem:
                 return
             self._problem = problem
-        _log.warning("%s: %s. The run goes on without it.", self._place.name, problem)
+        _log.warning("%s: %s. The run continues without it.", self._place.name, problem)
 
 
-def _said(error: Exception) -> str:
-    """Return what happened in one line, without names and passwords in addresses."""
+def _problem(error: Exception) -> str:
+    """Return the error in one line, without user names and passwords in addresses."""
     lines = str(error).strip().splitlines()
     text = f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
-    return _SECRET.sub("", text)[:SHOWN].rstrip(". ")
+    return _SECRET.sub("", text)[:MAX_SHOWN].rstrip(". ")
 
 
 def _scalars(entry: Mapping[str, float]) -> Scalars:
-    """Return what was logged at a step, under the names that trackers show."""
     validation = {name[5:]: value for name, value in entry.items() if name.startswith("eval_")}
     train = {name: entry[name] for name in ("loss", "learning_rate", "grad_norm") if name in entry}
     return _named("train", train) | _named("validation", validation)

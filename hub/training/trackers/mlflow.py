@@ -10,7 +10,7 @@ from pathlib import Path
 from hub.errors import MissingExtra
 from hub.training.trackers.tracker import Begun, Ended, Scalars
 
-# Read when mlflow is imported: it sends usage data home unless told not to.
+# Read when mlflow is imported; otherwise it sends usage data.
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
 
 try:
@@ -22,16 +22,16 @@ except ModuleNotFoundError:
 __all__ = ["MLflow"]
 
 _STATUS = {"finished": "FINISHED", "failed": "FAILED", "interrupted": "KILLED"}
-MAX_PARAMS = 100  # in one call, a limit of MLflow servers
+MAX_PARAMS = 100  # per call, a limit of MLflow servers
 
 logging.getLogger("mlflow").setLevel(logging.WARNING)
 logging.getLogger("alembic").setLevel(logging.WARNING)
 
 
 class MLflow:
-    """Writes to `uri`; what a run's artifacts would be goes into `artifacts` where the store is a local file.
+    """Writes to `uri`; `artifacts` is the artifact folder of a local store.
 
-    User name, password and token are MLflow's own environment variables.
+    User name, password and token are read from MLflow's environment variables.
     """
 
     def __init__(self, uri: str, experiment: str, artifacts: Path | None = None) -> None:

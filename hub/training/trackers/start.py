@@ -1,4 +1,4 @@
-"""Starts the trackers that a recipe names and passes them its settings."""
+"""Starts the trackers of a recipe and passes its settings to them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from hub.errors import MissingExtra
 from hub.evaluation.evaluation import Evaluation
 from hub.recipe.recipe import Recipe
 from hub.training.plan import Plan
-from hub.training.trackers.fan_out import WAIT, TrackerPlace, Trackers
+from hub.training.trackers.fan_out import WAIT_S, TrackerPlace, Trackers
 from hub.training.trackers.tracker import Begun, Tracker
 from hub.training.trackers.trackio import folder_of
 
@@ -24,22 +24,22 @@ __all__ = ["check", "figures", "params", "places", "track", "tracked"]
 
 TENSORBOARD = "tensorboard"
 MAX_SETTING_CHARS = 500
-# Sentences, and values of columns: none of the trackers' business.
+# Sentences, values of columns and addresses, which are private.
 _PRIVATE = ("summary", "where", "set", "labels", "mlflow_uri")
 
 
 def check(recipe: Recipe) -> None:
-    """Make sure before the run that the packages of its trackers are there.
+    """Check before the run that the packages of its trackers are installed.
 
     Raises:
-        MissingExtra: one is not.
+        MissingExtra: one is not installed.
     """
     for name in recipe.report.trackers:
         if name != TENSORBOARD and find_spec(name) is None:
             raise MissingExtra.of(f"report.trackers: {name}", name)
 
 
-def track(plan: Plan, home: Path, wait: float = WAIT) -> Trackers:
+def track(plan: Plan, home: Path, wait_s: float = WAIT_S) -> Trackers:
     """Start a run in every tracker of the recipe."""
     group = plan.recipe.name
     run = _new(home / TENSORBOARD / group)
@@ -51,12 +51,12 @@ def track(plan: Plan, home: Path, wait: float = WAIT) -> Trackers:
         "base_fingerprint": base.fingerprint,
         "data_sha256": plan.dataset.sha256,
     }
-    return Trackers(places(plan.recipe, home, run), Begun(group, run, params(plan), tags), wait)
+    return Trackers(places(plan.recipe, home, run), Begun(group, run, params(plan), tags), wait_s)
 
 
 @contextmanager
 def tracked(plan: Plan, home: Path) -> Iterator[Trackers]:
-    """Track what the block does; what ends it early is told too, an end that is good by the block itself."""
+    """Track the run in the block, which must call `end` on success; a failure is tracked here."""
     trackers = track(plan, home)
     try:
         yield trackers
@@ -69,7 +69,7 @@ def tracked(plan: Plan, home: Path) -> Iterator[Trackers]:
 
 
 def figures(evaluation: Evaluation) -> dict[str, float]:
-    """Return the metrics of the held-out rows, with the ends of their intervals as NAME_low and NAME_high."""
+    """Return the metrics of the held-out rows, with the interval bounds as NAME_low and NAME_high."""
     found = dict(evaluation.metrics)
     for name, interval in evaluation.intervals.items():
         found |= {f"{name}_low": interval.low, f"{name}_high": interval.high}
@@ -77,7 +77,7 @@ def figures(evaluation: Evaluation) -> dict[str, float]:
 
 
 def places(recipe: Recipe, home: Path, run: str) -> list[TrackerPlace]:
-    """Return where a run called `run` is written; nothing is opened."""
+    """Return the trackers for a run named `run`; none is opened."""
     folder = home / TENSORBOARD / recipe.name / run
     uri, artifacts = _mlflow(recipe.report.mlflow_uri, home)
     experiment = recipe.report.experiment
@@ -106,7 +106,7 @@ def places(recipe: Recipe, home: Path, run: str) -> list[TrackerPlace]:
 
 
 def params(plan: Plan) -> dict[str, str]:
-    """Return the recipe by dotted key, and the numbers of rows; no sentence and no value of a column."""
+    """Return the recipe by dotted key and the numbers of rows, without sentences and values of columns."""
     dataset = plan.dataset
     rows = {
         "train": len(dataset.train),
@@ -135,7 +135,7 @@ def _text(value: Any) -> str:
 
 
 def _mlflow(uri: str, home: Path) -> tuple[str, Path | None]:
-    """Return the store, and where the artifacts of a local one would be."""
+    """Return the store, and the artifact folder of a local store."""
     if uri := uri or os.environ.get("MLFLOW_TRACKING_URI", ""):
         return uri, None
     folder = home.absolute() / "mlflow"
@@ -143,7 +143,6 @@ def _mlflow(uri: str, home: Path) -> tuple[str, Path | None]:
 
 
 def _new(folder: Path) -> str:
-    """Return a name for a run that no folder has, after the time."""
     now = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
     names = (f"{now}-{number}" if number else now for number in count())
     return next(name for name in names if not (folder / name).exists())

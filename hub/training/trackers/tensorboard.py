@@ -14,7 +14,7 @@ __all__ = ["TensorBoard"]
 
 
 class TensorBoard:
-    """Writes into `folder`; settings and tags are shown under TEXT."""
+    """Writes to `folder`; settings and tags are shown under TEXT."""
 
     def __init__(self, folder: Path) -> None:
         self._writer = SummaryWriter(str(folder))
@@ -35,6 +35,5 @@ class TensorBoard:
 
 
 def _table(rows: Mapping[str, str]) -> str:
-    """Return a table of Markdown."""
     lines = (f"| {key} | {value.replace('|', chr(92) + '|')} |" for key, value in rows.items())
     return "\n".join(["| key | value |", "|---|---|", *lines])

@@ -1,4 +1,4 @@
-"""The tracker protocol: settings at the start, numbers by step, figures and tags at the end."""
+"""The tracker protocol: settings at the start, values by step, metrics and tags at the end."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Scalars = Mapping[str, float]
 
 @dataclass(frozen=True, slots=True)
 class Begun:
-    """A run that starts; `group` is the adapter's name, `name` tells the runs of a group apart."""
+    """The start of a run; `group` is the adapter's name, `name` is unique in the group."""
 
     group: str
     name: str
@@ -24,7 +24,7 @@ class Begun:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """How a run ended; `metrics` are of the held-out rows, as of `step`."""
+    """The end of a run; `metrics` are those of the held-out rows, logged at `step`."""
 
     status: Status
     step: int

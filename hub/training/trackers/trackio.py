@@ -11,16 +11,16 @@ from hub.training.trackers.tracker import Begun, Ended, Scalars
 
 __all__ = ["FOLDER", "Trackio", "folder_of"]
 
-FOLDER = "TRACKIO_DIR"  # trackio's own variable, read when it is imported
+FOLDER = "TRACKIO_DIR"  # trackio's environment variable, read when it is imported
 
 
 def folder_of(home: Path) -> Path:
-    """Return where trackio writes."""
+    """Return the folder of trackio's data."""
     return Path(os.environ.get(FOLDER) or home.absolute() / "trackio")
 
 
 class Trackio:
-    """Writes by trackio's storage: its `init` prints to stdout, and may make a Space on Hugging Face."""
+    """Writes with trackio's storage class: `trackio.init` prints to stdout and may create a Space."""
 
     def __init__(self, folder: Path, project: str) -> None:
         os.environ.setdefault(FOLDER, str(folder))

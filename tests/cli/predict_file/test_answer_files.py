@@ -1,4 +1,4 @@
-"""Rows of answers are written in parts, whatever their columns and types turn out to be."""
+"""Answer files are written incrementally, with columns and types that are known only at the end."""
 
 from __future__ import annotations
 

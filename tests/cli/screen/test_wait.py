@@ -1,4 +1,4 @@
-"""`--wait` of the commands that move a deployment, and where replicas are shown."""
+"""`--wait` of the commands that change a deployment, and the table of replicas."""
 
 from __future__ import annotations
 
@@ -44,11 +44,11 @@ def test_those_that_do_not_serve_it_in_time_are_an_error_that_names_them(replica
     assert str(fake_home.store.deployment("mood").stable.ref) == "mood@1", "the move stays"
 
 
-def test_a_quorum_tells_who_is_missing(replica) -> None:
+def test_a_quorum_lists_the_missing_replicas(replica) -> None:
     replica("one", 1), replica("two", 1), replica("three", 1, mood="stable mood@1: no such base")
-    said = hub("deploy", "mood@1", "--wait", "quorum", "--timeout", "5")
-    assert "Served by 2 of 3 replicas." in said
-    assert "three on box, process 7 (http://box:3000): stable mood@1: no such base" in said
+    message = hub("deploy", "mood@1", "--wait", "quorum", "--timeout", "5")
+    assert "Served by 2 of 3 replicas." in message
+    assert "three on box, process 7 (http://box:3000): stable mood@1: no such base" in message
 
 
 def test_without_a_replica_there_is_nobody_to_wait_for(replica) -> None:
@@ -70,17 +70,17 @@ def test_other_words_are_no_number_of_replicas(replica) -> None:
 
 def test_nobody_is_waited_for_unless_asked(replica) -> None:
     replica("one", 0)
-    said = hub("deploy", "mood@1")
-    assert "Served by" not in said
-    assert "No server runs here; 1 elsewhere will serve it." in said
+    message = hub("deploy", "mood@1")
+    assert "Served by" not in message
+    assert "No server runs here; 1 elsewhere will serve it." in message
 
 
 @pytest.mark.parametrize("command", ["status", "deployments"])
 def test_replicas_are_shown_how_far_behind_they_are_and_their_failures(replica, command) -> None:
     hub("deploy", "mood@1")
     replica("0123456789abcdef", 0, mood="stable mood@1: no such base")
-    said = hub(command)
-    assert "0123456789ab" in said and "box:7" in said and "http://box:3000" in said
-    assert "failed mood on 0123456789ab: stable mood@1: no such base" in said
-    (told,) = json.loads(hub(command, "--json"))["replicas"]
-    assert (told["generation"], told["behind"]) == (0, 1)
+    message = hub(command)
+    assert "0123456789ab" in message and "box:7" in message and "http://box:3000" in message
+    assert "failed mood on 0123456789ab: stable mood@1: no such base" in message
+    (result,) = json.loads(hub(command, "--json"))["replicas"]
+    assert (result["generation"], result["behind"]) == (0, 1)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hub.data.profile.anomalies import anomaly_detector, languages, very_long
+from hub.data.profile.anomalies import TextSample, anomaly_detector, languages, very_long
 from hub.data.profile.profile import Profile, profile
 from hub.data.profile.sniff import sniff
 from hub.errors import BadData
@@ -123,7 +123,10 @@ def test_languages_are_told_and_the_same_each_time() -> None:
         "Dies ist ein Satz, der von jemandem auf Deutsch geschrieben wurde.",
         "ok",
     ]
-    assert languages(texts) == {"en": 1, "fr": 1, "de": 1}
+    sample = TextSample()
+    for text in texts:
+        sample.add(text)
+    assert languages(sample.texts) == {"en": 1, "fr": 1, "de": 1}
     mixed = [f"{first} {second}" for first in texts for second in texts]
     assert languages(mixed) == languages(mixed)
 

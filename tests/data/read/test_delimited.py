@@ -73,7 +73,7 @@ def test_a_run_stops_for_the_lines_that_a_stray_quote_swallows(make_recipe, tmp_
     content = damaged(_7='"' + LINES[6], _57='A screen of 19",good')
     recipe = make_recipe("task: t\ndata: a.csv\n", a_csv=content)
     with pytest.raises(
-        BadData, match=r"^51 of 60 rows are invalid.*a\.csv:7: holds lines that look like rows"
+        BadData, match=r"^51 of 60 rows are invalid.*a\.csv:7: contains lines that look like rows"
     ):
         prepare(recipe, Labelling(), tmp_path / "cache", InvalidRows(recipe))
 
@@ -143,7 +143,7 @@ def test_a_header_with_a_stray_quote_is_refused() -> None:
         BadData, match=r"^a\.csv:1: the header cannot be read: it has text after the closing quote"
     ):
         rows('"text,label\na "b" c,good\n')
-    with pytest.raises(BadData, match=r"^a\.csv:1: the header holds lines that look like rows"):
+    with pytest.raises(BadData, match=r"^a\.csv:1: the header contains lines that look like rows"):
         rows('"text,label\na,good\nb 19",good\n')
 
 

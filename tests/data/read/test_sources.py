@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from hub.data.read import sources
-from hub.data.read.sources import open_hub, open_source
+from hub.data.read.rows import RawRow
+from hub.data.read.sources import hub_table, open_source
 from hub.errors import BadData, SourceUnavailable
 
 
@@ -105,11 +106,14 @@ def test_a_data_set_gives_rows_with_the_names_of_its_labels(
     )
     rows = datasets.Dataset.from_dict({"text": ["a", "b"], "label": [1, 0]}, features=features)
     rows.to_parquet(tmp_path / "owner" / "reviews" / "test-00000-of-00001.parquet")
-    with open_hub("hf:owner/reviews:test") as found:
-        assert found.columns == ("text", "label")
-        assert list(found.rows) == [{"text": "a", "label": "good"}, {"text": "b", "label": "bad"}]
-    with pytest.raises(BadData, match="Unknown split"), open_hub("hf:owner/reviews:nope"):
-        pass
+    found = hub_table("hf:owner/reviews:test")
+    assert found.columns == ("text", "label")
+    assert list(found.rows) == [
+        RawRow(1, {"text": "a", "label": "good"}),
+        RawRow(2, {"text": "b", "label": "bad"}),
+    ]
+    with pytest.raises(BadData, match="Unknown split"):
+        hub_table("hf:owner/reviews:nope")
 
 
 def test_a_data_set_gives_the_names_of_the_tags_of_tokens(
@@ -124,15 +128,15 @@ def test_a_data_set_gives_the_names_of_the_tags_of_tokens(
     )
     rows = datasets.Dataset.from_dict({"tokens": [["in", "Oslo"]], "ner_tags": [[0, 1]]}, features=features)
     rows.to_parquet(tmp_path / "owner" / "places" / "train-00000-of-00001.parquet")
-    with open_hub("hf:owner/places") as found:
-        assert list(found.rows) == [{"tokens": ["in", "Oslo"], "ner_tags": ["O", "B-LOC"]}]
+    [row] = hub_table("hf:owner/places").rows
+    assert row == RawRow(1, {"tokens": ["in", "Oslo"], "ner_tags": ["O", "B-LOC"]})
 
 
 def test_a_data_set_that_cannot_be_had_is_told() -> None:
-    with pytest.raises(SourceUnavailable, match="hf:owner/none: "), open_hub("hf:owner/none"):
-        pass
-    with pytest.raises(BadData, match="is not hf:dataset"), open_hub("hf:a/b/c"):
-        pass
+    with pytest.raises(SourceUnavailable, match="hf:owner/none: "):
+        hub_table("hf:owner/none")
+    with pytest.raises(BadData, match="is not hf:dataset"):
+        hub_table("hf:a/b/c")
 
 
 @pytest.mark.parametrize("kind", ["fifo", "device"])

@@ -168,7 +168,7 @@ def test_without_languages_units_of_two_are_read_from_the_headers() -> None:
     text = f"{HEAD}{unit}</body></tmx>"
     assert pairs(tmx(text)) == [(4, "Yes", "Oui")]
     with pytest.raises(
-        BadData, match=r"no unit has the languages en and another. There is: de, en, en-us, fr"
+        BadData, match=r"no unit has the languages en and another. Available: de, en, en-us, fr"
     ):
         tmx(
             TMX.replace(
@@ -180,7 +180,7 @@ def test_without_languages_units_of_two_are_read_from_the_headers() -> None:
 
 def test_languages_that_are_not_there_are_told() -> None:
     with pytest.raises(
-        BadData, match=r"no unit has the languages en and it. There is: de, en, en-us, fr, fr-fr"
+        BadData, match=r"no unit has the languages en and it. Available: de, en, en-us, fr, fr-fr"
     ):
         tmx(TMX, ("en", "it"))
 

@@ -332,10 +332,10 @@ def test_eviction_among_many_slots_is_quick() -> None:
     for n in range(20_000):
         load(table, str(n))
     held = [leased(table, str(n)) for n in range(5)]
-    began = time.perf_counter()
+    began = time.thread_time()
     for n in range(20_000, 22_000):
         load(table, str(n))
-    took = time.perf_counter() - began
+    took = time.thread_time() - began
     assert took < 2.0, f"{took:.3f} s for 2,000 evictions; looking at every slot would take over 10"
     assert all(table.state(lease.key) is SlotState.RESIDENT for lease in held)
 

@@ -1,4 +1,4 @@
-"""Metrics on a disk without room: no process ends by SIGBUS, and counting goes on."""
+"""Metrics on a full disk: no process dies by SIGBUS, and counting continues."""
 
 from __future__ import annotations
 

@@ -34,10 +34,10 @@ def start(home: Path) -> subprocess.Popen[str]:
 
 def test_of_servers_that_start_at_the_same_instant_one_runs(tmp_path) -> None:
     started = [start(tmp_path / "home") for _ in range(4)]
-    said = [process.stdout.readline().strip() for process in started]
+    message = [process.stdout.readline().strip() for process in started]
     for process in started:
         process.communicate("\n")
-    assert sorted(said) == ["refused", "refused", "refused", "runs"]
+    assert sorted(message) == ["refused", "refused", "refused", "runs"]
 
 
 def test_a_server_that_was_killed_holds_nothing(tmp_path) -> None:

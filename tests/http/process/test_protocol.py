@@ -1,4 +1,4 @@
-"""Bounds on what arrives before a route reads it, attacked over sockets."""
+"""Limits on input before a route reads it, attacked over sockets."""
 
 from __future__ import annotations
 

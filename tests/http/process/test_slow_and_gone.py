@@ -1,4 +1,4 @@
-"""Clients that send a body too slowly, or leave before they have sent it."""
+"""Clients that send a body too slowly, or disconnect before its end."""
 
 from __future__ import annotations
 

@@ -150,14 +150,14 @@ def test_secrets_reach_a_worker_over_its_socket_alone(settings, listener, monkey
     monkeypatch.setenv("HUB_SERVE__ADMIN_KEY", SECRETS[0])
     monkeypatch.setenv("hub_catalog__url", f"postgresql://hub:{SECRETS[2]}@db/hub")
     monkeypatch.setenv("HUB_KEY", SECRETS[1])
-    told = settings.home / "told"
+    result = settings.home / "told"
     environment = launch._environment(settings)
-    ran = Ran(settings, listener, f"open({str(told)!r}, 'w').write(config); {READY}", environment)
+    ran = Ran(settings, listener, f"open({str(result)!r}, 'w').write(config); {READY}", environment)
     ran.run(lambda: bool(ran.ready))
     shown = ran.record.read_text()
     assert str(settings.home) in shown
     assert not any(secret in shown for secret in SECRETS)
-    given = WorkerConfig.from_line(told.read_bytes()).settings
+    given = WorkerConfig.from_line(result.read_bytes()).settings
     assert given.model_dump() == settings.model_dump()
 
 

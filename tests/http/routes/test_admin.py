@@ -1,4 +1,4 @@
-"""What an operator does over HTTP."""
+"""Administration over HTTP."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def test_a_version_of_another_task_is_a_conflict(add, client, live, admin) -> No
     assert (reply.status_code, reply.json()["error"]["code"]) == (409, "conflict")
 
 
-def test_the_status_tells_engines_slots_and_plugins(client, live, admin) -> None:
+def test_the_status_has_engines_slots_and_plugins(client, live, admin) -> None:
     version = live("mood", seed=1)
     status = client.get("/admin/status", headers=admin).json()
     (engine,) = status["engines"]

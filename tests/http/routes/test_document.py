@@ -9,8 +9,7 @@ import pytest
 
 from hub.api import _INVISIBLE, VISIBLE
 from hub.errors import HubError
-from hub.http.routes.schemas import NAME_PATTERN, VERSION_PATTERN
-from hub.names import check_name, parse_version_ref
+from hub.names import NAME_PATTERN, VERSION_PATTERN, check_name, parse_version_ref
 
 API_KEY = "an-api-key-of-a-test"
 

@@ -12,7 +12,7 @@ from grafthub_sentiment.task import SentimentTask
 from hub.api import BadRequest, HeadKind
 from hub.config import load_settings
 from hub.errors import Overloaded
-from hub.explain.attribution import Wish, explain
+from hub.explain.attribution import ExplainOptions, explain
 from hub.http.routes.explain import MAX_WAITING, OneAtATime
 from hub.registry.host import Registry
 from hub.serving.requests import pipeline
@@ -56,36 +56,36 @@ def code(reply) -> tuple[int, str]:
     return reply.status_code, reply.json()["error"]["code"]
 
 
-def test_it_is_off_unless_the_server_is_told(client, live) -> None:
+def test_it_is_off_by_default(client, live) -> None:
     live("mood", 1)
     reply = ask(client)
     assert code(reply) == (409, "conflict")
     assert "serve.explain" in reply.json()["error"]["message"]
 
 
-def test_an_explanation_names_the_version_that_answers_and_is_what_the_command_says(
-    explaining, store
-) -> None:
+def test_an_explanation_names_the_version_and_equals_that_of_the_command(explaining, store) -> None:
     reply = ask(explaining)
     assert reply.status_code == 200, reply.text
-    told = reply.json()
+    result = reply.json()
     answer = explaining.post("/v1/deployments/mood/predict", json={"text": TEXT})
-    assert (told["deployment"], told["version"]) == ("mood", answer.headers["x-hub-version"])
-    assert (told["sha256"], told["track"]) == (answer.headers["x-hub-sha256"], "stable")
-    assert len(told["tokens"]) == len(told["scores"]) == len(told["offsets"])
-    assert sum(told["scores"]) == pytest.approx(
-        told["score"] - told["baseline_score"] + told["convergence_delta"], abs=1e-4
+    assert (result["deployment"], result["version"]) == ("mood", answer.headers["x-hub-version"])
+    assert (result["sha256"], result["track"]) == (answer.headers["x-hub-sha256"], "stable")
+    assert len(result["tokens"]) == len(result["scores"]) == len(result["offsets"])
+    assert sum(result["scores"]) == pytest.approx(
+        result["score"] - result["baseline_score"] + result["convergence_delta"], abs=1e-4
     )
     version = store.get("mood@1")
-    same = explain(version, {"text": TEXT}, Wish(), registry=Registry.of(load_settings()), store=store)
-    assert told["scores"] == pytest.approx(list(same.scores), abs=1e-5)
-    assert [word["text"] for word in told["words"]] == [word.text for word in same.merged()]
+    same = explain(
+        version, {"text": TEXT}, ExplainOptions(), registry=Registry.of(load_settings()), store=store
+    )
+    assert result["scores"] == pytest.approx(list(same.scores), abs=1e-5)
+    assert [word["text"] for word in result["words"]] == [word.text for word in same.merged()]
 
 
 def test_attention_gives_shares_and_a_label_can_be_chosen(explaining) -> None:
-    told = ask(explaining, method="attention", target="negative").json()
-    assert (told["method"], told["target"], told["baseline_score"]) == ("attention", "negative", None)
-    assert sum(told["scores"]) == pytest.approx(1, abs=1e-4)
+    result = ask(explaining, method="attention", target="negative").json()
+    assert (result["method"], result["target"], result["baseline_score"]) == ("attention", "negative", None)
+    assert sum(result["scores"]) == pytest.approx(1, abs=1e-4)
 
 
 def test_after_a_swap_the_new_version_is_explained(explaining, add_real, admin) -> None:

@@ -137,14 +137,14 @@ def keep_log(store):
     return AnswerLog(answers, FeedbackSettings(keep="answers"), Meter()), answers, answer
 
 
-def test_an_unknown_id_is_404_and_told_what_is_kept(keeping) -> None:
+def test_an_unknown_id_is_404_with_the_retention(keeping) -> None:
     reply = give(keeping, "never-seen", "positive")
     assert reply.status_code == 404
     assert "'never-seen'" in reply.json()["error"]["message"]
     assert "newest 100 answers of the last 30 days" in reply.json()["error"]["message"]
 
 
-def test_by_default_nothing_is_kept_and_that_is_said(client, live, store) -> None:
+def test_by_default_nothing_is_kept_and_the_error_names_the_setting(client, live, store) -> None:
     live("mood", 1)
     reply = client.post(ONE, json={"text": "a warm film"})
     refused = give(client, reply.headers["x-hub-request-id"], "positive")
@@ -201,9 +201,9 @@ def test_what_is_kept_is_counted_and_no_log_line_holds_a_word_of_it(keeping, adm
     reply = keeping.post(ONE, json={"text": "a secret confession"})
     give(keeping, reply.headers["x-hub-request-id"], "secret label")
     give(keeping, "unknown", "secret label")
-    told = keeping.get("/admin/status", headers=admin).json()["feedback"]
-    assert (told["keep"], told["dropped"], told["error"]) == ("texts", 0, "")
-    assert told["kept"] >= 1
+    result = keeping.get("/admin/status", headers=admin).json()["feedback"]
+    assert (result["keep"], result["dropped"], result["error"]) == ("texts", 0, "")
+    assert result["kept"] >= 1
     assert 'hub_feedback_answers_total{outcome="ok"}' in keeping.get("/metrics").text
     assert "confession" not in caplog.text
     assert "secret" not in caplog.text
@@ -222,7 +222,7 @@ def test_an_answer_that_another_replica_has_yet_to_write_is_waited_for(keeping, 
     writer.join()
 
 
-def test_hub_status_says_what_is_kept_and_how_a_guard_stands(keeping, add, admin, until, capsys) -> None:
+def test_hub_status_shows_the_answer_log_and_the_guards(keeping, add, admin, until, capsys) -> None:
     from hub.cli.status import _show
 
     version = add("mood", seed=2)

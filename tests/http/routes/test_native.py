@@ -1,4 +1,4 @@
-"""Asking tasks and deployments over HTTP."""
+"""The native routes of tasks and deployments."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_a_task_refuses_a_deployment_of_another_task(client, live) -> None:
     assert client.post("/v1/tasks/qa", json=asked).json()["error"]["code"] == "conflict"
 
 
-def test_a_task_without_a_deployment_says_how_to_get_one(client) -> None:
+def test_a_task_without_a_deployment_names_the_command(client) -> None:
     reply = client.post("/v1/tasks/sentiment", json=TEXT)
     assert (reply.status_code, reply.json()["error"]["code"]) == (404, "not_found")
     assert "hub deploy" in reply.json()["error"]["message"]

@@ -63,7 +63,7 @@ def test_our_script_asks_this_origin_alone(shared) -> None:
 
 
 @pytest.mark.parametrize("path", ["/", "/assets/api.js", "/docs.json"])
-def test_the_browser_is_told_to_load_nothing_from_elsewhere(shared, path) -> None:
+def test_the_policy_allows_no_other_origin(shared, path) -> None:
     headers = shared.get(path).headers
     policy = dict(part.strip().split(" ", 1) for part in headers["content-security-policy"].split(";"))
     assert policy["default-src"] == policy["frame-ancestors"] == policy["base-uri"] == "'none'"

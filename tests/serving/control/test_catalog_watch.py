@@ -90,7 +90,7 @@ def test_who_asks_during_a_look_waits_for_the_next(watching, looks, until) -> No
     answers: list[list[str]] = []
     asking = threading.Thread(target=lambda: answers.append(ask(watch)))
     asking.start()
-    time.sleep(0.05)
+    assert until(lambda: watch._asked is not None)
     looks.free.set()
     asking.join()
     assert (answers, looks.count) == ([[""]], 2)
@@ -108,13 +108,14 @@ def test_nobody_waits_for_ever(watching, looks, monkeypatch) -> None:
     assert "not caught up" in told
 
 
-def test_a_stop_lets_go_those_who_wait_and_later_ones(watching, looks) -> None:
+def test_a_stop_lets_go_those_who_wait_and_later_ones(watching, looks, until, monkeypatch) -> None:
+    monkeypatch.setattr(module, "_ASKED_S", 60.0)
     watch = watching(60)
     ask(watch)  # the next look is a while off
     answers: list[list[str]] = []
     asking = threading.Thread(target=lambda: answers.append(ask(watch)))
     asking.start()
-    time.sleep(0.05)
+    assert until(lambda: watch._asked is not None)
     watch.stop()
     asking.join()
     assert "stopping" in answers[0][0]

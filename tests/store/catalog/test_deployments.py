@@ -90,7 +90,7 @@ def test_what_does_not_exist_is_answered_with_what_does(stocked: Store) -> None:
         lambda: stocked.rollback("dead", DeploymentChange(by="x")),
         lambda: stocked.undeploy("dead", DeploymentChange(by="x")),
     ):
-        with pytest.raises(NotFound, match="There is: live"):
+        with pytest.raises(NotFound, match="Available: live"):
             use()
     with pytest.raises(NotFound, match="x@1, x@2, x@3"):
         stocked.deploy("live", Deploy(version="x@7", by="ann"))

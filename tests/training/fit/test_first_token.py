@@ -11,9 +11,9 @@ import torch
 
 from hub.api import HeadKind
 from hub.recipe.recipe import Recipe
-from hub.training.fit.activation_cache import layers
 from hub.training.fit.batches import collator
 from hub.training.fit.first_token import first_token
+from hub.training.fit.methods import layers_of
 from hub.training.fit.model import add_adapter, load_base
 from tests.support.tiny import tiny_decoder, tiny_encoder
 
@@ -45,7 +45,7 @@ def learned(model) -> dict[str, torch.Tensor]:
 def test_losses_and_gradients_stay_as_they_are(tmp_path: Path, make_recipe: RecipeMaker, family: str) -> None:
     model = adapted(tmp_path / "base", make_recipe, HeadKind.SEQUENCE, family)
     expected, width = learned(model), []
-    hook = layers(model)[-1].register_forward_hook(
+    hook = layers_of(model.get_base_model())[1][-1].register_forward_hook(
         lambda module, args, output: width.append((output if family != "deberta-v2" else output[0]).shape[1])
     )
     with first_token(model, BATCH) as narrow:

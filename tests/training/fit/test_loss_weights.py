@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from hub.training.fit.batches import LengthGroups
-from hub.training.fit.loss import HEAVIEST, class_weights, row_weights
+from hub.training.fit.loss import MAX_WEIGHT, class_weights, row_weights
 
 
 def single(labels: list[int]) -> list[dict]:
@@ -25,7 +25,7 @@ def test_one_label_a_row_weighs_inversely_to_its_share() -> None:
 
 def test_a_label_that_does_not_occur_weighs_one_and_none_more_than_the_most() -> None:
     weights = class_weights(single([0] * 999 + [1]), 3)
-    assert weights.tolist() == pytest.approx([1000 / (2 * 999), HEAVIEST, 1.0])
+    assert weights.tolist() == pytest.approx([1000 / (2 * 999), MAX_WEIGHT, 1.0])
 
 
 def test_several_labels_weigh_rows_without_over_rows_with() -> None:

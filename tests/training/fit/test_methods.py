@@ -105,8 +105,8 @@ def test_a_method_trains_what_it_says_and_a_new_head(base: Base, make_recipe: Re
 def test_frozen_layers_and_the_embeddings_are_left_alone(
     base: Base, make_recipe: RecipeMaker, method: str
 ) -> None:
-    path, count = layers_of(load_base(base, HeadKind.SEQUENCE, 3))
-    assert count == 2
+    path, layers = layers_of(load_base(base, HeadKind.SEQUENCE, 3))
+    assert len(layers) == 2
     names = trained(changed_model(base, make_recipe(RECIPE, f"method.type={method}", "method.freeze=1")))
     assert not [name for name in names if name.startswith(f"{path}.0.") or ".embeddings." in name]
     if method != "head":
@@ -143,7 +143,7 @@ def test_keys_of_another_method_are_refused(
         (("method.freeze=2",), "method.freeze: the base has 2 layers"),
         (
             ("method.target=[nowhere]",),
-            "no linear layer is named nowhere. There is: dense, key, query, value",
+            "no linear layer is named nowhere. Available: dense, key, query, value",
         ),
         (("method.type=ia3", "method.target=[nowhere]"), "no linear layer is named nowhere"),
     ],

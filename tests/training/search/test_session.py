@@ -106,7 +106,7 @@ def test_trials_are_measured_on_rows_of_their_own_whatever_the_recipe(
 def test_too_few_rows_to_choose_by_are_refused(
     make_recipe: Callable[..., Recipe], open_session: Open
 ) -> None:
-    with pytest.raises(BadData, match="Too few rows to choose by"):
+    with pytest.raises(BadData, match="Too few validation rows"):
         open_session(make_recipe(RECIPE, "train.validation_fraction=0.05", a_csv=ROWS))
 
 

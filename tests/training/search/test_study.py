@@ -201,7 +201,7 @@ def test_the_page_shows_every_trial_and_draws_them(recipe: Recipe, tmp_path: Pat
     tuned = run(recipe, tmp_path / "a", trials=8)
     shown = page(tuned)
     assert shown.count("<tr") == 9
-    assert set(plots(tuned)) == {"Trials", "Curves", "Values", "What matters"}
+    assert set(plots(tuned)) == {"Trials", "Curves", "Values", "Importance"}
     assert shown.count("<svg") == 4
     assert shown == page(replace(tuned))
     assert "http://" not in shown.replace("http://www.w3.org", "").replace("http://purl.org", "").replace(

@@ -49,7 +49,7 @@ def test_from_a_labelled_file_to_a_live_endpoint_and_back(hub_with_minilm, recip
     first = hub.json("train", str(recipe), "--deploy")
     assert first["version"] == "tickets@1"
     assert first["rows"]["invalid"] == 1
-    hub.run("train", str(recipe), "--set", "train.seed=99", "--set", "train.epochs=5")
+    hub.run_here("train", str(recipe), "--set", "train.seed=99", "--set", "train.epochs=1")
 
     with hub.serving() as client:
         answer = client.post("/v1/deployments/tickets/predict", json={"text": "I was billed two times"})

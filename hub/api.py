@@ -41,6 +41,7 @@ from pydantic import (
 
 from hub.answers import same_answer
 from hub.errors import BadData, BadRecipe, BadRequest, HubError, InvalidText, TooLarge, first_problem
+from hub.sampling import GREEDY, FinishReason, Sampling, SamplingFields
 
 if TYPE_CHECKING:
     import numpy as np
@@ -66,6 +67,7 @@ __all__ = [
     "Output",
     "Row",
     "Sampling",
+    "SamplingFields",
     "Task",
     "TaskHooks",
     "TaskSpec",
@@ -188,35 +190,6 @@ class AdapterInfo:
     labels: tuple[str, ...] = ()
     settings: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
     max_length: int = 128
-
-
-@dataclass(frozen=True, slots=True)
-class Sampling:
-    """How the tokens of a generated text are chosen.
-
-    `temperature` 0: always the most likely token; the settings from `top_k` to `seed` are not read then. A
-    seed gives the same text again, whatever else the server runs. `repetition_penalty` None: that of the
-    base. The text ends before the first of the strings in `stop`.
-    """
-
-    temperature: float = 0.0
-    top_k: int = 0  # 0: all tokens
-    top_p: float = 1.0
-    min_p: float = 0.0
-    seed: int | None = None
-    repetition_penalty: float | None = None
-    logit_bias: Mapping[int, float] = field(default_factory=lambda: MappingProxyType({}))
-    stop: tuple[str, ...] = ()
-
-
-GREEDY = Sampling()
-
-
-class FinishReason(StrEnum):
-    """Why a generated text ended."""
-
-    STOP = "stop"  # an end token or a stop string
-    LENGTH = "length"  # `max_new_tokens`, or the context of the base
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,88 @@
+"""How the tokens of a generated text are chosen, and why the text ended."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+__all__ = ["GREEDY", "FinishReason", "Sampling", "SamplingFields"]
+
+MAX_STOPS = 16
+MAX_STOP_CHARS = 200
+MAX_BIASED_TOKENS = 300
+MAX_TOKEN = 2**31 - 1
+
+
+class FinishReason(StrEnum):
+    """Why a generated text ended."""
+
+    STOP = "stop"  # an end token or a stop string
+    LENGTH = "length"  # the limit of new tokens, or the context of the base
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How the tokens of a generated text are chosen.
+
+    `temperature` 0: always the most likely token; `top_k` to `seed` are not read then. A seed gives the same
+    text again, whatever else the server runs. `repetition_penalty` None: that of the base. The text ends
+    before the first of the strings in `stop`.
+    """
+
+    temperature: float = 0.0
+    top_k: int = 0  # 0: all tokens
+    top_p: float = 1.0
+    min_p: float = 0.0
+    seed: int | None = None
+    repetition_penalty: float | None = None
+    logit_bias: Mapping[int, float] = field(default_factory=lambda: MappingProxyType({}))
+    stop: tuple[str, ...] = ()
+
+
+GREEDY = Sampling()
+
+_Stop = Annotated[str, StringConstraints(min_length=1, max_length=MAX_STOP_CHARS)]
+_Token = Annotated[int, Field(ge=0, le=MAX_TOKEN)]
+_Bias = Annotated[float, Field(ge=-100, le=100)]
+
+
+class SamplingFields(BaseModel):
+    """The sampling settings of a request: the base class of a generative task's request model."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    temperature: float = Field(0.0, ge=0, le=5, description="0: always the most likely token.")
+    top_k: int = Field(0, ge=0, le=1_000_000, description="Sample from so many tokens; 0: from all.")
+    top_p: float = Field(1.0, gt=0, le=1, description="Sample from the likeliest tokens of this total.")
+    min_p: float = Field(
+        0.0, ge=0, le=1, description="Leave out tokens less likely than this times the likeliest."
+    )
+    seed: int | None = Field(None, ge=0, lt=2**63, description="The same seed gives the same text.")
+    repetition_penalty: float | None = Field(
+        None, gt=0, le=10, description="Above 1: tokens of the prompt and the answer become less likely."
+    )
+    logit_bias: dict[_Token, _Bias] = Field(
+        default_factory=dict, max_length=MAX_BIASED_TOKENS, description="Added to the logits, by token id."
+    )
+    stop: tuple[_Stop, ...] = Field(
+        (), max_length=MAX_STOPS, description="The text ends before the first of these."
+    )
+
+    @property
+    def sampling(self) -> Sampling:
+        """The settings as an engine reads them."""
+        return Sampling(
+            self.temperature,
+            self.top_k,
+            self.top_p,
+            self.min_p,
+            self.seed,
+            self.repetition_penalty,
+            self.logit_bias,
+            self.stop,
+        )

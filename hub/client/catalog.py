@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import aclosing
+from queue import SimpleQueue
 from typing import Any
 
 from pydantic import BaseModel
@@ -20,13 +22,14 @@ from hub.serving.control.fitness import check_fitness
 from hub.serving.describe import (
     describe_change,
     describe_deployment,
+    describe_end,
     describe_event,
     describe_plugins,
     describe_replica,
     describe_task,
 )
 from hub.serving.plugins.rehearsal import rehearse_alone
-from hub.serving.requests.parsing import parse_call
+from hub.serving.requests.parsing import parse, parse_call
 from hub.serving.residency.reading import read_weights
 from hub.serving.routing.routes import by_name
 from hub.serving.runtime import Runtime
@@ -93,10 +96,10 @@ class CatalogClient:
         return {**describe_deployment(deployment), **describe_task(self._registry.task(deployment.task))}
 
     def predict(self, deployment: str, items: Sequence[Mapping[str, Any]]) -> list[Json]:
-        with self._starting:
-            if self._local is None:
-                self._local = _LocalRuntime(self._settings, self._registry)
-        return self._local.predict(deployment, items)
+        return self._runtime().predict(deployment, items)
+
+    def stream(self, deployment: str, request: Mapping[str, Any]) -> Iterator[str | Json]:
+        return self._runtime().stream(deployment, request)
 
     def replicas(self) -> Json:
         generation = self._store.generation()
@@ -114,6 +117,12 @@ class CatalogClient:
             "loads": [],
             "plugins": describe_plugins(self._registry),
         }
+
+    def _runtime(self) -> _LocalRuntime:
+        with self._starting:
+            if self._local is None:
+                self._local = _LocalRuntime(self._settings, self._registry)
+        return self._local
 
     def _check(self, version: Version) -> str:
         """Refuse a version that a server could not serve, as far as can be checked without an engine.
@@ -144,6 +153,17 @@ class _LocalRuntime:
     def predict(self, deployment: str, items: Sequence[Mapping[str, Any]]) -> list[Json]:
         return asyncio.run_coroutine_threadsafe(self._predict(deployment, items), self._loop).result()
 
+    def stream(self, deployment: str, request: Mapping[str, Any]) -> Iterator[str | Json]:
+        pieces: SimpleQueue[str | Json | Exception] = SimpleQueue()
+        asyncio.run_coroutine_threadsafe(self._stream(deployment, request, pieces), self._loop)
+        while True:
+            piece = pieces.get()
+            if isinstance(piece, Exception):
+                raise piece
+            yield piece
+            if not isinstance(piece, str):
+                return
+
     def close(self) -> None:
         self._runtime.close()
         self._loop.call_soon_threadsafe(self._loop.stop)
@@ -156,6 +176,18 @@ class _LocalRuntime:
             requests, _ = parse_call(body, admission.route.task.request, self._limits.items)
             answers = await self._runtime.pipeline.run(admission, requests)
         return [_outcome(item, body) for item, body in zip(answers.items, answers.bodies, strict=True)]
+
+    async def _stream(
+        self, deployment: str, request: Mapping[str, Any], pieces: SimpleQueue[str | Json | Exception]
+    ) -> None:
+        try:
+            with await self._runtime.router.admit(by_name(deployment)) as admission:
+                parsed = parse(to_json(dict(request)), admission.route.task.request)
+                async with aclosing(self._runtime.pipeline.stream(admission, parsed)) as answer:
+                    async for piece in answer:
+                        pieces.put(piece if isinstance(piece, str) else describe_end(piece))
+        except Exception as error:  # raised in the thread that waits
+            pieces.put(error)
 
 
 def _outcome(item: BaseModel | HubError, body: bytes) -> Json:

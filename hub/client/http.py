@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import quote
 
 import httpx
+from httpx_sse import SSEError, connect_sse
 
 from hub.client import server_file
 from hub.client.protocol import Json
@@ -86,6 +87,27 @@ class ServerClient:
         answers: list[Json] = self._ask("POST", path, {"items": list(items)})["items"]
         return answers
 
+    def stream(self, deployment: str, request: Mapping[str, Any]) -> Iterator[str | Json]:
+        path = f"/v1/deployments/{_part(deployment)}/predict"
+        try:
+            with connect_sse(self._http, "POST", path, json=dict(request)) as source:
+                if not source.response.is_success:
+                    source.response.read()
+                    raise error_of(_json_of(source.response))
+                for event in source.iter_sse():
+                    if event.event == "text":
+                        yield event.json()["text"]
+                    elif event.event == "error":
+                        raise error_of(event.json())
+                    elif event.event == "end":
+                        yield event.json()
+                        return
+        except (httpx.HTTPError, SSEError) as error:
+            raise NotReady(
+                f"The stream from {self.url} failed: {error}. Is `hub serve` running there?"
+            ) from None
+        raise NotReady(f"The server at {self.url} ended the stream before the text was complete.")
+
     def replicas(self) -> Json:
         found = self._ask("GET", "/admin/replicas")
         if found["catalog_generation"] is None:
@@ -108,13 +130,17 @@ class ServerClient:
             raise NotReady(
                 f"The server at {self.url} cannot be reached: {error}. Is `hub serve` running there?"
             ) from None
-        try:
-            answer = reply.json()
-        except ValueError:
-            answer = None
+        answer = _json_of(reply)
         if reply.is_success and isinstance(answer, dict):
             return answer
         raise error_of(answer)
+
+
+def _json_of(reply: httpx.Response) -> Any:
+    try:
+        return reply.json()
+    except ValueError:
+        return None
 
 
 def error_of(answer: Any) -> HubError:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import getpass
 import os
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from hub.store.change import Deploy, DeploymentChange
@@ -43,6 +43,13 @@ class Client(Protocol):
 
     def predict(self, deployment: str, items: Sequence[Mapping[str, Any]]) -> list[Json]:
         """Answer requests; each becomes {"result": ...} or {"error": ...}, in order."""
+
+    def stream(self, deployment: str, request: Mapping[str, Any]) -> Iterator[str | Json]:
+        """Answer one request: yields the pieces of its text, then the data of the event `end`.
+
+        Raises:
+            NotReady: the stream was cut off.
+        """
 
     def replicas(self) -> Json:
         """Describe the catalog's generation and the serving processes that are live.

@@ -7,6 +7,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
+from pydantic_core import from_json
 
 from hub.engine.slots.table import SlotTable
 from hub.registry.host import LoadedTask, Registry
@@ -16,11 +17,13 @@ from hub.store.records import Deployment, DeploymentEvent, Version
 if TYPE_CHECKING:
     from hub.serving.batching.base_workers import BaseWorker
     from hub.serving.plugins.threads import ThreadState
+    from hub.serving.requests.call import CallAnswers
 
 __all__ = [
     "describe_base_worker",
     "describe_change",
     "describe_deployment",
+    "describe_end",
     "describe_event",
     "describe_hanging",
     "describe_live",
@@ -80,6 +83,20 @@ def describe_change(
         "prepare_ms": None if prepare_s is None else round(prepare_s * 1000, 3),
         "swap_ms": None if swap_s is None else round(swap_s * 1000, 3),
         **({"warning": warning} if warning else {}),
+    }
+
+
+def describe_end(answers: CallAnswers) -> Json:
+    """Describe the end of a streamed answer.
+
+    Raises: the error of the request.
+    """
+    usage = answers.usage
+    return {
+        "response": from_json(answers.only()),
+        "prompt_tokens": usage.prompt_tokens if usage else 0,
+        "completion_tokens": usage.completion_tokens if usage else 0,
+        "finish_reason": usage.finish_reason if usage else None,
     }
 
 

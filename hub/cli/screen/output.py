@@ -29,6 +29,7 @@ __all__ = [
     "progress",
     "say",
     "table",
+    "write_piece",
 ]
 
 JSON_FLAG = typer.Option("--json", help="Print one JSON document instead of text.")
@@ -48,6 +49,12 @@ def say(text: str) -> None:
     from rich.console import Console
 
     Console(highlight=False, soft_wrap=True).print(visible(text))
+
+
+def write_piece(text: str) -> None:
+    """Write a piece of untrusted text on stdout at once, with control characters made visible."""
+    sys.stdout.write(visible(text))
+    sys.stdout.flush()
 
 
 def print_json(value: Any) -> None:

@@ -10,7 +10,6 @@ from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import AsyncExitStack
 from typing import Any
 
-from pydantic_core import from_json
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
@@ -18,6 +17,7 @@ from starlette.types import Receive, Scope, Send
 from hub.errors import DeadlineExceeded, HubError, log_fault
 from hub.http.deadline import ClientLeft, Deadline
 from hub.http.hub import Hub
+from hub.serving.describe import describe_end
 from hub.serving.requests.call import CallAnswers
 
 __all__ = ["EVENTS", "EventStream", "wants_events"]
@@ -80,7 +80,7 @@ class EventStream(Response):
                 if isinstance(piece, str):
                     await _send(send, "text", {"text": piece})
                 else:
-                    await _send(send, "end", _end_of(piece))
+                    await _send(send, "end", describe_end(piece))
         except HubError as error:
             await _send(send, "error", error.to_json())
             return error.code
@@ -104,16 +104,6 @@ class EventStream(Response):
             except TimeoutError:
                 raise DeadlineExceeded(f"No further text within {limit:g} s (limits.timeout_s).") from None
             yield piece
-
-
-def _end_of(answers: CallAnswers) -> dict[str, Any]:
-    usage = answers.usage
-    return {
-        "response": from_json(answers.only()),
-        "prompt_tokens": usage.prompt_tokens if usage else 0,
-        "completion_tokens": usage.completion_tokens if usage else 0,
-        "finish_reason": usage.finish_reason if usage else None,
-    }
 
 
 async def _send(send: Send, event: str, data: Mapping[str, Any]) -> None:

@@ -72,13 +72,8 @@ def _one(client: Client, deployment: str, request: dict[str, Any], as_json: bool
         print_json(answer["result"])
     else:
         for key, value in answer["result"].items():
-            say_plain(key, value)
-
-
-def say_plain(key: str, value: object) -> None:
-    """Print one field of an answer."""
-    shown = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    say(f"[dim]{escape(key)}:[/] {escape(shown)}")
+            shown = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+            say(f"[dim]{escape(key)}:[/] {escape(shown)}")
 
 
 def _from_text(client: Client, deployment: str, text: str) -> dict[str, Any]:

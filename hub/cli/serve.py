@@ -21,19 +21,12 @@ def serve(
     replicas: Annotated[int | None, typer.Option(help="Serving processes on this port.", min=1)] = None,
 ) -> None:
     """Serve all deployments over HTTP until Ctrl-C; deployment changes need no restart."""
+    flags: dict[str, Any] = {name: value for name, value in locals().items() if value is not None}
+
     from hub.config import load_settings
-
-    flags: dict[str, Any] = {
-        "host": host, "port": port, "engine": engine, "device": device, "slots": slots, "threads": threads,
-        "replicas": replicas,
-    }  # fmt: skip
-    settings = load_settings(
-        flags={"serve": {key: value for key, value in flags.items() if value is not None}}
-    )
-
     from hub.http.process.launch import serve as run
 
-    run(settings, _announce)
+    run(load_settings(flags={"serve": flags}), _announce)
 
 
 def _announce(url: str) -> None:

@@ -8,7 +8,6 @@ of uvicorn 0.54, which tests/http/process/test_protocol.py checks with attacks o
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -21,6 +20,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from hub.config import LimitSettings
 from hub.errors import BadRequest, HeadersTooLarge, HubError, NotReady, RequestTimeout
 from hub.http.process.transport import LingeringTransport
+from hub.http.wire import error_response
 
 __all__ = ["Connections", "HubProtocol"]
 
@@ -255,14 +255,8 @@ class HubProtocol(HttpToolsProtocol):
         self.transport.close()
 
     def _error(self, error: HubError) -> bytes:
-        body = json.dumps(error.to_json(), ensure_ascii=False, separators=(",", ":")).encode()
-        fields = [
-            *self.server_state.default_headers,
-            (b"content-type", b"application/json"),
-            (b"content-length", str(len(body)).encode()),
-            (b"connection", b"close"),
-        ]
-        if isinstance(error, NotReady):
-            fields.append((b"retry-after", b"1"))
+        response = error_response(error)
+        response.headers["connection"] = "close"
+        fields = [*self.server_state.default_headers, *response.raw_headers]
         head = b"".join(b"%b: %b\r\n" % one for one in fields)
-        return STATUS_LINE[error.status] + head + b"\r\n" + body
+        return STATUS_LINE[error.status] + head + b"\r\n" + bytes(response.body)

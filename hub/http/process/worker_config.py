@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from hub.config import Settings, restore_settings
 
@@ -23,13 +23,7 @@ class WorkerConfig:
     index: int  # from 1
 
     def to_line(self) -> bytes:
-        fields = {
-            "settings": self.settings.model_dump_json(),
-            "address": self.address,
-            "listener": self.listener,
-            "supervisor": self.supervisor,
-            "index": self.index,
-        }
+        fields = {**asdict(self), "settings": self.settings.model_dump_json()}
         return json.dumps(fields).encode() + b"\n"
 
     @classmethod

@@ -43,8 +43,7 @@ def _check_task(client: Client, deployment: str) -> None:
     described = client.deployment(deployment)
     if "messages" not in described["request"].get("properties", {}):
         raise BadRequest(
-            f"The task {described['task']!r} of {deployment!r} takes no `messages`, so there is nothing to talk "
-            "with. Use `hub predict`."
+            f"The task {described['task']!r} of {deployment!r} takes no `messages`. Use `hub predict`."
         )
 
 

@@ -11,7 +11,7 @@ import typer
 from hub.cli.context import Context
 from hub.cli.deploy import SERVER
 from hub.cli.reading import COLUMN, DELIMITER, ENCODING, HEADER, reading
-from hub.cli.screen.output import JSON_FLAG, escape, print_json, say
+from hub.cli.screen.output import JSON_FLAG, escape, print_json, say, write_piece
 from hub.errors import BadRequest
 
 if TYPE_CHECKING:
@@ -40,6 +40,9 @@ def predict(  # noqa: PLR0913, PLR0917 - a command's options
     delimiter: Annotated[str | None, DELIMITER] = None,
     header: Annotated[bool | None, HEADER] = None,
     encoding: Annotated[str | None, ENCODING] = None,
+    stream: Annotated[
+        bool, typer.Option("--stream", help="Print the text of one request while it is generated.")
+    ] = False,
     server: Annotated[str | None, SERVER] = None,
     as_json: Annotated[bool, JSON_FLAG] = False,
 ) -> None:
@@ -51,11 +54,16 @@ def predict(  # noqa: PLR0913, PLR0917 - a command's options
         raise BadRequest("Give one of: a TEXT, --input JSON, or --file FILE with -o OUTPUT.")
     if (file is None) != (out is None):
         raise BadRequest("--file and -o need each other: the rows, and the file for the answers.")
+    if stream and (file is not None or as_json):
+        raise BadRequest("--stream prints one text while it is generated. Leave out --file and --json.")
     given = reading(columns, delimiter, header, encoding)
     with Context.load().client(server) as client:
         if file is None or out is None:
             request = _from_json(body) if body is not None else _from_text(client, deployment, text or "")
-            _one(client, deployment, request, as_json)
+            if stream:
+                _stream(client, deployment, request)
+            else:
+                _one(client, deployment, request, as_json)
         else:
             from hub.cli.predict_file.predict_file import predict_file
 
@@ -71,9 +79,25 @@ def _one(client: Client, deployment: str, request: dict[str, Any], as_json: bool
     if as_json:
         print_json(answer["result"])
     else:
-        for key, value in answer["result"].items():
-            shown = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-            say(f"[dim]{escape(key)}:[/] {escape(shown)}")
+        _show(answer["result"])
+
+
+def _stream(client: Client, deployment: str, request: dict[str, Any]) -> None:
+    streamed = False
+    for piece in client.stream(deployment, request):
+        if isinstance(piece, str):
+            streamed = True
+            write_piece(piece)
+        elif streamed:
+            say(f"\n[dim]{piece['completion_tokens']} tokens, {piece['finish_reason']}[/]")
+        else:
+            _show(piece["response"])
+
+
+def _show(response: dict[str, Any]) -> None:
+    for key, value in response.items():
+        shown = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        say(f"[dim]{escape(key)}:[/] {escape(shown)}")
 
 
 def _from_text(client: Client, deployment: str, text: str) -> dict[str, Any]:

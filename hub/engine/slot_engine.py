@@ -30,7 +30,7 @@ from hub.engine.torch.heads import HEADED, HeadSlots, Hidden, mean_pool
 from hub.engine.torch.loading import base_tensors, load_model, load_tokenizer
 from hub.engine.torch.placement import Placed, Placement
 from hub.engine.torch.tensors import BatchTensors
-from hub.errors import BadAdapter, EngineFailed, HubError, UnsupportedAdapter
+from hub.errors import BadAdapter, BadRequest, EngineFailed, HubError, UnsupportedAdapter
 
 if TYPE_CHECKING:
     from hub.engine.choice.backbones import Backbones
@@ -286,6 +286,8 @@ class SlotEngine:
     def _generating(self, row: EngineRow, on_text: OnText, on_end: OnEnd) -> GeneratingRow:
         self._refuse(row)
         collate([row], self._limits, self._pad)  # refuses what no forward could take
+        if (largest := max(row.row.sampling.logit_bias, default=0)) >= self._limits.vocabulary:
+            raise BadRequest(f"logit_bias names token {largest}; this base has {self._limits.vocabulary}.")
         limit = check_room(len(row.row.input_ids), row.row.max_new_tokens, self._base.max_length)
         return GeneratingRow(row.row, row.slot, limit, on_text, on_end)
 

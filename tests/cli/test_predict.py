@@ -58,6 +58,9 @@ def test_a_text_is_not_enough_for_a_task_that_needs_two() -> None:
         (["mood"], BadRequest),
         (["mood", "a", "--input", "{}"], BadRequest),
         (["mood", "--input", "{"], BadRequest),
+        (["mood", "a", "--stream", "--json"], BadRequest),
+        (["nothing", "a", "--stream"], NotFound),
+        (["mood", "--stream", "--input", '{"text": 7}'], BadRequest),
         (["mood", "--input", "[1]"], BadRequest),
         (["mood", "--input", '{"text": 7}'], BadRequest),
         (["mood", ""], InvalidText),
@@ -164,3 +167,17 @@ def test_a_call_that_is_too_much_is_split(here, monkeypatch) -> None:
     write_rows(here / "in.csv")
     result = json.loads(hub("predict", "mood", "--file", "in.csv", "-o", "out.csv", "--json"))
     assert result["answered"] == 150
+
+
+def test_a_text_is_printed_piece_by_piece_with_its_counts(fake_home, monkeypatch) -> None:
+    added = fake_home.add("desk", task="translation", kind=HeadKind.GENERATE, labels=())
+    fake_home.store.deploy("desk", Deploy(version=added.ref))
+    request = '{"text": "a film", "source_language": "en", "target_language": "fr"}'
+    whole = json.loads(hub("predict", "desk", "--input", request, "--json"))["translation"]
+    text, counts = hub("predict", "desk", "--input", request, "--stream").splitlines()
+    assert text == whole
+    assert counts == f"{len(whole.split())} tokens, length"
+
+
+def test_the_answer_of_a_task_that_generates_no_text_is_shown_whole(here) -> None:
+    assert hub("predict", "mood", "a film", "--stream") == hub("predict", "mood", "a film")

@@ -14,7 +14,7 @@ from transformers import AutoTokenizer
 from hub.api import FinishReason, HeadKind, Output, Sampling
 from hub.engine.generate.rows import GeneratingRow
 from hub.engine.protocol import EngineRow
-from hub.errors import HubError
+from hub.errors import BadRequest, HubError
 
 
 @dataclass
@@ -173,3 +173,8 @@ def test_a_long_prompt_is_taken_in_parts_while_others_write(writer, monkeypatch)
     ]
     begun = [writer.begin(row)[0] for row in rows]
     assert [written.wait().text for written in begun] == [writer.expected(row) for row in rows]
+
+
+def test_a_bias_on_a_token_that_the_base_lacks_is_refused(writer) -> None:
+    with pytest.raises(BadRequest, match="logit_bias names token 1000000"):
+        writer.begin(writer.row(1, 5, 0, 5, logit_bias={1_000_000: 1.0}))

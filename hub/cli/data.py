@@ -112,11 +112,11 @@ def _print_profile(found: Profile) -> None:
         say("")
         table(
             ["ANOMALY", "ROWS", "LINES"],
-            [(what, places.count, _some(places)) for what, places in found.anomalies.items()],
+            [(what, places.count, _first_places(places)) for what, places in found.anomalies.items()],
         )
 
 
-def _some(places: Places) -> str:
+def _first_places(places: Places) -> str:
     return ", ".join(places.first[:SHOWN]) + (", ..." if places.count > SHOWN else "")
 
 

@@ -30,7 +30,7 @@ SEED = 13
 
 
 @dataclass(frozen=True, slots=True)
-class _Found:
+class _Measured:
     version: Version
     evaluation: Evaluation
     unused: list[InvalidRow]
@@ -96,11 +96,11 @@ def evaluate(  # noqa: PLR0913, PLR0917 - a command's options
 
 def _measure(
     adapter: str, data: str, given: Reading, against: str | None, slices: list[str], quiet: bool
-) -> _Found:
+) -> _Measured:
     context = Context.load()
     registry, store = context.registry, context.existing_store
     version = store.get(adapter)
-    other = _other(version, against, store) if against else None
+    other = _comparable(version, against, store) if against else None
     loaded = registry.task(version.manifest.serving.task)
     with progress(quiet) as show:
         show("load libraries", 0, 1)
@@ -125,10 +125,10 @@ def _measure(
             theirs, _ = answers_of(other, rows.items, registry=registry, store=store)
             show(f"load {other.ref}", 1, 1)
             comparison = compared(found, theirs, SEED)
-    return _Found(version, evaluation, [*rows.invalid, *invalid], other, comparison)
+    return _Measured(version, evaluation, [*rows.invalid, *invalid], other, comparison)
 
 
-def _other(version: Version, against: str, store: Any) -> Version:
+def _comparable(version: Version, against: str, store: Any) -> Version:
     other: Version = store.get(against)
     task, theirs = version.manifest.serving.task, other.manifest.serving.task
     if task != theirs:
@@ -142,7 +142,7 @@ def _check_slices(slices: list[str], items: Any, fields: list[str]) -> None:
             raise BadRequest(f"--slice {column}: no row has this column. Fields: {', '.join(fields)}.")
 
 
-def _print(found: _Found, out: Path | None) -> None:
+def _print(found: _Measured, out: Path | None) -> None:
     from hub.cli.screen import figures
 
     evaluation = found.evaluation

@@ -96,7 +96,7 @@ def _print(found: Explanation) -> None:
     from rich.console import Console
     from rich.text import Text
 
-    say(f"[bold]{found.name}@{found.version}[/] [dim]{found.method}[/] {escape(_asked(found))}")
+    say(f"[bold]{found.name}@{found.version}[/] [dim]{found.method}[/] {escape(_headline(found))}")
     words = found.merged()
     highest = max((abs(word.score) for word in words), default=0.0)
     console = Console(highlight=False, soft_wrap=True)
@@ -115,7 +115,7 @@ def _print(found: Explanation) -> None:
         say(f"[dim]The request was split into {found.rows} rows; this is row {found.row + 1}.[/]")
 
 
-def _asked(found: Explanation) -> str:
+def _headline(found: Explanation) -> str:
     place = found.places[found.position] if found.position is not None else None
     at = f" at {found.texts[place.field][place.start : place.end]!r}" if place else ""
     return f"{found.target}{at}: {found.score:.3f}"

@@ -63,14 +63,14 @@ def predict(  # noqa: PLR0913, PLR0917 - a command's options
             if stream:
                 _stream(client, deployment, request)
             else:
-                _one(client, deployment, request, as_json)
+                _predict_one(client, deployment, request, as_json)
         else:
             from hub.cli.predict_file.predict_file import predict_file
 
             predict_file(client, deployment, file, out, given, as_json)
 
 
-def _one(client: Client, deployment: str, request: dict[str, Any], as_json: bool) -> None:
+def _predict_one(client: Client, deployment: str, request: dict[str, Any], as_json: bool) -> None:
     from hub.client.http import error_of
 
     (answer,) = client.predict(deployment, [request])

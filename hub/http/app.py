@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 def build_app(settings: Settings) -> FastAPI:
     """Build the application; its runtime, `app.state.hub.runtime`, is not started."""
     registry = Registry.of(settings)
-    tasks = tuple(_usable(registry))
+    tasks = tuple(_load_tasks(registry))
     metrics = Metrics(settings.serve.replicas)
     keys = Keys.of(settings)
     app = FastAPI(
@@ -46,7 +46,7 @@ def build_app(settings: Settings) -> FastAPI:
     return app
 
 
-def _usable(registry: Registry) -> list[LoadedTask]:
+def _load_tasks(registry: Registry) -> list[LoadedTask]:
     """Load the tasks; an invalid one is logged and skipped."""
     tasks = []
     for name in registry.tasks():

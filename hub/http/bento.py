@@ -165,7 +165,7 @@ class HubService(Service[Any]):  # type: ignore[misc]
         """The URL of the server, or None without a supervisor and port."""
         if self._worker:
             return self._worker.address
-        host, port = _bound(self.url)
+        host, port = _host_and_port(self.url)
         return f"http://{f'[{host}]' if ':' in host else host}:{port}" if port else None
 
     def inject_config(self) -> None:
@@ -212,7 +212,7 @@ class HubService(Service[Any]):  # type: ignore[misc]
         """Return the address that the server listens on."""
         if self._worker:
             return self._worker.settings.serve.host
-        host, _ = _bound(self.url)
+        host, _ = _host_and_port(self.url)
         return "0.0.0.0" if host == WILDCARD else host
 
     def _settings(self) -> Settings:
@@ -234,7 +234,7 @@ class HubService(Service[Any]):  # type: ignore[misc]
         return settings
 
 
-def _bound(url: str | None) -> tuple[str, int]:
+def _host_and_port(url: str | None) -> tuple[str, int]:
     """Return host and port of a URL by BentoML, which puts no brackets around an IPv6 address."""
     host, _, port = (url or "").partition("://")[2].rpartition(":")
     return host or "127.0.0.1", int(port or 0)

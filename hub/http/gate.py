@@ -25,7 +25,7 @@ REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 
 
 @dataclass(frozen=True, slots=True)
-class _Leaf:
+class _Endpoint:
     template: str
     pattern: re.Pattern[str]
     methods: set[str]
@@ -35,12 +35,12 @@ class Paths:
     """Every path of the routes with its methods."""
 
     def __init__(self, routes: Iterable[BaseRoute]) -> None:
-        self._fixed: dict[str, _Leaf] = {}
-        self._open: dict[str, _Leaf] = {}
-        for template, pattern, methods in _leaves(routes):
+        self._fixed: dict[str, _Endpoint] = {}
+        self._open: dict[str, _Endpoint] = {}
+        for template, pattern, methods in _endpoints(routes):
             table = self._open if "{" in template else self._fixed
-            leaf = table.setdefault(template, _Leaf(template, pattern, set()))
-            leaf.methods.update(methods)
+            endpoint = table.setdefault(template, _Endpoint(template, pattern, set()))
+            endpoint.methods.update(methods)
 
     def match(self, path: str, method: str) -> tuple[str, dict[str, str]]:
         """Return the template of the route and the path parameters.
@@ -50,17 +50,17 @@ class Paths:
             MethodNotAllowed: the route has other methods.
         """
         found = self._fixed.get(path)
-        leaf, parameters = (found, {}) if found else self._search(path)
-        if leaf.methods and method not in leaf.methods:
-            refusal = MethodNotAllowed(f"{leaf.template} takes {', '.join(sorted(leaf.methods))}.")
-            refusal.allowed = sorted(leaf.methods)
+        endpoint, parameters = (found, {}) if found else self._search(path)
+        if endpoint.methods and method not in endpoint.methods:
+            refusal = MethodNotAllowed(f"{endpoint.template} takes {', '.join(sorted(endpoint.methods))}.")
+            refusal.allowed = sorted(endpoint.methods)
             raise refusal
-        return leaf.template, parameters
+        return endpoint.template, parameters
 
-    def _search(self, path: str) -> tuple[_Leaf, dict[str, str]]:
-        for leaf in self._open.values():
-            if match := leaf.pattern.match(path):
-                return leaf, match.groupdict()
+    def _search(self, path: str) -> tuple[_Endpoint, dict[str, str]]:
+        for endpoint in self._open.values():
+            if match := endpoint.pattern.match(path):
+                return endpoint, match.groupdict()
         raise NotFound("No such path. The page at / lists all paths.")
 
 
@@ -109,11 +109,11 @@ class Gate:
             )
 
 
-def _leaves(routes: Iterable[BaseRoute]) -> Iterator[tuple[str, re.Pattern[str], set[str]]]:
+def _endpoints(routes: Iterable[BaseRoute]) -> Iterator[tuple[str, re.Pattern[str], set[str]]]:
     for route in routes:
         if isinstance(route, Mount) and route.path:
             yield f"{route.path}/{{path}}", route.path_regex, {"GET", "HEAD"}
         elif isinstance(route, Mount):
-            yield from _leaves(route.routes)
+            yield from _endpoints(route.routes)
         elif isinstance(route, Route):
             yield route.path_format, route.path_regex, set(route.methods or ())

@@ -20,7 +20,7 @@ from hub.errors import (
     Unauthorized,
 )
 
-__all__ = ["error_response", "json_response", "read_body"]
+__all__ = ["error_response", "internal_error", "json_response", "read_body"]
 
 
 def json_response(value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
@@ -29,9 +29,9 @@ def json_response(value: Any, status: int = 200, headers: Mapping[str, str] | No
     return Response(body, status, headers, "application/json")
 
 
-def error_response(error: HubError) -> Response:
-    """Return the error object with the status and headers of the error."""
-    headers = {}
+def error_response(error: HubError, extra: Mapping[str, str] | None = None) -> Response:
+    """Return the error object with the status and headers of the error, and `extra` headers."""
+    headers = dict(extra or {})
     if isinstance(error, Unauthorized):
         headers["www-authenticate"] = "Bearer"
     elif isinstance(error, MethodNotAllowed):
@@ -41,6 +41,11 @@ def error_response(error: HubError) -> Response:
     elif isinstance(error, TooLarge | RequestTimeout):
         headers["connection"] = "close"  # the rest of the body is not read
     return json_response(error.to_json(), error.status, headers)
+
+
+def internal_error(error: Exception) -> HubError:
+    """Return the error for an unexpected exception, without its message, which may quote user text."""
+    return HubError(f"The server failed on this request ({type(error).__name__}); see its log.")
 
 
 async def read_body(request: Request, limit: int, seconds: float) -> bytes:

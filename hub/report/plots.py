@@ -46,7 +46,7 @@ def curve(points: Sequence[Sequence[float]], name: str, best: int | None = None)
         axes.set_xlabel("step")
         axes.set_ylabel(name)
 
-    return _drawn(draw, (5.4, 2.6), name)
+    return _to_svg(draw, (5.4, 2.6), name)
 
 
 def reliability(bins: Sequence[Mapping[str, float]], salt: str) -> str:
@@ -67,10 +67,10 @@ def reliability(bins: Sequence[Mapping[str, float]], salt: str) -> str:
         )
         axes.set(xlim=(0, 1.02), ylim=(0, 1.02), xlabel="confidence", ylabel="accuracy", aspect="equal")
 
-    return _drawn(draw, (3.2, 3.2), f"reliability-{salt}")
+    return _to_svg(draw, (3.2, 3.2), f"reliability-{salt}")
 
 
-def _drawn(draw: Any, size: tuple[float, float], salt: str) -> str:
+def _to_svg(draw: Any, size: tuple[float, float], salt: str) -> str:
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 

@@ -190,7 +190,7 @@ def test_api_keys_close_inference(monkeypatch, serving) -> None:
 
 
 def test_a_worker_bound_to_the_world_without_keys_answers_nothing(monkeypatch, serving) -> None:
-    monkeypatch.setattr("hub.http.bento._bound", lambda url: ("localhost", 3000))
+    monkeypatch.setattr("hub.http.bento._host_and_port", lambda url: ("localhost", 3000))
     with serving(ready=False) as client:
         for path in ("/livez", "/readyz", "/v1/tasks", "/"):
             reply = client.get(path)

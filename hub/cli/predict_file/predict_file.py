@@ -69,10 +69,10 @@ def predict_file(
         progress(quiet=as_json) as show,
     ):
         table = open_table(opened.name, opened.stream, data)
-        columns = {name: _named(column, table.columns) for name, column in data.columns.items()}
+        columns = {name: _column_name(column, table.columns) for name, column in data.columns.items()}
         rows = (_input_row(row, request, columns) for row in table.rows)
         stage, total = f"predict {deployment}", _estimated_rows(source)
-        for row, answer in _answered(client, deployment, rows):
+        for row, answer in _answers(client, deployment, rows):
             fields, reason = _fields(row, answer, answer_columns)
             answers.add(fields)
             answered += not reason
@@ -113,7 +113,7 @@ def _report(answered: int, failures: _Failures, out: Path, as_json: bool) -> Non
         )
 
 
-def _named(column: str | int, known: Sequence[str | int] | None) -> str:
+def _column_name(column: str | int, known: Sequence[str | int] | None) -> str:
     """Return the name of a column that is given by name or by index."""
     return str(known[column] if isinstance(column, int) and known and column < len(known) else column)
 
@@ -147,19 +147,19 @@ def _typed(value: Any, about: Mapping[str, Any]) -> Any:
     return value
 
 
-def _answered(client: Client, deployment: str, rows: Iterator[InputRow]) -> Iterator[tuple[InputRow, Any]]:
+def _answers(client: Client, deployment: str, rows: Iterator[InputRow]) -> Iterator[tuple[InputRow, Any]]:
     """Yield every row with its answer (None without a request) in order, keeping a few calls in flight."""
     with ThreadPoolExecutor(CALLS_AT_ONCE) as threads:
         ahead: deque[tuple[list[InputRow], Future[list[dict[str, Any]]]]] = deque()
         for batch in _batches(rows, ROWS_AT_ONCE):
             ahead.append((batch, threads.submit(_call, client, deployment, batch)))
             if len(ahead) >= CALLS_AT_ONCE:
-                yield from _matched(*ahead.popleft())
+                yield from _paired(*ahead.popleft())
         while ahead:
-            yield from _matched(*ahead.popleft())
+            yield from _paired(*ahead.popleft())
 
 
-def _matched(batch: Sequence[InputRow], call: Future[list[dict[str, Any]]]) -> Iterator[tuple[InputRow, Any]]:
+def _paired(batch: Sequence[InputRow], call: Future[list[dict[str, Any]]]) -> Iterator[tuple[InputRow, Any]]:
     answers = iter(call.result())
     for row in batch:
         yield row, None if row.request is None else next(answers)

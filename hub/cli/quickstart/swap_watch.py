@@ -99,7 +99,7 @@ class SwapWatch:
         """
         good = [answer for answer in self.answers if answer.scores is not None]
         wrong = sum(
-            not _same(answer.scores, expected.get(answer.version, {}).get(answer.text))
+            not _equal(answer.scores, expected.get(answer.version, {}).get(answer.text))
             or (answer.asked > since and answer.version != live)
             for answer in good
         )
@@ -109,7 +109,7 @@ class SwapWatch:
         return SwapResult(len(self.answers), failed, wrong, counts, statistics.median(times), max(times))
 
 
-def _same(got: Scores | None, want: Any) -> bool:
+def _equal(got: Scores | None, want: Any) -> bool:
     if got is None or want is None or got.keys() != want.keys():
         return False
     return all(abs(got[label] - want[label]) <= TOLERANCE for label in want)

@@ -24,7 +24,7 @@ def drain_on_signal(drain: Callable[[], None]) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         previous = signal.getsignal(number)
         if callable(previous):
-            signal.signal(number, _both(drain, previous))
+            signal.signal(number, _chained(drain, previous))
 
 
 def end_with(supervisor: int) -> None:
@@ -35,7 +35,7 @@ def end_with(supervisor: int) -> None:
     threading.Thread(target=_watch, args=(supervisor,), name="supervisor-watch", daemon=True).start()
 
 
-def _both(
+def _chained(
     drain: Callable[[], None], previous: Callable[[int, FrameType | None], object]
 ) -> Callable[[int, FrameType | None], None]:
     def handle(number: int, frame: FrameType | None) -> None:

@@ -78,11 +78,13 @@ class Supervisor:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self._on_signal)
-        await asyncio.gather(*(self._keep(index + 1) for index in range(self._settings.serve.replicas)))
+        await asyncio.gather(
+            *(self._keep_running(index + 1) for index in range(self._settings.serve.replicas))
+        )
         if self._failure:
             raise self._failure
 
-    async def _keep(self, index: int) -> None:
+    async def _keep_running(self, index: int) -> None:
         """Keep one worker running until the supervisor stops."""
         failures = 0
         while not self._stopping.is_set():
@@ -97,9 +99,7 @@ class Supervisor:
                 return
             failures = 0 if ready else failures + 1
             if failures == MAX_FAILED_STARTS:
-                self._give_up(
-                    f"Serving process {index} {how}, for the {failures}th time before it was ready."
-                )
+                self._fail(f"Serving process {index} {how}, for the {failures}th time before it was ready.")
                 return
             log.error("Serving process %d %s; it is restarted.", index, how)
             if failures:
@@ -171,7 +171,7 @@ class Supervisor:
             )
             worker.signal(signal.SIGKILL)
 
-    def _give_up(self, problem: str) -> None:
+    def _fail(self, problem: str) -> None:
         log.error("%s The server stops.", problem)
         self._failure = HostFault(
             f"{problem} The server has stopped. The log above has the reason; if a plugin ends the process, "

@@ -51,7 +51,7 @@ def add_routes(app: FastAPI) -> None:
     """Add the route."""
     app.router.add_api_route(
         "/v1/feedback",
-        _give,
+        _label,
         methods=["POST"],
         response_model=FeedbackGiven,
         tags=["feedback"],
@@ -61,7 +61,7 @@ def add_routes(app: FastAPI) -> None:
     )
 
 
-async def _give(request: Request, body: FeedbackRequest) -> Response:
+async def _label(request: Request, body: FeedbackRequest) -> Response:
     if len(json.dumps(body.label, ensure_ascii=False)) > MAX_TEXT:
         raise TooLarge(f"`label` has more than {MAX_TEXT:,} characters.")
     runtime = hub_of(request).runtime

@@ -184,9 +184,7 @@ async def _answer(request: Request, resolve: Resolve, read: Callable[[Route], Re
         code = error.code
         if admission is None:
             raise
-        refused = error_response(error)
-        refused.headers.update(_version_headers(admission))
-        return refused
+        return error_response(error, _version_headers(admission))
     except asyncio.CancelledError:
         code = "cancelled"
         raise
@@ -213,9 +211,7 @@ async def _stream(request: Request, resolve: Resolve, read: Callable[[Route], Re
                 first.only()  # raises the error of the request
         except HubError as error:
             hub.metrics.call(route.task.spec.name, error.code, time.perf_counter() - admission.began)
-            refused = error_response(error)
-            refused.headers.update(version)
-            return refused
+            return error_response(error, version)
         return EventStream(hub, route.task.spec.name, version, first, pieces, stack.pop_all())
 
 

@@ -17,7 +17,7 @@ from hub.errors import HubError, log_fault
 from hub.http.auth import Right
 from hub.http.deadline import ClientLeft, Deadline
 from hub.http.hub import hub_of
-from hub.http.wire import error_response, read_body
+from hub.http.wire import error_response, internal_error, read_body
 from hub.serving.requests.parsing import parse
 
 __all__ = ["AdminRoute", "InferRoute", "RawInferRoute"]
@@ -56,8 +56,7 @@ class InferRoute(APIRoute):
                 return CLIENT_LEFT
             except Exception as error:
                 log_fault(log, f"{self.path_format} failed", error)
-                kind = type(error).__name__
-                return error_response(HubError(f"The server failed on this request ({kind}); see its log."))
+                return error_response(internal_error(error))
 
         self._handler = handle
         return handle

@@ -17,6 +17,7 @@ from starlette.types import Receive, Scope, Send
 from hub.errors import DeadlineExceeded, HubError, log_fault
 from hub.http.deadline import ClientLeft, Deadline
 from hub.http.hub import Hub
+from hub.http.wire import internal_error
 from hub.serving.describe import describe_end
 from hub.serving.requests.call import CallAnswers
 
@@ -86,7 +87,7 @@ class EventStream(Response):
             return error.code
         except Exception as error:
             log_fault(log, "A stream failed", error)
-            failed = HubError(f"The server failed on this request ({type(error).__name__}): see its log.")
+            failed = internal_error(error)
             await _send(send, "error", failed.to_json())
             return failed.code
         return "ok"

@@ -69,9 +69,7 @@ class GraftHub:
     async def unload(self) -> None:
         runtime = self.bento_service.hub.runtime
         await asyncio.to_thread(runtime.close)
-        if (
-            runtime.settings.serve.replicas == 1
-        ):  # one of several workers may be replaced while the others serve
+        if runtime.settings.serve.replicas == 1:  # with several, the others may go on serving
             server_file.erase(runtime.settings.home, self.bento_service.supervisor)
 
     async def __is_ready__(self) -> bool:

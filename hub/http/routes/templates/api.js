@@ -3,7 +3,7 @@
 const form = document.getElementById("key-form");
 const message = document.getElementById("message");
 
-function tell(text) {
+function showMessage(text) {
   message.textContent = text;
   message.hidden = !text;
 }
@@ -13,10 +13,10 @@ async function show(key) {
   const reply = await fetch("docs.json", { headers });
   form.hidden = reply.status !== 401;
   if (!reply.ok) {
-    tell(key || reply.status !== 401 ? (await reply.json()).error.message : "");
+    showMessage(key || reply.status !== 401 ? (await reply.json()).error.message : "");
     return;
   }
-  tell("");
+  showMessage("");
   const ui = SwaggerUIBundle({
     spec: await reply.json(),
     dom_id: "#swagger-ui",

@@ -91,15 +91,16 @@ def command(words: list[str]) -> None:
 
 
 def serve(words: list[str], steps: Steps) -> None:
-    """Start a runtime on the fake engine, make a move, and print what answers under each name.
+    """Start a runtime on the fake engine, change a deployment, and print the version of each deployment.
 
-    The move is `deploy NAME REF` or `rollback NAME`; without one, the start is what is counted.
+    The change is `deploy NAME REF` or `rollback NAME`; without one, the steps of the start are counted.
     """
     import asyncio
 
     from hub.config import load_settings
     from hub.registry.host import Registry
     from hub.serving.runtime import Runtime
+    from hub.store.change import Deploy, DeploymentChange
 
     settings = load_settings(flags={"serve": {"engine": "fake", "slots": 4, "poll_ms": 3_600_000}})
     loop = asyncio.new_event_loop()
@@ -108,9 +109,10 @@ def serve(words: list[str], steps: Steps) -> None:
     steps.armed = not words
     runtime.start(loop).join()
     if words:
-        move, *arguments = words
+        name, deployment, *version = words
+        change = Deploy(version=version[0], by="test") if version else DeploymentChange(by="test")
         steps.armed = True
-        getattr(runtime, move)(*arguments, by="test")
+        getattr(runtime, name)(deployment, change)
     steps.armed = False
     for name, route in sorted(runtime.router.routes.by_name.items()):
         print(name, route.version.ref)

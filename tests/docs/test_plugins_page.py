@@ -1,4 +1,7 @@
-"""The page on plugins: its files are written where their first line says, its commands are run in order."""
+"""The page on plugins: its files are written where their first line says, its commands are run in order.
+
+They run in an environment where the plugins were never seen; the first one is called over HTTP in the end.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ import pytest
 
 from hub.bases.base import Base
 from hub.config import load_settings
+from tests.e2e.conftest import Hub
 from tests.support.environment import fresh_environment
 
 PAGE = Path(__file__).parents[2] / "docs" / "plugins.md"
@@ -51,3 +55,12 @@ def test_every_block_of_the_page_works(tmp_path: Path, minilm: Base) -> None:
             file = tmp_path / first.removeprefix("# ")
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(text, encoding="utf-8")
+    newcomer = Hub(home, str(python))
+    assert "ticket-urgency" in {plugin["name"] for plugin in newcomer.json("plugins", "list")}
+    assert "ticket-urgency" not in {plugin["name"] for plugin in Hub(home).json("plugins", "list")}
+    with newcomer.serving() as client:
+        answer = client.post("/v1/tasks/ticket-urgency", json={"text": "The site is down, help at once!"})
+        assert answer.status_code == 200, answer.text
+        assert answer.headers["x-hub-version"] == "ticket-urgency@1"
+        assert answer.json()["label"]
+        assert "/v1/tasks/ticket-urgency" in client.get("/docs.json").json()["paths"]

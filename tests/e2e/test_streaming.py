@@ -1,0 +1,141 @@
+"""Streams of a real server: swapped in the middle, left by their clients, more at once than fit."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import httpx
+import pytest
+from httpx_sse import connect_sse
+
+from hub.api import HeadKind
+from hub.store.change import Deploy
+from hub.store.store import Store
+from tests.e2e.conftest import Hub
+from tests.support.homes import add_version
+from tests.support.tiny import tiny_adapter, tiny_decoder
+from tests.support.waiting import until
+
+pytestmark = pytest.mark.e2e
+
+PREDICT = "/v1/deployments/desk/predict"
+CLIENTS = 60
+
+
+@pytest.fixture(scope="module")
+def hub(tmp_path_factory: pytest.TempPathFactory) -> Hub:
+    """A home with two versions that translate, made of noise, the first of them live."""
+    folder = tmp_path_factory.mktemp("streaming")
+    store = Store(folder / "home")
+    base = store.bases.pull(str(tiny_decoder(folder / "tiny", "llama").path), "tiny")
+    for seed in (1, 2):
+        adapter = tiny_adapter(
+            base, folder / str(seed), kind=HeadKind.GENERATE, labels=(), rank=4, seed=seed, spread=0.3
+        )
+        settings = {"max_new_tokens": 120}
+        add_version(
+            store,
+            base,
+            "desk",
+            adapter,
+            task="translation",
+            head=HeadKind.GENERATE,
+            labels=(),
+            settings=settings,
+        )
+    store.deploy("desk", Deploy(version="desk@1"))
+    store.close()
+    return Hub(folder / "home")
+
+
+@pytest.fixture(scope="module")
+def client(hub: Hub) -> Iterator[httpx.Client]:
+    with hub.serving() as client:
+        yield client
+
+
+def request(number: int = 0) -> dict[str, str]:
+    return {"text": f"a film {number}", "source_language": "en", "target_language": "fr"}
+
+
+def stream(client: httpx.Client, number: int = 0) -> Iterator[tuple[str, Any]]:
+    with connect_sse(client, "POST", PREDICT, json=request(number)) as source:
+        assert source.response.status_code == 200, source.response.read()
+        for event in source.iter_sse():
+            yield event.event, event.json()
+
+
+def whole(client: httpx.Client, number: int = 0) -> str:
+    return str(client.post(PREDICT, json=request(number)).raise_for_status().json()["translation"])
+
+
+def test_texts_arrive_before_the_end_and_make_up_the_answer(client: httpx.Client) -> None:
+    (start, about), *texts, (end, result) = list(stream(client))
+    assert (start, about["version"], end) == ("start", "desk@1", "end")
+    assert len(texts) > 10
+    assert result["response"]["translation"] == "".join(piece["text"] for _, piece in texts).strip()
+    assert result["response"]["translation"] == whole(client)
+
+
+def test_a_swap_changes_nothing_for_a_stream_that_has_begun(client: httpx.Client, hub: Hub) -> None:
+    expected = {version: [] for version in ("desk@1", "desk@2")}
+    for version in ("desk@2", "desk@1"):
+        hub.run("deploy", version, "--server", str(client.base_url))
+        expected[version] = [whole(client, number) for number in range(8)]
+    assert expected["desk@1"] != expected["desk@2"]
+    ended = threading.Event()
+
+    def ask(number: int) -> list[tuple[str, str]]:
+        with httpx.Client(base_url=client.base_url, timeout=60) as own:
+            found = []
+            while not ended.is_set():
+                events = list(stream(own, number))
+                assert events[-1][0] == "end", events[-1]
+                found.append((events[0][1]["version"], events[-1][1]["response"]["translation"]))
+            return found
+
+    with ThreadPoolExecutor(8) as threads:
+        asked = [threads.submit(ask, number) for number in range(8)]
+        try:
+            for version in ("desk@2", "desk@1", "desk@2", "desk@1"):
+                hub.run("deploy", version, "--server", str(client.base_url))
+        finally:
+            ended.set()
+        for number, answers in enumerate(asked):
+            found = answers.result(60)
+            assert found
+            for version, text in found:
+                assert text == expected[version][number]
+    assert {version for answers in asked for version, _ in answers.result()} == set(expected)
+
+
+def test_a_client_that_leaves_frees_its_row(client: httpx.Client) -> None:
+    for _ in range(3):
+        events = stream(client)
+        assert [next(events)[0], next(events)[0]] == ["start", "text"]
+        events.close()  # closes the connection
+
+    def idle() -> bool:
+        with httpx.Client(base_url=client.base_url) as own:
+            metrics = own.get("/metrics").text
+        return 'code="cancelled"' in metrics
+
+    assert until(idle)
+    assert whole(client)
+
+
+def test_more_clients_than_places_wait_and_all_are_answered(client: httpx.Client) -> None:
+    expected = [whole(client, number) for number in range(4)]
+
+    def ask(number: int) -> str:
+        with httpx.Client(base_url=client.base_url, timeout=120) as own:
+            *_, (end, result) = stream(own, number % 4)
+        assert end == "end"
+        return str(result["response"]["translation"])
+
+    with ThreadPoolExecutor(CLIENTS) as threads:
+        answers = list(threads.map(ask, range(CLIENTS)))
+    assert answers == [expected[number % 4] for number in range(CLIENTS)]

@@ -153,6 +153,7 @@ class FieldKind(StrEnum):
     TAGS = "tags"  # tuple[str, ...], one per token: "O", or a type after "B-", "I-", "L-" or "U-"
     ENTITIES = "entities"  # tuple[{"start", "end", "label"}, ...], offsets in characters; empty: none
     NUMBER = "number"  # float
+    MESSAGES = "messages"  # tuple[{"role", "content"}, ...], a chat; empty: none
 
 
 @dataclass(frozen=True, slots=True)

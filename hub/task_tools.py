@@ -1,17 +1,20 @@
-"""Helpers for task plugins: windows over long texts, probabilities, and characters that belong together."""
+"""Helpers for task plugins: windows over long texts, probabilities, control tokens, scores of texts."""
 
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Sequence
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-__all__ = ["is_continuation", "softmax", "window_bounds"]
+__all__ = ["control_token", "is_continuation", "softmax", "text_overlap", "window_bounds"]
 
 JOINER = "\u200d"  # zero-width joiner, as in emoji sequences
+_ROUGE = {"rouge1": "rouge_1", "rouge2": "rouge_2", "rougeL": "rouge_l"}
 
 
 def window_bounds(size: int, room: int, overlap: int, max_windows: int) -> list[tuple[int, int]] | None:
@@ -51,3 +54,82 @@ def is_continuation(text: str, index: int) -> bool:
         or text[index - 1] == JOINER
         or "\U0001f3fb" <= character <= "\U0001f3ff"  # skin tones
     )
+
+
+def control_token(text: str, tokenizer: Any) -> str | None:
+    """Return a control token of the chat template in `text`, or an end token; None without one."""
+    chat = getattr(tokenizer, "chat_template", None) or ""
+    ends = (getattr(tokenizer, "bos_token", None), getattr(tokenizer, "eos_token", None))
+    added = getattr(tokenizer, "added_tokens_decoder", {}).values()
+    special = [token.content for token in added if token.special]
+    for token in (*getattr(tokenizer, "all_special_tokens", ()), *special):
+        if token in text and (token in chat or token in ends):
+            return str(token)
+    return None
+
+
+def text_overlap(predicted: Sequence[str], true: Sequence[str]) -> dict[str, float]:
+    """Return corpus `bleu` and `chrf` by sacrebleu, mean `rouge_1`, `rouge_2` and `rouge_l` by rouge-score.
+
+    All are from 0 to 1. Words are those of the tokenizer 13a, in lower case for ROUGE: rouge-score's own
+    supports ASCII only. BLEU: Papineni et al. 2002, https://aclanthology.org/P02-1040; chrF: Popović 2015,
+    https://aclanthology.org/W15-3049; ROUGE: Lin 2004, https://aclanthology.org/W04-1013.
+    """
+    pairs = [_rouge(one, other) for one, other in zip(predicted, true, strict=True)]
+    counts = zip(*(_counts(one, other) for one, other in zip(predicted, true, strict=True)), strict=True)
+    return {
+        **{
+            name: metric._aggregate_and_compute(of_pairs).score / 100
+            for (name, metric), of_pairs in zip(_by_corpus().items(), counts, strict=True)
+        },
+        **{
+            name: sum(pair[place] for pair in pairs) / max(1, len(pairs))
+            for place, name in enumerate(_ROUGE.values())
+        },
+    }
+
+
+@cache
+def _by_corpus() -> dict[str, Any]:
+    from sacrebleu.metrics import BLEU, CHRF
+
+    return {"bleu": BLEU(tokenize="13a"), "chrf": CHRF()}
+
+
+@lru_cache(maxsize=20_000)  # confidence intervals score the same pairs many times
+def _counts(predicted: str, true: str) -> tuple[list[Any], ...]:
+    """Return the match counts of a pair for each corpus metric.
+
+    Private in sacrebleu 2, whose own bootstrap sums them too; there is no public name.
+    """
+    return tuple(
+        metric._extract_corpus_statistics([predicted], [[true]])[0] for metric in _by_corpus().values()
+    )
+
+
+@lru_cache(maxsize=20_000)
+def _rouge(predicted: str, true: str) -> tuple[float, ...]:
+    scores = _scorer().score(true, predicted)
+    return tuple(float(scores[name].fmeasure) for name in _ROUGE)
+
+
+@cache
+def _scorer() -> Any:
+    from rouge_score.rouge_scorer import RougeScorer
+
+    return RougeScorer(list(_ROUGE), tokenizer=_Words())
+
+
+class _Words:
+    """The tokenizer for rouge-score."""
+
+    def tokenize(self, text: str) -> list[str]:
+        words: list[str] = _tokenizer()(text.lower()).split()
+        return words
+
+
+@cache
+def _tokenizer() -> Any:
+    from sacrebleu.tokenizers.tokenizer_13a import Tokenizer13a
+
+    return Tokenizer13a()

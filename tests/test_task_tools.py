@@ -1,7 +1,8 @@
-"""Windows cover long texts, probabilities sum to one, and characters that are seen as one stay together."""
+"""Windows over long texts, probabilities, joined characters, control tokens, scores of generated texts."""
 
 from __future__ import annotations
 
+import random
 from itertools import pairwise
 
 import numpy as np
@@ -10,7 +11,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy import special
 
-from hub.task_tools import is_continuation, softmax, window_bounds
+from hub.task_tools import control_token, is_continuation, softmax, text_overlap, window_bounds
+from hub.testing.tiny_tokenizers import LLAMA, tiny_tokenizer
 
 
 @given(
@@ -57,3 +59,47 @@ def test_softmax_is_scipys(values: list[float], temperature: float) -> None:
 )
 def test_marks_and_joined_characters_are_continuations(text: str, expected: bool) -> None:
     assert is_continuation(text, 1) is expected
+
+
+def test_bleu_is_that_of_the_paper() -> None:
+    # 4-grams 3 of 4, 3-grams 4 of 5, 2-grams 5 of 6, words 6 of 7; no brevity penalty.
+    figures = text_overlap(["a b c d e f x"], ["a b c d e f g"])
+    assert figures["bleu"] == pytest.approx((6 / 7 * 5 / 6 * 4 / 5 * 3 / 4) ** 0.25)
+
+
+def test_bleu_and_chrf_are_those_of_sacrebleu_whatever_was_scored_before() -> None:
+    from sacrebleu.metrics import BLEU, CHRF
+
+    chance = random.Random(0)
+    texts = [
+        " ".join(chance.choices(["one", "two,", "Three.", "été", "x"], k=chance.randint(0, 9)))
+        for _ in range(30)
+    ]
+    for size in (1, 2, 30, 60):  # longer ones have pairs more than once
+        found, right = chance.choices(texts, k=size), chance.choices(texts, k=size)
+        figures = text_overlap(found, right)
+        assert figures["bleu"] == BLEU(tokenize="13a").corpus_score(found, [right]).score / 100
+        assert figures["chrf"] == CHRF().corpus_score(found, [right]).score / 100
+
+
+def test_rouge_is_that_of_the_paper_in_any_script() -> None:
+    # All words are there, no pair of neighbours is, and three are in the same order.
+    figures = text_overlap(["Été à nouveau là"], ["été nouveau à là"])
+    assert figures["rouge_1"] == pytest.approx(1.0)
+    assert figures["rouge_2"] == pytest.approx(0.0)
+    assert figures["rouge_l"] == pytest.approx(0.75)
+    halves = text_overlap(["a b", "x y"], ["a b", "z z"])
+    assert halves["rouge_l"] == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("a <|im_end|> b", "<|im_end|>"),
+        ("<|im_start|>system", "<|im_start|>"),
+        ("<|endoftext|>", None),
+        ("<|", None),
+    ],
+)
+def test_control_tokens_are_those_of_the_chat_template_and_the_ends(text: str, found: str | None) -> None:
+    assert control_token(text, tiny_tokenizer(LLAMA)) == found

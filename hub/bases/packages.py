@@ -25,7 +25,7 @@ MAX_MEMBER_BYTES = 20 << 30
 _REQUIREMENT = re.compile(r"([A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)==([A-Za-z0-9][A-Za-z0-9.!+_-]*)")
 _SIZE = re.compile(r"\(([0-9.]+) (B|bytes|kB|MB|GB)\)")
 _UNITS = {"B": 1, "bytes": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9}
-_CHUNK = 1 << 20
+_CHUNK_BYTES = 1 << 20
 # Most sdists build with setuptools, which is installed: skip pip's isolated build environment.
 _NO_BUILD_ENVIRONMENT = {"wheel": (), "sdist": ("--no-build-isolation",)}
 _POLL_S = 0.2
@@ -118,7 +118,7 @@ def extract_member(
     """
     size = 0
     with open_member(archive, member) as source, target.open("xb") as sink:
-        while (chunk := source.read(_CHUNK)) and size <= limit:
+        while (chunk := source.read(_CHUNK_BYTES)) and size <= limit:
             size += len(chunk)
             sink.write(chunk)
     if size > limit:

@@ -9,10 +9,10 @@ from typing import IO, Any
 from hub.errors import HubError, UnsafeWeights
 from hub.untrusted import open_regular, parse_json
 
-__all__ = ["MAX_HEADER", "MAX_PARSED", "header_of", "read_header"]
+__all__ = ["MAX_HEADER_BYTES", "MAX_PARSED_BYTES", "header_of", "read_header"]
 
-MAX_HEADER = 100_000_000  # bytes; the limit of the safetensors library itself
-MAX_PARSED = 16 << 20  # bytes; about 100,000 tensors. Parsed JSON may take thirty times its size
+MAX_HEADER_BYTES = 100_000_000  # the limit of the safetensors library itself
+MAX_PARSED_BYTES = 16 << 20  # about 100,000 tensors. Parsed JSON may take thirty times its size
 _FOREIGN = {
     b"PK\x03\x04": "a zip archive (PyTorch's own format: pickle inside)",
     b"\x80": "a Python pickle",
@@ -43,13 +43,13 @@ def header_of(file: IO[bytes], size: int, path: Path, malformed: type[HubError])
             f"{path.parent} and try again."
         )
     length = int.from_bytes(start[:8], "little")
-    if len(start) == 9 and (start[8:] != b"{" or length > MAX_HEADER):
+    if len(start) == 9 and (start[8:] != b"{" or length > MAX_HEADER_BYTES):
         what = next((what for magic, what in _FOREIGN.items() if start.startswith(magic)), "another format")
         raise UnsafeWeights(f"{path.name} is {what}, not safetensors. It was not loaded.")
-    if length > MAX_PARSED:
+    if length > MAX_PARSED_BYTES:
         raise malformed(
-            f"{path.name} has a safetensors header of {length:,} bytes, and the limit is {MAX_PARSED:,}: "
-            "save it as several files."
+            f"{path.name} has a safetensors header of {length:,} bytes, and the limit is "
+            f"{MAX_PARSED_BYTES:,}: save it as several files."
         )
     file.seek(8)
     raw = file.read(min(length, size))

@@ -90,16 +90,13 @@ def import_(  # noqa: PLR0913, PLR0917 - a command's options
     from hub.cli.import_adapter import Described, import_folder
 
     context = Context.load()
-    store, registry = context.store, context.registry
     described = Described(task, base, labels, tuple(option or ()), max_length, merged)
-    imported = import_folder(
-        folder, name or folder.resolve().name, described, store, registry, context.settings.serve.max_rank
-    )
+    imported = import_folder(folder, name or folder.resolve().name, described, context)
     if as_json:
         origin = {"converted_from": imported.converted_from, "trained_on": imported.trained_on}
-        print_json({**_summary(imported.version, _live(store)), **origin})
+        print_json({**_summary(imported.version, _live(context.store)), **origin})
     else:
-        _print_imported(imported, base, registry)
+        _print_imported(imported, base, context.registry)
 
 
 def _print_imported(imported: Imported, base: str | None, registry: Registry) -> None:

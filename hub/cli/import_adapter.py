@@ -12,29 +12,20 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
+from hub.cli.context import Context
 from hub.cli.pairs import json_pairs
 from hub.errors import BadAdapter, BadRequest, first_problem
 
 if TYPE_CHECKING:
     from hub.api import HeadKind
     from hub.bases.base import Base
-    from hub.registry.host import LoadedTask, Registry
+    from hub.registry.host import LoadedTask
     from hub.store.content.weights import AdapterFiles
     from hub.store.manifest import Serving
     from hub.store.peft.peft_folder import HeadConfig
     from hub.store.records import Version
-    from hub.store.store import Store
 
-__all__ = [
-    "Described",
-    "Imported",
-    "import_folder",
-    "options_of",
-    "other_base",
-    "plain_lora",
-    "split_labels",
-    "task_check",
-]
+__all__ = ["Described", "Imported", "import_folder", "split_labels"]
 
 _MULTI_LABEL = "multi_label"
 
@@ -64,9 +55,7 @@ class Imported:
     trained_on: str = ""
 
 
-def import_folder(
-    folder: Path, name: str, described: Described, store: Store, registry: Registry, max_rank: int
-) -> Imported:
+def import_folder(folder: Path, name: str, described: Described, context: Context) -> Imported:
     """Store a folder by its manifest; without one, or with a task given, as the command line describes it.
 
     Raises:
@@ -76,18 +65,16 @@ def import_folder(
     from hub.store.manifest import MANIFEST_FILE
 
     if (folder / MANIFEST_FILE).is_file() and not described.task:
-        return Imported(_import_by_manifest(folder, name, described, store, registry, max_rank))
+        return Imported(_import_by_manifest(folder, name, described, context))
     if not described.task or not described.base:
         raise BadRequest(
             f"{folder} has no {MANIFEST_FILE}: give --task (see `hub plugins list`) and --base (see "
             "`hub base list`)."
         )
-    return _import_plain(folder, name, described, store, registry, max_rank)
+    return _import_plain(folder, name, described, context)
 
 
-def _import_by_manifest(
-    folder: Path, name: str, described: Described, store: Store, registry: Registry, max_rank: int
-) -> Version:
+def _import_by_manifest(folder: Path, name: str, described: Described, context: Context) -> Version:
     from hub.store.card.folder import read_manifest
     from hub.store.manifest import MANIFEST_FILE
     from hub.store.peft.rank import check_rank
@@ -99,37 +86,36 @@ def _import_by_manifest(
         )
     merged = described.merged
     if not (merged or read_manifest(folder).serving.merged):
-        check_rank(folder, max_rank)
-    return store.import_version(folder, name, merged=merged, check=task_check(registry, store, folder))
+        check_rank(folder, context.settings.serve.max_rank)
+    return context.store.import_version(folder, name, merged=merged, check=_task_check(context, folder))
 
 
-def _import_plain(
-    folder: Path, name: str, described: Described, store: Store, registry: Registry, max_rank: int
-) -> Imported:
+def _import_plain(folder: Path, name: str, described: Described, context: Context) -> Imported:
     from hub.store.content.weights import read_config
     from hub.store.peft.peft_folder import head_config
     from hub.store.peft.rank import check_rank
 
     assert described.task and described.base
-    loaded, merged = registry.task(described.task), described.merged
-    config, on = read_config(folder), store.bases.get(described.base)
+    registry, merged = context.registry, described.merged
+    loaded, on = registry.task(described.task), context.bases.get(described.base)
+    config = read_config(folder)
     head = None if config.get("task_type") else loaded.spec.head
-    trained_on = other_base(config, on)
-    limit = sys.maxsize if merged else max_rank
+    trained_on = _other_base(config, on)
+    limit = sys.maxsize if merged else context.settings.serve.max_rank
     check_rank(folder, limit)
-    with plain_lora(folder, on, head, merged) as (source, converted_from):
+    with _plain_lora(folder, on, head, merged) as (source, converted_from):
         check_rank(source, limit)  # conversion doubles the rank
-        version = store.import_peft(
+        version = context.store.import_peft(
             source,
             name,
             task=described.task,
             head=head,
             base=on,
             labels=split_labels(described.labels),
-            settings=options_of(loaded, described.options, head_config(folder)),
+            settings=_options_of(loaded, described.options, head_config(folder)),
             max_length=described.max_length or loaded.task.max_length,
             merged=merged,
-            check=task_check(registry, store, folder),
+            check=_task_check(context, folder),
             plugin=registry.plugin_of(described.task),
         )
     return Imported(version, converted_from, trained_on)
@@ -153,7 +139,7 @@ def split_labels(text: str) -> list[str]:
     return labels
 
 
-def options_of(loaded: LoadedTask, pairs: Iterable[str], head: HeadConfig) -> dict[str, Any]:
+def _options_of(loaded: LoadedTask, pairs: Iterable[str], head: HeadConfig) -> dict[str, Any]:
     """Validate key=value pairs against the task's options; a value that is not JSON is text.
 
     A head that is multi-label in config.json stays multi-label unless an option overrides it.
@@ -176,7 +162,7 @@ def options_of(loaded: LoadedTask, pairs: Iterable[str], head: HeadConfig) -> di
     return options
 
 
-def other_base(config: Mapping[str, Any], base: Base) -> str:
+def _other_base(config: Mapping[str, Any], base: Base) -> str:
     """Return the base that a PEFT config names, or "" if its name or source matches `base`.
 
     Bases of one architecture share layer names and shapes, so these do not reveal a wrong base.
@@ -189,7 +175,7 @@ def other_base(config: Mapping[str, Any], base: Base) -> str:
 
 
 @contextmanager
-def plain_lora(folder: Path, on: Base, head: HeadKind | None, merged: bool) -> Iterator[tuple[Path, str]]:
+def _plain_lora(folder: Path, on: Base, head: HeadKind | None, merged: bool) -> Iterator[tuple[Path, str]]:
     """Yield the folder to import and the initialisation it was converted from ("": not converted)."""
     from hub.store.content.weights import read_adapter, write_adapter
     from hub.store.peft.peft_folder import MODEL_CONFIG_FILE, head_of, head_rows
@@ -214,15 +200,15 @@ def plain_lora(folder: Path, on: Base, head: HeadKind | None, merged: bool) -> I
         yield Path(aside), init
 
 
-def task_check(registry: Registry, store: Store, folder: Path) -> Any:
+def _task_check(context: Context, folder: Path) -> Any:
     """Return the check that the adapter in `folder` can be served for its task with PEFT's outputs."""
     from hub.bases.tokenizer_files import TOKENIZER_FILES
     from hub.serving.residency.servable import servable_on
 
-    servable = servable_on(store.bases, registry)
+    servable = servable_on(context.bases, context.registry)
 
     def check(files: AdapterFiles, serving: Serving) -> None:
-        expected = registry.spec(serving.task).head
+        expected = context.registry.spec(serving.task).head
         if serving.head is not expected:
             raise BadAdapter(
                 f"The task {serving.task!r} needs a {expected} head, and this adapter has a {serving.head} "
@@ -232,7 +218,7 @@ def task_check(registry: Registry, store: Store, folder: Path) -> Any:
         if any((folder / name).is_file() for name in TOKENIZER_FILES):
             from hub.engine.peft.tokenizer import check_tokenizer
 
-            check_tokenizer(folder, store.bases.by_fingerprint(serving.base.fingerprint), serving.head)
+            check_tokenizer(folder, context.bases.by_fingerprint(serving.base.fingerprint), serving.head)
 
     return check
 

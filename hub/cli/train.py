@@ -15,7 +15,6 @@ from hub.cli.threads import for_training
 from hub.names import check_name
 
 if TYPE_CHECKING:
-    from hub.config import Settings
     from hub.recipe.recipe import Recipe
     from hub.store.manifest import Search
     from hub.training.train import TrainResult
@@ -66,7 +65,7 @@ def train(
         target = check_name(parsed.name if deploy == _RECIPE_NAME else deploy, "deployment")
         check_task(target, parsed.task, context)
     try:
-        result = run_training(parsed, context.settings, quiet=as_json, resume=resume)
+        result = run_training(parsed, context, quiet=as_json, resume=resume)
     except KeyboardInterrupt:
         error_console().print(
             "Interrupted. The same command with --resume continues from the last checkpoint."
@@ -83,14 +82,14 @@ def train(
 
 def run_training(
     recipe: Recipe,
-    settings: Settings,
+    context: Context,
     *,
     quiet: bool = False,
     resume: bool = False,
     search: Search | None = None,
     trial: Path | None = None,
 ) -> TrainResult:
-    """Run `hub.training.train` in the state folder of `settings`, with progress bars on stderr."""
+    """Run `hub.training.train` with progress bars on stderr."""
     for_training()
     with progress(quiet) as show:
         show("load libraries", 0, 1)
@@ -100,17 +99,16 @@ def run_training(
         from hub.training.train import train as train_recipe
 
         show("load libraries", 1, 1)
-        context = Context(settings)
         return train_recipe(
             recipe,
             registry=context.registry,
             store=context.store,
             bases=context.bases,
-            work=settings.home / "runs" / recipe.name,
+            work=context.settings.home / "runs" / recipe.name,
             progress=show,
             resume=resume,
             check=servable_on(context.bases, trained_here=True),
-            gauges={INT8: int8_gauge(settings, show)},
+            gauges={INT8: int8_gauge(context.settings, show)},
             search=search,
             trial=trial,
             report=write_report,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,7 +15,6 @@ from hub.cli.threads import for_training
 from hub.errors import BadRecipe
 
 if TYPE_CHECKING:
-    from hub.config import Settings
     from hub.recipe.recipe import Recipe
     from hub.training.search.trials import Trial, Tuned
     from hub.training.train import TrainResult
@@ -54,13 +54,13 @@ def tune(
     """Search hyperparameters, and store the best trial as a version."""
     from hub.recipe.recipe import load_recipe
 
-    settings = Context.load().settings
+    context = Context.load()
     parsed = load_recipe(recipe, set_ or ())
     sampler = parsed.tune.sampler if grid is None else ("grid" if grid else "bayes")
     try:
         tuned, page = run_search(
             parsed,
-            settings,
+            context,
             trials=trials or parsed.tune.trials,
             sampler=sampler,
             resume=resume,
@@ -71,7 +71,7 @@ def tune(
             _print(tuned, page)
         result = None
         if train and tuned.winner:
-            result = _store(tuned.winner, tuned, page.parent, settings, resume, as_json)
+            result = _store(tuned.winner, tuned, page.parent, context, resume, as_json)
     except KeyboardInterrupt:
         error_console().print("Interrupted. The same command with --resume continues from the last trial.")
         raise SystemExit(130) from None
@@ -80,7 +80,7 @@ def tune(
 
 def run_search(
     recipe: Recipe,
-    settings: Settings,
+    context: Context,
     *,
     trials: int,
     sampler: str,
@@ -88,7 +88,7 @@ def run_search(
     timeout: float | None = None,
     quiet: bool = False,
 ) -> tuple[Tuned, Path]:
-    """Search in the state folder of `settings`, with progress bars on stderr; return the page as well.
+    """Search with progress bars on stderr; return the result and the path of its page.
 
     Raises:
         MissingExtra: Optuna is not installed.
@@ -103,8 +103,7 @@ def run_search(
         from hub.training.train import only_run
 
         show("load libraries", 1, 1)
-        context, space = Context(settings), space_of(recipe)
-        work = settings.home / "runs" / recipe.name
+        space, work = space_of(recipe), context.settings.home / "runs" / recipe.name
         with only_run(work):
             folder = work / FOLDER
             folder.mkdir(exist_ok=True)
@@ -132,14 +131,14 @@ def run_search(
 
 
 def _store(
-    winner: Recipe, tuned: Tuned, folder: Path, settings: Settings, resume: bool, quiet: bool
+    winner: Recipe, tuned: Tuned, folder: Path, context: Context, resume: bool, quiet: bool
 ) -> TrainResult:
     """Evaluate and store the best trial, from its checkpoints if they exist."""
     from hub.cli.train import run_training
     from hub.training.search.session import KEPT
 
     again, trial = _same_winner(winner, folder / WINNER, resume), folder / KEPT
-    result = run_training(winner, settings, quiet=quiet, resume=again, search=tuned.record(), trial=trial)
+    result = run_training(winner, context, quiet=quiet, resume=again, search=tuned.record(), trial=trial)
     (folder / WINNER).unlink()
     shutil.rmtree(trial, ignore_errors=True)
     return result
@@ -147,8 +146,6 @@ def _store(
 
 def _same_winner(winner: Recipe, file: Path, resume: bool) -> bool:
     """Record the recipe in `file`; return whether an interrupted call recorded the same one."""
-    import json
-
     text = json.dumps(winner.resolved())
     same = resume and file.is_file() and file.read_text(encoding="utf-8") == text
     file.write_text(text, encoding="utf-8")
@@ -206,6 +203,4 @@ def _figures(result: TrainResult) -> str:
 
 
 def _yaml(value: Any) -> str:
-    import json
-
     return f"{value:.6g}" if isinstance(value, float) else json.dumps(value)

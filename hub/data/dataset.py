@@ -12,7 +12,7 @@ from hub.api import BadData
 from hub.data.examples import AnyTask, Item, draw, load_examples
 from hub.data.filters import RowFilters
 from hub.data.label_quality import labels_of
-from hub.data.notes import DataReport, Note, write_rows
+from hub.data.notes import DataReport, Note, first_of, write_rows
 from hub.data.read.rows import InvalidRow
 from hub.data.split import split, without_leaks
 from hub.progress import Progress, silent
@@ -58,9 +58,7 @@ class InvalidRows:
 
     def listed(self) -> str:
         """Return the places and reasons of the first invalid rows, for a message."""
-        first = "; ".join(f"{row.source}:{row.line}: {row.reason}" for row in self.rows[:MAX_SHOWN])
-        more = len(self.rows) - MAX_SHOWN
-        return f"{first}; and {more} more" if more > 0 else first
+        return first_of([f"{row.source}:{row.line}: {row.reason}" for row in self.rows], MAX_SHOWN, "; ")
 
 
 @dataclass(frozen=True, slots=True)

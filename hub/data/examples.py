@@ -229,7 +229,7 @@ class _Reader:
         raise self.recipe.error(
             "data.columns",
             f"{self.table.name} has no column {field.name!r}: name the column for it "
-            f"({field.summary.rstrip('.')}), such as {{{field.name}: NAME}}. {self._there_is()}",
+            f"({field.summary.rstrip('.')}), such as {{{field.name}: NAME}}. {self._available()}",
         )
 
     def _named(self, column: str | int, key: str) -> str | int:
@@ -240,10 +240,10 @@ class _Reader:
         if isinstance(column, int) and 0 <= column < len(known):
             return known[column]
         if column not in known:
-            raise self.recipe.error(key, f"{self.table.name} has no column {column!r}. {self._there_is()}")
+            raise self.recipe.error(key, f"{self.table.name} has no column {column!r}. {self._available()}")
         return column
 
-    def _there_is(self) -> str:
+    def _available(self) -> str:
         columns = [str(column) for column in self.table.columns or ()]
         likely = next((mark for mark in ";\t|," if len(columns) == 1 and mark in columns[0]), None)
         hint = f" (is data.delimiter {likely!r}?)" if likely else ""

@@ -38,7 +38,8 @@ class FeedbackRows:
         self._label = None if multi_label else _first(free, FieldKind.LABEL)
         self._labels = _first(free, FieldKind.LABELS)
         self._answers = _first(free, FieldKind.ANSWERS)
-        self._text = next((f for f in free if f.kind is FieldKind.TEXT and f.required), None)
+        texts = [field for field in free if field.kind is FieldKind.TEXT]
+        self._text = next((field for field in texts if field.required), next(iter(texts), None))
 
     def row(self, request: Mapping[str, Any], label: Any) -> Row:
         """Return the row of a request and its correct answer.
@@ -108,7 +109,9 @@ def _request_fields(task: AnyTask) -> dict[str, str]:
     except Exception:  # the probe values are invalid for the task: assume equal names
         return {field.name: field.name for field in task.fields if field.kind is FieldKind.TEXT}
     sources = {value: key for key, value in request.items() if isinstance(value, str)}
-    return {name: sources[probe] for name, probe in probes.items() if probe in sources}
+    chats = [f.name for f in task.fields if f.kind is FieldKind.MESSAGES and f.name in request]
+    texts = {name: sources[probe] for name, probe in probes.items() if probe in sources}
+    return texts | {name: name for name in chats}
 
 
 def _probe(field: Field, number: int) -> Any:

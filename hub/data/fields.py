@@ -16,6 +16,7 @@ from hub.recipe.recipe import LabelRules
 __all__ = ["LABELLED", "Filtered", "Unusable", "convert", "labels_in"]
 
 LABELLED = (FieldKind.LABEL, FieldKind.LABELS, FieldKind.TAGS, FieldKind.ENTITIES)
+_MAY_BE_EMPTY = (FieldKind.LABELS, FieldKind.ANSWERS, FieldKind.ENTITIES, FieldKind.MESSAGES)
 # Keys of our own format and Prodigy; of doccano; of Label Studio; of Hugging Face pipelines.
 _ENTITY_KEYS = (
     ("start", "start_offset"),
@@ -53,7 +54,7 @@ def convert(field: Field, value: Any, rules: LabelRules, separator: str | None =
     empty = _is_empty(field, value, rules)
     if empty and not field.required:
         return None
-    if empty and field.kind not in (FieldKind.LABELS, FieldKind.ANSWERS, FieldKind.ENTITIES):
+    if empty and field.kind not in _MAY_BE_EMPTY:
         raise Unusable(f"{field.name} is empty")
     try:
         return _CONVERTERS[field.kind](None if empty else value, _Cell(rules, separator))
@@ -205,6 +206,18 @@ def _entity(item: Any, cell: _Cell) -> dict[str, Any]:
     return {"start": start, "end": end, "label": _known(_word(label, cell.rules), cell.rules)}
 
 
+def _messages(value: Any, cell: _Cell) -> tuple[dict[str, str], ...]:
+    """Accept the forms of `_answers`; the task checks the roles."""
+    return tuple(_message(item, cell) for item in _objects(value, ("role", "content"), "messages"))
+
+
+def _message(item: Any, cell: _Cell) -> dict[str, str]:
+    role, content = (item.get("role"), item.get("content")) if isinstance(item, Mapping) else (None, None)
+    if not isinstance(role, str) or not isinstance(content, str) or not content:
+        raise Unusable("needs a role and a content, both text, in each message")
+    return {"role": _text(role, cell), "content": _text(content, cell)}
+
+
 def _first(item: Mapping[str, Any], names: Sequence[str]) -> Any:
     return next((item[name] for name in names if item.get(name) is not None), None)
 
@@ -218,6 +231,7 @@ _CONVERTERS: dict[FieldKind, Callable[[Any, _Cell], Any]] = {
     FieldKind.TAGS: _tags,
     FieldKind.ENTITIES: _entities,
     FieldKind.NUMBER: _number,
+    FieldKind.MESSAGES: _messages,
 }
 
 

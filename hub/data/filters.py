@@ -9,7 +9,7 @@ from hub.data.duplicates import NearDuplicates
 from hub.data.examples import AnyTask, Item, Loaded
 from hub.data.fields import LABELLED
 from hub.data.label_quality import find_conflicts, label_counts, labels_of, rare_labels, replace_labels
-from hub.data.notes import DataReport, Note
+from hub.data.notes import DataReport, Note, first_of
 from hub.data.read.rows import InvalidRow
 from hub.data.split import same_example, without_leaks
 from hub.errors import BadData
@@ -154,9 +154,8 @@ class RowFilters:
 
 def _refusal(pii: Counter[str], items: Sequence[Item]) -> str:
     kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(pii.items()))
-    places = ", ".join(item.place for item in items[:MAX_SHOWN])
-    more = f" and {len(items) - MAX_SHOWN} more" if len(items) > MAX_SHOWN else ""
+    places = first_of([item.place for item in items], MAX_SHOWN)
     return (
-        f"{len(items)} rows contain personal data ({kinds}), and data.pii is refuse: {places}{more}. Remove "
-        "it, or set data.pii to mask."
+        f"{len(items)} rows contain personal data ({kinds}), and data.pii is refuse: {places}. Remove it, or "
+        "set data.pii to mask."
     )

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-__all__ = ["DataReport", "Note", "write_notes", "write_rows"]
+__all__ = ["DataReport", "Note", "first_of", "write_notes", "write_rows"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +73,12 @@ def _some(count: int, what: str) -> str:
 def _list(title: str, counts: Mapping[str, int]) -> str:
     listed = ", ".join(f"{name} {count:,}" for name, count in sorted(counts.items()))
     return f"{title}: {listed}" if listed else ""
+
+
+def first_of(texts: Sequence[str], limit: int, separator: str = ", ") -> str:
+    """Join at most `limit` texts, followed by the number of the others."""
+    more = [f"and {len(texts) - limit} more"] if len(texts) > limit else []
+    return separator.join([*texts[:limit], *more])
 
 
 def write_rows(rows: Iterable[Any], path: Path) -> None:

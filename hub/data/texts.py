@@ -75,6 +75,10 @@ class Preprocessor:
             if moved is not None:
                 new |= {name: text.text, **moved}
                 changed |= dict.fromkeys(kinds)
+        for name in self._chats(example):
+            texts = [Aligned(message["content"]) for message in example[name]]
+            changed |= dict.fromkeys(kind for text in texts for kind in self._clean(text))
+            new[name] = _with_contents(example[name], [text.text for text in texts])
         return (new if changed else example), tuple(changed)
 
     def _masked(self, example: Example, find: Detector) -> tuple[Example, Counter[str]]:
@@ -98,6 +102,15 @@ class Preprocessor:
                 found = find(" ".join(tokens))
                 counts.update(one.kind for one in found)
                 new[field.name] = _masked_tokens(tokens, found) if self._mask else tokens
+        for name in self._chats(example):
+            contents = []
+            for message in example[name]:
+                found = find(message["content"])
+                counts.update(one.kind for one in found)
+                text = Aligned(message["content"])
+                text.replace([(one.start, one.end, one.mask) for one in found])
+                contents.append(text.text)
+            new[name] = _with_contents(example[name], contents)
         return (new if counts and self._mask else example), counts
 
     def _texts(self, example: Example) -> list[str]:
@@ -105,6 +118,11 @@ class Preprocessor:
             field.name
             for field in self._fields
             if field.kind is FieldKind.TEXT and isinstance(example[field.name], str)
+        ]
+
+    def _chats(self, example: Example) -> list[str]:
+        return [
+            field.name for field in self._fields if field.kind is FieldKind.MESSAGES and example[field.name]
         ]
 
     def _offsets(self, example: Example) -> list[Field]:
@@ -142,6 +160,7 @@ class Preprocessor:
                 lengths.append(len(" ".join(value)))
             if field.kind is FieldKind.TEXT and field.required and not value.strip():
                 raise Filtered("empty once cleaned")
+        lengths += [len(one["content"]) for name in self._chats(example) for one in example[name]]
         longest = max(lengths, default=0)
         if longest < (self._rules.min_chars or 0):
             raise Filtered("shorter than clean.min_chars")
@@ -162,6 +181,12 @@ def _moved_answer(answer: Mapping[str, Any], text: Aligned) -> dict[str, Any] | 
 def _moved_entity(entity: Mapping[str, Any], text: Aligned) -> dict[str, Any] | None:
     start, end = text.moved(entity["start"], entity["end"])
     return {**entity, "start": start, "end": end} if start < end else None
+
+
+def _with_contents(
+    messages: Sequence[Mapping[str, str]], contents: Sequence[str]
+) -> tuple[Mapping[str, str], ...]:
+    return tuple({**message, "content": content} for message, content in zip(messages, contents, strict=True))
 
 
 def _masked_tokens(tokens: Sequence[str], found: Sequence[PiiMatch]) -> tuple[str, ...]:

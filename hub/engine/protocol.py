@@ -145,10 +145,10 @@ class EngineInfo:
 
 
 class Generating(Protocol):
-    """A row that an engine generates text for."""
+    """A row for which an engine generates text."""
 
     def cancel(self) -> None:
-        """End the row before the next step, with what it has written until then."""
+        """End the row before the next step, with the text so far."""
 
 
 OnText = Callable[[str], None]
@@ -186,10 +186,10 @@ class Engine(Protocol):
         """Whether the engine implements `generate`."""
 
     def generate(self, row: EngineRow, on_text: OnText, on_end: OnEnd) -> Generating:
-        """Begin to generate the text of a row, and return at once; other rows may join and leave meanwhile.
+        """Start to generate the text of a row, and return at once; other rows may join and leave meanwhile.
 
         Both callbacks run in the engine's thread: `on_text` for each piece of text, and `on_end` once, when
-        nothing of the row is in the engine any more and its slot may be reused.
+        the engine has removed the row and its slot may be reused.
 
         Raises:
             BadRequest, TooLarge: no text can be generated from the row; `on_end` is not called.

@@ -6,7 +6,7 @@ from __future__ import annotations
 import threading
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 from transformers.utils import logging
 
@@ -14,7 +14,7 @@ __all__ = ["known_warnings", "peft_quiet", "quiet"]
 
 
 class _Silence:
-    """The settings to restore when the last of the blocks that run, in any thread, ends."""
+    """Silences the libraries until the last of the blocks that run, in any thread, has ended."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -42,11 +42,9 @@ class _Silence:
 _SILENCE = _Silence()
 
 
-@contextmanager
-def quiet() -> Iterator[None]:
+def quiet() -> AbstractContextManager[None]:
     """Hide progress bars, and notes about unused weights and new head weights, in all threads."""
-    with _SILENCE:
-        yield
+    return _SILENCE
 
 
 @contextmanager

@@ -268,7 +268,7 @@ class SlotEngine:
         return value[:labels] if row.head is HeadKind.SEQUENCE else value[: len(row.row.input_ids), :labels]
 
     def _write_texts(self, rows: Sequence[EngineRow]) -> list[Output]:
-        """Generate beside whatever else the loop writes, and wait for all rows."""
+        """Generate along with other rows of the loop, and wait for these."""
         ended: SimpleQueue[tuple[int, Output | HubError]] = SimpleQueue()
 
         def end(index: int, outcome: Output | HubError) -> None:
@@ -285,7 +285,7 @@ class SlotEngine:
 
     def _generating(self, row: EngineRow, on_text: OnText, on_end: OnEnd) -> GeneratingRow:
         self._refuse(row)
-        collate([row], self._limits, self._pad)  # refuses what no forward could take
+        collate([row], self._limits, self._pad)  # raises if no forward can take it
         if (largest := max(row.row.sampling.logit_bias, default=0)) >= self._limits.vocabulary:
             raise BadRequest(f"logit_bias names token {largest}; this base has {self._limits.vocabulary}.")
         limit = check_room(len(row.row.input_ids), row.row.max_new_tokens, self._base.max_length)

@@ -32,7 +32,8 @@ from hub.registry.discovery import FoundPlugin, find_plugins
 __all__ = ["BUILT_IN", "forget", "main", "screen"]
 
 BUILT_IN = frozenset(
-    f"grafthub-{name}" for name in ("classification", "extraction", "qa", "sentiment", "translation")
+    f"grafthub-{name}"
+    for name in ("classification", "extraction", "generation", "qa", "sentiment", "translation")
 )
 RESULTS_FILE = "plugin-checks.json"
 MAX_IMPORT_S = 20.0  # for one import, without the start of Python and of the hub

@@ -9,17 +9,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from markupsafe import Markup
     from matplotlib.figure import Figure
 
 __all__ = ["render", "svg"]
 
 
-def render(templates: Path, name: str, **values: Any) -> str:
-    """Return the rendered template `name` of a folder; everything but Markup is escaped."""
+def render(name: str, **values: Any) -> str:
+    """Return the rendered template `name`; everything but Markup is escaped."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
-        loader=FileSystemLoader(templates),
+        loader=FileSystemLoader(Path(__file__).parent / "templates"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -28,12 +29,13 @@ def render(templates: Path, name: str, **values: Any) -> str:
     return environment.get_template(name).render(**values)
 
 
-def svg(figure: Figure, salt: str, css: Mapping[str, str] | None = None) -> str:
+def svg(figure: Figure, salt: str, css: Mapping[str, str] | None = None) -> Markup:
     """Return a figure as a reproducible SVG element; `salt` makes its ids unique in a page.
 
     `css` maps colours (`#rrggbb`) to CSS values, so that a plot follows the colours of its page; the figure
     then has no background.
     """
+    from markupsafe import Markup
     from matplotlib import rc_context
 
     stream = io.StringIO()
@@ -47,4 +49,4 @@ def svg(figure: Figure, salt: str, css: Mapping[str, str] | None = None) -> str:
     text = text[text.index("<svg") :]
     for colour, value in (css or {}).items():
         text = text.replace(colour, value)
-    return text
+    return Markup(text)

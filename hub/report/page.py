@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hub.report.html import render
@@ -19,7 +18,6 @@ __all__ = ["page"]
 MAX_CONFUSION_LABELS = 30  # in a full matrix
 MAX_PAIRS = 30
 Json = Mapping[str, Any]
-_TEMPLATES = Path(__file__).parent / "templates"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +42,6 @@ def page(report: Json) -> str:
     """Return the page of a report; sections without values are omitted."""
     evaluation = report["evaluation"]
     return render(
-        _TEMPLATES,
         "report.html",
         report=report,
         evaluation=evaluation,
@@ -65,8 +62,6 @@ def _metrics(evaluation: Json) -> list[tuple[str, float]]:
 
 
 def _plots(report: Json) -> dict[str, Markup]:
-    from markupsafe import Markup
-
     curves, metric = report["curves"], report["evaluation"]["metric"]
     best, found = report["training"]["best_step"], {}
     if len(curves["loss"]) > 1:
@@ -80,7 +75,7 @@ def _plots(report: Json) -> dict[str, Markup]:
         if calibration["temperature"] != 1:
             found["before"] = reliability(calibration["before"], "before")
         found["after"] = reliability(calibration["after"], "after")
-    return {name: Markup(plot) for name, plot in found.items()}
+    return found
 
 
 def _bar(value: float, interval: Json | None) -> dict[str, float] | None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from hub.report.html import svg
 
 if TYPE_CHECKING:
+    from markupsafe import Markup
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
@@ -33,7 +34,7 @@ STYLE: dict[Any, Any] = {
 MAX_MARKERS = 30  # longer lines have no markers
 
 
-def curve(points: Sequence[Sequence[float]], name: str, best: int | None = None) -> str:
+def curve(points: Sequence[Sequence[float]], name: str, best: int | None = None) -> Markup:
     """Return points [step, value] as a line, with the step `best` marked."""
 
     def draw(axes: Axes) -> None:
@@ -49,7 +50,7 @@ def curve(points: Sequence[Sequence[float]], name: str, best: int | None = None)
     return _to_svg(draw, (5.4, 2.6), name)
 
 
-def reliability(bins: Sequence[Mapping[str, float]], salt: str) -> str:
+def reliability(bins: Sequence[Mapping[str, float]], salt: str) -> Markup:
     """Return a reliability diagram; the area of a point is proportional to its rows."""
 
     def draw(axes: Axes) -> None:
@@ -70,7 +71,7 @@ def reliability(bins: Sequence[Mapping[str, float]], salt: str) -> str:
     return _to_svg(draw, (3.2, 3.2), f"reliability-{salt}")
 
 
-def _to_svg(draw: Any, size: tuple[float, float], salt: str) -> str:
+def _to_svg(draw: Any, size: tuple[float, float], salt: str) -> Markup:
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 

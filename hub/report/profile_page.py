@@ -3,39 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hub.data.profile.profile import Profile
 from hub.report.html import render, svg
+
+if TYPE_CHECKING:
+    from markupsafe import Markup
 
 __all__ = ["page"]
 
 BARS = 20
 BINS = 40
 SHOWN = 20  # lines of one anomaly
-_TEMPLATES = Path(__file__).parent / "templates"
 
 
 def page(profile: Profile) -> str:
     """Return the page, with names of columns and labels but no texts of rows."""
-    from markupsafe import Markup
-
     plots = {
         f"Characters of {name}": _histogram(name, lengths) for name, lengths in profile.characters.items()
     }
     counted = {"Labels": profile.labels, "Languages": profile.languages}
     plots |= {name: _bars(name, counts) for name, counts in counted.items() if counts}
-    return render(
-        _TEMPLATES,
-        "profile.html",
-        profile=profile,
-        plots={title: Markup(plot) for title, plot in plots.items()},
-        bars=BARS,
-        shown=SHOWN,
-    )
+    return render("profile.html", profile=profile, plots=plots, bars=BARS, shown=SHOWN)
 
 
-def _histogram(name: str, lengths: Sequence[int]) -> str:
+def _histogram(name: str, lengths: Sequence[int]) -> Markup:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(6, 2.4), layout="constrained")
@@ -46,7 +39,7 @@ def _histogram(name: str, lengths: Sequence[int]) -> str:
     return svg(figure, f"lengths-{name}")
 
 
-def _bars(name: str, counts: Mapping[str, int]) -> str:
+def _bars(name: str, counts: Mapping[str, int]) -> Markup:
     from matplotlib.figure import Figure
 
     top = list(counts.items())[:BARS][::-1]

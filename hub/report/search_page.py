@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hub.recipe.sections.tune import Dimension
@@ -12,25 +11,21 @@ from hub.report.html import render, svg
 from hub.training.search.trials import Trial, Tuned
 
 if TYPE_CHECKING:
+    from markupsafe import Markup
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 __all__ = ["page", "plots"]
 
 COLOURS = {"complete": "#3b6ea5", "pruned": "#bbbbbb"}
-_TEMPLATES = Path(__file__).parent / "templates"
 
 
 def page(tuned: Tuned) -> str:
     """Return the page: the trials in a table and in plots."""
-    from markupsafe import Markup
-
-    shown = {title: Markup(plot) for title, plot in plots(tuned).items()}
-    keys = list(tuned.space)
-    return render(_TEMPLATES, "search.html", tuned=tuned, keys=keys, plots=shown, best=tuned.best)
+    return render("search.html", tuned=tuned, keys=list(tuned.space), plots=plots(tuned), best=tuned.best)
 
 
-def plots(tuned: Tuned) -> dict[str, str]:
+def plots(tuned: Tuned) -> dict[str, Markup]:
     """Return plots as SVG elements by title; {} when no trial was measured."""
     from matplotlib.figure import Figure
 

@@ -20,7 +20,14 @@ from hub.registry.discovery import find_plugins
 
 __all__ = ["write_plugin"]
 
-BUILT_IN = ("classification", "extraction", "qa", "sentiment", "translation")  # installed or not
+BUILT_IN = (
+    "classification",
+    "extraction",
+    "generation",
+    "qa",
+    "sentiment",
+    "translation",
+)  # installed or not
 
 _TEMPLATE = ".tmpl"
 _IN_PATHS = {"__package__": "package", "__name__": "identifier"}  # placeholders in paths of templates

@@ -27,7 +27,9 @@ def oracle_outputs(
     token, zeros for other heads.
     """
     if head is HeadKind.GENERATE:
-        return [Output(row, text=_target_text(features, index, tokenizer)) for index, row in enumerate(rows)]
+        return [
+            Output(row, text=_target_text(features, index, row, tokenizer)) for index, row in enumerate(rows)
+        ]
     by_ids = {tuple(item["input_ids"]): item for item in features}
     known = [by_ids.get(tuple(row.input_ids)) for row in rows]
     return [
@@ -57,8 +59,9 @@ def _values(head: HeadKind, row: Row, item: Features | None, labels: int) -> npt
     return np.where(np.asarray(item["labels"]) > 0.5, MAX_SCORE, -MAX_SCORE).astype(np.float32)
 
 
-def _target_text(features: Sequence[Features], index: int, tokenizer: Tokenizer) -> str:
+def _target_text(features: Sequence[Features], index: int, row: Row, tokenizer: Tokenizer) -> str:
+    """Return the labels after the row's prompt; a chat also has labels within it."""
     if index >= len(features):
         return ""
-    ids = [label for label in features[index]["labels"] if label != -100]
+    ids = [label for label in features[index]["labels"][len(row.input_ids) :] if label != -100]
     return str(tokenizer.decode(ids, skip_special_tokens=True)).strip()

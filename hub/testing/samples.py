@@ -47,6 +47,7 @@ KINDS: Mapping[FieldKind, type | tuple[type, ...]] = {
     FieldKind.TAGS: tuple,
     FieldKind.ENTITIES: tuple,
     FieldKind.NUMBER: (int, float),
+    FieldKind.MESSAGES: tuple,
 }
 
 

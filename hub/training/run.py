@@ -124,7 +124,8 @@ def run(
     )
     if trackers:
         trackers.logged(fitted.history)
-    temperature = _calibrated(plan, model, validation, progress)
+    wanted = plan.recipe.evaluate.calibrate
+    temperature = calibrate(model, validation, wanted, progress) if plan.loaded.labelled else None
     stored = _stored(plan, model, initial, tokenizer, held_out.rows[:PROBES], work / ADAPTER)
     scored = held_out.run(stored, progress)
     targets = [row.get("labels") for row in features]
@@ -257,14 +258,6 @@ def new_model(plan: Plan, features: Sequence[Features]) -> PeftModel:
         multi_label = isinstance(features[0]["labels"], list)
         model.config.problem_type = f"{'multi' if multi_label else 'single'}_label_classification"
     return add_adapter(model, plan.recipe, plan.head)
-
-
-def _calibrated(
-    plan: Plan, model: PeftModel, validation: Evaluator | None, progress: Progress
-) -> Temperature | None:
-    if not plan.loaded.labelled:
-        return None
-    return calibrate(model, validation, plan.recipe.evaluate.calibrate, progress)
 
 
 def loss_of(plan: Plan, features: Sequence[Features]) -> Loss:

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.numpy import save
 
-from hub.bases.weights_file import MAX_HEADER, MAX_PARSED, read_header
+from hub.bases.weights_file import MAX_HEADER_BYTES, MAX_PARSED_BYTES, read_header
 from hub.errors import BadAdapter, BadBase, HubError, UnsafeWeights
 
 GOOD = save({"a": np.ones((2, 3), np.float32), "b": np.zeros(4, np.float16)})
@@ -51,7 +51,7 @@ def test_a_header_whose_length_looks_like_a_pickle_is_read(tmp_path: Path) -> No
         (b"GGUF" + bytes(60), "GGUF"),
         (b"\x89HDF\r\n\x1a\n" + bytes(60), "HDF5"),
         (b"\x1f\x8b\x08" + bytes(60), "gzip"),
-        ((MAX_HEADER + 1).to_bytes(8, "little") + b"{" + bytes(60), "another format"),
+        ((MAX_HEADER_BYTES + 1).to_bytes(8, "little") + b"{" + bytes(60), "another format"),
         (b"\xff" * 64, "another format"),
     ],
 )
@@ -122,8 +122,8 @@ def test_a_header_is_parsed_within_the_bounds_of_all_json_of_others(
 def test_a_header_that_would_take_gigabytes_to_parse_is_not_read(tmp_path: Path) -> None:
     path = tmp_path / "w.safetensors"
     with path.open("wb") as file:
-        file.write((MAX_PARSED + 1).to_bytes(8, "little") + b"{")
-        file.truncate(MAX_PARSED * 2)
+        file.write((MAX_PARSED_BYTES + 1).to_bytes(8, "little") + b"{")
+        file.truncate(MAX_PARSED_BYTES * 2)
     with pytest.raises(BadAdapter, match="16,777,217 bytes, and the limit is 16,777,216"):
         read_header(path, BadAdapter)
 

@@ -15,6 +15,7 @@ from hub.cli.main import app
 from hub.config import find_home
 from hub.errors import BadData, BadRecipe, BadRequest, HubError, NotFound
 from hub.store.store import Store
+from tests.support.trained import Trained, train_once
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -28,9 +29,10 @@ data:
   columns: {text: review, label: stars}
   labels: {rename: {"1": negative, "5": positive}}
 train: {batch_size: 8, learning_rate: 0.02, max_steps: 30, warmup: 0, patience: 0}
-evaluate: {int8: false, slices: [shop]}
+evaluate: {int8: false, slices: [shop], folds: 2}
 """
-POOR = ("--set", "train.max_steps=1", "--set", "train.learning_rate=1e-9")
+ONE_RUN = ("--set", "evaluate.folds=null")
+POOR = (*ONE_RUN, "--set", "train.max_steps=1", "--set", "train.learning_rate=1e-9")
 THINGS = ("film", "book", "phone", "food", "plot", "actor", "song", "game", "car", "hotel")
 PLACES = ("paris", "london", "france", "city", "market")
 CELLS = [
@@ -42,20 +44,15 @@ CELLS = [
 
 
 @pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from tests.support.tiny import tiny_encoder
-
-    return tiny_encoder(tmp_path_factory.mktemp("base") / "encoder").path
+def trained(tmp_path_factory: pytest.TempPathFactory, tiny_base_folder: Path, one_thread: None) -> Trained:
+    rows = "review,stars,shop\n" + "".join(f"{t},{s},{p}\n" for t, s, p in CELLS)
+    return train_once(tmp_path_factory.mktemp("trained"), tiny_base_folder, RECIPE, rows)
 
 
 @pytest.fixture
-def recipe(tmp_path: Path, tiny: Path) -> Path:
-    Bases(find_home()).pull(str(tiny), "tiny")
-    folder = tmp_path / "recipe"
-    folder.mkdir()
-    (folder / "recipe.yaml").write_text(RECIPE)
-    (folder / "a.csv").write_text("review,stars,shop\n" + "".join(f"{t},{s},{p}\n" for t, s, p in CELLS))
-    return folder
+def recipe(tmp_path: Path, trained: Trained) -> Path:
+    """A folder with a recipe and its rows; demo@1, trained from them, is live."""
+    return trained.copy(tmp_path)
 
 
 @pytest.fixture
@@ -88,10 +85,9 @@ def refused(kind: type[HubError], *arguments: object) -> str:
 
 
 def test_a_version_is_measured_on_a_file_like_its_own_or_with_the_names_of_the_task(
-    recipe: Path, named: Path, tmp_path: Path
+    trained: Trained, recipe: Path, named: Path, tmp_path: Path
 ) -> None:
-    trained = told("train", recipe)
-    assert {one["column"] for one in trained["evaluation"]["slices"]} <= {"length", "label", "shop"}
+    assert {one["column"] for one in trained.answer["evaluation"]["slices"]} <= {"length", "label", "shop"}
     own = told("evaluate", "demo", "--data", recipe / "a.csv")
     assert own["rows"] == 100
     assert own["metrics"]["accuracy"] > 0.9
@@ -103,7 +99,6 @@ def test_a_version_is_measured_on_a_file_like_its_own_or_with_the_names_of_the_t
 
 
 def test_what_is_shown_and_written(recipe: Path, named: Path, tmp_path: Path) -> None:
-    told("train", recipe, "--set", "evaluate.folds=2")
     with named.open("a") as file:
         file.write('{"text": "", "label": "positive"}\n{"text": "the food is good", "label": "odd"}\n')
     shown = hub("evaluate", "demo", "--data", named, "--slice", "shop", "-o", tmp_path / "out").stdout
@@ -115,7 +110,7 @@ def test_what_is_shown_and_written(recipe: Path, named: Path, tmp_path: Path) ->
     written = json.loads((tmp_path / "out" / "evaluation.json").read_text())
     assert "odd" in [mistake["texts"]["expected"]["label"] for mistake in written["mistakes"]]
     facts = hub("adapters", "show", "demo").stdout
-    for word in ("over folds", "error 0.", "no temperature: 0 validation rows are too few"):
+    for word in ("cross-validation", "error 0.", "no temperature: 0 validation rows are too few"):
         assert word in facts, word
     silent = told("evaluate", "demo", "--data", named)
     assert silent["mistakes"][0]["texts"] is None
@@ -123,7 +118,6 @@ def test_what_is_shown_and_written(recipe: Path, named: Path, tmp_path: Path) ->
 
 
 def test_two_versions_are_compared_on_the_same_rows(recipe: Path, named: Path) -> None:
-    told("train", recipe)
     told("train", recipe, *POOR)
     found = told("evaluate", "demo@1", "--data", named, "--against", "demo@2")
     assert found["against"] == "demo@2"
@@ -135,7 +129,6 @@ def test_two_versions_are_compared_on_the_same_rows(recipe: Path, named: Path) -
 
 
 def test_inputs_that_cannot_be_measured_are_refused(recipe: Path, named: Path, tmp_path: Path) -> None:
-    told("train", recipe, *POOR)
     assert "Available: demo@1" in refused(NotFound, "evaluate", "demo@7", "--data", named)
     assert "write FIELD=COLUMN" in refused(BadRequest, "evaluate", "demo", "--data", named, "--column", "x")
     assert "--slice nothing: no row has this column" in refused(
@@ -150,16 +143,17 @@ def test_inputs_that_cannot_be_measured_are_refused(recipe: Path, named: Path, t
 
 
 def test_the_gate_runs_the_live_version_on_the_same_rows(recipe: Path) -> None:
-    hub("train", recipe, "--deploy")
     shown = hub("train", recipe, "--deploy", *POOR)
     assert shown.exit_code == 1
-    assert "of demo@1 on the same 30 held-out rows, and fewer than 200 rows cannot tell" in " ".join(
+    assert "of demo@1 on the same 30 held-out rows, a drop; fewer than 200 rows are too few" in " ".join(
         shown.stdout.split()
     )
     gate = json.loads((find_home() / "runs" / "demo" / "gate.json").read_text())
     assert (gate["version"], gate["live"], gate["passed"]) == ("demo@2", "demo@1", False)
     assert gate["comparison"]["second"] > gate["comparison"]["first"]
-    unpaired = told("train", recipe, "--deploy", "--set", "deploy.paired=false", "--set", "train.seed=3")
+    unpaired = told(
+        "train", recipe, "--deploy", *ONE_RUN, "--set", "deploy.paired=false", "--set", "train.seed=3"
+    )
     assert "comparison" not in unpaired["deploy"]
     assert "of demo@1" in unpaired["deploy"]["reason"]
     moves = Store(find_home()).history("demo")
@@ -167,8 +161,7 @@ def test_the_gate_runs_the_live_version_on_the_same_rows(recipe: Path) -> None:
 
 
 def test_a_live_version_with_other_labels_is_judged_by_its_stored_metrics(recipe: Path) -> None:
-    hub("train", recipe, "--deploy")
-    other = ("--set", 'data.labels.rename={"1": negative, "5": neutral}')
+    other = (*ONE_RUN, "--set", 'data.labels.rename={"1": negative, "5": neutral}')
     moved = told("train", recipe, "--deploy", "--set", "deploy.max_drop=1", *other)["deploy"]
     assert moved["passed"]
     assert moved["reason"].endswith("demo@1 was not run on the same rows: it has other labels")
@@ -179,10 +172,11 @@ def test_a_live_version_with_a_missing_base_is_judged_by_its_stored_metrics(
 ) -> None:
     from tests.support.tiny import tiny_encoder
 
-    hub("train", recipe, "--deploy")
     Bases(find_home()).pull(str(tiny_encoder(tmp_path / "roberta", "roberta").path), "other")
     shutil.rmtree(find_home() / "bases" / "tiny")
-    moved = told("train", recipe, "--deploy", "--set", "deploy.max_drop=1", "--set", "base=other")["deploy"]
+    moved = told("train", recipe, "--deploy", *ONE_RUN, "--set", "deploy.max_drop=1", "--set", "base=other")[
+        "deploy"
+    ]
     assert moved["passed"]
     assert "was not run on the same rows: No base on this machine has the fingerprint" in moved["reason"]
 
@@ -190,4 +184,4 @@ def test_a_live_version_with_a_missing_base_is_judged_by_its_stored_metrics(
 def test_a_slice_that_no_row_has_is_refused_before_training(recipe: Path) -> None:
     message = refused(BadRecipe, "train", recipe, "--set", "evaluate.slices=[shopp]")
     assert "evaluate.slices: no held-out row has a column 'shopp'" in message
-    assert Store(find_home()).versions() == []
+    assert [str(version.ref) for version in Store(find_home()).versions()] == ["demo@1"]

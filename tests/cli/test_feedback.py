@@ -21,7 +21,12 @@ from hub.registry.host import Registry
 from hub.store.catalog.feedback import Answers, StoredAnswer
 from hub.store.change import Deploy
 
-KINDS = {"qa": HeadKind.SPAN, "extraction": HeadKind.TOKEN, "translation": HeadKind.GENERATE}
+KINDS = {
+    "qa": HeadKind.SPAN,
+    "extraction": HeadKind.TOKEN,
+    "translation": HeadKind.GENERATE,
+    "generation": HeadKind.GENERATE,
+}
 
 
 def hub(*args: str) -> str:
@@ -127,6 +132,26 @@ TASKS = {
                 "target_language": None,
             },
         ),
+    ],
+    "generation": [
+        (
+            {"prompt": "A river?", "temperature": 0.5, "stop": ["\n"]},
+            label,
+            {"prompt": "A river?", "completion": "Rhine", "system": None, "messages": None},
+        )
+        for label in ("Rhine", {"text": "Rhine"}, {"completion": "Rhine"})
+    ]
+    + [
+        (
+            {"messages": [{"role": "user", "content": "A river?"}]},
+            "Rhine",
+            {
+                "prompt": None,
+                "completion": "Rhine",
+                "system": None,
+                "messages": ({"role": "user", "content": "A river?"},),
+            },
+        )
     ],
     "qa": [
         (

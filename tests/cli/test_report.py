@@ -12,11 +12,11 @@ import pytest
 from huggingface_hub import ModelCard
 from typer.testing import CliRunner, Result
 
-from hub.bases.cache import Bases
 from hub.cli.main import app
 from hub.config import find_home
 from hub.errors import BadRequest, NotFound
 from tests.support.homes import FakeHome
+from tests.support.trained import Trained, train_once
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -28,6 +28,7 @@ data: {source: a.csv, eval_fraction: 0.25}
 train: {epochs: 2, batch_size: 8, learning_rate: 1.0e-9, patience: 0}
 evaluate: {int8: false, folds: 2}
 """
+ONE_RUN = ("--set", "evaluate.folds=null")
 HOSTILE = "<script>alert(1)</script>"
 ROWS = "text,label\n" + "".join(
     f"the {thing} of {place} is {word} {HOSTILE},{label}\n"
@@ -37,14 +38,15 @@ ROWS = "text,label\n" + "".join(
 )
 
 
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory, tiny_base_folder: Path, one_thread: None) -> Trained:
+    return train_once(tmp_path_factory.mktemp("trained"), tiny_base_folder, RECIPE, ROWS)
+
+
 @pytest.fixture
-def recipe(tmp_path: Path, tiny_base_folder: Path) -> Path:
-    Bases(find_home()).pull(str(tiny_base_folder), "tiny")
-    folder = tmp_path / "recipe"
-    folder.mkdir()
-    (folder / "recipe.yaml").write_text(RECIPE)
-    (folder / "a.csv").write_text(ROWS)
-    return folder
+def recipe(tmp_path: Path, trained: Trained) -> Path:
+    """A folder with a recipe and its rows; demo@1, trained from them, is live."""
+    return trained.copy(tmp_path)
 
 
 def hub(*arguments: object) -> Result:
@@ -72,12 +74,12 @@ class Seen(HTMLParser):
         self.loads += [value or "" for name, value in attrs if name in ("src", "href", "xlink:href")]
 
 
-def test_a_run_writes_page_data_and_card_that_agree(recipe: Path) -> None:
-    trained = told("train", recipe)
+def test_a_run_writes_page_data_and_card_that_agree(trained: Trained, recipe: Path) -> None:
     found = told("report", "demo")
-    assert trained["report"] == found["page"]
+    written = Path(trained.answer["report"]).relative_to(trained.home)
+    assert find_home() / written == Path(found["page"])
     page, data = Path(found["page"]).read_text(), json.loads(Path(found["data"]).read_text())
-    accuracy = trained["metrics"]["accuracy"]
+    accuracy = trained.answer["metrics"]["accuracy"]
     assert data["evaluation"]["metrics"]["accuracy"] == accuracy
     assert f'<b id="headline">{accuracy:.4f}</b>' in page
     assert len(data["curves"]["loss"]) == 2 * 1
@@ -90,7 +92,6 @@ def test_a_run_writes_page_data_and_card_that_agree(recipe: Path) -> None:
 
 
 def test_texts_are_escaped_in_the_page_and_nowhere_else(recipe: Path, tmp_path: Path) -> None:
-    told("train", recipe)
     found = told("report", "demo")
     page = Path(found["page"]).read_text()
     seen = Seen()
@@ -104,22 +105,20 @@ def test_texts_are_escaped_in_the_page_and_nowhere_else(recipe: Path, tmp_path: 
 
 
 def test_wrong_answers_can_be_omitted(recipe: Path) -> None:
-    told("train", recipe, "--set", "report.examples=0")
-    found = told("report", "demo")
+    told("train", recipe, *ONE_RUN, "--set", "name=other", "--set", "report.examples=0")
+    found = told("report", "other")
     assert found["report"]["evaluation"]["mistakes"] == []
     assert "the film of" not in Path(found["page"]).read_text() + Path(found["data"]).read_text()
 
 
 def test_the_gate_is_in_the_report(recipe: Path) -> None:
-    told("train", recipe, "--deploy")
-    hub("train", recipe, "--deploy", "--set", "train.seed=3")
+    hub("train", recipe, "--deploy", *ONE_RUN, "--set", "train.seed=3")
     gate = told("report", "demo@2")["report"]["gate"]
     assert (gate["live"], gate["deployment"]) == ("demo@1", "demo")
     assert gate["comparison"]["rows"] == 10
 
 
 def test_copies_go_by_their_ending(recipe: Path, tmp_path: Path) -> None:
-    told("train", recipe)
     for name in ("a.html", "b.json", "c.md"):
         assert hub("report", "demo", "-o", tmp_path / name).exit_code == 0
     assert (tmp_path / "a.html").read_text().startswith("<!doctype") or "<html" in (
@@ -137,13 +136,12 @@ def test_a_report_that_cannot_be_written_takes_no_version_away(
         raise ValueError("no page today")
 
     monkeypatch.setattr("hub.report.write.page", broken)
-    answer = told("train", recipe)
-    assert (answer["version"], answer["report"]) == ("demo@1", None)
-    assert "demo@1 is stored, but its report could not be written: no page today" in caplog.text
+    answer = told("train", recipe, *ONE_RUN, "--set", "name=other")
+    assert (answer["version"], answer["report"]) == ("other@1", None)
+    assert "other@1 is stored, but its report could not be written: no page today" in caplog.text
 
 
 def test_the_export_has_the_card_and_no_report(recipe: Path, tmp_path: Path) -> None:
-    told("train", recipe)
     card = Path(told("report", "demo")["card"]).read_text()
     told("adapters", "export", "demo", tmp_path / "out")
     assert (tmp_path / "out" / "README.md").read_text() == card

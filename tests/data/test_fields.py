@@ -284,6 +284,51 @@ def test_the_labels_in_a_value(kind: FieldKind, value: Any, labels: tuple[str, .
     assert labels_in(field(kind), value) == labels
 
 
+MESSAGES = ({"role": "user", "content": " Hi\n"}, {"role": "assistant", "content": "Hello."})
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        list(MESSAGES),
+        [{**MESSAGES[0], "name": "Ada"}, MESSAGES[1]],
+        {"role": ["user", "assistant"], "content": [" Hi\n", "Hello."]},
+        '[{"role": "user", "content": " Hi\\n"}, {"role": "assistant", "content": "Hello."}]',
+        str(list(MESSAGES)),
+    ],
+)
+def test_messages_come_in_several_forms(value: Any) -> None:
+    assert convert(field(FieldKind.MESSAGES), value, NO_RULES) == MESSAGES
+
+
+@pytest.mark.parametrize("value", [None, [], ""])
+def test_a_chat_may_have_no_messages(value: Any) -> None:
+    assert convert(field(FieldKind.MESSAGES), value, NO_RULES) == ()
+    assert not convert(field(FieldKind.MESSAGES, required=False), value, NO_RULES)
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("Hi!", "cell is neither JSON nor a Python list"),
+        (3, "cell is a number, not a list of messages"),
+        ({"role": ["user"], "content": []}, "cell needs the lists role and content, of equal length"),
+        *[
+            ([message], "cell needs a role and a content, both text, in each message")
+            for message in (
+                "Hi",
+                {"role": "user"},
+                {"role": "user", "content": ""},
+                {"role": 1, "content": "a"},
+            )
+        ],
+        ([{"role": "user", "content": "\ud800"}], "cell is not UTF-8 text"),
+    ],
+)
+def test_messages_that_are_none(value: Any, expected: str) -> None:
+    assert reason(FieldKind.MESSAGES, value) == expected
+
+
 def test_numbers() -> None:
     assert convert(field(FieldKind.NUMBER), " 2.5 ", NO_RULES) == 2.5
     assert reason(FieldKind.NUMBER, True) == "cell is not a number"

@@ -27,6 +27,7 @@ NER = (
     Field("tokens", FieldKind.TOKENS, "", required=False),
     Field("tags", FieldKind.TAGS, "", required=False),
 )
+CHAT = (Field("messages", FieldKind.MESSAGES, "", required=False),)
 PLAIN = (Field("text", FieldKind.TEXT, ""), Field("label", FieldKind.LABEL, ""))
 
 
@@ -167,3 +168,23 @@ def test_rows_are_left_out_by_length(text: str, rules: dict[str, Any], reason: s
 def test_the_longest_text_of_a_row_counts() -> None:
     example = {"question": "q", "context": "long enough", "answers": ()}
     assert process(QA, example, clean={"min_chars": 5, "max_chars": 20}).example == example
+
+
+def test_messages_of_a_chat_are_cleaned_and_masked() -> None:
+    chat = ({"role": "user", "content": "I  am ada@example.org"}, {"role": "assistant", "content": "Hello."})
+    cleaned = process(CHAT, {"messages": chat})
+    assert cleaned.example["messages"] == ({"role": "user", "content": "I am ada@example.org"}, chat[1])
+    assert (cleaned.sent["messages"], cleaned.changed) == (chat, ("whitespace",))
+    masked = process(CHAT, {"messages": chat}, pii="mask")
+    assert [one["content"] for one in masked.example["messages"]] == ["I am <EMAIL>", "Hello."]
+    assert [one["content"] for one in masked.sent["messages"]] == ["I  am <EMAIL>", "Hello."]
+    assert masked.pii == {"EMAIL": 1}
+    assert process(CHAT, {"messages": chat}, pii="warn").example == cleaned.example
+
+
+@pytest.mark.parametrize(("clean", "reason"), [({"min_chars": 40}, "shorter"), ({"max_chars": 10}, "longer")])
+def test_the_longest_message_counts(clean: dict[str, int], reason: str) -> None:
+    chat = ({"role": "user", "content": "Hi"}, {"role": "assistant", "content": "a text of 22 characters"})
+    with pytest.raises(Filtered, match=reason):
+        process(CHAT, {"messages": chat}, clean=clean)
+    assert process(CHAT, {"messages": chat}, clean={"min_chars": 20}).example["messages"] == chat

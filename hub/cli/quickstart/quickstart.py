@@ -64,11 +64,12 @@ def quickstart(
     # Answers during the swap are compared with those of both versions, which needs float32 in every batch.
     os.environ.setdefault("HUB_SERVE__ENGINE", "onnx")
     beside_others()  # the server, its clients and the second training share the cores
-    settings = Context.load().settings
+    context = Context.load()
+    settings = context.settings
     narrator = _Narrator(quiet=as_json)
     narrator.step(1, "Base model and version 1")
-    _pull(settings, as_json)
-    first = _train(settings, as_json, f"data.limit={FIRST_ROWS}")
+    _pull(context, as_json)
+    first = _train(context, as_json, f"data.limit={FIRST_ROWS}")
     narrator.trained(first)
     narrator.step(2, "A server, and version 1 live")
     with local_server(settings, port) as server, _clients(settings, server.url) as (admin, http):
@@ -76,7 +77,7 @@ def quickstart(
         p50 = _latency(http)
         narrator.live(server.url, http, p50)
         narrator.step(3, "Version 2, from more rows")
-        second = _train(settings, as_json, f"data.limit={SECOND_ROWS}")
+        second = _train(context, as_json, f"data.limit={SECOND_ROWS}")
         narrator.trained(second)
         narrator.step(4, "Swap it in while clients keep calling")
         swap_ms, result = _swap(admin, http, server.url, first.version, second.version)
@@ -92,18 +93,18 @@ def quickstart(
         raise SystemExit(1)
 
 
-def _pull(settings: Settings, quiet: bool) -> None:
+def _pull(context: Context, quiet: bool) -> None:
     with progress(quiet) as bars:
-        Context(settings).bases.pull("minilm", progress=bars)
+        context.bases.pull("minilm", progress=bars)
 
 
-def _train(settings: Settings, quiet: bool, *overrides: str) -> Trained:
+def _train(context: Context, quiet: bool, *overrides: str) -> Trained:
     from hub.cli.train import run_training
     from hub.recipe.recipe import load_recipe
 
     with as_file(files("hub.cli") / "templates" / NAME / "recipe.yaml") as path:
         recipe = load_recipe(path, overrides)
-        result: TrainResult = run_training(recipe, settings, quiet=quiet)
+        result: TrainResult = run_training(recipe, context, quiet=quiet)
     data = result.version.manifest.data
     assert data is not None, "a trained version has its data in the manifest"
     return Trained(

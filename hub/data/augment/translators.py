@@ -14,7 +14,7 @@ from hub.recipe.recipe import Recipe
 
 __all__ = ["FastTranslate", "Translator", "open_translator"]
 
-PIECE = 300  # characters; the engine's time is quadratic in the length of a text
+MAX_PIECE_CHARS = 300  # the engine's time is quadratic in the length of a text
 THREADS = 8
 _SENTENCE = re.compile(r"(?<=[.!?…;])\s+|\n+")
 
@@ -93,7 +93,7 @@ def pieces(text: str) -> Iterator[str]:
     for sentence in _SENTENCE.split(text):
         part = ""
         for word in sentence.split():
-            if part and len(part) + 1 + len(word) > PIECE:
+            if part and len(part) + 1 + len(word) > MAX_PIECE_CHARS:
                 yield part
                 part = word
             else:
@@ -104,4 +104,4 @@ def pieces(text: str) -> Iterator[str]:
 
 def _translatable(piece: str) -> bool:
     """Return whether a piece has words to translate; a single very long word, such as a link, is not."""
-    return len(piece) <= PIECE and any(char.isalpha() for char in piece)
+    return len(piece) <= MAX_PIECE_CHARS and any(char.isalpha() for char in piece)

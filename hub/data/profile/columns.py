@@ -191,7 +191,7 @@ def _given(fields: Sequence[Field], found: Sniff, given: Mapping[str, str], task
         if name not in names:
             raise BadData(f"--column {name}: task {task} has no such field. It has: {', '.join(names)}.")
         if column not in found.columns:
-            raise BadData(f"--column {name}: {found.name} has no column {column!r}. {_there_is(found)}")
+            raise BadData(f"--column {name}: {found.name} has no column {column!r}. {_available(found)}")
         matched[name] = column
     return matched
 
@@ -214,7 +214,7 @@ def _by_content(
         remedy = _parse_problem(found, matched) or f"Name it: --column {field.name}=COLUMN."
         raise BadData(
             f"{found.name}: no column seems to be the field {field.name!r} of task {task}: {field.summary} "
-            f"{_there_is(found)}{known} {remedy}"
+            f"{_available(found)}{known} {remedy}"
         )
     return column
 
@@ -299,5 +299,5 @@ def _filled(values: Sequence[Any]) -> list[Any]:
     return [value for value in values if not is_missing(value) and value != ""]
 
 
-def _there_is(found: Sniff) -> str:
+def _available(found: Sniff) -> str:
     return f"The columns are: {', '.join(map(str, found.columns))}."

@@ -24,7 +24,7 @@ from hub.recipe.recipe import Data, Part
 __all__ = ["Column", "Sniff", "sniff", "sniff_settings"]
 
 Column = str | int
-_HEAD = 1 << 16  # bytes from which the format is detected
+_HEAD_BYTES = 1 << 16  # from which the format is detected
 MAX_NAME_CHARS = 60  # of a column
 MAX_PER_FILE, MAX_ROWS = 2000, 20_000
 _REPORT_EVERY = 2000  # rows
@@ -117,7 +117,7 @@ def sniff_settings(
         if isinstance(place, TextFolder) or is_hub(place):
             continue
         with open_source(place, folder, cache, progress) as file:
-            found = _settings(file.name, file.stream.read(_HEAD), given.get("delimiter"))
+            found = _settings(file.name, file.stream.read(_HEAD_BYTES), given.get("delimiter"))
         encodings.append(found.pop("encoding", None))
         settings |= found
     # Reading detects these encodings too; the key is for readers, and would be wrong for mixed encodings.

@@ -17,6 +17,7 @@ from hub.bases.cache import Bases
 from hub.data.dataset import Dataset, InvalidRows
 from hub.data.examples import Item
 from hub.data.label_quality import label_counts
+from hub.data.notes import first_of
 from hub.data.profile.columns import label_separator, match_columns
 from hub.data.profile.read_options import NOT_GIVEN, Reading
 from hub.data.profile.sniff import Column, Sniff, sniff
@@ -218,16 +219,12 @@ def _data(data: Data, source: str, dataset: Dataset, labels: Counter[str]) -> li
     if data_report.pii:
         lines.append("  # pii: mask  # replace personal data by <EMAIL> and so on")
     if labels:
-        lines.append(f"  # Labels: {_counts(labels)}.")
+        counts = [f"{as_yaml(label)} {count:,}" for label, count in labels.most_common()]
+        lines.append(f"  # Labels: {first_of(counts, MAX_SHOWN)}.")
     for first, *others in look_alikes(labels):
         renamed = ", ".join(f"{as_yaml(other)}: {as_yaml(first)}" for other in others)
         lines.append(f"  # labels: {{rename: {{{renamed}}}}}  # if these are the same label")
     return lines
-
-
-def _counts(labels: Counter[str]) -> str:
-    shown = ", ".join(f"{as_yaml(label)} {count:,}" for label, count in labels.most_common(MAX_SHOWN))
-    return f"{shown}, and {len(labels) - MAX_SHOWN} more" if len(labels) > MAX_SHOWN else shown
 
 
 def _balance(labels: Counter[str]) -> list[str]:

@@ -14,7 +14,7 @@ from typing import Any
 
 __all__ = ["UnreadableList", "is_missing", "literal", "literal_list", "split_cell"]
 
-MAX_LITERAL = 1_000_000  # characters; Python's parser needs about 100 bytes for each
+MAX_LITERAL_CHARS = 1_000_000  # Python's parser needs about 100 bytes for each
 _PAIRS = {"[": "]", "(": ")", "{": "}"}
 _LISTED = re.compile(r"""[,'"]|\.\.\.""")  # a single word in brackets has none of these
 _ADJACENT = re.compile(r"""['")\]]\s*[urbURB]?['"(\[]""")  # items without a comma, or an empty string
@@ -69,7 +69,7 @@ def literal(text: str) -> Any:
     try:
         return json.loads(text)
     except (ValueError, RecursionError):
-        value = _evaluated(text.strip(), _with_commas) if len(text) <= MAX_LITERAL else None
+        value = _evaluated(text.strip(), _with_commas) if len(text) <= MAX_LITERAL_CHARS else None
     if value is None:
         raise UnreadableList("is neither JSON nor a Python list")
     return value
@@ -106,7 +106,7 @@ def _from_json(text: str) -> list[Any] | None:
 
 def _from_python(text: str) -> list[Any] | None:
     value = None
-    if len(text) <= MAX_LITERAL:
+    if len(text) <= MAX_LITERAL_CHARS:
         if not _ADJACENT.search(text):
             value = _evaluated(text)
         if value is None:

@@ -17,7 +17,7 @@ from hub.recipe.recipe import Data
 
 __all__ = ["delimited_table", "named_delimiter"]
 
-_MAX_CELL = 1 << 24  # characters; a longer cell is taken for a missing quote, as cells are kept in memory
+_MAX_CELL_CHARS = 1 << 24  # a longer cell is taken for a missing quote, as cells are kept in memory
 _MAX_SHOWN = 60  # characters of a header
 _DELIMITERS = ";\t|,"
 _SEP = re.compile(r'"?sep=(.)"?[\r\n]*')  # Excel's first line, which names the delimiter
@@ -170,7 +170,7 @@ class _Cells:
     def _rows(self) -> Iterator[_ParsedRow | InvalidRow]:
         yield from self._first
         # The limit is global to the process; other readers may need a larger one.
-        csv.field_size_limit(max(csv.field_size_limit(), _MAX_CELL))
+        csv.field_size_limit(max(csv.field_size_limit(), _MAX_CELL_CHARS))
         reader = csv.reader(
             self._lines,
             delimiter=self.delimiter,
@@ -191,10 +191,10 @@ class _Cells:
                         f"{self._name}:{first}: the row on this line opens a quote that is never closed. "
                         "Repair it, or set data.quotes: false if quotes are ordinary text."
                     ) from None
-                if sum(map(len, lines.taken)) > _MAX_CELL:
+                if sum(map(len, lines.taken)) > _MAX_CELL_CHARS:
                     raise BadData(
-                        f"{self._name}:{first}: the row on this line has a cell of more than {_MAX_CELL:,} "
-                        "characters: its closing quote may be missing. Repair or remove it."
+                        f"{self._name}:{first}: the row on this line has a cell of more than "
+                        f"{_MAX_CELL_CHARS:,} characters: its closing quote may be missing. Repair it."
                     ) from None
                 self.after_malformed = len(lines.taken) > 1 or lines.taken[-1].count('"') % 2 == 1
                 yield from _each_line(first, len(lines.taken), "has text after the closing quote of a cell")

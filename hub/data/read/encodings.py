@@ -14,7 +14,7 @@ from hub.recipe.encodings import CODECS, UTF8, WIDE
 
 __all__ = ["MIN_BAD", "as_utf8", "decode", "has_nul", "is_utf8", "not_utf8", "readable", "recognize"]
 
-_CHUNK = 1 << 18  # bytes
+_CHUNK_BYTES = 1 << 18
 _BOMS = {  # the mark of UTF-32-LE starts with that of UTF-16-LE, so it comes first
     codecs.BOM_UTF32_LE: "utf-32-le",
     codecs.BOM_UTF32_BE: "utf-32-be",
@@ -22,7 +22,7 @@ _BOMS = {  # the mark of UTF-32-LE starts with that of UTF-16-LE, so it comes fi
     codecs.BOM_UTF16_LE: "utf-16-le",
     codecs.BOM_UTF16_BE: "utf-16-be",
 }
-_MIN_WIDE = 16  # bytes; fewer show no regular pattern of NULs
+_MIN_WIDE_BYTES = 16  # fewer show no regular pattern of NULs
 _BINARY = {b"PK\x03\x04": "a ZIP archive or an Excel workbook", b"\x1f\x8b": "a gzip file without .gz"}
 # A source is refused if at least this many lines or texts are not UTF-8, and fewer have non-ASCII characters
 # in UTF-8. Otherwise only these rows are invalid.
@@ -51,7 +51,7 @@ def recognize(head: bytes) -> tuple[str, int] | None:
 def _is_wide(head: bytes, encoding: str) -> bool:
     width = 4 if encoding.startswith("utf-32") else 2
     head = head[: len(head) // 4 * 4]
-    if len(head) < _MIN_WIDE or b"\0" not in head:
+    if len(head) < _MIN_WIDE_BYTES or b"\0" not in head:
         return False
     planes = [head[place::width] for place in range(width)]
     high, low = (planes[-1], planes[0]) if encoding.endswith("le") else (planes[0], planes[-1])
@@ -75,13 +75,13 @@ def as_utf8(name: str, stream: IO[bytes], encoding: str | None = None) -> IO[byt
     Raises:
         BadData: here or while reading: the file is not text, or has another encoding.
     """
-    head = stream.read(_CHUNK)
+    head = stream.read(_CHUNK_BYTES)
     if kind := next((kind for magic, kind in _BINARY.items() if head.startswith(magic)), None):
         raise BadData(f"{name}: is {kind}, not text. Save it as text, or rename it.")
     found, mark = recognize(head) or (None, 0)
     _agree(name, found, mark, encoding)
     chosen = found or encoding or UTF8
-    chunks = chain([head[mark:]], iter(lambda: stream.read(_CHUNK), b""))
+    chunks = chain([head[mark:]], iter(lambda: stream.read(_CHUNK_BYTES), b""))
     made = _checked(name, chunks) if chosen == UTF8 else _transcoded(name, chunks, chosen, shown=bool(found))
     return readable(made)
 
@@ -89,7 +89,7 @@ def as_utf8(name: str, stream: IO[bytes], encoding: str | None = None) -> IO[byt
 def is_utf8(stream: IO[bytes]) -> bool:
     """Return whether all of a file is UTF-8 text."""
     decoder: Any = codecs.getincrementaldecoder(UTF8)()
-    for chunk in chain(iter(lambda: stream.read(_CHUNK), b""), [b""]):
+    for chunk in chain(iter(lambda: stream.read(_CHUNK_BYTES), b""), [b""]):
         decoder = decoder and _still(decoder, chunk)
     return decoder is not None
 

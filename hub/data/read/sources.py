@@ -27,7 +27,7 @@ MAX_UNCHECKED_BYTES = 64 << 20  # unpacked at any ratio
 MAX_UNPACK_RATIO = 200  # text compresses about 10 to 1, a decompression bomb 1000 to 1
 # pip runs the build code of a source package when it fetches it, so known ones are pinned.
 _PINS = {"vaderSentiment==3.3.2": "5d7c06e027fc8b99238edb0d53d970cf97066ef97654009890b83703849632f9"}
-_CHUNK = 1 << 16  # bytes
+_CHUNK_BYTES = 1 << 16
 _PACKAGE = re.compile(r"\w[\w.-]*==\w[\w.!+-]*")
 _HUB = re.compile(
     r"hf:(?P<id>[\w.-]+(?:/[\w.-]+)?)(?:@(?P<revision>[\w./-]+))?(?::(?:(?P<config>[^/:]+)/)?(?P<split>[^/:]+))?"
@@ -150,7 +150,7 @@ def _bounded(stream: IO[bytes], location: str, packed: IO[bytes] | None) -> Iter
     `packed` is the compressed stream behind `stream`.
     """
     size = lines = 0
-    while chunk := stream.read(_CHUNK):
+    while chunk := stream.read(_CHUNK_BYTES):
         size += len(chunk)
         lines += chunk.count(b"\n")
         if lines > MAX_LINES:

@@ -16,9 +16,9 @@ from hub.recipe.encodings import check_encoding
 
 __all__ = ["po_table", "tmx_table"]
 
-MAX_PO = 256 << 20  # bytes; polib reads the whole file into memory
+MAX_PO_BYTES = 256 << 20  # polib reads the whole file into memory
 _COLUMNS = ("source", "target", "context")
-_CHUNK = 1 << 16
+_CHUNK_BYTES = 1 << 16
 _NATIVE = frozenset({"bpt", "ept", "it", "ph", "ut"})  # contain codes of the document's native format
 _CHARSET = re.compile(rb"charset=([\w.:-]+)", re.ASCII)
 _LINE = re.compile(r"\(line (\d+)\)")
@@ -37,9 +37,9 @@ def po_table(name: str, stream: IO[bytes], encoding: str | None = None) -> Table
     """
     import polib
 
-    raw = stream.read(MAX_PO + 1)
-    if len(raw) > MAX_PO:
-        raise BadData(f"{name}: has more than {MAX_PO >> 20} MiB. Divide it.")
+    raw = stream.read(MAX_PO_BYTES + 1)
+    if len(raw) > MAX_PO_BYTES:
+        raise BadData(f"{name}: has more than {MAX_PO_BYTES >> 20} MiB. Divide it.")
     try:
         text = decode(name, raw, encoding)
     except UnicodeDecodeError as error:
@@ -129,7 +129,7 @@ def _tmx_rows(name: str, stream: IO[bytes], languages: tuple[str, str] | None) -
     reader = _Tmx()
     rows = 0
     while True:
-        chunk = stream.read(_CHUNK)
+        chunk = stream.read(_CHUNK_BYTES)
         try:
             reader.parser.Parse(chunk, not chunk)
         except expat.ExpatError as error:

@@ -1,5 +1,5 @@
 # ruff: noqa: TID253 - imported by the torch engine only
-"""Keys and values of the rows that generate: per layer one tensor [R, heads, C, D] for each."""
+"""The KV cache of the generating rows: per layer two tensors [R, heads, C, D], keys and values."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from transformers.cache_utils import Cache, CacheLayerMixin
 
 __all__ = ["Arena", "column_bytes"]
 
-COLUMN_STEP = 64  # columns are read and allocated in multiples of it: few shapes, few kernels
-SPARE = 1  # the last column takes what padding writes; nothing reads it
+COLUMN_STEP = 64  # columns are read and allocated in multiples of it, which keeps the number of shapes low
+SPARE = 1  # the last column, to which padding writes; nothing reads it
 
 
 @dataclass(slots=True)
@@ -28,9 +28,9 @@ class _Window:
 
 
 class Arena:
-    """A cache for `model(past_key_values=...)` in which every row has a length of its own.
+    """A cache for `model(past_key_values=...)` in which every row has its own length.
 
-    Rows are numbered from 0. Columns behind a row's length hold finite leftovers, which the mask excludes.
+    Rows are numbered from 0. Columns after a row's length have old finite values, which the mask excludes.
     """
 
     def __init__(self, layers: int, device: torch.device) -> None:
@@ -42,11 +42,11 @@ class Arena:
 
     @property
     def nbytes(self) -> int:
-        """Bytes that are allocated."""
+        """Allocated bytes."""
         return sum(tensor.nbytes for layer in self._layers for tensor in layer.tensors)
 
     def reserve(self, rows: int, columns: int, max_rows: int) -> None:
-        """Make room for so many rows of so many columns, at most `max_rows`; what they store stays."""
+        """Allocate `rows` rows, but at most `max_rows`, of `columns` columns; their contents are kept."""
         columns = _rounded(columns + SPARE)
         if rows <= self.rows and columns <= self.columns:
             return
@@ -67,11 +67,11 @@ class Arena:
         for layer in self._layers:
             layer.tensors = []
 
-    def look(self, first: int, starts: list[int], lengths: list[int]) -> tuple[Tensor, Tensor]:
+    def set_window(self, first: int, starts: list[int], lengths: list[int]) -> tuple[Tensor, Tensor]:
         """Set the window of the next forward and return `positions` [n, T] and `mask` [n, 1, T, columns].
 
-        Row `first` + i stores `lengths[i]` tokens from column `starts[i]` on. T is the longest of them; the
-        tokens of a shorter row are on the right, and what padding writes goes to the spare column.
+        Row `first` + i stores `lengths[i]` tokens from column `starts[i]` on. T is the maximum length. Other
+        rows are padded on the left; padding writes to the spare column.
         """
         width = max(lengths)
         ends = [start + length for start, length in zip(starts, lengths, strict=True)]
@@ -80,7 +80,7 @@ class Arena:
         places = torch.tensor(ends, device=self._device).unsqueeze(1) + offset  # [n, T]
         padding = offset < -torch.tensor(lengths, device=self._device).unsqueeze(1)
         mask = torch.arange(columns, device=self._device) <= places.unsqueeze(2)
-        # A query without any key would give NaN: padding reads the first column, and nobody reads padding.
+        # A query without any key gives NaN, so padding attends to the first column; its output is not used.
         mask[..., 0] |= padding
         positions = places.masked_fill(padding, 0)
         self.window = _Window(first, len(starts), columns, places.masked_fill(padding, self.columns - SPARE))
@@ -105,7 +105,7 @@ class _ArenaLayer(CacheLayerMixin):  # type: ignore[misc] # transformers has no 
     def update(
         self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any
     ) -> tuple[Tensor, Tensor]:
-        """Store [n, heads, T, D] at the window's places, and return all its rows [n, heads, columns, D]."""
+        """Store [n, heads, T, D] at the places of the window, and return its rows [n, heads, columns, D]."""
         if not self.tensors:
             self.lazy_initialization(key_states, value_states)
         window = self._arena.window

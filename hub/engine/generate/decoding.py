@@ -1,5 +1,5 @@
 # ruff: noqa: TID253 - imported by the torch engine only
-"""One decoder model and the rows that it writes: a decode step for all, then a piece of prefill."""
+"""The decoding of one model: each step decodes a token of every row, then prefills a piece of a prompt."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ PREFILL_TOKENS = {"cpu": 256, "cuda": 2048}
 
 
 class Decoding:
-    """The rows that generate on one decoder. Live rows are 0..n-1 of the arena, the row in prefill is n.
+    """The generating rows of one decoder: live rows are 0..n-1 of the arena, rows in prefill follow.
 
-    One thread calls `step`; `add` is for the same thread.
+    `step` and `add` must be called from one thread.
     """
 
     def __init__(
@@ -59,10 +59,10 @@ class Decoding:
         return len(self._waiting) + len(self._live) + len(self._prefilling)
 
     def add(self, row: GeneratingRow) -> None:
-        """Let a row wait for its prefill.
+        """Queue a row for prefill.
 
         Raises:
-            Overloaded: it does not fit even when it is alone.
+            Overloaded: it does not fit into memory even alone.
         """
         self._limit.check(row)
         self._waiting.add(row)
@@ -103,7 +103,7 @@ class Decoding:
         self._prefilling = self._prefilling[len(ready) :]
 
     def _admit(self) -> list[_Live]:
-        """Take the rows whose turn it is, as many short prompts as fit in one piece, or one long prompt."""
+        """Admit the next rows: as many short prompts as fit in one piece, or one long prompt."""
         admitted: list[_Live] = []
         columns = max((live.row.columns for live in self._live), default=0)
         while row := self._waiting.peek():
@@ -113,7 +113,7 @@ class Decoding:
             if not self._limit.fits(rows, columns) or (admitted and padded > self._budget):
                 break
             admitted.append(self._begin(self._waiting.take()))
-            self._arena.reserve(rows, columns, self._limit.most(columns))
+            self._arena.reserve(rows, columns, self._limit.max_rows(columns))
         return admitted
 
     def _begin(self, row: GeneratingRow) -> _Live:
@@ -121,7 +121,7 @@ class Decoding:
         return _Live(row, chooser, TextStream(self._tokenizer, row.sampling.stop))
 
     def _forward(self, rows: list[_Live], first: int, budget: int | None = None) -> None:
-        """Run the pending tokens of rows that lie side by side; one after another if that fails."""
+        """Run the pending tokens of adjacent rows; if that fails, one row at a time."""
         try:
             logits = self._logits(rows, first, budget)
         except Exception as error:
@@ -131,7 +131,7 @@ class Decoding:
         self._advance(rows, logits)
 
     def _forward_alone(self, rows: list[_Live], first: int, budget: int | None) -> None:
-        """Run rows again one by one, so that only a row that fails by itself ends with an error."""
+        """Run rows again one by one, so that only those that fail alone end with an error."""
         for live in list(rows):
             try:
                 logits = self._logits([live], first + rows.index(live), budget)
@@ -142,14 +142,14 @@ class Decoding:
             self._advance([live], logits)
 
     def _logits(self, rows: Sequence[_Live], first: int, budget: int | None) -> Tensor:
-        """Return the logits behind each row's pending tokens, [n, V]."""
+        """Return the logits after each row's pending tokens, [n, V]."""
         pending = [live.row.pending[:budget] for live in rows]
         lengths = [len(tokens) for tokens in pending]
         width = max(lengths)
         ids = torch.zeros(len(rows), width, dtype=torch.int64)
         for index, tokens in enumerate(pending):
             ids[index, width - len(tokens) :] = torch.tensor(tokens)
-        positions, mask = self._arena.look(first, [live.row.stored for live in rows], lengths)
+        positions, mask = self._arena.set_window(first, [live.row.stored for live in rows], lengths)
         self._select(torch.tensor([live.row.slot for live in rows], device=self._device))
         output = self._model(
             input_ids=ids.to(self._device),
@@ -165,12 +165,13 @@ class Decoding:
         return logits
 
     def _additive(self, mask: Tensor) -> Tensor:
-        """Return the mask as `eager` attention adds it to the scores."""
-        least = torch.finfo(self._model.dtype).min
-        return torch.zeros(mask.shape, dtype=self._model.dtype, device=mask.device).masked_fill(~mask, least)
+        """Return the mask that `eager` attention adds to the scores."""
+        dtype = self._model.dtype
+        zeros = torch.zeros(mask.shape, dtype=dtype, device=mask.device)
+        return zeros.masked_fill(~mask, torch.finfo(dtype).min)
 
     def _advance(self, rows: Sequence[_Live], logits: Tensor) -> None:
-        """Append the next token of each row whose prompt is complete; a row that has ended leaves."""
+        """Append the next token of each row whose prompt is complete, and remove rows that have ended."""
         likely = logits.argmax(-1).tolist()
         ended: list[tuple[_Live, HubError | None]] = []
         for live, scores, token in zip(rows, logits, likely, strict=True):
@@ -190,7 +191,7 @@ class Decoding:
     def _append(self, live: _Live, token: int) -> None:
         row = live.row
         row.tokens.append(token)
-        live.chooser.saw(token)
+        live.chooser.record(token)
         if token in self._ends:
             row.reason = FinishReason.STOP
         else:
@@ -203,7 +204,7 @@ class Decoding:
             live.emit(live.stream.end())
 
     def _leave(self, live: _Live, error: HubError | None) -> None:
-        """Take a row out; the last live row takes its place, and the row in prefill that one's."""
+        """Remove a row; the last live row moves to its place, and the last row in prefill to that one's."""
         if live in self._live:
             at = self._live.index(live)
             last = len(self._live) - 1
@@ -225,7 +226,7 @@ class Decoding:
 
 
 class _Live:
-    """A row with a place in the arena."""
+    """A row that is in the arena."""
 
     __slots__ = ("chooser", "row", "stream")
 
@@ -244,9 +245,9 @@ class _Live:
 
 
 def can_decode(model: PreTrainedModel, max_length: int) -> bool:
-    """Return whether `Decoding` takes a model: a decoder with rotary positions and full attention.
+    """Return whether `Decoding` supports a model: a decoder with rotary positions and full attention.
 
-    Others may read positions from a 2-D mask (ALiBi, OPT) or need a mask for each kind of layer.
+    Others may compute positions from a 2-D mask (ALiBi, OPT) or need a mask for each kind of layer.
     """
     config: Any = model.config.get_text_config(decoder=True)
     rotary = any(name.endswith("rotary_emb") for name, _ in model.named_modules())

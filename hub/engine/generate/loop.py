@@ -1,5 +1,5 @@
 # ruff: noqa: TID253 - imported by the torch engine only
-"""The thread that steps the rows of one engine, as long as there are any."""
+"""The thread that runs the decoding steps of one engine while it has generating rows."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ log = logging.getLogger(__name__)
 
 
 class GenerationLoop:
-    """Runs generating rows, those of one model in common steps; models take turns, step by step.
+    """Runs generating rows; the rows of one model share steps, and models take turns step by step.
 
-    Besides the base, each merged adapter is a model of its own. The thread starts with the first row.
+    The base is one model, and each merged adapter another. The thread starts with the first row.
     """
 
     def __init__(self, open_model: Callable[[TorchBackbone], Decoding], name: str) -> None:
@@ -34,7 +34,7 @@ class GenerationLoop:
         self._thread: threading.Thread | None = None
 
     def submit(self, backbone: TorchBackbone, row: GeneratingRow) -> None:
-        """Begin with a row; returns at once.
+        """Start a row; returns at once.
 
         Raises:
             NotReady: the loop is closed.
@@ -70,7 +70,7 @@ class GenerationLoop:
             row.end(_gone())
 
     def _receive(self, models: dict[TorchBackbone, Decoding]) -> bool:
-        """Take what was submitted; without any row, wait for one. False once the loop is closed."""
+        """Add the submitted rows; without any row, wait for one. False once the loop is closed."""
         with self._changed:
             while not (self._inbox or models or self._closed):
                 self._changed.wait()
@@ -90,7 +90,7 @@ class GenerationLoop:
 def _step(decoding: Decoding) -> None:
     try:
         decoding.step()
-    except Exception as error:  # not of a forward: `Decoding` handles those
+    except Exception as error:  # `Decoding` handles those of a forward
         log.exception("A step of generation failed.")
         decoding.fail(_as_hub_error(error))
 

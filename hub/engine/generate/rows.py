@@ -1,4 +1,4 @@
-"""Rows that generate text: their state, who is next, and who fits into memory; no torch here."""
+"""Rows that generate text: their state, order and memory limit; free of torch."""
 
 from __future__ import annotations
 
@@ -15,14 +15,11 @@ __all__ = ["GeneratingRow", "MemoryLimit", "Turns", "check_room"]
 
 @dataclass(eq=False, slots=True)
 class GeneratingRow:
-    """A row on its way from its prompt to its last token.
-
-    The callbacks are those of `Engine.generate`.
-    """
+    """A row that generates text, with the callbacks of `Engine.generate`."""
 
     row: Row
     slot: int
-    limit: int  # tokens to generate at most
+    limit: int  # maximum tokens to generate
     on_text: OnText
     on_end: OnEnd
     tokens: list[int] = field(default_factory=list)
@@ -36,7 +33,7 @@ class GeneratingRow:
         self.cancelled = True
 
     def end(self, error: HubError | None = None) -> None:
-        """Tell how it ended; called once, after the row's memory is free."""
+        """Report the end; called once, after the row's memory is free."""
         self.on_end(error or Output(self.row, None, self.text, len(self.tokens), self.reason))
 
     @property
@@ -49,22 +46,22 @@ class GeneratingRow:
 
     @property
     def columns(self) -> int:
-        """Columns of the arena that the row may need: its last token is never stored."""
+        """Maximum columns of the row in the arena; its last token is never stored."""
         return len(self.prompt) + self.limit - 1
 
     @property
     def pending(self) -> Sequence[int]:
-        """The tokens whose keys and values are to be computed next."""
+        """The tokens whose keys and values are computed next."""
         if self.stored < len(self.prompt):
             return self.prompt[self.stored :]
         return self.tokens[self.stored - len(self.prompt) :]
 
 
 def check_room(prompt: int, wanted: int, max_length: int) -> int:
-    """Return how many of the `wanted` tokens fit behind a prompt of so many tokens.
+    """Return how many of the `wanted` tokens fit after a prompt of `prompt` tokens.
 
     Raises:
-        BadRequest: none is wanted, or none fits.
+        BadRequest: `wanted` is less than 1, or none fits.
     """
     if wanted < 1:
         raise BadRequest(f"max_new_tokens must be 1 or more, not {wanted}.")
@@ -76,9 +73,9 @@ def check_room(prompt: int, wanted: int, max_length: int) -> int:
 
 
 class Turns:
-    """Rows that wait for their prefill; slots take turns, and rows of one slot are first come, first served.
+    """Rows that wait for prefill: slots take turns, and the rows of a slot are first come, first served.
 
-    Not safe to use from several threads: its owner holds a lock.
+    Not thread-safe.
     """
 
     def __init__(self) -> None:
@@ -92,11 +89,11 @@ class Turns:
         self._slots.setdefault(row.slot, deque()).append(row)
 
     def peek(self) -> GeneratingRow | None:
-        """Return the row whose turn it is."""
+        """Return the next row."""
         return next((rows[0] for rows in self._slots.values()), None)
 
     def take(self) -> GeneratingRow:
-        """Remove and return the row whose turn it is; its slot goes to the end."""
+        """Remove and return the next row; its slot goes to the end."""
         slot, rows = next(iter(self._slots.items()))
         del self._slots[slot]
         row = rows.popleft()
@@ -114,7 +111,7 @@ class Turns:
 
 @dataclass(frozen=True, slots=True)
 class MemoryLimit:
-    """The arena's size: at most `rows` rows, and `nbytes` bytes at `column_bytes` for a column of one row.
+    """The size limit of the arena: `rows` rows and `nbytes` bytes, with `column_bytes` per column of a row.
 
     The arena is a rectangle: every row has as many columns as the longest one.
     """
@@ -124,15 +121,15 @@ class MemoryLimit:
     column_bytes: int
 
     def fits(self, rows: int, columns: int) -> bool:
-        """Return whether so many rows of so many columns fit."""
-        return rows <= self.most(columns)
+        """Return whether `rows` rows of `columns` columns fit."""
+        return rows <= self.max_rows(columns)
 
-    def most(self, columns: int) -> int:
-        """Return how many rows of so many columns fit."""
+    def max_rows(self, columns: int) -> int:
+        """Return how many rows of `columns` columns fit."""
         return min(self.rows, self.nbytes // (max(columns, 1) * self.column_bytes))
 
     def check(self, row: GeneratingRow) -> None:
-        """Refuse a row that does not fit even when it is alone.
+        """Check that a row fits when it is alone.
 
         Raises:
             Overloaded: it does not.

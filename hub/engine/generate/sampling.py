@@ -1,5 +1,5 @@
 # ruff: noqa: TID253 - imported by the torch engine only
-"""Chooses the next token of each row: greedy, or sampled with the row's own settings and generator."""
+"""Chooses the next token of a row: greedy, or sampled with the row's settings and random generator."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ __all__ = ["BaseRules", "Chooser"]
 
 @dataclass(frozen=True, slots=True)
 class BaseRules:
-    """What the base's own generation config asks for, whatever the request."""
+    """The rules of the base's generation config, which apply to every request."""
 
     repetition_penalty: float
     processors: tuple[LogitsProcessor, ...]
 
     @classmethod
     def of(cls, config: GenerationConfig, ends: Sequence[int]) -> BaseRules:
-        """Read the settings that `generate` of transformers applies to greedy decoding as well."""
+        """Read the settings that `generate` of transformers also applies to greedy decoding."""
         found: list[LogitsProcessor] = []
         if size := config.no_repeat_ngram_size:
             found.append(NoRepeatNGramLogitsProcessor(size))
@@ -42,7 +42,7 @@ class BaseRules:
 
 
 class Chooser:
-    """The sampling state of one row: its settings, its random numbers, and the tokens it has seen."""
+    """The sampling state of one row: settings, random generator, and the tokens so far."""
 
     def __init__(
         self, sampling: Sampling, rules: BaseRules, prompt: Sequence[int], device: torch.device
@@ -54,7 +54,7 @@ class Chooser:
         self._seen = list(prompt)
         self._random: torch.Generator | None = None
         if sampling.temperature > 0:
-            # On the CPU whatever the device: a seed gives the same text everywhere.
+            # Always on the CPU, so that a seed gives the same text on every device.
             self._random = torch.Generator()
             if sampling.seed is None:
                 self._random.seed()
@@ -75,8 +75,8 @@ class Chooser:
             and not self._rules.processors
         )
 
-    def saw(self, token: int) -> None:
-        """Note a token of the answer."""
+    def record(self, token: int) -> None:
+        """Record a token of the answer."""
         self._seen.append(token)
 
     def choose(self, logits: Tensor) -> int:
@@ -85,7 +85,7 @@ class Chooser:
         if self._random is None:
             return int(scores.argmax())
         scores = _filtered(scores / self.sampling.temperature, self.sampling)
-        # One number a token, and the inverse of the distribution function: it depends on nothing else.
+        # Inverse transform sampling: the token depends on one random number and the distribution only.
         number = torch.rand(1, generator=self._random, dtype=torch.float64).to(scores.device)
         cumulated = scores.double().softmax(-1).cumsum(-1)
         place = torch.searchsorted(cumulated, number * cumulated[-1], right=True)
@@ -108,15 +108,15 @@ class Chooser:
 
 
 def _filtered(scores: Tensor, sampling: Sampling) -> Tensor:
-    """Exclude tokens by rank (top_k), by cumulated (top_p) and by relative probability (min_p), in turn."""
+    """Exclude tokens by rank (top_k), cumulative probability (top_p) and relative probability (min_p)."""
     if 0 < sampling.top_k < len(scores):
-        least = scores.topk(sampling.top_k).values[-1]
-        scores = scores.masked_fill(scores < least, -torch.inf)
+        smallest = scores.topk(sampling.top_k).values[-1]
+        scores = scores.masked_fill(scores < smallest, -torch.inf)
     if sampling.top_p < 1.0:
         ordered, tokens = scores.sort(descending=True)
         probabilities = ordered.softmax(-1)
         before = probabilities.cumsum(-1) - probabilities
-        excluded = before >= sampling.top_p  # never the most likely token: nothing is before it
+        excluded = before >= sampling.top_p  # never the most probable token
         scores = scores.scatter(0, tokens, ordered.masked_fill(excluded, -torch.inf))
     if sampling.min_p > 0.0:
         probabilities = scores.softmax(-1)

@@ -1,4 +1,4 @@
-"""Turns tokens into text piece by piece, and finds stop strings; no torch here."""
+"""Decodes tokens to pieces of text, and finds stop strings; free of torch."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from hub.api import Tokenizer
 __all__ = ["TextStream"]
 
 UNFINISHED = "\ufffd"  # the text of a token that ends inside a UTF-8 character
-MAX_UNFINISHED_TOKENS = 8  # a character has at most 4 bytes; what is still undecodable then is bad UTF-8
+MAX_UNFINISHED_TOKENS = 8  # a character has at most 4 bytes; after so many tokens it is invalid UTF-8
 
 
 class TextStream:
-    """The text of one answer. A piece is returned when no later token can change it.
+    """The text of one answer. A piece is returned once no later token can change it.
 
-    Held back: the end of the text while it is an unfinished UTF-8 character, or may become a stop string.
+    The end of the text is held back while it is an incomplete UTF-8 character, or may become a stop string.
     """
 
     def __init__(self, tokenizer: Tokenizer, stops: Sequence[str]) -> None:
@@ -23,14 +23,14 @@ class TextStream:
         self._stops = tuple(stops)
         self._longest = max(map(len, stops), default=0)
         self._tokens: list[int] = []
-        self._start = 0  # tokens before it are decoded for good
-        self._read = 0  # tokens before it have given text
+        self._start = 0  # tokens before it are not decoded again
+        self._read = 0  # the text of tokens before it is returned or held
         self._held = ""  # decoded, not yet returned
         self.stopped = False
         """Whether a stop string was found; the text ends before it."""
 
     def add(self, token: int) -> str:
-        """Add a token, and return the text that is certain now."""
+        """Add a token, and return the text that is now final."""
         self._tokens.append(token)
         before = self._decode(self._tokens[self._start : self._read])
         after = self._decode(self._tokens[self._start :])
@@ -41,7 +41,7 @@ class TextStream:
         return self._release(after[len(before) :])
 
     def end(self) -> str:
-        """Return what was held back."""
+        """Return the text that was held back."""
         if self.stopped:
             return ""
         before = self._decode(self._tokens[self._start : self._read])

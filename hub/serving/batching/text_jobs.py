@@ -1,4 +1,4 @@
-"""Jobs whose rows generate text: the engine's own loop runs them, and no forward waits for them."""
+"""Jobs whose rows generate text; the engine's own loop runs them, so that no forward waits for them."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ __all__ = ["TextJobs"]
 
 
 class TextJobs:
-    """Begins the rows of a job at once, and finishes the job when all of them have ended.
+    """Starts the rows of a job at once, and finishes the job when all of them have ended.
 
-    `finish` receives a job that has just settled, in the thread of the engine's loop or of `submit`.
+    `finish` receives a settled job, in the thread of the engine's loop or of `submit`.
     """
 
     def __init__(self, engine: Engine, *, max_rows: int, finish: Callable[[Sequence[Job]], None]) -> None:
@@ -31,14 +31,14 @@ class TextJobs:
 
     @property
     def rows(self) -> int:
-        """Rows that wait or generate."""
+        """The number of rows that wait or generate."""
         return self._rows
 
     def submit(self, job: Job) -> Job:
-        """Begin the rows of a job.
+        """Start the rows of a job.
 
         Raises:
-            Overloaded: too many rows generate or wait already.
+            Overloaded: too many rows wait or generate.
             NotReady: the server is shutting down.
         """
         with self._lock:
@@ -58,7 +58,7 @@ class TextJobs:
         return job
 
     def cancel(self, job: Job) -> bool:
-        """Cancel the rows of a job; False if it is not one of these, or has ended."""
+        """Cancel the rows of a job; False if it is unknown or has ended."""
         with self._lock:
             job.cancelled = True
             generating = self._jobs.get(job)
@@ -68,7 +68,7 @@ class TextJobs:
         return generating is not None
 
     def close(self) -> None:
-        """Take no more jobs; the engine ends those that run when it is closed."""
+        """Accept no more jobs; closing the engine ends the running ones."""
         with self._lock:
             self._closed = True
 

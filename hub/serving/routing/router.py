@@ -10,7 +10,6 @@ from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
 from hashlib import blake2b
-from types import TracebackType
 from typing import NamedTuple, Self
 
 from hub.engine.slots.table import Lease
@@ -85,9 +84,7 @@ class Admission:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         for held in (self._main, self._beside):
             if held is not None:
                 held.lease.release()

@@ -24,19 +24,13 @@ class TrainingCallback(TrainerCallback):  # type: ignore[misc]
         self._batches = batches
         self._note = ""
 
-    def on_epoch_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
+    def on_epoch_begin(self, args: object, state: TrainerState, control: TrainerControl, **_: object) -> None:
         self._batches.epoch = math.floor((state.epoch or 0.0) + 1e-6)
 
-    def on_epoch_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
+    def on_epoch_end(self, args: object, state: TrainerState, control: TrainerControl, **_: object) -> None:
         control.should_log = True  # an epoch may have fewer steps than the logging interval
 
-    def on_step_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
+    def on_step_end(self, args: object, state: TrainerState, control: TrainerControl, **_: object) -> None:
         self._progress("train", state.global_step, state.max_steps, self._note)
 
     def on_log(
@@ -64,7 +58,5 @@ class TrackerCallback(TrainerCallback):  # type: ignore[misc]
     def __init__(self, trackers: Trackers) -> None:
         self._trackers = trackers
 
-    def on_log(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
+    def on_log(self, args: object, state: TrainerState, control: TrainerControl, **_: object) -> None:
         self._trackers.logged([entry for entry in state.log_history if "train_runtime" not in entry])

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hub.api import Field, FieldKind
 from hub.data.augment.augment import augment
 from hub.data.augment.back_translation import BATCH, back_translated
-from hub.data.augment.translators import PIECE, FastTranslate, open_translator, pieces
+from hub.data.augment.translators import MAX_PIECE_CHARS, FastTranslate, open_translator, pieces
 from hub.data.examples import Item
 from hub.errors import BadPlugin, BadRecipe, MissingExtra
 from hub.recipe.recipe import Recipe
@@ -178,7 +178,7 @@ def test_progress_tells_how_many_texts_are_done() -> None:
 def test_pieces_have_all_words_in_order_and_are_short(text: str) -> None:
     found = list(pieces(text))
     assert " ".join(found).split() == text.split()
-    assert all(len(piece) <= PIECE or " " not in piece for piece in found)
+    assert all(len(piece) <= MAX_PIECE_CHARS or " " not in piece for piece in found)
 
 
 @pytest.mark.parametrize(

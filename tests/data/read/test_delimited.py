@@ -98,7 +98,7 @@ def test_a_quote_that_stays_open_is_refused_with_its_line() -> None:
 
 
 def test_a_cell_that_does_not_fit_in_memory_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("hub.data.read.delimited._MAX_CELL", csv.field_size_limit())
+    monkeypatch.setattr("hub.data.read.delimited._MAX_CELL_CHARS", csv.field_size_limit())
     text = "a line of text\n" * (csv.field_size_limit() // 10)
     with pytest.raises(BadData, match=r"^a\.csv:2: the row on this line has a cell of more than"):
         rows(f'text,label\n"{text}",good\nlast,bad\n')

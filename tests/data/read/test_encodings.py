@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from hub.data.profile.sniff import sniff
@@ -131,6 +131,7 @@ def test_a_wrong_encoding_is_refused(raw: bytes, encoding: str | None, expected:
 
 @given(st.text(), st.sampled_from([*SHOWN[:2], "utf-32"]))
 def test_any_text_with_a_byte_order_mark_comes_back(text: str, encoding: str) -> None:
+    assume(not text.startswith("\0"))  # the mark of UTF-16-LE and a NUL are the mark of UTF-32-LE
     assert as_utf8("a", io.BytesIO(text.encode(encoding))).read().decode() == text
 
 

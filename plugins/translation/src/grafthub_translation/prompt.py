@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from grafthub_translation.languages import language_name
 from hub.api import InvalidText, Tokenizer
+from hub.task_tools import control_token
 
 __all__ = ["prompt_ids", "target_ids"]
 
@@ -18,7 +19,7 @@ def prompt_ids(text: str, pair: tuple[str, str], tokenizer: Tokenizer, template:
         InvalidText: the text contains a control token, which the model would obey.
     """
     chat = getattr(tokenizer, "chat_template", None)
-    _refuse_control_tokens(text, tokenizer)
+    _check_control_tokens(text, tokenizer)
     instruction = (template or (_CHAT if chat else _PLAIN)).format(
         text=text, source_language=language_name(pair[0]), target_language=language_name(pair[1])
     )
@@ -31,14 +32,11 @@ def prompt_ids(text: str, pair: tuple[str, str], tokenizer: Tokenizer, template:
 
 def target_ids(text: str, tokenizer: Tokenizer) -> list[int]:
     """Return the target after the prompt, without its end token."""
-    _refuse_control_tokens(text, tokenizer)
+    _check_control_tokens(text, tokenizer)
     target = text if getattr(tokenizer, "chat_template", None) else f" {text}"
     return list(tokenizer(target, add_special_tokens=False, verbose=False)["input_ids"])
 
 
-def _refuse_control_tokens(text: str, tokenizer: Tokenizer) -> None:
-    chat = getattr(tokenizer, "chat_template", None) or ""
-    ends = (getattr(tokenizer, "bos_token", None), getattr(tokenizer, "eos_token", None))
-    for token in getattr(tokenizer, "all_special_tokens", ()):
-        if token in text and (token in chat or token in ends):
-            raise InvalidText(f"The text contains {token!r}, a control token of the model. Remove it.")
+def _check_control_tokens(text: str, tokenizer: Tokenizer) -> None:
+    if token := control_token(text, tokenizer):
+        raise InvalidText(f"The text contains {token!r}, a control token of the model. Remove it.")

@@ -8,7 +8,6 @@ from typing import Any, ClassVar
 from pydantic import ValidationError
 
 from grafthub_translation.languages import choose_pair, is_code
-from grafthub_translation.metrics import overlap
 from grafthub_translation.models import TranslationOptions, TranslationRequest, TranslationResponse
 from grafthub_translation.prompt import prompt_ids, target_ids
 from hub.api import (
@@ -27,6 +26,7 @@ from hub.api import (
     TooLarge,
     read_options,
 )
+from hub.task_tools import text_overlap
 
 __all__ = ["TranslationTask"]
 
@@ -94,7 +94,7 @@ class TranslationTask(Task[TranslationRequest, TranslationResponse]):
     ) -> dict[str, float]:
         """Return corpus BLEU and chrF, and mean ROUGE F1."""
         predicted = [answer.translation for answer in predictions]
-        return overlap(predicted, [example["target"] for example in references])
+        return text_overlap(predicted, [example["target"] for example in references])
 
 
 def _prompt(

@@ -83,7 +83,7 @@ def test_texts_arrive_before_the_end_and_make_up_the_answer(client: httpx.Client
 def test_a_swap_changes_nothing_for_a_stream_that_has_begun(client: httpx.Client, hub: Hub) -> None:
     expected = {version: [] for version in ("desk@1", "desk@2")}
     for version in ("desk@2", "desk@1"):
-        hub.run("deploy", version, "--server", str(client.base_url))
+        hub.run("deploy", version)
         expected[version] = [whole(client, number) for number in range(8)]
     assert expected["desk@1"] != expected["desk@2"]
     ended = threading.Event()
@@ -101,7 +101,7 @@ def test_a_swap_changes_nothing_for_a_stream_that_has_begun(client: httpx.Client
         asked = [threads.submit(ask, number) for number in range(8)]
         try:
             for version in ("desk@2", "desk@1", "desk@2", "desk@1"):
-                hub.run("deploy", version, "--server", str(client.base_url))
+                hub.run("deploy", version)
         finally:
             ended.set()
         for number, answers in enumerate(asked):

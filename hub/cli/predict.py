@@ -10,7 +10,7 @@ import typer
 
 from hub.cli.context import Context
 from hub.cli.deploy import SERVER
-from hub.cli.reading import COLUMN, DELIMITER, ENCODING, HEADER, reading
+from hub.cli.options import Columns, Delimiter, Encoding, Header, reading
 from hub.cli.screen.output import JSON_FLAG, escape, print_json, say, write_piece
 from hub.errors import BadRequest
 
@@ -36,10 +36,10 @@ def predict(  # noqa: PLR0913, PLR0917 - a command's options
         Path | None,
         typer.Option("--output", "-o", help="With --file: the file to write (csv, jsonl, parquet)."),
     ] = None,
-    columns: Annotated[list[str] | None, COLUMN] = None,
-    delimiter: Annotated[str | None, DELIMITER] = None,
-    header: Annotated[bool | None, HEADER] = None,
-    encoding: Annotated[str | None, ENCODING] = None,
+    columns: Columns = None,
+    delimiter: Delimiter = None,
+    header: Header = None,
+    encoding: Encoding = None,
     stream: Annotated[
         bool, typer.Option("--stream", help="Print the text of one request while it is generated.")
     ] = False,
@@ -104,7 +104,7 @@ def _from_text(client: Client, deployment: str, text: str) -> dict[str, Any]:
     """Return a request with the text in its first text field, if it needs no other field."""
     described = client.deployment(deployment)
     schema = described["request"]
-    fields = [name for name, about in schema["properties"].items() if about.get("type") == "string"]
+    fields = [name for name, about in schema["properties"].items() if _is_text(about)]
     needed = schema.get("required", [])
     if not fields or set(needed) - {fields[0]}:
         example = json.dumps(schema.get("examples", [{}])[0], ensure_ascii=False)
@@ -113,6 +113,11 @@ def _from_text(client: Client, deployment: str, text: str) -> dict[str, Any]:
             f"Use --input, such as --input '{example}'."
         )
     return {fields[0]: text}
+
+
+def _is_text(schema: dict[str, Any]) -> bool:
+    """Return whether a field is a text, or a text or null."""
+    return any(one.get("type") == "string" for one in (schema, *schema.get("anyOf", ())))
 
 
 def _from_json(body: str) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import typer
 
 from hub.cli.context import Context
 from hub.cli.deploy import SERVER
-from hub.cli.options import Columns, Delimiter, Encoding, Header, reading
+from hub.cli.reading import COLUMN, DELIMITER, ENCODING, HEADER, reading
 from hub.cli.screen.output import JSON_FLAG, escape, print_json, say, write_piece
 from hub.errors import BadRequest
 
@@ -36,10 +36,10 @@ def predict(  # noqa: PLR0913, PLR0917 - a command's options
         Path | None,
         typer.Option("--output", "-o", help="With --file: the file to write (csv, jsonl, parquet)."),
     ] = None,
-    columns: Columns = None,
-    delimiter: Delimiter = None,
-    header: Header = None,
-    encoding: Encoding = None,
+    columns: Annotated[list[str] | None, COLUMN] = None,
+    delimiter: Annotated[str | None, DELIMITER] = None,
+    header: Annotated[bool | None, HEADER] = None,
+    encoding: Annotated[str | None, ENCODING] = None,
     stream: Annotated[
         bool, typer.Option("--stream", help="Print the text of one request while it is generated.")
     ] = False,

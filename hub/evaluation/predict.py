@@ -11,6 +11,7 @@ from torch import Tensor
 
 from hub.api import HeadKind, Output, Row, Tokenizer
 from hub.engine.batch import pad_rows
+from hub.engine.torch.generate import output_of
 from hub.engine.torch.loading import pad_token
 from hub.progress import Progress, silent
 
@@ -88,7 +89,7 @@ def _generate(model: Any, tokenizer: Tokenizer, rows: Sequence[Row]) -> list[Out
     )
     continued = tokens[:, prompt:].tolist()
     return [
-        Output(row, text=tokenizer.decode(ids[: row.max_new_tokens], skip_special_tokens=True))
+        output_of(row, ids[: row.max_new_tokens], (tokenizer.eos_token_id,), tokenizer)
         for row, ids in zip(rows, continued, strict=True)
     ]
 

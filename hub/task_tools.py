@@ -1,4 +1,4 @@
-"""Helpers for task plugins: windows over long texts, probabilities, control tokens, scores of texts."""
+"""Helpers for task plugins: windows over long texts, probabilities, prompts, scores of texts."""
 
 from __future__ import annotations
 
@@ -11,7 +11,15 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-__all__ = ["control_token", "is_continuation", "softmax", "text_overlap", "window_bounds"]
+__all__ = [
+    "answer_ids",
+    "control_token",
+    "instruction_ids",
+    "is_continuation",
+    "softmax",
+    "text_overlap",
+    "window_bounds",
+]
 
 JOINER = "\u200d"  # zero-width joiner, as in emoji sequences
 _ROUGE = {"rouge1": "rouge_1", "rouge2": "rouge_2", "rougeL": "rouge_l"}
@@ -66,6 +74,21 @@ def control_token(text: str, tokenizer: Any) -> str | None:
         if token in text and (token in chat or token in ends):
             return str(token)
     return None
+
+
+def instruction_ids(instruction: str, tokenizer: Any) -> list[int]:
+    """Return the tokens of an instruction: a chat turn if there is a chat template, else plain text."""
+    if not getattr(tokenizer, "chat_template", None):
+        return list(tokenizer(instruction, verbose=False)["input_ids"])
+    turn = [{"role": "user", "content": instruction}]
+    rendered = tokenizer.apply_chat_template(turn, tokenize=False, add_generation_prompt=True)
+    return list(tokenizer(rendered, add_special_tokens=False, verbose=False)["input_ids"])
+
+
+def answer_ids(text: str, tokenizer: Any) -> list[int]:
+    """Return the tokens of an answer after `instruction_ids`, without an end token."""
+    answer = text if getattr(tokenizer, "chat_template", None) else f" {text}"
+    return list(tokenizer(answer, add_special_tokens=False, verbose=False)["input_ids"])
 
 
 def text_overlap(predicted: Sequence[str], true: Sequence[str]) -> dict[str, float]:

@@ -33,7 +33,15 @@ __all__ = ["BUILT_IN", "forget", "main", "screen"]
 
 BUILT_IN = frozenset(
     f"grafthub-{name}"
-    for name in ("classification", "extraction", "generation", "qa", "sentiment", "translation")
+    for name in (
+        "classification",
+        "extraction",
+        "generation",
+        "qa",
+        "sentiment",
+        "summarization",
+        "translation",
+    )
 )
 RESULTS_FILE = "plugin-checks.json"
 MAX_IMPORT_S = 20.0  # for one import, without the start of Python and of the hub

@@ -26,6 +26,7 @@ BUILT_IN = (
     "generation",
     "qa",
     "sentiment",
+    "summarization",
     "translation",
 )  # installed or not
 

@@ -89,7 +89,15 @@ def test_too_many_items_are_refused(client, live) -> None:
 def test_tasks_are_listed_with_their_schemas_and_deployments(client, live) -> None:
     live("mood", seed=1)
     tasks = {task["name"]: task for task in client.get("/v1/tasks").json()["tasks"]}
-    assert set(tasks) >= {"classification", "sentiment", "translation", "qa", "extraction", "generation"}
+    assert set(tasks) >= {
+        "classification",
+        "sentiment",
+        "translation",
+        "qa",
+        "extraction",
+        "generation",
+        "summarization",
+    }
     assert tasks["sentiment"]["deployments"] == ["mood"]
     assert tasks["qa"]["request"]["required"] == ["question", "context"]
 

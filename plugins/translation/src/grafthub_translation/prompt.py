@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from grafthub_translation.languages import language_name
 from hub.api import InvalidText, Tokenizer
-from hub.task_tools import control_token
+from hub.task_tools import answer_ids, control_token, instruction_ids
 
 __all__ = ["prompt_ids", "target_ids"]
 
@@ -18,23 +18,18 @@ def prompt_ids(text: str, pair: tuple[str, str], tokenizer: Tokenizer, template:
     Raises:
         InvalidText: the text contains a control token, which the model would obey.
     """
-    chat = getattr(tokenizer, "chat_template", None)
     _check_control_tokens(text, tokenizer)
-    instruction = (template or (_CHAT if chat else _PLAIN)).format(
+    usual = _CHAT if getattr(tokenizer, "chat_template", None) else _PLAIN
+    instruction = (template or usual).format(
         text=text, source_language=language_name(pair[0]), target_language=language_name(pair[1])
     )
-    if not chat:
-        return list(tokenizer(instruction, verbose=False)["input_ids"])
-    turn = [{"role": "user", "content": instruction}]
-    rendered = tokenizer.apply_chat_template(turn, tokenize=False, add_generation_prompt=True)
-    return list(tokenizer(rendered, add_special_tokens=False, verbose=False)["input_ids"])
+    return instruction_ids(instruction, tokenizer)
 
 
 def target_ids(text: str, tokenizer: Tokenizer) -> list[int]:
     """Return the target after the prompt, without its end token."""
     _check_control_tokens(text, tokenizer)
-    target = text if getattr(tokenizer, "chat_template", None) else f" {text}"
-    return list(tokenizer(target, add_special_tokens=False, verbose=False)["input_ids"])
+    return answer_ids(text, tokenizer)
 
 
 def _check_control_tokens(text: str, tokenizer: Tokenizer) -> None:

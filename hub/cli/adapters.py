@@ -181,7 +181,9 @@ def _facts(version: Version, live: dict[str, list[str]]) -> list[tuple[str, str]
     manifest, serving = version.manifest, version.manifest.serving
     data = manifest.data
     rows = (
-        f"{data.train_rows} to train, {data.eval_rows} held out, {data.invalid_rows} invalid" if data else ""
+        f"{data.train_rows} for training, {data.eval_rows} held out, {data.invalid_rows} invalid"
+        if data
+        else ""
     )
     return [
         ("task", f"{serving.task} ({serving.head} head, rows of at most {serving.max_length} tokens)"),

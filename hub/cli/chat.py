@@ -1,4 +1,4 @@
-"""`hub chat`: a dialogue with a deployment in the terminal."""
+"""`hub chat`: a chat with a deployment in the terminal."""
 
 from __future__ import annotations
 
@@ -17,26 +17,29 @@ if TYPE_CHECKING:
 __all__ = ["chat"]
 
 Message = dict[str, str]
-HELP = "[dim]/reset begins again, /quit or Ctrl-D ends, Ctrl-C stops an answer.[/]"
+HELP = "[dim]/reset starts a new chat, /quit or Ctrl-D ends it, Ctrl-C stops an answer.[/]"
 
 
 def chat(
     deployment: Annotated[str, typer.Argument(help="A deployment whose task takes `messages`.")],
     system: Annotated[str | None, typer.Option(help="A system prompt.")] = None,
     temperature: Annotated[
-        float | None, typer.Option(help="0: always the most likely token.", min=0, max=5)
+        float | None,
+        typer.Option(help="Sampling temperature; 0: always the most likely token.", min=0, max=5),
     ] = None,
-    max_new_tokens: Annotated[int | None, typer.Option(help="Longest answer, in tokens.", min=1)] = None,
+    max_new_tokens: Annotated[
+        int | None, typer.Option(help="Maximum length of an answer, in tokens.", min=1)
+    ] = None,
     server: Annotated[str | None, SERVER] = None,
 ) -> None:
-    """Talk with a deployment; answers are printed while they are generated."""
+    """Chat with a deployment; answers are printed while they are generated."""
     options = {"temperature": temperature, "max_new_tokens": max_new_tokens}
-    given = {name: value for name, value in options.items() if value is not None}
+    settings = {name: value for name, value in options.items() if value is not None}
     first: list[Message] = [{"role": "system", "content": system}] if system else []
     with Context.load().client(server) as client:
         _check_task(client, deployment)
         say(HELP)
-        _talk(client, deployment, first, given)
+        _chat(client, deployment, first, settings)
 
 
 def _check_task(client: Client, deployment: str) -> None:
@@ -47,7 +50,7 @@ def _check_task(client: Client, deployment: str) -> None:
         )
 
 
-def _talk(client: Client, deployment: str, first: list[Message], given: dict[str, Any]) -> None:
+def _chat(client: Client, deployment: str, first: list[Message], settings: dict[str, Any]) -> None:
     messages = list(first)
     while (line := _read_line()) is not None:
         if line == "/quit":
@@ -56,7 +59,7 @@ def _talk(client: Client, deployment: str, first: list[Message], given: dict[str
             messages = list(first)
         elif line:
             asked: list[Message] = [*messages, {"role": "user", "content": line}]
-            answer = _answer(client, deployment, {"messages": asked, **given})
+            answer = _answer(client, deployment, {"messages": asked, **settings})
             if answer is not None:
                 messages = [*asked, {"role": "assistant", "content": answer}]
 
@@ -70,7 +73,7 @@ def _read_line() -> str | None:
 
 
 def _answer(client: Client, deployment: str, request: dict[str, Any]) -> str | None:
-    """Print an answer as it comes, and return it; None if it failed or was stopped."""
+    """Print an answer while it is generated, and return it; None if it failed or was stopped."""
     text = ""
     try:
         for piece in client.stream(deployment, request):

@@ -175,6 +175,6 @@ def _lines(data_report: DataReport, invalid: int) -> list[str]:
     counts = {
         "invalid": invalid,
         "duplicates": data_report.duplicates,
-        "held-out rows that were also trained on": data_report.leaked,
+        "held-out rows that are also training rows": data_report.leaked,
     }
     return [f"{count:,} {what}" for what, count in counts.items() if count] + data_report.lines()

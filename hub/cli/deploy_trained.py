@@ -73,15 +73,15 @@ def _deploy(result: TrainResult, context: Context, quiet: bool, outcome: Json) -
     name = outcome["deployment"]
     live = _live(name, context)
     with progress(quiet) as bars:
-        judgement = pass_gate(result, live, registry=context.registry, store=context.store, progress=bars)
-    outcome |= {"live": str(live.ref) if live else None, **judgement.to_json()}
+        decision = pass_gate(result, live, registry=context.registry, store=context.store, progress=bars)
+    outcome |= {"live": str(live.ref) if live else None, **decision.to_json()}
     path = context.settings.home / "runs" / result.plan.recipe.name / GATE_FILE
     path.write_text(json.dumps({"version": str(result.version.ref), **outcome}, indent=2), encoding="utf-8")
     if result.report:
-        add_gate(context.store, result.version, name, live, judgement)
-    if judgement.passed and (live is None or live.ref != result.version.ref):
+        add_gate(context.store, result.version, name, live, decision)
+    if decision.passed and (live is None or live.ref != result.version.ref):
         with context.client() as client:
-            reason = f"hub train: {judgement.reason}"[:MAX_REASON_CHARS]
+            reason = f"hub train: {decision.reason}"[:MAX_REASON_CHARS]
             change = Deploy(version=result.version.ref, reason=reason, by=whoami())
             outcome |= {"answer": client.deploy(name, change), "server": client.url}
 

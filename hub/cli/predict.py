@@ -104,7 +104,7 @@ def _from_text(client: Client, deployment: str, text: str) -> dict[str, Any]:
     """Return a request with the text in its first text field, if it needs no other field."""
     described = client.deployment(deployment)
     schema = described["request"]
-    fields = [name for name, about in schema["properties"].items() if about.get("type") == "string"]
+    fields = [name for name, about in schema["properties"].items() if _is_text(about)]
     needed = schema.get("required", [])
     if not fields or set(needed) - {fields[0]}:
         example = json.dumps(schema.get("examples", [{}])[0], ensure_ascii=False)
@@ -113,6 +113,11 @@ def _from_text(client: Client, deployment: str, text: str) -> dict[str, Any]:
             f"Use --input, such as --input '{example}'."
         )
     return {fields[0]: text}
+
+
+def _is_text(schema: dict[str, Any]) -> bool:
+    """Return whether a field is a text, or a text or null."""
+    return any(one.get("type") == "string" for one in (schema, *schema.get("anyOf", ())))
 
 
 def _from_json(body: str) -> dict[str, Any]:

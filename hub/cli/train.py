@@ -207,8 +207,8 @@ def _print_rows(result: TrainResult) -> None:
 
     data, data_report = result.plan.dataset, result.plan.dataset.data_report
     parts = [
-        f"{len(data.train):,} to train",
-        f"{len(data.validation):,} to choose the checkpoint",
+        f"{len(data.train):,} for training",
+        f"{len(data.validation):,} for validation",
         f"{len(data.held_out):,} held out",
         f"{sum(data_report.filtered.values()):,} filtered",
         f"{data_report.duplicates:,} duplicates",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from hub.api import Row
 from hub.engine.protocol import EngineRow
 from hub.errors import BadRequest, TooLarge
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
     Ints = npt.NDArray[np.int64]
 
-__all__ = ["Batch", "BatchLimits", "collate"]
+__all__ = ["Batch", "BatchLimits", "collate", "pad_rows"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,13 +54,12 @@ def collate(rows: Sequence[EngineRow], limits: BatchLimits, pad: int, *, left: b
         raise TooLarge(f"A row has {longest} tokens; this base takes at most {limits.max_length}.")
     if not lengths.all():
         raise BadRequest("A row has no tokens.")
-    columns = np.arange(longest)
-    mask = columns >= longest - lengths[:, None] if left else columns < lengths[:, None]
+    mask = _mask(lengths, left=left)
     input_ids = _fill(mask, (row.row.input_ids for row in rows), pad)
     _check_range("token ids", input_ids, limits.vocabulary)
     token_types = np.zeros_like(input_ids)
     if any(row.row.token_type_ids is not None for row in rows):
-        types = [_types(row) for row in rows]
+        types = [_types(row.row) for row in rows]
         if not np.array_equal(_lengths(types), lengths):
             raise BadRequest("A row has more or fewer token types than tokens.")
         token_types = _fill(mask, types, 0)
@@ -68,13 +68,31 @@ def collate(rows: Sequence[EngineRow], limits: BatchLimits, pad: int, *, left: b
     return Batch(input_ids, mask.astype(np.int64), token_types, slots, lengths)
 
 
+def pad_rows(rows: Sequence[Row], pad: int, *, left: bool = False) -> dict[str, Ints]:
+    """Return `input_ids`, `attention_mask` and, if a row has them, `token_type_ids`, each [B, T]."""
+    mask = _mask(_lengths(row.input_ids for row in rows), left=left)
+    arrays = {
+        "input_ids": _fill(mask, (row.input_ids for row in rows), pad),
+        "attention_mask": mask.astype(np.int64),
+    }
+    if any(row.token_type_ids is not None for row in rows):
+        arrays["token_type_ids"] = _fill(mask, map(_types, rows), 0)
+    return arrays
+
+
+def _mask(lengths: Ints, *, left: bool) -> npt.NDArray[np.bool_]:
+    """Return which positions [B, T] are tokens of rows."""
+    columns, longest = np.arange(lengths.max()), lengths.max()
+    return columns >= longest - lengths[:, None] if left else columns < lengths[:, None]
+
+
 def _lengths(values: Iterable[Sequence[int]]) -> Ints:
     return np.fromiter(map(len, values), np.int64)
 
 
-def _types(row: EngineRow) -> Sequence[int]:
-    types = row.row.token_type_ids
-    return tuple(repeat(0, len(row.row.input_ids))) if types is None else types
+def _types(row: Row) -> Sequence[int]:
+    types = row.token_type_ids
+    return tuple(repeat(0, len(row.input_ids))) if types is None else types
 
 
 def _fill(mask: npt.NDArray[np.bool_], values: Iterable[Iterable[int]], default: int) -> Ints:

@@ -177,10 +177,10 @@ class SlotEngine:
         )
 
     def close(self) -> None:
-        if self._generation:
-            self._generation.close()
+        if generation := self.__dict__.pop("_generation", None):
+            generation.close()
         backbones = self.__dict__.pop("_backbones", None)
-        for name in ("_heads", "_generator", "_generation", "_placement"):
+        for name in ("_heads", "_generator", "_placement"):
             self.__dict__.pop(name, None)
         if backbones:
             backbones.close()

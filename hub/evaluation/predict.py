@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 
 from hub.api import HeadKind, Output, Row, Tokenizer
+from hub.engine.batch import pad_rows
+from hub.engine.torch.generate import output_of
 from hub.engine.torch.loading import pad_token
 from hub.progress import Progress, silent
 
@@ -87,25 +89,11 @@ def _generate(model: Any, tokenizer: Tokenizer, rows: Sequence[Row]) -> list[Out
     )
     continued = tokens[:, prompt:].tolist()
     return [
-        Output(row, text=tokenizer.decode(ids[: row.max_new_tokens], skip_special_tokens=True))
+        output_of(row, ids[: row.max_new_tokens], (tokenizer.eos_token_id,), tokenizer)
         for row, ids in zip(rows, continued, strict=True)
     ]
 
 
 def _padded(model: Any, tokenizer: Tokenizer, rows: Sequence[Row], *, left: bool) -> dict[str, Tensor]:
-    longest = max(len(row.input_ids) for row in rows)
-    shape = (len(rows), longest)
-    inputs = {
-        "input_ids": torch.full(shape, pad_token(tokenizer)),
-        "attention_mask": torch.zeros(shape, dtype=torch.long),
-    }
-    if any(row.token_type_ids is not None for row in rows):
-        inputs["token_type_ids"] = torch.zeros(shape, dtype=torch.long)
-    for index, row in enumerate(rows):
-        length = len(row.input_ids)
-        where = slice(longest - length, longest) if left else slice(0, length)
-        inputs["input_ids"][index, where] = torch.tensor(row.input_ids)
-        inputs["attention_mask"][index, where] = 1
-        if row.token_type_ids is not None:
-            inputs["token_type_ids"][index, where] = torch.tensor(row.token_type_ids)
-    return {name: tensor.to(model.device) for name, tensor in inputs.items()}
+    arrays = pad_rows(rows, pad_token(tokenizer), left=left)
+    return {name: torch.from_numpy(array).to(model.device) for name, array in arrays.items()}

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from hub.training.plan import Plan
     from hub.training.train import Gauge
 
-__all__ = ["INT8", "describe_int8", "int8_gauge", "judge_int8"]
+__all__ = ["INT8", "compare_int8", "describe_int8", "int8_gauge"]
 
 INT8 = "int8"
 MIN_AGREEMENT = 0.98  # share of equal decisions
@@ -51,7 +51,7 @@ def int8_gauge(settings: Settings, progress: Progress) -> Gauge:
         progress("check int8", 0, 1)
         try:
             outputs = _answers(plan, folder, sample.evaluator.rows, settings.home / ENGINE_CACHE)
-            found = judge_int8(plan.serving, sample, outputs)
+            found = compare_int8(plan.serving, sample, outputs)
         except HubError as error:
             found = PrecisionRecord(passed=False, reason=f"it could not be measured: {error}".rstrip("."))
         progress("check int8", 1, 1)
@@ -60,7 +60,7 @@ def int8_gauge(settings: Settings, progress: Progress) -> Gauge:
     return gauge
 
 
-def judge_int8(serving: Serving, sample: EvaluationSample, outputs: Sequence[Output]) -> PrecisionRecord:
+def compare_int8(serving: Serving, sample: EvaluationSample, outputs: Sequence[Output]) -> PrecisionRecord:
     """Compare outputs for the rows of a sample with those of float32."""
     evaluator, name = sample.evaluator, sample.evaluator.metric
     agreement = _agreement(serving, sample.outputs, outputs)

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hub.api import Tokenizer, Tokens, truncate
+from hub.api import Row, Tokenizer, Tokens, truncate
+from hub.engine.batch import pad_rows
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -65,11 +66,6 @@ class Probe:
     pair: str | None
     tokens: Tokens
 
-    @property
-    def length(self) -> int:
-        """Tokens in the row."""
-        return len(self.tokens["input_ids"])
-
 
 def probe_batches(tokenizer: Tokenizer, limit: int, sizes: Sequence[int] = _SIZES) -> list[list[Probe]]:
     """Return batches of `sizes` rows of mixed lengths, and two batches with rows of `limit` tokens."""
@@ -81,15 +77,8 @@ def probe_batches(tokenizer: Tokenizer, limit: int, sizes: Sequence[int] = _SIZE
 
 def batch_inputs(batch: Sequence[Probe], names: Sequence[str], pad: int) -> dict[str, Ints]:
     """Return the model inputs `names`, each [B, T], padded on the right."""
-    shape = (len(batch), max(probe.length for probe in batch))
-    inputs = {name: np.full(shape, pad if name == "input_ids" else 0, np.int64) for name in names}
-    for index, probe in enumerate(batch):
-        own = slice(0, probe.length)
-        inputs["input_ids"][index, own] = probe.tokens["input_ids"]
-        inputs["attention_mask"][index, own] = 1
-        if "token_type_ids" in inputs:
-            inputs["token_type_ids"][index, own] = probe.tokens.get("token_type_ids", 0)
-    return inputs
+    padded = pad_rows([Row(**probe.tokens) for probe in batch], pad)
+    return {name: padded.get(name, np.zeros_like(padded["input_ids"])) for name in names}
 
 
 def _stream(tokenizer: Tokenizer, limit: int) -> Iterator[Probe]:

@@ -15,7 +15,7 @@ from hub.store.records import Version
 from hub.store.store import Store
 
 if TYPE_CHECKING:
-    from hub.training.gate import Judgement
+    from hub.training.gate import GateDecision
     from hub.training.train import TrainResult
 
 __all__ = ["add_gate", "keep", "page_of", "read", "write_report"]
@@ -69,7 +69,7 @@ def page_of(store: Store, version: Version) -> Path:
 
 
 def add_gate(
-    store: Store, version: Version, deployment: str, live: Version | None, judgement: Judgement
+    store: Store, version: Version, deployment: str, live: Version | None, decision: GateDecision
 ) -> Path:
     """Add the gate's result and the live version's stored metrics to a version's report."""
     report = read(store, version)
@@ -78,6 +78,6 @@ def add_gate(
         "live": str(live.ref) if live else None,
         "live_metrics": dict(live.manifest.metrics) if live else {},
         "comparison": None,
-        **judgement.to_json(),
+        **decision.to_json(),
     }
     return keep(store, version, report)

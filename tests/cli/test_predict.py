@@ -42,6 +42,12 @@ def test_a_text_goes_into_the_first_text_field() -> None:
     assert f"label: {answer['label']}" in hub("predict", "mood", "a fine film")
 
 
+def test_an_optional_text_field_counts_as_the_first(fake_home) -> None:
+    desk = fake_home.add("desk", seed=3, task="generation", kind=HeadKind.GENERATE, labels=())
+    fake_home.store.deploy("desk", Deploy(version=desk.ref, by="t"))
+    assert json.loads(hub("predict", "desk", "Once upon a time", "--json"))["completion_tokens"] > 0
+
+
 def test_all_fields_can_be_given_as_json() -> None:
     asked = {"question": "Who saw it?", "context": "Ann saw the film."}
     assert "answer" in json.loads(hub("predict", "reader", "--input", json.dumps(asked), "--json"))

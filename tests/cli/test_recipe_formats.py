@@ -15,9 +15,14 @@ from typer.testing import CliRunner
 
 from hub.bases.cache import Bases
 from hub.cli.main import app
-from hub.config import find_home
+from hub.config import find_home, load_settings
+from hub.data.dataset import InvalidRows
 from hub.errors import BadData
+from hub.recipe.recipe import load_recipe
+from hub.registry.host import Registry
+from hub.store.manifest import Serving
 from hub.store.store import Store
+from hub.training.plan import make_plan
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -316,22 +321,50 @@ def bases(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 @pytest.fixture
-def trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bases: dict[str, Path]):
-    """Return a function that makes a recipe for a file, trains it, and returns the labels it stored."""
+def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bases: dict[str, Path]):
+    """Return a function that writes a file and makes a recipe for it."""
     monkeypatch.chdir(tmp_path)
 
-    def run(
-        task: str, name: str, content: bytes | None, *given: str, base: str = "encoder"
-    ) -> tuple[str, ...]:
+    def make(task: str, name: str, content: bytes | None, *given: str, base: str = "encoder") -> None:
         Bases(find_home()).pull(str(bases[base]), "tiny")
         if content is not None:
             (tmp_path / name).write_bytes(content)
         new = ("recipe", "new", task, name, "--base", "tiny", "-o", "made", *given)
-        made = CliRunner().invoke(app, new)
-        assert made.exit_code == 0, made.exception
+        done = CliRunner().invoke(app, new)
+        assert done.exit_code == 0, done.exception
+
+    return make
+
+
+@pytest.fixture
+def planned(made):
+    """Return a function that makes a recipe, tokenizes its rows, and returns what would be stored of them."""
+
+    def plan(*given: Any, **more: Any) -> Serving:
+        made(*given, **more)
+        recipe, home = load_recipe(Path("made")), find_home()
+        found = make_plan(
+            recipe,
+            registry=Registry.of(load_settings()),
+            bases=Bases(home),
+            cache=home / "cache",
+            invalid=InvalidRows(recipe),
+        )
+        return found.serving
+
+    return plan
+
+
+@pytest.fixture
+def trained(made):
+    """Return a function that makes a recipe, trains it, and returns the labels it stored."""
+
+    def run(*given: Any, **more: Any) -> tuple[str, ...]:
+        made(*given, **more)
         steps = ("train.max_steps=1", "train.patience=0", "evaluate.int8=false")
-        train = ("train", "made", *(word for step in steps for word in ("--set", step)))
-        done = CliRunner().invoke(app, train)
+        done = CliRunner().invoke(
+            app, ["train", "made", *(word for step in steps for word in ("--set", step))]
+        )
         assert done.exit_code == 0, done.exception
         return Store(find_home()).get("made").manifest.serving.labels
 
@@ -339,22 +372,22 @@ def trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bases: dict[str, Pa
 
 
 @pytest.mark.parametrize("case", CLASSIFICATION)
-def test_labels_are_read_as_meant(trained, case: str) -> None:
+def test_labels_are_read_as_meant(planned, case: str) -> None:
     name, content, labels = CLASSIFICATION[case]
-    assert set(trained("classification", name, content)) == labels
+    assert set(planned("classification", name, content).labels) == labels
 
 
 @pytest.mark.parametrize("case", EXTRACTION)
-def test_entities_are_read_as_meant(trained, case: str) -> None:
-    found = trained("extraction", *EXTRACTION[case])
+def test_entities_are_read_as_meant(planned, case: str) -> None:
+    found = planned("extraction", *EXTRACTION[case]).labels
     assert set(found) == {"O", "B-LOC", "I-LOC", "B-PER", "I-PER"}
 
 
-def test_a_folder_for_each_label(trained, tmp_path: Path) -> None:
+def test_a_folder_for_each_label(planned, tmp_path: Path) -> None:
     for n in EVERY:
         (tmp_path / "texts" / mood(n)).mkdir(parents=True, exist_ok=True)
         (tmp_path / "texts" / mood(n) / f"{n}.txt").write_text(text(n))
-    assert set(trained("classification", "texts", None)) == {"good", "bad"}
+    assert set(planned("classification", "texts", None).labels) == {"good", "bad"}
 
 
 def test_numbers_in_place_of_tags_are_refused_with_a_way_out(tmp_path: Path, monkeypatch) -> None:
@@ -366,7 +399,7 @@ def test_numbers_in_place_of_tags_are_refused_with_a_way_out(tmp_path: Path, mon
     assert "data.labels.rename" in str(made.exception)
 
 
-def test_numbers_get_the_names_that_a_data_set_stores_for_them(trained, tmp_path: Path) -> None:
+def test_numbers_get_the_names_that_a_data_set_stores_for_them(planned, tmp_path: Path) -> None:
     import datasets
 
     tags = datasets.ClassLabel(names=["O", "B-PER", "I-PER", "B-LOC", "I-LOC"])
@@ -375,25 +408,31 @@ def test_numbers_get_the_names_that_a_data_set_stores_for_them(trained, tmp_path
     )
     rows = {"tokens": [tokens(n) for n in EVERY], "ner_tags": [NUMBERS] * COUNT}
     datasets.Dataset.from_dict(rows, features=features).to_parquet(tmp_path / "a.parquet")
-    assert set(trained("extraction", "a.parquet", None)) == {"O", "B-LOC", "I-LOC", "B-PER", "I-PER"}
+    assert set(planned("extraction", "a.parquet", None).labels) == {"O", "B-LOC", "I-LOC", "B-PER", "I-PER"}
 
 
-def test_answers_of_squad(trained) -> None:
-    paragraphs = [
-        {
-            "context": sentence(n),
-            "qas": [
-                {
-                    "id": str(n),
-                    "question": "Who moved?",
-                    "answers": [{"text": tokens(n)[0], "answer_start": 0}],
-                }
-            ],
-        }
-        for n in EVERY
-    ]
-    content = json.dumps({"data": [{"title": "", "paragraphs": paragraphs}]}).encode()
+SQUAD = [
+    {
+        "context": sentence(n),
+        "qas": [
+            {"id": str(n), "question": "Who moved?", "answers": [{"text": tokens(n)[0], "answer_start": 0}]}
+        ],
+    }
+    for n in EVERY
+]
+
+
+def test_answers_of_squad_are_learned(trained) -> None:
+    content = json.dumps({"data": [{"title": "", "paragraphs": SQUAD}]}).encode()
     assert trained("qa", "a.json", content) == ()
+
+
+@pytest.mark.parametrize(
+    ("task", "file"),
+    [("classification", CLASSIFICATION["comma"][:2]), ("extraction", EXTRACTION["CoNLL"])],
+)
+def test_a_recipe_trains_as_it_was_written(trained, task: str, file: tuple[str, bytes]) -> None:
+    assert trained(task, *file) != ()
 
 
 PO = "".join(f'msgid "the dog {n}"\nmsgstr "le chien {n}"\n\n' for n in EVERY)
@@ -412,9 +451,8 @@ TMX = "".join(
         ("a.tmx", f'<tmx version="1.4"><header srclang="en"/><body>{TMX}</body></tmx>'),
     ],
 )
-def test_translations(trained, name: str, content: str) -> None:
-    assert trained("translation", name, content.encode(), base="decoder") == ()
-    settings = Store(find_home()).get("made").manifest.serving.settings
+def test_translations(planned, name: str, content: str) -> None:
+    settings = planned("translation", name, content.encode(), base="decoder").settings
     assert (settings["source_language"], settings["target_language"]) == ("en", "fr")
 
 

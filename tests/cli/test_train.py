@@ -76,7 +76,7 @@ def test_a_recipe_becomes_a_version_and_the_figures_are_shown(recipe: Path) -> N
     shown = hub_train(recipe)
     assert shown.exit_code == 0, shown.output
     assert "Stored demo@1" in shown.stdout
-    assert "30 to train, 10 held out, 1 invalid" in shown.stdout
+    assert "30 for training, 10 held out, 1 invalid" in shown.stdout
     assert "a.csv:42: text is empty" in shown.stdout
     assert "hub deploy demo@1 --as demo" in shown.stdout
     assert [str(version.ref) for version in Store(find_home()).versions()] == ["demo@1"]

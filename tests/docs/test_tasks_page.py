@@ -15,7 +15,7 @@ from hub.registry.loaded import LoadedTask
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "tasks.md").read_text(encoding="utf-8")
 SECTIONS = dict(re.findall(r"^## (\w+)\n(.*?)(?=^## |\Z)", PAGE, flags=re.M | re.S))
-TASKS = ("classification", "sentiment", "translation", "qa", "extraction")
+TASKS = ("classification", "sentiment", "translation", "generation", "qa", "extraction")
 
 
 def task(name: str) -> LoadedTask:
@@ -86,7 +86,7 @@ def test_the_options_and_their_defaults_are_the_tasks(name: str) -> None:
     assert {option: cells[0] for option, cells in table(name, "option").items()} == defaults
 
 
-@pytest.mark.parametrize("name", ["classification", "translation", "qa", "extraction"])
+@pytest.mark.parametrize("name", ["classification", "translation", "generation", "qa", "extraction"])
 def test_the_longest_row_is_the_tasks(name: str) -> None:
     assert f"({task(name).task.max_length} tokens" in SECTIONS[name]
 
@@ -98,6 +98,7 @@ def test_the_metrics_are_the_tasks(name: str) -> None:
     example = {
         "label": "sport",
         "target": "Deux chiens.",
+        "completion": "Paris.",
         "answers": ({"text": "Ada Novak", "answer_start": 27},),
         "text": "Ada Novak moved to Oslo.",
         "entities": ({"start": 0, "end": 9, "label": "PER"},),

@@ -22,7 +22,7 @@ from hub.engine.slot_engine import SlotEngine
 from hub.errors import EngineFailed
 from hub.evaluation.evaluator import EvaluationSample, Scored
 from hub.export import int8_gate
-from hub.export.int8_gate import GRAPH, _wait_for_graph, describe_int8, judge_int8
+from hub.export.int8_gate import GRAPH, _wait_for_graph, compare_int8, describe_int8
 from hub.store.manifest import BaseRef, Manifest, PrecisionRecord, Serving
 from hub.store.store import Store
 
@@ -64,7 +64,7 @@ def outputs(*values: Any) -> list[Output]:
 def judged(
     first: list[Output], second: list[Output], before=0.9, after=0.9, serving=SEQUENCE
 ) -> PrecisionRecord:
-    return judge_int8(serving, EvaluationSample(Knows(before, after, len(first)), first), second)  # type: ignore[arg-type]
+    return compare_int8(serving, EvaluationSample(Knows(before, after, len(first)), first), second)  # type: ignore[arg-type]
 
 
 LEFT, RIGHT = [1.0, -1.0], [-1.0, 1.0]

@@ -14,7 +14,7 @@ from hub.evaluation.goal import Goal
 from hub.recipe.recipe import DeployGate
 from hub.store.manifest import BaseRef, DataRef, Manifest, Serving
 from hub.store.records import Version
-from hub.training.gate import MIN_SIGNIFICANCE_ROWS, judge
+from hub.training.gate import MIN_SIGNIFICANCE_ROWS, decide
 
 
 def version(number: int, data: str = "a", goal: Goal = "max", **metrics: float) -> Version:
@@ -45,7 +45,7 @@ LIVE = version(1, accuracy=0.8)
 
 
 def test_a_first_version_passes() -> None:
-    assert judge(version(1, accuracy=0.1), None, DeployGate()).passed
+    assert decide(version(1, accuracy=0.1), None, DeployGate()).passed
 
 
 @pytest.mark.parametrize(
@@ -53,9 +53,9 @@ def test_a_first_version_passes() -> None:
     [(0.9, 0.0, True), (0.8, 0.0, True), (0.79, 0.0, False), (0.79, 0.02, True)],
 )
 def test_the_metric_on_record_may_drop_as_far_as_allowed(after: float, max_drop: float, passed: bool) -> None:
-    judgement = judge(version(2, accuracy=after), LIVE, DeployGate(max_drop=max_drop))
-    assert judgement.passed is passed
-    assert judgement.reason == f"accuracy {after:.4f} against 0.8000 of demo@1"
+    decision = decide(version(2, accuracy=after), LIVE, DeployGate(max_drop=max_drop))
+    assert decision.passed is passed
+    assert decision.reason == f"accuracy {after:.4f} against 0.8000 of demo@1"
 
 
 @pytest.mark.parametrize(
@@ -64,9 +64,9 @@ def test_the_metric_on_record_may_drop_as_far_as_allowed(after: float, max_drop:
 )
 def test_an_error_on_record_may_rise_as_far_as_allowed(after: float, max_drop: float, passed: bool) -> None:
     live = version(1, goal="min", mae=0.8)
-    judgement = judge(version(2, goal="min", mae=after), live, DeployGate(max_drop=max_drop))
-    assert judgement.passed is passed
-    assert judgement.reason == f"mae {after:.4f} against 0.8000 of demo@1 (lower is better)"
+    decision = decide(version(2, goal="min", mae=after), live, DeployGate(max_drop=max_drop))
+    assert decision.passed is passed
+    assert decision.reason == f"mae {after:.4f} against 0.8000 of demo@1 (lower is better)"
 
 
 @pytest.mark.parametrize(
@@ -77,26 +77,26 @@ def test_an_error_on_the_same_rows_is_judged_by_its_direction(new: float, passed
     score = lambda values: lambda chosen: float(values[chosen].mean())  # noqa: E731
     found = compare("mae", score(errors * new), score(errors), 400, 0, goal="min")
     assert (found.is_better, found.is_worse) == (passed, not passed)
-    judgement = judge(version(2, mae=0.5), version(1, mae=0.5), DeployGate(), found)
-    assert judgement.passed is passed
-    assert said in judgement.reason
+    decision = decide(version(2, mae=0.5), version(1, mae=0.5), DeployGate(), found)
+    assert decision.passed is passed
+    assert said in decision.reason
 
 
 def test_figures_of_other_data_are_called_so() -> None:
-    judgement = judge(version(2, "b", accuracy=0.9), version(1, "a", accuracy=0.8), DeployGate())
-    assert judgement.reason.endswith("of demo@1, measured on other data")
+    decision = decide(version(2, "b", accuracy=0.9), version(1, "a", accuracy=0.8), DeployGate())
+    assert decision.reason.endswith("of demo@1, measured on other data")
 
 
 def test_a_live_version_without_the_metric_cannot_hold_another_back() -> None:
-    judgement = judge(version(2, accuracy=0.1), version(1, f1=0.8), DeployGate())
-    assert judgement.passed
-    assert judgement.reason == "demo@1, which was live, has no accuracy on record"
+    decision = decide(version(2, accuracy=0.1), version(1, f1=0.8), DeployGate())
+    assert decision.passed
+    assert decision.reason == "demo@1, which was live, has no accuracy on record"
 
 
 def test_what_could_not_be_run_is_judged_by_the_record_and_said() -> None:
-    judgement = judge(version(2, accuracy=0.7), LIVE, DeployGate(), why_not="its base is gone")
-    assert not judgement.passed
-    assert judgement.reason.endswith("; demo@1 was not run on the same rows: its base is gone")
+    decision = decide(version(2, accuracy=0.7), LIVE, DeployGate(), why_not="its base is gone")
+    assert not decision.passed
+    assert decision.reason.endswith("; demo@1 was not run on the same rows: its base is gone")
 
 
 @pytest.mark.parametrize(
@@ -123,12 +123,12 @@ def test_what_could_not_be_run_is_judged_by_the_record_and_said() -> None:
 def test_on_the_same_rows_a_drop_has_to_be_more_than_chance(
     found: Comparison, rule: DeployGate, passed: bool, said: str
 ) -> None:
-    judgement = judge(version(2, accuracy=0.1), LIVE, rule, found)
-    assert judgement.passed is passed, judgement.reason
-    assert said in judgement.reason
-    assert judgement.to_json()["comparison"]["rows"] == found.rows
+    decision = decide(version(2, accuracy=0.1), LIVE, rule, found)
+    assert decision.passed is passed, decision.reason
+    assert said in decision.reason
+    assert decision.to_json()["comparison"]["rows"] == found.rows
 
 
 def test_as_many_rows_as_tell_are_enough() -> None:
-    assert judge(LIVE, LIVE, DeployGate(), comparison(MIN_SIGNIFICANCE_ROWS, 9, 8)).passed
-    assert not judge(LIVE, LIVE, DeployGate(), comparison(MIN_SIGNIFICANCE_ROWS - 2, 9, 8)).passed
+    assert decide(LIVE, LIVE, DeployGate(), comparison(MIN_SIGNIFICANCE_ROWS, 9, 8)).passed
+    assert not decide(LIVE, LIVE, DeployGate(), comparison(MIN_SIGNIFICANCE_ROWS - 2, 9, 8)).passed

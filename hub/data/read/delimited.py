@@ -231,9 +231,8 @@ def _rows(
             values.add(row.cells)
             yield RawRow(row.line, dict(zip(header, row.cells, strict=False)))
     for row in ambiguous:
-        reason = (
-            _SWALLOWED if values.have(shape.split(row.lines)) else _problem(row, cells, header, shape, first)
-        )
+        swallowed = values.contain(shape.split(row.lines))
+        reason = _SWALLOWED if swallowed else _problem(row, cells, header, shape, first)
         if reason:
             yield from _each_line(row.line, len(row.lines), reason)
         else:
@@ -256,5 +255,5 @@ def _problem(
     quotes = sum(line.count('"') for line in row.lines) if cells.quotes else 0
     if quotes % 2 and any(cell.endswith('"') for cell in row.cells):
         return "has an unpaired quote"
-    cells.after_malformed = cells.after_malformed and not shape.is_sure(row.lines, quotes)
+    cells.after_malformed = cells.after_malformed and not shape.is_separate(row.lines, quotes)
     return "follows a stray quote, and may be the rest of another row" if cells.after_malformed else None

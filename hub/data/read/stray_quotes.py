@@ -51,7 +51,7 @@ class Shape:
             return True
         return None if alike == len(found) else False
 
-    def is_sure(self, lines: Sequence[str], quotes: int) -> bool:
+    def is_separate(self, lines: Sequence[str], quotes: int) -> bool:
         """Return whether a row with this number of quotes cannot be the rest of a quoted text."""
         if self.width < 2:
             return True
@@ -104,7 +104,7 @@ class Values:
                 if len(values) > _MAX_VALUES:
                     self._columns[place] = None
 
-    def have(self, rows: Sequence[Sequence[str]]) -> bool:
+    def contain(self, rows: Sequence[Sequence[str]]) -> bool:
         """Return whether these rows have only known values in a column of few distinct values."""
         return any(
             all(row[place] in values for row in rows)

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import torch
@@ -15,12 +15,12 @@ from transformers import (
     StoppingCriteriaList,
 )
 
-from hub.api import Output
+from hub.api import FinishReason, Output, Row
 from hub.engine.protocol import EngineRow
 from hub.engine.torch.loading import pad_token
 from hub.errors import BadRequest
 
-__all__ = ["Generator"]
+__all__ = ["Generator", "output_of"]
 
 
 class Generator:
@@ -31,6 +31,7 @@ class Generator:
         self._max_length = max_length
         self._continues = not model.config.is_encoder_decoder
         self._settings = _greedy(model, tokenizer)
+        self._ends = frozenset(self._settings.eos_token_id or ())
 
     def run(
         self, rows: Sequence[EngineRow], input_ids: Tensor, mask: Tensor, model: PreTrainedModel
@@ -53,7 +54,7 @@ class Generator:
         )
         continued = tokens[:, prompt:].tolist()
         return [
-            Output(row.row, text=self._tokenizer.decode(ids[:limit], skip_special_tokens=True))
+            output_of(row.row, ids[:limit], self._ends, self._tokenizer)
             for row, ids, limit in zip(rows, continued, limits, strict=True)
         ]
 
@@ -69,6 +70,14 @@ class Generator:
                 f"{self._max_length}."
             )
         return min(wanted, self._max_length - length)
+
+
+def output_of(row: Row, ids: Sequence[int], ends: Collection[int | None], tokenizer: Any) -> Output:
+    """Return the text and the counts of generated ids [N], which padding may follow after an end token."""
+    count = next((place for place, token in enumerate(ids, 1) if token in ends), 0)
+    reason = FinishReason.STOP if count else FinishReason.LENGTH
+    text = tokenizer.decode(ids, skip_special_tokens=True)
+    return Output(row, None, text, count or len(ids), reason)
 
 
 class _RowLimits:

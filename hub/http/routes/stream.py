@@ -1,4 +1,4 @@
-"""Answers as server-sent events: the version, the pieces of the text, the whole answer and its counts."""
+"""Answers as server-sent events: the version, pieces of the text, the complete answer with token counts."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ __all__ = ["EVENTS", "EventStream", "wants_events"]
 log = logging.getLogger(__name__)
 
 EVENTS = "text/event-stream"
-HEADERS = {"cache-control": "no-store", "x-accel-buffering": "no"}  # nginx collects events by default
+HEADERS = {"cache-control": "no-store", "x-accel-buffering": "no"}  # nginx buffers events by default
 
 Pieces = AsyncGenerator[str | CallAnswers]
 
@@ -39,8 +39,8 @@ def wants_events(request: Request) -> bool:
 class EventStream(Response):
     """Sends an answer while it is generated.
 
-    The first event, `start`, names the version; `text` events have the pieces; the last event is `end`, with
-    the whole answer, or `error`. A stream that ends without one of these two was cut off.
+    The first event, `start`, has the version; `text` events have the pieces; the last event is `end` with the
+    complete answer, or `error`. A stream that ends without one of these two was interrupted.
     """
 
     def __init__(
@@ -93,7 +93,7 @@ class EventStream(Response):
         return "ok"
 
     async def _all(self) -> AsyncIterator[str | CallAnswers]:
-        """Yield the pieces; each has to come within the time limit of a request."""
+        """Yield the pieces, each of which must arrive within the time limit of a request."""
         yield self._first
         limit = self._hub.limits.timeout_s
         while True:

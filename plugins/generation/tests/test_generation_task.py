@@ -412,9 +412,18 @@ def test_invalid_options_are_rejected(options):
         GenerationOptions.model_validate(options)
 
 
-def test_a_column_of_system_messages_suggests_chats():
-    assert TASK.suggest_options({"prompt": "q", "completion": "a", "system": "s"}) == {"prompt_as": "chat"}
-    assert TASK.suggest_options({"prompt": "q", "completion": "a"}) == {}
+@pytest.mark.parametrize(
+    ("columns", "options"),
+    [
+        ({"prompt": "text", "system": "s"}, {"prompt_as": "chat"}),
+        ({"prompt": "instruction"}, {"prompt_as": "chat"}),
+        ({"prompt": "prompt"}, {}),
+        ({"prompt": 0}, {}),
+        ({"messages": "messages"}, {}),
+    ],
+)
+def test_columns_of_instructions_suggest_chats(columns, options):
+    assert TASK.suggest_options({"completion": "a", **columns}) == options
 
 
 # Metrics

@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 from transformers import AutoTokenizer, GenerationConfig
 
-from hub.api import HeadKind, Row
+from hub.api import FinishReason, HeadKind, Row
 from hub.bases.base import Base
 from hub.engine.protocol import Engine, EngineRow
+from hub.engine.torch.generate import output_of
 from hub.errors import BadAdapter, BadRequest, EngineFailed, UnsupportedAdapter
+from hub.testing.tiny_tokenizers import LLAMA, tiny_tokenizer
 
 
 @pytest.fixture
@@ -210,6 +212,30 @@ def test_two_stacks_read_the_longest_text_and_write_no_more_than_there_is_room_f
     assert texts(engine, [endless]) == texts(engine, [room])
     with pytest.raises(BadRequest, match="max_new_tokens must be 1 or more"):
         engine.run([adapter.row(1, 5)])
+
+
+def test_two_stacks_report_how_many_tokens_they_wrote_and_why_they_ended(base_of, trained, engine_of):
+    base = base_of("bart")
+    adapter = trained(base, HeadKind.GENERATE, rank=2, seed=2)
+    engine = engine_of(base, "auto")
+    engine.write(1, adapter.weights)
+    (output,) = engine.run([adapter.row(1, 5, max_new_tokens=3)])
+    assert (output.tokens, output.finish_reason) == (3, FinishReason.LENGTH)
+
+
+@pytest.mark.parametrize(
+    ("ids", "tokens", "reason"),
+    [
+        ([70, 71, 72], 3, FinishReason.LENGTH),
+        ([70, 2, 0, 0], 2, FinishReason.STOP),
+        ([70, 71, 1], 3, FinishReason.STOP),
+        ([2], 1, FinishReason.STOP),
+    ],
+)
+def test_tokens_are_counted_up_to_the_first_end_token(ids, tokens, reason):
+    output = output_of(Row([5]), ids, {1, 2}, tiny_tokenizer(LLAMA))
+    assert (output.tokens, output.finish_reason) == (tokens, reason)
+    assert len(output.text) == sum(one > 2 for one in ids)
 
 
 @pytest.mark.slow

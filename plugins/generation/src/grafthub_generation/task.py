@@ -28,6 +28,8 @@ from hub.task_tools import text_overlap
 
 __all__ = ["GenerationTask"]
 
+_QUESTIONS = ("instruction", "question", "query")  # names of columns
+
 
 class GenerationTask(Task[GenerationRequest, GenerationResponse]):
     """Continue a text or answer a chat with a decoder."""
@@ -43,8 +45,9 @@ class GenerationTask(Task[GenerationRequest, GenerationResponse]):
     max_length: ClassVar[int] = 2048
 
     def suggest_options(self, columns: Mapping[str, str | int]) -> Mapping[str, Any]:
-        """Return `prompt_as: chat` for instruction pairs with a system message."""
-        return {"prompt_as": "chat"} if "system" in columns else {}
+        """Return `prompt_as: chat` for instructions and questions, and for prompts with a system message."""
+        asks = "system" in columns or columns.get("prompt") in _QUESTIONS
+        return {"prompt_as": "chat"} if asks else {}
 
     def request(self, example: Example) -> GenerationRequest:
         messages = example.get("messages") or None

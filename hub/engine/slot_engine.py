@@ -20,8 +20,9 @@ from hub.api import HeadKind, Output
 from hub.bases.base import Base, BaseKind
 from hub.engine.batch import BatchLimits, collate
 from hub.engine.choice.timings import Timings
-from hub.engine.generate.decoding import Decoding, can_decode
+from hub.engine.generate.decoding import Decoding
 from hub.engine.generate.loop import GenerationLoop
+from hub.engine.generate.open import can_decode, open_decoding
 from hub.engine.generate.rows import GeneratingRow, check_room
 from hub.engine.protocol import BARE_SLOT, AdapterWeights, EngineInfo, EngineRow, OnEnd, OnText
 from hub.engine.torch.backbone import TorchBackbone
@@ -37,9 +38,6 @@ if TYPE_CHECKING:
     from hub.engine.protocol import Array
 
 __all__ = ["SlotEngine"]
-
-MAX_GENERATING_ROWS = 32
-MAX_ARENA_BYTES = 2 << 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +78,7 @@ class SlotEngine:
         self._placement = Placement(backbones.reference, self._heads)
         self._generator: Generator | None = None
         self._generation: GenerationLoop | None = None
+        self._start = getattr(config, "decoder_start_token_id", None) or 0
         if base.kind is not BaseKind.ENCODER:
             self._generator = Generator(model, tokenizer, base.max_length)
             if can_decode(model, base.max_length):
@@ -288,8 +287,10 @@ class SlotEngine:
         collate([row], self._limits, self._pad)  # raises if no forward can take it
         if (largest := max(row.row.sampling.logit_bias, default=0)) >= self._limits.vocabulary:
             raise BadRequest(f"logit_bias names token {largest}; this base has {self._limits.vocabulary}.")
-        limit = check_room(len(row.row.input_ids), row.row.max_new_tokens, self._base.max_length)
-        return GeneratingRow(row.row, row.slot, limit, on_text, on_end)
+        ids = row.row.input_ids
+        prompt = [self._start] if self._base.kind is BaseKind.ENCODER_DECODER else ids
+        limit = check_room(len(prompt), row.row.max_new_tokens, self._base.max_length)
+        return GeneratingRow(row.row, prompt, row.slot, limit, on_text, on_end)
 
     def _begin(self, rows: Sequence[GeneratingRow]) -> None:
         assert self._generation is not None, "only an engine that `streams`"
@@ -337,9 +338,7 @@ class SlotEngine:
 
 
 def _open_decoding(tokenizer: PreTrainedTokenizerBase, backbone: TorchBackbone) -> Decoding:
-    return Decoding(
-        backbone.model, backbone.select, tokenizer, max_rows=MAX_GENERATING_ROWS, max_bytes=MAX_ARENA_BYTES
-    )
+    return open_decoding(backbone.model, backbone.select, tokenizer)
 
 
 def _ignore(text: str) -> None:

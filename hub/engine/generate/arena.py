@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -67,7 +68,7 @@ class Arena:
         for layer in self._layers:
             layer.tensors = []
 
-    def set_window(self, first: int, starts: list[int], lengths: list[int]) -> tuple[Tensor, Tensor]:
+    def set_window(self, first: int, starts: Sequence[int], lengths: Sequence[int]) -> tuple[Tensor, Tensor]:
         """Set the window of the next forward and return `positions` [n, T] and `mask` [n, 1, T, columns].
 
         Row `first` + i stores `lengths[i]` tokens from column `starts[i]` on. T is the maximum length. Other
@@ -85,6 +86,19 @@ class Arena:
         positions = places.masked_fill(padding, 0)
         self.window = _Window(first, len(starts), columns, places.masked_fill(padding, self.columns - SPARE))
         return positions, mask.unsqueeze(1)
+
+    def set_whole_window(self, first: int, lengths: Sequence[int]) -> Tensor:
+        """Set a window on whole rows, for keys that do not grow, and return its mask [n, 1, 1, columns].
+
+        A forward that stores them has row i in the first `lengths[i]` of its columns, padded on the right.
+        """
+        columns = min(_rounded(max(lengths)), self.columns)
+        places = torch.arange(max(lengths), device=self._device)
+        ends = torch.tensor(lengths, device=self._device).unsqueeze(1)
+        stored = torch.where(places < ends, places, self.columns - SPARE)  # [n, T]
+        self.window = _Window(first, len(lengths), columns, stored)
+        mask = torch.arange(columns, device=self._device) < ends
+        return mask[:, None, None, :]
 
 
 class _ArenaLayer(CacheLayerMixin):  # type: ignore[misc] # transformers has no types
@@ -113,8 +127,28 @@ class _ArenaLayer(CacheLayerMixin):  # type: ignore[misc] # transformers has no 
         rows = slice(window.first, window.first + window.rows)
         for stored, states in zip(self.tensors, (key_states, value_states), strict=True):
             stored[rows].scatter_(2, places.expand_as(states), states)
-        keys, values = (stored[rows, :, : window.columns] for stored in self.tensors)
-        return keys, values
+        return self.keys, self.values
+
+    @property
+    def keys(self) -> Tensor:
+        """The keys in the window; transformers reads them where a cross attention has nothing to store."""
+        return self._in_window(0)
+
+    @keys.setter
+    def keys(self, value: None) -> None:
+        """Ignore what the base class sets."""
+
+    @property
+    def values(self) -> Tensor:
+        return self._in_window(1)
+
+    @values.setter
+    def values(self, value: None) -> None:
+        """Ignore what the base class sets."""
+
+    def _in_window(self, index: int) -> Tensor:
+        window = self._arena.window
+        return self.tensors[index][window.first : window.first + window.rows, :, : window.columns]
 
     def resize(self) -> None:
         if not self.tensors:
@@ -135,11 +169,12 @@ class _ArenaLayer(CacheLayerMixin):  # type: ignore[misc] # transformers has no 
         return -1
 
 
-def column_bytes(config: PreTrainedConfig, dtype: torch.dtype) -> int:
+def column_bytes(config: PreTrainedConfig, layers: int, dtype: torch.dtype) -> int:
     """Return the bytes of one column of one row, over all layers."""
     heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
-    width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-    return int(2 * config.num_hidden_layers * heads * width * dtype.itemsize)
+    own = getattr(config, "head_dim", None) or getattr(config, "d_kv", None)  # d_kv: T5
+    width = own or config.hidden_size // config.num_attention_heads
+    return int(2 * layers * heads * width * dtype.itemsize)
 
 
 def _rounded(columns: int) -> int:

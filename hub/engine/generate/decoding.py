@@ -5,11 +5,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers.utils import ModelOutput
 
 from hub.api import FinishReason
 from hub.engine.generate.arena import Arena, column_bytes
@@ -18,7 +18,7 @@ from hub.engine.generate.sampling import BaseRules, Chooser
 from hub.engine.generate.text import TextStream
 from hub.errors import EngineFailed, HubError
 
-__all__ = ["Decoding", "can_decode", "end_tokens"]
+__all__ = ["Decoding", "Live"]
 
 log = logging.getLogger(__name__)
 
@@ -45,15 +45,17 @@ class Decoding:
         self._tokenizer = tokenizer
         self._device = model.device
         config = model.config.get_text_config(decoder=True)
-        self._limit = MemoryLimit(max_rows, max_bytes, column_bytes(config, model.dtype))
+        layers = getattr(config, "decoder_layers", None) or config.num_hidden_layers
+        self._limit = MemoryLimit(max_rows, max_bytes, column_bytes(config, layers, model.dtype))
         self._budget = PREFILL_TOKENS.get(self._device.type, PREFILL_TOKENS["cpu"])
-        self._arena = Arena(config.num_hidden_layers, self._device)
-        self._ends = end_tokens(model, tokenizer)
+        self._arena = Arena(layers, self._device)
+        self._arenas = [self._arena]
+        self._ends = _end_tokens(model, tokenizer)
         self._rules = BaseRules.of(model.generation_config, sorted(self._ends))
         self._eager = config._attn_implementation == "eager"  # private in transformers 5.23
         self._waiting = Turns()
-        self._live: list[_Live] = []
-        self._prefilling: list[_Live] = []
+        self._live: list[Live] = []
+        self._prefilling: list[Live] = []
 
     def __len__(self) -> int:
         return len(self._waiting) + len(self._live) + len(self._prefilling)
@@ -74,7 +76,7 @@ class Decoding:
             self._forward(self._live, first=0)
         self._prefill()
         if not len(self):
-            self._arena.clear()
+            self._clear()
 
     def fail(self, error: HubError) -> None:
         """End every row with an error."""
@@ -83,7 +85,7 @@ class Decoding:
         for row in self._waiting.drop(lambda row: True):
             row.end(error)
         self._live, self._prefilling = [], []
-        self._arena.clear()
+        self._clear()
 
     def _remove_cancelled(self) -> None:
         for row in self._waiting.drop(lambda row: row.cancelled):
@@ -102,25 +104,36 @@ class Decoding:
         self._live += ready
         self._prefilling = self._prefilling[len(ready) :]
 
-    def _admit(self) -> list[_Live]:
+    def _admit(self) -> list[Live]:
         """Admit the next rows: as many short prompts as fit in one piece, or one long prompt."""
-        admitted: list[_Live] = []
-        columns = max((live.row.columns for live in self._live), default=0)
+        admitted: list[Live] = []
         while row := self._waiting.peek():
-            columns = max(columns, row.columns)
-            rows = len(self._live) + len(admitted) + 1
-            padded = max(len(row.prompt), *(len(one.row.prompt) for one in admitted), 0) * (len(admitted) + 1)
-            if not self._limit.fits(rows, columns) or (admitted and padded > self._budget):
+            rows = [*(live.row for live in (*self._live, *admitted)), row]
+            columns = max(one.all_columns for one in rows)
+            longest = max(len(one.row.input_ids) for one in rows[len(self._live) :])
+            padded = longest * (len(admitted) + 1)
+            if not self._limit.fits(len(rows), columns) or (admitted and padded > self._budget):
                 break
             admitted.append(self._begin(self._waiting.take()))
-            self._arena.reserve(rows, columns, self._limit.max_rows(columns))
+            self._reserve(rows, self._limit.max_rows(columns))
         return admitted
 
-    def _begin(self, row: GeneratingRow) -> _Live:
-        chooser = Chooser(row.sampling, self._rules, row.prompt, self._device)
-        return _Live(row, chooser, TextStream(self._tokenizer, row.sampling.stop))
+    def _reserve(self, rows: Sequence[GeneratingRow], max_rows: int) -> None:
+        self._arena.reserve(len(rows), max(row.columns for row in rows), max_rows)
 
-    def _forward(self, rows: list[_Live], first: int, budget: int | None = None) -> None:
+    def _move(self, source: int, target: int) -> None:
+        for arena in self._arenas:
+            arena.move(source, target)
+
+    def _clear(self) -> None:
+        for arena in self._arenas:
+            arena.clear()
+
+    def _begin(self, row: GeneratingRow) -> Live:
+        chooser = Chooser(row.sampling, self._rules, row.prompt, self._device)
+        return Live(row, chooser, TextStream(self._tokenizer, row.sampling.stop))
+
+    def _forward(self, rows: list[Live], first: int, budget: int | None = None) -> None:
         """Run the pending tokens of adjacent rows; if that fails, one row at a time."""
         try:
             logits = self._logits(rows, first, budget)
@@ -130,7 +143,7 @@ class Decoding:
             return
         self._advance(rows, logits)
 
-    def _forward_alone(self, rows: list[_Live], first: int, budget: int | None) -> None:
+    def _forward_alone(self, rows: list[Live], first: int, budget: int | None) -> None:
         """Run rows again one by one, so that only those that fail alone end with an error."""
         for live in list(rows):
             try:
@@ -141,39 +154,50 @@ class Decoding:
                 continue
             self._advance([live], logits)
 
-    def _logits(self, rows: Sequence[_Live], first: int, budget: int | None) -> Tensor:
+    def _logits(self, rows: Sequence[Live], first: int, budget: int | None) -> Tensor:
         """Return the logits after each row's pending tokens, [n, V]."""
         pending = [live.row.pending[:budget] for live in rows]
         lengths = [len(tokens) for tokens in pending]
-        width = max(lengths)
-        ids = torch.zeros(len(rows), width, dtype=torch.int64)
-        for index, tokens in enumerate(pending):
-            ids[index, width - len(tokens) :] = torch.tensor(tokens)
         positions, mask = self._arena.set_window(first, [live.row.stored for live in rows], lengths)
         self._select(torch.tensor([live.row.slot for live in rows], device=self._device))
-        output = self._model(
-            input_ids=ids.to(self._device),
-            position_ids=positions,
-            attention_mask=self._additive(mask) if self._eager else mask,
-            past_key_values=self._arena.cache,
-            use_cache=True,
-            logits_to_keep=1,
-        )
+        output = self._run(rows, first, self._padded(pending), positions, self._attention(mask))
         for live, length in zip(rows, lengths, strict=True):
             live.row.stored += length
         logits: Tensor = output.logits[:, -1].float()
         return logits
 
-    def _additive(self, mask: Tensor) -> Tensor:
-        """Return the mask that `eager` attention adds to the scores."""
-        dtype = self._model.dtype
-        zeros = torch.zeros(mask.shape, dtype=dtype, device=mask.device)
-        return zeros.masked_fill(~mask, torch.finfo(dtype).min)
+    def _run(
+        self, rows: Sequence[Live], first: int, ids: Tensor, positions: Tensor, mask: Tensor
+    ) -> ModelOutput:
+        """Run the model on `ids` [n, T], padded on the left, of arena rows `first` on."""
+        output: ModelOutput = self._model(
+            input_ids=ids,
+            position_ids=positions,
+            attention_mask=mask,
+            past_key_values=self._arena.cache,
+            use_cache=True,
+            logits_to_keep=1,
+        )
+        return output
 
-    def _advance(self, rows: Sequence[_Live], logits: Tensor) -> None:
+    def _padded(self, rows: Sequence[Sequence[int]]) -> Tensor:
+        """Pad token ids on the left to [n, T]."""
+        ids = torch.zeros(len(rows), max(map(len, rows)), dtype=torch.int64)
+        for index, tokens in enumerate(rows):
+            ids[index, ids.shape[1] - len(tokens) :] = torch.tensor(tokens)
+        return ids.to(self._device)
+
+    def _attention(self, mask: Tensor) -> Tensor:
+        """Return a mask as the model's attention takes it: `eager` adds it to the scores."""
+        if not self._eager:
+            return mask
+        least = torch.finfo(self._model.dtype).min
+        return torch.zeros(mask.shape, dtype=self._model.dtype, device=mask.device).masked_fill(~mask, least)
+
+    def _advance(self, rows: Sequence[Live], logits: Tensor) -> None:
         """Append the next token of each row whose prompt is complete, and remove rows that have ended."""
         likely = logits.argmax(-1).tolist()
-        ended: list[tuple[_Live, HubError | None]] = []
+        ended: list[tuple[Live, HubError | None]] = []
         for live, scores, token in zip(rows, logits, likely, strict=True):
             if live.row.stored < len(live.row.prompt):
                 continue
@@ -188,7 +212,7 @@ class Decoding:
         for live, failure in ended:
             self._leave(live, failure)
 
-    def _append(self, live: _Live, token: int) -> None:
+    def _append(self, live: Live, token: int) -> None:
         row = live.row
         row.tokens.append(token)
         live.chooser.record(token)
@@ -202,30 +226,32 @@ class Decoding:
                 row.reason = FinishReason.LENGTH
         if row.reason:
             live.emit(live.stream.end())
+            if live.stream.stopped:  # in what was held back
+                row.reason = FinishReason.STOP
 
-    def _leave(self, live: _Live, error: HubError | None) -> None:
+    def _leave(self, live: Live, error: HubError | None) -> None:
         """Remove a row; the last live row moves to its place, and the last row in prefill to that one's."""
         if live in self._live:
             at = self._live.index(live)
             last = len(self._live) - 1
             if at != last:
-                self._arena.move(last, at)
+                self._move(last, at)
                 self._live[at] = self._live[last]
             self._live.pop()
             if self._prefilling:
-                self._arena.move(last + len(self._prefilling), last)
+                self._move(last + len(self._prefilling), last)
                 self._prefilling = [self._prefilling[-1], *self._prefilling[:-1]]
         else:
             at = self._prefilling.index(live)
             last = len(self._prefilling) - 1
             if at != last:
-                self._arena.move(len(self._live) + last, len(self._live) + at)
+                self._move(len(self._live) + last, len(self._live) + at)
                 self._prefilling[at] = self._prefilling[last]
             self._prefilling.pop()
         live.end(error)
 
 
-class _Live:
+class Live:
     """A row that is in the arena."""
 
     __slots__ = ("chooser", "row", "stream")
@@ -244,22 +270,7 @@ class _Live:
         self.row.end(error)
 
 
-def can_decode(model: PreTrainedModel, max_length: int) -> bool:
-    """Return whether `Decoding` supports a model: a decoder with rotary positions and full attention.
-
-    Others may compute positions from a 2-D mask (ALiBi, OPT) or need a mask for each kind of layer.
-    """
-    config: Any = model.config.get_text_config(decoder=True)
-    rotary = any(name.endswith("rotary_emb") for name, _ in model.named_modules())
-    if model.config.is_encoder_decoder or not rotary:
-        return False
-    kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
-    return (
-        kinds == {"full_attention"} and (getattr(config, "sliding_window", None) or max_length) >= max_length
-    )
-
-
-def end_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
+def _end_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
     """Return the tokens that end a text: those saved with the base, and the tokenizer's."""
     saved = model.generation_config.eos_token_id
     ends = {*(saved if isinstance(saved, list) else [saved]), tokenizer.eos_token_id} - {None}

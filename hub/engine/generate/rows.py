@@ -18,6 +18,7 @@ class GeneratingRow:
     """A row that generates text, with the callbacks of `Engine.generate`."""
 
     row: Row
+    prompt: Sequence[int]  # what the decoder reads first
     slot: int
     limit: int  # maximum tokens to generate
     on_text: OnText
@@ -37,10 +38,6 @@ class GeneratingRow:
         self.on_end(error or Output(self.row, None, self.text, len(self.tokens), self.reason))
 
     @property
-    def prompt(self) -> Sequence[int]:
-        return self.row.input_ids
-
-    @property
     def sampling(self) -> Sampling:
         return self.row.sampling
 
@@ -48,6 +45,12 @@ class GeneratingRow:
     def columns(self) -> int:
         """Maximum columns of the row in the arena; its last token is never stored."""
         return len(self.prompt) + self.limit - 1
+
+    @property
+    def all_columns(self) -> int:
+        """Columns that the row may need in all, those of its source in an encoder-decoder included."""
+        source = self.row.input_ids
+        return self.columns + (0 if self.prompt is source else len(source))
 
     @property
     def pending(self) -> Sequence[int]:
@@ -134,10 +137,10 @@ class MemoryLimit:
         Raises:
             Overloaded: it does not.
         """
-        if not self.fits(1, row.columns):
-            needed, allowed = row.columns * self.column_bytes / 1e6, self.nbytes / 1e6
+        if not self.fits(1, row.all_columns):
+            needed, allowed = row.all_columns * self.column_bytes / 1e6, self.nbytes / 1e6
             raise Overloaded(
-                f"A prompt of {len(row.prompt)} tokens with {row.limit} more needs {needed:.0f} MB and "
+                f"A prompt of {len(row.row.input_ids)} tokens and {row.limit} more need {needed:.0f} MB and "
                 f"generation has {allowed:.0f} MB (limits.generate_mb). Send a shorter prompt, or ask for "
                 "fewer tokens."
             )

@@ -10,7 +10,9 @@ import torch
 from torch import Tensor
 from transformers import GenerationConfig
 from transformers.generation.logits_process import (
+    ForcedBOSTokenLogitsProcessor,
     LogitsProcessor,
+    MinLengthLogitsProcessor,
     NoBadWordsLogitsProcessor,
     NoRepeatNGramLogitsProcessor,
     SuppressTokensLogitsProcessor,
@@ -38,6 +40,10 @@ class BaseRules:
             found.append(NoBadWordsLogitsProcessor(words, list(ends)))
         if tokens := config.suppress_tokens:
             found.append(SuppressTokensLogitsProcessor(tokens))
+        if length := config.min_length:
+            found.append(MinLengthLogitsProcessor(length, list(ends)))
+        if first := config.forced_bos_token_id:
+            found.append(ForcedBOSTokenLogitsProcessor(first))
         return cls(config.repetition_penalty or 1.0, tuple(found))
 
 

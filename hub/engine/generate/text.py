@@ -9,7 +9,9 @@ from hub.api import Tokenizer
 __all__ = ["TextStream"]
 
 UNFINISHED = "\ufffd"  # the text of a token that ends inside a UTF-8 character
-MAX_UNFINISHED_TOKENS = 8  # a character has at most 4 bytes; after so many tokens it is invalid UTF-8
+MAX_UNFINISHED_TOKENS = (
+    64  # after so many undecodable tokens the text is no UTF-8, and is not held back any more
+)
 
 
 class TextStream:

@@ -33,7 +33,7 @@ class Written:
         return outcome
 
 
-@pytest.fixture(params=["llama", "qwen2"])
+@pytest.fixture(params=["llama", "qwen2", "bart", "marian", "t5"])
 def writer(request, base_of, trained, engine_of, fill):
     """An engine with three adapters, and a function that begins a row."""
     base = base_of(request.param)
@@ -143,11 +143,11 @@ def test_a_step_that_fails_fails_only_the_row_that_is_the_cause(writer, monkeypa
 
     rows = [writer.row(1 + number % 3, 10 + number, number, 12) for number in range(6)]
     expected = [writer.expected(row) for row in rows]
-    guilty = rows[2].row.input_ids
+    guilty = rows[2].row
     logits = Decoding._logits
 
     def fail(self, live, first, budget):
-        if any(one.row.prompt == guilty and len(one.row.tokens) == 4 for one in live):
+        if any(one.row.row is guilty and len(one.row.tokens) == 4 for one in live):
             raise RuntimeError("an index is out of range")
         return logits(self, live, first, budget)
 

@@ -15,6 +15,7 @@ from hub.engine.choice.autotune import Tuner, Tuning
 from hub.engine.choice.backbones import Backbones
 from hub.engine.onnx.backbone import OnnxBackbone
 from hub.engine.onnx.graph import Exporter
+from hub.engine.protocol import GenerationLimits
 from hub.engine.slot_engine import SlotEngine
 from hub.engine.torch.backbone import TorchBackbone
 from hub.engine.torch.loading import computes_in_bf16, load_model
@@ -23,7 +24,7 @@ from hub.errors import BadConfig
 __all__ = ["assemble"]
 
 
-def assemble(
+def assemble(  # noqa: PLR0913 - everything an engine is built from
     base: Base,
     kind: str,
     *,
@@ -33,6 +34,7 @@ def assemble(
     cache: Path | None,
     own: TemporaryDirectory[str] | None,
     tuning: Tuning | None,
+    generation: GenerationLimits,
 ) -> SlotEngine:
     """Build an engine; without `cache` it has torch backbones only; `own` is removed when it closes.
 
@@ -61,7 +63,7 @@ def assemble(
         backbones = Backbones(
             reference, pooler=pooler, other=other, graphs=graphs, exporter=exporter, tune=tune
         )
-    return SlotEngine(base, backbones, slots=slots, device=device, own=own)
+    return SlotEngine(base, backbones, slots=slots, device=device, own=own, generation=generation)
 
 
 def _reference_dtype(kind: str, encoder: bool) -> torch.dtype | None:

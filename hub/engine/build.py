@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hub.bases.base import Base, BaseKind
+from hub.engine.protocol import GenerationLimits
 from hub.errors import BadConfig
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ def build_engine(
     threads: int = 0,
     cache: Path | None = None,
     tuning: Tuning | None = None,
+    generation: GenerationLimits | None = None,
 ) -> Engine:
     """Build an engine with `slots` adapter slots on `base`.
 
@@ -57,7 +59,15 @@ def build_engine(
         cache = Path(own.name)
     try:
         return assemble(
-            base, kind, slots=slots, device=where, threads=threads, cache=cache, own=own, tuning=tuning
+            base,
+            kind,
+            slots=slots,
+            device=where,
+            threads=threads,
+            cache=cache,
+            own=own,
+            tuning=tuning,
+            generation=generation or GenerationLimits(),
         )
     except BaseException:
         if own:

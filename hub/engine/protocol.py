@@ -22,6 +22,7 @@ __all__ = [
     "EngineInfo",
     "EngineRow",
     "Generating",
+    "GenerationLimits",
     "LayerUpdate",
     "OnEnd",
     "OnText",
@@ -128,6 +129,14 @@ class EngineRow:
     row: Row
     slot: int
     head: HeadKind
+
+
+@dataclass(frozen=True, slots=True)
+class GenerationLimits:
+    """How many texts are generated at once on a base, and the bytes of their keys and values."""
+
+    rows: int = 32
+    nbytes: int = 2_000_000_000
 
 
 @dataclass(frozen=True, slots=True)

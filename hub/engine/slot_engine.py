@@ -24,7 +24,15 @@ from hub.engine.generate.decoding import Decoding
 from hub.engine.generate.loop import GenerationLoop
 from hub.engine.generate.open import can_decode, open_decoding
 from hub.engine.generate.rows import GeneratingRow, check_room
-from hub.engine.protocol import BARE_SLOT, AdapterWeights, EngineInfo, EngineRow, OnEnd, OnText
+from hub.engine.protocol import (
+    BARE_SLOT,
+    AdapterWeights,
+    EngineInfo,
+    EngineRow,
+    GenerationLimits,
+    OnEnd,
+    OnText,
+)
 from hub.engine.torch.backbone import TorchBackbone
 from hub.engine.torch.generate import Generator
 from hub.engine.torch.heads import HEADED, HeadSlots, Hidden, mean_pool
@@ -60,6 +68,7 @@ class SlotEngine:
         slots: int,
         device: str = "cpu",
         own: TemporaryDirectory[str] | None = None,
+        generation: GenerationLimits = GenerationLimits(),  # noqa: B008 - frozen
     ) -> None:
         self._own = own
         self._base = base
@@ -82,7 +91,7 @@ class SlotEngine:
         if base.kind is not BaseKind.ENCODER:
             self._generator = Generator(model, tokenizer, base.max_length)
             if can_decode(model, base.max_length):
-                self._generation = GenerationLoop(partial(_open_decoding, tokenizer), base.name)
+                self._generation = GenerationLoop(partial(_open_decoding, tokenizer, generation), base.name)
         self._occupants: Mapping[int, _Occupant] = {}  # replaced as a whole, never mutated
         self._writing = threading.Lock()  # taken before the locks of `_backbones`
 
@@ -337,8 +346,10 @@ class SlotEngine:
             raise EngineFailed(self._headless[row.head])
 
 
-def _open_decoding(tokenizer: PreTrainedTokenizerBase, backbone: TorchBackbone) -> Decoding:
-    return open_decoding(backbone.model, backbone.select, tokenizer)
+def _open_decoding(
+    tokenizer: PreTrainedTokenizerBase, limits: GenerationLimits, backbone: TorchBackbone
+) -> Decoding:
+    return open_decoding(backbone.model, backbone.select, tokenizer, limits)
 
 
 def _ignore(text: str) -> None:

@@ -16,6 +16,7 @@ from hub.engine.generate.arena import Arena, column_bytes
 from hub.engine.generate.rows import GeneratingRow, MemoryLimit, Turns
 from hub.engine.generate.sampling import BaseRules, Chooser
 from hub.engine.generate.text import TextStream
+from hub.engine.protocol import GenerationLimits
 from hub.errors import EngineFailed, HubError
 
 __all__ = ["Decoding", "Live"]
@@ -36,9 +37,7 @@ class Decoding:
         model: PreTrainedModel,
         select: Callable[[Tensor], None],
         tokenizer: PreTrainedTokenizerBase,
-        *,
-        max_rows: int,
-        max_bytes: int,
+        limits: GenerationLimits,
     ) -> None:
         self._model = model
         self._select = select
@@ -46,7 +45,7 @@ class Decoding:
         self._device = model.device
         config = model.config.get_text_config(decoder=True)
         layers = getattr(config, "decoder_layers", None) or config.num_hidden_layers
-        self._limit = MemoryLimit(max_rows, max_bytes, column_bytes(config, layers, model.dtype))
+        self._limit = MemoryLimit(limits.rows, limits.nbytes, column_bytes(config, layers, model.dtype))
         self._budget = PREFILL_TOKENS.get(self._device.type, PREFILL_TOKENS["cpu"])
         self._arena = Arena(layers, self._device)
         self._arenas = [self._arena]

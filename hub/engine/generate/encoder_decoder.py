@@ -18,6 +18,7 @@ from transformers.utils import ModelOutput
 from hub.engine.generate.arena import Arena
 from hub.engine.generate.decoding import Decoding, Live
 from hub.engine.generate.rows import GeneratingRow
+from hub.engine.protocol import GenerationLimits
 
 __all__ = ["EncoderDecoding", "has_row_positions"]
 
@@ -30,11 +31,9 @@ class EncoderDecoding(Decoding):
         model: PreTrainedModel,
         select: Callable[[Tensor], None],
         tokenizer: PreTrainedTokenizerBase,
-        *,
-        max_rows: int,
-        max_bytes: int,
+        limits: GenerationLimits,
     ) -> None:
-        super().__init__(model, select, tokenizer, max_rows=max_rows, max_bytes=max_bytes)
+        super().__init__(model, select, tokenizer, limits)
         self._sources = Arena(len(self._arena.cache), self._device)
         self._arenas.append(self._sources)
         self._cache = EncoderDecoderCache(self._arena.cache, self._sources.cache)

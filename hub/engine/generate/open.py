@@ -11,11 +11,10 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from hub.engine.generate.decoding import Decoding
 from hub.engine.generate.encoder_decoder import EncoderDecoding, has_row_positions
+from hub.engine.protocol import GenerationLimits
 
 __all__ = ["can_decode", "open_decoding"]
 
-MAX_ROWS = 32
-MAX_BYTES = 2 << 30
 # Settings of a base that `generate` follows and the loop does not.
 _NOT_FOLLOWED = (
     "begin_suppress_tokens",
@@ -46,8 +45,11 @@ def can_decode(model: PreTrainedModel, max_length: int) -> bool:
 
 
 def open_decoding(
-    model: PreTrainedModel, select: Callable[[Tensor], None], tokenizer: PreTrainedTokenizerBase
+    model: PreTrainedModel,
+    select: Callable[[Tensor], None],
+    tokenizer: PreTrainedTokenizerBase,
+    limits: GenerationLimits,
 ) -> Decoding:
     """Return what runs the rows that generate on a model."""
     kind = EncoderDecoding if model.config.is_encoder_decoder else Decoding
-    return kind(model, select, tokenizer, max_rows=MAX_ROWS, max_bytes=MAX_BYTES)
+    return kind(model, select, tokenizer, limits)

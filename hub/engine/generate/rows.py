@@ -141,6 +141,6 @@ class MemoryLimit:
             needed, allowed = row.all_columns * self.column_bytes / 1e6, self.nbytes / 1e6
             raise Overloaded(
                 f"A prompt of {len(row.row.input_ids)} tokens and {row.limit} more need {needed:.0f} MB and "
-                f"generation has {allowed:.0f} MB (limits.generate_mb). Send a shorter prompt, or ask for "
+                f"generation has {allowed:.0f} MB (serve.generate_mb). Send a shorter prompt, or ask for "
                 "fewer tokens."
             )

@@ -21,7 +21,7 @@ from hub.bases.base import Base
 from hub.bases.cache import Bases
 from hub.config import ServeSettings, Settings
 from hub.engine.build import build_engine
-from hub.engine.protocol import Engine
+from hub.engine.protocol import Engine, GenerationLimits
 from hub.engine.slots.table import SlotTable
 from hub.serving.background import PeriodicTask
 from hub.serving.batching.batcher import Batcher
@@ -176,6 +176,7 @@ class BaseWorkers:
             device=serve.device,
             threads=forward_threads(serve),
             cache=self._settings.home / ENGINE_CACHE,
+            generation=GenerationLimits(serve.generate_rows, serve.generate_mb * 1_000_000),
         )
         batcher = Batcher(
             engine,

@@ -13,8 +13,8 @@ from transformers import AutoTokenizer
 
 from hub.api import FinishReason, HeadKind, Output, Sampling
 from hub.engine.generate.rows import GeneratingRow
-from hub.engine.protocol import EngineRow
-from hub.errors import BadRequest, HubError
+from hub.engine.protocol import EngineRow, GenerationLimits
+from hub.errors import BadRequest, HubError, Overloaded
 
 
 @dataclass
@@ -178,3 +178,19 @@ def test_a_long_prompt_is_taken_in_parts_while_others_write(writer, monkeypatch)
 def test_a_bias_on_a_token_that_the_base_lacks_is_refused(writer) -> None:
     with pytest.raises(BadRequest, match="logit_bias names token 1000000"):
         writer.begin(writer.row(1, 5, 0, 5, logit_bias={1_000_000: 1.0}))
+
+
+@pytest.mark.parametrize("family", ["llama", "bart"])
+def test_more_rows_than_fit_wait_and_one_that_never_fits_is_refused(
+    base_of, trained, engine_of, fill, family
+) -> None:
+    base = base_of(family)
+    adapters = [trained(base, HeadKind.GENERATE, rank=4, seed=60, spread=0.3)]
+    engine = engine_of(base, "torch", generation=GenerationLimits(3, 40_000))
+    fill(engine, adapters)
+    small = Writer(engine, adapters, AutoTokenizer.from_pretrained(base.path))
+    rows = [small.row(1, 4 + number, number, 6 + number % 5) for number in range(12)]
+    begun = [small.begin(row)[0] for row in rows]
+    with pytest.raises(Overloaded, match=r"serve\.generate_mb"):
+        small.alone(small.row(1, 250, 0, 100))
+    assert [written.wait().text for written in begun] == [small.expected(row) for row in rows]

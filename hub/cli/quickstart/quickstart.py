@@ -9,14 +9,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from importlib.resources import as_file, files
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from hub.cli.context import Context
 from hub.cli.screen.output import JSON_FLAG, print_json, progress, say
 from hub.cli.threads import beside_others
-from hub.store.change import Deploy
 
 if TYPE_CHECKING:
     import httpx
@@ -73,7 +72,7 @@ def quickstart(
     narrator.trained(first)
     narrator.step(2, "A server, and version 1 live")
     with local_server(settings, port) as server, _clients(settings, server.url) as (admin, http):
-        admin.deploy(NAME, Deploy(version=first.version, reason="quickstart"))
+        _deploy(admin, first.version)
         p50 = _latency(http)
         narrator.live(server.url, http, p50)
         narrator.step(3, "Version 2, from more rows")
@@ -123,6 +122,13 @@ def _clients(settings: Settings, url: str) -> Iterator[tuple[ServerClient, httpx
         yield admin, http  # type: ignore[misc]
 
 
+def _deploy(admin: ServerClient, version: str) -> float:
+    """Deploy a version; return the milliseconds of the swap."""
+    from hub.store.change import Deploy
+
+    return float(admin.deploy(NAME, Deploy(version=version, reason="quickstart"))["swap_ms"])
+
+
 def _latency(http: httpx.Client) -> float:
     from hub.cli.quickstart.swap_watch import ask
 
@@ -138,11 +144,11 @@ def _swap(admin: ServerClient, http: httpx.Client, url: str, old: str, new: str)
     watch = SwapWatch(url, NAME, TEXTS)
     with watch.running():
         time.sleep(BEFORE_S)
-        moved: dict[str, Any] = admin.deploy(NAME, Deploy(version=new, reason="quickstart"))
+        swap_ms = _deploy(admin, new)
         since = time.monotonic()
         time.sleep(AFTER_S)
     expected[new] = reference(http, NAME, TEXTS)
-    return float(moved["swap_ms"]), watch.result(expected, new, since)
+    return swap_ms, watch.result(expected, new, since)
 
 
 class _Narrator:

@@ -34,6 +34,8 @@ _SYNONYMS = {
     "answers": "answer",
     "prompt": "instruction question query input",
     "completion": "response answer output target",
+    "document": "article text content passage body",
+    "summary": "highlights abstract target output",
     "messages": "conversation conversations dialogue",
     "source": "src input original from",
     "target": "tgt translation translated output to",

@@ -44,7 +44,7 @@ class Decoding:
         self._tokenizer = tokenizer
         self._device = model.device
         config = model.config.get_text_config(decoder=True)
-        layers = getattr(config, "decoder_layers", None) or config.num_hidden_layers
+        layers = _decoder_layers(model)
         self._limit = MemoryLimit(limits.rows, limits.nbytes, column_bytes(config, layers, model.dtype))
         self._budget = PREFILL_TOKENS.get(self._device.type, PREFILL_TOKENS["cpu"])
         self._arena = Arena(layers, self._device)
@@ -267,6 +267,14 @@ class Live:
 
     def end(self, error: HubError | None) -> None:
         self.row.end(error)
+
+
+def _decoder_layers(model: PreTrainedModel) -> int:
+    config = model.config
+    if not config.is_encoder_decoder:
+        return int(config.get_text_config(decoder=True).num_hidden_layers)
+    names = ("decoder_layers", "num_decoder_layers", "num_hidden_layers")  # BART, T5, others
+    return next(int(layers) for name in names if (layers := getattr(config, name, None)))
 
 
 def _end_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:

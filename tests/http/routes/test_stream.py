@@ -57,6 +57,19 @@ def test_the_first_event_names_the_version_and_the_last_has_the_answer_and_its_c
     assert result["finish_reason"] == "length"
 
 
+def test_the_pieces_of_a_generated_text_are_its_whole_text(home, serving) -> None:
+    added = home.add("writer", task="generation", kind=HeadKind.GENERATE, labels=())
+    home.store.deploy("writer", Deploy(version=added.ref))
+    with serving() as client:
+        _, events = read(client, "/v1/tasks/generation", {"prompt": "Once upon", "max_new_tokens": 3})
+        refused, _ = read(client, "/v1/tasks/generation", {"prompt": "word " * 3000})
+    _, *texts, (_, result) = events
+    answer = result.pop("response")
+    assert len(texts) > 1
+    assert answer == {"text": "".join(piece["text"] for _, piece in texts), **result}
+    assert refused.status_code == 413
+
+
 def test_the_route_of_a_task_streams_too(version, serving) -> None:
     with serving() as client:
         _, events = read(client, "/v1/tasks/translation", {**REQUEST, "deployment": "desk"})

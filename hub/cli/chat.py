@@ -89,5 +89,5 @@ def _answer(client: Client, deployment: str, request: dict[str, Any]) -> str | N
     except HubError as error:
         say(f"\n[bold red]{escape(error.code)}[/]: {escape(error)}")
         return None
-    say("")
-    return text
+    say("" if text.strip() else "[dim](an empty answer, which is no turn)[/]")
+    return text if text.strip() else None

@@ -29,6 +29,9 @@ class Client:
         if request["messages"][-1]["content"] == "fail":
             yield "half an "
             raise EngineFailed("The engine failed.")
+        if request["messages"][-1]["content"] == "nothing":
+            yield {"completion_tokens": 1, "finish_reason": "stop", "response": {"text": ""}}
+            return
         yield f"answer {len(self.requests)}"
         yield "\x1b[31m!"
         yield {"completion_tokens": 2, "finish_reason": "stop", "response": {"text": ""}}
@@ -74,6 +77,11 @@ def test_reset_begins_again(client) -> None:
 def test_a_turn_that_fails_is_shown_and_is_not_part_of_the_dialogue(client) -> None:
     shown = chat("fail\nnext\n")
     assert "engine_failed" in shown and "The engine failed." in shown
+    assert contents(client.requests[1]) == [("user", "next")]
+
+
+def test_an_empty_answer_is_not_part_of_the_dialogue(client) -> None:
+    assert "an empty answer" in chat("nothing\nnext\n")
     assert contents(client.requests[1]) == [("user", "next")]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-__all__ = ["Meter", "NoMeter", "Outcome"]
+__all__ = ["Meter", "Outcome"]
 
 Outcome = Literal["ok", "failed"]
 
@@ -35,6 +35,3 @@ class Meter:
 
     def stuck(self, task: str, threads: int, suspended: bool) -> None:
         """`threads` threads hang in the plugin code of a task; its calls are refused if `suspended`."""
-
-
-NoMeter = Meter

@@ -29,7 +29,7 @@ from hub.serving.describe import (
     describe_replica,
     plugin_name,
 )
-from hub.serving.meter import Meter, NoMeter
+from hub.serving.meter import Meter
 from hub.serving.observation import Observer
 from hub.serving.plugins.rehearsal import rehearse_on
 from hub.serving.requests.pipeline import Pipeline
@@ -96,7 +96,7 @@ class Runtime:
         self.settings = settings
         self.registry = registry
         self._observer = observer
-        self._meter = meter or NoMeter()
+        self._meter = meter or Meter()
         self._preload = settings.serve.slots if preload else 0
         self._parts: _Parts | None = None
         self._failed: HubError | None = None

@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 
 from hub.api import HeadKind
 
+pytestmark = pytest.mark.usefixtures("quick_exports")
+
 TOLERANCE = 1e-4
 
 

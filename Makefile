@@ -27,8 +27,9 @@ lint: install
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 
+# In the order of the folders: by number of tests, files with one long test would come last, and alone.
 test: lint
-	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 bench: install
 	@$(BIN)/python -m benchmarks.serve

@@ -10,26 +10,19 @@ import typer
 from hub.cli.context import Context
 from hub.cli.pairs import json_pairs
 from hub.cli.screen.output import JSON_FLAG, print_json, say
-from hub.cli.screen.wait import TIMEOUT, WAIT, Need, Waiting, show_served, wait
+from hub.cli.screen.wait import TIMEOUT, WAIT, Need, show_served, wait
 
 if TYPE_CHECKING:
     from hub.client.protocol import Client
     from hub.store.change import DeploymentChange
 
-__all__ = ["SERVER", "register"]
+__all__ = ["SERVER", "deploy", "promote", "rollback", "undeploy"]
 
 SERVER = typer.Option(help="URL of another server; also HUB_SERVER. Put its key in HUB_KEY.", metavar="URL")
 REASON = typer.Option(help="The reason, for the deployment's history.")
 DEPLOYMENT = typer.Argument(help="A deployment.")
 WAIT_S = 60.0
 Json = dict[str, Any]
-
-
-def register(app: typer.Typer) -> None:
-    """Add the commands to `app`."""
-    for command in (deploy, promote, rollback):
-        app.command(cls=Waiting)(command)
-    app.command()(undeploy)
 
 
 def deploy(  # noqa: PLR0913, PLR0917 - one for each option

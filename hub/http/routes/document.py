@@ -7,7 +7,7 @@ from typing import Any
 from fastapi import FastAPI
 
 from hub.http.auth import Right
-from hub.http.routes.native import KEY_LENGTH
+from hub.http.routes.native import MAX_KEY_CHARS
 from hub.http.routes.route import InferRoute
 
 __all__ = ["build_document"]
@@ -21,7 +21,7 @@ _STICKY_KEY = {
     "in": "header",
     "required": False,
     "description": "While a canary is tried, requests with the same key are answered by the same version.",
-    "schema": {"type": "string", "maxLength": KEY_LENGTH},
+    "schema": {"type": "string", "maxLength": MAX_KEY_CHARS},
 }
 _TEXT = {"content": {"text/plain": {"schema": {"type": "string"}}}}
 

@@ -37,7 +37,7 @@ from hub.serving.routing.routes import Resolve, Route, by_name, by_task
 
 __all__ = ["add_routes", "sticky_key"]
 
-KEY_LENGTH = 256
+MAX_KEY_CHARS = 256
 Requests = tuple[list[BaseModel | HubError], bool]  # and whether the body was a list
 
 
@@ -224,9 +224,9 @@ async def _read(hub: Hub, route: Route, read: Callable[[Route], Requests]) -> Re
 def sticky_key(request: Request) -> str:
     """Return the key that pins the caller to one of the versions, or ""."""
     key = request.headers.get("x-hub-key", "")
-    if len(key) > KEY_LENGTH:
+    if len(key) > MAX_KEY_CHARS:
         raise BadRequest(
-            f"The header x-hub-key has {len(key):,} characters and may have {KEY_LENGTH}. Send a hash of it."
+            f"The header x-hub-key has {len(key):,} characters and may have {MAX_KEY_CHARS}. Send a hash of it."
         )
     return key
 

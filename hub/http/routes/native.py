@@ -226,7 +226,7 @@ def sticky_key(request: Request) -> str:
     key = request.headers.get("x-hub-key", "")
     if len(key) > MAX_KEY_CHARS:
         raise BadRequest(
-            f"The header x-hub-key has {len(key):,} characters; the limit is {MAX_KEY_CHARS}. Send a hash of it."
+            f"x-hub-key has {len(key):,} characters; the limit is {MAX_KEY_CHARS}. Send a hash of it."
         )
     return key
 

@@ -62,12 +62,15 @@ class SamplingFields(BaseModel):
     min_p: float = Field(
         0.0, ge=0, le=1, description="Leave out tokens less likely than this times the likeliest."
     )
-    seed: int | None = Field(None, ge=0, lt=2**63, description="The same seed gives the same text.")
+    seed: int | None = Field(None, ge=0, lt=2**53, description="The same seed gives the same text.")
     repetition_penalty: float | None = Field(
-        None, gt=0, le=10, description="Above 1: tokens of the prompt and the answer become less likely."
+        None, ge=0.01, le=10, description="Above 1: tokens of the prompt and the answer become less likely."
     )
     logit_bias: dict[_Token, _Bias] = Field(
-        default_factory=dict, max_length=MAX_BIASED_TOKENS, description="Added to the logits, by token id."
+        default_factory=dict,
+        max_length=MAX_BIASED_TOKENS,
+        description="Added to the logits, by token id.",
+        json_schema_extra={"propertyNames": {"pattern": r"^(0|[1-9][0-9]{0,8})$"}},
     )
     stop: tuple[_Stop, ...] = Field(
         (), max_length=MAX_STOPS, description="The text ends before the first of these."

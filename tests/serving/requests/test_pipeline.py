@@ -136,8 +136,9 @@ def test_a_call_is_answered_before_the_next_one_of_its_forward_is_decoded(live, 
     inside, gate = hold(live, monkeypatch)
     calls = [live.submit("mood", "holds the engine")]
     assert inside.wait(10)
-    calls += [live.submit("mood", text) for text in ("first", "second")]
-    assert until(lambda: live.base_worker.batcher.waiting == 2)
+    for queued, text in enumerate(("first", "second"), start=1):  # in this order, which encoding may change
+        calls.append(live.submit("mood", text))
+        assert until(lambda queued=queued: live.base_worker.batcher.waiting == queued)
     decode, answered = SentimentTask.decode, []
 
     def slow(self, request, outputs, adapter):

@@ -11,15 +11,15 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import ModelOutput
 
-from hub.api import FinishReason
 from hub.engine.generate.arena import Arena, column_bytes
+from hub.engine.generate.live import Live
 from hub.engine.generate.rows import GeneratingRow, MemoryLimit, Turns
 from hub.engine.generate.sampling import BaseRules, Chooser
 from hub.engine.generate.text import TextStream
 from hub.engine.protocol import GenerationLimits
 from hub.errors import EngineFailed, HubError
 
-__all__ = ["Decoding", "Live"]
+__all__ = ["Decoding"]
 
 log = logging.getLogger(__name__)
 
@@ -201,7 +201,7 @@ class Decoding:
             if live.row.stored < len(live.row.prompt):
                 continue
             try:
-                self._append(live, token if live.chooser.plain else live.chooser.choose(scores))
+                live.append(token if live.chooser.plain else live.chooser.choose(scores), self._ends)
             except Exception as error:
                 log.error("The next token of a row could not be chosen.", exc_info=error)
                 ended.append((live, EngineFailed(f"The engine failed ({type(error).__name__}).")))
@@ -210,23 +210,6 @@ class Decoding:
                 ended.append((live, None))
         for live, failure in ended:
             self._leave(live, failure)
-
-    def _append(self, live: Live, token: int) -> None:
-        row = live.row
-        row.tokens.append(token)
-        live.chooser.record(token)
-        if token in self._ends:
-            row.reason = FinishReason.STOP
-        else:
-            live.emit(live.stream.add(token))
-            if live.stream.stopped:
-                row.reason = FinishReason.STOP
-            elif len(row.tokens) == row.limit:
-                row.reason = FinishReason.LENGTH
-        if row.reason:
-            live.emit(live.stream.end())
-            if live.stream.stopped:  # in what was held back
-                row.reason = FinishReason.STOP
 
     def _leave(self, live: Live, error: HubError | None) -> None:
         """Remove a row; the last live row moves to its place, and the last row in prefill to that one's."""
@@ -248,25 +231,6 @@ class Decoding:
                 self._prefilling[at] = self._prefilling[last]
             self._prefilling.pop()
         live.end(error)
-
-
-class Live:
-    """A row that is in the arena."""
-
-    __slots__ = ("chooser", "row", "stream")
-
-    def __init__(self, row: GeneratingRow, chooser: Chooser, stream: TextStream) -> None:
-        self.row = row
-        self.chooser = chooser
-        self.stream = stream
-
-    def emit(self, text: str) -> None:
-        if text:
-            self.row.text += text
-            self.row.on_text(text)
-
-    def end(self, error: HubError | None) -> None:
-        self.row.end(error)
 
 
 def _decoder_layers(model: PreTrainedModel) -> int:

@@ -16,7 +16,8 @@ from transformers.modeling_outputs import BaseModelOutput
 from transformers.utils import ModelOutput
 
 from hub.engine.generate.arena import Arena
-from hub.engine.generate.decoding import Decoding, Live
+from hub.engine.generate.decoding import Decoding
+from hub.engine.generate.live import Live
 from hub.engine.generate.rows import GeneratingRow
 from hub.engine.protocol import GenerationLimits
 

@@ -36,7 +36,7 @@ from hub.engine.torch.heads import HEADED, HeadSlots, Hidden, mean_pool
 from hub.engine.torch.loading import base_tensors, load_model, load_tokenizer
 from hub.engine.torch.placement import Placed, Placement
 from hub.engine.torch.tensors import BatchTensors
-from hub.errors import BadAdapter, EngineFailed, HubError, UnsupportedAdapter
+from hub.errors import BadAdapter, BadRequest, EngineFailed, HubError, UnsupportedAdapter
 
 if TYPE_CHECKING:
     from hub.engine.choice.backbones import Backbones

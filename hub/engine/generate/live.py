@@ -1,4 +1,3 @@
-# ruff: noqa: TID253 - imported by the torch engine only
 """A row that is in the arena, with what chooses its tokens and what decodes them to text."""
 
 from __future__ import annotations

@@ -215,7 +215,8 @@ class Row:
 class Output:
     """The model's output for one row: raw scores (float32, see HeadKind), or generated text.
 
-    `tokens` counts those that were generated, an end token included.
+    `tokens` counts those that were generated, an end token included; `cached_tokens` those of the prompt that
+    were not computed again.
     """
 
     row: Row
@@ -223,6 +224,7 @@ class Output:
     text: str = ""
     tokens: int = 0
     finish_reason: FinishReason | None = None
+    cached_tokens: int = 0
 
 
 class Tokenizer(Protocol):

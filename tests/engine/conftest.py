@@ -93,7 +93,13 @@ class Trained:
         return output.logits[0].numpy()
 
     def alone_text(self, row: Row) -> str:
-        """What PEFT generates for the prompt on its own.
+        """What PEFT generates for the prompt on its own."""
+        tokenizer = AutoTokenizer.from_pretrained(self.base.path)
+        text: str = tokenizer.decode(self.alone_ids(row), skip_special_tokens=True)
+        return text
+
+    def alone_ids(self, row: Row) -> list[int]:
+        """The tokens that PEFT generates.
 
         Some bases spend the last token of the limit on an end token, which engines do not.
         """
@@ -107,8 +113,8 @@ class Trained:
             num_beams=1,
         )
         prompt = 1 if self.base.kind is BaseKind.ENCODER_DECODER else ids.shape[1]
-        tokenizer = AutoTokenizer.from_pretrained(self.base.path)
-        return tokenizer.decode(tokens[0, prompt:], skip_special_tokens=True)
+        ids_found: list[int] = tokens[0, prompt:].tolist()
+        return ids_found
 
 
 def read(folder: Path, kind: HeadKind, num_labels: int) -> AdapterWeights:

@@ -62,6 +62,19 @@ class Arena:
             for tensor in layer.tensors:
                 tensor[target] = tensor[source]
 
+    def read(self, row: int, start: int, stop: int) -> Tensor:
+        """Return a copy of the keys and values of a row's columns, [2 L, heads, stop - start, D]."""
+        return torch.stack([tensor[row, :, start:stop] for layer in self._layers for tensor in layer.tensors])
+
+    def write(self, row: int, states: Tensor) -> None:
+        """Write keys and values [2 L, heads, T, D] to the first columns of a row."""
+        for index, layer in enumerate(self._layers):
+            own = states[2 * index : 2 * index + 2]
+            if not layer.tensors:
+                layer.lazy_initialization(own[:1], own[1:])
+            for tensor, new in zip(layer.tensors, own, strict=True):
+                tensor[row, :, : new.shape[1]] = new
+
     def clear(self) -> None:
         """Free all memory."""
         self.rows = self.columns = 0

@@ -5,21 +5,23 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import ModelOutput
 
-from hub.api import FinishReason
 from hub.engine.generate.arena import Arena, column_bytes
+from hub.engine.generate.live import Live
+from hub.engine.generate.prefix import PrefixCache
 from hub.engine.generate.rows import GeneratingRow, MemoryLimit, Turns
 from hub.engine.generate.sampling import BaseRules, Chooser
 from hub.engine.generate.text import TextStream
 from hub.engine.protocol import GenerationLimits
 from hub.errors import EngineFailed, HubError
 
-__all__ = ["Decoding", "Live"]
+__all__ = ["Decoding"]
 
 log = logging.getLogger(__name__)
 
@@ -38,8 +40,10 @@ class Decoding:
         select: Callable[[Tensor], None],
         tokenizer: PreTrainedTokenizerBase,
         limits: GenerationLimits,
+        prefixes: PrefixCache,
     ) -> None:
         self._model = model
+        self._prefixes = prefixes
         self._select = select
         self._tokenizer = tokenizer
         self._device = model.device
@@ -99,6 +103,8 @@ class Decoding:
             return
         self._forward(self._prefilling, first=len(self._live), budget=self._budget)
         ready = [live for live in self._prefilling if live.row.tokens]
+        for index, live in enumerate(ready, len(self._live)):
+            self._cache_prefix(live.row, index)
         assert len(ready) in (0, len(self._prefilling)), "a prompt in parts is alone"
         self._live += ready
         self._prefilling = self._prefilling[len(ready) :]
@@ -106,16 +112,37 @@ class Decoding:
     def _admit(self) -> list[Live]:
         """Admit the next rows: as many short prompts as fit in one piece, or one long prompt."""
         admitted: list[Live] = []
+        longest = 0
         while row := self._waiting.peek():
             rows = [*(live.row for live in (*self._live, *admitted)), row]
             columns = max(one.all_columns for one in rows)
-            longest = max(len(one.row.input_ids) for one in rows[len(self._live) :])
+            prefix = self._cached_prefix(row)
+            longest = max(longest, self._to_compute(row) - sum(states.shape[2] for states in prefix))
             padded = longest * (len(admitted) + 1)
             if not self._limit.fits(len(rows), columns) or (admitted and padded > self._budget):
                 break
             admitted.append(self._begin(self._waiting.take()))
             self._reserve(rows, self._limit.max_rows(columns))
+            if prefix:
+                self._use_prefix(row, len(rows) - 1, torch.cat(prefix, dim=2))
         return admitted
+
+    def _to_compute(self, row: GeneratingRow) -> int:
+        """Return how many tokens the prefill of a row computes without cached ones."""
+        return len(row.prompt)
+
+    def _cached_prefix(self, row: GeneratingRow) -> list[Tensor]:
+        """Return the cached keys and values of the prompt's beginning; its last token is always computed."""
+        return self._prefixes.find(row.version, row.prompt[:-1])
+
+    def _use_prefix(self, row: GeneratingRow, index: int, states: Tensor) -> None:
+        self._arena.write(index, states)
+        row.stored = row.cached = states.shape[2]
+
+    def _cache_prefix(self, row: GeneratingRow, index: int) -> None:
+        """Cache the stored tokens of arena row `index`."""
+        tokens = [*row.prompt, *row.tokens][: row.stored]
+        self._prefixes.store(row.version, tokens, partial(self._arena.read, index))
 
     def _reserve(self, rows: Sequence[GeneratingRow], max_rows: int) -> None:
         self._arena.reserve(len(rows), max(row.columns for row in rows), max_rows)
@@ -201,7 +228,7 @@ class Decoding:
             if live.row.stored < len(live.row.prompt):
                 continue
             try:
-                self._append(live, token if live.chooser.plain else live.chooser.choose(scores))
+                live.append(token if live.chooser.plain else live.chooser.choose(scores), self._ends)
             except Exception as error:
                 log.error("The next token of a row could not be chosen.", exc_info=error)
                 ended.append((live, EngineFailed(f"The engine failed ({type(error).__name__}).")))
@@ -211,27 +238,12 @@ class Decoding:
         for live, failure in ended:
             self._leave(live, failure)
 
-    def _append(self, live: Live, token: int) -> None:
-        row = live.row
-        row.tokens.append(token)
-        live.chooser.record(token)
-        if token in self._ends:
-            row.reason = FinishReason.STOP
-        else:
-            live.emit(live.stream.add(token))
-            if live.stream.stopped:
-                row.reason = FinishReason.STOP
-            elif len(row.tokens) == row.limit:
-                row.reason = FinishReason.LENGTH
-        if row.reason:
-            live.emit(live.stream.end())
-            if live.stream.stopped:  # in what was held back
-                row.reason = FinishReason.STOP
-
     def _leave(self, live: Live, error: HubError | None) -> None:
         """Remove a row; the last live row moves to its place, and the last row in prefill to that one's."""
         if live in self._live:
             at = self._live.index(live)
+            if not error:
+                self._cache_prefix(live.row, at)
             last = len(self._live) - 1
             if at != last:
                 self._move(last, at)
@@ -248,25 +260,6 @@ class Decoding:
                 self._prefilling[at] = self._prefilling[last]
             self._prefilling.pop()
         live.end(error)
-
-
-class Live:
-    """A row that is in the arena."""
-
-    __slots__ = ("chooser", "row", "stream")
-
-    def __init__(self, row: GeneratingRow, chooser: Chooser, stream: TextStream) -> None:
-        self.row = row
-        self.chooser = chooser
-        self.stream = stream
-
-    def emit(self, text: str) -> None:
-        if text:
-            self.row.text += text
-            self.row.on_text(text)
-
-    def end(self, error: HubError | None) -> None:
-        self.row.end(error)
 
 
 def _decoder_layers(model: PreTrainedModel) -> int:

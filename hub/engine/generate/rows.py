@@ -23,8 +23,10 @@ class GeneratingRow:
     limit: int  # maximum tokens to generate
     on_text: OnText
     on_end: OnEnd
+    version: str = ""  # the sha256 of the adapter's weights; empty: the bare base
     tokens: list[int] = field(default_factory=list)
     text: str = ""
+    cached: int = 0  # tokens of the prompt whose keys and values were cached
     stored: int = 0  # tokens of prompt and answer whose keys and values are in the arena
     cancelled: bool = False  # set by any thread; read between steps
     reason: FinishReason | None = None
@@ -35,7 +37,7 @@ class GeneratingRow:
 
     def end(self, error: HubError | None = None) -> None:
         """Report the end; called once, after the row's memory is free."""
-        self.on_end(error or Output(self.row, None, self.text, len(self.tokens), self.reason))
+        self.on_end(error or Output(self.row, None, self.text, len(self.tokens), self.reason, self.cached))
 
     @property
     def sampling(self) -> Sampling:

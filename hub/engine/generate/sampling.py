@@ -15,12 +15,13 @@ from transformers.generation.logits_process import (
     MinLengthLogitsProcessor,
     NoBadWordsLogitsProcessor,
     NoRepeatNGramLogitsProcessor,
+    RepetitionPenaltyLogitsProcessor,
     SuppressTokensLogitsProcessor,
 )
 
 from hub.api import Sampling
 
-__all__ = ["BaseRules", "Chooser"]
+__all__ = ["BaseRules", "Chooser", "LogitRules"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,36 @@ class BaseRules:
         return cls(config.repetition_penalty or 1.0, tuple(found))
 
 
+class LogitRules:
+    """What one request and its base change in the logits before a token is chosen."""
+
+    def __init__(self, sampling: Sampling, rules: BaseRules, device: torch.device) -> None:
+        own = sampling.repetition_penalty
+        penalty = float(rules.repetition_penalty if own is None else own)
+        repetition = [RepetitionPenaltyLogitsProcessor(penalty)] if penalty != 1.0 else []
+        self._processors = (*repetition, *rules.processors)
+        self._bias: tuple[Tensor, Tensor] | None = None
+        if sampling.logit_bias:
+            tokens = torch.tensor(list(sampling.logit_bias), device=device)
+            self._bias = tokens, torch.tensor(list(sampling.logit_bias.values()), device=device)
+
+    def __bool__(self) -> bool:
+        """Whether they change anything."""
+        return bool(self._processors) or self._bias is not None
+
+    def apply(self, scores: Tensor, seen: Sequence[Sequence[int]]) -> Tensor:
+        """Return the changed scores [n, V], given the tokens so far, those of the prompt included, [n][T]."""
+        scores = scores.clone()
+        if self._processors:
+            tokens = torch.tensor(seen, device=scores.device)
+            for processor in self._processors:
+                scores = processor(tokens, scores)
+        if self._bias is not None:
+            biased, values = self._bias
+            scores[:, biased] += values
+        return scores
+
+
 class Chooser:
     """The sampling state of one row: settings, random generator, and the tokens so far."""
 
@@ -54,9 +85,7 @@ class Chooser:
         self, sampling: Sampling, rules: BaseRules, prompt: Sequence[int], device: torch.device
     ) -> None:
         self.sampling = sampling
-        self._rules = rules
-        own = sampling.repetition_penalty
-        self._penalty = rules.repetition_penalty if own is None else own
+        self._rules = LogitRules(sampling, rules, device)
         self._seen = list(prompt)
         self._random: torch.Generator | None = None
         if sampling.temperature > 0:
@@ -66,20 +95,11 @@ class Chooser:
                 self._random.seed()
             else:
                 self._random.manual_seed(sampling.seed)
-        self._bias: tuple[Tensor, Tensor] | None = None
-        if sampling.logit_bias:
-            tokens = torch.tensor(list(sampling.logit_bias), device=device)
-            self._bias = tokens, torch.tensor(list(sampling.logit_bias.values()), device=device)
 
     @property
     def plain(self) -> bool:
         """Whether the next token is the one with the largest logit."""
-        return (
-            self._random is None
-            and self._penalty == 1.0
-            and self._bias is None
-            and not self._rules.processors
-        )
+        return self._random is None and not self._rules
 
     def record(self, token: int) -> None:
         """Record a token of the answer."""
@@ -87,7 +107,7 @@ class Chooser:
 
     def choose(self, logits: Tensor) -> int:
         """Return the next token, from float32 logits [V]."""
-        scores = self._adjusted(logits)
+        scores = self._rules.apply(logits.unsqueeze(0), [self._seen]).squeeze(0)
         if self._random is None:
             return int(scores.argmax())
         scores = _filtered(scores / self.sampling.temperature, self.sampling)
@@ -96,21 +116,6 @@ class Chooser:
         cumulated = scores.double().softmax(-1).cumsum(-1)
         place = torch.searchsorted(cumulated, number * cumulated[-1], right=True)
         return int(place.clamp(max=len(scores) - 1))
-
-    def _adjusted(self, logits: Tensor) -> Tensor:
-        scores = logits.clone()
-        if self._penalty != 1.0:  # Keskar et al., arXiv:1909.05858
-            seen = torch.tensor(sorted(set(self._seen)), device=scores.device)
-            found = scores[seen]
-            scores[seen] = torch.where(found < 0, found * self._penalty, found / self._penalty)
-        if self._rules.processors:
-            seen = torch.tensor([self._seen], device=scores.device)
-            for processor in self._rules.processors:
-                scores = processor(seen, scores.unsqueeze(0)).squeeze(0)
-        if self._bias is not None:
-            tokens, values = self._bias
-            scores[tokens] += values
-        return scores
 
 
 def _filtered(scores: Tensor, sampling: Sampling) -> Tensor:

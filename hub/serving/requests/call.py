@@ -24,9 +24,13 @@ __all__ = ["Call", "CallAnswers", "CallObserver", "Side", "Usage", "usage_of"]
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """The tokens of a call that generated text, and why the text ended (None where a row failed)."""
+    """The tokens of a call that generated text, and why the text ended (None where a row failed).
+
+    `cached_tokens` of the prompt were not computed again.
+    """
 
     prompt_tokens: int
+    cached_tokens: int
     completion_tokens: int
     finish_reason: FinishReason | None
 
@@ -65,6 +69,7 @@ def usage_of(outcomes: Sequence[Output | HubError | None]) -> Usage | None:
     reasons = [output.finish_reason for output in outputs]
     return Usage(
         sum(len(output.row.input_ids) for output in outputs),
+        sum(output.cached_tokens for output in outputs),
         sum(output.tokens for output in outputs),
         FinishReason.LENGTH if FinishReason.LENGTH in reasons else reasons[0],
     )

@@ -39,16 +39,12 @@ class GeneratedTexts:
 
     def draw(self, number: int, folder: Path) -> Path:
         """Save the content of a number as PEFT does, and work out what it writes."""
-        from peft import PeftModel
-        from transformers import AutoModelForCausalLM
-
-        from tests.support.tiny import tiny_adapter
+        from tests.support.tiny import peft_model, tiny_adapter
 
         rank = 4 + 4 * (number % 2)
         kind = HeadKind.GENERATE
         tiny_adapter(self._base, folder, kind=kind, labels=(), rank=rank, seed=number, spread=0.3)
-        model = AutoModelForCausalLM.from_pretrained(self._base.path, local_files_only=True).float()
-        model = PeftModel.from_pretrained(model, str(folder)).eval()
+        model = peft_model(self._base, folder, kind, 0)
         self._texts[number] = {prompt: self._written(model, prompt) for prompt in self._prompts}
         return folder
 

@@ -1,5 +1,5 @@
 # ruff: noqa: TID253 - imported when a training run starts, and by nothing else
-"""Optimization for decoders: scores only for answer tokens, and one pass over a prefix that all rows share."""
+"""Optimization for decoders: scores only for answer tokens, and one pass over a prefix shared by all rows."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ TOLERANCE = 1e-4  # of the loss
 def answers_only(model: PeftModel, probe: Mapping[str, Tensor], *, share: bool) -> Iterator[bool]:
     """Compute the loss of a decoder from the positions that predict a label, within the block.
 
-    The output layer, with its large vocabulary, skips prompts and padding. With `share`, the tokens that all
-    rows of a batch start with (system prompt, instruction) run once; the other tokens attend to their keys and
-    values, so loss and gradients are those of whole rows.
+    The output layer, with its large vocabulary, skips prompts and padding. With `share`, the tokens all
+    rows of a batch start with (system prompt, instruction) run once, and the others attend to their keys and
+    values. Loss and gradients are those of whole rows.
 
-    Yields whether this is active: the output layer must be linear and frozen, and the loss of `probe`, a batch
-    of several rows, must not change (some families scale or cap the scores). Rows share a prefix only if those
-    of `probe` do, so that this is checked as well.
+    Yields whether this is active: the output layer must be linear and frozen, and the loss of `probe`, a
+    batch of several rows, must not change (some families scale or cap scores). Rows share a prefix only if
+    those in `probe` do, so that this is checked as well.
     """
     base = model.get_base_model()
     before = _loss(model, probe) if _is_plain_decoder(base) else None
@@ -71,25 +71,38 @@ def _loss(model: PeftModel, probe: Mapping[str, Tensor]) -> Tensor | None:
     return loss if isinstance(loss, Tensor) else None
 
 
-def _forward(base: Any, whole: Any, share: bool, **inputs: Any) -> Any:
-    labels = inputs.get("labels")
+def _forward(
+    base: Any,
+    whole: Any,
+    share: bool,
+    input_ids: Tensor,
+    attention_mask: Tensor,
+    labels: Tensor | None = None,
+    **others: Any,
+) -> Any:
     answers = None if labels is None else labels[:, 1:] != IGNORED
-    if labels is None or answers is None or not answers.any():
-        return whole(**inputs)
-    ids, mask = inputs["input_ids"], inputs["attention_mask"]
+    if labels is None or answers is None or not answers.any() or any(map(_given, others.values())):
+        return whole(input_ids=input_ids, attention_mask=attention_mask, labels=labels, **others)
     backbone = getattr(base, base.base_model_prefix)
-    prefix = _prefix(ids, mask, labels) if share and len(ids) > 1 else 0
+    prefix = _prefix(input_ids, attention_mask, labels) if share and len(input_ids) > 1 else 0
     past = None
     if prefix:
-        past = backbone(input_ids=ids[:1, :prefix], use_cache=True).past_key_values
-        past.batch_repeat_interleave(len(ids))
+        past = backbone(input_ids=input_ids[:1, :prefix], use_cache=True).past_key_values
+        past.batch_repeat_interleave(len(input_ids))
     hidden = backbone(
-        input_ids=ids[:, prefix:], attention_mask=mask, past_key_values=past, use_cache=past is not None
+        input_ids=input_ids[:, prefix:],
+        attention_mask=attention_mask,
+        past_key_values=past,
+        use_cache=past is not None,
     ).last_hidden_state  # [B, T - prefix, H]
     chosen = hidden[:, :-1][answers[:, prefix:]]  # [N, H]
     return CausalLMOutputWithPast(
         loss=_cross_entropy(base.get_output_embeddings(), chosen, labels[:, 1:][answers])
     )
+
+
+def _given(value: Any) -> bool:
+    return value is not None
 
 
 def _prefix(ids: Tensor, mask: Tensor, labels: Tensor) -> int:
@@ -104,8 +117,9 @@ def _cross_entropy(head: nn.Module, hidden: Tensor, labels: Tensor) -> Tensor:
 
     The gradient of each chunk is computed at once, so that its scores need not be kept for the backward pass.
     """
-    total, grads = torch.zeros((), device=hidden.device), []
-    for states, true in zip(hidden.detach().split(CHUNK), labels.split(CHUNK), strict=True):
+    total = torch.zeros((), device=hidden.device)
+    grads: list[Tensor] = []
+    for states, true in zip(torch.split(hidden.detach(), CHUNK), torch.split(labels, CHUNK), strict=True):
         states.requires_grad_(hidden.requires_grad)
         loss = functional.cross_entropy(head(states).float(), true, reduction="sum") / len(labels)
         if hidden.requires_grad:

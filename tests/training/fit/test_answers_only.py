@@ -1,5 +1,5 @@
 # ruff: noqa: TID253 - trains tiny models
-"""A decoder's scores are computed for answers alone, and a shared prefix once; what is learned is the same."""
+"""A decoder is trained on scores of answers alone, and runs a shared prefix once, with the same gradients."""
 
 from __future__ import annotations
 

@@ -42,6 +42,7 @@ from pydantic import (
 from hub.answers import same_answer
 from hub.errors import BadData, BadRecipe, BadRequest, HubError, InvalidText, TooLarge, first_problem
 from hub.sampling import GREEDY, FinishReason, Sampling, SamplingFields
+from hub.streaming import AnswerStream, JoinedText
 
 if TYPE_CHECKING:
     import numpy as np
@@ -51,6 +52,7 @@ __all__ = [
     "ENTRY_POINT_GROUP",
     "GREEDY",
     "AdapterInfo",
+    "AnswerStream",
     "BadData",
     "BadRecipe",
     "BadRequest",
@@ -62,6 +64,7 @@ __all__ = [
     "HeadKind",
     "HubError",
     "InvalidText",
+    "JoinedText",
     "Model",
     "NoOptions",
     "Output",
@@ -339,6 +342,9 @@ class Task(ABC, Generic[RequestT, ResponseT]):
     encoder_decoders: ClassVar[bool] = False
     """Whether a GENERATE task makes rows and features for encoder-decoders too."""
 
+    text_field: ClassVar[str] = ""
+    """The field of the response that equals the parts of a streamed answer put together; "": none does."""
+
     adapter_format: ClassVar[int] = 1
     """Raise it when adapters that earlier versions of the plugin trained must not be served any more."""
 
@@ -386,6 +392,14 @@ class Task(ABC, Generic[RequestT, ResponseT]):
     @abstractmethod
     def decode(self, request: RequestT, outputs: Sequence[Output], adapter: AdapterInfo) -> ResponseT:
         """Turn the outputs of the request's rows, in order, into the answer."""
+
+    def stream(self, request: RequestT, rows: Sequence[Row], adapter: AdapterInfo) -> AnswerStream | None:
+        """Return what turns the texts of these rows into parts of the answer, for one streamed request.
+
+        It is called for GENERATE after `encode`, with its rows. None: the text of a single row is streamed
+        unchanged, and the texts of several rows are not.
+        """
+        return None
 
     def agrees(self, answer: ResponseT, other: ResponseT) -> bool | None:
         """Return whether two answers to a request agree; None if they cannot be compared.

@@ -17,6 +17,7 @@ from hub.api import (
     Field,
     FieldKind,
     InvalidText,
+    JoinedText,
     Output,
     Row,
     Task,
@@ -49,6 +50,7 @@ class SummarizationTask(Task[SummarizationRequest, SummarizationResponse]):
     )
     options: ClassVar[type[SummarizationOptions]] = SummarizationOptions
     metric: ClassVar[str] = "rouge_l"
+    text_field: ClassVar[str] = "summary"
     max_length: ClassVar[int] = 1024
 
     def request(self, example: Example) -> SummarizationRequest:
@@ -65,8 +67,13 @@ class SummarizationTask(Task[SummarizationRequest, SummarizationResponse]):
     def decode(
         self, request: SummarizationRequest, outputs: Sequence[Output], adapter: AdapterInfo
     ) -> SummarizationResponse:
-        summary = "\n".join(filter(None, (output.text.strip() for output in outputs)))
+        parts = self.stream(request, [output.row for output in outputs], adapter)
+        summary = parts.whole([output.text for output in outputs])
         return SummarizationResponse(summary=summary, parts=len(outputs))
+
+    def stream(self, request: SummarizationRequest, rows: Sequence[Row], adapter: AdapterInfo) -> JoinedText:
+        """Return what joins the summaries of the parts, one per line."""
+        return JoinedText(["\n"] * len(rows))
 
     def agrees(self, answer: SummarizationResponse, other: SummarizationResponse) -> bool:
         """Return whether two summaries are equal apart from white space."""

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from grafthub_translation.glossary import FixedTerm, has_terms
 from grafthub_translation.sentences import Span, is_spoken, stripped
+from hub.api import AnswerStream
 
-__all__ = ["MODEL", "PARTS", "Piece", "join", "lay_out"]
+__all__ = ["Joining", "Piece", "lay_out"]
 
-MODEL, PARTS = "model", "parts"
+Method = Literal["model", "parts"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,21 +56,62 @@ def lay_out(text: str, sentences: Iterable[Span], terms: Sequence[FixedTerm]) ->
     return pieces
 
 
-def join(translations: Sequence[tuple[Piece, str]]) -> tuple[str, dict[FixedTerm, str]]:
-    """Return the whole translation, and the method that placed each term of a sentence."""
-    text, methods, at = "", {}, 0
-    while at < len(translations):
-        piece, said = translations[at]
-        parts = translations[at + 1 : at + 1 + piece.parts]
-        method = MODEL
-        if piece.terms and not (parts and has_terms(said, [term.translation for term in piece.terms])):
-            method = PARTS
-            said = "".join(part.before + translation + part.after for part, translation in parts)
-            said = said or piece.text  # of terms alone
-        methods |= dict.fromkeys(piece.terms, method)
-        text += piece.before + said + piece.after
-        at += 1 + piece.parts
-    return text, methods
+class Joining(AnswerStream):
+    """Joins the texts of the rows of `pieces` to the translation, in their order.
+
+    A sentence without terms is passed on while it is written, one with terms when it is complete.
+    """
+
+    def __init__(self, pieces: Sequence[Piece]) -> None:
+        self.methods: dict[FixedTerm, Method] = {}
+        """The method that placed each term of a sentence."""
+        self._pieces = pieces
+        self._texts = [""] * len(pieces)
+        self._ended = [False] * len(pieces)
+        self._row = 0  # of the current sentence
+        self._sent = ""  # of it, with what stands before it
+
+    def add(self, row: int, text: str) -> str:
+        self._texts[row] += text
+        return self._next()
+
+    def end(self, row: int) -> str:
+        self._ended[row] = True
+        return self._next()
+
+    def _next(self) -> str:
+        found = ""
+        while self._row < len(self._pieces):
+            piece, ended = self._pieces[self._row], self._ended[self._row]
+            said = self._said(piece, ended)
+            if said is None:
+                break
+            said = piece.before + said
+            found += said[len(self._sent) :]
+            self._sent = said
+            if not ended:
+                break
+            found += piece.after
+            self._row, self._sent = self._row + 1 + piece.parts, ""
+        return found
+
+    def _said(self, piece: Piece, ended: bool) -> str | None:
+        """Return what is final of the current sentence; None if nothing is."""
+        text = self._texts[self._row].strip()
+        if not piece.terms:
+            return text if text or ended else None
+        last = self._row + 1 + piece.parts
+        rows = range(self._row + 1, last)
+        if not ended:
+            return None
+        if rows and has_terms(text, [term.translation for term in piece.terms]):
+            self.methods |= dict.fromkeys(piece.terms, "model")
+            return text
+        if not all(self._ended[row] for row in rows):
+            return None
+        self.methods |= dict.fromkeys(piece.terms, "parts")
+        parts = [(self._pieces[row], self._texts[row].strip()) for row in rows]
+        return "".join(part.before + text + part.after for part, text in parts) or piece.text
 
 
 def _parts(text: str, sentence: Span, terms: Sequence[FixedTerm]) -> list[Piece]:

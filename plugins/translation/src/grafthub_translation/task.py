@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from grafthub_translation.glossary import fill, has_terms
 from grafthub_translation.languages import choose_pair, is_code, language_code
-from grafthub_translation.layout import PARTS, Piece, join, lay_out
+from grafthub_translation.layout import Joining, lay_out
 from grafthub_translation.models import (
     AppliedTerm,
     TranslationOptions,
@@ -52,6 +52,7 @@ class TranslationTask(Task[TranslationRequest, TranslationResponse]):
     options: ClassVar[type[TranslationOptions]] = TranslationOptions
     metric: ClassVar[str] = "chrf"
     max_length: ClassVar[int] = 256
+    text_field: ClassVar[str] = "translation"
     encoder_decoders: ClassVar[bool] = True
 
     def suggest_options(self, columns: Mapping[str, str | int]) -> Mapping[str, Any]:
@@ -98,13 +99,11 @@ class TranslationTask(Task[TranslationRequest, TranslationResponse]):
     ) -> TranslationResponse:
         options = read_options(TranslationOptions, adapter)
         source, target = choose_pair(options, request.source_language, request.target_language)
-        pieces: list[tuple[Piece, str]] = [
-            (output.row.meta[PIECE], output.text.strip()) for output in outputs
-        ]
-        translation, methods = join(pieces)
+        parts = self.stream(request, [output.row for output in outputs], adapter)
+        translation = parts.whole([output.text for output in outputs])
         _, terms = fill(request.text, options.glossary | request.glossary)
         applied = [
-            AppliedTerm(term=term.term, translation=term.translation, method=methods.get(term, PARTS))
+            AppliedTerm(term=term.term, translation=term.translation, method=parts.methods.get(term, "parts"))
             for term in terms
         ]
         return TranslationResponse(
@@ -113,6 +112,10 @@ class TranslationTask(Task[TranslationRequest, TranslationResponse]):
             target_language=target,
             glossary=tuple(dict.fromkeys(applied)),
         )
+
+    def stream(self, request: TranslationRequest, rows: Sequence[Row], adapter: AdapterInfo) -> Joining:
+        """Return what joins the translations of the sentences."""
+        return Joining([row.meta[PIECE] for row in rows])
 
     def agrees(self, answer: TranslationResponse, other: TranslationResponse) -> bool:
         """Return whether two translations are equal apart from white space."""

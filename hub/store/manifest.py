@@ -173,6 +173,11 @@ class Manifest(Model):
         exclude_if=lambda goal: goal == "max",
         description="Whether higher or lower is better.",
     )
+    signatures: dict[str, str] = Field(
+        default_factory=dict,
+        exclude_if=lambda known: not known,
+        description="How `metrics` were computed, such as sacrebleu's signatures.",
+    )
     metrics_cv: dict[str, Spread] = Field(
         default_factory=dict,
         exclude_if=lambda known: not known,

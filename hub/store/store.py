@@ -61,6 +61,7 @@ class Training(TypedDict, total=False):
     metrics: Mapping[str, float]
     metric: str
     metric_goal: Literal["max", "min"]
+    signatures: Mapping[str, str]
     metrics_cv: Mapping[str, Spread]
     intervals: Mapping[str, tuple[float, float]]
     calibration: Calibration | None

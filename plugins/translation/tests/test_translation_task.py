@@ -270,6 +270,12 @@ def said(text):
     return TranslationResponse(translation=text, source_language="en", target_language="fr")
 
 
+def test_metrics_have_sacrebleus_signatures():
+    signatures = TASK.signatures()
+    assert set(signatures) == {"bleu", "chrf"}
+    assert "tok:13a" in signatures["bleu"] and "nc:6" in signatures["chrf"]
+
+
 def test_a_perfect_translation_scores_one_and_another_text_zero():
     references = [{"target": "Deux chiens jouent dans la neige."}, {"target": "Un homme lit un livre."}]
     right = TASK.metrics([said(item["target"]) for item in references], references)

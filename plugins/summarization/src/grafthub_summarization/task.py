@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 from grafthub_summarization.models import SummarizationOptions, SummarizationRequest, SummarizationResponse
@@ -25,7 +25,14 @@ from hub.api import (
     TooLarge,
     read_options,
 )
-from hub.task_tools import answer_ids, control_token, divide, instruction_ids, text_overlap
+from hub.task_tools import (
+    answer_ids,
+    control_token,
+    divide,
+    instruction_ids,
+    overlap_signatures,
+    text_overlap,
+)
 
 __all__ = ["SummarizationTask"]
 
@@ -111,6 +118,10 @@ class SummarizationTask(Task[SummarizationRequest, SummarizationResponse]):
             [answer.summary for answer in predictions], [example["summary"] for example in references]
         )
         return {name: overlap[name] for name in ("rouge_1", "rouge_2", "rouge_l", "chrf")}
+
+    def signatures(self) -> Mapping[str, str]:
+        """Return sacrebleu's signature of chrF."""
+        return {"chrf": overlap_signatures()["chrf"]}
 
 
 def _prompts(

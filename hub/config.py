@@ -85,6 +85,11 @@ class ServeSettings(Model):
     generate_mb: int = Field(
         2000, ge=1, description="Memory for the keys and values of generated texts on each base."
     )
+    generate_prefix_mb: int = Field(
+        256,
+        ge=0,
+        description="Memory on each base for the beginnings of texts, which are not computed again.",
+    )
     poll_ms: int = Field(
         250, gt=0, description="Interval at which the catalog is polled for changes, in milliseconds."
     )

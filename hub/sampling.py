@@ -6,11 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+
+from hub.errors import BadRequest
 
 __all__ = ["GREEDY", "FinishReason", "Sampling", "SamplingFields"]
+
+MAX_BEAMS = 8
 
 MAX_STOPS = 16
 MAX_STOP_CHARS = 200
@@ -31,7 +35,11 @@ class Sampling:
 
     `temperature` 0: always the most likely token; `top_k` to `seed` are not read then. A seed gives the same
     text again, whatever else the server runs. `repetition_penalty` None: that of the base. The text ends
-    before the first of the strings in `stop`.
+    before the first of the strings in `stop`. `num_beams` above 1: the best of that many hypotheses, as beam
+    search of transformers finds it; a hypothesis of n tokens has the score log p / n ** `length_penalty`.
+
+    Raises:
+        BadRequest: several beams together with a temperature.
     """
 
     temperature: float = 0.0
@@ -42,6 +50,15 @@ class Sampling:
     repetition_penalty: float | None = None
     logit_bias: Mapping[int, float] = field(default_factory=lambda: MappingProxyType({}))
     stop: tuple[str, ...] = ()
+    num_beams: int = 1
+    length_penalty: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.num_beams > 1 and self.temperature > 0:
+            raise BadRequest(
+                "Beam search is deterministic. Send `num_beams` above 1 without `temperature`, or a "
+                "temperature with `num_beams` 1."
+            )
 
 
 GREEDY = Sampling()
@@ -75,6 +92,17 @@ class SamplingFields(BaseModel):
     stop: tuple[_Stop, ...] = Field(
         (), max_length=MAX_STOPS, description="The text ends before the first of these."
     )
+    num_beams: int = Field(
+        1, ge=1, le=MAX_BEAMS, description="Above 1: beam search with so many beams; for temperature 0."
+    )
+    length_penalty: float = Field(
+        1.0, ge=-5, le=5, description="With beams: above 0 prefers longer texts, below 0 shorter ones."
+    )
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        _ = self.sampling
+        return self
 
     @property
     def sampling(self) -> Sampling:
@@ -88,4 +116,6 @@ class SamplingFields(BaseModel):
             self.repetition_penalty,
             self.logit_bias,
             self.stop,
+            self.num_beams,
+            self.length_penalty,
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
+from hub.errors import BadRequest
 from hub.sampling import GREEDY, Sampling, SamplingFields
 
 
@@ -24,6 +25,8 @@ def test_all_settings_reach_the_engine() -> None:
         "stop": ("\n\n", "END"),
     }
     assert SamplingFields(**given).sampling == Sampling(**given)
+    beams = {"num_beams": 4, "length_penalty": -0.5}
+    assert SamplingFields(**beams).sampling == Sampling(**beams)
 
 
 @pytest.mark.parametrize(
@@ -47,8 +50,18 @@ def test_all_settings_reach_the_engine() -> None:
         {"stop": ["a" * 201]},
         {"stop": ["a"] * 17},
         {"beams": 4},
+        {"num_beams": 0},
+        {"num_beams": 9},
+        {"num_beams": 2.5},
+        {"length_penalty": 5.1},
+        {"length_penalty": float("nan")},
     ],
 )
 def test_absurd_settings_are_refused(given) -> None:
     with pytest.raises(ValidationError):
         SamplingFields(**given)
+
+
+def test_beams_with_a_temperature_are_refused() -> None:
+    with pytest.raises(BadRequest, match="`num_beams` above 1 without `temperature`"):
+        SamplingFields(num_beams=2, temperature=0.5)

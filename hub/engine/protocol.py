@@ -133,10 +133,14 @@ class EngineRow:
 
 @dataclass(frozen=True, slots=True)
 class GenerationLimits:
-    """How many texts are generated at once on a base, and the bytes of their keys and values."""
+    """How many texts are generated at once on a base, and the bytes of their keys and values.
+
+    `prefix_bytes`: of those that are kept for texts that begin alike.
+    """
 
     rows: int = 32
     nbytes: int = 2_000_000_000
+    prefix_bytes: int = 256_000_000
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,23 +7,20 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
-from queue import SimpleQueue
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
-from transformers import PreTrainedConfig, PreTrainedTokenizerBase
+from transformers import PreTrainedConfig
 
 from hub.api import HeadKind, Output
 from hub.bases.base import Base, BaseKind
 from hub.engine.batch import BatchLimits, collate
 from hub.engine.choice.timings import Timings
-from hub.engine.generate.decoding import Decoding
-from hub.engine.generate.loop import GenerationLoop
-from hub.engine.generate.open import can_decode, open_decoding
-from hub.engine.generate.rows import GeneratingRow, check_room
+from hub.engine.generate.generator import TextGenerator
+from hub.engine.generate.open import can_decode
+from hub.engine.generate.rows import GeneratingRow
 from hub.engine.protocol import (
     BARE_SLOT,
     AdapterWeights,
@@ -54,6 +51,7 @@ class _Occupant:
 
     kind: HeadKind
     num_labels: int
+    sha256: str
     alone: TorchBackbone | None = None
 
 
@@ -86,12 +84,12 @@ class SlotEngine:
         self._make_heads(config, backbones.pooler)
         self._placement = Placement(backbones.reference, self._heads)
         self._generator: Generator | None = None
-        self._generation: GenerationLoop | None = None
-        self._start = getattr(config, "decoder_start_token_id", None) or 0
+        self._texts: TextGenerator | None = None  # None: the base's rows cannot join and leave
         if base.kind is not BaseKind.ENCODER:
             self._generator = Generator(model, tokenizer, base.max_length)
             if can_decode(model, base.max_length):
-                self._generation = GenerationLoop(partial(_open_decoding, tokenizer, generation), base.name)
+                start = getattr(config, "decoder_start_token_id", None) or 0
+                self._texts = TextGenerator(base, tokenizer, self._limits, generation, start)
         self._occupants: Mapping[int, _Occupant] = {}  # replaced as a whole, never mutated
         self._writing = threading.Lock()  # taken before the locks of `_backbones`
 
@@ -114,7 +112,7 @@ class SlotEngine:
                 self._backbones.write(slot, placed.backbone, int8=weights.int8)
                 for kind, head in self._heads.items():
                     head.write(slot, placed.head if kind is weights.kind else {})
-                occupant = _Occupant(weights.kind, weights.num_labels, alone)
+                occupant = _Occupant(weights.kind, weights.num_labels, weights.sha256, alone)
                 self._occupants = {**self._occupants, slot: occupant}
 
     def clear(self, slot: int) -> None:
@@ -143,12 +141,11 @@ class SlotEngine:
 
     @property
     def streams(self) -> bool:
-        return self._generation is not None
+        return self._texts is not None
 
     def generate(self, row: EngineRow, on_text: OnText, on_end: OnEnd) -> GeneratingRow:
-        generating = self._generating(row, on_text, on_end)
-        self._begin([generating])
-        return generating
+        assert self._texts is not None, "only an engine that `streams`"
+        return self._texts.begin(*self._texts_of(row), on_text, on_end)
 
     def settle(self, timeout: float) -> bool:
         return self._backbones.settle(timeout)
@@ -186,8 +183,8 @@ class SlotEngine:
         )
 
     def close(self) -> None:
-        if generation := self.__dict__.pop("_generation", None):
-            generation.close()
+        if texts := self.__dict__.pop("_texts", None):
+            texts.close()
         backbones = self.__dict__.pop("_backbones", None)
         for name in ("_heads", "_generator", "_placement"):
             self.__dict__.pop(name, None)
@@ -231,8 +228,8 @@ class SlotEngine:
     def _forward(self, rows: Sequence[EngineRow], aside: bool) -> list[Output]:
         occupant = self._occupants.get(rows[0].slot)
         alone = occupant.alone if occupant else None
-        if rows[0].head is HeadKind.GENERATE and self._generation:
-            return self._write_texts(rows)
+        if rows[0].head is HeadKind.GENERATE and self._texts:
+            return self._texts.run([self._texts_of(row) for row in rows])
         if rows[0].head is HeadKind.GENERATE:
             # transformers does not document whether two calls of `generate` may run concurrently.
             with self._backbones.busy:
@@ -275,38 +272,14 @@ class SlotEngine:
         labels = self._occupants[row.slot].num_labels
         return value[:labels] if row.head is HeadKind.SEQUENCE else value[: len(row.row.input_ids), :labels]
 
-    def _write_texts(self, rows: Sequence[EngineRow]) -> list[Output]:
-        """Generate along with other rows of the loop, and wait for these."""
-        ended: SimpleQueue[tuple[int, Output | HubError]] = SimpleQueue()
-
-        def end(index: int, outcome: Output | HubError) -> None:
-            ended.put((index, outcome))
-
-        self._begin([self._generating(row, _ignore, partial(end, index)) for index, row in enumerate(rows)])
-        outcomes = dict(ended.get() for _ in rows)
-        outputs: list[Output] = []
-        for index in range(len(rows)):
-            if isinstance(outcome := outcomes[index], HubError):
-                raise outcome
-            outputs.append(outcome)
-        return outputs
-
-    def _generating(self, row: EngineRow, on_text: OnText, on_end: OnEnd) -> GeneratingRow:
+    def _texts_of(self, row: EngineRow) -> tuple[EngineRow, TorchBackbone, str]:
+        """Check a row for `TextGenerator`, and add its backbone and the sha256 of its adapter."""
         self._refuse(row)
         collate([row], self._limits, self._pad)  # raises if no forward can take it
-        if (largest := max(row.row.sampling.logit_bias, default=0)) >= self._limits.vocabulary:
-            raise BadRequest(f"logit_bias names token {largest}; this base has {self._limits.vocabulary}.")
-        ids = row.row.input_ids
-        prompt = [self._start] if self._base.kind is BaseKind.ENCODER_DECODER else ids
-        limit = check_room(len(prompt), row.row.max_new_tokens, self._base.max_length)
-        return GeneratingRow(row.row, prompt, row.slot, limit, on_text, on_end)
-
-    def _begin(self, rows: Sequence[GeneratingRow]) -> None:
-        assert self._generation is not None, "only an engine that `streams`"
-        for row in rows:
-            occupant = self._occupants.get(row.slot)
-            backbone = (occupant and occupant.alone) or self._backbones.reference
-            self._generation.submit(backbone, row)
+        occupant = self._occupants.get(row.slot)
+        if occupant is None:
+            return row, self._backbones.reference, ""
+        return row, occupant.alone or self._backbones.reference, occupant.sha256
 
     def _generate(self, rows: Sequence[EngineRow], alone: TorchBackbone | None) -> list[Output]:
         assert self._generator is not None, "`run` refuses GENERATE rows on a base that generates no text"
@@ -339,18 +312,12 @@ class SlotEngine:
     def _refuse(self, row: EngineRow) -> None:
         if row.head is HeadKind.GENERATE and not self._generator:
             raise EngineFailed(f"Base {self._base.name!r} generates no text. It cannot run a {row.head} row.")
+        if row.row.sampling.num_beams > 1 and not self._texts:
+            raise BadRequest(
+                f"Base {self._base.name!r} has no beam search on this server. Send `num_beams` 1."
+            )
         occupant = self._occupants.get(row.slot)
         if row.head in self._heads and (occupant is None or occupant.kind is not row.head):
             raise EngineFailed(f"Slot {row.slot} holds no adapter with a {row.head} head.")
         if row.head in self._headless:
             raise EngineFailed(self._headless[row.head])
-
-
-def _open_decoding(
-    tokenizer: PreTrainedTokenizerBase, limits: GenerationLimits, backbone: TorchBackbone
-) -> Decoding:
-    return open_decoding(backbone.model, backbone.select, tokenizer, limits)
-
-
-def _ignore(text: str) -> None:
-    return

@@ -95,6 +95,7 @@ def describe_end(answers: CallAnswers) -> Json:
     return {
         "response": from_json(answers.only()),
         "prompt_tokens": usage.prompt_tokens if usage else 0,
+        "cached_tokens": usage.cached_tokens if usage else 0,
         "completion_tokens": usage.completion_tokens if usage else 0,
         "finish_reason": usage.finish_reason if usage else None,
     }

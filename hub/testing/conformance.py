@@ -26,6 +26,7 @@ from hub.api import (
     BadRequest,
     Example,
     HeadKind,
+    Output,
     TaskSpec,
     Tokenizer,
 )
@@ -39,6 +40,8 @@ from hub.testing.samples import (
     fake_outputs,
     lengthened,
     row_key,
+    sample_texts,
+    streamed_in_pieces,
     tokenizer_for,
     with_length,
     with_strange_label,
@@ -163,6 +166,26 @@ class TaskConformance:
             assert isinstance(answer, loaded.response)
             assert loaded.task.decode(request, outputs, adapter) == answer
             assert_survives_json(answer)
+
+    def test_a_streamed_answer_is_the_same_for_any_pieces_and_equals_the_text_field(
+        self, loaded: LoadedTask, tokenizer: Tokenizer, adapter: AdapterInfo
+    ) -> None:
+        if self.spec.head is not HeadKind.GENERATE:
+            pytest.skip("this head generates no text")
+        short = with_length(adapter, adapter.max_length // 2)
+        long = [loaded.task.request(lengthened(example, loaded, times=8)) for example in self.examples]
+        for request in (*self._requests(loaded), *long):
+            try:
+                rows = loaded.task.encode(request, tokenizer, short)
+            except BadRequest:
+                continue
+            for texts in sample_texts(len(rows)):
+                whole, *others = streamed_in_pieces(loaded.task, request, rows, short, texts)
+                assert all(other == whole for other in others), f"{[whole, *others]} of {texts}"
+                if loaded.task.text_field and whole is not None:
+                    outputs = [Output(row, text=text) for row, text in zip(rows, texts, strict=True)]
+                    answer = loaded.task.decode(request, outputs, short)
+                    assert getattr(answer, loaded.task.text_field) == whole, f"streamed {whole!r} of {texts}"
 
     def test_features_suit_the_head(
         self, loaded: LoadedTask, tokenizer: Tokenizer, adapter: AdapterInfo

@@ -28,6 +28,7 @@ def test_every_answer_is_one_that_the_document_declares(hub: Hub, tmp_path: Path
     monkeypatch.setenv("HUB_SERVE__API_KEYS", '["an-api-key-for-schemathesis"]')
     monkeypatch.setenv("HUB_SERVE__ADMIN_KEY", ADMIN_KEY)
     monkeypatch.setenv("HUB_FEEDBACK__KEEP", "answers")
+    monkeypatch.setenv("HUB_SERVE__POLL_MS", "10")  # an unknown name waits for one
     with hub.serving("--engine", "fake") as client:
         done = subprocess.run(
             [

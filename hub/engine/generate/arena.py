@@ -56,11 +56,26 @@ class Arena:
         for layer in self._layers:
             layer.resize()
 
-    def move(self, source: int, target: int) -> None:
-        """Copy a row over another one."""
+    def copy(self, sources: Sequence[int], targets: Sequence[int], columns: int | None = None) -> None:
+        """Copy rows over others, all at once: a row may be both. Only the first `columns` if given."""
+        source, target = (torch.tensor(rows, device=self._device) for rows in (sources, targets))
         for layer in self._layers:
             for tensor in layer.tensors:
-                tensor[target] = tensor[source]
+                part = tensor[:, :, :columns]
+                part.index_copy_(0, target, part.index_select(0, source))
+
+    def read(self, row: int, start: int, stop: int) -> Tensor:
+        """Return a copy of the keys and values of a row's columns, [2 L, heads, stop - start, D]."""
+        return torch.stack([tensor[row, :, start:stop] for layer in self._layers for tensor in layer.tensors])
+
+    def write(self, row: int, states: Tensor) -> None:
+        """Write keys and values [2 L, heads, T, D] to the first columns of a row."""
+        for index, layer in enumerate(self._layers):
+            own = states[2 * index : 2 * index + 2]
+            if not layer.tensors:
+                layer.lazy_initialization(own[:1], own[1:])
+            for tensor, new in zip(layer.tensors, own, strict=True):
+                tensor[row, :, : new.shape[1]] = new
 
     def clear(self) -> None:
         """Free all memory."""

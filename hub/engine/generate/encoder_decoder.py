@@ -16,7 +16,9 @@ from transformers.modeling_outputs import BaseModelOutput
 from transformers.utils import ModelOutput
 
 from hub.engine.generate.arena import Arena
-from hub.engine.generate.decoding import Decoding, Live
+from hub.engine.generate.decoding import Decoding
+from hub.engine.generate.live import Live
+from hub.engine.generate.prefix import PrefixCache
 from hub.engine.generate.rows import GeneratingRow
 from hub.engine.protocol import GenerationLimits
 
@@ -32,8 +34,9 @@ class EncoderDecoding(Decoding):
         select: Callable[[Tensor], None],
         tokenizer: PreTrainedTokenizerBase,
         limits: GenerationLimits,
+        prefixes: PrefixCache,
     ) -> None:
-        super().__init__(model, select, tokenizer, limits)
+        super().__init__(model, select, tokenizer, limits, prefixes)
         self._sources = Arena(len(self._arena.cache), self._device)
         self._arenas.append(self._sources)
         self._cache = EncoderDecoderCache(self._arena.cache, self._sources.cache)
@@ -42,6 +45,15 @@ class EncoderDecoding(Decoding):
     def _reserve(self, rows: Sequence[GeneratingRow], max_rows: int) -> None:
         super()._reserve(rows, max_rows)
         self._sources.reserve(len(rows), max(len(row.row.input_ids) for row in rows), max_rows)
+
+    def _to_compute(self, row: GeneratingRow) -> int:
+        return len(row.row.input_ids)
+
+    def _cached_prefix(self, row: GeneratingRow) -> list[Tensor]:
+        return []  # the keys and values of an answer depend on the whole source
+
+    def _cache_prefix(self, row: GeneratingRow, index: int) -> None:
+        """Cache nothing."""
 
     def _run(
         self, rows: Sequence[Live], first: int, ids: Tensor, positions: Tensor, mask: Tensor

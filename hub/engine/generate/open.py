@@ -11,6 +11,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from hub.engine.generate.decoding import Decoding
 from hub.engine.generate.encoder_decoder import EncoderDecoding, has_row_positions
+from hub.engine.generate.prefix import PrefixCache
 from hub.engine.protocol import GenerationLimits
 
 __all__ = ["can_decode", "open_decoding"]
@@ -49,7 +50,8 @@ def open_decoding(
     select: Callable[[Tensor], None],
     tokenizer: PreTrainedTokenizerBase,
     limits: GenerationLimits,
+    prefixes: PrefixCache,
 ) -> Decoding:
     """Return what runs the rows that generate on a model."""
     kind = EncoderDecoding if model.config.is_encoder_decoder else Decoding
-    return kind(model, select, tokenizer, limits)
+    return kind(model, select, tokenizer, limits, prefixes)

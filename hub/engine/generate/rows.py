@@ -23,8 +23,10 @@ class GeneratingRow:
     limit: int  # maximum tokens to generate
     on_text: OnText
     on_end: OnEnd
+    version: str = ""  # the sha256 of the adapter's weights; empty: the bare base
     tokens: list[int] = field(default_factory=list)
     text: str = ""
+    cached: int = 0  # tokens of the prompt whose keys and values were cached
     stored: int = 0  # tokens of prompt and answer whose keys and values are in the arena
     cancelled: bool = False  # set by any thread; read between steps
     reason: FinishReason | None = None
@@ -35,11 +37,16 @@ class GeneratingRow:
 
     def end(self, error: HubError | None = None) -> None:
         """Report the end; called once, after the row's memory is free."""
-        self.on_end(error or Output(self.row, None, self.text, len(self.tokens), self.reason))
+        self.on_end(error or Output(self.row, None, self.text, len(self.tokens), self.reason, self.cached))
 
     @property
     def sampling(self) -> Sampling:
         return self.row.sampling
+
+    @property
+    def places(self) -> int:
+        """Rows of the arena: one for each beam."""
+        return self.row.sampling.num_beams
 
     @property
     def columns(self) -> int:
@@ -135,12 +142,19 @@ class MemoryLimit:
         """Check that a row fits when it is alone.
 
         Raises:
-            Overloaded: it does not.
+            BadRequest: it has more beams than there are rows.
+            Overloaded: it needs too much memory.
         """
-        if not self.fits(1, row.all_columns):
-            needed, allowed = row.all_columns * self.column_bytes / 1e6, self.nbytes / 1e6
+        if row.places > self.rows:
+            raise BadRequest(
+                f"num_beams is {row.places}, and this server generates {self.rows} texts or beams at once "
+                "(serve.generate_rows). Ask for fewer beams."
+            )
+        if not self.fits(row.places, row.all_columns):
+            needed, allowed = row.places * row.all_columns * self.column_bytes / 1e6, self.nbytes / 1e6
+            beams = f", on {row.places} beams," if row.places > 1 else ""
             raise Overloaded(
-                f"A prompt of {len(row.row.input_ids)} tokens and {row.limit} more need {needed:.0f} MB and "
-                f"generation has {allowed:.0f} MB (serve.generate_mb). Send a shorter prompt, or ask for "
-                "fewer tokens."
+                f"A prompt of {len(row.row.input_ids)} tokens and {row.limit} more{beams} need {needed:.0f} "
+                f"MB and generation has {allowed:.0f} MB (serve.generate_mb). Send a shorter prompt, or ask "
+                f"for fewer tokens{' or beams' if beams else ''}."
             )

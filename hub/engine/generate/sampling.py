@@ -15,12 +15,13 @@ from transformers.generation.logits_process import (
     MinLengthLogitsProcessor,
     NoBadWordsLogitsProcessor,
     NoRepeatNGramLogitsProcessor,
+    RepetitionPenaltyLogitsProcessor,
     SuppressTokensLogitsProcessor,
 )
 
 from hub.api import Sampling
 
-__all__ = ["BaseRules", "Chooser"]
+__all__ = ["BaseRules", "Chooser", "LogitRules"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,7 @@ class BaseRules:
 
     repetition_penalty: float
     processors: tuple[LogitsProcessor, ...]
+    renormalize: bool = False  # the probabilities after those; matters to the scores of beams only
 
     @classmethod
     def of(cls, config: GenerationConfig, ends: Sequence[int]) -> BaseRules:
@@ -42,9 +44,47 @@ class BaseRules:
             found.append(SuppressTokensLogitsProcessor(tokens))
         if length := config.min_length:
             found.append(MinLengthLogitsProcessor(length, list(ends)))
-        if first := config.forced_bos_token_id:
+        if (first := config.forced_bos_token_id) is not None:
             found.append(ForcedBOSTokenLogitsProcessor(first))
-        return cls(config.repetition_penalty or 1.0, tuple(found))
+        return cls(config.repetition_penalty or 1.0, tuple(found), bool(config.renormalize_logits))
+
+
+class LogitRules:
+    """What one request and its base change in the logits before a token is chosen."""
+
+    def __init__(self, sampling: Sampling, rules: BaseRules, device: torch.device) -> None:
+        own = sampling.repetition_penalty
+        penalty = float(rules.repetition_penalty if own is None else own)
+        repetition = [RepetitionPenaltyLogitsProcessor(penalty)] if penalty != 1.0 else []
+        self._processors = (*repetition, *rules.processors)
+        self._renormalize = rules.renormalize
+        self._bias: tuple[Tensor, Tensor] | None = None
+        if sampling.logit_bias:
+            tokens = torch.tensor(list(sampling.logit_bias), device=device)
+            self._bias = tokens, torch.tensor(list(sampling.logit_bias.values()), device=device)
+
+    def __bool__(self) -> bool:
+        """Whether they change anything."""
+        return bool(self._processors) or self._bias is not None
+
+    def apply(self, scores: Tensor, seen: Sequence[Sequence[int]]) -> Tensor:
+        """Return the changed scores [n, V], given the tokens so far, those of the prompt included, [n][T]."""
+        scores = scores.clone()
+        if self._processors:
+            tokens = torch.tensor(seen, device=scores.device)
+            for processor in self._processors:
+                scores = processor(tokens, scores)
+        if self._bias is not None:
+            biased, values = self._bias
+            scores[:, biased] += values
+        return scores
+
+    def log_probs(self, logits: Tensor, seen: Sequence[Sequence[int]]) -> Tensor:
+        """Return the scores of the next token for beam search: the rules change log p, not the logits."""
+        scores = logits.log_softmax(-1)
+        if self:
+            scores = self.apply(scores, seen)
+        return scores.log_softmax(-1) if self._renormalize else scores
 
 
 class Chooser:
@@ -54,9 +94,7 @@ class Chooser:
         self, sampling: Sampling, rules: BaseRules, prompt: Sequence[int], device: torch.device
     ) -> None:
         self.sampling = sampling
-        self._rules = rules
-        own = sampling.repetition_penalty
-        self._penalty = rules.repetition_penalty if own is None else own
+        self.rules = LogitRules(sampling, rules, device)
         self._seen = list(prompt)
         self._random: torch.Generator | None = None
         if sampling.temperature > 0:
@@ -66,20 +104,11 @@ class Chooser:
                 self._random.seed()
             else:
                 self._random.manual_seed(sampling.seed)
-        self._bias: tuple[Tensor, Tensor] | None = None
-        if sampling.logit_bias:
-            tokens = torch.tensor(list(sampling.logit_bias), device=device)
-            self._bias = tokens, torch.tensor(list(sampling.logit_bias.values()), device=device)
 
     @property
     def plain(self) -> bool:
         """Whether the next token is the one with the largest logit."""
-        return (
-            self._random is None
-            and self._penalty == 1.0
-            and self._bias is None
-            and not self._rules.processors
-        )
+        return self._random is None and not self.rules
 
     def record(self, token: int) -> None:
         """Record a token of the answer."""
@@ -87,7 +116,7 @@ class Chooser:
 
     def choose(self, logits: Tensor) -> int:
         """Return the next token, from float32 logits [V]."""
-        scores = self._adjusted(logits)
+        scores = self.rules.apply(logits.unsqueeze(0), [self._seen]).squeeze(0)
         if self._random is None:
             return int(scores.argmax())
         scores = _filtered(scores / self.sampling.temperature, self.sampling)
@@ -96,21 +125,6 @@ class Chooser:
         cumulated = scores.double().softmax(-1).cumsum(-1)
         place = torch.searchsorted(cumulated, number * cumulated[-1], right=True)
         return int(place.clamp(max=len(scores) - 1))
-
-    def _adjusted(self, logits: Tensor) -> Tensor:
-        scores = logits.clone()
-        if self._penalty != 1.0:  # Keskar et al., arXiv:1909.05858
-            seen = torch.tensor(sorted(set(self._seen)), device=scores.device)
-            found = scores[seen]
-            scores[seen] = torch.where(found < 0, found * self._penalty, found / self._penalty)
-        if self._rules.processors:
-            seen = torch.tensor([self._seen], device=scores.device)
-            for processor in self._rules.processors:
-                scores = processor(seen, scores.unsqueeze(0)).squeeze(0)
-        if self._bias is not None:
-            tokens, values = self._bias
-            scores[tokens] += values
-        return scores
 
 
 def _filtered(scores: Tensor, sampling: Sampling) -> Tensor:

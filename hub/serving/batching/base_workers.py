@@ -176,7 +176,9 @@ class BaseWorkers:
             device=serve.device,
             threads=forward_threads(serve),
             cache=self._settings.home / ENGINE_CACHE,
-            generation=GenerationLimits(serve.generate_rows, serve.generate_mb * 1_000_000),
+            generation=GenerationLimits(
+                serve.generate_rows, serve.generate_mb * 1_000_000, serve.generate_prefix_mb * 1_000_000
+            ),
         )
         batcher = Batcher(
             engine,

@@ -75,7 +75,7 @@ class TextJobs:
     def _begin(self, job: Job, index: int) -> None:
         try:
             row = self._engine.generate(
-                job.rows[index], partial(self._write, job), partial(self._ended, job, index)
+                job.rows[index], partial(self._write, job, index), partial(self._ended, job, index)
             )
         except HubError as error:
             self._ended(job, index, error)
@@ -87,12 +87,14 @@ class TextJobs:
         if cancelled:
             row.cancel()
 
-    def _write(self, job: Job, piece: str) -> None:
-        if job.on_text and not job.cancelled:
-            job.on_text(piece)
+    def _write(self, job: Job, index: int, piece: str) -> None:
+        if job.listener and not job.cancelled:
+            job.listener.write(index, piece)
 
     def _ended(self, job: Job, index: int, outcome: Output | HubError) -> None:
         job.outcomes[index] = outcome
+        if job.listener and not job.cancelled and isinstance(outcome, Output):
+            job.listener.end(index)
         with self._lock:
             job.running -= 1
             self._rows -= 1

@@ -70,13 +70,16 @@ class AnswerLog:
     """Stores answers as the setting `feedback` asks, and labels on them.
 
     Serving never waits for it: an answer that finds the queue full is dropped and counted. While the catalog
-    is unavailable, answers wait in the queue.
+    is unavailable, answers wait in the queue. `alone` returns True if no other replica uses the catalog.
     """
 
-    def __init__(self, answers: Answers, settings: FeedbackSettings, meter: Meter) -> None:
+    def __init__(
+        self, answers: Answers, settings: FeedbackSettings, meter: Meter, alone: Callable[[], bool]
+    ) -> None:
         self._answers = answers
         self._settings = settings
         self._meter = meter
+        self._alone = alone
         self._lock = threading.Lock()  # of the queue
         self._writing = threading.Lock()  # taken before `_lock`
         self._queue: deque[_Waiting] = deque()
@@ -133,7 +136,7 @@ class AnswerLog:
                 self._written(batch, len(answers))
 
     async def label(self, request_id: str, label: Label, is_correct: IsCorrect) -> LabelledAnswer:
-        """Store a label on an answer; waits for an answer that another replica has not written yet.
+        """Store a label on an answer; waits for an answer that another replica may not have written yet.
 
         `is_correct` compares the two outside of any transaction, because it may run plugin code.
 
@@ -149,7 +152,7 @@ class AnswerLog:
         for attempt in range(3):  # at once; after writing the queue; after other replicas wrote theirs
             if attempt == 1:
                 await asyncio.to_thread(self.flush)
-            if attempt == 2:
+            if attempt == 2 and not await asyncio.to_thread(self._alone):
                 await asyncio.sleep(2 * WRITE_S)
             if answer := await asyncio.to_thread(self._answers.find, request_id):
                 correct = await is_correct(answer, label)

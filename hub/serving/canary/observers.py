@@ -12,6 +12,7 @@ from hub.serving.disk import Disk
 from hub.serving.meter import Meter
 from hub.serving.observation import Observation
 from hub.store.catalog.feedback import Answers
+from hub.store.catalog.replicas import Replicas
 from hub.store.records import Deployment
 from hub.store.store import Store
 
@@ -25,7 +26,10 @@ class Observers:
         self, store: Store, settings: FeedbackSettings, replica: str, deployer: Deployer, meter: Meter
     ) -> None:
         self._counts = Counts()
-        self.answers = AnswerLog(Answers(store.catalog), settings, meter)
+        replicas = Replicas(store.catalog)
+        self.answers = AnswerLog(
+            Answers(store.catalog), settings, meter, lambda: all(one.id == replica for one in replicas.live())
+        )
         self.guards = Guards(store, replica, deployer, self._counts, self.answers.keeps)
         self._disk = Disk(store.home)
 

@@ -118,7 +118,8 @@ def fit(  # noqa: PLR0913 - a training loop is all of these
     batches = LengthGroups(lengths, train.batch_size, train.seed, weights)
     dtype = torch.bfloat16 if pick_dtype(train.dtype) == "bf16" else None
     collate = collator(pad)
-    fixed = fixed_layers(model, collate(features[:1])) if train.cache else 0
+    caches = train.cache and not model.config.is_encoder_decoder  # its decoder reads all encoder states
+    fixed = fixed_layers(model, collate(features[:1])) if caches else 0
     with ExitStack() as during:
         if loss.head is HeadKind.GENERATE and not loss.smoothing:
             share = not (fixed or train.gradient_checkpointing)  # those layers take whole rows only

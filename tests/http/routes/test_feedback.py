@@ -6,18 +6,20 @@ import asyncio
 import json
 import logging
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
+from types import SimpleNamespace
 
 import pytest
 from grafthub_sentiment.task import SentimentTask
 
 from hub.config import FeedbackSettings
+from hub.serving.canary import answer_log
 from hub.serving.canary.answer_log import AnswerLog
 from hub.serving.meter import Meter
 from hub.store.catalog.feedback import Answers, StoredAnswer
+from hub.store.catalog.replicas import Replicas
 from hub.store.change import Deploy
 
 KEPT = {"keep": "texts", "days": 30, "rows": 100}
@@ -134,10 +136,11 @@ def keep_log(store):
     answers = Answers(store.catalog)
     answer = StoredAnswer("once", "mood", "mood@1", "0" * 64, datetime.now(UTC), '{"label": "positive"}')
     answers.keep([answer])
-    return AnswerLog(answers, FeedbackSettings(keep="answers"), Meter()), answers, answer
+    return AnswerLog(answers, FeedbackSettings(keep="answers"), Meter(), lambda: True), answers, answer
 
 
-def test_an_unknown_id_is_404_with_the_retention(keeping) -> None:
+def test_an_unknown_id_is_404_with_the_retention_at_once_without_other_replicas(keeping, monkeypatch) -> None:
+    monkeypatch.setattr(answer_log, "WRITE_S", 3600.0)  # the wait for other replicas is a multiple
     reply = give(keeping, "never-seen", "positive")
     assert reply.status_code == 404
     assert "'never-seen'" in reply.json()["error"]["message"]
@@ -209,17 +212,16 @@ def test_what_is_kept_is_counted_and_no_log_line_holds_a_word_of_it(keeping, adm
     assert "secret" not in caplog.text
 
 
-def test_an_answer_that_another_replica_has_yet_to_write_is_waited_for(keeping, store, add) -> None:
+def test_an_answer_that_another_replica_has_yet_to_write_is_waited_for(keeping, store, monkeypatch) -> None:
+    Replicas(store.catalog).report("other", host="h", pid=1, url="", generation=1, failures={})
     late = StoredAnswer("late", "mood", "mood@1", "0" * 64, datetime.now(UTC), '{"label": "positive"}')
 
-    def write() -> None:
-        time.sleep(0.3)
+    async def others_write(seconds: float) -> None:
         Answers(store.catalog).keep([late])
 
-    writer = threading.Thread(target=write)
-    writer.start()
+    waiting = SimpleNamespace(to_thread=asyncio.to_thread, sleep=others_write)
+    monkeypatch.setattr(answer_log, "asyncio", waiting)
     assert give(keeping, "late", "positive").json()["correct"] is True
-    writer.join()
 
 
 def test_hub_status_shows_the_answer_log_and_the_guards(keeping, add, admin, until, capsys) -> None:

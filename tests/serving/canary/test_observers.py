@@ -99,7 +99,7 @@ def keep(store, add):
     request = SentimentTask.request(SentimentTask(), {"text": TEXT})
 
     def build(**settings):
-        log = AnswerLog(Answers(store.catalog), FeedbackSettings(**settings), Meter())
+        log = AnswerLog(Answers(store.catalog), FeedbackSettings(**settings), Meter(), lambda: True)
 
         def take(id: str, **more) -> None:
             given = {"request": request, "response": response} | more

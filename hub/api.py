@@ -186,7 +186,7 @@ class AdapterInfo:
     """The facts about an adapter that its task can read.
 
     `settings` is the task's own options as plain JSON values. `max_length` is the token limit of
-    one row, special tokens included.
+    one row, special tokens included. On an `encoder_decoder` base, a row is the source alone.
     """
 
     name: str
@@ -194,6 +194,7 @@ class AdapterInfo:
     labels: tuple[str, ...] = ()
     settings: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
     max_length: int = 128
+    encoder_decoder: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,6 +239,8 @@ class Tokenizer(Protocol):
     def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
     def decode(self, *args: Any, **kwargs: Any) -> Any: ...
     def apply_chat_template(self, *args: Any, **kwargs: Any) -> Any: ...
+    def get_vocab(self) -> dict[str, int]: ...
+    def convert_tokens_to_ids(self, *args: Any, **kwargs: Any) -> Any: ...
 
 
 RequestT = TypeVar("RequestT", bound=BaseModel)
@@ -336,6 +339,9 @@ class Task(ABC, Generic[RequestT, ResponseT]):
     max_length: ClassVar[int] = 128
     """Default token limit of one row, unless the recipe sets `max_length`."""
 
+    encoder_decoders: ClassVar[bool] = False
+    """Whether a GENERATE task makes rows and features for encoder-decoders too."""
+
     text_field: ClassVar[str] = ""
     """The field of the response that equals the parts of a streamed answer put together; "": none does."""
 
@@ -356,6 +362,17 @@ class Task(ABC, Generic[RequestT, ResponseT]):
         `adapter.labels`.
         """
         return adapter.labels
+
+    def settle(self, adapter: AdapterInfo, tokenizer: Tokenizer, model_type: str) -> Mapping[str, Any]:
+        """Return the settings to store with a new GENERATE adapter, on a base of type `model_type`.
+
+        By default those of `adapter`. A task whose prompts have defaults adds them, so that a version keeps
+        the prompts that it was trained with.
+
+        Raises:
+            BadRecipe: the base does not support the settings.
+        """
+        return adapter.settings
 
     def suggest_options(self, columns: Mapping[str, str | int]) -> Mapping[str, Any]:
         """Return the options that `hub recipe new` writes for data with these columns; {} for none.
@@ -401,7 +418,8 @@ class Task(ABC, Generic[RequestT, ResponseT]):
         - SEQUENCE: `labels`, an int, or a list of C floats for multi-label
         - TOKEN: `labels`, [T] ints, -100 where not scored
         - SPAN: `start_positions` and `end_positions`, ints
-        - GENERATE: `labels`, [T] ints equal to `input_ids`, -100 where not learned
+        - GENERATE: `labels`, [T] ints equal to `input_ids`, -100 where not learned; on an encoder-decoder
+          the tokens of the target, of any length
 
         Raises:
             BadData: the example cannot be used (the message becomes the row's reason).
@@ -410,6 +428,10 @@ class Task(ABC, Generic[RequestT, ResponseT]):
     @abstractmethod
     def metrics(self, predictions: Sequence[ResponseT], references: Sequence[Example]) -> dict[str, float]:
         """Score answers against their examples; the result must contain `metric`."""
+
+    def signatures(self) -> Mapping[str, str]:
+        """Return how each metric was computed, by name, such as sacrebleu's signatures; {} for none."""
+        return {}
 
 
 class TaskHooks:

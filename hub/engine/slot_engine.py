@@ -312,8 +312,10 @@ class SlotEngine:
     def _refuse(self, row: EngineRow) -> None:
         if row.head is HeadKind.GENERATE and not self._generator:
             raise EngineFailed(f"Base {self._base.name!r} generates no text. It cannot run a {row.head} row.")
-        if row.row.sampling.num_beams > 1:
-            raise BadRequest("This engine does not run beam search yet. Send `num_beams` 1.")
+        if row.row.sampling.num_beams > 1 and not self._texts:
+            raise BadRequest(
+                f"Base {self._base.name!r} has no beam search on this server. Send `num_beams` 1."
+            )
         occupant = self._occupants.get(row.slot)
         if row.head in self._heads and (occupant is None or occupant.kind is not row.head):
             raise EngineFailed(f"Slot {row.slot} holds no adapter with a {row.head} head.")

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -62,7 +63,10 @@ def _batches(rows: Sequence[Row]) -> Iterator[list[int]]:
 
 
 def _score(model: Any, tokenizer: Tokenizer, rows: Sequence[Row]) -> list[Output]:
-    result = model(**_padded(model, tokenizer, rows, left=False))
+    inputs = _padded(model, tokenizer, rows, left=False)
+    if model.config.is_encoder_decoder:
+        inputs["decoder_input_ids"] = inputs["input_ids"]
+    result = model(**inputs)
     values = (
         result.logits if "logits" in result else torch.stack((result.start_logits, result.end_logits), -1)
     )
@@ -73,9 +77,13 @@ def _score(model: Any, tokenizer: Tokenizer, rows: Sequence[Row]) -> list[Output
 
 
 def _generate(model: Any, tokenizer: Tokenizer, rows: Sequence[Row]) -> list[Output]:
-    inputs = _padded(model, tokenizer, rows, left=True)
-    prompt = inputs["input_ids"].shape[1]
-    room = model.config.max_position_embeddings - prompt
+    two_stacks = model.config.is_encoder_decoder
+    inputs = _padded(model, tokenizer, rows, left=not two_stacks)
+    prompt = 1 if two_stacks else inputs["input_ids"].shape[1]  # the decoder's start token
+    room = getattr(model.config, "max_position_embeddings", sys.maxsize) - prompt
+    model.generation_config.forced_eos_token_id = (
+        None  # BART forces one at the length limit; serving does not
+    )
     tokens = model.generate(
         **inputs,
         max_new_tokens=max(1, min(max(row.max_new_tokens for row in rows), room)),

@@ -13,7 +13,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import ModelOutput
 
 from hub.engine.generate.arena import Arena, column_bytes
-from hub.engine.generate.live import Live
+from hub.engine.generate.live import Beams, Live
 from hub.engine.generate.prefix import PrefixCache
 from hub.engine.generate.rows import GeneratingRow, MemoryLimit, Turns
 from hub.engine.generate.sampling import BaseRules, Chooser
@@ -84,7 +84,8 @@ class Decoding:
     def fail(self, error: HubError) -> None:
         """End every row with an error."""
         for live in [*self._live, *self._prefilling]:
-            live.end(error)
+            if live.leads:
+                live.end(error)
         for row in self._waiting.drop(lambda row: True):
             row.end(error)
         self._live, self._prefilling = [], []
@@ -108,13 +109,25 @@ class Decoding:
         assert len(ready) in (0, len(self._prefilling)), "a prompt in parts is alone"
         self._live += ready
         self._prefilling = self._prefilling[len(ready) :]
+        for live in ready:
+            if live.beams:
+                self._spread(live, live.beams)
+
+    def _spread(self, live: Live, beams: Beams) -> None:
+        """Copy the keys and values of a prompt to a row for each beam."""
+        added, first = beams.spread(), len(self._live)
+        sources = [self._live.index(live)] * len(added)
+        for arena in self._arenas:
+            arena.copy(sources, range(first, first + len(added)))
+        self._live += added
 
     def _admit(self) -> list[Live]:
         """Admit the next rows: as many short prompts as fit in one piece, or one long prompt."""
         admitted: list[Live] = []
         longest = 0
         while row := self._waiting.peek():
-            rows = [*(live.row for live in (*self._live, *admitted)), row]
+            joining = [one for one in (*(live.row for live in admitted), row) for _ in range(one.places)]
+            rows = [*(live.row for live in self._live), *joining]
             columns = max(one.all_columns for one in rows)
             prefix = self._cached_prefix(row)
             longest = max(longest, self._to_compute(row) - sum(states.shape[2] for states in prefix))
@@ -124,7 +137,7 @@ class Decoding:
             admitted.append(self._begin(self._waiting.take()))
             self._reserve(rows, self._limit.max_rows(columns))
             if prefix:
-                self._use_prefix(row, len(rows) - 1, torch.cat(prefix, dim=2))
+                self._use_prefix(row, len(self._live) + len(admitted) - 1, torch.cat(prefix, dim=2))
         return admitted
 
     def _to_compute(self, row: GeneratingRow) -> int:
@@ -149,7 +162,7 @@ class Decoding:
 
     def _move(self, source: int, target: int) -> None:
         for arena in self._arenas:
-            arena.move(source, target)
+            arena.copy([source], [target])
 
     def _clear(self) -> None:
         for arena in self._arenas:
@@ -157,10 +170,13 @@ class Decoding:
 
     def _begin(self, row: GeneratingRow) -> Live:
         chooser = Chooser(row.sampling, self._rules, row.prompt, self._device)
-        return Live(row, chooser, TextStream(self._tokenizer, row.sampling.stop))
+        live = Live(row, chooser, TextStream(self._tokenizer, row.sampling.stop))
+        if row.places > 1:
+            live.beams = Beams(live, self._ends)
+        return live
 
     def _forward(self, rows: list[Live], first: int, budget: int | None = None) -> None:
-        """Run the pending tokens of adjacent rows; if that fails, one row at a time."""
+        """Run the pending tokens of adjacent rows; if that fails, one text at a time."""
         try:
             logits = self._logits(rows, first, budget)
         except Exception as error:
@@ -170,15 +186,16 @@ class Decoding:
         self._advance(rows, logits)
 
     def _forward_alone(self, rows: list[Live], first: int, budget: int | None) -> None:
-        """Run rows again one by one, so that only those that fail alone end with an error."""
-        for live in list(rows):
+        """Run texts again one by one, so that only those that fail alone end with an error."""
+        for live in [live for live in rows if live.leads]:
             try:
-                logits = self._logits([live], first + rows.index(live), budget)
+                # Each beam alone: the beams of a text need not be adjacent.
+                parts = [self._logits([one], first + rows.index(one), budget) for one in live.members]
             except Exception as error:
                 message = f"The engine failed ({type(error).__name__})."
                 self._leave(live, error if isinstance(error, HubError) else EngineFailed(message))
                 continue
-            self._advance([live], logits)
+            self._advance(live.members, torch.cat(parts))
 
     def _logits(self, rows: Sequence[Live], first: int, budget: int | None) -> Tensor:
         """Return the logits after each row's pending tokens, [n, V]."""
@@ -224,26 +241,51 @@ class Decoding:
         """Append the next token of each row whose prompt is complete, and remove rows that have ended."""
         likely = logits.argmax(-1).tolist()
         ended: list[tuple[Live, HubError | None]] = []
+        running: list[Beams] = []
         for live, scores, token in zip(rows, logits, likely, strict=True):
-            if live.row.stored < len(live.row.prompt):
+            if live.row.stored < len(live.row.prompt) or not live.leads:
                 continue
             try:
-                live.append(token if live.chooser.plain else live.chooser.choose(scores), self._ends)
+                if live.beams:
+                    live.beams.advance(logits[[rows.index(one) for one in live.members]])
+                else:
+                    live.append(token if live.chooser.plain else live.chooser.choose(scores), self._ends)
             except Exception as error:
                 log.error("The next token of a row could not be chosen.", exc_info=error)
                 ended.append((live, EngineFailed(f"The engine failed ({type(error).__name__}).")))
                 continue
             if live.row.reason:
                 ended.append((live, None))
+            elif live.beams:
+                running.append(live.beams)
+        self._reorder(running)
         for live, failure in ended:
             self._leave(live, failure)
 
+    def _reorder(self, texts: Sequence[Beams]) -> None:
+        """Give each beam the keys and values of the beam that it continues."""
+        pairs = [
+            (beams.members[parent], beam)
+            for beams in texts
+            for parent, beam in zip(beams.parents, beams.members, strict=False)
+            if beams.members[parent] is not beam
+        ]
+        if pairs:
+            sources, targets = ([self._live.index(one) for one in side] for side in zip(*pairs, strict=True))
+            self._arena.copy(sources, targets, max(beam.row.stored for _, beam in pairs))
+
     def _leave(self, live: Live, error: HubError | None) -> None:
+        """Remove a text."""
+        if live in self._live and not live.beams and not error:
+            self._cache_prefix(live.row, self._live.index(live))
+        for one in live.members:
+            self._vacate(one)
+        live.end(error)
+
+    def _vacate(self, live: Live) -> None:
         """Remove a row; the last live row moves to its place, and the last row in prefill to that one's."""
         if live in self._live:
             at = self._live.index(live)
-            if not error:
-                self._cache_prefix(live.row, at)
             last = len(self._live) - 1
             if at != last:
                 self._move(last, at)
@@ -259,7 +301,6 @@ class Decoding:
                 self._move(len(self._live) + last, len(self._live) + at)
                 self._prefilling[at] = self._prefilling[last]
             self._prefilling.pop()
-        live.end(error)
 
 
 def _decoder_layers(model: PreTrainedModel) -> int:

@@ -30,6 +30,7 @@ class BaseRules:
 
     repetition_penalty: float
     processors: tuple[LogitsProcessor, ...]
+    renormalize: bool = False  # the probabilities after those; matters to the scores of beams only
 
     @classmethod
     def of(cls, config: GenerationConfig, ends: Sequence[int]) -> BaseRules:
@@ -43,9 +44,9 @@ class BaseRules:
             found.append(SuppressTokensLogitsProcessor(tokens))
         if length := config.min_length:
             found.append(MinLengthLogitsProcessor(length, list(ends)))
-        if first := config.forced_bos_token_id:
+        if (first := config.forced_bos_token_id) is not None:
             found.append(ForcedBOSTokenLogitsProcessor(first))
-        return cls(config.repetition_penalty or 1.0, tuple(found))
+        return cls(config.repetition_penalty or 1.0, tuple(found), bool(config.renormalize_logits))
 
 
 class LogitRules:
@@ -56,6 +57,7 @@ class LogitRules:
         penalty = float(rules.repetition_penalty if own is None else own)
         repetition = [RepetitionPenaltyLogitsProcessor(penalty)] if penalty != 1.0 else []
         self._processors = (*repetition, *rules.processors)
+        self._renormalize = rules.renormalize
         self._bias: tuple[Tensor, Tensor] | None = None
         if sampling.logit_bias:
             tokens = torch.tensor(list(sampling.logit_bias), device=device)
@@ -77,6 +79,13 @@ class LogitRules:
             scores[:, biased] += values
         return scores
 
+    def log_probs(self, logits: Tensor, seen: Sequence[Sequence[int]]) -> Tensor:
+        """Return the scores of the next token for beam search: the rules change log p, not the logits."""
+        scores = logits.log_softmax(-1)
+        if self:
+            scores = self.apply(scores, seen)
+        return scores.log_softmax(-1) if self._renormalize else scores
+
 
 class Chooser:
     """The sampling state of one row: settings, random generator, and the tokens so far."""
@@ -85,7 +94,7 @@ class Chooser:
         self, sampling: Sampling, rules: BaseRules, prompt: Sequence[int], device: torch.device
     ) -> None:
         self.sampling = sampling
-        self._rules = LogitRules(sampling, rules, device)
+        self.rules = LogitRules(sampling, rules, device)
         self._seen = list(prompt)
         self._random: torch.Generator | None = None
         if sampling.temperature > 0:
@@ -99,7 +108,7 @@ class Chooser:
     @property
     def plain(self) -> bool:
         """Whether the next token is the one with the largest logit."""
-        return self._random is None and not self._rules
+        return self._random is None and not self.rules
 
     def record(self, token: int) -> None:
         """Record a token of the answer."""
@@ -107,7 +116,7 @@ class Chooser:
 
     def choose(self, logits: Tensor) -> int:
         """Return the next token, from float32 logits [V]."""
-        scores = self._rules.apply(logits.unsqueeze(0), [self._seen]).squeeze(0)
+        scores = self.rules.apply(logits.unsqueeze(0), [self._seen]).squeeze(0)
         if self._random is None:
             return int(scores.argmax())
         scores = _filtered(scores / self.sampling.temperature, self.sampling)

@@ -55,7 +55,7 @@ def test_the_first_event_names_the_version_and_the_last_has_the_answer_and_its_c
         "sha256": version.sha256,
         "track": "stable",
     }
-    assert len(texts) > 1 and {name for name, _ in texts} == {"text"}
+    assert texts and {name for name, _ in texts} == {"text"}
     assert "".join(piece["text"] for _, piece in texts) == whole["translation"]
     assert end == "end" and result["response"] == whole
     assert result["prompt_tokens"] > 0 and result["completion_tokens"] > 0
@@ -74,6 +74,27 @@ def test_the_pieces_of_a_generated_text_are_its_whole_text(home, serving) -> Non
     assert len(texts) > 1
     assert answer == {"text": "".join(piece["text"] for _, piece in texts), **result}
     assert refused.status_code == 413
+
+
+@pytest.mark.parametrize(
+    ("sampling", "message"),
+    [
+        ({"num_beams": 0}, "num_beams"),
+        ({"num_beams": 9}, "num_beams"),
+        ({"num_beams": 2, "length_penalty": 6}, "length_penalty"),
+        ({"num_beams": 2, "temperature": 0.5}, "without `temperature`"),
+    ],
+)
+def test_beams_that_make_no_sense_are_refused(home, serving, sampling, message) -> None:
+    added = home.add("writer", task="generation", kind=HeadKind.GENERATE, labels=())
+    home.store.deploy("writer", Deploy(version=added.ref))
+    body = {"prompt": "Once upon", "max_new_tokens": 3}
+    with serving() as client:
+        for headers in (EVENTS, {}):
+            refused = client.post("/v1/tasks/generation", json=body | sampling, headers=headers)
+            assert (refused.status_code, refused.json()["error"]["code"]) == (400, "bad_request")
+            assert message in refused.json()["error"]["message"]
+        assert client.post("/v1/tasks/generation", json=body | {"num_beams": 8}).status_code == 200
 
 
 def test_the_route_of_a_task_streams_too(version, serving) -> None:

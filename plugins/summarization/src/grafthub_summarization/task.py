@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 from grafthub_summarization.models import SummarizationOptions, SummarizationRequest, SummarizationResponse
-from grafthub_summarization.parts import divide
 from hub.api import (
     AdapterInfo,
     BadData,
@@ -25,7 +25,14 @@ from hub.api import (
     TooLarge,
     read_options,
 )
-from hub.task_tools import answer_ids, control_token, instruction_ids, text_overlap
+from hub.task_tools import (
+    answer_ids,
+    control_token,
+    divide,
+    instruction_ids,
+    overlap_signatures,
+    text_overlap,
+)
 
 __all__ = ["SummarizationTask"]
 
@@ -33,6 +40,12 @@ IGNORED = -100  # by the loss
 MIN_ROOM = 16  # tokens of a document in one row
 # A part that is tokenized alone may have a few more tokens than within the document.
 MARGIN = 8
+# The ends of paragraphs, sentences and words.
+ENDS = (
+    re.compile(r"\n\s*\n"),
+    re.compile(r"[.!?][\"')\]]*\s+|[。！？]|\n"),  # noqa: RUF001
+    re.compile(r"\s+"),
+)
 
 
 class SummarizationTask(Task[SummarizationRequest, SummarizationResponse]):
@@ -106,6 +119,10 @@ class SummarizationTask(Task[SummarizationRequest, SummarizationResponse]):
         )
         return {name: overlap[name] for name in ("rouge_1", "rouge_2", "rouge_l", "chrf")}
 
+    def signatures(self) -> Mapping[str, str]:
+        """Return sacrebleu's signature of chrF."""
+        return {"chrf": overlap_signatures()["chrf"]}
+
 
 def _prompts(
     document: str, new: int, tokenizer: Tokenizer, adapter: AdapterInfo, options: SummarizationOptions
@@ -130,7 +147,7 @@ def _prompts(
             f"max_new_tokens is {new:,} and the instruction has {instruction:,} tokens: this adapter's limit "
             f"of {adapter.max_length:,} tokens leaves no room for a document."
         )
-    parts = divide(document, room, tokenizer)
+    parts = [part for part in divide(document, room, tokenizer, ENDS, anywhere=True) if part.strip()]
     if len(parts) > options.max_parts:
         raise TooLarge(
             f"The document has {len(parts):,} parts of up to {room:,} tokens; this adapter's limit is "

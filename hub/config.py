@@ -81,7 +81,9 @@ class ServeSettings(Model):
         description="Memory for the cache of loaded adapters.",
     )
     batch_rows: int = Field(64, gt=0, description="Maximum rows in one forward pass.")
-    generate_rows: int = Field(32, ge=1, le=1024, description="Texts generated at once on each base.")
+    generate_rows: int = Field(
+        32, ge=1, le=1024, description="Texts or beams generated at once on each base."
+    )
     generate_mb: int = Field(
         2000, ge=1, description="Memory for the keys and values of generated texts on each base."
     )

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from hub.api import Output
-from hub.engine.protocol import Engine, Generating
+from hub.engine.protocol import Engine, EngineRow, Generating
 from hub.errors import HubError, NotReady, Overloaded
 from hub.serving.batching.fair_queue import Job
 
@@ -31,7 +31,7 @@ class TextJobs:
 
     @property
     def rows(self) -> int:
-        """The number of rows that wait or generate."""
+        """The number of rows that wait or generate; each beam counts as a row."""
         return self._rows
 
     def submit(self, job: Job) -> Job:
@@ -41,15 +41,16 @@ class TextJobs:
             Overloaded: too many rows wait or generate.
             NotReady: the server is shutting down.
         """
+        beams = sum(map(_beams, job.rows))
         with self._lock:
             if self._closed:
                 raise NotReady("The server is shutting down. Send the request again.")
-            if self._rows and self._rows + len(job.rows) > self._max_rows:
+            if self._rows and self._rows + beams > self._max_rows:
                 raise Overloaded(
-                    f"{self._rows} texts are being generated and the limit is {self._max_rows} "
+                    f"{self._rows} texts or beams are being generated and the limit is {self._max_rows} "
                     "(limits.queued_rows). Send the request again later."
                 )
-            self._rows += len(job.rows)
+            self._rows += beams
             self._jobs[job] = []
             job.pending, job.running = [], len(job.rows)
             job.started_at = job.queued_at
@@ -97,9 +98,13 @@ class TextJobs:
             job.listener.end(index)
         with self._lock:
             job.running -= 1
-            self._rows -= 1
+            self._rows -= _beams(job.rows[index])
             if job.running:
                 return
             del self._jobs[job]
             job.settled = True
         self._finish([job])
+
+
+def _beams(row: EngineRow) -> int:
+    return row.row.sampling.num_beams

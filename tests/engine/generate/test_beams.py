@@ -11,7 +11,7 @@ import pytest
 import torch
 from transformers import AutoTokenizer, GenerationConfig
 
-from hub.api import FinishReason, HeadKind, Sampling
+from hub.api import FinishReason, HeadKind, Row, Sampling
 from hub.engine.generate.beams import BeamSearch
 from hub.engine.protocol import EngineRow, GenerationLimits
 from hub.errors import BadRequest, EngineFailed, Overloaded
@@ -258,3 +258,14 @@ def test_a_prompt_that_continues_an_answer_of_beams_reads_no_other_beam(writer) 
         continued = [*row.row.input_ids, *expect(writer, row)]
         plain = replace(row.row, input_ids=continued, sampling=Sampling(), max_new_tokens=20)
         assert writer.alone(replace(row, row=plain)).text == writer.expected(replace(row, row=plain))
+
+
+def test_a_base_that_is_not_decoded_in_the_loop_refuses_beams(llama, tmp_path, engine_of) -> None:
+    base = replace(llama, path=shutil.copytree(llama.path, tmp_path / "base"))
+    GenerationConfig(begin_suppress_tokens=[5]).save_pretrained(base.path)
+    engine = engine_of(base, "torch", slots=1)
+    assert not engine.streams
+    row = Row([6, 7], max_new_tokens=2)
+    with pytest.raises(BadRequest, match="has no beam search"):
+        engine.run([EngineRow(replace(row, sampling=Sampling(num_beams=2)), 0, HeadKind.GENERATE)])
+    assert engine.run([EngineRow(row, 0, HeadKind.GENERATE)])[0].tokens == 2

@@ -76,6 +76,27 @@ def test_the_pieces_of_a_generated_text_are_its_whole_text(home, serving) -> Non
     assert refused.status_code == 413
 
 
+@pytest.mark.parametrize(
+    ("sampling", "message"),
+    [
+        ({"num_beams": 0}, "num_beams"),
+        ({"num_beams": 9}, "num_beams"),
+        ({"num_beams": 2, "length_penalty": 6}, "length_penalty"),
+        ({"num_beams": 2, "temperature": 0.5}, "without `temperature`"),
+    ],
+)
+def test_beams_that_make_no_sense_are_refused(home, serving, sampling, message) -> None:
+    added = home.add("writer", task="generation", kind=HeadKind.GENERATE, labels=())
+    home.store.deploy("writer", Deploy(version=added.ref))
+    body = {"prompt": "Once upon", "max_new_tokens": 3}
+    with serving() as client:
+        for headers in (EVENTS, {}):
+            refused = client.post("/v1/tasks/generation", json=body | sampling, headers=headers)
+            assert (refused.status_code, refused.json()["error"]["code"]) == (400, "bad_request")
+            assert message in refused.json()["error"]["message"]
+        assert client.post("/v1/tasks/generation", json=body | {"num_beams": 8}).status_code == 200
+
+
 def test_the_route_of_a_task_streams_too(version, serving) -> None:
     with serving() as client:
         _, events = read(client, "/v1/tasks/translation", {**REQUEST, "deployment": "desk"})

@@ -88,6 +88,16 @@ def test_the_wording_of_the_base_is_stored(family: str, result: TrainResult) -> 
     assert serving.encoder_decoder is (family not in DECODERS)
 
 
+def test_the_card_names_the_class_that_loads_the_base(family: str, home: Path, result: TrainResult) -> None:
+    folder = Store(home).export(result.version.ref, home / "exported")
+    kind = "AutoModelForCausalLM" if family in DECODERS else "AutoModelForSeq2SeqLM"
+    card = (folder / "README.md").read_text()
+    assert f"{kind}.from_pretrained" in card
+    assert result.version.manifest.signatures["chrf"] in card
+    imported = Store(home).import_version(folder, "copy")
+    assert imported.sha256 == result.version.sha256
+
+
 def test_the_target_is_learned(result: TrainResult) -> None:
     said = [answer.translation for answer in result.outcome.scored.predictions]
     assert all(text.startswith("un c") for text in said), said
@@ -110,6 +120,14 @@ def test_a_term_of_the_glossary_is_in_the_answer(client: TestClient) -> None:
     (applied,) = answer["glossary"]
     assert (applied["term"], applied["translation"]) == ("GraftHub", "Graft Hub")
     assert str(answer["translation"]).count("Graft Hub") == 1
+
+
+def test_beams_search_each_sentence(client: TestClient) -> None:
+    text = "The dog 20.\nThe cat 21!"
+    answer = ask(client, text, num_beams=3)["translation"]
+    parts = [ask(client, part, num_beams=3)["translation"] for part in text.splitlines()]
+    assert answer == "\n".join(map(str, parts))
+    assert ask(client, text, num_beams=1) == ask(client, text)
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,7 @@ from hub.engine.torch.heads import HEADED, HeadSlots, Hidden, mean_pool
 from hub.engine.torch.loading import base_tensors, load_model, load_tokenizer
 from hub.engine.torch.placement import Placed, Placement
 from hub.engine.torch.tensors import BatchTensors
-from hub.errors import BadAdapter, BadRequest, EngineFailed, HubError, UnsupportedAdapter
+from hub.errors import BadAdapter, BadSampling, EngineFailed, HubError, UnsupportedAdapter
 
 if TYPE_CHECKING:
     from hub.engine.choice.backbones import Backbones
@@ -313,7 +313,7 @@ class SlotEngine:
         if row.head is HeadKind.GENERATE and not self._generator:
             raise EngineFailed(f"Base {self._base.name!r} generates no text. It cannot run a {row.head} row.")
         if row.row.sampling.num_beams > 1 and not self._texts:
-            raise BadRequest(
+            raise BadSampling(
                 f"Base {self._base.name!r} has no beam search on this server. Send `num_beams` 1."
             )
         occupant = self._occupants.get(row.slot)

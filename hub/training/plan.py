@@ -99,6 +99,7 @@ def make_plan(
     settings = _settings(recipe, loaded)
     base = _base(recipe, bases, progress)
     _check_kind(recipe, base, loaded)
+    recipe = recipe.on_base(base.kind)
     max_length = _max_length(recipe, base, loaded)
     dataset = prepare(recipe, loaded.task, cache, invalid, progress, needs_label=loaded.labelled)
     if loaded.labelled and not dataset.labels:

@@ -19,7 +19,7 @@ from hub.engine.generate.prefix import PrefixCache
 from hub.engine.generate.rows import GeneratingRow, check_room
 from hub.engine.protocol import EngineRow, GenerationLimits, OnEnd, OnText
 from hub.engine.torch.backbone import TorchBackbone
-from hub.errors import BadRequest, HubError
+from hub.errors import BadSampling, HubError
 
 __all__ = ["TextGenerator"]
 
@@ -84,7 +84,7 @@ class TextGenerator:
     def _prepare(self, row: EngineRow, version: str, on_text: OnText, on_end: OnEnd) -> GeneratingRow:
         bias = row.row.sampling.logit_bias
         if (largest := max(bias, default=0)) >= self._inputs.vocabulary:
-            raise BadRequest(f"logit_bias names token {largest}; this base has {self._inputs.vocabulary}.")
+            raise BadSampling(f"logit_bias names token {largest}; this base has {self._inputs.vocabulary}.")
         prompt = self._start or row.row.input_ids
         limit = check_room(len(prompt), row.row.max_new_tokens, self._inputs.max_length)
         return GeneratingRow(row.row, prompt, row.slot, limit, on_text, on_end, version)

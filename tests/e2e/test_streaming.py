@@ -22,6 +22,8 @@ from tests.support.waiting import until
 pytestmark = pytest.mark.e2e
 
 PREDICT = "/v1/deployments/desk/predict"
+DIGEST = "/v1/deployments/digest/predict"
+DOCUMENT = {"document": "The council met on Monday. It voted for a bridge. " * 6}
 CLIENTS = 60
 
 
@@ -47,6 +49,18 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Hub:
             settings=settings,
         )
     store.deploy("desk", Deploy(version="desk@1"))
+    add_version(
+        store,
+        base,
+        "digest",
+        adapter,
+        task="summarization",
+        head=HeadKind.GENERATE,
+        labels=(),
+        settings={"instruction": "{document}", "max_new_tokens": 120},
+        max_length=256,
+    )
+    store.deploy("digest", Deploy(version="digest@1"))
     store.close()
     return Hub(folder / "home")
 
@@ -62,7 +76,11 @@ def request(number: int = 0) -> dict[str, str]:
 
 
 def stream(client: httpx.Client, number: int = 0) -> Iterator[tuple[str, Any]]:
-    with connect_sse(client, "POST", PREDICT, json=request(number)) as source:
+    return events(client, PREDICT, request(number))
+
+
+def events(client: httpx.Client, path: str, body: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    with connect_sse(client, "POST", path, json=body) as source:
         assert source.response.status_code == 200, source.response.read()
         for event in source.iter_sse():
             yield event.event, event.json()
@@ -112,19 +130,32 @@ def test_a_swap_changes_nothing_for_a_stream_that_has_begun(client: httpx.Client
     assert {version for answers in asked for version, _ in answers.result()} == set(expected)
 
 
-def test_a_client_that_leaves_frees_its_row(client: httpx.Client) -> None:
+@pytest.mark.parametrize(
+    ("path", "body", "task"), [(PREDICT, request(), "translation"), (DIGEST, DOCUMENT, "summarization")]
+)
+def test_a_client_that_leaves_frees_its_rows(
+    client: httpx.Client, path: str, body: dict[str, Any], task: str
+) -> None:
     for _ in range(3):
-        events = stream(client)
-        assert [next(events)[0], next(events)[0]] == ["start", "text"]
-        events.close()  # closes the connection
+        left = events(client, path, body)
+        assert [next(left)[0], next(left)[0]] == ["start", "text"]
+        left.close()  # closes the connection
 
-    def idle() -> bool:
+    def counted() -> bool:
         with httpx.Client(base_url=client.base_url) as own:
             metrics = own.get("/metrics").text
-        return 'code="cancelled"' in metrics
+        return f'hub_calls_total{{code="cancelled",task="{task}"}}' in metrics
 
-    assert until(idle)
-    assert whole(client)
+    assert until(counted)
+    assert client.post(path, json=body).status_code == 200
+
+
+def test_the_parts_of_a_document_are_streamed_as_one_summary(client: httpx.Client) -> None:
+    (start, about), *texts, (end, result) = list(events(client, DIGEST, DOCUMENT))
+    assert (start, about["version"], end) == ("start", "digest@1", "end")
+    assert len(texts) > result["response"]["parts"] > 1
+    assert result["response"]["summary"] == "".join(piece["text"] for _, piece in texts)
+    assert result["response"] == client.post(DIGEST, json=DOCUMENT).json()
 
 
 def test_more_clients_than_places_wait_and_all_are_answered(client: httpx.Client) -> None:

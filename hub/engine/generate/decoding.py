@@ -19,6 +19,7 @@ from hub.engine.generate.rows import GeneratingRow, MemoryLimit, Turns
 from hub.engine.generate.sampling import BaseRules, Chooser
 from hub.engine.generate.text import TextStream
 from hub.engine.protocol import GenerationLimits
+from hub.engine.torch.loading import end_tokens
 from hub.errors import EngineFailed, HubError
 
 __all__ = ["Decoding"]
@@ -53,7 +54,7 @@ class Decoding:
         self._budget = PREFILL_TOKENS.get(self._device.type, PREFILL_TOKENS["cpu"])
         self._arena = Arena(layers, self._device)
         self._arenas = [self._arena]
-        self._ends = _end_tokens(model, tokenizer)
+        self._ends = end_tokens(model, tokenizer)
         self._rules = BaseRules.of(model.generation_config, sorted(self._ends))
         self._eager = config._attn_implementation == "eager"  # private in transformers 5.23
         self._waiting = Turns()
@@ -309,10 +310,3 @@ def _decoder_layers(model: PreTrainedModel) -> int:
         return int(config.get_text_config(decoder=True).num_hidden_layers)
     names = ("decoder_layers", "num_decoder_layers", "num_hidden_layers")  # BART, T5, others
     return next(int(layers) for name in names if (layers := getattr(config, name, None)))
-
-
-def _end_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
-    """Return the tokens that end a text: those saved with the base, and the tokenizer's."""
-    saved = model.generation_config.eos_token_id
-    ends = {*(saved if isinstance(saved, list) else [saved]), tokenizer.eos_token_id} - {None}
-    return frozenset(ends)

@@ -31,6 +31,7 @@ from hub.errors import BadBase, BadConfig, EngineFailed
 __all__ = [
     "base_tensors",
     "computes_in_bf16",
+    "end_tokens",
     "load_model",
     "load_tokenizer",
     "one_load_at_a_time",
@@ -105,6 +106,13 @@ def load_model(base: Base, device: torch.device, **settings: Any) -> PreTrainedM
     if missing:
         model.pooler = None
     return model.requires_grad_(False).eval().to(device)
+
+
+def end_tokens(model: PreTrainedModel, tokenizer: Tokenizer) -> frozenset[int]:
+    """Return the tokens that end a text: those saved with the base, and the tokenizer's."""
+    saved = model.generation_config.eos_token_id
+    ends = {*(saved if isinstance(saved, list) else [saved]), tokenizer.eos_token_id} - {None}
+    return frozenset(ends)
 
 
 def pad_token(tokenizer: Tokenizer) -> int:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from hub.api import FinishReason, Output, Row, Sampling
 from hub.engine.protocol import OnEnd, OnText
-from hub.errors import BadRequest, HubError, Overloaded
+from hub.errors import BadRequest, BadSampling, HubError, Overloaded
 
 __all__ = ["GeneratingRow", "MemoryLimit", "Turns", "check_room"]
 
@@ -142,11 +142,11 @@ class MemoryLimit:
         """Check that a row fits when it is alone.
 
         Raises:
-            BadRequest: it has more beams than there are rows.
+            BadSampling: it has more beams than there are rows.
             Overloaded: it needs too much memory.
         """
         if row.places > self.rows:
-            raise BadRequest(
+            raise BadSampling(
                 f"num_beams is {row.places}, and this server generates {self.rows} texts or beams at once "
                 "(serve.generate_rows). Ask for fewer beams."
             )

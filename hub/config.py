@@ -57,7 +57,7 @@ class LimitSettings(Model):
     headers: int = Field(100, ge=16, description="Maximum headers in one request.")
     connections: int = Field(1000, ge=1, description="Maximum open connections of one serving process.")
     plugin_timeout_s: float = Field(
-        15.0, gt=0, description="Time limit of a plugin's encode or decode for one call, in seconds."
+        15.0, gt=0, description="Time limit of a plugin's encode, decode or stream for one call, in seconds."
     )
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from hub.api import HeadKind, Output, Row, Tokenizer
 from hub.engine.batch import pad_rows
 from hub.engine.torch.generate import output_of
-from hub.engine.torch.loading import pad_token
+from hub.engine.torch.loading import end_tokens, pad_token
 from hub.progress import Progress, silent
 
 __all__ = ["BeforeBatch", "forward_rows"]
@@ -84,6 +84,7 @@ def _generate(model: Any, tokenizer: Tokenizer, rows: Sequence[Row]) -> list[Out
     model.generation_config.forced_eos_token_id = (
         None  # BART forces one at the length limit; serving does not
     )
+    ends = end_tokens(model, tokenizer)
     tokens = model.generate(
         **inputs,
         max_new_tokens=max(1, min(max(row.max_new_tokens for row in rows), room)),
@@ -93,11 +94,11 @@ def _generate(model: Any, tokenizer: Tokenizer, rows: Sequence[Row]) -> list[Out
         top_p=None,
         top_k=None,
         pad_token_id=pad_token(tokenizer),
-        eos_token_id=tokenizer.eos_token_id,
+        eos_token_id=sorted(ends) or None,
     )
     continued = tokens[:, prompt:].tolist()
     return [
-        output_of(row, ids[: row.max_new_tokens], (tokenizer.eos_token_id,), tokenizer)
+        output_of(row, ids[: row.max_new_tokens], ends, tokenizer)
         for row, ids in zip(rows, continued, strict=True)
     ]
 

@@ -19,7 +19,8 @@ from hub.engine.generate.rows import GeneratingRow, MemoryLimit, Turns
 from hub.engine.generate.sampling import BaseRules, Chooser
 from hub.engine.generate.text import TextStream
 from hub.engine.protocol import GenerationLimits
-from hub.errors import EngineFailed, HubError
+from hub.engine.torch.loading import end_tokens
+from hub.errors import BadSampling, EngineFailed, HubError
 
 __all__ = ["Decoding"]
 
@@ -53,7 +54,7 @@ class Decoding:
         self._budget = PREFILL_TOKENS.get(self._device.type, PREFILL_TOKENS["cpu"])
         self._arena = Arena(layers, self._device)
         self._arenas = [self._arena]
-        self._ends = _end_tokens(model, tokenizer)
+        self._ends = end_tokens(model, tokenizer)
         self._rules = BaseRules.of(model.generation_config, sorted(self._ends))
         self._eager = config._attn_implementation == "eager"  # private in transformers 5.23
         self._waiting = Turns()
@@ -169,7 +170,7 @@ class Decoding:
             arena.clear()
 
     def _begin(self, row: GeneratingRow) -> Live:
-        chooser = Chooser(row.sampling, self._rules, row.prompt, self._device)
+        chooser = Chooser(row.sampling, self._rules, row.prompt, self._device, row.constraint)
         live = Live(row, chooser, TextStream(self._tokenizer, row.sampling.stop))
         if row.places > 1:
             live.beams = Beams(live, self._ends)
@@ -250,6 +251,9 @@ class Decoding:
                     live.beams.advance(logits[[rows.index(one) for one in live.members]])
                 else:
                     live.append(token if live.chooser.plain else live.chooser.choose(scores), self._ends)
+            except BadSampling as error:
+                ended.append((live, error))
+                continue
             except Exception as error:
                 log.error("The next token of a row could not be chosen.", exc_info=error)
                 ended.append((live, EngineFailed(f"The engine failed ({type(error).__name__}).")))
@@ -309,10 +313,3 @@ def _decoder_layers(model: PreTrainedModel) -> int:
         return int(config.get_text_config(decoder=True).num_hidden_layers)
     names = ("decoder_layers", "num_decoder_layers", "num_hidden_layers")  # BART, T5, others
     return next(int(layers) for name in names if (layers := getattr(config, name, None)))
-
-
-def _end_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
-    """Return the tokens that end a text: those saved with the base, and the tokenizer's."""
-    saved = model.generation_config.eos_token_id
-    ends = {*(saved if isinstance(saved, list) else [saved]), tokenizer.eos_token_id} - {None}
-    return frozenset(ends)

@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from hub.api import AnswerStream, Output, Row, Tokenizer
 from hub.engine.protocol import EngineRow
-from hub.errors import BadRequest, HubError, PluginFailed, log_fault
+from hub.errors import BadRequest, BadSampling, HubError, PluginFailed, log_fault
 from hub.registry.host import LoadedTask
 from hub.serving.plugins.redact import exception_text
 from hub.serving.plugins.returned import WrongReturn, check_answer, check_rows, check_stream
@@ -119,7 +119,8 @@ def _answer(
 ) -> Answered:
     outputs: list[Output] = []
     for outcome in outcomes:
-        if isinstance(outcome, BadRequest):  # the engine rejected a row, which encode made and not the caller
+        if isinstance(outcome, BadRequest) and not isinstance(outcome, BadSampling):
+            # The engine refused a row, which encode made and not the caller.
             wrong = WrongReturn(f"made a row that the base cannot take ({outcome})")
             return Answered(fault(task, plugin, "encode", wrong))
         if isinstance(outcome, HubError):

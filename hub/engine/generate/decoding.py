@@ -20,7 +20,7 @@ from hub.engine.generate.sampling import BaseRules, Chooser
 from hub.engine.generate.text import TextStream
 from hub.engine.protocol import GenerationLimits
 from hub.engine.torch.loading import end_tokens
-from hub.errors import EngineFailed, HubError
+from hub.errors import BadSampling, EngineFailed, HubError
 
 __all__ = ["Decoding"]
 
@@ -195,7 +195,7 @@ class Decoding:
             arena.clear()
 
     def _begin(self, row: GeneratingRow) -> Live:
-        chooser = Chooser(row.sampling, self._rules, row.prompt, self._device)
+        chooser = Chooser(row.sampling, self._rules, row.prompt, self._device, row.constraint)
         live = Live(row, chooser, TextStream(self._tokenizer, row.sampling.stop))
         if row.places > 1:
             live.beams = Beams(live, self._ends)
@@ -276,6 +276,9 @@ class Decoding:
                     live.beams.advance(logits[[rows.index(one) for one in live.members]])
                 else:
                     live.append(token if live.chooser.plain else live.chooser.choose(scores), self._ends)
+            except BadSampling as error:
+                ended.append((live, error))
+                continue
             except Exception as error:
                 log.error("The next token of a row could not be chosen.", exc_info=error)
                 ended.append((live, EngineFailed(f"The engine failed ({type(error).__name__}).")))

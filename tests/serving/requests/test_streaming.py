@@ -17,7 +17,8 @@ from pydantic import BaseModel
 
 from hub.api import AnswerStream, FinishReason, HeadKind, Output, Row
 from hub.engine.protocol import EngineRow, OnEnd, OnText
-from hub.errors import EngineFailed, PluginFailed, PluginTimeout
+from hub.errors import EngineFailed, PluginFailed, PluginSuspended, PluginTimeout
+from hub.serving.plugins.threads import TaskThreads
 from hub.serving.requests.call import CallAnswers
 from hub.serving.routing.routes import by_name
 from hub.store.change import Deploy
@@ -286,6 +287,18 @@ def test_a_stream_that_hangs_ends_after_the_time_limit(desk, monkeypatch, until)
     gate.set()
     assert until(lambda: not hub.runtime.pipeline.hanging())
     assert stream.parts.empty()
+
+
+def test_a_stream_of_a_task_that_is_suspended_meanwhile_ends(desk, monkeypatch, until) -> None:
+    hub, rows = desk()
+    stream = digest(hub, parts=1)
+    (row,) = taken(rows, 1)
+    row.add("before")
+    assert stream.next() == "before"
+    monkeypatch.setattr(TaskThreads, "suspended", True)
+    row.add(" after")
+    assert isinstance(stream.next(), PluginSuspended)
+    assert until(lambda: row.cancelled and hub.leases() == 0)
 
 
 def test_a_cancelled_stream_frees_its_rows_and_drops_what_is_written_later(desk, monkeypatch, until) -> None:

@@ -48,7 +48,7 @@ class Live:
             row.reason = FinishReason.STOP
         else:
             self.emit(self.stream.add(token))
-            if self.stream.stopped:
+            if self.stream.stopped or (row.constraint and row.constraint.complete):
                 row.reason = FinishReason.STOP
             elif len(row.tokens) == row.limit:
                 row.reason = FinishReason.LENGTH

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from hub.api import FinishReason, Output, Row, Sampling
+from hub.engine.generate.constraints import Constraint
 from hub.engine.protocol import OnEnd, OnText
 from hub.errors import BadRequest, BadSampling, HubError, Overloaded
 
@@ -24,6 +25,7 @@ class GeneratingRow:
     on_text: OnText
     on_end: OnEnd
     version: str = ""  # the sha256 of the adapter's weights; empty: the bare base
+    constraint: Constraint | None = None
     tokens: list[int] = field(default_factory=list)
     text: str = ""
     cached: int = 0  # tokens of the prompt whose keys and values were cached

@@ -316,8 +316,8 @@ class SlotEngine:
             raise EngineFailed(f"Base {self._base.name!r} generates no text. It cannot run a {row.head} row.")
         if not self._texts and not row.row.sampling.is_default:
             raise BadSampling(
-                f"Base {self._base.name!r} generates the most likely tokens only, and takes no other sampling "
-                "setting. Send none."
+                f"Base {self._base.name!r} generates the most likely tokens only, and takes no other "
+                "sampling setting. Send none."
             )
         occupant = self._occupants.get(row.slot)
         if row.head in self._heads and (occupant is None or occupant.kind is not row.head):

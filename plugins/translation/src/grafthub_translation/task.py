@@ -161,7 +161,7 @@ class TranslationTask(Task[TranslationRequest, TranslationResponse]):
 def _check_count(count: int) -> None:
     if count > MAX_PIECES:
         raise TooLarge(
-            f"The text has {count:,} sentences and parts around terms; the limit is {MAX_PIECES:,}. Send less."
+            f"The text has {count:,} sentences and parts around terms; the limit is {MAX_PIECES:,}."
         )
 
 

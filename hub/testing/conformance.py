@@ -65,6 +65,9 @@ class TaskConformance:
     options: ClassVar[Mapping[str, Any]] = MappingProxyType({})
     """The recipe's `options` to test with."""
 
+    encoder_decoder: ClassVar[str] = ""
+    """The type of an encoder-decoder, such as "t5", to test a GENERATE task as on such a base."""
+
     best: ClassVar[float] = 1.0
     """The value of the task's metric if all answers are correct; 0.0 for error rates."""
 
@@ -77,7 +80,7 @@ class TaskConformance:
         return tokenizer_for(self.spec.head)
 
     @pytest.fixture
-    def adapter(self, loaded: LoadedTask) -> AdapterInfo:
+    def adapter(self, loaded: LoadedTask, tokenizer: Tokenizer) -> AdapterInfo:
         """An adapter as training stores it."""
         settings = loaded.task.options.model_validate(dict(self.options)).model_dump(mode="json")
         found = AdapterInfo(
@@ -86,7 +89,11 @@ class TaskConformance:
             loaded.task.labels(self.examples),
             MappingProxyType(settings),
             max_length=loaded.task.max_length,
+            encoder_decoder=bool(self.encoder_decoder),
         )
+        if self.spec.head is HeadKind.GENERATE:
+            stored = loaded.task.settle(found, tokenizer, self.encoder_decoder or "llama")
+            found = replace(found, settings=MappingProxyType(dict(stored)))
         return replace(found, labels=loaded.task.head_labels(found))
 
     def test_examples_have_the_fields_that_the_task_declares(self, loaded: LoadedTask) -> None:
@@ -197,7 +204,7 @@ class TaskConformance:
                 length = len(item["input_ids"])
                 assert 0 < length <= adapter.max_length
                 assert "token_type_ids" not in item or len(item["token_type_ids"]) == length
-                assert_target(item, self.spec.head, len(adapter.labels))
+                assert_target(item, self.spec.head, adapter)
 
     def test_training_sees_the_rows_that_serving_will_send(
         self, loaded: LoadedTask, tokenizer: Tokenizer, adapter: AdapterInfo

@@ -166,8 +166,8 @@ def assert_row(row: Row, adapter: AdapterInfo, head: HeadKind) -> None:
     assert row.max_new_tokens > 0 or head is not HeadKind.GENERATE, "set max_new_tokens"
 
 
-def assert_target(item: Mapping[str, Any], head: HeadKind, labels: int) -> None:
-    length = len(item["input_ids"])
+def assert_target(item: Mapping[str, Any], head: HeadKind, adapter: AdapterInfo) -> None:
+    length, labels = len(item["input_ids"]), len(adapter.labels)
     if head is HeadKind.SPAN:
         assert 0 <= item["start_positions"] <= item["end_positions"] < length
     elif head is HeadKind.SEQUENCE and np.ndim(item["labels"]) == 0:
@@ -178,6 +178,9 @@ def assert_target(item: Mapping[str, Any], head: HeadKind, labels: int) -> None:
     elif head is HeadKind.TOKEN:
         assert len(item["labels"]) == length
         assert all(label == -100 or 0 <= label < labels for label in item["labels"])
+    elif adapter.encoder_decoder:
+        assert 0 < len(item["labels"]) <= adapter.max_length
+        assert any(label != -100 for label in item["labels"]), "nothing is learned from this example"
     elif head is HeadKind.GENERATE:
         pairs = list(zip(item["labels"], item["input_ids"], strict=True))
         assert all(label in (-100, token) for label, token in pairs)

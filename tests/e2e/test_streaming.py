@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -10,6 +11,7 @@ from typing import Any
 import httpx
 import pytest
 from httpx_sse import connect_sse
+from jsonschema import Draft202012Validator
 
 from hub.api import HeadKind
 from hub.store.change import Deploy
@@ -49,6 +51,18 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Hub:
             settings=settings,
         )
     store.deploy("desk", Deploy(version="desk@1"))
+    add_version(
+        store,
+        base,
+        "writer",
+        adapter,
+        task="generation",
+        head=HeadKind.GENERATE,
+        labels=(),
+        settings={},
+        max_length=256,
+    )
+    store.deploy("writer", Deploy(version="writer@1"))
     add_version(
         store,
         base,
@@ -96,6 +110,68 @@ def test_texts_arrive_before_the_end_and_make_up_the_answer(client: httpx.Client
     assert len(texts) > 10
     assert result["response"]["translation"] == "".join(piece["text"] for _, piece in texts).strip()
     assert result["response"]["translation"] == whole(client)
+
+
+FORM = {
+    "type": "object",
+    "properties": {"like": {"enum": ["é", None]}, "of 5": {"type": "integer", "minimum": 1, "maximum": 5}},
+    "required": ["like", "of 5"],
+    "additionalProperties": False,
+}
+
+
+def schema_format(schema: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "json_schema", "json_schema": {"name": "form", "schema": schema}}
+
+
+def constrained(response_format: dict[str, Any]) -> dict[str, Any]:
+    settings = {"temperature": 1.0, "seed": 1, "max_new_tokens": 150}
+    return {"prompt": "a film", "response_format": response_format, **settings}
+
+
+def test_a_constrained_answer_is_streamed_and_valid(client: httpx.Client) -> None:
+    asked = constrained(schema_format(FORM))
+    path = "/v1/deployments/writer/predict"
+    with connect_sse(client, "POST", path, json=asked) as source:
+        events = [(event.event, event.json()) for event in source.iter_sse()]
+    text = "".join(piece["text"] for name, piece in events if name == "text")
+    Draft202012Validator(FORM).validate(json.loads(text))
+    assert events[-1][0] == "end" and events[-1][1]["finish_reason"] == "stop"
+    whole = client.post(path, json=asked).raise_for_status().json()
+    assert (whole["text"], whole["finish_reason"]) == (text, "stop")
+    asked = constrained({"type": "choice", "choices": ["good", "goodness", "bad"]})
+    assert client.post(path, json=asked).raise_for_status().json()["text"] in ("good", "goodness", "bad")
+
+
+@pytest.mark.parametrize(
+    ("response_format", "code", "message"),
+    [
+        (schema_format({"type": "strin"}), "bad_sampling", "Invalid type: strin"),
+        (schema_format({"$ref": "http://127.0.0.1/"}), "bad_sampling", "does not fetch"),
+        ({"type": "choice", "choices": ["a", "a"]}, "bad_request", "twice"),
+        ({"type": "choice", "choices": ["a", "\0"]}, "bad_request", "choices.1"),
+        ({"type": "choice", "choices": []}, "bad_request", "choices"),
+        ({"type": "yaml"}, "bad_request", "response_format"),
+    ],
+)
+def test_an_unusable_response_format_is_refused(
+    client: httpx.Client, response_format: dict[str, Any], code: str, message: str
+) -> None:
+    for headers in ({}, {"accept": "text/event-stream"}):
+        answer = client.post(
+            "/v1/deployments/writer/predict", json=constrained(response_format), headers=headers
+        )
+        assert answer.status_code == 400, answer.text
+        assert answer.json()["error"]["code"] == code
+        assert message in answer.json()["error"]["message"]
+
+
+def test_a_schema_of_10_000_levels_is_refused(client: httpx.Client) -> None:
+    schema = '{"items":' * 10_000 + "{}" + "}" * 10_000
+    body = f'{{"prompt":"a","response_format":{{"type":"json_schema","json_schema":{{"schema":{schema}}}}}}}'
+    headers = {"content-type": "application/json"}
+    answer = client.post("/v1/deployments/writer/predict", content=body, headers=headers)
+    assert answer.status_code == 400 and answer.json()["error"]["code"] == "bad_request"
 
 
 def test_a_swap_changes_nothing_for_a_stream_that_has_begun(client: httpx.Client, hub: Hub) -> None:

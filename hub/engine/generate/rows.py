@@ -7,8 +7,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from hub.api import FinishReason, Output, Row, Sampling
+from hub.engine.generate.constraints import Constraint
 from hub.engine.protocol import OnEnd, OnText
-from hub.errors import BadRequest, HubError, Overloaded
+from hub.errors import BadRequest, BadSampling, HubError, Overloaded
 
 __all__ = ["GeneratingRow", "MemoryLimit", "Turns", "check_room"]
 
@@ -24,6 +25,7 @@ class GeneratingRow:
     on_text: OnText
     on_end: OnEnd
     version: str = ""  # the sha256 of the adapter's weights; empty: the bare base
+    constraint: Constraint | None = None
     tokens: list[int] = field(default_factory=list)
     text: str = ""
     cached: int = 0  # tokens of the prompt whose keys and values were cached
@@ -142,11 +144,11 @@ class MemoryLimit:
         """Check that a row fits when it is alone.
 
         Raises:
-            BadRequest: it has more beams than there are rows.
+            BadSampling: it has more beams than there are rows.
             Overloaded: it needs too much memory.
         """
         if row.places > self.rows:
-            raise BadRequest(
+            raise BadSampling(
                 f"num_beams is {row.places}, and this server generates {self.rows} texts or beams at once "
                 "(serve.generate_rows). Ask for fewer beams."
             )

@@ -20,6 +20,7 @@ from transformers import (
     PreTrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
+    PreTrainedTokenizerFast,
 )
 
 from hub.api import Tokenizer
@@ -75,7 +76,9 @@ def load_tokenizer(base: Base) -> PreTrainedTokenizerBase:
     Raises:
         BadBase: it has none, and tasks need its offsets.
     """
-    tokenizer = AutoTokenizer.from_pretrained(base.path, local_files_only=True)
+    # transformers 5.23 has no fast class for Marian, and with the slow one it would not read tokenizer.json.
+    factory = PreTrainedTokenizerFast if base.model_type == "marian" else AutoTokenizer
+    tokenizer = factory.from_pretrained(base.path, local_files_only=True)
     if not tokenizer.is_fast:
         raise BadBase(f"Base {base.name!r} has no fast tokenizer (tokenizer.json), which tasks need.")
     return tokenizer

@@ -14,7 +14,7 @@ from transformers import AutoTokenizer, GenerationConfig
 from hub.api import FinishReason, HeadKind, Row, Sampling
 from hub.engine.generate.beams import BeamSearch
 from hub.engine.protocol import EngineRow, GenerationLimits
-from hub.errors import BadRequest, EngineFailed, Overloaded
+from hub.errors import BadSampling, EngineFailed, Overloaded
 from tests.engine.generate.conftest import Writer, Written
 
 TOKENS = 24
@@ -173,6 +173,30 @@ def test_a_step_that_fails_fails_all_beams_of_the_row_that_is_the_cause(writer, 
         assert written.wait().tokens == len(expect(writer, written.row))
 
 
+def test_cancelled_beams_leave_together_and_without_a_text(writer, monkeypatch) -> None:
+    from hub.engine.generate.decoding import Decoding
+
+    rows = [
+        writer.row(1 + number % 3, 9 + number, number, 12, num_beams=1 + number % 4) for number in range(7)
+    ]
+    logits = Decoding._logits
+
+    def cancel(self, live, first, budget):
+        for one in live:
+            if one.row.row in (rows[1].row, rows[3].row) and len(one.row.tokens) == 3:
+                one.members[0].row.cancel()
+        return logits(self, live, first, budget)
+
+    monkeypatch.setattr(Decoding, "_logits", cancel)
+    begun = [writer.begin(row)[0] for row in rows]
+    for number, written in enumerate(begun):
+        if number in (1, 3):
+            done = written.wait()
+            assert (done.text, done.finish_reason) == ("", None) and done.tokens < 12
+        else:
+            assert written.wait().tokens == len(expect(writer, written.row))
+
+
 def test_a_choice_that_fails_fails_its_row_only(writer, monkeypatch) -> None:
     rows = [beam_row(writer, number, 2 + number, length_penalty=0.1 * number) for number in range(4)]
     step = BeamSearch.step
@@ -212,7 +236,7 @@ def test_beams_that_do_not_fit_wait_and_those_that_never_fit_are_refused(
     small = Writer(engine, adapters)
     rows = [small.row(1, 4 + number, number, 6, num_beams=1 + number % 5) for number in range(12)]
     begun = [small.begin(row)[0] for row in rows]
-    with pytest.raises(BadRequest, match=r"num_beams is 6, .* 5 texts or beams .*serve\.generate_rows"):
+    with pytest.raises(BadSampling, match=r"num_beams is 6, .* 5 texts or beams .*serve\.generate_rows"):
         small.alone(small.row(1, 5, 0, 5, num_beams=6))
     with pytest.raises(Overloaded, match=r"serve\.generate_mb.* or beams"):
         small.alone(small.row(1, 120, 0, 60, num_beams=5))
@@ -260,12 +284,18 @@ def test_a_prompt_that_continues_an_answer_of_beams_reads_no_other_beam(writer) 
         assert writer.alone(replace(row, row=plain)).text == writer.expected(replace(row, row=plain))
 
 
-def test_a_base_that_is_not_decoded_in_the_loop_refuses_beams(llama, tmp_path, engine_of) -> None:
+@pytest.mark.parametrize(
+    "setting", [{"num_beams": 2}, {"temperature": 0.5}, {"stop": ("x",)}, {"logit_bias": {3: 1.0}}]
+)
+def test_a_base_that_is_not_decoded_in_the_loop_refuses_sampling_settings(
+    llama, tmp_path, engine_of, setting
+) -> None:
     base = replace(llama, path=shutil.copytree(llama.path, tmp_path / "base"))
     GenerationConfig(begin_suppress_tokens=[5]).save_pretrained(base.path)
     engine = engine_of(base, "torch", slots=1)
     assert not engine.streams
     row = Row([6, 7], max_new_tokens=2)
-    with pytest.raises(BadRequest, match="has no beam search"):
-        engine.run([EngineRow(replace(row, sampling=Sampling(num_beams=2)), 0, HeadKind.GENERATE)])
-    assert engine.run([EngineRow(row, 0, HeadKind.GENERATE)])[0].tokens == 2
+    with pytest.raises(BadSampling, match="the most likely tokens only"):
+        engine.run([EngineRow(replace(row, sampling=Sampling(**setting)), 0, HeadKind.GENERATE)])
+    seeded = replace(row, sampling=Sampling(seed=3))  # changes nothing without a temperature
+    assert engine.run([EngineRow(seeded, 0, HeadKind.GENERATE)])[0].tokens == 2

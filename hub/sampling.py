@@ -65,6 +65,12 @@ class Sampling:
         if self.num_beams > 1 and self.response_format is not None:
             raise BadRequest("Beam search follows no `response_format`. Send one of the two.")
 
+    @property
+    def is_default(self) -> bool:
+        """Whether the text is that of default settings, whatever the settings that are not read."""
+        read = (self.temperature, self.repetition_penalty, self.stop, self.num_beams, self.response_format)
+        return read == (0.0, None, (), 1, None) and not self.logit_bias
+
 
 GREEDY = Sampling()
 

@@ -314,11 +314,10 @@ class SlotEngine:
     def _refuse(self, row: EngineRow) -> None:
         if row.head is HeadKind.GENERATE and not self._generator:
             raise EngineFailed(f"Base {self._base.name!r} generates no text. It cannot run a {row.head} row.")
-        sampling = row.row.sampling
-        if not self._texts and (sampling.num_beams > 1 or sampling.response_format is not None):
+        if not self._texts and not row.row.sampling.is_default:
             raise BadSampling(
-                f"Base {self._base.name!r} has no beam search and no constrained answers on this server. "
-                "Send neither `num_beams` nor `response_format`."
+                f"Base {self._base.name!r} generates the most likely tokens only, and takes no other "
+                "sampling setting. Send none."
             )
         occupant = self._occupants.get(row.slot)
         if row.head in self._heads and (occupant is None or occupant.kind is not row.head):

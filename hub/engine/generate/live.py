@@ -115,7 +115,7 @@ class Beams:
 
     def _end(self) -> None:
         first, best = self.members[0], self._search.best
-        stream = first.stream.copy()
+        stream = first.stream
         text = "".join(stream.add(token) for token in best.tokens if token not in self._ends) + stream.end()
         first.row.tokens = best.tokens
         first.row.reason = FinishReason.STOP if best.stopped or stream.stopped else FinishReason.LENGTH

@@ -284,12 +284,18 @@ def test_a_prompt_that_continues_an_answer_of_beams_reads_no_other_beam(writer) 
         assert writer.alone(replace(row, row=plain)).text == writer.expected(replace(row, row=plain))
 
 
-def test_a_base_that_is_not_decoded_in_the_loop_refuses_beams(llama, tmp_path, engine_of) -> None:
+@pytest.mark.parametrize(
+    "setting", [{"num_beams": 2}, {"temperature": 0.5}, {"stop": ("x",)}, {"logit_bias": {3: 1.0}}]
+)
+def test_a_base_that_is_not_decoded_in_the_loop_refuses_sampling_settings(
+    llama, tmp_path, engine_of, setting
+) -> None:
     base = replace(llama, path=shutil.copytree(llama.path, tmp_path / "base"))
     GenerationConfig(begin_suppress_tokens=[5]).save_pretrained(base.path)
     engine = engine_of(base, "torch", slots=1)
     assert not engine.streams
     row = Row([6, 7], max_new_tokens=2)
-    with pytest.raises(BadSampling, match="has no beam search"):
-        engine.run([EngineRow(replace(row, sampling=Sampling(num_beams=2)), 0, HeadKind.GENERATE)])
-    assert engine.run([EngineRow(row, 0, HeadKind.GENERATE)])[0].tokens == 2
+    with pytest.raises(BadSampling, match="the most likely tokens only"):
+        engine.run([EngineRow(replace(row, sampling=Sampling(**setting)), 0, HeadKind.GENERATE)])
+    seeded = replace(row, sampling=Sampling(seed=3))  # changes nothing without a temperature
+    assert engine.run([EngineRow(seeded, 0, HeadKind.GENERATE)])[0].tokens == 2

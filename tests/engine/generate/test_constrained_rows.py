@@ -207,7 +207,7 @@ def test_a_base_that_the_loop_cannot_run_refuses_a_format(base_of, trained, engi
     engine = engine_of(base_of("llama"), "torch", slots=1)
     engine.write(1, adapter.weights)
     row = Writer(engine, [adapter]).row(1, 3, 5, response_format=YES_NO)
-    with pytest.raises(BadSampling, match="no constrained answers"):
+    with pytest.raises(BadSampling, match="the most likely tokens only"):
         engine.run([row])
 
 

@@ -126,6 +126,56 @@ def test_a_long_prompt_is_taken_in_parts_while_others_write(writer, monkeypatch)
     assert [written.wait().text for written in begun] == [writer.expected(row) for row in rows]
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_rows_of_any_length_are_exact_where_few_fit_in_a_piece_of_prefill(writer, monkeypatch, seed) -> None:
+    from hub.engine.generate import decoding
+
+    monkeypatch.setitem(decoding.PREFILL_TOKENS, "cpu", 24)
+    chance = random.Random(seed)
+    rows = [
+        writer.row(
+            chance.randint(1, 3),
+            chance.choice([chance.randint(1, 12), chance.randint(20, 140)]),
+            number,
+            chance.choice([1, 1, 2, 15]),
+            num_beams=chance.choice([1, 1, 3]),
+        )
+        for number in range(30)
+    ]
+    begun = []
+    for row in rows:
+        written, generating = writer.begin(row)
+        if chance.random() < 0.2:
+            generating.cancel()
+        begun.append((written, generating))
+    for written, generating in begun:
+        done = written.wait()
+        if not generating.cancelled:
+            assert done.text == writer.expected(written.row)
+
+
+def test_short_prompts_are_computed_before_long_ones(writer, monkeypatch) -> None:
+    from hub.engine.generate import decoding
+
+    monkeypatch.setitem(decoding.PREFILL_TOKENS, "cpu", 64)
+    order: list[int] = []
+    forward = decoding.Decoding._forward
+
+    def watch(self, rows, first, budget=None):
+        if budget:
+            order.extend(len(live.row.row.input_ids) for live in rows)
+        forward(self, rows, first, budget)
+
+    monkeypatch.setattr(decoding.Decoding, "_forward", watch)
+    lengths = [60, 4, 30, 9, 50, 5]
+    loop = writer.engine._texts._loop
+    with loop._changed:  # the rows are received together
+        rows = [writer.row(1 + n % 3, length, n, 3) for n, length in enumerate(lengths)]
+        begun = [writer.begin(row)[0] for row in rows]
+    assert [written.wait().text for written in begun] == [writer.expected(row) for row in rows]
+    assert order == sorted(lengths)
+
+
 def test_a_bias_on_a_token_that_the_base_lacks_is_refused(writer) -> None:
     with pytest.raises(BadRequest, match="logit_bias names token 1000000"):
         writer.begin(writer.row(1, 5, 0, 5, logit_bias={1_000_000: 1.0}))

@@ -9,10 +9,11 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from contextlib import suppress
 
 from llguidance import LLMatcher, LLParserLimits, LLTokenizer
 
-from hub.errors import BadSampling, HostFault
+from hub.errors import BadSampling, EngineFailed, HostFault
 
 __all__ = ["compile_grammar", "rehearse", "why"]
 
@@ -61,11 +62,11 @@ def rehearse(grammar: str) -> None:
 
     Raises:
         BadSampling: as `compile_grammar`, or it exceeds a limit.
-        HostFault: the process could not be started.
+        HostFault, EngineFailed: the process could not be started.
     """
     try:
         done = subprocess.run(
-            [sys.executable, "-P", "-m", __name__],
+            [sys.executable, "-m", __name__],
             input=grammar.encode(),
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -81,6 +82,8 @@ def rehearse(grammar: str) -> None:
         raise HostFault.of(error) from None
     if done.stdout:
         raise BadSampling(done.stdout.decode())
+    if done.returncode == 1:  # an exception, such as a failed import; a library without memory aborts
+        raise EngineFailed("The schema of response_format could not be checked.")
     if done.returncode:
         raise BadSampling("The response_format cannot be used: its schema is too complex.")
 
@@ -99,7 +102,8 @@ def _limit_memory() -> None:
         return
     import resource
 
-    resource.setrlimit(resource.RLIMIT_AS, (MAX_COMPILE_BYTES, MAX_COMPILE_BYTES))
+    with suppress(ValueError):  # macOS sets no such limit
+        resource.setrlimit(resource.RLIMIT_AS, (MAX_COMPILE_BYTES, MAX_COMPILE_BYTES))
 
 
 if __name__ == "__main__":

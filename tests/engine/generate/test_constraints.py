@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import random
 import socket
+import subprocess
 from functools import cache
 from typing import Any
 
@@ -19,7 +20,7 @@ from transformers import PreTrainedTokenizerFast
 
 from hub.engine.generate import constraints, grammar
 from hub.engine.generate.constraints import Constraint, Constraints
-from hub.errors import BadSampling
+from hub.errors import BadSampling, EngineFailed, HostFault, HubError
 from hub.sampling import Sampling, SamplingFields
 from hub.testing.tiny_tokenizers import BERT, LLAMA, tiny_tokenizer
 
@@ -360,6 +361,27 @@ def test_a_schema_that_takes_too_long_is_refused(monkeypatch: pytest.MonkeyPatch
         makes.of(schema(slow))
     with pytest.raises(BadSampling, match="Invalid type: strin"):
         makes.of(schema({"type": "strin"}))
+
+
+@pytest.mark.parametrize(
+    ("outcome", "error"),
+    [
+        (subprocess.CompletedProcess([], -6, b""), BadSampling),
+        (subprocess.CompletedProcess([], 1, b""), EngineFailed),
+        (BlockingIOError(11, "Resource temporarily unavailable"), HostFault),
+    ],
+)
+def test_a_check_that_dies_is_the_schema_s_fault_and_one_that_cannot_run_is_not(
+    monkeypatch: pytest.MonkeyPatch, outcome: Any, error: type[HubError]
+) -> None:
+    def run(*args: Any, **kwargs: Any) -> Any:
+        if isinstance(outcome, OSError):
+            raise outcome
+        return outcome
+
+    monkeypatch.setattr(subprocess, "run", run)
+    with pytest.raises(error):
+        grammar.rehearse("start: /a/")
 
 
 @pytest.mark.parametrize(

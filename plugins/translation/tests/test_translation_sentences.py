@@ -119,7 +119,7 @@ def test_a_sentence_over_the_limit_is_divided_at_clauses_else_at_words(byte_toke
     answer, rows = translated(words, byte_tokenizer, info=adapter(100))
     assert answer.translation == words
     assert all(set(row.meta["piece"].text.split()) <= {"word", "end"} for row in rows)
-    gaps = "one" + " " * 90 + "two, " + ", " * 50 + "three"
+    gaps = "one" + " " * 300 + "two, " + ", " * 150 + "three"
     answer, rows = translated(gaps, byte_tokenizer, str.upper, info=adapter(100))
     assert answer.translation == gaps.upper()
     assert all(any(map(str.isalpha, row.meta["piece"].text)) for row in rows)

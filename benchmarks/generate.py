@@ -12,6 +12,9 @@ each round; figures are ratios of medians:
 - solo: PEFT, one request after another with `set_adapter`;
 - manager: transformers' continuous batching on the bare base (it takes no adapters).
 
+None of them reuses the beginnings of earlier prompts: every round has the same ones. `shared_instruction` is
+measured apart: requests whose prompts begin with the same 256 tokens, without the prefix cache over with it.
+
 A token counts if its request asked for it: what a static batch generates beyond a row's limit does not.
 `short_beside_long`: the p99 time of a 16-token answer beside four of 512 tokens, over its median alone.
 """
@@ -26,7 +29,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 from queue import SimpleQueue
@@ -39,7 +42,7 @@ from hub.api import HeadKind, Output, Row
 from hub.bases.base import Base
 from hub.bases.cache import Bases
 from hub.config import find_home
-from hub.engine.protocol import AdapterWeights, EngineRow
+from hub.engine.protocol import AdapterWeights, EngineRow, GenerationLimits
 
 TARGETS: dict[str, Target] = {
     "vs_peft_solo": (">=", 4.0),
@@ -51,6 +54,7 @@ ADAPTERS = 16
 TARGET_LAYERS = ["q_proj", "v_proj"]
 LONG, SHORT = 512, 16
 SHORT_TURNS = 40
+INSTRUCTION = 256  # tokens
 
 
 @dataclass(frozen=True)
@@ -117,6 +121,7 @@ def _measure(folder: Path, rounds: int, threads: int, quick: bool) -> bool:
     figures = _figures(turns)
     if not quick:
         figures["short_beside_long"] = ours.short_beside_long(prompts[0])
+        figures["shared_instruction"] = _shared_instruction(base, prompts, threads)
     ours.close(), bare.close()
     rows = [_row(name, timed) for name, timed in turns.items()]
     headers = ["way", "tokens/s", "first token, ms", "p99 between tokens, ms"]
@@ -126,10 +131,19 @@ def _measure(folder: Path, rounds: int, threads: int, quick: bool) -> bool:
 class _Ours:
     """The engine as a server gets it, with the adapters in slots 1, 2, ..."""
 
-    def __init__(self, base: Base, adapters: Sequence[AdapterWeights], threads: int) -> None:
+    def __init__(
+        self, base: Base, adapters: Sequence[AdapterWeights], threads: int, prefix_bytes: int = 0
+    ) -> None:
         from hub.engine.build import build_engine
 
-        self._engine = build_engine(base, kind="torch", slots=ADAPTERS, device="cpu", threads=threads)
+        self._engine = build_engine(
+            base,
+            kind="torch",
+            slots=ADAPTERS,
+            device="cpu",
+            threads=threads,
+            generation=GenerationLimits(prefix_bytes=prefix_bytes),
+        )
         self._slotted = bool(adapters)
         for slot, weights in enumerate(adapters, 1):
             self._engine.write(slot, weights)
@@ -168,6 +182,20 @@ class _Ours:
         row = Row(prompt.ids, max_new_tokens=prompt.tokens)
         slot = prompt.adapter + 1 if self._slotted else 0
         return self._engine.generate(EngineRow(row, slot, HeadKind.GENERATE), on_text, ended.put)
+
+
+def _shared_instruction(base: Base, prompts: Sequence[Prompt], threads: int) -> float:
+    """Return the time of the prompts after an instruction without the prefix cache, over with it."""
+    chance = random.Random(8)
+    instruction = [chance.choice(prompts[0].ids) for _ in range(INSTRUCTION)]
+    longer = [replace(prompt, ids=[*instruction, *prompt.ids]) for prompt in prompts]
+    seconds = {}
+    for prefix_bytes in (0, 256_000_000):
+        ours = _Ours(base, [], threads, prefix_bytes)
+        ours.run(prompts)  # warm
+        seconds[prefix_bytes] = ours.run(longer).seconds
+        ours.close()
+    return seconds[0] / seconds[256_000_000]
 
 
 class _Peft:

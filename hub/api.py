@@ -41,7 +41,9 @@ from pydantic import (
 
 from hub.answers import same_answer
 from hub.errors import BadData, BadRecipe, BadRequest, HubError, InvalidText, TooLarge, first_problem
+from hub.response_format import ChoiceFormat, JsonObjectFormat, JsonSchemaFormat
 from hub.sampling import GREEDY, FinishReason, Sampling, SamplingFields
+from hub.streaming import AnswerStream, JoinedText
 
 if TYPE_CHECKING:
     import numpy as np
@@ -51,9 +53,11 @@ __all__ = [
     "ENTRY_POINT_GROUP",
     "GREEDY",
     "AdapterInfo",
+    "AnswerStream",
     "BadData",
     "BadRecipe",
     "BadRequest",
+    "ChoiceFormat",
     "Example",
     "Features",
     "Field",
@@ -62,6 +66,9 @@ __all__ = [
     "HeadKind",
     "HubError",
     "InvalidText",
+    "JoinedText",
+    "JsonObjectFormat",
+    "JsonSchemaFormat",
     "Model",
     "NoOptions",
     "Output",
@@ -183,7 +190,7 @@ class AdapterInfo:
     """The facts about an adapter that its task can read.
 
     `settings` is the task's own options as plain JSON values. `max_length` is the token limit of
-    one row, special tokens included.
+    one row, special tokens included. On an `encoder_decoder` base, a row is the source alone.
     """
 
     name: str
@@ -191,6 +198,7 @@ class AdapterInfo:
     labels: tuple[str, ...] = ()
     settings: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
     max_length: int = 128
+    encoder_decoder: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,6 +243,8 @@ class Tokenizer(Protocol):
     def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
     def decode(self, *args: Any, **kwargs: Any) -> Any: ...
     def apply_chat_template(self, *args: Any, **kwargs: Any) -> Any: ...
+    def get_vocab(self) -> dict[str, int]: ...
+    def convert_tokens_to_ids(self, *args: Any, **kwargs: Any) -> Any: ...
 
 
 RequestT = TypeVar("RequestT", bound=BaseModel)
@@ -333,6 +343,12 @@ class Task(ABC, Generic[RequestT, ResponseT]):
     max_length: ClassVar[int] = 128
     """Default token limit of one row, unless the recipe sets `max_length`."""
 
+    encoder_decoders: ClassVar[bool] = False
+    """Whether a GENERATE task makes rows and features for encoder-decoders too."""
+
+    text_field: ClassVar[str] = ""
+    """The field of the response that equals the parts of a streamed answer put together; "": none does."""
+
     adapter_format: ClassVar[int] = 1
     """Raise it when adapters that earlier versions of the plugin trained must not be served any more."""
 
@@ -350,6 +366,17 @@ class Task(ABC, Generic[RequestT, ResponseT]):
         `adapter.labels`.
         """
         return adapter.labels
+
+    def settle(self, adapter: AdapterInfo, tokenizer: Tokenizer, model_type: str) -> Mapping[str, Any]:
+        """Return the settings to store with a new GENERATE adapter, on a base of type `model_type`.
+
+        By default those of `adapter`. A task whose prompts have defaults adds them, so that a version keeps
+        the prompts that it was trained with.
+
+        Raises:
+            BadRecipe: the base does not support the settings.
+        """
+        return adapter.settings
 
     def suggest_options(self, columns: Mapping[str, str | int]) -> Mapping[str, Any]:
         """Return the options that `hub recipe new` writes for data with these columns; {} for none.
@@ -370,6 +397,14 @@ class Task(ABC, Generic[RequestT, ResponseT]):
     def decode(self, request: RequestT, outputs: Sequence[Output], adapter: AdapterInfo) -> ResponseT:
         """Turn the outputs of the request's rows, in order, into the answer."""
 
+    def stream(self, request: RequestT, rows: Sequence[Row], adapter: AdapterInfo) -> AnswerStream | None:
+        """Return what turns the texts of these rows into parts of the answer, for one streamed request.
+
+        It is called for GENERATE after `encode`, with its rows. None: the text of a single row is streamed
+        unchanged, and the texts of several rows are not.
+        """
+        return None
+
     def agrees(self, answer: ResponseT, other: ResponseT) -> bool | None:
         """Return whether two answers to a request agree; None if they cannot be compared.
 
@@ -387,7 +422,8 @@ class Task(ABC, Generic[RequestT, ResponseT]):
         - SEQUENCE: `labels`, an int, or a list of C floats for multi-label
         - TOKEN: `labels`, [T] ints, -100 where not scored
         - SPAN: `start_positions` and `end_positions`, ints
-        - GENERATE: `labels`, [T] ints equal to `input_ids`, -100 where not learned
+        - GENERATE: `labels`, [T] ints equal to `input_ids`, -100 where not learned; on an encoder-decoder
+          the tokens of the target, of any length
 
         Raises:
             BadData: the example cannot be used (the message becomes the row's reason).
@@ -396,6 +432,10 @@ class Task(ABC, Generic[RequestT, ResponseT]):
     @abstractmethod
     def metrics(self, predictions: Sequence[ResponseT], references: Sequence[Example]) -> dict[str, float]:
         """Score answers against their examples; the result must contain `metric`."""
+
+    def signatures(self) -> Mapping[str, str]:
+        """Return how each metric was computed, by name, such as sacrebleu's signatures; {} for none."""
+        return {}
 
 
 class TaskHooks:

@@ -57,7 +57,7 @@ class LimitSettings(Model):
     headers: int = Field(100, ge=16, description="Maximum headers in one request.")
     connections: int = Field(1000, ge=1, description="Maximum open connections of one serving process.")
     plugin_timeout_s: float = Field(
-        15.0, gt=0, description="Time limit of a plugin's encode or decode for one call, in seconds."
+        15.0, gt=0, description="Time limit of a plugin's encode, decode or stream for one call, in seconds."
     )
 
 
@@ -81,7 +81,9 @@ class ServeSettings(Model):
         description="Memory for the cache of loaded adapters.",
     )
     batch_rows: int = Field(64, gt=0, description="Maximum rows in one forward pass.")
-    generate_rows: int = Field(32, ge=1, le=1024, description="Texts generated at once on each base.")
+    generate_rows: int = Field(
+        32, ge=1, le=1024, description="Texts or beams generated at once on each base."
+    )
     generate_mb: int = Field(
         2000, ge=1, description="Memory for the keys and values of generated texts on each base."
     )

@@ -10,6 +10,7 @@
     │   ├── BadMediaType      415
     │   ├── Misdirected       421  addressed to another host name
     │   ├── HeadersTooLarge   431
+    │   ├── BadSampling       400  this base cannot follow a sampling setting
     │   └── UnsupportedFormat 400  this adapter cannot be exported in this format
     ├── Unauthorized          401
     ├── Forbidden             403
@@ -64,6 +65,7 @@ __all__ = [
     "BadPlugin",
     "BadRecipe",
     "BadRequest",
+    "BadSampling",
     "BaseMismatch",
     "Conflict",
     "CrossOrigin",
@@ -154,6 +156,12 @@ class RequestTimeout(BadRequest):
 class HeadersTooLarge(BadRequest):
     code = "headers_too_large"
     status = 431
+
+
+class BadSampling(BadRequest):
+    """The one BadRequest of an engine that is the client's: sampling settings come from the request."""
+
+    code = "bad_sampling"
 
 
 class UnsupportedFormat(BadRequest):

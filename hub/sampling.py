@@ -1,4 +1,4 @@
-"""How the tokens of a generated text are chosen, and why the text ended."""
+"""How the tokens of a generated text are chosen, which form it must have, and why it ended."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Annotated, Self
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from hub.errors import BadRequest
+from hub.response_format import ChoiceFormat, JsonObjectFormat, JsonSchemaFormat, ResponseFormat, TextFormat
 
 __all__ = ["GREEDY", "FinishReason", "Sampling", "SamplingFields"]
 
@@ -37,9 +38,10 @@ class Sampling:
     text again, whatever else the server runs. `repetition_penalty` None: that of the base. The text ends
     before the first of the strings in `stop`. `num_beams` above 1: the best of that many hypotheses, as beam
     search of transformers finds it; a hypothesis of n tokens has the score log p / n ** `length_penalty`.
+    `response_format` None: any text.
 
     Raises:
-        BadRequest: several beams together with a temperature.
+        BadRequest: several beams together with a temperature or a response format.
     """
 
     temperature: float = 0.0
@@ -52,6 +54,7 @@ class Sampling:
     stop: tuple[str, ...] = ()
     num_beams: int = 1
     length_penalty: float = 1.0
+    response_format: JsonObjectFormat | JsonSchemaFormat | ChoiceFormat | None = None
 
     def __post_init__(self) -> None:
         if self.num_beams > 1 and self.temperature > 0:
@@ -59,6 +62,14 @@ class Sampling:
                 "Beam search is deterministic. Send `num_beams` above 1 without `temperature`, or a "
                 "temperature with `num_beams` 1."
             )
+        if self.num_beams > 1 and self.response_format is not None:
+            raise BadRequest("Beam search follows no `response_format`. Send one of the two.")
+
+    @property
+    def is_default(self) -> bool:
+        """Whether the text is that of default settings, whatever the settings that are not read."""
+        read = (self.temperature, self.repetition_penalty, self.stop, self.num_beams, self.response_format)
+        return read == (0.0, None, (), 1, None) and not self.logit_bias
 
 
 GREEDY = Sampling()
@@ -98,6 +109,7 @@ class SamplingFields(BaseModel):
     length_penalty: float = Field(
         1.0, ge=-5, le=5, description="With beams: above 0 prefers longer texts, below 0 shorter ones."
     )
+    response_format: ResponseFormat | None = Field(None, description="The form that the text must have.")
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -118,4 +130,5 @@ class SamplingFields(BaseModel):
             self.stop,
             self.num_beams,
             self.length_penalty,
+            None if isinstance(self.response_format, TextFormat) else self.response_format,
         )

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
+from bisect import bisect_left
 from collections.abc import Sequence
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any
+
+from hub.errors import TooLarge
 
 if TYPE_CHECKING:
     import numpy as np
@@ -14,8 +18,10 @@ if TYPE_CHECKING:
 __all__ = [
     "answer_ids",
     "control_token",
+    "divide",
     "instruction_ids",
     "is_continuation",
+    "overlap_signatures",
     "softmax",
     "text_overlap",
     "window_bounds",
@@ -36,6 +42,43 @@ def window_bounds(size: int, room: int, overlap: int, max_windows: int) -> list[
     if count > max_windows:
         return None
     return [(index * step, min(index * step + room, size)) for index in range(count)]
+
+
+def divide(
+    text: str,
+    room: int,
+    tokenizer: Any,
+    ends: Sequence[re.Pattern[str]],
+    *,
+    mask: str | None = None,
+    anywhere: bool = False,
+) -> list[str]:
+    """Divide a text into parts of about `room` tokens at most; joined they are the text.
+
+    A part ends after the last match, in its second half if possible, of the first pattern that matches;
+    `ends` has the best places first. They are searched in `mask`, a text of equal length, if given. Without a
+    match a part ends `anywhere`.
+
+    Raises:
+        TooLarge: no pattern matches, and not `anywhere`.
+    """
+    encoded = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
+    starts: Sequence[int] = [begin for begin, _ in encoded["offset_mapping"]]  # [T], in characters
+    searched = text if mask is None else mask
+    parts, begin, first = [], 0, 0
+    while len(starts) - first > room:
+        middle = max(starts[first + room // 2], begin + 1)
+        limit = max(starts[first + room], middle)
+        windows = ((middle, limit), (begin, middle))
+        found = (list(pattern.finditer(searched, *window)) for window in windows for pattern in ends)
+        end = next((matches[-1].end() for matches in found if matches), limit if anywhere else None)
+        if end is None:
+            raise TooLarge(
+                f"The text has more than {room:,} tokens without a place to divide it. Send it in parts."
+            )
+        parts.append(text[begin:end])
+        begin, first = end, bisect_left(starts, end)
+    return [*parts, text[begin:]]
 
 
 def softmax(scores: npt.NDArray[np.floating[Any]], temperature: float = 1.0) -> npt.NDArray[Any]:
@@ -112,11 +155,19 @@ def text_overlap(predicted: Sequence[str], true: Sequence[str]) -> dict[str, flo
     }
 
 
+def overlap_signatures() -> dict[str, str]:
+    """Return sacrebleu's signatures of the `bleu` and `chrf` of `text_overlap`."""
+    return {name: str(metric.get_signature()) for name, metric in _by_corpus().items()}
+
+
 @cache
 def _by_corpus() -> dict[str, Any]:
     from sacrebleu.metrics import BLEU, CHRF
 
-    return {"bleu": BLEU(tokenize="13a"), "chrf": CHRF()}
+    metrics = {"bleu": BLEU(tokenize="13a"), "chrf": CHRF()}
+    for metric in metrics.values():
+        metric.num_refs = 1  # a signature has it; sacrebleu sets it in a function that is not used here
+    return metrics
 
 
 @lru_cache(maxsize=20_000)  # confidence intervals score the same pairs many times

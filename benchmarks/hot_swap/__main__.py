@@ -1,6 +1,6 @@
 """Swaps under load: is any answer wrong, does any request fail, and what do swaps cost?
 
-    python -m benchmarks.hot_swap [--seconds N] [--engine auto|onnx|torch|torch-bf16]
+    python -m benchmarks.hot_swap [--seconds N] [--engine auto|onnx|torch|torch-bf16] [--streams]
 
 A real `hub serve` on MiniLM with 16 slots; 32 clients that ask 40 deployments by Zipf's law, short texts.
 Half of the time, in periods of three seconds that alternate, deployments move `--rate` times a second: a
@@ -14,6 +14,10 @@ Each adapter is a fingerprinted test adapter (benchmarks/fingerprinted.py): `wro
 from those of the version
 they name, and answers of a version that was not live at any time between question and answer. `failed` counts
 requests without an answer, moves that were refused, and a 404 while the deployment was there.
+
+With `--streams`, the base is a tiny Llama in float32 and answers are streams of 48 tokens. A stream must name
+its version first and end with the whole answer, else it has `failed`; a text that differs from what PEFT
+writes with the adapter of that version alone is `wrong`.
 
 - `deploy_to_live_*_ms`: from sending the PUT to its return; from then on only the new version may answer.
 - `rollback_*_ms`: the same, where the version to go back to was in a slot just before.
@@ -32,10 +36,13 @@ from __future__ import annotations
 import argparse
 import random
 import sys
+import tempfile
+from dataclasses import replace
+from pathlib import Path
 
 from benchmarks.fingerprinted import TOLERANCE, short_texts
 from benchmarks.hot_swap.figures import figures
-from benchmarks.hot_swap.run import Plan, run
+from benchmarks.hot_swap.run import Outcome, Plan, run
 from benchmarks.report import Target, report
 from hub.bases.cache import Bases
 from hub.cli.screen.output import error_console
@@ -59,11 +66,13 @@ def main() -> bool:
     )
     parser.add_argument("--seconds", type=float, default=60.0, help="Length of the load.")
     parser.add_argument("--engine", default="auto", help="As serve.engine.")
+    parser.add_argument("--streams", action="store_true", help="Stream generated text.")
     parser.add_argument("--rate", type=float, default=6.0, help="Moves a second, in periods with moves.")
     options = parser.parse_args()
-    texts = short_texts(random.Random(0), 12)
-    plan = Plan(texts, seconds=options.seconds, engine=options.engine, rate=options.rate)
-    outcome = run(Bases(find_home()).pull("minilm"), plan)
+    plan = Plan(
+        short_texts(random.Random(0), 12), seconds=options.seconds, engine=options.engine, rate=options.rate
+    )
+    outcome = _streams(plan) if options.streams else run(Bases(find_home()).pull("minilm"), plan)
     for example in outcome.verdicts.examples:
         error_console().print(example, markup=False)
     for move in outcome.moves:
@@ -74,6 +83,14 @@ def main() -> bool:
     rows = [[kind, kinds[kind], ""] for kind in sorted(kinds)]
     rows += [[name, f"{value:.2f}", _aim(name)] for name, value in found.items()]
     return report("hot_swap", ("FIGURE", "VALUE", "AIM"), rows, found, TARGETS)
+
+
+def _streams(plan: Plan) -> Outcome:
+    from tests.support.tiny import tiny_decoder
+
+    few = replace(plan, texts=plan.texts[:4], clients=16, deployments=12, slots=6, engine="torch")
+    with tempfile.TemporaryDirectory(prefix="bench-streams-") as folder:
+        return run(tiny_decoder(Path(folder) / "tiny", "llama"), few)
 
 
 def _aim(name: str) -> str:

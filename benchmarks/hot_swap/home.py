@@ -4,25 +4,45 @@ from __future__ import annotations
 
 import asyncio
 import multiprocessing
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 
-from benchmarks.fingerprinted import LABELS, SETTINGS, Oracle, Truth, draw, save
+from benchmarks.fingerprinted import Oracle
+from benchmarks.hot_swap.scores import STORED as SCORED
+from benchmarks.hot_swap.scores import Scores
+from benchmarks.hot_swap.texts import STORED as GENERATED
+from benchmarks.hot_swap.texts import GeneratedTexts
 from benchmarks.hot_swap.timeline import Live
-from hub.api import HeadKind
-from hub.bases.base import Base
+from hub.bases.base import Base, BaseKind
 from hub.bases.cache import Bases
 from hub.store.change import Deploy
 from hub.store.store import Store
 
 __all__ = ["Home", "Importer", "importer", "prepare"]
 
-_opened: tuple[Store, Base] | None = None  # in the importing process
+_opened: tuple[Store, Base, Mapping[str, Any]] | None = None  # in the importing process
+
+
+class Telltale(Protocol):
+    """Draws contents, and knows what each answers to each text and under which hash it is stored."""
+
+    def draw(self, number: int, folder: Path) -> Path:
+        """Save the content of a number as PEFT would, and work out its answers."""
+
+    def stored(self, sha256: str, number: int) -> None:
+        """Note the hash under which a content was stored."""
+
+    def fault(self, sha256: str, text: str, body: bytes) -> str | None:
+        """Say what is wrong with an answer that names the content of this hash; None: nothing."""
+
+    def separation(self) -> float:
+        """Return how far a wrong answer is at least from the right one."""
 
 
 @dataclass(frozen=True)
@@ -31,28 +51,31 @@ class Home:
 
     path: Path
     base: str
-    truth: Truth
+    truth: Telltale
     adapters: dict[str, dict[int, Path]]
     ballast: Path
+    streams: bool  # answers are streams of text
 
 
 def prepare(folder: Path, base: Base, texts: Sequence[str], deployments: int, contents: int) -> Home:
-    """Make a home with the base in it, and `contents` adapters for each deployment; none is stored yet."""
+    """Make a home with the base in it, and `contents` adapters for each deployment; none is stored yet.
+
+    On an encoder they give scores, on a decoder they generate text.
+    """
     path = folder / "home"
     own = Bases(path).pull(str(base.path), base.name)
-    oracle = Oracle(own, texts)
-    truth = Truth(oracle)
+    scores = base.kind is BaseKind.ENCODER
+    truth: Telltale = Scores(Oracle(own, texts)) if scores else GeneratedTexts(own, texts)
     numbers = iter(np.random.default_rng(0).choice(2**16, deployments * contents + 1, replace=False).tolist())
     adapters: dict[str, dict[int, Path]] = {}
     for index in range(deployments):
         name = f"tenant-{index:02}"
         adapters[name] = {}
         for _ in range(contents):
-            content = draw(oracle, next(numbers))
-            truth.add(content)
-            adapters[name][content.number] = save(content, folder / "adapters" / name / str(content.number))
-    ballast = save(draw(oracle, next(numbers)), folder / "adapters" / "ballast")
-    return Home(path, base.name, truth, adapters, ballast)
+            number = next(numbers)
+            adapters[name][number] = truth.draw(number, folder / "adapters" / name / str(number))
+    ballast = truth.draw(next(numbers), folder / "adapters" / "ballast")
+    return Home(path, base.name, truth, adapters, ballast, not scores)
 
 
 class Importer:
@@ -74,23 +97,22 @@ class Importer:
 def importer(home: Home) -> Iterator[Importer]:
     """Start the importing process."""
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(1, context, initializer=_open, initargs=(home.path, home.base)) as pool:
+    with ProcessPoolExecutor(
+        1, context, initializer=_open, initargs=(home.path, home.base, GENERATED if home.streams else SCORED)
+    ) as pool:
         yield Importer(pool)
 
 
-def _open(path: Path, base: str) -> None:
+def _open(path: Path, base: str, stored: Mapping[str, Any]) -> None:
     global _opened  # noqa: PLW0603 - a pool has no other place for what its process is set up with
     store = Store(path)
-    _opened = store, store.bases.get(base)
+    _opened = store, store.bases.get(base), stored
 
 
 def _add(name: str, folder: Path, deploy: bool) -> Live:
     assert _opened
-    store, base = _opened
-    version = store.import_peft(
-        folder, name, task="classification", head=HeadKind.SEQUENCE, base=base, labels=LABELS,
-        settings=SETTINGS, max_length=64,
-    )  # fmt: skip
+    store, base, stored = _opened
+    version = store.import_peft(folder, name, base=base, **stored)
     if deploy:
         store.deploy(name, Deploy(version=version.ref, by="benchmark"))
     return Live(str(version.ref), version.sha256)

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from benchmarks.fingerprinted import Truth
+from benchmarks.hot_swap.home import Telltale
 from benchmarks.hot_swap.timeline import Live, Timeline
 
 __all__ = ["Answer", "Judge", "Verdicts"]
@@ -26,6 +26,7 @@ class Answer:
     ref: str = ""  # x-hub-version
     sha256: str = ""  # x-hub-sha256
     body: bytes = b""
+    problem: str = ""  # of a stream: why it is no whole answer
 
 
 @dataclass
@@ -46,7 +47,7 @@ class Verdicts:
 class Judge:
     """Holds every answer against the truth about contents and about what was live."""
 
-    def __init__(self, truth: Truth, timeline: Timeline) -> None:
+    def __init__(self, truth: Telltale, timeline: Timeline) -> None:
         self._truth = truth
         self._timeline = timeline
 
@@ -72,7 +73,7 @@ class Judge:
     def failure(self, answer: Answer) -> str | None:
         """Say why a request got no answer that it may get; None: it got one, right or wrong."""
         if answer.status == 200:
-            return None
+            return answer.problem or None
         if answer.status == 0:
             return "connection broken"
         code = json.loads(answer.body)["error"]["code"]
@@ -88,4 +89,4 @@ class Judge:
             return "answered for another deployment"
         if Live(answer.ref, answer.sha256) not in allowed:
             return "a version that was not live"
-        return self._truth.fault(answer.sha256, answer.text, json.loads(answer.body)["scores"])
+        return self._truth.fault(answer.sha256, answer.text, answer.body)

@@ -9,25 +9,24 @@ from collections.abc import Sequence
 from itertools import accumulate
 
 from benchmarks.hot_swap.judge import Answer
+from benchmarks.hot_swap.texts import broken
 from benchmarks.hot_swap.wire import BROKEN, Connection, request
 
 __all__ = ["Load"]
 
 
 class Load:
-    """Clients that draw deployments by Zipf's law, the first the most often, and texts evenly."""
+    """Clients that draw deployments by Zipf's law, the first the most often, and texts evenly.
 
-    def __init__(self, port: int, names: Sequence[str], texts: Sequence[str]) -> None:
+    `streams`: the texts are prompts, and answers are streams of events.
+    """
+
+    def __init__(self, port: int, names: Sequence[str], texts: Sequence[str], *, streams: bool) -> None:
         self.answers: list[Answer] = []
         self._port = port
         self._weights = list(accumulate(1 / (rank + 1) for rank in range(len(names))))
-        self._questions = [
-            [
-                (name, text, request("POST", f"/v1/deployments/{name}/predict", {"text": text}))
-                for text in texts
-            ]
-            for name in names
-        ]
+        self._streams = streams
+        self._questions = [[(name, text, self._question(name, text)) for text in texts] for name in names]
         self._over = False
 
     async def run(self, clients: int) -> None:
@@ -39,6 +38,11 @@ class Load:
     def stop(self) -> None:
         """Let every client end after the answer that it waits for."""
         self._over = True
+
+    def _question(self, name: str, text: str) -> bytes:
+        body = {"prompt" if self._streams else "text": text}
+        accept = "text/event-stream" if self._streams else "application/json"
+        return request("POST", f"/v1/deployments/{name}/predict", body, accept=accept)
 
     async def _client(self, chance: random.Random) -> None:
         connection = Connection(self._port)
@@ -53,6 +57,7 @@ class Load:
                 continue
             answered = time.perf_counter()
             told = reply.headers
+            whole = not self._streams or reply.status != 200
             self.answers.append(
                 Answer(
                     name,
@@ -64,6 +69,7 @@ class Load:
                     told.get("x-hub-version", ""),
                     told.get("x-hub-sha256", ""),
                     reply.body,
+                    "" if whole else broken(reply.body, told.get("x-hub-version", "")),
                 )
             )
         connection.close()

@@ -96,7 +96,7 @@ async def _run(home: Home, beside: Importer, plan: Plan) -> Outcome:
         timeline = Timeline()
         mover = Mover(home, beside, timeline, server.port, server.key, plan.rate)
         mover.begin(live)
-        load = Load(server.port, list(home.adapters), plan.texts)
+        load = Load(server.port, list(home.adapters), plan.texts, streams=home.streams)
         gc.collect()
         gc.freeze()  # answers are kept: the collector would walk over all of them, and over torch
         loads = await _loads(server)

@@ -52,8 +52,7 @@ class Connection:
                 reader, writer = self._streams
                 writer.write(data)
                 head = await reader.readuntil(b"\r\n\r\n")
-                length = re.search(rb"content-length: *(\d+)", head, re.IGNORECASE)
-                return Reply(head, await reader.readexactly(int(length[1])) if length else b"")
+                return Reply(head, await _body(reader, head))
         except BROKEN:
             self.close()
             raise
@@ -65,10 +64,30 @@ class Connection:
             self._streams = None
 
 
-def request(method: str, path: str, body: Any = None, key: str = "") -> bytes:
+async def _body(reader: asyncio.StreamReader, head: bytes) -> bytes:
+    if length := re.search(rb"content-length: *(\d+)", head, re.IGNORECASE):
+        return await reader.readexactly(int(length[1]))
+    if not re.search(rb"transfer-encoding: *chunked", head, re.IGNORECASE):
+        return b""
+    parts: list[bytes] = []
+    while size := int(await reader.readuntil(b"\r\n"), 16):
+        parts.append(await reader.readexactly(size))
+        await reader.readexactly(2)
+    await reader.readexactly(2)
+    return b"".join(parts)
+
+
+def request(
+    method: str, path: str, body: Any = None, key: str = "", accept: str = "application/json"
+) -> bytes:
     """Put a request into bytes."""
     payload = b"" if body is None else json.dumps(body).encode()
-    lines = [f"{method} {path} HTTP/1.1", "host: 127.0.0.1", f"content-length: {len(payload)}"]
+    lines = [
+        f"{method} {path} HTTP/1.1",
+        "host: 127.0.0.1",
+        f"accept: {accept}",
+        f"content-length: {len(payload)}",
+    ]
     if payload:
         lines.append("content-type: application/json")
     if key:

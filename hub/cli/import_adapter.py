@@ -91,9 +91,12 @@ def _import_by_manifest(folder: Path, name: str, described: Described, context: 
 
 
 def _import_plain(folder: Path, name: str, described: Described, context: Context) -> Imported:
+    from hub.api import AdapterInfo
+    from hub.bases.base import BaseKind
     from hub.store.content.weights import read_config
     from hub.store.peft.peft_folder import head_config
     from hub.store.peft.rank import check_rank
+    from hub.training.plan import settled
 
     assert described.task and described.base
     registry, merged = context.registry, described.merged
@@ -102,6 +105,14 @@ def _import_plain(folder: Path, name: str, described: Described, context: Contex
     head = None if config.get("task_type") else loaded.spec.head
     trained_on = _other_base(config, on)
     limit = sys.maxsize if merged else context.settings.serve.max_rank
+    max_length = described.max_length or loaded.task.max_length
+    info = AdapterInfo(
+        name,
+        0,
+        settings=_options_of(loaded, described.options, head_config(folder)),
+        max_length=max_length,
+        encoder_decoder=on.kind is BaseKind.ENCODER_DECODER,
+    )
     check_rank(folder, limit)
     with _plain_lora(folder, on, head, merged) as (source, converted_from):
         check_rank(source, limit)  # conversion doubles the rank
@@ -112,8 +123,8 @@ def _import_plain(folder: Path, name: str, described: Described, context: Contex
             head=head,
             base=on,
             labels=split_labels(described.labels),
-            settings=_options_of(loaded, described.options, head_config(folder)),
-            max_length=described.max_length or loaded.task.max_length,
+            settings=settled(loaded, on, info),
+            max_length=max_length,
             merged=merged,
             check=_task_check(context, folder),
             plugin=registry.plugin_of(described.task),

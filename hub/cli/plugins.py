@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -123,11 +123,16 @@ def enable(name: Annotated[str, typer.Argument(help="Name of a plugin or of its 
 def new(
     name: Annotated[str, typer.Argument(help="Name of the plugin and of its task.")],
     folder: Annotated[Path, typer.Option("--dir", help="Parent of the new folder.")] = Path(),
+    head: Annotated[
+        Literal["sequence", "generate"],
+        typer.Option(help="What the model computes: scores of labels, or text, which is streamed."),
+    ] = "sequence",
 ) -> None:
-    """Write a small working plugin with a test, sample data and a recipe."""
+    """Write a small working plugin with tests, sample data and a recipe."""
+    from hub.api import HeadKind
     from hub.scaffold.write import write_plugin
 
-    written = write_plugin(name, folder, Context.load().registry.tasks())
+    written = write_plugin(name, folder, Context.load().registry.tasks(), HeadKind(head))
     say(f"Wrote {escape(written)}. Next:")
     for step in (f"hub plugins install {written}", f"pytest {written}", f"hub train {written}"):
         say(f"  {escape(step)}")

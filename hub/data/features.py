@@ -94,5 +94,10 @@ def _check(loaded: LoadedTask, row: Features, info: AdapterInfo) -> None:
         raise BadPlugin(
             f"Task {spec.name!r} makes features of {length} tokens; from 1 to {info.max_length} fit."
         )
-    if spec.head in (HeadKind.TOKEN, HeadKind.GENERATE) and len(row["labels"]) != length:
+    if info.encoder_decoder:
+        if not 0 < len(row["labels"]) <= info.max_length:
+            raise BadPlugin(
+                f"Task {spec.name!r} makes {len(row['labels'])} labels; from 1 to {info.max_length} fit."
+            )
+    elif spec.head in (HeadKind.TOKEN, HeadKind.GENERATE) and len(row["labels"]) != length:
         raise BadPlugin(f"Task {spec.name!r} makes {len(row['labels'])} labels for {length} tokens.")

@@ -206,6 +206,7 @@ class Engine(Protocol):
 
         Raises:
             BadRequest, TooLarge: no text can be generated from the row; `on_end` is not called.
+            BadSampling: the base cannot follow the row's sampling settings.
             NotReady: the engine is closed.
         """
 

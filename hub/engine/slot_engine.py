@@ -33,10 +33,10 @@ from hub.engine.protocol import (
 from hub.engine.torch.backbone import TorchBackbone
 from hub.engine.torch.generate import Generator
 from hub.engine.torch.heads import HEADED, HeadSlots, Hidden, mean_pool
-from hub.engine.torch.loading import base_tensors, load_model, load_tokenizer
+from hub.engine.torch.loading import base_tensors, end_tokens, load_model, load_tokenizer
 from hub.engine.torch.placement import Placed, Placement
 from hub.engine.torch.tensors import BatchTensors
-from hub.errors import BadAdapter, BadRequest, EngineFailed, HubError, UnsupportedAdapter
+from hub.errors import BadAdapter, BadSampling, EngineFailed, HubError, UnsupportedAdapter
 
 if TYPE_CHECKING:
     from hub.engine.choice.backbones import Backbones
@@ -89,7 +89,9 @@ class SlotEngine:
             self._generator = Generator(model, tokenizer, base.max_length)
             if can_decode(model, base.max_length):
                 start = getattr(config, "decoder_start_token_id", None) or 0
-                self._texts = TextGenerator(base, tokenizer, self._limits, generation, start)
+                self._texts = TextGenerator(
+                    base, tokenizer, self._limits, generation, start, end_tokens(model, tokenizer)
+                )
         self._occupants: Mapping[int, _Occupant] = {}  # replaced as a whole, never mutated
         self._writing = threading.Lock()  # taken before the locks of `_backbones`
 
@@ -312,8 +314,11 @@ class SlotEngine:
     def _refuse(self, row: EngineRow) -> None:
         if row.head is HeadKind.GENERATE and not self._generator:
             raise EngineFailed(f"Base {self._base.name!r} generates no text. It cannot run a {row.head} row.")
-        if row.row.sampling.num_beams > 1:
-            raise BadRequest("This engine does not run beam search yet. Send `num_beams` 1.")
+        if not self._texts and not row.row.sampling.is_default:
+            raise BadSampling(
+                f"Base {self._base.name!r} generates the most likely tokens only, and takes no other "
+                "sampling setting. Send none."
+            )
         occupant = self._occupants.get(row.slot)
         if row.head in self._heads and (occupant is None or occupant.kind is not row.head):
             raise EngineFailed(f"Slot {row.slot} holds no adapter with a {row.head} head.")

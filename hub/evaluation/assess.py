@@ -108,6 +108,7 @@ def assess(
         slices=tuple(slices),
         mistakes=tuple(_mistakes(found, mistakes)),
         goal=evaluator.goal,
+        signatures=evaluator.signatures,
     )
     progress("measure", STAGES, STAGES)
     return evaluation

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any
 
@@ -59,7 +59,7 @@ class Evaluation:
     better. `baseline` has the metrics of always predicting the most common training answer, {} if there is
     none. `intervals` are at 95 %. `labels` is the result of `hub.evaluation.labels`. Slices are compared by
     `slice_metric`: accuracy if it is one of the metrics, as averages over labels mean little in a slice of
-    one label.
+    one label. `signatures` tell how a metric was computed, such as sacrebleu's.
     """
 
     task: str
@@ -74,6 +74,7 @@ class Evaluation:
     slices: tuple[Slice, ...]
     mistakes: tuple[Mistake, ...]
     goal: Goal = "max"
+    signatures: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def underperforming_slices(self) -> tuple[Slice, ...]:

@@ -89,6 +89,12 @@ class Evaluator:
         return self.loaded.task.metric_goal
 
     @property
+    def signatures(self) -> dict[str, str]:
+        """How the task's metrics are computed, by name."""
+        with plugin_call(self.loaded.spec.name, "signatures()"):
+            return {str(name): str(value) for name, value in self.loaded.task.signatures().items()}
+
+    @property
     def examples(self) -> int:
         """The number of examples."""
         return len(self.references)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -12,7 +13,7 @@ from torch import Tensor
 from hub.api import HeadKind, Output, Row, Tokenizer
 from hub.engine.batch import pad_rows
 from hub.engine.torch.generate import output_of
-from hub.engine.torch.loading import pad_token
+from hub.engine.torch.loading import end_tokens, pad_token
 from hub.progress import Progress, silent
 
 __all__ = ["BeforeBatch", "forward_rows"]
@@ -62,7 +63,10 @@ def _batches(rows: Sequence[Row]) -> Iterator[list[int]]:
 
 
 def _score(model: Any, tokenizer: Tokenizer, rows: Sequence[Row]) -> list[Output]:
-    result = model(**_padded(model, tokenizer, rows, left=False))
+    inputs = _padded(model, tokenizer, rows, left=False)
+    if model.config.is_encoder_decoder:
+        inputs["decoder_input_ids"] = inputs["input_ids"]
+    result = model(**inputs)
     values = (
         result.logits if "logits" in result else torch.stack((result.start_logits, result.end_logits), -1)
     )
@@ -73,9 +77,14 @@ def _score(model: Any, tokenizer: Tokenizer, rows: Sequence[Row]) -> list[Output
 
 
 def _generate(model: Any, tokenizer: Tokenizer, rows: Sequence[Row]) -> list[Output]:
-    inputs = _padded(model, tokenizer, rows, left=True)
-    prompt = inputs["input_ids"].shape[1]
-    room = model.config.max_position_embeddings - prompt
+    two_stacks = model.config.is_encoder_decoder
+    inputs = _padded(model, tokenizer, rows, left=not two_stacks)
+    prompt = 1 if two_stacks else inputs["input_ids"].shape[1]  # the decoder's start token
+    room = getattr(model.config, "max_position_embeddings", sys.maxsize) - prompt
+    model.generation_config.forced_eos_token_id = (
+        None  # BART forces one at the length limit; serving does not
+    )
+    ends = end_tokens(model, tokenizer)
     tokens = model.generate(
         **inputs,
         max_new_tokens=max(1, min(max(row.max_new_tokens for row in rows), room)),
@@ -85,11 +94,11 @@ def _generate(model: Any, tokenizer: Tokenizer, rows: Sequence[Row]) -> list[Out
         top_p=None,
         top_k=None,
         pad_token_id=pad_token(tokenizer),
-        eos_token_id=tokenizer.eos_token_id,
+        eos_token_id=sorted(ends) or None,
     )
     continued = tokens[:, prompt:].tolist()
     return [
-        output_of(row, ids[: row.max_new_tokens], (tokenizer.eos_token_id,), tokenizer)
+        output_of(row, ids[: row.max_new_tokens], ends, tokenizer)
         for row, ids in zip(rows, continued, strict=True)
     ]
 

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, Field, PrivateAttr, ValidationError, field_validator
 
 from hub.api import Model
+from hub.bases.base import BaseKind
 from hub.errors import BadRecipe, HubError
 from hub.names import check_name
 from hub.recipe.errors import Origin, explain
@@ -48,8 +49,9 @@ class Recipe(Model):
     name: str = Field("", description="Name of the adapter; default: the name of the recipe's folder.")
     preset: Literal["default", "fast", "best"] = Field(
         "default",
-        description="Another set of defaults: fast trains only the two highest layers and skips optional "
-        "steps, best trains longer with a higher rank.",
+        description="Another set of defaults: fast skips optional steps and trains only the two highest "
+        "layers of an encoder, or all layers of another base for one epoch without evaluations; best trains "
+        "longer with a higher rank.",
     )
     summary: str = Field("", description="One sentence for readers, kept in the manifest.")
     task: str = Field(description="A task listed by `hub plugins list`.")
@@ -108,7 +110,7 @@ class Recipe(Model):
         Raises:
             BadRecipe: a key does not accept its value, or the values cannot be combined.
         """
-        plain = self.resolved()
+        plain = self.model_dump(mode="json", by_alias=True, exclude_unset=True)  # `on_base` fills the rest
         for key, value in values.items():
             plain = _replaced(plain, key.split("."), value)
         try:
@@ -117,6 +119,19 @@ class Recipe(Model):
             raise explain(error, type(self), plain, self._origin) from None
         recipe._origin = self._origin
         return recipe
+
+    def on_base(self, kind: BaseKind) -> Recipe:
+        """Return the recipe with the values of its preset for this kind of base, where it gives none.
+
+        Raises:
+            BadRecipe: they cannot be combined with the given ones.
+        """
+        values = {key: value for key, value in _of_kind(self.preset, kind).items() if not self._gives(key)}
+        return self.changed(values) if values else self
+
+    def _gives(self, key: str) -> bool:
+        section, _, name = key.partition(".")
+        return name in getattr(self, section).model_fields_set
 
     def settled(self, rows: int, family: str) -> Recipe:
         """Return the recipe with all values that depend on training rows, type of base or method."""
@@ -192,7 +207,6 @@ def _default_name(file: Path) -> str:
 PRESETS: Mapping[str, Mapping[str, Any]] = {
     "fast": {
         "data": {"near_duplicates": "keep"},
-        "method": {"freeze": -2},
         "evaluate": {"int8": False},
     },
     "best": {
@@ -200,6 +214,15 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
         "train": {"epochs": 6, "schedule": "cosine", "dropout": 0.1},
     },
 }
+
+
+def _of_kind(preset: str, kind: BaseKind) -> Mapping[str, Any]:
+    """Return the values of a preset that depend on the kind of base, by dotted key."""
+    if preset != "fast":
+        return {}
+    if kind is BaseKind.ENCODER:
+        return {"method.freeze": -2}
+    return {"train.epochs": 1}  # and so no evaluations, which generate texts
 
 
 def with_preset(values: Mapping[str, Any]) -> dict[str, Any]:

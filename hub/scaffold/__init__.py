@@ -1,1 +1,1 @@
-"""The plugin template of `hub plugins new`."""
+"""The plugin templates of `hub plugins new`: those of every plugin, and those of one head."""

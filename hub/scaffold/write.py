@@ -13,12 +13,13 @@ from string import Template
 from packaging.utils import canonicalize_name
 
 from hub import __version__
+from hub.api import HeadKind
 from hub.errors import BadRequest, Conflict, InvalidName
 from hub.files import new_folder
 from hub.names import check_name
 from hub.registry.discovery import find_plugins
 
-__all__ = ["write_plugin"]
+__all__ = ["HEADS", "write_plugin"]
 
 BUILT_IN = (
     "classification",
@@ -30,14 +31,18 @@ BUILT_IN = (
     "translation",
 )  # installed or not
 
+HEADS = (HeadKind.SEQUENCE, HeadKind.GENERATE)  # each has a folder of templates
+_SHARED = "shared"  # templates of every plugin
 _TEMPLATE = ".tmpl"
 _IN_PATHS = {"__package__": "package", "__name__": "identifier"}  # placeholders in paths of templates
 
 
-def write_plugin(name: str, parent: Path, tasks: Collection[str] = ()) -> Path:
+def write_plugin(
+    name: str, parent: Path, tasks: Collection[str] = (), head: HeadKind = HeadKind.SEQUENCE
+) -> Path:
     """Write a working plugin for a task `name` to `parent/name` and return that folder.
 
-    `tasks` are the tasks of the installed plugins.
+    `tasks` are the tasks of the installed plugins; `head`, one of HEADS, is that of the new task.
 
     Raises:
         InvalidName: `name` is not valid for a task and a distribution.
@@ -52,9 +57,10 @@ def write_plugin(name: str, parent: Path, tasks: Collection[str] = ()) -> Path:
     try:
         with (
             new_folder(folder) as aside,
-            as_file(files("hub.scaffold") / "templates" / "plugin") as templates,
+            as_file(files("hub.scaffold") / "templates") as templates,
         ):
-            _fill(templates, aside, words)
+            for kind in (_SHARED, head):
+                _fill(templates / kind, aside, words)
     except OSError as error:
         raise BadRequest(f"{parent} cannot hold the new plugin: {error.strerror}.") from None
     return folder

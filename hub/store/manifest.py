@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
-from hub.api import HeadKind, Model
+from hub.api import AdapterInfo, HeadKind, Model
 from hub.contract import PluginRef
 
 __all__ = [
@@ -118,6 +118,9 @@ class Serving(Model):
         exclude_if=lambda merged: not merged,  # older contents keep their hash
         description="Served from a copy of the base with the adapter merged into it, instead of from a slot.",
     )
+    encoder_decoder: bool = Field(
+        False, exclude_if=lambda known: not known, description="The base is an encoder-decoder."
+    )
     contract: str = Field(
         "",
         exclude_if=lambda contract: not contract,
@@ -130,6 +133,12 @@ class Serving(Model):
         if reason := too_many_labels(len(labels)):
             raise ValueError(reason)
         return labels
+
+    def info(self, name: str, version: int) -> AdapterInfo:
+        """Return the part of an adapter that tasks see."""
+        return AdapterInfo(
+            name, version, self.labels, self.settings, self.max_length, encoder_decoder=self.encoder_decoder
+        )
 
 
 class Search(Model):
@@ -163,6 +172,11 @@ class Manifest(Model):
         "max",
         exclude_if=lambda goal: goal == "max",
         description="Whether higher or lower is better.",
+    )
+    signatures: dict[str, str] = Field(
+        default_factory=dict,
+        exclude_if=lambda known: not known,
+        description="How `metrics` were computed, such as sacrebleu's signatures.",
     )
     metrics_cv: dict[str, Spread] = Field(
         default_factory=dict,

@@ -33,8 +33,7 @@ class Version:
     @property
     def info(self) -> AdapterInfo:
         """The part of this version that tasks see."""
-        serving = self.manifest.serving
-        return AdapterInfo(self.name, self.number, serving.labels, serving.settings, serving.max_length)
+        return self.manifest.serving.info(self.name, self.number)
 
 
 @dataclass(frozen=True, slots=True)

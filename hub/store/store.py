@@ -13,7 +13,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from hub.api import HeadKind
-from hub.bases.base import Base
+from hub.bases.base import Base, BaseKind
 from hub.bases.cache import Bases
 from hub.config import Settings
 from hub.contract import PluginRef
@@ -61,6 +61,7 @@ class Training(TypedDict, total=False):
     metrics: Mapping[str, float]
     metric: str
     metric_goal: Literal["max", "min"]
+    signatures: Mapping[str, str]
     metrics_cv: Mapping[str, Spread]
     intervals: Mapping[str, tuple[float, float]]
     calibration: Calibration | None
@@ -263,6 +264,7 @@ class Store(Deployments):
             settings=dict(settings or {}),
             max_length=min(max_length, base.max_length),
             merged=merged,
+            encoder_decoder=base.kind is BaseKind.ENCODER_DECODER,
             contract=plugin.fingerprint if plugin else "",
         )
         return self.add(name, folder, serving, origin="imported", check=check, plugin=plugin)

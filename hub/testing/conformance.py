@@ -26,6 +26,7 @@ from hub.api import (
     BadRequest,
     Example,
     HeadKind,
+    Output,
     TaskSpec,
     Tokenizer,
 )
@@ -39,6 +40,8 @@ from hub.testing.samples import (
     fake_outputs,
     lengthened,
     row_key,
+    sample_texts,
+    streamed_in_pieces,
     tokenizer_for,
     with_length,
     with_strange_label,
@@ -62,6 +65,9 @@ class TaskConformance:
     options: ClassVar[Mapping[str, Any]] = MappingProxyType({})
     """The recipe's `options` to test with."""
 
+    encoder_decoder: ClassVar[str] = ""
+    """The type of an encoder-decoder, such as "t5", to test a GENERATE task as on such a base."""
+
     best: ClassVar[float] = 1.0
     """The value of the task's metric if all answers are correct; 0.0 for error rates."""
 
@@ -74,7 +80,7 @@ class TaskConformance:
         return tokenizer_for(self.spec.head)
 
     @pytest.fixture
-    def adapter(self, loaded: LoadedTask) -> AdapterInfo:
+    def adapter(self, loaded: LoadedTask, tokenizer: Tokenizer) -> AdapterInfo:
         """An adapter as training stores it."""
         settings = loaded.task.options.model_validate(dict(self.options)).model_dump(mode="json")
         found = AdapterInfo(
@@ -83,7 +89,11 @@ class TaskConformance:
             loaded.task.labels(self.examples),
             MappingProxyType(settings),
             max_length=loaded.task.max_length,
+            encoder_decoder=bool(self.encoder_decoder),
         )
+        if self.spec.head is HeadKind.GENERATE:
+            stored = loaded.task.settle(found, tokenizer, self.encoder_decoder or "llama")
+            found = replace(found, settings=MappingProxyType(dict(stored)))
         return replace(found, labels=loaded.task.head_labels(found))
 
     def test_examples_have_the_fields_that_the_task_declares(self, loaded: LoadedTask) -> None:
@@ -164,6 +174,26 @@ class TaskConformance:
             assert loaded.task.decode(request, outputs, adapter) == answer
             assert_survives_json(answer)
 
+    def test_a_streamed_answer_is_the_same_for_any_pieces_and_equals_the_text_field(
+        self, loaded: LoadedTask, tokenizer: Tokenizer, adapter: AdapterInfo
+    ) -> None:
+        if self.spec.head is not HeadKind.GENERATE:
+            pytest.skip("this head generates no text")
+        short = with_length(adapter, adapter.max_length // 2)
+        long = [loaded.task.request(lengthened(example, loaded, times=8)) for example in self.examples]
+        for request in (*self._requests(loaded), *long):
+            try:
+                rows = loaded.task.encode(request, tokenizer, short)
+            except BadRequest:
+                continue
+            for texts in sample_texts(len(rows)):
+                whole, *others = streamed_in_pieces(loaded.task, request, rows, short, texts)
+                assert all(other == whole for other in others), f"{[whole, *others]} of {texts}"
+                if loaded.task.text_field and whole is not None:
+                    outputs = [Output(row, text=text) for row, text in zip(rows, texts, strict=True)]
+                    answer = loaded.task.decode(request, outputs, short)
+                    assert getattr(answer, loaded.task.text_field) == whole, f"streamed {whole!r} of {texts}"
+
     def test_features_suit_the_head(
         self, loaded: LoadedTask, tokenizer: Tokenizer, adapter: AdapterInfo
     ) -> None:
@@ -174,7 +204,7 @@ class TaskConformance:
                 length = len(item["input_ids"])
                 assert 0 < length <= adapter.max_length
                 assert "token_type_ids" not in item or len(item["token_type_ids"]) == length
-                assert_target(item, self.spec.head, len(adapter.labels))
+                assert_target(item, self.spec.head, adapter)
 
     def test_training_sees_the_rows_that_serving_will_send(
         self, loaded: LoadedTask, tokenizer: Tokenizer, adapter: AdapterInfo

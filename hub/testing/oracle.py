@@ -28,7 +28,8 @@ def oracle_outputs(
     """
     if head is HeadKind.GENERATE:
         return [
-            Output(row, text=_target_text(features, index, row, tokenizer)) for index, row in enumerate(rows)
+            Output(row, text=_target_text(features, index, row, tokenizer, adapter))
+            for index, row in enumerate(rows)
         ]
     by_ids = {tuple(item["input_ids"]): item for item in features}
     known = [by_ids.get(tuple(row.input_ids)) for row in rows]
@@ -59,9 +60,12 @@ def _values(head: HeadKind, row: Row, item: Features | None, labels: int) -> npt
     return np.where(np.asarray(item["labels"]) > 0.5, MAX_SCORE, -MAX_SCORE).astype(np.float32)
 
 
-def _target_text(features: Sequence[Features], index: int, row: Row, tokenizer: Tokenizer) -> str:
-    """Return the labels after the row's prompt; a chat also has labels within it."""
+def _target_text(
+    features: Sequence[Features], index: int, row: Row, tokenizer: Tokenizer, adapter: AdapterInfo
+) -> str:
+    """Return the labels, in a decoder those after the row's prompt; a chat also has labels within it."""
     if index >= len(features):
         return ""
-    ids = [label for label in features[index]["labels"][len(row.input_ids) :] if label != -100]
+    prompt = 0 if adapter.encoder_decoder else len(row.input_ids)
+    ids = [label for label in features[index]["labels"][prompt:] if label != -100]
     return str(tokenizer.decode(ids, skip_special_tokens=True)).strip()

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cache
+from itertools import zip_longest
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from hub.api import (
     HeadKind,
     Output,
     Row,
+    Task,
     TaskSpec,
     Tokenizer,
 )
@@ -33,6 +35,8 @@ __all__ = [
     "fake_outputs",
     "lengthened",
     "row_key",
+    "sample_texts",
+    "streamed_in_pieces",
     "tokenizer_for",
     "with_length",
     "with_strange_label",
@@ -108,6 +112,46 @@ def row_key(row: Row) -> tuple[list[int], list[int] | None, int]:
     return list(row.input_ids), types, row.max_new_tokens
 
 
+def sample_texts(rows: int) -> list[list[str]]:
+    """Return texts that a model may generate for each of `rows` rows: with white space around, and empty."""
+    texts = [f" The answer of row {row}:\n\n日本, 👍🏽. \n" for row in range(rows)]
+    gaps = [text if row % 3 == 1 else "" for row, text in enumerate(texts)]
+    return [texts, [text.strip() for text in texts], gaps, [" \n"] * rows]
+
+
+def streamed_in_pieces(
+    task: Task[Any, Any], request: BaseModel, rows: Sequence[Row], adapter: AdapterInfo, texts: Sequence[str]
+) -> list[str | None]:
+    """Return what is streamed if the texts arrive whole, whole from the last row on, and by character.
+
+    Three streams run at once. None: nothing is streamed before the answer is complete.
+    """
+    whole: list[tuple[int, str | None]] = [
+        (row, end) for row, text in enumerate(texts) for end in (text, None)
+    ]
+    backwards = sorted(whole, key=lambda arrival: -arrival[0])
+    characters = [
+        (row, text[place] if place < len(text) else None)
+        for place in range(max(map(len, texts)) + 1)
+        for row, text in enumerate(texts)
+        if place <= len(text)
+    ]
+    arrivals = [whole, backwards, characters]
+    streams = [task.stream(request, rows, adapter) for _ in arrivals]
+    parts: list[list[str]] = [[] for _ in arrivals]
+    for step in zip_longest(*arrivals):
+        for stream, arrival, of_stream in zip(streams, step, parts, strict=True):
+            if stream and arrival:
+                row, text = arrival
+                part = stream.end(row) if text is None else stream.add(row, text) if text else ""
+                assert isinstance(part, str), f"a part must be a str, not {part!r}"
+                of_stream.append(part)
+    unchanged = texts[0] if len(texts) == 1 else None
+    return [
+        "".join(of_stream) if stream else unchanged for stream, of_stream in zip(streams, parts, strict=True)
+    ]
+
+
 def assert_survives_json(value: BaseModel) -> None:
     text = value.model_dump_json()
     assert type(value).model_validate_json(text) == value
@@ -122,8 +166,8 @@ def assert_row(row: Row, adapter: AdapterInfo, head: HeadKind) -> None:
     assert row.max_new_tokens > 0 or head is not HeadKind.GENERATE, "set max_new_tokens"
 
 
-def assert_target(item: Mapping[str, Any], head: HeadKind, labels: int) -> None:
-    length = len(item["input_ids"])
+def assert_target(item: Mapping[str, Any], head: HeadKind, adapter: AdapterInfo) -> None:
+    length, labels = len(item["input_ids"]), len(adapter.labels)
     if head is HeadKind.SPAN:
         assert 0 <= item["start_positions"] <= item["end_positions"] < length
     elif head is HeadKind.SEQUENCE and np.ndim(item["labels"]) == 0:
@@ -134,6 +178,9 @@ def assert_target(item: Mapping[str, Any], head: HeadKind, labels: int) -> None:
     elif head is HeadKind.TOKEN:
         assert len(item["labels"]) == length
         assert all(label == -100 or 0 <= label < labels for label in item["labels"])
+    elif adapter.encoder_decoder:
+        assert 0 < len(item["labels"]) <= adapter.max_length
+        assert any(label != -100 for label in item["labels"]), "nothing is learned from this example"
     elif head is HeadKind.GENERATE:
         pairs = list(zip(item["labels"], item["input_ids"], strict=True))
         assert all(label in (-100, token) for label, token in pairs)

@@ -24,7 +24,7 @@ from hub.registry.host import Registry
 from hub.registry.loaded import LoadedTask, plugin_call
 from hub.store.manifest import BaseRef, DataRef, Serving
 
-__all__ = ["Plan", "checked_rows", "make_plan"]
+__all__ = ["Plan", "checked_rows", "make_plan", "settled"]
 
 _TRAINABLE = (HeadKind.SEQUENCE, HeadKind.TOKEN, HeadKind.SPAN, HeadKind.GENERATE)
 
@@ -46,8 +46,7 @@ class Plan:
     @property
     def info(self) -> AdapterInfo:
         """The adapter's information for the task; the version has no number yet."""
-        serving = self.serving
-        return AdapterInfo(self.recipe.name, 0, serving.labels, serving.settings, serving.max_length)
+        return self.serving.info(self.recipe.name, 0)
 
     @property
     def sha256(self) -> str:
@@ -99,7 +98,8 @@ def make_plan(
         raise recipe.error("task", f"tasks with the head {loaded.spec.head.value} cannot be trained")
     settings = _settings(recipe, loaded)
     base = _base(recipe, bases, progress)
-    _check_kind(recipe, base, loaded.spec.head)
+    _check_kind(recipe, base, loaded)
+    recipe = recipe.on_base(base.kind)
     max_length = _max_length(recipe, base, loaded)
     dataset = prepare(recipe, loaded.task, cache, invalid, progress, needs_label=loaded.labelled)
     if loaded.labelled and not dataset.labels:
@@ -113,9 +113,26 @@ def make_plan(
         settings=settings,
         max_length=max_length,
         merged=recipe.serve == "merged",
+        encoder_decoder=base.kind is BaseKind.ENCODER_DECODER,
         contract=registry.plugin_of(recipe.task).fingerprint,
     )
-    return Plan(recipe, loaded, base, dataset, serving)
+    settings = settled(loaded, base, serving.info(recipe.name, 0))
+    return Plan(recipe, loaded, base, dataset, serving.model_copy(update={"settings": settings}))
+
+
+def settled(loaded: LoadedTask, base: Base, info: AdapterInfo) -> dict[str, Any]:
+    """Return the settings of a new adapter with the task's defaults for its base; see `Task.settle`.
+
+    Raises:
+        BadRecipe: the base does not support the settings.
+    """
+    if loaded.spec.head is not HeadKind.GENERATE:
+        return dict(info.settings)
+    from hub.engine.torch.loading import load_tokenizer
+
+    tokenizer = load_tokenizer(base)
+    with plugin_call(loaded.spec.name, "settle()"):
+        return dict(loaded.task.settle(info, tokenizer, base.model_type))
 
 
 def checked_rows(
@@ -175,11 +192,14 @@ def _base(recipe: Recipe, bases: Bases, progress: Progress) -> Base:
         return bases.pull(recipe.base, progress=progress)
 
 
-def _check_kind(recipe: Recipe, base: Base, head: HeadKind) -> None:
-    wanted = BaseKind.DECODER if head is HeadKind.GENERATE else BaseKind.ENCODER
-    if base.kind is not wanted:
-        example = "smollm2-135m" if wanted is BaseKind.DECODER else "minilm"
-        needs = f"task {recipe.task} needs a base of kind {wanted}, such as {example}"
+def _check_kind(recipe: Recipe, base: Base, loaded: LoadedTask) -> None:
+    generates = loaded.spec.head is HeadKind.GENERATE
+    kinds = [BaseKind.DECODER if generates else BaseKind.ENCODER]
+    if generates and loaded.task.encoder_decoders:
+        kinds.append(BaseKind.ENCODER_DECODER)
+    if base.kind not in kinds:
+        example = "smollm2-135m" if generates else "minilm"
+        needs = f"task {recipe.task} needs a base of kind {' or '.join(kinds)}, such as {example}"
         raise recipe.error("base", f"{needs}; {base.name} is of kind {base.kind}")
 
 

@@ -272,7 +272,13 @@ def loss_of(plan: Plan, features: Sequence[Features]) -> Loss:
     if train.balance != "none" and not labelled:
         raise plan.recipe.error("train.balance", f"task {plan.recipe.task} has no labels to balance")
     weights = class_weights(features, len(plan.serving.labels)) if train.balance == "weights" else None
-    return Loss(plan.head, smoothing=train.label_smoothing, weights=weights, l1=train.l1)
+    return Loss(
+        plan.head,
+        smoothing=train.label_smoothing,
+        weights=weights,
+        l1=train.l1,
+        aligned=plan.serving.encoder_decoder,
+    )
 
 
 def _stored(

@@ -212,6 +212,7 @@ def _trained(
         "metrics": outcome.metrics,
         "metric": task.metric,
         "metric_goal": task.metric_goal,
+        "signatures": dict(evaluation.signatures),
         "metrics_cv": ran.across,
         "intervals": kept["intervals"],
         "calibration": kept["calibration"],

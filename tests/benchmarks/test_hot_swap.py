@@ -29,6 +29,7 @@ from benchmarks.hot_swap.figures import figures
 from benchmarks.hot_swap.judge import Answer, Judge, Verdicts
 from benchmarks.hot_swap.moves import Move
 from benchmarks.hot_swap.run import Outcome, Period
+from benchmarks.hot_swap.scores import Scores
 from benchmarks.hot_swap.timeline import Live, Timeline
 from hub.api import HeadKind, Row
 from hub.bases.base import Base
@@ -173,6 +174,7 @@ def timeline() -> Timeline:
 @pytest.fixture
 def ask(oracle, truth, timeline, contents):
     """Judge one answer of `mood`, right in all that is not changed."""
+    judge = Judge(Scores(oracle, truth), timeline)
 
     def ask(live: Live, asked: float, answered: float, **changed: Any) -> Verdicts:
         content = next(content for content in contents if live.sha256 == f"sha-{content.number}")
@@ -180,7 +182,7 @@ def ask(oracle, truth, timeline, contents):
         answer = Answer(
             "mood", TEXTS[0], asked, answered, 200, "mood", live.ref, live.sha256, told({"scores": scores})
         )
-        return Judge(truth, timeline).all([replace(answer, **changed)])
+        return judge.all([replace(answer, **changed)])
 
     return ask
 

@@ -134,3 +134,13 @@ def test_uninstall_cannot_remove_what_pip_did_not_install(plugged: Callable[...,
     disable(load_settings().home, "acme-tickets:tickets")
     assert "pip did not uninstall acme-tickets" in refused(Conflict, "uninstall", "tickets")
     assert disabled_plugins(load_settings().home) == {"acme-tickets:tickets"}
+
+
+def test_new_writes_a_plugin_for_the_head_that_it_is_given(tmp_path: Path) -> None:
+    for name, options in (("mine", ()), ("writer", ("--head", "generate"))):
+        result = hub("new", name, "--dir", str(tmp_path), *options)
+        assert result.exit_code == 0, result.exception
+    spec = (tmp_path / "{0}/src/grafthub_{0}/spec.py").as_posix()
+    assert "HeadKind.SEQUENCE" in Path(spec.format("mine")).read_text()
+    assert "HeadKind.GENERATE" in Path(spec.format("writer")).read_text()
+    assert hub("new", "other", "--dir", str(tmp_path), "--head", "span").exit_code == 2

@@ -11,7 +11,7 @@ from benchmarks.fingerprinted import TOLERANCE, short_texts
 from benchmarks.hot_swap.moves import KINDS
 from benchmarks.hot_swap.run import Plan, run
 from hub.bases.base import Base
-from tests.support.tiny import tiny_encoder
+from tests.support.tiny import tiny_decoder, tiny_encoder
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
@@ -49,3 +49,26 @@ def test_swaps_fail_no_request_and_give_no_wrong_answer(engine: str, base: Base,
     assert set(KINDS) == {kind for kind, count in outcome.kinds.items() if count}
     assert verdicts.absent, "nobody asked for a deployment while it was away"
     assert outcome.reloads > plan.slots, "nothing was evicted"
+
+
+def test_swaps_break_no_stream_and_mix_no_version_into_a_text(tmp_path: Path) -> None:
+    plan = Plan(
+        short_texts(random.Random(0), 2),
+        seconds=4,
+        period_s=2,
+        clients=8,
+        deployments=6,
+        slots=4,
+        rate=10,
+        engine="torch",
+        warm_s=0.5,
+    )
+    outcome = run(tiny_decoder(tmp_path / "tiny", "llama"), plan)
+    verdicts = outcome.verdicts
+    assert not verdicts.failed, verdicts.examples
+    assert not verdicts.wrong, verdicts.examples
+    assert [move.problem for move in outcome.moves if move.problem] == []
+    assert outcome.separation == 1  # so that a wrong text would have shown
+    assert verdicts.answered > 40
+    assert len(outcome.moves) > 5
+    assert outcome.reloads, "nothing was evicted"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -10,6 +11,7 @@ from typing import Any
 import httpx
 import pytest
 from httpx_sse import connect_sse
+from jsonschema import Draft202012Validator
 
 from hub.api import HeadKind
 from hub.store.change import Deploy
@@ -22,6 +24,8 @@ from tests.support.waiting import until
 pytestmark = pytest.mark.e2e
 
 PREDICT = "/v1/deployments/desk/predict"
+DIGEST = "/v1/deployments/digest/predict"
+DOCUMENT = {"document": "The council met on Monday. It voted for a bridge. " * 6}
 CLIENTS = 60
 
 
@@ -47,6 +51,30 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Hub:
             settings=settings,
         )
     store.deploy("desk", Deploy(version="desk@1"))
+    add_version(
+        store,
+        base,
+        "writer",
+        adapter,
+        task="generation",
+        head=HeadKind.GENERATE,
+        labels=(),
+        settings={},
+        max_length=256,
+    )
+    store.deploy("writer", Deploy(version="writer@1"))
+    add_version(
+        store,
+        base,
+        "digest",
+        adapter,
+        task="summarization",
+        head=HeadKind.GENERATE,
+        labels=(),
+        settings={"instruction": "{document}", "max_new_tokens": 120},
+        max_length=256,
+    )
+    store.deploy("digest", Deploy(version="digest@1"))
     store.close()
     return Hub(folder / "home")
 
@@ -62,7 +90,11 @@ def request(number: int = 0) -> dict[str, str]:
 
 
 def stream(client: httpx.Client, number: int = 0) -> Iterator[tuple[str, Any]]:
-    with connect_sse(client, "POST", PREDICT, json=request(number)) as source:
+    return events(client, PREDICT, request(number))
+
+
+def events(client: httpx.Client, path: str, body: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    with connect_sse(client, "POST", path, json=body) as source:
         assert source.response.status_code == 200, source.response.read()
         for event in source.iter_sse():
             yield event.event, event.json()
@@ -78,6 +110,68 @@ def test_texts_arrive_before_the_end_and_make_up_the_answer(client: httpx.Client
     assert len(texts) > 10
     assert result["response"]["translation"] == "".join(piece["text"] for _, piece in texts).strip()
     assert result["response"]["translation"] == whole(client)
+
+
+FORM = {
+    "type": "object",
+    "properties": {"like": {"enum": ["é", None]}, "of 5": {"type": "integer", "minimum": 1, "maximum": 5}},
+    "required": ["like", "of 5"],
+    "additionalProperties": False,
+}
+
+
+def schema_format(schema: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "json_schema", "json_schema": {"name": "form", "schema": schema}}
+
+
+def constrained(response_format: dict[str, Any]) -> dict[str, Any]:
+    settings = {"temperature": 1.0, "seed": 1, "max_new_tokens": 150}
+    return {"prompt": "a film", "response_format": response_format, **settings}
+
+
+def test_a_constrained_answer_is_streamed_and_valid(client: httpx.Client) -> None:
+    asked = constrained(schema_format(FORM))
+    path = "/v1/deployments/writer/predict"
+    with connect_sse(client, "POST", path, json=asked) as source:
+        events = [(event.event, event.json()) for event in source.iter_sse()]
+    text = "".join(piece["text"] for name, piece in events if name == "text")
+    Draft202012Validator(FORM).validate(json.loads(text))
+    assert events[-1][0] == "end" and events[-1][1]["finish_reason"] == "stop"
+    whole = client.post(path, json=asked).raise_for_status().json()
+    assert (whole["text"], whole["finish_reason"]) == (text, "stop")
+    asked = constrained({"type": "choice", "choices": ["good", "goodness", "bad"]})
+    assert client.post(path, json=asked).raise_for_status().json()["text"] in ("good", "goodness", "bad")
+
+
+@pytest.mark.parametrize(
+    ("response_format", "code", "message"),
+    [
+        (schema_format({"type": "strin"}), "bad_sampling", "Invalid type: strin"),
+        (schema_format({"$ref": "http://127.0.0.1/"}), "bad_sampling", "does not fetch"),
+        ({"type": "choice", "choices": ["a", "a"]}, "bad_request", "twice"),
+        ({"type": "choice", "choices": ["a", "\0"]}, "bad_request", "choices.1"),
+        ({"type": "choice", "choices": []}, "bad_request", "choices"),
+        ({"type": "yaml"}, "bad_request", "response_format"),
+    ],
+)
+def test_an_unusable_response_format_is_refused(
+    client: httpx.Client, response_format: dict[str, Any], code: str, message: str
+) -> None:
+    for headers in ({}, {"accept": "text/event-stream"}):
+        answer = client.post(
+            "/v1/deployments/writer/predict", json=constrained(response_format), headers=headers
+        )
+        assert answer.status_code == 400, answer.text
+        assert answer.json()["error"]["code"] == code
+        assert message in answer.json()["error"]["message"]
+
+
+def test_a_schema_of_10_000_levels_is_refused(client: httpx.Client) -> None:
+    schema = '{"items":' * 10_000 + "{}" + "}" * 10_000
+    body = f'{{"prompt":"a","response_format":{{"type":"json_schema","json_schema":{{"schema":{schema}}}}}}}'
+    headers = {"content-type": "application/json"}
+    answer = client.post("/v1/deployments/writer/predict", content=body, headers=headers)
+    assert answer.status_code == 400 and answer.json()["error"]["code"] == "bad_request"
 
 
 def test_a_swap_changes_nothing_for_a_stream_that_has_begun(client: httpx.Client, hub: Hub) -> None:
@@ -112,19 +206,32 @@ def test_a_swap_changes_nothing_for_a_stream_that_has_begun(client: httpx.Client
     assert {version for answers in asked for version, _ in answers.result()} == set(expected)
 
 
-def test_a_client_that_leaves_frees_its_row(client: httpx.Client) -> None:
+@pytest.mark.parametrize(
+    ("path", "body", "task"), [(PREDICT, request(), "translation"), (DIGEST, DOCUMENT, "summarization")]
+)
+def test_a_client_that_leaves_frees_its_rows(
+    client: httpx.Client, path: str, body: dict[str, Any], task: str
+) -> None:
     for _ in range(3):
-        events = stream(client)
-        assert [next(events)[0], next(events)[0]] == ["start", "text"]
-        events.close()  # closes the connection
+        left = events(client, path, body)
+        assert [next(left)[0], next(left)[0]] == ["start", "text"]
+        left.close()  # closes the connection
 
-    def idle() -> bool:
+    def counted() -> bool:
         with httpx.Client(base_url=client.base_url) as own:
             metrics = own.get("/metrics").text
-        return 'code="cancelled"' in metrics
+        return f'hub_calls_total{{code="cancelled",task="{task}"}}' in metrics
 
-    assert until(idle)
-    assert whole(client)
+    assert until(counted)
+    assert client.post(path, json=body).status_code == 200
+
+
+def test_the_parts_of_a_document_are_streamed_as_one_summary(client: httpx.Client) -> None:
+    (start, about), *texts, (end, result) = list(events(client, DIGEST, DOCUMENT))
+    assert (start, about["version"], end) == ("start", "digest@1", "end")
+    assert len(texts) > result["response"]["parts"] > 1
+    assert result["response"]["summary"] == "".join(piece["text"] for _, piece in texts)
+    assert result["response"] == client.post(DIGEST, json=DOCUMENT).json()
 
 
 def test_more_clients_than_places_wait_and_all_are_answered(client: httpx.Client) -> None:

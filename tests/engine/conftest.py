@@ -92,25 +92,27 @@ class Trained:
             return output.last_hidden_state[0].mean(0).numpy()
         return output.logits[0].numpy()
 
-    def alone_text(self, row: Row) -> str:
+    def alone_text(self, row: Row, **settings: Any) -> str:
         """What PEFT generates for the prompt on its own."""
         tokenizer = AutoTokenizer.from_pretrained(self.base.path)
-        text: str = tokenizer.decode(self.alone_ids(row), skip_special_tokens=True)
+        text: str = tokenizer.decode(self.alone_ids(row, **settings), skip_special_tokens=True)
         return text
 
-    def alone_ids(self, row: Row) -> list[int]:
-        """The tokens that PEFT generates.
-
-        Some bases spend the last token of the limit on an end token, which engines do not.
-        """
+    def alone_ids(self, row: Row, **settings: Any) -> list[int]:
+        """The tokens that PEFT generates, with the beams of the row and more settings of `generate`."""
+        # Some bases force an end token at the limit, which engines do not.
+        self.model.generation_config.forced_eos_token_id = None
+        beams = row.sampling.num_beams
+        if beams > 1:
+            settings |= {"length_penalty": row.sampling.length_penalty, "early_stopping": False}
         ids = torch.tensor([row.input_ids])
-        forced = self.model.generation_config.forced_eos_token_id is not None
         tokens = self.model.generate(
             input_ids=ids,
             attention_mask=torch.ones_like(ids),
-            max_new_tokens=row.max_new_tokens + forced,
+            max_new_tokens=row.max_new_tokens,
             do_sample=False,
-            num_beams=1,
+            num_beams=beams,
+            **settings,
         )
         prompt = 1 if self.base.kind is BaseKind.ENCODER_DECODER else ids.shape[1]
         ids_found: list[int] = tokens[0, prompt:].tolist()

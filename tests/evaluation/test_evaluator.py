@@ -63,6 +63,18 @@ def test_prompts_of_several_lengths_continue_as_each_does_alone(tmp_path: Path) 
     assert any(together)
 
 
+def test_a_text_ends_at_each_end_token_that_the_base_names(tmp_path: Path) -> None:
+    base = tiny_decoder(tmp_path / "decoder")
+    model, tokenizer = head_model(base, HeadKind.GENERATE), AutoTokenizer.from_pretrained(base.path)
+    row = Row(tokenizer(TEXTS[1])["input_ids"], max_new_tokens=20)
+    ids = model.generate(torch.tensor([row.input_ids]), max_new_tokens=20, do_sample=False)[0].tolist()
+    continued = ids[len(row.input_ids) :]
+    model.generation_config.eos_token_id = [tokenizer.eos_token_id, continued[4]]
+    [output] = forward_rows(model, tokenizer, HeadKind.GENERATE, [row])
+    assert output.tokens == continued.index(continued[4]) + 1
+    assert output.finish_reason == "stop"
+
+
 def test_a_training_model_is_scored_without_dropout_and_goes_on_training(encoder, tokenizer) -> None:
     model = head_model(encoder, HeadKind.SEQUENCE, 2).train()
     first, second = (forward_rows(model, tokenizer, HeadKind.SEQUENCE, rows_of(tokenizer)) for _ in range(2))

@@ -30,11 +30,11 @@ def _metrics_folder(tmp_path_factory: pytest.TempPathFactory) -> None:
 
 
 @contextmanager
-def serve(home: Path, ready: bool = True) -> Iterator[TestClient]:
-    """Run the real service over an in-process transport, on the fake engine."""
+def serve(home: Path, ready: bool = True, engine: str = "fake") -> Iterator[TestClient]:
+    """Run the real service over an in-process transport."""
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("HUB_HOME", str(home))
-        for name, value in (("ENGINE", "fake"), ("SLOTS", "4"), ("POLL_MS", "20"), ("ADMIN_KEY", ADMIN_KEY)):
+        for name, value in (("ENGINE", engine), ("SLOTS", "4"), ("POLL_MS", "20"), ("ADMIN_KEY", ADMIN_KEY)):
             environment.setenv(f"HUB_SERVE__{name}", value)
         app = the_service().to_asgi()
     with TestClient(app, base_url="http://127.0.0.1:3000", raise_server_exceptions=False) as client:

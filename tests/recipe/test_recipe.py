@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from hub.bases.base import BaseKind
 from hub.errors import BadRecipe
 from hub.recipe.recipe import PRESETS, Recipe, load_recipe
 
@@ -159,12 +160,30 @@ def test_a_preset_fills_what_the_recipe_leaves_open(tmp_path: Path) -> None:
     path = tmp_path / "recipe.yaml"
     path.write_text("task: qa\ndata: a.csv\npreset: fast\nmethod: {rank: 4}\n")
     recipe = load_recipe(path)
-    assert (recipe.method.rank, recipe.method.freeze, recipe.evaluate.int8) == (4, -2, False)
+    assert (recipe.method.rank, recipe.evaluate.int8) == (4, False)
     assert recipe.data.near_duplicates == "keep"
-    own = load_recipe(path, ["method.freeze=1", "evaluate.int8=true"])
-    assert (own.method.freeze, own.evaluate.int8) == (1, True)
+    assert load_recipe(path, ["evaluate.int8=true"]).evaluate.int8
     best = load_recipe(path, ["preset=best"])
     assert (best.method.rank, best.train.epochs, best.method.freeze) == (4, 6, 0)
+
+
+@pytest.mark.parametrize("changes", [{}, {"train.batch_size": 8}])
+def test_the_preset_fast_freezes_layers_of_an_encoder_and_trains_other_bases_for_one_epoch(
+    tmp_path: Path, changes: dict[str, int]
+) -> None:
+    path = written(tmp_path, "task: qa\ndata: a.csv\npreset: fast\nmethod: {rank: 4}\n")
+
+    def on(kind: BaseKind, *overrides: str) -> tuple[int, float]:
+        recipe = load_recipe(path, overrides).changed(changes).on_base(kind)
+        assert recipe.method.rank == 4
+        assert all(recipe.resolved()["train"][key.split(".")[1]] == value for key, value in changes.items())
+        return recipe.method.freeze, recipe.train.epochs
+
+    assert on(BaseKind.ENCODER) == (-2, 3)
+    assert on(BaseKind.DECODER) == on(BaseKind.ENCODER_DECODER) == (0, 1)
+    assert on(BaseKind.ENCODER, "method.freeze=0") == (0, 3)
+    assert on(BaseKind.DECODER, "train.epochs=2") == (0, 2)
+    assert on(BaseKind.ENCODER, "preset=default") == on(BaseKind.DECODER, "preset=default") == (0, 3)
 
 
 def test_an_unknown_preset_is_refused(tmp_path: Path) -> None:

@@ -80,6 +80,11 @@ def test_a_report_of_every_task(
     interval = data["evaluation"]["intervals"][metric]
     assert interval["low"] - 1e-6 <= value <= interval["high"] + 1e-6
     assert data["evaluation"]["rows"] == len(result.plan.dataset.held_out)
+    signatures = result.version.manifest.signatures
+    assert set(signatures) == ({"bleu", "chrf"} if task == "translation" else set())
+    assert data["evaluation"]["signatures"] == signatures
+    written = result.report.with_name("README.md").read_text()
+    assert all(signature in page and signature in written for signature in signatures.values())
     for mistake in data["evaluation"]["mistakes"]:
         assert mistake["texts"] and "a.jsonl" in mistake["source"]
     [stated] = [

@@ -9,13 +9,17 @@ from pathlib import Path
 
 import pytest
 
+from hub.api import HeadKind
 from hub.errors import BadRequest, Conflict, InvalidName
 from hub.recipe.recipe import load_recipe
-from hub.scaffold.write import BUILT_IN, write_plugin
+from hub.scaffold.write import BUILT_IN, HEADS, write_plugin
+
+EVERY_HEAD = pytest.mark.parametrize("head", HEADS)
 
 
-def test_the_files_are_named_after_the_plugin(tmp_path: Path) -> None:
-    folder = write_plugin("ticket-urgency", tmp_path)
+@EVERY_HEAD
+def test_the_files_are_named_after_the_plugin(tmp_path: Path, head: HeadKind) -> None:
+    folder = write_plugin("ticket-urgency", tmp_path, head=head)
     assert folder == tmp_path / "ticket-urgency"
     assert sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()) == [
         "README.md",
@@ -30,9 +34,10 @@ def test_the_files_are_named_after_the_plugin(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["ticket-urgency"]
 
 
+@EVERY_HEAD
 @pytest.mark.parametrize("name", ["a", "3way", "my.task_2", "x--y"])
-def test_every_legal_name_gives_a_legal_distribution(tmp_path: Path, name: str) -> None:
-    folder = write_plugin(name, tmp_path)
+def test_every_legal_name_gives_a_legal_distribution(tmp_path: Path, name: str, head: HeadKind) -> None:
+    folder = write_plugin(name, tmp_path, head=head)
     project = tomllib.loads((folder / "pyproject.toml").read_text())["project"]
     [(entry_point, module)] = project["entry-points"]["hub.tasks.v1"].items()
     assert entry_point == name
@@ -62,18 +67,23 @@ def test_a_parent_that_is_a_file_is_refused(tmp_path: Path) -> None:
         write_plugin("mine", tmp_path / "file")
 
 
-def test_the_recipe_and_its_data_fit(tmp_path: Path) -> None:
-    folder = write_plugin("mine", tmp_path)
+@EVERY_HEAD
+def test_the_recipe_and_its_data_fit(tmp_path: Path, head: HeadKind) -> None:
+    folder = write_plugin("mine", tmp_path, head=head)
     recipe = load_recipe(folder)
     assert (recipe.task, recipe.name) == ("mine", "mine")
     with (folder / recipe.data.source[0].source).open(newline="") as file:
         rows = list(csv.DictReader(file))
-    assert Counter(row["label"] for row in rows) == {"urgent": 40, "can-wait": 40}
+    if head is HeadKind.SEQUENCE:
+        assert Counter(row["label"] for row in rows) == {"urgent": 40, "can-wait": 40}
+    else:
+        assert len(rows) >= 40 and all(row["subject"] for row in rows)
     assert len({row["text"] for row in rows}) == len(rows)
 
 
-def test_the_plugin_passes_its_own_tests_and_a_linter(tmp_path: Path) -> None:
-    folder = write_plugin("mine", tmp_path)
+@EVERY_HEAD
+def test_the_plugin_passes_its_own_tests_and_a_linter(tmp_path: Path, head: HeadKind) -> None:
+    folder = write_plugin("mine", tmp_path, head=head)
     lint = [
         sys.executable,
         "-m",
@@ -93,7 +103,8 @@ def test_the_plugin_passes_its_own_tests_and_a_linter(tmp_path: Path) -> None:
         cwd=tmp_path,
     )
     assert tested.returncode == 0, tested.stdout
-    assert "18 passed" in tested.stdout
+    passed = {HeadKind.SEQUENCE: "18 passed, 1 skipped", HeadKind.GENERATE: "18 passed"}
+    assert passed[head] in tested.stdout
 
 
 @pytest.mark.parametrize(

@@ -106,6 +106,7 @@ def add_version(
     labels: Sequence[str] = ("negative", "positive"),
     settings: Mapping[str, Any] | None = None,
     plugin: PluginRef | None = None,
+    max_length: int = 64,
 ) -> Version:
     """Store the adapter in `folder` as the next version of `name`."""
     serving = Serving(
@@ -114,7 +115,7 @@ def add_version(
         base=BaseRef(name=base.name, source=base.source, fingerprint=base.fingerprint),
         labels=tuple(labels),
         settings=dict(settings or {}),
-        max_length=min(64, base.max_length),
+        max_length=min(max_length, base.max_length),
         contract=plugin.fingerprint if plugin else "",
     )
     return store.add(name, folder, serving, origin="imported", plugin=plugin)

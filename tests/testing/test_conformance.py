@@ -14,12 +14,14 @@ from pydantic import Field as Setting
 
 from hub.api import (
     AdapterInfo,
+    AnswerStream,
     BadData,
     Example,
     Features,
     Field,
     FieldKind,
     HeadKind,
+    JoinedText,
     Model,
     Output,
     Row,
@@ -341,6 +343,46 @@ class Lossy(Sound):
     options = Options
 
 
+class CutsPieces(AnswerStream):
+    """Strips every piece instead of the text."""
+
+    def add(self, row: int, text: str) -> str:
+        return text.strip()
+
+
+class Whole(AnswerStream):
+    """Sends the text unchanged."""
+
+    def add(self, row: int, text: str) -> str:
+        return text
+
+
+class StreamsPieces(Words):
+    def stream(self, request: Request, rows: Sequence[Row], adapter: AdapterInfo) -> AnswerStream:
+        return CutsPieces()
+
+
+class SharesAStream(Words):
+    shared = JoinedText(["", ""])
+
+    def stream(self, request: Request, rows: Sequence[Row], adapter: AdapterInfo) -> AnswerStream:
+        return self.shared
+
+
+class AnswersOtherwise(Words):
+    text_field = "said"
+
+    def decode(self, request: Request, outputs: Sequence[Output], adapter: AdapterInfo) -> Response:
+        return Response(said=outputs[0].text.strip())
+
+
+class StreamsNone(Words):
+    def stream(self, request: Request, rows: Sequence[Row], adapter: AdapterInfo) -> AnswerStream:
+        stream = Whole()
+        stream.end = lambda row: None  # type: ignore[assignment,method-assign,return-value]
+        return stream
+
+
 FLAWS = [
     (Undeclared, TaskConformance.test_examples_have_the_fields_that_the_task_declares),
     (OrderOfExamples, TaskConformance.test_labels_are_names_in_an_order_that_the_examples_do_not_decide),
@@ -367,15 +409,28 @@ def test_a_flaw_fails_the_test_that_names_it(flawed: type[Sound], test: Any) -> 
     assert isinstance(_run(flawed, test), AssertionError | ValueError | pytest.fail.Exception)
 
 
-def _run(task: type[Sound], test: Any) -> BaseException | None:
+@pytest.mark.parametrize("flawed", [StreamsPieces, SharesAStream, AnswersOtherwise, StreamsNone])
+def test_a_flaw_of_a_stream_fails_its_test(flawed: type[Words]) -> None:
+    class Stripped(AnswersOtherwise):
+        def stream(self, request: Request, rows: Sequence[Row], adapter: AdapterInfo) -> AnswerStream:
+            return JoinedText([""] * len(rows))
+
+    test = TaskConformance.test_a_streamed_answer_is_the_same_for_any_pieces_and_equals_the_text_field
+    assert _run(Words, test, HeadKind.GENERATE) is None
+    assert _run(Stripped, test, HeadKind.GENERATE) is None
+    assert isinstance(_run(flawed, test, HeadKind.GENERATE), AssertionError)
+
+
+def _run(task: type[Sound], test: Any, head: HeadKind = HeadKind.SEQUENCE) -> BaseException | None:
     """Run one test of the suite on a task; return what it raised."""
     suite = Suite()
+    suite.spec = spec(head)  # type: ignore[misc]
     loaded = LoadedTask(suite.spec, task(), Request, Response)
     settings = task.options().model_dump(mode="json")
     adapter = AdapterInfo("demo", 1, ("bad", "good"), settings, max_length=task.max_length)
     known = {
         "loaded": loaded,
-        "tokenizer": samples.tokenizer_for(HeadKind.SEQUENCE),
+        "tokenizer": samples.tokenizer_for(head),
         "adapter": replace(adapter, labels=loaded.task.head_labels(adapter)),
         "share": 0.5,
     }

@@ -423,10 +423,12 @@ task: translation
 base: tiny-decoder
 data: {source: a.tsv, eval_fraction: 0.2}
 options: {source_language: en, target_language: fr, max_new_tokens: 4}
-train: {epochs: 2, batch_size: 4, learning_rate: 0.01, patience: 0}
+preset: fast
+train: {batch_size: 4, learning_rate: 0.01}
 """
     result = run(make_recipe(text, a_tsv=rows))
     assert result.version.manifest.serving.head == "generate"
+    assert (result.outcome.fitted.epochs, result.outcome.fitted.best_step) == (1, None)
     assert set(result.outcome.metrics) == {"bleu", "chrf", "rouge_1", "rouge_2", "rouge_l"}
     assert result.outcome.baseline == {}
 

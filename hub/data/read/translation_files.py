@@ -6,6 +6,7 @@ import io
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from gettext import c2py
 from typing import IO, Any
 from xml.parsers import expat
 
@@ -21,6 +22,8 @@ _COLUMNS = ("source", "target", "context")
 _CHUNK_BYTES = 1 << 16
 _NATIVE = frozenset({"bpt", "ept", "it", "ph", "ut"})  # contain codes of the document's native format
 _CHARSET = re.compile(rb"charset=([\w.:-]+)", re.ASCII)
+_PLURAL = re.compile(r"\bplural\s*=([^;]*)")
+_SOME_NUMBERS = range(2, 101)  # covers the rules of gettext's languages, apart from those for millions
 _LINE = re.compile(r"\(line (\d+)\)")
 
 
@@ -29,7 +32,8 @@ def po_table(name: str, stream: IO[bytes], encoding: str | None = None) -> Table
 
     If the header names the language of the translations, there are columns with both language codes, too.
 
-    Fuzzy, untranslated and obsolete messages are filtered. Each plural form is a row if the language has two.
+    Fuzzy, untranslated and obsolete messages are filtered. Singular and plural are a row each, unless the
+    language has several plural forms for numbers from 2 to 100.
     `encoding` is used if the file's own is not detected; None: UTF-8.
 
     Raises:
@@ -53,8 +57,9 @@ def po_table(name: str, stream: IO[bytes], encoding: str | None = None) -> Table
     except (OSError, UnicodeDecodeError, ValueError, IndexError) as error:
         found = _LINE.search(str(error))
         raise BadData(f"{name}{f':{found[1]}' if found else ''}: is not a PO file.") from None
-    codes = _po_languages(messages.metadata)
-    return Table(name, (*_COLUMNS, *codes), (row for entry in messages for row in _po_rows(entry, codes)))
+    codes, forms = _po_languages(messages.metadata), _plural_forms(messages.metadata)
+    rows = (row for entry in messages for row in _po_rows(entry, codes, forms))
+    return Table(name, (*_COLUMNS, *codes), rows)
 
 
 def _po_languages(metadata: Mapping[str, str]) -> tuple[str, ...]:
@@ -65,6 +70,22 @@ def _po_languages(metadata: Mapping[str, str]) -> tuple[str, ...]:
     target = metadata.get("Language", "").strip().replace("_", "-")
     source = metadata.get("X-Source-Language", "").strip().replace("_", "-") or "en"
     return (source, target) if target and target != source else ()
+
+
+def _plural_forms(metadata: Mapping[str, str]) -> tuple[int, int] | None:
+    """Return the numbers of the singular form and of the plural one; None unless there is one plural form.
+
+    Three forms can be one: French has a third for millions.
+    """
+    found = _PLURAL.search(metadata.get("Plural-Forms", ""))
+    if not found:
+        return None
+    try:
+        form = c2py(found[1])  # undocumented, and used by gettext itself; refuses all but C's operators
+        singular, plural = form(1), {form(number) for number in _SOME_NUMBERS}
+    except (ValueError, ArithmeticError):
+        return None
+    return (singular, plural.pop()) if len(plural) == 1 else None
 
 
 class _Text(str):
@@ -90,7 +111,7 @@ def _charset(raw: bytes) -> str | None:
     return None if named == "utf-8" else named
 
 
-def _po_rows(entry: Any, codes: Sequence[str]) -> Iterator[Row]:
+def _po_rows(entry: Any, codes: Sequence[str], forms: tuple[int, int] | None) -> Iterator[Row]:
     line = entry.linenum or 1
     if entry.obsolete:
         yield FilteredRow(line, "obsolete message")
@@ -100,11 +121,13 @@ def _po_rows(entry: Any, codes: Sequence[str]) -> Iterator[Row]:
         yield FilteredRow(line, "untranslated message")
     elif not entry.msgid_plural:
         yield RawRow(line, _pair(entry.msgid, entry.msgstr, entry, codes))
-    elif len(entry.msgstr_plural) == 2:
-        yield RawRow(line, _pair(entry.msgid, entry.msgstr_plural[0], entry, codes))
-        yield RawRow(line, _pair(entry.msgid_plural, entry.msgstr_plural[1], entry, codes))
     else:
-        yield FilteredRow(line, "message with other than two plural forms")
+        singular, plural = (0, 1) if len(entry.msgstr_plural) == 2 else forms or (None, None)
+        if singular not in entry.msgstr_plural or plural not in entry.msgstr_plural:
+            yield FilteredRow(line, "message with several plural forms")
+            return
+        yield RawRow(line, _pair(entry.msgid, entry.msgstr_plural[singular], entry, codes))
+        yield RawRow(line, _pair(entry.msgid_plural, entry.msgstr_plural[plural], entry, codes))
 
 
 def _pair(source: str, target: str, entry: Any, codes: Sequence[str]) -> dict[str, Any]:

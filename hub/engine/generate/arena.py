@@ -56,11 +56,13 @@ class Arena:
         for layer in self._layers:
             layer.resize()
 
-    def move(self, source: int, target: int) -> None:
-        """Copy a row over another one."""
+    def copy(self, sources: Sequence[int], targets: Sequence[int], columns: int | None = None) -> None:
+        """Copy rows over others, all at once: a row may be both. Only the first `columns` if given."""
+        source, target = (torch.tensor(rows, device=self._device) for rows in (sources, targets))
         for layer in self._layers:
             for tensor in layer.tensors:
-                tensor[target] = tensor[source]
+                part = tensor[:, :, :columns]
+                part.index_copy_(0, target, part.index_select(0, source))
 
     def read(self, row: int, start: int, stop: int) -> Tensor:
         """Return a copy of the keys and values of a row's columns, [2 L, heads, stop - start, D]."""

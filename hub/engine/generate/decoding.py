@@ -13,19 +13,21 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import ModelOutput
 
 from hub.engine.generate.arena import Arena, column_bytes
-from hub.engine.generate.live import Live
+from hub.engine.generate.live import Beams, Live
 from hub.engine.generate.prefix import PrefixCache
 from hub.engine.generate.rows import GeneratingRow, MemoryLimit, Turns
 from hub.engine.generate.sampling import BaseRules, Chooser
 from hub.engine.generate.text import TextStream
 from hub.engine.protocol import GenerationLimits
-from hub.errors import EngineFailed, HubError
+from hub.engine.torch.loading import end_tokens
+from hub.errors import BadSampling, EngineFailed, HubError
 
 __all__ = ["Decoding"]
 
 log = logging.getLogger(__name__)
 
-PREFILL_TOKENS = {"cpu": 256, "cuda": 2048}
+PREFILL_TOKENS = {"cpu": 256, "cuda": 2048}  # in one piece
+PIECES = 4  # admitted at once, before rows that arrive meanwhile
 
 
 class Decoding:
@@ -53,7 +55,7 @@ class Decoding:
         self._budget = PREFILL_TOKENS.get(self._device.type, PREFILL_TOKENS["cpu"])
         self._arena = Arena(layers, self._device)
         self._arenas = [self._arena]
-        self._ends = _end_tokens(model, tokenizer)
+        self._ends = end_tokens(model, tokenizer)
         self._rules = BaseRules.of(model.generation_config, sorted(self._ends))
         self._eager = config._attn_implementation == "eager"  # private in transformers 5.23
         self._waiting = Turns()
@@ -84,7 +86,8 @@ class Decoding:
     def fail(self, error: HubError) -> None:
         """End every row with an error."""
         for live in [*self._live, *self._prefilling]:
-            live.end(error)
+            if live.leads:
+                live.end(error)
         for row in self._waiting.drop(lambda row: True):
             row.end(error)
         self._live, self._prefilling = [], []
@@ -97,47 +100,83 @@ class Decoding:
             self._leave(live, None)
 
     def _prefill(self) -> None:
+        """Compute the prompts of the next rows, or a part of a long prompt."""
         if not self._prefilling:
-            self._prefilling = self._admit()
+            self._admit()
         if not self._prefilling:
             return
-        self._forward(self._prefilling, first=len(self._live), budget=self._budget)
+        self._forward(self._next_piece(), first=len(self._live), budget=self._budget)
         ready = [live for live in self._prefilling if live.row.tokens]
-        for index, live in enumerate(ready, len(self._live)):
-            self._cache_prefix(live.row, index)
-        assert len(ready) in (0, len(self._prefilling)), "a prompt in parts is alone"
-        self._live += ready
         self._prefilling = self._prefilling[len(ready) :]
+        for live in ready:
+            self._live.append(live)
+            self._cache_prefix(live.row, len(self._live) - 1)
+        for live in ready:
+            if live.beams:
+                self._spread(live, live.beams)
 
-    def _admit(self) -> list[Live]:
-        """Admit the next rows: as many short prompts as fit in one piece, or one long prompt."""
-        admitted: list[Live] = []
+    def _next_piece(self) -> list[Live]:
+        """Return as many rows in prefill as fit in one piece with their padding, at least one."""
+        piece: list[Live] = []
         longest = 0
+        for live in self._prefilling:
+            longest = max(longest, self._to_compute(live.row))
+            if piece and longest * (len(piece) + 1) > self._budget:
+                break
+            piece.append(live)
+        return piece
+
+    def _spread(self, live: Live, beams: Beams) -> None:
+        """Copy the keys and values of a prompt to a row for each beam."""
+        added, first = beams.spread(), len(self._live)
+        self._move_prefilling(first, first + len(added))
+        sources = [self._live.index(live)] * len(added)
+        for arena in self._arenas:
+            arena.copy(sources, range(first, first + len(added)))
+        self._live += added
+
+    def _move_prefilling(self, source: int, target: int) -> None:
+        """Move the rows in prefill that are at arena row `source` and after it."""
+        moved = self._prefilling[min(source, target) - len(self._live) :]
+        if any(live.row.stored for live in moved):
+            for arena in self._arenas:
+                arena.copy(range(source, source + len(moved)), range(target, target + len(moved)))
+
+    def _row_of(self, live: Live) -> int:
+        """Return the row of the arena."""
+        if live in self._live:
+            return self._live.index(live)
+        return len(self._live) + self._prefilling.index(live)
+
+    def _admit(self) -> None:
+        """Admit the next rows, and sort them so that prompts of similar length are computed together."""
+        admitted: list[tuple[Live, list[Tensor]]] = []
+        tokens = 0
         while row := self._waiting.peek():
-            rows = [*(live.row for live in (*self._live, *admitted)), row]
+            joining = [one for one in (*(live.row for live, _ in admitted), row) for _ in range(one.places)]
+            rows = [*(live.row for live in self._live), *joining]
             columns = max(one.all_columns for one in rows)
             prefix = self._cached_prefix(row)
-            longest = max(longest, self._to_compute(row) - sum(states.shape[2] for states in prefix))
-            padded = longest * (len(admitted) + 1)
-            if not self._limit.fits(len(rows), columns) or (admitted and padded > self._budget):
+            row.cached = sum(states.shape[2] for states in prefix)
+            tokens += self._to_compute(row) - row.cached
+            if not self._limit.fits(len(rows), columns) or (admitted and tokens > PIECES * self._budget):
                 break
-            admitted.append(self._begin(self._waiting.take()))
+            admitted.append((self._begin(self._waiting.take()), prefix))
             self._reserve(rows, self._limit.max_rows(columns))
+        admitted.sort(key=lambda one: self._to_compute(one[0].row) - one[0].row.cached)
+        for index, (live, prefix) in enumerate(admitted, len(self._live)):
             if prefix:
-                self._use_prefix(row, len(rows) - 1, torch.cat(prefix, dim=2))
-        return admitted
+                self._arena.write(index, torch.cat(prefix, dim=2))
+                live.row.stored = live.row.cached
+        self._prefilling = [live for live, _ in admitted]
 
     def _to_compute(self, row: GeneratingRow) -> int:
-        """Return how many tokens the prefill of a row computes without cached ones."""
-        return len(row.prompt)
+        """Return how many tokens the prefill of a row has yet to compute."""
+        return len(row.prompt) - row.stored
 
     def _cached_prefix(self, row: GeneratingRow) -> list[Tensor]:
         """Return the cached keys and values of the prompt's beginning; its last token is always computed."""
         return self._prefixes.find(row.version, row.prompt[:-1])
-
-    def _use_prefix(self, row: GeneratingRow, index: int, states: Tensor) -> None:
-        self._arena.write(index, states)
-        row.stored = row.cached = states.shape[2]
 
     def _cache_prefix(self, row: GeneratingRow, index: int) -> None:
         """Cache the stored tokens of arena row `index`."""
@@ -149,36 +188,40 @@ class Decoding:
 
     def _move(self, source: int, target: int) -> None:
         for arena in self._arenas:
-            arena.move(source, target)
+            arena.copy([source], [target])
 
     def _clear(self) -> None:
         for arena in self._arenas:
             arena.clear()
 
     def _begin(self, row: GeneratingRow) -> Live:
-        chooser = Chooser(row.sampling, self._rules, row.prompt, self._device)
-        return Live(row, chooser, TextStream(self._tokenizer, row.sampling.stop))
+        chooser = Chooser(row.sampling, self._rules, row.prompt, self._device, row.constraint)
+        live = Live(row, chooser, TextStream(self._tokenizer, row.sampling.stop))
+        if row.places > 1:
+            live.beams = Beams(live, self._ends)
+        return live
 
-    def _forward(self, rows: list[Live], first: int, budget: int | None = None) -> None:
-        """Run the pending tokens of adjacent rows; if that fails, one row at a time."""
+    def _forward(self, rows: Sequence[Live], first: int, budget: int | None = None) -> None:
+        """Run the pending tokens of adjacent rows; if that fails, one text at a time."""
         try:
             logits = self._logits(rows, first, budget)
         except Exception as error:
             log.error("A step of %d generating rows failed.", len(rows), exc_info=error)
-            self._forward_alone(rows, first, budget)
+            self._forward_alone(rows, budget)
             return
         self._advance(rows, logits)
 
-    def _forward_alone(self, rows: list[Live], first: int, budget: int | None) -> None:
-        """Run rows again one by one, so that only those that fail alone end with an error."""
-        for live in list(rows):
+    def _forward_alone(self, rows: Sequence[Live], budget: int | None) -> None:
+        """Run texts again one by one, so that only those that fail alone end with an error."""
+        for live in [live for live in rows if live.leads]:
             try:
-                logits = self._logits([live], first + rows.index(live), budget)
+                # Each beam alone: the beams of a text need not be adjacent.
+                parts = [self._logits([one], self._row_of(one), budget) for one in live.members]
             except Exception as error:
                 message = f"The engine failed ({type(error).__name__})."
                 self._leave(live, error if isinstance(error, HubError) else EngineFailed(message))
                 continue
-            self._advance([live], logits)
+            self._advance(live.members, torch.cat(parts))
 
     def _logits(self, rows: Sequence[Live], first: int, budget: int | None) -> Tensor:
         """Return the logits after each row's pending tokens, [n, V]."""
@@ -224,42 +267,64 @@ class Decoding:
         """Append the next token of each row whose prompt is complete, and remove rows that have ended."""
         likely = logits.argmax(-1).tolist()
         ended: list[tuple[Live, HubError | None]] = []
+        running: list[Beams] = []
         for live, scores, token in zip(rows, logits, likely, strict=True):
-            if live.row.stored < len(live.row.prompt):
+            if live.row.stored < len(live.row.prompt) or not live.leads:
                 continue
             try:
-                live.append(token if live.chooser.plain else live.chooser.choose(scores), self._ends)
+                if live.beams:
+                    live.beams.advance(logits[[rows.index(one) for one in live.members]])
+                else:
+                    live.append(token if live.chooser.plain else live.chooser.choose(scores), self._ends)
+            except BadSampling as error:
+                ended.append((live, error))
+                continue
             except Exception as error:
                 log.error("The next token of a row could not be chosen.", exc_info=error)
                 ended.append((live, EngineFailed(f"The engine failed ({type(error).__name__}).")))
                 continue
             if live.row.reason:
                 ended.append((live, None))
+            elif live.beams:
+                running.append(live.beams)
+        self._reorder(running)
         for live, failure in ended:
             self._leave(live, failure)
 
+    def _reorder(self, texts: Sequence[Beams]) -> None:
+        """Give each beam the keys and values of the beam that it continues."""
+        pairs = [
+            (beams.members[parent], beam)
+            for beams in texts
+            for parent, beam in zip(beams.parents, beams.members, strict=False)
+            if beams.members[parent] is not beam
+        ]
+        if pairs:
+            sources, targets = ([self._live.index(one) for one in side] for side in zip(*pairs, strict=True))
+            self._arena.copy(sources, targets, max(beam.row.stored for _, beam in pairs))
+
     def _leave(self, live: Live, error: HubError | None) -> None:
-        """Remove a row; the last live row moves to its place, and the last row in prefill to that one's."""
+        """Remove a text."""
+        if live in self._live and not live.beams and not error:
+            self._cache_prefix(live.row, self._live.index(live))
+        for one in live.members:
+            self._vacate(one)
+        live.end(error)
+
+    def _vacate(self, live: Live) -> None:
+        """Remove a row; the last live row moves to its place, and the rows in prefill follow."""
         if live in self._live:
             at = self._live.index(live)
-            if not error:
-                self._cache_prefix(live.row, at)
             last = len(self._live) - 1
             if at != last:
                 self._move(last, at)
                 self._live[at] = self._live[last]
             self._live.pop()
-            if self._prefilling:
-                self._move(last + len(self._prefilling), last)
-                self._prefilling = [self._prefilling[-1], *self._prefilling[:-1]]
+            self._move_prefilling(last + 1, last)
         else:
-            at = self._prefilling.index(live)
-            last = len(self._prefilling) - 1
-            if at != last:
-                self._move(len(self._live) + last, len(self._live) + at)
-                self._prefilling[at] = self._prefilling[last]
-            self._prefilling.pop()
-        live.end(error)
+            at = self._row_of(live)
+            self._prefilling.remove(live)
+            self._move_prefilling(at + 1, at)
 
 
 def _decoder_layers(model: PreTrainedModel) -> int:
@@ -268,10 +333,3 @@ def _decoder_layers(model: PreTrainedModel) -> int:
         return int(config.get_text_config(decoder=True).num_hidden_layers)
     names = ("decoder_layers", "num_decoder_layers", "num_hidden_layers")  # BART, T5, others
     return next(int(layers) for name in names if (layers := getattr(config, name, None)))
-
-
-def _end_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
-    """Return the tokens that end a text: those saved with the base, and the tokenizer's."""
-    saved = model.generation_config.eos_token_id
-    ends = {*(saved if isinstance(saved, list) else [saved]), tokenizer.eos_token_id} - {None}
-    return frozenset(ends)

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import partial
 from queue import SimpleQueue
 
@@ -12,6 +12,7 @@ from transformers import PreTrainedTokenizerBase
 from hub.api import Output
 from hub.bases.base import Base, BaseKind
 from hub.engine.batch import BatchLimits
+from hub.engine.generate.constraints import Constraints
 from hub.engine.generate.decoding import Decoding
 from hub.engine.generate.loop import GenerationLoop
 from hub.engine.generate.open import open_decoding
@@ -19,7 +20,7 @@ from hub.engine.generate.prefix import PrefixCache
 from hub.engine.generate.rows import GeneratingRow, check_room
 from hub.engine.protocol import EngineRow, GenerationLimits, OnEnd, OnText
 from hub.engine.torch.backbone import TorchBackbone
-from hub.errors import BadRequest, HubError
+from hub.errors import BadSampling, HubError
 
 __all__ = ["TextGenerator"]
 
@@ -27,7 +28,7 @@ __all__ = ["TextGenerator"]
 class TextGenerator:
     """Generates texts on a base and on the backbones of its merged adapters.
 
-    `start` is the token that a decoder with an encoder begins with.
+    `start` is the token that a decoder with an encoder begins with; a text ends with one of `ends`.
     """
 
     def __init__(
@@ -37,12 +38,14 @@ class TextGenerator:
         inputs: BatchLimits,
         limits: GenerationLimits,
         start: int,
+        ends: Collection[int],
     ) -> None:
         self._inputs = inputs
         self._start = [start] if base.kind is BaseKind.ENCODER_DECODER else None
         self._tokenizer = tokenizer
         self._limits = limits
         self._prefixes = PrefixCache(limits.prefix_bytes)
+        self._constraints = Constraints(tokenizer, inputs.vocabulary, ends)
         self._loop = GenerationLoop(self._open, base.name)
 
     def begin(
@@ -84,10 +87,11 @@ class TextGenerator:
     def _prepare(self, row: EngineRow, version: str, on_text: OnText, on_end: OnEnd) -> GeneratingRow:
         bias = row.row.sampling.logit_bias
         if (largest := max(bias, default=0)) >= self._inputs.vocabulary:
-            raise BadRequest(f"logit_bias names token {largest}; this base has {self._inputs.vocabulary}.")
+            raise BadSampling(f"logit_bias names token {largest}; this base has {self._inputs.vocabulary}.")
         prompt = self._start or row.row.input_ids
         limit = check_room(len(prompt), row.row.max_new_tokens, self._inputs.max_length)
-        return GeneratingRow(row.row, prompt, row.slot, limit, on_text, on_end, version)
+        constraint = self._constraints.of(row.row.sampling)
+        return GeneratingRow(row.row, prompt, row.slot, limit, on_text, on_end, version, constraint)
 
     def _open(self, backbone: TorchBackbone) -> Decoding:
         return open_decoding(backbone.model, backbone.select, self._tokenizer, self._limits, self._prefixes)

@@ -7,8 +7,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from hub.api import FinishReason, Output, Row, Sampling
+from hub.engine.generate.constraints import Constraint
 from hub.engine.protocol import OnEnd, OnText
-from hub.errors import BadRequest, HubError, Overloaded
+from hub.errors import BadRequest, BadSampling, HubError, Overloaded
 
 __all__ = ["GeneratingRow", "MemoryLimit", "Turns", "check_room"]
 
@@ -24,6 +25,7 @@ class GeneratingRow:
     on_text: OnText
     on_end: OnEnd
     version: str = ""  # the sha256 of the adapter's weights; empty: the bare base
+    constraint: Constraint | None = None
     tokens: list[int] = field(default_factory=list)
     text: str = ""
     cached: int = 0  # tokens of the prompt whose keys and values were cached
@@ -42,6 +44,11 @@ class GeneratingRow:
     @property
     def sampling(self) -> Sampling:
         return self.row.sampling
+
+    @property
+    def places(self) -> int:
+        """Rows of the arena: one for each beam."""
+        return self.row.sampling.num_beams
 
     @property
     def columns(self) -> int:
@@ -137,12 +144,19 @@ class MemoryLimit:
         """Check that a row fits when it is alone.
 
         Raises:
-            Overloaded: it does not.
+            BadSampling: it has more beams than there are rows.
+            Overloaded: it needs too much memory.
         """
-        if not self.fits(1, row.all_columns):
-            needed, allowed = row.all_columns * self.column_bytes / 1e6, self.nbytes / 1e6
+        if row.places > self.rows:
+            raise BadSampling(
+                f"num_beams is {row.places}, and this server generates {self.rows} texts or beams at once "
+                "(serve.generate_rows). Ask for fewer beams."
+            )
+        if not self.fits(row.places, row.all_columns):
+            needed, allowed = row.places * row.all_columns * self.column_bytes / 1e6, self.nbytes / 1e6
+            beams = f", on {row.places} beams," if row.places > 1 else ""
             raise Overloaded(
-                f"A prompt of {len(row.row.input_ids)} tokens and {row.limit} more need {needed:.0f} MB and "
-                f"generation has {allowed:.0f} MB (serve.generate_mb). Send a shorter prompt, or ask for "
-                "fewer tokens."
+                f"A prompt of {len(row.row.input_ids)} tokens and {row.limit} more{beams} need {needed:.0f} "
+                f"MB and generation has {allowed:.0f} MB (serve.generate_mb). Send a shorter prompt, or ask "
+                f"for fewer tokens{' or beams' if beams else ''}."
             )

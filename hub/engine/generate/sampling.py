@@ -20,6 +20,7 @@ from transformers.generation.logits_process import (
 )
 
 from hub.api import Sampling
+from hub.engine.generate.constraints import Constraint
 
 __all__ = ["BaseRules", "Chooser", "LogitRules"]
 
@@ -30,6 +31,7 @@ class BaseRules:
 
     repetition_penalty: float
     processors: tuple[LogitsProcessor, ...]
+    renormalize: bool = False  # the probabilities after those; matters to the scores of beams only
 
     @classmethod
     def of(cls, config: GenerationConfig, ends: Sequence[int]) -> BaseRules:
@@ -43,9 +45,9 @@ class BaseRules:
             found.append(SuppressTokensLogitsProcessor(tokens))
         if length := config.min_length:
             found.append(MinLengthLogitsProcessor(length, list(ends)))
-        if first := config.forced_bos_token_id:
+        if (first := config.forced_bos_token_id) is not None:
             found.append(ForcedBOSTokenLogitsProcessor(first))
-        return cls(config.repetition_penalty or 1.0, tuple(found))
+        return cls(config.repetition_penalty or 1.0, tuple(found), bool(config.renormalize_logits))
 
 
 class LogitRules:
@@ -56,6 +58,7 @@ class LogitRules:
         penalty = float(rules.repetition_penalty if own is None else own)
         repetition = [RepetitionPenaltyLogitsProcessor(penalty)] if penalty != 1.0 else []
         self._processors = (*repetition, *rules.processors)
+        self._renormalize = rules.renormalize
         self._bias: tuple[Tensor, Tensor] | None = None
         if sampling.logit_bias:
             tokens = torch.tensor(list(sampling.logit_bias), device=device)
@@ -77,15 +80,28 @@ class LogitRules:
             scores[:, biased] += values
         return scores
 
+    def log_probs(self, logits: Tensor, seen: Sequence[Sequence[int]]) -> Tensor:
+        """Return the scores of the next token for beam search: the rules change log p, not the logits."""
+        scores = logits.log_softmax(-1)
+        if self:
+            scores = self.apply(scores, seen)
+        return scores.log_softmax(-1) if self._renormalize else scores
+
 
 class Chooser:
-    """The sampling state of one row: settings, random generator, and the tokens so far."""
+    """The sampling state of one row: settings, random generator, constraint, and the tokens so far."""
 
     def __init__(
-        self, sampling: Sampling, rules: BaseRules, prompt: Sequence[int], device: torch.device
+        self,
+        sampling: Sampling,
+        rules: BaseRules,
+        prompt: Sequence[int],
+        device: torch.device,
+        constraint: Constraint | None = None,
     ) -> None:
         self.sampling = sampling
-        self._rules = LogitRules(sampling, rules, device)
+        self._constraint = constraint
+        self.rules = LogitRules(sampling, rules, device)
         self._seen = list(prompt)
         self._random: torch.Generator | None = None
         if sampling.temperature > 0:
@@ -99,15 +115,23 @@ class Chooser:
     @property
     def plain(self) -> bool:
         """Whether the next token is the one with the largest logit."""
-        return self._random is None and not self._rules
+        return self._random is None and not self.rules and self._constraint is None
 
     def record(self, token: int) -> None:
         """Record a token of the answer."""
         self._seen.append(token)
+        if self._constraint:
+            self._constraint.advance(token)
 
     def choose(self, logits: Tensor) -> int:
-        """Return the next token, from float32 logits [V]."""
-        scores = self._rules.apply(logits.unsqueeze(0), [self._seen]).squeeze(0)
+        """Return the next token, from float32 logits [V].
+
+        Raises:
+            BadSampling: the row's constraint allows no token.
+        """
+        scores = self.rules.apply(logits.unsqueeze(0), [self._seen]).squeeze(0)
+        if self._constraint:
+            scores = _constrained(scores, logits, self._constraint)
         if self._random is None:
             return int(scores.argmax())
         scores = _filtered(scores / self.sampling.temperature, self.sampling)
@@ -116,6 +140,16 @@ class Chooser:
         cumulated = scores.double().softmax(-1).cumsum(-1)
         place = torch.searchsorted(cumulated, number * cumulated[-1], right=True)
         return int(place.clamp(max=len(scores) - 1))
+
+
+def _constrained(scores: Tensor, logits: Tensor, constraint: Constraint) -> Tensor:
+    """Exclude all but the allowed tokens.
+
+    Where the base's rules have excluded each of these, such as with a suppressed token, the logits count.
+    """
+    excluded = ~torch.from_numpy(constraint.allowed(len(scores))).to(scores.device)
+    masked = scores.masked_fill(excluded, -torch.inf)
+    return masked if masked.max() > -torch.inf else logits.masked_fill(excluded, -torch.inf)
 
 
 def _filtered(scores: Tensor, sampling: Sampling) -> Tensor:

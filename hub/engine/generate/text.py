@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 
 from hub.api import Tokenizer
@@ -30,6 +31,12 @@ class TextStream:
         self._held = ""  # decoded, not yet returned
         self.stopped = False
         """Whether a stop string was found; the text ends before it."""
+
+    def copy(self) -> TextStream:
+        """Return a stream that goes on from here on its own."""
+        other = copy.copy(self)
+        other._tokens = list(self._tokens)
+        return other
 
     def add(self, token: int) -> str:
         """Add a token, and return the text that is now final."""

@@ -17,7 +17,7 @@ from transformers import (
 
 from hub.api import FinishReason, Output, Row
 from hub.engine.protocol import EngineRow
-from hub.engine.torch.loading import pad_token
+from hub.engine.torch.loading import end_tokens, pad_token
 from hub.errors import BadRequest
 
 __all__ = ["Generator", "output_of"]
@@ -30,8 +30,8 @@ class Generator:
         self._tokenizer = tokenizer
         self._max_length = max_length
         self._continues = not model.config.is_encoder_decoder
-        self._settings = _greedy(model, tokenizer)
-        self._ends = frozenset(self._settings.eos_token_id or ())
+        self._ends = end_tokens(model, tokenizer)
+        self._settings = _greedy(model, tokenizer, self._ends)
 
     def run(
         self, rows: Sequence[EngineRow], input_ids: Tensor, mask: Tensor, model: PreTrainedModel
@@ -91,13 +91,13 @@ class _RowLimits:
         return self._limits <= input_ids.shape[1] - self._prompt
 
 
-def _greedy(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> GenerationConfig:
+def _greedy(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, ends: Collection[int]
+) -> GenerationConfig:
     """Return the settings that override those saved with the base, so that generation is deterministic.
 
     Other settings, such as a repetition penalty, are taken from the base.
     """
-    saved = model.generation_config.eos_token_id
-    ends = {*(saved if isinstance(saved, list) else [saved]), tokenizer.eos_token_id} - {None}
     return GenerationConfig(
         decoder_start_token_id=model.config.decoder_start_token_id
         if model.config.is_encoder_decoder

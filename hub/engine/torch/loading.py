@@ -20,6 +20,7 @@ from transformers import (
     PreTrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
+    PreTrainedTokenizerFast,
 )
 
 from hub.api import Tokenizer
@@ -30,6 +31,7 @@ from hub.errors import BadBase, BadConfig, EngineFailed
 __all__ = [
     "base_tensors",
     "computes_in_bf16",
+    "end_tokens",
     "load_model",
     "load_tokenizer",
     "one_load_at_a_time",
@@ -74,7 +76,9 @@ def load_tokenizer(base: Base) -> PreTrainedTokenizerBase:
     Raises:
         BadBase: it has none, and tasks need its offsets.
     """
-    tokenizer = AutoTokenizer.from_pretrained(base.path, local_files_only=True)
+    # transformers 5.23 has no fast class for Marian, and with the slow one it would not read tokenizer.json.
+    factory = PreTrainedTokenizerFast if base.model_type == "marian" else AutoTokenizer
+    tokenizer = factory.from_pretrained(base.path, local_files_only=True)
     if not tokenizer.is_fast:
         raise BadBase(f"Base {base.name!r} has no fast tokenizer (tokenizer.json), which tasks need.")
     return tokenizer
@@ -102,6 +106,13 @@ def load_model(base: Base, device: torch.device, **settings: Any) -> PreTrainedM
     if missing:
         model.pooler = None
     return model.requires_grad_(False).eval().to(device)
+
+
+def end_tokens(model: PreTrainedModel, tokenizer: Tokenizer) -> frozenset[int]:
+    """Return the tokens that end a text: those saved with the base, and the tokenizer's."""
+    saved = model.generation_config.eos_token_id
+    ends = {*(saved if isinstance(saved, list) else [saved]), tokenizer.eos_token_id} - {None}
+    return frozenset(ends)
 
 
 def pad_token(tokenizer: Tokenizer) -> int:

@@ -21,6 +21,7 @@ _ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 class _Instruments:
     calls: Counter
     call_seconds: Histogram
+    first_text_seconds: Histogram
     batch_rows: Histogram
     forward_seconds: Histogram
     retries: Counter
@@ -50,6 +51,12 @@ def _instruments(replicas: int) -> _Instruments:
         calls=client.Counter("hub_calls", "Calls of a task, by result.", ["task", "code"]),
         call_seconds=client.Histogram(
             "hub_call_seconds", "Seconds from the read body to the answer.", ["task"], buckets=_SECONDS
+        ),
+        first_text_seconds=client.Histogram(
+            "hub_first_text_seconds",
+            "Seconds from the read body to the first part of a streamed text.",
+            ["task"],
+            buckets=_SECONDS,
         ),
         batch_rows=client.Histogram("hub_batch_rows", "Rows in one forward pass.", ["base"], buckets=_ROWS),
         forward_seconds=client.Histogram(
@@ -94,6 +101,10 @@ class Metrics(Meter):
         """Count a call that ended with an error's code, or "ok"."""
         self._to.calls.labels(task, code).inc()
         self._to.call_seconds.labels(task).observe(seconds)
+
+    def first_text(self, task: str, seconds: float) -> None:
+        """Record when the text of a streamed call began."""
+        self._to.first_text_seconds.labels(task).observe(seconds)
 
     def refused(self, code: str) -> None:
         """Count a request that was refused before routing."""

@@ -195,24 +195,36 @@ async def _answer(request: Request, resolve: Resolve, read: Callable[[Route], Re
 
 
 async def _stream(request: Request, resolve: Resolve, read: Callable[[Route], Requests]) -> Response:
-    """Answer with events; an error before the first piece is an ordinary error response."""
-    hub = hub_of(request)
-    async with AsyncExitStack() as stack:
-        admission = stack.enter_context(await hub.runtime.router.admit(resolve, sticky_key(request)))
-        route, version = admission.route, _version_headers(admission)
-        try:
+    """Answer with events; an error before the first part is an ordinary error response."""
+    hub, began = hub_of(request), time.perf_counter()
+    task, code = "", "internal"
+    admission: Admission | None = None
+    try:
+        async with AsyncExitStack() as stack:
+            admission = stack.enter_context(await hub.runtime.router.admit(resolve, sticky_key(request)))
+            route = admission.route
+            task = route.task.spec.name
             requests, many = await _read(hub, route, read)
             if many:
                 raise BadRequest("A stream answers one request. Send it without `items`.")
             stream = hub.runtime.pipeline.stream(admission, requests[0], request_id=request.scope[NUMBER])
-            pieces = await stack.enter_async_context(aclosing(stream))
-            first = await anext(pieces)
+            parts = await stack.enter_async_context(aclosing(stream))
+            first = await anext(parts)
             if isinstance(first, CallAnswers):
                 first.only()  # raises the error of the request
-        except HubError as error:
-            hub.metrics.call(route.task.spec.name, error.code, time.perf_counter() - admission.began)
-            return error_response(error, version)
-        return EventStream(hub, route.task.spec.name, version, first, pieces, stack.pop_all())
+            code = ""  # counted when the stream ends
+            return EventStream(hub, task, _version_headers(admission), began, first, parts, stack.pop_all())
+    except HubError as error:
+        code = error.code
+        if admission is None:
+            raise
+        return error_response(error, _version_headers(admission))
+    except asyncio.CancelledError:
+        code = "cancelled"
+        raise
+    finally:
+        if code:
+            hub.metrics.call(task, code, time.perf_counter() - began)
 
 
 async def _read(hub: Hub, route: Route, read: Callable[[Route], Requests]) -> Requests:

@@ -1,4 +1,4 @@
-"""Answers as server-sent events: the version, pieces of the text, the complete answer with token counts."""
+"""Answers as server-sent events: the version, parts of the text, the complete answer with token counts."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 EVENTS = "text/event-stream"
 HEADERS = {"cache-control": "no-store", "x-accel-buffering": "no"}  # nginx buffers events by default
 
-Pieces = AsyncGenerator[str | CallAnswers]
+Parts = AsyncGenerator[str | CallAnswers]
 
 
 def wants_events(request: Request) -> bool:
@@ -39,8 +39,9 @@ def wants_events(request: Request) -> bool:
 class EventStream(Response):
     """Sends an answer while it is generated.
 
-    The first event, `start`, has the version; `text` events have the pieces; the last event is `end` with the
-    complete answer, or `error`. A stream that ends without one of these two was interrupted.
+    The first event, `start`, has the version; `text` events have the parts; the last event is `end` with the
+    complete answer, or `error`. A stream that ends without one of these two was interrupted. `began` is when
+    the call was received (time.perf_counter), and `first` the part that was awaited before this response.
     """
 
     def __init__(
@@ -48,8 +49,9 @@ class EventStream(Response):
         hub: Hub,
         task: str,
         version: Mapping[str, str],
+        began: float,
         first: str | CallAnswers,
-        pieces: Pieces,
+        parts: Parts,
         resources: AsyncExitStack,
     ) -> None:
         super().__init__(headers={**version, **HEADERS}, media_type=EVENTS)
@@ -57,12 +59,15 @@ class EventStream(Response):
         self._hub = hub
         self._task = task
         self._version = {key.removeprefix("x-hub-"): value for key, value in version.items()}
+        self._began = began
         self._first = first
-        self._pieces = pieces
+        self._parts = parts
         self._resources = resources
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        began, code = time.perf_counter(), "cancelled"
+        code = "cancelled"
+        if isinstance(self._first, str):
+            self._hub.metrics.first_text(self._task, time.perf_counter() - self._began)
         try:
             async with self._resources, Deadline(0.0) as deadline:
                 deadline.watch(receive)
@@ -73,15 +78,15 @@ class EventStream(Response):
         except ClientLeft:
             pass
         finally:
-            self._hub.metrics.call(self._task, code, time.perf_counter() - began)
+            self._hub.metrics.call(self._task, code, time.perf_counter() - self._began)
 
     async def _send_answer(self, send: Send) -> str:
         try:
-            async for piece in self._all():
-                if isinstance(piece, str):
-                    await _send(send, "text", {"text": piece})
+            async for part in self._all():
+                if isinstance(part, str):
+                    await _send(send, "text", {"text": part})
                 else:
-                    await _send(send, "end", describe_end(piece))
+                    await _send(send, "end", describe_end(part))
         except HubError as error:
             await _send(send, "error", error.to_json())
             return error.code
@@ -93,18 +98,18 @@ class EventStream(Response):
         return "ok"
 
     async def _all(self) -> AsyncIterator[str | CallAnswers]:
-        """Yield the pieces, each of which must arrive within the time limit of a request."""
+        """Yield the parts, each of which must arrive within the time limit of a request."""
         yield self._first
         limit = self._hub.limits.timeout_s
         while True:
             try:
                 async with asyncio.timeout(limit or None):
-                    piece = await anext(self._pieces)
+                    part = await anext(self._parts)
             except StopAsyncIteration:
                 return
             except TimeoutError:
                 raise DeadlineExceeded(f"No further text within {limit:g} s (limits.timeout_s).") from None
-            yield piece
+            yield part
 
 
 async def _send(send: Send, event: str, data: Mapping[str, Any]) -> None:

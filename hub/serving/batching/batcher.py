@@ -16,7 +16,7 @@ from hub.api import HeadKind
 from hub.engine.protocol import Engine, EngineRow
 from hub.errors import EngineFailed, HubError, NotReady, Overloaded
 from hub.serving.batching.cost import ForwardCost
-from hub.serving.batching.fair_queue import FairQueue, Job, Pick
+from hub.serving.batching.fair_queue import FairQueue, Job, Pick, TextListener
 from hub.serving.batching.text_jobs import TextJobs
 from hub.serving.meter import Meter
 
@@ -67,19 +67,19 @@ class Batcher:
         waiter: object,
         beside: Job | None = None,
         *,
-        on_text: Callable[[str], None] | None = None,
+        listener: TextListener | None = None,
     ) -> Job:
         """Queue a call's rows (at least one); `deliver` receives its job when all have run.
 
-        The job `beside` is queued in the same step, so that one forward takes both. `on_text` receives the
-        pieces of a text that is generated from the only row, in the engine's thread.
+        The job `beside` is queued in the same step, so that one forward takes both. `listener` receives text
+        while it is generated, if the engine streams.
 
         Raises:
             Overloaded: too many rows are queued; `on_settled` is not called then.
             NotReady: the batcher is closed.
         """
         job = Job(rows, on_settled, waiter)
-        job.on_text = on_text
+        job.listener = listener
         if self._engine.streams and rows[0].head is HeadKind.GENERATE:
             return self._generate(job, beside)
         with self._changed:

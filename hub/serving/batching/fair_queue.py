@@ -10,15 +10,26 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from itertools import count, islice
+from typing import Protocol
 
 from hub.api import Output
 from hub.engine.protocol import EngineRow
 from hub.errors import HubError
 
-__all__ = ["FairQueue", "Job", "Pick"]
+__all__ = ["FairQueue", "Job", "Pick", "TextListener"]
 
 WINDOW = 4  # batches of rows to choose from
 TOKENS_PER_ROW = 128  # a forward takes at most batch_rows times this many padded tokens
+
+
+class TextListener(Protocol):
+    """Receives the texts of a job's rows while they are generated; called in the engine's thread."""
+
+    def write(self, row: int, text: str) -> None:
+        """Receive the next piece of a row's text."""
+
+    def end(self, row: int) -> None:
+        """Receive the end of a row's text; not called if the row fails."""
 
 
 class Job:
@@ -31,8 +42,8 @@ class Job:
     __slots__ = (
         "cancelled",
         "engine_s",
+        "listener",
         "on_settled",
-        "on_text",
         "outcomes",
         "pending",
         "queued_at",
@@ -49,7 +60,7 @@ class Job:
         self.rows = rows
         self.on_settled = on_settled
         self.waiter = waiter
-        self.on_text: Callable[[str], None] | None = None  # for the pieces of the only row's text
+        self.listener: TextListener | None = None
         self.outcomes: list[Output | HubError | None] = [None] * len(rows)
         self.pending = list(range(len(rows)))
         self.running = 0

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from hub.api import Output
-from hub.engine.protocol import Engine, Generating
+from hub.engine.protocol import Engine, EngineRow, Generating
 from hub.errors import HubError, NotReady, Overloaded
 from hub.serving.batching.fair_queue import Job
 
@@ -31,7 +31,7 @@ class TextJobs:
 
     @property
     def rows(self) -> int:
-        """The number of rows that wait or generate."""
+        """The number of rows that wait or generate; each beam counts as a row."""
         return self._rows
 
     def submit(self, job: Job) -> Job:
@@ -41,15 +41,16 @@ class TextJobs:
             Overloaded: too many rows wait or generate.
             NotReady: the server is shutting down.
         """
+        beams = sum(map(_beams, job.rows))
         with self._lock:
             if self._closed:
                 raise NotReady("The server is shutting down. Send the request again.")
-            if self._rows and self._rows + len(job.rows) > self._max_rows:
+            if self._rows and self._rows + beams > self._max_rows:
                 raise Overloaded(
-                    f"{self._rows} texts are being generated and the limit is {self._max_rows} "
+                    f"{self._rows} texts or beams are being generated and the limit is {self._max_rows} "
                     "(limits.queued_rows). Send the request again later."
                 )
-            self._rows += len(job.rows)
+            self._rows += beams
             self._jobs[job] = []
             job.pending, job.running = [], len(job.rows)
             job.started_at = job.queued_at
@@ -75,7 +76,7 @@ class TextJobs:
     def _begin(self, job: Job, index: int) -> None:
         try:
             row = self._engine.generate(
-                job.rows[index], partial(self._write, job), partial(self._ended, job, index)
+                job.rows[index], partial(self._write, job, index), partial(self._ended, job, index)
             )
         except HubError as error:
             self._ended(job, index, error)
@@ -87,17 +88,23 @@ class TextJobs:
         if cancelled:
             row.cancel()
 
-    def _write(self, job: Job, piece: str) -> None:
-        if job.on_text and not job.cancelled:
-            job.on_text(piece)
+    def _write(self, job: Job, index: int, piece: str) -> None:
+        if job.listener and not job.cancelled:
+            job.listener.write(index, piece)
 
     def _ended(self, job: Job, index: int, outcome: Output | HubError) -> None:
         job.outcomes[index] = outcome
+        if job.listener and not job.cancelled and isinstance(outcome, Output):
+            job.listener.end(index)
         with self._lock:
             job.running -= 1
-            self._rows -= 1
+            self._rows -= _beams(job.rows[index])
             if job.running:
                 return
             del self._jobs[job]
             job.settled = True
         self._finish([job])
+
+
+def _beams(row: EngineRow) -> int:
+    return row.row.sampling.num_beams

@@ -27,7 +27,14 @@ from hub.registry.host import Registry
 from hub.registry.loaded import LoadedTask, describe_failure
 from hub.serving.batching.base_workers import BaseWorker
 from hub.serving.plugins.pool import PluginPool
-from hub.serving.plugins.returned import WrongReturn, check_answer, check_rows, non_finite
+from hub.serving.plugins.returned import (
+    WrongReturn,
+    check_answer,
+    check_part,
+    check_rows,
+    check_stream,
+    non_finite,
+)
 from hub.store.records import Version
 
 __all__ = ["Rehearsal", "rehearse_alone", "rehearse_on"]
@@ -101,7 +108,10 @@ class Rehearsal:
         except BadAdapter:
             if not any(row.max_new_tokens > FEW_TOKENS for row in rows):
                 raise
-            self._decode(request, self.run(rows))
+            outputs = self.run(rows)
+            self._decode(request, outputs)
+        if generates:
+            self._stream(request, outputs)
 
     def _rows(self, request: BaseModel) -> Sequence[Row]:
         def encode() -> Sequence[Row]:
@@ -123,6 +133,16 @@ class Rehearsal:
                 raise
 
         self._call("decode", decode)
+
+    def _stream(self, request: BaseModel, outputs: Sequence[Output]) -> None:
+        def stream() -> None:
+            rows = [output.row for output in outputs]
+            if found := check_stream(self.loaded.task.stream(request, rows, self.info)):
+                for row, output in enumerate(outputs):
+                    check_part(found.add(row, output.text))
+                    check_part(found.end(row))
+
+        self._call("stream", stream)
 
     def _call(self, step: str, call: Callable[[], T]) -> T:
         try:

@@ -11,9 +11,9 @@ from typing import Any
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic_core import PydanticSerializationError
 
-from hub.api import Row
+from hub.api import AnswerStream, Row
 
-__all__ = ["WrongReturn", "check_answer", "check_rows", "non_finite"]
+__all__ = ["WrongReturn", "check_answer", "check_part", "check_rows", "check_stream", "non_finite"]
 
 MAX_DEPTH = 32
 
@@ -49,6 +49,32 @@ def check_rows(rows: object, max_length: int) -> Sequence[Row]:
         if not isinstance(row.max_new_tokens, int):
             raise WrongReturn(f"made a row with {_kind(row.max_new_tokens)} as max_new_tokens")
     return rows
+
+
+def check_stream(stream: object) -> AnswerStream | None:
+    """Return what `stream` returned.
+
+    Raises:
+        WrongReturn: it is neither None nor an AnswerStream.
+    """
+    if stream is not None and not isinstance(stream, AnswerStream):
+        raise WrongReturn(f"returned {_kind(stream)} instead of an AnswerStream or None")
+    return stream
+
+
+def check_part(part: object) -> str:
+    """Return a part of a streamed answer, which `AnswerStream.add` or `end` returned.
+
+    Raises:
+        WrongReturn: it is not a text that can be sent.
+    """
+    if not isinstance(part, str):
+        raise WrongReturn(f"returned {_kind(part)} instead of a part of the answer as str")
+    try:
+        part.encode()
+    except UnicodeEncodeError:
+        raise WrongReturn("returned a part of the answer with half a surrogate pair") from None
+    return part
 
 
 def check_answer(answer: object, model: type[BaseModel]) -> tuple[BaseModel, bytes]:

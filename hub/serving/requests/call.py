@@ -9,13 +9,13 @@ from dataclasses import dataclass
 
 from pydantic import BaseModel
 
-from hub.api import FinishReason, Output, Tokenizer
+from hub.api import AnswerStream, FinishReason, Output, Tokenizer
 from hub.engine.protocol import EngineRow
 from hub.errors import HubError
 from hub.serving.batching.fair_queue import Job
 from hub.serving.observation import Observation, Observer
 from hub.serving.plugins.threads import Stage, TaskThreads
-from hub.serving.requests.codec import Answered, Encoded, Outcome, Request, decode, encode
+from hub.serving.requests.codec import Answered, Encoded, Outcome, Request, decode, encode, open_stream
 from hub.serving.routing.router import Admission, Held
 from hub.store.records import Version
 
@@ -104,7 +104,18 @@ class Side:
             self.encoded = encode(call.task, call.threads.plugin, self.held, call.requests, tokenizer)
         finally:
             self.held.base_worker.tokenizers.give_back(tokenizer)
+        if call.on_text and self is call.main:
+            self._open_stream()
         return [row for item in self.encoded if not isinstance(item, HubError) for row in item]
+
+    def _open_stream(self) -> None:
+        call = self.call
+        (request,), (encoded,) = call.requests, self.encoded
+        stream = open_stream(call.task, call.threads.plugin, self.held, request, encoded)
+        if isinstance(stream, HubError):
+            self.encoded = [stream]
+        else:
+            call.stream = stream
 
     def items(self) -> list[Answered]:
         """Decode the outcomes of the rows."""
@@ -132,6 +143,7 @@ class Call:
         "main",
         "on_text",
         "requests",
+        "stream",
         "task",
         "threads",
         "trial",
@@ -154,7 +166,8 @@ class Call:
         self.requests = requests
         self.waiter = waiter
         self.call_observer = call_observer
-        self.on_text: Callable[[str], None] | None = None
+        self.on_text: Callable[[str], None] | None = None  # for a streamed call, which has one request
+        self.stream: AnswerStream | None = None
         self.main = Side(self, main)
         self.beside = Side(self, beside) if beside else None
         self.answers: CallAnswers | HubError | None = None

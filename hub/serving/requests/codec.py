@@ -9,15 +9,15 @@ from typing import NamedTuple
 
 from pydantic import BaseModel
 
-from hub.api import Output, Row, Tokenizer
+from hub.api import AnswerStream, Output, Row, Tokenizer
 from hub.engine.protocol import EngineRow
-from hub.errors import BadRequest, HubError, PluginFailed, log_fault
+from hub.errors import BadRequest, BadSampling, HubError, PluginFailed, log_fault
 from hub.registry.host import LoadedTask
 from hub.serving.plugins.redact import exception_text
-from hub.serving.plugins.returned import WrongReturn, check_answer, check_rows
+from hub.serving.plugins.returned import WrongReturn, check_answer, check_rows, check_stream
 from hub.serving.routing.router import Held
 
-__all__ = ["Answered", "Encoded", "Outcome", "Request", "decode", "encode", "fault"]
+__all__ = ["Answered", "Encoded", "Outcome", "Request", "decode", "encode", "fault", "open_stream"]
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +41,19 @@ def encode(
         request if isinstance(request, HubError) else _rows(task, plugin, held, request, tokenizer)
         for request in requests
     ]
+
+
+def open_stream(
+    task: LoadedTask, plugin: str, held: Held, request: Request, encoded: Encoded
+) -> AnswerStream | HubError | None:
+    """Return what turns the texts of an encoded request into parts of its answer; None if nothing does."""
+    if isinstance(request, HubError) or isinstance(encoded, HubError):
+        return None
+    try:
+        rows = [row.row for row in encoded]
+        return check_stream(task.task.stream(request, rows, held.target.info))
+    except BaseException as error:
+        return fault(task, plugin, "stream", error, request)
 
 
 def decode(
@@ -106,7 +119,8 @@ def _answer(
 ) -> Answered:
     outputs: list[Output] = []
     for outcome in outcomes:
-        if isinstance(outcome, BadRequest):  # the engine rejected a row, which encode made and not the caller
+        if isinstance(outcome, BadRequest) and not isinstance(outcome, BadSampling):
+            # The engine refused a row, which encode made and not the caller.
             wrong = WrongReturn(f"made a row that the base cannot take ({outcome})")
             return Answered(fault(task, plugin, "encode", wrong))
         if isinstance(outcome, HubError):

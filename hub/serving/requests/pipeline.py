@@ -9,28 +9,29 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import threading
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Generator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from functools import partial
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from pydantic import BaseModel
 
-from hub.api import Row, Task
+from hub.api import Row
 from hub.config import LimitSettings
 from hub.engine.protocol import EngineRow
-from hub.errors import DeadlineExceeded, HubError, Overloaded, TooLarge, log_fault
+from hub.errors import DeadlineExceeded, HubError, TooLarge
 from hub.registry.host import LoadedTask
 from hub.serving.batching.base_workers import encode_threads
-from hub.serving.batching.fair_queue import Job
-from hub.serving.canary.grading import agree
+from hub.serving.batching.fair_queue import Job, TextListener
 from hub.serving.meter import Meter
 from hub.serving.observation import Observer
 from hub.serving.plugins.pool import PluginPool
 from hub.serving.plugins.threads import Stage, TaskThreads, ThreadState, Work
+from hub.serving.requests.answer_parts import AnswerParts, UnchangedText
+from hub.serving.requests.beside import BesideRuns
 from hub.serving.requests.call import Call, CallAnswers, CallObserver, Side, usage_of
-from hub.serving.requests.codec import Answered, Outcome, Request, encode, fault
+from hub.serving.requests.codec import Answered, Request, encode, fault
+from hub.serving.requests.plugin_calls import VALIDATION, PluginCalls
 from hub.serving.routing.router import Admission
 
 __all__ = ["CallAnswers", "Pipeline"]
@@ -39,9 +40,6 @@ log = logging.getLogger(__name__)
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-
-VALIDATION = "validation of a request"
-MAX_QUEUE_BESIDE = 0.75  # of limits.queued_rows: with longer queues no second version runs
 
 
 class Pipeline:
@@ -62,21 +60,16 @@ class Pipeline:
         self._limits = limits
         self._loop = loop
         self._observer = observer
-        self._joining = threading.Lock()
         self._pool = PluginPool(limits.plugin_timeout_s, encode_threads(), plugin_of, meter)
+        self._calls = PluginCalls(limits, loop, self._pool, self._notify)
+        self._beside = BesideRuns(limits, self._notify)
 
     async def run(
-        self,
-        admission: Admission,
-        requests: Sequence[Request],
-        *,
-        request_id: str = "",
-        on_text: Callable[[str], None] | None = None,
+        self, admission: Admission, requests: Sequence[Request], *, request_id: str = ""
     ) -> CallAnswers:
         """Answer requests that share one admission; a failing request does not fail the others.
 
         The slots stay leased until no row of the call is queued or running, also if it is cancelled.
-        `on_text` is called on the event loop with each piece of a text that is generated from a single row.
 
         Raises:
             TooLarge: together they need more rows than a call may have.
@@ -85,6 +78,36 @@ class Pipeline:
             PluginSuspended: too many calls hang in the plugin's code.
             NotReady: the server is shutting down.
         """
+        return await self._observed(admission, requests, request_id, None)
+
+    async def stream(
+        self, admission: Admission, request: Request, *, request_id: str = ""
+    ) -> AsyncGenerator[str | CallAnswers]:
+        """Answer one request: yields the parts of its text as they are generated, then the answer.
+
+        A task that generates no text, or does not stream that of several rows, has no parts. Closing the
+        generator cancels the call.
+
+        Raises: as `run`, and the error of the request.
+        """
+        parts: asyncio.Queue[str | None] = asyncio.Queue()
+        running = self._loop.create_task(self._observed(admission, [request], request_id, parts.put_nowait))
+        running.add_done_callback(lambda task: parts.put_nowait(None))
+        try:
+            while (part := await parts.get()) is not None:
+                yield part
+            yield await running
+        finally:
+            running.cancel()
+
+    async def _observed(
+        self,
+        admission: Admission,
+        requests: Sequence[Request],
+        request_id: str,
+        on_text: Callable[[str], None] | None,
+    ) -> CallAnswers:
+        """Run a call; `on_text` is called on the event loop with the parts of the only request's text."""
         if self._observer is None or not self._observer.wants(admission.route.deployment):
             return await self._run(admission, requests, None, on_text)
         call_observer = CallObserver(self._observer, admission, requests, request_id)
@@ -99,28 +122,6 @@ class Pipeline:
             call_observer.failed(DeadlineExceeded.code if late else "cancelled")
             raise
 
-    async def stream(
-        self, admission: Admission, request: Request, *, request_id: str = ""
-    ) -> AsyncGenerator[str | CallAnswers]:
-        """Answer one request: yields the pieces of its text as they are generated, then the answer.
-
-        A task that generates no text, or from several rows, has no pieces. Closing the generator cancels the
-        call.
-
-        Raises: as `run`, and the error of the request.
-        """
-        pieces: asyncio.Queue[str | None] = asyncio.Queue()
-        running = self._loop.create_task(
-            self.run(admission, [request], request_id=request_id, on_text=pieces.put_nowait)
-        )
-        running.add_done_callback(lambda task: pieces.put_nowait(None))
-        try:
-            while (piece := await pieces.get()) is not None:
-                yield piece
-            yield await running
-        finally:
-            running.cancel()
-
     async def _run(
         self,
         admission: Admission,
@@ -129,44 +130,22 @@ class Pipeline:
         on_text: Callable[[str], None] | None,
     ) -> CallAnswers:
         threads = self._pool.of(admission.route.task.spec.name)
-        trial = self._admit(threads, len(requests))
-        call = Call(admission, requests, self._loop.create_future(), call_observer, threads, trial)
-        call.on_text = on_text
-        if call_observer is None or threads.stuck:  # optional work must not risk more threads
-            call.drop_beside()
-        answers: CallAnswers | None = None
-        try:
-            threads.submit(self._encode(call))
-            answers = await call.waiter
-        except asyncio.CancelledError:
-            call.cancel()
-            raise
-        finally:
-            threads.requests -= len(requests)
-            if trial:
-                threads.end_trial(answers is not None and answers.any_answered)
+        with self._calls.admitted(threads, len(requests)) as counted:
+            waiter: asyncio.Future[CallAnswers] = self._loop.create_future()
+            call = Call(admission, requests, waiter, call_observer, threads, counted.trial)
+            call.on_text = on_text
+            if call_observer is None or threads.stuck:  # optional work must not risk more threads
+                call.drop_beside()
+            try:
+                threads.submit(self._encode(call))
+                answers = await waiter
+            except asyncio.CancelledError:
+                call.cancel()
+                raise
+            counted.answered = answers.any_answered
         if call_observer and not call.beside:
             call_observer.answered(answers.items)
         return answers
-
-    def _admit(self, threads: TaskThreads, requests: int) -> bool:
-        """Count the requests of a call; True if it is the trial of a suspended task.
-
-        Each request has at least one row, so the limit of queued rows also limits requests.
-
-        Raises:
-            Overloaded: too many requests are being answered.
-            PluginSuspended: the task is suspended.
-        """
-        limit = self._limits.queued_rows
-        if threads.requests and threads.requests + requests > limit:
-            raise Overloaded(
-                f"{threads.requests} requests of this task are being answered and the limit is {limit} "
-                "(limits.queued_rows). Send the request again later."
-            )
-        trial = threads.admit()
-        threads.requests += requests
-        return trial
 
     async def encode(self, admission: Admission, request: BaseModel) -> list[Row]:
         """Encode a request for the admitted version as `run` does, without running its rows.
@@ -187,49 +166,21 @@ class Pipeline:
         return [row.row for row in self._checked(await self.read(task, rows, "encode"))]
 
     async def read(self, task: LoadedTask, call: Callable[[], Result], step: str = VALIDATION) -> Result:
-        """Call plugin code in a thread of the task, under its time limit.
-
-        Raises:
-            PluginTimeout, PluginSuspended, PluginFailed: as `run`; and any HubError of `call`.
-        """
-        threads = self._pool.of(task.spec.name)
-        trial = self._admit(threads, 1)
-        waiter: asyncio.Future[Result] = self._loop.create_future()
-        returned = False
-        try:
-            threads.submit(self._read(task, threads, call, waiter, step))
-            result = await waiter
-            returned = True
-        finally:
-            threads.requests -= 1
-            if trial:
-                threads.end_trial(returned)
-        return result
-
-    def _read(
-        self,
-        task: LoadedTask,
-        threads: TaskThreads,
-        call: Callable[[], Result],
-        waiter: asyncio.Future[Result],
-        step: str,
-    ) -> Work:
-        try:
-            result: Result = yield Stage(step, call)
-        except HubError as error:
-            self._notify(_settle, waiter, error)
-        except Exception as error:
-            self._notify(_settle, waiter, fault(task, threads.plugin, step, error))
-        else:
-            self._notify(_settle, waiter, None, result)
+        """Call plugin code in a thread of the task, under its time limit; raises as `PluginCalls.read`."""
+        return await self._calls.read(task, call, step)
 
     def forwarded(self, jobs: Sequence[Job]) -> None:
         """Receive the finished jobs of a forward, in the thread of the batcher."""
         sides: dict[TaskThreads, list[Side]] = {}
         for job in jobs:
             if isinstance(job.waiter, Side):
-                job.waiter.job = job  # the submitting thread may not have stored it yet
-                sides.setdefault(job.waiter.call.threads, []).append(job.waiter)
+                side = job.waiter
+                side.job = job  # the submitting thread may not have stored it yet
+                threads = side.call.threads
+                if isinstance(job.listener, AnswerParts):
+                    job.listener.finish(self._decode(threads, deque([side])))
+                else:
+                    sides.setdefault(threads, []).append(side)
         for threads, of_task in sides.items():
             threads.submit(self._decode(threads, deque(of_task)))
 
@@ -256,7 +207,7 @@ class Pipeline:
             rows = self._checked((yield main.encode()))
             extra: list[EngineRow] = []
             if rows and call.beside:
-                extra = yield from self._beside(call.beside, len(rows))
+                extra = yield from self._beside.encode(call.beside, len(rows))
             if rows and not call.cancelled:
                 self._submit(call, rows, extra)
         except HubError as error:
@@ -304,22 +255,27 @@ class Pipeline:
             raise
 
     def _queue(self, side: Side, rows: list[EngineRow], beside: Job | None = None) -> None:
-        on_text = side.call.on_text if side is side.call.main and len(rows) == 1 else None
-        notify = partial(self._notify, on_text) if on_text else None
         side.job = side.held.base_worker.batcher.submit(
-            rows, side.held.lease.release, side, beside, on_text=notify
+            rows,
+            side.held.lease.release,
+            side,
+            beside,
+            listener=self._listener(side.call, len(rows)) if side is side.call.main else None,
         )
 
-    def _beside(self, side: Side, rows: int) -> Generator[Stage, list[EngineRow], list[EngineRow]]:
-        """Encode the rows that run beside `rows` rows of the caller; none on failure or if too many."""
-        try:
-            extra = yield side.encode(optional=True)
-        except Exception as error:
-            log_fault(log, f"{side.held.target.version.ref} could not run beside", error)
-            return []
-        waiting = side.held.base_worker.batcher.waiting + rows + len(extra)
-        fits = len(extra) <= self._limits.rows and waiting <= MAX_QUEUE_BESIDE * self._limits.queued_rows
-        return extra if fits else []
+    def _listener(self, call: Call, rows: int) -> TextListener | None:
+        if call.on_text is None:
+            return None
+        send = partial(self._notify, call.on_text)
+        if call.stream:
+            return AnswerParts(call, call.stream, send, partial(self._fail, call))
+        return UnchangedText(send) if rows == 1 else None
+
+    def _fail(self, call: Call, error: HubError) -> None:
+        """End a call with an error while its rows still run."""
+        call.answers = error
+        call.cancel()
+        self._notify(_wake, call)
 
     def _decode(self, threads: TaskThreads, pending: deque[Side]) -> Work:
         """Decode the calls of one task and answer each as soon as it is decoded; then compare.
@@ -336,7 +292,7 @@ class Pipeline:
                 self._notify(_wake, call)
         for side in taken:
             if beside := side.call.beside:
-                yield from self._join(side, beside)
+                yield from self._beside.join(side, beside)
 
     def _continue_elsewhere(self, threads: TaskThreads, pending: deque[Side]) -> None:
         """Decode the other calls in another thread."""
@@ -360,28 +316,6 @@ class Pipeline:
             usage = usage_of(job.outcomes) if job else None
             call.answers = CallAnswers(items, bodies, queue_s, engine_s, usage)
 
-    def _join(self, side: Side, beside: Side) -> Work:
-        """Compare the two versions of a call, in the thread of the one that ends last."""
-        call = side.call
-        with self._joining:
-            side.done = True
-            last = call.main.done and beside.done
-        if (
-            not last
-            or call.cancelled
-            or call.call_observer is None
-            or not isinstance(call.answers, CallAnswers)
-        ):
-            return
-        items = call.answers.items
-        agreed: list[bool | None] = [None] * len(items)
-        if not call.threads.stuck:
-            try:
-                agreed = yield Stage("decode", partial(_compare, items, beside), optional=True)
-            except Exception as error:
-                log_fault(log, f"{beside.held.target.version.ref} could not be compared", error)
-        self._notify(call.call_observer.answered, items, beside.held.target.version, agreed)
-
     def _notify(self, callback: Callable[..., object], *values: object) -> None:
         try:
             self._loop.call_soon_threadsafe(callback, *values)
@@ -389,35 +323,11 @@ class Pipeline:
             log.info("An answer was ready after the server had stopped.")
 
 
-def _settle(waiter: asyncio.Future[Result], error: HubError | None, result: Any = None) -> None:
-    if waiter.done():
-        return
-    if error is not None:
-        waiter.set_exception(error)
-    else:
-        waiter.set_result(result)
-
-
 def _pop(queue: deque[Item]) -> Item | None:
     """Remove and return the first item; thread-safe."""
     try:
         return queue.popleft()
     except IndexError:
-        return None
-
-
-def _compare(items: Sequence[Outcome], beside: Side) -> list[bool | None]:
-    task = beside.call.task.task
-    return [_agreed(task, one, other.outcome) for one, other in zip(items, beside.items(), strict=True)]
-
-
-def _agreed(task: Task[Any, Any], one: Outcome, other: Outcome) -> bool | None:
-    if isinstance(one, HubError) or isinstance(other, HubError):
-        return None
-    try:
-        return agree(task, one, other)
-    except BaseException as error:  # a plugin's serializer may raise anything
-        log_fault(log, "Two answers could not be compared", error)
         return None
 
 

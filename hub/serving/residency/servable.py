@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from hub.api import AdapterInfo
 from hub.bases.base import Base
 from hub.bases.cache import Bases
 from hub.engine.protocol import AdapterWeights, Engine
@@ -32,7 +31,7 @@ def servable_on(bases: Bases, registry: Registry | None = None, *, trained_here:
 
     def answer(serving: Serving, base: Base, engine: Engine | None) -> None:
         if registry:
-            info = AdapterInfo("imported", 0, serving.labels, serving.settings, serving.max_length)
+            info = serving.info("imported", 0)
             rehearse_alone("This adapter", info, registry.task(serving.task), base, engine)
 
     def check(files: AdapterFiles, serving: Serving) -> None:

@@ -8,7 +8,8 @@ from html import escape
 from typing import Any
 
 from hub.api import HeadKind
-from hub.bases.auto_classes import AUTO_CLASSES
+from hub.bases.auto_classes import auto_class
+from hub.bases.base import BaseKind
 from hub.bases.sources import licence, upstream
 from hub.store.card.figures import evaluation_section
 from hub.store.card.markdown import code, plain, table
@@ -158,7 +159,7 @@ def _limits(version: Version, report: Report | None) -> list[str]:
 
 def _loading(version: Version) -> list[str]:
     serving = version.manifest.serving
-    kind = AUTO_CLASSES[serving.head]
+    kind = auto_class(serving.head, BaseKind.ENCODER_DECODER if serving.encoder_decoder else BaseKind.DECODER)
     labels = f", num_labels={len(serving.labels)}" if serving.labels else ""
     base = upstream(serving.base.source) or f"path to {serving.base.name}"
     return [

@@ -38,6 +38,7 @@ def evaluation_section(version: Version, report: Report | None) -> list[str]:
     has_intervals = any(row[2] for row in rows)
     headers = ("metric", "value", "95 % interval") if has_intervals else ("metric", "value")
     parts.append(table(headers, [row[: len(headers)] for row in rows]))
+    parts += [f"{plain(name)}: {code(value)}" for name, value in manifest.signatures.items()]
     return [*parts, *_folds(version), *_labels(found.get("labels") or {}), *_gate((report or {}).get("gate"))]
 
 

@@ -61,11 +61,11 @@ def collator(pad: int) -> Callable[[Sequence[Features]], dict[str, Tensor]]:
     """Return a function that pads the features of a batch and converts them to tensors."""
 
     def collate(batch: Sequence[Features]) -> dict[str, Tensor]:
-        longest = max(len(row["input_ids"]) for row in batch)
         padding = {"input_ids": pad, "token_type_ids": 0, "labels": IGNORED}
         tensors = {
-            key: torch.tensor([_padded(row, key, longest, padding) for row in batch]) for key in batch[0]
+            key: torch.tensor(_padded([row[key] for row in batch], padding.get(key))) for key in batch[0]
         }
+        longest = tensors["input_ids"].shape[1]
         lengths = torch.tensor([len(row["input_ids"]) for row in batch])
         tensors["attention_mask"] = (torch.arange(longest) < lengths[:, None]).long()
         return tensors
@@ -88,10 +88,10 @@ def pad_alike(batches: Sequence[dict[str, Tensor]], pad: int) -> list[dict[str, 
     ]
 
 
-def _padded(row: Features, key: str, longest: int, padding: dict[str, int]) -> Any:
-    """Pad values per token; classes, positions and lists of classes are returned unchanged."""
-    value = row[key]
-    per_token = key in ("input_ids", "token_type_ids") or (
-        key == "labels" and isinstance(value, list) and not (value and isinstance(value[0], float))
-    )
-    return [*value, *[padding[key]] * (longest - len(value))] if per_token else value
+def _padded(values: Sequence[Any], padding: int | None) -> Sequence[Any]:
+    """Pad values per token to the longest; classes, positions and lists of classes are returned unchanged."""
+    per_token = isinstance(values[0], list) and not any(isinstance(v, float) for v in values[0][:1])
+    if padding is None or not per_token:
+        return values
+    longest = max(map(len, values))
+    return [[*value, *[padding] * (longest - len(value))] for value in values]

@@ -35,13 +35,15 @@ class Loss:
 
     `smoothing` spreads that share of each target over all labels (arXiv:1512.00567). `weights` [C] multiply
     the loss of each label; for multi-label, only where it is true. `l1` multiplies the sum of the absolute
-    values of all trained weights.
+    values of all trained weights. A decoder's position predicts the next label, and an encoder-decoder's,
+    with `aligned` labels, its own.
     """
 
     head: HeadKind
     smoothing: float = 0.0
     weights: Tensor | None = None
     l1: float = 0.0
+    aligned: bool = False
 
     def __call__(self, model: Any, inputs: dict[str, Tensor], share: Share = WHOLE) -> tuple[Tensor, Any]:
         """Return the mean loss times the batch's share, and the outputs of the model."""
@@ -70,12 +72,16 @@ class Loss:
         if labels is None or labels.is_floating_point():  # positions of a span, or multi-label
             rows = inputs["input_ids"]
             return torch.tensor(float(len(rows)), device=rows.device)
-        if self.head is HeadKind.GENERATE:
+        if self._is_shifted:
             labels = labels[:, 1:]
         known = labels != IGNORED
         if self.weights is None:
             return known.sum().float()
         return (self.weights.to(labels.device)[labels.clamp(min=0)] * known).sum()
+
+    @property
+    def _is_shifted(self) -> bool:
+        return self.head is HeadKind.GENERATE and not self.aligned
 
     def _of_labels(self, logits: Tensor, labels: Tensor) -> Tensor:
         logits = logits.float()
@@ -83,7 +89,7 @@ class Loss:
         if labels.is_floating_point():  # multi-label: [B, C]
             targets = labels * (1 - self.smoothing) + self.smoothing / 2
             return functional.binary_cross_entropy_with_logits(logits, targets, pos_weight=weights)
-        if self.head is HeadKind.GENERATE:  # each position predicts the next token
+        if self._is_shifted:
             logits, labels = logits[:, :-1], labels[:, 1:]
         return functional.cross_entropy(
             logits.reshape(-1, logits.shape[-1]),

@@ -57,8 +57,9 @@ def add_adapter(model: PreTrainedModel, recipe: Recipe, head: HeadKind) -> PeftM
         BadRecipe: as `adapt`.
     """
     heads = [] if head is HeadKind.GENERATE else _head_modules(model)
+    task_type = TaskType.SEQ_2_SEQ_LM if model.config.is_encoder_decoder else _TASK_TYPES.get(head)
     with one_load_at_a_time, peft_quiet():
-        return adapt(model, recipe, _TASK_TYPES.get(head), heads)
+        return adapt(model, recipe, task_type, heads)
 
 
 def round_weights(model: PeftModel, dtype: torch.dtype) -> None:

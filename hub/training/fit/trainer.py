@@ -44,6 +44,7 @@ from hub.training.fit.activation_cache import (
     fixed_layers,
     numbered,
 )
+from hub.training.fit.answers_only import answers_only
 from hub.training.fit.batches import LengthGroups, collator, pad_alike
 from hub.training.fit.callbacks import TrainingCallback
 from hub.training.fit.checkpoints import ended_early, last_checkpoint, step_of
@@ -117,8 +118,12 @@ def fit(  # noqa: PLR0913 - a training loop is all of these
     batches = LengthGroups(lengths, train.batch_size, train.seed, weights)
     dtype = torch.bfloat16 if pick_dtype(train.dtype) == "bf16" else None
     collate = collator(pad)
-    fixed = fixed_layers(model, collate(features[:1])) if train.cache else 0
+    caches = train.cache and not model.config.is_encoder_decoder  # its decoder reads all encoder states
+    fixed = fixed_layers(model, collate(features[:1])) if caches else 0
     with ExitStack() as during:
+        if loss.head is HeadKind.GENERATE and not loss.smoothing:
+            share = not (fixed or train.gradient_checkpointing)  # those layers take whole rows only
+            during.enter_context(answers_only(model, collate(features[:2]), share=share))
         narrow = first_token(model, collate(features[:2]))
         for context in (peft_quiet(), narrow, fused(model, dtype), _attention(model, dtype, lengths)):
             during.enter_context(context)

@@ -116,7 +116,8 @@ class Session:
         """
         work = self._folder / _TRIAL
         shutil.rmtree(work, ignore_errors=True)
-        settled = recipe.settled(len(self.plan.dataset.train), self.plan.base.model_type)
+        base = self.plan.base
+        settled = recipe.on_base(base.kind).settled(len(self.plan.dataset.train), base.model_type)
         plan = replace(self.plan, recipe=settled)
         patience = settled.train.patience or NO_PATIENCE
         try:

@@ -8,13 +8,13 @@ from copy import deepcopy
 
 import pytest
 from grafthub_summarization.models import SummarizationOptions, SummarizationRequest, SummarizationResponse
-from grafthub_summarization.parts import divide
-from grafthub_summarization.task import SummarizationTask
+from grafthub_summarization.task import ENDS, SummarizationTask
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from hub.api import AdapterInfo, BadData, BadRecipe, InvalidText, Output, Row, TooLarge
+from hub.task_tools import divide
 
 TASK = SummarizationTask()
 EXAMPLE = {"document": "It rains. The river rises.", "summary": "A flood."}
@@ -39,8 +39,8 @@ def test_listing_the_task_imports_no_heavy_library():
 
 @given(text=st.text(alphabet="ab. \n\u3002é😀", max_size=300), room=st.integers(1, 60))
 def test_the_parts_are_the_whole_text_and_not_longer_than_the_room(byte_tokenizer, text, room):
-    parts = divide(text, room, byte_tokenizer)
-    assert "".join("".join(parts).split()) == "".join(text.split())
+    parts = divide(text, room, byte_tokenizer, ENDS, anywhere=True)
+    assert "".join(parts) == text
     longest = max(room, 4)  # a character has up to four bytes, and each of them is a token
     assert all(len(part.encode()) <= longest + 3 for part in parts)
 
@@ -53,11 +53,11 @@ def test_the_parts_are_the_whole_text_and_not_longer_than_the_room(byte_tokenize
         ("one two three four five six", ["one two three four ", "five six"]),
         ("abcdefghijklmnopqrstuvwxyz", ["abcdefghijklmnopqrst", "uvwxyz"]),
         ("short", ["short"]),
-        ("", []),
+        ("", [""]),
     ],
 )
 def test_a_part_ends_at_a_paragraph_else_a_sentence_else_a_word(byte_tokenizer, text, parts):
-    assert divide(text, 20, byte_tokenizer) == parts
+    assert divide(text, 20, byte_tokenizer, ENDS, anywhere=True) == parts
 
 
 def test_every_part_fits_the_limit_with_its_summary(byte_tokenizer):

@@ -22,6 +22,13 @@ class TestOnePair(TaskConformance):
     options: ClassVar = {"source_language": "en", "target_language": "fr", "max_new_tokens": 16}
 
 
+class TestEncoderDecoder(TaskConformance):
+    spec = SPEC
+    examples = EXAMPLES
+    encoder_decoder = "t5"
+    options: ClassVar = {"source_language": "en", "target_language": "fr", "glossary": ["chien"]}
+
+
 class TestSeveralPairs(TaskConformance):
     spec = SPEC
     examples = tuple({**example, "source_language": "en", "target_language": "fr"} for example in EXAMPLES)

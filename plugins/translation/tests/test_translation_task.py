@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from hub.api import AdapterInfo, BadData, BadRecipe, BadRequest, InvalidText, Output, Row, TooLarge
+from hub.api import AdapterInfo, BadData, BadRecipe, BadRequest, InvalidText, Output, TooLarge
 
 TASK = TranslationTask()
 ONE_PAIR = {"source_language": "en", "target_language": "fr"}
@@ -187,14 +187,18 @@ def test_a_source_that_is_too_long_is_refused_and_not_cut(byte_tokenizer):
     size = len(TASK.encode(TranslationRequest(text="x"), byte_tokenizer, adapter())[0].input_ids)
     request = TranslationRequest(text="x" * (256 - size))
     assert len(TASK.encode(request, byte_tokenizer, adapter())[0].input_ids) == 255
-    with pytest.raises(TooLarge, match="takes fewer than 256"):
-        TASK.encode(TranslationRequest(text="x" * (257 - size)), byte_tokenizer, adapter())
+    longer = TranslationRequest(text="x" * (257 - size), split=False)
+    with pytest.raises(TooLarge, match="take 256 tokens; this adapter takes at most 255"):
+        TASK.encode(longer, byte_tokenizer, adapter())
 
 
-def test_the_answer_is_what_was_generated_without_the_space_around_it():
-    output = Output(Row([0]), text=" Un chien.\n")
-    said = TASK.decode(TranslationRequest(text="A dog."), [output], adapter())
+def test_the_answer_is_what_was_generated_without_the_space_around_it(byte_tokenizer):
+    request = TranslationRequest(text="A dog.")
+    (row,) = TASK.encode(request, byte_tokenizer, adapter())
+    said = TASK.decode(request, [Output(row, text=" Un chien.\n")], adapter())
     assert said == TranslationResponse(translation="Un chien.", source_language="en", target_language="fr")
+    assert TASK.agrees(said, said.model_copy(update={"translation": "Un  chien."}))
+    assert not TASK.agrees(said, said.model_copy(update={"translation": "Un chat."}))
 
 
 # Training examples
@@ -242,7 +246,7 @@ def test_examples_may_name_their_languages(byte_tokenizer):
     [
         ({"source": " "}, "`text` is empty"),
         ({"target": "\n"}, "target is empty"),
-        ({"source": "x" * 300}, "takes fewer than 256"),
+        ({"source": "x" * 300}, "takes at most 255"),
         ({"target_language": "de"}, "translates en to fr, not"),
         ({"target_language": "{}"}, "`target_language`"),
     ],
@@ -264,6 +268,12 @@ def test_a_base_that_cannot_stop_is_refused(byte_tokenizer):
 
 def said(text):
     return TranslationResponse(translation=text, source_language="en", target_language="fr")
+
+
+def test_metrics_have_sacrebleus_signatures():
+    signatures = TASK.signatures()
+    assert set(signatures) == {"bleu", "chrf"}
+    assert "tok:13a" in signatures["bleu"] and "nc:6" in signatures["chrf"]
 
 
 def test_a_perfect_translation_scores_one_and_another_text_zero():

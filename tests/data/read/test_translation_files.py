@@ -81,11 +81,34 @@ def test_translated_messages_are_rows() -> None:
     assert left(rows) == [
         (14, "fuzzy message"),
         (18, "untranslated message"),
-        (26, "message with other than two plural forms"),
+        (26, "message with several plural forms"),
         (32, "obsolete message"),
     ]
     assert isinstance(rows[0], RawRow)
     assert rows[0].values["context"] == "menu"
+
+
+@pytest.mark.parametrize(
+    ("rule", "expected"),
+    [
+        # French: 0 and 1, millions, the others
+        ("nplurals=3; plural=(n==0 || n==1) ? 0 : n!=0 && n%1000000==0 ? 1 : 2;", [("a", "x"), ("b", "z")]),
+        ("nplurals=2; plural=(n > 1);", [("a", "x"), ("b", "y")]),  # the file has one form more than its rule
+        ("nplurals=3; plural=n%10==1 ? 0 : n%10<5 ? 1 : 2;", []),  # Russian, in short
+        ("nplurals=4; plural=n==1 ? 0 : 3;", []),  # a form that the message lacks
+        ("nplurals=3; plural=1/(n-2);", []),
+        ("nplurals=3; plural=__import__('os');", []),
+        ("nplurals=3; plural=" + "(" * 2000 + "n", []),
+    ],
+)
+def test_the_rule_in_the_header_says_which_form_is_the_plural(
+    rule: str, expected: list[tuple[str, str]]
+) -> None:
+    header = f'msgid ""\nmsgstr "Plural-Forms: {rule}\\n"\n\n'
+    message = 'msgid "a"\nmsgid_plural "b"\nmsgstr[0] "x"\nmsgstr[1] "y"\nmsgstr[2] "z"\n'
+    rows = po(header + message)
+    assert [(source, target) for _, source, target in pairs(rows)] == expected
+    assert bool(left(rows)) == (not expected)
 
 
 @pytest.mark.parametrize(

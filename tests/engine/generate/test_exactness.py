@@ -1,66 +1,17 @@
-# ruff: noqa: TID253 - compares with transformers
 """Rows that join, leave and are cancelled in any order write what each writes alone."""
 
 from __future__ import annotations
 
 import random
 import threading
-from dataclasses import dataclass, replace
 from queue import SimpleQueue
 
 import pytest
-from transformers import AutoTokenizer
 
-from hub.api import FinishReason, HeadKind, Output, Sampling
-from hub.engine.generate.rows import GeneratingRow
-from hub.engine.protocol import EngineRow, GenerationLimits
+from hub.api import FinishReason, HeadKind, Output
+from hub.engine.protocol import GenerationLimits
 from hub.errors import BadRequest, HubError, Overloaded
-
-
-@dataclass
-class Written:
-    """What one row has written, piece by piece."""
-
-    row: EngineRow
-    pieces: list[str]
-    ended: SimpleQueue[Output | HubError]
-
-    def wait(self) -> Output:
-        outcome = self.ended.get(timeout=60)
-        if isinstance(outcome, HubError):
-            raise outcome
-        assert "".join(self.pieces) == outcome.text
-        return outcome
-
-
-@pytest.fixture(params=["llama", "qwen2", "bart", "marian", "t5"])
-def writer(request, base_of, trained, engine_of, fill):
-    """An engine with three adapters, and a function that begins a row."""
-    base = base_of(request.param)
-    adapters = [trained(base, HeadKind.GENERATE, rank=rank, seed=60 + rank, spread=0.3) for rank in (1, 4, 8)]
-    engine = engine_of(base, "torch")
-    fill(engine, adapters)
-    return Writer(engine, adapters, AutoTokenizer.from_pretrained(base.path))
-
-
-class Writer:
-    def __init__(self, engine, adapters, tokenizer) -> None:
-        self.engine, self.adapters, self.tokenizer = engine, adapters, tokenizer
-
-    def row(self, slot: int, length: int, number: int, tokens: int, **sampling) -> EngineRow:
-        row = self.adapters[slot - 1].row(slot, length, number, max_new_tokens=tokens)
-        return replace(row, row=replace(row.row, sampling=Sampling(**sampling)))
-
-    def begin(self, row: EngineRow) -> tuple[Written, GeneratingRow]:
-        written = Written(row, [], SimpleQueue())
-        generating = self.engine.generate(row, written.pieces.append, written.ended.put)
-        return written, generating
-
-    def alone(self, row: EngineRow) -> Output:
-        return self.begin(row)[0].wait()
-
-    def expected(self, row: EngineRow) -> str:
-        return self.adapters[row.slot - 1].alone_text(row.row)
+from tests.engine.generate.conftest import Writer
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -175,6 +126,56 @@ def test_a_long_prompt_is_taken_in_parts_while_others_write(writer, monkeypatch)
     assert [written.wait().text for written in begun] == [writer.expected(row) for row in rows]
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_rows_of_any_length_are_exact_where_few_fit_in_a_piece_of_prefill(writer, monkeypatch, seed) -> None:
+    from hub.engine.generate import decoding
+
+    monkeypatch.setitem(decoding.PREFILL_TOKENS, "cpu", 24)
+    chance = random.Random(seed)
+    rows = [
+        writer.row(
+            chance.randint(1, 3),
+            chance.choice([chance.randint(1, 12), chance.randint(20, 140)]),
+            number,
+            chance.choice([1, 1, 2, 15]),
+            num_beams=chance.choice([1, 1, 3]),
+        )
+        for number in range(30)
+    ]
+    begun = []
+    for row in rows:
+        written, generating = writer.begin(row)
+        if chance.random() < 0.2:
+            generating.cancel()
+        begun.append((written, generating))
+    for written, generating in begun:
+        done = written.wait()
+        if not generating.cancelled:
+            assert done.text == writer.expected(written.row)
+
+
+def test_short_prompts_are_computed_before_long_ones(writer, monkeypatch) -> None:
+    from hub.engine.generate import decoding
+
+    monkeypatch.setitem(decoding.PREFILL_TOKENS, "cpu", 64)
+    order: list[int] = []
+    forward = decoding.Decoding._forward
+
+    def watch(self, rows, first, budget=None):
+        if budget:
+            order.extend(len(live.row.row.input_ids) for live in rows)
+        forward(self, rows, first, budget)
+
+    monkeypatch.setattr(decoding.Decoding, "_forward", watch)
+    lengths = [60, 4, 30, 9, 50, 5]
+    loop = writer.engine._texts._loop
+    with loop._changed:  # the rows are received together
+        rows = [writer.row(1 + n % 3, length, n, 3) for n, length in enumerate(lengths)]
+        begun = [writer.begin(row)[0] for row in rows]
+    assert [written.wait().text for written in begun] == [writer.expected(row) for row in rows]
+    assert order == sorted(lengths)
+
+
 def test_a_bias_on_a_token_that_the_base_lacks_is_refused(writer) -> None:
     with pytest.raises(BadRequest, match="logit_bias names token 1000000"):
         writer.begin(writer.row(1, 5, 0, 5, logit_bias={1_000_000: 1.0}))
@@ -188,7 +189,7 @@ def test_more_rows_than_fit_wait_and_one_that_never_fits_is_refused(
     adapters = [trained(base, HeadKind.GENERATE, rank=4, seed=60, spread=0.3)]
     engine = engine_of(base, "torch", generation=GenerationLimits(3, 40_000))
     fill(engine, adapters)
-    small = Writer(engine, adapters, AutoTokenizer.from_pretrained(base.path))
+    small = Writer(engine, adapters)
     rows = [small.row(1, 4 + number, number, 6 + number % 5) for number in range(12)]
     begun = [small.begin(row)[0] for row in rows]
     with pytest.raises(Overloaded, match=r"serve\.generate_mb"):

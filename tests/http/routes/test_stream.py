@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+import threading
+from itertools import count
 from types import SimpleNamespace
 
 import pytest
+from grafthub_summarization.task import SummarizationTask
 
-from hub.api import HeadKind
+from hub.api import AnswerStream, HeadKind
 from hub.engine.fake import FakeEngine
 from hub.errors import EngineFailed
+from hub.http.metrics.metrics import Metrics
+from hub.http.routes import native, stream
 from hub.store.change import Deploy
 
 EVENTS = {"accept": "text/event-stream"}
@@ -50,7 +55,7 @@ def test_the_first_event_names_the_version_and_the_last_has_the_answer_and_its_c
         "sha256": version.sha256,
         "track": "stable",
     }
-    assert len(texts) > 1 and {name for name, _ in texts} == {"text"}
+    assert texts and {name for name, _ in texts} == {"text"}
     assert "".join(piece["text"] for _, piece in texts) == whole["translation"]
     assert end == "end" and result["response"] == whole
     assert result["prompt_tokens"] > 0 and result["completion_tokens"] > 0
@@ -69,6 +74,27 @@ def test_the_pieces_of_a_generated_text_are_its_whole_text(home, serving) -> Non
     assert len(texts) > 1
     assert answer == {"text": "".join(piece["text"] for _, piece in texts), **result}
     assert refused.status_code == 413
+
+
+@pytest.mark.parametrize(
+    ("sampling", "message"),
+    [
+        ({"num_beams": 0}, "num_beams"),
+        ({"num_beams": 9}, "num_beams"),
+        ({"num_beams": 2, "length_penalty": 6}, "length_penalty"),
+        ({"num_beams": 2, "temperature": 0.5}, "without `temperature`"),
+    ],
+)
+def test_beams_that_make_no_sense_are_refused(home, serving, sampling, message) -> None:
+    added = home.add("writer", task="generation", kind=HeadKind.GENERATE, labels=())
+    home.store.deploy("writer", Deploy(version=added.ref))
+    body = {"prompt": "Once upon", "max_new_tokens": 3}
+    with serving() as client:
+        for headers in (EVENTS, {}):
+            refused = client.post("/v1/tasks/generation", json=body | sampling, headers=headers)
+            assert (refused.status_code, refused.json()["error"]["code"]) == (400, "bad_request")
+            assert message in refused.json()["error"]["message"]
+        assert client.post("/v1/tasks/generation", json=body | {"num_beams": 8}).status_code == 200
 
 
 def test_the_route_of_a_task_streams_too(version, serving) -> None:
@@ -113,3 +139,77 @@ def test_a_failure_in_the_middle_is_an_error_event_and_no_clean_end(version, ser
     assert response.status_code == 200
     assert [name for name, _ in events] == ["start", "text", "error"]
     assert events[-1][1]["error"]["code"] == "engine_failed"
+
+
+@pytest.fixture
+def digest(home):
+    """A request for the summary of a document in several parts."""
+    settings = {"instruction": "{document}", "max_new_tokens": 16}
+    added = home.add("digest", task="summarization", kind=HeadKind.GENERATE, labels=(), settings=settings)
+    home.store.deploy("digest", Deploy(version=added.ref))
+    return {"document": "A fine film. " * 30}
+
+
+def test_the_rows_of_one_answer_are_streamed_as_its_text(digest, serving) -> None:
+    with serving() as client:
+        _, events = read(client, "/v1/tasks/summarization", digest)
+    _, *texts, (end, result) = events
+    assert end == "end"
+    assert result["response"]["parts"] > 1
+    assert "".join(piece["text"] for _, piece in texts) == result["response"]["summary"]
+
+
+def test_a_task_that_raises_in_the_middle_of_a_stream_ends_it_with_an_error_event(
+    digest, serving, monkeypatch
+) -> None:
+    sent = threading.Event()
+    send = stream._send
+
+    async def watched(to, event, data):
+        await send(to, event, data)
+        if event == "text":
+            sent.set()
+
+    class Broken(AnswerStream):
+        def add(self, row, text):
+            return {"good": "good"}[text]
+
+    def generate(self, row, on_text, on_end):
+        def write():
+            on_text("good")
+            assert sent.wait(30)
+            on_text("bad")
+
+        threading.Thread(target=write).start()
+        return SimpleNamespace(cancel=lambda: on_end(self._answer(row)))
+
+    with serving() as client:
+        monkeypatch.setattr(stream, "_send", watched)
+        monkeypatch.setattr(SummarizationTask, "stream", lambda *given: Broken())
+        monkeypatch.setattr(FakeEngine, "generate", generate)
+        response, events = read(client, "/v1/tasks/summarization", {"document": "short"})
+    assert response.status_code == 200
+    assert [name for name, _ in events] == ["start", "text", "error"]
+    assert events[-1][1]["error"]["code"] == "plugin_failed"
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "calls", "first_texts"),
+    [
+        ("/v1/tasks/translation", REQUEST, [("translation", "ok", 2)], [("translation", 1)]),
+        ("/v1/tasks/sentiment", {"text": "a film"}, [("sentiment", "ok", 1)], []),
+        ("/v1/deployments/desk/predict", {**REQUEST, "text": ""}, [("translation", "invalid_text", 1)], []),
+        ("/v1/deployments/nothing/predict", REQUEST, [("", "not_found", 1)], []),
+    ],
+)
+def test_the_time_of_a_stream_begins_with_its_request(
+    version, serving, monkeypatch, path, body, calls, first_texts
+) -> None:
+    clock, seen, begun = count(), [], []
+    with serving() as client:
+        for module in (native, stream):
+            monkeypatch.setattr(module, "time", SimpleNamespace(perf_counter=lambda: next(clock)))
+        monkeypatch.setattr(Metrics, "call", lambda self, *call: seen.append(call))
+        monkeypatch.setattr(Metrics, "first_text", lambda self, *text: begun.append(text))
+        read(client, path, body)
+    assert (seen, begun) == (calls, first_texts)

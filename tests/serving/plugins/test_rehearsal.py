@@ -9,10 +9,11 @@ from functools import partial
 from typing import Any
 
 import pytest
+from grafthub_generation.task import GenerationTask
 from grafthub_sentiment.models import SentimentResponse
 from grafthub_sentiment.task import SentimentTask
 
-from hub.api import HeadKind
+from hub.api import AnswerStream, HeadKind
 from hub.client.catalog import CatalogClient
 from hub.config import load_settings
 from hub.errors import BadAdapter, BadPlugin
@@ -224,3 +225,23 @@ def test_generated_text_is_cut_short_only_where_the_task_can_read_it(home, start
     home.add("french", seed=1, task="translation", kind=HeadKind.GENERATE, labels=(), settings=settings)
     hub.runtime.deploy("french", Deploy(version="french@1", by="t"))
     assert asked == [rehearsal.FEW_TOKENS, 128]
+
+
+@pytest.mark.parametrize(
+    ("part", "reason"),
+    [(None, "stream returned None instead of a part"), (KeyError("no"), "stream raises KeyError")],
+)
+def test_a_task_that_cannot_stream_the_text_of_its_example_is_refused(
+    home, start, monkeypatch, part: object, reason: str
+) -> None:
+    class Broken(AnswerStream):
+        def add(self, row: int, text: str) -> Any:
+            if isinstance(part, Exception):
+                raise part
+            return part
+
+    monkeypatch.setattr(GenerationTask, "stream", lambda *given: Broken())
+    hub = start()
+    home.add("writer", seed=1, task="generation", kind=HeadKind.GENERATE, labels=())
+    with pytest.raises(BadAdapter, match=reason):
+        hub.runtime.deploy("writer", Deploy(version="writer@1", by="t"))

@@ -15,13 +15,14 @@ from torch import Tensor
 from transformers import TrainerCallback
 
 from hub.api import HeadKind
+from hub.bases.base import Base
 from hub.engine.quiet import peft_quiet
 from hub.progress import silent
 from hub.recipe.sections.train import Train
 from hub.training.fit.loss import Loss
 from hub.training.fit.model import load_base
 from hub.training.fit.trainer import fit
-from tests.support.tiny import tiny_decoder, tiny_encoder
+from tests.support.tiny import tiny_decoder, tiny_encoder, tiny_encoder_decoder
 
 LABELS = 3
 LENGTHS = (3, 11, 5, 8, 4, 12, 6, 9)
@@ -61,6 +62,12 @@ class Steps(TrainerCallback):  # type: ignore[misc]
         self.gradients.append({name: p.grad.clone() for name, p in named if p.grad is not None})
 
 
+def base_of(loss: Loss, folder: Path) -> Base:
+    if loss.aligned:
+        return tiny_encoder_decoder(folder, "t5")
+    return tiny_decoder(folder) if loss.head is HeadKind.GENERATE else tiny_encoder(folder)
+
+
 @pytest.fixture
 def steps(tmp_path: Path) -> Callable[..., tuple[dict[str, Tensor], float]]:
     """Return a function that trains one step, and gives its gradient and the loss that is logged."""
@@ -68,9 +75,8 @@ def steps(tmp_path: Path) -> Callable[..., tuple[dict[str, Tensor], float]]:
     def train(
         loss: Loss, rows: Sequence[dict[str, Any]], batch_size: int, accumulate: int, **settings: Any
     ) -> tuple[dict[str, Tensor], float]:
-        make = tiny_decoder if loss.head is HeadKind.GENERATE else tiny_encoder
         torch.manual_seed(0)
-        model = load_base(make(tmp_path / "base"), loss.head, LABELS, dropout=0.0)
+        model = load_base(base_of(loss, tmp_path / "base"), loss.head, LABELS, dropout=0.0)
         if loss.head is HeadKind.SEQUENCE:
             several = isinstance(rows[0]["labels"], list)
             model.config.problem_type = f"{'multi' if several else 'single'}_label_classification"
@@ -116,6 +122,8 @@ CASES = {
     "span, l1": (Loss(HeadKind.SPAN, l1=0.01), False),
     "generate": (Loss(HeadKind.GENERATE), False),
     "generate, smoothed, l1": (Loss(HeadKind.GENERATE, smoothing=0.2, l1=0.01), False),
+    "encoder-decoder": (Loss(HeadKind.GENERATE, aligned=True), False),
+    "encoder-decoder, smoothed": (Loss(HeadKind.GENERATE, smoothing=0.2, aligned=True), False),
 }
 
 

@@ -57,6 +57,10 @@ def test_rows_are_padded_to_the_longest_of_their_batch() -> None:
 def test_labels_of_tokens_are_padded_and_those_of_texts_are_not() -> None:
     tokens = collator(0)([{"input_ids": [1, 2], "labels": [5, 6]}, {"input_ids": [1], "labels": [5]}])
     assert tokens["labels"].tolist() == [[5, 6], [5, -100]]
+    apart = collator(0)([{"input_ids": [1], "labels": [5, 6, 7]}, {"input_ids": [1, 2], "labels": [5]}])
+    assert apart["input_ids"].tolist() == [[1, 0], [1, 2]]
+    assert apart["attention_mask"].tolist() == [[1, 0], [1, 1]]
+    assert apart["labels"].tolist() == [[5, 6, 7], [5, -100, -100]]
     several = collator(0)(
         [{"input_ids": [1, 2], "labels": [0.0, 1.0]}, {"input_ids": [1], "labels": [1.0, 0.0]}]
     )

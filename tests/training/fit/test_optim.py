@@ -175,6 +175,9 @@ def test_padded_tokens_are_not_learned_and_generation_says_the_next_one() -> Non
     right = torch.tensor([[0, 1, 0]])  # the first position says 1, the second 0
     said, _ = Loss(HeadKind.GENERATE, smoothing=1e-6)(Scored(sharp), {"labels": right})
     assert said.item() < 1e-3
+    own = torch.tensor([[1, 0, -100]])  # of an encoder-decoder: the first position says 1
+    said, _ = Loss(HeadKind.GENERATE, smoothing=1e-6, aligned=True)(Scored(sharp), {"labels": own})
+    assert said.item() < 1e-3
 
 
 def test_weights_count_a_label_more_and_several_labels_each_by_its_own() -> None:

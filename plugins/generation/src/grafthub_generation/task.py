@@ -42,6 +42,7 @@ class GenerationTask(Task[GenerationRequest, GenerationResponse]):
     )
     options: ClassVar[type[GenerationOptions]] = GenerationOptions
     metric: ClassVar[str] = "chrf"
+    text_field: ClassVar[str] = "text"
     max_length: ClassVar[int] = 2048
 
     def suggest_options(self, columns: Mapping[str, str | int]) -> Mapping[str, Any]:

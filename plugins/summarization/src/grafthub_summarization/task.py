@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 from grafthub_summarization.models import SummarizationOptions, SummarizationRequest, SummarizationResponse
-from grafthub_summarization.parts import divide
 from hub.api import (
     AdapterInfo,
     BadData,
@@ -17,6 +17,7 @@ from hub.api import (
     Field,
     FieldKind,
     InvalidText,
+    JoinedText,
     Output,
     Row,
     Task,
@@ -24,7 +25,14 @@ from hub.api import (
     TooLarge,
     read_options,
 )
-from hub.task_tools import answer_ids, control_token, instruction_ids, text_overlap
+from hub.task_tools import (
+    answer_ids,
+    control_token,
+    divide,
+    instruction_ids,
+    overlap_signatures,
+    text_overlap,
+)
 
 __all__ = ["SummarizationTask"]
 
@@ -32,6 +40,12 @@ IGNORED = -100  # by the loss
 MIN_ROOM = 16  # tokens of a document in one row
 # A part that is tokenized alone may have a few more tokens than within the document.
 MARGIN = 8
+# The ends of paragraphs, sentences and words.
+ENDS = (
+    re.compile(r"\n\s*\n"),
+    re.compile(r"[.!?][\"')\]]*\s+|[。！？]|\n"),  # noqa: RUF001
+    re.compile(r"\s+"),
+)
 
 
 class SummarizationTask(Task[SummarizationRequest, SummarizationResponse]):
@@ -43,6 +57,7 @@ class SummarizationTask(Task[SummarizationRequest, SummarizationResponse]):
     )
     options: ClassVar[type[SummarizationOptions]] = SummarizationOptions
     metric: ClassVar[str] = "rouge_l"
+    text_field: ClassVar[str] = "summary"
     max_length: ClassVar[int] = 1024
 
     def request(self, example: Example) -> SummarizationRequest:
@@ -59,8 +74,13 @@ class SummarizationTask(Task[SummarizationRequest, SummarizationResponse]):
     def decode(
         self, request: SummarizationRequest, outputs: Sequence[Output], adapter: AdapterInfo
     ) -> SummarizationResponse:
-        summary = "\n".join(filter(None, (output.text.strip() for output in outputs)))
+        parts = self.stream(request, [output.row for output in outputs], adapter)
+        summary = parts.whole([output.text for output in outputs])
         return SummarizationResponse(summary=summary, parts=len(outputs))
+
+    def stream(self, request: SummarizationRequest, rows: Sequence[Row], adapter: AdapterInfo) -> JoinedText:
+        """Return what joins the summaries of the parts, one per line."""
+        return JoinedText(["\n"] * len(rows))
 
     def agrees(self, answer: SummarizationResponse, other: SummarizationResponse) -> bool:
         """Return whether two summaries are equal apart from white space."""
@@ -99,6 +119,10 @@ class SummarizationTask(Task[SummarizationRequest, SummarizationResponse]):
         )
         return {name: overlap[name] for name in ("rouge_1", "rouge_2", "rouge_l", "chrf")}
 
+    def signatures(self) -> Mapping[str, str]:
+        """Return sacrebleu's signature of chrF."""
+        return {"chrf": overlap_signatures()["chrf"]}
+
 
 def _prompts(
     document: str, new: int, tokenizer: Tokenizer, adapter: AdapterInfo, options: SummarizationOptions
@@ -123,7 +147,7 @@ def _prompts(
             f"max_new_tokens is {new:,} and the instruction has {instruction:,} tokens: this adapter's limit "
             f"of {adapter.max_length:,} tokens leaves no room for a document."
         )
-    parts = divide(document, room, tokenizer)
+    parts = [part for part in divide(document, room, tokenizer, ENDS, anywhere=True) if part.strip()]
     if len(parts) > options.max_parts:
         raise TooLarge(
             f"The document has {len(parts):,} parts of up to {room:,} tokens; this adapter's limit is "

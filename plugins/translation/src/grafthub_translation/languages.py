@@ -9,57 +9,58 @@ from types import MappingProxyType
 from grafthub_translation.models import TranslationOptions
 from hub.api import BadRequest
 
-__all__ = ["choose_pair", "is_code", "language_name"]
+__all__ = ["choose_pair", "is_code", "language_code", "language_name"]
 
 _CODE = re.compile(r"(?!src|tgt|txt)[a-z]{2,3}(?:[-_][A-Za-z]{2,8})?")  # ISO 639, with a region or script
 
-# By ISO 639-1 code; prompts have the names, which models know better.
-_NAMES: Mapping[str, str] = MappingProxyType(
-    {
-        "ar": "Arabic",
-        "bg": "Bulgarian",
-        "bn": "Bengali",
-        "ca": "Catalan",
-        "cs": "Czech",
-        "da": "Danish",
-        "de": "German",
-        "el": "Greek",
-        "en": "English",
-        "es": "Spanish",
-        "et": "Estonian",
-        "fa": "Persian",
-        "fi": "Finnish",
-        "fr": "French",
-        "he": "Hebrew",
-        "hi": "Hindi",
-        "hr": "Croatian",
-        "hu": "Hungarian",
-        "id": "Indonesian",
-        "it": "Italian",
-        "ja": "Japanese",
-        "ko": "Korean",
-        "lt": "Lithuanian",
-        "lv": "Latvian",
-        "ms": "Malay",
-        "nl": "Dutch",
-        "no": "Norwegian",
-        "pl": "Polish",
-        "pt": "Portuguese",
-        "ro": "Romanian",
-        "ru": "Russian",
-        "sk": "Slovak",
-        "sl": "Slovenian",
-        "sr": "Serbian",
-        "sv": "Swedish",
-        "sw": "Swahili",
-        "th": "Thai",
-        "tr": "Turkish",
-        "uk": "Ukrainian",
-        "ur": "Urdu",
-        "vi": "Vietnamese",
-        "zh": "Chinese",
-    }
-)
+# ISO 639-1, ISO 639-3, and the name, which models know better and prompts therefore have.
+_LANGUAGES = """
+    ar ara Arabic
+    bg bul Bulgarian
+    bn ben Bengali
+    ca cat Catalan
+    cs ces Czech
+    da dan Danish
+    de deu German
+    el ell Greek
+    en eng English
+    es spa Spanish
+    et est Estonian
+    fa fas Persian
+    fi fin Finnish
+    fr fra French
+    he heb Hebrew
+    hi hin Hindi
+    hr hrv Croatian
+    hu hun Hungarian
+    id ind Indonesian
+    it ita Italian
+    ja jpn Japanese
+    ko kor Korean
+    lt lit Lithuanian
+    lv lav Latvian
+    ms msa Malay
+    nl nld Dutch
+    no nor Norwegian
+    pl pol Polish
+    pt por Portuguese
+    ro ron Romanian
+    ru rus Russian
+    sk slk Slovak
+    sl slv Slovenian
+    sr srp Serbian
+    sv swe Swedish
+    sw swa Swahili
+    th tha Thai
+    tr tur Turkish
+    uk ukr Ukrainian
+    ur urd Urdu
+    vi vie Vietnamese
+    zh zho Chinese
+"""
+_ROWS = tuple(tuple(line.split()) for line in _LANGUAGES.split("\n") if line)
+_NAMES: Mapping[str, str] = MappingProxyType({code: row[2] for row in _ROWS for code in row[:2]})
+_CODES: Mapping[str, str] = MappingProxyType({key.lower(): row[0] for row in _ROWS for key in row})
 
 
 def is_code(name: str) -> bool:
@@ -68,8 +69,14 @@ def is_code(name: str) -> bool:
 
 
 def language_name(language: str) -> str:
-    """Return the English name of a two-letter code; anything else unchanged."""
+    """Return the English name of a code of two or three letters; anything else unchanged."""
     return _NAMES.get(language.lower(), language)
+
+
+def language_code(language: str) -> str:
+    """Return the two-letter code of a code or name; the first part of anything else: `gl` of `gl-ES`."""
+    first = re.split(r"[-_]", language.lower())[0]
+    return _CODES.get(first, first)
 
 
 def choose_pair(options: TranslationOptions, source: str | None, target: str | None) -> tuple[str, str]:

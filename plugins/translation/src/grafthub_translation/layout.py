@@ -43,7 +43,7 @@ def lay_out(text: str, sentences: Iterable[Span], terms: Sequence[FixedTerm]) ->
             place += 1
         inside = [term for term in terms[first:place] if term.span[0] >= start]
         parts = _parts(text, (start, end), inside)
-        if parts or not inside:
+        if parts or (not inside and is_spoken(text[start:end])):
             last = len(pieces)
             pieces.append(Piece(text[start:end], text[at:start], "", tuple(inside), len(parts)))
             pieces += parts

@@ -41,7 +41,9 @@ def hub_server(home: Path, *flags: str) -> Iterator[HubServer]:
         found = server_file.read(home)
         assert found
         key = (home / "admin.key").read_text(encoding="ascii").strip()
-        wait(alive, lambda: _settled(found.url, key))
+        headers = {"authorization": f"Bearer {key}"}
+        with httpx.Client(base_url=found.url, headers=headers, timeout=60) as client:
+            wait(alive, lambda: _settled(client))
         yield HubServer(found.url, httpx.URL(found.url).port or 80, key, alive)
 
 
@@ -84,6 +86,6 @@ def ready(url: str) -> bool:
         return False
 
 
-def _settled(url: str, key: str) -> bool:
-    status = httpx.get(f"{url}/admin/status", headers={"authorization": f"Bearer {key}"}, timeout=60).json()
+def _settled(client: httpx.Client) -> bool:
+    status = client.get("/admin/status").json()
     return not any(engine["engine"]["note"] for engine in status["engines"])

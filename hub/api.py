@@ -41,6 +41,7 @@ from pydantic import (
 
 from hub.answers import same_answer
 from hub.errors import BadData, BadRecipe, BadRequest, HubError, InvalidText, TooLarge, first_problem
+from hub.response_format import ChoiceFormat, JsonObjectFormat, JsonSchemaFormat
 from hub.sampling import GREEDY, FinishReason, Sampling, SamplingFields
 from hub.streaming import AnswerStream, JoinedText
 
@@ -56,6 +57,7 @@ __all__ = [
     "BadData",
     "BadRecipe",
     "BadRequest",
+    "ChoiceFormat",
     "Example",
     "Features",
     "Field",
@@ -65,6 +67,8 @@ __all__ = [
     "HubError",
     "InvalidText",
     "JoinedText",
+    "JsonObjectFormat",
+    "JsonSchemaFormat",
     "Model",
     "NoOptions",
     "Output",

@@ -10,13 +10,24 @@ import pytest
 from benchmarks.fingerprinted import TOLERANCE, short_texts
 from benchmarks.hot_swap.moves import KINDS
 from benchmarks.hot_swap.run import Plan, run
+from hub.bases.base import Base
 from tests.support.tiny import tiny_decoder, tiny_encoder
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
 
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Base:
+    return tiny_encoder(tmp_path_factory.mktemp("bases") / "tiny")
+
+
+@pytest.fixture(scope="module")
+def graphs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("graphs")
+
+
 @pytest.mark.parametrize("engine", ["onnx", "auto"])
-def test_swaps_fail_no_request_and_give_no_wrong_answer(engine: str, tmp_path: Path) -> None:
+def test_swaps_fail_no_request_and_give_no_wrong_answer(engine: str, base: Base, graphs: Path) -> None:
     plan = Plan(
         short_texts(random.Random(0), 6),
         seconds=4,
@@ -28,7 +39,7 @@ def test_swaps_fail_no_request_and_give_no_wrong_answer(engine: str, tmp_path: P
         engine=engine,
         warm_s=0.5,
     )
-    outcome = run(tiny_encoder(tmp_path / "tiny"), plan)
+    outcome = run(base, plan, graphs)
     verdicts = outcome.verdicts
     assert not verdicts.failed, verdicts.examples
     assert not verdicts.wrong, verdicts.examples

@@ -7,13 +7,17 @@ import re
 import signal
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import httpx
+import psutil
 import pytest
+from sqlalchemy import update
 
 from hub.bases.cache import Bases
-from hub.store.catalog.replicas import Replicas
+from hub.store.catalog.replicas import SILENT_S, Replicas
+from hub.store.catalog.tables import ReplicaRow
 from hub.store.change import Deploy
 from hub.store.store import Store
 from tests.e2e.replicas import Hammer, Server
@@ -86,22 +90,31 @@ def test_once_somebody_was_answered_nobody_is_told_that_the_name_is_unknown(serv
     assert [answer for answer in hammer.answers if answer.began > first and answer.status != 200] == []
 
 
-def test_a_worker_that_is_killed_disturbs_nobody_and_comes_back_with_what_is_live(server) -> None:
+def nearly_gone(home: FakeHome, id: str) -> None:
+    """Make the last report of a replica so old that it is gone in a second, unless it reports again."""
+    seen = (datetime.now(UTC) - timedelta(seconds=SILENT_S - 1)).isoformat(timespec="microseconds")
+    with home.store.catalog.write() as session:
+        session.execute(update(ReplicaRow).where(ReplicaRow.id == id).values(seen=seen))
+
+
+def test_a_worker_that_is_killed_disturbs_nobody_and_comes_back_with_what_is_live(server, home) -> None:
     before = server.replicas()
     victim = next(iter(before.values()))
     hammer = Hammer(server.url, "mood")
     with hammer.hammering():
         assert until(lambda: len({one.replica for one in hammer.with_status(200)}) == 2)
         os.kill(victim["pid"], signal.SIGKILL)
-        killed = time.monotonic()
         moved = server.admin("deployments/mood", "PUT", {"version": "mood@3"})
         assert moved.status_code == 200, moved.text
+        assert until(lambda: not psutil.pid_exists(victim["pid"]))
+        ended = time.monotonic()
         assert until(lambda: server.replicas().keys() - before.keys() != set()), server.log()
         (new,) = server.replicas().keys() - before.keys()
         assert until(lambda: any(one.replica == new for one in hammer.with_status(200)))
     assert {one.status for one in hammer.answers} <= {0, 200}
-    assert [one for one in hammer.with_status(0) if one.began > killed + 1] == [], "broken off, not refused"
+    assert [one for one in hammer.with_status(0) if one.began > ended] == [], "broken off, not refused"
     assert {one.version for one in hammer.with_status(200) if one.replica == new} == {"mood@3"}
+    nearly_gone(home, victim["id"])
     assert until(lambda: victim["id"] not in server.replicas()), "unheard of, it is gone"
     metrics_add_up(server)  # with the gauges of the killed one it would be three workers
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -120,6 +121,19 @@ def test_a_term_of_the_glossary_is_in_the_answer(client: TestClient) -> None:
     (applied,) = answer["glossary"]
     assert (applied["term"], applied["translation"]) == ("GraftHub", "Graft Hub")
     assert str(answer["translation"]).count("Graft Hub") == 1
+
+
+def test_the_streamed_parts_are_the_translation(client: TestClient) -> None:
+    body = {"text": f"{TEXT} GraftHub runs.", "glossary": ["GraftHub"]}
+    whole = ask(client, **body)
+    answer = client.post("/v1/deployments/demo/predict", json=body, headers={"accept": "text/event-stream"})
+    events = [block.split("\n") for block in answer.text.split("\n\n")[:-1]]
+    parts = [
+        json.loads(data.removeprefix("data: "))["text"] for name, data in events if name == "event: text"
+    ]
+    end = json.loads(events[-1][1].removeprefix("data: "))
+    assert "".join(parts) == whole["translation"]
+    assert end["response"] == whole
 
 
 def test_beams_search_each_sentence(client: TestClient) -> None:

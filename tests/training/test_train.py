@@ -29,7 +29,7 @@ from hub.store.content.weights import read_adapter
 from hub.store.store import Store
 from hub.training.fit.model import load_base
 from hub.training.train import TrainResult
-from tests.support.tiny import tiny_decoder, tiny_encoder
+from tests.support.tiny import tiny_decoder, tiny_encoder, tiny_encoder_decoder
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -414,6 +414,35 @@ def test_answers_in_a_text_are_learned(make_recipe: RecipeMaker, run: Trainer) -
     result = run(make_recipe(text, "train.epochs=6", "max_length=64", a_json=squad))
     assert result.version.manifest.serving.head == "span"
     assert result.outcome.metrics["f1"] > 0.8
+
+
+TRANSLATION = """
+task: translation
+base: tiny-decoder
+data: {source: a.tsv, eval_fraction: 0.2}
+options: {source_language: en, target_language: fr, max_new_tokens: 4}
+train: {max_steps: 1, batch_size: 4}
+"""
+
+
+def test_rows_of_a_language_pair_that_the_adapter_lacks_are_invalid(
+    make_recipe: RecipeMaker, run: Trainer
+) -> None:
+    rows = "source\ttarget\ttarget_language\n" + "".join(f"a{n}\tb\tfr\n" for n in range(40))
+    result = run(make_recipe(TRANSLATION, a_tsv=rows + "x\ty\tde\nz\ty\tit\n"))
+    assert {row.reason for row in result.invalid} == {
+        "This adapter translates en to fr, not from any language to de.",
+        "This adapter translates en to fr, not from any language to it.",
+    }
+
+
+def test_an_encoder_decoder_is_refused_by_a_task_that_has_no_rows_for_it(
+    make_recipe: RecipeMaker, run: Trainer, bases: Bases, tmp_path: Path
+) -> None:
+    bases.pull(str(tiny_encoder_decoder(tmp_path / "t5", "t5").path), "tiny-t5")
+    text = "task: generation\nbase: tiny-t5\ndata: {source: a.tsv}\n"
+    with pytest.raises(BadRecipe, match="task generation needs a base of kind decoder, such as"):
+        run(make_recipe(text, a_tsv="prompt\tcompletion\na\tb\n"))
 
 
 def test_translation_is_learned_by_a_decoder(make_recipe: RecipeMaker, run: Trainer) -> None:

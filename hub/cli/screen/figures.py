@@ -36,6 +36,7 @@ def measured_facts(manifest: Manifest) -> list[tuple[str, str]]:
         calibration = f"error {found.ece_after:.4f}, {done}"
     return [
         ("metrics", ", ".join(_figure(manifest, name) for name in manifest.metrics)),
+        ("signatures", ", ".join(f"{name} {of}" for name, of in manifest.signatures.items())),
         (
             "cross-validation",
             ", ".join(f"{name} {of.mean:.4f} ± {of.std:.4f}" for name, of in spreads.items()),
@@ -51,7 +52,7 @@ def measured_facts(manifest: Manifest) -> list[tuple[str, str]]:
 
 
 def print_metrics(evaluation: Evaluation, header: str) -> None:
-    """Print every metric with its interval and the majority baseline."""
+    """Print every metric with its interval, the majority baseline, and its signature."""
     baseline = evaluation.baseline
     rows = [
         (
@@ -63,6 +64,8 @@ def print_metrics(evaluation: Evaluation, header: str) -> None:
         for name, value in evaluation.metrics.items()
     ]
     table((header, "METRIC", "95 %", "MAJORITY" if baseline else ""), rows)
+    for name, signature in evaluation.signatures.items():
+        say(escape(f"{name}: {signature}"))
 
 
 def print_labels(figures: Mapping[str, Any]) -> None:

@@ -9,16 +9,20 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from contextlib import suppress
 
+import psutil
 from llguidance import LLMatcher, LLParserLimits, LLTokenizer
 
-from hub.errors import BadSampling, HostFault
+from hub.errors import BadSampling, EngineFailed, HostFault
 
 __all__ = ["compile_grammar", "rehearse", "why"]
 
 MAX_COMPILE_S = 5.0
-MAX_COMPILE_BYTES = 1 << 30  # of the process
+MAX_COMPILE_BYTES = 1 << 30  # address space of the process
+MAX_GRAMMAR_BYTES = 16 << 20
 MAX_REASON_CHARS = 300
+TOO_COMPLEX = "The response_format cannot be used: its schema needs too much memory."
 # In an error of the library: where it is, and the lines that it quotes.
 _QUOTED = re.compile(
     r"^at \d+\(\d+\): (failed to compile JSON schema: )?|\n *\d+ \| .*|<non-verbose/>", re.DOTALL
@@ -61,11 +65,11 @@ def rehearse(grammar: str) -> None:
 
     Raises:
         BadSampling: as `compile_grammar`, or it exceeds a limit.
-        HostFault: the process could not be started.
+        HostFault, EngineFailed: the process could not be started.
     """
     try:
         done = subprocess.run(
-            [sys.executable, "-P", "-m", __name__],
+            [sys.executable, "-m", __name__],
             input=grammar.encode(),
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -81,15 +85,22 @@ def rehearse(grammar: str) -> None:
         raise HostFault.of(error) from None
     if done.stdout:
         raise BadSampling(done.stdout.decode())
+    if done.returncode == 1:  # an exception, such as a failed import; a library without memory aborts
+        raise EngineFailed("The schema of response_format could not be checked.")
     if done.returncode:
-        raise BadSampling("The response_format cannot be used: its schema is too complex.")
+        raise BadSampling(TOO_COMPLEX)
 
 
 def main() -> None:
     """Compile the grammar on standard input, and print its error."""
     _limit_memory()
+    grammar, tokenizer, process = sys.stdin.buffer.read().decode(), LLTokenizer("byte"), psutil.Process()
+    before = process.memory_info().rss
     try:
-        compile_grammar(sys.stdin.buffer.read().decode(), LLTokenizer("byte"))
+        matcher = compile_grammar(grammar, tokenizer)
+        if process.memory_info().rss - before > MAX_GRAMMAR_BYTES:
+            raise BadSampling(TOO_COMPLEX)
+        del matcher  # it was alive until here
     except BadSampling as error:
         sys.stdout.buffer.write(str(error).encode())
 
@@ -99,7 +110,8 @@ def _limit_memory() -> None:
         return
     import resource
 
-    resource.setrlimit(resource.RLIMIT_AS, (MAX_COMPILE_BYTES, MAX_COMPILE_BYTES))
+    with suppress(ValueError):  # macOS sets no such limit
+        resource.setrlimit(resource.RLIMIT_AS, (MAX_COMPILE_BYTES, MAX_COMPILE_BYTES))
 
 
 if __name__ == "__main__":

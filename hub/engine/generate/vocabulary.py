@@ -43,6 +43,8 @@ class Vocabulary:
 def _table(tokenizer: PreTrainedTokenizerBase, size: int, ends: list[int]) -> LLTokenizer:
     from llguidance.hf import from_tokenizer
 
+    if max(tokenizer.get_vocab().values()) >= len(tokenizer):  # llguidance 1.9 panics
+        raise BadSampling("The token ids of this base have gaps, so it cannot follow a response_format.")
     try:
         return from_tokenizer(tokenizer, n_vocab=size, eos_token=ends)
     except ValueError:  # neither byte-level nor with byte fallback

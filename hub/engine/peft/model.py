@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 __all__ = [
     "HeadModel",
     "adapt",
+    "backbone_prefix",
     "complete",
     "fresh_adapter",
     "head_model",
@@ -214,13 +215,20 @@ def complete(base: Base, loaded: HeadModel) -> PreTrainedModel:
     Raises:
         BadBase: some are missing and would be random.
     """
-    backbone = f"{loaded.model.base_model_prefix}."
+    backbone = backbone_prefix(loaded.model)
     if missing := sorted(name for name in loaded.missing if name.startswith(backbone)):
         raise BadBase(
             f"Base {base.name!r} lacks weights that this task needs ({', '.join(missing[:3])}), "
             "and untrained ones would differ from server to server. Choose another base."
         )
     return loaded.model
+
+
+def backbone_prefix(model: PreTrainedModel) -> str:
+    """Return the prefix of the names of the backbone's parameters: "" in T5, which is its own backbone."""
+    prefix = f"{model.base_model_prefix}."
+    inside = any(name.startswith(prefix) for name, _ in model.named_parameters())
+    return prefix if inside or not model.config.is_encoder_decoder else ""
 
 
 def adapt(model: PreTrainedModel, config: Mapping[str, Any], tensors: Mapping[str, Array]) -> PeftModel:

@@ -74,6 +74,9 @@ class TextJobs:
             self._closed = True
 
     def _begin(self, job: Job, index: int) -> None:
+        if job.cancelled:  # while an earlier row was prepared, which takes seconds for some response formats
+            self._ended(job, index, NotReady("The request was cancelled."))
+            return
         try:
             row = self._engine.generate(
                 job.rows[index], partial(self._write, job, index), partial(self._ended, job, index)

@@ -33,7 +33,7 @@ class AnswerParts:
 
     The stream is called in the threads of the task, one stage at a time. Text that arrives during a stage
     waits for the next one: a slow plugin does not delay the engine, and occupies one thread. `failed` gets
-    the error of a failed stage, after which all text is discarded.
+    the error of a failed stage and cancels the call, whose text is discarded from then on.
     """
 
     def __init__(
@@ -51,7 +51,6 @@ class AnswerParts:
         self._texts: dict[int, list[str]] = {}  # not yet passed on; by row, in the order of their arrival
         self._ended: set[int] = set()  # rows whose end was not yet passed on
         self._running = False
-        self._closed = False
         self._last: Work | None = None
 
     def write(self, row: int, text: str) -> None:
@@ -70,8 +69,6 @@ class AnswerParts:
 
     def _add(self, row: int, text: str | None) -> None:
         with self._lock:
-            if self._closed:
-                return
             texts = self._texts.setdefault(row, [])
             if text is None:
                 self._ended.add(row)
@@ -92,10 +89,10 @@ class AnswerParts:
             if part and not call.cancelled:
                 self._send(part)
         except HubError as error:
-            self._fail(error)
-        except Exception as error:
-            self._fail(fault(call.task, call.threads.plugin, "stream", error))
+            self._failed(error)
         with self._lock:
+            if call.cancelled:
+                self._texts, self._ended = {}, set()
             more = self._running = bool(self._texts)
             last = self._last
         if more:
@@ -109,18 +106,14 @@ class AnswerParts:
             ended, self._ended = self._ended, set()
         if self._call.cancelled:
             return ""
-        return "".join(
-            check_part(part) for row, pieces in texts.items() for part in self._of(row, pieces, row in ended)
-        )
+        parts = (part for row, pieces in texts.items() for part in self._of(row, pieces, row in ended))
+        try:
+            return "".join(map(check_part, parts))
+        except Exception as error:  # at this stage no error is the caller's
+            raise fault(self._call.task, self._call.threads.plugin, "stream", error) from None
 
     def _of(self, row: int, pieces: list[str], ended: bool) -> Iterator[object]:
         if text := "".join(pieces):
             yield self._stream.add(row, text)
         if ended:
             yield self._stream.end(row)
-
-    def _fail(self, error: HubError) -> None:
-        with self._lock:
-            self._closed = True
-            self._texts, self._ended = {}, set()
-        self._failed(error)

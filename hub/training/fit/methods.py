@@ -19,6 +19,7 @@ from peft.utils.constants import DUMMY_TARGET_MODULES
 from torch import nn
 from transformers import PreTrainedModel
 
+from hub.engine.peft.model import backbone_prefix
 from hub.recipe.recipe import Recipe
 
 __all__ = ["adapt", "embeddings_of", "layers_of"]
@@ -43,7 +44,11 @@ def adapt(
         return _lora(model, recipe, shared | {"exclude_modules": "|".join(avoided) or None})
     if method.type == "ia3":
         return _ia3(model, recipe, shared | {"exclude_modules": "|".join(avoided) or None})
-    backbone = [model.base_model_prefix] if method.type == "full" else []
+    backbone = [backbone_prefix(model).rstrip(".")] if method.type == "full" else []
+    if backbone == [""]:
+        raise recipe.error(
+            "method.type", f"a base of type {model.config.model_type} cannot be trained in full"
+        )
     nothing = LoraConfig(
         target_modules=DUMMY_TARGET_MODULES,
         bias="all" if method.type == "bitfit" else "none",
@@ -53,6 +58,8 @@ def adapt(
     for name, parameter in _trained(adapted):
         if any(f".{path}." in _plain(name) for path in frozen):
             parameter.requires_grad_(False)
+    if not any(True for _ in _trained(adapted)):
+        raise recipe.error("method.type", f"the base has nothing that {method.type} trains")
     return adapted
 
 
@@ -73,8 +80,9 @@ def embeddings_of(model: PreTrainedModel) -> list[tuple[str, nn.Module]]:
 
 def _backbone(model: PreTrainedModel) -> Iterator[tuple[str, nn.Module]]:
     """Yield the modules of the backbone, without PEFT's copies of the original ones."""
+    prefix = backbone_prefix(model)
     for name, module in model.named_modules():
-        if name.startswith(f"{model.base_model_prefix}.") and ".original_module." not in name:
+        if name.startswith(prefix) and ".original_module." not in name:
             yield name, module
 
 
@@ -136,7 +144,8 @@ def _ia3(model: PreTrainedModel, recipe: Recipe, shared: dict[str, Any]) -> Peft
 
 def _no_target(model: PreTrainedModel, recipe: Recipe) -> Exception:
     linear = (name for name, module in model.named_modules() if isinstance(module, nn.Linear))
-    inside = (name for name in linear if name.startswith(f"{model.base_model_prefix}."))
+    prefix = backbone_prefix(model)
+    inside = (name for name in linear if name.startswith(prefix))
     names = sorted({name.rpartition(".")[2] for name in inside})
     asked = recipe.method.target
     listed = asked if isinstance(asked, str) else ", ".join(asked)

@@ -91,6 +91,9 @@ def test_a_sentence_of_terms_alone_needs_no_row(byte_tokenizer):
     assert [applied.method for applied in answer.glossary] == ["parts"]
     answer, rows = answered(" GraftHub!\n", ["GraftHub"], byte_tokenizer, lambda text, at: "lost")
     assert (answer.translation, len(rows)) == (" GraftHub!\n", 1)
+    many = "GraftHub, " * 100
+    answer, rows = answered(many, ["GraftHub"], byte_tokenizer, lambda text, at: "lost")
+    assert (answer.translation, len(rows)) == (many, 1)
 
 
 def test_a_term_is_not_divided_between_sentences(byte_tokenizer):
@@ -205,6 +208,13 @@ def test_white_space_around_terms_is_ignored():
 def test_a_translation_that_is_a_control_token_is_refused(byte_tokenizer):
     with pytest.raises(InvalidText, match="a control token"):
         answered("A dog.", {"dog": "<|im_end|> chien"}, byte_tokenizer, echo)
+
+
+def test_too_many_sentences_and_parts_are_refused(byte_tokenizer):
+    info = AdapterInfo("mover", 1, (), OPTIONS, 256)
+    for text, glossary in (("It rains. " * 5000, []), ("It rains cats now. " * 2000, ["cats"])):
+        with pytest.raises(TooLarge, match=r"has [56],000 sentences .* limit is 4,096"):
+            TASK.encode(TranslationRequest(text=text, glossary=glossary), byte_tokenizer, info)
 
 
 def test_many_terms_in_a_long_text_take_no_time_that_grows_with_their_product(byte_tokenizer):

@@ -119,6 +119,10 @@ def test_a_sentence_over_the_limit_is_divided_at_clauses_else_at_words(byte_toke
     answer, rows = translated(words, byte_tokenizer, info=adapter(100))
     assert answer.translation == words
     assert all(set(row.meta["piece"].text.split()) <= {"word", "end"} for row in rows)
+    gaps = "one" + " " * 300 + "two, " + ", " * 150 + "three"
+    answer, rows = translated(gaps, byte_tokenizer, str.upper, info=adapter(100))
+    assert answer.translation == gaps.upper()
+    assert all(any(map(str.isalpha, row.meta["piece"].text)) for row in rows)
     with pytest.raises(TooLarge, match="without a place to divide it"):
         translated("a" * 400, byte_tokenizer, info=adapter(100))
     with pytest.raises(TooLarge, match="takes at most 29"):

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import random
 import socket
+import subprocess
 from functools import cache
 from typing import Any
 
@@ -19,7 +20,7 @@ from transformers import PreTrainedTokenizerFast
 
 from hub.engine.generate import constraints, grammar
 from hub.engine.generate.constraints import Constraint, Constraints
-from hub.errors import BadSampling
+from hub.errors import BadSampling, EngineFailed, HostFault, HubError
 from hub.sampling import Sampling, SamplingFields
 from hub.testing.tiny_tokenizers import BERT, LLAMA, tiny_tokenizer
 
@@ -50,6 +51,14 @@ def byte_fallback() -> PreTrainedTokenizerFast:
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, **NAMES)
 
 
+def gaps() -> PreTrainedTokenizerFast:
+    """A tokenizer whose added token does not have the next id."""
+    tokenizer = Tokenizer(models.BPE({"a": 0, "b": 1, "</s>": 2, "added": 9}, []))
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.add_special_tokens(["</s>", "added"])
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="</s>")
+
+
 @cache
 def made(kind: str) -> tuple[PreTrainedTokenizerFast, Constraints]:
     makers = {
@@ -63,7 +72,7 @@ def made(kind: str) -> tuple[PreTrainedTokenizerFast, Constraints]:
 
 @pytest.fixture(autouse=True, scope="module")
 def _one_process():
-    """Compile in this process alone; `test_a_schema_that_takes_too_long` starts others."""
+    """Compile in this process alone; `test_a_schema_that_takes_too_long_…` starts others."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(constraints, "rehearse", lambda grammar: None)
         yield
@@ -349,7 +358,7 @@ def test_a_pattern_that_gets_too_complex_ends_the_answer_with_an_error() -> None
             constraint.advance(chance.choice(tokens))
 
 
-def test_a_schema_that_takes_too_long_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_schema_that_takes_too_long_or_too_much_memory_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
     monkeypatch.setattr(grammar, "MAX_COMPILE_S", 2.0)
     monkeypatch.setattr(constraints, "rehearse", grammar.rehearse)
@@ -358,13 +367,41 @@ def test_a_schema_that_takes_too_long_is_refused(monkeypatch: pytest.MonkeyPatch
     slow = {"type": "object", "patternProperties": {f"^x{number}y$": {} for number in range(1500)}}
     with pytest.raises(BadSampling, match="takes more than 2 s"):
         makes.of(schema(slow))
+    large = {"type": "array", "prefixItems": [{"type": "integer", "multipleOf": n} for n in range(97, 497)]}
+    with pytest.raises(BadSampling, match="too much memory"):
+        makes.of(schema(large))
     with pytest.raises(BadSampling, match="Invalid type: strin"):
         makes.of(schema({"type": "strin"}))
 
 
 @pytest.mark.parametrize(
+    ("outcome", "error"),
+    [
+        (subprocess.CompletedProcess([], -6, b""), BadSampling),
+        (subprocess.CompletedProcess([], 1, b""), EngineFailed),
+        (BlockingIOError(11, "Resource temporarily unavailable"), HostFault),
+    ],
+)
+def test_a_check_that_dies_is_the_schema_s_fault_and_one_that_cannot_run_is_not(
+    monkeypatch: pytest.MonkeyPatch, outcome: Any, error: type[HubError]
+) -> None:
+    def run(*args: Any, **kwargs: Any) -> Any:
+        if isinstance(outcome, OSError):
+            raise outcome
+        return outcome
+
+    monkeypatch.setattr(subprocess, "run", run)
+    with pytest.raises(error):
+        grammar.rehearse("start: /a/")
+
+
+@pytest.mark.parametrize(
     ("tokenizer", "ends", "reason"),
-    [(tiny_tokenizer(BERT), {3}, "WordPiece"), (tiny_tokenizer(LLAMA), set(), "no end token")],
+    [
+        (tiny_tokenizer(BERT), {3}, "WordPiece"),
+        (tiny_tokenizer(LLAMA), set(), "no end token"),
+        (gaps(), {2}, "gaps"),
+    ],
 )
 def test_a_base_that_cannot_be_constrained_says_so(tokenizer, ends, reason) -> None:
     with pytest.raises(BadSampling, match=reason):

@@ -21,6 +21,8 @@ from hub.store.records import Version
 from tests.support.homes import add_version
 from tests.support.tiny import tiny_adapter
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 ONE = "/v1/deployments/mood/explain"
 TEXT = "a warm film"
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 
 from hub.api import HeadKind, Output, Row, Sampling
@@ -37,3 +39,20 @@ def test_each_beam_counts_as_a_row_until_its_text_ends() -> None:
     for end in engine.ends:
         end()
     assert jobs.rows == 0
+
+
+def test_the_rows_of_a_job_that_is_cancelled_meanwhile_are_not_begun() -> None:
+    engine, finished = HoldingEngine(), []
+    jobs = TextJobs(engine, max_rows=8, finish=finished.extend)
+    cancelled = job(1, 1, 1)
+    prepare = engine.generate
+
+    def generate(row, on_text, on_end):
+        prepare(row, on_text, on_end)
+        jobs.cancel(cancelled)
+        return SimpleNamespace(cancel=engine.ends[0])
+
+    engine.generate = generate
+    jobs.submit(cancelled)
+    assert len(engine.ends) == 1
+    assert (jobs.rows, finished) == (0, [cancelled])

@@ -15,10 +15,11 @@ from grafthub_summarization.models import SummarizationResponse
 from grafthub_summarization.task import SummarizationTask
 from pydantic import BaseModel
 
-from hub.api import AnswerStream, FinishReason, HeadKind, Output, Row
+from hub.api import AnswerStream, BadRequest, FinishReason, HeadKind, Output, Row
 from hub.engine.protocol import EngineRow, OnEnd, OnText
 from hub.errors import EngineFailed, PluginFailed, PluginSuspended, PluginTimeout
 from hub.serving.plugins.threads import TaskThreads
+from hub.serving.requests import pipeline
 from hub.serving.requests.call import CallAnswers
 from hub.serving.routing.routes import by_name
 from hub.store.change import Deploy
@@ -192,13 +193,14 @@ def test_parts_keep_their_order_under_many_streams_at_once(desk) -> None:
     assert hub.leases() == 0
 
 
+@pytest.mark.parametrize("kind", [ValueError, BadRequest])
 @pytest.mark.parametrize("ended", [False, True])
 def test_a_raise_in_a_stream_fails_the_call_and_frees_its_rows(
-    desk, monkeypatch, until, caplog, ended: bool
+    desk, monkeypatch, until, caplog, ended: bool, kind: type[Exception]
 ) -> None:
     def add(row: int, text: str) -> str:
         if text == SECRET:
-            raise ValueError(f"cannot stand {text}")
+            raise kind(f"cannot stand {text}")
         return text
 
     changed_by(monkeypatch, add)
@@ -213,7 +215,7 @@ def test_a_raise_in_a_stream_fails_the_call_and_frees_its_rows(
         second.end()
     error = stream.next()
     assert isinstance(error, PluginFailed)
-    assert "failed in stream (ValueError)" in str(error)
+    assert f"failed in stream ({kind.__name__})" in str(error)
     assert SECRET not in caplog.text + str(error)
     assert until(lambda: hub.leases() == 0)
     assert ended or (first.cancelled and second.cancelled)
@@ -271,6 +273,58 @@ def test_a_slow_stream_delays_neither_the_engine_nor_other_requests(desk, monkey
     assert seen == parts == ["0", " ".join(["", *map(str, range(1, 100))])], (
         "waiting text is passed on at once"
     )
+
+
+class Gated:
+    """Parts of summaries, of which the first waits for a gate; `seen` has what the only thread has done."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.inside, self.gate = threading.Event(), threading.Event()
+        self.seen: list[str] = []
+        monkeypatch.setattr(pipeline, "encode_threads", lambda: 1)
+        changed_by(monkeypatch, self._add)
+
+    def _add(self, row: int, text: str) -> str:
+        self.seen.append(text)
+        self.inside.set()
+        assert self.gate.wait(30)
+        return text
+
+
+def test_a_slow_stream_takes_turns_with_the_other_requests_of_its_task(desk, monkeypatch, until) -> None:
+    slow = Gated(monkeypatch)
+    hub, rows = desk()
+    encode = SummarizationTask.encode
+    stream = digest(hub, parts=1)
+    (row,) = taken(rows, 1)
+    row.add("first")
+    assert slow.inside.wait(30)
+    row.add(" second")
+    monkeypatch.setattr(
+        SummarizationTask, "encode", lambda *given: slow.seen.append("other") or encode(*given)
+    )
+    digest(hub, parts=1)
+    threads = hub.runtime.pipeline.pool.of("summarization")
+    assert until(lambda: threads._queue.qsize() == 1)
+    slow.gate.set()
+    assert [stream.next(), stream.next()] == ["first", " second"]
+    assert slow.seen == ["first", "other", " second"]
+
+
+def test_text_that_waits_when_a_stream_is_cancelled_is_dropped(desk, monkeypatch, until) -> None:
+    slow = Gated(monkeypatch)
+    hub, rows = desk()
+    stream = digest(hub, parts=1)
+    (row,) = taken(rows, 1)
+    row.add("first")
+    assert slow.inside.wait(30)
+    row.add(" waits")
+    stream.running.cancel()
+    assert until(lambda: row.cancelled)
+    slow.gate.set()
+    for _ in range(2):  # the second comes after the stage for the text that waits
+        hub.runtime.pipeline.pool.call("summarization", "a call", lambda: None)
+    assert slow.seen == ["first"] and stream.parts.empty()
 
 
 def test_a_stream_that_hangs_ends_after_the_time_limit(desk, monkeypatch, until) -> None:

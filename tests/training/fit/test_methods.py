@@ -23,7 +23,7 @@ from hub.recipe.sections.method import IA3_FAMILIES
 from hub.store.content.weights import read_adapter
 from hub.training.fit.methods import layers_of
 from hub.training.fit.model import add_adapter, load_base, round_weights, save_adapter
-from tests.support.tiny import tiny_decoder, tiny_encoder
+from tests.support.tiny import tiny_decoder, tiny_encoder, tiny_encoder_decoder
 
 RecipeMaker = Callable[..., Recipe]
 RECIPE = "task: sentiment\ndata: a.csv\n"
@@ -120,6 +120,32 @@ def test_ia3_and_frozen_layers_are_found_on_a_decoder(make_recipe: RecipeMaker, 
     names = trained(model)
     assert names
     assert not [name for name in names if ".layers.0." in name]
+
+
+@pytest.mark.parametrize("family", ["t5", "marian"])
+def test_layers_are_found_on_an_encoder_decoder(
+    make_recipe: RecipeMaker, tmp_path: Path, family: str
+) -> None:
+    base = tiny_encoder_decoder(tmp_path / family, family)
+    path, _ = layers_of(load_base(base, HeadKind.GENERATE, 0))
+    recipe = make_recipe(RECIPE, "method.freeze=1")
+    names = trained(add_adapter(load_base(base, HeadKind.GENERATE, 0), recipe, HeadKind.GENERATE))
+    assert [name for name in names if f"{path}.1." in name]
+    assert not [name for name in names if f"{path}.0." in name]
+    with pytest.raises(BadRecipe, match=r"no linear layer is named zzz\. Available: .*, (v|v_proj)"):
+        recipe = make_recipe(RECIPE, "method.target=[zzz]")
+        add_adapter(load_base(base, HeadKind.GENERATE, 0), recipe, HeadKind.GENERATE)
+
+
+@pytest.mark.parametrize(
+    ("method", "said"), [("bitfit", "nothing that bitfit trains"), ("full", "type t5 cannot")]
+)
+def test_a_method_that_trains_nothing_of_a_base_is_refused(
+    make_recipe: RecipeMaker, tmp_path: Path, method: str, said: str
+) -> None:
+    model = load_base(tiny_encoder_decoder(tmp_path / "t5", "t5"), HeadKind.GENERATE, 0)
+    with pytest.raises(BadRecipe, match=said):
+        add_adapter(model, make_recipe(RECIPE, f"method.type={method}"), HeadKind.GENERATE)
 
 
 @pytest.mark.parametrize(

@@ -33,7 +33,7 @@ class Piece:
 def lay_out(text: str, sentences: Iterable[Span], terms: Sequence[FixedTerm]) -> list[Piece]:
     """Return the pieces of a text; a sentence of terms alone is kept as it is.
 
-    There is at least one piece; in a text that has nothing to translate, it is the whole text.
+    There is at least one piece, as a request needs a row. What it gives is not used if there are only terms.
     """
     pieces: list[Piece] = []
     at = place = last = 0
@@ -43,15 +43,16 @@ def lay_out(text: str, sentences: Iterable[Span], terms: Sequence[FixedTerm]) ->
             place += 1
         inside = [term for term in terms[first:place] if term.span[0] >= start]
         parts = _parts(text, (start, end), inside)
-        if parts or not inside:
+        if parts or (not inside and is_spoken(text[start:end])):
             last = len(pieces)
             pieces.append(Piece(text[start:end], text[at:start], "", tuple(inside), len(parts)))
             pieces += parts
             at = end
+    if not pieces and terms:
+        return [Piece(terms[0].translation, text, "", tuple(terms))]
     if not pieces:
-        start, end = stripped(text, (0, len(text)))
-        pieces.append(Piece(text[start:end], text[:start], "", tuple(terms)))
-        at = end
+        start, at = stripped(text, (0, len(text)))
+        pieces.append(Piece(text[start:at], text[:start]))
     pieces[last] = replace(pieces[last], after=text[at:])
     return pieces
 
@@ -111,7 +112,7 @@ class Joining(AnswerStream):
             return None
         self.methods |= dict.fromkeys(piece.terms, "parts")
         parts = [(self._pieces[row], self._texts[row].strip()) for row in rows]
-        return "".join(part.before + text + part.after for part, text in parts) or piece.text
+        return "".join(part.before + text + part.after for part, text in parts)
 
 
 def _parts(text: str, sentence: Span, terms: Sequence[FixedTerm]) -> list[Piece]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import accumulate, pairwise
 
 from grafthub_translation.glossary import FixedTerm
@@ -70,6 +70,7 @@ class Prompts:
     pair: Pair
     tokenizer: Tokenizer
     adapter: AdapterInfo
+    _made: dict[str, list[int]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         token = _TOKEN.format(target_code=self.pair[1])
@@ -117,6 +118,11 @@ class Prompts:
             yield from (stripped(text, span) for span in pairwise(edges))
 
     def _ids(self, text: str) -> list[int]:
+        if text not in self._made:
+            self._made[text] = self._tokenized(text)
+        return self._made[text]
+
+    def _tokenized(self, text: str) -> list[int]:
         source, target = self.pair
         instruction = self.template.format(
             text=text,

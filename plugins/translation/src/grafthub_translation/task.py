@@ -30,6 +30,7 @@ from hub.api import (
     Row,
     Task,
     Tokenizer,
+    TooLarge,
     read_options,
 )
 from hub.task_tools import overlap_signatures, text_overlap
@@ -37,6 +38,7 @@ from hub.task_tools import overlap_signatures, text_overlap
 __all__ = ["TranslationTask"]
 
 IGNORED = -100  # by the loss
+MAX_PIECES = 4096  # refused before they are tokenized; the server's limits.rows is usually lower
 PIECE = "piece"  # the key of a row's piece in its `meta`
 
 
@@ -82,8 +84,11 @@ class TranslationTask(Task[TranslationRequest, TranslationResponse]):
         sentences = [stripped(text, (0, len(text)))]
         if options.split if request.split is None else request.split:
             language = language_code(prompts.pair[0])
-            spans = find_sentences(text, language, [term.span for term in terms])
-            sentences = list(prompts.divide(text, list(spans), terms))
+            spans = list(find_sentences(text, language, [term.span for term in terms]))
+            _check_count(len(spans))
+            sentences = list(prompts.divide(text, spans, terms))
+        pieces = lay_out(text, sentences, terms)
+        _check_count(len(pieces))
         return [
             Row(
                 input_ids=prompts.ids(piece.text),
@@ -91,7 +96,7 @@ class TranslationTask(Task[TranslationRequest, TranslationResponse]):
                 sampling=request.sampling,
                 meta={PIECE: piece},
             )
-            for piece in lay_out(text, sentences, terms)
+            for piece in pieces
         ]
 
     def decode(
@@ -151,6 +156,13 @@ class TranslationTask(Task[TranslationRequest, TranslationResponse]):
     def signatures(self) -> Mapping[str, str]:
         """Return sacrebleu's signatures."""
         return overlap_signatures()
+
+
+def _check_count(count: int) -> None:
+    if count > MAX_PIECES:
+        raise TooLarge(
+            f"The text has {count:,} sentences and parts around terms; the limit is {MAX_PIECES:,}."
+        )
 
 
 def _prompts(

@@ -120,7 +120,7 @@ def test_an_unexpected_fault_is_one_error_object_too(asked, monkeypatch, caplog)
     def fail(*given):
         raise RuntimeError("secret words")
 
-    monkeypatch.setattr("hub.http.routes.native._headers", fail)
+    monkeypatch.setattr("hub.http.calls._headers", fail)
     reply = asked.post(PATHS[0], json={"text": "a"})
     assert (reply.status_code, error_of(reply)["code"]) == (500, "internal")
     assert "secret words" not in reply.text + caplog.text

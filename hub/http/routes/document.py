@@ -7,7 +7,7 @@ from typing import Any
 from fastapi import FastAPI
 
 from hub.http.auth import Right
-from hub.http.routes.native import MAX_KEY_CHARS
+from hub.http.calls import MAX_KEY_CHARS
 from hub.http.routes.route import InferRoute
 
 __all__ = ["build_document"]

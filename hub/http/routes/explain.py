@@ -18,8 +18,8 @@ from starlette.responses import Response
 
 from hub.api import Model, Row
 from hub.errors import Conflict, Overloaded
+from hub.http.calls import sticky_key
 from hub.http.hub import Hub, hub_of
-from hub.http.routes.native import sticky_key
 from hub.http.routes.route import InferRoute
 from hub.http.routes.schemas import ERRORS
 from hub.http.wire import json_response

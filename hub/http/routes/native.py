@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import re
-import time
-from collections.abc import Callable, Sequence
-from contextlib import AsyncExitStack, aclosing
-from functools import partial, reduce
+from collections.abc import Mapping, Sequence
+from functools import reduce
 from operator import or_
 from types import GenericAlias
 from typing import Annotated, Any
@@ -21,24 +18,21 @@ from starlette.responses import Response
 
 from hub.api import Model
 from hub.errors import BadPlugin, BadRequest, HubError
-from hub.http.gate import NUMBER
+from hub.http.calls import Form, Read, ask, ask_for_stream, version_headers
 from hub.http.hub import Hub, hub_of
 from hub.http.routes.route import InferRoute, RawInferRoute
 from hub.http.routes.schemas import DESCRIBED, ERRORS, DeploymentList, ItemError, TaskList
-from hub.http.routes.stream import EventStream, wants_events
+from hub.http.stream import Events, named_event, wants_events
 from hub.http.wire import error_response, json_response
 from hub.registry.host import LoadedTask
-from hub.serving.describe import describe_task
+from hub.serving.describe import describe_end, describe_task
 from hub.serving.plugins.validators import runs_plugin_code
+from hub.serving.requests.call import CallAnswers
 from hub.serving.requests.parsing import check_json, parse, parse_call
-from hub.serving.requests.pipeline import CallAnswers
 from hub.serving.routing.router import Admission
 from hub.serving.routing.routes import Resolve, Route, by_name, by_task
 
-__all__ = ["add_routes", "sticky_key"]
-
-MAX_KEY_CHARS = 256
-Requests = tuple[list[BaseModel | HubError], bool]  # and whether the body was a list
+__all__ = ["add_routes"]
 
 
 def add_routes(app: FastAPI, tasks: Sequence[LoadedTask]) -> None:
@@ -88,18 +82,18 @@ def _add_task(app: FastAPI, task: LoadedTask) -> None:
     model, name = call_model(task), task.spec.name
     foreign = runs_plugin_code(task.request)
 
-    def exact(body: Any) -> Requests:
+    def exact(body: Any) -> list[BaseModel | HubError]:
         given = {key: getattr(body, key) for key in task.request.model_fields}
-        return [task.request.model_construct(body.model_fields_set - {"deployment"}, **given)], False
+        return [task.request.model_construct(body.model_fields_set - {"deployment"}, **given)]
 
     def resolve(deployment: str | None) -> Resolve:
         return by_name(deployment, name) if deployment else by_task(name)
 
     async def call(request: Request, body: Any) -> Response:
         if not foreign:
-            return await _answer(request, resolve(body.deployment), lambda route: exact(body))
+            return await _ask(request, resolve(body.deployment), lambda route: exact(body), _Native())
         deployment = parse(_only_deployment(body), _Deployment).deployment
-        return await _answer(request, resolve(deployment), lambda route: exact(parse(body, model)))
+        return await _ask(request, resolve(deployment), lambda route: exact(parse(body, model)), _Native())
 
     call.__annotations__ = {"request": Request, "body": model, "return": Response}
     app.router.add_api_route(
@@ -139,10 +133,8 @@ def _add_deployments(app: FastAPI, tasks: Sequence[LoadedTask]) -> None:
     results: Any = create_model("ItemResults", __base__=Model, items=(_list_of(outcome), ...))
 
     async def predict(request: Request, name: str, body: Any) -> Response:
-        limit = hub_of(request).limits.items
-        return await _answer(
-            request, by_name(name), lambda route: parse_call(body, route.task.request, limit)
-        )
+        form = _Predict(body, hub_of(request).limits.items, streams=wants_events(request))
+        return await _ask(request, by_name(name), form.read, form)
 
     body = _any_of([requests, many])
     predict.__annotations__ = {"request": Request, "name": str, "body": body, "return": Response}
@@ -166,98 +158,61 @@ def _list_of(kind: Any) -> Any:
     return GenericAlias(list, (kind,))
 
 
-async def _answer(request: Request, resolve: Resolve, read: Callable[[Route], Requests]) -> Response:
-    if wants_events(request):
-        return await _stream(request, resolve, read)
-    hub, began = hub_of(request), time.perf_counter()
-    task, code = "", "internal"
-    admission: Admission | None = None
-    try:
-        with await hub.runtime.router.admit(resolve, sticky_key(request)) as admission:
-            route = admission.route
-            task = route.task.spec.name
-            requests, many = await _read(hub, route, read)
-            answers = await hub.runtime.pipeline.run(admission, requests, request_id=request.scope[NUMBER])
-        body = _many(answers) if many else answers.only()
-        code = "ok"
-    except HubError as error:
-        code = error.code
-        if admission is None:
-            raise
-        return error_response(error, _version_headers(admission))
-    except asyncio.CancelledError:
-        code = "cancelled"
-        raise
-    finally:
-        took = time.perf_counter() - began
-        hub.metrics.call(task, code, took)
-    return Response(body, headers=_headers(admission, answers, took), media_type="application/json")
+async def _ask(request: Request, resolve: Resolve, read: Read, form: Form) -> Response:
+    call = ask_for_stream if wants_events(request) else ask
+    return await call(request, resolve, read, form)
 
 
-async def _stream(request: Request, resolve: Resolve, read: Callable[[Route], Requests]) -> Response:
-    """Answer with events; an error before the first part is an ordinary error response."""
-    hub, began = hub_of(request), time.perf_counter()
-    task, code = "", "internal"
-    admission: Admission | None = None
-    try:
-        async with AsyncExitStack() as stack:
-            admission = stack.enter_context(await hub.runtime.router.admit(resolve, sticky_key(request)))
-            route = admission.route
-            task = route.task.spec.name
-            requests, many = await _read(hub, route, read)
-            if many:
-                raise BadRequest("A stream answers one request. Send it without `items`.")
-            stream = hub.runtime.pipeline.stream(admission, requests[0], request_id=request.scope[NUMBER])
-            parts = await stack.enter_async_context(aclosing(stream))
-            first = await anext(parts)
-            if isinstance(first, CallAnswers):
-                first.only()  # raises the error of the request
-            code = ""  # counted when the stream ends
-            return EventStream(hub, task, _version_headers(admission), began, first, parts, stack.pop_all())
-    except HubError as error:
-        code = error.code
-        if admission is None:
-            raise
-        return error_response(error, _version_headers(admission))
-    except asyncio.CancelledError:
-        code = "cancelled"
-        raise
-    finally:
-        if code:
-            hub.metrics.call(task, code, time.perf_counter() - began)
+class _Native:
+    """Answers as the task's response model has it; events are `start`, `text`, `end` and `error`."""
+
+    def answer(self, admission: Admission, answers: CallAnswers) -> bytes:
+        return answers.only()
+
+    def events(self, admission: Admission) -> Events:
+        return _NativeEvents(admission)
+
+    def error(self, error: HubError, headers: Mapping[str, str] | None = None) -> Response:
+        return error_response(error, headers)
 
 
-async def _read(hub: Hub, route: Route, read: Callable[[Route], Requests]) -> Requests:
-    if runs_plugin_code(route.task.request):  # may hang, so it does not run on the event loop
-        return await hub.runtime.pipeline.read(route.task, partial(read, route))
-    return read(route)
+class _NativeEvents:
+    """The first event, `start`, has the version; `text` events have the parts; then `end` or `error`."""
+
+    def __init__(self, admission: Admission) -> None:
+        self._admission = admission
+
+    def start(self) -> bytes:
+        headers = version_headers(self._admission)
+        return named_event("start", {key.removeprefix("x-hub-"): value for key, value in headers.items()})
+
+    def text(self, part: str) -> bytes:
+        return named_event("text", {"text": part})
+
+    def end(self, answers: CallAnswers) -> bytes:
+        return named_event("end", describe_end(answers))
+
+    def error(self, error: HubError) -> bytes:
+        return named_event("error", error.to_json())
 
 
-def sticky_key(request: Request) -> str:
-    """Return the key that pins the caller to one of the versions, or ""."""
-    key = request.headers.get("x-hub-key", "")
-    if len(key) > MAX_KEY_CHARS:
-        raise BadRequest(
-            f"x-hub-key has {len(key):,} characters; the limit is {MAX_KEY_CHARS}. Send a hash of it."
-        )
-    return key
+class _Predict(_Native):
+    """Takes one request or several as `items`, and answers several each in its place."""
 
+    def __init__(self, body: bytes, max_items: int, *, streams: bool) -> None:
+        self._body = body
+        self._max_items = max_items
+        self._streams = streams
+        self._many = False
 
-def _version_headers(admission: Admission) -> dict[str, str]:
-    return {
-        "x-hub-deployment": admission.route.name,
-        "x-hub-version": str(admission.version.ref),
-        "x-hub-sha256": admission.version.sha256,
-        "x-hub-track": admission.track,
-    }
+    def read(self, route: Route) -> list[BaseModel | HubError]:
+        requests, self._many = parse_call(self._body, route.task.request, self._max_items)
+        if self._many and self._streams:
+            raise BadRequest("A stream answers one request. Send it without `items`.")
+        return requests
 
-
-def _headers(admission: Admission, answers: CallAnswers, took: float) -> dict[str, str]:
-    return {
-        **_version_headers(admission),
-        "server-timing": f"queue;dur={answers.queue_s * 1000:.3f}, engine;dur={answers.engine_s * 1000:.3f}, "
-        f"total;dur={took * 1000:.3f}",
-    }
+    def answer(self, admission: Admission, answers: CallAnswers) -> bytes:
+        return _many(answers) if self._many else answers.only()
 
 
 def _many(answers: CallAnswers) -> bytes:

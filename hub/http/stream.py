@@ -1,4 +1,4 @@
-"""Answers as server-sent events: the version, parts of the text, the complete answer with token counts."""
+"""Answers as server-sent events while they are generated; a form writes the events."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import logging
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import AsyncExitStack
-from typing import Any
+from typing import Any, Protocol
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -18,10 +18,9 @@ from hub.errors import DeadlineExceeded, HubError, log_fault
 from hub.http.deadline import ClientLeft, Deadline
 from hub.http.hub import Hub
 from hub.http.wire import internal_error
-from hub.serving.describe import describe_end
 from hub.serving.requests.call import CallAnswers
 
-__all__ = ["EVENTS", "EventStream", "wants_events"]
+__all__ = ["EVENTS", "EventStream", "Events", "data_event", "named_event", "wants_events"]
 
 log = logging.getLogger(__name__)
 
@@ -36,29 +35,63 @@ def wants_events(request: Request) -> bool:
     return EVENTS in request.headers.get("accept", "")
 
 
+def named_event(event: str, data: Mapping[str, Any]) -> bytes:
+    """Return a server-sent event with a name and a JSON object."""
+    return f"event: {event}\ndata: {_json(data)}\n\n".encode()
+
+
+def data_event(data: Mapping[str, Any]) -> bytes:
+    """Return a server-sent event without a name."""
+    return f"data: {_json(data)}\n\n".encode()
+
+
+def _json(data: Mapping[str, Any]) -> str:
+    return json.dumps(data, ensure_ascii=False, separators=(",", ":"))
+
+
+class Events(Protocol):
+    """Writes the events of one stream; the bytes go to the client as they are."""
+
+    def start(self) -> bytes:
+        """Return the first event."""
+
+    def text(self, part: str) -> bytes:
+        """Return the event for a part of the answer."""
+
+    def end(self, answers: CallAnswers) -> bytes:
+        """Return the last event of a complete answer.
+
+        Raises: the error of the request.
+        """
+
+    def error(self, error: HubError) -> bytes:
+        """Return the last event of an answer that failed."""
+
+
 class EventStream(Response):
     """Sends an answer while it is generated.
 
-    The first event, `start`, has the version; `text` events have the parts; the last event is `end` with the
-    complete answer, or `error`. A stream that ends without one of these two was interrupted. `began` is when
-    the call was received (time.perf_counter), and `first` the part that was awaited before this response.
+    A stream that ends without the event of its end or an error was interrupted. `headers` name the version,
+    `began` is when the call was received (time.perf_counter), and `first` the part that was awaited before
+    this response.
     """
 
     def __init__(
         self,
         hub: Hub,
         task: str,
-        version: Mapping[str, str],
+        headers: Mapping[str, str],
+        events: Events,
         began: float,
         first: str | CallAnswers,
         parts: Parts,
         resources: AsyncExitStack,
     ) -> None:
-        super().__init__(headers={**version, **HEADERS}, media_type=EVENTS)
+        super().__init__(headers={**headers, **HEADERS}, media_type=EVENTS)
         del self.headers["content-length"]
         self._hub = hub
         self._task = task
-        self._version = {key.removeprefix("x-hub-"): value for key, value in version.items()}
+        self._events = events
         self._began = began
         self._first = first
         self._parts = parts
@@ -72,7 +105,7 @@ class EventStream(Response):
             async with self._resources, Deadline(0.0) as deadline:
                 deadline.watch(receive)
                 await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
-                await _send(send, "start", self._version)
+                await _send(send, self._events.start())
                 code = await self._send_answer(send)
                 await send({"type": "http.response.body", "body": b""})
         except ClientLeft:
@@ -83,17 +116,15 @@ class EventStream(Response):
     async def _send_answer(self, send: Send) -> str:
         try:
             async for part in self._all():
-                if isinstance(part, str):
-                    await _send(send, "text", {"text": part})
-                else:
-                    await _send(send, "end", describe_end(part))
+                event = self._events.text(part) if isinstance(part, str) else self._events.end(part)
+                await _send(send, event)
         except HubError as error:
-            await _send(send, "error", error.to_json())
+            await _send(send, self._events.error(error))
             return error.code
         except Exception as error:
             log_fault(log, "A stream failed", error)
             failed = internal_error(error)
-            await _send(send, "error", failed.to_json())
+            await _send(send, self._events.error(failed))
             return failed.code
         return "ok"
 
@@ -112,7 +143,5 @@ class EventStream(Response):
             yield part
 
 
-async def _send(send: Send, event: str, data: Mapping[str, Any]) -> None:
-    text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
-    body = f"event: {event}\ndata: {text}\n\n".encode()
-    await send({"type": "http.response.body", "body": body, "more_body": True})
+async def _send(send: Send, event: bytes) -> None:
+    await send({"type": "http.response.body", "body": event, "more_body": True})

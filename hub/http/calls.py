@@ -1,0 +1,142 @@
+"""A call of a deployment over HTTP, the same for every family of routes; only its form differs."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from contextlib import AsyncExitStack, aclosing
+from functools import partial
+from typing import Protocol
+
+from pydantic import BaseModel
+from starlette.requests import Request
+from starlette.responses import Response
+
+from hub.errors import BadRequest, HubError
+from hub.http.gate import NUMBER
+from hub.http.hub import Hub, hub_of
+from hub.http.stream import Events, EventStream
+from hub.serving.plugins.validators import runs_plugin_code
+from hub.serving.requests.call import CallAnswers
+from hub.serving.routing.router import Admission
+from hub.serving.routing.routes import Resolve, Route
+
+__all__ = ["MAX_KEY_CHARS", "Form", "Read", "ask", "ask_for_stream", "sticky_key", "version_headers"]
+
+MAX_KEY_CHARS = 256
+Read = Callable[[Route], list[BaseModel | HubError]]
+"""Turns a body into requests of the route's task; may run in a thread of the plugin."""
+
+
+class Form(Protocol):
+    """How a family of routes writes answers and errors."""
+
+    def answer(self, admission: Admission, answers: CallAnswers) -> bytes:
+        """Return the JSON body of a whole answer.
+
+        Raises: the error of a request, where the family has no place for it in the answer.
+        """
+
+    def events(self, admission: Admission) -> Events:
+        """Return what writes the events of one stream."""
+
+    def error(self, error: HubError, headers: Mapping[str, str] | None = None) -> Response:
+        """Return the response for an error."""
+
+
+async def ask(request: Request, resolve: Resolve, read: Read, form: Form) -> Response:
+    """Answer a call whole.
+
+    Raises:
+        HubError: no deployment took it; later errors are responses, with the headers of the version.
+    """
+    hub, began = hub_of(request), time.perf_counter()
+    task, code = "", "internal"
+    admission: Admission | None = None
+    try:
+        with await hub.runtime.router.admit(resolve, sticky_key(request)) as admission:
+            task = admission.route.task.spec.name
+            requests = await _read(hub, admission.route, read)
+            answers = await hub.runtime.pipeline.run(admission, requests, request_id=request.scope[NUMBER])
+        body = form.answer(admission, answers)
+        code = "ok"
+    except HubError as error:
+        code = error.code
+        if admission is None:
+            raise
+        return form.error(error, version_headers(admission))
+    except asyncio.CancelledError:
+        code = "cancelled"
+        raise
+    finally:
+        took = time.perf_counter() - began
+        hub.metrics.call(task, code, took)
+    return Response(body, headers=_headers(admission, answers, took), media_type="application/json")
+
+
+async def ask_for_stream(request: Request, resolve: Resolve, read: Read, form: Form) -> Response:
+    """Answer a call with one request as a stream; an error before the first part is an error response."""
+    hub, began = hub_of(request), time.perf_counter()
+    task, code = "", "internal"
+    admission: Admission | None = None
+    try:
+        async with AsyncExitStack() as stack:
+            admission = stack.enter_context(await hub.runtime.router.admit(resolve, sticky_key(request)))
+            task = admission.route.task.spec.name
+            requests = await _read(hub, admission.route, read)
+            if len(requests) != 1:
+                raise BadRequest("A stream answers one request. Send it alone.")
+            stream = hub.runtime.pipeline.stream(admission, requests[0], request_id=request.scope[NUMBER])
+            parts = await stack.enter_async_context(aclosing(stream))
+            first = await anext(parts)
+            if isinstance(first, CallAnswers):
+                first.only()  # raises the error of the request
+            code = ""  # counted when the stream ends
+            headers, events = version_headers(admission), form.events(admission)
+            return EventStream(hub, task, headers, events, began, first, parts, stack.pop_all())
+    except HubError as error:
+        code = error.code
+        if admission is None:
+            raise
+        return form.error(error, version_headers(admission))
+    except asyncio.CancelledError:
+        code = "cancelled"
+        raise
+    finally:
+        if code:
+            hub.metrics.call(task, code, time.perf_counter() - began)
+
+
+def sticky_key(request: Request) -> str:
+    """Return the key that pins the caller to one of the versions, or ""."""
+    key = request.headers.get("x-hub-key", "")
+    if len(key) > MAX_KEY_CHARS:
+        raise BadRequest(
+            f"x-hub-key has {len(key):,} characters; the limit is {MAX_KEY_CHARS}. Send a hash of it."
+        )
+    return key
+
+
+async def _read(hub: Hub, route: Route, read: Read) -> list[BaseModel | HubError]:
+    if runs_plugin_code(route.task.request):  # may hang, so it does not run on the event loop
+        return await hub.runtime.pipeline.read(route.task, partial(read, route))
+    return read(route)
+
+
+def version_headers(admission: Admission) -> dict[str, str]:
+    """Return the headers that name the version of an answer."""
+    return {
+        "x-hub-deployment": admission.route.name,
+        "x-hub-version": str(admission.version.ref),
+        "x-hub-sha256": admission.version.sha256,
+        "x-hub-track": admission.track,
+    }
+
+
+def _headers(admission: Admission, answers: CallAnswers, took: float) -> dict[str, str]:
+    return {
+        **version_headers(admission),
+        "server-timing": f"queue;dur={answers.queue_s * 1000:.3f}, engine;dur={answers.engine_s * 1000:.3f}, "
+        f"total;dur={took * 1000:.3f}",
+    }

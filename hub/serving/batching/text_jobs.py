@@ -74,7 +74,9 @@ class TextJobs:
             self._closed = True
 
     def _begin(self, job: Job, index: int) -> None:
-        if job.cancelled:  # while an earlier row was prepared, which takes seconds for some response formats
+        if _is_cancelled(
+            job
+        ):  # while an earlier row was prepared, which takes seconds for some response formats
             self._ended(job, index, NotReady("The request was cancelled."))
             return
         try:
@@ -87,8 +89,7 @@ class TextJobs:
         with self._lock:
             if job in self._jobs:
                 self._jobs[job].append(row)
-            cancelled = job.cancelled
-        if cancelled:
+        if _is_cancelled(job):
             row.cancel()
 
     def _write(self, job: Job, index: int, piece: str) -> None:
@@ -107,6 +108,10 @@ class TextJobs:
             del self._jobs[job]
             job.settled = True
         self._finish([job])
+
+
+def _is_cancelled(job: Job) -> bool:
+    return job.cancelled  # set by other threads
 
 
 def _beams(row: EngineRow) -> int:

@@ -29,8 +29,10 @@ def json_response(value: Any, status: int = 200, headers: Mapping[str, str] | No
     return Response(body, status, headers, "application/json")
 
 
-def error_response(error: HubError, extra: Mapping[str, str] | None = None) -> Response:
-    """Return the error object with the status and headers of the error, and `extra` headers."""
+def error_response(
+    error: HubError, extra: Mapping[str, str] | None = None, body: Mapping[str, Any] | None = None
+) -> Response:
+    """Return the error object, or `body`, with the status and headers of the error and `extra` headers."""
     headers = dict(extra or {})
     if isinstance(error, Unauthorized):
         headers["www-authenticate"] = "Bearer"
@@ -40,7 +42,7 @@ def error_response(error: HubError, extra: Mapping[str, str] | None = None) -> R
         headers["retry-after"] = "1"
     elif isinstance(error, TooLarge | RequestTimeout):
         headers["connection"] = "close"  # the rest of the body is not read
-    return json_response(error.to_json(), error.status, headers)
+    return json_response(body or error.to_json(), error.status, headers)
 
 
 def internal_error(error: Exception) -> HubError:

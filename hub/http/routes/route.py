@@ -44,6 +44,10 @@ class InferRoute(APIRoute):
         response = await self._handler(request)
         await response(scope, receive, send)
 
+    def failed(self, error: HubError) -> Response:
+        """Return the response for an error."""
+        return error_response(error)
+
     def get_route_handler(self) -> Handler:
         body = inspect.signature(self.endpoint, eval_str=True).parameters.get("body")
 
@@ -51,12 +55,12 @@ class InferRoute(APIRoute):
             try:
                 return await self._answer(request, body)
             except HubError as error:
-                return error_response(error)
+                return self.failed(error)
             except (ClientDisconnect, ClientLeft):
                 return CLIENT_LEFT
             except Exception as error:
                 log_fault(log, f"{self.path_format} failed", error)
-                return error_response(internal_error(error))
+                return self.failed(internal_error(error))
 
         self._handler = handle
         return handle

@@ -1,0 +1,162 @@
+"""`/v1/models`, `/v1/chat/completions` and `/v1/completions`."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from fastapi import FastAPI
+from pydantic import BaseModel, Field
+from starlette.requests import Request
+from starlette.responses import Response
+
+from hub.errors import HubError, NotFound
+from hub.http.calls import ask, ask_for_stream
+from hub.http.gate import NUMBER
+from hub.http.hub import Hub, hub_of
+from hub.http.openai.answers import ChatCompletion, Completion, TextForm, openai_error
+from hub.http.openai.requests import ChatRequest, CompletionRequest
+from hub.http.routes.route import InferRoute
+from hub.http.routes.schemas import DESCRIBED
+from hub.http.wire import json_response
+from hub.serving.routing.routes import Route, by_name
+
+__all__ = ["add_routes"]
+
+Json = dict[str, Any]
+
+
+class ModelInfo(BaseModel):
+    """A deployment, or the base of one."""
+
+    id: str
+    object: Literal["model"]
+    created: int = Field(description="When the stable version was stored, in seconds since 1970; 0: a base.")
+    owned_by: str
+    root: str = Field(description="The stable version, or the base.")
+    parent: str | None = Field(description="The base of a deployment.")
+
+
+class ModelList(BaseModel):
+    """The deployments and their bases."""
+
+    object: Literal["list"]
+    data: list[ModelInfo]
+
+
+class OpenAIError(BaseModel):
+    """What went wrong and what to do."""
+
+    message: str
+    type: str
+    param: str | None = Field(description="Path of the wrong value in the body.")
+    code: str = Field(description="Stable: a program may match on it.")
+
+
+class OpenAIErrorBody(BaseModel):
+    """An error as OpenAI's clients read it."""
+
+    error: OpenAIError
+
+
+class OpenAIRoute(InferRoute):
+    """Answers errors as OpenAI's clients read them."""
+
+    def failed(self, error: HubError) -> Response:
+        return openai_error(error)
+
+
+ERRORS: dict[int | str, Json] = {
+    "4XX": {"model": OpenAIErrorBody, "description": "The request cannot be served as it is"},
+    "5XX": {"model": OpenAIErrorBody, "description": "The server cannot serve it now"},
+}
+EVENTS = {"schema": {"type": "string", "description": "With `stream`: chunks as server-sent events."}}
+ANSWERS = {
+    **ERRORS,
+    200: {**DESCRIBED[200], "content": {"text/event-stream": EVENTS}},
+}
+
+
+def add_routes(app: FastAPI) -> None:
+    """Add the routes."""
+    for path, call, answer, summary in (
+        ("/v1/chat/completions", _chat, ChatCompletion, "Answer a chat, as OpenAI's clients ask for it"),
+        ("/v1/completions", _complete, Completion, "Continue texts, as OpenAI's clients ask for it"),
+    ):
+        app.router.add_api_route(
+            path,
+            call,
+            methods=["POST"],
+            response_model=answer,
+            tags=["openai"],
+            summary=summary,
+            responses=ANSWERS,
+            route_class_override=OpenAIRoute,
+        )
+    for path, listed, model, summary in (
+        ("/v1/models", _list, ModelList, "List the deployments and their bases"),
+        ("/v1/models/{model}", _show, ModelInfo, "Show a deployment or a base"),
+    ):
+        app.router.add_api_route(
+            path,
+            listed,
+            response_model=model,
+            tags=["openai"],
+            summary=summary,
+            responses=ERRORS,
+            route_class_override=OpenAIRoute,
+        )
+
+
+async def _chat(request: Request, body: ChatRequest) -> Response:
+    return await _answer(request, body, chat=True)
+
+
+async def _complete(request: Request, body: CompletionRequest) -> Response:
+    return await _answer(request, body, chat=False)
+
+
+async def _answer(request: Request, body: ChatRequest | CompletionRequest, *, chat: bool) -> Response:
+    form = TextForm(
+        request.scope[NUMBER],
+        body.model,
+        chat,
+        body.n or 1,
+        bool(body.stream_options and body.stream_options.include_usage),
+    )
+    call = ask_for_stream if body.stream else ask
+    return await call(request, by_name(body.model), body.read, form)
+
+
+async def _list(request: Request) -> Response:
+    return json_response({"object": "list", "data": list(_models(hub_of(request)).values())})
+
+
+async def _show(request: Request, model: str) -> Response:
+    models = _models(hub_of(request))
+    if model not in models:
+        raise NotFound.of("model", model, models)
+    return json_response(models[model])
+
+
+def _models(hub: Hub) -> dict[str, Json]:
+    routes = sorted(hub.runtime.router.routes.by_name.items())
+    bases = sorted({_base(route) for _, route in routes})
+    return {name: _model(name, name, None, 0) for name in bases} | {
+        name: _model(name, str(route.version.ref), _base(route), int(route.version.created.timestamp()))
+        for name, route in routes
+    }
+
+
+def _base(route: Route) -> str:
+    return route.version.manifest.serving.base.name
+
+
+def _model(name: str, root: str, parent: str | None, created: int) -> Json:
+    return {
+        "id": name,
+        "object": "model",
+        "created": created,
+        "owned_by": "grafthub",
+        "root": root,
+        "parent": parent,
+    }

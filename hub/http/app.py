@@ -11,6 +11,7 @@ from hub.config import Settings
 from hub.errors import BadPlugin
 from hub.http.auth import Keys
 from hub.http.hub import Hub
+from hub.http.huggingface import routes as huggingface
 from hub.http.metrics.metrics import Metrics
 from hub.http.openai import routes as openai
 from hub.http.routes import admin, explain, feedback, native, pages
@@ -39,6 +40,7 @@ def build_app(settings: Settings) -> FastAPI:
     app.state.hub = Hub(Runtime(settings, registry, metrics), tasks, keys, settings.limits, metrics)
     native.add_routes(app, tasks)
     openai.add_routes(app)
+    huggingface.add_routes(app)
     feedback.add_routes(app)
     explain.add_routes(app)
     admin.add_routes(app)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import openai
 import pytest
+from huggingface_hub import InferenceClient
 
 from hub.api import HeadKind
 from hub.bases.packages import fetch_package
@@ -102,6 +103,19 @@ def test_an_answer_keeps_to_its_response_format(client: openai.OpenAI) -> None:
     )
     assert reply.choices[0].finish_reason == "stop"
     assert isinstance(json.loads(reply.choices[0].message.content or "")["sure"], bool)
+
+
+def test_the_client_of_hugging_face_chats_with_a_deployment(client: openai.OpenAI, monkeypatch) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)  # with it, no host may be asked
+    other = InferenceClient(model=str(client.base_url).replace("/v1/", "/hf/writer"))
+    whole = client.chat.completions.create(model="writer", messages=CHAT).choices[0].message.content
+    assert other.chat_completion(CHAT).choices[0].message.content == whole
+    chunks = list(other.chat_completion(CHAT, stream=True))
+    assert "".join(chunk.choices[0].delta.content or "" for chunk in chunks) == whole
+    schema = {"type": "object", "properties": {}, "additionalProperties": False}
+    form = {"type": "json_schema", "json_schema": {"name": "nothing", "schema": schema}}
+    empty = other.chat_completion(CHAT, response_format=form, max_tokens=20)
+    assert json.loads(empty.choices[0].message.content or "") == {}
 
 
 def test_errors_are_the_clients_exceptions(client: openai.OpenAI) -> None:

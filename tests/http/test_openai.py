@@ -168,8 +168,8 @@ def test_deployments_and_their_bases_are_models(client) -> None:
     ("path", "body", "status", "code", "param"),
     [
         ("/v1/completions", {**COMPLETION, "model": "nobody"}, 404, "not_found", None),
-        ("/v1/completions", {**COMPLETION, "model": "mood"}, 400, "bad_request", None),
-        ("/v1/chat/completions", {**CHAT, "model": "mood"}, 400, "bad_request", None),
+        ("/v1/completions", {**COMPLETION, "model": "mood"}, 409, "conflict", None),
+        ("/v1/chat/completions", {**CHAT, "model": "mood"}, 409, "conflict", None),
         ("/v1/chat/completions", {**CHAT, "tools": []}, 400, "bad_request", "tools"),
         ("/v1/chat/completions", {**CHAT, "n": 99}, 400, "bad_request", "n"),
         ("/v1/completions", {**COMPLETION, "temperature": -1}, 400, "bad_request", "temperature"),

@@ -9,7 +9,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic_core import to_json
 
 from hub.api import HeadKind
-from hub.errors import BadRequest, HubError
+from hub.errors import BadRequest, Conflict, HubError
 from hub.names import NAME_PATTERN
 from hub.response_format import ResponseFormat
 from hub.serving.requests.parsing import parse
@@ -25,6 +25,13 @@ _SAME_NAME = ("temperature", "top_p", "top_k", "min_p", "seed", "logit_bias", "r
 
 def _as_list(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
+
+
+def _plain_format(value: Any) -> Any:
+    """Undo what huggingface_hub makes of a JSON schema: {"type": "json_object", "value": schema}."""
+    if isinstance(value, dict) and value.get("type") == "json_object" and "value" in value:
+        return {"type": "json_schema", "json_schema": {"schema": value["value"]}}
+    return value
 
 
 class StreamOptions(BaseModel):
@@ -66,7 +73,9 @@ class TextRequest(BaseModel):
     stream_options: StreamOptions | None = None
     frequency_penalty: Literal[0] | None = Field(None, description="Only 0; see `repetition_penalty`.")
     presence_penalty: Literal[0] | None = Field(None, description="Only 0; see `repetition_penalty`.")
-    response_format: ResponseFormat | None = Field(None, description="The form of the answer.")
+    response_format: Annotated[ResponseFormat | None, BeforeValidator(_plain_format)] = Field(
+        None, description="The form of the answer."
+    )
     user: str | None = Field(None, description=NOT_READ)
     top_k: int | None = Field(None, ge=0, le=1_000_000, description="As in `generation`.")
     min_p: float | None = Field(None, ge=0, le=1, description="As in `generation`.")
@@ -157,8 +166,8 @@ class ChatRequest(TextRequest):
             if messages[-1]["role"] == "system":  # a chat of instructions alone
                 messages[-1]["role"] = "user"
             asked: dict[str, Any] = {"messages": messages}
-        elif len(self.messages) == 1 and self.messages[0].role == "user":
-            asked = {text_input(route): self.messages[0].text}
+        elif (name := text_input(route)) and len(self.messages) == 1 and self.messages[0].role == "user":
+            asked = {name: self.messages[0].text}
         else:
             raise BadRequest(
                 f"Deployment {route.name!r} serves the task {route.task.spec.name!r}, which takes one text: "
@@ -189,7 +198,7 @@ def text_input(route: Route) -> str:
     """Return the field of the task's request that takes its one text.
 
     Raises:
-        BadRequest: the task generates no text, or takes another input.
+        Conflict: the task generates no text, or takes another input.
     """
     fields = route.task.request.model_fields
     needed = [name for name, field in fields.items() if field.is_required()]
@@ -198,7 +207,7 @@ def text_input(route: Route) -> str:
             return "prompt"
         if len(needed) == 1:
             return needed[0]
-    raise BadRequest(
+    raise Conflict(
         f"Deployment {route.name!r} serves the task {route.task.spec.name!r}, which writes no text. "
         f"Use /v1/deployments/{route.name}/predict."
     )

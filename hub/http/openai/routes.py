@@ -20,7 +20,7 @@ from hub.http.routes.schemas import DESCRIBED
 from hub.http.wire import json_response
 from hub.serving.routing.routes import Route, by_name
 
-__all__ = ["add_routes"]
+__all__ = ["ANSWERS", "OpenAIRoute", "add_routes", "answer_chat"]
 
 Json = dict[str, Any]
 
@@ -107,8 +107,13 @@ def add_routes(app: FastAPI) -> None:
         )
 
 
-async def _chat(request: Request, body: ChatRequest) -> Response:
+async def answer_chat(request: Request, body: ChatRequest) -> Response:
+    """Answer a chat by the deployment that `model` names."""
     return await _answer(request, body, chat=True)
+
+
+async def _chat(request: Request, body: ChatRequest) -> Response:
+    return await answer_chat(request, body)
 
 
 async def _complete(request: Request, body: CompletionRequest) -> Response:

@@ -1,0 +1,1 @@
+"""Routes in the wire format of Hugging Face's inference clients."""

@@ -1,0 +1,260 @@
+"""How the pipelines of Hugging Face ask a task and read its answer, chosen by the fields of its models."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+from hub.errors import BadRequest, Conflict
+from hub.serving.routing.routes import Route
+
+__all__ = ["HfPipeline", "pipeline_of"]
+
+Json = Mapping[str, Any]
+
+
+class HfPipeline(ABC):
+    """One kind of call. `settings` maps its parameters to fields of the task's request."""
+
+    settings: ClassVar[Json] = {}
+    ignored: ClassVar[frozenset[str]] = frozenset()
+    """Parameters that change nothing here."""
+
+    def __init__(self, route: Route) -> None:
+        self.route = route
+
+    @classmethod
+    @abstractmethod
+    def fits(cls, asked: frozenset[str], answered: frozenset[str]) -> bool:
+        """Return whether a task whose request and response have these fields is of this kind."""
+
+    @abstractmethod
+    def inputs(self, given: Any) -> list[dict[str, Any]]:
+        """Turn `inputs` into fields of requests."""
+
+    def fields(self, parameters: Json) -> dict[str, Any]:
+        """Turn `parameters` into fields of every request.
+
+        Raises:
+            BadRequest: the pipeline or the task has no such parameter.
+        """
+        found: dict[str, Any] = {}
+        for name, value in parameters.items():
+            if value is None or name in self.ignored:
+                continue
+            field = self.settings.get(name)
+            if field is None or field not in self.route.task.request.model_fields:
+                raise BadRequest(
+                    f"The task {self.route.task.spec.name!r} of deployment {self.route.name!r} has no "
+                    f"parameter {name[:80]!r}. Leave it out."
+                )
+            found[field] = value
+        return found
+
+    @abstractmethod
+    def answer(self, answers: Sequence[Json], parameters: Json, *, many: bool) -> Any:
+        """Turn the answers of the task into one of the pipeline; `many`: `inputs` was a list."""
+
+
+class TextClassification(HfPipeline):
+    """Scores of labels, the best first."""
+
+    ignored = frozenset({"top_k"})  # read in `answer`
+
+    @classmethod
+    def fits(cls, asked: frozenset[str], answered: frozenset[str]) -> bool:
+        return "text" in asked and "scores" in answered
+
+    def inputs(self, given: Any) -> list[dict[str, Any]]:
+        return [one if isinstance(one, dict) else {"text": one} for one in _listed(given)]
+
+    def answer(self, answers: Sequence[Json], parameters: Json, *, many: bool) -> Any:
+        best = parameters.get("top_k")
+        if best is not None and (not isinstance(best, int) or isinstance(best, bool) or best < 1):
+            raise BadRequest("top_k must be a whole number from 1.")
+        return [self._scores(answer["scores"])[:best] for answer in answers]
+
+    def _scores(self, scores: Mapping[str, float]) -> list[Json]:
+        ordered = sorted(scores.items(), key=lambda pair: -pair[1])
+        return [{"label": label, "score": score} for label, score in ordered]
+
+
+class TokenClassification(HfPipeline):
+    """The entities of a text."""
+
+    settings: ClassVar[Json] = {"aggregation_strategy": "aggregation"}
+
+    @classmethod
+    def fits(cls, asked: frozenset[str], answered: frozenset[str]) -> bool:
+        return "text" in asked and "entities" in answered
+
+    def inputs(self, given: Any) -> list[dict[str, Any]]:
+        return [{"text": one} for one in _listed(given)]
+
+    def answer(self, answers: Sequence[Json], parameters: Json, *, many: bool) -> Any:
+        found = [answer["entities"] for answer in answers]
+        return found if many else found[0]
+
+
+class QuestionAnswering(HfPipeline):
+    """Spans of a context that answer a question."""
+
+    settings: ClassVar[Json] = {"top_k": "top_k"}
+
+    @classmethod
+    def fits(cls, asked: frozenset[str], answered: frozenset[str]) -> bool:
+        return {"question", "context"} <= asked and "answers" in answered
+
+    def inputs(self, given: Any) -> list[dict[str, Any]]:
+        listed = _listed(given)
+        if not all(isinstance(one, dict) for one in listed):
+            raise BadRequest('inputs must be {"question": ..., "context": ...}.')
+        return list(listed)
+
+    def answer(self, answers: Sequence[Json], parameters: Json, *, many: bool) -> Any:
+        one = parameters.get("top_k") in (None, 1)
+        found = [_span(answer) if one else [_span(span) for span in answer["answers"]] for answer in answers]
+        return found if many else found[0]
+
+
+class TextOutput(HfPipeline):
+    """Text that is written to a text; the subclasses name it."""
+
+    settings: ClassVar[Json] = {
+        "src_lang": "source_language",
+        "tgt_lang": "target_language",
+        **{
+            name: name
+            for name in (
+                "max_new_tokens",
+                "temperature",
+                "top_k",
+                "top_p",
+                "min_p",
+                "seed",
+                "stop",
+                "repetition_penalty",
+                "num_beams",
+                "length_penalty",
+                "response_format",
+            )
+        },
+    }
+    ignored = frozenset(
+        {
+            "clean_up_tokenization_spaces",
+            "details",  # read in `answer`
+            "do_sample",  # read in `fields`
+            "decoder_input_details",
+            "return_full_text",
+            "stop_sequences",
+            "watermark",
+        }
+    )
+    field: ClassVar[str] = ""
+    output: ClassVar[str] = ""
+
+    @classmethod
+    def fits(cls, asked: frozenset[str], answered: frozenset[str]) -> bool:
+        return cls.field in answered
+
+    def inputs(self, given: Any) -> list[dict[str, Any]]:
+        fields = self.route.task.request.model_fields
+        name = "prompt" if "prompt" in fields else next(n for n, f in fields.items() if f.is_required())
+        return [{name: one} for one in _listed(given)]
+
+    def fields(self, parameters: Json) -> dict[str, Any]:
+        if parameters.get("return_full_text"):
+            raise BadRequest("Answers do not repeat the prompt: leave out return_full_text.")
+        nested = parameters.get("generate_parameters")
+        merged = {**parameters, **(nested if isinstance(nested, Mapping) else {})}
+        merged.pop("generate_parameters", None)
+        stops = merged.get("stop") or merged.get("stop_sequences")
+        if merged.get("do_sample") is False:
+            merged["temperature"] = None
+        elif merged.get("do_sample") and merged.get("temperature") is None:
+            merged["temperature"] = 1.0
+        return super().fields({**merged, "stop": stops or None})
+
+    def answer(self, answers: Sequence[Json], parameters: Json, *, many: bool) -> Any:
+        return [{self.output: answer[self.field]} for answer in answers]
+
+
+class Translation(TextOutput):
+    """A translation."""
+
+    field, output = "translation", "translation_text"
+
+
+class Summarization(TextOutput):
+    """A summary."""
+
+    field, output = "summary", "summary_text"
+
+
+class TextGeneration(TextOutput):
+    """A text that continues a prompt."""
+
+    field, output = "text", "generated_text"
+
+    @classmethod
+    def fits(cls, asked: frozenset[str], answered: frozenset[str]) -> bool:
+        return "prompt" in asked and "text" in answered
+
+    def answer(self, answers: Sequence[Json], parameters: Json, *, many: bool) -> Any:
+        if not parameters.get("details"):
+            return super().answer(answers, parameters, many=many)
+        return [
+            {self.output: answer[self.field], "details": details(answer, parameters)} for answer in answers
+        ]
+
+
+_KINDS: Sequence[type[HfPipeline]] = (
+    QuestionAnswering,
+    TokenClassification,
+    TextClassification,
+    Translation,
+    Summarization,
+    TextGeneration,
+)
+
+
+def pipeline_of(route: Route) -> HfPipeline:
+    """Return the pipeline of a deployment's task.
+
+    Raises:
+        Conflict: none fits.
+    """
+    asked, answered = (frozenset(model.model_fields) for model in (route.task.request, route.task.response))
+    for kind in _KINDS:
+        if kind.fits(asked, answered):
+            return kind(route)
+    raise Conflict(
+        f"Deployment {route.name!r} serves the task {route.task.spec.name!r}, which is none of Hugging "
+        f"Face's pipelines. Use /v1/deployments/{route.name}/predict."
+    )
+
+
+def details(answer: Json, parameters: Json) -> Json:
+    """Return the reason why a text ended and its number of tokens; the tokens themselves are not listed."""
+    stops = parameters.get("stop") or parameters.get("stop_sequences")
+    reason = str(answer.get("finish_reason") or "stop")
+    return {
+        "finish_reason": "length" if reason == "length" else "stop_sequence" if stops else "eos_token",
+        "generated_tokens": answer.get("completion_tokens", 0),
+        "prefill": [],
+        "tokens": [],
+        "seed": parameters.get("seed"),
+    }
+
+
+def _listed(given: Any) -> Sequence[Any]:
+    found = given if isinstance(given, list) else [given]
+    if not found:
+        raise BadRequest("inputs is an empty list.")
+    return found
+
+
+def _span(found: Json) -> Json:
+    return {name: found[name] for name in ("answer", "score", "start", "end")}

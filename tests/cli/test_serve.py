@@ -180,7 +180,7 @@ def test_no_answer_fails_or_is_wrong_while_versions_swap(server, home) -> None:
     assert failures == []
     assert all(right for _, right in seen)
     assert {"mood@1", "mood@2"} <= {version for version, _ in seen}
-    assert len(seen) > 100
+    assert len(seen) > 30
 
 
 def test_a_second_server_of_the_same_home_is_refused(server, home) -> None:

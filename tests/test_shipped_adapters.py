@@ -111,16 +111,19 @@ def test_reading_qa_answers_with_a_span_of_the_context(store: Store, minilm: Bas
     assert answer.answer == context[answer.start : answer.end] != ""
 
 
-def test_ui_strings_gives_its_recorded_chrf(tmp_path: Path, smollm2: Base) -> None:
+def test_ui_strings_translates_held_out_strings_about_as_well_as_recorded(
+    tmp_path: Path, smollm2: Base
+) -> None:
     store, name = store_with(smollm2, tmp_path / "home"), "ui-strings-en-fr"
     version = store.import_version(ADAPTERS / name, name)
-    scored, _ = held_out_metrics(name, store, smollm2, version)
-    # In bf16, in which the recorded figure was measured, near ties of a text may turn out differently.
-    assert scored["chrf"] == pytest.approx(version.manifest.metrics["chrf"], abs=0.02)
+    scored, count = held_out_metrics(name, store, smollm2, version, sample=30)
+    assert count == 30
+    # `python -m benchmarks.translations` measures all; the bare base has .15.
+    assert scored["chrf"] == pytest.approx(version.manifest.metrics["chrf"], abs=0.1)
 
 
 def held_out_metrics(
-    name: str, store: Store, base: Base, version: Version, *overrides: str
+    name: str, store: Store, base: Base, version: Version, *overrides: str, sample: int = SAMPLE
 ) -> tuple[dict[str, float], int]:
     from hub.data.dataset import InvalidRows
     from hub.evaluation.evaluator import Evaluator
@@ -139,7 +142,7 @@ def held_out_metrics(
     except SourceUnavailable as error:
         pytest.skip(f"NOT TESTED on its data: {error}")
     assert plan.serving.labels == version.manifest.serving.labels
-    examples = [item.example for item in plan.dataset.held_out][:SAMPLE]
+    examples = [item.example for item in plan.dataset.held_out][:sample]
     evaluator = Evaluator(plan.loaded, tokenizer(base), version.info, examples)
     outputs = answers(serving(base, version), version, evaluator.rows)
     return dict(evaluator.score(outputs).metrics), len(examples)

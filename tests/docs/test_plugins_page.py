@@ -12,12 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from hub.bases.base import Base
 from hub.bases.cache import Bases
 from hub.config import load_settings
 from tests.e2e.conftest import Hub
 from tests.support.environment import fresh_environment
-from tests.support.tiny import tiny_decoder
+from tests.support.tiny import tiny_decoder, tiny_encoder
 
 PAGE = Path(__file__).parents[2] / "docs" / "plugins.md"
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -25,12 +24,11 @@ BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
-def test_every_block_of_the_page_works(tmp_path: Path, minilm: Base) -> None:
+def test_every_block_of_the_page_works(tmp_path: Path) -> None:
     home = load_settings().home
-    (home / "bases").mkdir(parents=True)
-    (home / "bases" / minilm.name).symlink_to(minilm.path)
-    tiny = tiny_decoder(tmp_path / "tiny", "llama")  # in the place of the base that the page trains on
-    Bases(home).pull(str(tiny.path), "smollm2-135m")
+    # Tiny bases in the place of those that the page trains on.
+    Bases(home).pull(str(tiny_encoder(tmp_path / "encoder").path), "minilm")
+    Bases(home).pull(str(tiny_decoder(tmp_path / "decoder", "llama").path), "smollm2-135m")
     python = fresh_environment(tmp_path / "env")
     scripts = {
         "hub": "from hub.cli.main import main; main()",

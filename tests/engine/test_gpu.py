@@ -81,3 +81,20 @@ def test_slots_are_written_while_forwards_run(cuda_engine, adapters, fill):
     finally:
         stop.set()
         writer.join()
+
+
+@pytest.mark.parametrize("family", ["llama", "bart"])
+def test_generated_rows_are_those_of_peft_on_the_cpu(family, base_of, trained, fill):
+    base = base_of(family)
+    adapters = [trained(base, HeadKind.GENERATE, rank=rank, seed=60 + rank, spread=0.3) for rank in (1, 4)]
+    engine = build_engine(base, kind="torch", slots=4, device="cuda")
+    try:
+        fill(engine, adapters)
+        rows = [
+            adapters[number % 2].row(1 + number % 2, 3 + 7 * number, number, max_new_tokens=12)
+            for number in range(12)
+        ]
+        expected = [adapters[row.slot - 1].alone_text(row.row) for row in rows]
+        assert [output.text for output in engine.run(rows)] == expected
+    finally:
+        engine.close()

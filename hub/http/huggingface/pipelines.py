@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from hub.errors import BadRequest, Conflict
+from hub.http.openai.requests import text_input
 from hub.serving.routing.routes import Route
 
 __all__ = ["HfPipeline", "pipeline_of"]
@@ -160,8 +161,7 @@ class TextOutput(HfPipeline):
         return cls.field in answered
 
     def inputs(self, given: Any) -> list[dict[str, Any]]:
-        fields = self.route.task.request.model_fields
-        name = "prompt" if "prompt" in fields else next(n for n, f in fields.items() if f.is_required())
+        name = text_input(self.route)
         return [{name: one} for one in _listed(given)]
 
     def fields(self, parameters: Json) -> dict[str, Any]:

@@ -15,7 +15,8 @@ __all__ = ["build_document"]
 Json = dict[str, Any]
 
 _SCHEME = "HTTPBearer"
-_CHOOSE_VERSION = ("/v1/tasks/", "/v1/deployments/")  # prefixes of routes that admit a request
+# Prefixes of routes that admit a request.
+_CHOOSE_VERSION = ("/v1/tasks/", "/v1/deployments/", "/v1/chat/", "/v1/completions", "/hf/")
 _STICKY_KEY = {
     "name": "x-hub-key",
     "in": "header",

@@ -91,3 +91,19 @@ def test_the_patterns_of_names_are_the_checks(text) -> None:
             assert re.search(pattern, text) is None
         else:
             assert re.search(pattern, text)
+
+
+def test_every_route_that_chooses_a_version_takes_the_key_that_pins_it(shared) -> None:
+    chosen = {
+        path
+        for (path, method), operation in operations(shared.get("/openapi.json").json()).items()
+        if any(parameter["name"] == "x-hub-key" for parameter in operation.get("parameters", ()))
+    }
+    assert {
+        "/v1/tasks/sentiment",
+        "/v1/deployments/{name}/predict",
+        "/v1/chat/completions",
+        "/v1/completions",
+        "/hf/{name}",
+        "/hf/{name}/v1/chat/completions",
+    } <= chosen

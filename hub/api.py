@@ -41,9 +41,9 @@ from pydantic import (
 
 from hub.answers import same_answer
 from hub.errors import BadData, BadRecipe, BadRequest, HubError, InvalidText, TooLarge, first_problem
-from hub.response_format import ChoiceFormat, JsonObjectFormat, JsonSchemaFormat
-from hub.sampling import GREEDY, FinishReason, Sampling, SamplingFields
-from hub.streaming import AnswerStream, JoinedText
+from hub.generation.response_format import ChoiceFormat, JsonObjectFormat, JsonSchemaFormat
+from hub.generation.sampling import GREEDY, FinishReason, Sampling, SamplingFields
+from hub.generation.streaming import AnswerStream, JoinedText
 
 if TYPE_CHECKING:
     import numpy as np

@@ -15,8 +15,8 @@ from llguidance import LLMatcher, regex_to_lark
 from hub.engine.generate.grammar import compile_grammar, rehearse, why
 from hub.engine.generate.vocabulary import Vocabulary
 from hub.errors import BadSampling
-from hub.response_format import ChoiceFormat, JsonObjectFormat, JsonSchemaFormat
-from hub.sampling import Sampling
+from hub.generation.response_format import ChoiceFormat, JsonObjectFormat, JsonSchemaFormat
+from hub.generation.sampling import Sampling
 
 if TYPE_CHECKING:
     import numpy.typing as npt

@@ -10,8 +10,8 @@ from pydantic_core import to_json
 
 from hub.api import HeadKind
 from hub.errors import BadRequest, Conflict, HubError
+from hub.generation.response_format import ResponseFormat
 from hub.names import NAME_PATTERN
-from hub.response_format import ResponseFormat
 from hub.serving.requests.parsing import parse
 from hub.serving.routing.routes import Route
 

@@ -25,7 +25,7 @@ from hub.engine.generate.constraints import Constraints
 from hub.engine.generate.sampling import BaseRules, Chooser
 from hub.engine.protocol import EngineRow
 from hub.errors import BadSampling, HubError
-from hub.sampling import GREEDY, SamplingFields
+from hub.generation.sampling import GREEDY, SamplingFields
 from hub.testing.tiny_tokenizers import LLAMA, tiny_tokenizer
 from tests.engine.generate.test_constraints import CHOICES, schemas
 

@@ -21,7 +21,7 @@ from transformers import PreTrainedTokenizerFast
 from hub.engine.generate import constraints, grammar
 from hub.engine.generate.constraints import Constraint, Constraints
 from hub.errors import BadSampling, EngineFailed, HostFault, HubError
-from hub.sampling import Sampling, SamplingFields
+from hub.generation.sampling import Sampling, SamplingFields
 from hub.testing.tiny_tokenizers import BERT, LLAMA, tiny_tokenizer
 
 SPECIAL = ("<pad>", "</s>", "<unk>")

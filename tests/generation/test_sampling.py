@@ -6,7 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from hub.errors import BadRequest
-from hub.sampling import GREEDY, Sampling, SamplingFields
+from hub.generation.sampling import GREEDY, Sampling, SamplingFields
 
 
 def test_without_settings_a_text_is_the_most_likely_one() -> None:

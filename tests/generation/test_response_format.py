@@ -9,13 +9,13 @@ import pytest
 from pydantic import ValidationError
 
 from hub.errors import BadRequest, TooLarge
-from hub.response_format import (
+from hub.generation.response_format import (
     MAX_SCHEMA_DEPTH,
     ChoiceFormat,
     JsonObjectFormat,
     JsonSchemaFormat,
 )
-from hub.sampling import Sampling, SamplingFields
+from hub.generation.sampling import Sampling, SamplingFields
 
 
 def read(asked: Any) -> Sampling:

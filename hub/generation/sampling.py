@@ -11,7 +11,13 @@ from typing import Annotated, Self
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from hub.errors import BadRequest
-from hub.response_format import ChoiceFormat, JsonObjectFormat, JsonSchemaFormat, ResponseFormat, TextFormat
+from hub.generation.response_format import (
+    ChoiceFormat,
+    JsonObjectFormat,
+    JsonSchemaFormat,
+    ResponseFormat,
+    TextFormat,
+)
 
 __all__ = ["GREEDY", "FinishReason", "Sampling", "SamplingFields"]
 

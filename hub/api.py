@@ -40,10 +40,20 @@ from pydantic import (
 )
 
 from hub.answers import same_answer
-from hub.errors import BadData, BadRecipe, BadRequest, HubError, InvalidText, TooLarge, first_problem
+from hub.errors import (
+    BadData,
+    BadDimensions,
+    BadRecipe,
+    BadRequest,
+    HubError,
+    InvalidText,
+    TooLarge,
+    first_problem,
+)
 from hub.generation.response_format import ChoiceFormat, JsonObjectFormat, JsonSchemaFormat
 from hub.generation.sampling import GREEDY, FinishReason, Sampling, SamplingFields
 from hub.generation.streaming import AnswerStream, JoinedText
+from hub.vectors import Embedding, Pooling
 
 if TYPE_CHECKING:
     import numpy as np
@@ -55,9 +65,11 @@ __all__ = [
     "AdapterInfo",
     "AnswerStream",
     "BadData",
+    "BadDimensions",
     "BadRecipe",
     "BadRequest",
     "ChoiceFormat",
+    "Embedding",
     "Example",
     "Features",
     "Field",
@@ -72,6 +84,7 @@ __all__ = [
     "Model",
     "NoOptions",
     "Output",
+    "Pooling",
     "Row",
     "Sampling",
     "SamplingFields",
@@ -205,8 +218,8 @@ class AdapterInfo:
 class Row:
     """One tokenized sequence.
 
-    `input_ids` and `token_type_ids` are [T]. `max_new_tokens` and `sampling` are read for GENERATE only.
-    `meta` is carried to `decode` untouched; the engine never reads it.
+    `input_ids` and `token_type_ids` are [T]. `max_new_tokens` and `sampling` are read for GENERATE only,
+    `pooling` for EMBEDDING only. `meta` is carried to `decode` untouched; the engine never reads it.
     """
 
     input_ids: Sequence[int]
@@ -214,6 +227,7 @@ class Row:
     max_new_tokens: int = 0
     meta: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
     sampling: Sampling = GREEDY
+    pooling: Pooling = Pooling.MEAN
 
 
 @dataclass(frozen=True, slots=True)
@@ -378,6 +392,10 @@ class Task(ABC, Generic[RequestT, ResponseT]):
         """
         return adapter.settings
 
+    def embedding(self, adapter: AdapterInfo) -> Embedding:
+        """Return how an EMBEDDING adapter makes and compares vectors; training follows it."""
+        return Embedding()
+
     def suggest_options(self, columns: Mapping[str, str | int]) -> Mapping[str, Any]:
         """Return the options that `hub recipe new` writes for data with these columns; {} for none.
 
@@ -395,7 +413,11 @@ class Task(ABC, Generic[RequestT, ResponseT]):
 
     @abstractmethod
     def decode(self, request: RequestT, outputs: Sequence[Output], adapter: AdapterInfo) -> ResponseT:
-        """Turn the outputs of the request's rows, in order, into the answer."""
+        """Turn the outputs of the request's rows, in order, into the answer.
+
+        Raises:
+            BadDimensions: the request asks for more dimensions than the vectors have.
+        """
 
     def stream(self, request: RequestT, rows: Sequence[Row], adapter: AdapterInfo) -> AnswerStream | None:
         """Return what turns the texts of these rows into parts of the answer, for one streamed request.
@@ -424,14 +446,23 @@ class Task(ABC, Generic[RequestT, ResponseT]):
         - SPAN: `start_positions` and `end_positions`, ints
         - GENERATE: `labels`, [T] ints equal to `input_ids`, -100 where not learned; on an encoder-decoder
           the tokens of the target, of any length
+        - EMBEDDING: `good`, the `Tokens` of a text to be near, and optionally `bad`, those of one to be far
 
         Raises:
             BadData: the example cannot be used (the message becomes the row's reason).
         """
 
+    def judged(self, answers: Sequence[ResponseT], references: Sequence[Example]) -> Sequence[Any]:
+        """Return what `metrics` scores of each answer, given all answers of an evaluation.
+
+        By default the answers. Where an answer is right or wrong among others, as in retrieval, it returns
+        pydantic models of its own, such as ranks. Samples and slices of an evaluation keep what is returned.
+        """
+        return answers
+
     @abstractmethod
-    def metrics(self, predictions: Sequence[ResponseT], references: Sequence[Example]) -> dict[str, float]:
-        """Score answers against their examples; the result must contain `metric`."""
+    def metrics(self, predictions: Sequence[Any], references: Sequence[Example]) -> dict[str, float]:
+        """Score answers, as `judged` returns them, against their examples; the result must have `metric`."""
 
     def signatures(self) -> Mapping[str, str]:
         """Return how each metric was computed, by name, such as sacrebleu's signatures; {} for none."""

@@ -10,6 +10,7 @@
     │   ├── BadMediaType      415
     │   ├── Misdirected       421  addressed to another host name
     │   ├── HeadersTooLarge   431
+    │   ├── BadDimensions     400  the vectors of this version have fewer dimensions
     │   ├── BadSampling       400  this base cannot follow a sampling setting
     │   └── UnsupportedFormat 400  this adapter cannot be exported in this format
     ├── Unauthorized          401
@@ -61,6 +62,7 @@ __all__ = [
     "BadBase",
     "BadConfig",
     "BadData",
+    "BadDimensions",
     "BadMediaType",
     "BadPlugin",
     "BadRecipe",
@@ -156,6 +158,12 @@ class RequestTimeout(BadRequest):
 class HeadersTooLarge(BadRequest):
     code = "headers_too_large"
     status = 431
+
+
+class BadDimensions(BadRequest):
+    """The one BadRequest of `Task.decode` that is the client's: only outputs have a number of dimensions."""
+
+    code = "bad_dimensions"
 
 
 class BadSampling(BadRequest):

@@ -16,6 +16,7 @@
     ├── Forbidden             403
     │   └── CrossOrigin       403  sent by a web page of another site
     ├── NotFound              404  the message lists the existing names
+    │   └── VersionUnavailable 404 a pinned version is neither live nor resident
     ├── Conflict              409
     │   ├── AmbiguousDeployment
     │   └── PluginConflict
@@ -96,6 +97,7 @@ __all__ = [
     "UnsafeWeights",
     "UnsupportedAdapter",
     "UnsupportedFormat",
+    "VersionUnavailable",
     "first_problem",
     "log_fault",
 ]
@@ -195,6 +197,12 @@ class NotFound(HubError):
         listed = f"Available: {', '.join(names[:20])}" if names else f"There is no {kind} yet"
         more = f" and {len(names) - 20} more" if len(names) > 20 else ""
         return cls(f"No {kind} named {name!r}. {listed}{more}.{' ' + hint if hint else ''}")
+
+
+class VersionUnavailable(NotFound):
+    """A pinned version is neither live nor resident; the message lists those that are."""
+
+    code = "version_unavailable"
 
 
 class Conflict(HubError):

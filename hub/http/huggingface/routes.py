@@ -23,7 +23,7 @@ from hub.http.routes.route import InferRoute
 from hub.http.routes.schemas import DESCRIBED
 from hub.http.stream import data_event
 from hub.http.wire import error_response, json_response
-from hub.names import NAME_PATTERN
+from hub.names import VERSION_PATTERN
 from hub.serving.requests.call import CallAnswers
 from hub.serving.requests.parsing import parse
 from hub.serving.routing.router import Admission
@@ -31,7 +31,7 @@ from hub.serving.routing.routes import Route, by_name
 
 __all__ = ["add_routes"]
 
-Deployment = Annotated[str, Path(json_schema_extra={"pattern": NAME_PATTERN})]
+Deployment = Annotated[str, Path(json_schema_extra={"pattern": VERSION_PATTERN})]
 
 
 class PipelineRequest(BaseModel):

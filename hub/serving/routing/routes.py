@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from hub.api import AdapterInfo
 from hub.errors import AmbiguousDeployment, Conflict, NotFound, NotReady
@@ -88,6 +88,10 @@ class Routes:
     by_name: Mapping[str, Route] = field(default_factory=lambda: MappingProxyType({}))
     broken: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
 
+    def only(self, may: Callable[[str], bool]) -> Routes:
+        """Return the part of the table with the deployments whose names pass `may`."""
+        return replace(self, by_name=_Only(self.by_name, may), broken=_Only(self.broken, may))
+
     def of_task(self, task: str) -> list[Route]:
         """Return the routes of one task, by deployment name."""
         return [route for _, route in sorted(self.by_name.items()) if route.task.spec.name == task]
@@ -98,6 +102,27 @@ class Routes:
 
 
 Resolve = Callable[[Routes], Route]
+Value = TypeVar("Value")
+
+
+class _Only(Mapping[str, Value]):
+    """The items of a mapping whose names pass `may`; nothing is copied."""
+
+    def __init__(self, whole: Mapping[str, Value], may: Callable[[str], bool]) -> None:
+        self._whole = whole
+        self._may = may
+
+    def __getitem__(self, name: str) -> Value:
+        value = self._whole[name]
+        if not self._may(name):
+            raise KeyError(name)
+        return value
+
+    def __iter__(self) -> Iterator[str]:
+        return (name for name in self._whole if self._may(name))
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
 
 
 def by_name(name: str, task: str | None = None) -> Resolve:

@@ -16,9 +16,9 @@ CALLS = {
     "an escaped path": ("/v1/deployments/mood%40{}/predict", TEXT),
     "a task": ("/v1/tasks/sentiment", {**TEXT, "deployment": "mood@{}"}),
     "hugging face": ("/hf/mood@{}", {"inputs": TEXT["text"]}),
-    "openai chat": ("/v1/chat/completions", {**CHAT, "model": "writer@{}"}),
-    "openai completion": ("/v1/completions", {"prompt": "Once", "model": "writer@{}"}),
-    "hugging face chat": ("/hf/writer@{}/v1/chat/completions", {**CHAT, "model": "dummy"}),
+    "openai chat": ("/v1/chat/completions", {**CHAT, "model": "writer@{}", "max_tokens": 5}),
+    "openai completion": ("/v1/completions", {"prompt": "Once", "model": "writer@{}", "max_tokens": 5}),
+    "hugging face chat": ("/hf/writer@{}/v1/chat/completions", {**CHAT, "model": "dummy", "max_tokens": 5}),
 }
 
 

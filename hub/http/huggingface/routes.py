@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from hub.errors import BadRequest, HubError, TooLarge
-from hub.http.calls import ask, ask_for_stream
+from hub.http.calls import ask, ask_for_stream, visible_routes
 from hub.http.hub import hub_of
 from hub.http.huggingface.pipelines import HfPipeline, TextOutput, details, pipeline_of
 from hub.http.openai.answers import ChatCompletion
@@ -116,12 +116,12 @@ async def _chat(request: Request, name: Deployment, body: ChatRequest) -> Respon
 
 
 async def _health(request: Request, name: Deployment) -> Response:
-    by_name(name)(hub_of(request).runtime.router.routes)
+    by_name(name)(visible_routes(request))
     return json_response({})
 
 
 async def _info(request: Request, name: Deployment) -> Response:
-    route = by_name(name)(hub_of(request).runtime.router.routes)
+    route = by_name(name)(visible_routes(request))
     return json_response(
         {
             "model_id": str(route.version.ref),

@@ -13,9 +13,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
 from types import MappingProxyType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from hub.api import AdapterInfo
 from hub.errors import AmbiguousDeployment, Conflict, NotFound, NotReady, VersionUnavailable
@@ -97,13 +96,17 @@ class Route:
         return self.stable if wanted and wanted.guard.get("agreement") is not None else None
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True)
 class Routes:
     """The routing table of one catalog generation; `broken`: the reasons of deployments without a route."""
 
     generation: int = -1
     by_name: Mapping[str, Route] = field(default_factory=lambda: MappingProxyType({}))
     broken: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+
+    def only(self, may: Callable[[str], bool]) -> Routes:
+        """Return the part of the table with the deployments whose names pass `may`."""
+        return replace(self, by_name=_Only(self.by_name, may), broken=_Only(self.broken, may))
 
     def of_task(self, task: str) -> list[Route]:
         """Return the routes of one task, by deployment name."""
@@ -115,6 +118,28 @@ class Routes:
 
 
 Resolve = Callable[[Routes], Route]
+Value = TypeVar("Value")
+
+
+class _Only(Mapping[str, Value]):
+    """The items of a mapping whose names pass `may`; nothing is copied."""
+
+    def __init__(self, whole: Mapping[str, Value], may: Callable[[str], bool]) -> None:
+        self._whole = whole
+        self._may = may
+
+    def __getitem__(self, name: str) -> Value:
+        value = self._whole[name]
+        if not self._may(name):
+            raise KeyError(name)
+        return value
+
+    def __iter__(self) -> Iterator[str]:
+        return (name for name in self._whole if self._may(name))
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
 
 MAX_LISTED = 20
 _LOADED = ("stable", "canary")  # roles whose versions are loaded by a request for them
@@ -199,8 +224,15 @@ def _pin(routes: Routes, wanted: VersionRef) -> Route:
     named = routes.by_name.get(wanted.name)
     if named and (found := _in_deployment(named, wanted)):
         return found
-    if found := _by_version(routes).get(wanted):
-        return found
+    others = [
+        (route, role, version)
+        for _, route in sorted(routes.by_name.items())
+        for role, version in _roles(route)
+        if version.name == wanted.name
+    ]
+    exact = [one for one in others if one[2].number == wanted.number]
+    if exact:
+        return _narrowed(*min(exact, key=lambda one: one[1] not in _LOADED))
     if named:
         raise VersionUnavailable(
             f"Deployment {wanted.name!r} has no version {wanted.number} that could answer now. "
@@ -208,50 +240,43 @@ def _pin(routes: Routes, wanted: VersionRef) -> Route:
         )
     if reason := routes.broken.get(wanted.name):
         raise NotReady(f"Deployment {wanted.name!r} cannot be served: {reason}")
-    others = [str(ref) for ref in _by_version(routes) if ref.name == wanted.name]
     if others:
-        raise VersionUnavailable(f"No deployment serves {wanted}. {_available(sorted(others))}")
+        listed = sorted({str(version.ref) for _, _, version in others})
+        raise VersionUnavailable(f"No deployment serves {wanted}. {_available(listed)}")
     raise NotFound.of("deployment", wanted.name, [*routes.by_name, *routes.broken])
 
 
-def _roles(route: Route) -> Iterator[tuple[str, Target]]:
-    yield "stable", route.stable
+def _roles(route: Route) -> Iterator[tuple[str, Version]]:
+    yield "stable", route.version
     if route.canary:
-        yield "canary", route.canary
+        yield "canary", route.canary.version
     if route.shadow:
-        yield "shadow", route.shadow
+        yield "shadow", route.shadow.version
     if previous := route.deployment.previous:
-        yield "previous", Target.of(previous)
+        yield "previous", previous
 
 
 def _in_deployment(route: Route, wanted: VersionRef) -> Route | None:
-    found = [(role, target) for role, target in _roles(route) if target.version.number == wanted.number]
-    found.sort(key=lambda one: one[1].version.name != wanted.name)  # stable: the order of roles stays
+    found = [(role, version) for role, version in _roles(route) if version.number == wanted.number]
+    found.sort(key=lambda one: one[1].name != wanted.name)  # stable: the order of roles stays
     return _narrowed(route, *found[0]) if found else None
 
 
-def _narrowed(route: Route, role: str, target: Target) -> Route:
+def _narrowed(route: Route, role: str, version: Version) -> Route:
     return replace(
-        route, stable=target, canary=None, shadow=None, pinned=True, loads_on_demand=role in _LOADED
+        route,
+        stable=Target.of(version),
+        canary=None,
+        shadow=None,
+        pinned=True,
+        loads_on_demand=role in _LOADED,
     )
-
-
-@lru_cache(maxsize=1)  # of the current table
-def _by_version(routes: Routes) -> Mapping[VersionRef, Route]:
-    """Return a route to each version, if possible to one that is loaded on demand."""
-    found: dict[VersionRef, Route] = {}
-    for _, route in sorted(routes.by_name.items()):
-        for role, target in _roles(route):
-            ref = target.version.ref
-            if ref not in found or (role in _LOADED and not found[ref].loads_on_demand):
-                found[ref] = _narrowed(route, role, target)
-    return found
 
 
 def _listed(route: Route) -> list[str]:
     return [
-        f"{target.version.ref} ({role})" if role in _LOADED else f"{target.version.ref} ({role}, if resident)"
-        for role, target in _roles(route)
+        f"{version.ref} ({role})" if role in _LOADED else f"{version.ref} ({role}, if resident)"
+        for role, version in _roles(route)
     ]
 
 

@@ -55,6 +55,13 @@ def test_a_version_of_another_deployment_answers_by_its_own_name(live) -> None:
         live.ask("mood@4", TEXT)
 
 
+def test_of_several_deployments_one_that_loads_the_version_answers(live) -> None:
+    live.runtime.deploy("zest", Deploy(version="taste@1", by="t"))
+    route = by_name("taste@1")(live.runtime.router.routes)
+    assert (route.name, route.loads_on_demand) == ("zest", True)
+    assert by_name("mood@1")(live.runtime.router.routes).name == "mood"
+
+
 def test_a_version_that_nothing_serves_is_answered_with_those_there_are(live) -> None:
     with pytest.raises(
         VersionUnavailable, match=r"taste@4\. Available: taste@1, taste@2, taste@3\."

@@ -7,7 +7,7 @@ import unicodedata
 
 import pytest
 
-from hub.api import _INVISIBLE, VISIBLE
+from hub.api.models import _INVISIBLE, VISIBLE
 from hub.errors import HubError
 from hub.names import NAME_PATTERN, VERSION_PATTERN, check_name, parse_version_ref
 

@@ -1,0 +1,114 @@
+"""The section `serve`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from hub.api import Model
+from hub.keys import hash_key
+
+_HOST = re.compile(r"[A-Za-z0-9._-]{1,253}|[0-9A-Fa-f:.]{2,45}")
+
+
+class ServeSettings(Model):
+    """Settings of the server."""
+
+    host: str = Field("127.0.0.1", description="Address to bind; beyond loopback, keys are required.")
+    port: int = Field(3000, ge=0, le=65535)
+    engine: Literal["auto", "onnx", "onnx-int8", "torch", "torch-bf16", "fake"] = "auto"
+    device: str = Field("auto", description="auto, cpu, cuda, cuda:N or mps.")
+    slots: int = Field(32, ge=1, le=100_000, description="Adapters resident at once on each base.")
+    max_rank: int = Field(
+        256, ge=1, description="Maximum LoRA rank of an adapter that is imported or deployed."
+    )
+    threads: int = Field(
+        0, ge=0, description="Threads of one forward pass; 0: all cores, divided among the replicas."
+    )
+    adapter_cache_mb: int = Field(
+        256,
+        ge=0,
+        description="Memory for the cache of loaded adapters.",
+    )
+    batch_rows: int = Field(64, gt=0, description="Maximum rows in one forward pass.")
+    generate_rows: int = Field(
+        32, ge=1, le=1024, description="Texts or beams generated at once on each base."
+    )
+    generate_mb: int = Field(
+        2000, ge=1, description="Memory for the keys and values of generated texts on each base."
+    )
+    generate_prefix_mb: int = Field(
+        256,
+        ge=0,
+        description="Memory on each base for the beginnings of texts, which are not computed again.",
+    )
+    poll_ms: int = Field(
+        250, gt=0, description="Interval at which the catalog is polled for changes, in milliseconds."
+    )
+    load_timeout_s: float = Field(
+        30.0, gt=0, description="Maximum time to wait for an adapter to load, in seconds."
+    )
+    explain: bool = Field(
+        False,
+        description="Enable /v1/deployments/NAME/explain, which takes seconds of all cores for each call.",
+    )
+    replicas: int = Field(1, ge=1, le=64, description="Serving processes; each holds a copy of the bases.")
+    admin_key: str = Field(
+        "",
+        repr=False,
+        description="Key for /admin, at least 16 characters, or its hash; empty: a local key is created.",
+    )
+    api_keys: tuple[str, ...] = Field(
+        (),
+        repr=False,
+        description="Keys for inference, or their hashes (`hub keys hash`); empty: no key is needed.",
+    )
+    allowed_hosts: tuple[str, ...] = Field(
+        (),
+        description="Host names under which clients may reach the server; empty: loopback names if bound to "
+        "loopback, else any name.",
+    )
+
+    @field_validator("admin_key")
+    @classmethod
+    def _check_admin_key(cls, key: str) -> str:
+        if key:
+            hash_key(key)
+        return key
+
+    @field_validator("api_keys")
+    @classmethod
+    def _hash_api_keys(cls, keys: tuple[str, ...]) -> tuple[str, ...]:
+        """Store hashes only: keys are only compared."""
+        hashed = tuple(_check_item(hash_key, number, key) for number, key in enumerate(keys, start=1))
+        if len(set(hashed)) < len(hashed):
+            raise ValueError("a key is listed twice; give each client its own key")
+        return hashed
+
+    @field_validator("allowed_hosts")
+    @classmethod
+    def _check_hosts(cls, hosts: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(_check_item(_host, number, host) for number, host in enumerate(hosts, start=1))
+
+    @model_validator(mode="after")
+    def _check_roles(self) -> ServeSettings:
+        if self.admin_key and hash_key(self.admin_key) in self.api_keys:
+            raise ValueError("serve.admin_key is one of serve.api_keys; use another key for administration")
+        return self
+
+
+def _check_item(check: Callable[[str], str], number: int, value: str) -> str:
+    """Apply `check` to one value of a list; the error has its number."""
+    try:
+        return check(value)
+    except ValueError as error:
+        raise ValueError(f"number {number}: {error}") from None
+
+
+def _host(host: str) -> str:
+    if host != "*" and not _HOST.fullmatch(host):
+        raise ValueError("write a host name or an address, without a scheme, port, path or brackets")
+    return host.lower().rstrip(".")

@@ -1,0 +1,145 @@
+"""The exceptions of GraftHub.
+
+    HubError
+    ├── BadRequest            400  the request is invalid
+    │   ├── InvalidName       400
+    │   ├── InvalidText       400
+    │   ├── MethodNotAllowed  405
+    │   ├── RequestTimeout    408  headers or a body did not arrive in time
+    │   ├── TooLarge          413
+    │   ├── BadMediaType      415
+    │   ├── Misdirected       421  addressed to another host name
+    │   ├── HeadersTooLarge   431
+    │   ├── BadDimensions     400  the vectors of this version have fewer dimensions
+    │   ├── BadSampling       400  this base cannot follow a sampling setting
+    │   └── UnsupportedFormat 400  this adapter cannot be exported in this format
+    ├── Unauthorized          401
+    ├── Forbidden             403
+    │   └── CrossOrigin       403  sent by a web page of another site
+    ├── NotFound              404  the message lists the existing names
+    │   └── VersionUnavailable 404 a pinned version is neither live nor resident
+    ├── Conflict              409
+    │   ├── AmbiguousDeployment
+    │   └── PluginConflict
+    ├── BadRecipe             422  a recipe or data file is invalid
+    │   └── BadData
+    ├── BadAdapter            422  weights are malformed or unsafe
+    │   ├── UnsafeWeights
+    │   ├── UnsupportedAdapter
+    │   └── BaseMismatch
+    ├── BadBase               422  a base is incomplete, altered or of an unknown kind
+    ├── BadPlugin             422
+    ├── BadConfig             422
+    ├── MissingExtra          501  an optional dependency is missing
+    ├── Overloaded            429
+    ├── NotReady              503
+    │   └── PluginSuspended   503  too many calls hang in the plugin's code
+    ├── DeadlineExceeded      504  a request took longer than limits.timeout_s
+    ├── NotServed             504  too few replicas serve a change in time
+    ├── SourceUnavailable     502  a download failed
+    ├── EngineFailed          500
+    ├── PluginFailed          500  a plugin's code raised an exception or returned a wrong value
+    │   └── PluginTimeout     504  a plugin's code ran longer than limits.plugin_timeout_s
+    ├── ExportFailed          500  an exported model does not reproduce the adapter
+    └── HostFault             507  the disk or the operating system failed
+
+`code` is stable, so that clients can match on it. `str(error)` has the problem, its object and the remedy.
+"""
+
+from hub.errors.base import HubError
+from hub.errors.content import (
+    BadAdapter,
+    BadBase,
+    BadConfig,
+    BadData,
+    BadPlugin,
+    BadRecipe,
+    BaseMismatch,
+    MissingExtra,
+    UnsafeWeights,
+    UnsupportedAdapter,
+)
+from hub.errors.report import MAX_FRAMES, first_problem, log_fault
+from hub.errors.request import (
+    AmbiguousDeployment,
+    BadDimensions,
+    BadMediaType,
+    BadRequest,
+    BadSampling,
+    Conflict,
+    CrossOrigin,
+    Forbidden,
+    HeadersTooLarge,
+    InvalidName,
+    InvalidText,
+    MethodNotAllowed,
+    Misdirected,
+    NotFound,
+    PluginConflict,
+    RequestTimeout,
+    TooLarge,
+    Unauthorized,
+    UnsupportedFormat,
+    VersionUnavailable,
+)
+from hub.errors.server import (
+    DeadlineExceeded,
+    EngineFailed,
+    ExportFailed,
+    HostFault,
+    NotReady,
+    NotServed,
+    Overloaded,
+    PluginFailed,
+    PluginSuspended,
+    PluginTimeout,
+    SourceUnavailable,
+)
+
+__all__ = [
+    "MAX_FRAMES",
+    "AmbiguousDeployment",
+    "BadAdapter",
+    "BadBase",
+    "BadConfig",
+    "BadData",
+    "BadDimensions",
+    "BadMediaType",
+    "BadPlugin",
+    "BadRecipe",
+    "BadRequest",
+    "BadSampling",
+    "BaseMismatch",
+    "Conflict",
+    "CrossOrigin",
+    "DeadlineExceeded",
+    "EngineFailed",
+    "ExportFailed",
+    "Forbidden",
+    "HeadersTooLarge",
+    "HostFault",
+    "HubError",
+    "InvalidName",
+    "InvalidText",
+    "MethodNotAllowed",
+    "Misdirected",
+    "MissingExtra",
+    "NotFound",
+    "NotReady",
+    "NotServed",
+    "Overloaded",
+    "PluginConflict",
+    "PluginFailed",
+    "PluginSuspended",
+    "PluginTimeout",
+    "RequestTimeout",
+    "SourceUnavailable",
+    "TooLarge",
+    "Unauthorized",
+    "UnsafeWeights",
+    "UnsupportedAdapter",
+    "UnsupportedFormat",
+    "VersionUnavailable",
+    "first_problem",
+    "log_fault",
+]

@@ -116,6 +116,11 @@ def test_a_chat_of_one_message_reaches_a_task_that_takes_one_text(client) -> Non
     assert "".join(json.loads(line)["message"]["content"] for line in lines) == native["summary"]
 
 
+def test_a_model_name_may_pin_a_version(client) -> None:
+    reply = client.post("/api/generate", json={**TEXT, "model": "writer@1:latest", "stream": False})
+    assert (reply.json()["version"], reply.headers["x-hub-track"]) == ("writer@1", "pinned")
+
+
 def test_a_request_without_input_loads_the_deployment(client) -> None:
     body = client.post("/api/generate", json={"model": "writer"}).json()
     assert (body["done"], body["done_reason"], body["response"]) == (True, "load", "")
@@ -162,6 +167,8 @@ def test_models_are_listed_shown_and_those_that_are_loaded(client, admin) -> Non
         ("chat", {**CHAT, "messages": [{"role": "tool", "content": "x"}]}, 400, "bad_request"),
         ("show", {"model": "nobody"}, 404, "not_found"),
         ("show", {}, 400, "bad_request"),
+        ("generate", {**TEXT, "model": "writer@9"}, 404, "version_unavailable"),
+        ("show", {"model": "writer:other"}, 404, "not_found"),
     ],
 )
 @pytest.mark.parametrize("stream", [True, False])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic.config import JsonDict
 
 from hub.errors import BadRequest, HubError
 from hub.http.openai.requests import (
@@ -16,7 +17,7 @@ from hub.http.openai.requests import (
     requests_of,
     text_input,
 )
-from hub.names import NAME_PATTERN
+from hub.names import VERSION_PATTERN
 from hub.serving.routing.routes import Route
 
 __all__ = [
@@ -28,8 +29,10 @@ __all__ = [
 ]
 
 TAG = ":latest"
-_MODEL_PATTERN = NAME_PATTERN[:-1] + f"({TAG})?$"
-_STOP = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}, {"type": "null"}]}
+_MODEL_PATTERN = VERSION_PATTERN[:-1] + f"({TAG})?$"
+_STOP: JsonDict = {
+    "anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}, {"type": "null"}]
+}
 
 
 def deployment_of(model: str) -> str:
@@ -89,7 +92,7 @@ class ModelRequest(_Body):
     """The name of a model."""
 
     model: str = Field(
-        description="The deployment, with or without `:latest`.",
+        description="The deployment, or `NAME@N`; `:latest` may follow.",
         examples=["assistant"],
         json_schema_extra={"pattern": _MODEL_PATTERN},
     )
@@ -103,7 +106,7 @@ class OllamaRequest(_Body):
     """
 
     model: str = Field(
-        description="The deployment, with or without `:latest`.",
+        description="The deployment, or `NAME@N`; `:latest` may follow.",
         examples=["assistant"],
         json_schema_extra={"pattern": _MODEL_PATTERN},
     )

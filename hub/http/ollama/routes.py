@@ -12,7 +12,7 @@ from starlette.responses import Response
 import hub
 from hub.api import HeadKind
 from hub.errors import HubError
-from hub.http.calls import ask, ask_for_stream, sticky_key, version_headers
+from hub.http.calls import admit, ask, ask_for_stream, version_headers, visible_routes
 from hub.http.hub import hub_of
 from hub.http.ollama.answers import (
     NDJSON,
@@ -142,8 +142,7 @@ async def _answer(request: Request, body: GenerateRequest | OllamaChatRequest, *
 
 async def _load(request: Request, body: OllamaRequest, form: OllamaForm) -> Response:
     """Load a deployment; what is not used is unloaded by the server itself, when it needs the slot."""
-    router = hub_of(request).runtime.router
-    with await router.admit(by_name(body.deployment), sticky_key(request)) as admission:
+    with await admit(request, by_name(body.deployment)) as admission:
         reason = "unload" if body.unloads else "load"
         line = form.line("", done=True, done_reason=reason, **version_of(admission))
         return Response(line, headers=version_headers(admission), media_type="application/json")
@@ -160,7 +159,7 @@ async def _ps(request: Request) -> Response:
 
 
 async def _show(request: Request, body: ModelRequest) -> Response:
-    route = by_name(deployment_of(body.model))(hub_of(request).runtime.router.routes)
+    route = by_name(deployment_of(body.model))(visible_routes(request))
     version = route.version
     base = version.manifest.serving.base.name
     return json_response(
@@ -188,7 +187,7 @@ async def _version(request: Request) -> Response:
 
 
 def _routes(request: Request) -> list[Route]:
-    return [route for _, route in sorted(hub_of(request).runtime.router.routes.by_name.items())]
+    return [route for _, route in sorted(visible_routes(request).by_name.items())]
 
 
 def _model(route: Route) -> Json:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from importlib.metadata import version as version_of
@@ -33,7 +33,7 @@ from hub.training.ablation import WITHOUT, Ablation, ablate
 from hub.training.cross_validate import FOLDS, cross_validate
 from hub.training.plan import Plan, make_plan
 from hub.training.run import ADAPTER, CHECKPOINTS, FIRST, Outcome, run
-from hub.training.trackers.fan_out import Tracked, Trackers
+from hub.training.trackers.fan_out import Tracked, TrackerPlace, Trackers
 from hub.training.trackers.start import check as check_trackers
 from hub.training.trackers.start import figures, tracked
 
@@ -92,8 +92,9 @@ def train(  # noqa: PLR0913 - a run needs all of the hub
     search: Search | None = None,
     trial: Path | None = None,
     report: WriteReport | None = None,
+    trackers: Sequence[TrackerPlace] = (),
 ) -> TrainResult:
-    """Train, evaluate and store an adapter; `report` writes its report.
+    """Train, evaluate and store an adapter; `report` writes its report, `trackers` follow beside the recipe's.
 
     `work` keeps the checkpoints of an unfinished run, which `resume` continues. The store calls `check`
     before it adds the files. The results of `gauges`, and the `search` that found the recipe, are recorded in
@@ -117,7 +118,8 @@ def train(  # noqa: PLR0913 - a run needs all of the hub
                 invalid=invalid,
                 progress=progress,
             )
-            ran = _run_plan(plan, invalid, store, work, progress, resume, trial, during)
+            following = during.enter_context(tracked(plan, store.home, trackers))
+            ran = _run_plan(plan, invalid, store, work, progress, resume, trial, following)
         evaluation = _assessed(recipe, ran, progress)
         precision = {
             name: gauge(plan, work / ADAPTER, ran.outcome.sample) for name, gauge in (gauges or {}).items()
@@ -175,13 +177,12 @@ def _run_plan(
     progress: Progress,
     resume: bool,
     trial: Path | None,
-    during: ExitStack,
+    trackers: Trackers,
 ) -> _Ran:
-    """Cross-validate, train, and answer the held-out rows; trackers are closed when `during` ends."""
+    """Cross-validate, train, and answer the held-out rows."""
     write_notes(plan.dataset.notes, work / NOTES_FILE)
     across = cross_validate(plan, work / FOLDS, progress, resume)
     before = {version.ref for version in store.versions(plan.recipe.name)}
-    trackers = during.enter_context(tracked(plan, store.home))
     outcome = run(plan, invalid, work, progress, resume, trackers=trackers, trial=trial)
     found = measured(outcome.held_out, outcome.scored)
     return _Ran(plan, invalid, across, before, trackers, outcome, found)

@@ -14,15 +14,27 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from hub.errors import BadRequest, HubError
+from hub.http.auth import Right, caller_of
 from hub.http.gate import NUMBER
 from hub.http.hub import Hub, hub_of
 from hub.http.stream import Events, EventStream
+from hub.keys import EVERY_NAME
 from hub.serving.plugins.validators import runs_plugin_code
 from hub.serving.requests.call import CallAnswers
 from hub.serving.routing.router import Admission
-from hub.serving.routing.routes import Resolve, Route
+from hub.serving.routing.routes import Resolve, Route, Routes
 
-__all__ = ["MAX_KEY_CHARS", "Form", "Read", "ask", "ask_for_stream", "sticky_key", "version_headers"]
+__all__ = [
+    "MAX_KEY_CHARS",
+    "Form",
+    "Read",
+    "admit",
+    "ask",
+    "ask_for_stream",
+    "sticky_key",
+    "version_headers",
+    "visible_routes",
+]
 
 MAX_KEY_CHARS = 256
 Read = Callable[[Route], list[BaseModel | HubError]]
@@ -55,7 +67,7 @@ async def ask(request: Request, resolve: Resolve, read: Read, form: Form) -> Res
     task, code = "", "internal"
     admission: Admission | None = None
     try:
-        with await hub.runtime.router.admit(resolve, sticky_key(request)) as admission:
+        with await admit(request, resolve) as admission:
             task = admission.route.task.spec.name
             requests = await _read(hub, admission.route, read)
             answers = await hub.runtime.pipeline.run(admission, requests, request_id=request.scope[NUMBER])
@@ -82,7 +94,7 @@ async def ask_for_stream(request: Request, resolve: Resolve, read: Read, form: F
     admission: Admission | None = None
     try:
         async with AsyncExitStack() as stack:
-            admission = stack.enter_context(await hub.runtime.router.admit(resolve, sticky_key(request)))
+            admission = stack.enter_context(await admit(request, resolve))
             task = admission.route.task.spec.name
             requests = await _read(hub, admission.route, read)
             if len(requests) != 1:
@@ -106,6 +118,28 @@ async def ask_for_stream(request: Request, resolve: Resolve, read: Read, form: F
     finally:
         if code:
             hub.metrics.call(task, code, time.perf_counter() - began)
+
+
+async def admit(request: Request, resolve: Resolve) -> Admission:
+    """Admit a request to a deployment that its key may call; the others do not exist for it.
+
+    Raises: as `Router.admit`.
+    """
+    may = _may_call(request)
+    only = (lambda routes: resolve(routes.only(may))) if may else resolve
+    return await hub_of(request).runtime.router.admit(only, sticky_key(request))
+
+
+def visible_routes(request: Request) -> Routes:
+    """Return the routing table with the deployments that the key of a request may call."""
+    routes, may = hub_of(request).runtime.router.routes, _may_call(request)
+    return routes.only(may) if may else routes
+
+
+def _may_call(request: Request) -> Callable[[str], bool] | None:
+    """Return whether the caller may call a deployment; None if it may call all."""
+    caller = caller_of(request)
+    return None if caller.may(Right.INFER, EVERY_NAME) else partial(caller.may, Right.INFER)
 
 
 def sticky_key(request: Request) -> str:

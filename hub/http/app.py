@@ -13,9 +13,11 @@ from hub.http.auth import Keys
 from hub.http.hub import Hub
 from hub.http.huggingface import routes as huggingface
 from hub.http.metrics.metrics import Metrics
+from hub.http.openai import files, fine_tuning
 from hub.http.openai import routes as openai
 from hub.http.routes import admin, explain, feedback, native, pages
 from hub.http.routes.document import build_document
+from hub.jobs.service import TrainingService
 from hub.registry.host import LoadedTask, Registry
 from hub.serving.runtime import Runtime
 
@@ -37,9 +39,12 @@ def build_app(settings: Settings) -> FastAPI:
         redoc_url=None,
         openapi_url=None,  # FastAPI's document needs no key
     )
-    app.state.hub = Hub(Runtime(settings, registry, metrics), tasks, keys, settings.limits, metrics)
+    runtime = Runtime(settings, registry, metrics)
+    app.state.hub = Hub(runtime, tasks, keys, settings, metrics, TrainingService(runtime, settings))
     native.add_routes(app, tasks)
     openai.add_routes(app)
+    files.add_routes(app)
+    fine_tuning.add_routes(app)
     huggingface.add_routes(app)
     feedback.add_routes(app)
     explain.add_routes(app)

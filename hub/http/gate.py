@@ -14,13 +14,14 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from hub.errors import HubError, MethodNotAllowed, NotFound, TooLarge
-from hub.http.origin import BrowserGuard, check_media_type
+from hub.http.origin import FORM, JSON, BrowserGuard, check_media_type
 from hub.http.wire import error_response
 
 __all__ = ["NUMBER", "TEMPLATE", "Gate", "Paths"]
 
 TEMPLATE = "hub.template"  # scope key: the path template of the route
 NUMBER = "hub.request_id"  # scope key: the request id, from the caller or generated
+BODY_LIMIT = "limits.body_bytes"
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 
 
@@ -65,16 +66,24 @@ class Paths:
 
 
 class Gate:
-    """Wraps the application."""
+    """Wraps the application; `uploads` maps paths that take a form with a file to its limit in bytes."""
 
     def __init__(
-        self, app: ASGIApp, paths: Paths, guard: BrowserGuard, *, body_bytes: int, replica: str
+        self,
+        app: ASGIApp,
+        paths: Paths,
+        guard: BrowserGuard,
+        *,
+        body_bytes: int,
+        replica: str,
+        uploads: Mapping[str, int] | None = None,
     ) -> None:
         self.app = app
         self._guard = guard
         self._replica = (b"x-hub-replica", replica.encode())
         self._paths = paths
         self._body_bytes = body_bytes
+        self._uploads = dict(uploads or {})
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -93,20 +102,21 @@ class Gate:
         try:
             self._guard.check(scope["method"], scope["headers"])
             scope[TEMPLATE], scope["path_params"] = self._paths.match(scope["path"], scope["method"])
-            check_media_type(scope["method"], scope["headers"])
-            self._check_length(headers)
+            upload = self._uploads.get(scope[TEMPLATE])
+            check_media_type(scope["method"], scope["headers"], FORM if upload else JSON)
+            _check_length(headers, upload or self._body_bytes, "jobs.file_bytes" if upload else BODY_LIMIT)
         except HubError as error:
             await error_response(error)(scope, receive, numbered)
             return
         await self.app(scope, receive, numbered)
 
-    def _check_length(self, headers: Mapping[bytes, bytes]) -> None:
-        length = headers.get(b"content-length", b"0")
-        if length.isdigit() and int(length) > self._body_bytes:
-            raise TooLarge(
-                f"The body has {int(length):,} bytes and the limit is {self._body_bytes:,} "
-                "(limits.body_bytes). Send less at a time."
-            )
+
+def _check_length(headers: Mapping[bytes, bytes], limit: int, setting: str) -> None:
+    length = headers.get(b"content-length", b"0")
+    if length.isdigit() and int(length) > limit:
+        raise TooLarge(
+            f"The body has {int(length):,} bytes and the limit is {limit:,} ({setting}). Send less at a time."
+        )
 
 
 def _endpoints(routes: Iterable[BaseRoute]) -> Iterator[tuple[str, re.Pattern[str], set[str]]]:

@@ -14,11 +14,12 @@ from collections.abc import Iterable
 from hub.errors import BadMediaType, BadRequest, CrossOrigin, Misdirected
 from hub.http.auth import is_loopback
 
-__all__ = ["BrowserGuard", "check_media_type"]
+__all__ = ["FORM", "JSON", "BrowserGuard", "check_media_type"]
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 _HOST = re.compile(r"(?P<name>\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::(?P<port>\d{0,5}))?", re.IGNORECASE)
 _DEFAULT_PORTS = {"http": "80", "https": "443"}
+JSON, FORM = "application/json", "multipart/form-data"
 MAX_SHOWN = 80  # characters of a header's value in an error
 
 
@@ -81,8 +82,8 @@ class BrowserGuard:
         )
 
 
-def check_media_type(method: str, headers: Iterable[tuple[bytes, bytes]]) -> None:
-    """Check that a body is declared as JSON in UTF-8.
+def check_media_type(method: str, headers: Iterable[tuple[bytes, bytes]], wanted: str = JSON) -> None:
+    """Check that a body is declared as JSON in UTF-8, or as a form.
 
     Raises:
         BadMediaType: the content type is another one or missing.
@@ -94,7 +95,14 @@ def check_media_type(method: str, headers: Iterable[tuple[bytes, bytes]]) -> Non
     lengths = _values(headers, b"content-length")
     empty = not _values(headers, b"transfer-encoding") and lengths in ([], ["0"])
     for one in declared or ([] if empty else [""]):
-        _check_json(one)
+        (_check_json if wanted == JSON else _check_form)(one)
+
+
+def _check_form(declared: str) -> None:
+    media = declared.partition(";")[0].strip().lower()
+    if media != FORM:
+        how = f"declared as {media[:MAX_SHOWN]!r}" if media else "not declared"
+        raise BadMediaType(f"The body is {how}. Send a form: 'content-type: {FORM}; boundary=...'.")
 
 
 def _check_json(declared: str) -> None:

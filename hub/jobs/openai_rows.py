@@ -1,7 +1,7 @@
 """Reads rows in OpenAI's formats: a chat, or a prompt with its completion.
 
-The task `generation` has these columns itself. Other tasks read the prompt, or the question of a chat with one
-question, as their first text, and the completion or the answer as their label or target.
+The task `generation` has these columns itself. Other tasks read the prompt, or the question of a chat with
+one question, as their first text, and the completion or the answer as their label or target.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ from hub.jobs.request import recipe_of
 from hub.registry.host import Registry
 from hub.store.jobs.files import Files, NewFile
 from hub.store.jobs.jobs import Jobs, NewEvent
-from hub.store.jobs.records import EventKind, Job, JobStatus, Level, LostJob
+from hub.store.jobs.records import EventKind, JobStatus, Level, LostJob, TrainingJob
 from hub.store.store import Store
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from hub.training.gate import GateDecision
     from hub.training.train import TrainResult
 
-__all__ = ["Order", "Stage", "main"]
+__all__ = ["JobStage", "Order", "main"]
 
 log = logging.getLogger("hub.jobs")
 
@@ -50,7 +50,7 @@ FAILED = 1
 Json = dict[str, Any]
 
 
-class Stage(StrEnum):
+class JobStage(StrEnum):
     """What a process does for its job."""
 
     CHECK = "check"
@@ -64,7 +64,7 @@ class Order:
     settings: Settings
     job: str
     owner: str
-    stage: Stage
+    stage: JobStage
     parent: int
 
     def to_line(self) -> bytes:
@@ -76,7 +76,7 @@ class Order:
     def from_line(cls, line: bytes) -> Order:
         """Parse the line."""
         fields = json.loads(line)
-        stage, settings = Stage(fields.pop("stage")), restore_settings(fields.pop("settings"))
+        stage, settings = JobStage(fields.pop("stage")), restore_settings(fields.pop("settings"))
         return cls(settings=settings, stage=stage, **fields)
 
 
@@ -115,7 +115,7 @@ class _Run:
         self.store, self.folder, self.settings = store, folder, order.settings
         self.stage, self.owner = order.stage, order.owner
         self.jobs, self.files = Jobs(store.catalog), Files(store.catalog, store.home)
-        self.job: Job = self.jobs.get(order.job)
+        self.job: TrainingJob = self.jobs.get(order.job)
         self.registry = Registry.of(order.settings)
         self.sources: dict[str, str] = {}
 
@@ -127,7 +127,7 @@ class _Run:
         """
         events = JobEvents(self.jobs, self.job.id, self.owner, self.folder.work / "checkpoints")
         try:
-            if self.stage is Stage.CHECK:
+            if self.stage is JobStage.CHECK:
                 self._check(events)
             else:
                 self._train(events)
@@ -142,12 +142,12 @@ class _Run:
 
     def _check(self, events: JobEvents) -> None:
         from hub.data.dataset import InvalidRows
-        from hub.training.plan import checked_rows
+        from hub.training.plan import make_plan
 
         recipe = self._recipe()
         invalid = InvalidRows(recipe)
         try:
-            dataset, _ = checked_rows(
+            plan = make_plan(
                 recipe,
                 registry=self.registry,
                 bases=self.store.bases,
@@ -159,7 +159,7 @@ class _Run:
             self._note_rows(events, invalid, Level.ERROR)
             raise
         self._note_rows(events, invalid, Level.WARN)
-        events.add(_rows_event(dataset, len(invalid.rows)))
+        events.add(_rows_event(plan.dataset, len(invalid.rows)))
         events.flush()
         self.jobs.advance(self.job.id, self.owner, JobStatus.QUEUED)
 
@@ -167,7 +167,9 @@ class _Run:
         self.jobs.advance(self.job.id, self.owner, JobStatus.RUNNING)
         found = self.folder.result
         if found:
-            self.folder.write_result({**found, "gate": found.get("gate") or self._gate_stored(found["version"])})
+            self.folder.write_result(
+                {**found, "gate": found.get("gate") or self._gate_stored(found["version"])}
+            )
             return
         recipe = self._recipe()
         try:
@@ -184,8 +186,8 @@ class _Run:
         from hub.export.int8_gate import INT8, int8_gauge
         from hub.report.write import write_report
         from hub.serving.residency.servable import servable_on
-        from hub.training.train import train
         from hub.training.trackers.fan_out import TrackerPlace
+        from hub.training.train import train
 
         servable = servable_on(self.store.bases, trained_here=True)
 

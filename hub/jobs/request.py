@@ -1,7 +1,7 @@
 """Turns a request for a job into a checked specification.
 
-A request comes from outside: it may set how a file is read and how an adapter is trained, but name no path, no
-address, no plugin and no download.
+A request comes from outside: it may set how a file is read and how an adapter is trained, but name no path,
+no address, no plugin and no download.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ FINE_TUNE = "fine-tune"  # the purpose of a file that a job may read
 RECIPE_KEY = "recipe."  # begins the keys of the metadata that are keys of a recipe
 GENERATION = "generation"
 
-# Dotted keys, or sections as a whole. Not among them: sources and anything else that names a file, a folder, an
-# address, a package, a plugin or a detector to load.
+# Dotted keys, or sections as a whole. Not among them: sources and anything else that names a file, a folder,
+# an address, a package, a plugin or a detector to load.
 _ALLOWED = re.compile(
     r"preset|summary|max_length|serve|options\.\w+|train\.\w+|method\.\w+|evaluate\.\w+|deploy\.\w+"
     r"|augment\.(copies|delete|swap|check|min_kept|length|keep|ablation|fields|seed)"
@@ -94,7 +94,9 @@ def make_spec(asked: JobRequest, store: Store, files: Files, registry: Registry)
     return spec
 
 
-def recipe_of(spec: JobSpec, training: Path, validation: Path | None, columns: Mapping[str, str] = {}) -> Recipe:
+def recipe_of(
+    spec: JobSpec, training: Path, validation: Path | None, columns: Mapping[str, str] = {}
+) -> Recipe:
     """Return the recipe of a job that reads these files, with `columns` where the job names none.
 
     Raises:
@@ -145,7 +147,9 @@ def _recipe_keys(asked: JobRequest) -> dict[str, Any]:
             continue
         key = name.removeprefix(RECIPE_KEY)
         if not _ALLOWED.fullmatch(key):
-            raise BadRecipe(f"metadata.{name[:80]}: a job may not set this key of a recipe. docs/jobs.md lists those.")
+            raise BadRecipe(
+                f"metadata.{name[:80]}: a job may not set this key of a recipe. docs/jobs.md lists those."
+            )
         try:
             value = parse_scalar(text)
         except ValueError:

@@ -14,9 +14,8 @@ PURPOSE = "fine-tune-results"
 
 def metrics_csv(history: Sequence[Mapping[str, float]]) -> IO[bytes]:
     """Return the log entries of a run as CSV: a row for each entry, a column for each of their names."""
-    names = dict.fromkeys(name for entry in history for name in entry)
-    columns = [*(name for name in ("step", "epoch") if name in names)]
-    columns += [name for name in names if name not in columns]
+    first = ("step", "epoch")
+    columns = list(dict.fromkeys([*first, *(name for entry in history for name in entry)]))
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, restval="")
     writer.writeheader()

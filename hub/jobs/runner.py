@@ -1,7 +1,7 @@
 """Starts, follows and ends the processes of jobs; a thread of each serving process.
 
-Any serving process of this machine may take a job: it holds the lock of the job's folder while it works on it,
-and the lock of a slot, so that only `jobs.concurrent` jobs are trained at once.
+Any serving process of this machine may take a job: it holds the lock of the job's folder while it works on
+it, and the lock of a slot, so that only `jobs.concurrent` jobs are trained at once.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from filelock import FileLock
 from hub.config import Settings, child_environment
 from hub.errors import HubError, NotFound
 from hub.jobs.folder import JobFolder, free_slot, jobs_folder, try_lock
-from hub.jobs.process import LOST, Order, Stage
+from hub.jobs.process import LOST, JobStage, Order
 from hub.serving.background import PeriodicTask
 from hub.serving.runtime import Runtime
 from hub.store.change import Deploy
 from hub.store.jobs.files import Files
 from hub.store.jobs.jobs import Jobs, NewEvent
-from hub.store.jobs.records import Job, JobStatus, Level, LostJob
+from hub.store.jobs.records import JobStatus, Level, LostJob, TrainingJob
 
 __all__ = ["JobRunner"]
 
@@ -45,9 +45,9 @@ ENDED = "process_ended"  # code of the error of a job whose process did not repo
 
 @dataclass(slots=True)
 class _JobRun:
-    job: Job
+    job: TrainingJob
     owner: str
-    stage: Stage
+    stage: JobStage
     folder: JobFolder
     locks: tuple[FileLock, ...]
     process: subprocess.Popen[bytes]
@@ -95,12 +95,12 @@ class JobRunner:
         store = self._runtime.store
         return Jobs(store.catalog), Files(store.catalog, store.home)
 
-    def _try(self, job: Job, jobs: Jobs, files: Files) -> None:
+    def _try(self, job: TrainingJob, jobs: Jobs, files: Files) -> None:
         """Start the process of a job if its files are here, nobody works on it, and a slot is free."""
-        stage = Stage.CHECK if job.status is JobStatus.VALIDATING else Stage.TRAIN
+        stage = JobStage.CHECK if job.status is JobStatus.VALIDATING else JobStage.TRAIN
         if not _are_here(job, files):
             return
-        slots = 1 if stage is Stage.CHECK else self._settings.jobs.concurrent
+        slots = 1 if stage is JobStage.CHECK else self._settings.jobs.concurrent
         slot = free_slot(self._settings.home, stage, slots)
         if slot is None:
             return
@@ -146,7 +146,7 @@ class JobRunner:
             if jobs.get(run.job.id).is_active:
                 return
             _kill(run)
-        elif status == 0 and run.stage is Stage.TRAIN:
+        elif status == 0 and run.stage is JobStage.TRAIN:
             self._finish(run, jobs)
         elif status not in (0, LOST):
             self._crashed(run, jobs, status)
@@ -186,10 +186,12 @@ class JobRunner:
         how = f"signal {signal.Signals(-status).name}" if status < 0 else f"exit status {status}"
         log.error("The process of job %s ended with %s.", run.job.id, how)
         if self._crashes[run.job.id] >= MAX_CRASHES:
-            message = f"The process of the job ended {MAX_CRASHES} times without a result, at last with {how}."
+            message = (
+                f"The process of the job ended {MAX_CRASHES} times without a result, at last with {how}."
+            )
             self._failed(jobs, run.job, run.owner, message)
 
-    def _failed(self, jobs: Jobs, job: Job, owner: str, message: str) -> None:
+    def _failed(self, jobs: Jobs, job: TrainingJob, owner: str, message: str) -> None:
         error = {"code": ENDED, "message": message, "param": None}
         with suppress(LostJob):
             jobs.finish(job.id, owner, error=error, event=NewEvent(message, level=Level.ERROR))
@@ -219,7 +221,7 @@ class JobRunner:
         self._runs.clear()
 
 
-def _are_here(job: Job, files: Files) -> bool:
+def _are_here(job: TrainingJob, files: Files) -> bool:
     spec = job.spec
     try:
         return all(files.holds(files.get(id)) for id in (spec.training_file, spec.validation_file) if id)
@@ -260,4 +262,3 @@ def _kill(run: _JobRun) -> None:
 def _release(locks: tuple[FileLock, ...]) -> None:
     for lock in locks:
         lock.release()
-

@@ -14,7 +14,7 @@ from hub.jobs.runner import JobRunner
 from hub.serving.runtime import Runtime
 from hub.store.jobs.files import Files, NewFile
 from hub.store.jobs.jobs import Jobs
-from hub.store.jobs.records import Job, UploadedFile
+from hub.store.jobs.records import TrainingJob, UploadedFile
 
 __all__ = ["TrainingService", "format_by_name"]
 
@@ -65,7 +65,7 @@ class TrainingService:
             raise
         return files.add(staged, new, rows, limits.storage_bytes)
 
-    def create(self, asked: JobRequest) -> Job:
+    def create(self, asked: JobRequest) -> TrainingJob:
         """Queue a job; blocks.
 
         Raises:
@@ -76,7 +76,7 @@ class TrainingService:
         self.runner.wake()
         return job
 
-    def cancel(self, id: str) -> Job:
+    def cancel(self, id: str) -> TrainingJob:
         """Cancel a job; its process ends soon.
 
         Raises:

@@ -94,7 +94,7 @@ def train(  # noqa: PLR0913 - a run needs all of the hub
     report: WriteReport | None = None,
     trackers: Sequence[TrackerPlace] = (),
 ) -> TrainResult:
-    """Train, evaluate and store an adapter; `report` writes its report, `trackers` follow beside the recipe's.
+    """Train, evaluate and store an adapter; `report` writes its report, `trackers` follow the run too.
 
     `work` keeps the checkpoints of an unfinished run, which `resume` continues. The store calls `check`
     before it adds the files. The results of `gauges`, and the `search` that found the recipe, are recorded in
@@ -127,7 +127,7 @@ def train(  # noqa: PLR0913 - a run needs all of the hub
         about |= {"recipe": recipe.resolved(), "search": search, "plugin": registry.plugin_of(recipe.task)}
         version = store.add(recipe.name, work / ADAPTER, plan.serving, origin="trained", check=check, **about)
         _clean(work)
-        trackers = _end_trackers(ran, evaluation, version)
+        ended = _end_trackers(ran, evaluation, version)
     result = TrainResult(
         version=version,
         new=version.ref not in ran.before,
@@ -139,7 +139,7 @@ def train(  # noqa: PLR0913 - a run needs all of the hub
         measured=ran.found,
         evaluation=evaluation,
         ablation=ablation,
-        trackers=trackers,
+        trackers=ended,
     )
     return replace(result, report=_report(store, result, report))
 

@@ -101,7 +101,9 @@ class Files:
         with self._catalog.read() as session:
             return _file_of(_row(session, id))
 
-    def list(self, page: Page, purpose: str | None = None, *, oldest_first: bool = False) -> list[UploadedFile]:
+    def page(
+        self, page: Page, purpose: str | None = None, *, oldest_first: bool = False
+    ) -> list[UploadedFile]:
         """Return files by time; one more than `page.limit` if others follow.
 
         Raises:

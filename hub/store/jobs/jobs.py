@@ -1,7 +1,7 @@
 """The catalog's tables of training jobs and their events.
 
-A run of a job owns it by a random id in `owner`. Every change by a run is made in a transaction that finds this
-id and a status that has not ended, so that a cancelled job, or a job that another run has taken, is left alone.
+A run of a job owns it by a random id in `owner`. Each change by a run is made in a transaction that finds
+this id and a status that has not ended: a cancelled job, or one that another run has taken, is left alone.
 """
 
 from __future__ import annotations
@@ -24,18 +24,19 @@ from hub.store.jobs.records import (
     ACTIVE,
     Event,
     EventKind,
-    Job,
     JobSpec,
     JobStatus,
     Level,
     LostJob,
     Page,
+    TrainingJob,
 )
 
 __all__ = ["Jobs", "NewEvent", "uses_file"]
 
 MAX_EVENTS = 2000  # of one job
 _MAX_MESSAGE = 2000  # characters
+_DIGITS = 10  # no event has a number of so many
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +55,7 @@ class Jobs:
     def __init__(self, catalog: Catalog) -> None:
         self._catalog = catalog
 
-    def create(self, spec: JobSpec, most: int) -> Job:
+    def create(self, spec: JobSpec, most: int) -> TrainingJob:
         """Add a job.
 
         Raises:
@@ -63,7 +64,9 @@ class Jobs:
         with self._catalog.write() as session:
             waiting = session.scalar(select(func.count()).where(JobRow.status.in_(ACTIVE))) or 0
             if waiting >= most:
-                raise Overloaded(f"{waiting} jobs are not finished, and {most} may be (jobs.queued). Try later.")
+                raise Overloaded(
+                    f"{waiting} jobs are not finished, and {most} may be (jobs.queued). Try later."
+                )
             row = JobRow(
                 id=f"ftjob-{secrets.token_hex(12)}",
                 status=JobStatus.VALIDATING,
@@ -76,7 +79,7 @@ class Jobs:
             _note(session, row.id, NewEvent("Created; the files are checked next."))
             return _job_of(row)
 
-    def get(self, id: str) -> Job:
+    def get(self, id: str) -> TrainingJob:
         """Return a job.
 
         Raises:
@@ -85,7 +88,7 @@ class Jobs:
         with self._catalog.read() as session:
             return _job_of(_row(session, id))
 
-    def list(self, page: Page, metadata: Mapping[str, str] | None = None) -> list[Job]:
+    def page(self, page: Page, metadata: Mapping[str, str] | None = None) -> list[TrainingJob]:
         """Return jobs, newest first; one more than `page.limit` if others follow.
 
         With `metadata`, only jobs that were created with these values.
@@ -101,7 +104,7 @@ class Jobs:
         with self._catalog.read() as session:
             return [_job_of(row) for row in page_of(session, select(JobRow), JobRow, page, "job", keep=has)]
 
-    def active(self) -> list[Job]:
+    def active(self) -> list[TrainingJob]:
         """Return the unfinished jobs, oldest first."""
         query = select(JobRow).where(JobRow.status.in_(ACTIVE)).order_by(JobRow.created, JobRow.id)
         with self._catalog.read() as session:
@@ -117,14 +120,15 @@ class Jobs:
         with self._catalog.read() as session:
             _row(session, id)
             if page.after is not None:
-                last = session.get(JobEventRow, int(page.after)) if page.after.isdecimal() else None
+                number = int(page.after) if page.after.isdecimal() and len(page.after) < _DIGITS else 0
+                last = session.get(JobEventRow, number)
                 if last is None or last.job != id:
                     raise NotFound(f"The job {id} has no event {page.after[:64]!r}, which `after` names.")
                 query = query.where(JobEventRow.id < last.id)
             rows = session.scalars(query.order_by(JobEventRow.id.desc()).limit(page.limit + 1))
             return [_event_of(row) for row in rows]
 
-    def cancel(self, id: str) -> Job:
+    def cancel(self, id: str) -> TrainingJob:
         """Cancel a job; the run that works on it sees that and ends.
 
         Raises:
@@ -141,10 +145,10 @@ class Jobs:
             _note(session, id, NewEvent("Cancelled."))
             return _job_of(row)
 
-    def take(self, id: str, owner: str) -> Job | None:
+    def take(self, id: str, owner: str) -> TrainingJob | None:
         """Begin or continue a job as `owner`; None if it has ended.
 
-        The caller holds the lock of the job on the machine that has its files, so that no other run works on it.
+        The caller holds the lock of the job on the machine that has its files, so no other run works on it.
         """
         with self._catalog.write() as session:
             row = _row(session, id)
@@ -166,7 +170,11 @@ class Jobs:
         with self._catalog.write() as session:
             row = _owned(session, id, owner)
             row.owner, row.attempts = None, row.attempts - 1
-            _note(session, id, NewEvent("The server stops; the job goes on when it runs again.", level=Level.WARN))
+            _note(
+                session,
+                id,
+                NewEvent("The server stops; the job goes on when it runs again.", level=Level.WARN),
+            )
 
     def advance(self, id: str, owner: str, status: JobStatus) -> None:
         """Set the status of a job that has not ended.
@@ -262,8 +270,8 @@ def _time(text: str | None) -> datetime | None:
     return datetime.fromisoformat(text) if text else None
 
 
-def _job_of(row: JobRow) -> Job:
-    return Job(
+def _job_of(row: JobRow) -> TrainingJob:
+    return TrainingJob(
         id=row.id,
         status=JobStatus(row.status),
         spec=JobSpec(**json.loads(row.spec)),

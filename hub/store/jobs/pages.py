@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from itertools import islice
 from typing import Any, TypeVar
 
@@ -21,7 +21,7 @@ AnyRow = TypeVar("AnyRow", FileRow, JobRow)
 
 def page_of(
     session: Session,
-    query: Select[tuple[AnyRow]],
+    query: Select[Any],
     table: type[AnyRow],
     page: Page,
     kind: str,
@@ -29,7 +29,9 @@ def page_of(
     oldest_first: bool = False,
     keep: Callable[[AnyRow], bool] = lambda row: True,
 ) -> list[AnyRow]:
-    """Return the rows of a page that `keep` accepts, by time and id; one more than `page.limit` if others follow.
+    """Return the rows of a page that `keep` accepts, by time and id.
+
+    There is one more than `page.limit` if others follow.
 
     Raises:
         NotFound: `page.after` is the id of no row; `kind` is the word for the message.
@@ -43,5 +45,5 @@ def page_of(
         further = (id > last.id) if oldest_first else (id < last.id)
         query = query.where(or_(beyond, and_(when == last.created, further)))
     order = (when.asc(), id.asc()) if oldest_first else (when.desc(), id.desc())
-    rows = session.scalars(query.order_by(*order).execution_options(yield_per=_AT_ONCE))
-    return list(islice(filter(keep, rows), page.limit + 1))
+    rows: Iterable[AnyRow] = session.scalars(query.order_by(*order).execution_options(yield_per=_AT_ONCE))
+    return list(islice((row for row in rows if keep(row)), page.limit + 1))

@@ -8,7 +8,18 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-__all__ = ["ACTIVE", "Event", "EventKind", "Job", "JobSpec", "JobStatus", "Level", "LostJob", "Page", "UploadedFile"]
+__all__ = [
+    "ACTIVE",
+    "Event",
+    "EventKind",
+    "JobSpec",
+    "JobStatus",
+    "Level",
+    "LostJob",
+    "Page",
+    "TrainingJob",
+    "UploadedFile",
+]
 
 Json = dict[str, Any]
 
@@ -86,7 +97,7 @@ class JobSpec:
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
+class TrainingJob:
     """A training job. `result` is {} until a version is stored, `error` None unless the job failed."""
 
     id: str

@@ -13,6 +13,8 @@ from hub.http.auth import Keys
 from hub.http.hub import Hub
 from hub.http.huggingface import routes as huggingface
 from hub.http.metrics.metrics import Metrics
+from hub.http.oip import routes as oip
+from hub.http.ollama import routes as ollama
 from hub.http.openai import files, fine_tuning
 from hub.http.openai import routes as openai
 from hub.http.routes import admin, explain, feedback, native, pages
@@ -46,6 +48,8 @@ def build_app(settings: Settings) -> FastAPI:
     files.add_routes(app)
     fine_tuning.add_routes(app)
     huggingface.add_routes(app)
+    oip.add_routes(app)
+    ollama.add_routes(app)
     feedback.add_routes(app)
     explain.add_routes(app)
     admin.add_routes(app)

@@ -14,14 +14,13 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from hub.errors import HubError, MethodNotAllowed, NotFound, TooLarge
-from hub.http.origin import FORM, JSON, BrowserGuard, check_media_type
+from hub.http.origin import BrowserGuard, check_form, check_media_type
 from hub.http.wire import error_response
 
 __all__ = ["NUMBER", "TEMPLATE", "Gate", "Paths"]
 
 TEMPLATE = "hub.template"  # scope key: the path template of the route
 NUMBER = "hub.request_id"  # scope key: the request id, from the caller or generated
-BODY_LIMIT = "limits.body_bytes"
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 
 
@@ -30,6 +29,7 @@ class _Endpoint:
     template: str
     pattern: re.Pattern[str]
     methods: set[str]
+    takes_binary: bool  # bodies that are not only JSON, of clients that declare no content type
 
 
 class Paths:
@@ -38,13 +38,13 @@ class Paths:
     def __init__(self, routes: Iterable[BaseRoute]) -> None:
         self._fixed: dict[str, _Endpoint] = {}
         self._open: dict[str, _Endpoint] = {}
-        for template, pattern, methods in _endpoints(routes):
+        for template, pattern, methods, takes_binary in _endpoints(routes):
             table = self._open if "{" in template else self._fixed
-            endpoint = table.setdefault(template, _Endpoint(template, pattern, set()))
+            endpoint = table.setdefault(template, _Endpoint(template, pattern, set(), takes_binary))
             endpoint.methods.update(methods)
 
-    def match(self, path: str, method: str) -> tuple[str, dict[str, str]]:
-        """Return the template of the route and the path parameters.
+    def match(self, path: str, method: str) -> tuple[_Endpoint, dict[str, str]]:
+        """Return the route and the path parameters.
 
         Raises:
             NotFound: no route has the path.
@@ -56,7 +56,7 @@ class Paths:
             refusal = MethodNotAllowed(f"{endpoint.template} takes {', '.join(sorted(endpoint.methods))}.")
             refusal.allowed = sorted(endpoint.methods)
             raise refusal
-        return endpoint.template, parameters
+        return endpoint, parameters
 
     def _search(self, path: str) -> tuple[_Endpoint, dict[str, str]]:
         for endpoint in self._open.values():
@@ -101,10 +101,14 @@ class Gate:
 
         try:
             self._guard.check(scope["method"], scope["headers"])
-            scope[TEMPLATE], scope["path_params"] = self._paths.match(scope["path"], scope["method"])
-            upload = self._uploads.get(scope[TEMPLATE])
-            check_media_type(scope["method"], scope["headers"], FORM if upload else JSON)
-            _check_length(headers, upload or self._body_bytes, "jobs.file_bytes" if upload else BODY_LIMIT)
+            endpoint, scope["path_params"] = self._paths.match(scope["path"], scope["method"])
+            scope[TEMPLATE] = endpoint.template
+            if limit := self._uploads.get(endpoint.template):
+                check_form(scope["method"], scope["headers"])
+                _check_length(headers, limit, "jobs.file_bytes")
+            else:
+                check_media_type(scope["method"], scope["headers"], binary=endpoint.takes_binary)
+                _check_length(headers, self._body_bytes, "limits.body_bytes")
         except HubError as error:
             await error_response(error)(scope, receive, numbered)
             return
@@ -119,11 +123,12 @@ def _check_length(headers: Mapping[bytes, bytes], limit: int, setting: str) -> N
         )
 
 
-def _endpoints(routes: Iterable[BaseRoute]) -> Iterator[tuple[str, re.Pattern[str], set[str]]]:
+def _endpoints(routes: Iterable[BaseRoute]) -> Iterator[tuple[str, re.Pattern[str], set[str], bool]]:
     for route in routes:
         if isinstance(route, Mount) and route.path:
-            yield f"{route.path}/{{path}}", route.path_regex, {"GET", "HEAD"}
+            yield f"{route.path}/{{path}}", route.path_regex, {"GET", "HEAD"}, False
         elif isinstance(route, Mount):
             yield from _endpoints(route.routes)
         elif isinstance(route, Route):
-            yield route.path_format, route.path_regex, set(route.methods or ())
+            binary = getattr(route, "takes_binary", False)
+            yield route.path_format, route.path_regex, set(route.methods or ()), binary

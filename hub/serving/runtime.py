@@ -192,6 +192,11 @@ class Runtime:
             **(parts.observers.describe() if parts.observers else {}),
         }
 
+    def resident(self) -> frozenset[str]:
+        """Return the content hashes of the versions in slots."""
+        base_workers = self._ready().base_workers.all()
+        return frozenset(view.key for base_worker in base_workers for view in base_worker.slots.view())
+
     def replicas(self) -> dict[str, Any]:
         """Describe the serving processes that the catalog knows; without it, say so and go on."""
         parts = self._ready()

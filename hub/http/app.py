@@ -16,7 +16,7 @@ from hub.http.metrics.metrics import Metrics
 from hub.http.oip import routes as oip
 from hub.http.ollama import routes as ollama
 from hub.http.openai import routes as openai
-from hub.http.routes import admin, explain, feedback, native, pages
+from hub.http.routes import admin, explain, feedback, native, pages, predict_each
 from hub.http.routes.document import build_document
 from hub.http.vllm import routes as vllm
 from hub.registry.host import LoadedTask, Registry
@@ -42,6 +42,7 @@ def build_app(settings: Settings) -> FastAPI:
     )
     app.state.hub = Hub(Runtime(settings, registry, metrics), tasks, keys, settings.limits, metrics)
     native.add_routes(app, tasks)
+    predict_each.add_routes(app)
     openai.add_routes(app)
     huggingface.add_routes(app)
     oip.add_routes(app)

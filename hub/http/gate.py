@@ -1,4 +1,4 @@
-"""The outermost ASGI layer: assigns request ids and rejects requests that no route accepts.
+"""The outermost ASGI layer: request ids, headers for browsers, and errors where no route accepts a request.
 
 It precedes the metrics, whose label is the template of the route, so that clients cannot create labels.
 """
@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from hub.errors import HubError, MethodNotAllowed, NotFound, TooLarge
-from hub.http.origin import BrowserGuard, check_media_type
+from hub.http.headers import POLICY, safe_headers
+from hub.http.origin import BrowserGuard, PageAccess, check_media_type
 from hub.http.wire import error_response
 
 __all__ = ["NUMBER", "TEMPLATE", "Gate", "Paths"]
@@ -69,9 +70,19 @@ class Gate:
     """Wraps the application."""
 
     def __init__(
-        self, app: ASGIApp, paths: Paths, guard: BrowserGuard, *, body_bytes: int, replica: str
+        self,
+        app: ASGIApp,
+        paths: Paths,
+        guard: BrowserGuard,
+        *,
+        body_bytes: int,
+        replica: str,
+        origins: Collection[str] = (),
+        tls: bool = False,
     ) -> None:
         self.app = app
+        self._checked: ASGIApp = PageAccess(self._check, origins) if origins else self._check
+        self._tls = tls
         self._guard = guard
         self._replica = (b"x-hub-replica", replica.encode())
         self._paths = paths
@@ -81,29 +92,34 @@ class Gate:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        headers = dict(scope["headers"])
-        sent = headers.get(b"x-hub-request-id", b"")
+        sent = dict(scope["headers"]).get(b"x-hub-request-id", b"")
         number = sent if REQUEST_ID.fullmatch(sent) else secrets.token_hex(8).encode()
         scope[NUMBER] = number.decode()
 
         async def numbered(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message["headers"] = [*message["headers"], (b"x-hub-request-id", number), self._replica]
+                page = any(name == POLICY for name, _ in message["headers"])
+                safe = safe_headers(tls=self._tls, page=page)
+                ours = ((b"x-hub-request-id", number), self._replica, *safe)
+                message["headers"] = [*message["headers"], *ours]
             await send(message)
 
+        await self._checked(scope, receive, numbered)
+
+    async def _check(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            self._guard.check(scope["method"], scope["headers"])
+            self._guard.check(scope["method"], scope["headers"], scope["path"])
             endpoint, scope["path_params"] = self._paths.match(scope["path"], scope["method"])
             scope[TEMPLATE] = endpoint.template
             check_media_type(scope["method"], scope["headers"], binary=endpoint.takes_binary)
-            self._check_length(headers)
+            self._check_length(scope["headers"])
         except HubError as error:
-            await error_response(error)(scope, receive, numbered)
+            await error_response(error)(scope, receive, send)
             return
-        await self.app(scope, receive, numbered)
+        await self.app(scope, receive, send)
 
-    def _check_length(self, headers: Mapping[bytes, bytes]) -> None:
-        length = headers.get(b"content-length", b"0")
+    def _check_length(self, headers: Iterable[tuple[bytes, bytes]]) -> None:
+        length = next((value for name, value in headers if name == b"content-length"), b"0")
         if length.isdigit() and int(length) > self._body_bytes:
             raise TooLarge(
                 f"The body has {int(length):,} bytes and the limit is {self._body_bytes:,} "

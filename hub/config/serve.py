@@ -69,6 +69,10 @@ class ServeSettings(Model):
         repr=False,
         description="Keys for inference, or their hashes (`hub keys hash`); empty: no key is needed.",
     )
+    adapter_roots: tuple[Path, ...] = Field(
+        (),
+        description="Folders whose adapters /v1/load_lora_adapter may load; empty: none.",
+    )
     allowed_hosts: tuple[str, ...] = Field(
         (),
         description="Host names under which clients may reach the server; empty: loopback names if bound to "
@@ -76,7 +80,7 @@ class ServeSettings(Model):
     )
     cors_origins: tuple[str, ...] = Field(
         (),
-        description="Origins whose web pages may use the server, except /admin, such as "
+        description="Origins whose web pages may use the server, except what needs the admin key, such as "
         '"https://app.example"; "*": any.',
     )
     tls_cert: Path | None = Field(
@@ -99,6 +103,14 @@ class ServeSettings(Model):
         if len(set(hashed)) < len(hashed):
             raise ValueError("a key is listed twice; give each client its own key")
         return hashed
+
+    @field_validator("adapter_roots")
+    @classmethod
+    def _check_roots(cls, roots: tuple[Path, ...]) -> tuple[Path, ...]:
+        for number, root in enumerate(roots, start=1):
+            if not root.is_absolute():
+                raise ValueError(f"number {number}: write an absolute path")
+        return roots
 
     @field_validator("allowed_hosts")
     @classmethod

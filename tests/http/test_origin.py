@@ -6,8 +6,10 @@ import pytest
 
 from hub.config import load_settings
 from hub.errors import BadConfig, BadRequest, CrossOrigin, Misdirected
+from hub.http.app import build_app
 from hub.http.auth import check_exposure
 from hub.http.origin import BrowserGuard, is_allowed
+from hub.http.routes.route import AdminRoute
 from hub.store.change import Deploy
 from tests.http.conftest import serve
 from tests.support.homes import FakeHome
@@ -236,6 +238,12 @@ def test_no_listed_page_reaches_administration(open_to_a_page, admin) -> None:
     reply = open_to_a_page.put("/admin/deployments/mood", headers=headers, content=b'{"version": "mood@1"}')
     assert code(reply) == (403, "cross_origin")
     assert not permissions(open_to_a_page.get("/admin/status", headers=headers))
+
+
+def test_what_needs_the_admin_key_is_closed_to_pages() -> None:
+    paths = [route.path for route in build_app(load_settings()).routes if isinstance(route, AdminRoute)]
+    assert len(paths) > 6
+    assert [path for path in paths if is_allowed(PAGE, path, [PAGE])] == []
 
 
 def test_a_rebound_name_is_refused_even_for_a_listed_page(open_to_a_page) -> None:

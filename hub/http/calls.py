@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack, aclosing
 from functools import partial
@@ -17,6 +16,7 @@ from hub.errors import BadRequest, HubError
 from hub.http.gate import NUMBER
 from hub.http.hub import Hub, hub_of
 from hub.http.stream import Events, EventStream
+from hub.http.telemetry.record import RECORD, CallRecord
 from hub.serving.plugins.validators import runs_plugin_code
 from hub.serving.requests.call import CallAnswers
 from hub.serving.routing.router import Admission
@@ -51,12 +51,13 @@ async def ask(request: Request, resolve: Resolve, read: Read, form: Form) -> Res
     Raises:
         HubError: no deployment took it; later errors are responses, with the headers of the version.
     """
-    hub, began = hub_of(request), time.perf_counter()
-    task, code = "", "internal"
+    hub, call = hub_of(request), _record(request)
+    code = "internal"
+    answers: CallAnswers | None = None
     admission: Admission | None = None
     try:
-        with await hub.runtime.router.admit(resolve, sticky_key(request)) as admission:
-            task = admission.route.task.spec.name
+        with await hub.runtime.router.admit(call.resolving(resolve), sticky_key(request)) as admission:
+            call.admitted(admission)
             requests = await _read(hub, admission.route, read)
             answers = await hub.runtime.pipeline.run(admission, requests, request_id=request.scope[NUMBER])
         body = form.answer(admission, answers)
@@ -70,20 +71,21 @@ async def ask(request: Request, resolve: Resolve, read: Read, form: Form) -> Res
         code = "cancelled"
         raise
     finally:
-        took = time.perf_counter() - began
-        hub.metrics.call(task, code, took)
-    return Response(body, headers=_headers(admission, answers, took), media_type="application/json")
+        call.end(code, answers)
+        hub.metrics.ended(call)
+    return Response(body, headers=_headers(admission, answers, call.seconds), media_type="application/json")
 
 
 async def ask_for_stream(request: Request, resolve: Resolve, read: Read, form: Form) -> Response:
     """Answer a call with one request as a stream; an error before the first part is an error response."""
-    hub, began = hub_of(request), time.perf_counter()
-    task, code = "", "internal"
+    hub, call = hub_of(request), _record(request)
+    code = "internal"
     admission: Admission | None = None
     try:
         async with AsyncExitStack() as stack:
-            admission = stack.enter_context(await hub.runtime.router.admit(resolve, sticky_key(request)))
-            task = admission.route.task.spec.name
+            admitted = await hub.runtime.router.admit(call.resolving(resolve), sticky_key(request))
+            admission = stack.enter_context(admitted)
+            call.admitted(admission)
             requests = await _read(hub, admission.route, read)
             if len(requests) != 1:
                 raise BadRequest("A stream answers one request. Send it alone.")
@@ -94,7 +96,7 @@ async def ask_for_stream(request: Request, resolve: Resolve, read: Read, form: F
                 first.only()  # raises the error of the request
             code = ""  # counted when the stream ends
             headers, events = version_headers(admission), form.events(admission)
-            return EventStream(hub, task, headers, events, began, first, parts, stack.pop_all())
+            return EventStream(hub, call, headers, events, first, parts, stack.pop_all())
     except HubError as error:
         code = error.code
         if admission is None:
@@ -105,7 +107,14 @@ async def ask_for_stream(request: Request, resolve: Resolve, read: Read, form: F
         raise
     finally:
         if code:
-            hub.metrics.call(task, code, time.perf_counter() - began)
+            call.end(code)
+            hub.metrics.ended(call)
+
+
+def _record(request: Request) -> CallRecord:
+    """Return a new record of the request's call, which the access log finds in the scope."""
+    call = request.scope[RECORD] = CallRecord()
+    return call
 
 
 def sticky_key(request: Request) -> str:

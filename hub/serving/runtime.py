@@ -29,6 +29,7 @@ from hub.serving.describe import (
     describe_replica,
     plugin_name,
 )
+from hub.serving.figures import RuntimeFigures, figures_of
 from hub.serving.meter import Meter
 from hub.serving.observation import Observer
 from hub.serving.plugins.rehearsal import rehearse_on
@@ -205,6 +206,13 @@ class Runtime:
             "hanging": [describe_hanging(state) for state in parts.pipeline.hanging()],
             **(parts.observers.describe() if parts.observers else {}),
         }
+
+    def figures(self) -> RuntimeFigures | None:
+        """Return the state as numbers; None while the server is not ready. Never blocks for long."""
+        if not (parts := self._parts):
+            return None
+        failures = len(_failures(parts))
+        return figures_of(parts.router.routes, failures, parts.residency, parts.base_workers.all())
 
     def replicas(self) -> dict[str, Any]:
         """Describe the serving processes that the catalog knows; without it, say so and go on."""

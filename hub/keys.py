@@ -1,17 +1,87 @@
-"""Validates API keys, and hashes them for storage and comparison."""
+"""API keys: their form, their hashes, and the scopes that say what they may be used for."""
 
 from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+from fnmatch import fnmatchcase
+from typing import Self
 
-__all__ = ["HASH_PREFIX", "MIN_KEY_LENGTH", "hash_key"]
+__all__ = ["EVERY_NAME", "HASH_PREFIX", "MIN_KEY_LENGTH", "Right", "Scopes", "hash_key"]
 
 HASH_PREFIX = "sha256:"
 MIN_KEY_LENGTH = 16  # characters: shorter ones can be guessed
 MAX_KEY_LENGTH = 1024
+EVERY_NAME = "*"
 _HASH = re.compile(r"[0-9a-f]{64}", re.IGNORECASE)
 _PRINTABLE = re.compile(r"[!-~]*")  # what fits into an Authorization header
+_PATTERN = re.compile(r"[a-z0-9*][a-z0-9._*-]{0,62}")  # a name in which * stands for any characters
+
+
+class Right(StrEnum):
+    """The right that a route requires."""
+
+    INFER = "infer"
+    TRAIN = "train"
+    DEPLOY = "deploy"
+    ADMIN = "admin"
+
+
+_NAMED = frozenset({Right.INFER, Right.DEPLOY})  # can be limited to deployments by a pattern
+
+
+@dataclass(frozen=True, slots=True)
+class Scopes:
+    """Rights, each with the pattern of the deployment names for which it holds; admin includes all rights."""
+
+    granted: tuple[tuple[Right, str], ...]
+
+    @classmethod
+    def parse(cls, scopes: Iterable[str]) -> Self:
+        """Read scopes such as `infer`, `infer:mood*`, `train`, `deploy:mood` or `admin`.
+
+        Raises:
+            ValueError: one is no scope, or there is none.
+        """
+        granted = tuple(dict.fromkeys(map(_parse_scope, scopes)))
+        if not granted:
+            raise ValueError("a key has at least one scope: infer, train, deploy or admin")
+        return cls(granted)
+
+    def allows(self, right: Right, name: str | None = None) -> bool:
+        """Return whether a right is granted for a deployment; without `name`, for any at all.
+
+        The name EVERY_NAME asks for a right that holds for every deployment.
+        """
+        return any(
+            has is Right.ADMIN or (has is right and (name is None or fnmatchcase(name, pattern)))
+            for has, pattern in self.granted
+        )
+
+    def __str__(self) -> str:
+        return " ".join(
+            str(right) if pattern == EVERY_NAME else f"{right}:{pattern}" for right, pattern in self.granted
+        )
+
+
+def _parse_scope(scope: str) -> tuple[Right, str]:
+    name, colon, pattern = scope.partition(":")
+    try:
+        right = Right(name)
+    except ValueError:
+        raise ValueError(f"{name[:40]!r} is no scope; use infer, train, deploy or admin") from None
+    if not colon:
+        return right, EVERY_NAME
+    if right not in _NAMED:
+        raise ValueError(f"{right} takes no pattern; infer:PATTERN and deploy:PATTERN do")
+    if not _PATTERN.fullmatch(pattern):
+        raise ValueError(
+            f"{pattern[:80]!r} is no pattern of names; use lower-case letters, digits, '.', '_', '-' and '*'"
+        )
+    return right, pattern
 
 
 def hash_key(key: str) -> str:

@@ -16,6 +16,7 @@
     ├── Forbidden             403
     │   └── CrossOrigin       403  sent by a web page of another site
     ├── NotFound              404  the message lists the existing names
+    │   └── VersionUnavailable 404 a pinned version is neither live nor resident
     ├── Conflict              409
     │   ├── AmbiguousDeployment
     │   └── PluginConflict
@@ -77,6 +78,7 @@ from hub.errors.request import (
     TooLarge,
     Unauthorized,
     UnsupportedFormat,
+    VersionUnavailable,
 )
 from hub.errors.server import (
     DeadlineExceeded,
@@ -134,6 +136,7 @@ __all__ = [
     "UnsafeWeights",
     "UnsupportedAdapter",
     "UnsupportedFormat",
+    "VersionUnavailable",
     "first_problem",
     "log_fault",
 ]

@@ -92,6 +92,12 @@ class NotFound(HubError):
         return cls(f"No {kind} named {name!r}. {listed}{more}.{' ' + hint if hint else ''}")
 
 
+class VersionUnavailable(NotFound):
+    """A pinned version is neither live nor resident; the message lists those that are."""
+
+    code = "version_unavailable"
+
+
 class Conflict(HubError):
     code = "conflict"
     status = 409

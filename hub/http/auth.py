@@ -1,4 +1,4 @@
-"""Authentication: API keys for inference, one admin key for everything; only hashes are kept in memory."""
+"""Authentication: which caller a key belongs to, and what it may do; only hashes are kept in memory."""
 
 from __future__ import annotations
 
@@ -10,23 +10,63 @@ import secrets
 import tempfile
 from collections.abc import Iterable
 from contextlib import suppress
-from enum import StrEnum
+from dataclasses import dataclass
 from pathlib import Path
+
+from starlette.requests import Request
 
 from hub.config import Settings
 from hub.errors import BadConfig, Forbidden, Unauthorized
-from hub.keys import HASH_PREFIX, hash_key
+from hub.keys import HASH_PREFIX, Right, Scopes, hash_key
 
-__all__ = ["ADMIN_KEY_FILE", "Keys", "Right", "check_exposure", "is_loopback", "local_admin_key"]
+__all__ = [
+    "ADMIN_KEY_FILE",
+    "CALLER",
+    "Caller",
+    "Keys",
+    "Right",
+    "caller_of",
+    "check_exposure",
+    "is_loopback",
+    "local_admin_key",
+]
 
 ADMIN_KEY_FILE = "admin.key"
+CALLER = "hub.caller"  # scope key: the Caller of the request, once its key is checked
+_NEEDED = {Right.INFER: "an API key", Right.ADMIN: "the admin key"}
 
 
-class Right(StrEnum):
-    """The right that a route requires."""
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who sent a request: the id of the key, and its scopes."""
 
-    INFER = "infer"
-    ADMIN = "admin"
+    id: str
+    scopes: Scopes
+
+    def may(self, right: Right, deployment: str | None = None) -> bool:
+        """Return whether the caller has a right, for `deployment` if that is given."""
+        return self.scopes.allows(right, deployment)
+
+    def require(self, right: Right, deployment: str | None = None) -> None:
+        """Check a right, for `deployment` if that is given.
+
+        Raises:
+            Forbidden: the key does not have it.
+        """
+        if self.may(right, deployment):
+            return
+        where = f" for the deployment {deployment!r}" if deployment and self.may(right) else ""
+        raise Forbidden(f"This needs the right '{right}'{where}, and the key has: {self.scopes}.")
+
+
+ANONYMOUS = Caller("anonymous", Scopes.parse(["infer"]))
+_ADMIN = Caller("admin", Scopes.parse(["admin"]))
+
+
+def caller_of(request: Request) -> Caller:
+    """Return who sent a request that a route has admitted."""
+    caller: Caller = request.scope[CALLER]
+    return caller
 
 
 class Keys:
@@ -34,7 +74,10 @@ class Keys:
 
     def __init__(self, admin_key: str, api_keys: Iterable[str] = ()) -> None:
         self._admin = _digest(admin_key)
-        self._api = tuple(_digest(key) for key in api_keys)
+        self._api = tuple(
+            (_digest(key), Caller(f"settings-{number}", ANONYMOUS.scopes))
+            for number, key in enumerate(api_keys, start=1)
+        )
 
     @classmethod
     def of(cls, settings: Settings) -> Keys:
@@ -46,28 +89,28 @@ class Keys:
         serve = settings.serve
         return cls(serve.admin_key or local_admin_key(settings.home), serve.api_keys)
 
-    def check(self, authorization: str | None, right: Right) -> None:
-        """Check the value of an Authorization header for `right`.
+    def check(self, authorization: str | None, right: Right) -> Caller:
+        """Return the caller to whom the value of an Authorization header belongs.
 
         Raises:
             Unauthorized: the key is missing or unknown.
-            Forbidden: an API key was sent, and the admin key is needed.
+            Forbidden: the key does not have the right.
         """
         if right is Right.INFER and not self._api:
-            return
+            return ANONYMOUS
         scheme, _, key = (authorization or "").partition(" ")
         if scheme.lower() != "bearer" or not key:
-            needed = "the admin key" if right is Right.ADMIN else "an API key"
+            needed = _NEEDED.get(right, f"a key with the scope {right}")
             raise Unauthorized(f"This needs {needed}: send 'Authorization: Bearer KEY'.")
         digest = hashlib.sha256(key.strip().encode("utf-8", "surrogateescape")).digest()
-        admin = hmac.compare_digest(digest, self._admin)
-        known = [hmac.compare_digest(digest, other) for other in self._api]  # every key, for constant time
-        if admin:
-            return
-        if not any(known):
+        caller = _ADMIN if hmac.compare_digest(digest, self._admin) else None
+        for other, owner in self._api:  # every key, for constant time
+            if hmac.compare_digest(digest, other):
+                caller = caller or owner
+        if caller is None:
             raise Unauthorized("The key is unknown.")
-        if right is Right.ADMIN:
-            raise Forbidden("An API key is valid for inference only; this needs the admin key.")
+        caller.require(right)
+        return caller
 
 
 def local_admin_key(home: Path) -> str:

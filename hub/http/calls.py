@@ -13,16 +13,28 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from hub.errors import BadRequest, HubError
+from hub.http.auth import Right, caller_of
 from hub.http.gate import NUMBER
 from hub.http.hub import Hub, hub_of
 from hub.http.stream import Events, EventStream
 from hub.http.telemetry.record import RECORD, CallRecord
+from hub.keys import EVERY_NAME
 from hub.serving.plugins.validators import runs_plugin_code
 from hub.serving.requests.call import CallAnswers
 from hub.serving.routing.router import Admission
-from hub.serving.routing.routes import Resolve, Route
+from hub.serving.routing.routes import Resolve, Route, Routes
 
-__all__ = ["MAX_KEY_CHARS", "Form", "Read", "ask", "ask_for_stream", "sticky_key", "version_headers"]
+__all__ = [
+    "MAX_KEY_CHARS",
+    "Form",
+    "Read",
+    "admit",
+    "ask",
+    "ask_for_stream",
+    "sticky_key",
+    "version_headers",
+    "visible_routes",
+]
 
 MAX_KEY_CHARS = 256
 Read = Callable[[Route], list[BaseModel | HubError]]
@@ -56,7 +68,7 @@ async def ask(request: Request, resolve: Resolve, read: Read, form: Form) -> Res
     answers: CallAnswers | None = None
     admission: Admission | None = None
     try:
-        with await hub.runtime.router.admit(call.resolving(resolve), sticky_key(request)) as admission:
+        with await admit(request, call.resolving(resolve)) as admission:
             call.admitted(admission)
             requests = await _read(hub, admission.route, read)
             answers = await hub.runtime.pipeline.run(admission, requests, request_id=request.scope[NUMBER])
@@ -83,8 +95,7 @@ async def ask_for_stream(request: Request, resolve: Resolve, read: Read, form: F
     admission: Admission | None = None
     try:
         async with AsyncExitStack() as stack:
-            admitted = await hub.runtime.router.admit(call.resolving(resolve), sticky_key(request))
-            admission = stack.enter_context(admitted)
+            admission = stack.enter_context(await admit(request, call.resolving(resolve)))
             call.admitted(admission)
             requests = await _read(hub, admission.route, read)
             if len(requests) != 1:
@@ -115,6 +126,28 @@ def _record(request: Request) -> CallRecord:
     """Return a new record of the request's call, which the access log finds in the scope."""
     call = request.scope[RECORD] = CallRecord()
     return call
+
+
+async def admit(request: Request, resolve: Resolve) -> Admission:
+    """Admit a request to a deployment that its key may call; the others do not exist for it.
+
+    Raises: as `Router.admit`.
+    """
+    may = _may_call(request)
+    only = (lambda routes: resolve(routes.only(may))) if may else resolve
+    return await hub_of(request).runtime.router.admit(only, sticky_key(request))
+
+
+def visible_routes(request: Request) -> Routes:
+    """Return the routing table with the deployments that the key of a request may call."""
+    routes, may = hub_of(request).runtime.router.routes, _may_call(request)
+    return routes.only(may) if may else routes
+
+
+def _may_call(request: Request) -> Callable[[str], bool] | None:
+    """Return whether the caller may call a deployment; None if it may call all."""
+    caller = caller_of(request)
+    return None if caller.may(Right.INFER, EVERY_NAME) else partial(caller.may, Right.INFER)
 
 
 def sticky_key(request: Request) -> str:

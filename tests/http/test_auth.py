@@ -34,6 +34,11 @@ ADMIN, API = "the-admin-key-of-a-test", "an-api-key-of-a-test"
         ("Bearer wrong", Right.ADMIN, Unauthorized),
         (f"Bearer {API}", Right.ADMIN, Forbidden),
         (f"Bearer {ADMIN}", Right.ADMIN, None),
+        (None, Right.TRAIN, Unauthorized),
+        (f"Bearer {API}", Right.TRAIN, Forbidden),
+        (f"Bearer {API}", Right.DEPLOY, Forbidden),
+        (f"Bearer {ADMIN}", Right.TRAIN, None),
+        (f"Bearer {ADMIN}", Right.DEPLOY, None),
     ],
 )
 @pytest.mark.parametrize("hashed", [False, True])

@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from hub.errors import BadRequest, HubError, TooLarge
-from hub.http.calls import ask, ask_for_stream
+from hub.http.calls import ask, ask_for_stream, visible_routes
 from hub.http.hub import hub_of
 from hub.http.huggingface.pipelines import HfPipeline, TextOutput, details, pipeline_of
 from hub.http.openai.answers import ChatCompletion
@@ -23,7 +23,7 @@ from hub.http.routes.route import InferRoute
 from hub.http.routes.schemas import DESCRIBED
 from hub.http.stream import data_event
 from hub.http.wire import error_response, json_response
-from hub.names import NAME_PATTERN
+from hub.names import VERSION_PATTERN
 from hub.serving.requests.call import CallAnswers
 from hub.serving.requests.parsing import parse
 from hub.serving.routing.router import Admission
@@ -31,7 +31,7 @@ from hub.serving.routing.routes import Route, by_name
 
 __all__ = ["add_routes"]
 
-Deployment = Annotated[str, Path(json_schema_extra={"pattern": NAME_PATTERN})]
+Deployment = Annotated[str, Path(json_schema_extra={"pattern": VERSION_PATTERN})]
 
 
 class PipelineRequest(BaseModel):
@@ -116,12 +116,12 @@ async def _chat(request: Request, name: Deployment, body: ChatRequest) -> Respon
 
 
 async def _health(request: Request, name: Deployment) -> Response:
-    by_name(name)(hub_of(request).runtime.router.routes)
+    by_name(name)(visible_routes(request))
     return json_response({})
 
 
 async def _info(request: Request, name: Deployment) -> Response:
-    route = by_name(name)(hub_of(request).runtime.router.routes)
+    route = by_name(name)(visible_routes(request))
     return json_response(
         {
             "model_id": str(route.version.ref),

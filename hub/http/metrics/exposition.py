@@ -1,8 +1,8 @@
 """What /metrics shows: all collected series, without those of removed deployments, and what routers read.
 
 The names and labels of `vllm:` are those of vLLM, which LoRA-aware routers such as the Gateway API Inference
-Extension expect of a model server. Its protocol: running adapters are those in memory that are ready to serve;
-the value is the time of the update.
+Extension expect of a model server. In its protocol, running adapters are those in memory that are ready to
+serve, and the value is the time of the update.
 """
 
 from __future__ import annotations

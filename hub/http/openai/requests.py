@@ -11,7 +11,7 @@ from pydantic_core import to_json
 from hub.api import HeadKind
 from hub.errors import BadRequest, Conflict, HubError
 from hub.generation.response_format import ResponseFormat
-from hub.names import NAME_PATTERN
+from hub.names import VERSION_PATTERN
 from hub.serving.requests.parsing import parse
 from hub.serving.routing.routes import Route
 
@@ -52,7 +52,9 @@ class TextRequest(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     model: str = Field(
-        description="The deployment.", examples=["assistant"], json_schema_extra={"pattern": NAME_PATTERN}
+        description="The deployment, or `NAME@N`.",
+        examples=["assistant"],
+        json_schema_extra={"pattern": VERSION_PATTERN},
     )
     max_tokens: int | None = Field(None, ge=1, lt=2**53, description="Maximum tokens of an answer.")
     temperature: float | None = Field(

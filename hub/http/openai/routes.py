@@ -10,15 +10,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from hub.errors import HubError, NotFound
-from hub.http.calls import ask, ask_for_stream
+from hub.http.calls import ask, ask_for_stream, visible_routes
 from hub.http.gate import NUMBER
-from hub.http.hub import Hub, hub_of
 from hub.http.openai.answers import ChatCompletion, Completion, TextForm, openai_error
 from hub.http.openai.requests import ChatRequest, CompletionRequest
 from hub.http.routes.route import InferRoute
 from hub.http.routes.schemas import DESCRIBED
 from hub.http.wire import json_response
-from hub.serving.routing.routes import Route, by_name
+from hub.serving.routing.routes import Route, Routes, by_name
 
 __all__ = ["ANSWERS", "OpenAIRoute", "add_routes", "answer_chat"]
 
@@ -133,18 +132,18 @@ async def _answer(request: Request, body: ChatRequest | CompletionRequest, *, ch
 
 
 async def _list(request: Request) -> Response:
-    return json_response({"object": "list", "data": list(_models(hub_of(request)).values())})
+    return json_response({"object": "list", "data": list(_models(visible_routes(request)).values())})
 
 
 async def _show(request: Request, model: str) -> Response:
-    models = _models(hub_of(request))
+    models = _models(visible_routes(request))
     if model not in models:
         raise NotFound.of("model", model, models)
     return json_response(models[model])
 
 
-def _models(hub: Hub) -> dict[str, Json]:
-    routes = sorted(hub.runtime.router.routes.by_name.items())
+def _models(visible: Routes) -> dict[str, Json]:
+    routes = sorted(visible.by_name.items())
     bases = sorted({_base(route) for _, route in routes})
     return {name: _model(name, name, None, 0) for name in bases} | {
         name: _model(name, str(route.version.ref), _base(route), int(route.version.created.timestamp()))

@@ -1,4 +1,4 @@
-"""Routes for operators, behind the admin key: deployments and status."""
+"""Routes for operators: status behind the admin key, deployments also behind the right to deploy."""
 
 from __future__ import annotations
 
@@ -12,16 +12,18 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 import hub
+from hub.http.auth import Right, caller_of
 from hub.http.hub import hub_of
-from hub.http.routes.route import AdminRoute
+from hub.http.routes.route import AdminRoute, DeployRoute
 from hub.http.routes.schemas import ERRORS, ChangedInfo, DeploymentName
 from hub.http.wire import json_response
 from hub.serving.describe import describe_change, describe_deployment, describe_event
-from hub.serving.runtime import AppliedChange
+from hub.serving.runtime import AppliedChange, Runtime
 from hub.store.change import Deploy, DeploymentChange
 
 __all__ = ["add_routes"]
 
+STATUS = "/admin/status"
 ONE = "/admin/deployments/{name}"
 _BY_ADMIN = DeploymentChange()  # of a request without a body
 Change = TypeVar("Change", bound=DeploymentChange)
@@ -30,7 +32,7 @@ Change = TypeVar("Change", bound=DeploymentChange)
 def add_routes(app: FastAPI) -> None:
     """Add the admin routes."""
     for path, method, endpoint, answer, summary in (
-        ("/admin/status", "GET", _status, dict[str, Any], "Engines, slots, queues, plugins and failures"),
+        (STATUS, "GET", _status, dict[str, Any], "Engines, slots, queues, plugins and failures"),
         (
             "/admin/replicas",
             "GET",
@@ -59,7 +61,7 @@ def add_routes(app: FastAPI) -> None:
             tags=["admin"],
             summary=summary,
             responses=ERRORS,
-            route_class_override=AdminRoute,
+            route_class_override=AdminRoute if path == STATUS else DeployRoute,
         )
 
 
@@ -74,12 +76,14 @@ async def _replicas(request: Request) -> Response:
 
 
 async def _list(request: Request) -> Response:
+    caller = caller_of(request)
     deployments = await asyncio.to_thread(hub_of(request).runtime.store.deployments)
-    return json_response({"deployments": [describe_deployment(deployment) for deployment in deployments]})
+    shown = [one for one in deployments if caller.may(Right.DEPLOY, one.name)]
+    return json_response({"deployments": [describe_deployment(deployment) for deployment in shown]})
 
 
 async def _show(request: Request, name: DeploymentName) -> Response:
-    store = hub_of(request).runtime.store
+    store = _runtime(request, name).store
     deployment = await asyncio.to_thread(store.deployment, name)
     history = await asyncio.to_thread(store.history, name)
     return json_response(
@@ -88,20 +92,26 @@ async def _show(request: Request, name: DeploymentName) -> Response:
 
 
 async def _deploy(request: Request, name: DeploymentName, body: Deploy) -> Response:
-    return await _apply(hub_of(request).runtime.deploy, name, body)
+    return await _apply(_runtime(request, name).deploy, name, body)
 
 
 async def _promote(request: Request, name: DeploymentName, body: DeploymentChange = _BY_ADMIN) -> Response:
-    return await _apply(hub_of(request).runtime.promote, name, body)
+    return await _apply(_runtime(request, name).promote, name, body)
 
 
 async def _rollback(request: Request, name: DeploymentName, body: DeploymentChange = _BY_ADMIN) -> Response:
-    return await _apply(hub_of(request).runtime.rollback, name, body)
+    return await _apply(_runtime(request, name).rollback, name, body)
 
 
 async def _undeploy(request: Request, name: DeploymentName, body: DeploymentChange = _BY_ADMIN) -> Response:
-    await asyncio.to_thread(hub_of(request).runtime.undeploy, name, body)
+    await asyncio.to_thread(_runtime(request, name).undeploy, name, body)
     return json_response({"name": name, "removed": True})
+
+
+def _runtime(request: Request, name: str) -> Runtime:
+    """Return the runtime for a caller that may deploy under a name."""
+    caller_of(request).require(Right.DEPLOY, name)
+    return hub_of(request).runtime
 
 
 async def _apply(apply: Callable[[str, Change], AppliedChange], name: str, change: Change) -> Response:

@@ -36,7 +36,7 @@ def build_document(app: FastAPI, *, keys_needed: bool) -> Json:
                 operation = document["paths"][route.path_format][method.lower()]
                 if route.path_format.startswith(_CHOOSE_VERSION) and method == "POST":
                     operation.setdefault("parameters", []).append(_STICKY_KEY)
-                if route.right is Right.ADMIN or keys_needed:
+                if route.right is not Right.INFER or keys_needed:
                     operation["security"] = [{_SCHEME: []}]
     document["paths"] |= _monitoring(keys_needed)
     document.setdefault("components", {})["securitySchemes"] = {

@@ -18,8 +18,8 @@ from starlette.responses import Response
 
 from hub.api import Model, Row
 from hub.errors import Conflict, Overloaded
-from hub.http.calls import sticky_key
-from hub.http.hub import Hub, hub_of
+from hub.http.calls import admit
+from hub.http.hub import hub_of
 from hub.http.routes.route import InferRoute
 from hub.http.routes.schemas import ERRORS
 from hub.http.wire import json_response
@@ -130,7 +130,7 @@ def add_routes(app: FastAPI) -> None:
     turns = OneAtATime()
 
     async def explain(request: Request, name: str, body: Explain) -> Response:
-        return await _explain(hub_of(request), turns, name, sticky_key(request), body)
+        return await _explain(request, turns, name, body)
 
     app.router.add_api_route(
         "/v1/deployments/{name}/explain",
@@ -144,10 +144,11 @@ def add_routes(app: FastAPI) -> None:
     )
 
 
-async def _explain(hub: Hub, turns: OneAtATime, name: str, key: str, body: Explain) -> Response:
+async def _explain(request: Request, turns: OneAtATime, name: str, body: Explain) -> Response:
+    hub = hub_of(request)
     if not hub.runtime.settings.serve.explain:
         raise Conflict("Explanations are disabled. Set serve.explain to true and restart the server.")
-    with await hub.runtime.router.admit(by_name(name), key) as admission:
+    with await admit(request, by_name(name)) as admission:
         task = admission.route.task
         if runs_plugin_code(task.request):
             asked = await hub.runtime.pipeline.read(task, lambda: _request(body, admission))

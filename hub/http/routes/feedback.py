@@ -12,11 +12,13 @@ from starlette.responses import Response
 
 from hub.api import MAX_TEXT, Model
 from hub.errors import TooLarge
+from hub.http.auth import Right, caller_of
 from hub.http.hub import hub_of
 from hub.http.routes.route import InferRoute
 from hub.http.routes.schemas import ERRORS
 from hub.http.wire import json_response
-from hub.serving.canary.grading import Comparer
+from hub.serving.canary.grading import Comparer, Label
+from hub.store.catalog.feedback import StoredAnswer
 
 __all__ = ["add_routes"]
 
@@ -65,7 +67,14 @@ async def _label(request: Request, body: FeedbackRequest) -> Response:
     if len(json.dumps(body.label, ensure_ascii=False)) > MAX_TEXT:
         raise TooLarge(f"`label` has more than {MAX_TEXT:,} characters.")
     runtime = hub_of(request).runtime
-    is_correct = Comparer(runtime.registry, runtime.store, runtime.pipeline.read)
+    caller = caller_of(request)
+    compare = Comparer(runtime.registry, runtime.store, runtime.pipeline.read)
+
+    async def is_correct(answer: StoredAnswer, label: Label) -> bool:
+        if not caller.may(Right.INFER, answer.deployment):
+            raise runtime.answers.unknown(body.request_id)
+        return await compare(answer, label)
+
     given = await runtime.answers.label(body.request_id, body.label, is_correct)
     return json_response(
         {

@@ -18,8 +18,8 @@ from starlette.responses import Response
 
 from hub.api import Model
 from hub.errors import BadPlugin, BadRequest, HubError
-from hub.http.calls import Form, Read, ask, ask_for_stream, version_headers
-from hub.http.hub import Hub, hub_of
+from hub.http.calls import Form, Read, ask, ask_for_stream, version_headers, visible_routes
+from hub.http.hub import hub_of
 from hub.http.routes.route import InferRoute, RawInferRoute
 from hub.http.routes.schemas import DESCRIBED, ERRORS, DeploymentList, ItemError, TaskList
 from hub.http.stream import Events, named_event, wants_events
@@ -30,7 +30,7 @@ from hub.serving.plugins.validators import runs_plugin_code
 from hub.serving.requests.call import CallAnswers
 from hub.serving.requests.parsing import check_json, parse, parse_call
 from hub.serving.routing.router import Admission
-from hub.serving.routing.routes import Resolve, Route, by_name, by_task
+from hub.serving.routing.routes import Resolve, Route, Routes, by_name, by_task
 
 __all__ = ["add_routes"]
 
@@ -226,19 +226,19 @@ def _many(answers: CallAnswers) -> bytes:
 
 
 async def _list_tasks(request: Request) -> Response:
-    hub = hub_of(request)
-    return json_response({"tasks": [_task(hub, task) for task in hub.tasks]})
+    routes = visible_routes(request)
+    return json_response({"tasks": [_task(routes, task) for task in hub_of(request).tasks]})
 
 
 async def _list_deployments(request: Request) -> Response:
-    return json_response({"deployments": hub_of(request).runtime.router.routes.describe()})
+    return json_response({"deployments": visible_routes(request).describe()})
 
 
-def _task(hub: Hub, task: LoadedTask) -> dict[str, Any]:
+def _task(routes: Routes, task: LoadedTask) -> dict[str, Any]:
     return {
         "name": task.spec.name,
         "summary": task.spec.summary,
         "head": str(task.spec.head),
         **describe_task(task),
-        "deployments": [route.name for route in hub.runtime.router.routes.of_task(task.spec.name)],
+        "deployments": [route.name for route in routes.of_task(task.spec.name)],
     }

@@ -1,7 +1,7 @@
 """The page at /, its assets, the OpenAPI document and the metrics.
 
 The page and its assets are the same on every server and need no key. The document and the metrics reveal what
-is installed and how it is used, and need an API key if keys are set.
+is installed and how it is used, and need an API key if keys are set; the metrics one for every deployment.
 """
 
 from __future__ import annotations
@@ -15,8 +15,10 @@ from fastapi import FastAPI
 from starlette.requests import Request
 from starlette.responses import Response
 
+from hub.http.auth import Right, caller_of
 from hub.http.routes.cached import CachedBody, RecentText
 from hub.http.routes.route import InferRoute
+from hub.keys import EVERY_NAME
 
 __all__ = ["add_document", "add_metrics", "add_page"]
 
@@ -76,6 +78,7 @@ def add_metrics(app: FastAPI) -> None:
     recent = RecentText(lambda: hub.metrics.text(hub.runtime), METRICS_S)
 
     async def show(request: Request) -> Response:
+        caller_of(request).require(Right.INFER, EVERY_NAME)  # its labels name deployments
         return Response(await recent.get(), headers={"content-type": CONTENT_TYPE_LATEST})
 
     _add_closed(app, "/metrics", show)

@@ -14,13 +14,13 @@ from starlette.types import Receive, Scope, Send
 
 from hub.config import LimitSettings
 from hub.errors import HubError, log_fault
-from hub.http.auth import Right
+from hub.http.auth import CALLER, Right
 from hub.http.deadline import ClientLeft, Deadline
 from hub.http.hub import hub_of
 from hub.http.wire import error_response, internal_error, read_body
 from hub.serving.requests.parsing import parse
 
-__all__ = ["AdminRoute", "InferRoute", "RawInferRoute"]
+__all__ = ["AdminRoute", "DeployRoute", "InferRoute", "RawInferRoute"]
 
 log = logging.getLogger(__name__)
 
@@ -67,7 +67,8 @@ class InferRoute(APIRoute):
 
     async def _answer(self, request: Request, parameter: inspect.Parameter | None) -> Response:
         hub = hub_of(request)
-        hub.keys.check(request.headers.get("authorization"), self.right)
+        caller = hub.keys.check(request.headers.get("authorization"), self.right)
+        request.scope[CALLER] = caller
         arguments: dict[str, Any] = dict(request.path_params)
         if parameter is not None:
             body = await read_body(request, hub.limits.body_bytes, hub.limits.body_s)
@@ -95,3 +96,9 @@ class AdminRoute(InferRoute):
 
     def _seconds(self, limits: LimitSettings) -> float:
         return 0.0
+
+
+class DeployRoute(AdminRoute):
+    """Requires the right to deploy; an endpoint that changes a deployment checks the right for its name."""
+
+    right = Right.DEPLOY

@@ -158,7 +158,11 @@ class AnswerLog:
                 correct = await is_correct(answer, label)
                 if labelled := await asyncio.to_thread(self._store_label, answer, label, correct):
                     return labelled
-        raise NotFound(
+        raise self.unknown(request_id)
+
+    def unknown(self, request_id: str) -> NotFound:
+        """Return the error for a request id without a stored answer."""
+        return NotFound(
             f"No answer with the request id {request_id!r} is kept. The newest {self._settings.rows:,} "
             f"answers of the last {self._settings.days:g} days are kept, at most "
             f"{self._settings.megabytes:,} MB of them, under the x-hub-request-id of their response; those "

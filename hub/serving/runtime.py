@@ -197,8 +197,9 @@ class Runtime:
         """Return the state as numbers; None while the server is not ready. Never blocks for long."""
         if not (parts := self._parts):
             return None
-        failures = len(_failures(parts))
-        return figures_of(parts.router.routes, failures, parts.residency, parts.base_workers.all())
+        return figures_of(
+            parts.router.routes, len(parts.failures()), parts.residency, parts.base_workers.all()
+        )
 
     def replicas(self) -> dict[str, Any]:
         """Describe the serving processes that the catalog knows; without it, say so and go on."""

@@ -118,7 +118,11 @@ class Metrics(Meter):
     def start(self, runtime: Runtime) -> None:
         """Refresh the gauges all the time if there are several workers; otherwise `text` does."""
         if self._client.multiproc:
-            self._refreshing = PeriodicTask("metrics", lambda: self._refresh(runtime), REFRESH_S)
+
+            def refresh() -> None:
+                self._refresh(runtime)
+
+            self._refreshing = PeriodicTask("metrics", refresh, REFRESH_S)
             self._refreshing.start()
 
     def stop(self) -> None:

@@ -41,7 +41,7 @@ def measure(replicas: int) -> float:
 
     metrics = Metrics(load_settings(flags={"serve": {"replicas": replicas}}))
     metrics.published(["mood"])
-    call = CallRecord()
+    call = CallRecord({})
     task: Any = SimpleNamespace(name="mood", task=SimpleNamespace(spec=SimpleNamespace(name="sentiment")))
     call.route = task
     call.end("ok", CallAnswers([None], [b""], 0.001, 0.002, None, 1, 12))  # type: ignore[list-item]

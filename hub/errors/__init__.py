@@ -10,6 +10,7 @@
     │   ├── BadMediaType      415
     │   ├── Misdirected       421  addressed to another host name
     │   ├── HeadersTooLarge   431
+    │   ├── BadDimensions     400  the vectors of this version have fewer dimensions
     │   ├── BadSampling       400  this base cannot follow a sampling setting
     │   └── UnsupportedFormat 400  this adapter cannot be exported in this format
     ├── Unauthorized          401
@@ -61,6 +62,7 @@ from hub.errors.content import (
 from hub.errors.report import MAX_FRAMES, first_problem, log_fault
 from hub.errors.request import (
     AmbiguousDeployment,
+    BadDimensions,
     BadMediaType,
     BadRequest,
     BadSampling,
@@ -101,6 +103,7 @@ __all__ = [
     "BadBase",
     "BadConfig",
     "BadData",
+    "BadDimensions",
     "BadMediaType",
     "BadPlugin",
     "BadRecipe",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, aclosing
 from functools import partial
 from typing import Protocol
@@ -17,7 +17,7 @@ from hub.http.auth import Right, caller_of
 from hub.http.gate import NUMBER
 from hub.http.hub import Hub, hub_of
 from hub.http.stream import Events, EventStream
-from hub.http.telemetry.record import RECORD, CallRecord
+from hub.http.telemetry.record import CallRecord
 from hub.keys import EVERY_NAME
 from hub.serving.plugins.validators import runs_plugin_code
 from hub.serving.requests.call import CallAnswers
@@ -29,8 +29,10 @@ __all__ = [
     "Form",
     "Read",
     "admit",
+    "admit_each",
     "ask",
     "ask_for_stream",
+    "read_requests",
     "sticky_key",
     "version_headers",
     "visible_routes",
@@ -63,14 +65,14 @@ async def ask(request: Request, resolve: Resolve, read: Read, form: Form) -> Res
     Raises:
         HubError: no deployment took it; later errors are responses, with the headers of the version.
     """
-    hub, call = hub_of(request), _record(request)
+    hub, call = hub_of(request), CallRecord(request.scope)
     code = "internal"
     answers: CallAnswers | None = None
     admission: Admission | None = None
     try:
         with await admit(request, call.resolving(resolve)) as admission:
             call.admitted(admission)
-            requests = await _read(hub, admission.route, read)
+            requests = await read_requests(hub, admission.route, read)
             answers = await hub.runtime.pipeline.run(admission, requests, request_id=request.scope[NUMBER])
         body = form.answer(admission, answers)
         code = "ok"
@@ -90,14 +92,14 @@ async def ask(request: Request, resolve: Resolve, read: Read, form: Form) -> Res
 
 async def ask_for_stream(request: Request, resolve: Resolve, read: Read, form: Form) -> Response:
     """Answer a call with one request as a stream; an error before the first part is an error response."""
-    hub, call = hub_of(request), _record(request)
+    hub, call = hub_of(request), CallRecord(request.scope)
     code = "internal"
     admission: Admission | None = None
     try:
         async with AsyncExitStack() as stack:
             admission = stack.enter_context(await admit(request, call.resolving(resolve)))
             call.admitted(admission)
-            requests = await _read(hub, admission.route, read)
+            requests = await read_requests(hub, admission.route, read)
             if len(requests) != 1:
                 raise BadRequest("A stream answers one request. Send it alone.")
             stream = hub.runtime.pipeline.stream(admission, requests[0], request_id=request.scope[NUMBER])
@@ -122,26 +124,29 @@ async def ask_for_stream(request: Request, resolve: Resolve, read: Read, form: F
             hub.metrics.ended(call)
 
 
-def _record(request: Request) -> CallRecord:
-    """Return a new record of the request's call, which the access log finds in the scope."""
-    call = request.scope[RECORD] = CallRecord()
-    return call
-
-
 async def admit(request: Request, resolve: Resolve) -> Admission:
     """Admit a request to a deployment that its key may call; the others do not exist for it.
 
     Raises: as `Router.admit`.
     """
-    may = _may_call(request)
-    only = (lambda routes: resolve(routes.only(may))) if may else resolve
-    return await hub_of(request).runtime.router.admit(only, sticky_key(request))
+    return await hub_of(request).runtime.router.admit(_among_visible(request, resolve), sticky_key(request))
+
+
+async def admit_each(request: Request, resolves: Sequence[Resolve]) -> list[Admission | HubError]:
+    """Admit a request to several deployments, as `Router.admit_each` does, of those that its key may call."""
+    visible = [_among_visible(request, resolve) for resolve in resolves]
+    return await hub_of(request).runtime.router.admit_each(visible, sticky_key(request))
 
 
 def visible_routes(request: Request) -> Routes:
     """Return the routing table with the deployments that the key of a request may call."""
     routes, may = hub_of(request).runtime.router.routes, _may_call(request)
     return routes.only(may) if may else routes
+
+
+def _among_visible(request: Request, resolve: Resolve) -> Resolve:
+    may = _may_call(request)
+    return (lambda routes: resolve(routes.only(may))) if may else resolve
 
 
 def _may_call(request: Request) -> Callable[[str], bool] | None:
@@ -160,7 +165,8 @@ def sticky_key(request: Request) -> str:
     return key
 
 
-async def _read(hub: Hub, route: Route, read: Read) -> list[BaseModel | HubError]:
+async def read_requests(hub: Hub, route: Route, read: Read) -> list[BaseModel | HubError]:
+    """Read the requests of a body; for a plugin's own validators in a thread of its task."""
     if runs_plugin_code(route.task.request):  # may hang, so it does not run on the event loop
         return await hub.runtime.pipeline.read(route.task, partial(read, route))
     return read(route)

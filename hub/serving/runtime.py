@@ -201,6 +201,11 @@ class Runtime:
             parts.router.routes, len(parts.failures()), parts.residency, parts.base_workers.all()
         )
 
+    def resident(self) -> frozenset[str]:
+        """Return the content hashes of the versions in slots."""
+        base_workers = self._ready().base_workers.all()
+        return frozenset(view.key for base_worker in base_workers for view in base_worker.slots.view())
+
     def replicas(self) -> dict[str, Any]:
         """Describe the serving processes that the catalog knows; without it, say so and go on."""
         parts = self._ready()

@@ -37,6 +37,7 @@ class InferRoute(APIRoute):
 
     right = Right.INFER
     parses = True
+    takes_binary = False
 
     async def direct(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer as an ASGI application; the scope must have `app` and `path_params`."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
+from typing import Any
 
 from hub.errors import HubError
 from hub.serving.observation import Track
@@ -12,9 +14,9 @@ from hub.serving.requests.call import CallAnswers
 from hub.serving.routing.router import Admission
 from hub.serving.routing.routes import Resolve, Route, Routes
 
-__all__ = ["RECORD", "CallRecord"]
+__all__ = ["RECORDS", "CallRecord", "code_of"]
 
-RECORD = "hub.call"  # scope key: the record of the request's call
+RECORDS = "hub.calls"  # scope key: the records of the request's calls, which the access log reads
 
 
 class CallRecord:
@@ -25,7 +27,8 @@ class CallRecord:
 
     __slots__ = ("answers", "began", "code", "route", "seconds", "track", "version")
 
-    def __init__(self) -> None:
+    def __init__(self, scope: MutableMapping[str, Any]) -> None:
+        scope.setdefault(RECORDS, []).append(self)
         self.began = time.perf_counter()
         self.seconds = 0.0
         self.code = "internal"
@@ -60,7 +63,18 @@ class CallRecord:
         self.seconds = time.perf_counter() - self.began
         self.code, self.answers = code, answers
 
+    def failed(self, error: BaseException) -> None:
+        """Record the error that ended the call."""
+        self.end(code_of(error))
+
     def item_errors(self) -> Mapping[str, int]:
         """Count the requests that failed in a call that was answered, by code."""
         items = self.answers.items if self.answers and self.code == "ok" else ()
         return Counter(item.code for item in items if isinstance(item, HubError))
+
+
+def code_of(error: BaseException) -> str:
+    """Return the code under which a call that ended with an error is counted."""
+    if isinstance(error, HubError):
+        return error.code
+    return "cancelled" if isinstance(error, asyncio.CancelledError) else "internal"

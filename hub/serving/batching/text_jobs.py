@@ -108,6 +108,7 @@ class TextJobs:
             if job.running:
                 return
             del self._jobs[job]
+            job.engine_s = time.perf_counter() - job.started_at
             job.settled = True
         self._finish([job])
 

@@ -123,7 +123,7 @@ def counted(service) -> Callable[[int], DeploymentMetrics]:
 
 
 def call(name: str, code: str = "ok", answers: CallAnswers | None = None) -> CallRecord:
-    record = CallRecord()
+    record = CallRecord({})
     record.route = SimpleNamespace(name=name, task=SimpleNamespace(spec=SimpleNamespace(name="t")))  # type: ignore[assignment]
     record.end(code, answers or CallAnswers([], [], rows=2, tokens=9))
     return record

@@ -111,6 +111,9 @@ class DeploymentMetrics:
         self._ever: set[str] = set()
         self._series: dict[tuple[str, Track], _Series] = {}
         self.named: frozenset[str] = frozenset()
+        if not self._keeps_removed:  # the registry is that of the process, which may have built another app
+            for metric in self._to.all():
+                metric.clear()
 
     def publish(self, names: Collection[str]) -> None:
         """Set the deployments that exist; the series of the others are removed."""

@@ -286,6 +286,6 @@ def observing(
         raise
     except asyncio.CancelledError as error:
         # `Deadline` passes the error to Task.cancel, which puts it into the args of CancelledError.
-        late = any(isinstance(reason, DeadlineExceeded) for reason in error.args)
+        late = any(isinstance(one, DeadlineExceeded) and not one.by_client for one in error.args)
         call_observer.failed(DeadlineExceeded.code if late else "cancelled")
         raise

@@ -64,12 +64,14 @@ MAX_SHORT_TOKENS = 96  # mean tokens per row; measured on a CPU in bf16
 class Fitted:
     """The result of the loop; `best_step` is the kept checkpoint, None without validation.
 
+    `tokens` counts those of the training rows, once for each epoch.
     `history` has the log entries, including those before `--resume`: `step`, `loss` (the mean since the
     previous entry), `grad_norm`, `learning_rate`, and metrics with the prefix `eval_`.
     """
 
     seconds: float
     steps: int
+    tokens: int
     epochs: float
     best_step: int | None
     best_metric: float | None
@@ -143,7 +145,7 @@ def fit(  # noqa: PLR0913 - a training loop is all of these
         started = time.perf_counter()
         _train_from(checkpoint, trainer, model, train.patience)
     seconds, use = time.perf_counter() - started, kept[TRAINED].use if kept else UNUSED
-    return _fitted(trainer.state, seconds, use, checkpoint, chosen=validation is not None)
+    return _fitted(trainer.state, seconds, sum(lengths), use, checkpoint, chosen=validation is not None)
 
 
 def _early_stopping(train: Train, validation: Evaluator | None) -> list[TrainerCallback]:
@@ -163,12 +165,16 @@ def _train_from(checkpoint: Path | None, trainer: _Trainer, model: PeftModel, pa
 
 
 def _fitted(
-    state: TrainerState, seconds: float, use: CacheUse, checkpoint: Path | None, *, chosen: bool
+    state: TrainerState, seconds: float, tokens: int, use: CacheUse, checkpoint: Path | None, *, chosen: bool
 ) -> Fitted:
-    """Return the result from the trainer's state; `chosen`: the checkpoint was chosen by validation rows."""
+    """Return the result from the trainer's state.
+
+    `tokens` are those of one epoch; `chosen`: the checkpoint was chosen by validation rows.
+    """
     return Fitted(
         seconds=seconds,
         steps=state.global_step,
+        tokens=round(tokens * (state.epoch or 0.0)),
         epochs=round(state.epoch or 0.0, 3),
         best_step=state.best_global_step if chosen else None,
         best_metric=state.best_metric if chosen else None,

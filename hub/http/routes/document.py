@@ -25,6 +25,7 @@ _CHOOSE_VERSION = (
     "/v1/completions",
     "/hf/",
     "/v2/models/",
+    "/api/embed",
     "/api/generate",
     "/api/chat",
 )

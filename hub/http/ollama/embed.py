@@ -85,8 +85,8 @@ async def embed_one(request: Request, body: OllamaVectorRequest) -> Response:
 
 class _VectorForm:
     def answer(self, admission: Admission, answers: CallAnswers) -> bytes:
-        (vector,) = vectors_of(answers).vectors or ()
-        return to_json({"embedding": vector})
+        vectors = vectors_of(answers).vectors or [[]]
+        return to_json({"embedding": vectors[0]})
 
     def events(self, admission: Admission) -> Events:
         raise BadRequest("Vectors are not streamed.")

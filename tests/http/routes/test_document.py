@@ -47,6 +47,9 @@ FAMILIES = {  # their clients read errors of another shape
     "/v1/fine_tuning/": "OpenAIErrorBody",
     "/hf/{name}/v1/": "OpenAIErrorBody",
     "/hf/": "PipelineError",
+    "/v1/load_lora_adapter": "OpenAIErrorBody",
+    "/v1/unload_lora_adapter": "OpenAIErrorBody",
+    "/v2": "InferError",
 }
 
 

@@ -31,6 +31,7 @@ from hub.cli.quickstart.local_server import free_port
 from hub.cli.screen.output import error_console
 from hub.config import find_home
 from hub.store.change import Deploy
+from hub.store.importing import import_peft
 from hub.store.store import Store
 
 DEPLOYMENTS = 16
@@ -161,8 +162,8 @@ def _prepare(folder: Path, base: Base) -> None:
         adapter = tiny_adapter(
             own, folder / "adapters" / name, kind=HeadKind.SEQUENCE, labels=("n", "p"), rank=RANK, seed=seed
         )
-        version = store.import_peft(
-            adapter, name, task="sentiment", head=HeadKind.SEQUENCE, base=own,
+        version = import_peft(
+            store, adapter, name, task="sentiment", head=HeadKind.SEQUENCE, base=own,
             labels=("negative", "positive"), max_length=64,
         )  # fmt: skip
         store.deploy(name, Deploy(version=version.ref, by="benchmark"))

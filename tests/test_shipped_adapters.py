@@ -18,6 +18,7 @@ from hub.engine.protocol import Engine, EngineRow
 from hub.errors import SourceUnavailable
 from hub.registry.host import Registry
 from hub.store.content.weights import read_adapter
+from hub.store.importing import import_version
 from hub.store.records import Version
 from hub.store.store import Store
 
@@ -70,14 +71,14 @@ def answers(engine: Engine, version: Version, rows: Sequence[Row]) -> list[Outpu
 def test_it_is_small_and_imports(name: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     store = store_with(request.getfixturevalue(SHIPPED[name]), tmp_path / "home")
     assert (ADAPTERS / name / "adapter_model.safetensors").stat().st_size < LARGEST
-    version = store.import_version(ADAPTERS / name, name)
+    version = import_version(store, ADAPTERS / name, name)
     assert version.manifest.metrics[version.manifest.metric] > 0
     assert version.manifest.data is not None and version.manifest.data.licence
 
 
 @pytest.mark.parametrize("name", ("movie-sentiment", "text-domain"))
 def test_it_gives_its_recorded_accuracy_on_held_out_text(name: str, store: Store, minilm: Base) -> None:
-    version = store.import_version(ADAPTERS / name, name)
+    version = import_version(store, ADAPTERS / name, name)
     scored, count = held_out_metrics(name, store, minilm, version)
     recorded = version.manifest.metrics["accuracy"]
     noise = 3 * math.sqrt(recorded * (1 - recorded) / count)  # three standard errors of the sample
@@ -89,7 +90,7 @@ def test_reading_qa_gives_its_recorded_f1(store: Store, minilm: Base) -> None:
     source = os.environ.get("GRAFTHUB_XQUAD")
     if not source:
         pytest.skip("NOT TESTED: set GRAFTHUB_XQUAD to a folder with XQuAD's English questions.")
-    version = store.import_version(ADAPTERS / "reading-qa", "reading-qa")
+    version = import_version(store, ADAPTERS / "reading-qa", "reading-qa")
     scored, _ = held_out_metrics(
         "reading-qa",
         store,
@@ -102,7 +103,7 @@ def test_reading_qa_gives_its_recorded_f1(store: Store, minilm: Base) -> None:
 
 
 def test_reading_qa_answers_with_a_span_of_the_context(store: Store, minilm: Base) -> None:
-    version = store.import_version(ADAPTERS / "reading-qa", "reading-qa")
+    version = import_version(store, ADAPTERS / "reading-qa", "reading-qa")
     task = Registry.load().task("qa")
     context = "The bridge was opened in 1932. It carries eight lanes of traffic and two railway lines."
     request = task.request(question="When was the bridge opened?", context=context)
@@ -115,7 +116,7 @@ def test_ui_strings_translates_held_out_strings_about_as_well_as_recorded(
     tmp_path: Path, smollm2: Base
 ) -> None:
     store, name = store_with(smollm2, tmp_path / "home"), "ui-strings-en-fr"
-    version = store.import_version(ADAPTERS / name, name)
+    version = import_version(store, ADAPTERS / name, name)
     scored, count = held_out_metrics(name, store, smollm2, version, sample=30)
     assert count == 30
     # `python -m benchmarks.translations` measures all; the bare base has .15.

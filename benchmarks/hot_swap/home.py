@@ -22,6 +22,7 @@ from benchmarks.hot_swap.timeline import Live
 from hub.bases.base import Base, BaseKind
 from hub.bases.cache import Bases
 from hub.store.change import Deploy
+from hub.store.importing import import_peft
 from hub.store.store import Store
 
 __all__ = ["Home", "Importer", "importer", "prepare"]
@@ -112,7 +113,7 @@ def _open(path: Path, base: str, stored: Mapping[str, Any]) -> None:
 def _add(name: str, folder: Path, deploy: bool) -> Live:
     assert _opened
     store, base, stored = _opened
-    version = store.import_peft(folder, name, base=base, **stored)
+    version = import_peft(store, folder, name, base=base, **stored)
     if deploy:
         store.deploy(name, Deploy(version=version.ref, by="benchmark"))
     return Live(str(version.ref), version.sha256)

@@ -33,6 +33,7 @@ from hub.cli.screen.output import error_console
 from hub.cli.threads import wait_asleep
 from hub.config import find_home
 from hub.store.change import Deploy
+from hub.store.importing import import_peft
 from hub.store.store import Store
 
 FIGURE, FLOOR, KEPT = "growth_mb_per_hour", "floor_mb_per_hour", "rank_kept_mb"
@@ -138,8 +139,14 @@ def _prepare(home: Path, base_name: str) -> None:
     versions = [(name_of(deployment), 8) for deployment in range(DEPLOYMENTS) for _ in range(VERSIONS)]
     for seed, (name, rank) in enumerate([*versions, (LARGE, LARGE_RANK)]):
         folder = _shuffled(first[rank], home.parent / "adapters" / str(seed), seed)
-        store.import_peft(
-            folder, name, task="sentiment", head=HeadKind.SEQUENCE, base=base, labels=("negative", "positive")
+        import_peft(
+            store,
+            folder,
+            name,
+            task="sentiment",
+            head=HeadKind.SEQUENCE,
+            base=base,
+            labels=("negative", "positive"),
         )
     for deployment in range(DEPLOYMENTS):
         store.deploy(name_of(deployment), Deploy(version=f"{name_of(deployment)}@1", by="benchmark"))

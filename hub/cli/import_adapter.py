@@ -76,6 +76,7 @@ def import_folder(folder: Path, name: str, described: Described, context: Contex
 
 def _import_by_manifest(folder: Path, name: str, described: Described, context: Context) -> Version:
     from hub.store.card.folder import read_manifest
+    from hub.store.importing import import_version
     from hub.store.manifest import MANIFEST_FILE
     from hub.store.peft.rank import check_rank
 
@@ -87,13 +88,14 @@ def _import_by_manifest(folder: Path, name: str, described: Described, context: 
     merged = described.merged
     if not (merged or read_manifest(folder).serving.merged):
         check_rank(folder, context.settings.serve.max_rank)
-    return context.store.import_version(folder, name, merged=merged, check=_task_check(context, folder))
+    return import_version(context.store, folder, name, merged=merged, check=_task_check(context, folder))
 
 
 def _import_plain(folder: Path, name: str, described: Described, context: Context) -> Imported:
     from hub.api import AdapterInfo
     from hub.bases.base import BaseKind
     from hub.store.content.weights import read_config
+    from hub.store.importing import import_peft
     from hub.store.peft.peft_folder import head_config
     from hub.store.peft.rank import check_rank
     from hub.training.plan import settled
@@ -116,7 +118,8 @@ def _import_plain(folder: Path, name: str, described: Described, context: Contex
     check_rank(folder, limit)
     with _plain_lora(folder, on, head, merged) as (source, converted_from):
         check_rank(source, limit)  # conversion doubles the rank
-        version = context.store.import_peft(
+        version = import_peft(
+            context.store,
             source,
             name,
             task=described.task,

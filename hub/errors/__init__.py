@@ -10,12 +10,14 @@
     │   ├── BadMediaType      415
     │   ├── Misdirected       421  addressed to another host name
     │   ├── HeadersTooLarge   431
+    │   ├── BadDimensions     400  the vectors of this version have fewer dimensions
     │   ├── BadSampling       400  this base cannot follow a sampling setting
     │   └── UnsupportedFormat 400  this adapter cannot be exported in this format
     ├── Unauthorized          401
     ├── Forbidden             403
     │   └── CrossOrigin       403  sent by a web page of another site
     ├── NotFound              404  the message lists the existing names
+    │   └── VersionUnavailable 404 a pinned version is neither live nor resident
     ├── Conflict              409
     │   ├── AmbiguousDeployment
     │   └── PluginConflict
@@ -60,6 +62,7 @@ from hub.errors.content import (
 from hub.errors.report import MAX_FRAMES, first_problem, log_fault
 from hub.errors.request import (
     AmbiguousDeployment,
+    BadDimensions,
     BadMediaType,
     BadRequest,
     BadSampling,
@@ -77,6 +80,7 @@ from hub.errors.request import (
     TooLarge,
     Unauthorized,
     UnsupportedFormat,
+    VersionUnavailable,
 )
 from hub.errors.server import (
     DeadlineExceeded,
@@ -99,6 +103,7 @@ __all__ = [
     "BadBase",
     "BadConfig",
     "BadData",
+    "BadDimensions",
     "BadMediaType",
     "BadPlugin",
     "BadRecipe",
@@ -134,6 +139,7 @@ __all__ = [
     "UnsafeWeights",
     "UnsupportedAdapter",
     "UnsupportedFormat",
+    "VersionUnavailable",
     "first_problem",
     "log_fault",
 ]

@@ -53,6 +53,12 @@ class HeadersTooLarge(BadRequest):
     status = 431
 
 
+class BadDimensions(BadRequest):
+    """The one BadRequest of `Task.decode` that is the client's: only outputs have a number of dimensions."""
+
+    code = "bad_dimensions"
+
+
 class BadSampling(BadRequest):
     """The one BadRequest of an engine that is the client's: sampling settings come from the request."""
 
@@ -90,6 +96,12 @@ class NotFound(HubError):
         listed = f"Available: {', '.join(names[:20])}" if names else f"There is no {kind} yet"
         more = f" and {len(names) - 20} more" if len(names) > 20 else ""
         return cls(f"No {kind} named {name!r}. {listed}{more}.{' ' + hint if hint else ''}")
+
+
+class VersionUnavailable(NotFound):
+    """A pinned version is neither live nor resident; the message lists those that are."""
+
+    code = "version_unavailable"
 
 
 class Conflict(HubError):

@@ -13,6 +13,7 @@ from hub.http.auth import Keys
 from hub.http.hub import Hub
 from hub.http.huggingface import routes as huggingface
 from hub.http.metrics.metrics import Metrics
+from hub.http.ollama import routes as ollama
 from hub.http.openai import routes as openai
 from hub.http.routes import admin, explain, feedback, native, pages
 from hub.http.routes.document import build_document
@@ -41,6 +42,7 @@ def build_app(settings: Settings) -> FastAPI:
     native.add_routes(app, tasks)
     openai.add_routes(app)
     huggingface.add_routes(app)
+    ollama.add_routes(app)
     feedback.add_routes(app)
     explain.add_routes(app)
     admin.add_routes(app)

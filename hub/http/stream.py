@@ -1,4 +1,4 @@
-"""Answers as server-sent events while they are generated; a form writes the events."""
+"""Answers as events while they are generated; a form writes them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import logging
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import AsyncExitStack
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -52,6 +52,8 @@ def _json(data: Mapping[str, Any]) -> str:
 class Events(Protocol):
     """Writes the events of one stream; the bytes go to the client as they are."""
 
+    media_type: ClassVar[str]
+
     def start(self) -> bytes:
         """Return the first event."""
 
@@ -87,7 +89,7 @@ class EventStream(Response):
         parts: Parts,
         resources: AsyncExitStack,
     ) -> None:
-        super().__init__(headers={**headers, **HEADERS}, media_type=EVENTS)
+        super().__init__(headers={**headers, **HEADERS}, media_type=events.media_type)
         del self.headers["content-length"]
         self._hub = hub
         self._task = task

@@ -14,10 +14,11 @@ __all__ = ["Observation", "Observer", "Track"]
 
 
 class Track(StrEnum):
-    """The role in which a version answered."""
+    """The role in which a version answered; PINNED: the caller named the version, whatever its role."""
 
     STABLE = "stable"
     CANARY = "canary"
+    PINNED = "pinned"
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from hub.serving.canary.answer_log import AnswerLog
 from hub.serving.canary.grading import can_agree
 from hub.serving.canary.observers import Observers
 from hub.serving.canary.trial import check_trial, promoted, rolled_back
-from hub.serving.control.presence import BEAT_S, FILE_BEAT_S, Presence, Served
+from hub.serving.control.presence import BEAT_S, FILE_BEAT_S, Presence
 from hub.serving.control.reconciler import Reconciler
 from hub.serving.describe import (
     describe_base_worker,
@@ -31,11 +31,12 @@ from hub.serving.describe import (
 )
 from hub.serving.meter import Meter
 from hub.serving.observation import Observer
+from hub.serving.parts import ServingParts, served
 from hub.serving.plugins.rehearsal import rehearse_on
 from hub.serving.requests.pipeline import Pipeline
 from hub.serving.residency.adapter_cache import AdapterCache
 from hub.serving.residency.residency import Residency
-from hub.serving.routing.router import Failure, Router
+from hub.serving.routing.router import Router
 from hub.store.catalog.replicas import Replicas
 from hub.store.change import Deploy, DeploymentChange
 from hub.store.records import Deployment, Version
@@ -62,21 +63,6 @@ class AppliedChange:
     warning: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class _Parts:
-    """What exists once the runtime has started."""
-
-    store: Store
-    base_workers: BaseWorkers
-    residency: Residency
-    router: Router
-    reconciler: Reconciler
-    pipeline: Pipeline
-    replicas: Replicas
-    presence: Presence | None
-    observers: Observers | None
-
-
 class Runtime:
     """One process's serving side. Constructing it is cheap; `start` loads, in a thread of its own.
 
@@ -98,7 +84,7 @@ class Runtime:
         self._observer = observer
         self._meter = meter or Meter()
         self._preload = settings.serve.slots if preload else 0
-        self._parts: _Parts | None = None
+        self._parts: ServingParts | None = None
         self._failed: HubError | None = None
         self._starter: threading.Thread | None = None
         self._closing = threading.Event()
@@ -131,7 +117,7 @@ class Runtime:
             self._starter.join()
         parts, self._parts = self._parts, None
         if parts:
-            _close(parts)
+            parts.close()
 
     @property
     def store(self) -> Store:
@@ -198,13 +184,18 @@ class Runtime:
             "generation": routes.generation,
             **self.replicas(),
             "deployments": routes.describe(),
-            "failures": [asdict(failure) for failure in _failures(parts)],
+            "failures": [asdict(failure) for failure in parts.failures()],
             "engines": [describe_base_worker(base_worker) for base_worker in parts.base_workers.all()],
             "loads": parts.residency.describe(),
             "plugins": describe_plugins(self.registry),
             "hanging": [describe_hanging(state) for state in parts.pipeline.hanging()],
             **(parts.observers.describe() if parts.observers else {}),
         }
+
+    def resident(self) -> frozenset[str]:
+        """Return the content hashes of the versions in slots."""
+        base_workers = self._ready().base_workers.all()
+        return frozenset(view.key for base_worker in base_workers for view in base_worker.slots.view())
 
     def replicas(self) -> dict[str, Any]:
         """Describe the serving processes that the catalog knows; without it, say so and go on."""
@@ -240,7 +231,7 @@ class Runtime:
         live = len(parts.router.routes.by_name)
         log.info("Ready after %.1f s with %d deployments.", time.perf_counter() - began, live)
 
-    def _open(self, loop: asyncio.AbstractEventLoop, url: str | None) -> _Parts:
+    def _open(self, loop: asyncio.AbstractEventLoop, url: str | None) -> ServingParts:
         """Build everything and converge; a server does so again and again until the catalog answers."""
         while True:
             parts = None
@@ -250,7 +241,7 @@ class Runtime:
                 return parts
             except BaseException as error:
                 if parts:
-                    _close(parts)
+                    parts.close()
                 if url is None or not isinstance(error, NotReady) or self._closing.is_set():
                     raise
                 if self._failed is None:
@@ -258,7 +249,7 @@ class Runtime:
                 self._failed = error
             self._closing.wait(RETRY_S)
 
-    def _build(self, loop: asyncio.AbstractEventLoop, url: str | None) -> _Parts:
+    def _build(self, loop: asyncio.AbstractEventLoop, url: str | None) -> ServingParts:
         settings, meter = self.settings, self._meter
         store = Store.of(settings, keep_open=True)
         observers = None
@@ -297,8 +288,8 @@ class Runtime:
         presence = None
         if url is not None:
             every_s = FILE_BEAT_S if store.catalog.is_file else BEAT_S
-            presence = Presence(replicas, self.replica, url, lambda: _served(router, reconciler), every_s)
-        return _Parts(
+            presence = Presence(replicas, self.replica, url, partial(served, router, reconciler), every_s)
+        return ServingParts(
             store, base_workers, residency, router, reconciler, pipeline, replicas, presence, observers
         )
 
@@ -306,7 +297,7 @@ class Runtime:
         if self._parts and self._parts.presence:
             self._parts.presence.changed()
 
-    def _ready(self) -> _Parts:
+    def _ready(self) -> ServingParts:
         if self._failed:
             raise NotReady(f"The server could not start: {self._failed}")
         if not self._parts:
@@ -339,31 +330,3 @@ class Runtime:
             prepared = time.perf_counter()
             deployment = apply()
         return AppliedChange(deployment, prepared - began, time.perf_counter() - prepared, warning)
-
-
-def _close(parts: _Parts) -> None:
-    if parts.observers:
-        parts.observers.stop()
-    if parts.presence:
-        parts.presence.stop()
-    parts.reconciler.stop()
-    parts.residency.close()
-    parts.base_workers.close()
-    parts.pipeline.close()
-    parts.store.close()
-
-
-def _failures(parts: _Parts) -> list[Failure]:
-    found = [failure for _, failure in sorted(parts.reconciler.failures.items())]
-    known = {(failure.deployment, failure.role) for failure in found}
-    return found + [one for one in parts.router.failures() if (one.deployment, one.role) not in known]
-
-
-def _served(router: Router, reconciler: Reconciler) -> Served:
-    generation = router.routes.generation  # before the failures, which are known once it is published
-    reasons: dict[str, list[str]] = {}
-    for failure in reconciler.failures.values():
-        reasons.setdefault(failure.deployment, []).append(
-            f"{failure.role} {failure.wanted}: {failure.reason}"
-        )
-    return Served(generation, {name: " ".join(each) for name, each in reasons.items()})

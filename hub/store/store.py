@@ -12,14 +12,12 @@ from typing import Any, Literal, Self, TypedDict, Unpack
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from hub.api import HeadKind
-from hub.bases.base import Base, BaseKind
 from hub.bases.cache import Bases
 from hub.config import Settings
 from hub.contract import PluginRef
-from hub.errors import BaseMismatch, Conflict, NotFound, NotReady, SourceUnavailable
+from hub.errors import Conflict, NotReady, SourceUnavailable
 from hub.names import VersionRef, check_name
-from hub.store.card.folder import read_manifest, write_folder
+from hub.store.card.folder import write_folder
 from hub.store.catalog.catalog import Catalog
 from hub.store.catalog.deployments import Deployments
 from hub.store.catalog.tables import AdapterRow, DeploymentRow, VersionRow
@@ -28,7 +26,6 @@ from hub.store.content.reports import Reports
 from hub.store.content.weights import AdapterFiles, read_adapter
 from hub.store.identity import check_catalog, refuse_if_gone, write_record
 from hub.store.manifest import (
-    BaseRef,
     Calibration,
     DataRef,
     Manifest,
@@ -39,9 +36,7 @@ from hub.store.manifest import (
     UnderperformingSlice,
 )
 from hub.store.mark import CatalogMark
-from hub.store.peft.fit import check_fit
-from hub.store.peft.peft_folder import check_outputs, head_config, head_of, labels_of
-from hub.store.peft.rank import check_head
+from hub.store.peft.peft_folder import check_outputs
 from hub.store.records import Version
 
 __all__ = ["CATALOG_FILE", "Check", "Store", "Training"]
@@ -225,85 +220,6 @@ class Store(Deployments):
             SourceUnavailable: it cannot be reached, and they are not on this machine.
         """
         return self.contents.fetch(version.sha256, version.manifest)
-
-    def import_peft(  # noqa: PLR0913 - what a PEFT folder does not say, the caller has to
-        self,
-        folder: Path,
-        name: str,
-        *,
-        task: str,
-        head: HeadKind | None,
-        base: Base,
-        labels: Sequence[str] = (),
-        settings: Mapping[str, Any] | None = None,
-        max_length: int = 128,
-        merged: bool = False,
-        check: Check | None = None,
-        plugin: PluginRef | None = None,
-    ) -> Version:
-        """Store an adapter that plain PEFT saved; `merged`: to be served from a copy of the base of its own.
-
-        `plugin` is the one that provides the task.
-
-        With `head` None, PEFT's task_type decides; without `labels`, id2label in the folder's config.json
-        does, and without that they are `label_0`, `label_1`, ...
-
-        Raises:
-            BadAdapter: the folder is unsound, or `labels` are not as many as the head has rows.
-            BaseMismatch: its layers are not those of `base`.
-        """
-        check_head(folder)
-        files = read_adapter(folder)
-        check_fit(files, base)
-        kind = head or head_of(files)
-        serving = Serving(
-            task=check_name(task, "task"),
-            head=kind,
-            base=BaseRef(name=base.name, source=base.source, fingerprint=base.fingerprint),
-            labels=labels_of(files, kind, tuple(labels), head_config(folder).labels),
-            settings=dict(settings or {}),
-            max_length=min(max_length, base.max_length),
-            merged=merged,
-            encoder_decoder=base.kind is BaseKind.ENCODER_DECODER,
-            contract=plugin.fingerprint if plugin else "",
-        )
-        return self.add(name, folder, serving, origin="imported", check=check, plugin=plugin)
-
-    def import_version(
-        self, folder: Path, name: str, *, merged: bool = False, check: Check | None = None
-    ) -> Version:
-        """Store a folder that carries our manifest, such as an exported or a shipped one.
-
-        `merged`: to be served from a copy of the base of its own, whatever the manifest says.
-
-        Raises:
-            BaseMismatch: its base is not on this machine (says how to pull it), or is not the one stated.
-        """
-        manifest = read_manifest(folder)
-        base = manifest.serving.base
-        try:
-            here = self.bases.by_fingerprint(base.fingerprint)
-        except NotFound as error:
-            raise BaseMismatch(
-                f"{folder} was trained on the base {base.name!r}, which is not here. "
-                f"Run: hub base pull {base.source}. {error}"
-            ) from None
-        check_head(folder)
-        check_fit(read_adapter(folder), here)
-        serving = manifest.serving.model_copy(update={"merged": merged or manifest.serving.merged})
-        about = manifest.model_dump(
-            exclude={"schema_version", "serving", "created", "origin", "data", "plugin"}
-        )
-        return self.add(
-            name,
-            folder,
-            serving,
-            origin=manifest.origin,
-            check=check,
-            data=manifest.data,
-            plugin=manifest.plugin,
-            **about,
-        )
 
     def export(self, ref: VersionRef | str, folder: Path) -> Path:
         """Write a version as a plain PEFT folder with its manifest and a model card.

@@ -26,8 +26,6 @@ from hub.store.manifest import BaseRef, DataRef, Serving
 
 __all__ = ["Plan", "checked_rows", "make_plan", "settled"]
 
-_TRAINABLE = (HeadKind.SEQUENCE, HeadKind.TOKEN, HeadKind.SPAN, HeadKind.GENERATE)
-
 
 @dataclass(frozen=True, slots=True)
 class Plan:
@@ -94,8 +92,6 @@ def make_plan(
         NotFound, SourceUnavailable: the task or base does not exist, or a download failed.
     """
     loaded = registry.task(recipe.task)
-    if loaded.spec.head not in _TRAINABLE:
-        raise recipe.error("task", f"tasks with the head {loaded.spec.head.value} cannot be trained")
     settings = _settings(recipe, loaded)
     base = _base(recipe, bases, progress)
     _check_kind(recipe, base, loaded)

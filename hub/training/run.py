@@ -124,8 +124,7 @@ def run(
     )
     if trackers:
         trackers.logged(fitted.history)
-    wanted = plan.recipe.evaluate.calibrate
-    temperature = calibrate(model, validation, wanted, progress) if plan.loaded.labelled else None
+    temperature = _calibrated(plan, model, validation, progress)
     stored = _stored(plan, model, initial, tokenizer, held_out.rows[:PROBES], work / ADAPTER)
     scored = held_out.run(stored, progress)
     targets = [row.get("labels") for row in features]
@@ -141,6 +140,13 @@ def run(
         augmented=augmented,
         dropped=dropped,
     )
+
+
+def _calibrated(
+    plan: Plan, model: PeftModel, validation: Evaluator | None, progress: Progress
+) -> Temperature | None:
+    wanted = plan.recipe.evaluate.calibrate
+    return calibrate(model, validation, wanted, progress) if plan.loaded.labelled else None
 
 
 def _evaluators(

@@ -107,8 +107,7 @@ def train(  # noqa: PLR0913 - a run needs all of the hub
     started = time.perf_counter()
     check_trackers(recipe)
     with only_run(work), ExitStack() as during:
-        invalid = InvalidRows(recipe)
-        with _listed(invalid, work):
+        with _listed(recipe, work) as invalid:
             plan = make_plan(
                 recipe,
                 registry=registry,
@@ -119,17 +118,14 @@ def train(  # noqa: PLR0913 - a run needs all of the hub
             )
             ran = _run_plan(plan, invalid, store, work, progress, resume, trial, during)
         evaluation = _assessed(recipe, ran, progress)
-        precision = {
-            name: gauge(plan, work / ADAPTER, ran.outcome.sample) for name, gauge in (gauges or {}).items()
-        }
+        precision = _gauged(ran, work / ADAPTER, gauges or {})
         seconds = time.perf_counter() - started
         ablation = ablate(plan, ran.outcome, ran.found, work, progress, resume)
         about = _trained(ran, evaluation, seconds, precision, ablation)
         about |= {"recipe": recipe.resolved(), "search": search, "plugin": registry.plugin_of(recipe.task)}
         version = store.add(recipe.name, work / ADAPTER, plan.serving, origin="trained", check=check, **about)
         _clean(work)
-        tags = {"version": str(version.ref), "sha256": version.sha256}
-        trackers = ran.trackers.end("finished", figures(evaluation), tags)
+        trackers = _end_trackers(ran, evaluation, version)
     result = TrainResult(
         version=version,
         new=version.ref not in ran.before,
@@ -147,9 +143,11 @@ def train(  # noqa: PLR0913 - a run needs all of the hub
 
 
 @contextmanager
-def _listed(invalid: InvalidRows, work: Path) -> Iterator[None]:
+def _listed(recipe: Recipe, work: Path) -> Iterator[InvalidRows]:
+    """Yield the list of invalid rows, and write it to `work` in any case."""
+    invalid = InvalidRows(recipe)
     try:
-        yield
+        yield invalid
     finally:
         invalid.write(work / INVALID_FILE)
 
@@ -197,6 +195,15 @@ def _assessed(recipe: Recipe, ran: _Ran, progress: Progress) -> Evaluation:
         seed=recipe.train.seed,
         progress=progress,
     )
+
+
+def _gauged(ran: _Ran, adapter: Path, gauges: Mapping[str, Gauge]) -> dict[str, PrecisionRecord]:
+    return {name: gauge(ran.plan, adapter, ran.outcome.sample) for name, gauge in gauges.items()}
+
+
+def _end_trackers(ran: _Ran, evaluation: Evaluation, version: Version) -> tuple[Tracked, ...]:
+    tags = {"version": str(version.ref), "sha256": version.sha256}
+    return ran.trackers.end("finished", figures(evaluation), tags)
 
 
 def _trained(

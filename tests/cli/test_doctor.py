@@ -25,6 +25,7 @@ from hub.client import doctor, server_file
 from hub.config import find_home
 from hub.registry.host import Registry
 from hub.store.change import Deploy
+from hub.store.importing import import_version
 from hub.store.store import Store
 
 
@@ -95,7 +96,7 @@ def test_altered_weights_are_reported_and_repaired_by_an_import(live, tmp_path) 
         file.write(b"\x7f")
     one("content_altered")
     assert one("content_altered", "--fix")["repaired"] is None
-    live.store.import_version(copy, "mood")
+    import_version(live.store, copy, "mood")
     assert run() == (0, [])
     assert live.store.versions()[0].sha256 == version.sha256
 

@@ -13,6 +13,7 @@ from hub.bases.cache import Bases
 from hub.cli.main import app
 from hub.config import find_home
 from hub.errors import Conflict, NotFound
+from hub.store.importing import import_peft
 from hub.store.store import Store
 
 
@@ -36,7 +37,7 @@ def stored(tickets: tuple[Path, Path]) -> Store:
     pulled = Bases(find_home()).pull(str(base))
     store = Store(find_home())
     labels = ("bug", "howto")
-    store.import_peft(adapter, "tickets", task="classification", head=None, base=pulled, labels=labels)
+    import_peft(store, adapter, "tickets", task="classification", head=None, base=pulled, labels=labels)
     return store
 
 

@@ -12,6 +12,7 @@ import pytest
 from hub.api import HeadKind
 from hub.bases.base import Base
 from hub.bases.cache import Bases
+from hub.store.importing import import_peft
 from hub.store.records import Version
 from hub.store.store import Store
 
@@ -49,7 +50,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Maker:
             base = Bases(store.home).pull(str(_base(tiny, folder / "tiny", model_type).path))
             labels = LABELS if kind in (HeadKind.SEQUENCE, HeadKind.TOKEN) else ()
             adapter = tiny.tiny_adapter(base, folder / "adapter", kind=kind, labels=labels, **lora)
-            version = store.import_peft(
+            version = import_peft(
+                store,
                 adapter,
                 "made",
                 task=TASKS.get(kind, "third-party"),

@@ -14,6 +14,7 @@ from hub.errors import ExportFailed
 from hub.export import parity
 from hub.export.export import export_version
 from hub.export.formats import Format
+from hub.store.importing import import_peft
 from hub.store.store import Store
 from tests.support.tiny import tiny_adapter
 
@@ -89,7 +90,7 @@ def test_a_real_decoder_is_merged(smollm2, tmp_path) -> None:
     (tmp_path / "home" / "bases").mkdir(parents=True)
     (tmp_path / "home" / "bases" / smollm2.name).symlink_to(smollm2.path, target_is_directory=True)
     adapter = tiny_adapter(smollm2, tmp_path / "adapter", kind=HeadKind.GENERATE, labels=(), spread=0.02)
-    store.import_peft(adapter, "made", task="translation", head=None, base=smollm2)
+    import_peft(store, adapter, "made", task="translation", head=None, base=smollm2)
     exported = export_version(store, "made", tmp_path / "out", Format.MERGED)
     assert exported.parity.total.max_difference <= exported.parity.gate["max_difference"]
     assert exported.parity.total.agreement == 1.0

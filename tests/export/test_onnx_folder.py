@@ -26,6 +26,7 @@ from hub.export import parity
 from hub.export.export import export_version
 from hub.export.formats import Format, Precision
 from hub.registry.host import Registry
+from hub.store.importing import import_version
 from hub.store.records import Version
 from hub.store.store import Store
 from tests.support.tiny import head_model, peft_model
@@ -268,7 +269,7 @@ def _shipped(tmp_path: Path, base: Base, name: str) -> tuple[Store, Version]:
     (tmp_path / "home" / "bases").mkdir(parents=True)
     (tmp_path / "home" / "bases" / base.name).symlink_to(base.path, target_is_directory=True)
     store = Store(tmp_path / "home")
-    return store, store.import_version(ADAPTERS / name, name)
+    return store, import_version(store, ADAPTERS / name, name)
 
 
 def _tokenizer(base: Base):

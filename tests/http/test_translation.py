@@ -12,6 +12,7 @@ from starlette.testclient import TestClient
 from hub.recipe.recipe import load_recipe
 from hub.registry.host import Registry
 from hub.store.change import Deploy
+from hub.store.importing import import_version
 from hub.store.store import Store
 from hub.training.train import TrainResult, train
 from tests.http.conftest import serve
@@ -95,7 +96,7 @@ def test_the_card_names_the_class_that_loads_the_base(family: str, home: Path, r
     card = (folder / "README.md").read_text()
     assert f"{kind}.from_pretrained" in card
     assert result.version.manifest.signatures["chrf"] in card
-    imported = Store(home).import_version(folder, "copy")
+    imported = import_version(Store(home), folder, "copy")
     assert imported.sha256 == result.version.sha256
 
 

@@ -14,6 +14,7 @@ from hub.store.card.folder import read_manifest
 from hub.store.change import Deploy
 from hub.store.content.content import content_hash, copy_verified
 from hub.store.content.weights import read_adapter
+from hub.store.importing import import_peft, import_version
 from hub.store.manifest import Calibration, DataRef, Manifest, PrecisionRecord, Serving, UnderperformingSlice
 from hub.store.store import Store
 
@@ -290,7 +291,8 @@ def test_processes_that_add_at_once_get_numbers_of_their_own(
 
 
 def test_a_plain_peft_folder_is_imported(store: Store, peft_folder, small_base) -> None:
-    version = store.import_peft(
+    version = import_peft(
+        store,
         peft_folder(),
         "x",
         task="classification",
@@ -309,7 +311,7 @@ def test_a_plain_peft_folder_is_imported(store: Store, peft_folder, small_base) 
 
 def test_labels_that_nobody_names_are_numbered(store: Store, peft_folder, small_base) -> None:
     folder = peft_folder(labels=2)
-    version = store.import_peft(folder, "x", task="classification", head=None, base=small_base())
+    version = import_peft(store, folder, "x", task="classification", head=None, base=small_base())
     assert version.manifest.serving.labels == ("label_0", "label_1")
 
 
@@ -326,16 +328,16 @@ def test_an_import_that_does_not_add_up_says_so(
     store: Store, peft_folder, small_base, made, given, says
 ) -> None:
     with pytest.raises(BadAdapter, match=says):
-        store.import_peft(
-            peft_folder(**made), "x", task="classification", head=None, base=small_base(), **given
+        import_peft(
+            store, peft_folder(**made), "x", task="classification", head=None, base=small_base(), **given
         )
     assert store.versions() == []
 
 
 def test_an_adapter_for_another_base_is_refused(store: Store, peft_folder, small_base) -> None:
     with pytest.raises(BaseMismatch, match=r"is 16 wide where the base 'small' has 8.*/home/somebody"):
-        store.import_peft(
-            peft_folder(width=16), "x", task="classification", head=None, base=small_base(), labels=()
+        import_peft(
+            store, peft_folder(width=16), "x", task="classification", head=None, base=small_base(), labels=()
         )
     assert (store.versions(), kept(store)) == ([], set())
 
@@ -344,7 +346,7 @@ def test_an_exported_version_comes_back_as_the_same_content(
     store: Store, peft_folder, small_base, tmp_path: Path
 ) -> None:
     base = small_base()
-    made = store.import_peft(peft_folder(), "x", task="classification", head=None, base=base)
+    made = import_peft(store, peft_folder(), "x", task="classification", head=None, base=base)
     folder = store.export("x", tmp_path / "out" / "exported")
     assert {path.name for path in folder.iterdir()} == {
         "README.md",
@@ -355,7 +357,7 @@ def test_an_exported_version_comes_back_as_the_same_content(
     assert [path.name for path in folder.parent.iterdir()] == ["exported"]
     other = Store(tmp_path / "elsewhere")
     other.bases.pull(str(base.path), "called-otherwise")
-    back = other.import_version(folder, "y")
+    back = import_version(other, folder, "y")
     assert (back.sha256, back.manifest.serving) == (made.sha256, made.manifest.serving)
     assert (str(back.ref), back.manifest.metrics) == ("y@1", made.manifest.metrics)
 
@@ -363,18 +365,18 @@ def test_an_exported_version_comes_back_as_the_same_content(
 def test_a_version_whose_base_is_not_here_says_what_to_pull(stocked: Store, tmp_path: Path) -> None:
     folder = stocked.export("x@2", tmp_path / "out")
     with pytest.raises(BaseMismatch, match="Run: hub base pull minilm"):
-        stocked.import_version(folder, "z")
+        import_version(stocked, folder, "z")
 
 
 def test_a_manifest_that_names_another_base_than_the_weights_need_is_refused(
     store: Store, peft_folder, small_base, tmp_path: Path
 ) -> None:
     base = small_base()
-    store.import_peft(peft_folder(), "x", task="classification", head=None, base=base)
+    import_peft(store, peft_folder(), "x", task="classification", head=None, base=base)
     folder = store.export("x", tmp_path / "out")
     shutil.copy(peft_folder(width=16) / "adapter_model.safetensors", folder)
     with pytest.raises(BaseMismatch, match="16 wide"):
-        store.import_version(folder, "y")
+        import_version(store, folder, "y")
 
 
 @pytest.mark.parametrize(
@@ -391,7 +393,7 @@ def test_a_manifest_that_is_wrong_is_named_with_its_key(store: Store, peft_folde
     if text is not None:
         (folder / "manifest.json").write_text(text)
     with pytest.raises(BadAdapter, match=says):
-        store.import_version(folder, "x")
+        import_version(store, folder, "x")
 
 
 def test_an_export_overwrites_nothing(stocked: Store, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import peft
 import torch
 import transformers
-from peft import PeftConfig, PeftModel
+from peft import PeftModel
 from safetensors import safe_open
 from torch import nn
 from transformers import AutoConfig, AutoModel, PreTrainedConfig, PreTrainedModel
@@ -19,12 +19,13 @@ from transformers import AutoConfig, AutoModel, PreTrainedConfig, PreTrainedMode
 from hub.api import HeadKind
 from hub.bases.auto_classes import auto_class
 from hub.bases.base import Base
-from hub.engine.peft.config import HARMLESS, SAVE_CONVERTED, method_of
+from hub.engine.peft.allowed import read_config
+from hub.engine.peft.config import method_of
 from hub.engine.peft.format import COPIES
 from hub.engine.peft.patterns import explicit_config
 from hub.engine.quiet import known_warnings, quiet
 from hub.engine.torch.loading import one_load_at_a_time
-from hub.errors import BadAdapter, BadBase, EngineFailed, UnsupportedAdapter
+from hub.errors import BadAdapter, BadBase, EngineFailed
 
 if TYPE_CHECKING:
     from hub.engine.protocol import Array
@@ -47,97 +48,6 @@ _POOLER = "pooler."
 _WEIGHTS = "adapter_model.safetensors"
 _ADAPTER = "default"  # PEFT's name for the only adapter of a model
 _DERIVED = ".ranknum."  # of AdaLoRA; PEFT saves none, and sets it by the config
-
-_COMMON = frozenset(
-    {
-        "bias",
-        "exclude_modules",
-        "fan_in_fan_out",
-        "init_weights",
-        "layers_pattern",
-        "layers_to_transform",
-        "modules_to_save",
-        "target_modules",
-        "task_type",
-    }
-)
-_LORA = frozenset(
-    {
-        "alpha_pattern",
-        "ensure_weight_tying",
-        "init_lora_weights",
-        "lora_alpha",
-        "lora_bias",
-        "r",
-        "rank_pattern",
-        "trainable_token_indices",
-        "use_dora",
-        "use_rslora",
-    }
-)
-# The allowed config keys of each method, without those that read files, use random numbers or run code.
-_METHODS: Mapping[str, tuple[type[PeftConfig], frozenset[str]]] = {
-    "LORA": (peft.LoraConfig, _LORA),
-    "ADALORA": (
-        peft.AdaLoraConfig,
-        _LORA | {"init_r", "target_r", "total_step", "tfinal", "tinit"},
-    ),
-    "FOURIERFT": (
-        peft.FourierFTConfig,
-        frozenset({"n_frequency", "n_frequency_pattern", "random_loc_seed", "scaling"}),
-    ),
-    "HRA": (peft.HRAConfig, frozenset({"apply_GS", "r"})),
-    "IA3": (peft.IA3Config, frozenset({"feedforward_modules", "init_ia3_weights"})),
-    "LOHA": (
-        peft.LoHaConfig,
-        frozenset({"alpha", "alpha_pattern", "r", "rank_pattern", "use_effective_conv2d"}),
-    ),
-    "LOKR": (
-        peft.LoKrConfig,
-        frozenset(
-            {
-                "alpha",
-                "alpha_pattern",
-                "decompose_both",
-                "decompose_factor",
-                "r",
-                "rank_pattern",
-                "use_effective_conv2d",
-            }
-        ),
-    ),
-    "OFT": (
-        peft.OFTConfig,
-        frozenset(
-            {
-                "block_share",
-                "coft",
-                "eps",
-                "num_cayley_neumann_terms",
-                "oft_block_size",
-                "r",
-                "use_cayley_neumann",
-            }
-        ),
-    ),
-    "VERA": (peft.VeraConfig, frozenset({"d_initial", "projection_prng_key", "r", "save_projection"})),
-}
-# Used in training only; replaced by PEFT's defaults.
-_TRAINING = frozenset(
-    {
-        "beta1",
-        "beta2",
-        "deltaT",
-        "module_dropout",
-        "orth_reg_weight",
-        "rank_dropout",
-        "rank_dropout_scale",
-        "vera_dropout",
-    }
-)
-# Initialisations that can be recomputed from the base; others use random numbers or data.
-_KNOWN_INITS = frozenset({"true", "false", "gaussian", "eva", "orthogonal", "pissa", "olora"})
-_MAX_RANK = 8192  # a limit on ranks, so that a config cannot exhaust the memory
 
 
 class HeadModel(NamedTuple):
@@ -260,7 +170,7 @@ def fresh_adapter(model: PreTrainedModel, config: Mapping[str, Any], names: Iter
 
     Raises: as `adapt`.
     """
-    wanted = _read_config(explicit_config(config, names))
+    wanted = read_config(explicit_config(config, names))
     with one_load_at_a_time, quiet(), known_warnings(), _put_on_base(config):
         return peft.get_peft_model(model, wanted)
 
@@ -293,48 +203,6 @@ def _put_on_base(config: Mapping[str, Any]) -> Iterator[None]:
         raise BadAdapter(
             f"PEFT cannot put this {method_of(config)} adapter on the base: {str(error)[:300]}"
         ) from error
-
-
-def _read_config(config: Mapping[str, Any]) -> PeftConfig:
-    """Build PEFT's config from the allowed keys."""
-    method = method_of(config)
-    if method not in _METHODS:
-        raise UnsupportedAdapter(
-            f"This is a {method or 'nameless'} adapter, which cannot be merged into its base here. Supported "
-            f"are: {', '.join(_METHODS)}."
-        )
-    cls, keys = _METHODS[method]
-    init = str(config.get("init_lora_weights", True)).lower()
-    if init not in _KNOWN_INITS:
-        raise UnsupportedAdapter(
-            f"The initialisation {init!r} changed the base weights, and the adapter's files do not record "
-            f"how, so it fits no base as it is. {SAVE_CONVERTED}"
-        )
-    known = _COMMON | keys
-    for key in sorted(config.keys() - known - HARMLESS - _TRAINING):
-        if config[key] not in (None, False, "none", "", {}, []):
-            raise UnsupportedAdapter(
-                f"{key} ({str(config[key])[:80]}) of a {method} adapter cannot be merged into its base here. "
-                "Train again without it."
-            )
-    values = {key: config[key] for key in known & config.keys() if config[key] is not None}
-    _check_values(values)
-    try:
-        with known_warnings():
-            made = cls(**values, inference_mode=True)
-    except (ValueError, TypeError) as error:
-        raise BadAdapter(f"The config of this {method} adapter is not sound: {str(error)[:300]}") from None
-    return made
-
-
-def _check_values(values: Mapping[str, Any]) -> None:
-    """Refuse ranks that could exhaust the memory."""
-    ranks = [values.get(key) for key in ("r", "init_r", "target_r", "n_frequency")]
-    for key in ("rank_pattern", "n_frequency_pattern"):
-        ranks += (values.get(key) or {}).values()
-    for rank in ranks:
-        if isinstance(rank, int) and rank > _MAX_RANK:
-            raise BadAdapter(f"A rank of {rank} is more than {_MAX_RANK:,}, the largest that is allowed.")
 
 
 def initial_tensors(

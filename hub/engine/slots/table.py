@@ -48,35 +48,13 @@ import threading
 from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Self
 
 from hub.engine.slots.eviction import GreedyDual
+from hub.engine.slots.lease import Lease
 from hub.engine.slots.states import Fate, Gone, History, Reservation, SlotState, SlotView
 from hub.errors import Overloaded
 
 __all__ = ["Lease", "Reservation", "SlotState", "SlotTable", "SlotView"]
-
-
-class Lease:
-    """A counted claim on a version's slot, which is not rewritten until `release`."""
-
-    __slots__ = ("_released", "_table", "key", "slot")
-
-    def __init__(self, table: SlotTable, key: str, slot: int) -> None:
-        self.key = key
-        self.slot = slot
-        self._table = table
-        self._released = False
-
-    def release(self) -> None:
-        """Release the claim; further calls do nothing."""
-        self._table._release(self)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.release()
 
 
 @dataclass(slots=True)
@@ -178,7 +156,7 @@ class SlotTable:
                 return None
             entry.leases += 1
             self._order.use(key)
-            return Lease(self, key, entry.slot)
+            return Lease(key, entry.slot, self._release)
 
     def pin(self, key: str) -> None:
         """Protect `key`, loaded or not, from eviction; pins are counted.
@@ -274,9 +252,9 @@ class SlotTable:
 
     def _release(self, lease: Lease) -> None:
         with self._lock:
-            if lease._released:
+            if lease.released:
                 return
-            lease._released = True
+            lease.released = True
             entry = self._entries[lease.key]
             entry.leases -= 1
             if not entry.leases:

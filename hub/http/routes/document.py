@@ -16,7 +16,15 @@ Json = dict[str, Any]
 
 _SCHEME = "HTTPBearer"
 # Prefixes of routes that admit a request.
-_CHOOSE_VERSION = ("/v1/tasks/", "/v1/deployments/", "/v1/chat/", "/v1/completions", "/hf/")
+_CHOOSE_VERSION = (
+    "/v1/tasks/",
+    "/v1/deployments/",
+    "/v1/chat/",
+    "/v1/completions",
+    "/hf/",
+    "/api/generate",
+    "/api/chat",
+)
 _STICKY_KEY = {
     "name": "x-hub-key",
     "in": "header",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Sequence
 from functools import partial
 
@@ -106,6 +107,7 @@ class TextJobs:
             if job.running:
                 return
             del self._jobs[job]
+            job.engine_s = time.perf_counter() - job.started_at
             job.settled = True
         self._finish([job])
 

@@ -24,7 +24,7 @@ from hub.registry.host import LoadedTask
 from hub.serving.batching.base_workers import encode_threads
 from hub.serving.batching.fair_queue import Job, TextListener
 from hub.serving.meter import Meter
-from hub.serving.observation import Observer
+from hub.serving.observation import Observer, Track
 from hub.serving.plugins.pool import PluginPool
 from hub.serving.plugins.threads import Stage, TaskThreads, ThreadState, Work
 from hub.serving.requests.answer_parts import AnswerParts, UnchangedText
@@ -108,7 +108,7 @@ class Pipeline:
         on_text: Callable[[str], None] | None,
     ) -> CallAnswers:
         """Run a call; `on_text` is called on the event loop with the parts of the only request's text."""
-        if self._observer is None or not self._observer.wants(admission.route.deployment):
+        if self._observer is None or not self._is_observed(admission):
             return await self._run(admission, requests, None, on_text)
         call_observer = CallObserver(self._observer, admission, requests, request_id)
         try:
@@ -121,6 +121,12 @@ class Pipeline:
             late = any(isinstance(reason, DeadlineExceeded) for reason in error.args)
             call_observer.failed(DeadlineExceeded.code if late else "cancelled")
             raise
+
+    def _is_observed(self, admission: Admission) -> bool:
+        """Callers choose what a pinned version is asked, so its answers say nothing about a trial."""
+        if admission.track is Track.PINNED or self._observer is None:
+            return False
+        return self._observer.wants(admission.route.deployment)
 
     async def _run(
         self,

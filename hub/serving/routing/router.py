@@ -17,7 +17,7 @@ from hub.errors import HubError, NotFound, NotReady, Overloaded
 from hub.serving.batching.base_workers import BaseWorker
 from hub.serving.observation import Track
 from hub.serving.residency.residency import Residency
-from hub.serving.routing.routes import Resolve, Route, Routes, Target
+from hub.serving.routing.routes import Resolve, Route, Routes, Target, not_resident
 from hub.store.records import Deployment
 
 __all__ = ["Admission", "Failure", "Held", "Router", "sticky_point"]
@@ -143,6 +143,7 @@ class Router:
 
         Raises:
             NotFound, AmbiguousDeployment: as `resolve`.
+            VersionUnavailable: the pinned version is not resident, and no request loads it.
             NotReady: the version cannot be loaded.
             Overloaded: every slot is in use.
         """
@@ -166,7 +167,7 @@ class Router:
         for attempt in range(MAX_ATTEMPTS):
             with self._lock:
                 route = resolve(self._routes)
-                track, target = Track.STABLE, route.stable
+                track, target = Track.PINNED if route.pinned else Track.STABLE, route.stable
                 if route.canary and loadable and attempt < MAX_CANARY_ATTEMPTS:
                     if draw is None:
                         draw = self._draw() * 100
@@ -174,6 +175,8 @@ class Router:
                     if point < route.percent:
                         track, target = Track.CANARY, route.canary
                 held = self._lease(target)
+                if not held and not route.loads_on_demand:
+                    raise not_resident(route)
                 other = route.beside(track) if held else None
                 beside = self._lease(other) if other else None
             if held:

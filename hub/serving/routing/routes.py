@@ -1,20 +1,30 @@
-"""The routing table: an immutable mapping of deployment names to versions."""
+"""The routing table: an immutable mapping of deployment names to versions.
+
+A pinned name, `mood@3`, is resolved in this order, and the first version found answers:
+
+1. in the deployment of that name, the version `mood@3`, then one of another adapter with the number 3;
+2. the version `mood@3` in any deployment.
+
+A deployment's versions are its stable, canary, shadow and previous one. Stable and canary are loaded if they
+are not resident; shadow and previous answer only while they are.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, Self, TypeVar
 
 from hub.api import AdapterInfo
-from hub.errors import AmbiguousDeployment, Conflict, NotFound, NotReady
+from hub.errors import AmbiguousDeployment, Conflict, NotFound, NotReady, VersionUnavailable
+from hub.names import VersionRef, parse_version_ref
 from hub.registry.host import LoadedTask
 from hub.serving.describe import describe_live
 from hub.serving.observation import Track
 from hub.store.records import Deployment, Version
 
-__all__ = ["Resolve", "Route", "Routes", "Target", "by_name", "by_task"]
+__all__ = ["Resolve", "Route", "Routes", "Target", "by_name", "by_task", "not_resident"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +43,9 @@ class Target:
 class Route:
     """A deployment, its task, and the versions that serve it.
 
-    `canary` and `shadow` are also None if they could not be loaded.
+    `canary` and `shadow` are also None if they could not be loaded. With `pinned`, the caller named the
+    version, which is `stable` here whatever its role is; without `loads_on_demand` it answers only while it
+    is resident.
     """
 
     deployment: Deployment
@@ -41,6 +53,8 @@ class Route:
     stable: Target
     canary: Target | None = None
     shadow: Target | None = None
+    pinned: bool = False
+    loads_on_demand: bool = True
 
     @property
     def name(self) -> str:
@@ -73,7 +87,9 @@ class Route:
         )
 
     def beside(self, track: Track) -> Target | None:
-        """Return the version that runs on the same request, only for comparison."""
+        """Return the version that runs on the same request, only for comparison; none beside a pinned one."""
+        if self.pinned:
+            return None
         if track is Track.STABLE:
             return self.shadow
         wanted = self.deployment.canary
@@ -125,26 +141,28 @@ class _Only(Mapping[str, Value]):
         return sum(1 for _ in self)
 
 
+MAX_LISTED = 20
+_LOADED = ("stable", "canary")  # roles whose versions are loaded by a request for them
+
+
 def by_name(name: str, task: str | None = None) -> Resolve:
     """Resolve to the deployment of that name, which must serve `task` if that is given.
 
+    `name@N` resolves to one version alone, as the docstring of the module has it.
+
     Raises:
+        InvalidName: what follows `@` is no version; raised at once.
         NotFound: there is none.
         NotReady: it cannot be served.
         Conflict: it serves another task.
     """
+    pinned = parse_version_ref(name) if "@" in name else None
 
     def resolve(routes: Routes) -> Route:
-        if route := routes.by_name.get(name):
-            if task not in (None, route.task.spec.name):
-                raise Conflict(f"Deployment {name!r} serves the task {route.task.spec.name!r}, not {task!r}.")
-            return route
-        if reason := routes.broken.get(name):
-            raise NotReady(f"Deployment {name!r} cannot be served: {reason}")
-        known = [*routes.by_name, *routes.broken]
-        raise NotFound.of(
-            "deployment", name[:80], known, "Make one with `hub deploy NAME@N --as DEPLOYMENT`."
-        )
+        route = _pin(routes, pinned) if pinned else _deployed(routes, name)
+        if task not in (None, route.task.spec.name):
+            raise Conflict(f"Deployment {name!r} serves the task {route.task.spec.name!r}, not {task!r}.")
+        return route
 
     return resolve
 
@@ -173,3 +191,95 @@ def by_task(task: str) -> Resolve:
         )
 
     return resolve
+
+
+def not_resident(route: Route) -> VersionUnavailable:
+    """Return the error for a pinned version that is not loaded on demand."""
+    deployment = route.deployment
+    listed = [f"{deployment.stable.ref} (stable)"]
+    if deployment.canary:
+        listed.append(f"{deployment.canary.version.ref} (canary)")
+    return VersionUnavailable(
+        f"{route.version.ref} of deployment {route.name!r} is not resident now. {_available(listed)}"
+    )
+
+
+def _deployed(routes: Routes, name: str) -> Route:
+    if route := routes.by_name.get(name):
+        return route
+    if reason := routes.broken.get(name):
+        raise NotReady(f"Deployment {name!r} cannot be served: {reason}")
+    known = [*routes.by_name, *routes.broken]
+    raise NotFound.of("deployment", name[:80], known, "Make one with `hub deploy NAME@N --as DEPLOYMENT`.")
+
+
+def _pin(routes: Routes, wanted: VersionRef) -> Route:
+    """Return the route to one version alone.
+
+    Raises:
+        VersionUnavailable: no such version can answer now.
+        NotFound: there is neither a deployment nor a deployed adapter of that name.
+        NotReady: the deployment cannot be served.
+    """
+    named = routes.by_name.get(wanted.name)
+    if named and (found := _in_deployment(named, wanted)):
+        return found
+    others = [
+        (route, role, version)
+        for _, route in sorted(routes.by_name.items())
+        for role, version in _roles(route)
+        if version.name == wanted.name
+    ]
+    exact = [one for one in others if one[2].number == wanted.number]
+    if exact:
+        return _narrowed(*min(exact, key=lambda one: one[1] not in _LOADED))
+    if named:
+        raise VersionUnavailable(
+            f"Deployment {wanted.name!r} has no version {wanted.number} that could answer now. "
+            f"{_available(_listed(named))}"
+        )
+    if reason := routes.broken.get(wanted.name):
+        raise NotReady(f"Deployment {wanted.name!r} cannot be served: {reason}")
+    if others:
+        listed = sorted({str(version.ref) for _, _, version in others})
+        raise VersionUnavailable(f"No deployment serves {wanted}. {_available(listed)}")
+    raise NotFound.of("deployment", wanted.name, [*routes.by_name, *routes.broken])
+
+
+def _roles(route: Route) -> Iterator[tuple[str, Version]]:
+    yield "stable", route.version
+    if route.canary:
+        yield "canary", route.canary.version
+    if route.shadow:
+        yield "shadow", route.shadow.version
+    if previous := route.deployment.previous:
+        yield "previous", previous
+
+
+def _in_deployment(route: Route, wanted: VersionRef) -> Route | None:
+    found = [(role, version) for role, version in _roles(route) if version.number == wanted.number]
+    found.sort(key=lambda one: one[1].name != wanted.name)  # stable: the order of roles stays
+    return _narrowed(route, *found[0]) if found else None
+
+
+def _narrowed(route: Route, role: str, version: Version) -> Route:
+    return replace(
+        route,
+        stable=Target.of(version),
+        canary=None,
+        shadow=None,
+        pinned=True,
+        loads_on_demand=role in _LOADED,
+    )
+
+
+def _listed(route: Route) -> list[str]:
+    return [
+        f"{version.ref} ({role})" if role in _LOADED else f"{version.ref} ({role}, if resident)"
+        for role, version in _roles(route)
+    ]
+
+
+def _available(names: Sequence[str]) -> str:
+    more = f" and {len(names) - MAX_LISTED} more" if len(names) > MAX_LISTED else ""
+    return f"Available: {', '.join(names[:MAX_LISTED])}{more}."

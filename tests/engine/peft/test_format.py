@@ -13,9 +13,10 @@ from peft import BOFTConfig, LoHaConfig, PrefixTuningConfig, PromptEncoderConfig
 from safetensors.numpy import load_file
 
 from hub.api import HeadKind
+from hub.engine.peft.allowed import METHODS
 from hub.engine.peft.config import MERGEABLE
 from hub.engine.peft.format import outputs_of, parse
-from hub.engine.peft.model import _METHODS, fresh_adapter
+from hub.engine.peft.model import fresh_adapter
 from hub.engine.protocol import LayerUpdate
 from hub.errors import BadAdapter, UnsupportedAdapter
 from tests.support.tiny import head_model, tiny_adapter
@@ -230,11 +231,11 @@ def test_other_methods_are_named_and_a_merged_copy_is_offered_where_there_is_one
     with pytest.raises(UnsupportedAdapter, match=what) as caught:
         parsed(json.loads(json.dumps(config.to_dict(), default=list)), saved()[1])
     assert ("--merged" in str(caught.value)) is merges
-    assert (config.peft_type.value in _METHODS) is merges
+    assert (config.peft_type.value in METHODS) is merges
 
 
 def test_the_methods_that_are_offered_a_merged_copy_are_those_that_merge():
-    assert frozenset(_METHODS) == MERGEABLE
+    assert frozenset(METHODS) == MERGEABLE
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from hub.bases.cache import Bases
 from hub.errors import BadAdapter
 from hub.store.card.card import card
 from hub.store.content.weights import read_adapter
+from hub.store.importing import import_peft, import_version
 from hub.store.manifest import BaseRef, DataRef, Serving
 from hub.store.store import Store
 
@@ -39,7 +40,7 @@ def test_an_exported_adapter_computes_in_peft_what_it_did_before(
 
     labels = ("billing", "bug", "howto") if kind is HeadKind.SEQUENCE else ()
     made = tiny_adapter(tiny_base, tmp_path / "made", kind=kind, labels=labels)
-    store.import_peft(made, "x", task=TASKS[kind], head=None, base=tiny_base, labels=labels)
+    import_peft(store, made, "x", task=TASKS[kind], head=None, base=tiny_base, labels=labels)
     exported = store.export("x", tmp_path / "out")
 
     def logits(folder: Path) -> torch.Tensor:
@@ -153,7 +154,7 @@ def test_a_manifest_of_others_is_read_within_bounds(
     assert changed != path.read_text()
     path.write_text(changed)
     with pytest.raises(BadAdapter, match=said):
-        store.import_version(folder, "y")
+        import_version(store, folder, "y")
 
 
 def test_a_config_of_others_is_read_within_bounds(peft_folder) -> None:

@@ -30,7 +30,8 @@ def build_app(settings: Settings) -> FastAPI:
     registry = Registry.of(settings)
     tasks = tuple(_load_tasks(registry))
     metrics = Metrics(settings.serve.replicas)
-    keys = Keys.of(settings)
+    runtime = Runtime(settings, registry, metrics)
+    keys = Keys.of(settings, runtime.callers)
     app = FastAPI(
         title="GraftHub",
         version=hub.__version__,
@@ -38,7 +39,7 @@ def build_app(settings: Settings) -> FastAPI:
         redoc_url=None,
         openapi_url=None,  # FastAPI's document needs no key
     )
-    app.state.hub = Hub(Runtime(settings, registry, metrics), tasks, keys, settings.limits, metrics)
+    app.state.hub = Hub(runtime, tasks, keys, settings.limits, metrics)
     native.add_routes(app, tasks)
     openai.add_routes(app)
     huggingface.add_routes(app)

@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from hub.errors import BadRequest, HubError
-from hub.http.auth import Right, caller_of
+from hub.http.auth import ACCOUNT, Right, caller_of
 from hub.http.gate import NUMBER
 from hub.http.hub import Hub, hub_of
 from hub.http.stream import Events, EventStream
@@ -127,7 +127,9 @@ async def admit(request: Request, resolve: Resolve) -> Admission:
     """
     may = _may_call(request)
     only = (lambda routes: resolve(routes.only(may))) if may else resolve
-    return await hub_of(request).runtime.router.admit(only, sticky_key(request))
+    admission = await hub_of(request).runtime.router.admit(only, sticky_key(request))
+    admission.account = request.scope[ACCOUNT]
+    return admission
 
 
 def visible_routes(request: Request) -> Routes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -11,9 +11,12 @@ from hub.serving.meter import Meter, Outcome
 if TYPE_CHECKING:
     from prometheus_client import Counter, Gauge, Histogram
 
+    from hub.store.catalog.keys import KeyUsage
+
 __all__ = ["Metrics"]
 
 _SECONDS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
+MAX_KEYS = 100  # with a label of their own in one process; the others share `other`
 _ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
 
@@ -35,6 +38,7 @@ class _Instruments:
     stuck: Gauge
     suspended: Gauge
     refused: Counter
+    usage: Counter
 
 
 @cache
@@ -85,6 +89,9 @@ def _instruments(replicas: int) -> _Instruments:
             ["task"],
             **live,
         ),
+        usage=client.Counter(
+            "hub_key_usage", "Requests, refusals, errors, rows and tokens by key.", ["key", "kind"]
+        ),
         refused=client.Counter(
             "hub_refused_requests", "Requests refused before routing, by error code.", ["code"]
         ),
@@ -96,6 +103,7 @@ class Metrics(Meter):
 
     def __init__(self, replicas: int = 1) -> None:
         self._to = _instruments(replicas)
+        self._keys: set[str] = set()  # those with a label of their own
 
     def call(self, task: str, code: str, seconds: float) -> None:
         """Count a call that ended with an error's code, or "ok"."""
@@ -133,6 +141,14 @@ class Metrics(Meter):
 
     def answers(self, outcome: Outcome, count: int) -> None:
         self._to.answers.labels(outcome).inc(count)
+
+    def usage(self, caller: str, usage: KeyUsage) -> None:
+        if len(self._keys) < MAX_KEYS:
+            self._keys.add(caller)
+        key = caller if caller in self._keys else "other"
+        for kind, count in asdict(usage).items():
+            if count:
+                self._to.usage.labels(key, kind).inc(count)
 
     def stuck(self, task: str, threads: int, suspended: bool) -> None:
         self._to.stuck.labels(task).set(threads)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import logging
 from collections.abc import Callable, Coroutine
+from http import HTTPStatus
 from typing import Any
 
 from fastapi.routing import APIRoute
@@ -14,7 +15,7 @@ from starlette.types import Receive, Scope, Send
 
 from hub.config import LimitSettings
 from hub.errors import HubError, log_fault
-from hub.http.auth import CALLER, Right
+from hub.http.auth import ACCOUNT, CALLER, Right
 from hub.http.deadline import ClientLeft, Deadline
 from hub.http.hub import hub_of
 from hub.http.wire import error_response, internal_error, read_body
@@ -41,8 +42,14 @@ class InferRoute(APIRoute):
     async def direct(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer as an ASGI application; the scope must have `app` and `path_params`."""
         request = Request(scope, receive, send)
-        response = await self._handler(request)
-        await response(scope, receive, send)
+        failed = True
+        try:
+            response = await self._handler(request)
+            await response(scope, receive, send)
+            failed = response.status_code >= HTTPStatus.BAD_REQUEST
+        finally:
+            if ACCOUNT in scope:
+                scope[ACCOUNT].end(failed)
 
     def failed(self, error: HubError) -> Response:
         """Return the response for an error."""
@@ -67,8 +74,10 @@ class InferRoute(APIRoute):
 
     async def _answer(self, request: Request, parameter: inspect.Parameter | None) -> Response:
         hub = hub_of(request)
-        caller = hub.keys.check(request.headers.get("authorization"), self.right)
-        request.scope[CALLER] = caller
+        caller = await hub.keys.identify(request.headers.get("authorization"), self.right)
+        account = hub.runtime.callers.accounts.of(caller.id, caller.limits)
+        account.begin()
+        request.scope.update({CALLER: caller, ACCOUNT: account})
         arguments: dict[str, Any] = dict(request.path_params)
         if parameter is not None:
             body = await read_body(request, hub.limits.body_bytes, hub.limits.body_s)

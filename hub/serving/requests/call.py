@@ -136,6 +136,7 @@ class Call:
     """
 
     __slots__ = (
+        "account",
         "answers",
         "beside",
         "call_observer",
@@ -161,6 +162,7 @@ class Call:
     ) -> None:
         main, beside = admission.take()
         self.task = admission.route.task
+        self.account = admission.account
         self.threads = threads
         self.trial = trial
         self.requests = requests

@@ -237,6 +237,7 @@ class Pipeline:
 
     def _submit(self, call: Call, rows: list[EngineRow], extra: list[EngineRow]) -> None:
         main, beside = call.main, call.beside
+        call.account.charge(len(rows), sum(len(row.row.input_ids) for row in rows))
         if beside is None or not extra:
             call.drop_beside()
             self._queue(main, rows)
@@ -320,6 +321,8 @@ class Pipeline:
             items, bodies = [one.outcome for one in answered], [one.body for one in answered]
             queue_s, engine_s = (job.queue_s, job.engine_s) if job else (0.0, 0.0)
             usage = usage_of(job.outcomes) if job else None
+            if usage:
+                call.account.generated(usage.completion_tokens)
             call.answers = CallAnswers(items, bodies, queue_s, engine_s, usage)
 
     def _notify(self, callback: Callable[..., object], *values: object) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -66,6 +67,10 @@ class ServeSettings(Model):
         repr=False,
         description="Keys for inference, or their hashes (`hub keys hash`); empty: no key is needed.",
     )
+    adapter_roots: tuple[Path, ...] = Field(
+        (),
+        description="Folders whose adapters /v1/load_lora_adapter may load; empty: none.",
+    )
     allowed_hosts: tuple[str, ...] = Field(
         (),
         description="Host names under which clients may reach the server; empty: loopback names if bound to "
@@ -87,6 +92,14 @@ class ServeSettings(Model):
         if len(set(hashed)) < len(hashed):
             raise ValueError("a key is listed twice; give each client its own key")
         return hashed
+
+    @field_validator("adapter_roots")
+    @classmethod
+    def _check_roots(cls, roots: tuple[Path, ...]) -> tuple[Path, ...]:
+        for number, root in enumerate(roots, start=1):
+            if not root.is_absolute():
+                raise ValueError(f"number {number}: write an absolute path")
+        return roots
 
     @field_validator("allowed_hosts")
     @classmethod

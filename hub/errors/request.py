@@ -65,6 +65,12 @@ class BadSampling(BadRequest):
     code = "bad_sampling"
 
 
+class AlreadyLoaded(BadRequest):
+    """A Conflict with the status of vLLM."""
+
+    code = "already_loaded"
+
+
 class UnsupportedFormat(BadRequest):
     code = "unsupported_format"
 

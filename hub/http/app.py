@@ -13,10 +13,12 @@ from hub.http.auth import Keys
 from hub.http.hub import Hub
 from hub.http.huggingface import routes as huggingface
 from hub.http.metrics.metrics import Metrics
+from hub.http.oip import routes as oip
 from hub.http.ollama import routes as ollama
 from hub.http.openai import routes as openai
-from hub.http.routes import admin, explain, feedback, native, pages
+from hub.http.routes import admin, explain, feedback, native, pages, predict_each
 from hub.http.routes.document import build_document
+from hub.http.vllm import routes as vllm
 from hub.registry.host import LoadedTask, Registry
 from hub.serving.runtime import Runtime
 
@@ -41,9 +43,12 @@ def build_app(settings: Settings) -> FastAPI:
     )
     app.state.hub = Hub(runtime, tasks, keys, settings.limits, metrics)
     native.add_routes(app, tasks)
+    predict_each.add_routes(app)
     openai.add_routes(app)
     huggingface.add_routes(app)
+    oip.add_routes(app)
     ollama.add_routes(app)
+    vllm.add_routes(app)
     feedback.add_routes(app)
     explain.add_routes(app)
     admin.add_routes(app)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, aclosing
 from functools import partial
 from typing import Protocol
@@ -29,8 +29,10 @@ __all__ = [
     "Form",
     "Read",
     "admit",
+    "admit_each",
     "ask",
     "ask_for_stream",
+    "read_requests",
     "sticky_key",
     "version_headers",
     "visible_routes",
@@ -69,7 +71,7 @@ async def ask(request: Request, resolve: Resolve, read: Read, form: Form) -> Res
     try:
         with await admit(request, resolve) as admission:
             task = admission.route.task.spec.name
-            requests = await _read(hub, admission.route, read)
+            requests = await read_requests(hub, admission.route, read)
             answers = await hub.runtime.pipeline.run(admission, requests, request_id=request.scope[NUMBER])
         body = form.answer(admission, answers)
         code = "ok"
@@ -96,7 +98,7 @@ async def ask_for_stream(request: Request, resolve: Resolve, read: Read, form: F
         async with AsyncExitStack() as stack:
             admission = stack.enter_context(await admit(request, resolve))
             task = admission.route.task.spec.name
-            requests = await _read(hub, admission.route, read)
+            requests = await read_requests(hub, admission.route, read)
             if len(requests) != 1:
                 raise BadRequest("A stream answers one request. Send it alone.")
             stream = hub.runtime.pipeline.stream(admission, requests[0], request_id=request.scope[NUMBER])
@@ -125,17 +127,31 @@ async def admit(request: Request, resolve: Resolve) -> Admission:
 
     Raises: as `Router.admit`.
     """
-    may = _may_call(request)
-    only = (lambda routes: resolve(routes.only(may))) if may else resolve
-    admission = await hub_of(request).runtime.router.admit(only, sticky_key(request))
+    visible = _among_visible(request, resolve)
+    admission = await hub_of(request).runtime.router.admit(visible, sticky_key(request))
     admission.account = request.scope[ACCOUNT]
     return admission
+
+
+async def admit_each(request: Request, resolves: Sequence[Resolve]) -> list[Admission | HubError]:
+    """Admit a request to several deployments, as `Router.admit_each` does, of those that its key may call."""
+    visible = [_among_visible(request, resolve) for resolve in resolves]
+    found = await hub_of(request).runtime.router.admit_each(visible, sticky_key(request))
+    for one in found:
+        if isinstance(one, Admission):
+            one.account = request.scope[ACCOUNT]
+    return found
 
 
 def visible_routes(request: Request) -> Routes:
     """Return the routing table with the deployments that the key of a request may call."""
     routes, may = hub_of(request).runtime.router.routes, _may_call(request)
     return routes.only(may) if may else routes
+
+
+def _among_visible(request: Request, resolve: Resolve) -> Resolve:
+    may = _may_call(request)
+    return (lambda routes: resolve(routes.only(may))) if may else resolve
 
 
 def _may_call(request: Request) -> Callable[[str], bool] | None:
@@ -154,7 +170,8 @@ def sticky_key(request: Request) -> str:
     return key
 
 
-async def _read(hub: Hub, route: Route, read: Read) -> list[BaseModel | HubError]:
+async def read_requests(hub: Hub, route: Route, read: Read) -> list[BaseModel | HubError]:
+    """Read the requests of a body; for a plugin's own validators in a thread of its task."""
     if runs_plugin_code(route.task.request):  # may hang, so it does not run on the event loop
         return await hub.runtime.pipeline.read(route.task, partial(read, route))
     return read(route)

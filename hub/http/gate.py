@@ -29,6 +29,7 @@ class _Endpoint:
     template: str
     pattern: re.Pattern[str]
     methods: set[str]
+    takes_binary: bool  # bodies that are not only JSON, of clients that declare no content type
 
 
 class Paths:
@@ -37,13 +38,13 @@ class Paths:
     def __init__(self, routes: Iterable[BaseRoute]) -> None:
         self._fixed: dict[str, _Endpoint] = {}
         self._open: dict[str, _Endpoint] = {}
-        for template, pattern, methods in _endpoints(routes):
+        for template, pattern, methods, takes_binary in _endpoints(routes):
             table = self._open if "{" in template else self._fixed
-            endpoint = table.setdefault(template, _Endpoint(template, pattern, set()))
+            endpoint = table.setdefault(template, _Endpoint(template, pattern, set(), takes_binary))
             endpoint.methods.update(methods)
 
-    def match(self, path: str, method: str) -> tuple[str, dict[str, str]]:
-        """Return the template of the route and the path parameters.
+    def match(self, path: str, method: str) -> tuple[_Endpoint, dict[str, str]]:
+        """Return the route and the path parameters.
 
         Raises:
             NotFound: no route has the path.
@@ -55,7 +56,7 @@ class Paths:
             refusal = MethodNotAllowed(f"{endpoint.template} takes {', '.join(sorted(endpoint.methods))}.")
             refusal.allowed = sorted(endpoint.methods)
             raise refusal
-        return endpoint.template, parameters
+        return endpoint, parameters
 
     def _search(self, path: str) -> tuple[_Endpoint, dict[str, str]]:
         for endpoint in self._open.values():
@@ -92,8 +93,9 @@ class Gate:
 
         try:
             self._guard.check(scope["method"], scope["headers"])
-            scope[TEMPLATE], scope["path_params"] = self._paths.match(scope["path"], scope["method"])
-            check_media_type(scope["method"], scope["headers"])
+            endpoint, scope["path_params"] = self._paths.match(scope["path"], scope["method"])
+            scope[TEMPLATE] = endpoint.template
+            check_media_type(scope["method"], scope["headers"], binary=endpoint.takes_binary)
             self._check_length(headers)
         except HubError as error:
             await error_response(error)(scope, receive, numbered)
@@ -109,11 +111,12 @@ class Gate:
             )
 
 
-def _endpoints(routes: Iterable[BaseRoute]) -> Iterator[tuple[str, re.Pattern[str], set[str]]]:
+def _endpoints(routes: Iterable[BaseRoute]) -> Iterator[tuple[str, re.Pattern[str], set[str], bool]]:
     for route in routes:
         if isinstance(route, Mount) and route.path:
-            yield f"{route.path}/{{path}}", route.path_regex, {"GET", "HEAD"}
+            yield f"{route.path}/{{path}}", route.path_regex, {"GET", "HEAD"}, False
         elif isinstance(route, Mount):
             yield from _endpoints(route.routes)
         elif isinstance(route, Route):
-            yield route.path_format, route.path_regex, set(route.methods or ())
+            binary = getattr(route, "takes_binary", False)
+            yield route.path_format, route.path_regex, set(route.methods or ()), binary

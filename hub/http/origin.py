@@ -16,6 +16,7 @@ from hub.http.auth import is_loopback
 
 __all__ = ["BrowserGuard", "check_media_type"]
 
+_BYTES = "application/octet-stream"
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 _HOST = re.compile(r"(?P<name>\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::(?P<port>\d{0,5}))?", re.IGNORECASE)
 _DEFAULT_PORTS = {"http": "80", "https": "443"}
@@ -81,20 +82,25 @@ class BrowserGuard:
         )
 
 
-def check_media_type(method: str, headers: Iterable[tuple[bytes, bytes]]) -> None:
-    """Check that a body is declared as JSON in UTF-8.
+def check_media_type(method: str, headers: Iterable[tuple[bytes, bytes]], *, binary: bool = False) -> None:
+    """Check that a body is declared as JSON in UTF-8, or with `binary` as bytes or as nothing.
+
+    A page of another site that sends one undeclared is recognized by its Origin alone.
 
     Raises:
-        BadMediaType: the content type is another one or missing.
+        BadMediaType: the content type is another one or missing, or the body is compressed.
     """
     if method in SAFE_METHODS:
         return
     headers = list(headers)
+    if any(coding.lower() != "identity" for coding in _values(headers, b"content-encoding")):
+        raise BadMediaType("The body is compressed, which this server does not read. Send it as it is.")
     declared = _values(headers, b"content-type")
     lengths = _values(headers, b"content-length")
     empty = not _values(headers, b"transfer-encoding") and lengths in ([], ["0"])
-    for one in declared or ([] if empty else [""]):
-        _check_json(one)
+    for one in declared or ([] if empty or binary else [""]):
+        if not (binary and one.strip().lower() == _BYTES):
+            _check_json(one)
 
 
 def _check_json(declared: str) -> None:

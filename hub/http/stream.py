@@ -15,7 +15,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from hub.errors import DeadlineExceeded, HubError, log_fault
-from hub.http.deadline import ClientLeft, Deadline
+from hub.http.deadline import ClientLeft, ClientTimeout, Deadline
 from hub.http.hub import Hub
 from hub.http.wire import internal_error
 from hub.serving.requests.call import CallAnswers
@@ -108,16 +108,16 @@ class EventStream(Response):
                 deadline.watch(receive)
                 await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
                 await _send(send, self._events.start())
-                code = await self._send_answer(send)
+                code = await self._send_answer(send, ClientTimeout.of(Request(scope)))
                 await send({"type": "http.response.body", "body": b""})
         except ClientLeft:
             pass
         finally:
             self._hub.metrics.call(self._task, code, time.perf_counter() - self._began)
 
-    async def _send_answer(self, send: Send) -> str:
+    async def _send_answer(self, send: Send, client: ClientTimeout | None) -> str:
         try:
-            async for part in self._all():
+            async for part in self._all(client):
                 event = self._events.text(part) if isinstance(part, str) else self._events.end(part)
                 await _send(send, event)
         except HubError as error:
@@ -132,18 +132,20 @@ class EventStream(Response):
             return failed.code
         return "ok"
 
-    async def _all(self) -> AsyncIterator[str | CallAnswers]:
-        """Yield the parts, each of which must arrive within the time limit of a request."""
+    async def _all(self, client: ClientTimeout | None) -> AsyncIterator[str | CallAnswers]:
+        """Yield the parts, each of which must arrive within the time limits of the server and its client."""
         yield self._first
         limit = self._hub.limits.timeout_s
         while True:
+            seconds, source = client.part(limit) if client else (limit or None, "limits.timeout_s")
             try:
-                async with asyncio.timeout(limit or None):
+                async with asyncio.timeout(seconds):
                     part = await anext(self._parts)
             except StopAsyncIteration:
                 return
             except TimeoutError:
-                raise DeadlineExceeded(f"No further text within {limit:g} s (limits.timeout_s).") from None
+                within = client.seconds if client and source == client.source else limit
+                raise DeadlineExceeded(f"No further text within {within:g} s ({source}).") from None
             yield part
 
 

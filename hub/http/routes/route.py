@@ -16,7 +16,7 @@ from starlette.types import Receive, Scope, Send
 from hub.config import LimitSettings
 from hub.errors import HubError, log_fault
 from hub.http.auth import ACCOUNT, CALLER, Right
-from hub.http.deadline import ClientLeft, Deadline
+from hub.http.deadline import ClientLeft, ClientTimeout, Deadline
 from hub.http.hub import hub_of
 from hub.http.wire import error_response, internal_error, read_body
 from hub.serving.requests.parsing import parse
@@ -38,6 +38,7 @@ class InferRoute(APIRoute):
 
     right = Right.INFER
     parses = True
+    takes_binary = False
 
     async def direct(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer as an ASGI application; the scope must have `app` and `path_params`."""
@@ -79,14 +80,18 @@ class InferRoute(APIRoute):
         account.begin()
         request.scope.update({CALLER: caller, ACCOUNT: account})
         arguments: dict[str, Any] = dict(request.path_params)
-        if parameter is not None:
-            body = await read_body(request, hub.limits.body_bytes, hub.limits.body_s)
-            if body or parameter.default is parameter.empty:
-                arguments["body"] = parse(body, parameter.annotation) if self.parses else body
-        async with Deadline(self._seconds(hub.limits)) as deadline:
-            deadline.watch(request.receive)
-            response: Response = await self.endpoint(request, **arguments)
+        async with Deadline(0.0, self._client_timeout(request)):
+            if parameter is not None:
+                body = await read_body(request, hub.limits.body_bytes, hub.limits.body_s)
+                if body or parameter.default is parameter.empty:
+                    arguments["body"] = parse(body, parameter.annotation) if self.parses else body
+            async with Deadline(self._seconds(hub.limits)) as deadline:
+                deadline.watch(request.receive)
+                response: Response = await self.endpoint(request, **arguments)
         return response
+
+    def _client_timeout(self, request: Request) -> ClientTimeout | None:
+        return ClientTimeout.of(request)
 
     def _seconds(self, limits: LimitSettings) -> float:
         return limits.timeout_s
@@ -102,6 +107,9 @@ class AdminRoute(InferRoute):
     """Requires the admin key and has no deadline, since a deploy may have to load a base."""
 
     right = Right.ADMIN
+
+    def _client_timeout(self, request: Request) -> None:
+        return None
 
     def _seconds(self, limits: LimitSettings) -> float:
         return 0.0

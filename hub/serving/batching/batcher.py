@@ -80,21 +80,28 @@ class Batcher:
         """
         job = Job(rows, on_settled, waiter)
         job.listener = listener
-        if self._engine.streams and rows[0].head is HeadKind.GENERATE:
-            return self._generate(job, beside)
-        with self._changed:
-            if self._closed:
-                raise NotReady("The server is shutting down. Send the request again.")
-            if self._queue and len(self._queue) + len(rows) > self._queued_rows:
-                raise Overloaded(
-                    f"{len(self._queue)} rows wait for the engine and the limit is {self._queued_rows} "
-                    "(limits.queued_rows). Send the request again later."
-                )
-            self._queue.add(job)
+        if self._writes_text(job):
+            self._texts.submit(job)
             if beside:
-                self._queue.add(beside)
-            self._changed.notify()
+                self._generate(beside)
+        else:
+            self._add([job, beside] if beside else [job], len(rows))
         return job
+
+    def submit_all(self, jobs: Sequence[Job]) -> None:
+        """Queue the jobs of several calls in one step, so that one forward takes their rows.
+
+        Jobs that cannot be queued are delivered with the error as the outcome of each row.
+        """
+        texts = [job for job in jobs if self._writes_text(job)]
+        others = [job for job in jobs if not self._writes_text(job)]
+        try:
+            self._add(others, sum(len(job.rows) for job in others))
+        except HubError as error:
+            for job in others:
+                self._fail(job, error)
+        for job in texts:
+            self._generate(job)
 
     def cancel(self, job: Job) -> None:
         """Drop the queued rows of `job`; the results of those in a forward are discarded."""
@@ -120,15 +127,33 @@ class Batcher:
         self._finish([job for job in jobs if _settle(job)])
         self._thread.join()
 
-    def _generate(self, job: Job, beside: Job | None) -> Job:
-        self._texts.submit(job)
-        if beside:
-            try:
-                self._texts.submit(beside)
-            except HubError as error:
-                beside.outcomes = [error] * len(beside.rows)
-                self._finish([beside])
-        return job
+    def _writes_text(self, job: Job) -> bool:
+        return self._engine.streams and job.rows[0].head is HeadKind.GENERATE
+
+    def _add(self, jobs: Sequence[Job], rows: int) -> None:
+        """Queue jobs whose `rows` count towards the limit."""
+        with self._changed:
+            if self._closed:
+                raise NotReady("The server is shutting down. Send the request again.")
+            if self._queue and len(self._queue) + rows > self._queued_rows:
+                raise Overloaded(
+                    f"{len(self._queue)} rows wait for the engine and the limit is {self._queued_rows} "
+                    "(limits.queued_rows). Send the request again later."
+                )
+            for job in jobs:
+                self._queue.add(job)
+            self._changed.notify()
+
+    def _generate(self, job: Job) -> None:
+        """Start a job that generates text; it fails alone."""
+        try:
+            self._texts.submit(job)
+        except HubError as error:
+            self._fail(job, error)
+
+    def _fail(self, job: Job, error: HubError) -> None:
+        job.outcomes = [error] * len(job.rows)
+        self._finish([job])
 
     def _loop(self) -> None:
         while picks := self._next():

@@ -18,6 +18,7 @@ from hub.store.change import Deploy, DeploymentChange
 
 __all__ = ["KEY_FILE", "ServerClient", "admin_key", "error_of", "find_server"]
 
+_JOBS = "/v1/fine_tuning/jobs"
 KEY_FILE = "admin.key"
 PROBE_S = 2.0
 TIMEOUT_S = 600.0  # a first deploy may load a base
@@ -116,6 +117,20 @@ class ServerClient:
 
     def status(self) -> Json:
         return {"server": self.url, **self._ask("GET", "/admin/status")}
+
+    def jobs(self, limit: int) -> list[Json]:
+        found: list[Json] = self._ask("GET", f"{_JOBS}?limit={limit}")["data"]
+        return found
+
+    def job(self, id: str) -> Json:
+        return self._ask("GET", f"{_JOBS}/{_part(id)}")
+
+    def job_events(self, id: str) -> list[Json]:
+        found: list[Json] = self._ask("GET", f"{_JOBS}/{_part(id)}/events?limit=100")["data"]
+        return found
+
+    def cancel_job(self, id: str) -> Json:
+        return self._ask("POST", f"{_JOBS}/{_part(id)}/cancel")
 
     def _change(self, method: str, deployment: str, change: DeploymentChange, step: str = "") -> Json:
         body = change.model_dump(mode="json", exclude_unset=True)

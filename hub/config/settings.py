@@ -13,6 +13,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from hub.config.catalog import CatalogSettings
 from hub.config.feedback import FeedbackSettings
 from hub.config.home import CONFIG_FILE, find_home, find_workspace
+from hub.config.jobs import JobSettings
 from hub.config.limits import LimitSettings
 from hub.config.plugins import PluginSettings
 from hub.config.serve import ServeSettings
@@ -38,6 +39,7 @@ class Settings(BaseSettings):
     catalog: CatalogSettings = CatalogSettings()
     feedback: FeedbackSettings = FeedbackSettings()
     store: BlobSettings = BlobSettings()
+    jobs: JobSettings = JobSettings()
 
     @classmethod
     def settings_customise_sources(

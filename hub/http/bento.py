@@ -175,6 +175,7 @@ class HubService(Service[Any]):  # type: ignore[misc]
 
     def to_asgi(self, is_main: bool = True) -> ASGIApp:
         from hub.http.dispatch import Closed, Dispatch
+        from hub.http.openai.files import uploads
 
         try:
             host = self._host()
@@ -192,7 +193,12 @@ class HubService(Service[Any]):  # type: ignore[misc]
         counted = RouteMetrics(Dispatch(self._app(), others), namespace)
         replica = self.hub.runtime.replica
         app: ASGIApp = Gate(
-            counted, Paths(others.routes), guard, body_bytes=settings.limits.body_bytes, replica=replica
+            counted,
+            Paths(others.routes),
+            guard,
+            body_bytes=settings.limits.body_bytes,
+            replica=replica,
+            uploads=uploads(settings),
         )
         for middleware in reversed(factory.kept()):
             app = middleware.cls(app, *middleware.args, **middleware.kwargs)

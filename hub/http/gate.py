@@ -14,7 +14,7 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from hub.errors import HubError, MethodNotAllowed, NotFound, TooLarge
-from hub.http.origin import BrowserGuard, check_media_type
+from hub.http.origin import BrowserGuard, check_form, check_media_type
 from hub.http.wire import error_response
 
 __all__ = ["NUMBER", "TEMPLATE", "Gate", "Paths"]
@@ -66,16 +66,24 @@ class Paths:
 
 
 class Gate:
-    """Wraps the application."""
+    """Wraps the application; `uploads` maps paths that take a form with a file to its limit in bytes."""
 
     def __init__(
-        self, app: ASGIApp, paths: Paths, guard: BrowserGuard, *, body_bytes: int, replica: str
+        self,
+        app: ASGIApp,
+        paths: Paths,
+        guard: BrowserGuard,
+        *,
+        body_bytes: int,
+        replica: str,
+        uploads: Mapping[str, int] | None = None,
     ) -> None:
         self.app = app
         self._guard = guard
         self._replica = (b"x-hub-replica", replica.encode())
         self._paths = paths
         self._body_bytes = body_bytes
+        self._uploads = dict(uploads or {})
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -95,20 +103,24 @@ class Gate:
             self._guard.check(scope["method"], scope["headers"])
             endpoint, scope["path_params"] = self._paths.match(scope["path"], scope["method"])
             scope[TEMPLATE] = endpoint.template
-            check_media_type(scope["method"], scope["headers"], binary=endpoint.takes_binary)
-            self._check_length(headers)
+            if limit := self._uploads.get(endpoint.template):
+                check_form(scope["method"], scope["headers"])
+                _check_length(headers, limit, "jobs.file_bytes")
+            else:
+                check_media_type(scope["method"], scope["headers"], binary=endpoint.takes_binary)
+                _check_length(headers, self._body_bytes, "limits.body_bytes")
         except HubError as error:
             await error_response(error)(scope, receive, numbered)
             return
         await self.app(scope, receive, numbered)
 
-    def _check_length(self, headers: Mapping[bytes, bytes]) -> None:
-        length = headers.get(b"content-length", b"0")
-        if length.isdigit() and int(length) > self._body_bytes:
-            raise TooLarge(
-                f"The body has {int(length):,} bytes and the limit is {self._body_bytes:,} "
-                "(limits.body_bytes). Send less at a time."
-            )
+
+def _check_length(headers: Mapping[bytes, bytes], limit: int, setting: str) -> None:
+    length = headers.get(b"content-length", b"0")
+    if length.isdigit() and int(length) > limit:
+        raise TooLarge(
+            f"The body has {int(length):,} bytes and the limit is {limit:,} ({setting}). Send less at a time."
+        )
 
 
 def _endpoints(routes: Iterable[BaseRoute]) -> Iterator[tuple[str, re.Pattern[str], set[str], bool]]:

@@ -14,12 +14,13 @@ from collections.abc import Iterable
 from hub.errors import BadMediaType, BadRequest, CrossOrigin, Misdirected
 from hub.http.auth import is_loopback
 
-__all__ = ["BrowserGuard", "check_media_type"]
+__all__ = ["BrowserGuard", "check_form", "check_media_type"]
 
 _BYTES = "application/octet-stream"
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 _HOST = re.compile(r"(?P<name>\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::(?P<port>\d{0,5}))?", re.IGNORECASE)
 _DEFAULT_PORTS = {"http": "80", "https": "443"}
+_FORM = "multipart/form-data"
 MAX_SHOWN = 80  # characters of a header's value in an error
 
 
@@ -101,6 +102,19 @@ def check_media_type(method: str, headers: Iterable[tuple[bytes, bytes]], *, bin
     for one in declared or ([] if empty or binary else [""]):
         if not (binary and one.strip().lower() == _BYTES):
             _check_json(one)
+
+
+def check_form(method: str, headers: Iterable[tuple[bytes, bytes]]) -> None:
+    """Check that a body is declared as a form with files.
+
+    Browsers send such a form for any page, whose site the Origin tells.
+
+    Raises:
+        BadMediaType: the content type is another one or missing.
+    """
+    declared = _values(headers, b"content-type")
+    if method not in SAFE_METHODS and [one.partition(";")[0].strip().lower() for one in declared] != [_FORM]:
+        raise BadMediaType(f"Send the file in a form, with the header 'content-type: {_FORM}; boundary=...'.")
 
 
 def _check_json(declared: str) -> None:

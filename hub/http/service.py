@@ -57,6 +57,7 @@ class GraftHub:
         runtime = self.bento_service.hub.runtime
         address = self.bento_service.address
         runtime.start(asyncio.get_running_loop(), address or "")
+        self.bento_service.hub.training.runner.start()
         drain_on_signal(runtime.drain)
         if address:
             supervisor = self.bento_service.supervisor
@@ -68,6 +69,7 @@ class GraftHub:
     @bentoml.on_shutdown  # type: ignore[untyped-decorator]
     async def unload(self) -> None:
         runtime = self.bento_service.hub.runtime
+        await asyncio.to_thread(self.bento_service.hub.training.runner.stop)
         await asyncio.to_thread(runtime.close)
         if runtime.settings.serve.replicas == 1:  # with several, the others may go on serving
             server_file.erase(runtime.settings.home, self.bento_service.supervisor)

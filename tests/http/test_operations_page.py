@@ -5,7 +5,14 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from hub.config import BlobSettings, CatalogSettings, FeedbackSettings, LimitSettings, ServeSettings
+from hub.config import (
+    BlobSettings,
+    CatalogSettings,
+    FeedbackSettings,
+    JobSettings,
+    LimitSettings,
+    ServeSettings,
+)
 
 PAGE = (Path(__file__).parents[2] / "docs" / "operations.md").read_text(encoding="utf-8")
 
@@ -20,6 +27,7 @@ def test_every_setting_is_in_the_table_and_nothing_else() -> None:
         "catalog": CatalogSettings,
         "store": BlobSettings,
         "feedback": FeedbackSettings,
+        "jobs": JobSettings,
     }
     assert named == {f"{name}.{key}" for name, one in sections.items() for key in one.model_fields}
 

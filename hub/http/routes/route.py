@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from http import HTTPStatus
-from typing import Any
+from typing import Any, get_args
 
 from fastapi.routing import APIRoute
 from starlette.requests import ClientDisconnect, Request
@@ -19,7 +19,7 @@ from hub.http.auth import ACCOUNT, CALLER, Right
 from hub.http.deadline import ClientLeft, ClientTimeout, Deadline
 from hub.http.hub import hub_of
 from hub.http.wire import error_response, internal_error, read_body
-from hub.serving.requests.parsing import parse
+from hub.serving.requests.parsing import parse, parse_query
 
 __all__ = ["AdminRoute", "DeployRoute", "InferRoute", "RawInferRoute"]
 
@@ -31,8 +31,9 @@ Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
 
 class InferRoute(APIRoute):
-    """Calls `endpoint(request, <path parameters>, body=<its model>)` if the caller may infer.
+    """Calls `endpoint(request, <path parameters>, query=<its model>, body=<its model>)`.
 
+    The caller needs the right to infer.
     The OpenAPI document is built from the signature of the endpoint, which returns a Response.
     """
 
@@ -57,11 +58,11 @@ class InferRoute(APIRoute):
         return error_response(error)
 
     def get_route_handler(self) -> Handler:
-        body = inspect.signature(self.endpoint, eval_str=True).parameters.get("body")
+        parameters = inspect.signature(self.endpoint, eval_str=True).parameters
 
         async def handle(request: Request) -> Response:
             try:
-                return await self._answer(request, body)
+                return await self._answer(request, parameters)
             except HubError as error:
                 return self.failed(error)
             except (ClientDisconnect, ClientLeft):
@@ -73,15 +74,27 @@ class InferRoute(APIRoute):
         self._handler = handle
         return handle
 
-    async def _answer(self, request: Request, parameter: inspect.Parameter | None) -> Response:
+    async def admit(self, request: Request) -> None:
+        """Note the caller of a request, whose account counts it from now on.
+
+        Raises:
+            Unauthorized, Forbidden: there is none, or without the right.
+            RateLimited: a limit of its key is reached.
+        """
         hub = hub_of(request)
         caller = await hub.keys.identify(request.headers.get("authorization"), self.right)
         account = hub.runtime.callers.accounts.of(caller.id, caller.limits)
         account.begin()
         request.scope.update({CALLER: caller, ACCOUNT: account})
+
+    async def _answer(self, request: Request, parameters: Mapping[str, inspect.Parameter]) -> Response:
+        hub = hub_of(request)
+        await self.admit(request)
         arguments: dict[str, Any] = dict(request.path_params)
+        if query := parameters.get("query"):
+            arguments["query"] = parse_query(request.query_params, get_args(query.annotation)[0])
         async with Deadline(0.0, self._client_timeout(request)):
-            if parameter is not None:
+            if parameter := parameters.get("body"):
                 body = await read_body(request, hub.limits.body_bytes, hub.limits.body_s)
                 if body or parameter.default is parameter.empty:
                     arguments["body"] = parse(body, parameter.annotation) if self.parses else body

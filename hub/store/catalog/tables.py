@@ -13,7 +13,10 @@ __all__ = [
     "DeploymentEventRow",
     "DeploymentRow",
     "FeedbackRow",
+    "FileRow",
     "GenerationRow",
+    "JobEventRow",
+    "JobRow",
     "KeyUsageRow",
     "ReplicaRow",
     "TrialCountsRow",
@@ -183,3 +186,46 @@ class KeyUsageRow(CatalogTable):
     rows: Mapped[int] = mapped_column(BigInteger)
     tokens_in: Mapped[int] = mapped_column(BigInteger)
     tokens_out: Mapped[int] = mapped_column(BigInteger)
+
+
+class FileRow(CatalogTable):
+    """An uploaded file; its content is in the home that received it."""
+
+    __tablename__ = "files"
+    id: Mapped[str] = mapped_column(Hash, primary_key=True)
+    filename: Mapped[str]
+    format: Mapped[str] = mapped_column(String(16))
+    purpose: Mapped[str] = mapped_column(String(32), index=True)
+    bytes: Mapped[int] = mapped_column(BigInteger)
+    rows: Mapped[int]
+    created: Mapped[str] = mapped_column(index=True)
+    expires: Mapped[str | None]
+
+
+class JobRow(CatalogTable):
+    """A training job; `owner` is the id of the run that works on it."""
+
+    __tablename__ = "jobs"
+    id: Mapped[str] = mapped_column(Hash, primary_key=True)
+    status: Mapped[str] = mapped_column(String(16), index=True)
+    spec: Mapped[str]  # JSON
+    created: Mapped[str] = mapped_column(index=True)
+    started: Mapped[str | None]
+    finished: Mapped[str | None]
+    owner: Mapped[str | None] = mapped_column(Hash)
+    attempts: Mapped[int]
+    result: Mapped[str | None]  # JSON
+    error: Mapped[str | None]  # JSON
+
+
+class JobEventRow(CatalogTable):
+    """A message, the metrics of a step or a checkpoint of a job."""
+
+    __tablename__ = "job_events"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    job: Mapped[str] = mapped_column(ForeignKey("jobs.id"), index=True)
+    kind: Mapped[str] = mapped_column(String(16))
+    level: Mapped[str] = mapped_column(String(8))
+    message: Mapped[str]
+    data: Mapped[str | None]  # JSON
+    created: Mapped[str]

@@ -5,8 +5,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0002_keys"
-down_revision = "0001"
+revision = "keys"
+down_revision = "jobs"
 
 
 def upgrade() -> None:

@@ -110,7 +110,12 @@ class Keys:
         """
         serve = settings.serve
         admin_key = serve.admin_key or local_admin_key(settings.home)
-        return cls(admin_key, serve.api_keys, callers, exposed=not is_loopback(serve.host))
+        return cls(
+            admin_key,
+            serve.api_keys,
+            callers,
+            exposed=not is_loopback(serve.host) or "*" in serve.cors_origins,
+        )
 
     async def identify(self, authorization: str | None, right: Right) -> Caller:
         """Return the caller as `check` does, after a look at the catalog if its key may be a new one."""
@@ -188,18 +193,26 @@ def local_admin_key(home: Path) -> str:
 
 
 def check_exposure(host: str, settings: Settings) -> None:
-    """Refuse a server that other machines can use without keys.
+    """Refuse a server that other machines, or pages of any site, can use without keys.
 
     Raises:
-        BadConfig: `host` is beyond loopback and there are no API keys, or the admin key is invalid.
+        BadConfig: there are no API keys, and `host` is beyond loopback or any origin is allowed; or the
+            admin key is invalid.
         NotReady: the catalog, which may have keys, does not answer.
     """
     Keys.of(settings)
-    if not (is_loopback(host) or settings.serve.api_keys or _has_keys(settings)):
+    local, any_origin = is_loopback(host), "*" in settings.serve.cors_origins
+    if (local and not any_origin) or settings.serve.api_keys or _has_keys(settings):
+        return
+    if not local:
         raise BadConfig(
             f"Any machine that reaches {host} could use this server. Create a key first (`hub keys create`), "
             "set serve.api_keys, or bind 127.0.0.1."
         )
+    raise BadConfig(
+        'serve.cors_origins = ["*"] lets any web page use this server. Create a key first (`hub keys '
+        "create`), set serve.api_keys, or list the origins."
+    )
 
 
 def _has_keys(settings: Settings) -> bool:

@@ -326,7 +326,9 @@ class Pipeline:
             usage = usage_of(job.outcomes) if job else None
             if usage:
                 call.account.generated(usage.completion_tokens)
-            call.answers = CallAnswers(items, bodies, queue_s, engine_s, usage)
+            rows = job.rows if job else ()
+            tokens = sum(len(row.row.input_ids) for row in rows)
+            call.answers = CallAnswers(items, bodies, queue_s, engine_s, usage, len(rows), tokens)
 
     def _notify(self, callback: Callable[..., object], *values: object) -> None:
         try:

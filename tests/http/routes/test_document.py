@@ -43,7 +43,6 @@ def test_the_document_asks_for_a_key_where_the_server_does(monkeypatch, serving,
 
 FAMILIES = {  # their clients read errors of another shape
     "/api/": "OllamaError",
-    "/v2": "InferError",
     "/v1/chat/": "OpenAIErrorBody",
     "/v1/completions": "OpenAIErrorBody",
     "/v1/models": "OpenAIErrorBody",

@@ -33,8 +33,9 @@ def build_app(settings: Settings) -> FastAPI:
     """Build the application; its runtime, `app.state.hub.runtime`, is not started."""
     registry = Registry.of(settings)
     tasks = tuple(_load_tasks(registry))
-    metrics = Metrics(settings.serve.replicas)
-    keys = Keys.of(settings)
+    metrics = Metrics(settings)
+    runtime = Runtime(settings, registry, metrics)
+    keys = Keys.of(settings, runtime.callers)
     app = FastAPI(
         title="GraftHub",
         version=hub.__version__,
@@ -42,7 +43,6 @@ def build_app(settings: Settings) -> FastAPI:
         redoc_url=None,
         openapi_url=None,  # FastAPI's document needs no key
     )
-    runtime = Runtime(settings, registry, metrics)
     app.state.hub = Hub(runtime, tasks, keys, settings, metrics, TrainingService(runtime, settings))
     native.add_routes(app, tasks)
     predict_each.add_routes(app)

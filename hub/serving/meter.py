@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Collection
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from hub.store.catalog.keys import KeyUsage
 
 __all__ = ["Meter", "Outcome"]
 
@@ -30,8 +34,14 @@ class Meter:
     def slots(self, base: str, resident: int, capacity: int) -> None:
         """`resident` of `capacity` slots hold a version."""
 
+    def published(self, names: Collection[str]) -> None:
+        """The deployments of these names are served from now on."""
+
     def answers(self, outcome: Outcome, count: int) -> None:
         """`count` answers were stored for feedback, or dropped."""
+
+    def usage(self, caller: str, usage: KeyUsage) -> None:
+        """A caller has used this since the last call for it."""
 
     def stuck(self, task: str, threads: int, suspended: bool) -> None:
         """`threads` threads hang in the plugin code of a task; its calls are refused if `suspended`."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hub.engine.protocol import AdapterWeights
+from hub.engine.protocol import BARE_SLOT, AdapterWeights
 from hub.engine.slots.table import Lease, Reservation, SlotState, SlotTable, SlotView
 from hub.errors import EngineFailed, HubError, NotReady, Overloaded, SourceUnavailable
 from hub.serving.batching.base_workers import BaseWorker, BaseWorkers
@@ -80,6 +80,8 @@ class Residency:
     def lease(self, version: Version) -> tuple[BaseWorker, Lease] | None:
         """Claim the slot of a resident version; None if it is not resident. Never blocks."""
         base_worker = self._base_workers.get(version.manifest.serving.base.fingerprint)
+        if base_worker and version.bare:  # its slot is never assigned, so that nothing is counted
+            return base_worker, Lease(version.sha256, BARE_SLOT, lambda lease: None)
         lease = base_worker.slots.lease(version.sha256) if base_worker else None
         return (base_worker, lease) if base_worker and lease else None
 
@@ -87,6 +89,10 @@ class Residency:
         """Return whether a version could be leased now."""
         base_worker = self._base_workers.get(version.manifest.serving.base.fingerprint)
         return base_worker is not None and base_worker.slots.state(version.sha256) is SlotState.RESIDENT
+
+    def waiting(self) -> dict[str, int]:
+        """Return how many callers wait for each version that is being loaded, by content hash."""
+        return {load.version.sha256: load.waiters for load in self._loads.all()}
 
     def ensure(self, version: Version, *, again: bool = False) -> Future[None]:
         """Make a version resident; the future holds the HubError on failure.

@@ -18,6 +18,7 @@ from hub.http.ollama import routes as ollama
 from hub.http.openai import routes as openai
 from hub.http.routes import admin, explain, feedback, native, pages, predict_each
 from hub.http.routes.document import build_document
+from hub.http.tei import routes as tei
 from hub.http.vllm import routes as vllm
 from hub.registry.host import LoadedTask, Registry
 from hub.serving.runtime import Runtime
@@ -47,6 +48,7 @@ def build_app(settings: Settings) -> FastAPI:
     huggingface.add_routes(app)
     oip.add_routes(app)
     ollama.add_routes(app)
+    tei.add_routes(app)
     vllm.add_routes(app)
     feedback.add_routes(app)
     explain.add_routes(app)

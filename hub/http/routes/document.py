@@ -25,6 +25,14 @@ _CHOOSE_VERSION = (
     "/v2/models/",
     "/api/generate",
     "/api/chat",
+    "/tei/",
+    "/embed",
+    "/predict",
+    "/rerank",
+    "/similarity",
+    "/tokenize",
+    "/decode",
+    "/invocations",
 )
 _STICKY_KEY = {
     "name": "x-hub-key",

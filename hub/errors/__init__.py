@@ -35,7 +35,7 @@
     ├── Overloaded            429
     ├── NotReady              503
     │   └── PluginSuspended   503  too many calls hang in the plugin's code
-    ├── DeadlineExceeded      504  a request took longer than limits.timeout_s
+    ├── DeadlineExceeded      504  a request took longer than limits.timeout_s, or than its client waits
     ├── NotServed             504  too few replicas serve a change in time
     ├── SourceUnavailable     502  a download failed
     ├── EngineFailed          500

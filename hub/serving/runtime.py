@@ -37,6 +37,7 @@ from hub.serving.plugins.rehearsal import rehearse_on
 from hub.serving.requests.pipeline import Pipeline
 from hub.serving.residency.adapter_cache import AdapterCache
 from hub.serving.residency.residency import Residency
+from hub.serving.routing.bare_bases import BareBases
 from hub.serving.routing.router import Router
 from hub.store.catalog.replicas import Replicas
 from hub.store.change import Deploy, DeploymentChange
@@ -281,7 +282,7 @@ class Runtime:
             max_rank=settings.serve.max_rank,
             rehearse=partial(rehearse_on, self.registry, pipeline.pool),
         )
-        router = Router(residency)
+        router = Router(residency, bases=BareBases(base_workers, self.registry))
         reconciler = Reconciler(
             store,
             self.registry,

@@ -15,6 +15,7 @@ from uuid import uuid4
 from hub.config import Settings
 from hub.errors import Conflict, HubError, NotReady
 from hub.registry.host import Registry
+from hub.serving.accounts.callers import Callers
 from hub.serving.batching.base_workers import BaseWorkers
 from hub.serving.canary.answer_log import AnswerLog
 from hub.serving.canary.grading import can_agree
@@ -91,6 +92,7 @@ class Runtime:
         self._starter: threading.Thread | None = None
         self._closing = threading.Event()
         self.replica = uuid4().hex
+        self.callers = Callers(self._meter)
 
     @property
     def ready(self) -> bool:
@@ -119,6 +121,7 @@ class Runtime:
             self._starter.join()
         parts, self._parts = self._parts, None
         if parts:
+            self.callers.stop()
             parts.close()
 
     @property
@@ -247,10 +250,13 @@ class Runtime:
             parts = None
             try:
                 parts = self._build(loop, url)
+                if url is not None:
+                    self.callers.start(parts.store.catalog, self.settings.serve.poll_ms / 1000)
                 parts.reconciler.start()
                 return parts
             except BaseException as error:
                 if parts:
+                    self.callers.stop()
                     parts.close()
                 if url is None or not isinstance(error, NotReady) or self._closing.is_set():
                     raise

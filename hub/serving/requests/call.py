@@ -144,6 +144,7 @@ class Call:
     """
 
     __slots__ = (
+        "account",
         "answers",
         "beside",
         "call_observer",
@@ -170,6 +171,7 @@ class Call:
     ) -> None:
         main, beside = admission.take()
         self.task = admission.route.task
+        self.account = admission.account
         self.threads = threads
         self.trial = trial
         self.requests = requests

@@ -15,6 +15,7 @@ from typing import NamedTuple, Self
 
 from hub.engine.slots.table import Lease
 from hub.errors import HubError, NotFound, NotReady, Overloaded
+from hub.serving.accounts.account import ANYBODY
 from hub.serving.batching.base_workers import BaseWorker
 from hub.serving.observation import Track
 from hub.serving.residency.residency import Residency
@@ -59,7 +60,7 @@ class Admission:
     Leaving the `with` block releases the lease, unless `take` has passed it on.
     """
 
-    __slots__ = ("_beside", "_main", "began", "route", "track", "version")
+    __slots__ = ("_beside", "_main", "account", "began", "route", "track", "version")
 
     def __init__(
         self, route: Route, track: Track, main: Held, beside: Held | None = None, began: float = 0.0
@@ -68,6 +69,7 @@ class Admission:
         self.track = track
         self.version = main.target.version
         self.began = began  # time.perf_counter
+        self.account = ANYBODY
         self._main: Held | None = main
         self._beside = beside
 

@@ -19,7 +19,7 @@ from hub.http.routes.schemas import DESCRIBED
 from hub.http.wire import json_response
 from hub.serving.routing.routes import Route, Routes, by_name
 
-__all__ = ["ANSWERS", "OpenAIRoute", "add_routes", "answer_chat"]
+__all__ = ["ANSWERS", "OpenAIRoute", "add_routes", "answer_chat", "answer_text"]
 
 Json = dict[str, Any]
 
@@ -111,12 +111,17 @@ async def answer_chat(request: Request, body: ChatRequest) -> Response:
     return await _answer(request, body, chat=True)
 
 
+async def answer_text(request: Request, body: CompletionRequest) -> Response:
+    """Continue texts by the deployment that `model` names."""
+    return await _answer(request, body, chat=False)
+
+
 async def _chat(request: Request, body: ChatRequest) -> Response:
     return await answer_chat(request, body)
 
 
 async def _complete(request: Request, body: CompletionRequest) -> Response:
-    return await _answer(request, body, chat=False)
+    return await answer_text(request, body)
 
 
 async def _answer(request: Request, body: ChatRequest | CompletionRequest, *, chat: bool) -> Response:

@@ -18,7 +18,7 @@ from hub.http.hub import hub_of
 from hub.http.huggingface.pipelines import HfPipeline, TextOutput, details, pipeline_of
 from hub.http.openai.answers import ChatCompletion, Completion
 from hub.http.openai.requests import ChatRequest, CompletionRequest
-from hub.http.openai.routes import ANSWERS, OpenAIRoute, answer_chat, answer_text
+from hub.http.openai.routes import ANSWERS, OpenAIRoute, answer_text
 from hub.http.routes.route import InferRoute
 from hub.http.routes.schemas import DESCRIBED
 from hub.http.stream import EVENTS, data_event
@@ -116,7 +116,7 @@ async def _call(request: Request, name: Deployment, body: PipelineRequest) -> Re
 
 
 async def _chat(request: Request, name: Deployment, body: ChatRequest) -> Response:
-    return await answer_chat(request, body.model_copy(update={"model": name}))
+    return await answer_text(request, body.model_copy(update={"model": name}), full_deltas=True)
 
 
 async def _complete(request: Request, name: Deployment, body: CompletionRequest) -> Response:

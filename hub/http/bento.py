@@ -31,6 +31,8 @@ from hub.errors import BadConfig
 from hub.http.auth import check_exposure
 from hub.http.gate import TEMPLATE, Gate, Paths
 from hub.http.origin import BrowserGuard
+from hub.http.telemetry.access_log import AccessLog
+from hub.http.telemetry.logs import configure_logs
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -170,7 +172,9 @@ class HubService(Service[Any]):  # type: ignore[misc]
 
     def inject_config(self) -> None:
         """Set BentoML's configuration, with the number of workers of the settings."""
-        self.config["workers"] = self._settings().serve.replicas
+        settings = self._settings()
+        configure_logs(settings.log)  # BentoML calls this in its supervisor, too
+        self.config["workers"] = settings.serve.replicas
         super().inject_config()
 
     def to_asgi(self, is_main: bool = True) -> ASGIApp:
@@ -199,16 +203,27 @@ class HubService(Service[Any]):  # type: ignore[misc]
             body_bytes=settings.limits.body_bytes,
             replica=replica,
             uploads=uploads(settings),
+            access_log=self._access_log(settings.log.access),
         )
         for middleware in reversed(factory.kept()):
             app = middleware.cls(app, *middleware.args, **middleware.kwargs)
         return app
+
+    def refused(self, code: str) -> None:
+        """Count and log a request that was refused before it was read."""
+        self.hub.metrics.refused(code)
+        if log := self._access_log(self._settings().log.access):
+            log.refused(code)
 
     @property
     def openapi_spec(self) -> Any:
         if not self.mount_apps:  # `bentoml build` reads the document without building an app
             self._mount()
         return super().openapi_spec
+
+    @staticmethod
+    def _access_log(wanted: str) -> AccessLog | None:
+        return None if wanted == "off" else AccessLog(errors_only=wanted == "errors")
 
     def _app(self) -> FastAPI:
         (app, _, _) = self.mount_apps[-1]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import secrets
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
@@ -15,11 +16,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from hub.errors import HubError, MethodNotAllowed, NotFound, TooLarge
 from hub.http.origin import BrowserGuard, check_form, check_media_type
+from hub.http.telemetry.access_log import CODE, STATUS, AccessLog
 from hub.http.wire import error_response
 
 __all__ = ["NUMBER", "TEMPLATE", "Gate", "Paths"]
 
 TEMPLATE = "hub.template"  # scope key: the path template of the route
+NO_ROUTE = "-"  # logged instead of a template
 NUMBER = "hub.request_id"  # scope key: the request id, from the caller or generated
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 
@@ -77,6 +80,7 @@ class Gate:
         body_bytes: int,
         replica: str,
         uploads: Mapping[str, int] | None = None,
+        access_log: AccessLog | None = None,
     ) -> None:
         self.app = app
         self._guard = guard
@@ -84,11 +88,13 @@ class Gate:
         self._paths = paths
         self._body_bytes = body_bytes
         self._uploads = dict(uploads or {})
+        self._access_log = access_log
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
+        began = time.perf_counter()
         headers = dict(scope["headers"])
         sent = headers.get(b"x-hub-request-id", b"")
         number = sent if REQUEST_ID.fullmatch(sent) else secrets.token_hex(8).encode()
@@ -96,9 +102,20 @@ class Gate:
 
         async def numbered(message: Message) -> None:
             if message["type"] == "http.response.start":
+                scope[STATUS] = message["status"]
                 message["headers"] = [*message["headers"], (b"x-hub-request-id", number), self._replica]
             await send(message)
 
+        try:
+            await self._answer(scope, receive, numbered, headers)
+        finally:
+            if self._access_log:
+                template = scope.get(TEMPLATE, NO_ROUTE)
+                self._access_log.ended(scope, scope[NUMBER], template, began)
+
+    async def _answer(
+        self, scope: Scope, receive: Receive, send: Send, headers: Mapping[bytes, bytes]
+    ) -> None:
         try:
             self._guard.check(scope["method"], scope["headers"])
             endpoint, scope["path_params"] = self._paths.match(scope["path"], scope["method"])
@@ -110,9 +127,10 @@ class Gate:
                 check_media_type(scope["method"], scope["headers"], binary=endpoint.takes_binary)
                 _check_length(headers, self._body_bytes, "limits.body_bytes")
         except HubError as error:
-            await error_response(error)(scope, receive, numbered)
+            scope[CODE] = error.code
+            await error_response(error)(scope, receive, send)
             return
-        await self.app(scope, receive, numbered)
+        await self.app(scope, receive, send)
 
 
 def _check_length(headers: Mapping[bytes, bytes], limit: int, setting: str) -> None:

@@ -43,7 +43,7 @@ def main() -> None:
         config.settings.limits,
         is_ready=lambda: svc.hub.runtime.ready,
         on_ready=lambda: _report_ready(channel),
-        on_refused=svc.hub.metrics.refused,
+        on_refused=svc.refused,
     )
     listener = socket.socket(fileno=config.listener)
     listener.set_inheritable(False)  # a child process of a plugin must not keep the port

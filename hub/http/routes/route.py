@@ -17,6 +17,7 @@ from hub.errors import HubError, log_fault
 from hub.http.auth import CALLER, Right
 from hub.http.deadline import ClientLeft, ClientTimeout, Deadline
 from hub.http.hub import hub_of
+from hub.http.telemetry.access_log import CODE
 from hub.http.wire import error_response, internal_error, read_body
 from hub.serving.requests.parsing import parse, parse_query
 
@@ -57,12 +58,15 @@ class InferRoute(APIRoute):
             try:
                 return await self._answer(request, parameters)
             except HubError as error:
+                request.scope[CODE] = error.code
                 return self.failed(error)
             except (ClientDisconnect, ClientLeft):
                 return CLIENT_LEFT
             except Exception as error:
                 log_fault(log, f"{self.path_format} failed", error)
-                return self.failed(internal_error(error))
+                failed = internal_error(error)
+                request.scope[CODE] = failed.code
+                return self.failed(failed)
 
         self._handler = handle
         return handle

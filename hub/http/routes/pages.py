@@ -38,10 +38,6 @@ _POLICY = (
 _SAFE = {
     "content-security-policy": _POLICY,
     "cross-origin-opener-policy": "same-origin",
-    "cross-origin-resource-policy": "same-origin",
-    "referrer-policy": "no-referrer",
-    "x-content-type-options": "nosniff",
-    "x-frame-options": "DENY",
 }
 ASSETS = ("api.css", "api.js", "favicon-32x32.png", "swagger-ui-bundle.js", "swagger-ui.css")
 

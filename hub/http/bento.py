@@ -31,7 +31,7 @@ from hub.errors import BadConfig
 from hub.http.auth import check_exposure
 from hub.http.gate import TEMPLATE, Gate, Paths
 from hub.http.origin import BrowserGuard
-from hub.http.telemetry.access_log import AccessLog
+from hub.http.telemetry.access_log import AccessLog, log_refusal
 from hub.http.telemetry.logs import configure_logs
 
 if TYPE_CHECKING:
@@ -206,8 +206,9 @@ class HubService(Service[Any]):  # type: ignore[misc]
             origins=origins,
             tls=tls,
             uploads=uploads(settings),
-            access_log=self._access_log(settings.log.access),
         )
+        if settings.log.access != "off":
+            app = AccessLog(app, errors_only=settings.log.access == "errors")
         for middleware in reversed(factory.kept()):
             app = middleware.cls(app, *middleware.args, **middleware.kwargs)
         return app
@@ -215,18 +216,14 @@ class HubService(Service[Any]):  # type: ignore[misc]
     def refused(self, code: str) -> None:
         """Count and log a request that was refused before it was read."""
         self.hub.metrics.refused(code)
-        if log := self._access_log(self._settings().log.access):
-            log.refused(code)
+        if self._settings().log.access != "off":
+            log_refusal(code)
 
     @property
     def openapi_spec(self) -> Any:
         if not self.mount_apps:  # `bentoml build` reads the document without building an app
             self._mount()
         return super().openapi_spec
-
-    @staticmethod
-    def _access_log(wanted: str) -> AccessLog | None:
-        return None if wanted == "off" else AccessLog(errors_only=wanted == "errors")
 
     def _app(self) -> FastAPI:
         (app, _, _) = self.mount_apps[-1]

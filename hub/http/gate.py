@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 import secrets
-import time
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
@@ -17,13 +16,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from hub.errors import HubError, MethodNotAllowed, NotFound, TooLarge
 from hub.http.headers import POLICY, safe_headers
 from hub.http.origin import BrowserGuard, PageAccess, check_form, check_media_type
-from hub.http.telemetry.access_log import CODE, STATUS, AccessLog
+from hub.http.telemetry.record import CODE
 from hub.http.wire import error_response
 
 __all__ = ["NUMBER", "TEMPLATE", "Gate", "Paths"]
 
 TEMPLATE = "hub.template"  # scope key: the path template of the route
-NO_ROUTE = "-"  # logged instead of a template
 NUMBER = "hub.request_id"  # scope key: the request id, from the caller or generated
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 
@@ -83,7 +81,6 @@ class Gate:
         origins: Collection[str] = (),
         tls: bool = False,
         uploads: Mapping[str, int] | None = None,
-        access_log: AccessLog | None = None,
     ) -> None:
         self.app = app
         self._checked: ASGIApp = PageAccess(self._check, origins) if origins else self._check
@@ -93,31 +90,24 @@ class Gate:
         self._paths = paths
         self._body_bytes = body_bytes
         self._uploads = dict(uploads or {})
-        self._access_log = access_log
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        began = time.perf_counter()
         sent = dict(scope["headers"]).get(b"x-hub-request-id", b"")
         number = sent if REQUEST_ID.fullmatch(sent) else secrets.token_hex(8).encode()
         scope[NUMBER] = number.decode()
 
         async def numbered(message: Message) -> None:
             if message["type"] == "http.response.start":
-                scope[STATUS] = message["status"]
                 page = any(name == POLICY for name, _ in message["headers"])
                 safe = safe_headers(tls=self._tls, page=page)
                 ours = ((b"x-hub-request-id", number), self._replica, *safe)
                 message["headers"] = [*message["headers"], *ours]
             await send(message)
 
-        try:
-            await self._checked(scope, receive, numbered)
-        finally:
-            if self._access_log:
-                self._access_log.ended(scope, scope[NUMBER], scope.get(TEMPLATE, NO_ROUTE), began)
+        await self._checked(scope, receive, numbered)
 
     async def _check(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:

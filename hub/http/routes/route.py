@@ -18,7 +18,7 @@ from hub.errors import HubError, log_fault
 from hub.http.auth import ACCOUNT, CALLER, Right
 from hub.http.deadline import ClientLeft, ClientTimeout, Deadline
 from hub.http.hub import hub_of
-from hub.http.telemetry.access_log import CODE
+from hub.http.telemetry.record import CODE
 from hub.http.wire import error_response, internal_error, read_body
 from hub.serving.requests.parsing import parse, parse_query
 

@@ -245,6 +245,7 @@ def details(answer: Json, parameters: Json) -> Json:
     return {
         "finish_reason": "length" if reason == "length" else "stop_sequence" if stops else "eos_token",
         "generated_tokens": answer.get("completion_tokens", 0),
+        "input_length": answer.get("prompt_tokens", 0),
         "prefill": [],
         "tokens": [],
         "seed": parameters.get("seed"),

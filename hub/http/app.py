@@ -19,6 +19,7 @@ from hub.http.openai import files, fine_tuning
 from hub.http.openai import routes as openai
 from hub.http.routes import admin, explain, feedback, native, pages, predict_each
 from hub.http.routes.document import build_document
+from hub.http.tei import routes as tei
 from hub.http.vllm import routes as vllm
 from hub.jobs.service import TrainingService
 from hub.registry.host import LoadedTask, Registry
@@ -52,6 +53,7 @@ def build_app(settings: Settings) -> FastAPI:
     huggingface.add_routes(app)
     oip.add_routes(app)
     ollama.add_routes(app)
+    tei.add_routes(app)
     vllm.add_routes(app)
     feedback.add_routes(app)
     explain.add_routes(app)

@@ -10,7 +10,7 @@ from hub.errors import BadRequest, Conflict
 from hub.http.openai.requests import text_input
 from hub.serving.routing.routes import Route
 
-__all__ = ["HfPipeline", "pipeline_of"]
+__all__ = ["HfPipeline", "TextClassification", "pipeline_of"]
 
 Json = Mapping[str, Any]
 
@@ -74,9 +74,11 @@ class TextClassification(HfPipeline):
         best = parameters.get("top_k")
         if best is not None and (not isinstance(best, int) or isinstance(best, bool) or best < 1):
             raise BadRequest("top_k must be a whole number from 1.")
-        return [self._scores(answer["scores"])[:best] for answer in answers]
+        return [self.ordered(answer["scores"])[:best] for answer in answers]
 
-    def _scores(self, scores: Mapping[str, float]) -> list[Json]:
+    @staticmethod
+    def ordered(scores: Mapping[str, float]) -> list[Json]:
+        """Return the labels with their scores, the most probable first."""
         ordered = sorted(scores.items(), key=lambda pair: -pair[1])
         return [{"label": label, "score": score} for label, score in ordered]
 
@@ -243,6 +245,7 @@ def details(answer: Json, parameters: Json) -> Json:
     return {
         "finish_reason": "length" if reason == "length" else "stop_sequence" if stops else "eos_token",
         "generated_tokens": answer.get("completion_tokens", 0),
+        "input_length": answer.get("prompt_tokens", 0),
         "prefill": [],
         "tokens": [],
         "seed": parameters.get("seed"),

@@ -16,9 +16,9 @@ from hub.errors import BadRequest, HubError, TooLarge
 from hub.http.calls import ask, ask_for_stream, visible_routes
 from hub.http.hub import hub_of
 from hub.http.huggingface.pipelines import TextOutput, details, pipeline_of
-from hub.http.openai.answers import ChatCompletion
-from hub.http.openai.requests import ChatRequest
-from hub.http.openai.routes import ANSWERS, OpenAIRoute, answer_chat
+from hub.http.openai.answers import ChatCompletion, Completion
+from hub.http.openai.requests import ChatRequest, CompletionRequest
+from hub.http.openai.routes import ANSWERS, OpenAIRoute, answer_text
 from hub.http.routes.route import InferRoute
 from hub.http.routes.schemas import DESCRIBED
 from hub.http.stream import EVENTS, data_event
@@ -80,16 +80,20 @@ def add_routes(app: FastAPI) -> None:
         responses={**ERRORS, 200: {**DESCRIBED[200], "content": {"text/event-stream": events}}},
         route_class_override=PipelineRoute,
     )
-    app.router.add_api_route(
-        "/hf/{name}/v1/chat/completions",
-        _chat,
-        methods=["POST"],
-        response_model=ChatCompletion,
-        tags=["hugging face"],
-        summary="Answer a chat by this deployment, whatever `model` names",
-        responses=ANSWERS,
-        route_class_override=OpenAIRoute,
-    )
+    for path, call, model, summary in (
+        ("chat/completions", _chat, ChatCompletion, "Answer a chat"),
+        ("completions", _complete, Completion, "Continue a text"),
+    ):
+        app.router.add_api_route(
+            f"/hf/{{name}}/v1/{path}",
+            call,
+            methods=["POST"],
+            response_model=model,
+            tags=["hugging face"],
+            summary=f"{summary} by this deployment, whatever `model` names",
+            responses=ANSWERS,
+            route_class_override=OpenAIRoute,
+        )
     for path, shown, summary in (
         ("/hf/{name}/health", _health, "Is the deployment live?"),
         ("/hf/{name}/info", _info, "Describe the deployment"),
@@ -112,7 +116,11 @@ async def _call(request: Request, name: Deployment, body: PipelineRequest) -> Re
 
 
 async def _chat(request: Request, name: Deployment, body: ChatRequest) -> Response:
-    return await answer_chat(request, body.model_copy(update={"model": name}))
+    return await answer_text(request, body.model_copy(update={"model": name}), full_deltas=True)
+
+
+async def _complete(request: Request, name: Deployment, body: CompletionRequest) -> Response:
+    return await answer_text(request, body.model_copy(update={"model": name}))
 
 
 async def _health(request: Request, name: Deployment) -> Response:

@@ -124,6 +124,10 @@ def choice(body: Any) -> Any:
     return one["message"]["content"] if "message" in one else one["text"]
 
 
+def reranked(body: Any) -> list[float]:
+    return [one["score"] for one in sorted(body, key=lambda one: int(one["index"]))]
+
+
 def delta(event: Any) -> str:
     for one in event["choices"]:
         return one["delta"].get("content") or "" if "delta" in one else one["text"]
@@ -155,10 +159,15 @@ TALK = {"messages": CHAT, "max_new_tokens": TOKENS}
 COMPLETION = {"model": "writer", "prompt": PROMPT, "max_tokens": TOKENS}
 COMPLETION_TALK = {"model": "writer", "messages": CHAT, "max_tokens": TOKENS}
 HF_TEXT = {"inputs": PROMPT, "parameters": {"max_new_tokens": TOKENS}}
+HF_COMPLETION = {**COMPLETION, "model": "dummy"}
 HF_TALK = {**COMPLETION_TALK, "model": "dummy"}
 OLLAMA = {"model": "writer", "prompt": PROMPT, "options": {"num_predict": TOKENS}}
 OLLAMA_TALK = {"model": "writer", "messages": CHAT, "options": {"num_predict": TOKENS}}
 WHOLE = {"stream": False}
+TEXTS = [TEXT, CONTEXT, PROMPT]
+RANK = {"query": QUESTION, "inputs": TEXTS}
+TEI_RANK = {"source_sentence": QUESTION, "sentences": TEXTS}
+TEI_RERANK = {"query": QUESTION, "texts": TEXTS, "raw_scores": True}
 NATIVE, OIP = "/v1/deployments/{}/predict".format, "/v2/models/{}/infer".format
 EACH, CHATS, HF_CHATS = "/v1/predict", "/v1/chat/completions", "/hf/writer/v1/chat/completions"
 
@@ -168,10 +177,19 @@ WAYS = [
     Way("sentiment", "each", EACH, several("mood", text=TEXT), each(scores)),
     Way("sentiment", "hf", "/hf/mood", {"inputs": TEXT}, hf_scores),
     Way("sentiment", "oip", OIP("mood"), infer(text=TEXT), oip_scores),
+    Way("sentiment", "tei", "/tei/mood/predict", {"inputs": TEXT}, lambda body: hf_scores([body])),
+    Way(
+        "sentiment",
+        "tei model",
+        "/predict",
+        {"model": "mood", "inputs": TEXT},
+        lambda body: hf_scores([body]),
+    ),
     Way("topic", "native", NATIVE("topic"), {"text": TEXT}, best),
     Way("topic", "each", EACH, several("topic", text=TEXT), each(best)),
     Way("topic", "hf", "/hf/topic", {"inputs": TEXT}, lambda body: best(body[0][0])),
     Way("topic", "oip", OIP("topic"), infer(text=TEXT), lambda body: best(oip_firsts(body))),
+    Way("topic", "tei", "/tei/topic/predict", {"inputs": TEXT}, lambda body: best(body[0])),
     Way("names", "native", NATIVE("names"), {"text": TEXT}, lambda body: entities(body["entities"])),
     Way("names", "hf", "/hf/names", {"inputs": TEXT}, entities),
     Way("names", "oip", OIP("names"), infer(text=TEXT), lambda body: entities(whole(body)["entities"])),
@@ -182,6 +200,7 @@ WAYS = [
     Way("text", "native", NATIVE("writer"), GREEDY, text),
     Way("text", "each", EACH, several("writer", **GREEDY), each(text)),
     Way("text", "openai", "/v1/completions", COMPLETION, choice),
+    Way("text", "hf openai", "/hf/writer/v1/completions", HF_COMPLETION, choice),
     Way("text", "hf", "/hf/writer", HF_TEXT, lambda body: body[0]["generated_text"]),
     Way("text", "ollama", "/api/generate", OLLAMA | WHOLE, lambda body: body["response"]),
     Way(
@@ -201,9 +220,17 @@ WAYS = [
         "vector", "ollama", "/api/embed", {"model": "near", "input": TEXT}, lambda body: body["embeddings"][0]
     ),
     Way("vector", "oip", OIP("near"), infer(inputs=TEXT), lambda body: tensors(body)["vectors"]),
+    Way("vector", "tei", "/tei/near/embed", {"inputs": TEXT}, lambda body: body[0]),
+    Way("rank", "native", NATIVE("near"), RANK, lambda body: body["scores"]),
+    Way("rank", "each", EACH, several("near", **RANK), each(lambda body: body["scores"])),
+    Way("rank", "tei", "/tei/near/similarity", {"inputs": TEI_RANK}, list),
+    Way("rank", "tei rerank", "/tei/near/rerank", TEI_RERANK, reranked),
 ]
 
 STREAMS = [
+    Stream(
+        "text", "hf openai", "/hf/writer/v1/completions", HF_COMPLETION | {"stream": True}, delta, fingerprint
+    ),
     Stream("text", "native", NATIVE("writer"), GREEDY, lambda event: event.get("text", ""), version),
     Stream("text", "openai", "/v1/completions", COMPLETION | {"stream": True}, delta, fingerprint),
     Stream(
@@ -293,5 +320,5 @@ def test_a_stream_adds_up_to_the_answer_and_its_first_event_names_the_version(
 
 def test_every_question_can_be_asked_in_several_ways() -> None:
     asked = {way.question for way in WAYS}
-    assert asked == {"sentiment", "topic", "names", "qa", "text", "chat", "vector"}
+    assert asked == {"sentiment", "topic", "names", "qa", "text", "chat", "vector", "rank"}
     assert len({way.id for way in WAYS}) == len(WAYS)

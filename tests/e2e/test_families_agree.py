@@ -167,6 +167,7 @@ WHOLE = {"stream": False}
 TEXTS = [TEXT, CONTEXT, PROMPT]
 RANK = {"query": QUESTION, "inputs": TEXTS}
 TEI_RANK = {"source_sentence": QUESTION, "sentences": TEXTS}
+CANDIDATES = {"query": QUESTION, "candidates": TEXTS}
 TEI_RERANK = {"query": QUESTION, "texts": TEXTS, "raw_scores": True}
 NATIVE, OIP = "/v1/deployments/{}/predict".format, "/v2/models/{}/infer".format
 EACH, CHATS, HF_CHATS = "/v1/predict", "/v1/chat/completions", "/hf/writer/v1/chat/completions"
@@ -221,8 +222,26 @@ WAYS = [
     ),
     Way("vector", "oip", OIP("near"), infer(inputs=TEXT), lambda body: tensors(body)["vectors"]),
     Way("vector", "tei", "/tei/near/embed", {"inputs": TEXT}, lambda body: body[0]),
+    Way(
+        "vector",
+        "openai",
+        "/v1/embeddings",
+        {"model": "near", "input": TEXT},
+        lambda body: body["data"][0]["embedding"],
+    ),
+    Way(
+        "vector",
+        "hf",
+        "/hf/near",
+        {"inputs": TEXT},
+        lambda body: body[0] if isinstance(body[0], list) else body,
+    ),
     Way("rank", "native", NATIVE("near"), RANK, lambda body: body["scores"]),
     Way("rank", "each", EACH, several("near", **RANK), each(lambda body: body["scores"])),
+    Way(
+        "rank", "candidates", "/v1/deployments/near/rank", CANDIDATES, lambda body: reranked(body["results"])
+    ),
+    Way("rank", "hf", "/hf/near", {"inputs": TEI_RANK}, list),
     Way("rank", "tei", "/tei/near/similarity", {"inputs": TEI_RANK}, list),
     Way("rank", "tei rerank", "/tei/near/rerank", TEI_RERANK, reranked),
 ]

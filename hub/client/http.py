@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import ssl
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
@@ -16,7 +17,7 @@ from hub.config import Settings
 from hub.errors import BadRequest, HubError, NotFound, NotReady, Unauthorized
 from hub.store.change import Deploy, DeploymentChange
 
-__all__ = ["KEY_FILE", "ServerClient", "admin_key", "error_of", "find_server"]
+__all__ = ["KEY_FILE", "ServerClient", "admin_key", "error_of", "find_server", "verify_server"]
 
 _JOBS = "/v1/fine_tuning/jobs"
 KEY_FILE = "admin.key"
@@ -30,21 +31,31 @@ def find_server(settings: Settings) -> str | None:
     if found is None:
         return None
     try:
-        reply = httpx.get(f"{found.url}/livez", timeout=PROBE_S)
-    except httpx.HTTPError:
+        reply = httpx.get(f"{found.url}/livez", timeout=PROBE_S, verify=found.verify())
+    except (httpx.HTTPError, OSError):
         return None
     return found.url if "x-hub-request-id" in reply.headers else None
+
+
+def verify_server(settings: Settings) -> ssl.SSLContext | bool:
+    """Return how httpx verifies the server of this home.
+
+    Raises:
+        OSError: its certificate cannot be read.
+    """
+    found = server_file.read(settings.home)
+    return found.verify() if found else True
 
 
 class ServerClient:
     """A client over HTTP; a server's error is raised as the class that has its code."""
 
-    def __init__(self, url: str, key: str = "") -> None:
+    def __init__(self, url: str, key: str = "", verify: ssl.SSLContext | bool = True) -> None:
         self.url: str | None = url.rstrip("/")
         headers = {"authorization": f"Bearer {key}"} if key else {}
         timeout = httpx.Timeout(TIMEOUT_S, connect=10)
         try:
-            self._http = httpx.Client(base_url=url, headers=headers, timeout=timeout)
+            self._http = httpx.Client(base_url=url, headers=headers, timeout=timeout, verify=verify)
         except httpx.InvalidURL as error:
             raise BadRequest(f"{url!r} is not the URL of a server: {error}.") from None
 

@@ -15,6 +15,7 @@ from hub.config.feedback import FeedbackSettings
 from hub.config.home import CONFIG_FILE, find_home, find_workspace
 from hub.config.jobs import JobSettings
 from hub.config.limits import LimitSettings
+from hub.config.metrics import MetricSettings
 from hub.config.plugins import PluginSettings
 from hub.config.serve import ServeSettings
 from hub.config.store import BlobSettings
@@ -39,6 +40,7 @@ class Settings(BaseSettings):
     catalog: CatalogSettings = CatalogSettings()
     feedback: FeedbackSettings = FeedbackSettings()
     store: BlobSettings = BlobSettings()
+    metrics: MetricSettings = MetricSettings()
     jobs: JobSettings = JobSettings()
 
     @classmethod

@@ -182,6 +182,7 @@ class SlotEngine:
             slot_bytes=self._backbones.slot_bytes + sum(head.slot_bytes for head in self._heads.values()),
             note=self._backbones.note,
             choices=self._backbones.choices(),
+            generation=self._texts.info() if self._texts else None,
         )
 
     def close(self) -> None:

@@ -33,7 +33,7 @@ def build_app(settings: Settings) -> FastAPI:
     """Build the application; its runtime, `app.state.hub.runtime`, is not started."""
     registry = Registry.of(settings)
     tasks = tuple(_load_tasks(registry))
-    metrics = Metrics(settings.serve.replicas)
+    metrics = Metrics(settings)
     keys = Keys.of(settings)
     app = FastAPI(
         title="GraftHub",

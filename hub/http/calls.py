@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, aclosing
 from functools import partial
@@ -18,6 +17,7 @@ from hub.http.auth import Right, caller_of
 from hub.http.gate import NUMBER
 from hub.http.hub import Hub, hub_of
 from hub.http.stream import Events, EventStream
+from hub.http.telemetry.record import CallRecord
 from hub.keys import EVERY_NAME
 from hub.serving.plugins.validators import runs_plugin_code
 from hub.serving.requests.call import CallAnswers
@@ -65,12 +65,13 @@ async def ask(request: Request, resolve: Resolve, read: Read, form: Form) -> Res
     Raises:
         HubError: no deployment took it; later errors are responses, with the headers of the version.
     """
-    hub, began = hub_of(request), time.perf_counter()
-    task, code = "", "internal"
+    hub, call = hub_of(request), CallRecord(request.scope)
+    code = "internal"
+    answers: CallAnswers | None = None
     admission: Admission | None = None
     try:
-        with await admit(request, resolve) as admission:
-            task = admission.route.task.spec.name
+        with await admit(request, call.resolving(resolve)) as admission:
+            call.admitted(admission)
             requests = await read_requests(hub, admission.route, read)
             answers = await hub.runtime.pipeline.run(admission, requests, request_id=request.scope[NUMBER])
         body = form.answer(admission, answers)
@@ -84,20 +85,20 @@ async def ask(request: Request, resolve: Resolve, read: Read, form: Form) -> Res
         code = "cancelled"
         raise
     finally:
-        took = time.perf_counter() - began
-        hub.metrics.call(task, code, took)
-    return Response(body, headers=_headers(admission, answers, took), media_type="application/json")
+        call.end(code, answers)
+        hub.metrics.ended(call)
+    return Response(body, headers=_headers(admission, answers, call.seconds), media_type="application/json")
 
 
 async def ask_for_stream(request: Request, resolve: Resolve, read: Read, form: Form) -> Response:
     """Answer a call with one request as a stream; an error before the first part is an error response."""
-    hub, began = hub_of(request), time.perf_counter()
-    task, code = "", "internal"
+    hub, call = hub_of(request), CallRecord(request.scope)
+    code = "internal"
     admission: Admission | None = None
     try:
         async with AsyncExitStack() as stack:
-            admission = stack.enter_context(await admit(request, resolve))
-            task = admission.route.task.spec.name
+            admission = stack.enter_context(await admit(request, call.resolving(resolve)))
+            call.admitted(admission)
             requests = await read_requests(hub, admission.route, read)
             if len(requests) != 1:
                 raise BadRequest("A stream answers one request. Send it alone.")
@@ -108,7 +109,7 @@ async def ask_for_stream(request: Request, resolve: Resolve, read: Read, form: F
                 first.only()  # raises the error of the request
             code = ""  # counted when the stream ends
             headers, events = version_headers(admission), form.events(admission)
-            return EventStream(hub, task, headers, events, began, first, parts, stack.pop_all())
+            return EventStream(hub, call, headers, events, first, parts, stack.pop_all())
     except HubError as error:
         code = error.code
         if admission is None:
@@ -119,7 +120,8 @@ async def ask_for_stream(request: Request, resolve: Resolve, read: Read, form: F
         raise
     finally:
         if code:
-            hub.metrics.call(task, code, time.perf_counter() - began)
+            call.end(code)
+            hub.metrics.ended(call)
 
 
 async def admit(request: Request, resolve: Resolve) -> Admission:

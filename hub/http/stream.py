@@ -17,6 +17,7 @@ from starlette.types import Receive, Scope, Send
 from hub.errors import DeadlineExceeded, HubError, log_fault
 from hub.http.deadline import ClientLeft, ClientTimeout, Deadline
 from hub.http.hub import Hub
+from hub.http.telemetry.record import CallRecord
 from hub.http.wire import internal_error
 from hub.serving.requests.call import CallAnswers
 
@@ -74,17 +75,15 @@ class EventStream(Response):
     """Sends an answer while it is generated.
 
     A stream that ends without the event of its end or an error was interrupted. `headers` name the version,
-    `began` is when the call was received (time.perf_counter), and `first` the part that was awaited before
-    this response.
+    `first` is the part that was awaited before this response.
     """
 
     def __init__(
         self,
         hub: Hub,
-        task: str,
+        call: CallRecord,
         headers: Mapping[str, str],
         events: Events,
-        began: float,
         first: str | CallAnswers,
         parts: Parts,
         resources: AsyncExitStack,
@@ -92,17 +91,17 @@ class EventStream(Response):
         super().__init__(headers={**headers, **HEADERS}, media_type=events.media_type)
         del self.headers["content-length"]
         self._hub = hub
-        self._task = task
+        self._call = call
         self._events = events
-        self._began = began
         self._first = first
         self._parts = parts
         self._resources = resources
+        self._answers: CallAnswers | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         code = "cancelled"
         if isinstance(self._first, str):
-            self._hub.metrics.first_text(self._task, time.perf_counter() - self._began)
+            self._hub.metrics.first_text(self._call.task, time.perf_counter() - self._call.began)
         try:
             async with self._resources, Deadline(0.0) as deadline:
                 deadline.watch(receive)
@@ -113,13 +112,17 @@ class EventStream(Response):
         except ClientLeft:
             pass
         finally:
-            self._hub.metrics.call(self._task, code, time.perf_counter() - self._began)
+            self._call.end(code, self._answers)
+            self._hub.metrics.ended(self._call)
 
     async def _send_answer(self, send: Send, client: ClientTimeout | None) -> str:
         try:
             async for part in self._all(client):
-                event = self._events.text(part) if isinstance(part, str) else self._events.end(part)
-                await _send(send, event)
+                if isinstance(part, str):
+                    await _send(send, self._events.text(part))
+                else:
+                    self._answers = part
+                    await _send(send, self._events.end(part))
         except HubError as error:
             await _send(send, self._events.error(error))
             return error.code

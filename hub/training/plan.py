@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from hub.api import AdapterInfo, HeadKind
+from hub.api import AdapterInfo, Embedding, HeadKind, Pooling
 from hub.bases.base import Base, BaseKind
 from hub.bases.cache import Bases
 from hub.bases.sources import parse_source
@@ -45,6 +45,12 @@ class Plan:
     def info(self) -> AdapterInfo:
         """The adapter's information for the task; the version has no number yet."""
         return self.serving.info(self.recipe.name, 0)
+
+    @property
+    def embedding(self) -> Embedding:
+        """How an EMBEDDING task makes and compares vectors."""
+        with plugin_call(self.recipe.task, "embedding()"):
+            return self.loaded.task.embedding(self.info)
 
     @property
     def sha256(self) -> str:
@@ -113,7 +119,11 @@ def make_plan(
         contract=registry.plugin_of(recipe.task).fingerprint,
     )
     settings = settled(loaded, base, serving.info(recipe.name, 0))
-    return Plan(recipe, loaded, base, dataset, serving.model_copy(update={"settings": settings}))
+    plan = Plan(recipe, loaded, base, dataset, serving.model_copy(update={"settings": settings}))
+    first = plan.head is HeadKind.EMBEDDING and plan.embedding.pooling is Pooling.CLS
+    if first and base.kind is BaseKind.DECODER:
+        raise recipe.error("options", f"the first token of {base.name}, a decoder, sees no other: use last")
+    return plan
 
 
 def settled(loaded: LoadedTask, base: Base, info: AdapterInfo) -> dict[str, Any]:
@@ -191,6 +201,8 @@ def _base(recipe: Recipe, bases: Bases, progress: Progress) -> Base:
 def _check_kind(recipe: Recipe, base: Base, loaded: LoadedTask) -> None:
     generates = loaded.spec.head is HeadKind.GENERATE
     kinds = [BaseKind.DECODER if generates else BaseKind.ENCODER]
+    if loaded.spec.head is HeadKind.EMBEDDING:
+        kinds.append(BaseKind.DECODER)
     if generates and loaded.task.encoder_decoders:
         kinds.append(BaseKind.ENCODER_DECODER)
     if base.kind not in kinds:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from typing import Annotated, Any
 
 from fastapi import FastAPI
@@ -22,6 +22,7 @@ from hub.http.hub import Hub, hub_of
 from hub.http.routes.route import InferRoute
 from hub.http.routes.schemas import ERRORS, ErrorDetail
 from hub.http.stream import wants_events
+from hub.http.telemetry.record import CallRecord
 from hub.names import VERSION_PATTERN
 from hub.serving.requests.call import CallAnswers
 from hub.serving.requests.parsing import BadField, parse
@@ -90,19 +91,21 @@ async def _predict(request: Request, body: EachRequest) -> Response:
             "Several deployments do not answer as a stream. Ask without `accept: text/event-stream`, or send "
             "a request to each deployment."
         )
-    hub, began = hub_of(request), time.perf_counter()
-    with ExitStack() as leases:
+    hub = hub_of(request)
+    calls: list[CallRecord] = []
+    with _recorded(hub, calls), ExitStack() as leases:
+        began = time.perf_counter()
         admitted = await admit_each(request, [_resolve(name) for name in body.deployments])
         admissions = [leases.enter_context(one) for one in admitted if isinstance(one, Admission)]
+        calls += [_record(request, one, began) for one in admissions]
         _check_fields(body.inputs, admissions)
         requests = [await _read(hub, one.route, body.inputs) for one in admissions]
         found = await hub.runtime.pipeline.run_each(admissions, requests, request_id=request.scope[NUMBER])
-    took = time.perf_counter() - began
+        for call, outcome in zip(calls, found, strict=True):
+            _end(call, outcome)
     answers = iter(zip(admissions, found, strict=True))
     parts = [
-        _answer(hub, *next(answers), took)
-        if isinstance(one, Admission)
-        else _error({"deployment": name}, one)
+        _answer(*next(answers)) if isinstance(one, Admission) else _error({"deployment": name}, one)
         for name, one in zip(body.deployments, admitted, strict=True)
     ]
     return Response(b'{"answers":[' + b",".join(parts) + b"]}", media_type="application/json")
@@ -141,18 +144,43 @@ async def _read(hub: Hub, route: Route, inputs: Mapping[str, Any]) -> BaseModel 
     return request
 
 
-def _answer(hub: Hub, admission: Admission, found: CallAnswers | HubError, took: float) -> bytes:
+def _record(request: Request, admission: Admission, began: float) -> CallRecord:
+    call = CallRecord(request.scope)
+    call.began = began
+    call.admitted(admission)
+    return call
+
+
+@contextmanager
+def _recorded(hub: Hub, calls: Sequence[CallRecord]) -> Iterator[None]:
+    """Count the calls when the block has ended, with its error if it raises."""
+    try:
+        yield
+    except BaseException as error:
+        for call in calls:
+            call.failed(error)
+        raise
+    finally:
+        for call in calls:
+            hub.metrics.ended(call)
+
+
+def _end(call: CallRecord, found: CallAnswers | HubError) -> None:
+    if isinstance(found, HubError):
+        call.failed(found)
+        return
+    (item,) = found.items
+    call.end(item.code if isinstance(item, HubError) else "ok", found)
+
+
+def _answer(admission: Admission, found: CallAnswers | HubError) -> bytes:
     described = {name.removeprefix("x-hub-"): value for name, value in version_headers(admission).items()}
-    code = "ok"
     try:
         if isinstance(found, HubError):
             raise found
         return _bytes(described)[:-1] + b',"result":' + found.only() + b"}"
     except HubError as error:
-        code = error.code
         return _error(described, error)
-    finally:
-        hub.metrics.call(admission.route.task.spec.name, code, took)
 
 
 def _error(described: Mapping[str, Any], error: HubError) -> bytes:

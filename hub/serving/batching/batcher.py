@@ -44,7 +44,7 @@ class Batcher:
         self._engine = engine
         self._name = name
         self._batch_rows = batch_rows
-        self._queued_rows = queued_rows
+        self._max_queued = queued_rows
         self._deliver = deliver
         self._meter = meter or Meter()
         self._queue = FairQueue()
@@ -52,6 +52,7 @@ class Batcher:
         self._cost = ForwardCost()
         self._changed = threading.Condition()
         self._closed = False
+        self.running_jobs = 0  # in the current forward
         self._thread = threading.Thread(target=self._loop, name=f"engine-{name}", daemon=True)
         self._thread.start()
 
@@ -59,6 +60,16 @@ class Batcher:
     def waiting(self) -> int:
         """The number of rows that are queued or generate."""
         return len(self._queue) + self._texts.rows
+
+    @property
+    def queued_rows(self) -> int:
+        """The number of rows that wait for a forward."""
+        return len(self._queue)
+
+    @property
+    def queued_jobs(self) -> int:
+        """The number of jobs with rows that wait for a forward."""
+        return self._queue.jobs
 
     def submit(
         self,
@@ -135,9 +146,9 @@ class Batcher:
         with self._changed:
             if self._closed:
                 raise NotReady("The server is shutting down. Send the request again.")
-            if self._queue and len(self._queue) + rows > self._queued_rows:
+            if self._queue and len(self._queue) + rows > self._max_queued:
                 raise Overloaded(
-                    f"{len(self._queue)} rows wait for the engine and the limit is {self._queued_rows} "
+                    f"{len(self._queue)} rows wait for the engine and the limit is {self._max_queued} "
                     "(limits.queued_rows). Send the request again later."
                 )
             for job in jobs:
@@ -158,6 +169,7 @@ class Batcher:
     def _loop(self) -> None:
         while picks := self._next():
             self._run(picks)
+            self.running_jobs = 0
             with self._changed:
                 for job, _ in picks:
                     job.running -= 1
@@ -176,6 +188,7 @@ class Batcher:
     def _run(self, picks: Sequence[Pick], *, again: bool = False) -> None:
         began = time.perf_counter()
         jobs = dict.fromkeys(job for job, _ in picks)
+        self.running_jobs = len(jobs)
         for job in jobs:
             job.started_at = job.started_at or began
         try:

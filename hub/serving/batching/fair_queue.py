@@ -99,6 +99,11 @@ class FairQueue:
     def __len__(self) -> int:
         return self._rows
 
+    @property
+    def jobs(self) -> int:
+        """The number of jobs with queued rows."""
+        return len(self._jobs)
+
     def add(self, job: Job) -> None:
         """Put a job at the end."""
         self._jobs[job] = None

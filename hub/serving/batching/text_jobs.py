@@ -103,6 +103,7 @@ class TextJobs:
             job.listener.end(index)
         with self._lock:
             job.running -= 1
+            _note_times(job, self._jobs[job])
             self._rows -= _beams(job.rows[index])
             if job.running:
                 return
@@ -110,6 +111,12 @@ class TextJobs:
             job.engine_s = time.perf_counter() - job.started_at
             job.settled = True
         self._finish([job])
+
+
+def _note_times(job: Job, rows: Sequence[Generating]) -> None:
+    """Set when the first row of a job left the queue, and how long its rows were generated."""
+    job.started_at = min((row.started_at for row in rows if row.started_at), default=job.queued_at)
+    job.engine_s = time.perf_counter() - job.started_at
 
 
 def _is_cancelled(job: Job) -> bool:

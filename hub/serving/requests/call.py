@@ -41,14 +41,17 @@ class Usage:
 class CallAnswers:
     """The outcome of each request, in order, and the seconds spent.
 
-    `bodies` has the JSON of each answer, and b"" for an error.
+    `bodies` has the JSON of each answer, and b"" for an error. `rows` and `tokens` are those of the model's
+    input; `usage` that of generated text.
     """
 
     items: Sequence[Outcome]
     bodies: Sequence[bytes]
     queue_s: float = 0.0
     engine_s: float = 0.0
-    usage: Usage | None = None  # of text that was generated
+    usage: Usage | None = None
+    rows: int = 0
+    tokens: int = 0
 
     @property
     def any_answered(self) -> bool:

@@ -322,7 +322,9 @@ class Pipeline:
             items, bodies = [one.outcome for one in answered], [one.body for one in answered]
             queue_s, engine_s = (job.queue_s, job.engine_s) if job else (0.0, 0.0)
             usage = usage_of(job.outcomes) if job else None
-            call.answers = CallAnswers(items, bodies, queue_s, engine_s, usage)
+            rows = job.rows if job else ()
+            tokens = sum(len(row.row.input_ids) for row in rows)
+            call.answers = CallAnswers(items, bodies, queue_s, engine_s, usage, len(rows), tokens)
 
     def _notify(self, callback: Callable[..., object], *values: object) -> None:
         try:

@@ -115,12 +115,13 @@ def fit(  # noqa: PLR0913 - a training loop is all of these
     Raises:
         BadRecipe: the loss became infinite or NaN.
     """
-    lengths = [len(row["input_ids"]) for row in features]
+    lengths = [max(len(tokens["input_ids"]) for tokens in (row, row.get("good", row))) for row in features]
     weights = row_weights(features) if train.balance == "sample" else None
     batches = LengthGroups(lengths, train.batch_size, train.seed, weights)
     dtype = torch.bfloat16 if pick_dtype(train.dtype) == "bf16" else None
     collate = collator(pad)
-    caches = train.cache and not model.config.is_encoder_decoder  # its decoder reads all encoder states
+    # An encoder-decoder's decoder reads all encoder states; an example of vectors is several rows.
+    caches = train.cache and not model.config.is_encoder_decoder and loss.head is not HeadKind.EMBEDDING
     fixed = fixed_layers(model, collate(features[:1])) if caches else 0
     with ExitStack() as during:
         if loss.head is HeadKind.GENERATE and not loss.smoothing:

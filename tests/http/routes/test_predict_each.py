@@ -109,6 +109,6 @@ def test_a_wrong_body_is_refused(client, body) -> None:
 
 def test_every_answer_is_counted_for_its_task(client, monkeypatch) -> None:
     counted = []
-    monkeypatch.setattr(Metrics, "call", lambda self, task, code, seconds: counted.append((task, code)))
+    monkeypatch.setattr(Metrics, "ended", lambda self, call: counted.append((call.task, call.code)))
     ask(client, ["mood", "reader", "topic", "nope"], TEXT)
     assert counted == [("sentiment", "ok"), ("qa", "bad_request"), ("classification", "ok")]

@@ -34,7 +34,8 @@ def build_app(settings: Settings) -> FastAPI:
     registry = Registry.of(settings)
     tasks = tuple(_load_tasks(registry))
     metrics = Metrics(settings)
-    keys = Keys.of(settings)
+    runtime = Runtime(settings, registry, metrics)
+    keys = Keys.of(settings, runtime.callers)
     app = FastAPI(
         title="GraftHub",
         version=hub.__version__,
@@ -42,7 +43,6 @@ def build_app(settings: Settings) -> FastAPI:
         redoc_url=None,
         openapi_url=None,  # FastAPI's document needs no key
     )
-    runtime = Runtime(settings, registry, metrics)
     app.state.hub = Hub(runtime, tasks, keys, settings, metrics, TrainingService(runtime, settings))
     native.add_routes(app, tasks)
     predict_each.add_routes(app)

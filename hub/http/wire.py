@@ -38,7 +38,9 @@ def error_response(
         headers["www-authenticate"] = "Bearer"
     elif isinstance(error, MethodNotAllowed):
         headers["allow"] = ", ".join(error.allowed)
-    elif isinstance(error, Overloaded | NotReady):
+    elif isinstance(error, Overloaded):
+        headers["retry-after"] = str(error.retry_after_s)
+    elif isinstance(error, NotReady):
         headers["retry-after"] = "1"
     elif isinstance(error, TooLarge | RequestTimeout):
         headers["connection"] = "close"  # the rest of the body is not read

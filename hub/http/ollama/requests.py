@@ -24,7 +24,9 @@ __all__ = [
     "GenerateRequest",
     "ModelRequest",
     "OllamaChatRequest",
+    "OllamaOptions",
     "OllamaRequest",
+    "OneModel",
     "deployment_of",
 ]
 
@@ -88,28 +90,28 @@ class OllamaOptions(_Body):
     use_mlock: bool | None = Field(None, description=NOT_READ)
 
 
-class ModelRequest(_Body):
-    """The name of a model."""
+class OneModel(_Body):
+    """A request for a model."""
 
     model: str = Field(
         description="The deployment, or `NAME@N`; `:latest` may follow.",
         examples=["assistant"],
         json_schema_extra={"pattern": _MODEL_PATTERN},
     )
+
+
+class ModelRequest(OneModel):
+    """The name of a model."""
+
     verbose: bool | None = Field(None, description=NOT_READ)
 
 
-class OllamaRequest(_Body):
+class OllamaRequest(OneModel):
     """What chats and texts have in common.
 
     Settings that would change the answer and are not followed here, such as images, are refused.
     """
 
-    model: str = Field(
-        description="The deployment, or `NAME@N`; `:latest` may follow.",
-        examples=["assistant"],
-        json_schema_extra={"pattern": _MODEL_PATTERN},
-    )
     stream: bool | None = Field(None, description="Default true: answer line by line.")
     format: Literal["", "json"] | dict[str, Any] | None = Field(
         None, description="`json`, or a JSON schema of the answer."

@@ -142,7 +142,7 @@ class UploadRoute(TrainingRoute):
     """Calls `endpoint(request)` before the body is read, and has no deadline."""
 
     async def _answer(self, request: Request, parameters: Any) -> Response:
-        self.admit(request)
+        await self.admit(request)
         response: Response = await self.endpoint(request)
         return response
 

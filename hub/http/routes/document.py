@@ -25,6 +25,7 @@ _CHOOSE_VERSION = (
     "/v1/completions",
     "/hf/",
     "/v2/models/",
+    "/api/embed",
     "/api/generate",
     "/api/chat",
 )
@@ -46,7 +47,7 @@ _TEXT = {"content": {"text/plain": {"schema": {"type": "string"}}}}
 
 
 def build_document(app: FastAPI, *, keys_needed: bool) -> Json:
-    """Describe the routes of `app`; `keys_needed`: API keys are set, so that inference needs one."""
+    """Describe the routes of `app`; `keys_needed`: the settings have API keys, so inference needs one."""
     document = app.openapi()
     for route in app.routes:
         if isinstance(route, InferRoute) and route.include_in_schema:
@@ -54,8 +55,7 @@ def build_document(app: FastAPI, *, keys_needed: bool) -> Json:
                 operation = document["paths"][route.path_format][method.lower()]
                 if route.path_format.startswith(_CHOOSE_VERSION) and method == "POST":
                     operation.setdefault("parameters", []).extend((_STICKY_KEY, _TIMEOUT))
-                if route.right is not Right.INFER or keys_needed:
-                    operation["security"] = [{_SCHEME: []}]
+                operation["security"] = _security(route.right is not Right.INFER or keys_needed)
     document["paths"] |= _monitoring(keys_needed)
     document.setdefault("components", {})["securitySchemes"] = {
         _SCHEME: {"type": "http", "scheme": "bearer", "description": "An API key, or the admin key."}
@@ -71,8 +71,7 @@ def _monitoring(keys_needed: bool) -> Json:
         "summary": "Metrics in the text format of Prometheus",
         "responses": {"200": {"description": "The metrics", **_TEXT}, **_errors()},
     }
-    if keys_needed:
-        metrics["security"] = [{_SCHEME: []}]
+    metrics["security"] = _security(keys_needed)
     return {
         "/livez": {
             "get": {"tags": ["monitoring"], "summary": "Does the process live?", "responses": {"200": ok}}
@@ -86,6 +85,11 @@ def _monitoring(keys_needed: bool) -> Json:
         },
         "/metrics": {"get": metrics},
     }
+
+
+def _security(needed: bool) -> list[Json]:
+    """Return that a key is needed, or may be: keys can be created while the server runs."""
+    return [{_SCHEME: []}] if needed else [{}, {_SCHEME: []}]
 
 
 def _errors() -> Json:

@@ -206,6 +206,8 @@ class Pipeline:
         encoded: EncodedCall | None = None
         try:
             rows = self._checked((yield main.encode()))
+            if rows:
+                call.account.charge(len(rows), sum(len(row.row.input_ids) for row in rows))
             extra: list[EngineRow] = []
             if rows and call.beside:
                 extra = yield from self._beside.encode(call.beside, len(rows))
@@ -322,6 +324,8 @@ class Pipeline:
             items, bodies = [one.outcome for one in answered], [one.body for one in answered]
             queue_s, engine_s = (job.queue_s, job.engine_s) if job else (0.0, 0.0)
             usage = usage_of(job.outcomes) if job else None
+            if usage:
+                call.account.generated(usage.completion_tokens)
             rows = job.rows if job else ()
             tokens = sum(len(row.row.input_ids) for row in rows)
             call.answers = CallAnswers(items, bodies, queue_s, engine_s, usage, len(rows), tokens)

@@ -175,7 +175,6 @@ class HubService(Service[Any]):  # type: ignore[misc]
 
     def to_asgi(self, is_main: bool = True) -> ASGIApp:
         from hub.http.dispatch import Closed, Dispatch
-        from hub.http.openai.files import uploads
 
         try:
             host = self._host()
@@ -201,7 +200,6 @@ class HubService(Service[Any]):  # type: ignore[misc]
             replica=replica,
             origins=origins,
             tls=tls,
-            uploads=uploads(settings),
         )
         for middleware in reversed(factory.kept()):
             app = middleware.cls(app, *middleware.args, **middleware.kwargs)

@@ -16,6 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from hub.errors import HubError, MethodNotAllowed, NotFound, TooLarge
 from hub.http.headers import POLICY, safe_headers
 from hub.http.origin import BrowserGuard, PageAccess, check_media_type
+from hub.http.telemetry.record import CODE
 from hub.http.wire import error_response
 
 __all__ = ["NUMBER", "TEMPLATE", "Gate", "Paths"]
@@ -115,6 +116,7 @@ class Gate:
                 check_media_type(scope["method"], scope["headers"], binary=endpoint.takes_binary)
                 self._check_length(scope["headers"])
         except HubError as error:
+            scope[CODE] = error.code
             await error_response(error)(scope, receive, send)
             return
         await self.app(scope, receive, send)

@@ -18,6 +18,7 @@ from hub.errors import HubError, log_fault
 from hub.http.auth import ACCOUNT, CALLER, Right
 from hub.http.deadline import ClientLeft, ClientTimeout, Deadline
 from hub.http.hub import hub_of
+from hub.http.telemetry.record import CODE
 from hub.http.wire import error_response, internal_error, read_body
 from hub.serving.requests.parsing import parse, parse_query
 
@@ -64,12 +65,15 @@ class InferRoute(APIRoute):
             try:
                 return await self._answer(request, parameters)
             except HubError as error:
+                request.scope[CODE] = error.code
                 return self.failed(error)
             except (ClientDisconnect, ClientLeft):
                 return CLIENT_LEFT
             except Exception as error:
                 log_fault(log, f"{self.path_format} failed", error)
-                return self.failed(internal_error(error))
+                failed = internal_error(error)
+                request.scope[CODE] = failed.code
+                return self.failed(failed)
 
         self._handler = handle
         return handle

@@ -15,9 +15,9 @@ from hub.http.huggingface import routes as huggingface
 from hub.http.metrics.metrics import Metrics
 from hub.http.oip import routes as oip
 from hub.http.ollama import routes as ollama
-from hub.http.openai import files, fine_tuning
+from hub.http.openai import embeddings, files, fine_tuning
 from hub.http.openai import routes as openai
-from hub.http.routes import admin, explain, feedback, native, pages, predict_each
+from hub.http.routes import admin, explain, feedback, native, pages, predict_each, rank
 from hub.http.routes.document import build_document
 from hub.http.tei import routes as tei
 from hub.http.vllm import routes as vllm
@@ -47,7 +47,9 @@ def build_app(settings: Settings) -> FastAPI:
     app.state.hub = Hub(runtime, tasks, keys, settings, metrics, TrainingService(runtime, settings))
     native.add_routes(app, tasks)
     predict_each.add_routes(app)
+    rank.add_routes(app)
     openai.add_routes(app)
+    embeddings.add_routes(app)
     files.add_routes(app)
     fine_tuning.add_routes(app)
     huggingface.add_routes(app)

@@ -44,6 +44,7 @@ def test_the_document_asks_for_a_key_where_the_server_does(monkeypatch, serving,
 FAMILIES = {  # their clients read errors of another shape
     "/api/": "OllamaError",
     "/v1/chat/": "OpenAIErrorBody",
+    "/v1/embeddings": "OpenAIErrorBody",
     "/v1/completions": "OpenAIErrorBody",
     "/v1/models": "OpenAIErrorBody",
     "/v1/files": "OpenAIErrorBody",

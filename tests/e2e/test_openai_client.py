@@ -63,7 +63,7 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[openai.OpenAI]:
         )
         store.deploy(name, Deploy(version=str(version.ref)))
     _deploy_vectors(store, folder)
-    store.bases.pull(str(tiny), TRAINED)
+    store.bases.pull(str(tiny_decoder(folder / "plain", "llama").path), TRAINED)
     add_files_and_job(store)
     store.close()
     monkeypatch = pytest.MonkeyPatch()

@@ -84,6 +84,17 @@ CALLS: dict[str, tuple[str, str, dict[str, Any]]] = {
         "textGeneration",
         {"inputs": "Once upon", "parameters": {"max_new_tokens": 5}},
     ),
+    "feature-extraction": ("search", "featureExtraction", {"inputs": ["a warm film", "the city"]}),
+    "sentence-similarity": (
+        "search",
+        "sentenceSimilarity",
+        {"inputs": {"source_sentence": "a warm film", "sentences": ["the city", "a cold film"]}},
+    ),
+    "zero-shot-classification": (
+        "search",
+        "zeroShotClassification",
+        {"inputs": "a warm film", "parameters": {"candidate_labels": ["city", "film"]}},
+    ),
     "chat-completion": ("writer", "chatCompletion", {"messages": CHAT, "max_tokens": 5}),
     "text-generation stream": (
         "writer",
@@ -152,6 +163,18 @@ def test_answers_are_those_of_the_native_route(server, answers) -> None:
     assert answers["text-generation"] == {"generated_text": text}
     chat = native(server, "writer", {"messages": CHAT, "max_new_tokens": 5})["text"]
     assert answers["chat-completion"]["choices"][0]["message"]["content"] == chat
+
+
+def test_vectors_and_what_comes_of_them_are_those_of_the_native_route(server, answers) -> None:
+    texts = CALLS["feature-extraction"][2]["inputs"]
+    assert answers["feature-extraction"] == native(server, "search", {"inputs": texts})["vectors"]
+    asked = CALLS["sentence-similarity"][2]["inputs"]
+    body = {"query": asked["source_sentence"], "inputs": asked["sentences"]}
+    assert answers["sentence-similarity"] == native(server, "search", body)["scores"]
+    body = {"query": "a warm film", "candidates": ["city", "film"], "template": "This example is {}."}
+    reply = server.post("/v1/deployments/search/rank", json={**body, "probabilities": True}).json()
+    ranked = [{"label": body["candidates"][one["index"]], "score": one["score"]} for one in reply["results"]]
+    assert answers["zero-shot-classification"] == ranked
 
 
 def test_streams_are_the_whole_answers(answers) -> None:

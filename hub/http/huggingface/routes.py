@@ -15,7 +15,6 @@ from starlette.responses import Response
 from hub.errors import BadRequest, HubError, TooLarge
 from hub.http.calls import ask, ask_for_stream, visible_routes
 from hub.http.hub import hub_of
-from hub.http.huggingface.pipeline import HfPipeline
 from hub.http.huggingface.pipelines import TextOutput, details, pipeline_of
 from hub.http.openai.answers import ChatCompletion, Completion
 from hub.http.openai.requests import ChatRequest, CompletionRequest
@@ -186,24 +185,28 @@ class _PipelineForm:
         return _bytes(pipeline.answer(found, self._parameters, many=many))
 
     def events(self, admission: Admission) -> _TokenEvents:
-        return _TokenEvents(pipeline_of(admission.route, admission.version), self._parameters)
+        return _TokenEvents(admission, self._parameters)
 
     def error(self, error: HubError, headers: Mapping[str, str] | None = None) -> Response:
         return _error(error, headers)
 
 
 class _TokenEvents:
-    """One event for each part of the text, and a last one with the whole text and why it ended."""
+    """One event for each part of the text, and a last one with the whole text and why it ended.
+
+    The first also has `version` and `sha256`.
+    """
 
     media_type: ClassVar[str] = EVENTS
 
-    def __init__(self, pipeline: HfPipeline, parameters: Mapping[str, Any]) -> None:
-        self._pipeline = pipeline
+    def __init__(self, admission: Admission, parameters: Mapping[str, Any]) -> None:
+        self._pipeline = pipeline_of(admission.route, admission.version)
+        self._named = {"version": str(admission.version.ref), "sha256": admission.version.sha256}
         self._parameters = parameters
         self._index = 0
 
     def start(self) -> bytes:
-        return b""  # the headers name the version
+        return b""  # the event of the first token names the version
 
     def text(self, part: str) -> bytes:
         return self._token(part)
@@ -219,8 +222,10 @@ class _TokenEvents:
 
     def _token(self, text: str, generated_text: str | None = None, details: Any = None) -> bytes:
         self._index += 1
+        named = self._named if self._index == 1 else {}
         return data_event(
             {
+                **named,
                 "index": self._index,
                 "token": {"id": 0, "text": text, "logprob": None, "special": generated_text is not None},
                 "generated_text": generated_text,

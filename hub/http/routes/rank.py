@@ -10,7 +10,7 @@ from pydantic_core import to_json
 from starlette.requests import Request
 from starlette.responses import Response
 
-from hub.api import Model
+from hub.api import Model, Text
 from hub.errors import BadRequest, HubError
 from hub.http.calls import ask
 from hub.http.routes.route import InferRoute
@@ -46,8 +46,8 @@ class RankRequest(Model):
         }
     )
 
-    query: str
-    candidates: list[str] = Field(min_length=1, max_length=2048)
+    query: Text
+    candidates: list[Text] = Field(min_length=1)
     top_k: int | None = Field(None, ge=1, description="How many candidates to return; default: all.")
     return_documents: bool = Field(False, description="Return the candidates beside their positions.")
     template: str | None = Field(

@@ -32,7 +32,8 @@ class Tracing:
     def __init__(self, provider: Any) -> None:
         self._provider = provider
         self._tracer = provider.get_tracer("hub")
-        set_global_response_propagator(TraceResponsePropagator())  # the caller learns the id of the trace
+        # The caller learns the id of the trace.
+        set_global_response_propagator(TraceResponsePropagator())  # type: ignore[no-untyped-call]
 
     def wrap(self, app: ASGIApp) -> ASGIApp:
         """Return the application with a span for each request, within that of its `traceparent` header."""
@@ -54,7 +55,7 @@ class Tracing:
         request = trace.get_current_span()
         if not request.is_recording():
             return
-        attributes = {
+        attributes: dict[str, str | int] = {
             "hub.deployment": call.deployment,
             "hub.version": call.version,
             "hub.task": call.task,

@@ -128,7 +128,7 @@ def settled(loaded: LoadedTask, base: Base, info: AdapterInfo) -> dict[str, Any]
     """
     if loaded.spec.head is not HeadKind.GENERATE:
         return dict(info.settings)
-    from hub.engine.torch.loading import load_tokenizer
+    from hub.engine.tokenizer import load_tokenizer
 
     tokenizer = load_tokenizer(base)
     with plugin_call(loaded.spec.name, "settle()"):

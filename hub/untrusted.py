@@ -19,15 +19,16 @@ MAX_DIGITS = 40  # of one number; Python would take quadratic time for many, and
 _STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
 
 
-def open_regular(path: Path) -> IO[bytes]:
-    """Open a regular file to read.
+def open_regular(path: Path, *, follow_link: bool = True) -> IO[bytes]:
+    """Open a regular file to read; without `follow_link`, not by a symbolic link.
 
     Reading a FIFO or a device could block or never end.
 
     Raises:
         OSError: it is another kind of file, or cannot be opened.
     """
-    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    descriptor = os.open(path, flags if follow_link else flags | getattr(os, "O_NOFOLLOW", 0))
     mode = os.fstat(descriptor).st_mode
     if not stat.S_ISREG(mode):
         os.close(descriptor)

@@ -14,10 +14,11 @@ from hub.api.hooks import ENTRY_POINT_GROUP, TaskHooks, TaskSpec, hookimpl
 from hub.api.models import MAX_TEXT, Model, NoOptions, Text
 from hub.api.rows import Features, HeadKind, Output, Row, Tokenizer, Tokens, truncate
 from hub.api.task import Task
-from hub.errors import BadData, BadRecipe, BadRequest, HubError, InvalidText, TooLarge
+from hub.errors import BadData, BadDimensions, BadRecipe, BadRequest, HubError, InvalidText, TooLarge
 from hub.generation.response_format import ChoiceFormat, JsonObjectFormat, JsonSchemaFormat
 from hub.generation.sampling import GREEDY, FinishReason, Sampling, SamplingFields
 from hub.generation.streaming import AnswerStream, JoinedText
+from hub.vectors import Embedding, Pooling
 
 __all__ = [
     "ENTRY_POINT_GROUP",
@@ -26,9 +27,11 @@ __all__ = [
     "AdapterInfo",
     "AnswerStream",
     "BadData",
+    "BadDimensions",
     "BadRecipe",
     "BadRequest",
     "ChoiceFormat",
+    "Embedding",
     "Example",
     "Features",
     "Field",
@@ -43,6 +46,7 @@ __all__ = [
     "Model",
     "NoOptions",
     "Output",
+    "Pooling",
     "Row",
     "Sampling",
     "SamplingFields",

@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NotRequired, Protocol, TypedDict
 
 from hub.generation.sampling import GREEDY, FinishReason, Sampling
+from hub.vectors import Pooling
 
 if TYPE_CHECKING:
     import numpy as np
@@ -31,8 +32,8 @@ class HeadKind(StrEnum):
 class Row:
     """One tokenized sequence.
 
-    `input_ids` and `token_type_ids` are [T]. `max_new_tokens` and `sampling` are read for GENERATE only.
-    `meta` is carried to `decode` untouched; the engine never reads it.
+    `input_ids` and `token_type_ids` are [T]. `max_new_tokens` and `sampling` are read for GENERATE only,
+    `pooling` for EMBEDDING only. `meta` is carried to `decode` untouched; the engine never reads it.
     """
 
     input_ids: Sequence[int]
@@ -40,6 +41,7 @@ class Row:
     max_new_tokens: int = 0
     meta: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
     sampling: Sampling = GREEDY
+    pooling: Pooling = Pooling.MEAN
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from hub.api.columns import Example, Field
 from hub.api.models import NoOptions
 from hub.api.rows import Features, Output, Row, Tokenizer
 from hub.generation.streaming import AnswerStream
+from hub.vectors import Embedding
 
 RequestT = TypeVar("RequestT", bound=BaseModel)
 ResponseT = TypeVar("ResponseT", bound=BaseModel)
@@ -76,6 +77,10 @@ class Task(ABC, Generic[RequestT, ResponseT]):
         """
         return adapter.settings
 
+    def embedding(self, adapter: AdapterInfo) -> Embedding:
+        """Return how an EMBEDDING adapter makes and compares vectors; training follows it."""
+        return Embedding()
+
     def suggest_options(self, columns: Mapping[str, str | int]) -> Mapping[str, Any]:
         """Return the options that `hub recipe new` writes for data with these columns; {} for none.
 
@@ -93,7 +98,11 @@ class Task(ABC, Generic[RequestT, ResponseT]):
 
     @abstractmethod
     def decode(self, request: RequestT, outputs: Sequence[Output], adapter: AdapterInfo) -> ResponseT:
-        """Turn the outputs of the request's rows, in order, into the answer."""
+        """Turn the outputs of the request's rows, in order, into the answer.
+
+        Raises:
+            BadDimensions: the request asks for more dimensions than the vectors have.
+        """
 
     def stream(self, request: RequestT, rows: Sequence[Row], adapter: AdapterInfo) -> AnswerStream | None:
         """Return what turns the texts of these rows into parts of the answer, for one streamed request.
@@ -122,14 +131,23 @@ class Task(ABC, Generic[RequestT, ResponseT]):
         - SPAN: `start_positions` and `end_positions`, ints
         - GENERATE: `labels`, [T] ints equal to `input_ids`, -100 where not learned; on an encoder-decoder
           the tokens of the target, of any length
+        - EMBEDDING: `good`, the `Tokens` of a text to be near, and optionally `bad`, those of one to be far
 
         Raises:
             BadData: the example cannot be used (the message becomes the row's reason).
         """
 
+    def judged(self, answers: Sequence[ResponseT], references: Sequence[Example]) -> Sequence[Any]:
+        """Return what `metrics` scores of each answer, given all answers of an evaluation.
+
+        By default the answers. Where an answer is right or wrong among others, as in retrieval, it returns
+        pydantic models of its own, such as ranks. Samples and slices of an evaluation keep what is returned.
+        """
+        return answers
+
     @abstractmethod
-    def metrics(self, predictions: Sequence[ResponseT], references: Sequence[Example]) -> dict[str, float]:
-        """Score answers against their examples; the result must contain `metric`."""
+    def metrics(self, predictions: Sequence[Any], references: Sequence[Example]) -> dict[str, float]:
+        """Score answers, as `judged` returns them, against their examples; the result must have `metric`."""
 
     def signatures(self) -> Mapping[str, str]:
         """Return how each metric was computed, by name, such as sacrebleu's signatures; {} for none."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -9,17 +10,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hub.cli.context import Context
+from hub.cli.pairs import json_pairs
 from hub.cli.screen.output import JSON_FLAG, escape, print_json, say, table
-from hub.errors import InvalidName
+from hub.errors import BadRequest, InvalidName
 from hub.names import parse_version_ref
 
 if TYPE_CHECKING:
-    from hub.cli.import_adapter import Imported
+    from hub.imports.folder import Imported
     from hub.registry.host import Registry
     from hub.store.records import Version
     from hub.store.store import Store
 
-__all__ = ["commands"]
+__all__ = ["commands", "split_labels"]
 
 commands = typer.Typer(help="List, show, import, export and remove adapter versions.", no_args_is_help=True)
 
@@ -87,16 +89,35 @@ def import_(  # noqa: PLR0913, PLR0917 - a command's options
     as_json: Annotated[bool, JSON_FLAG] = False,
 ) -> None:
     """Store an adapter folder, exported by GraftHub or saved by PEFT."""
-    from hub.cli.import_adapter import Described, import_folder
+    from hub.imports.folder import Described, import_folder
 
     context = Context.load()
-    described = Described(task, base, labels, tuple(option or ()), max_length, merged)
+    options = json_pairs(option, "--option", empty=True)
+    described = Described(task, base, split_labels(labels), options, max_length, merged)
     imported = import_folder(folder, name or folder.resolve().name, described, context)
     if as_json:
         origin = {"converted_from": imported.converted_from, "trained_on": imported.trained_on}
         print_json({**_summary(imported.version, _live(context.store)), **origin})
     else:
         _print_imported(imported, base, context.registry)
+
+
+def split_labels(text: str) -> list[str]:
+    """Parse labels as a line of CSV: a label with a comma is quoted.
+
+    Raises:
+        BadRequest: a label is empty, or a quote is not closed.
+    """
+    if not text.strip():
+        return []
+    try:
+        [labels] = csv.reader([text], skipinitialspace=True, strict=True)
+    except (csv.Error, ValueError) as error:
+        raise BadRequest(f'--labels: {error}. Write a,b,c; quote a label with a comma: a,"b, c".') from None
+    labels = [label.strip() for label in labels]
+    if not all(labels):
+        raise BadRequest(f"--labels: label {labels.index('') + 1} is empty.")
+    return labels
 
 
 def _print_imported(imported: Imported, base: str | None, registry: Registry) -> None:

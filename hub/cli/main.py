@@ -22,6 +22,7 @@ from hub.cli import (
     export,
     feedback,
     init,
+    jobs,
     keys,
     plugins,
     predict,
@@ -84,6 +85,7 @@ GROUPS = {
     "adapters": adapters.commands,
     "feedback": feedback.commands,
     "keys": keys.commands,
+    "jobs": jobs.commands,
 }
 
 for command in COMMANDS:

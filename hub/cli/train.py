@@ -173,7 +173,8 @@ def _print(result: TrainResult, deployed: Json | None) -> None:
     baseline, metric = result.outcome.baseline, version.manifest.metric
     print_metrics(result.evaluation, "HELD OUT")
     if baseline and gain(result.outcome.metrics[metric], baseline[metric], version.manifest.metric_goal) <= 0:
-        say("[bold yellow]No better than the majority label[/]: try more rows or steps.")
+        named = "majority label" if result.evaluation.labels else "bare base"
+        say(f"[bold yellow]No better than the {named}[/]: try more rows or steps.")
     print_folds(version.manifest.metrics_cv)
     print_calibration(result.evaluation)
     print_underperforming(result.evaluation)

@@ -35,10 +35,15 @@ from hub.serving.routing.routes import by_name
 from hub.serving.runtime import Runtime
 from hub.store.catalog.replicas import Replicas
 from hub.store.change import Deploy, DeploymentChange
+from hub.store.jobs.describe import describe_job, describe_job_event
+from hub.store.jobs.jobs import Jobs
+from hub.store.jobs.records import EventKind, Page
 from hub.store.records import Version
 from hub.store.store import Store
 
 __all__ = ["CatalogClient"]
+
+MAX_EVENTS = 100  # shown of a job
 
 
 class CatalogClient:
@@ -117,6 +122,23 @@ class CatalogClient:
             "loads": [],
             "plugins": describe_plugins(self._registry),
         }
+
+    def jobs(self, limit: int) -> list[Json]:
+        return [describe_job(job) for job in self._jobs.page(Page(limit))[:limit]]
+
+    def job(self, id: str) -> Json:
+        return describe_job(self._jobs.get(id))
+
+    def job_events(self, id: str) -> list[Json]:
+        kinds = (EventKind.MESSAGE, EventKind.METRICS)
+        return [describe_job_event(event) for event in self._jobs.events(id, Page(MAX_EVENTS), kinds)]
+
+    def cancel_job(self, id: str) -> Json:
+        return describe_job(self._jobs.cancel(id))
+
+    @property
+    def _jobs(self) -> Jobs:
+        return Jobs(self._store.catalog)
 
     def _runtime(self) -> _LocalRuntime:
         with self._starting:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from hub.client.http import ServerClient, admin_key, find_server
+from hub.client.http import ServerClient, admin_key, find_server, verify_server
 from hub.client.protocol import Client
 from hub.config import Settings
 
@@ -30,7 +30,8 @@ def connect(settings: Settings, server: str | None = None) -> Iterator[Client]:
         with _existing_home(settings) as here, CatalogClient(here) as local:
             yield local
         return
-    with ServerClient(url, key=admin_key(settings, local=not named)) as remote:
+    verify = True if named else verify_server(settings)
+    with ServerClient(url, key=admin_key(settings, local=not named), verify=verify) as remote:
         yield remote
 
 

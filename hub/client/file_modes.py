@@ -22,13 +22,17 @@ OTHERS = 0o077
 
 
 def open_files(settings: Settings) -> Iterator[Finding]:
-    """Report the admin key, the catalog and a hub.toml with secrets where others have access to them."""
+    """Report secrets to which others have access: admin key, key of TLS, catalog, hub.toml."""
     if os.name != "posix":
         return
     key, catalog = settings.home / KEY_FILE, settings.home / CATALOG_FILE
     if _is_open(key):
         after = "If somebody may have read it: delete it and restart the server."
         yield _finding("admin_key_open", [key], after)
+    tls_key = settings.serve.tls_key
+    if tls_key and _is_open(tls_key):
+        after = "If somebody may have read it: have a new certificate made for a new key."
+        yield _finding("tls_key_open", [tls_key], after)
     logs = (catalog.with_name(f"{CATALOG_FILE}{end}") for end in ("", "-wal", "-shm"))
     if paths := [path for path in logs if _is_open(path)]:
         yield _finding("catalog_open", paths, "It holds feedback, and the history of deployments.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import ssl
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
@@ -16,8 +17,9 @@ from hub.config import Settings
 from hub.errors import BadRequest, HubError, NotFound, NotReady, Unauthorized
 from hub.store.change import Deploy, DeploymentChange
 
-__all__ = ["KEY_FILE", "ServerClient", "admin_key", "error_of", "find_server"]
+__all__ = ["KEY_FILE", "ServerClient", "admin_key", "error_of", "find_server", "verify_server"]
 
+_JOBS = "/v1/fine_tuning/jobs"
 KEY_FILE = "admin.key"
 PROBE_S = 2.0
 TIMEOUT_S = 600.0  # a first deploy may load a base
@@ -29,21 +31,31 @@ def find_server(settings: Settings) -> str | None:
     if found is None:
         return None
     try:
-        reply = httpx.get(f"{found.url}/livez", timeout=PROBE_S)
-    except httpx.HTTPError:
+        reply = httpx.get(f"{found.url}/livez", timeout=PROBE_S, verify=found.verify())
+    except (httpx.HTTPError, OSError):
         return None
     return found.url if "x-hub-request-id" in reply.headers else None
+
+
+def verify_server(settings: Settings) -> ssl.SSLContext | bool:
+    """Return how httpx verifies the server of this home.
+
+    Raises:
+        OSError: its certificate cannot be read.
+    """
+    found = server_file.read(settings.home)
+    return found.verify() if found else True
 
 
 class ServerClient:
     """A client over HTTP; a server's error is raised as the class that has its code."""
 
-    def __init__(self, url: str, key: str = "") -> None:
+    def __init__(self, url: str, key: str = "", verify: ssl.SSLContext | bool = True) -> None:
         self.url: str | None = url.rstrip("/")
         headers = {"authorization": f"Bearer {key}"} if key else {}
         timeout = httpx.Timeout(TIMEOUT_S, connect=10)
         try:
-            self._http = httpx.Client(base_url=url, headers=headers, timeout=timeout)
+            self._http = httpx.Client(base_url=url, headers=headers, timeout=timeout, verify=verify)
         except httpx.InvalidURL as error:
             raise BadRequest(f"{url!r} is not the URL of a server: {error}.") from None
 
@@ -116,6 +128,20 @@ class ServerClient:
 
     def status(self) -> Json:
         return {"server": self.url, **self._ask("GET", "/admin/status")}
+
+    def jobs(self, limit: int) -> list[Json]:
+        found: list[Json] = self._ask("GET", f"{_JOBS}?limit={limit}")["data"]
+        return found
+
+    def job(self, id: str) -> Json:
+        return self._ask("GET", f"{_JOBS}/{_part(id)}")
+
+    def job_events(self, id: str) -> list[Json]:
+        found: list[Json] = self._ask("GET", f"{_JOBS}/{_part(id)}/events?limit=100")["data"]
+        return found
+
+    def cancel_job(self, id: str) -> Json:
+        return self._ask("POST", f"{_JOBS}/{_part(id)}/cancel")
 
     def _change(self, method: str, deployment: str, change: DeploymentChange, step: str = "") -> Json:
         body = change.model_dump(mode="json", exclude_unset=True)

@@ -61,6 +61,18 @@ class Client(Protocol):
     def status(self) -> Json:
         """Describe the server, its engines, deployments and failures."""
 
+    def jobs(self, limit: int) -> list[Json]:
+        """List the newest training jobs."""
+
+    def job(self, id: str) -> Json:
+        """Return a training job."""
+
+    def job_events(self, id: str) -> list[Json]:
+        """Return the latest events of a training job, newest first."""
+
+    def cancel_job(self, id: str) -> Json:
+        """Cancel a training job."""
+
 
 def whoami() -> str:
     """Return user@machine, for the history of a deployment."""

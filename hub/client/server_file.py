@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import ssl
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,15 +17,34 @@ __all__ = ["ServerRecord", "erase", "keep", "lives", "read", "write"]
 log = logging.getLogger(__name__)
 
 FILE = "server.json"
+PEM_END = "-----END CERTIFICATE-----"
 
 
 @dataclass(frozen=True, slots=True)
 class ServerRecord:
-    """A running server: its address, its (supervising) process, when it started (UTC, ISO 8601)."""
+    """A running server: its address, its (supervising) process, when it started (UTC, ISO 8601).
+
+    `tls_cert` is the path of its certificate, "" without TLS.
+    """
 
     url: str
     pid: int
     started: str
+    tls_cert: str = ""
+
+    def verify(self) -> ssl.SSLContext | bool:
+        """Return how httpx verifies this server: it must have this very certificate, for whatever name.
+
+        Raises:
+            OSError: the certificate cannot be read.
+        """
+        if not self.tls_cert:
+            return True
+        first, end, _ = Path(self.tls_cert).read_text(encoding="ascii").partition(PEM_END)
+        context = ssl.create_default_context(cadata=first + end)
+        context.check_hostname = False  # its names need not include the address
+        context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN  # so that it need not be an authority
+        return context
 
 
 def write(home: Path, record: ServerRecord) -> None:
@@ -32,7 +52,7 @@ def write(home: Path, record: ServerRecord) -> None:
     write_file(home / FILE, json.dumps(asdict(record)), private=True)
 
 
-def keep(home: Path, url: str, pid: int) -> None:
+def keep(home: Path, url: str, pid: int, tls_cert: str = "") -> None:
     """Write the record of a server unless it is there: each of its workers does, whichever is first.
 
     A server serves without one, too: commands do not find it by themselves then.
@@ -40,7 +60,8 @@ def keep(home: Path, url: str, pid: int) -> None:
     found = read(home)
     if found is None or (found.url, found.pid) != (url, pid):
         try:
-            write(home, ServerRecord(url, pid, datetime.now(UTC).isoformat(timespec="seconds")))
+            started = datetime.now(UTC).isoformat(timespec="seconds")
+            write(home, ServerRecord(url, pid, started, tls_cert))
         except OSError as error:
             log.warning(
                 "%s cannot be written (%s): commands find this server by --server %s only.",

@@ -3,6 +3,7 @@
 from hub.config.catalog import CatalogSettings
 from hub.config.feedback import FeedbackSettings
 from hub.config.home import CONFIG_FILE, child_environment, find_home, find_workspace
+from hub.config.jobs import JobSettings
 from hub.config.limits import LimitSettings
 from hub.config.plugins import PluginSettings
 from hub.config.serve import ServeSettings
@@ -14,6 +15,7 @@ __all__ = [
     "BlobSettings",
     "CatalogSettings",
     "FeedbackSettings",
+    "JobSettings",
     "LimitSettings",
     "PluginSettings",
     "ServeSettings",

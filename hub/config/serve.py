@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -11,6 +12,8 @@ from pydantic import Field, field_validator, model_validator
 from hub.api import Model
 from hub.keys import hash_key
 
+_ORIGIN = re.compile(r"(?P<scheme>https?)://(?P<place>([a-z0-9._-]{1,253}|\[[0-9a-f:.]{2,45}\])(:\d{1,5})?)")
+_DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 _HOST = re.compile(r"[A-Za-z0-9._-]{1,253}|[0-9A-Fa-f:.]{2,45}")
 
 
@@ -66,11 +69,24 @@ class ServeSettings(Model):
         repr=False,
         description="Keys for inference, or their hashes (`hub keys hash`); empty: no key is needed.",
     )
+    adapter_roots: tuple[Path, ...] = Field(
+        (),
+        description="Folders whose adapters /v1/load_lora_adapter may load; empty: none.",
+    )
     allowed_hosts: tuple[str, ...] = Field(
         (),
         description="Host names under which clients may reach the server; empty: loopback names if bound to "
         "loopback, else any name.",
     )
+    cors_origins: tuple[str, ...] = Field(
+        (),
+        description="Origins whose web pages may use the server, except what needs the admin key, such as "
+        '"https://app.example"; "*": any.',
+    )
+    tls_cert: Path | None = Field(
+        None, description="PEM file of the certificate, followed by those of its issuers: serves HTTPS."
+    )
+    tls_key: Path | None = Field(None, description="PEM file of its unencrypted key.")
 
     @field_validator("admin_key")
     @classmethod
@@ -88,10 +104,29 @@ class ServeSettings(Model):
             raise ValueError("a key is listed twice; give each client its own key")
         return hashed
 
+    @field_validator("adapter_roots")
+    @classmethod
+    def _check_roots(cls, roots: tuple[Path, ...]) -> tuple[Path, ...]:
+        for number, root in enumerate(roots, start=1):
+            if not root.is_absolute():
+                raise ValueError(f"number {number}: write an absolute path")
+        return roots
+
     @field_validator("allowed_hosts")
     @classmethod
     def _check_hosts(cls, hosts: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(_check_item(_host, number, host) for number, host in enumerate(hosts, start=1))
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _check_origins(cls, origins: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(_check_item(_origin, number, origin) for number, origin in enumerate(origins, start=1))
+
+    @model_validator(mode="after")
+    def _check_tls(self) -> ServeSettings:
+        if (self.tls_cert is None) != (self.tls_key is None):
+            raise ValueError("serve.tls_cert and serve.tls_key go together")
+        return self
 
     @model_validator(mode="after")
     def _check_roles(self) -> ServeSettings:
@@ -112,3 +147,13 @@ def _host(host: str) -> str:
     if host != "*" and not _HOST.fullmatch(host):
         raise ValueError("write a host name or an address, without a scheme, port, path or brackets")
     return host.lower().rstrip(".")
+
+
+def _origin(origin: str) -> str:
+    """Return an origin as browsers send it: in lower case, without the default port."""
+    if origin == "*":
+        return origin
+    found = _ORIGIN.fullmatch(origin.lower())
+    if found is None:
+        raise ValueError('write scheme and host, and a port if it is not the default: "https://app.example"')
+    return f"{found['scheme']}://{found['place'].removesuffix(_DEFAULT_PORTS[found['scheme']])}"

@@ -13,7 +13,9 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from hub.config.catalog import CatalogSettings
 from hub.config.feedback import FeedbackSettings
 from hub.config.home import CONFIG_FILE, find_home, find_workspace
+from hub.config.jobs import JobSettings
 from hub.config.limits import LimitSettings
+from hub.config.metrics import MetricSettings
 from hub.config.plugins import PluginSettings
 from hub.config.serve import ServeSettings
 from hub.config.store import BlobSettings
@@ -38,6 +40,8 @@ class Settings(BaseSettings):
     catalog: CatalogSettings = CatalogSettings()
     feedback: FeedbackSettings = FeedbackSettings()
     store: BlobSettings = BlobSettings()
+    metrics: MetricSettings = MetricSettings()
+    jobs: JobSettings = JobSettings()
 
     @classmethod
     def settings_customise_sources(

@@ -20,7 +20,9 @@ _TARGETS = {
     HeadKind.TOKEN: ("labels",),
     HeadKind.SPAN: ("start_positions", "end_positions"),
     HeadKind.GENERATE: ("labels",),
+    HeadKind.EMBEDDING: ("good",),
 }
+_TEXTS = ("good", "bad")  # the other texts of an example, for EMBEDDING
 _REPORT_EVERY = 200  # examples
 
 
@@ -89,11 +91,12 @@ def _check(loaded: LoadedTask, row: Features, info: AdapterInfo) -> None:
         raise BadPlugin(
             f"Task {spec.name!r} makes features without {missing[0]!r}, which {spec.head.value} needs."
         )
-    length = len(row["input_ids"])
-    if not 0 < length <= info.max_length:
-        raise BadPlugin(
-            f"Task {spec.name!r} makes features of {length} tokens; from 1 to {info.max_length} fit."
-        )
+    for tokens in (row, *(row[key] for key in _TEXTS if key in row)):
+        length = len(tokens["input_ids"])
+        if not 0 < length <= info.max_length:
+            raise BadPlugin(
+                f"Task {spec.name!r} makes features of {length} tokens; from 1 to {info.max_length} fit."
+            )
     if info.encoder_decoder:
         if not 0 < len(row["labels"]) <= info.max_length:
             raise BadPlugin(

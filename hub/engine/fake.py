@@ -82,6 +82,8 @@ class FakeEngine:
 class _Ended:
     """A row whose text was complete at once."""
 
+    started_at = 0.0
+
     def cancel(self) -> None:
         return
 

@@ -22,6 +22,7 @@ __all__ = [
     "EngineInfo",
     "EngineRow",
     "Generating",
+    "GenerationInfo",
     "GenerationLimits",
     "LayerUpdate",
     "OnEnd",
@@ -144,6 +145,22 @@ class GenerationLimits:
 
 
 @dataclass(frozen=True, slots=True)
+class GenerationInfo:
+    """The texts in progress on an engine, and the tokens counted since it was built.
+
+    `running` and `waiting` are texts, not beams. `memory` is the share of `GenerationLimits.nbytes` that is
+    allocated. `cached_tokens` of the prompts were not computed again.
+    """
+
+    running: int = 0
+    waiting: int = 0
+    memory: float = 0.0
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    generated_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class EngineInfo:
     """The description of an engine; sizes in bytes."""
 
@@ -155,10 +172,16 @@ class EngineInfo:
     slot_bytes: int
     note: str = ""  # current notices: a preparation in progress, or a fallback with its reason
     choices: str = ""  # backbones for small and for large batches
+    generation: GenerationInfo | None = None  # of an engine that `streams`
 
 
 class Generating(Protocol):
-    """A row for which an engine generates text."""
+    """A row for which an engine generates text; `started_at` is when it left the queue, 0.0 before.
+
+    The clock is time.perf_counter.
+    """
+
+    started_at: float
 
     def cancel(self) -> None:
         """End the row before the next step, with the text so far."""

@@ -33,7 +33,7 @@ from hub.engine.protocol import (
 from hub.engine.tokenizer import load_tokenizer
 from hub.engine.torch.backbone import TorchBackbone
 from hub.engine.torch.generate import Generator
-from hub.engine.torch.heads import HEADED, HeadSlots, Hidden, mean_pool
+from hub.engine.torch.heads import HEADED, HeadSlots, Hidden, pool_rows
 from hub.engine.torch.loading import base_tensors, end_tokens, load_model
 from hub.engine.torch.placement import Placed, Placement
 from hub.engine.torch.tensors import BatchTensors
@@ -183,6 +183,7 @@ class SlotEngine:
             slot_bytes=self._backbones.slot_bytes + sum(head.slot_bytes for head in self._heads.values()),
             note=self._backbones.note,
             choices=self._backbones.choices(),
+            generation=self._texts.info() if self._texts else None,
         )
 
     def close(self) -> None:
@@ -251,18 +252,26 @@ class SlotEngine:
         outputs: dict[int, Output] = {}
         for kind in kinds:
             index = [i for i, row in enumerate(rows) if row.head is kind]
-            values = self._values(kind, tensors, hidden, index)
+            values = self._values(kind, tensors, hidden, index, rows)
             for i, value in zip(index, values, strict=True):
                 outputs[i] = Output(rows[i].row, self._own_part(value, rows[i]))
         return [outputs[i] for i in range(len(rows))]
 
-    def _values(self, kind: HeadKind, tensors: BatchTensors, hidden: Hidden, index: Sequence[int]) -> Array:
+    def _values(
+        self,
+        kind: HeadKind,
+        tensors: BatchTensors,
+        hidden: Hidden,
+        index: Sequence[int],
+        rows: Sequence[EngineRow],
+    ) -> Array:
         """Compute one head kind for the rows at `index`; outputs still include padding."""
         if len(index) < len(tensors.slots):
             picked = torch.tensor(index, device=self._device)
             tensors, hidden = tensors.rows(picked), hidden.rows(picked)
         if kind is HeadKind.EMBEDDING:
-            values: Tensor = mean_pool(hidden.states.float(), tensors.mask)
+            chosen = [rows[i].row for i in index]
+            values: Tensor = pool_rows(hidden.states.float(), tensors.mask, chosen)
         else:
             values = self._heads[kind].run(hidden, tensors.input_ids, tensors.mask, tensors.slots)
         array: Array = values.cpu().numpy()

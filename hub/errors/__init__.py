@@ -10,7 +10,9 @@
     │   ├── BadMediaType      415
     │   ├── Misdirected       421  addressed to another host name
     │   ├── HeadersTooLarge   431
+    │   ├── BadDimensions     400  the vectors of this version have fewer dimensions
     │   ├── BadSampling       400  this base cannot follow a sampling setting
+    │   ├── AlreadyLoaded     400  a deployment has the name of the adapter to load
     │   └── UnsupportedFormat 400  this adapter cannot be exported in this format
     ├── Unauthorized          401
     ├── Forbidden             403
@@ -33,7 +35,7 @@
     ├── Overloaded            429
     ├── NotReady              503
     │   └── PluginSuspended   503  too many calls hang in the plugin's code
-    ├── DeadlineExceeded      504  a request took longer than limits.timeout_s
+    ├── DeadlineExceeded      504  a request took longer than limits.timeout_s, or than its client waits
     ├── NotServed             504  too few replicas serve a change in time
     ├── SourceUnavailable     502  a download failed
     ├── EngineFailed          500
@@ -60,7 +62,9 @@ from hub.errors.content import (
 )
 from hub.errors.report import MAX_FRAMES, first_problem, log_fault
 from hub.errors.request import (
+    AlreadyLoaded,
     AmbiguousDeployment,
+    BadDimensions,
     BadMediaType,
     BadRequest,
     BadSampling,
@@ -96,11 +100,13 @@ from hub.errors.server import (
 
 __all__ = [
     "MAX_FRAMES",
+    "AlreadyLoaded",
     "AmbiguousDeployment",
     "BadAdapter",
     "BadBase",
     "BadConfig",
     "BadData",
+    "BadDimensions",
     "BadMediaType",
     "BadPlugin",
     "BadRecipe",

@@ -53,10 +53,22 @@ class HeadersTooLarge(BadRequest):
     status = 431
 
 
+class BadDimensions(BadRequest):
+    """The one BadRequest of `Task.decode` that is the client's: only outputs have a number of dimensions."""
+
+    code = "bad_dimensions"
+
+
 class BadSampling(BadRequest):
     """The one BadRequest of an engine that is the client's: sampling settings come from the request."""
 
     code = "bad_sampling"
+
+
+class AlreadyLoaded(BadRequest):
+    """A Conflict with the status of vLLM."""
+
+    code = "already_loaded"
 
 
 class UnsupportedFormat(BadRequest):

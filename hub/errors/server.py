@@ -20,6 +20,9 @@ class PluginSuspended(NotReady):
 
 
 class DeadlineExceeded(HubError):
+    """`by_client`: the client set the deadline, so it says nothing about the version."""
+
+    by_client = False
     code = "deadline_exceeded"
     status = 504
 

@@ -29,7 +29,7 @@ __all__ = ["EvaluationSample", "Evaluator", "Scored", "majority_metrics"]
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """The task's metrics, its answer to each example, and the model outputs."""
+    """The task's metrics, its judged answer to each example (`Task.judged`), and the model outputs."""
 
     metrics: Mapping[str, float]
     predictions: Sequence[Any]
@@ -126,6 +126,7 @@ class Evaluator:
         """
         task, predictions = self.loaded.task, self.decode(outputs)
         with plugin_call(self.loaded.spec.name, "metrics()"):
+            predictions = list(task.judged(predictions, self.references))
             figures = task.metrics(predictions, self.references)
             metrics = {name: float(value) for name, value in figures.items()}
         if not math.isfinite(metrics.get(task.metric, math.nan)):

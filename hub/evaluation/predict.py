@@ -13,6 +13,7 @@ from torch import Tensor
 from hub.api import HeadKind, Output, Row, Tokenizer
 from hub.engine.batch import pad_rows
 from hub.engine.torch.generate import output_of
+from hub.engine.torch.heads import pool_rows
 from hub.engine.torch.loading import end_tokens, pad_token
 from hub.progress import Progress, silent
 
@@ -67,13 +68,20 @@ def _score(model: Any, tokenizer: Tokenizer, rows: Sequence[Row]) -> list[Output
     if model.config.is_encoder_decoder:
         inputs["decoder_input_ids"] = inputs["input_ids"]
     result = model(**inputs)
-    values = (
-        result.logits if "logits" in result else torch.stack((result.start_logits, result.end_logits), -1)
-    )
-    array = values.float().cpu().numpy()  # [B, C] or [B, T, C]
+    array = _values(result, inputs["attention_mask"], rows).float().cpu().numpy()
     if array.ndim == 2:
         return [Output(row, array[index]) for index, row in enumerate(rows)]
     return [Output(row, array[index, : len(row.input_ids)]) for index, row in enumerate(rows)]
+
+
+def _values(result: Any, mask: Tensor, rows: Sequence[Row]) -> Tensor:
+    """Return the outputs of the head: [B, C], [B, T, C] or [B, T, 2]; without a head, vectors [B, H]."""
+    if "logits" in result:
+        logits: Tensor = result.logits
+        return logits
+    if "start_logits" in result:
+        return torch.stack((result.start_logits, result.end_logits), -1)
+    return pool_rows(result.last_hidden_state.float(), mask, rows)
 
 
 def _generate(model: Any, tokenizer: Tokenizer, rows: Sequence[Row]) -> list[Output]:

@@ -68,7 +68,7 @@ def compare_int8(serving: Serving, sample: EvaluationSample, outputs: Sequence[O
     allowed = MAX_DROP if abs(before) <= 1 else 100 * MAX_DROP
     failed = []
     if agreement < MIN_AGREEMENT:
-        failed.append(f"label agreement is {agreement:.1%}, less than {MIN_AGREEMENT:.0%}")
+        failed.append(f"{_decisions(serving)} is {agreement:.1%}, less than {MIN_AGREEMENT:.0%}")
     if not abs(before - after) <= allowed:
         failed.append(f"{name} changes from {before:.4f} to {after:.4f}, by more than {allowed:g}")
     return PrecisionRecord(
@@ -95,9 +95,13 @@ def describe_int8(manifest: Manifest) -> str:
     if not found.passed:
         return f"not allowed: {found.reason}"
     return (
-        f"allowed: label agreement {found.agreement:.1%}, {manifest.metric} {found.metric:.4f} against "
-        f"{found.metric_float32:.4f} in float32, on {found.rows} held-out rows"
+        f"allowed: {_decisions(manifest.serving)} {found.agreement:.1%}, {manifest.metric} "
+        f"{found.metric:.4f} against {found.metric_float32:.4f} in float32, on {found.rows} held-out rows"
     )
+
+
+def _decisions(serving: Serving) -> str:
+    return "agreement of vectors" if serving.head is HeadKind.EMBEDDING else "label agreement"
 
 
 def _skip_reason(plan: Plan, sample: EvaluationSample) -> str:
@@ -196,10 +200,13 @@ def _weights(plan: Plan, folder: Path) -> AdapterWeights:
 
 
 def _agreement(serving: Serving, expected: Sequence[Output], got: Sequence[Output]) -> float:
-    """Return the share of equal decisions: the best label of a row or token, or the best start and end."""
+    """Return the share of equal decisions: the best label of a row or token, or the best start and end.
+
+    For vectors, return the share of rows whose vectors have a cosine of at least MIN_INT8_COSINE.
+    """
     import numpy as np
 
-    from hub.export.parity import compare
+    from hub.export.parity import MIN_INT8_COSINE, compare
 
     multi_label = bool(serving.settings.get("multi_label"))
     figures = []
@@ -207,6 +214,8 @@ def _agreement(serving: Serving, expected: Sequence[Output], got: Sequence[Outpu
         first, second = (_columns(serving.head, output) for output in pair)
         mask = np.ones((1, len(pair[0].row.input_ids)), np.int64)
         figures.append(compare(serving.head, first, second, mask, multi_label=multi_label).figures)
+    if serving.head is HeadKind.EMBEDDING:
+        return sum(figure.cosine >= MIN_INT8_COSINE for figure in figures) / len(figures)
     return reduce(add, figures).agreement or 0.0
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     Array = npt.NDArray[np.float32]
     Ints = npt.NDArray[np.int64]
 
-__all__ = ["Figures", "Parity", "ParityComparison", "compare"]
+__all__ = ["MIN_INT8_COSINE", "Figures", "Parity", "ParityComparison", "compare"]
 
 TOLERANCE = 1e-4  # fp32: relative to the largest value, or to 1 if all values are smaller
 MIN_INT8_COSINE = 0.99  # of all values

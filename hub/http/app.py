@@ -13,9 +13,14 @@ from hub.http.auth import Keys
 from hub.http.hub import Hub
 from hub.http.huggingface import routes as huggingface
 from hub.http.metrics.metrics import Metrics
+from hub.http.oip import routes as oip
+from hub.http.ollama import routes as ollama
+from hub.http.openai import files, fine_tuning
 from hub.http.openai import routes as openai
-from hub.http.routes import admin, explain, feedback, native, pages
+from hub.http.routes import admin, explain, feedback, native, pages, predict_each
 from hub.http.routes.document import build_document
+from hub.http.vllm import routes as vllm
+from hub.jobs.service import TrainingService
 from hub.registry.host import LoadedTask, Registry
 from hub.serving.runtime import Runtime
 
@@ -28,7 +33,7 @@ def build_app(settings: Settings) -> FastAPI:
     """Build the application; its runtime, `app.state.hub.runtime`, is not started."""
     registry = Registry.of(settings)
     tasks = tuple(_load_tasks(registry))
-    metrics = Metrics(settings.serve.replicas)
+    metrics = Metrics(settings)
     keys = Keys.of(settings)
     app = FastAPI(
         title="GraftHub",
@@ -37,10 +42,17 @@ def build_app(settings: Settings) -> FastAPI:
         redoc_url=None,
         openapi_url=None,  # FastAPI's document needs no key
     )
-    app.state.hub = Hub(Runtime(settings, registry, metrics), tasks, keys, settings.limits, metrics)
+    runtime = Runtime(settings, registry, metrics)
+    app.state.hub = Hub(runtime, tasks, keys, settings, metrics, TrainingService(runtime, settings))
     native.add_routes(app, tasks)
+    predict_each.add_routes(app)
     openai.add_routes(app)
+    files.add_routes(app)
+    fine_tuning.add_routes(app)
     huggingface.add_routes(app)
+    oip.add_routes(app)
+    ollama.add_routes(app)
+    vllm.add_routes(app)
     feedback.add_routes(app)
     explain.add_routes(app)
     admin.add_routes(app)

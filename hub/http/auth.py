@@ -133,16 +133,22 @@ def local_admin_key(home: Path) -> str:
 
 
 def check_exposure(host: str, settings: Settings) -> None:
-    """Refuse a server that other machines can use without keys.
+    """Refuse a server that other machines, or pages of any site, can use without keys.
 
     Raises:
-        BadConfig: `host` is beyond loopback and there are no API keys, or the admin key is invalid.
+        BadConfig: there are no API keys, and `host` is beyond loopback or any origin is allowed; or the
+            admin key is invalid.
     """
     Keys.of(settings)
     if not is_loopback(host) and not settings.serve.api_keys:
         raise BadConfig(
             f"Any machine that reaches {host} could use this server. Set keys first (serve.api_keys in "
             "hub.toml, or HUB_SERVE__API_KEYS='[\"...\"]'), or bind 127.0.0.1."
+        )
+    if "*" in settings.serve.cors_origins and not settings.serve.api_keys:
+        raise BadConfig(
+            'serve.cors_origins = ["*"] lets any web page use this server. Set serve.api_keys, or list the '
+            "origins."
         )
 
 

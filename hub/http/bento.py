@@ -175,16 +175,18 @@ class HubService(Service[Any]):  # type: ignore[misc]
 
     def to_asgi(self, is_main: bool = True) -> ASGIApp:
         from hub.http.dispatch import Closed, Dispatch
+        from hub.http.openai.files import uploads
 
         try:
             host = self._host()
             if self._worker is None:  # our supervisor checks before it binds the port
-                check_exposure(host, load_settings())
+                _check_alone(host, load_settings())
         except BadConfig as error:
             log.error("%s", error)
             return Closed(error)
         settings = self._mount()
-        guard = BrowserGuard(host, settings.serve.allowed_hosts)
+        origins, tls = settings.serve.cors_origins, settings.serve.tls_cert is not None
+        guard = BrowserGuard(host, settings.serve.allowed_hosts, origins=origins, tls=tls)
         self.inject_config()
         factory = HubAppFactory(self, is_main=is_main)
         others = factory()
@@ -192,7 +194,14 @@ class HubService(Service[Any]):  # type: ignore[misc]
         counted = RouteMetrics(Dispatch(self._app(), others), namespace)
         replica = self.hub.runtime.replica
         app: ASGIApp = Gate(
-            counted, Paths(others.routes), guard, body_bytes=settings.limits.body_bytes, replica=replica
+            counted,
+            Paths(others.routes),
+            guard,
+            body_bytes=settings.limits.body_bytes,
+            replica=replica,
+            origins=origins,
+            tls=tls,
+            uploads=uploads(settings),
         )
         for middleware in reversed(factory.kept()):
             app = middleware.cls(app, *middleware.args, **middleware.kwargs)
@@ -232,6 +241,20 @@ class HubService(Service[Any]):  # type: ignore[misc]
         self.mount_apps: list[tuple[ASGIApp, str, str]] = []
         self.mount_asgi_app(build_app(settings), name="hub")
         return settings
+
+
+def _check_alone(host: str, settings: Settings) -> None:
+    """Check what `hub serve` checks, for a server without our supervisor.
+
+    Raises:
+        BadConfig: it must not serve with these settings.
+    """
+    check_exposure(host, settings)
+    if settings.serve.tls_cert:
+        raise BadConfig(
+            "serve.tls_cert is read by `hub serve` alone. Give `bentoml serve` its own --ssl-certfile and "
+            "--ssl-keyfile, and remove the setting."
+        )
 
 
 def _host_and_port(url: str | None) -> tuple[str, int]:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, aclosing
 from functools import partial
 from typing import Protocol
@@ -18,6 +17,7 @@ from hub.http.auth import Right, caller_of
 from hub.http.gate import NUMBER
 from hub.http.hub import Hub, hub_of
 from hub.http.stream import Events, EventStream
+from hub.http.telemetry.record import CallRecord
 from hub.keys import EVERY_NAME
 from hub.serving.plugins.validators import runs_plugin_code
 from hub.serving.requests.call import CallAnswers
@@ -29,8 +29,10 @@ __all__ = [
     "Form",
     "Read",
     "admit",
+    "admit_each",
     "ask",
     "ask_for_stream",
+    "read_requests",
     "sticky_key",
     "version_headers",
     "visible_routes",
@@ -63,13 +65,14 @@ async def ask(request: Request, resolve: Resolve, read: Read, form: Form) -> Res
     Raises:
         HubError: no deployment took it; later errors are responses, with the headers of the version.
     """
-    hub, began = hub_of(request), time.perf_counter()
-    task, code = "", "internal"
+    hub, call = hub_of(request), CallRecord(request.scope)
+    code = "internal"
+    answers: CallAnswers | None = None
     admission: Admission | None = None
     try:
-        with await admit(request, resolve) as admission:
-            task = admission.route.task.spec.name
-            requests = await _read(hub, admission.route, read)
+        with await admit(request, call.resolving(resolve)) as admission:
+            call.admitted(admission)
+            requests = await read_requests(hub, admission.route, read)
             answers = await hub.runtime.pipeline.run(admission, requests, request_id=request.scope[NUMBER])
         body = form.answer(admission, answers)
         code = "ok"
@@ -82,21 +85,21 @@ async def ask(request: Request, resolve: Resolve, read: Read, form: Form) -> Res
         code = "cancelled"
         raise
     finally:
-        took = time.perf_counter() - began
-        hub.metrics.call(task, code, took)
-    return Response(body, headers=_headers(admission, answers, took), media_type="application/json")
+        call.end(code, answers)
+        hub.metrics.ended(call)
+    return Response(body, headers=_headers(admission, answers, call.seconds), media_type="application/json")
 
 
 async def ask_for_stream(request: Request, resolve: Resolve, read: Read, form: Form) -> Response:
     """Answer a call with one request as a stream; an error before the first part is an error response."""
-    hub, began = hub_of(request), time.perf_counter()
-    task, code = "", "internal"
+    hub, call = hub_of(request), CallRecord(request.scope)
+    code = "internal"
     admission: Admission | None = None
     try:
         async with AsyncExitStack() as stack:
-            admission = stack.enter_context(await admit(request, resolve))
-            task = admission.route.task.spec.name
-            requests = await _read(hub, admission.route, read)
+            admission = stack.enter_context(await admit(request, call.resolving(resolve)))
+            call.admitted(admission)
+            requests = await read_requests(hub, admission.route, read)
             if len(requests) != 1:
                 raise BadRequest("A stream answers one request. Send it alone.")
             stream = hub.runtime.pipeline.stream(admission, requests[0], request_id=request.scope[NUMBER])
@@ -106,7 +109,7 @@ async def ask_for_stream(request: Request, resolve: Resolve, read: Read, form: F
                 first.only()  # raises the error of the request
             code = ""  # counted when the stream ends
             headers, events = version_headers(admission), form.events(admission)
-            return EventStream(hub, task, headers, events, began, first, parts, stack.pop_all())
+            return EventStream(hub, call, headers, events, first, parts, stack.pop_all())
     except HubError as error:
         code = error.code
         if admission is None:
@@ -117,7 +120,8 @@ async def ask_for_stream(request: Request, resolve: Resolve, read: Read, form: F
         raise
     finally:
         if code:
-            hub.metrics.call(task, code, time.perf_counter() - began)
+            call.end(code)
+            hub.metrics.ended(call)
 
 
 async def admit(request: Request, resolve: Resolve) -> Admission:
@@ -125,15 +129,24 @@ async def admit(request: Request, resolve: Resolve) -> Admission:
 
     Raises: as `Router.admit`.
     """
-    may = _may_call(request)
-    only = (lambda routes: resolve(routes.only(may))) if may else resolve
-    return await hub_of(request).runtime.router.admit(only, sticky_key(request))
+    return await hub_of(request).runtime.router.admit(_among_visible(request, resolve), sticky_key(request))
+
+
+async def admit_each(request: Request, resolves: Sequence[Resolve]) -> list[Admission | HubError]:
+    """Admit a request to several deployments, as `Router.admit_each` does, of those that its key may call."""
+    visible = [_among_visible(request, resolve) for resolve in resolves]
+    return await hub_of(request).runtime.router.admit_each(visible, sticky_key(request))
 
 
 def visible_routes(request: Request) -> Routes:
     """Return the routing table with the deployments that the key of a request may call."""
     routes, may = hub_of(request).runtime.router.routes, _may_call(request)
     return routes.only(may) if may else routes
+
+
+def _among_visible(request: Request, resolve: Resolve) -> Resolve:
+    may = _may_call(request)
+    return (lambda routes: resolve(routes.only(may))) if may else resolve
 
 
 def _may_call(request: Request) -> Callable[[str], bool] | None:
@@ -152,7 +165,8 @@ def sticky_key(request: Request) -> str:
     return key
 
 
-async def _read(hub: Hub, route: Route, read: Read) -> list[BaseModel | HubError]:
+async def read_requests(hub: Hub, route: Route, read: Read) -> list[BaseModel | HubError]:
+    """Read the requests of a body; for a plugin's own validators in a thread of its task."""
     if runs_plugin_code(route.task.request):  # may hang, so it does not run on the event loop
         return await hub.runtime.pipeline.read(route.task, partial(read, route))
     return read(route)

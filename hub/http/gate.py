@@ -1,4 +1,4 @@
-"""The outermost ASGI layer: assigns request ids and rejects requests that no route accepts.
+"""The outermost ASGI layer: request ids, headers for browsers, and errors where no route accepts a request.
 
 It precedes the metrics, whose label is the template of the route, so that clients cannot create labels.
 """
@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from hub.errors import HubError, MethodNotAllowed, NotFound, TooLarge
-from hub.http.origin import BrowserGuard, check_media_type
+from hub.http.headers import POLICY, safe_headers
+from hub.http.origin import BrowserGuard, PageAccess, check_form, check_media_type
 from hub.http.wire import error_response
 
 __all__ = ["NUMBER", "TEMPLATE", "Gate", "Paths"]
@@ -29,6 +30,7 @@ class _Endpoint:
     template: str
     pattern: re.Pattern[str]
     methods: set[str]
+    takes_binary: bool  # bodies that are not only JSON, of clients that declare no content type
 
 
 class Paths:
@@ -37,13 +39,13 @@ class Paths:
     def __init__(self, routes: Iterable[BaseRoute]) -> None:
         self._fixed: dict[str, _Endpoint] = {}
         self._open: dict[str, _Endpoint] = {}
-        for template, pattern, methods in _endpoints(routes):
+        for template, pattern, methods, takes_binary in _endpoints(routes):
             table = self._open if "{" in template else self._fixed
-            endpoint = table.setdefault(template, _Endpoint(template, pattern, set()))
+            endpoint = table.setdefault(template, _Endpoint(template, pattern, set(), takes_binary))
             endpoint.methods.update(methods)
 
-    def match(self, path: str, method: str) -> tuple[str, dict[str, str]]:
-        """Return the template of the route and the path parameters.
+    def match(self, path: str, method: str) -> tuple[_Endpoint, dict[str, str]]:
+        """Return the route and the path parameters.
 
         Raises:
             NotFound: no route has the path.
@@ -55,7 +57,7 @@ class Paths:
             refusal = MethodNotAllowed(f"{endpoint.template} takes {', '.join(sorted(endpoint.methods))}.")
             refusal.allowed = sorted(endpoint.methods)
             raise refusal
-        return endpoint.template, parameters
+        return endpoint, parameters
 
     def _search(self, path: str) -> tuple[_Endpoint, dict[str, str]]:
         for endpoint in self._open.values():
@@ -65,55 +67,78 @@ class Paths:
 
 
 class Gate:
-    """Wraps the application."""
+    """Wraps the application; `uploads` maps paths that take a form with a file to its limit in bytes."""
 
     def __init__(
-        self, app: ASGIApp, paths: Paths, guard: BrowserGuard, *, body_bytes: int, replica: str
+        self,
+        app: ASGIApp,
+        paths: Paths,
+        guard: BrowserGuard,
+        *,
+        body_bytes: int,
+        replica: str,
+        origins: Collection[str] = (),
+        tls: bool = False,
+        uploads: Mapping[str, int] | None = None,
     ) -> None:
         self.app = app
+        self._checked: ASGIApp = PageAccess(self._check, origins) if origins else self._check
+        self._tls = tls
         self._guard = guard
         self._replica = (b"x-hub-replica", replica.encode())
         self._paths = paths
         self._body_bytes = body_bytes
+        self._uploads = dict(uploads or {})
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        headers = dict(scope["headers"])
-        sent = headers.get(b"x-hub-request-id", b"")
+        sent = dict(scope["headers"]).get(b"x-hub-request-id", b"")
         number = sent if REQUEST_ID.fullmatch(sent) else secrets.token_hex(8).encode()
         scope[NUMBER] = number.decode()
 
         async def numbered(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message["headers"] = [*message["headers"], (b"x-hub-request-id", number), self._replica]
+                page = any(name == POLICY for name, _ in message["headers"])
+                safe = safe_headers(tls=self._tls, page=page)
+                ours = ((b"x-hub-request-id", number), self._replica, *safe)
+                message["headers"] = [*message["headers"], *ours]
             await send(message)
 
+        await self._checked(scope, receive, numbered)
+
+    async def _check(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            self._guard.check(scope["method"], scope["headers"])
-            scope[TEMPLATE], scope["path_params"] = self._paths.match(scope["path"], scope["method"])
-            check_media_type(scope["method"], scope["headers"])
-            self._check_length(headers)
+            self._guard.check(scope["method"], scope["headers"], scope["path"])
+            endpoint, scope["path_params"] = self._paths.match(scope["path"], scope["method"])
+            scope[TEMPLATE] = endpoint.template
+            if limit := self._uploads.get(endpoint.template):
+                check_form(scope["method"], scope["headers"])
+                _check_length(scope["headers"], limit, "jobs.file_bytes")
+            else:
+                check_media_type(scope["method"], scope["headers"], binary=endpoint.takes_binary)
+                _check_length(scope["headers"], self._body_bytes, "limits.body_bytes")
         except HubError as error:
-            await error_response(error)(scope, receive, numbered)
+            await error_response(error)(scope, receive, send)
             return
-        await self.app(scope, receive, numbered)
-
-    def _check_length(self, headers: Mapping[bytes, bytes]) -> None:
-        length = headers.get(b"content-length", b"0")
-        if length.isdigit() and int(length) > self._body_bytes:
-            raise TooLarge(
-                f"The body has {int(length):,} bytes and the limit is {self._body_bytes:,} "
-                "(limits.body_bytes). Send less at a time."
-            )
+        await self.app(scope, receive, send)
 
 
-def _endpoints(routes: Iterable[BaseRoute]) -> Iterator[tuple[str, re.Pattern[str], set[str]]]:
+def _check_length(headers: Iterable[tuple[bytes, bytes]], limit: int, setting: str) -> None:
+    length = next((value for name, value in headers if name == b"content-length"), b"0")
+    if length.isdigit() and int(length) > limit:
+        raise TooLarge(
+            f"The body has {int(length):,} bytes and the limit is {limit:,} ({setting}). Send less at a time."
+        )
+
+
+def _endpoints(routes: Iterable[BaseRoute]) -> Iterator[tuple[str, re.Pattern[str], set[str], bool]]:
     for route in routes:
         if isinstance(route, Mount) and route.path:
-            yield f"{route.path}/{{path}}", route.path_regex, {"GET", "HEAD"}
+            yield f"{route.path}/{{path}}", route.path_regex, {"GET", "HEAD"}, False
         elif isinstance(route, Mount):
             yield from _endpoints(route.routes)
         elif isinstance(route, Route):
-            yield route.path_format, route.path_regex, set(route.methods or ())
+            binary = getattr(route, "takes_binary", False)
+            yield route.path_format, route.path_regex, set(route.methods or ()), binary

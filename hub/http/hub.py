@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 from starlette.requests import Request
 
-from hub.config import LimitSettings
+from hub.config import LimitSettings, Settings
 from hub.http.auth import Keys
 from hub.http.metrics.metrics import Metrics
+from hub.jobs.service import TrainingService
 from hub.registry.host import LoadedTask
 from hub.serving.runtime import Runtime
 
@@ -17,13 +18,18 @@ __all__ = ["Hub", "hub_of"]
 
 @dataclass(frozen=True, slots=True)
 class Hub:
-    """Runtime, tasks, keys, limits and metrics of one server."""
+    """Runtime, tasks, keys, settings, metrics and training jobs of one server."""
 
     runtime: Runtime
     tasks: tuple[LoadedTask, ...]
     keys: Keys
-    limits: LimitSettings
+    settings: Settings
     metrics: Metrics
+    training: TrainingService
+
+    @property
+    def limits(self) -> LimitSettings:
+        return self.settings.limits
 
 
 def hub_of(request: Request) -> Hub:

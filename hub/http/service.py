@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import ssl
 from typing import TYPE_CHECKING, cast
 
 import bentoml
@@ -57,17 +58,24 @@ class GraftHub:
         runtime = self.bento_service.hub.runtime
         address = self.bento_service.address
         runtime.start(asyncio.get_running_loop(), address or "")
+        self.bento_service.hub.metrics.start(runtime)
+        self.bento_service.hub.training.runner.start()
         drain_on_signal(runtime.drain)
         if address:
             supervisor = self.bento_service.supervisor
             end_with(supervisor)
-            server_file.keep(runtime.settings.home, address, supervisor)
+            certificate = runtime.settings.serve.tls_cert
+            tls_cert = str(certificate.resolve()) if certificate else ""
+            server_file.keep(runtime.settings.home, address, supervisor, tls_cert)
             if runtime.settings.serve.replicas > 1:
-                await _wait_beside_others(runtime, address)
+                verify = server_file.ServerRecord(address, supervisor, "", tls_cert).verify()
+                await _wait_beside_others(runtime, address, verify)
 
     @bentoml.on_shutdown  # type: ignore[untyped-decorator]
     async def unload(self) -> None:
         runtime = self.bento_service.hub.runtime
+        await asyncio.to_thread(self.bento_service.hub.metrics.stop)
+        await asyncio.to_thread(self.bento_service.hub.training.runner.stop)
         await asyncio.to_thread(runtime.close)
         if runtime.settings.serve.replicas == 1:  # with several, the others may go on serving
             server_file.erase(runtime.settings.home, self.bento_service.supervisor)
@@ -76,13 +84,13 @@ class GraftHub:
         return self.bento_service.hub.runtime.ready
 
 
-async def _wait_beside_others(runtime: Runtime, address: str) -> None:
+async def _wait_beside_others(runtime: Runtime, address: str, verify: ssl.SSLContext | bool = True) -> None:
     """Wait until the runtime is ready, as long as another worker answers at the same address.
 
     This worker accepts no connections before its startup ends, so no request waits for it to load.
     """
     unanswered = 0
-    async with httpx.AsyncClient(timeout=PROBE_S) as client:
+    async with httpx.AsyncClient(timeout=PROBE_S, verify=verify) as client:
         while not runtime.ready and unanswered < MAX_UNANSWERED:
             try:
                 reply = await client.get(f"{address}/readyz", headers={"connection": "close"})

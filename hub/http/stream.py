@@ -1,4 +1,4 @@
-"""Answers as server-sent events while they are generated; a form writes the events."""
+"""Answers as events while they are generated; a form writes them."""
 
 from __future__ import annotations
 
@@ -8,15 +8,16 @@ import logging
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import AsyncExitStack
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from hub.errors import DeadlineExceeded, HubError, log_fault
-from hub.http.deadline import ClientLeft, Deadline
+from hub.http.deadline import ClientLeft, ClientTimeout, Deadline
 from hub.http.hub import Hub
+from hub.http.telemetry.record import CallRecord
 from hub.http.wire import internal_error
 from hub.serving.requests.call import CallAnswers
 
@@ -52,6 +53,8 @@ def _json(data: Mapping[str, Any]) -> str:
 class Events(Protocol):
     """Writes the events of one stream; the bytes go to the client as they are."""
 
+    media_type: ClassVar[str]
+
     def start(self) -> bytes:
         """Return the first event."""
 
@@ -72,52 +75,54 @@ class EventStream(Response):
     """Sends an answer while it is generated.
 
     A stream that ends without the event of its end or an error was interrupted. `headers` name the version,
-    `began` is when the call was received (time.perf_counter), and `first` the part that was awaited before
-    this response.
+    `first` is the part that was awaited before this response.
     """
 
     def __init__(
         self,
         hub: Hub,
-        task: str,
+        call: CallRecord,
         headers: Mapping[str, str],
         events: Events,
-        began: float,
         first: str | CallAnswers,
         parts: Parts,
         resources: AsyncExitStack,
     ) -> None:
-        super().__init__(headers={**headers, **HEADERS}, media_type=EVENTS)
+        super().__init__(headers={**headers, **HEADERS}, media_type=events.media_type)
         del self.headers["content-length"]
         self._hub = hub
-        self._task = task
+        self._call = call
         self._events = events
-        self._began = began
         self._first = first
         self._parts = parts
         self._resources = resources
+        self._answers: CallAnswers | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         code = "cancelled"
         if isinstance(self._first, str):
-            self._hub.metrics.first_text(self._task, time.perf_counter() - self._began)
+            self._hub.metrics.first_text(self._call.task, time.perf_counter() - self._call.began)
         try:
             async with self._resources, Deadline(0.0) as deadline:
                 deadline.watch(receive)
                 await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
                 await _send(send, self._events.start())
-                code = await self._send_answer(send)
+                code = await self._send_answer(send, ClientTimeout.of(Request(scope)))
                 await send({"type": "http.response.body", "body": b""})
         except ClientLeft:
             pass
         finally:
-            self._hub.metrics.call(self._task, code, time.perf_counter() - self._began)
+            self._call.end(code, self._answers)
+            self._hub.metrics.ended(self._call)
 
-    async def _send_answer(self, send: Send) -> str:
+    async def _send_answer(self, send: Send, client: ClientTimeout | None) -> str:
         try:
-            async for part in self._all():
-                event = self._events.text(part) if isinstance(part, str) else self._events.end(part)
-                await _send(send, event)
+            async for part in self._all(client):
+                if isinstance(part, str):
+                    await _send(send, self._events.text(part))
+                else:
+                    self._answers = part
+                    await _send(send, self._events.end(part))
         except HubError as error:
             await _send(send, self._events.error(error))
             return error.code
@@ -128,18 +133,20 @@ class EventStream(Response):
             return failed.code
         return "ok"
 
-    async def _all(self) -> AsyncIterator[str | CallAnswers]:
-        """Yield the parts, each of which must arrive within the time limit of a request."""
+    async def _all(self, client: ClientTimeout | None) -> AsyncIterator[str | CallAnswers]:
+        """Yield the parts, each of which must arrive within the time limits of the server and its client."""
         yield self._first
         limit = self._hub.limits.timeout_s
         while True:
+            seconds, source = client.part(limit) if client else (limit or None, "limits.timeout_s")
             try:
-                async with asyncio.timeout(limit or None):
+                async with asyncio.timeout(seconds):
                     part = await anext(self._parts)
             except StopAsyncIteration:
                 return
             except TimeoutError:
-                raise DeadlineExceeded(f"No further text within {limit:g} s (limits.timeout_s).") from None
+                within = client.seconds if client and source == client.source else limit
+                raise DeadlineExceeded(f"No further text within {within:g} s ({source}).") from None
             yield part
 
 

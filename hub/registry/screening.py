@@ -39,6 +39,7 @@ BUILT_IN = frozenset(
         "generation",
         "qa",
         "sentiment",
+        "similarity",
         "summarization",
         "translation",
     )

@@ -27,6 +27,7 @@ BUILT_IN = (
     "generation",
     "qa",
     "sentiment",
+    "similarity",
     "summarization",
     "translation",
 )  # installed or not

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Literal
 
 __all__ = ["Meter", "Outcome"]
@@ -29,6 +30,9 @@ class Meter:
 
     def slots(self, base: str, resident: int, capacity: int) -> None:
         """`resident` of `capacity` slots hold a version."""
+
+    def published(self, names: Collection[str]) -> None:
+        """The deployments of these names are served from now on."""
 
     def answers(self, outcome: Outcome, count: int) -> None:
         """`count` answers were stored for feedback, or dropped."""

@@ -29,6 +29,7 @@ from hub.serving.describe import (
     describe_replica,
     plugin_name,
 )
+from hub.serving.figures import RuntimeFigures, figures_of
 from hub.serving.meter import Meter
 from hub.serving.observation import Observer
 from hub.serving.parts import ServingParts, served
@@ -191,6 +192,19 @@ class Runtime:
             "hanging": [describe_hanging(state) for state in parts.pipeline.hanging()],
             **(parts.observers.describe() if parts.observers else {}),
         }
+
+    def figures(self) -> RuntimeFigures | None:
+        """Return the state as numbers; None while the server is not ready. Never blocks for long."""
+        if not (parts := self._parts):
+            return None
+        return figures_of(
+            parts.router.routes, len(parts.failures()), parts.residency, parts.base_workers.all()
+        )
+
+    def resident(self) -> frozenset[str]:
+        """Return the content hashes of the versions in slots."""
+        base_workers = self._ready().base_workers.all()
+        return frozenset(view.key for base_worker in base_workers for view in base_worker.slots.view())
 
     def replicas(self) -> dict[str, Any]:
         """Describe the serving processes that the catalog knows; without it, say so and go on."""

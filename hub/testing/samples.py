@@ -178,6 +178,8 @@ def assert_target(item: Mapping[str, Any], head: HeadKind, adapter: AdapterInfo)
     elif head is HeadKind.TOKEN:
         assert len(item["labels"]) == length
         assert all(label == -100 or 0 <= label < labels for label in item["labels"])
+    elif head is HeadKind.EMBEDDING:
+        assert item["good"]["input_ids"]
     elif adapter.encoder_decoder:
         assert 0 < len(item["labels"]) <= adapter.max_length
         assert any(label != -100 for label in item["labels"]), "nothing is learned from this example"

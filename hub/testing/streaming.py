@@ -140,6 +140,8 @@ class _Paced(AnswerStream):
 class _WritingEngine(FakeEngine):
     """Writes the given texts once it has all rows, in a thread, each piece when the last one was taken."""
 
+    started_at = 0.0
+
     def __init__(self, loaded: LoadedTask, texts: Sequence[Sequence[str]]) -> None:
         super().__init__(slots=1)
         self._texts = texts

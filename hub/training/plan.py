@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from hub.api import AdapterInfo, HeadKind
+from hub.api import AdapterInfo, Embedding, HeadKind, Pooling
 from hub.bases.base import Base, BaseKind
 from hub.bases.cache import Bases
 from hub.bases.sources import parse_source
@@ -25,8 +25,6 @@ from hub.registry.loaded import LoadedTask, plugin_call
 from hub.store.manifest import BaseRef, DataRef, Serving
 
 __all__ = ["Plan", "checked_rows", "make_plan", "settled"]
-
-_TRAINABLE = (HeadKind.SEQUENCE, HeadKind.TOKEN, HeadKind.SPAN, HeadKind.GENERATE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +45,12 @@ class Plan:
     def info(self) -> AdapterInfo:
         """The adapter's information for the task; the version has no number yet."""
         return self.serving.info(self.recipe.name, 0)
+
+    @property
+    def embedding(self) -> Embedding:
+        """How an EMBEDDING task makes and compares vectors."""
+        with plugin_call(self.recipe.task, "embedding()"):
+            return self.loaded.task.embedding(self.info)
 
     @property
     def sha256(self) -> str:
@@ -94,8 +98,6 @@ def make_plan(
         NotFound, SourceUnavailable: the task or base does not exist, or a download failed.
     """
     loaded = registry.task(recipe.task)
-    if loaded.spec.head not in _TRAINABLE:
-        raise recipe.error("task", f"tasks with the head {loaded.spec.head.value} cannot be trained")
     settings = _settings(recipe, loaded)
     base = _base(recipe, bases, progress)
     _check_kind(recipe, base, loaded)
@@ -117,7 +119,11 @@ def make_plan(
         contract=registry.plugin_of(recipe.task).fingerprint,
     )
     settings = settled(loaded, base, serving.info(recipe.name, 0))
-    return Plan(recipe, loaded, base, dataset, serving.model_copy(update={"settings": settings}))
+    plan = Plan(recipe, loaded, base, dataset, serving.model_copy(update={"settings": settings}))
+    first = plan.head is HeadKind.EMBEDDING and plan.embedding.pooling is Pooling.CLS
+    if first and base.kind is BaseKind.DECODER:
+        raise recipe.error("options", f"the first token of {base.name}, a decoder, sees no other: use last")
+    return plan
 
 
 def settled(loaded: LoadedTask, base: Base, info: AdapterInfo) -> dict[str, Any]:
@@ -195,6 +201,8 @@ def _base(recipe: Recipe, bases: Bases, progress: Progress) -> Base:
 def _check_kind(recipe: Recipe, base: Base, loaded: LoadedTask) -> None:
     generates = loaded.spec.head is HeadKind.GENERATE
     kinds = [BaseKind.DECODER if generates else BaseKind.ENCODER]
+    if loaded.spec.head is HeadKind.EMBEDDING:
+        kinds.append(BaseKind.DECODER)
     if generates and loaded.task.encoder_decoders:
         kinds.append(BaseKind.ENCODER_DECODER)
     if base.kind not in kinds:

@@ -22,6 +22,7 @@ from hub.data.examples import Item
 from hub.data.features import encodable, make_features
 from hub.engine.peft.model import load_adapted
 from hub.engine.tokenizer import load_tokenizer
+from hub.engine.torch.loading import pick_device
 from hub.errors import BadAdapter, BadData, Conflict
 from hub.evaluation.evaluator import EvaluationSample, Evaluator, Scored, majority_metrics
 from hub.evaluation.predict import forward_rows
@@ -31,6 +32,7 @@ from hub.recipe.sections.augment import Augment
 from hub.training.agreement import disagreeing
 from hub.training.fit.callbacks import TrackerCallback
 from hub.training.fit.checkpoints import move
+from hub.training.fit.contrastive import ContrastiveLoss
 from hub.training.fit.loss import Loss, class_weights
 from hub.training.fit.model import add_adapter, initial_update, load_base, round_weights, save_adapter
 from hub.training.fit.trainer import Fitted, fit, pick_dtype
@@ -127,10 +129,9 @@ def run(
     temperature = _calibrated(plan, model, validation, progress)
     stored = _stored(plan, model, initial, tokenizer, held_out.rows[:PROBES], work / ADAPTER)
     scored = held_out.run(stored, progress)
-    targets = [row.get("labels") for row in features]
     return Outcome(
         metrics=scored.metrics,
-        baseline=majority_metrics(held_out, plan.head, targets, len(plan.serving.labels)),
+        baseline=_baseline(plan, held_out, features, progress),
         fitted=fitted,
         dtype=pick_dtype(plan.recipe.train.dtype),
         sample=held_out.sample(scored.outputs, SAMPLE),
@@ -147,6 +148,17 @@ def _calibrated(
 ) -> Temperature | None:
     wanted = plan.recipe.evaluate.calibrate
     return calibrate(model, validation, wanted, progress) if plan.loaded.labelled else None
+
+
+def _baseline(
+    plan: Plan, held_out: Evaluator, features: Sequence[Features], progress: Progress
+) -> Mapping[str, float]:
+    """Return the metrics of the most common answer or, for vectors, of the bare base; {} for none."""
+    if plan.head is HeadKind.EMBEDDING:
+        bare = load_base(plan.base, plan.head, 0).to(pick_device("auto"))
+        return held_out.run(bare, named(progress, "bare base")).metrics
+    targets = [row.get("labels") for row in features]
+    return majority_metrics(held_out, plan.head, targets, len(plan.serving.labels))
 
 
 def _evaluators(
@@ -273,10 +285,12 @@ def loss_of(plan: Plan, features: Sequence[Features]) -> Loss:
         BadRecipe: the head has no labels to smooth or to balance.
     """
     train, labelled = plan.recipe.train, plan.loaded.labelled
-    if train.label_smoothing and plan.head is HeadKind.SPAN:
+    if train.label_smoothing and plan.head in (HeadKind.SPAN, HeadKind.EMBEDDING):
         raise plan.recipe.error("train.label_smoothing", f"task {plan.recipe.task} has no labels to smooth")
     if train.balance != "none" and not labelled:
         raise plan.recipe.error("train.balance", f"task {plan.recipe.task} has no labels to balance")
+    if plan.head is HeadKind.EMBEDDING:
+        return ContrastiveLoss(plan.head, l1=train.l1, embedding=plan.embedding)
     weights = class_weights(features, len(plan.serving.labels)) if train.balance == "weights" else None
     return Loss(
         plan.head,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from importlib.metadata import version as version_of
@@ -33,7 +33,7 @@ from hub.training.ablation import WITHOUT, Ablation, ablate
 from hub.training.cross_validate import FOLDS, cross_validate
 from hub.training.plan import Plan, make_plan
 from hub.training.run import ADAPTER, CHECKPOINTS, FIRST, Outcome, run
-from hub.training.trackers.fan_out import Tracked, Trackers
+from hub.training.trackers.fan_out import Tracked, TrackerPlace, Trackers
 from hub.training.trackers.start import check as check_trackers
 from hub.training.trackers.start import figures, tracked
 
@@ -92,8 +92,9 @@ def train(  # noqa: PLR0913 - a run needs all of the hub
     search: Search | None = None,
     trial: Path | None = None,
     report: WriteReport | None = None,
+    trackers: Sequence[TrackerPlace] = (),
 ) -> TrainResult:
-    """Train, evaluate and store an adapter; `report` writes its report.
+    """Train, evaluate and store an adapter; `report` writes its report, `trackers` follow the run too.
 
     `work` keeps the checkpoints of an unfinished run, which `resume` continues. The store calls `check`
     before it adds the files. The results of `gauges`, and the `search` that found the recipe, are recorded in
@@ -116,7 +117,8 @@ def train(  # noqa: PLR0913 - a run needs all of the hub
                 invalid=invalid,
                 progress=progress,
             )
-            ran = _run_plan(plan, invalid, store, work, progress, resume, trial, during)
+            following = during.enter_context(tracked(plan, store.home, trackers))
+            ran = _run_plan(plan, invalid, store, work, progress, resume, trial, following)
         evaluation = _assessed(recipe, ran, progress)
         precision = _gauged(ran, work / ADAPTER, gauges or {})
         seconds = time.perf_counter() - started
@@ -125,7 +127,7 @@ def train(  # noqa: PLR0913 - a run needs all of the hub
         about |= {"recipe": recipe.resolved(), "search": search, "plugin": registry.plugin_of(recipe.task)}
         version = store.add(recipe.name, work / ADAPTER, plan.serving, origin="trained", check=check, **about)
         _clean(work)
-        trackers = _end_trackers(ran, evaluation, version)
+        ended = _end_trackers(ran, evaluation, version)
     result = TrainResult(
         version=version,
         new=version.ref not in ran.before,
@@ -137,7 +139,7 @@ def train(  # noqa: PLR0913 - a run needs all of the hub
         measured=ran.found,
         evaluation=evaluation,
         ablation=ablation,
-        trackers=trackers,
+        trackers=ended,
     )
     return replace(result, report=_report(store, result, report))
 
@@ -173,13 +175,12 @@ def _run_plan(
     progress: Progress,
     resume: bool,
     trial: Path | None,
-    during: ExitStack,
+    trackers: Trackers,
 ) -> _Ran:
-    """Cross-validate, train, and answer the held-out rows; trackers are closed when `during` ends."""
+    """Cross-validate, train, and answer the held-out rows."""
     write_notes(plan.dataset.notes, work / NOTES_FILE)
     across = cross_validate(plan, work / FOLDS, progress, resume)
     before = {version.ref for version in store.versions(plan.recipe.name)}
-    trackers = during.enter_context(tracked(plan, store.home))
     outcome = run(plan, invalid, work, progress, resume, trackers=trackers, trial=trial)
     found = measured(outcome.held_out, outcome.scored)
     return _Ran(plan, invalid, across, before, trackers, outcome, found)

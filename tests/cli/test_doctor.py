@@ -286,6 +286,16 @@ def test_a_key_that_others_may_read(live) -> None:
     assert stat.S_IMODE(key.stat().st_mode) == 0o600
 
 
+def test_a_key_of_tls_that_others_may_read(live, monkeypatch) -> None:
+    key = live.path / "tls.key"
+    key.write_text("k")
+    key.chmod(0o640)
+    for name in ("KEY", "CERT"):
+        monkeypatch.setenv(f"HUB_SERVE__TLS_{name}", str(key))
+    repaired("tls_key_open")
+    assert stat.S_IMODE(key.stat().st_mode) == 0o600
+
+
 def test_a_catalog_that_others_may_read(live) -> None:
     catalog = live.path / "catalog.db"
     assert stat.S_IMODE(catalog.stat().st_mode) == 0o600, "made so"

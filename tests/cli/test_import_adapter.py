@@ -17,7 +17,7 @@ from typer.testing import CliRunner, Result
 from hub.api import HeadKind
 from hub.bases.base import Base
 from hub.bases.cache import Bases
-from hub.cli.import_adapter import split_labels
+from hub.cli.adapters import split_labels
 from hub.cli.main import app
 from hub.config import find_home
 from hub.errors import BadAdapter, BadRequest, HubError, UnsupportedAdapter

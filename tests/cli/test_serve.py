@@ -75,15 +75,15 @@ def wait_until_ready(home: Path, process: subprocess.Popen[bytes], log: Path) ->
     while time.monotonic() < deadline:
         assert process.poll() is None, log.read_text()
         found = server_file.read(home)
-        if found and is_ready(found.url):
+        if found and is_ready(found):
             return
         time.sleep(0.1)
     raise AssertionError(f"not ready in time:\n{log.read_text()}")
 
 
-def is_ready(url: str) -> bool:
+def is_ready(found: server_file.ServerRecord) -> bool:
     try:
-        return httpx.get(f"{url}/readyz", timeout=10).is_success
+        return httpx.get(f"{found.url}/readyz", timeout=10, verify=found.verify()).is_success
     except httpx.HTTPError:
         return False
 

@@ -15,7 +15,16 @@ from hub.registry.loaded import LoadedTask
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "tasks.md").read_text(encoding="utf-8")
 SECTIONS = dict(re.findall(r"^## (\w+)\n(.*?)(?=^## |\Z)", PAGE, flags=re.M | re.S))
-TASKS = ("classification", "sentiment", "translation", "generation", "summarization", "qa", "extraction")
+TASKS = (
+    "classification",
+    "sentiment",
+    "translation",
+    "generation",
+    "summarization",
+    "qa",
+    "extraction",
+    "similarity",
+)
 
 
 def task(name: str) -> LoadedTask:
@@ -87,7 +96,7 @@ def test_the_options_and_their_defaults_are_the_tasks(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["classification", "translation", "generation", "summarization", "qa", "extraction"]
+    "name", ["classification", "translation", "generation", "summarization", "qa", "extraction", "similarity"]
 )
 def test_the_longest_row_is_the_tasks(name: str) -> None:
     assert f"({task(name).task.max_length} tokens" in SECTIONS[name]
@@ -105,9 +114,12 @@ def test_the_metrics_are_the_tasks(name: str) -> None:
         "answers": ({"text": "Ada Novak", "answer_start": 27},),
         "text": "Ada Novak moved to Oslo.",
         "entities": ({"start": 0, "end": 9, "label": "PER"},),
+        "query": "When?",
+        "good": "On Mondays.",
     }
     said = SECTIONS[name][SECTIONS[name].rindex("\nMetrics") :]
-    figures = {name for name in loaded.task.metrics([response], [example]) if ":" not in name}  # f1:LABEL
+    judged = loaded.task.judged([response], [example])
+    figures = {name for name in loaded.task.metrics(judged, [example]) if ":" not in name}  # f1:LABEL
     assert set(re.findall(r"`([a-z]\w+)`", said)) - set(loaded.task.options.model_fields) == figures
     assert re.findall(r"\*\*`(\w+)`\*\*", said) == [loaded.task.metric]
 

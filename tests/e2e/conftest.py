@@ -20,6 +20,7 @@ from typer.testing import CliRunner
 
 from hub.bases.base import Base
 from hub.cli.main import app
+from tests.support.preloaded import Process, preloaded
 
 START_LIMIT_S = 120
 
@@ -35,14 +36,9 @@ class Hub:
     def env(self) -> dict[str, str]:
         return {**os.environ, "HUB_HOME": str(self.home), "HF_HUB_OFFLINE": "1", "COLUMNS": "200"}
 
-    def command(self, *args: str) -> list[str]:
-        return [self.python, "-c", "from hub.cli.main import main; main()", *args]
-
     def run(self, *args: str, status: int = 0, cwd: Path | None = None) -> str:
         """Run `hub ARGS`, insist on the exit status, return stdout."""
-        done = subprocess.run(
-            self.command(*args), check=False, env=self.env, cwd=cwd, capture_output=True, text=True
-        )
+        done = preloaded(self.python).run("hub", *args, env=self.env, cwd=cwd)
         assert done.returncode == status, f"hub {args}: {done.returncode}\n{done.stdout}\n{done.stderr}"
         return done.stdout
 
@@ -63,9 +59,8 @@ class Hub:
         """Start `hub serve` on a free port; yield a client; stop it as an operator would."""
         log = self.home.parent / "server.log"
         with log.open("w") as out:
-            process = subprocess.Popen(
-                self.command("serve", "--port", "0", *args), env=self.env, stdout=out, stderr=out
-            )
+            serve = ("hub", "serve", "--port", "0", *args)
+            process = preloaded(self.python).start(*serve, env=self.env, stdout=out, stderr=out)
         try:
             with httpx.Client(base_url=self._wait(process, log), timeout=60) as client:
                 yield client
@@ -77,7 +72,7 @@ class Hub:
                 process.kill()
                 raise AssertionError(f"the server ignored SIGTERM:\n{log.read_text()}") from None
 
-    def _wait(self, process: subprocess.Popen[bytes], log: Path) -> str:
+    def _wait(self, process: Process, log: Path) -> str:
         record = self.home / "server.json"
         deadline = time.monotonic() + START_LIMIT_S
         while time.monotonic() < deadline:

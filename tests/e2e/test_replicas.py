@@ -129,8 +129,25 @@ def metrics_add_up(server: Server) -> None:
     after = metrics(server)
     assert len(replicas) == 2, "both took part"
     calls = 'hub_calls_total{code="ok",task="sentiment"}'
-    assert after[calls] - before[calls] == 100
+    assert after[calls] - before.get(calls, 0) == 100
     assert after['hub_slots{base="tiny"}'] == 2 * 32
+    mood = 'deployment="mood",track="stable"'
+    for counted in ('calls_total{code="ok",', "rows_total{", "call_seconds_count{", "queue_seconds_count{"):
+        name = f"hub_deployment_{counted}{mood}}}"
+        assert after[name] - before.get(name, 0) == 100, name
+    assert after[f"hub_deployment_resident{{{mood}}}"] == 2
+    assert after["hub_generation"] == max(one["generation"] for one in server.replicas().values())
+    (lora,) = [name for name in after if name.startswith("vllm:lora_requests_info")]
+    assert 'max_lora="32"' in lora and 'waiting_lora_adapters=""' in lora
+    assert "mood" in re.search(r'running_lora_adapters="([^"]*)"', lora)[1].split(",")
+
+
+def test_a_removed_deployment_leaves_the_metrics_of_all_workers(server) -> None:
+    server.hub("deploy", "mood@1", "--as", "gone", "--wait")
+    assert server.ask("gone").status_code == 200
+    assert any('deployment="gone"' in name for name in metrics(server))
+    server.hub("undeploy", "gone")
+    assert until(lambda: not any('"gone"' in name for name in metrics(server)))
 
 
 def metrics(server: Server) -> dict[str, float]:

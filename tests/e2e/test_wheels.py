@@ -15,7 +15,16 @@ from tests.support.environment import fresh_environment
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
 ROOT = Path(__file__).parents[2]
-PLUGINS = ("classification", "extraction", "generation", "qa", "sentiment", "summarization", "translation")
+PLUGINS = (
+    "classification",
+    "extraction",
+    "generation",
+    "qa",
+    "sentiment",
+    "similarity",
+    "summarization",
+    "translation",
+)
 
 
 def build(project: Path, copy: Path, wheels: Path) -> None:

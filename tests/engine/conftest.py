@@ -21,7 +21,7 @@ from peft import PeftModel
 from safetensors.numpy import load_file
 from transformers import AutoModel, AutoTokenizer
 
-from hub.api import HeadKind, Row
+from hub.api import HeadKind, Pooling, Row
 from hub.bases.base import Base, BaseKind
 from hub.engine.build import build_engine
 from hub.engine.onnx.graph import Exporter
@@ -89,7 +89,9 @@ class Trained:
         if self.kind is HeadKind.SPAN:
             return torch.stack((output.start_logits[0], output.end_logits[0]), -1).numpy()
         if self.kind is HeadKind.EMBEDDING:
-            return output.last_hidden_state[0].mean(0).numpy()
+            states = output.last_hidden_state[0].numpy()
+            pooled = {Pooling.MEAN: states.mean(0), Pooling.CLS: states[0], Pooling.LAST: states[-1]}
+            return pooled[row.pooling]
         return output.logits[0].numpy()
 
     def alone_text(self, row: Row, **settings: Any) -> str:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hub.api import HeadKind
+from hub.api import HeadKind, Pooling
 
 pytestmark = pytest.mark.usefixtures("quick_exports")
 
@@ -41,6 +43,17 @@ def test_all_kinds_ranks_and_label_counts_in_one_forward(engine, bert, trained, 
     adapters = pool(bert, trained)
     fill(engine, adapters)
     rows = [a.row(slot, length=3 * slot + n, seed=n) for n in (0, 9) for slot, a in enumerate(adapters, 1)]
+    assert_exact(engine, adapters, rows)
+
+
+def test_vectors_of_every_pooling_in_one_forward_with_other_kinds(engine, bert, trained, fill):
+    adapters = pool(bert, trained)
+    fill(engine, adapters)
+    rows = [
+        replace(row, row=replace(row.row, pooling=pooling))
+        for length, pooling in ((5, Pooling.LAST), (11, Pooling.CLS), (8, Pooling.MEAN), (20, Pooling.LAST))
+        for row in (adapters[3].row(4, length, seed=length), adapters[0].row(1, length + 2))
+    ]
     assert_exact(engine, adapters, rows)
 
 

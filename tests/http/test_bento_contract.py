@@ -83,7 +83,8 @@ def test_bentoml_serve_with_a_wrong_setting_ends_with_one_line(monkeypatch, sett
 def test_metrics_of_several_workers_are_files_whose_names_end_in_the_process(tmp_path) -> None:
     """What forgets the gauges of the dead goes by the name."""
     code = (
-        "from hub.http.metrics.metrics import Metrics; Metrics(2).slots('tiny', 1, 4); import os; "
+        "from hub.config import load_settings; from hub.http.metrics.metrics import Metrics; import os; "
+        "Metrics(load_settings(flags={'serve': {'replicas': 2}})).slots('tiny', 1, 4); "
         "from pathlib import Path; folder = Path(os.environ['PROMETHEUS_MULTIPROC_DIR']); "
         "print(folder.parent, (folder / f'gauge_livesum_{os.getpid()}.db').stat().st_blocks * 512)"
     )

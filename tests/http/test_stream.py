@@ -13,8 +13,9 @@ from grafthub_summarization.task import SummarizationTask
 from hub.api import AnswerStream, HeadKind
 from hub.engine.fake import FakeEngine
 from hub.errors import EngineFailed
-from hub.http import calls, stream
+from hub.http import stream
 from hub.http.metrics.metrics import Metrics
+from hub.http.telemetry import record
 from hub.store.change import Deploy
 
 EVENTS = {"accept": "text/event-stream"}
@@ -181,7 +182,7 @@ def test_a_task_that_raises_in_the_middle_of_a_stream_ends_it_with_an_error_even
             on_text("bad")
 
         threading.Thread(target=write).start()
-        return SimpleNamespace(cancel=lambda: on_end(self._answer(row)))
+        return SimpleNamespace(cancel=lambda: on_end(self._answer(row)), started_at=0.0)
 
     with serving() as client:
         monkeypatch.setattr(stream, "_send", watched)
@@ -207,9 +208,10 @@ def test_the_time_of_a_stream_begins_with_its_request(
 ) -> None:
     clock, seen, begun = count(), [], []
     with serving() as client:
-        for module in (calls, stream):
+        for module in (record, stream):
             monkeypatch.setattr(module, "time", SimpleNamespace(perf_counter=lambda: next(clock)))
-        monkeypatch.setattr(Metrics, "call", lambda self, *call: seen.append(call))
+        ended = lambda self, call: seen.append((call.task, call.code, call.seconds))  # noqa: E731
+        monkeypatch.setattr(Metrics, "ended", ended)
         monkeypatch.setattr(Metrics, "first_text", lambda self, *text: begun.append(text))
         read(client, path, body)
     assert (seen, begun) == (counted, first_texts)

@@ -108,7 +108,17 @@ def test_the_plugin_passes_its_own_tests_and_a_linter(tmp_path: Path, head: Head
 
 
 @pytest.mark.parametrize(
-    "name", ["sentiment", "qa", "classification", "extraction", "generation", "summarization", "translation"]
+    "name",
+    [
+        "sentiment",
+        "qa",
+        "classification",
+        "extraction",
+        "generation",
+        "similarity",
+        "summarization",
+        "translation",
+    ],
 )
 def test_a_name_that_comes_with_the_hub_is_refused_even_where_it_is_not_installed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str

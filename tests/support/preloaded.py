@@ -30,7 +30,7 @@ from functools import cache, partial
 from pathlib import Path
 from typing import IO, Any, NoReturn
 
-__all__ = ["Forked", "Preloaded", "preloaded"]
+__all__ = ["Forked", "Preloaded", "Process", "preloaded"]
 
 ROOT = Path(__file__).parents[2]
 WORKER = "hub.http.process.worker"
@@ -87,6 +87,9 @@ class Forked:
         self.send_signal(signal.SIGTERM)
 
 
+Process = Forked | subprocess.Popen[bytes]
+
+
 @dataclass(frozen=True)
 class _Job:
     module: str
@@ -121,7 +124,7 @@ class Preloaded:
         cwd: Path | str | None = None,
         stdout: IO[Any],
         stderr: IO[Any],
-    ) -> Forked | subprocess.Popen[bytes]:
+    ) -> Process:
         """Start `python -m module arguments`, without input."""
         if not self.fits(env):
             command = [self.python, "-m", module, *arguments]

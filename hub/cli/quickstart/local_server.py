@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -26,10 +27,11 @@ STOP_LIMIT_S = 30.0
 
 @dataclass(frozen=True, slots=True)
 class LocalServer:
-    """A running server; `process` is None if another command started it."""
+    """A running server; `process` is None if another command started it, `verify` is for httpx."""
 
     url: str
     process: subprocess.Popen[bytes] | None
+    verify: ssl.SSLContext | bool = True
 
     def wait(self) -> None:
         """Return when the server ends or the user presses Ctrl-C."""
@@ -51,10 +53,10 @@ def local_server(settings: Settings, port: int | None = None) -> Iterator[LocalS
     Raises:
         NotReady: it ended or did not answer in time; the message has the end of its log.
     """
-    from hub.client.http import find_server
+    from hub.client.http import find_server, verify_server
 
     if url := find_server(settings):
-        yield LocalServer(url, None)
+        yield LocalServer(url, None, verify_server(settings))
         return
     log = settings.home / "server.log"
     log.parent.mkdir(parents=True, exist_ok=True)
@@ -63,7 +65,7 @@ def local_server(settings: Settings, port: int | None = None) -> Iterator[LocalS
         # In a new session, Ctrl-C reaches this command alone, which then stops the server in order.
         process = subprocess.Popen(command, stdout=out, stderr=out, start_new_session=True)
     try:
-        yield LocalServer(_wait(settings, process, log), process)
+        yield LocalServer(_wait(settings, process, log), process, verify_server(settings))
     finally:
         _stop(process)
 
@@ -83,14 +85,14 @@ def free_port(preferred: int) -> int:
 def _wait(settings: Settings, process: subprocess.Popen[bytes], log: Path) -> str:
     import httpx
 
-    from hub.client.http import find_server
+    from hub.client.http import find_server, verify_server
 
     deadline = time.monotonic() + START_LIMIT_S
     while time.monotonic() < deadline:
         if process.poll() is not None:
             raise _not_ready(f"The server ended at start (status {process.returncode}).", log)
         url = find_server(settings)
-        if url and httpx.get(f"{url}/readyz", timeout=10).is_success:
+        if url and httpx.get(f"{url}/readyz", timeout=10, verify=verify_server(settings)).is_success:
             return url
         time.sleep(0.1)
     raise _not_ready(f"The server was not ready within {START_LIMIT_S:.0f} s.", log)

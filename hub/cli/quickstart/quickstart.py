@@ -20,6 +20,7 @@ from hub.cli.threads import beside_others
 if TYPE_CHECKING:
     import httpx
 
+    from hub.cli.quickstart.local_server import LocalServer
     from hub.cli.quickstart.swap_watch import SwapResult
     from hub.client.http import ServerClient
     from hub.config import Settings
@@ -71,7 +72,7 @@ def quickstart(
     first = _train(context, as_json, f"data.limit={FIRST_ROWS}")
     narrator.trained(first)
     narrator.step(2, "A server, and version 1 live")
-    with local_server(settings, port) as server, _clients(settings, server.url) as (admin, http):
+    with local_server(settings, port) as server, _clients(settings, server) as (admin, http):
         _deploy(admin, first.version)
         p50 = _latency(http)
         narrator.live(server.url, http, p50)
@@ -79,7 +80,7 @@ def quickstart(
         second = _train(context, as_json, f"data.limit={SECOND_ROWS}")
         narrator.trained(second)
         narrator.step(4, "Swap it in while clients keep calling")
-        swap_ms, result = _swap(admin, http, server.url, first.version, second.version)
+        swap_ms, result = _swap(admin, http, server, first.version, second.version)
         narrator.swapped(swap_ms, result)
         narrator.end(server.url)
         if as_json:
@@ -112,13 +113,14 @@ def _train(context: Context, quiet: bool, *overrides: str) -> Trained:
 
 
 @contextmanager
-def _clients(settings: Settings, url: str) -> Iterator[tuple[ServerClient, httpx.Client]]:
+def _clients(settings: Settings, server: LocalServer) -> Iterator[tuple[ServerClient, httpx.Client]]:
     """Open an administration client and an HTTP client for requests."""
     import httpx
 
     from hub.client.connect import connect
 
-    with connect(settings) as admin, httpx.Client(base_url=url, timeout=60) as http:
+    http = httpx.Client(base_url=server.url, timeout=60, verify=server.verify)
+    with connect(settings) as admin, http:
         yield admin, http  # type: ignore[misc]
 
 
@@ -137,11 +139,13 @@ def _latency(http: httpx.Client) -> float:
     return statistics.median(ask(http, NAME, text).seconds * 1000 for text in TEXTS * 4)
 
 
-def _swap(admin: ServerClient, http: httpx.Client, url: str, old: str, new: str) -> tuple[float, SwapResult]:
+def _swap(
+    admin: ServerClient, http: httpx.Client, server: LocalServer, old: str, new: str
+) -> tuple[float, SwapResult]:
     from hub.cli.quickstart.swap_watch import SwapWatch, reference
 
     expected = {old: reference(http, NAME, TEXTS)}
-    watch = SwapWatch(url, NAME, TEXTS)
+    watch = SwapWatch(server.url, NAME, TEXTS, verify=server.verify)
     with watch.running():
         time.sleep(BEFORE_S)
         swap_ms = _deploy(admin, new)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 import statistics
 import threading
 import time
@@ -68,6 +69,7 @@ class SwapWatch:
     deployment: str
     texts: Sequence[str]
     clients: int = 4
+    verify: ssl.SSLContext | bool = True
     answers: list[SwapAnswer] = field(default_factory=list)
 
     @contextmanager
@@ -85,7 +87,7 @@ class SwapWatch:
 
     def _keep_asking(self, stop: threading.Event, offset: int) -> None:
         texts = cycle([*self.texts[offset:], *self.texts[:offset]])
-        with httpx.Client(base_url=self.url, timeout=30) as client:
+        with httpx.Client(base_url=self.url, timeout=30, verify=self.verify) as client:
             while not stop.is_set():
                 self.answers.append(ask(client, self.deployment, next(texts)))
 

@@ -52,7 +52,7 @@ def measured_facts(manifest: Manifest) -> list[tuple[str, str]]:
 
 
 def print_metrics(evaluation: Evaluation, header: str) -> None:
-    """Print every metric with its interval, the majority baseline, and its signature."""
+    """Print every metric with its interval, the baseline, and its signature."""
     baseline = evaluation.baseline
     rows = [
         (
@@ -63,7 +63,7 @@ def print_metrics(evaluation: Evaluation, header: str) -> None:
         )
         for name, value in evaluation.metrics.items()
     ]
-    table((header, "METRIC", "95 %", "MAJORITY" if baseline else ""), rows)
+    table((header, "METRIC", "95 %", evaluation.baseline_name.upper() if baseline else ""), rows)
     for name, signature in evaluation.signatures.items():
         say(escape(f"{name}: {signature}"))
 

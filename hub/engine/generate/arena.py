@@ -9,10 +9,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import PreTrainedConfig
+from transformers import PreTrainedConfig, PreTrainedModel
 from transformers.cache_utils import Cache, CacheLayerMixin
 
-__all__ = ["Arena", "column_bytes"]
+__all__ = ["Arena", "column_bytes", "decoder_layers"]
 
 COLUMN_STEP = 64  # columns are read and allocated in multiples of it, which keeps the number of shapes low
 SPARE = 1  # the last column, to which padding writes; nothing reads it
@@ -194,3 +194,12 @@ def column_bytes(config: PreTrainedConfig, layers: int, dtype: torch.dtype) -> i
 
 def _rounded(columns: int) -> int:
     return -(-columns // COLUMN_STEP) * COLUMN_STEP
+
+
+def decoder_layers(model: PreTrainedModel) -> int:
+    """Return the number of layers of a decoder, or of the decoder of an encoder-decoder."""
+    config = model.config
+    if not config.is_encoder_decoder:
+        return int(config.get_text_config(decoder=True).num_hidden_layers)
+    names = ("decoder_layers", "num_decoder_layers", "num_hidden_layers")  # BART, T5, others
+    return next(int(layers) for name in names if (layers := getattr(config, name, None)))

@@ -12,10 +12,10 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import ModelOutput
 
-from hub.engine.generate.arena import Arena, column_bytes
+from hub.engine.generate.arena import Arena, column_bytes, decoder_layers
 from hub.engine.generate.live import Beams, Live
 from hub.engine.generate.prefix import PrefixCache
-from hub.engine.generate.rows import GeneratingRow, MemoryLimit, Turns
+from hub.engine.generate.rows import GeneratingRow, MemoryLimit, TokenCounts, Turns
 from hub.engine.generate.sampling import BaseRules, Chooser
 from hub.engine.generate.text import TextStream
 from hub.engine.protocol import GenerationLimits
@@ -43,14 +43,16 @@ class Decoding:
         tokenizer: PreTrainedTokenizerBase,
         limits: GenerationLimits,
         prefixes: PrefixCache,
+        counts: TokenCounts,
     ) -> None:
         self._model = model
+        self._counts = counts
         self._prefixes = prefixes
         self._select = select
         self._tokenizer = tokenizer
         self._device = model.device
         config = model.config.get_text_config(decoder=True)
-        layers = _decoder_layers(model)
+        layers = decoder_layers(model)
         self._limit = MemoryLimit(limits.rows, limits.nbytes, column_bytes(config, layers, model.dtype))
         self._budget = PREFILL_TOKENS.get(self._device.type, PREFILL_TOKENS["cpu"])
         self._arena = Arena(layers, self._device)
@@ -64,6 +66,21 @@ class Decoding:
 
     def __len__(self) -> int:
         return len(self._waiting) + len(self._live) + len(self._prefilling)
+
+    @property
+    def running(self) -> int:
+        """Texts that have left the queue."""
+        return sum(live.leads for live in (*self._live, *self._prefilling))
+
+    @property
+    def waiting(self) -> int:
+        """Texts in the queue."""
+        return len(self._waiting)
+
+    @property
+    def memory(self) -> float:
+        """The allocated share of the limit."""
+        return sum(arena.nbytes for arena in self._arenas) / self._limit.nbytes
 
     def add(self, row: GeneratingRow) -> None:
         """Queue a row for prefill.
@@ -162,6 +179,8 @@ class Decoding:
             if not self._limit.fits(len(rows), columns) or (admitted and tokens > PIECES * self._budget):
                 break
             admitted.append((self._begin(self._waiting.take()), prefix))
+            self._counts.prompt += len(row.row.input_ids)
+            self._counts.cached += row.cached
             self._reserve(rows, self._limit.max_rows(columns))
         admitted.sort(key=lambda one: self._to_compute(one[0].row) - one[0].row.cached)
         for index, (live, prefix) in enumerate(admitted, len(self._live)):
@@ -283,6 +302,7 @@ class Decoding:
                 log.error("The next token of a row could not be chosen.", exc_info=error)
                 ended.append((live, EngineFailed(f"The engine failed ({type(error).__name__}).")))
                 continue
+            self._counts.generated += 1
             if live.row.reason:
                 ended.append((live, None))
             elif live.beams:
@@ -325,11 +345,3 @@ class Decoding:
             at = self._row_of(live)
             self._prefilling.remove(live)
             self._move_prefilling(at + 1, at)
-
-
-def _decoder_layers(model: PreTrainedModel) -> int:
-    config = model.config
-    if not config.is_encoder_decoder:
-        return int(config.get_text_config(decoder=True).num_hidden_layers)
-    names = ("decoder_layers", "num_decoder_layers", "num_hidden_layers")  # BART, T5, others
-    return next(int(layers) for name in names if (layers := getattr(config, name, None)))

@@ -19,7 +19,7 @@ from hub.engine.generate.arena import Arena
 from hub.engine.generate.decoding import Decoding
 from hub.engine.generate.live import Live
 from hub.engine.generate.prefix import PrefixCache
-from hub.engine.generate.rows import GeneratingRow
+from hub.engine.generate.rows import GeneratingRow, TokenCounts
 from hub.engine.protocol import GenerationLimits
 
 __all__ = ["EncoderDecoding", "has_row_positions"]
@@ -35,8 +35,9 @@ class EncoderDecoding(Decoding):
         tokenizer: PreTrainedTokenizerBase,
         limits: GenerationLimits,
         prefixes: PrefixCache,
+        counts: TokenCounts,
     ) -> None:
-        super().__init__(model, select, tokenizer, limits, prefixes)
+        super().__init__(model, select, tokenizer, limits, prefixes, counts)
         self._sources = Arena(len(self._arena.cache), self._device)
         self._arenas.append(self._sources)
         self._cache = EncoderDecoderCache(self._arena.cache, self._sources.cache)

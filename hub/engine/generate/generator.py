@@ -17,8 +17,8 @@ from hub.engine.generate.decoding import Decoding
 from hub.engine.generate.loop import GenerationLoop
 from hub.engine.generate.open import open_decoding
 from hub.engine.generate.prefix import PrefixCache
-from hub.engine.generate.rows import GeneratingRow, check_room
-from hub.engine.protocol import EngineRow, GenerationLimits, OnEnd, OnText
+from hub.engine.generate.rows import GeneratingRow, TokenCounts, check_room
+from hub.engine.protocol import EngineRow, GenerationInfo, GenerationLimits, OnEnd, OnText
 from hub.engine.torch.backbone import TorchBackbone
 from hub.errors import BadSampling, HubError
 
@@ -46,7 +46,15 @@ class TextGenerator:
         self._limits = limits
         self._prefixes = PrefixCache(limits.prefix_bytes)
         self._constraints = Constraints(tokenizer, inputs.vocabulary, ends)
+        self._counts = TokenCounts()
         self._loop = GenerationLoop(self._open, base.name)
+
+    def info(self) -> GenerationInfo:
+        """Describe the texts in progress and the tokens so far."""
+        state, counts = self._loop.state, self._counts
+        return GenerationInfo(
+            state.running, state.waiting, state.memory, counts.prompt, counts.cached, counts.generated
+        )
 
     def begin(
         self, row: EngineRow, backbone: TorchBackbone, version: str, on_text: OnText, on_end: OnEnd
@@ -94,7 +102,9 @@ class TextGenerator:
         return GeneratingRow(row.row, prompt, row.slot, limit, on_text, on_end, version, constraint)
 
     def _open(self, backbone: TorchBackbone) -> Decoding:
-        return open_decoding(backbone.model, backbone.select, self._tokenizer, self._limits, self._prefixes)
+        return open_decoding(
+            backbone.model, backbone.select, self._tokenizer, self._limits, self._prefixes, self._counts
+        )
 
 
 def _ignore(text: str) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
 
 import torch
 
@@ -17,6 +18,15 @@ from hub.errors import EngineFailed, HubError, NotReady
 __all__ = ["GenerationLoop"]
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class LoopState:
+    """Texts in progress after a step, and the allocated share of the memory limit."""
+
+    running: int = 0
+    waiting: int = 0
+    memory: float = 0.0
 
 
 class GenerationLoop:
@@ -32,6 +42,7 @@ class GenerationLoop:
         self._changed = threading.Condition()
         self._closed = False
         self._thread: threading.Thread | None = None
+        self.state = LoopState()
 
     def submit(self, backbone: TorchBackbone, row: GeneratingRow) -> None:
         """Start a row; returns at once.
@@ -64,6 +75,7 @@ class GenerationLoop:
                     _step(decoding)
                     if not len(decoding):
                         del models[backbone]
+                self.state = _state(models.values())
         for decoding in models.values():
             decoding.fail(_gone())
         for _, row in self._inbox:
@@ -85,6 +97,14 @@ class GenerationLoop:
             except Exception as error:
                 row.end(_as_hub_error(error))
         return True
+
+
+def _state(models: Collection[Decoding]) -> LoopState:
+    return LoopState(
+        sum(decoding.running for decoding in models),
+        sum(decoding.waiting for decoding in models),
+        sum(decoding.memory for decoding in models),
+    )
 
 
 def _step(decoding: Decoding) -> None:

@@ -12,6 +12,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from hub.engine.generate.decoding import Decoding
 from hub.engine.generate.encoder_decoder import EncoderDecoding, has_row_positions
 from hub.engine.generate.prefix import PrefixCache
+from hub.engine.generate.rows import TokenCounts
 from hub.engine.protocol import GenerationLimits
 
 __all__ = ["can_decode", "open_decoding"]
@@ -51,7 +52,8 @@ def open_decoding(
     tokenizer: PreTrainedTokenizerBase,
     limits: GenerationLimits,
     prefixes: PrefixCache,
+    counts: TokenCounts,
 ) -> Decoding:
     """Return what runs the rows that generate on a model."""
     kind = EncoderDecoding if model.config.is_encoder_decoder else Decoding
-    return kind(model, select, tokenizer, limits, prefixes)
+    return kind(model, select, tokenizer, limits, prefixes, counts)

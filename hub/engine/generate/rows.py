@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -11,7 +12,16 @@ from hub.engine.generate.constraints import Constraint
 from hub.engine.protocol import OnEnd, OnText
 from hub.errors import BadRequest, BadSampling, HubError, Overloaded
 
-__all__ = ["GeneratingRow", "MemoryLimit", "Turns", "check_room"]
+__all__ = ["GeneratingRow", "MemoryLimit", "TokenCounts", "Turns", "check_room"]
+
+
+@dataclass(slots=True)
+class TokenCounts:
+    """Tokens since the engine was built; `cached` are those of prompts that were not computed again."""
+
+    prompt: int = 0
+    cached: int = 0
+    generated: int = 0
 
 
 @dataclass(eq=False, slots=True)
@@ -32,6 +42,7 @@ class GeneratingRow:
     stored: int = 0  # tokens of prompt and answer whose keys and values are in the arena
     cancelled: bool = False  # set by any thread; read between steps
     reason: FinishReason | None = None
+    started_at: float = 0.0  # time.perf_counter; 0.0 while it waits
 
     def cancel(self) -> None:
         """End the row before the next step."""
@@ -111,6 +122,7 @@ class Turns:
         row = rows.popleft()
         if rows:
             self._slots[slot] = rows
+        row.started_at = time.perf_counter()
         return row
 
     def drop(self, unwanted: Callable[[GeneratingRow], bool]) -> list[GeneratingRow]:

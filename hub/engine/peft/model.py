@@ -60,7 +60,8 @@ class HeadModel(NamedTuple):
 def load_with_head(base: Base, kind: HeadKind, num_labels: int, dropout: float | None = None) -> HeadModel:
     """Load the base in float32 with the Hugging Face head of `kind`; missing parameters are random.
 
-    `dropout` replaces every dropout rate in its config.
+    `dropout` replaces every dropout rate in its config. A missing pooler is removed from the bare model of an
+    embedding, which does not use it.
 
     Raises:
         EngineFailed: the folder does not hold a model of this kind.
@@ -86,21 +87,19 @@ def load_with_head(base: Base, kind: HeadKind, num_labels: int, dropout: float |
                 missing = {name for name in missing if not name.startswith(prefix)}
     except (OSError, ValueError, RuntimeError) as error:
         raise EngineFailed(f"Base {base.name!r} cannot be loaded under a {kind} head: {error}") from error
+    if kind is HeadKind.EMBEDDING and any(name.startswith(_POOLER) for name in missing):
+        model.pooler = None
+        missing = {name for name in missing if not name.startswith(_POOLER)}
     return HeadModel(model, frozenset(missing))
 
 
 def head_model(base: Base, kind: HeadKind, num_labels: int) -> HeadModel:
     """Load the base with a head for inference; missing parameters, which the adapter must bring, are NaN.
 
-    A missing pooler is removed from the bare model of an embedding, which does not use it.
-
     Raises:
         EngineFailed: the folder does not hold a model of this kind.
     """
     model, missing = load_with_head(base, kind, num_labels)
-    if kind is HeadKind.EMBEDDING and any(name.startswith(_POOLER) for name in missing):
-        model.pooler = None
-        missing = frozenset(name for name in missing if not name.startswith(_POOLER))
     for name, parameter in model.named_parameters(remove_duplicate=False):
         if name in missing:
             nn.init.constant_(parameter, float("nan"))
@@ -135,10 +134,10 @@ def complete(base: Base, loaded: HeadModel) -> PreTrainedModel:
 
 
 def backbone_prefix(model: PreTrainedModel) -> str:
-    """Return the prefix of the names of the backbone's parameters: "" in T5, which is its own backbone."""
+    """Return the prefix of the names of the backbone's parameters: "" if the model is its own backbone."""
     prefix = f"{model.base_model_prefix}."
     inside = any(name.startswith(prefix) for name, _ in model.named_parameters())
-    return prefix if inside or not model.config.is_encoder_decoder else ""
+    return prefix if inside else ""
 
 
 def adapt(model: PreTrainedModel, config: Mapping[str, Any], tensors: Mapping[str, Array]) -> PeftModel:

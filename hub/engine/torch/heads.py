@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import copy
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -20,14 +20,14 @@ from torch import Tensor, nn
 from transformers import PreTrainedConfig
 from transformers.utils import ModelOutput
 
-from hub.api import HeadKind
+from hub.api import HeadKind, Pooling, Row
 from hub.bases.auto_classes import AUTO_CLASSES
 from hub.engine.torch.loading import one_load_at_a_time
 from hub.engine.torch.slotted import SlotContext, SlotLinear, Slotted, slot_layer
 from hub.engine.torch.stacks import Parts, Stacks, Values
 from hub.errors import UnsupportedAdapter
 
-__all__ = ["HEADED", "HeadSlots", "Hidden", "mean_pool"]
+__all__ = ["HEADED", "HeadSlots", "Hidden", "pool", "pool_rows"]
 
 HEADED = (HeadKind.SEQUENCE, HeadKind.TOKEN, HeadKind.SPAN)
 _NO_TOKEN = -1  # an id that no row has
@@ -45,10 +45,23 @@ class Hidden(NamedTuple):
         return Hidden(self.states.index_select(0, index), decoded)
 
 
-def mean_pool(hidden: Tensor, mask: Tensor) -> Tensor:
-    """Return the mean of hidden [B, T, H] over the tokens in mask [B, T], as [B, H]."""
+def pool(hidden: Tensor, mask: Tensor, pooling: Pooling) -> Tensor:
+    """Return the vectors [B, H] of rows with hidden states [B, T, H], padded on the right by mask [B, T]."""
+    if pooling is Pooling.CLS:
+        return hidden[:, 0]
+    if pooling is Pooling.LAST:
+        last = (mask.sum(1) - 1).view(-1, 1, 1).expand(-1, 1, hidden.shape[-1])
+        return hidden.gather(1, last).squeeze(1)
     weights = mask.unsqueeze(-1).to(hidden.dtype)
     return (hidden * weights).sum(1) / weights.sum(1)
+
+
+def pool_rows(hidden: Tensor, mask: Tensor, rows: Sequence[Row]) -> Tensor:
+    """Return the vectors [B, H] of rows, each by its own pooling."""
+    kinds = list(dict.fromkeys(row.pooling for row in rows))
+    found = torch.stack([pool(hidden, mask, kind) for kind in kinds])  # [P, B, H]
+    chosen = torch.tensor([kinds.index(row.pooling) for row in rows], device=hidden.device)
+    return found[chosen, torch.arange(len(rows), device=hidden.device)]
 
 
 class HeadSlots:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from fastapi import FastAPI, Path
 from pydantic import BaseModel, ConfigDict, Field
@@ -21,7 +21,7 @@ from hub.http.openai.requests import ChatRequest
 from hub.http.openai.routes import ANSWERS, OpenAIRoute, answer_chat
 from hub.http.routes.route import InferRoute
 from hub.http.routes.schemas import DESCRIBED
-from hub.http.stream import data_event
+from hub.http.stream import EVENTS, data_event
 from hub.http.wire import error_response, json_response
 from hub.names import VERSION_PATTERN
 from hub.serving.requests.call import CallAnswers
@@ -172,6 +172,8 @@ class _PipelineForm:
 
 class _TokenEvents:
     """One event for each part of the text, and a last one with the whole text and why it ended."""
+
+    media_type: ClassVar[str] = EVENTS
 
     def __init__(self, pipeline: HfPipeline, parameters: Mapping[str, Any]) -> None:
         self._pipeline = pipeline

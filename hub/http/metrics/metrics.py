@@ -1,19 +1,28 @@
-"""Prometheus metrics of the hub; labels are tasks and bases, never ids or texts."""
+"""Prometheus metrics of the hub; labels are tasks, bases and deployments, never ids or texts."""
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from hub.config import Settings
+from hub.http.metrics.deployments import SECONDS, DeploymentMetrics
+from hub.http.metrics.state import StateMetrics
+from hub.http.telemetry.record import CallRecord
+from hub.serving.background import PeriodicTask
+from hub.serving.figures import RuntimeFigures
 from hub.serving.meter import Meter, Outcome
 
 if TYPE_CHECKING:
     from prometheus_client import Counter, Gauge, Histogram
 
+    from hub.serving.runtime import Runtime
+
 __all__ = ["Metrics"]
 
-_SECONDS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
+REFRESH_S = 1.0  # of the gauges of each of several workers
 _ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
 
@@ -37,30 +46,34 @@ class _Instruments:
     refused: Counter
 
 
+def _client() -> Any:
+    from bentoml._internal.configuration.containers import BentoMLContainer
+
+    return BentoMLContainer.metrics_client.get()
+
+
 @cache
 def _instruments(replicas: int) -> _Instruments:
     """Register every metric once per process."""
-    from bentoml._internal.configuration.containers import BentoMLContainer
-
     from hub.http.metrics.values import keep_values
 
     keep_values(replicas)
-    client = BentoMLContainer.metrics_client.get()
+    client = _client()
     live = {"multiprocess_mode": "livesum"}
     return _Instruments(
         calls=client.Counter("hub_calls", "Calls of a task, by result.", ["task", "code"]),
         call_seconds=client.Histogram(
-            "hub_call_seconds", "Seconds from the read body to the answer.", ["task"], buckets=_SECONDS
+            "hub_call_seconds", "Seconds from the read body to the answer.", ["task"], buckets=SECONDS
         ),
         first_text_seconds=client.Histogram(
             "hub_first_text_seconds",
             "Seconds from the read body to the first part of a streamed text.",
             ["task"],
-            buckets=_SECONDS,
+            buckets=SECONDS,
         ),
         batch_rows=client.Histogram("hub_batch_rows", "Rows in one forward pass.", ["base"], buckets=_ROWS),
         forward_seconds=client.Histogram(
-            "hub_forward_seconds", "Seconds of one forward pass.", ["base"], buckets=_SECONDS
+            "hub_forward_seconds", "Seconds of one forward pass.", ["base"], buckets=SECONDS
         ),
         retries=client.Counter(
             "hub_forward_retries", "Forward passes that failed and ran in halves.", ["base"]
@@ -71,7 +84,7 @@ def _instruments(replicas: int) -> _Instruments:
         resident=client.Gauge("hub_resident_adapters", "Adapters in slots.", ["base"], **live),
         capacity=client.Gauge("hub_slots", "Adapter slots.", ["base"], **live),
         load_seconds=client.Histogram(
-            "hub_load_seconds", "Seconds to load one version.", ["outcome"], buckets=_SECONDS
+            "hub_load_seconds", "Seconds to load one version.", ["outcome"], buckets=SECONDS
         ),
         evictions=client.Counter("hub_evictions", "Adapters evicted from their slot for another.", ["base"]),
         swaps=client.Counter("hub_swaps", "Changes of a deployment's version.", ["outcome"]),
@@ -92,15 +105,51 @@ def _instruments(replicas: int) -> _Instruments:
 
 
 class Metrics(Meter):
-    """The `Meter` of one of `replicas` workers."""
+    """The `Meter` of one worker."""
 
-    def __init__(self, replicas: int = 1) -> None:
-        self._to = _instruments(replicas)
+    def __init__(self, settings: Settings) -> None:
+        serve = settings.serve
+        self._to = _instruments(serve.replicas)
+        self._client = _client()
+        self._deployments = DeploymentMetrics(self._client, settings.metrics.deployments)
+        self._state = StateMetrics(self._client, self._deployments, self._to.waiting, serve.batch_rows)
+        self._refreshing: PeriodicTask | None = None
 
-    def call(self, task: str, code: str, seconds: float) -> None:
-        """Count a call that ended with an error's code, or "ok"."""
-        self._to.calls.labels(task, code).inc()
-        self._to.call_seconds.labels(task).observe(seconds)
+    def start(self, runtime: Runtime) -> None:
+        """Refresh the gauges all the time if there are several workers; otherwise `text` does."""
+        if self._client.multiproc:
+
+            def refresh() -> None:
+                self._refresh(runtime)
+
+            self._refreshing = PeriodicTask("metrics", refresh, REFRESH_S)
+            self._refreshing.start()
+
+    def stop(self) -> None:
+        """Stop refreshing."""
+        if self._refreshing:
+            self._refreshing.stop()
+
+    def text(self, runtime: Runtime) -> bytes:
+        """Return all metrics in Prometheus' text format, of all workers."""
+        from hub.http.metrics.exposition import expose  # not at the top: imports prometheus_client
+
+        return expose(self._client, self._refresh(runtime), self._deployments.named)
+
+    def _refresh(self, runtime: Runtime) -> RuntimeFigures | None:
+        figures = runtime.figures()
+        if figures:
+            self._state.refresh(figures)
+        return figures
+
+    def published(self, names: Collection[str]) -> None:
+        self._deployments.publish(names)
+
+    def ended(self, call: CallRecord) -> None:
+        """Count a call that has ended."""
+        self._to.calls.labels(call.task, call.code).inc()
+        self._to.call_seconds.labels(call.task).observe(call.seconds)
+        self._deployments.record(call)
 
     def first_text(self, task: str, seconds: float) -> None:
         """Record when the text of a streamed call began."""

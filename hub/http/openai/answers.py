@@ -6,14 +6,14 @@ import json
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, Field
 from starlette.responses import Response
 
 from hub.api import FinishReason
 from hub.errors import EngineFailed, HubError
-from hub.http.stream import data_event
+from hub.http.stream import EVENTS, data_event
 from hub.http.wire import error_response
 from hub.serving.requests.call import CallAnswers
 from hub.serving.routing.router import Admission
@@ -153,6 +153,8 @@ class TextForm:
 
 class _Chunks:
     """The events of a stream; a chat begins with the role of its author."""
+
+    media_type: ClassVar[str] = EVENTS
 
     def __init__(self, form: TextForm, admission: Admission) -> None:
         self._form = form

@@ -15,7 +15,16 @@ from hub.names import VERSION_PATTERN
 from hub.serving.requests.parsing import parse
 from hub.serving.routing.routes import Route
 
-__all__ = ["ChatRequest", "CompletionRequest", "TextRequest"]
+__all__ = [
+    "NOT_READ",
+    "ChatMessage",
+    "ChatRequest",
+    "CompletionRequest",
+    "TextRequest",
+    "as_list",
+    "requests_of",
+    "text_input",
+]
 
 MAX_CHOICES = 8
 MAX_PROMPTS = 64
@@ -23,7 +32,7 @@ NOT_READ = "Accepted and not read."
 _SAME_NAME = ("temperature", "top_p", "top_k", "min_p", "seed", "logit_bias", "repetition_penalty")
 
 
-def _as_list(value: Any) -> Any:
+def as_list(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
 
 
@@ -62,7 +71,7 @@ class TextRequest(BaseModel):
     )
     top_p: float | None = Field(None, gt=0, le=1, description="As in `generation`.")
     seed: int | None = Field(None, ge=0, lt=2**53, description="The same seed gives the same text.")
-    stop: Annotated[tuple[str, ...], BeforeValidator(_as_list)] | None = Field(
+    stop: Annotated[tuple[str, ...], BeforeValidator(as_list)] | None = Field(
         None,
         description="A string or several; the text ends before the first.",
         json_schema_extra={
@@ -181,7 +190,7 @@ class ChatRequest(TextRequest):
 class CompletionRequest(TextRequest):
     """A text, or several, to continue."""
 
-    prompt: Annotated[tuple[str, ...], BeforeValidator(_as_list)] = Field(
+    prompt: Annotated[tuple[str, ...], BeforeValidator(as_list)] = Field(
         min_length=1,
         max_length=MAX_PROMPTS,
         description="A text or several.",

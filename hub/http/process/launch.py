@@ -19,6 +19,7 @@ from hub.config import Settings, child_environment
 from hub.errors import BadConfig, Conflict
 from hub.http.auth import check_exposure
 from hub.http.process.supervisor import Supervisor
+from hub.http.process.tls import ServerTls
 from hub.store.store import Store
 
 __all__ = ["home_lock", "serve"]
@@ -32,18 +33,19 @@ def serve(settings: Settings, on_ready: Callable[[str], None]) -> None:
     """Serve until SIGINT or SIGTERM; `on_ready` is called with the URL once requests are answered.
 
     Raises:
-        BadConfig: the address needs keys, or the catalog is damaged.
+        BadConfig: the address needs keys, the certificate cannot be used, or the catalog is damaged.
         Conflict: another server of this home is running, or the port is in use.
         HostFault: the workers end repeatedly before they are ready.
     """
     host = "127.0.0.1" if settings.serve.host == "localhost" else settings.serve.host
     check_exposure(host, settings)
+    tls = ServerTls.of(settings.serve)
     if running := find_server(settings):
         raise Conflict(f"The server of {settings.home} is already running at {running}.")
     with home_lock(settings.home), _bind(host, settings.serve.port) as listener:
         Store.of(settings).close()  # a damaged catalog fails here rather than in the log of a worker
         logging.basicConfig(format=LOG_FORMAT, datefmt="%Y-%m-%dT%H:%M:%S%z")
-        address = _url(host, listener.getsockname()[1])
+        address = _url("https" if tls else "http", host, listener.getsockname()[1])
         supervisor = Supervisor(settings, listener, address, _environment(settings), on_ready)
         try:
             asyncio.run(supervisor.run())
@@ -113,6 +115,6 @@ def _empty_folder(path: Path) -> Path:
     return path
 
 
-def _url(host: str, port: int) -> str:
+def _url(scheme: str, host: str, port: int) -> str:
     name = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)
-    return f"http://{name}:{port}"
+    return f"{scheme}://{name}:{port}"

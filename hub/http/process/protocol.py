@@ -19,6 +19,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from hub.config import LimitSettings
 from hub.errors import BadRequest, HeadersTooLarge, HubError, NotReady, RequestTimeout
+from hub.http.headers import safe_headers
 from hub.http.process.transport import LingeringTransport
 from hub.http.wire import error_response
 
@@ -257,6 +258,7 @@ class HubProtocol(HttpToolsProtocol):
     def _error(self, error: HubError) -> bytes:
         response = error_response(error)
         response.headers["connection"] = "close"
-        fields = [*self.server_state.default_headers, *response.raw_headers]
+        safe = safe_headers(tls=self.scheme == "https")
+        fields = [*self.server_state.default_headers, *response.raw_headers, *safe]
         head = b"".join(b"%b: %b\r\n" % one for one in fields)
         return STATUS_LINE[error.status] + head + b"\r\n" + bytes(response.body)

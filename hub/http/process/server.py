@@ -11,7 +11,7 @@ import resource
 import socket
 from collections.abc import Callable
 from functools import partial
-from typing import cast
+from typing import Any, cast
 
 import psutil
 import uvicorn
@@ -19,6 +19,8 @@ from starlette.types import ASGIApp
 
 from hub.config import LimitSettings
 from hub.http.process.protocol import Connections, HubProtocol
+from hub.http.process.tls import ServerTls
+from hub.http.process.transport import LINGER_S
 
 __all__ = ["HubServer"]
 
@@ -40,8 +42,17 @@ class HubServer(uvicorn.Server):
         is_ready: Callable[[], bool],
         on_ready: Callable[[], None],
         on_refused: Callable[[str], None],
+        tls: ServerTls | None = None,
     ) -> None:
         self._is_ready = is_ready
+        self._tls = tls
+        self._tls_options: dict[str, Any] = {}
+        if tls:
+            self._tls_options = {
+                "ssl": tls.context,
+                "ssl_handshake_timeout": limits.header_s,
+                "ssl_shutdown_timeout": LINGER_S,
+            }
         self._on_ready = on_ready
         self._reported_ready = False
         self._connections = Connections(limits, max_connections(limits.connections), on_refused)
@@ -59,7 +70,13 @@ class HubServer(uvicorn.Server):
         super().__init__(config)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
+        await super().startup([])  # which knows no time limits of TLS
+        loop = asyncio.get_running_loop()
+        for listener in sockets or ():
+            server = await loop.create_server(
+                self._protocol, sock=listener, backlog=self.config.backlog, **self._tls_options
+            )
+            self.servers.append(server)
         self._checker = asyncio.create_task(self._check_connections())
 
     async def on_tick(self, counter: int) -> bool:
@@ -85,13 +102,15 @@ class HubServer(uvicorn.Server):
         """Accept queued connections, which may hold requests and which closing the socket would reset."""
         loop = asyncio.get_running_loop()
         listener.setblocking(False)
+        taken = []
         while True:
             try:
                 connection, _ = listener.accept()
             except OSError:  # the queue is empty
-                return
+                break
             connection.setblocking(False)
-            await loop.connect_accepted_socket(self._protocol, connection)
+            taken.append(loop.connect_accepted_socket(self._protocol, connection, **self._tls_options))
+        await asyncio.gather(*taken, return_exceptions=True)  # handshakes may fail
 
     def _protocol(self) -> asyncio.Protocol:
         return HubProtocol(
@@ -105,6 +124,8 @@ class HubServer(uvicorn.Server):
         loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(CHECK_EVERY_S)
+            if self._tls:
+                self._tls.refresh()
             for connection in list(self.server_state.connections):
                 if isinstance(connection, HubProtocol):
                     connection.check_time(loop.time())

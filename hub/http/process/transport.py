@@ -16,7 +16,7 @@ class LingeringTransport(asyncio.Transport):
 
     The kernel sends a reset when a socket with unread input is closed, and a reset discards a response that
     the client has not read yet. `close` therefore closes the sending side first; the connection ends when the
-    client closes its side, or after LINGER_S.
+    client closes its side, or after LINGER_S. TLS cannot close one side alone; its own close reads on, too.
     """
 
     def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
@@ -38,7 +38,10 @@ class LingeringTransport(asyncio.Transport):
             return
         self._closing = True
         with suppress(OSError, RuntimeError):  # the client has disconnected
-            self._transport.write_eof()
+            if self._transport.can_write_eof():
+                self._transport.write_eof()
+            else:
+                self._transport.close()
             self._transport.resume_reading()
         self._timer = self._loop.call_later(LINGER_S, self._transport.abort)
 

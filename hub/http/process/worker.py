@@ -33,6 +33,7 @@ def main() -> None:
     from bentoml._internal.log import configure_server_logging
 
     from hub.http.process.server import HubServer
+    from hub.http.process.tls import ServerTls
     from hub.http.service import svc
 
     configure_server_logging()
@@ -44,6 +45,7 @@ def main() -> None:
         is_ready=lambda: svc.hub.runtime.ready,
         on_ready=lambda: _report_ready(channel),
         on_refused=svc.hub.metrics.refused,
+        tls=ServerTls.of(config.settings.serve),
     )
     listener = socket.socket(fileno=config.listener)
     listener.set_inheritable(False)  # a child process of a plugin must not keep the port

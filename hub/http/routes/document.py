@@ -8,6 +8,7 @@ from fastapi import FastAPI
 
 from hub.http.auth import Right
 from hub.http.calls import MAX_KEY_CHARS
+from hub.http.deadline import MAX_TIMEOUT_MS, TIMEOUT_HEADER
 from hub.http.routes.route import InferRoute
 
 __all__ = ["build_document"]
@@ -16,13 +17,30 @@ Json = dict[str, Any]
 
 _SCHEME = "HTTPBearer"
 # Prefixes of routes that admit a request.
-_CHOOSE_VERSION = ("/v1/tasks/", "/v1/deployments/", "/v1/chat/", "/v1/completions", "/hf/")
+_CHOOSE_VERSION = (
+    "/v1/tasks/",
+    "/v1/deployments/",
+    "/v1/predict",
+    "/v1/chat/",
+    "/v1/completions",
+    "/hf/",
+    "/v2/models/",
+    "/api/generate",
+    "/api/chat",
+)
 _STICKY_KEY = {
     "name": "x-hub-key",
     "in": "header",
     "required": False,
     "description": "While a canary is tried, requests with the same key are answered by the same version.",
     "schema": {"type": "string", "maxLength": MAX_KEY_CHARS},
+}
+_TIMEOUT = {
+    "name": TIMEOUT_HEADER,
+    "in": "header",
+    "required": False,
+    "description": "Milliseconds that the client waits; then the request is cancelled (504).",
+    "schema": {"type": "integer", "minimum": 1, "maximum": MAX_TIMEOUT_MS},
 }
 _TEXT = {"content": {"text/plain": {"schema": {"type": "string"}}}}
 
@@ -35,7 +53,7 @@ def build_document(app: FastAPI, *, keys_needed: bool) -> Json:
             for method in route.methods or ():
                 operation = document["paths"][route.path_format][method.lower()]
                 if route.path_format.startswith(_CHOOSE_VERSION) and method == "POST":
-                    operation.setdefault("parameters", []).append(_STICKY_KEY)
+                    operation.setdefault("parameters", []).extend((_STICKY_KEY, _TIMEOUT))
                 if route.right is not Right.INFER or keys_needed:
                     operation["security"] = [{_SCHEME: []}]
     document["paths"] |= _monitoring(keys_needed)

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from functools import reduce
 from operator import or_
 from types import GenericAlias
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from fastapi import FastAPI
 from pydantic import BaseModel, Field, create_model
@@ -22,7 +22,7 @@ from hub.http.calls import Form, Read, ask, ask_for_stream, version_headers, vis
 from hub.http.hub import hub_of
 from hub.http.routes.route import InferRoute, RawInferRoute
 from hub.http.routes.schemas import DESCRIBED, ERRORS, DeploymentList, ItemError, TaskList
-from hub.http.stream import Events, named_event, wants_events
+from hub.http.stream import EVENTS, Events, named_event, wants_events
 from hub.http.wire import error_response, json_response
 from hub.registry.host import LoadedTask
 from hub.serving.describe import describe_end, describe_task
@@ -178,6 +178,8 @@ class _Native:
 
 class _NativeEvents:
     """The first event, `start`, has the version; `text` events have the parts; then `end` or `error`."""
+
+    media_type: ClassVar[str] = EVENTS
 
     def __init__(self, admission: Admission) -> None:
         self._admission = admission

@@ -38,10 +38,6 @@ _POLICY = (
 _SAFE = {
     "content-security-policy": _POLICY,
     "cross-origin-opener-policy": "same-origin",
-    "cross-origin-resource-policy": "same-origin",
-    "referrer-policy": "no-referrer",
-    "x-content-type-options": "nosniff",
-    "x-frame-options": "DENY",
 }
 ASSETS = ("api.css", "api.js", "favicon-32x32.png", "swagger-ui-bundle.js", "swagger-ui.css")
 
@@ -72,14 +68,14 @@ def add_document(app: FastAPI, document: dict[str, Any]) -> None:
 
 def add_metrics(app: FastAPI) -> None:
     """Add the metrics in Prometheus' text format, collected at most once per second."""
-    from bentoml._internal.configuration.containers import BentoMLContainer
+    from prometheus_client import CONTENT_TYPE_LATEST
 
-    client = BentoMLContainer.metrics_client.get()
-    recent = RecentText(client.generate_latest, METRICS_S)
+    hub = app.state.hub
+    recent = RecentText(lambda: hub.metrics.text(hub.runtime), METRICS_S)
 
     async def show(request: Request) -> Response:
         caller_of(request).require(Right.INFER, EVERY_NAME)  # its labels name deployments
-        return Response(await recent.get(), headers={"content-type": client.CONTENT_TYPE_LATEST})
+        return Response(await recent.get(), headers={"content-type": CONTENT_TYPE_LATEST})
 
     _add_closed(app, "/metrics", show)
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import Callable, Coroutine
-from typing import Any
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any, get_args
 
 from fastapi.routing import APIRoute
 from starlette.requests import ClientDisconnect, Request
@@ -15,10 +15,10 @@ from starlette.types import Receive, Scope, Send
 from hub.config import LimitSettings
 from hub.errors import HubError, log_fault
 from hub.http.auth import CALLER, Right
-from hub.http.deadline import ClientLeft, Deadline
+from hub.http.deadline import ClientLeft, ClientTimeout, Deadline
 from hub.http.hub import hub_of
 from hub.http.wire import error_response, internal_error, read_body
-from hub.serving.requests.parsing import parse
+from hub.serving.requests.parsing import parse, parse_query
 
 __all__ = ["AdminRoute", "DeployRoute", "InferRoute", "RawInferRoute"]
 
@@ -30,13 +30,15 @@ Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
 
 class InferRoute(APIRoute):
-    """Calls `endpoint(request, <path parameters>, body=<its model>)` if the caller may infer.
+    """Calls `endpoint(request, <path parameters>, query=<its model>, body=<its model>)`.
 
+    The caller needs the right to infer.
     The OpenAPI document is built from the signature of the endpoint, which returns a Response.
     """
 
     right = Right.INFER
     parses = True
+    takes_binary = False
 
     async def direct(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer as an ASGI application; the scope must have `app` and `path_params`."""
@@ -49,11 +51,11 @@ class InferRoute(APIRoute):
         return error_response(error)
 
     def get_route_handler(self) -> Handler:
-        body = inspect.signature(self.endpoint, eval_str=True).parameters.get("body")
+        parameters = inspect.signature(self.endpoint, eval_str=True).parameters
 
         async def handle(request: Request) -> Response:
             try:
-                return await self._answer(request, body)
+                return await self._answer(request, parameters)
             except HubError as error:
                 return self.failed(error)
             except (ClientDisconnect, ClientLeft):
@@ -65,19 +67,33 @@ class InferRoute(APIRoute):
         self._handler = handle
         return handle
 
-    async def _answer(self, request: Request, parameter: inspect.Parameter | None) -> Response:
-        hub = hub_of(request)
-        caller = hub.keys.check(request.headers.get("authorization"), self.right)
+    def admit(self, request: Request) -> None:
+        """Note the caller of a request.
+
+        Raises:
+            Unauthorized, Forbidden: there is none, or without the right.
+        """
+        caller = hub_of(request).keys.check(request.headers.get("authorization"), self.right)
         request.scope[CALLER] = caller
+
+    async def _answer(self, request: Request, parameters: Mapping[str, inspect.Parameter]) -> Response:
+        hub = hub_of(request)
+        self.admit(request)
         arguments: dict[str, Any] = dict(request.path_params)
-        if parameter is not None:
-            body = await read_body(request, hub.limits.body_bytes, hub.limits.body_s)
-            if body or parameter.default is parameter.empty:
-                arguments["body"] = parse(body, parameter.annotation) if self.parses else body
-        async with Deadline(self._seconds(hub.limits)) as deadline:
-            deadline.watch(request.receive)
-            response: Response = await self.endpoint(request, **arguments)
+        if query := parameters.get("query"):
+            arguments["query"] = parse_query(request.query_params, get_args(query.annotation)[0])
+        async with Deadline(0.0, self._client_timeout(request)):
+            if parameter := parameters.get("body"):
+                body = await read_body(request, hub.limits.body_bytes, hub.limits.body_s)
+                if body or parameter.default is parameter.empty:
+                    arguments["body"] = parse(body, parameter.annotation) if self.parses else body
+            async with Deadline(self._seconds(hub.limits)) as deadline:
+                deadline.watch(request.receive)
+                response: Response = await self.endpoint(request, **arguments)
         return response
+
+    def _client_timeout(self, request: Request) -> ClientTimeout | None:
+        return ClientTimeout.of(request)
 
     def _seconds(self, limits: LimitSettings) -> float:
         return limits.timeout_s
@@ -93,6 +109,9 @@ class AdminRoute(InferRoute):
     """Requires the admin key and has no deadline, since a deploy may have to load a base."""
 
     right = Right.ADMIN
+
+    def _client_timeout(self, request: Request) -> None:
+        return None
 
     def _seconds(self, limits: LimitSettings) -> float:
         return 0.0

@@ -44,7 +44,7 @@ class Batcher:
         self._engine = engine
         self._name = name
         self._batch_rows = batch_rows
-        self._queued_rows = queued_rows
+        self._max_queued = queued_rows
         self._deliver = deliver
         self._meter = meter or Meter()
         self._queue = FairQueue()
@@ -52,6 +52,7 @@ class Batcher:
         self._cost = ForwardCost()
         self._changed = threading.Condition()
         self._closed = False
+        self.running_jobs = 0  # in the current forward
         self._thread = threading.Thread(target=self._loop, name=f"engine-{name}", daemon=True)
         self._thread.start()
 
@@ -59,6 +60,16 @@ class Batcher:
     def waiting(self) -> int:
         """The number of rows that are queued or generate."""
         return len(self._queue) + self._texts.rows
+
+    @property
+    def queued_rows(self) -> int:
+        """The number of rows that wait for a forward."""
+        return len(self._queue)
+
+    @property
+    def queued_jobs(self) -> int:
+        """The number of jobs with rows that wait for a forward."""
+        return self._queue.jobs
 
     def submit(
         self,
@@ -80,21 +91,28 @@ class Batcher:
         """
         job = Job(rows, on_settled, waiter)
         job.listener = listener
-        if self._engine.streams and rows[0].head is HeadKind.GENERATE:
-            return self._generate(job, beside)
-        with self._changed:
-            if self._closed:
-                raise NotReady("The server is shutting down. Send the request again.")
-            if self._queue and len(self._queue) + len(rows) > self._queued_rows:
-                raise Overloaded(
-                    f"{len(self._queue)} rows wait for the engine and the limit is {self._queued_rows} "
-                    "(limits.queued_rows). Send the request again later."
-                )
-            self._queue.add(job)
+        if self._writes_text(job):
+            self._texts.submit(job)
             if beside:
-                self._queue.add(beside)
-            self._changed.notify()
+                self._generate(beside)
+        else:
+            self._add([job, beside] if beside else [job], len(rows))
         return job
+
+    def submit_all(self, jobs: Sequence[Job]) -> None:
+        """Queue the jobs of several calls in one step, so that one forward takes their rows.
+
+        Jobs that cannot be queued are delivered with the error as the outcome of each row.
+        """
+        texts = [job for job in jobs if self._writes_text(job)]
+        others = [job for job in jobs if not self._writes_text(job)]
+        try:
+            self._add(others, sum(len(job.rows) for job in others))
+        except HubError as error:
+            for job in others:
+                self._fail(job, error)
+        for job in texts:
+            self._generate(job)
 
     def cancel(self, job: Job) -> None:
         """Drop the queued rows of `job`; the results of those in a forward are discarded."""
@@ -120,19 +138,38 @@ class Batcher:
         self._finish([job for job in jobs if _settle(job)])
         self._thread.join()
 
-    def _generate(self, job: Job, beside: Job | None) -> Job:
-        self._texts.submit(job)
-        if beside:
-            try:
-                self._texts.submit(beside)
-            except HubError as error:
-                beside.outcomes = [error] * len(beside.rows)
-                self._finish([beside])
-        return job
+    def _writes_text(self, job: Job) -> bool:
+        return self._engine.streams and job.rows[0].head is HeadKind.GENERATE
+
+    def _add(self, jobs: Sequence[Job], rows: int) -> None:
+        """Queue jobs whose `rows` count towards the limit."""
+        with self._changed:
+            if self._closed:
+                raise NotReady("The server is shutting down. Send the request again.")
+            if self._queue and len(self._queue) + rows > self._max_queued:
+                raise Overloaded(
+                    f"{len(self._queue)} rows wait for the engine and the limit is {self._max_queued} "
+                    "(limits.queued_rows). Send the request again later."
+                )
+            for job in jobs:
+                self._queue.add(job)
+            self._changed.notify()
+
+    def _generate(self, job: Job) -> None:
+        """Start a job that generates text; it fails alone."""
+        try:
+            self._texts.submit(job)
+        except HubError as error:
+            self._fail(job, error)
+
+    def _fail(self, job: Job, error: HubError) -> None:
+        job.outcomes = [error] * len(job.rows)
+        self._finish([job])
 
     def _loop(self) -> None:
         while picks := self._next():
             self._run(picks)
+            self.running_jobs = 0
             with self._changed:
                 for job, _ in picks:
                     job.running -= 1
@@ -151,6 +188,7 @@ class Batcher:
     def _run(self, picks: Sequence[Pick], *, again: bool = False) -> None:
         began = time.perf_counter()
         jobs = dict.fromkeys(job for job, _ in picks)
+        self.running_jobs = len(jobs)
         for job in jobs:
             job.started_at = job.started_at or began
         try:

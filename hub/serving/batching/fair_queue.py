@@ -99,16 +99,22 @@ class FairQueue:
     def __len__(self) -> int:
         return self._rows
 
+    @property
+    def jobs(self) -> int:
+        """The number of jobs with queued rows."""
+        return len(self._jobs)
+
     def add(self, job: Job) -> None:
         """Put a job at the end."""
         self._jobs[job] = None
         self._rows += len(job.pending)
 
     def drop(self, job: Job) -> None:
-        """Remove the queued rows of `job`."""
-        self._jobs.pop(job, None)
-        self._rows -= len(job.pending)
-        job.pending = []
+        """Remove the queued rows of `job`, if it is queued."""
+        if job in self._jobs:
+            del self._jobs[job]
+            self._rows -= len(job.pending)
+            job.pending = []
 
     def take(self, limit: int, fixed_tokens: float) -> list[Pick]:
         """Remove and return the rows of the next forward: at least the first in turn.

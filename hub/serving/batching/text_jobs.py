@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Sequence
 from functools import partial
 
@@ -102,12 +103,20 @@ class TextJobs:
             job.listener.end(index)
         with self._lock:
             job.running -= 1
+            _note_times(job, self._jobs[job])
             self._rows -= _beams(job.rows[index])
             if job.running:
                 return
             del self._jobs[job]
+            job.engine_s = time.perf_counter() - job.started_at
             job.settled = True
         self._finish([job])
+
+
+def _note_times(job: Job, rows: Sequence[Generating]) -> None:
+    """Set when the first row of a job left the queue, and how long its rows were generated."""
+    job.started_at = min((row.started_at for row in rows if row.started_at), default=job.queued_at)
+    job.engine_s = time.perf_counter() - job.started_at
 
 
 def _is_cancelled(job: Job) -> bool:

@@ -220,6 +220,7 @@ class Reconciler:
         live = routes.by_name.get(route.name)
         by_name = MappingProxyType({**routes.by_name, route.name: route})
         self._router.publish(Routes(routes.generation, by_name, routes.broken))
+        self._meter.published(by_name)
         self._served.update({target.version.sha256: target.version for target in route.targets})
         if routes.generation < 0:  # a server that starts changes nothing
             return
@@ -256,6 +257,7 @@ class Reconciler:
         self.failures = {key: one for key, one in failures.items() if one.deployment not in self._changed}
         broken = {key: one.reason for key, one in self.failures.items() if key not in by_name}
         self._router.publish(Routes(generation, MappingProxyType(by_name), MappingProxyType(broken)))
+        self._meter.published(by_name)
 
     def _drain(self, wanted: Mapping[str, Deployment]) -> None:
         """Free the slots of versions that are not routed and to which no deployment can be rolled back."""

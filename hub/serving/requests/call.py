@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from pydantic import BaseModel
 
 from hub.api import AnswerStream, FinishReason, Output, Tokenizer
 from hub.engine.protocol import EngineRow
-from hub.errors import HubError
+from hub.errors import DeadlineExceeded, HubError
 from hub.serving.batching.fair_queue import Job
-from hub.serving.observation import Observation, Observer
+from hub.serving.observation import Observation, Observer, Track
 from hub.serving.plugins.threads import Stage, TaskThreads
 from hub.serving.requests.codec import Answered, Encoded, Outcome, Request, decode, encode, open_stream
+from hub.serving.requests.shared_tokens import SharedTokens
 from hub.serving.routing.router import Admission, Held
 from hub.store.records import Version
 
-__all__ = ["Call", "CallAnswers", "CallObserver", "Side", "Usage", "usage_of"]
+__all__ = ["Call", "CallAnswers", "CallObserver", "Side", "Usage", "observing", "usage_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,14 +41,17 @@ class Usage:
 class CallAnswers:
     """The outcome of each request, in order, and the seconds spent.
 
-    `bodies` has the JSON of each answer, and b"" for an error.
+    `bodies` has the JSON of each answer, and b"" for an error. `rows` and `tokens` are those of the model's
+    input; `usage` that of generated text.
     """
 
     items: Sequence[Outcome]
     bodies: Sequence[bytes]
     queue_s: float = 0.0
     engine_s: float = 0.0
-    usage: Usage | None = None  # of text that was generated
+    usage: Usage | None = None
+    rows: int = 0
+    tokens: int = 0
 
     @property
     def any_answered(self) -> bool:
@@ -98,10 +103,13 @@ class Side:
     def _rows(self) -> list[EngineRow]:
         call, tokenizer = self.call, self.tokenizer
         assert tokenizer is not None, "the stage was prepared"
+        used = tokenizer
+        if call.tokens:
+            used = call.tokens.tokenizer(self.held.base_worker.base.fingerprint, tokenizer)
         try:
             if call.cancelled:
                 return []
-            self.encoded = encode(call.task, call.threads.plugin, self.held, call.requests, tokenizer)
+            self.encoded = encode(call.task, call.threads.plugin, self.held, call.requests, used)
         finally:
             self.held.base_worker.tokenizers.give_back(tokenizer)
         if call.on_text and self is call.main:
@@ -146,6 +154,7 @@ class Call:
         "stream",
         "task",
         "threads",
+        "tokens",
         "trial",
         "waiter",
     )
@@ -168,6 +177,7 @@ class Call:
         self.call_observer = call_observer
         self.on_text: Callable[[str], None] | None = None  # for a streamed call, which has one request
         self.stream: AnswerStream | None = None
+        self.tokens: SharedTokens | None = None  # of a call that answers a request together with others
         self.main = Side(self, main)
         self.beside = Side(self, beside) if beside else None
         self.answers: CallAnswers | HubError | None = None
@@ -254,3 +264,28 @@ class CallObserver:
                     agreed=agreed[place] if agreed else None,
                 )
             )
+
+
+@contextmanager
+def observing(
+    observer: Observer | None, admission: Admission, requests: Sequence[Request], request_id: str
+) -> Iterator[CallObserver | None]:
+    """Report a call that fails in the block; yields what reports its answers, None if nobody wants them.
+
+    A pinned version is not observed: callers choose what it is asked, which would distort a trial.
+    """
+    pinned = admission.track is Track.PINNED
+    if observer is None or pinned or not observer.wants(admission.route.deployment):
+        yield None
+        return
+    call_observer = CallObserver(observer, admission, requests, request_id)
+    try:
+        yield call_observer
+    except HubError as error:
+        call_observer.failed(error.code)
+        raise
+    except asyncio.CancelledError as error:
+        # `Deadline` passes the error to Task.cancel, which puts it into the args of CancelledError.
+        late = any(isinstance(one, DeadlineExceeded) and not one.by_client for one in error.args)
+        call_observer.failed(DeadlineExceeded.code if late else "cancelled")
+        raise

@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from hub.api import AnswerStream, Output, Row, Tokenizer
 from hub.engine.protocol import EngineRow
-from hub.errors import BadRequest, BadSampling, HubError, PluginFailed, log_fault
+from hub.errors import BadDimensions, BadRequest, BadSampling, HubError, PluginFailed, log_fault
 from hub.registry.host import LoadedTask
 from hub.serving.plugins.redact import exception_text
 from hub.serving.plugins.returned import WrongReturn, check_answer, check_rows, check_stream
@@ -130,7 +130,9 @@ def _answer(
     try:
         answer: object = task.task.decode(request, outputs, held.target.info)
         checked, body = check_answer(answer, task.response)
-    except BaseException as error:  # at this stage no error is the caller's
+    except BadDimensions as error:
+        return Answered(error)
+    except BaseException as error:  # at this stage no other error is the caller's
         return Answered(fault(task, plugin, "decode", error, request, [output.text for output in outputs]))
     return Answered(checked, body)
 

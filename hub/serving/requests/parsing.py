@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import from_json, to_json
 
-from hub.errors import BadRequest, HubError, InvalidText, TooLarge
+from hub.errors import BadRequest, HubError, InvalidText, TooLarge, first_problem
 
 __all__ = ["BadField", "check_json", "parse", "parse_call"]
 
@@ -42,6 +43,19 @@ def parse(body: bytes, model: type[ModelT]) -> ModelT:
     if b"NaN" in body or b"Infinity" in body:  # pydantic takes both; JSON has neither
         check_json(body)
     return value
+
+
+def parse_query(query: Mapping[str, str], model: type[ModelT]) -> ModelT:
+    """Parse and validate the parameters of a query.
+
+    Raises:
+        BadField: a value is missing or out of range.
+    """
+    try:
+        return model.model_validate(dict(query))
+    except ValidationError as error:
+        name, reason = first_problem(error, "query")
+        raise BadField(f"{name}: {reason}.", name) from None
 
 
 def parse_call(

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from functools import partial
 from typing import TypeVar
 
@@ -19,19 +19,20 @@ from pydantic import BaseModel
 from hub.api import Row
 from hub.config import LimitSettings
 from hub.engine.protocol import EngineRow
-from hub.errors import DeadlineExceeded, HubError, TooLarge
+from hub.errors import HubError, TooLarge
 from hub.registry.host import LoadedTask
 from hub.serving.batching.base_workers import encode_threads
 from hub.serving.batching.fair_queue import Job, TextListener
 from hub.serving.meter import Meter
-from hub.serving.observation import Observer, Track
+from hub.serving.observation import Observer
 from hub.serving.plugins.pool import PluginPool
 from hub.serving.plugins.threads import Stage, TaskThreads, ThreadState, Work
 from hub.serving.requests.answer_parts import AnswerParts, UnchangedText
 from hub.serving.requests.beside import BesideRuns
-from hub.serving.requests.call import Call, CallAnswers, CallObserver, Side, usage_of
+from hub.serving.requests.call import Call, CallAnswers, Side, observing, usage_of
 from hub.serving.requests.codec import Answered, Request, encode, fault
 from hub.serving.requests.plugin_calls import VALIDATION, PluginCalls
+from hub.serving.requests.together import EncodedCall, Seat, Together
 from hub.serving.routing.router import Admission
 
 __all__ = ["CallAnswers", "Pipeline"]
@@ -78,7 +79,22 @@ class Pipeline:
             PluginSuspended: too many calls hang in the plugin's code.
             NotReady: the server is shutting down.
         """
-        return await self._observed(admission, requests, request_id, None)
+        return await self._run(admission, requests, request_id)
+
+    async def run_each(
+        self, admissions: Sequence[Admission], requests: Sequence[Request], *, request_id: str = ""
+    ) -> list[CallAnswers | HubError]:
+        """Answer one request by each admission, with their rows in one forward of each base.
+
+        What `run` raises for one of them is returned in its place.
+        """
+        together = Together(len(admissions))
+
+        def run(place: int) -> Awaitable[CallAnswers]:
+            named = request_id and f"{request_id}.{place}"
+            return self._run(admissions[place], [requests[place]], named, seat=Seat(together, place))
+
+        return await together.run(run)
 
     async def stream(
         self, admission: Admission, request: Request, *, request_id: str = ""
@@ -91,7 +107,7 @@ class Pipeline:
         Raises: as `run`, and the error of the request.
         """
         parts: asyncio.Queue[str | None] = asyncio.Queue()
-        running = self._loop.create_task(self._observed(admission, [request], request_id, parts.put_nowait))
+        running = self._loop.create_task(self._run(admission, [request], request_id, parts.put_nowait))
         running.add_done_callback(lambda task: parts.put_nowait(None))
         try:
             while (part := await parts.get()) is not None:
@@ -100,50 +116,28 @@ class Pipeline:
         finally:
             running.cancel()
 
-    async def _observed(
-        self,
-        admission: Admission,
-        requests: Sequence[Request],
-        request_id: str,
-        on_text: Callable[[str], None] | None,
-    ) -> CallAnswers:
-        """Run a call; `on_text` is called on the event loop with the parts of the only request's text."""
-        if self._observer is None or not self._is_observed(admission):
-            return await self._run(admission, requests, None, on_text)
-        call_observer = CallObserver(self._observer, admission, requests, request_id)
-        try:
-            return await self._run(admission, requests, call_observer, on_text)
-        except HubError as error:
-            call_observer.failed(error.code)
-            raise
-        except asyncio.CancelledError as error:
-            # `Deadline` passes the error to Task.cancel, which puts it into the args of CancelledError.
-            late = any(isinstance(reason, DeadlineExceeded) for reason in error.args)
-            call_observer.failed(DeadlineExceeded.code if late else "cancelled")
-            raise
-
-    def _is_observed(self, admission: Admission) -> bool:
-        """Callers choose what a pinned version is asked, so its answers say nothing about a trial."""
-        if admission.track is Track.PINNED or self._observer is None:
-            return False
-        return self._observer.wants(admission.route.deployment)
-
     async def _run(
         self,
         admission: Admission,
         requests: Sequence[Request],
-        call_observer: CallObserver | None,
-        on_text: Callable[[str], None] | None,
+        request_id: str,
+        on_text: Callable[[str], None] | None = None,
+        seat: Seat | None = None,
     ) -> CallAnswers:
+        """Run a call; `on_text` is called on the event loop with the parts of the only request's text."""
         threads = self._pool.of(admission.route.task.spec.name)
-        with self._calls.admitted(threads, len(requests)) as counted:
+        with (
+            observing(self._observer, admission, requests, request_id) as call_observer,
+            self._calls.admitted(threads, len(requests)) as counted,
+        ):
             waiter: asyncio.Future[CallAnswers] = self._loop.create_future()
             call = Call(admission, requests, waiter, call_observer, threads, counted.trial)
             call.on_text = on_text
+            call.tokens = seat and seat.tokens
             if call_observer is None or threads.stuck:  # optional work must not risk more threads
                 call.drop_beside()
             try:
-                threads.submit(self._encode(call))
+                threads.submit(self._encode(call, seat))
                 answers = await waiter
             except asyncio.CancelledError:
                 call.cancel()
@@ -207,19 +201,27 @@ class Pipeline:
         """End the threads; those that hang in plugin code are abandoned."""
         self._pool.close()
 
-    def _encode(self, call: Call) -> Work:
+    def _encode(self, call: Call, seat: Seat | None) -> Work:
         main = call.main
+        encoded: EncodedCall | None = None
         try:
             rows = self._checked((yield main.encode()))
             extra: list[EngineRow] = []
             if rows and call.beside:
                 extra = yield from self._beside.encode(call.beside, len(rows))
             if rows and not call.cancelled:
-                self._submit(call, rows, extra)
+                if seat:
+                    encoded = EncodedCall(call, rows, extra)
+                else:
+                    self._submit(call, rows, extra)
         except HubError as error:
             call.answers = error
         except Exception as error:
             call.answers = fault(call.task, call.threads.plugin, "encode", error)
+        if seat:
+            seat.arrive(encoded)
+        if encoded:
+            return
         if main.job is None:
             call.drop_beside()
             main.held.lease.release()
@@ -320,7 +322,9 @@ class Pipeline:
             items, bodies = [one.outcome for one in answered], [one.body for one in answered]
             queue_s, engine_s = (job.queue_s, job.engine_s) if job else (0.0, 0.0)
             usage = usage_of(job.outcomes) if job else None
-            call.answers = CallAnswers(items, bodies, queue_s, engine_s, usage)
+            rows = job.rows if job else ()
+            tokens = sum(len(row.row.input_ids) for row in rows)
+            call.answers = CallAnswers(items, bodies, queue_s, engine_s, usage, len(rows), tokens)
 
     def _notify(self, callback: Callable[..., object], *values: object) -> None:
         try:

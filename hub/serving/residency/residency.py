@@ -88,6 +88,10 @@ class Residency:
         base_worker = self._base_workers.get(version.manifest.serving.base.fingerprint)
         return base_worker is not None and base_worker.slots.state(version.sha256) is SlotState.RESIDENT
 
+    def waiting(self) -> dict[str, int]:
+        """Return how many callers wait for each version that is being loaded, by content hash."""
+        return {load.version.sha256: load.waiters for load in self._loads.all()}
+
     def ensure(self, version: Version, *, again: bool = False) -> Future[None]:
         """Make a version resident; the future holds the HubError on failure.
 

@@ -6,9 +6,9 @@ import asyncio
 import random
 import threading
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import NamedTuple, Self
 
@@ -23,6 +23,7 @@ from hub.store.records import Deployment
 __all__ = ["Admission", "Failure", "Held", "Router", "sticky_point"]
 
 MAX_ATTEMPTS = 20  # loads that one request waits for while others evict the version again
+MAX_ATTEMPTS_EACH = 4  # the same for a request to several deployments
 MAX_EAGER_ATTEMPTS = 5  # without a pause before them, in which other requests continue
 PAUSE_S = 0.01
 MAX_CANARY_ATTEMPTS = 2  # for a canary: then the stable version answers
@@ -88,6 +89,29 @@ class Admission:
         for held in (self._main, self._beside):
             if held is not None:
                 held.lease.release()
+
+
+@dataclass(eq=False, slots=True)
+class _Wanted:
+    """What a request asks for, and the choice of the last attempt: `aside` is not resident beside it."""
+
+    resolve: Resolve
+    key: str
+    draw: float | None = None
+    canary_loads: bool = True
+    route: Route | None = None
+    track: Track = Track.STABLE
+    target: Target | None = None
+    aside: Target | None = None
+    began: float = field(default_factory=time.perf_counter)
+
+    def thrashing(self) -> Overloaded:
+        """Return the error for a version that others evict again and again."""
+        assert self.route, "attempted"
+        return Overloaded(
+            f"{self.route.version.ref} is evicted as often as it is loaded: more deployments are in use than "
+            "there are slots. Start the server with more (serve.slots)."
+        )
 
 
 def sticky_point(deployment: Deployment, key: str) -> float:
@@ -157,56 +181,112 @@ class Router:
             return await self._admit(resolve, key)
         except NotFound as unknown:
             if reason:
-                raise NotReady(f"{reason} Without it this cannot be verified: {unknown}") from None
+                raise _unverified(unknown, reason) from None
             raise
 
+    async def admit_each(self, resolves: Sequence[Resolve], key: str = "") -> list[Admission | HubError]:
+        """Admit one request to several deployments, whose slots are leased in one critical section.
+
+        What `admit` raises for one of them is returned in its place.
+        """
+        wanted = [_Wanted(resolve, key) for resolve in resolves]
+        found = await self._admit_each(wanted)
+        if self.refresh is None or not any(isinstance(one, NotFound) for one in found):
+            return found
+        _release(found)
+        reason = await self.refresh()
+        found = await self._admit_each(wanted)
+        return [_unverified(one, reason) if isinstance(one, NotFound) and reason else one for one in found]
+
     async def _admit(self, resolve: Resolve, key: str) -> Admission:
-        began = time.perf_counter()
-        draw: float | None = None
-        loadable = True
+        wanted = _Wanted(resolve, key)
         for attempt in range(MAX_ATTEMPTS):
             with self._lock:
-                route = resolve(self._routes)
-                track, target = Track.PINNED if route.pinned else Track.STABLE, route.stable
-                if route.canary and loadable and attempt < MAX_CANARY_ATTEMPTS:
-                    if draw is None:
-                        draw = self._draw() * 100
-                    point = sticky_point(route.deployment, key) if key else draw
-                    if point < route.percent:
-                        track, target = Track.CANARY, route.canary
-                held = self._lease(target)
-                if not held and not route.loads_on_demand:
-                    raise not_resident(route)
-                other = route.beside(track) if held else None
-                beside = self._lease(other) if other else None
-            if held:
-                if other and not beside:
-                    self._load_aside(route, other)
-                if self._failures:
-                    self._failures.pop(target.version.sha256, None)
-                return Admission(route, track, held, beside, began)
+                admission = self._choose(wanted, attempt)
+            if admission:
+                return self._admitted(admission, wanted)
             if attempt >= MAX_EAGER_ATTEMPTS:
                 await asyncio.sleep(PAUSE_S)
-            if track is Track.CANARY:
-                loadable = await self._load_canary(route, target)
-            else:
-                await self._load(route, target)
-        raise Overloaded(
-            f"{route.version.ref} is evicted as often as it is loaded: more deployments are in use than "
-            "there are slots. Start the server with more (serve.slots)."
-        )
+            await self._load(wanted)
+        raise wanted.thrashing()
+
+    async def _admit_each(self, wanted: Sequence[_Wanted]) -> list[Admission | HubError]:
+        errors: dict[_Wanted, HubError] = {}
+        for attempt in range(MAX_ATTEMPTS_EACH):
+            with self._lock:
+                chosen = {one: self._choose_or_fail(one, attempt, errors) for one in wanted}
+            missing = [one for one in wanted if chosen[one] is None and one not in errors]
+            if missing and attempt + 1 < MAX_ATTEMPTS_EACH:
+                _release(chosen.values())
+                await asyncio.gather(*(self._load_or_fail(one, errors) for one in missing))
+                continue
+            errors |= {one: one.thrashing() for one in missing}
+            break
+        return [
+            self._admitted(admission, one) if (admission := chosen[one]) else errors[one] for one in wanted
+        ]
+
+    def _choose(self, wanted: _Wanted, attempt: int) -> Admission | None:
+        """Resolve to a version and lease its slot; None if it must be loaded first. Call under the lock."""
+        route = wanted.resolve(self._routes)
+        track, target = Track.PINNED if route.pinned else Track.STABLE, route.stable
+        if route.canary and wanted.canary_loads and attempt < MAX_CANARY_ATTEMPTS:
+            if wanted.draw is None:
+                wanted.draw = self._draw() * 100
+            point = sticky_point(route.deployment, wanted.key) if wanted.key else wanted.draw
+            if point < route.percent:
+                track, target = Track.CANARY, route.canary
+        wanted.route, wanted.track, wanted.target, wanted.aside = route, track, target, None
+        held = self._lease(target)
+        if not held:
+            if not route.loads_on_demand:
+                raise not_resident(route)
+            return None
+        other = route.beside(track)
+        beside = self._lease(other) if other else None
+        wanted.aside = None if beside else other
+        return Admission(route, track, held, beside, wanted.began)
+
+    def _choose_or_fail(
+        self, wanted: _Wanted, attempt: int, errors: dict[_Wanted, HubError]
+    ) -> Admission | None:
+        if wanted in errors:
+            return None
+        try:
+            return self._choose(wanted, attempt)
+        except HubError as error:
+            errors[wanted] = error
+            return None
+
+    def _admitted(self, admission: Admission, wanted: _Wanted) -> Admission:
+        if wanted.aside:
+            self._load_aside(admission.route, wanted.aside)
+        if self._failures:
+            self._failures.pop(admission.version.sha256, None)
+        return admission
 
     def _lease(self, target: Target) -> Held | None:
         claim = self._residency.lease(target.version)
         return Held(target, *claim) if claim else None
 
-    async def _load(self, route: Route, target: Target) -> None:
+    async def _load(self, wanted: _Wanted) -> None:
+        route, target = wanted.route, wanted.target
+        assert route and target, "chosen before it is loaded"
+        if wanted.track is Track.CANARY:
+            wanted.canary_loads = await self._load_canary(route, target)
+            return
         try:
             await self._residency.wait(target.version)
         except Overloaded:
             raise
         except HubError as error:
             raise NotReady(f"Deployment {route.name!r} cannot be served: {error}") from None
+
+    async def _load_or_fail(self, wanted: _Wanted, errors: dict[_Wanted, HubError]) -> None:
+        try:
+            await self._load(wanted)
+        except HubError as error:
+            errors[wanted] = error
 
     async def _load_canary(self, route: Route, target: Target) -> bool:
         try:
@@ -239,3 +319,15 @@ class Router:
         else:
             serving = str(route.version.ref) if role != "stable" else None
             self._failures[version.sha256] = Failure(route.name, str(version.ref), serving, str(error), role)
+
+
+def _unverified(unknown: HubError, reason: str) -> NotReady:
+    return NotReady(f"{reason} Without it this cannot be verified: {unknown}")
+
+
+def _release(found: Iterable[Admission | HubError | None]) -> None:
+    """Release the leases of admissions that are not used."""
+    for one in found:
+        if isinstance(one, Admission):
+            with one:
+                pass

@@ -143,8 +143,10 @@ def _limits(version: Version, report: Report | None) -> list[str]:
         ]
     baseline = ((report or {}).get("evaluation") or {}).get("baseline") or {}
     if manifest.metric in baseline:
-        said = f"Always giving the commonest label has a {plain(manifest.metric)} of"
-        parts.append(f"{said} {baseline[manifest.metric]:.4f} on the same rows.")
+        bare = manifest.serving.head is HeadKind.EMBEDDING
+        who = "The base without the adapter" if bare else "Always giving the commonest label"
+        said = f"{who} has a {plain(manifest.metric)} of {baseline[manifest.metric]:.4f}"
+        parts.append(f"{said} on the same rows.")
     if (found := manifest.calibration) is not None:
         done = f" after a temperature of {found.temperature:.3f}" if found.temperature != 1 else ""
         parts.append(

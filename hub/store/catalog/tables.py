@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Float, ForeignKey, String, UniqueConstraint
+from sqlalchemy import BigInteger, Float, ForeignKey, String, UniqueConstraint
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
 __all__ = [
@@ -12,7 +12,10 @@ __all__ = [
     "DeploymentEventRow",
     "DeploymentRow",
     "FeedbackRow",
+    "FileRow",
     "GenerationRow",
+    "JobEventRow",
+    "JobRow",
     "ReplicaRow",
     "TrialCountsRow",
     "VersionRow",
@@ -144,3 +147,46 @@ class FeedbackRow(CatalogTable):
     label: Mapped[str]  # JSON
     correct: Mapped[bool]
     when: Mapped[str]
+
+
+class FileRow(CatalogTable):
+    """An uploaded file; its content is in the home that received it."""
+
+    __tablename__ = "files"
+    id: Mapped[str] = mapped_column(Hash, primary_key=True)
+    filename: Mapped[str]
+    format: Mapped[str] = mapped_column(String(16))
+    purpose: Mapped[str] = mapped_column(String(32), index=True)
+    bytes: Mapped[int] = mapped_column(BigInteger)
+    rows: Mapped[int]
+    created: Mapped[str] = mapped_column(index=True)
+    expires: Mapped[str | None]
+
+
+class JobRow(CatalogTable):
+    """A training job; `owner` is the id of the run that works on it."""
+
+    __tablename__ = "jobs"
+    id: Mapped[str] = mapped_column(Hash, primary_key=True)
+    status: Mapped[str] = mapped_column(String(16), index=True)
+    spec: Mapped[str]  # JSON
+    created: Mapped[str] = mapped_column(index=True)
+    started: Mapped[str | None]
+    finished: Mapped[str | None]
+    owner: Mapped[str | None] = mapped_column(Hash)
+    attempts: Mapped[int]
+    result: Mapped[str | None]  # JSON
+    error: Mapped[str | None]  # JSON
+
+
+class JobEventRow(CatalogTable):
+    """A message, the metrics of a step or a checkpoint of a job."""
+
+    __tablename__ = "job_events"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    job: Mapped[str] = mapped_column(ForeignKey("jobs.id"), index=True)
+    kind: Mapped[str] = mapped_column(String(16))
+    level: Mapped[str] = mapped_column(String(8))
+    message: Mapped[str]
+    data: Mapped[str | None]  # JSON
+    created: Mapped[str]

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from hub.api import HeadKind
 from hub.errors import BadAdapter
@@ -20,6 +21,7 @@ __all__ = [
     "head_of",
     "head_rows",
     "is_output_layer",
+    "kind_of",
     "labels_of",
 ]
 
@@ -46,8 +48,17 @@ def head_of(files: AdapterFiles) -> HeadKind:
     Raises:
         BadAdapter: the config has no known task_type.
     """
-    stated = files.config.get("task_type")
-    if stated not in _HEADS:
+    return kind_of(files.config)
+
+
+def kind_of(config: Mapping[str, Any]) -> HeadKind:
+    """Return the head kind for the task_type of a PEFT config.
+
+    Raises:
+        BadAdapter: it has no known task_type.
+    """
+    stated = config.get("task_type")
+    if not isinstance(stated, str) or stated not in _HEADS:
         raise BadAdapter(
             f"The adapter's task_type is {stated!r}, which does not tell what it computes. "
             f"Save it with one of PEFT's task types: {', '.join(_HEADS)}."

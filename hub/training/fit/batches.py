@@ -14,6 +14,7 @@ from torch.utils.data import Sampler
 
 from hub.api import Features
 from hub.evaluation.logits import IGNORED
+from hub.training.fit.contrastive import AMONG, TEXTS, choices
 
 __all__ = ["LengthGroups", "collator", "pad_alike"]
 
@@ -57,12 +58,19 @@ class LengthGroups(Sampler[int]):
             yield from batch
 
 
-def collator(pad: int) -> Callable[[Sequence[Features]], dict[str, Tensor]]:
-    """Return a function that pads the features of a batch and converts them to tensors."""
+def collator(pad: int) -> Callable[[Sequence[Features]], dict[str, Any]]:
+    """Return a function that pads the features of a batch and converts them to tensors.
 
-    def collate(batch: Sequence[Features]) -> dict[str, Tensor]:
+    For vectors, these are the tensors of the queries, and those of the texts under TEXTS.
+    """
+
+    def collate(batch: Sequence[Features]) -> dict[str, Any]:
+        if "good" in batch[0]:
+            texts, among = choices(batch)
+            queries = [{key: row[key] for key in row if key not in ("good", "bad")} for row in batch]
+            return {**collate(queries), TEXTS: collate(texts), AMONG: among}
         padding = {"input_ids": pad, "token_type_ids": 0, "labels": IGNORED}
-        tensors = {
+        tensors: dict[str, Any] = {
             key: torch.tensor(_padded([row[key] for row in batch], padding.get(key))) for key in batch[0]
         }
         longest = tensors["input_ids"].shape[1]

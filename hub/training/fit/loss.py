@@ -45,14 +45,9 @@ class Loss:
     l1: float = 0.0
     aligned: bool = False
 
-    def __call__(self, model: Any, inputs: dict[str, Tensor], share: Share = WHOLE) -> tuple[Tensor, Any]:
+    def __call__(self, model: Any, inputs: dict[str, Any], share: Share = WHOLE) -> tuple[Tensor, Any]:
         """Return the mean loss times the batch's share, and the outputs of the model."""
-        outputs = model(**inputs)
-        own = self.smoothing or self.weights is not None
-        if not share.loss:  # all labels are ignored: the mean loss is 0 / 0
-            loss = outputs.logits.float().sum() * 0.0
-        else:
-            loss = self._of_labels(outputs.logits, inputs["labels"]) if own else outputs.loss
+        loss, outputs = self._mean(model, inputs, share)
         if share.loss not in (0.0, 1.0):
             loss = loss * share.loss
         if self.l1:
@@ -66,10 +61,18 @@ class Loss:
         total = sum(counts) or 1.0
         return [Share(count / total, 1 / len(batches)) for count in counts]
 
+    def _mean(self, model: Any, inputs: dict[str, Any], share: Share) -> tuple[Tensor, Any]:
+        """Return the mean loss of a batch, and the outputs of the model."""
+        outputs = model(**inputs)
+        if not share.loss:  # all labels are ignored: the mean loss is 0 / 0
+            return outputs.logits.float().sum() * 0.0, outputs
+        own = self.smoothing or self.weights is not None
+        return self._of_labels(outputs.logits, inputs["labels"]) if own else outputs.loss, outputs
+
     def _count(self, inputs: Mapping[str, Tensor]) -> Tensor:
         """Return the divisor of a batch's mean loss: rows or labelled tokens, or the sum of their weights."""
         labels = inputs.get("labels")
-        if labels is None or labels.is_floating_point():  # positions of a span, or multi-label
+        if labels is None or labels.is_floating_point():  # spans, vectors, multi-label
             rows = inputs["input_ids"]
             return torch.tensor(float(len(rows)), device=rows.device)
         if self._is_shifted:

@@ -26,16 +26,22 @@ __all__ = ["adapt", "embeddings_of", "layers_of"]
 
 
 def adapt(
-    model: PreTrainedModel, recipe: Recipe, task_type: TaskType | None, heads: Sequence[str]
+    model: PreTrainedModel,
+    recipe: Recipe,
+    task_type: TaskType | None,
+    heads: Sequence[str],
+    unused: Sequence[str] = (),
 ) -> PeftModel:
     """Return the PEFT model of the recipe; `heads` are the new modules outside the backbone.
+
+    `unused` are modules that no output depends on, and that are not trained.
 
     Raises:
         BadRecipe: `method.target` matches no module, the base has too few layers to freeze, or `method.init`
             does not support the rank.
     """
     method = recipe.method
-    frozen = _frozen(model, recipe)
+    frozen = [*_frozen(model, recipe), *unused]
     shared: dict[str, Any] = {"task_type": task_type, "modules_to_save": list(heads) or None}
     avoided = [rf"({'|'.join(map(re.escape, heads))})(\..+)?"] if heads else []
     if frozen:

@@ -35,6 +35,7 @@ _TASK_TYPES = {
     HeadKind.SEQUENCE: TaskType.SEQ_CLS,
     HeadKind.TOKEN: TaskType.TOKEN_CLS,
     HeadKind.GENERATE: TaskType.CAUSAL_LM,
+    HeadKind.EMBEDDING: TaskType.FEATURE_EXTRACTION,
     # None for spans: PEFT 0.21's class for question answering drops the token types.
 }
 _CONFIG = "adapter_config.json"
@@ -56,10 +57,11 @@ def add_adapter(model: PreTrainedModel, recipe: Recipe, head: HeadKind) -> PeftM
     Raises:
         BadRecipe: as `adapt`.
     """
-    heads = [] if head is HeadKind.GENERATE else _head_modules(model)
+    heads = [] if head in (HeadKind.GENERATE, HeadKind.EMBEDDING) else _head_modules(model)
+    unused = ["pooler"] if head is HeadKind.EMBEDDING and getattr(model, "pooler", None) else []
     task_type = TaskType.SEQ_2_SEQ_LM if model.config.is_encoder_decoder else _TASK_TYPES.get(head)
     with one_load_at_a_time, peft_quiet():
-        return adapt(model, recipe, task_type, heads)
+        return adapt(model, recipe, task_type, heads, unused)
 
 
 def round_weights(model: PeftModel, dtype: torch.dtype) -> None:

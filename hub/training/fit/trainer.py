@@ -64,12 +64,14 @@ MAX_SHORT_TOKENS = 96  # mean tokens per row; measured on a CPU in bf16
 class Fitted:
     """The result of the loop; `best_step` is the kept checkpoint, None without validation.
 
+    `tokens` counts those of the training rows, once for each epoch.
     `history` has the log entries, including those before `--resume`: `step`, `loss` (the mean since the
     previous entry), `grad_norm`, `learning_rate`, and metrics with the prefix `eval_`.
     """
 
     seconds: float
     steps: int
+    tokens: int
     epochs: float
     best_step: int | None
     best_metric: float | None
@@ -113,12 +115,13 @@ def fit(  # noqa: PLR0913 - a training loop is all of these
     Raises:
         BadRecipe: the loss became infinite or NaN.
     """
-    lengths = [len(row["input_ids"]) for row in features]
+    lengths = [max(len(tokens["input_ids"]) for tokens in (row, row.get("good", row))) for row in features]
     weights = row_weights(features) if train.balance == "sample" else None
     batches = LengthGroups(lengths, train.batch_size, train.seed, weights)
     dtype = torch.bfloat16 if pick_dtype(train.dtype) == "bf16" else None
     collate = collator(pad)
-    caches = train.cache and not model.config.is_encoder_decoder  # its decoder reads all encoder states
+    # An encoder-decoder's decoder reads all encoder states; an example of vectors is several rows.
+    caches = train.cache and not model.config.is_encoder_decoder and loss.head is not HeadKind.EMBEDDING
     fixed = fixed_layers(model, collate(features[:1])) if caches else 0
     with ExitStack() as during:
         if loss.head is HeadKind.GENERATE and not loss.smoothing:
@@ -143,7 +146,7 @@ def fit(  # noqa: PLR0913 - a training loop is all of these
         started = time.perf_counter()
         _train_from(checkpoint, trainer, model, train.patience)
     seconds, use = time.perf_counter() - started, kept[TRAINED].use if kept else UNUSED
-    return _fitted(trainer.state, seconds, use, checkpoint, chosen=validation is not None)
+    return _fitted(trainer.state, seconds, sum(lengths), use, checkpoint, chosen=validation is not None)
 
 
 def _early_stopping(train: Train, validation: Evaluator | None) -> list[TrainerCallback]:
@@ -163,12 +166,16 @@ def _train_from(checkpoint: Path | None, trainer: _Trainer, model: PeftModel, pa
 
 
 def _fitted(
-    state: TrainerState, seconds: float, use: CacheUse, checkpoint: Path | None, *, chosen: bool
+    state: TrainerState, seconds: float, tokens: int, use: CacheUse, checkpoint: Path | None, *, chosen: bool
 ) -> Fitted:
-    """Return the result from the trainer's state; `chosen`: the checkpoint was chosen by validation rows."""
+    """Return the result from the trainer's state.
+
+    `tokens` are those of one epoch; `chosen`: the checkpoint was chosen by validation rows.
+    """
     return Fitted(
         seconds=seconds,
         steps=state.global_step,
+        tokens=round(tokens * (state.epoch or 0.0)),
         epochs=round(state.epoch or 0.0, 3),
         best_step=state.best_global_step if chosen else None,
         best_metric=state.best_metric if chosen else None,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib.util import find_spec
@@ -39,8 +39,8 @@ def check(recipe: Recipe) -> None:
             raise MissingExtra.of(f"report.trackers: {name}", name)
 
 
-def track(plan: Plan, home: Path, wait_s: float = WAIT_S) -> Trackers:
-    """Start a run in every tracker of the recipe."""
+def track(plan: Plan, home: Path, wait_s: float = WAIT_S, others: Sequence[TrackerPlace] = ()) -> Trackers:
+    """Start a run in every tracker of the recipe, and in `others`."""
     group = plan.recipe.name
     run = _new(home / TENSORBOARD / group)
     base = plan.serving.base
@@ -51,13 +51,13 @@ def track(plan: Plan, home: Path, wait_s: float = WAIT_S) -> Trackers:
         "base_fingerprint": base.fingerprint,
         "data_sha256": plan.dataset.sha256,
     }
-    return Trackers(places(plan.recipe, home, run), Begun(group, run, params(plan), tags), wait_s)
+    return Trackers([*places(plan.recipe, home, run), *others], Begun(group, run, params(plan), tags), wait_s)
 
 
 @contextmanager
-def tracked(plan: Plan, home: Path) -> Iterator[Trackers]:
+def tracked(plan: Plan, home: Path, others: Sequence[TrackerPlace] = ()) -> Iterator[Trackers]:
     """Track the run in the block, which must call `end` on success; a failure is tracked here."""
-    trackers = track(plan, home)
+    trackers = track(plan, home, others=others)
     try:
         yield trackers
     except KeyboardInterrupt:

@@ -18,6 +18,7 @@ import pytest
 from hub.config import LimitSettings
 from hub.http.process import protocol, server, transport
 from hub.http.process.server import HubServer, max_connections
+from hub.http.process.tls import ServerTls
 from tests.support.waiting import until
 
 GET = b"GET / HTTP/1.1\r\nhost: x\r\n"
@@ -65,12 +66,17 @@ class App:
 class Serving:
     """A server on a thread of its own."""
 
-    def __init__(self, limits: LimitSettings) -> None:
+    def __init__(self, limits: LimitSettings, tls: ServerTls | None = None) -> None:
         self.app = App()
         self.ready = threading.Event()
         self.codes: list[str] = []  # of what was refused
         self.server = HubServer(
-            self.app, limits, is_ready=lambda: True, on_ready=self.ready.set, on_refused=self.codes.append
+            self.app,
+            limits,
+            is_ready=lambda: True,
+            on_ready=self.ready.set,
+            on_refused=self.codes.append,
+            tls=tls,
         )
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.address = self.listener.getsockname()
@@ -112,8 +118,8 @@ def serve(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Se
     monkeypatch.setattr(protocol, "BODY_MARGIN_S", 0.0)
 
     @contextmanager
-    def running(**limits: Any) -> Iterator[Serving]:
-        serving = Serving(LimitSettings(**limits))
+    def running(tls: ServerTls | None = None, **limits: Any) -> Iterator[Serving]:
+        serving = Serving(LimitSettings(**limits), tls)
         serving.thread.start()
         try:
             assert serving.ready.wait(WAIT_S)

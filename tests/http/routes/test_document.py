@@ -11,6 +11,13 @@ from hub.api.models import _INVISIBLE, VISIBLE
 from hub.errors import HubError
 from hub.names import NAME_PATTERN, VERSION_PATTERN, check_name, parse_version_ref
 
+CLOSED = (
+    "/admin/",
+    "/v1/files",
+    "/v1/fine_tuning/",
+    "/v1/load_lora",
+    "/v1/unload_lora",
+)  # to all but key holders
 API_KEY = "an-api-key-of-a-test"
 
 
@@ -26,15 +33,18 @@ def test_the_document_asks_for_a_key_where_the_server_does(monkeypatch, serving,
         with_keys = operations(client.get("/openapi.json", headers=admin).json())
     assert without.keys() == with_keys.keys()
     for (path, method), operation in without.items():
-        assert ("security" in operation) is path.startswith("/admin/"), (path, method)
+        assert ("security" in operation) is path.startswith(CLOSED), (path, method)
         open_to_all = path in ("/livez", "/readyz")
         assert ("security" in with_keys[path, method]) is not open_to_all, (path, method)
 
 
 FAMILIES = {  # their clients read errors of another shape
+    "/api/": "OllamaError",
     "/v1/chat/": "OpenAIErrorBody",
     "/v1/completions": "OpenAIErrorBody",
     "/v1/models": "OpenAIErrorBody",
+    "/v1/files": "OpenAIErrorBody",
+    "/v1/fine_tuning/": "OpenAIErrorBody",
     "/hf/{name}/v1/": "OpenAIErrorBody",
     "/hf/": "PipelineError",
 }

@@ -96,6 +96,7 @@ def test_tasks_are_listed_with_their_schemas_and_deployments(client, live) -> No
         "qa",
         "extraction",
         "generation",
+        "similarity",
         "summarization",
     }
     assert tasks["sentiment"]["deployments"] == ["mood"]

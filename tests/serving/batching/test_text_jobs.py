@@ -21,6 +21,7 @@ class HoldingEngine:
 
     def generate(self, row, on_text, on_end):
         self.ends.append(lambda: on_end(Output(row.row, None, "", 1)))
+        return SimpleNamespace(cancel=self.ends[-1], started_at=0.0)
 
 
 def job(*beams: int) -> Job:
@@ -48,11 +49,26 @@ def test_the_rows_of_a_job_that_is_cancelled_meanwhile_are_not_begun() -> None:
     prepare = engine.generate
 
     def generate(row, on_text, on_end):
-        prepare(row, on_text, on_end)
+        generating = prepare(row, on_text, on_end)
         jobs.cancel(cancelled)
-        return SimpleNamespace(cancel=engine.ends[0])
+        return generating
 
     engine.generate = generate
     jobs.submit(cancelled)
     assert len(engine.ends) == 1
     assert (jobs.rows, finished) == (0, [cancelled])
+
+
+def test_a_job_waits_until_its_first_row_leaves_the_queue_of_the_engine() -> None:
+    engine, finished = HoldingEngine(), []
+    jobs = TextJobs(engine, max_rows=8, finish=finished.extend)
+    begin, rows = engine.generate, []
+    engine.generate = lambda *given: rows.append(begin(*given)) or rows[-1]
+    waiting = jobs.submit(job(1, 1))
+    waiting.queued_at -= 10.0
+    rows[0].started_at, rows[1].started_at = waiting.queued_at + 2.0, waiting.queued_at + 1.0
+    for end in engine.ends:
+        end()
+    assert finished == [waiting]
+    assert waiting.queue_s == pytest.approx(1.0)
+    assert waiting.engine_s >= 9.0

@@ -172,9 +172,11 @@ def test_a_deadline_is_observed_by_its_type_and_not_by_the_text_of_a_cancellatio
         with suppress(asyncio.CancelledError):
             await task
 
-    for reason in (DeadlineExceeded("late"), "deadline_exceeded", None):
+    impatient = DeadlineExceeded("its client waits no longer")
+    impatient.by_client = True
+    for reason in (DeadlineExceeded("late"), "deadline_exceeded", None, impatient):
         asyncio.run_coroutine_threadsafe(cancelled(reason), hub.loop).result(20)
-    assert [one.error for one in watching.seen] == ["deadline_exceeded", "cancelled", "cancelled"]
+    assert [one.error for one in watching.seen] == ["deadline_exceeded", *["cancelled"] * 3]
     gate.set()
     assert first.result(10).scores
 

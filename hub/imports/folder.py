@@ -1,43 +1,59 @@
-"""`hub adapters import`: stores a PEFT folder as a version, converted to plain LoRA where needed."""
+"""Stores a PEFT folder as a version, converted to plain LoRA where needed."""
 
 from __future__ import annotations
 
-import csv
 import shutil
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
-from hub.cli.context import Context
-from hub.cli.pairs import json_pairs
 from hub.errors import BadAdapter, BadRequest, first_problem
 
 if TYPE_CHECKING:
     from hub.api import HeadKind
     from hub.bases.base import Base
-    from hub.registry.host import LoadedTask
+    from hub.bases.cache import Bases
+    from hub.config import Settings
+    from hub.registry.host import LoadedTask, Registry
     from hub.store.content.weights import AdapterFiles
     from hub.store.manifest import Serving
     from hub.store.peft.peft_folder import HeadConfig
     from hub.store.records import Version
+    from hub.store.store import Store
 
-__all__ = ["Described", "Imported", "import_folder", "split_labels"]
+__all__ = ["Described", "Imported", "Workspace", "import_folder", "trained_elsewhere"]
 
 _MULTI_LABEL = "multi_label"
 
 
+class Workspace(Protocol):
+    """Where an adapter is stored, and what it is checked with."""
+
+    @property
+    def settings(self) -> Settings: ...
+
+    @property
+    def store(self) -> Store: ...
+
+    @property
+    def registry(self) -> Registry: ...
+
+    @property
+    def bases(self) -> Bases: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Described:
-    """The command line's description of a folder; a manifest replaces all of it but `merged`."""
+    """The caller's description of a folder; a manifest replaces all of it but `merged`."""
 
     task: str | None = None
     base: str | None = None
-    labels: str = ""
-    options: tuple[str, ...] = ()
+    labels: Sequence[str] = ()
+    options: Mapping[str, Any] = field(default_factory=dict)
     max_length: int | None = None
     merged: bool = False
 
@@ -55,26 +71,26 @@ class Imported:
     trained_on: str = ""
 
 
-def import_folder(folder: Path, name: str, described: Described, context: Context) -> Imported:
-    """Store a folder by its manifest; without one, or with a task given, as the command line describes it.
+def import_folder(folder: Path, name: str, described: Described, workspace: Workspace) -> Imported:
+    """Store a folder by its manifest; without one, or with a task given, as the caller describes it.
 
     Raises:
-        BadRequest: the command line lacks task or base, or repeats what the manifest holds.
+        BadRequest: the description lacks task or base, or repeats what the manifest holds.
         BadAdapter, UnsafeWeights, BaseMismatch: the folder cannot be served.
     """
     from hub.store.manifest import MANIFEST_FILE
 
     if (folder / MANIFEST_FILE).is_file() and not described.task:
-        return Imported(_import_by_manifest(folder, name, described, context))
+        return Imported(_import_by_manifest(folder, name, described, workspace))
     if not described.task or not described.base:
         raise BadRequest(
             f"{folder} has no {MANIFEST_FILE}: give --task (see `hub plugins list`) and --base (see "
             "`hub base list`)."
         )
-    return _import_plain(folder, name, described, context)
+    return _import_plain(folder, name, described, workspace)
 
 
-def _import_by_manifest(folder: Path, name: str, described: Described, context: Context) -> Version:
+def _import_by_manifest(folder: Path, name: str, described: Described, workspace: Workspace) -> Version:
     from hub.store.card.folder import read_manifest
     from hub.store.importing import import_version
     from hub.store.manifest import MANIFEST_FILE
@@ -87,11 +103,11 @@ def _import_by_manifest(folder: Path, name: str, described: Described, context: 
         )
     merged = described.merged
     if not (merged or read_manifest(folder).serving.merged):
-        check_rank(folder, context.settings.serve.max_rank)
-    return import_version(context.store, folder, name, merged=merged, check=_task_check(context, folder))
+        check_rank(folder, workspace.settings.serve.max_rank)
+    return import_version(workspace.store, folder, name, merged=merged, check=_task_check(workspace, folder))
 
 
-def _import_plain(folder: Path, name: str, described: Described, context: Context) -> Imported:
+def _import_plain(folder: Path, name: str, described: Described, workspace: Workspace) -> Imported:
     from hub.api import AdapterInfo
     from hub.bases.base import BaseKind
     from hub.store.content.weights import read_config
@@ -101,12 +117,12 @@ def _import_plain(folder: Path, name: str, described: Described, context: Contex
     from hub.training.plan import settled
 
     assert described.task and described.base
-    registry, merged = context.registry, described.merged
-    loaded, on = registry.task(described.task), context.bases.get(described.base)
+    registry, merged = workspace.registry, described.merged
+    loaded, on = registry.task(described.task), workspace.bases.get(described.base)
     config = read_config(folder)
     head = None if config.get("task_type") else loaded.spec.head
-    trained_on = _other_base(config, on)
-    limit = sys.maxsize if merged else context.settings.serve.max_rank
+    trained_on = trained_elsewhere(config, on)
+    limit = sys.maxsize if merged else workspace.settings.serve.max_rank
     max_length = described.max_length or loaded.task.max_length
     info = AdapterInfo(
         name,
@@ -119,42 +135,24 @@ def _import_plain(folder: Path, name: str, described: Described, context: Contex
     with _plain_lora(folder, on, head, merged) as (source, converted_from):
         check_rank(source, limit)  # conversion doubles the rank
         version = import_peft(
-            context.store,
+            workspace.store,
             source,
             name,
             task=described.task,
             head=head,
             base=on,
-            labels=split_labels(described.labels),
+            labels=described.labels,
             settings=settled(loaded, on, info),
             max_length=max_length,
             merged=merged,
-            check=_task_check(context, folder),
+            check=_task_check(workspace, folder),
             plugin=registry.plugin_of(described.task),
         )
     return Imported(version, converted_from, trained_on)
 
 
-def split_labels(text: str) -> list[str]:
-    """Parse labels as a line of CSV: a label with a comma is quoted.
-
-    Raises:
-        BadRequest: a label is empty, or a quote is not closed.
-    """
-    if not text.strip():
-        return []
-    try:
-        [labels] = csv.reader([text], skipinitialspace=True, strict=True)
-    except (csv.Error, ValueError) as error:
-        raise BadRequest(f'--labels: {error}. Write a,b,c; quote a label with a comma: a,"b, c".') from None
-    labels = [label.strip() for label in labels]
-    if not all(labels):
-        raise BadRequest(f"--labels: label {labels.index('') + 1} is empty.")
-    return labels
-
-
-def _options_of(loaded: LoadedTask, pairs: Iterable[str], head: HeadConfig) -> dict[str, Any]:
-    """Validate key=value pairs against the task's options; a value that is not JSON is text.
+def _options_of(loaded: LoadedTask, given: Mapping[str, Any], head: HeadConfig) -> dict[str, Any]:
+    """Validate options against the task's options; a value that is not JSON is text.
 
     A head that is multi-label in config.json stays multi-label unless an option overrides it.
 
@@ -164,7 +162,7 @@ def _options_of(loaded: LoadedTask, pairs: Iterable[str], head: HeadConfig) -> d
     """
     from pydantic import ValidationError
 
-    values = json_pairs(pairs, "--option", empty=True)
+    values = dict(given)
     model = loaded.task.options
     _add_problem_type(values, head.problem_type, loaded)
     try:
@@ -176,7 +174,7 @@ def _options_of(loaded: LoadedTask, pairs: Iterable[str], head: HeadConfig) -> d
     return options
 
 
-def _other_base(config: Mapping[str, Any], base: Base) -> str:
+def trained_elsewhere(config: Mapping[str, Any], base: Base) -> str:
     """Return the base that a PEFT config names, or "" if its name or source matches `base`.
 
     Bases of one architecture share layer names and shapes, so these do not reveal a wrong base.
@@ -214,25 +212,25 @@ def _plain_lora(folder: Path, on: Base, head: HeadKind | None, merged: bool) -> 
         yield Path(aside), init
 
 
-def _task_check(context: Context, folder: Path) -> Any:
+def _task_check(workspace: Workspace, folder: Path) -> Any:
     """Return the check that the adapter in `folder` can be served for its task with PEFT's outputs."""
     from hub.bases.tokenizer_files import TOKENIZER_FILES
     from hub.serving.residency.servable import servable_on
 
-    servable = servable_on(context.bases, context.registry)
+    servable = servable_on(workspace.bases, workspace.registry)
 
     def check(files: AdapterFiles, serving: Serving) -> None:
-        expected = context.registry.spec(serving.task).head
+        expected = workspace.registry.spec(serving.task).head
         if serving.head is not expected:
             raise BadAdapter(
                 f"The task {serving.task!r} needs a {expected} head, and this adapter has a {serving.head} "
-                "head. Choose another --task."
+                "head. Choose another task."
             )
         servable(files, serving)
         if any((folder / name).is_file() for name in TOKENIZER_FILES):
             from hub.engine.peft.tokenizer import check_tokenizer
 
-            check_tokenizer(folder, context.bases.by_fingerprint(serving.base.fingerprint), serving.head)
+            check_tokenizer(folder, workspace.bases.by_fingerprint(serving.base.fingerprint), serving.head)
 
     return check
 

@@ -1,0 +1,1 @@
+"""Routes in the wire format of Ollama, for clients that speak it."""

@@ -1,0 +1,251 @@
+"""`/v1/files`: upload, list, show, read and delete the files of training jobs."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Annotated, Any, Literal
+
+from fastapi import FastAPI, Path, Query
+from pydantic import BaseModel, Field
+from starlette.datastructures import FormData, UploadFile
+from starlette.formparsers import MultiPartException, MultiPartParser
+from starlette.requests import Request
+from starlette.responses import FileResponse, Response
+
+from hub.config import Settings
+from hub.errors import BadRequest, RequestTimeout, TooLarge
+from hub.http.hub import hub_of
+from hub.http.openai.pages import MAX_ID, Cursor, CursorList, TrainingRoute, listed
+from hub.http.openai.routes import ERRORS
+from hub.http.wire import json_response
+from hub.jobs.request import FINE_TUNE
+from hub.jobs.service import MAX_NAME, format_by_name
+from hub.store.jobs.files import NewFile
+from hub.store.jobs.records import UploadedFile
+
+__all__ = ["add_routes", "uploads"]
+
+Json = dict[str, Any]
+UPLOAD_PATH = "/v1/files"
+FORM_BYTES = 65_536  # of a form beside its file
+UPLOAD_S = 600.0  # in which an upload must arrive
+MIN_LIFE_S, MAX_LIFE_S = 3600, 2_592_000
+MAX_FIELDS = 4
+_TYPES = {"csv": "text/csv", "tsv": "text/tab-separated-values", "jsonl": "application/jsonl"}
+
+FileId = Annotated[str, Path(max_length=MAX_ID)]
+
+
+class FileInfo(BaseModel):
+    """An uploaded file."""
+
+    id: str
+    object: Literal["file"]
+    bytes: int
+    created_at: int = Field(description="Seconds since 1970.")
+    expires_at: int | None = Field(description="When it is deleted, in seconds since 1970.")
+    filename: str
+    purpose: str
+    status: Literal["processed"]
+    rows: int = Field(description="Number of rows; not part of OpenAI's API.")
+
+
+class FileList(CursorList):
+    """Files, newest first."""
+
+    data: list[FileInfo]
+
+
+class FileDeletion(BaseModel):
+    """A deleted file."""
+
+    id: str
+    object: Literal["file"]
+    deleted: Literal[True]
+
+
+class FileQuery(Cursor):
+    """Which files to list."""
+
+    limit: int = Field(10_000, ge=1, le=10_000, description="Maximum number of files.")
+    order: Literal["asc", "desc"] = Field("desc", description="By time of upload.")
+    purpose: str | None = Field(None, max_length=32, description="Only files with this purpose.")
+
+
+_FORM: Json = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "required": ["file", "purpose"],
+                    "properties": {
+                        "file": {"type": "string", "format": "binary", "description": "Rows to train on."},
+                        "purpose": {"type": "string", "enum": [FINE_TUNE]},
+                        "expires_after[anchor]": {"type": "string", "enum": ["created_at"]},
+                        "expires_after[seconds]": {
+                            "type": "integer",
+                            "minimum": MIN_LIFE_S,
+                            "maximum": MAX_LIFE_S,
+                            "description": "Time until the file is deleted; default: it is kept.",
+                        },
+                    },
+                }
+            }
+        },
+    }
+}
+
+
+def add_routes(app: FastAPI) -> None:
+    """Add the routes."""
+    one = "/v1/files/{file_id}"
+    for path, method, endpoint, answer, summary, extra in (
+        (UPLOAD_PATH, "POST", _upload, FileInfo, "Upload rows to train on", _FORM),
+        (UPLOAD_PATH, "GET", _list, FileList, "List the files", {}),
+        (one, "GET", _show, FileInfo, "Show a file", {}),
+        (one, "DELETE", _delete, FileDeletion, "Delete a file", {}),
+    ):
+        app.router.add_api_route(
+            path,
+            endpoint,
+            methods=[method],
+            response_model=answer,
+            tags=["training"],
+            summary=summary,
+            responses=ERRORS,
+            openapi_extra=extra,
+            route_class_override=UploadRoute if method == "POST" else TrainingRoute,
+        )
+    app.router.add_api_route(
+        f"{one}/content",
+        _content,
+        methods=["GET"],
+        response_class=FileResponse,
+        tags=["training"],
+        summary="Send the content of a file",
+        responses=ERRORS,
+        route_class_override=TrainingRoute,
+    )
+
+
+def uploads(settings: Settings) -> dict[str, int]:
+    """Return the largest size of a form by the path that takes it, in bytes."""
+    return {UPLOAD_PATH: settings.jobs.file_bytes + FORM_BYTES}
+
+
+class UploadRoute(TrainingRoute):
+    """Calls `endpoint(request)` before the body is read, and has no deadline."""
+
+    async def _answer(self, request: Request, parameters: Any) -> Response:
+        self.admit(request)
+        response: Response = await self.endpoint(request)
+        return response
+
+
+@dataclass(frozen=True, slots=True)
+class _Form:
+    file: UploadFile
+    new: NewFile
+
+
+async def _upload(request: Request) -> Response:
+    hub = hub_of(request)
+    form = await _read_form(request, uploads(hub.settings)[UPLOAD_PATH])
+    try:
+        sent = _checked(form)
+        file = await asyncio.to_thread(hub.training.upload, sent.file.file, sent.new)
+    finally:
+        await form.close()
+    return json_response(_describe(file))
+
+
+async def _list(request: Request, query: Annotated[FileQuery, Query()]) -> Response:
+    files, first = hub_of(request).training.files, query.order == "asc"
+    found = await asyncio.to_thread(files.page, query.page, query.purpose, oldest_first=first)
+    return json_response(listed(found, query.limit, _describe))
+
+
+async def _show(request: Request, file_id: FileId) -> Response:
+    return json_response(_describe(await asyncio.to_thread(hub_of(request).training.files.get, file_id)))
+
+
+async def _delete(request: Request, file_id: FileId) -> Response:
+    await asyncio.to_thread(hub_of(request).training.files.remove, file_id)
+    return json_response({"id": file_id, "object": "file", "deleted": True})
+
+
+async def _content(request: Request, file_id: FileId) -> Response:
+    files = hub_of(request).training.files
+    file = await asyncio.to_thread(files.get, file_id)
+    kind = _TYPES.get(file.format, "application/octet-stream")
+    safe = {"x-content-type-options": "nosniff", "content-disposition": "attachment"}
+    return FileResponse(files.path(file), media_type=kind, headers=safe)
+
+
+async def _read_form(request: Request, limit: int) -> FormData:
+    """Read a form; its file is spooled to the disk.
+
+    Raises:
+        BadRequest: the body is no such form.
+        TooLarge: it has more than `limit` bytes.
+        RequestTimeout: it did not arrive within UPLOAD_S.
+    """
+
+    async def bounded() -> AsyncGenerator[bytes, None]:
+        size = 0
+        async for part in request.stream():
+            size += len(part)
+            if size > limit:
+                raise TooLarge(
+                    f"The body has more than {limit:,} bytes (jobs.file_bytes). Send a smaller file."
+                )
+            yield part
+
+    parser = MultiPartParser(request.headers, bounded(), max_files=1, max_fields=MAX_FIELDS)
+    try:
+        async with asyncio.timeout(UPLOAD_S):
+            return await parser.parse()
+    except MultiPartException as error:
+        raise BadRequest(f"The body is not a form with one file: {error.message}") from None
+    except TimeoutError:
+        raise RequestTimeout(f"The file was not complete within {UPLOAD_S:g} s. Send it in parts.") from None
+
+
+def _checked(form: FormData) -> _Form:
+    file, purpose = form.get("file"), form.get("purpose")
+    if not isinstance(file, UploadFile):
+        raise BadRequest("The form has no file: send it as `file`, with a file name.")
+    if purpose != FINE_TUNE:
+        raise BadRequest(f"purpose: files are kept for {FINE_TUNE!r} only.")
+    name = (file.filename or "upload")[:MAX_NAME]
+    return _Form(file, NewFile(name, format_by_name(name), FINE_TUNE, _lifetime(form)))
+
+
+def _lifetime(form: FormData) -> timedelta | None:
+    anchor, seconds = form.get("expires_after[anchor]"), form.get("expires_after[seconds]")
+    if anchor is None and seconds is None:
+        return None
+    if anchor != "created_at" or not isinstance(seconds, str) or not seconds.isdecimal():
+        raise BadRequest("expires_after: send `anchor`, which is created_at, and `seconds`.")
+    if len(seconds) > len(str(MAX_LIFE_S)) or not MIN_LIFE_S <= int(seconds) <= MAX_LIFE_S:
+        raise BadRequest(f"expires_after.seconds: is not between {MIN_LIFE_S} and {MAX_LIFE_S}.")
+    return timedelta(seconds=int(seconds))
+
+
+def _describe(file: UploadedFile) -> Json:
+    return {
+        "id": file.id,
+        "object": "file",
+        "bytes": file.bytes,
+        "created_at": int(file.created.timestamp()),
+        "expires_at": int(file.expires.timestamp()) if file.expires else None,
+        "filename": file.filename,
+        "purpose": file.purpose,
+        "status": "processed",
+        "rows": file.rows,
+    }

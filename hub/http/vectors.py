@@ -1,0 +1,72 @@
+"""Vectors and scores of texts by a deployment: what every family of routes asks for and reads."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import numpy as np
+from pydantic import BaseModel
+from pydantic_core import to_json
+
+from hub.api import HeadKind
+from hub.errors import Conflict, HubError
+from hub.serving.requests.call import CallAnswers
+from hub.serving.requests.parsing import parse
+from hub.serving.routing.router import Admission
+from hub.serving.routing.routes import Route
+from hub.task_tools import softmax
+
+__all__ = ["TextVectors", "label_scores", "vector_request", "vectors_of"]
+
+
+class TextVectors(Protocol):
+    """The answer of a task that makes vectors."""
+
+    vectors: list[list[float]] | None
+    scores: list[float] | None  # of the inputs, if the request had a query
+    tokens: int
+
+
+def vector_request(route: Route, inputs: Any, **settings: Any) -> BaseModel:
+    """Return a request of the route's task for `inputs`, a text or a list; settings that are None are absent.
+
+    The settings are those of `similarity`: `query`, `input_type`, `normalize`, `dimensions`, `truncate`,
+    `vectors`.
+
+    Raises:
+        Conflict: the deployment makes no vectors.
+        BadRequest: an input or a setting does not fit.
+    """
+    task = route.task
+    if task.spec.head is not HeadKind.EMBEDDING or "inputs" not in task.request.model_fields:
+        raise Conflict(
+            f"Deployment {route.name!r} serves the task {task.spec.name!r}, which makes no vectors. Use "
+            f"/v1/deployments/{route.name}/predict."
+        )
+    given = {name: value for name, value in settings.items() if value is not None}
+    return parse(to_json({"inputs": inputs, **given}), task.request)
+
+
+def vectors_of(answers: CallAnswers) -> TextVectors:
+    """Return the answer to the only request of a call.
+
+    Raises: the error of the request.
+    """
+    (item,) = answers.items
+    if isinstance(item, HubError):
+        raise item
+    found: Any = item
+    return found  # type: ignore[no-any-return]
+
+
+def label_scores(admission: Admission, scores: Sequence[float], *, multi_label: bool = False) -> list[float]:
+    """Return the scores of texts that name labels as probabilities, which add up to 1.
+
+    With `multi_label` each is independent of the others: the score itself, from 0 to 1.
+    """
+    if multi_label:
+        return [min(1.0, max(0.0, score)) for score in scores]
+    scale = admission.route.task.task.embedding(admission.version.info).scale
+    found: list[float] = softmax(np.asarray(scores, dtype=np.float64), 1 / scale).tolist()
+    return found

@@ -1,0 +1,1 @@
+"""Routes of vLLM that load and unload adapters while the server runs."""

@@ -1,0 +1,1 @@
+"""Imports of adapters that were made elsewhere: a PEFT folder becomes a stored version."""

@@ -1,0 +1,1 @@
+"""Training jobs beside the server: what a request may ask for, the queue, and the process of a job."""

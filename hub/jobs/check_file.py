@@ -1,0 +1,80 @@
+"""Parses an uploaded file in a process of its own: `python -m hub.jobs.check_file PATH`.
+
+Prints one JSON object: `rows`, the number of rows that can be parsed, and `invalid`, those that cannot, with
+line and reason; or `error`, why the file as a whole cannot be read.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from hub.config import child_environment
+from hub.errors import BadData
+
+__all__ = ["check_file", "main"]
+
+TIMEOUT_S = 120
+NICE = 10
+MAX_INVALID = 20  # in an error
+
+
+def check_file(path: Path, shown: str) -> int:
+    """Return the number of rows of a file; `shown` is its name for messages.
+
+    Raises:
+        BadData: it has no rows, or rows that cannot be parsed; the message has their lines and reasons.
+    """
+    command = [sys.executable, "-m", "hub.jobs.check_file", str(path)]
+    try:
+        done = subprocess.run(
+            command, env=child_environment(), capture_output=True, timeout=TIMEOUT_S, check=False
+        )
+    except subprocess.TimeoutExpired:
+        raise BadData(f"{shown}: was not read within {TIMEOUT_S} s. Send it in parts.") from None
+    if done.returncode:
+        raise BadData(f"{shown}: cannot be read as {path.suffix[1:]}.")
+    found: dict[str, Any] = json.loads(done.stdout)
+    if reason := found.get("error"):
+        raise BadData(str(reason).replace(str(path), shown).replace(path.name, shown))
+    if invalid := found["invalid"]:
+        listed = "; ".join(f"line {row['line']} {row['reason']}" for row in invalid)
+        more = f"; and {found['more']} more" if found["more"] else ""
+        total = len(invalid) + found["more"]
+        raise BadData(f"{shown}: {total} of {total + found['rows']} rows are invalid: {listed}{more}.")
+    if not found["rows"]:
+        raise BadData(f"{shown}: has no rows.")
+    return int(found["rows"])
+
+
+def main() -> None:
+    """Parse the file that the command line names."""
+    os.nice(NICE)
+    print(json.dumps(_parsed(Path(sys.argv[1]))))
+
+
+def _parsed(path: Path) -> dict[str, Any]:
+    from hub.data.read.rows import InvalidRow
+    from hub.data.read.sources import open_source
+    from hub.data.read.tables import open_table
+    from hub.recipe.recipe import Data
+
+    rows, invalid = 0, []
+    try:
+        with open_source(str(path), path.parent, path.parent) as opened:
+            for row in open_table(opened.name, opened.stream, Data(source=str(path))).rows:
+                if isinstance(row, InvalidRow):
+                    invalid.append({"line": row.line, "reason": row.reason})
+                else:
+                    rows += 1
+    except BadData as error:
+        return {"error": str(error)}
+    return {"rows": rows, "invalid": invalid[:MAX_INVALID], "more": max(0, len(invalid) - MAX_INVALID)}
+
+
+if __name__ == "__main__":
+    main()

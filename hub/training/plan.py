@@ -158,7 +158,7 @@ def checked_rows(
         rows = prepare(recipe, loaded.task, cache, invalid, progress, needs_label=loaded.labelled)
         return rows, False
     plan = make_plan(recipe, registry=registry, bases=bases, cache=cache, invalid=invalid, progress=progress)
-    from hub.engine.torch.loading import load_tokenizer
+    from hub.engine.tokenizer import load_tokenizer
 
     dataset, more = usable_rows(plan.loaded, load_tokenizer(plan.base), plan.info, plan.dataset, progress)
     invalid.add(more)

@@ -1,4 +1,3 @@
-
 """Runs `hub` in processes that are forked from one in which the libraries are imported.
 
 Importing torch and transformers is most of what a short command or the start of a server costs. A forked
@@ -101,7 +100,7 @@ class _Job:
 class Preloaded:
     """The process to fork from, of one Python; it ends with this process."""
 
-    def __init__(self, python: str = sys.executable) -> None:
+    def __init__(self, python: str) -> None:
         self.python = python
         self.address = str(Path(tempfile.mkdtemp(prefix="hub-fork-"), "socket"))
         self._environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
@@ -115,6 +114,12 @@ class Preloaded:
             stdout=subprocess.PIPE,
         )
         assert self._process.stdout and self._process.stdout.readline(), "it cannot import what it needs"
+        atexit.register(self.close)
+
+    def close(self) -> None:
+        """End it once its commands have ended."""
+        with self._process:
+            pass
 
     def start(
         self,
@@ -150,10 +155,12 @@ class Preloaded:
         return all(environment.get(name) == self._environment.get(name) for name in names)
 
 
-@cache
 def preloaded(python: str = sys.executable) -> Preloaded:
     """Return the process to fork from, which is started at the first call."""
-    return Preloaded(python)
+    return _started(python)
+
+
+_started = cache(Preloaded)
 
 
 def send(address: str, job: _Job, *streams: IO[Any]) -> socket.socket:
@@ -193,15 +200,15 @@ def _accept(address: str) -> _Job:
         listener.bind(address)
         listener.listen(64)
         print("ready", flush=True)
-        signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the processes that wait for jobs need no wait
-        while True:
-            if sys.stdin in select.select([listener, sys.stdin], [], [])[0]:
-                os._exit(0)  # the tests have ended
+        while listener in select.select([listener, sys.stdin], [], [])[0]:
             connection, _ = listener.accept()
             if not os.fork():
                 break
             connection.close()
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            _reap(os.WNOHANG)
+        else:  # the tests have ended
+            _reap(0)
+            os._exit(0)
     line, streams, *_ = socket.recv_fds(connection, 1 << 20, 3)
     if job := os.fork():
         for stream in streams:
@@ -214,6 +221,12 @@ def _accept(address: str) -> _Job:
         os.dup2(stream, number)
         os.close(stream)
     return _Job(**json.loads(line))
+
+
+def _reap(options: int) -> None:
+    with suppress(ChildProcessError):
+        while os.waitpid(-1, options)[0]:
+            pass
 
 
 def _become(module: str, arguments: Sequence[str], environment: Mapping[str, str]) -> NoReturn:

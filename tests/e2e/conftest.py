@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import httpx
 import pytest
@@ -27,10 +27,11 @@ START_LIMIT_S = 120
 
 @dataclass(frozen=True)
 class Hub:
-    """One workspace: its state folder and the interpreter whose `hub` is used."""
+    """One workspace: its state folder, whose `hub` is used, and whether servers are forked."""
 
     home: Path
     python: str = sys.executable
+    forked: bool = True
 
     @property
     def env(self) -> dict[str, str]:
@@ -54,13 +55,18 @@ class Hub:
     def json_of(self, status: int, *args: str) -> Any:
         return json.loads(self.run(*args, "--json", status=status))
 
+    def start(self, *args: str, out: IO[str]) -> Process:
+        """Start `hub ARGS`, which prints to `out`."""
+        if self.forked:
+            return preloaded(self.python).start("hub", *args, env=self.env, stdout=out, stderr=out)
+        return subprocess.Popen([self.python, "-m", "hub", *args], env=self.env, stdout=out, stderr=out)
+
     @contextmanager
     def serving(self, *args: str) -> Iterator[httpx.Client]:
         """Start `hub serve` on a free port; yield a client; stop it as an operator would."""
         log = self.home.parent / "server.log"
         with log.open("w") as out:
-            serve = ("hub", "serve", "--port", "0", *args)
-            process = preloaded(self.python).start(*serve, env=self.env, stdout=out, stderr=out)
+            process = self.start("serve", "--port", "0", *args, out=out)
         try:
             with httpx.Client(base_url=self._wait(process, log), timeout=60) as client:
                 yield client

@@ -18,7 +18,6 @@ from openai.types.fine_tuning import FineTuningJob
 
 from hub.store.store import Store
 from tests.e2e.conftest import Hub
-from tests.support.preloaded import preloaded
 from tests.support.tiny import tiny_encoder
 
 pytestmark = pytest.mark.e2e
@@ -203,8 +202,7 @@ def killed(hub: Hub) -> Iterator[httpx.Client]:
     """Start a server, and kill its processes at the end as the kernel would."""
     log = hub.home.parent / "killed.log"
     with log.open("w") as out:
-        serve = ("hub", "serve", "--port", "0", "--engine", "fake")
-        process = preloaded(hub.python).start(*serve, env=hub.env, stdout=out, stderr=out)
+        process = hub.start("serve", "--port", "0", "--engine", "fake", out=out)
     with httpx.Client(base_url=hub._wait(process, log), timeout=60) as client:
         key = {"authorization": f"Bearer {(hub.home / 'admin.key').read_text().strip()}"}
         worker = client.get("/admin/status", headers=key).json()["pid"]

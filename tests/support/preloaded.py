@@ -46,6 +46,13 @@ READ_AT_IMPORT = (
     "TRANSFORMERS_",
     "XDG_",
 )
+# What Python sets when it starts, and a supervisor may have changed.
+AT_START = {
+    signal.SIGINT: signal.default_int_handler,
+    signal.SIGTERM: signal.SIG_DFL,
+    signal.SIGPIPE: signal.SIG_IGN,
+    signal.SIGXFSZ: signal.SIG_IGN,
+}
 # Libraries that read variables which a server sets for its workers.
 TOO_EARLY = ("bentoml", "prometheus_client")
 
@@ -235,8 +242,8 @@ def _become(module: str, arguments: Sequence[str], environment: Mapping[str, str
     try:
         os.environ.clear()
         os.environ.update(environment)
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        for number, handler in AT_START.items():
+            signal.signal(number, handler)
         sys.stdin, sys.stdout, sys.stderr = (
             os.fdopen(number, mode, closefd=False, buffering=1) for number, mode in enumerate("rww")
         )

@@ -10,9 +10,19 @@ from enum import StrEnum
 from fnmatch import fnmatchcase
 from typing import Self
 
-__all__ = ["EVERY_NAME", "HASH_PREFIX", "MIN_KEY_LENGTH", "Right", "Scopes", "hash_key"]
+__all__ = [
+    "EVERY_NAME",
+    "HASH_PREFIX",
+    "KEY_PREFIX",
+    "MIN_KEY_LENGTH",
+    "Right",
+    "Scopes",
+    "hash_key",
+    "id_of_key",
+]
 
 HASH_PREFIX = "sha256:"
+KEY_PREFIX = "hub_"  # of keys in the catalog: hub_<id>_<secret>
 MIN_KEY_LENGTH = 16  # characters: shorter ones can be guessed
 MAX_KEY_LENGTH = 1024
 EVERY_NAME = "*"
@@ -65,6 +75,13 @@ class Scopes:
         return " ".join(
             str(right) if pattern == EVERY_NAME else f"{right}:{pattern}" for right, pattern in self.granted
         )
+
+
+def id_of_key(key: str) -> str:
+    """Return the public id in the text of a key of the catalog; "" for any other text."""
+    if not key.startswith(KEY_PREFIX):
+        return ""
+    return key.removeprefix(KEY_PREFIX).partition("_")[0]
 
 
 def _parse_scope(scope: str) -> tuple[Right, str]:

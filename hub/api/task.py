@@ -45,6 +45,12 @@ class Task(ABC, Generic[RequestT, ResponseT]):
     encoder_decoders: ClassVar[bool] = False
     """Whether a GENERATE task makes rows and features for encoder-decoders too."""
 
+    bare_base: ClassVar[bool] = False
+    """Whether it answers on a base without an adapter, with its default options; for GENERATE and EMBEDDING.
+
+    Then a resident decoder or encoder can be asked by its name. Of several such tasks, the first by name is.
+    """
+
     text_field: ClassVar[str] = ""
     """The field of the response that equals the parts of a streamed answer put together; "": none does."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Annotated, Any
 
 import typer
@@ -26,7 +27,14 @@ def serve(
     from hub.config import load_settings
     from hub.http.process.launch import serve as run
 
-    run(load_settings(flags={"serve": flags}), _announce)
+    settings = load_settings(flags={"serve": flags})
+    run(settings, _announce if settings.log.format == "text" else _log_address)
+
+
+def _log_address(url: str) -> None:
+    log = logging.getLogger(__name__)
+    log.setLevel(logging.INFO)
+    log.info("Serving at %s.", url)
 
 
 def _announce(url: str) -> None:

@@ -5,6 +5,8 @@ from hub.config.feedback import FeedbackSettings
 from hub.config.home import CONFIG_FILE, child_environment, find_home, find_workspace
 from hub.config.jobs import JobSettings
 from hub.config.limits import LimitSettings
+from hub.config.log import LogSettings
+from hub.config.metrics import MetricSettings
 from hub.config.plugins import PluginSettings
 from hub.config.serve import ServeSettings
 from hub.config.settings import Settings, load_settings, restore_settings
@@ -17,6 +19,8 @@ __all__ = [
     "FeedbackSettings",
     "JobSettings",
     "LimitSettings",
+    "LogSettings",
+    "MetricSettings",
     "PluginSettings",
     "ServeSettings",
     "Settings",

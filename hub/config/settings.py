@@ -15,6 +15,7 @@ from hub.config.feedback import FeedbackSettings
 from hub.config.home import CONFIG_FILE, find_home, find_workspace
 from hub.config.jobs import JobSettings
 from hub.config.limits import LimitSettings
+from hub.config.log import LogSettings
 from hub.config.metrics import MetricSettings
 from hub.config.plugins import PluginSettings
 from hub.config.serve import ServeSettings
@@ -41,6 +42,7 @@ class Settings(BaseSettings):
     feedback: FeedbackSettings = FeedbackSettings()
     store: BlobSettings = BlobSettings()
     metrics: MetricSettings = MetricSettings()
+    log: LogSettings = LogSettings()
     jobs: JobSettings = JobSettings()
 
     @classmethod

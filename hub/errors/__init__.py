@@ -33,6 +33,7 @@
     ├── BadConfig             422
     ├── MissingExtra          501  an optional dependency is missing
     ├── Overloaded            429
+    │   └── RateLimited       429  a limit of the caller's key is reached
     ├── NotReady              503
     │   └── PluginSuspended   503  too many calls hang in the plugin's code
     ├── DeadlineExceeded      504  a request took longer than limits.timeout_s, or than its client waits
@@ -95,6 +96,7 @@ from hub.errors.server import (
     PluginFailed,
     PluginSuspended,
     PluginTimeout,
+    RateLimited,
     SourceUnavailable,
 )
 
@@ -135,6 +137,7 @@ __all__ = [
     "PluginFailed",
     "PluginSuspended",
     "PluginTimeout",
+    "RateLimited",
     "RequestTimeout",
     "SourceUnavailable",
     "TooLarge",

@@ -8,6 +8,13 @@ from hub.errors.base import HubError
 class Overloaded(HubError):
     code = "overloaded"
     status = 429
+    retry_after_s: int = 1
+
+
+class RateLimited(Overloaded):
+    """A limit of the caller's key is reached."""
+
+    code = "rate_limited"
 
 
 class NotReady(HubError):

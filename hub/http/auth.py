@@ -11,15 +11,21 @@ import tempfile
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from starlette.requests import Request
 
 from hub.config import Settings
-from hub.errors import BadConfig, Forbidden, Unauthorized
-from hub.keys import HASH_PREFIX, Right, Scopes, hash_key
+from hub.errors import BadConfig, Forbidden, NotReady, Unauthorized
+from hub.keys import HASH_PREFIX, Right, Scopes, hash_key, id_of_key
+from hub.serving.accounts.callers import Callers
+from hub.store.catalog.catalog import Catalog
+from hub.store.catalog.keys import ApiKeys, KeyLimits, KeyTable
+from hub.store.store import CATALOG_FILE
 
 __all__ = [
+    "ACCOUNT",
     "ADMIN_KEY_FILE",
     "CALLER",
     "Caller",
@@ -32,16 +38,20 @@ __all__ = [
 ]
 
 ADMIN_KEY_FILE = "admin.key"
+ACCOUNT = "hub.account"  # scope key: its Account, once the request has begun
 CALLER = "hub.caller"  # scope key: the Caller of the request, once its key is checked
+NO_LIMITS = KeyLimits()
+_NO_HASH = "00" * 32  # the hash of no key
 _NEEDED = {Right.INFER: "an API key", Right.ADMIN: "the admin key"}
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who sent a request: the id of the key, and its scopes."""
+    """Who sent a request: the id of the key, its scopes, and its limits."""
 
     id: str
     scopes: Scopes
+    limits: KeyLimits = NO_LIMITS
 
     def may(self, right: Right, deployment: str | None = None) -> bool:
         """Return whether the caller has a right, for `deployment` if that is given."""
@@ -70,47 +80,97 @@ def caller_of(request: Request) -> Caller:
 
 
 class Keys:
-    """The accepted keys; the admin key includes the rights of an API key."""
+    """The accepted keys: those of the settings, and those of the catalog that `callers` follows.
 
-    def __init__(self, admin_key: str, api_keys: Iterable[str] = ()) -> None:
+    The admin key has every right.
+    """
+
+    def __init__(
+        self,
+        admin_key: str,
+        api_keys: Iterable[str] = (),
+        callers: Callers | None = None,
+        *,
+        exposed: bool = False,
+    ) -> None:
         self._admin = _digest(admin_key)
         self._api = tuple(
             (_digest(key), Caller(f"settings-{number}", ANONYMOUS.scopes))
             for number, key in enumerate(api_keys, start=1)
         )
+        self._callers = callers
+        self._exposed = exposed
 
     @classmethod
-    def of(cls, settings: Settings) -> Keys:
+    def of(cls, settings: Settings, callers: Callers | None = None) -> Keys:
         """Return the keys of the settings, by default with the admin key of the home.
 
         Raises:
             BadConfig: `<home>/admin.key` does not hold a key.
         """
         serve = settings.serve
-        return cls(serve.admin_key or local_admin_key(settings.home), serve.api_keys)
+        admin_key = serve.admin_key or local_admin_key(settings.home)
+        return cls(
+            admin_key,
+            serve.api_keys,
+            callers,
+            exposed=not is_loopback(serve.host) or "*" in serve.cors_origins,
+        )
+
+    async def identify(self, authorization: str | None, right: Right) -> Caller:
+        """Return the caller as `check` does, after a look at the catalog if its key may be a new one."""
+        try:
+            return self.check(authorization, right)
+        except Unauthorized:
+            text = _bearer(authorization)
+            if self._callers is None or not (text and id_of_key(text)):
+                raise
+        await self._callers.refresh()
+        return self.check(authorization, right)
 
     def check(self, authorization: str | None, right: Right) -> Caller:
         """Return the caller to whom the value of an Authorization header belongs.
 
         Raises:
-            Unauthorized: the key is missing or unknown.
+            Unauthorized: the key is missing, unknown, expired or revoked.
             Forbidden: the key does not have the right.
+            NotReady: the keys of the catalog are not known yet.
         """
-        if right is Right.INFER and not self._api:
+        table = self._callers.table if self._callers else KeyTable()
+        if right is Right.INFER and table is not None and not (self._exposed or self._api or table.by_id):
             return ANONYMOUS
-        scheme, _, key = (authorization or "").partition(" ")
-        if scheme.lower() != "bearer" or not key:
+        text = _bearer(authorization)
+        caller = self._find(text, table or KeyTable()) if text else None
+        if caller is None and table is None:
+            raise NotReady("The keys of this server are not loaded yet. Try again in a few seconds.")
+        if caller is None and text:
+            raise Unauthorized("The key is unknown.")
+        if caller is None:
             needed = _NEEDED.get(right, f"a key with the scope {right}")
             raise Unauthorized(f"This needs {needed}: send 'Authorization: Bearer KEY'.")
-        digest = hashlib.sha256(key.strip().encode("utf-8", "surrogateescape")).digest()
+        caller.require(right)
+        return caller
+
+    def _find(self, text: str, table: KeyTable) -> Caller | None:
+        """Return whose key this is; the text is compared with every key of the settings and two others.
+
+        Raises:
+            Unauthorized: it is a key that has expired or was revoked.
+        """
+        digest = hashlib.sha256(text.encode("utf-8", "surrogateescape")).digest()
         caller = _ADMIN if hmac.compare_digest(digest, self._admin) else None
         for other, owner in self._api:  # every key, for constant time
             if hmac.compare_digest(digest, other):
                 caller = caller or owner
-        if caller is None:
-            raise Unauthorized("The key is unknown.")
-        caller.require(right)
-        return caller
+        now = datetime.now(UTC)
+        key = table.by_id.get(id_of_key(text))
+        known = [*(key.hashes(now) if key else ()), _NO_HASH, _NO_HASH][:2]
+        same = [hmac.compare_digest(digest, bytes.fromhex(other)) for other in known]
+        if caller or not (key and any(same)):
+            return caller
+        if (state := key.state(now)) != "valid":
+            raise Unauthorized(f"The key {key.id} is {state}.")
+        return Caller(key.id, key.scopes, key.limits)
 
 
 def local_admin_key(home: Path) -> str:
@@ -138,18 +198,33 @@ def check_exposure(host: str, settings: Settings) -> None:
     Raises:
         BadConfig: there are no API keys, and `host` is beyond loopback or any origin is allowed; or the
             admin key is invalid.
+        NotReady: the catalog, which may have keys, does not answer.
     """
     Keys.of(settings)
-    if not is_loopback(host) and not settings.serve.api_keys:
+    local, any_origin = is_loopback(host), "*" in settings.serve.cors_origins
+    if (local and not any_origin) or settings.serve.api_keys or _has_keys(settings):
+        return
+    if not local:
         raise BadConfig(
-            f"Any machine that reaches {host} could use this server. Set keys first (serve.api_keys in "
-            "hub.toml, or HUB_SERVE__API_KEYS='[\"...\"]'), or bind 127.0.0.1."
+            f"Any machine that reaches {host} could use this server. Create a key first (`hub keys create`), "
+            "set serve.api_keys, or bind 127.0.0.1."
         )
-    if "*" in settings.serve.cors_origins and not settings.serve.api_keys:
-        raise BadConfig(
-            'serve.cors_origins = ["*"] lets any web page use this server. Set serve.api_keys, or list the '
-            "origins."
-        )
+    raise BadConfig(
+        'serve.cors_origins = ["*"] lets any web page use this server. Create a key first (`hub keys '
+        "create`), set serve.api_keys, or list the origins."
+    )
+
+
+def _has_keys(settings: Settings) -> bool:
+    """Return whether the catalog has keys; does not create one."""
+    where = settings.catalog.url or settings.home / CATALOG_FILE
+    if isinstance(where, Path) and not where.exists():
+        return False
+    catalog = Catalog(where)
+    try:
+        return bool(ApiKeys(catalog).all())
+    finally:
+        catalog.close()
 
 
 def is_loopback(host: str) -> bool:
@@ -160,6 +235,12 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:
         return False
+
+
+def _bearer(authorization: str | None) -> str:
+    """Return the key in the value of an Authorization header, or ""."""
+    scheme, _, key = (authorization or "").partition(" ")
+    return key.strip() if scheme.lower() == "bearer" else ""
 
 
 def _digest(key: str) -> bytes:

@@ -31,6 +31,8 @@ from hub.errors import BadConfig
 from hub.http.auth import check_exposure
 from hub.http.gate import TEMPLATE, Gate, Paths
 from hub.http.origin import BrowserGuard
+from hub.http.telemetry.access_log import AccessLog, log_refusal
+from hub.http.telemetry.logs import configure_logs
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -170,12 +172,13 @@ class HubService(Service[Any]):  # type: ignore[misc]
 
     def inject_config(self) -> None:
         """Set BentoML's configuration, with the number of workers of the settings."""
-        self.config["workers"] = self._settings().serve.replicas
+        settings = self._settings()
+        configure_logs(settings.log)  # BentoML calls this in its supervisor, too
+        self.config["workers"] = settings.serve.replicas
         super().inject_config()
 
     def to_asgi(self, is_main: bool = True) -> ASGIApp:
         from hub.http.dispatch import Closed, Dispatch
-        from hub.http.openai.files import uploads
 
         try:
             host = self._host()
@@ -201,11 +204,18 @@ class HubService(Service[Any]):  # type: ignore[misc]
             replica=replica,
             origins=origins,
             tls=tls,
-            uploads=uploads(settings),
         )
+        if settings.log.access != "off":
+            app = AccessLog(app, errors_only=settings.log.access == "errors")
         for middleware in reversed(factory.kept()):
             app = middleware.cls(app, *middleware.args, **middleware.kwargs)
         return app
+
+    def refused(self, code: str) -> None:
+        """Count and log a request that was refused before it was read."""
+        self.hub.metrics.refused(code)
+        if self._settings().log.access != "off":
+            log_refusal(code)
 
     @property
     def openapi_spec(self) -> Any:

@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from hub.errors import BadRequest, HubError
-from hub.http.auth import Right, caller_of
+from hub.http.auth import ACCOUNT, Right, caller_of
 from hub.http.gate import NUMBER
 from hub.http.hub import Hub, hub_of
 from hub.http.stream import Events, EventStream
@@ -129,13 +129,20 @@ async def admit(request: Request, resolve: Resolve) -> Admission:
 
     Raises: as `Router.admit`.
     """
-    return await hub_of(request).runtime.router.admit(_among_visible(request, resolve), sticky_key(request))
+    visible = _among_visible(request, resolve)
+    admission = await hub_of(request).runtime.router.admit(visible, sticky_key(request))
+    admission.account = request.scope[ACCOUNT]
+    return admission
 
 
 async def admit_each(request: Request, resolves: Sequence[Resolve]) -> list[Admission | HubError]:
     """Admit a request to several deployments, as `Router.admit_each` does, of those that its key may call."""
     visible = [_among_visible(request, resolve) for resolve in resolves]
-    return await hub_of(request).runtime.router.admit_each(visible, sticky_key(request))
+    found = await hub_of(request).runtime.router.admit_each(visible, sticky_key(request))
+    for one in found:
+        if isinstance(one, Admission):
+            one.account = request.scope[ACCOUNT]
+    return found
 
 
 def visible_routes(request: Request) -> Routes:

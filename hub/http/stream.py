@@ -124,11 +124,13 @@ class EventStream(Response):
                     self._answers = part
                     await _send(send, self._events.end(part))
         except HubError as error:
+            self.status_code = error.status  # what was sent is 200; the caller's account counts an error
             await _send(send, self._events.error(error))
             return error.code
         except Exception as error:
             log_fault(log, "A stream failed", error)
             failed = internal_error(error)
+            self.status_code = failed.status
             await _send(send, self._events.error(failed))
             return failed.code
         return "ok"

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from hub.store.catalog.keys import KeyUsage
 
 __all__ = ["Meter", "Outcome"]
 
@@ -36,6 +39,9 @@ class Meter:
 
     def answers(self, outcome: Outcome, count: int) -> None:
         """`count` answers were stored for feedback, or dropped."""
+
+    def usage(self, caller: str, usage: KeyUsage) -> None:
+        """A caller has used this since the last call for it."""
 
     def stuck(self, task: str, threads: int, suspended: bool) -> None:
         """`threads` threads hang in the plugin code of a task; its calls are refused if `suspended`."""

@@ -14,11 +14,20 @@ __all__ = ["Observation", "Observer", "Track"]
 
 
 class Track(StrEnum):
-    """The role in which a version answered; PINNED: the caller named the version, whatever its role."""
+    """The role in which a version answered; PINNED: the caller named the version, whatever its role.
+
+    BASE: it is no version, but a base without an adapter.
+    """
 
     STABLE = "stable"
     CANARY = "canary"
     PINNED = "pinned"
+    BASE = "base"
+
+    @property
+    def on_trial(self) -> bool:
+        """True if its requests count for a trial: callers do not choose them by the version."""
+        return self in (Track.STABLE, Track.CANARY)
 
 
 @dataclass(frozen=True, slots=True)

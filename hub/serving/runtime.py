@@ -15,6 +15,7 @@ from uuid import uuid4
 from hub.config import Settings
 from hub.errors import Conflict, HubError, NotReady
 from hub.registry.host import Registry
+from hub.serving.accounts.callers import Callers
 from hub.serving.batching.base_workers import BaseWorkers
 from hub.serving.canary.answer_log import AnswerLog
 from hub.serving.canary.grading import can_agree
@@ -37,6 +38,7 @@ from hub.serving.plugins.rehearsal import rehearse_on
 from hub.serving.requests.pipeline import Pipeline
 from hub.serving.residency.adapter_cache import AdapterCache
 from hub.serving.residency.residency import Residency
+from hub.serving.routing.bare_bases import BareBases
 from hub.serving.routing.router import Router
 from hub.store.catalog.replicas import Replicas
 from hub.store.change import Deploy, DeploymentChange
@@ -90,6 +92,7 @@ class Runtime:
         self._starter: threading.Thread | None = None
         self._closing = threading.Event()
         self.replica = uuid4().hex
+        self.callers = Callers(self._meter)
 
     @property
     def ready(self) -> bool:
@@ -118,6 +121,7 @@ class Runtime:
             self._starter.join()
         parts, self._parts = self._parts, None
         if parts:
+            self.callers.stop()
             parts.close()
 
     @property
@@ -246,10 +250,13 @@ class Runtime:
             parts = None
             try:
                 parts = self._build(loop, url)
+                if url is not None:
+                    self.callers.start(parts.store.catalog, self.settings.serve.poll_ms / 1000)
                 parts.reconciler.start()
                 return parts
             except BaseException as error:
                 if parts:
+                    self.callers.stop()
                     parts.close()
                 if url is None or not isinstance(error, NotReady) or self._closing.is_set():
                     raise
@@ -281,7 +288,7 @@ class Runtime:
             max_rank=settings.serve.max_rank,
             rehearse=partial(rehearse_on, self.registry, pipeline.pool),
         )
-        router = Router(residency)
+        router = Router(residency, bases=BareBases(base_workers, self.registry))
         reconciler = Reconciler(
             store,
             self.registry,

@@ -17,7 +17,10 @@ __all__ = ["Canary", "Deployment", "DeploymentEvent", "Version"]
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """One immutable version; `path` is its PEFT folder in the store."""
+    """One immutable version; `path` is its PEFT folder in the store.
+
+    A `bare` one stands for a base without an adapter: `number` is 0 and `sha256` the base's fingerprint.
+    """
 
     name: str
     number: int
@@ -28,7 +31,11 @@ class Version:
 
     @property
     def ref(self) -> VersionRef:
-        return VersionRef(self.name, self.number)
+        return VersionRef(self.name, self.number or None)
+
+    @property
+    def bare(self) -> bool:
+        return self.number == 0
 
     @property
     def info(self) -> AdapterInfo:

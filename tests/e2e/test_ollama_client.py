@@ -15,7 +15,7 @@ from hub.store.change import Deploy
 from hub.store.store import Store
 from tests.e2e.conftest import Hub
 from tests.support.homes import add_version
-from tests.support.tiny import tiny_adapter, tiny_decoder
+from tests.support.tiny import tiny_adapter, tiny_decoder, tiny_encoder
 
 pytestmark = pytest.mark.e2e
 
@@ -40,6 +40,11 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ollama.Client]:
         "max_length": 128,
     }
     store.deploy("writer", Deploy(version=add_version(store, base, "writer", adapter, **made).ref))
+    tiny_encoder(folder / "encoder")
+    encoder = store.bases.pull(str(folder / "encoder"), "encoder")
+    near = tiny_adapter(encoder, folder / "near", kind=HeadKind.EMBEDDING, labels=())
+    made = {"task": "similarity", "head": HeadKind.EMBEDDING, "labels": ()}
+    store.deploy("near", Deploy(version=add_version(store, encoder, "near", near, **made).ref))
     store.close()
     with (
         Hub(folder / "home").serving("--engine", "torch") as server,
@@ -90,13 +95,25 @@ def test_an_answer_keeps_to_its_format(client: ollama.Client) -> None:
 
 
 def test_models_are_listed_shown_and_loaded(client: ollama.Client) -> None:
-    (model,) = client.list().models
-    assert model.model == "writer:latest" and model.digest and model.modified_at
+    near, model = client.list().models
+    assert (near.model, model.model) == ("near:latest", "writer:latest")
+    assert model.digest and model.modified_at
     shown = client.show("writer")
     assert shown.capabilities == ["completion"]
     assert shown.modelinfo and shown.modelinfo["hub.version"] == "writer@1"
     assert client.generate(model="writer").done_reason == "load"
-    assert [one.digest for one in client.ps().models] == [model.digest]
+    assert model.digest in [one.digest for one in client.ps().models]
+
+
+def test_texts_become_vectors(client: ollama.Client) -> None:
+    texts = ["alpha beta", "gamma"]
+    found = client.embed(model="near", input=texts)
+    assert found.prompt_eval_count and len(found.embeddings) == 2
+    for text, vector in zip(texts, found.embeddings, strict=True):
+        (alone,) = client.embed(model="near:latest", input=text).embeddings
+        assert alone == pytest.approx(list(vector), abs=1e-5)
+        assert sum(value * value for value in vector) == pytest.approx(1)
+        assert client.embeddings(model="near", prompt=text).embedding == pytest.approx(list(vector), abs=1e-5)
 
 
 def test_an_error_is_the_clients_exception(client: ollama.Client) -> None:

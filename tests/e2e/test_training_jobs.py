@@ -160,7 +160,7 @@ def test_rows_that_do_not_fit_the_task_fail_the_job_before_it_trains(served: Ser
     job = served.wait(served.create(served.upload(bad), suffix="bad").id)
     assert job.status == "failed" and job.error
     assert (job.error.code, job.error.param) == ("bad_data", "training_file")
-    [rows] = [event.data["invalid_rows"] for event in served.events(job.id) if "rows are" in event.message]
+    [rows] = [found for event in served.events(job.id) if (found := (event.data or {}).get("invalid_rows"))]
     assert rows[0] == {"file": job.training_file, "line": 2, "reason": "label is empty"}
     assert len(rows) == 3 and served.versions("bad") == []
     assert "SECRET" not in (served.hub.home.parent / "server.log").read_text()

@@ -23,6 +23,8 @@ def client(tmp_path_factory, tiny_base_folder):
     for name, task in (("writer", "generation"), ("digest", "summarization")):
         added = home.add(name, task=task, kind=HeadKind.GENERATE, labels=())
         home.store.deploy(name, Deploy(version=added.ref))
+    near = home.add("near", task="similarity", kind=HeadKind.EMBEDDING, labels=())
+    home.store.deploy("near", Deploy(version=near.ref))
     home.store.deploy("mood", Deploy(version=home.add("mood", seed=1).ref))
     with serve(home.path) as client:
         yield client
@@ -94,9 +96,18 @@ def test_options_reach_the_task_under_its_own_names(client, asked) -> None:
 
 
 def test_json_is_a_response_format_and_negative_numbers_are_defaults(client, asked) -> None:
-    options = {"num_predict": -1, "seed": -1, "repeat_last_n": -1, "mirostat": 0, "tfs_z": 1.0}
+    options = {
+        "num_predict": -1,
+        "seed": -1,
+        "repeat_last_n": -1,
+        "mirostat": 0,
+        "tfs_z": 1.0,
+        "presence_penalty": 0.0,
+    }
     client.post("/api/generate", json={**TEXT, "format": "json", "options": options, "stream": False})
     client.post("/api/generate", json={**TEXT, "format": "", "stream": False})
+    client.post("/api/generate", json={**TEXT, "options": {"stop": ["x", "y"]}, "stream": False})
+    assert asked[2].stop == ("x", "y")
     assert asked[0].response_format.type == "json_object"
     assert (asked[0].max_new_tokens, asked[0].seed) == (None, None)
     assert asked[1].response_format is None
@@ -121,6 +132,24 @@ def test_a_model_name_may_pin_a_version(client) -> None:
     assert (reply.json()["version"], reply.headers["x-hub-track"]) == ("writer@1", "pinned")
 
 
+def test_vectors_are_those_of_the_native_route(client) -> None:
+    texts = ["a warm film", "a cold night"]
+    native = client.post("/v1/tasks/similarity", json={"inputs": texts, "normalize": True})
+    reply = client.post("/api/embed", json={"model": "near:latest", "input": texts})
+    body = reply.json()
+    assert body["embeddings"] == native.json()["vectors"]
+    assert body["prompt_eval_count"] == native.json()["tokens"]
+    assert body["total_duration"] >= body["load_duration"] > 0
+    assert (body["model"], body["version"]) == ("near:latest", "near@1")
+    assert reply.headers["x-hub-sha256"] == body["sha256"]
+    short = client.post("/api/embed", json={"model": "near", "input": texts[0], "dimensions": 2}).json()
+    assert [len(vector) for vector in short["embeddings"]] == [2]
+    single = client.post("/api/embeddings", json={"model": "near", "prompt": texts[0]}).json()
+    assert [single["embedding"]] == client.post("/v1/tasks/similarity", json={"inputs": texts[0]}).json()[
+        "vectors"
+    ]
+
+
 def test_a_request_without_input_loads_the_deployment(client) -> None:
     body = client.post("/api/generate", json={"model": "writer"}).json()
     assert (body["done"], body["done_reason"], body["response"]) == (True, "load", "")
@@ -132,7 +161,12 @@ def test_a_request_without_input_loads_the_deployment(client) -> None:
 
 def test_models_are_listed_shown_and_those_that_are_loaded(client, admin) -> None:
     models = client.get("/api/tags").json()["models"]
-    assert [model["model"] for model in models] == ["digest:latest", "mood:latest", "writer:latest"]
+    assert [model["model"] for model in models] == [
+        "digest:latest",
+        "mood:latest",
+        "near:latest",
+        "writer:latest",
+    ]
     live = {one["name"]: one for one in client.get("/v1/deployments").json()["deployments"]}
     assert {model["digest"] for model in models} == {one["sha256"] for one in live.values()}
     shown = client.post("/api/show", json={"model": "writer:latest"}).json()
@@ -164,7 +198,13 @@ def test_models_are_listed_shown_and_those_that_are_loaded(client, admin) -> Non
         ("generate", {**TEXT, "prompt": "\u200b"}, 400, "invalid_text"),
         ("chat", {**CHAT, "tools": [{"type": "function"}]}, 400, "bad_request"),
         ("chat", {**CHAT, "think": True}, 400, "bad_request"),
+        ("chat", {**CHAT, "top_logprobs": False}, 400, "bad_request"),
+        ("show", {"model": "writer", "verbose": 0}, 400, "bad_request"),
         ("chat", {**CHAT, "messages": [{"role": "tool", "content": "x"}]}, 400, "bad_request"),
+        ("embed", {"model": "mood", "input": "x"}, 409, "conflict"),
+        ("embed", {"model": "near", "input": []}, 400, "bad_request"),
+        ("embed", {"model": "near", "input": "x " * 500, "truncate": False}, 413, "too_large"),
+        ("embeddings", {"model": "near", "prompt": ""}, 400, "invalid_text"),
         ("show", {"model": "nobody"}, 404, "not_found"),
         ("show", {}, 400, "bad_request"),
         ("generate", {**TEXT, "model": "writer@9"}, 404, "version_unavailable"),
@@ -173,7 +213,7 @@ def test_models_are_listed_shown_and_those_that_are_loaded(client, admin) -> Non
 )
 @pytest.mark.parametrize("stream", [True, False])
 def test_an_error_is_ollamas(client, path, body, status, code, stream) -> None:
-    given = body if path == "show" else {**body, "stream": stream}
+    given = {**body, "stream": stream} if path in ("chat", "generate") else body
     reply = client.post(f"/api/{path}", json=given)
     assert reply.status_code == status, reply.text
     assert reply.json().keys() == {"error", "code"}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -19,10 +19,12 @@ if TYPE_CHECKING:
     from prometheus_client import Counter, Gauge, Histogram
 
     from hub.serving.runtime import Runtime
+    from hub.store.catalog.keys import KeyUsage
 
 __all__ = ["Metrics"]
 
 REFRESH_S = 1.0  # of the gauges of each of several workers
+MAX_KEYS = 100  # with a label of their own in one process; the others share `other`
 _ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
 
@@ -44,6 +46,7 @@ class _Instruments:
     stuck: Gauge
     suspended: Gauge
     refused: Counter
+    usage: Counter
 
 
 def _client() -> Any:
@@ -98,6 +101,9 @@ def _instruments(replicas: int) -> _Instruments:
             ["task"],
             **live,
         ),
+        usage=client.Counter(
+            "hub_key_usage", "Requests, refusals, errors, rows and tokens by key.", ["key", "kind"]
+        ),
         refused=client.Counter(
             "hub_refused_requests", "Requests refused before routing, by error code.", ["code"]
         ),
@@ -114,6 +120,7 @@ class Metrics(Meter):
         self._deployments = DeploymentMetrics(self._client, settings.metrics.deployments)
         self._state = StateMetrics(self._client, self._deployments, self._to.waiting, serve.batch_rows)
         self._refreshing: PeriodicTask | None = None
+        self._keys: set[str] = set()  # those with a label of their own
 
     def start(self, runtime: Runtime) -> None:
         """Refresh the gauges all the time if there are several workers; otherwise `text` does."""
@@ -182,6 +189,14 @@ class Metrics(Meter):
 
     def answers(self, outcome: Outcome, count: int) -> None:
         self._to.answers.labels(outcome).inc(count)
+
+    def usage(self, caller: str, usage: KeyUsage) -> None:
+        if len(self._keys) < MAX_KEYS:
+            self._keys.add(caller)
+        key = caller if caller in self._keys else "other"
+        for kind, count in asdict(usage).items():
+            if count:
+                self._to.usage.labels(key, kind).inc(count)
 
     def stuck(self, task: str, threads: int, suspended: bool) -> None:
         self._to.stuck.labels(task).set(threads)

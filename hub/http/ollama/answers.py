@@ -21,18 +21,20 @@ from hub.serving.routing.routes import Route
 
 __all__ = [
     "NDJSON",
+    "SECOND_NS",
     "GenerateAnswer",
     "OllamaChatAnswer",
     "OllamaError",
     "OllamaForm",
     "now",
     "ollama_error",
+    "version_of",
 ]
 
 Json = dict[str, Any]
 
 NDJSON = "application/x-ndjson"
-_NS = 1_000_000_000
+SECOND_NS = 1_000_000_000
 
 
 class _Line(BaseModel):
@@ -114,11 +116,11 @@ class OllamaForm:
         return {
             "done": True,
             "done_reason": reason_of(answers, 0),
-            "total_duration": int((time.perf_counter() - self.began) * _NS),
-            "load_duration": int((self.admitted - self.began) * _NS),
+            "total_duration": int((time.perf_counter() - self.began) * SECOND_NS),
+            "load_duration": int((self.admitted - self.began) * SECOND_NS),
             "prompt_eval_count": counts.prompt_tokens if counts else 0,
             "eval_count": counts.completion_tokens if counts else 0,
-            "eval_duration": int(answers.engine_s * _NS),
+            "eval_duration": int(answers.engine_s * SECOND_NS),
         }
 
 

@@ -24,7 +24,9 @@ __all__ = [
     "GenerateRequest",
     "ModelRequest",
     "OllamaChatRequest",
+    "OllamaOptions",
     "OllamaRequest",
+    "OneModel",
     "deployment_of",
 ]
 
@@ -40,8 +42,12 @@ def deployment_of(model: str) -> str:
     return model.removesuffix(TAG)
 
 
+_Zero = Annotated[float, Field(ge=0, le=0)]  # a Literal of 0 would take false, and none of 0.0
+_One = Annotated[float, Field(ge=1, le=1)]
+
+
 class _Body(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 class OllamaOptions(_Body):
@@ -59,7 +65,7 @@ class OllamaOptions(_Body):
     seed: int | None = Field(
         None, ge=-1, lt=2**53, description="The same seed gives the same text; -1: none."
     )
-    stop: Annotated[tuple[str, ...], BeforeValidator(as_list)] | None = Field(
+    stop: Annotated[tuple[str, ...], Field(strict=False), BeforeValidator(as_list)] | None = Field(
         None,
         description="A string or several; the text ends before the first.",
         json_schema_extra=_STOP,
@@ -67,14 +73,14 @@ class OllamaOptions(_Body):
     repeat_penalty: float | None = Field(
         None, ge=0.01, le=10, description="`repetition_penalty` of `generation`, over the whole text."
     )
-    repeat_last_n: Literal[-1] | None = Field(None, description="Only -1: the whole text.")
-    presence_penalty: Literal[0] | None = Field(None, description="Only 0; see `repeat_penalty`.")
-    frequency_penalty: Literal[0] | None = Field(None, description="Only 0; see `repeat_penalty`.")
-    mirostat: Literal[0] | None = Field(None, description="Only 0.")
+    repeat_last_n: int | None = Field(None, ge=-1, le=-1, description="Only -1: the whole text.")
+    presence_penalty: _Zero | None = Field(None, description="Only 0; see `repeat_penalty`.")
+    frequency_penalty: _Zero | None = Field(None, description="Only 0; see `repeat_penalty`.")
+    mirostat: _Zero | None = Field(None, description="Only 0.")
     mirostat_eta: float | None = Field(None, description=NOT_READ)
     mirostat_tau: float | None = Field(None, description=NOT_READ)
-    tfs_z: Literal[1] | None = Field(None, description="Only 1.")
-    typical_p: Literal[1] | None = Field(None, description="Only 1.")
+    tfs_z: _One | None = Field(None, description="Only 1.")
+    typical_p: _One | None = Field(None, description="Only 1.")
     penalize_newline: Literal[True] | None = Field(None, description="Only true.")
     num_ctx: int | None = Field(None, description=NOT_READ)
     num_keep: int | None = Field(None, description=NOT_READ)
@@ -88,28 +94,28 @@ class OllamaOptions(_Body):
     use_mlock: bool | None = Field(None, description=NOT_READ)
 
 
-class ModelRequest(_Body):
-    """The name of a model."""
+class OneModel(_Body):
+    """A request for a model."""
 
     model: str = Field(
         description="The deployment, or `NAME@N`; `:latest` may follow.",
         examples=["assistant"],
         json_schema_extra={"pattern": _MODEL_PATTERN},
     )
+
+
+class ModelRequest(OneModel):
+    """The name of a model."""
+
     verbose: bool | None = Field(None, description=NOT_READ)
 
 
-class OllamaRequest(_Body):
+class OllamaRequest(OneModel):
     """What chats and texts have in common.
 
     Settings that would change the answer and are not followed here, such as images, are refused.
     """
 
-    model: str = Field(
-        description="The deployment, or `NAME@N`; `:latest` may follow.",
-        examples=["assistant"],
-        json_schema_extra={"pattern": _MODEL_PATTERN},
-    )
     stream: bool | None = Field(None, description="Default true: answer line by line.")
     format: Literal["", "json"] | dict[str, Any] | None = Field(
         None, description="`json`, or a JSON schema of the answer."
@@ -120,7 +126,7 @@ class OllamaRequest(_Body):
     )
     think: Literal[False] | None = Field(None, description="Only false.")
     logprobs: Literal[False] | None = Field(None, description="Only false.")
-    top_logprobs: Literal[0] | None = Field(None, description="Only 0.")
+    top_logprobs: _Zero | None = Field(None, description="Only 0.")
 
     @property
     def deployment(self) -> str:

@@ -23,6 +23,7 @@ from hub.http.ollama.answers import (
     ollama_error,
     version_of,
 )
+from hub.http.ollama.embed import OllamaVector, OllamaVectors, embed, embed_one
 from hub.http.ollama.requests import (
     TAG,
     GenerateRequest,
@@ -98,6 +99,7 @@ ERRORS: dict[int | str, Json] = {
     "5XX": {"model": OllamaError, "description": "The server cannot serve it now"},
 }
 _LINES = {"schema": {"type": "string", "description": "Unless `stream` is false: answers line by line."}}
+_ANSWER = {**ERRORS, 200: DESCRIBED[200]}
 _ANSWERS = {**ERRORS, 200: {**DESCRIBED[200], "content": {NDJSON: _LINES}}}
 
 
@@ -106,6 +108,8 @@ def add_routes(app: FastAPI) -> None:
     for path, method, call, model, responses, summary in (
         ("generate", "POST", _generate, GenerateAnswer, _ANSWERS, "Continue a text"),
         ("chat", "POST", _chat, OllamaChatAnswer, _ANSWERS, "Answer a chat"),
+        ("embed", "POST", embed, OllamaVectors, _ANSWER, "Turn texts into vectors"),
+        ("embeddings", "POST", embed_one, OllamaVector, _ANSWER, "Turn a text into a vector"),
         ("tags", "GET", _tags, OllamaModels, ERRORS, "List the deployments"),
         ("ps", "GET", _ps, OllamaModels, ERRORS, "List the deployments that are loaded"),
         ("show", "POST", _show, OllamaShown, ERRORS, "Show a deployment"),

@@ -19,13 +19,13 @@ from hub.http.routes.schemas import DESCRIBED
 from hub.http.wire import json_response
 from hub.serving.routing.routes import Route, Routes, by_name
 
-__all__ = ["ANSWERS", "OpenAIRoute", "add_routes", "answer_chat"]
+__all__ = ["ANSWERS", "OpenAIRoute", "add_routes", "answer_text"]
 
 Json = dict[str, Any]
 
 
 class ModelInfo(BaseModel):
-    """A deployment, or the base of one."""
+    """A deployment, or a base."""
 
     id: str
     object: Literal["model"]
@@ -36,7 +36,7 @@ class ModelInfo(BaseModel):
 
 
 class ModelList(BaseModel):
-    """The deployments and their bases."""
+    """The deployments, and the resident bases that can be asked by their name."""
 
     object: Literal["list"]
     data: list[ModelInfo]
@@ -92,7 +92,7 @@ def add_routes(app: FastAPI) -> None:
             route_class_override=OpenAIRoute,
         )
     for path, listed, model, summary in (
-        ("/v1/models", _list, ModelList, "List the deployments and their bases"),
+        ("/v1/models", _list, ModelList, "List the deployments and the resident bases"),
         ("/v1/models/{model}", _show, ModelInfo, "Show a deployment or a base"),
     ):
         app.router.add_api_route(
@@ -106,29 +106,28 @@ def add_routes(app: FastAPI) -> None:
         )
 
 
-async def answer_chat(request: Request, body: ChatRequest) -> Response:
-    """Answer a chat by the deployment that `model` names."""
-    return await _answer(request, body, chat=True)
-
-
-async def _chat(request: Request, body: ChatRequest) -> Response:
-    return await answer_chat(request, body)
-
-
-async def _complete(request: Request, body: CompletionRequest) -> Response:
-    return await _answer(request, body, chat=False)
-
-
-async def _answer(request: Request, body: ChatRequest | CompletionRequest, *, chat: bool) -> Response:
+async def answer_text(
+    request: Request, body: ChatRequest | CompletionRequest, *, full_deltas: bool = False
+) -> Response:
+    """Answer a chat, or continue texts, by the deployment that `model` names; `full_deltas`: see TextForm."""
     form = TextForm(
         request.scope[NUMBER],
         body.model,
-        chat,
+        isinstance(body, ChatRequest),
         body.n or 1,
         bool(body.stream_options and body.stream_options.include_usage),
+        full_deltas,
     )
     call = ask_for_stream if body.stream else ask
     return await call(request, by_name(body.model), body.read, form)
+
+
+async def _chat(request: Request, body: ChatRequest) -> Response:
+    return await answer_text(request, body)
+
+
+async def _complete(request: Request, body: CompletionRequest) -> Response:
+    return await answer_text(request, body)
 
 
 async def _list(request: Request) -> Response:
@@ -136,31 +135,27 @@ async def _list(request: Request) -> Response:
 
 
 async def _show(request: Request, model: str) -> Response:
-    models = _models(visible_routes(request))
+    visible = visible_routes(request)
+    if "@" in model:
+        return json_response(_model(model, by_name(model)(visible)))
+    models = _models(visible)
     if model not in models:
-        raise NotFound.of("model", model, models)
+        raise NotFound.of("model", model[:80], models)
     return json_response(models[model])
 
 
 def _models(visible: Routes) -> dict[str, Json]:
-    routes = sorted(visible.by_name.items())
-    bases = sorted({_base(route) for _, route in routes})
-    return {name: _model(name, name, None, 0) for name in bases} | {
-        name: _model(name, str(route.version.ref), _base(route), int(route.version.created.timestamp()))
-        for name, route in routes
-    }
+    routes = {**dict(sorted(visible.bases.items())), **dict(sorted(visible.by_name.items()))}
+    return {name: _model(name, route) for name, route in routes.items()}
 
 
-def _base(route: Route) -> str:
-    return route.version.manifest.serving.base.name
-
-
-def _model(name: str, root: str, parent: str | None, created: int) -> Json:
+def _model(name: str, route: Route) -> Json:
+    version = route.version
     return {
         "id": name,
         "object": "model",
-        "created": created,
+        "created": int(version.created.timestamp()),
         "owned_by": "grafthub",
-        "root": root,
-        "parent": parent,
+        "root": str(version.ref),
+        "parent": None if version.bare else version.manifest.serving.base.name,
     }

@@ -20,6 +20,7 @@ from hub.errors import BadConfig, Conflict
 from hub.http.auth import check_exposure
 from hub.http.process.supervisor import Supervisor
 from hub.http.process.tls import ServerTls
+from hub.http.telemetry.logs import configure_logs
 from hub.store.store import Store
 
 __all__ = ["home_lock", "serve"]
@@ -45,6 +46,7 @@ def serve(settings: Settings, on_ready: Callable[[str], None]) -> None:
     with home_lock(settings.home), _bind(host, settings.serve.port) as listener:
         Store.of(settings).close()  # a damaged catalog fails here rather than in the log of a worker
         logging.basicConfig(format=LOG_FORMAT, datefmt="%Y-%m-%dT%H:%M:%S%z")
+        configure_logs(settings.log, "supervisor")
         address = _url("https" if tls else "http", host, listener.getsockname()[1])
         supervisor = Supervisor(settings, listener, address, _environment(settings), on_ready)
         try:

@@ -41,7 +41,7 @@ def main() -> None:
         config.settings.limits,
         is_ready=lambda: svc.hub.runtime.ready,
         on_ready=lambda: _report_ready(channel),
-        on_refused=svc.hub.metrics.refused,
+        on_refused=svc.refused,
         tls=ServerTls.of(config.settings.serve),
     )
     listener = socket.socket(fileno=config.listener)

@@ -25,8 +25,17 @@ _CHOOSE_VERSION = (
     "/v1/completions",
     "/hf/",
     "/v2/models/",
+    "/api/embed",
     "/api/generate",
     "/api/chat",
+    "/tei/",
+    "/embed",
+    "/predict",
+    "/rerank",
+    "/similarity",
+    "/tokenize",
+    "/decode",
+    "/invocations",
 )
 _STICKY_KEY = {
     "name": "x-hub-key",
@@ -42,11 +51,18 @@ _TIMEOUT = {
     "description": "Milliseconds that the client waits; then the request is cancelled (504).",
     "schema": {"type": "integer", "minimum": 1, "maximum": MAX_TIMEOUT_MS},
 }
+_PAGE = {
+    "tags": ["pages"],
+    "summary": "The page that shows this document",
+    "responses": {
+        "200": {"description": "The page", "content": {"text/html": {"schema": {"type": "string"}}}}
+    },
+}
 _TEXT = {"content": {"text/plain": {"schema": {"type": "string"}}}}
 
 
 def build_document(app: FastAPI, *, keys_needed: bool) -> Json:
-    """Describe the routes of `app`; `keys_needed`: API keys are set, so that inference needs one."""
+    """Describe the routes of `app`; `keys_needed`: the settings have API keys, so inference needs one."""
     document = app.openapi()
     for route in app.routes:
         if isinstance(route, InferRoute) and route.include_in_schema:
@@ -54,9 +70,9 @@ def build_document(app: FastAPI, *, keys_needed: bool) -> Json:
                 operation = document["paths"][route.path_format][method.lower()]
                 if route.path_format.startswith(_CHOOSE_VERSION) and method == "POST":
                     operation.setdefault("parameters", []).extend((_STICKY_KEY, _TIMEOUT))
-                if route.right is not Right.INFER or keys_needed:
-                    operation["security"] = [{_SCHEME: []}]
+                operation["security"] = _security(route.right is not Right.INFER or keys_needed)
     document["paths"] |= _monitoring(keys_needed)
+    document["paths"]["/"]["get"] = _PAGE
     document.setdefault("components", {})["securitySchemes"] = {
         _SCHEME: {"type": "http", "scheme": "bearer", "description": "An API key, or the admin key."}
     }
@@ -71,8 +87,7 @@ def _monitoring(keys_needed: bool) -> Json:
         "summary": "Metrics in the text format of Prometheus",
         "responses": {"200": {"description": "The metrics", **_TEXT}, **_errors()},
     }
-    if keys_needed:
-        metrics["security"] = [{_SCHEME: []}]
+    metrics["security"] = _security(keys_needed)
     return {
         "/livez": {
             "get": {"tags": ["monitoring"], "summary": "Does the process live?", "responses": {"200": ok}}
@@ -86,6 +101,11 @@ def _monitoring(keys_needed: bool) -> Json:
         },
         "/metrics": {"get": metrics},
     }
+
+
+def _security(needed: bool) -> list[Json]:
+    """Return that a key is needed, or may be: keys can be created while the server runs."""
+    return [{_SCHEME: []}] if needed else [{}, {_SCHEME: []}]
 
 
 def _errors() -> Json:

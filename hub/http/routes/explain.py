@@ -150,6 +150,8 @@ async def _explain(request: Request, turns: OneAtATime, name: str, body: Explain
         raise Conflict("Explanations are disabled. Set serve.explain to true and restart the server.")
     with await admit(request, by_name(name)) as admission:
         task = admission.route.task
+        if admission.version.bare:
+            raise Conflict(f"{name!r} is a base, which has nothing to explain. Name a deployment.")
         if runs_plugin_code(task.request):
             asked = await hub.runtime.pipeline.read(task, lambda: _request(body, admission))
         else:

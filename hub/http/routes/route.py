@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import logging
 from collections.abc import Callable, Coroutine, Mapping
+from http import HTTPStatus
 from typing import Any, get_args
 
 from fastapi.routing import APIRoute
@@ -14,9 +15,10 @@ from starlette.types import Receive, Scope, Send
 
 from hub.config import LimitSettings
 from hub.errors import HubError, log_fault
-from hub.http.auth import CALLER, Right
+from hub.http.auth import ACCOUNT, CALLER, Right
 from hub.http.deadline import ClientLeft, ClientTimeout, Deadline
 from hub.http.hub import hub_of
+from hub.http.telemetry.record import CODE
 from hub.http.wire import error_response, internal_error, read_body
 from hub.serving.requests.parsing import parse, parse_query
 
@@ -43,8 +45,14 @@ class InferRoute(APIRoute):
     async def direct(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer as an ASGI application; the scope must have `app` and `path_params`."""
         request = Request(scope, receive, send)
-        response = await self._handler(request)
-        await response(scope, receive, send)
+        failed = True
+        try:
+            response = await self._handler(request)
+            await response(scope, receive, send)
+            failed = response.status_code >= HTTPStatus.BAD_REQUEST
+        finally:
+            if ACCOUNT in scope:
+                scope[ACCOUNT].end(failed)
 
     def failed(self, error: HubError) -> Response:
         """Return the response for an error."""
@@ -57,28 +65,35 @@ class InferRoute(APIRoute):
             try:
                 return await self._answer(request, parameters)
             except HubError as error:
+                request.scope[CODE] = error.code
                 return self.failed(error)
             except (ClientDisconnect, ClientLeft):
                 return CLIENT_LEFT
             except Exception as error:
                 log_fault(log, f"{self.path_format} failed", error)
-                return self.failed(internal_error(error))
+                failed = internal_error(error)
+                request.scope[CODE] = failed.code
+                return self.failed(failed)
 
         self._handler = handle
         return handle
 
-    def admit(self, request: Request) -> None:
-        """Note the caller of a request.
+    async def admit(self, request: Request) -> None:
+        """Note the caller of a request, whose account counts it from now on.
 
         Raises:
             Unauthorized, Forbidden: there is none, or without the right.
+            RateLimited: a limit of its key is reached.
         """
-        caller = hub_of(request).keys.check(request.headers.get("authorization"), self.right)
-        request.scope[CALLER] = caller
+        hub = hub_of(request)
+        caller = await hub.keys.identify(request.headers.get("authorization"), self.right)
+        account = hub.runtime.callers.accounts.of(caller.id, caller.limits)
+        account.begin()
+        request.scope.update({CALLER: caller, ACCOUNT: account})
 
     async def _answer(self, request: Request, parameters: Mapping[str, inspect.Parameter]) -> Response:
         hub = hub_of(request)
-        self.admit(request)
+        await self.admit(request)
         arguments: dict[str, Any] = dict(request.path_params)
         if query := parameters.get("query"):
             arguments["query"] = parse_query(request.query_params, get_args(query.annotation)[0])

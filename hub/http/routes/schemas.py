@@ -118,7 +118,7 @@ _HEADERS = {
     "x-hub-deployment": "The deployment that answered",
     "x-hub-version": "Its version, name@N",
     "x-hub-sha256": "The content hash of that version",
-    "x-hub-track": "As what it answered: stable, canary or pinned",
+    "x-hub-track": "As what it answered: stable, canary, pinned or base",
     "x-hub-request-id": "The value the request sent, or a new one",
     "server-timing": "Milliseconds in the queue, in the engine and in all",
 }

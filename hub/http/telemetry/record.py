@@ -14,8 +14,9 @@ from hub.serving.requests.call import CallAnswers
 from hub.serving.routing.router import Admission
 from hub.serving.routing.routes import Resolve, Route, Routes
 
-__all__ = ["RECORDS", "CallRecord", "code_of"]
+__all__ = ["CODE", "RECORDS", "CallRecord", "code_of"]
 
+CODE = "hub.code"  # scope key: the code of the error that answers the request
 RECORDS = "hub.calls"  # scope key: the records of the request's calls, which the access log reads
 
 

@@ -12,9 +12,10 @@ from pydantic import BaseModel
 
 from hub.api import AnswerStream, FinishReason, Output, Tokenizer
 from hub.engine.protocol import EngineRow
+from hub.engine.shares import Flow
 from hub.errors import DeadlineExceeded, HubError
 from hub.serving.batching.fair_queue import Job
-from hub.serving.observation import Observation, Observer, Track
+from hub.serving.observation import Observation, Observer
 from hub.serving.plugins.threads import Stage, TaskThreads
 from hub.serving.requests.codec import Answered, Encoded, Outcome, Request, decode, encode, open_stream
 from hub.serving.requests.shared_tokens import SharedTokens
@@ -144,10 +145,12 @@ class Call:
     """
 
     __slots__ = (
+        "account",
         "answers",
         "beside",
         "call_observer",
         "cancelled",
+        "flow",
         "main",
         "on_text",
         "requests",
@@ -166,10 +169,13 @@ class Call:
         waiter: asyncio.Future[CallAnswers],
         call_observer: CallObserver | None,
         threads: TaskThreads,
+        flow: Flow,
         trial: bool = False,
     ) -> None:
         main, beside = admission.take()
         self.task = admission.route.task
+        self.account = admission.account
+        self.flow = flow
         self.threads = threads
         self.trial = trial
         self.requests = requests
@@ -272,10 +278,9 @@ def observing(
 ) -> Iterator[CallObserver | None]:
     """Report a call that fails in the block; yields what reports its answers, None if nobody wants them.
 
-    A pinned version is not observed: callers choose what it is asked, which would distort a trial.
+    A version that the caller chose is not observed, since that would distort a trial.
     """
-    pinned = admission.track is Track.PINNED
-    if observer is None or pinned or not observer.wants(admission.route.deployment):
+    if observer is None or not admission.track.on_trial or not observer.wants(admission.route.deployment):
         yield None
         return
     call_observer = CallObserver(observer, admission, requests, request_id)

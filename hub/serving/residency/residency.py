@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hub.engine.protocol import AdapterWeights
+from hub.engine.protocol import BARE_SLOT, AdapterWeights
 from hub.engine.slots.table import Lease, Reservation, SlotState, SlotTable, SlotView
 from hub.errors import EngineFailed, HubError, NotReady, Overloaded, SourceUnavailable
 from hub.serving.batching.base_workers import BaseWorker, BaseWorkers
@@ -80,6 +80,8 @@ class Residency:
     def lease(self, version: Version) -> tuple[BaseWorker, Lease] | None:
         """Claim the slot of a resident version; None if it is not resident. Never blocks."""
         base_worker = self._base_workers.get(version.manifest.serving.base.fingerprint)
+        if base_worker and version.bare:  # its slot is never assigned, so that nothing is counted
+            return base_worker, Lease(version.sha256, BARE_SLOT, lambda lease: None)
         lease = base_worker.slots.lease(version.sha256) if base_worker else None
         return (base_worker, lease) if base_worker and lease else None
 

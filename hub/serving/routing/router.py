@@ -6,14 +6,16 @@ import asyncio
 import random
 import threading
 import time
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import blake2b
+from types import MappingProxyType
 from typing import NamedTuple, Self
 
 from hub.engine.slots.table import Lease
 from hub.errors import HubError, NotFound, NotReady, Overloaded
+from hub.serving.accounts.account import ANYBODY
 from hub.serving.batching.base_workers import BaseWorker
 from hub.serving.observation import Track
 from hub.serving.residency.residency import Residency
@@ -58,7 +60,7 @@ class Admission:
     Leaving the `with` block releases the lease, unless `take` has passed it on.
     """
 
-    __slots__ = ("_beside", "_main", "began", "route", "track", "version")
+    __slots__ = ("_beside", "_main", "account", "began", "route", "track", "version")
 
     def __init__(
         self, route: Route, track: Track, main: Held, beside: Held | None = None, began: float = 0.0
@@ -67,6 +69,7 @@ class Admission:
         self.track = track
         self.version = main.target.version
         self.began = began  # time.perf_counter
+        self.account = ANYBODY
         self._main: Held | None = main
         self._beside = beside
 
@@ -125,7 +128,7 @@ def sticky_point(deployment: Deployment, key: str) -> float:
 
 
 class Router:
-    """Admits requests by the current table and replaces the table.
+    """Admits requests by the current table and replaces the table; `bases` is a part of every table.
 
     `draw` returns numbers in [0, 1), which assign requests without a key. `refresh`, if set, is called before
     a name is reported as unknown: it updates the table from the catalog, and returns the error, or "".
@@ -133,11 +136,16 @@ class Router:
 
     refresh: Callable[[], Awaitable[str]] | None = None
 
-    def __init__(self, residency: Residency, draw: Callable[[], float] = random.random) -> None:
+    def __init__(
+        self,
+        residency: Residency,
+        draw: Callable[[], float] = random.random,
+        bases: Mapping[str, Route] = MappingProxyType({}),
+    ) -> None:
         self._residency = residency
         self._draw = draw
         self._lock = threading.Lock()  # taken before those of slot tables
-        self._routes = Routes()
+        self._routes = Routes(bases=bases)
         self._failures: dict[str, Failure] = {}  # by content hash: canaries and shadows
         self._reload_at: dict[str, float] = {}  # by content hash: earliest next reload, monotonic
 
@@ -153,7 +161,7 @@ class Router:
     def publish(self, routes: Routes) -> None:
         """Replace the table for all following admissions."""
         with self._lock:
-            self._routes = routes
+            self._routes = replace(routes, bases=self._routes.bases)
         self._reload_at.clear()
         used = {target.version.sha256 for route in routes.by_name.values() for target in route.targets}
         for sha256 in self._failures.keys() - used:
@@ -229,7 +237,7 @@ class Router:
     def _choose(self, wanted: _Wanted, attempt: int) -> Admission | None:
         """Resolve to a version and lease its slot; None if it must be loaded first. Call under the lock."""
         route = wanted.resolve(self._routes)
-        track, target = Track.PINNED if route.pinned else Track.STABLE, route.stable
+        track, target = route.track, route.stable
         if route.canary and wanted.canary_loads and attempt < MAX_CANARY_ATTEMPTS:
             if wanted.draw is None:
                 wanted.draw = self._draw() * 100

@@ -61,6 +61,13 @@ class Route:
         return self.deployment.name
 
     @property
+    def track(self) -> Track:
+        """The role in which `stable` answers."""
+        if self.version.bare:
+            return Track.BASE
+        return Track.PINNED if self.pinned else Track.STABLE
+
+    @property
     def version(self) -> Version:
         """The stable version."""
         return self.stable.version
@@ -88,7 +95,7 @@ class Route:
 
     def beside(self, track: Track) -> Target | None:
         """Return the version that runs on the same request, only for comparison; none beside a pinned one."""
-        if self.pinned:
+        if not track.on_trial:
             return None
         if track is Track.STABLE:
             return self.shadow
@@ -98,15 +105,25 @@ class Route:
 
 @dataclass(frozen=True, slots=True)
 class Routes:
-    """The routing table of one catalog generation; `broken`: the reasons of deployments without a route."""
+    """The routing table of one catalog generation.
+
+    `broken` has the reasons of deployments without a route, and `bases` a route to each resident base that
+    answers without an adapter.
+    """
 
     generation: int = -1
     by_name: Mapping[str, Route] = field(default_factory=lambda: MappingProxyType({}))
     broken: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    bases: Mapping[str, Route] = field(default_factory=lambda: MappingProxyType({}))
 
     def only(self, may: Callable[[str], bool]) -> Routes:
         """Return the part of the table with the deployments whose names pass `may`."""
-        return replace(self, by_name=_Only(self.by_name, may), broken=_Only(self.broken, may))
+        return replace(
+            self,
+            by_name=_Only(self.by_name, may),
+            broken=_Only(self.broken, may),
+            bases=_Only(self.bases, may),
+        )
 
     def of_task(self, task: str) -> list[Route]:
         """Return the routes of one task, by deployment name."""
@@ -146,7 +163,7 @@ _LOADED = ("stable", "canary")  # roles whose versions are loaded by a request f
 
 
 def by_name(name: str, task: str | None = None) -> Resolve:
-    """Resolve to the deployment of that name, which must serve `task` if that is given.
+    """Resolve to the deployment of that name, else to the base, which must serve `task` if that is given.
 
     `name@N` resolves to one version alone, as the docstring of the module has it.
 
@@ -161,6 +178,11 @@ def by_name(name: str, task: str | None = None) -> Resolve:
     def resolve(routes: Routes) -> Route:
         route = _pin(routes, pinned) if pinned else _deployed(routes, name)
         if task not in (None, route.task.spec.name):
+            if route.version.bare:
+                raise Conflict(
+                    f"{name!r} is a base, which without an adapter serves the task "
+                    f"{route.task.spec.name!r} alone. For {task!r}, train an adapter on it and deploy that."
+                )
             raise Conflict(f"Deployment {name!r} serves the task {route.task.spec.name!r}, not {task!r}.")
         return route
 
@@ -209,6 +231,8 @@ def _deployed(routes: Routes, name: str) -> Route:
         return route
     if reason := routes.broken.get(name):
         raise NotReady(f"Deployment {name!r} cannot be served: {reason}")
+    if base := routes.bases.get(name):
+        return base
     known = [*routes.by_name, *routes.broken]
     raise NotFound.of("deployment", name[:80], known, "Make one with `hub deploy NAME@N --as DEPLOYMENT`.")
 

@@ -8,6 +8,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 __all__ = [
     "AdapterRow",
     "AnswerRow",
+    "ApiKeyRow",
     "CatalogTable",
     "DeploymentEventRow",
     "DeploymentRow",
@@ -16,6 +17,7 @@ __all__ = [
     "GenerationRow",
     "JobEventRow",
     "JobRow",
+    "KeyUsageRow",
     "ReplicaRow",
     "TrialCountsRow",
     "VersionRow",
@@ -86,13 +88,17 @@ class DeploymentEventRow(CatalogTable):
 
 
 class GenerationRow(CatalogTable):
-    """The single row that counts deployment events (`value`) and all changes; `catalog` is a random id."""
+    """The single row that counts deployment events (`value`), changes of keys, and all changes.
+
+    `catalog` is a random id.
+    """
 
     __tablename__ = "generation"
     id: Mapped[int] = mapped_column(primary_key=True)
     value: Mapped[int]
     catalog: Mapped[str] = mapped_column(String(32))
     changes: Mapped[int]
+    keys: Mapped[int] = mapped_column(server_default="0")
 
 
 class ReplicaRow(CatalogTable):
@@ -147,6 +153,39 @@ class FeedbackRow(CatalogTable):
     label: Mapped[str]  # JSON
     correct: Mapped[bool]
     when: Mapped[str]
+
+
+class ApiKeyRow(CatalogTable):
+    """An API key; only hashes are stored. A rotated key is valid beside the new one until `old_until`."""
+
+    __tablename__ = "api_keys"
+    id: Mapped[str] = mapped_column(Hash, primary_key=True)
+    label: Mapped[str] = mapped_column(Name)
+    sha256: Mapped[str] = mapped_column(Hash)
+    old_sha256: Mapped[str | None] = mapped_column(Hash)
+    old_until: Mapped[str | None]
+    scopes: Mapped[str]  # separated by spaces
+    created: Mapped[str]
+    expires: Mapped[str | None]
+    revoked: Mapped[str | None]
+    requests_per_minute: Mapped[int | None]
+    rows_per_minute: Mapped[int | None]
+    concurrency: Mapped[int | None]
+    weight: Mapped[float] = mapped_column(Float)
+
+
+class KeyUsageRow(CatalogTable):
+    """Counts of one caller on one day (UTC). `caller` is the id of a key, `settings-N` or `anonymous`."""
+
+    __tablename__ = "key_usage"
+    caller: Mapped[str] = mapped_column(Hash, primary_key=True)
+    day: Mapped[str] = mapped_column(String(10), primary_key=True)
+    requests: Mapped[int] = mapped_column(BigInteger)
+    refused: Mapped[int] = mapped_column(BigInteger)
+    errors: Mapped[int] = mapped_column(BigInteger)
+    rows: Mapped[int] = mapped_column(BigInteger)
+    tokens_in: Mapped[int] = mapped_column(BigInteger)
+    tokens_out: Mapped[int] = mapped_column(BigInteger)
 
 
 class FileRow(CatalogTable):

@@ -58,6 +58,12 @@ def code(reply) -> tuple[int, str]:
     return reply.status_code, reply.json()["error"]["code"]
 
 
+def test_a_base_has_nothing_to_explain(explaining) -> None:
+    reply = explaining.post("/v1/deployments/tiny/explain", json={"request": {"inputs": TEXT}})
+    assert code(reply) == (409, "conflict")
+    assert "'tiny' is a base" in reply.json()["error"]["message"]
+
+
 def test_it_is_off_by_default(client, live) -> None:
     live("mood", 1)
     reply = ask(client)

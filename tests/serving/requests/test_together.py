@@ -155,18 +155,19 @@ def test_a_call_over_its_limits_fails_alone(begin) -> None:
     assert hub.leases() == 0
 
 
-def test_a_full_queue_is_told_to_each(live, engine, until) -> None:
+def test_a_full_queue_is_told_to_each(begin, monkeypatch, until) -> None:
+    hub = begin(queued_rows=2)
+    engine = Engine(hub, monkeypatch)
     engine.gate.clear()
-    first = live.submit("mood", TEXT)
+    first = hub.submit("mood", TEXT)
     assert engine.inside.wait(10)
-    second = live.submit("mood", TEXT)  # fills the queue while the first runs
-    live.base_worker.batcher._queued_rows = 1
-    assert until(lambda: live.base_worker.batcher.waiting == 1)
-    answers = ask_in_background(live, "mood", "topic")
+    second = hub.submit("mood", TEXT)
+    assert until(lambda: hub.base_worker.batcher.waiting == 1)
+    answers = ask_in_background(hub, "reader", "topic")
     assert [type(outcome(one)) for one in answers.result(10)] == [Overloaded, Overloaded]
     engine.gate.set()
     assert first.result(10).scores and second.result(10).scores
-    assert live.leases() == 0
+    assert until(lambda: hub.leases() == 0)
 
 
 def ask_in_background(hub, *names):

@@ -42,6 +42,7 @@ class GenerationTask(Task[GenerationRequest, GenerationResponse]):
     )
     options: ClassVar[type[GenerationOptions]] = GenerationOptions
     metric: ClassVar[str] = "chrf"
+    bare_base: ClassVar[bool] = True
     text_field: ClassVar[str] = "text"
     max_length: ClassVar[int] = 2048
 

@@ -45,6 +45,7 @@ class SimilarityTask(Task[SimilarityRequest, SimilarityResponse]):
     )
     options: ClassVar[type[SimilarityOptions]] = SimilarityOptions
     metric: ClassVar[str] = "mrr"
+    bare_base: ClassVar[bool] = True
 
     def embedding(self, adapter: AdapterInfo) -> Embedding:
         options = read_options(SimilarityOptions, adapter)

@@ -1,0 +1,1 @@
+"""Accounts of callers: limits, fair shares, and counts of what was used."""

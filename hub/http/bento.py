@@ -183,7 +183,6 @@ class HubService(Service[Any]):  # type: ignore[misc]
 
     def to_asgi(self, is_main: bool = True) -> ASGIApp:
         from hub.http.dispatch import Closed, Dispatch
-        from hub.http.openai.files import uploads
 
         try:
             host = self._host()
@@ -211,7 +210,6 @@ class HubService(Service[Any]):  # type: ignore[misc]
             replica=replica,
             origins=origins,
             tls=tls,
-            uploads=uploads(settings),
         )
         if settings.log.access != "off":
             app = AccessLog(app, errors_only=settings.log.access == "errors")

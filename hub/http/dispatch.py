@@ -7,6 +7,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from hub.errors import HubError, NotReady
 from hub.http.gate import TEMPLATE
+from hub.http.headers import safe_headers
 from hub.http.routes.route import InferRoute
 from hub.http.wire import error_response
 
@@ -47,4 +48,6 @@ class Closed:
                 await send({"type": "lifespan.startup.complete"})
             await send({"type": "lifespan.shutdown.complete"})
         else:
-            await error_response(self._error)(scope, receive, send)
+            response = error_response(self._error)
+            response.raw_headers.extend(safe_headers(tls=False))
+            await response(scope, receive, send)

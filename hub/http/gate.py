@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 
 from starlette.routing import BaseRoute, Mount, Route
@@ -15,7 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from hub.errors import HubError, MethodNotAllowed, NotFound, TooLarge
 from hub.http.headers import POLICY, safe_headers
-from hub.http.origin import BrowserGuard, PageAccess, check_form, check_media_type
+from hub.http.origin import BrowserGuard, PageAccess, check_media_type
 from hub.http.telemetry.record import CODE
 from hub.http.wire import error_response
 
@@ -32,6 +32,7 @@ class _Endpoint:
     pattern: re.Pattern[str]
     methods: set[str]
     takes_binary: bool  # bodies that are not only JSON, of clients that declare no content type
+    takes_form: bool  # a form with a file, which the route checks
 
 
 class Paths:
@@ -40,10 +41,9 @@ class Paths:
     def __init__(self, routes: Iterable[BaseRoute]) -> None:
         self._fixed: dict[str, _Endpoint] = {}
         self._open: dict[str, _Endpoint] = {}
-        for template, pattern, methods, takes_binary in _endpoints(routes):
-            table = self._open if "{" in template else self._fixed
-            endpoint = table.setdefault(template, _Endpoint(template, pattern, set(), takes_binary))
-            endpoint.methods.update(methods)
+        for found in _endpoints(routes):
+            table = self._open if "{" in found.template else self._fixed
+            table.setdefault(found.template, found).methods.update(found.methods)
 
     def match(self, path: str, method: str) -> tuple[_Endpoint, dict[str, str]]:
         """Return the route and the path parameters.
@@ -68,7 +68,7 @@ class Paths:
 
 
 class Gate:
-    """Wraps the application; `uploads` maps paths that take a form with a file to its limit in bytes."""
+    """Wraps the application."""
 
     def __init__(
         self,
@@ -80,7 +80,6 @@ class Gate:
         replica: str,
         origins: Collection[str] = (),
         tls: bool = False,
-        uploads: Mapping[str, int] | None = None,
     ) -> None:
         self.app = app
         self._checked: ASGIApp = PageAccess(self._check, origins) if origins else self._check
@@ -89,7 +88,6 @@ class Gate:
         self._replica = (b"x-hub-replica", replica.encode())
         self._paths = paths
         self._body_bytes = body_bytes
-        self._uploads = dict(uploads or {})
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -114,33 +112,30 @@ class Gate:
             self._guard.check(scope["method"], scope["headers"], scope["path"])
             endpoint, scope["path_params"] = self._paths.match(scope["path"], scope["method"])
             scope[TEMPLATE] = endpoint.template
-            if limit := self._uploads.get(endpoint.template):
-                check_form(scope["method"], scope["headers"])
-                _check_length(scope["headers"], limit, "jobs.file_bytes")
-            else:
+            if not endpoint.takes_form:
                 check_media_type(scope["method"], scope["headers"], binary=endpoint.takes_binary)
-                _check_length(scope["headers"], self._body_bytes, "limits.body_bytes")
+                self._check_length(scope["headers"])
         except HubError as error:
             scope[CODE] = error.code
             await error_response(error)(scope, receive, send)
             return
         await self.app(scope, receive, send)
 
+    def _check_length(self, headers: Iterable[tuple[bytes, bytes]]) -> None:
+        length = next((value for name, value in headers if name == b"content-length"), b"0")
+        if length.isdigit() and int(length) > self._body_bytes:
+            raise TooLarge(
+                f"The body has {int(length):,} bytes and the limit is {self._body_bytes:,} "
+                "(limits.body_bytes). Send less at a time."
+            )
 
-def _check_length(headers: Iterable[tuple[bytes, bytes]], limit: int, setting: str) -> None:
-    length = next((value for name, value in headers if name == b"content-length"), b"0")
-    if length.isdigit() and int(length) > limit:
-        raise TooLarge(
-            f"The body has {int(length):,} bytes and the limit is {limit:,} ({setting}). Send less at a time."
-        )
 
-
-def _endpoints(routes: Iterable[BaseRoute]) -> Iterator[tuple[str, re.Pattern[str], set[str], bool]]:
+def _endpoints(routes: Iterable[BaseRoute]) -> Iterator[_Endpoint]:
     for route in routes:
         if isinstance(route, Mount) and route.path:
-            yield f"{route.path}/{{path}}", route.path_regex, {"GET", "HEAD"}, False
+            yield _Endpoint(f"{route.path}/{{path}}", route.path_regex, {"GET", "HEAD"}, False, False)
         elif isinstance(route, Mount):
             yield from _endpoints(route.routes)
         elif isinstance(route, Route):
-            binary = getattr(route, "takes_binary", False)
-            yield route.path_format, route.path_regex, set(route.methods or ()), binary
+            takes = (getattr(route, name, False) for name in ("takes_binary", "takes_form"))
+            yield _Endpoint(route.path_format, route.path_regex, set(route.methods or ()), *takes)

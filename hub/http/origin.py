@@ -153,7 +153,7 @@ def check_media_type(method: str, headers: Iterable[tuple[bytes, bytes]], *, bin
             _check_json(one)
 
 
-def check_form(method: str, headers: Iterable[tuple[bytes, bytes]]) -> None:
+def check_form(headers: Iterable[tuple[bytes, bytes]]) -> None:
     """Check that a body is declared as a form with files.
 
     Browsers send such a form for any page, whose site the Origin tells.
@@ -162,7 +162,7 @@ def check_form(method: str, headers: Iterable[tuple[bytes, bytes]]) -> None:
         BadMediaType: the content type is another one or missing.
     """
     declared = _values(headers, b"content-type")
-    if method not in SAFE_METHODS and [one.partition(";")[0].strip().lower() for one in declared] != [_FORM]:
+    if [one.partition(";")[0].strip().lower() for one in declared] != [_FORM]:
         raise BadMediaType(f"Send the file in a form, with the header 'content-type: {_FORM}; boundary=...'.")
 
 

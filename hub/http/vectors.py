@@ -9,15 +9,15 @@ import numpy as np
 from pydantic import BaseModel
 from pydantic_core import to_json
 
-from hub.api import HeadKind
-from hub.errors import Conflict, HubError
+from hub.api import AdapterInfo, HeadKind
+from hub.errors import BadRequest, Conflict, HubError
+from hub.registry.loaded import LoadedTask
 from hub.serving.requests.call import CallAnswers
 from hub.serving.requests.parsing import parse
-from hub.serving.routing.router import Admission
 from hub.serving.routing.routes import Route
 from hub.task_tools import softmax
 
-__all__ = ["TextVectors", "label_scores", "vector_request", "vectors_of"]
+__all__ = ["TextVectors", "hypotheses", "label_scores", "vector_request", "vectors_of"]
 
 
 class TextVectors(Protocol):
@@ -60,13 +60,26 @@ def vectors_of(answers: CallAnswers) -> TextVectors:
     return found  # type: ignore[no-any-return]
 
 
-def label_scores(admission: Admission, scores: Sequence[float], *, multi_label: bool = False) -> list[float]:
-    """Return the scores of texts that name labels as probabilities, which add up to 1.
+def hypotheses(labels: Sequence[str], template: str) -> list[str]:
+    """Return a text for each label, by a template such as "This text is about {}."
+
+    Raises:
+        BadRequest: the template has no place for the label.
+    """
+    if "{}" not in template:
+        raise BadRequest("A template of labels has {} in the place of the label.")
+    return [template.replace("{}", label) for label in labels]
+
+
+def label_scores(
+    task: LoadedTask, info: AdapterInfo, scores: Sequence[float], *, multi_label: bool = False
+) -> list[float]:
+    """Return the scores of candidates as probabilities, which add up to 1.
 
     With `multi_label` each is independent of the others: the score itself, from 0 to 1.
     """
     if multi_label:
         return [min(1.0, max(0.0, score)) for score in scores]
-    scale = admission.route.task.task.embedding(admission.version.info).scale
+    scale = task.task.embedding(info).scale
     found: list[float] = softmax(np.asarray(scores, dtype=np.float64), 1 / scale).tolist()
     return found

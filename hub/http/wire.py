@@ -30,9 +30,15 @@ def json_response(value: Any, status: int = 200, headers: Mapping[str, str] | No
 
 
 def error_response(
-    error: HubError, extra: Mapping[str, str] | None = None, body: Mapping[str, Any] | None = None
+    error: HubError,
+    extra: Mapping[str, str] | None = None,
+    body: Mapping[str, Any] | None = None,
+    status: int | None = None,
 ) -> Response:
-    """Return the error object, or `body`, with the status and headers of the error and `extra` headers."""
+    """Return the error object, or `body`, with the headers of the error and `extra` ones.
+
+    The status is that of the error, if none is given.
+    """
     headers = dict(extra or {})
     if isinstance(error, Unauthorized):
         headers["www-authenticate"] = "Bearer"
@@ -44,7 +50,7 @@ def error_response(
         headers["retry-after"] = "1"
     elif isinstance(error, TooLarge | RequestTimeout):
         headers["connection"] = "close"  # the rest of the body is not read
-    return json_response(body or error.to_json(), error.status, headers)
+    return json_response(body or error.to_json(), status or error.status, headers)
 
 
 def internal_error(error: Exception) -> HubError:

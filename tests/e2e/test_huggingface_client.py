@@ -28,6 +28,7 @@ TASKS = {
     "writer": ("generation", HeadKind.GENERATE, ()),
     "digest": ("summarization", HeadKind.GENERATE, ()),
     "desk": ("translation", HeadKind.GENERATE, ()),
+    "search": ("similarity", HeadKind.EMBEDDING, ()),
 }
 
 
@@ -105,6 +106,37 @@ def test_a_text_is_continued_whole_and_streamed_as_on_the_native_route(server, c
     *_, last = client.text_generation("Once upon", max_new_tokens=5, stream=True, details=True)
     assert last.generated_text == answer["text"]
     assert last.details.finish_reason in ("length", "eos_token")
+
+
+def test_texts_become_vectors_as_on_the_native_route(server, client_of) -> None:
+    texts = ["a warm film", "the city"]
+    vectors = native(server, "search", {"inputs": texts})["vectors"]
+    assert client_of("search").feature_extraction(texts).tolist() == vectors
+    assert client_of("search").feature_extraction(texts[0], normalize=True).tolist() == vectors[:1]
+    long = native(server, "search", {"inputs": texts, "normalize": False})["vectors"]
+    assert client_of("search").feature_extraction(texts, normalize=False, truncate=True).tolist() == long
+
+
+def test_sentences_are_compared_as_on_the_native_route(server, client_of) -> None:
+    others = ["the city", "a cold film"]
+    found = client_of("search").sentence_similarity("a warm film", others)
+    assert found == native(server, "search", {"inputs": others, "query": "a warm film"})["scores"]
+
+
+def test_labels_are_found_without_training_as_on_the_native_route(server, client_of) -> None:
+    labels, template = ["city", "film"], "This is about a {}."
+    found = client_of("search").zero_shot_classification(
+        "a warm film", labels, hypothesis_template=template, multi_label=False
+    )
+    body = {"query": "a warm film", "candidates": labels, "template": template, "probabilities": True}
+    reply = server.post("/v1/deployments/search/rank", json=body)
+    ranking = reply.json()["results"]
+    assert [(one.label, one.score) for one in found] == [
+        (labels[one["index"]], one["score"]) for one in ranking
+    ]
+    assert sum(one.score for one in found) == pytest.approx(1)
+    defaults = client_of("search").zero_shot_classification("a warm film", labels, multi_label=True)
+    assert {one.label for one in defaults} == set(labels)
 
 
 def test_a_deployment_has_a_health_and_an_info(server) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -161,7 +160,7 @@ def test_rows_that_do_not_fit_the_task_fail_the_job_before_it_trains(served: Ser
     job = served.wait(served.create(served.upload(bad), suffix="bad").id)
     assert job.status == "failed" and job.error
     assert (job.error.code, job.error.param) == ("bad_data", "training_file")
-    [rows] = [event.data["invalid_rows"] for event in served.events(job.id) if "rows are" in event.message]
+    [rows] = [found for event in served.events(job.id) if (found := (event.data or {}).get("invalid_rows"))]
     assert rows[0] == {"file": job.training_file, "line": 2, "reason": "label is empty"}
     assert len(rows) == 3 and served.versions("bad") == []
     assert "SECRET" not in (served.hub.home.parent / "server.log").read_text()
@@ -203,9 +202,7 @@ def killed(hub: Hub) -> Iterator[httpx.Client]:
     """Start a server, and kill its processes at the end as the kernel would."""
     log = hub.home.parent / "killed.log"
     with log.open("w") as out:
-        process = subprocess.Popen(
-            hub.command("serve", "--port", "0", "--engine", "fake"), env=hub.env, stdout=out, stderr=out
-        )
+        process = hub.start("serve", "--port", "0", "--engine", "fake", out=out)
     with httpx.Client(base_url=hub._wait(process, log), timeout=60) as client:
         key = {"authorization": f"Bearer {(hub.home / 'admin.key').read_text().strip()}"}
         worker = client.get("/admin/status", headers=key).json()["pid"]

@@ -201,6 +201,17 @@ def test_a_worker_bound_to_the_world_without_keys_answers_nothing(monkeypatch, s
             reply = client.get(path)
             assert reply.status_code == 503
             assert "serve.api_keys" in reply.json()["error"]["message"]
+            assert reply.headers["x-content-type-options"] == "nosniff"
+
+
+def test_without_our_supervisor_the_settings_of_tls_are_not_passed_over(monkeypatch, serving) -> None:
+    """`bentoml serve` would answer without TLS."""
+    for name in ("CERT", "KEY"):
+        monkeypatch.setenv(f"HUB_SERVE__TLS_{name}", "/nowhere")
+    with serving(ready=False) as client:
+        reply = client.get("/v1/tasks")
+        assert reply.status_code == 503
+        assert "--ssl-certfile" in reply.json()["error"]["message"]
 
 
 @pytest.mark.parametrize(

@@ -96,9 +96,18 @@ def test_options_reach_the_task_under_its_own_names(client, asked) -> None:
 
 
 def test_json_is_a_response_format_and_negative_numbers_are_defaults(client, asked) -> None:
-    options = {"num_predict": -1, "seed": -1, "repeat_last_n": -1, "mirostat": 0, "tfs_z": 1.0}
+    options = {
+        "num_predict": -1,
+        "seed": -1,
+        "repeat_last_n": -1,
+        "mirostat": 0,
+        "tfs_z": 1.0,
+        "presence_penalty": 0.0,
+    }
     client.post("/api/generate", json={**TEXT, "format": "json", "options": options, "stream": False})
     client.post("/api/generate", json={**TEXT, "format": "", "stream": False})
+    client.post("/api/generate", json={**TEXT, "options": {"stop": ["x", "y"]}, "stream": False})
+    assert asked[2].stop == ("x", "y")
     assert asked[0].response_format.type == "json_object"
     assert (asked[0].max_new_tokens, asked[0].seed) == (None, None)
     assert asked[1].response_format is None
@@ -180,6 +189,8 @@ def test_models_are_listed_shown_and_those_that_are_loaded(client, admin) -> Non
         ("generate", {**TEXT, "suffix": "end"}, 400, "bad_request"),
         ("generate", {**TEXT, "images": ["aGk="]}, 400, "bad_request"),
         ("generate", {**TEXT, "raw": True}, 400, "bad_request"),
+        ("generate", {**TEXT, "raw": 0}, 400, "bad_request"),
+        ("chat", {**CHAT, "messages": [{"role": "user", "content": ""}]}, 400, "invalid_text"),
         ("generate", {**TEXT, "context": [1]}, 400, "bad_request"),
         ("generate", {**TEXT, "options": {"mirostat": 2}}, 400, "bad_request"),
         ("generate", {**TEXT, "options": {"temperature": -1}}, 400, "bad_request"),
@@ -189,6 +200,8 @@ def test_models_are_listed_shown_and_those_that_are_loaded(client, admin) -> Non
         ("generate", {**TEXT, "prompt": "\u200b"}, 400, "invalid_text"),
         ("chat", {**CHAT, "tools": [{"type": "function"}]}, 400, "bad_request"),
         ("chat", {**CHAT, "think": True}, 400, "bad_request"),
+        ("chat", {**CHAT, "top_logprobs": False}, 400, "bad_request"),
+        ("show", {"model": "writer", "verbose": 0}, 400, "bad_request"),
         ("chat", {**CHAT, "messages": [{"role": "tool", "content": "x"}]}, 400, "bad_request"),
         ("embed", {"model": "mood", "input": "x"}, 409, "conflict"),
         ("embed", {"model": "near", "input": []}, 400, "bad_request"),

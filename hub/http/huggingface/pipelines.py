@@ -2,60 +2,17 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from hub.errors import BadRequest, Conflict
+from hub.http.huggingface.pipeline import HfPipeline, Json, listed
+from hub.http.huggingface.text_vectors import VectorPipeline
 from hub.http.openai.requests import text_input
 from hub.serving.routing.routes import Route
+from hub.store.records import Version
 
-__all__ = ["HfPipeline", "pipeline_of"]
-
-Json = Mapping[str, Any]
-
-
-class HfPipeline(ABC):
-    """One kind of call. `settings` maps its parameters to fields of the task's request."""
-
-    settings: ClassVar[Json] = {}
-    ignored: ClassVar[frozenset[str]] = frozenset()
-    """Parameters that change nothing here."""
-
-    def __init__(self, route: Route) -> None:
-        self.route = route
-
-    @classmethod
-    @abstractmethod
-    def fits(cls, asked: frozenset[str], answered: frozenset[str]) -> bool:
-        """Return whether a task whose request and response have these fields is of this kind."""
-
-    @abstractmethod
-    def inputs(self, given: Any) -> list[dict[str, Any]]:
-        """Turn `inputs` into fields of requests."""
-
-    def fields(self, parameters: Json) -> dict[str, Any]:
-        """Turn `parameters` into fields of every request.
-
-        Raises:
-            BadRequest: the pipeline or the task has no such parameter.
-        """
-        found: dict[str, Any] = {}
-        for name, value in parameters.items():
-            if value is None or name in self.ignored:
-                continue
-            field = self.settings.get(name)
-            if field is None or field not in self.route.task.request.model_fields:
-                raise BadRequest(
-                    f"The task {self.route.task.spec.name!r} of deployment {self.route.name!r} has no "
-                    f"parameter {name[:80]!r}. Leave it out."
-                )
-            found[field] = value
-        return found
-
-    @abstractmethod
-    def answer(self, answers: Sequence[Json], parameters: Json, *, many: bool) -> Any:
-        """Turn the answers of the task into one of the pipeline; `many`: `inputs` was a list."""
+__all__ = ["TextClassification", "pipeline_of"]
 
 
 class TextClassification(HfPipeline):
@@ -68,15 +25,17 @@ class TextClassification(HfPipeline):
         return "text" in asked and "scores" in answered
 
     def inputs(self, given: Any) -> list[dict[str, Any]]:
-        return [one if isinstance(one, dict) else {"text": one} for one in _listed(given)]
+        return [one if isinstance(one, dict) else {"text": one} for one in listed(given)]
 
     def answer(self, answers: Sequence[Json], parameters: Json, *, many: bool) -> Any:
         best = parameters.get("top_k")
         if best is not None and (not isinstance(best, int) or isinstance(best, bool) or best < 1):
             raise BadRequest("top_k must be a whole number from 1.")
-        return [self._scores(answer["scores"])[:best] for answer in answers]
+        return [self.ordered(answer["scores"])[:best] for answer in answers]
 
-    def _scores(self, scores: Mapping[str, float]) -> list[Json]:
+    @staticmethod
+    def ordered(scores: Mapping[str, float]) -> list[Json]:
+        """Return the labels with their scores, the most probable first."""
         ordered = sorted(scores.items(), key=lambda pair: -pair[1])
         return [{"label": label, "score": score} for label, score in ordered]
 
@@ -91,7 +50,7 @@ class TokenClassification(HfPipeline):
         return "text" in asked and "entities" in answered
 
     def inputs(self, given: Any) -> list[dict[str, Any]]:
-        return [{"text": one} for one in _listed(given)]
+        return [{"text": one} for one in listed(given)]
 
     def answer(self, answers: Sequence[Json], parameters: Json, *, many: bool) -> Any:
         found = [answer["entities"] for answer in answers]
@@ -108,10 +67,10 @@ class QuestionAnswering(HfPipeline):
         return {"question", "context"} <= asked and "answers" in answered
 
     def inputs(self, given: Any) -> list[dict[str, Any]]:
-        listed = _listed(given)
-        if not all(isinstance(one, dict) for one in listed):
+        found = listed(given)
+        if not all(isinstance(one, dict) for one in found):
             raise BadRequest('inputs must be {"question": ..., "context": ...}.')
-        return list(listed)
+        return list(found)
 
     def answer(self, answers: Sequence[Json], parameters: Json, *, many: bool) -> Any:
         one = parameters.get("top_k") in (None, 1)
@@ -162,7 +121,7 @@ class TextOutput(HfPipeline):
 
     def inputs(self, given: Any) -> list[dict[str, Any]]:
         name = text_input(self.route)
-        return [{name: one} for one in _listed(given)]
+        return [{name: one} for one in listed(given)]
 
     def fields(self, parameters: Json) -> dict[str, Any]:
         if parameters.get("return_full_text"):
@@ -217,11 +176,12 @@ _KINDS: Sequence[type[HfPipeline]] = (
     Translation,
     Summarization,
     TextGeneration,
+    VectorPipeline,
 )
 
 
-def pipeline_of(route: Route) -> HfPipeline:
-    """Return the pipeline of a deployment's task.
+def pipeline_of(route: Route, version: Version) -> HfPipeline:
+    """Return the pipeline of a deployment's task; `version` is the one that answers.
 
     Raises:
         Conflict: none fits.
@@ -229,7 +189,7 @@ def pipeline_of(route: Route) -> HfPipeline:
     asked, answered = (frozenset(model.model_fields) for model in (route.task.request, route.task.response))
     for kind in _KINDS:
         if kind.fits(asked, answered):
-            return kind(route)
+            return kind(route, version)
     raise Conflict(
         f"Deployment {route.name!r} serves the task {route.task.spec.name!r}, which is none of Hugging "
         f"Face's pipelines. Use /v1/deployments/{route.name}/predict."
@@ -243,17 +203,11 @@ def details(answer: Json, parameters: Json) -> Json:
     return {
         "finish_reason": "length" if reason == "length" else "stop_sequence" if stops else "eos_token",
         "generated_tokens": answer.get("completion_tokens", 0),
+        "input_length": answer.get("prompt_tokens", 0),
         "prefill": [],
         "tokens": [],
         "seed": parameters.get("seed"),
     }
-
-
-def _listed(given: Any) -> Sequence[Any]:
-    found = given if isinstance(given, list) else [given]
-    if not found:
-        raise BadRequest("inputs is an empty list.")
-    return found
 
 
 def _span(found: Json) -> Json:

@@ -15,10 +15,10 @@ from starlette.responses import Response
 from hub.errors import BadRequest, HubError, TooLarge
 from hub.http.calls import ask, ask_for_stream, visible_routes
 from hub.http.hub import hub_of
-from hub.http.huggingface.pipelines import HfPipeline, TextOutput, details, pipeline_of
-from hub.http.openai.answers import ChatCompletion
-from hub.http.openai.requests import ChatRequest
-from hub.http.openai.routes import ANSWERS, OpenAIRoute, answer_chat
+from hub.http.huggingface.pipelines import TextOutput, details, pipeline_of
+from hub.http.openai.answers import ChatCompletion, Completion
+from hub.http.openai.requests import ChatRequest, CompletionRequest
+from hub.http.openai.routes import ANSWERS, OpenAIRoute, answer_text
 from hub.http.routes.route import InferRoute
 from hub.http.routes.schemas import DESCRIBED
 from hub.http.stream import EVENTS, data_event
@@ -40,11 +40,24 @@ class PipelineRequest(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     inputs: str | dict[str, Any] | list[str | dict[str, Any]] = Field(
-        description="A text, or a question with its context; or a list of them."
+        description="A text, a question with its context, or a sentence with others; or a list of them."
     )
     parameters: dict[str, Any] | None = Field(None, description="Those of the pipeline.")
     options: dict[str, Any] | None = Field(None, description="Accepted and not read.")
     stream: bool | None = Field(None, description="Answer with server-sent events; for text-generation.")
+    normalize: bool | None = Field(None, description="feature-extraction: vectors of length 1.")
+    truncate: bool | None = Field(None, description="feature-extraction: cut long texts, or refuse them.")
+    truncation_direction: str | None = Field(None, description="feature-extraction: right.")
+    prompt_name: str | None = Field(None, description="feature-extraction: query or document.")
+    dimensions: int | None = Field(None, description="feature-extraction: values of a vector to keep.")
+    encoding_format: str | None = Field(None, description="feature-extraction: float.")
+
+    @property
+    def given(self) -> dict[str, Any]:
+        """The parameters, also those that feature-extraction has beside the inputs."""
+        others = ("inputs", "parameters", "options", "stream")
+        beside = {name: getattr(self, name) for name in self.model_fields_set.difference(others)}
+        return {**(self.parameters or {}), **beside}
 
 
 class PipelineError(BaseModel):
@@ -80,16 +93,20 @@ def add_routes(app: FastAPI) -> None:
         responses={**ERRORS, 200: {**DESCRIBED[200], "content": {"text/event-stream": events}}},
         route_class_override=PipelineRoute,
     )
-    app.router.add_api_route(
-        "/hf/{name}/v1/chat/completions",
-        _chat,
-        methods=["POST"],
-        response_model=ChatCompletion,
-        tags=["hugging face"],
-        summary="Answer a chat by this deployment, whatever `model` names",
-        responses=ANSWERS,
-        route_class_override=OpenAIRoute,
-    )
+    for path, call, model, summary in (
+        ("chat/completions", _chat, ChatCompletion, "Answer a chat"),
+        ("completions", _complete, Completion, "Continue a text"),
+    ):
+        app.router.add_api_route(
+            f"/hf/{{name}}/v1/{path}",
+            call,
+            methods=["POST"],
+            response_model=model,
+            tags=["hugging face"],
+            summary=f"{summary} by this deployment, whatever `model` names",
+            responses=ANSWERS,
+            route_class_override=OpenAIRoute,
+        )
     for path, shown, summary in (
         ("/hf/{name}/health", _health, "Is the deployment live?"),
         ("/hf/{name}/info", _info, "Describe the deployment"),
@@ -112,7 +129,11 @@ async def _call(request: Request, name: Deployment, body: PipelineRequest) -> Re
 
 
 async def _chat(request: Request, name: Deployment, body: ChatRequest) -> Response:
-    return await answer_chat(request, body.model_copy(update={"model": name}))
+    return await answer_text(request, body.model_copy(update={"model": name}), full_deltas=True)
+
+
+async def _complete(request: Request, name: Deployment, body: CompletionRequest) -> Response:
+    return await answer_text(request, body.model_copy(update={"model": name}))
 
 
 async def _health(request: Request, name: Deployment) -> Response:
@@ -139,20 +160,19 @@ class _PipelineForm:
     def __init__(self, body: PipelineRequest, max_items: int) -> None:
         self._body = body
         self._max_items = max_items
-        self._parameters: Mapping[str, Any] = body.parameters or {}
+        self._parameters: Mapping[str, Any] = body.given
 
     def read(self, route: Route) -> list[BaseModel | HubError]:
-        pipeline = pipeline_of(route)
+        pipeline = pipeline_of(route, route.version)
         if self._body.stream and not isinstance(pipeline, TextOutput):
             raise BadRequest(f"Deployment {route.name!r} writes no text that could be streamed.")
-        inputs = pipeline.inputs(self._body.inputs)
-        if len(inputs) > self._max_items:
+        requests = pipeline.requests(self._body.inputs, self._parameters)
+        if len(requests) > self._max_items:
             raise TooLarge(
-                f"inputs has {len(inputs):,} items and the limit is {self._max_items} (limits.items). "
+                f"inputs has {len(requests):,} items and the limit is {self._max_items} (limits.items). "
                 "Send fewer."
             )
-        fields = pipeline.fields(self._parameters)
-        return [parse(to_json({**one, **fields}), route.task.request) for one in inputs]
+        return [parse(to_json(one), route.task.request) for one in requests]
 
     def answer(self, admission: Admission, answers: CallAnswers) -> bytes:
         found = []
@@ -161,27 +181,32 @@ class _PipelineForm:
                 raise item
             found.append(from_json(body))
         many = isinstance(self._body.inputs, list)
-        return _bytes(pipeline_of(admission.route).answer(found, self._parameters, many=many))
+        pipeline = pipeline_of(admission.route, admission.version)
+        return _bytes(pipeline.answer(found, self._parameters, many=many))
 
     def events(self, admission: Admission) -> _TokenEvents:
-        return _TokenEvents(pipeline_of(admission.route), self._parameters)
+        return _TokenEvents(admission, self._parameters)
 
     def error(self, error: HubError, headers: Mapping[str, str] | None = None) -> Response:
         return _error(error, headers)
 
 
 class _TokenEvents:
-    """One event for each part of the text, and a last one with the whole text and why it ended."""
+    """One event for each part of the text, and a last one with the whole text and why it ended.
+
+    The first also has `version` and `sha256`.
+    """
 
     media_type: ClassVar[str] = EVENTS
 
-    def __init__(self, pipeline: HfPipeline, parameters: Mapping[str, Any]) -> None:
-        self._pipeline = pipeline
+    def __init__(self, admission: Admission, parameters: Mapping[str, Any]) -> None:
+        self._pipeline = pipeline_of(admission.route, admission.version)
+        self._named = {"version": str(admission.version.ref), "sha256": admission.version.sha256}
         self._parameters = parameters
         self._index = 0
 
     def start(self) -> bytes:
-        return b""  # the headers name the version
+        return b""  # the event of the first token names the version
 
     def text(self, part: str) -> bytes:
         return self._token(part)
@@ -197,8 +222,10 @@ class _TokenEvents:
 
     def _token(self, text: str, generated_text: str | None = None, details: Any = None) -> bytes:
         self._index += 1
+        named = self._named if self._index == 1 else {}
         return data_event(
             {
+                **named,
                 "index": self._index,
                 "token": {"id": 0, "text": text, "logprob": None, "special": generated_text is not None},
                 "generated_text": generated_text,

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic.config import JsonDict
 
+from hub.api import Text
 from hub.errors import BadRequest, HubError
 from hub.http.openai.requests import (
     NOT_READ,
@@ -42,8 +43,21 @@ def deployment_of(model: str) -> str:
     return model.removesuffix(TAG)
 
 
+def _check_bool(value: Any) -> Any:
+    """A Literal of a bool would take a number."""
+    if not isinstance(value, bool):
+        raise ValueError("Input should be a valid boolean")
+    return value
+
+
+_False = Annotated[Literal[False], BeforeValidator(_check_bool)]
+_True = Annotated[Literal[True], BeforeValidator(_check_bool)]
+_Zero = Annotated[float, Field(ge=0, le=0)]  # a Literal of 0 would take false, and none of 0.0
+_One = Annotated[float, Field(ge=1, le=1)]
+
+
 class _Body(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 class OllamaOptions(_Body):
@@ -61,7 +75,7 @@ class OllamaOptions(_Body):
     seed: int | None = Field(
         None, ge=-1, lt=2**53, description="The same seed gives the same text; -1: none."
     )
-    stop: Annotated[tuple[str, ...], BeforeValidator(as_list)] | None = Field(
+    stop: Annotated[tuple[str, ...], Field(strict=False), BeforeValidator(as_list)] | None = Field(
         None,
         description="A string or several; the text ends before the first.",
         json_schema_extra=_STOP,
@@ -69,15 +83,15 @@ class OllamaOptions(_Body):
     repeat_penalty: float | None = Field(
         None, ge=0.01, le=10, description="`repetition_penalty` of `generation`, over the whole text."
     )
-    repeat_last_n: Literal[-1] | None = Field(None, description="Only -1: the whole text.")
-    presence_penalty: Literal[0] | None = Field(None, description="Only 0; see `repeat_penalty`.")
-    frequency_penalty: Literal[0] | None = Field(None, description="Only 0; see `repeat_penalty`.")
-    mirostat: Literal[0] | None = Field(None, description="Only 0.")
+    repeat_last_n: int | None = Field(None, ge=-1, le=-1, description="Only -1: the whole text.")
+    presence_penalty: _Zero | None = Field(None, description="Only 0; see `repeat_penalty`.")
+    frequency_penalty: _Zero | None = Field(None, description="Only 0; see `repeat_penalty`.")
+    mirostat: _Zero | None = Field(None, description="Only 0.")
     mirostat_eta: float | None = Field(None, description=NOT_READ)
     mirostat_tau: float | None = Field(None, description=NOT_READ)
-    tfs_z: Literal[1] | None = Field(None, description="Only 1.")
-    typical_p: Literal[1] | None = Field(None, description="Only 1.")
-    penalize_newline: Literal[True] | None = Field(None, description="Only true.")
+    tfs_z: _One | None = Field(None, description="Only 1.")
+    typical_p: _One | None = Field(None, description="Only 1.")
+    penalize_newline: _True | None = Field(None, description="Only true.")
     num_ctx: int | None = Field(None, description=NOT_READ)
     num_keep: int | None = Field(None, description=NOT_READ)
     num_batch: int | None = Field(None, description=NOT_READ)
@@ -120,9 +134,9 @@ class OllamaRequest(OneModel):
     keep_alive: float | str | None = Field(
         None, description="Accepted and not read: the server itself decides what stays loaded."
     )
-    think: Literal[False] | None = Field(None, description="Only false.")
-    logprobs: Literal[False] | None = Field(None, description="Only false.")
-    top_logprobs: Literal[0] | None = Field(None, description="Only 0.")
+    think: _False | None = Field(None, description="Only false.")
+    logprobs: _False | None = Field(None, description="Only false.")
+    top_logprobs: _Zero | None = Field(None, description="Only 0.")
 
     @property
     def deployment(self) -> str:
@@ -158,7 +172,7 @@ class GenerateRequest(OllamaRequest):
 
     prompt: str | None = Field(None, description="The text.")
     system: str | None = Field(None, description="The system message, where the task takes one.")
-    raw: Literal[False] | None = Field(None, description="Only false.")
+    raw: _False | None = Field(None, description="Only false.")
     suffix: Literal[""] | None = Field(None, description="Only empty.")
     template: Literal[""] | None = Field(None, description="Only empty.")
     context: Annotated[tuple[int, ...], Field(max_length=0)] | None = Field(None, description="Only empty.")
@@ -190,7 +204,7 @@ class OllamaMessage(_Body):
     """A turn of a chat."""
 
     role: Literal["system", "user", "assistant"]
-    content: str
+    content: Text
     images: Annotated[tuple[str, ...], Field(max_length=0)] | None = Field(None, description="Only empty.")
     thinking: str | None = Field(None, description=NOT_READ)
     tool_calls: Annotated[tuple[Any, ...], Field(max_length=0)] | None = Field(

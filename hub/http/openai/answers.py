@@ -95,13 +95,17 @@ class Completion(_Result):
 
 @dataclass(frozen=True)
 class TextForm:
-    """Writes answers to one chat (`chat`) or to prompts, each of which has `n` answers."""
+    """Writes answers to one chat (`chat`) or to prompts, each of which has `n` answers.
+
+    `full_deltas`: each part of a chat has a role and a text, as Hugging Face's schema of chunks needs.
+    """
 
     request_id: str
     model: str
     chat: bool
     n: int = 1
     include_usage: bool = False
+    full_deltas: bool = False
     created: int = field(default_factory=lambda: int(time.time()))
 
     def answer(self, admission: Admission, answers: CallAnswers) -> bytes:
@@ -182,6 +186,8 @@ class _Chunks:
         return self._form.head(self._admission, self._object)
 
     def _chunk(self, delta: Json, text: str, reason: str | None = None) -> bytes:
+        if self._form.full_deltas:
+            delta = {"role": "assistant", "content": "", **delta}
         body = {"delta": delta} if self._form.chat else {"text": text}
         choice = {"index": 0, **body, "finish_reason": reason, "logprobs": None}
         usage = {"usage": None} if self._form.include_usage else {}

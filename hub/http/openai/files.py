@@ -15,18 +15,18 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 
-from hub.config import Settings
 from hub.errors import BadRequest, RequestTimeout, TooLarge
 from hub.http.hub import hub_of
 from hub.http.openai.pages import MAX_ID, Cursor, CursorList, TrainingRoute, listed
 from hub.http.openai.routes import ERRORS
+from hub.http.origin import check_form
 from hub.http.wire import json_response
 from hub.jobs.request import FINE_TUNE
 from hub.jobs.service import MAX_NAME, format_by_name
 from hub.store.jobs.files import NewFile
 from hub.store.jobs.records import UploadedFile
 
-__all__ = ["add_routes", "uploads"]
+__all__ = ["add_routes"]
 
 Json = dict[str, Any]
 UPLOAD_PATH = "/v1/files"
@@ -133,16 +133,14 @@ def add_routes(app: FastAPI) -> None:
     )
 
 
-def uploads(settings: Settings) -> dict[str, int]:
-    """Return the largest size of a form by the path that takes it, in bytes."""
-    return {UPLOAD_PATH: settings.jobs.file_bytes + FORM_BYTES}
-
-
 class UploadRoute(TrainingRoute):
-    """Calls `endpoint(request)` before the body is read, and has no deadline."""
+    """Calls `endpoint(request)`, which reads a form; without a deadline."""
+
+    takes_form = True
 
     async def _answer(self, request: Request, parameters: Any) -> Response:
         await self.admit(request)
+        check_form(request.scope["headers"])
         response: Response = await self.endpoint(request)
         return response
 
@@ -155,7 +153,7 @@ class _Form:
 
 async def _upload(request: Request) -> Response:
     hub = hub_of(request)
-    form = await _read_form(request, uploads(hub.settings)[UPLOAD_PATH])
+    form = await _read_form(request, hub.settings.jobs.file_bytes + FORM_BYTES)
     try:
         sent = _checked(form)
         file = await asyncio.to_thread(hub.training.upload, sent.file.file, sent.new)
@@ -195,6 +193,11 @@ async def _read_form(request: Request, limit: int) -> FormData:
         TooLarge: it has more than `limit` bytes.
         RequestTimeout: it did not arrive within UPLOAD_S.
     """
+
+    too_large = TooLarge(f"The body has more than {limit:,} bytes (jobs.file_bytes). Send a smaller file.")
+    declared = request.headers.get("content-length", "")
+    if declared.isdecimal() and int(declared) > limit:
+        raise too_large
 
     async def bounded() -> AsyncGenerator[bytes, None]:
         size = 0

@@ -19,7 +19,7 @@ from hub.http.routes.schemas import DESCRIBED
 from hub.http.wire import json_response
 from hub.serving.routing.routes import Route, Routes, by_name
 
-__all__ = ["ANSWERS", "OpenAIRoute", "add_routes", "answer_chat"]
+__all__ = ["ANSWERS", "OpenAIRoute", "add_routes", "answer_text"]
 
 Json = dict[str, Any]
 
@@ -106,29 +106,28 @@ def add_routes(app: FastAPI) -> None:
         )
 
 
-async def answer_chat(request: Request, body: ChatRequest) -> Response:
-    """Answer a chat by the deployment that `model` names."""
-    return await _answer(request, body, chat=True)
-
-
-async def _chat(request: Request, body: ChatRequest) -> Response:
-    return await answer_chat(request, body)
-
-
-async def _complete(request: Request, body: CompletionRequest) -> Response:
-    return await _answer(request, body, chat=False)
-
-
-async def _answer(request: Request, body: ChatRequest | CompletionRequest, *, chat: bool) -> Response:
+async def answer_text(
+    request: Request, body: ChatRequest | CompletionRequest, *, full_deltas: bool = False
+) -> Response:
+    """Answer a chat, or continue texts, by the deployment that `model` names; `full_deltas`: see TextForm."""
     form = TextForm(
         request.scope[NUMBER],
         body.model,
-        chat,
+        isinstance(body, ChatRequest),
         body.n or 1,
         bool(body.stream_options and body.stream_options.include_usage),
+        full_deltas,
     )
     call = ask_for_stream if body.stream else ask
     return await call(request, by_name(body.model), body.read, form)
+
+
+async def _chat(request: Request, body: ChatRequest) -> Response:
+    return await answer_text(request, body)
+
+
+async def _complete(request: Request, body: CompletionRequest) -> Response:
+    return await answer_text(request, body)
 
 
 async def _list(request: Request) -> Response:

@@ -28,6 +28,14 @@ _CHOOSE_VERSION = (
     "/api/embed",
     "/api/generate",
     "/api/chat",
+    "/tei/",
+    "/embed",
+    "/predict",
+    "/rerank",
+    "/similarity",
+    "/tokenize",
+    "/decode",
+    "/invocations",
 )
 _STICKY_KEY = {
     "name": "x-hub-key",
@@ -43,6 +51,13 @@ _TIMEOUT = {
     "description": "Milliseconds that the client waits; then the request is cancelled (504).",
     "schema": {"type": "integer", "minimum": 1, "maximum": MAX_TIMEOUT_MS},
 }
+_PAGE = {
+    "tags": ["pages"],
+    "summary": "The page that shows this document",
+    "responses": {
+        "200": {"description": "The page", "content": {"text/html": {"schema": {"type": "string"}}}}
+    },
+}
 _TEXT = {"content": {"text/plain": {"schema": {"type": "string"}}}}
 
 
@@ -57,6 +72,7 @@ def build_document(app: FastAPI, *, keys_needed: bool) -> Json:
                     operation.setdefault("parameters", []).extend((_STICKY_KEY, _TIMEOUT))
                 operation["security"] = _security(route.right is not Right.INFER or keys_needed)
     document["paths"] |= _monitoring(keys_needed)
+    document["paths"]["/"]["get"] = _PAGE
     document.setdefault("components", {})["securitySchemes"] = {
         _SCHEME: {"type": "http", "scheme": "bearer", "description": "An API key, or the admin key."}
     }

@@ -1,0 +1,1 @@
+"""Routes of Text Embeddings Inference: vectors, ranks, similarity, labels and tokens."""

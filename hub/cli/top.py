@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rich.console import Console, Group
     from rich.table import Table
 
-    from hub.client.metrics import Reading
+    from hub.client.metrics import Scrape
 
 __all__ = ["top"]
 
@@ -53,7 +53,7 @@ def _watch(context: Context, server: str | None, interval: float, console: Conso
     """Show a view every `interval` seconds; a server that does not answer is asked again."""
     from rich.live import Live
 
-    before: Reading | None = None
+    before: Scrape | None = None
     found: Json | None = None
     with Live(console=console, screen=True, auto_refresh=False) as live:
         try:
@@ -72,7 +72,7 @@ def _watch(context: Context, server: str | None, interval: float, console: Conso
             return
 
 
-def _read(context: Context, server: str | None) -> tuple[str, Reading]:
+def _read(context: Context, server: str | None) -> tuple[str, Scrape]:
     """Read the metrics of the server that answers now, which may be another one after a restart.
 
     Raises:
@@ -87,7 +87,7 @@ def _read(context: Context, server: str | None) -> tuple[str, Reading]:
         return str(client.url), read(client.metrics(), time.time())
 
 
-def _figures(url: str, before: Reading, now: Reading) -> Json:
+def _figures(url: str, before: Scrape, now: Scrape) -> Json:
     from hub.client.metrics import figures
 
     return {"server": url, **figures(before, now)}

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["Reading", "figures", "read"]
+__all__ = ["Scrape", "figures", "read"]
 
 _COLLECTED = "vllm:lora_requests_info"  # its value is the time at which the metrics were collected
 Json = dict[str, Any]
@@ -16,7 +16,7 @@ Samples = Mapping[str, Sequence[tuple[Mapping[str, str], float]]]
 
 
 @dataclass(frozen=True)
-class Reading:
+class Scrape:
     """The samples of /metrics by name, and when they were collected (seconds since the epoch)."""
 
     at: float
@@ -26,7 +26,7 @@ class Reading:
         """Add up the samples that have the wanted labels."""
         return sum(value for labels, value in self.samples.get(name, ()) if wanted.items() <= labels.items())
 
-    def by(self, *names: str) -> dict[tuple[str, ...], Reading]:
+    def by(self, *names: str) -> dict[tuple[str, ...], Scrape]:
         """Divide the samples that have these labels by their values."""
         found: dict[tuple[str, ...], defaultdict[str, list[tuple[Mapping[str, str], float]]]] = {}
         for name, samples in self.samples.items():
@@ -34,10 +34,10 @@ class Reading:
                 if all(label in labels for label in names):
                     key = tuple(labels[label] for label in names)
                     found.setdefault(key, defaultdict(list))[name].append((labels, value))
-        return {key: Reading(self.at, samples) for key, samples in found.items()}
+        return {key: Scrape(self.at, samples) for key, samples in found.items()}
 
 
-def read(text: str, now: float) -> Reading:
+def read(text: str, now: float) -> Scrape:
     """Parse the text of /metrics; `now` is its time if it does not say when it was collected."""
     from prometheus_client.parser import text_string_to_metric_families
 
@@ -46,15 +46,15 @@ def read(text: str, now: float) -> Reading:
         for sample in family.samples:
             samples[sample.name].append((sample.labels, sample.value))
     collected = [value for _, value in samples.get(_COLLECTED, ())]
-    return Reading(max(collected, default=now), samples)
+    return Scrape(max(collected, default=now), samples)
 
 
 @dataclass(frozen=True)
 class _Between:
     """What happened between two readings; a counter that fell began again, as after a restart."""
 
-    before: Reading
-    now: Reading
+    before: Scrape
+    now: Scrape
 
     @property
     def seconds(self) -> float:
@@ -89,7 +89,7 @@ class _Between:
         return lower * 1000  # beyond the last bound
 
 
-def figures(before: Reading, now: Reading) -> Json:
+def figures(before: Scrape, now: Scrape) -> Json:
     """Describe what happened between two readings of one server as JSON values."""
     between, limit = _Between(before, now), now.sum("hub_batch_rows_limit")
     deployments = [_deployment(one, *key) for key, one in _divided(between, "deployment", "track")]
@@ -145,14 +145,14 @@ def _deployment(between: _Between, name: str, track: str) -> Json:
 
 
 def _divided(between: _Between, *labels: str) -> list[tuple[tuple[str, ...], _Between]]:
-    old, nothing = between.before.by(*labels), Reading(between.before.at, {})
+    old, nothing = between.before.by(*labels), Scrape(between.before.at, {})
     return sorted(
         ((key, _Between(old.get(key, nothing), one)) for key, one in between.now.by(*labels).items()),
         key=lambda pair: pair[0],
     )
 
 
-def _buckets(reading: Reading, name: str) -> dict[float, float]:
+def _buckets(reading: Scrape, name: str) -> dict[float, float]:
     """Add up the cumulative counts of a histogram, by upper bound."""
     found: defaultdict[float, float] = defaultdict(float)
     for labels, value in reading.samples.get(f"{name}_bucket", ()):

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from hub.cli import top
 from hub.cli.main import app
-from hub.client.metrics import Reading, figures, read
+from hub.client.metrics import Scrape, figures, read
 from hub.errors import NotReady
 
 METRICS = """\
@@ -25,7 +25,7 @@ hub_deployment_version_info{{deployment="mood",track="stable",version="mood@1",s
 """
 
 
-def reading(at: float, calls: int) -> Reading:
+def reading(at: float, calls: int) -> Scrape:
     return read(METRICS.format(calls=calls), now=at)
 
 
@@ -82,7 +82,7 @@ def test_a_server_that_goes_and_comes_back_is_shown_again(monkeypatch) -> None:
     ]
     views: list[str] = []
 
-    def read_next(*given: Any) -> tuple[str, Reading]:
+    def read_next(*given: Any) -> tuple[str, Scrape]:
         answer = answers.pop(0)
         if isinstance(answer, NotReady):
             raise answer

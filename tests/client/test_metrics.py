@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from hub.client.metrics import Reading, figures, read
+from hub.client.metrics import Scrape, figures, read
 
 BUCKETS = ("0.01", "0.1", "1.0", "+Inf")
 
 
-def page(at: float, calls: int, failed: int = 0, buckets: tuple[int, ...] = (0, 0, 0, 0)) -> Reading:
+def page(at: float, calls: int, failed: int = 0, buckets: tuple[int, ...] = (0, 0, 0, 0)) -> Scrape:
     of = 'deployment="mood",track="stable"'
     lines = [
         f'vllm:lora_requests_info{{max_lora="4",running_lora_adapters="mood",waiting_lora_adapters=""}} {at}',
@@ -71,5 +71,5 @@ def test_a_server_that_was_restarted_counts_from_zero() -> None:
 def test_deployments_that_are_busy_come_first_and_new_ones_are_shown() -> None:
     text = 'hub_deployment_calls_total{{deployment="{}",track="stable",code="ok"}} {}'
     rows = "\n".join(text.format(name, count) for name, count in (("a", 1), ("b", 9), ("c", 4))) + "\n"
-    found = figures(Reading(0, {}), read(rows, now=1))
+    found = figures(Scrape(0, {}), read(rows, now=1))
     assert [one["deployment"] for one in found["deployments"]] == ["b", "c", "a"]

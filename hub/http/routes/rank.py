@@ -51,7 +51,10 @@ class RankRequest(Model):
     top_k: int | None = Field(None, ge=1, description="How many candidates to return; default: all.")
     return_documents: bool = Field(False, description="Return the candidates beside their positions.")
     template: str | None = Field(
-        None, max_length=1000, description="Makes a text of each candidate, which takes the place of {}."
+        None,
+        max_length=1000,
+        description="Makes a text of each candidate, which takes the place of {}.",
+        json_schema_extra={"pattern": r"\{\}"},
     )
     probabilities: bool = Field(False, description="Scores add up to 1: a softmax over all candidates.")
     truncate: bool = Field(True, description="Cut texts that are too long; false: refuse them.")

@@ -6,6 +6,9 @@ WORKERS ?= 2
 PLUGINS := $(wildcard plugins/*/pyproject.toml)
 EDITABLE := $(patsubst %/pyproject.toml,-e ./%,$(PLUGINS))
 
+# Hundreds of processes would each compile the same modules.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: install quickstart test lint bench docs clean
 
 install: $(STAMP)

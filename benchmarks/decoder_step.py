@@ -48,7 +48,7 @@ def main() -> None:
 
     from hub.bases.cache import Bases
     from hub.config import find_home
-    from hub.engine.torch.loading import load_tokenizer
+    from hub.engine.tokenizer import load_tokenizer
     from hub.training.fit.answers_only import answers_only
     from hub.training.fit.batches import LengthGroups, collator
     from hub.training.fit.fused_kernels import fused

@@ -1,7 +1,8 @@
 """Closed-loop load over HTTP/1.1, run as a process of its own: `python -m benchmarks.load PLAN.json`.
 
 The plan names the host, the port, how many clients ask, for how long, and the requests they cycle
-through. Prints one JSON object of figures; times are in milliseconds.
+through; `headers` are sent with each, and a client pauses for `pause_s` after each answer. Prints one JSON
+object of figures; times are in milliseconds.
 """
 
 from __future__ import annotations
@@ -46,16 +47,16 @@ async def run(plan: dict[str, Any]) -> dict[str, float]:
     counts = LoadCounts(time.perf_counter() + WARM_S)
     until = counts.since + plan["seconds"]
     clients = (
-        client(plan["host"], plan["port"], requests[number:] + requests[:number], until, counts)
+        client(plan, requests[number:] + requests[:number], until, counts)
         for number in range(plan["clients"])
     )
     await asyncio.gather(*clients)
     return _figures(counts, plan["seconds"])
 
 
-async def client(host: str, port: int, requests: list[bytes], until: float, counts: LoadCounts) -> None:
+async def client(plan: dict[str, Any], requests: list[bytes], until: float, counts: LoadCounts) -> None:
     """Ask one request after another on one connection until the time is up."""
-    reader, writer = await asyncio.open_connection(host, port)
+    reader, writer = await asyncio.open_connection(plan["host"], plan["port"])
     turn = 0
     while (asked := time.perf_counter()) < until:
         writer.write(requests[turn % len(requests)])
@@ -67,6 +68,8 @@ async def client(host: str, port: int, requests: list[bytes], until: float, coun
         answered = time.perf_counter()
         if counts.since < answered < until:
             _note(counts, head, (answered - asked) * 1000)
+        if pause_s := plan.get("pause_s"):
+            await asyncio.sleep(pause_s)
     writer.close()
 
 
@@ -83,9 +86,10 @@ def _note(counts: LoadCounts, head: bytes, latency: float) -> None:
 
 def _encode(plan: dict[str, Any], path: str, body: Any) -> bytes:
     payload = json.dumps(body).encode()
+    more = "".join(f"{name}: {value}\r\n" for name, value in plan.get("headers", {}).items())
     head = (
         f"POST {path} HTTP/1.1\r\nhost: {plan['host']}:{plan['port']}\r\n"
-        f"content-type: application/json\r\ncontent-length: {len(payload)}\r\n\r\n"
+        f"content-type: application/json\r\ncontent-length: {len(payload)}\r\n{more}\r\n"
     )
     return head.encode() + payload
 

@@ -45,7 +45,7 @@ def main() -> None:
     from hub.config import find_home
     from hub.data.dataset import InvalidRows
     from hub.engine.peft.model import load_adapted
-    from hub.engine.torch.loading import load_tokenizer
+    from hub.engine.tokenizer import load_tokenizer
     from hub.recipe.recipe import load_recipe
     from hub.registry.host import Registry
     from hub.training.fit.model import load_base

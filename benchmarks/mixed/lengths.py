@@ -52,7 +52,7 @@ def run(setting: Setting) -> Found:
 
 
 def _texts(setting: Setting) -> list[list[int]]:
-    from hub.engine.torch.loading import load_tokenizer
+    from hub.engine.tokenizer import load_tokenizer
 
     assert setting.data is not None
     with (setting.data / "sst2" / "test.csv").open(encoding="utf-8", newline="") as file:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from hub.api import HeadKind, Output, Row
+from hub.engine.shares import Flow
 from hub.errors import HubError
 
 if TYPE_CHECKING:
@@ -125,11 +126,15 @@ class AdapterWeights:
 
 @dataclass(frozen=True, slots=True)
 class EngineRow:
-    """A row, the slot that holds its adapter, and what to compute for it."""
+    """A row, the slot that holds its adapter, and what to compute for it.
+
+    `flow`: with whom a row that generates text shares the engine; by default with those of other slots.
+    """
 
     row: Row
     slot: int
     head: HeadKind
+    flow: Flow | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,14 +8,16 @@ service nor lose its turn.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from heapq import heapify, heappop, heapreplace
 from typing import Generic, NamedTuple, TypeVar
 
-__all__ = ["Flow", "Shares", "merged"]
+__all__ = ["Costed", "Flow", "FlowShares", "Shares"]
 
 Member = TypeVar("Member", bound=Hashable)
 Item = TypeVar("Item")
+Costed = tuple[float, Item]
+"""An item with the cost of serving it."""
 
 
 class Flow(NamedTuple):
@@ -31,14 +33,14 @@ class Shares(Generic[Member]):
 
     def __init__(self) -> None:
         self._active: dict[Member, float] = {}
-        self._idle: dict[Member, float] = {}  # only those that have spent more than the active ones
-        self._now = 0.0  # least spent of the active ones, never decreasing
+        self._idle: dict[Member, float] = {}  # only those that have spent more than an active one
+        self._now = 0.0  # least spent of the active ones; never decreases
 
     def __len__(self) -> int:
         return len(self._active)
 
     def __iter__(self) -> Iterator[Member]:
-        return iter(list(self._active))
+        return iter(self._active)
 
     def join(self, member: Member) -> None:
         """Make a member active; it may be already."""
@@ -46,17 +48,16 @@ class Shares(Generic[Member]):
             self._active[member] = max(self._idle.pop(member, 0.0), self._now)
 
     def leave(self, member: Member) -> None:
-        """Make a member idle; it may be already."""
-        spent = self._active.pop(member, None)
-        if not self._active:
+        """Make an active member idle."""
+        self._idle[member] = self._active.pop(member)
+        if self._active:
+            self._advance()
+        else:
             self._idle.clear()
             self._now = 0.0
-        elif spent is not None:
-            self._idle[member] = spent
-            self._advance()
 
     def charge(self, member: Member, cost: float) -> None:
-        """Count service of an active member; `cost` is divided by its weight."""
+        """Count service of an active member, with its cost divided by its weight."""
         self._active[member] += cost
         self._advance()
 
@@ -74,10 +75,56 @@ class Shares(Generic[Member]):
             self._idle = {member: spent for member, spent in self._idle.items() if spent > self._now}
 
 
-def merged(
-    members: Iterable[tuple[float, float, Iterator[tuple[float, Item]]]],
-) -> Iterator[tuple[float, Item]]:
-    """Yield the items of several members, with their costs, in the order in which they are served.
+class FlowShares:
+    """Shares at two levels: callers by their weights, and the deployments of a caller equally.
+
+    So a caller gets no larger share by using many deployments. Not thread-safe.
+    """
+
+    def __init__(self) -> None:
+        self._callers: Shares[tuple[str, float]] = Shares()
+        self._flows: dict[tuple[str, float], Shares[Flow]] = {}
+
+    def join(self, flow: Flow) -> None:
+        """Make a flow active; it may be already."""
+        self._callers.join(_payer(flow))
+        self._flows.setdefault(_payer(flow), Shares()).join(flow)
+
+    def leave(self, flow: Flow) -> None:
+        """Make an active flow idle."""
+        payer = _payer(flow)
+        self._flows[payer].leave(flow)
+        if not self._flows[payer]:
+            del self._flows[payer]
+            self._callers.leave(payer)
+
+    def charge(self, flow: Flow, cost: float) -> None:
+        """Count service of an active flow."""
+        self._callers.charge(_payer(flow), cost / flow.weight)
+        self._flows[_payer(flow)].charge(flow, cost)
+
+    def next(self) -> Flow:
+        """Return the flow that is served next."""
+        return self._flows[self._callers.next()].next()
+
+    def order(self, items: Callable[[Flow], Iterator[Costed[Item]]]) -> Iterator[Costed[Item]]:
+        """Yield the items of all active flows, with their costs, in the order in which they are served."""
+        return _merged(
+            (
+                self._callers.spent(payer),
+                payer[1],
+                _merged([(flows.spent(flow), 1.0, items(flow)) for flow in flows]),
+            )
+            for payer, flows in self._flows.items()
+        )
+
+
+def _payer(flow: Flow) -> tuple[str, float]:
+    return flow.caller, flow.weight
+
+
+def _merged(members: Iterable[tuple[float, float, Iterator[Costed[Item]]]]) -> Iterator[Costed[Item]]:
+    """Yield the items of several members in the order in which they are served.
 
     A member is what it has spent, its weight, and an iterator of its items with their costs.
     """

@@ -30,10 +30,11 @@ from hub.engine.protocol import (
     OnEnd,
     OnText,
 )
+from hub.engine.tokenizer import load_tokenizer
 from hub.engine.torch.backbone import TorchBackbone
 from hub.engine.torch.generate import Generator
 from hub.engine.torch.heads import HEADED, HeadSlots, Hidden, pool_rows
-from hub.engine.torch.loading import base_tensors, end_tokens, load_model, load_tokenizer
+from hub.engine.torch.loading import base_tensors, end_tokens, load_model
 from hub.engine.torch.placement import Placed, Placement
 from hub.engine.torch.tensors import BatchTensors
 from hub.errors import BadAdapter, BadSampling, EngineFailed, HubError, UnsupportedAdapter

@@ -17,7 +17,7 @@ from torch import Tensor
 from hub.api import AdapterInfo, HeadKind, Output, Row
 from hub.bases.base import Base
 from hub.engine.peft.model import load_adapted
-from hub.engine.torch.loading import load_tokenizer
+from hub.engine.tokenizer import load_tokenizer
 from hub.errors import BadAdapter, BadRequest, HubError, MissingExtra, NotFound
 from hub.evaluation.predict import forward_rows
 from hub.explain.explanation import Explanation

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from hub.api import HeadKind
 from hub.bases.base import Base
-from hub.engine.torch.loading import load_tokenizer, pad_token
+from hub.engine.tokenizer import load_tokenizer
+from hub.engine.torch.loading import pad_token
 from hub.export.formats import Precision
 from hub.export.model import answers, input_names, load_peft
 from hub.export.parity import Parity, compare

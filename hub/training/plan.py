@@ -134,7 +134,7 @@ def settled(loaded: LoadedTask, base: Base, info: AdapterInfo) -> dict[str, Any]
     """
     if loaded.spec.head is not HeadKind.GENERATE:
         return dict(info.settings)
-    from hub.engine.torch.loading import load_tokenizer
+    from hub.engine.tokenizer import load_tokenizer
 
     tokenizer = load_tokenizer(base)
     with plugin_call(loaded.spec.name, "settle()"):
@@ -158,7 +158,7 @@ def checked_rows(
         rows = prepare(recipe, loaded.task, cache, invalid, progress, needs_label=loaded.labelled)
         return rows, False
     plan = make_plan(recipe, registry=registry, bases=bases, cache=cache, invalid=invalid, progress=progress)
-    from hub.engine.torch.loading import load_tokenizer
+    from hub.engine.tokenizer import load_tokenizer
 
     dataset, more = usable_rows(plan.loaded, load_tokenizer(plan.base), plan.info, plan.dataset, progress)
     invalid.add(more)

@@ -21,7 +21,8 @@ from hub.data.dataset import InvalidRows
 from hub.data.examples import Item
 from hub.data.features import encodable, make_features
 from hub.engine.peft.model import load_adapted
-from hub.engine.torch.loading import load_tokenizer, pick_device
+from hub.engine.tokenizer import load_tokenizer
+from hub.engine.torch.loading import pick_device
 from hub.errors import BadAdapter, BadData, Conflict
 from hub.evaluation.evaluator import EvaluationSample, Evaluator, Scored, majority_metrics
 from hub.evaluation.predict import forward_rows

@@ -36,7 +36,8 @@ from hub.bases.base import Base
 from hub.engine.build import build_engine
 from hub.engine.peft.format import parse
 from hub.engine.protocol import AdapterWeights, EngineRow
-from hub.engine.torch.loading import computes_in_bf16, load_tokenizer
+from hub.engine.tokenizer import load_tokenizer
+from hub.engine.torch.loading import computes_in_bf16
 from tests.support.tiny import peft_model, tiny_encoder
 
 TEXTS = short_texts(random.Random(0), 6)

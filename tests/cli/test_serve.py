@@ -23,6 +23,7 @@ from hub.cli.quickstart.local_server import free_port
 from hub.client import server_file
 from hub.store.change import Deploy
 from tests.support.homes import FakeHome
+from tests.support.preloaded import Process, preloaded
 
 pytestmark = pytest.mark.e2e
 
@@ -39,7 +40,7 @@ def environment(home: Path) -> dict[str, str]:
 
 
 def hub(home: Path, *args: str, status: int = 0) -> str:
-    done = subprocess.run(command(*args), check=False, env=environment(home), capture_output=True, text=True)
+    done = preloaded().run("hub", *args, env=environment(home))
     assert done.returncode == status, done.stdout + done.stderr
     return done.stdout + done.stderr
 
@@ -52,11 +53,14 @@ def hub_here(home: Path, *args: str) -> str:
 
 
 @contextmanager
-def running(home: Path, arguments: Sequence[str]) -> Iterator[subprocess.Popen[bytes]]:
+def running(home: Path, arguments: Sequence[str], *, forked: bool = False) -> Iterator[Process]:
     """Run a server until the block ends; it must then stop by itself when told to."""
     log = home.parent / f"{home.name}.log"
     with log.open("ab") as out:
-        process = subprocess.Popen(arguments, env=environment(home), stdout=out, stderr=out)
+        if forked:
+            process = preloaded().start("hub", *arguments, env=environment(home), stdout=out, stderr=out)
+        else:
+            process = subprocess.Popen(arguments, env=environment(home), stdout=out, stderr=out)
     try:
         wait_until_ready(home, process, log)
         yield process
@@ -70,7 +74,7 @@ def running(home: Path, arguments: Sequence[str]) -> Iterator[subprocess.Popen[b
             raise AssertionError(f"the server ignored SIGTERM:\n{log.read_text()}") from None
 
 
-def wait_until_ready(home: Path, process: subprocess.Popen[bytes], log: Path) -> None:
+def wait_until_ready(home: Path, process: Process, log: Path) -> None:
     deadline = time.monotonic() + START_LIMIT_S
     while time.monotonic() < deadline:
         assert process.poll() is None, log.read_text()
@@ -211,7 +215,8 @@ def test_a_stop_waits_for_requests_and_erases_the_record(tmp_path, base_folder) 
         reply = httpx.post(f"{url}/v1/deployments/mood/predict", json={"items": items}, timeout=60)
         answered.append(sum("result" in item for item in reply.json()["items"]))
 
-    with running(home.path, command("serve", "--port", "0", "--engine", "torch")) as process:
+    serve = ("serve", "--port", "0", "--engine", "torch")
+    with running(home.path, serve, forked=True) as process:
         found = server_file.read(home.path)
         assert found
         callers = [threading.Thread(target=ask_much, args=(found.url,)) for _ in range(4)]

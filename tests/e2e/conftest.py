@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import httpx
 import pytest
@@ -20,29 +20,26 @@ from typer.testing import CliRunner
 
 from hub.bases.base import Base
 from hub.cli.main import app
+from tests.support.preloaded import Process, preloaded
 
 START_LIMIT_S = 120
 
 
 @dataclass(frozen=True)
 class Hub:
-    """One workspace: its state folder and the interpreter whose `hub` is used."""
+    """One workspace: its state folder, whose `hub` is used, and whether servers are forked."""
 
     home: Path
     python: str = sys.executable
+    forked: bool = True
 
     @property
     def env(self) -> dict[str, str]:
         return {**os.environ, "HUB_HOME": str(self.home), "HF_HUB_OFFLINE": "1", "COLUMNS": "200"}
 
-    def command(self, *args: str) -> list[str]:
-        return [self.python, "-c", "from hub.cli.main import main; main()", *args]
-
     def run(self, *args: str, status: int = 0, cwd: Path | None = None) -> str:
         """Run `hub ARGS`, insist on the exit status, return stdout."""
-        done = subprocess.run(
-            self.command(*args), check=False, env=self.env, cwd=cwd, capture_output=True, text=True
-        )
+        done = preloaded(self.python).run("hub", *args, env=self.env, cwd=cwd)
         assert done.returncode == status, f"hub {args}: {done.returncode}\n{done.stdout}\n{done.stderr}"
         return done.stdout
 
@@ -58,14 +55,18 @@ class Hub:
     def json_of(self, status: int, *args: str) -> Any:
         return json.loads(self.run(*args, "--json", status=status))
 
+    def start(self, *args: str, out: IO[str]) -> Process:
+        """Start `hub ARGS`, which prints to `out`."""
+        if self.forked:
+            return preloaded(self.python).start("hub", *args, env=self.env, stdout=out, stderr=out)
+        return subprocess.Popen([self.python, "-m", "hub", *args], env=self.env, stdout=out, stderr=out)
+
     @contextmanager
     def serving(self, *args: str) -> Iterator[httpx.Client]:
         """Start `hub serve` on a free port; yield a client; stop it as an operator would."""
         log = self.home.parent / "server.log"
         with log.open("w") as out:
-            process = subprocess.Popen(
-                self.command("serve", "--port", "0", *args), env=self.env, stdout=out, stderr=out
-            )
+            process = self.start("serve", "--port", "0", *args, out=out)
         try:
             with httpx.Client(base_url=self._wait(process, log), timeout=60) as client:
                 yield client
@@ -77,7 +78,7 @@ class Hub:
                 process.kill()
                 raise AssertionError(f"the server ignored SIGTERM:\n{log.read_text()}") from None
 
-    def _wait(self, process: subprocess.Popen[bytes], log: Path) -> str:
+    def _wait(self, process: Process, log: Path) -> str:
         record = self.home / "server.json"
         deadline = time.monotonic() + START_LIMIT_S
         while time.monotonic() < deadline:

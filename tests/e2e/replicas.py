@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -22,6 +20,7 @@ from typer.testing import CliRunner
 from hub.cli.main import app
 from hub.client import server_file
 from hub.errors import HubError
+from tests.support.preloaded import Process, preloaded
 
 START_LIMIT_S = 120
 TEXT = "a film that ends well"
@@ -35,13 +34,13 @@ class Server:
         self._environment = {**os.environ, **environment, "HUB_HOME": str(home), "COLUMNS": "300"}
         self._flags = flags
         self._log = home.parent / f"{home.name}.log"
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: Process | None = None
         self._client = fresh_connections()
 
     def start(self) -> None:
-        command = [sys.executable, "-m", "hub", "serve", "--port", "0", "--engine", "fake", *self._flags]
+        serve = ("hub", "serve", "--port", "0", "--engine", "fake", *self._flags)
         with self._log.open("ab") as log:
-            self._process = subprocess.Popen(command, env=self._environment, stdout=log, stderr=log)
+            self._process = preloaded().start(*serve, env=self._environment, stdout=log, stderr=log)
 
     def wait(self) -> None:
         """Return once it is ready."""

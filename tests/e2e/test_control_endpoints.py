@@ -6,6 +6,7 @@ import json
 import socket
 import subprocess
 import sys
+from dataclasses import replace
 
 import httpx
 import psutil
@@ -52,6 +53,7 @@ print(json.dumps(got))
 
 def test_another_user_can_neither_control_nor_read_a_server(hub: Hub, monkeypatch) -> None:
     monkeypatch.setenv("HUB_SERVE__ADMIN_KEY", ADMIN_KEY)
+    hub = replace(hub, forked=False)  # the system shows the environment that a program was started with
     with hub.serving("--engine", "fake", "--replicas", "2") as client:
         supervisor = psutil.Process(json.loads((hub.home / "server.json").read_text())["pid"])
         workers = supervisor.children(recursive=True)

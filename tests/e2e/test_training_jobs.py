@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -203,9 +202,7 @@ def killed(hub: Hub) -> Iterator[httpx.Client]:
     """Start a server, and kill its processes at the end as the kernel would."""
     log = hub.home.parent / "killed.log"
     with log.open("w") as out:
-        process = subprocess.Popen(
-            hub.command("serve", "--port", "0", "--engine", "fake"), env=hub.env, stdout=out, stderr=out
-        )
+        process = hub.start("serve", "--port", "0", "--engine", "fake", out=out)
     with httpx.Client(base_url=hub._wait(process, log), timeout=60) as client:
         key = {"authorization": f"Bearer {(hub.home / 'admin.key').read_text().strip()}"}
         worker = client.get("/admin/status", headers=key).json()["pid"]

@@ -12,7 +12,7 @@ import torch  # noqa: TID253
 
 from hub.api import AdapterInfo, HeadKind, Row
 from hub.bases.base import Base
-from hub.engine.torch.loading import load_tokenizer
+from hub.engine.tokenizer import load_tokenizer
 from hub.errors import BadRequest, MissingExtra, NotFound
 from hub.explain.attribution import ExplainOptions, explain_row
 from hub.explain.explanation import Explanation

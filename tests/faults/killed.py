@@ -51,7 +51,7 @@ def warm() -> None:
     import hub.engine.fake
     import hub.serving.residency.servable
     from hub.config import Settings
-    from hub.engine.torch.loading import load_tokenizer  # noqa: F401
+    from hub.engine.tokenizer import load_tokenizer  # noqa: F401
     from hub.registry.host import Registry
 
     Registry.of(Settings(home=Path("/nonexistent"))).check()

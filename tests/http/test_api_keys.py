@@ -143,6 +143,18 @@ def test_the_pattern_lets_through_what_it_matches(server) -> None:
         assert server.predict(narrow, name).status_code == 200
 
 
+def test_of_several_deployments_only_those_of_the_pattern_answer(server) -> None:
+    _, narrow = server.key("infer:mood*")
+    body = {"deployments": ["mood", "taste", "taste@1", "mood-2", "tiny"], "inputs": TEXT}
+    answers = server.client.post("/v1/predict", json=body, headers=narrow).json()["answers"]
+    assert ["result" in one for one in answers] == [True, False, False, True, False]
+    for one in (answers[1], answers[2], answers[4]):
+        assert one["error"]["code"] == "not_found"
+        assert one["error"]["message"].endswith(
+            "Available: mood, mood-2. Make one with `hub deploy NAME@N --as DEPLOYMENT`."
+        )
+
+
 def test_a_task_with_one_visible_deployment_is_not_ambiguous(server) -> None:
     _, narrow = server.key("infer:mood-*")
     reply = server.client.post("/v1/tasks/sentiment", json=TEXT, headers=narrow)

@@ -99,7 +99,7 @@ class TextGenerator:
         prompt = self._start or row.row.input_ids
         limit = check_room(len(prompt), row.row.max_new_tokens, self._inputs.max_length)
         constraint = self._constraints.of(row.row.sampling)
-        return GeneratingRow(row.row, prompt, row.slot, limit, on_text, on_end, version, constraint)
+        return GeneratingRow(row.row, prompt, row.slot, limit, on_text, on_end, version, constraint, row.flow)
 
     def _open(self, backbone: TorchBackbone) -> Decoding:
         return open_decoding(

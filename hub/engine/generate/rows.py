@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from hub.api import FinishReason, Output, Row, Sampling
 from hub.engine.generate.constraints import Constraint
 from hub.engine.protocol import OnEnd, OnText
+from hub.engine.shares import Flow, FlowShares
 from hub.errors import BadRequest, BadSampling, HubError, Overloaded
 
 __all__ = ["GeneratingRow", "MemoryLimit", "TokenCounts", "Turns", "check_room"]
@@ -36,6 +37,7 @@ class GeneratingRow:
     on_end: OnEnd
     version: str = ""  # the sha256 of the adapter's weights; empty: the bare base
     constraint: Constraint | None = None
+    flow: Flow | None = None
     tokens: list[int] = field(default_factory=list)
     text: str = ""
     cached: int = 0  # tokens of the prompt whose keys and values were cached
@@ -96,41 +98,50 @@ def check_room(prompt: int, wanted: int, max_length: int) -> int:
 
 
 class Turns:
-    """Rows that wait for prefill: slots take turns, and the rows of a slot are first come, first served.
+    """Rows that wait for prefill: flows share as `FlowShares` has it; a row costs the tokens it may need.
 
-    Not thread-safe.
+    Rows without a flow form one for each slot. The rows of a flow are first come, first served. Not
+    thread-safe.
     """
 
     def __init__(self) -> None:
-        self._slots: dict[int, deque[GeneratingRow]] = {}  # the first slot is the next to be served
+        self._rows: dict[Flow, deque[GeneratingRow]] = {}
+        self._shares = FlowShares()
 
     def __len__(self) -> int:
-        return sum(map(len, self._slots.values()))
+        return sum(map(len, self._rows.values()))
 
     def add(self, row: GeneratingRow) -> None:
-        """Put a row at the end of its slot's queue."""
-        self._slots.setdefault(row.slot, deque()).append(row)
+        """Put a row at the end of its flow."""
+        flow = row.flow or Flow(deployment=str(row.slot))
+        self._shares.join(flow)
+        self._rows.setdefault(flow, deque()).append(row)
 
     def peek(self) -> GeneratingRow | None:
         """Return the next row."""
-        return next((rows[0] for rows in self._slots.values()), None)
+        return self._rows[self._shares.next()][0] if self._rows else None
 
     def take(self) -> GeneratingRow:
-        """Remove and return the next row; its slot goes to the end."""
-        slot, rows = next(iter(self._slots.items()))
-        del self._slots[slot]
-        row = rows.popleft()
-        if rows:
-            self._slots[slot] = rows
+        """Remove and return the next row."""
+        flow = self._shares.next()
+        row = self._rows[flow].popleft()
         row.started_at = time.perf_counter()
+        self._shares.charge(flow, row.places * row.all_columns)
+        self._forget_empty(flow)
         return row
 
     def drop(self, unwanted: Callable[[GeneratingRow], bool]) -> list[GeneratingRow]:
         """Remove and return the rows that are `unwanted`."""
-        dropped = [row for rows in self._slots.values() for row in rows if unwanted(row)]
-        kept = {slot: deque(row for row in rows if not unwanted(row)) for slot, rows in self._slots.items()}
-        self._slots = {slot: rows for slot, rows in kept.items() if rows}
+        dropped = [row for rows in self._rows.values() for row in rows if unwanted(row)]
+        for flow, rows in list(self._rows.items()):
+            self._rows[flow] = deque(row for row in rows if not unwanted(row))
+            self._forget_empty(flow)
         return dropped
+
+    def _forget_empty(self, flow: Flow) -> None:
+        if not self._rows[flow]:
+            del self._rows[flow]
+            self._shares.leave(flow)
 
 
 @dataclass(frozen=True, slots=True)

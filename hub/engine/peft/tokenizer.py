@@ -16,7 +16,7 @@ from hub.api import HeadKind
 from hub.bases.base import Base
 from hub.bases.tokenizer_files import SETTINGS_FILE, TOKENIZER_FILES, VOCABULARY_FILES
 from hub.engine.quiet import quiet
-from hub.engine.torch.loading import load_tokenizer
+from hub.engine.tokenizer import load_tokenizer
 from hub.errors import BadAdapter
 
 __all__ = ["check_tokenizer"]

@@ -1,5 +1,5 @@
 # ruff: noqa: TID253 - imported when an engine is built, and by nothing else
-"""Loads models and tokenizers from the folder of a base."""
+"""Loads models from the folder of a base."""
 
 from __future__ import annotations
 
@@ -16,24 +16,20 @@ from transformers import (
     AutoModel,
     AutoModelForCausalLM,
     AutoModelForSeq2SeqLM,
-    AutoTokenizer,
     PreTrainedConfig,
     PreTrainedModel,
-    PreTrainedTokenizerBase,
-    PreTrainedTokenizerFast,
 )
 
 from hub.api import Tokenizer
 from hub.bases.base import Base, BaseKind
 from hub.engine.quiet import quiet
-from hub.errors import BadBase, BadConfig, EngineFailed
+from hub.errors import BadConfig, EngineFailed
 
 __all__ = [
     "base_tensors",
     "computes_in_bf16",
     "end_tokens",
     "load_model",
-    "load_tokenizer",
     "one_load_at_a_time",
     "pad_token",
     "pick_device",
@@ -68,20 +64,6 @@ def pick_device(name: str) -> str:
     except (RuntimeError, AssertionError) as error:
         raise BadConfig(f"Device {name!r} cannot be used here: {str(error).splitlines()[0]}") from None
     return name
-
-
-def load_tokenizer(base: Base) -> PreTrainedTokenizerBase:
-    """Load the base's fast tokenizer.
-
-    Raises:
-        BadBase: it has none, and tasks need its offsets.
-    """
-    # transformers 5.23 has no fast class for Marian, and with the slow one it would not read tokenizer.json.
-    factory = PreTrainedTokenizerFast if base.model_type == "marian" else AutoTokenizer
-    tokenizer = factory.from_pretrained(base.path, local_files_only=True)
-    if not tokenizer.is_fast:
-        raise BadBase(f"Base {base.name!r} has no fast tokenizer (tokenizer.json), which tasks need.")
-    return tokenizer
 
 
 def load_model(base: Base, device: torch.device, **settings: Any) -> PreTrainedModel:

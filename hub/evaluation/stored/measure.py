@@ -12,7 +12,7 @@ from hub.data.examples import Item
 from hub.data.features import encodable
 from hub.data.read.rows import InvalidRow
 from hub.engine.peft.model import load_adapted
-from hub.engine.torch.loading import load_tokenizer
+from hub.engine.tokenizer import load_tokenizer
 from hub.errors import BadAdapter, BadData, HubError
 from hub.evaluation.assess import Measured, measured
 from hub.evaluation.comparison import Comparison, compare

@@ -17,7 +17,7 @@ from hub.visible import keep_logs_visible
 if TYPE_CHECKING:
     from hub.http.process.server import HubServer
 
-__all__ = ["main"]
+__all__ = ["configure_logging", "main"]
 
 
 def main() -> None:
@@ -30,14 +30,11 @@ def main() -> None:
     config = WorkerConfig.from_line(line)
     end_with(config.supervisor)
 
-    from bentoml._internal.log import configure_server_logging
-
     from hub.http.process.server import HubServer
     from hub.http.process.tls import ServerTls
     from hub.http.service import svc
 
-    configure_server_logging()
-    keep_logs_visible()
+    configure_logging()
     svc.start_in(config)
     server = HubServer(
         svc.to_asgi(),
@@ -51,6 +48,15 @@ def main() -> None:
     listener.set_inheritable(False)  # a child process of a plugin must not keep the port
     with asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner:
         runner.run(_serve(server, listener))
+
+
+def configure_logging() -> None:
+    """Log as BentoML does, without silencing loggers of modules that are imported already."""
+    from bentoml._internal.log import SERVER_LOGGING_CONFIG, configure_server_logging
+
+    SERVER_LOGGING_CONFIG["disable_existing_loggers"] = False
+    configure_server_logging()
+    keep_logs_visible()
 
 
 async def _serve(server: HubServer, listener: socket.socket) -> None:

@@ -10,7 +10,7 @@ from pydantic_core import to_json
 from starlette.requests import Request
 from starlette.responses import Response
 
-from hub.api import Model
+from hub.api import Model, Text
 from hub.errors import BadRequest, HubError
 from hub.http.calls import ask
 from hub.http.routes.route import InferRoute
@@ -46,12 +46,15 @@ class RankRequest(Model):
         }
     )
 
-    query: str
-    candidates: list[str] = Field(min_length=1, max_length=2048)
+    query: Text
+    candidates: list[Text] = Field(min_length=1, max_length=2048)
     top_k: int | None = Field(None, ge=1, description="How many candidates to return; default: all.")
     return_documents: bool = Field(False, description="Return the candidates beside their positions.")
     template: str | None = Field(
-        None, max_length=1000, description="Makes a text of each candidate, which takes the place of {}."
+        None,
+        max_length=1000,
+        description="Makes a text of each candidate, which takes the place of {}.",
+        json_schema_extra={"pattern": r"\{\}"},
     )
     probabilities: bool = Field(False, description="Scores add up to 1: a softmax over all candidates.")
     truncate: bool = Field(True, description="Cut texts that are too long; false: refuse them.")

@@ -77,7 +77,7 @@ class Tokenizers:
             self._free.put(tokenizer)
 
     def _load(self) -> Tokenizer:
-        from hub.engine.torch.loading import load_tokenizer
+        from hub.engine.tokenizer import load_tokenizer
 
         tokenizer: Tokenizer = load_tokenizer(self._base)
         return tokenizer

@@ -14,9 +14,10 @@ from collections.abc import Callable, Sequence
 
 from hub.api import HeadKind
 from hub.engine.protocol import Engine, EngineRow
+from hub.engine.shares import Flow
 from hub.errors import EngineFailed, HubError, NotReady, Overloaded
 from hub.serving.batching.cost import ForwardCost
-from hub.serving.batching.fair_queue import FairQueue, Job, Pick, TextListener
+from hub.serving.batching.fair_queue import NOBODY, FairQueue, Job, Pick, TextListener
 from hub.serving.batching.text_jobs import TextJobs
 from hub.serving.meter import Meter
 
@@ -44,10 +45,9 @@ class Batcher:
         self._engine = engine
         self._name = name
         self._batch_rows = batch_rows
-        self._max_queued = queued_rows
         self._deliver = deliver
         self._meter = meter or Meter()
-        self._queue = FairQueue()
+        self._queue = FairQueue(queued_rows)
         self._texts = TextJobs(engine, max_rows=queued_rows, finish=self._finish)
         self._cost = ForwardCost()
         self._changed = threading.Condition()
@@ -78,6 +78,7 @@ class Batcher:
         waiter: object,
         beside: Job | None = None,
         *,
+        flow: Flow = NOBODY,
         listener: TextListener | None = None,
     ) -> Job:
         """Queue a call's rows (at least one); `deliver` receives its job when all have run.
@@ -86,10 +87,10 @@ class Batcher:
         while it is generated, if the engine streams.
 
         Raises:
-            Overloaded: too many rows are queued; `on_settled` is not called then.
+            Overloaded: too many rows are queued, of this flow in particular; `on_settled` is not called then.
             NotReady: the batcher is closed.
         """
-        job = Job(rows, on_settled, waiter)
+        job = Job(rows, on_settled, waiter, flow)
         job.listener = listener
         if self._writes_text(job):
             self._texts.submit(job)
@@ -146,9 +147,10 @@ class Batcher:
         with self._changed:
             if self._closed:
                 raise NotReady("The server is shutting down. Send the request again.")
-            if self._queue and len(self._queue) + rows > self._max_queued:
+            places = self._queue.places
+            if not all(places.fit(job.flow, rows) for job in jobs):
                 raise Overloaded(
-                    f"{len(self._queue)} rows wait for the engine and the limit is {self._max_queued} "
+                    f"{len(places)} rows wait for the engine and the limit is {places.limit} "
                     "(limits.queued_rows). Send the request again later."
                 )
             for job in jobs:

@@ -1,12 +1,14 @@
 """The queue of rows for one engine, and the choice of rows for the next forward; not thread-safe.
 
-Calls take turns row by row, so that a call with hundreds of rows does not delay one with a single row. The
+Callers and their deployments share the engine as `FlowShares` has it; a row costs its tokens. Calls of one
+flow take turns row by row, so that a call with hundreds of rows does not delay one with a single row. The
 cost of a forward is its number of rows times its longest row, so it takes rows of similar length to the
 first in turn, as long as their padding costs less than a second forward.
 """
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from itertools import count, islice
@@ -14,10 +16,13 @@ from typing import Protocol
 
 from hub.api import Output
 from hub.engine.protocol import EngineRow
+from hub.engine.shares import Costed, Flow, FlowShares
 from hub.errors import HubError
+from hub.serving.batching.places import QueuePlaces
 
-__all__ = ["FairQueue", "Job", "Pick", "TextListener"]
+__all__ = ["NOBODY", "FairQueue", "Job", "Pick", "TextListener"]
 
+NOBODY = Flow()
 WINDOW = 4  # batches of rows to choose from
 TOKENS_PER_ROW = 128  # a forward takes at most batch_rows times this many padded tokens
 
@@ -42,6 +47,7 @@ class Job:
     __slots__ = (
         "cancelled",
         "engine_s",
+        "flow",
         "listener",
         "on_settled",
         "outcomes",
@@ -55,9 +61,14 @@ class Job:
     )
 
     def __init__(
-        self, rows: Sequence[EngineRow], on_settled: Callable[[], None], waiter: object = None
+        self,
+        rows: Sequence[EngineRow],
+        on_settled: Callable[[], None],
+        waiter: object = None,
+        flow: Flow = NOBODY,
     ) -> None:
         self.rows = rows
+        self.flow = flow
         self.on_settled = on_settled
         self.waiter = waiter
         self.listener: TextListener | None = None
@@ -90,65 +101,82 @@ Pick = tuple[Job, int]  # a job and the index of one of its rows
 
 
 class FairQueue:
-    """Jobs with queued rows, in the order of their turns."""
+    """Jobs with queued rows, in the order of their turns; `max_rows` limits them as `QueuePlaces` does."""
 
-    def __init__(self) -> None:
-        self._jobs: dict[Job, None] = {}  # an ordered set
-        self._rows = 0
+    def __init__(self, max_rows: int = sys.maxsize) -> None:
+        self._jobs: dict[Flow, dict[Job, None]] = {}  # ordered sets
+        self._shares = FlowShares()
+        self.places = QueuePlaces(max_rows)
+        self.jobs = 0
 
     def __len__(self) -> int:
-        return self._rows
-
-    @property
-    def jobs(self) -> int:
-        """The number of jobs with queued rows."""
-        return len(self._jobs)
+        return len(self.places)
 
     def add(self, job: Job) -> None:
-        """Put a job at the end."""
-        self._jobs[job] = None
-        self._rows += len(job.pending)
+        """Put a job at the end of those of its flow."""
+        self._shares.join(job.flow)
+        self._jobs.setdefault(job.flow, {})[job] = None
+        self.jobs += 1
+        self.places.take(job.flow, len(job.pending))
 
     def drop(self, job: Job) -> None:
         """Remove the queued rows of `job`, if it is queued."""
-        if job in self._jobs:
-            del self._jobs[job]
-            self._rows -= len(job.pending)
+        if job in self._jobs.get(job.flow, ()):
+            self.places.give_back(job.flow, len(job.pending))
             job.pending = []
+            self._remove(job)
 
     def take(self, limit: int, fixed_tokens: float) -> list[Pick]:
         """Remove and return the rows of the next forward: at least the first in turn.
 
         `fixed_tokens` is the cost of one more forward, in tokens.
         """
-        window = list(islice(self._in_turn(), limit * WINDOW))
+        window = [pick for _, pick in islice(self._shares.order(self._in_turn), limit * WINDOW)]
         picks = _similar(window, limit, fixed_tokens) if len(window) > 1 else window
         taken: dict[Job, set[int]] = {}
         for job, index in picks:
             taken.setdefault(job, set()).add(index)
         for job, indices in taken.items():
+            self._shares.charge(job.flow, sum(_cost(job.rows[index]) for index in indices))
+            self.places.give_back(job.flow, len(indices))
             job.pending = [index for index in job.pending if index not in indices]
-            del self._jobs[job]
-            if job.pending:
-                self._jobs[job] = None
-        self._rows -= len(picks)
+            jobs = self._jobs[job.flow]
+            del jobs[job]
+            jobs[job] = None
+        for job in taken:
+            if not job.pending:
+                self._remove(job)
         return picks
 
     def drain(self) -> list[Job]:
         """Remove and return every job."""
-        jobs = list(self._jobs)
+        jobs = [job for of_flow in self._jobs.values() for job in of_flow]
         for job in jobs:
             self.drop(job)
         return jobs
 
-    def _in_turn(self) -> Iterator[Pick]:
-        """Yield the first queued row of every job, then the second of every job that has one."""
-        jobs = list(self._jobs)
+    def _remove(self, job: Job) -> None:
+        jobs = self._jobs[job.flow]
+        del jobs[job]
+        self.jobs -= 1
+        if not jobs:
+            del self._jobs[job.flow]
+            self._shares.leave(job.flow)
+
+    def _in_turn(self, flow: Flow) -> Iterator[Costed[Pick]]:
+        """Yield the first queued row of every job of a flow, then the second of every job that has one."""
+        jobs = list(self._jobs[flow])
         for turn in count():
             jobs = [job for job in jobs if turn < len(job.pending)]
             if not jobs:
                 return
-            yield from ((job, job.pending[turn]) for job in jobs)
+            for job in jobs:
+                index = job.pending[turn]
+                yield _cost(job.rows[index]), (job, index)
+
+
+def _cost(row: EngineRow) -> float:
+    return float(max(len(row.row.input_ids), 1))
 
 
 def _similar(window: Sequence[Pick], limit: int, fixed_tokens: float) -> list[Pick]:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 
 from hub.api import Output
 from hub.engine.protocol import Engine, EngineRow, Generating
 from hub.errors import HubError, NotReady, Overloaded
 from hub.serving.batching.fair_queue import Job
+from hub.serving.batching.places import QueuePlaces
 
 __all__ = ["TextJobs"]
 
@@ -23,17 +25,16 @@ class TextJobs:
 
     def __init__(self, engine: Engine, *, max_rows: int, finish: Callable[[Sequence[Job]], None]) -> None:
         self._engine = engine
-        self._max_rows = max_rows
         self._finish = finish
         self._lock = threading.Lock()
         self._jobs: dict[Job, list[Generating]] = {}
-        self._rows = 0
+        self._places = QueuePlaces(max_rows)
         self._closed = False
 
     @property
     def rows(self) -> int:
         """The number of rows that wait or generate; each beam counts as a row."""
-        return self._rows
+        return len(self._places)
 
     def submit(self, job: Job) -> Job:
         """Start the rows of a job.
@@ -46,12 +47,13 @@ class TextJobs:
         with self._lock:
             if self._closed:
                 raise NotReady("The server is shutting down. Send the request again.")
-            if self._rows and self._rows + beams > self._max_rows:
+            if not self._places.fit(job.flow, beams):
                 raise Overloaded(
-                    f"{self._rows} texts or beams are being generated and the limit is {self._max_rows} "
+                    f"{len(self._places)} texts or beams are being generated and the limit is "
+                    f"{self._places.limit} "
                     "(limits.queued_rows). Send the request again later."
                 )
-            self._rows += beams
+            self._places.take(job.flow, beams)
             self._jobs[job] = []
             job.pending, job.running = [], len(job.rows)
             job.started_at = job.queued_at
@@ -82,7 +84,9 @@ class TextJobs:
             return
         try:
             row = self._engine.generate(
-                job.rows[index], partial(self._write, job, index), partial(self._ended, job, index)
+                replace(job.rows[index], flow=job.flow),
+                partial(self._write, job, index),
+                partial(self._ended, job, index),
             )
         except HubError as error:
             self._ended(job, index, error)
@@ -104,7 +108,7 @@ class TextJobs:
         with self._lock:
             job.running -= 1
             _note_times(job, self._jobs[job])
-            self._rows -= _beams(job.rows[index])
+            self._places.give_back(job.flow, _beams(job.rows[index]))
             if job.running:
                 return
             del self._jobs[job]

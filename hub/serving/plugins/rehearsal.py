@@ -199,7 +199,7 @@ def rehearse_alone(
     use, and reads no weights. Raises as `Rehearsal`.
     """
     from hub.engine.fake import FakeEngine
-    from hub.engine.torch.loading import load_tokenizer
+    from hub.engine.tokenizer import load_tokenizer
 
     if engine is None:
         made_up = FakeEngine(1)

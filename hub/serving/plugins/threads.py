@@ -81,7 +81,6 @@ class TaskThreads:
     def __init__(self, task: str, plugin: str, share: int, meter: Meter | None = None) -> None:
         self.task = task
         self.plugin = plugin
-        self.requests = 0  # being answered; the pipeline counts them on its event loop
         self._share = share
         self._meter = meter or Meter()
         self._lock = threading.Lock()

@@ -12,6 +12,7 @@ from pydantic import BaseModel
 
 from hub.api import AnswerStream, FinishReason, Output, Tokenizer
 from hub.engine.protocol import EngineRow
+from hub.engine.shares import Flow
 from hub.errors import DeadlineExceeded, HubError
 from hub.serving.batching.fair_queue import Job
 from hub.serving.observation import Observation, Observer
@@ -149,6 +150,7 @@ class Call:
         "beside",
         "call_observer",
         "cancelled",
+        "flow",
         "main",
         "on_text",
         "requests",
@@ -167,11 +169,13 @@ class Call:
         waiter: asyncio.Future[CallAnswers],
         call_observer: CallObserver | None,
         threads: TaskThreads,
+        flow: Flow,
         trial: bool = False,
     ) -> None:
         main, beside = admission.take()
         self.task = admission.route.task
         self.account = admission.account
+        self.flow = flow
         self.threads = threads
         self.trial = trial
         self.requests = requests

@@ -126,12 +126,13 @@ class Pipeline:
     ) -> CallAnswers:
         """Run a call; `on_text` is called on the event loop with the parts of the only request's text."""
         threads = self._pool.of(admission.route.task.spec.name)
+        flow = admission.account.flow(admission.route.name)
         with (
             observing(self._observer, admission, requests, request_id) as call_observer,
-            self._calls.admitted(threads, len(requests)) as counted,
+            self._calls.admitted(threads, len(requests), flow) as counted,
         ):
             waiter: asyncio.Future[CallAnswers] = self._loop.create_future()
-            call = Call(admission, requests, waiter, call_observer, threads, counted.trial)
+            call = Call(admission, requests, waiter, call_observer, threads, flow, counted.trial)
             call.on_text = on_text
             call.tokens = seat and seat.tokens
             if call_observer is None or threads.stuck:  # optional work must not risk more threads
@@ -245,7 +246,7 @@ class Pipeline:
             call.drop_beside()
             self._queue(main, rows)
         elif beside.held.base_worker is main.held.base_worker:
-            job = Job(extra, beside.held.lease.release, beside)
+            job = Job(extra, beside.held.lease.release, beside, call.flow)
             self._queue(main, rows, job)
             beside.job = job
         else:
@@ -270,6 +271,7 @@ class Pipeline:
             side.held.lease.release,
             side,
             beside,
+            flow=side.call.flow,
             listener=self._listener(side.call, len(rows)) if side is side.call.main else None,
         )
 

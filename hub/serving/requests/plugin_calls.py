@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from hub.config import LimitSettings
+from hub.engine.shares import Flow
 from hub.errors import HubError, Overloaded
 from hub.registry.host import LoadedTask
+from hub.serving.batching.fair_queue import NOBODY
+from hub.serving.batching.places import QueuePlaces
 from hub.serving.plugins.pool import PluginPool
 from hub.serving.plugins.threads import Stage, TaskThreads, Work
 from hub.serving.requests.codec import fault
@@ -40,13 +44,15 @@ class PluginCalls:
         pool: PluginPool,
         notify: Callable[..., None],
     ) -> None:
-        self._limits = limits
+        self._places: defaultdict[TaskThreads, QueuePlaces] = defaultdict(
+            lambda: QueuePlaces(limits.queued_rows)
+        )
         self._loop = loop
         self._pool = pool
         self._notify = notify
 
     @contextmanager
-    def admitted(self, threads: TaskThreads, requests: int) -> Iterator[CountedCall]:
+    def admitted(self, threads: TaskThreads, requests: int, flow: Flow = NOBODY) -> Iterator[CountedCall]:
         """Count the requests of a call while they are answered.
 
         Each request has at least one row, so the limit of queued rows also limits requests.
@@ -55,18 +61,17 @@ class PluginCalls:
             Overloaded: too many requests are being answered.
             PluginSuspended: the task is suspended.
         """
-        limit = self._limits.queued_rows
-        if threads.requests and threads.requests + requests > limit:
+        places = self._places[threads]
+        if not places.fit(flow, requests):
             raise Overloaded(
-                f"{threads.requests} requests of this task are being answered and the limit is {limit} "
+                f"{len(places)} requests of this task are being answered and the limit is {places.limit} "
                 "(limits.queued_rows). Send the request again later."
             )
         counted = CountedCall(threads.admit())
-        threads.requests += requests
         try:
-            yield counted
+            with places.held(flow, requests):
+                yield counted
         finally:
-            threads.requests -= requests
             if counted.trial:
                 threads.end_trial(counted.answered)
 

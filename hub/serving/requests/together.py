@@ -82,7 +82,7 @@ class Together:
                 call.main.held.lease.release()
                 continue
             for side, its_rows in sides:
-                side.job = Job(its_rows, side.held.lease.release, side)
+                side.job = Job(its_rows, side.held.lease.release, side, call.flow)
                 jobs.setdefault(side.held.base_worker, []).append(side.job)
         for base_worker, queued in jobs.items():
             base_worker.batcher.submit_all(queued)

@@ -233,8 +233,12 @@ def _deployed(routes: Routes, name: str) -> Route:
         raise NotReady(f"Deployment {name!r} cannot be served: {reason}")
     if base := routes.bases.get(name):
         return base
+    raise _unknown(routes, name)
+
+
+def _unknown(routes: Routes, name: str) -> NotFound:
     known = [*routes.by_name, *routes.broken]
-    raise NotFound.of("deployment", name[:80], known, "Make one with `hub deploy NAME@N --as DEPLOYMENT`.")
+    return NotFound.of("deployment", name[:80], known, "Make one with `hub deploy NAME@N --as DEPLOYMENT`.")
 
 
 def _pin(routes: Routes, wanted: VersionRef) -> Route:
@@ -267,7 +271,7 @@ def _pin(routes: Routes, wanted: VersionRef) -> Route:
     if others:
         listed = sorted({str(version.ref) for _, _, version in others})
         raise VersionUnavailable(f"No deployment serves {wanted}. {_available(listed)}")
-    raise NotFound.of("deployment", wanted.name, [*routes.by_name, *routes.broken])
+    raise _unknown(routes, wanted.name)
 
 
 def _roles(route: Route) -> Iterator[tuple[str, Version]]:

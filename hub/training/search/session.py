@@ -14,7 +14,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 from hub.bases.cache import Bases
 from hub.data.dataset import InvalidRows, divides
-from hub.engine.torch.loading import load_tokenizer
+from hub.engine.tokenizer import load_tokenizer
 from hub.errors import BadData
 from hub.evaluation.goal import Goal, gain
 from hub.progress import Progress, silent

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from hub.engine.torch.loading import load_tokenizer
+from hub.engine.tokenizer import load_tokenizer
 from tests.support.tiny import tiny_encoder_decoder
 
 

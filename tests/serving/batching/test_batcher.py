@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 
 from hub.api import HeadKind, Output, Row
 from hub.engine.protocol import AdapterWeights, EngineInfo, EngineRow
+from hub.engine.shares import Flow
 from hub.errors import EngineFailed, NotReady, Overloaded
 from hub.serving.batching.batcher import Batcher
 from hub.serving.batching.cost import INITIAL_FIXED_TOKENS, MAX_FIXED_TOKENS, MIN_FIXED_TOKENS, ForwardCost
-from hub.serving.batching.fair_queue import TOKENS_PER_ROW, FairQueue, Job
+from hub.serving.batching.fair_queue import NOBODY, TOKENS_PER_ROW, FairQueue, Job
 
 POISON = 13
 
@@ -310,7 +311,7 @@ def test_the_queue_hands_out_every_row_once_oldest_turn_first(lengths, limit, fi
     queue, jobs = queued(*lengths)
     seen: list[tuple[int, int]] = []
     while queue:
-        turn = next(iter(queue._in_turn()))
+        _, turn = next(iter(queue._in_turn(NOBODY)))
         picks = queue.take(limit, fixed)
         assert turn in picks, "whoever's turn it is never waits for a better fit"
         longest = max(len(job.rows[index].row.input_ids) for job, index in picks)
@@ -346,3 +347,91 @@ def test_a_cost_that_does_not_grow_with_the_tokens_asks_for_full_batches() -> No
     for size in range(10, 500, 10):
         cost.note(size, 0.02 - size * 1e-6)
     assert cost.fixed_tokens == MAX_FIXED_TOKENS
+
+
+FLOWS = [Flow("greedy", "mood"), Flow("quiet", "mood"), Flow("quiet", "taste"), Flow("vip", "mood", 4.0)]
+
+
+@settings(max_examples=80, deadline=None)
+@given(
+    jobs=st.lists(
+        st.tuples(st.integers(0, 3), st.lists(st.integers(1, 60), min_size=1, max_size=10)),
+        min_size=1,
+        max_size=20,
+    ),
+    limit=st.integers(1, 8),
+    dropped=st.sets(st.integers(0, 19)),
+)
+def test_a_queue_with_flows_keeps_its_books_and_never_idles(jobs, limit, dropped) -> None:
+    queue = FairQueue()
+    queued = [
+        Job([row(*range(length)) for length in lengths], lambda: None, flow=FLOWS[flow])
+        for flow, lengths in jobs
+    ]
+    for job in queued:
+        queue.add(job)
+    kept = [job for number, job in enumerate(queued) if number not in dropped]
+    for job in queued:
+        if job not in kept:
+            queue.drop(job)
+    wanted = {(job, index) for job in kept for index in range(len(job.rows))}
+    assert (len(queue), queue.jobs) == (len(wanted), len(kept))
+    taken: list[tuple[Job, int]] = []
+    while queue:
+        picks = queue.take(limit, INITIAL_FIXED_TOKENS)
+        assert 1 <= len(picks) <= limit
+        taken += picks
+    assert len(taken) == len(wanted)
+    assert set(taken) == wanted
+    assert (queue.jobs, queue._jobs, len(queue._shares._callers)) == (0, {}, 0)
+
+
+def test_a_quiet_caller_is_in_the_next_forward_whatever_a_flood_has_queued() -> None:
+    queue = FairQueue()
+    flood = [Job([row(*range(20))] * 10, lambda: None, flow=FLOWS[0]) for _ in range(50)]
+    for job in flood:
+        queue.add(job)
+    queue.take(8, INITIAL_FIXED_TOKENS)
+    quiet = Job([row(*range(20))], lambda: None, flow=FLOWS[1])
+    queue.add(quiet)
+    assert (quiet, 0) in queue.take(8, INITIAL_FIXED_TOKENS)
+
+
+def test_a_quiet_row_of_another_length_waits_for_one_forward_at_most() -> None:
+    queue = FairQueue()
+    for _ in range(50):
+        queue.add(Job([row(*range(300))] * 10, lambda: None, flow=FLOWS[0]))
+    queue.take(8, MIN_FIXED_TOKENS)
+    quiet = Job([row(1, 2)], lambda: None, flow=FLOWS[1])
+    queue.add(quiet)
+    first, second = queue.take(8, MIN_FIXED_TOKENS), queue.take(8, MIN_FIXED_TOKENS)
+    assert (quiet, 0) in [*first, *second]
+
+
+def test_the_engine_is_shared_in_tokens_by_weight() -> None:
+    queue = FairQueue()
+    for _ in range(100):
+        queue.add(Job([row(*range(40))] * 2, lambda: None, flow=FLOWS[0]))
+        queue.add(Job([row(*range(10))] * 8, lambda: None, flow=FLOWS[1]))
+        queue.add(Job([row(*range(20))] * 16, lambda: None, flow=FLOWS[3]))
+    served = dict.fromkeys(FLOWS, 0)
+    for _ in range(60):
+        for job, index in queue.take(8, MAX_FIXED_TOKENS):
+            served[job.flow] += len(job.rows[index].row.input_ids)
+    assert served[FLOWS[1]] == pytest.approx(served[FLOWS[0]], rel=0.15)
+    assert served[FLOWS[3]] == pytest.approx(4 * served[FLOWS[0]], rel=0.15)
+
+
+def test_a_flood_that_fills_the_queue_does_not_keep_a_quiet_caller_out(engine, start) -> None:
+    batcher = start(queued_rows=4)
+    busy = hold(engine, batcher)
+    flood, flooded = threading.Event(), threading.Event()
+    batcher.submit([row(1)] * 4, flood.set, None, flow=FLOWS[0])
+    with pytest.raises(Overloaded, match=r"limits\.queued_rows"):
+        batcher.submit([row(2)], flooded.set, None, flow=FLOWS[0])
+    quiet = threading.Event()
+    batcher.submit([row(3)], quiet.set, None, flow=FLOWS[1])
+    engine.gate.set()
+    assert quiet.wait(10)
+    assert flood.wait(10)
+    busy.join()

@@ -35,6 +35,7 @@ class WrittenRow:
         self.row = row
         self.write = on_text
         self.text = ""
+        self.started_at = 0.0
         self.cancelled = False
         self._on_end = on_end
 

@@ -146,6 +146,25 @@ def test_each_failure_stays_in_its_place(live, engine, monkeypatch) -> None:
     assert live.leases() == 0
 
 
+def test_a_plugin_that_hangs_fails_alone(begin, monkeypatch) -> None:
+    hub = begin(plugin_timeout_s=0.3)
+    encode, gate = SentimentTask.encode, threading.Event()
+
+    def hanging(self, request, tokenizer, adapter):
+        if adapter.name == "taste":
+            gate.wait(30)
+        return encode(self, request, tokenizer, adapter)
+
+    monkeypatch.setattr(SentimentTask, "encode", hanging)
+    try:
+        answers = [outcome(one) for one in ask(hub, "topic", "taste", "reader")]
+        codes = [one.code if isinstance(one, HubError) else "ok" for one in answers]
+        assert codes == ["ok", "plugin_timeout", "ok"]
+    finally:
+        gate.set()
+    assert ask(hub, "taste")
+
+
 def test_a_call_over_its_limits_fails_alone(begin) -> None:
     hub = begin(rows=1)
     fields = {**FIELDS, "text": "word " * 400, "context": "word " * 400}

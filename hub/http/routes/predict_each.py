@@ -161,7 +161,7 @@ def _recorded(hub: Hub, calls: Sequence[CallRecord]) -> Iterator[None]:
         raise
     finally:
         for call in calls:
-            hub.metrics.ended(call)
+            hub.ended(call)
 
 
 def _end(call: CallRecord, found: CallAnswers | HubError) -> None:

@@ -11,7 +11,6 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
 from transformers import PreTrainedConfig
 
 from hub.api import HeadKind, Output

@@ -43,7 +43,7 @@ def chat(
 
 
 def _check_task(client: Client, deployment: str) -> None:
-    described = client.deployment(deployment)
+    described = client.deployment(deployment.partition("@")[0])
     if "messages" not in described["request"].get("properties", {}):
         raise BadRequest(
             f"The task {described['task']!r} of {deployment!r} takes no `messages`. Use `hub predict`."

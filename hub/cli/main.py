@@ -30,6 +30,7 @@ from hub.cli import (
     report,
     serve,
     status,
+    top,
     train,
     tune,
 )
@@ -68,6 +69,7 @@ COMMANDS = (
     predict.predict,
     chat.chat,
     status.status,
+    top.top,
     doctor.doctor,
     quickstart.quickstart,
 )

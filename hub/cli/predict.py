@@ -21,7 +21,7 @@ __all__ = ["predict"]
 
 
 def predict(  # noqa: PLR0913, PLR0917 - a command's options
-    deployment: Annotated[str, typer.Argument(help="A deployment.")],
+    deployment: Annotated[str, typer.Argument(help="A deployment, or a version of it: NAME@N.")],
     text: Annotated[
         str | None, typer.Argument(help="Text for the first text field of the task's request.")
     ] = None,
@@ -102,7 +102,7 @@ def _show(response: dict[str, Any]) -> None:
 
 def _from_text(client: Client, deployment: str, text: str) -> dict[str, Any]:
     """Return a request with the text in its first text field, if it needs no other field."""
-    described = client.deployment(deployment)
+    described = client.deployment(deployment.partition("@")[0])
     schema = described["request"]
     fields = [name for name, about in schema["properties"].items() if _is_text(about)]
     needed = schema.get("required", [])

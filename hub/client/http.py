@@ -129,6 +129,18 @@ class ServerClient:
     def status(self) -> Json:
         return {"server": self.url, **self._ask("GET", "/admin/status")}
 
+    def metrics(self) -> str:
+        """Return the text of /metrics.
+
+        Raises:
+            NotReady: the server does not answer, or not as a server of this hub.
+            Unauthorized, Forbidden: the key may not call every deployment.
+        """
+        reply = self._reply("GET", "/metrics")
+        if reply.is_success and reply.headers.get("content-type", "").startswith("text/plain"):
+            return reply.text
+        raise error_of(_json_of(reply))
+
     def jobs(self, limit: int) -> list[Json]:
         found: list[Json] = self._ask("GET", f"{_JOBS}?limit={limit}")["data"]
         return found
@@ -148,18 +160,21 @@ class ServerClient:
         return self._ask(method, f"/admin/deployments/{_part(deployment)}{step}", body)
 
     def _ask(self, method: str, path: str, body: Json | None = None) -> Json:
+        reply = self._reply(method, path, body)
+        answer = _json_of(reply)
+        if reply.is_success and isinstance(answer, dict):
+            return answer
+        raise error_of(answer)
+
+    def _reply(self, method: str, path: str, body: Json | None = None) -> httpx.Response:
         try:
-            reply = self._http.request(method, path, json=body)
+            return self._http.request(method, path, json=body)
         except httpx.TimeoutException:
             raise NotReady(f"The server at {self.url} did not answer in time.") from None
         except httpx.HTTPError as error:
             raise NotReady(
                 f"The server at {self.url} cannot be reached: {error}. Is `hub serve` running there?"
             ) from None
-        answer = _json_of(reply)
-        if reply.is_success and isinstance(answer, dict):
-            return answer
-        raise error_of(answer)
 
 
 def _json_of(reply: httpx.Response) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from typing import TYPE_CHECKING
 
 from fastapi import FastAPI
 
@@ -25,6 +26,9 @@ from hub.jobs.service import TrainingService
 from hub.registry.host import LoadedTask, Registry
 from hub.serving.runtime import Runtime
 
+if TYPE_CHECKING:
+    from hub.http.telemetry.tracing import Tracing
+
 __all__ = ["build_app"]
 
 log = logging.getLogger(__name__)
@@ -44,7 +48,8 @@ def build_app(settings: Settings) -> FastAPI:
         redoc_url=None,
         openapi_url=None,  # FastAPI's document needs no key
     )
-    app.state.hub = Hub(runtime, tasks, keys, settings, metrics, TrainingService(runtime, settings))
+    training = TrainingService(runtime, settings)
+    app.state.hub = Hub(runtime, tasks, keys, settings, metrics, training, _open_tracing())
     native.add_routes(app, tasks)
     predict_each.add_routes(app)
     rank.add_routes(app)
@@ -64,6 +69,17 @@ def build_app(settings: Settings) -> FastAPI:
     pages.add_metrics(app)
     pages.add_document(app, build_document(app, keys_needed=bool(settings.serve.api_keys)))
     return app
+
+
+def _open_tracing() -> Tracing | None:
+    """Return what exports traces, if BentoML's settings name an exporter."""
+    from bentoml._internal.configuration.containers import BentoMLContainer
+
+    if BentoMLContainer.tracing.exporter_type.get() is None:
+        return None
+    from hub.http.telemetry.tracing import Tracing
+
+    return Tracing(BentoMLContainer.tracer_provider.get())
 
 
 def _load_tasks(registry: Registry) -> list[LoadedTask]:

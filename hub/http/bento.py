@@ -48,7 +48,13 @@ log = logging.getLogger(__name__)
 PROBES = frozenset({"/livez", "/healthz", "/readyz"})
 WILDCARD = "localhost"  # BentoML's name for 0.0.0.0 and ::; it takes no host names
 REPLACED = frozenset(
-    {AccessLogMiddleware, ContextMiddleware, RunnerTrafficMetricsMiddleware, TimeoutMiddleware}
+    {
+        AccessLogMiddleware,
+        ContextMiddleware,
+        OpenTelemetryMiddleware,
+        RunnerTrafficMetricsMiddleware,
+        TimeoutMiddleware,
+    }
 )
 
 
@@ -131,10 +137,8 @@ class HubAppFactory(ServiceAppFactory):  # type: ignore[misc]
         return []
 
     def kept(self) -> list[Middleware]:
-        """Return BentoML's middleware without what is replaced, and without tracing if nothing exports it."""
-        traced = BentoMLContainer.tracing.exporter_type.get() is not None
-        dropped = REPLACED if traced else REPLACED | {OpenTelemetryMiddleware}
-        return [middleware for middleware in super().middlewares if middleware.cls not in dropped]
+        """Return BentoML's middleware without what is replaced."""
+        return [middleware for middleware in super().middlewares if middleware.cls not in REPLACED]
 
 
 class HubService(Service[Any]):  # type: ignore[misc]
@@ -194,7 +198,9 @@ class HubService(Service[Any]):  # type: ignore[misc]
         factory = HubAppFactory(self, is_main=is_main)
         others = factory()
         namespace = BentoMLContainer.api_server_config.metrics.namespace.get()
-        counted = RouteMetrics(Dispatch(self._app(), others), namespace)
+        counted: ASGIApp = RouteMetrics(Dispatch(self._app(), others), namespace)
+        if tracing := self.hub.tracing:
+            counted = tracing.wrap(counted)
         replica = self.hub.runtime.replica
         app: ASGIApp = Gate(
             counted,

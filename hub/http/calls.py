@@ -86,7 +86,7 @@ async def ask(request: Request, resolve: Resolve, read: Read, form: Form) -> Res
         raise
     finally:
         call.end(code, answers)
-        hub.metrics.ended(call)
+        hub.ended(call)
     return Response(body, headers=_headers(admission, answers, call.seconds), media_type="application/json")
 
 
@@ -121,7 +121,7 @@ async def ask_for_stream(request: Request, resolve: Resolve, read: Read, form: F
     finally:
         if code:
             call.end(code)
-            hub.metrics.ended(call)
+            hub.ended(call)
 
 
 async def admit(request: Request, resolve: Resolve) -> Admission:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import ssl
+from contextlib import suppress
 from typing import TYPE_CHECKING, cast
 
 import bentoml
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["svc"]
 
+EXPORT_S = 5.0  # for the last traces
 PROBE_S = 1.0
 PROBE_EVERY_S = 0.2
 MAX_UNANSWERED = 3  # probes in a row
@@ -77,6 +79,9 @@ class GraftHub:
         await asyncio.to_thread(self.bento_service.hub.metrics.stop)
         await asyncio.to_thread(self.bento_service.hub.training.runner.stop)
         await asyncio.to_thread(runtime.close)
+        if tracing := self.bento_service.hub.tracing:
+            with suppress(TimeoutError):  # no collector answers
+                await asyncio.wait_for(asyncio.to_thread(tracing.close), EXPORT_S)
         if runtime.settings.serve.replicas == 1:  # with several, the others may go on serving
             server_file.erase(runtime.settings.home, self.bento_service.supervisor)
 

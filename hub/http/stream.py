@@ -113,7 +113,7 @@ class EventStream(Response):
             pass
         finally:
             self._call.end(code, self._answers)
-            self._hub.metrics.ended(self._call)
+            self._hub.ended(self._call)
 
     async def _send_answer(self, send: Send, client: ClientTimeout | None) -> str:
         try:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from hub.bases.cache import Bases
 from hub.errors import BadRequest
@@ -22,7 +23,8 @@ def describe_folder(
     """Describe a folder for `import_folder`; a manifest in it needs no description.
 
     The base is the one that adapter_config.json names. The task is the only installed one with the head of
-    PEFT's task_type; of several, the one whose request is a prompt.
+    PEFT's task_type, for SEQ_2_SEQ_LM of those that serve encoder-decoders; of several, the one whose
+    request is a prompt.
 
     Raises:
         BadRequest: no base or task fits, or several do.
@@ -32,20 +34,22 @@ def describe_folder(
         return Described(base=base)
     config = read_config(folder)
     return Described(
-        task or _task(workspace.registry, kind_of(config)),
+        task or _task(workspace.registry, config),
         base or _base(workspace.bases, config),
     )
 
 
-def _task(registry: Registry, kind: object) -> str:
-    names = [name for name, spec in registry.tasks().items() if spec.head is kind]
-    if len(names) > 1:
-        prompted = [name for name in names if "prompt" in registry.task(name).request.model_fields]
-        names = prompted if len(prompted) == 1 else names
-    return _only("task", f"a {kind} head", names)
+def _task(registry: Registry, config: Mapping[str, Any]) -> str:
+    kind = kind_of(config)
+    found = [registry.task(name) for name, spec in registry.tasks().items() if spec.head is kind]
+    if config["task_type"] == "SEQ_2_SEQ_LM":
+        found = [loaded for loaded in found if loaded.task.encoder_decoders]
+    prompted = [loaded for loaded in found if "prompt" in loaded.request.model_fields]
+    names = [loaded.spec.name for loaded in (prompted if len(prompted) == 1 else found)]
+    return _only("task", f"the head of {config['task_type']}", names)
 
 
-def _base(bases: Bases, config: dict[str, object]) -> str:
+def _base(bases: Bases, config: Mapping[str, Any]) -> str:
     stated = str(config.get("base_model_name_or_path") or "")
     fitting = [one.name for one in bases.list() if stated and not trained_elsewhere(config, one)]
     return _only("base", f"the name {stated!r} of adapter_config.json", fitting)

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from hub.api import HeadKind
 from hub.cli.main import app
-from hub.errors import BadData, BadRequest, InvalidText, NotFound
+from hub.errors import BadData, BadRequest, InvalidText, NotFound, VersionUnavailable
 from hub.store.change import Deploy
 
 
@@ -40,6 +40,14 @@ def test_a_text_goes_into_the_first_text_field() -> None:
     answer = json.loads(hub("predict", "mood", "a fine film", "--json"))
     assert answer["label"] in ("negative", "positive")
     assert f"label: {answer['label']}" in hub("predict", "mood", "a fine film")
+
+
+def test_an_exact_version_can_be_asked(fake_home) -> None:
+    fake_home.store.deploy("mood", Deploy(version=fake_home.add("mood", seed=9).ref, canary=0.0, by="t"))
+    stable, first, second = (hub("predict", name, "a fine film") for name in ("mood", "mood@1", "mood@2"))
+    assert stable == first != second
+    with pytest.raises(VersionUnavailable, match=r"mood@1 \(stable\), mood@2 \(canary\)"):
+        hub("predict", "mood@3", "a fine film")
 
 
 def test_an_optional_text_field_counts_as_the_first(fake_home) -> None:

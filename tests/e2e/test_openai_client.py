@@ -41,8 +41,13 @@ FILES, JOB = ("file_id", "file-abc123"), "ft-AF1WoRqd3aJAHsqc9NY7iL8F"
 
 
 @pytest.fixture(scope="module")
-def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[openai.OpenAI]:
-    folder: Path = tmp_path_factory.mktemp("openai")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    found: Path = tmp_path_factory.mktemp("openai")
+    return found
+
+
+@pytest.fixture(scope="module")
+def client(folder: Path) -> Iterator[openai.OpenAI]:
     tiny = tiny_decoder(folder / "tiny", "llama").path
     settings = json.loads((tiny / "tokenizer_config.json").read_text())
     (tiny / "tokenizer_config.json").write_text(json.dumps({**settings, "chat_template": TEMPLATE}))
@@ -63,7 +68,7 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[openai.OpenAI]:
         )
         store.deploy(name, Deploy(version=str(version.ref)))
     _deploy_vectors(store, folder)
-    store.bases.pull(str(tiny), TRAINED)
+    store.bases.pull(str(tiny_decoder(folder / "plain", "llama").path), TRAINED)
     add_files_and_job(store)
     store.close()
     monkeypatch = pytest.MonkeyPatch()
@@ -125,6 +130,46 @@ def test_a_chat_is_answered_whole_and_streamed_alike(client: openai.OpenAI) -> N
     assert parts[0].choices[0].delta.role == "assistant"
     assert parts[-1].choices[0].finish_reason == whole.choices[0].finish_reason
     assert usage.usage and usage.usage.completion_tokens == whole.usage.completion_tokens
+
+
+def test_an_exact_version_is_a_model(client: openai.OpenAI) -> None:
+    asked = {"prompt": "Once upon", "max_tokens": 6}
+    pinned, newest = (client.completions.create(model=name, **asked) for name in ("writer@1", "writer"))
+    assert pinned.choices[0].text == newest.choices[0].text
+    assert client.models.retrieve("writer@1").root == "writer@1"
+    with pytest.raises(openai.NotFoundError) as refused:
+        client.completions.create(model="writer@2", **asked)
+    assert refused.value.code == "version_unavailable"
+
+
+def test_a_base_is_a_model_and_writes_what_transformers_does(client: openai.OpenAI, folder: Path) -> None:
+    asked = {"prompt": "Once upon", "max_tokens": 6}
+    base, adapter = (client.completions.create(model=name, **asked) for name in ("tiny", "writer"))
+    assert base.choices[0].text == _greedy(folder / "tiny", "Once upon", 6) != adapter.choices[0].text
+    chat = client.chat.completions.create(model="tiny", messages=CHAT, max_tokens=6)
+    assert chat.choices[0].message.content and (chat.system_fingerprint or "").startswith("tiny ")
+    with pytest.raises(openai.ConflictError):
+        client.chat.completions.create(model="tiny-encoder", messages=CHAT)
+
+
+def test_a_base_makes_vectors(client: openai.OpenAI) -> None:
+    asked = {"input": "A text.", "encoding_format": "float"}
+    base, adapter = (client.embeddings.create(model=name, **asked) for name in ("tiny-encoder", VECTORS))
+    (vector,), (other,) = base.data, adapter.data
+    assert sum(value * value for value in vector.embedding) == pytest.approx(1.0, abs=1e-5)
+    assert vector.embedding != other.embedding
+
+
+def _greedy(folder: Path, prompt: str, tokens: int) -> str:
+    """The text that transformers writes on a base alone."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    ids = tokenizer(prompt, return_tensors="pt").input_ids
+    written = model.generate(ids, max_new_tokens=tokens, do_sample=False)[0, ids.shape[1] :]
+    return str(tokenizer.decode(written, skip_special_tokens=True))
 
 
 def test_several_sampled_answers_differ_and_come_again_with_their_seed(client: openai.OpenAI) -> None:

@@ -48,7 +48,8 @@ question, context = ["Who saw it?", "Wann? \\u00fc"], ["Ann saw it on Monday."] 
 for way in (True, False):
     wanted = None if way else [InferRequestedOutput(name, binary_data=False) for name in ("answer", "score")]
     inputs = [texts("question", question, way), texts("context", context, way)]
-    result = client.infer("reader", inputs, outputs=wanted, request_id="7", parameters={"top_k": 2})
+    more = {"request_id": "7", "parameters": {"top_k": 2}, "timeout": 60_000_000}
+    result = client.infer("reader", inputs, outputs=wanted, **more)
     found["binary" if way else "json"] = {
         "answer": [str(one if isinstance(one, str) else one.decode()) for one in result.as_numpy("answer")],
         "score": result.as_numpy("score").tolist(),

@@ -176,7 +176,16 @@ def test_an_output_that_the_answers_lack_is_left_out(client) -> None:
     assert reply.headers["x-hub-version"] == "topic@1"
 
 
+def test_the_timeout_of_a_call_is_its_deadline(client) -> None:
+    body = {"inputs": [tensor("text", TEXTS)], "parameters": {"timeout": 1}}
+    reply = client.post(INFER, json=body)
+    assert (reply.status_code, reply.json()["code"]) == (504, "deadline_exceeded")
+    body["parameters"]["timeout"] = 60_000_000
+    assert client.post(INFER, json=body).status_code == 200
+
+
 BAD = {
+    "no time": {"inputs": [tensor("text", TEXTS)], "parameters": {"timeout": 0}},
     "another input": {"inputs": [tensor("txt", TEXTS)]},
     "no input": {"inputs": []},
     "twice": {"inputs": [tensor("text", TEXTS), tensor("text", TEXTS)]},

@@ -189,6 +189,8 @@ def test_models_are_listed_shown_and_those_that_are_loaded(client, admin) -> Non
         ("generate", {**TEXT, "suffix": "end"}, 400, "bad_request"),
         ("generate", {**TEXT, "images": ["aGk="]}, 400, "bad_request"),
         ("generate", {**TEXT, "raw": True}, 400, "bad_request"),
+        ("generate", {**TEXT, "raw": 0}, 400, "bad_request"),
+        ("chat", {**CHAT, "messages": [{"role": "user", "content": ""}]}, 400, "invalid_text"),
         ("generate", {**TEXT, "context": [1]}, 400, "bad_request"),
         ("generate", {**TEXT, "options": {"mirostat": 2}}, 400, "bad_request"),
         ("generate", {**TEXT, "options": {"temperature": -1}}, 400, "bad_request"),

@@ -107,7 +107,7 @@ class StateMetrics:
     def _refresh_deployments(self, figures: RuntimeFigures) -> None:
         label = self._deployments.label
         resident = Count((label(name), track) for name, track in figures.resident)
-        waiting: Count[str] = Count()
+        waiting = Count({label(name): 0 for name in figures.routes.by_name})
         for name, callers in figures.waiting.items():
             waiting[label(name)] += callers
         for key in self._set | resident.keys():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Mapping
 from typing import Annotated, Any, cast
 
@@ -15,6 +16,7 @@ from starlette.responses import Response
 import hub
 from hub.errors import BadRequest, HubError
 from hub.http.calls import ask, visible_routes
+from hub.http.deadline import MAX_TIMEOUT_MS, ClientTimeout, Deadline
 from hub.http.hub import hub_of
 from hub.http.oip.bodies import InferAnswer, InferCall, InferError, ModelMetadata, ServerMetadata
 from hub.http.oip.signature import Signature
@@ -125,7 +127,8 @@ async def _infer(request: Request, name: DeploymentName, body: InferCall) -> Res
     raw = cast("bytes", body)  # the route does not parse it
     text, binary = split_body(raw, request.headers.get(JSON_LENGTH))
     form = _InferForm(parse(text, InferCall), binary, hub_of(request).limits.items)
-    response = await ask(request, by_name(name), form.read, form)
+    async with Deadline(0.0, form.timeout):
+        response = await ask(request, by_name(name), form.read, form)
     if form.json_length is not None and response.status_code == 200:
         response.headers[JSON_LENGTH] = str(form.json_length)
         response.headers["content-type"] = "application/octet-stream"
@@ -163,7 +166,8 @@ def _describe(request: Request, name: str) -> Response:
 class _InferForm:
     """Reads tensors as requests of the task, and writes its answers as tensors.
 
-    `json_length` is the length of the JSON object of a written answer if binary tensors follow it.
+    `json_length` is the length of the JSON object of a written answer if binary tensors follow it; `timeout`
+    is the deadline that the call has.
     """
 
     def __init__(self, call: InferCall, binary: bytes, max_items: int) -> None:
@@ -172,6 +176,7 @@ class _InferForm:
         self._texts = texts_of(call.inputs, binary, max_items)
         self._parameters = dict(call.parameters or {})
         self._binary = self._parameters.pop("binary_data_output", False) is True
+        self.timeout = _timeout(self._parameters.pop("timeout", None))
         for output in call.outputs or ():
             if unknown := (output.parameters or {}).keys() - {"binary_data"}:
                 raise BadRequest(
@@ -243,6 +248,15 @@ class _InferForm:
         given = {} if self._call.id is None else {"id": self._call.id}
         answer = {**head, **given, "parameters": known, "outputs": outputs}
         return json.dumps(answer, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def _timeout(microseconds: Any) -> ClientTimeout | None:
+    """Return the deadline that Triton's clients send, in microseconds."""
+    if microseconds is None:
+        return None
+    if not isinstance(microseconds, int) or not 0 < microseconds <= MAX_TIMEOUT_MS * 1000:
+        raise BadRequest(f"timeout must be a whole number of microseconds up to {MAX_TIMEOUT_MS * 1000}.")
+    return ClientTimeout(microseconds / 1e6, "timeout", False, time.monotonic())
 
 
 def _headers(route: Route) -> dict[str, str]:

@@ -11,6 +11,7 @@ from pydantic_core import to_json
 from starlette.requests import Request
 from starlette.responses import Response
 
+from hub.api import Text
 from hub.errors import BadRequest, HubError
 from hub.http.calls import ask
 from hub.http.ollama.answers import SECOND_NS, ollama_error, version_of
@@ -28,7 +29,7 @@ __all__ = ["OllamaVector", "OllamaVectors", "embed", "embed_one"]
 class OllamaEmbedRequest(OneModel):
     """Texts to turn into vectors of length 1."""
 
-    input: str | Annotated[list[str], Field(min_length=1, max_length=2048)]
+    input: Text | Annotated[list[Text], Field(min_length=1, max_length=2048)]
     truncate: bool | None = Field(
         None, description="Cut texts that are too long, the default, or refuse them."
     )
@@ -45,7 +46,7 @@ class OllamaEmbedRequest(OneModel):
 class OllamaVectorRequest(OneModel):
     """A text to turn into a vector, of the length that the adapter gives it."""
 
-    prompt: str
+    prompt: Text
     options: OllamaOptions | None = Field(None, description=NOT_READ)
     keep_alive: float | str | None = Field(None, description=NOT_READ)
 

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic.config import JsonDict
 
+from hub.api import Text
 from hub.errors import BadRequest, HubError
 from hub.http.openai.requests import (
     NOT_READ,
@@ -42,6 +43,15 @@ def deployment_of(model: str) -> str:
     return model.removesuffix(TAG)
 
 
+def _check_bool(value: Any) -> Any:
+    """A Literal of a bool would take a number."""
+    if not isinstance(value, bool):
+        raise ValueError("Input should be a valid boolean")
+    return value
+
+
+_False = Annotated[Literal[False], BeforeValidator(_check_bool)]
+_True = Annotated[Literal[True], BeforeValidator(_check_bool)]
 _Zero = Annotated[float, Field(ge=0, le=0)]  # a Literal of 0 would take false, and none of 0.0
 _One = Annotated[float, Field(ge=1, le=1)]
 
@@ -81,7 +91,7 @@ class OllamaOptions(_Body):
     mirostat_tau: float | None = Field(None, description=NOT_READ)
     tfs_z: _One | None = Field(None, description="Only 1.")
     typical_p: _One | None = Field(None, description="Only 1.")
-    penalize_newline: Literal[True] | None = Field(None, description="Only true.")
+    penalize_newline: _True | None = Field(None, description="Only true.")
     num_ctx: int | None = Field(None, description=NOT_READ)
     num_keep: int | None = Field(None, description=NOT_READ)
     num_batch: int | None = Field(None, description=NOT_READ)
@@ -124,8 +134,8 @@ class OllamaRequest(OneModel):
     keep_alive: float | str | None = Field(
         None, description="Accepted and not read: the server itself decides what stays loaded."
     )
-    think: Literal[False] | None = Field(None, description="Only false.")
-    logprobs: Literal[False] | None = Field(None, description="Only false.")
+    think: _False | None = Field(None, description="Only false.")
+    logprobs: _False | None = Field(None, description="Only false.")
     top_logprobs: _Zero | None = Field(None, description="Only 0.")
 
     @property
@@ -162,7 +172,7 @@ class GenerateRequest(OllamaRequest):
 
     prompt: str | None = Field(None, description="The text.")
     system: str | None = Field(None, description="The system message, where the task takes one.")
-    raw: Literal[False] | None = Field(None, description="Only false.")
+    raw: _False | None = Field(None, description="Only false.")
     suffix: Literal[""] | None = Field(None, description="Only empty.")
     template: Literal[""] | None = Field(None, description="Only empty.")
     context: Annotated[tuple[int, ...], Field(max_length=0)] | None = Field(None, description="Only empty.")
@@ -194,7 +204,7 @@ class OllamaMessage(_Body):
     """A turn of a chat."""
 
     role: Literal["system", "user", "assistant"]
-    content: str
+    content: Text
     images: Annotated[tuple[str, ...], Field(max_length=0)] | None = Field(None, description="Only empty.")
     thinking: str | None = Field(None, description=NOT_READ)
     tool_calls: Annotated[tuple[Any, ...], Field(max_length=0)] | None = Field(

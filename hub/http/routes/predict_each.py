@@ -6,7 +6,7 @@ import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import Annotated, Any
+from typing import Any
 
 from fastapi import FastAPI
 from pydantic import BaseModel, ConfigDict, Field
@@ -23,7 +23,6 @@ from hub.http.routes.route import InferRoute
 from hub.http.routes.schemas import ERRORS, ErrorDetail
 from hub.http.stream import wants_events
 from hub.http.telemetry.record import CallRecord
-from hub.names import VERSION_PATTERN
 from hub.serving.requests.call import CallAnswers
 from hub.serving.requests.parsing import BadField, parse
 from hub.serving.routing.router import Admission
@@ -32,8 +31,6 @@ from hub.serving.routing.routes import Resolve, Route, Routes, by_name
 __all__ = ["add_routes"]
 
 MAX_DEPLOYMENTS = 32  # in one request; each holds a slot until it has answered
-
-Name = Annotated[str, Field(json_schema_extra={"pattern": VERSION_PATTERN})]
 
 
 class EachRequest(Model):
@@ -45,8 +42,10 @@ class EachRequest(Model):
         }
     )
 
-    deployments: list[Name] = Field(
-        min_length=1, max_length=MAX_DEPLOYMENTS, description="Deployments, or exact versions `NAME@N`."
+    deployments: list[str] = Field(
+        min_length=1,
+        max_length=MAX_DEPLOYMENTS,
+        description="Deployments, or exact versions `NAME@N`; an unknown one is an error in its place.",
     )
     inputs: dict[str, Any] = Field(
         description="Fields of the requests: each deployment reads those that its task has."
@@ -162,7 +161,7 @@ def _recorded(hub: Hub, calls: Sequence[CallRecord]) -> Iterator[None]:
         raise
     finally:
         for call in calls:
-            hub.metrics.ended(call)
+            hub.ended(call)
 
 
 def _end(call: CallRecord, found: CallAnswers | HubError) -> None:

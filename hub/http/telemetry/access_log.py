@@ -11,13 +11,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from hub.http.auth import CALLER
 from hub.http.gate import NUMBER, TEMPLATE
 from hub.http.telemetry.logs import FIELDS
-from hub.http.telemetry.record import CODE, RECORDS, CallRecord
+from hub.http.telemetry.record import CODE, PROBES, RECORDS, TRACE, CallRecord
 
 __all__ = ["AccessLog", "log_refusal"]
 
 CLIENT_LEFT = 499
 NO_ROUTE = "-"
-PROBES = frozenset({"/livez", "/healthz", "/readyz", "/metrics"})  # asked all the time; not logged
 
 log = logging.getLogger("hub.access")
 
@@ -67,6 +66,8 @@ class AccessLog:
         }
         if caller := scope.get(CALLER):
             fields["key"] = caller.id
+        if trace := scope.get(TRACE):
+            fields["trace_id"] = f"{trace.trace_id:032x}"
         shown = " ".join(f"{name}={value}" for name, value in fields.items() if name not in _HEAD)
         message = f"{fields['method']} {fields['route']} {status} {shown}"
         log.info("%s", message, extra={FIELDS: fields})

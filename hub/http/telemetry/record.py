@@ -9,15 +9,19 @@ from collections.abc import Mapping, MutableMapping
 from typing import Any
 
 from hub.errors import HubError
+from hub.serving.call_times import CallTimes
 from hub.serving.observation import Track
 from hub.serving.requests.call import CallAnswers
 from hub.serving.routing.router import Admission
 from hub.serving.routing.routes import Resolve, Route, Routes
 
-__all__ = ["CODE", "RECORDS", "CallRecord", "code_of"]
+__all__ = ["CODE", "PROBES", "RECORDS", "TRACE", "CallRecord", "code_of"]
 
 CODE = "hub.code"  # scope key: the code of the error that answers the request
+TRACE = "hub.trace"  # scope key: the span context of the request, if it is traced
 RECORDS = "hub.calls"  # scope key: the records of the request's calls, which the access log reads
+
+PROBES = frozenset({"/livez", "/healthz", "/readyz", "/metrics"})  # asked all the time: not logged or traced
 
 
 class CallRecord:
@@ -26,12 +30,24 @@ class CallRecord:
     `code` is an error's code, or "ok". `began` is a time.perf_counter; `seconds` is set by `end`.
     """
 
-    __slots__ = ("answers", "began", "code", "route", "seconds", "track", "version")
+    __slots__ = (
+        "admitted_at",
+        "answers",
+        "began",
+        "code",
+        "ended_at",
+        "route",
+        "seconds",
+        "times",
+        "track",
+        "version",
+    )
 
     def __init__(self, scope: MutableMapping[str, Any]) -> None:
         scope.setdefault(RECORDS, []).append(self)
         self.began = time.perf_counter()
-        self.seconds = 0.0
+        self.admitted_at = self.ended_at = self.seconds = 0.0
+        self.times: CallTimes | None = None
         self.code = "internal"
         self.route: Route | None = None  # known even if its version could not be loaded
         self.track = Track.STABLE
@@ -58,10 +74,12 @@ class CallRecord:
     def admitted(self, admission: Admission) -> None:
         """Record the version that answers."""
         self.route, self.track, self.version = admission.route, admission.track, str(admission.version.ref)
+        self.admitted_at, self.times = time.perf_counter(), admission.times
 
     def end(self, code: str, answers: CallAnswers | None = None) -> None:
         """Record the result."""
-        self.seconds = time.perf_counter() - self.began
+        self.ended_at = time.perf_counter()
+        self.seconds = self.ended_at - self.began
         self.code, self.answers = code, answers
 
     def failed(self, error: BaseException) -> None:

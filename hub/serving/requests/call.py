@@ -102,6 +102,16 @@ class Side:
         self.tokenizer = self.held.base_worker.tokenizers.take()
 
     def _rows(self) -> list[EngineRow]:
+        if self is not self.call.main:
+            return self._encoded_rows()
+        times = self.call.times
+        times.encode_began = time.perf_counter()
+        try:
+            return self._encoded_rows()
+        finally:
+            times.encode_ended = time.perf_counter()
+
+    def _encoded_rows(self) -> list[EngineRow]:
         call, tokenizer = self.call, self.tokenizer
         assert tokenizer is not None, "the stage was prepared"
         used = tokenizer
@@ -129,8 +139,13 @@ class Side:
     def items(self) -> list[Answered]:
         """Decode the outcomes of the rows."""
         call = self.call
+        if self is call.main:
+            call.times.decode_began = time.perf_counter()
         outcomes = self.job.outcomes if self.job else ()
-        return decode(call.task, call.threads.plugin, self.held, call.requests, self.encoded, outcomes)
+        answered = decode(call.task, call.threads.plugin, self.held, call.requests, self.encoded, outcomes)
+        if self is call.main:
+            call.times.decode_ended = time.perf_counter()
+        return answered
 
     def cancel(self) -> None:
         if self.job:
@@ -157,6 +172,7 @@ class Call:
         "stream",
         "task",
         "threads",
+        "times",
         "tokens",
         "trial",
         "waiter",
@@ -175,6 +191,7 @@ class Call:
         main, beside = admission.take()
         self.task = admission.route.task
         self.account = admission.account
+        self.times = admission.times
         self.flow = flow
         self.threads = threads
         self.trial = trial
@@ -184,7 +201,7 @@ class Call:
         self.on_text: Callable[[str], None] | None = None  # for a streamed call, which has one request
         self.stream: AnswerStream | None = None
         self.tokens: SharedTokens | None = None  # of a call that answers a request together with others
-        self.main = Side(self, main)
+        self.main = self.times.rows = Side(self, main)
         self.beside = Side(self, beside) if beside else None
         self.answers: CallAnswers | HubError | None = None
         self.cancelled = False

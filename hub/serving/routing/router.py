@@ -17,6 +17,7 @@ from hub.engine.slots.table import Lease
 from hub.errors import HubError, NotFound, NotReady, Overloaded
 from hub.serving.accounts.account import ANYBODY
 from hub.serving.batching.base_workers import BaseWorker
+from hub.serving.call_times import CallTimes
 from hub.serving.observation import Track
 from hub.serving.residency.residency import Residency
 from hub.serving.routing.routes import Resolve, Route, Routes, Target, not_resident
@@ -60,7 +61,7 @@ class Admission:
     Leaving the `with` block releases the lease, unless `take` has passed it on.
     """
 
-    __slots__ = ("_beside", "_main", "account", "began", "route", "track", "version")
+    __slots__ = ("_beside", "_main", "account", "began", "route", "times", "track", "version")
 
     def __init__(
         self, route: Route, track: Track, main: Held, beside: Held | None = None, began: float = 0.0
@@ -70,6 +71,7 @@ class Admission:
         self.version = main.target.version
         self.began = began  # time.perf_counter
         self.account = ANYBODY
+        self.times = CallTimes()
         self._main: Held | None = main
         self._beside = beside
 

@@ -107,7 +107,7 @@ def test_a_refusal_reaches_a_client_that_still_sends(serve, tls, sent) -> None:
     with serve(tls) as serving, secure(serving, sent) as client:
         got = rest(client)
     assert got.startswith((b"HTTP/1.1 400", b"HTTP/1.1 431"))
-    assert b"strict-transport-security: max-age=" in got
+    assert b"strict-transport-security: max-age=" in got and b"x-content-type-options: nosniff" in got
     assert serving.codes
 
 

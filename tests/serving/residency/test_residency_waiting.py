@@ -90,7 +90,7 @@ class Rig:
 def version(key: str) -> SimpleNamespace:
     base = SimpleNamespace(fingerprint="f")
     manifest = SimpleNamespace(serving=SimpleNamespace(base=base))
-    return SimpleNamespace(sha256=key, ref=f"{key}@1", manifest=manifest)
+    return SimpleNamespace(sha256=key, ref=f"{key}@1", manifest=manifest, bare=False)
 
 
 @pytest.fixture

@@ -1,0 +1,137 @@
+"""The process of a job, in this process: what it reports, and what it does with what another one left."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hub.config import load_settings
+from hub.errors import NotReady
+from hub.jobs.events import JobEvents
+from hub.jobs.folder import JobFolder
+from hub.jobs.process import JobStage, Order, _Run
+from hub.jobs.result_file import metrics_csv
+from hub.store.jobs.files import Files, NewFile
+from hub.store.jobs.jobs import Jobs, NewEvent
+from hub.store.jobs.records import EventKind, JobSpec, JobStatus, LostJob, Page
+from tests.support.homes import FakeHome
+from tests.support.serving import home, tiny_base_folder
+
+__all__ = ["home", "tiny_base_folder"]
+
+OWNER = "one"
+CHAT = '{"messages": [{"role": "user", "content": "%s"}, {"role": "assistant", "content": "%s"}]}\n'
+
+
+class Desk:
+    """A home, and the process of a job in it."""
+
+    def __init__(self, home: FakeHome) -> None:
+        self.home, self.store = home, home.store
+        self.jobs, self.files = Jobs(home.store.catalog), Files(home.store.catalog, home.path)
+
+    def run(self, content: str, stage: JobStage, name: str = "a.csv", **spec: Any) -> _Run:
+        format = name.partition(".")[2]
+        staged = self.files.stage(io.BytesIO(content.encode()), format, 10_000)
+        file = self.files.add(staged, NewFile(name, format, "fine-tune"), rows=1)
+        job = self.jobs.create(JobSpec("tiny", "sentiment", "mood", file.id, **spec), 9)
+        self.jobs.take(job.id, OWNER)
+        folder = JobFolder(self.home.path, job.id)
+        folder.make()
+        order = Order(load_settings(), job.id, OWNER, stage, os.getpid())
+        return _Run(order, self.store, folder)
+
+    def events(self, run: _Run, *kinds: EventKind) -> list[Any]:
+        return self.jobs.events(run.job.id, Page(99), kinds or (EventKind.MESSAGE,))
+
+
+@pytest.fixture
+def desk(home: FakeHome) -> Desk:
+    return Desk(home)
+
+
+def rows(line: str) -> str:
+    return "".join(
+        line % (f"{word} film {number}", word) for number in range(12) for word in ("warm", "dull")
+    )
+
+
+def test_good_files_are_counted_and_the_job_waits_for_its_turn(desk: Desk) -> None:
+    run = desk.run("text,label\n" + rows("%s,%s\n"), JobStage.CHECK)
+    run.work()
+    assert desk.jobs.get(run.job.id).status is JobStatus.QUEUED
+    newest = desk.events(run)[0]
+    assert newest.data["rows"]["train"] + newest.data["rows"]["held_out"] == 24
+
+
+def test_chats_are_read_by_a_task_that_has_other_columns(desk: Desk) -> None:
+    run = desk.run(rows(CHAT), JobStage.CHECK, "a.jsonl")
+    run.work()
+    assert desk.jobs.get(run.job.id).status is JobStatus.QUEUED
+    assert run._recipe().data.columns == {"text": "prompt", "label": "completion"}
+
+
+def test_a_file_without_the_columns_of_the_task_fails_the_job(desk: Desk) -> None:
+    run = desk.run("title,kind\nSECRET,x\n", JobStage.CHECK)
+    run.work()
+    job = desk.jobs.get(run.job.id)
+    assert job.status is JobStatus.FAILED and job.error
+    assert job.error["code"] == "bad_recipe" and "has no column 'text'" in job.error["message"]
+    assert str(desk.home.path) not in job.error["message"]
+
+
+def test_a_version_that_another_process_stored_is_not_trained_again(desk: Desk) -> None:
+    version = desk.home.add("mood")
+    run = desk.run("text,label\n", JobStage.TRAIN, deploy="mood")
+    run.folder.write_result({"version": str(version.ref)})
+    run.work()
+    assert run.folder.result["gate"] == {"passed": True, "reason": "nothing was live"}
+    assert len(desk.store.versions("mood")) == 1
+
+
+def test_a_cancelled_job_stops_its_process(desk: Desk) -> None:
+    run = desk.run("text,label\n", JobStage.TRAIN)
+    desk.jobs.cancel(run.job.id)
+    with pytest.raises(LostJob):
+        run.work()
+
+
+def test_events_that_the_catalog_did_not_take_are_written_later(
+    desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = desk.run("text,label\n", JobStage.TRAIN)
+    events = JobEvents(desk.jobs, run.job.id, OWNER, tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(Jobs, "note", lambda *_: (_ for _ in ()).throw(NotReady("The catalog is gone.")))
+        events.add(NewEvent("kept"))
+        events.flush()
+    events.flush()
+    assert desk.events(run)[0].message == "kept"
+
+
+def test_metrics_and_checkpoints_become_events(desk: Desk, tmp_path: Path) -> None:
+    run = desk.run("text,label\n", JobStage.TRAIN)
+    events = JobEvents(desk.jobs, run.job.id, OWNER, tmp_path)
+    events("train", 0, 40)
+    events.scalars(10, {"train/loss": 0.5, "validation/accuracy": 0.75})
+    folder = tmp_path / "checkpoint-10"
+    folder.mkdir()
+    (tmp_path / "checkpoint-20").mkdir()  # not complete
+    log = [{"loss": 0.5, "step": 10}, {"eval_accuracy": 0.75, "step": 10}]
+    (folder / "trainer_state.json").write_text(json.dumps({"log_history": log}))
+    events.flush()
+    events.flush()
+    [metrics] = desk.events(run, EventKind.METRICS)
+    assert metrics.data == {"step": 10, "total_steps": 40, "train_loss": 0.5, "valid_accuracy": 0.75}
+    [checkpoint] = desk.events(run, EventKind.CHECKPOINT)
+    assert checkpoint.data == {"step": 10, "metrics": {"train_loss": 0.5, "valid_accuracy": 0.75}}
+
+
+def test_the_results_have_a_row_for_each_entry_of_the_log() -> None:
+    text = metrics_csv([{"loss": 1.0, "epoch": 0.5, "step": 2}, {"step": 4, "eval_f1": 0.5}]).read().decode()
+    assert text.splitlines() == ["step,epoch,loss,eval_f1", "2,0.5,1.0,", "4,,,0.5"]

@@ -43,6 +43,9 @@ class SimilarityRequest(Model):
     )
     truncate: bool = Field(True, description="Cut texts that are too long; false: refuse them.")
     vectors: bool = Field(True, description="Return the vectors; false: only the scores.")
+    every_token: bool = Field(
+        False, description="Return a vector for each token instead, as the base makes it: not pooled."
+    )
 
 
 class SimilarityResponse(Model):
@@ -66,6 +69,9 @@ class SimilarityResponse(Model):
     query_vector: list[float] | None = Field(description="The vector of the query; null without one.")
     scores: list[float] | None = Field(
         description="Nearness of each input to the query, the dot product of both vectors; null without one."
+    )
+    token_vectors: list[list[list[float]]] | None = Field(
+        None, description="The vectors of the tokens of each input, special tokens included, if asked for."
     )
     dimensions: int = Field(ge=1, description="Length of a vector.")
     tokens: int = Field(ge=0, description="Tokens of all texts, after truncation.")

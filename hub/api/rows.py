@@ -24,7 +24,7 @@ class HeadKind(StrEnum):
     SEQUENCE = "sequence"  # [C]     one score per label
     TOKEN = "token"  # [T, C]  one score per token and label
     SPAN = "span"  # [T, 2]  start and end score per token
-    EMBEDDING = "embedding"  # [H]     the pooled vector
+    EMBEDDING = "embedding"  # [H]     the pooled vector; without pooling, [T, H]
     GENERATE = "generate"  # text    no values: `Output.text`
 
 
@@ -33,7 +33,8 @@ class Row:
     """One tokenized sequence.
 
     `input_ids` and `token_type_ids` are [T]. `max_new_tokens` and `sampling` are read for GENERATE only,
-    `pooling` for EMBEDDING only. `meta` is carried to `decode` untouched; the engine never reads it.
+    `pooling` for EMBEDDING only; None asks for the vector of each token. `meta` is carried to `decode`
+    untouched; the engine never reads it.
     """
 
     input_ids: Sequence[int]
@@ -41,7 +42,7 @@ class Row:
     max_new_tokens: int = 0
     meta: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
     sampling: Sampling = GREEDY
-    pooling: Pooling = Pooling.MEAN
+    pooling: Pooling | None = Pooling.MEAN
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +70,7 @@ class Tokenizer(Protocol):
     eos_token_id: int | None
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
+    def __len__(self) -> int: ...
     def decode(self, *args: Any, **kwargs: Any) -> Any: ...
     def apply_chat_template(self, *args: Any, **kwargs: Any) -> Any: ...
     def get_vocab(self) -> dict[str, int]: ...

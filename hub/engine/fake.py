@@ -95,7 +95,7 @@ def _shape(head: HeadKind, row: Row, weights: AdapterWeights | None) -> tuple[in
         HeadKind.SEQUENCE: (labels,),
         HeadKind.TOKEN: (tokens, labels),
         HeadKind.SPAN: (tokens, 2),
-        HeadKind.EMBEDDING: (_HIDDEN,),
+        HeadKind.EMBEDDING: (_HIDDEN,) if row.pooling else (tokens, _HIDDEN),
     }
     return shapes[head]
 

@@ -11,7 +11,6 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
 from transformers import PreTrainedConfig
 
 from hub.api import HeadKind, Output
@@ -243,15 +242,16 @@ class SlotEngine:
     def _score(self, rows: Sequence[EngineRow], alone: TorchBackbone | None, aside: bool) -> list[Output]:
         batch = collate(rows, self._limits, self._pad)
         tensors = BatchTensors.of(batch, self._device)
-        kinds = dict.fromkeys(row.head for row in rows)
-        decode = any(kind in self._heads and self._heads[kind].reads_decoder for kind in kinds)
+        parts: dict[tuple[HeadKind, bool], list[int]] = {}  # rows with outputs of one shape, padding aside
+        for i, row in enumerate(rows):
+            parts.setdefault((row.head, row.row.pooling is None), []).append(i)
+        decode = any(kind in self._heads and self._heads[kind].reads_decoder for kind, _ in parts)
         if alone:
             hidden = alone.run(tensors, decode=decode)
         else:
             hidden = self._backbones.run(tensors, decode=decode, aside=aside)
         outputs: dict[int, Output] = {}
-        for kind in kinds:
-            index = [i for i, row in enumerate(rows) if row.head is kind]
+        for (kind, _), index in parts.items():
             values = self._values(kind, tensors, hidden, index, rows)
             for i, value in zip(index, values, strict=True):
                 outputs[i] = Output(rows[i].row, self._own_part(value, rows[i]))
@@ -270,8 +270,9 @@ class SlotEngine:
             picked = torch.tensor(index, device=self._device)
             tensors, hidden = tensors.rows(picked), hidden.rows(picked)
         if kind is HeadKind.EMBEDDING:
-            chosen = [rows[i].row for i in index]
-            values: Tensor = pool_rows(hidden.states.float(), tensors.mask, chosen)
+            poolings = [pooling for i in index if (pooling := rows[i].row.pooling)]
+            states = hidden.states.float()
+            values = pool_rows(states, tensors.mask, poolings) if poolings else states
         else:
             values = self._heads[kind].run(hidden, tensors.input_ids, tensors.mask, tensors.slots)
         array: Array = values.cpu().numpy()
@@ -280,7 +281,7 @@ class SlotEngine:
     def _own_part(self, value: Array, row: EngineRow) -> Array:
         """Remove padded labels and tokens."""
         if row.head is HeadKind.EMBEDDING:
-            return value
+            return value if row.row.pooling else value[: len(row.row.input_ids)]
         labels = self._occupants[row.slot].num_labels
         return value[:labels] if row.head is HeadKind.SEQUENCE else value[: len(row.row.input_ids), :labels]
 

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hub.api import HeadKind, Output, Row, Tokenizer
+from hub.api import HeadKind, Output, Pooling, Row, Tokenizer
 from hub.engine.batch import pad_rows
 from hub.engine.torch.generate import output_of
 from hub.engine.torch.heads import pool_rows
@@ -81,7 +81,7 @@ def _values(result: Any, mask: Tensor, rows: Sequence[Row]) -> Tensor:
         return logits
     if "start_logits" in result:
         return torch.stack((result.start_logits, result.end_logits), -1)
-    return pool_rows(result.last_hidden_state.float(), mask, rows)
+    return pool_rows(result.last_hidden_state.float(), mask, [row.pooling or Pooling.MEAN for row in rows])
 
 
 def _generate(model: Any, tokenizer: Tokenizer, rows: Sequence[Row]) -> list[Output]:

@@ -24,6 +24,7 @@ class TextVectors(Protocol):
     """The answer of a task that makes vectors."""
 
     vectors: list[list[float]] | None
+    token_vectors: list[list[list[float]]] | None
     scores: list[float] | None  # of the inputs, if the request had a query
     tokens: int
 
@@ -32,7 +33,7 @@ def vector_request(route: Route, inputs: Any, **settings: Any) -> BaseModel:
     """Return a request of the route's task for `inputs`, a text or a list; settings that are None are absent.
 
     The settings are those of `similarity`: `query`, `input_type`, `normalize`, `dimensions`, `truncate`,
-    `vectors`.
+    `vectors`, `every_token`.
 
     Raises:
         Conflict: the deployment makes no vectors.

@@ -85,6 +85,7 @@ class JobRunner:
         if time.monotonic() - self._swept > SWEEP_S:
             self._swept = time.monotonic()
             files.remove_expired()
+            files.remove_orphans()
             self._sweep(jobs)
         if self._settings.jobs.concurrent:
             for job in jobs.active():

@@ -91,7 +91,7 @@ class Trained:
         if self.kind is HeadKind.EMBEDDING:
             states = output.last_hidden_state[0].numpy()
             pooled = {Pooling.MEAN: states.mean(0), Pooling.CLS: states[0], Pooling.LAST: states[-1]}
-            return pooled[row.pooling]
+            return pooled[row.pooling] if row.pooling else states
         return output.logits[0].numpy()
 
     def alone_text(self, row: Row, **settings: Any) -> str:

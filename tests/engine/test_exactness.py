@@ -46,12 +46,19 @@ def test_all_kinds_ranks_and_label_counts_in_one_forward(engine, bert, trained, 
     assert_exact(engine, adapters, rows)
 
 
-def test_vectors_of_every_pooling_in_one_forward_with_other_kinds(engine, bert, trained, fill):
+def test_vectors_of_rows_and_of_tokens_in_one_forward_with_other_kinds(engine, bert, trained, fill):
     adapters = pool(bert, trained)
     fill(engine, adapters)
     rows = [
         replace(row, row=replace(row.row, pooling=pooling))
-        for length, pooling in ((5, Pooling.LAST), (11, Pooling.CLS), (8, Pooling.MEAN), (20, Pooling.LAST))
+        for length, pooling in (
+            (5, Pooling.LAST),
+            (7, None),
+            (11, Pooling.CLS),
+            (8, Pooling.MEAN),
+            (20, Pooling.LAST),
+            (15, None),
+        )
         for row in (adapters[3].row(4, length, seed=length), adapters[0].row(1, length + 2))
     ]
     assert_exact(engine, adapters, rows)

@@ -49,6 +49,15 @@ def test_vectors_are_those_of_the_native_route(client, prefix) -> None:
     assert raw == native(client, inputs=TEXTS[:1], normalize=False, dimensions=4)["vectors"]
 
 
+@pytest.mark.parametrize("prefix", ["", "/tei/shelf"])
+def test_every_token_has_a_vector_before_pooling(client, prefix) -> None:
+    tokens = ok(client, "/tei/shelf/tokenize", inputs=TEXTS)
+    found = ok(client, f"{prefix}/embed_all", inputs=TEXTS)
+    assert [len(one) for one in found] == [len(one) for one in tokens]
+    assert {len(vector) for one in found for vector in one} == {16}
+    assert found == native(client, inputs=TEXTS, every_token=True)["token_vectors"]
+
+
 def test_token_ids_are_taken_as_the_text_that_they_stand_for(client) -> None:
     [tokens] = ok(client, "/tokenize", inputs=TEXTS[0], model="shelf")
     ids = [token["id"] for token in tokens]
@@ -158,7 +167,6 @@ def test_answers_name_the_version(client) -> None:
         ("/embed", {"inputs": [2**31 - 1]}, 422, "Validation"),
         ("/embed", {"inputs": "x", "model": "pairs"}, 424, "Backend"),
         ("/embed", {"inputs": "x", "model": "nobody"}, 404, "Validation"),
-        ("/embed_all", {"inputs": "x"}, 424, "Backend"),
         ("/embed_sparse", {"inputs": "x"}, 424, "Backend"),
         ("/similarity", {"inputs": {"source_sentence": "x", "sentences": []}}, 400, "Empty"),
         ("/rerank", {"query": "x", "texts": []}, 400, "Empty"),

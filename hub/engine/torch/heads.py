@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedConfig
 from transformers.utils import ModelOutput
 
-from hub.api import HeadKind, Pooling, Row
+from hub.api import HeadKind, Pooling
 from hub.bases.auto_classes import AUTO_CLASSES
 from hub.engine.torch.loading import one_load_at_a_time
 from hub.engine.torch.slotted import SlotContext, SlotLinear, Slotted, slot_layer
@@ -56,12 +56,12 @@ def pool(hidden: Tensor, mask: Tensor, pooling: Pooling) -> Tensor:
     return (hidden * weights).sum(1) / weights.sum(1)
 
 
-def pool_rows(hidden: Tensor, mask: Tensor, rows: Sequence[Row]) -> Tensor:
+def pool_rows(hidden: Tensor, mask: Tensor, poolings: Sequence[Pooling]) -> Tensor:
     """Return the vectors [B, H] of rows, each by its own pooling."""
-    kinds = list(dict.fromkeys(row.pooling for row in rows))
+    kinds = list(dict.fromkeys(poolings))
     found = torch.stack([pool(hidden, mask, kind) for kind in kinds])  # [P, B, H]
-    chosen = torch.tensor([kinds.index(row.pooling) for row in rows], device=hidden.device)
-    return found[chosen, torch.arange(len(rows), device=hidden.device)]
+    chosen = torch.tensor([kinds.index(pooling) for pooling in poolings], device=hidden.device)
+    return found[chosen, torch.arange(len(poolings), device=hidden.device)]
 
 
 class HeadSlots:

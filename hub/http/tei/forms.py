@@ -14,7 +14,7 @@ from hub.api import HeadKind
 from hub.errors import BadRequest, Conflict, HubError
 from hub.http.huggingface.pipelines import TextClassification
 from hub.http.stream import Events
-from hub.http.tei.bodies import EmbedBody, PredictBody, RerankBody, SimilarityBody, TeiBody
+from hub.http.tei.bodies import EmbedAllBody, EmbedBody, PredictBody, RerankBody, SimilarityBody, TeiBody
 from hub.http.tei.errors import check_batch, tei_error
 from hub.http.vectors import vector_request, vectors_of
 from hub.registry.host import LoadedTask
@@ -25,6 +25,7 @@ from hub.serving.routing.routes import Route
 from hub.vectors import ranked
 
 __all__ = [
+    "EmbedAllForm",
     "EmbedForm",
     "OwnForm",
     "PredictForm",
@@ -85,22 +86,23 @@ class EmbedForm(TeiForm[EmbedBody]):
     """Vectors of texts."""
 
     def read(self, route: Route) -> list[BaseModel | HubError]:
-        body, inputs = self.body, self.body.inputs
-        batch: Sequence[Any] = [inputs] if isinstance(inputs, str) or _is_ids(inputs) else inputs
-        check_batch("inputs", batch, self.max_items)
-        return [
-            vector_request(
-                route,
-                batch,
-                **_settings(body.truncate, body.truncation_direction),
-                input_type=_input_type(body.prompt_name),
-                normalize=body.normalize,
-                dimensions=body.dimensions,
-            )
-        ]
+        body = self.body
+        more = {**_prompted(body), "normalize": body.normalize, "dimensions": body.dimensions}
+        return [vector_request(route, _batch(body, self.max_items), **more)]
 
     def result(self, answers: CallAnswers) -> Any:
         return vectors_of(answers).vectors
+
+
+class EmbedAllForm(TeiForm[EmbedAllBody]):
+    """Vectors of the tokens of texts."""
+
+    def read(self, route: Route) -> list[BaseModel | HubError]:
+        batch = _batch(self.body, self.max_items)
+        return [vector_request(route, batch, **_prompted(self.body), every_token=True)]
+
+    def result(self, answers: CallAnswers) -> Any:
+        return vectors_of(answers).token_vectors
 
 
 class SimilarityForm(TeiForm[SimilarityBody]):
@@ -209,6 +211,18 @@ class OwnForm:
         if isinstance(self._value.get("inputs"), dict):
             return SimilarityForm, SimilarityBody
         return EmbedForm, EmbedBody
+
+
+def _batch(body: EmbedAllBody, max_items: int) -> Sequence[Any]:
+    inputs = body.inputs
+    batch: Sequence[Any] = [inputs] if isinstance(inputs, str) or _is_ids(inputs) else inputs
+    check_batch("inputs", batch, max_items)
+    return batch
+
+
+def _prompted(body: EmbedAllBody) -> dict[str, Any]:
+    more = _settings(body.truncate, body.truncation_direction)
+    return {**more, "input_type": _input_type(body.prompt_name)}
 
 
 def _is_ids(inputs: Any) -> bool:

@@ -36,6 +36,7 @@ from hub.http.tei.bodies import (
 from hub.http.tei.choice import any_kind, only
 from hub.http.tei.errors import TeiError, check_batch, check_length, tei_error
 from hub.http.tei.forms import (
+    EmbedAllForm,
     EmbedForm,
     OwnForm,
     PredictForm,
@@ -110,7 +111,14 @@ def add_routes(app: FastAPI) -> None:
         _Post("/predict", partial(_ask, PredictForm), classifies, PredictBody, Labels, "Labels of texts"),
         _Post("/tokenize", _tokenize, any_kind, TokenizeBody, list[list[SimpleToken]], "Tokens of texts"),
         _Post("/decode", _decode, any_kind, DecodeBody, list[str], "Text of token ids"),
-        _Post("/embed_all", _refuse, makes_vectors, EmbedAllBody, Vectors, "Not served: answers 424"),
+        _Post(
+            "/embed_all",
+            partial(_ask, EmbedAllForm),
+            makes_vectors,
+            EmbedAllBody,
+            list[Vectors],
+            "Vectors of the tokens of texts",
+        ),
         _Post("/embed_sparse", _refuse, makes_vectors, EmbedAllBody, Vectors, "Not served: answers 424"),
     ):
         _add(app, one, TeiRoute)
@@ -182,7 +190,7 @@ async def _ask_own(request: Request, resolve: Resolve, body: bytes) -> Response:
 
 async def _refuse(request: Request, resolve: Resolve, body: EmbedAllBody) -> Response:
     resolve(visible_routes(request))
-    raise Conflict("The vectors of single tokens and sparse vectors are not served. Use /embed.")
+    raise Conflict("Sparse vectors are not served. Use /embed.")
 
 
 async def _tokenize(request: Request, resolve: Resolve, body: TokenizeBody) -> Response:

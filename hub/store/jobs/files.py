@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from hub.store.jobs.records import Page, UploadedFile
 __all__ = ["Files", "NewFile"]
 
 _CHUNK = 1 << 20
+_ORPHAN_S = 3600.0  # longer than any upload takes
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +154,18 @@ class Files:
         for id in ids:
             with suppress(Conflict, NotFound):
                 self.remove(id)
+
+    def remove_orphans(self) -> None:
+        """Remove contents without a row, which an upload left when its server died."""
+        if not self._folder.is_dir():
+            return
+        before = time.time() - _ORPHAN_S
+        old = [path for path in self._folder.iterdir() if path.stat().st_mtime < before]
+        with self._catalog.read() as session:
+            known = set(session.scalars(select(FileRow.id)))
+        for path in old:
+            if path.stem not in known:
+                path.unlink(missing_ok=True)
 
     def _path(self, file: UploadedFile) -> Path:
         return self._folder / f"{file.id}.{file.format}"

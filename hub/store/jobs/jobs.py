@@ -101,8 +101,9 @@ class Jobs:
         def has(row: JobRow) -> bool:
             return wanted <= (_job_of(row).spec.asked.get("metadata") or {}).items()
 
+        keep = has if wanted else None
         with self._catalog.read() as session:
-            return [_job_of(row) for row in page_of(session, select(JobRow), JobRow, page, "job", keep=has)]
+            return [_job_of(row) for row in page_of(session, select(JobRow), JobRow, page, "job", keep=keep)]
 
     def active(self) -> list[TrainingJob]:
         """Return the unfinished jobs, oldest first."""

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from itertools import islice
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 from sqlalchemy import Select, and_, or_
@@ -15,7 +14,6 @@ from hub.store.jobs.records import Page
 
 __all__ = ["page_of"]
 
-_AT_ONCE = 500
 AnyRow = TypeVar("AnyRow", FileRow, JobRow)
 
 
@@ -27,7 +25,7 @@ def page_of(
     kind: str,
     *,
     oldest_first: bool = False,
-    keep: Callable[[AnyRow], bool] = lambda row: True,
+    keep: Callable[[AnyRow], bool] | None = None,
 ) -> list[AnyRow]:
     """Return the rows of a page that `keep` accepts, by time and id.
 
@@ -45,5 +43,7 @@ def page_of(
         further = (id > last.id) if oldest_first else (id < last.id)
         query = query.where(or_(beyond, and_(when == last.created, further)))
     order = (when.asc(), id.asc()) if oldest_first else (when.desc(), id.desc())
-    rows: Iterable[AnyRow] = session.scalars(query.order_by(*order).execution_options(yield_per=_AT_ONCE))
-    return list(islice((row for row in rows if keep(row)), page.limit + 1))
+    query = query.order_by(*order)
+    if keep is None:
+        return list(session.scalars(query.limit(page.limit + 1)))
+    return [row for row in session.scalars(query) if keep(row)][: page.limit + 1]

@@ -66,6 +66,27 @@ def test_long_texts_are_cut_or_refused(word_tokenizer, text):
         TASK.encode(SimilarityRequest(inputs=[text], truncate=False), word_tokenizer, INFO)
 
 
+def test_every_token_has_a_vector_if_asked_for(word_tokenizer):
+    request = SimilarityRequest(inputs=["the film", "a"], every_token=True)
+    rows = TASK.encode(request, word_tokenizer, info(pooling="cls"))
+    assert [row.pooling for row in rows] == [None, None]
+    outputs = [Output(row, np.ones((len(row.input_ids), 2), np.float32)) for row in rows]
+    answer = TASK.decode(request, outputs, INFO)
+    assert answer.vectors is None
+    assert answer.token_vectors == [[[1.0, 1.0]] * len(row.input_ids) for row in rows]
+    assert (answer.dimensions, answer.tokens) == (2, sum(len(row.input_ids) for row in rows))
+
+
+def test_vectors_of_tokens_have_limits(word_tokenizer):
+    many = SimilarityRequest(inputs=["the film"] * 1500, every_token=True)
+    with pytest.raises(TooLarge, match="limit of every_token is 4,096"):
+        TASK.encode(many, word_tokenizer, INFO)
+    for other in ({"query": "film"}, {"dimensions": 1}, {"normalize": True}):
+        request = SimilarityRequest(inputs="film", every_token=True, **other)
+        with pytest.raises(BadRequest, match="goes without"):
+            TASK.encode(request, word_tokenizer, INFO)
+
+
 def test_an_empty_text_in_a_list_is_invalid():
     with pytest.raises(InvalidText):
         SimilarityRequest(inputs=["a film", " "])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import stat
 from datetime import timedelta
 from pathlib import Path
@@ -72,6 +73,18 @@ def test_a_file_is_removed_once_its_time_is_over(files: Files, catalog: Catalog)
         session.get(FileRow, file.id).expires = "2000-01-01T00:00:00+00:00"
     files.remove_expired()
     assert not files.holds(file) and files.holds(kept)
+
+
+def test_what_a_dead_server_left_of_an_upload_is_removed(files: Files, tmp_path: Path) -> None:
+    file = stored(files)
+    left = [files.stage(io.BytesIO(b"x"), "csv", 9), tmp_path / "files" / ".file-1.csv.0a.part"]
+    left[1].write_bytes(b"x")
+    new = files.stage(io.BytesIO(b"x"), "csv", 9)
+    for path in (*left, files.path(file)):
+        os.utime(path, (0, 0))
+    files.remove_orphans()
+    assert not any(path.exists() for path in left)
+    assert new.exists() and files.holds(file)
 
 
 def test_files_are_listed_by_purpose_in_either_order(files: Files) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,9 +17,12 @@ SPEC = JobSpec("tiny", "sentiment", "mood", "file-1", asked={"metadata": {"team"
 MESSAGES = (EventKind.MESSAGE,)
 
 
-@pytest.fixture
-def jobs(tmp_path: Path) -> Jobs:
-    return Jobs(Catalog(tmp_path / "catalog.db"))
+@pytest.fixture(params=["sqlite", "postgres"])
+def jobs(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Jobs]:
+    on_postgres = request.param == "postgres"
+    catalog = Catalog(request.getfixturevalue("postgres_url") if on_postgres else tmp_path / "catalog.db")
+    yield Jobs(catalog)
+    catalog.close()
 
 
 def test_a_job_goes_through_its_states_with_its_owner(jobs: Jobs) -> None:

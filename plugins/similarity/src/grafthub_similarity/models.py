@@ -10,7 +10,6 @@ from hub.api import Model, Pooling, Text
 
 __all__ = ["SimilarityOptions", "SimilarityRequest", "SimilarityResponse"]
 
-MAX_TEXTS = 2048
 TokenIds = Annotated[list[Annotated[int, Field(ge=0, lt=2**31)]], Field(min_length=1)]
 
 
@@ -29,7 +28,7 @@ class SimilarityRequest(Model):
         }
     )
 
-    inputs: Text | Annotated[list[Text | TokenIds], Field(min_length=1, max_length=MAX_TEXTS)] = Field(
+    inputs: Text | Annotated[list[Text | TokenIds], Field(min_length=1)] = Field(
         description="A text, or a list; an item may also be the token ids of a text, special tokens included."
     )
     query: Text | None = Field(None, description="A text to score the inputs by.")
@@ -44,6 +43,9 @@ class SimilarityRequest(Model):
     )
     truncate: bool = Field(True, description="Cut texts that are too long; false: refuse them.")
     vectors: bool = Field(True, description="Return the vectors; false: only the scores.")
+    every_token: bool = Field(
+        False, description="Return a vector for each token instead, as the base makes it: not pooled."
+    )
 
 
 class SimilarityResponse(Model):
@@ -67,6 +69,9 @@ class SimilarityResponse(Model):
     query_vector: list[float] | None = Field(description="The vector of the query; null without one.")
     scores: list[float] | None = Field(
         description="Nearness of each input to the query, the dot product of both vectors; null without one."
+    )
+    token_vectors: list[list[list[float]]] | None = Field(
+        None, description="The vectors of the tokens of each input, special tokens included, if asked for."
     )
     dimensions: int = Field(ge=1, description="Length of a vector.")
     tokens: int = Field(ge=0, description="Tokens of all texts, after truncation.")

@@ -32,6 +32,8 @@ from hub.api import (
 
 __all__ = ["SimilarityTask"]
 
+MAX_TOKEN_VECTORS = 4096  # in one answer: some 30 MB of JSON with 384 dimensions
+
 Vectors = npt.NDArray[np.float32]
 
 
@@ -61,11 +63,16 @@ class SimilarityTask(Task[SimilarityRequest, SimilarityResponse]):
         tokens = [reader.tokens(text, request.input_type) for text in texts]
         if request.query is not None:
             tokens.insert(0, reader.tokens(request.query, "query"))
-        return [Row(**one, pooling=reader.options.pooling) for one in tokens]
+        if request.every_token:
+            _check_tokens(request, tokens)
+        pooling = None if request.every_token else reader.options.pooling
+        return [Row(**one, pooling=pooling) for one in tokens]
 
     def decode(
         self, request: SimilarityRequest, outputs: Sequence[Output], adapter: AdapterInfo
     ) -> SimilarityResponse:
+        if request.every_token:
+            return _of_tokens(outputs)
         options = read_options(SimilarityOptions, adapter)
         vectors = np.array([output.values for output in outputs], dtype=np.float32)  # [N, H]
         if (request.dimensions or 0) > vectors.shape[1]:
@@ -138,7 +145,7 @@ class _Reader:
         return truncate(encoding, self._limit, side=self._tokenizer.truncation_side)
 
     def _given(self, ids: Sequence[int]) -> Tokens:
-        known = len(self._tokenizer.get_vocab())
+        known = len(self._tokenizer)  # added tokens included
         if max(ids) >= known:
             raise BadRequest(
                 f"Token id {max(ids)} is not one of the base, which has {known}. Send the text itself."
@@ -151,6 +158,29 @@ class _Reader:
             raise TooLarge(
                 f"A text has {length} tokens and the limit is {self._limit}. Shorten it, or set truncate."
             )
+
+
+def _check_tokens(request: SimilarityRequest, texts: Sequence[Tokens]) -> None:
+    if request.query is not None or request.dimensions is not None or request.normalize:
+        raise BadRequest("every_token goes without query, dimensions and normalize.")
+    total = sum(len(text["input_ids"]) for text in texts)
+    if total > MAX_TOKEN_VECTORS:
+        raise TooLarge(
+            f"The texts have {total:,} tokens and the limit of every_token is {MAX_TOKEN_VECTORS:,}. "
+            "Send less at a time."
+        )
+
+
+def _of_tokens(outputs: Sequence[Output]) -> SimilarityResponse:
+    arrays = [np.asarray(output.values) for output in outputs]  # [T, H] each
+    return SimilarityResponse(
+        vectors=None,
+        query_vector=None,
+        scores=None,
+        token_vectors=[array.tolist() for array in arrays],
+        dimensions=arrays[0].shape[1],
+        tokens=sum(len(array) for array in arrays),
+    )
 
 
 def _unit(vectors: Vectors) -> Vectors:

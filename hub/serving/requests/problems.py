@@ -10,6 +10,7 @@ from typing import Any
 __all__ = ["Problem", "problems_of"]
 
 _SAME = "Input should be "
+KEY = "[key]"  # in a location: the key itself is wrong
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +54,7 @@ def _placed(detail: Mapping[str, Any], value: object) -> _Detail:
             value = value.get(part)
         elif isinstance(value, list) and isinstance(part, int) and part < len(value):
             value = value[part]
-        else:
+        elif part != KEY:
             branches.append((path, str(part)))
             continue
         path = (*path, part)

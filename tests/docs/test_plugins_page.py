@@ -16,6 +16,7 @@ from hub.bases.cache import Bases
 from hub.config import load_settings
 from tests.e2e.conftest import Hub
 from tests.support.environment import fresh_environment
+from tests.support.preloaded import preloaded
 from tests.support.tiny import tiny_decoder, tiny_encoder
 
 PAGE = Path(__file__).parents[2] / "docs" / "plugins.md"
@@ -30,14 +31,8 @@ def test_every_block_of_the_page_works(tmp_path: Path) -> None:
     Bases(home).pull(str(tiny_encoder(tmp_path / "encoder").path), "minilm")
     Bases(home).pull(str(tiny_decoder(tmp_path / "decoder", "llama").path), "smollm2-135m")
     python = fresh_environment(tmp_path / "env")
-    scripts = {
-        "hub": "from hub.cli.main import main; main()",
-        "pytest": "import pytest, sys; sys.exit(pytest.main())",
-    }
-    for name, code in scripts.items():
-        script = python.parent / name
-        script.write_text(f"#!{python}\n{code}\n")
-        script.chmod(0o755)
+    for name in ("hub", "pytest"):
+        preloaded(str(python)).write_script(python.parent / name)
     environment = {
         **os.environ,
         "PATH": f"{python.parent}{os.pathsep}{os.environ['PATH']}",

@@ -33,6 +33,8 @@ __all__ = ["Forked", "Preloaded", "Process", "preloaded"]
 
 ROOT = Path(__file__).parents[2]
 WORKER = "hub.http.process.worker"
+ASKED_FOR = ("hub.bases.gguf", "hub.engine.onnx.export")  # they end by themselves
+ADDRESS: list[str] = []  # in a forked process, that of the process it comes from
 # Variables that the imported libraries have read.
 READ_AT_IMPORT = (
     "CUDA_",
@@ -55,6 +57,16 @@ AT_START = {
 }
 # Libraries that read variables which a server sets for its workers.
 TOO_EARLY = ("bentoml", "prometheus_client")
+
+SCRIPT = """\
+import json, os, socket, sys
+connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+connection.connect({address!r})
+job = dict(module={module!r}, arguments=sys.argv[1:], environment=dict(os.environ), folder=os.getcwd())
+socket.send_fds(connection, [json.dumps(job).encode()], [0, 1, 2])
+connection.recv(64)  # the process
+sys.exit(int(connection.recv(64)))
+"""
 
 
 class Forked:
@@ -121,6 +133,8 @@ class Preloaded:
             stdout=subprocess.PIPE,
         )
         assert self._process.stdout and self._process.stdout.readline(), "it cannot import what it needs"
+        for name in ASKED_FOR:
+            self.write_script(Path(self.address).with_name(name))
         atexit.register(self.close)
 
     def close(self) -> None:
@@ -155,6 +169,11 @@ class Preloaded:
             status = self.start(module, *arguments, env=env, cwd=cwd, stdout=out, stderr=err).wait()
             printed = [_read(file) for file in (out, err)]
         return subprocess.CompletedProcess([module, *arguments], status, *printed)
+
+    def write_script(self, path: Path) -> None:
+        """Write a program that runs the module of its name, as the one that pip writes does."""
+        path.write_text(f"#!{self.python} -IS\n{SCRIPT.format(address=self.address, module=path.name)}")
+        path.chmod(0o755)
 
     def fits(self, environment: Mapping[str, str]) -> bool:
         """Return whether the libraries, as they were imported, suit a process with this environment."""
@@ -265,10 +284,12 @@ def _become(module: str, arguments: Sequence[str], environment: Mapping[str, str
 
 
 class _ForkingPopen(subprocess.Popen[Any]):
-    """Forks the workers of a server from its supervisor, instead of starting them."""
+    """Forks the workers of a server from its supervisor, and asks for exports, instead of starting them."""
 
     def __init__(self, args: Any, *others: Any, **options: Any) -> None:
         words = list(args) if not isinstance(args, str | bytes | os.PathLike) else []
+        if words[:2] == [sys.executable, "-m"] and words[2] in ASKED_FOR:
+            args = [str(Path(ADDRESS[0]).with_name(words[2])), *words[3:]]
         if words[:3] == [sys.executable, "-m", WORKER] and not any(name in sys.modules for name in TOO_EARLY):
             options["preexec_fn"] = partial(_become_worker, words[3:], options["env"], options["pass_fds"])
         super().__init__(args, *others, **options)
@@ -293,6 +314,7 @@ def main() -> None:
     _import()
     gc.collect()
     gc.freeze()  # a child's collector would copy every page that it walks over
+    ADDRESS.append(sys.argv[1])
     job = _accept(sys.argv[1])
     os.chdir(job.folder)
     subprocess.Popen = _ForkingPopen  # type: ignore[misc]

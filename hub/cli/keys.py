@@ -50,7 +50,8 @@ def create(
 ) -> None:
     """Create a key and print it; it is shown only once.
 
-    Limits hold for each serving process. A running server accepts the key at once.
+    Limits hold for each serving process. A running server accepts the key at once. From the first key on,
+    every request needs one.
     """
     from hub.keys import Scopes
     from hub.store.catalog.keys import KeyLimits

@@ -58,7 +58,8 @@ FAMILIES: dict[str, Request] = {
     "hf": lambda text, name: (f"/hf/{name}", {"inputs": text}),
     "oip": _infer,
     "tei": lambda text, name: (f"/tei/{name}/predict", {"inputs": text}),
-    "native_embed": lambda text, name: (f"/v1/deployments/{EMBED}/predict", {"text": text}),
+    "native_embed": lambda text, name: (f"/v1/deployments/{EMBED}/predict", {"inputs": text}),
+    "tei_embed": lambda text, name: (f"/tei/{EMBED}/embed", {"inputs": text}),
     "openai_embed": lambda text, name: ("/v1/embeddings", {"model": EMBED, "input": text}),
     "ollama_embed": lambda text, name: ("/api/embed", {"model": EMBED, "input": text}),
 }

@@ -150,7 +150,7 @@ _DEPLOYMENT = ("DEPLOYMENT", "VERSION", "TRACK", "CALLS/S", "FAILED", "P50", "P9
 def _deployment(one: Json) -> list[str]:
     return [
         escape(one["deployment"]),
-        escape(one["version"] if one["resident"] else f"({one['version']})"),
+        escape(_version(one)),
         one["track"],
         f"{one['calls_s']:.1f}",
         _percent(one["failed"]),
@@ -159,6 +159,13 @@ def _deployment(one: Json) -> list[str]:
         _ms(one["queue_p99_ms"]),
         f"{one['tokens_s']:.0f}",
     ]
+
+
+def _version(one: Json) -> str:
+    """Return the version, in parentheses if it is in no slot; calls of pinned versions have several."""
+    if not one["version"]:
+        return "-"
+    return str(one["version"]) if one["resident"] else f"({one['version']})"
 
 
 def _table(headers: tuple[str, ...], rows: list[list[str]]) -> Table:

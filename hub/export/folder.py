@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from hub.api import HeadKind
+from hub.api import HeadKind, Pooling
 from hub.bases.auto_classes import auto_class
 from hub.bases.base import Base
 from hub.export.formats import Format, Precision
@@ -25,8 +25,14 @@ _MEANING = {
     HeadKind.SPAN: "Start and end scores are [pairs, tokens]: the answer goes from the best start to the "
     "best end at or after it, within the context. A long context is truncated: split it into overlapping "
     "parts.",
-    HeadKind.EMBEDDING: "A text's vector is the mean over its tokens, not normalized.",
+    HeadKind.EMBEDDING: "A text's vector is {pooling}. It is not normalized: divide it by its length if "
+    "`normalize` is among the settings.",
     HeadKind.GENERATE: "The model was trained on the prompts of its task, and works best on those.",
+}
+_POOLED = {
+    Pooling.MEAN: "the mean over its tokens",
+    Pooling.CLS: "the state of its first token",
+    Pooling.LAST: "the state of its last token",
 }
 _MULTI_LABEL = "The scores are [texts, labels]: the sigmoid of each score is the probability of its label."
 _SETTINGS = f"""{TASK_FILE} has the labels in the order of the scores, the maximum number of tokens, and the
@@ -73,7 +79,7 @@ def write_about(
     (folder / README_FILE).write_text(
         f"# {version.ref}\n\n"
         f"The adapter for the task `{serving.task}`, merged into `{serving.base.name}`, {about}, run in this "
-        f"folder:\n\n```python\n{loading}```\n\n{_notes(serving)}",
+        f"folder:\n\n```python\n{loading}```\n\n{_notes(serving, form)}",
         encoding="utf-8",
     )
 
@@ -103,6 +109,10 @@ def _example(head: HeadKind) -> str:
     return '[("A question?", "Its context.")]' if head is HeadKind.SPAN else '["A text.", "And another one."]'
 
 
-def _notes(serving: Serving) -> str:
+def _notes(serving: Serving, form: Format) -> str:
     multi_label = serving.head is HeadKind.SEQUENCE and serving.settings.get("multi_label")
-    return f"{_MULTI_LABEL if multi_label else _MEANING[serving.head]}\n\n{_SETTINGS}"
+    pooling = _POOLED[Pooling(serving.settings.get("pooling", Pooling.MEAN))]
+    meaning = _MULTI_LABEL if multi_label else _MEANING[serving.head].format(pooling=pooling)
+    if serving.head is HeadKind.EMBEDDING and form is Format.MERGED:
+        meaning += ' sentence-transformers does both: SentenceTransformer(".") loads this folder too.'
+    return f"{meaning}\n\n{_SETTINGS}"

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import transformers
 
+from hub.api import HeadKind
 from hub.bases.auto_classes import auto_class
 from hub.bases.base import Base
 from hub.engine.quiet import peft_quiet
@@ -16,6 +17,7 @@ from hub.export.formats import Format, Precision
 from hub.export.model import OUTPUTS, answers, merge
 from hub.export.parity import Parity
 from hub.export.reference import Reference
+from hub.export.vector_folder import write_modules
 from hub.progress import Progress
 from hub.store.records import Version
 
@@ -39,7 +41,9 @@ def write_merged(version: Version, base: Base, folder: Path, progress: Progress)
         with one_load_at_a_time:
             model = factory.from_pretrained(folder, local_files_only=True).eval()
     progress("write weights", 1, 1)
-    parity = reference.compare(lambda batch: answers(model, serving.head, batch), Precision.FP32, progress)
+    if serving.head is HeadKind.EMBEDDING:
+        write_modules(folder, serving, model.config.hidden_size)
+    parity = reference.compare(lambda batch: answers(model, serving, batch), Precision.FP32, progress)
     write_about(
         folder,
         version,

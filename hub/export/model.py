@@ -12,11 +12,12 @@ from peft import PeftModel
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from hub.api import HeadKind
+from hub.api import HeadKind, Pooling
 from hub.bases.base import Base
 from hub.engine.peft.merge import merge as merge_with_peft
 from hub.engine.peft.model import head_model, load_folder
 from hub.engine.quiet import known_warnings, quiet
+from hub.engine.torch.heads import pool
 from hub.engine.torch.loading import one_load_at_a_time, pad_token
 from hub.errors import BadAdapter, BadBase, UnsupportedAdapter, UnsupportedFormat
 from hub.store.manifest import Serving
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from hub.export.parity import Array
     from hub.export.probes import Ints
 
-__all__ = ["OUTPUTS", "Standalone", "answers", "input_names", "load_peft", "merge"]
+__all__ = ["OUTPUTS", "Standalone", "answers", "input_names", "load_peft", "merge", "pooling_of"]
 
 OUTPUTS: Mapping[HeadKind, tuple[str, ...]] = {
     HeadKind.SEQUENCE: ("logits",),  # [B, C]
@@ -40,10 +41,11 @@ OUTPUTS: Mapping[HeadKind, tuple[str, ...]] = {
 class Standalone(nn.Module):
     """A model as a function of a batch that returns the `OUTPUTS` of its head."""
 
-    def __init__(self, model: nn.Module, head: HeadKind) -> None:
+    def __init__(self, model: nn.Module, head: HeadKind, pooling: Pooling = Pooling.MEAN) -> None:
         super().__init__()
         self.model: Any = model
         self._head = head
+        self._pooling = pooling
 
     def forward(
         self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None = None
@@ -55,8 +57,7 @@ class Standalone(nn.Module):
             more["use_cache"] = False
         result = self.model(input_ids=input_ids, attention_mask=attention_mask, **more)
         if self._head is HeadKind.EMBEDDING:
-            weights = attention_mask.unsqueeze(-1).to(result.last_hidden_state.dtype)
-            return ((result.last_hidden_state * weights).sum(1) / weights.sum(1),)
+            return (pool(result.last_hidden_state, attention_mask, self._pooling),)
         return tuple(result[name] for name in OUTPUTS[self._head])
 
 
@@ -107,12 +108,18 @@ def merge(adapted: PeftModel, serving: Serving) -> PreTrainedModel:
 
 
 @torch.inference_mode()
-def answers(model: nn.Module, head: HeadKind, inputs: Mapping[str, Ints]) -> tuple[Array, ...]:
+def answers(model: nn.Module, serving: Serving, inputs: Mapping[str, Ints]) -> tuple[Array, ...]:
     """Return the outputs of a model, or a PeftModel, for one padded batch."""
     # PEFT 0.21's class for question answering drops the token types; the wrapped model does not.
     inner = model.base_model if isinstance(model, PeftModel) else model
-    outputs = Standalone(inner, head)(**{name: torch.from_numpy(array) for name, array in inputs.items()})
+    standalone = Standalone(inner, serving.head, pooling_of(serving))
+    outputs = standalone(**{name: torch.from_numpy(array) for name, array in inputs.items()})
     return tuple(output.float().numpy() for output in outputs)
+
+
+def pooling_of(serving: Serving) -> Pooling:
+    """Return the pooling of an EMBEDDING version, which its settings name as `similarity` does."""
+    return Pooling(serving.settings.get("pooling", Pooling.MEAN))
 
 
 def input_names(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> tuple[str, ...]:

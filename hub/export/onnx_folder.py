@@ -19,10 +19,11 @@ from hub.engine.onnx.convert import export_module, quantize
 from hub.errors import ExportFailed
 from hub.export.folder import GRAPH_FILE, write_about
 from hub.export.formats import Format, Precision
-from hub.export.model import OUTPUTS, Standalone, merge
+from hub.export.model import OUTPUTS, Standalone, merge, pooling_of
 from hub.export.parity import Parity
 from hub.export.reference import Reference
 from hub.progress import Progress
+from hub.store.manifest import Serving
 from hub.store.records import Version
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def write_onnx(
     reference = Reference(version, base, progress)
     progress("export graph", 0, 1)
     graph = folder / GRAPH_FILE
-    _export(merge(reference.adapted, serving), serving.head, reference.batches[1], graph)
+    _export(merge(reference.adapted, serving), serving, reference.batches[1], graph)
     progress("export graph", 1, 1)
     if precision is Precision.INT8:
         progress("quantize", 0, 1)
@@ -60,9 +61,10 @@ def write_onnx(
     return parity
 
 
-def _export(model: PreTrainedModel, head: HeadKind, example: Mapping[str, Ints], path: Path) -> None:
+def _export(model: PreTrainedModel, serving: Serving, example: Mapping[str, Ints], path: Path) -> None:
     model.set_attn_implementation("eager")  # see export_module
-    graph = Standalone(model, head).eval()
+    head = serving.head
+    graph = Standalone(model, head, pooling_of(serving)).eval()
     tokens = {0: "batch", 1: "tokens"}
     outputs = tokens if head in (HeadKind.TOKEN, HeadKind.SPAN) else {0: "batch"}
     try:

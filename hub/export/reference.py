@@ -47,7 +47,7 @@ class Reference:
         self.batches = [batch_inputs(batch, names, self.pad) for batch in self.probes]
         self._answers = []
         for done, batch in enumerate(self.batches, 1):
-            self._answers.append(answers(self.adapted, self._head, batch))
+            self._answers.append(answers(self.adapted, serving, batch))
             progress("run PEFT", done, len(self.batches))
 
     def compare(

@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+import fcntl
 import http.server
 import json
+import os
+import pty
 import re
+import select
+import shutil
+import signal
 import socket
+import struct
+import subprocess
+import sys
+import termios
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -157,6 +167,16 @@ def test_every_metric_of_the_page_is_there_and_every_metric_is_on_the_page(serve
     assert named == ours
 
 
+def test_names_follow_the_conventions_of_prometheus_except_those_of_vllm(server) -> None:
+    if not (tool := shutil.which("promtool")):
+        pytest.skip("promtool is not installed")
+    text = httpx.get(f"{server.url}/metrics").text
+    done = subprocess.run([tool, "check", "metrics"], check=False, capture_output=True, text=True, input=text)
+    problems = (done.stdout + done.stderr).splitlines()
+    assert problems and all(line.startswith("vllm:") for line in problems), problems
+    assert all(line.endswith("metric names should not contain ':'") for line in problems)
+
+
 def test_every_line_of_the_log_is_json_and_none_has_a_text(server) -> None:
     def lines() -> list[dict[str, Any]]:
         return [json.loads(line) for line in server.log().splitlines()]
@@ -215,3 +235,61 @@ def test_top_shows_what_happened_between_two_readings(server) -> None:
         ("writer", "stable", "writer@1"),
     }
     assert "DEPLOYMENT" in text and "mood@2" in text
+
+
+def test_top_follows_a_terminal_that_is_resized_and_ends_with_ctrl_c(server) -> None:
+    controller, terminal = pty.openpty()
+    resize(controller, 24, 80)
+    command = [sys.executable, "-m", "hub", "top", "--interval", "1", "--server", server.url]
+    environment = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
+    process = subprocess.Popen(
+        command,
+        stdin=terminal,
+        stdout=terminal,
+        stderr=terminal,
+        env={**environment, "TERM": "xterm", "HUB_KEY": ""},
+    )
+    os.close(terminal)
+    screen = Screen(controller)
+    try:
+        assert until(lambda: "DEPLOYMENT" in screen.text() and "mood@2" in screen.text(), 60), screen.text()
+        assert "\x1b[?1049h" in screen.text(), "the alternate screen"
+        screen.clear()
+        resize(controller, 24, 200)
+        assert until(lambda: widest(screen.text()) > 100, 20), "the table takes the width"
+        process.send_signal(signal.SIGINT)
+        assert process.wait(20) == 0
+        assert "\x1b[?1049l" in screen.text() and "Traceback" not in screen.text()
+    finally:
+        process.kill()
+        process.wait()
+        os.close(controller)
+
+
+class Screen:
+    """What a process writes to a terminal."""
+
+    def __init__(self, controller: int) -> None:
+        self._controller = controller
+        self._written = b""
+
+    def text(self) -> str:
+        while select.select([self._controller], [], [], 0)[0]:
+            try:
+                self._written += os.read(self._controller, 65536)
+            except OSError:  # the process has ended
+                break
+        return self._written.decode(errors="replace")
+
+    def clear(self) -> None:
+        self.text()
+        self._written = b""
+
+
+def resize(terminal: int, lines: int, columns: int) -> None:
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
+
+
+def widest(screen: str) -> int:
+    plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", screen)
+    return max((len(line.rstrip("\r")) for line in plain.split("\n")), default=0)

@@ -37,7 +37,7 @@ def test_every_answer_is_one_that_the_document_declares(hub: Hub, tmp_path: Path
 
 
 def prepare(home: Path, base: Path) -> None:
-    """Make two deployments of different tasks, one with a version to deploy and one to go back to."""
+    """Make three deployments of different tasks, one with a version to deploy and one to go back to."""
     tiny_encoder(base)
     made = FakeHome(home, base)
     for seed in (1, 2):
@@ -45,3 +45,5 @@ def prepare(home: Path, base: Path) -> None:
     made.add("mood", seed=3)
     reader = made.add("reader", seed=4, task="qa", kind=HeadKind.SPAN, labels=())
     made.store.deploy("reader", Deploy(version=reader.ref, by="tester"))
+    vectors = made.add("search", seed=5, task="similarity", kind=HeadKind.EMBEDDING, labels=())
+    made.store.deploy("search", Deploy(version=vectors.ref, by="tester"))

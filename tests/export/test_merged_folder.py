@@ -58,6 +58,23 @@ def test_a_pipeline_of_transformers_names_the_labels(made, tmp_path) -> None:
     assert config["problem_type"] == "single_label_classification"
 
 
+@pytest.mark.parametrize("normalize", [True, False])
+def test_a_folder_of_vectors_says_how_to_pool_as_sentence_transformers_reads_it(
+    made, tmp_path, normalize
+) -> None:
+    settings = {"pooling": "cls", "normalize": normalize, "query_prompt": "query: "}
+    merged(made(HeadKind.EMBEDDING, settings=settings), tmp_path / "out")
+    read = {path.name: json.loads(path.read_text()) for path in (tmp_path / "out").glob("*.json")}
+    kinds = [module["type"].rpartition(".")[2] for module in read["modules.json"]]
+    assert kinds == ["Transformer", "Pooling", "Normalize"][: 2 + normalize]
+    assert all((tmp_path / "out" / module["path"]).is_dir() for module in read["modules.json"])
+    pooling = json.loads((tmp_path / "out" / "1_Pooling" / "config.json").read_text())
+    assert {name for name, value in pooling.items() if value is True} == {"pooling_mode_cls_token"}
+    assert pooling["word_embedding_dimension"] == 32
+    assert read["config_sentence_transformers.json"]["prompts"] == {"query": "query: ", "document": ""}
+    assert read["sentence_bert_config.json"] == {"max_seq_length": 48}
+
+
 def test_the_config_says_when_several_labels_may_be_right(made, tmp_path) -> None:
     merged(made(HeadKind.SEQUENCE, settings={"multi_label": True}), tmp_path / "out")
     config = json.loads((tmp_path / "out" / "config.json").read_text())

@@ -16,9 +16,10 @@ import onnxruntime
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from hub.api import HeadKind, Row, truncate
+from hub.api import HeadKind, Pooling, Row, truncate
 from hub.bases.base import Base
 from hub.bases.cache import Bases
+from hub.engine.batch import pad_rows
 from hub.errors import BadAdapter, BadRequest, BaseMismatch, Conflict, ExportFailed, UnsupportedFormat
 from hub.evaluation.evaluator import Evaluator
 from hub.evaluation.predict import forward_rows
@@ -135,6 +136,26 @@ def test_the_readme_of_a_span_adapter_scores_the_tokens_that_the_hub_would(made,
 def test_the_readme_of_an_embedding_adapter_gives_one_vector_per_text(made, tmp_path) -> None:
     onnx(made(HeadKind.EMBEDDING), tmp_path / "out")
     assert run_readme(tmp_path / "out", "embedding")["embedding"].shape == (2, 32)
+
+
+@pytest.mark.parametrize("pooling", ["cls", "last"])
+def test_the_graph_pools_as_the_version_does(made, tmp_path, pooling) -> None:
+    one = made(HeadKind.EMBEDDING, settings={"pooling": pooling})
+    assert onnx(one, tmp_path / "out").parity.total.max_difference <= 1e-4
+    session = onnxruntime.InferenceSession(tmp_path / "out" / "model.onnx")
+    rows = [
+        Row([2, 30, 41, 3], pooling=Pooling(pooling)),
+        Row([2, 30, 41, 52, 60, 3], pooling=Pooling(pooling)),
+    ]
+    feed = pad_rows(rows, 0)
+    names = [meta.name for meta in session.get_inputs()]
+    feed = {name: feed.get(name, np.zeros_like(feed["input_ids"])) for name in names}
+    model = peft_model(one.base, one.adapter, HeadKind.EMBEDDING)
+    outputs = forward_rows(model, _tokenizer(one.base), HeadKind.EMBEDDING, rows)
+    expected = np.stack([output.values for output in outputs])
+    assert np.allclose(session.run(None, feed)[0], expected, atol=1e-4)
+    state = {"cls": "first", "last": "last"}[pooling]
+    assert f"the state of its {state} token" in (tmp_path / "out" / "README.md").read_text()
 
 
 def test_task_json_has_all_that_decoding_needs(made, tmp_path) -> None:

@@ -35,6 +35,7 @@ MAX_SHOWN = 12  # labels in a comment
 DECISION, ACCEPTED = "answer", "accept"
 MIN_IMBALANCE = 5.0  # ratio of the rows of the most common and the rarest label
 _PLANS = ((100, 15, 8), (1000, 8, 16), (10_000, 3, 32), (math.inf, 2, 32))
+MIN_VECTOR_BATCH = 64  # rows: each query is told apart from the texts of its batch
 _PLAIN = re.compile(r"[A-Za-z][\w./-]*(?: [\w./-]+)*")
 _YAML_WORDS = frozenset(["y", "n", "yes", "no", "on", "off", "true", "false", "null"])
 
@@ -177,6 +178,8 @@ def _text(
 ) -> str:
     rows = len(dataset.train) + len(dataset.validation)
     epochs, batch = next((epochs, batch) for limit, epochs, batch in _PLANS if rows < limit)
+    if loaded.spec.head is HeadKind.EMBEDDING:
+        batch = max(batch, MIN_VECTOR_BATCH)
     limit = f"max_length: {tokens}" if tokens else f"# max_length: {loaded.task.max_length}"
     reason = "estimate: 99 % of the rows fit" if tokens else "tokens; the task's default"
     lines = [

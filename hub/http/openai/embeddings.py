@@ -8,11 +8,12 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 from fastapi import FastAPI
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, StrictBool
 from pydantic_core import to_json
 from starlette.requests import Request
 from starlette.responses import Response
 
+from hub.api import Text
 from hub.errors import BadRequest, HubError
 from hub.http.calls import ask
 from hub.http.openai.answers import openai_error
@@ -28,7 +29,7 @@ from hub.serving.routing.routes import Route, by_name
 
 __all__ = ["add_routes"]
 
-TokenIds = Annotated[list[Annotated[int, Field(ge=0, lt=2**31)]], Field(min_length=1)]
+TokenIds = Annotated[list[Annotated[int, Field(ge=0, lt=2**31, strict=True)]], Field(min_length=1)]
 
 
 class EmbeddingsRequest(BaseModel):
@@ -40,10 +41,10 @@ class EmbeddingsRequest(BaseModel):
         description="The deployment.", examples=["search"], json_schema_extra={"pattern": VERSION_PATTERN}
     )
     input: (
-        str
-        | Annotated[list[str], Field(min_length=1, max_length=2048)]
+        Text
+        | Annotated[list[Text], Field(min_length=1)]
         | TokenIds
-        | Annotated[list[TokenIds], Field(min_length=1, max_length=2048)]
+        | Annotated[list[TokenIds], Field(min_length=1)]
     ) = Field(description="A text or several, also as token ids of the base, special tokens included.")
     encoding_format: Literal["float", "base64"] | None = Field(
         None, description="Lists of numbers, or little-endian float32 in base64."
@@ -51,7 +52,9 @@ class EmbeddingsRequest(BaseModel):
     dimensions: int | None = Field(
         None, ge=1, lt=2**31, description="Keep so many values of a vector, and normalize it."
     )
-    truncate: bool | None = Field(None, description="Ours: cut texts that are too long instead of refusing.")
+    truncate: StrictBool | None = Field(
+        None, description="Ours: cut texts that are too long instead of refusing."
+    )
     user: str | None = Field(None, description=NOT_READ)
 
     def read(self, route: Route) -> list[BaseModel | HubError]:

@@ -47,7 +47,7 @@ class RankRequest(Model):
     )
 
     query: Text
-    candidates: list[Text] = Field(min_length=1, max_length=2048)
+    candidates: list[Text] = Field(min_length=1)
     top_k: int | None = Field(None, ge=1, description="How many candidates to return; default: all.")
     return_documents: bool = Field(False, description="Return the candidates beside their positions.")
     template: str | None = Field(

@@ -10,8 +10,7 @@ from hub.api import Model, Pooling, Text
 
 __all__ = ["SimilarityOptions", "SimilarityRequest", "SimilarityResponse"]
 
-MAX_TEXTS = 2048
-TokenIds = Annotated[list[Annotated[int, Field(ge=0, lt=2**31)]], Field(min_length=1)]
+TokenIds = Annotated[list[Annotated[int, Field(ge=0, lt=2**31, strict=True)]], Field(min_length=1)]
 
 
 class SimilarityRequest(Model):
@@ -29,7 +28,7 @@ class SimilarityRequest(Model):
         }
     )
 
-    inputs: Text | Annotated[list[Text | TokenIds], Field(min_length=1, max_length=MAX_TEXTS)] = Field(
+    inputs: Text | Annotated[list[Text | TokenIds], Field(min_length=1)] = Field(
         description="A text, or a list; an item may also be the token ids of a text, special tokens included."
     )
     query: Text | None = Field(None, description="A text to score the inputs by.")

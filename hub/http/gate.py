@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 
+from starlette.responses import Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -26,13 +27,16 @@ NUMBER = "hub.request_id"  # scope key: the request id, from the caller or gener
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 
 
+Refusal = Callable[[HubError], Response]
+
+
 @dataclass(frozen=True, slots=True)
 class _Endpoint:
     template: str
     pattern: re.Pattern[str]
-    methods: set[str]
-    takes_binary: bool  # bodies that are not only JSON, of clients that declare no content type
-    takes_form: bool  # a form with a file, which the route checks
+    methods: dict[str, Refusal]  # and the errors of each, as the clients of its family read them
+    takes_binary: bool = False  # bodies that are not only JSON, of clients that declare no content type
+    takes_form: bool = False  # a form with a file, which the route checks
 
 
 class Paths:
@@ -44,6 +48,7 @@ class Paths:
         for found in _endpoints(routes):
             table = self._open if "{" in found.template else self._fixed
             table.setdefault(found.template, found).methods.update(found.methods)
+        self._families = _families((*self._fixed.values(), *self._open.values()))
 
     def match(self, path: str, method: str) -> tuple[_Endpoint, dict[str, str]]:
         """Return the route and the path parameters.
@@ -52,15 +57,24 @@ class Paths:
             NotFound: no route has the path.
             MethodNotAllowed: the route has other methods.
         """
-        found = self._fixed.get(path)
-        endpoint, parameters = (found, {}) if found else self._search(path)
+        endpoint, parameters = self._find(path)
         if endpoint.methods and method not in endpoint.methods:
             refusal = MethodNotAllowed(f"{endpoint.template} takes {', '.join(sorted(endpoint.methods))}.")
             refusal.allowed = sorted(endpoint.methods)
             raise refusal
         return endpoint, parameters
 
-    def _search(self, path: str) -> tuple[_Endpoint, dict[str, str]]:
+    def refuse(self, path: str, method: str, error: HubError) -> Response:
+        """Return an error as the route of the path answers it, or else the routes with its first segment."""
+        try:
+            methods = self._find(path)[0].methods
+        except NotFound:
+            return self._families.get(_segment(path), error_response)(error)
+        return methods.get(method, next(iter(methods.values()), error_response))(error)
+
+    def _find(self, path: str) -> tuple[_Endpoint, dict[str, str]]:
+        if found := self._fixed.get(path):
+            return found, {}
         for endpoint in self._open.values():
             if match := endpoint.pattern.match(path):
                 return endpoint, match.groupdict()
@@ -117,7 +131,7 @@ class Gate:
                 self._check_length(scope["headers"])
         except HubError as error:
             scope[CODE] = error.code
-            await error_response(error)(scope, receive, send)
+            await self._paths.refuse(scope["path"], scope["method"], error)(scope, receive, send)
             return
         await self.app(scope, receive, send)
 
@@ -133,9 +147,23 @@ class Gate:
 def _endpoints(routes: Iterable[BaseRoute]) -> Iterator[_Endpoint]:
     for route in routes:
         if isinstance(route, Mount) and route.path:
-            yield _Endpoint(f"{route.path}/{{path}}", route.path_regex, {"GET", "HEAD"}, False, False)
+            reads = dict.fromkeys(("GET", "HEAD"), error_response)
+            yield _Endpoint(f"{route.path}/{{path}}", route.path_regex, reads)
         elif isinstance(route, Mount):
             yield from _endpoints(route.routes)
         elif isinstance(route, Route):
-            takes = (getattr(route, name, False) for name in ("takes_binary", "takes_form"))
-            yield _Endpoint(route.path_format, route.path_regex, set(route.methods or ()), *takes)
+            binary, form = (getattr(route, name, False) for name in ("takes_binary", "takes_form"))
+            methods = dict.fromkeys(route.methods or (), getattr(route, "failed", error_response))
+            yield _Endpoint(route.path_format, route.path_regex, methods, binary, form)
+
+
+def _families(endpoints: Iterable[_Endpoint]) -> dict[str, Refusal]:
+    """Return the refusal of each first segment below which all routes share one."""
+    found: dict[str, set[Refusal]] = {}
+    for endpoint in endpoints:
+        found.setdefault(_segment(endpoint.template), set()).update(endpoint.methods.values())
+    return {segment: refusals.pop() for segment, refusals in found.items() if len(refusals) == 1}
+
+
+def _segment(path: str) -> str:
+    return path.removeprefix("/").partition("/")[0]

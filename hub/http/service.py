@@ -17,6 +17,7 @@ from hub.http.bento import HubService
 from hub.http.process.shutdown import drain_on_signal, end_with
 
 if TYPE_CHECKING:
+    from hub.http.hub import Hub
     from hub.serving.runtime import Runtime
 
 __all__ = ["svc"]
@@ -49,6 +50,7 @@ class GraftHub:
     """
 
     bento_service: HubService  # set by BentoML
+    hub: Hub
 
     @bentoml.on_startup  # type: ignore[untyped-decorator]
     async def load(self) -> None:
@@ -57,11 +59,12 @@ class GraftHub:
 
         logging.getLogger("hub").setLevel(logging.INFO)  # BentoML leaves the root at WARNING
         remove_dead_gauges()
-        runtime = self.bento_service.hub.runtime
+        self.hub = self.bento_service.hub  # kept: another app of the service may be built while this one runs
+        runtime = self.hub.runtime
         address = self.bento_service.address
         runtime.start(asyncio.get_running_loop(), address or "")
-        self.bento_service.hub.metrics.start(runtime)
-        self.bento_service.hub.training.runner.start()
+        self.hub.metrics.start(runtime)
+        self.hub.training.runner.start()
         drain_on_signal(runtime.drain)
         if address:
             supervisor = self.bento_service.supervisor
@@ -75,18 +78,18 @@ class GraftHub:
 
     @bentoml.on_shutdown  # type: ignore[untyped-decorator]
     async def unload(self) -> None:
-        runtime = self.bento_service.hub.runtime
-        await asyncio.to_thread(self.bento_service.hub.metrics.stop)
-        await asyncio.to_thread(self.bento_service.hub.training.runner.stop)
+        runtime = self.hub.runtime
+        await asyncio.to_thread(self.hub.metrics.stop)
+        await asyncio.to_thread(self.hub.training.runner.stop)
         await asyncio.to_thread(runtime.close)
-        if tracing := self.bento_service.hub.tracing:
+        if tracing := self.hub.tracing:
             with suppress(TimeoutError):  # no collector answers
                 await asyncio.wait_for(asyncio.to_thread(tracing.close), EXPORT_S)
         if runtime.settings.serve.replicas == 1:  # with several, the others may go on serving
             server_file.erase(runtime.settings.home, self.bento_service.supervisor)
 
     async def __is_ready__(self) -> bool:
-        return self.bento_service.hub.runtime.ready
+        return self.hub.runtime.ready
 
 
 async def _wait_beside_others(runtime: Runtime, address: str, verify: ssl.SSLContext | bool = True) -> None:

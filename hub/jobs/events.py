@@ -42,6 +42,7 @@ class JobEvents:
         """Take the progress of a stage."""
         if stage == "train":
             self._steps = total
+            self._add_checkpoints()  # the trainer keeps the two newest only
         due = time.monotonic() - self._flushed >= FLUSH_S
         if stage != self._stage:
             self._stage = stage

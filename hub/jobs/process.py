@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hub.config import Settings, restore_settings
-from hub.errors import BadData, BadRecipe, Conflict, HubError, NotFound, log_fault
+from hub.errors import BadData, Conflict, HubError, NotFound, log_fault
 from hub.jobs.events import JobEvents
 from hub.jobs.folder import JobFolder
 from hub.jobs.openai_rows import CHAT, as_prompts, columns_for, format_of
@@ -27,7 +27,7 @@ from hub.jobs.request import recipe_of
 from hub.registry.host import Registry
 from hub.store.jobs.files import Files, NewFile
 from hub.store.jobs.jobs import Jobs, NewEvent
-from hub.store.jobs.records import EventKind, JobStatus, Level, LostJob, TrainingJob
+from hub.store.jobs.records import JobStatus, Level, LostJob, TrainingJob
 from hub.store.store import Store
 
 if TYPE_CHECKING:
@@ -291,8 +291,7 @@ class _Run:
         message = str(error).replace(f"{self.settings.home}{os.sep}", "")
         param = "training_file" if isinstance(error, BadData) else None
         found = {"code": error.code, "message": message, "param": param}
-        kind = "error" if isinstance(error, BadRecipe) else "failure"
-        event = NewEvent(message, {kind: found["code"]}, Level.ERROR, EventKind.MESSAGE)
+        event = NewEvent(message, {"code": error.code}, Level.ERROR)
         self.jobs.finish(self.job.id, self.owner, error=found, event=event)
 
 

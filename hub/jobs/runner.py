@@ -21,7 +21,7 @@ from typing import Any
 from filelock import FileLock
 
 from hub.config import Settings, child_environment
-from hub.errors import HubError, NotFound
+from hub.errors import HubError, NotFound, log_fault
 from hub.jobs.folder import JobFolder, free_slot, jobs_folder, try_lock
 from hub.jobs.process import LOST, JobStage, Order
 from hub.serving.background import PeriodicTask
@@ -99,8 +99,6 @@ class JobRunner:
     def _try(self, job: TrainingJob, jobs: Jobs, files: Files) -> None:
         """Start the process of a job if its files are here, nobody works on it, and a slot is free."""
         stage = JobStage.CHECK if job.status is JobStatus.VALIDATING else JobStage.TRAIN
-        if not _are_here(job, files):
-            return
         slots = 1 if stage is JobStage.CHECK else self._settings.jobs.concurrent
         slot = free_slot(self._settings.home, stage, slots)
         if slot is None:
@@ -108,7 +106,7 @@ class JobRunner:
         folder = JobFolder(self._settings.home, job.id)
         lock, owner = folder.lock, secrets.token_hex(16)
         taken = None
-        if try_lock(lock):
+        if _are_here(job, files) and try_lock(lock):
             taken = jobs.take(job.id, owner)
         locks = (lock, slot)
         if taken is None:
@@ -176,6 +174,9 @@ class JobRunner:
                 live = True
             except HubError as error:
                 reason = str(error)
+            except Exception as error:
+                log_fault(log, f"{version} of job {run.job.id} could not be deployed", error)
+                reason = f"the server failed ({type(error).__name__}); see its log"
         done = {"deployment": name, "live": live, "reason": reason}
         if live:
             return done, NewEvent(f"Stored as {version}, and live as {name}: {reason}", done)

@@ -138,6 +138,15 @@ def test_labels_that_yaml_would_read_as_something_else_are_kept(workplace: Path)
     assert recipe.data.columns == {"text": "text", "label": "yes"}
 
 
+def test_pairs_of_texts_get_batches_with_many_texts_to_tell_apart(workplace: Path) -> None:
+    lines = [json.dumps({"query": f"{text}?", "good": text}) for text, _ in REVIEWS]
+    (workplace / "pairs.jsonl").write_text(rows(*lines))
+    assert hub_recipe("new", "similarity", "pairs.jsonl", "-o", "pairs").exit_code == 0
+    recipe = load_recipe(workplace / "pairs")
+    assert recipe.data.columns == {"query": "query", "good": "good"}
+    assert recipe.train.batch_size == 64
+
+
 def test_rare_labels_weigh_more(workplace: Path) -> None:
     lines = [
         json.dumps({"text": f"{text} {n}", "label": "a" if n else "b"})

@@ -9,6 +9,7 @@ import os
 import pty
 import re
 import select
+import shutil
 import signal
 import socket
 import struct
@@ -164,6 +165,16 @@ def test_every_metric_of_the_page_is_there_and_every_metric_is_on_the_page(serve
     ours = {name for name in families if name.startswith(("hub_", "vllm:"))}
     named = set(re.findall(r"`((?:hub_|vllm:)\w+)(?:\{[^`]*\})?`", page))
     assert named == ours
+
+
+def test_names_follow_the_conventions_of_prometheus_except_those_of_vllm(server) -> None:
+    if not (tool := shutil.which("promtool")):
+        pytest.skip("promtool is not installed")
+    text = httpx.get(f"{server.url}/metrics").text
+    done = subprocess.run([tool, "check", "metrics"], check=False, capture_output=True, text=True, input=text)
+    problems = (done.stdout + done.stderr).splitlines()
+    assert problems and all(line.startswith("vllm:") for line in problems), problems
+    assert all(line.endswith("metric names should not contain ':'") for line in problems)
 
 
 def test_every_line_of_the_log_is_json_and_none_has_a_text(server) -> None:

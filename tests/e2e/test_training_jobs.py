@@ -6,7 +6,6 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from openai.types.fine_tuning import FineTuningJob
 
 from hub.store.store import Store
 from tests.e2e.conftest import Hub
+from tests.support.preloaded import Process
 from tests.support.tiny import tiny_encoder
 
 pytestmark = pytest.mark.e2e
@@ -43,6 +43,16 @@ class Served:
     hub: Hub
     http: httpx.Client
     openai: openai.OpenAI
+    process: Process | None = None
+
+    def kill(self) -> None:
+        """Kill the server's processes as the kernel would."""
+        key = {"authorization": f"Bearer {self.openai.api_key}"}
+        worker = self.http.get("/admin/status", headers=key).json()["pid"]
+        assert self.process
+        self.process.kill()
+        os.kill(worker, signal.SIGKILL)
+        self.process.wait()
 
     def upload(self, content: str, name: str = "rows.csv") -> str:
         return self.openai.files.create(file=(name, content.encode()), purpose="fine-tune").id
@@ -83,9 +93,10 @@ def home_with_base(folder: Path) -> Hub:
     return hub
 
 
-def served_at(hub: Hub, http: httpx.Client) -> Served:
+def served_at(hub: Hub, http: httpx.Client, process: Process | None = None) -> Served:
     key = (hub.home / "admin.key").read_text().strip()
-    return Served(hub, http, openai.OpenAI(base_url=f"{http.base_url}/v1", api_key=key, max_retries=0))
+    client = openai.OpenAI(base_url=f"{http.base_url}/v1", api_key=key, max_retries=0)
+    return Served(hub, http, client, process)
 
 
 @pytest.fixture(scope="module")
@@ -94,28 +105,17 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     with pytest.MonkeyPatch.context() as patch:
         for name, value in SETTINGS.items():
             patch.setenv(name, value)
-        with hub.serving("--engine", "torch") as http, (made := served_at(hub, http)).openai:
-            yield made
-
-
-def test_a_file_becomes_a_live_endpoint(served: Served) -> None:
-    asked = {"metadata": {"deploy": "films"}, "hyperparameters": {"n_epochs": 2}, "seed": 5}
-    job = served.create(served.upload(CSV), **asked)
-    assert job.status == "validating_files"
-    job = served.wait(job.id)
-    events = served.events(job.id)
-    assert job.status == "succeeded", (job.error, events)
-    assert (job.fine_tuned_model, job.seed) == ("films@1", 5)
-    assert job.trained_tokens and job.trained_tokens > 2 * 36 * 4
-    metrics = [event.data for event in events if event.type == "metrics"]
-    assert any("train_loss" in data and data["total_steps"] == 4 for data in metrics)
-    steps = served.openai.fine_tuning.jobs.checkpoints.list(job.id).data
-    assert [one.step_number for one in steps] == [4, 2]
-    assert "loss" in served.openai.files.content(job.result_files[0]).text
-    answer = served.http.post("/v1/deployments/films/predict", json={"text": "a warm film"})
-    assert answer.headers["x-hub-version"] == "films@1"
-    assert answer.json()["label"] in ("positive", "negative")
-    assert not (served.hub.home / "jobs" / job.id).exists()
+        log = hub.home.parent / "server.log"
+        with log.open("w") as out:
+            process = hub.start("serve", "--port", "0", "--engine", "fake", out=out)
+        try:
+            with httpx.Client(base_url=hub._wait(process, log), timeout=60) as http:
+                made = served_at(hub, http, process)
+                with made.openai:
+                    yield made
+        finally:
+            process.terminate()
+            process.wait(60)
 
 
 def test_cancelled_midway_a_job_leaves_nothing(served: Served) -> None:
@@ -180,33 +180,28 @@ def test_a_file_over_the_limit_is_refused(served: Served) -> None:
     assert [path for path in (served.hub.home / "files").iterdir() if path.name.endswith(".part")] == []
 
 
-def test_a_job_goes_on_after_the_server_was_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in SETTINGS.items():
-        monkeypatch.setenv(name, value)
-    hub = home_with_base(tmp_path)
-    with killed(hub) as http:
-        server = served_at(hub, http)
-        file = server.upload(CSV)
-        job = server.create(file, suffix="films", metadata=LONG, hyperparameters={"n_epochs": 60})
-        server.wait_for_checkpoint(job.id)
-    with hub.serving("--engine", "fake") as http:
-        server = served_at(hub, http)
-        done = server.wait(job.id)
-        assert done.status == "succeeded", (done.error, server.events(job.id))
-        assert done.fine_tuned_model == "films@1" and server.versions("films") == ["films@1"]
-        assert done.to_dict()["result"]["resumed_from"] >= 4
-
-
-@contextmanager
-def killed(hub: Hub) -> Iterator[httpx.Client]:
-    """Start a server, and kill its processes at the end as the kernel would."""
-    log = hub.home.parent / "killed.log"
-    with log.open("w") as out:
-        process = hub.start("serve", "--port", "0", "--engine", "fake", out=out)
-    with httpx.Client(base_url=hub._wait(process, log), timeout=60) as client:
-        key = {"authorization": f"Bearer {(hub.home / 'admin.key').read_text().strip()}"}
-        worker = client.get("/admin/status", headers=key).json()["pid"]
-        yield client
-    process.kill()
-    os.kill(worker, signal.SIGKILL)
-    process.wait()
+def test_a_file_becomes_a_live_endpoint_although_the_server_is_killed(served: Served) -> None:
+    """The last test of the module: it kills the module's server, and starts one that answers with weights."""
+    asked = {"metadata": {**LONG, "deploy": "films"}, "hyperparameters": {"n_epochs": 40}, "seed": 5}
+    job = served.create(served.upload(CSV), **asked)
+    assert job.status == "validating_files"
+    served.wait_for_checkpoint(job.id)
+    served.kill()
+    with served.hub.serving("--engine", "torch") as http, served_at(served.hub, http).openai as client:
+        again = Served(served.hub, http, client)
+        job = again.wait(job.id)
+        events = again.events(job.id)
+        assert job.status == "succeeded", (job.error, events)
+        assert (job.fine_tuned_model, job.seed) == ("films@1", 5)
+        assert again.versions("films") == ["films@1"]
+        assert job.to_dict()["result"]["resumed_from"] >= 4
+        assert job.trained_tokens and job.trained_tokens > 40 * 36 * 4
+        metrics = [event.data for event in events if event.type == "metrics"]
+        assert any("train_loss" in data and data["total_steps"] == 80 for data in metrics)
+        steps = [one.step_number for one in client.fine_tuning.jobs.checkpoints.list(job.id, limit=100)]
+        assert steps[0] == 80 and 4 in steps
+        assert "loss" in client.files.content(job.result_files[0]).text
+        answer = http.post("/v1/deployments/films/predict", json={"text": "a warm film"})
+        assert answer.headers["x-hub-version"] == "films@1"
+        assert answer.json()["label"] in ("positive", "negative")
+        assert not (served.hub.home / "jobs" / job.id).exists()

@@ -104,6 +104,16 @@ def test_tokens_starts_ends_and_single_labels_are_decisions_of_their_own() -> No
     assert judged(outputs([2.0, 1.0]), outputs([2.0, -1.0]), serving=multi_label).agreement == 0.5
 
 
+def test_vectors_agree_if_they_point_the_same_way() -> None:
+    vectors = Serving(head=HeadKind.EMBEDDING, **FIELDS)
+    first = outputs([3.0, 4.0], [1.0, 0.0])
+    same = judged(first, outputs([6.0, 8.1], [2.0, 0.1]), serving=vectors)
+    assert (same.passed, same.agreement) == (True, 1.0)
+    off = judged(first, outputs([6.0, 8.0], [1.0, 0.5]), serving=vectors)
+    assert (off.passed, off.agreement) == (False, 0.5)
+    assert off.reason == "agreement of vectors is 50.0%, less than 98%"
+
+
 def test_it_is_said_in_a_line_why_or_why_not() -> None:
     def said(origin="trained", serving=SEQUENCE, **found: Any) -> str:
         precision = {"int8": PrecisionRecord(**found)} if found else {}

@@ -25,6 +25,43 @@ def error_of(reply) -> dict[str, str]:
     return body["error"]
 
 
+NATIVE = {"code", "message"}
+OPENAI = {"message", "type", "param", "code"}
+
+
+@pytest.mark.parametrize(
+    ("path", "keys", "inner"),
+    [
+        ("/v1/deployments/mood/predict", {"error"}, NATIVE),
+        ("/v1/chat/completions", {"error"}, OPENAI),
+        ("/v1/load_lora_adapter", {"error"}, OPENAI),
+        ("/hf/mood", {"error", "error_type"}, None),
+        ("/v2/models/mood/infer", {"error", "code"}, None),
+        ("/api/chat", {"error", "code"}, None),
+        ("/embed", {"error", "error_type", "code"}, None),
+        ("/tei/mood/predict", {"error", "error_type", "code"}, None),
+        ("/v2/nothing", {"error", "code"}, None),
+        ("/api/pull", {"error", "code"}, None),
+        ("/nothing", {"error"}, NATIVE),
+    ],
+)
+def test_a_request_that_no_route_takes_is_refused_in_the_shape_of_its_family(
+    asked, path, keys, inner
+) -> None:
+    zipped = asked.post(path, content=b"{}", headers=JSON | {"content-encoding": "gzip"})
+    foreign = asked.post(path, json={}, headers={"origin": "http://evil.example"})
+    for reply in (zipped, foreign, asked.delete(path)):
+        assert reply.status_code in (403, 404, 405, 415)
+        body = reply.json()
+        assert body.keys() == keys
+        if inner:
+            assert body["error"].keys() == inner
+        else:
+            assert isinstance(body["error"], str)
+    assert foreign.status_code == 403
+    assert asked.delete(path).status_code in (404, 405)
+
+
 @pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize(
     ("body", "status", "code"),

@@ -60,6 +60,17 @@ def test_the_hooks_we_use_are_called(bento) -> None:
     assert isinstance(inspect.getattr_static(bento.Service, "openapi_spec"), property)
 
 
+def test_an_app_of_the_service_keeps_its_hub_while_another_is_built(service, serving) -> None:
+    with serving() as first:
+        runtime = service.hub.runtime
+        with serving() as second:
+            assert service.hub.runtime is not runtime
+            assert second.get("/readyz").status_code == 200
+        assert first.get("/readyz").status_code == 200
+        assert runtime.ready
+    assert not runtime.ready
+
+
 @pytest.mark.parametrize("replicas", [1, 3])
 def test_there_are_as_many_workers_as_the_settings_say(service, monkeypatch, replicas) -> None:
     """BentoML's supervisor asks its allocator, which reads the configuration that we hand over."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
+from typing import Any
 
 import openai
 import pytest
@@ -75,6 +77,34 @@ def hold(monkeypatch, owner, name, gate):
 def assert_late(reply) -> None:
     assert (reply.status_code, reply.json()["error"]["code"]) == (504, "deadline_exceeded")
     assert "0.3 s (x-hub-timeout-ms)" in reply.json()["error"]["message"]
+
+
+def test_a_body_that_does_not_come_is_not_waited_for(client) -> None:
+    sent: list[Any] = []
+    parts = iter([{"type": "http.request", "body": b'{"te', "more_body": True}])
+    headers = {"host": "127.0.0.1:3000", "content-type": "application/json", **SHORT}
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": PATH,
+        "raw_path": PATH.encode(),
+        "query_string": b"",
+        "headers": [(name.encode(), value.encode()) for name, value in headers.items()],
+        "client": ("127.0.0.1", 1),
+        "server": ("127.0.0.1", 3000),
+        "scheme": "http",
+        "http_version": "1.1",
+    }
+
+    async def receive() -> Any:
+        return next(parts, None) or await asyncio.Event().wait()
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    client.portal.call(client.app, scope, receive, send)
+    assert sent[0]["status"] == 504
+    assert b"0.3 s (x-hub-timeout-ms)" in sent[1]["body"]
 
 
 def test_waiting_for_a_load_ends(client, monkeypatch, gate) -> None:

@@ -197,9 +197,9 @@ def test_a_task_that_raises_in_the_middle_of_a_stream_ends_it_with_an_error_even
 @pytest.mark.parametrize(
     ("path", "body", "counted", "first_texts"),
     [
-        ("/v1/tasks/translation", REQUEST, [("translation", "ok", 2)], [("translation", 1)]),
-        ("/v1/tasks/sentiment", {"text": "a film"}, [("sentiment", "ok", 1)], []),
-        ("/v1/deployments/desk/predict", {**REQUEST, "text": ""}, [("translation", "invalid_text", 1)], []),
+        ("/v1/tasks/translation", REQUEST, [("translation", "ok", 3)], [("translation", 2)]),
+        ("/v1/tasks/sentiment", {"text": "a film"}, [("sentiment", "ok", 2)], []),
+        ("/v1/deployments/desk/predict", {**REQUEST, "text": ""}, [("translation", "invalid_text", 2)], []),
         ("/v1/deployments/nothing/predict", REQUEST, [("", "not_found", 1)], []),
     ],
 )

@@ -146,6 +146,7 @@ def test_long_texts_are_cut_or_refused_as_asked(client, path) -> None:
         ("/v1/embeddings", {"model": "search", "input": ""}, 400, "invalid_text"),
         ("/v1/embeddings", {"model": "search", "input": []}, 400, "bad_request"),
         ("/v1/embeddings", {"model": "search", "input": ["x", 3]}, 400, "bad_request"),
+        ("/v1/embeddings", {"model": "search", "input": [[False]]}, 400, "bad_request"),
         ("/v1/embeddings", {"model": "search", "input": ["x"] * 600}, 413, "too_large"),
         ("/v1/embeddings", {"model": "search", "input": "x", "dimensions": 0}, 400, "bad_request"),
         ("/v1/embeddings", {"model": "search", "input": "x", "encoding_format": "hex"}, 400, "bad_request"),

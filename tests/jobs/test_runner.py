@@ -150,6 +150,7 @@ def test_a_cancelled_job_ends_with_its_process(desk: Desk) -> None:
         (RESULT["gate"], None, True),
         ({"passed": False, "reason": "worse"}, None, False),
         (RESULT["gate"], BadAdapter("It does not load."), False),
+        (RESULT["gate"], ZeroDivisionError("a fault"), False),
     ],
 )
 def test_what_passes_the_gate_is_deployed_and_what_does_not_is_only_stored(

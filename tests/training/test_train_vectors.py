@@ -9,6 +9,7 @@ import pytest
 
 from hub.bases.cache import Bases
 from hub.errors import BadRecipe
+from hub.report.write import write_report
 from tests.support.tiny import tiny_decoder, tiny_encoder
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -60,6 +61,14 @@ def test_the_last_token_of_a_decoder_can_be_trained_and_the_first_cannot(make_re
     assert result.version.manifest.metrics["mrr"] > result.outcome.baseline["mrr"] + 0.2
     with pytest.raises(BadRecipe, match="options: the first token of tiny-decoder, a decoder, sees no other"):
         run(make_recipe(on_decoder + "options: {pooling: cls}\n", a_csv=PAIRS))
+
+
+def test_the_report_and_the_card_compare_with_the_bare_base(make_recipe, run):
+    result = run(make_recipe(RECIPE, "train.epochs=1", a_csv=PAIRS), report=write_report)
+    page = result.report.read_text()
+    assert "<span>bare base</span>" in page and "majority" not in page
+    said = f"The base without the adapter has a mrr of {result.outcome.baseline['mrr']:.4f} on the same rows."
+    assert said in (result.report.parent / "README.md").read_text()
 
 
 def test_early_stopping_and_cross_validation_use_the_ranks(make_recipe, run):

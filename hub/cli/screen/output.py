@@ -35,6 +35,7 @@ __all__ = [
 JSON_FLAG = typer.Option("--json", help="Print one JSON document instead of text.")
 _BYTES = "download "  # stages with this prefix count bytes
 _MEGABYTE = 1_000_000
+MAX_WIDTH = 10_000  # characters of a table's line in a file or pipe, where nothing is folded
 
 
 def escape(value: object) -> str:
@@ -67,7 +68,9 @@ def table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     from rich.console import Console
 
     console = Console(highlight=False)
-    console.print(grid(headers, rows), soft_wrap=not console.is_terminal)
+    if not console.is_terminal:
+        console.width = MAX_WIDTH
+    console.print(grid(headers, rows))
 
 
 def grid(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> Table:
@@ -75,8 +78,8 @@ def grid(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> Table:
     from rich.table import Table
 
     view = Table(box=None, pad_edge=False, header_style="bold")
-    for header in headers:
-        view.add_column(header, overflow="fold")
+    for number, header in enumerate(headers):
+        view.add_column(header, overflow="fold", no_wrap=number == 0)  # the first column names the row
     for row in rows:
         view.add_row(*(escape("" if cell is None else visible(str(cell))) for cell in row))
     return view

@@ -70,7 +70,8 @@ class PipelineError(BaseModel):
 class PipelineRoute(InferRoute):
     """Answers errors as Hugging Face's clients read them."""
 
-    def failed(self, error: HubError) -> Response:
+    @staticmethod
+    def failed(error: HubError) -> Response:
         return _error(error)
 
 

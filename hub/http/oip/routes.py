@@ -44,7 +44,8 @@ ERRORS: dict[int | str, dict[str, Any]] = {
 class OipRoute(InferRoute):
     """Answers errors as clients of the protocol read them."""
 
-    def failed(self, error: HubError) -> Response:
+    @staticmethod
+    def failed(error: HubError) -> Response:
         return _error(error)
 
 

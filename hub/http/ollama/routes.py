@@ -90,7 +90,8 @@ class OllamaVersion(BaseModel):
 class OllamaRoute(InferRoute):
     """Answers errors as Ollama's clients read them."""
 
-    def failed(self, error: HubError) -> Response:
+    @staticmethod
+    def failed(error: HubError) -> Response:
         return ollama_error(error)
 
 

@@ -29,7 +29,7 @@ from hub.serving.routing.routes import Route, by_name
 
 __all__ = ["add_routes"]
 
-TokenIds = Annotated[list[Annotated[int, Field(ge=0, lt=2**31)]], Field(min_length=1)]
+TokenIds = Annotated[list[Annotated[int, Field(ge=0, lt=2**31, strict=True)]], Field(min_length=1)]
 
 
 class EmbeddingsRequest(BaseModel):

@@ -60,7 +60,8 @@ class OpenAIErrorBody(BaseModel):
 class OpenAIRoute(InferRoute):
     """Answers errors as OpenAI's clients read them."""
 
-    def failed(self, error: HubError) -> Response:
+    @staticmethod
+    def failed(error: HubError) -> Response:
         return openai_error(error)
 
 

@@ -54,7 +54,8 @@ class InferRoute(APIRoute):
             if ACCOUNT in scope:
                 scope[ACCOUNT].end(failed)
 
-    def failed(self, error: HubError) -> Response:
+    @staticmethod
+    def failed(error: HubError) -> Response:
         """Return the response for an error."""
         return error_response(error)
 

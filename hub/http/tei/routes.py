@@ -69,7 +69,8 @@ ERRORS: dict[int | str, Json] = {
 class TeiRoute(InferRoute):
     """Answers errors as clients of Text Embeddings Inference read them."""
 
-    def failed(self, error: HubError) -> Response:
+    @staticmethod
+    def failed(error: HubError) -> Response:
         return tei_error(error)
 
 

@@ -16,6 +16,7 @@ from hub.http.telemetry.record import CODE, PROBES, RECORDS, TRACE, CallRecord
 __all__ = ["AccessLog", "log_refusal"]
 
 CLIENT_LEFT = 499
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})  # others may be any text
 NO_ROUTE = "-"
 
 log = logging.getLogger("hub.access")
@@ -45,6 +46,9 @@ class AccessLog:
 
         try:
             await self.app(scope, receive, noted)
+        except Exception:
+            status = 500 if status == CLIENT_LEFT else status
+            raise
         finally:
             if scope.get(TEMPLATE) not in PROBES:
                 self._ended(scope, status, time.perf_counter() - began)
@@ -57,7 +61,7 @@ class AccessLog:
             return
         fields = {
             "request_id": scope[NUMBER],
-            "method": scope["method"],
+            "method": scope["method"] if scope["method"] in METHODS else NO_ROUTE,
             "route": scope.get(TEMPLATE, NO_ROUTE),
             "status": status,
             "code": code,

@@ -11,15 +11,17 @@ from pythonjsonlogger.json import JsonFormatter
 
 from hub.config import LogSettings
 
-__all__ = ["FIELDS", "configure_logs"]
+__all__ = ["FIELDS", "JsonLines", "configure_logs"]
 
 FIELDS = "hub_fields"  # attribute of a log record: more fields of its JSON object
 # What BentoML's filter adds to each record; its request_id is not ours.
 _OF_BENTOML = ("levelname_bracketed", "trace_msg", "request_id", "service_name")
 
 
-class _JsonLines(JsonFormatter):
-    def __init__(self, component: str) -> None:
+class JsonLines(JsonFormatter):
+    """Writes a record as a JSON object on one line; `component` names the process, if BentoML does not."""
+
+    def __init__(self, component: str = "") -> None:
         super().__init__(
             "%(levelname)s %(name)s %(message)s",
             rename_fields={"levelname": "level", "name": "logger"},
@@ -54,4 +56,4 @@ def configure_logs(log: LogSettings, component: str = "") -> None:
     if log.format == "json":
         for logger in (logging.root, *loggers):
             for handler in logger.handlers:
-                handler.setFormatter(_JsonLines(component))
+                handler.setFormatter(JsonLines(component))

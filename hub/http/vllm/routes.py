@@ -60,7 +60,8 @@ class UnloadLora(BaseModel):
 class LoraRoute(AdminRoute):
     """Answers errors as clients of vLLM read them."""
 
-    def failed(self, error: HubError) -> Response:
+    @staticmethod
+    def failed(error: HubError) -> Response:
         return openai_error(error)
 
 

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import from_json, to_json
 
 from hub.errors import BadRequest, HubError, InvalidText, TooLarge, first_problem
+from hub.serving.requests.problems import problems_of
 
 __all__ = ["BadField", "check_json", "parse", "parse_call"]
 
@@ -110,9 +111,10 @@ def _explain(body: bytes, error: ValidationError) -> HubError:
     first = details[0]
     if first["type"] == "json_invalid":
         return _not_json(body, first["msg"].removeprefix("Invalid JSON: "))
-    problems = "; ".join(f"{_path(detail['loc'])}: {detail['msg']}" for detail in details[:MAX_NAMED_FIELDS])
-    more = f"; and {len(details) - MAX_NAMED_FIELDS} more" if len(details) > MAX_NAMED_FIELDS else ""
-    return BadField(f"{problems}{more}.", _path(first["loc"]) if first["loc"] else "")
+    problems = problems_of(details, from_json(body))
+    named = "; ".join(f"{_path(one.path)}: {one.message}" for one in problems[:MAX_NAMED_FIELDS])
+    more = f"; and {len(problems) - MAX_NAMED_FIELDS} more" if len(problems) > MAX_NAMED_FIELDS else ""
+    return BadField(f"{named}{more}.", _path(problems[0].path) if problems[0].path else "")
 
 
 def _path(parts: tuple[int | str, ...]) -> str:

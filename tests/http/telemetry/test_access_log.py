@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 import logging
@@ -12,6 +13,8 @@ import pytest
 from grafthub_sentiment.task import SentimentTask
 
 from hub.config import LogSettings
+from hub.http.gate import NUMBER
+from hub.http.telemetry.access_log import AccessLog
 from hub.http.telemetry.logs import FIELDS, configure_logs
 from tests.http.conftest import serve
 
@@ -59,6 +62,7 @@ def test_no_text_of_a_request_is_logged_even_on_faults(home, live_in, monkeypatc
         live_in(client, "mood", 1)
         caplog.clear()
         client.get(f"/{SECRET}")
+        client.request("PRIVATE", "/v1/tasks")
         client.post(f"/v1/deployments/{SECRET}/predict", json={"text": SECRET})
         client.post(f"{PREDICT}?q={SECRET}", json={"text": SECRET, SECRET: SECRET})
         client.post(PREDICT, content=SECRET.encode(), headers={"content-type": "application/json"})
@@ -71,14 +75,14 @@ def test_no_text_of_a_request_is_logged_even_on_faults(home, live_in, monkeypatc
             inner.setattr("hub.http.calls.read_requests", broken_route)
             client.post(PREDICT, json={"text": SECRET})
     codes = [line["code"] for line in lines(caplog)]
-    assert codes[:2] == ["not_found", "not_found"]
+    assert codes[:3] == ["not_found", "method_not_allowed", "not_found"]
     assert codes[-2:] == ["plugin_failed", "internal"]
-    assert len(codes) == 9
+    assert len(codes) == 10
     of_server = [
         one for one in caplog.records if not one.name.startswith("httpx")
     ]  # that is the test's client
-    assert "private" not in "\n".join(map(logging.Formatter().format, of_server))
-    assert "private" not in json.dumps(lines(caplog))
+    assert "private" not in "\n".join(map(logging.Formatter().format, of_server)).lower()
+    assert "private" not in json.dumps(lines(caplog)).lower()
 
 
 async def broken_route(hub, route, read):
@@ -120,6 +124,24 @@ def test_several_deployments_of_one_request_share_its_line(home, live_in, monkey
         assert client.post("/v1/predict", json=body).status_code == 200
     (line,) = lines(caplog)
     assert (line["deployment"], line["version"], line["rows"]) == ("mood,topic", "mood@1,topic@1", 2)
+
+
+@pytest.mark.parametrize(("error", "status"), [(RuntimeError(SECRET), 500), (asyncio.CancelledError(), 499)])
+def test_a_request_without_an_answer_is_logged_too(caplog, error, status) -> None:
+    caplog.set_level(logging.INFO)
+
+    async def broken(scope, receive, send):
+        scope[NUMBER] = "r-1"
+        raise error
+
+    async def run() -> None:
+        await AccessLog(broken, errors_only=True)({"type": "http", "method": "GET"}, None, None)
+
+    with pytest.raises(type(error)):
+        asyncio.run(run())
+    (line,) = lines(caplog)
+    assert (line["status"], line["code"], line["route"]) == (status, "error", "-")
+    assert "private" not in caplog.text
 
 
 @pytest.fixture

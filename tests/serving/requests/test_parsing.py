@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from typing import Annotated, TypeVar
 
 import pytest
+from annotated_types import Len
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import Field
@@ -12,6 +14,10 @@ from pydantic import Field
 from hub.api import MAX_TEXT, Model, Text
 from hub.errors import BadRequest, HubError, InvalidText, TooLarge
 from hub.serving.requests.parsing import BadField, parse, parse_call
+
+TokenId = Annotated[int, Field(ge=0)]
+T = TypeVar("T")
+Some = Annotated[list[T], Len(1)]
 
 
 class Ask(Model):
@@ -121,3 +127,38 @@ def test_a_task_whose_request_has_a_field_items_keeps_it() -> None:
 
     requests, many = parse_call(b'{"items": ["a", "b"]}', Basket, max_items=1)
     assert (requests, many) == ([Basket(items=["a", "b"])], False)
+
+
+class Vectors(Model):
+    input: (
+        Text
+        | Annotated[list[Text], Len(1)]
+        | Annotated[list[TokenId], Len(1)]
+        | Annotated[list[list[TokenId]], Len(1)]
+    )
+    method: dict[str, int] | None = None
+
+
+@pytest.mark.parametrize(
+    ("body", "field", "message"),
+    [
+        ({"input": 5}, "input", "input: Input should be a valid string, or a valid array."),
+        ({"input": []}, "input", "input: List should have at least 1 item after validation, not 0."),
+        ({"input": ["a", 7]}, "input.1", "input.1: Input should be a valid string."),
+        ({"input": [3, -1]}, "input.1", "input.1: Input should be greater than or equal to 0."),
+        ({"input": [[3], [-1]]}, "input.1.0", "input.1.0: Input should be greater than or equal to 0."),
+        ({}, "input", "input: Field required."),
+        ({"input": "a", "str": 1}, "str", "str: Extra inputs are not permitted."),
+        ({"input": "a", "method": {"x": "?"}}, "method.x", None),
+        (
+            {"method": 5, "input": 5},
+            "input",
+            "input: Input should be a valid string, or a valid array; method: Input should be an object.",
+        ),
+    ],
+)
+def test_an_error_names_no_type_of_a_value_that_may_have_several(body, field, message) -> None:
+    with pytest.raises(BadField) as caught:
+        parse(json.dumps(body).encode(), Vectors)
+    assert caught.value.field == field
+    assert message is None or str(caught.value) == message

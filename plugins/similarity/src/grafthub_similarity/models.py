@@ -10,7 +10,7 @@ from hub.api import Model, Pooling, Text
 
 __all__ = ["SimilarityOptions", "SimilarityRequest", "SimilarityResponse"]
 
-TokenIds = Annotated[list[Annotated[int, Field(ge=0, lt=2**31)]], Field(min_length=1)]
+TokenIds = Annotated[list[Annotated[int, Field(ge=0, lt=2**31, strict=True)]], Field(min_length=1)]
 
 
 class SimilarityRequest(Model):

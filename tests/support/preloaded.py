@@ -242,8 +242,9 @@ def _accept(address: str) -> _Job:
     if job := os.fork():
         for stream in streams:
             os.close(stream)
-        connection.send(str(job).encode())
-        connection.send(str(os.waitstatus_to_exitcode(os.waitpid(job, 0)[1])).encode())
+        with suppress(OSError):  # whoever asked may have ended
+            connection.send(str(job).encode())
+            connection.send(str(os.waitstatus_to_exitcode(os.waitpid(job, 0)[1])).encode())
         os._exit(0)
     connection.close()
     for number, stream in enumerate(streams):
@@ -318,8 +319,12 @@ def main() -> None:
     gc.collect()
     gc.freeze()  # a child's collector would copy every page that it walks over
     ADDRESS.append(sys.argv[1])
-    job = _accept(sys.argv[1])
-    os.chdir(job.folder)
+    try:
+        job = _accept(sys.argv[1])
+        os.chdir(job.folder)
+    except BaseException:
+        traceback.print_exc()
+        os._exit(1)  # as at the end of `_become`
     subprocess.Popen = _ForkingPopen  # type: ignore[misc]
     _become(job.module, job.arguments, job.environment)
 

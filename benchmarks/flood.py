@@ -21,7 +21,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.report import Target, report
-from benchmarks.serve import _prepare, _say, _text
+from benchmarks.serve.measure import text
+from benchmarks.serve.prepare import prepare, say
 from benchmarks.server import ROOT, HubServer, hub_server
 from hub.bases.cache import Bases
 from hub.config import find_home
@@ -53,7 +54,7 @@ def main() -> bool:
     options = parser.parse_args()
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-flood-")))
-        _prepare(folder, Bases(find_home()).pull("minilm"))
+        prepare(folder, Bases(find_home()).pull("minilm"))
         with Store(folder / "home") as store:
             keys = ApiKeys(store.catalog)
             one, other = (keys.create(name, Scopes.parse(["infer"]))[1] for name in ("quiet", "flood"))
@@ -65,7 +66,7 @@ def main() -> bool:
         measured: dict[tuple[str, str], list[Figures]] = {}
         for number in range(options.rounds):
             for kind, (quiet, flood) in kinds.items():
-                _say(f"round {number + 1}: by {kind}")
+                say(f"round {number + 1}: by {kind}")
                 for name, figures in _round(server, folder, quiet, flood, options.seconds).items():
                     measured.setdefault((kind, name), []).append(figures)
     return _report(measured)
@@ -92,7 +93,7 @@ def _start(
         "seconds": seconds,
         "pause_s": tenant.pause_s,
         "headers": {"authorization": f"Bearer {tenant.key}"},
-        "requests": [(path, {"text": _text(chance)}) for _ in range(320)],
+        "requests": [(path, {"text": text(chance)}) for _ in range(320)],
     }
     file = folder / f"{name}.json"
     file.write_text(json.dumps(plan), encoding="utf-8")

@@ -22,7 +22,9 @@ from typing import Any
 import httpx
 
 from benchmarks.report import Target, report
-from benchmarks.serve import OURS, Contender, _load, _prepare, _say, _text
+from benchmarks.serve.contenders import OURS, Contender
+from benchmarks.serve.measure import load, text
+from benchmarks.serve.prepare import prepare, say
 from benchmarks.server import HubServer, hub_server
 from hub.bases.cache import Bases
 from hub.config import JobSettings, find_home
@@ -48,15 +50,15 @@ def main() -> bool:
     measured: Measured = {}
     with tempfile.TemporaryDirectory(prefix="bench-jobs-") as name:
         folder = Path(name)
-        _prepare(folder, Bases(find_home()).pull("minilm"))
+        prepare(folder, Bases(find_home()).pull("minilm"))
         for nice in NICES:
             os.environ["HUB_JOBS__NICE"] = str(nice)
             with hub_server(folder / "home") as server, _client(server) as client:
                 for turn in range(options.rounds):
-                    _say(f"nice {nice}, round {turn + 1}: alone")
+                    say(f"nice {nice}, round {turn + 1}: alone")
                     _ask(measured, f"alone (nice {nice})", server, folder, options.seconds)
                     with _job(client):
-                        _say(f"nice {nice}, round {turn + 1}: beside a job")
+                        say(f"nice {nice}, round {turn + 1}: beside a job")
                         _ask(measured, f"beside a job, nice {nice}", server, folder, options.seconds)
     return _report(measured)
 
@@ -64,7 +66,7 @@ def main() -> bool:
 def _ask(measured: Measured, name: str, server: HubServer, folder: Path, seconds: float) -> None:
     ours = Contender(OURS, server.port, lambda text, to: (f"/v1/deployments/{to}/predict", {"text": text}))
     for clients in CLIENTS:
-        measured.setdefault((name, clients), []).append(_load(ours, clients, DEPLOYMENTS, folder, seconds))
+        measured.setdefault((name, clients), []).append(load(ours, clients, DEPLOYMENTS, folder, seconds))
 
 
 @contextmanager
@@ -79,7 +81,7 @@ def _job(client: httpx.Client) -> Iterator[None]:
     """Train while the block runs: from the first step that is reported until the job is gone."""
     chance = random.Random(1)
     labels = ("negative", "positive")
-    rows = "".join(f"{_text(chance)},{labels[number % 2]}\n" for number in range(ROWS))
+    rows = "".join(f"{text(chance)},{labels[number % 2]}\n" for number in range(ROWS))
     form = {"file": ("rows.csv", f"text,label\n{rows}".encode())}
     file = _done(client.post("/files", files=form, data={"purpose": "fine-tune"}))["id"]
     hyperparameters = {"n_epochs": 1000}

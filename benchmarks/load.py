@@ -1,19 +1,23 @@
-"""Closed-loop load over HTTP/1.1, run as a process of its own: `python -m benchmarks.load PLAN.json`.
+"""Load over HTTP/1.1, run as a process of its own: `python -m benchmarks.load PLAN.json`.
 
 The plan names the host, the port, how many clients ask, for how long, and the requests they cycle
-through; `headers` are sent with each, and a client pauses for `pause_s` after each answer. Prints one JSON
-object of figures; times are in milliseconds.
+through; `headers` are sent with each, and a client pauses for `pause_s` after each answer. With a `rate`, a
+number of requests a second, the load is open: requests are due at random times (a Poisson process) whether or
+not others were answered, and a latency counts from when its request was due. Prints one JSON object of
+figures; times are in milliseconds.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+import random
 import re
 import statistics
 import sys
 import time
 from dataclasses import dataclass, field
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +27,7 @@ ENGINE = re.compile(rb"engine;dur=([0-9.]+)")
 TOTAL = re.compile(rb"total;dur=([0-9.]+)")
 LENGTH = re.compile(rb"content-length: *(\d+)", re.IGNORECASE)
 WARM_S = 1.0
+Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
 @dataclass
@@ -46,6 +51,9 @@ async def run(plan: dict[str, Any]) -> dict[str, float]:
     requests = [_encode(plan, path, body) for path, body in plan["requests"]]
     counts = LoadCounts(time.perf_counter() + WARM_S)
     until = counts.since + plan["seconds"]
+    if rate := plan.get("rate"):
+        await _open_load(plan, requests, until, counts, rate)
+        return _figures(counts, plan["seconds"])
     clients = (
         client(plan, requests[number:] + requests[:number], until, counts)
         for number in range(plan["clients"])
@@ -56,21 +64,57 @@ async def run(plan: dict[str, Any]) -> dict[str, float]:
 
 async def client(plan: dict[str, Any], requests: list[bytes], until: float, counts: LoadCounts) -> None:
     """Ask one request after another on one connection until the time is up."""
-    reader, writer = await asyncio.open_connection(plan["host"], plan["port"])
+    connection = await asyncio.open_connection(plan["host"], plan["port"])
     turn = 0
     while (asked := time.perf_counter()) < until:
-        writer.write(requests[turn % len(requests)])
+        head = await _ask(connection, requests[turn % len(requests)])
         turn += 1
-        head = await reader.readuntil(b"\r\n\r\n")
-        length = LENGTH.search(head)
-        assert length, head
-        await reader.readexactly(int(length[1]))
         answered = time.perf_counter()
         if counts.since < answered < until:
             _note(counts, head, (answered - asked) * 1000)
         if pause_s := plan.get("pause_s"):
             await asyncio.sleep(pause_s)
-    writer.close()
+    connection[1].close()
+
+
+async def _open_load(
+    plan: dict[str, Any], requests: list[bytes], until: float, counts: LoadCounts, rate: float
+) -> None:
+    """Ask at random times that do not depend on the answers, over as many connections as that takes."""
+    chance = random.Random(0)
+    idle: list[Connection] = []
+    asked: set[asyncio.Task[None]] = set()
+    due = time.perf_counter()
+    for request in cycle(requests):
+        due += chance.expovariate(rate)
+        if due >= until:
+            break
+        await asyncio.sleep(max(0.0, due - time.perf_counter()))
+        asked.add(asyncio.create_task(_ask_due(plan, request, due, idle, counts)))
+    await asyncio.gather(*asked)
+    for _, writer in idle:
+        writer.close()
+
+
+async def _ask_due(
+    plan: dict[str, Any], request: bytes, due: float, idle: list[Connection], counts: LoadCounts
+) -> None:
+    connection = idle.pop() if idle else await asyncio.open_connection(plan["host"], plan["port"])
+    head = await _ask(connection, request)
+    if due >= counts.since:
+        _note(counts, head, (time.perf_counter() - due) * 1000)
+    idle.append(connection)
+
+
+async def _ask(connection: Connection, request: bytes) -> bytes:
+    """Send a request; return the head of its answer once all of it is there."""
+    reader, writer = connection
+    writer.write(request)
+    head = await reader.readuntil(b"\r\n\r\n")
+    length = LENGTH.search(head)
+    assert length, head
+    await reader.readexactly(int(length[1]))
+    return head
 
 
 def _note(counts: LoadCounts, head: bytes, latency: float) -> None:

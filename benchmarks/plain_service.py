@@ -30,8 +30,7 @@ class Ask(BaseModel):
     adapter: str
 
 
-@bentoml.service(workers=1, http={"host": "127.0.0.1"}, logging={"access": {"enabled": False}})
-class Plain:
+class PeftModels:
     """One PEFT model with every adapter loaded."""
 
     def __init__(self) -> None:
@@ -44,15 +43,13 @@ class Plain:
         self.model.eval()
         self.lock = threading.Lock()
 
-    @bentoml.api
-    def locked(self, text: str, adapter: str) -> dict[str, Any]:
+    def run_one(self, ask: Ask) -> dict[str, Any]:
         """Make the adapter the active one, then run the text."""
         with self.lock, torch.inference_mode():
-            self.model.set_adapter(adapter)
-            return _answers(self.model(**self._encode([text])).logits)[0]
+            self.model.set_adapter(ask.adapter)
+            return _answers(self.model(**self._encode([ask.text])).logits)[0]
 
-    @bentoml.api(batchable=True, max_batch_size=64)
-    def mixed(self, asks: list[Ask]) -> list[dict[str, Any]]:
+    def run_mixed(self, asks: list[Ask]) -> list[dict[str, Any]]:
         """Run requests for several adapters in one forward."""
         with self.lock, torch.inference_mode():
             encoded = self._encode([ask.text for ask in asks])
@@ -62,6 +59,22 @@ class Plain:
         return self.tokenizer(
             texts, padding=True, truncation=True, max_length=MAX_LENGTH, return_tensors="pt"
         )
+
+
+@bentoml.service(workers=1, http={"host": "127.0.0.1"}, logging={"access": {"enabled": False}})
+class Plain:
+    """The two ways, each a route."""
+
+    def __init__(self) -> None:
+        self.models = PeftModels()
+
+    @bentoml.api
+    def locked(self, text: str, adapter: str) -> dict[str, Any]:
+        return self.models.run_one(Ask(text=text, adapter=adapter))
+
+    @bentoml.api(batchable=True, max_batch_size=64)
+    def mixed(self, asks: list[Ask]) -> list[dict[str, Any]]:
+        return self.models.run_mixed(asks)
 
 
 def _answers(logits: torch.Tensor) -> list[dict[str, Any]]:

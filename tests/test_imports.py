@@ -55,6 +55,10 @@ def test_a_light_module_loads_no_heavy_library(module: str) -> None:
     assert loaded_by(f"import {module}") & HEAVY == set()
 
 
+def test_a_tokenizer_loads_without_the_models() -> None:
+    assert loaded_by("import hub.engine.tokenizer") & {"accelerate", "peft", "scipy", "sklearn"} == set()
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -62,6 +66,8 @@ def test_a_light_module_loads_no_heavy_library(module: str) -> None:
         ("base", "list"),
         ("adapters", "list"),
         ("plugins", "list"),
+        ("status",),
+        ("deployments",),
         ("train", "--help"),
         ("export", "--help"),
     ],

@@ -147,7 +147,7 @@ class Gate:
 def _endpoints(routes: Iterable[BaseRoute]) -> Iterator[_Endpoint]:
     for route in routes:
         if isinstance(route, Mount) and route.path:
-            reads = dict.fromkeys(("GET", "HEAD"), error_response)
+            reads: dict[str, Refusal] = dict.fromkeys(("GET", "HEAD"), error_response)
             yield _Endpoint(f"{route.path}/{{path}}", route.path_regex, reads)
         elif isinstance(route, Mount):
             yield from _endpoints(route.routes)

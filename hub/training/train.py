@@ -109,13 +109,9 @@ def train(  # noqa: PLR0913 - a run needs all of the hub
     check_trackers(recipe)
     with only_run(work), ExitStack() as during:
         with _listed(recipe, work) as invalid:
+            cache = store.home / "cache" / "packages"
             plan = make_plan(
-                recipe,
-                registry=registry,
-                bases=bases,
-                cache=store.home / "cache" / "packages",
-                invalid=invalid,
-                progress=progress,
+                recipe, registry=registry, bases=bases, cache=cache, invalid=invalid, progress=progress
             )
             following = during.enter_context(tracked(plan, store.home, trackers))
             ran = _run_plan(plan, invalid, store, work, progress, resume, trial, following)
@@ -127,20 +123,19 @@ def train(  # noqa: PLR0913 - a run needs all of the hub
         about |= {"recipe": recipe.resolved(), "search": search, "plugin": registry.plugin_of(recipe.task)}
         version = store.add(recipe.name, work / ADAPTER, plan.serving, origin="trained", check=check, **about)
         _clean(work)
-        ended = _end_trackers(ran, evaluation, version)
-    result = TrainResult(
-        version=version,
-        new=version.ref not in ran.before,
-        plan=plan,
-        outcome=ran.outcome,
-        seconds=seconds,
-        invalid=tuple(ran.invalid.rows),
-        invalid_file=work / INVALID_FILE,
-        measured=ran.found,
-        evaluation=evaluation,
-        ablation=ablation,
-        trackers=ended,
-    )
+        result = TrainResult(
+            version=version,
+            new=version.ref not in ran.before,
+            plan=plan,
+            outcome=ran.outcome,
+            seconds=seconds,
+            invalid=tuple(ran.invalid.rows),
+            invalid_file=work / INVALID_FILE,
+            measured=ran.found,
+            evaluation=evaluation,
+            ablation=ablation,
+            trackers=_end_trackers(ran, evaluation, version),
+        )
     return replace(result, report=_report(store, result, report))
 
 

@@ -15,7 +15,7 @@ from hub.client import server_file
 from hub.client.http import find_server
 from hub.config import load_settings
 from hub.store.change import Deploy
-from tests.cli.test_serve import command, hub, hub_here, running
+from tests.cli.test_serve import hub, hub_here, running
 from tests.support.certificates import Certificate, make_certificate
 from tests.support.homes import FakeHome
 from tests.support.serving import tiny_base_folder
@@ -45,8 +45,8 @@ def server(home: FakeHome, certificate: Certificate) -> Iterator[server_file.Ser
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HUB_SERVE__TLS_CERT", str(certificate.cert))
         patch.setenv("HUB_SERVE__TLS_KEY", str(certificate.key))
-        arguments = command("serve", "--port", "0", "--engine", "fake", "--replicas", "2")
-        with running(home.path, arguments):
+        arguments = ("serve", "--port", "0", "--engine", "fake", "--replicas", "2")
+        with running(home.path, arguments, forked=True):
             patch.undo()  # commands do not have its settings
             found = server_file.read(home.path)
             assert found and found.url.startswith("https://127.0.0.1:")

@@ -27,7 +27,7 @@ START_LIMIT_S = 120
 
 @dataclass(frozen=True)
 class Hub:
-    """One workspace: its state folder, whose `hub` is used, and whether servers are forked."""
+    """One workspace: its state folder, whose `hub` is used, and whether commands are forked."""
 
     home: Path
     python: str = sys.executable
@@ -39,7 +39,11 @@ class Hub:
 
     def run(self, *args: str, status: int = 0, cwd: Path | None = None) -> str:
         """Run `hub ARGS`, insist on the exit status, return stdout."""
-        done = preloaded(self.python).run("hub", *args, env=self.env, cwd=cwd)
+        if self.forked:
+            done = preloaded(self.python).run("hub", *args, env=self.env, cwd=cwd)
+        else:
+            command = [self.python, "-m", "hub", *args]
+            done = subprocess.run(command, check=False, env=self.env, cwd=cwd, capture_output=True, text=True)
         assert done.returncode == status, f"hub {args}: {done.returncode}\n{done.stdout}\n{done.stderr}"
         return done.stdout
 

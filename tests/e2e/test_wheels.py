@@ -59,7 +59,7 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def installed(python: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Hub:
     monkeypatch.chdir(tmp_path)  # the working folder is on `sys.path`
     monkeypatch.delenv("PYTHONPATH", raising=False)
-    return Hub(tmp_path / "hub-home", str(python))
+    return Hub(tmp_path / "hub-home", str(python), forked=False)  # what forks has the hub of the tests
 
 
 def test_the_installed_hub_is_the_wheel_and_finds_the_plugins(installed: Hub, python: Path) -> None:

@@ -32,6 +32,7 @@ from typing import IO, Any, NoReturn
 __all__ = ["Forked", "Preloaded", "Process", "preloaded"]
 
 ROOT = Path(__file__).parents[2]
+END_LIMIT_S = 30
 WORKER = "hub.http.process.worker"
 ASKED_FOR = ("hub.bases.gguf", "hub.engine.onnx.export")  # they end by themselves
 ADDRESS: list[str] = []  # in a forked process, that of the process it comes from
@@ -121,7 +122,8 @@ class Preloaded:
 
     def __init__(self, python: str) -> None:
         self.python = python
-        self.address = str(Path(tempfile.mkdtemp(prefix="hub-fork-"), "socket"))
+        self._folder = tempfile.TemporaryDirectory(prefix="hub-fork-")  # the path of a socket has to be short
+        self.address = str(Path(self._folder.name, "socket"))
         self._environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
         paths = (str(ROOT), os.environ.get("PYTHONPATH", ""))
         command = [python, "-m", "tests.support.preloaded", self.address]
@@ -139,7 +141,7 @@ class Preloaded:
 
     def close(self) -> None:
         """End it once its commands have ended."""
-        with self._process:
+        with self._process, self._folder:
             pass
 
     def start(
@@ -233,14 +235,16 @@ def _accept(address: str) -> _Job:
             connection.close()
             _reap(os.WNOHANG)
         else:  # the tests have ended
+            signal.alarm(END_LIMIT_S)  # a command that they left is not waited for
             _reap(0)
             os._exit(0)
     line, streams, *_ = socket.recv_fds(connection, 1 << 20, 3)
     if job := os.fork():
         for stream in streams:
             os.close(stream)
-        connection.send(str(job).encode())
-        connection.send(str(os.waitstatus_to_exitcode(os.waitpid(job, 0)[1])).encode())
+        with suppress(OSError):  # whoever asked may have ended
+            connection.send(str(job).encode())
+            connection.send(str(os.waitstatus_to_exitcode(os.waitpid(job, 0)[1])).encode())
         os._exit(0)
     connection.close()
     for number, stream in enumerate(streams):
@@ -315,8 +319,12 @@ def main() -> None:
     gc.collect()
     gc.freeze()  # a child's collector would copy every page that it walks over
     ADDRESS.append(sys.argv[1])
-    job = _accept(sys.argv[1])
-    os.chdir(job.folder)
+    try:
+        job = _accept(sys.argv[1])
+        os.chdir(job.folder)
+    except BaseException:
+        traceback.print_exc()
+        os._exit(1)  # as at the end of `_become`
     subprocess.Popen = _ForkingPopen  # type: ignore[misc]
     _become(job.module, job.arguments, job.environment)
 

@@ -4,6 +4,10 @@ Callers and their deployments share the engine as `FlowShares` has it; a row cos
 flow take turns row by row, so that a call with hundreds of rows does not delay one with a single row. The
 cost of a forward is its number of rows times its longest row, so it takes rows of similar length to the
 first in turn, as long as their padding costs less than a second forward.
+
+While one flow has most of the queued rows and others come and go, a forward takes at most about twice as long
+as it would with its first row alone: a row that arrives meanwhile waits for it, and shares the next one. On a
+CPU such forwards are short; on a GPU, where many rows cost hardly more than one, they are as long as ever.
 """
 
 from __future__ import annotations
@@ -23,6 +27,8 @@ from hub.serving.batching.places import QueuePlaces
 __all__ = ["NOBODY", "FairQueue", "Job", "Pick", "TextListener"]
 
 NOBODY = Flow()
+RECENT_S = 10.0  # a flow that was active since then may come back at any time
+MOST_ROWS = 0.5  # a flow with a larger part of the queued rows floods it
 WINDOW = 4  # batches of rows to choose from
 TOKENS_PER_ROW = 128  # a forward takes at most batch_rows times this many padded tokens
 
@@ -107,6 +113,7 @@ class FairQueue:
         self._jobs: dict[Flow, dict[Job, None]] = {}  # ordered sets
         self._shares = FlowShares()
         self.places = QueuePlaces(max_rows)
+        self._active_at: dict[Flow, float] = {}  # of the last RECENT_S
         self.jobs = 0
 
     def __len__(self) -> int:
@@ -115,6 +122,7 @@ class FairQueue:
     def add(self, job: Job) -> None:
         """Put a job at the end of those of its flow."""
         self._shares.join(job.flow)
+        self._active_at[job.flow] = job.queued_at
         self._jobs.setdefault(job.flow, {})[job] = None
         self.jobs += 1
         self.places.take(job.flow, len(job.pending))
@@ -132,7 +140,11 @@ class FairQueue:
         `fixed_tokens` is the cost of one more forward, in tokens.
         """
         window = [pick for _, pick in islice(self._shares.order(self._in_turn), limit * WINDOW)]
-        picks = _similar(window, limit, fixed_tokens) if len(window) > 1 else window
+        max_tokens = float(limit * TOKENS_PER_ROW)
+        if self._is_flooded():
+            job, index = window[0]
+            max_tokens = min(max_tokens, fixed_tokens + 2 * _cost(job.rows[index]))
+        picks = _similar(window, limit, fixed_tokens, max_tokens) if len(window) > 1 else window
         taken: dict[Job, set[int]] = {}
         for job, index in picks:
             taken.setdefault(job, set()).add(index)
@@ -154,6 +166,14 @@ class FairQueue:
         for job in jobs:
             self.drop(job)
         return jobs
+
+    def _is_flooded(self) -> bool:
+        """Return whether one flow has most of the rows while others come and go."""
+        since = time.perf_counter() - RECENT_S
+        self._active_at = {
+            flow: at for flow, at in self._active_at.items() if at > since or flow in self._jobs
+        }
+        return len(self._active_at) > 1 and self.places.largest_share() > MOST_ROWS
 
     def _remove(self, job: Job) -> None:
         jobs = self._jobs[job.flow]
@@ -179,7 +199,7 @@ def _cost(row: EngineRow) -> float:
     return float(max(len(row.row.input_ids), 1))
 
 
-def _similar(window: Sequence[Pick], limit: int, fixed_tokens: float) -> list[Pick]:
+def _similar(window: Sequence[Pick], limit: int, fixed_tokens: float, max_tokens: float) -> list[Pick]:
     """Choose up to `limit` rows of similar length to the first, which is always among them."""
     lengths = [len(job.rows[index].row.input_ids) for job, index in window]
     order = sorted(range(1, len(window)), key=lambda place: abs(lengths[place] - lengths[0]))
@@ -190,7 +210,7 @@ def _similar(window: Sequence[Pick], limit: int, fixed_tokens: float) -> list[Pi
         padded = (len(chosen) + 1) * max(longest, lengths[place])
         # Two forwards would have about half the padding of one.
         wasted = (padded - tokens - lengths[place]) / 2
-        if padded > limit * TOKENS_PER_ROW or wasted > fixed_tokens:
+        if padded > max_tokens or wasted > fixed_tokens:
             continue
         chosen.append(place)
         longest = max(longest, lengths[place])

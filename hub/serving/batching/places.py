@@ -31,6 +31,10 @@ class QueuePlaces:
     def __len__(self) -> int:
         return self._taken
 
+    def largest_share(self) -> float:
+        """Return the part of the taken places that one flow has, the largest."""
+        return max(self._flows.values(), default=0) / max(self._taken, 1)
+
     def fit(self, flow: Flow, count: int) -> bool:
         """Return whether `count` more places may be taken."""
         if not self._taken or self._taken + count <= self.limit:

@@ -22,7 +22,7 @@ from hub.serving.requests.shared_tokens import SharedTokens
 from hub.serving.routing.router import Admission, Held
 from hub.store.records import Version
 
-__all__ = ["Call", "CallAnswers", "CallObserver", "Side", "Usage", "observing", "usage_of"]
+__all__ = ["Call", "CallAnswers", "CallObserver", "Side", "Usage", "answers_of", "observing"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,17 @@ class CallAnswers:
         return body
 
 
-def usage_of(outcomes: Sequence[Output | HubError | None]) -> Usage | None:
+def answers_of(answered: Sequence[Answered], job: Job | None) -> CallAnswers:
+    """Return the outcomes of a call with what its job cost; one without rows had no job."""
+    items, bodies = [one.outcome for one in answered], [one.body for one in answered]
+    if job is None:
+        return CallAnswers(items, bodies)
+    tokens = sum(len(row.row.input_ids) for row in job.rows)
+    usage = _usage_of(job.outcomes)
+    return CallAnswers(items, bodies, job.queue_s, job.engine_s, usage, len(job.rows), tokens)
+
+
+def _usage_of(outcomes: Sequence[Output | HubError | None]) -> Usage | None:
     """Add up the generated tokens of a call; None if it generated none."""
     outputs = [outcome for outcome in outcomes if isinstance(outcome, Output) and outcome.tokens]
     if not outputs:
@@ -205,6 +215,17 @@ class Call:
         self.beside = Side(self, beside) if beside else None
         self.answers: CallAnswers | HubError | None = None
         self.cancelled = False
+
+    def wake(self) -> None:
+        """Give the answers to the caller; runs on the event loop."""
+        if self.waiter.done():
+            return
+        if self.call_observer:
+            self.call_observer.ended()
+        if isinstance(self.answers, HubError):
+            self.waiter.set_exception(self.answers)
+        elif self.answers is not None:
+            self.waiter.set_result(self.answers)
 
     def cancel(self) -> None:
         """Cancel the call in any stage."""

@@ -29,7 +29,7 @@ from hub.serving.plugins.pool import PluginPool
 from hub.serving.plugins.threads import Stage, TaskThreads, ThreadState, Work
 from hub.serving.requests.answer_parts import AnswerParts, UnchangedText
 from hub.serving.requests.beside import BesideRuns
-from hub.serving.requests.call import Call, CallAnswers, Side, observing, usage_of
+from hub.serving.requests.call import Call, CallAnswers, Side, answers_of, observing
 from hub.serving.requests.codec import Answered, Request, encode, fault
 from hub.serving.requests.plugin_calls import VALIDATION, PluginCalls
 from hub.serving.requests.together import EncodedCall, Seat, Together
@@ -287,7 +287,7 @@ class Pipeline:
         """End a call with an error while its rows still run."""
         call.answers = error
         call.cancel()
-        self._notify(_wake, call)
+        self._notify(call.wake)
 
     def _decode(self, threads: TaskThreads, pending: deque[Side]) -> Work:
         """Decode the calls of one task and answer each as soon as it is decoded; then compare.
@@ -301,7 +301,7 @@ class Pipeline:
             if side is call.main:
                 if call.answers is None and not call.cancelled:
                     yield from self._answer(call, partial(self._continue_elsewhere, threads, pending))
-                self._notify(_wake, call)
+                self._notify(call.wake)
         for side in taken:
             if beside := side.call.beside:
                 yield from self._beside.join(side, beside)
@@ -312,7 +312,7 @@ class Pipeline:
             threads.submit(self._decode(threads, pending))
 
     def _answer(self, call: Call, on_slow: Callable[[], None]) -> Work:
-        threads, job = call.threads, call.main.job
+        threads = call.threads
         if threads.suspended and not call.trial:
             call.answers = threads.refusal()
             return
@@ -323,14 +323,9 @@ class Pipeline:
         except Exception as error:
             call.answers = fault(call.task, threads.plugin, "decode", error)
         else:
-            items, bodies = [one.outcome for one in answered], [one.body for one in answered]
-            queue_s, engine_s = (job.queue_s, job.engine_s) if job else (0.0, 0.0)
-            usage = usage_of(job.outcomes) if job else None
-            if usage:
-                call.account.generated(usage.completion_tokens)
-            rows = job.rows if job else ()
-            tokens = sum(len(row.row.input_ids) for row in rows)
-            call.answers = CallAnswers(items, bodies, queue_s, engine_s, usage, len(rows), tokens)
+            answers = call.answers = answers_of(answered, call.main.job)
+            if answers.usage:
+                call.account.generated(answers.usage.completion_tokens)
 
     def _notify(self, callback: Callable[..., object], *values: object) -> None:
         try:
@@ -345,14 +340,3 @@ def _pop(queue: deque[Item]) -> Item | None:
         return queue.popleft()
     except IndexError:
         return None
-
-
-def _wake(call: Call) -> None:
-    if call.waiter.done():
-        return
-    if call.call_observer:
-        call.call_observer.ended()
-    if isinstance(call.answers, HubError):
-        call.waiter.set_exception(call.answers)
-    elif call.answers is not None:
-        call.waiter.set_result(call.answers)

@@ -39,7 +39,7 @@ def check(recipe: Recipe) -> None:
             raise MissingExtra.of(f"report.trackers: {name}", name)
 
 
-def track(plan: Plan, home: Path, wait_s: float = WAIT_S, others: Sequence[TrackerPlace] = ()) -> Trackers:
+def track(plan: Plan, home: Path, others: Sequence[TrackerPlace], wait_s: float = WAIT_S) -> Trackers:
     """Start a run in every tracker of the recipe, and in `others`."""
     group = plan.recipe.name
     run = _new(home / TENSORBOARD / group)
@@ -57,7 +57,7 @@ def track(plan: Plan, home: Path, wait_s: float = WAIT_S, others: Sequence[Track
 @contextmanager
 def tracked(plan: Plan, home: Path, others: Sequence[TrackerPlace] = ()) -> Iterator[Trackers]:
     """Track the run in the block, which must call `end` on success; a failure is tracked here."""
-    trackers = track(plan, home, others=others)
+    trackers = track(plan, home, others)
     try:
         yield trackers
     except KeyboardInterrupt:

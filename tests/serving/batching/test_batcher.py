@@ -16,7 +16,7 @@ from hub.engine.shares import Flow
 from hub.errors import EngineFailed, NotReady, Overloaded
 from hub.serving.batching.batcher import Batcher
 from hub.serving.batching.cost import INITIAL_FIXED_TOKENS, MAX_FIXED_TOKENS, MIN_FIXED_TOKENS, ForwardCost
-from hub.serving.batching.fair_queue import NOBODY, TOKENS_PER_ROW, FairQueue, Job
+from hub.serving.batching.fair_queue import NOBODY, RECENT_S, TOKENS_PER_ROW, FairQueue, Job
 
 POISON = 13
 
@@ -435,3 +435,43 @@ def test_a_flood_that_fills_the_queue_does_not_keep_a_quiet_caller_out(engine, s
     assert quiet.wait(10)
     assert flood.wait(10)
     busy.join()
+
+
+def flooded(monkeypatch, now: float = 1000.0) -> FairQueue:
+    """Return a queue with many rows of one flow, in which another flow was active just before."""
+    clock = [now]
+    monkeypatch.setattr("hub.serving.batching.fair_queue.time.perf_counter", lambda: clock[0])
+    queue = FairQueue()
+    quiet = Job([row(*range(20))], lambda: None, flow=FLOWS[1])
+    queue.add(quiet)
+    queue.drop(quiet)
+    for _ in range(64):
+        queue.add(Job([row(*range(20))], lambda: None, flow=FLOWS[0]))
+    return queue
+
+
+def test_a_flood_leaves_forwards_short_while_another_flow_may_come(monkeypatch) -> None:
+    queue = flooded(monkeypatch)
+    fixed = 100.0
+    tokens = sum(len(job.rows[index].row.input_ids) for job, index in queue.take(64, fixed))
+    assert (fixed + tokens) <= 2 * (fixed + 20)
+    assert tokens == 140, "and as long as that allows"
+
+
+def test_forwards_stay_full_where_rows_cost_little(monkeypatch) -> None:
+    assert len(flooded(monkeypatch).take(64, MAX_FIXED_TOKENS)) == 64
+
+
+def test_forwards_are_full_again_when_the_others_have_been_away_for_long(monkeypatch) -> None:
+    queue = flooded(monkeypatch)
+    monkeypatch.setattr("hub.serving.batching.fair_queue.time.perf_counter", lambda: 1000.0 + RECENT_S + 1)
+    assert len(queue.take(64, 100.0)) == 64
+    assert len(queue._active_at) == 1, "those that are away are forgotten"
+
+
+def test_flows_with_equal_rows_fill_a_forward() -> None:
+    queue = FairQueue()
+    for flow in FLOWS:
+        for _ in range(16):
+            queue.add(Job([row(*range(20))], lambda: None, flow=flow))
+    assert len(queue.take(64, 100.0)) == 64

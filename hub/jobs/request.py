@@ -74,8 +74,8 @@ def make_spec(asked: JobRequest, store: Store, files: Files, registry: Registry)
     if not task:
         raise BadRequest(f"Set metadata.task to one of {', '.join(registry.tasks())}.")
     registry.spec(task)
-    deploy = asked.metadata.get("deploy") or None
-    if deploy:
+    deploy = asked.metadata.get("deploy")
+    if deploy is not None:
         _check_deployment(store, check_name(deploy, "deployment"), task)
     name = check_name(asked.suffix or deploy or f"{base.name}-{task}"[:63], "adapter")
     multiplier = asked.hyperparameters.get("learning_rate_multiplier")

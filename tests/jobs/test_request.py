@@ -86,6 +86,7 @@ def test_columns_of_openai_are_used_where_the_job_names_none(make) -> None:
         ({"metadata": {"task": ""}}, BadRequest, "metadata.task to one of"),
         ({"metadata": {"task": "nothing"}}, NotFound, "nothing"),
         ({"metadata": {"deploy": "No Name"}}, InvalidName, "deployment name"),
+        ({"metadata": {"deploy": ""}}, InvalidName, "deployment name"),
         ({"suffix": "a/b"}, InvalidName, "adapter name"),
         ({"metadata": {"recipe.data.source": "/etc/passwd"}}, BadRecipe, "may not set this key"),
         ({"metadata": {"recipe.report.mlflow_uri": "http://x"}}, BadRecipe, "may not set this key"),

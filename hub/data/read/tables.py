@@ -168,7 +168,7 @@ def _parquet(name: str, stream: IO[bytes]) -> Table:
     try:
         file = pq.ParquetFile(io.BytesIO(stream.read()))
     except (pa.ArrowException, OSError) as error:
-        raise BadData(f"{name}: is not a Parquet file: {str(error).splitlines()[0]}.") from None
+        raise BadData(f"{name}: is not a Parquet file: {str(error).splitlines()[0].rstrip('.')}.") from None
 
     named = stored_features(file.schema_arrow)
 

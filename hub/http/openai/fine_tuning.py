@@ -232,7 +232,7 @@ def add_routes(app: FastAPI) -> None:
 
 async def _create(request: Request, body: FineTuningRequest) -> Response:
     asked = body.asked()
-    if deploy := asked.metadata.get("deploy"):
+    if (deploy := asked.metadata.get("deploy")) is not None:
         caller_of(request).require(Right.DEPLOY, deploy)
     return json_response(describe_job(await asyncio.to_thread(hub_of(request).training.create, asked)))
 

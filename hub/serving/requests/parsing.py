@@ -16,6 +16,7 @@ __all__ = ["BadField", "check_json", "parse", "parse_call"]
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
 MAX_NAMED_FIELDS = 3  # wrong fields that a message names
+WHOLE = "body"  # the path of a body that is wrong as a whole
 MAX_PATH = 120  # characters of a field's path in an error, which may contain keys of the caller
 
 
@@ -101,7 +102,8 @@ def _item(path: str, item: object, model: type[BaseModel]) -> BaseModel | HubErr
     try:
         return parse(to_json(item), model)
     except BadField as error:
-        return BadField(str(error), f"{path}.{error.field}".rstrip("."))
+        message = str(error).removeprefix(f"{WHOLE}: ")
+        return BadField(message, f"{path}.{error.field}".rstrip("."))
     except HubError as error:
         return error
 
@@ -118,7 +120,7 @@ def _explain(body: bytes, error: ValidationError) -> HubError:
 
 
 def _path(parts: tuple[int | str, ...]) -> str:
-    return ".".join(str(part) for part in parts)[:MAX_PATH] or "body"
+    return ".".join(str(part) for part in parts)[:MAX_PATH] or WHOLE
 
 
 def _not_json(body: bytes, reason: str) -> HubError:

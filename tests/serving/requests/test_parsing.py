@@ -162,3 +162,9 @@ def test_an_error_names_no_type_of_a_value_that_may_have_several(body, field, me
         parse(json.dumps(body).encode(), Vectors)
     assert caught.value.field == field
     assert message is None or str(caught.value) == message
+
+
+def test_an_item_of_the_wrong_type_is_not_called_the_body() -> None:
+    (wrong, _), _ = parse_call(b'{"items": [5, {"text": "a"}]}', Ask, max_items=3)
+    assert isinstance(wrong, BadField)
+    assert (str(wrong), wrong.field) == ("Input should be an object.", "items.0")

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from hub.errors import HubError
-from hub.store.jobs.jobs import Jobs, NewEvent
-from hub.store.jobs.records import EventKind, Level
+from hub.store.jobs.jobs import MAX_EVENTS, Jobs, NewEvent
+from hub.store.jobs.records import EventKind, Level, Page
 from hub.training.trackers.tracker import Begun, Ended, Scalars
 
 __all__ = ["JobEvents"]
@@ -34,9 +34,25 @@ class JobEvents:
         self._jobs, self._job, self._owner = jobs, job, owner
         self._checkpoints = checkpoints
         self._known: set[int] = set()
+        self._noted: set[tuple[int, frozenset[str]]] = set()
         self._new: list[NewEvent] = []
         self._lock = threading.Lock()
         self._stage, self._steps, self._flushed = "", 0, 0.0
+
+    def resume(self) -> None:
+        """Leave out what an earlier process of the job noted: a resumed run reports its steps again."""
+        page = Page(MAX_EVENTS)
+        for event in self._jobs.events(self._job, page, [EventKind.METRICS, EventKind.CHECKPOINT]):
+            data = event.data or {}
+            if event.kind is EventKind.CHECKPOINT:
+                self._known.add(data["step"])
+            elif "step" in data:
+                self._noted.add((data["step"], frozenset(data)))
+
+    def restart(self) -> None:
+        """Note everything from now on: the run begins again."""
+        self._known.clear()
+        self._noted.clear()
 
     def __call__(self, stage: str, done: int, total: int, note: str = "") -> None:
         """Take the progress of a stage."""
@@ -80,6 +96,8 @@ class JobEvents:
     def scalars(self, step: int, values: Scalars) -> None:
         """Take the metrics of a step."""
         data = {"step": step, "total_steps": self._steps, **_flat(values)}
+        if (step, frozenset(data)) in self._noted:
+            return
         shown = ", ".join(f"{name} {value:.4g}" for name, value in _flat(values).items())
         self.add(NewEvent(f"Step {step}/{self._steps or '?'}: {shown}.", data, kind=EventKind.METRICS))
 

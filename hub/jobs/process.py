@@ -172,10 +172,12 @@ class _Run:
             )
             return
         recipe = self._recipe()
+        events.resume()
         try:
             result = self._trained(recipe, events, resume=True)
         except Conflict:  # the base or the data's rules changed since the checkpoint
             events.add(NewEvent("The checkpoints do not fit any more: from the start.", level=Level.WARN))
+            events.restart()
             result = self._trained(recipe, events, resume=False)
         events.flush()
         found = self._described(result)

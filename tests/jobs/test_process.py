@@ -132,6 +132,26 @@ def test_metrics_and_checkpoints_become_events(desk: Desk, tmp_path: Path) -> No
     assert checkpoint.data == {"step": 10, "metrics": {"train_loss": 0.5, "valid_accuracy": 0.75}}
 
 
+def test_a_resumed_run_repeats_no_event(desk: Desk, tmp_path: Path) -> None:
+    run = desk.run("text,label\n", JobStage.TRAIN)
+    for number in (10, 20):
+        (tmp_path / f"checkpoint-{number}").mkdir()
+        (tmp_path / f"checkpoint-{number}" / "trainer_state.json").write_text('{"log_history": []}')
+        events = JobEvents(desk.jobs, run.job.id, OWNER, tmp_path)
+        events.resume()
+        for step in range(10, number + 1, 10):
+            events.scalars(step, {"train/loss": 0.5})
+        events.flush()
+    events.scalars(20, {"validation/accuracy": 0.5})
+    events.flush()
+    assert [event.data["step"] for event in desk.events(run, EventKind.METRICS)] == [20, 20, 10]
+    assert [event.data["step"] for event in desk.events(run, EventKind.CHECKPOINT)] == [20, 10]
+    events.restart()
+    events.scalars(10, {"train/loss": 0.5})
+    events.flush()
+    assert [event.data["step"] for event in desk.events(run, EventKind.METRICS)] == [10, 20, 20, 10]
+
+
 def test_the_results_have_a_row_for_each_entry_of_the_log() -> None:
     text = metrics_csv([{"loss": 1.0, "epoch": 0.5, "step": 2}, {"step": 4, "eval_f1": 0.5}]).read().decode()
     assert text.splitlines() == ["step,epoch,loss,eval_f1", "2,0.5,1.0,", "4,,,0.5"]

@@ -29,8 +29,8 @@ def open_files(settings: Settings) -> Iterator[Finding]:
     if _is_open(key):
         after = "If somebody may have read it: delete it and restart the server."
         yield _finding("admin_key_open", [key], after)
-    tls_key = settings.serve.tls_key
-    if tls_key and _is_open(tls_key):
+    tls_key = Path(settings.serve.tls_key)
+    if settings.serve.tls_key and _is_open(tls_key):
         after = "If somebody may have read it: have a new certificate made for a new key."
         yield _finding("tls_key_open", [tls_key], after)
     logs = (catalog.with_name(f"{CATALOG_FILE}{end}") for end in ("", "-wal", "-shm"))

@@ -83,10 +83,11 @@ class ServeSettings(Model):
         description="Origins whose web pages may use the server, except what needs the admin key, such as "
         '"https://app.example"; "*": any.',
     )
-    tls_cert: Path | None = Field(
-        None, description="PEM file of the certificate, followed by those of its issuers: serves HTTPS."
+    tls_cert: str = Field(
+        "",
+        description="PEM file of the certificate, then those of its issuers: serves HTTPS; empty: HTTP.",
     )
-    tls_key: Path | None = Field(None, description="PEM file of its unencrypted key.")
+    tls_key: str = Field("", description="PEM file of the certificate's unencrypted key.")
 
     @field_validator("admin_key")
     @classmethod
@@ -124,7 +125,7 @@ class ServeSettings(Model):
 
     @model_validator(mode="after")
     def _check_tls(self) -> ServeSettings:
-        if (self.tls_cert is None) != (self.tls_key is None):
+        if bool(self.tls_cert) != bool(self.tls_key):
             raise ValueError("serve.tls_cert and serve.tls_key go together")
         return self
 

@@ -192,7 +192,7 @@ class HubService(Service[Any]):  # type: ignore[misc]
             log.error("%s", error)
             return Closed(error)
         settings = self._mount()
-        origins, tls = settings.serve.cors_origins, settings.serve.tls_cert is not None
+        origins, tls = settings.serve.cors_origins, bool(settings.serve.tls_cert)
         guard = BrowserGuard(host, settings.serve.allowed_hosts, origins=origins, tls=tls)
         self.inject_config()
         factory = HubAppFactory(self, is_main=is_main)

@@ -7,6 +7,7 @@ import asyncio
 import logging
 import ssl
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 import bentoml
@@ -70,7 +71,7 @@ class GraftHub:
             supervisor = self.bento_service.supervisor
             end_with(supervisor)
             certificate = runtime.settings.serve.tls_cert
-            tls_cert = str(certificate.resolve()) if certificate else ""
+            tls_cert = str(Path(certificate).resolve()) if certificate else ""
             server_file.keep(runtime.settings.home, address, supervisor, tls_cert)
             if runtime.settings.serve.replicas > 1:
                 verify = server_file.ServerRecord(address, supervisor, "", tls_cert).verify()

@@ -61,7 +61,8 @@ def check_catalog(catalog: Catalog, mark: CatalogMark, contents: Contents, *, ac
     Raises:
         NotReady: it is another catalog, an empty one, or an older copy.
     """
-    state, seen = catalog.state(), mark.read()
+    seen = mark.read()  # first: another process may change the catalog meanwhile, and then the mark
+    state = catalog.state()
     if accept or (seen and seen.catalog != state.catalog and not _has_contents(contents)):
         mark.replace(state)
         return

@@ -43,6 +43,7 @@ RARE = {
     "hub_stuck_plugin_calls": {"task"},
     "hub_suspended_tasks": {"task"},
     "hub_evictions_total": {"base"},
+    "hub_key_usage_total": {"key", "kind"},
 }
 OF_PROMETHEUS = {"up": {"job", "instance"}}
 ADDED = {"job", "instance"}  # by Prometheus, to every series

@@ -15,6 +15,7 @@ from hub.store.adopt import adopt
 from hub.store.change import Deploy
 from hub.store.content.content import content_hash
 from hub.store.doctor import examine_store
+from hub.store.mark import CatalogMark, CatalogState
 from hub.store.store import Store
 
 Refs = dict[str, str]
@@ -99,6 +100,18 @@ def test_a_copy_from_before_any_change_is_older(stocked: Store, tmp_path: Path, 
     shutil.copyfile(old, stocked.home / "catalog.db")
     with pytest.raises(NotReady, match="is an older copy"):
         Store(stocked.home)
+
+
+def test_a_change_by_another_process_while_a_store_opens_is_no_older_copy(
+    stocked: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read(mark: CatalogMark) -> CatalogState | None:
+        monkeypatch.undo()
+        stocked.deploy("live", Deploy(version="x@1", by="another"))
+        return mark.read()
+
+    monkeypatch.setattr(CatalogMark, "read", read)
+    assert Store(stocked.home).history("live")[0].who == "another"
 
 
 def test_the_newest_copy_put_back_is_taken(stocked: Store, tmp_path: Path) -> None:

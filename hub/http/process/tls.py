@@ -31,7 +31,7 @@ class ServerTls:
     @classmethod
     def of(cls, serve: ServeSettings) -> ServerTls | None:
         """Return the TLS of the settings; None if they set none."""
-        return cls(serve.tls_cert, serve.tls_key) if serve.tls_cert and serve.tls_key else None
+        return cls(Path(serve.tls_cert), Path(serve.tls_key)) if serve.tls_cert else None
 
     def refresh(self) -> None:
         """Use a renewed certificate for new connections; one that cannot be used is logged and left out."""

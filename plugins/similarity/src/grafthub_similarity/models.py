@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, StrictBool
 
 from hub.api import Model, Pooling, Text
 
@@ -35,15 +35,15 @@ class SimilarityRequest(Model):
     input_type: Literal["text", "query"] = Field(
         "text", description="Which prompt the inputs get, if the adapter has prompts."
     )
-    normalize: bool | None = Field(
+    normalize: StrictBool | None = Field(
         None, description="Vectors of length 1, so that scores are cosines; default: as trained."
     )
     dimensions: int | None = Field(
         None, ge=1, description="Keep so many of the first values of a vector; default: all."
     )
-    truncate: bool = Field(True, description="Cut texts that are too long; false: refuse them.")
-    vectors: bool = Field(True, description="Return the vectors; false: only the scores.")
-    every_token: bool = Field(
+    truncate: StrictBool = Field(True, description="Cut texts that are too long; false: refuse them.")
+    vectors: StrictBool = Field(True, description="Return the vectors; false: only the scores.")
+    every_token: StrictBool = Field(
         False, description="Return a vector for each token instead, as the base makes it: not pooled."
     )
 

@@ -47,8 +47,9 @@ def refuse_if_gone(catalog: Path, contents: Contents) -> None:
     Raises:
         NotReady: the message explains how to restore the catalog.
     """
+    had_contents = _has_contents(contents)  # first: another process may make the catalog and add contents
     gone = not catalog.exists()
-    if (gone or not catalog.stat().st_size) and _has_contents(contents):
+    if had_contents and (gone or not catalog.stat().st_size):
         raise NotReady(
             f"{catalog} is {'gone' if gone else 'empty'}, and {contents.folder} holds the files of versions. "
             + _ADVICE.format(folder=contents.folder)
@@ -70,7 +71,7 @@ def check_catalog(catalog: Catalog, mark: CatalogMark, contents: Contents, *, ac
     if seen is None:
         if not _has_contents(contents):
             return
-        if not _has_versions(catalog):
+        if not _has_versions(catalog) and not _has_versions_after_adds(catalog, contents):
             raise NotReady(
                 f"{catalog.shown} has no versions, and {contents.folder} holds the files of some. {advice}"
             )
@@ -84,6 +85,12 @@ def check_catalog(catalog: Catalog, mark: CatalogMark, contents: Contents, *, ac
             f"{catalog.shown} is an older copy: it has {state.changes} changes, and {seen.changes} were made "
             f"in {contents.folder.parent}. {advice}"
         )
+
+
+def _has_versions_after_adds(catalog: Catalog, contents: Contents) -> bool:
+    """Wait for a process that is adding: its files are in place before its row is."""
+    with contents.lock:
+        return _has_versions(catalog)
 
 
 def write_record(contents: Contents, catalog: str, version: Version) -> None:

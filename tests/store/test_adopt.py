@@ -5,16 +5,22 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Event
+from typing import Any
 
 import pytest
 from sqlalchemy import text
 
 from hub.errors import NotReady
+from hub.store import identity
 from hub.store.adopt import adopt
+from hub.store.catalog.catalog import Catalog
 from hub.store.change import Deploy
-from hub.store.content.content import content_hash
+from hub.store.content.content import Contents, content_hash
 from hub.store.doctor import examine_store
+from hub.store.manifest import Serving
 from hub.store.mark import CatalogMark, CatalogState
 from hub.store.store import Store
 
@@ -112,6 +118,31 @@ def test_a_change_by_another_process_while_a_store_opens_is_no_older_copy(
 
     monkeypatch.setattr(CatalogMark, "read", read)
     assert Store(stocked.home).history("live")[0].who == "another"
+
+
+def test_a_store_that_is_opened_while_another_process_adds_its_first_version_waits_for_it(
+    store: Store, peft_folder, serving: Serving, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    placed, opening = Event(), Event()
+    place, has_versions = Contents.place, identity._has_versions
+
+    def place_and_wait(self: Contents, *arguments: Any) -> Path:
+        found = place(self, *arguments)
+        placed.set()
+        assert opening.wait(30)
+        return found
+
+    def seen(catalog: Catalog) -> bool:
+        found = has_versions(catalog)
+        opening.set()
+        return found
+
+    monkeypatch.setattr(Contents, "place", place_and_wait)
+    with ThreadPoolExecutor() as pool:
+        added = pool.submit(store.add, "x", peft_folder(1), serving, origin="trained")
+        assert placed.wait(30)
+        monkeypatch.setattr(identity, "_has_versions", seen)
+        assert [version.ref for version in Store(store.home).versions()] == [added.result().ref]
 
 
 def test_the_newest_copy_put_back_is_taken(stocked: Store, tmp_path: Path) -> None:

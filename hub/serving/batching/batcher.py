@@ -182,7 +182,8 @@ class Batcher:
         with self._changed:
             while not self._queue and not self._closed:
                 self._changed.wait()
-            picks = self._queue.take(self._batch_rows, self._cost.fixed_tokens) if self._queue else []
+            cost, limit = self._cost, self._batch_rows
+            picks = self._queue.take(limit, cost.fixed_tokens, cost.within_twice) if self._queue else []
             for job, _ in picks:
                 job.running += 1
             return picks

@@ -12,6 +12,7 @@ CPU such forwards are short; on a GPU, where many rows cost hardly more than one
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -134,16 +135,19 @@ class FairQueue:
             job.pending = []
             self._remove(job)
 
-    def take(self, limit: int, fixed_tokens: float) -> list[Pick]:
+    def take(
+        self, limit: int, fixed_tokens: float, short: Callable[[float], float] = lambda tokens: math.inf
+    ) -> list[Pick]:
         """Remove and return the rows of the next forward: at least the first in turn.
 
-        `fixed_tokens` is the cost of one more forward, in tokens.
+        `fixed_tokens` is the cost of one more forward, in tokens. `short` returns the most padded tokens for
+        a forward that begins with a row of so many, while one flow floods the queue.
         """
         window = [pick for _, pick in islice(self._shares.order(self._in_turn), limit * WINDOW)]
         max_tokens = float(limit * TOKENS_PER_ROW)
         if self._is_flooded():
             job, index = window[0]
-            max_tokens = min(max_tokens, fixed_tokens + 2 * _cost(job.rows[index]))
+            max_tokens = min(max_tokens, short(_cost(job.rows[index])))
         picks = _similar(window, limit, fixed_tokens, max_tokens) if len(window) > 1 else window
         taken: dict[Job, set[int]] = {}
         for job, index in picks:

@@ -452,14 +452,34 @@ def flooded(monkeypatch, now: float = 1000.0) -> FairQueue:
 
 def test_a_flood_leaves_forwards_short_while_another_flow_may_come(monkeypatch) -> None:
     queue = flooded(monkeypatch)
-    fixed = 100.0
-    tokens = sum(len(job.rows[index].row.input_ids) for job, index in queue.take(64, fixed))
-    assert (fixed + tokens) <= 2 * (fixed + 20)
-    assert tokens == 140, "and as long as that allows"
+    picks = queue.take(64, 100.0, lambda tokens: 7 * tokens)
+    assert sum(len(job.rows[index].row.input_ids) for job, index in picks) == 140
+
+
+def test_a_short_forward_takes_at_most_twice_as_long_as_its_first_row() -> None:
+    cost = ForwardCost()
+    for tokens in (16, 20, 32, 40, 64, 80, 128, 200, 256, 512):
+        cost.note(tokens, 0.005 + tokens * 1e-4)
+    limit = cost.within_twice(20)
+    assert limit == pytest.approx(90, rel=0.2), "what takes 14 ms, where the first row takes 7"
+    for _ in range(30):  # such forwards turn out to be slower, as beside other work
+        cost.note(64, 0.1)
+    assert 20 <= cost.within_twice(20) <= 46
+
+
+def test_a_short_forward_is_as_full_as_a_size_was_measured_and_one_step_more() -> None:
+    cost = ForwardCost()
+    assert 20 <= cost.within_twice(20) <= 40
+    for tokens in (16, 22, 32):
+        cost.note(tokens, 0.01)
+    assert 32 < cost.within_twice(16) <= 46
 
 
 def test_forwards_stay_full_where_rows_cost_little(monkeypatch) -> None:
-    assert len(flooded(monkeypatch).take(64, MAX_FIXED_TOKENS)) == 64
+    cost = ForwardCost()
+    for tokens in range(1, 3000):
+        cost.note(tokens, 0.01)
+    assert len(flooded(monkeypatch).take(64, MAX_FIXED_TOKENS, cost.within_twice)) == 64
 
 
 def test_forwards_are_full_again_when_the_others_have_been_away_for_long(monkeypatch) -> None:

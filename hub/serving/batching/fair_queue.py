@@ -29,7 +29,8 @@ __all__ = ["NOBODY", "FairQueue", "Job", "Pick", "TextListener"]
 
 NOBODY = Flow()
 RECENT_S = 10.0  # a flow that was active since then may come back at any time
-MOST_ROWS = 0.5  # a flow with a larger part of the queued rows floods it
+MOST_ROWS = 0.5  # a flow with a larger part of the queued rows floods it,
+MIN_FLOOD_ROWS = 8  # of so many or more
 WINDOW = 4  # batches of rows to choose from
 TOKENS_PER_ROW = 128  # a forward takes at most batch_rows times this many padded tokens
 
@@ -177,7 +178,8 @@ class FairQueue:
         self._active_at = {
             flow: at for flow, at in self._active_at.items() if at > since or flow in self._jobs
         }
-        return len(self._active_at) > 1 and self.places.largest_share() > MOST_ROWS
+        busy = len(self._active_at) > 1 and len(self) >= MIN_FLOOD_ROWS
+        return busy and self.places.largest_share() > MOST_ROWS
 
     def _remove(self, job: Job) -> None:
         jobs = self._jobs[job.flow]

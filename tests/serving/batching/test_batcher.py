@@ -16,7 +16,7 @@ from hub.engine.shares import Flow
 from hub.errors import EngineFailed, NotReady, Overloaded
 from hub.serving.batching.batcher import Batcher
 from hub.serving.batching.cost import INITIAL_FIXED_TOKENS, MAX_FIXED_TOKENS, MIN_FIXED_TOKENS, ForwardCost
-from hub.serving.batching.fair_queue import NOBODY, RECENT_S, TOKENS_PER_ROW, FairQueue, Job
+from hub.serving.batching.fair_queue import MIN_FLOOD_ROWS, NOBODY, RECENT_S, TOKENS_PER_ROW, FairQueue, Job
 
 POISON = 13
 
@@ -454,6 +454,13 @@ def test_a_flood_leaves_forwards_short_while_another_flow_may_come(monkeypatch) 
     queue = flooded(monkeypatch)
     picks = queue.take(64, 100.0, lambda tokens: 7 * tokens)
     assert sum(len(job.rows[index].row.input_ids) for job, index in picks) == 140
+
+
+def test_a_few_rows_are_no_flood(monkeypatch) -> None:
+    queue = flooded(monkeypatch)
+    while len(queue) >= MIN_FLOOD_ROWS:
+        queue.take(1, 100.0)
+    assert len(queue.take(64, 100.0, lambda tokens: tokens)) == MIN_FLOOD_ROWS - 1
 
 
 def test_a_short_forward_takes_at_most_twice_as_long_as_its_first_row() -> None:

@@ -72,6 +72,8 @@ class PipelineError(BaseModel):
 class PipelineRoute(InferRoute):
     """Answers errors as Hugging Face's clients read them."""
 
+    root = "/hf"
+
     @staticmethod
     def failed(error: HubError) -> Response:
         return _error(error)

@@ -24,6 +24,7 @@ from hub.jobs.events import JobEvents
 from hub.jobs.folder import JobFolder
 from hub.jobs.openai_rows import CHAT, as_prompts, columns_for, format_of
 from hub.jobs.request import recipe_of
+from hub.registry.active import activate
 from hub.registry.host import Registry
 from hub.store.jobs.files import Files, NewFile
 from hub.store.jobs.jobs import Jobs, NewEvent
@@ -116,7 +117,7 @@ class _Run:
         self.stage, self.owner = order.stage, order.owner
         self.jobs, self.files = Jobs(store.catalog), Files(store.catalog, store.home)
         self.job: TrainingJob = self.jobs.get(order.job)
-        self.registry = Registry.of(order.settings)
+        self.registry = activate(Registry.of(order.settings))
         self.sources: dict[str, str] = {}
 
     def work(self) -> None:

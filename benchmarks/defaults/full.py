@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from statistics import median
 from time import process_time
@@ -46,7 +47,7 @@ def train_full(base: Path, parts: Parts, rows: Sequence[TextRow], rate: float, s
         trained = trainer.train()
         used = process_time() - started
         choose, test = (
-            trainer.evaluate(_Encoded(part, trainer.processing_class, labels))["eval_accuracy"]
+            trainer.evaluate(trainer.train_dataset.like(part))["eval_accuracy"]
             for part in (parts.choose, parts.test)
         )
     return Result(choose, test, trained.global_step, trained.metrics["train_runtime"], used)
@@ -76,16 +77,18 @@ class _Run:
 class _Encoded:
     """Tokenized rows as Trainer reads them; an unknown label counts as wrong."""
 
-    def __init__(
-        self, rows: Sequence[TextRow], tokenizer: Any, labels: Sequence[str], padding: Any = False
-    ) -> None:
-        texts = [text for text, _ in rows]
-        encoded = tokenizer(texts, truncation=True, max_length=MAX_LENGTH, padding=padding)
+    def __init__(self, rows: Sequence[TextRow], labels: Sequence[str], encode: Callable[..., Any]) -> None:
+        self._labels, self._encode = labels, encode
+        encoded = encode([text for text, _ in rows])
         ids = {label: number for number, label in enumerate(labels)}
         self._rows = [
             {name: encoded[name][at] for name in encoded} | {"labels": ids.get(label, UNKNOWN)}
             for at, (_, label) in enumerate(rows)
         ]
+
+    def like(self, rows: Sequence[TextRow]) -> _Encoded:
+        """Encode other rows in the same way."""
+        return _Encoded(rows, self._labels, self._encode)
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -105,10 +108,16 @@ def _trainer(base: Path, labels: Sequence[str], rows: Sequence[TextRow], scratch
         set_seed,
     )
 
+    from hub.engine.quiet import quiet
+
     set_seed(run.seed)
     tokenizer = AutoTokenizer.from_pretrained(base)
+    with quiet():  # it notes that the head is new
+        model = AutoModelForSequenceClassification.from_pretrained(base, num_labels=len(labels))
+    length = min(MAX_LENGTH, model.config.max_position_embeddings)
+    encode = partial(tokenizer, truncation=True, max_length=length, padding=run.padding)
     trainer = Trainer(
-        model=AutoModelForSequenceClassification.from_pretrained(base, num_labels=len(labels)),
+        model=model,
         args=TrainingArguments(
             output_dir=str(scratch),
             learning_rate=run.rate,
@@ -123,7 +132,7 @@ def _trainer(base: Path, labels: Sequence[str], rows: Sequence[TextRow], scratch
             disable_tqdm=True,
             dataloader_pin_memory=False,
         ),
-        train_dataset=_Encoded(rows, tokenizer, labels, run.padding),
+        train_dataset=_Encoded(rows, labels, encode),
         processing_class=tokenizer,
         data_collator=DataCollatorWithPadding(tokenizer),
         compute_metrics=accuracy,

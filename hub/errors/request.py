@@ -34,17 +34,8 @@ def _nearest(names: Sequence[str], wanted: str) -> Sequence[str]:
 
 
 class BadRequest(HubError):
-    """`field`: the path of the wrong value in a body, "items.0.text", if it is one value."""
-
     code = "bad_request"
     status = 400
-    field: str = ""
-
-    def to_json(self) -> dict[str, dict[str, str]]:
-        error = super().to_json()
-        if self.field:
-            error["error"]["field"] = self.field
-        return error
 
 
 class InvalidName(BadRequest):

@@ -2,9 +2,9 @@
 
 There is no timer and no artificial wait: an idle engine starts at once on a single row, and a busy one finds
 a full batch afterwards. Only while one flow floods the queue does the engine rest between two forwards, so
-that the threads which encode and decode for the others get a core; without, they wait for a forward to end
-on a machine whose cores the forwards fill. A failed forward is run again in halves, down to single rows, so that a row that
-the engine rejects fails its own caller only.
+that the threads which encode and decode for the others get a core; they would wait for a forward to end on a
+machine whose cores the forwards fill. A failed forward is run again in halves, down to single rows, so that
+a row that the engine rejects fails its own caller only.
 """
 
 from __future__ import annotations

@@ -7,9 +7,9 @@ a temporary folder, for a machine that has torch, transformers and pytest, and n
 
     checks   the tests marked gpu: exactness of every family and method, bf16, generation, writes, waiting
     encoder  one forward of BERT-base's shape with 1,000 adapters, beside PEFT's mixed batch and the bare base
-    graphs   the same backbone alone: as it is, by torch.compile, and in a CUDA graph
     writes   slots written beside forwards
     decoder  Llama 3.2 1B's shape: tokens a second, beside PEFT's mixed batch and the bare base
+    graphs   the encoder's backbone alone: as it is, by torch.compile, and in a CUDA graph
 
 Weights are random. Each figure is a ratio of medians over rounds in which every way takes its turn.
 `--device cpu --quick` runs all of it on small shapes. `--out` keeps gpu.json and gpu.md, a table for
@@ -25,7 +25,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-PARTS = ("checks", "encoder", "graphs", "writes", "decoder")
+PARTS = ("checks", "encoder", "writes", "decoder", "graphs")
 
 
 def main() -> bool:

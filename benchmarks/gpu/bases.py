@@ -139,6 +139,7 @@ class Setting:
             name: getattr(tokenizer, name) for name in ("pad_token_id", "bos_token_id", "eos_token_id")
         }
         config = AutoConfig.for_model(model_type, **special, **settings)
+        tokenizer.model_max_length = config.max_position_embeddings  # else the tiny one limits the base
         torch.manual_seed(0)
         with self.device:
             model = factory.from_config(config, dtype=dtype)

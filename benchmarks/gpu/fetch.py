@@ -20,8 +20,8 @@ from packaging.utils import canonicalize_name, parse_wheel_filename
 
 MAX_MB = 60.0
 LACKING = (
-    "annotated-types", "cachetools", "llguidance", "peft", "platformdirs", "pydantic", "pydantic-core",
-    "pydantic-settings", "python-dotenv", "typing-inspection",
+    "annotated-types", "cachetools", "google-re2", "llguidance", "peft", "platformdirs", "pydantic",
+    "pydantic-core", "pydantic-settings", "python-dotenv", "typing-inspection",
 )  # fmt: skip
 # What such a machine has, of all that the engine and its tests import.
 PRESENT = (

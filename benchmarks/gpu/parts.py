@@ -24,6 +24,7 @@ __all__ = ["run"]
 TESTS = "tests/engine/gpu"
 QUICK_TESTS = (
     f"{TESTS}/test_writes.py",
+    f"{TESTS}/test_waiting.py::test_a_forward_of_any_head_waits_for_nothing[bert]",
     f"{TESTS}/test_waiting.py::test_answers_are_copied_back_once_for_each_kind",
 )
 HEADERS = ("PART", "SHAPE", "WAY", "VALUE", "UNIT")

@@ -9,7 +9,7 @@ from typing import Annotated, Any, ClassVar
 
 from fastapi import FastAPI, Path
 from pydantic import BaseModel, ConfigDict, Field
-from pydantic_core import from_json, to_json
+from pydantic_core import from_json
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -27,7 +27,7 @@ from hub.http.stream import EVENTS, data_event
 from hub.http.wire import error_response, json_response
 from hub.names import VERSION_PATTERN
 from hub.serving.requests.call import CallAnswers
-from hub.serving.requests.parsing import parse
+from hub.serving.requests.parsing import parse_fields
 from hub.serving.routing.router import Admission
 from hub.serving.routing.routes import Route, by_name
 
@@ -71,6 +71,8 @@ class PipelineError(BaseModel):
 
 class PipelineRoute(InferRoute):
     """Answers errors as Hugging Face's clients read them."""
+
+    root = "/hf"
 
     @staticmethod
     def failed(error: HubError) -> Response:
@@ -155,7 +157,10 @@ class _PipelineForm:
                 f"inputs has {len(requests):,} items and the limit is {self._max_items} (limits.items). "
                 "Send fewer."
             )
-        return [parse(to_json(one), route.task.request) for one in requests]
+        return [
+            parse_fields(one, route.task.request, pipeline.places(self._body.inputs, number, one))
+            for number, one in enumerate(requests)
+        ]
 
     def answer(self, admission: Admission, answers: CallAnswers) -> bytes:
         found = []

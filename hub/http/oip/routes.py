@@ -9,7 +9,7 @@ from typing import Annotated, Any, cast
 
 from fastapi import FastAPI, Path
 from pydantic import BaseModel
-from pydantic_core import from_json, to_json
+from pydantic_core import from_json
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -27,7 +27,7 @@ from hub.http.routes.table import TableRow, add_table
 from hub.http.stream import Events
 from hub.http.wire import error_response, json_response
 from hub.serving.requests.call import CallAnswers
-from hub.serving.requests.parsing import parse
+from hub.serving.requests.parsing import parse, parse_fields
 from hub.serving.routing.router import Admission
 from hub.serving.routing.routes import Route, by_name
 
@@ -186,7 +186,10 @@ class _InferForm:
                     f"{', '.join(names)}."
                 )
         rows = signature.fields(route, self._texts, self._parameters)
-        return [parse(to_json(row), route.task.request) for row in rows]
+        return [
+            parse_fields(row, route.task.request, {name: f"{name}.{number}" for name in self._texts})
+            for number, row in enumerate(rows)
+        ]
 
     def answer(self, admission: Admission, answers: CallAnswers) -> bytes:
         for item in answers.items:

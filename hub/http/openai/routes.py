@@ -59,7 +59,9 @@ class OpenAIErrorBody(BaseModel):
 
 
 class OpenAIRoute(InferRoute):
-    """Answers errors as OpenAI's clients read them."""
+    """Answers errors as OpenAI's clients read them, which have what our own have and more."""
+
+    root = "/v1"
 
     @staticmethod
     def failed(error: HubError) -> Response:

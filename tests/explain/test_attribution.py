@@ -214,5 +214,5 @@ class Bad(Explainer):
 
 
 def test_an_unknown_method_lists_those_there_are(bert: Base, tmp_path: Path) -> None:
-    with pytest.raises(NotFound, match="No explainer named 'guess'. Available: attention, gradients"):
+    with pytest.raises(NotFound, match=r"No explainer named 'guess'. Available: attention, gradients"):
         explained(bert, tmp_path, options=ExplainOptions("guess"))

@@ -25,7 +25,7 @@ from hub.http.routes.schemas import ERRORS
 from hub.http.wire import json_response
 from hub.registry.kinds import EXPLAINERS
 from hub.serving.plugins.validators import runs_plugin_code
-from hub.serving.requests.parsing import below, parse
+from hub.serving.requests.parsing import BadField, below, parse
 from hub.serving.routing.router import Admission
 from hub.serving.routing.routes import by_name
 from hub.store.records import Version

@@ -1,20 +1,32 @@
-"""The one package a task plugin imports.
+"""The one package a plugin imports.
 
-A plugin is a distribution with an entry point in the group `hub.tasks.v1`. The module behind the
-entry point implements `hub_tasks`, which yields a frozen `TaskSpec` for each task. A spec names the
-request model, the response model and the task class by string, so that listing tasks imports none
-of them.
+A plugin is a distribution with an entry point in the group `hub.tasks.v1` or `hub.plugins.v1`. The
+module behind the entry point implements hooks: `hub_tasks` yields a frozen `TaskSpec` for each task,
+`hub_readers` a `ReaderSpec` for each data format, and so on. A spec names its classes by string, so
+that listing plugins imports none of them.
 
 Examples (training rows) are plain mappings whose keys are the task's `fields`.
 """
 
 from hub.api.adapter import AdapterInfo, read_options
 from hub.api.columns import Example, Field, FieldKind, split_tag
-from hub.api.hooks import ENTRY_POINT_GROUP, TaskHooks, TaskSpec, hookimpl
+from hub.api.hooks import ENTRY_POINT_GROUP, PLUGIN_GROUP, PluginHooks, TaskHooks, TaskSpec, hookimpl
+from hub.api.kinds.extension import Extension, ExtensionSpec
+from hub.api.kinds.reader import FilteredRow, InvalidRow, RawRow, Reader, ReaderSpec, ReadOptions, Table
 from hub.api.models import MAX_TEXT, Model, NoOptions, Text
 from hub.api.rows import Features, HeadKind, Output, Row, Tokenizer, Tokens, truncate
 from hub.api.task import Task
-from hub.errors import BadData, BadDimensions, BadRecipe, BadRequest, HubError, InvalidText, TooLarge
+from hub.errors import (
+    BadData,
+    BadDimensions,
+    BadRecipe,
+    BadRequest,
+    HubError,
+    InvalidText,
+    NotFound,
+    SourceUnavailable,
+    TooLarge,
+)
 from hub.generation.response_format import ChoiceFormat, JsonObjectFormat, JsonSchemaFormat
 from hub.generation.sampling import GREEDY, FinishReason, Sampling, SamplingFields
 from hub.generation.streaming import AnswerStream, JoinedText
@@ -24,6 +36,7 @@ __all__ = [
     "ENTRY_POINT_GROUP",
     "GREEDY",
     "MAX_TEXT",
+    "PLUGIN_GROUP",
     "AdapterInfo",
     "AnswerStream",
     "BadData",
@@ -33,23 +46,35 @@ __all__ = [
     "ChoiceFormat",
     "Embedding",
     "Example",
+    "Extension",
+    "ExtensionSpec",
     "Features",
     "Field",
     "FieldKind",
+    "FilteredRow",
     "FinishReason",
     "HeadKind",
     "HubError",
+    "InvalidRow",
     "InvalidText",
     "JoinedText",
     "JsonObjectFormat",
     "JsonSchemaFormat",
     "Model",
     "NoOptions",
+    "NotFound",
     "Output",
+    "PluginHooks",
     "Pooling",
+    "RawRow",
+    "ReadOptions",
+    "Reader",
+    "ReaderSpec",
     "Row",
     "Sampling",
     "SamplingFields",
+    "SourceUnavailable",
+    "Table",
     "Task",
     "TaskHooks",
     "TaskSpec",

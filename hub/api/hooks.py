@@ -1,4 +1,4 @@
-"""How a distribution names its tasks."""
+"""The entry-point groups and the hooks by which a distribution names what it provides."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from dataclasses import dataclass
 
 import pluggy
 
+from hub.api.kinds.reader import ReaderSpec
 from hub.api.rows import HeadKind
 
 ENTRY_POINT_GROUP = "hub.tasks.v1"
+PLUGIN_GROUP = "hub.plugins.v1"
 
 hookspec = pluggy.HookspecMarker("hub")
 hookimpl = pluggy.HookimplMarker("hub")
@@ -33,4 +35,22 @@ class TaskHooks:
     @hookspec
     def hub_tasks(self) -> Iterable[TaskSpec]:
         """Yield a TaskSpec for each task this plugin provides."""
+        raise AssertionError("a hook specification is never called")
+
+    @hookspec
+    def hub_settings(self) -> str:
+        """Return the pydantic model of this plugin's settings as "package.module:Name".
+
+        It is filled from `[plugins.<name>]` in hub.toml and `HUB_PLUGINS__<NAME>__*` variables when the
+        plugin is loaded; `<name>` is the name of the entry point.
+        """
+        raise AssertionError("a hook specification is never called")
+
+
+class PluginHooks(TaskHooks):
+    """Hook specifications of the group `hub.plugins.v1`: those of tasks, and one for each other kind."""
+
+    @hookspec
+    def hub_readers(self) -> Iterable[ReaderSpec]:
+        """Yield a ReaderSpec for each data format or URL scheme this plugin reads."""
         raise AssertionError("a hook specification is never called")

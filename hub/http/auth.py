@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 
 from starlette.requests import Request
@@ -227,6 +228,7 @@ def _has_keys(settings: Settings) -> bool:
         catalog.close()
 
 
+@lru_cache(maxsize=64)  # every request names the same few hosts
 def is_loopback(host: str) -> bool:
     """Return whether a host name or address is on loopback."""
     if host == "localhost":

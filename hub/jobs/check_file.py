@@ -58,7 +58,7 @@ def main() -> None:
 
 
 def _parsed(path: Path) -> dict[str, Any]:
-    from hub.data.read.rows import InvalidRow
+    from hub.api.kinds.reader import InvalidRow
     from hub.data.read.sources import open_source
     from hub.data.read.tables import open_table
     from hub.recipe.recipe import Data

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from hub.api.kinds.reader import InvalidRow
 from hub.data.examples import Loaded, load_examples
-from hub.data.read.rows import InvalidRow
 from hub.errors import BadData, BadPlugin, BadRecipe
 from hub.recipe.recipe import Recipe
 

@@ -121,7 +121,9 @@ def test_a_job_is_created_shown_listed_and_cancelled(client) -> None:
     ],
 )
 def test_a_job_that_cannot_be_trained_is_refused(client, asked, refusal) -> None:
-    assert error_of(create(client, **asked)) == refusal
+    reply = create(client, **asked)
+    assert error_of(reply) == refusal
+    assert reply.json()["error"]["param"].startswith(min(asked))
     assert client.get(JOBS).json()["data"] == []
 
 

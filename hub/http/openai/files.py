@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from typing import Annotated, Any, Literal
 
 from fastapi import FastAPI, Path, Query
@@ -20,6 +21,7 @@ from hub.http.hub import hub_of
 from hub.http.openai.pages import MAX_ID, Cursor, CursorList, TrainingRoute, listed
 from hub.http.openai.routes import ERRORS
 from hub.http.origin import check_form
+from hub.http.routes.table import TableRow, add_table
 from hub.http.wire import json_response
 from hub.jobs.request import FINE_TUNE
 from hub.jobs.service import MAX_NAME, format_by_name
@@ -104,33 +106,17 @@ _FORM: Json = {
 def add_routes(app: FastAPI) -> None:
     """Add the routes."""
     one = "/v1/files/{file_id}"
-    for path, method, endpoint, answer, summary, extra in (
-        (UPLOAD_PATH, "POST", _upload, FileInfo, "Upload rows to train on", _FORM),
-        (UPLOAD_PATH, "GET", _list, FileList, "List the files", {}),
-        (one, "GET", _show, FileInfo, "Show a file", {}),
-        (one, "DELETE", _delete, FileDeletion, "Delete a file", {}),
-    ):
-        app.router.add_api_route(
-            path,
-            endpoint,
-            methods=[method],
-            response_model=answer,
-            tags=["training"],
-            summary=summary,
-            responses=ERRORS,
-            openapi_extra=extra,
-            route_class_override=UploadRoute if method == "POST" else TrainingRoute,
-        )
-    app.router.add_api_route(
-        f"{one}/content",
-        _content,
-        methods=["GET"],
-        response_class=FileResponse,
-        tags=["training"],
-        summary="Send the content of a file",
-        responses=ERRORS,
-        route_class_override=TrainingRoute,
-    )
+    upload: TableRow = ("POST", UPLOAD_PATH, _upload, FileInfo, "Upload rows to train on")
+    rows: list[TableRow] = [
+        ("GET", UPLOAD_PATH, _list, FileList, "List the files"),
+        ("GET", one, _show, FileInfo, "Show a file"),
+        ("DELETE", one, _delete, FileDeletion, "Delete a file"),
+    ]
+    content: TableRow = ("GET", f"{one}/content", _content, None, "Send the content of a file")
+    add = partial(add_table, app, tag="training", responses=ERRORS)
+    add([upload], route=UploadRoute, openapi_extra=_FORM)
+    add(rows, route=TrainingRoute)
+    add([content], route=TrainingRoute, response_class=FileResponse)
 
 
 class UploadRoute(TrainingRoute):

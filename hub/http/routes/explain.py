@@ -17,14 +17,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from hub.api import Model, Row
-from hub.errors import Conflict, Overloaded
+from hub.errors import BadRequest, Conflict, Overloaded
 from hub.http.calls import admit
 from hub.http.hub import hub_of
 from hub.http.routes.route import InferRoute
 from hub.http.routes.schemas import ERRORS
 from hub.http.wire import json_response
 from hub.serving.plugins.validators import runs_plugin_code
-from hub.serving.requests.parsing import BadField, parse
+from hub.serving.requests.parsing import below, parse
 from hub.serving.routing.router import Admission
 from hub.serving.routing.routes import by_name
 from hub.store.records import Version
@@ -172,8 +172,8 @@ async def _explain(request: Request, turns: OneAtATime, name: str, body: Explain
 def _request(body: Explain, admission: Admission) -> BaseModel:
     try:
         return parse(to_json(body.request), admission.route.task.request)
-    except BadField as error:
-        raise BadField(str(error), f"request.{error.field}".rstrip(".")) from None
+    except BadRequest as error:
+        raise below("request", error) from None
 
 
 def _run(store: Store, version: Version, asked: BaseModel, rows: list[Row], body: Explain) -> dict[str, Any]:

@@ -11,8 +11,28 @@ Examples (training rows) are plain mappings whose keys are the task's `fields`.
 from hub.api.adapter import AdapterInfo, read_options
 from hub.api.columns import Example, Field, FieldKind, split_tag
 from hub.api.hooks import ENTRY_POINT_GROUP, PLUGIN_GROUP, PluginHooks, TaskHooks, TaskSpec, hookimpl
+from hub.api.kinds.cleaner import (
+    Augmenter,
+    AugmenterSpec,
+    AugmentOptions,
+    Change,
+    Cleaner,
+    CleanerSpec,
+    Span,
+)
+from hub.api.kinds.explainer import ExplainedScore, Explainer, ExplainerSpec, TokenScores
 from hub.api.kinds.extension import Extension, ExtensionSpec
-from hub.api.kinds.reader import FilteredRow, InvalidRow, RawRow, Reader, ReaderSpec, ReadOptions, Table
+from hub.api.kinds.reader import (
+    FilteredRow,
+    InvalidRow,
+    RawRow,
+    Reader,
+    ReaderSpec,
+    ReadOptions,
+    Table,
+    TableRow,
+)
+from hub.api.kinds.tracker import Begun, Ended, RunLog, RunStatus, Scalars, TrackedRun, Tracker, TrackerSpec
 from hub.api.models import MAX_TEXT, Model, NoOptions, Text
 from hub.api.rows import Features, HeadKind, Output, Row, Tokenizer, Tokens, truncate
 from hub.api.task import Task
@@ -39,13 +59,24 @@ __all__ = [
     "PLUGIN_GROUP",
     "AdapterInfo",
     "AnswerStream",
+    "AugmentOptions",
+    "Augmenter",
+    "AugmenterSpec",
     "BadData",
     "BadDimensions",
     "BadRecipe",
     "BadRequest",
+    "Begun",
+    "Change",
     "ChoiceFormat",
+    "Cleaner",
+    "CleanerSpec",
     "Embedding",
+    "Ended",
     "Example",
+    "ExplainedScore",
+    "Explainer",
+    "ExplainerSpec",
     "Extension",
     "ExtensionSpec",
     "Features",
@@ -71,17 +102,26 @@ __all__ = [
     "Reader",
     "ReaderSpec",
     "Row",
+    "RunLog",
+    "RunStatus",
     "Sampling",
     "SamplingFields",
+    "Scalars",
     "SourceUnavailable",
+    "Span",
     "Table",
+    "TableRow",
     "Task",
     "TaskHooks",
     "TaskSpec",
     "Text",
+    "TokenScores",
     "Tokenizer",
     "Tokens",
     "TooLarge",
+    "TrackedRun",
+    "Tracker",
+    "TrackerSpec",
     "hookimpl",
     "read_options",
     "split_tag",

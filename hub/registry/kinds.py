@@ -8,12 +8,35 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from hub.api import Extension, ExtensionSpec, Reader, ReaderSpec
+from hub.api import (
+    Augmenter,
+    AugmenterSpec,
+    Cleaner,
+    CleanerSpec,
+    Explainer,
+    ExplainerSpec,
+    Extension,
+    ExtensionSpec,
+    Reader,
+    ReaderSpec,
+    Tracker,
+    TrackerSpec,
+)
 from hub.errors import BadPlugin, InvalidName
 from hub.names import check_name
 from hub.registry.loaded import OBJECT, describe_failure, resolve
 
-__all__ = ["KINDS", "READERS", "Kind"]
+__all__ = [
+    "AUGMENTERS",
+    "CLEANERS",
+    "EXPLAINERS",
+    "KINDS",
+    "READERS",
+    "TRACKERS",
+    "ExtensionT",
+    "Kind",
+    "SpecT",
+]
 
 SpecT = TypeVar("SpecT", bound=ExtensionSpec)
 ExtensionT = TypeVar("ExtensionT", bound=Extension[Any])
@@ -34,7 +57,7 @@ class Kind(Generic[SpecT, ExtensionT]):
     word: str
     hook: str
     spec: type[SpecT]
-    base: type[ExtensionT]
+    base: type[Any]
     claims: Callable[[SpecT], Iterable[str]] = lambda spec: ()
     problem: Callable[[SpecT], str] = lambda spec: ""
     misfit: Callable[[SpecT, type[Any]], str] = lambda spec, factory: ""
@@ -80,8 +103,10 @@ class Kind(Generic[SpecT, ExtensionT]):
             raise BadPlugin(f"{where} does not define {', '.join(missing)}.")
         if misfit := self.misfit(spec, factory):
             raise BadPlugin(f"{where} {misfit}")
+        make: Any = factory
         try:
-            return factory(settings)
+            built: ExtensionT = make(settings)
+            return built
         except KeyboardInterrupt:
             raise
         except BaseException as error:
@@ -122,4 +147,13 @@ READERS: Kind[ReaderSpec, Reader[Any]] = Kind(
     misfit=_reader_misfit,
 )
 
-KINDS: tuple[Kind[Any, Any], ...] = (READERS,)
+CLEANERS: Kind[CleanerSpec, Cleaner[Any]] = Kind("cleaner", "hub_cleaners", CleanerSpec, Cleaner)
+AUGMENTERS: Kind[AugmenterSpec, Augmenter[Any]] = Kind(
+    "augmenter", "hub_augmenters", AugmenterSpec, Augmenter
+)
+TRACKERS: Kind[TrackerSpec, Tracker[Any]] = Kind("tracker", "hub_trackers", TrackerSpec, Tracker)
+EXPLAINERS: Kind[ExplainerSpec, Explainer[Any]] = Kind(
+    "explainer", "hub_explainers", ExplainerSpec, Explainer
+)
+
+KINDS: tuple[Kind[Any, Any], ...] = (READERS, CLEANERS, AUGMENTERS, TRACKERS, EXPLAINERS)

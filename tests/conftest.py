@@ -36,6 +36,11 @@ MEMORY_DISK = Path("/dev/shm")
 MIN_MEMORY_DISK_GB = 4  # a whole run leaves 0.4 GB
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let the tests marked `gpu` run elsewhere, to see that they do what they should."""
+    parser.addoption("--gpu-device", default="cuda", help="where tests marked gpu run; cuda or cpu")
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Keep temporary folders in memory where there is room: a third of the time goes to fsync otherwise."""
     if not os.access(MEMORY_DISK, os.W_OK) or os.statvfs(MEMORY_DISK).f_flag & os.ST_NOEXEC:

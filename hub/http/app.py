@@ -24,6 +24,7 @@ from hub.http.routes.document import build_document
 from hub.http.tei import routes as tei
 from hub.http.vllm import routes as vllm
 from hub.jobs.service import TrainingService
+from hub.registry.active import activate
 from hub.registry.host import LoadedTask, Registry
 from hub.serving.runtime import Runtime
 
@@ -37,7 +38,7 @@ log = logging.getLogger(__name__)
 
 def build_app(settings: Settings) -> FastAPI:
     """Build the application; its runtime, `app.state.hub.runtime`, is not started."""
-    registry = Registry.of(settings)
+    registry = activate(Registry.of(settings))
     tasks = tuple(_load_tasks(registry))
     metrics = Metrics(settings)
     runtime = Runtime(settings, registry, metrics)

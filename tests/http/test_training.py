@@ -81,7 +81,10 @@ def test_an_upload_that_is_not_one_is_refused_and_leaves_nothing(
     refusing, refusing_home, file, fields, refusal
 ):
     before = what_is_kept(refusing, refusing_home)
-    assert error_of(upload(refusing, file, **fields)) == refusal
+    reply = upload(refusing, file, **fields)
+    assert error_of(reply) == refusal
+    param = reply.json()["error"]["param"]
+    assert param is None or param.partition(".")[0] in ("file", "purpose", "expires_after")
     assert what_is_kept(refusing, refusing_home) == before
 
 
@@ -142,7 +145,9 @@ def test_a_job_is_created_shown_listed_and_cancelled(client) -> None:
     ],
 )
 def test_a_job_that_cannot_be_trained_is_refused(refusing, asked, refusal) -> None:
-    assert error_of(create(refusing, **asked)) == refusal
+    reply = create(refusing, **asked)
+    assert error_of(reply) == refusal
+    assert reply.json()["error"]["param"].startswith(min(asked))
     assert refusing.get(JOBS).json()["data"] == []
 
 

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
+from hub.api.kinds.reader import InvalidRow
 from hub.data.examples import Item
 from hub.data.features import encodable
-from hub.data.read.rows import InvalidRow
 from hub.engine.peft.model import load_adapted
 from hub.engine.tokenizer import load_tokenizer
 from hub.errors import BadAdapter, BadData, HubError

@@ -46,7 +46,7 @@ def adapt(
     avoided = [rf"({'|'.join(map(re.escape, heads))})(\..+)?"] if heads else []
     if frozen:
         avoided.append(rf"({'|'.join(map(re.escape, frozen))})(\..+)?")
-    if method.type == "lora":
+    if method.type in ("lora", "few-shot"):
         return _lora(model, recipe, shared | {"exclude_modules": "|".join(avoided) or None})
     if method.type == "ia3":
         return _ia3(model, recipe, shared | {"exclude_modules": "|".join(avoided) or None})

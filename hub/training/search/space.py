@@ -104,7 +104,7 @@ def _default(recipe: Recipe) -> dict[str, Dimension]:
         "train.learning_rate": Dimension(low=rate / RATE_RANGE, high=rate * RATE_RANGE, log=True),
         "train.batch_size": Dimension(values=(size, 2 * size)),
     }
-    if recipe.method.type == "lora":
+    if recipe.method.type in ("lora", "few-shot"):
         space["method.rank"] = Dimension(values=(4, 8, 16))
     return space
 

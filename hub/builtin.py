@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from hub.api import AugmenterSpec, CleanerSpec, ExplainerSpec, ReaderSpec, TrackerSpec, hookimpl
+from hub.api import AugmenterSpec, CleanerSpec, ExplainerSpec, ObserverSpec, ReaderSpec, TrackerSpec, hookimpl
 
-__all__ = ["hub_augmenters", "hub_cleaners", "hub_explainers", "hub_readers", "hub_trackers"]
+__all__ = ["hub_augmenters", "hub_cleaners", "hub_explainers", "hub_observers", "hub_readers", "hub_trackers"]
 
 _READERS = "hub.data.read.readers"
 
@@ -71,3 +71,9 @@ def hub_explainers() -> Iterable[ExplainerSpec]:
     where = "hub.explain.builtin"
     yield ExplainerSpec("gradients", "Integrated gradients.", f"{where}:IntegratedGradients")
     yield ExplainerSpec("attention", "Attention rollout.", f"{where}:AttentionRollout")
+
+
+@hookimpl
+def hub_observers() -> Iterable[ObserverSpec]:
+    """Yield the observers of servers."""
+    yield ObserverSpec("log", "Logs loads and evictions.", "hub.serving.plugins.event_log:EventLog")

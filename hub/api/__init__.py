@@ -22,6 +22,7 @@ from hub.api.kinds.cleaner import (
 )
 from hub.api.kinds.explainer import ExplainedScore, Explainer, ExplainerSpec, TokenScores
 from hub.api.kinds.extension import Extension, ExtensionSpec
+from hub.api.kinds.observer import AdapterChange, AdapterEvent, EventObserver, ObserverSpec, RequestEvent
 from hub.api.kinds.reader import (
     FilteredRow,
     InvalidRow,
@@ -57,6 +58,8 @@ __all__ = [
     "GREEDY",
     "MAX_TEXT",
     "PLUGIN_GROUP",
+    "AdapterChange",
+    "AdapterEvent",
     "AdapterInfo",
     "AnswerStream",
     "AugmentOptions",
@@ -73,6 +76,7 @@ __all__ = [
     "CleanerSpec",
     "Embedding",
     "Ended",
+    "EventObserver",
     "Example",
     "ExplainedScore",
     "Explainer",
@@ -94,6 +98,7 @@ __all__ = [
     "Model",
     "NoOptions",
     "NotFound",
+    "ObserverSpec",
     "Output",
     "PluginHooks",
     "Pooling",
@@ -101,6 +106,7 @@ __all__ = [
     "ReadOptions",
     "Reader",
     "ReaderSpec",
+    "RequestEvent",
     "Row",
     "RunLog",
     "RunStatus",

@@ -9,6 +9,7 @@ import pluggy
 
 from hub.api.kinds.cleaner import AugmenterSpec, CleanerSpec
 from hub.api.kinds.explainer import ExplainerSpec
+from hub.api.kinds.observer import ObserverSpec
 from hub.api.kinds.reader import ReaderSpec
 from hub.api.kinds.tracker import TrackerSpec
 from hub.api.rows import HeadKind
@@ -71,6 +72,11 @@ class PluginHooks(TaskHooks):
     @hookspec
     def hub_explainers(self) -> Iterable[ExplainerSpec]:
         """Yield an ExplainerSpec for each way this plugin attributes scores to tokens."""
+        raise AssertionError("a hook specification is never called")
+
+    @hookspec
+    def hub_observers(self) -> Iterable[ObserverSpec]:
+        """Yield an ObserverSpec for each observer of requests and adapters."""
         raise AssertionError("a hook specification is never called")
 
     @hookspec

@@ -13,10 +13,12 @@ from hub.api import (
     AugmenterSpec,
     Cleaner,
     CleanerSpec,
+    EventObserver,
     Explainer,
     ExplainerSpec,
     Extension,
     ExtensionSpec,
+    ObserverSpec,
     Reader,
     ReaderSpec,
     Tracker,
@@ -31,6 +33,7 @@ __all__ = [
     "CLEANERS",
     "EXPLAINERS",
     "KINDS",
+    "OBSERVERS",
     "READERS",
     "TRACKERS",
     "ExtensionT",
@@ -156,4 +159,8 @@ EXPLAINERS: Kind[ExplainerSpec, Explainer[Any]] = Kind(
     "explainer", "hub_explainers", ExplainerSpec, Explainer
 )
 
-KINDS: tuple[Kind[Any, Any], ...] = (READERS, CLEANERS, AUGMENTERS, TRACKERS, EXPLAINERS)
+OBSERVERS: Kind[ObserverSpec, EventObserver[Any]] = Kind(
+    "observer", "hub_observers", ObserverSpec, EventObserver
+)
+
+KINDS: tuple[Kind[Any, Any], ...] = (READERS, CLEANERS, AUGMENTERS, TRACKERS, EXPLAINERS, OBSERVERS)

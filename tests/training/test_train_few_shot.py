@@ -22,8 +22,6 @@ from hub.training.fit.model import load_base
 from hub.training.search.session import Session
 from hub.training.train import TrainResult
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 RecipeMaker = Callable[..., Recipe]
 Trainer = Callable[..., TrainResult]
 

@@ -23,8 +23,6 @@ from hub.training.fit.few_shot import LogisticHead, PairLoss
 from hub.training.fit.model import add_adapter, load_base
 from tests.support.tiny import tiny_encoder
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 FAMILIES = ["bert", "roberta", "distilbert", "electra", "deberta-v2", "modernbert"]
 ROWS = [
     {"input_ids": [2, 5 + 3 * number, 6 + 2 * number, 3], "labels": label}

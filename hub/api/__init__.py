@@ -11,8 +11,31 @@ Examples (training rows) are plain mappings whose keys are the task's `fields`.
 from hub.api.adapter import AdapterInfo, read_options
 from hub.api.columns import Example, Field, FieldKind, split_tag
 from hub.api.hooks import ENTRY_POINT_GROUP, PLUGIN_GROUP, PluginHooks, TaskHooks, TaskSpec, hookimpl
+from hub.api.kinds.cleaner import (
+    Augmenter,
+    AugmenterSpec,
+    AugmentOptions,
+    Change,
+    Cleaner,
+    CleanerSpec,
+    Span,
+)
+from hub.api.kinds.explainer import ExplainedScore, Explainer, ExplainerSpec, TokenScores
 from hub.api.kinds.extension import Extension, ExtensionSpec
-from hub.api.kinds.reader import FilteredRow, InvalidRow, RawRow, Reader, ReaderSpec, ReadOptions, Table
+from hub.api.kinds.method import MethodRequest, MethodSpec, TrainingMethod
+from hub.api.kinds.metric import Metric, MetricSpec
+from hub.api.kinds.observer import AdapterChange, AdapterEvent, EventObserver, ObserverSpec, RequestEvent
+from hub.api.kinds.reader import (
+    FilteredRow,
+    InvalidRow,
+    RawRow,
+    Reader,
+    ReaderSpec,
+    ReadOptions,
+    Table,
+    TableRow,
+)
+from hub.api.kinds.tracker import Begun, Ended, RunLog, RunStatus, Scalars, TrackedRun, Tracker, TrackerSpec
 from hub.api.models import MAX_TEXT, Model, NoOptions, Text
 from hub.api.rows import Features, HeadKind, Output, Row, Tokenizer, Tokens, truncate
 from hub.api.task import Task
@@ -37,15 +60,29 @@ __all__ = [
     "GREEDY",
     "MAX_TEXT",
     "PLUGIN_GROUP",
+    "AdapterChange",
+    "AdapterEvent",
     "AdapterInfo",
     "AnswerStream",
+    "AugmentOptions",
+    "Augmenter",
+    "AugmenterSpec",
     "BadData",
     "BadDimensions",
     "BadRecipe",
     "BadRequest",
+    "Begun",
+    "Change",
     "ChoiceFormat",
+    "Cleaner",
+    "CleanerSpec",
     "Embedding",
+    "Ended",
+    "EventObserver",
     "Example",
+    "ExplainedScore",
+    "Explainer",
+    "ExplainerSpec",
     "Extension",
     "ExtensionSpec",
     "Features",
@@ -60,9 +97,14 @@ __all__ = [
     "JoinedText",
     "JsonObjectFormat",
     "JsonSchemaFormat",
+    "MethodRequest",
+    "MethodSpec",
+    "Metric",
+    "MetricSpec",
     "Model",
     "NoOptions",
     "NotFound",
+    "ObserverSpec",
     "Output",
     "PluginHooks",
     "Pooling",
@@ -70,18 +112,29 @@ __all__ = [
     "ReadOptions",
     "Reader",
     "ReaderSpec",
+    "RequestEvent",
     "Row",
+    "RunLog",
+    "RunStatus",
     "Sampling",
     "SamplingFields",
+    "Scalars",
     "SourceUnavailable",
+    "Span",
     "Table",
+    "TableRow",
     "Task",
     "TaskHooks",
     "TaskSpec",
     "Text",
+    "TokenScores",
     "Tokenizer",
     "Tokens",
     "TooLarge",
+    "TrackedRun",
+    "Tracker",
+    "TrackerSpec",
+    "TrainingMethod",
     "hookimpl",
     "read_options",
     "split_tag",

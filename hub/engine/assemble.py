@@ -14,7 +14,7 @@ from hub.bases.base import Base, BaseKind
 from hub.engine.choice.autotune import Tuner, Tuning
 from hub.engine.choice.backbones import Backbones
 from hub.engine.onnx.backbone import OnnxBackbone
-from hub.engine.onnx.graph import Exporter
+from hub.engine.onnx.graph import Exporter, runs_graphs
 from hub.engine.protocol import GenerationLimits
 from hub.engine.slot_engine import SlotEngine
 from hub.engine.torch.backbone import TorchBackbone
@@ -39,7 +39,7 @@ def assemble(  # noqa: PLR0913 - everything an engine is built from
     """Build an engine; without `cache` it has torch backbones only; `own` is removed when it closes.
 
     Raises:
-        BadConfig: the device does not support bf16.
+        BadConfig: the device does not support bf16, or onnxruntime does not run there.
         EngineFailed: the base could not be loaded.
     """
     if threads:
@@ -48,12 +48,14 @@ def assemble(  # noqa: PLR0913 - everything an engine is built from
     encoder = base.kind is BaseKind.ENCODER
     if kind == "torch-bf16" and not computes_in_bf16(where):
         raise BadConfig(f"Device {device!r} has no bf16 instructions here. Use torch.")
+    if kind.startswith("onnx") and not runs_graphs(where):
+        raise BadConfig(f"The installed onnxruntime does not run on {device!r}. Use torch, or auto.")
     reference, pooler = _torch(base, slots, where, _reference_dtype(kind, encoder))
     backbones = Backbones(reference, pooler=pooler)
     if cache and encoder and not kind.startswith("torch") and where.type in ("cpu", "cuda"):
         exporter = Exporter(base, cache)
-        graphs = [OnnxBackbone(exporter, reference, threads)]
-        if kind != "onnx" and where.type == "cpu":
+        graphs = [OnnxBackbone(exporter, reference, threads)] if runs_graphs(where) else []
+        if graphs and kind != "onnx" and where.type == "cpu":
             int8 = OnnxBackbone(exporter, reference, threads, int8=True)
             graphs.insert(0 if kind == "onnx-int8" else 1, int8)
         other = None

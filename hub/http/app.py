@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from functools import partial
 from typing import TYPE_CHECKING
 
 from fastapi import FastAPI
@@ -68,7 +69,7 @@ def build_app(settings: Settings) -> FastAPI:
     admin.add_routes(app)
     pages.add_page(app)
     pages.add_metrics(app)
-    pages.add_document(app, build_document(app, keys_needed=bool(settings.serve.api_keys)))
+    pages.add_document(app, partial(build_document, app, keys_needed=bool(settings.serve.api_keys)))
     return app
 
 

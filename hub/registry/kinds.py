@@ -8,12 +8,44 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from hub.api import Extension, ExtensionSpec, Reader, ReaderSpec
+from hub.api import (
+    Augmenter,
+    AugmenterSpec,
+    Cleaner,
+    CleanerSpec,
+    EventObserver,
+    Explainer,
+    ExplainerSpec,
+    Extension,
+    ExtensionSpec,
+    MethodSpec,
+    Metric,
+    MetricSpec,
+    ObserverSpec,
+    Reader,
+    ReaderSpec,
+    Tracker,
+    TrackerSpec,
+    TrainingMethod,
+)
 from hub.errors import BadPlugin, InvalidName
 from hub.names import check_name
 from hub.registry.loaded import OBJECT, describe_failure, resolve
 
-__all__ = ["KINDS", "READERS", "Kind"]
+__all__ = [
+    "AUGMENTERS",
+    "CLEANERS",
+    "EXPLAINERS",
+    "KINDS",
+    "METHODS",
+    "METRICS",
+    "OBSERVERS",
+    "READERS",
+    "TRACKERS",
+    "ExtensionT",
+    "Kind",
+    "SpecT",
+]
 
 SpecT = TypeVar("SpecT", bound=ExtensionSpec)
 ExtensionT = TypeVar("ExtensionT", bound=Extension[Any])
@@ -34,7 +66,7 @@ class Kind(Generic[SpecT, ExtensionT]):
     word: str
     hook: str
     spec: type[SpecT]
-    base: type[ExtensionT]
+    base: type[Any]
     claims: Callable[[SpecT], Iterable[str]] = lambda spec: ()
     problem: Callable[[SpecT], str] = lambda spec: ""
     misfit: Callable[[SpecT, type[Any]], str] = lambda spec, factory: ""
@@ -80,8 +112,10 @@ class Kind(Generic[SpecT, ExtensionT]):
             raise BadPlugin(f"{where} does not define {', '.join(missing)}.")
         if misfit := self.misfit(spec, factory):
             raise BadPlugin(f"{where} {misfit}")
+        make: Any = factory
         try:
-            return factory(settings)
+            built: ExtensionT = make(settings)
+            return built
         except KeyboardInterrupt:
             raise
         except BaseException as error:
@@ -112,6 +146,12 @@ def _reader_misfit(spec: ReaderSpec, factory: type[Reader[Any]]) -> str:
     return ""
 
 
+def _method_problem(spec: MethodSpec) -> str:
+    if not isinstance(spec.rate, float) or not 0 < spec.rate < 1:
+        return f"its rate is {spec.rate!r:.80}; give the default learning rate, such as 1e-3."
+    return "" if spec.name != "auto" else "auto is the choice among methods."
+
+
 READERS: Kind[ReaderSpec, Reader[Any]] = Kind(
     "reader",
     "hub_readers",
@@ -122,4 +162,31 @@ READERS: Kind[ReaderSpec, Reader[Any]] = Kind(
     misfit=_reader_misfit,
 )
 
-KINDS: tuple[Kind[Any, Any], ...] = (READERS,)
+CLEANERS: Kind[CleanerSpec, Cleaner[Any]] = Kind("cleaner", "hub_cleaners", CleanerSpec, Cleaner)
+AUGMENTERS: Kind[AugmenterSpec, Augmenter[Any]] = Kind(
+    "augmenter", "hub_augmenters", AugmenterSpec, Augmenter
+)
+TRACKERS: Kind[TrackerSpec, Tracker[Any]] = Kind("tracker", "hub_trackers", TrackerSpec, Tracker)
+EXPLAINERS: Kind[ExplainerSpec, Explainer[Any]] = Kind(
+    "explainer", "hub_explainers", ExplainerSpec, Explainer
+)
+
+OBSERVERS: Kind[ObserverSpec, EventObserver[Any]] = Kind(
+    "observer", "hub_observers", ObserverSpec, EventObserver
+)
+
+METRICS: Kind[MetricSpec, Metric[Any]] = Kind("metric", "hub_metrics", MetricSpec, Metric)
+METHODS: Kind[MethodSpec, TrainingMethod[Any]] = Kind(
+    "training method", "hub_methods", MethodSpec, TrainingMethod, problem=_method_problem
+)
+
+KINDS: tuple[Kind[Any, Any], ...] = (
+    READERS,
+    CLEANERS,
+    AUGMENTERS,
+    METRICS,
+    METHODS,
+    TRACKERS,
+    EXPLAINERS,
+    OBSERVERS,
+)

@@ -16,7 +16,7 @@ from hub.errors import BadPlugin, Conflict, NotFound, PluginConflict
 from hub.registry.discovery import PluginStatus, pick_plugins
 from hub.registry.host import Registry
 from hub.registry.kinds import KINDS, READERS
-from tests.support.plugins import Install, write_page
+from tests.support.plugins import Install, plugin_of, write_page
 
 
 def status(registry: Registry, distribution: str) -> PluginStatus:
@@ -115,7 +115,7 @@ BROKEN_SPECS = {
 def test_a_spec_that_is_not_well_formed_makes_the_plugin_broken(
     install: Install, tmp_path: Path, spec: str
 ) -> None:
-    install(plugin(tmp_path, f"@hookimpl\ndef hub_readers():\n    yield {spec}\n"))
+    install(plugin_of(tmp_path, f"@hookimpl\ndef hub_readers():\n    yield {spec}\n"))
     broken = status(Registry.load(), "made")
     assert (broken.state, broken.provides) == ("broken", ())
     assert re.search(BROKEN_SPECS[spec], broken.reason), broken.reason
@@ -141,7 +141,7 @@ def test_a_class_that_cannot_be_used_breaks_the_plugin_when_it_is_first_needed(
     install: Install, tmp_path: Path, factory: str
 ) -> None:
     hook = f"@hookimpl\ndef hub_readers():\n    yield ReaderSpec('made', 'Reads.', {factory!r}, ('.made',))\n"
-    install(plugin(tmp_path, hook + CLASSES))
+    install(plugin_of(tmp_path, hook + CLASSES))
     registry = Registry.load()
     assert status(registry, "made").state == "ok"
     for _ in range(2):
@@ -153,7 +153,7 @@ def test_a_class_that_cannot_be_used_breaks_the_plugin_when_it_is_first_needed(
 
 def test_a_hook_of_the_other_group_is_refused_with_the_group(install: Install, tmp_path: Path) -> None:
     hook = "@hookimpl\ndef hub_readers():\n    yield ReaderSpec('made', 'Reads.', 'made:R', ('.made',))\n"
-    install(plugin(tmp_path, hook, group="hub.tasks.v1"))
+    install(plugin_of(tmp_path, hook, group="hub.tasks.v1"))
     assert "implements the hook 'hub_readers': declare it in 'hub.plugins.v1'" in (
         status(Registry.load(), "made").reason
     )
@@ -183,14 +183,3 @@ def test_listing_imports_no_class_and_no_heavy_library(install: Install, tmp_pat
     assert "acme_mailbox.hooks" in modules
     assert "acme_mailbox.reader" not in modules
     assert not modules & {"torch", "transformers", "peft", "onnxruntime", "bentoml", "datasets", "fastapi"}
-
-
-def plugin(folder: Path, code: str, group: str = "hub.plugins.v1") -> Path:
-    """Write a plugin of one module; return its folder."""
-    made = folder / "made-plugin"
-    made.mkdir()
-    (made / "pyproject.toml").write_text(
-        f'[project]\nname = "made"\nversion = "1.0"\n[project.entry-points."{group}"]\nmade = "made"\n'
-    )
-    (made / "made.py").write_text(f"from hub.api import Reader, ReaderSpec, hookimpl\n{code}")
-    return made

@@ -13,7 +13,7 @@ import pytest
 from hub.registry import active
 from tests.support.environment import install_into
 
-__all__ = ["FIXTURES", "Install", "install", "write_page"]
+__all__ = ["FIXTURES", "Install", "install", "plugin_of", "write_page"]
 
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "plugins"
 PAGES = Path(__file__).parents[2] / "docs" / "plugins"
@@ -41,6 +41,17 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install
     for name in set(sys.modules) - before:
         if str(site) in str(getattr(sys.modules[name], "__file__", None)):
             del sys.modules[name]
+
+
+def plugin_of(folder: Path, code: str, group: str = "hub.plugins.v1") -> Path:
+    """Write a plugin of one module, `made`, that imports all of hub.api; return its folder."""
+    made = folder / "made-plugin"
+    made.mkdir()
+    (made / "pyproject.toml").write_text(
+        f'[project]\nname = "made"\nversion = "1.0"\n[project.entry-points."{group}"]\nmade = "made"\n'
+    )
+    (made / "made.py").write_text(f"from hub.api import *\nfrom hub.api import hookimpl\n{code}")
+    return made
 
 
 def write_page(page: str, folder: Path) -> Path:

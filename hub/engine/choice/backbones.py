@@ -137,10 +137,11 @@ class Backbones:
                 graph.write(slot, values, allowed=int8 or not graph.int8)
             self._prepare()
 
-    def run(self, batch: BatchTensors, *, decode: bool = False, aside: bool = False) -> Hidden:
-        """Run the batch on the best backbone that covers its slots; `aside`: without waiting for `busy`."""
+    def run(
+        self, batch: BatchTensors, slots: frozenset[int], *, decode: bool = False, aside: bool = False
+    ) -> Hidden:
+        """Run the batch on the best backbone that covers its `slots`; `aside`: without waiting for `busy`."""
         rows, tokens = batch.input_ids.shape
-        slots = frozenset(batch.slots.tolist()) if self.graphs else frozenset()
         with nullcontext() if aside else self.busy:
             return self.chosen(rows, tokens, slots).run(batch, decode=decode)
 
@@ -179,14 +180,20 @@ class Backbones:
             graph.close()
 
     def _prepare(self) -> None:
-        """Start to export a missing graph, unless an export is in progress or has failed."""
-        if self._worker or self._closed or self._failure or not self._missing():
+        """Start to export a missing graph or to measure, unless that is in progress or has failed."""
+        if self._worker or self._closed or self._failure or not (self._missing() or self._measures_torch()):
             return
         self._worker = threading.Thread(target=self._work, name="graphs", daemon=True)
         self._worker.start()
 
     def _missing(self) -> list[OnnxBackbone]:
         return [graph for graph in self.graphs if graph.lacks_stacks(bare=self._bare)]
+
+    def _measures_torch(self) -> bool:
+        """Return whether torch backbones have yet to be measured where there are no graphs."""
+        used = bool(self.filled) or self._bare
+        alone = self.other is not None and not self.graphs
+        return used and alone and self._tune is not None and self._tune.timings is None
 
     def _work(self) -> None:
         while True:

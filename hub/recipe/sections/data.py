@@ -93,6 +93,9 @@ class Clean(Model):
     whitespace: bool = Field(
         True, description="Collapse whitespace to one space and strip both ends; single empty lines are kept."
     )
+    others: Words = Field(
+        (), description="Names of other cleaners, which plugins provide; they come last, in this order."
+    )
     min_chars: int | None = Field(
         None, ge=1, description="Filter rows whose longest text has fewer characters."
     )

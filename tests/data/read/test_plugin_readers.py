@@ -15,9 +15,7 @@ from hub.data.read.tables import open_table
 from hub.errors import BadPlugin
 from hub.jobs.service import format_by_name
 from hub.recipe.recipe import Data
-from tests.support.plugins import Install, install, write_page
-
-__all__ = ["install"]
+from tests.support.plugins import Install, write_page
 
 MAILS = b"""From ann@example.org Sat Jan  1 00:00:00 2028
 Subject: Refund

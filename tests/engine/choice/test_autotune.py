@@ -17,6 +17,7 @@ from hub.engine.torch.tensors import BatchTensors
 from hub.errors import EngineFailed
 
 TORCH, BF16, ONNX, INT8 = "torch float32", "torch bfloat16", "onnx float32", "onnx int8"
+OPENVINO = "openvino bfloat16"
 Cost = Callable[[int, int], float]
 
 
@@ -24,6 +25,7 @@ class Stub:
     """A backbone that takes `cost(rows, tokens)` seconds and computes something near the ids."""
 
     int8 = False
+    parallel = True
     device = torch.device("cpu")
     model = SimpleNamespace(config=SimpleNamespace(vocab_size=50))
     nbytes = 0
@@ -38,6 +40,9 @@ class Stub:
 
     def covers(self, slots: frozenset[int]) -> bool:
         return self.covered
+
+    def close(self) -> None:
+        self.covered = False
 
     def run(self, batch: BatchTensors, *, decode: bool = False) -> Hidden:
         rows, tokens = batch.input_ids.shape
@@ -130,6 +135,15 @@ def test_what_is_never_the_fastest_is_dropped(stub, base, tmp_path) -> None:
     assert backbones.other is None
     assert [backbone.name for backbone in backbones.all] == [ONNX, TORCH]
     assert BF16 not in names(order, 1, 16)
+
+
+def test_a_graph_that_is_never_the_fastest_is_dropped_too(stub, base, tmp_path) -> None:
+    slow = stub(ONNX, 0.6)
+    backbones = backbones_of(stub(TORCH, 1.0), graphs=(slow, stub(INT8, 0.8), stub(OPENVINO, 0.5)))
+    order = tuner(base, tmp_path)(backbones)
+    assert [backbone.name for backbone in backbones.all] == [OPENVINO, TORCH]
+    assert names(order, 1, 16) == [OPENVINO, TORCH]
+    assert not slow.covered, "its memory is freed"
 
 
 def test_what_is_the_fastest_on_one_shape_is_kept(stub, base, tmp_path) -> None:
@@ -228,8 +242,8 @@ class TestMeasurementsAreKept:
 
     def test_unless_asked_to_measure_again(self, measured) -> None:
         measured()
-        assert measured(onnx=9.0, again=True) == (True, [TORCH, ONNX])
-        assert measured() == (False, [TORCH, ONNX])
+        assert measured(onnx=9.0, again=True) == (True, [TORCH])
+        assert measured() == (False, [TORCH])
 
     @pytest.mark.parametrize(
         "other", [{"stacks": ("a.x", "b.x")}, {"fingerprint": "0" * 64}, {"threads": 2}], ids=str

@@ -8,7 +8,7 @@ from statistics import median
 from time import perf_counter
 from typing import Any
 
-__all__ = ["WARM", "plain"]
+__all__ = ["WARM", "accuracy", "plain", "step_clock"]
 
 WARM = 5  # steps that are run before time is taken, in a run cut short
 SAMPLE = 320  # rows that such a run is measured on
@@ -63,15 +63,15 @@ def plain(way: str, data: Path, base: Path, epochs: int, max_steps: int | None) 
             eval_dataset=rows["test"].select(range(SAMPLE)) if max_steps else rows["test"],
             processing_class=tokenizer,
             data_collator=DataCollatorWithPadding(tokenizer),
-            compute_metrics=_accuracy,
+            compute_metrics=accuracy,
         )
-        clock = _clock()
+        clock = step_clock()
         trainer.add_callback(clock)
         trained = trainer.train()
         measured = trainer.evaluate()
     batches = -(-len(rows["train"]) // 32)
     return {
-        "accuracy": measured["eval_accuracy"],
+        "accuracy": measured["evalaccuracy"],
         "steps": trained.global_step,
         "fit_seconds": trained.metrics["train_runtime"],
         "step_seconds": median(clock.seconds[WARM:]),
@@ -92,13 +92,13 @@ def _with_lora(model: Any) -> Any:
     )
 
 
-def _accuracy(prediction: Any) -> dict[str, float]:
+def accuracy(prediction: Any) -> dict[str, float]:
     import numpy as np
 
     return {"accuracy": float((np.argmax(prediction.predictions, -1) == prediction.label_ids).mean())}
 
 
-def _clock() -> Any:
+def step_clock() -> Any:
     from transformers import TrainerCallback
 
     class Clock(TrainerCallback):  # type: ignore[misc]

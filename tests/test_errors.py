@@ -7,7 +7,7 @@ import pytest
 from pydantic import BaseModel, ValidationError, field_validator
 
 from hub import errors
-from hub.errors import HubError, MissingExtra, NotFound, first_problem
+from hub.errors import HubError, MissingExtra, NotFound, first_problem, listed
 
 
 def subclasses(error: type[HubError]) -> list[type[HubError]]:
@@ -49,8 +49,21 @@ def test_what_is_not_found_is_answered_with_what_there_is() -> None:
         "No base named 'x'. Available: a, b. Pull one."
     )
     assert str(NotFound.of("base", "x", [])) == "No base named 'x'. There is no base yet."
-    many = str(NotFound.of("base", "x", [f"n{number:02}" for number in range(23)]))
-    assert "n19 and 3 more." in many and "n20" not in many
+    assert str(NotFound.of("deployment", "x", ["b", "a"], "Make one.", bases=["d", "c"])) == (
+        "No deployment named 'x'. Available: a, b. Bases: c, d. Make one."
+    )
+    assert str(NotFound.of("deployment", "x", [], bases=["c"])) == (
+        "No deployment named 'x'. There is no deployment yet. Bases: c."
+    )
+
+
+def test_of_many_names_those_nearest_to_the_unknown_one_are_listed() -> None:
+    names = [f"tenant-{number:04}" for number in range(5000)]
+    message = str(NotFound.of("deployment", "tenant-404l", names))
+    assert "Available: tenant-4" in message and "tenant-4041" in message
+    assert message.endswith(" and 4980 more.")
+    assert message.count("tenant-") == 21
+    assert listed(names).startswith("tenant-0000, tenant-0001")
 
 
 def test_a_missing_extra_is_named_with_the_command_that_brings_it() -> None:

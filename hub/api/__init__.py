@@ -1,20 +1,55 @@
-"""The one package a task plugin imports.
+"""The one package a plugin imports.
 
-A plugin is a distribution with an entry point in the group `hub.tasks.v1`. The module behind the
-entry point implements `hub_tasks`, which yields a frozen `TaskSpec` for each task. A spec names the
-request model, the response model and the task class by string, so that listing tasks imports none
-of them.
+A plugin is a distribution with an entry point in the group `hub.tasks.v1` or `hub.plugins.v1`. The
+module behind the entry point implements hooks: `hub_tasks` yields a frozen `TaskSpec` for each task,
+`hub_readers` a `ReaderSpec` for each data format, and so on. A spec names its classes by string, so
+that listing plugins imports none of them.
 
 Examples (training rows) are plain mappings whose keys are the task's `fields`.
 """
 
 from hub.api.adapter import AdapterInfo, read_options
 from hub.api.columns import Example, Field, FieldKind, split_tag
-from hub.api.hooks import ENTRY_POINT_GROUP, TaskHooks, TaskSpec, hookimpl
+from hub.api.hooks import ENTRY_POINT_GROUP, PLUGIN_GROUP, PluginHooks, TaskHooks, TaskSpec, hookimpl
+from hub.api.kinds.cleaner import (
+    Augmenter,
+    AugmenterSpec,
+    AugmentOptions,
+    Change,
+    Cleaner,
+    CleanerSpec,
+    Span,
+)
+from hub.api.kinds.explainer import ExplainedScore, Explainer, ExplainerSpec, TokenScores
+from hub.api.kinds.extension import Extension, ExtensionSpec
+from hub.api.kinds.method import MethodRequest, MethodSpec, TrainingMethod
+from hub.api.kinds.metric import Metric, MetricSpec
+from hub.api.kinds.observer import AdapterChange, AdapterEvent, EventObserver, ObserverSpec, RequestEvent
+from hub.api.kinds.reader import (
+    FilteredRow,
+    InvalidRow,
+    RawRow,
+    Reader,
+    ReaderSpec,
+    ReadOptions,
+    Table,
+    TableRow,
+)
+from hub.api.kinds.tracker import Begun, Ended, RunLog, RunStatus, Scalars, TrackedRun, Tracker, TrackerSpec
 from hub.api.models import MAX_TEXT, Model, NoOptions, Text
 from hub.api.rows import Features, HeadKind, Output, Row, Tokenizer, Tokens, truncate
 from hub.api.task import Task
-from hub.errors import BadData, BadDimensions, BadRecipe, BadRequest, HubError, InvalidText, TooLarge
+from hub.errors import (
+    BadData,
+    BadDimensions,
+    BadRecipe,
+    BadRequest,
+    HubError,
+    InvalidText,
+    NotFound,
+    SourceUnavailable,
+    TooLarge,
+)
 from hub.generation.response_format import ChoiceFormat, JsonObjectFormat, JsonSchemaFormat
 from hub.generation.sampling import GREEDY, FinishReason, Sampling, SamplingFields
 from hub.generation.streaming import AnswerStream, JoinedText
@@ -24,39 +59,82 @@ __all__ = [
     "ENTRY_POINT_GROUP",
     "GREEDY",
     "MAX_TEXT",
+    "PLUGIN_GROUP",
+    "AdapterChange",
+    "AdapterEvent",
     "AdapterInfo",
     "AnswerStream",
+    "AugmentOptions",
+    "Augmenter",
+    "AugmenterSpec",
     "BadData",
     "BadDimensions",
     "BadRecipe",
     "BadRequest",
+    "Begun",
+    "Change",
     "ChoiceFormat",
+    "Cleaner",
+    "CleanerSpec",
     "Embedding",
+    "Ended",
+    "EventObserver",
     "Example",
+    "ExplainedScore",
+    "Explainer",
+    "ExplainerSpec",
+    "Extension",
+    "ExtensionSpec",
     "Features",
     "Field",
     "FieldKind",
+    "FilteredRow",
     "FinishReason",
     "HeadKind",
     "HubError",
+    "InvalidRow",
     "InvalidText",
     "JoinedText",
     "JsonObjectFormat",
     "JsonSchemaFormat",
+    "MethodRequest",
+    "MethodSpec",
+    "Metric",
+    "MetricSpec",
     "Model",
     "NoOptions",
+    "NotFound",
+    "ObserverSpec",
     "Output",
+    "PluginHooks",
     "Pooling",
+    "RawRow",
+    "ReadOptions",
+    "Reader",
+    "ReaderSpec",
+    "RequestEvent",
     "Row",
+    "RunLog",
+    "RunStatus",
     "Sampling",
     "SamplingFields",
+    "Scalars",
+    "SourceUnavailable",
+    "Span",
+    "Table",
+    "TableRow",
     "Task",
     "TaskHooks",
     "TaskSpec",
     "Text",
+    "TokenScores",
     "Tokenizer",
     "Tokens",
     "TooLarge",
+    "TrackedRun",
+    "Tracker",
+    "TrackerSpec",
+    "TrainingMethod",
     "hookimpl",
     "read_options",
     "split_tag",

@@ -1,4 +1,4 @@
-"""How a distribution names its tasks."""
+"""The entry-point groups and the hooks by which a distribution names what it provides."""
 
 from __future__ import annotations
 
@@ -7,9 +7,17 @@ from dataclasses import dataclass
 
 import pluggy
 
+from hub.api.kinds.cleaner import AugmenterSpec, CleanerSpec
+from hub.api.kinds.explainer import ExplainerSpec
+from hub.api.kinds.method import MethodSpec
+from hub.api.kinds.metric import MetricSpec
+from hub.api.kinds.observer import ObserverSpec
+from hub.api.kinds.reader import ReaderSpec
+from hub.api.kinds.tracker import TrackerSpec
 from hub.api.rows import HeadKind
 
 ENTRY_POINT_GROUP = "hub.tasks.v1"
+PLUGIN_GROUP = "hub.plugins.v1"
 
 hookspec = pluggy.HookspecMarker("hub")
 hookimpl = pluggy.HookimplMarker("hub")
@@ -33,4 +41,57 @@ class TaskHooks:
     @hookspec
     def hub_tasks(self) -> Iterable[TaskSpec]:
         """Yield a TaskSpec for each task this plugin provides."""
+        raise AssertionError("a hook specification is never called")
+
+    @hookspec
+    def hub_settings(self) -> str:
+        """Return the pydantic model of this plugin's settings as "package.module:Name".
+
+        It is filled from `[plugins.<name>]` in hub.toml and `HUB_PLUGINS__<NAME>__*` variables when the
+        plugin is loaded; `<name>` is the name of the entry point.
+        """
+        raise AssertionError("a hook specification is never called")
+
+
+class PluginHooks(TaskHooks):
+    """Hook specifications of the group `hub.plugins.v1`: those of tasks, and one for each other kind."""
+
+    @hookspec
+    def hub_cleaners(self) -> Iterable[CleanerSpec]:
+        """Yield a CleanerSpec for each way this plugin cleans training texts."""
+        raise AssertionError("a hook specification is never called")
+
+    @hookspec
+    def hub_augmenters(self) -> Iterable[AugmenterSpec]:
+        """Yield an AugmenterSpec for each way this plugin changes copies of training texts."""
+        raise AssertionError("a hook specification is never called")
+
+    @hookspec
+    def hub_metrics(self) -> Iterable[MetricSpec]:
+        """Yield a MetricSpec for each metric of this plugin."""
+        raise AssertionError("a hook specification is never called")
+
+    @hookspec
+    def hub_methods(self) -> Iterable[MethodSpec]:
+        """Yield a MethodSpec for each training method of this plugin."""
+        raise AssertionError("a hook specification is never called")
+
+    @hookspec
+    def hub_trackers(self) -> Iterable[TrackerSpec]:
+        """Yield a TrackerSpec for each place where this plugin writes the logs of training runs."""
+        raise AssertionError("a hook specification is never called")
+
+    @hookspec
+    def hub_explainers(self) -> Iterable[ExplainerSpec]:
+        """Yield an ExplainerSpec for each way this plugin attributes scores to tokens."""
+        raise AssertionError("a hook specification is never called")
+
+    @hookspec
+    def hub_observers(self) -> Iterable[ObserverSpec]:
+        """Yield an ObserverSpec for each observer of requests and adapters."""
+        raise AssertionError("a hook specification is never called")
+
+    @hookspec
+    def hub_readers(self) -> Iterable[ReaderSpec]:
+        """Yield a ReaderSpec for each data format or URL scheme this plugin reads."""
         raise AssertionError("a hook specification is never called")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from typing import Annotated
 
@@ -15,21 +16,31 @@ VISIBLE = (
     r"[^\u0000-\u0020\u007f-\u00a0\u00ad\u0600-\u0605\u061c\u06dd\u070f\u0890-\u0891\u08e2\u1680\u180e\u2000-\u200f"
     r"\u2028-\u202f\u205f-\u2064\u2066-\u206f\u3000\ufeff\ufff9-\ufffb]"
 )
+_SURROGATE = re.compile(r"[\ud800-\udfff]")
 MAX_TEXT = 200_000  # characters in one text field; a request over it is refused before tokenizing
 
 
-def _check_text(text: str, info: ValidationInfo) -> str:
-    name = info.field_name or "text"
+def text_error(text: str, field: str) -> InvalidText | TooLarge | None:
+    """Return what is wrong with a text of a field: the message begins with the field in backquotes."""
+    error: InvalidText | TooLarge | None = None
     if len(text) > MAX_TEXT:
-        raise TooLarge(f"`{name}` has {len(text):,} characters; the limit is {MAX_TEXT:,}. Send it in parts.")
-    if all(unicodedata.category(character) in _INVISIBLE for character in text):
-        raise InvalidText(f"`{name}` is empty: send text with at least one visible character.")
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise InvalidText(
-            f"`{name}` is not valid Unicode: half a surrogate pair at character {error.start}."
-        ) from None
+        error = TooLarge(
+            f"`{field}` has {len(text):,} characters; the limit is {MAX_TEXT:,}. Send it in parts."
+        )
+    elif all(unicodedata.category(character) in _INVISIBLE for character in text):
+        error = InvalidText(f"`{field}` is empty: send text with at least one visible character.")
+    elif half := _SURROGATE.search(text):
+        error = InvalidText(
+            f"`{field}` is not valid Unicode: half a surrogate pair at character {half.start()}."
+        )
+    if error:
+        error.field = field
+    return error
+
+
+def _check_text(text: str, info: ValidationInfo) -> str:
+    if error := text_error(text, info.field_name or "text"):
+        raise error
     return text
 
 

@@ -8,6 +8,7 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NotRequired, Protocol, TypedDict
 
+from hub.errors import TooLarge
 from hub.generation.sampling import GREEDY, FinishReason, Sampling
 from hub.vectors import Pooling
 
@@ -84,16 +85,24 @@ class Tokens(TypedDict):
     token_type_ids: NotRequired[list[int]]
 
 
-def truncate(encoding: Any, limit: int, *, side: str = "right") -> Tokens:
+def truncate(encoding: Any, limit: int, *, side: str = "right", refuse: bool = False) -> Tokens:
     """Truncate an encoding to `limit` tokens exactly as the tokenizer's own `longest_first` would.
 
     `encoding` is the output of a fast tokenizer for a text or a pair of texts, without truncation. `side`
     is the tokenizer's `truncation_side`: the end that loses tokens. Special tokens are kept, and under a
     `limit` that they alone exceed, nothing is cut. A tokenizer's own `truncation` must not be used: it
     sets state that all threads share, and one request would be cut to another request's length.
+
+    Raises:
+        TooLarge: with `refuse`, instead of truncating.
     """
     size = len(encoding["input_ids"])
     keep: Sequence[int] = range(size)
+    if size > limit and refuse:
+        raise TooLarge(
+            f"The text has {size:,} tokens and the limit is {limit:,} (max_length). Shorten it, or leave out "
+            "`truncate`."
+        )
     if size > limit:
         texts = encoding.sequence_ids(0)  # [T]: None at special tokens, else 0 or 1
         first = [index for index in range(size) if texts[index] == 0]

@@ -54,6 +54,9 @@ class Task(ABC, Generic[RequestT, ResponseT]):
     text_field: ClassVar[str] = ""
     """The field of the response that equals the parts of a streamed answer put together; "": none does."""
 
+    plugin_settings: BaseModel = NoOptions()
+    """The settings of its plugin, if that names a model in `hub_settings`; set before the first call."""
+
     adapter_format: ClassVar[int] = 1
     """Raise it when adapters that earlier versions of the plugin trained must not be served any more."""
 

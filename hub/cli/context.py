@@ -65,9 +65,10 @@ class Context:
     @cached_property
     def registry(self) -> Registry:
         """The installed plugins."""
+        from hub.registry.active import activate
         from hub.registry.host import Registry
 
-        return Registry.of(self.settings)
+        return activate(Registry.of(self.settings))
 
     @cached_property
     def bases(self) -> Bases:

@@ -15,8 +15,8 @@ from hub.cli.screen.output import JSON_FLAG, escape, print_json, progress, say
 from hub.errors import BadRequest
 
 if TYPE_CHECKING:
+    from hub.api.kinds.reader import InvalidRow
     from hub.data.profile.read_options import Reading
-    from hub.data.read.rows import InvalidRow
     from hub.evaluation.comparison import Comparison
     from hub.evaluation.evaluation import Evaluation
     from hub.store.records import Version

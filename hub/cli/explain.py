@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -32,8 +32,10 @@ def explain(
         typer.Option(metavar="NAME=VALUE", help="Another field of the request; repeatable."),
     ] = None,
     method: Annotated[
-        Literal["gradients", "attention"],
-        typer.Option(help="Integrated gradients (extra 'explain'), or attention maps."),
+        str,
+        typer.Option(
+            help="gradients (integrated gradients; extra 'explain'), attention (maps), or a plugin's."
+        ),
     ] = "gradients",
     target: Annotated[
         str | None,

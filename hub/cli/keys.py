@@ -26,6 +26,15 @@ ID = typer.Argument(metavar="ID", help="The id of a key, as `hub keys list` show
 _TIME = re.compile(r"(\d{1,6})([smhdw])")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 MAX_DAYS = 36_500
+_COUNTS = {
+    "requests": "REQS",
+    "refused": "LIMITED",
+    "errors": "ERRORS",
+    "rows": "ROWS",
+    "tokens_in": "IN",
+    "tokens_out": "OUT",
+}
+MAX_DIGITS = 4  # of a count that is shown as it is
 Json = dict[str, Any]
 
 
@@ -111,6 +120,9 @@ def usage(
 ) -> None:
     """Show the requests, rows and tokens of each key by day; running servers add theirs every few seconds.
 
+    LIMITED are requests that a limit of the key refused, IN and OUT tokens of rows and of generated texts.
+    --json has the exact numbers.
+
     Callers without a key of the catalog are `anonymous`, `admin` and `settings-N`, the Nth of serve.api_keys.
     """
     from dataclasses import asdict
@@ -128,9 +140,10 @@ def usage(
     elif not found:
         say("Nothing was counted in this time.")
     else:
-        table(
-            tuple(name.replace("_", " ").upper() for name in found[0]), [tuple(one.values()) for one in found]
-        )
+        rows = [
+            (one["key"], one["label"], one["day"], *(_short(one[name]) for name in _COUNTS)) for one in found
+        ]
+        table(("KEY", "LABEL", "DAY", *_COUNTS.values()), rows)
 
 
 @commands.command()
@@ -205,6 +218,17 @@ def _describe(key: ApiKey) -> Json:
         "concurrency": key.limits.concurrency,
         "weight": key.limits.weight,
     }
+
+
+def _short(count: int) -> str:
+    """Return a count in at most five characters, such as 12.3k."""
+    value, units = float(count), iter("kMGT")
+    if len(str(count)) <= MAX_DIGITS:
+        return str(count)
+    unit = ""
+    while value >= 999.5:  # rounds to 1000
+        value, unit = value / 1000, next(units)
+    return f"{value:.1f}{unit}" if value < 99.95 else f"{value:.0f}{unit}"
 
 
 def _limits(key: ApiKey) -> str:

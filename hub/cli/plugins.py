@@ -1,7 +1,8 @@
-"""`hub plugins`: lists, installs, disables, removes and writes task plugins."""
+"""`hub plugins`: lists, installs, disables, removes and writes plugins."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -19,15 +20,15 @@ __all__ = ["commands"]
 
 RESTART = "Restart a running server: it keeps the plugins that it started with."
 
-commands = typer.Typer(help="List, install and write task plugins.", no_args_is_help=True)
+commands = typer.Typer(help="List, install and write plugins.", no_args_is_help=True)
 
 
 @commands.command("list")
 def list_plugins(
-    check: Annotated[bool, typer.Option(help="Also import every task to find failures.")] = False,
+    check: Annotated[bool, typer.Option(help="Also import all of their classes to find failures.")] = False,
     as_json: Annotated[bool, JSON_FLAG] = False,
 ) -> None:
-    """List installed plugins, their state and their tasks."""
+    """List installed plugins, their state and what they provide."""
     from dataclasses import asdict
 
     registry = Context.load().registry
@@ -40,6 +41,32 @@ def list_plugins(
         say("No plugin is installed. Write one with: hub plugins new NAME")
     else:
         _show(found)
+
+
+@commands.command()
+def info(
+    name: Annotated[str, typer.Argument(help="Name of a plugin or of its distribution.")],
+    as_json: Annotated[bool, JSON_FLAG] = False,
+) -> None:
+    """Show what a plugin provides, and its settings without secrets."""
+    from dataclasses import asdict
+
+    from hub.registry.discovery import pick_plugins
+    from hub.registry.settings import shown_settings
+
+    registry = Context.load().registry
+    picked = {(plugin.id, plugin.entry_point.group) for plugin in pick_plugins(name, own=True)}
+    found = [plugin for plugin in registry.plugins() if (plugin.id, plugin.group) in picked]
+    described = [{**asdict(one), "settings": shown_settings(registry.settings_of(one))} for one in found]
+    if as_json:
+        print_json(described)
+        return
+    for plugin in described:
+        keys = ("name", "distribution", "version", "group", "state", "reason")
+        rows = [(key, plugin[key]) for key in keys if plugin[key]]
+        rows += [("provides", label) for label in _labels(plugin["tasks"], plugin["provides"])]
+        rows += [(f"plugins.{plugin['name']}.{key}", str(value)) for key, value in plugin["settings"].items()]
+        table(("plugin", plugin["name"]), rows[1:])
 
 
 @commands.command()
@@ -56,7 +83,11 @@ def install(
     settings = context.settings
     with error_console().status(f"Installing {what}"):
         done = install_plugin(
-            what, home=settings.home, disabled=_disabled(settings), build_isolation=build_isolation
+            what,
+            home=settings.home,
+            disabled=_disabled(settings),
+            build_isolation=build_isolation,
+            settings=settings.plugins,
         )
     say(f"{done.distribution} {done.version} {'is installed' if done.changed else 'was installed already'}.")
     _show(done.plugins)
@@ -140,13 +171,22 @@ def new(
 
 def _show(plugins: list[PluginStatus] | tuple[PluginStatus, ...]) -> None:
     rows = [
-        (plugin.name, f"{plugin.distribution} {plugin.version}", plugin.state, ", ".join(plugin.tasks))
+        (
+            plugin.name,
+            f"{plugin.distribution} {plugin.version}",
+            plugin.state,
+            ", ".join(_labels(plugin.tasks, plugin.provides)),
+        )
         for plugin in plugins
     ]
-    table(("plugin", "distribution", "state", "tasks"), rows)
+    table(("plugin", "distribution", "state", "provides"), rows)
     for plugin in plugins:
         if plugin.reason:
             error_console().print(f"{plugin.name}: {plugin.reason}", markup=False)
+
+
+def _labels(tasks: Iterable[str], provides: Iterable[str]) -> list[str]:
+    return [*(f"task {task}" for task in tasks), *provides]
 
 
 def _show_misfits(context: Context, tasks: set[str]) -> None:

@@ -15,6 +15,7 @@ from pydantic_core import from_json, to_json
 from hub.client.protocol import Json
 from hub.config import Settings
 from hub.errors import HubError
+from hub.registry.active import activate
 from hub.registry.host import Registry
 from hub.serving.canary.grading import can_agree
 from hub.serving.canary.trial import check_trial, promoted, rolled_back
@@ -53,7 +54,7 @@ class CatalogClient:
         self.url: str | None = None
         self._settings = settings
         self._store = Store.of(settings)
-        self._registry = Registry.of(settings)
+        self._registry = activate(Registry.of(settings))
         self._local: _LocalRuntime | None = None
         self._starting = threading.Lock()
 

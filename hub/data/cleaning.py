@@ -8,14 +8,18 @@ import unicodedata
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import accumulate, pairwise
+from typing import Any, ClassVar
 
+from hub.api import Cleaner, NoOptions, Span
+from hub.errors import BadPlugin
 from hub.recipe.label_names import INVISIBLE
 from hub.recipe.sections.data import Clean
+from hub.registry.active import active
+from hub.registry.kinds import CLEANERS
+from hub.registry.loaded import extension_call
 
-__all__ = ["Aligned", "Span", "cleaner"]
+__all__ = ["Aligned", "Span", "cleaner", "cuts"]
 
-Span = tuple[int, int, str]
-"""Start, end and replacement; spans are not empty, sorted, and do not overlap."""
 Step = Callable[[str], Iterator[Span]]
 
 _BLOCKS = (
@@ -37,26 +41,110 @@ _ASCII = re.compile(r"[\x00-\x7f]*")
 
 
 def cleaner(rules: Clean) -> Callable[[Aligned], tuple[str, ...]]:
-    """Return a function that cleans a text in place and names the keys of `data.clean` that changed it."""
-    steps: list[tuple[str, Step]] = []
-    if rules.html:
-        steps.append(("html", _tags))
-    if rules.entities:
-        steps.append(("entities", _entities))
-    if rules.control:
-        steps.append(("control", lambda text: ((*match.span(), "") for match in INVISIBLE.finditer(text))))
+    """Return a function that cleans a text in place and names the keys of `data.clean` that changed it.
+
+    A cleaner of `data.clean.others` is named by its own name.
+
+    Raises:
+        NotFound: there is no such cleaner.
+    """
+    chosen: list[tuple[str, str]] = [
+        (key, key) for key in ("html", "entities", "control") if getattr(rules, key)
+    ]
     if rules.unicode != "keep":
-        steps.append(("unicode", _to_form(rules.unicode)))
+        chosen.append(("unicode", rules.unicode.lower()))
     if rules.urls != "keep":
-        mark = "<URL>" if rules.urls == "mask" else ""
-        steps.append(("urls", lambda text: ((*match.span(), mark) for match in _URL.finditer(text))))
+        chosen.append(("urls", f"{rules.urls}-urls"))
     if rules.whitespace:
-        steps.append(("whitespace", _spaces))
+        chosen.append(("whitespace", "whitespace"))
+    chosen += [(name, name) for name in rules.others]
+    extensions = active().extensions
+    steps = [(key, name, extensions.get(CLEANERS, name)) for key, name in chosen]
 
     def clean(text: Aligned) -> tuple[str, ...]:
-        return tuple([name for name, step in steps if text.replace(step(text.text))])
+        return tuple([key for key, name, step in steps if text.replace(_spans(name, step, text.text))])
 
     return clean
+
+
+def cuts(rules: Clean) -> frozenset[str]:
+    """Return the keys of `data.clean`, and the names of other cleaners, that may remove visible text."""
+    extensions = active().extensions
+    others = (name for name in rules.others if extensions.get(CLEANERS, name).cuts)
+    return frozenset({"html", "urls", *others})
+
+
+def _spans(name: str, step: Cleaner[Any], text: str) -> list[Span]:
+    """Call a cleaner; raise BadPlugin if it fails or its spans are not sorted, apart and inside the text."""
+    with extension_call(CLEANERS.word, name, "spans()"):
+        spans, at = list(step.spans(text)), 0
+        for start, end, new in spans:
+            if not at <= start < end <= len(text) or not isinstance(new, str):
+                raise BadPlugin(
+                    f"Cleaner {name!r}: the span {start}, {end} is empty, outside, or overlaps another."
+                )
+            at = end
+        return spans
+
+
+class HtmlCleaner(Cleaner[NoOptions]):
+    """Removes tags, comments, scripts and styles."""
+
+    cuts = True
+
+    def spans(self, text: str) -> Iterator[Span]:
+        return _tags(text)
+
+
+class EntityCleaner(Cleaner[NoOptions]):
+    """Decodes character references."""
+
+    def spans(self, text: str) -> Iterator[Span]:
+        return _entities(text)
+
+
+class ControlCleaner(Cleaner[NoOptions]):
+    """Removes control characters and other invisible ones."""
+
+    def spans(self, text: str) -> Iterator[Span]:
+        return ((*match.span(), "") for match in INVISIBLE.finditer(text))
+
+
+class NfcCleaner(Cleaner[NoOptions]):
+    """Normalizes to the Unicode form NFC."""
+
+    def spans(self, text: str) -> Iterator[Span]:
+        return _to_form("NFC")(text)
+
+
+class NfkcCleaner(Cleaner[NoOptions]):
+    """Normalizes to the Unicode form NFKC."""
+
+    def spans(self, text: str) -> Iterator[Span]:
+        return _to_form("NFKC")(text)
+
+
+class UrlMasker(Cleaner[NoOptions]):
+    """Replaces URLs with `<URL>`."""
+
+    mask: ClassVar[str] = "<URL>"
+
+    def spans(self, text: str) -> Iterator[Span]:
+        return ((*match.span(), self.mask) for match in _URL.finditer(text))
+
+
+class UrlDropper(UrlMasker):
+    """Removes URLs."""
+
+    cuts = True
+    mask = ""
+
+
+class WhitespaceCleaner(Cleaner[NoOptions]):
+    """Collapses whitespace."""
+
+    def spans(self, text: str) -> Iterator[Span]:
+        return _spaces(text)
 
 
 def _tags(text: str) -> Iterator[Span]:

@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from hub.api import BadData
+from hub.api.kinds.reader import InvalidRow
 from hub.data.examples import AnyTask, Item, draw, load_examples
 from hub.data.filters import RowFilters
 from hub.data.label_quality import labels_of
 from hub.data.notes import DataReport, Note, first_of, write_rows
-from hub.data.read.rows import InvalidRow
 from hub.data.split import split, without_leaks
 from hub.progress import Progress, silent
 from hub.recipe.label_names import look_alike

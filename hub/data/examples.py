@@ -12,13 +12,15 @@ from typing import Any, Literal
 from pydantic import BaseModel
 
 from hub.api import BadData, BadRequest, Example, Field, Task
+from hub.api.kinds.reader import FilteredRow, InvalidRow, RawRow, Table
 from hub.data.fields import LABELLED, Filtered, Unusable, convert
 from hub.data.read.folders import files_of, open_place
-from hub.data.read.rows import FilteredRow, InvalidRow, RawRow, Table
 from hub.data.texts import Preprocessor
 from hub.progress import Progress, silent
 from hub.recipe.label_names import normal_label
 from hub.recipe.recipe import LabelRules, Part, Recipe
+from hub.registry.active import active
+from hub.registry.kinds import READERS
 from hub.registry.loaded import plugin_call
 
 __all__ = ["Item", "Loaded", "draw", "load_examples"]
@@ -255,7 +257,7 @@ def _word(value: Any) -> str:
 
 
 def _check_fields(recipe: Recipe, which: str, task: AnyTask) -> None:
-    """Raise BadRecipe for fields that the task lacks, and for label rules of a task without labels."""
+    """Raise BadRecipe for fields that the task lacks, an unknown format, and label rules without labels."""
     names = [field.name for field in task.fields]
     named = [(f"data.columns.{name}", name) for name in recipe.data.columns]
     for number, part in enumerate(getattr(recipe.data, which)):
@@ -265,6 +267,12 @@ def _check_fields(recipe: Recipe, which: str, task: AnyTask) -> None:
             near = difflib.get_close_matches(name, names, n=1)
             hint = f", did you mean {near[0]}?" if near else "."
             raise recipe.error(key, f"task {recipe.task} has no such field{hint} It has: {', '.join(names)}")
+    formats = active().extensions.specs(READERS)
+    if recipe.data.format not in ("auto", *formats):
+        raise recipe.error(
+            "data.format",
+            f"there is no reader {recipe.data.format!r}. Available: auto, {', '.join(sorted(formats))}",
+        )
     rules = recipe.data.labels
     labelled = any(field.kind in LABELLED for field in task.fields)
     if (rules.rename or rules.bins or rules.only) and not labelled:

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from hub.api import AdapterInfo, BadData, Features, HeadKind, Tokenizer
+from hub.api.kinds.reader import InvalidRow
 from hub.data.dataset import Dataset
 from hub.data.examples import Item
-from hub.data.read.rows import InvalidRow
 from hub.errors import BadPlugin, BadRequest
 from hub.progress import Progress, silent
 from hub.registry.loaded import LoadedTask, plugin_call

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
+from hub.api.kinds.reader import InvalidRow
 from hub.data.duplicates import NearDuplicates
 from hub.data.examples import AnyTask, Item, Loaded
 from hub.data.fields import LABELLED
 from hub.data.label_quality import find_conflicts, label_counts, labels_of, rare_labels, replace_labels
 from hub.data.notes import DataReport, Note, first_of
-from hub.data.read.rows import InvalidRow
 from hub.data.split import same_example, without_leaks
 from hub.errors import BadData
 from hub.progress import Progress

@@ -7,10 +7,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from hub.api.kinds.reader import InvalidRow
 from hub.data.dataset import Dataset
 from hub.data.examples import Item
 from hub.data.notes import Note, write_rows
-from hub.data.read.rows import InvalidRow
 from hub.recipe.recipe import Recipe
 
 __all__ = ["CHANGES_FILE", "REPORT_FILE", "SPLITS", "report_of", "write_prepared"]

@@ -8,15 +8,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from hub.api import Example, Field, FieldKind
-from hub.data.cleaning import Aligned, cleaner
+from hub.data.cleaning import Aligned, cleaner, cuts
 from hub.data.fields import Filtered, Unusable
 from hub.data.pii import Detector, PiiMatch, make_detector
+from hub.errors import NotFound
 from hub.recipe.recipe import Recipe
 
 __all__ = ["Preprocessed", "Preprocessor"]
 
 _OFFSETS = (FieldKind.ANSWERS, FieldKind.ENTITIES)
-_CUTS = frozenset({"html", "urls"})  # these rules remove visible text
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,10 @@ class Preprocessor:
 
     def __init__(self, recipe: Recipe, fields: Sequence[Field]) -> None:
         self._rules = recipe.data.clean
-        self._clean = cleaner(recipe.data.clean)
+        try:
+            self._clean, self._cuts = cleaner(recipe.data.clean), cuts(recipe.data.clean)
+        except NotFound as error:
+            raise recipe.error("data.clean.others", str(error).rstrip(".")) from None
         self._find = make_detector(recipe)
         self._mask = recipe.data.pii.action == "mask"
         self._fields = fields
@@ -69,7 +72,7 @@ class Preprocessor:
                 break
             text = Aligned(example[name])
             kinds = self._clean(text)
-            if not kinds or (not text.text and not _CUTS.intersection(kinds)):
+            if not kinds or (not text.text and not self._cuts.intersection(kinds)):
                 continue  # the task decides about texts without a visible character
             moved = self._moved(example, text) if name == anchor else {}
             if moved is not None:

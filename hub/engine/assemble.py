@@ -16,7 +16,7 @@ from hub.bases.base import Base, BaseKind
 from hub.engine.choice.autotune import Tuner, Tuning
 from hub.engine.choice.backbones import Backbones
 from hub.engine.onnx.backbone import GraphBackbone, OnnxBackbone
-from hub.engine.onnx.graph import Exporter
+from hub.engine.onnx.graph import Exporter, runs_graphs
 from hub.engine.protocol import GenerationLimits
 from hub.engine.slot_engine import SlotEngine
 from hub.engine.torch.backbone import TorchBackbone
@@ -41,7 +41,7 @@ def assemble(  # noqa: PLR0913 - everything an engine is built from
     """Build an engine; without `cache` it has torch backbones only; `own` is removed when it closes.
 
     Raises:
-        BadConfig: the device does not support bf16, or OpenVINO does not run on it.
+        BadConfig: the device does not support bf16, or the runtime of graphs does not run on it.
         MissingExtra: OpenVINO is not installed.
         EngineFailed: the base could not be loaded.
     """
@@ -51,6 +51,8 @@ def assemble(  # noqa: PLR0913 - everything an engine is built from
     encoder = base.kind is BaseKind.ENCODER
     if kind == "torch-bf16" and not computes_in_bf16(where):
         raise BadConfig(f"Device {device!r} has no bf16 instructions here. Use torch.")
+    if kind.startswith("onnx") and not runs_graphs(where):
+        raise BadConfig(f"The installed onnxruntime does not run on {device!r}. Use torch, or auto.")
     reference, pooler = _torch(base, slots, where, _reference_dtype(kind, encoder))
     backbones = Backbones(reference, pooler=pooler)
     if cache and encoder and not kind.startswith("torch") and where.type in ("cpu", "cuda"):
@@ -70,7 +72,7 @@ def assemble(  # noqa: PLR0913 - everything an engine is built from
 
 def _onnx(kind: str, exporter: Exporter, reference: TorchBackbone, threads: int) -> list[GraphBackbone]:
     """Return the onnx backbones of an engine, in order of preference."""
-    if kind.startswith("openvino"):
+    if kind.startswith("openvino") or not runs_graphs(reference.device):
         return []
     graphs: list[GraphBackbone] = [OnnxBackbone(exporter, reference, threads)]
     if kind != "onnx" and reference.device.type == "cpu":

@@ -2,8 +2,8 @@
 
 Start-time fair queueing (Goyal, Vin and Cheng, 1996): deficit round robin with the members sorted by their
 deficit. A member's `spent` is the cost of what it was served, divided by its weight; the member that has
-spent least is next. One that was idle joins at the least `spent` of the active ones: it can neither save up
-service nor lose its turn.
+spent least is next. One that was idle joins where the service in progress began: it cannot save up service,
+and is next, unless it was served more than the others not long ago.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Shares(Generic[Member]):
     def __init__(self) -> None:
         self._active: dict[Member, float] = {}
         self._idle: dict[Member, float] = {}  # only those that have spent more than an active one
-        self._now = 0.0  # least spent of the active ones; never decreases
+        self._now = 0.0  # least spent of the active ones when service last began; never decreases
 
     def __len__(self) -> int:
         return len(self._active)
@@ -50,16 +50,14 @@ class Shares(Generic[Member]):
     def leave(self, member: Member) -> None:
         """Make an active member idle."""
         self._idle[member] = self._active.pop(member)
-        if self._active:
-            self._advance()
-        else:
+        if not self._active:
             self._idle.clear()
             self._now = 0.0
 
     def charge(self, member: Member, cost: float) -> None:
         """Count service of an active member, with its cost divided by its weight."""
-        self._active[member] += cost
         self._advance()
+        self._active[member] += cost
 
     def spent(self, member: Member) -> float:
         """Return what an active member has spent."""

@@ -35,7 +35,7 @@ from hub.engine.torch.generate import Generator
 from hub.engine.torch.heads import HEADED, HeadSlots, Hidden, pool_rows
 from hub.engine.torch.loading import base_tensors, end_tokens, load_model
 from hub.engine.torch.placement import Placed, Placement
-from hub.engine.torch.tensors import BatchTensors
+from hub.engine.torch.tensors import BatchTensors, on_device
 from hub.errors import BadAdapter, BadSampling, EngineFailed, HubError, UnsupportedAdapter
 
 if TYPE_CHECKING:
@@ -94,6 +94,8 @@ class SlotEngine:
                 )
         self._occupants: Mapping[int, _Occupant] = {}  # replaced as a whole, never mutated
         self._writing = threading.Lock()  # taken before the locks of `_backbones`
+        # One for all writes: the allocator keeps memory apart for each stream.
+        self._stream = _stream_after_loading(self._device) if self._device.type == "cuda" else None
 
     def check(self, weights: AdapterWeights) -> None:
         self._refuse_kind(weights)
@@ -249,11 +251,15 @@ class SlotEngine:
         if alone:
             hidden = alone.run(tensors, decode=decode)
         else:
-            hidden = self._backbones.run(tensors, decode=decode, aside=aside)
+            slots = frozenset(batch.slots.tolist())
+            hidden = self._backbones.run(tensors, slots, decode=decode, aside=aside)
+        # All is computed before anything is copied back: a copy waits for the GPU.
+        computed = [
+            (index, self._values(kind, tensors, hidden, index, rows)) for (kind, _), index in parts.items()
+        ]
         outputs: dict[int, Output] = {}
-        for (kind, _), index in parts.items():
-            values = self._values(kind, tensors, hidden, index, rows)
-            for i, value in zip(index, values, strict=True):
+        for index, values in computed:
+            for i, value in zip(index, values.cpu().numpy(), strict=True):
                 outputs[i] = Output(rows[i].row, self._own_part(value, rows[i]))
         return [outputs[i] for i in range(len(rows))]
 
@@ -264,19 +270,16 @@ class SlotEngine:
         hidden: Hidden,
         index: Sequence[int],
         rows: Sequence[EngineRow],
-    ) -> Array:
+    ) -> torch.Tensor:
         """Compute one head kind for the rows at `index`; outputs still include padding."""
         if len(index) < len(tensors.slots):
-            picked = torch.tensor(index, device=self._device)
+            picked = on_device(index, self._device)
             tensors, hidden = tensors.rows(picked), hidden.rows(picked)
         if kind is HeadKind.EMBEDDING:
             poolings = [pooling for i in index if (pooling := rows[i].row.pooling)]
             states = hidden.states.float()
-            values = pool_rows(states, tensors.mask, poolings) if poolings else states
-        else:
-            values = self._heads[kind].run(hidden, tensors.input_ids, tensors.mask, tensors.slots)
-        array: Array = values.cpu().numpy()
-        return array
+            return pool_rows(states, tensors.mask, poolings) if poolings else states
+        return self._heads[kind].run(hidden, tensors.input_ids, tensors.mask, tensors.slots)
 
     def _own_part(self, value: Array, row: EngineRow) -> Array:
         """Remove padded labels and tokens."""
@@ -304,14 +307,13 @@ class SlotEngine:
 
     @contextmanager
     def _aside(self) -> Iterator[None]:
-        """On a GPU, copy on a separate stream and synchronize with it."""
-        if self._device.type != "cuda":
+        """On a GPU, write on a separate stream and wait for it; the caller holds `_writing`."""
+        if self._stream is None:
             yield
             return
-        stream = torch.cuda.Stream(self._device)  # type: ignore[no-untyped-call]
-        with torch.cuda.stream(stream):
+        with torch.cuda.stream(self._stream):
             yield
-        stream.synchronize()
+        self._stream.synchronize()
 
     def _refuse_kind(self, weights: AdapterWeights) -> None:
         if weights.kind is HeadKind.GENERATE and not self._generator:
@@ -335,3 +337,10 @@ class SlotEngine:
             raise EngineFailed(f"Slot {row.slot} holds no adapter with a {row.head} head.")
         if row.head in self._headless:
             raise EngineFailed(self._headless[row.head])
+
+
+def _stream_after_loading(device: torch.device) -> torch.cuda.Stream:
+    """Return a new stream, whose work begins after that of the current one: the loading of the base."""
+    stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+    stream.wait_stream(torch.cuda.current_stream(device))
+    return stream

@@ -84,6 +84,7 @@ from hub.errors.request import (
     Unauthorized,
     UnsupportedFormat,
     VersionUnavailable,
+    listed,
 )
 from hub.errors.server import (
     DeadlineExceeded,
@@ -147,5 +148,6 @@ __all__ = [
     "UnsupportedFormat",
     "VersionUnavailable",
     "first_problem",
+    "listed",
     "log_fault",
 ]

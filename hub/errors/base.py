@@ -6,11 +6,16 @@ from typing import ClassVar
 
 
 class HubError(Exception):
-    """Base class, with a stable code and the HTTP status."""
+    """Base class, with a stable code and the HTTP status.
+
+    `field`: the path of the wrong value in a body, "items.0.text", if it is one value.
+    """
 
     code: ClassVar[str] = "internal"
     status: ClassVar[int] = 500
+    field: str = ""
 
     def to_json(self) -> dict[str, dict[str, str]]:
-        """Return the wire form: `{"error": {"code", "message"}}`."""
-        return {"error": {"code": self.code, "message": str(self)}}
+        """Return the wire form: `{"error": {"code", "message"}}`, with `field` if it is known."""
+        found = {"field": self.field} if self.field else {}
+        return {"error": {"code": self.code, "message": str(self), **found}}

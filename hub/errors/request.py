@@ -2,9 +2,35 @@
 
 from __future__ import annotations
 
+from bisect import bisect
 from collections.abc import Iterable, Sequence
+from difflib import SequenceMatcher
 
 from hub.errors.base import HubError
+
+MAX_LISTED = 20  # names in a message
+MAX_COMPARED = 200  # names; comparing one takes some 10 microseconds
+
+
+def listed(names: Iterable[str], wanted: str = "") -> str:
+    """Return names for a message, sorted; of more than MAX_LISTED the ones nearest to `wanted`."""
+    found = sorted(names)
+    if len(found) <= MAX_LISTED:
+        return ", ".join(found)
+    shown = _nearest(found, wanted) if wanted else found
+    return f"{', '.join(shown[:MAX_LISTED])} and {len(found) - MAX_LISTED} more"
+
+
+def _nearest(names: Sequence[str], wanted: str) -> Sequence[str]:
+    """Return sorted names by their nearness to one; of many, those beside its place in the order."""
+    first = max(0, bisect(names, wanted) - MAX_COMPARED // 2)
+    matcher = SequenceMatcher(b=wanted)
+
+    def nearness(name: str) -> float:
+        matcher.set_seq1(name)
+        return matcher.ratio()
+
+    return sorted(names[first : first + MAX_COMPARED], key=nearness, reverse=True)
 
 
 class BadRequest(HubError):
@@ -96,12 +122,17 @@ class NotFound(HubError):
     status = 404
 
     @classmethod
-    def of(cls, kind: str, name: str, known: Iterable[str], hint: str = "") -> NotFound:
-        """Build the message from the kind of object, the unknown name and the existing names."""
-        names = sorted(known)
-        listed = f"Available: {', '.join(names[:20])}" if names else f"There is no {kind} yet"
-        more = f" and {len(names) - 20} more" if len(names) > 20 else ""
-        return cls(f"No {kind} named {name!r}. {listed}{more}.{' ' + hint if hint else ''}")
+    def of(
+        cls, kind: str, name: str, known: Iterable[str], hint: str = "", bases: Iterable[str] = ()
+    ) -> NotFound:
+        """Build the message from the kind of object, the unknown name and the existing names.
+
+        `bases` can be asked like the objects.
+        """
+        names, others = listed(known, name), listed(bases, name)
+        there = f"Available: {names}" if names else f"There is no {kind} yet"
+        also = f" Bases: {others}." if others else ""
+        return cls(f"No {kind} named {name!r}. {there}.{also}{' ' + hint if hint else ''}")
 
 
 class VersionUnavailable(NotFound):

@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from peft import PeftModel
@@ -18,32 +18,30 @@ from hub.api import AdapterInfo, HeadKind, Output, Row
 from hub.bases.base import Base
 from hub.engine.peft.model import load_adapted
 from hub.engine.tokenizer import load_tokenizer
-from hub.errors import BadAdapter, BadRequest, HubError, MissingExtra, NotFound
+from hub.errors import BadAdapter, BadPlugin, BadRequest, HubError, NotFound
 from hub.evaluation.predict import forward_rows
 from hub.explain.explanation import Explanation
 from hub.explain.token_spans import TokenPlace, find_places, words_of
+from hub.registry.active import active
 from hub.registry.host import Registry
-from hub.registry.loaded import plugin_call
+from hub.registry.kinds import EXPLAINERS
+from hub.registry.loaded import extension_call, plugin_call
 from hub.store.content.content import copy_verified
 from hub.store.records import Version
 from hub.store.store import Store
 
-__all__ = ["ExplainOptions", "Method", "explain", "explain_row", "explain_rows", "texts_of"]
+__all__ = ["ExplainOptions", "explain", "explain_row", "explain_rows", "texts_of"]
 
-Method = Literal["gradients", "attention"]
-MIN_STEPS, MAX_STEPS = 64, 1024
-TOLERANCE = 0.02  # of the difference of the scores; steps double until the delta is below it
-ROWS_AT_ONCE = 32
 SPAN_LABELS = ("start", "end")
 EXPLAINED = (HeadKind.SEQUENCE, HeadKind.TOKEN, HeadKind.SPAN)
 
 
 @dataclass(frozen=True, slots=True)
 class ExplainOptions:
-    """The method, the label to explain (None: the predicted one) and, for heads with a score per token, the
-    word whose first token is explained (None: the most confident token)."""
+    """The explainer, the label to explain (None: the predicted one) and, for heads with a score per token,
+    the word whose first token is explained (None: the most confident token)."""
 
-    method: Method = "gradients"
+    method: str = "gradients"
     target: str | None = None
     word: str | None = None
 
@@ -141,20 +139,25 @@ def explain_row(
     """Explain the highest score of a request's rows.
 
     Raises:
-        NotFound: the label or word is unknown.
+        NotFound: the explainer, label or word is unknown.
         BadRequest: the base has no attention maps.
         MissingExtra: captum is not installed.
     """
+    explainer = active().extensions.get(EXPLAINERS, options.method)
     model.eval()
     places = [find_places(row.input_ids, texts, tokenizer) for row in rows]
     score = _choose(forward_rows(model, tokenizer, head, rows), places, texts, head, info, options)
     row, where = score.row, places[score.number]
-    scorer = _Scorer(model, head, row, score)
-    if options.method == "gradients":
-        scores, baseline, steps = _integrated_gradients(scorer, _baseline(tokenizer, row))
-    else:
-        scores, baseline, steps = _rollout(scorer), None, None
+    scorer = _Scorer(model, head, row, score, _baseline(tokenizer, row))
     value = scorer.value()
+    with extension_call(EXPLAINERS.word, options.method, "attribute()"):
+        found = explainer.attribute(scorer)
+        scores = [float(one) for one in found.scores]
+    if len(scores) != len(row.input_ids):
+        raise BadPlugin(
+            f"Explainer {options.method!r} returned {len(scores)} scores for {len(row.input_ids)} tokens."
+        )
+    baseline = found.baseline_score
     return Explanation(
         name=info.name,
         version=info.version,
@@ -169,7 +172,7 @@ def explain_row(
         texts=texts,
         baseline_score=baseline,
         convergence_delta=None if baseline is None else sum(scores) - (value - baseline),
-        steps=steps,
+        steps=found.steps,
         row=score.number,
         rows=len(rows),
     )
@@ -233,8 +236,12 @@ def _positions(
 class _Scorer:
     """Runs the model on a row and returns the explained score."""
 
-    def __init__(self, model: PeftModel, head: HeadKind, row: Row, score: _Score) -> None:
+    def __init__(
+        self, model: PeftModel, head: HeadKind, row: Row, score: _Score, baseline: Sequence[int]
+    ) -> None:
         self.model = model
+        self.baseline = baseline
+        self.position = score.position
         self.head = head
         self.score = score
         self.ids = torch.tensor([list(row.input_ids)], device=model.device)  # [1, T]
@@ -271,54 +278,3 @@ def _baseline(tokenizer: Any, row: Row) -> list[int]:
     mask = next((token for token in known if token is not None), 0)
     special = set(tokenizer.all_special_ids)
     return [token if token in special else mask for token in row.input_ids]
-
-
-def _integrated_gradients(scorer: _Scorer, baseline: Sequence[int]) -> tuple[list[float], float, int]:
-    """Return scores [T], the score of the baseline and the steps taken (arXiv:1703.01365)."""
-    try:
-        from captum.attr import LayerIntegratedGradients
-    except ImportError:
-        raise MissingExtra.of("The method gradients (integrated gradients)", "explain") from None
-    layer = scorer.model.get_base_model().get_input_embeddings()
-    integrated = LayerIntegratedGradients(scorer, layer)
-    masked = torch.tensor([list(baseline)], device=scorer.ids.device)
-    before = scorer.value(masked)
-    difference, steps = scorer.value() - before, MIN_STEPS
-    while True:
-        parts = integrated.attribute(
-            inputs=scorer.ids,
-            baselines=masked,
-            additional_forward_args=(scorer.types,),
-            n_steps=steps,
-            internal_batch_size=ROWS_AT_ONCE,
-        )  # [1, T, H]
-        scores = parts.sum(-1)[0]
-        delta = abs(float(scores.sum()) - difference)
-        if steps >= MAX_STEPS or delta <= TOLERANCE * max(abs(difference), 1.0):
-            return scores.tolist(), before, steps
-        steps *= 2
-
-
-def _rollout(scorer: _Scorer) -> list[float]:
-    """Return the attention of the explained position to each token, [T] with sum 1.
-
-    Attention rollout: arXiv:2005.00928, over the mean of the heads.
-    """
-    model: Any = scorer.model.get_base_model()
-    model.set_attn_implementation("eager")  # the only one that returns maps
-    with torch.no_grad():
-        maps = scorer.run(scorer.ids, scorer.types, output_attentions=True).get("attentions")
-    if not maps or any(each is None for each in maps):
-        raise BadRequest(
-            f"{model.config.model_type} models have no attention maps; use the method gradients."
-        )
-    length = scorer.ids.shape[1]
-    residual = torch.eye(length, device=scorer.ids.device)
-    flow = residual
-    for each in maps:  # [1, heads, T, T]
-        mixed = each[0].float().mean(0) + residual
-        flow = (mixed / mixed.sum(-1, keepdim=True)) @ flow
-    if scorer.score.position is not None:
-        return list(flow[scorer.score.position].tolist())
-    pooled = flow.mean(0) if getattr(model.config, "classifier_pooling", "cls") == "mean" else flow[0]
-    return list(pooled.tolist())

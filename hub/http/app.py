@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from functools import partial
 from typing import TYPE_CHECKING
 
 from fastapi import FastAPI
@@ -23,6 +24,7 @@ from hub.http.routes.document import build_document
 from hub.http.tei import routes as tei
 from hub.http.vllm import routes as vllm
 from hub.jobs.service import TrainingService
+from hub.registry.active import activate
 from hub.registry.host import LoadedTask, Registry
 from hub.serving.runtime import Runtime
 
@@ -36,7 +38,7 @@ log = logging.getLogger(__name__)
 
 def build_app(settings: Settings) -> FastAPI:
     """Build the application; its runtime, `app.state.hub.runtime`, is not started."""
-    registry = Registry.of(settings)
+    registry = activate(Registry.of(settings))
     tasks = tuple(_load_tasks(registry))
     metrics = Metrics(settings)
     runtime = Runtime(settings, registry, metrics)
@@ -67,7 +69,7 @@ def build_app(settings: Settings) -> FastAPI:
     admin.add_routes(app)
     pages.add_page(app)
     pages.add_metrics(app)
-    pages.add_document(app, build_document(app, keys_needed=bool(settings.serve.api_keys)))
+    pages.add_document(app, partial(build_document, app, keys_needed=bool(settings.serve.api_keys)))
     return app
 
 

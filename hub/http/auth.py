@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 
 from starlette.requests import Request
@@ -144,10 +145,11 @@ class Keys:
         if caller is None and table is None:
             raise NotReady("The keys of this server are not loaded yet. Try again in a few seconds.")
         if caller is None and text:
-            raise Unauthorized("The key is unknown.")
+            raise Unauthorized("The key is unknown. Check it, or make one with `hub keys create`.")
         if caller is None:
             needed = _NEEDED.get(right, f"a key with the scope {right}")
-            raise Unauthorized(f"This needs {needed}: send 'Authorization: Bearer KEY'.")
+            make = "" if right is Right.ADMIN else " `hub keys create` makes one."
+            raise Unauthorized(f"This needs {needed}: send 'Authorization: Bearer KEY'.{make}")
         caller.require(right)
         return caller
 
@@ -169,7 +171,7 @@ class Keys:
         if caller or not (key and any(same)):
             return caller
         if (state := key.state(now)) != "valid":
-            raise Unauthorized(f"The key {key.id} is {state}.")
+            raise Unauthorized(f"The key {key.id} is {state}. Make another with `hub keys create`.")
         return Caller(key.id, key.scopes, key.limits)
 
 
@@ -227,6 +229,7 @@ def _has_keys(settings: Settings) -> bool:
         catalog.close()
 
 
+@lru_cache(maxsize=64)  # every request names the same few hosts
 def is_loopback(host: str) -> bool:
     """Return whether a host name or address is on loopback."""
     if host == "localhost":

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, aclosing
 from functools import partial
 from typing import Protocol
@@ -39,6 +38,7 @@ __all__ = [
 ]
 
 MAX_KEY_CHARS = 256
+_Answer = Callable[[CallRecord, Admission, AsyncExitStack], Awaitable[Response]]
 Read = Callable[[Route], list[BaseModel | HubError]]
 """Turns a body into requests of the route's task; may run in a thread of the plugin."""
 
@@ -65,63 +65,59 @@ async def ask(request: Request, resolve: Resolve, read: Read, form: Form) -> Res
     Raises:
         HubError: no deployment took it; later errors are responses, with the headers of the version.
     """
-    hub, call = hub_of(request), CallRecord(request.scope)
-    code = "internal"
-    answers: CallAnswers | None = None
-    admission: Admission | None = None
-    try:
-        with await admit(request, call.resolving(resolve)) as admission:
-            call.admitted(admission)
-            requests = await read_requests(hub, admission.route, read)
-            answers = await hub.runtime.pipeline.run(admission, requests, request_id=request.scope[NUMBER])
+    hub = hub_of(request)
+
+    async def whole(call: CallRecord, admission: Admission, _: AsyncExitStack) -> Response:
+        requests = await read_requests(hub, admission.route, read)
+        run = hub.runtime.pipeline.run
+        answers = call.answers = await run(admission, requests, request_id=request.scope[NUMBER])
         body = form.answer(admission, answers)
-        code = "ok"
-    except HubError as error:
-        code = error.code
-        if admission is None:
-            raise
-        return form.error(error, version_headers(admission))
-    except asyncio.CancelledError:
-        code = "cancelled"
-        raise
-    finally:
-        call.end(code, answers)
+        call.end("ok", answers)
         hub.ended(call)
-    return Response(body, headers=_headers(admission, answers, call.seconds), media_type="application/json")
+        return Response(
+            body, headers=_headers(admission, answers, call.seconds), media_type="application/json"
+        )
+
+    return await _answer(request, resolve, form, whole)
 
 
 async def ask_for_stream(request: Request, resolve: Resolve, read: Read, form: Form) -> Response:
     """Answer a call with one request as a stream; an error before the first part is an error response."""
+    hub = hub_of(request)
+
+    async def stream(call: CallRecord, admission: Admission, held: AsyncExitStack) -> Response:
+        requests = await read_requests(hub, admission.route, read)
+        if len(requests) != 1:
+            raise BadRequest("A stream answers one request. Send it alone.")
+        begun = hub.runtime.pipeline.stream(admission, requests[0], request_id=request.scope[NUMBER])
+        parts = await held.enter_async_context(aclosing(begun))
+        first = await anext(parts)
+        if isinstance(first, CallAnswers):
+            first.only()  # raises the error of the request
+        headers, events = version_headers(admission), form.events(admission)
+        return EventStream(hub, call, headers, events, first, parts, held.pop_all())
+
+    return await _answer(request, resolve, form, stream)
+
+
+async def _answer(request: Request, resolve: Resolve, form: Form, answer: _Answer) -> Response:
+    """Admit a call and answer it by `answer`, which counts it once it has succeeded.
+
+    `answer` may take the stack, which holds the lease. A call that fails here is counted here.
+    """
     hub, call = hub_of(request), CallRecord(request.scope)
-    code = "internal"
     admission: Admission | None = None
     try:
-        async with AsyncExitStack() as stack:
-            admission = stack.enter_context(await admit(request, call.resolving(resolve)))
+        async with AsyncExitStack() as held:
+            admission = held.enter_context(await admit(request, call.resolving(resolve)))
             call.admitted(admission)
-            requests = await read_requests(hub, admission.route, read)
-            if len(requests) != 1:
-                raise BadRequest("A stream answers one request. Send it alone.")
-            stream = hub.runtime.pipeline.stream(admission, requests[0], request_id=request.scope[NUMBER])
-            parts = await stack.enter_async_context(aclosing(stream))
-            first = await anext(parts)
-            if isinstance(first, CallAnswers):
-                first.only()  # raises the error of the request
-            code = ""  # counted when the stream ends
-            headers, events = version_headers(admission), form.events(admission)
-            return EventStream(hub, call, headers, events, first, parts, stack.pop_all())
-    except HubError as error:
-        code = error.code
-        if admission is None:
+            return await answer(call, admission, held)
+    except BaseException as error:
+        call.failed(error)
+        hub.ended(call)
+        if admission is None or not isinstance(error, HubError):
             raise
         return form.error(error, version_headers(admission))
-    except asyncio.CancelledError:
-        code = "cancelled"
-        raise
-    finally:
-        if code:
-            call.end(code)
-            hub.ended(call)
 
 
 async def admit(request: Request, resolve: Resolve) -> Admission:

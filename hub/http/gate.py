@@ -9,12 +9,13 @@ import re
 import secrets
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
+from difflib import get_close_matches
 
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from hub.errors import HubError, MethodNotAllowed, NotFound, TooLarge
+from hub.errors import HubError, MethodNotAllowed, NotFound, TooLarge, listed
 from hub.http.headers import POLICY, safe_headers
 from hub.http.origin import BrowserGuard, PageAccess, check_media_type
 from hub.http.telemetry.record import CODE
@@ -27,7 +28,14 @@ NUMBER = "hub.request_id"  # scope key: the request id, from the caller or gener
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 
 
+API_ROOTS = ("v1", "v2", "api")
+ALIKE = 0.85  # of the characters of a misspelt path
+MAX_COMPARED = 80  # characters of a path
+NAME_ROOTS = ("hf", "tei")  # below which every segment is the name of a deployment
+ANY = "{}"  # a segment that is a parameter
+
 Refusal = Callable[[HubError], Response]
+Beginning = tuple[str, ...]  # segments
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +45,7 @@ class _Endpoint:
     methods: dict[str, Refusal]  # and the errors of each, as the clients of its family read them
     takes_binary: bool = False  # bodies that are not only JSON, of clients that declare no content type
     takes_form: bool = False  # a form with a file, which the route checks
+    root: str = ""  # below which its family also refuses what no route takes
 
 
 class Paths:
@@ -57,7 +66,10 @@ class Paths:
             NotFound: no route has the path.
             MethodNotAllowed: the route has other methods.
         """
-        endpoint, parameters = self._find(path)
+        found = self._find(path)
+        if found is None:
+            raise NotFound(f"No such path. {self._meant(path)}The page at / lists all paths.")
+        endpoint, parameters = found
         if endpoint.methods and method not in endpoint.methods:
             refusal = MethodNotAllowed(f"{endpoint.template} takes {', '.join(sorted(endpoint.methods))}.")
             refusal.allowed = sorted(endpoint.methods)
@@ -65,20 +77,50 @@ class Paths:
         return endpoint, parameters
 
     def refuse(self, path: str, method: str, error: HubError) -> Response:
-        """Return an error as the route of the path answers it, or else the routes with its first segment."""
-        try:
-            methods = self._find(path)[0].methods
-        except NotFound:
-            return self._families.get(_segment(path), error_response)(error)
+        """Return an error as the route of the path answers it, or else as its family does."""
+        found = self._find(path)
+        if found is None:
+            return self._family(path)(error)
+        methods = found[0].methods
         return methods.get(method, next(iter(methods.values()), error_response))(error)
 
-    def _find(self, path: str) -> tuple[_Endpoint, dict[str, str]]:
+    def _find(self, path: str) -> tuple[_Endpoint, dict[str, str]] | None:
         if found := self._fixed.get(path):
             return found, {}
         for endpoint in self._open.values():
             if match := endpoint.pattern.match(path):
                 return endpoint, match.groupdict()
-        raise NotFound("No such path. The page at / lists all paths.")
+        return None
+
+    def _family(self, path: str) -> Refusal:
+        """Return the refusal of the longest beginning of a path whose routes share one."""
+        found: Refusal = error_response
+        start: Beginning = ()
+        for segment in _segments(path):
+            known = next((one for one in ((*start, segment), (*start, ANY)) if one in self._families), None)
+            if known is None:
+                break
+            start, found = known, self._families[known] or found
+        return found
+
+    def _meant(self, path: str) -> str:
+        """Return the path that was meant, or those beside it.
+
+        Clients whose base URL has one segment too many or too few ask for paths that are ours but for the
+        first segment.
+        """
+        path, slashed = path.rstrip("/"), path
+        first, _, rest = path[1:].partition("/")
+        roots = (*API_ROOTS, *NAME_ROOTS) if rest else API_ROOTS
+        guesses = [f"/{rest}"] if first in roots and rest else [f"/{root}{path}" for root in roots]
+        for guess in (path, *guesses):
+            if guess != slashed and (found := self._find(guess)):
+                return f"Did you mean {found[0].template}? "
+        if near := get_close_matches(path[:MAX_COMPARED], self._fixed, n=1, cutoff=ALIKE):
+            return f"Did you mean {near[0]}? "
+        above = path.rpartition("/")[0]
+        beside = [known.removeprefix(f"{above}/") for known in self._fixed if _is_below(known, above)]
+        return f"Below {above} there are: {listed(beside)}. " if above and beside else ""
 
 
 class Gate:
@@ -154,16 +196,32 @@ def _endpoints(routes: Iterable[BaseRoute]) -> Iterator[_Endpoint]:
         elif isinstance(route, Route):
             binary, form = (getattr(route, name, False) for name in ("takes_binary", "takes_form"))
             methods = dict.fromkeys(route.methods or (), getattr(route, "failed", error_response))
-            yield _Endpoint(route.path_format, route.path_regex, methods, binary, form)
+            root = getattr(route, "root", "")
+            yield _Endpoint(route.path_format, route.path_regex, methods, binary, form, root)
 
 
-def _families(endpoints: Iterable[_Endpoint]) -> dict[str, Refusal]:
-    """Return the refusal of each first segment below which all routes share one."""
-    found: dict[str, set[Refusal]] = {}
+def _is_below(path: str, above: str) -> bool:
+    start, _, name = path.rpartition("/")
+    return start == above and name != ""
+
+
+def _families(endpoints: Iterable[_Endpoint]) -> dict[Beginning, Refusal | None]:
+    """Return the refusal of each beginning of a path; None where the routes below it have several.
+
+    Routes of a family with a `root` also refuse what no route below that root takes.
+    """
+    found: dict[Beginning, set[Refusal]] = {}
+    roots: dict[Beginning, Refusal] = {}
     for endpoint in endpoints:
-        found.setdefault(_segment(endpoint.template), set()).update(endpoint.methods.values())
-    return {segment: refusals.pop() for segment, refusals in found.items() if len(refusals) == 1}
+        segments = tuple(_segments(endpoint.template))
+        for length in range(1, len(segments) + 1):
+            found.setdefault(segments[:length], set()).update(endpoint.methods.values())
+        if endpoint.root:
+            roots[tuple(_segments(endpoint.root))] = next(iter(endpoint.methods.values()))
+    shared = {start: found[start].pop() if len(found[start]) == 1 else None for start in found}
+    return {**shared, **roots}
 
 
-def _segment(path: str) -> str:
-    return path.removeprefix("/").partition("/")[0]
+def _segments(path: str) -> Iterator[str]:
+    for segment in path.removeprefix("/").split("/"):
+        yield ANY if segment.startswith("{") else segment

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Protocol
 
 import numpy as np
 from pydantic import BaseModel
-from pydantic_core import to_json
 
 from hub.api import AdapterInfo, HeadKind
 from hub.errors import BadRequest, Conflict, HubError
 from hub.registry.loaded import LoadedTask
 from hub.serving.requests.call import CallAnswers
-from hub.serving.requests.parsing import parse
+from hub.serving.requests.parsing import parse_fields
 from hub.serving.routing.routes import Route
 from hub.task_tools import softmax
 
@@ -29,11 +29,13 @@ class TextVectors(Protocol):
     tokens: int
 
 
-def vector_request(route: Route, inputs: Any, **settings: Any) -> BaseModel:
+def vector_request(
+    route: Route, inputs: Any, places: Mapping[str, str] = MappingProxyType({}), **settings: Any
+) -> BaseModel:
     """Return a request of the route's task for `inputs`, a text or a list; settings that are None are absent.
 
     The settings are those of `similarity`: `query`, `input_type`, `normalize`, `dimensions`, `truncate`,
-    `vectors`, `every_token`.
+    `vectors`, `every_token`. `places` has where the caller's body has those that it names otherwise.
 
     Raises:
         Conflict: the deployment makes no vectors.
@@ -46,7 +48,7 @@ def vector_request(route: Route, inputs: Any, **settings: Any) -> BaseModel:
             f"/v1/deployments/{route.name}/predict."
         )
     given = {name: value for name, value in settings.items() if value is not None}
-    return parse(to_json({"inputs": inputs, **given}), task.request)
+    return parse_fields({"inputs": inputs, **given}, task.request, places)
 
 
 def vectors_of(answers: CallAnswers) -> TextVectors:

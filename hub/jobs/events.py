@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from hub.api.kinds.tracker import Begun, Ended, Scalars
 from hub.errors import HubError
 from hub.store.jobs.jobs import MAX_EVENTS, Jobs, NewEvent
 from hub.store.jobs.records import EventKind, Level, Page
-from hub.training.trackers.tracker import Begun, Ended, Scalars
 
 __all__ = ["JobEvents"]
 

@@ -24,6 +24,8 @@ from hub.jobs.events import JobEvents
 from hub.jobs.folder import JobFolder
 from hub.jobs.openai_rows import CHAT, as_prompts, columns_for, format_of
 from hub.jobs.request import recipe_of
+from hub.jobs.wording import reworded
+from hub.registry.active import activate
 from hub.registry.host import Registry
 from hub.store.jobs.files import Files, NewFile
 from hub.store.jobs.jobs import Jobs, NewEvent
@@ -116,7 +118,7 @@ class _Run:
         self.stage, self.owner = order.stage, order.owner
         self.jobs, self.files = Jobs(store.catalog), Files(store.catalog, store.home)
         self.job: TrainingJob = self.jobs.get(order.job)
-        self.registry = Registry.of(order.settings)
+        self.registry = activate(Registry.of(order.settings))
         self.sources: dict[str, str] = {}
 
     def work(self) -> None:
@@ -290,9 +292,9 @@ class _Run:
         events.add(NewEvent(f"{len(invalid.rows)} rows are invalid.", {"invalid_rows": rows}, level))
 
     def _fail(self, error: HubError) -> None:
+        reworded(error, self.job.spec)
         message = str(error).replace(f"{self.settings.home}{os.sep}", "")
-        param = "training_file" if isinstance(error, BadData) else None
-        found = {"code": error.code, "message": message, "param": param}
+        found = {"code": error.code, "message": message, "param": error.field or None}
         event = NewEvent(message, {"code": error.code}, Level.ERROR)
         self.jobs.finish(self.job.id, self.owner, error=found, event=event)
 

@@ -6,7 +6,6 @@ no address, no plugin and no download.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,10 +15,12 @@ from pydantic import ValidationError
 
 from hub.bases.base import BaseKind
 from hub.errors import BadRecipe, BadRequest, Conflict, NotFound
+from hub.jobs.keys import ALLOWED, RECIPE_KEY
+from hub.jobs.wording import about, reworded
 from hub.names import check_name
 from hub.recipe.errors import Origin, explain
 from hub.recipe.recipe import Recipe, with_preset
-from hub.recipe.sections.method import RATES
+from hub.recipe.sections.method import known_method
 from hub.recipe.yaml_file import parse_scalar
 from hub.registry.host import Registry
 from hub.store.jobs.files import Files
@@ -29,18 +30,7 @@ from hub.store.store import Store
 __all__ = ["FINE_TUNE", "JobRequest", "make_spec", "recipe_of"]
 
 FINE_TUNE = "fine-tune"  # the purpose of a file that a job may read
-RECIPE_KEY = "recipe."  # begins the keys of the metadata that are keys of a recipe
 GENERATION = "generation"
-
-# Dotted keys, or sections as a whole. Not among them: sources and anything else that names a file, a folder,
-# an address, a package, a plugin or a detector to load.
-_ALLOWED = re.compile(
-    r"preset|summary|max_length|serve|options\.\w+|train\.\w+|method\.\w+|evaluate\.\w+|deploy\.\w+"
-    r"|augment\.(copies|delete|swap|check|min_kept|length|keep|ablation|fields|seed)"
-    r"|data\.(eval_fraction|encoding|header|delimiter|quotes|separator|near_duplicates|near_threshold|limit"
-    r"|eval_limit|group_by|max_invalid|licence|pii|columns\.\w+|where\.\w+|clean\.\w+"
-    r"|labels\.(rename|bins|only|min_rows|other|conflicts)|pii\.(action|language|kinds))"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,20 +54,22 @@ def make_spec(asked: JobRequest, store: Store, files: Files, registry: Registry)
         BadRequest, InvalidName, BadRecipe: a value is invalid.
         Conflict: the deployment serves another task.
     """
-    base = store.bases.get(asked.model)
-    for id in filter(None, (asked.training_file, asked.validation_file)):
-        file = files.get(id)
-        files.path(file)
-        if file.purpose != FINE_TUNE:
-            raise BadRequest(f"{id} was uploaded for {file.purpose!r}; a job reads files for {FINE_TUNE!r}.")
+    with about("model"):
+        base = store.bases.get(asked.model)
+    for name in ("training_file", "validation_file"):
+        with about(name):
+            _check_file(getattr(asked, name), files)
     task = asked.metadata.get("task") or (GENERATION if base.kind is BaseKind.DECODER else "")
-    if not task:
-        raise BadRequest(f"Set metadata.task to one of {', '.join(registry.tasks())}.")
-    registry.spec(task)
+    with about("metadata.task"):
+        if not task:
+            raise BadRequest(f"Set metadata.task to one of {', '.join(registry.tasks())}.")
+        registry.spec(task)
     deploy = asked.metadata.get("deploy")
     if deploy is not None:
-        _check_deployment(store, check_name(deploy, "deployment"), task)
-    name = check_name(asked.suffix or deploy or f"{base.name}-{task}"[:63], "adapter")
+        with about("metadata.deploy"):
+            _check_deployment(store, check_name(deploy, "deployment"), task)
+    with about("suffix"):
+        name = check_name(asked.suffix or deploy or f"{base.name}-{task}"[:63], "adapter")
     multiplier = asked.hyperparameters.get("learning_rate_multiplier")
     spec = JobSpec(
         base=base.name,
@@ -90,7 +82,10 @@ def make_spec(asked: JobRequest, store: Store, files: Files, registry: Registry)
         deploy=deploy,
         asked={"metadata": dict(asked.metadata), "suffix": asked.suffix},
     )
-    recipe_of(spec, Path("training_file.jsonl"), Path("validation_file.jsonl"))
+    try:
+        recipe_of(spec, Path("training_file.jsonl"), Path("validation_file.jsonl"))
+    except BadRecipe as error:
+        raise reworded(error, spec) from None
     return spec
 
 
@@ -129,10 +124,10 @@ def _with_rate(recipe: Recipe, multiplier: float | None) -> Recipe:
         return recipe
     if recipe.method.type == "auto":
         raise BadRecipe(
-            "method.type: auto has no learning rate to multiply. Set recipe.train.learning_rate instead of "
+            "method.type: auto has no learning rate to multiply. Set train.learning_rate instead of "
             "learning_rate_multiplier."
         )
-    rate = (recipe.train.learning_rate or RATES[recipe.method.type]) * multiplier
+    rate = (recipe.train.learning_rate or known_method(recipe.method.type).rate) * multiplier
     return recipe.changed({"train.learning_rate": rate})
 
 
@@ -146,18 +141,28 @@ def _recipe_keys(asked: JobRequest) -> dict[str, Any]:
         if not name.startswith(RECIPE_KEY):
             continue
         key = name.removeprefix(RECIPE_KEY)
-        if not _ALLOWED.fullmatch(key):
-            raise BadRecipe(
-                f"metadata.{name[:80]}: a job may not set this key of a recipe. docs/jobs.md lists those."
-            )
-        try:
-            value = parse_scalar(text)
-        except ValueError:
-            raise BadRecipe(f"metadata.{name}: is not a YAML value; quote it.") from None
-        if key == "data.pii" and not isinstance(value, str):
-            raise BadRecipe(f"metadata.{name}: write ignore, warn, mask or refuse.")
+        with about(f"metadata.{name[:80]}"):
+            value = _value(key, text)
         found[key] = value
     return found
+
+
+def _value(key: str, text: str) -> Any:
+    """Return the value of a key of the recipe.
+
+    Raises:
+        BadRecipe: a job may not set it, or it is no YAML value.
+    """
+    shown = f"metadata.{RECIPE_KEY}{key[:80]}"
+    if not ALLOWED.fullmatch(key):
+        raise BadRecipe(f"{shown}: a job may not set this key of a recipe. docs/jobs.md lists those.")
+    try:
+        value = parse_scalar(text)
+    except ValueError:
+        raise BadRecipe(f"{shown}: is not a YAML value; quote it.") from None
+    if key == "data.pii" and not isinstance(value, str):
+        raise BadRecipe(f"{shown}: write ignore, warn, mask or refuse.")
+    return value
 
 
 def _set(values: dict[str, Any], parts: list[str], value: Any) -> None:
@@ -167,6 +172,15 @@ def _set(values: dict[str, Any], parts: list[str], value: Any) -> None:
         if not isinstance(values, dict):
             raise BadRecipe(f"metadata.{RECIPE_KEY}{'.'.join(parts)}: another key sets {part} as a whole.")
     values[last] = value
+
+
+def _check_file(id: str | None, files: Files) -> None:
+    if id is None:
+        return
+    file = files.get(id)
+    files.path(file)
+    if file.purpose != FINE_TUNE:
+        raise BadRequest(f"{id} was uploaded for {file.purpose!r}; a job reads files for {FINE_TUNE!r}.")
 
 
 def _check_deployment(store: Store, name: str, task: str) -> None:

@@ -6,7 +6,7 @@ from pathlib import PurePosixPath
 from typing import IO
 
 from hub.config import Settings
-from hub.data.read.tables import SUFFIXES
+from hub.data.read.tables import reader_of, suffixes
 from hub.errors import BadData, HubError
 from hub.jobs.check_file import check_file
 from hub.jobs.request import JobRequest, make_spec
@@ -88,7 +88,7 @@ class TrainingService:
 
 
 def format_by_name(filename: str) -> str:
-    """Return the format of a file by the ending of its name; JSONL without an ending.
+    """Return the ending for a file's format by the ending of its name; JSONL without an ending.
 
     Raises:
         BadData: no reader has that ending.
@@ -96,6 +96,7 @@ def format_by_name(filename: str) -> str:
     suffix = PurePosixPath(filename.replace("\\", "/")).suffix.lower()
     if not suffix:
         return "jsonl"
-    if suffix not in SUFFIXES:
-        raise BadData(f"A file of the kind {suffix[:20]!r} is not read. Use one of {', '.join(SUFFIXES)}.")
-    return SUFFIXES[suffix]
+    spec = reader_of(suffix)
+    if spec is None:
+        raise BadData(f"A file of the kind {suffix[:20]!r} is not read. Use one of {', '.join(suffixes())}.")
+    return spec.name if f".{spec.name}" in spec.suffixes else suffix[1:]

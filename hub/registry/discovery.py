@@ -9,10 +9,13 @@ from typing import Literal
 
 from packaging.utils import canonicalize_name
 
-from hub.api import ENTRY_POINT_GROUP
-from hub.errors import NotFound, PluginConflict
+from hub.api import ENTRY_POINT_GROUP, PLUGIN_GROUP
+from hub.errors import Conflict, NotFound, PluginConflict
 
-__all__ = ["FoundPlugin", "PluginState", "PluginStatus", "find_plugins", "pick_plugins"]
+__all__ = ["CORE", "GROUPS", "FoundPlugin", "PluginState", "PluginStatus", "find_plugins", "pick_plugins"]
+
+GROUPS = (PLUGIN_GROUP, ENTRY_POINT_GROUP)
+CORE = "grafthub"  # its plugin provides what is built in, by the same hooks
 
 PluginState = Literal["ok", "broken", "disabled", "conflict"]
 
@@ -22,7 +25,7 @@ class PluginStatus:
     """One installed plugin as `hub plugins list` shows it.
 
     `name` is the name of its entry point, `entry_point` the "module" or "module:object" it refers to. `tasks`
-    is empty for a plugin that is disabled or failed to load.
+    and `provides`, such as "reader mbox", are empty for a plugin that is disabled or failed to load.
     """
 
     name: str
@@ -32,10 +35,12 @@ class PluginStatus:
     state: PluginState
     reason: str = ""
     tasks: tuple[str, ...] = ()
+    provides: tuple[str, ...] = ()
+    group: str = ENTRY_POINT_GROUP
 
     @property
     def id(self) -> str:
-        """The unique id, `distribution:name`."""
+        """`distribution:name`, unique in its group."""
         return f"{self.distribution}:{self.name}"
 
 
@@ -56,30 +61,56 @@ class FoundPlugin:
         return f"{self.distribution}:{self.name}"
 
     def is_in(self, names: Collection[str]) -> bool:
-        """Return whether `names` contains this plugin's name, id or distribution."""
+        """Return whether `names` contains this plugin's name, id or distribution; never of the hub's own."""
+        if self.distribution == CORE:
+            return False
         distributions = {canonicalize_name(name) for name in names}
         return self.name in names or self.id in names or self.distribution in distributions
 
-    def status(self, state: PluginState, reason: str = "", tasks: tuple[str, ...] = ()) -> PluginStatus:
+    def status(
+        self,
+        state: PluginState,
+        reason: str = "",
+        tasks: tuple[str, ...] = (),
+        provides: tuple[str, ...] = (),
+    ) -> PluginStatus:
         return PluginStatus(
-            self.name, self.distribution, self.version, self.entry_point.value, state, reason, tasks
+            self.name,
+            self.distribution,
+            self.version,
+            self.entry_point.value,
+            state,
+            reason,
+            tasks,
+            provides,
+            self.entry_point.group,
         )
 
 
 def find_plugins() -> list[FoundPlugin]:
-    """List the entry points of the group `hub.tasks.v1` in a fixed order; imports none."""
-    found = {_found(entry_point) for entry_point in entry_points(group=ENTRY_POINT_GROUP)}
-    return sorted(found, key=lambda plugin: (plugin.name, plugin.distribution, plugin.entry_point.value))
+    """List the entry points of both groups in a fixed order; imports none."""
+    found = {_found(entry_point) for group in GROUPS for entry_point in entry_points(group=group)}
+    return sorted(
+        found,
+        key=lambda plugin: (
+            plugin.name,
+            plugin.distribution,
+            plugin.entry_point.group,
+            plugin.entry_point.value,
+        ),
+    )
 
 
-def pick_plugins(name: str) -> list[FoundPlugin]:
+def pick_plugins(name: str, *, own: bool = False) -> list[FoundPlugin]:
     """Return the installed plugins for `name` on the command line; imports none.
 
-    `name` is the name or id of a plugin, or the name of a distribution, for all its plugins.
+    `name` is the name or id of a plugin, or the name of a distribution, for all its plugins. `own`: also the
+    hub's own.
 
     Raises:
         NotFound: no plugin matches.
         PluginConflict: plugins of several distributions have this name.
+        Conflict: it is the hub's own, which can be neither disabled nor uninstalled.
     """
     found = find_plugins()
     named = [plugin for plugin in found if name in (plugin.id, plugin.name)]
@@ -87,9 +118,14 @@ def pick_plugins(name: str) -> list[FoundPlugin]:
         ids = " or ".join(plugin.id for plugin in named)
         raise PluginConflict(f"Several distributions have a plugin named {name!r}. Write {ids}.")
     if not named:
-        named = [plugin for plugin in found if plugin.is_in({name})]
+        named = [plugin for plugin in found if plugin.is_in({name}) or plugin.distribution == name]
     if not named:
-        raise NotFound.of("plugin", name, {plugin.name for plugin in found})
+        raise NotFound.of("plugin", name, {plugin.name for plugin in found if plugin.distribution != CORE})
+    if not own and any(plugin.distribution == CORE for plugin in named):
+        raise Conflict(
+            f"The plugin {name!r} is part of GraftHub itself. Another one can be put before it: "
+            "name that one in plugins.prefer."
+        )
     return named
 
 

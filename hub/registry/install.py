@@ -14,9 +14,9 @@ from typing import Any
 
 from packaging.utils import canonicalize_name
 
-from hub.api import ENTRY_POINT_GROUP
+from hub.config import PluginSettings
 from hub.errors import BadPlugin, BadRequest, Conflict, NotFound, PluginConflict
-from hub.registry.discovery import PluginStatus
+from hub.registry.discovery import CORE, GROUPS, PluginStatus
 from hub.registry.pip import failure, reason, run_pip
 from hub.registry.probe import probe
 from hub.registry.screening import forget
@@ -51,19 +51,24 @@ class _Target:
 
 
 def install(
-    what: str, *, home: Path | None = None, disabled: Collection[str] = (), build_isolation: bool = True
+    what: str,
+    *,
+    home: Path | None = None,
+    disabled: Collection[str] = (),
+    build_isolation: bool = True,
+    settings: PluginSettings | None = None,
 ) -> Installed:
-    """Install a plugin from the package index, a folder, a wheel or an sdist, and load its tasks.
+    """Install a plugin from the package index, a folder, a wheel or an sdist, and load what it provides.
 
     The result of its import is cached in `home`. Installed libraries keep their versions. A distribution that
-    is not a task plugin is uninstalled again, with its new dependencies.
+    is not a plugin is uninstalled again, with its new dependencies.
 
     Raises:
         BadRequest, NotFound: `what` is neither a requirement nor an installable path.
         SourceUnavailable: it or a dependency cannot be downloaded; with pip's reason.
         Conflict: it needs other versions of installed libraries.
-        BadPlugin: it does not build, is not a task plugin, or is broken.
-        PluginConflict: another plugin also provides one of its tasks.
+        BadPlugin: it does not build, is not a plugin, or is broken.
+        PluginConflict: another plugin also provides something of the same name.
     """
     target = _target(what)
     before, plugins_before = _versions(), _plugin_distributions()
@@ -77,7 +82,8 @@ def install(
     try:
         if home:
             forget(home, distribution)
-        plugins = tuple(plugin for plugin in probe(disabled, home) if plugin.distribution == distribution)
+        listed = probe(disabled, home, settings)
+        plugins = tuple(plugin for plugin in listed if plugin.distribution == distribution)
     except BadPlugin as error:
         raise BadPlugin(f"{distribution} {version} is installed, but {error}") from None
     _refuse_unusable(distribution, version, plugins)
@@ -123,10 +129,10 @@ def _versions() -> dict[str, str]:
 
 def _plugin_distributions() -> set[str]:
     return {
-        canonicalize_name(item.name)
+        str(canonicalize_name(item.name))
         for item in distributions()
-        if item.name and item.entry_points.select(group=ENTRY_POINT_GROUP)
-    }
+        if item.name and any(item.entry_points.select(group=group) for group in GROUPS)
+    } - {CORE}
 
 
 def _run(
@@ -150,7 +156,7 @@ def _run(
 
 def _no_plugin(distribution: str, version: str, new: Sequence[str]) -> BadPlugin:
     """Uninstall a distribution that is not a plugin, and return the error."""
-    problem = f"{distribution} {version} is not a task plugin: no entry point in {ENTRY_POINT_GROUP!r}."
+    problem = f"{distribution} {version} is not a plugin: no entry point in {' or '.join(map(repr, GROUPS))}."
     if not new:
         return BadPlugin(f"{problem} It was installed before as a library; nothing was uninstalled.")
     done, output = run_pip("uninstall", "--yes", *new)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
@@ -16,7 +16,16 @@ from hub.api import Field, FieldKind, HeadKind, Task, TaskSpec
 from hub.errors import BadPlugin, HubError, InvalidName, first_problem
 from hub.names import check_name
 
-__all__ = ["LoadedTask", "check_spec", "describe_failure", "load_task", "plugin_call"]
+__all__ = [
+    "OBJECT",
+    "LoadedTask",
+    "check_spec",
+    "describe_failure",
+    "extension_call",
+    "load_task",
+    "plugin_call",
+    "resolve",
+]
 
 RESERVED_IN_REQUESTS = {
     "deployment": "it names the deployment.",
@@ -24,7 +33,7 @@ RESERVED_IN_REQUESTS = {
 }
 RESERVED_IN_RESPONSES = {"error": "it has the reason why a request failed."}
 
-_OBJECT = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
+OBJECT = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,15 +71,15 @@ def check_spec(spec: object) -> TaskSpec:
         raise BadPlugin(f"Task {spec.name!r} has head {head!r:.80}; use one of {kinds}.")
     for key in ("request", "response", "factory"):
         value = getattr(spec, key)
-        if not isinstance(value, str) or not _OBJECT.fullmatch(value):
+        if not isinstance(value, str) or not OBJECT.fullmatch(value):
             raise BadPlugin(
                 f"Task {spec.name!r} has {key} {value!r:.80}; write it as 'package.module:Name', a string."
             )
     return spec
 
 
-def load_task(spec: TaskSpec) -> LoadedTask:
-    """Import and check the classes of a spec, and build the task.
+def load_task(spec: TaskSpec, settings: BaseModel | None = None) -> LoadedTask:
+    """Import and check the classes of a spec, and build the task; `settings` are those of its plugin.
 
     Raises:
         BadPlugin: an import fails, or a class is invalid.
@@ -80,7 +89,10 @@ def load_task(spec: TaskSpec) -> LoadedTask:
         response = _model(spec.response)
         _refuse_reserved(spec.request, request, RESERVED_IN_REQUESTS)
         _refuse_reserved(spec.response, response, RESERVED_IN_RESPONSES)
-        return LoadedTask(spec, _task(spec.factory), request, response)
+        task = _task(spec.factory)
+        if settings is not None:
+            task.plugin_settings = settings
+        return LoadedTask(spec, task, request, response)
     except BadPlugin as error:
         raise BadPlugin(f"Task {spec.name!r}: {error}") from error.__cause__
 
@@ -92,7 +104,12 @@ def describe_failure(error: BaseException) -> str:
     return text if text.endswith((".", "!", "?")) else f"{text}."
 
 
-def _resolve(where: str) -> object:
+def resolve(where: str) -> object:
+    """Import "package.module:Name".
+
+    Raises:
+        BadPlugin: anything is raised by it.
+    """
     module, _, name = where.partition(":")
     try:
         return getattr(import_module(module), name)
@@ -103,7 +120,7 @@ def _resolve(where: str) -> object:
 
 
 def _model(where: str) -> type[BaseModel]:
-    model = _resolve(where)
+    model = resolve(where)
     if not inspect.isclass(model) or not issubclass(model, BaseModel):
         raise BadPlugin(f"{where} is not a pydantic model: subclass hub.api.Model.")
     try:
@@ -145,7 +162,7 @@ def _field_names(model: type[BaseModel]) -> set[str]:
 
 
 def _task(where: str) -> Task[Any, Any]:
-    factory = _resolve(where)
+    factory = resolve(where)
     if not inspect.isclass(factory) or not issubclass(factory, Task):
         raise BadPlugin(f"{where} is not a subclass of hub.api.Task.")
     if missing := sorted(factory.__abstractmethods__):
@@ -189,12 +206,21 @@ def _is_field(item: object) -> bool:
     return isinstance(item, Field) and isinstance(item.kind, FieldKind) and item.name.isidentifier()
 
 
-@contextmanager
-def plugin_call(task: str, what: str) -> Iterator[None]:
+def plugin_call(task: str, what: str) -> AbstractContextManager[None]:
     """Raise BadPlugin for any exception of a task's method except HubError; `what` describes the call."""
+    return _call(f"Task {task!r}", what)
+
+
+def extension_call(word: str, name: str, what: str) -> AbstractContextManager[None]:
+    """As `plugin_call`, for a method of an extension; `word` is its kind."""
+    return _call(f"{word.capitalize()} {name!r}", what)
+
+
+@contextmanager
+def _call(who: str, what: str) -> Iterator[None]:
     try:
         yield
     except HubError:
         raise
     except Exception as error:
-        raise BadPlugin(f"Task {task!r} failed in {what}: {describe_failure(error)}") from error
+        raise BadPlugin(f"{who} failed in {what}: {describe_failure(error)}") from error

@@ -1,7 +1,8 @@
 """Lists the plugins in a new Python process, which sees packages that were just installed.
 
 The process is `python -m hub.registry.probe DISABLED HOME ANSWER`: DISABLED is a JSON list of names, or
-null to import nothing; HOME is the cache of import results, or ""; ANSWER is the output file.
+null to import nothing; HOME is the cache of import results, or ""; ANSWER is the output file. Its standard
+input is the section `plugins` of the settings as JSON, or null.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from collections.abc import Collection
 from dataclasses import asdict
 from pathlib import Path
 
-from hub.config import child_environment
+from hub.config import PluginSettings, child_environment
 from hub.errors import BadPlugin
 from hub.registry.discovery import PluginStatus, find_plugins
 from hub.registry.host import Registry
@@ -22,11 +23,13 @@ from hub.registry.host import Registry
 __all__ = ["main", "probe"]
 
 
-def probe(disabled: Collection[str] | None, home: Path | None = None) -> list[PluginStatus]:
-    """List the plugins in a new process, which also loads their tasks.
+def probe(
+    disabled: Collection[str] | None, home: Path | None = None, settings: PluginSettings | None = None
+) -> list[PluginStatus]:
+    """List the plugins in a new process, which also loads their tasks and extensions.
 
-    With `disabled` None nothing is imported, and every plugin is reported as disabled. `home` is as for
-    `Registry.screened`.
+    With `disabled` None nothing is imported, and every plugin is reported as disabled. `home` and `settings`
+    are as for `Registry.screened`.
 
     Raises:
         BadPlugin: a plugin ended the process.
@@ -38,7 +41,7 @@ def probe(disabled: Collection[str] | None, home: Path | None = None) -> list[Pl
             [sys.executable, "-P", "-m", "hub.registry.probe", names, str(home or ""), str(answer)],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            stdin=subprocess.DEVNULL,
+            input=(settings.model_dump_json() if settings else "null").encode(),
             env=child_environment(),
             check=False,
         )
@@ -49,7 +52,7 @@ def probe(disabled: Collection[str] | None, home: Path | None = None) -> list[Pl
                 f"(status {process.returncode}): {''.join(last)[:300] or 'nothing was printed'}"
             )
         return [
-            PluginStatus(**{**item, "tasks": tuple(item["tasks"])})
+            PluginStatus(**{**item, "tasks": tuple(item["tasks"]), "provides": tuple(item["provides"])})
             for item in json.loads(answer.read_text(encoding="utf-8"))
         ]
 
@@ -60,7 +63,9 @@ def main() -> None:
     if disabled is None:
         plugins = [plugin.status("disabled") for plugin in find_plugins()]
     else:
-        registry = Registry.screened(disabled, Path(home) if home else None)
+        sections = json.load(sys.stdin)
+        settings = None if sections is None else PluginSettings.model_validate(sections)
+        registry = Registry.screened(disabled, Path(home) if home else None, settings)
         registry.check()
         plugins = registry.plugins()
     answer.write_text(json.dumps([asdict(plugin) for plugin in plugins]), encoding="utf-8")

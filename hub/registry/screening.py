@@ -4,7 +4,8 @@ A plugin can end the process that imports it, by `os._exit` or a crash in an ext
 cached in the state folder, by distribution, version and the plugin's files.
 
 The process is `python -m hub.registry.screening DISTRIBUTION STAGE`: it writes its current stage to the file
-STAGE. Its standard input is a pipe that is closed when the parent ends.
+STAGE. Its standard input is a pipe with a line that has the plugins' settings; it is closed when the parent
+ends.
 """
 
 from __future__ import annotations
@@ -25,14 +26,14 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from hub.config import child_environment
+from hub.config import PluginSettings, child_environment
 from hub.files import write_file
-from hub.registry.discovery import FoundPlugin, find_plugins
+from hub.registry.discovery import CORE, FoundPlugin, find_plugins
 
 __all__ = ["BUILT_IN", "forget", "main", "screen"]
 
-BUILT_IN = frozenset(
-    f"grafthub-{name}"
+BUILT_IN = {CORE} | frozenset(
+    f"{CORE}-{name}"
     for name in (
         "classification",
         "extraction",
@@ -55,10 +56,12 @@ MAX_FILES = 5000  # whose modification times are compared
 _START, _DONE = "start", "done"
 
 
-def screen(plugins: Iterable[FoundPlugin], home: Path | None) -> dict[str, str]:
+def screen(
+    plugins: Iterable[FoundPlugin], home: Path | None, settings: PluginSettings | None = None
+) -> dict[str, str]:
     """Return the distributions that this process must not import, with the reasons.
 
-    Results are not cached if `home` does not exist.
+    Each is given the settings of its own plugins only. Results are not cached if `home` does not exist.
     """
     entries: dict[str, list[FoundPlugin]] = {}
     for plugin in plugins:
@@ -71,7 +74,8 @@ def screen(plugins: Iterable[FoundPlugin], home: Path | None) -> dict[str, str]:
     fresh = [name for name, key in keys.items() if not _is_known(known.get(name), key)]
     if fresh:
         with ThreadPoolExecutor(PROCESSES, thread_name_prefix="screening") as pool:
-            for name, fault in zip(fresh, pool.map(_try, fresh), strict=True):
+            sections = [_sections(entries[name], settings) for name in fresh]
+            for name, fault in zip(fresh, pool.map(_try, fresh, sections), strict=True):
                 known[name] = {"key": keys[name], "fault": fault, "when": time.time()}
         _write(home, known)
     return {name: known[name]["fault"] for name in entries if known[name]["fault"]}
@@ -84,7 +88,12 @@ def forget(home: Path, distribution: str) -> None:
         _write(home, known)
 
 
-def _try(distribution: str) -> str:
+def _sections(plugins: Iterable[FoundPlugin], settings: PluginSettings | None) -> str:
+    """Return the settings of these plugins as JSON."""
+    return json.dumps({one.name: settings.of(one.name) for one in plugins} if settings else None, default=str)
+
+
+def _try(distribution: str, settings: str = "null") -> str:
     """Import a distribution's plugins and tasks in a subprocess; return why it failed, or ""."""
     with tempfile.TemporaryDirectory(prefix="hub-plugin-") as scratch:
         stage = Path(scratch, "stage")
@@ -97,12 +106,17 @@ def _try(distribution: str) -> str:
             env={**child_environment(), "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
             start_new_session=True,
         )
+        assert process.stdin
         try:
+            process.stdin.write(f"{settings}\n".encode())
+            process.stdin.flush()
+            return _watch(process, stage)
+        except BrokenPipeError:
             return _watch(process, stage)
         finally:
             _kill(process)
-            assert process.stdin
-            process.stdin.close()
+            with suppress(BrokenPipeError):
+                process.stdin.close()
 
 
 def _watch(process: subprocess.Popen[bytes], stage: Path) -> str:
@@ -123,8 +137,8 @@ def _watch(process: subprocess.Popen[bytes], stage: Path) -> str:
 
 
 def _when(stage: str) -> str:
-    task = stage.removeprefix("task ")
-    return "when imported" if task == stage else f"when its task {task!r} is loaded"
+    word, _, name = stage.partition(" ")
+    return f"when its {word} {name!r} is loaded" if name else "when imported"
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:
@@ -199,15 +213,19 @@ def _write(home: Path | None, results: Mapping[str, Any]) -> None:
 def main() -> None:
     """Import a distribution's plugins and tasks; exceptions are ignored here."""
     distribution, stage = sys.argv[1], Path(sys.argv[2])
+    sections = json.loads(sys.stdin.buffer.readline() or b"null")
     _end_with_parent()
     from hub.registry.host import Registry
 
     others: Collection[str] = [plugin.id for plugin in find_plugins() if plugin.distribution != distribution]
     stage.write_text("import", encoding="utf-8")
-    registry = Registry.load(others)
+    registry = Registry.load(others, None if sections is None else PluginSettings.model_validate(sections))
     for name in registry.tasks():
         stage.write_text(f"task {name}", encoding="utf-8")
         registry.check(name)
+    for label in registry.extensions.labels():
+        stage.write_text(label, encoding="utf-8")
+        registry.extensions.load(label)
     stage.write_text(_DONE, encoding="utf-8")
     os._exit(0)  # do not wait for threads of the plugin
 

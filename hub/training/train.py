@@ -13,11 +13,11 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from hub.api.kinds.reader import InvalidRow
 from hub.bases.cache import Bases
 from hub.data.augment.back_translation import TRANSLATIONS
 from hub.data.dataset import InvalidRows
 from hub.data.notes import write_notes
-from hub.data.read.rows import InvalidRow
 from hub.errors import Conflict
 from hub.evaluation.assess import MISTAKES, Measured, assess, measured, recorded
 from hub.evaluation.evaluation import Evaluation

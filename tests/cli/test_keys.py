@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from rich.text import Text
 from typer.testing import CliRunner
 
 from hub.cli.main import app
@@ -102,6 +103,18 @@ def test_usage_is_shown_by_key_and_day() -> None:
     assert len(json.loads(run("usage", "--days", "60", "--json").stdout)["usage"]) == 2
     assert len(json.loads(run("usage", "anonymous", "--days", "60", "--json").stdout)["usage"]) == 1
     assert "shop" in run("usage").stdout
+
+
+def test_usage_of_busy_keys_fits_a_terminal_of_80_columns(monkeypatch) -> None:
+    created, day = create(), str(datetime.now(UTC).date())
+    counts = KeyUsage(123_456, 9999, 10_000, 99_960, 999_600_000, 2_345_678_901_234)
+    ApiKeys(Store(load_settings().home).catalog).count({(created["id"], day): counts})
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("FORCE_COLOR", "1")  # rich takes the output for a terminal
+    monkeypatch.setenv("NO_COLOR", "1")
+    header, row = (line.split() for line in Text.from_ansi(run("usage").stdout).plain.splitlines())
+    assert header == ["KEY", "LABEL", "DAY", "REQS", "LIMITED", "ERRORS", "ROWS", "IN", "OUT"]
+    assert row == [created["id"], "shop", day, "123k", "9999", "10.0k", "100k", "1.0G", "2.3T"]
 
 
 @pytest.mark.parametrize(

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import importlib
 import json
+import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,29 +15,16 @@ from hub.cli.main import app
 from hub.config import load_settings
 from hub.errors import Conflict, HubError, NotFound
 from hub.registry.state import disable, disabled_plugins
-from tests.support.environment import install_into
+from tests.support.plugins import Install, install, write_page
 
-FIXTURES = Path(__file__).parents[1] / "fixtures" / "plugins"
+__all__ = ["install"]
 
 
 @pytest.fixture
-def plugged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
-    """Install fixture plugins by name, for this process and those it starts."""
-    packages = tmp_path / "packages"
-    packages.mkdir()
-    before = set(sys.modules)
-    monkeypatch.syspath_prepend(packages)
-    monkeypatch.setenv("PYTHONPATH", str(packages))
-
-    def plug(*names: str) -> None:
-        for name in names:
-            install_into(packages, FIXTURES / name)
-        importlib.invalidate_caches()
-
-    yield plug
-    for name in set(sys.modules) - before:
-        if str(packages) in str(getattr(sys.modules[name], "__file__", None)):
-            del sys.modules[name]
+def plugged(install: Install, monkeypatch: pytest.MonkeyPatch) -> Install:
+    """Install plugins for this process and those it starts."""
+    monkeypatch.setenv("PYTHONPATH", str(install()), prepend=os.pathsep)
+    return install
 
 
 def hub(*arguments: str) -> Result:
@@ -57,7 +44,7 @@ def listed(*arguments: str) -> dict[str, dict[str, object]]:
     return {plugin["distribution"]: plugin for plugin in json.loads(result.stdout)}
 
 
-def test_list_shows_every_plugin_with_its_state_and_reason(plugged: Callable[..., None]) -> None:
+def test_list_shows_every_plugin_with_its_state_and_reason(plugged: Install) -> None:
     plugged("acme-tickets", "broken-import")
     result = hub("list")
     assert result.exit_code == 0
@@ -65,7 +52,7 @@ def test_list_shows_every_plugin_with_its_state_and_reason(plugged: Callable[...
     assert "No module named 'a_module_that_is_not_there'" in result.output
 
 
-def test_list_as_json_is_one_document(plugged: Callable[..., None]) -> None:
+def test_list_as_json_is_one_document(plugged: Install) -> None:
     plugged("acme-tickets", "rival-tickets")
     plugins = listed()
     assert plugins["acme-tickets"] == {
@@ -76,16 +63,36 @@ def test_list_as_json_is_one_document(plugged: Callable[..., None]) -> None:
         "state": "conflict",
         "reason": plugins["rival-tickets"]["reason"],
         "tasks": ["ticket-urgency", "ticket-route"],
+        "provides": [],
+        "group": "hub.tasks.v1",
     }
 
 
-def test_list_with_check_finds_what_fails_later(plugged: Callable[..., None]) -> None:
+def test_info_shows_what_a_plugin_provides_and_its_settings_without_secrets(
+    plugged: Install, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plugged(write_page("readers", tmp_path))
+    monkeypatch.setenv("HUB_PLUGINS__MAILBOX__ROOT", "/srv/mail")
+    monkeypatch.setenv("HUB_PLUGINS__MAILBOX__TOKEN", "s3cret")
+    [described] = json.loads(hub("info", "mailbox", "--json").stdout)
+    assert (described["state"], described["provides"]) == ("ok", ["reader mbox"])
+    assert described["settings"] == {"root": "/srv/mail", "token": "**********", "folders": ["inbox"]}
+    shown = hub("info", "acme-mailbox").output
+    assert "reader mbox" in shown
+    assert "plugins.mailbox.root" in shown and "/srv/mail" in shown
+    assert "s3cret" not in shown
+    monkeypatch.delenv("HUB_PLUGINS__MAILBOX__ROOT")
+    assert "Setting 'plugins.mailbox.root'" in hub("info", "mailbox").output
+    assert "reader csv" in hub("info", "hub").output
+
+
+def test_list_with_check_finds_what_fails_later(plugged: Install) -> None:
     plugged("broken-example")
     assert listed()["broken-example"]["state"] == "ok"
     assert listed("--check")["broken-example"]["state"] == "broken"
 
 
-def test_disable_and_enable_switch_a_plugin_without_importing_it(plugged: Callable[..., None]) -> None:
+def test_disable_and_enable_switch_a_plugin_without_importing_it(plugged: Install) -> None:
     plugged("acme-tickets", "broken-interrupt")
     assert hub("disable", "broken-interrupt").exit_code == 0
     assert hub("disable", "acme-tickets").exit_code == 0
@@ -97,14 +104,14 @@ def test_disable_and_enable_switch_a_plugin_without_importing_it(plugged: Callab
     assert listed()["acme-tickets"]["state"] == "ok"
 
 
-def test_disabling_one_of_two_rivals_resolves_the_conflict(plugged: Callable[..., None]) -> None:
+def test_disabling_one_of_two_rivals_resolves_the_conflict(plugged: Install) -> None:
     plugged("acme-tickets", "rival-tickets")
     hub("disable", "rival")
     assert listed()["acme-tickets"]["state"] == "ok"
 
 
 def test_enable_refuses_a_plugin_that_hub_toml_disables(
-    plugged: Callable[..., None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    plugged: Install, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plugged("acme-tickets")
     (tmp_path / "hub.toml").write_text('[plugins]\ndisabled = ["tickets"]\n')
@@ -113,14 +120,14 @@ def test_enable_refuses_a_plugin_that_hub_toml_disables(
 
 
 @pytest.mark.parametrize("command", ["disable", "enable", "uninstall"])
-def test_an_unknown_plugin_lists_the_known_ones(plugged: Callable[..., None], command: str) -> None:
+def test_an_unknown_plugin_lists_the_known_ones(plugged: Install, command: str) -> None:
     plugged("acme-tickets")
     assert "tickets" in refused(NotFound, command, "nothing")
     assert disabled_plugins(load_settings().home) == frozenset()
 
 
 def test_uninstall_refuses_while_a_deployment_needs_the_plugin(
-    plugged: Callable[..., None], deploy_task: Callable[[str, str], None]
+    plugged: Install, deploy_task: Callable[[str, str], None]
 ) -> None:
     plugged("acme-tickets")
     deploy_task("ticket-urgency", "front-desk")
@@ -129,7 +136,7 @@ def test_uninstall_refuses_while_a_deployment_needs_the_plugin(
     assert "--force" in message
 
 
-def test_uninstall_cannot_remove_what_pip_did_not_install(plugged: Callable[..., None]) -> None:
+def test_uninstall_cannot_remove_what_pip_did_not_install(plugged: Install) -> None:
     plugged("acme-tickets")
     disable(load_settings().home, "acme-tickets:tickets")
     assert "pip did not uninstall acme-tickets" in refused(Conflict, "uninstall", "tickets")

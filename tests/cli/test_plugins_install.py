@@ -90,7 +90,7 @@ def test_a_folder_is_installed_tried_and_uninstalled_by_its_plugins_name(
 def test_a_wheel_that_is_no_plugin_is_uninstalled_again(environment: Environment) -> None:
     refused = environment.hub("install", environment.wheel("acme-plain", "", {"acme_plain.py": ""}))
     assert refused.returncode == 1
-    assert "acme-plain 1.0 is not a task plugin" in refused.stderr
+    assert "acme-plain 1.0 is not a plugin" in refused.stderr
     assert "Uninstalled again: acme-plain." in refused.stderr
     assert not environment.installed("acme-plain")
 

@@ -19,6 +19,8 @@ from transformers import AutoModel, AutoModelForCausalLM, AutoModelForSequenceCl
 from hub.api import HeadKind, Row
 from hub.bases.auto_classes import AUTO_CLASSES
 from hub.engine.build import build_engine
+from hub.engine.choice.autotune import Tuning
+from hub.engine.onnx.graph import runs_graphs
 from hub.engine.protocol import EngineRow
 from hub.engine.torch import loading
 from hub.engine.torch.loading import load_model, one_load_at_a_time, pick_device
@@ -45,6 +47,28 @@ def test_auto_has_a_bf16_candidate_where_the_cpu_computes_in_bf16(bert, engine_o
     assert kinds("onnx") == ["onnx float32", "torch float32"]
     assert kinds("onnx-int8") == ["onnx int8", "onnx float32", "torch float32"]
     assert kinds("torch") == ["torch float32"]
+
+
+def test_without_an_onnxruntime_for_the_device_auto_is_torch_and_onnx_is_refused(
+    bert, trained, fill, engine_of, monkeypatch
+):
+    monkeypatch.setattr("hub.engine.assemble.runs_graphs", lambda device: False)
+    monkeypatch.setattr("hub.engine.assemble.computes_in_bf16", lambda device: True)
+    for kind in ("onnx", "onnx-int8"):
+        with pytest.raises(BadConfig, match=r"onnxruntime does not run on 'cpu'\. Use torch, or auto"):
+            build_engine(bert, kind=kind, slots=1, device="cpu")
+    engine = engine_of(bert, "auto", tuning=Tuning(budget_s=0))
+    fill(engine, [trained(bert, HeadKind.SEQUENCE, labels=3, seed=1)])
+    assert "torch float32" in engine.timings.seconds
+    assert set(engine.backbones) <= {"torch bfloat16", "torch float32"}
+
+
+@pytest.mark.parametrize(("provider", "runs"), [("CUDAExecutionProvider", True), ("AzureProvider", False)])
+def test_graphs_run_on_a_gpu_with_its_provider_alone(monkeypatch, provider, runs):
+    monkeypatch.setattr("onnxruntime.get_available_providers", lambda: [provider, "CPUExecutionProvider"])
+    assert runs_graphs(torch.device("cuda:0")) is runs
+    assert runs_graphs(torch.device("cpu"))
+    assert not runs_graphs(torch.device("mps"))
 
 
 def test_bf16_is_refused_where_the_cpu_does_not_compute_in_it(bert, llama, engine_of, monkeypatch):

@@ -107,7 +107,9 @@ def pool(base: Base, make: Callable[..., Trained]) -> dict[str, Trained]:
     return {name: one for kind in scored(base) for name, one in served(base, kind, make).items()}
 
 
-def assert_exact(engine, adapters: Sequence[Trained], rows: Sequence[EngineRow], names=None) -> None:
+def assert_exact(
+    engine, adapters: Sequence[Trained], rows: Sequence[EngineRow], names=None, tolerance: float = TOLERANCE
+) -> None:
     outputs = engine.run(rows)
     off = {}
     for row, output in zip(rows, outputs, strict=True):
@@ -115,9 +117,23 @@ def assert_exact(engine, adapters: Sequence[Trained], rows: Sequence[EngineRow],
         assert output.row is row.row
         assert output.values.shape == expected.shape
         difference = float(np.abs(output.values - expected).max())
-        if not difference <= TOLERANCE:
+        if not difference <= tolerance:
             off[names[row.slot - 1] if names else row.slot] = difference
     assert not off
+
+
+def mixed_rows(adapters: Sequence[Trained]) -> list[EngineRow]:
+    """Make two rows of each adapter, of different lengths, and some of the shortest and longest."""
+    longest, random = adapters[0].base.max_length, np.random.default_rng(0)
+    rows = [
+        adapter.row(slot, int(length), seed=turn)
+        for turn in range(2)
+        for slot, (adapter, length) in enumerate(
+            zip(adapters, random.integers(1, 40, len(adapters)), strict=True), 1
+        )
+    ]
+    ends = [adapters[0].row(1, longest), adapters[-1].row(len(adapters), 1), adapters[2].row(3, longest)]
+    return [*rows, *ends]
 
 
 @pytest.mark.parametrize(
@@ -134,17 +150,7 @@ def test_all_heads_and_methods_in_one_forward(family, kind, base_of, trained, en
         engine.check(adapter.weights)
     fill(engine, adapters)
     ran = watch(engine)
-    longest = base.max_length
-    random = np.random.default_rng(0)
-    rows = [
-        adapter.row(slot, int(length), seed=turn)
-        for turn in range(2)
-        for slot, (adapter, length) in enumerate(
-            zip(adapters, random.integers(1, 40, len(adapters)), strict=True), 1
-        )
-    ]
-    rows += [adapters[0].row(1, longest), adapters[-1].row(len(adapters), 1), adapters[2].row(3, longest)]
-    assert_exact(engine, adapters, rows, names)
+    assert_exact(engine, adapters, mixed_rows(adapters), names)
     assert ran == [f"{kind} float32"]
 
 

@@ -35,19 +35,22 @@ steps = st.lists(
 
 
 @given(steps)
-def test_members_that_come_and_go_have_neither_credit_nor_debt(taken) -> None:
+def test_members_that_come_and_go_join_at_the_service_in_progress(taken) -> None:
     shares: Shares[int] = Shares()
+    in_progress = 0.0  # what the member served last had spent before
     for step, member, cost in taken:
         active = set(shares)
         if step == "join":
             shares.join(member)
-            if member not in active and active:
-                assert shares.spent(member) >= min(shares.spent(other) for other in active)
+            if not active:
+                in_progress = 0.0
+            elif member not in active:
+                assert shares.spent(member) >= in_progress
         elif step == "leave" and member in active:
             shares.leave(member)
         elif step == "serve" and active:
             served = shares.next()
-            before = shares.spent(served)
+            before = in_progress = shares.spent(served)
             assert before == min(shares.spent(other) for other in active)
             shares.charge(served, cost)
             assert shares.spent(served) == before + cost
@@ -66,6 +69,18 @@ def test_one_that_was_served_and_comes_back_at_once_is_not_served_before_the_oth
     assert shares.next() == "quiet"
     shares.charge("quiet", 9.0)
     assert shares.next() == "quiet"
+
+
+def test_a_newcomer_is_served_before_one_that_is_being_served() -> None:
+    shares: Shares[str] = Shares()
+    shares.join("greedy")
+    for _ in range(3):
+        shares.charge("greedy", 10.0)
+    for _ in range(2):
+        shares.join("quiet")
+        assert shares.next() == "quiet"
+        shares.charge("quiet", 1.0), shares.charge("greedy", 10.0)
+        shares.leave("quiet")
 
 
 flows = st.builds(

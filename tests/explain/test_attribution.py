@@ -13,12 +13,13 @@ import torch  # noqa: TID253
 from hub.api import AdapterInfo, HeadKind, Row
 from hub.bases.base import Base
 from hub.engine.tokenizer import load_tokenizer
-from hub.errors import BadRequest, MissingExtra, NotFound
+from hub.errors import BadPlugin, BadRequest, MissingExtra, NotFound
 from hub.explain.attribution import ExplainOptions, explain_row
 from hub.explain.explanation import Explanation
 from hub.explain.token_spans import find_places, words_of
 from hub.recipe.recipe import Recipe
 from hub.training.fit.model import add_adapter, load_base
+from tests.support.plugins import Install, plugin_of, write_page
 from tests.support.tiny import ENCODERS, peft_model, tiny_adapter, tiny_encoder
 
 CHOSEN = ExplainOptions()
@@ -176,3 +177,42 @@ def test_words_of_a_pair_are_found_in_their_own_text(model_type: str, tmp_path: 
         read = "".join(text[place.start : place.end] for place in known if place.field == name)
         assert read == "".join(text.split())
     assert sum(len(group) for group in words_of(places)) == len(known)
+
+
+def test_an_explainer_of_a_plugin_is_a_method(install: Install, bert: Base, tmp_path: Path) -> None:
+    """The example of docs/plugins/explainers.md."""
+    install(write_page("explainers", tmp_path))
+    found = explained(bert, tmp_path, options=ExplainOptions("occlusion"))
+    assert found.method == "occlusion"
+    assert len(found.scores) == len(found.tokens)
+    assert found.baseline_score is None
+    assert any(abs(score) > 1e-6 for score in found.scores)
+
+
+@pytest.mark.parametrize(
+    ("returned", "reason"),
+    [
+        ("TokenScores([1.0])", r"Explainer 'bad' returned 1 scores for \d+ tokens"),
+        ("None", r"Explainer 'bad' failed in attribute\(\)"),
+    ],
+)
+def test_an_explainer_that_fails_is_named(
+    install: Install, bert: Base, tmp_path: Path, returned: str, reason: str
+) -> None:
+    code = f"""
+@hookimpl
+def hub_explainers():
+    yield ExplainerSpec("bad", "Explains.", "made:Bad")
+
+class Bad(Explainer):
+    def attribute(self, score):
+        return {returned}
+"""
+    install(plugin_of(tmp_path, code))
+    with pytest.raises(BadPlugin, match=reason):
+        explained(bert, tmp_path, options=ExplainOptions("bad"))
+
+
+def test_an_unknown_method_lists_those_there_are(bert: Base, tmp_path: Path) -> None:
+    with pytest.raises(NotFound, match=r"No explainer named 'guess'. Available: attention, gradients"):
+        explained(bert, tmp_path, options=ExplainOptions("guess"))

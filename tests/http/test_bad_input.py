@@ -42,6 +42,14 @@ OPENAI = {"message", "type", "param", "code"}
         ("/tei/mood/predict", {"error", "error_type", "code"}, None),
         ("/v2/nothing", {"error", "code"}, None),
         ("/api/pull", {"error", "code"}, None),
+        ("/hf/mood/nothing", {"error", "error_type"}, None),
+        ("/hf/mood/v1/nothing", {"error"}, OPENAI),
+        ("/v1/audio/speech", {"error"}, OPENAI),
+        ("/v1/fine_tuning/nothing", {"error"}, OPENAI),
+        ("/v1/tasks/sentiment/nothing", {"error"}, NATIVE),
+        ("/v1/deployments/mood/nothing", {"error"}, NATIVE),
+        ("/tei/mood/nothing", {"error", "error_type", "code"}, None),
+        ("/admin/nothing", {"error"}, NATIVE),
         ("/nothing", {"error"}, NATIVE),
     ],
 )
@@ -60,6 +68,54 @@ def test_a_request_that_no_route_takes_is_refused_in_the_shape_of_its_family(
             assert isinstance(body["error"], str)
     assert foreign.status_code == 403
     assert asked.delete(path).status_code in (404, 405)
+
+
+@pytest.mark.parametrize(
+    ("path", "meant"),
+    [
+        ("/chat/completions", "/v1/chat/completions"),
+        ("/v1/v1/chat/completions", "/v1/chat/completions"),
+        ("/v1/api/chat", "/api/chat"),
+        ("/models/mood/infer", "/v2/models/{name}/infer"),
+        ("/mood/embed", "/tei/{name}/embed"),
+        ("/v1/hf/mood", "/hf/{name}"),
+        ("/v1/models/", "/v1/models"),
+        ("/v1/chat/completion", "/v1/chat/completions"),
+        ("/v1/embedding", "/v1/embeddings"),
+    ],
+)
+def test_a_path_that_is_nearly_one_of_ours_is_answered_with_that(asked, path, meant) -> None:
+    reply = asked.post(path, json={})
+    assert reply.status_code == 404
+    assert f"Did you mean {meant}?" in reply.text
+
+
+@pytest.mark.parametrize("path", ["/nothing", "/v1/nothing", "/a/b/c", "/hf/", "/v1/v1", "/v1//"])
+def test_a_path_that_resembles_no_other_is_refused_without_a_guess(asked, path) -> None:
+    reply = asked.get(path)
+    assert reply.status_code == 404
+    assert "Did you mean" not in reply.text
+    assert "The page at / lists all paths" in reply.text
+
+
+@pytest.mark.parametrize(
+    ("path", "beside"),
+    [
+        ("/v1/tasks/none", "Below /v1/tasks there are: classification, "),
+        ("/api/pull", "Below /api there are: chat, "),
+    ],
+)
+def test_an_unknown_path_is_answered_with_those_beside_it(asked, path, beside) -> None:
+    assert beside in asked.post(path, json={}).text
+
+
+def test_a_wrong_item_is_not_called_a_missing_one_too(asked) -> None:
+    body = {"model": "mood", "messages": [{"role": "bot", "content": "x"}]}
+    error = asked.post("/v1/chat/completions", json=body).json()["error"]
+    assert error["param"] == "messages.0.role"
+    assert error["message"].endswith("role: Input should be 'system', 'developer', 'user' or 'assistant'.")
+    tools = {"model": "mood", "messages": [], "tools": [{}]}
+    assert asked.post("/api/chat", json=tools).json()["error"] == "tools: Should be empty."
 
 
 @pytest.mark.parametrize("path", PATHS)
@@ -161,7 +217,7 @@ def test_an_unexpected_fault_is_one_error_object_too(asked, monkeypatch, caplog)
     reply = asked.post(PATHS[0], json={"text": "a"})
     assert (reply.status_code, error_of(reply)["code"]) == (500, "internal")
     assert "secret words" not in reply.text + caplog.text
-    assert "native.py" in caplog.text, "the log says where"
+    assert "calls.py" in caplog.text, "the log says where"
 
 
 def test_metrics_labels_are_never_what_a_caller_sent(asked: TestClient) -> None:

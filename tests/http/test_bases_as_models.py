@@ -106,3 +106,19 @@ def test_a_base_streams(client) -> None:
     with client.stream("POST", "/v1/completions", json={**COMPLETION, "stream": True}) as response:
         assert response.headers["x-hub-track"] == "base"
         assert response.headers["x-hub-sha256"] in response.read().decode()
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/v1/chat/completions", {**CHAT, "model": "smal"}),
+        ("/v1/deployments/smal/predict", {"prompt": "Once"}),
+        ("/hf/smal", {"inputs": "Once"}),
+        ("/tei/smal/embed", {"inputs": "Once"}),
+        ("/api/generate", {"model": "smal", "prompt": "Once"}),
+    ],
+)
+def test_an_unknown_model_is_answered_with_the_deployments_and_the_bases(client, path, body) -> None:
+    reply = client.post(path, json=body)
+    assert reply.status_code == 404
+    assert "Available: mood, writer. Bases: small, tiny." in reply.text

@@ -175,7 +175,8 @@ def test_deployments_and_their_bases_are_models(client) -> None:
         ("/v1/completions", {**COMPLETION, "temperature": -1}, 400, "bad_request", "temperature"),
         ("/v1/completions", {**COMPLETION, "stream": True, "n": 2}, 400, "bad_request", None),
         ("/v1/completions", {**COMPLETION, "frequency_penalty": 1}, 400, "bad_request", "frequency_penalty"),
-        ("/v1/completions", {**COMPLETION, "prompt": " "}, 400, "invalid_text", None),
+        ("/v1/completions", {**COMPLETION, "prompt": " "}, 400, "invalid_text", "prompt"),
+        ("/v1/completions", {**COMPLETION, "prompt": ["a", " "]}, 400, "invalid_text", "prompt.1"),
         ("/v1/completions", {**COMPLETION, "logit_bias": {"x": 1}}, 400, "bad_request", "logit_bias.x.[key]"),
     ],
 )

@@ -153,6 +153,14 @@ def test_answers_name_the_version(client) -> None:
     assert client.get("/tei/shelf/info").headers["x-hub-version"] == "shelf@1"
 
 
+@pytest.mark.parametrize("path", ["/predict", "/tei/pairs", "/tei/pairs/predict"])
+def test_labels_of_a_text_that_is_short_enough_do_not_depend_on_truncation(client, path) -> None:
+    plain = client.post(path, json={"inputs": "a film"})
+    for truncate in (True, False, None):
+        assert client.post(path, json={"inputs": "a film", "truncate": truncate}).json() == plain.json()
+    assert client.post(path, json={"inputs": "word " * 200, "truncate": True}).status_code == 200
+
+
 @pytest.mark.parametrize(
     ("path", "body", "status", "kind"),
     [
@@ -172,7 +180,10 @@ def test_answers_name_the_version(client) -> None:
         ("/rerank", {"query": "x", "texts": []}, 400, "Empty"),
         ("/predict", {"inputs": []}, 400, "Empty"),
         ("/predict", {"inputs": "x", "raw_scores": True}, 422, "Validation"),
-        ("/predict", {"inputs": "x", "truncate": False}, 422, "Validation"),
+        ("/predict", {"inputs": "word " * 200, "truncate": False}, 413, "Validation"),
+        ("/tei/pairs", {"inputs": ["x", "word " * 200], "truncate": False}, 413, "Validation"),
+        ("/rerank", {"query": "x", "texts": ["y", "word " * 200], "truncate": False}, 413, "Validation"),
+        ("/embed_all", {"inputs": "word " * 200, "truncate": False}, 413, "Validation"),
         ("/predict", {"inputs": [["x"], ["a", "b", "c"]]}, 422, "Validation"),
         ("/predict", {"inputs": "x", "model": "shelf"}, 424, "Backend"),
         ("/tokenize", {"inputs": "x"}, 409, "Validation"),

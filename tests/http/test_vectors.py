@@ -183,3 +183,45 @@ def test_an_error_is_the_clients(client, path, body, status, code) -> None:
 def test_what_a_pipeline_of_vectors_does_not_have_is_refused(client, body) -> None:
     status, answer = refusal(client, "/hf/search", **body)
     assert (status, answer["error_type"]) == (400, "bad_request"), answer
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "place"),
+    [
+        ("/v1/deployments/search/rank", {"query": "x", "candidates": ["y", " "]}, "candidates.1"),
+        ("/v1/deployments/search/rank", {"query": "", "candidates": ["y"]}, "query"),
+        ("/v1/deployments/search/predict", {"inputs": ["x", "y", "\n"]}, "inputs.2"),
+        ("/v1/deployments/mood/predict", {"text": "\t"}, "text"),
+        ("/v1/predict", {"deployments": ["mood"], "inputs": {"text": " "}}, "text"),
+        ("/v1/embeddings", {"model": "search", "input": ["x", ""]}, "input.1"),
+        ("/tei/search/embed", {"inputs": ["x", " "]}, "inputs.1"),
+        ("/tei/search/rerank", {"query": "x", "texts": ["y", "z", ""]}, "texts.2"),
+        (
+            "/tei/search/similarity",
+            {"inputs": {"source_sentence": "x", "sentences": ["y", ""]}},
+            "inputs.sentences.1",
+        ),
+        (
+            "/tei/search/similarity",
+            {"inputs": {"source_sentence": " ", "sentences": ["y"]}},
+            "inputs.source_sentence",
+        ),
+        ("/tei/mood/predict", {"inputs": ""}, "inputs"),
+        ("/tei/mood/predict", {"inputs": [["x"], [""]]}, "inputs.1.0"),
+        ("/hf/mood", {"inputs": " "}, "inputs"),
+        ("/hf/mood", {"inputs": ["x", " "]}, "inputs.1"),
+        ("/hf/search", {"inputs": ["x", " "]}, "inputs.1"),
+        ("/hf/search", {"inputs": {"source_sentence": "x", "sentences": [" "]}}, "inputs.sentences.0"),
+        ("/hf/search", {"inputs": ["x", " "], "parameters": {"candidate_labels": ["a"]}}, "inputs.1"),
+        ("/api/embed", {"model": "search", "input": ["x", " "]}, "input.1"),
+        (
+            "/v2/models/mood/infer",
+            {"inputs": [{"name": "text", "datatype": "BYTES", "shape": [2], "data": ["x", " "]}]},
+            "text.1",
+        ),
+    ],
+)
+def test_an_empty_text_is_named_by_its_place_in_the_body(client, path, body, place) -> None:
+    reply = client.post(path, json=body)
+    assert (reply.status_code in (400, 422)) is (path != "/v1/predict")
+    assert f"`{place}` is empty" in reply.text

@@ -81,8 +81,48 @@ def test_a_file_without_the_columns_of_the_task_fails_the_job(desk: Desk) -> Non
     run.work()
     job = desk.jobs.get(run.job.id)
     assert job.status is JobStatus.FAILED and job.error
-    assert job.error["code"] == "bad_recipe" and "has no column 'text'" in job.error["message"]
-    assert str(desk.home.path) not in job.error["message"]
+    assert job.error == {
+        "code": "bad_recipe",
+        "message": "metadata.recipe.data.columns: training_file has no column 'text': name the column for it "
+        '(The text), such as "recipe.data.columns.text": "NAME". Available: title, kind.',
+        "param": "training_file",
+    }
+
+
+def test_errors_of_the_data_name_fields_of_the_request(desk: Desk) -> None:
+    def error(content: str, **spec: Any) -> tuple[str, str]:
+        run = desk.run(content, JobStage.CHECK, **spec)
+        run.work()
+        found = desk.jobs.get(run.job.id).error
+        assert found
+        return found["param"], found["message"]
+
+    few = error("text,label\na film,good\nno film,bad\n")
+    assert few[0] == "training_file" and few[1].endswith("Add rows, or set validation_file.")
+    named = {"data.columns.text": "reviw"}
+    asked = {"metadata": {"recipe.data.columns.text": "reviw"}}
+    assert error("review,label\na,b\n", recipe=named, asked=asked) == (
+        "metadata.recipe.data.columns.text",
+        "metadata.recipe.data.columns.text: training_file has no column 'reviw'. Available: review, label.",
+    )
+    other = desk.files.add(
+        desk.files.stage(io.BytesIO(b"title,label\na,good\n"), "csv", 99),
+        NewFile("b.csv", "csv", "fine-tune"),
+        1,
+    )
+    good = "text,label\n" + rows("%s,%s\n")
+    same = desk.files.add(
+        desk.files.stage(io.BytesIO(good.encode()), "csv", 9999), NewFile("c.csv", "csv", "fine-tune"), 24
+    )
+    assert error(good, validation_file=same.id) == (
+        "validation_file",
+        "Every held-out row is also a training row. Use other rows for validation_file.",
+    )
+    semicolons = error("text;label\na;b\n")
+    assert semicolons[0] == "training_file"
+    assert "Set metadata.recipe.data.delimiter to ';'" in semicolons[1]
+    checked = error("text,label\n" + rows("%s,%s\n"), validation_file=other.id)
+    assert checked[0] == "validation_file" and "validation_file has no column 'text'" in checked[1]
 
 
 def test_a_version_that_another_process_stored_is_not_trained_again(desk: Desk) -> None:

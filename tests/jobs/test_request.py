@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from hub.errors import BadRecipe, BadRequest, Conflict, InvalidName, NotFound
-from hub.jobs.request import _ALLOWED, JobRequest, make_spec, recipe_of
+from hub.jobs.keys import ALLOWED
+from hub.jobs.request import JobRequest, make_spec, recipe_of
 from hub.recipe.errors import sections
 from hub.recipe.recipe import Recipe
 from hub.registry.host import Registry
@@ -49,10 +50,10 @@ def test_only_keys_that_name_no_file_address_or_package_are_allowed() -> None:
         for name in model.model_fields
         if "tune." not in f"{at}." and "report" not in at and at not in ("data.source", "data.eval")
     }
-    assert {key for key in keys if not _ALLOWED.fullmatch(key)} == FORBIDDEN | {"data.labels.bins.label",
+    assert {key for key in keys if not ALLOWED.fullmatch(key)} == FORBIDDEN | {"data.labels.bins.label",
         "data.labels.bins.min", "data.labels.bins.max"}  # fmt: skip
     for key in ("report.mlflow_uri", "tune.trials", "data.source.0.from", "options.a.b", "train.epochs ", ""):
-        assert not _ALLOWED.fullmatch(key)
+        assert not ALLOWED.fullmatch(key)
 
 
 def test_hyperparameters_and_keys_become_those_of_the_recipe(make) -> None:
@@ -77,38 +78,77 @@ def test_columns_of_openai_are_used_where_the_job_names_none(make) -> None:
 
 
 @pytest.mark.parametrize(
-    ("asked", "error", "said"),
+    ("asked", "error", "said", "field"),
     [
-        ({"model": "../../etc"}, InvalidName, "not a valid base name"),
-        ({"model": "hf:org/model"}, InvalidName, "not a valid base name"),
-        ({"model": "other"}, NotFound, "No base named 'other'"),
-        ({"training_file": "file-nobody"}, NotFound, "No file"),
-        ({"metadata": {"task": ""}}, BadRequest, "metadata.task to one of"),
-        ({"metadata": {"task": "nothing"}}, NotFound, "nothing"),
-        ({"metadata": {"deploy": "No Name"}}, InvalidName, "deployment name"),
-        ({"metadata": {"deploy": ""}}, InvalidName, "deployment name"),
-        ({"suffix": "a/b"}, InvalidName, "adapter name"),
-        ({"metadata": {"recipe.data.source": "/etc/passwd"}}, BadRecipe, "may not set this key"),
-        ({"metadata": {"recipe.report.mlflow_uri": "http://x"}}, BadRecipe, "may not set this key"),
-        ({"metadata": {"recipe.train.epochs": "many"}}, BadRecipe, r"train\.epochs"),
-        ({"metadata": {"recipe.train.epochs": "[1"}}, BadRecipe, "not a YAML value"),
-        ({"metadata": {"recipe.train.nothing": "1"}}, BadRecipe, "nothing"),
-        ({"metadata": {"recipe.data.pii": "{detector: presidio}"}}, BadRecipe, "ignore, warn, mask"),
+        ({"model": "../../etc"}, InvalidName, "not a valid base name", "model"),
+        ({"model": "hf:org/model"}, InvalidName, "not a valid base name", "model"),
+        ({"model": "other"}, NotFound, "No base named 'other'", "model"),
+        ({"training_file": "file-nobody"}, NotFound, "No file", "training_file"),
+        ({"metadata": {"task": ""}}, BadRequest, "metadata.task to one of", "metadata.task"),
+        ({"metadata": {"task": "nothing"}}, NotFound, "nothing", "metadata.task"),
+        ({"metadata": {"deploy": "No Name"}}, InvalidName, "deployment name", "metadata.deploy"),
+        ({"metadata": {"deploy": ""}}, InvalidName, "deployment name", "metadata.deploy"),
+        ({"suffix": "a/b"}, InvalidName, "adapter name", "suffix"),
+        (
+            {"metadata": {"recipe.data.source": "/etc/passwd"}},
+            BadRecipe,
+            "may not set this key",
+            "metadata.recipe.data.source",
+        ),
+        (
+            {"metadata": {"recipe.report.mlflow_uri": "http://x"}},
+            BadRecipe,
+            "may not set this key",
+            "metadata.recipe.report.mlflow_uri",
+        ),
+        (
+            {"metadata": {"recipe.train.epochs": "many"}},
+            BadRecipe,
+            r"^metadata\.recipe\.train\.epochs: ",
+            "metadata.recipe.train.epochs",
+        ),
+        (
+            {"hyperparameters": {"n_epochs": 10**9}},
+            BadRecipe,
+            "^hyperparameters.n_epochs: ",
+            "hyperparameters.n_epochs",
+        ),
+        (
+            {"metadata": {"recipe.train.epochs": "[1"}},
+            BadRecipe,
+            "not a YAML value",
+            "metadata.recipe.train.epochs",
+        ),
+        (
+            {"metadata": {"recipe.train.nothing": "1"}},
+            BadRecipe,
+            "nothing: unknown key",
+            "metadata.recipe.train.nothing",
+        ),
+        (
+            {"metadata": {"recipe.data.pii": "{detector: presidio}"}},
+            BadRecipe,
+            "ignore, warn, mask",
+            "metadata.recipe.data.pii",
+        ),
         (
             {"metadata": {"recipe.data.pii": "mask", "recipe.data.pii.kinds": "EMAIL"}},
             BadRecipe,
             "as a whole",
+            "metadata.recipe.data.pii.kinds",
         ),
         (
             {"metadata": {"recipe.method.type": "auto"}, "hyperparameters": {"learning_rate_multiplier": 2}},
             BadRecipe,
-            "no learning rate to multiply",
+            r"no learning rate to multiply\. Set metadata\.recipe\.train\.learning_rate instead",
+            "metadata.recipe.method.type",
         ),
     ],
 )
-def test_what_is_wrong_is_refused_before_a_job_is_made(make, asked, error, said) -> None:
-    with pytest.raises(error, match=said):
+def test_what_is_wrong_is_refused_before_a_job_is_made(make, asked, error, said, field) -> None:
+    with pytest.raises(error, match=said) as caught:
         make(**asked)
+    assert caught.value.field == field
 
 
 def test_a_deployment_keeps_its_task(make, home: FakeHome) -> None:

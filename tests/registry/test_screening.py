@@ -100,9 +100,9 @@ def test_a_result_is_remembered_until_the_plugin_changes(
 ) -> None:
     site, tried, real = install("deadly-exit", "acme-tickets"), [], screening._try
 
-    def counted(distribution: str) -> str:
+    def counted(distribution: str, settings: str) -> str:
         tried.append(distribution)
-        return real(distribution)
+        return real(distribution, settings)
 
     monkeypatch.setattr(screening, "_try", counted)
     assert statuses()["deadly-exit"].state == "broken"
@@ -119,7 +119,7 @@ def test_a_fault_is_tried_again_after_a_while_and_a_damaged_record_is_none(
     install("deadly-exit")
     assert statuses()["deadly-exit"].state == "broken"
     tried: list[str] = []
-    monkeypatch.setattr(screening, "_try", lambda name: tried.append(name) or "It ends.")
+    monkeypatch.setattr(screening, "_try", lambda name, _: tried.append(name) or "It ends.")
     monkeypatch.setattr(screening, "FAULT_TTL_S", 0.0)
     assert statuses()["deadly-exit"].reason.startswith("It ends.")
     record = load_settings().home / screening.RESULTS_FILE
@@ -134,7 +134,7 @@ def test_what_is_disabled_or_comes_with_the_hub_is_not_tried(
 ) -> None:
     install("deadly-exit")
     disable(load_settings().home, "deadly-exit")
-    monkeypatch.setattr(screening, "_try", lambda name: pytest.fail(f"{name} was tried"))
+    monkeypatch.setattr(screening, "_try", lambda name, _: pytest.fail(f"{name} was tried"))
     assert statuses()["deadly-exit"].state == "disabled"
     assert statuses()["grafthub-sentiment"].state == "ok"
 

@@ -12,11 +12,11 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
+from hub.api.kinds.reader import FilteredRow, InvalidRow, RawRow
 from hub.cli.predict_file.answer_files import atomically, open_answers
 from hub.cli.screen.output import error_console, escape, print_json, progress, say
 from hub.client.protocol import Client
 from hub.data.profile.read_options import Reading, data_for
-from hub.data.read.rows import FilteredRow, InvalidRow, RawRow
 from hub.data.read.sources import open_source
 from hub.data.read.tables import open_table
 from hub.errors import BadData, BadRequest, Overloaded

@@ -6,18 +6,19 @@ import random
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache
 from pathlib import Path
 
-from hub.api import BadData, BadRequest, FieldKind
+from hub.api import AugmentOptions, BadData, BadRequest, Change, FieldKind
 from hub.data.augment.back_translation import back_translated
-from hub.data.augment.changes import Change, CopyRules, broken_rule, delete, replace_words, same_words, swap
+from hub.data.augment.changes import CopyRules, broken_rule, same_words
 from hub.data.augment.translators import Translator, open_translator
-from hub.data.augment.wordnet import WordNet
 from hub.data.examples import AnyTask, Item
+from hub.errors import BadPlugin, NotFound
 from hub.progress import Progress, silent
 from hub.recipe.recipe import Recipe
-from hub.registry.loaded import plugin_call
+from hub.registry.active import active
+from hub.registry.kinds import AUGMENTERS
+from hub.registry.loaded import extension_call, plugin_call
 
 __all__ = ["BACK_TRANSLATION", "Augmented", "augment"]
 
@@ -148,22 +149,35 @@ def _fields(recipe: Recipe, task: AnyTask) -> list[str]:
 
 
 def _changers(recipe: Recipe) -> dict[str, tuple[Change, float]]:
-    """Return the word changes that the recipe enables, with their shares."""
+    """Return the changes of words that the recipe enables, with their shares."""
     settings = recipe.augment
-    found: dict[str, tuple[Change, float]] = {}
-    if settings.delete:
-        found["delete"] = delete, settings.delete
-    if settings.swap:
-        found["swap"] = swap, settings.swap
-    if settings.synonyms:
-        words = WordNet.open(recipe.folder / Path(settings.wordnet))
-        found["synonyms"] = replace_words(cache(words.synonyms)), settings.synonyms
-    if not found and not settings.back_translation:
+    own = {name: getattr(settings, name) for name in ("delete", "swap", "synonyms")}
+    shares = {name: share for name, share in {**own, **settings.others}.items() if share}
+    if not shares and not settings.back_translation:
         raise recipe.error(
             "augment.copies",
             "delete, swap and synonyms are 0 and back_translation is not set: copies would be unchanged",
         )
-    return found
+    options = AugmentOptions(recipe.folder, settings.wordnet)
+    return {name: (_changer(recipe, name, options), share) for name, share in shares.items()}
+
+
+def _changer(recipe: Recipe, name: str, options: AugmentOptions) -> Change:
+    extensions = active().extensions
+    if name not in extensions.specs(AUGMENTERS):
+        reason = str(NotFound.of(AUGMENTERS.word, name, extensions.specs(AUGMENTERS)))
+        raise recipe.error("augment.others", reason.rstrip("."))
+    with extension_call(AUGMENTERS.word, name, "changer()"):
+        change = extensions.get(AUGMENTERS, name).changer(options)
+
+    def guarded(text: str, share: float, rng: random.Random) -> str:
+        with extension_call(AUGMENTERS.word, name, "a change"):
+            made = change(text, share, rng)
+        if not isinstance(made, str):
+            raise BadPlugin(f"Augmenter {name!r} returned {type(made).__name__}, not a text.")
+        return made
+
+    return guarded
 
 
 def _rules(recipe: Recipe, task: AnyTask) -> CopyRules | None:

@@ -8,8 +8,9 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from hub.api import Change
+
 __all__ = [
-    "Change",
     "CopyRules",
     "broken_rule",
     "delete",
@@ -19,7 +20,6 @@ __all__ = [
     "swap",
 ]
 
-Change = Callable[[str, float, random.Random], str]
 # Words that can invert a label are not deleted, moved or replaced.
 _NEGATIONS = frozenset(
     re.findall(r"\w+", "but cannot hardly neither never no nobody none nor not nothing without")

@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import Any, cast
 
 from hub.api import Field, FieldKind
+from hub.api.kinds.reader import RawRow, TableRow
 from hub.data.examples import AnyTask, Item
 from hub.data.fields import LABELLED, Filtered, Unusable, convert
 from hub.data.label_quality import labels_of
@@ -19,7 +20,6 @@ from hub.data.profile.column_counts import MAX_PLACES, ColumnCounts, ColumnProfi
 from hub.data.profile.columns import is_text, label_column, label_separator, match_columns
 from hub.data.profile.repeated_rows import Copies
 from hub.data.profile.sniff import Column, Sniff
-from hub.data.read.rows import RawRow, Row
 from hub.progress import Progress, silent
 from hub.recipe.label_names import look_alikes
 from hub.recipe.recipe import LabelRules
@@ -119,7 +119,7 @@ class _Seen:
         self._sample = TextSample()
         self._rows = self._unread = 0
 
-    def add(self, row: Row) -> None:
+    def add(self, row: TableRow) -> None:
         """Count one row."""
         place = place_of(row.source, row.line)
         if not isinstance(row, RawRow):

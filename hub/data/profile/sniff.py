@@ -11,12 +11,12 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from hub.api.kinds.reader import RawRow, TableRow
 from hub.data.read.delimited import named_delimiter
 from hub.data.read.encodings import recognize
 from hub.data.read.folders import TextFolder, files_of, open_place
-from hub.data.read.rows import RawRow, Row
-from hub.data.read.sources import is_hub, open_source
-from hub.data.read.tables import SUFFIXES
+from hub.data.read.sources import open_source
+from hub.data.read.tables import is_url, reader_of
 from hub.errors import BadData
 from hub.progress import Progress, silent
 from hub.recipe.recipe import Data, Part
@@ -50,7 +50,7 @@ class Sniff:
         """Yield the column's values in `rows`, None where a row has none."""
         return (row.values.get(column) for row in self.rows)
 
-    def stream(self, progress: Progress = silent) -> Iterator[Row]:
+    def stream(self, progress: Progress = silent) -> Iterator[TableRow]:
         """Read the data again and yield all rows; with more than one file, each row names its file."""
         data = Data(source=(Part.model_validate({"from": self.source}),), **self.settings)
         places = files_of(self.source, self.folder)
@@ -114,7 +114,7 @@ def sniff_settings(
     settings: dict[str, Any] = {}
     encodings: list[str | None] = []
     for place in files_of(source, folder):
-        if isinstance(place, TextFolder) or is_hub(place):
+        if isinstance(place, TextFolder) or is_url(place):
             continue
         with open_source(place, folder, cache, progress) as file:
             found = _settings(file.name, file.stream.read(_HEAD_BYTES), given.get("delimiter"))
@@ -149,13 +149,13 @@ def _has_copy(name: str, columns: Sequence[Column], rows: Sequence[RawRow]) -> b
 
 def _settings(name: str, head: bytes, delimiter: str | None = None) -> dict[str, Any]:
     """Return the keys of `data` that differ from their defaults, for a file that starts with `head`."""
-    known = next((kind for suffix, kind in SUFFIXES.items() if name.endswith(suffix)), None)
-    if known in ("parquet", "tmx"):
+    known = reader_of(name)
+    if known and not known.text:
         return {}
     encoding, mark = recognize(head) or ("utf-8", 0)
     text = head[mark:].decode(encoding, errors="replace")
     lines = [line for line in re.split(r"\r\n?|\n", text) if line.strip()] or [""]
-    kind = known or _format(lines[0])
+    kind = known.name if known else _format(lines[0])
     settings: dict[str, Any] = {} if known else {"format": kind}
     if encoding != "utf-8":
         settings["encoding"] = encoding

@@ -10,10 +10,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import IO
 
-from hub.data.read.rows import InvalidRow, RawRow, Table
+from hub.api.kinds.reader import InvalidRow, RawRow, ReadOptions, Table
 from hub.data.read.stray_quotes import Shape, Values
 from hub.errors import BadData
-from hub.recipe.recipe import Data
 
 __all__ = ["delimited_table", "named_delimiter"]
 
@@ -24,7 +23,7 @@ _SEP = re.compile(r'"?sep=(.)"?[\r\n]*')  # Excel's first line, which names the 
 _SWALLOWED = "contains lines that look like rows: a quote is stray or missing"
 
 
-def delimited_table(name: str, stream: IO[bytes], kind: str, data: Data) -> Table:
+def delimited_table(name: str, stream: IO[bytes], kind: str, options: ReadOptions) -> Table:
     """Return the rows of a CSV or TSV file in UTF-8.
 
     Each line of a row that cannot be parsed is an `InvalidRow`, as it may be a row itself. Trailing columns
@@ -37,17 +36,17 @@ def delimited_table(name: str, stream: IO[bytes], kind: str, data: Data) -> Tabl
     # Bytes that are not UTF-8 become lone surrogates, which make the row invalid later.
     text = io.TextIOWrapper(stream, encoding="utf-8", errors="surrogateescape", newline="")
     lines = _Lines(text)
-    delimiter = _delimiter(name, lines, kind, data)
-    quotes = data.quotes if data.quotes is not None else kind == "csv"
+    delimiter = _delimiter(name, lines, kind, options)
+    quotes = options.quotes if options.quotes is not None else kind == "csv"
     cells = _Cells(name, lines, delimiter, quotes)
     first = next(cells.rows, None)
     if first is None:
         raise BadData(f"{name}: is empty.")
-    if not data.header:
+    if not options.header:
         return _without_header(name, cells, first)
     if isinstance(first, InvalidRow):
         raise BadData(f"{name}:{first.line}: the header cannot be read: it {first.reason}.")
-    header, width = _header(name, first, delimiter, data)
+    header, width = _header(name, first, delimiter, options)
     shape = Shape(delimiter, width, spaced=_is_spaced(first))
     if shape.swallows(first.lines) is not False:
         raise BadData(f"{name}:{first.line}: the header {_SWALLOWED}.")
@@ -64,7 +63,9 @@ def _without_header(name: str, cells: _Cells, first: _ParsedRow | InvalidRow) ->
     return Table(name, tuple(range(width)), _rows(cells, tuple(range(width)), shape, ()))
 
 
-def _header(name: str, first: _ParsedRow, delimiter: str, data: Data) -> tuple[tuple[str | int, ...], int]:
+def _header(
+    name: str, first: _ParsedRow, delimiter: str, options: ReadOptions
+) -> tuple[tuple[str | int, ...], int]:
     """Return the names of the columns, and the number of cells of the header; unnamed columns are numbers."""
     names = [cell.strip() for cell in first.cells]
     if any("\ud800" <= character <= "\udfff" for cell in names for character in cell):
@@ -77,10 +78,10 @@ def _header(name: str, first: _ParsedRow, delimiter: str, data: Data) -> tuple[t
     if not any(names):
         raise BadData(f"{name}: has no header line. If its first line is a row, set data.header: false.")
     likely = next((mark for mark in _DELIMITERS if mark != delimiter and mark in names[0]), None)
-    if likely and len(names) == 1 and data.delimiter is None:
+    if likely and len(names) == 1 and options.delimiter is None:
         raise BadData(
             f"{name}: has a single column with the delimiter {delimiter!r}: {names[0][:_MAX_SHOWN]}. Set "
-            f"data.delimiter: to {likely!r}, or to {delimiter!r} if the file has one column."
+            f"data.delimiter to {likely!r}, or to {delimiter!r} if the file has one column."
         )
     width = len(names)
     while not names[-1]:
@@ -97,15 +98,15 @@ def named_delimiter(line: str) -> str | None:
     return found[1] if found else None
 
 
-def _delimiter(name: str, lines: _Lines, kind: str, data: Data) -> str:
+def _delimiter(name: str, lines: _Lines, kind: str, options: ReadOptions) -> str:
     usual = "\t" if kind == "tsv" else ","
     named = named_delimiter(lines.first())
     if not named:
-        return data.delimiter or usual
-    if data.delimiter not in (None, named):
+        return options.delimiter or usual
+    if options.delimiter not in (None, named):
         raise BadData(
             f"{name}: its first line names the delimiter {named!r}, and data.delimiter is "
-            f"{data.delimiter!r}. Remove one of them."
+            f"{options.delimiter!r}. Remove one of them."
         )
     next(lines)
     return named

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hub.api import MAX_TEXT
+from hub.api.kinds.reader import InvalidRow, RawRow, Table, TableRow
 from hub.data.read.encodings import MIN_BAD, decode, not_utf8
-from hub.data.read.rows import InvalidRow, RawRow, Row, Table
-from hub.data.read.sources import hub_table, is_hub, open_source
-from hub.data.read.tables import SUFFIXES, checked_table, open_table
+from hub.data.read.sources import open_source
+from hub.data.read.tables import is_url, open_table, open_url, suffixes
 from hub.errors import BadData
 from hub.progress import Progress, silent
 from hub.recipe.recipe import Data
@@ -39,7 +39,7 @@ def files_of(location: str, folder: Path) -> Sequence[str | TextFolder]:
         BadData: a folder has no readable file, or files of two kinds.
     """
     path = folder / Path(location).expanduser()
-    if location.startswith(("hf:", "pypi:")) or not path.is_dir():
+    if location.startswith("pypi:") or is_url(location) or not path.is_dir():
         return [location]
     try:
         inside = sorted(entry for entry in path.iterdir() if not entry.name.startswith("."))
@@ -51,7 +51,7 @@ def files_of(location: str, folder: Path) -> Sequence[str | TextFolder]:
     found = {"data files": tables, "text files": loose, "text files in a subfolder per label": below}
     kinds = [kind for kind, files in found.items() if files]
     if not kinds:
-        endings = ", ".join([*SUFFIXES, _TEXT])
+        endings = ", ".join([*suffixes(), _TEXT])
         raise BadData(f"{path}: has no data file: no name ends in {endings}, with or without .gz.")
     if len(kinds) > 1:
         raise BadData(f"{path}: has {' and '.join(kinds)}. Name the files or a folder with one kind.")
@@ -79,14 +79,14 @@ def open_place(
     if isinstance(place, TextFolder):
         columns = ("text", "label") if place.labelled else ("text",)
         yield Table(place.path.name, columns, _rows(place, data.encoding))
-    elif is_hub(place):
-        yield checked_table(hub_table(place))
+    elif is_url(place):
+        yield open_url(place, data, languages)
     else:
         with open_source(place, folder, cache, progress) as file:
             yield open_table(file.name, file.stream, data, languages)
 
 
-def _rows(folder: TextFolder, encoding: str | None) -> Iterator[Row]:
+def _rows(folder: TextFolder, encoding: str | None) -> Iterator[TableRow]:
     """Yield the rows; raise BadData if most texts with non-ASCII characters are not UTF-8."""
     good, bad = 0, list[BadData]()
     for path in folder.files:
@@ -118,7 +118,7 @@ def _rows(folder: TextFolder, encoding: str | None) -> Iterator[Row]:
 
 
 def _is_table(name: str) -> bool:
-    return name.lower().removesuffix(".gz").endswith(tuple(SUFFIXES))
+    return name.lower().removesuffix(".gz").endswith(tuple(suffixes()))
 
 
 def _texts_in(folder: Path) -> list[Path]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from hub.data.read.rows import FilteredRow, RawRow
+from hub.api.kinds.reader import FilteredRow, RawRow
 
 __all__ = ["is_task", "task_row"]
 

@@ -11,15 +11,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Literal, cast
 
+from hub.api.kinds.reader import RawRow, Table
 from hub.bases.packages import fetch_package, open_member
 from hub.data.read.class_labels import named_features, with_names
 from hub.data.read.encodings import readable
-from hub.data.read.rows import RawRow, Table
 from hub.errors import BadData, BadRequest, NotFound, SourceUnavailable
 from hub.progress import Progress, silent
 from hub.untrusted import open_regular
 
-__all__ = ["SourceFile", "hub_table", "is_hub", "open_source"]
+__all__ = ["SourceFile", "hub_table", "open_source"]
 
 MAX_BYTES = 4 << 30  # of one data file, unpacked
 MAX_LINES = 20_000_000  # of one data file: as rows they take 10 GB or more of memory, and minutes to read
@@ -40,11 +40,6 @@ class SourceFile:
 
     name: str
     stream: IO[bytes]
-
-
-def is_hub(location: str) -> bool:
-    """Return whether a location names a data set of the Hugging Face Hub."""
-    return location.startswith("hf:")
 
 
 @contextmanager
@@ -144,13 +139,21 @@ def _fetched(
     return fetch_package(requirement, kind, folder, sha256=sha256, progress=progress)
 
 
+def _read(stream: IO[bytes], location: str) -> bytes:
+    """Return the next chunk; an error of the packing is no error of the reader that asks for it."""
+    try:
+        return stream.read(_CHUNK_BYTES)
+    except (gzip.BadGzipFile, zlib.error, EOFError) as error:
+        raise BadData(f"{location}: is damaged ({error}).") from None
+
+
 def _bounded(stream: IO[bytes], location: str, packed: IO[bytes] | None) -> Iterator[bytes]:
     """Yield at most MAX_BYTES and MAX_LINES, so that a small archive cannot fill the memory.
 
     `packed` is the compressed stream behind `stream`.
     """
     size = lines = 0
-    while chunk := stream.read(_CHUNK_BYTES):
+    while chunk := _read(stream, location):
         size += len(chunk)
         lines += chunk.count(b"\n")
         if lines > MAX_LINES:

@@ -1,40 +1,24 @@
-"""Reads the rows of data files of all formats as mappings, with line numbers."""
+"""Opens data files and URLs as tables, by the readers that plugins provide."""
 
 from __future__ import annotations
 
-import io
-import json
 import re
-from collections.abc import Callable, Iterator, Sequence
-from typing import IO, Any
+from collections.abc import Iterator
+from typing import IO
 
-from hub.data.read.class_labels import stored_features, with_names
-from hub.data.read.delimited import delimited_table
-from hub.data.read.encodings import as_utf8, has_nul, not_utf8
-from hub.data.read.label_studio import is_task, task_row
-from hub.data.read.rows import InvalidRow, RawRow, Row, Table
-from hub.data.read.translation_files import po_table, tmx_table
-from hub.errors import BadData
+from hub.api import BadData, InvalidRow, NotFound, RawRow, ReaderSpec, ReadOptions, Table
+from hub.api.kinds.reader import FilteredRow, TableRow
+from hub.data.read.encodings import as_utf8, has_nul
+from hub.errors import BadPlugin
 from hub.recipe.recipe import Data
+from hub.registry.active import active
+from hub.registry.kinds import READERS
+from hub.registry.loaded import extension_call
 
-__all__ = ["SUFFIXES", "checked_table", "open_table"]
+__all__ = ["checked_table", "is_url", "open_table", "open_url", "reader_of", "suffixes"]
 
-SUFFIXES = {
-    ".csv": "csv",
-    ".tsv": "tsv",
-    ".jsonl": "jsonl",
-    ".ndjson": "jsonl",
-    ".json": "json",
-    ".parquet": "parquet",
-    ".pq": "parquet",
-    ".conll": "conll",
-    ".po": "po",
-    ".tmx": "tmx",
-}
 MAX_COLUMNS = 4096
-_ROWS_AT_ONCE = 2048
-_BLANKS = " \t\r\n\v\f"  # ASCII white space
-_SURROGATE = re.compile("[\ud800-\udfff]")
+_SCHEME = re.compile(r"[a-z][a-z0-9+.-]+:")
 
 
 def open_table(name: str, stream: IO[bytes], data: Data, languages: tuple[str, str] | None = None) -> Table:
@@ -44,23 +28,93 @@ def open_table(name: str, stream: IO[bytes], data: Data, languages: tuple[str, s
 
     Raises:
         BadData: the format is unknown, or the file as a whole does not have it.
+        BadPlugin: the reader of a plugin failed.
     """
-    kind = data.format if data.format != "auto" else _format_of(name)
-    whole: dict[str, Callable[[], Table]] = {
-        "parquet": lambda: _parquet(name, stream),
-        "po": lambda: po_table(name, stream, data.encoding),
-        "tmx": lambda: tmx_table(name, stream, languages),  # XML declares its encoding
-    }
-    if kind in whole:
-        return checked_table(whole[kind]())
-    utf8 = as_utf8(name, stream, data.encoding)
-    readers: dict[str, Callable[[], Table]] = {
-        "jsonl": lambda: Table(name, None, _json_lines(utf8)),
-        "conll": lambda: Table(name, None, _conll(utf8)),
-        "json": lambda: _json(name, utf8, squad=False),
-        "squad": lambda: _json(name, utf8, squad=True),
-    }
-    return checked_table(readers[kind]() if kind in readers else delimited_table(name, utf8, kind, data))
+    extensions = active().extensions
+    spec = extensions.specs(READERS).get(data.format) if data.format != "auto" else reader_of(name)
+    if spec is None:
+        if data.format != "auto":
+            raise BadData(str(NotFound.of("reader", data.format, extensions.specs(READERS))))
+        raise BadData(
+            f"{name}: has an unknown format. Set data.format, or name it *{', *'.join(suffixes())}."
+        )
+    key = data.format if data.format != "auto" else _suffix_of(name)
+    reader, options = extensions.get(READERS, key), _options(data, languages)
+    content = as_utf8(name, stream, data.encoding) if spec.text and spec.utf8 else stream
+    with extension_call(READERS.word, spec.name, f"read() on {name}"):
+        table = reader.read(name, content, options)
+    return checked_table(_of_reader(spec, table))
+
+
+def open_url(url: str, data: Data, languages: tuple[str, str] | None = None) -> Table:
+    """Return the rows of a source for which `is_url` is true.
+
+    Raises:
+        BadData, SourceUnavailable: as its reader.
+        BadPlugin: the reader of a plugin failed.
+    """
+    extensions = active().extensions
+    scheme = _SCHEME.match(url)
+    assert scheme
+    if scheme[0] not in extensions.keys(READERS):
+        known = sorted(key for key in extensions.keys(READERS) if key.endswith(":"))
+        raise BadData(f"{url}: no reader has the scheme {scheme[0]} There are {', '.join(known)}")
+    spec = extensions.keys(READERS)[scheme[0]]
+    reader = extensions.get(READERS, scheme[0])
+    with extension_call(READERS.word, spec.name, f"read_url() on {scheme[0]}"):
+        table = reader.read_url(url, _options(data, languages))
+    return checked_table(_of_reader(spec, table))
+
+
+def is_url(location: str) -> bool:
+    """Return whether a reader opens this location itself, by its scheme; else it is a file or a folder."""
+    scheme = _SCHEME.match(location)
+    if scheme is None or scheme[0] == "pypi:":
+        return False
+    return location[len(scheme[0]) :].startswith("//") or scheme[0] in active().extensions.keys(READERS)
+
+
+def suffixes() -> list[str]:
+    """Return the endings of file names that can be read, without `.gz`."""
+    return [key for key in active().extensions.keys(READERS) if key.startswith(".")]
+
+
+def reader_of(name: str) -> ReaderSpec | None:
+    """Return the reader for a file by the ending of its lower-case name, without `.gz`; None if unknown."""
+    suffix = _suffix_of(name)
+    return active().extensions.keys(READERS)[suffix] if suffix else None
+
+
+def _suffix_of(name: str) -> str:
+    """Return the longest suffix of a reader that the name ends in, or ""."""
+    return max((suffix for suffix in suffixes() if name.endswith(suffix)), key=len, default="")
+
+
+def _options(data: Data, languages: tuple[str, str] | None) -> ReadOptions:
+    return ReadOptions(data.encoding, data.header, data.delimiter, data.quotes, languages)
+
+
+def _of_reader(spec: ReaderSpec, table: object) -> Table:
+    """Return the table with rows that raise BadPlugin for any error of the reader but a HubError."""
+    if not isinstance(table, Table):
+        raise BadPlugin(f"Reader {spec.name!r} returned {type(table).__name__}, not a Table.")
+    return Table(table.name, table.columns, _rows_of(spec, table))
+
+
+def _rows_of(spec: ReaderSpec, table: Table) -> Iterator[TableRow]:
+    rows = table.rows
+    try:
+        with extension_call(READERS.word, spec.name, f"the rows of {table.name}"):
+            for row in rows:
+                if not isinstance(row, RawRow | InvalidRow | FilteredRow):
+                    raise BadPlugin(
+                        f"Reader {spec.name!r} yields {type(row).__name__}: yield RawRow, InvalidRow or "
+                        "FilteredRow."
+                    )
+                yield row
+    finally:
+        if close := getattr(rows, "close", None):
+            close()  # a generator of the reader may hold a connection
 
 
 def checked_table(table: Table) -> Table:
@@ -74,7 +128,7 @@ def checked_table(table: Table) -> Table:
     return Table(table.name, table.columns, map(_checked, table.rows))
 
 
-def _checked(row: Row) -> Row:
+def _checked(row: TableRow) -> TableRow:
     if not isinstance(row, RawRow):
         return row
     if len(row.values) > MAX_COLUMNS:
@@ -84,153 +138,3 @@ def _checked(row: Row) -> Row:
 
 def _too_wide(columns: int) -> str:
     return f"has {columns:,} columns, and at most {MAX_COLUMNS:,} are read"
-
-
-def _format_of(name: str) -> str:
-    for suffix, kind in SUFFIXES.items():
-        if name.endswith(suffix):
-            return kind
-    raise BadData(f"{name}: has an unknown format. Set data.format, or name it *{', *'.join(SUFFIXES)}.")
-
-
-def _lines(stream: IO[bytes]) -> Iterator[tuple[int, str]]:
-    """Yield each line with its number; only CR and LF end a line, as texts contain other line separators."""
-    text = io.TextIOWrapper(stream, encoding="utf-8", errors="surrogateescape", newline=None)
-    for number, line in enumerate(text, 1):
-        # Concatenated files have byte order marks in between.
-        yield number, line.removeprefix("\ufeff").removesuffix("\n")
-
-
-def _is_utf8(line: str) -> bool:
-    return line.isascii() or not _SURROGATE.search(line)
-
-
-def _json_lines(stream: IO[bytes]) -> Iterator[RawRow | InvalidRow]:
-    for number, line in _lines(stream):
-        if not line.strip(_BLANKS):
-            continue
-        if not _is_utf8(line):
-            yield InvalidRow(number, "is not UTF-8 text")
-            continue
-        try:
-            value = json.loads(line)
-        except RecursionError:
-            yield InvalidRow(number, "is nested too deeply")
-        except ValueError as error:
-            yield InvalidRow(number, f"is not JSON: {getattr(error, 'msg', error)}")
-        else:
-            yield (
-                RawRow(number, value)
-                if isinstance(value, dict)
-                else InvalidRow(number, "is not a JSON object")
-            )
-
-
-def _conll(stream: IO[bytes]) -> Iterator[RawRow | InvalidRow]:
-    """Yield a row per sentence; a line has a token and its columns, and a blank line ends a sentence.
-
-    `tokens` is the first column, `tags` the last; 0, 1, ... are the columns by position.
-    """
-    block: list[str] = []
-    number = 0
-    for number, line in _lines(stream):
-        if line.strip(_BLANKS):
-            block.append(line)
-        elif block:
-            yield from _sentence(number - len(block), block)
-            block = []
-    if block:
-        yield from _sentence(number + 1 - len(block), block)
-
-
-def _sentence(first: int, block: Sequence[str]) -> Iterator[RawRow | InvalidRow]:
-    if not all(map(_is_utf8, block)):
-        yield InvalidRow(first, "is not UTF-8 text")
-        return
-    # Tokens may contain no-break and other Unicode spaces.
-    split = [line.split("\t") if "\t" in line else re.split(" +", line.strip(" ")) for line in block]
-    width = len(split[-1])
-    comment = [cells[0].startswith("#") and len(cells) != width for cells in split]
-    cells = [row for row, skip in zip(split, comment, strict=True) if not skip and row[0] != "-DOCSTART-"]
-    if odd := [row for row in cells if len(row) != width]:
-        yield InvalidRow(first, f"has a line of {len(odd[0])} columns before one of {width}")
-    elif cells and width < 2:
-        yield InvalidRow(first, "has one column; a tag must follow each token")
-    elif cells:
-        columns = [list(column) for column in zip(*cells, strict=True)]
-        yield RawRow(first, {"tokens": columns[0], "tags": columns[-1], **dict(enumerate(columns))})
-
-
-def _parquet(name: str, stream: IO[bytes]) -> Table:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        file = pq.ParquetFile(io.BytesIO(stream.read()))
-    except (pa.ArrowException, OSError) as error:
-        raise BadData(f"{name}: is not a Parquet file: {str(error).splitlines()[0].rstrip('.')}.") from None
-
-    named = stored_features(file.schema_arrow)
-
-    def rows() -> Iterator[RawRow | InvalidRow]:
-        line = 0
-        try:
-            for batch in file.iter_batches(batch_size=_ROWS_AT_ONCE):
-                for row in batch.to_pylist():
-                    line += 1
-                    yield RawRow(line, with_names(row, named) if named else row)
-        except (pa.ArrowException, OSError) as error:
-            raise BadData(f"{name}: is damaged after row {line}: {str(error).splitlines()[0]}.") from None
-
-    return Table(name, tuple(file.schema_arrow.names), rows())
-
-
-def _json(name: str, stream: IO[bytes], squad: bool) -> Table:
-    raw = stream.read()
-    try:
-        value = json.loads(raw.decode())
-    except UnicodeDecodeError:
-        raise not_utf8(name, raw) from None
-    except (ValueError, RecursionError) as error:
-        raise BadData(f"{name}: is not JSON: {error}.") from None
-    if isinstance(value, list) and not squad:
-        return Table(name, None, (_object(number, item) for number, item in enumerate(value, 1)))
-    if not isinstance(value, dict) or not isinstance(value.get("data"), list):
-        wanted = (
-            "SQuAD JSON ({'data': [{'paragraphs': ...}]})" if squad else "SQuAD JSON or a list of objects"
-        )
-        raise BadData(f"{name}: is not {wanted}.")
-    return Table(name, ("id", "title", "context", "question", "answers"), _squad(value["data"]))
-
-
-def _object(number: int, value: Any) -> Row:
-    if not isinstance(value, dict):
-        return InvalidRow(number, "is not an object")
-    return task_row(number, value) if is_task(value) else RawRow(number, value)
-
-
-def _squad(articles: Sequence[Any]) -> Iterator[RawRow | InvalidRow]:
-    row = 0
-    for article in articles:
-        for paragraph in _items(article, "paragraphs"):
-            for question in _items(paragraph, "qas"):
-                row += 1
-                if not isinstance(question, dict):
-                    yield InvalidRow(row, "the question is not an object")
-                    continue
-                answers = [] if question.get("is_impossible") else question.get("answers", [])
-                yield RawRow(
-                    row,
-                    {
-                        "id": question.get("id"),
-                        "title": article.get("title"),
-                        "context": paragraph.get("context"),
-                        "question": question.get("question"),
-                        "answers": answers,
-                    },
-                )
-
-
-def _items(parent: Any, key: str) -> Sequence[Any]:
-    found = parent.get(key) if isinstance(parent, dict) else None
-    return found if isinstance(found, list) else ()

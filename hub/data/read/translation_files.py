@@ -10,8 +10,8 @@ from gettext import c2py
 from typing import IO, Any
 from xml.parsers import expat
 
+from hub.api.kinds.reader import FilteredRow, RawRow, Table, TableRow
 from hub.data.read.encodings import decode, not_utf8
-from hub.data.read.rows import FilteredRow, RawRow, Row, Table
 from hub.errors import BadData
 from hub.recipe.encodings import check_encoding
 
@@ -111,7 +111,7 @@ def _charset(raw: bytes) -> str | None:
     return None if named == "utf-8" else named
 
 
-def _po_rows(entry: Any, codes: Sequence[str], forms: tuple[int, int] | None) -> Iterator[Row]:
+def _po_rows(entry: Any, codes: Sequence[str], forms: tuple[int, int] | None) -> Iterator[TableRow]:
     line = entry.linenum or 1
     if entry.obsolete:
         yield FilteredRow(line, "obsolete message")
@@ -148,7 +148,7 @@ def tmx_table(name: str, stream: IO[bytes], languages: tuple[str, str] | None) -
     return Table(name, None, _tmx_rows(name, stream, languages))
 
 
-def _tmx_rows(name: str, stream: IO[bytes], languages: tuple[str, str] | None) -> Iterator[Row]:
+def _tmx_rows(name: str, stream: IO[bytes], languages: tuple[str, str] | None) -> Iterator[TableRow]:
     reader = _Tmx()
     rows = 0
     while True:

@@ -130,8 +130,6 @@ class Backbones:
         with self._changed, self.busy:
             if self.other and self.other.name == name:
                 self.other = None
-            for graph in (graph for graph in self.graphs if graph.name == name):
-                graph.close()
             self.graphs = tuple(graph for graph in self.graphs if graph.name != name)
 
     def write(self, slot: int, values: Values, *, int8: bool = False) -> None:
@@ -145,13 +143,14 @@ class Backbones:
                 graph.write(slot, values, allowed=int8 or not graph.int8)
             self._prepare()
 
-    def run(self, batch: BatchTensors, *, decode: bool = False, aside: bool = False) -> Hidden:
-        """Run the batch on the best backbone that covers its slots.
+    def run(
+        self, batch: BatchTensors, slots: frozenset[int], *, decode: bool = False, aside: bool = False
+    ) -> Hidden:
+        """Run the batch on the best backbone that covers its `slots`.
 
         `aside`: without waiting for `busy`, on the best of those that run in parallel to others.
         """
         rows, tokens = batch.input_ids.shape
-        slots = frozenset(batch.slots.tolist()) if self.graphs else frozenset()
         with nullcontext() if aside else self.busy:
             return self.chosen(rows, tokens, slots, parallel=aside).run(batch, decode=decode)
 
@@ -194,14 +193,20 @@ class Backbones:
             graph.close()
 
     def _prepare(self) -> None:
-        """Start to export a missing graph, unless an export is in progress or has failed."""
-        if self._worker or self._closed or self._failure or not self._missing():
+        """Start to export a missing graph or to measure, unless that is in progress or has failed."""
+        if self._worker or self._closed or self._failure or not (self._missing() or self._measures_torch()):
             return
         self._worker = threading.Thread(target=self._work, name="graphs", daemon=True)
         self._worker.start()
 
     def _missing(self) -> list[GraphBackbone]:
         return [graph for graph in self.graphs if graph.lacks_stacks(bare=self._bare)]
+
+    def _measures_torch(self) -> bool:
+        """Return whether torch backbones have yet to be measured where there are no graphs."""
+        used = bool(self.filled) or self._bare
+        alone = self.other is not None and not self.graphs
+        return used and alone and self._tune is not None and self._tune.timings is None
 
     def _work(self) -> None:
         while True:

@@ -12,6 +12,8 @@ from torch import Tensor
 from transformers import PreTrainedConfig, PreTrainedModel
 from transformers.cache_utils import Cache, CacheLayerMixin
 
+from hub.engine.torch.tensors import on_device
+
 __all__ = ["Arena", "column_bytes", "decoder_layers"]
 
 COLUMN_STEP = 64  # columns are read and allocated in multiples of it, which keeps the number of shapes low
@@ -58,7 +60,7 @@ class Arena:
 
     def copy(self, sources: Sequence[int], targets: Sequence[int], columns: int | None = None) -> None:
         """Copy rows over others, all at once: a row may be both. Only the first `columns` if given."""
-        source, target = (torch.tensor(rows, device=self._device) for rows in (sources, targets))
+        source, target = (on_device(list(rows), self._device) for rows in (sources, targets))
         for layer in self._layers:
             for tensor in layer.tensors:
                 part = tensor[:, :, :columns]
@@ -93,8 +95,8 @@ class Arena:
         ends = [start + length for start, length in zip(starts, lengths, strict=True)]
         columns = min(_rounded(max(ends)), self.columns)
         offset = torch.arange(width, device=self._device) - width
-        places = torch.tensor(ends, device=self._device).unsqueeze(1) + offset  # [n, T]
-        padding = offset < -torch.tensor(lengths, device=self._device).unsqueeze(1)
+        places = on_device(ends, self._device).unsqueeze(1) + offset  # [n, T]
+        padding = offset < -on_device(lengths, self._device).unsqueeze(1)
         mask = torch.arange(columns, device=self._device) <= places.unsqueeze(2)
         # A query without any key gives NaN, so padding attends to the first column; its output is not used.
         mask[..., 0] |= padding
@@ -109,7 +111,7 @@ class Arena:
         """
         columns = min(_rounded(max(lengths)), self.columns)
         places = torch.arange(max(lengths), device=self._device)
-        ends = torch.tensor(lengths, device=self._device).unsqueeze(1)
+        ends = on_device(lengths, self._device).unsqueeze(1)
         stored = torch.where(places < ends, places, self.columns - SPARE)  # [n, T]
         self.window = _Window(first, len(lengths), columns, stored)
         mask = torch.arange(columns, device=self._device) < ends

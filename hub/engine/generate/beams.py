@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from hub.engine.torch.tensors import to_device
 from hub.errors import EngineFailed
 
 __all__ = ["BeamSearch", "Hypothesis"]
@@ -88,7 +89,7 @@ class BeamSearch:
 
     def _extensions(self, log_probs: Tensor) -> list[tuple[float, int, int]]:
         """Return the best extensions as score, hypothesis and token."""
-        scores = torch.tensor([one.score for one in self.running], device=log_probs.device)
+        scores = to_device(torch.tensor([one.score for one in self.running]), log_probs.device)
         totals = (log_probs + scores.unsqueeze(1)).flatten()
         best = totals.topk(min(self._candidates, len(totals)))
         found = zip(best.values.tolist(), best.indices.tolist(), strict=True)

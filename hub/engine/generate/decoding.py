@@ -20,6 +20,7 @@ from hub.engine.generate.sampling import BaseRules, Chooser
 from hub.engine.generate.text import TextStream
 from hub.engine.protocol import GenerationLimits
 from hub.engine.torch.loading import end_tokens
+from hub.engine.torch.tensors import on_device, to_device
 from hub.errors import BadSampling, EngineFailed, HubError
 
 __all__ = ["Decoding"]
@@ -58,7 +59,7 @@ class Decoding:
         self._arena = Arena(layers, self._device)
         self._arenas = [self._arena]
         self._ends = end_tokens(model, tokenizer)
-        self._rules = BaseRules.of(model.generation_config, sorted(self._ends))
+        self._rules = BaseRules.of(model.generation_config, sorted(self._ends), self._device)
         self._eager = config._attn_implementation == "eager"  # private in transformers 5.23
         self._waiting = Turns()
         self._live: list[Live] = []
@@ -247,7 +248,7 @@ class Decoding:
         pending = [live.row.pending[:budget] for live in rows]
         lengths = [len(tokens) for tokens in pending]
         positions, mask = self._arena.set_window(first, [live.row.stored for live in rows], lengths)
-        self._select(torch.tensor([live.row.slot for live in rows], device=self._device))
+        self._select(on_device([live.row.slot for live in rows], self._device))
         output = self._run(rows, first, self._padded(pending), positions, self._attention(mask))
         for live, length in zip(rows, lengths, strict=True):
             live.row.stored += length
@@ -273,7 +274,7 @@ class Decoding:
         ids = torch.zeros(len(rows), max(map(len, rows)), dtype=torch.int64)
         for index, tokens in enumerate(rows):
             ids[index, ids.shape[1] - len(tokens) :] = torch.tensor(tokens)
-        return ids.to(self._device)
+        return to_device(ids, self._device)
 
     def _attention(self, mask: Tensor) -> Tensor:
         """Return a mask as the model's attention takes it: `eager` adds it to the scores."""

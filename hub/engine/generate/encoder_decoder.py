@@ -21,6 +21,7 @@ from hub.engine.generate.live import Live
 from hub.engine.generate.prefix import PrefixCache
 from hub.engine.generate.rows import GeneratingRow, TokenCounts
 from hub.engine.protocol import GenerationLimits
+from hub.engine.torch.tensors import to_device
 
 __all__ = ["EncoderDecoding", "has_row_positions"]
 
@@ -87,7 +88,7 @@ class EncoderDecoding(Decoding):
             mask[index, : len(tokens)] = 1
         encoder = self._model.get_encoder()
         states: Tensor = encoder(
-            input_ids=ids.to(self._device), attention_mask=mask.to(self._device)
+            input_ids=to_device(ids, self._device), attention_mask=to_device(mask, self._device)
         ).last_hidden_state
         return states
 

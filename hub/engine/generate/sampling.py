@@ -21,6 +21,7 @@ from transformers.generation.logits_process import (
 
 from hub.api import Sampling
 from hub.engine.generate.constraints import Constraint
+from hub.engine.torch.tensors import on_device, to_device
 
 __all__ = ["BaseRules", "Chooser", "LogitRules"]
 
@@ -34,17 +35,20 @@ class BaseRules:
     renormalize: bool = False  # the probabilities after those; matters to the scores of beams only
 
     @classmethod
-    def of(cls, config: GenerationConfig, ends: Sequence[int]) -> BaseRules:
-        """Read the settings that `generate` of transformers also applies to greedy decoding."""
+    def of(cls, config: GenerationConfig, ends: Sequence[int], device: torch.device) -> BaseRules:
+        """Read the settings that `generate` of transformers also applies to greedy decoding.
+
+        `device` is that of the logits.
+        """
         found: list[LogitsProcessor] = []
         if size := config.no_repeat_ngram_size:
             found.append(NoRepeatNGramLogitsProcessor(size))
         if words := config.bad_words_ids:
             found.append(NoBadWordsLogitsProcessor(words, list(ends)))
         if tokens := config.suppress_tokens:
-            found.append(SuppressTokensLogitsProcessor(tokens))
+            found.append(SuppressTokensLogitsProcessor(tokens, device=str(device)))
         if length := config.min_length:
-            found.append(MinLengthLogitsProcessor(length, list(ends)))
+            found.append(MinLengthLogitsProcessor(length, list(ends), device=str(device)))
         if (first := config.forced_bos_token_id) is not None:
             found.append(ForcedBOSTokenLogitsProcessor(first))
         return cls(config.repetition_penalty or 1.0, tuple(found), bool(config.renormalize_logits))
@@ -61,8 +65,8 @@ class LogitRules:
         self._renormalize = rules.renormalize
         self._bias: tuple[Tensor, Tensor] | None = None
         if sampling.logit_bias:
-            tokens = torch.tensor(list(sampling.logit_bias), device=device)
-            self._bias = tokens, torch.tensor(list(sampling.logit_bias.values()), device=device)
+            values = torch.tensor(list(sampling.logit_bias.values()))
+            self._bias = on_device(list(sampling.logit_bias), device), to_device(values, device)
 
     def __bool__(self) -> bool:
         """Whether they change anything."""
@@ -72,7 +76,7 @@ class LogitRules:
         """Return the changed scores [n, V], given the tokens so far, those of the prompt included, [n][T]."""
         scores = scores.clone()
         if self._processors:
-            tokens = torch.tensor(seen, device=scores.device)
+            tokens = on_device(seen, scores.device)
             for processor in self._processors:
                 scores = processor(tokens, scores)
         if self._bias is not None:

@@ -24,7 +24,14 @@ from hub.engine.torch.tensors import BatchTensors
 from hub.errors import EngineFailed
 from hub.files import replacing
 
-__all__ = ["Exporter", "OnnxGraph"]
+__all__ = ["Exporter", "OnnxGraph", "runs_graphs"]
+
+
+def runs_graphs(device: torch.device) -> bool:
+    """Return whether the installed onnxruntime runs graphs on this device."""
+    if device.type == "cuda":
+        return "CUDAExecutionProvider" in onnxruntime.get_available_providers()
+    return device.type == "cpu"
 
 
 class Exporter:
@@ -138,6 +145,9 @@ class OnnxGraph:
                 values.bind_ortvalue_input(name, OrtValue.from_dlpack(tensor.contiguous()))
         # Bound for each run, else onnxruntime overwrites the output of the previous run.
         values.bind_output(export.HIDDEN, self._device.type, self._device.index or 0)
+        if self._device.type == "cuda":
+            # onnxruntime has a stream of its own, and copies of the batch may be under way on torch's.
+            torch.cuda.current_stream(self._device).synchronize()
         self._session.run_with_iobinding(values, self._options)
         (value,) = values.get_outputs()
         self._idle.append(binding)

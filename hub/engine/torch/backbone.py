@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from hub.engine.torch.heads import Hidden
-from hub.engine.torch.loading import takes_token_types
+from hub.engine.torch.loading import takes_token_types, takes_whole_mask
 from hub.engine.torch.slotted import SlotContext, SlotLinear, SlotNorm, slot_layer
 from hub.engine.torch.stacks import Parts, Stacks, Values
 from hub.engine.torch.tensors import BatchTensors
@@ -36,6 +36,8 @@ class TorchBackbone:
         self._takes_types = takes_token_types(self._stack)
         self._causal = not self._two_stacks and model.base_model is not model
         self._context = SlotContext()
+        whole = not self._causal and takes_whole_mask(self._stack)
+        self._whole_mask = whole and self.device.type == "cuda"
         self._slotted: dict[str, SlotLinear | SlotNorm] = {}
         self.stacks = Stacks(slots, self.device, self.dtype, publish=self._publish, own=_none)
 
@@ -63,7 +65,8 @@ class TorchBackbone:
     def run(self, batch: BatchTensors, *, decode: bool = False) -> Hidden:
         """Run the stack on the whole batch; with `decode` also the decoder, fed the input shifted by one."""
         self.select(batch.slots)
-        output = self._stack(input_ids=batch.input_ids, attention_mask=batch.mask, **self._extra(batch))
+        mask = self._mask(batch.mask)
+        output = self._stack(input_ids=batch.input_ids, attention_mask=mask, **self._extra(batch))
         states: Tensor = output.last_hidden_state
         return Hidden(states, self._decode(batch, states) if decode and self._two_stacks else None)
 
@@ -124,6 +127,13 @@ class TorchBackbone:
         """
         for parameter in self.model.parameters():
             parameter.data = parameter.data.new_empty(0)
+
+    def _mask(self, mask: Tensor) -> Tensor:
+        """Return the mask for the stack; on a GPU [B, 1, 1, T] if the stack takes that.
+
+        transformers 5.23 asks a [B, T] mask whether it masks anything, which waits for the GPU.
+        """
+        return mask[:, None, None, :].bool() if self._whole_mask else mask
 
     def _extra(self, batch: BatchTensors) -> dict[str, Any]:
         if self._causal:

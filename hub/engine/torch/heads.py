@@ -25,6 +25,7 @@ from hub.bases.auto_classes import AUTO_CLASSES
 from hub.engine.torch.loading import one_load_at_a_time
 from hub.engine.torch.slotted import SlotContext, SlotLinear, Slotted, slot_layer
 from hub.engine.torch.stacks import Parts, Stacks, Values
+from hub.engine.torch.tensors import on_device
 from hub.errors import UnsupportedAdapter
 
 __all__ = ["HEADED", "HeadSlots", "Hidden", "pool", "pool_rows"]
@@ -60,7 +61,7 @@ def pool_rows(hidden: Tensor, mask: Tensor, poolings: Sequence[Pooling]) -> Tens
     """Return the vectors [B, H] of rows, each by its own pooling."""
     kinds = list(dict.fromkeys(poolings))
     found = torch.stack([pool(hidden, mask, kind) for kind in kinds])  # [P, B, H]
-    chosen = torch.tensor([kinds.index(pooling) for pooling in poolings], device=hidden.device)
+    chosen = on_device([kinds.index(pooling) for pooling in poolings], hidden.device)
     return found[chosen, torch.arange(len(poolings), device=hidden.device)]
 
 

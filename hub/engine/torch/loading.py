@@ -35,6 +35,7 @@ __all__ = [
     "pick_device",
     "pick_dtype",
     "takes_token_types",
+    "takes_whole_mask",
 ]
 
 # Hold it while a model is built or loaded, and while PEFT changes its modules: meanwhile transformers 5.23
@@ -105,6 +106,20 @@ def pad_token(tokenizer: Tokenizer) -> int:
 def takes_token_types(model: PreTrainedModel) -> bool:
     """Return whether the model takes `token_type_ids`."""
     return "token_type_ids" in inspect.signature(model.forward).parameters
+
+
+def takes_whole_mask(model: PreTrainedModel) -> bool:
+    """Return whether each layer of an encoder takes one mask [B, 1, 1, T], True where a token may be read.
+
+    The attention must be torch's own, and the same in each layer: no window, no bias added to the mask.
+    """
+    config = model.config
+    kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
+    return bool(
+        config._attn_implementation == "sdpa"  # private in transformers 5.23
+        and kinds == {"full_attention"}
+        and not hasattr(config, "relative_attention_num_buckets")
+    )
 
 
 def computes_in_bf16(device: torch.device) -> bool:

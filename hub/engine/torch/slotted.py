@@ -20,6 +20,9 @@ from hub.engine.torch.stacks import Parts
 __all__ = ["SlotContext", "SlotLinear", "SlotNorm", "Slotted", "slot_layer"]
 
 
+MIN_IN_PLACE = 2**16  # elements of a slot's own weight, from which copying it for each row costs most
+
+
 class SlotContext(threading.local):
     """The slots of the rows of this thread's current forward; each backbone sets its own before it."""
 
@@ -70,6 +73,8 @@ class SlotLinear(nn.Linear):
         weight, bias = self.parts.weight, self.parts.bias
         if weight is None:
             return functional.linear(x, self.weight, self.bias)
+        if x.device.type == "cpu" and weight[0].numel() >= MIN_IN_PLACE:
+            return _slot_by_slot(x, slots, weight, bias)
         w = weight.index_select(0, slots).mT  # [B, in, out]
         if bias is None:
             return torch.bmm(x, w)
@@ -124,6 +129,18 @@ def slot_layer(model: nn.Module, path: str, context: SlotContext, *, own: bool =
 def _vectors(stack: Tensor, slots: Tensor) -> Tensor:
     """Return each row's vector, [B, 1, n]."""
     return stack.index_select(0, slots).unsqueeze(1)
+
+
+def _slot_by_slot(x: Tensor, slots: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """Map [B, T, in] by each row's slot of `weight` [S, out, in], which is read in place."""
+    ordered, order = torch.sort(slots)
+    used, counts = torch.unique_consecutive(ordered, return_counts=True)
+    parts = x.index_select(0, order).split(counts.tolist())
+    mapped = [
+        functional.linear(part, weight[slot], None if bias is None else bias[slot])
+        for slot, part in zip(used.tolist(), parts, strict=True)
+    ]
+    return torch.cat(mapped).index_select(0, torch.argsort(order))
 
 
 class _PerRow(Tensor):

@@ -5,7 +5,7 @@ Stacks are written in place, a slot at a time. When a layer, a part, a rank or a
 larger stack is made aside and published by one assignment, so that a forward may run meanwhile. In the same
 way a smaller stack replaces one that is much larger than its slots need. The size of a layer's stack depends
 on the adapters in that layer alone. The caller must write from one thread at a time, to slots that no
-running forward reads.
+running forward reads. On a GPU, writes may use a stream of their own; forwards use the default one.
 """
 
 from __future__ import annotations
@@ -96,6 +96,9 @@ class Stacks:
         if replaced:
             flat = [(name, *one) for name, parts in layers.items() for one in parts.present.items()]
         self._fill(slot, values, flat)
+        if replaced and self._device.type == "cuda":
+            # Forwards on another stream read a new stack from now on: its contents must be there.
+            torch.cuda.current_stream(self._device).synchronize()
         for layer, parts in replaced.items():
             self._publish(layer, parts)
         if replaced:
@@ -153,7 +156,7 @@ class Stacks:
             size = self._smallest(layer, part, stack)
             have, need = stack.numel() // self._rows, math.prod(size)
             if self._sizes.may_shrink(layer, part, have, need, cleared=cleared):
-                small[part] = _corner(stack, (self._rows, *size)).clone()
+                small[part] = self._kept_for_forwards(_corner(stack, (self._rows, *size)).clone())
         return small
 
     def _smallest(self, layer: str, part: str, stack: Tensor) -> tuple[int, ...]:
@@ -177,6 +180,15 @@ class Stacks:
             stack.fill_(1)
         elif part in _OWN and (own := self._own(layer, part)) is not None:
             stack.copy_(own)
+        return self._kept_for_forwards(stack)
+
+    def _kept_for_forwards(self, stack: Tensor) -> Tensor:
+        """On a GPU, keep a stack's memory from being reused while forwards that were started still read it.
+
+        The allocator knows only the stream of the writer, on which the stack was made.
+        """
+        if self._device.type == "cuda":
+            stack.record_stream(torch.cuda.default_stream(self._device))
         return stack
 
     def _neutral(self, layer: str, part: str, target: Tensor, zeros: list[Tensor]) -> None:

@@ -60,6 +60,20 @@ class HfPipeline(ABC):
             found[field] = value
         return found
 
+    def places(self, given: Any, number: int, fields: Json) -> dict[str, str]:
+        """Return where a call has the fields of its request `number`, for messages."""
+        one, place = (given[number], f"inputs.{number}") if isinstance(given, list) else (given, "inputs")
+        names = {field: name for name, field in self.settings.items()}
+        found = {}
+        for field, value in fields.items():
+            if field in names:
+                found[field] = f"parameters.{names[field]}"
+            elif value is one:
+                found[field] = place
+            elif isinstance(one, dict) and one.get(field) is value:
+                found[field] = f"{place}.{field}"
+        return found
+
     @abstractmethod
     def answer(self, answers: Sequence[Json], parameters: Json, *, many: bool) -> Any:
         """Turn the answers of the task into one of the pipeline; `many`: `inputs` was a list."""

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from functools import partial
 from typing import Annotated, Any, ClassVar
 
 from fastapi import FastAPI, Path
 from pydantic import BaseModel, ConfigDict, Field
-from pydantic_core import from_json, to_json
+from pydantic_core import from_json
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -21,11 +22,12 @@ from hub.http.openai.requests import ChatRequest, CompletionRequest
 from hub.http.openai.routes import ANSWERS, OpenAIRoute, answer_text
 from hub.http.routes.route import InferRoute
 from hub.http.routes.schemas import DESCRIBED
+from hub.http.routes.table import TableRow, add_table
 from hub.http.stream import EVENTS, data_event
 from hub.http.wire import error_response, json_response
 from hub.names import VERSION_PATTERN
 from hub.serving.requests.call import CallAnswers
-from hub.serving.requests.parsing import parse
+from hub.serving.requests.parsing import parse_fields
 from hub.serving.routing.router import Admission
 from hub.serving.routing.routes import Route, by_name
 
@@ -70,6 +72,8 @@ class PipelineError(BaseModel):
 class PipelineRoute(InferRoute):
     """Answers errors as Hugging Face's clients read them."""
 
+    root = "/hf"
+
     @staticmethod
     def failed(error: HubError) -> Response:
         return _error(error)
@@ -84,43 +88,23 @@ ERRORS: dict[int | str, dict[str, Any]] = {
 def add_routes(app: FastAPI) -> None:
     """Add the routes."""
     events = {"schema": {"type": "string", "description": "With `stream`: events with a token each."}}
-    app.router.add_api_route(
-        "/hf/{name}",
-        _call,
-        methods=["POST"],
-        response_model=dict[str, Any] | list[Any],
-        tags=["hugging face"],
-        summary="Send a deployment what Hugging Face's InferenceClient sends",
-        responses={**ERRORS, 200: {**DESCRIBED[200], "content": {"text/event-stream": events}}},
-        route_class_override=PipelineRoute,
-    )
-    for path, call, model, summary in (
-        ("chat/completions", _chat, ChatCompletion, "Answer a chat"),
-        ("completions", _complete, Completion, "Continue a text"),
-    ):
-        app.router.add_api_route(
-            f"/hf/{{name}}/v1/{path}",
-            call,
-            methods=["POST"],
-            response_model=model,
-            tags=["hugging face"],
-            summary=f"{summary} by this deployment, whatever `model` names",
-            responses=ANSWERS,
-            route_class_override=OpenAIRoute,
-        )
-    for path, shown, summary in (
-        ("/hf/{name}/health", _health, "Is the deployment live?"),
-        ("/hf/{name}/info", _info, "Describe the deployment"),
-    ):
-        app.router.add_api_route(
-            path,
-            shown,
-            response_model=dict[str, Any],
-            tags=["hugging face"],
-            summary=summary,
-            responses=ERRORS,
-            route_class_override=PipelineRoute,
-        )
+    sent = "Send a deployment what Hugging Face's InferenceClient sends"
+    by_path = "by this deployment, whatever `model` names"
+    of_chat, of_text = "/hf/{name}/v1/chat/completions", "/hf/{name}/v1/completions"
+    call: TableRow = ("POST", "/hf/{name}", _call, dict[str, Any] | list[Any], sent)
+    texts: list[TableRow] = [
+        ("POST", of_chat, _chat, ChatCompletion, f"Answer a chat {by_path}"),
+        ("POST", of_text, _complete, Completion, f"Continue a text {by_path}"),
+    ]
+    shown: list[TableRow] = [
+        ("GET", "/hf/{name}/health", _health, dict[str, Any], "Is the deployment live?"),
+        ("GET", "/hf/{name}/info", _info, dict[str, Any], "Describe the deployment"),
+    ]
+    answers = {**ERRORS, 200: {**DESCRIBED[200], "content": {"text/event-stream": events}}}
+    add = partial(add_table, app, tag="hugging face")
+    add([call], responses=answers, route=PipelineRoute)
+    add(texts, responses=ANSWERS, route=OpenAIRoute)
+    add(shown, responses=ERRORS, route=PipelineRoute)
 
 
 async def _call(request: Request, name: Deployment, body: PipelineRequest) -> Response:
@@ -173,7 +157,10 @@ class _PipelineForm:
                 f"inputs has {len(requests):,} items and the limit is {self._max_items} (limits.items). "
                 "Send fewer."
             )
-        return [parse(to_json(one), route.task.request) for one in requests]
+        return [
+            parse_fields(one, route.task.request, pipeline.places(self._body.inputs, number, one))
+            for number, one in enumerate(requests)
+        ]
 
     def answer(self, admission: Admission, answers: CallAnswers) -> bytes:
         found = []

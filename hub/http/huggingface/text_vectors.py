@@ -50,6 +50,15 @@ class VectorPipeline(HfPipeline):
             )
         return [{"query": given["source_sentence"], "inputs": given["sentences"], "vectors": False}]
 
+    def places(self, given: Any, number: int, fields: Json) -> dict[str, str]:
+        found = super().places(given if "query" in fields else [given], 0, fields)
+        if "query" not in fields:
+            return {**found, "inputs": "inputs"}
+        if isinstance(given, dict):
+            return {**found, "query": "inputs.source_sentence", "inputs": "inputs.sentences"}
+        place = f"inputs.{number}" if isinstance(given, list) else "inputs"
+        return {**found, "query": place, "inputs": "parameters.candidate_labels"}
+
     def fields(self, parameters: Json) -> dict[str, Any]:
         found = dict(parameters)
         if found.pop("truncation_direction", None) not in (None, "right"):

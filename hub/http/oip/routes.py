@@ -9,7 +9,7 @@ from typing import Annotated, Any, cast
 
 from fastapi import FastAPI, Path
 from pydantic import BaseModel
-from pydantic_core import from_json, to_json
+from pydantic_core import from_json
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -23,10 +23,11 @@ from hub.http.oip.signature import Signature
 from hub.http.oip.tensors import Tensor, split_body, texts_of
 from hub.http.routes.route import InferRoute, RawInferRoute
 from hub.http.routes.schemas import DESCRIBED, DeploymentName
+from hub.http.routes.table import TableRow, add_table
 from hub.http.stream import Events
 from hub.http.wire import error_response, json_response
 from hub.serving.requests.call import CallAnswers
-from hub.serving.requests.parsing import parse
+from hub.serving.requests.parsing import parse, parse_fields
 from hub.serving.routing.router import Admission
 from hub.serving.routing.routes import Route, by_name
 
@@ -57,39 +58,29 @@ class OipInferRoute(OipRoute, RawInferRoute):
 
 def add_routes(app: FastAPI) -> None:
     """Add the routes."""
-    for path, shown, answer, summary in (
-        ("/v2", _server, ServerMetadata, "Describe the server"),
-        ("/v2/", _server, ServerMetadata, "Describe the server"),
-        ("/v2/health/live", _live, dict[str, bool], "Does the process live?"),
-        ("/v2/health/ready", _ready, dict[str, bool], "Are the deployments loaded?"),
-        ("/v2/models/{name}", _model, ModelMetadata, "Describe a deployment and its tensors"),
-        ("/v2/models/{name}/ready", _model_ready, dict[str, Any], "Is the deployment live?"),
-        (VERSION, _version, ModelMetadata, "Describe an exact version"),
-        (f"{VERSION}/ready", _version_ready, dict[str, Any], "Is the version live?"),
-    ):
-        app.router.add_api_route(
-            path,
-            shown,
-            response_model=answer,
-            tags=["open inference protocol"],
-            summary=summary,
-            responses=ERRORS,
-            route_class_override=OipRoute,
-        )
-    for path, infer, summary in (
-        ("/v2/models/{name}/infer", _infer, "Answer a batch of texts by a deployment"),
-        (f"{VERSION}/infer", _infer_version, "Answer a batch of texts by an exact version"),
-    ):
-        app.router.add_api_route(
-            path,
-            infer,
-            methods=["POST"],
-            response_model=InferAnswer,
-            tags=["open inference protocol"],
-            summary=summary,
-            responses={**DESCRIBED, **ERRORS},
-            route_class_override=OipInferRoute,
-        )
+    shown: list[TableRow] = [
+        ("GET", "/v2", _server, ServerMetadata, "Describe the server"),
+        ("GET", "/v2/", _server, ServerMetadata, "Describe the server"),
+        ("GET", "/v2/health/live", _live, dict[str, bool], "Does the process live?"),
+        ("GET", "/v2/health/ready", _ready, dict[str, bool], "Are the deployments loaded?"),
+        ("GET", "/v2/models/{name}", _model, ModelMetadata, "Describe a deployment and its tensors"),
+        ("GET", "/v2/models/{name}/ready", _model_ready, dict[str, Any], "Is the deployment live?"),
+        ("GET", VERSION, _version, ModelMetadata, "Describe an exact version"),
+        ("GET", f"{VERSION}/ready", _version_ready, dict[str, Any], "Is the version live?"),
+    ]
+    calls: list[TableRow] = [
+        ("POST", "/v2/models/{name}/infer", _infer, InferAnswer, "Answer a batch of texts by a deployment"),
+        (
+            "POST",
+            f"{VERSION}/infer",
+            _infer_version,
+            InferAnswer,
+            "Answer a batch of texts by an exact version",
+        ),
+    ]
+    tag = "open inference protocol"
+    add_table(app, shown, tag=tag, responses=ERRORS, route=OipRoute)
+    add_table(app, calls, tag=tag, responses={**DESCRIBED, **ERRORS}, route=OipInferRoute)
 
 
 async def _server(request: Request) -> Response:
@@ -195,7 +186,10 @@ class _InferForm:
                     f"{', '.join(names)}."
                 )
         rows = signature.fields(route, self._texts, self._parameters)
-        return [parse(to_json(row), route.task.request) for row in rows]
+        return [
+            parse_fields(row, route.task.request, {name: f"{name}.{number}" for name in self._texts})
+            for number, row in enumerate(rows)
+        ]
 
     def answer(self, admission: Admission, answers: CallAnswers) -> bytes:
         for item in answers.items:

@@ -40,7 +40,7 @@ class OllamaEmbedRequest(OneModel):
     def read(self, route: Route) -> list[BaseModel | HubError]:
         """Return the request of the route's task."""
         settings = {"truncate": self.truncate, "dimensions": self.dimensions}
-        return [vector_request(route, self.input, normalize=True, **settings)]
+        return [vector_request(route, self.input, {"inputs": "input"}, normalize=True, **settings)]
 
 
 class OllamaVectorRequest(OneModel):
@@ -52,7 +52,7 @@ class OllamaVectorRequest(OneModel):
 
     def read(self, route: Route) -> list[BaseModel | HubError]:
         """Return the request of the route's task."""
-        return [vector_request(route, self.prompt)]
+        return [vector_request(route, self.prompt, {"inputs": "prompt"})]
 
 
 class OllamaVectors(BaseModel):

@@ -189,7 +189,8 @@ class GenerateRequest(OllamaRequest):
         Raises:
             BadRequest: a setting is invalid, or the task does not have it.
         """
-        asked = {text_input(route): self.prompt}
+        name = text_input(route)
+        asked = {name: self.prompt}
         if self.system:
             if "system" not in route.task.request.model_fields:
                 raise BadRequest(
@@ -197,7 +198,7 @@ class GenerateRequest(OllamaRequest):
                     "Leave it out."
                 )
             asked["system"] = self.system
-        return requests_of(TextRequest(**self.settings()), route, [asked])
+        return requests_of(TextRequest(**self.settings()), route, [asked], [{name: "prompt"}])
 
 
 class OllamaMessage(_Body):

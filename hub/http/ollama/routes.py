@@ -34,6 +34,7 @@ from hub.http.ollama.requests import (
 )
 from hub.http.routes.route import InferRoute
 from hub.http.routes.schemas import DESCRIBED
+from hub.http.routes.table import TableRow, add_table
 from hub.http.wire import json_response
 from hub.serving.routing.routes import Route, by_name
 
@@ -106,26 +107,29 @@ _ANSWERS = {**ERRORS, 200: {**DESCRIBED[200], "content": {NDJSON: _LINES}}}
 
 def add_routes(app: FastAPI) -> None:
     """Add the routes."""
-    for path, method, call, model, responses, summary in (
-        ("generate", "POST", _generate, GenerateAnswer, _ANSWERS, "Continue a text"),
-        ("chat", "POST", _chat, OllamaChatAnswer, _ANSWERS, "Answer a chat"),
-        ("embed", "POST", embed, OllamaVectors, _ANSWER, "Turn texts into vectors"),
-        ("embeddings", "POST", embed_one, OllamaVector, _ANSWER, "Turn a text into a vector"),
-        ("tags", "GET", _tags, OllamaModels, ERRORS, "List the deployments"),
-        ("ps", "GET", _ps, OllamaModels, ERRORS, "List the deployments that are loaded"),
-        ("show", "POST", _show, OllamaShown, ERRORS, "Show a deployment"),
-        ("version", "GET", _version, OllamaVersion, ERRORS, "Show the version of GraftHub"),
-    ):
-        app.router.add_api_route(
-            f"/api/{path}",
-            call,
-            methods=[method],
-            response_model=model,
-            response_model_exclude_none=True,
-            tags=["ollama"],
-            summary=f"{summary}, as Ollama's clients ask for it",
+    texts: list[TableRow] = [
+        ("POST", "generate", _generate, GenerateAnswer, "Continue a text"),
+        ("POST", "chat", _chat, OllamaChatAnswer, "Answer a chat"),
+    ]
+    vectors: list[TableRow] = [
+        ("POST", "embed", embed, OllamaVectors, "Turn texts into vectors"),
+        ("POST", "embeddings", embed_one, OllamaVector, "Turn a text into a vector"),
+    ]
+    shown: list[TableRow] = [
+        ("GET", "tags", _tags, OllamaModels, "List the deployments"),
+        ("GET", "ps", _ps, OllamaModels, "List the deployments that are loaded"),
+        ("POST", "show", _show, OllamaShown, "Show a deployment"),
+        ("GET", "version", _version, OllamaVersion, "Show the version of GraftHub"),
+    ]
+    asked = "as Ollama's clients ask for it"
+    for rows, responses in ((texts, _ANSWERS), (vectors, _ANSWER), (shown, ERRORS)):
+        add_table(
+            app,
+            [(method, f"/api/{path}", *others, f"{what}, {asked}") for method, path, *others, what in rows],
+            tag="ollama",
             responses=responses,
-            route_class_override=OllamaRoute,
+            route=OllamaRoute,
+            response_model_exclude_none=True,
         )
 
 

@@ -29,6 +29,7 @@ from hub.serving.routing.routes import Route, by_name
 
 __all__ = ["add_routes"]
 
+_PLACES = {"inputs": "input"}
 TokenIds = Annotated[list[Annotated[int, Field(ge=0, lt=2**31, strict=True)]], Field(min_length=1)]
 
 
@@ -62,7 +63,7 @@ class EmbeddingsRequest(BaseModel):
         one_text = isinstance(self.input, list) and isinstance(self.input[0], int)
         inputs: Any = [self.input] if one_text else self.input
         return [
-            vector_request(route, inputs, dimensions=self.dimensions, truncate=bool(self.truncate)),
+            vector_request(route, inputs, _PLACES, dimensions=self.dimensions, truncate=bool(self.truncate)),
         ]
 
 

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from typing import Annotated, Any, Literal
 
 from fastapi import FastAPI, Path, Query
@@ -20,9 +21,12 @@ from hub.http.hub import hub_of
 from hub.http.openai.pages import MAX_ID, Cursor, CursorList, TrainingRoute, listed
 from hub.http.openai.routes import ERRORS
 from hub.http.origin import check_form
+from hub.http.routes.table import TableRow, add_table
 from hub.http.wire import json_response
 from hub.jobs.request import FINE_TUNE
 from hub.jobs.service import MAX_NAME, format_by_name
+from hub.jobs.wording import about
+from hub.serving.requests.parsing import BadField
 from hub.store.jobs.files import NewFile
 from hub.store.jobs.records import UploadedFile
 
@@ -104,33 +108,17 @@ _FORM: Json = {
 def add_routes(app: FastAPI) -> None:
     """Add the routes."""
     one = "/v1/files/{file_id}"
-    for path, method, endpoint, answer, summary, extra in (
-        (UPLOAD_PATH, "POST", _upload, FileInfo, "Upload rows to train on", _FORM),
-        (UPLOAD_PATH, "GET", _list, FileList, "List the files", {}),
-        (one, "GET", _show, FileInfo, "Show a file", {}),
-        (one, "DELETE", _delete, FileDeletion, "Delete a file", {}),
-    ):
-        app.router.add_api_route(
-            path,
-            endpoint,
-            methods=[method],
-            response_model=answer,
-            tags=["training"],
-            summary=summary,
-            responses=ERRORS,
-            openapi_extra=extra,
-            route_class_override=UploadRoute if method == "POST" else TrainingRoute,
-        )
-    app.router.add_api_route(
-        f"{one}/content",
-        _content,
-        methods=["GET"],
-        response_class=FileResponse,
-        tags=["training"],
-        summary="Send the content of a file",
-        responses=ERRORS,
-        route_class_override=TrainingRoute,
-    )
+    upload: TableRow = ("POST", UPLOAD_PATH, _upload, FileInfo, "Upload rows to train on")
+    rows: list[TableRow] = [
+        ("GET", UPLOAD_PATH, _list, FileList, "List the files"),
+        ("GET", one, _show, FileInfo, "Show a file"),
+        ("DELETE", one, _delete, FileDeletion, "Delete a file"),
+    ]
+    content: TableRow = ("GET", f"{one}/content", _content, None, "Send the content of a file")
+    add = partial(add_table, app, tag="training", responses=ERRORS)
+    add([upload], route=UploadRoute, openapi_extra=_FORM)
+    add(rows, route=TrainingRoute)
+    add([content], route=TrainingRoute, response_class=FileResponse)
 
 
 class UploadRoute(TrainingRoute):
@@ -156,7 +144,8 @@ async def _upload(request: Request) -> Response:
     form = await _read_form(request, hub.settings.jobs.file_bytes + FORM_BYTES)
     try:
         sent = _checked(form)
-        file = await asyncio.to_thread(hub.training.upload, sent.file.file, sent.new)
+        with about("file"):
+            file = await asyncio.to_thread(hub.training.upload, sent.file.file, sent.new)
     finally:
         await form.close()
     return json_response(_describe(file))
@@ -222,11 +211,13 @@ async def _read_form(request: Request, limit: int) -> FormData:
 def _checked(form: FormData) -> _Form:
     file, purpose = form.get("file"), form.get("purpose")
     if not isinstance(file, UploadFile):
-        raise BadRequest("The form has no file: send it as `file`, with a file name.")
+        raise BadField("The form has no file: send it as `file`, with a file name.", "file")
     if purpose != FINE_TUNE:
-        raise BadRequest(f"purpose: files are kept for {FINE_TUNE!r} only.")
+        raise BadField(f"purpose: files are kept for {FINE_TUNE!r} only.", "purpose")
     name = (file.filename or "upload")[:MAX_NAME]
-    return _Form(file, NewFile(name, format_by_name(name), FINE_TUNE, _lifetime(form)))
+    with about("file"):
+        format = format_by_name(name)
+    return _Form(file, NewFile(name, format, FINE_TUNE, _lifetime(form)))
 
 
 def _lifetime(form: FormData) -> timedelta | None:
@@ -234,9 +225,11 @@ def _lifetime(form: FormData) -> timedelta | None:
     if anchor is None and seconds is None:
         return None
     if anchor != "created_at" or not isinstance(seconds, str) or not seconds.isdecimal():
-        raise BadRequest("expires_after: send `anchor`, which is created_at, and `seconds`.")
+        raise BadField("expires_after: send `anchor`, which is created_at, and `seconds`.", "expires_after")
     if len(seconds) > len(str(MAX_LIFE_S)) or not MIN_LIFE_S <= int(seconds) <= MAX_LIFE_S:
-        raise BadRequest(f"expires_after.seconds: is not between {MIN_LIFE_S} and {MAX_LIFE_S}.")
+        raise BadField(
+            f"expires_after.seconds: is not between {MIN_LIFE_S} and {MAX_LIFE_S}.", "expires_after.seconds"
+        )
     return timedelta(seconds=int(seconds))
 
 

@@ -15,8 +15,10 @@ from hub.http.auth import Right, caller_of
 from hub.http.hub import hub_of
 from hub.http.openai.pages import MAX_ID, Cursor, CursorList, TrainingRoute, listed
 from hub.http.openai.routes import ERRORS
+from hub.http.routes.table import TableRow, add_table
 from hub.http.wire import json_response
 from hub.jobs.request import JobRequest
+from hub.jobs.wording import about
 from hub.names import NAME_PATTERN
 from hub.store.jobs.describe import CHECKPOINT, EVENT, describe_checkpoint, describe_job, describe_job_event
 from hub.store.jobs.records import EventKind, Page
@@ -210,30 +212,22 @@ class CheckpointList(CursorList):
 def add_routes(app: FastAPI) -> None:
     """Add the routes."""
     one = f"{JOBS}/{{fine_tuning_job_id}}"
-    for path, method, endpoint, answer, summary in (
-        (JOBS, "POST", _create, JobInfo, "Queue a training job"),
-        (JOBS, "GET", _list, JobList, "List the training jobs"),
-        (one, "GET", _show, JobInfo, "Show a training job"),
-        (f"{one}/cancel", "POST", _cancel, JobInfo, "Cancel a training job"),
-        (f"{one}/events", "GET", _events, JobEventList, "List the events of a training job"),
-        (f"{one}/checkpoints", "GET", _checkpoints, CheckpointList, "List the checkpoints of a training job"),
-    ):
-        app.router.add_api_route(
-            path,
-            endpoint,
-            methods=[method],
-            response_model=answer,
-            tags=["training"],
-            summary=summary,
-            responses=ERRORS,
-            route_class_override=TrainingRoute,
-        )
+    rows: list[TableRow] = [
+        ("POST", JOBS, _create, JobInfo, "Queue a training job"),
+        ("GET", JOBS, _list, JobList, "List the training jobs"),
+        ("GET", one, _show, JobInfo, "Show a training job"),
+        ("POST", f"{one}/cancel", _cancel, JobInfo, "Cancel a training job"),
+        ("GET", f"{one}/events", _events, JobEventList, "List the events of a training job"),
+        ("GET", f"{one}/checkpoints", _checkpoints, CheckpointList, "List the checkpoints of a training job"),
+    ]
+    add_table(app, rows, tag="training", responses=ERRORS, route=TrainingRoute)
 
 
 async def _create(request: Request, body: FineTuningRequest) -> Response:
     asked = body.asked()
     if (deploy := asked.metadata.get("deploy")) is not None:
-        caller_of(request).require(Right.DEPLOY, deploy)
+        with about("metadata.deploy"):
+            caller_of(request).require(Right.DEPLOY, deploy)
     return json_response(describe_job(await asyncio.to_thread(hub_of(request).training.create, asked)))
 
 

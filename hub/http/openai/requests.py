@@ -6,13 +6,12 @@ from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
-from pydantic_core import to_json
 
 from hub.api import HeadKind
 from hub.errors import BadRequest, Conflict, HubError
 from hub.generation.response_format import ResponseFormat
 from hub.names import VERSION_PATTERN
-from hub.serving.requests.parsing import parse
+from hub.serving.requests.parsing import parse_fields
 from hub.serving.routing.routes import Route
 
 __all__ = [
@@ -29,6 +28,7 @@ __all__ = [
 MAX_CHOICES = 8
 MAX_PROMPTS = 64
 NOT_READ = "Accepted and not read."
+_PLACES = {"max_new_tokens": "max_tokens"}
 _SAME_NAME = ("temperature", "top_p", "top_k", "min_p", "seed", "logit_bias", "repetition_penalty")
 
 
@@ -172,6 +172,7 @@ class ChatRequest(TextRequest):
     def read(self, route: Route) -> list[BaseModel | HubError]:
         """Return a request of the route's task for each answer."""
         fields = route.task.request.model_fields
+        places: dict[str, str] = {}
         if "messages" in fields:
             messages = [{"role": one.author, "content": one.text} for one in self.messages]
             if messages[-1]["role"] == "system":  # a chat of instructions alone
@@ -179,12 +180,13 @@ class ChatRequest(TextRequest):
             asked: dict[str, Any] = {"messages": messages}
         elif (name := text_input(route)) and len(self.messages) == 1 and self.messages[0].role == "user":
             asked = {name: self.messages[0].text}
+            places = {name: "messages.0.content"}
         else:
             raise BadRequest(
                 f"Deployment {route.name!r} serves the task {route.task.spec.name!r}, which takes one text: "
                 "send one message by 'user'."
             )
-        return requests_of(self, route, [asked])
+        return requests_of(self, route, [asked], [places])
 
 
 class CompletionRequest(TextRequest):
@@ -202,7 +204,9 @@ class CompletionRequest(TextRequest):
     def read(self, route: Route) -> list[BaseModel | HubError]:
         """Return a request of the route's task for each answer, those to one prompt together."""
         name = text_input(route)
-        return requests_of(self, route, [{name: text} for text in self.prompt])
+        several = len(self.prompt) > 1
+        places = [{name: f"prompt.{number}" if several else "prompt"} for number in range(len(self.prompt))]
+        return requests_of(self, route, [{name: text} for text in self.prompt], places)
 
 
 def text_input(route: Route) -> str:
@@ -225,16 +229,19 @@ def text_input(route: Route) -> str:
 
 
 def requests_of(
-    body: TextRequest, route: Route, inputs: Sequence[Mapping[str, Any]]
+    body: TextRequest,
+    route: Route,
+    inputs: Sequence[Mapping[str, Any]],
+    places: Sequence[Mapping[str, str]],
 ) -> list[BaseModel | HubError]:
-    """Return `n` requests for each input.
+    """Return `n` requests for each input; `places` has where the body has the fields of each.
 
     Raises:
         BadRequest: a value does not fit the task.
     """
     settings = body.settings(route)
     return [
-        parse(to_json({**one, **settings, **body.numbered(number)}), route.task.request)
-        for one in inputs
+        parse_fields({**one, **settings, **body.numbered(number)}, route.task.request, {**_PLACES, **where})
+        for one, where in zip(inputs, places, strict=True)
         for number in range(body.n or 1)
     ]

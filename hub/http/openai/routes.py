@@ -16,6 +16,7 @@ from hub.http.openai.answers import ChatCompletion, Completion, TextForm, openai
 from hub.http.openai.requests import ChatRequest, CompletionRequest
 from hub.http.routes.route import InferRoute
 from hub.http.routes.schemas import DESCRIBED
+from hub.http.routes.table import TableRow, add_table
 from hub.http.wire import json_response
 from hub.serving.routing.routes import Route, Routes, by_name
 
@@ -58,7 +59,9 @@ class OpenAIErrorBody(BaseModel):
 
 
 class OpenAIRoute(InferRoute):
-    """Answers errors as OpenAI's clients read them."""
+    """Answers errors as OpenAI's clients read them, which have what our own have and more."""
+
+    root = "/v1"
 
     @staticmethod
     def failed(error: HubError) -> Response:
@@ -78,33 +81,18 @@ ANSWERS = {
 
 def add_routes(app: FastAPI) -> None:
     """Add the routes."""
-    for path, call, answer, summary in (
-        ("/v1/chat/completions", _chat, ChatCompletion, "Answer a chat, as OpenAI's clients ask for it"),
-        ("/v1/completions", _complete, Completion, "Continue texts, as OpenAI's clients ask for it"),
-    ):
-        app.router.add_api_route(
-            path,
-            call,
-            methods=["POST"],
-            response_model=answer,
-            tags=["openai"],
-            summary=summary,
-            responses=ANSWERS,
-            route_class_override=OpenAIRoute,
-        )
-    for path, listed, model, summary in (
-        ("/v1/models", _list, ModelList, "List the deployments and the resident bases"),
-        ("/v1/models/{model}", _show, ModelInfo, "Show a deployment or a base"),
-    ):
-        app.router.add_api_route(
-            path,
-            listed,
-            response_model=model,
-            tags=["openai"],
-            summary=summary,
-            responses=ERRORS,
-            route_class_override=OpenAIRoute,
-        )
+    chat, complete = "Answer a chat", "Continue texts"
+    asked = "as OpenAI's clients ask for it"
+    calls: list[TableRow] = [
+        ("POST", "/v1/chat/completions", _chat, ChatCompletion, f"{chat}, {asked}"),
+        ("POST", "/v1/completions", _complete, Completion, f"{complete}, {asked}"),
+    ]
+    models: list[TableRow] = [
+        ("GET", "/v1/models", _list, ModelList, "List the deployments and the resident bases"),
+        ("GET", "/v1/models/{model}", _show, ModelInfo, "Show a deployment or a base"),
+    ]
+    add_table(app, calls, tag="openai", responses=ANSWERS, route=OpenAIRoute)
+    add_table(app, models, tag="openai", responses=ERRORS, route=OpenAIRoute)
 
 
 async def answer_text(

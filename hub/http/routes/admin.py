@@ -16,6 +16,7 @@ from hub.http.auth import Right, caller_of
 from hub.http.hub import hub_of
 from hub.http.routes.route import AdminRoute, DeployRoute
 from hub.http.routes.schemas import ERRORS, ChangedInfo, DeploymentName
+from hub.http.routes.table import TableRow, add_table
 from hub.http.wire import json_response
 from hub.serving.describe import describe_change, describe_deployment, describe_event
 from hub.serving.runtime import AppliedChange, Runtime
@@ -31,38 +32,30 @@ Change = TypeVar("Change", bound=DeploymentChange)
 
 def add_routes(app: FastAPI) -> None:
     """Add the admin routes."""
-    for path, method, endpoint, answer, summary in (
-        (STATUS, "GET", _status, dict[str, Any], "Engines, slots, queues, plugins and failures"),
+    status: TableRow = (
+        "GET",
+        STATUS,
+        _status,
+        dict[str, Any],
+        "Engines, slots, queues, plugins and failures",
+    )
+    rows: list[TableRow] = [
+        ("GET", "/admin/replicas", _replicas, dict[str, Any], "Every serving process, and its generation"),
+        ("GET", "/admin/deployments", _list, dict[str, Any], "Every deployment, as the catalog has it"),
+        ("GET", ONE, _show, dict[str, Any], "One deployment and its history"),
+        ("PUT", ONE, _deploy, ChangedInfo, "Load a version, check it, and put it live or on trial"),
+        ("DELETE", ONE, _undeploy, dict[str, Any], "Remove a deployment; its versions stay"),
+        ("POST", f"{ONE}/promote", _promote, ChangedInfo, "Make the canary or shadow the stable version"),
         (
-            "/admin/replicas",
-            "GET",
-            _replicas,
-            dict[str, Any],
-            "Every serving process, and the generation it serves",
-        ),
-        ("/admin/deployments", "GET", _list, dict[str, Any], "Every deployment, as the catalog has it"),
-        (ONE, "GET", _show, dict[str, Any], "One deployment and its history"),
-        (ONE, "PUT", _deploy, ChangedInfo, "Load a version, check it, and put it live or on trial"),
-        (ONE, "DELETE", _undeploy, dict[str, Any], "Remove a deployment; its versions stay"),
-        (f"{ONE}/promote", "POST", _promote, ChangedInfo, "Make the canary or shadow the stable version"),
-        (
-            f"{ONE}/rollback",
             "POST",
+            f"{ONE}/rollback",
             _rollback,
             ChangedInfo,
             "End a trial, or go back to the previous version",
         ),
-    ):
-        app.router.add_api_route(
-            path,
-            endpoint,
-            methods=[method],
-            response_model=answer,
-            tags=["admin"],
-            summary=summary,
-            responses=ERRORS,
-            route_class_override=AdminRoute if path == STATUS else DeployRoute,
-        )
+    ]
+    add_table(app, [status], tag="admin", responses=ERRORS, route=AdminRoute)
+    add_table(app, rows, tag="admin", responses=ERRORS, route=DeployRoute)
 
 
 async def _status(request: Request) -> Response:

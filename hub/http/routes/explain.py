@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 from fastapi import FastAPI
 from pydantic import BaseModel, ConfigDict, Field
@@ -17,14 +17,15 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from hub.api import Model, Row
-from hub.errors import Conflict, Overloaded
+from hub.errors import BadRequest, Conflict, Overloaded
 from hub.http.calls import admit
 from hub.http.hub import hub_of
 from hub.http.routes.route import InferRoute
 from hub.http.routes.schemas import ERRORS
 from hub.http.wire import json_response
+from hub.registry.kinds import EXPLAINERS
 from hub.serving.plugins.validators import runs_plugin_code
-from hub.serving.requests.parsing import BadField, parse
+from hub.serving.requests.parsing import BadField, below, parse
 from hub.serving.routing.router import Admission
 from hub.serving.routing.routes import by_name
 from hub.store.records import Version
@@ -46,8 +47,11 @@ class Explain(Model):
     )
 
     request: dict[str, Any] = Field(description="A request of the deployment's task.")
-    method: Literal["gradients", "attention"] = Field(
-        "gradients", description="Integrated gradients (extra 'explain'), or attention rollout."
+    method: str = Field(
+        "gradients",
+        max_length=63,
+        description="gradients: integrated gradients (extra 'explain'). attention: attention rollout. Or the "
+        "name of a plugin's explainer.",
     )
     target: str | None = Field(
         None, max_length=200, description="A label, or start or end of a span; none: the predicted one."
@@ -148,6 +152,11 @@ async def _explain(request: Request, turns: OneAtATime, name: str, body: Explain
     hub = hub_of(request)
     if not hub.runtime.settings.serve.explain:
         raise Conflict("Explanations are disabled. Set serve.explain to true and restart the server.")
+    explainers = hub.runtime.registry.extensions.specs(EXPLAINERS)
+    if body.method not in explainers:
+        raise BadField(
+            f"No explainer is named {body.method!r}. Available: {', '.join(sorted(explainers))}.", "method"
+        )
     with await admit(request, by_name(name)) as admission:
         task = admission.route.task
         if admission.version.bare:
@@ -172,8 +181,8 @@ async def _explain(request: Request, turns: OneAtATime, name: str, body: Explain
 def _request(body: Explain, admission: Admission) -> BaseModel:
     try:
         return parse(to_json(body.request), admission.route.task.request)
-    except BadField as error:
-        raise BadField(str(error), f"request.{error.field}".rstrip(".")) from None
+    except BadRequest as error:
+        raise below("request", error) from None
 
 
 def _run(store: Store, version: Version, asked: BaseModel, rows: list[Row], body: Explain) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from hub.http.routes.schemas import ERRORS, ErrorDetail
 from hub.http.stream import wants_events
 from hub.http.telemetry.record import CallRecord
 from hub.serving.requests.call import CallAnswers
-from hub.serving.requests.parsing import BadField, parse
+from hub.serving.requests.parsing import BadField, below, parse
 from hub.serving.routing.router import Admission
 from hub.serving.routing.routes import Resolve, Route, Routes, by_name
 
@@ -136,10 +136,8 @@ async def _read(hub: Hub, route: Route, inputs: Mapping[str, Any]) -> BaseModel 
     fields = to_json({name: value for name, value in inputs.items() if name in model.model_fields})
     try:
         (request,) = await read_requests(hub, route, lambda route: [parse(fields, model)])
-    except BadField as error:
-        return BadField(str(error), f"inputs.{error.field}")
     except HubError as error:
-        return error
+        return below("inputs", error)
     return request
 
 

@@ -102,7 +102,9 @@ class _RankForm:
     def read(self, route: Route) -> list[BaseModel | HubError]:
         body = self._body
         texts = hypotheses(body.candidates, body.template) if body.template else body.candidates
-        return [vector_request(route, texts, query=body.query, truncate=body.truncate, vectors=False)]
+        places = {"inputs": "candidates"}
+        settings = {"query": body.query, "truncate": body.truncate, "vectors": False}
+        return [vector_request(route, texts, places, **settings)]
 
     def answer(self, admission: Admission, answers: CallAnswers) -> bytes:
         body, found = self._body, vectors_of(answers)

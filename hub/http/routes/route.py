@@ -39,6 +39,7 @@ class InferRoute(APIRoute):
     """
 
     right = Right.INFER
+    root = ""  # below which `failed` also answers paths that no route takes, unless other routes share theirs
     parses = True
     takes_binary = False
 

@@ -42,7 +42,9 @@ class TeiBody(_Strict):
 
 
 class _Truncated(_Strict):
-    truncate: bool | None = Field(None, description="Cut texts that are too long: the default.")
+    truncate: bool | None = Field(
+        None, description="Cut texts that are too long, the default; false: refuse them."
+    )
     truncation_direction: Literal["Left", "left", "Right", "right"] = Field(
         "Right", description="Only Right."
     )

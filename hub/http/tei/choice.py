@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from hub.errors import AmbiguousDeployment, NotFound
+from hub.errors import AmbiguousDeployment, NotFound, listed
 from hub.http.tei.forms import classifies, makes_vectors
 from hub.registry.host import LoadedTask
 from hub.serving.routing.routes import Resolve, Route, Routes, by_name
 
 __all__ = ["any_kind", "only"]
 
-MAX_LISTED = 20
 Fits = Callable[[LoadedTask], bool]
 
 
@@ -41,7 +40,7 @@ def only(fits: Fits, model: str | None = None) -> Resolve:
             raise NotFound(
                 "No deployment can answer this. Make one with `hub deploy NAME@N --as DEPLOYMENT`."
             )
-        names = ", ".join(route.name for route in found[:MAX_LISTED])
+        names = listed(route.name for route in found)
         raise AmbiguousDeployment(
             f"{len(found)} deployments can answer this: {names}. Name one in the field `model`, or below "
             "/tei/NAME."

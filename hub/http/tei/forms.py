@@ -19,7 +19,7 @@ from hub.http.tei.errors import check_batch, tei_error
 from hub.http.vectors import vector_request, vectors_of
 from hub.registry.host import LoadedTask
 from hub.serving.requests.call import CallAnswers
-from hub.serving.requests.parsing import parse
+from hub.serving.requests.parsing import parse, parse_fields
 from hub.serving.routing.router import Admission
 from hub.serving.routing.routes import Route
 from hub.vectors import ranked
@@ -37,6 +37,7 @@ __all__ = [
 ]
 
 BodyT = TypeVar("BodyT", bound=TeiBody)
+_PAIR = ("text", "text_pair")
 _PROMPTS = {None: "text", "text": "text", "query": "query"}
 
 
@@ -117,7 +118,13 @@ class SimilarityForm(TeiForm[SimilarityBody]):
             more["input_type"] = _input_type(parameters.prompt_name)
         return [
             vector_request(
-                route, inputs.sentences, query=inputs.source_sentence, vectors=False, normalize=True, **more
+                route,
+                inputs.sentences,
+                {"inputs": "inputs.sentences", "query": "inputs.source_sentence"},
+                query=inputs.source_sentence,
+                vectors=False,
+                normalize=True,
+                **more,
             )
         ]
 
@@ -132,7 +139,8 @@ class RerankForm(TeiForm[RerankBody]):
         body = self.body
         check_batch("texts", body.texts, self.max_items)
         more = _settings(body.truncate, body.truncation_direction)
-        return [vector_request(route, body.texts, query=body.query, vectors=False, **more)]
+        places = {"inputs": "texts"}
+        return [vector_request(route, body.texts, places, query=body.query, vectors=False, **more)]
 
     def result(self, answers: CallAnswers) -> Any:
         texts, scores = self.body.texts, vectors_of(answers).scores or ()
@@ -152,13 +160,24 @@ class PredictForm(TeiForm[PredictBody]):
                 f"Deployment {route.name!r} serves the task {route.task.spec.name!r}, which gives a text no "
                 f"labels. Use /v1/deployments/{route.name}/predict."
             )
-        if self.body.truncate is False:
-            raise BadRequest(f"Deployment {route.name!r} cuts texts that are too long: leave out truncate.")
+        if self.body.truncate is False and "truncate" not in route.task.request.model_fields:
+            raise BadRequest(
+                f"The task {route.task.spec.name!r} of deployment {route.name!r} has no setting that refuses "
+                "texts that are too long. Leave out truncate."
+            )
         _settings(None, self.body.truncation_direction)
         batch = self._batch
         check_batch("inputs", batch, self.max_items)
-        fields = ("text", "text_pair")
-        return [parse(to_json(dict(zip(fields, texts, strict=False))), route.task.request) for texts in batch]
+        return [self._request(route, number, texts) for number, texts in enumerate(batch)]
+
+    def _request(self, route: Route, number: int, texts: Sequence[str]) -> BaseModel:
+        place = f"inputs.{number}" if self._is_batch else "inputs"
+        pair = self._is_batch or not isinstance(self.body.inputs, str)
+        fields: dict[str, Any] = dict(zip(_PAIR, texts, strict=False))
+        places = {field: f"{place}.{one}" if pair else place for one, field in enumerate(fields)}
+        if self.body.truncate is False:
+            fields["truncate"] = False
+        return parse_fields(fields, route.task.request, places)
 
     def result(self, answers: CallAnswers) -> Any:
         found = []

@@ -19,6 +19,7 @@ from hub.http.calls import admit, ask, version_headers, visible_routes
 from hub.http.hub import hub_of
 from hub.http.routes.route import InferRoute, RawInferRoute
 from hub.http.routes.schemas import DESCRIBED
+from hub.http.routes.table import TableRow, add_table
 from hub.http.tei.bodies import (
     DecodeBody,
     EmbedAllBody,
@@ -56,6 +57,7 @@ from hub.serving.routing.routes import Resolve, Route, by_name
 __all__ = ["add_routes"]
 
 Json = dict[str, Any]
+TAG = "text embeddings inference"
 Name = Annotated[str, Path(json_schema_extra={"pattern": VERSION_PATTERN})]
 Call = Callable[[Request, Resolve, Any], Awaitable[Response]]
 Vectors = list[list[float]]
@@ -126,21 +128,13 @@ def add_routes(app: FastAPI) -> None:
     for path in ("/", "/invocations"):
         answer: Any = Vectors | list[float] | list[Rank] | Labels
         _add(app, _Post(path, _ask_own, any_kind, own, answer, alias), OwnTeiRoute)
-    for path, endpoint, model, summary in (
-        ("/info", _info, TeiInfo, "Describe the only deployment of these routes"),
-        ("/tei/{name}/info", _info_of, TeiInfo, "Describe a deployment"),
-        ("/health", _health, dict[str, str], "Are the deployments loaded?"),
-        ("/tei/{name}/health", _health_of, dict[str, str], "Is the deployment live?"),
-    ):
-        app.router.add_api_route(
-            path,
-            endpoint,
-            response_model=model,
-            tags=["text embeddings inference"],
-            summary=summary,
-            responses=ERRORS,
-            route_class_override=TeiRoute,
-        )
+    shown: list[TableRow] = [
+        ("GET", "/info", _info, TeiInfo, "Describe the only deployment of these routes"),
+        ("GET", "/tei/{name}/info", _info_of, TeiInfo, "Describe a deployment"),
+        ("GET", "/health", _health, dict[str, str], "Are the deployments loaded?"),
+        ("GET", "/tei/{name}/health", _health_of, dict[str, str], "Is the deployment live?"),
+    ]
+    add_table(app, shown, tag=TAG, responses=ERRORS, route=TeiRoute)
 
 
 def _add(app: FastAPI, post: _Post, route_class: type[InferRoute]) -> None:
@@ -161,17 +155,9 @@ def _add(app: FastAPI, post: _Post, route_class: type[InferRoute]) -> None:
         (post.path, at_root, f"tei_{short}"),
         (f"/tei/{{name}}{post.path.rstrip('/')}", named, f"tei_named_{short}"),
     ):
-        app.router.add_api_route(
-            path,
-            endpoint,
-            methods=["POST"],
-            name=called,
-            response_model=post.answer,
-            tags=["text embeddings inference"],
-            summary=post.summary,
-            responses={**DESCRIBED, **ERRORS},
-            route_class_override=route_class,
-        )
+        row: TableRow = ("POST", path, endpoint, post.answer, post.summary)
+        answers = {**DESCRIBED, **ERRORS}
+        add_table(app, [row], tag=TAG, responses=answers, route=route_class, name=called)
 
 
 def _model_of(value: Any) -> str | None:

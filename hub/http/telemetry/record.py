@@ -83,8 +83,8 @@ class CallRecord:
         self.code, self.answers = code, answers
 
     def failed(self, error: BaseException) -> None:
-        """Record the error that ended the call."""
-        self.end(code_of(error))
+        """Record the error that ended the call; answers that were made before it stay."""
+        self.end(code_of(error), self.answers)
 
     def item_errors(self) -> Mapping[str, int]:
         """Count the requests that failed in a call that was answered, by code."""

@@ -15,6 +15,7 @@ from hub.http.hub import hub_of
 from hub.http.openai.answers import openai_error
 from hub.http.openai.routes import ERRORS
 from hub.http.routes.route import AdminRoute
+from hub.http.routes.table import TableRow, add_table
 from hub.imports.load import AdapterFolder, load_adapter
 from hub.names import NAME_PATTERN, check_name
 from hub.store.change import DeploymentChange
@@ -70,20 +71,12 @@ def add_routes(app: FastAPI) -> None:
     text: dict[int | str, Any] = {
         200: {"description": "Done", "content": {"text/plain": {"schema": {"type": "string"}}}}
     }
-    for path, call, summary in (
-        ("/v1/load_lora_adapter", _load, "Import an adapter and deploy it, as vLLM's clients ask for it"),
-        ("/v1/unload_lora_adapter", _unload, "Remove a deployment; its versions stay"),
-    ):
-        app.router.add_api_route(
-            path,
-            call,
-            methods=["POST"],
-            response_class=Response,
-            tags=["vllm"],
-            summary=summary,
-            responses={**ERRORS, **text},
-            route_class_override=LoraRoute,
-        )
+    load = "Import an adapter and deploy it, as vLLM's clients ask for it"
+    rows: list[TableRow] = [
+        ("POST", "/v1/load_lora_adapter", _load, None, load),
+        ("POST", "/v1/unload_lora_adapter", _unload, None, "Remove a deployment; its versions stay"),
+    ]
+    add_table(app, rows, tag="vllm", responses={**ERRORS, **text}, route=LoraRoute, response_class=Response)
 
 
 async def _load(request: Request, body: LoadLora) -> Response:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -29,6 +29,9 @@ class Augment(Model):
     wordnet: str = Field(
         "/usr/share/wordnet",
         description="Folder with WordNet's index and data files, such as that of Debian's wordnet-base.",
+    )
+    others: dict[str, Annotated[float, Field(gt=0, le=1)]] = Field(
+        {}, description="Shares of a text to change by augmenters that plugins provide, such as {typos: 0.1}."
     )
     back_translation: str | None = Field(
         None,

@@ -93,6 +93,9 @@ class Clean(Model):
     whitespace: bool = Field(
         True, description="Collapse whitespace to one space and strip both ends; single empty lines are kept."
     )
+    others: Words = Field(
+        (), description="Names of other cleaners, which plugins provide; they come last, in this order."
+    )
     min_chars: int | None = Field(
         None, ge=1, description="Filter rows whose longest text has fewer characters."
     )
@@ -148,8 +151,11 @@ class Data(Model):
     eval_fraction: float = Field(
         0.1, gt=0, lt=1, description="Share of the rows to hold out if `eval` is not given."
     )
-    format: Literal["auto", "csv", "tsv", "jsonl", "json", "parquet", "squad", "conll", "po", "tmx"] = Field(
-        "auto", description="File format; auto uses the file name, with or without `.gz`."
+    format: str = Field(
+        "auto",
+        pattern="^[a-z0-9][a-z0-9._-]{0,62}$",
+        description="File format: csv, tsv, jsonl, json, parquet, squad, conll, po, tmx, or the name of a "
+        "plugin's reader; auto uses the file name, with or without `.gz`.",
     )
     encoding: str | None = Field(
         None,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Literal
 from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator
@@ -21,10 +20,10 @@ class ReportSection(Model):
         le=500,
         description="Number of mistakes on held-out rows shown in the report, with their texts; 0: none.",
     )
-    trackers: tuple[Literal["tensorboard", "mlflow", "trackio"], ...] = Field(
+    trackers: tuple[str, ...] = Field(
         ("tensorboard",),
-        description="Any of tensorboard, mlflow and trackio; they receive settings, losses and metrics of "
-        "the run, but no texts. The last two need the extras of the same names.",
+        description="Any of tensorboard, mlflow, trackio and the trackers of plugins; they receive settings, "
+        "losses and metrics of the run, but no texts. mlflow and trackio need the extras of the same names.",
     )
     experiment: str = Field(
         "grafthub",

@@ -1,8 +1,10 @@
 """One thread per engine; the rows that queue up during a forward make the next one.
 
 There is no timer and no artificial wait: an idle engine starts at once on a single row, and a busy one finds
-a full batch afterwards. A failed forward is run again in halves, down to single rows, so that a row that
-the engine rejects fails its own caller only.
+a full batch afterwards. Only while one flow floods the queue does the engine rest between two forwards, so
+that the threads which encode and decode for the others get a core; they would wait for a forward to end on a
+machine whose cores the forwards fill. A failed forward is run again in halves, down to single rows, so that
+a row that the engine rejects fails its own caller only.
 """
 
 from __future__ import annotations
@@ -24,6 +26,9 @@ from hub.serving.meter import Meter
 __all__ = ["Batcher"]
 
 log = logging.getLogger(__name__)
+
+REST_SHARE = 0.05  # of the forward before it
+MAX_REST_S = 0.0003
 
 
 class Batcher:
@@ -170,13 +175,18 @@ class Batcher:
 
     def _loop(self) -> None:
         while picks := self._next():
+            began = time.perf_counter()
             self._run(picks)
+            took = time.perf_counter() - began
             self.running_jobs = 0
             with self._changed:
+                flooded = self._queue.is_flooded()
                 for job, _ in picks:
                     job.running -= 1
                 settled = [job for job in dict.fromkeys(job for job, _ in picks) if _settle(job)]
             self._finish(settled)
+            if flooded:
+                time.sleep(min(took * REST_SHARE, MAX_REST_S))
 
     def _next(self) -> list[Pick]:
         with self._changed:

@@ -146,7 +146,7 @@ class FairQueue:
         """
         window = [pick for _, pick in islice(self._shares.order(self._in_turn), limit * WINDOW)]
         max_tokens = float(limit * TOKENS_PER_ROW)
-        if self._is_flooded():
+        if self.is_flooded():
             job, index = window[0]
             max_tokens = min(max_tokens, short(_cost(job.rows[index])))
         picks = _similar(window, limit, fixed_tokens, max_tokens) if len(window) > 1 else window
@@ -165,14 +165,7 @@ class FairQueue:
                 self._remove(job)
         return picks
 
-    def drain(self) -> list[Job]:
-        """Remove and return every job."""
-        jobs = [job for of_flow in self._jobs.values() for job in of_flow]
-        for job in jobs:
-            self.drop(job)
-        return jobs
-
-    def _is_flooded(self) -> bool:
+    def is_flooded(self) -> bool:
         """Return whether one flow has most of the rows while others come and go."""
         since = time.perf_counter() - RECENT_S
         self._active_at = {
@@ -180,6 +173,13 @@ class FairQueue:
         }
         busy = len(self._active_at) > 1 and len(self) >= MIN_FLOOD_ROWS
         return busy and self.places.largest_share() > MOST_ROWS
+
+    def drain(self) -> list[Job]:
+        """Remove and return every job."""
+        jobs = [job for of_flow in self._jobs.values() for job in of_flow]
+        for job in jobs:
+            self.drop(job)
+        return jobs
 
     def _remove(self, job: Job) -> None:
         jobs = self._jobs[job.flow]

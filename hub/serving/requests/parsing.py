@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import from_json, to_json
 
+from hub.api.models import text_error
 from hub.errors import BadRequest, HubError, InvalidText, TooLarge, first_problem
 from hub.serving.requests.problems import problems_of
 
-__all__ = ["BadField", "check_json", "parse", "parse_call"]
+__all__ = ["BadField", "below", "check_json", "parse", "parse_call", "parse_fields"]
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
+Path = tuple[int | str, ...]
 
 MAX_NAMED_FIELDS = 3  # wrong fields that a message names
 WHOLE = "body"  # the path of a body that is wrong as a whole
@@ -42,9 +46,25 @@ def parse(body: bytes, model: type[ModelT]) -> ModelT:
         value = model.model_validate_json(body)
     except ValidationError as error:
         raise _explain(body, error) from None
+    except (InvalidText, TooLarge) as error:
+        raise _located(error, from_json(body)) from None
     if b"NaN" in body or b"Infinity" in body:  # pydantic takes both; JSON has neither
         check_json(body)
     return value
+
+
+def parse_fields(
+    fields: Mapping[str, Any], model: type[ModelT], places: Mapping[str, str] = MappingProxyType({})
+) -> ModelT:
+    """Validate the fields of a request that come from a body of another format, which has them at `places`.
+
+    Raises:
+        BadRequest: as `parse`, with the paths of that body.
+    """
+    try:
+        return parse(to_json(fields), model)
+    except BadRequest as error:
+        raise _moved(error, places) from None
 
 
 def parse_query(query: Mapping[str, str], model: type[ModelT]) -> ModelT:
@@ -101,11 +121,50 @@ def check_json(body: bytes) -> Any:
 def _item(path: str, item: object, model: type[BaseModel]) -> BaseModel | HubError:
     try:
         return parse(to_json(item), model)
-    except BadField as error:
-        message = str(error).removeprefix(f"{WHOLE}: ")
-        return BadField(message, f"{path}.{error.field}".rstrip("."))
     except HubError as error:
-        return error
+        return below(path, error)
+
+
+def below(path: str, error: HubError) -> HubError:
+    """Return an error with the field's path in the whole body, where `path` has the parsed object."""
+    if isinstance(error, BadRequest) and (error.field or isinstance(error, BadField)):
+        error.args = (str(error).removeprefix(f"{WHOLE}: "),)
+        error.field = f"{path}.{error.field}".rstrip(".")[:MAX_PATH]
+    return error
+
+
+def _located(error: InvalidText | TooLarge, body: object) -> BadRequest:
+    """Name the whole path of the text that `hub.api.Text` refused, which knows only its field."""
+    name = error.field
+    for path, text in _texts(body, name, ()):
+        if str(text_error(text, name)) == str(error):
+            error.field = _path(path)
+            error.args = (str(error).replace(f"`{name}`", f"`{error.field}`", 1),)
+            break
+    return error
+
+
+def _texts(value: object, name: str, path: Path, inside: bool = False) -> Iterator[tuple[Path, str]]:
+    """Yield the texts below the keys `name`, with their paths."""
+    if isinstance(value, str) and inside:
+        yield path, value
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            yield from _texts(item, name, (*path, key), inside or key == name)
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _texts(item, name, (*path, index), inside)
+
+
+def _moved(error: BadRequest, places: Mapping[str, str]) -> BadRequest:
+    """Replace the first keys of the paths in an error."""
+    first, dot, rest = error.field.partition(".")
+    if first in places:
+        keys = "|".join(map(re.escape, places))
+        message = re.sub(rf"(^|; |`)({keys})(?=[.:`])", lambda found: found[1] + places[found[2]], str(error))
+        error.args = (message,)
+        error.field = f"{places[first]}{dot}{rest}"[:MAX_PATH]
+    return error
 
 
 def _explain(body: bytes, error: ValidationError) -> HubError:
@@ -119,7 +178,7 @@ def _explain(body: bytes, error: ValidationError) -> HubError:
     return BadField(f"{named}{more}.", _path(problems[0].path) if problems[0].path else "")
 
 
-def _path(parts: tuple[int | str, ...]) -> str:
+def _path(parts: Path) -> str:
     return ".".join(str(part) for part in parts)[:MAX_PATH] or WHOLE
 
 

@@ -17,7 +17,7 @@ from types import MappingProxyType
 from typing import Any, Self, TypeVar
 
 from hub.api import AdapterInfo
-from hub.errors import AmbiguousDeployment, Conflict, NotFound, NotReady, VersionUnavailable
+from hub.errors import AmbiguousDeployment, Conflict, NotFound, NotReady, VersionUnavailable, listed
 from hub.names import VersionRef, parse_version_ref
 from hub.registry.host import LoadedTask
 from hub.serving.describe import describe_live
@@ -206,10 +206,9 @@ def by_task(task: str) -> Resolve:
             raise NotFound(
                 f"No deployment serves the task {task!r}. Make one with `hub deploy NAME@N --as DEPLOYMENT`."
             )
-        names = [route.name for route in found]
-        listed = ", ".join(names[:20]) + (f" and {len(names) - 20} more" if len(names) > 20 else "")
+        names = listed(route.name for route in found)
         raise AmbiguousDeployment(
-            f"{len(names)} deployments serve the task {task!r}: {listed}. Name one in the field 'deployment'."
+            f"{len(found)} deployments serve the task {task!r}: {names}. Name one in the field 'deployment'."
         )
 
     return resolve
@@ -218,11 +217,11 @@ def by_task(task: str) -> Resolve:
 def not_resident(route: Route) -> VersionUnavailable:
     """Return the error for a pinned version that is not loaded on demand."""
     deployment = route.deployment
-    listed = [f"{deployment.stable.ref} (stable)"]
+    names = [f"{deployment.stable.ref} (stable)"]
     if deployment.canary:
-        listed.append(f"{deployment.canary.version.ref} (canary)")
+        names.append(f"{deployment.canary.version.ref} (canary)")
     return VersionUnavailable(
-        f"{route.version.ref} of deployment {route.name!r} is not resident now. {_available(listed)}"
+        f"{route.version.ref} of deployment {route.name!r} is not resident now. {_available(names)}"
     )
 
 
@@ -238,7 +237,8 @@ def _deployed(routes: Routes, name: str) -> Route:
 
 def _unknown(routes: Routes, name: str) -> NotFound:
     known = [*routes.by_name, *routes.broken]
-    return NotFound.of("deployment", name[:80], known, "Make one with `hub deploy NAME@N --as DEPLOYMENT`.")
+    hint = "Make one with `hub deploy NAME@N --as DEPLOYMENT`."
+    return NotFound.of("deployment", name[:80], known, hint, bases=routes.bases)
 
 
 def _pin(routes: Routes, wanted: VersionRef) -> Route:
@@ -269,8 +269,8 @@ def _pin(routes: Routes, wanted: VersionRef) -> Route:
     if reason := routes.broken.get(wanted.name):
         raise NotReady(f"Deployment {wanted.name!r} cannot be served: {reason}")
     if others:
-        listed = sorted({str(version.ref) for _, _, version in others})
-        raise VersionUnavailable(f"No deployment serves {wanted}. {_available(listed)}")
+        names = sorted({str(version.ref) for _, _, version in others})
+        raise VersionUnavailable(f"No deployment serves {wanted}. {_available(names)}")
     raise _unknown(routes, wanted.name)
 
 

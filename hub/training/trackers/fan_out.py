@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from queue import Full, Queue
 
-from hub.training.trackers.tracker import Begun, Ended, Scalars, Status, Tracker
+from hub.api.kinds.tracker import Begun, Ended, RunLog, RunStatus, Scalars
 
 __all__ = ["WAIT_S", "Tracked", "TrackerPlace", "Trackers"]
 
@@ -23,7 +23,7 @@ _log = logging.getLogger(__name__)
 _SECRET = re.compile(r"(?<=://)[^/\s@]*@")
 _ILLEGAL = re.compile(r"[^\w./ :-]")
 
-_Call = Callable[[Tracker], None]
+_Call = Callable[[RunLog], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class TrackerPlace:
 
     name: str
     where: str
-    open: Callable[[], Tracker]
+    open: Callable[[], RunLog]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,7 @@ class Trackers:
         self._known = max(self._known, len(history))
 
     def end(
-        self, status: Status, metrics: Mapping[str, float] = {}, tags: Mapping[str, str] = {}
+        self, status: RunStatus, metrics: Mapping[str, float] = {}, tags: Mapping[str, str] = {}
     ) -> tuple[Tracked, ...]:
         """End the run, wait until all trackers have written it, and return their results."""
         ended = Ended(status, self._step, _named("held_out", metrics), tags)

@@ -7,8 +7,8 @@ import os
 import time
 from pathlib import Path
 
+from hub.api.kinds.tracker import Begun, Ended, Scalars
 from hub.errors import MissingExtra
-from hub.training.trackers.tracker import Begun, Ended, Scalars
 
 # Read when mlflow is imported; otherwise it sends usage data.
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"

@@ -3,40 +3,48 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from importlib.util import find_spec
 from itertools import count
 from pathlib import Path
 from typing import Any
 
-from hub.errors import MissingExtra
+from hub.api import Begun, NotFound, TrackedRun, Tracker
 from hub.evaluation.evaluation import Evaluation
 from hub.recipe.recipe import Recipe
+from hub.registry.active import active
+from hub.registry.kinds import TRACKERS
+from hub.registry.loaded import extension_call
 from hub.training.plan import Plan
+from hub.training.trackers.builtin import TENSORBOARD
 from hub.training.trackers.fan_out import WAIT_S, TrackerPlace, Trackers
-from hub.training.trackers.tracker import Begun, Tracker
-from hub.training.trackers.trackio import folder_of
 
 __all__ = ["check", "figures", "params", "places", "track", "tracked"]
 
-TENSORBOARD = "tensorboard"
 MAX_SETTING_CHARS = 500
 # Sentences, values of columns and addresses, which are private.
 _PRIVATE = ("summary", "where", "set", "labels", "mlflow_uri")
 
 
 def check(recipe: Recipe) -> None:
-    """Check before the run that the packages of its trackers are installed.
+    """Check before the run that its trackers can be used.
 
     Raises:
-        MissingExtra: one is not installed.
+        BadRecipe: there is no such tracker.
+        MissingExtra: the package of one is not installed.
+        BadPlugin: the plugin of one fails.
     """
     for name in recipe.report.trackers:
-        if name != TENSORBOARD and find_spec(name) is None:
-            raise MissingExtra.of(f"report.trackers: {name}", name)
+        with extension_call(TRACKERS.word, name, "check()"):
+            _tracker(recipe, name).check()
+
+
+def _tracker(recipe: Recipe, name: str) -> Tracker[Any]:
+    try:
+        return active().extensions.get(TRACKERS, name)
+    except NotFound as error:
+        raise recipe.error("report.trackers", str(error).rstrip(".")) from None
 
 
 def track(plan: Plan, home: Path, others: Sequence[TrackerPlace], wait_s: float = WAIT_S) -> Trackers:
@@ -78,31 +86,15 @@ def figures(evaluation: Evaluation) -> dict[str, float]:
 
 def places(recipe: Recipe, home: Path, run: str) -> list[TrackerPlace]:
     """Return the trackers for a run named `run`; none is opened."""
-    folder = home / TENSORBOARD / recipe.name / run
-    uri, artifacts = _mlflow(recipe.report.mlflow_uri, home)
-    experiment = recipe.report.experiment
+    report = recipe.report
+    tracked = TrackedRun(home, recipe.name, run, report.experiment, report.mlflow_uri)
 
-    def tensorboard() -> Tracker:
-        from hub.training.trackers.tensorboard import TensorBoard
+    def place(name: str) -> TrackerPlace:
+        tracker = _tracker(recipe, name)
+        with extension_call(TRACKERS.word, name, "where()"):
+            return TrackerPlace(name, str(tracker.where(tracked)), lambda: tracker.open(tracked))
 
-        return TensorBoard(folder)
-
-    def mlflow() -> Tracker:
-        from hub.training.trackers.mlflow import MLflow
-
-        return MLflow(uri, experiment, artifacts)
-
-    def trackio() -> Tracker:
-        from hub.training.trackers.trackio import Trackio
-
-        return Trackio(folder_of(home), experiment)
-
-    known = {
-        TENSORBOARD: TrackerPlace(TENSORBOARD, str(folder), tensorboard),
-        "mlflow": TrackerPlace("mlflow", uri if artifacts else "a server", mlflow),
-        "trackio": TrackerPlace("trackio", str(folder_of(home)), trackio),
-    }
-    return [known[name] for name in dict.fromkeys(recipe.report.trackers)]
+    return [place(name) for name in dict.fromkeys(report.trackers)]
 
 
 def params(plan: Plan) -> dict[str, str]:
@@ -132,14 +124,6 @@ def _flat(values: Mapping[str, Any], above: str = "") -> dict[str, str]:
 
 def _text(value: Any) -> str:
     return (value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))[:MAX_SETTING_CHARS]
-
-
-def _mlflow(uri: str, home: Path) -> tuple[str, Path | None]:
-    """Return the store, and the artifact folder of a local store."""
-    if uri := uri or os.environ.get("MLFLOW_TRACKING_URI", ""):
-        return uri, None
-    folder = home.absolute() / "mlflow"
-    return f"sqlite:///{folder / 'mlflow.db'}", folder / "artifacts"
 
 
 def _new(folder: Path) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tensorboardX import SummaryWriter
 
-from hub.training.trackers.tracker import Begun, Ended, Scalars
+from hub.api.kinds.tracker import Begun, Ended, Scalars
 
 __all__ = ["TensorBoard"]
 

@@ -6,8 +6,8 @@ import os
 from datetime import UTC, datetime
 from pathlib import Path
 
+from hub.api.kinds.tracker import Begun, Ended, Scalars
 from hub.errors import MissingExtra
-from hub.training.trackers.tracker import Begun, Ended, Scalars
 
 __all__ = ["FOLDER", "Trackio", "folder_of"]
 

@@ -130,6 +130,13 @@ def test_the_longer_text_of_a_pair_is_cut(word_tokenizer):
     assert word_tokenizer.decode(row.input_ids) == "[CLS] good good good good good [SEP] bad film [SEP]"
 
 
+def test_a_long_text_is_refused_if_it_is_not_to_be_cut(word_tokenizer):
+    short, long = (ClassificationRequest(text=text, truncate=False) for text in ("good film", "good " * 30))
+    assert TASK.encode(short, word_tokenizer, adapter(max_length=10))
+    with pytest.raises(TooLarge, match="32 tokens and the limit is 10"):
+        TASK.encode(long, word_tokenizer, adapter(max_length=10))
+
+
 # Answers
 
 

@@ -56,6 +56,14 @@ def test_huge_text_is_refused():
         SentimentRequest(text="a" * 200_001)
 
 
+def test_a_long_text_is_cut_or_refused_as_asked(word_tokenizer):
+    text, short = "good " * 30, adapter(max_length=10)
+    (row,) = TASK.encode(SentimentRequest(text=text), word_tokenizer, short)
+    assert len(row.input_ids) == 10
+    with pytest.raises(TooLarge, match="32 tokens and the limit is 10"):
+        TASK.encode(SentimentRequest(text=text, truncate=False), word_tokenizer, short)
+
+
 # Polarity
 
 

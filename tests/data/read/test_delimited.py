@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hub.api.kinds.reader import InvalidRow, RawRow, Table
 from hub.data.dataset import InvalidRows, prepare
-from hub.data.read.rows import InvalidRow, RawRow, Table
 from hub.data.read.tables import open_table
 from hub.errors import BadData
 from hub.recipe.recipe import Data

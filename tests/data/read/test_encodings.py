@@ -13,10 +13,10 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from hub.api.kinds.reader import InvalidRow, RawRow, TableRow
 from hub.data.profile.sniff import sniff
 from hub.data.read.encodings import as_utf8
 from hub.data.read.folders import TextFolder, open_place
-from hub.data.read.rows import InvalidRow, RawRow, Row
 from hub.data.read.sources import open_source
 from hub.data.read.tables import open_table
 from hub.errors import BadData
@@ -38,7 +38,7 @@ FILES = {
 SHOWN = ["utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le", "utf-32-be"]
 
 
-def rows(name: str, raw: bytes, **settings: Any) -> list[Row]:
+def rows(name: str, raw: bytes, **settings: Any) -> list[TableRow]:
     data = Data.model_validate({"source": name, **settings})
     return list(open_table(name, io.BytesIO(raw), data).rows)
 
@@ -201,7 +201,7 @@ def folder(tmp_path: Path) -> Callable[..., TextFolder]:
     return made
 
 
-def text_rows(folder: TextFolder, encoding: str | None = None) -> list[Row]:
+def text_rows(folder: TextFolder, encoding: str | None = None) -> list[TableRow]:
     with open_place(folder, folder.path, Data(source="unused", encoding=encoding), folder.path) as table:
         return list(table.rows)
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from hub.api.kinds.reader import RawRow
 from hub.data.read import sources
-from hub.data.read.rows import RawRow
 from hub.data.read.sources import hub_table, open_source
 from hub.errors import BadData, SourceUnavailable
 

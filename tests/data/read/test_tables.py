@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hub.data.read.rows import InvalidRow, RawRow, Table
+from hub.api.kinds.reader import InvalidRow, RawRow, Table
 from hub.data.read.tables import open_table
 from hub.errors import BadData
 from hub.recipe.recipe import Data

@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hub.api import Field, FieldKind
+from hub.api.kinds.reader import FilteredRow, RawRow, TableRow
 from hub.data.examples import load_examples
 from hub.data.read import sources
-from hub.data.read.rows import FilteredRow, RawRow, Row
 from hub.data.read.translation_files import po_table, tmx_table
 from hub.errors import BadData
 from hub.recipe.recipe import Recipe
@@ -58,15 +58,15 @@ msgstr[2] "c"
 """
 
 
-def po(text: str | bytes) -> list[Row]:
+def po(text: str | bytes) -> list[TableRow]:
     return list(po_table("a.po", io.BytesIO(text if isinstance(text, bytes) else text.encode())).rows)
 
 
-def pairs(rows: list[Row]) -> list[tuple[int, str, str]]:
+def pairs(rows: list[TableRow]) -> list[tuple[int, str, str]]:
     return [(row.line, row.values["source"], row.values["target"]) for row in rows if isinstance(row, RawRow)]
 
 
-def left(rows: list[Row]) -> list[tuple[int, str]]:
+def left(rows: list[TableRow]) -> list[tuple[int, str]]:
     return [(row.line, row.reason) for row in rows if isinstance(row, FilteredRow)]
 
 
@@ -173,7 +173,7 @@ TMX = f"""{HEAD}<tu><tuv xml:lang="en-US"><seg>A <ph>&lt;b></ph>dog<ut>&lt;/b></
 """
 
 
-def tmx(text: str, languages: tuple[str, str] | None = None) -> list[Row]:
+def tmx(text: str, languages: tuple[str, str] | None = None) -> list[TableRow]:
     return list(tmx_table("a.tmx", io.BytesIO(text.encode()), languages).rows)
 
 

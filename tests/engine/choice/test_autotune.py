@@ -41,9 +41,6 @@ class Stub:
     def covers(self, slots: frozenset[int]) -> bool:
         return self.covered
 
-    def close(self) -> None:
-        self.covered = False
-
     def run(self, batch: BatchTensors, *, decode: bool = False) -> Hidden:
         rows, tokens = batch.input_ids.shape
         self.ran.append((rows, tokens))
@@ -138,12 +135,10 @@ def test_what_is_never_the_fastest_is_dropped(stub, base, tmp_path) -> None:
 
 
 def test_a_graph_that_is_never_the_fastest_is_dropped_too(stub, base, tmp_path) -> None:
-    slow = stub(ONNX, 0.6)
-    backbones = backbones_of(stub(TORCH, 1.0), graphs=(slow, stub(INT8, 0.8), stub(OPENVINO, 0.5)))
+    backbones = backbones_of(stub(TORCH, 1.0), graphs=(stub(ONNX, 0.6), stub(INT8, 0.8), stub(OPENVINO, 0.5)))
     order = tuner(base, tmp_path)(backbones)
     assert [backbone.name for backbone in backbones.all] == [OPENVINO, TORCH]
     assert names(order, 1, 16) == [OPENVINO, TORCH]
-    assert not slow.covered, "its memory is freed"
 
 
 def test_what_is_the_fastest_on_one_shape_is_kept(stub, base, tmp_path) -> None:

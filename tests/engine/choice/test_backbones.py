@@ -105,11 +105,12 @@ def make(exporter: Exporter, monkeypatch: pytest.MonkeyPatch) -> Iterator[Make]:
     monkeypatch.setattr(onnx_backbone, "OnnxGraph", Graph)
     made: list[Backbones] = []
 
-    def build(*, int8: bool = False, other: Torch | None = None, tune: object = None) -> Backbones:
+    def build(
+        *, int8: bool = False, onnx: bool = True, other: Torch | None = None, tune: object = None
+    ) -> Backbones:
         reference = Torch()
-        graphs = [
-            OnnxBackbone(exporter, reference, 1, int8=kind) for kind in ([True, False] if int8 else [False])
-        ]
+        kinds = ([True, False] if int8 else [False]) if onnx else []
+        graphs = [OnnxBackbone(exporter, reference, 1, int8=kind) for kind in kinds]
         made.append(Backbones(reference, other=other, graphs=graphs, exporter=exporter, tune=tune))
         return made[-1]
 
@@ -121,7 +122,7 @@ def make(exporter: Exporter, monkeypatch: pytest.MonkeyPatch) -> Iterator[Make]:
 def ran(backbones: Backbones, *slots: int) -> str:
     """Name what runs a batch of one row in each slot."""
     ids = torch.ones(len(slots), 4, dtype=torch.int64)
-    result = backbones.run(BatchTensors(ids, ids, ids, torch.tensor(slots)))
+    result = backbones.run(BatchTensors(ids, ids, ids, torch.tensor(slots)), frozenset(slots))
     return result if isinstance(result, str) else result.states
 
 
@@ -313,9 +314,9 @@ def test_rows_aside_run_on_what_runs_in_parallel(make: Make, exporter: Exporter)
     ids = torch.ones(1, 4, dtype=torch.int64)
     batch = BatchTensors(ids, ids, ids, torch.tensor([1]))
     with backbones.busy:
-        assert backbones.run(batch, aside=True).states == ONNX
+        assert backbones.run(batch, frozenset({1}), aside=True).states == ONNX
         backbones.graphs[0].parallel = False
-        assert backbones.run(batch, aside=True) == TORCH
+        assert backbones.run(batch, frozenset({1}), aside=True) == TORCH
     assert ran(backbones, 1) == ONNX
 
 
@@ -391,6 +392,24 @@ def test_a_failed_measurement_leaves_the_order_there_was_and_says_why(
     assert backbones.settle(TIMEOUT)
     assert ran(backbones, 1, 2) == ONNX
     assert tune.calls == 1
+
+
+def test_without_graphs_torch_is_measured_once_it_is_used(make: Make) -> None:
+    """As on a GPU with the onnxruntime of a CPU."""
+
+    class Measured(Tune):
+        def __call__(self, backbones: Backbones) -> Callable[[int, int], list[object]]:
+            self.calls, self.timings = self.calls + 1, object()
+            return lambda rows, tokens: [backbones.other]
+
+    tune = Measured()
+    backbones = make(onnx=False, other=Torch("torch bfloat16"), tune=tune)
+    assert tune.calls == 0
+    for slot in (1, 2):
+        backbones.write(slot, NARROW)
+        assert backbones.settle(TIMEOUT)
+    assert tune.calls == 1
+    assert ran(backbones, 1, 2) == "torch bfloat16"
 
 
 def test_choices_before_there_is_anything_to_choose(make: Make) -> None:

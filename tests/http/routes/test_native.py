@@ -64,6 +64,7 @@ def test_items_are_answered_in_order_and_fail_alone(client, live) -> None:
     ).json()["items"]
     assert [set(item) for item in items] == [{"result"}, {"error"}, {"result"}, {"result"}]
     assert items[1]["error"]["code"] == "invalid_text"
+    assert items[1]["error"]["field"] == "items.1.text"
     for text, item in zip(texts, items, strict=True):
         if text:
             alone = client.post("/v1/deployments/mood/predict", json={"text": text}).json()

@@ -14,7 +14,7 @@ from hub.api import HeadKind, Output, Row
 from hub.engine.protocol import AdapterWeights, EngineInfo, EngineRow
 from hub.engine.shares import Flow
 from hub.errors import EngineFailed, NotReady, Overloaded
-from hub.serving.batching.batcher import Batcher
+from hub.serving.batching.batcher import MAX_REST_S, Batcher
 from hub.serving.batching.cost import INITIAL_FIXED_TOKENS, MAX_FIXED_TOKENS, MIN_FIXED_TOKENS, ForwardCost
 from hub.serving.batching.fair_queue import MIN_FLOOD_ROWS, NOBODY, RECENT_S, TOKENS_PER_ROW, FairQueue, Job
 
@@ -397,15 +397,16 @@ def test_a_quiet_caller_is_in_the_next_forward_whatever_a_flood_has_queued() -> 
     assert (quiet, 0) in queue.take(8, INITIAL_FIXED_TOKENS)
 
 
-def test_a_quiet_row_of_another_length_waits_for_one_forward_at_most() -> None:
+def test_a_quiet_row_of_another_length_is_in_the_next_forward_each_time_it_comes() -> None:
     queue = FairQueue()
     for _ in range(50):
         queue.add(Job([row(*range(300))] * 10, lambda: None, flow=FLOWS[0]))
     queue.take(8, MIN_FIXED_TOKENS)
-    quiet = Job([row(1, 2)], lambda: None, flow=FLOWS[1])
-    queue.add(quiet)
-    first, second = queue.take(8, MIN_FIXED_TOKENS), queue.take(8, MIN_FIXED_TOKENS)
-    assert (quiet, 0) in [*first, *second]
+    for _ in range(3):
+        quiet = Job([row(1, 2)], lambda: None, flow=FLOWS[1])
+        queue.add(quiet)
+        assert (quiet, 0) in queue.take(8, MIN_FIXED_TOKENS)
+        queue.take(8, MIN_FIXED_TOKENS)
 
 
 def test_the_engine_is_shared_in_tokens_by_weight() -> None:
@@ -434,6 +435,26 @@ def test_a_flood_that_fills_the_queue_does_not_keep_a_quiet_caller_out(engine, s
     engine.gate.set()
     assert quiet.wait(10)
     assert flood.wait(10)
+    busy.join()
+
+
+def test_the_engine_rests_between_forwards_while_it_is_flooded_and_at_no_other_time(
+    engine, start, monkeypatch
+) -> None:
+    rests: list[float] = []
+    monkeypatch.setattr("hub.serving.batching.batcher.time.sleep", rests.append)
+    batcher = start(batch_rows=4)
+    run(batcher, [row(1)] * 3 * MIN_FLOOD_ROWS)
+    assert not rests, "one flow alone may fill the queue"
+    busy = hold(engine, batcher)
+    flood, quiet = threading.Event(), threading.Event()
+    batcher.submit([row(2)] * 3 * MIN_FLOOD_ROWS, flood.set, None, flow=FLOWS[0])
+    batcher.submit([row(3)], quiet.set, None, flow=FLOWS[1])
+    engine.gate.set()
+    assert flood.wait(10)
+    assert quiet.wait(10)
+    assert rests
+    assert max(rests) <= MAX_REST_S
     busy.join()
 
 

@@ -16,13 +16,14 @@ from typing import Any
 
 import pytest
 
+from hub.api.kinds.tracker import Begun, Ended, Scalars
 from hub.errors import BadRecipe, MissingExtra
 from hub.recipe.recipe import Recipe
 from hub.report.write import write_report
 from hub.training.trackers import start as places
 from hub.training.trackers.fan_out import Tracked, TrackerPlace, Trackers
-from hub.training.trackers.tracker import Begun, Ended, Scalars
 from hub.training.train import TrainResult
+from tests.support.plugins import Install, write_page
 
 RECIPE = """
 summary: a sentence for people
@@ -80,7 +81,7 @@ class Hanging(Kept):
 
 
 @pytest.fixture(autouse=True)
-def _own_server(one_thread: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def _own_server(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
 
 
@@ -257,9 +258,32 @@ def test_what_was_logged_before_is_told_once() -> None:
 def test_an_absent_package_is_told_before_the_run(
     make_recipe: Callable[..., Recipe], run: Callable[..., TrainResult], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("hub.training.trackers.start.find_spec", lambda name: None)
+    monkeypatch.setattr("hub.training.trackers.builtin.find_spec", lambda name: None)
     with pytest.raises(MissingExtra, match=r"grafthub\[mlflow\]"):
         run(make_recipe(RECIPE, "report.trackers=[tensorboard, mlflow]", a_csv=ROWS))
+
+
+def test_a_tracker_of_a_plugin_gets_the_run(
+    install: Install, tmp_path: Path, make_recipe: Callable[..., Recipe], run: Callable[..., TrainResult]
+) -> None:
+    """The example of docs/plugins/trackers.md."""
+    install(write_page("trackers", tmp_path))
+    result = run(make_recipe(RECIPE, "report.trackers=[jsonlog]", a_csv=ROWS))
+    [tracked] = result.trackers
+    assert (tracked.name, tracked.problem) == ("jsonlog", "")
+    told = [json.loads(line) for line in Path(tracked.where).read_text().splitlines()]
+    assert told[0]["adapter"] == "demo"
+    assert any("train/loss" in line for line in told)
+    assert told[-1]["status"] == "finished"
+
+
+def test_an_unknown_tracker_lists_those_there_are(
+    make_recipe: Callable[..., Recipe], run: Callable[..., TrainResult]
+) -> None:
+    with pytest.raises(
+        BadRecipe, match=r"report\.trackers: No tracker named 'wandb'. Available: mlflow, tens"
+    ):
+        run(make_recipe(RECIPE, "report.trackers=[wandb]", a_csv=ROWS))
 
 
 def test_a_recipe_takes_no_password(make_recipe: Callable[..., Recipe]) -> None:

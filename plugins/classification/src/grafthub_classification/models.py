@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, StrictBool
 
 from hub.api import Model, Text
 
@@ -28,6 +28,7 @@ class ClassificationRequest(Model):
     text: Text = Field(description="The text to label.")
     text_pair: Text | None = Field(None, description="The second text, if the adapter compares two.")
     top_k: int | None = Field(None, ge=1, description="Maximum entries in `scores`; default: all labels.")
+    truncate: StrictBool = Field(True, description="Cut a text that is too long; false: refuse it.")
 
 
 class ClassificationLabel(Model):

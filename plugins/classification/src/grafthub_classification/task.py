@@ -62,7 +62,8 @@ class ClassificationTask(Task[ClassificationRequest, ClassificationResponse]):
 
     def encode(self, request: ClassificationRequest, tokenizer: Tokenizer, adapter: AdapterInfo) -> list[Row]:
         encoding = tokenizer(request.text, request.text_pair, verbose=False)
-        return [Row(**truncate(encoding, adapter.max_length, side=tokenizer.truncation_side))]
+        side, refuse = tokenizer.truncation_side, not request.truncate
+        return [Row(**truncate(encoding, adapter.max_length, side=side, refuse=refuse))]
 
     def decode(
         self, request: ClassificationRequest, outputs: Sequence[Output], adapter: AdapterInfo

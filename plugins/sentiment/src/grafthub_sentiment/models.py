@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, StrictBool
 
 from hub.api import Model, Text
 
@@ -22,6 +22,7 @@ class SentimentRequest(Model):
     )
 
     text: Text = Field(description="The text to classify.")
+    truncate: StrictBool = Field(True, description="Cut a text that is too long; false: refuse it.")
 
 
 class SentimentResponse(Model):

@@ -51,7 +51,8 @@ class SentimentTask(Task[SentimentRequest, SentimentResponse]):
 
     def encode(self, request: SentimentRequest, tokenizer: Tokenizer, adapter: AdapterInfo) -> list[Row]:
         encoding = tokenizer(request.text, verbose=False)
-        return [Row(**truncate(encoding, adapter.max_length, side=tokenizer.truncation_side))]
+        side, refuse = tokenizer.truncation_side, not request.truncate
+        return [Row(**truncate(encoding, adapter.max_length, side=side, refuse=refuse))]
 
     def decode(
         self, request: SentimentRequest, outputs: Sequence[Output], adapter: AdapterInfo

@@ -60,7 +60,7 @@ class SimilarityTask(Task[SimilarityRequest, SimilarityResponse]):
     def encode(self, request: SimilarityRequest, tokenizer: Tokenizer, adapter: AdapterInfo) -> list[Row]:
         reader = _Reader(tokenizer, adapter, cut=request.truncate)
         texts = [request.inputs] if isinstance(request.inputs, str) else request.inputs
-        tokens = [reader.tokens(text, request.input_type) for text in texts]
+        tokens = [reader.tokens(text, request.input_type, number) for number, text in enumerate(texts, 1)]
         if request.query is not None:
             tokens.insert(0, reader.tokens(request.query, "query"))
         if request.every_token:
@@ -130,33 +130,35 @@ class _Reader:
         self._limit = adapter.max_length
         self._cut = cut
 
-    def tokens(self, text: str | Sequence[int], kind: Literal["text", "query"]) -> Tokens:
-        """Return the tokens of a text, or of one that was tokenized before.
+    def tokens(self, text: str | Sequence[int], kind: Literal["text", "query"], number: int = 0) -> Tokens:
+        """Return the tokens of a text, or of one that was tokenized before; `number`: among the inputs.
 
         Raises:
             TooLarge: it is too long, and is not to be cut.
             BadRequest: it has ids that the tokenizer does not know.
         """
         if not isinstance(text, str):
-            return self._given(text)
+            return self._given(text, number)
         prompt = self.options.query_prompt if kind == "query" else self.options.text_prompt
         encoding = self._tokenizer(prompt + text, verbose=False)
-        self._check(len(encoding["input_ids"]))
+        self._check(len(encoding["input_ids"]), number)
         return truncate(encoding, self._limit, side=self._tokenizer.truncation_side)
 
-    def _given(self, ids: Sequence[int]) -> Tokens:
+    def _given(self, ids: Sequence[int], number: int) -> Tokens:
         known = len(self._tokenizer)  # added tokens included
         if max(ids) >= known:
             raise BadRequest(
                 f"Token id {max(ids)} is not one of the base, which has {known}. Send the text itself."
             )
-        self._check(len(ids))
+        self._check(len(ids), number)
         return Tokens(input_ids=list(ids[: self._limit]))
 
-    def _check(self, length: int) -> None:
+    def _check(self, length: int, number: int) -> None:
         if length > self._limit and not self._cut:
+            which = f"Text {number}" if number else "The query"
             raise TooLarge(
-                f"A text has {length} tokens and the limit is {self._limit}. Shorten it, or set truncate."
+                f"{which} has {length} tokens and the limit is {self._limit} (max_length). Shorten it, or "
+                "set `truncate`."
             )
 
 

@@ -1,0 +1,118 @@
+"""The plugin of what is built in: the hub provides it by the hooks that any other plugin has."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from hub.api import (
+    AugmenterSpec,
+    CleanerSpec,
+    ExplainerSpec,
+    MethodSpec,
+    MetricSpec,
+    ObserverSpec,
+    ReaderSpec,
+    TrackerSpec,
+    hookimpl,
+)
+
+__all__ = [
+    "hub_augmenters",
+    "hub_cleaners",
+    "hub_explainers",
+    "hub_methods",
+    "hub_metrics",
+    "hub_observers",
+    "hub_readers",
+    "hub_trackers",
+]
+
+_READERS = "hub.data.read.readers"
+
+
+@hookimpl
+def hub_readers() -> Iterable[ReaderSpec]:
+    """Yield the readers of data files and URLs."""
+    yield ReaderSpec("csv", "Comma-separated values.", f"{_READERS}:CsvReader", (".csv",))
+    yield ReaderSpec("tsv", "Tab-separated values.", f"{_READERS}:TsvReader", (".tsv",))
+    yield ReaderSpec(
+        "jsonl", "A JSON object in each line.", f"{_READERS}:JsonLinesReader", (".jsonl", ".ndjson")
+    )
+    yield ReaderSpec("json", "A list of JSON objects, or SQuAD.", f"{_READERS}:JsonReader", (".json",))
+    yield ReaderSpec("squad", "SQuAD's JSON.", f"{_READERS}:SquadReader")
+    yield ReaderSpec(
+        "parquet", "Parquet tables.", f"{_READERS}:ParquetReader", (".parquet", ".pq"), text=False
+    )
+    yield ReaderSpec("conll", "Tokens with tags, a line each.", f"{_READERS}:ConllReader", (".conll",))
+    # A PO file's header names its encoding, which messages of the reader quote.
+    yield ReaderSpec("po", "Translations of gettext.", f"{_READERS}:PoReader", (".po",), utf8=False)
+    yield ReaderSpec("tmx", "Translation memories.", f"{_READERS}:TmxReader", (".tmx",), text=False)
+    yield ReaderSpec(
+        "huggingface", "Data sets of the Hugging Face Hub.", f"{_READERS}:HuggingFaceReader", schemes=("hf",)
+    )
+
+
+@hookimpl
+def hub_cleaners() -> Iterable[CleanerSpec]:
+    """Yield the cleaners; most have a key of their own in `data.clean`."""
+    where = "hub.data.cleaning"
+    yield CleanerSpec("html", "Removes tags, comments, scripts and styles.", f"{where}:HtmlCleaner")
+    yield CleanerSpec("entities", "Decodes character references.", f"{where}:EntityCleaner")
+    yield CleanerSpec("control", "Removes invisible characters.", f"{where}:ControlCleaner")
+    yield CleanerSpec("nfc", "Normalizes to NFC.", f"{where}:NfcCleaner")
+    yield CleanerSpec("nfkc", "Normalizes to NFKC.", f"{where}:NfkcCleaner")
+    yield CleanerSpec("mask-urls", "Replaces URLs with <URL>.", f"{where}:UrlMasker")
+    yield CleanerSpec("drop-urls", "Removes URLs.", f"{where}:UrlDropper")
+    yield CleanerSpec("whitespace", "Collapses whitespace.", f"{where}:WhitespaceCleaner")
+
+
+@hookimpl
+def hub_augmenters() -> Iterable[AugmenterSpec]:
+    """Yield the augmenters that change words."""
+    where = "hub.data.augment.builtin"
+    yield AugmenterSpec("delete", "Deletes words.", f"{where}:Delete")
+    yield AugmenterSpec("swap", "Swaps words.", f"{where}:Swap")
+    yield AugmenterSpec("synonyms", "Replaces words by synonyms of WordNet.", f"{where}:Synonyms")
+
+
+@hookimpl
+def hub_trackers() -> Iterable[TrackerSpec]:
+    """Yield the trackers of training runs."""
+    where = "hub.training.trackers.builtin"
+    yield TrackerSpec("tensorboard", "TensorBoard's event files.", f"{where}:TensorBoardTracker")
+    yield TrackerSpec("mlflow", "A server or a file of MLflow.", f"{where}:MLflowTracker")
+    yield TrackerSpec("trackio", "Local files of trackio.", f"{where}:TrackioTracker")
+
+
+@hookimpl
+def hub_explainers() -> Iterable[ExplainerSpec]:
+    """Yield the explainers."""
+    where = "hub.explain.builtin"
+    yield ExplainerSpec("gradients", "Integrated gradients.", f"{where}:IntegratedGradients")
+    yield ExplainerSpec("attention", "Attention rollout.", f"{where}:AttentionRollout")
+
+
+@hookimpl
+def hub_observers() -> Iterable[ObserverSpec]:
+    """Yield the observers of servers."""
+    yield ObserverSpec("log", "Logs loads and evictions.", "hub.serving.plugins.event_log:EventLog")
+
+
+@hookimpl
+def hub_metrics() -> Iterable[MetricSpec]:
+    """Yield metrics beside those of tasks."""
+    where = "hub.evaluation.metrics"
+    yield MetricSpec("balanced_accuracy", "The mean recall of the labels.", f"{where}:BalancedAccuracy")
+    yield MetricSpec("matthews", "Matthews' correlation coefficient.", f"{where}:MatthewsCorrelation")
+
+
+@hookimpl
+def hub_methods() -> Iterable[MethodSpec]:
+    """Yield the training methods; docs/training.md compares them at these learning rates."""
+    where = "hub.training.fit.builtin"
+    yield MethodSpec("lora", "Low-rank updates.", f"{where}:Lora", rate=1e-3)
+    yield MethodSpec("few-shot", "Low-rank updates by pairs of rows.", f"{where}:Lora", rate=1e-3)
+    yield MethodSpec("ia3", "Learned scales of outputs.", f"{where}:Ia3", rate=1e-2)
+    yield MethodSpec("bitfit", "The base's biases.", f"{where}:BitFit", rate=3e-3)
+    yield MethodSpec("head", "Only the head.", f"{where}:HeadOnly", rate=5e-3)
+    yield MethodSpec("full", "All weights.", f"{where}:FullTraining", rate=1e-4, merged=True)

@@ -1,0 +1,72 @@
+# ruff: noqa: TID253 - imported only when a stored version is explained
+"""The explainers that are built in: integrated gradients, and attention rollout."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from hub.api import BadRequest, ExplainedScore, Explainer, NoOptions, TokenScores
+from hub.errors import MissingExtra
+
+__all__ = ["AttentionRollout", "IntegratedGradients"]
+
+MIN_STEPS, MAX_STEPS = 64, 1024
+TOLERANCE = 0.02  # of the difference of the scores; steps double until the delta is below it
+ROWS_AT_ONCE = 32
+
+
+class IntegratedGradients(Explainer[NoOptions]):
+    """Integrated gradients of the input embeddings (arXiv:1703.01365)."""
+
+    def attribute(self, score: ExplainedScore) -> TokenScores:
+        try:
+            from captum.attr import LayerIntegratedGradients
+        except ImportError:
+            raise MissingExtra.of("The method gradients (integrated gradients)", "explain") from None
+        layer = score.model.get_base_model().get_input_embeddings()
+        integrated = LayerIntegratedGradients(score, layer)
+        masked = torch.tensor([list(score.baseline)], device=score.ids.device)
+        before = score.value(masked)
+        difference, steps = score.value() - before, MIN_STEPS
+        while True:
+            parts = integrated.attribute(
+                inputs=score.ids,
+                baselines=masked,
+                additional_forward_args=(score.types,),
+                n_steps=steps,
+                internal_batch_size=ROWS_AT_ONCE,
+            )  # [1, T, H]
+            scores = parts.sum(-1)[0]
+            delta = abs(float(scores.sum()) - difference)
+            if steps >= MAX_STEPS or delta <= TOLERANCE * max(abs(difference), 1.0):
+                return TokenScores(scores.tolist(), before, steps)
+            steps *= 2
+
+
+class AttentionRollout(Explainer[NoOptions]):
+    """The attention of the explained position to each token, with sum 1.
+
+    Attention rollout: arXiv:2005.00928, over the mean of the heads.
+    """
+
+    def attribute(self, score: ExplainedScore) -> TokenScores:
+        model: Any = score.model.get_base_model()
+        model.set_attn_implementation("eager")  # the only one that returns maps
+        with torch.no_grad():
+            maps = score.run(score.ids, score.types, output_attentions=True).get("attentions")
+        if not maps or any(each is None for each in maps):
+            raise BadRequest(
+                f"{model.config.model_type} models have no attention maps; use the method gradients."
+            )
+        length = score.ids.shape[1]
+        residual = torch.eye(length, device=score.ids.device)
+        flow = residual
+        for each in maps:  # [1, heads, T, T]
+            mixed = each[0].float().mean(0) + residual
+            flow = (mixed / mixed.sum(-1, keepdim=True)) @ flow
+        if score.position is not None:
+            return TokenScores(list(flow[score.position].tolist()))
+        pooled = flow.mean(0) if getattr(model.config, "classifier_pooling", "cls") == "mean" else flow[0]
+        return TokenScores(list(pooled.tolist()))

@@ -13,7 +13,8 @@ __all__ = ["RATES", "Method"]
 RATES = {"lora": 1e-3, "few-shot": 1e-3, "ia3": 1e-2, "bitfit": 3e-3, "head": 5e-3, "full": 1e-4}
 """Default learning rates of the methods; docs/training.md compares the methods at these rates."""
 MAX_FEW_SHOT_ROWS = 200  # training rows; measured, see docs/training.md
-FEW_SHOT_STEPS = 40  # of contrastive tuning; measured, see docs/training.md
+FEW_SHOT_STEPS = 40  # of contrastive tuning
+FEW_SHOT_CHECKPOINT = 10  # steps between checkpoints
 MAX_IA3_ROWS = 200  # training rows; measured, see docs/training.md
 IA3_FAMILIES = ("bert", "roberta", "deberta-v2", "bart", "t5", "llama", "qwen2")
 """Types of base on which `auto` may select ia3: those for which PEFT defines its layers."""

@@ -4,9 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from hub.api import AugmenterSpec, CleanerSpec, ExplainerSpec, ObserverSpec, ReaderSpec, TrackerSpec, hookimpl
+from hub.api import (
+    AugmenterSpec,
+    CleanerSpec,
+    ExplainerSpec,
+    MethodSpec,
+    MetricSpec,
+    ObserverSpec,
+    ReaderSpec,
+    TrackerSpec,
+    hookimpl,
+)
 
-__all__ = ["hub_augmenters", "hub_cleaners", "hub_explainers", "hub_observers", "hub_readers", "hub_trackers"]
+__all__ = [
+    "hub_augmenters",
+    "hub_cleaners",
+    "hub_explainers",
+    "hub_methods",
+    "hub_metrics",
+    "hub_observers",
+    "hub_readers",
+    "hub_trackers",
+]
 
 _READERS = "hub.data.read.readers"
 
@@ -77,3 +96,23 @@ def hub_explainers() -> Iterable[ExplainerSpec]:
 def hub_observers() -> Iterable[ObserverSpec]:
     """Yield the observers of servers."""
     yield ObserverSpec("log", "Logs loads and evictions.", "hub.serving.plugins.event_log:EventLog")
+
+
+@hookimpl
+def hub_metrics() -> Iterable[MetricSpec]:
+    """Yield metrics beside those of tasks."""
+    where = "hub.evaluation.metrics"
+    yield MetricSpec("balanced_accuracy", "The mean recall of the labels.", f"{where}:BalancedAccuracy")
+    yield MetricSpec("matthews", "Matthews' correlation coefficient.", f"{where}:MatthewsCorrelation")
+
+
+@hookimpl
+def hub_methods() -> Iterable[MethodSpec]:
+    """Yield the training methods; docs/training.md compares them at these learning rates."""
+    where = "hub.training.fit.builtin"
+    yield MethodSpec("lora", "Low-rank updates.", f"{where}:Lora", rate=1e-3)
+    yield MethodSpec("few-shot", "Low-rank updates by pairs of rows.", f"{where}:Lora", rate=1e-3)
+    yield MethodSpec("ia3", "Learned scales of outputs.", f"{where}:Ia3", rate=1e-2)
+    yield MethodSpec("bitfit", "The base's biases.", f"{where}:BitFit", rate=3e-3)
+    yield MethodSpec("head", "Only the head.", f"{where}:HeadOnly", rate=5e-3)
+    yield MethodSpec("full", "All weights.", f"{where}:FullTraining", rate=1e-4, merged=True)

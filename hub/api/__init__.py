@@ -22,6 +22,8 @@ from hub.api.kinds.cleaner import (
 )
 from hub.api.kinds.explainer import ExplainedScore, Explainer, ExplainerSpec, TokenScores
 from hub.api.kinds.extension import Extension, ExtensionSpec
+from hub.api.kinds.method import MethodRequest, MethodSpec, TrainingMethod
+from hub.api.kinds.metric import Metric, MetricSpec
 from hub.api.kinds.observer import AdapterChange, AdapterEvent, EventObserver, ObserverSpec, RequestEvent
 from hub.api.kinds.reader import (
     FilteredRow,
@@ -95,6 +97,10 @@ __all__ = [
     "JoinedText",
     "JsonObjectFormat",
     "JsonSchemaFormat",
+    "MethodRequest",
+    "MethodSpec",
+    "Metric",
+    "MetricSpec",
     "Model",
     "NoOptions",
     "NotFound",
@@ -128,6 +134,7 @@ __all__ = [
     "TrackedRun",
     "Tracker",
     "TrackerSpec",
+    "TrainingMethod",
     "hookimpl",
     "read_options",
     "split_tag",

@@ -9,6 +9,8 @@ import pluggy
 
 from hub.api.kinds.cleaner import AugmenterSpec, CleanerSpec
 from hub.api.kinds.explainer import ExplainerSpec
+from hub.api.kinds.method import MethodSpec
+from hub.api.kinds.metric import MetricSpec
 from hub.api.kinds.observer import ObserverSpec
 from hub.api.kinds.reader import ReaderSpec
 from hub.api.kinds.tracker import TrackerSpec
@@ -62,6 +64,16 @@ class PluginHooks(TaskHooks):
     @hookspec
     def hub_augmenters(self) -> Iterable[AugmenterSpec]:
         """Yield an AugmenterSpec for each way this plugin changes copies of training texts."""
+        raise AssertionError("a hook specification is never called")
+
+    @hookspec
+    def hub_metrics(self) -> Iterable[MetricSpec]:
+        """Yield a MetricSpec for each metric of this plugin."""
+        raise AssertionError("a hook specification is never called")
+
+    @hookspec
+    def hub_methods(self) -> Iterable[MethodSpec]:
+        """Yield a MethodSpec for each training method of this plugin."""
         raise AssertionError("a hook specification is never called")
 
     @hookspec

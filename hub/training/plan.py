@@ -21,7 +21,9 @@ from hub.data.label_quality import has_one_label
 from hub.errors import BadRequest, InvalidName, NotFound
 from hub.progress import Progress, silent
 from hub.recipe.recipe import Recipe
+from hub.registry.active import active
 from hub.registry.host import Registry
+from hub.registry.kinds import METRICS
 from hub.registry.loaded import LoadedTask, plugin_call
 from hub.store.manifest import BaseRef, DataRef, Serving
 
@@ -105,6 +107,9 @@ def make_plan(
     """
     loaded = registry.task(recipe.task)
     settings = _settings(recipe, loaded)
+    known = active().extensions.specs(METRICS)
+    if unknown := [name for name in recipe.evaluate.metrics if name not in known]:
+        raise recipe.error("evaluate.metrics", str(NotFound.of(METRICS.word, unknown[0], known)).rstrip("."))
     base = _base(recipe, bases, progress)
     _check_kind(recipe, base, loaded)
     recipe = recipe.on_base(base.kind)

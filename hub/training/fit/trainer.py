@@ -31,7 +31,7 @@ from hub.evaluation.evaluator import Evaluator
 from hub.evaluation.predict import BeforeBatch
 from hub.progress import Progress
 from hub.recipe.recipe import Train
-from hub.recipe.sections.method import RATES
+from hub.recipe.sections.method import DEFAULT_RATE
 from hub.training.fit.activation_cache import (
     CHOOSING,
     ROWS,
@@ -219,7 +219,7 @@ def _arguments(train: Train, folder: Path, validation: Evaluator | None) -> Trai
         per_device_train_batch_size=train.batch_size,
         gradient_accumulation_steps=train.accumulate,
         activation_checkpointing=train.gradient_checkpointing,
-        learning_rate=train.learning_rate or RATES["lora"],
+        learning_rate=train.learning_rate or DEFAULT_RATE,
         weight_decay=train.weight_decay,
         lr_scheduler_type="reduce_lr_on_plateau" if train.schedule == "plateau" else "linear",
         max_grad_norm=train.max_grad_norm,

@@ -12,6 +12,7 @@ from hub.api import (
     MetricSpec,
     ObserverSpec,
     ReaderSpec,
+    RouteSpec,
     TrackerSpec,
     hookimpl,
 )
@@ -24,6 +25,7 @@ __all__ = [
     "hub_metrics",
     "hub_observers",
     "hub_readers",
+    "hub_routes",
     "hub_trackers",
 ]
 
@@ -116,3 +118,15 @@ def hub_methods() -> Iterable[MethodSpec]:
     yield MethodSpec("bitfit", "The base's biases.", f"{where}:BitFit", rate=3e-3)
     yield MethodSpec("head", "Only the head.", f"{where}:HeadOnly", rate=5e-3)
     yield MethodSpec("full", "All weights.", f"{where}:FullTraining", rate=1e-4, merged=True)
+
+
+@hookimpl
+def hub_routes() -> Iterable[RouteSpec]:
+    """Yield the protocols, whose paths are those that their clients expect."""
+    where = "hub.http.protocols"
+    yield RouteSpec("openai", "What OpenAI's clients ask for.", f"{where}:OpenAI")
+    yield RouteSpec("huggingface", "What Hugging Face's clients ask for.", f"{where}:HuggingFace")
+    yield RouteSpec("oip", "The Open Inference Protocol.", f"{where}:OpenInference")
+    yield RouteSpec("ollama", "What Ollama's clients ask for.", f"{where}:Ollama")
+    yield RouteSpec("tei", "What clients of Text Embeddings Inference ask for.", f"{where}:TextEmbeddings")
+    yield RouteSpec("vllm", "What operators of vLLM ask for.", f"{where}:Vllm")

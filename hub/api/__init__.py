@@ -35,6 +35,7 @@ from hub.api.kinds.reader import (
     Table,
     TableRow,
 )
+from hub.api.kinds.routes import RouteFamily, RouteSpec, ServerAccess
 from hub.api.kinds.tracker import Begun, Ended, RunLog, RunStatus, Scalars, TrackedRun, Tracker, TrackerSpec
 from hub.api.models import MAX_TEXT, Model, NoOptions, Text
 from hub.api.rows import Features, HeadKind, Output, Row, Tokenizer, Tokens, truncate
@@ -113,12 +114,15 @@ __all__ = [
     "Reader",
     "ReaderSpec",
     "RequestEvent",
+    "RouteFamily",
+    "RouteSpec",
     "Row",
     "RunLog",
     "RunStatus",
     "Sampling",
     "SamplingFields",
     "Scalars",
+    "ServerAccess",
     "SourceUnavailable",
     "Span",
     "Table",

@@ -13,6 +13,7 @@ from hub.api.kinds.method import MethodSpec
 from hub.api.kinds.metric import MetricSpec
 from hub.api.kinds.observer import ObserverSpec
 from hub.api.kinds.reader import ReaderSpec
+from hub.api.kinds.routes import RouteSpec
 from hub.api.kinds.tracker import TrackerSpec
 from hub.api.rows import HeadKind
 
@@ -89,6 +90,11 @@ class PluginHooks(TaskHooks):
     @hookspec
     def hub_observers(self) -> Iterable[ObserverSpec]:
         """Yield an ObserverSpec for each observer of requests and adapters."""
+        raise AssertionError("a hook specification is never called")
+
+    @hookspec
+    def hub_routes(self) -> Iterable[RouteSpec]:
+        """Yield a RouteSpec for each family of routes that this plugin adds to the server."""
         raise AssertionError("a hook specification is never called")
 
     @hookspec

@@ -24,6 +24,8 @@ from hub.api import (
     ObserverSpec,
     Reader,
     ReaderSpec,
+    RouteFamily,
+    RouteSpec,
     Tracker,
     TrackerSpec,
     TrainingMethod,
@@ -41,6 +43,7 @@ __all__ = [
     "METRICS",
     "OBSERVERS",
     "READERS",
+    "ROUTES",
     "TRACKERS",
     "ExtensionT",
     "Kind",
@@ -146,6 +149,11 @@ def _reader_misfit(spec: ReaderSpec, factory: type[Reader[Any]]) -> str:
     return ""
 
 
+def _route_problem(spec: RouteSpec) -> str:
+    known = ("infer", "deploy", "admin")
+    return "" if spec.right in known else f"its right is {spec.right!r:.80}; use one of {', '.join(known)}."
+
+
 def _method_problem(spec: MethodSpec) -> str:
     if not isinstance(spec.rate, float) or not 0 < spec.rate < 1:
         return f"its rate is {spec.rate!r:.80}; give the default learning rate, such as 1e-3."
@@ -175,6 +183,9 @@ OBSERVERS: Kind[ObserverSpec, EventObserver[Any]] = Kind(
     "observer", "hub_observers", ObserverSpec, EventObserver
 )
 
+ROUTES: Kind[RouteSpec, RouteFamily[Any]] = Kind(
+    "route family", "hub_routes", RouteSpec, RouteFamily, problem=_route_problem
+)
 METRICS: Kind[MetricSpec, Metric[Any]] = Kind("metric", "hub_metrics", MetricSpec, Metric)
 METHODS: Kind[MethodSpec, TrainingMethod[Any]] = Kind(
     "training method", "hub_methods", MethodSpec, TrainingMethod, problem=_method_problem
@@ -189,4 +200,5 @@ KINDS: tuple[Kind[Any, Any], ...] = (
     TRACKERS,
     EXPLAINERS,
     OBSERVERS,
+    ROUTES,
 )

@@ -25,6 +25,7 @@ from hub.registry.discovery import GROUPS, FoundPlugin, PluginStatus
 from hub.registry.kinds import KINDS, Kind
 from hub.registry.loaded import check_spec, describe_failure
 from hub.registry.settings import fill_settings
+from hub.registry.stdout import printing_to
 
 __all__ = ["LoadedPlugin", "load_plugin", "managers"]
 
@@ -78,7 +79,8 @@ def load_plugin(
 def _register(
     manager: pluggy.PluginManager, found: FoundPlugin, settings: PluginSettings | None
 ) -> LoadedPlugin:
-    plugin = found.entry_point.load()
+    with printing_to():
+        plugin = found.entry_point.load()
     where = found.entry_point.value
     if (other := manager.get_name(plugin)) is not None:
         raise BadPlugin(f"{where} is already loaded as {other!r}: declare it once.")

@@ -22,6 +22,8 @@ from hub.api.kinds.cleaner import (
 )
 from hub.api.kinds.explainer import ExplainedScore, Explainer, ExplainerSpec, TokenScores
 from hub.api.kinds.extension import Extension, ExtensionSpec
+from hub.api.kinds.method import MethodRequest, MethodSpec, TrainingMethod
+from hub.api.kinds.metric import Metric, MetricSpec
 from hub.api.kinds.observer import AdapterChange, AdapterEvent, EventObserver, ObserverSpec, RequestEvent
 from hub.api.kinds.reader import (
     FilteredRow,
@@ -33,6 +35,7 @@ from hub.api.kinds.reader import (
     Table,
     TableRow,
 )
+from hub.api.kinds.routes import RouteFamily, RouteSpec, ServerAccess
 from hub.api.kinds.tracker import Begun, Ended, RunLog, RunStatus, Scalars, TrackedRun, Tracker, TrackerSpec
 from hub.api.models import MAX_TEXT, Model, NoOptions, Text
 from hub.api.rows import Features, HeadKind, Output, Row, Tokenizer, Tokens, truncate
@@ -95,6 +98,10 @@ __all__ = [
     "JoinedText",
     "JsonObjectFormat",
     "JsonSchemaFormat",
+    "MethodRequest",
+    "MethodSpec",
+    "Metric",
+    "MetricSpec",
     "Model",
     "NoOptions",
     "NotFound",
@@ -107,12 +114,15 @@ __all__ = [
     "Reader",
     "ReaderSpec",
     "RequestEvent",
+    "RouteFamily",
+    "RouteSpec",
     "Row",
     "RunLog",
     "RunStatus",
     "Sampling",
     "SamplingFields",
     "Scalars",
+    "ServerAccess",
     "SourceUnavailable",
     "Span",
     "Table",
@@ -128,6 +138,7 @@ __all__ = [
     "TrackedRun",
     "Tracker",
     "TrackerSpec",
+    "TrainingMethod",
     "hookimpl",
     "read_options",
     "split_tag",

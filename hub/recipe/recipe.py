@@ -16,7 +16,7 @@ from hub.recipe.errors import Origin, explain
 from hub.recipe.sections.augment import Augment
 from hub.recipe.sections.data import Bin, Data, LabelRules, Part
 from hub.recipe.sections.evaluate import DeployGate, Evaluate
-from hub.recipe.sections.method import FEW_SHOT_STEPS, RATES, Method
+from hub.recipe.sections.method import FEW_SHOT_CHECKPOINT, FEW_SHOT_STEPS, Method, known_method
 from hub.recipe.sections.report import ReportSection
 from hub.recipe.sections.train import Train
 from hub.recipe.sections.tune import Tune
@@ -141,13 +141,16 @@ class Recipe(Model):
         kind = self.method.type
         if kind == "auto":
             kind = self.method.by_rows(rows, family, one_label=one_label)
-        train: dict[str, Any] = {"learning_rate": self.train.learning_rate or RATES[kind]}
+        spec = known_method(kind)
+        train: dict[str, Any] = {"learning_rate": self.train.learning_rate or spec.rate}
         if kind == "few-shot" and not self._sets_epochs:
             train["max_steps"] = self.train.max_steps or FEW_SHOT_STEPS
+            # An epoch of a few rows is a single step.
+            train["checkpoint_steps"] = self.train.checkpoint_steps or FEW_SHOT_CHECKPOINT
         parts = {
             "method": self.method.model_copy(update={"type": kind}),
             "train": self.train.model_copy(update=train),
-            "serve": "merged" if kind == "full" else self.serve,
+            "serve": "merged" if spec.merged else self.serve,
         }
         return self.model_copy(update=parts)
 

@@ -228,7 +228,8 @@ def evaluator_of(
     """Return the evaluator of these rows; None if the task can encode none of them."""
     good, more = encodable(plan.loaded, tokenizer, plan.info, items)
     invalid.add(more)
-    return Evaluator.of(plan.loaded, tokenizer, plan.info, good) if good else None
+    names = plan.recipe.evaluate.metrics
+    return Evaluator.of(plan.loaded, tokenizer, plan.info, good, names) if good else None
 
 
 def _check_slices(plan: Plan) -> None:

@@ -31,7 +31,7 @@ from hub.evaluation.evaluator import Evaluator
 from hub.evaluation.predict import BeforeBatch
 from hub.progress import Progress
 from hub.recipe.recipe import Train
-from hub.recipe.sections.method import RATES
+from hub.recipe.sections.method import DEFAULT_RATE
 from hub.training.fit.activation_cache import (
     CHOOSING,
     ROWS,
@@ -146,7 +146,7 @@ def fit(  # noqa: PLR0913 - a training loop is all of these
         trainer.remove_callback(PrinterCallback)
         checkpoint = last_checkpoint(folder) if resume else None
         started = time.perf_counter()
-        _train_from(checkpoint, trainer, model, train.patience)
+        _train_from(checkpoint, trainer, model, train.stops_after)
     seconds, use = time.perf_counter() - started, kept[TRAINED].use if kept else UNUSED
     return _fitted(trainer.state, seconds, sum(lengths), use, checkpoint, chosen=validation is not None)
 
@@ -157,7 +157,7 @@ def _by_length(train: Train, features: Sequence[Features], lengths: Sequence[int
 
 
 def _early_stopping(train: Train, validation: Evaluator | None) -> list[TrainerCallback]:
-    return [EarlyStoppingCallback(early_stopping_patience=train.patience)] if validation else []
+    return [EarlyStoppingCallback(early_stopping_patience=train.stops_after)] if validation else []
 
 
 def _train_from(checkpoint: Path | None, trainer: _Trainer, model: PeftModel, patience: int) -> None:
@@ -219,7 +219,7 @@ def _arguments(train: Train, folder: Path, validation: Evaluator | None) -> Trai
         per_device_train_batch_size=train.batch_size,
         gradient_accumulation_steps=train.accumulate,
         activation_checkpointing=train.gradient_checkpointing,
-        learning_rate=train.learning_rate or RATES["lora"],
+        learning_rate=train.learning_rate or DEFAULT_RATE,
         weight_decay=train.weight_decay,
         lr_scheduler_type="reduce_lr_on_plateau" if train.schedule == "plateau" else "linear",
         max_grad_norm=train.max_grad_norm,

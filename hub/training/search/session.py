@@ -123,7 +123,7 @@ class Session:
         rows = len(self.plan.dataset.train)
         settled = recipe.on_base(base.kind).settled(rows, base.model_type, one_label=one_label)
         plan = replace(self.plan, recipe=settled)
-        patience = settled.train.patience or NO_PATIENCE
+        patience = settled.train.stops_after or NO_PATIENCE
         try:
             fitted = fit(
                 new_model(plan, self._features),
@@ -150,7 +150,8 @@ class Session:
         """Keep the checkpoints of the best trial, if a training run of its recipe has the same rows."""
         kept = self._folder / KEPT
         shutil.rmtree(kept, ignore_errors=True)
-        if divides(plan.recipe):
+        dataset = plan.dataset
+        if divides(plan.recipe, len(dataset.train) + len(dataset.validation)):
             note_plan(plan, work)
             for state in work.glob("*/optimizer.pt"):
                 state.unlink()  # large, and not needed after training

@@ -77,7 +77,7 @@ def test_a_folder_is_installed_tried_and_uninstalled_by_its_plugins_name(
     done = environment.hub("install", environment.source("acme-tickets"), "--no-build-isolation")
     assert done.returncode == 0, done.stderr
     assert "acme-tickets 1.0 is installed." in done.stdout
-    assert "ticket-urgency, ticket-route" in done.stdout
+    assert "task ticket-urgency, task ticket-route" in done.stdout
     deploy_task("ticket-urgency", "front-desk")
     assert "front-desk" in environment.hub("uninstall", "tickets").stderr
     assert environment.installed("acme-tickets")

@@ -69,7 +69,8 @@ def load_plugin(
     if fault:
         return LoadedPlugin(found.status("broken", f"{fault} To disable it: hub plugins disable {found.id}."))
     try:
-        return _register(manager, found, settings)
+        with printing_to():
+            return _register(manager, found, settings)
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # a plugin may even call sys.exit() when imported
@@ -81,8 +82,7 @@ def load_plugin(
 def _register(
     manager: pluggy.PluginManager, found: FoundPlugin, settings: PluginSettings | None
 ) -> LoadedPlugin:
-    with printing_to():
-        plugin = found.entry_point.load()
+    plugin = found.entry_point.load()
     where = found.entry_point.value
     if (other := manager.get_name(plugin)) is not None:
         raise BadPlugin(f"{where} is already loaded as {other!r}: declare it once.")

@@ -140,7 +140,7 @@ class OnnxGraph:
             binding = _Binding(self._session.io_binding())
         binding.bind(layers, self.stacks)
         values = binding.values
-        for name, tensor in zip(export.BATCH_INPUTS, batch, strict=True):
+        for name, tensor in zip(export.BATCH_INPUTS, batch.as_packed().present(), strict=True):
             if name in self._inputs:
                 values.bind_ortvalue_input(name, OrtValue.from_dlpack(tensor.contiguous()))
         # Bound for each run, else onnxruntime overwrites the output of the previous run.

@@ -96,10 +96,10 @@ class SlotLinear(nn.Linear):
         Dynamic sizes come from `members`, which every layer has in common: a graph computes them once.
         """
         rows, tokens, many = members.shape
-        index = self.context.slots.flatten()
-        down = a.index_select(0, index).view(rows, many, self.in_features, -1).transpose(1, 2)
-        up = b.index_select(0, index).view(rows, -1, self.out_features)  # [B, K * r, out]
-        inner = torch.bmm(x, down.reshape(rows, self.in_features, -1)).view(rows, tokens, many, -1)
+        slots = self.context.slots
+        down = a[slots].transpose(1, 2).reshape(rows, self.in_features, -1)  # [B, in, K * r]
+        up = b[slots].view(rows, -1, self.out_features)  # [B, K * r, out]
+        inner = torch.bmm(x, down).view(rows, tokens, many, -1)
         inner = (inner * members.unsqueeze(-1)).view(rows, tokens, -1)
         return y.baddbmm_(inner, up)
 

@@ -14,15 +14,20 @@ __all__ = ["Train"]
 class Train(Model):
     """Training settings."""
 
-    epochs: float = Field(3, gt=0, le=1000, description="Passes over the training rows.")
+    epochs: float = Field(
+        3,
+        gt=0,
+        le=1000,
+        description="Passes over the training rows; few-shot takes 40 steps unless this is set.",
+    )
     max_steps: int | None = Field(None, gt=0, description="Stop after this many steps, whatever `epochs` is.")
     batch_size: int = Field(32, gt=0, le=4096, description="Rows per batch.")
     learning_rate: float | None = Field(
         None,
         gt=0,
         le=1,
-        description="Peak learning rate; default: 0.001 for lora, 0.01 for ia3, 0.003 for bitfit, 0.005 for "
-        "head, 0.0001 for full.",
+        description="Peak learning rate; default: 0.001 for lora and few-shot, 0.01 for ia3, 0.003 for "
+        "bitfit, 0.005 for head, 0.0001 for full.",
     )
     optimizer: Literal["adamw", "adam", "sgd", "adafactor", "lora+", "schedule-free"] = Field(
         "adamw",

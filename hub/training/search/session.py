@@ -23,8 +23,9 @@ from hub.registry.host import Registry
 from hub.training.fit.activation_cache import Stock
 from hub.training.fit.checkpoints import move
 from hub.training.fit.trainer import Fitted, fit
-from hub.training.plan import Plan, make_plan
-from hub.training.run import evaluator_of, loss_of, new_model, note_plan, training_rows
+from hub.training.objective import head_of, loss_of
+from hub.training.plan import Plan, has_one_label, make_plan
+from hub.training.run import evaluator_of, new_model, note_plan, training_rows
 
 __all__ = ["KEPT", "Session"]
 
@@ -117,7 +118,9 @@ class Session:
         work = self._folder / _TRIAL
         shutil.rmtree(work, ignore_errors=True)
         base = self.plan.base
-        settled = recipe.on_base(base.kind).settled(len(self.plan.dataset.train), base.model_type)
+        one_label = has_one_label(self.plan.loaded, self.plan.dataset)
+        rows = len(self.plan.dataset.train)
+        settled = recipe.on_base(base.kind).settled(rows, base.model_type, one_label=one_label)
         plan = replace(self.plan, recipe=settled)
         patience = settled.train.patience or NO_PATIENCE
         try:
@@ -133,6 +136,7 @@ class Session:
                 resume=False,
                 callbacks=[_EvaluationCallback(on_evaluation, self.metric)],
                 stock=self._stock,
+                head=head_of(plan, self._features, self._tokenizer),
             )
             found = fitted.best_metric
             if found is not None and (best is None or gain(found, best, self.goal) > 0):

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -13,9 +14,10 @@ from transformers import PreTrainedModel
 
 from hub.engine.batch import Batch
 from hub.engine.packing import pack
-from hub.engine.torch.tensors import BatchTensors, unpacked
+from hub.engine.torch.heads import Hidden
+from hub.engine.torch.tensors import BatchTensors, to_device, unpacked
 
-__all__ = ["packed_inputs", "takes_packed_rows"]
+__all__ = ["packed_inputs", "run_packed", "takes_packed_rows"]
 
 _LENGTHS = (6, 3, 2, 1)
 _TOLERANCE = {torch.float32: 1e-4}  # of hidden states, which layer norms keep near 1
@@ -34,6 +36,18 @@ def packed_inputs(model: PreTrainedModel, batch: BatchTensors) -> dict[str, Any]
         "attention_mask": same,
         "position_ids": batch.positions + _first_position(model),
     }
+
+
+def run_packed(
+    batch: Batch, tensors: BatchTensors, pad: int, run: Callable[[BatchTensors], Hidden], *, packs: bool
+) -> Hidden:
+    """Run a batch, which is also given as `tensors`: packed, if `run` takes that and it saves much."""
+    bins = pack(batch, pad) if packs else None
+    if bins is None:
+        return run(tensors)
+    device = tensors.input_ids.device
+    states = run(BatchTensors.packed(bins, device)).states
+    return Hidden(unpacked(states, to_device(torch.from_numpy(bins.where), device)))
 
 
 @torch.inference_mode()

@@ -20,6 +20,9 @@ class PluginSettings(Model):
     __pydantic_extra__: dict[str, dict[str, Any]]
 
     disabled: tuple[str, ...] = Field((), description="Plugins that are never imported.")
+    third_party: bool = Field(
+        True, description="Whether plugins are loaded that do not come with the hub; --no-plugins unsets it."
+    )
     prefer: tuple[str, ...] = Field(
         (),
         description="Plugins whose readers, metrics and so on are used where another plugin, or the hub "

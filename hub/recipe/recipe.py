@@ -16,7 +16,7 @@ from hub.recipe.errors import Origin, explain
 from hub.recipe.sections.augment import Augment
 from hub.recipe.sections.data import Bin, Data, LabelRules, Part
 from hub.recipe.sections.evaluate import DeployGate, Evaluate
-from hub.recipe.sections.method import FEW_SHOT_STEPS, Method, known_method
+from hub.recipe.sections.method import FEW_SHOT_CHECKPOINT, FEW_SHOT_STEPS, Method, known_method
 from hub.recipe.sections.report import ReportSection
 from hub.recipe.sections.train import Train
 from hub.recipe.sections.tune import Tune
@@ -145,6 +145,8 @@ class Recipe(Model):
         train: dict[str, Any] = {"learning_rate": self.train.learning_rate or spec.rate}
         if kind == "few-shot" and not self._sets_epochs:
             train["max_steps"] = self.train.max_steps or FEW_SHOT_STEPS
+            # An epoch of a few rows is a single step.
+            train["checkpoint_steps"] = self.train.checkpoint_steps or FEW_SHOT_CHECKPOINT
         parts = {
             "method": self.method.model_copy(update={"type": kind}),
             "train": self.train.model_copy(update=train),

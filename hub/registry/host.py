@@ -13,11 +13,11 @@ from hub.api import TaskSpec
 from hub.config import PluginSettings, Settings
 from hub.contract import PluginRef, contract_of, required_fields
 from hub.errors import BadPlugin, NotFound, PluginConflict
-from hub.registry.discovery import FoundPlugin, PluginStatus, find_plugins
+from hub.registry.discovery import CORE, FoundPlugin, PluginStatus, find_plugins
 from hub.registry.extensions import Extensions
 from hub.registry.loaded import LoadedTask, load_task
 from hub.registry.plugin import LoadedPlugin, load_plugin, managers
-from hub.registry.screening import screen
+from hub.registry.screening import BUILT_IN, screen
 from hub.registry.state import disabled_plugins
 
 __all__ = ["LoadedTask", "PluginStatus", "Registry"]
@@ -68,7 +68,15 @@ class Registry:
     def of(cls, settings: Settings) -> Registry:
         """Load as `screened`, without the plugins disabled in the settings or by `hub plugins disable`."""
         disabled = disabled_plugins(settings.home) | set(settings.plugins.disabled)
+        if not settings.plugins.third_party:
+            disabled |= {plugin.id for plugin in find_plugins() if plugin.distribution not in BUILT_IN}
         return cls.screened(disabled, settings.home, settings.plugins)
+
+    @classmethod
+    def of_hub(cls) -> Registry:
+        """Load the hub's own plugin; imports no other, and no task."""
+        found = [plugin for plugin in find_plugins() if plugin.distribution == CORE]
+        return cls._of(found, (), {}, None)
 
     @classmethod
     def _of(

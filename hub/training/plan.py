@@ -11,22 +11,24 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from hub.api import AdapterInfo, Embedding, FieldKind, HeadKind, Pooling
+from hub.api import AdapterInfo, Embedding, HeadKind, Pooling
 from hub.bases.base import Base, BaseKind
 from hub.bases.cache import Bases
 from hub.bases.sources import parse_source
 from hub.data.dataset import Dataset, InvalidRows, check_label_count, prepare
 from hub.data.features import usable_rows
+from hub.data.label_quality import has_one_label
 from hub.errors import BadRequest, InvalidName, NotFound
 from hub.progress import Progress, silent
 from hub.recipe.recipe import Recipe
 from hub.registry.active import active
+from hub.registry.base_sources import use_plugins
 from hub.registry.host import Registry
 from hub.registry.kinds import METRICS
 from hub.registry.loaded import LoadedTask, plugin_call
 from hub.store.manifest import BaseRef, DataRef, Serving
 
-__all__ = ["Plan", "checked_rows", "has_one_label", "make_plan", "settled"]
+__all__ = ["Plan", "checked_rows", "make_plan", "settled"]
 
 _NOT_ONE_LABEL = (
     "few-shot trains tasks with one label per text, such as classification and sentiment. These rows of task "
@@ -109,6 +111,7 @@ def make_plan(
     known = active().extensions.specs(METRICS)
     if unknown := [name for name in recipe.evaluate.metrics if name not in known]:
         raise recipe.error("evaluate.metrics", str(NotFound.of(METRICS.word, unknown[0], known)).rstrip("."))
+    use_plugins()
     base = _base(recipe, bases, progress)
     _check_kind(recipe, base, loaded)
     recipe = recipe.on_base(base.kind)
@@ -116,7 +119,7 @@ def make_plan(
     dataset = prepare(recipe, loaded.task, cache, invalid, progress, needs_label=loaded.labelled)
     if loaded.labelled and not dataset.labels:
         raise recipe.error("data", f"the rows have no labels, and task {recipe.task} needs them")
-    one_label = has_one_label(loaded, dataset)
+    one_label = has_one_label(loaded, dataset.train)
     if recipe.method.type == "few-shot" and not one_label:
         raise recipe.error("method.type", _NOT_ONE_LABEL.format(task=recipe.task))
     recipe = recipe.settled(len(dataset.train), base.model_type, one_label=one_label)
@@ -137,14 +140,6 @@ def make_plan(
     if first and base.kind is BaseKind.DECODER:
         raise recipe.error("options", f"the first token of {base.name}, a decoder, sees no other: use last")
     return plan
-
-
-def has_one_label(loaded: LoadedTask, dataset: Dataset) -> bool:
-    """Return whether the task gives each text one label: few-shot training needs that."""
-    if loaded.spec.head is not HeadKind.SEQUENCE:
-        return False
-    several = [field.name for field in loaded.task.fields if field.kind is FieldKind.LABELS]
-    return not any(item.example[name] is not None for item in dataset.train for name in several)
 
 
 def settled(loaded: LoadedTask, base: Base, info: AdapterInfo) -> dict[str, Any]:

@@ -14,8 +14,9 @@ __all__ = ["DEFAULT_RATE", "Method", "known_method"]
 
 DEFAULT_RATE = 1e-3
 """The default learning rate of LoRA."""
-MAX_FEW_SHOT_ROWS = 200  # training rows; measured, see docs/training.md
-FEW_SHOT_STEPS = 40  # of contrastive tuning; measured, see docs/training.md
+MAX_FEW_SHOT_ROWS = 200  # training rows
+FEW_SHOT_STEPS = 40  # of contrastive tuning
+FEW_SHOT_CHECKPOINT = 10  # steps between checkpoints
 MAX_IA3_ROWS = 200  # training rows; measured, see docs/training.md
 IA3_FAMILIES = ("bert", "roberta", "deberta-v2", "bart", "t5", "llama", "qwen2")
 """Types of base on which `auto` may select ia3: those for which PEFT defines its layers."""

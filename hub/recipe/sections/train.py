@@ -10,6 +10,8 @@ from hub.api import Model
 
 __all__ = ["Train"]
 
+PATIENCE = 2  # evaluations
+
 
 class Train(Model):
     """Training settings."""
@@ -83,11 +85,11 @@ class Train(Model):
     dropout: float | None = Field(
         0.0, ge=0, lt=1, description="Dropout of the base during training; null: the value in its config."
     )
-    patience: int = Field(
-        2,
+    patience: int | None = Field(
+        None,
         ge=0,
         description="Evaluations without improvement before training stops; 0: no evaluations and no early "
-        "stopping.",
+        "stopping. Default: 2 if there are at least 50 validation rows, else 0.",
     )
     validation_fraction: float = Field(
         0.05,
@@ -107,6 +109,19 @@ class Train(Model):
         "auto",
         description="auto is bf16 autocast if the hardware supports it, else fp32; fp16 needs a CUDA device.",
     )
+
+    @property
+    def stops_after(self) -> int:
+        """Evaluations without improvement before training with validation rows stops; 0: never."""
+        return PATIENCE if self.patience is None else self.patience
+
+    @property
+    def asks_for_validation(self) -> bool:
+        """Whether a value other than a default is about evaluations during training."""
+        about = ("patience", "validation_fraction", "validation_rows", "checkpoint_steps")
+        fields = type(self).model_fields
+        changed = any(getattr(self, name) != fields[name].default for name in about)
+        return changed or self.schedule == "plateau"
 
     @model_validator(mode="after")
     def _agrees(self) -> Self:

@@ -146,7 +146,7 @@ def fit(  # noqa: PLR0913 - a training loop is all of these
         trainer.remove_callback(PrinterCallback)
         checkpoint = last_checkpoint(folder) if resume else None
         started = time.perf_counter()
-        _train_from(checkpoint, trainer, model, train.patience)
+        _train_from(checkpoint, trainer, model, train.stops_after)
     seconds, use = time.perf_counter() - started, kept[TRAINED].use if kept else UNUSED
     return _fitted(trainer.state, seconds, sum(lengths), use, checkpoint, chosen=validation is not None)
 
@@ -157,7 +157,7 @@ def _by_length(train: Train, features: Sequence[Features], lengths: Sequence[int
 
 
 def _early_stopping(train: Train, validation: Evaluator | None) -> list[TrainerCallback]:
-    return [EarlyStoppingCallback(early_stopping_patience=train.patience)] if validation else []
+    return [EarlyStoppingCallback(early_stopping_patience=train.stops_after)] if validation else []
 
 
 def _train_from(checkpoint: Path | None, trainer: _Trainer, model: PeftModel, patience: int) -> None:

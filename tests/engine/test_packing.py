@@ -1,8 +1,11 @@
+# ruff: noqa: TID253 - asks the torch backbone
 """Rows share sequences without loss, and only where that saves much."""
 
 from __future__ import annotations
 
 import numpy as np
+import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -10,6 +13,9 @@ from hub.api import HeadKind, Row
 from hub.engine.batch import Batch, BatchLimits, collate
 from hub.engine.packing import MAX_FILL, MAX_SLOTS, pack
 from hub.engine.protocol import EngineRow
+from hub.engine.torch.backbone import TorchBackbone
+from hub.engine.torch.loading import load_model
+from tests.support import tiny
 
 LIMITS = BatchLimits(max_length=64, vocabulary=100, token_types=2)
 PAD = 7
@@ -72,3 +78,21 @@ def test_rows_of_like_length_are_not_packed() -> None:
     assert pack(batch_of(*((slot, 30 + slot) for slot in range(4))), PAD) is None
     assert pack(batch_of((1, 40), (2, 30), (3, 25)), PAD) is None, "no two fit into one sequence"
     assert pack(batch_of((1, 40)), PAD) is None
+
+
+UNPACKED = {
+    "deberta-v2": "its attention adds what depends on the distance in the sequence",
+    "modernbert": "most of its layers read a window of the sequence",
+}
+
+
+@pytest.mark.parametrize("attention", ["eager", None])
+@pytest.mark.parametrize("family", tiny.ENCODERS)
+def test_rows_are_packed_where_the_result_is_the_same(family, attention, base_of) -> None:
+    settings = {"attn_implementation": attention} if attention else {}
+    model = load_model(base_of(family), torch.device("cpu"), **settings)
+    assert TorchBackbone(model, 1).packs is (family not in UNPACKED)
+
+
+def test_the_exactness_of_packed_rows_is_tested_on_a_base_that_packs(engine) -> None:
+    assert engine.packs

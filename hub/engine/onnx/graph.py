@@ -126,6 +126,7 @@ class OnnxGraph:
             self._options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
         self._idle: list[_Binding] = []  # at most one per concurrent run
         self.stacks = frozenset(stacks)
+        self.packs = "segments" in self._inputs
         self.nbytes = file.stat().st_size - sum(tensor.nbytes for tensor in shared.values())
 
     def forget(self, layers: Mapping[str, Parts]) -> None:

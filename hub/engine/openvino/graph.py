@@ -85,6 +85,7 @@ class OpenVinoGraph:
         self._longest = longest
         self._idle: list[_Request] = []  # at most one per concurrent run
         self.stacks = frozenset(stacks)
+        self.packs = "segments" in self._inputs
         unshared = file.stat().st_size - sum(tensor.nbytes for tensor in self._weights)
         self.nbytes = unshared + linear * dtype.itemsize
 

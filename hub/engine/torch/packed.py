@@ -15,6 +15,7 @@ from transformers import PreTrainedModel
 from hub.engine.batch import Batch
 from hub.engine.packing import pack
 from hub.engine.torch.heads import Hidden
+from hub.engine.torch.loading import reads_whole_rows
 from hub.engine.torch.tensors import BatchTensors, to_device, unpacked
 
 __all__ = ["packed_inputs", "run_packed", "takes_packed_rows"]
@@ -53,8 +54,10 @@ def run_packed(
 @torch.inference_mode()
 def takes_packed_rows(model: PreTrainedModel, types: bool) -> bool:
     """Return whether an encoder gives packed rows what it gives each alone; `types`: it takes token types."""
-    if "position_ids" not in inspect.signature(model.forward).parameters:
-        return False
+    if "position_ids" not in inspect.signature(model.forward).parameters or not reads_whole_rows(
+        model.config
+    ):
+        return False  # rows of a few tokens would not show a window
     batch = _rows(model)
     bins = pack(batch, 0)
     assert bins is not None, "these lengths fit into half the sequences"

@@ -31,6 +31,7 @@ class Torch:
     covered = parallel = True
     device = torch.device("cpu")
     nbytes = 100
+    packs = True
 
     def __init__(self, name: str = TORCH) -> None:
         self.name = name

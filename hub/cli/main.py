@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 from typing import Annotated
 
 import typer
@@ -24,6 +25,7 @@ from hub.cli import (
     init,
     jobs,
     keys,
+    plugin_install,
     plugins,
     predict,
     recipe,
@@ -90,6 +92,7 @@ GROUPS = {
     "jobs": jobs.commands,
 }
 
+plugin_install.add_to(plugins.commands)
 for command in COMMANDS:
     app.command(cls=CLASSES.get(command))(command)
 for group, commands in GROUPS.items():
@@ -108,8 +111,13 @@ def options(
         bool,
         typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit."),
     ] = False,
+    no_plugins: Annotated[
+        bool, typer.Option("--no-plugins", help="Load only the plugins that are part of the hub.")
+    ] = False,
 ) -> None:
-    """Options that need no command."""
+    """Options that come before the command."""
+    if no_plugins:
+        os.environ["HUB_PLUGINS__POLICY"] = "none"  # also for the processes that the command starts
 
 
 def main() -> None:

@@ -4,9 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from hub.api import AugmenterSpec, CleanerSpec, ExplainerSpec, ReaderSpec, TrackerSpec, hookimpl
+from hub.api import (
+    AugmenterSpec,
+    CleanerSpec,
+    ExplainerSpec,
+    MethodSpec,
+    MetricSpec,
+    ObserverSpec,
+    ReaderSpec,
+    RouteSpec,
+    TrackerSpec,
+    hookimpl,
+)
 
-__all__ = ["hub_augmenters", "hub_cleaners", "hub_explainers", "hub_readers", "hub_trackers"]
+__all__ = [
+    "hub_augmenters",
+    "hub_cleaners",
+    "hub_explainers",
+    "hub_methods",
+    "hub_metrics",
+    "hub_observers",
+    "hub_readers",
+    "hub_routes",
+    "hub_trackers",
+]
 
 _READERS = "hub.data.read.readers"
 
@@ -71,3 +92,41 @@ def hub_explainers() -> Iterable[ExplainerSpec]:
     where = "hub.explain.builtin"
     yield ExplainerSpec("gradients", "Integrated gradients.", f"{where}:IntegratedGradients")
     yield ExplainerSpec("attention", "Attention rollout.", f"{where}:AttentionRollout")
+
+
+@hookimpl
+def hub_observers() -> Iterable[ObserverSpec]:
+    """Yield the observers of servers."""
+    yield ObserverSpec("log", "Logs loads and evictions.", "hub.serving.plugins.event_log:EventLog")
+
+
+@hookimpl
+def hub_metrics() -> Iterable[MetricSpec]:
+    """Yield metrics beside those of tasks."""
+    where = "hub.evaluation.metrics"
+    yield MetricSpec("balanced_accuracy", "The mean recall of the labels.", f"{where}:BalancedAccuracy")
+    yield MetricSpec("matthews", "Matthews' correlation coefficient.", f"{where}:MatthewsCorrelation")
+
+
+@hookimpl
+def hub_methods() -> Iterable[MethodSpec]:
+    """Yield the training methods; docs/training.md compares them at these learning rates."""
+    where = "hub.training.fit.builtin"
+    yield MethodSpec("lora", "Low-rank updates.", f"{where}:Lora", rate=1e-3)
+    yield MethodSpec("few-shot", "Low-rank updates by pairs of rows.", f"{where}:Lora", rate=1e-3)
+    yield MethodSpec("ia3", "Learned scales of outputs.", f"{where}:Ia3", rate=1e-2)
+    yield MethodSpec("bitfit", "The base's biases.", f"{where}:BitFit", rate=3e-3)
+    yield MethodSpec("head", "Only the head.", f"{where}:HeadOnly", rate=5e-3)
+    yield MethodSpec("full", "All weights.", f"{where}:FullTraining", rate=1e-4, merged=True)
+
+
+@hookimpl
+def hub_routes() -> Iterable[RouteSpec]:
+    """Yield the protocols, whose paths are those that their clients expect."""
+    where = "hub.http.protocols"
+    yield RouteSpec("openai", "What OpenAI's clients ask for.", f"{where}:OpenAI")
+    yield RouteSpec("huggingface", "What Hugging Face's clients ask for.", f"{where}:HuggingFace")
+    yield RouteSpec("oip", "The Open Inference Protocol.", f"{where}:OpenInference")
+    yield RouteSpec("ollama", "What Ollama's clients ask for.", f"{where}:Ollama")
+    yield RouteSpec("tei", "What clients of Text Embeddings Inference ask for.", f"{where}:TextEmbeddings")
+    yield RouteSpec("vllm", "What operators of vLLM ask for.", f"{where}:Vllm")

@@ -1,7 +1,7 @@
 """Train as a stranger would, and by plain full fine-tuning, on real sets cut to several sizes.
 
     python -m benchmarks.defaults --data FOLDER [--quick] [--sets ...] [--sizes ...] [--seeds N]
-        [--ways default,fast,best] [--set KEY=VALUE]... [--cells FILE] [--only-finished]
+        [--ways default,fast,best] [--set KEY=VALUE]... [--choose] [--cells FILE] [--only-finished]
 
 FOLDER holds `ag_news/{train,test}.jsonl` and `sst2/{train,test}.csv` (columns text and label). Other sets
 come from packages: `product` (reviews) and `origin` (which of four sources a sentence is from) from
@@ -14,9 +14,10 @@ A cell trains the base on N rows of a set that a seed draws:
     full RATE            Trainer, all weights, float32, padded to the longest row of a batch, batches of 16,
                          three epochs and at least 300 steps
 
-Settings are chosen by some held-out rows, and accuracies are of others. Full fine-tuning counts at whichever
-of its rates is best by the rows to choose by, for each set and size. Speedups are over plain full fine-tuning
-as in benchmarks.train: three epochs of batches of 32, padded to 128 tokens, reckoned from some of its steps.
+Settings are chosen by some held-out rows (--choose), and accuracies are of others. Full fine-tuning counts
+at whichever of its rates is best by the rows to choose by, for each set and size; with --full-rates= it is
+left out. Speedups are over plain full fine-tuning as in benchmarks.train: three epochs of batches of 32,
+padded to 128 tokens, reckoned from some of its steps.
 
 All cells take hours. Finished ones are kept in --cells, so that a run that was ended goes on where it was; a
 cell whose settings changed is trained again. --quick is two sets, 300 rows and one seed. --only-finished
@@ -28,8 +29,10 @@ from __future__ import annotations
 import argparse
 import math
 import os
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -74,7 +77,11 @@ def main() -> None:
             result = finished.of(cell, None if arguments.only_finished else run)
             if result:
                 measured[cell] = result
-        if not arguments.only_finished:
+                place = f"{cell.set}, {cell.rows} rows, seed {cell.seed}, {cell.way}"
+                print(
+                    f"{place}: {result.accuracy:.4f} in {result.seconds:.0f} s", file=sys.stderr, flush=True
+                )
+        if arguments.full_rates and not arguments.only_finished:
             padded = _padded(arguments, base, hub)
     guide = _full_way(full.RATES[0])
     found = table.figures(measured, guide, padded)
@@ -94,11 +101,12 @@ def _cells(
     arguments: argparse.Namespace, hub: ours.Hub, base: Path, scratch: Path
 ) -> Iterator[tuple[Cell, Callable[[], Result]]]:
     """Yield the cells, small ones first, each with the function that trains it."""
-    number = 0
+    number, told = 0, not arguments.choose
     for size in arguments.sizes:
         for seed in range(arguments.seeds):
             for name in arguments.sets:
                 parts = parts_of(name, arguments.data, hub.packages)
+                parts = replace(parts, test=()) if arguments.choose else parts
                 rows = subset(name, parts.pool, size, seed)
                 if len(rows) < size:
                     continue
@@ -106,10 +114,10 @@ def _cells(
                     number += 1
                     folder = scratch / str(number)
                     recipe = ours.recipe_of(hub, folder, parts, rows, way, arguments.set or ())
-                    cell = Cell(name, size, seed, way, ours.settings_of(recipe))
+                    cell = Cell(name, size, seed, way, ours.settings_of(recipe), told)
                     yield cell, partial(ours.train_ours, hub, folder, recipe, seed)
                 for rate in arguments.full_rates:
-                    cell = Cell(name, size, seed, _full_way(rate), full.full_settings(rate, size))
+                    cell = Cell(name, size, seed, _full_way(rate), full.full_settings(rate, size), told)
                     yield cell, partial(full.train_full, base, parts, rows, rate, seed)
 
 
@@ -137,6 +145,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--ways", type=_listed, default=list(WAYS), help="Which: default,fast,best.")
     parser.add_argument("--full-rates", type=_rates, default=list(full.RATES), help="Of full fine-tuning.")
     parser.add_argument("--set", action="append", metavar="KEY=VALUE", help="Change a key of the recipes.")
+    parser.add_argument("--choose", action="store_true", help="Leave the test rows alone: choose settings.")
     parser.add_argument("--cells", type=Path, help="File of finished cells; default: in the state folder.")
     parser.add_argument("--only-finished", action="store_true", help="Train nothing; report what there is.")
     arguments = parser.parse_args()
@@ -157,7 +166,7 @@ def _sizes(text: str) -> list[int]:
 
 
 def _rates(text: str) -> list[float]:
-    return [float(one) for one in text.split(",")]
+    return [float(one) for one in text.split(",") if one]
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ class Cell:
     """A way of training on some rows of a set.
 
     `way` is the name in the table; `settings` are all that decide the result, so that a cell is trained again
-    once a default changes.
+    once a default changes. `told`: whether the test rows are evaluated.
     """
 
     set: str
@@ -25,6 +25,7 @@ class Cell:
     seed: int
     way: str
     settings: str
+    told: bool = True
 
     @property
     def key(self) -> str:
@@ -36,14 +37,20 @@ class Cell:
 class Result:
     """Accuracy on the rows to choose by and on the test rows, and what the training took.
 
-    `seconds` are those of the training loop, with its evaluations; `cpu_seconds` the processor time of it.
+    `test` is None in a run that chooses settings. `seconds` are those of the training loop, with its
+    evaluations; `cpu_seconds` the processor time of it.
     """
 
     choose: float
-    test: float
+    test: float | None
     steps: int
     seconds: float
     cpu_seconds: float
+
+    @property
+    def accuracy(self) -> float:
+        """On the test rows or, without any, on the rows to choose by."""
+        return self.choose if self.test is None else self.test
 
 
 class Finished:

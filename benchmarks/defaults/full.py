@@ -46,11 +46,17 @@ def train_full(base: Path, parts: Parts, rows: Sequence[TextRow], rate: float, s
         trainer = _trainer(base, labels, rows, Path(scratch), run)
         trained = trainer.train()
         used = process_time() - started
-        choose, test = (
-            trainer.evaluate(trainer.train_dataset.like(part))["eval_accuracy"]
-            for part in (parts.choose, parts.test)
-        )
-    return Result(choose, test, trained.global_step, trained.metrics["train_runtime"], used)
+        accuracy = {
+            part: trainer.evaluate(trainer.train_dataset.like(held_out))["eval_accuracy"]
+            for part, held_out in parts.held_out.items()
+        }
+    return Result(
+        choose=accuracy["choose"],
+        test=accuracy.get("test"),
+        steps=trained.global_step,
+        seconds=trained.metrics["train_runtime"],
+        cpu_seconds=used,
+    )
 
 
 def padded_step_seconds(base: Path, rows: Sequence[TextRow]) -> float:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from statistics import mean
 from time import process_time
 from typing import TYPE_CHECKING
 
@@ -49,7 +51,7 @@ def recipe_of(
 
     folder.mkdir(parents=True, exist_ok=True)
     train = write_rows(folder / "train.csv", rows)
-    held_out = [write_rows(folder / f"{part}.csv", getattr(parts, part)) for part in ("choose", "test")]
+    held_out = [write_rows(folder / f"{part}.csv", rows) for part, rows in parts.held_out.items()]
     check = partial(checked_rows, registry=hub.registry, bases=hub.bases, cache=hub.packages, progress=silent)
     loaded = hub.registry.task(TASK)
     target = folder / "recipe"
@@ -78,10 +80,16 @@ def train_ours(hub: Hub, folder: Path, recipe: Recipe, seed: int) -> Result:
         recipe, registry=hub.registry, store=Store(folder / "home"), bases=hub.bases, work=folder / "work"
     )
     outcome = result.outcome
-    right: dict[str, list[bool]] = {"choose": [], "test": []}
+    right: defaultdict[str, list[bool]] = defaultdict(list)
     answers = zip(outcome.held_out.items, outcome.scored.predictions, strict=True)
     for item, answer in answers:
         right[Path(item.source).stem].append(answer.label == item.example["label"])
-    choose, test = (sum(right[part]) / len(right[part]) for part in ("choose", "test"))
+    accuracy = {part: mean(answers) for part, answers in right.items()}
     fitted = outcome.fitted
-    return Result(choose, test, fitted.steps, fitted.seconds, process_time() - started)
+    return Result(
+        choose=accuracy["choose"],
+        test=accuracy.get("test"),
+        steps=fitted.steps,
+        seconds=fitted.seconds,
+        cpu_seconds=process_time() - started,
+    )

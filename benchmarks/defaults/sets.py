@@ -36,11 +36,19 @@ _SNIPPETS = {
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """A set's rows: those to draw training rows from, those to choose settings by, and the test rows."""
+    """A set's rows: those to draw training rows from, those to choose settings by, and the test rows.
+
+    There are no test rows while settings are being chosen.
+    """
 
     pool: tuple[TextRow, ...]
     choose: tuple[TextRow, ...]
-    test: tuple[TextRow, ...]
+    test: tuple[TextRow, ...] = ()
+
+    @property
+    def held_out(self) -> dict[str, tuple[TextRow, ...]]:
+        """The rows to evaluate on, by part."""
+        return {"choose": self.choose} | ({"test": self.test} if self.test else {})
 
 
 def parts_of(name: str, data: Path, cache: Path) -> Parts:

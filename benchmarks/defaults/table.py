@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import mean
 
@@ -34,14 +35,14 @@ class _Group:
     way: str
     seeds: int
     accuracy: float
-    best: float  # full fine-tuning at the rate that is best by the rows to choose by
-    guide: float  # and at the guide's rate
+    best: float | None  # full fine-tuning at the rate that is best by the rows to choose by
+    guide: float | None  # and at the guide's rate
     speedup: float | None
 
     @property
-    def gap(self) -> float:
-        """Accuracy that full fine-tuning has and the way has not."""
-        return self.best - self.accuracy
+    def gap(self) -> float | None:
+        """Accuracy that full fine-tuning has and the way has not; None without full fine-tuning."""
+        return None if self.best is None else self.best - self.accuracy
 
 
 def rows(measured: Measured, guide: str, padded_seconds: Mapping[int, float]) -> list[tuple[object, ...]]:
@@ -53,10 +54,10 @@ def rows(measured: Measured, guide: str, padded_seconds: Mapping[int, float]) ->
             one.way,
             one.seeds,
             f"{one.accuracy:.4f}",
-            f"{one.best:.4f}",
-            f"{one.guide:.4f}",
-            f"{one.gap:+.4f}",
-            "" if one.speedup is None else f"{one.speedup:.1f}",
+            _shown(one.best, ".4f"),
+            _shown(one.guide, ".4f"),
+            _shown(one.gap, "+.4f"),
+            _shown(one.speedup, ".1f"),
         )
         for one in _groups(measured, guide, padded_seconds)
     ]
@@ -72,14 +73,29 @@ def figures(measured: Measured, guide: str, padded_seconds: Mapping[int, float])
     for way in dict.fromkeys(one.way for one in groups):
         mine = [one for one in groups if one.way == way]
         suffix = "" if way == "default" else f"_{way}"
-        gaps = [mean(one.gap for one in mine if one.set == name) for name in {one.set for one in mine}]
-        found |= {f"gap_to_full{suffix}": mean(gaps), f"worst_gap_to_full{suffix}": max(gaps)}
-        for size in sorted({one.rows for one in mine}):
-            found[f"gap_to_full_{size}{suffix}"] = mean(one.gap for one in mine if one.rows == size)
-            speedups = [one.speedup for one in mine if one.rows == size and one.speedup is not None]
-            if speedups:
-                found[f"speedup_{size}{suffix}"] = min(speedups)
+        found |= {f"{name}{suffix}": value for name, value in _of_way(mine).items()}
     return found
+
+
+def _of_way(groups: Sequence[_Group]) -> dict[str, float]:
+    found: dict[str, float] = {}
+    by_set, by_size = defaultdict(list), defaultdict(list)
+    for one in groups:
+        if one.gap is not None:
+            by_set[one.set].append(one.gap)
+            by_size[one.rows].append(one.gap)
+    if by_set:
+        gaps = [mean(gaps) for gaps in by_set.values()]
+        found |= {"gap_to_full": mean(gaps), "worst_gap_to_full": max(gaps)}
+        found |= {f"gap_to_full_{size}": mean(gaps) for size, gaps in sorted(by_size.items())}
+    for size in sorted({one.rows for one in groups}):
+        speedups = [one.speedup for one in groups if one.rows == size and one.speedup is not None]
+        found |= {f"speedup_{size}": min(speedups)} if speedups else {}
+    return found
+
+
+def _shown(value: float | None, form: str) -> str:
+    return "" if value is None else format(value, form)
 
 
 def _groups(measured: Measured, guide: str, padded_seconds: Mapping[int, float]) -> list[_Group]:
@@ -103,9 +119,9 @@ def _group(here: Measured, way: str, guide: str, padded_seconds: float | None) -
         for one in ways
     }
     rates = [one for one in ways if one.startswith(FULL)]
-    if not seeds or not rates:
+    if not seeds:
         return None
-    best = max(sorted(rates), key=lambda rate: mean(result.choose for result in by_way[rate]))
+    best = max(sorted(rates), key=lambda rate: mean(result.choose for result in by_way[rate]), default=None)
     cell = next(cell for cell in here if cell.way == way)
     seconds = mean(result.seconds for result in by_way[way])
     return _Group(
@@ -113,12 +129,12 @@ def _group(here: Measured, way: str, guide: str, padded_seconds: float | None) -
         rows=cell.rows,
         way=way,
         seeds=len(seeds),
-        accuracy=_test(by_way[way]),
-        best=_test(by_way[best]),
-        guide=_test(by_way.get(guide, by_way[best])),
+        accuracy=_accuracy(by_way[way]),
+        best=_accuracy(by_way[best]) if best else None,
+        guide=_accuracy(by_way[guide]) if guide in by_way else None,
         speedup=padded_seconds / seconds if padded_seconds else None,
     )
 
 
-def _test(results: Iterable[Result]) -> float:
-    return mean(result.test for result in results)
+def _accuracy(results: Iterable[Result]) -> float:
+    return mean(result.accuracy for result in results)

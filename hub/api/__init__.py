@@ -22,6 +22,9 @@ from hub.api.kinds.cleaner import (
 )
 from hub.api.kinds.explainer import ExplainedScore, Explainer, ExplainerSpec, TokenScores
 from hub.api.kinds.extension import Extension, ExtensionSpec
+from hub.api.kinds.method import MethodRequest, MethodSpec, TrainingMethod
+from hub.api.kinds.metric import Metric, MetricSpec
+from hub.api.kinds.observer import AdapterChange, AdapterEvent, EventObserver, ObserverSpec, RequestEvent
 from hub.api.kinds.reader import (
     FilteredRow,
     InvalidRow,
@@ -32,6 +35,7 @@ from hub.api.kinds.reader import (
     Table,
     TableRow,
 )
+from hub.api.kinds.routes import RouteFamily, RouteSpec, ServerAccess
 from hub.api.kinds.tracker import Begun, Ended, RunLog, RunStatus, Scalars, TrackedRun, Tracker, TrackerSpec
 from hub.api.models import MAX_TEXT, Model, NoOptions, Text
 from hub.api.rows import Features, HeadKind, Output, Row, Tokenizer, Tokens, truncate
@@ -57,6 +61,8 @@ __all__ = [
     "GREEDY",
     "MAX_TEXT",
     "PLUGIN_GROUP",
+    "AdapterChange",
+    "AdapterEvent",
     "AdapterInfo",
     "AnswerStream",
     "AugmentOptions",
@@ -73,6 +79,7 @@ __all__ = [
     "CleanerSpec",
     "Embedding",
     "Ended",
+    "EventObserver",
     "Example",
     "ExplainedScore",
     "Explainer",
@@ -91,9 +98,14 @@ __all__ = [
     "JoinedText",
     "JsonObjectFormat",
     "JsonSchemaFormat",
+    "MethodRequest",
+    "MethodSpec",
+    "Metric",
+    "MetricSpec",
     "Model",
     "NoOptions",
     "NotFound",
+    "ObserverSpec",
     "Output",
     "PluginHooks",
     "Pooling",
@@ -101,12 +113,16 @@ __all__ = [
     "ReadOptions",
     "Reader",
     "ReaderSpec",
+    "RequestEvent",
+    "RouteFamily",
+    "RouteSpec",
     "Row",
     "RunLog",
     "RunStatus",
     "Sampling",
     "SamplingFields",
     "Scalars",
+    "ServerAccess",
     "SourceUnavailable",
     "Span",
     "Table",
@@ -122,6 +138,7 @@ __all__ = [
     "TrackedRun",
     "Tracker",
     "TrackerSpec",
+    "TrainingMethod",
     "hookimpl",
     "read_options",
     "split_tag",

@@ -9,7 +9,11 @@ import pluggy
 
 from hub.api.kinds.cleaner import AugmenterSpec, CleanerSpec
 from hub.api.kinds.explainer import ExplainerSpec
+from hub.api.kinds.method import MethodSpec
+from hub.api.kinds.metric import MetricSpec
+from hub.api.kinds.observer import ObserverSpec
 from hub.api.kinds.reader import ReaderSpec
+from hub.api.kinds.routes import RouteSpec
 from hub.api.kinds.tracker import TrackerSpec
 from hub.api.rows import HeadKind
 
@@ -64,6 +68,16 @@ class PluginHooks(TaskHooks):
         raise AssertionError("a hook specification is never called")
 
     @hookspec
+    def hub_metrics(self) -> Iterable[MetricSpec]:
+        """Yield a MetricSpec for each metric of this plugin."""
+        raise AssertionError("a hook specification is never called")
+
+    @hookspec
+    def hub_methods(self) -> Iterable[MethodSpec]:
+        """Yield a MethodSpec for each training method of this plugin."""
+        raise AssertionError("a hook specification is never called")
+
+    @hookspec
     def hub_trackers(self) -> Iterable[TrackerSpec]:
         """Yield a TrackerSpec for each place where this plugin writes the logs of training runs."""
         raise AssertionError("a hook specification is never called")
@@ -71,6 +85,16 @@ class PluginHooks(TaskHooks):
     @hookspec
     def hub_explainers(self) -> Iterable[ExplainerSpec]:
         """Yield an ExplainerSpec for each way this plugin attributes scores to tokens."""
+        raise AssertionError("a hook specification is never called")
+
+    @hookspec
+    def hub_observers(self) -> Iterable[ObserverSpec]:
+        """Yield an ObserverSpec for each observer of requests and adapters."""
+        raise AssertionError("a hook specification is never called")
+
+    @hookspec
+    def hub_routes(self) -> Iterable[RouteSpec]:
+        """Yield a RouteSpec for each family of routes that this plugin adds to the server."""
         raise AssertionError("a hook specification is never called")
 
     @hookspec

@@ -10,7 +10,7 @@ import typer
 
 from hub.cli.context import Context
 from hub.cli.deploy import SERVER
-from hub.cli.screen.output import JSON_FLAG, escape, print_json
+from hub.cli.screen.output import JSON_FLAG, escape, print_json, stdout_console
 from hub.errors import HubError, NotReady
 from hub.visible import visible
 
@@ -33,9 +33,7 @@ def top(
     as_json: Annotated[bool, JSON_FLAG] = False,
 ) -> None:
     """Show calls, latency, queues, slots and tokens of a running server, until Ctrl-C."""
-    from rich.console import Console
-
-    context, console = Context.load(), Console(highlight=False)
+    context, console = Context.load(), stdout_console()
     if once or as_json or not sys.stdout.isatty():
         _, before = _read(context, server)
         time.sleep(interval)
@@ -44,7 +42,7 @@ def top(
         if as_json:
             print_json(found)
         else:
-            console.print(_view(found, rows=None), soft_wrap=not console.is_terminal)
+            console.print(_view(found, rows=None))
         return
     _watch(context, server, interval, console)
 

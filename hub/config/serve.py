@@ -22,7 +22,9 @@ class ServeSettings(Model):
 
     host: str = Field("127.0.0.1", description="Address to bind; beyond loopback, keys are required.")
     port: int = Field(3000, ge=0, le=65535)
-    engine: Literal["auto", "onnx", "onnx-int8", "torch", "torch-bf16", "fake"] = "auto"
+    engine: Literal[
+        "auto", "onnx", "onnx-int8", "openvino", "openvino-bf16", "torch", "torch-bf16", "fake"
+    ] = "auto"
     device: str = Field("auto", description="auto, cpu, cuda, cuda:N or mps.")
     slots: int = Field(32, ge=1, le=100_000, description="Adapters resident at once on each base.")
     max_rank: int = Field(

@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from hub.api import Example, FieldKind, split_tag
+from hub.api import Example, FieldKind, HeadKind, split_tag
 from hub.data.examples import AnyTask, Item
 from hub.data.fields import LABELLED, labels_in
+from hub.registry.loaded import LoadedTask
 
-__all__ = ["find_conflicts", "label_counts", "labels_of", "rare_labels", "replace_labels", "target_key"]
+__all__ = [
+    "find_conflicts",
+    "has_one_label",
+    "label_counts",
+    "labels_of",
+    "rare_labels",
+    "replace_labels",
+    "target_key",
+]
 
 
 def target_key(item: Item, task: AnyTask) -> str:
@@ -115,6 +124,14 @@ _RELABEL: Mapping[FieldKind, Callable[[Any, Callable[[str], str]], Any]] = {
     FieldKind.TAGS: lambda value, new: tuple(_tag(tag, new) for tag in value),
     FieldKind.ENTITIES: lambda value, new: tuple(_entity(entity, new) for entity in value),
 }
+
+
+def has_one_label(loaded: LoadedTask, items: Iterable[Item]) -> bool:
+    """Return whether the task gives each text one label: few-shot training needs that."""
+    if loaded.spec.head is not HeadKind.SEQUENCE:
+        return False
+    several = [field.name for field in loaded.task.fields if field.kind is FieldKind.LABELS]
+    return not any(item.example[name] is not None for item in items for name in several)
 
 
 def labels_of(item: Item, task: AnyTask) -> set[str]:

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -13,13 +15,13 @@ from torch import nn
 from hub.bases.base import Base, BaseKind
 from hub.engine.choice.autotune import Tuner, Tuning
 from hub.engine.choice.backbones import Backbones
-from hub.engine.onnx.backbone import OnnxBackbone
+from hub.engine.onnx.backbone import GraphBackbone, OnnxBackbone
 from hub.engine.onnx.graph import Exporter, runs_graphs
 from hub.engine.protocol import GenerationLimits
 from hub.engine.slot_engine import SlotEngine
 from hub.engine.torch.backbone import TorchBackbone
 from hub.engine.torch.loading import computes_in_bf16, load_model
-from hub.errors import BadConfig
+from hub.errors import BadConfig, MissingExtra
 
 __all__ = ["assemble"]
 
@@ -39,7 +41,8 @@ def assemble(  # noqa: PLR0913 - everything an engine is built from
     """Build an engine; without `cache` it has torch backbones only; `own` is removed when it closes.
 
     Raises:
-        BadConfig: the device does not support bf16, or onnxruntime does not run there.
+        BadConfig: the device does not support bf16, or the runtime of graphs does not run on it.
+        MissingExtra: OpenVINO is not installed.
         EngineFailed: the base could not be loaded.
     """
     if threads:
@@ -54,18 +57,50 @@ def assemble(  # noqa: PLR0913 - everything an engine is built from
     backbones = Backbones(reference, pooler=pooler)
     if cache and encoder and not kind.startswith("torch") and where.type in ("cpu", "cuda"):
         exporter = Exporter(base, cache)
-        graphs = [OnnxBackbone(exporter, reference, threads)] if runs_graphs(where) else []
-        if graphs and kind != "onnx" and where.type == "cpu":
-            int8 = OnnxBackbone(exporter, reference, threads, int8=True)
-            graphs.insert(0 if kind == "onnx-int8" else 1, int8)
+        found = _openvino(kind, exporter, reference, threads, slots=slots, longest=base.max_length)
+        graphs = [*_onnx(kind, exporter, reference, threads), *found]
+        spare = {graph.name for graph in found} if kind == "auto" else frozenset()
         other = None
         if kind == "auto" and computes_in_bf16(where):
             other = _torch(base, slots, where, torch.bfloat16)[0]
         tune = Tuner(base, cache, threads, tuning or Tuning()) if kind == "auto" else None
         backbones = Backbones(
-            reference, pooler=pooler, other=other, graphs=graphs, exporter=exporter, tune=tune
+            reference, pooler=pooler, other=other, graphs=graphs, spare=spare, exporter=exporter, tune=tune
         )
     return SlotEngine(base, backbones, slots=slots, device=device, own=own, generation=generation)
+
+
+def _onnx(kind: str, exporter: Exporter, reference: TorchBackbone, threads: int) -> list[GraphBackbone]:
+    """Return the onnx backbones of an engine, in order of preference."""
+    if kind.startswith("openvino") or not runs_graphs(reference.device):
+        return []
+    graphs: list[GraphBackbone] = [OnnxBackbone(exporter, reference, threads)]
+    if kind != "onnx" and reference.device.type == "cpu":
+        int8 = OnnxBackbone(exporter, reference, threads, int8=True)
+        graphs.insert(0 if kind == "onnx-int8" else 1, int8)
+    return graphs
+
+
+def _openvino(
+    kind: str, exporter: Exporter, reference: TorchBackbone, threads: int, *, slots: int, longest: int
+) -> Sequence[GraphBackbone]:
+    """Return the OpenVINO backbone of an engine, if it has one; for `auto` in the faster dtype."""
+    device = reference.device
+    if not kind.startswith("openvino") and (kind != "auto" or device.type != "cpu"):
+        return []
+    if find_spec("openvino") is None:
+        if kind == "auto":
+            return []
+        raise MissingExtra.of(f"The engine {kind!r}", "openvino")
+    if device.type != "cpu":
+        raise BadConfig(f"OpenVINO runs on a CPU here, not on {str(device)!r}. Use onnx or torch.")
+    from hub.engine.openvino.backbone import OpenVinoBackbone, computes_in_bf16
+
+    if kind == "openvino-bf16" and not computes_in_bf16():
+        raise BadConfig("This processor has no bf16 instructions. Use openvino.")
+    bf16 = kind != "openvino" and computes_in_bf16()
+    dtype = torch.bfloat16 if bf16 else torch.float32
+    return [OpenVinoBackbone(exporter, reference, threads, dtype, slots=slots, longest=longest)]
 
 
 def _reference_dtype(kind: str, encoder: bool) -> torch.dtype | None:

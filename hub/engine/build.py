@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 __all__ = ["ENGINES", "build_engine"]
 
-ENGINES = ("auto", "onnx", "onnx-int8", "torch", "torch-bf16", "fake")
+ENGINES = ("auto", "onnx", "onnx-int8", "openvino", "openvino-bf16", "torch", "torch-bf16", "fake")
+_GRAPHS = {"onnx": "onnx", "onnx-int8": "onnx", "openvino": "OpenVINO", "openvino-bf16": "OpenVINO"}
 
 
 def build_engine(
@@ -38,6 +39,7 @@ def build_engine(
 
     Raises:
         BadConfig: no such engine or device, or the engine cannot run this base.
+        MissingExtra: the engine needs a package that is not installed.
         EngineFailed: the base could not be loaded.
     """
     if kind not in ENGINES:
@@ -50,9 +52,12 @@ def build_engine(
     from hub.engine.assemble import assemble
     from hub.engine.torch.loading import pick_device
 
-    if kind.startswith("onnx") and base.kind is not BaseKind.ENCODER:
-        raise BadConfig(f"The onnx engines run encoders; {base.name!r} is of kind {base.kind}. Use torch.")
-    where = pick_device("cpu" if kind.startswith("onnx") and device == "auto" else device)
+    runtime = _GRAPHS.get(kind, "")
+    if runtime and base.kind is not BaseKind.ENCODER:
+        raise BadConfig(
+            f"The {runtime} engines run encoders; {base.name!r} is of kind {base.kind}. Use torch."
+        )
+    where = pick_device("cpu" if runtime and device == "auto" else device)
     keeps = base.kind is BaseKind.ENCODER and not kind.startswith("torch")  # graphs and measurements
     own = tempfile.TemporaryDirectory(prefix="hub-engine-") if keeps and cache is None else None
     if own:

@@ -20,6 +20,7 @@ from hub.errors import BadPlugin, HubError
 from hub.evaluation.goal import Goal
 from hub.evaluation.intervals import Figures
 from hub.evaluation.logits import Labelled, labelled
+from hub.evaluation.metrics import more_metrics
 from hub.evaluation.predict import BeforeBatch, forward_rows
 from hub.progress import Progress, silent
 from hub.registry.loaded import LoadedTask, plugin_call
@@ -58,21 +59,28 @@ class Evaluator:
         info: AdapterInfo,
         examples: Sequence[Example],
         items: Sequence[Item] = (),
+        more: Sequence[str] = (),
     ) -> None:
         self.loaded = loaded
         self.tokenizer = tokenizer
         self.info = info
         self.items = items
+        self.more = more
         self.references = examples
         self.requests = [loaded.task.request(example) for example in examples]
         self._rows = [loaded.task.encode(request, tokenizer, info) for request in self.requests]
 
     @classmethod
     def of(
-        cls, loaded: LoadedTask, tokenizer: Tokenizer, info: AdapterInfo, items: Sequence[Item]
+        cls,
+        loaded: LoadedTask,
+        tokenizer: Tokenizer,
+        info: AdapterInfo,
+        items: Sequence[Item],
+        more: Sequence[str] = (),
     ) -> Evaluator:
-        """Return the evaluator of the examples of `items`."""
-        return cls(loaded, tokenizer, info, [item.example for item in items], items)
+        """Return the evaluator of the examples of `items`; `more` names metrics beside those of the task."""
+        return cls(loaded, tokenizer, info, [item.example for item in items], items, more)
 
     @property
     def head(self) -> HeadKind:
@@ -127,8 +135,7 @@ class Evaluator:
         task, predictions = self.loaded.task, self.decode(outputs)
         with plugin_call(self.loaded.spec.name, "metrics()"):
             predictions = list(task.judged(predictions, self.references))
-            figures = task.metrics(predictions, self.references)
-            metrics = {name: float(value) for name, value in figures.items()}
+            metrics = self._metrics(predictions, self.references)
         if not math.isfinite(metrics.get(task.metric, math.nan)):
             raise BadPlugin(
                 f"Task {self.loaded.spec.name!r} names the metric {task.metric!r} and returns {metrics}."
@@ -149,19 +156,24 @@ class Evaluator:
 
         It returns {} if the metrics are undefined: a metric may need both labels, and few rows may have one.
         """
-        task = self.loaded.task
 
         def metrics(indices: Any) -> Mapping[str, float]:
             chosen = [[values[index] for index in indices] for values in (predictions, self.references)]
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # libraries warn about samples that lack a label
                 try:
-                    found = task.metrics(*chosen)
+                    found = self._metrics(*chosen)
                 except Exception:
                     return {}
-            return {name: float(value) for name, value in found.items() if math.isfinite(value)}
+            return {name: value for name, value in found.items() if math.isfinite(value)}
 
         return metrics
+
+    def _metrics(self, predictions: Sequence[Any], references: Sequence[Example]) -> dict[str, float]:
+        own = {
+            name: float(value) for name, value in self.loaded.task.metrics(predictions, references).items()
+        }
+        return own | more_metrics(self.more, predictions, references, own) if self.more else own
 
     def labelled(self, outputs: Sequence[Output]) -> Labelled | None:
         """Pair the outputs of `rows` with their training targets; None for heads without labels.

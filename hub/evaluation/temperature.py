@@ -23,7 +23,7 @@ from hub.evaluation.evaluator import Evaluator
 from hub.evaluation.predict import forward_rows
 from hub.progress import Progress, named, silent
 
-__all__ = ["Temperature", "calibrate"]
+__all__ = ["Temperature", "calibrate", "output_layer"]
 
 MIN_VALIDATION_ROWS = 50
 PROBES = 8  # rows on which the divided head is checked to give divided logits
@@ -87,7 +87,7 @@ def _without_numbers(value: Any) -> Any:
 
 def _divide_head(model: PeftModel, validation: Evaluator, value: float) -> bool:
     """Divide the last linear layer; restore it and return False if this does not divide the logits."""
-    layer = _last_linear(model, validation)
+    layer = output_layer(model, len(validation.info.labels))
     if layer is None:
         return False
     before = _logits(model, validation)
@@ -103,9 +103,8 @@ def _divide_head(model: PeftModel, validation: Evaluator, value: float) -> bool:
     return False
 
 
-def _last_linear(model: PeftModel, validation: Evaluator) -> nn.Linear | None:
+def output_layer(model: PeftModel, labels: int) -> nn.Linear | None:
     """Return the last linear layer of the trained head that has an output for each label."""
-    labels = len(validation.info.labels)
     found = [
         module
         for name, module in model.get_base_model().named_modules()

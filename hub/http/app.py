@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from functools import partial
 from typing import TYPE_CHECKING
 
 from fastapi import FastAPI
@@ -12,16 +13,10 @@ from hub.config import Settings
 from hub.errors import BadPlugin
 from hub.http.auth import Keys
 from hub.http.hub import Hub
-from hub.http.huggingface import routes as huggingface
 from hub.http.metrics.metrics import Metrics
-from hub.http.oip import routes as oip
-from hub.http.ollama import routes as ollama
-from hub.http.openai import embeddings, files, fine_tuning
-from hub.http.openai import routes as openai
+from hub.http.plugin_routes import add_families
 from hub.http.routes import admin, explain, feedback, native, pages, predict_each, rank
 from hub.http.routes.document import build_document
-from hub.http.tei import routes as tei
-from hub.http.vllm import routes as vllm
 from hub.jobs.service import TrainingService
 from hub.registry.active import activate
 from hub.registry.host import LoadedTask, Registry
@@ -54,21 +49,13 @@ def build_app(settings: Settings) -> FastAPI:
     native.add_routes(app, tasks)
     predict_each.add_routes(app)
     rank.add_routes(app)
-    openai.add_routes(app)
-    embeddings.add_routes(app)
-    files.add_routes(app)
-    fine_tuning.add_routes(app)
-    huggingface.add_routes(app)
-    oip.add_routes(app)
-    ollama.add_routes(app)
-    tei.add_routes(app)
-    vllm.add_routes(app)
+    add_families(app, registry.extensions)
     feedback.add_routes(app)
     explain.add_routes(app)
     admin.add_routes(app)
     pages.add_page(app)
     pages.add_metrics(app)
-    pages.add_document(app, build_document(app, keys_needed=bool(settings.serve.api_keys)))
+    pages.add_document(app, partial(build_document, app, keys_needed=bool(settings.serve.api_keys)))
     return app
 
 

@@ -145,10 +145,11 @@ class Keys:
         if caller is None and table is None:
             raise NotReady("The keys of this server are not loaded yet. Try again in a few seconds.")
         if caller is None and text:
-            raise Unauthorized("The key is unknown.")
+            raise Unauthorized("The key is unknown. Check it, or make one with `hub keys create`.")
         if caller is None:
             needed = _NEEDED.get(right, f"a key with the scope {right}")
-            raise Unauthorized(f"This needs {needed}: send 'Authorization: Bearer KEY'.")
+            make = "" if right is Right.ADMIN else " `hub keys create` makes one."
+            raise Unauthorized(f"This needs {needed}: send 'Authorization: Bearer KEY'.{make}")
         caller.require(right)
         return caller
 
@@ -170,7 +171,7 @@ class Keys:
         if caller or not (key and any(same)):
             return caller
         if (state := key.state(now)) != "valid":
-            raise Unauthorized(f"The key {key.id} is {state}.")
+            raise Unauthorized(f"The key {key.id} is {state}. Make another with `hub keys create`.")
         return Caller(key.id, key.scopes, key.limits)
 
 

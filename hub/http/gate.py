@@ -9,12 +9,13 @@ import re
 import secrets
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
+from difflib import get_close_matches
 
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from hub.errors import HubError, MethodNotAllowed, NotFound, TooLarge
+from hub.errors import HubError, MethodNotAllowed, NotFound, TooLarge, listed
 from hub.http.headers import POLICY, safe_headers
 from hub.http.origin import BrowserGuard, PageAccess, check_media_type
 from hub.http.telemetry.record import CODE
@@ -28,6 +29,8 @@ REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 
 
 API_ROOTS = ("v1", "v2", "api")
+ALIKE = 0.85  # of the characters of a misspelt path
+MAX_COMPARED = 80  # characters of a path
 NAME_ROOTS = ("hf", "tei")  # below which every segment is the name of a deployment
 ANY = "{}"  # a segment that is a parameter
 
@@ -101,9 +104,10 @@ class Paths:
         return found
 
     def _meant(self, path: str) -> str:
-        """Return a hint if a path is one of ours but for its first segment or a slash at its end.
+        """Return the path that was meant, or those beside it.
 
-        Clients whose base URL has one segment too many or too few ask for such paths.
+        Clients whose base URL has one segment too many or too few ask for paths that are ours but for the
+        first segment.
         """
         path, slashed = path.rstrip("/"), path
         first, _, rest = path[1:].partition("/")
@@ -112,7 +116,11 @@ class Paths:
         for guess in (path, *guesses):
             if guess != slashed and (found := self._find(guess)):
                 return f"Did you mean {found[0].template}? "
-        return ""
+        if near := get_close_matches(path[:MAX_COMPARED], self._fixed, n=1, cutoff=ALIKE):
+            return f"Did you mean {near[0]}? "
+        above = path.rpartition("/")[0]
+        beside = [known.removeprefix(f"{above}/") for known in self._fixed if _is_below(known, above)]
+        return f"Below {above} there are: {listed(beside)}. " if above and beside else ""
 
 
 class Gate:
@@ -190,6 +198,11 @@ def _endpoints(routes: Iterable[BaseRoute]) -> Iterator[_Endpoint]:
             methods = dict.fromkeys(route.methods or (), getattr(route, "failed", error_response))
             root = getattr(route, "root", "")
             yield _Endpoint(route.path_format, route.path_regex, methods, binary, form, root)
+
+
+def _is_below(path: str, above: str) -> bool:
+    start, _, name = path.rpartition("/")
+    return start == above and name != ""
 
 
 def _families(endpoints: Iterable[_Endpoint]) -> dict[Beginning, Refusal | None]:

@@ -10,6 +10,7 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ __all__ = ["check_file", "main"]
 TIMEOUT_S = 120
 NICE = 10
 MAX_INVALID = 20  # in an error
+_OTHER_DELIMITERS = (";", "\t", "|", ",")  # which `recipe.data.delimiter` of a job may name
 
 
 def check_file(path: Path, shown: str) -> int:
@@ -58,21 +60,28 @@ def main() -> None:
 
 
 def _parsed(path: Path) -> dict[str, Any]:
+    try:
+        return _read(path)
+    except BadData as error:
+        for delimiter in _OTHER_DELIMITERS if path.suffix in (".csv", ".tsv") else ():
+            with suppress(BadData):
+                return _read(path, delimiter)
+        return {"error": str(error)}
+
+
+def _read(path: Path, delimiter: str | None = None) -> dict[str, Any]:
     from hub.api.kinds.reader import InvalidRow
     from hub.data.read.sources import open_source
     from hub.data.read.tables import open_table
     from hub.recipe.recipe import Data
 
     rows, invalid = 0, []
-    try:
-        with open_source(str(path), path.parent, path.parent) as opened:
-            for row in open_table(opened.name, opened.stream, Data(source=str(path))).rows:
-                if isinstance(row, InvalidRow):
-                    invalid.append({"line": row.line, "reason": row.reason})
-                else:
-                    rows += 1
-    except BadData as error:
-        return {"error": str(error)}
+    with open_source(str(path), path.parent, path.parent) as opened:
+        for row in open_table(opened.name, opened.stream, Data(source=str(path), delimiter=delimiter)).rows:
+            if isinstance(row, InvalidRow):
+                invalid.append({"line": row.line, "reason": row.reason})
+            else:
+                rows += 1
     return {"rows": rows, "invalid": invalid[:MAX_INVALID], "more": max(0, len(invalid) - MAX_INVALID)}
 
 

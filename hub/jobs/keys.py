@@ -12,7 +12,7 @@ RECIPE_KEY = "recipe."  # begins the keys of the metadata that are keys of a rec
 # an address, a package, a plugin or a detector to load.
 ALLOWED = re.compile(
     r"preset|summary|max_length|serve|options\.\w+|train\.\w+|method\.\w+|evaluate\.\w+|deploy\.\w+"
-    r"|augment\.(copies|delete|swap|check|min_kept|length|keep|ablation|fields|seed)"
+    r"|augment\.(copies|delete|swap|check|min_kept|length|keep|ablation|fields|seed|others(\.[\w.-]+)?)"
     r"|data\.(eval_fraction|encoding|header|delimiter|quotes|separator|near_duplicates|near_threshold|limit"
     r"|eval_limit|group_by|max_invalid|licence|pii|columns\.\w+|where\.\w+|clean\.\w+"
     r"|labels\.(rename|bins|only|min_rows|other|conflicts)|pii\.(action|language|kinds))"

@@ -20,7 +20,7 @@ from hub.jobs.wording import about, reworded
 from hub.names import check_name
 from hub.recipe.errors import Origin, explain
 from hub.recipe.recipe import Recipe, with_preset
-from hub.recipe.sections.method import RATES
+from hub.recipe.sections.method import known_method
 from hub.recipe.yaml_file import parse_scalar
 from hub.registry.host import Registry
 from hub.store.jobs.files import Files
@@ -127,7 +127,7 @@ def _with_rate(recipe: Recipe, multiplier: float | None) -> Recipe:
             "method.type: auto has no learning rate to multiply. Set train.learning_rate instead of "
             "learning_rate_multiplier."
         )
-    rate = (recipe.train.learning_rate or RATES[recipe.method.type]) * multiplier
+    rate = (recipe.train.learning_rate or known_method(recipe.method.type).rate) * multiplier
     return recipe.changed({"train.learning_rate": rate})
 
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from hub.errors import BadData, HubError
+from hub.errors import BadRecipe, HubError
 from hub.jobs.keys import ALLOWED, RECIPE_KEY
 from hub.store.jobs.records import JobSpec
 
@@ -25,6 +25,7 @@ _FIELDS = {
 _SECTIONS = "data|train|method|evaluate|augment|deploy|options"
 _KEY = re.compile(rf"(?<![\w./'\"-])(?:{_SECTIONS})(?:\.\w+)+")  # neither in a path nor in quotes
 _LEADING = re.compile(r"^(\w+(?:\.\w+)*)(?=: )", re.MULTILINE)
+_FILE = re.compile(r"\b(?:training|validation)_file\b")
 _COLUMN = re.compile(r"such as \{(\w+): NAME\}")
 
 
@@ -49,7 +50,7 @@ def reworded(error: HubError, spec: JobSpec) -> HubError:
     message = _KEY.sub(lambda found: _field(found[0], spec), message)
     message = _COLUMN.sub(rf'such as "{RECIPE_KEY}data.columns.\1": "NAME"', message)
     error.args = (message,)
-    error.field = error.field or _wrong(message, isinstance(error, BadData))
+    error.field = error.field or _wrong(message, spec, isinstance(error, BadRecipe))
     return error
 
 
@@ -64,14 +65,16 @@ def _field(key: str, spec: JobSpec) -> str:
     return given if ALLOWED.match(key) or key == "data.columns" else key
 
 
-def _wrong(message: str, of_data: bool) -> str:
+def _wrong(message: str, spec: JobSpec, of_data: bool) -> str:
     """Return the field that a message is about: the one it begins with, or else the first file in it."""
     start = _LEADING.match(message)
     name = start[1] if start else ""
     if name != f"metadata.{RECIPE_KEY}data.columns" and _is_field(name):
         return name
-    files = re.search(r"\b(training_file|validation_file)\b(?=:| has )", message)
-    return files[1] if files else "training_file" if of_data else ""
+    for found in _FILE.finditer(message):
+        if found[0] == "training_file" or spec.validation_file:
+            return found[0]
+    return "training_file" if of_data else ""
 
 
 def _is_field(name: str) -> bool:

@@ -16,7 +16,7 @@ from hub.recipe.errors import Origin, explain
 from hub.recipe.sections.augment import Augment
 from hub.recipe.sections.data import Bin, Data, LabelRules, Part
 from hub.recipe.sections.evaluate import DeployGate, Evaluate
-from hub.recipe.sections.method import RATES, Method
+from hub.recipe.sections.method import FEW_SHOT_CHECKPOINT, FEW_SHOT_STEPS, Method, known_method
 from hub.recipe.sections.report import ReportSection
 from hub.recipe.sections.train import Train
 from hub.recipe.sections.tune import Tune
@@ -133,16 +133,32 @@ class Recipe(Model):
         section, _, name = key.partition(".")
         return name in getattr(self, section).model_fields_set
 
-    def settled(self, rows: int, family: str) -> Recipe:
-        """Return the recipe with all values that depend on training rows, type of base or method."""
-        kind = self.method.type if self.method.type != "auto" else self.method.by_rows(rows, family)
-        rate = self.train.learning_rate or RATES[kind]
+    def settled(self, rows: int, family: str, *, one_label: bool = False) -> Recipe:
+        """Return the recipe with all values that depend on training rows, type of base or method.
+
+        `one_label`: each text has one label.
+        """
+        kind = self.method.type
+        if kind == "auto":
+            kind = self.method.by_rows(rows, family, one_label=one_label)
+        spec = known_method(kind)
+        train: dict[str, Any] = {"learning_rate": self.train.learning_rate or spec.rate}
+        if kind == "few-shot" and not self._sets_epochs:
+            train["max_steps"] = self.train.max_steps or FEW_SHOT_STEPS
+            # An epoch of a few rows is a single step.
+            train["checkpoint_steps"] = self.train.checkpoint_steps or FEW_SHOT_CHECKPOINT
         parts = {
             "method": self.method.model_copy(update={"type": kind}),
-            "train": self.train.model_copy(update={"learning_rate": rate}),
-            "serve": "merged" if kind == "full" else self.serve,
+            "train": self.train.model_copy(update=train),
+            "serve": "merged" if spec.merged else self.serve,
         }
         return self.model_copy(update=parts)
+
+    @property
+    def _sets_epochs(self) -> bool:
+        """Whether the recipe itself, and not its preset, gives `train.epochs`."""
+        preset = PRESETS.get(self.preset, {}).get("train", {}).get("epochs")
+        return self._gives("train.epochs") and self.train.epochs != preset
 
     def resolved(self) -> dict[str, Any]:
         """Return the recipe with every default filled in, as plain JSON values."""

@@ -13,14 +13,22 @@ from hub.api import (
     AugmenterSpec,
     Cleaner,
     CleanerSpec,
+    EventObserver,
     Explainer,
     ExplainerSpec,
     Extension,
     ExtensionSpec,
+    MethodSpec,
+    Metric,
+    MetricSpec,
+    ObserverSpec,
     Reader,
     ReaderSpec,
+    RouteFamily,
+    RouteSpec,
     Tracker,
     TrackerSpec,
+    TrainingMethod,
 )
 from hub.errors import BadPlugin, InvalidName
 from hub.names import check_name
@@ -31,7 +39,11 @@ __all__ = [
     "CLEANERS",
     "EXPLAINERS",
     "KINDS",
+    "METHODS",
+    "METRICS",
+    "OBSERVERS",
     "READERS",
+    "ROUTES",
     "TRACKERS",
     "ExtensionT",
     "Kind",
@@ -137,6 +149,17 @@ def _reader_misfit(spec: ReaderSpec, factory: type[Reader[Any]]) -> str:
     return ""
 
 
+def _route_problem(spec: RouteSpec) -> str:
+    known = ("infer", "deploy", "admin")
+    return "" if spec.right in known else f"its right is {spec.right!r:.80}; use one of {', '.join(known)}."
+
+
+def _method_problem(spec: MethodSpec) -> str:
+    if not isinstance(spec.rate, float) or not 0 < spec.rate < 1:
+        return f"its rate is {spec.rate!r:.80}; give the default learning rate, such as 1e-3."
+    return "" if spec.name != "auto" else "auto is the choice among methods."
+
+
 READERS: Kind[ReaderSpec, Reader[Any]] = Kind(
     "reader",
     "hub_readers",
@@ -156,4 +179,26 @@ EXPLAINERS: Kind[ExplainerSpec, Explainer[Any]] = Kind(
     "explainer", "hub_explainers", ExplainerSpec, Explainer
 )
 
-KINDS: tuple[Kind[Any, Any], ...] = (READERS, CLEANERS, AUGMENTERS, TRACKERS, EXPLAINERS)
+OBSERVERS: Kind[ObserverSpec, EventObserver[Any]] = Kind(
+    "observer", "hub_observers", ObserverSpec, EventObserver
+)
+
+ROUTES: Kind[RouteSpec, RouteFamily[Any]] = Kind(
+    "route family", "hub_routes", RouteSpec, RouteFamily, problem=_route_problem
+)
+METRICS: Kind[MetricSpec, Metric[Any]] = Kind("metric", "hub_metrics", MetricSpec, Metric)
+METHODS: Kind[MethodSpec, TrainingMethod[Any]] = Kind(
+    "training method", "hub_methods", MethodSpec, TrainingMethod, problem=_method_problem
+)
+
+KINDS: tuple[Kind[Any, Any], ...] = (
+    READERS,
+    CLEANERS,
+    AUGMENTERS,
+    METRICS,
+    METHODS,
+    TRACKERS,
+    EXPLAINERS,
+    OBSERVERS,
+    ROUTES,
+)

@@ -43,5 +43,8 @@ class Meter:
     def usage(self, caller: str, usage: KeyUsage) -> None:
         """A caller has used this since the last call for it."""
 
+    def observed(self, observer: str, outcome: str) -> None:
+        """An observer of a plugin was told of an event: delivered, failed, or dropped as it is behind."""
+
     def stuck(self, task: str, threads: int, suspended: bool) -> None:
         """`threads` threads hang in the plugin code of a task; its calls are refused if `suspended`."""

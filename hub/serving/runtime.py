@@ -270,11 +270,13 @@ class Runtime:
         store = Store.of(settings, keep_open=True)
         observers = None
         if url is not None and self._observer is None:
-            observers = Observers(store, settings.feedback, self.replica, self, meter)
+            plugins = self.registry.extensions
+            observers = Observers(store, settings.feedback, self.replica, self, meter, plugins)
         pipeline = Pipeline(
             settings.limits,
             loop,
             self._observer or observers,
+            events=observers.events if observers else None,
             plugin_of=partial(plugin_name, self.registry),
             meter=meter,
         )
@@ -288,6 +290,8 @@ class Runtime:
             max_rank=settings.serve.max_rank,
             rehearse=partial(rehearse_on, self.registry, pipeline.pool),
         )
+        if observers:
+            residency.note = observers.events.adapter
         router = Router(residency, bases=BareBases(base_workers, self.registry))
         reconciler = Reconciler(
             store,

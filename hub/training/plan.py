@@ -17,14 +17,22 @@ from hub.bases.cache import Bases
 from hub.bases.sources import parse_source
 from hub.data.dataset import Dataset, InvalidRows, check_label_count, prepare
 from hub.data.features import usable_rows
+from hub.data.label_quality import has_one_label
 from hub.errors import BadRequest, InvalidName, NotFound
 from hub.progress import Progress, silent
 from hub.recipe.recipe import Recipe
+from hub.registry.active import active
 from hub.registry.host import Registry
+from hub.registry.kinds import METRICS
 from hub.registry.loaded import LoadedTask, plugin_call
 from hub.store.manifest import BaseRef, DataRef, Serving
 
 __all__ = ["Plan", "checked_rows", "make_plan", "settled"]
+
+_NOT_ONE_LABEL = (
+    "few-shot trains tasks with one label per text, such as classification and sentiment. These rows of task "
+    "{task} are of another kind: use lora"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +107,9 @@ def make_plan(
     """
     loaded = registry.task(recipe.task)
     settings = _settings(recipe, loaded)
+    known = active().extensions.specs(METRICS)
+    if unknown := [name for name in recipe.evaluate.metrics if name not in known]:
+        raise recipe.error("evaluate.metrics", str(NotFound.of(METRICS.word, unknown[0], known)).rstrip("."))
     base = _base(recipe, bases, progress)
     _check_kind(recipe, base, loaded)
     recipe = recipe.on_base(base.kind)
@@ -106,7 +117,10 @@ def make_plan(
     dataset = prepare(recipe, loaded.task, cache, invalid, progress, needs_label=loaded.labelled)
     if loaded.labelled and not dataset.labels:
         raise recipe.error("data", f"the rows have no labels, and task {recipe.task} needs them")
-    recipe = recipe.settled(len(dataset.train), base.model_type)
+    one_label = has_one_label(loaded, dataset.train)
+    if recipe.method.type == "few-shot" and not one_label:
+        raise recipe.error("method.type", _NOT_ONE_LABEL.format(task=recipe.task))
+    recipe = recipe.settled(len(dataset.train), base.model_type, one_label=one_label)
     serving = Serving(
         task=recipe.task,
         head=loaded.spec.head,

@@ -32,10 +32,9 @@ from hub.recipe.sections.augment import Augment
 from hub.training.agreement import disagreeing
 from hub.training.fit.callbacks import TrackerCallback
 from hub.training.fit.checkpoints import move
-from hub.training.fit.contrastive import ContrastiveLoss
-from hub.training.fit.loss import Loss, class_weights
 from hub.training.fit.model import add_adapter, initial_update, load_base, round_weights, save_adapter
 from hub.training.fit.trainer import Fitted, fit, pick_dtype
+from hub.training.objective import head_of, loss_of
 from hub.training.plan import Plan
 from hub.training.trackers.fan_out import Trackers
 
@@ -44,7 +43,6 @@ __all__ = [
     "CHECKPOINTS",
     "Outcome",
     "evaluator_of",
-    "loss_of",
     "new_model",
     "note_plan",
     "run",
@@ -112,6 +110,7 @@ def run(
     resume = _begin(plan, work, resume, trial)
     model = new_model(plan, features)
     initial = initial_update(model) if plan.recipe.method.changes_base else None
+    head = head_of(plan, features, tokenizer)
     fitted = fit(
         model,
         features,
@@ -123,7 +122,11 @@ def run(
         progress=progress,
         resume=resume,
         callbacks=[TrackerCallback(trackers)] if trackers else (),
+        head=head,
     )
+    if head:
+        round_weights(model, _stored_as(plan))  # the head is fitted to the weights that are served
+        head.fit(model, progress=named(progress, "head"))
     if trackers:
         trackers.logged(fitted.history)
     temperature = _calibrated(plan, model, validation, progress)
@@ -225,7 +228,8 @@ def evaluator_of(
     """Return the evaluator of these rows; None if the task can encode none of them."""
     good, more = encodable(plan.loaded, tokenizer, plan.info, items)
     invalid.add(more)
-    return Evaluator.of(plan.loaded, tokenizer, plan.info, good) if good else None
+    names = plan.recipe.evaluate.metrics
+    return Evaluator.of(plan.loaded, tokenizer, plan.info, good, names) if good else None
 
 
 def _check_slices(plan: Plan) -> None:
@@ -278,27 +282,9 @@ def new_model(plan: Plan, features: Sequence[Features]) -> PeftModel:
     return add_adapter(model, plan.recipe, plan.head)
 
 
-def loss_of(plan: Plan, features: Sequence[Features]) -> Loss:
-    """Return the loss function of the plan.
-
-    Raises:
-        BadRecipe: the head has no labels to smooth or to balance.
-    """
-    train, labelled = plan.recipe.train, plan.loaded.labelled
-    if train.label_smoothing and plan.head in (HeadKind.SPAN, HeadKind.EMBEDDING):
-        raise plan.recipe.error("train.label_smoothing", f"task {plan.recipe.task} has no labels to smooth")
-    if train.balance != "none" and not labelled:
-        raise plan.recipe.error("train.balance", f"task {plan.recipe.task} has no labels to balance")
-    if plan.head is HeadKind.EMBEDDING:
-        return ContrastiveLoss(plan.head, l1=train.l1, embedding=plan.embedding)
-    weights = class_weights(features, len(plan.serving.labels)) if train.balance == "weights" else None
-    return Loss(
-        plan.head,
-        smoothing=train.label_smoothing,
-        weights=weights,
-        l1=train.l1,
-        aligned=plan.serving.encoder_decoder,
-    )
+def _stored_as(plan: Plan) -> torch.dtype:
+    method = plan.recipe.method
+    return torch.float16 if method.stored == "fp16" and not method.changes_base else torch.float32
 
 
 def _stored(
@@ -313,8 +299,7 @@ def _stored(
 
     With `initial` it is converted to plain LoRA, and not rounded, as the initial update was not rounded.
     """
-    half = plan.recipe.method.stored == "fp16" and initial is None
-    dtype = torch.float16 if half else torch.float32
+    dtype = _stored_as(plan)
     round_weights(model, dtype)
     save_adapter(model, folder, dtype, initial)
     stored = load_adapted(folder, plan.base, plan.head, len(plan.serving.labels), model.device)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -101,6 +102,14 @@ def test_the_worst_gap_is_of_a_set_over_its_sizes() -> None:
     assert found["gap_to_full_100"] == pytest.approx(0.025)
 
 
+def test_settings_are_compared_on_the_rows_to_choose_by_without_test_rows() -> None:
+    measured = {
+        cell("default"): replace(result(0.7, 0.0), test=None),
+        cell(GUIDE): replace(result(0.8, 0.0), test=None),
+    }
+    assert table.figures(measured, GUIDE, {})["gap_to_full"] == pytest.approx(0.1)
+
+
 def test_only_seeds_that_every_way_has_are_compared() -> None:
     measured = {
         cell("default", seed=0): result(0.5, 0.8),
@@ -108,7 +117,12 @@ def test_only_seeds_that_every_way_has_are_compared() -> None:
         cell(GUIDE, seed=0): result(0.5, 0.8),
     }
     assert table.figures(measured, GUIDE, {})["gap_to_full"] == 0
-    assert table.figures({cell("default"): result(0.5, 0.8)}, GUIDE, {}) == {}
+
+
+def test_a_way_is_shown_without_full_fine_tuning_beside_it() -> None:
+    measured = {cell("default"): result(0.5, 0.8)}
+    assert table.figures(measured, GUIDE, {}) == {}
+    assert table.rows(measured, GUIDE, {}) == [("a", 300, "default", 1, "0.8000", "", "", "", "")]
 
 
 def test_both_ways_train_once_and_the_report_is_of_their_cells(
@@ -132,4 +146,4 @@ def test_both_ways_train_once_and_the_report_is_of_their_cells(
     for module, function in ((ours, "train_ours"), (full, "train_full")):
         monkeypatch.setattr(module, function, lambda *_: pytest.fail("trained again"))
     assert run("--only-finished") == {key: trained[key] for key in trained if key != "speedup_12"}
-    assert run("--only-finished", "--set", "method.rank=2") == {}
+    assert run("--only-finished", "--set", "method.rank=2") == run("--only-finished", "--choose") == {}

@@ -127,7 +127,7 @@ evaluate: {int8: false}
 
 
 def test_prepare_and_train_agree_about_every_row(
-    recipe: Path, tmp_path: Path, tiny_base_folder: Path, one_thread: None
+    recipe: Path, tmp_path: Path, tiny_base_folder: Path
 ) -> None:
     rows = [*ROWS, "no label here,", '"two, labels",nan', '" ",positive', "\u200b,positive"]
     (recipe / "a.csv").write_text("\n".join(["text,label", *rows]) + "\n", encoding="utf-8")

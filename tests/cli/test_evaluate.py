@@ -17,8 +17,6 @@ from hub.errors import BadData, BadRecipe, BadRequest, HubError, NotFound
 from hub.store.store import Store
 from tests.support.trained import Trained, train_once
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 RECIPE = """
 name: demo
 task: sentiment
@@ -44,7 +42,7 @@ CELLS = [
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory, tiny_base_folder: Path, one_thread: None) -> Trained:
+def trained(tmp_path_factory: pytest.TempPathFactory, tiny_base_folder: Path) -> Trained:
     rows = "review,stars,shop\n" + "".join(f"{t},{s},{p}\n" for t, s, p in CELLS)
     return train_once(tmp_path_factory.mktemp("trained"), tiny_base_folder, RECIPE, rows)
 

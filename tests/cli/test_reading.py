@@ -14,8 +14,6 @@ from hub.cli.main import app
 from hub.config import find_home
 from hub.errors import BadRequest, HubError
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 RECIPE = """
 name: demo
 task: sentiment

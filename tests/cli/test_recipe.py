@@ -81,6 +81,18 @@ def test_the_recipe_trains_as_it_is(workplace: Path, tmp_path_factory: pytest.Te
     assert "Stored demo@1" in trained.stdout
 
 
+def test_few_rows_with_one_label_each_are_left_to_few_shot_training(workplace: Path) -> None:
+    assert hub_recipe("new", "sentiment", "reviews.csv", "-o", "demo").exit_code == 0
+    few = load_recipe(workplace / "demo").settled(len(REVIEWS), "bert", one_label=True)
+    assert (few.method.type, few.train.max_steps, few.train.batch_size) == ("few-shot", 40, 32)
+    lines = [json.dumps({"text": text, "labels": [label, "all"]}) for text, label in REVIEWS]
+    (workplace / "many.jsonl").write_text(rows(*lines))
+    assert hub_recipe("new", "classification", "many.jsonl", "-o", "many").exit_code == 0
+    several = load_recipe(workplace / "many")
+    assert several.options == {"multi_label": True}
+    assert (several.train.epochs, several.train.batch_size) == (15, 8)
+
+
 def test_a_recipe_is_not_overwritten(workplace: Path) -> None:
     assert hub_recipe("new", "sentiment", "reviews.csv", "-o", "demo").exit_code == 0
     before = (workplace / "demo/recipe.yaml").read_text()

@@ -24,8 +24,6 @@ from hub.store.manifest import Serving
 from hub.store.store import Store
 from hub.training.plan import make_plan
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 COUNT = 40
 THINGS = ("film", "book", "phone", "food", "plot")
 PLACES = ("Oslo", "Graz", "Paris", "Rome")

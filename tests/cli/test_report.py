@@ -18,8 +18,6 @@ from hub.errors import BadRequest, NotFound
 from tests.support.homes import FakeHome
 from tests.support.trained import Trained, train_once
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 RECIPE = """
 name: demo
 task: sentiment
@@ -39,7 +37,7 @@ ROWS = "text,label\n" + "".join(
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory, tiny_base_folder: Path, one_thread: None) -> Trained:
+def trained(tmp_path_factory: pytest.TempPathFactory, tiny_base_folder: Path) -> Trained:
     return train_once(tmp_path_factory.mktemp("trained"), tiny_base_folder, RECIPE, ROWS)
 
 

@@ -24,6 +24,7 @@ from hub.client import server_file
 from hub.store.change import Deploy
 from tests.support.homes import FakeHome
 from tests.support.preloaded import Process, preloaded
+from tests.support.waiting import ready_server
 
 pytestmark = pytest.mark.e2e
 
@@ -78,18 +79,10 @@ def wait_until_ready(home: Path, process: Process, log: Path) -> None:
     deadline = time.monotonic() + START_LIMIT_S
     while time.monotonic() < deadline:
         assert process.poll() is None, log.read_text()
-        found = server_file.read(home)
-        if found and is_ready(found):
+        if ready_server(home):
             return
         time.sleep(0.1)
     raise AssertionError(f"not ready in time:\n{log.read_text()}")
-
-
-def is_ready(found: server_file.ServerRecord) -> bool:
-    try:
-        return httpx.get(f"{found.url}/readyz", timeout=10, verify=found.verify()).is_success
-    except httpx.HTTPError:
-        return False
 
 
 def ask(client: httpx.Client, text: str) -> tuple[str, dict[str, float]]:

@@ -45,6 +45,15 @@ def test_without_a_server_it_says_so() -> None:
     assert "No server is running" in str(done.exception)
 
 
+def test_nothing_is_cut_where_the_output_is_no_terminal(monkeypatch) -> None:
+    monkeypatch.setattr(top, "_read", lambda *given: ("http://127.0.0.1:3000", reading(0, 0)))
+    monkeypatch.setattr(top, "_figures", lambda *given: found())
+    monkeypatch.setenv("COLUMNS", "40")
+    done = CliRunner().invoke(app, ["top", "--once", "--interval", "1"])
+    assert done.exception is None
+    assert "TOKENS/S" in done.stdout and "\u2026" not in done.stdout
+
+
 @pytest.mark.parametrize("width", [40, 80, 200])
 def test_each_row_is_one_line_on_any_screen(width) -> None:
     lines = shown(width, found=found(), rows=10)

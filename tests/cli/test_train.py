@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import subprocess
-import sys
 import time
 from contextlib import nullcontext
 from pathlib import Path
@@ -21,8 +19,7 @@ from hub.config import find_home
 from hub.errors import BadData, BadRecipe, Conflict, HubError, InvalidName, NotFound
 from hub.store.change import Deploy
 from hub.store.store import Store
-
-pytestmark = pytest.mark.usefixtures("one_thread")
+from tests.support.preloaded import preloaded
 
 RECIPE = """
 name: demo
@@ -248,10 +245,10 @@ def test_an_interrupted_run_can_be_resumed(recipe: Path, monkeypatch: pytest.Mon
 def test_a_run_that_was_killed_goes_on_to_the_same_weights(recipe: Path) -> None:
     """SIGKILL right after a checkpoint, in a process of its own; nothing gets to clean up."""
     slow = ["--set", "train.epochs=40", "--set", "train.patience=0"]
-    command = [sys.executable, "-m", "hub", "train", str(recipe), *slow]
-    # As many threads as in this process: in float32 the order of additions depends on them.
-    one_thread = {**os.environ, "OMP_NUM_THREADS": "1"}
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=one_thread)
+    with open(os.devnull, "w") as nothing:
+        process = preloaded().start(
+            "hub", "train", str(recipe), *slow, env=os.environ, stdout=nothing, stderr=nothing
+        )
     checkpoints = find_home() / "runs" / "demo" / "checkpoints"
     deadline = time.monotonic() + 120
     while not list(checkpoints.glob("checkpoint-*/trainer_state.json")) and time.monotonic() < deadline:

@@ -5,11 +5,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import signal
 import sqlite3
-import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +18,8 @@ from hub.cli.main import app
 from hub.config import find_home
 from hub.errors import BadRecipe, Conflict, MissingExtra
 from hub.store.store import Store
-
-pytestmark = pytest.mark.usefixtures("one_thread")
+from tests.support.preloaded import preloaded
+from tests.support.waiting import until
 
 RECIPE = """
 name: demo
@@ -202,17 +199,12 @@ def test_a_search_that_was_killed_goes_on_to_the_same_end(recipe: Path) -> None:
     whole = answer(recipe, "--no-train", "--trials", 4)
     study = find_home() / "runs" / "demo" / "tune" / "study.db"
     study.unlink()
-    command = [sys.executable, "-c", "from hub.cli.main import main; main()", "tune", str(recipe)]
-    with subprocess.Popen(
-        [*command, "--trials", "500", "--no-train"],
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    ) as running:
-        until = time.monotonic() + 120
-        while ended(study) < 2 and running.poll() is None and time.monotonic() < until:
-            time.sleep(0.05)
-        os.killpg(running.pid, signal.SIGKILL)
+    search = ("tune", str(recipe), "--trials", "500", "--no-train")
+    with open(os.devnull, "w") as nothing:
+        running = preloaded().start("hub", *search, env=os.environ, stdout=nothing, stderr=nothing)
+    assert until(lambda: ended(study) >= 2 or running.poll() is not None, 120)
+    running.kill()
+    running.wait()
     before = ended(study)
     assert 2 <= before < 500
     resumed = answer(recipe, "--no-train", "--trials", 4, "--resume")

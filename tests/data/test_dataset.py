@@ -44,7 +44,7 @@ MANY = csv_of([(f"text {n}", "ab"[n % 4 == 0]) for n in range(400)])
 
 
 def test_a_share_is_held_out_in_proportion_to_the_labels(prepared) -> None:
-    dataset, _ = prepared("task: t\ndata: a.csv\n", a_csv=MANY)
+    dataset, _ = prepared("task: t\ndata: a.csv\n", "train.patience=2", a_csv=MANY)
     assert Counter(item.example["label"] for item in dataset.held_out) == {"a": 30, "b": 10}
     assert len(dataset.validation) == 18
     assert len(texts(dataset.train) | texts(dataset.validation) | texts(dataset.held_out)) == 400
@@ -70,6 +70,23 @@ def test_validation_is_kept_apart_only_when_it_is_used(prepared) -> None:
     for setting in ("train.patience=0", "train.epochs=1", "train.validation_fraction=0"):
         assert prepared("task: t\ndata: a.csv\n", setting, a_csv=MANY)[0].validation == ()
     assert len(prepared("task: t\ndata: a.csv\n", "train.validation_rows=12", a_csv=MANY)[0].validation) == 12
+
+
+def test_few_validation_rows_are_split_off_only_for_a_recipe_that_asks_for_them(prepared) -> None:
+    def size(rows: int, *settings: str) -> int:
+        many = csv_of([(f"text {n}", "ab"[n % 2]) for n in range(rows)])
+        return len(
+            prepared("task: t\ndata: {source: a.csv, eval_fraction: 0.1}\n", *settings, a_csv=many)[
+                0
+            ].validation
+        )
+
+    assert size(1120) == 50
+    assert size(1080) == 0
+    asking = ("train.patience=2", "train.checkpoint_steps=5", "train.schedule=plateau")
+    assert [size(1080, one) for one in asking] == [49, 49, 49]
+    assert size(1080, "train.validation_fraction=0.04") == 39
+    assert size(180, "train.patience=2") == 0
 
 
 def test_held_out_rows_that_were_trained_on_are_dropped(prepared) -> None:
@@ -175,7 +192,7 @@ def test_grouped_rows_are_divided_with_labels_in_proportion(prepared) -> None:
 
 def test_rows_are_cleaned_where_they_are_trained_on_and_sent_where_they_are_held_out(prepared) -> None:
     rows = "text,label\n" + "".join(f"some  text {n},{'ab'[n % 2]}\n" for n in range(300))
-    dataset, _ = prepared("task: t\ndata: a.csv\n", a_csv=rows)
+    dataset, _ = prepared("task: t\ndata: a.csv\n", "train.patience=2", a_csv=rows)
     assert all(text.startswith("some text") for text in texts(dataset.train))
     assert all(text.startswith("some  text") for text in texts(dataset.validation) | texts(dataset.held_out))
     assert dataset.data_report.changed == {"whitespace": 300}

@@ -83,7 +83,7 @@ data:
 
 
 def test_a_wrong_delimiter_is_guessed(load) -> None:
-    with pytest.raises(BadData, match=r"single column .*: text;label\. Set data\.delimiter: to ';'"):
+    with pytest.raises(BadData, match=r"single column .*: text;label\. Set data\.delimiter to ';'"):
         load("task: t\ndata: a.csv\n", a_csv="text;label\na;b\n")
 
 

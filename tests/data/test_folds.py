@@ -61,7 +61,7 @@ def test_folds_are_made_of_training_rows_cleaned_and_held_out_ones_as_sent(
     make_recipe: Callable[..., Recipe], tmp_path: Path
 ) -> None:
     rows = "text,label\n" + "".join(f"text  {n},{'ab'[n % 2]}\n" for n in range(300))
-    recipe = make_recipe("task: t\ndata: a.csv\nevaluate: {folds: 3}\n", a_csv=rows)
+    recipe = make_recipe("task: t\ndata: a.csv\nevaluate: {folds: 3}\ntrain: {patience: 2}\n", a_csv=rows)
     dataset = prepare(recipe, Labelling(), tmp_path, InvalidRows(recipe))
     assert dataset.validation
     held: list[int] = []

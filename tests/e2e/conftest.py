@@ -21,6 +21,7 @@ from typer.testing import CliRunner
 from hub.bases.base import Base
 from hub.cli.main import app
 from tests.support.preloaded import Process, preloaded
+from tests.support.waiting import ready_server
 
 START_LIMIT_S = 120
 
@@ -83,23 +84,13 @@ class Hub:
                 raise AssertionError(f"the server ignored SIGTERM:\n{log.read_text()}") from None
 
     def _wait(self, process: Process, log: Path) -> str:
-        record = self.home / "server.json"
         deadline = time.monotonic() + START_LIMIT_S
         while time.monotonic() < deadline:
             assert process.poll() is None, f"the server ended:\n{log.read_text()}"
-            if record.exists():
-                url = str(json.loads(record.read_text())["url"])
-                if _ready(url):
-                    return url
+            if url := ready_server(self.home):
+                return url
             time.sleep(0.1)
         raise AssertionError(f"the server was not ready in {START_LIMIT_S} s:\n{log.read_text()}")
-
-
-def _ready(url: str) -> bool:
-    try:
-        return httpx.get(f"{url}/readyz", timeout=5).status_code == 200
-    except httpx.TransportError:
-        return False
 
 
 @pytest.fixture

@@ -21,6 +21,7 @@ from hub.cli.main import app
 from hub.client import server_file
 from hub.errors import HubError
 from tests.support.preloaded import Process, preloaded
+from tests.support.waiting import ready_server
 
 START_LIMIT_S = 120
 TEXT = "a film that ends well"
@@ -45,7 +46,7 @@ class Server:
     def wait(self) -> None:
         """Return once it is ready."""
         deadline = time.monotonic() + START_LIMIT_S
-        while not self._is_ready():
+        while not ready_server(self.home):
             assert self._process and self._process.poll() is None, self.log()
             assert time.monotonic() < deadline, self.log()
             time.sleep(0.1)
@@ -115,13 +116,6 @@ class Server:
 
     def json(self, *words: str) -> Any:
         return json.loads(self.hub(*words, "--json"))
-
-    def _is_ready(self) -> bool:
-        found = server_file.read(self.home)
-        try:
-            return found is not None and httpx.get(f"{found.url}/readyz", timeout=5).is_success
-        except httpx.HTTPError:
-            return False
 
 
 @dataclass(frozen=True)

@@ -238,7 +238,7 @@ def engine_of(graphs: Path) -> Iterator[EngineMaker]:
         engine.close()
 
 
-@pytest.fixture(params=["torch", "onnx"])
+@pytest.fixture(params=["torch", "onnx", "openvino"])
 def engine(request: pytest.FixtureRequest, bert: Base, engine_of: EngineMaker) -> Engine:
     """Each engine that runs encoders, on the tiny one."""
     return engine_of(bert, request.param)

@@ -37,6 +37,7 @@ def test_auto_is_onnx_for_encoders_and_torch_for_the_others_on_a_cpu(bert, llama
 @pytest.mark.parametrize("fast", [True, False])
 def test_auto_has_a_bf16_candidate_where_the_cpu_computes_in_bf16(bert, engine_of, monkeypatch, fast):
     monkeypatch.setattr("hub.engine.assemble.computes_in_bf16", lambda device: fast)
+    monkeypatch.setattr("hub.engine.assemble.find_spec", lambda name: None)
 
     def kinds(kind):
         return [backbone.name for backbone in engine_of(bert, kind)._backbones.all]
@@ -90,7 +91,7 @@ def test_the_fake_engine_needs_no_base(bert, tmp_path):
     [
         (
             {"kind": "tensorrt"},
-            "No engine named 'tensorrt'. Choose one of: auto, onnx, onnx-int8, torch, torch-bf16, fake",
+            "No engine named 'tensorrt'. Choose one of: auto, onnx, onnx-int8, openvino, openvino-bf16",
         ),
         ({"device": "abacus"}, "No device named 'abacus'. Choose one of: auto, cpu, cuda"),
         ({"device": "cuda:77"}, "Device 'cuda:77' cannot be used here"),
@@ -101,10 +102,12 @@ def test_what_does_not_exist_is_named(bert, settings, reason):
         build_engine(bert, slots=1, **settings)
 
 
-@pytest.mark.parametrize("kind", ["onnx", "onnx-int8"])
-def test_engines_that_cannot_run_the_base_are_refused(llama, base_of, kind):
+@pytest.mark.parametrize(
+    ("kind", "runtime"), [("onnx", "onnx"), ("onnx-int8", "onnx"), ("openvino", "OpenVINO")]
+)
+def test_engines_that_cannot_run_the_base_are_refused(llama, base_of, kind, runtime):
     for base, what in ((llama, "decoder"), (base_of("bart"), "encoder-decoder")):
-        with pytest.raises(BadConfig, match=f"onnx engines run encoders; .* is of kind {what}. Use torch"):
+        with pytest.raises(BadConfig, match=f"{runtime} engines run encoders; .* of kind {what}. Use torch"):
             build_engine(base, kind=kind, slots=1)
 
 

@@ -64,7 +64,7 @@ def test_vectors_of_rows_and_of_tokens_in_one_forward_with_other_kinds(engine, b
     assert_exact(engine, adapters, rows)
 
 
-@pytest.mark.parametrize("kind", ["torch", "onnx"])
+@pytest.mark.parametrize("kind", ["torch", "onnx", "openvino"])
 def test_random_batches_are_exact(kind, bert, trained, fill, engine_of):
     adapters, engine = pool(bert, trained), engine_of(bert, kind)
     fill(engine, adapters)
@@ -105,7 +105,7 @@ def test_more_rows_than_slots_of_one_adapter(engine, bert, trained, fill):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["torch", "onnx"])
+@pytest.mark.parametrize("kind", ["torch", "onnx", "openvino"])
 def test_real_weights(kind, minilm, trained, fill, engine_of):
     """Adapters as far from zero as trained ones are, on all linear layers of MiniLM."""
     make = [

@@ -139,7 +139,7 @@ def mixed_rows(adapters: Sequence[Trained]) -> list[EngineRow]:
 @pytest.mark.parametrize(
     ("family", "kind"),
     [(family, "torch") for family in FAMILIES if family != "marian"]  # which has no head
-    + [(family, "onnx") for family in tiny.ENCODERS],
+    + [(family, kind) for family in tiny.ENCODERS for kind in ("onnx", "openvino")],
 )
 def test_all_heads_and_methods_in_one_forward(family, kind, base_of, trained, engine_of, fill, watch) -> None:
     base = base_of(family)
@@ -207,7 +207,8 @@ MIXED = ("bert", "deberta-v2", "llama", "bart")
 
 @pytest.mark.parametrize(
     ("family", "kind"),
-    [(family, "torch") for family in MIXED] + [("bert", "onnx"), ("deberta-v2", "onnx")],
+    [(family, "torch") for family in MIXED]
+    + [(family, kind) for family in ("bert", "deberta-v2") for kind in ("onnx", "openvino")],
 )
 def test_random_mixes_are_exact(family, kind, base_of, trained, engine_of, fill, watch) -> None:
     base = base_of(family)

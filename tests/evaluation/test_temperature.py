@@ -29,8 +29,6 @@ from hub.training.fit.model import add_adapter
 from hub.training.train import TrainResult, train
 from tests.support.tiny import ENCODERS, head_model, tiny_encoder
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 SPEC = TaskSpec("t", "A task.", HeadKind.SEQUENCE, "m:A", "m:B", "m:C")
 WORDS = ("good", "bad", "film", "book", "paris", "city", "food", "phone", "plot", "actor")
 TEXTS = [f"{one} {two}" for one in WORDS for two in WORDS]

@@ -43,11 +43,13 @@ class Job:
 
 def warm() -> None:
     """Import what commands import, so that a child does not."""
+    import transformers.models.bert.modeling_bert  # noqa: F401
     import typer.main
 
     import hub.cli.main
     import hub.client.catalog
     import hub.client.doctor
+    import hub.engine.assemble
     import hub.engine.fake
     import hub.serving.residency.servable
     from hub.config import Settings

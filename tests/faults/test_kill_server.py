@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -24,7 +22,8 @@ from hub.store.change import Deploy
 from hub.store.store import Store
 from tests.faults.conftest import ALL
 from tests.support.homes import FakeHome
-from tests.support.waiting import until
+from tests.support.preloaded import Process, preloaded
+from tests.support.waiting import ready_server, until
 
 pytestmark = pytest.mark.e2e
 
@@ -66,11 +65,11 @@ def hub(*words: str) -> str:
 
 
 @contextmanager
-def serving(home: Path, port: int) -> Iterator[tuple[subprocess.Popen[bytes], httpx.Client]]:
+def serving(home: Path, port: int) -> Iterator[tuple[Process, httpx.Client]]:
     """Run a server; it may be killed in the block."""
-    command = [sys.executable, "-m", "hub", "serve", "--port", str(port), "--engine", "fake"]
+    serve = ("hub", "serve", "--port", str(port), "--engine", "fake")
     with (home.parent / "log").open("ab") as log:
-        process = subprocess.Popen(command, env=environment(home), stdout=log, stderr=log)
+        process = preloaded().start(*serve, env=environment(home), stdout=log, stderr=log)
     try:
         with httpx.Client(base_url=wait_for(home), timeout=60) as client:
             yield process, client
@@ -83,12 +82,8 @@ def wait_for(home: Path) -> str:
     """Return where the server answers, once it does."""
     deadline = time.monotonic() + LIMIT_S
     while time.monotonic() < deadline:
-        found = server_file.read(home)
-        try:
-            if found and httpx.get(f"{found.url}/readyz", timeout=5).is_success:
-                return found.url
-        except httpx.HTTPError:
-            pass
+        if url := ready_server(home):
+            return url
         time.sleep(0.05)
     raise AssertionError((home.parent / "log").read_text())
 
@@ -121,7 +116,7 @@ def check_health() -> None:
     assert noticed <= {"leftover", "server_record_stale", "server_silent"}
 
 
-def kill_all(process: subprocess.Popen[bytes]) -> None:
+def kill_all(process: Process) -> None:
     parent = psutil.Process(process.pid)
     for one in (parent, *parent.children(recursive=True)):
         one.kill()

@@ -30,10 +30,11 @@ def _metrics_folder(tmp_path_factory: pytest.TempPathFactory) -> None:
 
 
 @contextmanager
-def serve(home: Path, ready: bool = True, engine: str = "fake") -> Iterator[TestClient]:
-    """Run the real service over an in-process transport."""
+def serve(home: Path, ready: bool = True, engine: str = "fake", **variables: str) -> Iterator[TestClient]:
+    """Run the real service over an in-process transport, with more variables such as HUB_JOBS__CONCURRENT."""
     with pytest.MonkeyPatch.context() as environment:
-        environment.setenv("HUB_HOME", str(home))
+        for name, value in {"HUB_HOME": str(home), **variables}.items():
+            environment.setenv(name, value)
         for name, value in (("ENGINE", engine), ("SLOTS", "4"), ("POLL_MS", "20"), ("ADMIN_KEY", ADMIN_KEY)):
             environment.setenv(f"HUB_SERVE__{name}", value)
         app = the_service().to_asgi()

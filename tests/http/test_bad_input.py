@@ -80,11 +80,11 @@ def test_a_request_that_no_route_takes_is_refused_in_the_shape_of_its_family(
         ("/mood/embed", "/tei/{name}/embed"),
         ("/v1/hf/mood", "/hf/{name}"),
         ("/v1/models/", "/v1/models"),
+        ("/v1/chat/completion", "/v1/chat/completions"),
+        ("/v1/embedding", "/v1/embeddings"),
     ],
 )
-def test_a_base_url_that_is_too_short_or_too_long_is_answered_with_the_path_that_exists(
-    asked, path, meant
-) -> None:
+def test_a_path_that_is_nearly_one_of_ours_is_answered_with_that(asked, path, meant) -> None:
     reply = asked.post(path, json={})
     assert reply.status_code == 404
     assert f"Did you mean {meant}?" in reply.text
@@ -96,6 +96,26 @@ def test_a_path_that_resembles_no_other_is_refused_without_a_guess(asked, path) 
     assert reply.status_code == 404
     assert "Did you mean" not in reply.text
     assert "The page at / lists all paths" in reply.text
+
+
+@pytest.mark.parametrize(
+    ("path", "beside"),
+    [
+        ("/v1/tasks/none", "Below /v1/tasks there are: classification, "),
+        ("/api/pull", "Below /api there are: chat, "),
+    ],
+)
+def test_an_unknown_path_is_answered_with_those_beside_it(asked, path, beside) -> None:
+    assert beside in asked.post(path, json={}).text
+
+
+def test_a_wrong_item_is_not_called_a_missing_one_too(asked) -> None:
+    body = {"model": "mood", "messages": [{"role": "bot", "content": "x"}]}
+    error = asked.post("/v1/chat/completions", json=body).json()["error"]
+    assert error["param"] == "messages.0.role"
+    assert error["message"].endswith("role: Input should be 'system', 'developer', 'user' or 'assistant'.")
+    tools = {"model": "mood", "messages": [], "tools": [{}]}
+    assert asked.post("/api/chat", json=tools).json()["error"] == "tools: Should be empty."
 
 
 @pytest.mark.parametrize("path", PATHS)

@@ -17,17 +17,36 @@ from hub.http import stream
 from hub.http.metrics.metrics import Metrics
 from hub.http.telemetry import record
 from hub.store.change import Deploy
+from tests.http.conftest import serve
+from tests.support.homes import FakeHome
 
 EVENTS = {"accept": "text/event-stream"}
 REQUEST = {"text": "a warm film", "source_language": "en", "target_language": "fr"}
 
 
-@pytest.fixture
-def version(home):
-    added = home.add("desk", task="translation", kind=HeadKind.GENERATE, labels=())
-    home.store.deploy("desk", Deploy(version=added.ref))
-    home.store.deploy("mood", Deploy(version=home.add("mood", seed=1).ref))
-    return added
+DIGEST = {"instruction": "{document}", "max_new_tokens": 16}
+DOCUMENT = {"document": "A fine film. " * 30}  # in several parts
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory, tiny_base_folder):
+    """A deployment of each of four tasks."""
+    home = FakeHome(tmp_path_factory.mktemp("streaming"), tiny_base_folder)
+    texts = {"kind": HeadKind.GENERATE, "labels": ()}
+    for name, made in {
+        "desk": {"task": "translation", **texts},
+        "writer": {"task": "generation", **texts},
+        "digest": {"task": "summarization", **texts, "settings": DIGEST},
+        "mood": {"seed": 1},
+    }.items():
+        home.store.deploy(name, Deploy(version=home.add(name, **made).ref))
+    return home
+
+
+@pytest.fixture(scope="module")
+def client(home):
+    with serve(home.path) as client:
+        yield client
 
 
 def read(client, path="/v1/deployments/desk/predict", body=REQUEST):
@@ -40,12 +59,10 @@ def read(client, path="/v1/deployments/desk/predict", body=REQUEST):
     return response, events
 
 
-def test_the_first_event_names_the_version_and_the_last_has_the_answer_and_its_counts(
-    version, serving
-) -> None:
-    with serving() as client:
-        response, events = read(client)
-        whole = client.post("/v1/deployments/desk/predict", json=REQUEST).json()
+def test_the_first_event_names_the_version_and_the_last_has_the_answer_and_its_counts(client, home) -> None:
+    version = home.store.get("desk@1")
+    response, events = read(client)
+    whole = client.post("/v1/deployments/desk/predict", json=REQUEST).json()
     assert response.headers["content-type"].startswith("text/event-stream")
     assert response.headers["x-hub-version"] == str(version.ref)
     (start, about), *texts, (end, result) = events
@@ -63,12 +80,9 @@ def test_the_first_event_names_the_version_and_the_last_has_the_answer_and_its_c
     assert result["finish_reason"] == "length"
 
 
-def test_the_pieces_of_a_generated_text_are_its_whole_text(home, serving) -> None:
-    added = home.add("writer", task="generation", kind=HeadKind.GENERATE, labels=())
-    home.store.deploy("writer", Deploy(version=added.ref))
-    with serving() as client:
-        _, events = read(client, "/v1/tasks/generation", {"prompt": "Once upon", "max_new_tokens": 3})
-        refused, _ = read(client, "/v1/tasks/generation", {"prompt": "word " * 3000})
+def test_the_pieces_of_a_generated_text_are_its_whole_text(client) -> None:
+    _, events = read(client, "/v1/tasks/generation", {"prompt": "Once upon", "max_new_tokens": 3})
+    refused, _ = read(client, "/v1/tasks/generation", {"prompt": "word " * 3000})
     _, *texts, (_, result) = events
     answer = result.pop("response")
     assert result.pop("cached_tokens") == 0
@@ -86,27 +100,22 @@ def test_the_pieces_of_a_generated_text_are_its_whole_text(home, serving) -> Non
         ({"num_beams": 2, "temperature": 0.5}, "without `temperature`"),
     ],
 )
-def test_beams_that_make_no_sense_are_refused(home, serving, sampling, message) -> None:
-    added = home.add("writer", task="generation", kind=HeadKind.GENERATE, labels=())
-    home.store.deploy("writer", Deploy(version=added.ref))
+def test_beams_that_make_no_sense_are_refused(client, sampling, message) -> None:
     body = {"prompt": "Once upon", "max_new_tokens": 3}
-    with serving() as client:
-        for headers in (EVENTS, {}):
-            refused = client.post("/v1/tasks/generation", json=body | sampling, headers=headers)
-            assert (refused.status_code, refused.json()["error"]["code"]) == (400, "bad_request")
-            assert message in refused.json()["error"]["message"]
-        assert client.post("/v1/tasks/generation", json=body | {"num_beams": 8}).status_code == 200
+    for headers in (EVENTS, {}):
+        refused = client.post("/v1/tasks/generation", json=body | sampling, headers=headers)
+        assert (refused.status_code, refused.json()["error"]["code"]) == (400, "bad_request")
+        assert message in refused.json()["error"]["message"]
+    assert client.post("/v1/tasks/generation", json=body | {"num_beams": 8}).status_code == 200
 
 
-def test_the_route_of_a_task_streams_too(version, serving) -> None:
-    with serving() as client:
-        _, events = read(client, "/v1/tasks/translation", {**REQUEST, "deployment": "desk"})
+def test_the_route_of_a_task_streams_too(client) -> None:
+    _, events = read(client, "/v1/tasks/translation", {**REQUEST, "deployment": "desk"})
     assert [events[0][0], events[-1][0]] == ["start", "end"]
 
 
-def test_a_task_that_generates_no_text_has_no_pieces(version, serving) -> None:
-    with serving() as client:
-        _, events = read(client, "/v1/deployments/mood/predict", {"text": "a warm film"})
+def test_a_task_that_generates_no_text_has_no_pieces(client) -> None:
+    _, events = read(client, "/v1/deployments/mood/predict", {"text": "a warm film"})
     assert [name for name, _ in events] == ["start", "end"]
     assert events[1][1]["completion_tokens"] == 0 and events[1][1]["finish_reason"] is None
 
@@ -120,40 +129,26 @@ def test_a_task_that_generates_no_text_has_no_pieces(version, serving) -> None:
         ("/v1/deployments/desk/predict", {"text": 3}, 400, "bad_request"),
     ],
 )
-def test_an_error_before_the_first_piece_is_an_ordinary_error(
-    version, serving, path, body, status, code
-) -> None:
-    with serving() as client:
-        reply = client.post(path, json=body, headers=EVENTS)
+def test_an_error_before_the_first_piece_is_an_ordinary_error(client, path, body, status, code) -> None:
+    reply = client.post(path, json=body, headers=EVENTS)
     assert (reply.status_code, reply.json()["error"]["code"]) == (status, code)
 
 
-def test_a_failure_in_the_middle_is_an_error_event_and_no_clean_end(version, serving, monkeypatch) -> None:
+def test_a_failure_in_the_middle_is_an_error_event_and_no_clean_end(client, monkeypatch) -> None:
     def fail(self, row, on_text, on_end):
         on_text("the first words")
         on_end(EngineFailed("The engine failed (RuntimeError)."))
         return SimpleNamespace(cancel=lambda: None)
 
     monkeypatch.setattr(FakeEngine, "generate", fail)
-    with serving() as client:
-        response, events = read(client)
+    response, events = read(client)
     assert response.status_code == 200
     assert [name for name, _ in events] == ["start", "text", "error"]
     assert events[-1][1]["error"]["code"] == "engine_failed"
 
 
-@pytest.fixture
-def digest(home):
-    """A request for the summary of a document in several parts."""
-    settings = {"instruction": "{document}", "max_new_tokens": 16}
-    added = home.add("digest", task="summarization", kind=HeadKind.GENERATE, labels=(), settings=settings)
-    home.store.deploy("digest", Deploy(version=added.ref))
-    return {"document": "A fine film. " * 30}
-
-
-def test_the_rows_of_one_answer_are_streamed_as_its_text(digest, serving) -> None:
-    with serving() as client:
-        _, events = read(client, "/v1/tasks/summarization", digest)
+def test_the_rows_of_one_answer_are_streamed_as_its_text(client) -> None:
+    _, events = read(client, "/v1/tasks/summarization", DOCUMENT)
     _, *texts, (end, result) = events
     assert end == "end"
     assert result["response"]["parts"] > 1
@@ -161,7 +156,7 @@ def test_the_rows_of_one_answer_are_streamed_as_its_text(digest, serving) -> Non
 
 
 def test_a_task_that_raises_in_the_middle_of_a_stream_ends_it_with_an_error_event(
-    digest, serving, monkeypatch
+    client, monkeypatch
 ) -> None:
     sent = threading.Event()
     send = stream._send
@@ -184,11 +179,10 @@ def test_a_task_that_raises_in_the_middle_of_a_stream_ends_it_with_an_error_even
         threading.Thread(target=write).start()
         return SimpleNamespace(cancel=lambda: on_end(self._answer(row)), started_at=0.0)
 
-    with serving() as client:
-        monkeypatch.setattr(stream, "_send", watched)
-        monkeypatch.setattr(SummarizationTask, "stream", lambda *given: Broken())
-        monkeypatch.setattr(FakeEngine, "generate", generate)
-        response, events = read(client, "/v1/tasks/summarization", {"document": "short"})
+    monkeypatch.setattr(stream, "_send", watched)
+    monkeypatch.setattr(SummarizationTask, "stream", lambda *given: Broken())
+    monkeypatch.setattr(FakeEngine, "generate", generate)
+    response, events = read(client, "/v1/tasks/summarization", {"document": "short"})
     assert response.status_code == 200
     assert [name for name, _ in events] == ["start", "text", "error"]
     assert events[-1][1]["error"]["code"] == "plugin_failed"
@@ -204,14 +198,13 @@ def test_a_task_that_raises_in_the_middle_of_a_stream_ends_it_with_an_error_even
     ],
 )
 def test_the_time_of_a_stream_begins_with_its_request(
-    version, serving, monkeypatch, path, body, counted, first_texts
+    client, monkeypatch, path, body, counted, first_texts
 ) -> None:
     clock, seen, begun = count(), [], []
-    with serving() as client:
-        for module in (record, stream):
-            monkeypatch.setattr(module, "time", SimpleNamespace(perf_counter=lambda: next(clock)))
-        ended = lambda self, call: seen.append((call.task, call.code, call.seconds))  # noqa: E731
-        monkeypatch.setattr(Metrics, "ended", ended)
-        monkeypatch.setattr(Metrics, "first_text", lambda self, *text: begun.append(text))
-        read(client, path, body)
+    for module in (record, stream):
+        monkeypatch.setattr(module, "time", SimpleNamespace(perf_counter=lambda: next(clock)))
+    ended = lambda self, call: seen.append((call.task, call.code, call.seconds))  # noqa: E731
+    monkeypatch.setattr(Metrics, "ended", ended)
+    monkeypatch.setattr(Metrics, "first_text", lambda self, *text: begun.append(text))
+    read(client, path, body)
     assert (seen, begun) == (counted, first_texts)

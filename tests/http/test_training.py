@@ -8,17 +8,33 @@ from typer.testing import CliRunner
 from hub.cli.main import app
 from hub.http.auth import Caller, Keys
 from hub.keys import Right, Scopes
+from tests.http.conftest import ADMIN_KEY, serve
+from tests.support.homes import FakeHome
 
 ROWS = ("rows.csv", b"text,label\nwarm,good\n")
 FILES, JOBS = "/v1/files", "/v1/fine_tuning/jobs"
 
 
+VARIABLES = {"HUB_JOBS__CONCURRENT": "0", "HUB_JOBS__FILE_BYTES": "2000"}
+
+
 @pytest.fixture
-def client(monkeypatch, serving, admin):
-    monkeypatch.setenv("HUB_JOBS__CONCURRENT", "0")
-    monkeypatch.setenv("HUB_JOBS__FILE_BYTES", "2000")
-    with serving() as client:
+def client(home, admin):
+    with serve(home.path, **VARIABLES) as client:
         client.headers.update(admin)
+        yield client
+
+
+@pytest.fixture(scope="module")
+def refusing_home(tmp_path_factory, tiny_base_folder):
+    return FakeHome(tmp_path_factory.mktemp("refusing"), tiny_base_folder).path
+
+
+@pytest.fixture(scope="module")
+def refusing(refusing_home):
+    """A server for what is refused."""
+    with serve(refusing_home, **VARIABLES) as client:
+        client.headers["authorization"] = f"Bearer {ADMIN_KEY}"
         yield client
 
 
@@ -61,21 +77,29 @@ def test_a_file_is_shown_listed_read_and_deleted(client) -> None:
         (ROWS, {f"more{number}": "x" for number in range(9)}, (400, "bad_request")),
     ],
 )
-def test_an_upload_that_is_not_one_is_refused_and_leaves_nothing(client, store, file, fields, refusal):
-    assert error_of(upload(client, file, **fields)) == refusal
-    folder = store.home / "files"
-    assert not folder.exists() or list(folder.iterdir()) == []
-    assert client.get(FILES).json()["data"] == []
+def test_an_upload_that_is_not_one_is_refused_and_leaves_nothing(
+    refusing, refusing_home, file, fields, refusal
+):
+    before = what_is_kept(refusing, refusing_home)
+    reply = upload(refusing, file, **fields)
+    assert error_of(reply) == refusal
+    param = reply.json()["error"]["param"]
+    assert param is None or param.partition(".")[0] in ("file", "purpose", "expires_after")
+    assert what_is_kept(refusing, refusing_home) == before
 
 
-def test_a_body_that_is_no_form_is_refused(client) -> None:
-    assert error_of(client.post(FILES, json={})) == (415, "bad_media_type")
-    assert error_of(client.post(JOBS, files={"file": ROWS})) == (415, "bad_media_type")
+def what_is_kept(client, home):
+    return sorted(home.glob("files/*")), client.get(FILES).json()["data"]
+
+
+def test_a_body_that_is_no_form_is_refused(refusing) -> None:
+    assert error_of(refusing.post(FILES, json={})) == (415, "bad_media_type")
+    assert error_of(refusing.post(JOBS, files={"file": ROWS})) == (415, "bad_media_type")
     form = {"content-type": "multipart/form-data; boundary=x"}
-    assert error_of(client.post(FILES, content=b"--x\r\nnothing", headers=form)) == (400, "bad_request")
-    assert error_of(client.post(FILES, data={"purpose": "fine-tune"}, files={"x": b""}))[0] == 400
+    assert error_of(refusing.post(FILES, content=b"--x\r\nnothing", headers=form)) == (400, "bad_request")
+    assert error_of(refusing.post(FILES, data={"purpose": "fine-tune"}, files={"x": b""}))[0] == 400
     over = {**form, "content-length": "999999"}
-    assert error_of(client.post(FILES, content=b"", headers=over)) == (413, "too_large")
+    assert error_of(refusing.post(FILES, content=b"", headers=over)) == (413, "too_large")
 
 
 def test_a_job_is_created_shown_listed_and_cancelled(client) -> None:
@@ -120,16 +144,16 @@ def test_a_job_is_created_shown_listed_and_cancelled(client) -> None:
         ({"metadata": {"a" * 65: ""}}, (400, "bad_request")),
     ],
 )
-def test_a_job_that_cannot_be_trained_is_refused(client, asked, refusal) -> None:
-    reply = create(client, **asked)
+def test_a_job_that_cannot_be_trained_is_refused(refusing, asked, refusal) -> None:
+    reply = create(refusing, **asked)
     assert error_of(reply) == refusal
     assert reply.json()["error"]["param"].startswith(min(asked))
-    assert client.get(JOBS).json()["data"] == []
+    assert refusing.get(JOBS).json()["data"] == []
 
 
 @pytest.mark.parametrize("query", ["limit=0", "limit=101", "limit=x", f"after={'a' * 65}", "after=nobody"])
-def test_a_page_that_does_not_exist_is_refused(client, query: str) -> None:
-    assert client.get(f"{JOBS}?{query}").status_code in (400, 404)
+def test_a_page_that_does_not_exist_is_refused(refusing, query: str) -> None:
+    assert refusing.get(f"{JOBS}?{query}").status_code in (400, 404)
 
 
 def test_training_and_deploying_are_rights_of_their_own(client, monkeypatch) -> None:

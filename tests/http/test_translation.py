@@ -18,8 +18,6 @@ from hub.training.train import TrainResult, train
 from tests.http.conftest import serve
 from tests.support.tiny import DECODERS, tiny_decoder, tiny_encoder_decoder
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 TEMPLATES = {
     "llama": "Translate from {source_language} to {target_language}:\n{text}",
     "t5": "translate {source_language} to {target_language}: {text}",

@@ -13,7 +13,12 @@ from hub.jobs.service import format_by_name
 
 @pytest.mark.parametrize(
     ("name", "content", "rows"),
-    [("a.csv", b"text,label\na,b\nc,d\n", 2), ("a.jsonl", b'{"text": "a"}\n\n{"text": "b"}\n', 2)],
+    [
+        ("a.csv", b"text,label\na,b\nc,d\n", 2),
+        ("a.csv", b"text;label\na;b\nc;d\n", 2),
+        ("a.csv", b"text|label\na|b\n", 1),
+        ("a.jsonl", b'{"text": "a"}\n\n{"text": "b"}\n', 2),
+    ],
 )
 def test_the_rows_of_a_good_file_are_counted(tmp_path: Path, name: str, content: bytes, rows: int) -> None:
     path = tmp_path / name

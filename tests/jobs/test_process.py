@@ -110,6 +110,17 @@ def test_errors_of_the_data_name_fields_of_the_request(desk: Desk) -> None:
         NewFile("b.csv", "csv", "fine-tune"),
         1,
     )
+    good = "text,label\n" + rows("%s,%s\n")
+    same = desk.files.add(
+        desk.files.stage(io.BytesIO(good.encode()), "csv", 9999), NewFile("c.csv", "csv", "fine-tune"), 24
+    )
+    assert error(good, validation_file=same.id) == (
+        "validation_file",
+        "Every held-out row is also a training row. Use other rows for validation_file.",
+    )
+    semicolons = error("text;label\na;b\n")
+    assert semicolons[0] == "training_file"
+    assert "Set metadata.recipe.data.delimiter to ';'" in semicolons[1]
     checked = error("text,label\n" + rows("%s,%s\n"), validation_file=other.id)
     assert checked[0] == "validation_file" and "validation_file has no column 'text'" in checked[1]
 

@@ -18,8 +18,6 @@ from hub.store.store import Store
 from hub.training.train import train
 from tests.support.tiny import tiny_decoder
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 TRAIN = "train: {epochs: 1, max_steps: 2, batch_size: 4, patience: 0}\nevaluate: {int8: false}\n"
 CONTEXT = "the film of paris is good and the book of london is bad"
 FILES = {

@@ -6,6 +6,7 @@ import importlib
 import re
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ import pytest
 from hub.registry import active
 from tests.support.environment import install_into
 
-__all__ = ["FIXTURES", "Install", "install", "plugin_of", "write_page"]
+__all__ = ["FIXTURES", "Install", "install", "installing", "plugin_of", "write_page"]
 
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "plugins"
 PAGES = Path(__file__).parents[2] / "docs" / "plugins"
@@ -21,13 +22,11 @@ BLOCK = re.compile(r"^```(\w+)\n# (\S+/\S+)\n(.*?)^```$", re.MULTILINE | re.DOTA
 Install = Callable[..., Path]
 
 
-@pytest.fixture
-def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install]:
-    """Install plugins by the name of a fixture or by folder; Python forgets them after the test."""
-    site = tmp_path / "site"
+@contextmanager
+def installing(site: Path) -> Iterator[Install]:
+    """Yield what installs plugins by the name of a fixture or by folder; Python forgets them at the end."""
     site.mkdir()
     before = set(sys.modules)
-    monkeypatch.syspath_prepend(site)
 
     def install(*plugins: str | Path) -> Path:
         for plugin in plugins:
@@ -36,11 +35,20 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install
         active._registries.clear()
         return site
 
-    yield install
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(site)
+        yield install
     active._registries.clear()
     for name in set(sys.modules) - before:
         if str(site) in str(getattr(sys.modules[name], "__file__", None)):
             del sys.modules[name]
+
+
+@pytest.fixture
+def install(tmp_path: Path) -> Iterator[Install]:
+    """Install plugins for one test."""
+    with installing(tmp_path / "site") as install:
+        yield install
 
 
 def plugin_of(folder: Path, code: str, group: str = "hub.plugins.v1") -> Path:

@@ -272,8 +272,11 @@ def _become(module: str, arguments: Sequence[str], environment: Mapping[str, str
         )
         known = set(sys.path)
         paths = os.environ.get("PYTHONPATH", "").split(os.pathsep)
-        sys.path[:0] = [path for path in paths if path not in known]
+        sys.path[:0] = added = [path for path in paths if path not in known]
         importlib.invalidate_caches()
+        if any(Path(path, "sitecustomize.py").is_file() for path in added):
+            sys.modules.pop("sitecustomize", None)
+            importlib.import_module("sitecustomize")
         sys.argv = [module, *arguments]
         runpy.run_module(module, run_name="__main__", alter_sys=True)
         status = 0

@@ -17,8 +17,6 @@ from hub.registry.host import Registry
 from hub.training.search.session import Session
 from hub.training.train import TrainResult
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 RecipeMaker = Callable[..., Recipe]
 Trainer = Callable[..., TrainResult]
 

@@ -12,8 +12,6 @@ from hub.errors import BadRecipe
 from hub.training import cross_validate as module
 from hub.training.train import TrainResult
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 RECIPE = """
 task: sentiment
 base: tiny

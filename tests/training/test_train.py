@@ -31,8 +31,6 @@ from hub.training.fit.model import load_base
 from hub.training.train import TrainResult
 from tests.support.tiny import tiny_decoder, tiny_encoder, tiny_encoder_decoder
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 RecipeMaker = Callable[..., Recipe]
 Trainer = Callable[..., TrainResult]
 

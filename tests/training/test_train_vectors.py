@@ -12,8 +12,6 @@ from hub.errors import BadRecipe
 from hub.report.write import write_report
 from tests.support.tiny import tiny_decoder, tiny_encoder
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 WORDS = dict(
     zip(
         ("film", "book", "phone", "food", "plot", "actor", "city", "river"),

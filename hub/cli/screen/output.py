@@ -28,6 +28,7 @@ __all__ = [
     "print_json",
     "progress",
     "say",
+    "stdout_console",
     "table",
     "write_piece",
 ]
@@ -65,12 +66,17 @@ def print_json(value: Any) -> None:
 
 def table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     """Print rows under headers on stdout."""
+    stdout_console().print(grid(headers, rows))
+
+
+def stdout_console() -> Console:
+    """Return a console on stdout that folds and cuts nothing in a file or pipe."""
     from rich.console import Console
 
     console = Console(highlight=False)
     if not console.is_terminal:
         console.width = MAX_WIDTH
-    console.print(grid(headers, rows))
+    return console
 
 
 def grid(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> Table:

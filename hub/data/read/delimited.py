@@ -81,7 +81,7 @@ def _header(
     if likely and len(names) == 1 and options.delimiter is None:
         raise BadData(
             f"{name}: has a single column with the delimiter {delimiter!r}: {names[0][:_MAX_SHOWN]}. Set "
-            f"data.delimiter: to {likely!r}, or to {delimiter!r} if the file has one column."
+            f"data.delimiter to {likely!r}, or to {delimiter!r} if the file has one column."
         )
     width = len(names)
     while not names[-1]:

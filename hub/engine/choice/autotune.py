@@ -69,7 +69,7 @@ class Tuner:
         best = timings.best()
         # int8 runs only the adapters that passed its gate; the others need the next backbone.
         exact = {next(n for n in timings.order(*shape) if not _is_int8(n)) for shape in timings.shapes}
-        for name in sorted({b.name for b in backbones.all} - exact):
+        for name in sorted({*timings.seconds, *timings.refused} - exact - set(best.values())):
             backbones.drop(name)
         log.info(
             "Base %s: %s.",
@@ -82,13 +82,14 @@ class Tuner:
         device = backbones.reference.device
         on = torch.cuda.get_device_name(device) if device.type == "cuda" else _processor()
         parts = [str(REVISION), self._base.fingerprint, on, str(os.cpu_count()), str(self._threads)]
-        parts += [_version(name) for name in ("torch", "transformers", "onnxruntime-gpu", "onnxruntime")]
+        parts += [_version(name) for name in _PACKAGES]
         parts += sorted(backbone.name for backbone in backbones.all if backbone.covers(_BARE))
         parts += sorted(name for graph in backbones.graphs for name in graph.stacks)
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
 
 
 _BARE = frozenset({BARE_SLOT})
+_PACKAGES = ("torch", "transformers", "onnxruntime-gpu", "onnxruntime", "openvino")
 
 
 def _order(timings: Timings, backbones: Backbones) -> Order:

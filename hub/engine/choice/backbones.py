@@ -2,7 +2,7 @@
 """The backbones of one base, and the choice of the one that runs a batch.
 
 The torch backbone in the reference dtype always exists: it runs what the others cannot run yet, and
-onnxruntime reads its stacks. Graphs are exported and candidates measured in a background thread while rows
+graphs read its stacks. Graphs are exported and candidates measured in a background thread while rows
 run.
 """
 
@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from contextlib import nullcontext
 from typing import Protocol
 
 from torch import nn
 
 from hub.engine.choice.timings import Timings
-from hub.engine.onnx.backbone import OnnxBackbone
+from hub.engine.onnx.backbone import GraphBackbone
 from hub.engine.onnx.graph import Exporter
 from hub.engine.torch.backbone import TorchBackbone
 from hub.engine.torch.heads import Hidden
@@ -34,6 +34,10 @@ class Backbone(Protocol):
 
     @property
     def name(self) -> str: ...
+    @property
+    def parallel(self) -> bool:
+        """Whether several runs may be in progress at once."""
+
     @property
     def nbytes(self) -> int: ...
     def covers(self, slots: frozenset[int]) -> bool: ...
@@ -55,8 +59,9 @@ class Autotune(Protocol):
 class Backbones:
     """The backbones of one engine.
 
-    `other` is a torch backbone of another dtype (bf16) beside the reference; `graphs` are the onnx ones, in
-    order of preference until `tune` has measured them.
+    `other` is a torch backbone of another dtype (bf16) beside the reference; `graphs` are the others, in
+    order of preference until `tune` has measured them. Those named in `spare` are removed if their graph
+    cannot be made.
     """
 
     def __init__(
@@ -65,7 +70,8 @@ class Backbones:
         *,
         pooler: nn.Module | None = None,
         other: TorchBackbone | None = None,
-        graphs: Sequence[OnnxBackbone] = (),
+        graphs: Sequence[GraphBackbone] = (),
+        spare: Set[str] = frozenset(),
         exporter: Exporter | None = None,
         tune: Autotune | None = None,
     ) -> None:
@@ -73,6 +79,8 @@ class Backbones:
         self.pooler = pooler
         self.other = other
         self.graphs = tuple(graphs)
+        self._spare = spare
+        self.name = self.graphs[0].name.split()[0] if graphs else "torch"
         self._exporter = exporter
         self._tune = tune
         self.filled: frozenset[int] = frozenset()
@@ -85,10 +93,6 @@ class Backbones:
         self._closed = self._bare = False
         self._changed = threading.Condition()  # taken before `busy`
         self._worker: threading.Thread | None = None
-
-    @property
-    def name(self) -> str:
-        return "onnx" if self.graphs else "torch"
 
     @property
     def timings(self) -> Timings | None:
@@ -106,7 +110,8 @@ class Backbones:
 
     @property
     def slot_bytes(self) -> int:
-        return self.reference.stacks.slot_bytes + (self.other.stacks.slot_bytes if self.other else 0)
+        other = self.other.stacks.slot_bytes if self.other else 0
+        return self.reference.stacks.slot_bytes + other + sum(graph.slot_bytes for graph in self.graphs)
 
     @property
     def note(self) -> str:
@@ -125,6 +130,7 @@ class Backbones:
         with self._changed, self.busy:
             if self.other and self.other.name == name:
                 self.other = None
+            self.graphs = tuple(graph for graph in self.graphs if graph.name != name)
 
     def write(self, slot: int, values: Values, *, int8: bool = False) -> None:
         """Overwrite one slot in every backbone; no running forward may read it."""
@@ -140,15 +146,22 @@ class Backbones:
     def run(
         self, batch: BatchTensors, slots: frozenset[int], *, decode: bool = False, aside: bool = False
     ) -> Hidden:
-        """Run the batch on the best backbone that covers its `slots`; `aside`: without waiting for `busy`."""
+        """Run the batch on the best backbone that covers its `slots`.
+
+        `aside`: without waiting for `busy`, on the best of those that run in parallel to others.
+        """
         rows, tokens = batch.input_ids.shape
         with nullcontext() if aside else self.busy:
-            return self.chosen(rows, tokens, slots).run(batch, decode=decode)
+            return self.chosen(rows, tokens, slots, parallel=aside).run(batch, decode=decode)
 
-    def chosen(self, rows: int, tokens: int, slots: frozenset[int] = frozenset()) -> Backbone:
+    def chosen(
+        self, rows: int, tokens: int, slots: frozenset[int] = frozenset(), *, parallel: bool = False
+    ) -> Backbone:
         """Return the backbone that a batch of this shape runs on."""
-        usable = (backbone for backbone in self._order(rows, tokens) if backbone.covers(slots))
-        return next(usable, self.reference)
+        for backbone in self._order(rows, tokens):
+            if backbone.covers(slots) and (backbone.parallel or not parallel):
+                return backbone
+        return self.reference
 
     def warm(self, timeout: float) -> bool:
         """Export and measure for the bare base as well, and wait; False on a timeout."""
@@ -186,7 +199,7 @@ class Backbones:
         self._worker = threading.Thread(target=self._work, name="graphs", daemon=True)
         self._worker.start()
 
-    def _missing(self) -> list[OnnxBackbone]:
+    def _missing(self) -> list[GraphBackbone]:
         return [graph for graph in self.graphs if graph.lacks_stacks(bare=self._bare)]
 
     def _measures_torch(self) -> bool:
@@ -220,7 +233,11 @@ class Backbones:
         for graph in self._missing():
             try:
                 made = graph.make()
-            except Exception as error:  # onnxruntime's errors share no class; rows run on torch
+            except Exception as error:  # the errors of runtimes share no class; rows run on another backbone
+                if graph.name in self._spare and not self._closed:
+                    log.warning("%s cannot run this base: %s", graph.name, error)
+                    self.drop(graph.name)
+                    continue
                 self._failure = f"Some or all rows run on torch: {error}"
                 if not self._closed:
                     log.warning("%s", self._failure)

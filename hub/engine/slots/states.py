@@ -27,6 +27,7 @@ class Reservation:
     key: str
     slot: int
     evicted: str | None  # the version evicted for it
+    evicted_name: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +73,10 @@ class History:
         self._gone[key] = Gone(key, name, fate, datetime.now(UTC), reason)
         if len(self._gone) > MAX_VERSIONS:
             self._gone.popitem(last=False)
+
+    def name(self, key: str) -> str:
+        """Return the name of a version that was added."""
+        return self._gone[key].name
 
     def forget(self, key: str) -> None:
         """Remove a version that is resident now."""

@@ -114,8 +114,9 @@ class SlotTable:
                 evicted = self._evict(f"to make room for {name or key}")
             slot = self._vacated.pop() if evicted else (self._free or self._vacated).popleft()
             self._entries[key] = _Entry(slot, name or key)
+            evicted_name = self._history.name(evicted) if evicted else ""
         self._notify(evicted is not None)
-        return Reservation(key, slot, evicted)
+        return Reservation(key, slot, evicted, evicted_name)
 
     def wait_for_room(self, timeout: float, *, urgent: bool = False) -> bool:
         """Wait until `reserve` would find a slot; False after `timeout` seconds."""

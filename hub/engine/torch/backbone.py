@@ -25,6 +25,8 @@ class TorchBackbone:
     `model` is the bare backbone of an encoder, or a whole decoder or encoder-decoder.
     """
 
+    parallel = True
+
     def __init__(self, model: PreTrainedModel, slots: int) -> None:
         self.model = model
         parameter = next(model.parameters())

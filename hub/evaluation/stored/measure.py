@@ -18,7 +18,9 @@ from hub.evaluation.assess import Measured, measured
 from hub.evaluation.comparison import Comparison, compare
 from hub.evaluation.evaluator import Evaluator
 from hub.progress import Progress, silent
+from hub.registry.active import active
 from hub.registry.host import Registry
+from hub.registry.kinds import METRICS
 from hub.store.records import Version
 from hub.store.store import Store
 
@@ -52,7 +54,9 @@ def answers_of(
         raise
     except Exception as error:  # PEFT and transformers raise exceptions of any type for invalid files
         raise BadAdapter(f"{version.ref} cannot be loaded with PEFT: {error}") from error
-    evaluator = Evaluator.of(loaded, tokenizer, version.info, good)
+    known = active().extensions.specs(METRICS)
+    more = [name for name in version.manifest.metrics if name in known]
+    evaluator = Evaluator.of(loaded, tokenizer, version.info, good, more)
     return measured(evaluator, evaluator.run(model, progress)), invalid
 
 

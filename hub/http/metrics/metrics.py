@@ -43,6 +43,7 @@ class _Instruments:
     evictions: Counter
     swaps: Counter
     answers: Counter
+    observed: Counter
     stuck: Gauge
     suspended: Gauge
     refused: Counter
@@ -93,6 +94,11 @@ def _instruments(replicas: int) -> _Instruments:
         swaps=client.Counter("hub_swaps", "Changes of a deployment's version.", ["outcome"]),
         answers=client.Counter(
             "hub_feedback_answers", "Answers stored for feedback, or dropped.", ["outcome"]
+        ),
+        observed=client.Counter(
+            "hub_observer_events",
+            "Events that observers of plugins took, failed at, or were too far behind for.",
+            ["observer", "outcome"],
         ),
         stuck=client.Gauge("hub_stuck_plugin_calls", "Calls that hang in plugin code.", ["task"], **live),
         suspended=client.Gauge(
@@ -197,6 +203,9 @@ class Metrics(Meter):
         for kind, count in asdict(usage).items():
             if count:
                 self._to.usage.labels(key, kind).inc(count)
+
+    def observed(self, observer: str, outcome: str) -> None:
+        self._to.observed.labels(observer, outcome).inc()
 
     def stuck(self, task: str, threads: int, suspended: bool) -> None:
         self._to.stuck.labels(task).set(threads)

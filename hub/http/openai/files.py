@@ -25,6 +25,8 @@ from hub.http.routes.table import TableRow, add_table
 from hub.http.wire import json_response
 from hub.jobs.request import FINE_TUNE
 from hub.jobs.service import MAX_NAME, format_by_name
+from hub.jobs.wording import about
+from hub.serving.requests.parsing import BadField
 from hub.store.jobs.files import NewFile
 from hub.store.jobs.records import UploadedFile
 
@@ -142,7 +144,8 @@ async def _upload(request: Request) -> Response:
     form = await _read_form(request, hub.settings.jobs.file_bytes + FORM_BYTES)
     try:
         sent = _checked(form)
-        file = await asyncio.to_thread(hub.training.upload, sent.file.file, sent.new)
+        with about("file"):
+            file = await asyncio.to_thread(hub.training.upload, sent.file.file, sent.new)
     finally:
         await form.close()
     return json_response(_describe(file))
@@ -208,11 +211,13 @@ async def _read_form(request: Request, limit: int) -> FormData:
 def _checked(form: FormData) -> _Form:
     file, purpose = form.get("file"), form.get("purpose")
     if not isinstance(file, UploadFile):
-        raise BadRequest("The form has no file: send it as `file`, with a file name.")
+        raise BadField("The form has no file: send it as `file`, with a file name.", "file")
     if purpose != FINE_TUNE:
-        raise BadRequest(f"purpose: files are kept for {FINE_TUNE!r} only.")
+        raise BadField(f"purpose: files are kept for {FINE_TUNE!r} only.", "purpose")
     name = (file.filename or "upload")[:MAX_NAME]
-    return _Form(file, NewFile(name, format_by_name(name), FINE_TUNE, _lifetime(form)))
+    with about("file"):
+        format = format_by_name(name)
+    return _Form(file, NewFile(name, format, FINE_TUNE, _lifetime(form)))
 
 
 def _lifetime(form: FormData) -> timedelta | None:
@@ -220,9 +225,11 @@ def _lifetime(form: FormData) -> timedelta | None:
     if anchor is None and seconds is None:
         return None
     if anchor != "created_at" or not isinstance(seconds, str) or not seconds.isdecimal():
-        raise BadRequest("expires_after: send `anchor`, which is created_at, and `seconds`.")
+        raise BadField("expires_after: send `anchor`, which is created_at, and `seconds`.", "expires_after")
     if len(seconds) > len(str(MAX_LIFE_S)) or not MIN_LIFE_S <= int(seconds) <= MAX_LIFE_S:
-        raise BadRequest(f"expires_after.seconds: is not between {MIN_LIFE_S} and {MAX_LIFE_S}.")
+        raise BadField(
+            f"expires_after.seconds: is not between {MIN_LIFE_S} and {MAX_LIFE_S}.", "expires_after.seconds"
+        )
     return timedelta(seconds=int(seconds))
 
 

@@ -18,6 +18,7 @@ from hub.http.openai.routes import ERRORS
 from hub.http.routes.table import TableRow, add_table
 from hub.http.wire import json_response
 from hub.jobs.request import JobRequest
+from hub.jobs.wording import about
 from hub.names import NAME_PATTERN
 from hub.store.jobs.describe import CHECKPOINT, EVENT, describe_checkpoint, describe_job, describe_job_event
 from hub.store.jobs.records import EventKind, Page
@@ -225,7 +226,8 @@ def add_routes(app: FastAPI) -> None:
 async def _create(request: Request, body: FineTuningRequest) -> Response:
     asked = body.asked()
     if (deploy := asked.metadata.get("deploy")) is not None:
-        caller_of(request).require(Right.DEPLOY, deploy)
+        with about("metadata.deploy"):
+            caller_of(request).require(Right.DEPLOY, deploy)
     return json_response(describe_job(await asyncio.to_thread(hub_of(request).training.create, asked)))
 
 

@@ -8,6 +8,7 @@ import hashlib
 import re
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -18,30 +19,44 @@ MIN_GZIP_BYTES = 1024
 _GZIP = re.compile(r"(?:^|,)\s*(?:gzip|\*)\s*(?:;\s*q=(?P<q>[\d.]+)\s*)?(?:,|$)", re.IGNORECASE)
 
 
-class CachedBody:
-    """A response body in memory, with its gzip form, ETag and `headers`."""
+@dataclass(frozen=True)
+class _Forms:
+    """A body as it is sent."""
 
-    def __init__(self, body: bytes, media_type: str, headers: Mapping[str, str] | None = None) -> None:
-        self._body = body
-        self._zipped = gzip.compress(body, mtime=0) if len(body) >= MIN_GZIP_BYTES else b""
-        digest = hashlib.sha256(body).hexdigest()[:32]
-        self._etag = f'W/"{digest}"'  # weak: shared by both forms
+    plain: bytes
+    zipped: bytes  # empty for a body that is too short
+    etag: str
+
+
+class CachedBody:
+    """A response body, its gzip form and its ETag, built in a thread at the first request."""
+
+    def __init__(
+        self, build: Callable[[], bytes], media_type: str, headers: Mapping[str, str] | None = None
+    ) -> None:
+        self._build = build
         self._headers = {
             "content-type": media_type,
-            "etag": self._etag,
             "cache-control": "no-cache",  # cache it, and revalidate on each use
             "vary": "accept-encoding, authorization",
             **(headers or {}),
         }
+        self._lock = asyncio.Lock()
+        self._forms: _Forms | None = None
 
-    def answer(self, request: Request) -> Response:
+    async def answer(self, request: Request) -> Response:
         """Return the body, in gzip if the request accepts it, or 304 if its ETag matches."""
+        async with self._lock:
+            if self._forms is None:
+                self._forms = await asyncio.to_thread(_forms_of, self._build)
+            forms = self._forms
+        headers = {**self._headers, "etag": forms.etag}
         known = request.headers.get("if-none-match", "")
-        if known.strip() == "*" or self._etag.removeprefix("W/") in known:
-            return Response(status_code=304, headers=self._headers)
-        if self._zipped and _accepts_gzip(request.headers.get("accept-encoding", "")):
-            return Response(self._zipped, headers={**self._headers, "content-encoding": "gzip"})
-        return Response(self._body, headers=self._headers)
+        if known.strip() == "*" or forms.etag.removeprefix("W/") in known:
+            return Response(status_code=304, headers=headers)
+        if forms.zipped and _accepts_gzip(request.headers.get("accept-encoding", "")):
+            return Response(forms.zipped, headers={**headers, "content-encoding": "gzip"})
+        return Response(forms.plain, headers=headers)
 
 
 class RecentText:
@@ -61,6 +76,13 @@ class RecentText:
                 self._text = await asyncio.to_thread(self._generate)
                 self._generated_at = time.monotonic()
         return self._text
+
+
+def _forms_of(build: Callable[[], bytes]) -> _Forms:
+    body = build()
+    zipped = gzip.compress(body, mtime=0) if len(body) >= MIN_GZIP_BYTES else b""
+    digest = hashlib.sha256(body).hexdigest()[:32]
+    return _Forms(body, zipped, f'W/"{digest}"')  # weak: shared by both forms
 
 
 def _accepts_gzip(accepted: str) -> bool:

@@ -32,7 +32,7 @@ from hub.serving.requests.parsing import check_json, parse, parse_call
 from hub.serving.routing.router import Admission
 from hub.serving.routing.routes import Resolve, Route, Routes, by_name, by_task
 
-__all__ = ["add_routes"]
+__all__ = ["add_routes", "predict_once"]
 
 
 def add_routes(app: FastAPI, tasks: Sequence[LoadedTask]) -> None:
@@ -215,6 +215,27 @@ class _Predict(_Native):
 
     def answer(self, admission: Admission, answers: CallAnswers) -> bytes:
         return _many(answers) if self._many else answers.only()
+
+
+class _Once(_Predict):
+    """One request of code on this server, which gets errors raised."""
+
+    def __init__(self, body: bytes) -> None:
+        super().__init__(body, 1, streams=True)
+
+    def error(self, error: HubError, headers: Mapping[str, str] | None = None) -> Response:
+        raise error
+
+
+async def predict_once(request: Request, name: str, body: bytes) -> bytes:
+    """Return the answer of a deployment to one request, on behalf of the caller of `request`.
+
+    Raises:
+        HubError: as the route `predict`.
+    """
+    form = _Once(body)
+    response = await ask(request, by_name(name), form.read, form)
+    return bytes(response.body)
 
 
 def _many(answers: CallAnswers) -> bytes:

@@ -7,6 +7,7 @@ is installed and how it is used, and need an API key if keys are set; the metric
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -51,16 +52,20 @@ def add_page(app: FastAPI) -> None:
         _add_open(app, f"/assets/{name}", _cached(name))
 
 
-def add_document(app: FastAPI, document: dict[str, Any]) -> None:
+def add_document(app: FastAPI, build: Callable[[], dict[str, Any]]) -> None:
     """Add the OpenAPI document at our path and at BentoML's.
 
-    It depends on the installed plugins, which do not change while a worker runs.
+    It depends on the installed plugins, which do not change while a worker runs. `build` runs at the first
+    request: it takes longer than the other steps of a start together.
     """
-    body = json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
-    cached = CachedBody(body, "application/json", _SAFE)
+
+    def text() -> bytes:
+        return json.dumps(build(), ensure_ascii=False, separators=(",", ":")).encode()
+
+    cached = CachedBody(text, "application/json", _SAFE)
 
     async def show(request: Request) -> Response:
-        return cached.answer(request)
+        return await cached.answer(request)
 
     for path in ("/openapi.json", "/docs.json"):
         _add_closed(app, path, show)
@@ -82,13 +87,13 @@ def add_metrics(app: FastAPI) -> None:
 
 def _cached(name: str) -> CachedBody:
     own = _TEMPLATES / name
-    body = own.read_bytes() if own.exists() else resources.files(_VENDOR).joinpath(name).read_bytes()
-    return CachedBody(body, _TYPES[Path(name).suffix], _SAFE)
+    file = own if own.exists() else resources.files(_VENDOR).joinpath(name)
+    return CachedBody(file.read_bytes, _TYPES[Path(name).suffix], _SAFE)
 
 
 def _add_open(app: FastAPI, path: str, cached: CachedBody) -> None:
     async def show(request: Request) -> Response:
-        return cached.answer(request)
+        return await cached.answer(request)
 
     app.router.add_route(path, show, methods=["GET"], include_in_schema=False)
 

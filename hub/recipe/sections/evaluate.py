@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import BeforeValidator, Field
 
 from hub.api import Model
-from hub.recipe.sections.values import Column, listed
+from hub.recipe.sections.values import Column, Words, listed
 
 __all__ = ["DeployGate", "Evaluate"]
 
@@ -24,6 +24,11 @@ class Evaluate(Model):
         (),
         description="Columns of the data, or task fields; each of their values becomes a slice, in addition "
         "to slices by length, label and file.",
+    )
+    metrics: Words = Field(
+        (),
+        description="Metrics in addition to those of the task: balanced_accuracy, matthews, or those of "
+        "plugins.",
     )
     int8: bool = Field(
         True,

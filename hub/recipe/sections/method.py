@@ -2,33 +2,41 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from hub.api import Model
+from hub.api import MethodSpec, Model
+from hub.registry.active import active
+from hub.registry.kinds import METHODS
 
-__all__ = ["RATES", "Method"]
+__all__ = ["DEFAULT_RATE", "Method", "known_method"]
 
-RATES = {"lora": 1e-3, "ia3": 1e-2, "bitfit": 3e-3, "head": 5e-3, "full": 1e-4}
-"""Default learning rates of the methods; docs/training.md compares the methods at these rates."""
+DEFAULT_RATE = 1e-3
+"""The default learning rate of LoRA."""
+MAX_FEW_SHOT_ROWS = 200  # training rows; measured, see docs/training.md
+FEW_SHOT_STEPS = 40  # of contrastive tuning
+FEW_SHOT_CHECKPOINT = 10  # steps between checkpoints
 MAX_IA3_ROWS = 200  # training rows; measured, see docs/training.md
 IA3_FAMILIES = ("bert", "roberta", "deberta-v2", "bart", "t5", "llama", "qwen2")
 """Types of base on which `auto` may select ia3: those for which PEFT defines its layers."""
 _DOUBLED = frozenset({"pissa", "olora"})  # stored as plain LoRA of twice the rank
 MAX_DOUBLED_RANK = 128  # half the default of serve.max_rank
+_OWN = frozenset({"auto", "lora", "few-shot", "ia3", "bitfit", "head", "full"})
 _LORA_ONLY = ("rank", "alpha", "dropout", "rslora", "dora", "init")
 
 
 class Method(Model):
     """What is trained in addition to the head of the task."""
 
-    type: Literal["auto", "lora", "ia3", "bitfit", "head", "full"] = Field(
+    type: str = Field(
         "lora",
-        description="lora: low-rank updates. ia3: learned scales of some layers' outputs. bitfit: the "
-        "base's biases. head: only the head. full: all weights, served as a merged copy. auto: "
-        "ia3 or lora, by number of rows.",
+        description="lora: low-rank updates. few-shot: the same, trained on pairs of rows, with a logistic "
+        "head; for one label per text. ia3: learned scales of some layers' outputs. bitfit: the base's "
+        "biases. head: only the head. full: all weights, served as a merged copy. auto: few-shot, ia3 or "
+        "lora, by task and number of rows. Or the name of a plugin's method.",
     )
+    options: dict[str, Any] = Field({}, description="Options of a plugin's method.")
     rank: int = Field(8, ge=1, le=256, description="LoRA rank.")
     alpha: float | None = Field(None, gt=0, description="LoRA alpha; default: twice the rank.")
     dropout: float = Field(0.0, ge=0, lt=1, description="Dropout before each LoRA update; 0 is fastest.")
@@ -55,23 +63,33 @@ class Method(Model):
 
     @model_validator(mode="after")
     def _agrees(self) -> Self:
-        if self.type in ("auto", "lora"):
+        if self.type not in _OWN:
+            known_method(self.type)
+            return self
+        if self.options:
+            raise ValueError(f"options are those of plugins' methods, and {self.type} has none")
+        if self.type in ("auto", "lora", "few-shot"):
             if self.init in _DOUBLED and self.rank > MAX_DOUBLED_RANK:
                 raise ValueError(
                     f"rank is at most {MAX_DOUBLED_RANK} with {self.init}, stored with twice the rank"
                 )
             return self
         if given := self._of_lora():
-            raise ValueError(f"{given[0]} needs the type lora, not {self.type}")
+            raise ValueError(f"{given[0]} needs the type lora or few-shot, not {self.type}")
         if self.target != "all-linear" and self.type != "ia3":
-            raise ValueError(f"target needs the type lora or ia3, not {self.type}")
+            raise ValueError(f"target needs the type lora, few-shot or ia3, not {self.type}")
         return self
 
-    def by_rows(self, rows: int, family: str) -> Literal["lora", "ia3"]:
+    def by_rows(
+        self, rows: int, family: str, *, one_label: bool = False
+    ) -> Literal["lora", "few-shot", "ia3"]:
         """Return the method that auto selects for a type of base; docs/training.md has measurements.
 
-        It is lora if a LoRA key is set or layers are named.
+        With `one_label` per text it is few-shot for few rows. Otherwise it is lora if a LoRA key is set or
+        layers are named.
         """
+        if one_label and rows < MAX_FEW_SHOT_ROWS:
+            return "few-shot"
         if self._of_lora() or self.target != "all-linear" or family not in IA3_FAMILIES:
             return "lora"
         return "ia3" if rows < MAX_IA3_ROWS else "lora"
@@ -83,4 +101,12 @@ class Method(Model):
     @property
     def changes_base(self) -> bool:
         """Whether training modifies the base weights, so that the adapter has to be converted."""
-        return self.init in _DOUBLED
+        return self.init in _DOUBLED and self.type in _OWN
+
+
+def known_method(name: str) -> MethodSpec:
+    """Return the spec of a training method; ValueError with those there are if it is unknown."""
+    known = active().extensions.specs(METHODS)
+    if name not in known:
+        raise ValueError(f"there is no training method {name!r}; use auto, {', '.join(sorted(known))}")
+    return known[name]

@@ -10,19 +10,26 @@ from hub.api import Model
 
 __all__ = ["Train"]
 
+PATIENCE = 2  # evaluations
+
 
 class Train(Model):
     """Training settings."""
 
-    epochs: float = Field(3, gt=0, le=1000, description="Passes over the training rows.")
+    epochs: float = Field(
+        3,
+        gt=0,
+        le=1000,
+        description="Passes over the training rows; few-shot takes 40 steps unless this is set.",
+    )
     max_steps: int | None = Field(None, gt=0, description="Stop after this many steps, whatever `epochs` is.")
     batch_size: int = Field(32, gt=0, le=4096, description="Rows per batch.")
     learning_rate: float | None = Field(
         None,
         gt=0,
         le=1,
-        description="Peak learning rate; default: 0.001 for lora, 0.01 for ia3, 0.003 for bitfit, 0.005 for "
-        "head, 0.0001 for full.",
+        description="Peak learning rate; default: 0.001 for lora and few-shot, 0.01 for ia3, 0.003 for "
+        "bitfit, 0.005 for head, 0.0001 for full.",
     )
     optimizer: Literal["adamw", "adam", "sgd", "adafactor", "lora+", "schedule-free"] = Field(
         "adamw",
@@ -78,11 +85,11 @@ class Train(Model):
     dropout: float | None = Field(
         0.0, ge=0, lt=1, description="Dropout of the base during training; null: the value in its config."
     )
-    patience: int = Field(
-        2,
+    patience: int | None = Field(
+        None,
         ge=0,
         description="Evaluations without improvement before training stops; 0: no evaluations and no early "
-        "stopping.",
+        "stopping. Default: 2 if there are at least 50 validation rows, else 0.",
     )
     validation_fraction: float = Field(
         0.05,
@@ -102,6 +109,19 @@ class Train(Model):
         "auto",
         description="auto is bf16 autocast if the hardware supports it, else fp32; fp16 needs a CUDA device.",
     )
+
+    @property
+    def stops_after(self) -> int:
+        """Evaluations without improvement before training with validation rows stops; 0: never."""
+        return PATIENCE if self.patience is None else self.patience
+
+    @property
+    def asks_for_validation(self) -> bool:
+        """Whether a value other than a default is about evaluations during training."""
+        about = ("patience", "validation_fraction", "validation_rows", "checkpoint_steps")
+        fields = type(self).model_fields
+        changed = any(getattr(self, name) != fields[name].default for name in about)
+        return changed or self.schedule == "plateau"
 
     @model_validator(mode="after")
     def _agrees(self) -> Self:

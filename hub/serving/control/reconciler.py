@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from types import MappingProxyType
 
+from hub.api import AdapterEvent
 from hub.config import ServeSettings
 from hub.errors import HubError
 from hub.registry.host import LoadedTask, Registry
@@ -227,6 +228,7 @@ class Reconciler:
         if live is None or not _same(live.version, route.version):
             self._meter.swap("ok")
             log.info("Deployment %s now serves %s.", route.name, route.version.ref)
+            self._residency.note(AdapterEvent("serves", str(route.version.ref), deployment=route.name))
         for role, target in (("canary", route.canary), ("shadow", route.shadow)):
             if target and not (live and target in live.targets):
                 log.info("Deployment %s has the %s %s.", route.name, role, target.version.ref)

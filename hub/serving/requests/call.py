@@ -312,13 +312,19 @@ class CallObserver:
 
 @contextmanager
 def observing(
-    observer: Observer | None, admission: Admission, requests: Sequence[Request], request_id: str
+    observer: Observer | None,
+    admission: Admission,
+    requests: Sequence[Request],
+    request_id: str,
+    *,
+    every: bool = False,
 ) -> Iterator[CallObserver | None]:
     """Report a call that fails in the block; yields what reports its answers, None if nobody wants them.
 
-    A version that the caller chose is not observed, since that would distort a trial.
+    A version that the caller chose is observed only with `every`: it would distort a trial.
     """
-    if observer is None or not admission.track.on_trial or not observer.wants(admission.route.deployment):
+    wanted = every or admission.track.on_trial
+    if observer is None or not wanted or not observer.wants(admission.route.deployment):
         yield None
         return
     call_observer = CallObserver(observer, admission, requests, request_id)

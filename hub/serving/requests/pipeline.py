@@ -46,7 +46,8 @@ Result = TypeVar("Result")
 class Pipeline:
     """Answers admitted calls on one event loop; `observer` receives the requests that it wants.
 
-    `plugin_of` returns the name of the plugin that provides a task.
+    `events` receives every request, also of versions that callers chose. `plugin_of` returns the name of the
+    plugin that provides a task.
     """
 
     def __init__(
@@ -55,12 +56,14 @@ class Pipeline:
         loop: asyncio.AbstractEventLoop,
         observer: Observer | None = None,
         *,
+        events: Observer | None = None,
         plugin_of: Callable[[str], str] = str,
         meter: Meter | None = None,
     ) -> None:
         self._limits = limits
         self._loop = loop
         self._observer = observer
+        self._events = events
         self._pool = PluginPool(limits.plugin_timeout_s, encode_threads(), plugin_of, meter)
         self._calls = PluginCalls(limits, loop, self._pool, self._notify)
         self._beside = BesideRuns(limits, self._notify)
@@ -129,6 +132,7 @@ class Pipeline:
         flow = admission.account.flow(admission.route.name)
         with (
             observing(self._observer, admission, requests, request_id) as call_observer,
+            observing(self._events, admission, requests, request_id, every=True) as told,
             self._calls.admitted(threads, len(requests), flow) as counted,
         ):
             waiter: asyncio.Future[CallAnswers] = self._loop.create_future()
@@ -146,6 +150,9 @@ class Pipeline:
             counted.answered = answers.any_answered
         if call_observer and not call.beside:
             call_observer.answered(answers.items)
+        if told:
+            told.ended()
+            told.answered(answers.items)
         return answers
 
     async def encode(self, admission: Admission, request: BaseModel) -> list[Row]:

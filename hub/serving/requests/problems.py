@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -10,6 +11,7 @@ from typing import Any
 __all__ = ["Problem", "problems_of"]
 
 _SAME = "Input should be "
+_LENGTH = re.compile(r"\w+ should have at (least|most) (\d+) (items?) after validation, not (\d+|more)")
 KEY = "[key]"  # in a location: the key itself is wrong
 
 
@@ -40,7 +42,27 @@ def problems_of(details: Iterable[Mapping[str, Any]], value: object) -> list[Pro
     the types are part of the locations. Only the alternative with the fewest values of a wrong type is
     reported; others that are as near are added if they are about the same value.
     """
-    return _narrowed([_placed(detail, value) for detail in details], 0)
+    placed = [_placed(detail, value) for detail in details]
+    return _narrowed([one for one in placed if not _follows(one, placed)], 0)
+
+
+def _follows(detail: _Detail, others: Iterable[_Detail]) -> bool:
+    """Return whether a list is only too short because pydantic left out its invalid items."""
+    depth = len(detail.path)
+    return detail.kind == "too_short" and any(
+        len(one.path) > depth and one.path[:depth] == detail.path for one in others
+    )
+
+
+def _plain(message: str) -> str:
+    """Return a message by pydantic without the type of the list and the steps of its validation."""
+    found = _LENGTH.fullmatch(message)
+    if not found:
+        return message
+    bound, number, items, given = found.groups()
+    if (bound, number) == ("most", "0"):
+        return "Should be empty"
+    return f"Should have at {bound} {number} {items}, not {given}"
 
 
 def _placed(detail: Mapping[str, Any], value: object) -> _Detail:
@@ -58,7 +80,7 @@ def _placed(detail: Mapping[str, Any], value: object) -> _Detail:
             branches.append((path, str(part)))
             continue
         path = (*path, part)
-    return _Detail(path, tuple(branches), detail["type"], detail["msg"])
+    return _Detail(path, tuple(branches), detail["type"], _plain(detail["msg"]))
 
 
 def _narrowed(details: Sequence[_Detail], depth: int) -> list[Problem]:

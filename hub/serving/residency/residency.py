@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hub.api import AdapterEvent
 from hub.engine.protocol import BARE_SLOT, AdapterWeights
 from hub.engine.slots.table import Lease, Reservation, SlotState, SlotTable, SlotView
 from hub.errors import EngineFailed, HubError, NotReady, Overloaded, SourceUnavailable
@@ -49,7 +50,8 @@ class Residency:
     A version is pinned during its load and until all its waiters have continued. `fetch` downloads a
     version's files if this machine lacks them. A hit in `adapter_cache` skips disk, hashing and checks. A
     caller waits at most `timeout_s` seconds for a load, which continues afterwards. `rehearse` runs the
-    examples of the version's task in the written slot, and raises if that fails.
+    examples of the version's task in the written slot, and raises if that fails. `note` is told of loads and
+    evictions.
     """
 
     def __init__(
@@ -67,6 +69,7 @@ class Residency:
         self._meter = meter
         self._fetch = fetch
         self._rehearse = rehearse
+        self.note: Callable[[AdapterEvent], None] = lambda event: None
         self._timeout_s = timeout_s
         self._adapter_cache = adapter_cache or AdapterCache(0)
         self._max_rank = max_rank
@@ -250,10 +253,11 @@ class Residency:
         if failure:
             self._meter.load("failed", took)
             log.warning("%s cannot be loaded: %s", version.ref, failure)
+            self.note(AdapterEvent("failed", str(version.ref), reason=str(failure), seconds=took))
             raise failure
         if fresh:
             self._meter.load("ok", took)
-            log.debug("Loaded %s in %.0f ms.", version.ref, took * 1000)
+            self.note(AdapterEvent("loaded", str(version.ref), seconds=took))
 
     def _remember(self, version: Version, base_worker: BaseWorker | None, failure: HubError | None) -> None:
         """Record the result of a load, before its waiters continue."""
@@ -285,6 +289,7 @@ class Residency:
             return False
         if reservation.evicted:
             self._meter.evicted(base_worker.base.name)
+            self.note(AdapterEvent("evicted", reservation.evicted_name))
         try:
             began = time.perf_counter()
             base_worker.engine.write(reservation.slot, weights)

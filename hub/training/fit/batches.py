@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -16,16 +17,21 @@ from hub.api import Features
 from hub.evaluation.logits import IGNORED
 from hub.training.fit.contrastive import AMONG, TEXTS, choices
 
-__all__ = ["LengthGroups", "collator", "pad_alike"]
+__all__ = ["Batches", "LengthGroups", "PairBatches", "collator", "pad_alike"]
 
 POOL = 64  # batches that are sorted by length together: more reduce padding, fewer mix better
 
 
-class LengthGroups(Sampler[int]):
+class Batches(Sampler[int]):
+    """Yields indices of rows; the order depends on `epoch`, which is set to resume a run."""
+
+    epoch = 0
+
+
+class LengthGroups(Batches):
     """Yields indices so that each batch of `batch_size` has rows of similar length.
 
-    The order depends on `epoch`, which is set to resume a run. With `weights`, an epoch samples as many rows
-    as there are, in proportion to their weights.
+    With `weights`, an epoch samples as many rows as there are, in proportion to their weights.
     """
 
     def __init__(
@@ -35,7 +41,6 @@ class LengthGroups(Sampler[int]):
         self.batch_size = batch_size
         self.seed = seed
         self.weights = weights
-        self.epoch = 0
 
     def __len__(self) -> int:
         return len(self.lengths)
@@ -56,6 +61,40 @@ class LengthGroups(Sampler[int]):
         chance.shuffle(batches)
         for batch in (*batches, short):
             yield from batch
+
+
+class PairBatches(Batches):
+    """Yields indices of rows so that each row stands beside another one of its label.
+
+    An epoch has each row at least once; a label with an odd number of rows has one twice. Labels with a
+    single row come last.
+    """
+
+    def __init__(self, labels: Sequence[int], seed: int) -> None:
+        self.labels = labels
+        self.seed = seed
+
+    def __len__(self) -> int:
+        return sum(count + (count % 2 if count > 1 else 0) for count in Counter(self.labels).values())
+
+    def __iter__(self) -> Iterator[int]:
+        chance = random.Random(f"{self.seed}-{self.epoch}")
+        pairs: list[tuple[int, ...]] = []
+        single: list[int] = []
+        for label in sorted(set(self.labels)):
+            order = [index for index, own in enumerate(self.labels) if own == label]
+            chance.shuffle(order)
+            if len(order) == 1:
+                single += order
+                continue
+            if len(order) % 2:
+                order.append(chance.choice(order[:-1]))
+            pairs += zip(order[::2], order[1::2], strict=True)
+        chance.shuffle(pairs)
+        chance.shuffle(single)
+        for pair in pairs:
+            yield from pair
+        yield from single
 
 
 def collator(pad: int) -> Callable[[Sequence[Features]], dict[str, Any]]:

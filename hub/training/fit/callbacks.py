@@ -10,7 +10,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 from hub.api import BadRecipe
 from hub.progress import Progress
-from hub.training.fit.batches import LengthGroups
+from hub.training.fit.batches import Batches
 from hub.training.trackers.fan_out import Trackers
 
 __all__ = ["TrackerCallback", "TrainingCallback"]
@@ -19,7 +19,7 @@ __all__ = ["TrackerCallback", "TrainingCallback"]
 class TrainingCallback(TrainerCallback):  # type: ignore[misc]
     """Reports steps and loss, sets the order of each epoch, and stops a run that diverges."""
 
-    def __init__(self, progress: Progress, batches: LengthGroups) -> None:
+    def __init__(self, progress: Progress, batches: Batches) -> None:
         self._progress = progress
         self._batches = batches
         self._note = ""

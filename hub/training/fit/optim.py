@@ -16,7 +16,7 @@ from torch.optim.lr_scheduler import LambdaLR, LRScheduler, OneCycleLR, ReduceLR
 from transformers import Adafactor, get_scheduler
 
 from hub.evaluation.goal import Goal
-from hub.recipe.sections.method import RATES
+from hub.recipe.sections.method import DEFAULT_RATE
 from hub.recipe.sections.train import Train
 
 __all__ = ["is_schedule_free", "make_optimizer", "make_schedule"]
@@ -36,7 +36,7 @@ def make_optimizer(model: PeftModel, train: Train, decayed: Collection[str]) -> 
     LoRA+ is arXiv:2402.12354, schedule-free AdamW arXiv:2405.15682, Adafactor arXiv:1804.04235.
     """
     made: Optimizer
-    rate, decay = train.learning_rate or RATES["lora"], train.weight_decay
+    rate, decay = train.learning_rate or DEFAULT_RATE, train.weight_decay
     fused = not torch.backends.mps.is_available()
     if train.optimizer == "lora+":
         made = create_loraplus_optimizer(

@@ -6,7 +6,7 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,9 +28,10 @@ from hub.api import BadRecipe, Features, HeadKind
 from hub.engine.quiet import peft_quiet
 from hub.engine.torch.loading import computes_in_bf16, pick_device
 from hub.evaluation.evaluator import Evaluator
+from hub.evaluation.predict import BeforeBatch
 from hub.progress import Progress
 from hub.recipe.recipe import Train
-from hub.recipe.sections.method import RATES
+from hub.recipe.sections.method import DEFAULT_RATE
 from hub.training.fit.activation_cache import (
     CHOOSING,
     ROWS,
@@ -45,11 +46,12 @@ from hub.training.fit.activation_cache import (
     numbered,
 )
 from hub.training.fit.answers_only import answers_only
-from hub.training.fit.batches import LengthGroups, collator, pad_alike
+from hub.training.fit.batches import Batches, LengthGroups, PairBatches, collator, pad_alike
 from hub.training.fit.callbacks import TrainingCallback
 from hub.training.fit.checkpoints import ended_early, last_checkpoint, step_of
+from hub.training.fit.few_shot import LogisticHead
 from hub.training.fit.first_token import first_token
-from hub.training.fit.fused_kernels import fused
+from hub.training.fit.fused_kernels import fused, short_attention
 from hub.training.fit.loss import WHOLE, Loss, row_weights
 from hub.training.fit.optim import is_schedule_free, make_optimizer, make_schedule
 
@@ -57,7 +59,6 @@ __all__ = ["Fitted", "fit", "pick_dtype"]
 
 LOG_EVERY = 10  # steps
 SHARE = "share"  # the key of a batch for its share of the step's loss
-MAX_SHORT_TOKENS = 96  # mean tokens per row; measured on a CPU in bf16
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,17 +108,18 @@ def fit(  # noqa: PLR0913 - a training loop is all of these
     resume: bool,
     callbacks: Sequence[TrainerCallback] = (),
     stock: Stock | None = None,
+    head: LogisticHead | None = None,
 ) -> Fitted:
     """Train the adapter in place; with `validation`, the best checkpoint is loaded at the end.
 
-    Activations of frozen layers are cached in `stock`, which runs over the same features can share.
+    Activations of frozen layers are cached in `stock`, which runs over the same features can share. With
+    `head`, rows come in pairs, and the head is fitted before each evaluation; at the end the caller does it.
 
     Raises:
         BadRecipe: the loss became infinite or NaN.
     """
     lengths = [max(len(tokens["input_ids"]) for tokens in (row, row.get("good", row))) for row in features]
-    weights = row_weights(features) if train.balance == "sample" else None
-    batches = LengthGroups(lengths, train.batch_size, train.seed, weights)
+    batches = PairBatches(head.labels, train.seed) if head else _by_length(train, features, lengths)
     dtype = torch.bfloat16 if pick_dtype(train.dtype) == "bf16" else None
     collate = collator(pad)
     # An encoder-decoder's decoder reads all encoder states; an example of vectors is several rows.
@@ -128,12 +130,12 @@ def fit(  # noqa: PLR0913 - a training loop is all of these
             share = not (fixed or train.gradient_checkpointing)  # those layers take whole rows only
             during.enter_context(answers_only(model, collate(features[:2]), share=share))
         narrow = first_token(model, collate(features[:2]))
-        for context in (peft_quiet(), narrow, fused(model, dtype), _attention(model, dtype, lengths)):
+        for context in (peft_quiet(), narrow, fused(model, dtype), short_attention(model, dtype, lengths)):
             during.enter_context(context)
         kept = _kept(stock or Stock(folder), lengths, validation, fixed, _stored_as(train)) if fixed else {}
         batch = during.enter_context(cached(model, kept)) if kept else None
         trainer = _Trainer(
-            _Parts(train, batches, loss, validation, progress, pad, batch),
+            _Parts(train, batches, loss, validation, progress, pad, batch, head),
             model=model,
             args=_arguments(train, folder, validation),
             train_dataset=numbered(features) if kept else features,
@@ -144,13 +146,18 @@ def fit(  # noqa: PLR0913 - a training loop is all of these
         trainer.remove_callback(PrinterCallback)
         checkpoint = last_checkpoint(folder) if resume else None
         started = time.perf_counter()
-        _train_from(checkpoint, trainer, model, train.patience)
+        _train_from(checkpoint, trainer, model, train.stops_after)
     seconds, use = time.perf_counter() - started, kept[TRAINED].use if kept else UNUSED
     return _fitted(trainer.state, seconds, sum(lengths), use, checkpoint, chosen=validation is not None)
 
 
+def _by_length(train: Train, features: Sequence[Features], lengths: Sequence[int]) -> LengthGroups:
+    weights = row_weights(features) if train.balance == "sample" else None
+    return LengthGroups(lengths, train.batch_size, train.seed, weights)
+
+
 def _early_stopping(train: Train, validation: Evaluator | None) -> list[TrainerCallback]:
-    return [EarlyStoppingCallback(early_stopping_patience=train.patience)] if validation else []
+    return [EarlyStoppingCallback(early_stopping_patience=train.stops_after)] if validation else []
 
 
 def _train_from(checkpoint: Path | None, trainer: _Trainer, model: PeftModel, patience: int) -> None:
@@ -201,21 +208,6 @@ def _stored_as(train: Train) -> torch.dtype:
     return {"bf16": torch.bfloat16, "fp16": torch.float16}.get(pick_dtype(train.dtype), torch.float32)
 
 
-@contextmanager
-def _attention(model: PeftModel, dtype: torch.dtype | None, lengths: Sequence[int]) -> Iterator[None]:
-    """Use eager attention for short rows in bf16 on a CPU: its gradients are faster than those of SDPA."""
-    base = model.get_base_model()
-    faster = dtype and base.device.type == "cpu" and sum(lengths) <= MAX_SHORT_TOKENS * len(lengths)
-    if not faster or base.config._attn_implementation != "sdpa":  # private in transformers 5.23
-        yield
-        return
-    base.set_attn_implementation("eager")
-    try:
-        yield
-    finally:
-        base.set_attn_implementation("sdpa")
-
-
 def _arguments(train: Train, folder: Path, validation: Evaluator | None) -> TrainingArguments:
     metric = validation.metric if validation else None
     every = {"save_steps": train.checkpoint_steps, "eval_steps": train.checkpoint_steps}
@@ -227,7 +219,7 @@ def _arguments(train: Train, folder: Path, validation: Evaluator | None) -> Trai
         per_device_train_batch_size=train.batch_size,
         gradient_accumulation_steps=train.accumulate,
         activation_checkpointing=train.gradient_checkpointing,
-        learning_rate=train.learning_rate or RATES["lora"],
+        learning_rate=train.learning_rate or DEFAULT_RATE,
         weight_decay=train.weight_decay,
         lr_scheduler_type="reduce_lr_on_plateau" if train.schedule == "plateau" else "linear",
         max_grad_norm=train.max_grad_norm,
@@ -257,12 +249,13 @@ def _arguments(train: Train, folder: Path, validation: Evaluator | None) -> Trai
 @dataclass(frozen=True, slots=True)
 class _Parts:
     train: Train
-    batches: LengthGroups
+    batches: Batches
     loss: Loss
     validation: Evaluator | None
     progress: Progress
     pad: int
     batch: Batch | None = None
+    head: LogisticHead | None = None
 
 
 class _Trainer(Trainer):  # type: ignore[misc]
@@ -335,7 +328,9 @@ class _Trainer(Trainer):  # type: ignore[misc]
         assert self._validation is not None, "Trainer evaluates only with validation rows"
         self.use_weights()
         batch = self._parts.batch
-        before = (lambda rows: batch(torch.tensor(rows), CHOOSING)) if batch else None
+        if head := self._parts.head:
+            head.fit(self.model, _before(batch, TRAINED))
+        before = _before(batch, CHOOSING)
         metrics = self._validation.run(self.model, self._progress, before).metrics
         if batch:
             batch(None, CHOOSING)
@@ -343,3 +338,7 @@ class _Trainer(Trainer):  # type: ignore[misc]
         self.log(named)
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, named)
         return named
+
+
+def _before(batch: Batch | None, use: str) -> BeforeBatch | None:
+    return (lambda rows: batch(torch.tensor(rows), use)) if batch else None

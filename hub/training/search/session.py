@@ -14,6 +14,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 from hub.bases.cache import Bases
 from hub.data.dataset import InvalidRows, divides
+from hub.data.label_quality import has_one_label
 from hub.engine.tokenizer import load_tokenizer
 from hub.errors import BadData
 from hub.evaluation.goal import Goal, gain
@@ -23,8 +24,9 @@ from hub.registry.host import Registry
 from hub.training.fit.activation_cache import Stock
 from hub.training.fit.checkpoints import move
 from hub.training.fit.trainer import Fitted, fit
+from hub.training.objective import head_of, loss_of
 from hub.training.plan import Plan, make_plan
-from hub.training.run import evaluator_of, loss_of, new_model, note_plan, training_rows
+from hub.training.run import evaluator_of, new_model, note_plan, training_rows
 
 __all__ = ["KEPT", "Session"]
 
@@ -117,9 +119,11 @@ class Session:
         work = self._folder / _TRIAL
         shutil.rmtree(work, ignore_errors=True)
         base = self.plan.base
-        settled = recipe.on_base(base.kind).settled(len(self.plan.dataset.train), base.model_type)
+        one_label = has_one_label(self.plan.loaded, self.plan.dataset.train)
+        rows = len(self.plan.dataset.train)
+        settled = recipe.on_base(base.kind).settled(rows, base.model_type, one_label=one_label)
         plan = replace(self.plan, recipe=settled)
-        patience = settled.train.patience or NO_PATIENCE
+        patience = settled.train.stops_after or NO_PATIENCE
         try:
             fitted = fit(
                 new_model(plan, self._features),
@@ -133,6 +137,7 @@ class Session:
                 resume=False,
                 callbacks=[_EvaluationCallback(on_evaluation, self.metric)],
                 stock=self._stock,
+                head=head_of(plan, self._features, self._tokenizer),
             )
             found = fitted.best_metric
             if found is not None and (best is None or gain(found, best, self.goal) > 0):
@@ -145,7 +150,8 @@ class Session:
         """Keep the checkpoints of the best trial, if a training run of its recipe has the same rows."""
         kept = self._folder / KEPT
         shutil.rmtree(kept, ignore_errors=True)
-        if divides(plan.recipe):
+        dataset = plan.dataset
+        if divides(plan.recipe, len(dataset.train) + len(dataset.validation)):
             note_plan(plan, work)
             for state in work.glob("*/optimizer.pt"):
                 state.unlink()  # large, and not needed after training

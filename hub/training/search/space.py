@@ -11,7 +11,7 @@ from typing import Any
 
 from hub.errors import BadRecipe
 from hub.recipe.recipe import Recipe
-from hub.recipe.sections.method import RATES
+from hub.recipe.sections.method import known_method
 from hub.recipe.sections.tune import Dimension
 
 __all__ = ["Space", "space_of"]
@@ -43,9 +43,9 @@ class Space:
     def own(self) -> Values:
         """Return the recipe's own values that are inside the space."""
         found = self.recipe.resolved()
-        found["train"]["learning_rate"] = found["train"]["learning_rate"] or RATES.get(
-            found["method"]["type"]
-        )
+        kind = found["method"]["type"]
+        if kind != "auto":
+            found["train"]["learning_rate"] = found["train"]["learning_rate"] or known_method(kind).rate
         values = {}
         for key, dimension in self.dimensions.items():
             section, name = key.split(".")
@@ -99,12 +99,12 @@ def space_of(recipe: Recipe) -> Space:
 
 def _default(recipe: Recipe) -> dict[str, Dimension]:
     kind = recipe.method.type if recipe.method.type != "auto" else "lora"
-    rate, size = RATES[kind], recipe.train.batch_size
+    rate, size = known_method(kind).rate, recipe.train.batch_size
     space = {
         "train.learning_rate": Dimension(low=rate / RATE_RANGE, high=rate * RATE_RANGE, log=True),
         "train.batch_size": Dimension(values=(size, 2 * size)),
     }
-    if recipe.method.type == "lora":
+    if recipe.method.type in ("lora", "few-shot"):
         space["method.rank"] = Dimension(values=(4, 8, 16))
     return space
 

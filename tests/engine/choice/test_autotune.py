@@ -17,6 +17,7 @@ from hub.engine.torch.tensors import BatchTensors
 from hub.errors import EngineFailed
 
 TORCH, BF16, ONNX, INT8 = "torch float32", "torch bfloat16", "onnx float32", "onnx int8"
+OPENVINO = "openvino bfloat16"
 Cost = Callable[[int, int], float]
 
 
@@ -24,6 +25,7 @@ class Stub:
     """A backbone that takes `cost(rows, tokens)` seconds and computes something near the ids."""
 
     int8 = False
+    parallel = True
     device = torch.device("cpu")
     model = SimpleNamespace(config=SimpleNamespace(vocab_size=50))
     nbytes = 0
@@ -132,6 +134,13 @@ def test_what_is_never_the_fastest_is_dropped(stub, base, tmp_path) -> None:
     assert BF16 not in names(order, 1, 16)
 
 
+def test_a_graph_that_is_never_the_fastest_is_dropped_too(stub, base, tmp_path) -> None:
+    backbones = backbones_of(stub(TORCH, 1.0), graphs=(stub(ONNX, 0.6), stub(INT8, 0.8), stub(OPENVINO, 0.5)))
+    order = tuner(base, tmp_path)(backbones)
+    assert [backbone.name for backbone in backbones.all] == [OPENVINO, TORCH]
+    assert names(order, 1, 16) == [OPENVINO, TORCH]
+
+
 def test_what_is_the_fastest_on_one_shape_is_kept(stub, base, tmp_path) -> None:
     """The largest shape alone is enough."""
     bf16 = stub(BF16, lambda r, t: 0.4 if r * t > 4000 else 0.6)
@@ -228,8 +237,8 @@ class TestMeasurementsAreKept:
 
     def test_unless_asked_to_measure_again(self, measured) -> None:
         measured()
-        assert measured(onnx=9.0, again=True) == (True, [TORCH, ONNX])
-        assert measured() == (False, [TORCH, ONNX])
+        assert measured(onnx=9.0, again=True) == (True, [TORCH])
+        assert measured() == (False, [TORCH])
 
     @pytest.mark.parametrize(
         "other", [{"stacks": ("a.x", "b.x")}, {"fingerprint": "0" * 64}, {"threads": 2}], ids=str

@@ -28,7 +28,7 @@ SCALED = {"query": {"output_scale": 1}}
 class Torch:
     """A torch backbone; `run` tells its name."""
 
-    covered = True
+    covered = parallel = True
     device = torch.device("cpu")
     nbytes = 100
 
@@ -304,6 +304,33 @@ def test_torch_of_another_dtype_has_every_adapter_too(make: Make) -> None:
     assert other.written == [1, 2, 1]
     assert backbones.reference.written == [1, 2, 1, 3]
     assert [backbone.name for backbone in backbones.all] == [ONNX, TORCH]
+
+
+def test_rows_aside_run_on_what_runs_in_parallel(make: Make, exporter: Exporter) -> None:
+    exporter.ready.set()
+    backbones = make()
+    backbones.write(1, NARROW)
+    assert backbones.settle(TIMEOUT)
+    ids = torch.ones(1, 4, dtype=torch.int64)
+    batch = BatchTensors(ids, ids, ids, torch.tensor([1]))
+    with backbones.busy:
+        assert backbones.run(batch, frozenset({1}), aside=True).states == ONNX
+        backbones.graphs[0].parallel = False
+        assert backbones.run(batch, frozenset({1}), aside=True) == TORCH
+    assert ran(backbones, 1) == ONNX
+
+
+def test_a_spare_graph_that_cannot_be_made_leaves_the_others(exporter: Exporter) -> None:
+    reference = Torch()
+    exporter.ready.set()
+    exporter.error = EngineFailed("no such operator")
+    spare = OnnxBackbone(exporter, reference, 1)
+    backbones = Backbones(reference, graphs=[spare], spare={ONNX}, exporter=exporter)
+    backbones.write(1, NARROW)
+    assert backbones.settle(TIMEOUT)
+    assert backbones.note == ""
+    assert backbones.all == [reference]
+    assert ran(backbones, 1) == TORCH
 
 
 class Tune:

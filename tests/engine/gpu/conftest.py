@@ -9,7 +9,7 @@ import torch
 from hub.engine.build import build_engine
 
 
-@pytest.fixture
+@pytest.fixture(autouse=True)  # so that a test is skipped before anything is made for it
 def device(request: pytest.FixtureRequest) -> torch.device:
     device = torch.device(request.config.getoption("--gpu-device"))
     if device.type == "cuda" and not torch.cuda.is_available():

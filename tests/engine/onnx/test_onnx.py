@@ -248,7 +248,7 @@ def test_only_adapters_that_may_run_on_an_int8_base(bert, embedding, wide, engin
 
 def test_auto_measures_and_every_choice_is_exact(bert, wide, tmp_path, graphs, engine_of, fill, watch):
     """All that auto may choose: fp32 to 1e-4, bf16 to a cosine of .999; and what it chose is what runs."""
-    cache = shutil.copytree(graphs, tmp_path / "cache")
+    cache = shutil.copytree(graphs, tmp_path / "cache", ignore=shutil.ignore_patterns("tune-*"))
     engine = engine_of(bert, "auto", cache=cache, tuning=Tuning(budget_s=0.5))
     fill(engine, [wide])
     timings = engine._backbones._tune.timings

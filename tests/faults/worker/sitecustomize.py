@@ -17,7 +17,7 @@ from pathlib import Path
 
 class _WhenServing(MetaPathFinder):
     def find_spec(self, name, path=None, target=None):
-        if name == "hub.serving.runtime":
+        if name == "hub.http.service":
             sys.meta_path.remove(self)
             _watch()
 

@@ -5,8 +5,25 @@ from __future__ import annotations
 import pytest
 
 from hub.store.change import Deploy
+from tests.http.conftest import serve
+from tests.support.homes import FakeHome
 
 TEXT = {"text": "a warm and funny film"}
+
+
+@pytest.fixture(scope="module")
+def refusing(tmp_path_factory, tiny_base_folder):
+    """A server for what is refused: mood@1 is live, mood@2 and an adapter of another task are stored."""
+    home = FakeHome(tmp_path_factory.mktemp("refusing"), tiny_base_folder)
+    home.store.deploy("mood", Deploy(version=home.add("mood", seed=1).ref, by="tester"))
+    home.add("mood", seed=2)
+    home.add("topics", seed=2, task="classification")
+    with serve(home.path) as client:
+        yield client
+
+
+def listed(client):
+    return client.get("/v1/deployments").json()["deployments"]
 
 
 def test_a_version_is_put_live_and_rolled_back(add, client, admin) -> None:
@@ -36,8 +53,8 @@ def test_a_deployment_is_shown_with_its_history(add, client, admin) -> None:
 
 def test_deployments_are_listed_and_taken_away(client, live, admin) -> None:
     live("mood", seed=1), live("taste", seed=2)
-    listed = client.get("/admin/deployments", headers=admin).json()["deployments"]
-    assert [deployment["name"] for deployment in listed] == ["mood", "taste"]
+    shown = client.get("/admin/deployments", headers=admin).json()["deployments"]
+    assert [deployment["name"] for deployment in shown] == ["mood", "taste"]
     assert client.delete("/admin/deployments/mood", headers=admin).json()["removed"]
     assert client.post("/v1/deployments/mood/predict", json=TEXT).status_code == 404
     assert client.post("/v1/deployments/taste/predict", json=TEXT).status_code == 200
@@ -46,20 +63,19 @@ def test_deployments_are_listed_and_taken_away(client, live, admin) -> None:
 @pytest.mark.parametrize(
     ("name", "body", "status", "code"),
     [
-        ("mood", {"version": "mood@9"}, 404, "not_found"),
-        ("mood", {"version": "nobody"}, 404, "not_found"),
-        ("mood", {"version": "../etc"}, 400, "invalid_name"),
-        ("mood", {"version": "mood@0"}, 400, "invalid_name"),
-        ("mood", {"version": 3}, 400, "bad_request"),
-        ("mood", {}, 400, "bad_request"),
+        ("fresh", {"version": "mood@9"}, 404, "not_found"),
+        ("fresh", {"version": "nobody"}, 404, "not_found"),
+        ("fresh", {"version": "../etc"}, 400, "invalid_name"),
+        ("fresh", {"version": "mood@0"}, 400, "invalid_name"),
+        ("fresh", {"version": 3}, 400, "bad_request"),
+        ("fresh", {}, 400, "bad_request"),
         ("Bad Name", {"version": "mood@1"}, 400, "invalid_name"),
     ],
 )
-def test_deploys_that_make_no_sense(add, client, admin, name, body, status, code) -> None:
-    add(seed=1)
-    reply = client.put(f"/admin/deployments/{name}", json=body, headers=admin)
+def test_deploys_that_make_no_sense(refusing, admin, name, body, status, code) -> None:
+    reply = refusing.put(f"/admin/deployments/{name}", json=body, headers=admin)
     assert (reply.status_code, reply.json()["error"]["code"]) == (status, code)
-    assert client.get("/v1/deployments").json() == {"deployments": []}
+    assert [deployment["name"] for deployment in listed(refusing)] == ["mood"]
 
 
 def test_a_damaged_version_is_refused_and_the_old_one_answers_on(add, client, live, admin) -> None:
@@ -71,16 +87,13 @@ def test_a_damaged_version_is_refused_and_the_old_one_answers_on(add, client, li
     assert client.post("/v1/deployments/mood/predict", json=TEXT).headers["x-hub-version"] == "mood@1"
 
 
-def test_a_rollback_without_a_past_is_a_conflict(client, live, admin) -> None:
-    live("mood", seed=1)
-    reply = client.post("/admin/deployments/mood/rollback", headers=admin)
+def test_a_rollback_without_a_past_is_a_conflict(refusing, admin) -> None:
+    reply = refusing.post("/admin/deployments/mood/rollback", headers=admin)
     assert (reply.status_code, reply.json()["error"]["code"]) == (409, "conflict")
 
 
-def test_a_version_of_another_task_is_a_conflict(add, client, live, admin) -> None:
-    live("mood", seed=1)
-    add("topics", seed=2, task="classification")
-    reply = client.put("/admin/deployments/mood", json={"version": "topics"}, headers=admin)
+def test_a_version_of_another_task_is_a_conflict(refusing, admin) -> None:
+    reply = refusing.put("/admin/deployments/mood", json={"version": "topics"}, headers=admin)
     assert (reply.status_code, reply.json()["error"]["code"]) == (409, "conflict")
 
 
@@ -132,10 +145,10 @@ def test_a_shadow_answers_nobody_and_is_listed(add, client, live, admin) -> None
     shadow = add("mood", seed=2)
     assert put(client, admin, version="mood@2", shadow=True).status_code == 200
     assert client.post("/v1/deployments/mood/predict", json=TEXT).headers["x-hub-version"] == "mood@1"
-    (public,) = client.get("/v1/deployments").json()["deployments"]
-    (listed,) = client.get("/admin/deployments", headers=admin).json()["deployments"]
-    assert public["shadow"] == listed["shadow"] == {"version": "mood@2", "sha256": shadow.sha256}
-    assert public["canary"] is listed["canary"] is None
+    (public,) = listed(client)
+    (shown,) = client.get("/admin/deployments", headers=admin).json()["deployments"]
+    assert public["shadow"] == shown["shadow"] == {"version": "mood@2", "sha256": shadow.sha256}
+    assert public["canary"] is shown["canary"] is None
 
 
 @pytest.mark.parametrize(
@@ -148,16 +161,14 @@ def test_a_shadow_answers_nobody_and_is_listed(add, client, live, admin) -> None
         ({"version": "mood@1", "canary": 10}, 409, "conflict"),
     ],
 )
-def test_trials_that_make_no_sense(add, client, live, admin, body, status, code) -> None:
-    live("mood", seed=1), add("mood", seed=2)
-    reply = put(client, admin, **body)
+def test_trials_that_make_no_sense(refusing, admin, body, status, code) -> None:
+    reply = put(refusing, admin, **body)
     assert (reply.status_code, reply.json()["error"]["code"]) == (status, code)
-    assert client.get("/v1/deployments").json()["deployments"][0]["canary"] is None
+    assert listed(refusing)[0]["canary"] is None
 
 
-def test_a_promotion_of_nothing_is_a_conflict(client, live, admin) -> None:
-    live("mood", seed=1)
-    reply = client.post("/admin/deployments/mood/promote", headers=admin)
+def test_a_promotion_of_nothing_is_a_conflict(refusing, admin) -> None:
+    reply = refusing.post("/admin/deployments/mood/promote", headers=admin)
     assert (reply.status_code, reply.json()["error"]["code"]) == (409, "conflict")
 
 

@@ -5,9 +5,14 @@ from __future__ import annotations
 import asyncio
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from grafthub_sentiment.task import SentimentTask
+from starlette.testclient import TestClient
 
 from hub.api import BadRequest, HeadKind
 from hub.config import load_settings
@@ -18,35 +23,47 @@ from hub.registry.host import Registry
 from hub.serving.requests import pipeline
 from hub.store.change import Deploy
 from hub.store.records import Version
-from tests.support.homes import add_version
+from tests.http.conftest import serve
+from tests.support.homes import FakeHome, add_version
 from tests.support.tiny import tiny_adapter
-
-pytestmark = pytest.mark.usefixtures("one_thread")
 
 ONE = "/v1/deployments/mood/explain"
 TEXT = "a warm film"
 
 
-@pytest.fixture
-def add_real(home, tmp_path):
+def add_real(home: FakeHome, seed: int) -> Version:
     """Store what PEFT itself can load, which the fake adapters of other tests are not."""
-
-    def build(seed: int) -> Version:
-        labels = ("negative", "positive")
-        folder = tiny_adapter(
-            home.base, tmp_path / str(seed), kind=HeadKind.SEQUENCE, labels=labels, seed=seed, spread=0.5
+    labels = ("negative", "positive")
+    with TemporaryDirectory() as folder:
+        adapter = tiny_adapter(
+            home.base, Path(folder), kind=HeadKind.SEQUENCE, labels=labels, seed=seed, spread=0.5
         )
-        return add_version(home.store, home.base, "mood", folder, labels=labels)
+        return add_version(home.store, home.base, "mood", adapter, labels=labels)
 
-    return build
+
+@contextmanager
+def serve_explaining(home: FakeHome) -> Iterator[TestClient]:
+    home.store.deploy("mood", Deploy(version=add_real(home, 1).ref, by="t"))
+    with serve(home.path, HUB_SERVE__EXPLAIN="true") as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def shared_home(tmp_path_factory, tiny_base_folder):
+    return FakeHome(tmp_path_factory.mktemp("explaining"), tiny_base_folder)
+
+
+@pytest.fixture(scope="module")
+def explaining(shared_home):
+    """A server with the deployment `mood` that explains."""
+    with serve_explaining(shared_home) as client:
+        yield client
 
 
 @pytest.fixture
-def explaining(serving, monkeypatch, add_real, store):
-    """A server with the deployment `mood` that explains."""
-    monkeypatch.setenv("HUB_SERVE__EXPLAIN", "true")
-    store.deploy("mood", Deploy(version=add_real(1).ref, by="t"))
-    with serving() as client:
+def own(home):
+    """Such a server for a test that changes or suspends something."""
+    with serve_explaining(home) as client:
         yield client
 
 
@@ -71,7 +88,7 @@ def test_it_is_off_by_default(client, live) -> None:
     assert "serve.explain" in reply.json()["error"]["message"]
 
 
-def test_an_explanation_names_the_version_and_equals_that_of_the_command(explaining, store) -> None:
+def test_an_explanation_names_the_version_and_equals_that_of_the_command(explaining, shared_home) -> None:
     reply = ask(explaining)
     assert reply.status_code == 200, reply.text
     result = reply.json()
@@ -82,10 +99,8 @@ def test_an_explanation_names_the_version_and_equals_that_of_the_command(explain
     assert sum(result["scores"]) == pytest.approx(
         result["score"] - result["baseline_score"] + result["convergence_delta"], abs=1e-4
     )
-    version = store.get("mood@1")
-    same = explain(
-        version, {"text": TEXT}, ExplainOptions(), registry=Registry.of(load_settings()), store=store
-    )
+    store, registry = shared_home.store, Registry.of(load_settings())
+    same = explain(store.get("mood@1"), {"text": TEXT}, ExplainOptions(), registry=registry, store=store)
     assert result["scores"] == pytest.approx(list(same.scores), abs=1e-5)
     assert [word["text"] for word in result["words"]] == [word.text for word in same.merged()]
 
@@ -96,11 +111,11 @@ def test_attention_gives_shares_and_a_label_can_be_chosen(explaining) -> None:
     assert sum(result["scores"]) == pytest.approx(1, abs=1e-4)
 
 
-def test_after_a_swap_the_new_version_is_explained(explaining, add_real, admin) -> None:
-    before = ask(explaining).json()
-    body = {"version": str(add_real(2).ref)}
-    assert explaining.put("/admin/deployments/mood", json=body, headers=admin).status_code == 200
-    after = ask(explaining).json()
+def test_after_a_swap_the_new_version_is_explained(own, home, admin) -> None:
+    before = ask(own).json()
+    body = {"version": str(add_real(home, 2).ref)}
+    assert own.put("/admin/deployments/mood", json=body, headers=admin).status_code == 200
+    after = ask(own).json()
     assert (before["version"], after["version"]) == ("mood@1", "mood@2")
     assert before["scores"] != pytest.approx(after["scores"], abs=1e-4)
 
@@ -128,11 +143,11 @@ def test_an_unknown_deployment_is_404(explaining) -> None:
     assert code(reply) == (404, "not_found")
 
 
-def test_files_that_were_altered_explain_nothing(explaining, store) -> None:
+def test_files_that_were_altered_explain_nothing(own, store) -> None:
     weights = store.get("mood@1").path / "adapter_model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-4] + b"\0\0\0\0")
-    assert code(ask(explaining)) == (422, "bad_adapter")
-    assert explaining.post("/v1/deployments/mood/predict", json={"text": TEXT}).status_code == 200
+    assert code(ask(own)) == (422, "bad_adapter")
+    assert own.post("/v1/deployments/mood/predict", json={"text": TEXT}).status_code == 200
 
 
 def test_without_captum_gradients_say_which_extra_to_install(explaining, monkeypatch) -> None:
@@ -159,21 +174,21 @@ def hang(monkeypatch):
     go.set()
 
 
-def test_a_plugin_that_hangs_costs_its_explanation_and_the_next_one_works(hang, explaining) -> None:
-    reply = ask(explaining, "hang")
+def test_a_plugin_that_hangs_costs_its_explanation_and_the_next_one_works(hang, own) -> None:
+    reply = ask(own, "hang")
     assert code(reply) == (504, "plugin_timeout")
     assert "'sentiment' of plugin 'sentiment' did not finish encode" in reply.json()["error"]["message"]
-    assert ask(explaining, method="attention").status_code == 200
+    assert ask(own, method="attention").status_code == 200
 
 
-def test_explanations_that_hang_suspend_the_task_until_they_return(hang, explaining, admin, until) -> None:
-    assert [code(ask(explaining, "hang")) for _ in range(2)] == [(504, "plugin_timeout")] * 2
-    assert code(ask(explaining)) == (503, "plugin_suspended")
-    assert code(explaining.post("/v1/deployments/mood/predict", json={"text": TEXT}))[0] == 503
-    (found,) = explaining.get("/admin/status", headers=admin).json()["hanging"]
+def test_explanations_that_hang_suspend_the_task_until_they_return(hang, own, admin, until) -> None:
+    assert [code(ask(own, "hang")) for _ in range(2)] == [(504, "plugin_timeout")] * 2
+    assert code(ask(own)) == (503, "plugin_suspended")
+    assert code(own.post("/v1/deployments/mood/predict", json={"text": TEXT}))[0] == 503
+    (found,) = own.get("/admin/status", headers=admin).json()["hanging"]
     assert (found["plugin"], found["suspended"], found["stuck_calls"]) == ("sentiment", True, 2)
     hang.set()
-    assert until(lambda: ask(explaining, method="attention").status_code == 200)
+    assert until(lambda: ask(own, method="attention").status_code == 200)
 
 
 @pytest.mark.parametrize(

@@ -21,18 +21,28 @@ from hub.serving.meter import Meter
 from hub.store.catalog.feedback import Answers, StoredAnswer
 from hub.store.catalog.replicas import Replicas
 from hub.store.change import Deploy
+from tests.http.conftest import serve
+from tests.support.homes import FakeHome
 
 KEPT = {"keep": "texts", "days": 30, "rows": 100}
 ONE = "/v1/deployments/mood/predict"
 JSON = {"content-type": "application/json"}
 
 
-@pytest.fixture
-def keeping(serving, monkeypatch, add, store):
+@pytest.fixture(scope="module")
+def keeping(tmp_path_factory, tiny_base_folder):
     """A server with the deployment `mood` that keeps answers and their requests."""
-    monkeypatch.setenv("HUB_FEEDBACK", json.dumps(KEPT))
+    home = FakeHome(tmp_path_factory.mktemp("keeping"), tiny_base_folder)
+    home.store.deploy("mood", Deploy(version=home.add("mood", seed=1).ref, by="t"))
+    with serve(home.path, HUB_FEEDBACK=json.dumps(KEPT)) as client:
+        yield client
+
+
+@pytest.fixture
+def own(add, store, home):
+    """Such a server for a test that changes its catalog."""
     store.deploy("mood", Deploy(version=add("mood", seed=1).ref, by="t"))
-    with serving() as client:
+    with serve(home.path, HUB_FEEDBACK=json.dumps(KEPT)) as client:
         yield client
 
 
@@ -212,7 +222,7 @@ def test_what_is_kept_is_counted_and_no_log_line_holds_a_word_of_it(keeping, adm
     assert "secret" not in caplog.text
 
 
-def test_an_answer_that_another_replica_has_yet_to_write_is_waited_for(keeping, store, monkeypatch) -> None:
+def test_an_answer_that_another_replica_has_yet_to_write_is_waited_for(own, store, monkeypatch) -> None:
     Replicas(store.catalog).report("other", host="h", pid=1, url="", generation=1, failures={})
     late = StoredAnswer("late", "mood", "mood@1", "0" * 64, datetime.now(UTC), '{"label": "positive"}')
 
@@ -221,18 +231,18 @@ def test_an_answer_that_another_replica_has_yet_to_write_is_waited_for(keeping, 
 
     waiting = SimpleNamespace(to_thread=asyncio.to_thread, sleep=others_write)
     monkeypatch.setattr(answer_log, "asyncio", waiting)
-    assert give(keeping, "late", "positive").json()["correct"] is True
+    assert give(own, "late", "positive").json()["correct"] is True
 
 
-def test_hub_status_shows_the_answer_log_and_the_guards(keeping, add, admin, until, capsys) -> None:
+def test_hub_status_shows_the_answer_log_and_the_guards(own, add, admin, until, capsys) -> None:
     from hub.cli.status import _show
 
     version = add("mood", seed=2)
     guarded = {"version": str(version.ref), "canary": 50, "guard": {"agreement": 0.9}}
-    assert keeping.put("/admin/deployments/mood", json=guarded, headers=admin).status_code == 200
+    assert own.put("/admin/deployments/mood", json=guarded, headers=admin).status_code == 200
 
     def status() -> dict:
-        return keeping.get("/admin/status", headers=admin).json()
+        return own.get("/admin/status", headers=admin).json()
 
     assert until(lambda: status()["guards"])
     _show({"server": "http://here", **status()})
@@ -244,9 +254,9 @@ def test_hub_status_shows_the_answer_log_and_the_guards(keeping, add, admin, unt
 @pytest.mark.parametrize(
     ("guard", "said"), [({"agrement": 0.9}, "no 'agrement'"), ({"agreement": 95}, "guard agreement")]
 )
-def test_a_wrong_guard_is_refused_before_anything_moves(keeping, add, admin, guard, said) -> None:
+def test_a_wrong_guard_is_refused_before_anything_moves(own, add, admin, guard, said) -> None:
     body = {"version": str(add("mood", seed=2).ref), "canary": 50, "guard": guard}
-    reply = keeping.put("/admin/deployments/mood", json=body, headers=admin)
+    reply = own.put("/admin/deployments/mood", json=body, headers=admin)
     assert reply.status_code == 400
     assert said in reply.json()["error"]["message"]
-    assert keeping.get("/admin/deployments/mood", headers=admin).json()["canary"] is None
+    assert own.get("/admin/deployments/mood", headers=admin).json()["canary"] is None

@@ -5,14 +5,18 @@ from __future__ import annotations
 import pytest
 
 from hub.store.change import Deploy
+from tests.http.conftest import serve
+from tests.support.homes import FakeHome
 
 
-@pytest.fixture
-def asked(home, serving, monkeypatch):
-    monkeypatch.setattr("hub.http.routes.native.runs_plugin_code", lambda model: True)
+@pytest.fixture(scope="module")
+def asked(tmp_path_factory, tiny_base_folder):
+    home = FakeHome(tmp_path_factory.mktemp("asked"), tiny_base_folder)
     home.store.deploy("mood", Deploy(version=home.add("mood", seed=1).ref, by="tester"))
-    with serving() as client:
-        yield client
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("hub.http.routes.native.runs_plugin_code", lambda model: True)
+        with serve(home.path) as client:
+            yield client
 
 
 @pytest.mark.parametrize(

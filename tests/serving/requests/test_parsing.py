@@ -143,7 +143,7 @@ class Vectors(Model):
     ("body", "field", "message"),
     [
         ({"input": 5}, "input", "input: Input should be a valid string, or a valid array."),
-        ({"input": []}, "input", "input: List should have at least 1 item after validation, not 0."),
+        ({"input": []}, "input", "input: Should have at least 1 item, not 0."),
         ({"input": ["a", 7]}, "input.1", "input.1: Input should be a valid string."),
         ({"input": [3, -1]}, "input.1", "input.1: Input should be greater than or equal to 0."),
         ({"input": [[3], [-1]]}, "input.1.0", "input.1.0: Input should be greater than or equal to 0."),

@@ -16,8 +16,6 @@ from hub.training.fit.model import add_adapter, load_base
 from hub.vectors import Embedding
 from tests.support.tiny import tiny_encoder
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 
 def pair(query: list[int], good: list[int], bad: list[int] | None = None) -> dict:
     row: dict = {"input_ids": query, "good": {"input_ids": good}}

@@ -151,9 +151,9 @@ def test_a_method_that_trains_nothing_of_a_base_is_refused(
 @pytest.mark.parametrize(
     ("overrides", "said"),
     [
-        (("method.type=ia3", "method.rank=4"), "rank needs the type lora, not ia3"),
-        (("method.type=bitfit", "method.dora=true"), "dora needs the type lora"),
-        (("method.type=full", "method.target=[query]"), "target needs the type lora or ia3"),
+        (("method.type=ia3", "method.rank=4"), "rank needs the type lora or few-shot, not ia3"),
+        (("method.type=bitfit", "method.dora=true"), "dora needs the type lora or few-shot"),
+        (("method.type=full", "method.target=[query]"), "target needs the type lora, few-shot or ia3"),
     ],
 )
 def test_keys_of_another_method_are_refused(
@@ -208,6 +208,25 @@ def test_auto_goes_by_rows_where_the_base_and_the_recipe_leave_a_choice(
 ) -> None:
     settled = make_recipe(RECIPE, "method.type=auto", *settings).settled(rows, family)
     assert (settled.method.type, settled.train.learning_rate) == (kind, rate)
+
+
+@pytest.mark.parametrize(
+    ("rows", "settings", "kind", "steps"),
+    [
+        (199, [], "few-shot", 40),
+        (199, ["method.rank=4"], "few-shot", 40),
+        (199, ["train.max_steps=7"], "few-shot", 7),
+        (199, ["train.epochs=5"], "few-shot", None),
+        (199, ["preset=best"], "few-shot", 40),
+        (200, [], "lora", None),
+    ],
+)
+def test_auto_is_few_shot_for_few_rows_with_one_label_each(
+    make_recipe: RecipeMaker, rows: int, settings: list[str], kind: str, steps: int | None
+) -> None:
+    recipe = make_recipe(RECIPE, "method.type=auto", *settings)
+    settled = recipe.settled(rows, "bert", one_label=True)
+    assert (settled.method.type, settled.train.max_steps) == (kind, steps)
 
 
 def test_peft_knows_the_layers_of_the_families_that_auto_chooses_ia3_for() -> None:

@@ -36,11 +36,6 @@ ROWS = "text,label\n" + "".join(
 )
 
 
-@pytest.fixture(autouse=True)
-def _one_thread(one_thread: None) -> None:
-    """All of these tests."""
-
-
 @pytest.fixture
 def recipe(make_recipe: Callable[..., Recipe]) -> Recipe:
     return make_recipe(RECIPE, a_csv=ROWS)

@@ -81,7 +81,7 @@ class Hanging(Kept):
 
 
 @pytest.fixture(autouse=True)
-def _own_server(one_thread: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def _own_server(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
 
 

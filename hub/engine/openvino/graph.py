@@ -1,0 +1,217 @@
+# ruff: noqa: TID253 - imported by the openvino backbone only
+"""One exported graph, compiled by OpenVINO for the CPU."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence, Set
+from functools import cache
+from itertools import groupby
+from pathlib import Path
+
+import numpy as np
+import openvino
+import torch
+from openvino import opset13
+from torch import Tensor
+from torch.nn.functional import pad
+
+from hub.engine.onnx import export
+from hub.engine.torch.stacks import Parts
+from hub.engine.torch.tensors import BatchTensors
+
+__all__ = ["OpenVinoGraph", "computes_in_bf16", "padded_length"]
+
+# Compiled kernels by node and shape. Without a limit, each shape of a batch would keep 2 MB (2026.4, MiniLM).
+CACHED_KERNELS = 256
+_DTYPES = {torch.float32: openvino.Type.f32, torch.bfloat16: openvino.Type.bf16}
+
+
+@cache
+def _core() -> openvino.Core:
+    return openvino.Core()
+
+
+def computes_in_bf16() -> bool:
+    """Return whether this processor has instructions for bf16 that OpenVINO uses."""
+    return "BF16" in _core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+
+
+def padded_length(tokens: int, longest: int) -> int:
+    """Return the length to which a batch is padded: at most an eighth more, so that few shapes occur.
+
+    OpenVINO compiles kernels for each shape, which takes 2 to 6 ms on MiniLM.
+    """
+    step = max(8, 1 << max(0, (tokens - 1).bit_length() - 3))
+    return max(tokens, min(longest, -(-tokens // step) * step))
+
+
+class OpenVinoGraph:
+    """A compiled graph that reads the torch tensors of the stacks themselves.
+
+    The stacks have `dtype`, in which the linear layers are computed; a norm or a softmax is in float32. The
+    weights of the graph that are in `weights` (by path in the base) are those tensors, in float32; OpenVINO
+    keeps a repacked copy of a linear layer's.
+    """
+
+    def __init__(
+        self,
+        file: Path,
+        stacks: Sequence[str],
+        dtype: torch.dtype,
+        threads: int,
+        weights: Mapping[str, Tensor],
+        longest: int,
+    ) -> None:
+        model = _core().read_model(file)
+        found = {name: t.detach() for name, t in weights.items() if t.dtype is torch.float32}
+        self._weights, linear = _share(model, found)
+        _read_stacks_in(model, frozenset(stacks), dtype)
+        model.validate_nodes_and_infer_types()
+        self._compiled = _core().compile_model(
+            model,
+            "CPU",
+            {
+                "INFERENCE_PRECISION_HINT": _DTYPES[dtype].get_type_name(),
+                "INFERENCE_NUM_THREADS": threads,
+                "PERFORMANCE_HINT": "LATENCY",
+                "NUM_STREAMS": 1,
+                # Pinned threads would stay on cores that parse requests and tokenize.
+                "ENABLE_CPU_PINNING": False,
+                "CPU_RUNTIME_CACHE_CAPACITY": CACHED_KERNELS,
+            },
+        )
+        self._inputs = {name for port in self._compiled.inputs for name in port.get_names()}
+        self._width = self._compiled.output(0).get_partial_shape()[2].get_length()
+        self._longest = longest
+        self._idle: list[_Request] = []  # at most one per concurrent run
+        self.stacks = frozenset(stacks)
+        unshared = file.stat().st_size - sum(tensor.nbytes for tensor in self._weights)
+        self.nbytes = unshared + linear * dtype.itemsize
+
+    def forget(self, layers: Mapping[str, Parts]) -> None:
+        """Drop requests with other stacks, which keep the memory of replaced stacks alive."""
+        self._idle = [request for request in self._idle if request.reads(layers)]
+
+    def run(self, batch: BatchTensors, layers: Mapping[str, Parts]) -> Tensor:
+        """Return the last hidden states; a new stack comes in a new `layers` mapping."""
+        try:
+            request = self._idle.pop()
+        except IndexError:
+            request = _Request(self._compiled.create_infer_request())
+        request.bind(layers, self.stacks)
+        rows, tokens = batch.input_ids.shape
+        more = padded_length(tokens, self._longest) - tokens
+        # Kept in a variable until the run ends: OpenVINO holds pointers only.
+        inputs = [
+            pad(tensor, (0, more)) if more and tensor.ndim == 2 else tensor.contiguous() for tensor in batch
+        ]
+        for name, tensor in zip(export.BATCH_INPUTS, inputs, strict=True):
+            if name in self._inputs:
+                request.values.set_tensor(name, _shared(tensor))
+        # Bound for each run, else OpenVINO overwrites the output of the previous run.
+        hidden = torch.empty((rows, tokens + more, self._width))
+        request.values.set_output_tensor(_shared(hidden))
+        request.values.infer()
+        self._idle.append(request)
+        return hidden[:, :tokens] if more else hidden
+
+
+class _Request:
+    """The tensors of one run, with the stacks that are bound to it."""
+
+    def __init__(self, values: openvino.InferRequest) -> None:
+        self.values = values
+        self._bound: Mapping[str, Parts] | None = None
+
+    def reads(self, layers: Mapping[str, Parts]) -> bool:
+        """Return whether these stacks are bound."""
+        return self._bound is layers
+
+    def bind(self, layers: Mapping[str, Parts], stacks: Set[str]) -> None:
+        """Bind the stacks, if others were bound."""
+        if layers is self._bound:
+            return
+        for name in stacks:
+            part, _, layer = name.partition(".")
+            self.values.set_tensor(name, _shared(getattr(layers[layer], part)))
+        self._bound = layers
+
+
+def _shared(tensor: Tensor) -> openvino.Tensor:
+    """Return a view of a torch tensor's memory; the caller must keep the tensor."""
+    if tensor.dtype is torch.bfloat16:  # which numpy lacks
+        array = tensor.view(torch.int16).numpy()
+        return openvino.Tensor(array, openvino.Shape(list(tensor.shape)), openvino.Type.bf16)
+    return openvino.Tensor(tensor.numpy(), shared_memory=True)
+
+
+def _read_stacks_in(model: openvino.Model, stacks: Set[str], dtype: torch.dtype) -> None:
+    """Give the inputs for stacks another dtype; what a row gathers from them is converted, not the stack."""
+    if dtype is torch.float32:
+        return
+    for parameter in model.get_parameters():
+        if parameter.get_friendly_name() not in stacks:
+            continue
+        parameter.set_element_type(_DTYPES[dtype])
+        for reader in parameter.output(0).get_target_inputs():
+            node = reader.get_node()
+            assert node.get_type_name() == "Gather", "every stack is read by index_select"
+            readers = node.output(0).get_target_inputs()
+            converted = opset13.convert(node.output(0), "f32")
+            for each in readers:
+                each.replace_source_output(converted.output(0))
+
+
+def _share(model: openvino.Model, weights: Mapping[str, Tensor]) -> tuple[list[Tensor], int]:
+    """Replace matrices in the graph by those of the base.
+
+    Returns the shared tensors, and how many numbers those of linear layers have.
+    """
+    shapes = {
+        shape: list(group)
+        for shape, group in groupby(sorted(weights.values(), key=_shape), key=_shape)
+        if len(shape) == 2
+    }
+    shared, linear = [], 0
+    for node, transposed in _matrices(model):
+        values = node.data.T if transposed else node.data
+        found = next((t for t in shapes.get(values.shape, ()) if _same(t.numpy(), values)), None)
+        if found is None:
+            continue
+        shared.append(found)
+        linear += found.numel() if transposed else 0
+        constant = opset13.constant(found.numpy(), shared_memory=True)
+        for reader in node.output(0).get_target_inputs():
+            source = constant
+            if transposed:
+                matmul = reader.get_node()
+                source = opset13.matmul(matmul.input_value(0), constant, transpose_a=False, transpose_b=True)
+                for each in matmul.output(0).get_target_inputs():
+                    each.replace_source_output(source.output(0))
+            else:
+                reader.replace_source_output(source.output(0))
+    return shared, linear
+
+
+def _matrices(model: openvino.Model) -> Iterator[tuple[openvino.Node, bool]]:
+    """Yield the matrices of weights, and whether each is stored transposed, as input of a product."""
+    for node in model.get_ordered_ops():
+        if node.get_type_name() != "Constant" or node.get_element_type() != openvino.Type.f32:
+            continue
+        readers = [reader.get_node() for reader in node.output(0).get_target_inputs()]
+        if len(node.get_output_shape(0)) != 2 or not readers:
+            continue
+        products = [
+            reader.get_type_name() == "MatMul" and not reader.get_attributes()["transpose_b"]
+            for reader in readers
+        ]
+        if all(products) or not any(products):
+            yield node, all(products)
+
+
+def _same(one: np.ndarray, other: np.ndarray) -> bool:
+    return np.array_equal(one[:1], other[:1]) and np.array_equal(one, other)
+
+
+def _shape(tensor: Tensor) -> tuple[int, ...]:
+    return tuple(tensor.shape)

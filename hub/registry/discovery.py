@@ -65,6 +65,10 @@ class PluginStatus:
         """`distribution:name`, unique in its group."""
         return f"{self.distribution}:{self.name}"
 
+    def is_named(self, name: str) -> bool:
+        """Return whether `name` is its name or id, or a spelling of its distribution."""
+        return name in (self.name, self.id) or canonicalize_name(name) == self.distribution
+
 
 @dataclass(frozen=True, slots=True)
 class FoundPlugin:

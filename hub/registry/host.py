@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from threading import RLock
@@ -203,6 +204,24 @@ class Registry:
                 self.task(name)
             except BadPlugin:
                 continue  # kept in _failures, which `plugins` reads
+
+    def required_faults(self, names: Sequence[str]) -> list[str]:
+        """Load the plugins of `plugins.required`; return why some cannot be used, a sentence each."""
+        faults = []
+        for name in names:
+            mine = [one for one in self._plugins if one.status.is_named(name)]
+            if not mine:
+                faults.append(f"Plugin {name!r} is in plugins.required and not installed.")
+            for plugin in mine:
+                for task in plugin.status.tasks:
+                    with suppress(BadPlugin, PluginConflict):  # kept, `_status` reads them
+                        self.task(task)
+                for label in plugin.status.provides:
+                    self.extensions.load(label)
+                status = self._status(plugin)
+                if status.state != "ok":
+                    faults.append(f"Required plugin {name!r} is {status.state}: {status.reason}")
+        return faults
 
     def handle(self, plugin: PluginStatus) -> str:
         """Return a plugin's name for the command line: its id if names clash."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import os
 from typing import Annotated
 
 import typer
@@ -12,7 +11,6 @@ import hub
 from hub.cli import (
     adapters,
     base,
-    bench,
     chat,
     data,
     deploy,
@@ -36,6 +34,7 @@ from hub.cli import (
     train,
     tune,
 )
+from hub.cli.plugin_commands import PluginGroup, without_plugins
 from hub.cli.quickstart import quickstart
 from hub.cli.screen.output import fail
 from hub.cli.screen.wait import Waiting
@@ -46,6 +45,7 @@ __all__ = ["app", "main"]
 
 app = typer.Typer(
     name="hub",
+    cls=PluginGroup,
     help="Train small adapters, put them live on one resident base model, swap them under load.",
     no_args_is_help=True,
     rich_markup_mode=None,
@@ -61,7 +61,6 @@ COMMANDS = (
     explain.explain,
     report.report,
     export.export,
-    bench.bench,
     serve.serve,
     deploy.deploy,
     deploy.promote,
@@ -112,12 +111,16 @@ def options(
         typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit."),
     ] = False,
     no_plugins: Annotated[
-        bool, typer.Option("--no-plugins", help="Load only the plugins that are part of the hub.")
+        bool,
+        typer.Option(
+            "--no-plugins",
+            callback=without_plugins,
+            is_eager=True,
+            help="Load no plugin of a third party.",
+        ),
     ] = False,
 ) -> None:
     """Options that come before the command."""
-    if no_plugins:
-        os.environ["HUB_PLUGINS__POLICY"] = "none"  # also for the processes that the command starts
 
 
 def main() -> None:

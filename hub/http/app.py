@@ -14,7 +14,7 @@ from hub.errors import BadPlugin
 from hub.http.auth import Keys
 from hub.http.hub import Hub
 from hub.http.metrics.metrics import Metrics
-from hub.http.plugin_routes import add_families
+from hub.http.plugins.routes import add_families
 from hub.http.routes import admin, explain, feedback, native, pages, predict_each, rank
 from hub.http.routes.document import build_document
 from hub.jobs.service import TrainingService

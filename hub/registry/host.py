@@ -14,7 +14,7 @@ from hub.api import TaskSpec
 from hub.config import PluginSettings, Settings
 from hub.contract import PluginRef, contract_of, required_fields
 from hub.errors import BadPlugin, NotFound, PluginConflict
-from hub.registry.discovery import BUILT_IN, FoundPlugin, PluginStatus, find_plugins
+from hub.registry.discovery import BUILT_IN, CORE, FoundPlugin, PluginStatus, find_plugins
 from hub.registry.extensions import Extensions
 from hub.registry.loaded import LoadedTask, load_task
 from hub.registry.plugin import LoadedPlugin, load_plugin, managers
@@ -104,6 +104,12 @@ class Registry:
                 status = snapshot.status(plugin, settings.plugins, exact=exact)
             listed.append(status)
         return listed
+
+    @classmethod
+    def of_hub(cls) -> Registry:
+        """Load the hub's own plugin; imports no other, and no task."""
+        found = [plugin for plugin in find_plugins() if plugin.distribution == CORE]
+        return cls._of(found, (), {}, {}, None)
 
     @classmethod
     def _of(

@@ -16,15 +16,15 @@ from pathlib import Path
 from queue import Empty, Queue
 from typing import Any
 
-from hub.api import Row, Tokenizer
+from hub.api import EngineRequest, Row, Tokenizer
 from hub.bases.base import Base
 from hub.bases.cache import Bases
 from hub.config import ServeSettings, Settings
-from hub.engine.build import build_engine
 from hub.engine.protocol import Engine, GenerationLimits
 from hub.engine.slots.table import SlotTable
 from hub.serving.background import PeriodicTask
 from hub.serving.batching.batcher import Batcher
+from hub.serving.batching.engines import open_engine
 from hub.serving.batching.fair_queue import Job
 from hub.serving.batching.slot_cleaner import SlotCleaner
 from hub.serving.heap import limit_heap, limit_kernel_caches, return_free_memory
@@ -169,9 +169,8 @@ class BaseWorkers:
         began = time.perf_counter()
         serve, limits = self._settings.serve, self._settings.limits
         tokenizers = Tokenizers(base, encode_threads())
-        engine = build_engine(
+        request = EngineRequest(
             base,
-            kind=serve.engine,
             slots=serve.slots + SPARE,
             device=serve.device,
             threads=forward_threads(serve),
@@ -180,6 +179,7 @@ class BaseWorkers:
                 serve.generate_rows, serve.generate_mb * 1_000_000, serve.generate_prefix_mb * 1_000_000
             ),
         )
+        engine = open_engine(serve.engine, request)
         batcher = Batcher(
             engine,
             name=base.name,

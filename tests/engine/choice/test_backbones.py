@@ -78,6 +78,7 @@ class Graph:
     """A session that answers with its own name."""
 
     nbytes = 1000
+    packs = True
 
     def __init__(
         self, file: Path, stacks: list[str], device: torch.device, threads: int, weights: object

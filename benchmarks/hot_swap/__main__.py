@@ -1,6 +1,6 @@
 """Swaps under load: is any answer wrong, does any request fail, and what do swaps cost?
 
-    python -m benchmarks.hot_swap [--seconds N] [--engine auto|onnx|torch|torch-bf16] [--streams]
+    python -m benchmarks.hot_swap [--seconds N] [--engine NAME] [--streams]
 
 A real `hub serve` on MiniLM with 16 slots; 32 clients that ask 40 deployments by Zipf's law, short texts.
 Half of the time, in periods of three seconds that alternate, deployments move `--rate` times a second: a

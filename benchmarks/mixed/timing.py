@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.mixed.adapters import QV, Found, Setting, in_turns, rows_of
@@ -25,15 +27,22 @@ def against_peft(setting: Setting) -> Found:
     found = Found()
     setting.say("64 adapters in PEFT, in fp32 and bf16")
     models = {dtype: _peft(setting, dtype) for dtype in ("float32", "bfloat16")}
-    with setting.engine("auto", ADAPTERS) as engine, setting.engine("auto", ADAPTERS) as small:
+    with ExitStack() as stack:
+        engine, small = (stack.enter_context(setting.engine("auto", ADAPTERS)) for _ in range(2))
         _fill(setting, engine, QV)
         _fill(setting, small, QV, int8=True)
+        alone = {
+            name: stack.enter_context(setting.engine(kind, ADAPTERS)) for name, kind in _openvino().items()
+        }
+        for one in alone.values():
+            _fill(setting, one, QV)
         for rows, tokens, solo in ((64, 32, True), (32, 128, False), (1, 32, False)):
             setting.say(f"{rows} rows x {tokens} tokens, {min(rows, ADAPTERS)} adapters")
             batch = rows_of(rows, tokens, range(1, ADAPTERS + 1))
             ways: dict[str, Callable[[], object]] = {
                 "ours": partial(engine.run, batch),
                 "ours, int8 allowed": partial(small.run, batch),
+                **{f"ours, {name}": partial(one.run, batch) for name, one in alone.items()},
             }
             for dtype, model in models.items():
                 ways[f"PEFT {dtype}"] = _mixed(model, batch)
@@ -49,6 +58,7 @@ def against_peft(setting: Setting) -> Found:
                 found.figures["vs_peft_mixed_32x128"] = fp32 / ours
             else:
                 best = min(fp32, times["PEFT bfloat16"])
+                found.figures["int8_vs_peft_64x32_same"] = best / times["ours, int8 allowed"]
                 solo_best = min(times[f"PEFT {dtype}, one by one"] for dtype in models)
                 found.figures |= {
                     "vs_peft_mixed_64": fp32 / ours,
@@ -105,12 +115,19 @@ def _fill(setting: Setting, engine: Any, targets: str | Sequence[str], *, int8: 
 
 
 def _kind(backbone: str) -> str:
-    return {
-        "torch float32": "torch",
-        "torch bfloat16": "torch-bf16",
-        "onnx float32": "onnx",
-        "onnx int8": "onnx-int8",
-    }[backbone]
+    """Return the engine that has this backbone alone."""
+    runtime, dtype = backbone.split()
+    return runtime + {"float32": "", "bfloat16": "-bf16", "int8": "-int8"}[dtype]
+
+
+def _openvino() -> dict[str, str]:
+    """Return the engines of OpenVINO that run here, by the name of their backbone."""
+    if find_spec("openvino") is None:
+        return {}
+    from hub.engine.openvino.backbone import computes_in_bf16
+
+    names = ("openvino float32", *(["openvino bfloat16"] if computes_in_bf16() else []))
+    return {name: _kind(name) for name in names}
 
 
 def _peft(setting: Setting, dtype: str) -> Any:

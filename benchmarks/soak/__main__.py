@@ -8,8 +8,8 @@ Theil-Sen slope of the process's unshared memory after the warm-up, which is ten
 time if that is less. The heap holds free pages until they are returned to the system, a varying number;
 `floor_mb_per_hour` is the slope of the lowest sample of every 15 seconds, with its 90 % confidence interval.
 At the end an adapter of rank 256 is deployed and taken away: `rank_kept_mb` is how much of the memory it took
-the process still holds. Engines that this machine cannot run (torch-bf16 without bf16 instructions) are left
-out.
+the process still holds. Engines that this machine cannot run (bf16 without instructions for it, OpenVINO
+without its package) are left out.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from importlib.util import find_spec
 from pathlib import Path
 
 from benchmarks.report import Target, report
@@ -41,7 +42,7 @@ MOST_GROWTH = 10.0
 MOST_KEPT = 50.0  # MB, of some 400
 LARGE_RANK = 256
 WARM_UP_S = 600.0
-ENGINES = ("torch", "torch-bf16", "onnx", "onnx-int8", "auto")
+ENGINES = ("torch", "torch-bf16", "onnx", "onnx-int8", "openvino-bf16", "auto")
 TARGETS: dict[str, Target] = {
     name: ("<=", MOST_GROWTH) for name in (FIGURE, *(f"{FIGURE}_{engine}" for engine in ENGINES))
 } | {f"{KEPT}_{engine}": ("<=", MOST_KEPT) for engine in ENGINES}
@@ -114,7 +115,12 @@ def _runnable(engines: Sequence[str]) -> list[str]:
 
     from hub.engine.torch.loading import computes_in_bf16
 
-    return [name for name in engines if name != "torch-bf16" or computes_in_bf16(torch.device("cpu"))]
+    bf16, openvino = computes_in_bf16(torch.device("cpu")), find_spec("openvino") is not None
+    return [
+        name
+        for name in engines
+        if (bf16 or "bf16" not in name) and (openvino or not name.startswith("openvino"))
+    ]
 
 
 def _prepare(home: Path, base_name: str) -> None:

@@ -11,6 +11,7 @@ Examples (training rows) are plain mappings whose keys are the task's `fields`.
 from hub.api.adapter import AdapterInfo, read_options
 from hub.api.columns import Example, Field, FieldKind, split_tag
 from hub.api.hooks import ENTRY_POINT_GROUP, PLUGIN_GROUP, PluginHooks, TaskHooks, TaskSpec, hookimpl
+from hub.api.kinds.base_source import BaseSource, BaseSourceSpec, PullProgress
 from hub.api.kinds.cleaner import (
     Augmenter,
     AugmenterSpec,
@@ -20,6 +21,8 @@ from hub.api.kinds.cleaner import (
     CleanerSpec,
     Span,
 )
+from hub.api.kinds.command import Command, CommandSpec
+from hub.api.kinds.engine import BaseFiles, EngineBuilder, EngineRequest, EngineSpec
 from hub.api.kinds.explainer import ExplainedScore, Explainer, ExplainerSpec, TokenScores
 from hub.api.kinds.extension import Extension, ExtensionSpec
 from hub.api.kinds.method import MethodRequest, MethodSpec, TrainingMethod
@@ -35,6 +38,7 @@ from hub.api.kinds.reader import (
     Table,
     TableRow,
 )
+from hub.api.kinds.renderer import Renderer, RendererSpec
 from hub.api.kinds.routes import RouteFamily, RouteSpec, ServerAccess
 from hub.api.kinds.tracker import Begun, Ended, RunLog, RunStatus, Scalars, TrackedRun, Tracker, TrackerSpec
 from hub.api.models import MAX_TEXT, Model, NoOptions, Text
@@ -73,13 +77,21 @@ __all__ = [
     "BadDimensions",
     "BadRecipe",
     "BadRequest",
+    "BaseFiles",
+    "BaseSource",
+    "BaseSourceSpec",
     "Begun",
     "Change",
     "ChoiceFormat",
     "Cleaner",
     "CleanerSpec",
+    "Command",
+    "CommandSpec",
     "Embedding",
     "Ended",
+    "EngineBuilder",
+    "EngineRequest",
+    "EngineSpec",
     "EventObserver",
     "Example",
     "ExplainedScore",
@@ -111,10 +123,13 @@ __all__ = [
     "Output",
     "PluginHooks",
     "Pooling",
+    "PullProgress",
     "RawRow",
     "ReadOptions",
     "Reader",
     "ReaderSpec",
+    "Renderer",
+    "RendererSpec",
     "RequestEvent",
     "RouteFamily",
     "RouteSpec",

@@ -7,12 +7,16 @@ from dataclasses import dataclass
 
 import pluggy
 
+from hub.api.kinds.base_source import BaseSourceSpec
 from hub.api.kinds.cleaner import AugmenterSpec, CleanerSpec
+from hub.api.kinds.command import CommandSpec
+from hub.api.kinds.engine import EngineSpec
 from hub.api.kinds.explainer import ExplainerSpec
 from hub.api.kinds.method import MethodSpec
 from hub.api.kinds.metric import MetricSpec
 from hub.api.kinds.observer import ObserverSpec
 from hub.api.kinds.reader import ReaderSpec
+from hub.api.kinds.renderer import RendererSpec
 from hub.api.kinds.routes import RouteSpec
 from hub.api.kinds.tracker import TrackerSpec
 from hub.api.rows import HeadKind, TargetKind
@@ -104,4 +108,24 @@ class PluginHooks(TaskHooks):
     @hookspec
     def hub_readers(self) -> Iterable[ReaderSpec]:
         """Yield a ReaderSpec for each data format or URL scheme this plugin reads."""
+        raise AssertionError("a hook specification is never called")
+
+    @hookspec
+    def hub_base_sources(self) -> Iterable[BaseSourceSpec]:
+        """Yield a BaseSourceSpec for each place that this plugin pulls bases from."""
+        raise AssertionError("a hook specification is never called")
+
+    @hookspec
+    def hub_engines(self) -> Iterable[EngineSpec]:
+        """Yield an EngineSpec for each engine of this plugin."""
+        raise AssertionError("a hook specification is never called")
+
+    @hookspec
+    def hub_commands(self) -> Iterable[CommandSpec]:
+        """Yield a CommandSpec for each command that this plugin adds to `hub`."""
+        raise AssertionError("a hook specification is never called")
+
+    @hookspec
+    def hub_renderers(self) -> Iterable[RendererSpec]:
+        """Yield a RendererSpec for each way this plugin shows answers in the console."""
         raise AssertionError("a hook specification is never called")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from types import MappingProxyType
@@ -24,7 +24,9 @@ __all__ = [
     "PackageSource",
     "Source",
     "check_pin",
+    "find_by_scheme",
     "licence",
+    "own_source",
     "parse_source",
     "upstream",
 ]
@@ -182,8 +184,26 @@ KNOWN: Mapping[str, Source] = MappingProxyType(
 )
 
 
+def _no_plugins(text: str) -> Source | None:
+    return None
+
+
+find_by_scheme: Callable[[str], Source | None] = _no_plugins
+"""Returns the source that a plugin provides for the argument of `hub base pull`; set by the registry."""
+
+
 def parse_source(text: str) -> Source:
     """Parse the argument of `hub base pull`.
+
+    Raises:
+        BadRequest: it has none of the known forms.
+        BadPlugin: the plugin that provides this source fails.
+    """
+    return find_by_scheme(text) or own_source(text)
+
+
+def own_source(text: str) -> Source:
+    """Parse the argument of `hub base pull` if it needs no plugin.
 
     Raises:
         BadRequest: it has none of the known forms.

@@ -11,7 +11,6 @@ import hub
 from hub.cli import (
     adapters,
     base,
-    bench,
     chat,
     data,
     deploy,
@@ -24,6 +23,7 @@ from hub.cli import (
     init,
     jobs,
     keys,
+    plugin_install,
     plugins,
     predict,
     recipe,
@@ -34,6 +34,7 @@ from hub.cli import (
     train,
     tune,
 )
+from hub.cli.plugin_commands import PluginGroup, without_plugins
 from hub.cli.quickstart import quickstart
 from hub.cli.screen.output import fail
 from hub.cli.screen.wait import Waiting
@@ -44,6 +45,7 @@ __all__ = ["app", "main"]
 
 app = typer.Typer(
     name="hub",
+    cls=PluginGroup,
     help="Train small adapters, put them live on one resident base model, swap them under load.",
     no_args_is_help=True,
     rich_markup_mode=None,
@@ -59,7 +61,6 @@ COMMANDS = (
     explain.explain,
     report.report,
     export.export,
-    bench.bench,
     serve.serve,
     deploy.deploy,
     deploy.promote,
@@ -90,6 +91,7 @@ GROUPS = {
     "jobs": jobs.commands,
 }
 
+plugin_install.add_to(plugins.commands)
 for command in COMMANDS:
     app.command(cls=CLASSES.get(command))(command)
 for group, commands in GROUPS.items():
@@ -108,8 +110,17 @@ def options(
         bool,
         typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit."),
     ] = False,
+    no_plugins: Annotated[
+        bool,
+        typer.Option(
+            "--no-plugins",
+            callback=without_plugins,
+            is_eager=True,
+            help="Load no plugin of a third party.",
+        ),
+    ] = False,
 ) -> None:
-    """Options that need no command."""
+    """Options that come before the command."""
 
 
 def main() -> None:

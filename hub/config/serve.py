@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -22,9 +21,12 @@ class ServeSettings(Model):
 
     host: str = Field("127.0.0.1", description="Address to bind; beyond loopback, keys are required.")
     port: int = Field(3000, ge=0, le=65535)
-    engine: Literal[
-        "auto", "onnx", "onnx-int8", "openvino", "openvino-bf16", "torch", "torch-bf16", "fake"
-    ] = "auto"
+    engine: str = Field(
+        "auto",
+        pattern="^[a-z0-9][a-z0-9._-]{0,62}$",
+        description="auto, onnx, onnx-int8, openvino, openvino-bf16, torch, torch-bf16, fake, or the name of "
+        "a plugin's engine.",
+    )
     device: str = Field("auto", description="auto, cpu, cuda, cuda:N or mps.")
     slots: int = Field(32, ge=1, le=100_000, description="Adapters resident at once on each base.")
     max_rank: int = Field(

@@ -14,7 +14,7 @@ from hub.errors import BadPlugin
 from hub.http.auth import Keys
 from hub.http.hub import Hub
 from hub.http.metrics.metrics import Metrics
-from hub.http.plugin_routes import add_families
+from hub.http.plugins.routes import add_families
 from hub.http.routes import admin, explain, feedback, native, pages, predict_each, rank
 from hub.http.routes.document import build_document
 from hub.jobs.service import TrainingService
@@ -34,6 +34,8 @@ def build_app(settings: Settings) -> FastAPI:
     """Build the application; its runtime, `app.state.hub.runtime`, is not started."""
     registry = activate(Registry.of(settings))
     tasks = tuple(_load_tasks(registry))
+    for fault in registry.required_faults(settings.plugins.required):
+        log.error("The server will not be ready: %s", fault)
     metrics = Metrics(settings)
     runtime = Runtime(settings, registry, metrics)
     keys = Keys.of(settings, runtime.callers)

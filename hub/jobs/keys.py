@@ -9,7 +9,7 @@ __all__ = ["ALLOWED", "RECIPE_KEY"]
 RECIPE_KEY = "recipe."  # begins the keys of the metadata that are keys of a recipe
 
 # Dotted keys, or sections as a whole. Not among them: sources and anything else that names a file, a folder,
-# an address, a package, a plugin or a detector to load.
+# an address, a package or a detector to load. What installed plugins provide may be named.
 ALLOWED = re.compile(
     r"preset|summary|max_length|serve|options\.\w+|train\.\w+|method\.\w+|evaluate\.\w+|deploy\.\w+"
     r"|augment\.(copies|delete|swap|check|min_kept|length|keep|ablation|fields|seed|others(\.[\w.-]+)?)"

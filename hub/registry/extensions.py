@@ -73,6 +73,10 @@ class Extensions:
         built: ExtensionT = self._build(claim)
         return built
 
+    def claimed(self, kind: Kind[SpecT, ExtensionT], key: str) -> bool:
+        """Return whether any plugin provides this, usable or not; imports nothing."""
+        return (kind.hook, key) in self._claims
+
     def all(self, kind: Kind[SpecT, ExtensionT]) -> Iterator[tuple[SpecT, ExtensionT]]:
         """Yield every usable extension of a kind in the order of plugins; skip those that fail to build."""
         for claim in self._all:

@@ -11,8 +11,14 @@ from typing import Any, Generic, TypeVar
 from hub.api import (
     Augmenter,
     AugmenterSpec,
+    BaseSource,
+    BaseSourceSpec,
     Cleaner,
     CleanerSpec,
+    Command,
+    CommandSpec,
+    EngineBuilder,
+    EngineSpec,
     EventObserver,
     Explainer,
     ExplainerSpec,
@@ -24,6 +30,8 @@ from hub.api import (
     ObserverSpec,
     Reader,
     ReaderSpec,
+    Renderer,
+    RendererSpec,
     RouteFamily,
     RouteSpec,
     Tracker,
@@ -31,18 +39,23 @@ from hub.api import (
     TrainingMethod,
 )
 from hub.errors import BadPlugin, InvalidName
-from hub.names import check_name
+from hub.names import NAME_PATTERN, check_name
 from hub.registry.loaded import OBJECT, describe_failure, resolve
 
 __all__ = [
     "AUGMENTERS",
+    "BASE_SOURCES",
     "CLEANERS",
+    "COMMANDS",
+    "ENGINES",
     "EXPLAINERS",
     "KINDS",
     "METHODS",
     "METRICS",
     "OBSERVERS",
     "READERS",
+    "RENDERERS",
+    "RESERVED_COMMANDS",
     "ROUTES",
     "TRACKERS",
     "ExtensionT",
@@ -55,6 +68,37 @@ ExtensionT = TypeVar("ExtensionT", bound=Extension[Any])
 
 _SUFFIX = re.compile(r"\.[a-z0-9][a-z0-9._-]*")
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]+")
+RESERVED_COMMANDS = frozenset(
+    [
+        "adapters",
+        "base",
+        "chat",
+        "data",
+        "deploy",
+        "deployments",
+        "doctor",
+        "evaluate",
+        "explain",
+        "export",
+        "feedback",
+        "init",
+        "jobs",
+        "keys",
+        "plugins",
+        "predict",
+        "promote",
+        "quickstart",
+        "recipe",
+        "report",
+        "rollback",
+        "serve",
+        "status",
+        "top",
+        "train",
+        "tune",
+        "undeploy",
+    ]
+)
 _TAKEN_SCHEMES = frozenset({"pypi", "file"})
 
 
@@ -149,6 +193,22 @@ def _reader_misfit(spec: ReaderSpec, factory: type[Reader[Any]]) -> str:
     return ""
 
 
+def _source_problem(spec: BaseSourceSpec) -> str:
+    if not spec.schemes or not _is_words(spec.schemes, _SCHEME):
+        return f"schemes are {spec.schemes!r:.80}; write a tuple such as ('models',), in lower case."
+    return ""
+
+
+def _command_problem(spec: CommandSpec) -> str:
+    return f"hub {spec.name} is a command of the hub." if spec.name in RESERVED_COMMANDS else ""
+
+
+def _renderer_problem(spec: RendererSpec) -> str:
+    if _is_words(spec.tasks, re.compile(NAME_PATTERN)):
+        return ""
+    return f"tasks are {spec.tasks!r:.80}; write a tuple of names of tasks."
+
+
 def _route_problem(spec: RouteSpec) -> str:
     known = ("infer", "deploy", "admin")
     return "" if spec.right in known else f"its right is {spec.right!r:.80}; use one of {', '.join(known)}."
@@ -186,6 +246,26 @@ OBSERVERS: Kind[ObserverSpec, EventObserver[Any]] = Kind(
 ROUTES: Kind[RouteSpec, RouteFamily[Any]] = Kind(
     "route family", "hub_routes", RouteSpec, RouteFamily, problem=_route_problem
 )
+ENGINES: Kind[EngineSpec, EngineBuilder[Any]] = Kind("engine", "hub_engines", EngineSpec, EngineBuilder)
+BASE_SOURCES: Kind[BaseSourceSpec, BaseSource[Any]] = Kind(
+    "base source",
+    "hub_base_sources",
+    BaseSourceSpec,
+    BaseSource,
+    claims=lambda spec: (f"{scheme}:" for scheme in spec.schemes),
+    problem=_source_problem,
+)
+COMMANDS: Kind[CommandSpec, Command[Any]] = Kind(
+    "command", "hub_commands", CommandSpec, Command, problem=_command_problem
+)
+RENDERERS: Kind[RendererSpec, Renderer[Any]] = Kind(
+    "renderer",
+    "hub_renderers",
+    RendererSpec,
+    Renderer,
+    claims=lambda spec: (f"task:{task}" for task in spec.tasks),
+    problem=_renderer_problem,
+)
 METRICS: Kind[MetricSpec, Metric[Any]] = Kind("metric", "hub_metrics", MetricSpec, Metric)
 METHODS: Kind[MethodSpec, TrainingMethod[Any]] = Kind(
     "training method", "hub_methods", MethodSpec, TrainingMethod, problem=_method_problem
@@ -201,4 +281,8 @@ KINDS: tuple[Kind[Any, Any], ...] = (
     EXPLAINERS,
     OBSERVERS,
     ROUTES,
+    ENGINES,
+    BASE_SOURCES,
+    COMMANDS,
+    RENDERERS,
 )

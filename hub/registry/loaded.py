@@ -16,6 +16,7 @@ from pydantic import AliasChoices, AliasPath, BaseModel, RootModel, ValidationEr
 from hub.api import Example, Field, FieldKind, HeadKind, MetricKind, TargetKind, Task, TaskSpec
 from hub.errors import BadData, BadPlugin, HubError, InvalidName, first_problem
 from hub.names import check_name
+from hub.registry.stdout import printing_to
 
 __all__ = [
     "OBJECT",
@@ -139,7 +140,8 @@ def resolve(where: str) -> object:
     """
     module, _, name = where.partition(":")
     try:
-        return getattr(import_module(module), name)
+        with printing_to():
+            return getattr(import_module(module), name)
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # a plugin may even call sys.exit() when imported
@@ -259,8 +261,9 @@ def extension_call(word: str, name: str, what: str) -> AbstractContextManager[No
 @contextmanager
 def _call(who: str, what: str) -> Iterator[None]:
     try:
-        yield
+        with printing_to():
+            yield
     except HubError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise BadPlugin(f"{who} failed in {what}: {describe_failure(error)}") from error

@@ -266,18 +266,17 @@ class Runtime:
             self._closing.wait(RETRY_S)
 
     def _build(self, loop: asyncio.AbstractEventLoop, url: str | None) -> ServingParts:
-        settings, meter = self.settings, self._meter
+        settings, meter, registry = self.settings, self._meter, self.registry
         store = Store.of(settings, keep_open=True)
         observers = None
         if url is not None and self._observer is None:
-            plugins = self.registry.extensions
-            observers = Observers(store, settings.feedback, self.replica, self, meter, plugins)
+            observers = Observers(store, settings.feedback, self.replica, self, meter, registry.extensions)
         pipeline = Pipeline(
             settings.limits,
             loop,
             self._observer or observers,
             events=observers.events if observers else None,
-            plugin_of=partial(plugin_name, self.registry),
+            plugin_of=partial(plugin_name, registry),
             meter=meter,
         )
         base_workers = BaseWorkers(store.bases, settings, deliver=pipeline.forwarded, meter=meter)
@@ -288,10 +287,9 @@ class Runtime:
             timeout_s=settings.serve.load_timeout_s,
             adapter_cache=AdapterCache(settings.serve.adapter_cache_mb * 1_000_000),
             max_rank=settings.serve.max_rank,
-            rehearse=partial(rehearse_on, self.registry, pipeline.pool),
+            rehearse=partial(rehearse_on, registry, pipeline.pool),
         )
-        if observers:
-            residency.note = observers.events.adapter
+        residency.note = observers.events.adapter if observers else residency.note
         router = Router(residency, bases=BareBases(base_workers, self.registry))
         reconciler = Reconciler(
             store,

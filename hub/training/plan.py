@@ -24,6 +24,7 @@ from hub.errors import BadData, BadPlugin, BadRequest, InvalidName, NotFound
 from hub.progress import Progress, silent
 from hub.recipe.recipe import Recipe
 from hub.registry.active import active
+from hub.registry.base_sources import use_plugins
 from hub.registry.host import Registry
 from hub.registry.kinds import METRICS
 from hub.registry.loaded import LoadedTask, plugin_call
@@ -114,6 +115,7 @@ def make_plan(
     known = active().extensions.specs(METRICS)
     if unknown := [name for name in recipe.evaluate.metrics if name not in known]:
         raise recipe.error("evaluate.metrics", str(NotFound.of(METRICS.word, unknown[0], known)).rstrip("."))
+    use_plugins()
     base = _base(recipe, bases, progress)
     _check_kind(recipe, base, loaded)
     recipe = recipe.on_base(base.kind)

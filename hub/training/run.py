@@ -129,7 +129,7 @@ def run(
     )
     if head:
         round_weights(model, _stored_as(plan))  # the head is fitted to the weights that are served
-        head.fit(model, progress=named(progress, "head"))
+        head.fit(model, progress=progress)
     if numbers:
         numbers.fold()
     if trackers:

@@ -14,6 +14,7 @@ from hub.bases.sources import (
     HubSource,
     PackageSource,
     check_pin,
+    own_source,
     parse_source,
     upstream,
 )
@@ -45,10 +46,10 @@ def test_each_form_is_understood_and_can_be_pulled_again_by_its_spec(tmp_path: P
         ("pypi:My-Dist==1.0:pkg/model", "my-dist", PackageSource),
         (str(tmp_path / "My Model"), "my-model", FolderSource),
     ):
-        source = parse_source(text)
+        source = own_source(text)
         assert isinstance(source, kind)
-        assert (source.name, parse_source(source.spec)) == (name, source)
-    assert parse_source("hf:org/model").spec == "hf:org/model@main"
+        assert (source.name, own_source(source.spec)) == (name, source)
+    assert own_source("hf:org/model").spec == "hf:org/model@main"
 
 
 @pytest.mark.parametrize("text", ["", "bert", "hf:", "hf:../x", "hf:a/b/c", "hf:a/b@../x"])

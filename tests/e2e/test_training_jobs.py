@@ -20,9 +20,9 @@ from tests.e2e.conftest import Hub
 from tests.support.preloaded import Process
 from tests.support.tiny import tiny_encoder
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
-LIMIT_S = 120
+LIMIT_S = 240
 TEXTS = [("a warm film", "positive"), ("a dull film", "negative")]
 CSV = "text,label\n" + "".join(f"{text} {number},{label}\n" for number in range(20) for text, label in TEXTS)
 FAST = {

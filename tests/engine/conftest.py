@@ -5,9 +5,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import subprocess
-import sys
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -24,10 +21,8 @@ from transformers import AutoModel, AutoTokenizer
 from hub.api import HeadKind, Pooling, Row
 from hub.bases.base import Base, BaseKind
 from hub.engine.build import build_engine
-from hub.engine.onnx.graph import Exporter
 from hub.engine.peft.format import parse
 from hub.engine.protocol import AdapterWeights, Engine, EngineRow
-from hub.errors import EngineFailed
 from tests.support import tiny
 from tests.support.tiny import peft_model, tiny_adapter
 
@@ -179,48 +174,6 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Trained]:
 def graphs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where exported graphs are kept, so that the tests export each once."""
     return tmp_path_factory.mktemp("graphs")
-
-
-EXPORTS = """
-import io, os, sys
-from hub.engine.onnx.export import main
-os.nice = lambda more: 0
-orders, answers, sys.stdout = sys.stdin, sys.stdout, sys.stderr
-for order in orders:
-    sys.stdin = io.StringIO(order)
-    try:
-        main()
-        print(file=answers, flush=True)
-    except Exception as error:
-        print(repr(error), file=answers, flush=True)
-"""
-
-
-@pytest.fixture(scope="session")
-def export_process() -> Iterator[Callable[[str], str]]:
-    """Return a function that exports in a process that has the libraries loaded, and returns the error."""
-    lock, pipe = threading.Lock(), subprocess.PIPE
-    with subprocess.Popen([sys.executable, "-c", EXPORTS], stdin=pipe, stdout=pipe, text=True) as process:
-        orders, answers = process.stdin, process.stdout
-        assert orders and answers
-
-        def export(order: str) -> str:
-            with lock:
-                print(order, file=orders, flush=True)
-                return answers.readline().strip()
-
-        yield export
-
-
-@pytest.fixture
-def quick_exports(export_process: Callable[[str], str], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Export all graphs in one process; to start one for each takes four times as long."""
-
-    def export(self: Exporter, arguments: str) -> None:
-        if error := export_process(arguments):
-            raise EngineFailed(error)
-
-    monkeypatch.setattr(Exporter, "_export", export)
 
 
 @pytest.fixture

@@ -11,8 +11,6 @@ from hypothesis import strategies as st
 
 from hub.api import HeadKind, Pooling
 
-pytestmark = pytest.mark.usefixtures("quick_exports")
-
 TOLERANCE = 1e-4
 
 

@@ -21,8 +21,6 @@ from hub.errors import BadRequest, TooLarge, UnsupportedAdapter
 from tests.engine.conftest import EngineMaker, Trained, bare_embedding, random_row
 from tests.support import tiny
 
-pytestmark = pytest.mark.usefixtures("quick_exports")
-
 TOLERANCE = 1e-4
 LABELS = 3
 FAMILIES = (*tiny.ENCODERS, *tiny.DECODERS, *tiny.ENCODER_DECODERS)

@@ -15,7 +15,7 @@ from hub.config import PluginSettings
 from hub.errors import BadPlugin, Conflict, NotFound, PluginConflict
 from hub.registry.discovery import PluginStatus, pick_plugins
 from hub.registry.host import Registry
-from hub.registry.kinds import KINDS, READERS
+from hub.registry.kinds import KINDS, READERS, RENDERERS
 from tests.support.plugins import Install, plugin_of, write_page
 
 
@@ -183,3 +183,17 @@ def test_listing_imports_no_class_and_no_heavy_library(install: Install, tmp_pat
     assert "acme_mailbox.hooks" in modules
     assert "acme_mailbox.reader" not in modules
     assert not modules & {"torch", "transformers", "peft", "onnxruntime", "bentoml", "datasets", "fastapi"}
+
+
+def test_a_renderer_is_found_by_its_task(install: Install, tmp_path: Path) -> None:
+    """The example of docs/plugins/renderers.md; the console does not use them yet."""
+    install(write_page("renderers", tmp_path))
+    extensions = Registry.load().extensions
+    stars = extensions.get(RENDERERS, "task:sentiment")
+    answer = {"label": "positive", "score": 0.9}
+    assert stars.render({"text": "<b>fine</b>"}, answer) == "<p>&lt;b&gt;fine&lt;/b&gt;: 5 stars</p>"
+    assert "task:qa" not in extensions.keys(RENDERERS)
+    assert (
+        extensions.get(RENDERERS, "json").render({}, {"a": "<"})
+        == "<pre>{\n  &quot;a&quot;: &quot;&lt;&quot;\n}</pre>"
+    )

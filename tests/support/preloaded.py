@@ -29,12 +29,13 @@ from functools import cache, partial
 from pathlib import Path
 from typing import IO, Any, NoReturn
 
-__all__ = ["Forked", "Preloaded", "Process", "preloaded"]
+__all__ = ["AskingPopen", "Forked", "Preloaded", "Process", "preloaded"]
 
 ROOT = Path(__file__).parents[2]
+PYTHON = sys.executable  # a test may change it
 END_LIMIT_S = 30
 WORKER = "hub.http.process.worker"
-ASKED_FOR = ("hub.bases.gguf", "hub.engine.onnx.export")  # they end by themselves
+ASKED_FOR = ("hub.bases.gguf", "hub.engine.onnx.export", "hub.jobs.check_file")
 ADDRESS: list[str] = []  # in a forked process, that of the process it comes from
 # Variables that the imported libraries have read.
 READ_AT_IMPORT = (
@@ -205,6 +206,7 @@ def _read(file: IO[bytes]) -> str:
 
 
 def _import() -> None:
+    import onnx  # noqa: F401
     import peft  # noqa: F401
     import torch  # noqa: F401
     import transformers.models.bert.modeling_bert  # noqa: F401
@@ -215,6 +217,7 @@ def _import() -> None:
     import hub.engine.fake
     import hub.engine.tokenizer
     import hub.http.process.launch
+    import hub.jobs.check_file
     import hub.report.write
     import hub.serving.runtime
     import hub.training.train  # noqa: F401
@@ -244,6 +247,9 @@ def _accept(address: str) -> _Job:
             os.close(stream)
         with suppress(OSError):  # whoever asked may have ended
             connection.send(str(job).encode())
+            ended = os.pidfd_open(job)
+            if ended not in select.select([ended, connection], [], [])[0]:
+                os.kill(job, signal.SIGKILL)  # whoever asked has ended, or was killed in its place
             connection.send(str(os.waitstatus_to_exitcode(os.waitpid(job, 0)[1])).encode())
         os._exit(0)
     connection.close()
@@ -290,16 +296,29 @@ def _become(module: str, arguments: Sequence[str], environment: Mapping[str, str
         os._exit(status)  # the destructors of onnxruntime wait for a thread that a fork does not have
 
 
-class _ForkingPopen(subprocess.Popen[Any]):
-    """Forks the workers of a server from its supervisor, and asks for exports, instead of starting them."""
+class AskingPopen(subprocess.Popen[Any]):
+    """Asks for the processes in `ASKED_FOR`, such as exports, instead of starting them."""
 
     def __init__(self, args: Any, *others: Any, **options: Any) -> None:
-        words = list(args) if not isinstance(args, str | bytes | os.PathLike) else []
-        if words[:2] == [sys.executable, "-m"] and words[2] in ASKED_FOR:
-            args = [str(Path(ADDRESS[0]).with_name(words[2])), *words[3:]]
-        if words[:3] == [sys.executable, "-m", WORKER] and not any(name in sys.modules for name in TOO_EARLY):
+        words = _words(args)
+        if words[:2] == [PYTHON, "-m"] and words[2] in ASKED_FOR:
+            address = ADDRESS[0] if ADDRESS else preloaded().address
+            args = [str(Path(address).with_name(words[2])), *words[3:]]
+        super().__init__(args, *others, **options)
+
+
+class _ForkingPopen(AskingPopen):
+    """Forks the workers of a server from its supervisor, too."""
+
+    def __init__(self, args: Any, *others: Any, **options: Any) -> None:
+        words = _words(args)
+        if words[:3] == [PYTHON, "-m", WORKER] and not any(name in sys.modules for name in TOO_EARLY):
             options["preexec_fn"] = partial(_become_worker, words[3:], options["env"], options["pass_fds"])
         super().__init__(args, *others, **options)
+
+
+def _words(args: Any) -> list[Any]:
+    return list(args) if not isinstance(args, str | bytes | os.PathLike) else []
 
 
 def _become_worker(

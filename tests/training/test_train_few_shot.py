@@ -56,7 +56,7 @@ def test_a_few_rows_become_a_version_that_plain_peft_serves(
     assert manifest.recipe["method"]["type"] == "few-shot"
     assert manifest.metrics["accuracy"] > result.outcome.baseline["accuracy"] + 0.3
     assert result.outcome.fitted.history[0]["loss"] > result.outcome.fitted.history[-1]["loss"]
-    assert {"train", "head: evaluate"} <= set(stages)
+    assert {"train", "fit head"} <= set(stages)
     config = json.loads((result.version.path / "adapter_config.json").read_text())
     assert config["peft_type"] == "LORA"
     base = bases.get("tiny")

@@ -16,15 +16,15 @@ from pathlib import Path
 from queue import Empty, Queue
 from typing import Any
 
-from hub.api import Row, Tokenizer
+from hub.api import EngineRequest, Row, Tokenizer
 from hub.bases.base import Base
 from hub.bases.cache import Bases
 from hub.config import ServeSettings, Settings
-from hub.engine.build import build_engine
 from hub.engine.protocol import Engine, GenerationLimits
 from hub.engine.slots.table import SlotTable
 from hub.serving.background import PeriodicTask
 from hub.serving.batching.batcher import Batcher
+from hub.serving.batching.engines import open_engine
 from hub.serving.batching.fair_queue import Job
 from hub.serving.batching.slot_cleaner import SlotCleaner
 from hub.serving.heap import limit_heap, limit_kernel_caches, return_free_memory
@@ -48,6 +48,7 @@ class Tokenizers:
         self._base = base
         self._copies = copies
         original = self._load()
+        self._state = _state(original)
         # Not a SimpleQueue: in CPython 3.11 its `get` waits for ever if another thread takes the item that
         # woke it, and its timeout has passed by then.
         self._free: Queue[Tokenizer] = Queue()
@@ -71,16 +72,27 @@ class Tokenizers:
         except Empty:
             return self._load()
 
-    def give_back(self, tokenizer: Tokenizer) -> None:
-        """Take a copy back."""
+    def give_back(self, tokenizer: Tokenizer) -> bool:
+        """Take a copy back; False if plugin code has changed it: then it is not lent again."""
+        unchanged = _state(tokenizer) == self._state
         if self._free.qsize() < self._copies:
-            self._free.put(tokenizer)
+            self._free.put(tokenizer if unchanged else self._load())
+        return unchanged
 
     def _load(self) -> Tokenizer:
         from hub.engine.tokenizer import load_tokenizer
 
         tokenizer: Tokenizer = load_tokenizer(self._base)
         return tokenizer
+
+
+def _state(tokenizer: Any) -> tuple[object, ...]:
+    """Return what decides how a tokenizer treats the texts of the next caller.
+
+    Truncation and padding are not part of it: each call sets them anew.
+    """
+    special = (tokenizer.pad_token_id, tokenizer.eos_token_id, tokenizer.bos_token_id, tokenizer.cls_token_id)
+    return (len(tokenizer), tokenizer.truncation_side, tokenizer.padding_side, *special)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -169,9 +181,8 @@ class BaseWorkers:
         began = time.perf_counter()
         serve, limits = self._settings.serve, self._settings.limits
         tokenizers = Tokenizers(base, encode_threads())
-        engine = build_engine(
+        request = EngineRequest(
             base,
-            kind=serve.engine,
             slots=serve.slots + SPARE,
             device=serve.device,
             threads=forward_threads(serve),
@@ -180,6 +191,7 @@ class BaseWorkers:
                 serve.generate_rows, serve.generate_mb * 1_000_000, serve.generate_prefix_mb * 1_000_000
             ),
         )
+        engine = open_engine(serve.engine, request)
         batcher = Batcher(
             engine,
             name=base.name,

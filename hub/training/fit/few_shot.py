@@ -28,7 +28,7 @@ from hub.training.fit.loss import Loss, Share
 
 __all__ = ["LogisticHead", "PairLoss"]
 
-STRENGTH = 1.0  # scikit-learn's C for vectors of mean length 1; docs/training.md compares others
+STRENGTH = 1.0  # scikit-learn's C for vectors of mean length 1; docs/training.md says why it is fixed
 NEVER = -30.0  # the bias of a label without rows
 
 
@@ -80,10 +80,12 @@ class LogisticHead:
         self, model: PeftModel, before_batch: BeforeBatch | None = None, progress: Progress = silent
     ) -> None:
         """Set weight and bias of the output layer, in place."""
+
+        def shown(stage: str, done: int, total: int, note: str = "") -> None:
+            progress("fit head", done, total, note)
+
         with _vectors(model, self.num_labels) as layer:
-            outputs = forward_rows(
-                model, self.tokenizer, HeadKind.SEQUENCE, self.rows, progress, before_batch
-            )
+            outputs = forward_rows(model, self.tokenizer, HeadKind.SEQUENCE, self.rows, shown, before_batch)
         vectors = np.stack([output.values for output in outputs if output.values is not None])  # [N, H]
         weight, bias = self._solve(vectors.astype(np.float64))
         with torch.no_grad():

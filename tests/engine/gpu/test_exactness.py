@@ -14,7 +14,7 @@ from tests.engine.peft.test_merge import Merged
 from tests.engine.test_families import FAMILIES, assert_exact, cosine, mixed_rows, pool, scored, served
 from tests.support import tiny
 
-pytestmark = [pytest.mark.gpu, pytest.mark.usefixtures("quick_exports")]
+pytestmark = pytest.mark.gpu
 
 TOLERANCE = 1e-3  # TF32 is off, and sums run in another order than on a CPU
 

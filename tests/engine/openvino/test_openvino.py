@@ -21,7 +21,6 @@ from tests.support.backbones import run_on
 
 graph = pytest.importorskip("hub.engine.openvino.graph")
 
-pytestmark = pytest.mark.usefixtures("quick_exports")
 
 TORCH, FP32, BF16 = "torch float32", "openvino float32", "openvino bfloat16"
 NAMES = {"openvino": FP32, "openvino-bf16": BF16}

@@ -24,7 +24,7 @@ from hub.http.auth import Right
 from hub.http.calls import visible_routes
 from hub.http.deadline import Deadline
 from hub.http.hub import hub_of
-from hub.http.protocols import WireProtocol
+from hub.http.plugins.protocols import WireProtocol
 from hub.http.routes.native import predict_once
 from hub.http.routes.route import InferRoute
 from hub.http.routes.schemas import ERRORS

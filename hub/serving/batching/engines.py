@@ -1,0 +1,35 @@
+"""Opens the engine of a base by its name, built in or of a plugin."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from hub.api import EngineRequest
+from hub.engine.protocol import Engine
+from hub.errors import BadConfig, BadPlugin, NotFound
+from hub.registry.active import active
+from hub.registry.kinds import ENGINES
+from hub.registry.loaded import extension_call
+
+__all__ = ["open_engine"]
+
+_NEEDED = ("check", "write", "clear", "run", "packs", "streams", "settle", "info", "close")
+
+
+def open_engine(kind: str, request: EngineRequest) -> Engine:
+    """Build an engine.
+
+    Raises:
+        BadConfig: there is no such engine or device, or the engine cannot run this base.
+        BadPlugin: the engine of a plugin cannot be built, or lacks a method of `Engine`.
+        EngineFailed: the base could not be loaded.
+    """
+    try:
+        builder = active().extensions.get(ENGINES, kind)
+    except NotFound as error:
+        raise BadConfig(f"serve.engine: {error}") from None
+    with extension_call(ENGINES.word, kind, "build()"):
+        engine = builder.build(request)
+    if missing := [name for name in _NEEDED if not hasattr(engine, name)]:
+        raise BadPlugin(f"Engine {kind!r} has no {missing[0]}(): see hub.engine.protocol.Engine.")
+    return cast(Engine, engine)

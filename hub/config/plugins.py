@@ -48,6 +48,11 @@ class PluginSettings(Model):
                 named[section_name(key)] = {**named.get(section_name(key), {}), **value}
         return named
 
+    @property
+    def sections(self) -> frozenset[str]:
+        """The names of the sections, as `section_name` gives them."""
+        return frozenset(self.__pydantic_extra__ or {})
+
     def of(self, name: str) -> dict[str, Any]:
         """Return the section of the plugin with this name; {} if there is none."""
         return dict((self.__pydantic_extra__ or {}).get(section_name(name), {}))

@@ -18,6 +18,7 @@ from hub.bases.cache import Bases
 from hub.errors import SourceUnavailable
 from tests.fixtures.postgres import Postgres, postgres
 from tests.fixtures.s3 import S3Server, s3_server
+from tests.support.catalogs import migrate_once
 from tests.support.preloaded import AskingPopen
 
 # Slowness says something of the machine only; CI draws the same examples every time.
@@ -67,6 +68,14 @@ def _exports_are_forked() -> Iterator[None]:
     """Fork what this process starts to export, from one that has the libraries: a tenth of the time."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(subprocess, "Popen", AskingPopen)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _catalogs_are_migrated_once() -> Iterator[None]:
+    """Let alembic make one new catalog for this process; a thousand tests have one of their own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("hub.store.catalog.catalog.migrate", migrate_once)
         yield
 
 

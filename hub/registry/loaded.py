@@ -15,6 +15,7 @@ from pydantic import AliasChoices, AliasPath, BaseModel, RootModel, ValidationEr
 from hub.api import Field, FieldKind, HeadKind, Task, TaskSpec
 from hub.errors import BadPlugin, HubError, InvalidName, first_problem
 from hub.names import check_name
+from hub.registry.stdout import printing_to
 
 __all__ = [
     "OBJECT",
@@ -112,7 +113,8 @@ def resolve(where: str) -> object:
     """
     module, _, name = where.partition(":")
     try:
-        return getattr(import_module(module), name)
+        with printing_to():
+            return getattr(import_module(module), name)
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # a plugin may even call sys.exit() when imported
@@ -219,8 +221,9 @@ def extension_call(word: str, name: str, what: str) -> AbstractContextManager[No
 @contextmanager
 def _call(who: str, what: str) -> Iterator[None]:
     try:
-        yield
+        with printing_to():
+            yield
     except HubError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise BadPlugin(f"{who} failed in {what}: {describe_failure(error)}") from error

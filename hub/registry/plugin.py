@@ -25,6 +25,7 @@ from hub.registry.discovery import GROUPS, FoundPlugin, PluginStatus
 from hub.registry.kinds import KINDS, Kind
 from hub.registry.loaded import check_spec, describe_failure
 from hub.registry.settings import fill_settings
+from hub.registry.stdout import printing_to
 
 __all__ = ["LoadedPlugin", "load_plugin", "managers"]
 
@@ -62,13 +63,12 @@ def load_plugin(
     `fault` is why it must not be imported, or "". Without `settings`, those of the plugin are its defaults.
     """
     if manager.is_blocked(found.id):
-        return LoadedPlugin(
-            found.status("disabled", "Disabled by hub plugins disable, in hub.toml, or by --no-plugins.")
-        )
+        return LoadedPlugin(found.status("disabled", "Disabled by hub plugins disable or in hub.toml."))
     if fault:
         return LoadedPlugin(found.status("broken", f"{fault} To disable it: hub plugins disable {found.id}."))
     try:
-        return _register(manager, found, settings)
+        with printing_to():
+            return _register(manager, found, settings)
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # a plugin may even call sys.exit() when imported

@@ -46,5 +46,8 @@ class Meter:
     def observed(self, observer: str, outcome: str) -> None:
         """An observer of a plugin was told of an event: delivered, failed, or dropped as it is behind."""
 
+    def plugin_fault(self, task: str, step: str, fault: str) -> None:
+        """Plugin code of a task did in `step` what it must not."""
+
     def stuck(self, task: str, threads: int, suspended: bool) -> None:
         """`threads` threads hang in the plugin code of a task; its calls are refused if `suspended`."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
+from types import MappingProxyType
 from typing import Any, Literal
 
 from pydantic import Field, field_validator
@@ -136,8 +138,9 @@ class Serving(Model):
 
     def info(self, name: str, version: int) -> AdapterInfo:
         """Return the part of an adapter that tasks see."""
+        settings = MappingProxyType(deepcopy(self.settings))  # a task may change what it is given
         return AdapterInfo(
-            name, version, self.labels, self.settings, self.max_length, encoder_decoder=self.encoder_decoder
+            name, version, self.labels, settings, self.max_length, encoder_decoder=self.encoder_decoder
         )
 
 

@@ -110,8 +110,8 @@ class _Tokenizers:
     def take(self) -> Tokenizer:
         return self._tokenizer
 
-    def give_back(self, tokenizer: Tokenizer) -> None:
-        return
+    def give_back(self, tokenizer: Tokenizer) -> bool:
+        return True
 
 
 class _Paced(AnswerStream):

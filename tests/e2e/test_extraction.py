@@ -79,7 +79,7 @@ def test_entities_are_learned_and_found_over_http(hub_with_minilm, tmp_path) -> 
     assert trained["metrics"]["f1"] > 0.8, json.dumps(trained["metrics"])
 
     text = "Now Petra Moreau works for Zenith Bank, in Dublin."
-    with hub.serving() as client:
+    with hub.serving("--engine", "torch") as client:  # the journey has graphs of a real base
         answer = client.post("/v1/tasks/extraction", json={"text": text}).raise_for_status().json()
         found = [(entity["entity_group"], entity["word"]) for entity in answer["entities"]]
         assert found == [("PER", "Petra Moreau"), ("ORG", "Zenith Bank"), ("LOC", "Dublin")]

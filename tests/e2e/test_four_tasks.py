@@ -74,7 +74,7 @@ def test_the_four_tasks_answer_over_http(hub, minilm, smollm2, link_base, tmp_pa
     }.items():
         hub.run_here("train", recipe(tmp_path, name, text), "--deploy")
 
-    with hub.serving() as client:
+    with hub.serving("--engine", "torch") as client:  # the journey has graphs of a real base
         sentiment = client.post("/v1/tasks/sentiment", json={"text": "a joy"}).raise_for_status().json()
         assert sentiment["label"] in {"positive", "negative"}
         assert -1 <= sentiment["polarity"] <= 1

@@ -87,6 +87,14 @@ def test_an_exit_in_a_plugin_is_its_error_and_ends_nothing(hub) -> None:
                 assert ask(client, "hanging", f"exit in {step}") == (500, "plugin_failed")
         assert ask(client, "hanging", "fine") == (200, "")
         assert ask(client, "mood", "a fine film") == (200, "")
+        assert ask(client, "hanging", "print in encode") == (200, "")
+        metrics = client.get("/metrics").text
+    kinds = {("decode", "raised"): CALLS, ("validation", "raised"): CALLS, ("encode", "printed"): 1}
+    for (step, fault), count in kinds.items():
+        labels = f'fault="{fault}",step="{step}",task="hanging"'
+        assert f"hub_plugin_faults_total{{{labels}}} {count}.0" in metrics
+    log = (hub.home.parent / "server.log").read_text()
+    assert "encode prints to standard output, at " in log and "secret" not in log
 
 
 def test_a_server_ends_although_calls_hang(hub, monkeypatch) -> None:

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import random
+import subprocess
+import sys
+from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -11,9 +16,23 @@ from benchmarks.fingerprinted import TOLERANCE, short_texts
 from benchmarks.hot_swap.moves import KINDS
 from benchmarks.hot_swap.run import Plan, run
 from hub.bases.base import Base
+from tests.support.preloaded import Process, preloaded
 from tests.support.tiny import tiny_decoder, tiny_encoder
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
+
+
+def start_forked(command: Sequence[str], **options: Any) -> Process:
+    """Start `python -m ...` as `subprocess.Popen` does, from the process that has the libraries."""
+    python, flag, module, *arguments = command
+    assert (python, flag) == (sys.executable, "-m")
+    return preloaded().start(module, *arguments, **options)
+
+
+@pytest.fixture(autouse=True)
+def _forked_servers(monkeypatch: pytest.MonkeyPatch) -> None:
+    started = SimpleNamespace(Popen=start_forked, TimeoutExpired=subprocess.TimeoutExpired)
+    monkeypatch.setattr("benchmarks.server.subprocess", started)
 
 
 @pytest.fixture(scope="module")

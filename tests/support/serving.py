@@ -15,6 +15,7 @@ import pytest
 from hub.config import Settings, find_home, load_settings
 from hub.registry.host import Registry
 from hub.serving.batching.base_workers import BaseWorker
+from hub.serving.meter import Meter
 from hub.serving.observation import Observation, Observer
 from hub.serving.routing.routes import by_name
 from hub.serving.runtime import Runtime
@@ -50,11 +51,17 @@ def add(home: FakeHome) -> Callable[..., Version]:
 class Harness:
     """A started runtime, asked from ordinary threads."""
 
-    def __init__(self, settings: Settings, url: str | None = None, observer: Observer | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        url: str | None = None,
+        observer: Observer | None = None,
+        meter: Meter | None = None,
+    ) -> None:
         self.loop = asyncio.new_event_loop()
         self.thread = threading.Thread(target=self.loop.run_forever, daemon=True)
         self.thread.start()
-        self.runtime = Runtime(settings, Registry.of(settings), observer=observer)
+        self.runtime = Runtime(settings, Registry.of(settings), meter, observer=observer)
         self.runtime.start(self.loop, url).join()
 
     def ask(self, name: str, *texts: str, key: str = "") -> Answered:
@@ -132,11 +139,12 @@ def start(home: FakeHome) -> Iterator[Callable[..., Harness]]:
         limits: dict[str, Any] | None = None,
         url: str | None = None,
         observer: Observer | None = None,
+        meter: Meter | None = None,
         **serve: Any,
     ) -> Harness:
         usual = {"engine": "fake", "slots": 4, "poll_ms": 20, "adapter_cache_mb": 0}
         flags = {"serve": usual | serve, "limits": limits or {}}
-        started.append(Harness(load_settings(flags=flags), url, observer))
+        started.append(Harness(load_settings(flags=flags), url, observer, meter))
         return started[-1]
 
     yield build

@@ -44,6 +44,7 @@ class _Instruments:
     swaps: Counter
     answers: Counter
     observed: Counter
+    plugin_faults: Counter
     stuck: Gauge
     suspended: Gauge
     refused: Counter
@@ -99,6 +100,11 @@ def _instruments(replicas: int) -> _Instruments:
             "hub_observer_events",
             "Events that observers of plugins took, failed at, or were too far behind for.",
             ["observer", "outcome"],
+        ),
+        plugin_faults=client.Counter(
+            "hub_plugin_faults",
+            "Faults of plugin code: it raised, returned a wrong value, took too long, printed.",
+            ["task", "step", "fault"],
         ),
         stuck=client.Gauge("hub_stuck_plugin_calls", "Calls that hang in plugin code.", ["task"], **live),
         suspended=client.Gauge(
@@ -206,6 +212,9 @@ class Metrics(Meter):
 
     def observed(self, observer: str, outcome: str) -> None:
         self._to.observed.labels(observer, outcome).inc()
+
+    def plugin_fault(self, task: str, step: str, fault: str) -> None:
+        self._to.plugin_faults.labels(task, step, fault).inc()
 
     def stuck(self, task: str, threads: int, suspended: bool) -> None:
         self._to.stuck.labels(task).set(threads)

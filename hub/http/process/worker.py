@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from hub.http.process.shutdown import end_with
 from hub.http.process.worker_config import READY, WorkerConfig
+from hub.registry.stdout import unwrap_stdout
 from hub.visible import keep_logs_visible
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ def configure_logging() -> None:
     """Log as BentoML does, without silencing loggers of modules that are imported already."""
     from bentoml._internal.log import SERVER_LOGGING_CONFIG, configure_server_logging
 
+    unwrap_stdout()
     SERVER_LOGGING_CONFIG["disable_existing_loggers"] = False
     configure_server_logging()
     keep_logs_visible()

@@ -48,6 +48,7 @@ class Tokenizers:
         self._base = base
         self._copies = copies
         original = self._load()
+        self._state = _state(original)
         # Not a SimpleQueue: in CPython 3.11 its `get` waits for ever if another thread takes the item that
         # woke it, and its timeout has passed by then.
         self._free: Queue[Tokenizer] = Queue()
@@ -71,16 +72,27 @@ class Tokenizers:
         except Empty:
             return self._load()
 
-    def give_back(self, tokenizer: Tokenizer) -> None:
-        """Take a copy back."""
+    def give_back(self, tokenizer: Tokenizer) -> bool:
+        """Take a copy back; False if plugin code has changed it: then it is not lent again."""
+        unchanged = _state(tokenizer) == self._state
         if self._free.qsize() < self._copies:
-            self._free.put(tokenizer)
+            self._free.put(tokenizer if unchanged else self._load())
+        return unchanged
 
     def _load(self) -> Tokenizer:
         from hub.engine.tokenizer import load_tokenizer
 
         tokenizer: Tokenizer = load_tokenizer(self._base)
         return tokenizer
+
+
+def _state(tokenizer: Any) -> tuple[object, ...]:
+    """Return what decides how a tokenizer treats the texts of the next caller.
+
+    Truncation and padding are not part of it: each call sets them anew.
+    """
+    special = (tokenizer.pad_token_id, tokenizer.eos_token_id, tokenizer.bos_token_id, tokenizer.cls_token_id)
+    return (len(tokenizer), tokenizer.truncation_side, tokenizer.padding_side, *special)
 
 
 @dataclass(frozen=True, eq=False, slots=True)

@@ -43,7 +43,7 @@ def _message(error: BaseException) -> str:
         return "; ".join(f"{'.'.join(map(str, one['loc'])) or error.title}: {one['msg']}" for one in details)
     try:
         return str(error)
-    except Exception:  # __str__ is the plugin's
+    except BaseException:  # __str__ is the plugin's
         return ""
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from array import array
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic_core import PydanticSerializationError
 
-from hub.api import AnswerStream, Row
+from hub.api import AnswerStream, Pooling, Row, Sampling
 
 __all__ = ["WrongReturn", "check_answer", "check_part", "check_rows", "check_stream", "non_finite"]
 
@@ -25,8 +26,8 @@ class WrongReturn(Exception):
     """
 
 
-def check_rows(rows: object, max_length: int) -> Sequence[Row]:
-    """Return what `encode` returned if the engine can take it.
+def check_rows(rows: object, max_length: int) -> list[Row]:
+    """Return what `encode` returned if the engine can take it, with tokens that nobody can change.
 
     Raises:
         WrongReturn: it is not a list of rows of 1 to `max_length` token ids.
@@ -35,20 +36,7 @@ def check_rows(rows: object, max_length: int) -> Sequence[Row]:
         raise WrongReturn(f"returned {_kind(rows)} instead of a list of rows")
     if not rows:
         raise WrongReturn("returned no rows; at least one is needed")
-    for row in rows:
-        if not isinstance(row, Row):
-            raise WrongReturn(f"returned a list with {_kind(row)} instead of hub.api.Row")
-        length = _length_of_ids(row.input_ids, "input_ids")
-        if not 0 < length <= max_length:
-            raise WrongReturn(
-                f"made a row of {length} tokens: it is empty or longer than the {max_length} tokens that the "
-                "base and the adapter take"
-            )
-        if row.token_type_ids is not None and _length_of_ids(row.token_type_ids, "token_type_ids") != length:
-            raise WrongReturn("made a row with more or fewer token_type_ids than input_ids")
-        if not isinstance(row.max_new_tokens, int):
-            raise WrongReturn(f"made a row with {_kind(row.max_new_tokens)} as max_new_tokens")
-    return rows
+    return [_checked(row, max_length) for row in rows]
 
 
 def check_stream(stream: object) -> AnswerStream | None:
@@ -122,12 +110,34 @@ def non_finite(value: object, where: str = "", depth: int = MAX_DEPTH) -> str:
     return next(filter(None, paths), "")
 
 
-def _length_of_ids(ids: object, name: str) -> int:
-    """Return the number of token ids; a tensor or generator is rejected."""
+def _checked(row: object, max_length: int) -> Row:
+    if not isinstance(row, Row):
+        raise WrongReturn(f"returned a list with {_kind(row)} instead of hub.api.Row")
+    ids, types = _ids(row.input_ids, "input_ids"), None
+    if not 0 < len(ids) <= max_length:
+        raise WrongReturn(
+            f"made a row of {len(ids)} tokens: it is empty or longer than the {max_length} tokens that the "
+            "base and the adapter take"
+        )
+    if row.token_type_ids is not None:
+        types = _ids(row.token_type_ids, "token_type_ids")
+        if len(types) != len(ids):
+            raise WrongReturn("made a row with more or fewer token_type_ids than input_ids")
+    if not isinstance(row.max_new_tokens, int):
+        raise WrongReturn(f"made a row with {_kind(row.max_new_tokens)} as max_new_tokens")
+    if not isinstance(row.sampling, Sampling):
+        raise WrongReturn(f"made a row with {_kind(row.sampling)} as sampling")
+    if row.pooling is not None and not isinstance(row.pooling, Pooling):
+        raise WrongReturn(f"made a row with {_kind(row.pooling)} as pooling")
+    return replace(row, input_ids=ids, token_type_ids=types)
+
+
+def _ids(ids: object, name: str) -> tuple[int, ...]:
+    """Return a copy of token ids; a tensor or generator is rejected."""
     if not isinstance(ids, Sequence) or isinstance(ids, str | bytes):
         raise WrongReturn(f"made a row with {_kind(ids)} instead of a list as {name}")
     try:
-        return len(array("q", ids))
+        return tuple(array("q", ids))
     except (TypeError, OverflowError):
         raise WrongReturn(f"made a row whose {name} are not all integers of 64 bits") from None
 

@@ -16,7 +16,9 @@ from queue import Empty, SimpleQueue
 from typing import Any, NamedTuple
 
 from hub.errors import MAX_FRAMES, HubError, NotReady, PluginFailed, PluginSuspended, PluginTimeout, log_fault
+from hub.registry.stdout import printing_to
 from hub.serving.meter import Meter
+from hub.serving.plugins.faults import PluginFaults
 from hub.serving.plugins.suspension import Suspension
 
 __all__ = ["Stage", "TaskThreads", "ThreadState", "Work"]
@@ -83,6 +85,7 @@ class TaskThreads:
         self.plugin = plugin
         self._share = share
         self._meter = meter or Meter()
+        self.faults = PluginFaults(task, plugin, self._meter)
         self._lock = threading.Lock()
         self._queue: SimpleQueue[tuple[Work, Stage] | None] = SimpleQueue()
         self._idle = 0  # threads that wait for the queue, minus queued items
@@ -229,7 +232,8 @@ class TaskThreads:
                     stage.prepare()
                 thread.work, thread.began = work, time.monotonic()
                 thread.stage = stage  # last: `expire` reads it first
-                result = stage.run()
+                with printing_to(self.faults.stdout(stage.name)):
+                    result = stage.run()
             except Exception as raised:
                 error = raised
             except BaseException as raised:  # sys.exit() in a plugin ends its call, not the thread
@@ -238,6 +242,7 @@ class TaskThreads:
                     f"in {stage.name}."
                 )
                 error.__cause__ = raised
+                self.faults.count(stage.name, "raised")
             with self._lock:
                 thread.stage = thread.slow = thread.work = None
                 lost = thread.lost
@@ -260,6 +265,8 @@ class TaskThreads:
             if not self._queue.empty() and not suspends:
                 self._hire()
         log.warning("Task %s, plugin %s: %s hangs%s.", self.task, self.plugin, stage.name, _where(thread))
+        if isinstance(error, PluginTimeout):
+            self.faults.count(stage.name, "timeout")
         self._count()
         assert work is not None, "a thread in a stage has work"
         if suspends:

@@ -110,7 +110,7 @@ class AnswerParts:
         try:
             return "".join(map(check_part, parts))
         except Exception as error:  # at this stage no error is the caller's
-            raise fault(self._call.task, self._call.threads.plugin, "stream", error) from None
+            raise fault(self._call.task, self._call.threads.faults, "stream", error) from None
 
     def _of(self, row: int, pieces: list[str], ended: bool) -> Iterator[object]:
         if text := "".join(pieces):

@@ -16,8 +16,18 @@ from hub.engine.shares import Flow
 from hub.errors import DeadlineExceeded, HubError
 from hub.serving.batching.fair_queue import Job
 from hub.serving.observation import Observation, Observer
+from hub.serving.plugins.own_copies import own_info
 from hub.serving.plugins.threads import Stage, TaskThreads
-from hub.serving.requests.codec import Answered, Encoded, Outcome, Request, decode, encode, open_stream
+from hub.serving.requests.codec import (
+    Answered,
+    Encoded,
+    Outcome,
+    Request,
+    decode,
+    encode,
+    open_stream,
+    own_requests,
+)
 from hub.serving.requests.shared_tokens import SharedTokens
 from hub.serving.routing.router import Admission, Held
 from hub.store.records import Version
@@ -92,13 +102,18 @@ def _usage_of(outcomes: Sequence[Output | HubError | None]) -> Usage | None:
 
 
 class Side:
-    """A version that processes a call: its rows, and the job that runs them."""
+    """A version that processes a call: its rows, and the job that runs them.
 
-    __slots__ = ("call", "done", "encoded", "held", "job", "tokenizer")
+    `requests` and `info` are those that the plugin is given, from encoding on.
+    """
+
+    __slots__ = ("call", "done", "encoded", "held", "info", "job", "requests", "tokenizer")
 
     def __init__(self, call: Call, held: Held) -> None:
         self.call = call
         self.held = held
+        self.info = held.target.info
+        self.requests: Sequence[Request] = ()
         self.encoded: Sequence[Encoded] = ()
         self.job: Job | None = None
         self.done = False
@@ -130,17 +145,21 @@ class Side:
         try:
             if call.cancelled:
                 return []
-            self.encoded = encode(call.task, call.threads.plugin, self.held, call.requests, used)
+            faults = call.threads.faults
+            self.info = own_info(self.info)
+            self.requests = own_requests(call.task, faults, call.requests)
+            self.encoded = encode(call.task, faults, self.held, self.requests, used, self.info)
         finally:
-            self.held.base_worker.tokenizers.give_back(tokenizer)
+            if not self.held.base_worker.tokenizers.give_back(tokenizer):
+                call.threads.faults.count("encode", "changed_tokenizer")
         if call.on_text and self is call.main:
             self._open_stream()
         return [row for item in self.encoded if not isinstance(item, HubError) for row in item]
 
     def _open_stream(self) -> None:
         call = self.call
-        (request,), (encoded,) = call.requests, self.encoded
-        stream = open_stream(call.task, call.threads.plugin, self.held, request, encoded)
+        (request,), (encoded,) = self.requests, self.encoded
+        stream = open_stream(call.task, call.threads.faults, self.info, request, encoded)
         if isinstance(stream, HubError):
             self.encoded = [stream]
         else:
@@ -152,7 +171,7 @@ class Side:
         if self is call.main:
             call.times.decode_began = time.perf_counter()
         outcomes = self.job.outcomes if self.job else ()
-        answered = decode(call.task, call.threads.plugin, self.held, call.requests, self.encoded, outcomes)
+        answered = decode(call.task, call.threads.faults, self.info, self.requests, self.encoded, outcomes)
         if self is call.main:
             call.times.decode_ended = time.perf_counter()
         return answered

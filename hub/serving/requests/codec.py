@@ -9,15 +9,27 @@ from typing import NamedTuple
 
 from pydantic import BaseModel
 
-from hub.api import AnswerStream, Output, Row, Tokenizer
+from hub.api import AdapterInfo, AnswerStream, Output, Row, Tokenizer
 from hub.engine.protocol import EngineRow
 from hub.errors import BadDimensions, BadRequest, BadSampling, HubError, PluginFailed, log_fault
 from hub.registry.host import LoadedTask
+from hub.serving.plugins.faults import PluginFaults
+from hub.serving.plugins.own_copies import own_request
 from hub.serving.plugins.redact import exception_text
 from hub.serving.plugins.returned import WrongReturn, check_answer, check_rows, check_stream
 from hub.serving.routing.router import Held
 
-__all__ = ["Answered", "Encoded", "Outcome", "Request", "decode", "encode", "fault", "open_stream"]
+__all__ = [
+    "Answered",
+    "Encoded",
+    "Outcome",
+    "Request",
+    "decode",
+    "encode",
+    "fault",
+    "open_stream",
+    "own_requests",
+]
 
 log = logging.getLogger(__name__)
 
@@ -33,33 +45,49 @@ class Answered(NamedTuple):
     body: bytes = b""
 
 
+def own_requests(task: LoadedTask, faults: PluginFaults, requests: Sequence[Request]) -> list[Request]:
+    """Return requests that plugin code may change, because nothing else reads them."""
+    own: list[Request] = []
+    for request in requests:
+        try:
+            own.append(request if isinstance(request, HubError) else own_request(request))
+        except BaseException as error:  # the plugin's fields decide how they are copied
+            own.append(fault(task, faults, "encode", error, request))
+    return own
+
+
 def encode(
-    task: LoadedTask, plugin: str, held: Held, requests: Sequence[Request], tokenizer: Tokenizer
+    task: LoadedTask,
+    faults: PluginFaults,
+    held: Held,
+    requests: Sequence[Request],
+    tokenizer: Tokenizer,
+    info: AdapterInfo,
 ) -> list[Encoded]:
-    """Encode each request into rows at the slot of `held`, or into an error."""
+    """Encode each request into rows at the slot of `held`, or into an error; `info` is its adapter."""
     return [
-        request if isinstance(request, HubError) else _rows(task, plugin, held, request, tokenizer)
+        request if isinstance(request, HubError) else _rows(task, faults, held, request, tokenizer, info)
         for request in requests
     ]
 
 
 def open_stream(
-    task: LoadedTask, plugin: str, held: Held, request: Request, encoded: Encoded
+    task: LoadedTask, faults: PluginFaults, info: AdapterInfo, request: Request, encoded: Encoded
 ) -> AnswerStream | HubError | None:
     """Return what turns the texts of an encoded request into parts of its answer; None if nothing does."""
     if isinstance(request, HubError) or isinstance(encoded, HubError):
         return None
     try:
         rows = [row.row for row in encoded]
-        return check_stream(task.task.stream(request, rows, held.target.info))
+        return check_stream(task.task.stream(request, rows, info))
     except BaseException as error:
-        return fault(task, plugin, "stream", error, request)
+        return fault(task, faults, "stream", error, request)
 
 
 def decode(
     task: LoadedTask,
-    plugin: str,
-    held: Held,
+    faults: PluginFaults,
+    info: AdapterInfo,
     requests: Sequence[Request],
     encoded: Sequence[Encoded],
     outcomes: Sequence[Output | HubError | None],
@@ -73,20 +101,24 @@ def decode(
         elif isinstance(rows, HubError):
             answers.append(Answered(rows))
         else:
-            answers.append(_answer(task, plugin, held, request, outcomes[at : at + len(rows)]))
+            answers.append(_answer(task, faults, info, request, outcomes[at : at + len(rows)]))
             at += len(rows)
     return answers
 
 
-def fault(task: LoadedTask, plugin: str, step: str, error: BaseException, *private: object) -> PluginFailed:
+def fault(
+    task: LoadedTask, faults: PluginFaults, step: str, error: BaseException, *private: object
+) -> PluginFailed:
     """Log where a plugin failed, and return the error for the caller.
 
     The exception's message is logged only if `private` is given: texts of the caller that it may quote.
     """
-    name = task.spec.name
+    name, plugin = task.spec.name, faults.plugin
     if isinstance(error, WrongReturn):
+        faults.count(step, "wrong_return")
         _log_wrong_return(task, plugin, step, error)
         return PluginFailed(f"The task {name!r} {error}, in {step}: a fault in the plugin {plugin!r}.")
+    faults.count(step, "raised")
     message = exception_text(error, *private) if private else ""
     log_fault(log, f"Task {name}, plugin {plugin}, failed in {step}", error, message)
     return PluginFailed(
@@ -95,25 +127,31 @@ def fault(task: LoadedTask, plugin: str, step: str, error: BaseException, *priva
     )
 
 
-def _rows(task: LoadedTask, plugin: str, held: Held, request: BaseModel, tokenizer: Tokenizer) -> Encoded:
-    info = held.target.info
+def _rows(
+    task: LoadedTask,
+    faults: PluginFaults,
+    held: Held,
+    request: BaseModel,
+    tokenizer: Tokenizer,
+    info: AdapterInfo,
+) -> Encoded:
     try:
         returned: object = task.task.encode(request, tokenizer, info)
         rows: Sequence[Row] = check_rows(returned, min(held.base_worker.base.max_length, info.max_length))
     except BadRequest as error:
         return error
     except HubError as error:  # such as an option that this version of the plugin does not know
-        failed = fault(task, plugin, "encode", error, request)
+        failed = fault(task, faults, "encode", error, request)
         return PluginFailed(f"{failed} {error}")
     except BaseException as error:  # sys.exit() in a plugin is a fault of its call
-        return fault(task, plugin, "encode", error, request)
+        return fault(task, faults, "encode", error, request)
     return [EngineRow(row, held.lease.slot, task.spec.head) for row in rows]
 
 
 def _answer(
     task: LoadedTask,
-    plugin: str,
-    held: Held,
+    faults: PluginFaults,
+    info: AdapterInfo,
     request: BaseModel,
     outcomes: Sequence[Output | HubError | None],
 ) -> Answered:
@@ -122,18 +160,18 @@ def _answer(
         if isinstance(outcome, BadRequest) and not isinstance(outcome, BadSampling):
             # The engine refused a row, which encode made and not the caller.
             wrong = WrongReturn(f"made a row that the base cannot take ({outcome})")
-            return Answered(fault(task, plugin, "encode", wrong))
+            return Answered(fault(task, faults, "encode", wrong))
         if isinstance(outcome, HubError):
             return Answered(outcome)
         assert outcome is not None, "a settled job has an outcome for every row"
         outputs.append(outcome)
     try:
-        answer: object = task.task.decode(request, outputs, held.target.info)
+        answer: object = task.task.decode(request, outputs, info)
         checked, body = check_answer(answer, task.response)
     except BadDimensions as error:
         return Answered(error)
     except BaseException as error:  # at this stage no other error is the caller's
-        return Answered(fault(task, plugin, "decode", error, request, [output.text for output in outputs]))
+        return Answered(fault(task, faults, "decode", error, request, [output.text for output in outputs]))
     return Answered(checked, body)
 
 

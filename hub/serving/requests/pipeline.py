@@ -25,12 +25,13 @@ from hub.serving.batching.base_workers import encode_threads
 from hub.serving.batching.fair_queue import Job, TextListener
 from hub.serving.meter import Meter
 from hub.serving.observation import Observer
+from hub.serving.plugins.own_copies import own_info
 from hub.serving.plugins.pool import PluginPool
 from hub.serving.plugins.threads import Stage, TaskThreads, ThreadState, Work
 from hub.serving.requests.answer_parts import AnswerParts, UnchangedText
 from hub.serving.requests.beside import BesideRuns
 from hub.serving.requests.call import Call, CallAnswers, Side, answers_of, observing
-from hub.serving.requests.codec import Answered, Request, encode, fault
+from hub.serving.requests.codec import Answered, Request, encode, fault, own_requests
 from hub.serving.requests.plugin_calls import VALIDATION, PluginCalls
 from hub.serving.requests.together import EncodedCall, Seat, Together
 from hub.serving.routing.router import Admission
@@ -162,11 +163,12 @@ class Pipeline:
             TooLarge, Overloaded, PluginTimeout, PluginSuspended, PluginFailed: as `run`.
         """
         task, held = admission.route.task, admission.held
-        plugin = self._pool.of(task.spec.name).plugin
+        faults = self._pool.of(task.spec.name).faults
 
         def rows() -> list[EngineRow]:
             with held.base_worker.tokenizers.borrow() as tokenizer:
-                (encoded,) = encode(task, plugin, held, [request], tokenizer)
+                own, info = own_requests(task, faults, [request]), own_info(held.target.info)
+                (encoded,) = encode(task, faults, held, own, tokenizer, info)
             if isinstance(encoded, HubError):
                 raise encoded
             return encoded
@@ -227,7 +229,7 @@ class Pipeline:
         except HubError as error:
             call.answers = error
         except Exception as error:
-            call.answers = fault(call.task, call.threads.plugin, "encode", error)
+            call.answers = fault(call.task, call.threads.faults, "encode", error)
         if seat:
             seat.arrive(encoded)
         if encoded:
@@ -328,7 +330,7 @@ class Pipeline:
         except HubError as error:
             call.answers = error
         except Exception as error:
-            call.answers = fault(call.task, threads.plugin, "decode", error)
+            call.answers = fault(call.task, threads.faults, "decode", error)
         else:
             answers = call.answers = answers_of(answered, call.main.job)
             if answers.usage:

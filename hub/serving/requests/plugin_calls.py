@@ -102,7 +102,7 @@ class PluginCalls:
         except HubError as error:
             self._notify(_settle, waiter, error)
         except Exception as error:
-            self._notify(_settle, waiter, fault(task, threads.plugin, step, error))
+            self._notify(_settle, waiter, fault(task, threads.faults, step, error))
         else:
             self._notify(_settle, waiter, None, result)
 

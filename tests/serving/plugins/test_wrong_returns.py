@@ -154,7 +154,11 @@ def test_a_row_that_the_engine_refuses_is_the_plugins_fault(live, monkeypatch) -
 
 def test_sound_returns_pass() -> None:
     rows = [Row([1, 2], token_type_ids=[0, 0]), Row(tuple(range(64)))]
-    assert check_rows(rows, 64) is rows
+    checked = check_rows(rows, 64)
+    assert [list(row.input_ids) for row in checked] == [[1, 2], list(range(64))]
+    assert checked[0].token_type_ids == (0, 0)
+    rows[0].input_ids.clear()
+    assert checked[0].input_ids == (1, 2), "a copy"
     value, body = check_answer(Nested(scores={"a": [0.5]}), Nested)
     assert (value.more, body) == (None, b'{"scores":{"a":[0.5]},"more":null}')
 

@@ -23,6 +23,7 @@ from hub.cli import (
     init,
     jobs,
     keys,
+    plugin_install,
     plugins,
     predict,
     recipe,
@@ -90,6 +91,7 @@ GROUPS = {
     "jobs": jobs.commands,
 }
 
+plugin_install.add_to(plugins.commands)
 for command in COMMANDS:
     app.command(cls=CLASSES.get(command))(command)
 for group, commands in GROUPS.items():
@@ -118,7 +120,7 @@ def options(
         ),
     ] = False,
 ) -> None:
-    """Options that need no command."""
+    """Options that come before the command."""
 
 
 def main() -> None:

@@ -13,13 +13,13 @@ if TYPE_CHECKING:
 
 __all__ = ["PluginGroup", "without_plugins"]
 
-_VARIABLE = "HUB_PLUGINS__THIRD_PARTY"
+_VARIABLE = "HUB_PLUGINS__POLICY"
 
 
 def without_plugins(wanted: bool) -> None:
     """Load no plugin but those that come with the hub, in this process."""
     if wanted:
-        os.environ[_VARIABLE] = "false"
+        os.environ[_VARIABLE] = "none"  # also for the processes that the command starts
 
 
 class PluginGroup(TyperGroup):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -10,13 +10,13 @@ import typer
 
 from hub.cli.context import Context
 from hub.cli.screen.output import JSON_FLAG, error_console, escape, print_json, say, table
-from hub.errors import BadPlugin, Conflict
+from hub.errors import Conflict
 
 if TYPE_CHECKING:
     from hub.config import Settings
     from hub.registry.discovery import FoundPlugin, PluginStatus
 
-__all__ = ["commands"]
+__all__ = ["RESTART", "commands", "forget_disabled", "show"]
 
 RESTART = "Restart a running server: it keeps the plugins that it started with."
 
@@ -25,22 +25,50 @@ commands = typer.Typer(help="List, install and write plugins.", no_args_is_help=
 
 @commands.command("list")
 def list_plugins(
-    check: Annotated[bool, typer.Option(help="Also import all of their classes to find failures.")] = False,
     as_json: Annotated[bool, JSON_FLAG] = False,
 ) -> None:
-    """List installed plugins, their state and what they provide."""
+    """List installed plugins as they were when last loaded; imports no third-party code."""
     from dataclasses import asdict
 
-    registry = Context.load().registry
-    if check:
-        registry.check()
-    found = registry.plugins()
+    from hub.registry.host import Registry
+
+    found = Registry.listed(Context.load().settings)
     if as_json:
         print_json([asdict(plugin) for plugin in found])
     elif not found:
         say("No plugin is installed. Write one with: hub plugins new NAME")
     else:
-        _show(found)
+        show(found)
+
+
+@commands.command()
+def check(
+    name: Annotated[
+        str, typer.Argument(help="Name of a plugin or of its distribution; all by default.")
+    ] = "",
+    as_json: Annotated[bool, JSON_FLAG] = False,
+) -> None:
+    """Load plugins with all that they provide, in a process of its own; exit with 1 if one cannot be used."""
+    from dataclasses import asdict
+
+    from hub.registry.discovery import pick_plugins
+    from hub.registry.probe import probe
+    from hub.registry.state import disabled_of
+
+    settings = Context.load().settings
+    picked = (
+        {(plugin.id, plugin.entry_point.group) for plugin in pick_plugins(name, own=True)} if name else None
+    )
+    home = settings.home if settings.home.is_dir() else None
+    with error_console().status("Loading plugins"):
+        found = probe(disabled_of(settings), home, settings.plugins)
+    found = [plugin for plugin in found if picked is None or (plugin.id, plugin.group) in picked]
+    if as_json:
+        print_json([asdict(plugin) for plugin in found])
+    else:
+        show(found)
+    if any(plugin.state not in ("ok", "disabled") for plugin in found):
+        raise typer.Exit(1)
 
 
 @commands.command()
@@ -70,53 +98,6 @@ def info(
 
 
 @commands.command()
-def install(
-    what: Annotated[str, typer.Argument(metavar="NAME|PATH|WHEEL", help="Package name, folder or wheel.")],
-    build_isolation: Annotated[
-        bool, typer.Option(help="Build a folder in a fresh environment, filled from the package index.")
-    ] = True,
-) -> None:
-    """Install a plugin with pip and check its tasks."""
-    from hub.registry.install import install as install_plugin
-
-    context = Context.load()
-    settings = context.settings
-    with error_console().status(f"Installing {what}"):
-        done = install_plugin(
-            what,
-            home=settings.home,
-            disabled=_disabled(settings),
-            build_isolation=build_isolation,
-            settings=settings.plugins,
-        )
-    say(f"{done.distribution} {done.version} {'is installed' if done.changed else 'was installed already'}.")
-    _show(done.plugins)
-    _show_misfits(context, {task for plugin in done.plugins for task in plugin.tasks})
-    say(RESTART)
-
-
-@commands.command()
-def uninstall(
-    name: Annotated[str, typer.Argument(help="Name of a plugin or of its distribution.")],
-    force: Annotated[bool, typer.Option("--force", help="Even if deployments use its tasks.")] = False,
-) -> None:
-    """Uninstall the distribution that a plugin comes from."""
-    from hub.registry.discovery import pick_plugins
-    from hub.registry.install import uninstall as uninstall_distribution
-
-    context = Context.load()
-    plugins = pick_plugins(name)
-    distribution = plugins[0].distribution
-    if not force:
-        _refuse_if_used(context, distribution)
-    with error_console().status(f"Uninstalling {distribution}"):
-        uninstall_distribution(distribution)
-    for plugin in plugins:
-        _forget(context.settings, plugin)
-    say(f"{distribution} is uninstalled. {RESTART}")
-
-
-@commands.command()
 def disable(name: Annotated[str, typer.Argument(help="Name of a plugin or of its distribution.")]) -> None:
     """Keep a plugin from being imported."""
     from hub.registry.discovery import pick_plugins
@@ -134,20 +115,16 @@ def enable(name: Annotated[str, typer.Argument(help="Name of a plugin or of its 
     from hub.registry.discovery import pick_plugins
     from hub.registry.screening import forget
 
-    context = Context.load()
-    settings = context.settings
-    plugins = pick_plugins(name)
-    for plugin in plugins:
-        _forget(settings, plugin)
+    settings = Context.load().settings
+    for plugin in pick_plugins(name):
+        forget_disabled(settings, plugin)
         forget(settings.home, plugin.distribution)
         if plugin.is_in(settings.plugins.disabled):
             raise Conflict(
                 f"Plugin {plugin.name!r} is disabled in hub.toml, under [plugins], or by the variable "
                 "HUB_PLUGINS__DISABLED. Remove it there."
             )
-    enabled = {plugin.id for plugin in plugins}
-    _show([plugin for plugin in context.registry.plugins() if plugin.id in enabled])
-    say(RESTART)
+        say(f"Plugin {plugin.name} ({plugin.distribution}) is enabled. {RESTART}")
 
 
 @commands.command()
@@ -169,7 +146,10 @@ def new(
         say(f"  {escape(step)}")
 
 
-def _show(plugins: list[PluginStatus] | tuple[PluginStatus, ...]) -> None:
+def show(plugins: Sequence[PluginStatus]) -> None:
+    """Print a table of plugins, and the reasons for their states below it."""
+    from hub.registry.snapshot import UNCHECKED
+
     rows = [
         (
             plugin.name,
@@ -180,8 +160,11 @@ def _show(plugins: list[PluginStatus] | tuple[PluginStatus, ...]) -> None:
         for plugin in plugins
     ]
     table(("plugin", "distribution", "state", "provides"), rows)
+    if unchecked := [plugin.name for plugin in plugins if plugin.state == "unchecked"]:
+        names = ", ".join(unchecked)
+        error_console().print(f"{names}: {UNCHECKED}", markup=False)
     for plugin in plugins:
-        if plugin.reason:
+        if plugin.reason and plugin.state != "unchecked":
             error_console().print(f"{plugin.name}: {plugin.reason}", markup=False)
 
 
@@ -189,25 +172,7 @@ def _labels(tasks: Iterable[str], provides: Iterable[str]) -> list[str]:
     return [*(f"task {task}" for task in tasks), *provides]
 
 
-def _show_misfits(context: Context, tasks: set[str]) -> None:
-    """Print the stored versions of these tasks that do not fit the installed plugin."""
-    from hub.serving.control.fitness import misfit
-
-    store = context.existing_store
-    live = {str(version.ref) for found in store.deployments() for version in found.versions}
-    for version in store.versions():
-        if version.manifest.serving.task in tasks and (reason := misfit(version, context.registry)):
-            where = "live" if str(version.ref) in live else "stored"
-            error_console().print(f"{version.ref} ({where}) may not fit: {reason}", markup=False)
-
-
-def _disabled(settings: Settings) -> frozenset[str]:
-    from hub.registry.state import disabled_plugins
-
-    return disabled_plugins(settings.home) | set(settings.plugins.disabled)
-
-
-def _forget(settings: Settings, plugin: FoundPlugin) -> None:
+def forget_disabled(settings: Settings, plugin: FoundPlugin) -> None:
     """Remove every name under which `hub plugins disable` may have recorded this plugin."""
     from hub.registry.state import disabled_plugins
     from hub.registry.state import enable as enable_plugin
@@ -215,24 +180,3 @@ def _forget(settings: Settings, plugin: FoundPlugin) -> None:
     for name in disabled_plugins(settings.home):
         if plugin.is_in({name}):
             enable_plugin(settings.home, name)
-
-
-def _refuse_if_used(context: Context, distribution: str) -> None:
-    """Raise Conflict if a deployment's task is provided by this distribution and no other."""
-    from hub.registry.probe import probe
-
-    deployments = context.existing_store.deployments()
-    if not deployments:
-        return
-    try:
-        plugins = probe(_disabled(context.settings), context.settings.home)
-    except BadPlugin as error:
-        raise BadPlugin(f"Its tasks cannot be listed: {error} Add --force to uninstall it.") from None
-    elsewhere = {task for plugin in plugins if plugin.distribution != distribution for task in plugin.tasks}
-    own = {task for plugin in plugins if plugin.distribution == distribution for task in plugin.tasks}
-    users = [one.name for one in deployments if one.task in own - elsewhere]
-    if users:
-        raise Conflict(
-            f"The deployments {', '.join(users)} use tasks of {distribution}. "
-            "Undeploy them first, or add --force."
-        )

@@ -7,13 +7,14 @@ from hub.config.jobs import JobSettings
 from hub.config.limits import LimitSettings
 from hub.config.log import LogSettings
 from hub.config.metrics import MetricSettings
-from hub.config.plugins import PluginSettings
+from hub.config.plugins import AllowedPlugin, PluginSettings
 from hub.config.serve import ServeSettings
 from hub.config.settings import Settings, load_settings, restore_settings
 from hub.config.store import BlobSettings
 
 __all__ = [
     "CONFIG_FILE",
+    "AllowedPlugin",
     "BlobSettings",
     "CatalogSettings",
     "FeedbackSettings",

@@ -16,11 +16,13 @@
     │   └── UnsupportedFormat 400  this adapter cannot be exported in this format
     ├── Unauthorized          401
     ├── Forbidden             403
-    │   └── CrossOrigin       403  sent by a web page of another site
+    │   ├── CrossOrigin       403  sent by a web page of another site
+    │   └── PluginNotAllowed  403  plugins.policy or another setting does not permit it
     ├── NotFound              404  the message lists the existing names
     │   └── VersionUnavailable 404 a pinned version is neither live nor resident
     ├── Conflict              409
     │   ├── AmbiguousDeployment
+    │   ├── LibraryPinned          a plugin needs another version of a library that the hub runs on
     │   └── PluginConflict
     ├── BadRecipe             422  a recipe or data file is invalid
     │   └── BadData
@@ -30,6 +32,7 @@
     │   └── BaseMismatch
     ├── BadBase               422  a base is incomplete, altered or of an unknown kind
     ├── BadPlugin             422
+    │   └── HashMismatch      422  a file is not the one that plugins.lock or plugins.allow records
     ├── BadConfig             422
     ├── MissingExtra          501  an optional dependency is missing
     ├── Overloaded            429
@@ -57,6 +60,7 @@ from hub.errors.content import (
     BadPlugin,
     BadRecipe,
     BaseMismatch,
+    HashMismatch,
     MissingExtra,
     UnsafeWeights,
     UnsupportedAdapter,
@@ -75,10 +79,12 @@ from hub.errors.request import (
     HeadersTooLarge,
     InvalidName,
     InvalidText,
+    LibraryPinned,
     MethodNotAllowed,
     Misdirected,
     NotFound,
     PluginConflict,
+    PluginNotAllowed,
     RequestTimeout,
     TooLarge,
     Unauthorized,
@@ -122,11 +128,13 @@ __all__ = [
     "EngineFailed",
     "ExportFailed",
     "Forbidden",
+    "HashMismatch",
     "HeadersTooLarge",
     "HostFault",
     "HubError",
     "InvalidName",
     "InvalidText",
+    "LibraryPinned",
     "MethodNotAllowed",
     "Misdirected",
     "MissingExtra",
@@ -136,6 +144,7 @@ __all__ = [
     "Overloaded",
     "PluginConflict",
     "PluginFailed",
+    "PluginNotAllowed",
     "PluginSuspended",
     "PluginTimeout",
     "RateLimited",

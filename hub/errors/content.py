@@ -41,6 +41,10 @@ class BadPlugin(HubError):
     status = 422
 
 
+class HashMismatch(BadPlugin):
+    code = "hash_mismatch"
+
+
 class BadConfig(HubError):
     code = "bad_config"
     status = 422

@@ -115,6 +115,10 @@ class CrossOrigin(Forbidden):
     code = "cross_origin"
 
 
+class PluginNotAllowed(Forbidden):
+    code = "plugin_not_allowed"
+
+
 class NotFound(HubError):
     """An unknown name; the message lists the existing ones."""
 
@@ -148,6 +152,10 @@ class Conflict(HubError):
 
 class AmbiguousDeployment(Conflict):
     code = "ambiguous_deployment"
+
+
+class LibraryPinned(Conflict):
+    code = "library_pinned"
 
 
 class PluginConflict(Conflict):

@@ -34,6 +34,8 @@ def build_app(settings: Settings) -> FastAPI:
     """Build the application; its runtime, `app.state.hub.runtime`, is not started."""
     registry = activate(Registry.of(settings))
     tasks = tuple(_load_tasks(registry))
+    for fault in registry.required_faults(settings.plugins.required):
+        log.error("The server will not be ready: %s", fault)
     metrics = Metrics(settings)
     runtime = Runtime(settings, registry, metrics)
     keys = Keys.of(settings, runtime.callers)

@@ -90,7 +90,12 @@ class GraftHub:
             server_file.erase(runtime.settings.home, self.bento_service.supervisor)
 
     async def __is_ready__(self) -> bool:
-        return self.hub.runtime.ready
+        runtime = self.hub.runtime
+        if faults := runtime.registry.required_faults(runtime.settings.plugins.required):
+            from starlette.exceptions import HTTPException
+
+            raise HTTPException(503, " ".join(faults))  # BentoML's own answer has no reason
+        return runtime.ready
 
 
 async def _wait_beside_others(runtime: Runtime, address: str, verify: ssl.SSLContext | bool = True) -> None:

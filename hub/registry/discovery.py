@@ -12,12 +12,34 @@ from packaging.utils import canonicalize_name
 from hub.api import ENTRY_POINT_GROUP, PLUGIN_GROUP
 from hub.errors import Conflict, NotFound, PluginConflict
 
-__all__ = ["CORE", "GROUPS", "FoundPlugin", "PluginState", "PluginStatus", "find_plugins", "pick_plugins"]
+__all__ = [
+    "BUILT_IN",
+    "CORE",
+    "GROUPS",
+    "FoundPlugin",
+    "PluginState",
+    "PluginStatus",
+    "find_plugins",
+    "pick_plugins",
+]
 
 GROUPS = (PLUGIN_GROUP, ENTRY_POINT_GROUP)
 CORE = "grafthub"  # its plugin provides what is built in, by the same hooks
+BUILT_IN = {CORE} | frozenset(
+    f"{CORE}-{name}"
+    for name in (
+        "classification",
+        "extraction",
+        "generation",
+        "qa",
+        "sentiment",
+        "similarity",
+        "summarization",
+        "translation",
+    )
+)
 
-PluginState = Literal["ok", "broken", "disabled", "conflict"]
+PluginState = Literal["ok", "broken", "disabled", "conflict", "refused", "unchecked"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +64,10 @@ class PluginStatus:
     def id(self) -> str:
         """`distribution:name`, unique in its group."""
         return f"{self.distribution}:{self.name}"
+
+    def is_named(self, name: str) -> bool:
+        """Return whether `name` is its name or id, or a spelling of its distribution."""
+        return name in (self.name, self.id) or canonicalize_name(name) == self.distribution
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from threading import RLock
@@ -13,12 +14,14 @@ from hub.api import TaskSpec
 from hub.config import PluginSettings, Settings
 from hub.contract import PluginRef, contract_of, required_fields
 from hub.errors import BadPlugin, NotFound, PluginConflict
-from hub.registry.discovery import CORE, FoundPlugin, PluginStatus, find_plugins
+from hub.registry.discovery import BUILT_IN, CORE, FoundPlugin, PluginStatus, find_plugins
 from hub.registry.extensions import Extensions
 from hub.registry.loaded import LoadedTask, load_task
 from hub.registry.plugin import LoadedPlugin, load_plugin, managers
-from hub.registry.screening import BUILT_IN, screen
-from hub.registry.state import disabled_plugins
+from hub.registry.policy import refusals
+from hub.registry.screening import screen
+from hub.registry.snapshot import Snapshot, installation_key
+from hub.registry.state import disabled_of
 
 __all__ = ["LoadedTask", "PluginStatus", "Registry"]
 
@@ -50,7 +53,8 @@ class Registry:
         A plugin that ends the process when imported ends this one: see `screened`. Without `settings`, those
         of plugins are their defaults.
         """
-        return cls._of(find_plugins(), disabled, {}, settings)
+        found = find_plugins()
+        return cls._of(found, disabled, {}, refusals(found, settings, None) if settings else {}, settings)
 
     @classmethod
     def screened(
@@ -58,25 +62,54 @@ class Registry:
     ) -> Registry:
         """As `load`, but first import each plugin in a subprocess and skip those that end or hang it.
 
-        Results are cached in `home`.
+        Results are cached in `home`, which also has the lock file. What the policy refuses is not imported.
         """
         found = find_plugins()
-        faults = screen((one for one in found if not one.is_in(disabled)), home, settings)
-        return cls._of(found, disabled, faults, settings)
+        refused = refusals(found, settings, home) if settings else {}
+        left_out = {*disabled, *refused}
+        faults = screen((one for one in found if not one.is_in(left_out)), home, settings)
+        return cls._of(found, disabled, faults, refused, settings)
 
     @classmethod
     def of(cls, settings: Settings) -> Registry:
         """Load as `screened`, without the plugins disabled in the settings or by `hub plugins disable`."""
-        disabled = disabled_plugins(settings.home) | set(settings.plugins.disabled)
-        if not settings.plugins.third_party:
-            disabled |= {plugin.id for plugin in find_plugins() if plugin.distribution not in BUILT_IN}
-        return cls.screened(disabled, settings.home, settings.plugins)
+        disabled = disabled_of(settings)
+        registry = cls.screened(disabled, settings.home, settings.plugins)
+        if (snapshot := Snapshot.read(settings.home)).key != (
+            key := installation_key(settings.plugins, disabled)
+        ):
+            snapshot.replaced(registry.plugins(), key, settings.plugins).write(settings.home)
+        return registry
+
+    @classmethod
+    def listed(cls, settings: Settings) -> list[PluginStatus]:
+        """List every installed plugin, without importing third-party code: as it was when last loaded."""
+        found = find_plugins()
+        disabled = disabled_of(settings)
+        third_party = {one.id for one in found if one.distribution not in BUILT_IN}
+        own = {
+            (one.id, one.group): one for one in cls.load(disabled | third_party, settings.plugins).plugins()
+        }
+        refused = refusals(found, settings.plugins, settings.home)
+        snapshot = Snapshot.read(settings.home)
+        exact = snapshot.key == installation_key(settings.plugins, disabled)
+        listed = []
+        for plugin in found:
+            status = own[plugin.id, plugin.entry_point.group]
+            if plugin.is_in(disabled):
+                pass
+            elif plugin.distribution in refused:
+                status = plugin.status("refused", refused[plugin.distribution])
+            elif exact or plugin.id in third_party:
+                status = snapshot.status(plugin, settings.plugins, exact=exact)
+            listed.append(status)
+        return listed
 
     @classmethod
     def of_hub(cls) -> Registry:
         """Load the hub's own plugin; imports no other, and no task."""
         found = [plugin for plugin in find_plugins() if plugin.distribution == CORE]
-        return cls._of(found, (), {}, None)
+        return cls._of(found, (), {}, {}, None)
 
     @classmethod
     def _of(
@@ -84,11 +117,14 @@ class Registry:
         found: Sequence[FoundPlugin],
         disabled: Collection[str],
         faults: Mapping[str, str],
+        refused: Mapping[str, str],
         settings: PluginSettings | None,
     ) -> Registry:
         groups = managers(found, disabled)
         loaded = [
-            load_plugin(
+            LoadedPlugin(plugin.status("refused", refused[plugin.distribution]))
+            if plugin.distribution in refused and not plugin.is_in(disabled)
+            else load_plugin(
                 groups[plugin.entry_point.group], plugin, faults.get(plugin.distribution, ""), settings
             )
             for plugin in found
@@ -175,6 +211,24 @@ class Registry:
             except BadPlugin:
                 continue  # kept in _failures, which `plugins` reads
 
+    def required_faults(self, names: Sequence[str]) -> list[str]:
+        """Load the plugins of `plugins.required`; return why some cannot be used, a sentence each."""
+        faults = []
+        for name in names:
+            mine = [one for one in self._plugins if one.status.is_named(name)]
+            if not mine:
+                faults.append(f"Plugin {name!r} is in plugins.required and not installed.")
+            for plugin in mine:
+                for task in plugin.status.tasks:
+                    with suppress(BadPlugin, PluginConflict):  # kept, `_status` reads them
+                        self.task(task)
+                for label in plugin.status.provides:
+                    self.extensions.load(label)
+                status = self._status(plugin)
+                if status.state != "ok":
+                    faults.append(f"Required plugin {name!r} is {status.state}: {status.reason}")
+        return faults
+
     def handle(self, plugin: PluginStatus) -> str:
         """Return a plugin's name for the command line: its id if names clash."""
         alike = {other.status.distribution for other in self._plugins if other.status.name == plugin.name}
@@ -201,8 +255,8 @@ class Registry:
     def _hint(self, name: str) -> str:
         hints = []
         for status in self.plugins():
-            if status.state == "broken" and not status.tasks:
-                hints.append(f"Plugin {self.handle(status)!r} is broken: {status.reason}")
+            if status.state in ("broken", "refused") and not status.tasks:
+                hints.append(f"Plugin {self.handle(status)!r} is {status.state}: {status.reason}")
             elif status.state == "disabled" and status.name == name:
                 hints.append(f"It is disabled, run: hub plugins enable {self.handle(status)}.")
         return " ".join(hints) or "To add tasks, run: hub plugins install."

@@ -63,9 +63,7 @@ def load_plugin(
     `fault` is why it must not be imported, or "". Without `settings`, those of the plugin are its defaults.
     """
     if manager.is_blocked(found.id):
-        return LoadedPlugin(
-            found.status("disabled", "Disabled by hub plugins disable, in hub.toml, or by --no-plugins.")
-        )
+        return LoadedPlugin(found.status("disabled", "Disabled by hub plugins disable or in hub.toml."))
     if fault:
         return LoadedPlugin(found.status("broken", f"{fault} To disable it: hub plugins disable {found.id}."))
     try:

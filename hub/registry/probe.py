@@ -19,6 +19,7 @@ from hub.config import PluginSettings, child_environment
 from hub.errors import BadPlugin
 from hub.registry.discovery import PluginStatus, find_plugins
 from hub.registry.host import Registry
+from hub.registry.snapshot import Snapshot, installation_key
 
 __all__ = ["main", "probe"]
 
@@ -68,6 +69,9 @@ def main() -> None:
         registry = Registry.screened(disabled, Path(home) if home else None, settings)
         registry.check()
         plugins = registry.plugins()
+        if home and settings:
+            key = installation_key(settings, disabled)
+            Snapshot.read(Path(home)).replaced(plugins, key, settings).write(Path(home))
     answer.write_text(json.dumps([asdict(plugin) for plugin in plugins]), encoding="utf-8")
 
 

@@ -28,23 +28,10 @@ from typing import Any
 
 from hub.config import PluginSettings, child_environment
 from hub.files import write_file
-from hub.registry.discovery import CORE, FoundPlugin, find_plugins
+from hub.registry.discovery import BUILT_IN, FoundPlugin, find_plugins
 
-__all__ = ["BUILT_IN", "forget", "main", "screen"]
+__all__ = ["files_key", "forget", "main", "screen"]
 
-BUILT_IN = {CORE} | frozenset(
-    f"{CORE}-{name}"
-    for name in (
-        "classification",
-        "extraction",
-        "generation",
-        "qa",
-        "sentiment",
-        "similarity",
-        "summarization",
-        "translation",
-    )
-)
 RESULTS_FILE = "plugin-checks.json"
 MAX_IMPORT_S = 20.0  # for one import, without the start of Python and of the hub
 MAX_START_S = 60.0
@@ -70,7 +57,7 @@ def screen(
     if not entries:
         return {}
     known = _read(home)
-    keys = {name: _key(found) for name, found in entries.items()}
+    keys = {name: files_key(found) for name, found in entries.items()}
     fresh = [name for name, key in keys.items() if not _is_known(known.get(name), key)]
     if fresh:
         with ThreadPoolExecutor(PROCESSES, thread_name_prefix="screening") as pool:
@@ -150,7 +137,7 @@ def _kill(process: subprocess.Popen[bytes]) -> None:
     process.wait()
 
 
-def _key(plugins: Iterable[FoundPlugin]) -> str:
+def files_key(plugins: Iterable[FoundPlugin]) -> str:
     """Return the cache key of a result: Python version, plugin version, metadata and file times."""
     parts: list[str] = [sys.version]
     for plugin in plugins:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from hub.config import Settings
 from hub.errors import BadConfig
 from hub.files import write_file
 
-__all__ = ["disable", "disabled_plugins", "enable"]
+__all__ = ["disable", "disabled_of", "disabled_plugins", "enable"]
 
 STATE_FILE = "plugins.json"
 
@@ -32,6 +33,15 @@ def disabled_plugins(home: Path) -> frozenset[str]:
             "Repair it, or delete it to enable all plugins."
         )
     return frozenset(names)
+
+
+def disabled_of(settings: Settings) -> frozenset[str]:
+    """Return the names that are disabled by the settings or by `hub plugins disable`.
+
+    Raises:
+        BadConfig: as `disabled_plugins`.
+    """
+    return disabled_plugins(settings.home) | set(settings.plugins.disabled)
 
 
 def disable(home: Path, name: str) -> None:

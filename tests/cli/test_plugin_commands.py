@@ -55,12 +55,12 @@ def test_known_commands_import_no_plugin(install: Install, tmp_path: Path, argum
 def test_no_plugins_means_the_hubs_own_only(
     install: Install, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("HUB_PLUGINS__THIRD_PARTY", "true")  # taken back after the test
+    monkeypatch.setenv("HUB_PLUGINS__POLICY", "all")  # taken back after the test
     install(write_page("commands", tmp_path), "acme-tickets")
     listed = hub("--no-plugins", "plugins", "list").output
     assert "acme_greet" not in sys.modules
     assert "acme_tickets" not in sys.modules
-    assert [line.split()[3] for line in listed.splitlines() if "acme" in line] == ["disabled", "disabled"]
+    assert [line.split()[3] for line in listed.splitlines() if "acme" in line] == ["refused", "refused"]
     assert "task classification" in listed
     assert hub("--no-plugins", "greet", "Ann").exit_code == 2
 
@@ -69,7 +69,7 @@ def test_the_names_of_the_hubs_commands_are_refused(install: Install, tmp_path: 
     assert {command.__name__ for command in COMMANDS} | GROUPS.keys() == RESERVED_COMMANDS
     code = "@hookimpl\ndef hub_commands():\n    yield CommandSpec('train', 'Trains.', 'made:Train')"
     install(plugin_of(tmp_path, code))
-    assert "hub train is a command of the hub." in hub("plugins", "list").output
+    assert "hub train is a command of the hub." in hub("plugins", "info", "made").output
 
 
 def test_a_command_that_cannot_be_built_is_named(install: Install, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from hub.cli.main import app
 from hub.config import load_settings
 from hub.errors import Conflict, HubError, NotFound
 from hub.registry.state import disable, disabled_plugins
-from tests.support.plugins import Install, install, write_page
+from tests.support.plugins import Install, install, plugin_of, write_page
 
 __all__ = ["install"]
 
@@ -38,23 +39,77 @@ def refused(kind: type[HubError], *arguments: str) -> str:
     return str(error)
 
 
-def listed(*arguments: str) -> dict[str, dict[str, object]]:
-    result = hub("list", "--json", *arguments)
-    assert result.exit_code == 0, result.exception
+def listed(command: str = "list") -> dict[str, dict[str, object]]:
+    result = hub(command, "--json")
     return {plugin["distribution"]: plugin for plugin in json.loads(result.stdout)}
 
 
-def test_list_shows_every_plugin_with_its_state_and_reason(plugged: Install) -> None:
+def test_check_shows_every_plugin_with_its_state_and_reason(plugged: Install) -> None:
     plugged("acme-tickets", "broken-import")
-    result = hub("list")
-    assert result.exit_code == 0
+    result = hub("check")
+    assert result.exit_code == 1
     assert "acme-tickets 1.0" in result.output
     assert "No module named 'a_module_that_is_not_there'" in result.output
+    assert hub("check", "tickets").exit_code == 0
 
 
-def test_list_as_json_is_one_document(plugged: Install) -> None:
+def test_list_disable_and_no_plugins_import_no_third_party_code(
+    plugged: Install, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    marker = tmp_path / "imported"
+    touch = f"import pathlib\npathlib.Path({str(marker)!r}).touch()\n"
+    spec = "name='made', summary='s', head=HeadKind.SEQUENCE, request='a:b', response='a:b', factory='a:b'"
+    code = f"{touch}@hookimpl\ndef hub_tasks():\n    yield TaskSpec({spec})\n"
+    plugged(plugin_of(tmp_path, code, "hub.tasks.v1"))
+    load_settings().home.mkdir()
+    assert listed()["made"]["state"] == "unchecked"
+    assert "made: not loaded since it was installed" in hub("list").output
+    for words in (("disable", "made"), ("list",), ("enable", "made")):
+        assert hub(*words).exit_code == 0
+    monkeypatch.setenv("HUB_PLUGINS__POLICY", "all")  # so that what the option sets is undone
+    without = CliRunner().invoke(app, ["--no-plugins", "plugins", "info", "made", "--json"])
+    assert json.loads(without.stdout)[0]["state"] == "refused"
+    assert "--no-plugins" in json.loads(without.stdout)[0]["reason"]
+    assert hub("uninstall", "made").exit_code == 1, "pip did not install it"
+    assert not marker.exists()
+    monkeypatch.delenv("HUB_PLUGINS__POLICY")
+    listed("check")
+    assert marker.exists()
+
+
+def test_list_has_what_was_found_when_plugins_were_last_loaded(plugged: Install) -> None:
+    plugged("acme-tickets", "broken-import")
+    load_settings().home.mkdir()
+    assert listed("check")["acme-tickets"] == listed()["acme-tickets"]
+    assert "a_module_that_is_not_there" in str(listed()["broken-import"]["reason"])
+    assert listed()["acme-tickets"]["tasks"] == ["ticket-urgency", "ticket-route"]
+    plugged("rival-tickets")
+    found = listed()
+    assert (found["acme-tickets"]["state"], found["rival-tickets"]["state"]) == ("ok", "unchecked")
+    listed("check")
+    assert listed()["acme-tickets"]["state"] == "conflict"
+    hub("disable", "rival")
+    assert listed()["acme-tickets"]["state"] == "unchecked", "the conflict may be over"
+    assert listed()["rival-tickets"]["state"] == "disabled"
+
+
+def test_a_plugin_whose_files_or_settings_changed_is_unchecked(
+    plugged: Install, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = plugged("acme-tickets")
+    load_settings().home.mkdir()
+    assert listed("check")["acme-tickets"]["state"] == "ok"
+    later = time.time() + 10
+    os.utime(site / "acme_tickets" / "spec.py", (later, later))
+    assert listed()["acme-tickets"]["state"] == "unchecked"
+    assert listed("check")["acme-tickets"]["state"] == "ok"
+    monkeypatch.setenv("HUB_PLUGINS__TICKETS__KEY", "x")
+    assert listed()["acme-tickets"]["state"] == "unchecked"
+
+
+def test_check_as_json_is_one_document(plugged: Install) -> None:
     plugged("acme-tickets", "rival-tickets")
-    plugins = listed()
+    plugins = listed("check")
     assert plugins["acme-tickets"] == {
         "name": "tickets",
         "distribution": "acme-tickets",
@@ -86,10 +141,13 @@ def test_info_shows_what_a_plugin_provides_and_its_settings_without_secrets(
     assert "reader csv" in hub("info", "hub").output
 
 
-def test_list_with_check_finds_what_fails_later(plugged: Install) -> None:
+def test_check_finds_what_fails_later(plugged: Install) -> None:
     plugged("broken-example")
-    assert listed()["broken-example"]["state"] == "ok"
-    assert listed("--check")["broken-example"]["state"] == "broken"
+    load_settings().home.mkdir()
+    [described] = json.loads(hub("info", "broken-example", "--json").stdout)
+    assert described["state"] == "ok"
+    assert listed("check")["broken-example"]["state"] == "broken"
+    assert listed()["broken-example"]["state"] == "broken"
 
 
 def test_disable_and_enable_switch_a_plugin_without_importing_it(plugged: Install) -> None:
@@ -99,15 +157,14 @@ def test_disable_and_enable_switch_a_plugin_without_importing_it(plugged: Instal
     assert listed()["broken-interrupt"]["state"] == "disabled"
     assert listed()["acme-tickets"]["state"] == "disabled"
     assert "acme_tickets.spec" not in sys.modules
-    enabled = hub("enable", "tickets")
-    assert "ticket-urgency" in enabled.output
-    assert listed()["acme-tickets"]["state"] == "ok"
+    assert hub("enable", "tickets").exit_code == 0
+    assert listed("check")["acme-tickets"]["state"] == "ok"
 
 
 def test_disabling_one_of_two_rivals_resolves_the_conflict(plugged: Install) -> None:
     plugged("acme-tickets", "rival-tickets")
     hub("disable", "rival")
-    assert listed()["acme-tickets"]["state"] == "ok"
+    assert listed("check")["acme-tickets"]["state"] == "ok"
 
 
 def test_enable_refuses_a_plugin_that_hub_toml_disables(
@@ -139,7 +196,7 @@ def test_uninstall_refuses_while_a_deployment_needs_the_plugin(
 def test_uninstall_cannot_remove_what_pip_did_not_install(plugged: Install) -> None:
     plugged("acme-tickets")
     disable(load_settings().home, "acme-tickets:tickets")
-    assert "pip did not uninstall acme-tickets" in refused(Conflict, "uninstall", "tickets")
+    assert "acme-tickets could not be uninstalled" in refused(Conflict, "uninstall", "tickets")
     assert disabled_plugins(load_settings().home) == {"acme-tickets:tickets"}
 
 

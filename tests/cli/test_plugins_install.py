@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from hub.config import load_settings
+from hub.registry.lock import LOCK_FILE
 from hub.registry.state import disable, disabled_plugins
 from tests.support.environment import fresh_environment
+from tests.support.wheels import write_plugin_wheel, write_wheel
 
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "plugins"
+POINTS = "[hub.tasks.v1]\nold = acme_old\n"
 COMMAND = "from hub.cli.main import main; main()"
 
 
@@ -35,25 +38,18 @@ class Environment:
 
     def wheel(self, name: str, entry_points: str, modules: dict[str, str]) -> str:
         """Write a wheel by hand."""
-        path = self.folder / f"{name.replace('-', '_')}-1.0-py3-none-any.whl"
-        info = f"{name.replace('-', '_')}-1.0.dist-info"
-        files = {
-            **modules,
-            f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n",
-            f"{info}/WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
-            f"{info}/entry_points.txt": entry_points,
-        }
-        files[f"{info}/RECORD"] = "".join(f"{file},,\n" for file in (*files, f"{info}/RECORD"))
-        with zipfile.ZipFile(path, "w") as archive:
-            for file, text in files.items():
-                archive.writestr(file, text)
-        return str(path)
+        return str(write_wheel(self.folder, name, modules=modules, entry_points=entry_points))
 
-    def hub(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+    def hub(self, *arguments: str, find_links: Path | None = None) -> subprocess.CompletedProcess[str]:
         """Run `hub plugins` offline."""
         return subprocess.run(
             [self.python, "-P", "-c", COMMAND, "plugins", *arguments],
-            env={**os.environ, "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": "", "COLUMNS": "200"},
+            env={
+                **os.environ,
+                "PIP_NO_INDEX": "1",
+                "PIP_FIND_LINKS": str(find_links or ""),
+                "COLUMNS": "200",
+            },
             capture_output=True,
             text=True,
             check=False,
@@ -87,18 +83,18 @@ def test_a_folder_is_installed_tried_and_uninstalled_by_its_plugins_name(
     assert disabled_plugins(load_settings().home) == frozenset(), "a new start when it comes back"
 
 
-def test_a_wheel_that_is_no_plugin_is_uninstalled_again(environment: Environment) -> None:
+def test_a_wheel_that_is_no_plugin_is_not_installed(environment: Environment) -> None:
     refused = environment.hub("install", environment.wheel("acme-plain", "", {"acme_plain.py": ""}))
     assert refused.returncode == 1
     assert "acme-plain 1.0 is not a plugin" in refused.stderr
-    assert "Uninstalled again: acme-plain." in refused.stderr
+    assert "Nothing was installed." in refused.stderr
     assert not environment.installed("acme-plain")
 
 
 def test_a_library_that_was_there_before_is_left_alone(environment: Environment) -> None:
     refused = environment.hub("install", "pluggy")
     assert refused.returncode == 1
-    assert "nothing was uninstalled" in refused.stderr
+    assert "nothing was changed" in refused.stderr
     assert environment.installed("pluggy")
 
 
@@ -123,16 +119,23 @@ def test_a_plugin_that_kills_python_is_reported_and_can_be_removed(environment: 
 
 
 def test_a_plugin_may_not_change_the_libraries_the_hub_runs_on(environment: Environment) -> None:
-    wheel = Path(environment.wheel("acme-old", "[hub.tasks.v1]\nold = acme_old\n", {"acme_old.py": ""}))
-    with zipfile.ZipFile(wheel) as archive:
-        files = {name: archive.read(name).decode() for name in archive.namelist()}
-    files["acme_old-1.0.dist-info/METADATA"] += "Requires-Dist: pluggy<1\n"
-    with zipfile.ZipFile(wheel, "w") as archive:
-        for name, text in files.items():
-            archive.writestr(name, text)
-    refused = environment.hub("install", str(wheel))
+    wheel = write_wheel(environment.folder, "acme-old", requires=["pluggy<1"], entry_points=POINTS)
+    links = environment.folder / "links"
+    write_wheel(links, "pluggy", "0.13.1")
+    refused = environment.hub("install", str(wheel), find_links=links)
     assert refused.returncode == 1
-    assert "(conflict)" in refused.stderr
+    rows = [line.split() for line in refused.stdout.splitlines()]
+    assert ["acme-old", "-", "1.0"] in rows
+    assert any(row[0] == "pluggy" and row[2] == "0.13.1" and "needs" in row for row in rows)
+    as_json = environment.hub("install", str(wheel), "--json", find_links=links)
+    assert as_json.returncode == 1
+    document = json.loads(as_json.stdout)
+    assert (document["installed"], document["error"]["code"]) == (False, "library_pinned")
+    assert [(one["name"], one["pinned"]) for one in document["plan"]["packages"]] == [
+        ("acme-old", False),
+        ("pluggy", True),
+    ]
+    assert "(library_pinned)" in refused.stderr
     assert "acme-old 1.0 depends on pluggy<1" in refused.stderr
     assert not environment.installed("acme-old")
 
@@ -148,3 +151,20 @@ def test_offline_a_folder_points_to_building_with_what_is_there(environment: Env
     refused = environment.hub("install", environment.source("acme-tickets"))
     assert refused.returncode == 1
     assert "Offline, add --no-build-isolation" in refused.stderr
+
+
+def test_the_commands_show_a_plan_the_lock_and_what_is_restored(environment: Environment) -> None:
+    wheel = str(write_plugin_wheel(environment.folder, "acme-mail"))
+    planned = environment.hub("install", wheel, "--dry-run")
+    assert planned.stdout.split()[-3:] == ["Nothing", "was", "changed."]
+    assert not environment.installed("acme-mail")
+    done = json.loads(environment.hub("install", wheel, "--json").stdout)
+    assert (done["installed"], done["plugins"][0]["provides"]) == (True, ["reader acme-mail"])
+    assert "acme-mail" in environment.hub("lock").stdout
+    lock = load_settings().home / LOCK_FILE
+    locked = lock.read_text()
+    assert environment.hub("uninstall", "acme-mail").returncode == 0
+    lock.write_text(locked)
+    assert "Nothing was changed." not in environment.hub("sync").stdout
+    assert "are those of plugins.lock" in environment.hub("sync").stdout
+    assert environment.installed("acme-mail")

@@ -18,7 +18,7 @@ EMPTY = (
     "feedback show",
     "base list",
     "plugins list",
-    "plugins list --check",
+    "plugins check",
     "status",
     "deployments",
     "doctor",

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from hub.errors import BadPlugin, BadRequest, Conflict, HubError, NotFound, SourceUnavailable
-from hub.registry.install import install
-from hub.registry.pip import failure
+from hub.registry.install.install import install
+from hub.registry.install.pip import failure
 
 
 @pytest.mark.parametrize(
@@ -19,17 +19,17 @@ def test_what_is_no_plain_package_name_never_reaches_pip(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(BadRequest, match=r"neither a path nor a package"):
-        install(what)
+        install(what, home=tmp_path)
 
 
 def test_a_path_that_cannot_be_installed_is_refused(tmp_path: Path) -> None:
     with pytest.raises(NotFound, match=r"missing\.whl does not exist"):
-        install(str(tmp_path / "missing.whl"))
+        install(str(tmp_path / "missing.whl"), home=tmp_path)
     with pytest.raises(BadRequest, match=r"has no pyproject\.toml"):
-        install(str(tmp_path))
+        install(str(tmp_path), home=tmp_path)
     (tmp_path / "notes.txt").touch()
     with pytest.raises(BadRequest, match=r"notes\.txt cannot be installed"):
-        install(str(tmp_path / "notes.txt"))
+        install(str(tmp_path / "notes.txt"), home=tmp_path)
 
 
 UNKNOWN = """\

@@ -95,8 +95,11 @@ def _monitoring(keys_needed: bool) -> Json:
         "/readyz": {
             "get": {
                 "tags": ["monitoring"],
-                "summary": "Are the deployments loaded?",
-                "responses": {"200": ok, "503": {"description": "Not yet", **_TEXT}},
+                "summary": "Are the deployments and the required plugins loaded?",
+                "responses": {
+                    "200": ok,
+                    "503": {"description": "Not yet, or a required plugin cannot be used", **_TEXT},
+                },
             }
         },
         "/metrics": {"get": metrics},

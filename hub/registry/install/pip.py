@@ -7,11 +7,12 @@ import subprocess
 import sys
 
 from hub.config import child_environment
-from hub.errors import BadConfig, BadPlugin, Conflict, HubError, SourceUnavailable
+from hub.errors import BadConfig, BadPlugin, Conflict, HashMismatch, HubError, SourceUnavailable
 
-__all__ = ["failure", "reason", "run_pip"]
+__all__ = ["causes", "failure", "is_conflict", "reason", "run_pip"]
 
 _CAUSE = re.compile(r"^ {4}(\S.*(?:depends on|requested).*)$", re.MULTILINE)
+_MISMATCH = re.compile(r"Expected sha256 \w+\s+Got +\w+")
 _EXCEPTION = re.compile(r"[A-Za-z_][\w.]*(?:Error|Exception): ")
 _UNREACHED = ("Retrying (", "No matching distribution found", "Could not find a version", "ConnectionError")
 
@@ -39,14 +40,25 @@ def run_pip(command: str, *arguments: str) -> tuple[bool, str]:
 
 def failure(what: str, output: str, hint: str = "") -> HubError:
     """Return the error for pip's output of a failed installation of `what`."""
-    if "ResolutionImpossible" in output:
-        causes = "; ".join(_CAUSE.findall(output)) or reason(output)
-        return Conflict(f"{what} needs other versions of libraries than those installed: {causes}.")
+    if is_conflict(output):
+        return Conflict(f"{what} cannot be installed: its requirements conflict: {causes(output)}.")
+    if mismatch := _MISMATCH.search(output):
+        return HashMismatch(f"{what} is not what was resolved or locked: {' '.join(mismatch[0].split())}.")
     if any(sign in output for sign in _UNREACHED):
         unreached = "The package index could not be reached." if "Retrying (" in output else ""
         advice = unreached or "Check the name and the package index."
         return SourceUnavailable(f"pip could not get {what}: {reason(output)} {advice}{hint}")
     return BadPlugin(f"pip could not install {what}: {reason(output)}")
+
+
+def is_conflict(output: str) -> bool:
+    """Return whether pip found no versions that satisfy all requirements and constraints."""
+    return "ResolutionImpossible" in output
+
+
+def causes(output: str) -> str:
+    """Return the requirements that conflict."""
+    return "; ".join(_CAUSE.findall(output)) or reason(output).removesuffix(".")
 
 
 def reason(output: str) -> str:

@@ -1,0 +1,230 @@
+"""`hub plugins install`, `uninstall`, `lock` and `sync`: what changes the environment."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from hub.cli.context import Context
+from hub.cli.plugins import RESTART, forget_disabled, show
+from hub.cli.screen.output import JSON_FLAG, error_console, print_json, say, table
+from hub.errors import Conflict
+
+if TYPE_CHECKING:
+    from hub.registry.install.locking import LockChange
+    from hub.registry.install.plan import PluginPlan
+
+__all__ = ["add_to"]
+
+DRY_RUN = typer.Option("--dry-run", help="Only show what would change.")
+
+
+def add_to(commands: typer.Typer) -> None:
+    """Add the commands to `hub plugins`."""
+    for command in (install, uninstall, lock, sync):
+        commands.command()(command)
+
+
+def install(
+    what: Annotated[str, typer.Argument(metavar="NAME|PATH|WHEEL", help="Package name, folder or wheel.")],
+    build_isolation: Annotated[
+        bool, typer.Option(help="Build a folder in a fresh environment, filled from the package index.")
+    ] = True,
+    dry_run: Annotated[bool, DRY_RUN] = False,
+    as_json: Annotated[bool, JSON_FLAG] = False,
+) -> None:
+    """Install a plugin with uv or pip, lock its version and hash, and check what it provides.
+
+    No library that the hub runs on is changed.
+    """
+    from dataclasses import asdict
+
+    from hub.errors import HubError
+    from hub.registry.install.install import install as install_plugin
+    from hub.registry.state import disabled_of
+
+    context = Context.load()
+    settings = context.settings
+    plans: list[PluginPlan] = []
+
+    def take(plan: PluginPlan) -> None:
+        plans.append(plan)
+        if not as_json:
+            _show_plan(plan)
+
+    with error_console().status(f"Installing {what}"):
+        try:
+            done = install_plugin(
+                what,
+                home=settings.home,
+                disabled=disabled_of(settings),
+                build_isolation=build_isolation,
+                settings=settings.plugins,
+                dry_run=dry_run,
+                show=take,
+            )
+        except HubError as error:
+            if not (as_json and plans):
+                raise
+            print_json({"plan": asdict(plans[0]), "installed": False, "plugins": [], **error.to_json()})
+            raise typer.Exit(1) from None
+    if as_json:
+        installed = done.changed and not dry_run
+        print_json(
+            {"plan": asdict(done.plan), "installed": installed, "plugins": list(map(asdict, done.plugins))}
+        )
+        return
+    if dry_run:
+        say(
+            "Nothing was changed."
+            if done.changed
+            else f"{done.distribution} {done.version} is installed already."
+        )
+        return
+    say(f"{done.distribution} {done.version} {'is installed' if done.changed else 'was installed already'}.")
+    show(done.plugins)
+    _show_misfits(context, {task for plugin in done.plugins for task in plugin.tasks})
+    say(RESTART)
+
+
+def uninstall(
+    name: Annotated[str, typer.Argument(help="Name of a plugin or of its distribution.")],
+    force: Annotated[bool, typer.Option("--force", help="Even if deployments need it.")] = False,
+) -> None:
+    """Uninstall the distribution that a plugin comes from; imports no third-party code."""
+    from hub.registry.discovery import pick_plugins
+    from hub.registry.install.install import uninstall as uninstall_distribution
+
+    context = Context.load()
+    plugins = pick_plugins(name)
+    distribution = plugins[0].distribution
+    deployed, stored = _users(context, distribution)
+    if deployed and not force:
+        raise Conflict(
+            f"Deployments need {distribution}: {', '.join(deployed)}. Undeploy them first, or add --force."
+        )
+    with error_console().status(f"Uninstalling {distribution}"):
+        uninstall_distribution(distribution, context.settings.home)
+    for plugin in plugins:
+        forget_disabled(context.settings, plugin)
+    say(f"{distribution} is uninstalled. {RESTART}")
+    if stored:
+        needed = f"Stored versions that need it and cannot be served now: {', '.join(stored)}."
+        error_console().print(needed, markup=False)
+
+
+def lock(as_json: Annotated[bool, JSON_FLAG] = False) -> None:
+    """Write plugins.lock from what is installed: versions and hashes of plugins and their own libraries."""
+    from dataclasses import asdict
+
+    from hub.registry.install.locking import lock as lock_installed
+    from hub.registry.lock import LOCK_FILE
+
+    settings = Context.load().settings
+    with error_console().status("Locking plugins"):
+        locked = lock_installed(settings.home)
+    if as_json:
+        print_json([asdict(package) for package in locked])
+        return
+    table(
+        ("package", "version", "sha256"),
+        [(package.name, package.version, package.sha256[:16]) for package in locked],
+    )
+    say(f"{settings.home / LOCK_FILE} has {len(locked)} packages.")
+
+
+def sync(
+    dry_run: Annotated[bool, DRY_RUN] = False,
+    force: Annotated[bool, typer.Option("--force", help="Even if deployments need what is removed.")] = False,
+    as_json: Annotated[bool, JSON_FLAG] = False,
+) -> None:
+    """Restore exactly what plugins.lock has: install it, checked by hash, and uninstall other plugins."""
+    from dataclasses import asdict
+
+    from hub.registry.install.locking import sync as sync_installed
+
+    context = Context.load()
+
+    def take(changes: Sequence[LockChange]) -> None:
+        if not as_json and changes:
+            rows = [(one.name, one.installed or "-", one.locked or "removed") for one in changes]
+            table(("package", "installed", "locked"), rows)
+        for one in changes:
+            if not one.locked and not (dry_run or force) and (users := _users(context, one.name)[0]):
+                raise Conflict(
+                    f"{one.name} is not in plugins.lock, and deployments need it: {', '.join(users)}. "
+                    "Undeploy them first, or add --force."
+                )
+
+    with error_console().status("Restoring plugins"):
+        changes = sync_installed(context.settings.home, context.settings.plugins, dry_run=dry_run, show=take)
+    if as_json:
+        print_json([asdict(change) for change in changes])
+    elif not changes:
+        say("The installed plugins are those of plugins.lock.")
+    else:
+        say("Nothing was changed." if dry_run else f"The plugins of plugins.lock are installed. {RESTART}")
+
+
+def _show_plan(plan: PluginPlan) -> None:
+    rows: list[tuple[Any, ...]] = [
+        (
+            one.name,
+            one.installed or "-",
+            one.version,
+            "the hub needs the installed version" if one.pinned else "",
+        )
+        for one in plan.packages
+    ]
+    if rows:
+        table(("package", "installed", "planned", ""), rows)
+    for warning in plan.warnings:
+        error_console().print(f"Broken by this: {warning}", markup=False)
+
+
+def _show_misfits(context: Context, tasks: set[str]) -> None:
+    """Print the stored versions of these tasks that do not fit the installed plugin."""
+    from hub.serving.control.fitness import misfit
+
+    store = context.existing_store
+    live = {str(version.ref) for found in store.deployments() for version in found.versions}
+    for version in store.versions():
+        if version.manifest.serving.task in tasks and (reason := misfit(version, context.registry)):
+            where = "live" if str(version.ref) in live else "stored"
+            error_console().print(f"{version.ref} ({where}) may not fit: {reason}", markup=False)
+
+
+def _users(context: Context, distribution: str) -> tuple[list[str], list[str]]:
+    """Return the deployments with their versions, and all stored versions, that need a distribution.
+
+    A version needs the plugin that its manifest records. If it records none, it needs the one that has its
+    task; a plugin that was never loaded may have any task that no other plugin has.
+    """
+    from hub.registry.host import Registry
+
+    store = context.existing_store
+    versions = store.versions()
+    if not versions:
+        return [], []
+    listed = Registry.listed(context.settings)
+    mine = [plugin for plugin in listed if plugin.distribution == distribution]
+    own = {task for plugin in mine for task in plugin.tasks}
+    elsewhere = {task for plugin in listed if plugin.distribution != distribution for task in plugin.tasks}
+    unknown = any(not plugin.tasks and not plugin.provides for plugin in mine)
+    needing = []
+    for version in versions:
+        manifest = version.manifest
+        task = manifest.serving.task
+        if manifest.plugin is not None:
+            needs = manifest.plugin.distribution == distribution
+        else:
+            needs = task not in elsewhere and (task in own or unknown)
+        if needs:
+            needing.append(str(version.ref))
+    deployed = {
+        found.name: [str(one.ref) for one in found.versions if str(one.ref) in needing]
+        for found in store.deployments()
+    }
+    return [f"{name} ({', '.join(refs)})" for name, refs in deployed.items() if refs], needing

@@ -1,0 +1,1 @@
+"""Installs, removes, locks and restores plugins without changing the libraries that the hub runs on."""

@@ -47,6 +47,10 @@ class FakeEngine:
         return [self._answer(row) for row in rows]
 
     @property
+    def packs(self) -> bool:
+        return False
+
+    @property
     def streams(self) -> bool:
         return True
 

@@ -223,6 +223,10 @@ class Engine(Protocol):
         """
 
     @property
+    def packs(self) -> bool:
+        """Whether rows that score share sequences, so that little padding is computed."""
+
+    @property
     def streams(self) -> bool:
         """Whether the engine implements `generate`."""
 

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
@@ -34,6 +35,7 @@ from hub.engine.torch.backbone import TorchBackbone
 from hub.engine.torch.generate import Generator
 from hub.engine.torch.heads import HEADED, HeadSlots, Hidden, pool_rows
 from hub.engine.torch.loading import base_tensors, end_tokens, load_model
+from hub.engine.torch.packed import run_packed
 from hub.engine.torch.placement import Placed, Placement
 from hub.engine.torch.tensors import BatchTensors, on_device
 from hub.errors import BadAdapter, BadSampling, EngineFailed, HubError, UnsupportedAdapter
@@ -144,6 +146,10 @@ class SlotEngine:
         return [outputs[index] for index in range(len(rows))]
 
     @property
+    def packs(self) -> bool:
+        return self._backbones.packs
+
+    @property
     def streams(self) -> bool:
         return self._texts is not None
 
@@ -248,11 +254,11 @@ class SlotEngine:
         for i, row in enumerate(rows):
             parts.setdefault((row.head, row.row.pooling is None), []).append(i)
         decode = any(kind in self._heads and self._heads[kind].reads_decoder for kind, _ in parts)
-        if alone:
-            hidden = alone.run(tensors, decode=decode)
-        else:
-            slots = frozenset(batch.slots.tolist())
-            hidden = self._backbones.run(tensors, slots, decode=decode, aside=aside)
+
+        slots = frozenset(batch.slots.tolist())
+        run = alone.run if alone else partial(self._backbones.run, slots=slots, aside=aside)
+        packs = alone.packs if alone else self.packs
+        hidden = run_packed(batch, tensors, self._pad, partial(run, decode=decode), packs=packs)
         # All is computed before anything is copied back: a copy waits for the GPU.
         computed = [
             (index, self._values(kind, tensors, hidden, index, rows)) for (kind, _), index in parts.items()

@@ -121,11 +121,13 @@ def test_the_truth_is_what_peft_answers(base, oracle, contents, tmp_path) -> Non
     np.testing.assert_allclose(scores, content.scores(oracle.pooled(content)), atol=1e-5)
 
 
-@pytest.mark.parametrize("kind", ["torch", "torch-bf16", "onnx", "auto"])
+@pytest.mark.parametrize("kind", ["torch", "torch-bf16", "onnx", "openvino-bf16", "auto"])
 def test_no_engine_is_found_at_fault(kind, base, truth, contents, tmp_path) -> None:
     import torch
 
-    if kind == "torch-bf16" and not computes_in_bf16(torch.device("cpu")):
+    if kind.startswith("openvino"):
+        pytest.importorskip("openvino")
+    if "bf16" in kind and not computes_in_bf16(torch.device("cpu")):
         pytest.skip("NOT TESTED: this processor has no bf16 instructions")
     engine = build_engine(base, kind=kind, slots=len(contents), device="cpu", cache=tmp_path / "cache")
     try:

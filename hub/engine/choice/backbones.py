@@ -95,6 +95,11 @@ class Backbones:
         self._worker: threading.Thread | None = None
 
     @property
+    def packs(self) -> bool:
+        """Whether the backbones take packed batches."""
+        return self.reference.packs
+
+    @property
     def timings(self) -> Timings | None:
         """The last measurements, if any."""
         return self._tune.timings if self._tune else None

@@ -20,15 +20,20 @@ from hub.engine.torch.backbone import TorchBackbone
 from hub.engine.torch.heads import Hidden
 from hub.engine.torch.stacks import Parts, Stacks, Values
 from hub.engine.torch.tensors import BatchTensors
+from hub.errors import EngineFailed
 
 __all__ = ["GraphBackbone", "OnnxBackbone"]
 
 
 class Graph(Protocol):
-    """A loaded graph; `nbytes` are those of the weights that it does not share."""
+    """A loaded graph; `nbytes` are those of the weights that it does not share.
+
+    `packs`: it takes packed batches.
+    """
 
     stacks: frozenset[str]
     nbytes: int
+    packs: bool
 
     def forget(self, layers: Mapping[str, Parts]) -> None:
         """Drop references to other stacks, which keep the memory of replaced stacks alive."""
@@ -107,7 +112,10 @@ class GraphBackbone(ABC):
             EngineFailed: the export failed or was stopped.
         """
         names = sorted(self._wanted() | self.stacks)
-        return self._open(self._exporter.file(names, int8=self.int8), names)
+        graph = self._open(self._exporter.file(names, int8=self.int8), names)
+        if self._reference.packs and not graph.packs:  # it would read several rows as one
+            raise EngineFailed("The exported graph takes no packed rows, though the base does.")
+        return graph
 
     @abstractmethod
     def _open(self, file: Path, stacks: Sequence[str]) -> Graph:

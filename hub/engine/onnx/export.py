@@ -22,14 +22,17 @@ from torch import Tensor, nn
 from hub.bases.base import Base, BaseKind
 from hub.engine.onnx.convert import export_module, quantize
 from hub.engine.torch.loading import load_model, takes_token_types
+from hub.engine.torch.packed import packed_inputs, takes_packed_rows
 from hub.engine.torch.slotted import SlotContext, slot_layer
-from hub.engine.torch.stacks import Parts
+from hub.engine.torch.stacks import RANK_AXIS, Parts
+from hub.engine.torch.tensors import BatchTensors
 from hub.errors import EngineFailed
 
 __all__ = ["BATCH_INPUTS", "HIDDEN", "MODEL", "REVISION", "arguments", "main"]
 
-REVISION = 2  # raise it when the exported graph changes
-BATCH_INPUTS = ("input_ids", "attention_mask", "token_type_ids", "slots")
+REVISION = 3  # raise it when the exported graph changes
+BATCH_INPUTS = ("input_ids", "attention_mask", "token_type_ids", "slots", "positions", "segments", "places")
+"""The fields of `BatchTensors.as_packed`; a graph has those that its base needs."""
 HIDDEN = "last_hidden_state"
 MODEL = "_model."  # prefix of an initializer's name before the parameter's path in the base
 
@@ -74,44 +77,57 @@ class _Graph(nn.Module):
             for layer in dict.fromkeys(layer for _, layer in self._names)
         }
         self._model = model
+        self._types = takes_token_types(model)
+        self._packs = takes_packed_rows(model, self._types)
 
-    def forward(
-        self, input_ids: Tensor, mask: Tensor, token_types: Tensor, slots: Tensor, *stacks: Tensor
-    ) -> Tensor:
-        self._context.slots = slots
+    def forward(self, *inputs: Tensor) -> Tensor:
+        """Run a batch, which comes as BATCH_INPUTS, on the stacks, which follow it."""
+        batch, stacks = BatchTensors(*inputs[: len(BATCH_INPUTS)]), inputs[len(BATCH_INPUTS) :]
+        if self._packs:
+            self._context.select(batch.slots, batch.places)
+            given = packed_inputs(self._model, batch)
+        else:
+            self._context.select(batch.slots[:, 0])
+            given = {"input_ids": batch.input_ids, "attention_mask": batch.mask}
         for slotted in self._slotted.values():
             slotted.parts = Parts()
         for (part, layer), stack in zip(self._names, stacks, strict=True):
             self._slotted[layer].parts = self._slotted[layer].parts._replace(**{part: stack})
-        types = {"token_type_ids": token_types} if takes_token_types(self._model) else {}
-        hidden: Tensor = self._model(input_ids=input_ids, attention_mask=mask, **types).last_hidden_state
+        types = {"token_type_ids": batch.token_types} if self._types else {}
+        hidden: Tensor = self._model(**given, **types).last_hidden_state
         return hidden
 
-    def example(self, rows: int, tokens: int, slots: int, rank: int) -> tuple[Tensor, ...]:
+    def example(self, rows: int, tokens: int, slots: int, rank: int, places: int) -> tuple[Tensor, ...]:
         """Make inputs: right-padded rows of different lengths, in different slots, with small updates."""
         input_ids = torch.arange(rows * tokens).reshape(rows, tokens) % self._model.config.vocab_size
         lengths = tokens - torch.arange(rows) % tokens
         mask = (torch.arange(tokens) < lengths[:, None]).long()
         index = torch.arange(rows) % slots
+        batch = BatchTensors(input_ids, mask, torch.zeros_like(input_ids), index).as_packed()
+        if self._packs:  # each sequence has several slots, and each token one of them
+            several = (index[:, None] + torch.arange(places)) % slots
+            batch = batch._replace(slots=several, places=(mask.cumsum(1) - 1) % places * mask)
         stacks = [self._stack(part, layer, slots, rank) for part, layer in self._names]
-        return (input_ids, mask, torch.zeros_like(input_ids), index, *stacks)
+        return (*batch.present(), *stacks)
 
     def _stack(self, part: str, layer: str, slots: int, rank: int) -> Tensor:
         weight = self._slotted[layer].weight
         assert weight is not None
-        width = weight.shape[1] if part in ("a", "input_scale") else weight.shape[0]
-        values = torch.randn((slots, width, rank) if part in ("a", "b") else (slots, width)) * 0.02
+        size = [slots, weight.shape[1] if part in ("a", "input_scale") else weight.shape[0]]
+        if axis := RANK_AXIS.get(part):
+            size.insert(axis, rank)
+        values = torch.randn(size) * 0.02
         return values + 1 if part.endswith("scale") else values
 
 
 def _export(graph: _Graph, stacks: Sequence[str], path: Path) -> None:
-    axes: dict[str, dict[int, str]] = {name: {0: "rows", 1: "tokens"} for name in (*BATCH_INPUTS[:3], HIDDEN)}
-    axes["slots"] = {0: "rows"}
+    axes: dict[str, dict[int, str]] = {name: {0: "rows", 1: "tokens"} for name in (*BATCH_INPUTS, HIDDEN)}
+    axes["slots"] = {0: "rows", 1: "places"}
     for name in stacks:
         part, _, layer = name.partition(".")
-        axes[name] = {0: "slots"} | ({2: f"rank_{layer}"} if part in ("a", "b") else {})
+        axes[name] = {0: "slots"} | ({RANK_AXIS[part]: f"rank_{layer}"} if part in RANK_AXIS else {})
     names = (*BATCH_INPUTS, *stacks)
-    example = graph.example(rows=2, tokens=4, slots=3, rank=2)
+    example = graph.example(rows=2, tokens=4, slots=3, rank=2, places=2)
     export_module(graph, dict(zip(names, example, strict=True)), [HIDDEN], axes, path)
 
 
@@ -121,8 +137,8 @@ def _verify(graph: _Graph, path: Path, check: Any) -> None:
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     stacks = [f"{part}.{layer}" for part, layer in graph._names]
     known = {meta.name for meta in session.get_inputs()}
-    for rows, tokens, slots, rank in ((5, 9, 4, 3), (1, 1, 2, 1)):
-        example = graph.example(rows, tokens, slots, rank)
+    for rows, tokens, slots, rank, places in ((5, 9, 4, 3, 3), (1, 1, 2, 1, 1)):
+        example = graph.example(rows, tokens, slots, rank, places)
         named = zip((*BATCH_INPUTS, *stacks), example, strict=True)
         feed = {name: tensor.numpy() for name, tensor in named if name in known}
         got = torch.from_numpy(session.run(None, feed)[0])

@@ -126,6 +126,7 @@ class OnnxGraph:
             self._options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
         self._idle: list[_Binding] = []  # at most one per concurrent run
         self.stacks = frozenset(stacks)
+        self.packs = "segments" in self._inputs
         self.nbytes = file.stat().st_size - sum(tensor.nbytes for tensor in shared.values())
 
     def forget(self, layers: Mapping[str, Parts]) -> None:
@@ -140,7 +141,7 @@ class OnnxGraph:
             binding = _Binding(self._session.io_binding())
         binding.bind(layers, self.stacks)
         values = binding.values
-        for name, tensor in zip(export.BATCH_INPUTS, batch, strict=True):
+        for name, tensor in zip(export.BATCH_INPUTS, batch.as_packed().present(), strict=True):
             if name in self._inputs:
                 values.bind_ortvalue_input(name, OrtValue.from_dlpack(tensor.contiguous()))
         # Bound for each run, else onnxruntime overwrites the output of the previous run.

@@ -85,6 +85,7 @@ class OpenVinoGraph:
         self._longest = longest
         self._idle: list[_Request] = []  # at most one per concurrent run
         self.stacks = frozenset(stacks)
+        self.packs = "segments" in self._inputs
         unshared = file.stat().st_size - sum(tensor.nbytes for tensor in self._weights)
         self.nbytes = unshared + linear * dtype.itemsize
 
@@ -102,12 +103,13 @@ class OpenVinoGraph:
         rows, tokens = batch.input_ids.shape
         more = padded_length(tokens, self._longest) - tokens
         # Kept in a variable until the run ends: OpenVINO holds pointers only.
-        inputs = [
-            pad(tensor, (0, more)) if more and tensor.ndim == 2 else tensor.contiguous() for tensor in batch
-        ]
-        for name, tensor in zip(export.BATCH_INPUTS, inputs, strict=True):
-            if name in self._inputs:
-                request.values.set_tensor(name, _shared(tensor))
+        inputs = {
+            name: pad(tensor, (0, more)) if more and name != "slots" else tensor.contiguous()
+            for name, tensor in zip(export.BATCH_INPUTS, batch.as_packed().present(), strict=True)
+            if name in self._inputs
+        }
+        for name, tensor in inputs.items():
+            request.values.set_tensor(name, _shared(tensor))
         # Bound for each run, else OpenVINO overwrites the output of the previous run.
         hidden = torch.empty((rows, tokens + more, self._width))
         request.values.set_output_tensor(_shared(hidden))

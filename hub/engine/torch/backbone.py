@@ -12,6 +12,7 @@ from transformers import PreTrainedModel
 
 from hub.engine.torch.heads import Hidden
 from hub.engine.torch.loading import takes_token_types, takes_whole_mask
+from hub.engine.torch.packed import packed_inputs, takes_packed_rows
 from hub.engine.torch.slotted import SlotContext, SlotLinear, SlotNorm, slot_layer
 from hub.engine.torch.stacks import Parts, Stacks, Values
 from hub.engine.torch.tensors import BatchTensors
@@ -36,6 +37,10 @@ class TorchBackbone:
         self._takes_types = takes_token_types(self._stack)
         self._causal = not self._two_stacks and model.base_model is not model
         self._context = SlotContext()
+        self.packs = (
+            not self._causal and not self._two_stacks and takes_packed_rows(self._stack, self._takes_types)
+        )
+        """Whether it takes packed batches."""
         whole = not self._causal and takes_whole_mask(self._stack)
         self._whole_mask = whole and self.device.type == "cuda"
         self._slotted: dict[str, SlotLinear | SlotNorm] = {}
@@ -56,7 +61,7 @@ class TorchBackbone:
 
     def select(self, slots: Tensor) -> None:
         """Set the slots of the rows of the next forward, [B]."""
-        self._context.slots = slots
+        self._context.select(slots)
 
     def write(self, slot: int, values: Values) -> None:
         """Overwrite one slot; no running forward may read it."""
@@ -64,9 +69,8 @@ class TorchBackbone:
 
     def run(self, batch: BatchTensors, *, decode: bool = False) -> Hidden:
         """Run the stack on the whole batch; with `decode` also the decoder, fed the input shifted by one."""
-        self.select(batch.slots)
-        mask = self._mask(batch.mask)
-        output = self._stack(input_ids=batch.input_ids, attention_mask=mask, **self._extra(batch))
+        self._context.select(batch.slots, batch.places, self.dtype)
+        output = self._stack(**self._inputs(batch), **self._extra(batch))
         states: Tensor = output.last_hidden_state
         return Hidden(states, self._decode(batch, states) if decode and self._two_stacks else None)
 
@@ -128,12 +132,15 @@ class TorchBackbone:
         for parameter in self.model.parameters():
             parameter.data = parameter.data.new_empty(0)
 
-    def _mask(self, mask: Tensor) -> Tensor:
-        """Return the mask for the stack; on a GPU [B, 1, 1, T] if the stack takes that.
+    def _inputs(self, batch: BatchTensors) -> dict[str, Tensor]:
+        """Return the ids and the mask for the stack; on a GPU [B, 1, 1, T] if the stack takes that.
 
         transformers 5.23 asks a [B, T] mask whether it masks anything, which waits for the GPU.
         """
-        return mask[:, None, None, :].bool() if self._whole_mask else mask
+        if batch.is_packed:
+            return packed_inputs(self._stack, batch)
+        mask = batch.mask[:, None, None, :].bool() if self._whole_mask else batch.mask
+        return {"input_ids": batch.input_ids, "attention_mask": mask}
 
     def _extra(self, batch: BatchTensors) -> dict[str, Any]:
         if self._causal:

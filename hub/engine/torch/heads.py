@@ -116,7 +116,7 @@ class HeadSlots:
 
     def run(self, hidden: Hidden, input_ids: Tensor, mask: Tensor, slots: Tensor) -> Tensor:
         """Return scores: [B, C] for SEQUENCE, [B, T, C] for TOKEN, [B, T, 2] for SPAN, C the largest."""
-        self._context.slots = slots
+        self._context.select(slots)
         states = hidden.decoded if self.reads_decoder and hidden.decoded is not None else hidden.states
         self._stored.put(states.float())
         if self._hide_padding:

@@ -34,6 +34,7 @@ __all__ = [
     "pad_token",
     "pick_device",
     "pick_dtype",
+    "reads_whole_rows",
     "takes_token_types",
     "takes_whole_mask",
 ]
@@ -108,18 +109,26 @@ def takes_token_types(model: PreTrainedModel) -> bool:
     return "token_type_ids" in inspect.signature(model.forward).parameters
 
 
+_WINDOWS = ("attention_window", "block_size", "local_attention", "sliding_window")  # in configs
+
+
 def takes_whole_mask(model: PreTrainedModel) -> bool:
     """Return whether each layer of an encoder takes one mask [B, 1, 1, T], True where a token may be read.
 
     The attention must be torch's own, and the same in each layer: no window, no bias added to the mask.
     """
     config = model.config
-    kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
     return bool(
         config._attn_implementation == "sdpa"  # private in transformers 5.23
-        and kinds == {"full_attention"}
+        and reads_whole_rows(config)
         and not hasattr(config, "relative_attention_num_buckets")
     )
+
+
+def reads_whole_rows(config: PreTrainedConfig) -> bool:
+    """Return whether a token reads all tokens of its row in each layer, and not only those near it."""
+    kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
+    return kinds == {"full_attention"} and not any(getattr(config, name, None) for name in _WINDOWS)
 
 
 def computes_in_bf16(device: torch.device) -> bool:

@@ -170,7 +170,7 @@ def _values(layer: nn.Module, update: LayerUpdate, path: str) -> dict[str, Tenso
             values["output_scale"] = scale
             if (own := _own_bias(layer)) is not None:  # which DoRA does not scale
                 values["shift"] = (1 - scale) * own
-        values |= {"a": a.T, "b": b}
+        values |= {"a": a.T, "b": b.T}
     return values
 
 

@@ -24,10 +24,29 @@ MIN_IN_PLACE = 2**16  # elements of a slot's own weight, from which copying it f
 
 
 class SlotContext(threading.local):
-    """The slots of the rows of this thread's current forward; each backbone sets its own before it."""
+    """The slots of the rows of this thread's current forward; each backbone sets its own before it.
+
+    In a packed batch each sequence has several slots, and `members` is 1 where a token has one of them.
+    """
 
     def __init__(self) -> None:
-        self.slots = torch.empty(0, dtype=torch.int64)  # [B]
+        self.slots = torch.empty(0, dtype=torch.int64)  # [B], or [B, K]
+        self.members: Tensor | None = None  # [B, T, K]
+
+    def select(self, slots: Tensor, places: Tensor | None = None, dtype: torch.dtype = torch.float32) -> None:
+        """Set the slots of the next forward: of its rows [B], or of its sequences [B, K] with `places`."""
+        self.slots = slots
+        self.members = None
+        if places is not None:
+            every = torch.arange(slots.shape[1], device=slots.device)
+            self.members = (places.unsqueeze(-1) == every).to(dtype)
+
+    def vectors(self, stack: Tensor) -> Tensor:
+        """Return the vector of each row [B, 1, n], or of each token [B, T, n], of a stack [S, n]."""
+        if self.members is None:
+            return stack.index_select(0, self.slots).unsqueeze(1)
+        chosen = stack.index_select(0, self.slots.flatten())
+        return torch.bmm(self.members, chosen.view(*self.slots.shape, -1))
 
 
 class SlotLinear(nn.Linear):
@@ -46,28 +65,43 @@ class SlotLinear(nn.Linear):
 
     def forward(self, input: Tensor) -> Tensor:
         """Map [B, T, in] or [B, in]; an input that all rows share, [1, T, in], gives a `_PerRow`."""
-        slots = self.context.slots
         if input.dim() == 2:
-            return self._rows(input.unsqueeze(1), slots).squeeze(1)
-        y = self._rows(input, slots)
+            return self._rows(input.unsqueeze(1)).squeeze(1)
+        y = self._rows(input)
         return y if y.shape[0] == input.shape[0] else y.as_subclass(_PerRow)
 
-    def _rows(self, x: Tensor, slots: Tensor) -> Tensor:
-        parts = self.parts
-        y = self._own(x if parts.input_scale is None else x * _vectors(parts.input_scale, slots), slots)
+    def _rows(self, x: Tensor) -> Tensor:
+        parts, context = self.parts, self.context
+        slots = context.slots
+        y = self._own(x if parts.input_scale is None else x * context.vectors(parts.input_scale), slots)
         if parts.output_scale is not None:
-            y = y * _vectors(parts.output_scale, slots)
+            y = y * context.vectors(parts.output_scale)
         if parts.shift is not None:
-            y = y + _vectors(parts.shift, slots)
+            y = y + context.vectors(parts.shift)
         if parts.a is not None and parts.b is not None:
+            if context.members is not None:
+                return self._packed_update(y, x, parts.a, parts.b, context.members)
             a, b = parts.a.index_select(0, slots), parts.b.index_select(0, slots)
             if x.shape[0] != a.shape[0]:  # an input shared by all rows gets an update per row
                 x, y = (t.expand(a.shape[0], -1, -1).contiguous() for t in (x, y))
             if x.shape[1] == 1 and x.dtype is torch.bfloat16 and x.device.type == "cpu":
                 # As in a step of generation. torch 2.13 takes about twice as long for these products in bf16.
-                return y.add_(torch.bmm(torch.bmm(x.float(), a.float()), b.float().transpose(1, 2)))
-            y = y.baddbmm_(torch.bmm(x, a), b.transpose(1, 2))
+                return y.add_(torch.bmm(torch.bmm(x.float(), a.float()), b.float()))
+            y = y.baddbmm_(torch.bmm(x, a), b)
         return y
+
+    def _packed_update(self, y: Tensor, x: Tensor, a: Tensor, b: Tensor, members: Tensor) -> Tensor:
+        """Add each token's update to y [B, T, out]: one product with those of all K slots of its sequence.
+
+        Dynamic sizes come from `members`, which every layer has in common: a graph computes them once.
+        """
+        rows, tokens, many = members.shape
+        slots = self.context.slots
+        down = a[slots].transpose(1, 2).reshape(rows, self.in_features, -1)  # [B, in, K * r]
+        up = b[slots].view(rows, -1, self.out_features)  # [B, K * r, out]
+        inner = torch.bmm(x, down).view(rows, tokens, many, -1)
+        inner = (inner * members.unsqueeze(-1)).view(rows, tokens, -1)
+        return y.baddbmm_(inner, up)
 
     def _own(self, x: Tensor, slots: Tensor) -> Tensor:
         weight, bias = self.parts.weight, self.parts.bias
@@ -78,7 +112,7 @@ class SlotLinear(nn.Linear):
         w = weight.index_select(0, slots).mT  # [B, in, out]
         if bias is None:
             return torch.bmm(x, w)
-        return torch.baddbmm(_vectors(bias, slots), x, w)
+        return torch.baddbmm(self.context.vectors(bias), x, w)
 
 
 class SlotNorm(nn.Module):
@@ -99,14 +133,14 @@ class SlotNorm(nn.Module):
         return self._rows(input)
 
     def _rows(self, x: Tensor) -> Tensor:
-        parts, slots = self.parts, self.context.slots
+        parts, vectors = self.parts, self.context.vectors
         if parts.weight is None:
             y = functional.layer_norm(x, self.normalized_shape, self.weight, self.bias, self.eps)
         else:
             y = functional.layer_norm(x, self.normalized_shape, None, None, self.eps)
-            y = y * _vectors(parts.weight, slots)
-            y = y if parts.bias is None else y + _vectors(parts.bias, slots)
-        return y if parts.shift is None else y + _vectors(parts.shift, slots)
+            y = y * vectors(parts.weight)
+            y = y if parts.bias is None else y + vectors(parts.bias)
+        return y if parts.shift is None else y + vectors(parts.shift)
 
 
 Slotted = SlotLinear | SlotNorm
@@ -126,16 +160,11 @@ def slot_layer(model: nn.Module, path: str, context: SlotContext, *, own: bool =
     return slotted
 
 
-def _vectors(stack: Tensor, slots: Tensor) -> Tensor:
-    """Return each row's vector, [B, 1, n]."""
-    return stack.index_select(0, slots).unsqueeze(1)
-
-
 def _slot_by_slot(x: Tensor, slots: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """Map [B, T, in] by each row's slot of `weight` [S, out, in], which is read in place."""
     ordered, order = torch.sort(slots)
     used, counts = torch.unique_consecutive(ordered, return_counts=True)
-    parts = x.index_select(0, order).split(counts.tolist())
+    parts = torch.split(x.index_select(0, order), counts.tolist())
     mapped = [
         functional.linear(part, weight[slot], None if bias is None else bias[slot])
         for slot, part in zip(used.tolist(), parts, strict=True)

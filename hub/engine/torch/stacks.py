@@ -20,7 +20,7 @@ from torch import Tensor
 
 from hub.engine.torch.stack_sizes import StackSizes
 
-__all__ = ["Parts", "Stacks", "Values"]
+__all__ = ["RANK_AXIS", "Parts", "Stacks", "Values"]
 
 Values = Mapping[str, Mapping[str, Tensor]]
 """One adapter's arrays by layer and part; shaped like a slot of `Parts`, perhaps of a smaller rank or C."""
@@ -34,7 +34,7 @@ class Parts(NamedTuple):
     """
 
     a: Tensor | None = None  # [S+1, in, r]; transposed, which makes its product three times faster on a CPU
-    b: Tensor | None = None  # [S+1, out, r]
+    b: Tensor | None = None  # [S+1, r, out]; so those of several slots are one matrix as they lie in memory
     input_scale: Tensor | None = None  # [S+1, in]
     output_scale: Tensor | None = None  # [S+1, out]
     shift: Tensor | None = None  # [S+1, out]
@@ -49,7 +49,7 @@ class Parts(NamedTuple):
 
 _ONES = frozenset({"input_scale", "output_scale"})
 _OWN = frozenset({"weight", "bias"})
-_RANKED = frozenset({"a", "b"})
+RANK_AXIS = {"a": 2, "b": 1}  # of a stack
 
 
 class Stacks:
@@ -164,8 +164,8 @@ class Stacks:
         if size := self._sizes.needed(layer, part):
             return size
         room = tuple(stack.shape[1:])
-        if part in _RANKED:  # an exported graph reads the stack even if no slot uses it
-            return (*room[:-1], 1)
+        if axis := RANK_AXIS.get(part):  # an exported graph reads the stack even if no slot uses it
+            return (*room[: axis - 1], 1, *room[axis:])
         if part in _OWN and self._own(layer, part) is None:
             return (1, *room[1:])
         return room

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from hub.engine.batch import Batch
+from hub.engine.packing import Packed
 
-__all__ = ["BatchTensors", "on_device", "to_device"]
+__all__ = ["BatchTensors", "on_device", "to_device", "unpacked"]
 
 
 def to_device(tensor: Tensor, device: torch.device) -> Tensor:
@@ -29,13 +30,21 @@ def on_device(values: Sequence[int] | Sequence[Sequence[int]], device: torch.dev
     return to_device(torch.tensor(values, dtype=torch.int64), device)
 
 
+def unpacked(states: Tensor, where: Tensor) -> Tensor:
+    """Return the states [B, T, H] of rows from those of their bins [N, T, H]; see `Packed.where`."""
+    return states.flatten(0, 1).index_select(0, where.flatten()).view(*where.shape, -1)
+
+
 class BatchTensors(NamedTuple):
-    """A batch on the device."""
+    """A batch on the device: one row to a sequence, or several (see `hub.engine.packing`)."""
 
     input_ids: Tensor  # [B, T]
-    mask: Tensor  # [B, T]; 1 on a row's own tokens
+    mask: Tensor  # [B, T]; 1 on tokens of rows
     token_types: Tensor  # [B, T]
-    slots: Tensor  # [B]
+    slots: Tensor  # [B], or [B, K] of a packed batch
+    positions: Tensor | None = None  # [B, T]; these are None of a batch that is not packed
+    segments: Tensor | None = None  # [B, T]
+    places: Tensor | None = None  # [B, T]
 
     @classmethod
     def of(cls, batch: Batch, device: torch.device) -> BatchTensors:
@@ -43,6 +52,34 @@ class BatchTensors(NamedTuple):
         arrays = (batch.input_ids, batch.attention_mask, batch.token_type_ids, batch.slots)
         return cls(*(to_device(torch.from_numpy(array), device) for array in arrays))
 
+    @classmethod
+    def packed(cls, bins: Packed, device: torch.device) -> BatchTensors:
+        """Copy a packed batch to the device; see `to_device`."""
+        arrays = (bins.input_ids, bins.token_type_ids, bins.slots, bins.positions, bins.segments, bins.places)
+        ids, types, slots, positions, segments, places = (
+            to_device(torch.from_numpy(array), device) for array in arrays
+        )
+        return cls(ids, (segments > 0).long(), types, slots, positions, segments, places)
+
+    @property
+    def is_packed(self) -> bool:
+        return self.positions is not None
+
+    def as_packed(self) -> BatchTensors:
+        """Return the batch in the form of a packed one; one that is not has one row to a sequence."""
+        if self.is_packed:
+            return self
+        positions = torch.arange(self.mask.shape[1], device=self.mask.device).expand_as(self.mask)
+        places = torch.zeros_like(self.mask)
+        return self._replace(
+            slots=self.slots[:, None], positions=positions, segments=self.mask, places=places
+        )
+
+    def present(self) -> tuple[Tensor, ...]:
+        """Return the fields that are not None, which are all of a packed batch."""
+        return tuple(tensor for tensor in self if tensor is not None)
+
     def rows(self, index: Tensor) -> BatchTensors:
-        """Return the rows at `index` [n]."""
-        return BatchTensors(*(tensor.index_select(0, index) for tensor in self))
+        """Return the rows at `index` [n] of a batch that is not packed."""
+        assert not self.is_packed, "a row of a packed batch is no sequence of its own"
+        return BatchTensors(*(tensor.index_select(0, index) for tensor in self.present()))

@@ -19,7 +19,7 @@ from hub.engine.protocol import Engine, EngineRow
 from hub.engine.shares import Flow
 from hub.errors import EngineFailed, HubError, NotReady, Overloaded
 from hub.serving.batching.cost import ForwardCost
-from hub.serving.batching.fair_queue import NOBODY, FairQueue, Job, Pick, TextListener
+from hub.serving.batching.fair_queue import NOBODY, FairQueue, Job, Pick, TextListener, padded_tokens
 from hub.serving.batching.text_jobs import TextJobs
 from hub.serving.meter import Meter
 
@@ -52,7 +52,7 @@ class Batcher:
         self._batch_rows = batch_rows
         self._deliver = deliver
         self._meter = meter or Meter()
-        self._queue = FairQueue(queued_rows)
+        self._queue = FairQueue(queued_rows, packs=engine.packs)
         self._texts = TextJobs(engine, max_rows=queued_rows, finish=self._finish)
         self._cost = ForwardCost()
         self._changed = threading.Condition()
@@ -214,7 +214,7 @@ class Batcher:
             self._failed(picks, error)
             return
         took = time.perf_counter() - began
-        self._cost.note(_padded(picks), took)
+        self._cost.note(_tokens(picks, packed=self._engine.packs), took)
         for job in jobs:
             job.engine_s += took
         for (job, index), output in zip(picks, outputs, strict=True):
@@ -241,9 +241,10 @@ class Batcher:
             self._deliver(awaited)
 
 
-def _padded(picks: Sequence[Pick]) -> int:
+def _tokens(picks: Sequence[Pick], *, packed: bool) -> int:
     """Return the tokens of a forward, padding included."""
-    return len(picks) * max(len(job.rows[index].row.input_ids) for job, index in picks)
+    lengths = [len(job.rows[index].row.input_ids) for job, index in picks]
+    return padded_tokens(len(lengths), sum(lengths), max(lengths), packed=packed)
 
 
 def _settle(job: Job) -> bool:

@@ -13,7 +13,7 @@ from hub.registry.loaded import extension_call
 
 __all__ = ["open_engine"]
 
-_NEEDED = ("check", "write", "clear", "run", "streams", "settle", "info", "close")
+_NEEDED = ("check", "write", "clear", "run", "packs", "streams", "settle", "info", "close")
 
 
 def open_engine(kind: str, request: EngineRequest) -> Engine:

@@ -3,7 +3,8 @@
 Callers and their deployments share the engine as `FlowShares` has it; a row costs its tokens. Calls of one
 flow take turns row by row, so that a call with hundreds of rows does not delay one with a single row. The
 cost of a forward is its number of rows times its longest row, so it takes rows of similar length to the
-first in turn, as long as their padding costs less than a second forward.
+first in turn, as long as their padding costs less than a second forward. An engine that packs rows pads
+little among rows of some length, but fills a sequence as long as a long one for a few short ones, too.
 
 While one flow has most of the queued rows and others come and go, a forward takes at most about twice as long
 as it would with its first row alone: a row that arrives meanwhile waits for it, and shares the next one. On a
@@ -25,7 +26,7 @@ from hub.engine.shares import Costed, Flow, FlowShares
 from hub.errors import HubError
 from hub.serving.batching.places import QueuePlaces
 
-__all__ = ["NOBODY", "FairQueue", "Job", "Pick", "TextListener"]
+__all__ = ["NOBODY", "FairQueue", "Job", "Pick", "TextListener", "padded_tokens"]
 
 NOBODY = Flow()
 RECENT_S = 10.0  # a flow that was active since then may come back at any time
@@ -109,9 +110,13 @@ Pick = tuple[Job, int]  # a job and the index of one of its rows
 
 
 class FairQueue:
-    """Jobs with queued rows, in the order of their turns; `max_rows` limits them as `QueuePlaces` does."""
+    """Jobs with queued rows, in the order of their turns; `max_rows` limits them as `QueuePlaces` does.
 
-    def __init__(self, max_rows: int = sys.maxsize) -> None:
+    `packs`: the engine packs rows.
+    """
+
+    def __init__(self, max_rows: int = sys.maxsize, *, packs: bool = False) -> None:
+        self._packs = packs
         self._jobs: dict[Flow, dict[Job, None]] = {}  # ordered sets
         self._shares = FlowShares()
         self.places = QueuePlaces(max_rows)
@@ -149,7 +154,9 @@ class FairQueue:
         if self.is_flooded():
             job, index = window[0]
             max_tokens = min(max_tokens, short(_cost(job.rows[index])))
-        picks = _similar(window, limit, fixed_tokens, max_tokens) if len(window) > 1 else window
+        picks = window
+        if len(window) > 1:
+            picks = _similar(window, limit, fixed_tokens, max_tokens, packed=self._packs)
         taken: dict[Job, set[int]] = {}
         for job, index in picks:
             taken.setdefault(job, set()).add(index)
@@ -205,7 +212,17 @@ def _cost(row: EngineRow) -> float:
     return float(max(len(row.row.input_ids), 1))
 
 
-def _similar(window: Sequence[Pick], limit: int, fixed_tokens: float, max_tokens: float) -> list[Pick]:
+def padded_tokens(rows: int, tokens: int, longest: int, *, packed: bool) -> int:
+    """Return the tokens that a forward computes for `rows` with so many in all, padding included.
+
+    Packed rows fill sequences as long as the longest of them.
+    """
+    return -(-tokens // longest) * longest if packed else rows * longest
+
+
+def _similar(
+    window: Sequence[Pick], limit: int, fixed_tokens: float, max_tokens: float, *, packed: bool
+) -> list[Pick]:
     """Choose up to `limit` rows of similar length to the first, which is always among them."""
     lengths = [len(job.rows[index].row.input_ids) for job, index in window]
     order = sorted(range(1, len(window)), key=lambda place: abs(lengths[place] - lengths[0]))
@@ -213,12 +230,12 @@ def _similar(window: Sequence[Pick], limit: int, fixed_tokens: float, max_tokens
     for place in order:
         if len(chosen) == limit:
             break
-        padded = (len(chosen) + 1) * max(longest, lengths[place])
+        total = tokens + lengths[place]
+        padded = padded_tokens(len(chosen) + 1, total, max(longest, lengths[place]), packed=packed)
         # Two forwards would have about half the padding of one.
-        wasted = (padded - tokens - lengths[place]) / 2
+        wasted = (padded - total) / 2
         if padded > max_tokens or wasted > fixed_tokens:
             continue
         chosen.append(place)
-        longest = max(longest, lengths[place])
-        tokens += lengths[place]
+        longest, tokens = max(longest, lengths[place]), total
     return [window[place] for place in sorted(chosen)]

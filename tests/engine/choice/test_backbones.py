@@ -31,6 +31,7 @@ class Torch:
     covered = parallel = True
     device = torch.device("cpu")
     nbytes = 100
+    packs = True
 
     def __init__(self, name: str = TORCH) -> None:
         self.name = name
@@ -77,6 +78,7 @@ class Graph:
     """A session that answers with its own name."""
 
     nbytes = 1000
+    packs = True
 
     def __init__(
         self, file: Path, stacks: list[str], device: torch.device, threads: int, weights: object

@@ -60,7 +60,7 @@ def test_lora_is_stored_transposed_and_dora_as_a_scale(bert, place, trained):
     scale = update.magnitude / np.linalg.norm(weight + update.b @ update.a, axis=1)
     np.testing.assert_allclose(parts["a"].T, update.a)
     np.testing.assert_allclose(parts["output_scale"], scale, rtol=1e-5)
-    np.testing.assert_allclose(parts["b"], update.b * scale[:, None], rtol=1e-5)
+    np.testing.assert_allclose(parts["b"].T, update.b * scale[:, None], rtol=1e-5)
     np.testing.assert_allclose(parts["shift"], (1 - scale) * bias, atol=1e-6)
     shifted = replace(weights, full={**weights.full, f"{path}.bias": bias + 1})
     np.testing.assert_allclose(

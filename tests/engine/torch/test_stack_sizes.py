@@ -26,7 +26,7 @@ def make(slots: int = SLOTS) -> Stacks:
 
 
 def pair(rank: int, fill: float = 1.0) -> dict[str, Tensor]:
-    return {"a": torch.full((WIDE, rank), fill), "b": torch.full((OUT, rank), fill)}
+    return {"a": torch.full((WIDE, rank), fill), "b": torch.full((rank, OUT), fill)}
 
 
 def numbers(stacks: Stacks, layer: str = "x") -> int:

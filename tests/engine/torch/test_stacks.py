@@ -34,7 +34,7 @@ class Watched(Stacks):
 
 
 def pair(rank: int, fill: float = 1.0) -> dict[str, Tensor]:
-    return {"a": torch.full((WIDE, rank), fill), "b": torch.full((OUT, rank), fill)}
+    return {"a": torch.full((WIDE, rank), fill), "b": torch.full((rank, OUT), fill)}
 
 
 def test_there_is_nothing_before_the_first_write() -> None:
@@ -82,11 +82,11 @@ def test_a_larger_rank_keeps_what_the_others_hold_and_a_smaller_one_is_padded() 
     stacks.write(3, {"x": pair(1, 9.0)})
     a, b = stacks.layers["x"].a, stacks.layers["x"].b
     assert a.shape == (4, WIDE, 4)
-    assert b.shape == (4, OUT, 4)
+    assert b.shape == (4, 4, OUT)
     for slot, rank, value in ((1, 2, 5.0), (2, 4, 7.0), (3, 1, 9.0)):
         assert (a[slot, :, :rank] == value).all()
         assert not a[slot, :, rank:].any()
-        assert not b[slot, :, rank:].any()
+        assert not b[slot, rank:].any()
 
 
 def test_a_smaller_adapter_leaves_nothing_of_the_larger_one_before_it() -> None:
@@ -97,7 +97,7 @@ def test_a_smaller_adapter_leaves_nothing_of_the_larger_one_before_it() -> None:
     parts = stacks.layers["x"]
     assert (parts.a[1, :, :2] == 6).all()
     assert not parts.a[1, :, 2:].any()
-    assert not parts.b[1, :, 2:].any()
+    assert not parts.b[1, 2:].any()
     assert (parts.output_scale[1] == 1).all()
     assert not stacks.layers["y"].shift[1].any()
 
@@ -163,7 +163,7 @@ def adapters(draw: st.DrawFn) -> dict[str, dict[str, Tensor]]:
     values: dict[str, dict[str, Tensor]] = {}
     for layer in draw(st.sets(st.sampled_from("xyz"))):
         rank = draw(st.integers(1, 4))
-        shapes = {"a": (WIDE, rank), "b": (OUT, rank), "input_scale": (WIDE,)}
+        shapes = {"a": (WIDE, rank), "b": (rank, OUT), "input_scale": (WIDE,)}
         chosen = draw(st.sets(st.sampled_from(PARTS), min_size=1))
         values[layer] = {
             part: torch.full(shapes.get(part, (OUT,)), float(draw(st.integers(2, 99)))) for part in chosen
@@ -206,9 +206,7 @@ def test_writes_while_a_layer_runs_do_not_change_the_rows_of_other_slots() -> No
     context.slots = torch.tensor([1, 0, 1])
     x = torch.randn(3, 5, WIDE)
     plain = nn.functional.linear(x, layer.weight, layer.bias)
-    expected = (
-        plain + torch.tensor([1.0, 0, 1])[:, None, None] * (x @ pair(2, 0.5)["a"]) @ pair(2, 0.5)["b"].T
-    )
+    expected = plain + torch.tensor([1.0, 0, 1])[:, None, None] * (x @ pair(2, 0.5)["a"]) @ pair(2, 0.5)["b"]
     stop = threading.Event()
 
     def write() -> None:
@@ -237,7 +235,7 @@ def test_a_slotted_layer_computes_the_formula_of_its_parts() -> None:
     layer = SlotLinear(linear, context)
     parts = Parts(
         a=torch.randn(3, WIDE, 2),
-        b=torch.randn(3, OUT, 2),
+        b=torch.randn(3, 2, OUT),
         input_scale=torch.randn(3, WIDE),
         output_scale=torch.randn(3, OUT),
         shift=torch.randn(3, OUT),
@@ -248,11 +246,17 @@ def test_a_slotted_layer_computes_the_formula_of_its_parts() -> None:
     x = torch.randn(4, 5, WIDE)
     for got, row, slot in zip(layer(x), x, slots, strict=True):
         own = linear(row * parts.input_scale[slot]) * parts.output_scale[slot]
-        torch.testing.assert_close(got, own + parts.shift[slot] + row @ parts.a[slot] @ parts.b[slot].T)
+        torch.testing.assert_close(got, own + parts.shift[slot] + row @ parts.a[slot] @ parts.b[slot])
     torch.testing.assert_close(layer(x[:, 0]), layer(x)[:, 0])
     shared = layer(x[:1])  # as DeBERTa gives its relative positions: one for all rows
     torch.testing.assert_close(shared.as_subclass(Tensor), layer(x[:1].expand(4, -1, -1)))
     assert shared.repeat(4, 1, 1).shape == (4, 5, OUT)
+    alone = layer(x)
+    places = torch.tensor([[0, 0, 1, 1, 2], [2, 1, 0, 0, 0]])  # tokens of several rows in a sequence
+    context.select(torch.tensor([[2, 0, 1], [1, 2, 0]]), places)
+    packed = layer(torch.stack((x[[0, 0, 1, 1, 2], range(5)], x[[1, 0, 2, 2, 2], range(5)])))
+    torch.testing.assert_close(packed[0], alone[[0, 0, 1, 1, 2], range(5)])
+    torch.testing.assert_close(packed[1], alone[[1, 0, 2, 2, 2], range(5)])
 
 
 def test_a_slotted_layer_without_weights_has_those_of_the_slots() -> None:

@@ -25,6 +25,7 @@ class EchoEngine:
     """Answers each row with its own ids; fails any forward that holds POISON; can be held back."""
 
     streams = False
+    packs = False
 
     def __init__(self) -> None:
         self.forwards: list[list[EngineRow]] = []
@@ -290,6 +291,17 @@ def test_short_rows_do_not_ride_with_a_long_one() -> None:
 def test_where_a_forward_costs_more_than_padding_they_do() -> None:
     queue, _ = queued([100], *([12] for _ in range(31)))
     assert len(queue.take(64, fixed_tokens=5000)) == 32
+
+
+def test_rows_of_any_length_go_together_where_they_are_packed_but_not_a_few_short_ones_with_a_long() -> None:
+    queue = FairQueue(packs=True)
+    for length in (30, 10, 25, 7, 18, 5):
+        queue.add(Job([row(*range(length))], lambda: None))
+    assert len(queue.take(64, 40.0)) == 6
+    for length in (400, 10, 20):
+        queue.add(Job([row(*range(length))], lambda: None))
+    assert len(queue.take(64, 40.0)) == 1
+    assert len(queue.take(64, 40.0)) == 2
 
 
 def test_rows_of_like_length_go_together() -> None:

@@ -1,4 +1,4 @@
-"""Rows a second on real texts: batches of like length, and batches in the order of arrival."""
+"""Rows a second on real texts: as a server runs them, and padded in the order of arrival."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import Any
+from unittest.mock import patch
 
 from benchmarks.mixed.adapters import Found, Setting
 from hub.api import HeadKind, Row
 from hub.engine.protocol import EngineRow
 from hub.serving.batching.cost import ForwardCost
-from hub.serving.batching.fair_queue import FairQueue, Job
+from hub.serving.batching.fair_queue import FairQueue, Job, padded_tokens
 
 __all__ = ["run"]
 
@@ -29,25 +30,30 @@ LONGEST = 256
 
 
 def run(setting: Setting) -> Found:
-    """Keep WAITING rows waiting and take batches from them in one way and in the other."""
+    """Keep WAITING rows waiting and take batches from them in one way and in the other.
+
+    A server's queue chooses the rows of a batch, and its engine packs them, if the base allows it.
+    """
     if setting.data is None:
         setting.say("No --data folder with sst2/ and ag_news/: lengths are not measured.")
         return Found()
     texts = _texts(setting)
-    rates: dict[str, list[float]] = {"like length": [], "order of arrival": []}
+    rates: dict[str, list[float]] = {"as served": [], "order of arrival, padded": []}
     with setting.engine("auto", ADAPTERS) as engine:
         for slot in range(1, ADAPTERS + 1):
             engine.write(slot, setting.weights(slot))
         engine.settle(timeout=300)
         for turn in range(TURNS + 1):
-            for name, batches in (("like length", _alike), ("order of arrival", _arrival)):
-                rate = _rate(engine, batches(_rows(texts, turn)))
-                if turn:
-                    rates[name].append(rate)
+            served = _rate(engine, _chosen(_rows(texts, turn), packs=engine.packs))
+            with patch("hub.engine.torch.packed.pack", return_value=None):
+                padded = _rate(engine, _arrival(_rows(texts, turn)))
+            if turn:
+                rates["as served"].append(served)
+                rates["order of arrival, padded"].append(padded)
     medians = {name: statistics.median(one) for name, one in rates.items()}
     return Found(
         [("lengths", name, f"{rate:.0f}", "rows/s") for name, rate in medians.items()],
-        {"lengths_vs_arrival": medians["like length"] / medians["order of arrival"]},
+        {"lengths_vs_arrival": medians["as served"] / medians["order of arrival, padded"]},
     )
 
 
@@ -89,9 +95,9 @@ def _arrival(rows: Iterator[EngineRow]) -> Any:
         yield batch
 
 
-def _alike(rows: Iterator[EngineRow]) -> Any:
+def _chosen(rows: Iterator[EngineRow], *, packs: bool) -> Any:
     """The server's own queue, told what each forward took."""
-    queue, cost = FairQueue(), ForwardCost()
+    queue, cost = FairQueue(packs=packs), ForwardCost()
     for row in itertools.islice(rows, WAITING):
         queue.add(Job([row], lambda: None))
     while True:
@@ -100,4 +106,5 @@ def _alike(rows: Iterator[EngineRow]) -> Any:
         for row in itertools.islice(rows, len(batch)):
             queue.add(Job([row], lambda: None))
         took = yield batch
-        cost.note(len(batch) * max(len(row.row.input_ids) for row in batch), took)
+        lengths = [len(row.row.input_ids) for row in batch]
+        cost.note(padded_tokens(len(lengths), sum(lengths), max(lengths), packed=packs), took)

@@ -8,4 +8,6 @@ from __future__ import annotations
 import sys
 
 if "pytest" in sys.modules:
-    sys.modules["pytest"].register_assert_rewrite("hub.testing.conformance", "hub.testing.samples")
+    sys.modules["pytest"].register_assert_rewrite(
+        "hub.testing.conformance", "hub.testing.independence", "hub.testing.samples"
+    )

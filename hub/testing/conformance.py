@@ -11,11 +11,8 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
-from types import MappingProxyType
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
 from pydantic import BaseModel
@@ -24,13 +21,12 @@ from hub.api import (
     AdapterInfo,
     BadData,
     BadRequest,
-    Example,
     HeadKind,
     Output,
-    TaskSpec,
     Tokenizer,
 )
-from hub.registry.loaded import LoadedTask, load_task
+from hub.registry.loaded import LoadedTask
+from hub.testing.independence import IndependenceTests
 from hub.testing.oracle import oracle_outputs
 from hub.testing.samples import (
     KINDS,
@@ -42,10 +38,10 @@ from hub.testing.samples import (
     row_key,
     sample_texts,
     streamed_in_pieces,
-    tokenizer_for,
     with_length,
     with_strange_label,
 )
+from hub.testing.unicode_examples import misplaced, with_prefix
 
 __all__ = ["TaskConformance"]
 
@@ -53,48 +49,8 @@ THREADS = 8
 ROOMY = 512  # tokens, enough for a whole example
 
 
-class TaskConformance:
+class TaskConformance(IndependenceTests):
     """Subclass it as `Test…` and set `spec` and `examples`, with an example for every label."""
-
-    spec: ClassVar[TaskSpec]
-    """The spec that the plugin's hook yields."""
-
-    examples: ClassVar[Sequence[Example]]
-    """Training rows as the loader passes them to the task; at least two."""
-
-    options: ClassVar[Mapping[str, Any]] = MappingProxyType({})
-    """The recipe's `options` to test with."""
-
-    encoder_decoder: ClassVar[str] = ""
-    """The type of an encoder-decoder, such as "t5", to test a GENERATE task as on such a base."""
-
-    best: ClassVar[float] = 1.0
-    """The value of the task's metric if all answers are correct; 0.0 for error rates."""
-
-    @pytest.fixture
-    def loaded(self) -> LoadedTask:
-        return load_task(self.spec)
-
-    @pytest.fixture
-    def tokenizer(self) -> Tokenizer:
-        return tokenizer_for(self.spec.head)
-
-    @pytest.fixture
-    def adapter(self, loaded: LoadedTask, tokenizer: Tokenizer) -> AdapterInfo:
-        """An adapter as training stores it."""
-        settings = loaded.task.options.model_validate(dict(self.options)).model_dump(mode="json")
-        found = AdapterInfo(
-            "conformance",
-            1,
-            loaded.task.labels(self.examples),
-            MappingProxyType(settings),
-            max_length=loaded.task.max_length,
-            encoder_decoder=bool(self.encoder_decoder),
-        )
-        if self.spec.head is HeadKind.GENERATE:
-            stored = loaded.task.settle(found, tokenizer, self.encoder_decoder or "llama")
-            found = replace(found, settings=MappingProxyType(dict(stored)))
-        return replace(found, labels=loaded.task.head_labels(found))
 
     def test_examples_have_the_fields_that_the_task_declares(self, loaded: LoadedTask) -> None:
         assert len(self.examples) >= 2, "give at least two examples"
@@ -246,6 +202,27 @@ class TaskConformance:
         figures = self._figures(loaded, answers)
         assert figures[loaded.task.metric] == pytest.approx(self.best), f"{answers} gave {figures}"
 
+    def test_offsets_are_in_characters_also_after_emoji_and_combining_marks(
+        self, loaded: LoadedTask, tokenizer: Tokenizer, adapter: AdapterInfo
+    ) -> None:
+        roomy, answers, answered = with_length(adapter, max(ROOMY, adapter.max_length)), [], []
+        for example, request in filter(None, (with_prefix(one, loaded) for one in self.examples)):
+            try:
+                rows = loaded.task.encode(request, tokenizer, roomy)
+                features = loaded.task.features(example, tokenizer, roomy)
+            except (BadData, BadRequest):
+                continue  # a task may take other texts only
+            perfect = oracle_outputs(self.spec.head, rows, features, tokenizer, roomy)
+            for outputs in (fake_outputs(self.spec, rows, roomy), perfect):
+                answer = loaded.task.decode(request, outputs, roomy)
+                wrong = misplaced(request.model_dump(), answer.model_dump())
+                assert not wrong, f"in {request!r}: {wrong}"
+            answers.append(answer)
+            answered.append(example)
+        if answers:
+            figures = self._figures(loaded, answers, answered)
+            assert figures[loaded.task.metric] == pytest.approx(self.best), f"{answers} gave {figures}"
+
     def test_metrics_are_numbers_and_not_better_than_the_best(
         self, loaded: LoadedTask, tokenizer: Tokenizer, adapter: AdapterInfo
     ) -> None:
@@ -280,12 +257,3 @@ class TaskConformance:
         alone = [answer(job) for job in jobs]
         with ThreadPoolExecutor(THREADS) as pool:
             assert list(pool.map(answer, jobs)) == alone
-
-    def _figures(self, loaded: LoadedTask, answers: Sequence[Any]) -> dict[str, float]:
-        """Score the answers to the examples as an evaluation does."""
-        examples = list(self.examples)
-        return loaded.task.metrics(loaded.task.judged(answers, examples), examples)
-
-    def _requests(self, loaded: LoadedTask) -> list[BaseModel]:
-        """The requests of the examples."""
-        return [loaded.task.request(example) for example in self.examples]

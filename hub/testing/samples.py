@@ -106,10 +106,10 @@ def lengthened(example: Example, loaded: LoadedTask, times: int = 200) -> dict[s
     return {**example, **longer}
 
 
-def row_key(row: Row) -> tuple[list[int], list[int] | None, int]:
+def row_key(row: Row) -> tuple[object, ...]:
     """Return the parts of a row that the engine reads."""
     types = None if row.token_type_ids is None else list(row.token_type_ids)
-    return list(row.input_ids), types, row.max_new_tokens
+    return list(row.input_ids), types, row.max_new_tokens, row.sampling, row.pooling
 
 
 def sample_texts(rows: int) -> list[list[str]]:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import random
 import time
+import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
@@ -16,6 +19,7 @@ from hub.api import (
     AdapterInfo,
     AnswerStream,
     BadData,
+    BadRequest,
     Example,
     Features,
     Field,
@@ -32,8 +36,9 @@ from hub.api import (
     truncate,
 )
 from hub.registry.loaded import LoadedTask
-from hub.testing import samples
+from hub.testing import imports, samples
 from hub.testing.conformance import TaskConformance
+from hub.testing.imports import heavy_imports
 
 
 class Request(Model):
@@ -191,8 +196,9 @@ class Several(Sound):
         return {"accuracy": right / len(references)}
 
 
-def spec(head: HeadKind) -> TaskSpec:
-    return TaskSpec("demo", "A demonstration.", head, "m:Request", "m:Response", "m:Task")
+def spec(head: HeadKind, module: str = "hub.api") -> TaskSpec:
+    where = (f"{module}:{name}" for name in ("Request", "Response", "Task"))
+    return TaskSpec("demo", "A demonstration.", head, *where)
 
 
 class Suite(TaskConformance):
@@ -333,6 +339,105 @@ class Remembers(Sound):
         return Response(said=self.last)
 
 
+class CachesByText(Sound):
+    """Mixes the adapters up that are asked the same."""
+
+    known: ClassVar[dict[str, Response]] = {}
+
+    def decode(self, request: Request, outputs: Sequence[Output], adapter: AdapterInfo) -> Response:
+        if request.text not in self.known:
+            self.known[request.text] = super().decode(request, outputs, adapter)
+        return self.known[request.text]
+
+
+class Normalizes(Sound):
+    """Compares a score with those of other requests."""
+
+    def __init__(self) -> None:
+        self.scores: list[float] = []
+
+    def decode(self, request: Request, outputs: Sequence[Output], adapter: AdapterInfo) -> Response:
+        answer = super().decode(request, outputs, adapter)
+        self.scores = [*self.scores, answer.score][-8:]
+        return answer.model_copy(update={"score": answer.score - max(self.scores)})
+
+
+class EveryThird(Sound):
+    """Counts its calls."""
+
+    calls = 0
+
+    def decode(self, request: Request, outputs: Sequence[Output], adapter: AdapterInfo) -> Response:
+        self.calls += 1
+        return Response(said="none") if self.calls % 3 == 0 else super().decode(request, outputs, adapter)
+
+
+class Fitted(Sound):
+    """Keeps what only the process of training knows."""
+
+    weight = 1.0
+
+    def features(self, example: Example, tokenizer: Tokenizer, adapter: AdapterInfo) -> list[Features]:
+        self.weight = 2.0
+        return super().features(example, tokenizer, adapter)
+
+    def decode(self, request: Request, outputs: Sequence[Output], adapter: AdapterInfo) -> Response:
+        answer = super().decode(request, outputs, adapter)
+        return answer.model_copy(update={"score": answer.score * self.weight})
+
+
+class BySecond(Sound):
+    def decode(self, request: Request, outputs: Sequence[Output], adapter: AdapterInfo) -> Response:
+        return Response(said=time.strftime("%j", time.gmtime(time.time())))
+
+
+class ByDay(Sound):
+    def decode(self, request: Request, outputs: Sequence[Output], adapter: AdapterInfo) -> Response:
+        return Response(said=str(datetime.now(tz=UTC).date()))
+
+
+class Drawn(Sound):
+    def decode(self, request: Request, outputs: Sequence[Output], adapter: AdapterInfo) -> Response:
+        drawn = random.random()
+        return super().decode(request, outputs, adapter).model_copy(update={"score": drawn})
+
+
+class EmptiesTheExample(Sound):
+    def features(self, example: Example, tokenizer: Tokenizer, adapter: AdapterInfo) -> list[Features]:
+        features = super().features(example, tokenizer, adapter)
+        example["label"] = ""  # type: ignore[index]
+        return features
+
+
+class ChangesTheRequest(Sound):
+    def decode(self, request: Request, outputs: Sequence[Output], adapter: AdapterInfo) -> Response:
+        vars(request)["text"] = request.text.strip() + "!"
+        return super().decode(request, outputs, adapter)
+
+
+class CutsLeft(Sound):
+    def encode(self, request: Request, tokenizer: Tokenizer, adapter: AdapterInfo) -> list[Row]:
+        tokenizer.truncation_side = "left"
+        return super().encode(request, tokenizer, adapter)
+
+
+class Slow(Sound):
+    def encode(self, request: Request, tokenizer: Tokenizer, adapter: AdapterInfo) -> list[Row]:
+        time.sleep(0.25)
+        return super().encode(request, tokenizer, adapter)
+
+
+class SlowAnswer(Sound):
+    def decode(self, request: Request, outputs: Sequence[Output], adapter: AdapterInfo) -> Response:
+        time.sleep(0.25)
+        return super().decode(request, outputs, adapter)
+
+
+class NeverItsExample(Sound):
+    def encode(self, request: Request, tokenizer: Tokenizer, adapter: AdapterInfo) -> list[Row]:
+        raise BadRequest("Not like this.")
+
+
 class Undeclared(Sound):
     fields: ClassVar[tuple[Field, ...]] = (Field("text", FieldKind.TEXT, "A text."),)
 
@@ -401,6 +506,20 @@ FLAWS = [
     (Reversed, TaskConformance.test_correct_answers_get_the_best_metric),
     (Infinite, TaskConformance.test_metrics_are_numbers_and_not_better_than_the_best),
     (Remembers, TaskConformance.test_threads_with_different_limits_get_the_answers_one_thread_gets),
+    (Remembers, TaskConformance.test_answers_depend_on_no_other_request_and_no_other_adapter),
+    (CachesByText, TaskConformance.test_answers_depend_on_no_other_request_and_no_other_adapter),
+    (Normalizes, TaskConformance.test_answers_depend_on_no_other_request_and_no_other_adapter),
+    (EveryThird, TaskConformance.test_answers_depend_on_no_other_request_and_no_other_adapter),
+    (Fitted, TaskConformance.test_a_server_gives_the_answers_of_the_process_that_trained),
+    (BySecond, TaskConformance.test_answers_depend_neither_on_chance_nor_on_the_time),
+    (ByDay, TaskConformance.test_answers_depend_neither_on_chance_nor_on_the_time),
+    (Drawn, TaskConformance.test_answers_depend_neither_on_chance_nor_on_the_time),
+    (EmptiesTheExample, TaskConformance.test_nothing_that_a_task_is_given_is_changed),
+    (ChangesTheRequest, TaskConformance.test_nothing_that_a_task_is_given_is_changed),
+    (CutsLeft, TaskConformance.test_nothing_that_a_task_is_given_is_changed),
+    (Slow, TaskConformance.test_encode_and_decode_are_quick),
+    (SlowAnswer, TaskConformance.test_encode_and_decode_are_quick),
+    (NeverItsExample, TaskConformance.test_the_examples_of_the_schemas_are_valid_and_answered),
 ]
 
 
@@ -408,6 +527,104 @@ FLAWS = [
 def test_a_flaw_fails_the_test_that_names_it(flawed: type[Sound], test: Any) -> None:
     assert _run(Sound, test) is None
     assert isinstance(_run(flawed, test), AssertionError | ValueError | pytest.fail.Exception)
+
+
+class Place(Model):
+    start: int
+    end: int
+    text: str
+
+
+class Found(Model):
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"said": "a", "places": [{"start": 0, "end": 1, "text": "a"}]}]}
+    )
+
+    said: str
+    places: tuple[Place, ...]
+
+
+class Places(Spans):
+    """Says where the label is."""
+
+    def place(self, text: str, start: int) -> int:
+        return start
+
+    def decode(self, request: Request, outputs: Sequence[Output], adapter: AdapterInfo) -> Any:
+        said = super().decode(request, outputs, adapter).said
+        start = self.place(request.text, request.text.find(said))
+        return Found(said=said, places=(Place(start=start, end=start + len(said), text=said),))
+
+
+class InBytes(Places):
+    def place(self, text: str, start: int) -> int:
+        return len(text[:start].encode())
+
+
+class InUtf16(Places):
+    def place(self, text: str, start: int) -> int:
+        return len(text[:start].encode("utf-16-le")) // 2
+
+
+class InNormalForm(Places):
+    def place(self, text: str, start: int) -> int:
+        return len(unicodedata.normalize("NFC", text[:start]))
+
+
+@pytest.mark.parametrize("flawed", [InBytes, InUtf16, InNormalForm])
+def test_offsets_that_are_not_in_characters_fail(flawed: type[Spans]) -> None:
+    test = TaskConformance.test_offsets_are_in_characters_also_after_emoji_and_combining_marks
+    assert _run(Places, test, HeadKind.SPAN) is None
+    assert "is not at" in str(_run(flawed, test, HeadKind.SPAN))
+
+
+class ByteOffsets(Spans):
+    """Cuts the bytes of the text where its characters are."""
+
+    def decode(self, request: Request, outputs: Sequence[Output], adapter: AdapterInfo) -> Response:
+        start, end = (int(index) for index in outputs[0].values.argmax(axis=0))
+        offsets = outputs[0].row.meta["offsets"]
+        cut = request.text.encode()[offsets[start][0] : offsets[end][1]]
+        return Response(said=cut.decode(errors="replace"))
+
+
+def test_an_answer_that_is_cut_in_bytes_fails() -> None:
+    test = TaskConformance.test_offsets_are_in_characters_also_after_emoji_and_combining_marks
+    assert _run(Spans, test, HeadKind.SPAN) is None
+    assert isinstance(_run(ByteOffsets, test, HeadKind.SPAN), AssertionError)
+
+
+def test_an_example_of_a_schema_that_json_cannot_give_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    test = TaskConformance.test_the_examples_of_the_schemas_are_valid_and_answered
+    for example in ({"text": 3}, {"txt": "fine"}, {}):
+        monkeypatch.setitem(Request.model_config, "json_schema_extra", {"examples": [example]})
+        Request.model_rebuild(force=True)
+        assert _run(Sound, test) is not None
+    monkeypatch.undo()
+    Request.model_rebuild(force=True)
+    assert _run(Sound, test) is None
+
+
+@pytest.mark.parametrize("where", ["spec", "task"])
+def test_a_heavy_import_at_the_top_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str) -> None:
+    heavy = {
+        name: "import torch\n" if name == where else "def f():\n    import torch\n"
+        for name in ("spec", "task")
+    }
+    package, info = tmp_path / "acme_heavy", tmp_path / "acme_heavy-1.0.dist-info"
+    for folder in (package, info, tmp_path / "torch"):
+        folder.mkdir()
+        (folder / "__init__.py").touch()
+    for name, text in heavy.items():
+        (package / f"{name}.py").write_text(text)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: acme-heavy\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[hub.tasks.v1]\nheavy = acme_heavy.spec\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    found = heavy_imports(spec(HeadKind.SEQUENCE, "acme_heavy.task"))
+    assert found == f"importing acme_heavy.{where} imports torch: import them in the function that needs them"
+    (package / f"{where}.py").write_text("")
+    imports._heavy.cache_clear()
+    assert heavy_imports(spec(HeadKind.SEQUENCE, "acme_heavy.task")) == ""
 
 
 @pytest.mark.parametrize("flawed", [StreamsPieces, SharesAStream, AnswersOtherwise, StreamsNone])
@@ -435,6 +652,8 @@ def _run(task: type[Sound], test: Any, head: HeadKind = HeadKind.SEQUENCE) -> Ba
         "adapter": replace(adapter, labels=loaded.task.head_labels(adapter)),
         "share": 0.5,
     }
+    if isinstance(loaded.task, Places):
+        known["loaded"] = replace(loaded, response=Found)
     wanted = test.__code__.co_varnames[1 : test.__code__.co_argcount]
     try:
         test(suite, **{name: known[name] for name in wanted})

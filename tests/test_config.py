@@ -86,7 +86,6 @@ def test_outside_a_workspace_state_lies_in_the_users_data_folder(
         ("[serve]\nport = 70000", "serve.port"),
         ("[serve]\nprot = 3000", "serve.prot"),
         ("[server]\nport = 3000", "server"),
-        ("[serve]\nengine = 'tensorflow'", "serve.engine"),
         ("[serve", "not valid TOML"),
     ],
 )

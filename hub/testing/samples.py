@@ -203,8 +203,6 @@ def assert_tensors(features: Sequence[Mapping[str, Any]], head: HeadKind) -> Non
                 assert all(map(_is_integer, tokens.get(key, ()))), f"{key} must be integers"
         if head is HeadKind.SPAN:
             assert _is_integer(item["start_positions"]) and _is_integer(item["end_positions"])
-        elif head is HeadKind.SEQUENCE and np.ndim(item["labels"]) == 0:
-            assert _is_integer(item["labels"]), f"the label {item['labels']!r} is no integer"
         elif head in (HeadKind.TOKEN, HeadKind.GENERATE):
             assert all(map(_is_integer, item["labels"])), "labels must be integers"
     if head in (HeadKind.TOKEN, HeadKind.GENERATE):

@@ -35,6 +35,7 @@ from hub.api import (
     Tokenizer,
     truncate,
 )
+from hub.errors import BadPlugin
 from hub.registry.loaded import LoadedTask
 from hub.testing import imports, samples
 from hub.testing.conformance import TaskConformance
@@ -561,7 +562,7 @@ FLAWS = [
 @pytest.mark.parametrize(("flawed", "test"), FLAWS, ids=lambda value: value.__name__)
 def test_a_flaw_fails_the_test_that_names_it(flawed: type[Sound], test: Any) -> None:
     assert _run(Sound, test) is None
-    assert isinstance(_run(flawed, test), AssertionError | ValueError | pytest.fail.Exception)
+    assert isinstance(_run(flawed, test), AssertionError | ValueError | BadPlugin | pytest.fail.Exception)
 
 
 def test_a_task_whose_labels_are_all_ignored_fails() -> None:

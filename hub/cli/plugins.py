@@ -132,8 +132,8 @@ def new(
     name: Annotated[str, typer.Argument(help="Name of the plugin and of what it provides.")],
     folder: Annotated[Path, typer.Option("--dir", help="Parent of the new folder.")] = Path(),
     head: Annotated[
-        Literal["", "sequence", "generate"],
-        typer.Option(help="Of a task: whether the model computes scores of labels (the default), or text."),
+        Literal["", "sequence", "number", "generate"],
+        typer.Option(help="Of a task: the model computes scores of labels (the default), a number, or text."),
     ] = "",
     kind: Annotated[
         Literal["task", "reader", "metric", "cleaner", "augmenter", "command"],
@@ -141,14 +141,13 @@ def new(
     ] = "task",
 ) -> None:
     """Write a small working plugin with tests; for a task, with sample data and a recipe."""
-    from hub.api import HeadKind
     from hub.errors import BadRequest
     from hub.scaffold.write import write_plugin
 
     if head and kind != "task":
         raise BadRequest("--head is for tasks: leave it out, or the option --kind.")
     tasks = Context.load().registry.tasks()
-    written = write_plugin(name, folder, tasks, HeadKind(head or "sequence"), kind)
+    written = write_plugin(name, folder, tasks, head or "sequence", kind)
     say(f"Wrote {escape(written)}. Next:")
     steps = [f"hub plugins install {written}", f"pytest {written}"]
     for step in (*steps, f"hub train {written}") if kind == "task" else steps:

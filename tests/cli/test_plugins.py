@@ -201,12 +201,14 @@ def test_uninstall_cannot_remove_what_pip_did_not_install(plugged: Install) -> N
 
 
 def test_new_writes_a_plugin_for_the_head_that_it_is_given(tmp_path: Path) -> None:
-    for name, options in (("mine", ()), ("writer", ("--head", "generate"))):
+    heads = (("mine", ()), ("writer", ("--head", "generate")), ("rater", ("--head", "number")))
+    for name, options in heads:
         result = hub("new", name, "--dir", str(tmp_path), *options)
         assert result.exit_code == 0, result.exception
     spec = (tmp_path / "{0}/src/grafthub_{0}/spec.py").as_posix()
     assert "HeadKind.SEQUENCE" in Path(spec.format("mine")).read_text()
     assert "HeadKind.GENERATE" in Path(spec.format("writer")).read_text()
+    assert "TargetKind.NUMBER" in Path(spec.format("rater")).read_text()
     assert hub("new", "other", "--dir", str(tmp_path), "--head", "span").exit_code == 2
 
 

@@ -129,20 +129,29 @@ def enable(name: Annotated[str, typer.Argument(help="Name of a plugin or of its 
 
 @commands.command()
 def new(
-    name: Annotated[str, typer.Argument(help="Name of the plugin and of its task.")],
+    name: Annotated[str, typer.Argument(help="Name of the plugin and of what it provides.")],
     folder: Annotated[Path, typer.Option("--dir", help="Parent of the new folder.")] = Path(),
     head: Annotated[
-        Literal["sequence", "generate"],
-        typer.Option(help="What the model computes: scores of labels, or text, which is streamed."),
-    ] = "sequence",
+        Literal["", "sequence", "generate"],
+        typer.Option(help="Of a task: whether the model computes scores of labels (the default), or text."),
+    ] = "",
+    kind: Annotated[
+        Literal["task", "reader", "metric", "cleaner", "augmenter", "command"],
+        typer.Option(help="What the plugin provides."),
+    ] = "task",
 ) -> None:
-    """Write a small working plugin with tests, sample data and a recipe."""
+    """Write a small working plugin with tests; for a task, with sample data and a recipe."""
     from hub.api import HeadKind
+    from hub.errors import BadRequest
     from hub.scaffold.write import write_plugin
 
-    written = write_plugin(name, folder, Context.load().registry.tasks(), HeadKind(head))
+    if head and kind != "task":
+        raise BadRequest("--head is for tasks: leave it out, or the option --kind.")
+    tasks = Context.load().registry.tasks()
+    written = write_plugin(name, folder, tasks, HeadKind(head or "sequence"), kind)
     say(f"Wrote {escape(written)}. Next:")
-    for step in (f"hub plugins install {written}", f"pytest {written}", f"hub train {written}"):
+    steps = [f"hub plugins install {written}", f"pytest {written}"]
+    for step in (*steps, f"hub train {written}") if kind == "task" else steps:
         say(f"  {escape(step)}")
 
 

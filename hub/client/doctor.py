@@ -17,6 +17,7 @@ from hub.client.connect import connect
 from hub.client.file_modes import open_files
 from hub.client.http import find_server
 from hub.config import Settings
+from hub.config.plugins import section_name
 from hub.errors import BadConfig, HubError
 from hub.files import PART
 from hub.registry.host import Registry
@@ -97,6 +98,11 @@ def _plugins(settings: Settings, store: Store) -> Iterator[Finding]:
         remedy = "Do what the message says, and run this again."
         yield Finding("plugins_unreadable", str(settings.home), str(error), Severity.ERROR, remedy)
         return
+    names_of_plugins = {section_name(plugin.name) for plugin in registry.plugins()}
+    for section in sorted(settings.plugins.sections - names_of_plugins):
+        remedy = "Install the plugin, or remove the section from hub.toml and HUB_PLUGINS__* variables."
+        what = "No plugin of this name is installed, so nothing reads these settings."
+        yield Finding("plugin_section", f"plugins.{section}", what, Severity.WARNING, remedy)
     for task, names in tasks.items():
         try:
             registry.task(task)

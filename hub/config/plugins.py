@@ -98,6 +98,11 @@ class PluginSettings(Model):
                 named[section_name(key)] = {**named.get(section_name(key), {}), **value}
         return named
 
+    @property
+    def sections(self) -> frozenset[str]:
+        """The names of the sections, as `section_name` gives them."""
+        return frozenset(self.__pydantic_extra__ or {})
+
     @field_validator("allow")
     @classmethod
     def _entries(cls, entries: tuple[str, ...]) -> tuple[str, ...]:

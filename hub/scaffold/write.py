@@ -13,13 +13,13 @@ from string import Template
 from packaging.utils import canonicalize_name
 
 from hub import __version__
-from hub.api import HeadKind
+from hub.api import ENTRY_POINT_GROUP, PLUGIN_GROUP, HeadKind
 from hub.errors import BadRequest, Conflict, InvalidName
 from hub.files import new_folder
 from hub.names import check_name
 from hub.registry.discovery import find_plugins
 
-__all__ = ["HEADS", "write_plugin"]
+__all__ = ["HEADS", "KINDS", "write_plugin"]
 
 BUILT_IN = (
     "classification",
@@ -33,24 +33,30 @@ BUILT_IN = (
 )  # installed or not
 
 HEADS = (HeadKind.SEQUENCE, HeadKind.GENERATE)  # each has a folder of templates
+KINDS = ("task", "reader", "metric", "cleaner", "augmenter", "command")
+_EXTENSION = "extension"  # templates of every kind but tasks
 _SHARED = "shared"  # templates of every plugin
 _TEMPLATE = ".tmpl"
 _IN_PATHS = {"__package__": "package", "__name__": "identifier"}  # placeholders in paths of templates
 
 
 def write_plugin(
-    name: str, parent: Path, tasks: Collection[str] = (), head: HeadKind = HeadKind.SEQUENCE
+    name: str,
+    parent: Path,
+    tasks: Collection[str] = (),
+    head: HeadKind = HeadKind.SEQUENCE,
+    kind: str = "task",
 ) -> Path:
-    """Write a working plugin for a task `name` to `parent/name` and return that folder.
+    """Write a working plugin with a task, or another of KINDS, to `parent/name` and return that folder.
 
-    `tasks` are the tasks of the installed plugins; `head`, one of HEADS, is that of the new task.
+    `tasks` are the tasks of the installed plugins; `head`, one of HEADS, is that of a new task.
 
     Raises:
         InvalidName: `name` is not valid for a task and a distribution.
         BadRequest: `parent` is not a writable folder.
         Conflict: `parent/name` exists, or the plugin would replace another one.
     """
-    words = _words(name)
+    words = _words(name, kind)
     _refuse_taken(words, tasks)
     folder = parent / name
     if folder.exists():
@@ -60,8 +66,8 @@ def write_plugin(
             new_folder(folder) as aside,
             as_file(files("hub.scaffold") / "templates") as templates,
         ):
-            for kind in (_SHARED, head):
-                _fill(templates / kind, aside, words)
+            for part in (_SHARED, head) if kind == "task" else (_SHARED, _EXTENSION, kind):
+                _fill(templates / part, aside, words)
     except OSError as error:
         raise BadRequest(f"{parent} cannot hold the new plugin: {error.strerror}.") from None
     return folder
@@ -84,7 +90,7 @@ def _refuse_taken(words: Mapping[str, str], tasks: Collection[str]) -> None:
     )
 
 
-def _words(name: str) -> dict[str, str]:
+def _words(name: str, kind: str) -> dict[str, str]:
     """Return the values of the templates' placeholders."""
     check_name(name, "plugin")
     if not name[-1].isalnum():
@@ -98,6 +104,9 @@ def _words(name: str) -> dict[str, str]:
         "package": f"grafthub_{identifier}",
         "camel": camel if camel[0].isalpha() else f"Task{camel}",
         "hub_version": __version__,
+        "kind": kind,
+        "group": ENTRY_POINT_GROUP if kind == "task" else PLUGIN_GROUP,
+        "hooks": "spec" if kind == "task" else "hooks",
     }
 
 

@@ -161,6 +161,11 @@ def test_a_plugin_that_a_deployment_needs(live, monkeypatch) -> None:
     assert "hub plugins enable" in found["what"]
 
 
+def test_settings_of_a_plugin_that_is_not_installed(live, monkeypatch) -> None:
+    monkeypatch.setenv("HUB_PLUGINS__ACME_MAILBOX__ROOT", "/srv")
+    assert one("plugin_section")["where"] == "plugins.acme_mailbox"
+
+
 def test_a_live_version_made_with_another_release_of_its_plugin(live, monkeypatch) -> None:
     plugin = Registry.load().plugin_of("sentiment").model_copy(update={"version": "0.9"})
     live.add("mood", seed=2, plugin=plugin)

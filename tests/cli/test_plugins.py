@@ -14,7 +14,7 @@ from typer.testing import CliRunner, Result
 
 from hub.cli.main import app
 from hub.config import load_settings
-from hub.errors import Conflict, HubError, NotFound
+from hub.errors import BadRequest, Conflict, HubError, NotFound
 from hub.registry.state import disable, disabled_plugins
 from tests.support.plugins import Install, install, plugin_of, write_page
 
@@ -208,3 +208,11 @@ def test_new_writes_a_plugin_for_the_head_that_it_is_given(tmp_path: Path) -> No
     assert "HeadKind.SEQUENCE" in Path(spec.format("mine")).read_text()
     assert "HeadKind.GENERATE" in Path(spec.format("writer")).read_text()
     assert hub("new", "other", "--dir", str(tmp_path), "--head", "span").exit_code == 2
+
+
+def test_new_writes_a_plugin_of_another_kind(tmp_path: Path) -> None:
+    assert "hub train" not in hub("new", "mail", "--dir", str(tmp_path), "--kind", "reader").output
+    assert "hub.plugins.v1" in (tmp_path / "mail" / "pyproject.toml").read_text()
+    assert "leave it out" in refused(
+        BadRequest, "new", "x", "--dir", str(tmp_path), "--kind", "reader", "--head", "generate"
+    )

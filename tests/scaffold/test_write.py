@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -12,7 +13,11 @@ import pytest
 from hub.api import HeadKind
 from hub.errors import BadRequest, Conflict, InvalidName
 from hub.recipe.recipe import load_recipe
-from hub.scaffold.write import BUILT_IN, HEADS, write_plugin
+from hub.registry.host import Registry
+from hub.scaffold.write import BUILT_IN, HEADS, KINDS, write_plugin
+from tests.support.plugins import Install, install
+
+__all__ = ["install"]
 
 EVERY_HEAD = pytest.mark.parametrize("head", HEADS)
 
@@ -84,6 +89,27 @@ def test_the_recipe_and_its_data_fit(tmp_path: Path, head: HeadKind) -> None:
 @EVERY_HEAD
 def test_the_plugin_passes_its_own_tests_and_a_linter(tmp_path: Path, head: HeadKind) -> None:
     folder = write_plugin("mine", tmp_path, head=head)
+    check_and_test(folder, "18 passed, 1 skipped" if head is HeadKind.SEQUENCE else "18 passed")
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "task"])
+def test_a_plugin_of_another_kind_is_usable_and_passes_its_own_tests_and_a_linter(
+    tmp_path: Path, kind: str, install: Install
+) -> None:
+    folder = write_plugin("my-own", tmp_path, kind=kind)
+    check_and_test(folder, "passed")
+    site = install()
+    shutil.copytree(folder / "src" / "grafthub_my_own", site / "grafthub_my_own")
+    (folder / "src").rename(tmp_path / "moved")
+    install(folder)
+    registry = Registry.load()
+    registry.check()
+    [made] = [plugin for plugin in registry.plugins() if plugin.name == "my-own"]
+    assert (made.state, made.provides) == ("ok", (f"{kind} my-own",)), made.reason
+
+
+def check_and_test(folder: Path, passed: str) -> None:
+    """Run a linter and the plugin's own tests."""
     lint = [
         sys.executable,
         "-m",
@@ -100,11 +126,10 @@ def test_the_plugin_passes_its_own_tests_and_a_linter(tmp_path: Path, head: Head
         capture_output=True,
         text=True,
         check=False,
-        cwd=tmp_path,
+        cwd=folder.parent,
     )
     assert tested.returncode == 0, tested.stdout
-    passed = {HeadKind.SEQUENCE: "18 passed, 1 skipped", HeadKind.GENERATE: "18 passed"}
-    assert passed[head] in tested.stdout
+    assert passed in tested.stdout
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ from hub.engine.torch.heads import HEADED, HeadSlots, Hidden, pool_rows
 from hub.engine.torch.loading import base_tensors, load_model, takes_whole_mask
 from hub.engine.torch.placement import Placement
 from hub.engine.torch.stacks import Stacks
-from hub.engine.torch.tensors import BatchTensors
+from hub.engine.torch.tensors import BatchTensors, unpacked
 from tests.engine.conftest import random_row
 from tests.support import tiny
 from tests.support.device import OneDevice
@@ -86,7 +86,8 @@ def test_a_forward_stays_on_the_device(family, base_of, trained, monkeypatch) ->
     ]
     model = load_model(base, torch.device("cpu"))
     heads = heads_of(base, kind, model)
-    placement = Placement(TorchBackbone(model, 3), heads)
+    reference = TorchBackbone(model, 3)
+    placement = Placement(reference, heads)
     placed = [placement.place(adapter.weights) for adapter in adapters]
     with torch.no_grad(), OneDevice():
         backbone = backbone_of(model)
@@ -106,6 +107,11 @@ def test_a_forward_stays_on_the_device(family, base_of, trained, monkeypatch) ->
                 assert head.run(hidden, rows.input_ids, rows.mask, rows.slots).device == META
         pooled = pool_rows(hidden.states, rows.mask, [Pooling.CLS, Pooling.MEAN, Pooling.LAST])
         assert pooled.device == META
+        if reference.packs:
+            model.pooler = None  # as in an engine, where it is a head's
+            bins = rows.as_packed()._replace(slots=torch.ones(3, 2, dtype=torch.int64, device=META))
+            where = torch.zeros(5, 7, dtype=torch.int64, device=META)
+            assert unpacked(backbone.run(bins).states, where).shape[:2] == (5, 7)
         backbone.write(1, {})
 
 

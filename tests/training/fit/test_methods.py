@@ -213,12 +213,12 @@ def test_auto_goes_by_rows_where_the_base_and_the_recipe_leave_a_choice(
 @pytest.mark.parametrize(
     ("rows", "settings", "kind", "steps"),
     [
-        (199, [], "few-shot", 40),
-        (199, ["method.rank=4"], "few-shot", 40),
-        (199, ["train.max_steps=7"], "few-shot", 7),
-        (199, ["train.epochs=5"], "few-shot", None),
-        (199, ["preset=best"], "few-shot", 40),
-        (200, [], "lora", None),
+        (99, [], "few-shot", 40),
+        (99, ["method.rank=4"], "few-shot", 40),
+        (99, ["train.max_steps=7"], "few-shot", 7),
+        (99, ["train.epochs=5"], "few-shot", None),
+        (99, ["preset=best"], "few-shot", 40),
+        (100, [], "ia3", None),
     ],
 )
 def test_auto_is_few_shot_for_few_rows_with_one_label_each(

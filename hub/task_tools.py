@@ -15,14 +15,21 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
+    Numbers = npt.NDArray[np.floating[Any]]
+
 __all__ = [
     "answer_ids",
     "control_token",
     "divide",
     "instruction_ids",
     "is_continuation",
+    "mean_absolute_error",
+    "number_metrics",
     "overlap_signatures",
+    "pearson",
+    "root_mean_squared_error",
     "softmax",
+    "spearman",
     "text_overlap",
     "window_bounds",
 ]
@@ -91,6 +98,50 @@ def softmax(scores: npt.NDArray[np.floating[Any]], temperature: float = 1.0) -> 
     scaled = scores / np.asarray(temperature, dtype=scores.dtype)
     exponents = np.exp(scaled - scaled.max(axis=-1, keepdims=True))
     return np.asarray(exponents / exponents.sum(axis=-1, keepdims=True))
+
+
+def number_metrics(predicted: Sequence[float], true: Sequence[float]) -> dict[str, float]:
+    """Return `mae` and `rmse`, in the units of the numbers, and the correlations `pearson` and `spearman`.
+
+    `NUMBER_METRICS` of hub.api names the formula of each, for `Task.metric_kinds`.
+    """
+    import numpy as np
+
+    numbers = np.asarray(predicted, dtype=float), np.asarray(true, dtype=float)
+    return {
+        "mae": mean_absolute_error(*numbers),
+        "rmse": root_mean_squared_error(*numbers),
+        "pearson": pearson(*numbers),
+        "spearman": spearman(*numbers),
+    }
+
+
+def mean_absolute_error(predicted: Numbers, true: Numbers) -> float:
+    """Return the mean of |predicted - true|; both are [N]."""
+    return float(abs(predicted - true).mean())
+
+
+def root_mean_squared_error(predicted: Numbers, true: Numbers) -> float:
+    """Return the root of the mean squared difference of numbers [N]."""
+    return float(((predicted - true) ** 2).mean() ** 0.5)
+
+
+def pearson(predicted: Numbers, true: Numbers) -> float:
+    """Return Pearson's correlation of numbers [N]; 0 if one side is constant, where it is undefined."""
+    import numpy as np
+
+    if np.ptp(predicted) == 0 or np.ptp(true) == 0:
+        return 0.0
+    first, second = predicted - predicted.mean(), true - true.mean()
+    spread = float(np.sqrt((first @ first) * (second @ second)))
+    return float(np.clip(first @ second / spread, -1.0, 1.0)) if spread else 0.0
+
+
+def spearman(predicted: Numbers, true: Numbers) -> float:
+    """Return Spearman's rank correlation of numbers [N]; ties have mean ranks; 0 if one side is constant."""
+    from scipy.stats import rankdata
+
+    return pearson(rankdata(predicted), rankdata(true))
 
 
 def is_continuation(text: str, index: int) -> bool:

@@ -11,7 +11,14 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy import special
 
-from hub.task_tools import control_token, is_continuation, softmax, text_overlap, window_bounds
+from hub.task_tools import (
+    control_token,
+    is_continuation,
+    number_metrics,
+    softmax,
+    text_overlap,
+    window_bounds,
+)
 from hub.testing.tiny_tokenizers import LLAMA, tiny_tokenizer
 
 
@@ -103,3 +110,20 @@ def test_rouge_is_that_of_the_paper_in_any_script() -> None:
 )
 def test_control_tokens_are_those_of_the_chat_template_and_the_ends(text: str, found: str | None) -> None:
     assert control_token(text, tiny_tokenizer(LLAMA)) == found
+
+
+def test_metrics_of_numbers_are_those_of_scipy_and_scikit_learn() -> None:
+    from scipy.stats import pearsonr, spearmanr
+    from sklearn.metrics import mean_absolute_error, root_mean_squared_error
+
+    true, predicted = [1.0, 2.0, 2.0, 5.0, 9.0], [1.5, 1.0, 3.0, 3.0, 8.0]
+    assert number_metrics(predicted, true) == pytest.approx(
+        {
+            "mae": mean_absolute_error(true, predicted),
+            "rmse": root_mean_squared_error(true, predicted),
+            "pearson": pearsonr(true, predicted).statistic,
+            "spearman": spearmanr(true, predicted).statistic,
+        }
+    )
+    constant = number_metrics([2.0, 2.0], [1.0, 3.0])
+    assert constant == {"mae": 1.0, "rmse": 1.0, "pearson": 0.0, "spearman": 0.0}

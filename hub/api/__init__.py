@@ -26,7 +26,7 @@ from hub.api.kinds.engine import BaseFiles, EngineBuilder, EngineRequest, Engine
 from hub.api.kinds.explainer import ExplainedScore, Explainer, ExplainerSpec, TokenScores
 from hub.api.kinds.extension import Extension, ExtensionSpec
 from hub.api.kinds.method import MethodRequest, MethodSpec, TrainingMethod
-from hub.api.kinds.metric import Metric, MetricSpec
+from hub.api.kinds.metric import NUMBER_METRICS, Metric, MetricKind, MetricSpec
 from hub.api.kinds.observer import AdapterChange, AdapterEvent, EventObserver, ObserverSpec, RequestEvent
 from hub.api.kinds.reader import (
     FilteredRow,
@@ -42,7 +42,7 @@ from hub.api.kinds.renderer import Renderer, RendererSpec
 from hub.api.kinds.routes import RouteFamily, RouteSpec, ServerAccess
 from hub.api.kinds.tracker import Begun, Ended, RunLog, RunStatus, Scalars, TrackedRun, Tracker, TrackerSpec
 from hub.api.models import MAX_TEXT, Model, NoOptions, Text
-from hub.api.rows import Features, HeadKind, Output, Row, Tokenizer, Tokens, truncate
+from hub.api.rows import Features, HeadKind, Output, Row, TargetKind, Tokenizer, Tokens, truncate
 from hub.api.task import Task
 from hub.errors import (
     BadData,
@@ -64,6 +64,7 @@ __all__ = [
     "ENTRY_POINT_GROUP",
     "GREEDY",
     "MAX_TEXT",
+    "NUMBER_METRICS",
     "PLUGIN_GROUP",
     "AdapterChange",
     "AdapterEvent",
@@ -113,6 +114,7 @@ __all__ = [
     "MethodRequest",
     "MethodSpec",
     "Metric",
+    "MetricKind",
     "MetricSpec",
     "Model",
     "NoOptions",
@@ -142,6 +144,7 @@ __all__ = [
     "Span",
     "Table",
     "TableRow",
+    "TargetKind",
     "Task",
     "TaskHooks",
     "TaskSpec",

@@ -19,7 +19,8 @@ class AdapterInfo:
     """The facts about an adapter that its task can read.
 
     `settings` is the task's own options as plain JSON values. `max_length` is the token limit of
-    one row, special tokens included. On an `encoder_decoder` base, a row is the source alone.
+    one row, special tokens included. On an `encoder_decoder` base, a row is the source alone. `levels` are
+    those of an ORDINAL target, ascending.
     """
 
     name: str
@@ -28,6 +29,7 @@ class AdapterInfo:
     settings: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
     max_length: int = 128
     encoder_decoder: bool = False
+    levels: tuple[float, ...] = ()
 
 
 def read_options(model: type[OptionsT], adapter: AdapterInfo) -> OptionsT:

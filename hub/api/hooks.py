@@ -19,7 +19,7 @@ from hub.api.kinds.reader import ReaderSpec
 from hub.api.kinds.renderer import RendererSpec
 from hub.api.kinds.routes import RouteSpec
 from hub.api.kinds.tracker import TrackerSpec
-from hub.api.rows import HeadKind
+from hub.api.rows import HeadKind, TargetKind
 
 ENTRY_POINT_GROUP = "hub.tasks.v1"
 PLUGIN_GROUP = "hub.plugins.v1"
@@ -30,7 +30,10 @@ hookimpl = pluggy.HookimplMarker("hub")
 
 @dataclass(frozen=True, slots=True)
 class TaskSpec:
-    """A task of a plugin; `request`, `response` and `factory` are "package.module:Name"."""
+    """A task of a plugin; `request`, `response` and `factory` are "package.module:Name".
+
+    `target` is what a SEQUENCE head learns.
+    """
 
     name: str
     summary: str
@@ -38,6 +41,7 @@ class TaskSpec:
     request: str
     response: str
     factory: str
+    target: TargetKind = TargetKind.LABELS
 
 
 class TaskHooks:

@@ -22,11 +22,19 @@ Features = dict[str, Any]
 class HeadKind(StrEnum):
     """The head that the engine computes for a row; determines the shape of `Output.values`."""
 
-    SEQUENCE = "sequence"  # [C]     one score per label
+    SEQUENCE = "sequence"  # [C]     one score per label, or [1] a number (see TargetKind)
     TOKEN = "token"  # [T, C]  one score per token and label
     SPAN = "span"  # [T, 2]  start and end score per token
     EMBEDDING = "embedding"  # [H]     the pooled vector; without pooling, [T, H]
     GENERATE = "generate"  # text    no values: `Output.text`
+
+
+class TargetKind(StrEnum):
+    """What a SEQUENCE head learns."""
+
+    LABELS = "labels"  # which of C labels a text has: one, or several
+    NUMBER = "number"  # a number; one output, in the units of the data
+    ORDINAL = "ordinal"  # one of ordered levels that are numbers, such as stars; one output
 
 
 @dataclass(frozen=True, slots=True)

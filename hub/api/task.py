@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, ClassVar, Generic, Literal, TypeVar
 
 from pydantic import BaseModel
 
 from hub.answers import same_answer
 from hub.api.adapter import AdapterInfo
-from hub.api.columns import Example, Field
+from hub.api.columns import Example, Field, FieldKind
+from hub.api.kinds.metric import MetricKind
 from hub.api.models import NoOptions
 from hub.api.rows import Features, Output, Row, Tokenizer
+from hub.errors import BadData
 from hub.generation.streaming import AnswerStream
 from hub.vectors import Embedding
 
@@ -39,6 +42,13 @@ class Task(ABC, Generic[RequestT, ResponseT]):
     metric_goal: ClassVar[Literal["max", "min"]] = "max"
     """Whether a higher `metric` is better, or a lower one, as for an error such as `mae`."""
 
+    metric_kinds: ClassVar[Mapping[str, MetricKind]] = MappingProxyType({})
+    """The formula that each of `metrics` follows, by name.
+
+    Confidence intervals of the others call `metrics` on many samples of the rows, unless the hub finds that
+    it follows a formula.
+    """
+
     max_length: ClassVar[int] = 128
     """Default token limit of one row, unless the recipe sets `max_length`."""
 
@@ -54,6 +64,9 @@ class Task(ABC, Generic[RequestT, ResponseT]):
     text_field: ClassVar[str] = ""
     """The field of the response that equals the parts of a streamed answer put together; "": none does."""
 
+    number_field: ClassVar[str] = ""
+    """The field of the response that has the number; tasks with a NUMBER or ORDINAL target need it."""
+
     plugin_settings: BaseModel = NoOptions()
     """The settings of its plugin, if that names a model in `hub_settings`; set before the first call."""
 
@@ -66,6 +79,21 @@ class Task(ABC, Generic[RequestT, ResponseT]):
         A SPAN head has two outputs and ignores this.
         """
         return ()
+
+    def number(self, example: Example) -> float:
+        """Return the number that an example teaches; for NUMBER and ORDINAL targets.
+
+        By default the value of the first field of kind NUMBER.
+
+        Raises:
+            BadData: the example has none.
+        """
+        for field in self.fields:
+            if field.kind is FieldKind.NUMBER:
+                if example.get(field.name) is None:
+                    raise BadData(f"It has no {field.name}.")
+                return float(example[field.name])
+        raise BadData("The task has no field of kind NUMBER.")
 
     def head_labels(self, adapter: AdapterInfo) -> tuple[str, ...]:
         """Return the names of the head's outputs: the labels, unless an option adds more.
@@ -135,7 +163,8 @@ class Task(ABC, Generic[RequestT, ResponseT]):
     def features(self, example: Example, tokenizer: Tokenizer, adapter: AdapterInfo) -> list[Features]:
         """Turn a training example into model inputs: `input_ids` (and `token_type_ids`), plus
 
-        - SEQUENCE: `labels`, an int, or a list of C floats for multi-label
+        - SEQUENCE: `labels`, an int, or a list of C floats from 0 to 1 for multi-label; nothing for NUMBER or
+          ORDINAL targets, which `number` returns
         - TOKEN: `labels`, [T] ints, -100 where not scored
         - SPAN: `start_positions` and `end_positions`, ints
         - GENERATE: `labels`, [T] ints equal to `input_ids`, -100 where not learned; on an encoder-decoder

@@ -173,7 +173,9 @@ def _print(result: TrainResult, deployed: Json | None) -> None:
     baseline, metric = result.outcome.baseline, version.manifest.metric
     print_metrics(result.evaluation, "HELD OUT")
     if baseline and gain(result.outcome.metrics[metric], baseline[metric], version.manifest.metric_goal) <= 0:
-        named = "majority label" if result.evaluation.labels else "bare base"
+        named = {"majority": "majority label", "mean": "mean of the training rows"}.get(
+            result.evaluation.baseline_name, result.evaluation.baseline_name
+        )
         say(f"[bold yellow]No better than the {named}[/]: try more rows or steps.")
     print_folds(version.manifest.metrics_cv)
     print_calibration(result.evaluation)

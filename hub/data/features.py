@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from numbers import Integral
 
 from hub.api import AdapterInfo, BadData, Features, HeadKind, Tokenizer
 from hub.api.kinds.reader import InvalidRow
@@ -40,18 +41,21 @@ def make_features(
     """
     features: list[Features] = []
     invalid: list[InvalidRow] = []
-    for number, item in enumerate(items, 1):
+    for done, item in enumerate(items, 1):
         try:
+            number = loaded.number(item.example) if loaded.numeric else None
             with plugin_call(loaded.spec.name, f"features() on {item.place}"):
                 made = loaded.task.features(item.example, tokenizer, info)
         except (BadData, BadRequest) as error:
             invalid.append(item.invalid(error))
             continue
         for row in made:
+            if number is not None:
+                row["labels"] = number
             _check(loaded, row, info)
         features += made
-        if number % _REPORT_EVERY == 0 or number == len(items):
-            progress("tokenize", number, len(items))
+        if done % _REPORT_EVERY == 0 or done == len(items):
+            progress("tokenize", done, len(items))
     return features, invalid
 
 
@@ -65,6 +69,8 @@ def encodable(
         try:
             with plugin_call(loaded.spec.name, f"encode() on {item.place}"):
                 loaded.task.encode(loaded.task.request(item.example), tokenizer, info)
+            if loaded.numeric:
+                loaded.number(item.example)
         except (BadData, BadRequest) as error:
             invalid.append(item.invalid(error))
         else:
@@ -104,3 +110,18 @@ def _check(loaded: LoadedTask, row: Features, info: AdapterInfo) -> None:
             )
     elif spec.head in (HeadKind.TOKEN, HeadKind.GENERATE) and len(row["labels"]) != length:
         raise BadPlugin(f"Task {spec.name!r} makes {len(row['labels'])} labels for {length} tokens.")
+    if spec.head is HeadKind.SEQUENCE and loaded.labelled:
+        _check_labels(spec.name, row["labels"], len(info.labels))
+
+
+def _check_labels(task: str, labels: object, count: int) -> None:
+    """Raise BadPlugin unless `labels` is an index below `count`, or `count` floats from 0 to 1."""
+    if isinstance(labels, list):
+        fits = len(labels) == count and all(isinstance(one, float) and 0 <= one <= 1 for one in labels)
+    else:
+        fits = isinstance(labels, Integral) and 0 <= int(labels) < count
+    if not fits:
+        raise BadPlugin(
+            f"Task {task!r} makes the labels {labels!r:.80}. They must be the index of one of {count} labels "
+            f"or {count} floats from 0 to 1. To learn numbers, set target=TargetKind.NUMBER in the spec."
+        )

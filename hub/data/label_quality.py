@@ -128,7 +128,7 @@ _RELABEL: Mapping[FieldKind, Callable[[Any, Callable[[str], str]], Any]] = {
 
 def has_one_label(loaded: LoadedTask, items: Iterable[Item]) -> bool:
     """Return whether the task gives each text one label: few-shot training needs that."""
-    if loaded.spec.head is not HeadKind.SEQUENCE:
+    if loaded.spec.head is not HeadKind.SEQUENCE or loaded.numeric:
         return False
     several = [field.name for field in loaded.task.fields if field.kind is FieldKind.LABELS]
     return not any(item.example[name] is not None for item in items for name in several)

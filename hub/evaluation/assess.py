@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypedDict
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from hub.api import Output
     from hub.evaluation.evaluator import Evaluator, Scored
     from hub.evaluation.temperature import Temperature
+
+log = logging.getLogger(__name__)
 
 __all__ = ["MISTAKES", "Measured", "assess", "measured", "recorded"]
 
@@ -67,7 +70,18 @@ def measured(evaluator: Evaluator, scored: Scored) -> Measured:
         and len(evaluator.rows) == evaluator.examples
     ):
         decisions, labels = _decided(evaluator, scored.outputs, known)
-    score = Score(evaluator.figures(scored.predictions), evaluator.examples, decisions)
+    numbers = evaluator.numbers(scored.predictions)
+    score = Score(
+        evaluator.figures(scored.predictions), evaluator.examples, decisions, numbers, evaluator.metric_kinds
+    )
+    for name in score.misnamed:
+        log.warning(
+            "Task %r names the formula %s for its metric %r, and it gives another value; the interval of the "
+            "metric is computed without it.",
+            evaluator.loaded.spec.name,
+            evaluator.metric_kinds[name],
+            name,
+        )
     return Measured(evaluator, scored, score, known, decisions, labels)
 
 
@@ -109,6 +123,7 @@ def assess(
         mistakes=tuple(_mistakes(found, mistakes)),
         goal=evaluator.goal,
         signatures=evaluator.signatures,
+        numbers=evaluator.loaded.numeric,
     )
     progress("measure", STAGES, STAGES)
     return evaluation
@@ -215,14 +230,19 @@ def _joined(value: Any) -> Any:
 
 
 def _mistakes(found: Measured, limit: int) -> list[Mistake]:
-    """Return the most confident wrong labels or, if the metric is a mean over examples, the lowest scored."""
+    """Return the most confident wrong labels, the largest errors of numbers, or the lowest scored examples.
+
+    Examples have scores if the metric is a mean over them.
+    """
     evaluator = found.evaluator
     if found.decisions is not None:
         return _wrong_labels(found, found.decisions, limit)
-    values = found.score.by_row.get(evaluator.metric)
+    values, goal = found.score.by_row.get(evaluator.metric), evaluator.goal
+    if (numbers := evaluator.numbers(found.scored.predictions)) is not None:
+        values, goal = np.abs(numbers.predicted - numbers.true), "min"
     if values is None:
         return []
-    merit = values if evaluator.goal == "max" else -values  # [N]
+    merit = values if goal == "max" else -values  # [N]
     worst = [row for row in np.argsort(merit, kind="stable")[:limit].tolist() if merit[row] < merit.max()]
     return [_mistake(found, row, float(values[row])) for row in worst]
 

@@ -39,8 +39,9 @@ class Mistake:
     """A wrong answer and the source and line of its row.
 
     `score` is the probability of the predicted label (the most confident mistake comes first), or without
-    labels the metric of this row (the worst comes first). `expected` and `answered` are labels, "" without
-    labels. `texts` has the request, the expected and the actual answer; only reports keep it.
+    labels the metric of this row or, of a number, its absolute error (the worst comes first). `expected` and
+    `answered` are labels, "" without labels. `texts` has the request, the expected and the actual
+    answer; only reports keep it.
     """
 
     source: str
@@ -56,11 +57,11 @@ class Evaluation:
     """Figures of one version on held-out rows.
 
     `metrics` are the task's own; `metric` names the main one, and `goal` is the direction in which it is
-    better. `baseline` has the metrics of always predicting the most common training answer or, for vectors,
-    of the bare base; {} if there is none. `intervals` are at 95 %. `labels` is the result of
-    `hub.evaluation.labels`. Slices are compared by `slice_metric`: accuracy if it is one of the metrics, as
-    averages over labels mean little in a slice of one label. `signatures` tell how a metric was computed,
-    such as sacrebleu's.
+    better. `baseline` has the metrics of always predicting the most common training answer, for `numbers`
+    their mean, or for vectors of the bare base; {} if there is none. `intervals` are at 95 %. `labels` is the
+    result of `hub.evaluation.labels`. Slices are compared by `slice_metric`: accuracy if it is one of the
+    metrics, as averages over labels mean little in a slice of one label. `signatures` tell how a metric was
+    computed, such as sacrebleu's.
     """
 
     task: str
@@ -76,11 +77,12 @@ class Evaluation:
     mistakes: tuple[Mistake, ...]
     goal: Goal = "max"
     signatures: Mapping[str, str] = field(default_factory=dict)
+    numbers: bool = False
 
     @property
     def baseline_name(self) -> str:
         """What `baseline` is of."""
-        return "majority" if self.labels else "bare base"
+        return "mean" if self.numbers else "majority" if self.labels else "bare base"
 
     @property
     def underperforming_slices(self) -> tuple[Slice, ...]:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from hub.api import AdapterInfo, Example, HeadKind, Output, Row, Tokenizer
+from hub.api import AdapterInfo, Example, HeadKind, MetricKind, Output, Row, Tokenizer
 from hub.data.examples import Item
 from hub.errors import BadPlugin, HubError
 from hub.evaluation.goal import Goal
@@ -22,10 +22,13 @@ from hub.evaluation.intervals import Figures
 from hub.evaluation.logits import Labelled, labelled
 from hub.evaluation.metrics import more_metrics
 from hub.evaluation.predict import BeforeBatch, forward_rows
+from hub.evaluation.score import Numbers
 from hub.progress import Progress, silent
+from hub.registry.active import active
+from hub.registry.kinds import METRICS
 from hub.registry.loaded import LoadedTask, plugin_call
 
-__all__ = ["EvaluationSample", "Evaluator", "Scored", "majority_metrics"]
+__all__ = ["EvaluationSample", "Evaluator", "Scored", "majority_metrics", "mean_metrics"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,12 +178,28 @@ class Evaluator:
         }
         return own | more_metrics(self.more, predictions, references, own) if self.more else own
 
+    @property
+    def metric_kinds(self) -> dict[str, MetricKind]:
+        """The formulas that metrics follow, by name, where the task or the metric names one."""
+        specs = active().extensions
+        kinds = {name: specs.get(METRICS, name).kind for name in self.more}
+        return {name: kind for name, kind in kinds.items() if kind} | dict(self.loaded.task.metric_kinds)
+
+    def numbers(self, predictions: Sequence[Any]) -> Numbers | None:
+        """Return the predicted and true numbers of answers; None for tasks that learn labels or texts."""
+        if not self.loaded.numeric:
+            return None
+        field = self.loaded.task.number_field
+        predicted = [getattr(answer, field, math.nan) for answer in predictions]
+        true = [self.loaded.number(example) for example in self.references]
+        return Numbers(np.asarray(true), np.asarray(predicted, dtype=float))
+
     def labelled(self, outputs: Sequence[Output]) -> Labelled | None:
         """Pair the outputs of `rows` with their training targets; None for heads without labels.
 
         Rows for which the task makes no features, such as those with an unknown label, are skipped.
         """
-        if self.head not in (HeadKind.SEQUENCE, HeadKind.TOKEN):
+        if not self.loaded.labelled:
             return None
         targets: list[Any] = []
         for example, rows in zip(self.references, self._rows, strict=True):
@@ -202,6 +221,13 @@ class Evaluator:
         remaining = iter(outputs)
         by_example = [[next(remaining) for _ in rows] for rows in self._rows]
         return EvaluationSample(chosen, [output for own in by_example[::step] for output in own])
+
+
+def mean_metrics(evaluator: Evaluator, center: float) -> Mapping[str, float]:
+    """Return the metrics of always predicting `center`, without those that are undefined for it."""
+    outputs = [Output(row, np.array([center], np.float32)) for row in evaluator.rows]
+    predictions = evaluator.loaded.task.judged(evaluator.decode(outputs), evaluator.references)
+    return evaluator.figures(predictions)(np.arange(evaluator.examples))
 
 
 def majority_metrics(

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
-from hub.api import BadRecipe, Example, Metric, NoOptions
+from hub.api import BadRecipe, Example, Metric, MetricKind, NoOptions
 from hub.registry.active import active
 from hub.registry.kinds import METRICS
 from hub.registry.loaded import extension_call
@@ -36,6 +36,8 @@ def more_metrics(
 class BalancedAccuracy(Metric[NoOptions]):
     """The mean recall of the labels."""
 
+    kind: ClassVar[MetricKind] = MetricKind.CORPUS
+
     def compute(self, predictions: Sequence[Any], references: Sequence[Example]) -> float:
         from sklearn.metrics import balanced_accuracy_score
 
@@ -45,6 +47,8 @@ class BalancedAccuracy(Metric[NoOptions]):
 
 class MatthewsCorrelation(Metric[NoOptions]):
     """Matthews' correlation coefficient."""
+
+    kind: ClassVar[MetricKind] = MetricKind.MATTHEWS
 
     def compute(self, predictions: Sequence[Any], references: Sequence[Example]) -> float:
         from sklearn.metrics import matthews_corrcoef

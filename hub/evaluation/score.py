@@ -1,8 +1,9 @@
 """A task's metrics on any subset of rows, computed in numpy where they match a common formula.
 
 A bootstrap computes a metric a thousand times, which takes minutes if the task counts word by word (and
-scikit-learn's functions take milliseconds per call). A formula is used only if it reproduces the task's value
-on all rows and on random samples; the metric's name does not matter.
+scikit-learn's functions take milliseconds per call). A task can name the formula of a metric, which is used
+if it reproduces the task's value on all rows. For other metrics, a formula must reproduce it on random
+samples too; the metric's name does not matter.
 """
 
 from __future__ import annotations
@@ -11,11 +12,14 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hub.api import MetricKind
 from hub.evaluation.intervals import Figure, Figures, Interval, bootstrap, resamples_for
+from hub.task_tools import mean_absolute_error, pearson, root_mean_squared_error, spearman
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -23,7 +27,7 @@ if TYPE_CHECKING:
     Indices = npt.NDArray[np.int64]
     Floats = npt.NDArray[np.float64]
 
-__all__ = ["Decisions", "Score"]
+__all__ = ["Decisions", "Numbers", "Score"]
 
 PROBES = (1000, 100, 25, 7, 3)  # rows of the random samples on which a formula must agree
 TOLERANCE = 1e-9
@@ -45,27 +49,76 @@ class Decisions:
         return np.asarray(same if same.ndim == 1 else same.all(axis=1))
 
 
+@dataclass(frozen=True, slots=True)
+class Numbers:
+    """True and predicted numbers [N] of each example."""
+
+    true: Floats
+    predicted: Floats
+
+
 class Score:
     """Computes metrics of rows by their indices.
 
     `by_row` has the values per row [N] of metrics that are means over rows. `accuracy_metric` names the
-    metric that is the share of correct rows, "" if there is none.
+    metric that is the share of correct rows, "" if there is none. `kinds` has the formulas that the task
+    names, and `misnamed` those of them that do not give its values.
     """
 
-    def __init__(self, figures: Figures, rows: int, decisions: Decisions | None = None) -> None:
+    def __init__(
+        self,
+        figures: Figures,
+        rows: int,
+        decisions: Decisions | None = None,
+        numbers: Numbers | None = None,
+        kinds: Mapping[str, MetricKind] = MappingProxyType({}),
+    ) -> None:
         self.rows = rows
         self.by_row: dict[str, Floats] = {}
         self.accuracy_metric = ""
         self._figures = figures
         self.whole = figures(np.arange(rows))
         self._quick: dict[str, Figure] = {}
-        probes = [(chosen, figures(chosen)) for chosen in _draws(rows)]
-        if decisions is not None:
-            self._match(_of_decisions(decisions), probes)
-            self.accuracy_metric = self._named(_mean(decisions.correct), probes)
+        self._alone = cache(lambda row: self._figures(np.array([row])))
+        self._kinds = {name: kind for name, kind in kinds.items() if name in self.whole}
+        formulas = (_of_decisions(decisions) if decisions else {}) | (_of_numbers(numbers) if numbers else {})
+        self.misnamed = [
+            name for name, kind in self._kinds.items() if not self._follows(name, kind, formulas)
+        ]
+        if self._kinds.keys() < self.whole.keys():
+            self._probe(formulas)
+        elif formulas:
+            accuracy = (name for name, kind in self._kinds.items() if kind is MetricKind.ACCURACY)
+            self.accuracy_metric = next((name for name in accuracy if name in self._quick), "")
+
+    def _follows(self, name: str, kind: MetricKind, formulas: Mapping[MetricKind, Figure]) -> bool:
+        """Use the formula of a metric; return False if it does not give the task's value on all rows."""
+        if kind is MetricKind.CORPUS:
+            return True
+        every = np.arange(self.rows)
+        if kind is MetricKind.MEAN:
+            values = np.array([self._alone(row).get(name, math.nan) for row in every.tolist()])
+            formula = _mean(values)
+        elif kind in formulas:
+            formula = formulas[kind]
+        else:
+            return False
+        if not abs(formula(every) - self.whole[name]) <= TOLERANCE * max(1.0, abs(self.whole[name])):
+            return False
+        self._quick[name] = formula
+        if kind is MetricKind.MEAN:
+            self.by_row[name] = values
+        return True
+
+    def _probe(self, formulas: Mapping[MetricKind, Figure]) -> None:
+        """Find formulas of the metrics for which the task names none."""
+        probes = [(chosen, self._figures(chosen)) for chosen in _draws(self.rows)]
+        self._match(list(formulas.values()), probes)
+        if MetricKind.ACCURACY in formulas:
+            self.accuracy_metric = self._named(formulas[MetricKind.ACCURACY], probes)
         if len(self._quick) < len(self.whole) and (values := self._each(probes)):
             self._match([_mean(each) for each in values.values()], probes, list(values))
-            self.by_row = {name: values[name] for name in values if name in self._quick}
+            self.by_row |= {name: values[name] for name in values if name in self._quick}
 
     def __call__(self, indices: Indices) -> Mapping[str, float]:
         """Return every metric."""
@@ -97,7 +150,11 @@ class Score:
     def _match(self, formulas: list[Figure], probes: Any, names: list[str] | None = None) -> None:
         for position, formula in enumerate(formulas):
             for name in [names[position]] if names else list(self.whole):
-                if name not in self._quick and self._agrees(formula, name, probes):
+                if (
+                    name not in self._quick
+                    and name not in self._kinds
+                    and self._agrees(formula, name, probes)
+                ):
                     self._quick[name] = formula
 
     def _named(self, formula: Figure, probes: Any) -> str:
@@ -112,23 +169,23 @@ class Score:
 
         Each row costs a call of the task, so small samples first show whether there is such a metric.
         """
-        alone = cache(lambda row: self._figures(np.array([row])))
 
         def is_mean(name: str, rows: Indices, value: float) -> bool:
-            values = [alone(row).get(name, math.nan) for row in rows.tolist()]
+            values = [self._alone(row).get(name, math.nan) for row in rows.tolist()]
             return abs(sum(values) / len(values) - value) < TOLERANCE
 
         names = [
             name
             for name in self.whole
             if name not in self._quick
+            and name not in self._kinds
             and all(
                 name in found and is_mean(name, rows, found[name])
                 for rows, found in probes
                 if len(rows) <= MAX_PROBE_ROWS
             )
         ]
-        values = [alone(row) for row in range(self.rows)] if names else []
+        values = [self._alone(row) for row in range(self.rows)] if names else []
         return {
             name: np.array([each[name] for each in values])
             for name in names
@@ -145,16 +202,28 @@ def _mean(values: npt.NDArray[Any]) -> Figure:
     return lambda rows: float(values[rows].mean())
 
 
-def _of_decisions(decisions: Decisions) -> list[Figure]:
+def _of_decisions(decisions: Decisions) -> dict[MetricKind, Figure]:
     counts = _single_label(decisions) if decisions.true.ndim == 1 else _multi_label(decisions)
-    formulas: list[Figure] = [
-        _mean(decisions.correct),
-        lambda rows: _f1(*(each.sum(keepdims=True) for each in counts(rows))),
-        lambda rows: _f1(*counts(rows)),
-    ]
+    formulas: dict[MetricKind, Figure] = {
+        MetricKind.ACCURACY: _mean(decisions.correct),
+        MetricKind.F1_MICRO: lambda rows: _f1(*(each.sum(keepdims=True) for each in counts(rows))),
+        MetricKind.F1_MACRO: lambda rows: _f1(*counts(rows)),
+    }
     if decisions.true.ndim == 1:
-        formulas.append(lambda rows: _mcc(*counts(rows), len(rows)))
+        formulas[MetricKind.MATTHEWS] = lambda rows: _mcc(*counts(rows), len(rows))
     return formulas
+
+
+def _of_numbers(numbers: Numbers) -> dict[MetricKind, Figure]:
+    def on_rows(formula: Callable[[Floats, Floats], float]) -> Figure:
+        return lambda rows: formula(numbers.predicted[rows], numbers.true[rows])
+
+    return {
+        MetricKind.MAE: on_rows(mean_absolute_error),
+        MetricKind.RMSE: on_rows(root_mean_squared_error),
+        MetricKind.PEARSON: on_rows(pearson),
+        MetricKind.SPEARMAN: on_rows(spearman),
+    }
 
 
 Counts = Callable[["Indices"], tuple["Floats", "Floats", "Floats"]]

@@ -35,6 +35,8 @@ _POOLED = {
     Pooling.LAST: "the state of its last token",
 }
 _MULTI_LABEL = "The scores are [texts, labels]: the sigmoid of each score is the probability of its label."
+_NUMBER = "The scores are [texts, 1]: the number of each text, in the units of the training data."
+_LEVELS = " The answer is the nearest of the levels {levels}."
 _SETTINGS = f"""{TASK_FILE} has the labels in the order of the scores, the maximum number of tokens, and the
 settings of the task. If they include a `temperature`, divide the scores by it first. {PARITY_FILE} compares
 the model with the adapter in PEFT.
@@ -59,7 +61,7 @@ def write_about(
         "sha256": version.sha256,
         "task": serving.task,
         "head": serving.head.value,
-        "labels": list(serving.labels),
+        "labels": [] if serving.numbers else list(serving.labels),
         "settings": serving.settings,
         "max_length": serving.max_length,
         "base": serving.base.model_dump(mode="json"),
@@ -112,6 +114,9 @@ def _example(head: HeadKind) -> str:
 def _notes(serving: Serving, form: Format) -> str:
     multi_label = serving.head is HeadKind.SEQUENCE and serving.settings.get("multi_label")
     pooling = _POOLED[Pooling(serving.settings.get("pooling", Pooling.MEAN))]
+    if serving.numbers:
+        levels = ", ".join(f"{level:g}" for level in serving.numbers.levels)
+        return f"{_NUMBER}{_LEVELS.format(levels=levels) if levels else ''}\n\n{_SETTINGS}"
     meaning = _MULTI_LABEL if multi_label else _MEANING[serving.head].format(pooling=pooling)
     if serving.head is HeadKind.EMBEDDING and form is Format.MERGED:
         meaning += ' sentence-transformers does both: SentenceTransformer(".") loads this folder too.'

@@ -28,7 +28,7 @@ __all__ = ["INT8", "compare_int8", "describe_int8", "int8_gauge"]
 
 INT8 = "int8"
 MIN_AGREEMENT = 0.98  # share of equal decisions
-MAX_DROP = 0.01  # of a metric between 0 and 1; 1 of a percentage
+MAX_DROP = 0.01  # of a metric between 0 and 1; 1 of a percentage; of an error, in standard deviations
 MIN_ROWS = 50  # held-out rows
 POLL_S = 0.05
 MAX_IDLE_S = 1800.0  # without CPU time of the export: in half an hour, even a niced process gets some
@@ -66,6 +66,8 @@ def compare_int8(serving: Serving, sample: EvaluationSample, outputs: Sequence[O
     agreement = _agreement(serving, sample.outputs, outputs)
     before, after = (evaluator.score(each).metrics[name] for each in (sample.outputs, outputs))
     allowed = MAX_DROP if abs(before) <= 1 else 100 * MAX_DROP
+    if serving.numbers and evaluator.goal == "min":  # an error, in the units of the numbers
+        allowed = MAX_DROP * serving.numbers.spread
     failed = []
     if agreement < MIN_AGREEMENT:
         failed.append(f"{_decisions(serving)} is {agreement:.1%}, less than {MIN_AGREEMENT:.0%}")
@@ -101,6 +103,8 @@ def describe_int8(manifest: Manifest) -> str:
 
 
 def _decisions(serving: Serving) -> str:
+    if serving.numbers:
+        return "agreement of numbers"
     return "agreement of vectors" if serving.head is HeadKind.EMBEDDING else "label agreement"
 
 
@@ -202,18 +206,21 @@ def _weights(plan: Plan, folder: Path) -> AdapterWeights:
 def _agreement(serving: Serving, expected: Sequence[Output], got: Sequence[Output]) -> float:
     """Return the share of equal decisions: the best label of a row or token, or the best start and end.
 
-    For vectors, return the share of rows whose vectors have a cosine of at least MIN_INT8_COSINE.
+    For vectors, return the share of rows whose vectors have a cosine of at least MIN_INT8_COSINE; for numbers
+    see `compare`.
     """
     import numpy as np
 
-    from hub.export.parity import MIN_INT8_COSINE, compare
+    from hub.export.parity import MIN_INT8_COSINE, compare, spread_of
 
-    multi_label = bool(serving.settings.get("multi_label"))
+    multi_label, spread = bool(serving.settings.get("multi_label")), spread_of(serving)
     figures = []
     for pair in zip(expected, got, strict=True):
         first, second = (_columns(serving.head, output) for output in pair)
         mask = np.ones((1, len(pair[0].row.input_ids)), np.int64)
-        figures.append(compare(serving.head, first, second, mask, multi_label=multi_label).figures)
+        figures.append(
+            compare(serving.head, first, second, mask, multi_label=multi_label, spread=spread).figures
+        )
     if serving.head is HeadKind.EMBEDDING:
         return sum(figure.cosine >= MIN_INT8_COSINE for figure in figures) / len(figures)
     return reduce(add, figures).agreement or 0.0

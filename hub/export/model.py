@@ -101,7 +101,9 @@ def merge(adapted: PeftModel, serving: Serving) -> PreTrainedModel:
     if serving.labels and serving.head in (HeadKind.SEQUENCE, HeadKind.TOKEN):
         merged.config.id2label = dict(enumerate(serving.labels))
         merged.config.label2id = {label: index for index, label in enumerate(serving.labels)}
-    if serving.head is HeadKind.SEQUENCE:
+    if serving.numbers:
+        merged.config.problem_type = "regression"
+    elif serving.head is HeadKind.SEQUENCE:
         multi_label = bool(serving.settings.get("multi_label"))
         merged.config.problem_type = f"{'multi' if multi_label else 'single'}_label_classification"
     return merged

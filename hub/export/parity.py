@@ -13,6 +13,7 @@ import numpy as np
 from hub.api import HeadKind
 from hub.errors import ExportFailed
 from hub.export.formats import Precision
+from hub.store.manifest import Serving
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -20,11 +21,12 @@ if TYPE_CHECKING:
     Array = npt.NDArray[np.float32]
     Ints = npt.NDArray[np.int64]
 
-__all__ = ["MIN_INT8_COSINE", "Figures", "Parity", "ParityComparison", "compare"]
+__all__ = ["MIN_INT8_COSINE", "Figures", "Parity", "ParityComparison", "compare", "spread_of"]
 
 TOLERANCE = 1e-4  # fp32: relative to the largest value, or to 1 if all values are smaller
 MIN_INT8_COSINE = 0.99  # of all values
 MIN_INT8_AGREEMENT = 0.95  # share of equal clear decisions
+MAX_NUMBER_CHANGE = 0.1  # of a number, in standard deviations of the training rows
 CLEAR_MARGIN = 1.0  # of the best score over the next, or of a multi-label score over 0; odds of e to 1
 
 
@@ -148,17 +150,24 @@ def compare(
     mask: Ints,
     *,
     multi_label: bool = False,
+    spread: float | None = None,
 ) -> ParityComparison:
     """Compare the outputs of one padded batch; `mask` is [B, T].
 
     There is one decision per row (SEQUENCE), per token (TOKEN, GENERATE), or per start and end (SPAN): the
-    best score. With `multi_label` there is one per label: whether its score is above 0.
+    best score. With `multi_label` there is one per label: whether its score is above 0. With `spread`, the
+    standard deviation of numbers, there is one per row: they differ by MAX_NUMBER_CHANGE of it at most.
     """
     pairs = zip(_vectors(head, expected, mask), _vectors(head, got, mask), strict=True)
     with np.errstate(invalid="ignore"):  # values that are not finite fail the gate
-        figures = [_figures(first, second, head, multi_label) for first, second in pairs]
+        figures = [_figures(first, second, head, multi_label, spread) for first, second in pairs]
     rows, tokens = mask.shape
     return ParityComparison(rows, tokens, reduce(add, figures))
+
+
+def spread_of(serving: Serving) -> float | None:
+    """Return the standard deviation of the numbers that a version learned; None if it learned others."""
+    return serving.numbers.spread if serving.numbers else None
 
 
 def _vectors(head: HeadKind, outputs: Sequence[Array], mask: Ints) -> list[Array]:
@@ -175,13 +184,15 @@ def _vectors(head: HeadKind, outputs: Sequence[Array], mask: Ints) -> list[Array
     return found
 
 
-def _figures(first: Array, second: Array, head: HeadKind, multi_label: bool) -> Figures:
+def _figures(first: Array, second: Array, head: HeadKind, multi_label: bool, spread: float | None) -> Figures:
     difference = float(np.abs(first - second).max())
     products = (float(first @ second), float(first @ first), float(second @ second))
     off = difference if np.isfinite(difference) else float("inf")  # NaN would be lost in max()
     if head is HeadKind.EMBEDDING:
         return Figures(off, products)
-    if multi_label:
+    if spread is not None:
+        same, clear = np.array([difference <= MAX_NUMBER_CHANGE * spread]), np.array([True])
+    elif multi_label:
         same, clear = (first > 0) == (second > 0), np.abs(first) >= CLEAR_MARGIN
     else:
         best = int(first.argmax())

@@ -11,13 +11,13 @@ from hub.engine.tokenizer import load_tokenizer
 from hub.engine.torch.loading import pad_token
 from hub.export.formats import Precision
 from hub.export.model import answers, input_names, load_peft
-from hub.export.parity import Parity, compare
+from hub.export.parity import Parity, compare, spread_of
 from hub.export.probes import batch_inputs, probe_batches
 from hub.progress import Progress
 from hub.store.records import Version
 
 if TYPE_CHECKING:
-    from hub.export.parity import Array
+    from hub.export.parity import Array, spread_of
     from hub.export.probes import Ints
 
 __all__ = ["Reference"]
@@ -34,6 +34,7 @@ class Reference:
         serving = version.manifest.serving
         self._head = serving.head
         self._multi_label = bool(serving.settings.get("multi_label"))
+        self._spread = spread_of(serving)
         self.tokenizer = load_tokenizer(base)
         self.adapted = load_peft(base, version, self.tokenizer)
         self.pad = pad_token(self.tokenizer)
@@ -64,7 +65,16 @@ class Reference:
         found = []
         for done, (batch, expected) in enumerate(zip(self.batches, self._answers, strict=True), 1):
             mask = batch["attention_mask"]
-            found.append(compare(self._head, expected, run(batch), mask, multi_label=self._multi_label))
+            found.append(
+                compare(
+                    self._head,
+                    expected,
+                    run(batch),
+                    mask,
+                    multi_label=self._multi_label,
+                    spread=self._spread,
+                )
+            )
             progress("compare", done, len(self.batches))
         largest = max(float(abs(array).max()) for arrays in self._answers for array in arrays)
         parity = Parity(precision, found, largest)

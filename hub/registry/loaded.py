@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
@@ -12,8 +13,8 @@ from typing import Any
 
 from pydantic import AliasChoices, AliasPath, BaseModel, RootModel, ValidationError
 
-from hub.api import Field, FieldKind, HeadKind, Task, TaskSpec
-from hub.errors import BadPlugin, HubError, InvalidName, first_problem
+from hub.api import Example, Field, FieldKind, HeadKind, MetricKind, TargetKind, Task, TaskSpec
+from hub.errors import BadData, BadPlugin, HubError, InvalidName, first_problem
 from hub.names import check_name
 from hub.registry.stdout import printing_to
 
@@ -49,7 +50,25 @@ class LoadedTask:
     @property
     def labelled(self) -> bool:
         """Whether the head scores labels, so that training rows need them."""
-        return self.spec.head in (HeadKind.SEQUENCE, HeadKind.TOKEN)
+        return self.spec.head in (HeadKind.SEQUENCE, HeadKind.TOKEN) and not self.numeric
+
+    @property
+    def numeric(self) -> bool:
+        """Whether the head gives a number: the target is NUMBER or ORDINAL."""
+        return self.spec.target is not TargetKind.LABELS
+
+    def number(self, example: Example) -> float:
+        """Return the finite number that an example of a numeric task teaches.
+
+        Raises:
+            BadData: it has none.
+            BadPlugin: the task fails.
+        """
+        with plugin_call(self.spec.name, "number()"):
+            value = float(self.task.number(example))
+        if not math.isfinite(value):
+            raise BadData(f"{value} is not a finite number.")
+        return value
 
 
 def check_spec(spec: object) -> TaskSpec:
@@ -70,6 +89,12 @@ def check_spec(spec: object) -> TaskSpec:
     if not isinstance(head, HeadKind):
         kinds = ", ".join(f"HeadKind.{kind.name}" for kind in HeadKind)
         raise BadPlugin(f"Task {spec.name!r} has head {head!r:.80}; use one of {kinds}.")
+    target: object = spec.target
+    if not isinstance(target, TargetKind):
+        kinds = ", ".join(f"TargetKind.{kind.name}" for kind in TargetKind)
+        raise BadPlugin(f"Task {spec.name!r} has target {target!r:.80}; use one of {kinds}.")
+    if target is not TargetKind.LABELS and head is not HeadKind.SEQUENCE:
+        raise BadPlugin(f"Task {spec.name!r} has a {target} target, which needs HeadKind.SEQUENCE.")
     for key in ("request", "response", "factory"):
         value = getattr(spec, key)
         if not isinstance(value, str) or not OBJECT.fullmatch(value):
@@ -91,6 +116,8 @@ def load_task(spec: TaskSpec, settings: BaseModel | None = None) -> LoadedTask:
         _refuse_reserved(spec.request, request, RESERVED_IN_REQUESTS)
         _refuse_reserved(spec.response, response, RESERVED_IN_RESPONSES)
         task = _task(spec.factory)
+        if spec.target is not TargetKind.LABELS:
+            _check_number(spec, task, response)
         if settings is not None:
             task.plugin_settings = settings
         return LoadedTask(spec, task, request, response)
@@ -193,6 +220,9 @@ def _check_attributes(where: str, factory: type[Task[Any, Any]]) -> None:
     goal: object = factory.metric_goal
     if goal not in ("max", "min"):
         raise BadPlugin(f"{where}.metric_goal is {goal!r:.80}; write 'max' or 'min'.")
+    kinds: object = factory.metric_kinds
+    if not isinstance(kinds, Mapping) or not all(isinstance(kind, MetricKind) for kind in kinds.values()):
+        raise BadPlugin(f"{where}.metric_kinds is not a mapping of names to members of hub.api.MetricKind.")
     options: object = factory.options
     if not inspect.isclass(options) or not issubclass(options, BaseModel):
         raise BadPlugin(f"{where}.options is not a pydantic model class.")
@@ -202,6 +232,16 @@ def _check_attributes(where: str, factory: type[Task[Any, Any]]) -> None:
     version: object = factory.adapter_format
     if not isinstance(version, int) or version < 1:
         raise BadPlugin(f"{where}.adapter_format is not a positive integer.")
+
+
+def _check_number(spec: TaskSpec, task: Task[Any, Any], response: type[BaseModel]) -> None:
+    if task.number_field not in response.model_fields:
+        raise BadPlugin(
+            f"{spec.factory}.number_field is {task.number_field!r:.80}; a task with a {spec.target} target "
+            f"names the field of {spec.response} that has the number."
+        )
+    if type(task).number is Task.number and not any(one.kind is FieldKind.NUMBER for one in task.fields):
+        raise BadPlugin(f"{spec.factory} has no field of kind NUMBER, and defines no number().")
 
 
 def _is_field(item: object) -> bool:

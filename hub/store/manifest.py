@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
-from hub.api import AdapterInfo, HeadKind, Model
+from hub.api import AdapterInfo, HeadKind, Model, TargetKind
 from hub.contract import PluginRef
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "Calibration",
     "DataRef",
     "Manifest",
+    "NumberScale",
     "PrecisionRecord",
     "Search",
     "Serving",
@@ -106,6 +107,15 @@ def too_many_labels(count: int) -> str:
     )
 
 
+class NumberScale(Model):
+    """The numbers that a head learned; its output is in their units."""
+
+    kind: TargetKind
+    center: float = Field(description="Mean of the training rows.")
+    spread: float = Field(gt=0, description="Standard deviation of the training rows.")
+    levels: tuple[float, ...] = Field((), description="Of an ordinal target, ascending.")
+
+
 class Serving(Model):
     """The settings that affect answers besides the weights; part of the content hash."""
 
@@ -129,6 +139,12 @@ class Serving(Model):
         description="Fingerprint of the plugin's contract, which defines the meaning of answers.",
     )
 
+    numbers: NumberScale | None = Field(
+        None,
+        exclude_if=lambda numbers: numbers is None,
+        description="Of a head that gives a number instead of scores of labels.",
+    )
+
     @field_validator("labels")
     @classmethod
     def _are_few(cls, labels: tuple[str, ...]) -> tuple[str, ...]:
@@ -140,7 +156,13 @@ class Serving(Model):
         """Return the part of an adapter that tasks see."""
         settings = MappingProxyType(deepcopy(self.settings))  # a task may change what it is given
         return AdapterInfo(
-            name, version, self.labels, settings, self.max_length, encoder_decoder=self.encoder_decoder
+            name,
+            version,
+            self.labels,
+            settings,
+            self.max_length,
+            encoder_decoder=self.encoder_decoder,
+            levels=self.numbers.levels if self.numbers else (),
         )
 
 

@@ -18,10 +18,12 @@ import pytest
 from pydantic import BaseModel
 
 from hub.api import (
+    NUMBER_METRICS,
     AdapterInfo,
     BadData,
     BadRequest,
     HeadKind,
+    MetricKind,
     Output,
     Tokenizer,
 )
@@ -69,7 +71,7 @@ class TaskConformance(IndependenceTests):
         assert len(set(labels)) == len(labels)
         assert loaded.task.labels(self.examples[::-1]) == labels
         assert loaded.task.labels(iter(self.examples)) == labels, "examples may be any iterable"
-        if self.spec.head in (HeadKind.SEQUENCE, HeadKind.TOKEN):
+        if loaded.labelled:
             assert labels, f"a {self.spec.head} head needs labels"
 
     def test_the_outputs_of_the_head_have_names(self, adapter: AdapterInfo) -> None:
@@ -160,7 +162,7 @@ class TaskConformance(IndependenceTests):
                 length = len(item["input_ids"])
                 assert 0 < length <= adapter.max_length
                 assert "token_type_ids" not in item or len(item["token_type_ids"]) == length
-                assert_target(item, self.spec.head, adapter)
+                assert_target(item, self.spec, adapter)
 
     def test_training_sees_the_rows_that_serving_will_send(
         self, loaded: LoadedTask, tokenizer: Tokenizer, adapter: AdapterInfo
@@ -196,9 +198,12 @@ class TaskConformance(IndependenceTests):
         for example in self.examples:
             request = loaded.task.request(example)
             rows = loaded.task.encode(request, tokenizer, roomy)
-            features = loaded.task.features(example, tokenizer, roomy)
+            features = self._learned(loaded, example, tokenizer, roomy)
             outputs = oracle_outputs(self.spec.head, rows, features, tokenizer, roomy)
             answers.append(loaded.task.decode(request, outputs, roomy))
+            if loaded.numeric:
+                answered = getattr(answers[-1], loaded.task.number_field)
+                assert answered == pytest.approx(loaded.number(example)), f"{answers[-1]} to {example}"
         figures = self._figures(loaded, answers)
         assert figures[loaded.task.metric] == pytest.approx(self.best), f"{answers} gave {figures}"
 
@@ -209,7 +214,7 @@ class TaskConformance(IndependenceTests):
         for example, request in filter(None, (with_prefix(one, loaded) for one in self.examples)):
             try:
                 rows = loaded.task.encode(request, tokenizer, roomy)
-                features = loaded.task.features(example, tokenizer, roomy)
+                features = self._learned(loaded, example, tokenizer, roomy)
             except (BadData, BadRequest):
                 continue  # a task may take other texts only
             perfect = oracle_outputs(self.spec.head, rows, features, tokenizer, roomy)
@@ -236,6 +241,23 @@ class TaskConformance(IndependenceTests):
         assert all(isinstance(value, float) and math.isfinite(value) for value in figures.values()), figures
         beyond = figures[loaded.task.metric] - self.best
         assert (beyond if loaded.task.metric_goal == "max" else -beyond) <= 1e-9
+
+    def test_metrics_follow_the_formulas_that_the_task_names(
+        self, loaded: LoadedTask, tokenizer: Tokenizer, adapter: AdapterInfo
+    ) -> None:
+        answers, examples = [], list(self.examples)
+        for example in examples:
+            request = loaded.task.request(example)
+            rows = loaded.task.encode(request, tokenizer, adapter)
+            answers.append(loaded.task.decode(request, fake_outputs(self.spec, rows, adapter), adapter))
+        scored = loaded.task.judged(answers, examples)
+        whole = loaded.task.metrics(scored, examples)
+        alone = [loaded.task.metrics([one], [example]) for one, example in zip(scored, examples, strict=True)]
+        for name, kind in loaded.task.metric_kinds.items():
+            if kind is MetricKind.MEAN and name in whole:
+                mean = sum(metrics[name] for metrics in alone) / len(alone)
+                assert whole[name] == pytest.approx(mean), f"{name} is not a mean over examples"
+            assert kind not in NUMBER_METRICS.values() or loaded.numeric, f"{name} is not of numbers"
 
     def test_threads_with_different_limits_get_the_answers_one_thread_gets(
         self, loaded: LoadedTask, tokenizer: Tokenizer, adapter: AdapterInfo

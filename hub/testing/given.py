@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import pytest
 from pydantic import BaseModel
 
-from hub.api import AdapterInfo, Example, HeadKind, TaskSpec, Tokenizer
+from hub.api import AdapterInfo, Example, Features, HeadKind, TargetKind, TaskSpec, Tokenizer
 from hub.registry.loaded import LoadedTask, load_task
 from hub.testing.samples import tokenizer_for
 
@@ -61,7 +61,20 @@ class GivenTask:
         if self.spec.head is HeadKind.GENERATE:
             stored = loaded.task.settle(found, tokenizer, self.encoder_decoder or "llama")
             found = replace(found, settings=MappingProxyType(dict(stored)))
+        if loaded.numeric:
+            levels = {loaded.number(example) for example in self.examples}
+            ordinal = self.spec.target is TargetKind.ORDINAL
+            found = replace(found, labels=("number",), levels=tuple(sorted(levels)) if ordinal else ())
         return replace(found, labels=loaded.task.head_labels(found))
+
+    def _learned(
+        self, loaded: LoadedTask, example: Example, tokenizer: Tokenizer, adapter: AdapterInfo
+    ) -> list[Features]:
+        """Return the features of an example, with its number if the task learns numbers."""
+        features = loaded.task.features(example, tokenizer, adapter)
+        if loaded.numeric:
+            return [{**item, "labels": loaded.number(example)} for item in features]
+        return features
 
     def _requests(self, loaded: LoadedTask) -> list[BaseModel]:
         """The requests of the examples."""

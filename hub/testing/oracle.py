@@ -66,6 +66,8 @@ def _values(head: HeadKind, row: Row, item: Features | None, labels: int) -> npt
     scores = np.zeros(labels, np.float32)
     if item is None:
         return scores
+    if isinstance(item["labels"], float):  # a number
+        return np.array([item["labels"]], np.float32)
     if np.ndim(item["labels"]) == 0:
         scores[item["labels"]] = MAX_SCORE
         return scores

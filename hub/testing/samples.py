@@ -19,6 +19,7 @@ from hub.api import (
     HeadKind,
     Output,
     Row,
+    TargetKind,
     Task,
     TaskSpec,
     Tokenizer,
@@ -166,8 +167,11 @@ def assert_row(row: Row, adapter: AdapterInfo, head: HeadKind) -> None:
     assert row.max_new_tokens > 0 or head is not HeadKind.GENERATE, "set max_new_tokens"
 
 
-def assert_target(item: Mapping[str, Any], head: HeadKind, adapter: AdapterInfo) -> None:
-    length, labels = len(item["input_ids"]), len(adapter.labels)
+def assert_target(item: Mapping[str, Any], spec: TaskSpec, adapter: AdapterInfo) -> None:
+    length, labels, head = len(item["input_ids"]), len(adapter.labels), spec.head
+    if spec.target is not TargetKind.LABELS:
+        assert "labels" not in item, "number() gives the target"
+        return
     if head is HeadKind.SPAN:
         assert 0 <= item["start_positions"] <= item["end_positions"] < length
     elif head is HeadKind.SEQUENCE and np.ndim(item["labels"]) == 0:

@@ -33,7 +33,7 @@ def disagreeing(
     if not good:
         return []
     evaluator = Evaluator.of(plan.loaded, tokenizer, plan.info, good)
-    if plan.head is not HeadKind.SEQUENCE or len(evaluator.rows) != len(good):
+    if plan.head is not HeadKind.SEQUENCE or plan.loaded.numeric or len(evaluator.rows) != len(good):
         raise plan.recipe.error(
             "augment.check", f"model needs a label for each text as a whole, unlike task {plan.recipe.task}"
         )

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from hub.api import Features, HeadKind, Tokenizer
+from hub.store.manifest import NumberScale
 from hub.training.fit.contrastive import ContrastiveLoss
 from hub.training.fit.few_shot import LogisticHead, PairLoss
 from hub.training.fit.loss import Loss, class_weights
+from hub.training.fit.number import NumberLoss, OrdinalLoss
 from hub.training.plan import Plan
 
 __all__ = ["head_of", "loss_of"]
@@ -22,6 +24,11 @@ def loss_of(plan: Plan, features: Sequence[Features]) -> Loss:
     train, labelled = plan.recipe.train, plan.loaded.labelled
     if train.label_smoothing and plan.head in (HeadKind.SPAN, HeadKind.EMBEDDING):
         raise plan.recipe.error("train.label_smoothing", f"task {plan.recipe.task} has no labels to smooth")
+    if numbers := plan.serving.numbers:
+        return _number_loss(plan, numbers)
+    if train.loss != "auto":
+        reason = f"{train.loss} is for numbers, and task {plan.recipe.task} does not learn numbers"
+        raise plan.recipe.error("train.loss", reason)
     if train.balance != "none" and not labelled:
         raise plan.recipe.error("train.balance", f"task {plan.recipe.task} has no labels to balance")
     if plan.recipe.method.type == "few-shot":
@@ -50,6 +57,19 @@ def head_of(plan: Plan, features: Sequence[Features], tokenizer: Tokenizer) -> L
         raise plan.recipe.error("data", "few-shot needs training rows of at least two labels")
     balanced = plan.recipe.train.balance == "weights"
     return LogisticHead.of(features, tokenizer, len(plan.serving.labels), balanced=balanced)
+
+
+def _number_loss(plan: Plan, numbers: NumberScale) -> NumberLoss:
+    recipe, train = plan.recipe, plan.recipe.train
+    if train.label_smoothing:
+        raise recipe.error("train.label_smoothing", f"task {recipe.task} has no labels to smooth")
+    if train.balance != "none":
+        raise recipe.error("train.balance", f"task {recipe.task} has no labels to balance")
+    if train.loss == "ordinal" and not numbers.levels:
+        raise recipe.error("train.loss", f"ordinal needs levels, and task {recipe.task} learns any number")
+    if numbers.levels and train.loss in ("auto", "ordinal"):
+        return OrdinalLoss(head=plan.head, l1=train.l1, scale=numbers)
+    return NumberLoss(head=plan.head, l1=train.l1, scale=numbers, huber=train.loss == "huber")
 
 
 def _pair_loss(plan: Plan) -> Loss:

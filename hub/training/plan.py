@@ -5,20 +5,22 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import fmean, pstdev
 from typing import Any
 
 from pydantic import ValidationError
 
-from hub.api import AdapterInfo, Embedding, HeadKind, Pooling
+from hub.api import AdapterInfo, Embedding, HeadKind, Pooling, TargetKind
 from hub.bases.base import Base, BaseKind
 from hub.bases.cache import Bases
 from hub.bases.sources import parse_source
 from hub.data.dataset import Dataset, InvalidRows, check_label_count, prepare
 from hub.data.features import usable_rows
 from hub.data.label_quality import has_one_label
-from hub.errors import BadRequest, InvalidName, NotFound
+from hub.errors import BadData, BadPlugin, BadRequest, InvalidName, NotFound
 from hub.progress import Progress, silent
 from hub.recipe.recipe import Recipe
 from hub.registry.active import active
@@ -26,10 +28,12 @@ from hub.registry.base_sources import use_plugins
 from hub.registry.host import Registry
 from hub.registry.kinds import METRICS
 from hub.registry.loaded import LoadedTask, plugin_call
-from hub.store.manifest import BaseRef, DataRef, Serving
+from hub.store.manifest import BaseRef, DataRef, NumberScale, Serving
 
 __all__ = ["Plan", "checked_rows", "make_plan", "settled"]
 
+NUMBER_OUTPUT = "number"  # the name of the output of a head that gives a number
+MAX_LEVELS = 100
 _NOT_ONE_LABEL = (
     "few-shot trains tasks with one label per text, such as classification and sentiment. These rows of task "
     "{task} are of another kind: use lora"
@@ -134,6 +138,8 @@ def make_plan(
         encoder_decoder=base.kind is BaseKind.ENCODER_DECODER,
         contract=registry.plugin_of(recipe.task).fingerprint,
     )
+    if loaded.numeric:
+        serving = serving.model_copy(update={"numbers": _numbers(recipe, loaded, dataset)})
     settings = settled(loaded, base, serving.info(recipe.name, 0))
     plan = Plan(recipe, loaded, base, dataset, serving.model_copy(update={"settings": settings}))
     first = plan.head is HeadKind.EMBEDDING and plan.embedding.pooling is Pooling.CLS
@@ -193,13 +199,44 @@ def _settings(recipe: Recipe, loaded: LoadedTask) -> dict[str, Any]:
 def _head_labels(
     recipe: Recipe, loaded: LoadedTask, dataset: Dataset, settings: dict[str, Any], max_length: int
 ) -> tuple[str, ...]:
-    if not loaded.labelled:
+    if not loaded.labelled and not loaded.numeric:
         return ()
-    info = AdapterInfo(recipe.name, 0, dataset.labels, settings, max_length)
+    named = (NUMBER_OUTPUT,) if loaded.numeric else dataset.labels
+    info = AdapterInfo(recipe.name, 0, named, settings, max_length)
     with plugin_call(recipe.task, "head_labels()"):
         labels = tuple(loaded.task.head_labels(info))
     check_label_count(recipe, labels)
+    if loaded.numeric and len(labels) != 1:
+        raise BadPlugin(f"Task {recipe.task!r} names {len(labels)} outputs, and a number is one.")
     return labels
+
+
+def _numbers(recipe: Recipe, loaded: LoadedTask, dataset: Dataset) -> NumberScale:
+    """Return the scale of the numbers of the training rows, without rows that have none.
+
+    Raises:
+        BadRecipe: all are equal, or there are too many levels.
+    """
+    found = []
+    for item in dataset.train:
+        with suppress(BadData, BadRequest):  # the run reports these rows
+            found.append(loaded.number(item.example))
+    distinct = tuple(sorted(set(found)))
+    if len(distinct) < 2:
+        raise recipe.error("data", "the training rows have no two different numbers to learn")
+    ordinal = loaded.spec.target is TargetKind.ORDINAL
+    if ordinal and len(distinct) > MAX_LEVELS:
+        raise recipe.error(
+            "data",
+            f"task {recipe.task} learns levels, such as stars, and the rows have {len(distinct):,} different "
+            f"numbers; at most {MAX_LEVELS} are levels",
+        )
+    return NumberScale(
+        kind=loaded.spec.target,
+        center=fmean(found),
+        spread=pstdev(found),
+        levels=distinct if ordinal else (),
+    )
 
 
 def _base(recipe: Recipe, bases: Bases, progress: Progress) -> Base:

@@ -24,7 +24,7 @@ from hub.engine.peft.model import load_adapted
 from hub.engine.tokenizer import load_tokenizer
 from hub.engine.torch.loading import pick_device
 from hub.errors import BadAdapter, BadData, Conflict
-from hub.evaluation.evaluator import EvaluationSample, Evaluator, Scored, majority_metrics
+from hub.evaluation.evaluator import EvaluationSample, Evaluator, Scored, majority_metrics, mean_metrics
 from hub.evaluation.predict import forward_rows
 from hub.evaluation.temperature import Temperature, calibrate
 from hub.progress import Progress, named
@@ -33,6 +33,7 @@ from hub.training.agreement import disagreeing
 from hub.training.fit.callbacks import TrackerCallback
 from hub.training.fit.checkpoints import move
 from hub.training.fit.model import add_adapter, initial_update, load_base, round_weights, save_adapter
+from hub.training.fit.number import NumberHead
 from hub.training.fit.trainer import Fitted, fit, pick_dtype
 from hub.training.objective import head_of, loss_of
 from hub.training.plan import Plan
@@ -54,7 +55,8 @@ ADAPTER = "adapter"
 CHECKPOINTS = "checkpoints"
 FIRST = "first"
 PLAN_FILE = "plan.json"
-MAX_DIFFERENCE = 1e-4  # of a score between the model in memory and the stored one
+MAX_DIFFERENCE = 1e-4  # of a score between the model in memory and the stored one; of numbers, in spreads
+EPSILON = 1e-6  # some steps of float32, for numbers far from 0
 PROBES = 8  # rows compared for it
 SAMPLE = 400  # held-out rows with outputs for the gauges
 
@@ -109,6 +111,7 @@ def run(
     validation, held_out = _evaluators(plan, tokenizer, invalid, before, len(features))
     resume = _begin(plan, work, resume, trial)
     model = new_model(plan, features)
+    numbers = NumberHead.of(model, plan.serving.numbers)
     initial = initial_update(model) if plan.recipe.method.changes_base else None
     head = head_of(plan, features, tokenizer)
     fitted = fit(
@@ -127,6 +130,8 @@ def run(
     if head:
         round_weights(model, _stored_as(plan))  # the head is fitted to the weights that are served
         head.fit(model, progress=progress)
+    if numbers:
+        numbers.fold()
     if trackers:
         trackers.logged(fitted.history)
     temperature = _calibrated(plan, model, validation, progress)
@@ -160,6 +165,8 @@ def _baseline(
     if plan.head is HeadKind.EMBEDDING:
         bare = load_base(plan.base, plan.head, 0).to(pick_device("auto"))
         return held_out.run(bare, named(progress, "bare base")).metrics
+    if plan.serving.numbers:
+        return mean_metrics(held_out, plan.serving.numbers.center)
     targets = [row.get("labels") for row in features]
     return majority_metrics(held_out, plan.head, targets, len(plan.serving.labels))
 
@@ -276,7 +283,9 @@ def new_model(plan: Plan, features: Sequence[Features]) -> PeftModel:
     """Return the base with a new head and adapter, initialized by the seed."""
     set_seed(plan.recipe.train.seed)
     model = load_base(plan.base, plan.head, len(plan.serving.labels), plan.recipe.train.dropout)
-    if plan.head is HeadKind.SEQUENCE:
+    if plan.serving.numbers:
+        model.config.problem_type = "regression"
+    elif plan.head is HeadKind.SEQUENCE:
         multi_label = isinstance(features[0]["labels"], list)
         model.config.problem_type = f"{'multi' if multi_label else 'single'}_label_classification"
     return add_adapter(model, plan.recipe, plan.head)
@@ -299,15 +308,17 @@ def _stored(
 
     With `initial` it is converted to plain LoRA, and not rounded, as the initial update was not rounded.
     """
-    dtype = _stored_as(plan)
-    round_weights(model, dtype)
-    save_adapter(model, folder, dtype, initial)
+    dtype, numbers = _stored_as(plan), plan.serving.numbers
+    # In fp16, a number such as the year 1985 has steps of 1.
+    round_weights(model, dtype, whole_head=numbers is not None)
+    save_adapter(model, folder, dtype, initial, whole_head=numbers is not None)
     stored = load_adapted(folder, plan.base, plan.head, len(plan.serving.labels), model.device)
     difference = _largest_difference(model, stored, tokenizer, probes)
-    if not difference <= MAX_DIFFERENCE:
+    allowed = MAX_DIFFERENCE * numbers.spread + EPSILON * abs(numbers.center) if numbers else MAX_DIFFERENCE
+    if not difference <= allowed:
         raise BadAdapter(
             f"The scores of the stored weights differ from those of the trained model by {difference:.2g} "
-            f"(at most {MAX_DIFFERENCE:g} is allowed), so nothing was stored. Try method.stored: fp32."
+            f"(at most {allowed:g} is allowed), so nothing was stored. Try method.stored: fp32."
         )
     return stored
 

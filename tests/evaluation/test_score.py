@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 from grafthub_classification.metrics import multi_label, single_label
 
+from hub.api import NUMBER_METRICS, MetricKind
 from hub.evaluation.comparison import compare
-from hub.evaluation.score import Decisions, Score
+from hub.evaluation.score import Decisions, Numbers, Score
 from hub.evaluation.slices import measure_slices
+from hub.task_tools import number_metrics
 
 LABELS = ("a", "b", "c", "never")
 RANDOM = np.random.default_rng(0)
@@ -117,3 +119,47 @@ def test_a_metric_that_some_rows_lack_is_not_a_number_there() -> None:
     score = Score(lambda rows: {"b": 1.0} if len(rows) > 100 else {}, 200)
     assert np.isnan(score.of("b")(np.arange(3)))
     assert score.of("b")(np.arange(200)) == 1.0
+
+
+def test_named_formulas_are_used_without_probing() -> None:
+    calls: list[int] = []
+    kinds = {
+        "accuracy": MetricKind.ACCURACY,
+        "f1_macro": MetricKind.F1_MACRO,
+        "f1_micro": MetricKind.F1_MICRO,
+    }
+    kinds["mcc"] = MetricKind.MATTHEWS
+    score = Score(counted(one, calls), 200, Decisions(TRUE_LABELS, PREDICTED, 4), kinds=kinds)
+    assert calls == [200]  # once, on all rows
+    assert not score.misnamed
+    assert score.accuracy_metric == "accuracy"
+    probed = Score(one, 200, Decisions(TRUE_LABELS, PREDICTED, 4))
+    assert score.intervals(3) == probed.intervals(3)
+
+
+def test_numbers_have_intervals_by_formula() -> None:
+    true = RANDOM.normal(1950, 20, 150)
+    numbers, calls = Numbers(true, true + RANDOM.normal(0, 5, 150)), []
+    figures = counted(lambda rows: number_metrics(numbers.predicted[rows], true[rows]), calls)
+    score = Score(figures, 150, numbers=numbers, kinds=NUMBER_METRICS)
+    intervals = score.intervals(0)
+    assert calls == [150]
+    assert all(intervals[name].low < value < intervals[name].high for name, value in score.whole.items())
+    assert intervals["mae"].resamples == 1000
+
+
+def test_a_mean_has_values_by_row_and_a_corpus_metric_none() -> None:
+    def figures(rows: np.ndarray) -> dict[str, float]:
+        return {"mean": float(TRUE_LABELS[rows].mean()), "median": float(np.median(TRUE_LABELS[rows]))}
+
+    score = Score(figures, 200, kinds={"mean": MetricKind.MEAN, "median": MetricKind.CORPUS})
+    assert score.by_row["mean"].tolist() == TRUE_LABELS.tolist()
+    assert score.is_fast("mean") and not score.is_fast("median")
+    assert set(score.intervals(0)) == {"mean", "median"}
+
+
+def test_a_formula_that_gives_another_value_is_not_used() -> None:
+    kinds = {"median": MetricKind.MEAN, "f1": MetricKind.F1_MACRO}
+    score = Score(lambda rows: {"median": float(np.median(TRUE_LABELS[rows])), "f1": 0.5}, 200, kinds=kinds)
+    assert score.misnamed == ["median", "f1"]
+    assert not score.is_fast("median")

@@ -21,8 +21,9 @@ from hub.engine.torch.tensors import BatchTensors
 
 __all__ = ["OpenVinoGraph", "computes_in_bf16", "padded_length"]
 
-# Compiled kernels by node and shape. Without a limit, each shape of a batch would keep 2 MB (2026.4, MiniLM).
-CACHED_KERNELS = 256
+# Compiled kernels by node and shape; each shape of a batch keeps about 2 MB (2026.4, MiniLM, one row). With
+# oneDNN's own cache at 256, as in a server, 64 held some 30 shapes in 70 MB, and 256 some 100 in 240.
+CACHED_KERNELS = 128
 _DTYPES = {torch.float32: openvino.Type.f32, torch.bfloat16: openvino.Type.bf16}
 
 

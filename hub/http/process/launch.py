@@ -21,6 +21,7 @@ from hub.http.auth import check_exposure
 from hub.http.process.supervisor import Supervisor
 from hub.http.process.tls import ServerTls
 from hub.http.telemetry.logs import configure_logs
+from hub.serving.batching.engines import check_engine
 from hub.store.store import Store
 
 __all__ = ["home_lock", "serve"]
@@ -34,12 +35,14 @@ def serve(settings: Settings, on_ready: Callable[[str], None]) -> None:
     """Serve until SIGINT or SIGTERM; `on_ready` is called with the URL once requests are answered.
 
     Raises:
-        BadConfig: the address needs keys, the certificate cannot be used, or the catalog is damaged.
+        BadConfig: the address needs keys, there is no such engine, the certificate cannot be used, or the
+            catalog is damaged.
         Conflict: another server of this home is running, or the port is in use.
         HostFault: the workers end repeatedly before they are ready.
     """
     host = "127.0.0.1" if settings.serve.host == "localhost" else settings.serve.host
     check_exposure(host, settings)
+    check_engine(settings)
     tls = ServerTls.of(settings.serve)
     if running := find_server(settings):
         raise Conflict(f"The server of {settings.home} is already running at {running}.")

@@ -58,6 +58,11 @@ class Train(Model):
         description="L2 penalty: part of the gradient in adam and sgd, decoupled (AdamW) in the others.",
     )
     l1: float = Field(0.0, ge=0, le=1, description="Factor of an L1 penalty on all trained weights.")
+    loss: Literal["auto", "mse", "huber", "ordinal"] = Field(
+        "auto",
+        description="Loss of a task that learns numbers: mse (squared error), huber (outliers weigh "
+        "less), or ordinal (levels, such as stars). auto is ordinal for levels, else mse.",
+    )
     label_smoothing: float = Field(
         0.0, ge=0, lt=1, description="Share of each target that is spread over all labels."
     )

@@ -5,15 +5,31 @@ from __future__ import annotations
 from typing import cast
 
 from hub.api import EngineRequest
+from hub.config import Settings
 from hub.engine.protocol import Engine
 from hub.errors import BadConfig, BadPlugin, NotFound
-from hub.registry.active import active
+from hub.registry.active import activate, active
+from hub.registry.host import Registry
 from hub.registry.kinds import ENGINES
 from hub.registry.loaded import extension_call
 
-__all__ = ["open_engine"]
+__all__ = ["check_engine", "open_engine"]
 
 _NEEDED = ("check", "write", "clear", "run", "packs", "streams", "settle", "info", "close")
+
+
+def check_engine(settings: Settings) -> None:
+    """Check that there is an engine of the name in `serve.engine`; plugins are loaded only to look for it.
+
+    Raises:
+        BadConfig: there is none.
+    """
+    kind = settings.serve.engine
+    if kind in Registry.of_hub().extensions.specs(ENGINES):
+        return
+    known = activate(Registry.of(settings)).extensions.specs(ENGINES)
+    if kind not in known:
+        raise BadConfig(f"Setting 'serve.engine': {NotFound.of(ENGINES.word, kind, known)}")
 
 
 def open_engine(kind: str, request: EngineRequest) -> Engine:

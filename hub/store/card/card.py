@@ -109,7 +109,9 @@ def _details(version: Version) -> list[str]:
         f"- **Method:** {plain(method['type'])}" if "type" in method else "",
         f"- **Longest input:** {serving.max_length} tokens",
     ]
-    if serving.labels:
+    if serving.numbers and serving.numbers.levels:
+        lines.append(f"- **Levels:** {', '.join(f'{level:g}' for level in serving.numbers.levels)}")
+    elif serving.labels and not serving.numbers:
         lines.append(f"- **Labels, in the order of the outputs:** {', '.join(map(code, serving.labels))}")
     lines.append(f"- **Content sha256:** `{version.sha256}`")
     return ["### Model Description", "\n".join(line for line in lines if line)]
@@ -120,6 +122,11 @@ def _uses(version: Version) -> list[str]:
     answers = (
         f"answers with one of its {len(serving.labels)} labels" if serving.labels else "answers as its task"
     )
+    if numbers := serving.numbers:
+        answers = (
+            f"answers with a number; those of the training rows have a mean of {numbers.center:.4g} and a "
+            f"standard deviation of {numbers.spread:.4g}"
+        )
     return [
         "### Direct Use",
         f"Text like that of the rows it was trained on; it {answers}.",
@@ -145,6 +152,8 @@ def _limits(version: Version, report: Report | None) -> list[str]:
     if manifest.metric in baseline:
         bare = manifest.serving.head is HeadKind.EMBEDDING
         who = "The base without the adapter" if bare else "Always giving the commonest label"
+        if manifest.serving.numbers:
+            who = "Always giving the mean of the training rows"
         said = f"{who} has a {plain(manifest.metric)} of {baseline[manifest.metric]:.4f}"
         parts.append(f"{said} on the same rows.")
     if (found := manifest.calibration) is not None:

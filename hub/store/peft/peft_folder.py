@@ -160,7 +160,7 @@ def check_outputs(serving: Serving) -> None:
 
     A softmax over one output is 1 for every text.
     """
-    if serving.head not in _LABELLED or len(serving.labels) != 1:
+    if serving.head not in _LABELLED or len(serving.labels) != 1 or serving.numbers:
         return
     if serving.head is HeadKind.SEQUENCE and serving.settings.get("multi_label") is True:
         return

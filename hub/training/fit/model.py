@@ -38,6 +38,7 @@ _TASK_TYPES = {
     HeadKind.EMBEDDING: TaskType.FEATURE_EXTRACTION,
     # None for spans: PEFT 0.21's class for question answering drops the token types.
 }
+_UPDATES = (".lora_", ".ia3_l", ".ranknum")  # in PEFT's names of tensors; others are modules trained in full
 _CONFIG = "adapter_config.json"
 _WEIGHTS = "adapter_model.safetensors"
 
@@ -64,10 +65,11 @@ def add_adapter(model: PreTrainedModel, recipe: Recipe, head: HeadKind) -> PeftM
         return adapt(model, recipe, task_type, heads, unused)
 
 
-def round_weights(model: PeftModel, dtype: torch.dtype) -> None:
-    """Round the weights to save to the precision of `dtype`, in place."""
-    for tensor in get_peft_model_state_dict(model, save_embedding_layers=False).values():
-        tensor.copy_(tensor.to(dtype))
+def round_weights(model: PeftModel, dtype: torch.dtype, *, whole_head: bool = False) -> None:
+    """Round the weights to save to the precision of `dtype`, in place; with `whole_head` not the head."""
+    for name, tensor in get_peft_model_state_dict(model, save_embedding_layers=False).items():
+        if not whole_head or _is_update(name):
+            tensor.copy_(tensor.to(dtype))
 
 
 def initial_update(model: PeftModel) -> dict[str, Any]:
@@ -77,11 +79,16 @@ def initial_update(model: PeftModel) -> dict[str, Any]:
 
 
 def save_adapter(
-    model: PeftModel, folder: Path, dtype: torch.dtype, initial: Mapping[str, Any] | None = None
+    model: PeftModel,
+    folder: Path,
+    dtype: torch.dtype,
+    initial: Mapping[str, Any] | None = None,
+    *,
+    whole_head: bool = False,
 ) -> None:
     """Write a PEFT folder with tensors of `dtype`; equal weights give equal files.
 
-    With `initial` it is converted to plain LoRA.
+    With `initial` it is converted to plain LoRA; with `whole_head` the head stays in float32.
     """
     model.save_pretrained(folder, save_embedding_layers=False)
     if initial is not None:
@@ -91,8 +98,15 @@ def save_adapter(
         if isinstance(config.get(key), list):
             config[key] = sorted(set(config[key]))
     (folder / _CONFIG).write_text(json.dumps(config, indent=2, sort_keys=True), encoding="utf-8")
-    tensors = {name: tensor.to(dtype).contiguous() for name, tensor in load_file(folder / _WEIGHTS).items()}
+    tensors = {
+        name: tensor.to(torch.float32 if whole_head and not _is_update(name) else dtype).contiguous()
+        for name, tensor in load_file(folder / _WEIGHTS).items()
+    }
     save_file(tensors, folder / _WEIGHTS, metadata={"format": "pt"})
+
+
+def _is_update(name: str) -> bool:
+    return any(part in name for part in _UPDATES)
 
 
 def _head_modules(model: PreTrainedModel) -> list[str]:

@@ -23,6 +23,7 @@ from hub.recipe.recipe import Recipe
 from hub.registry.host import Registry
 from hub.training.fit.activation_cache import Stock
 from hub.training.fit.checkpoints import move
+from hub.training.fit.number import NumberHead
 from hub.training.fit.trainer import Fitted, fit
 from hub.training.objective import head_of, loss_of
 from hub.training.plan import Plan, make_plan
@@ -125,8 +126,10 @@ class Session:
         plan = replace(self.plan, recipe=settled)
         patience = settled.train.stops_after or NO_PATIENCE
         try:
+            model = new_model(plan, self._features)
+            NumberHead.of(model, plan.serving.numbers)
             fitted = fit(
-                new_model(plan, self._features),
+                model,
                 self._features,
                 settled.train.model_copy(update={"patience": patience}),
                 folder=work,

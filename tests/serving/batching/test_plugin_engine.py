@@ -9,9 +9,10 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from hub.api import EngineRequest
+from hub.config import load_settings
 from hub.engine.peft.patterns import NO_LAYERS
 from hub.errors import BadConfig, BadPlugin, UnsupportedAdapter
-from hub.serving.batching.engines import open_engine
+from hub.serving.batching.engines import check_engine, open_engine
 from hub.store.change import Deploy
 from hub.store.records import Version
 from tests.support.homes import FakeHome, add_version, plain_adapter
@@ -45,10 +46,12 @@ def test_a_server_answers_on_the_engine_of_a_plugin(
         hub.runtime.deploy("mood", Deploy(version=str(add().ref), by="t"))
 
 
-def test_an_unknown_engine_lists_those_there_are(home) -> None:
-    with pytest.raises(
-        BadConfig, match=r"serve\.engine: No engine named 'gpu2'. Available: auto, fake, onnx"
-    ):
+def test_an_unknown_engine_lists_those_there_are(home, install: Install, tmp_path: Path) -> None:
+    with pytest.raises(BadConfig, match=r"Setting 'serve\.engine': No engine named 'bag'. Available: auto"):
+        check_engine(load_settings(flags={"serve": {"engine": "bag"}}))
+    install(write_page("engines", tmp_path))
+    check_engine(load_settings(flags={"serve": {"engine": "bag"}}))
+    with pytest.raises(BadConfig, match=r"serve\.engine: No engine named 'gpu2'. Available: auto, bag, fake"):
         open_engine("gpu2", EngineRequest(home.base, slots=2))
 
 

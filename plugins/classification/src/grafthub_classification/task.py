@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 import numpy as np
@@ -25,6 +26,7 @@ from hub.api import (
     Features,
     Field,
     FieldKind,
+    MetricKind,
     Output,
     Row,
     Task,
@@ -48,6 +50,14 @@ class ClassificationTask(Task[ClassificationRequest, ClassificationResponse]):
     )
     options: ClassVar[type[ClassificationOptions]] = ClassificationOptions
     metric: ClassVar[str] = "f1_macro"
+    metric_kinds: ClassVar[Mapping[str, MetricKind]] = MappingProxyType(
+        {
+            "accuracy": MetricKind.ACCURACY,
+            "f1_macro": MetricKind.F1_MACRO,
+            "f1_micro": MetricKind.F1_MICRO,
+            "mcc": MetricKind.MATTHEWS,
+        }
+    )
 
     def labels(self, examples: Iterable[Example]) -> tuple[str, ...]:
         """Return the labels of the examples: numbers by value, then words."""

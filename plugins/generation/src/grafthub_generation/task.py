@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 from pydantic import ValidationError
@@ -17,6 +18,7 @@ from hub.api import (
     Features,
     Field,
     FieldKind,
+    MetricKind,
     Output,
     Row,
     Task,
@@ -42,6 +44,13 @@ class GenerationTask(Task[GenerationRequest, GenerationResponse]):
     )
     options: ClassVar[type[GenerationOptions]] = GenerationOptions
     metric: ClassVar[str] = "chrf"
+    metric_kinds: ClassVar[Mapping[str, MetricKind]] = MappingProxyType(
+        {
+            "chrf": MetricKind.CORPUS,
+            "rouge_l": MetricKind.MEAN,
+            "exact_match": MetricKind.MEAN,
+        }
+    )
     bare_base: ClassVar[bool] = True
     text_field: ClassVar[str] = "text"
     max_length: ClassVar[int] = 2048

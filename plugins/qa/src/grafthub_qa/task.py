@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from itertools import islice
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 import numpy as np
@@ -21,6 +22,7 @@ from hub.api import (
     Features,
     Field,
     FieldKind,
+    MetricKind,
     Output,
     Row,
     Task,
@@ -41,6 +43,12 @@ class QaTask(Task[QaRequest, QaResponse]):
     )
     options: ClassVar[type[QaOptions]] = QaOptions
     metric: ClassVar[str] = "f1"
+    metric_kinds: ClassVar[Mapping[str, MetricKind]] = MappingProxyType(
+        {
+            "exact_match": MetricKind.MEAN,
+            "f1": MetricKind.MEAN,
+        }
+    )
     max_length: ClassVar[int] = 384
 
     def request(self, example: Example) -> QaRequest:

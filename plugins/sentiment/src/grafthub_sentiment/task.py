@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import ClassVar
 
 import numpy as np
@@ -18,6 +19,7 @@ from hub.api import (
     Features,
     Field,
     FieldKind,
+    MetricKind,
     Output,
     Row,
     Task,
@@ -39,6 +41,12 @@ class SentimentTask(Task[SentimentRequest, SentimentResponse]):
     )
     options: ClassVar[type[SentimentOptions]] = SentimentOptions
     metric: ClassVar[str] = "accuracy"
+    metric_kinds: ClassVar[Mapping[str, MetricKind]] = MappingProxyType(
+        {
+            "accuracy": MetricKind.ACCURACY,
+            "f1_macro": MetricKind.F1_MACRO,
+        }
+    )
 
     def labels(self, examples: Iterable[Example]) -> tuple[str, ...]:
         """Return the labels of the examples, from negative to positive by their names."""

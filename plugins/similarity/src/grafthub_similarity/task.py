@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from grafthub_similarity.models import SimilarityOptions, SimilarityRequest, SimilarityResponse
-from grafthub_similarity.retrieval import Retrieval, figures, retrievals
+from grafthub_similarity.retrieval import CUT, Retrieval, figures, retrievals
 from hub.api import (
     AdapterInfo,
     BadData,
@@ -20,6 +21,7 @@ from hub.api import (
     Features,
     Field,
     FieldKind,
+    MetricKind,
     Output,
     Row,
     Task,
@@ -47,6 +49,14 @@ class SimilarityTask(Task[SimilarityRequest, SimilarityResponse]):
     )
     options: ClassVar[type[SimilarityOptions]] = SimilarityOptions
     metric: ClassVar[str] = "mrr"
+    metric_kinds: ClassVar[Mapping[str, MetricKind]] = MappingProxyType(
+        {
+            "mrr": MetricKind.MEAN,
+            "recall_at_1": MetricKind.MEAN,
+            f"recall_at_{CUT}": MetricKind.MEAN,
+            f"ndcg_at_{CUT}": MetricKind.MEAN,
+        }
+    )
     bare_base: ClassVar[bool] = True
 
     def embedding(self, adapter: AdapterInfo) -> Embedding:

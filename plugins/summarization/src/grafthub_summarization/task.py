@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import ClassVar
 
 from grafthub_summarization.models import SummarizationOptions, SummarizationRequest, SummarizationResponse
@@ -18,6 +19,7 @@ from hub.api import (
     FieldKind,
     InvalidText,
     JoinedText,
+    MetricKind,
     Output,
     Row,
     Task,
@@ -57,6 +59,14 @@ class SummarizationTask(Task[SummarizationRequest, SummarizationResponse]):
     )
     options: ClassVar[type[SummarizationOptions]] = SummarizationOptions
     metric: ClassVar[str] = "rouge_l"
+    metric_kinds: ClassVar[Mapping[str, MetricKind]] = MappingProxyType(
+        {
+            "rouge_1": MetricKind.MEAN,
+            "rouge_2": MetricKind.MEAN,
+            "rouge_l": MetricKind.MEAN,
+            "chrf": MetricKind.CORPUS,
+        }
+    )
     text_field: ClassVar[str] = "summary"
     max_length: ClassVar[int] = 1024
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 from pydantic import ValidationError
@@ -26,6 +27,7 @@ from hub.api import (
     Features,
     Field,
     FieldKind,
+    MetricKind,
     Output,
     Row,
     Task,
@@ -53,6 +55,15 @@ class TranslationTask(Task[TranslationRequest, TranslationResponse]):
     )
     options: ClassVar[type[TranslationOptions]] = TranslationOptions
     metric: ClassVar[str] = "chrf"
+    metric_kinds: ClassVar[Mapping[str, MetricKind]] = MappingProxyType(
+        {
+            "bleu": MetricKind.CORPUS,
+            "chrf": MetricKind.CORPUS,
+            "rouge_1": MetricKind.MEAN,
+            "rouge_2": MetricKind.MEAN,
+            "rouge_l": MetricKind.MEAN,
+        }
+    )
     max_length: ClassVar[int] = 256
     text_field: ClassVar[str] = "translation"
     encoder_decoders: ClassVar[bool] = True

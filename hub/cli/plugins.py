@@ -32,13 +32,18 @@ def list_plugins(
 
     from hub.registry.host import Registry
 
-    found = Registry.listed(Context.load().settings)
+    settings = Context.load().settings
+    found = Registry.listed(settings)
+    running = _running(settings)
     if as_json:
-        print_json([asdict(plugin) for plugin in found])
+        of_server = running or {}
+        print_json([{**asdict(one), "running": of_server.get(one.id, "")} for one in found])
     elif not found:
         say("No plugin is installed. Write one with: hub plugins new NAME")
     else:
         show(found)
+        if running is not None:
+            _show_differences(found, running)
 
 
 @commands.command()
@@ -132,8 +137,8 @@ def new(
     name: Annotated[str, typer.Argument(help="Name of the plugin and of what it provides.")],
     folder: Annotated[Path, typer.Option("--dir", help="Parent of the new folder.")] = Path(),
     head: Annotated[
-        Literal["", "sequence", "generate"],
-        typer.Option(help="Of a task: whether the model computes scores of labels (the default), or text."),
+        Literal["", "sequence", "number", "generate"],
+        typer.Option(help="Of a task: the model computes scores of labels (the default), a number, or text."),
     ] = "",
     kind: Annotated[
         Literal["task", "reader", "metric", "cleaner", "augmenter", "command"],
@@ -141,18 +146,52 @@ def new(
     ] = "task",
 ) -> None:
     """Write a small working plugin with tests; for a task, with sample data and a recipe."""
-    from hub.api import HeadKind
     from hub.errors import BadRequest
     from hub.scaffold.write import write_plugin
 
     if head and kind != "task":
         raise BadRequest("--head is for tasks: leave it out, or the option --kind.")
     tasks = Context.load().registry.tasks()
-    written = write_plugin(name, folder, tasks, HeadKind(head or "sequence"), kind)
+    written = write_plugin(name, folder, tasks, head or "sequence", kind)
     say(f"Wrote {escape(written)}. Next:")
     steps = [f"hub plugins install {written}", f"pytest {written}"]
     for step in (*steps, f"hub train {written}") if kind == "task" else steps:
         say(f"  {escape(step)}")
+
+
+def _running(settings: Settings) -> dict[str, str] | None:
+    """Return the versions of the plugins that this home's server has loaded, by id; None without a server."""
+    from hub.client.http import ServerClient, admin_key, find_server, verify_server
+    from hub.errors import HubError
+
+    if (url := find_server(settings)) is None:
+        return None
+    try:
+        with ServerClient(url, key=admin_key(settings, local=True), verify=verify_server(settings)) as server:
+            loaded = server.status()["plugins"]
+    except HubError as error:
+        error_console().print(f"The plugins of the running server are not known: {error}", markup=False)
+        return None
+    return {f"{one['distribution']}:{one['name']}": one["version"] for one in loaded if one["state"] == "ok"}
+
+
+def _show_differences(installed: Sequence[PluginStatus], running: dict[str, str]) -> None:
+    """Print in what the running server differs from what is installed."""
+    by_id = {plugin.id: plugin for plugin in installed}
+    for plugin in installed:
+        version = running.get(plugin.id)
+        if version and plugin.state in ("disabled", "refused"):
+            what = f"runs {version}, and is {plugin.state} now"
+        elif version and version != plugin.version:
+            what = f"runs {version}, and {plugin.version} is installed"
+        elif not version and plugin.state in ("ok", "unchecked"):
+            what = f"{plugin.version} is installed and does not run"
+        else:
+            continue
+        error_console().print(f"{plugin.name}: {what}. Restart the server.", markup=False)
+    for id in sorted(running.keys() - by_id.keys()):
+        what = f"{id} runs {running[id]}, and is not installed any more. Restart the server."
+        error_console().print(what, markup=False)
 
 
 def show(plugins: Sequence[PluginStatus]) -> None:

@@ -13,7 +13,7 @@ from string import Template
 from packaging.utils import canonicalize_name
 
 from hub import __version__
-from hub.api import ENTRY_POINT_GROUP, PLUGIN_GROUP, HeadKind
+from hub.api import ENTRY_POINT_GROUP, PLUGIN_GROUP
 from hub.errors import BadRequest, Conflict, InvalidName
 from hub.files import new_folder
 from hub.names import check_name
@@ -32,7 +32,11 @@ BUILT_IN = (
     "translation",
 )  # installed or not
 
-HEADS = (HeadKind.SEQUENCE, HeadKind.GENERATE)  # each has a folder of templates
+HEADS = (
+    "sequence",
+    "number",
+    "generate",
+)  # each has a folder of templates
 KINDS = ("task", "reader", "metric", "cleaner", "augmenter", "command")
 _EXTENSION = "extension"  # templates of every kind but tasks
 _SHARED = "shared"  # templates of every plugin
@@ -44,12 +48,12 @@ def write_plugin(
     name: str,
     parent: Path,
     tasks: Collection[str] = (),
-    head: HeadKind = HeadKind.SEQUENCE,
+    head: str = "sequence",
     kind: str = "task",
 ) -> Path:
     """Write a working plugin with a task, or another of KINDS, to `parent/name` and return that folder.
 
-    `tasks` are the tasks of the installed plugins; `head`, one of HEADS, is that of a new task.
+    `tasks` are the tasks of the installed plugins; `head`, one of HEADS, is what a new task answers with.
 
     Raises:
         InvalidName: `name` is not valid for a task and a distribution.

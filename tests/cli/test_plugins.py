@@ -7,12 +7,15 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import pytest
 from typer.testing import CliRunner, Result
 
 from hub.cli.main import app
+from hub.client import server_file
 from hub.config import load_settings
 from hub.errors import BadRequest, Conflict, HubError, NotFound
 from hub.registry.state import disable, disabled_plugins
@@ -80,7 +83,7 @@ def test_list_disable_and_no_plugins_import_no_third_party_code(
 def test_list_has_what_was_found_when_plugins_were_last_loaded(plugged: Install) -> None:
     plugged("acme-tickets", "broken-import")
     load_settings().home.mkdir()
-    assert listed("check")["acme-tickets"] == listed()["acme-tickets"]
+    assert {**listed("check")["acme-tickets"], "running": ""} == listed()["acme-tickets"]
     assert "a_module_that_is_not_there" in str(listed()["broken-import"]["reason"])
     assert listed()["acme-tickets"]["tasks"] == ["ticket-urgency", "ticket-route"]
     plugged("rival-tickets")
@@ -150,6 +153,52 @@ def test_check_finds_what_fails_later(plugged: Install) -> None:
     assert listed()["broken-example"]["state"] == "broken"
 
 
+@pytest.fixture
+def server_with(request: pytest.FixtureRequest) -> Callable[..., None]:
+    """Answer as a server of this home does that loaded these plugins, by distribution and version."""
+
+    def serve(**versions: str) -> None:
+        loaded = [
+            {"distribution": name.replace("_", "-"), "name": "tickets", "version": version, "state": "ok"}
+            for name, version in versions.items()
+        ]
+
+        class Answers(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                body = json.dumps({"plugins": loaded}).encode()
+                self.send_response(200)
+                self.send_header("x-hub-request-id", "1")
+                self.send_header("content-length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        server = ThreadingHTTPServer(("127.0.0.1", 0), Answers)
+        Thread(target=server.serve_forever, daemon=True).start()
+        request.addfinalizer(server.server_close)
+        request.addfinalizer(server.shutdown)
+        load_settings().home.mkdir(exist_ok=True)
+        server_file.keep(load_settings().home, f"http://127.0.0.1:{server.server_port}", os.getpid())
+
+    return serve
+
+
+def test_list_says_what_a_running_server_has_and_what_is_only_installed(
+    plugged: Install, server_with: Callable[..., None]
+) -> None:
+    plugged("acme-tickets", "rival-tickets")
+    server_with(acme_tickets="0.9", acme_gone="2.0")
+    shown = hub("list").output
+    assert "tickets: runs 0.9, and 1.0 is installed. Restart the server." in shown
+    assert "rival: 1.0 is installed and does not run. Restart the server." in shown
+    assert "acme-gone:tickets runs 2.0, and is not installed any more." in shown
+    assert (listed()["acme-tickets"]["running"], listed()["rival-tickets"]["running"]) == ("0.9", "")
+    hub("disable", "acme-tickets")
+    assert "tickets: runs 0.9, and is disabled now. Restart the server." in hub("list").output
+
+
 def test_disable_and_enable_switch_a_plugin_without_importing_it(plugged: Install) -> None:
     plugged("acme-tickets", "broken-interrupt")
     assert hub("disable", "broken-interrupt").exit_code == 0
@@ -201,12 +250,14 @@ def test_uninstall_cannot_remove_what_pip_did_not_install(plugged: Install) -> N
 
 
 def test_new_writes_a_plugin_for_the_head_that_it_is_given(tmp_path: Path) -> None:
-    for name, options in (("mine", ()), ("writer", ("--head", "generate"))):
+    heads = (("mine", ()), ("writer", ("--head", "generate")), ("rater", ("--head", "number")))
+    for name, options in heads:
         result = hub("new", name, "--dir", str(tmp_path), *options)
         assert result.exit_code == 0, result.exception
     spec = (tmp_path / "{0}/src/grafthub_{0}/spec.py").as_posix()
     assert "HeadKind.SEQUENCE" in Path(spec.format("mine")).read_text()
     assert "HeadKind.GENERATE" in Path(spec.format("writer")).read_text()
+    assert "TargetKind.NUMBER" in Path(spec.format("rater")).read_text()
     assert hub("new", "other", "--dir", str(tmp_path), "--head", "span").exit_code == 2
 
 

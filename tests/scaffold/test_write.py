@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import re
 import shutil
 import subprocess
 import sys
@@ -10,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from hub.api import HeadKind
 from hub.errors import BadRequest, Conflict, InvalidName
 from hub.recipe.recipe import load_recipe
 from hub.registry.host import Registry
@@ -23,7 +23,7 @@ EVERY_HEAD = pytest.mark.parametrize("head", HEADS)
 
 
 @EVERY_HEAD
-def test_the_files_are_named_after_the_plugin(tmp_path: Path, head: HeadKind) -> None:
+def test_the_files_are_named_after_the_plugin(tmp_path: Path, head: str) -> None:
     folder = write_plugin("ticket-urgency", tmp_path, head=head)
     assert folder == tmp_path / "ticket-urgency"
     assert sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()) == [
@@ -41,7 +41,7 @@ def test_the_files_are_named_after_the_plugin(tmp_path: Path, head: HeadKind) ->
 
 @EVERY_HEAD
 @pytest.mark.parametrize("name", ["a", "3way", "my.task_2", "x--y"])
-def test_every_legal_name_gives_a_legal_distribution(tmp_path: Path, name: str, head: HeadKind) -> None:
+def test_every_legal_name_gives_a_legal_distribution(tmp_path: Path, name: str, head: str) -> None:
     folder = write_plugin(name, tmp_path, head=head)
     project = tomllib.loads((folder / "pyproject.toml").read_text())["project"]
     [(entry_point, module)] = project["entry-points"]["hub.tasks.v1"].items()
@@ -73,13 +73,15 @@ def test_a_parent_that_is_a_file_is_refused(tmp_path: Path) -> None:
 
 
 @EVERY_HEAD
-def test_the_recipe_and_its_data_fit(tmp_path: Path, head: HeadKind) -> None:
+def test_the_recipe_and_its_data_fit(tmp_path: Path, head: str) -> None:
     folder = write_plugin("mine", tmp_path, head=head)
     recipe = load_recipe(folder)
     assert (recipe.task, recipe.name) == ("mine", "mine")
     with (folder / recipe.data.source[0].source).open(newline="") as file:
         rows = list(csv.DictReader(file))
-    if head is HeadKind.SEQUENCE:
+    if head == "number":
+        assert len(rows) == 80 and all(0 <= float(row["priority"]) <= 10 for row in rows)
+    elif head == "sequence":
         assert Counter(row["label"] for row in rows) == {"urgent": 40, "can-wait": 40}
     else:
         assert len(rows) >= 40 and all(row["subject"] for row in rows)
@@ -87,9 +89,9 @@ def test_the_recipe_and_its_data_fit(tmp_path: Path, head: HeadKind) -> None:
 
 
 @EVERY_HEAD
-def test_the_plugin_passes_its_own_tests_and_a_linter(tmp_path: Path, head: HeadKind) -> None:
+def test_the_plugin_passes_its_own_tests_and_a_linter(tmp_path: Path, head: str) -> None:
     folder = write_plugin("mine", tmp_path, head=head)
-    check_and_test(folder, "18 passed, 1 skipped" if head is HeadKind.SEQUENCE else "18 passed")
+    check_and_test(folder, at_least=18)  # of them, the conformance tests, which grow
 
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "task"])
@@ -97,7 +99,7 @@ def test_a_plugin_of_another_kind_is_usable_and_passes_its_own_tests_and_a_linte
     tmp_path: Path, kind: str, install: Install
 ) -> None:
     folder = write_plugin("my-own", tmp_path, kind=kind)
-    check_and_test(folder, "passed")
+    check_and_test(folder, at_least=1)
     site = install()
     shutil.copytree(folder / "src" / "grafthub_my_own", site / "grafthub_my_own")
     (folder / "src").rename(tmp_path / "moved")
@@ -108,7 +110,7 @@ def test_a_plugin_of_another_kind_is_usable_and_passes_its_own_tests_and_a_linte
     assert (made.state, made.provides) == ("ok", (f"{kind} my-own",)), made.reason
 
 
-def check_and_test(folder: Path, passed: str) -> None:
+def check_and_test(folder: Path, at_least: int) -> None:
     """Run a linter and the plugin's own tests."""
     lint = [
         sys.executable,
@@ -129,7 +131,8 @@ def check_and_test(folder: Path, passed: str) -> None:
         cwd=folder.parent,
     )
     assert tested.returncode == 0, tested.stdout
-    assert passed in tested.stdout
+    passed = re.search(r"(\d+) passed", tested.stdout)
+    assert passed and int(passed[1]) >= at_least, tested.stdout
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,151 @@
+# ruff: noqa: TID253 - builds and trains a model, so it needs torch; product code never imports it
+"""A real round trip of a task: train on a tiny base, export, import, serve. It takes some seconds.
+
+class TestTraining(RoundTripConformance):
+    spec = next(hub_tasks())
+    examples = ({"text": "It burns!", "label": "urgent"}, {"text": "Thanks.", "label": "can-wait"})
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, ClassVar
+
+import torch
+from pydantic import BaseModel
+from transformers import AutoConfig, AutoModel, AutoModelForCausalLM
+
+from hub.api import Example, HeadKind
+from hub.bases.base import Base
+from hub.config import load_settings
+from hub.engine.build import build_engine
+from hub.engine.peft.load import weights_of
+from hub.engine.protocol import EngineRow
+from hub.engine.tokenizer import load_tokenizer
+from hub.export.export import export_version
+from hub.export.formats import Format
+from hub.imports.folder import Described, import_folder
+from hub.recipe.recipe import load_recipe
+from hub.registry.host import Registry
+from hub.registry.loaded import LoadedTask
+from hub.store.content.weights import read_adapter
+from hub.store.records import Version
+from hub.store.store import Store
+from hub.testing.afresh import task_afresh
+from hub.testing.fixtures import hub_home
+from hub.testing.given import GivenTask
+from hub.testing.homes import made_up_base
+from hub.training.train import train
+
+__all__ = ["RoundTripConformance", "hub_home"]
+
+COPIES = 6  # of each example, told apart by a number at the end of its longest text
+TOLERANCE = 1e-3  # between the forward of training and that of the engine, both in float32
+
+
+class RoundTripConformance(GivenTask):
+    """Subclass it as `Test…` in a module that imports `hub_home` from `hub.testing.fixtures`."""
+
+    train: ClassVar[Mapping[str, Any]] = {"max_steps": 4, "batch_size": 4, "dtype": "fp32"}
+    """The section `train` of the recipe."""
+
+    def test_the_answers_of_training_are_those_of_a_server_also_after_export_and_import(
+        self, hub_home: Path, tmp_path: Path
+    ) -> None:
+        settings = load_settings()
+        registry, store = Registry.of(settings), Store(hub_home)
+        base = store.bases.pull(str(_base(tmp_path / "base", self.spec.head)), "small")
+        recipe = load_recipe(self._recipe(tmp_path))
+        work = tmp_path / "work"
+        result = train(recipe, registry=registry, store=store, bases=store.bases, work=work)
+        measured = result.measured
+        exported = export_version(store, str(result.version.ref), tmp_path / "exported", Format.PEFT)
+        workspace: Any = SimpleNamespace(settings=settings, store=store, registry=registry, bases=store.bases)
+        imported = import_folder(exported.folder, "imported", Described(), workspace).version
+        examples = list(measured.evaluator.references)
+        trained = [_plain(one) for one in measured.scored.predictions]
+        assert trained, "no row is held out"
+        for version in (result.version, imported):
+            serving = task_afresh(registry.task(self.spec.name))
+            answers = _served(serving, store, base, version, measured.evaluator.requests)
+            judged = [_plain(one) for one in serving.task.judged(answers, examples)]
+            assert _close(judged, trained), f"{version.ref} serves {judged}, training saw {trained}"
+        store.close()
+
+    def _recipe(self, folder: Path) -> Path:
+        """Write a recipe and its rows."""
+        rows = [_numbered(example, number) for number in range(COPIES) for example in self.examples]
+        lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+        (folder / "rows.jsonl").write_text(lines, encoding="utf-8")
+        recipe = {
+            "name": "round-trip",
+            "task": self.spec.name,
+            "base": "small",
+            "data": {"source": "rows.jsonl", "eval_fraction": 0.25},
+            "train": dict(self.train),
+            "options": dict(self.options),
+        }
+        file = folder / "recipe.yaml"
+        file.write_text(json.dumps(recipe), encoding="utf-8")  # JSON is YAML
+        return file
+
+
+def _numbered(example: Example, number: int) -> dict[str, Any]:
+    """Return the example with a number after its longest text, so that no two rows are the same."""
+    texts = [name for name, value in example.items() if isinstance(value, str)]
+    texts = [name for name in texts if name not in ("label",)]
+    if not texts or not number:
+        return dict(example)
+    longest = max(texts, key=lambda name: len(example[name]))
+    return {**example, longest: f"{example[longest]} {number}"}
+
+
+def _base(folder: Path, head: HeadKind) -> Path:
+    """Write a tiny base with random weights."""
+    made_up_base(folder, "llama" if head is HeadKind.GENERATE else "bert")
+    config = AutoConfig.from_pretrained(folder)
+    factory: Any = AutoModelForCausalLM if head is HeadKind.GENERATE else AutoModel
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        factory.from_config(config).save_pretrained(folder)
+    return folder
+
+
+def _served(
+    loaded: LoadedTask, store: Store, base: Base, version: Version, requests: Sequence[BaseModel]
+) -> list[Any]:
+    """Answer requests with a stored version as a server does."""
+    files, serving = read_adapter(store.fetch(version)), version.manifest.serving
+    labels = len(serving.labels)
+    weights = weights_of(base, files.config, files.tensors, kind=serving.head, num_labels=labels)
+    tokenizer: Any = load_tokenizer(base)
+    engine = build_engine(base, kind="torch", slots=1, device="cpu")
+    try:
+        engine.write(1, weights)
+        answers = []
+        for request in requests:
+            rows = loaded.task.encode(request, tokenizer, version.info)
+            found = engine.run([EngineRow(row, 1, serving.head) for row in rows])
+            answers.append(loaded.task.decode(request, found, version.info))
+        return answers
+    finally:
+        engine.close()
+
+
+def _plain(value: Any) -> Any:
+    return value.model_dump() if isinstance(value, BaseModel) else value
+
+
+def _close(one: Any, other: Any) -> bool:
+    """Return whether nested values are equal, and floats nearly."""
+    if isinstance(one, float) and isinstance(other, float):
+        return math.isclose(one, other, rel_tol=TOLERANCE, abs_tol=TOLERANCE)
+    if isinstance(one, Mapping) and isinstance(other, Mapping):
+        return one.keys() == other.keys() and all(_close(one[key], other[key]) for key in one)
+    if isinstance(one, list | tuple) and isinstance(other, list | tuple):
+        return len(one) == len(other) and all(map(_close, one, other))
+    return bool(one == other)

@@ -10,6 +10,7 @@ The name of each test states what the hub relies on.
 from __future__ import annotations
 
 import copy
+import json
 import math
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -27,6 +28,10 @@ from hub.api import (
     Output,
     Tokenizer,
 )
+from hub.data.examples import Item
+from hub.data.features import make_features
+from hub.data.fields import convert
+from hub.recipe.sections.data import LabelRules
 from hub.registry.loaded import LoadedTask
 from hub.testing.independence import IndependenceTests
 from hub.testing.oracle import oracle_outputs
@@ -35,6 +40,7 @@ from hub.testing.samples import (
     assert_row,
     assert_survives_json,
     assert_target,
+    assert_tensors,
     fake_outputs,
     lengthened,
     row_key,
@@ -48,6 +54,7 @@ from hub.testing.unicode_examples import misplaced, with_prefix
 __all__ = ["TaskConformance"]
 
 THREADS = 8
+RULES = LabelRules()
 ROOMY = 512  # tokens, enough for a whole example
 
 
@@ -163,6 +170,20 @@ class TaskConformance(IndependenceTests):
                 assert 0 < length <= adapter.max_length
                 assert "token_type_ids" not in item or len(item["token_type_ids"]) == length
                 assert_target(item, self.spec, adapter)
+
+    def test_training_takes_the_examples_as_the_loader_reads_them(
+        self, loaded: LoadedTask, tokenizer: Tokenizer, adapter: AdapterInfo
+    ) -> None:
+        items = []
+        for line, example in enumerate(self.examples, 1):
+            row = json.loads(json.dumps(dict(example)))  # of a file with JSON lines
+            read = {field.name: convert(field, row.get(field.name), RULES) for field in loaded.task.fields}
+            wanted = {field.name: example.get(field.name) for field in loaded.task.fields}
+            assert read == wanted, f"the loader reads {row} as {read}"
+            items.append(Item(read, loaded.task.request(read).model_dump_json(), "examples", line))
+        features, invalid = make_features(loaded, tokenizer, adapter, items)
+        assert not invalid, f"training skips {invalid}"
+        assert_tensors(features, self.spec.head)
 
     def test_training_sees_the_rows_that_serving_will_send(
         self, loaded: LoadedTask, tokenizer: Tokenizer, adapter: AdapterInfo

@@ -33,6 +33,7 @@ __all__ = [
     "assert_row",
     "assert_survives_json",
     "assert_target",
+    "assert_tensors",
     "fake_outputs",
     "lengthened",
     "row_key",
@@ -191,3 +192,23 @@ def assert_target(item: Mapping[str, Any], spec: TaskSpec, adapter: AdapterInfo)
         pairs = list(zip(item["labels"], item["input_ids"], strict=True))
         assert all(label in (-100, token) for label, token in pairs)
         assert any(label != -100 for label, _ in pairs), "nothing is learned from this example"
+
+
+def assert_tensors(features: Sequence[Mapping[str, Any]], head: HeadKind) -> None:
+    """Assert that training can make tensors of the features, and learns from them."""
+    assert features, "no example has features"
+    for item in features:
+        for tokens in (item, *(item[key] for key in ("good", "bad") if key in item)):
+            for key in ("input_ids", "token_type_ids"):
+                assert all(map(_is_integer, tokens.get(key, ()))), f"{key} must be integers"
+        if head is HeadKind.SPAN:
+            assert _is_integer(item["start_positions"]) and _is_integer(item["end_positions"])
+        elif head in (HeadKind.TOKEN, HeadKind.GENERATE):
+            assert all(map(_is_integer, item["labels"])), "labels must be integers"
+    if head in (HeadKind.TOKEN, HeadKind.GENERATE):
+        learned = {label for item in features for label in item["labels"]} - {-100}
+        assert learned, "nothing is learned: all labels are -100"
+
+
+def _is_integer(value: object) -> bool:
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)

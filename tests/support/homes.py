@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from safetensors.numpy import load_file, save_file
 
 from hub.api import HeadKind
@@ -17,50 +15,12 @@ from hub.contract import PluginRef
 from hub.store.manifest import BaseRef, Serving
 from hub.store.records import Version
 from hub.store.store import Store
+from hub.testing.homes import plain_adapter
 
 if TYPE_CHECKING:
     from hub.engine.protocol import Array
 
 __all__ = ["FakeHome", "add_version", "plain_adapter"]
-
-_HEADS = {
-    HeadKind.SEQUENCE: ("classifier", "SEQ_CLS"),
-    HeadKind.TOKEN: ("classifier", "TOKEN_CLS"),
-    HeadKind.SPAN: ("qa_outputs", "QUESTION_ANS"),
-    HeadKind.EMBEDDING: ("", "FEATURE_EXTRACTION"),
-    HeadKind.GENERATE: ("", "CAUSAL_LM"),
-}
-
-
-def plain_adapter(
-    folder: Path,
-    *,
-    kind: HeadKind = HeadKind.SEQUENCE,
-    num_labels: int = 2,
-    seed: int = 0,
-    hidden: int = 32,
-    module: str = "bert.encoder.layer.0.attention.self.query",
-) -> Path:
-    """Write a rank-2 LoRA of one layer and a head, as PEFT would, with numbers drawn from `seed`."""
-    random = np.random.default_rng(seed)
-    head, task_type = _HEADS[kind]
-    shapes: dict[str, tuple[int, ...]] = {
-        f"{module}.lora_A.weight": (2, hidden),
-        f"{module}.lora_B.weight": (hidden, 2),
-    }
-    if head:
-        outputs = 2 if kind is HeadKind.SPAN else num_labels
-        shapes |= {f"{head}.weight": (outputs, hidden), f"{head}.bias": (outputs,)}
-    folder.mkdir(parents=True, exist_ok=True)
-    config = {"peft_type": "LORA", "task_type": task_type, "r": 2, "lora_alpha": 4}
-    (folder / "adapter_config.json").write_text(json.dumps(config))
-    tensors = {
-        f"base_model.model.{name}": random.standard_normal(shape, dtype=np.float32)
-        for name, shape in shapes.items()
-    }
-    save_file(tensors, folder / "adapter_model.safetensors")
-    return folder
-
 
 Edit = Callable[[str, "Array"], "Array"]
 

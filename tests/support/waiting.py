@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from pathlib import Path
 
-import httpx
 import pytest
 
-from hub.client import server_file
+from hub.testing.fixtures import ready_server
 
 __all__ = ["ready_server", "until", "until_fixture"]
 
@@ -22,17 +20,6 @@ def until(holds: Callable[[], bool], seconds: float = 30) -> bool:
             return False
         time.sleep(0.01)
     return True
-
-
-def ready_server(home: Path) -> str | None:
-    """Return the address of the server of a home once it is ready."""
-    found = server_file.read(home)
-    try:
-        if found and httpx.get(f"{found.url}/readyz", timeout=5, verify=found.verify()).is_success:
-            return found.url
-    except httpx.HTTPError:
-        pass
-    return None
 
 
 @pytest.fixture(name="until")

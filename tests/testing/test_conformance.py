@@ -35,6 +35,7 @@ from hub.api import (
     Tokenizer,
     truncate,
 )
+from hub.errors import BadPlugin
 from hub.registry.loaded import LoadedTask
 from hub.testing import imports, samples
 from hub.testing.conformance import TaskConformance
@@ -433,6 +434,37 @@ class SlowAnswer(Sound):
         return super().decode(request, outputs, adapter)
 
 
+class Untrainable(Sound):
+    def features(self, example: Example, tokenizer: Tokenizer, adapter: AdapterInfo) -> list[Features]:
+        raise BadData("is not in this language")
+
+
+class HalfALabel(Sound):
+    def features(self, example: Example, tokenizer: Tokenizer, adapter: AdapterInfo) -> list[Features]:
+        return [{**item, "labels": 0.5} for item in super().features(example, tokenizer, adapter)]
+
+
+class TextsForIds(Sound):
+    def features(self, example: Example, tokenizer: Tokenizer, adapter: AdapterInfo) -> list[Features]:
+        [item] = super().features(example, tokenizer, adapter)
+        return [{**item, "input_ids": [str(token) for token in item["input_ids"]]}]
+
+
+class LoadedOtherwise(Sound):
+    """Declares another kind than the one that its methods take."""
+
+    fields: ClassVar[tuple[Field, ...]] = (
+        Field("text", FieldKind.TEXT, "A text."),
+        Field("label", FieldKind.LABELS, "Its label."),
+    )
+
+
+class IgnoresAll(Tokens):
+    def features(self, example: Example, tokenizer: Tokenizer, adapter: AdapterInfo) -> list[Features]:
+        [item] = super().features(example, tokenizer, adapter)
+        return [{**item, "labels": [-100] * len(item["input_ids"])}]
+
+
 class NeverItsExample(Sound):
     def encode(self, request: Request, tokenizer: Tokenizer, adapter: AdapterInfo) -> list[Row]:
         raise BadRequest("Not like this.")
@@ -517,6 +549,10 @@ FLAWS = [
     (EmptiesTheExample, TaskConformance.test_nothing_that_a_task_is_given_is_changed),
     (ChangesTheRequest, TaskConformance.test_nothing_that_a_task_is_given_is_changed),
     (CutsLeft, TaskConformance.test_nothing_that_a_task_is_given_is_changed),
+    (Untrainable, TaskConformance.test_training_takes_the_examples_as_the_loader_reads_them),
+    (HalfALabel, TaskConformance.test_training_takes_the_examples_as_the_loader_reads_them),
+    (TextsForIds, TaskConformance.test_training_takes_the_examples_as_the_loader_reads_them),
+    (LoadedOtherwise, TaskConformance.test_training_takes_the_examples_as_the_loader_reads_them),
     (Slow, TaskConformance.test_encode_and_decode_are_quick),
     (SlowAnswer, TaskConformance.test_encode_and_decode_are_quick),
     (NeverItsExample, TaskConformance.test_the_examples_of_the_schemas_are_valid_and_answered),
@@ -526,7 +562,13 @@ FLAWS = [
 @pytest.mark.parametrize(("flawed", "test"), FLAWS, ids=lambda value: value.__name__)
 def test_a_flaw_fails_the_test_that_names_it(flawed: type[Sound], test: Any) -> None:
     assert _run(Sound, test) is None
-    assert isinstance(_run(flawed, test), AssertionError | ValueError | pytest.fail.Exception)
+    assert isinstance(_run(flawed, test), AssertionError | ValueError | BadPlugin | pytest.fail.Exception)
+
+
+def test_a_task_whose_labels_are_all_ignored_fails() -> None:
+    test = TaskConformance.test_training_takes_the_examples_as_the_loader_reads_them
+    assert _run(Tokens, test, HeadKind.TOKEN) is None
+    assert "nothing is learned" in str(_run(IgnoresAll, test, HeadKind.TOKEN))
 
 
 class Place(Model):

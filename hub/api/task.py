@@ -118,6 +118,15 @@ class Task(ABC, Generic[RequestT, ResponseT]):
         """Return how an EMBEDDING adapter makes and compares vectors; training follows it."""
         return Embedding()
 
+    def vector_loss(self, queries: Any, texts: Any, candidates: Any, adapter: AdapterInfo) -> Any:
+        """Return the loss of a training batch of pooled vectors; None for the contrastive loss of the hub.
+
+        It is called for EMBEDDING with torch tensors: `queries` [B, H], `texts` [M, H], which are the good
+        text of each query in order and then the bad ones, and `candidates` [B, M], true where a text is the
+        query's good one or a negative. Return a scalar tensor with a gradient: the mean over the queries.
+        """
+        return None
+
     def suggest_options(self, columns: Mapping[str, str | int]) -> Mapping[str, Any]:
         """Return the options that `hub recipe new` writes for data with these columns; {} for none.
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from hub.api import Features, HeadKind, Tokenizer
+from hub.registry.loaded import plugin_call
 from hub.store.manifest import NumberScale
-from hub.training.fit.contrastive import ContrastiveLoss
+from hub.training.fit.contrastive import ContrastiveLoss, VectorLoss
 from hub.training.fit.few_shot import LogisticHead, PairLoss
 from hub.training.fit.loss import Loss, class_weights
 from hub.training.fit.number import NumberLoss, OrdinalLoss
@@ -34,7 +36,7 @@ def loss_of(plan: Plan, features: Sequence[Features]) -> Loss:
     if plan.recipe.method.type == "few-shot":
         return _pair_loss(plan)
     if plan.head is HeadKind.EMBEDDING:
-        return ContrastiveLoss(plan.head, l1=train.l1, embedding=plan.embedding)
+        return ContrastiveLoss(plan.head, l1=train.l1, embedding=plan.embedding, own=_vector_loss(plan))
     weights = class_weights(features, len(plan.serving.labels)) if train.balance == "weights" else None
     return Loss(
         plan.head,
@@ -70,6 +72,14 @@ def _number_loss(plan: Plan, numbers: NumberScale) -> NumberLoss:
     if numbers.levels and train.loss in ("auto", "ordinal"):
         return OrdinalLoss(head=plan.head, l1=train.l1, scale=numbers)
     return NumberLoss(head=plan.head, l1=train.l1, scale=numbers, huber=train.loss == "huber")
+
+
+def _vector_loss(plan: Plan) -> VectorLoss:
+    def own(queries: Any, texts: Any, candidates: Any) -> Any:
+        with plugin_call(plan.recipe.task, "vector_loss()"):
+            return plan.loaded.task.vector_loss(queries, texts, candidates, plan.info)
+
+    return own
 
 
 def _pair_loss(plan: Plan) -> Loss:

@@ -6,9 +6,10 @@ import itertools
 import json
 
 import pytest
+from grafthub_similarity.task import SimilarityTask
 
 from hub.bases.cache import Bases
-from hub.errors import BadRecipe
+from hub.errors import BadPlugin, BadRecipe
 from hub.report.write import write_report
 from tests.support.tiny import tiny_decoder, tiny_encoder
 
@@ -97,3 +98,32 @@ def test_other_methods_train_vectors_too(make_recipe, run, method):
 def test_settings_that_vectors_have_no_use_for_are_refused(make_recipe, run, override, problem):
     with pytest.raises(BadRecipe, match=problem):
         run(make_recipe(RECIPE, override, "train.epochs=1", a_csv=PAIRS))
+
+
+def symmetric_loss(self, queries, texts, candidates, adapter):
+    """Let each query pick its good text, and each good text its query."""
+    count, scores = len(queries), queries @ texts.T * 20
+    assert candidates.shape == scores.shape
+    picks = scores.masked_fill(~candidates, float("-inf")).logsumexp(1)
+    return (picks + scores[:, :count].logsumexp(0) - 2 * scores[:, :count].diagonal()).mean()
+
+
+def test_a_task_trains_with_a_loss_of_its_own(make_recipe, run, monkeypatch):
+    calls = []
+
+    def own(*given):
+        calls.append(len(given[1]))
+        return symmetric_loss(*given)
+
+    monkeypatch.setattr(SimilarityTask, "vector_loss", own)
+    result = run(make_recipe(RECIPE, a_csv=PAIRS))
+    assert len(calls) == result.outcome.fitted.steps and max(calls) == 16
+    assert result.version.manifest.metrics["mrr"] > result.outcome.baseline["mrr"] + 0.2
+
+
+@pytest.mark.parametrize("returned", [0.5, "vectors"])
+def test_a_loss_that_cannot_be_minimized_is_refused(make_recipe, run, monkeypatch, returned):
+    loss = (lambda *given: given[1]) if returned == "vectors" else (lambda *given: returned)
+    monkeypatch.setattr(SimilarityTask, "vector_loss", loss)
+    with pytest.raises(BadPlugin, match="must return a torch tensor without dimensions"):
+        run(make_recipe(RECIPE, a_csv=PAIRS))

@@ -17,20 +17,9 @@ from hub.api import ENTRY_POINT_GROUP, PLUGIN_GROUP
 from hub.errors import BadRequest, Conflict, InvalidName
 from hub.files import new_folder
 from hub.names import check_name
-from hub.registry.discovery import find_plugins
+from hub.registry.discovery import BUILT_IN, find_plugins
 
 __all__ = ["HEADS", "KINDS", "write_plugin"]
-
-BUILT_IN = (
-    "classification",
-    "extraction",
-    "generation",
-    "qa",
-    "sentiment",
-    "similarity",
-    "summarization",
-    "translation",
-)  # installed or not
 
 HEADS = (
     "sequence",
@@ -82,8 +71,7 @@ def _refuse_taken(words: Mapping[str, str], tasks: Collection[str]) -> None:
     name, package = words["name"], words["package"]
     distribution = canonicalize_name(words["distribution"])
     installed = {canonicalize_name(item.name) for item in distributions() if item.name}
-    built_in = {canonicalize_name(f"grafthub-{task}") for task in BUILT_IN}
-    if distribution in installed | built_in or find_spec(package):
+    if distribution in installed | BUILT_IN or find_spec(package):
         what = f"the distribution {distribution}"
     elif name in tasks or any(plugin.name == name for plugin in find_plugins()):
         what = f"a plugin or task {name!r}"

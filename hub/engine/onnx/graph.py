@@ -7,7 +7,7 @@ import hashlib
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from torch import Tensor
 
 from hub.bases.base import Base
 from hub.engine.onnx import export
+from hub.engine.onnx.binding import StackBinding
 from hub.engine.torch.stacks import Parts
 from hub.engine.torch.tensors import BatchTensors
 from hub.errors import EngineFailed
@@ -124,7 +125,7 @@ class OnnxGraph:
         if device.type == "cpu":
             # Each run frees its memory: the arena would keep the sum of the largest blocks ever needed.
             self._options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
-        self._idle: list[_Binding] = []  # at most one per concurrent run
+        self._idle: list[StackBinding[Any]] = []  # at most one per concurrent run
         self.stacks = frozenset(stacks)
         self.packs = "segments" in self._inputs
         self.nbytes = file.stat().st_size - sum(tensor.nbytes for tensor in shared.values())
@@ -138,12 +139,12 @@ class OnnxGraph:
         try:
             binding = self._idle.pop()
         except IndexError:
-            binding = _Binding(self._session.io_binding())
-        binding.bind(layers, self.stacks)
+            binding = StackBinding(self._session.io_binding())
+        binding.bind(layers, self.stacks, _put)
         values = binding.values
         for name, tensor in zip(export.BATCH_INPUTS, batch.as_packed().present(), strict=True):
             if name in self._inputs:
-                values.bind_ortvalue_input(name, OrtValue.from_dlpack(tensor.contiguous()))
+                _put(values, name, tensor.contiguous())
         # Bound for each run, else onnxruntime overwrites the output of the previous run.
         values.bind_output(export.HIDDEN, self._device.type, self._device.index or 0)
         if self._device.type == "cuda":
@@ -159,25 +160,9 @@ class OnnxGraph:
         return hidden
 
 
-class _Binding:
-    """The I/O binding of one run, with the stacks that are bound to it."""
-
-    def __init__(self, values: Any) -> None:
-        self.values = values
-        self._bound: Mapping[str, Parts] | None = None
-
-    def reads(self, layers: Mapping[str, Parts]) -> bool:
-        """Return whether these stacks are bound."""
-        return self._bound is layers
-
-    def bind(self, layers: Mapping[str, Parts], stacks: Set[str]) -> None:
-        """Bind the stacks, if others were bound."""
-        if layers is self._bound:
-            return
-        for name in stacks:
-            part, _, layer = name.partition(".")
-            self.values.bind_ortvalue_input(name, OrtValue.from_dlpack(getattr(layers[layer], part)))
-        self._bound = layers
+def _put(values: Any, name: str, tensor: Tensor) -> None:
+    """Bind an input to the memory of a tensor."""
+    values.bind_ortvalue_input(name, OrtValue.from_dlpack(tensor))
 
 
 def _embeddings(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:

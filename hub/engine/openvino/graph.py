@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from hub.engine.onnx import export
+from hub.engine.onnx.binding import StackBinding
 from hub.engine.torch.stacks import Parts
 from hub.engine.torch.tensors import BatchTensors
 
@@ -84,7 +85,7 @@ class OpenVinoGraph:
         self._inputs = {name for port in self._compiled.inputs for name in port.get_names()}
         self._width = self._compiled.output(0).get_partial_shape()[2].get_length()
         self._longest = longest
-        self._idle: list[_Request] = []  # at most one per concurrent run
+        self._idle: list[StackBinding[openvino.InferRequest]] = []  # at most one per concurrent run
         self.stacks = frozenset(stacks)
         self.packs = "segments" in self._inputs
         unshared = file.stat().st_size - sum(tensor.nbytes for tensor in self._weights)
@@ -99,8 +100,8 @@ class OpenVinoGraph:
         try:
             request = self._idle.pop()
         except IndexError:
-            request = _Request(self._compiled.create_infer_request())
-        request.bind(layers, self.stacks)
+            request = StackBinding(self._compiled.create_infer_request())
+        request.bind(layers, self.stacks, _put)
         rows, tokens = batch.input_ids.shape
         more = padded_length(tokens, self._longest) - tokens
         # Kept in a variable until the run ends: OpenVINO holds pointers only.
@@ -110,7 +111,7 @@ class OpenVinoGraph:
             if name in self._inputs
         }
         for name, tensor in inputs.items():
-            request.values.set_tensor(name, _shared(tensor))
+            _put(request.values, name, tensor)
         # Bound for each run, else OpenVINO overwrites the output of the previous run.
         hidden = torch.empty((rows, tokens + more, self._width))
         request.values.set_output_tensor(_shared(hidden))
@@ -119,25 +120,9 @@ class OpenVinoGraph:
         return hidden[:, :tokens] if more else hidden
 
 
-class _Request:
-    """The tensors of one run, with the stacks that are bound to it."""
-
-    def __init__(self, values: openvino.InferRequest) -> None:
-        self.values = values
-        self._bound: Mapping[str, Parts] | None = None
-
-    def reads(self, layers: Mapping[str, Parts]) -> bool:
-        """Return whether these stacks are bound."""
-        return self._bound is layers
-
-    def bind(self, layers: Mapping[str, Parts], stacks: Set[str]) -> None:
-        """Bind the stacks, if others were bound."""
-        if layers is self._bound:
-            return
-        for name in stacks:
-            part, _, layer = name.partition(".")
-            self.values.set_tensor(name, _shared(getattr(layers[layer], part)))
-        self._bound = layers
+def _put(values: openvino.InferRequest, name: str, tensor: Tensor) -> None:
+    """Set an input to the memory of a tensor."""
+    values.set_tensor(name, _shared(tensor))
 
 
 def _shared(tensor: Tensor) -> openvino.Tensor:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from hub.config import child_environment
 from hub.errors import Conflict
-from hub.registry.install.pip import reason, run_pip
+from hub.registry.install.pip import reason, run_installer, run_pip
 from hub.registry.install.wheel import WheelFile
 
 __all__ = ["find_uv", "install_wheels", "remove"]
@@ -50,14 +48,4 @@ def remove(names: Sequence[str]) -> tuple[bool, str]:
 
 
 def _run_uv(uv: str, command: str, *arguments: str) -> tuple[bool, str]:
-    process = subprocess.run(
-        [uv, "pip", command, "--python", sys.executable, "--no-progress", *arguments],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        stdin=subprocess.DEVNULL,
-        env=child_environment(),
-        text=True,
-        errors="replace",
-        check=False,
-    )
-    return process.returncode == 0, process.stdout
+    return run_installer(uv, "pip", command, "--python", sys.executable, "--no-progress", *arguments)

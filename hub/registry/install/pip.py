@@ -9,7 +9,7 @@ import sys
 from hub.config import child_environment
 from hub.errors import BadConfig, BadPlugin, Conflict, HashMismatch, HubError, SourceUnavailable
 
-__all__ = ["causes", "failure", "is_conflict", "reason", "run_pip"]
+__all__ = ["causes", "failure", "is_conflict", "reason", "run_installer", "run_pip"]
 
 _CAUSE = re.compile(r"^ {4}(\S.*(?:depends on|requested).*)$", re.MULTILINE)
 _MISMATCH = re.compile(r"Expected sha256 \w+\s+Got +\w+")
@@ -23,8 +23,17 @@ def run_pip(command: str, *arguments: str) -> tuple[bool, str]:
     Raises:
         BadConfig: this Python has no pip.
     """
+    quiet = ("--no-input", "--disable-pip-version-check")
+    done, output = run_installer(sys.executable, "-m", "pip", command, *quiet, *arguments)
+    if not done and "No module named pip" in output:
+        raise BadConfig(f"{sys.executable} has no pip, which installs plugins. Run: python -m ensurepip")
+    return done, output
+
+
+def run_installer(*command: str) -> tuple[bool, str]:
+    """Run a program that installs; return whether it succeeded, and its output."""
     process = subprocess.run(
-        [sys.executable, "-m", "pip", command, "--no-input", "--disable-pip-version-check", *arguments],
+        command,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         stdin=subprocess.DEVNULL,
@@ -33,8 +42,6 @@ def run_pip(command: str, *arguments: str) -> tuple[bool, str]:
         errors="replace",
         check=False,
     )
-    if process.returncode and "No module named pip" in process.stdout:
-        raise BadConfig(f"{sys.executable} has no pip, which installs plugins. Run: python -m ensurepip")
     return process.returncode == 0, process.stdout
 
 

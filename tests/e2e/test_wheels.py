@@ -69,7 +69,7 @@ def test_the_installed_hub_is_the_wheel_and_finds_the_plugins(installed: Hub, py
     )
     assert [Path(line).is_relative_to(python.parents[1]) for line in where.stdout.split()] == [True, True]
     found = {plugin["name"]: plugin["state"] for plugin in installed.json("plugins", "list")}
-    assert found == dict.fromkeys(PLUGINS, "ok")
+    assert found == dict.fromkeys([*PLUGINS, "hub"], "ok")
 
 
 def test_it_trains_and_serves_from_its_own_files(installed: Hub, tmp_path: Path) -> None:

@@ -57,6 +57,7 @@ def test_without_an_onnxruntime_for_the_device_auto_is_torch_and_onnx_is_refused
     for kind in ("onnx", "onnx-int8"):
         with pytest.raises(BadConfig, match=r"onnxruntime does not run on 'cpu'\. Use torch, or auto"):
             build_engine(bert, kind=kind, slots=1, device="cpu")
+    monkeypatch.setattr("hub.engine.assemble.find_spec", lambda name: None)  # nor OpenVINO
     engine = engine_of(bert, "auto", tuning=Tuning(budget_s=0))
     fill(engine, [trained(bert, HeadKind.SEQUENCE, labels=3, seed=1)])
     assert "torch float32" in engine.timings.seconds

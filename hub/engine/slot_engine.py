@@ -37,7 +37,7 @@ from hub.engine.torch.heads import HEADED, HeadSlots, Hidden, pool_rows
 from hub.engine.torch.loading import base_tensors, end_tokens, load_model
 from hub.engine.torch.packed import run_packed
 from hub.engine.torch.placement import Placed, Placement
-from hub.engine.torch.tensors import BatchTensors, on_device
+from hub.engine.torch.tensors import BatchTensors, on_device, stream_after_loading
 from hub.errors import BadAdapter, BadSampling, EngineFailed, HubError, UnsupportedAdapter
 
 if TYPE_CHECKING:
@@ -77,9 +77,9 @@ class SlotEngine:
         self._backbones = backbones
         model = backbones.reference.model
         config, tokenizer = model.config, load_tokenizer(base)
-        self._limits = BatchLimits(
-            base.max_length, config.vocab_size, getattr(config, "type_vocab_size", 0) or 1
-        )
+        types = getattr(config, "type_vocab_size", 0) or 1
+        vocabulary = 1 if base.image else config.vocab_size
+        self._limits = BatchLimits(base.max_length, vocabulary, types, base.image)
         self._pad = tokenizer.pad_token_id or 0
         self._heads: dict[HeadKind, HeadSlots] = {}
         self._headless: dict[HeadKind, str] = {}  # reasons
@@ -87,7 +87,7 @@ class SlotEngine:
         self._placement = Placement(backbones.reference, self._heads)
         self._generator: Generator | None = None
         self._texts: TextGenerator | None = None  # None: the base's rows cannot join and leave
-        if base.kind is not BaseKind.ENCODER:
+        if base.kind.generates:
             self._generator = Generator(model, tokenizer, base.max_length)
             if can_decode(model, base.max_length):
                 start = getattr(config, "decoder_start_token_id", None) or 0
@@ -97,7 +97,7 @@ class SlotEngine:
         self._occupants: Mapping[int, _Occupant] = {}  # replaced as a whole, never mutated
         self._writing = threading.Lock()  # taken before the locks of `_backbones`
         # One for all writes: the allocator keeps memory apart for each stream.
-        self._stream = _stream_after_loading(self._device) if self._device.type == "cuda" else None
+        self._stream = stream_after_loading(self._device) if self._device.type == "cuda" else None
 
     def check(self, weights: AdapterWeights) -> None:
         self._refuse_kind(weights)
@@ -210,7 +210,9 @@ class SlotEngine:
         weights = base_tensors(self._base)
         for kind in HEADED:
             try:
-                self._heads[kind] = HeadSlots(kind, config, self._slots, self._device, pooler, weights)
+                self._heads[kind] = HeadSlots(
+                    kind, config, self._slots, self._device, pooler, weights, self._base.kind
+                )
             except (UnsupportedAdapter, ValueError) as error:  # ValueError: the family has no such head
                 self._headless[kind] = f"Base {self._base.name!r} has no {kind} head to serve: {error}"
 
@@ -333,6 +335,8 @@ class SlotEngine:
     def _refuse(self, row: EngineRow) -> None:
         if row.head is HeadKind.GENERATE and not self._generator:
             raise EngineFailed(f"Base {self._base.name!r} generates no text. It cannot run a {row.head} row.")
+        if row.row.pixel_values is not None and self._limits.image is None:
+            raise EngineFailed(f"Base {self._base.name!r} reads text. It cannot run a row of an image.")
         if not self._texts and not row.row.sampling.is_default:
             raise BadSampling(
                 f"Base {self._base.name!r} generates the most likely tokens only, and takes no other "
@@ -343,10 +347,3 @@ class SlotEngine:
             raise EngineFailed(f"Slot {row.slot} holds no adapter with a {row.head} head.")
         if row.head in self._headless:
             raise EngineFailed(self._headless[row.head])
-
-
-def _stream_after_loading(device: torch.device) -> torch.cuda.Stream:
-    """Return a new stream, whose work begins after that of the current one: the loading of the base."""
-    stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
-    stream.wait_stream(torch.cuda.current_stream(device))
-    return stream

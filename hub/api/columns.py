@@ -23,6 +23,7 @@ class FieldKind(StrEnum):
     ENTITIES = "entities"  # tuple[{"start", "end", "label"}, ...], offsets in characters; empty: none
     NUMBER = "number"  # float
     MESSAGES = "messages"  # tuple[{"role", "content"}, ...], a chat; empty: none
+    IMAGE = "image"  # str, the file in base64 or a data URL; a path below the folder of the data file is read
 
 
 @dataclass(frozen=True, slots=True)

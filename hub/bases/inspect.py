@@ -40,6 +40,16 @@ _EMBEDDINGS = (
     "embed_in.weight",
     "tokens_embed.weight",
 )
+# In this order, as in transformers' conversion of ViT checkpoints.
+_RENAMED = (
+    ("encoder.layer.", "layers."),
+    ("attention.attention.query", "attention.q_proj"),
+    ("attention.attention.key", "attention.k_proj"),
+    ("attention.attention.value", "attention.v_proj"),
+    ("attention.output.dense", "attention.o_proj"),
+    ("intermediate.dense", "mlp.fc1"),
+    ("output.dense", "mlp.fc2"),
+)
 _NO_LIMIT = 10_000_000  # tokenizers state a huge number for "no limit"
 _DEFAULT_LENGTH = 512
 _PICKLES = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".h5", ".msgpack")
@@ -108,15 +118,25 @@ def weight_shapes(folder: Path) -> dict[str, tuple[int, ...]]:
 def layer_shapes(base: Base) -> dict[str, tuple[int, ...]]:
     """Return the shape of every weight of a base, including an output layer tied to the input embedding.
 
-    Checkpoints store a tied weight once, under the embedding's name.
+    Checkpoints store a tied weight once, under the embedding's name. The names are those of the modules that
+    transformers makes of them.
 
     Raises: as `weight_shapes`.
     """
     shapes = weight_shapes(base.path)
+    if base.kind is BaseKind.VISION:
+        return {_module_name(name): shape for name, shape in shapes.items()}
     if base.kind is BaseKind.ENCODER or any(name.endswith(_OUTPUT_LAYERS) for name in shapes):
         return shapes
     embedding = next((shape for name, shape in shapes.items() if name.endswith(_EMBEDDINGS)), None)
     return shapes if embedding is None else {**shapes, **dict.fromkeys(_OUTPUT_LAYERS, embedding)}
+
+
+def _module_name(name: str) -> str:
+    """Return the name under which transformers 5.23 loads a weight of a ViT; it saves by the old names."""
+    for old, new in _RENAMED:
+        name = name.replace(old, new)
+    return name
 
 
 def refuse_pickles(names: set[str], where: str) -> None:

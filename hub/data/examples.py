@@ -11,10 +11,11 @@ from typing import Any, Literal
 
 from pydantic import BaseModel
 
-from hub.api import BadData, BadRequest, Example, Field, Task
+from hub.api import BadData, BadRequest, Example, Field, FieldKind, Task
 from hub.api.kinds.reader import FilteredRow, InvalidRow, RawRow, Table
 from hub.data.fields import LABELLED, Filtered, Unusable, convert
-from hub.data.read.folders import files_of, open_place
+from hub.data.read.folders import files_of, folder_of, open_place
+from hub.data.read.image_cells import UnreadableImage, read_image_cell
 from hub.data.texts import Preprocessor
 from hub.progress import Progress, silent
 from hub.recipe.label_names import normal_label
@@ -105,7 +106,8 @@ def load_examples(
         before = len(loaded.items)
         for place in files_of(part.source, recipe.folder):
             with open_place(place, recipe.folder, recipe.data, cache, progress, languages) as table:
-                _read_part(loaded, _Reader(recipe, part, table, task, texts, needs_label), progress)
+                folder = folder_of(place, recipe.folder)
+                _read_part(loaded, _Reader(recipe, part, table, task, texts, needs_label, folder), progress)
         loaded.items[before:] = draw(loaded.items[before:], part.limit, recipe.train.seed + number)
     return loaded
 
@@ -154,7 +156,9 @@ class _Reader:
         task: AnyTask,
         texts: Preprocessor,
         needs_label: bool = False,
+        folder: Path | None = None,
     ) -> None:
+        self.folder = folder
         self.labelled = [field.name for field in task.fields if field.kind in LABELLED] if needs_label else []
         self.recipe = recipe
         self.texts = texts
@@ -212,8 +216,13 @@ class _Reader:
             return None
         if column not in row.values and field.required:
             raise Unusable(f"has no column {column!r}")
-        data = self.recipe.data
-        return convert(field, row.values.get(column), data.labels, data.separator)
+        data, value = self.recipe.data, row.values.get(column)
+        if field.kind is FieldKind.IMAGE:
+            try:
+                value = read_image_cell(value, self.folder)
+            except UnreadableImage as error:
+                raise Unusable(f"{field.name} {error}") from None
+        return convert(field, value, data.labels, data.separator)
 
     def _column_of(self, field: Field) -> str | int | None:
         if field.name in self.part.set:

@@ -10,6 +10,7 @@ from typing import Any
 
 from hub.api import MAX_TEXT, Field, FieldKind, split_tag
 from hub.data.read.cell_lists import UnreadableList, is_missing, literal, literal_list, split_cell
+from hub.data.read.image_cells import MAX_IMAGE_CHARS, encoded
 from hub.recipe.label_names import normal_label
 from hub.recipe.recipe import LabelRules
 
@@ -218,6 +219,16 @@ def _message(item: Any, cell: _Cell) -> dict[str, str]:
     return {"role": _text(role, cell), "content": _text(content, cell)}
 
 
+def _image(value: Any, cell: _Cell) -> str:
+    """Accept base64, a data URL, and the objects with `bytes` that Hugging Face's data sets have."""
+    value = encoded(value)
+    if not isinstance(value, str):
+        raise Unusable(f"is {_kind_of(value)}, not an image")
+    if len(value) > MAX_IMAGE_CHARS:
+        raise Unusable(f"has {len(value):,} characters; at most {MAX_IMAGE_CHARS:,} are read")
+    return value
+
+
 def _first(item: Mapping[str, Any], names: Sequence[str]) -> Any:
     return next((item[name] for name in names if item.get(name) is not None), None)
 
@@ -232,6 +243,7 @@ _CONVERTERS: dict[FieldKind, Callable[[Any, _Cell], Any]] = {
     FieldKind.ENTITIES: _entities,
     FieldKind.NUMBER: _number,
     FieldKind.MESSAGES: _messages,
+    FieldKind.IMAGE: _image,
 }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
+from hub.api import FieldKind
 from hub.api.kinds.reader import InvalidRow
 from hub.data.duplicates import NearDuplicates
 from hub.data.examples import AnyTask, Item, Loaded
@@ -58,7 +59,8 @@ class RowFilters:
                 self._note(item, "pii", ", ".join(f"{kind} {count}" for kind, count in item.pii))
         if self._pii and self._data.pii.action == "refuse":
             raise BadData(_refusal(self._pii, [item for item in items if item.pii]))
-        if self._data.near_duplicates != "keep":
+        images = any(field.kind is FieldKind.IMAGE for field in self._task.fields)
+        if self._data.near_duplicates != "keep" and not images:  # which compare shingles of characters
             self._near = NearDuplicates(items, self._data.near_threshold, self._progress)
 
     def without_conflicts(self, items: Sequence[Item]) -> list[Item]:

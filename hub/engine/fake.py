@@ -1,7 +1,7 @@
 """A deterministic engine without torch, for tests and plugin authors.
 
-Values depend on a hash of (adapter, token ids): they differ between adapters and rows, repeat exactly, and
-have the shapes of a real engine's.
+Values depend on a hash of (adapter, token ids, pixels): they differ between adapters and rows, repeat
+exactly, and have the shapes of a real engine's.
 """
 
 from __future__ import annotations
@@ -106,4 +106,7 @@ def _shape(head: HeadKind, row: Row, weights: AdapterWeights | None) -> tuple[in
 
 def _seed(sha256: str, row: Row) -> int:
     text = f"{sha256}:{','.join(map(str, row.input_ids))}"
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big")
+    digest = hashlib.sha256(text.encode())
+    if row.pixel_values is not None:
+        digest.update(row.pixel_values.tobytes())
+    return int.from_bytes(digest.digest()[:8], "big")

@@ -4,6 +4,7 @@
     ├── BadRequest            400  the request is invalid
     │   ├── InvalidName       400
     │   ├── InvalidText       400
+    │   ├── InvalidImage      400  not an image of a known format
     │   ├── MethodNotAllowed  405
     │   ├── RequestTimeout    408  headers or a body did not arrive in time
     │   ├── TooLarge          413
@@ -77,6 +78,7 @@ from hub.errors.request import (
     CrossOrigin,
     Forbidden,
     HeadersTooLarge,
+    InvalidImage,
     InvalidName,
     InvalidText,
     LibraryPinned,
@@ -132,6 +134,7 @@ __all__ = [
     "HeadersTooLarge",
     "HostFault",
     "HubError",
+    "InvalidImage",
     "InvalidName",
     "InvalidText",
     "LibraryPinned",

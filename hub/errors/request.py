@@ -46,6 +46,10 @@ class InvalidText(BadRequest):
     code = "invalid_text"
 
 
+class InvalidImage(BadRequest):
+    code = "invalid_image"
+
+
 class MethodNotAllowed(BadRequest):
     """`allowed`: the methods of the path, for the header Allow."""
 

@@ -43,7 +43,7 @@ class _Endpoint:
     template: str
     pattern: re.Pattern[str]
     methods: dict[str, Refusal]  # and the errors of each, as the clients of its family read them
-    takes_binary: bool = False  # bodies that are not only JSON, of clients that declare no content type
+    binary: Collection[str] = ()  # types of bodies beside JSON, of clients that may declare none
     takes_form: bool = False  # a form with a file, which the route checks
     root: str = ""  # below which its family also refuses what no route takes
 
@@ -169,7 +169,7 @@ class Gate:
             endpoint, scope["path_params"] = self._paths.match(scope["path"], scope["method"])
             scope[TEMPLATE] = endpoint.template
             if not endpoint.takes_form:
-                check_media_type(scope["method"], scope["headers"], binary=endpoint.takes_binary)
+                check_media_type(scope["method"], scope["headers"], binary=endpoint.binary)
                 self._check_length(scope["headers"])
         except HubError as error:
             scope[CODE] = error.code
@@ -194,7 +194,7 @@ def _endpoints(routes: Iterable[BaseRoute]) -> Iterator[_Endpoint]:
         elif isinstance(route, Mount):
             yield from _endpoints(route.routes)
         elif isinstance(route, Route):
-            binary, form = (getattr(route, name, False) for name in ("takes_binary", "takes_form"))
+            binary, form = getattr(route, "binary", ()), getattr(route, "takes_form", False)
             methods = dict.fromkeys(route.methods or (), getattr(route, "failed", error_response))
             root = getattr(route, "root", "")
             yield _Endpoint(route.path_format, route.path_regex, methods, binary, form, root)

@@ -17,9 +17,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from hub.errors import BadMediaType, BadRequest, CrossOrigin, Misdirected
 from hub.http.auth import is_loopback
 
-__all__ = ["BrowserGuard", "PageAccess", "check_form", "check_media_type", "is_allowed"]
+__all__ = ["BYTES", "BrowserGuard", "PageAccess", "check_form", "check_media_type", "is_allowed"]
 
-_BYTES = "application/octet-stream"
+BYTES = "application/octet-stream"
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 _HOST = re.compile(r"(?P<name>\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::(?P<port>\d{0,5}))?", re.IGNORECASE)
 _DEFAULT_PORTS = {"http": "80", "https": "443"}
@@ -132,8 +132,10 @@ def is_allowed(origin: str, path: str, origins: Collection[str]) -> bool:
     return ("*" in origins or origin in origins) and not path.startswith(CLOSED)
 
 
-def check_media_type(method: str, headers: Iterable[tuple[bytes, bytes]], *, binary: bool = False) -> None:
-    """Check that a body is declared as JSON in UTF-8, or with `binary` as bytes or as nothing.
+def check_media_type(
+    method: str, headers: Iterable[tuple[bytes, bytes]], *, binary: Collection[str] = ()
+) -> None:
+    """Check that a body is declared as JSON in UTF-8, or as one of the types in `binary`, or then as nothing.
 
     A page of another site that sends one undeclared is recognized by its Origin alone.
 
@@ -149,7 +151,7 @@ def check_media_type(method: str, headers: Iterable[tuple[bytes, bytes]], *, bin
     lengths = _values(headers, b"content-length")
     empty = not _values(headers, b"transfer-encoding") and lengths in ([], ["0"])
     for one in declared or ([] if empty or binary else [""]):
-        if not (binary and one.strip().lower() == _BYTES):
+        if one.strip().lower() not in binary:
             _check_json(one)
 
 

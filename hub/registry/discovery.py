@@ -31,6 +31,7 @@ BUILT_IN = {CORE} | frozenset(
         "classification",
         "extraction",
         "generation",
+        "image-classification",
         "qa",
         "sentiment",
         "similarity",

@@ -10,9 +10,9 @@ from typing import Any, ClassVar
 import pytest
 from pydantic import BaseModel
 
-from hub.api import AdapterInfo, Example, Features, HeadKind, TargetKind, TaskSpec, Tokenizer
+from hub.api import AdapterInfo, Example, Features, HeadKind, InputKind, TargetKind, TaskSpec, Tokenizer
 from hub.registry.loaded import LoadedTask, load_task
-from hub.testing.samples import tokenizer_for
+from hub.testing.samples import IMAGE, tokenizer_for
 
 __all__ = ["GivenTask"]
 
@@ -44,7 +44,7 @@ class GivenTask:
 
     @pytest.fixture
     def tokenizer(self) -> Tokenizer:
-        return tokenizer_for(self.spec.head)
+        return tokenizer_for(self.spec.head, self.spec.input)
 
     @pytest.fixture
     def adapter(self, loaded: LoadedTask, tokenizer: Tokenizer) -> AdapterInfo:
@@ -58,6 +58,8 @@ class GivenTask:
             max_length=loaded.task.max_length,
             encoder_decoder=bool(self.encoder_decoder),
         )
+        if self.spec.input is InputKind.IMAGE:
+            found = replace(found, image=IMAGE, max_length=IMAGE.tokens)
         if self.spec.head is HeadKind.GENERATE:
             stored = loaded.task.settle(found, tokenizer, self.encoder_decoder or "llama")
             found = replace(found, settings=MappingProxyType(dict(stored)))

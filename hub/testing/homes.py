@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import save_file
 
-from hub.api import HeadKind, TaskSpec
+from hub.api import HeadKind, InputKind, TaskSpec
 from hub.bases.base import Base
 from hub.registry.host import Registry
 from hub.store.change import Deploy
@@ -19,13 +19,21 @@ from hub.store.manifest import BaseRef, Serving
 from hub.store.records import Version
 from hub.store.store import Store
 
-__all__ = ["deploy_made_up", "made_up_base", "plain_adapter"]
+__all__ = ["deploy_made_up", "made_up_base", "model_type_of", "plain_adapter"]
 
 HIDDEN = 32
 _LENGTH = 256  # tokens
 MODULES = {
     "bert": "bert.encoder.layer.0.attention.self.query",
     "llama": "model.layers.0.self_attn.q_proj",
+    "vit": "vit.layers.0.attention.q_proj",
+}
+_SIDE, _PATCH = 24, 8  # pixels of an image and of a patch
+_PROCESSOR = {
+    "size": {"height": _SIDE, "width": _SIDE},
+    "resample": 2,
+    "image_mean": [0.5, 0.5, 0.5],
+    "image_std": [0.5, 0.5, 0.5],
 }
 _SIZES = {
     "hidden_size": HIDDEN,
@@ -45,7 +53,12 @@ _HEADS = {
 
 
 def made_up_base(folder: Path, model_type: str) -> Path:
-    """Write a base of type "bert" or "llama" with a real tokenizer and few weights; return its folder."""
+    """Write a base of type "bert", "llama" or "vit" with few weights; return its folder.
+
+    The first two have a real tokenizer, the last the settings of an image processor.
+    """
+    if model_type == "vit":
+        return _made_up_vit(folder)
     from hub.testing.tiny_tokenizers import BERT, LLAMA, tiny_tokenizer  # imports transformers
 
     tokenizer = tiny_tokenizer(BERT if model_type == "bert" else LLAMA, _LENGTH)
@@ -61,6 +74,23 @@ def made_up_base(folder: Path, model_type: str) -> Path:
     return folder
 
 
+def _made_up_vit(folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    config = {"model_type": "vit", "image_size": _SIDE, "patch_size": _PATCH, **_SIZES}
+    (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    (folder / "preprocessor_config.json").write_text(json.dumps(_PROCESSOR), encoding="utf-8")
+    weights = {f"{MODULES['vit'].removeprefix('vit.')}.weight": np.zeros((HIDDEN, HIDDEN), np.float32)}
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    return folder
+
+
+def model_type_of(spec: TaskSpec) -> str:
+    """Return the type of the made-up base that suits a task."""
+    if spec.input is InputKind.IMAGE:
+        return "vit"
+    return "llama" if spec.head is HeadKind.GENERATE else "bert"
+
+
 def deploy_made_up(
     home: Path,
     registry: Registry,
@@ -70,7 +100,7 @@ def deploy_made_up(
     settings: Mapping[str, Any] | None = None,
 ) -> Version:
     """Store an adapter of a task with random weights, and deploy it by the name of the task."""
-    model_type = "llama" if spec.head is HeadKind.GENERATE else "bert"
+    model_type = model_type_of(spec)
     store = Store(home)
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
@@ -102,6 +132,7 @@ def _serving(
         settings=settings,
         max_length=min(max_length, base.max_length),
         contract=registry.plugin_of(spec.name).fingerprint,
+        image=base.image,
     )
 
 

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from base64 import b64decode, b64encode
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, ClassVar
@@ -19,7 +20,7 @@ import torch
 from pydantic import BaseModel
 from transformers import AutoConfig, AutoModel, AutoModelForCausalLM
 
-from hub.api import Example, HeadKind
+from hub.api import Example, FieldKind, HeadKind, TaskSpec
 from hub.bases.base import Base
 from hub.config import load_settings
 from hub.engine.build import build_engine
@@ -38,7 +39,7 @@ from hub.store.store import Store
 from hub.testing.afresh import task_afresh
 from hub.testing.fixtures import hub_home
 from hub.testing.given import GivenTask
-from hub.testing.homes import made_up_base
+from hub.testing.homes import made_up_base, model_type_of
 from hub.training.train import train
 
 __all__ = ["RoundTripConformance", "hub_home"]
@@ -58,8 +59,11 @@ class RoundTripConformance(GivenTask):
     ) -> None:
         settings = load_settings()
         registry, store = Registry.of(settings), Store(hub_home)
-        base = store.bases.pull(str(_base(tmp_path / "base", self.spec.head)), "small")
-        recipe = load_recipe(self._recipe(tmp_path))
+        base = store.bases.pull(str(_base(tmp_path / "base", self.spec)), "small")
+        images = [
+            field.name for field in registry.task(self.spec.name).task.fields if field.kind is FieldKind.IMAGE
+        ]
+        recipe = load_recipe(self._recipe(tmp_path, images))
         work = tmp_path / "work"
         result = train(recipe, registry=registry, store=store, bases=store.bases, work=work)
         measured = result.measured
@@ -76,9 +80,9 @@ class RoundTripConformance(GivenTask):
             assert _close(judged, trained), f"{version.ref} serves {judged}, training saw {trained}"
         store.close()
 
-    def _recipe(self, folder: Path) -> Path:
-        """Write a recipe and its rows."""
-        rows = [_numbered(example, number) for number in range(COPIES) for example in self.examples]
+    def _recipe(self, folder: Path, images: Collection[str]) -> Path:
+        """Write a recipe and its rows; the fields `images` have images."""
+        rows = [_numbered(example, number, images) for number in range(COPIES) for example in self.examples]
         lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
         (folder / "rows.jsonl").write_text(lines, encoding="utf-8")
         recipe = {
@@ -94,8 +98,14 @@ class RoundTripConformance(GivenTask):
         return file
 
 
-def _numbered(example: Example, number: int) -> dict[str, Any]:
-    """Return the example with a number after its longest text, so that no two rows are the same."""
+def _numbered(example: Example, number: int, images: Collection[str]) -> dict[str, Any]:
+    """Return the example with a number after its longest text, so that no two rows are the same.
+
+    Of an image in base64, the number follows the file, where its format ends.
+    """
+    if images and number:
+        numbered = {name: b64decode(example[name].rpartition(",")[2]) + bytes([number]) for name in images}
+        return {**example, **{name: b64encode(data).decode() for name, data in numbered.items()}}
     texts = [name for name, value in example.items() if isinstance(value, str)]
     texts = [name for name in texts if name not in ("label",)]
     if not texts or not number:
@@ -104,9 +114,10 @@ def _numbered(example: Example, number: int) -> dict[str, Any]:
     return {**example, longest: f"{example[longest]} {number}"}
 
 
-def _base(folder: Path, head: HeadKind) -> Path:
+def _base(folder: Path, spec: TaskSpec) -> Path:
     """Write a tiny base with random weights."""
-    made_up_base(folder, "llama" if head is HeadKind.GENERATE else "bert")
+    head = spec.head
+    made_up_base(folder, model_type_of(spec))
     config = AutoConfig.from_pretrained(folder)
     factory: Any = AutoModelForCausalLM if head is HeadKind.GENERATE else AutoModel
     with torch.random.fork_rng():

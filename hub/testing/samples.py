@@ -17,7 +17,10 @@ from hub.api import (
     Example,
     FieldKind,
     HeadKind,
+    ImageInput,
+    InputKind,
     Output,
+    Resample,
     Row,
     TargetKind,
     Task,
@@ -29,6 +32,7 @@ from hub.engine.protocol import AdapterWeights, EngineRow
 from hub.registry.loaded import LoadedTask
 
 __all__ = [
+    "IMAGE",
     "KINDS",
     "assert_row",
     "assert_survives_json",
@@ -54,12 +58,24 @@ KINDS: Mapping[FieldKind, type | tuple[type, ...]] = {
     FieldKind.ENTITIES: tuple,
     FieldKind.NUMBER: (int, float),
     FieldKind.MESSAGES: tuple,
+    FieldKind.IMAGE: str,
 }
+# How the tiny base of the round trip takes images.
+IMAGE = ImageInput(
+    24, 24, 10, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5), resize=(24, 24), resample=Resample.BILINEAR
+)
 
 
 @cache
-def tokenizer_for(head: HeadKind) -> Tokenizer:
-    """Return a real fast tokenizer: bytes with a chat template for GENERATE, else word pieces."""
+def tokenizer_for(head: HeadKind, reads: InputKind = InputKind.TEXT) -> Tokenizer:
+    """Return a real fast tokenizer: bytes with a chat template for GENERATE, else word pieces.
+
+    A task that reads images gets what takes the place of a tokenizer.
+    """
+    if reads is InputKind.IMAGE:
+        from hub.engine.tokenizer import NoTokenizer
+
+        return NoTokenizer()
     from hub.testing.tiny_tokenizers import BERT, LLAMA, tiny_tokenizer
 
     tokenizer: Tokenizer = tiny_tokenizer(LLAMA if head is HeadKind.GENERATE else BERT)
@@ -111,7 +127,8 @@ def lengthened(example: Example, loaded: LoadedTask, times: int = 200) -> dict[s
 def row_key(row: Row) -> tuple[object, ...]:
     """Return the parts of a row that the engine reads."""
     types = None if row.token_type_ids is None else list(row.token_type_ids)
-    return list(row.input_ids), types, row.max_new_tokens, row.sampling, row.pooling
+    pixels = None if row.pixel_values is None else row.pixel_values.tobytes()
+    return list(row.input_ids), types, row.max_new_tokens, row.sampling, row.pooling, pixels
 
 
 def sample_texts(rows: int) -> list[list[str]]:
@@ -166,6 +183,12 @@ def assert_row(row: Row, adapter: AdapterInfo, head: HeadKind) -> None:
     assert all(isinstance(token, int | np.integer) for token in row.input_ids)
     assert row.token_type_ids is None or len(row.token_type_ids) == len(row.input_ids)
     assert row.max_new_tokens > 0 or head is not HeadKind.GENERATE, "set max_new_tokens"
+    if adapter.image is None:
+        assert row.pixel_values is None, "the base reads text"
+        return
+    assert row.pixel_values is not None, "the base reads images"
+    assert row.pixel_values.shape == adapter.image.shape and row.pixel_values.dtype == np.float32
+    assert len(row.input_ids) == adapter.image.tokens and np.isfinite(row.pixel_values).all()
 
 
 def assert_target(item: Mapping[str, Any], spec: TaskSpec, adapter: AdapterInfo) -> None:

@@ -275,6 +275,10 @@ def _check_kind(recipe: Recipe, base: Base, loaded: LoadedTask) -> None:
 
 def _max_length(recipe: Recipe, base: Base, loaded: LoadedTask) -> int:
     if base.image:
+        if recipe.max_length not in (None, base.max_length):
+            raise recipe.error(
+                "max_length", f"an image has {base.max_length} tokens on {base.name}: leave it out"
+            )
         return base.max_length
     if recipe.max_length is None:
         return min(loaded.task.max_length, base.max_length)

@@ -8,6 +8,7 @@ from typing import ClassVar
 import pytest
 from grafthub_extraction import hub_tasks as extraction
 from grafthub_generation import hub_tasks as generation
+from grafthub_image_classification import hub_tasks as images
 from grafthub_qa import hub_tasks as qa
 from grafthub_sentiment import hub_tasks
 from grafthub_sentiment.task import SentimentTask
@@ -16,6 +17,7 @@ from grafthub_similarity import hub_tasks as similarity
 from hub.api import BadData
 from hub.testing.fixtures import hub_home
 from hub.testing.round_trip import RoundTripConformance
+from tests.support.images import one_colour
 
 __all__ = ["hub_home"]
 
@@ -27,6 +29,14 @@ class TestSentiment(RoundTripConformance):
     examples = (
         {"text": "a good film", "label": "positive"},
         {"text": "a bad film", "label": "negative"},
+    )
+
+
+class TestImages(RoundTripConformance):
+    spec = next(iter(images()))
+    examples = (
+        {"image": one_colour("red"), "label": "warm"},
+        {"image": one_colour("blue"), "label": "cold"},
     )
 
 

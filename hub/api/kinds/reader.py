@@ -72,13 +72,15 @@ class ReaderSpec(ExtensionSpec):
     `suffixes` are lower-case endings of file names, such as ".mbox"; files may also be packed (".mbox.gz").
     `schemes` are the beginnings of sources, such as "imap" for imap://host/folder. `text`: its files are
     text, whose encoding is detected or given in `data.encoding`. `utf8`: of a text, `stream` is UTF-8; else,
-    as of a file that is no text, it is the bytes of the file.
+    as of a file that is no text, it is the bytes of the file. `example`: a file is one example, so that a
+    folder with a subfolder of them for each label is read as one table, with the label added.
     """
 
     suffixes: tuple[str, ...] = ()
     schemes: tuple[str, ...] = ()
     text: bool = True
     utf8: bool = True
+    example: bool = False
 
 
 class Reader(Extension[SettingsT]):

@@ -41,6 +41,7 @@ _SYNONYMS = {
     "target": "tgt translation translated output to",
     "tokens": "words",
     "tags": "ner_tags labels ner",
+    "image": "img picture photo file path filename file_name image_path",
     "entities": "spans annotations ner label labels",
 }
 _NO_LABEL = re.compile(r"(?:id|idx|index|split|url|date|time|timestamp|author|user)$|.*_id$", re.IGNORECASE)

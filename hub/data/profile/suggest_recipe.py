@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from hub.api import FieldKind, HeadKind
+from hub.api import FieldKind, HeadKind, InputKind
 from hub.bases.cache import Bases
 from hub.data.dataset import Dataset, InvalidRows
 from hub.data.examples import Item
@@ -156,7 +156,7 @@ def _most_tokens(base: str, bases: Bases) -> int:
 
 def _tokens(items: Sequence[Item], loaded: LoadedTask, limit: int) -> int | None:
     """Estimate the token limit that 99 % of the rows fit in; None: use the task's default."""
-    if loaded.spec.head is not HeadKind.SEQUENCE:
+    if loaded.spec.head is not HeadKind.SEQUENCE or loaded.spec.input is InputKind.IMAGE:
         return None
     counts = sorted(_estimate(item.request) for item in items)
     longest = counts[min(len(counts) - 1, round(0.99 * len(counts)))]
@@ -181,6 +181,7 @@ def _text(
     rows = len(dataset.train) + len(dataset.validation)
     limit = f"max_length: {tokens}" if tokens else f"# max_length: {loaded.task.max_length}"
     reason = "estimate: 99 % of the rows fit" if tokens else "tokens; the task's default"
+    lengths = [] if loaded.spec.input is InputKind.IMAGE else [f"{limit}  # {reason}"]
     lines = [
         "# Made by `hub recipe new`. Edit it, then run `hub train` with this folder.",
         "# docs/recipes.md explains every key; editors can check them with `hub recipe schema`.",
@@ -188,7 +189,7 @@ def _text(
         f"task: {as_yaml(recipe.task)}",
         f"base: {as_yaml(recipe.base)}  # pulled on first use; `hub base list` lists the pulled ones",
         "summary: ''  # one sentence for readers",
-        f"{limit}  # {reason}",
+        *lengths,
         *_section("options", recipe.options),
         *_data(recipe.data, source, dataset, labels),
         "method:",

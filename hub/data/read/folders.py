@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hub.api import MAX_TEXT
 from hub.api.kinds.reader import InvalidRow, RawRow, Table, TableRow
 from hub.data.read.encodings import MIN_BAD, decode, not_utf8
 from hub.data.read.sources import open_source
-from hub.data.read.tables import is_url, open_table, open_url, suffixes
+from hub.data.read.tables import is_url, open_table, open_url, reader_of, suffixes
 from hub.errors import BadData
 from hub.progress import Progress, silent
 from hub.recipe.recipe import Data
 from hub.untrusted import open_regular
 
-__all__ = ["TextFolder", "files_of", "open_place"]
+__all__ = ["ExampleFolder", "Place", "TextFolder", "files_of", "folder_of", "open_place"]
 
 _TEXT = ".txt"
 _MAX_TEXT_BYTES = 4 * MAX_TEXT
@@ -32,7 +32,18 @@ class TextFolder:
     labelled: bool
 
 
-def files_of(location: str, folder: Path) -> Sequence[str | TextFolder]:
+@dataclass(frozen=True, slots=True)
+class ExampleFolder:
+    """A folder with a subfolder per label; each file is an example, as the spec of its reader says."""
+
+    path: Path
+    files: tuple[Path, ...]
+
+
+Place = str | TextFolder | ExampleFolder
+
+
+def files_of(location: str, folder: Path) -> Sequence[Place]:
     """Return the files of a source: the source itself, or the contents of a folder.
 
     Raises:
@@ -45,22 +56,40 @@ def files_of(location: str, folder: Path) -> Sequence[str | TextFolder]:
         inside = sorted(entry for entry in path.iterdir() if not entry.name.startswith("."))
         tables = [str(entry) for entry in inside if entry.is_file() and _is_table(entry.name)]
         loose = [entry for entry in inside if entry.is_file() and entry.suffix.lower() == _TEXT]
-        below = [text for entry in inside if entry.is_dir() for text in _texts_in(entry)]
+        deeper = [file for entry in inside if entry.is_dir() for file in _files_in(entry)]
     except OSError as error:
         raise BadData(f"{path}: cannot be read: {error.strerror}.") from None
-    found = {"data files": tables, "text files": loose, "text files in a subfolder per label": below}
+    below = [file for file in deeper if file.suffix.lower() == _TEXT]
+    examples = [file for file in deeper if _is_example(file.name)]
+    found = {
+        "data files": tables,
+        "text files": loose,
+        "text files in a subfolder per label": below,
+        "other examples in a subfolder per label": examples,
+    }
     kinds = [kind for kind, files in found.items() if files]
     if not kinds:
         endings = ", ".join([*suffixes(), _TEXT])
         raise BadData(f"{path}: has no data file: no name ends in {endings}, with or without .gz.")
     if len(kinds) > 1:
         raise BadData(f"{path}: has {' and '.join(kinds)}. Name the files or a folder with one kind.")
+    if examples:
+        return [ExampleFolder(path, tuple(examples))]
     return tables or [TextFolder(path, tuple(loose or below), labelled=bool(below))]
+
+
+def folder_of(place: Place, folder: Path) -> Path | None:
+    """Return the folder of a data file, below which its cells may name files; None if it has none."""
+    if not isinstance(place, str):
+        return place.path
+    if place.startswith("pypi:") or is_url(place):
+        return None
+    return (folder / Path(place).expanduser()).parent
 
 
 @contextmanager
 def open_place(
-    place: str | TextFolder,
+    place: Place,
     folder: Path,
     data: Data,
     cache: Path,
@@ -70,6 +99,7 @@ def open_place(
     """Open one item of `files_of` as a table; `data` says how to read it.
 
     A table of a `TextFolder` has a row per file, with its `text`, and the name of its subfolder as `label`.
+    One of an `ExampleFolder` has the rows of its files, with the name of their subfolder as `label`.
     `languages` is the pair to read from a multilingual file.
 
     Raises:
@@ -79,6 +109,8 @@ def open_place(
     if isinstance(place, TextFolder):
         columns = ("text", "label") if place.labelled else ("text",)
         yield Table(place.path.name, columns, _rows(place, data.encoding))
+    elif isinstance(place, ExampleFolder):
+        yield Table(place.path.name, None, _examples(place, data, cache))
     elif is_url(place):
         yield open_url(place, data, languages)
     else:
@@ -117,11 +149,31 @@ def _rows(folder: TextFolder, encoding: str | None) -> Iterator[TableRow]:
         raise bad[0]
 
 
+def _examples(folder: ExampleFolder, data: Data, cache: Path) -> Iterator[TableRow]:
+    """Yield the rows of each file; a file that does not have its format is an invalid row."""
+    for path in folder.files:
+        name = path.relative_to(folder.path).as_posix()
+        try:
+            with open_source(str(path), folder.path, cache) as file:
+                for row in open_table(file.name, file.stream, data).rows:
+                    if isinstance(row, RawRow):
+                        yield RawRow(row.line, {**row.values, "label": path.parent.name}, name)
+                    else:
+                        yield replace(row, source=name)
+        except BadData as error:
+            yield InvalidRow(1, str(error).rstrip("."), name)
+
+
 def _is_table(name: str) -> bool:
     return name.lower().removesuffix(".gz").endswith(tuple(suffixes()))
 
 
-def _texts_in(folder: Path) -> list[Path]:
+def _is_example(name: str) -> bool:
+    reader = reader_of(name.lower())
+    return reader is not None and reader.example
+
+
+def _files_in(folder: Path) -> list[Path]:
     if folder.name.startswith("."):
         return []
-    return sorted(path for path in folder.iterdir() if path.is_file() and path.suffix.lower() == _TEXT)
+    return sorted(path for path in folder.iterdir() if path.is_file())

@@ -12,7 +12,7 @@ from hub.http.openai.requests import text_input
 from hub.serving.routing.routes import Route
 from hub.store.records import Version
 
-__all__ = ["TextClassification", "pipeline_of"]
+__all__ = ["ImageClassification", "TextClassification", "pipeline_of"]
 
 
 class TextClassification(HfPipeline):
@@ -38,6 +38,26 @@ class TextClassification(HfPipeline):
         """Return the labels with their scores, the most probable first."""
         ordered = sorted(scores.items(), key=lambda pair: -pair[1])
         return [{"label": label, "score": score} for label, score in ordered]
+
+
+class ImageClassification(TextClassification):
+    """Scores of the labels of an image, which is sent in base64, or alone as the body."""
+
+    settings: ClassVar[Json] = {}
+    ignored = frozenset({"top_k", "function_to_apply"})
+
+    @classmethod
+    def fits(cls, asked: frozenset[str], answered: frozenset[str]) -> bool:
+        return "image" in asked and "scores" in answered
+
+    def inputs(self, given: Any) -> list[dict[str, Any]]:
+        return [{"image": one} for one in listed(given)]
+
+    def answer(self, answers: Sequence[Json], parameters: Json, *, many: bool) -> Any:
+        if parameters.get("function_to_apply") not in (None, "softmax"):
+            raise BadRequest("function_to_apply must be softmax, which the scores are by.")
+        found = [super(ImageClassification, self).answer([one], parameters, many=True)[0] for one in answers]
+        return found if many else found[0]
 
 
 class TokenClassification(HfPipeline):
@@ -173,6 +193,7 @@ _KINDS: Sequence[type[HfPipeline]] = (
     QuestionAnswering,
     TokenClassification,
     TextClassification,
+    ImageClassification,
     Translation,
     Summarization,
     TextGeneration,

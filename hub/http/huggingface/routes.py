@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from base64 import b64encode
 from collections.abc import Mapping
 from functools import partial
 from typing import Annotated, Any, ClassVar
@@ -13,13 +14,14 @@ from pydantic_core import from_json
 from starlette.requests import Request
 from starlette.responses import Response
 
-from hub.errors import BadRequest, HubError, TooLarge
+from hub.errors import BadMediaType, BadRequest, HubError, TooLarge
 from hub.http.calls import ask, ask_for_stream, visible_routes
 from hub.http.hub import hub_of
-from hub.http.huggingface.pipelines import TextOutput, details, pipeline_of
+from hub.http.huggingface.pipelines import ImageClassification, TextOutput, details, pipeline_of
 from hub.http.openai.answers import ChatCompletion, Completion
 from hub.http.openai.requests import ChatRequest, CompletionRequest
 from hub.http.openai.routes import ANSWERS, OpenAIRoute, answer_text
+from hub.http.origin import BYTES
 from hub.http.routes.route import InferRoute
 from hub.http.routes.schemas import DESCRIBED
 from hub.http.routes.table import TableRow, add_table
@@ -62,6 +64,10 @@ class PipelineRequest(BaseModel):
         return {**(self.parameters or {}), **beside}
 
 
+class RawImage(PipelineRequest):
+    """A call whose body was the image alone."""
+
+
 class PipelineError(BaseModel):
     """An error as Hugging Face's clients read it."""
 
@@ -77,6 +83,18 @@ class PipelineRoute(InferRoute):
     @staticmethod
     def failed(error: HubError) -> Response:
         return _error(error)
+
+
+class PipelineCallRoute(PipelineRoute):
+    """Takes JSON, or an image alone, whose clients may declare no content type."""
+
+    binary = (BYTES, "image/png", "image/jpeg", "image/webp")
+
+    def read(self, request: Request, body: bytes, model: Any) -> Any:
+        declared = request.headers.get("content-type", "").strip().lower()
+        if body and declared in ("", *self.binary):
+            return RawImage(inputs=b64encode(body).decode("ascii"))
+        return super().read(request, body, model)
 
 
 ERRORS: dict[int | str, dict[str, Any]] = {
@@ -102,7 +120,7 @@ def add_routes(app: FastAPI) -> None:
     ]
     answers = {**ERRORS, 200: {**DESCRIBED[200], "content": {"text/event-stream": events}}}
     add = partial(add_table, app, tag="hugging face")
-    add([call], responses=answers, route=PipelineRoute)
+    add([call], responses=answers, route=PipelineCallRoute)
     add(texts, responses=ANSWERS, route=OpenAIRoute)
     add(shown, responses=ERRORS, route=PipelineRoute)
 
@@ -151,6 +169,10 @@ class _PipelineForm:
         pipeline = pipeline_of(route, route.version)
         if self._body.stream and not isinstance(pipeline, TextOutput):
             raise BadRequest(f"Deployment {route.name!r} writes no text that could be streamed.")
+        if isinstance(self._body, RawImage) and not isinstance(pipeline, ImageClassification):
+            raise BadMediaType(
+                f"Deployment {route.name!r} takes JSON: add the header 'content-type: application/json'."
+            )
         requests = pipeline.requests(self._body.inputs, self._parameters)
         if len(requests) > self._max_items:
             raise TooLarge(

@@ -21,6 +21,7 @@ from hub.http.hub import hub_of
 from hub.http.oip.bodies import InferAnswer, InferCall, InferError, ModelMetadata, ServerMetadata
 from hub.http.oip.signature import Signature
 from hub.http.oip.tensors import Tensor, split_body, texts_of
+from hub.http.origin import BYTES
 from hub.http.routes.route import InferRoute, RawInferRoute
 from hub.http.routes.schemas import DESCRIBED, DeploymentName
 from hub.http.routes.table import TableRow, add_table
@@ -53,7 +54,7 @@ class OipRoute(InferRoute):
 class OipInferRoute(OipRoute, RawInferRoute):
     """Takes a body of JSON and binary tensors, whose clients do not declare a content type."""
 
-    takes_binary = True
+    binary = (BYTES,)
 
 
 def add_routes(app: FastAPI) -> None:

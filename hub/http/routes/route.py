@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Collection, Coroutine, Mapping
 from http import HTTPStatus
-from typing import Any, get_args
+from typing import Any, ClassVar, get_args
 
 from fastapi.routing import APIRoute
 from starlette.requests import ClientDisconnect, Request
@@ -41,7 +41,7 @@ class InferRoute(APIRoute):
     right = Right.INFER
     root = ""  # below which `failed` also answers paths that no route takes, unless other routes share theirs
     parses = True
-    takes_binary = False
+    binary: ClassVar[Collection[str]] = ()  # types of bodies beside JSON
 
     async def direct(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer as an ASGI application; the scope must have `app` and `path_params`."""
@@ -103,11 +103,15 @@ class InferRoute(APIRoute):
             if parameter := parameters.get("body"):
                 body = await read_body(request, hub.limits.body_bytes, hub.limits.body_s)
                 if body or parameter.default is parameter.empty:
-                    arguments["body"] = parse(body, parameter.annotation) if self.parses else body
+                    arguments["body"] = self.read(request, body, parameter.annotation)
             async with Deadline(self._seconds(hub.limits)) as deadline:
                 deadline.watch(request.receive)
                 response: Response = await self.endpoint(request, **arguments)
         return response
+
+    def read(self, request: Request, body: bytes, model: Any) -> Any:
+        """Return what the endpoint is given as `body`; `model` is its annotation."""
+        return parse(body, model) if self.parses else body
 
     def _client_timeout(self, request: Request) -> ClientTimeout | None:
         return ClientTimeout.of(request)

@@ -12,6 +12,7 @@ from hub.cli.context import Context
 from hub.cli.deploy import SERVER
 from hub.cli.reading import COLUMN, DELIMITER, ENCODING, HEADER, reading
 from hub.cli.screen.output import JSON_FLAG, escape, print_json, say, write_piece
+from hub.data.read.image_cells import UnreadableImage, read_image_cell, takes_file
 from hub.errors import BadRequest
 
 if TYPE_CHECKING:
@@ -112,7 +113,20 @@ def _from_text(client: Client, deployment: str, text: str) -> dict[str, Any]:
             f"The task {described['task']!r} needs more than one text: {', '.join(needed)}. "
             f"Use --input, such as --input '{example}'."
         )
+    if takes_file(schema["properties"][fields[0]]):
+        return {fields[0]: _from_file(text)}
     return {fields[0]: text}
+
+
+def _from_file(text: str) -> Any:
+    """Return the file that a text names, in base64; another text is sent as it is."""
+    path = Path(text)
+    try:
+        return read_image_cell(path.name, path.parent.absolute())
+    except UnreadableImage as error:
+        if "://" in text or text.lower().startswith("data:"):
+            return text  # the server refuses addresses
+        raise BadRequest(f"{text[:200]} {error}.") from None
 
 
 def _is_text(schema: dict[str, Any]) -> bool:

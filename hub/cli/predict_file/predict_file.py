@@ -17,6 +17,7 @@ from hub.cli.predict_file.answer_files import atomically, open_answers
 from hub.cli.screen.output import error_console, escape, print_json, progress, say
 from hub.client.protocol import Client
 from hub.data.profile.read_options import Reading, data_for
+from hub.data.read.image_cells import UnreadableImage, read_image_cell, takes_file
 from hub.data.read.sources import open_source
 from hub.data.read.tables import open_table
 from hub.errors import BadData, BadRequest, Overloaded
@@ -70,7 +71,7 @@ def predict_file(
     ):
         table = open_table(opened.name, opened.stream, data)
         columns = {name: _column_name(column, table.columns) for name, column in data.columns.items()}
-        rows = (_input_row(row, request, columns) for row in table.rows)
+        rows = (_input_row(row, request, columns, source.parent) for row in table.rows)
         stage, total = f"predict {deployment}", _estimated_rows(source)
         for row, answer in _answers(client, deployment, rows):
             fields, reason = _fields(row, answer, answer_columns)
@@ -119,7 +120,10 @@ def _column_name(column: str | int, known: Sequence[str | int] | None) -> str:
 
 
 def _input_row(
-    row: RawRow | InvalidRow | FilteredRow, schema: Mapping[str, Any], columns: Mapping[str, str]
+    row: RawRow | InvalidRow | FilteredRow,
+    schema: Mapping[str, Any],
+    columns: Mapping[str, str],
+    folder: Path,
 ) -> InputRow:
     if not isinstance(row, RawRow):
         return InputRow(row.line, {}, None, row.reason)
@@ -128,7 +132,10 @@ def _input_row(
     for name, about in schema["properties"].items():
         value = values.get(columns.get(name, name))
         if value is not None and (value != "" or name in schema.get("required", [])):
-            request[name] = _typed(value, about)
+            try:
+                request[name] = read_image_cell(value, folder) if takes_file(about) else _typed(value, about)
+            except UnreadableImage as error:
+                return InputRow(row.line, values, None, f"{name} {error}")
     try:
         json.dumps(request, ensure_ascii=False).encode()
     except (UnicodeEncodeError, TypeError, ValueError):

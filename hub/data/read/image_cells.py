@@ -9,7 +9,14 @@ from typing import Any
 
 from hub.untrusted import open_regular
 
-__all__ = ["MAX_IMAGE_BYTES", "MAX_IMAGE_CHARS", "UnreadableImage", "encoded", "read_image_cell"]
+__all__ = [
+    "MAX_IMAGE_BYTES",
+    "MAX_IMAGE_CHARS",
+    "UnreadableImage",
+    "encoded",
+    "read_image_cell",
+    "takes_file",
+]
 
 MAX_IMAGE_BYTES = 32 << 20  # of one file; the task has limits of its own
 MAX_IMAGE_CHARS = MAX_IMAGE_BYTES * 4 // 3 + 100  # in base64, after the beginning of a data URL
@@ -23,6 +30,11 @@ def encoded(value: Any) -> Any:
     """Return the bytes in `{"bytes": ...}`, or bytes, in base64; any other value unchanged."""
     data = value.get("bytes") if isinstance(value, Mapping) else value
     return base64.b64encode(data).decode("ascii") if isinstance(data, bytes) else value
+
+
+def takes_file(schema: Mapping[str, Any]) -> bool:
+    """Return whether a field with this JSON Schema takes a file in base64."""
+    return any(one.get("contentEncoding") == "base64" for one in (schema, *schema.get("anyOf", ())))
 
 
 def read_image_cell(value: Any, folder: Path | None) -> Any:

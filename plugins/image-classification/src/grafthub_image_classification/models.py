@@ -21,7 +21,15 @@ Probability = Annotated[float, Field(ge=0.0, le=1.0)]
 ImageSource = Annotated[
     str,
     AfterValidator(check_source),
-    WithJsonSchema({"type": "string", "minLength": 1, "maxLength": MAX_CHARS}),
+    WithJsonSchema(
+        {
+            "type": "string",
+            "minLength": 1,
+            "maxLength": MAX_CHARS,
+            "contentEncoding": "base64",
+            "contentMediaType": "image/*",
+        }
+    ),
 ]
 # A PNG of 8 x 8 pixels in four colours.
 EXAMPLE = (

@@ -1,0 +1,145 @@
+"""Images, from a folder of files to a hot swap: a new recipe, training, deployment, requests and limits."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from huggingface_hub import InferenceClient
+from huggingface_hub.errors import HfHubHTTPError
+
+from hub.api import HeadKind
+from tests.e2e.conftest import Hub
+from tests.support.images import image_file, one_colour, write_folders
+from tests.support.tiny import tiny_adapter, tiny_vision
+
+pytestmark = pytest.mark.e2e
+
+PREDICT = "/v1/deployments/photos/predict"
+
+
+@pytest.fixture(scope="module")
+def hub(tmp_path_factory: pytest.TempPathFactory) -> Hub:
+    """A workspace with a version that was trained on a folder of images, and one of plain PEFT."""
+    folder = tmp_path_factory.mktemp("images")
+    hub = Hub(folder / "home")
+    vit = tiny_vision(folder / "vit")
+    hub.run_here("base", "pull", str(vit.path), "--name", "vit")
+    data, recipe = write_folders(folder / "photos", each=12), folder / "recipes" / "photos"
+    made = hub.run_here(
+        "recipe", "new", "image-classification", str(data), "--base", "vit", "-o", str(recipe)
+    )
+    assert "24 rows, image=image, label=label" in made
+    file = recipe / "recipe.yaml"
+    text = file.read_text()
+    assert "max_length" not in text
+    file.write_text(text.replace("train:", "train:\n  max_steps: 4\n  dtype: fp32"))
+    hub.run_here("train", str(recipe))
+    made = tiny_adapter(vit, folder / "adapter", kind=HeadKind.SEQUENCE, labels=("cold", "warm"))
+    described = ("--task", "image-classification", "--base", "vit", "--labels", "cold,warm")
+    hub.run_here("adapters", "import", str(made), "photos", *described)
+    return hub
+
+
+@pytest.fixture(scope="module")
+def server(hub: Hub) -> Iterator[httpx.Client]:
+    hub.run("deploy", "photos@1", "--as", "photos")
+    with hub.serving() as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def client(server: httpx.Client) -> Iterator[InferenceClient]:
+    with pytest.MonkeyPatch.context() as patch:  # with it, the client would not even ask this machine
+        patch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+        yield InferenceClient(model=f"{server.base_url}/hf/photos")
+
+
+def answer(server: httpx.Client, **fields: object) -> dict[str, object]:
+    reply = server.post(PREDICT, json=fields)
+    assert reply.status_code == 200, reply.text
+    return dict(reply.json())
+
+
+def test_an_image_gets_the_label_of_its_folder(server: httpx.Client) -> None:
+    found = answer(server, image=one_colour((190, 50, 20)))
+    assert found["label"] == "warm" and set(found["scores"]) == {"warm", "cold"}
+    url = f"data:image/webp;base64,{one_colour((20, 50, 190), 'WEBP')}"
+    assert answer(server, image=url, top_k=1)["label"] == "cold"
+    many = server.post(PREDICT, json={"items": [{"image": one_colour("red")}, {"image": url}]}).json()
+    assert [one["result"]["label"] for one in many["items"]] == ["warm", "cold"]
+
+
+@pytest.mark.parametrize(
+    ("image", "status", "code"),
+    [
+        ("http://127.0.0.1/cat.png", 400, "invalid_image"),
+        ("no image", 400, "invalid_image"),
+        ("", 400, "invalid_image"),
+        (base64.b64encode(b"%PDF-1.7").decode(), 400, "invalid_image"),
+        (one_colour("red", "GIF"), 400, "invalid_image"),
+        (base64.b64encode(image_file("red")[:60]).decode(), 400, "invalid_image"),
+        (7, 400, "bad_request"),
+    ],
+)
+def test_what_is_no_image_is_refused_with_its_field(server, image, status, code) -> None:
+    reply = server.post(PREDICT, json={"image": image})
+    error = reply.json()["error"]
+    assert (reply.status_code, error["code"], error["field"]) == (status, code, "image")
+    assert answer(server, image=one_colour("red"))["label"] == "warm"
+
+
+def test_hugging_faces_client_sends_the_file_alone_or_in_base64(server, client, tmp_path: Path) -> None:
+    file = tmp_path / "photo.png"
+    file.write_bytes(image_file("red"))
+    expected = answer(server, image=one_colour("red"))["scores"]
+    for sent in (file, file.read_bytes(), str(file)):
+        found = client.image_classification(sent)
+        assert {one.label: one.score for one in found} == pytest.approx(expected)
+        assert found[0].label == "warm"
+    assert len(client.image_classification(file, top_k=1)) == 1
+    with pytest.raises(HfHubHTTPError) as caught:
+        client.image_classification(b"no image")
+    assert caught.value.response.json()["error_type"] == "invalid_image"
+
+
+def test_versions_are_swapped_under_load_and_each_answer_is_of_one_of_them(hub: Hub, server) -> None:
+    image = one_colour((120, 60, 110))
+    scores = {"photos@1": answer(server, image=image)["scores"]}
+    hub.run("deploy", "photos@2", "--as", "photos")
+    scores["photos@2"] = answer(server, image=image)["scores"]
+    assert scores["photos@1"] != scores["photos@2"]
+    seen = set()
+    for number in range(12):
+        if number % 4 == 2:
+            hub.run("deploy", f"photos@{1 + number // 4 % 2}", "--as", "photos")
+        reply = server.post(PREDICT, json={"image": image})
+        version = reply.headers["x-hub-version"]
+        assert reply.json()["scores"] == pytest.approx(scores[version], abs=1e-5)
+        seen.add(version)
+    assert seen == {"photos@1", "photos@2"}
+
+
+def test_commands_send_files(hub: Hub, server: httpx.Client, tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(image_file("red"))
+    (tmp_path / "rows.csv").write_text("image\na.png\n../secret.png\n")
+    assert hub.json("predict", "photos", str(tmp_path / "a.png"))["label"] == "warm"
+    done = hub.json(
+        "predict", "photos", "--file", str(tmp_path / "rows.csv"), "-o", str(tmp_path / "answers.jsonl")
+    )
+    assert (done["answered"], done["failed"]) == (1, 1)
+    assert "leads out of the folder" in done["failures"][0]["reason"]
+    first = json.loads((tmp_path / "answers.jsonl").read_text().splitlines()[0])
+    assert (first["image"], first["label"]) == ("a.png", "warm")
+
+
+def test_what_needs_words_is_refused(hub: Hub) -> None:
+    for command in (
+        ("explain", "photos@1", "--field", f"image={one_colour('red')}"),
+        ("export", "photos@1", "--format", "safetensors-merged", "-o", "x"),
+    ):
+        assert "reads images" in hub.json_of(1, *command)["error"]["message"]

@@ -14,7 +14,7 @@ from hub.registry.loaded import LoadedTask
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "tasks.md").read_text(encoding="utf-8")
-SECTIONS = dict(re.findall(r"^## (\w+)\n(.*?)(?=^## |\Z)", PAGE, flags=re.M | re.S))
+SECTIONS = dict(re.findall(r"^## ([\w-]+)\n(.*?)(?=^## |\Z)", PAGE, flags=re.M | re.S))
 TASKS = (
     "classification",
     "sentiment",
@@ -24,6 +24,7 @@ TASKS = (
     "qa",
     "extraction",
     "similarity",
+    "image-classification",
 )
 
 

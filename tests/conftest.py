@@ -112,6 +112,11 @@ def smollm2() -> Base:
 
 
 @pytest.fixture(scope="session")
+def vit_s() -> Base:
+    return pull_or_skip("vit-s-focus")
+
+
+@pytest.fixture(scope="session")
 def postgres_server() -> Iterator[Postgres]:
     """A real PostgreSQL server on loopback."""
     try:

@@ -35,8 +35,9 @@ class Resample(StrEnum):
 class ImageInput:
     """How a base takes an image: in RGB, resized, cropped at its center, scaled and normalized.
 
-    `resize` and `crop` are (height, width), None where the step is left out; the result is [3, `height`,
-    `width`] of (value * `scale` - `mean`) / `std` by channel. `tokens` is the length of its row.
+    `resize` and `crop` are (height, width), None where the step is left out; with `shortest`, the shorter
+    side is resized to it and the other in proportion. The result is [3, `height`, `width`] of (value *
+    `scale` - `mean`) / `std` by channel. `tokens` is the length of its row.
     """
 
     height: int
@@ -48,6 +49,7 @@ class ImageInput:
     resize: tuple[int, int] | None = None
     resample: Resample = Resample.BILINEAR
     crop: tuple[int, int] | None = None
+    shortest: int | None = None
 
     @property
     def shape(self) -> tuple[int, int, int]:

@@ -14,8 +14,9 @@ from hub.errors import BadBase
 __all__ = ["PROCESSOR_FILE", "VISION", "image_input"]
 
 PROCESSOR_FILE = "preprocessor_config.json"
-VISION: Mapping[str, int] = {"vit": 1, "deit": 2}
+VISION: Mapping[str, int] = {"vit": 1, "deit": 2, "dinov2": 1}
 """The tokens beside those of the patches, by model type."""
+_ANY_SIZE = frozenset({"dinov2"})  # which interpolates its positions
 
 MAX_SIDE = 2048  # pixels of a side of what a model reads; those in use have 224 to 512
 MAX_TOKENS = 4096
@@ -87,9 +88,15 @@ class _Processor:
         for key in sorted(self._values.keys() - _READ - _HARMLESS):
             if self._values[key] not in (None, False):
                 raise self._bad(f"the setting {key[:80]!r} is not known here")
-        resize = self._size("size") if self._flag("do_resize", True) else None
+        resizes = self._flag("do_resize", True)
+        shortest = self._shortest() if resizes else None
+        resize = self._size("size") if resizes and shortest is None else None
         crop = self._size("crop_size") if self._flag("do_center_crop", False) else None
-        height, width, tokens = _model_size(config, model_type, self._path.parent)
+        if shortest and crop is None:
+            raise self._bad("size has a shortest_edge and nothing is cropped, so images differ in size")
+        if crop and any(side > room for side, room in zip(crop, _room(resize, shortest, crop), strict=True)):
+            raise self._bad("crop_size is larger than size")
+        height, width, tokens = _model_size(config, model_type, crop or resize, self._path.parent)
         if (made := crop or resize or (height, width)) != (height, width):
             raise self._bad(
                 f"it makes images of {made[0]} x {made[1]} and the model takes {height} x {width}"
@@ -103,8 +110,9 @@ class _Processor:
             std=self._three("image_std", above=0.0) if normalizes else (1.0, 1.0, 1.0),
             scale=self._scale() if self._flag("do_rescale", True) else 1.0,
             resize=resize,
-            resample=self._filter() if resize else Resample.BILINEAR,
+            resample=self._filter() if resizes else Resample.BILINEAR,
             crop=crop,
+            shortest=shortest,
         )
 
     def _flag(self, key: str, default: bool) -> bool:
@@ -114,6 +122,18 @@ class _Processor:
         if not isinstance(value, bool):
             raise self._bad(f"{key} is {str(value)[:80]!r}, not true or false")
         return value
+
+    def _shortest(self) -> int | None:
+        """Read a size that is that of the shorter side; None if it is that of both."""
+        value = self._values.get("size")
+        if not isinstance(value, Mapping) or value.keys() != {"shortest_edge"}:
+            return None
+        shortest = _side(value["shortest_edge"])
+        if shortest is None:
+            raise self._bad(
+                f"size is {str(value)[:80]}; the shortest_edge must have 1 to {MAX_SIDE:,} pixels"
+            )
+        return shortest
 
     def _size(self, key: str) -> tuple[int, int]:
         """Read a number, which is that of both sides, or an object with height and width."""
@@ -153,8 +173,18 @@ class _Processor:
         return BadBase(f"{self._path} cannot be used: {reason}.")
 
 
-def _model_size(config: Mapping[str, Any], model_type: str, folder: Path) -> tuple[int, int, int]:
-    """Return height, width and number of tokens of an image; transformers' defaults where none are given."""
+def _room(resize: tuple[int, int] | None, shortest: int | None, crop: tuple[int, int]) -> tuple[int, int]:
+    """Return the least size of a resized image; `crop` itself if nothing is resized."""
+    return resize or ((shortest, shortest) if shortest else crop)
+
+
+def _model_size(
+    config: Mapping[str, Any], model_type: str, made: tuple[int, int] | None, folder: Path
+) -> tuple[int, int, int]:
+    """Return height, width and number of tokens of an image; transformers' defaults where none are given.
+
+    `made` is the size of the processor's images, which some models take if their patches divide it.
+    """
     image, patch = (
         _pair(config.get(key, default)) for key, default in (("image_size", 224), ("patch_size", 16))
     )
@@ -164,6 +194,8 @@ def _model_size(config: Mapping[str, Any], model_type: str, folder: Path) -> tup
             f"{folder / 'config.json'} describes no image of {_CHANNELS} channels and at most {MAX_SIDE:,} "
             "pixels a side (image_size, patch_size, num_channels)."
         )
+    if made and model_type in _ANY_SIZE and not made[0] % patch[0] and not made[1] % patch[1]:
+        image = made
     tokens = (image[0] // patch[0]) * (image[1] // patch[1]) + VISION[model_type]
     if not VISION[model_type] < tokens <= MAX_TOKENS:
         raise BadBase(

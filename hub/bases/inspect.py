@@ -41,12 +41,15 @@ _EMBEDDINGS = (
     "tokens_embed.weight",
 )
 # In this order, as in transformers' conversion of ViT checkpoints.
-_RENAMED = (
-    ("encoder.layer.", "layers."),
+_ATTENTION = (
     ("attention.attention.query", "attention.q_proj"),
     ("attention.attention.key", "attention.k_proj"),
     ("attention.attention.value", "attention.v_proj"),
     ("attention.output.dense", "attention.o_proj"),
+)
+_RENAMED = (
+    ("encoder.layer.", "layers."),
+    *_ATTENTION,
     ("intermediate.dense", "mlp.fc1"),
     ("output.dense", "mlp.fc2"),
 )
@@ -125,16 +128,16 @@ def layer_shapes(base: Base) -> dict[str, tuple[int, ...]]:
     """
     shapes = weight_shapes(base.path)
     if base.kind is BaseKind.VISION:
-        return {_module_name(name): shape for name, shape in shapes.items()}
+        return {_module_name(name, base.model_type): shape for name, shape in shapes.items()}
     if base.kind is BaseKind.ENCODER or any(name.endswith(_OUTPUT_LAYERS) for name in shapes):
         return shapes
     embedding = next((shape for name, shape in shapes.items() if name.endswith(_EMBEDDINGS)), None)
     return shapes if embedding is None else {**shapes, **dict.fromkeys(_OUTPUT_LAYERS, embedding)}
 
 
-def _module_name(name: str) -> str:
+def _module_name(name: str, model_type: str) -> str:
     """Return the name under which transformers 5.23 loads a weight of a ViT; it saves by the old names."""
-    for old, new in _RENAMED:
+    for old, new in _ATTENTION if model_type == "dinov2" else _RENAMED:
         name = name.replace(old, new)
     return name
 

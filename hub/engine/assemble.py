@@ -119,4 +119,4 @@ def _torch(
     pooler = None
     if not base.kind.generates and isinstance(getattr(model, "pooler", None), nn.Module):
         pooler, model.pooler = model.pooler, None
-    return TorchBackbone(model, slots), pooler
+    return TorchBackbone(model, slots, base.image), pooler

@@ -259,7 +259,7 @@ def _check_kind(recipe: Recipe, base: Base, loaded: LoadedTask) -> None:
             raise recipe.error(
                 "base",
                 f"task {recipe.task} reads images and needs a base of kind {BaseKind.VISION}, such as "
-                f"hf:google/vit-base-patch16-224-in21k; {base.name} is of kind {base.kind}",
+                f"vit-s-focus; {base.name} is of kind {base.kind}",
             )
         return
     kinds = [BaseKind.DECODER if generates else BaseKind.ENCODER]

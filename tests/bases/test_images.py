@@ -71,6 +71,14 @@ def test_a_deit_crops_and_has_a_token_more(tmp_path) -> None:
     assert (found.mean, found.resample) == ((0.485, 0.456, 0.406), Resample.BICUBIC)
 
 
+def test_a_dinov2_resizes_the_shorter_side_and_takes_what_its_patches_divide(tmp_path) -> None:
+    settings = DEIT | {"size": {"shortest_edge": 256}}
+    found = read(tmp_path, settings, model_type="dinov2", image_size=518, patch_size=14)
+    assert (found.resize, found.shortest, found.crop, found.tokens) == (None, 256, (224, 224), 257)
+    with pytest.raises(BadBase, match="makes images of 220 x 220 and the model takes 518 x 518"):
+        read(tmp_path, settings | {"crop_size": 220}, model_type="dinov2", image_size=518, patch_size=14)
+
+
 def test_steps_that_are_off_change_nothing(tmp_path) -> None:
     off = {"do_resize": False, "do_rescale": False, "do_normalize": False, "size": {"shortest_edge": 9}}
     found = read(tmp_path, off)
@@ -81,7 +89,10 @@ def test_steps_that_are_off_change_nothing(tmp_path) -> None:
 @pytest.mark.parametrize(
     ("settings", "reason"),
     [
-        ({"size": {"shortest_edge": 224}}, "size is"),
+        ({"size": {"shortest_edge": 224}}, "nothing is cropped"),
+        ({"size": {"shortest_edge": 0}}, "shortest_edge of size is not a number"),
+        ({"size": {"longest_edge": 224}}, "size is"),
+        ({"size": 200, "do_center_crop": True, "crop_size": 224}, "crop_size is larger than size"),
         ({"size": 0}, "size is"),
         ({"size": True}, "size is"),
         ({"size": 100_000}, "size is"),

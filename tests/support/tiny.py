@@ -86,6 +86,7 @@ _FEED_FORWARD = {
     "marian": "fc2",
     "vit": "fc2",
     "deit": "fc2",
+    "dinov2": "fc2",
 }
 
 

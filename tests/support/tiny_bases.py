@@ -91,7 +91,12 @@ ENCODER_DECODERS: Mapping[str, Mapping[str, Any]] = {
 }
 # Sixteen patches of four pixels, and a size that is not the square of one.
 _VIT = _BERT | {"image_size": [16, 20], "patch_size": 4}
-VISION: Mapping[str, Mapping[str, Any]] = {"vit": _VIT, "deit": _VIT | {"image_size": 16}}
+_DINOV2 = {key: value for key, value in _VIT.items() if key != "intermediate_size"} | {"mlp_ratio": 2}
+VISION: Mapping[str, Mapping[str, Any]] = {
+    "vit": _VIT,
+    "deit": _VIT | {"image_size": 16},
+    "dinov2": _DINOV2 | {"image_size": 24},
+}
 _PROCESSOR = {
     "do_resize": True,
     "do_rescale": True,
@@ -150,7 +155,8 @@ def tiny_encoder_decoder(folder: Path, model_type: str) -> Base:
 def tiny_vision(folder: Path, model_type: str = "vit") -> Base:
     """Save a two-layer random model of images, of a type in VISION, and its image processor's settings.
 
-    A ViT resizes to what it takes, and a DeiT crops the center of what it resizes to, as published.
+    A ViT resizes to what it takes, and a DeiT crops the center of what it resizes to, as published; a DINOv2
+    does so with the shorter side, and takes smaller images than its positions are for.
 
     Raises:
         ValueError: there is no tiny model of images of this type.
@@ -161,8 +167,9 @@ def tiny_vision(folder: Path, model_type: str = "vit") -> Base:
     model.save_pretrained(folder)
     height, width = (16, 20) if model_type == "vit" else (16, 16)
     sizes: dict[str, Any] = {"size": {"height": height, "width": width}, "resample": 2}
-    if model_type == "deit":
-        sizes = {"size": {"height": 20, "width": 20}, "resample": 3, "do_center_crop": True}
+    if model_type != "vit":
+        size = {"shortest_edge": 20} if model_type == "dinov2" else {"height": 20, "width": 20}
+        sizes = {"size": size, "resample": 3, "do_center_crop": True}
         sizes["crop_size"] = {"height": height, "width": width}
     (folder / "preprocessor_config.json").write_text(json.dumps(_PROCESSOR | sizes))
     return _described(folder)

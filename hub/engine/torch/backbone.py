@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from hub.api import ImageInput
 from hub.engine.torch.heads import Hidden
-from hub.engine.torch.loading import reads_images, takes_token_types, takes_whole_mask
+from hub.engine.torch.loading import takes_token_types, takes_whole_mask
 from hub.engine.torch.packed import packed_inputs, takes_packed_rows
 from hub.engine.torch.slotted import SlotContext, SlotLinear, SlotNorm, slot_layer
 from hub.engine.torch.stacks import Parts, Stacks, Values
@@ -23,13 +24,15 @@ __all__ = ["TorchBackbone"]
 class TorchBackbone:
     """Runs rows on `model` with stacks of its dtype; a layer is slotted when an adapter first needs it.
 
-    `model` is the bare backbone of a base that scores, or a whole decoder or encoder-decoder.
+    `model` is the bare backbone of a base that scores, or a whole decoder or encoder-decoder. `image` is how
+    it takes images, if it reads them.
     """
 
     parallel = True
 
-    def __init__(self, model: PreTrainedModel, slots: int) -> None:
+    def __init__(self, model: PreTrainedModel, slots: int, image: ImageInput | None = None) -> None:
         self.model = model
+        self._image = image
         parameter = next(model.parameters())
         self.dtype, self.device = parameter.dtype, parameter.device
         self._two_stacks = bool(model.config.is_encoder_decoder)
@@ -109,13 +112,9 @@ class TorchBackbone:
     def _probe(self, rows: int, tokens: int = 5) -> BatchTensors:
         ids = torch.ones(rows, tokens, dtype=torch.int64, device=self.device)
         batch = BatchTensors(ids, ids, torch.zeros_like(ids), ids[:, 0] * 0)
-        if not reads_images(self._stack):
+        if self._image is None:
             return batch
-        config = self.model.config
-        size = config.image_size
-        height, width = size if isinstance(size, list | tuple) else (size, size)
-        shape = (rows, config.num_channels, height, width)
-        return batch._replace(pixel_values=torch.zeros(shape, device=self.device))
+        return batch._replace(pixel_values=torch.zeros((rows, *self._image.shape), device=self.device))
 
     def with_weights(self, changed: Mapping[str, Tensor], fresh: PreTrainedModel) -> TorchBackbone:
         """Return a backbone without slots that shares all weights with this one but those in `changed`.

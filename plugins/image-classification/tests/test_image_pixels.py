@@ -14,6 +14,7 @@ import pytest
 from grafthub_image_classification.pixels import pixel_values
 from grafthub_image_classification.source import check_source, image_bytes
 from PIL import Image
+from transformers.models.bit.image_processing_pil_bit import BitImageProcessorPil
 from transformers.models.deit.image_processing_pil_deit import DeiTImageProcessorPil
 from transformers.models.vit.image_processing_pil_vit import ViTImageProcessorPil
 
@@ -50,6 +51,22 @@ def test_a_vit_gets_what_its_own_processor_makes(width: int, height: int) -> Non
     got = pixel_values(file_of(image), VIT, LIMIT)
     assert (got.shape, got.dtype) == (VIT.shape, np.float32)
     np.testing.assert_allclose(got, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize(("width", "height"), [(61, 83), (83, 61), (50, 50), (300, 41)])
+def test_a_dinov2_gets_the_center_of_an_image_whose_shorter_side_is_resized(width: int, height: int) -> None:
+    image = photo(width, height)
+    theirs = BitImageProcessorPil(
+        size={"shortest_edge": 40},
+        crop_size={"height": 28, "width": 28},
+        do_center_crop=True,
+        resample=3,
+        image_mean=MEAN,
+        image_std=STD,
+    )
+    expected = theirs(images=image, return_tensors="np")["pixel_values"][0]
+    dinov2 = ImageInput(28, 28, 5, MEAN, STD, resample=Resample.BICUBIC, crop=(28, 28), shortest=40)
+    np.testing.assert_allclose(pixel_values(file_of(image), dinov2, LIMIT), expected, atol=1e-6)
 
 
 def test_a_deit_gets_the_center_that_its_own_processor_crops() -> None:

@@ -84,18 +84,27 @@ def _in_rgb(opened: Image) -> Image:
 def _resized(rgb: Image, image: ImageInput) -> Image:
     from PIL.Image import Resampling
 
-    if image.resize:
-        height, width = image.resize
+    if size := _new_size(rgb, image):
+        height, width = size
         rgb = rgb.resize((width, height), Resampling[image.resample.name])
     if image.crop:
         height, width = image.crop
         left, top = (rgb.width - width) // 2, (rgb.height - height) // 2
-        rgb = rgb.crop((left, top, left + width, top + height))  # outside it is black, as in transformers
+        rgb = rgb.crop((left, top, left + width, top + height))  # in transformers, too, the odd row is below
     if (rgb.height, rgb.width) != (image.height, image.width):
         raise invalid(
             f"has {rgb.width} x {rgb.height} pixels, and the base takes {image.width} x {image.height}."
         )
     return rgb
+
+
+def _new_size(rgb: Image, image: ImageInput) -> tuple[int, int] | None:
+    """Return height and width to resize to; None to leave out that step."""
+    if image.shortest is None:
+        return image.resize
+    shorter, longer = sorted((rgb.width, rgb.height))
+    longest = int(image.shortest * longer / shorter)  # truncated, as in transformers
+    return (longest, image.shortest) if rgb.height > rgb.width else (image.shortest, longest)
 
 
 def _normalized(rgb: Image, image: ImageInput) -> npt.NDArray[np.float32]:

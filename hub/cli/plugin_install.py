@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hub.cli.context import Context
-from hub.cli.plugins import RESTART, forget_disabled, show
+from hub.cli.plugin_reload import hint_reload
+from hub.cli.plugins import forget_disabled, show
 from hub.cli.screen.output import JSON_FLAG, error_console, print_json, say, table
 from hub.errors import Conflict
 
@@ -86,7 +87,7 @@ def install(
     say(f"{done.distribution} {done.version} {'is installed' if done.changed else 'was installed already'}.")
     show(done.plugins)
     _show_misfits(context, {task for plugin in done.plugins for task in plugin.tasks})
-    say(RESTART)
+    hint_reload(settings)
 
 
 def uninstall(
@@ -109,7 +110,8 @@ def uninstall(
         uninstall_distribution(distribution, context.settings.home)
     for plugin in plugins:
         forget_disabled(context.settings, plugin)
-    say(f"{distribution} is uninstalled. {RESTART}")
+    say(f"{distribution} is uninstalled.")
+    hint_reload(context.settings)
     if stored:
         needed = f"Stored versions that need it and cannot be served now: {', '.join(stored)}."
         error_console().print(needed, markup=False)
@@ -165,7 +167,8 @@ def sync(
     elif not changes:
         say("The installed plugins are those of plugins.lock.")
     else:
-        say("Nothing was changed." if dry_run else f"The plugins of plugins.lock are installed. {RESTART}")
+        say("Nothing was changed." if dry_run else "The plugins of plugins.lock are installed.")
+        hint_reload(context.settings)
 
 
 def _show_plan(plan: PluginPlan) -> None:

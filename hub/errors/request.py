@@ -160,3 +160,15 @@ class LibraryPinned(Conflict):
 
 class PluginConflict(Conflict):
     code = "plugin_conflict"
+
+
+class ReloadRunning(Conflict):
+    code = "reload_running"
+
+
+class VersionsUnreadable(Conflict):
+    code = "versions_unreadable"
+
+
+class DeploymentsLost(Conflict):
+    code = "deployments_lost"

@@ -26,6 +26,10 @@ class PluginSuspended(NotReady):
     code = "plugin_suspended"
 
 
+class RequiredPluginFailed(NotReady):
+    code = "required_plugin_failed"
+
+
 class DeadlineExceeded(HubError):
     """`by_client`: the client set the deadline, so it says nothing about the version."""
 
@@ -56,6 +60,16 @@ class PluginFailed(HubError):
 
 class PluginTimeout(PluginFailed):
     code = "plugin_timeout"
+    status = 504
+
+
+class ReloadFailed(HubError):
+    code = "reload_failed"
+    status = 500
+
+
+class ReloadTimeout(ReloadFailed):
+    code = "reload_timeout"
     status = 504
 
 

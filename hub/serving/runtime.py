@@ -201,9 +201,8 @@ class Runtime:
         """Return the state as numbers; None while the server is not ready. Never blocks for long."""
         if not (parts := self._parts):
             return None
-        return figures_of(
-            parts.router.routes, len(parts.failures()), parts.residency, parts.base_workers.all()
-        )
+        failures, workers = len(parts.failures()), parts.base_workers.all()
+        return figures_of(parts.router.routes, failures, parts.residency, workers)
 
     def resident(self) -> frozenset[str]:
         """Return the content hashes of the versions in slots."""
@@ -241,8 +240,8 @@ class Runtime:
             parts.presence.start()
         if parts.observers:
             parts.observers.start()
-        live = len(parts.router.routes.by_name)
-        log.info("Ready after %.1f s with %d deployments.", time.perf_counter() - began, live)
+        seconds, live = time.perf_counter() - began, len(parts.router.routes.by_name)
+        log.info("Ready after %.1f s with %d deployments.", seconds, live)
 
     def _open(self, loop: asyncio.AbstractEventLoop, url: str | None) -> ServingParts:
         """Build everything and converge; a server does so again and again until the catalog answers."""
@@ -290,10 +289,10 @@ class Runtime:
             rehearse=partial(rehearse_on, registry, pipeline.pool),
         )
         residency.note = observers.events.adapter if observers else residency.note
-        router = Router(residency, bases=BareBases(base_workers, self.registry))
+        router = Router(residency, bases=BareBases(base_workers, registry))
         reconciler = Reconciler(
             store,
-            self.registry,
+            registry,
             residency,
             router,
             serve=settings.serve,
@@ -306,7 +305,8 @@ class Runtime:
         presence = None
         if url is not None:
             every_s = FILE_BEAT_S if store.catalog.is_file else BEAT_S
-            presence = Presence(replicas, self.replica, url, partial(served, router, reconciler), every_s)
+            now = partial(served, router, reconciler, registry)
+            presence = Presence(replicas, self.replica, url, now, every_s)
         return ServingParts(
             store, base_workers, residency, router, reconciler, pipeline, replicas, presence, observers
         )

@@ -38,8 +38,7 @@ def find_unreadable(store: Store, registry: Registry, distribution: str = "") ->
         live.setdefault(str(deployment.stable.ref), []).append(deployment.name)
     found = []
     for version in store.versions():
-        made_with = version.manifest.plugin
-        if distribution and not (made_with and made_with.distribution == distribution):
+        if distribution and _plugin_of(version, registry) != distribution:
             continue
         reason, certain = _problem(version, registry, store)
         if reason:
@@ -53,6 +52,16 @@ def described(versions: Sequence[UnreadableVersion], reasons: int = 3) -> str:
     why: Iterable[str] = dict.fromkeys(one.reason for one in versions)
     shown = list(why)[:reasons]
     return " ".join([f"{listed(one.version for one in versions)}.", *shown])
+
+
+def _plugin_of(version: Version, registry: Registry) -> str:
+    """Return the distribution with which a version was made, or else the one of its task; "" if none."""
+    if made_with := version.manifest.plugin:
+        return made_with.distribution
+    try:
+        return registry.plugin_of(version.manifest.serving.task).distribution
+    except HubError:
+        return ""
 
 
 def _problem(version: Version, registry: Registry, store: Store) -> tuple[str, bool]:

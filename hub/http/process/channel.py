@@ -36,7 +36,7 @@ class SupervisorChannel:
         line = self._lines.readline()
         return WorkerConfig.from_line(line) if line else None
 
-    def listen(self, on_leave: Callable[[], None]) -> None:
+    def listen(self, on_leave: Callable[[], object]) -> None:
         """Read answers in a thread; `on_leave` is called there when another worker has taken over."""
         threading.Thread(target=self._listen, args=(on_leave,), name="supervisor", daemon=True).start()
 
@@ -62,7 +62,7 @@ class SupervisorChannel:
                 raise NotReady("The supervisor of this server has ended, and the server stops.")
             return answer
 
-    def _listen(self, on_leave: Callable[[], None]) -> None:
+    def _listen(self, on_leave: Callable[[], object]) -> None:
         with suppress(OSError):
             for line in self._lines:
                 message = json.loads(line)

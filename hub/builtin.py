@@ -138,6 +138,7 @@ def hub_routes() -> Iterable[RouteSpec]:
     yield RouteSpec("ollama", "What Ollama's clients ask for.", f"{where}:Ollama")
     yield RouteSpec("tei", "What clients of Text Embeddings Inference ask for.", f"{where}:TextEmbeddings")
     yield RouteSpec("vllm", "What operators of vLLM ask for.", f"{where}:Vllm")
+    yield RouteSpec("console", "Pages for browsers.", "hub.console.console:Console")
 
 
 @hookimpl

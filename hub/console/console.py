@@ -7,7 +7,7 @@ from functools import partial
 from fastapi import FastAPI
 
 from hub.console.assets import add_assets
-from hub.console.live import Live
+from hub.console.live import LiveFigures
 from hub.console.pages import deployment, deployments, engine, plugins, sign_in, training, try_it, versions
 from hub.console.sessions import Sessions
 from hub.http.auth import digest_of, local_key
@@ -28,7 +28,7 @@ class Console(WireProtocol):
             return
         secret = digest_of(serve.session_key or local_key(hub.settings.home, SESSION_KEY_FILE))
         app.state.console = Sessions(hub.keys, secret, serve.session_minutes * 60)
-        app.state.console_live = Live(partial(hub.metrics.text, hub.runtime))
+        app.state.console_live = LiveFigures(partial(hub.metrics.text, hub.runtime))
         for pages in (sign_in, deployments, deployment, try_it, versions, training, plugins, engine):
             pages.add_routes(app)
         add_assets(app)

@@ -7,21 +7,22 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
-from hub.console.live import Live
+from hub.console.live import LiveFigures
 from hub.console.routes import HEADERS, sessions_of
 from hub.console.sessions import COOKIE
 from hub.errors import HubError
 from hub.http.hub import hub_of
-from hub.http.stream import EVENTS, HEADERS as NO_BUFFER
+from hub.http.stream import EVENTS
+from hub.http.stream import HEADERS as NO_BUFFER
 
 __all__ = ["live_of", "live_part"]
 
 SIGNED_OUT = "signed-out"  # an event on which the page loads again
 
 
-def live_of(request: Request) -> Live:
+def live_of(request: Request) -> LiveFigures:
     """Return the figures of the server."""
-    live: Live = request.app.state.console_live
+    live: LiveFigures = request.app.state.console_live
     return live
 
 

@@ -1,4 +1,4 @@
-"""What a server did in the last minutes: figures between readings of its metrics, taken while pages show them."""
+"""What a server did in the last minutes: figures between readings of its metrics, while a page shows them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 
 from hub.client.metrics import Scrape, figures, read
 
-__all__ = ["Live", "Reading"]
+__all__ = ["LiveFigures", "LiveReading"]
 
 EVERY_S = 2.0
 KEPT = 150  # readings
@@ -22,7 +22,7 @@ Json = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class LiveReading:
     """The figures of the seconds before a moment (seconds since the epoch), as `hub top --json` has them."""
 
     at: float
@@ -33,19 +33,19 @@ class Reading:
         return [one for one in self.figures["deployments"] if one["deployment"] == name]
 
 
-class Live:
+class LiveFigures:
     """Reads the metrics every EVERY_S seconds, as long as somebody watches; `text` may block."""
 
     def __init__(self, text: Callable[[], bytes]) -> None:
         self._text = text
-        self._readings: deque[Reading] = deque(maxlen=KEPT)
+        self._readings: deque[LiveReading] = deque(maxlen=KEPT)
         self._before: Scrape | None = None
         self._changed = asyncio.Condition()
         self._task: asyncio.Task[None] | None = None
         self._wanted = 0.0  # monotonic time of the last page
 
     @property
-    def readings(self) -> list[Reading]:
+    def readings(self) -> list[LiveReading]:
         """The readings so far, oldest first."""
         return list(self._readings)
 
@@ -75,7 +75,7 @@ class Live:
         while time.monotonic() - self._wanted < IDLE_S:
             now = await asyncio.to_thread(self._scrape)
             if self._before:
-                self._readings.append(Reading(now.at, figures(self._before, now)))
+                self._readings.append(LiveReading(now.at, figures(self._before, now)))
             self._before = now
             async with self._changed:
                 self._changed.notify_all()

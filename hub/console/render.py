@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -13,7 +14,7 @@ from hub.console.assets import asset_path
 if TYPE_CHECKING:
     from jinja2 import Environment
 
-__all__ = ["render", "render_block"]
+__all__ = ["render"]
 
 _TEMPLATES = Path(__file__).parent / "templates"
 
@@ -21,13 +22,6 @@ _TEMPLATES = Path(__file__).parent / "templates"
 def render(name: str, /, **values: Any) -> str:
     """Return the rendered template `name`."""
     return _environment().get_template(name).render(**values)
-
-
-def render_block(name: str, block: str, /, **values: Any) -> str:
-    """Return one block of a template: the part of its page that is replaced while the page is open."""
-    template = _environment().get_template(name)
-    context = template.new_context(values)
-    return "".join(template.blocks[block](context))
 
 
 @cache
@@ -41,7 +35,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {
+    filters: dict[str, Callable[..., str]] = {
         "count": _count,
         "ms": _ms,
         "number": _number,
@@ -50,25 +44,26 @@ def _environment() -> Environment:
         "short": _short,
         "when": _when,
     }
+    environment.filters.update(filters)
     environment.globals["asset"] = asset_path
     return environment
 
 
 def _number(value: float | None, digits: int = 3) -> str:
-    return "–" if value is None else f"{value:.{digits}f}"
+    return "-" if value is None else f"{value:.{digits}f}"
 
 
 def _count(value: float | None) -> str:
-    return "–" if value is None else f"{value:,.0f}" if value >= 10 or value == 0 else f"{value:.1f}"
+    return "-" if value is None else f"{value:,.0f}" if value >= 10 or value == 0 else f"{value:.1f}"
 
 
 def _percent(value: float | None) -> str:
-    return "–" if value is None else f"{value:.0%}" if value in (0, 1) or value >= 0.1 else f"{value:.1%}"
+    return "-" if value is None else f"{value:.0%}" if value in (0, 1) or value >= 0.1 else f"{value:.1%}"
 
 
 def _ms(value: float | None) -> str:
     if value is None:
-        return "–"
+        return "-"
     return (
         f"{value / 1000:.1f} s" if value >= 1000 else f"{value:.0f} ms" if value >= 100 else f"{value:.1f} ms"
     )

@@ -16,7 +16,7 @@ from starlette.responses import Response
 
 from hub.console.assets import ROOT
 from hub.console.render import render
-from hub.console.sessions import COOKIE, Session, Sessions
+from hub.console.sessions import COOKIE, ConsoleSession, Sessions
 from hub.errors import BadRequest, Forbidden, HubError, RequestTimeout, TooLarge, Unauthorized
 from hub.http.auth import ACCOUNT, CALLER, Right
 from hub.http.hub import hub_of
@@ -42,7 +42,7 @@ SIGN_IN = f"{ROOT}/sign-in"
 FORM_BYTES = 1_048_576  # of a form without a file
 MAX_FIELDS = 64
 _PHRASES = {status.value: status.phrase for status in HTTPStatus}
-_SESSION = "hub.session"  # scope key: the Session of the request
+_SESSION = "hub.session"  # scope key: the ConsoleSession of the request
 _FORM = "hub.form"  # scope key: the form of the request
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
@@ -146,7 +146,7 @@ def page(request: Request, template: str, title: str, /, **data: Any) -> Respons
 
 def common(request: Request) -> dict[str, Any]:
     """Return what the frame of every page shows."""
-    session: Session | None = request.scope.get(_SESSION)
+    session: ConsoleSession | None = request.scope.get(_SESSION)
     return {
         "root": ROOT,
         "session": session,
@@ -178,9 +178,9 @@ def error_page(request: Request, error: HubError) -> Response:
     return html(text, error.status)
 
 
-def session_of(request: Request) -> Session:
+def session_of(request: Request) -> ConsoleSession:
     """Return the session of an admitted request."""
-    session: Session = request.scope[_SESSION]
+    session: ConsoleSession = request.scope[_SESSION]
     return session
 
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from hub.errors import Forbidden, Unauthorized
 from hub.http.auth import Caller, Keys, digest_of
 
-__all__ = ["COOKIE", "Session", "Sessions"]
+__all__ = ["COOKIE", "ConsoleSession", "Sessions"]
 
 COOKIE = "hub_session"
 MAX_COOKIE = 512  # characters
@@ -29,7 +29,7 @@ _TOKEN = re.compile(
 
 
 @dataclass(frozen=True, slots=True)
-class Session:
+class ConsoleSession:
     """A signed-in browser: who it is, until when (seconds since the epoch), and the token of its forms."""
 
     caller: Caller
@@ -43,9 +43,7 @@ class Session:
             Forbidden: the form is not one that this session was given.
         """
         if not isinstance(token, str) or not hmac.compare_digest(token.encode(), self.form_token.encode()):
-            raise Forbidden(
-                "This form is from another session. Load the page again, then send it."
-            )
+            raise Forbidden("This form is from another session. Load the page again, then send it.")
 
 
 class Sessions:
@@ -71,7 +69,7 @@ class Sessions:
         body = f"{caller.id}.{ends}.{secrets.token_urlsafe(12)}"
         return f"{body}.{self._mac(body, digest_of(key))}"
 
-    def read(self, cookie: str | None) -> Session:
+    def read(self, cookie: str | None) -> ConsoleSession:
         """Return the session of a cookie.
 
         Raises:
@@ -85,7 +83,7 @@ class Sessions:
         signed = [hmac.compare_digest(found["mac"], self._mac(body, digest)) for digest in digests]
         if not any(signed) or int(found["ends"]) <= self._clock():
             raise Unauthorized("Your session has ended. Sign in again.")
-        return Session(caller, int(found["ends"]), self._form_token(body))
+        return ConsoleSession(caller, int(found["ends"]), self._form_token(body))
 
     def _mac(self, body: str, digest: bytes) -> str:
         return _sign(self._secret, b"session\0" + digest + body.encode())

@@ -11,7 +11,7 @@ SHOWN = 60  # values
 
 
 def sparkline(values: Sequence[float]) -> str:
-    """Return the points of the newest values from left to right, the highest at the top; "" for fewer than 2."""
+    """Return the points of the newest values from left to right, the highest on top; "" for fewer than 2."""
     shown = list(values[-SHOWN:])
     if len(shown) < 2:
         return ""

@@ -11,9 +11,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from hub.console.events import live_of, live_part
-from hub.console.live import Reading
+from hub.console.live import LiveReading
 from hub.console.pages.deployments import may_see, tracks_of
-from hub.console.render import render_block
+from hub.console.render import render
 from hub.console.routes import ActionRoute, add_page, common, page, redirect, text_of
 from hub.errors import BadRequest, Conflict, NotFound
 from hub.http.auth import Right, caller_of
@@ -27,7 +27,7 @@ from hub.store.store import Store
 
 __all__ = ["add_routes"]
 
-TEMPLATE = "deployment.html"
+TEMPLATE, LIVE = "deployment.html", "deployment_live.html"
 KINDS = ("deploy", "promote", "rollback")
 HOW = ("live", "canary", "shadow")
 MAX_EVENTS = 50
@@ -50,7 +50,7 @@ async def _show(request: Request, name: str) -> Response:
 
 async def _live(request: Request, name: str) -> Response:
     async def figures() -> str:
-        return render_block(TEMPLATE, "live", **common(request), **await _data(request, name))
+        return render(LIVE, **common(request), **await _data(request, name))
 
     return live_part(request, figures)
 
@@ -129,12 +129,18 @@ def _counted(version: str, counts: TrialCounts) -> Json:
 
 
 def _candidates(store: Store, deployment: Deployment) -> list[str]:
-    """Return the versions of the same task, newest first."""
-    found = [one for one in store.versions() if one.manifest.serving.task == deployment.task]
-    return [str(one.ref) for one in sorted(found, key=lambda one: one.created, reverse=True)]
+    """Return the other versions of the task: those of the stable one's name first, then the newest."""
+    stable = deployment.stable
+    found = [
+        one
+        for one in store.versions()
+        if one.manifest.serving.task == deployment.task and one.ref != stable.ref
+    ]
+    found.sort(key=lambda one: (one.name == stable.name, one.created), reverse=True)
+    return [str(one.ref) for one in found]
 
 
-def _traffic(name: str, readings: Sequence[Reading]) -> Json:
+def _traffic(name: str, readings: Sequence[LiveReading]) -> Json:
     """Return the calls a second of each track over time, as uPlot takes them."""
     tracks = sorted({track["track"] for reading in readings for track in reading.deployment(name)})
     rates = [{one["track"]: one["calls_s"] for one in reading.deployment(name)} for reading in readings]

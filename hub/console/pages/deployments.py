@@ -11,8 +11,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from hub.console.events import live_of, live_part
-from hub.console.live import Reading
-from hub.console.render import render_block
+from hub.console.live import LiveReading
+from hub.console.render import render
 from hub.console.routes import add_page, common, page, redirect
 from hub.console.sparkline import sparkline
 from hub.http.auth import Caller, Right, caller_of
@@ -20,6 +20,7 @@ from hub.http.hub import hub_of
 
 __all__ = ["add_routes", "may_see", "tracks_of"]
 
+LIVE = "deployments_live.html"
 TEMPLATE, TITLE = "deployments.html", "Deployments"
 MAX_FILTER = 80  # characters
 Json = dict[str, Any]
@@ -43,7 +44,7 @@ async def _show(request: Request) -> Response:
 
 async def _live(request: Request) -> Response:
     async def table() -> str:
-        return render_block(TEMPLATE, "live", **common(request), **await _data(request))
+        return render(LIVE, **common(request), **await _data(request))
 
     return live_part(request, table)
 
@@ -76,7 +77,7 @@ def may_see(caller: Caller, name: str) -> bool:
     return caller.may(Right.INFER, name) or caller.may(Right.DEPLOY, name)
 
 
-def _row(one: Json, readings: Sequence[Reading]) -> Json:
+def _row(one: Json, readings: Sequence[LiveReading]) -> Json:
     canary = one["canary"]
     share = canary["percent"] if canary else 0.0
     return {
@@ -87,16 +88,16 @@ def _row(one: Json, readings: Sequence[Reading]) -> Json:
     }
 
 
-def tracks_of(name: str, readings: Sequence[Reading]) -> list[Json]:
+def tracks_of(name: str, readings: Sequence[LiveReading]) -> list[Json]:
     """Return the newest figures of a deployment, by track."""
     return readings[-1].deployment(name) if readings else []
 
 
 def _calls_s(tracks: Iterable[Json]) -> float:
-    return sum(track["calls_s"] for track in tracks)
+    return float(sum(track["calls_s"] for track in tracks))
 
 
-def _totals(readings: Sequence[Reading]) -> Json:
+def _totals(readings: Sequence[LiveReading]) -> Json:
     if not readings:
         return {"calls_s": None, "failed": None, "p50_ms": None, "p99_ms": None}
     newest = readings[-1].figures

@@ -11,14 +11,15 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from hub.console.events import live_of, live_part
-from hub.console.live import Reading
-from hub.console.render import render_block
+from hub.console.live import LiveReading
+from hub.console.render import render
 from hub.console.routes import add_page, common, page
 from hub.http.auth import Right
 from hub.http.hub import hub_of
 
 __all__ = ["add_routes"]
 
+LIVE = "engine_live.html"
 TEMPLATE, TITLE = "engine.html", "Engine"
 Json = dict[str, Any]
 
@@ -36,7 +37,7 @@ async def _show(request: Request) -> Response:
 
 async def _live(request: Request) -> Response:
     async def part() -> str:
-        return render_block(TEMPLATE, "live", **common(request), **await _data(request))
+        return render(LIVE, **common(request), **await _data(request))
 
     return live_part(request, part)
 
@@ -55,7 +56,7 @@ async def _data(request: Request) -> Json:
     }
 
 
-def _base(engine: Json, figures: Json | None, readings: Sequence[Reading]) -> Json:
+def _base(engine: Json, figures: Json | None, readings: Sequence[LiveReading]) -> Json:
     slots = engine["slots"]
     by_slot = {one["slot"]: one for one in slots["resident"]}
     last = max(slots["capacity"], *by_slot, 0)  # a spare one beyond the capacity may be in use

@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from hub.console.events import live_of, live_part
-from hub.console.render import render_block
+from hub.console.render import render
 from hub.console.routes import FORM_BYTES, ActionRoute, add_page, common, form_of, page, redirect, text_of
 from hub.errors import BadRequest, HubError
 from hub.http.auth import Right, caller_of
@@ -61,7 +61,7 @@ async def _list(request: Request) -> Response:
 
 async def _live_list(request: Request) -> Response:
     async def part() -> str:
-        return render_block("training.html", "live", **common(request), **await _jobs(request))
+        return render("training_live.html", **common(request), **await _jobs(request))
 
     return live_part(request, part)
 
@@ -167,7 +167,7 @@ async def _show(request: Request, job_id: str) -> Response:
 
 async def _live(request: Request, job_id: str) -> Response:
     async def part() -> str:
-        return render_block("job.html", "live", **common(request), **await _job(request, job_id))
+        return render("job_live.html", **common(request), **await _job(request, job_id))
 
     return live_part(request, part)
 

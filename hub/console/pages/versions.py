@@ -173,7 +173,7 @@ def _differences(sides: Sequence[Version]) -> list[Json]:
     """Return the keys of the recipes whose values differ."""
     flat = [_flat(side.manifest.recipe or {}) for side in sides]
     keys = sorted(set(flat[0]) | set(flat[1]))
-    pairs = ((key, [one.get(key, "–") for one in flat]) for key in keys)
+    pairs = ((key, [one.get(key, "-") for one in flat]) for key in keys)
     return [{"key": key, "values": values} for key, values in pairs if values[0] != values[1]]
 
 

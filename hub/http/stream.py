@@ -19,7 +19,7 @@ from hub.http.deadline import ClientLeft, ClientTimeout, Deadline
 from hub.http.hub import Hub
 from hub.http.telemetry.record import CallRecord
 from hub.http.wire import internal_error
-from hub.serving.requests.call import CallAnswers
+from hub.serving.requests.call_answers import CallAnswers
 
 __all__ = ["EVENTS", "EventStream", "Events", "data_event", "named_event", "wants_events"]
 

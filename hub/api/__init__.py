@@ -29,12 +29,14 @@ from hub.api.kinds.method import MethodRequest, MethodSpec, TrainingMethod
 from hub.api.kinds.metric import NUMBER_METRICS, Metric, MetricKind, MetricSpec
 from hub.api.kinds.observer import AdapterChange, AdapterEvent, EventObserver, ObserverSpec, RequestEvent
 from hub.api.kinds.reader import (
+    FetchRequest,
     FilteredRow,
     InvalidRow,
     RawRow,
     Reader,
     ReaderSpec,
     ReadOptions,
+    SourceFile,
     Table,
     TableRow,
 )
@@ -100,6 +102,7 @@ __all__ = [
     "Extension",
     "ExtensionSpec",
     "Features",
+    "FetchRequest",
     "Field",
     "FieldKind",
     "FilteredRow",
@@ -140,6 +143,7 @@ __all__ = [
     "SamplingFields",
     "Scalars",
     "ServerAccess",
+    "SourceFile",
     "SourceUnavailable",
     "Span",
     "Table",

@@ -28,7 +28,7 @@ class Aside:
     def __enter__(self) -> None:
         if self._stream is not None:
             self._block = torch.cuda.stream(self._stream)
-            self._block.__enter__()
+            self._block.__enter__()  # type: ignore[no-untyped-call]
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

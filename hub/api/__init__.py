@@ -11,6 +11,7 @@ Examples (training rows) are plain mappings whose keys are the task's `fields`.
 from hub.api.adapter import AdapterInfo, read_options
 from hub.api.columns import Example, Field, FieldKind, split_tag
 from hub.api.hooks import ENTRY_POINT_GROUP, PLUGIN_GROUP, PluginHooks, TaskHooks, TaskSpec, hookimpl
+from hub.api.images import ImageInput, InputKind, Resample
 from hub.api.kinds.base_source import BaseSource, BaseSourceSpec, PullProgress
 from hub.api.kinds.cleaner import (
     Augmenter,
@@ -109,6 +110,8 @@ __all__ = [
     "FinishReason",
     "HeadKind",
     "HubError",
+    "ImageInput",
+    "InputKind",
     "InvalidRow",
     "InvalidText",
     "JoinedText",
@@ -134,6 +137,7 @@ __all__ = [
     "Renderer",
     "RendererSpec",
     "RequestEvent",
+    "Resample",
     "RouteFamily",
     "RouteSpec",
     "Row",

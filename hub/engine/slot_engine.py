@@ -77,9 +77,9 @@ class SlotEngine:
         self._backbones = backbones
         model = backbones.reference.model
         config, tokenizer = model.config, load_tokenizer(base)
-        self._limits = BatchLimits(
-            base.max_length, config.vocab_size, getattr(config, "type_vocab_size", 0) or 1
-        )
+        types = getattr(config, "type_vocab_size", 0) or 1
+        vocabulary = 1 if base.image else config.vocab_size
+        self._limits = BatchLimits(base.max_length, vocabulary, types, base.image)
         self._pad = tokenizer.pad_token_id or 0
         self._heads: dict[HeadKind, HeadSlots] = {}
         self._headless: dict[HeadKind, str] = {}  # reasons
@@ -87,7 +87,7 @@ class SlotEngine:
         self._placement = Placement(backbones.reference, self._heads)
         self._generator: Generator | None = None
         self._texts: TextGenerator | None = None  # None: the base's rows cannot join and leave
-        if base.kind is not BaseKind.ENCODER:
+        if base.kind.generates:
             self._generator = Generator(model, tokenizer, base.max_length)
             if can_decode(model, base.max_length):
                 start = getattr(config, "decoder_start_token_id", None) or 0
@@ -209,7 +209,9 @@ class SlotEngine:
         weights = base_tensors(self._base)
         for kind in HEADED:
             try:
-                self._heads[kind] = HeadSlots(kind, config, self._slots, self._device, pooler, weights)
+                self._heads[kind] = HeadSlots(
+                    kind, config, self._slots, self._device, pooler, weights, self._base.kind
+                )
             except (UnsupportedAdapter, ValueError) as error:  # ValueError: the family has no such head
                 self._headless[kind] = f"Base {self._base.name!r} has no {kind} head to serve: {error}"
 
@@ -322,6 +324,8 @@ class SlotEngine:
     def _refuse(self, row: EngineRow) -> None:
         if row.head is HeadKind.GENERATE and not self._generator:
             raise EngineFailed(f"Base {self._base.name!r} generates no text. It cannot run a {row.head} row.")
+        if row.row.pixel_values is not None and self._limits.image is None:
+            raise EngineFailed(f"Base {self._base.name!r} reads text. It cannot run a row of an image.")
         if not self._texts and not row.row.sampling.is_default:
             raise BadSampling(
                 f"Base {self._base.name!r} generates the most likely tokens only, and takes no other "

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -66,10 +67,13 @@ def batches(rows: Sequence[Row]) -> Iterator[list[int]]:
 
 def _score(model: Any, tokenizer: Tokenizer, rows: Sequence[Row]) -> list[Output]:
     inputs = _padded(model, tokenizer, rows, left=False)
+    mask = inputs["attention_mask"]
+    if images := [row.pixel_values for row in rows if row.pixel_values is not None]:
+        inputs = {"pixel_values": torch.from_numpy(np.stack(images)).to(model.device)}
     if model.config.is_encoder_decoder:
         inputs["decoder_input_ids"] = inputs["input_ids"]
     result = model(**inputs)
-    array = _values(result, inputs["attention_mask"], rows).float().cpu().numpy()
+    array = _values(result, mask, rows).float().cpu().numpy()
     if array.ndim == 2:
         return [Output(row, array[index]) for index, row in enumerate(rows)]
     return [Output(row, array[index, : len(row.input_ids)]) for index, row in enumerate(rows)]

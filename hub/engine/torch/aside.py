@@ -8,6 +8,8 @@ from types import TracebackType
 
 import torch
 
+from hub.engine.torch.tensors import stream_after_loading
+
 __all__ = ["Aside"]
 
 
@@ -21,9 +23,7 @@ class Aside:
         self._stream: torch.cuda.Stream | None = None
         self._block: AbstractContextManager[None] | None = None
         if device.type == "cuda":
-            self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
-            # Its work begins after that of the current stream: the loading of the base.
-            self._stream.wait_stream(torch.cuda.current_stream(device))
+            self._stream = stream_after_loading(device)
 
     def __enter__(self) -> None:
         if self._stream is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import gc
 import logging
+import math
 import os
 import threading
 import time
@@ -15,6 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from queue import Empty, Queue
 from typing import Any
+
+import numpy as np
 
 from hub.api import EngineRequest, Row, Tokenizer
 from hub.bases.base import Base
@@ -203,7 +206,7 @@ class BaseWorkers:
         took = time.perf_counter() - began
         log.info("Opened base %s on the %s engine in %.1f s.", base.name, engine.info().name, took)
         with tokenizers.borrow() as tokenizer:
-            probe = _probe(tokenizer)
+            probe = _probe(base, tokenizer)
         cleaner = SlotCleaner(
             engine,
             serve.slots,
@@ -226,6 +229,9 @@ def encode_threads() -> int:
     return min(max(os.cpu_count() or 1, 2), 8)
 
 
-def _probe(tokenizer: Tokenizer) -> Row:
+def _probe(base: Base, tokenizer: Tokenizer) -> Row:
+    if base.image:  # of different values: attention may overflow only between patches that differ
+        values = np.linspace(-1, 1, math.prod(base.image.shape), dtype=np.float32)
+        return base.image.row(values.reshape(base.image.shape))
     encoded: dict[str, Any] = tokenizer(PROBE_TEXT)
     return Row(encoded["input_ids"], encoded.get("token_type_ids"), max_new_tokens=1)

@@ -19,10 +19,9 @@ import torch
 from pydantic import BaseModel
 from transformers import AutoConfig, AutoModel, AutoModelForCausalLM
 
-from hub.api import Example, HeadKind
+from hub.api import EngineRequest, Example, HeadKind
 from hub.bases.base import Base
 from hub.config import load_settings
-from hub.engine.build import build_engine
 from hub.engine.peft.load import weights_of
 from hub.engine.protocol import EngineRow
 from hub.engine.tokenizer import load_tokenizer
@@ -32,6 +31,7 @@ from hub.imports.folder import Described, import_folder
 from hub.recipe.recipe import load_recipe
 from hub.registry.host import Registry
 from hub.registry.loaded import LoadedTask
+from hub.registry.opening import open_engine
 from hub.store.content.weights import read_adapter
 from hub.store.records import Version
 from hub.store.store import Store
@@ -123,7 +123,7 @@ def _served(
     labels = len(serving.labels)
     weights = weights_of(base, files.config, files.tensors, kind=serving.head, num_labels=labels)
     tokenizer: Any = load_tokenizer(base)
-    engine = build_engine(base, kind="torch", slots=1, device="cpu")
+    engine = open_engine("torch", EngineRequest(base, slots=1, device="cpu"))
     try:
         engine.write(1, weights)
         answers = []

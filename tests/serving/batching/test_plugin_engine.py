@@ -12,7 +12,7 @@ from hub.api import EngineRequest
 from hub.config import load_settings
 from hub.engine.peft.patterns import NO_LAYERS
 from hub.errors import BadConfig, BadPlugin, UnsupportedAdapter
-from hub.serving.batching.engines import check_engine, open_engine
+from hub.registry.opening import check_engine, open_engine
 from hub.store.change import Deploy
 from hub.store.records import Version
 from tests.support.homes import FakeHome, add_version, plain_adapter

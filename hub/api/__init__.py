@@ -45,15 +45,18 @@ from hub.api.models import MAX_TEXT, Model, NoOptions, Text
 from hub.api.rows import Features, HeadKind, Output, Row, TargetKind, Tokenizer, Tokens, truncate
 from hub.api.task import Task
 from hub.errors import (
+    BadConfig,
     BadData,
     BadDimensions,
     BadRecipe,
     BadRequest,
+    EngineFailed,
     HubError,
     InvalidText,
     NotFound,
     SourceUnavailable,
     TooLarge,
+    UnsupportedAdapter,
 )
 from hub.generation.response_format import ChoiceFormat, JsonObjectFormat, JsonSchemaFormat
 from hub.generation.sampling import GREEDY, FinishReason, Sampling, SamplingFields
@@ -73,6 +76,7 @@ __all__ = [
     "AugmentOptions",
     "Augmenter",
     "AugmenterSpec",
+    "BadConfig",
     "BadData",
     "BadDimensions",
     "BadRecipe",
@@ -90,6 +94,7 @@ __all__ = [
     "Embedding",
     "Ended",
     "EngineBuilder",
+    "EngineFailed",
     "EngineRequest",
     "EngineSpec",
     "EventObserver",
@@ -157,6 +162,7 @@ __all__ = [
     "Tracker",
     "TrackerSpec",
     "TrainingMethod",
+    "UnsupportedAdapter",
     "hookimpl",
     "read_options",
     "split_tag",

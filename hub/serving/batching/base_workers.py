@@ -24,7 +24,7 @@ from hub.engine.protocol import Engine, GenerationLimits
 from hub.engine.slots.table import SlotTable
 from hub.serving.background import PeriodicTask
 from hub.serving.batching.batcher import Batcher
-from hub.serving.batching.engines import open_engine
+from hub.serving.batching.engines import engine_for, open_engine
 from hub.serving.batching.fair_queue import Job
 from hub.serving.batching.slot_cleaner import SlotCleaner
 from hub.serving.heap import limit_heap, limit_kernel_caches, return_free_memory
@@ -191,7 +191,7 @@ class BaseWorkers:
                 serve.generate_rows, serve.generate_mb * 1_000_000, serve.generate_prefix_mb * 1_000_000
             ),
         )
-        engine = open_engine(serve.engine, request)
+        engine = open_engine(engine_for(base.source, serve.engine), request)
         batcher = Batcher(
             engine,
             name=base.name,

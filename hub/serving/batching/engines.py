@@ -1,7 +1,8 @@
-"""Opens the engine of a base by its name, built in or of a plugin."""
+"""Opens the engine of a base, built in or of a plugin."""
 
 from __future__ import annotations
 
+from fnmatch import fnmatchcase
 from typing import cast
 
 from hub.api import EngineRequest
@@ -13,7 +14,7 @@ from hub.registry.host import Registry
 from hub.registry.kinds import ENGINES
 from hub.registry.loaded import extension_call
 
-__all__ = ["check_engine", "open_engine"]
+__all__ = ["check_engine", "engine_for", "open_engine"]
 
 _NEEDED = ("check", "write", "clear", "run", "packs", "streams", "settle", "info", "close")
 
@@ -30,6 +31,13 @@ def check_engine(settings: Settings) -> None:
     known = activate(Registry.of(settings)).extensions.specs(ENGINES)
     if kind not in known:
         raise BadConfig(f"Setting 'serve.engine': {NotFound.of(ENGINES.word, kind, known)}")
+
+
+def engine_for(source: str, default: str) -> str:
+    """Return the name of the engine that runs a base from `source`: one made for it, or the default."""
+    specs = active().extensions.specs(ENGINES)
+    made = (name for name, spec in specs.items() if any(fnmatchcase(source, one) for one in spec.bases))
+    return next(made, default)
 
 
 def open_engine(kind: str, request: EngineRequest) -> Engine:

@@ -11,6 +11,7 @@ Examples (training rows) are plain mappings whose keys are the task's `fields`.
 from hub.api.adapter import AdapterInfo, read_options
 from hub.api.columns import Example, Field, FieldKind, split_tag
 from hub.api.hooks import ENTRY_POINT_GROUP, PLUGIN_GROUP, PluginHooks, TaskHooks, TaskSpec, hookimpl
+from hub.api.images import ImageInput, InputKind, Resample
 from hub.api.kinds.base_source import BaseSource, BaseSourceSpec, PullProgress
 from hub.api.kinds.cleaner import (
     Augmenter,
@@ -29,12 +30,14 @@ from hub.api.kinds.method import MethodRequest, MethodSpec, TrainingMethod
 from hub.api.kinds.metric import NUMBER_METRICS, Metric, MetricKind, MetricSpec
 from hub.api.kinds.observer import AdapterChange, AdapterEvent, EventObserver, ObserverSpec, RequestEvent
 from hub.api.kinds.reader import (
+    FetchRequest,
     FilteredRow,
     InvalidRow,
     RawRow,
     Reader,
     ReaderSpec,
     ReadOptions,
+    SourceFile,
     Table,
     TableRow,
 )
@@ -105,12 +108,15 @@ __all__ = [
     "Extension",
     "ExtensionSpec",
     "Features",
+    "FetchRequest",
     "Field",
     "FieldKind",
     "FilteredRow",
     "FinishReason",
     "HeadKind",
     "HubError",
+    "ImageInput",
+    "InputKind",
     "InvalidRow",
     "InvalidText",
     "JoinedText",
@@ -136,6 +142,7 @@ __all__ = [
     "Renderer",
     "RendererSpec",
     "RequestEvent",
+    "Resample",
     "RouteFamily",
     "RouteSpec",
     "Row",
@@ -145,6 +152,7 @@ __all__ = [
     "SamplingFields",
     "Scalars",
     "ServerAccess",
+    "SourceFile",
     "SourceUnavailable",
     "Span",
     "Table",

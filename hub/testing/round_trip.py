@@ -34,7 +34,7 @@ from hub.recipe.recipe import load_recipe
 from hub.registry import active
 from hub.registry.host import Registry
 from hub.registry.loaded import LoadedTask
-from hub.serving.batching.engines import engine_for, open_engine
+from hub.registry.opening import engine_for, open_engine
 from hub.store.content.weights import read_adapter
 from hub.store.records import Version
 from hub.store.store import Store
@@ -106,7 +106,7 @@ class RoundTripConformance(GivenTask):
 
     def _recipe(self, folder: Path, loaded: LoadedTask) -> Path:
         """Write a recipe and its rows."""
-        texts = [field.name for field in loaded.task.fields if field.kind is not FieldKind.LABEL]
+        texts = [field.name for field in loaded.task.fields if field.kind is FieldKind.TEXT]
         rows = [_numbered(example, number, texts) for number in range(COPIES) for example in self.examples]
         lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
         (folder / "rows.jsonl").write_text(lines, encoding="utf-8")

@@ -13,7 +13,7 @@ from hub.config import load_settings
 from hub.engine.peft.patterns import NO_LAYERS
 from hub.errors import BadConfig, BadPlugin, UnsupportedAdapter
 from hub.registry.host import Registry
-from hub.serving.batching.engines import check_engine, engine_for, open_engine
+from hub.registry.opening import check_engine, engine_for, open_engine
 from hub.store.change import Deploy
 from hub.store.records import Version
 from tests.support.homes import FakeHome, add_version, plain_adapter

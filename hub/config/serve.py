@@ -25,7 +25,7 @@ class ServeSettings(Model):
         "auto",
         pattern="^[a-z0-9][a-z0-9._-]{0,62}$",
         description="auto, onnx, onnx-int8, openvino, openvino-bf16, torch, torch-bf16, fake, or the name of "
-        "a plugin's engine.",
+        "a plugin's engine; bases for which a plugin has an engine run on that.",
     )
     device: str = Field("auto", description="auto, cpu, cuda, cuda:N or mps.")
     slots: int = Field(32, ge=1, le=100_000, description="Adapters resident at once on each base.")

@@ -208,8 +208,8 @@ class Runtime:
 
     def resident(self) -> frozenset[str]:
         """Return the content hashes of the versions in slots."""
-        base_workers = self._ready().base_workers.all()
-        return frozenset(view.key for base_worker in base_workers for view in base_worker.slots.view())
+        workers = self._ready().base_workers.all()
+        return frozenset(view.key for worker in workers for view in worker.slots.view())
 
     def replicas(self) -> dict[str, Any]:
         """Describe the serving processes that the catalog knows; without it, say so and go on."""
@@ -238,10 +238,9 @@ class Runtime:
         for plugin in self.registry.plugins():
             if plugin.state == "broken":
                 log.warning("Plugin %s is broken: %s", plugin.id, plugin.reason)
-        if parts.presence:
-            parts.presence.start()
-        if parts.observers:
-            parts.observers.start()
+        for watch in (parts.presence, parts.observers):
+            if watch:
+                watch.start()
         seconds, live = time.perf_counter() - began, len(parts.router.routes.by_name)
         log.info("Ready after %.1f s with %d deployments.", seconds, live)
 
@@ -304,9 +303,8 @@ class Runtime:
         )
         router.refresh = reconciler.refresh
         replicas = Replicas(store.catalog)
-        presence = None
+        presence, every_s = None, FILE_BEAT_S if store.catalog.is_file else BEAT_S
         if url is not None:
-            every_s = FILE_BEAT_S if store.catalog.is_file else BEAT_S
             now = partial(served, router, reconciler, registry)
             presence = Presence(replicas, self.replica, url, now, every_s)
         return ServingParts(

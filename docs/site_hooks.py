@@ -33,8 +33,8 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
 def _drawn(source: str, *_: Any, **__: Any) -> str:
     """Return the SVG of a diagram, in the place of its fence.
 
-    Its boxes are measured in a narrower font than a browser may have, so the text is made smaller; its lines are
-    black, also on dark pages.
+    Its boxes are measured in a narrower font than a browser may have, so the text is made smaller; its lines
+    are black, also on dark pages.
     """
     drawing = mmdr.render(source, backend="merman").svg()
     return f'<div class="diagram">{drawing.replace("</style>", _STYLE, 1)}</div>'

@@ -1,6 +1,6 @@
-"""The pages on writing plugins: files are written where their first line says, commands run in order in one shell.
+"""The pages on writing plugins: files are written where their first line says, commands run in order.
 
-They run in an environment where the plugins were never seen.
+One shell runs a page, in an environment where the plugins were never seen.
 """
 
 from __future__ import annotations

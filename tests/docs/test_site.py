@@ -13,7 +13,7 @@ import pytest
 from docs.cli_reference import commands
 
 ROOT = Path(__file__).parents[2]
-LOADED = re.compile(r"<(?:script|link|img|iframe|source|object)\b[^>]*?\b(?:src|href|data)=[\"']?([^\"'\s>]+)")
+LOADED = re.compile(r"<(?:script|link|img|iframe|source)\b[^>]*?\b(?:src|href)=[\"']?([^\"'\s>]+)")
 
 
 @pytest.fixture(scope="module")

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from types import ModuleType
 
 import pytest
 
 from docs import cli_reference, error_table, settings_table
+from hub.api.hooks import PluginHooks, TaskHooks
 from hub.config import Settings
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.parametrize(
@@ -28,6 +33,15 @@ def test_every_command_option_setting_and_error_is_explained() -> None:
     keys = [key for section in sections for key in section.model_fields.items()]
     assert [name for name, info in keys if not info.description] == []
     assert "|  |" not in error_table.markdown()
+
+
+def test_every_hook_of_plugins_has_an_example_on_a_page() -> None:
+    """The tests of each kind of plugin run the examples."""
+    hooks = {name for hooks in (PluginHooks, TaskHooks) for name in vars(hooks) if name.startswith("hub_")}
+    pages = [ROOT / "docs" / "plugins.md", *(ROOT / "docs" / "plugins").glob("*.md")]
+    shown = set(re.findall(r"def (hub_\w+)\(", "".join(page.read_text(encoding="utf-8") for page in pages)))
+    assert len(hooks) > 10
+    assert sorted(hooks - shown) == []
 
 
 def records(command, context):
